@@ -60,9 +60,10 @@ pub use handle::{
     ProcessId, ProcessInfo, ProcessView,
 };
 pub use keeper::Keeper;
+pub(crate) use keeper::{KeeperList, KeeperProgram};
 pub use manager::LocalProcesses;
 pub use output::{Captured, HeadTail, OutputExcerpt, OutputSink, Stream, Tail};
-pub(crate) use platform::umask;
+pub(crate) use platform::{BootTimer, boot_time, umask};
 pub use usage::ProcessUsage;
 pub use work_files::{Direction, FileError, WorkFiles, WorkPath, WorkPathError};
 pub use work_folder::WorkFolder;

@@ -21,17 +21,20 @@
 //! - **Nothing from the other side is trusted:** sizes, numbers and texts are bounded, and control characters are replaced.
 //! - **A host without an agent** is a bare prefix before each command, as in `docker exec -i box`: [`PrefixedProcesses`].
 //! - **A host is lost** when its connection breaks or nothing comes for `lost_after`. What ran there counts as ended only
-//!   when it is surely dead.
+//!   when it is surely dead: a [keeper](Agent::keeper) kills it, even if the agent is stopped, when the dispatcher has granted
+//!   it no more time.
 
 mod agent;
 mod beats;
 mod config;
 mod error;
+mod fence;
 mod files;
 mod heard;
 mod hello;
 mod host;
 mod info;
+mod keeper;
 mod launch;
 mod loss;
 mod message;
@@ -50,6 +53,7 @@ pub use config::RemoteConfig;
 pub use error::RemoteError;
 pub use host::{HostConfig, LaunchGate, RemoteHost};
 pub use info::AgentInfo;
+pub use keeper::run_keeper;
 pub use launch::{AgentProgram, content_hash};
 pub use prefix::{PrefixWords, PrefixedProcesses};
 pub use probe::{HostReport, Unreachable, probe};

@@ -2,6 +2,7 @@
 #![cfg(target_os = "linux")]
 
 use std::future::poll_fn;
+use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +15,7 @@ use ratchet_runtime::process::{
 };
 use ratchet_runtime::remote::{RemoteConfig, RemoteError, RemoteProcesses};
 use ratchet_tests::{
-    all_gone, eventually, eventually_async, is_alive, process_state, read_text, shell,
+    all_gone, children_of, eventually, eventually_async, is_alive, process_state, read_text, shell,
     start_announced, within,
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 fn quick() -> RemoteConfig {
     RemoteConfig {
         lost_after: Duration::from_secs(3),
+        fence_after: Duration::from_secs(2),
         kill_margin: Duration::from_millis(100),
         ..RemoteConfig::new("web1")
     }
@@ -266,11 +268,10 @@ async fn an_agent_whose_connection_ends_leaves_nobody_and_ends() {
 }
 
 #[tokio::test]
-async fn a_stopped_agent_is_lost_after_its_silence() {
+async fn what_a_stopped_agent_has_started_is_dead_when_it_counts_as_ended() {
     let mut agent = agent();
-    let lost_after = Duration::from_millis(500);
     let config = RemoteConfig {
-        lost_after,
+        kill_margin: Duration::from_secs(2),
         ..quick()
     };
     let processes = connect(&mut agent, config).await;
@@ -278,14 +279,45 @@ async fn a_stopped_agent_is_lost_after_its_silence() {
     signal(&agent, Signal::STOP);
     let ended = within(process.exit().wait()).await;
     assert_eq!(ended.ending, Ending::HostLost);
-    agent.start_kill().expect("it is there");
+    let living: Vec<&u32> = both.iter().filter(|id| is_alive(**id)).collect();
+    assert!(living.is_empty(), "{living:?}");
+    let ended = within(agent.wait()).await.expect("it is ours");
+    assert_eq!(ended.signal(), Some(9), "it could have started more");
+}
+
+#[tokio::test]
+async fn a_keeper_that_is_killed_is_replaced_and_holds_the_lease() {
+    let mut agent = agent();
+    let processes = connect(&mut agent, quick()).await;
+    let (mut process, both) = start_announced(&processes, STUBBORN).await;
+    let id = agent.id().expect("it lives");
+    let keepers = || -> Vec<u32> {
+        let children = children_of(id).into_iter();
+        children.filter(|child| !both.contains(child)).collect()
+    };
+    let first = keepers();
+    let [keeper] = first[..] else {
+        panic!("{first:?}")
+    };
+    let keeper = Pid::from_raw(keeper.cast_signed()).expect("it has a number");
+    kill_process(keeper, Signal::KILL).expect("it is ours");
+    eventually("there is another one", || {
+        keepers().len() == 1 && keepers() != first
+    })
+    .await;
+    // Longer than any lease that the first one had.
+    let ended = timeout(quick().fence_after * 2, process.exit().wait()).await;
+    assert!(ended.is_err(), "the lease is renewed: {ended:?}");
+    signal(&agent, Signal::STOP);
+    let ended = within(process.exit().wait()).await;
+    assert_eq!(ended.ending, Ending::HostLost);
     all_gone(&both).await;
 }
 
 #[tokio::test]
 async fn an_agent_ends_all_when_its_dispatcher_is_silent_unless_it_is_suspended() {
     let mut agent = agent();
-    let lost_after = Duration::from_millis(300);
+    let lost_after = Duration::from_secs(1);
     let mut input = agent.stdin.take().expect("it is piped");
     let output = agent.stdout.take().expect("it is piped");
     let (dispatcher, mut line) = tokio::io::duplex(64 * 1024);
@@ -303,6 +335,7 @@ async fn an_agent_ends_all_when_its_dispatcher_is_silent_unless_it_is_suspended(
     });
     let config = RemoteConfig {
         lost_after,
+        fence_after: lost_after,
         ..quick()
     };
     let processes = within(RemoteProcesses::connect(output, dispatcher, config)).await;
@@ -312,7 +345,7 @@ async fn an_agent_ends_all_when_its_dispatcher_is_silent_unless_it_is_suspended(
     processes.suspend();
     eventually("both are stopped", || all_are('T')).await;
     is_cut.store(true, Ordering::SeqCst);
-    let ended = timeout(lost_after * 5, agent.wait()).await;
+    let ended = timeout(lost_after * 3, agent.wait()).await;
     assert!(ended.is_err(), "a suspended dispatcher is silent");
     is_cut.store(false, Ordering::SeqCst);
     processes.resume();

@@ -27,6 +27,7 @@ fn host(script: &str) -> HostConfig {
         admission: AdmissionLimits::default(),
         remote: RemoteConfig {
             lost_after: Duration::from_secs(3),
+            fence_after: Duration::from_secs(2),
             kill_margin: Duration::from_millis(100),
             ..RemoteConfig::new("web1")
         },

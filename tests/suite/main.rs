@@ -16,6 +16,7 @@ mod commands_through_a_manager;
 mod documents;
 mod faults;
 mod faults_over_an_agent;
+mod fence;
 mod guarded_workers;
 mod host_failures;
 mod hosts;

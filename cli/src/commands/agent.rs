@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use ratchet_runtime::process::raise_descriptor_limit;
-use ratchet_runtime::remote::{Agent, content_hash};
+use ratchet_runtime::remote::{Agent, content_hash, run_keeper};
 
 use crate::args::agent::AgentArguments;
 use crate::error::CliError;
@@ -16,15 +16,21 @@ pub(crate) fn run(arguments: &AgentArguments) -> Result<(), CliError> {
     if arguments.hash {
         return print_hash();
     }
+    let failed = |what| CliError::internal(what);
+    if arguments.keeper {
+        return run_keeper().map_err(|error| failed("the keeper could not go on").because(error));
+    }
+    let program = std::env::current_exe()
+        .map_err(|error| failed("this program is not found, to be the keeper").because(error))?;
+    let keeper = [program.into_os_string(), "agent".into(), "--keeper".into()];
     // An agent that cannot have so many can start fewer processes, and says so when it has no more.
     let _ = raise_descriptor_limit(DESCRIPTORS);
-    let failed = |what| CliError::internal(what);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let runtime = runtime.map_err(|error| failed("the agent has no event loop").because(error))?;
     runtime
-        .block_on(Agent::new().serve_stdio())
+        .block_on(Agent::new().keeper(keeper).serve_stdio())
         .map_err(|error| failed("the agent could not go on").because(error))
 }
 

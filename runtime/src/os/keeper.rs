@@ -20,19 +20,24 @@
 //! A thread waits for the end of the keeper and starts another one. The list stays the same file, so the
 //! next keeper knows all that runs.
 //!
-//! The keeper is a shell script of two lines, so that a library needs no program of its own beside it.
+//! The keeper is a shell script of two lines, so that a library needs no program of its own beside it. An agent has a
+//! [`KeeperProgram`] instead, which also kills when the agent is only stopped.
 
+use std::ffi::OsString;
+use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::time::Instant;
 
 use super::platform;
@@ -76,9 +81,36 @@ struct Owner {
     replacer: Option<JoinHandle<()>>,
 }
 
+/// A program that is the keeper instead of the script. Its stdin is a socket to this process, which takes the place of the
+/// pipe and carries what both say to each other. Its stdout is the [list](KeeperList).
+pub(crate) struct KeeperProgram {
+    /// The program and its arguments.
+    pub(crate) command: Vec<OsString>,
+    /// Is called with this process's end of the socket before each start of the program, and may write what it is to read
+    /// first.
+    pub(crate) on_start: OnStart,
+}
+
+/// Is called before a keeper is started.
+type OnStart = Box<dyn Fn(&UnixStream) -> io::Result<()> + Send + Sync>;
+
+impl fmt::Debug for KeeperProgram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("KeeperProgram").field(&self.command).finish()
+    }
+}
+
+/// What a keeper's process runs.
+#[derive(Debug)]
+enum Program {
+    Script,
+    Own(KeeperProgram),
+}
+
 /// The part that the handles share with the thread that replaces the keeper.
 #[derive(Debug)]
 struct Shared {
+    program: Program,
     /// The file with the list. Children write their own lines through a copy of its descriptor.
     file: File,
     state: Mutex<State>,
@@ -103,8 +135,15 @@ struct State {
 #[derive(Debug)]
 struct KeeperProcess {
     process: Child,
-    pipe: Option<ChildStdin>,
+    pipe: Option<Pipe>,
     since: Instant,
+}
+
+/// What the keeper's process reads until its end.
+#[derive(Debug)]
+enum Pipe {
+    Script(#[expect(dead_code, reason = "it is only kept open")] ChildStdin),
+    Socket(UnixStream),
 }
 
 /// A line of the list that is reserved for one process group. Dropping it takes the group off the list.
@@ -120,9 +159,19 @@ impl Keeper {
     /// It needs `sh`, which POSIX systems have, a thread and three descriptors; where one of these is not to be had,
     /// this is an error, and one may go on without.
     pub fn start() -> io::Result<Self> {
+        Self::run(Program::Script)
+    }
+
+    /// Starts a program as the keeper.
+    pub(crate) fn start_program(program: KeeperProgram) -> io::Result<Self> {
+        Self::run(Program::Own(program))
+    }
+
+    fn run(program: Program) -> io::Result<Self> {
         let file = platform::file_without_a_name()?;
-        let keeper = KeeperProcess::start(&file)?;
+        let keeper = KeeperProcess::start(&program, &file)?;
         let shared = Arc::new(Shared {
+            program,
             file,
             state: Mutex::new(State {
                 keeper,
@@ -229,20 +278,80 @@ pub(super) fn line_of(leader: i32) -> [u8; LINE_BYTES] {
 }
 
 impl KeeperProcess {
-    fn start(list: &File) -> io::Result<Self> {
-        let mut process = Command::new("sh")
-            .args(["-c", SCRIPT])
-            .stdin(Stdio::piped())
+    fn start(program: &Program, list: &File) -> io::Result<Self> {
+        let (mut command, socket) = match program {
+            Program::Script => {
+                let mut command = Command::new("sh");
+                command.args(["-c", SCRIPT]).stdin(Stdio::piped());
+                (command, None)
+            }
+            Program::Own(program) => {
+                let [name, args @ ..] = &*program.command else {
+                    return Err(io::ErrorKind::InvalidInput.into());
+                };
+                let (ours, its) = UnixStream::pair()?;
+                (program.on_start)(&ours)?;
+                let mut command = Command::new(name);
+                command.args(args).stdin(OwnedFd::from(its));
+                (command, Some(ours))
+            }
+        };
+        let mut process = command
             .stdout(list.try_clone()?)
             .stderr(Stdio::null())
             // The keeper leads a group of its own, so that signals of the terminal to the group of this process do not reach it.
             .process_group(0)
             .spawn()?;
+        let pipe = process.stdin.take().map(Pipe::Script);
         Ok(Self {
-            pipe: process.stdin.take(),
+            pipe: pipe.or(socket.map(Pipe::Socket)),
             process,
             since: Instant::now(),
         })
+    }
+
+    /// Ends the pipe, so that the process kills what is left and ends.
+    fn end(&mut self) {
+        if let Some(Pipe::Socket(socket)) = self.pipe.take() {
+            // Others have copies of it. An error means that the process has ended.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// The list as a [`KeeperProgram`] reads it.
+#[derive(Debug)]
+pub(crate) struct KeeperList(File);
+
+impl KeeperList {
+    /// Takes the file that is the stdout of the program.
+    pub(crate) fn new(file: impl Into<OwnedFd>) -> Self {
+        Self(File::from(file.into()))
+    }
+
+    /// Sends a signal to all groups on the list.
+    ///
+    /// A group is taken off the list before another can get its number.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        let mut text = vec![0; usize::try_from(self.0.metadata()?.len()).unwrap_or(0)];
+        let mut read = 0;
+        while read < text.len() {
+            match self.0.read_at(&mut text[read..], read as u64)? {
+                0 => break,
+                bytes => read += bytes,
+            }
+        }
+        for line in text[..read].split(|byte| *byte == b'\n') {
+            let group = str::from_utf8(line)
+                .ok()
+                .and_then(|line| line.trim().parse().ok());
+            // Zero and one would mean this process and everybody. They are never on the list.
+            if let Some(group) = group.filter(|group| *group > 1).and_then(Pid::from_raw) {
+                // It fails if nobody is left in the group, or if all members have changed their user.
+                let _ = kill_process_group(group, signal);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -290,14 +399,14 @@ impl Shared {
             loop {
                 // Not under the lock: a start takes milliseconds, and whoever starts a process meanwhile would wait for it.
                 drop(state);
-                let started = KeeperProcess::start(&self.file);
+                let started = KeeperProcess::start(&self.program, &self.file);
                 state = self.state();
                 match started {
                     Ok(keeper) => {
                         state.keeper = keeper;
                         if state.closing {
                             // The last handle was dropped during the start, so the new keeper is to end by the end of its pipe.
-                            state.keeper.pipe = None;
+                            state.keeper.end();
                             let _ = state.keeper.process.wait();
                             return;
                         }
@@ -340,7 +449,7 @@ impl Drop for Owner {
             let _ = state.keeper.process.kill();
         }
         // The keeper ends when its pipe ends. It kills the groups that are left before, which takes no time.
-        state.keeper.pipe = None;
+        state.keeper.end();
         if self.replacer.is_none() {
             let _ = state.keeper.process.wait();
         }
@@ -398,7 +507,7 @@ mod tests {
         let listing = list(&keeper, Pid::from_child(&sleeper).as_raw_nonzero().get());
         for _ in 0..2 {
             let first = keeper.process();
-            rustix::process::kill_process(first, rustix::process::Signal::KILL).unwrap();
+            rustix::process::kill_process(first, Signal::KILL).unwrap();
             let deadline = Instant::now() + Duration::from_mins(1);
             while keeper.process() == first {
                 assert!(Instant::now() < deadline, "it was not replaced");

@@ -3,14 +3,14 @@
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
-pub(crate) use linux::umask;
+pub(crate) use linux::{BootTimer, boot_time, umask};
 #[cfg(target_os = "linux")]
 pub(super) use linux::{file_without_a_name, living_members, usage_of_groups};
 
 #[cfg(not(target_os = "linux"))]
 mod portable;
 #[cfg(not(target_os = "linux"))]
-pub(crate) use portable::umask;
+pub(crate) use portable::{BootTimer, boot_time, umask};
 #[cfg(not(target_os = "linux"))]
 pub(super) use portable::{file_without_a_name, living_members, usage_of_groups};
 

@@ -2,9 +2,12 @@
 //!
 //! One task owns the connection and the list of processes. A task for each process carries its pipes.
 
+mod keeper_link;
 mod process;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::mem;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,16 +19,18 @@ use http::{Method, Request, Response, StatusCode};
 use rustix::process::Signal;
 use tokio::io::{AsyncRead, AsyncWrite, BufReader};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedRwLockWriteGuard, RwLock, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+use self::keeper_link::KeeperLink;
 use self::process::{AgentProcess, drain};
 use super::config::MOST_PROCESSES;
 use super::files::{FileRequest, FileService};
 use super::heard::{HeardReader, LastHeard};
 use super::hello::{self, DispatcherHello};
+use super::keeper::FromKeeper;
 use super::message::{
     FromAgent, Lines, Output, StartError, ToAgent, WireReading, line, usage_to_wire,
 };
@@ -43,7 +48,8 @@ const HELLO_LIMIT: Duration = Duration::from_mins(1);
 
 /// Starts processes for a dispatcher on another host, which reaches it over a pair of pipes.
 ///
-/// When the connection ends, or nothing comes from the dispatcher for too long, the agent kills all that it has started.
+/// When the connection ends, or nothing comes from the dispatcher for too long, the agent kills all that it has started. With a
+/// [`keeper`](Self::keeper), that is done even when the agent is stopped.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -68,6 +74,7 @@ const HELLO_LIMIT: Duration = Duration::from_mins(1);
 #[derive(Debug, Default)]
 pub struct Agent {
     cache: Option<PathBuf>,
+    keeper: Option<Vec<OsString>>,
 }
 
 impl Agent {
@@ -81,6 +88,17 @@ impl Agent {
     #[must_use]
     pub fn cache_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.cache = Some(folder.into());
+        self
+    }
+
+    /// Sets the command of the keeper: a program that calls [`run_keeper`](super::run_keeper) and does nothing else.
+    ///
+    /// The keeper asks the dispatcher for time again and again, and **kills this process** with all that it has started once
+    /// it has been granted none for [`fence_after`](super::RemoteConfig::fence_after). So no dispatcher counts for dead what
+    /// still runs. Without this, all that was started lives on for as long as this process is stopped.
+    #[must_use]
+    pub fn keeper(mut self, command: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        self.keeper = Some(command.into_iter().map(Into::into).collect());
         self
     }
 
@@ -104,9 +122,24 @@ impl Agent {
     ) -> Result<(), RemoteError> {
         let heard = LastHeard::now();
         let mut input = BufReader::with_capacity(CHUNK, HeardReader::new(input, heard.clone()));
-        hello::send_agent_hello(&mut output, &AgentInfo::of_this_host()).await?;
+        let info = AgentInfo {
+            is_fenced: self.keeper.is_some(),
+            ..AgentInfo::of_this_host()
+        };
+        hello::send_agent_hello(&mut output, &info).await?;
         let hello = timeout(HELLO_LIMIT, hello::receive_dispatcher_hello(&mut input)).await;
         let hello = hello.map_err(|_| RemoteError::NoAnswer(HELLO_LIMIT))??;
+        let (tell_main, told) = mpsc::unbounded_channel();
+        // Before the dispatcher hears more: by then the time of the keeper has begun.
+        let (link, local) = match self.keeper {
+            Some(command) => {
+                let news = tell_main.clone();
+                let (link, keeper) = KeeperLink::start(command, hello.fence_after(), news)
+                    .map_err(RemoteError::Keeper)?;
+                (Some(link), LocalProcesses::with_keeper(Some(keeper)))
+            }
+            None => (None, LocalProcesses::start()),
+        };
         let mut builder = server::Builder::new();
         builder
             .initial_window_size(STREAM_WINDOW)
@@ -119,19 +152,21 @@ impl Agent {
             .max_send_buffer_size(SEND_BUFFER);
         let connection = builder.handshake(tokio::io::join(input, output)).await?;
         let (messages, to_send) = mpsc::unbounded_channel();
-        let (tell_main, told) = mpsc::unbounded_channel();
         let session = Session {
             hello,
             heard,
-            local: Arc::new(LocalProcesses::start()),
+            local: Arc::new(local),
             files: FileService::new(self.cache.clone()),
+            keeper: link,
             processes: BTreeMap::new(),
             messages,
             to_send: Some(to_send),
             tell_main,
             tasks: JoinSet::new(),
             sampler: sampler(),
-            is_suspended: false,
+            starts: Arc::default(),
+            suspension: Suspension::None,
+            held: Vec::new(),
         };
         session.run(connection, told).await
     }
@@ -147,6 +182,22 @@ enum News {
     Started { id: u64, local: ProcessId },
     /// A process has ended, or was not started. Nothing more is sent for it but the message of its end.
     Gone { id: u64, ended: Option<FromAgent> },
+    /// No process is being started any more, and none will be before the guard is dropped.
+    NoStarts(OwnedRwLockWriteGuard<()>),
+    /// The keeper has said something.
+    Keeper(FromKeeper),
+}
+
+/// Whether everything is stopped because the dispatcher is.
+#[derive(Debug)]
+enum Suspension {
+    None,
+    /// What is being started has to run, or to have failed, before everything is stopped.
+    Begins,
+    /// All processes are stopped, and none is started while the guard lives.
+    Holds(OwnedRwLockWriteGuard<()>),
+    /// The dispatcher goes on. The keeper has not said yet that the processes may.
+    Ends(OwnedRwLockWriteGuard<()>),
 }
 
 /// A connection to a dispatcher, with all that was started over it.
@@ -155,6 +206,8 @@ struct Session {
     heard: LastHeard,
     local: Arc<LocalProcesses>,
     files: FileService,
+    /// The way to the keeper that is a fence, if there is one.
+    keeper: Option<KeeperLink>,
     processes: BTreeMap<u64, Known>,
     /// The messages to the dispatcher.
     messages: mpsc::UnboundedSender<FromAgent>,
@@ -164,8 +217,11 @@ struct Session {
     tasks: JoinSet<()>,
     /// Reads memory and load, if this system can be asked for them.
     sampler: Option<Arc<Mutex<Sampler>>>,
-    /// Whether the dispatcher is stopped. Its silence then means nothing.
-    is_suspended: bool,
+    /// Whoever starts a process reads this meanwhile.
+    starts: Arc<RwLock<()>>,
+    suspension: Suspension,
+    /// What is to be done to processes once they go on. They would run before that if they were asked to end.
+    held: Vec<ToAgent>,
 }
 
 /// A process as the session knows it.
@@ -216,9 +272,14 @@ impl Session {
                 _ = beat.tick() => self.send(FromAgent::Beat),
                 // The tasks are only kept so that they end with the session.
                 Some(_) = self.tasks.join_next() => {}
-                () = &mut silence, if !self.is_suspended => return Err(RemoteError::Silent(lost_after)),
+                // A dispatcher that is stopped is silent.
+                () = &mut silence, if !self.is_suspended() => return Err(RemoteError::Silent(lost_after)),
             }
         }
+    }
+
+    fn is_suspended(&self) -> bool {
+        !matches!(self.suspension, Suspension::None)
     }
 
     fn send(&self, message: FromAgent) {
@@ -291,6 +352,7 @@ impl Session {
             id,
             local: Arc::clone(&self.local),
             folder: self.files.folder_of(id),
+            starts: Arc::clone(&self.starts),
             body,
             respond,
             stderr: stderr_stream,
@@ -321,6 +383,13 @@ impl Session {
                     self.ask(self.local.terminate_process(local, grace).await);
                 }
             }
+            News::NoStarts(guard) => self.suspend(guard).await,
+            News::Keeper(FromKeeper::Ask(at)) => self.send(FromAgent::LeaseAsked { at }),
+            News::Keeper(FromKeeper::Resumed) => {
+                if matches!(self.suspension, Suspension::Ends(_)) {
+                    self.go_on().await;
+                }
+            }
             News::Gone { id, ended } => {
                 // Before the dispatcher is told, or its next process might find no room.
                 let known = self.processes.remove(&id);
@@ -339,6 +408,11 @@ impl Session {
     /// Does what the dispatcher asks for. A process that is not known has ended while the message was on its way.
     async fn obey(&mut self, message: ToAgent) {
         match message {
+            ToAgent::Terminate { .. } | ToAgent::Stop { .. } | ToAgent::Continue { .. }
+                if self.is_suspended() =>
+            {
+                self.held.push(message);
+            }
             ToAgent::Terminate { id, grace_ms } => {
                 let grace = Duration::from_millis(grace_ms);
                 let Some(known) = self.processes.get_mut(&id) else {
@@ -368,15 +442,31 @@ impl Session {
                 }
             }
             ToAgent::Measure { question, ids } => self.measure(question, &ids),
-            ToAgent::Suspend | ToAgent::Resume => {
-                let is_suspended = message == ToAgent::Suspend;
-                self.is_suspended = is_suspended;
-                let all = self.processes.values();
-                let pauses: Vec<(ProcessId, bool)> = all
-                    .filter_map(|known| Some((known.local?, is_suspended || known.is_stopped)))
-                    .collect();
-                for (local, is_stopped) in pauses {
-                    self.pause(local, is_stopped).await;
+            ToAgent::Suspend => match mem::replace(&mut self.suspension, Suspension::None) {
+                Suspension::None => {
+                    self.suspension = Suspension::Begins;
+                    let (starts, news) = (Arc::clone(&self.starts), self.tell_main.clone());
+                    self.tasks.spawn(async move {
+                        let _ = news.send(News::NoStarts(starts.write_owned().await));
+                    });
+                }
+                Suspension::Ends(guard) => self.suspend(guard).await,
+                begins_or_holds => self.suspension = begins_or_holds,
+            },
+            ToAgent::Resume => match (
+                mem::replace(&mut self.suspension, Suspension::None),
+                &self.keeper,
+            ) {
+                (Suspension::Holds(guard), Some(keeper)) => {
+                    keeper.resume();
+                    self.suspension = Suspension::Ends(guard);
+                }
+                (ends @ Suspension::Ends(_), _) => self.suspension = ends,
+                _ => self.go_on().await,
+            },
+            ToAgent::LeaseGranted { asked_at } => {
+                if let Some(keeper) = &self.keeper {
+                    keeper.granted(asked_at);
                 }
             }
             ToAgent::Beat { number, measures } => {
@@ -386,6 +476,41 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Stops all processes, of which none is being started.
+    async fn suspend(&mut self, guard: OwnedRwLockWriteGuard<()>) {
+        if !self.is_suspended() {
+            // The dispatcher has gone on meanwhile.
+            return;
+        }
+        self.suspension = Suspension::Holds(guard);
+        for local in self.running() {
+            self.pause(local, true).await;
+        }
+        if let Some(keeper) = &self.keeper {
+            keeper.suspend();
+        }
+    }
+
+    /// Continues all processes but those that the dispatcher has stopped one by one, and does what was held back.
+    async fn go_on(&mut self) {
+        self.suspension = Suspension::None;
+        if let Some(keeper) = &self.keeper {
+            keeper.resumed();
+        }
+        for local in self.running() {
+            self.pause(local, false).await;
+        }
+        for message in mem::take(&mut self.held) {
+            Box::pin(self.obey(message)).await;
+        }
+    }
+
+    /// The processes that run and were not stopped one by one.
+    fn running(&self) -> Vec<ProcessId> {
+        let all = self.processes.values().filter(|known| !known.is_stopped);
+        all.filter_map(|known| known.local).collect()
     }
 
     async fn pause(&self, local: ProcessId, is_stopped: bool) {

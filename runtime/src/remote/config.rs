@@ -13,8 +13,14 @@ pub struct RemoteConfig {
     pub connect_timeout: Duration,
     /// How long the host may be silent before it is lost. Any byte counts, and both sides send some all the time.
     pub lost_after: Duration,
-    /// How much longer than `lost_after` to wait, once a host is lost, before what ran there counts as ended. The agent needs
-    /// `lost_after` to see that the connection is gone, and some time to kill.
+    /// How long what runs on the host may go on after a question of its keeper that was answered. Then the keeper kills it,
+    /// whether the agent lives, is stopped or is gone.
+    pub fence_after: Duration,
+    /// How much longer than `fence_after` to wait, since the last answer, before what ran on a lost host counts as ended. It
+    /// is for clocks that run at different speeds, and for the time that the keeper takes to kill.
+    ///
+    /// The time of a host without a keeper runs from its loss and is longer by `lost_after`, in which the agent sees that the
+    /// connection is gone.
     pub kill_margin: Duration,
     /// The agent measures memory and load of the host with each heartbeat; see [`HostHealth`](super::HostHealth).
     pub measures_machine: bool,
@@ -32,6 +38,7 @@ impl RemoteConfig {
             max_processes: MOST_PROCESSES,
             connect_timeout: Duration::from_secs(30),
             lost_after: Duration::from_secs(15),
+            fence_after: Duration::from_secs(12),
             kill_margin: Duration::from_secs(5),
             measures_machine: false,
         }

@@ -70,6 +70,9 @@ pub enum RemoteError {
     /// Nothing came from the other side for too long.
     #[error("nothing came from the other side for {0:?}")]
     Silent(Duration),
+    /// The agent could not start the keeper of what it is to start.
+    #[error("the agent could not start its keeper")]
+    Keeper(#[source] io::Error),
     /// The agent did not answer in time.
     #[error("no agent answered within {0:?}")]
     NoAnswer(Duration),

@@ -45,12 +45,19 @@ pub(super) struct DispatcherHello {
     pub(super) max_processes: u32,
     /// How long a side may be silent before it counts as lost, in milliseconds.
     pub(super) lost_after_ms: u64,
+    /// For how long an answer to the keeper gives time, in milliseconds.
+    pub(super) fence_after_ms: u64,
 }
 
 impl DispatcherHello {
     /// How long a side may be silent before it counts as lost.
     pub(super) fn lost_after(&self) -> Duration {
         Duration::from_millis(self.lost_after_ms)
+    }
+
+    /// For how long an answer to the keeper gives time.
+    pub(super) fn fence_after(&self) -> Duration {
+        Duration::from_millis(self.fence_after_ms)
     }
 }
 
@@ -178,6 +185,7 @@ mod tests {
             cores: 2,
             memory: 1 << 30,
             process: 7,
+            is_fenced: true,
         }
     }
 

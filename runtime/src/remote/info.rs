@@ -22,6 +22,9 @@ pub struct AgentInfo {
     pub memory: u64,
     /// The process id of the agent on its host.
     pub process: u32,
+    /// Whether a keeper kills what the agent has started when the agent is stopped; see [`Agent::keeper`](super::Agent::keeper).
+    #[serde(default)]
+    pub is_fenced: bool,
 }
 
 impl AgentInfo {
@@ -35,6 +38,7 @@ impl AgentInfo {
             cores: u32::try_from(cores).unwrap_or(u32::MAX),
             memory: memory.map_or(0, |reading| reading.memory_total),
             process: std::process::id(),
+            is_fenced: false,
         }
     }
 

@@ -10,6 +10,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use super::RemoteError;
+use super::fence::BootTime;
 use super::text::printable;
 use crate::monitor::{Reading, Usage};
 use crate::os::{
@@ -62,6 +63,8 @@ pub(super) enum ToAgent {
     Suspend,
     /// Continues all processes.
     Resume,
+    /// Answers the keeper's question of this time: what was started may run on for a while from then.
+    LeaseGranted { asked_at: BootTime },
 }
 
 /// What an agent tells the dispatcher.
@@ -95,6 +98,8 @@ pub(super) enum FromAgent {
     Answer { beat: u64 },
     /// What the machine of the agent has, and what of it is used.
     Machine(WireReading),
+    /// The keeper asks, at this time of its own clock, whether what was started may run on.
+    LeaseAsked { at: BootTime },
 }
 
 /// A reading of a machine as it is sent: memory in bytes, and the load in thousandths.
@@ -513,6 +518,9 @@ mod tests {
                 load: 1.25,
                 ..Reading::default()
             })),
+            FromAgent::LeaseAsked {
+                at: BootTime::now(),
+            },
         ];
         for message in sent {
             lines.push(&line(&message).unwrap());
@@ -532,6 +540,9 @@ mod tests {
                 output: Output::Stderr,
             },
             ToAgent::Suspend,
+            ToAgent::LeaseGranted {
+                asked_at: BootTime::now(),
+            },
         ];
         for message in sent {
             lines.push(&line(&message).unwrap());

@@ -35,11 +35,14 @@ const ERROR_BYTES: usize = 16 * 1024;
 /// Dropping it ends the connection, and with it the processes.
 ///
 /// When nothing comes from the host for [`lost_after`](RemoteConfig::lost_after), or the connection breaks, the host is
-/// lost. The agent sees that as well, and kills what it has started. Here the processes end with
-/// [`Ending::HostLost`](crate::process::Ending::HostLost) when the agent has had the time for it: `lost_after` and
-/// [`kill_margin`](RemoteConfig::kill_margin) after the loss.
+/// lost. The agent sees that as well, and kills what it has started. An agent that is stopped does not, nor one that has no
+/// processor; so its [keeper](super::Agent::keeper) kills, once it has been granted no more time for
+/// [`fence_after`](RemoteConfig::fence_after). Here the processes end with
+/// [`Ending::HostLost`](crate::process::Ending::HostLost) when both are over: `fence_after` and
+/// [`kill_margin`](RemoteConfig::kill_margin) after the last time that was granted.
 ///
-/// An agent that is itself stopped (SIGSTOP, a frozen virtual machine) kills only once it goes on.
+/// An agent without a keeper that is stopped kills only once it goes on. So does a whole machine that was frozen, if its clock
+/// has stood still meanwhile.
 #[derive(Debug)]
 pub struct RemoteProcesses {
     config: Arc<RemoteConfig>,

@@ -234,7 +234,10 @@ impl Table {
                 }
             }
             // These concern the connection.
-            FromAgent::Beat | FromAgent::Answer { .. } | FromAgent::Machine(_) => {}
+            FromAgent::Beat
+            | FromAgent::Answer { .. }
+            | FromAgent::Machine(_)
+            | FromAgent::LeaseAsked { .. } => {}
         }
     }
 

@@ -1,15 +1,28 @@
-//! An agent on stdin and stdout, as `ratchet agent` is one.
+//! An agent on stdin and stdout, as `ratchet agent` is one, and the keeper that belongs to it.
 
+use std::env;
 use std::error::Error;
 use std::io::{self, Write};
 
-use ratchet_runtime::remote::{Agent, content_hash};
+use ratchet_runtime::remote::{Agent, content_hash, run_keeper};
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
-    if std::env::args().any(|arg| arg == "--hash") {
-        writeln!(io::stdout(), "{}", content_hash(&std::env::current_exe()?)?)?;
+/// The variable by which an agent has no keeper that could be a fence.
+const NO_FENCE: &str = "AGENT_WITHOUT_FENCE";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    if env::args_os().any(|argument| argument == "--keeper") {
+        return Ok(run_keeper()?);
+    }
+    if env::args_os().any(|argument| argument == "--hash") {
+        writeln!(io::stdout(), "{}", content_hash(&env::current_exe()?)?)?;
         return Ok(());
     }
-    Ok(Agent::new().serve_stdio().await?)
+    let mut agent = Agent::new();
+    if env::var_os(NO_FENCE).is_none() {
+        agent = agent.keeper([env::current_exe()?.into_os_string(), "--keeper".into()]);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    Ok(runtime.block_on(agent.serve_stdio())?)
 }

@@ -3,9 +3,15 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::time::{
+    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
+    timerfd_create, timerfd_settime,
+};
 
 use crate::os::ProcessUsage;
 
@@ -25,6 +31,52 @@ pub(crate) fn umask() -> u32 {
     };
     // A system older than Linux 4.7 does not say; then the mask is not part of any key.
     told.as_deref().and_then(line).unwrap_or(0)
+}
+
+/// How long ago the system was started, with the time that it has slept since then.
+pub(crate) fn boot_time() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+/// A timer by [`boot_time`]. It also rings right after the system has slept beyond its time.
+pub(crate) struct BootTimer(OwnedFd);
+
+impl BootTimer {
+    /// Makes a timer.
+    pub(crate) fn new() -> io::Result<Self> {
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        Ok(Self(timerfd_create(TimerfdClockId::Boottime, flags)?))
+    }
+
+    /// Blocks until something can be read or this time has come, or until a signal has come.
+    pub(crate) fn wait(&self, input: BorrowedFd<'_>, until: Option<Duration>) -> io::Result<()> {
+        let time = Itimerspec {
+            it_interval: Timespec::default(),
+            it_value: timespec(until),
+        };
+        timerfd_settime(&self.0, TimerfdTimerFlags::ABSTIME, &time)?;
+        let mut both = [
+            PollFd::from_borrowed_fd(input, PollFlags::IN),
+            PollFd::new(&self.0, PollFlags::IN),
+        ];
+        match poll(&mut both, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The time at which a timer rings. Zero would turn it off, so it stands for never.
+fn timespec(time: Option<Duration>) -> Timespec {
+    let Some(time) = time else {
+        return Timespec::default();
+    };
+    Timespec {
+        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: time.subsec_nanos().max(1).into(),
+    }
 }
 
 /// The members of a process group that are alive, the dead that wait to be reaped left out.

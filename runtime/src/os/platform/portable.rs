@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::os::ProcessUsage;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::time::{ClockId, clock_gettime};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Makes a file that is in no folder, so that nobody else can open it by a path.
@@ -45,6 +48,42 @@ pub(crate) fn umask() -> u32 {
         rustix::process::umask(mask);
         u32::from(mask.as_raw_mode())
     })
+}
+
+/// How long ago the system was started. On macOS this clock goes on while the system sleeps.
+pub(crate) fn boot_time() -> Duration {
+    let now = clock_gettime(ClockId::Monotonic);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+/// The longest wait between two looks at the clock: a wait does not count the time that the system sleeps.
+const LONGEST_WAIT: Duration = Duration::from_millis(250);
+
+/// A timer by [`boot_time`].
+pub(crate) struct BootTimer;
+
+impl BootTimer {
+    /// Makes a timer.
+    #[expect(clippy::unnecessary_wraps, reason = "on Linux it can fail")]
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    /// Blocks until something can be read or this time has come, or for a moment.
+    #[expect(clippy::unused_self, reason = "on Linux it has a descriptor")]
+    pub(crate) fn wait(&self, input: BorrowedFd<'_>, until: Option<Duration>) -> io::Result<()> {
+        let left = until.map(|until| until.saturating_sub(boot_time()).min(LONGEST_WAIT));
+        let left = left.map(|left| Timespec {
+            tv_sec: 0,
+            tv_nsec: left.subsec_nanos().into(),
+        });
+        let mut input = [PollFd::from_borrowed_fd(input, PollFlags::IN)];
+        match poll(&mut input, left.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
 }
 
 /// The members of a process group that are alive, the dead that wait to be reaped left out.

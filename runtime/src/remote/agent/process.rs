@@ -9,7 +9,7 @@ use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
 use http::{HeaderValue, Response};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{RwLock, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +33,8 @@ pub(super) struct AgentProcess {
     pub(super) local: Arc<LocalProcesses>,
     /// The work folder that was made for the process.
     pub(super) folder: Option<PathBuf>,
+    /// Is read while the process is being started.
+    pub(super) starts: Arc<RwLock<()>>,
     /// Brings the program, and then its stdin.
     pub(super) body: RecvStream,
     /// Takes what the process prints to stdout, or why it was not started.
@@ -73,6 +75,8 @@ impl AgentProcess {
                 None => folder.clone(),
             });
         }
+        // Until the process is told of, or it would not be stopped with the others.
+        let _started = self.starts.read().await;
         let started = self.local.spawn_process(&config).await;
         let handle = started.map_err(|error| StartError::from(&error))?;
         let _ = self.news.send(News::Started {

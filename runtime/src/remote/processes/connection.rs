@@ -14,6 +14,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::remote::beats::Beats;
+use crate::remote::fence::{BootTime, Grants};
 use crate::remote::heard::{HeardReader, LastHeard};
 use crate::remote::hello::{self, DispatcherHello, PROTOCOL};
 use crate::remote::loss::LossWatch;
@@ -60,6 +61,7 @@ impl Connection {
                 protocol: PROTOCOL,
                 max_processes: config.max_processes,
                 lost_after_ms: grace_ms(config.lost_after),
+                fence_after_ms: grace_ms(config.fence_after),
             };
             hello::send_dispatcher_hello(&mut output, hello).await?;
             let mut builder = client::Builder::new();
@@ -85,6 +87,8 @@ impl Connection {
         });
         let opened = opened.await.map_err(|_| RemoteError::NoAnswer(limit))?;
         let (agent, requests, driver, (to_agent, from_agent)) = opened?;
+        // An agent has started its keeper before it answers anything.
+        let grants = Grants::started_before(working_now());
         let (messages, to_send) = mpsc::unbounded_channel();
         let (tell_health, health) = watch::channel(HostHealth::default());
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -99,6 +103,8 @@ impl Connection {
         };
         let keeping = Keeping {
             number,
+            is_fenced: connection.agent.is_fenced,
+            grants,
             config,
             table,
             heard,
@@ -171,6 +177,10 @@ async fn open_messages(
 /// The task that keeps a connection.
 struct Keeping {
     number: u64,
+    /// Whether a keeper asks for leases.
+    is_fenced: bool,
+    /// The answers that it got.
+    grants: Grants,
     config: Arc<RemoteConfig>,
     table: Arc<Table>,
     heard: LastHeard,
@@ -183,14 +193,14 @@ struct Keeping {
 impl Keeping {
     /// Keeps the connection until it ends, breaks, or falls silent. Then it waits until what ran is surely dead.
     async fn run(
-        self,
+        mut self,
         driver: impl Future<Output = Result<(), RemoteError>>,
         to_agent: SendStream<Bytes>,
         to_send: mpsc::UnboundedReceiver<ToAgent>,
         from_agent: RecvStream,
     ) {
-        let kept = self.keep(driver, to_agent, to_send, from_agent);
         let unwanted = self.unwanted.clone();
+        let kept = self.keep(driver, to_agent, to_send, from_agent);
         let error = tokio::select! {
             biased;
             () = unwanted.cancelled() => {
@@ -205,7 +215,12 @@ impl Keeping {
         tracing::warn!(host = self.config.host, reason, "a host is lost");
         self.loss.set_reason(reason);
         self.loss.end();
-        let dead_by = working_now() + self.config.lost_after + self.config.kill_margin;
+        let margin = self.config.kill_margin;
+        let dead_by = if self.is_fenced {
+            self.grants.over_by(self.config.fence_after, margin)
+        } else {
+            working_now() + self.config.lost_after + margin
+        };
         tokio::select! {
             () = unwanted.cancelled() => {}
             () = until(Some(dead_by)) => {}
@@ -215,7 +230,7 @@ impl Keeping {
 
     /// Returns the reason for which the connection is lost. The pipes are closed by then.
     async fn keep(
-        &self,
+        &mut self,
         driver: impl Future<Output = Result<(), RemoteError>>,
         to_agent: SendStream<Bytes>,
         to_send: mpsc::UnboundedReceiver<ToAgent>,
@@ -225,7 +240,8 @@ impl Keeping {
         tasks.spawn(send_messages(to_send, to_agent));
         let mut beat = interval(beat_interval(self.config.lost_after));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let silence = self.heard.silence(self.config.lost_after);
+        let heard = self.heard.clone();
+        let silence = heard.silence(self.config.lost_after);
         tokio::pin!(driver, silence);
         let (mut lines, mut beats) = (Lines::default(), Beats::default());
         loop {
@@ -263,7 +279,7 @@ impl Keeping {
 
 impl Keeping {
     /// Takes in what the agent tells.
-    fn take(&self, message: FromAgent, beats: &mut Beats) {
+    fn take(&mut self, message: FromAgent, beats: &mut Beats) {
         match message {
             FromAgent::Answer { beat } => {
                 let round_trip = beats.answered(beat, working_now());
@@ -272,11 +288,19 @@ impl Keeping {
                     before != round_trip
                 });
             }
+            FromAgent::LeaseAsked { at } => self.grant(at),
             FromAgent::Machine(reading) => self
                 .health
                 .send_modify(|health| health.machine = Some(reading.into())),
             other => self.table.take(self.number, other),
         }
+    }
+
+    /// Answers a question of the keeper.
+    fn grant(&mut self, asked_at: BootTime) {
+        self.grants.grant(working_now());
+        // An error means that the stream of messages has ended.
+        let _ = self.messages.send(ToAgent::LeaseGranted { asked_at });
     }
 }
 

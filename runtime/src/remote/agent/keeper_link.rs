@@ -1,0 +1,159 @@
+//! The agent's end of what it and its keeper say to each other.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::sync::mpsc;
+
+use super::News;
+use crate::os::{Keeper, KeeperProgram};
+use crate::remote::fence::BootTime;
+use crate::remote::keeper::ToKeeper;
+use crate::remote::message::{Lines, line};
+
+/// The way to the keeper, and what a successor of the keeper has to know.
+#[derive(Debug, Clone)]
+pub(super) struct KeeperLink(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    fence_after: Duration,
+    /// The time of the last question that was answered.
+    asked_at: BootTime,
+    stage: Stage,
+    /// The socket to the keeper that is there now.
+    socket: Option<UnixStream>,
+}
+
+/// Whether the groups run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Running,
+    Suspended,
+    /// The keeper has not said yet that they may go on.
+    Resuming,
+}
+
+impl KeeperLink {
+    /// Starts the keeper. What it says is told as news.
+    pub(super) fn start(
+        command: Vec<OsString>,
+        fence_after: Duration,
+        news: mpsc::UnboundedSender<News>,
+    ) -> io::Result<(Self, Keeper)> {
+        let link = Self(Arc::new(Mutex::new(State {
+            fence_after,
+            // Until the first answer. The dispatcher hears from this agent only after this time.
+            asked_at: BootTime::now(),
+            stage: Stage::Running,
+            socket: None,
+        })));
+        let (tell_socket, sockets) = mpsc::unbounded_channel();
+        let greeting = link.clone();
+        let keeper = Keeper::start_program(KeeperProgram {
+            command,
+            on_start: Box::new(move |socket| {
+                greeting.greet(socket)?;
+                // An error means that the session has ended.
+                let _ = tell_socket.send(socket.try_clone()?);
+                Ok(())
+            }),
+        })?;
+        tokio::spawn(listen(sockets, news));
+        Ok((link, keeper))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells a keeper that is about to be started how things stand.
+    fn greet(&self, socket: &UnixStream) -> io::Result<()> {
+        socket.set_nonblocking(true)?;
+        let mut state = self.state();
+        state.socket = Some(socket.try_clone()?);
+        let begin = ToKeeper::Begin {
+            fence_after: state.fence_after,
+            asked_at: state.asked_at,
+        };
+        state.tell(&begin);
+        if state.stage != Stage::Running {
+            state.tell(&ToKeeper::Suspend);
+        }
+        if state.stage == Stage::Resuming {
+            state.tell(&ToKeeper::Resume);
+        }
+        Ok(())
+    }
+
+    /// Passes an answer of the dispatcher on.
+    pub(super) fn granted(&self, asked_at: BootTime) {
+        let mut state = self.state();
+        state.asked_at = asked_at.max(state.asked_at);
+        state.tell(&ToKeeper::Granted(asked_at));
+    }
+
+    /// Has the keeper stop all groups, and let the fence rest.
+    pub(super) fn suspend(&self) {
+        let mut state = self.state();
+        state.stage = Stage::Suspended;
+        state.tell(&ToKeeper::Suspend);
+    }
+
+    /// Has the keeper find out whether the groups may go on.
+    pub(super) fn resume(&self) {
+        let mut state = self.state();
+        state.stage = Stage::Resuming;
+        state.tell(&ToKeeper::Resume);
+    }
+
+    /// Notes that the keeper has said that the groups may go on.
+    pub(super) fn resumed(&self) {
+        self.state().stage = Stage::Running;
+    }
+}
+
+impl State {
+    /// Tells the keeper something. There is always room: it is only told what it asked for, and when Ctrl-Z is typed.
+    fn tell(&self, message: &ToKeeper) {
+        let Some(mut socket) = self.socket.as_ref() else {
+            return;
+        };
+        // An error of the socket means that the keeper has ended. Its successor is told how things stand.
+        if let Ok(line) = line(message) {
+            let _ = socket.write_all(&line);
+        }
+    }
+}
+
+/// Tells as news what one keeper after the other says.
+async fn listen(
+    mut sockets: mpsc::UnboundedReceiver<UnixStream>,
+    news: mpsc::UnboundedSender<News>,
+) {
+    while let Some(socket) = sockets.recv().await {
+        let socket = tokio::net::UnixStream::from_std(socket);
+        let mut socket = match socket {
+            Ok(socket) => socket,
+            Err(error) => {
+                // Without it no lease is ever renewed, and the keeper ends everything.
+                tracing::error!(%error, "the keeper cannot be heard");
+                continue;
+            }
+        };
+        let mut lines = Lines::default();
+        let mut chunk = [0; 1024];
+        while let Ok(bytes @ 1..) = socket.read(&mut chunk).await {
+            lines.push(&chunk[..bytes]);
+            while let Ok(Some(message)) = lines.next() {
+                if news.send(News::Keeper(message)).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}

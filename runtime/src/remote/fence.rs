@@ -1,0 +1,178 @@
+//! The fence: what runs on a host ends there when the dispatcher has granted it no more time, whatever has become of the
+//! agent and the network.
+//!
+//! ```text
+//!   keeper   asks at t -------> may run until t + fence_after
+//!                \             /
+//!   agent         \           /        passes on what both say, or is stopped, or gone
+//!                  \         /
+//!   dispatcher      answers at s -----> counts it as ended at s + fence_after + margin
+//! ```
+//!
+//! An answer cannot be sent before its question, so the keeper's time is over first, however long a message was on its way
+//! and whichever were lost. The two clocks are never compared. The margin is for clocks that run at different speeds, and for
+//! the time that the keeper takes to kill.
+//!
+//! While the dispatcher is stopped by Ctrl-Z it answers nothing. It announces that, and the keeper stops all groups and lets
+//! the fence rest. They go on only by an answer to a question that was asked afterwards: the word to go on may have lain in
+//! the network until the dispatcher had given the host up.
+//!
+//! Both sides are values that take the time, and do nothing themselves.
+
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::os::boot_time;
+
+/// How many questions fall into the time that an answer to one of them gives.
+const QUESTIONS: u32 = 6;
+
+/// A time by the clock of a host that goes on while the host sleeps. It means nothing on another host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct BootTime(u64);
+
+impl BootTime {
+    /// Now, on this host.
+    pub(super) fn now() -> Self {
+        Self::at(boot_time())
+    }
+
+    /// So long after the host was started.
+    fn at(since_start: Duration) -> Self {
+        Self(u64::try_from(since_start.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// How long after the host was started that is.
+    pub(super) fn since_start(self) -> Duration {
+        Duration::from_nanos(self.0)
+    }
+
+    /// So much later. A time that no clock reaches is the last one.
+    pub(super) fn after(self, time: Duration) -> Self {
+        Self::at(self.since_start().saturating_add(time))
+    }
+}
+
+/// The time for which what runs on a host may go on, as its keeper knows it.
+#[derive(Debug)]
+pub(super) struct Lease {
+    fence_after: Duration,
+    /// When everything is killed.
+    until: BootTime,
+    /// When the next question is asked.
+    asks_at: BootTime,
+    stage: Stage,
+}
+
+/// Whether the groups run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// They run.
+    Running,
+    /// They are stopped, and the fence rests.
+    Suspended,
+    /// They are stopped until the answer to a question of this time or later.
+    Resuming(BootTime),
+}
+
+/// What a keeper has to do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LeaseStep {
+    /// Kill the agent and all groups. There is no further step.
+    Kill,
+    /// Ask the dispatcher for an answer to a question of this time.
+    Ask(BootTime),
+    /// Wait until this time, or until something is said.
+    Wait(Option<BootTime>),
+}
+
+impl Lease {
+    /// Makes a lease by the answer to a question that was asked at this time.
+    pub(super) fn new(fence_after: Duration, asked_at: BootTime) -> Self {
+        Self {
+            fence_after,
+            until: asked_at.after(fence_after),
+            asks_at: asked_at,
+            stage: Stage::Running,
+        }
+    }
+
+    /// Returns what to do. Call it again after each step, and whenever something was said.
+    pub(super) fn step(&mut self, now: BootTime) -> LeaseStep {
+        if self.stage == Stage::Suspended {
+            return LeaseStep::Wait(None);
+        }
+        if now >= self.until {
+            return LeaseStep::Kill;
+        }
+        if now >= self.asks_at {
+            self.asks_at = now.after(self.fence_after / QUESTIONS);
+            return LeaseStep::Ask(now);
+        }
+        LeaseStep::Wait(Some(self.asks_at.min(self.until)))
+    }
+
+    /// Takes in the answer to a question that was asked at this time. Returns whether the groups may go on now.
+    pub(super) fn granted(&mut self, asked_at: BootTime, now: BootTime) -> bool {
+        let until = asked_at.after(self.fence_after);
+        // Nobody can answer a question of the future, and an answer may come after the time that it gives.
+        if asked_at > now || now >= until {
+            return false;
+        }
+        match self.stage {
+            Stage::Running => {
+                self.until = self.until.max(until);
+                false
+            }
+            // An answer from before the suspension would give next to no time.
+            Stage::Resuming(since) if asked_at >= since => {
+                self.until = until;
+                self.stage = Stage::Running;
+                true
+            }
+            Stage::Suspended | Stage::Resuming(_) => false,
+        }
+    }
+
+    /// Lets the fence rest. The caller has stopped all groups.
+    pub(super) fn suspend(&mut self) {
+        self.stage = Stage::Suspended;
+    }
+
+    /// Asks for an answer by which the groups may go on. Without one they are killed in due time, as if they ran.
+    pub(super) fn resume(&mut self, now: BootTime) {
+        if self.stage == Stage::Suspended {
+            self.stage = Stage::Resuming(now);
+            self.until = now.after(self.fence_after);
+            self.asks_at = now;
+        }
+    }
+}
+
+/// The answers that a dispatcher has sent to a host.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Grants {
+    last: Instant,
+}
+
+impl Grants {
+    /// Makes the record of a host whose keeper was started before this time, with as much time as an answer gives.
+    pub(super) fn started_before(now: Instant) -> Self {
+        Self { last: now }
+    }
+
+    /// Notes that a question has come and is answered.
+    pub(super) fn grant(&mut self, now: Instant) {
+        self.last = now;
+    }
+
+    /// From when on nothing runs on the host any more, if no further question is answered.
+    pub(super) fn over_by(&self, fence_after: Duration, margin: Duration) -> Instant {
+        self.last + fence_after + margin
+    }
+}
+
+#[cfg(test)]
+mod tests;

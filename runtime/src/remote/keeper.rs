@@ -1,0 +1,201 @@
+//! The keeper of an agent: a second process on the host, which holds the lease of all that runs there.
+//!
+//! It kills the agent and everything that the agent has started when the lease ends, also when the agent is only stopped. So
+//! what the agent is about to start is killed as well, and nothing is started after the lease.
+
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, getppid, kill_process};
+use serde::{Deserialize, Serialize};
+
+use super::fence::{BootTime, Lease, LeaseStep};
+use super::message::{Lines, line};
+use crate::os::{BootTimer, KeeperList};
+
+/// How long to wait between two rounds of killing, until the agent is gone.
+const KILL_PAUSE: Duration = Duration::from_millis(10);
+
+/// What an agent tells its keeper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ToKeeper {
+    /// The first message: for how long an answer gives time, and the time of the last question that was answered.
+    Begin {
+        fence_after: Duration,
+        asked_at: BootTime,
+    },
+    /// The dispatcher has answered the question of this time.
+    Granted(BootTime),
+    /// The dispatcher is stopped by Ctrl-Z: all groups are to be stopped, and the fence is to rest.
+    Suspend,
+    /// The dispatcher goes on.
+    Resume,
+}
+
+/// What a keeper tells its agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum FromKeeper {
+    /// A question for the dispatcher.
+    Ask(BootTime),
+    /// The groups that were stopped may go on.
+    Resumed,
+}
+
+/// Keeps the processes of the [`Agent`](super::Agent) that has started this program by [`Agent::keeper`](super::Agent::keeper).
+///
+/// It speaks with the agent on stdin, and stdout is the list of what the agent has started, so nothing may be printed. It
+/// returns when the agent is gone and all that was left is killed.
+pub fn run_keeper() -> io::Result<()> {
+    let agent = getppid();
+    let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    socket.set_nonblocking(true)?;
+    let list = KeeperList::new(io::stdout().as_fd().try_clone_to_owned()?);
+    let keeper = Keeper {
+        socket,
+        list,
+        timer: BootTimer::new()?,
+        lines: Lines::default(),
+        agent,
+        lease: None,
+    };
+    keeper.run()
+}
+
+/// The keeper's process.
+struct Keeper {
+    socket: UnixStream,
+    list: KeeperList,
+    timer: BootTimer,
+    lines: Lines,
+    /// The process that has started this one.
+    agent: Option<Pid>,
+    /// The lease, once the agent has told of it.
+    lease: Option<Lease>,
+}
+
+impl Keeper {
+    fn run(mut self) -> io::Result<()> {
+        match self.keep() {
+            Ok(Over::AgentGone) => self.list.signal(Signal::KILL),
+            Ok(Over::LeaseEnded) => self.kill(),
+            // A keeper that cannot go on is no fence, so nothing may run.
+            Err(error) => self.kill().and(Err(error)),
+        }
+    }
+
+    fn keep(&mut self) -> io::Result<Over> {
+        loop {
+            // What has come is read before the time is judged: a lease may have been renewed while this process was starved.
+            if self.read()? == Agent::Gone {
+                return Ok(Over::AgentGone);
+            }
+            let Some(lease) = &mut self.lease else {
+                self.timer.wait(self.socket.as_fd(), None)?;
+                continue;
+            };
+            match lease.step(BootTime::now()) {
+                LeaseStep::Kill => return Ok(Over::LeaseEnded),
+                LeaseStep::Ask(at) => self.tell(&FromKeeper::Ask(at)),
+                LeaseStep::Wait(until) => {
+                    let until = until.map(BootTime::since_start);
+                    self.timer.wait(self.socket.as_fd(), until)?;
+                }
+            }
+        }
+    }
+
+    /// Takes in what the agent has said.
+    fn read(&mut self) -> io::Result<Agent> {
+        let mut chunk = [0; 1024];
+        loop {
+            match self.socket.read(&mut chunk) {
+                Ok(0) => return Ok(Agent::Gone),
+                Ok(bytes) => self.lines.push(&chunk[..bytes]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // The agent is gone, and something that was told to it had not been read.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                    return Ok(Agent::Gone);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        while let Some(message) = self.lines.next().map_err(io::Error::other)? {
+            self.take(message)?;
+        }
+        Ok(Agent::Lives)
+    }
+
+    fn take(&mut self, message: ToKeeper) -> io::Result<()> {
+        if let ToKeeper::Begin {
+            fence_after,
+            asked_at,
+        } = message
+        {
+            self.lease = Some(Lease::new(fence_after, asked_at));
+            return Ok(());
+        }
+        let Some(lease) = &mut self.lease else {
+            return Err(io::Error::other("the agent has not told of the lease"));
+        };
+        match message {
+            ToKeeper::Granted(asked_at) => {
+                if lease.granted(asked_at, BootTime::now()) {
+                    self.tell(&FromKeeper::Resumed);
+                }
+            }
+            ToKeeper::Suspend => {
+                self.list.signal(Signal::STOP)?;
+                lease.suspend();
+            }
+            ToKeeper::Resume => lease.resume(BootTime::now()),
+            ToKeeper::Begin { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Tells the agent something. An agent that is stopped for long reads nothing, and hears it no more: its lease ends.
+    fn tell(&mut self, message: &FromKeeper) {
+        // No message of ours fails to be written as JSON. An error of the socket says that the agent is gone, which the next
+        // read tells, or that it has not read anything for long.
+        if let Ok(line) = line(message) {
+            let _ = self.socket.write_all(&line);
+        }
+    }
+
+    /// Kills the agent and all that it has started.
+    fn kill(mut self) -> io::Result<()> {
+        // First those that are there: those that are stopped would be continued by the end of the agent.
+        let listed = self.list.signal(Signal::KILL);
+        // If the agent is gone, this process has another parent by now.
+        if let Some(agent) = self.agent.filter(|_| getppid() == self.agent) {
+            // It fails if the agent is gone.
+            let _ = kill_process(agent, Signal::KILL);
+        }
+        listed?;
+        // What was being started holds the agent's end of the socket until it is on the list.
+        while !matches!(self.read(), Ok(Agent::Gone)) {
+            self.list.signal(Signal::KILL)?;
+            let pause = BootTime::now().after(KILL_PAUSE).since_start();
+            self.timer.wait(self.socket.as_fd(), Some(pause))?;
+        }
+        self.list.signal(Signal::KILL)
+    }
+}
+
+/// Why a keeper has nothing to keep any more.
+enum Over {
+    AgentGone,
+    LeaseEnded,
+}
+
+/// What is known of an agent by its socket.
+#[derive(PartialEq, Eq)]
+enum Agent {
+    Lives,
+    Gone,
+}
