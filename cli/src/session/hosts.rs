@@ -337,10 +337,12 @@ impl StartedHosts {
 
     /// The hosts that have agents, which can measure their machine and stop what runs there.
     pub(super) fn with_agents(&self) -> impl Iterator<Item = (&PlaceName, &Arc<RemoteHost>)> {
-        self.hosts.iter().filter_map(|(name, host)| match &host.way {
-            HostWay::Agent(host) => Some((name, host)),
-            HostWay::Prefix(_) => None,
-        })
+        self.hosts
+            .iter()
+            .filter_map(|(name, host)| match &host.way {
+                HostWay::Agent(host) => Some((name, host)),
+                HostWay::Prefix(_) => None,
+            })
     }
 
     /// What is lost on the hosts that have no agent, if there are any.

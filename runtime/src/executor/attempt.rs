@@ -20,6 +20,14 @@ use crate::suspension::{until, working_now};
 /// What an attempt came to.
 pub(super) type AttemptResult = Result<Payload, Failure>;
 
+/// What an attempt of a command came to.
+pub(super) enum CommandAttempt {
+    /// It has ended.
+    Ended(AttemptResult),
+    /// Its host was lost before the command was started.
+    NeverBegan,
+}
+
 /// Reports the end of an attempt exactly once: with its result, or as killed when it is dropped before.
 #[derive(Debug)]
 pub(super) struct AttemptGuard {
@@ -32,6 +40,8 @@ pub(super) struct AttemptGuard {
     output: Option<Arc<AttemptOutput>>,
     /// The end was not reported yet.
     is_open: bool,
+    /// The attempt never began, so it is given back instead of ended.
+    never_began: bool,
 }
 
 impl AttemptGuard {
@@ -43,12 +53,18 @@ impl AttemptGuard {
             started: working_now(),
             output: None,
             is_open: true,
+            never_began: false,
         }
     }
 
     /// Returns the buffer for what a program prints. What is in it goes with the failure, however the attempt ends.
     pub(super) fn keep_output(&mut self) -> Arc<AttemptOutput> {
         Arc::clone(self.output.get_or_insert_default())
+    }
+
+    /// Has the attempt be given back, whatever its result is: it never began.
+    pub(super) fn give_back(&mut self) {
+        self.never_began = true;
     }
 
     /// Reports this result as that of the attempt.
@@ -59,6 +75,13 @@ impl AttemptGuard {
     /// Sends the report of the end, once.
     fn report(&mut self, result: AttemptResult) {
         self.is_open = false;
+        if self.never_began {
+            return self.reporter.tell(Report::Returned {
+                ticket: self.ticket,
+                next: None,
+                withdrawn: false,
+            });
+        }
         let with_output = |failure| match &self.output {
             Some(output) => output.add_to(failure),
             None => failure,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ratchet_ipc::{Payload, error_chain};
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::AttemptResult;
+use super::attempt::{AttemptResult, CommandAttempt};
 use crate::context::AttemptOutput;
 use crate::job::Timeouts;
 use crate::os::{
@@ -55,12 +55,12 @@ impl Commands {
         timeouts: Timeouts,
         asked: &CancellationToken,
         output: Arc<AttemptOutput>,
-    ) -> AttemptResult {
+    ) -> CommandAttempt {
         if timeouts.idle.is_some() {
-            return Err(Failure::new(
+            return CommandAttempt::Ended(Err(Failure::new(
                 Class::Input,
                 "a command tells of no progress, so it cannot have an idle timeout: use soft or hard",
-            ));
+            )));
         }
         let limits = CommandLimits {
             soft: timeouts.soft,
@@ -73,10 +73,14 @@ impl Commands {
             output,
         });
         let taken = Arc::<CommandSink>::clone(&sink);
-        match self.runner.run_into(config, limits, asked, taken).await {
+        let result = match self.runner.run_into(config, limits, asked, taken).await {
             Ok(end) => judge(&end, &sink, timeouts),
+            Err(ProcessError::HostLost {
+                has_begun: false, ..
+            }) => return CommandAttempt::NeverBegan,
             Err(error) => Err(start_failure(&error)),
-        }
+        };
+        CommandAttempt::Ended(result)
     }
 }
 
@@ -160,6 +164,13 @@ mod tests {
         }
     }
 
+    fn ended(attempted: CommandAttempt) -> AttemptResult {
+        match attempted {
+            CommandAttempt::Ended(result) => result,
+            CommandAttempt::NeverBegan => panic!("it was to begin"),
+        }
+    }
+
     async fn shell(script: &str, timeouts: Timeouts) -> AttemptResult {
         let config = ProcessConfig::new("sh").args(["-c", script]);
         let never = CancellationToken::new();
@@ -167,7 +178,7 @@ mod tests {
         let attempted = commands()
             .run(&config, timeouts, &never, Arc::clone(&output))
             .await;
-        attempted.map_err(|failure| output.add_to(failure))
+        ended(attempted).map_err(|failure| output.add_to(failure))
     }
 
     #[tokio::test]
@@ -200,10 +211,10 @@ mod tests {
     async fn what_cannot_be_started_is_no_exit() {
         let config = ProcessConfig::new("/no/such/program");
         let never = CancellationToken::new();
-        let failure = commands()
+        let attempted = commands()
             .run(&config, Timeouts::default(), &never, Arc::default())
-            .await
-            .unwrap_err();
+            .await;
+        let failure = ended(attempted).unwrap_err();
         assert_eq!(failure.class, Class::Spawn);
         assert_eq!(failure.message, "there is no program `/no/such/program`");
     }

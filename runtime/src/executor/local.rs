@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attempt::{AttemptGuard, AttemptResult, Contained, TimeLimits};
+use super::attempt::{AttemptGuard, AttemptResult, CommandAttempt, Contained, TimeLimits};
 use super::command::Commands;
 use super::runner::{Attempt, Runner};
 use super::task_pool::{Perform, TaskHandle, TaskPool};
@@ -175,7 +175,17 @@ impl Perform for LocalRunners {
                     return (guard, Contained(work).await);
                 }
                 // Boxed, for it is much larger than the others.
-                Box::pin(at.commands.run(config, timeouts, stop.token(), output)).await
+                let run = Box::pin(at.commands.run(config, timeouts, stop.token(), output));
+                match run.await {
+                    CommandAttempt::Ended(result) => result,
+                    CommandAttempt::NeverBegan => {
+                        guard.give_back();
+                        Err(Failure::new(
+                            Class::Host,
+                            "the host was lost before it began",
+                        ))
+                    }
+                }
             }
             Work::Refused { .. } | Work::Ended(_) => {
                 unreachable!("a job that was refused or has ended is never queued")

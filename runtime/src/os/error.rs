@@ -62,6 +62,8 @@ pub enum ProcessError {
         host: String,
         /// The reason for which it is lost.
         reason: String,
+        /// Whether the process may have been started, and has been killed since.
+        has_begun: bool,
     },
     /// The files of the process were not brought to it, or not back.
     #[error(transparent)]

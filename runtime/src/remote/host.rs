@@ -199,6 +199,7 @@ impl RemoteHost {
             Ok(Current::GivenUp(reason)) => Err(ProcessError::HostLost {
                 host: self.name.to_string(),
                 reason: reason.clone(),
+                has_begun: false,
             }),
             Ok(Current::None) | Err(_) => Err(ProcessError::Ended),
         }

@@ -109,10 +109,11 @@ impl RemoteProcesses {
         self.connection.tell(ToAgent::Resume);
     }
 
-    fn lost(&self) -> ProcessError {
+    fn lost(&self, has_begun: bool) -> ProcessError {
         ProcessError::HostLost {
             host: self.config.host.clone(),
             reason: self.connection.loss().reason(),
+            has_begun,
         }
     }
 
@@ -211,7 +212,7 @@ impl ProcessManager for RemoteProcesses {
     async fn spawn_process(&self, config: &ProcessConfig) -> Result<ProcessHandle, ProcessError> {
         let spec = Spec::encode(config)?;
         if self.connection.loss().has_ended() {
-            return Err(self.lost());
+            return Err(self.lost(false));
         }
         let place = Arc::clone(&self.places).acquire_owned().await;
         let place = place.map_err(|_| ProcessError::Ended)?;
@@ -228,7 +229,7 @@ impl ProcessManager for RemoteProcesses {
             input: input_notice,
             shared: Arc::clone(&view),
         });
-        let id = id.ok_or_else(|| self.lost())?;
+        let id = id.ok_or_else(|| self.lost(false))?;
         let mut guard = StartGuard {
             table: &self.table,
             id: Some(id),
@@ -261,7 +262,7 @@ impl ProcessManager for RemoteProcesses {
                 guard.id = None;
                 self.table.not_started(id);
                 return Err(if is_lost {
-                    self.lost()
+                    self.lost(true)
                 } else {
                     ProcessError::Spawn {
                         command: config.command.clone(),
@@ -327,6 +328,6 @@ impl ProcessManager for RemoteProcesses {
     ) -> Result<BTreeMap<ProcessId, ProcessUsage>, ProcessError> {
         let messages: mpsc::UnboundedSender<ToAgent> = self.connection.messages();
         let answered = self.table.measure(ids, &messages);
-        answered.await.map_err(|_| self.lost())
+        answered.await.map_err(|_| self.lost(false))
     }
 }

@@ -92,6 +92,30 @@ async fn a_host_that_fails_is_left_alone_and_others_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_host_that_is_lost_again_and_again_opens_its_own_breaker() {
+    let executor = Executor::builder().slots(1).breaker(breaker());
+    let executor = executor.build().unwrap();
+    let lost = |id: &str| {
+        let job = Job::closure(id, |_| async {
+            Err::<Payload, _>(Failure::new(Class::Host, "lost"))
+        });
+        job.on_host("web1")
+    };
+    let jobs = [
+        lost("a"),
+        lost("b"),
+        takes("c", 1).on_host("web1"),
+        takes("d", 1).on_host("web2"),
+    ];
+    let outcomes = all(executor.run_list(jobs).unwrap()).await;
+    assert_eq!(
+        told(&outcomes),
+        ["a crashed", "b crashed", "d succeeded", "c succeeded"]
+    );
+    assert!(outcomes[3].queued >= SECOND * 9, "until the probe");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_service_that_is_down_for_a_minute_gets_few_calls_and_each_job_succeeds() {
     let calls = Arc::new(AtomicU32::new(0));
     let executor = Executor::builder()

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::scripted::{Act, ScriptedPool, ScriptedPools};
 use super::*;
-use crate::os::{CommandRunner, ProcessConfig};
+use crate::os::{CommandRunner, MockProcessManager, ProcessConfig, ProcessError};
 use crate::place::{Place, PlaceState};
 use crate::{Attempt, Context, ExecutorBuilder, ParallelizationHint, PlaceName, Placement, Runner};
 
@@ -244,6 +244,29 @@ async fn jobs_that_can_run_nowhere_any_more_fail_with_the_reason() {
         assert_eq!(outcome.failure().unwrap().class, Class::Unreachable);
     }
     assert_eq!(sleeper.ran().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_is_charged_for_the_loss_of_its_host_only_if_it_had_begun() {
+    let mut manager = MockProcessManager::new();
+    let mut begun = [false, false, true].into_iter();
+    manager.expect_spawn_process().times(3).returning(move |_| {
+        Err(ProcessError::HostLost {
+            host: "web1".to_owned(),
+            reason: "no route to host".to_owned(),
+            has_begun: begun.next().unwrap(),
+        })
+    });
+    let (_tell, state) = watch::channel(ready(1));
+    let runner = CommandRunner::through(Arc::new(manager));
+    let web1 = Place::new(PlaceName::new("web1"), runner, state);
+    let executor = Executor::builder().place(web1).build().unwrap();
+    let outcomes = executor
+        .run_all([command("a", 1, among(&["web1"]))])
+        .await
+        .unwrap();
+    assert_eq!(outcomes[0].failure().unwrap().class, Class::Host);
+    assert_eq!(outcomes[0].attempts, 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -203,7 +203,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 250, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_runs_once_the_dispatcher_counts_it_as_ended(boot in 0..1_000_000_u64, happenings in happenings()) {

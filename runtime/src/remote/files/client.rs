@@ -311,6 +311,8 @@ impl FileClient {
                     return ProcessError::HostLost {
                         host: self.host.clone(),
                         reason: self.loss.reason(),
+                        // Or a link that breaks on each push would be tried again for ever.
+                        has_begun: true,
                     };
                 }
                 self.on_host(&ratchet_ipc::error_chain(&error)).into()
