@@ -34,7 +34,7 @@ mod terms;
 mod tests;
 
 pub(crate) use breaker::typed_breaker;
-pub(crate) use hosts::{AgentPlan, HostPlan, HostTable, LOCAL, OWN_HOST, Reach};
+pub(crate) use hosts::{AgentPlan, HostPlan, HostTable, HostTimes, LOCAL, OWN_HOST, Reach};
 pub(crate) use open::{Jobs, Plan, open};
 pub(crate) use options::{PlanOptions, PoolDefaults, Protection, ServedTasks, WorkerPlan};
 pub(crate) use program::{cannot_start, typed_worker};

@@ -18,6 +18,7 @@ mod junit;
 mod kept_output;
 mod limits;
 mod lossless;
+mod lost_hosts;
 mod map;
 mod mistakes;
 mod outputs;

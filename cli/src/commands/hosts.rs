@@ -19,7 +19,7 @@ use crate::args::hosts_verb::{HostsAction, HostsVerbArguments, SelectionArgument
 use crate::error::CliError;
 use crate::escape::{plain, plain_json};
 use crate::exit;
-use crate::job_file::{self, AgentPlan, HostPlan, HostTable, LOCAL, PlanOptions, Reach};
+use crate::job_file::{self, AgentPlan, HostPlan, HostTable, HostTimes, LOCAL, PlanOptions, Reach};
 use crate::output::Destination;
 use crate::readable::duration;
 use crate::session::{HostConnector, TypedHosts, cores, prefixed, start_keeper};
@@ -99,6 +99,7 @@ fn select(selection: &SelectionArguments) -> Result<(HostTable, Vec<HostPlan>), 
         agent: AgentPlan::Own,
         slots: Some(typed.local_slots.unwrap_or_else(cores)),
         env: Vec::new(),
+        times: HostTimes::default(),
     };
     let plans = match typed.on.map(|words| table.placement(&words)) {
         None => table.hosts().to_vec(),

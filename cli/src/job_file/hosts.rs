@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ratchet_runtime::{PlaceName, Placement};
 
 use super::spec::HostSpec;
 use super::terms::within;
 use crate::diagnostic::{Diagnostic, Problems, Span};
-use crate::document::{Either, Field, Named, ScalarText, Spanned};
+use crate::document::{Either, Field, Named, PositiveDuration, ScalarText, Spanned};
 use crate::value::ValueError;
 
 /// The word in `on` for the machine on which ratchet runs.
@@ -33,6 +34,19 @@ pub(crate) struct HostPlan {
     pub(crate) slots: Option<u32>,
     /// Variables for what runs there.
     pub(crate) env: Vec<(String, String)>,
+    /// When it is lost, and when it is given up.
+    pub(crate) times: HostTimes,
+}
+
+/// The times of a host that were declared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct HostTimes {
+    /// How long nothing may come from the host before it is lost.
+    pub(crate) lost_after: Option<Duration>,
+    /// How long what runs there may go on without a word from here.
+    pub(crate) fence_after: Option<Duration>,
+    /// How long a lost host is tried again.
+    pub(crate) give_up: Option<Duration>,
 }
 
 /// The agent of a host.
@@ -427,12 +441,18 @@ fn plan(
     }
     let reach = reach(&spec, problems);
     let agent = agent(&spec.agent, folder, problems);
+    let times = HostTimes {
+        lost_after: at_least_a_second("lost_after", spec.lost_after, problems),
+        fence_after: at_least_a_second("fence_after", spec.fence_after, problems),
+        give_up: spec.give_up.into_value(),
+    };
     Some(HostPlan {
         name,
         reach: reach?,
         agent: agent?,
         slots: spec.slots.into_value().map(|slots| slots.0),
         env: variables(spec.env, problems),
+        times,
     })
 }
 
@@ -455,6 +475,23 @@ fn agent(
     let help = "name a ratchet for the platform of the host, or `none`";
     problems.push(Diagnostic::error(field.span().unwrap_or_default(), message).help(help));
     None
+}
+
+/// Refuses a time within which a message may not reach a host and come back.
+fn at_least_a_second(
+    key: &str,
+    field: Field<PositiveDuration>,
+    problems: &mut Problems,
+) -> Option<Duration> {
+    let place = field.span().unwrap_or_default();
+    let time = field.into_value()?.0;
+    if time < Duration::from_secs(1) {
+        let message = format!("`{key}` is shorter than a second");
+        let help =
+            "several messages have to go to the host and back in this time: 10s and more are usual";
+        problems.push(Diagnostic::error(place, message).help(help));
+    }
+    Some(time)
 }
 
 fn reach(spec: &HostSpec, problems: &mut Problems) -> Option<Reach> {

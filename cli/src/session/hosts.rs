@@ -19,7 +19,9 @@ use super::slurm::Allocation;
 use crate::args::hosts::{OnTarget, OnWord};
 use crate::error::CliError;
 use crate::inventory::{self, Inventory};
-use crate::job_file::{AgentPlan, HostPlan, HostTable, LOCAL, OWN_HOST, Reach, WorkerPlan};
+use crate::job_file::{
+    AgentPlan, HostPlan, HostTable, HostTimes, LOCAL, OWN_HOST, Reach, WorkerPlan,
+};
 
 /// How long a host is tried that was never reached.
 const FIRST_PATIENCE: Duration = Duration::from_secs(30);
@@ -83,6 +85,7 @@ impl TypedHosts {
                             agent: AgentPlan::Own,
                             slots: slots.or(*own_slots),
                             env: Vec::new(),
+                            times: HostTimes::default(),
                         });
                         on.push(name.clone());
                     }
@@ -109,6 +112,7 @@ impl TypedHosts {
                         agent: AgentPlan::Own,
                         slots,
                         env: Vec::new(),
+                        times: HostTimes::default(),
                     });
                     name
                 }
@@ -189,6 +193,7 @@ fn add_inventory(table: &mut HostTable, inventory: &Inventory) -> Result<(), Cli
             agent: AgentPlan::Own,
             slots: None,
             env: Vec::new(),
+            times: HostTimes::default(),
         };
         let groups = inventory.groups_of(index);
         table.add(plan, groups.iter().map(String::as_str));
@@ -220,6 +225,8 @@ impl HostConnector {
             remote = remote.slots(slots);
         }
         remote.measures_machine = self.admission != AdmissionLimits::default();
+        remote.lost_after = plan.times.lost_after.unwrap_or(remote.lost_after);
+        remote.fence_after = plan.times.fence_after.unwrap_or(remote.fence_after);
         Some(HostConfig {
             name: plan.name.clone(),
             admission: self.admission,
@@ -233,7 +240,7 @@ impl HostConnector {
             env: plan.env.clone(),
             remote,
             first_patience: FIRST_PATIENCE,
-            give_up: GIVE_UP,
+            give_up: plan.times.give_up.unwrap_or(GIVE_UP),
         })
     }
 }

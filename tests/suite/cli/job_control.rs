@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use ratchet_tests::{Folder, Ratchet, Running, Shown, marked, process_state};
+use ratchet_tests::{Folder, Ratchet, Running, Shown, eventually, marked, process_state};
 
 pub(super) const CTRL_C: &str = "\x03";
 pub(super) const CTRL_Z: &str = "\x1a";
@@ -66,6 +66,43 @@ fn ctrl_z_stops_jobs_and_their_timeouts_until_fg() {
     wait_for_stop(&shell, &folder);
     let said = shell.wait().with_code(0).screen();
     assert!(said.contains("done"), "{said}");
+}
+
+#[test]
+fn ctrl_z_stops_what_runs_on_hosts_and_rests_their_fence_until_fg() {
+    let jobs = r#"
+hosts:
+  # As over ssh, the agent is another process than the launcher, in another session.
+  web1: { via: [sh, -c, 'setsid "$@"; exit $?', via], lost_after: 3s, fence_after: 2s }
+jobs:
+  - { id: a, on: web1, run: [sh, -c, "echo $$ > new; mv new began; until [ -e go ]; do sleep 0.05; done; echo done"] }
+"#;
+    let folder = Folder::new().file("jobs.yaml", jobs);
+    // It is stopped for longer than the fence and the patience with a silent host.
+    let shell = in_shell(&folder, "sleep 6; touch slept; read answer; touch go; fg")
+        .args(["run", "jobs.yaml", "--format", "jsonl"])
+        .start();
+    stop_once_a_job_runs(&shell, &folder);
+    wait_for_stop(&shell, &folder);
+    let job = fs::read_to_string(folder.at("began")).expect("it is written");
+    let job: u32 = job.trim().parse().expect("it is a number");
+    // A shell that waits for its child to become another program is in state D until that goes on.
+    let is_stopped = || matches!(process_state(job), Some('T' | 'D'));
+    shell.until("the job on the host is stopped", is_stopped);
+    shell.until("it was stopped for long", || folder.at("slept").exists());
+    assert!(is_stopped(), "it is neither killed nor continued");
+    shell.type_on_terminal("\n");
+    let said = shell.wait().with_code(0).screen();
+    assert!(
+        said.contains("done") && said.contains("\"attempts\":1"),
+        "{said}"
+    );
+    let mark = mark(&folder);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    let runtime = runtime.expect("it has a timer");
+    runtime.block_on(eventually("nothing is left", || marked(&mark).is_empty()));
 }
 
 /// A worker that makes the file `began` with the id of its job, and answers when there is a file `go`. It says when it is ready,

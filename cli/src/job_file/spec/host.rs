@@ -1,8 +1,10 @@
 //! The keys of a host's section.
 
+use std::time::Duration;
+
 use serde_json::json;
 
-use crate::document::{Count, Named, ScalarText, Spanned, section};
+use crate::document::{Count, Named, PositiveDuration, ScalarText, Spanned, section};
 
 section! {
     /// A host, where commands and workers can run besides this machine.
@@ -37,6 +39,13 @@ section! {
         groups: Vec<Spanned<String>>,
         /// Variables for what runs there, added to those of the host.
         env: Vec<Named<ScalarText>>,
+        /// How long nothing may come from the host before it is lost; 15s by default, and at least 1s.
+        lost_after: PositiveDuration,
+        /// How long what runs on the host may go on without a word from here before it is killed there; 12s by default, and
+        /// at least 1s. When the host is lost, its exclusive claims are held for as long, and 5s more.
+        fence_after: PositiveDuration,
+        /// How long a lost host is tried again before jobs that can run only there fail; 5m by default.
+        give_up: Duration,
     }
 }
 
