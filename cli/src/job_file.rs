@@ -24,6 +24,7 @@ mod hosts;
 mod job;
 mod open;
 mod options;
+mod paths;
 mod pool;
 mod program;
 mod seen_ids;

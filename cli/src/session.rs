@@ -435,7 +435,9 @@ impl RunContext {
             watch_hosts(self.options.admission, &hosts, &handle);
         }
         if let Some(allocation) = self.options.hosts.allocation.take() {
-            allocation.watch_end(handle.clone(), &self.options, &self.console);
+            let console = (!self.options.quiet).then(|| self.console.clone());
+            let (phases, grace) = (self.options.phases(), self.options.grace);
+            allocation.watch_end(handle.clone(), phases, grace, console);
         }
         self.signals.steer(&handle, &self.options, &self.console);
         Ok(StartedRun {

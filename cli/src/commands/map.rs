@@ -71,12 +71,7 @@ pub(crate) fn run(
         Arc::make_mut(&mut terms).on = Placement::Among(Arc::clone(hosts));
     }
     check_placement(arguments, &session, &terms)?;
-    if matches!(terms.cache, Some(CacheTerms::On { .. })) && typed_files(arguments).has_any() {
-        return Err(
-            CliError::usage("a result that is used again makes no files")
-                .with_help("leave out --cache, or the files"),
-        );
-    }
+    refuse_cached_files(arguments, &terms)?;
     let (work, workers) = work(arguments, command, columns, session.options(), &terms.on)?;
     let options = session.options();
     if let Some(on) = placement_of_jobs(&work, hosts.is_some()) {
@@ -259,6 +254,17 @@ fn open_joblog(
     };
     let stdout = || stdout(session.console());
     Joblog::open(path.clone(), stdout, is_resumed).map(Some)
+}
+
+/// Refuses files of commands whose results may be used again, because then the files would not be made.
+fn refuse_cached_files(arguments: &MapArguments, terms: &Terms) -> Result<(), CliError> {
+    if matches!(terms.cache, Some(CacheTerms::On { .. })) && typed_files(arguments).has_any() {
+        return Err(
+            CliError::usage("a result that is used again makes no files")
+                .with_help("leave out --cache, or the files"),
+        );
+    }
+    Ok(())
 }
 
 /// What was typed about files.

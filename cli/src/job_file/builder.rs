@@ -69,11 +69,7 @@ impl JobBuilder {
         options: &PlanOptions,
         problems: &mut Problems,
     ) -> Self {
-        let limits = header.limits.into_value().unwrap_or_default();
-        let limits: Vec<_> = limits
-            .into_iter()
-            .map(|named| (named.name.clone(), limit(named, problems)))
-            .collect();
+        let limits = limits(header.limits.into_value().unwrap_or_default(), problems);
         let (breaker, retry_budget, defaults) = header
             .defaults
             .into_value()
@@ -453,6 +449,14 @@ fn check_limit(known: &[(String, Limit)], limit: &str, place: Span, problems: &m
     let error = Diagnostic::error(place, format!("unknown limit `{limit}`"));
     let error = error.help("declare it, as in `limits: {db: {max: 4}}`");
     problems.push(error.did_you_mean(limit, names, "known limits"));
+}
+
+/// The limits that a file declares, by name.
+fn limits(declared: Vec<Named<LimitSpec>>, problems: &mut Problems) -> Vec<(String, Limit)> {
+    let limits = declared.into_iter();
+    limits
+        .map(|named| (named.name.clone(), limit(named, problems)))
+        .collect()
 }
 
 /// The limit of a section. A refused limit counts as declared, so that the jobs that name it are not refused as well.

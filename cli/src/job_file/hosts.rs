@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use ratchet_runtime::{PlaceName, Placement};
 
+use super::paths::within;
 use super::spec::HostSpec;
-use super::terms::within;
 use crate::diagnostic::{Diagnostic, Problems, Span};
 use crate::document::{Either, Field, Named, PositiveDuration, ScalarText, Spanned};
 use crate::value::ValueError;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use ratchet_ipc::LineFormat;
 use ratchet_runtime::process::{Environment, Language, PoolConfig, ProcessConfig};
 
+use super::paths::within;
 use super::spec::Protocol;
-use super::terms::within;
 use crate::diagnostic::{Diagnostic, Problems};
 use crate::document::{Field, Named, ScalarText};
 use crate::error::CliError;

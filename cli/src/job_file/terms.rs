@@ -2,7 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 use std::mem::discriminant;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use ratchet_resilience::retry::{BackoffPolicy, Delay, Jitter};
 use ratchet_runtime::{CacheTerms, ParallelizationHint, Priority, Terms, Timeouts};
 
 use super::hosts::{HostTable, words_of};
+use super::paths::within;
 use super::spec::{Backoff, CacheSpec, HintSpec, HintWord, RetrySpec, TermsSpec, TimeoutSpec};
 use crate::diagnostic::{Diagnostic, Problems, Source, Span};
 use crate::document::{Count, Either, Field, FromNode, Spanned, yaml_node};
@@ -355,15 +356,6 @@ fn cache(said: Either<bool, CacheSpec>, folder: Option<&Path>) -> CacheTerms {
 
 fn values<T>(list: Vec<Spanned<T>>) -> Vec<T> {
     list.into_iter().map(|member| member.value).collect()
-}
-
-/// A path of a file, relative to the folder of the file.
-pub(super) fn within(folder: Option<&Path>, path: impl Into<PathBuf>) -> PathBuf {
-    let path = path.into();
-    match folder {
-        Some(folder) => folder.join(path),
-        None => path,
-    }
 }
 
 /// The numbers are parsed from texts that cannot be NaN, so equality is reflexive.

@@ -6,12 +6,12 @@ use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
 use ratchet_caching::{Clock, SystemClock};
+use ratchet_resilience::shutdown::Grace;
 use ratchet_runtime::RunHandle;
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
 use super::console::Console;
-use super::options::RunOptions;
 use crate::error::CliError;
 use crate::escape::plain;
 use crate::readable::duration;
@@ -89,11 +89,16 @@ impl Allocation {
     }
 
     /// Has no new jobs start when what is left of the allocation is needed to end those that run.
-    pub(super) fn watch_end(self, handle: RunHandle, options: &RunOptions, console: &Console) {
-        let phases = options.phases();
+    /// Running jobs have `grace` to finish. Where it is `told`, the console says what happens.
+    pub(super) fn watch_end(
+        self,
+        handle: RunHandle,
+        phases: Grace,
+        grace: Duration,
+        told: Option<Console>,
+    ) {
         let reserve =
             phases.draining + phases.cancelling + phases.killing + ANSWER_LIMIT + LAST_WORDS;
-        let (grace, quiet, console) = (options.grace, options.quiet, console.clone());
         tokio::spawn(async move {
             let said = match self.until_left(reserve).await {
                 Ok(()) => {
@@ -109,7 +114,7 @@ impl Allocation {
                     plain(&self.id)
                 ),
             };
-            if !quiet {
+            if let Some(console) = told {
                 console.say(&format!("ratchet: {said}\n"));
             }
         });

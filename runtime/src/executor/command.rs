@@ -106,9 +106,9 @@ pub fn start_failure(error: &ProcessError) -> Failure {
     let class = match error {
         ProcessError::HostLost { .. } => Class::Host,
         // The files are as they are, whoever tries again.
-        ProcessError::Files(FileError::Missing { .. } | FileError::NotPushable { .. }) => {
-            Class::Input
-        }
+        ProcessError::Files(
+            FileError::Missing { .. } | FileError::NotPushable { .. } | FileError::NoAgent,
+        ) => Class::Input,
         ProcessError::Files(FileError::TooSlow { .. }) => Class::Timeout,
         ProcessError::Files(_) => Class::Transfer,
         _ => Class::Spawn,

@@ -240,6 +240,9 @@ pub enum FileError {
         #[source]
         source: io::Error,
     },
+    /// The host has no agent, and nobody else brings files there.
+    #[error("its host has no agent (`agent: none`), and only an agent brings files there and back")]
+    NoAgent,
     /// The files were not there in the time that an attempt may take.
     #[error("its files were not {direction} in the time that it may take")]
     TooSlow {

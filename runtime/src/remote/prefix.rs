@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use crate::os::{
-    Keeper, LocalProcesses, ProcessConfig, ProcessError, ProcessHandle, ProcessId, ProcessInfo,
-    ProcessManager, ProcessUsage,
+    FileError, Keeper, LocalProcesses, ProcessConfig, ProcessError, ProcessHandle, ProcessId,
+    ProcessInfo, ProcessManager, ProcessUsage,
 };
 use crate::place::PlaceState;
 
@@ -144,6 +144,9 @@ fn quoted(word: &OsStr) -> OsString {
 #[async_trait]
 impl ProcessManager for PrefixedProcesses {
     async fn spawn_process(&self, config: &ProcessConfig) -> Result<ProcessHandle, ProcessError> {
+        if config.files.is_some() {
+            return Err(FileError::NoAgent.into());
+        }
         self.processes.spawn_process(&self.prefixed(config)).await
     }
 
@@ -208,6 +211,17 @@ mod tests {
             words(&[], &clean)[3..],
             ["/srv", "env", "-i", "echo", "a b"]
         );
+    }
+
+    #[tokio::test]
+    async fn a_command_with_files_is_refused_for_nobody_brings_them() {
+        let processes = PrefixedProcesses::start([], PrefixWords::Passed, [], 1, None);
+        let config = ProcessConfig::new("true").files(crate::os::WorkFiles::default());
+        let refused = processes.spawn_process(&config).await;
+        assert!(matches!(
+            refused,
+            Err(ProcessError::Files(FileError::NoAgent))
+        ));
     }
 
     #[test]

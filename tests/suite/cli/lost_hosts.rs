@@ -32,7 +32,8 @@ fn result(ended: &Ended, id: &str) -> Value {
     let results = stdout.lines().map(serde_json::from_str::<Value>);
     let mut results = results.map(|line| line.expect("it is JSON"));
     let result = results.find(|line| line["id"] == id);
-    result.unwrap_or_else(|| panic!("{id}: {stdout}\n{}", ended.stderr()))
+    assert!(result.is_some(), "{id}: {stdout}\n{}", ended.stderr());
+    result.expect("it was found")
 }
 
 #[test]
