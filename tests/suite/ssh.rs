@@ -4,6 +4,7 @@
 use std::fs;
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use ratchet_tests::{Folder, eventually};
 
@@ -17,11 +18,12 @@ pub(crate) fn skip(why: &str) {
 pub(crate) struct SshServer {
     folder: Folder,
     address: String,
+    port: u16,
     process: Child,
 }
 
-/// The port of the server, on an address that no other test has.
-const PORT: u16 = 2222;
+/// The port of the next server of this process. `cargo test` runs many tests in one process, which has one address.
+static NEXT_PORT: AtomicU16 = AtomicU16::new(2222);
 
 impl SshServer {
     /// Starts a server with these lines in its config, on this address, behind these words of a launcher. Returns nothing,
@@ -39,6 +41,7 @@ impl SshServer {
             skip("only root may start a server for ssh, so no real connection is tried");
             return None;
         }
+        let port = NEXT_PORT.fetch_add(1, Ordering::Relaxed);
         let folder = Folder::new();
         let at = |name: &str| folder.at(name).display().to_string();
         for key in ["host_key", "user_key", "unknown_key"] {
@@ -50,15 +53,15 @@ impl SshServer {
         let public =
             |key: &str| fs::read_to_string(at(&format!("{key}.pub"))).expect("it was made");
         let config = format!(
-            "ListenAddress {address}:{PORT}\nHostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\nPidFile none\n\
+            "ListenAddress {address}:{port}\nHostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\nPidFile none\n\
              PermitRootLogin yes\nClientAliveInterval 1\nClientAliveCountMax 5\nSetEnv RATCHET_SSH={}\n{options}\n",
             at("host_key"),
             at("user_key.pub"),
             folder.path().display(),
         );
-        let known = format!("[{address}]:{PORT} {}", public("host_key"));
+        let known = format!("[{address}]:{port} {}", public("host_key"));
         let client = format!(
-            "Host *\n  HostName {address}\n  Port {PORT}\n  User root\n  IdentitiesOnly yes\n  BatchMode yes\n\
+            "Host *\n  HostName {address}\n  Port {port}\n  User root\n  IdentitiesOnly yes\n  BatchMode yes\n\
              \x20 ControlPath none\n  GlobalKnownHostsFile /dev/null\n  StrictHostKeyChecking yes\n\
              \x20 IdentityAgent none\n"
         );
@@ -82,9 +85,10 @@ impl SshServer {
         let server = Self {
             process: process.expect("it was found"),
             address: address.to_owned(),
+            port,
             folder,
         };
-        let listens = || TcpStream::connect((server.address.as_str(), PORT)).is_ok();
+        let listens = || TcpStream::connect((server.address.as_str(), server.port)).is_ok();
         eventually("the server listens", listens).await;
         Some(server)
     }
