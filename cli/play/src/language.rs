@@ -13,13 +13,13 @@ mod templated;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use ratchet_input::InputError;
 use ratchet_input::document;
 
-use crate::data::{Data, Entry};
+use crate::data::Data;
 use crate::files::{FileId, Files, Place};
+use crate::templates::Layer;
 
 pub(crate) use keyword::Keyword;
 pub(crate) use playbook::{Play, Playbook};
@@ -33,7 +33,7 @@ struct Reader {
     roles_path: Vec<PathBuf>,
     collections_path: Vec<PathBuf>,
     /// The variables of the call.
-    extra: Arc<Vec<Entry>>,
+    extra: Layer,
 }
 
 /// Reads playbooks. Variables of the environment say where else roles lie.
@@ -47,7 +47,7 @@ pub(crate) fn read(
         folder: PathBuf::new(),
         roles_path: role::roles_path(&variable),
         collections_path: role::collections_path(&variable),
-        extra: Arc::default(),
+        extra: Layer::default(),
     };
     let mut all = Vec::new();
     for text in extra {
@@ -55,7 +55,7 @@ pub(crate) fn read(
     }
     // The last one counts.
     all.reverse();
-    reader.extra = Arc::new(all);
+    reader.extra = Layer::from(all);
     let mut playbooks = Vec::new();
     for path in paths {
         let plays = reader

@@ -8,6 +8,11 @@ mod files;
 mod language;
 mod listing;
 mod selection;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "what runs plays is being built upon it")
+)]
+#[expect(unused_imports, reason = "what runs plays is being built upon it")]
 mod templates;
 
 use std::ffi::OsString;

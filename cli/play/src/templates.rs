@@ -1,17 +1,31 @@
 //! Templates, as Ansible means them: what is undefined fails unless it is asked for, values keep their types, and the
 //! values of variables may be templates themselves.
+//!
+//! [`Variables`] are what templates see. They are stacked from layers: of files, whose values are templates, and of results,
+//! whose values never are. [`render`] and [`render_data`] give values with nothing left to render in them; [`condition`] gives
+//! true or false; [`template_file`] gives the text of a file.
 
+mod conditions;
 mod engine;
 mod filters;
+mod finish;
 mod lists;
+mod maps;
 #[cfg(test)]
 mod probes;
 mod questions;
 mod source;
+mod template_file;
+mod tokens;
 mod undefined;
 mod values;
 mod variables;
 
+pub(crate) use conditions::{condition, expression};
 pub(crate) use engine::{check, check_condition};
+pub(crate) use finish::is_omitted;
+pub(crate) use maps::{from_json, from_json_text, to_json, to_json_text};
+pub(crate) use template_file::{TemplateOptions, template_file};
+pub(crate) use undefined::TemplateError;
 pub(crate) use values::text_of;
-pub(crate) use variables::{Variables, render};
+pub(crate) use variables::{Layer, Variables, render, render_data};

@@ -1,7 +1,6 @@
 //! Playbooks and plays.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use minijinja::value::ValueKind;
 use ratchet_input::inventory::pattern::Pattern;
@@ -135,7 +134,7 @@ impl Reader {
                 .refuse(import.place, "`import_playbook` names no file");
             return;
         }
-        let name = match render(&name, &Variables::new(Arc::clone(&self.extra))) {
+        let name = match render(&name, &Variables::new(self.extra.clone())) {
             Ok(value) => text_of(&value),
             Err(reason) => {
                 let message =
@@ -277,7 +276,7 @@ impl Reader {
 
     /// The variables that a play sets itself: those of its files count before those that are written in it.
     fn variables_of_play(&mut self, entries: &[Entry]) -> Variables {
-        let mut variables = Variables::new(Arc::clone(&self.extra));
+        let mut variables = Variables::new(self.extra.clone());
         let folder = self.folder.display().to_string();
         let find = |name: &str| entries.iter().find(|entry| entry.name == name);
         if let Some(entry) = find("vars")

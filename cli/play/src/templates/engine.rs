@@ -1,30 +1,82 @@
 //! Renders templates and evaluates conditions.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use minijinja::value::ValueKind;
-use minijinja::{Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value};
+use minijinja::{
+    Environment, Error, ErrorKind, Expression, Output, State, UndefinedBehavior, Value,
+};
 
-use super::undefined::{self, TemplateError, Undefined};
+use super::finish::Omit;
+use super::source::{self, DELIMITERS, Escapes};
+use super::undefined::{self, TemplateError, Undefined, undefined};
 use super::values::text_of;
-use super::{filters, lists, questions, source};
+use super::{filters, lists, questions};
 use crate::data::is_template;
 
-/// The engine, with all filters and tests.
+/// The engine, with all filters and tests. It keeps what it has compiled, by the text of the template: these texts stand in
+/// the user's files, so there are only so many of them.
 static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
-    let mut engine = Environment::new();
-    engine.set_undefined_behavior(UndefinedBehavior::Strict);
-    engine.set_formatter(format);
-    engine.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-    engine.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    engine.remove_global("debug");
-    filters::add(&mut engine);
-    lists::add(&mut engine);
-    questions::add(&mut engine);
+    let mut engine = with_filters();
+    if let Ok(syntax) = minijinja::syntax::SyntaxConfig::builder()
+        .trim_blocks(true)
+        .build()
+    {
+        engine.set_syntax(syntax);
+    }
+    engine.set_loader(|text| {
+        Ok(Some(source::prepared(
+            text,
+            &DELIMITERS,
+            Escapes::Kept,
+            "\n",
+        )))
+    });
     engine
 });
+
+/// An engine that knows all filters and tests, and no other templates.
+pub(super) fn with_filters() -> Environment<'static> {
+    static BASE: LazyLock<Environment<'static>> = LazyLock::new(|| {
+        let mut engine = Environment::new();
+        engine.set_undefined_behavior(UndefinedBehavior::Strict);
+        engine.set_formatter(format);
+        engine.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        engine.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+        engine.remove_global("debug");
+        engine.add_function(source::ITEM, item);
+        engine.add_function(source::FORMAT, |format: &Value, values: &Value| {
+            filters::percent_format(format, values)
+        });
+        filters::add(&mut engine);
+        lists::add(&mut engine);
+        questions::add(&mut engine);
+        engine
+    });
+    BASE.clone()
+}
+
+/// The expressions that were compiled, which are as many as the user's files have.
+type Compiled = HashMap<(String, Escapes), Arc<Expression<'static, 'static>>>;
+
+static EXPRESSIONS: LazyLock<Mutex<Compiled>> = LazyLock::new(Mutex::default);
+
+/// Looks up an item. One that is nowhere may still be asked for, as an attribute may.
+fn item(value: &Value, key: &Value) -> Result<Value, Error> {
+    if value.is_undefined() {
+        return Err(Error::new(ErrorKind::UndefinedError, "undefined value"));
+    }
+    let found = value.get_item(key)?;
+    Ok(if found.is_undefined() {
+        undefined(format!("..[{}]", super::values::repr(key)))
+    } else {
+        found
+    })
+}
 
 /// What stands in the output for a value that is no text, before and after its number. Nobody can write it, since nobody
 /// knows it.
@@ -46,6 +98,8 @@ fn format(out: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value) -> Result<
         Ok(())
     } else if value.kind() == ValueKind::String {
         out.write_str(value.as_str().unwrap_or_default())
+    } else if value.downcast_object_ref::<Omit>().is_some() && !MARKS.get() {
+        Ok(())
     } else if MARKS.get() {
         let number = undefined::keep(value.clone());
         out.write_str(&format!("{}{number}\u{2}", *MARK))
@@ -60,16 +114,87 @@ pub(super) fn render(text: &str, context: impl FnOnce() -> Value) -> Result<Valu
     if !is_template(text) {
         return Ok(Value::from(text));
     }
-    let prepared = source::prepared(text);
+    if let Some(expression) = source::lone_expression(text) {
+        return evaluate(expression, Escapes::Kept, context);
+    }
     let (output, values) = undefined::evaluate(|| {
-        let template = ENGINE.template_from_str(&prepared);
-        let template = template.map_err(|error| told(&error))?;
+        let template = ENGINE.get_template(text).map_err(|error| told(&error))?;
         let before = MARKS.replace(!source::captures(text));
         let rendered = template.render(context());
         MARKS.set(before);
         rendered.map_err(|error| told(&error))
     })?;
-    Ok(unmarked(&output, &values))
+    Ok(with_newlines(unmarked(&output, &values), text, "\n"))
+}
+
+/// Renders a file of an engine of its own, whose whole text it is, too.
+pub(super) fn render_file(
+    engine: &Environment<'_>,
+    name: &str,
+    text: &str,
+    newline: &str,
+    context: impl FnOnce() -> Value,
+) -> Result<Value, TemplateError> {
+    let (output, values) = undefined::evaluate(|| {
+        let template = engine.get_template(name).map_err(|error| told(&error))?;
+        let before = MARKS.replace(!source::captures(text));
+        let rendered = template.render(context());
+        MARKS.set(before);
+        rendered.map_err(|error| told(&error))
+    })?;
+    Ok(with_newlines(unmarked(&output, &values), text, newline))
+}
+
+/// Adds the newlines at the end of a template that are missing from its text. Python's Jinja takes one of them off, and
+/// Ansible puts it back.
+fn with_newlines(value: Value, template: &str, newline: &str) -> Value {
+    let ending = |text: &str| text.len() - text.trim_end_matches('\n').len();
+    match value.as_str() {
+        Some(text) if ending(template) > ending(text) => {
+            let missing = newline.repeat(ending(template) - ending(text));
+            Value::from(format!("{text}{missing}"))
+        }
+        _ => value,
+    }
+}
+
+/// Evaluates an expression in a context.
+pub(super) fn evaluate(
+    expression: &str,
+    escapes: Escapes,
+    context: impl FnOnce() -> Value,
+) -> Result<Value, TemplateError> {
+    let evaluation = || {
+        let compiled = compiled(expression, escapes).map_err(|error| told(&error))?;
+        // What a macro prints is a text.
+        let before = MARKS.replace(false);
+        let value = compiled.eval(context());
+        MARKS.set(before);
+        let value = value.map_err(|error| told(&error))?;
+        if value.is_undefined() {
+            return Err(format!("`{expression}` is undefined"));
+        }
+        Ok(value)
+    };
+    undefined::evaluate(evaluation).map(|(value, _)| value)
+}
+
+fn compiled(
+    expression: &str,
+    escapes: Escapes,
+) -> Result<Arc<Expression<'static, 'static>>, Error> {
+    let key = (expression.to_owned(), escapes);
+    // Nothing panics while it holds the lock, so what a poisoned one guards is sound.
+    let known = EXPRESSIONS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = known.get(&key) {
+        return Ok(Arc::clone(known));
+    }
+    drop(known);
+    let prepared = source::prepared_expression(expression, escapes);
+    let made = Arc::new(ENGINE.compile_expression_owned(prepared)?);
+    let mut known = EXPRESSIONS.lock().unwrap_or_else(PoisonError::into_inner);
+    known.insert(key, Arc::clone(&made));
+    Ok(made)
 }
 
 /// Puts values in the places of their marks.
@@ -94,23 +219,22 @@ fn unmarked(output: &str, values: &[Value]) -> Value {
 
 /// Says what is wrong with the form of a template, if something is.
 pub(crate) fn check(text: &str) -> Result<(), String> {
-    let prepared = source::prepared(text);
-    let checked = ENGINE.template_from_str(&prepared).map(|_| ());
+    let checked = ENGINE.get_template(text).map(|_| ());
     checked.map_err(|error| told(&error))
 }
 
 /// Says what is wrong with the form of an expression, if something is.
 pub(crate) fn check_condition(text: &str) -> Result<(), String> {
-    let prepared = source::prepared_expression(text);
-    let checked = ENGINE.compile_expression(&prepared).map(|_| ());
+    let checked = compiled(text, Escapes::Python).map(|_| ());
     checked.map_err(|error| told(&error))
 }
 
 /// An error of the engine, in one line.
-fn told(error: &Error) -> String {
+pub(super) fn told(error: &Error) -> String {
     let mut said = error
         .detail()
-        .map_or_else(|| error.kind().to_string(), str::to_owned);
+        .map_or_else(|| Cow::from(error.kind().to_string()), Cow::from)
+        .into_owned();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
         said = format!("{said}: {inner}");

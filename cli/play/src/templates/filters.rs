@@ -13,8 +13,9 @@ use minijinja::{Environment, Error, ErrorKind, Value};
 use ratchet_input::diagnostic::{Problems, Source};
 use ratchet_input::document::{self, Node};
 
+use super::maps::map_of;
 use super::undefined::is_undefined;
-use super::values::{float_text, map_of, text_of};
+use super::values::{float_text, text_of};
 
 /// Adds the filters to an engine.
 pub(super) fn add(engine: &mut Environment<'static>) {
@@ -48,8 +49,34 @@ pub(super) fn add(engine: &mut Environment<'static>) {
     engine.add_filter("split", split);
     engine.add_filter("splitlines", splitlines);
     engine.add_filter("replace", replace);
+    engine.add_filter("format", printf);
     engine.add_filter("upper", |value: &Value| text_of(value).to_uppercase());
     engine.add_filter("lower", |value: &Value| text_of(value).to_lowercase());
+}
+
+/// Puts values into a text as `%` does in Python.
+pub(super) fn percent_format(format: &Value, values: &Value) -> Result<String, Error> {
+    let values = if values.is_tuple() {
+        values.try_iter()?.collect()
+    } else {
+        vec![values.clone()]
+    };
+    printf(format, Rest(values))
+}
+
+fn printf(format: &Value, values: Rest<Value>) -> Result<String, Error> {
+    let shown = |value: &Value| match value.kind() {
+        ValueKind::None | ValueKind::Bool | ValueKind::Seq | ValueKind::Iterable => {
+            Value::from(super::values::repr(value))
+        }
+        _ => value.clone(),
+    };
+    let values: Vec<Value> = values.iter().map(shown).collect();
+    minijinja::formatting::format(
+        minijinja::formatting::FormatStyle::Printf,
+        &text_of(format),
+        &values,
+    )
 }
 
 /// An error of a filter that was used wrongly.

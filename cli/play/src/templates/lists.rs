@@ -9,8 +9,9 @@ use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{Environment, Error, State, Value};
 
 use super::filters::wrong;
+use super::maps::map_of;
 use super::undefined::is_undefined;
-use super::values::{map_of, text_of};
+use super::values::text_of;
 
 /// Adds the filters to an engine.
 pub(super) fn add(engine: &mut Environment<'static>) {

@@ -1,16 +1,22 @@
-//! Templates beside what Ansible makes of them, where it is installed.
+//! Templates, conditions and files beside what Ansible makes of them, where it is installed.
+
+mod conditions;
+mod data;
+mod files;
+mod templates;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::process::Command;
 
 use ratchet_input::document;
+use serde_json::json;
 
-use super::filters::json;
-use super::{Variables, render};
-use crate::data::{self, Data, Entry};
+use super::filters::json as python_json;
+use super::template_file::{TemplateOptions, template_file};
+use super::{TemplateError, Variables, condition, expression, render, render_data};
+use crate::data::Data;
 use crate::files::Files;
 
 const VARIABLES: &str = r#"
@@ -34,353 +40,160 @@ loop_b: "{{ loop_a }}"
 bad: "{{ nowhere }}"
 path: /etc/ssh/sshd_config.d
 version: 1.10.2
+written: "n == 5"
+by_name: "{{ written }}"
 text: "a.b-c\td\ne's \"q\" ü"
 "#;
 
-/// The templates that both render alike.
-const SAME: &[&str] = &[
-    "plain",
-    "{{ n }}",
-    "{{ f }}",
-    "{{ t }}",
-    "{{ nothing }}",
-    "{{ list }}",
-    "{{ map }}",
-    "a {{ n }} b",
-    "{{ n }}{{ n }}",
-    "x{{ t }}",
-    "x{{ nothing }}",
-    "x{{ list }}",
-    "x{{ map }}",
-    "x{{ f }}",
-    "x{{ 1e20 }} {{ 0.00001 }} {{ 2.0 }}",
-    "{{ lazy }}",
-    "{{ chain }}",
-    "{{ typed }}",
-    "{{ typed[0] }}",
-    "{{ deep.one }}",
-    "{{ deep.two[0] }}",
-    "{{ deep }}",
-    "{{ loop_a }}",
-    "{{ bad }}",
-    "{{ nowhere }}",
-    "{{ nowhere.a.b }}",
-    "{{ map.nope }}",
-    "{{ map.nope.x }}",
-    "{{ nowhere | default('d') }}",
-    "{{ nowhere.a.b | default('d') }}",
-    "{{ map.nope.x | d(1) }}",
-    "{{ empty | d('x') }}",
-    "{{ empty | d('x', true) }}",
-    "{{ nothing | d('x') }}",
-    "{{ nothing | d('x', true) }}",
-    "{{ nowhere is defined }}",
-    "{{ nowhere.a is defined }}",
-    "{{ map.a.x is defined }}",
-    "{{ map.a.q is undefined }}",
-    "{{ bad is defined }}",
-    "{{ nowhere == 1 }}",
-    "{{ nowhere ~ 'x' }}",
-    "{{ 'a' if nowhere else 'b' }}",
-    "{{ nowhere | length }}",
-    "{{ 'x' if nowhere is defined and nowhere else 'y' }}",
-    "{{ nowhere in list }}",
-    "{{ [nowhere] }}",
-    "{% for i in nowhere %}x{% endfor %}",
-    "{% for i in list %}{{ i }},{% endfor %}",
-    "{% if t %}{{ list }}{% endif %}",
-    "{% if t %}yes{% else %}no{% endif %}",
-    "{% set x = 3 %}{{ x }}",
-    "{% set x %}a{{ n }}{% endset %}{{ x }}",
-    "{{ n + 1 }}",
-    "{{ n / 2 }}",
-    "{{ n // 2 }}",
-    "{{ n % 2 }}",
-    "{{ n ** 2 }}",
-    "{{ -n }}",
-    "{{ 'a' + 'b' }}",
-    "{{ 'a' ~ n }}",
-    "{{ 'a' * 3 }}",
-    "{{ list + [9] }}",
-    "{{ n > 3 }}",
-    "{{ n == 5.0 }}",
-    "{{ 1 < n < 9 }}",
-    "{{ not t }}",
-    "{{ t and n }}",
-    "{{ empty or 'x' }}",
-    "{{ 2 in list }}",
-    "{{ 9 not in list }}",
-    "{{ 'a' in map }}",
-    "{{ 'lo' in s }}",
-    "{{ list[1:] }}",
-    "{{ list[-1] }}",
-    "{{ s[0] }}",
-    "{{ s[:5] }}",
-    "{{ map['a']['x'] }}",
-    "{{ map.a.y[1] }}",
-    "{{ (1, 2) }}",
-    "{{ {'k': n} }}",
-    "{{ s.upper() }}",
-    "{{ s.split() }}",
-    "{{ s.split('o') }}",
-    "{{ s.replace('l', 'L') }}",
-    "{{ s.startswith('he') }}",
-    "{{ map.keys() | list }}",
-    "{{ map.values() | list }}",
-    "{{ map.items() | list }}",
-    "{{ map.get('q', 1) }}",
-    "{{ s.find('w') }}",
-    "{{ '{}-{}'.format(1, 2) }}",
-    "{{ ' a '.strip() }}",
-    "{{ 'a,b'.split(',') }}",
-    "{{ ','.join(words) }}",
-    "{{ '3' | int }}",
-    "{{ 'x' | int }}",
-    "{{ '3.7' | int }}",
-    "{{ f | int }}",
-    "{{ '1.5' | float }}",
-    "{{ t | int }}",
-    "{{ 'ff' | int(0, 16) }}",
-    "{{ 'x' | int(-1) }}",
-    "{{ n | string }}",
-    "{{ t | string }}",
-    "{{ list | string }}",
-    "{{ 'yes' | bool }}",
-    "{{ 'no' | bool }}",
-    "{{ 1 | bool }}",
-    "{{ 'True' | bool }}",
-    "{{ nothing | bool }}",
-    "{{ list | join(',') }}",
-    "{{ [t, n, 's'] | join('-') }}",
-    "{{ users | join(', ', attribute='name') }}",
-    "{{ list | length }}",
-    "{{ s | length }}",
-    "{{ list | sort }}",
-    "{{ words | sort(reverse=true) }}",
-    "{{ list | unique }}",
-    "{{ list | min }}",
-    "{{ list | max }}",
-    "{{ list | sum }}",
-    "{{ list | first }}",
-    "{{ list | last }}",
-    "{{ [] | first }}",
-    "{{ list | reverse | list }}",
-    "{{ s | upper }}",
-    "{{ s | title }}",
-    "{{ s | capitalize }}",
-    "{{ s | replace('o', '0') }}",
-    "{{ '  x ' | trim }}",
-    "{{ s | list }}",
-    "{{ users | map(attribute='name') | list }}",
-    "{{ words | map('upper') | list }}",
-    "{{ users | map(attribute='q', default='-') | list }}",
-    "{{ users | selectattr('uid', 'equalto', 2) | list }}",
-    "{{ users | rejectattr('uid', 'gt', 1) | map(attribute='name') | list }}",
-    "{{ users | selectattr('q', 'defined') | list }}",
-    "{{ list | select('odd') | list }}",
-    "{{ list | reject('eq', 1) | list }}",
-    "{{ words | select('match', '[ab]') | list }}",
-    "{{ words | map('regex_replace', '^', 'x') | list }}",
-    "{{ map | dictsort }}",
-    "{{ users | groupby('uid') | list }}",
-    "{{ list | batch(2) | list }}",
-    "{{ 2.5 | round }}",
-    "{{ 2.345 | round(2) }}",
-    "{{ 2.1 | round(0, 'ceil') | int }}",
-    "{{ -3 | abs }}",
-    "{{ n | type_debug }}",
-    "{{ f | type_debug }}",
-    "{{ s | type_debug }}",
-    "{{ map | type_debug }}",
-    "{{ nothing | type_debug }}",
-    "{{ t | ternary('a', 'b') }}",
-    "{{ nothing | ternary('a', 'b', 'c') }}",
-    "{{ map | to_json }}",
-    "{{ map | to_nice_json }}",
-    "{{ list | to_nice_json(indent=2) }}",
-    "{{ text | to_json }}",
-    "{{ [] | to_nice_json }}",
-    "{{ '{\"a\": [1, null]}' | from_json }}",
-    "{{ 'a: [1, yes]' | from_yaml }}",
-    "{{ 'not json' | from_json }}",
-    "{{ s | regex_replace('o', '0') }}",
-    "{{ s | regex_replace('(\\w+) (\\w+)', '\\2 \\1') }}",
-    "{{ 'abc' | regex_replace('B', 'x', ignorecase=true) }}",
-    r"{{ 'a1b22' | regex_replace('\d+', '#') }}",
-    r"{{ 'a1b22' | regex_findall('\d+') }}",
-    r"{{ 'a1b22' | regex_search('\d+') }}",
-    "{{ 'abc' | regex_search('x') }}",
-    "{{ 'a1' | regex_search('([a-z])([0-9])', '\\\\1', '\\\\2') }}",
-    "{{ 'a.b*c' | regex_escape }}",
-    "{{ text | quote }}",
-    "{{ 'plain' | quote }}",
-    "{{ path | basename }}",
-    "{{ path | dirname }}",
-    "{{ 'a.tar.gz' | splitext }}",
-    "{{ ['a', 'b', 'c'] | path_join }}",
-    "{{ ['a', '/b'] | path_join }}",
-    "{{ map | combine(other) }}",
-    "{{ map | combine(other, recursive=true) }}",
-    "{{ map | combine(other, recursive=true, list_merge='append') }}",
-    "{{ list | union([7]) | sort }}",
-    "{{ list | intersect([1, 2]) }}",
-    "{{ list | difference([1]) | sort }}",
-    "{{ [1, 2] | symmetric_difference([2, 3]) }}",
-    "{{ [1, [2, [3, null]]] | flatten }}",
-    "{{ [1, [2, [3]]] | flatten(levels=1) }}",
-    "{{ {'a': 1} | dict2items }}",
-    "{{ {'a': 1} | dict2items(key_name='k', value_name='v') }}",
-    "{{ [{'key': 'a', 'value': 1}] | items2dict }}",
-    "{{ [1, 2] | product(['a']) | list }}",
-    "{{ [1, 2] | zip(['a', 'b']) | list }}",
-    "{{ [1, 2] | zip_longest(['a'], fillvalue='-') | list }}",
-    "{{ users | subelements('keys') | map(attribute=1) | list }}",
-    "{{ 'b' | extract(map) }}",
-    "{{ [0, 2] | map('extract', words) | list }}",
-    "{{ 'a,b' | split(',') }}",
-    "{{ 'a b' | split }}",
-    "{{ version is version('1.9', '>') }}",
-    "{{ '2.0' is version('2.0') }}",
-    "{{ '1.0' is version('1.0.1', 'lt') }}",
-    "{{ s is string }}",
-    "{{ map is mapping }}",
-    "{{ list is sequence }}",
-    "{{ list is iterable }}",
-    "{{ n is number }}",
-    "{{ n is integer }}",
-    "{{ f is float }}",
-    "{{ t is boolean }}",
-    "{{ nothing is none }}",
-    "{{ 4 is divisibleby 2 }}",
-    "{{ s is match('hello') }}",
-    "{{ s is search('wor') }}",
-    "{{ s is match('world') }}",
-    "{{ 'yes' is truthy(convert_bool=True) }}",
-    "{{ empty is falsy }}",
-    "{{ [1] is subset(list) }}",
-    "{{ list is superset([1]) }}",
-    "{{ list is contains(3) }}",
-    "{{ 3 is in list }}",
-    "{{ [t, false] is any }}",
-    "{{ [t, false] is all }}",
-    "{{ '/' is directory }}",
-    "{{ '/nope' is exists }}",
-    "{{ {'failed': true} is failed }}",
-    "{{ {'changed': true} is changed }}",
-    "{{ {} is success }}",
-    "{{ {'skipped': true} is skipped }}",
-    "{{ nowhere | mandatory }}",
-    "{{ n | mandatory }}",
-    "{{ range(3) | list }}",
-    "{{ range(1, 7, 2) | list }}",
-    "{{ dict(a=1) }}",
-    "{# gone #}x",
-    "{% raw %}{{ x }}{% endraw %}",
-    "{{ 'a\\b' }}",
-    r"{{ 'a\nb' }}",
-    r"{{ '\\' }}",
-    "line\n",
-    "{{ n }}\n",
-    " {{ n }}",
-    "{{ n if t }}",
-    "{{ 'x' if false }}",
-    "{{ '%s-%d' | format('a', 3) }}",
-    "{{ 'a' | indent(2) }}",
-    "{{ 'a\nb' | indent(2) }}",
-    "{{ list | nosuchfilter }}",
-    "{{ list is nosuchtest }}",
-    "{{ n | d }}",
-    "{{ words | join }}",
-    "{{ n.x }}",
-    "{{ map['nope']['x'] | d(2) }}",
-    "{{ map['a']['x'] }}",
-    "{{ map.nope == 1 }}",
-    "{{ users[0]['name'] }}",
-    "{{ bad | d(3) }}",
-    "{{ s.x is defined }}",
-    "{{ 1 / 0 }}",
-];
-
+/// Renders probes as Ansible does, and prints each result as JSON in a line.
 const THEIRS: &str = r"
-import json, sys
+import json, os, sys, tempfile
 from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar
+from ansible.template import Templar, trust_as_template
+from ansible._internal._templating._utils import Omit
 loader = DataLoader()
-given = loader.load_from_file(sys.argv[1], trusted_as_template=True)
+given = json.load(open(sys.argv[1]))
+def load(text):
+    path = os.path.join(os.path.dirname(sys.argv[1]), 'part.yml')
+    open(path, 'w').write(text)
+    loader.cleanup_all_tmp_files()
+    return DataLoader().load_from_file(path, cache='none', trusted_as_template=True)
+variables = load(given['variables'])
+variables['omit'] = Omit
 for probe in given['probes']:
+    kind, text = probe['kind'], probe['text']
     try:
-        result = Templar(loader, variables=given['variables']).template(probe)
+        templar = Templar(loader, variables=variables)
+        if kind == 'template':
+            result = templar.template(trust_as_template(text))
+        elif kind == 'condition':
+            result = templar.evaluate_conditional(trust_as_template(text))
+        elif kind == 'expression':
+            result = templar.evaluate_expression(trust_as_template(text))
+        elif kind == 'data':
+            result = templar.template(load(text))
+        elif kind == 'file':
+            templar = templar.copy_with_new_env(searchpath=[given['folder']], available_variables=variables)
+            result = templar.template(trust_as_template(text), escape_backslashes=False, overrides=probe['options'])
+            # The module writes what is printed.
+            result = '' if result is None else str(result)
         print(json.dumps(result, sort_keys=True, default=str))
-    except Exception:
+    except Exception as error:
+        if os.environ.get('PROBES'):
+            print(kind, text, error, file=sys.stderr)
         print('error')
 ";
 
+/// The Python of an Ansible, if there is one.
 fn python() -> Option<PathBuf> {
     let folder = std::env::var_os("ANSIBLE_BIN")?;
     Some(PathBuf::from(folder).join("python3")).filter(|path| path.is_file())
 }
 
-fn variables() -> Variables {
+fn parsed(text: &str) -> Data {
     let mut files = Files::default();
-    let file = files.add_text("variables", VARIABLES.to_owned());
+    let file = files.add_text("text", text.to_owned());
     let (source, problems) = files.get(file);
-    let node = document::ansible_node(&source, problems).unwrap();
-    let data::Value::Map(entries) = Data::read(node, file, problems).value else {
+    let node = document::ansible_node(&source, problems).expect("it is YAML");
+    Data::read(node, file, problems)
+}
+
+fn variables() -> Variables {
+    let crate::data::Value::Map(entries) = parsed(VARIABLES).value else {
         panic!("it is a map")
     };
-    Variables::new(Arc::<Vec<Entry>>::new(entries))
+    Variables::new(entries)
+}
+
+/// What is said of a result: JSON as Python writes it, or that there is none.
+fn said(result: Result<minijinja::Value, TemplateError>) -> String {
+    let shown = result.and_then(|value| {
+        python_json(&value, None, true).map_err(|error| TemplateError::Wrong(error.to_string()))
+    });
+    shown.unwrap_or_else(|_| "error".to_owned())
 }
 
 fn ours(template: &str, variables: &Variables) -> String {
-    let rendered = render(template, variables);
-    rendered
-        .and_then(|value| {
-            super::undefined::evaluate(|| {
-                json(&value, None, true).map_err(|error| error.to_string())
-            })
-        })
-        .map_or_else(|_| "error".to_owned(), |(text, _)| text)
+    said(render(template, variables))
 }
 
+/// Files that the templates of the probes include, by their names.
+const INCLUDED: &[(&str, &str)] = &[
+    ("part.j2", "part of {{ s }}{% set inner = 1 %}\n"),
+    ("base.j2", "<{% block body %}base {{ n }}{% endblock %}>\n"),
+    (
+        "macros.j2",
+        "{% macro greet(name='you', times=1) %}hi {{ name }}{{ '!' * times }}{% endmacro %}\n",
+    ),
+];
+
 #[test]
-fn templates_are_rendered_as_ansible_renders_them() {
+fn probes_have_the_results_that_ansible_gives() {
     let Some(python) = python() else {
         let skipped =
-            "templates are not compared with Ansible's, which is not installed (ANSIBLE_BIN)";
+            "nothing is compared with Ansible's templates, which are not installed (ANSIBLE_BIN)";
         let _ = writeln!(std::io::stderr(), "\n!! SKIPPED: {skipped}\n");
         return;
     };
-    let folder = tempfile::tempdir().unwrap();
-    let given = folder.path().join("given.yml");
-    let mut text = "variables:\n".to_owned();
-    for line in VARIABLES.lines() {
-        let _ = writeln!(text, "  {line}");
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    for (name, text) in INCLUDED {
+        std::fs::write(folder.path().join(name), text).expect("it can be written");
     }
-    text.push_str("probes:\n");
-    for probe in SAME {
-        let _ = writeln!(text, "- {}", serde_json::Value::from(*probe));
+    let variables = variables();
+    let mut probes = Vec::new();
+    let mut ours = Vec::new();
+    for text in templates::TEMPLATES {
+        probes.push(json!({ "kind": "template", "text": text }));
+        ours.push(said(render(text, &variables)));
     }
-    std::fs::write(&given, text).unwrap();
+    for text in conditions::CONDITIONS {
+        probes.push(json!({ "kind": "condition", "text": text }));
+        ours.push(said(
+            condition(text, &variables).map(minijinja::Value::from),
+        ));
+    }
+    for text in conditions::EXPRESSIONS {
+        probes.push(json!({ "kind": "expression", "text": text }));
+        ours.push(said(expression(text, &variables)));
+    }
+    for text in data::DATA {
+        probes.push(json!({ "kind": "data", "text": text }));
+        ours.push(said(render_data(&parsed(text), &variables)));
+    }
+    for (text, options) in files::files() {
+        probes.push(json!({ "kind": "file", "text": text, "options": files::as_given(&options) }));
+        let options = TemplateOptions {
+            folders: vec![folder.path().to_path_buf()],
+            ..options
+        };
+        ours.push(said(
+            template_file(text, &variables, &options).map(minijinja::Value::from),
+        ));
+    }
+    let given = folder.path().join("given.json");
+    let all = json!({ "variables": VARIABLES, "folder": folder.path(), "probes": probes });
+    std::fs::write(&given, all.to_string()).expect("it can be written");
     let output = Command::new(python)
         .args(["-c", THEIRS])
         .arg(&given)
-        .stderr(Stdio::piped())
         .output()
-        .unwrap();
+        .expect("it can be started");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
-    let theirs = String::from_utf8(output.stdout).unwrap();
+    let theirs = String::from_utf8(output.stdout).expect("JSON is UTF-8");
     let theirs: Vec<&str> = theirs.lines().collect();
-    assert_eq!(theirs.len(), SAME.len());
-    let variables = variables();
+    assert_eq!(theirs.len(), probes.len());
     let mut different = String::new();
-    for (probe, theirs) in SAME.iter().zip(theirs) {
-        let ours = ours(probe, &variables);
+    for ((probe, ours), theirs) in probes.iter().zip(ours).zip(theirs) {
         if ours != theirs {
-            let _ = writeln!(different, "{probe:?}\n  ours   {ours}\n  theirs {theirs}");
+            let _ = writeln!(
+                different,
+                "{}: {}\n  ours   {ours}\n  theirs {theirs}",
+                probe["kind"], probe["text"]
+            );
         }
     }
-    assert!(different.is_empty(), "\n{different}");
+    assert!(different.is_empty(), "\n{different}\n{said}");
 }
 
 #[test]

@@ -1,42 +1,20 @@
-//! Values as Python shows them, and maps that filters make.
+//! Values as Python shows them.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use minijinja::Value;
-use minijinja::value::{Enumerator, Object, ValueKind};
+use minijinja::value::ValueKind;
 
-use super::undefined::undefined;
-
-/// Makes a map with these entries in their order.
-pub(super) fn map_of(pairs: Vec<(Value, Value)>) -> Value {
-    Value::from_object(Pairs(pairs))
-}
-
-/// A map that a filter has made.
-#[derive(Debug)]
-struct Pairs(Vec<(Value, Value)>);
-
-impl Object for Pairs {
-    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        let found = self.0.iter().find(|(known, _)| known == key)?;
-        Some(found.1.clone())
-    }
-
-    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
-        let found = self.get_value(&Value::from(key));
-        found.or_else(|| Some(undefined(format!("..{key}"))))
-    }
-
-    fn enumerate(self: &Arc<Self>) -> Enumerator {
-        Enumerator::Values(self.0.iter().map(|(key, _)| key.clone()).collect())
-    }
-}
+use super::undefined::{TemplateError, fail};
 
 /// A value as text, as Python prints it.
 pub(crate) fn text_of(value: &Value) -> String {
     match value.kind() {
-        ValueKind::None | ValueKind::Undefined => String::new(),
+        ValueKind::None => String::new(),
+        ValueKind::Undefined => {
+            fail(TemplateError::Undefined("a value".to_owned()));
+            String::new()
+        }
         ValueKind::String => value.as_str().unwrap_or_default().to_owned(),
         _ => {
             let mut out = String::new();
@@ -44,6 +22,13 @@ pub(crate) fn text_of(value: &Value) -> String {
             out
         }
     }
+}
+
+/// A value as Python shows it within others.
+pub(super) fn repr(value: &Value) -> String {
+    let mut out = String::new();
+    write_repr(value, &mut out);
+    out
 }
 
 /// Writes a value as Python shows it within others.

@@ -1,55 +1,307 @@
 //! The variables of playbooks, as templates see them.
+//!
+//! Variables come in layers, of which a later one counts before those below it. Layers are shared: a set of variables for a
+//! host is made once, and each task and each item of a loop puts its own few on top. Values of files may be templates, which
+//! are rendered each time that they are asked for; values of results never are.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, LazyLock};
 
 use minijinja::Value;
-use minijinja::value::{Enumerator, Object, ObjectRepr};
+use minijinja::value::{Enumerator, Object, ObjectExt as _, ObjectRepr};
 
 use super::engine;
+use super::finish::{Omit, finished, is_omitted};
+use super::maps::{number_value, plain_map_of};
 use super::undefined::{TemplateError, fail, undefined};
 use crate::data::{self, Data, Entry};
 
-/// Renders a template. The value of a lone expression keeps its type, and any other template is a text.
+/// Renders a template, and all that its value consists of. The value of a lone expression keeps its type, and any other
+/// template is a text.
 pub(crate) fn render(text: &str, variables: &Variables) -> Result<Value, TemplateError> {
-    engine::render(text, || Value::from_object(Root(variables.clone())))
+    finished(&engine::render(text, || variables.root())?)
 }
 
-/// Variables, those that count first in front.
+/// Renders all templates within a value. Entries and members that are `omit` are left out of it. Anything that is undefined
+/// is an error, wherever it stands. Keys are no templates, as they are none for Ansible.
+pub(crate) fn render_data(data: &Data, variables: &Variables) -> Result<Value, TemplateError> {
+    match &data.value {
+        data::Value::Null => Ok(Value::from(())),
+        data::Value::Bool(value) => Ok(Value::from(*value)),
+        data::Value::Number(number) => Ok(number_value(number)),
+        data::Value::Vault => Err(TemplateError::Wrong(ENCRYPTED.to_owned())),
+        data::Value::Text(text) => render(text, variables),
+        data::Value::Unsafe(text) => Ok(Value::from(text.as_str())),
+        data::Value::List(members) => {
+            let mut rendered = Vec::with_capacity(members.len());
+            for member in members {
+                let member = render_data(member, variables)?;
+                if !is_omitted(&member) {
+                    rendered.push(member);
+                }
+            }
+            Ok(Value::from(rendered))
+        }
+        data::Value::Map(entries) => {
+            let mut rendered = Vec::with_capacity(entries.len());
+            for entry in entries {
+                let value = render_data(&entry.data, variables)?;
+                if !is_omitted(&value) {
+                    rendered.push((Value::from(entry.name.as_str()), value));
+                }
+            }
+            Ok(plain_map_of(rendered))
+        }
+    }
+}
+
+/// Variables of files, any value of which may be a template. Of two with one name, the first one counts.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Layer(Arc<Lazies>);
+
+impl From<Vec<Entry>> for Layer {
+    fn from(entries: Vec<Entry>) -> Self {
+        Self(Arc::new(Lazies::of(&entries)))
+    }
+}
+
+impl Layer {
+    fn is_empty(&self) -> bool {
+        self.0.names.is_empty()
+    }
+}
+
+/// Variables of one source.
+#[derive(Debug, Clone)]
+enum Source {
+    Files(Layer),
+    Values(Arc<BTreeMap<String, Value>>),
+    /// A map that knows its values when it is asked for them.
+    Object(Value),
+}
+
+impl Source {
+    fn find(&self, name: &str) -> Option<Found<'_>> {
+        match self {
+            Self::Files(layer) => layer.0.get(name).map(Found::Lazy),
+            Self::Values(values) => values.get(name).map(|value| Found::Value(value.clone())),
+            // As an item: what is missing as an attribute is an undefined value.
+            Self::Object(object) => {
+                let found = object.as_object()?.get_value(&Value::from(name));
+                found.map(Found::Value)
+            }
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        match self {
+            Self::Files(layer) => layer.0.names.iter().map(ToString::to_string).collect(),
+            Self::Values(values) => values.keys().cloned().collect(),
+            Self::Object(object) => {
+                let names = object.try_iter().into_iter().flatten();
+                names
+                    .filter_map(|name| name.as_str().map(str::to_owned))
+                    .collect()
+            }
+        }
+    }
+}
+
+/// What a name stands for.
+enum Found<'a> {
+    Lazy(&'a Lazy),
+    Value(Value),
+}
+
+/// A layer, and those below it.
+#[derive(Debug)]
+struct Stacked {
+    source: Source,
+    below: Stack,
+}
+
+/// Layers that are shared with other sets of variables, the one that counts first on top.
+#[derive(Debug, Clone, Default)]
+struct Stack(Option<Arc<Stacked>>);
+
+impl Stack {
+    fn with(&self, source: Source) -> Self {
+        Self(Some(Arc::new(Stacked {
+            source,
+            below: self.clone(),
+        })))
+    }
+
+    fn sources(&self) -> impl Iterator<Item = &Source> {
+        let mut next = self.0.as_deref();
+        std::iter::from_fn(move || {
+            let stacked = next?;
+            next = stacked.below.0.as_deref();
+            Some(&stacked.source)
+        })
+    }
+
+    /// The same layers above one more.
+    fn above(&self, source: Source) -> Self {
+        let sources: Vec<Source> = self.sources().cloned().collect();
+        let bottom = Self::default().with(source);
+        let sources = sources.into_iter().rev();
+        sources.fold(bottom, |stack, source| stack.with(source))
+    }
+}
+
+/// Variables in layers. Cloning it, and putting a layer on it, copies no variable.
+///
+/// There are three kinds: values that nothing else can hide (magic variables, items of loops), then those of the call (`-e`),
+/// then all others, those first that were put on last.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Variables {
-    /// Those of the call, before which no others count.
-    extra: Arc<Vec<Entry>>,
-    layers: Vec<Arc<Vec<Entry>>>,
+    magic: Stack,
+    /// Those of the call, before which only magic variables count.
+    extra: Stack,
+    layers: Stack,
 }
 
 impl Variables {
-    /// The variables of a call.
-    pub(crate) fn new(extra: Arc<Vec<Entry>>) -> Self {
-        let layers = Vec::new();
-        Self { extra, layers }
+    /// The variables of a call. They count before all layers that are put on later, but not before magic variables.
+    pub(crate) fn new(extra: impl Into<Layer>) -> Self {
+        let extra = extra.into();
+        let mut variables = Self::default();
+        if !extra.is_empty() {
+            variables.extra = variables.extra.with(Source::Files(extra));
+        }
+        variables
+    }
+
+    /// These variables below more that are read from files.
+    #[must_use]
+    pub(crate) fn layered(&self, more: impl Into<Layer>) -> Self {
+        let more = more.into();
+        let mut variables = self.clone();
+        if !more.is_empty() {
+            variables.layers = variables.layers.with(Source::Files(more));
+        }
+        variables
+    }
+
+    /// These variables below more whose values never are templates, such as facts and results.
+    #[must_use]
+    pub(crate) fn with_values(&self, values: Arc<BTreeMap<String, Value>>) -> Self {
+        let mut variables = self.clone();
+        if !values.is_empty() {
+            variables.layers = variables.layers.with(Source::Values(values));
+        }
+        variables
+    }
+
+    /// These variables below those of a map that knows its values when it is asked for them.
+    #[must_use]
+    pub(crate) fn with_object(&self, object: Arc<impl Object + 'static>) -> Self {
+        let object = Source::Object(Value::from_dyn_object(object));
+        let mut variables = self.clone();
+        variables.layers = variables.layers.with(object);
+        variables
+    }
+
+    /// These variables below more values, which count before those of the call, too: magic variables and items of loops.
+    #[must_use]
+    pub(crate) fn with_magic(&self, values: Arc<BTreeMap<String, Value>>) -> Self {
+        let mut variables = self.clone();
+        if !values.is_empty() {
+            variables.magic = variables.magic.with(Source::Values(values));
+        }
+        variables
+    }
+
+    /// These variables below a map that counts before those of the call, too, such as `hostvars` with its kin.
+    #[must_use]
+    pub(crate) fn with_magic_object(&self, object: Arc<impl Object + 'static>) -> Self {
+        let object = Source::Object(Value::from_dyn_object(object));
+        let mut variables = self.clone();
+        variables.magic = variables.magic.with(object);
+        variables
     }
 
     /// Adds variables that count before all others but those of the call.
     pub(crate) fn put_before(&mut self, more: Vec<Entry>) {
-        if !more.is_empty() {
-            self.layers.insert(0, Arc::new(more));
-        }
+        *self = self.layered(more);
     }
 
     /// Adds variables that count after all others.
     pub(crate) fn put_behind(&mut self, more: Vec<Entry>) {
         if !more.is_empty() {
-            self.layers.push(Arc::new(more));
+            self.layers = self.layers.above(Source::Files(more.into()));
         }
     }
 
-    fn find(&self, name: &str) -> Option<&Data> {
-        let layers = std::iter::once(&self.extra).chain(&self.layers);
-        let mut entries = layers.flat_map(|layer| layer.iter());
-        let found = entries.find(|entry| entry.name == name);
-        found.map(|entry| &entry.data)
+    /// The value of a variable with everything in it rendered, or nothing if there is no such variable.
+    pub(crate) fn get(&self, name: &str) -> Result<Option<Value>, TemplateError> {
+        let Some(found) = self.find(name) else {
+            return Ok(None);
+        };
+        let rendered = || Ok(self.value_of_found(found));
+        let (value, _) = super::undefined::evaluate(rendered)?;
+        finished(&value).map(Some)
+    }
+
+    /// The text that a file gives to a variable, if it gives one. It may be given by way of other variables.
+    pub(super) fn written(&self, name: &str) -> Option<String> {
+        let mut name = name.to_owned();
+        for _ in 0..MOST_NAMES {
+            match self.find(&name)? {
+                Found::Lazy(Lazy::Value(value)) => return value.as_str().map(str::to_owned),
+                Found::Lazy(Lazy::Template(text)) => {
+                    name = super::source::lone_expression(text)?.to_owned();
+                }
+                _ => return None,
+            }
+        }
+        None
+    }
+
+    /// Whether there is a variable of this name, whatever its value.
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
+    /// The names of all variables, each once, in the order of the alphabet.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.sources().flat_map(Source::names).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    fn sources(&self) -> impl Iterator<Item = &Source> {
+        let stacks = [&self.magic, &self.extra, &self.layers];
+        stacks.into_iter().flat_map(Stack::sources)
+    }
+
+    fn find(&self, name: &str) -> Option<Found<'_>> {
+        self.sources().find_map(|source| source.find(name))
+    }
+
+    fn value_of_found(&self, found: Found<'_>) -> Value {
+        match found {
+            Found::Lazy(lazy) => lazy.value(self),
+            Found::Value(value) => value,
+        }
+    }
+
+    /// The value of a variable, as a template asks for it.
+    pub(super) fn lazy(&self, name: &str) -> Option<Value> {
+        let found = self.find(name)?;
+        Some(self.value_of_found(found))
+    }
+
+    /// What a template sees.
+    pub(super) fn root(&self) -> Value {
+        Value::from_object(Root(self.clone()))
     }
 }
+
+/// How many variables may stand for each other before the last of them is a condition.
+const MOST_NAMES: usize = 20;
 
 /// The names that a template can use.
 #[derive(Debug)]
@@ -59,15 +311,134 @@ struct Root(Variables);
 const ENCRYPTED: &str = "a variable is encrypted; decrypt it by `ansible-vault decrypt`";
 
 /// The names of functions, which no variable hides by being undefined.
-const FUNCTIONS: [&str; 7] = ["dict", "lookup", "namespace", "now", "q", "query", "range"];
+const FUNCTIONS: [&str; 9] = [
+    "dict",
+    "lookup",
+    "namespace",
+    "now",
+    "q",
+    "query",
+    "range",
+    super::source::ITEM,
+    super::source::FORMAT,
+];
+
+/// The value of `omit`, which is one for all templates.
+static OMIT: LazyLock<Value> = LazyLock::new(|| Value::from_object(Omit));
 
 impl Object for Root {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         let name = key.as_str()?;
-        match self.0.find(name) {
-            Some(data) => Some(value_of(data, &self.0)),
+        match self.0.lazy(name) {
+            Some(value) => Some(value),
             None if FUNCTIONS.contains(&name) || name == "loop" || name == "caller" => None,
+            None if name == "omit" => Some(OMIT.clone()),
             None => Some(undefined(name.to_owned())),
+        }
+    }
+}
+
+/// A value of a file, in the form in which it is rendered when it is asked for. What holds no template is made once.
+#[derive(Debug, Clone)]
+enum Lazy {
+    Value(Value),
+    Template(Arc<str>),
+    Encrypted,
+    List(Arc<[Lazy]>),
+    Map(Arc<Lazies>),
+}
+
+/// Values of files with their names, in their order.
+#[derive(Debug, Default)]
+struct Lazies {
+    names: Vec<Arc<str>>,
+    values: Vec<Lazy>,
+    places: HashMap<Arc<str>, usize>,
+}
+
+impl Lazies {
+    fn of(entries: &[Entry]) -> Self {
+        let mut lazies = Self::default();
+        for entry in entries {
+            let name: Arc<str> = entry.name.as_str().into();
+            if !lazies.places.contains_key(&name) {
+                lazies.places.insert(Arc::clone(&name), lazies.names.len());
+                lazies.names.push(name);
+                lazies.values.push(Lazy::of(&entry.data));
+            }
+        }
+        lazies
+    }
+
+    fn get(&self, name: &str) -> Option<&Lazy> {
+        self.places.get(name).map(|at| &self.values[*at])
+    }
+}
+
+impl Lazy {
+    fn of(data: &Data) -> Self {
+        match &data.value {
+            data::Value::Null => Self::Value(Value::from(())),
+            data::Value::Bool(value) => Self::Value(Value::from(*value)),
+            data::Value::Number(number) => Self::Value(number_value(number)),
+            data::Value::Vault => Self::Encrypted,
+            data::Value::Text(text) if data::is_template(text) => {
+                Self::Template(text.as_str().into())
+            }
+            data::Value::Unsafe(text) | data::Value::Text(text) => {
+                Self::Value(Value::from(text.as_str()))
+            }
+            data::Value::List(members) => {
+                let members: Vec<Self> = members.iter().map(Self::of).collect();
+                let plain: Option<Vec<Value>> = members.iter().map(Self::plain).collect();
+                plain.map_or_else(
+                    || Self::List(members.into()),
+                    |plain| Self::Value(plain.into()),
+                )
+            }
+            data::Value::Map(entries) => {
+                let lazies = Lazies::of(entries);
+                let plain: Option<Vec<Value>> = lazies.values.iter().map(Self::plain).collect();
+                match plain {
+                    Some(values) => {
+                        let names = lazies
+                            .names
+                            .iter()
+                            .map(|name| Value::from(Arc::clone(name)));
+                        Self::Value(plain_map_of(names.zip(values)))
+                    }
+                    None => Self::Map(Arc::new(lazies)),
+                }
+            }
+        }
+    }
+
+    fn plain(&self) -> Option<Value> {
+        match self {
+            Self::Value(value) => Some(value.clone()),
+            _ => None,
+        }
+    }
+
+    /// The value. What is wrong with a template in it ends the evaluation that asks.
+    fn value(&self, variables: &Variables) -> Value {
+        match self {
+            Self::Value(value) => value.clone(),
+            Self::Encrypted => fail(TemplateError::Wrong(ENCRYPTED.to_owned())),
+            Self::Template(text) => match engine::render(text, || variables.root()) {
+                Ok(value) => value,
+                // Whoever asks for the variable may have a default for it.
+                Err(TemplateError::Undefined(name)) => undefined(name),
+                Err(error) => fail(error),
+            },
+            Self::List(members) => Value::from_object(LazyList {
+                members: Arc::clone(members),
+                variables: variables.clone(),
+            }),
+            Self::Map(lazies) => Value::from_object(LazyMap {
+                lazies: Arc::clone(lazies),
+                variables: variables.clone(),
+            }),
         }
     }
 }
@@ -75,38 +446,43 @@ impl Object for Root {
 /// A map of a playbook, each value of which is rendered when it is asked for.
 #[derive(Debug)]
 struct LazyMap {
-    entries: Vec<Entry>,
+    lazies: Arc<Lazies>,
     variables: Variables,
 }
 
 impl Object for LazyMap {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        let name = key.as_str().map_or_else(|| key.to_string(), str::to_owned);
-        let found = self.entries.iter().find(|entry| entry.name == name)?;
-        Some(value_of(&found.data, &self.variables))
+        let found = match key.as_str() {
+            Some(name) => self.lazies.get(name),
+            None => self.lazies.get(&key.to_string()),
+        };
+        found.map(|lazy| lazy.value(&self.variables))
     }
 
     /// What is asked for as an attribute may have attributes itself, even if it is nowhere. The engine looks up items, and
     /// whether the map has a key, by the other function.
     fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
-        let found = self.get_value(&Value::from(key));
+        let found = self.lazies.get(key);
+        let found = found.map(|lazy| lazy.value(&self.variables));
         found.or_else(|| Some(undefined(format!("..{key}"))))
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
-        let names = self.entries.iter();
-        Enumerator::Values(
-            names
-                .map(|entry| Value::from(entry.name.as_str()))
-                .collect(),
-        )
+        self.mapped_enumerator(|this| {
+            let names = this.lazies.names.iter();
+            Box::new(names.map(|name| Value::from(Arc::clone(name))))
+        })
+    }
+
+    fn enumerator_len(self: &Arc<Self>) -> Option<usize> {
+        Some(self.lazies.names.len())
     }
 }
 
 /// A list of a playbook, each member of which is rendered when it is asked for.
 #[derive(Debug)]
 struct LazyList {
-    members: Vec<Data>,
+    members: Arc<[Lazy]>,
     variables: Variables,
 }
 
@@ -117,7 +493,7 @@ impl Object for LazyList {
 
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         let member = self.members.get(key.as_usize()?)?;
-        Some(value_of(member, &self.variables))
+        Some(member.value(&self.variables))
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
@@ -125,37 +501,113 @@ impl Object for LazyList {
     }
 }
 
-/// The value of what stands in a playbook. What is wrong with a template in it ends the evaluation that asks.
-pub(super) fn value_of(data: &Data, variables: &Variables) -> Value {
-    match &data.value {
-        data::Value::Null => Value::from(()),
-        data::Value::Bool(value) => Value::from(*value),
-        data::Value::Number(number) => number_value(number),
-        data::Value::Vault => fail(TemplateError::Wrong(ENCRYPTED.to_owned())),
-        data::Value::Text(text) if data::is_template(text) => {
-            match render(text, variables) {
-                Ok(value) => value,
-                // Whoever asks for the variable may have a default for it.
-                Err(TemplateError::Undefined(name)) => undefined(name),
-                Err(error) => fail(error),
+#[cfg(test)]
+mod tests {
+    use super::super::maps::{from_json, from_json_text, to_json_text};
+    use super::*;
+    use crate::files::Files;
+
+    fn layer(text: &str) -> Layer {
+        let mut files = Files::default();
+        let file = files.add_text("text", text.to_owned());
+        let (source, problems) = files.get(file);
+        let node = ratchet_input::document::ansible_node(&source, problems).expect("it is YAML");
+        match Data::read(node, file, problems).value {
+            data::Value::Map(entries) => entries.into(),
+            _ => panic!("it is a map"),
+        }
+    }
+
+    fn values(entries: &[(&str, &str)]) -> Arc<BTreeMap<String, Value>> {
+        let entries = entries.iter();
+        let read = |json| from_json_text(json).expect("it is JSON");
+        Arc::new(
+            entries
+                .map(|(name, json)| ((*name).to_owned(), read(json)))
+                .collect(),
+        )
+    }
+
+    fn shown(variables: &Variables, name: &str) -> String {
+        match variables.get(name) {
+            Ok(Some(value)) => to_json_text(&value),
+            Ok(None) => "nothing".to_owned(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn later_layers_count_first_and_those_of_the_call_before_them_and_magic_ones_before_all() {
+        let below = Variables::new(layer("{call: -e, item: -e}"))
+            .layered(layer("{a: low, b: low, call: low}"));
+        let above = below
+            .with_values(values(&[("b", r#""high""#), ("call", r#""high""#)]))
+            .with_magic(values(&[("item", r#""magic""#)]));
+        let names = ["a", "b", "call", "item", "nowhere"];
+        let of = |variables: &Variables| names.map(|name| shown(variables, name));
+        assert_eq!(
+            of(&below),
+            [r#""low""#, r#""low""#, r#""-e""#, r#""-e""#, "nothing"]
+        );
+        assert_eq!(
+            of(&above),
+            [r#""low""#, r#""high""#, r#""-e""#, r#""magic""#, "nothing"]
+        );
+        assert_eq!(above.names(), ["a", "b", "call", "item"]);
+        let mut behind = above.clone();
+        behind.put_behind(vec![]);
+        behind.layers = behind
+            .layers
+            .above(Source::Files(layer("{a: lowest, z: lowest}")));
+        assert_eq!(shown(&behind, "a"), r#""low""#);
+        assert_eq!(shown(&behind, "z"), r#""lowest""#);
+        assert!(behind.contains("z") && !above.contains("z"));
+    }
+
+    #[test]
+    fn values_of_results_are_no_templates_wherever_they_stand() {
+        let variables = Variables::default()
+            .layered(layer("{shown: '{{ result.stdout }}', n: 1}"))
+            .with_values(values(&[(
+                "result",
+                r#"{"stdout":"{{ n }}","lines":["{{ n }}"],"rc":0}"#,
+            )]));
+        assert_eq!(
+            shown(&variables, "result"),
+            r#"{"stdout":"{{ n }}","lines":["{{ n }}"],"rc":0}"#
+        );
+        assert_eq!(shown(&variables, "shown"), r#""{{ n }}""#);
+        let text = |template| to_json_text(&render(template, &variables).expect("it is right"));
+        assert_eq!(
+            text("{{ result.lines[0] }} {{ result.rc }}"),
+            r#""{{ n }} 0""#
+        );
+        assert_eq!(text("{{ result.nope.x | default('none') }}"), r#""none""#);
+    }
+
+    #[test]
+    fn values_of_an_object_are_made_when_they_are_asked_for() {
+        #[derive(Debug)]
+        struct Hosts;
+
+        impl Object for Hosts {
+            fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+                (key.as_str()? == "hostvars")
+                    .then(|| from_json(serde_json::json!({ "web": { "ip": "::1" } })))
+            }
+
+            fn enumerate(self: &Arc<Self>) -> Enumerator {
+                Enumerator::Str(&["hostvars"])
             }
         }
-        data::Value::Unsafe(text) | data::Value::Text(text) => Value::from(text.as_str()),
-        data::Value::List(members) => Value::from_object(LazyList {
-            members: members.clone(),
-            variables: variables.clone(),
-        }),
-        data::Value::Map(entries) => Value::from_object(LazyMap {
-            entries: entries.clone(),
-            variables: variables.clone(),
-        }),
-    }
-}
 
-fn number_value(number: &serde_json::Number) -> Value {
-    match (number.as_i64(), number.as_u64()) {
-        (Some(whole), _) => Value::from(whole),
-        (None, Some(whole)) => Value::from(whole),
-        (None, None) => Value::from(number.as_f64().unwrap_or(f64::NAN)),
+        let variables = Variables::default().with_object(Arc::new(Hosts));
+        let shared = variables.with_magic_object(Arc::new(Hosts));
+        for variables in [variables, shared] {
+            let ip = render("{{ hostvars['web'].ip }}", &variables).expect("it is right");
+            assert_eq!(ip.as_str(), Some("::1"));
+            assert_eq!(shown(&variables, "other"), "nothing");
+            assert_eq!(variables.names(), ["hostvars"]);
+        }
     }
 }

@@ -1,0 +1,218 @@
+//! Maps that filters, modules and documents make, and values as JSON.
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use minijinja::Value;
+use minijinja::value::{Enumerator, Object, ObjectExt as _, ValueKind};
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use super::undefined::undefined;
+use super::values::text_of;
+
+/// Makes a map with these entries in their order. Of two entries with one key, the later one gives the value.
+pub(super) fn map_of(pairs: impl IntoIterator<Item = (Value, Value)>) -> Value {
+    let entries = pairs.into_iter().collect();
+    let is_plain = false;
+    Value::from_object(Map { entries, is_plain })
+}
+
+/// Makes a map whose values are known to hold nothing that has to be rendered.
+pub(super) fn plain_map_of(pairs: impl IntoIterator<Item = (Value, Value)>) -> Value {
+    let entries = pairs.into_iter().collect();
+    let is_plain = true;
+    Value::from_object(Map { entries, is_plain })
+}
+
+/// A map whose entries keep their order, and whose missing attributes are known to be missing.
+#[derive(Debug)]
+pub(super) struct Map {
+    entries: IndexMap<Value, Value>,
+    /// Whether no value in it is lazy, undefined or left out, so that it need not be rendered once more.
+    pub(super) is_plain: bool,
+}
+
+impl Object for Map {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.entries.get(key).cloned()
+    }
+
+    /// What is asked for as an attribute may have attributes itself, even if it is nowhere. The engine looks up items, and
+    /// whether the map has a key, by the other function.
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        let found = self.get_value(&Value::from(key));
+        found.or_else(|| Some(undefined(format!("..{key}"))))
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        self.mapped_key_value_enumerator(|this| {
+            let entries = this.entries.iter();
+            Box::new(entries.map(|(key, value)| (key.clone(), value.clone())))
+        })
+    }
+
+    fn enumerator_len(self: &Arc<Self>) -> Option<usize> {
+        Some(self.entries.len())
+    }
+}
+
+/// Reads JSON, such as the result of a module. Nothing in it is a template, whatever it looks like. Maps keep the order of
+/// their entries, which a [`serde_json::Value`] does not.
+pub(crate) fn from_json_text(text: &str) -> Result<Value, serde_json::Error> {
+    let Ordered(value) = serde_json::from_str(text)?;
+    Ok(value)
+}
+
+/// A value that is read from a document.
+struct Ordered(Value);
+
+impl<'de> Deserialize<'de> for Ordered {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OrderedVisitor).map(Self)
+    }
+}
+
+struct OrderedVisitor;
+
+impl<'de> Visitor<'de> for OrderedVisitor {
+    type Value = Value;
+
+    fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::from(()))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut read = Vec::with_capacity(members.size_hint().unwrap_or_default());
+        while let Some(Ordered(member)) = members.next_element()? {
+            read.push(member);
+        }
+        Ok(Value::from(read))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut read = Vec::with_capacity(entries.size_hint().unwrap_or_default());
+        while let Some((key, Ordered(value))) = entries.next_entry::<String, Ordered>()? {
+            read.push((Value::from(key), value));
+        }
+        Ok(plain_map_of(read))
+    }
+}
+
+/// Takes over a value that was read from JSON. Nothing in it is a template, whatever it looks like.
+pub(crate) fn from_json(value: serde_json::Value) -> Value {
+    match value {
+        serde_json::Value::Null => Value::from(()),
+        serde_json::Value::Bool(value) => Value::from(value),
+        serde_json::Value::Number(number) => number_value(&number),
+        serde_json::Value::String(text) => Value::from(text),
+        serde_json::Value::Array(members) => members.into_iter().map(from_json).collect(),
+        serde_json::Value::Object(entries) => {
+            let entries = entries.into_iter();
+            plain_map_of(entries.map(|(key, value)| (Value::from(key), from_json(value))))
+        }
+    }
+}
+
+/// A number of a document.
+pub(super) fn number_value(number: &serde_json::Number) -> Value {
+    match (number.as_i64(), number.as_u64()) {
+        (Some(whole), _) => Value::from(whole),
+        (None, Some(whole)) => Value::from(whole),
+        (None, None) => Value::from(number.as_f64().unwrap_or(f64::NAN)),
+    }
+}
+
+/// A value as the text of JSON, in which the entries of maps keep their order.
+pub(crate) fn to_json_text(value: &Value) -> String {
+    let mut out = String::new();
+    write_json_text(value, &mut out);
+    out
+}
+
+fn write_json_text(value: &Value, out: &mut String) {
+    match value.kind() {
+        ValueKind::Map => {
+            out.push('{');
+            for (at, key) in value.try_iter().into_iter().flatten().enumerate() {
+                out.push_str(if at > 0 { "," } else { "" });
+                out.push_str(&serde_json::Value::from(key_text(&key)).to_string());
+                out.push(':');
+                write_json_text(&value.get_item(&key).unwrap_or_default(), out);
+            }
+            out.push('}');
+        }
+        ValueKind::Seq | ValueKind::Iterable => {
+            out.push('[');
+            for (at, member) in value.try_iter().into_iter().flatten().enumerate() {
+                out.push_str(if at > 0 { "," } else { "" });
+                write_json_text(&member, out);
+            }
+            out.push(']');
+        }
+        _ => out.push_str(&to_json(value).to_string()),
+    }
+}
+
+/// A value as JSON. What JSON has no form for becomes text, and numbers without an end become null.
+pub(crate) fn to_json(value: &Value) -> serde_json::Value {
+    match value.kind() {
+        ValueKind::None | ValueKind::Undefined => serde_json::Value::Null,
+        ValueKind::Bool => value.is_true().into(),
+        ValueKind::Number => match (value.as_i64(), u64::try_from(value.clone())) {
+            (Some(whole), _) if value.is_integer() => whole.into(),
+            (_, Ok(whole)) if value.is_integer() => whole.into(),
+            _ => f64::try_from(value.clone()).map_or(serde_json::Value::Null, Into::into),
+        },
+        ValueKind::Map => {
+            let keys = value.try_iter().into_iter().flatten();
+            let entries = keys.map(|key| {
+                let of_key = value.get_item(&key).unwrap_or_default();
+                (key_text(&key), to_json(&of_key))
+            });
+            serde_json::Value::Object(entries.collect())
+        }
+        ValueKind::Seq | ValueKind::Iterable => {
+            let members = value.try_iter().into_iter().flatten();
+            members.map(|member| to_json(&member)).collect()
+        }
+        _ => text_of(value).into(),
+    }
+}
+
+/// A key as JSON writes it.
+pub(super) fn key_text(key: &Value) -> String {
+    match key.kind() {
+        ValueKind::Bool => text_of(key).to_lowercase(),
+        ValueKind::None => "null".to_owned(),
+        _ => text_of(key),
+    }
+}

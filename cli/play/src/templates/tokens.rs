@@ -1,0 +1,77 @@
+//! The words of expressions.
+
+/// What a word of an expression is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Space,
+    /// A name or a keyword.
+    Name,
+    Number,
+    /// A text with its quotes.
+    Text,
+    /// One character of an operator, or a bracket.
+    Symbol,
+}
+
+/// A word of an expression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Token<'a> {
+    pub(super) kind: Kind,
+    pub(super) text: &'a str,
+}
+
+/// Takes the first word of an expression.
+pub(super) fn token(expression: &str) -> Option<Token<'_>> {
+    let first = expression.chars().next()?;
+    let until = |ends: fn(char) -> bool| expression.find(ends).unwrap_or(expression.len());
+    let (kind, length) = match first {
+        _ if first.is_whitespace() => (Kind::Space, until(|other| !other.is_whitespace())),
+        '"' | '\'' => (Kind::Text, text_length(expression, first)),
+        _ if first.is_ascii_digit() => (Kind::Number, number_length(expression)),
+        _ if first.is_alphanumeric() || first == '_' => (
+            Kind::Name,
+            until(|other| !other.is_alphanumeric() && other != '_'),
+        ),
+        _ => (Kind::Symbol, first.len_utf8()),
+    };
+    let text = &expression[..length];
+    Some(Token { kind, text })
+}
+
+/// All words of an expression.
+pub(super) fn tokens(expression: &str) -> impl Iterator<Item = Token<'_>> {
+    let mut rest = expression;
+    std::iter::from_fn(move || {
+        let token = token(rest)?;
+        rest = &rest[token.text.len()..];
+        Some(token)
+    })
+}
+
+/// The length of a text with its quotes; all that is left if it has no end.
+fn text_length(expression: &str, quote: char) -> usize {
+    let mut is_escaped = false;
+    for (at, character) in expression.char_indices().skip(1) {
+        match character {
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = true,
+            _ if character == quote => return at + 1,
+            _ => {}
+        }
+    }
+    expression.len()
+}
+
+/// The length of a number. The point behind it is part of it only before a digit.
+fn number_length(expression: &str) -> usize {
+    let is_part = |character: char| character.is_ascii_alphanumeric() || character == '_';
+    let whole = expression
+        .find(|character| !is_part(character))
+        .unwrap_or(expression.len());
+    let behind = expression[whole..].strip_prefix('.').unwrap_or_default();
+    if behind.starts_with(|digit: char| digit.is_ascii_digit()) {
+        let part = behind.find(|character| !is_part(character));
+        return whole + 1 + part.unwrap_or(behind.len());
+    }
+    whole
+}
