@@ -7,7 +7,25 @@ mod data;
 mod files;
 mod language;
 mod listing;
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "nothing runs playbooks yet that would call it"
+    )
+)]
+mod modules;
 mod selection;
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "nothing runs playbooks yet that would call it"
+    )
+)]
+mod targets;
 #[cfg_attr(
     not(test),
     expect(dead_code, reason = "what runs plays is being built upon it")

@@ -1,0 +1,73 @@
+//! The commands that run something on a host.
+
+use ratchet_input::value::split_words;
+use ratchet_runtime::process::{Environment, ProcessConfig};
+
+use super::bootstrap::quoted;
+use super::{Connection, SshConnection, Target, bootstrap};
+
+/// How often ssh asks a silent host whether it is there, in seconds, and how often in vain.
+const ALIVE: (u32, u32) = (15, 3);
+
+impl Target {
+    /// The process of the worker. The error says what is wrong with the Python that was named.
+    pub(super) fn worker_process(&self) -> Result<ProcessConfig, String> {
+        let python = self.python.as_deref().map(|text| match split_words(text) {
+            Ok(line) if !line.words.is_empty() => Ok(line.words),
+            _ => Err(format!(
+                "host `{}`: `ansible_python_interpreter` is no command: {text}",
+                self.name
+            )),
+        });
+        let script = bootstrap::script(python.transpose()?.as_deref());
+        Ok(self.shell_process(&script))
+    }
+
+    /// A process that runs a script by `sh` on the host.
+    pub(super) fn shell_process(&self, script: &str) -> ProcessConfig {
+        match &self.connection {
+            Connection::Local => ProcessConfig::new("/bin/sh").args(["-c", script]),
+            Connection::Ssh(ssh) => {
+                let process = self.ssh(ssh);
+                // The shell of the login may be any: single quotes mean the same in all.
+                process.arg(format!("exec /bin/sh -c {}", quoted(script)))
+            }
+            Connection::Docker { container, user } => {
+                let mut process = ProcessConfig::new("docker").args(["exec", "-i"]);
+                if let Some(user) = user {
+                    process = process.args(["-u", user.as_str()]);
+                }
+                process.args([container.as_str(), "/bin/sh", "-c", script])
+            }
+        }
+    }
+
+    /// The call of ssh, without the command. Of options that are given twice, ssh takes the first.
+    fn ssh(&self, ssh: &SshConnection) -> ProcessConfig {
+        let mut process = ProcessConfig::new(&ssh.program).env(Environment::inherited());
+        process = process.args(&ssh.arguments);
+        let option = |process: ProcessConfig, text: String| process.args(["-o".to_owned(), text]);
+        process = process.arg("-T");
+        if let Some(port) = ssh.port {
+            process = process.args(["-p".to_owned(), port.to_string()]);
+        }
+        if let Some(key) = &ssh.key {
+            process = process.args(["-i", key.as_str()]);
+        }
+        if let Some(user) = &ssh.user {
+            process = process.args(["-l", user.as_str()]);
+        }
+        let (interval, count) = ALIVE;
+        process = option(
+            process,
+            format!("ConnectTimeout={}", self.connect_timeout.as_secs().max(1)),
+        );
+        process = option(process, format!("ServerAliveInterval={interval}"));
+        process = option(process, format!("ServerAliveCountMax={count}"));
+        if !ssh.checks_host_key {
+            process = option(process, "StrictHostKeyChecking=no".to_owned());
+        }
+        process = option(process, "BatchMode=yes".to_owned());
+        process.args(["--", ssh.host.as_str()])
+    }
+}

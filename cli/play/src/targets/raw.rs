@@ -1,0 +1,152 @@
+//! Commands that run on a host without Python.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ratchet_runtime::process::{Exit, ProcessHandle};
+use ratchet_runtime::{Class, Context, Failure};
+use serde_json::{Map, Value, json};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::bootstrap::quoted;
+use super::call::{complete, failed, object};
+use super::{CallError, Connection, Target, Targets};
+use crate::modules::Become;
+
+/// How much of the output of a command is kept.
+const MOST_OUTPUT_BYTES: usize = 64 << 20;
+
+/// The exit code by which ssh says that the host was not reached, or was lost.
+const SSH_FAILED: i32 = 255;
+
+/// How long a command that was cancelled has to end.
+const GRACE: Duration = Duration::from_secs(2);
+
+impl Targets {
+    /// Runs a command line on a target by a shell, without Python there.
+    pub(crate) async fn raw(
+        &self,
+        target: &Arc<Target>,
+        privilege: Option<&Become>,
+        command: &str,
+        shell: Option<&str>,
+        context: &Context,
+    ) -> Result<Map<String, Value>, CallError> {
+        let (script, password) = script(command, shell.unwrap_or(&target.shell), privilege);
+        let process = target.shell_process(&script);
+        let spawned = self.manager.spawn_process(&process).await;
+        let mut handle = spawned.map_err(|error| {
+            CallError::Failed(Box::new(Failure::new(
+                Class::Spawn,
+                ratchet_runtime::error_chain(&error),
+            )))
+        })?;
+        let ran = tokio::select! {
+            ran = talk(&mut handle, password) => ran,
+            () = context.cancelled().cancelled() => {
+                // An error means that the manager, and so the process, has ended.
+                let _ = self.manager.terminate_process(handle.id(), GRACE).await;
+                handle.exit().wait().await;
+                let failure = Failure::new(Class::Cancelled, "a command was cancelled");
+                return Err(CallError::Failed(Box::new(failure)));
+            }
+        };
+        let (exit, stdout, stderr) = ran;
+        let code = match exit {
+            Exit::Code(code) => code,
+            Exit::Signal(signal) => -signal,
+            Exit::Unknown => -1,
+        };
+        if code == SSH_FAILED && matches!(target.connection, Connection::Ssh(_)) {
+            let reason = stderr.trim();
+            return Err(CallError::Unreachable(format!(
+                "host `{}` is not reached: {reason}",
+                target.name
+            )));
+        }
+        if let Some(user) = privilege
+            && code == 1
+            && user.password.is_none()
+            && stderr.contains("password is required")
+        {
+            return Ok(failed("Missing sudo password"));
+        }
+        let mut result =
+            object(json!({ "changed": true, "rc": code, "stdout": stdout, "stderr": stderr }));
+        if code != 0 {
+            result.insert("failed".to_owned(), true.into());
+            result.insert("msg".to_owned(), "non-zero return code".into());
+        }
+        complete(&mut result);
+        Ok(result)
+    }
+}
+
+/// The script that runs a command as a user, and what it is given by stdin.
+fn script(command: &str, shell: &str, privilege: Option<&Become>) -> (String, Option<String>) {
+    let run = format!("{} -c {}", quoted(shell), quoted(command));
+    let Some(user) = privilege else {
+        return (run, None);
+    };
+    let mut words = vec![quoted(user.program.as_deref().unwrap_or("sudo"))];
+    words.extend(user.own_flags().map(quoted));
+    let password = user
+        .password
+        .as_ref()
+        .map(|password| format!("{}\n", password.reveal()));
+    words.push(if password.is_some() {
+        "-S -p ''".to_owned()
+    } else {
+        "-n".to_owned()
+    });
+    // The command gets none of the password where sudo does not ask for it.
+    let inner = format!("exec </dev/null; exec {run}");
+    words.push(format!(
+        "-u {} -- /bin/sh -c {}",
+        quoted(&user.user),
+        quoted(&inner)
+    ));
+    (words.join(" "), password)
+}
+
+/// Gives a process its input, and returns its exit and what it has printed.
+async fn talk(handle: &mut ProcessHandle, input: Option<String>) -> (Exit, String, String) {
+    let Some((mut stdin, stdout, stderr)) = handle.take_pipes() else {
+        let ended = handle.exit().wait().await;
+        return (ended.exit, String::new(), String::new());
+    };
+    let write = async move {
+        if let Some(input) = input {
+            // A process that takes no input says itself why.
+            let _ = stdin.write_all(input.as_bytes()).await;
+            let _ = stdin.shutdown().await;
+        }
+    };
+    let end = async {
+        let ended = handle.exit().wait().await;
+        // What it has left running may keep the pipes open.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        ended
+    };
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let read = async { tokio::join!(write, keep(stdout, &mut out), keep(stderr, &mut err)) };
+    let exit = tokio::select! {
+        _ = read => None,
+        ended = end => Some(ended.exit),
+    };
+    let exit = match exit {
+        Some(exit) => exit,
+        None => handle.exit().wait().await.exit,
+    };
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    (exit, text(out), text(err))
+}
+
+/// Reads a pipe to its end, and keeps the beginning.
+async fn keep(mut pipe: Box<dyn AsyncRead + Send + Unpin>, kept: &mut Vec<u8>) {
+    let mut part = vec![0; 64 * 1024];
+    while let Ok(read @ 1..) = pipe.read(&mut part).await {
+        let room = MOST_OUTPUT_BYTES.saturating_sub(kept.len());
+        kept.extend_from_slice(&part[..read.min(room)]);
+    }
+}
