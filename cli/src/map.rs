@@ -45,4 +45,4 @@ pub(crate) use report::{MapOutput, MapReport};
 pub(crate) use results::ResultsFolder;
 pub(crate) use runner::MapRunner;
 pub(crate) use shell_mistakes::{refuse_shell_line, shell_operator};
-pub(crate) use template::{Columns, Template};
+pub(crate) use template::{Columns, PlaceholderValues, Template};

@@ -36,7 +36,7 @@ use ratchet_runtime::process::{
     Keeper, LocalProcesses, ProcessPool, ProcessSupervisor, working_now,
 };
 use ratchet_runtime::summary::Counts;
-use ratchet_runtime::{Executor, Limit, Run, RunHandle, Stopped};
+use ratchet_runtime::{Executor, Limit, RUN_ID_VARIABLE, Run, RunHandle, Stopped};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
@@ -422,6 +422,9 @@ impl RunContext {
         if let Some(record) = record {
             builder = builder.ledger(Arc::clone(&record.journal));
         }
+        // It is empty without a record: a run within another run would otherwise pass on the id of the outer one.
+        let run_id = record.map(|record| record.id().to_string());
+        builder = builder.command_variable(RUN_ID_VARIABLE, run_id.unwrap_or_default());
         if self.progress_mode != ProgressMode::None {
             builder = builder.sink(self.console.clone());
         }

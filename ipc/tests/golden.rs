@@ -23,6 +23,7 @@ fn requests() -> Vec<IpcMessage> {
         timeout_ms: Some(30_000),
         host: Some("web1".into()),
         key: Some("job-17".into()),
+        slot: Some(3),
         check: true,
         diff: true,
         ..Request::new(7, "resize", json(r#"{"path":"a.png","n":1.50}"#))

@@ -47,6 +47,7 @@ fn request() -> impl Strategy<Value = Request> {
         proptest::option::of(any::<u64>()),
         proptest::option::of(any::<String>()),
         proptest::option::of(any::<String>()),
+        proptest::option::of(any::<u32>()),
     );
     (
         id(),
@@ -58,11 +59,12 @@ fn request() -> impl Strategy<Value = Request> {
         any::<bool>(),
     )
         .prop_map(
-            |(id, task, input, attempt, (timeout_ms, host, key), check, diff)| Request {
+            |(id, task, input, attempt, (timeout_ms, host, key, slot), check, diff)| Request {
                 attempt,
                 timeout_ms,
                 host: host.map(Into::into),
                 key: key.map(Into::into),
+                slot,
                 check,
                 diff,
                 ..Request::new(id, task, input)

@@ -3,16 +3,19 @@
 mod output;
 mod progress;
 mod stop_signal;
+mod variables;
 
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::ids::{PlaceName, Ticket};
-use crate::os::Stream;
+use crate::ids::{PlaceName, SlotNumber, Ticket};
+use crate::os::{ProcessConfig, Stream};
 pub(crate) use output::AttemptOutput;
 pub(crate) use progress::LastProgress;
 pub(crate) use stop_signal::StopSignal;
+pub use variables::{ATTEMPT_VARIABLES, RUN_ID_VARIABLE};
+pub(crate) use variables::{AttemptFacts, Variables};
 
 /// A report of how far an attempt has come.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -44,6 +47,10 @@ pub struct Context {
     output: Option<Arc<AttemptOutput>>,
     /// Where the attempt is to run, if that is not the machine of the executor.
     place: Option<PlaceName>,
+    /// The first slot that the attempt holds.
+    slot: Option<SlotNumber>,
+    /// What a command is told by its environment.
+    variables: Variables,
 }
 
 /// The receiver of an attempt's steps.
@@ -73,6 +80,8 @@ impl Context {
             listener: Listener::Anybody(Arc::new(tell)),
             output: None,
             place: None,
+            slot: None,
+            variables: Variables::new(),
         }
     }
 
@@ -95,6 +104,8 @@ impl Context {
             },
             output,
             place: None,
+            slot: None,
+            variables: Variables::new(),
         }
     }
 
@@ -103,6 +114,31 @@ impl Context {
     pub(crate) fn at(mut self, place: Option<PlaceName>) -> Self {
         self.place = place;
         self
+    }
+
+    /// Says which slot the attempt holds.
+    #[must_use]
+    pub(crate) fn in_slot(mut self, slot: Option<SlotNumber>) -> Self {
+        self.slot = slot;
+        self
+    }
+
+    /// Says what a command is told by its environment.
+    #[must_use]
+    pub(crate) fn telling(mut self, variables: Variables) -> Self {
+        self.variables = variables;
+        self
+    }
+
+    /// The first slot that the attempt holds. A runner's or a closure's attempt in a run always has one.
+    pub fn slot(&self) -> Option<SlotNumber> {
+        self.slot
+    }
+
+    /// The command with variables in its environment that tell it of this attempt: [`ATTEMPT_VARIABLES`]. Variables that the
+    /// command declares itself stay as they are. It is for runners of commands.
+    pub fn told(&self, config: &ProcessConfig) -> ProcessConfig {
+        variables::with_variables(config, &self.variables)
     }
 
     /// The place where the attempt is to run; nothing for the machine of the executor itself. It is for runners of commands.

@@ -111,7 +111,7 @@ mod timestamp;
 pub mod worker;
 
 pub use breaker::{BreakerConfig, BreakerReport, BreakerState, BreakerWindow, SlowAttempts};
-pub use context::{Context, Step};
+pub use context::{ATTEMPT_VARIABLES, Context, RUN_ID_VARIABLE, Step};
 pub use error::Error;
 pub use executor::{
     Attempt, Dependencies, Executor, ExecutorBuilder, ExecutorStatus, Halt, Ledger, MaxFailures,

@@ -50,6 +50,7 @@ pub struct Place {
     pub(crate) commands: CommandRunner,
     pub(crate) state: watch::Receiver<PlaceState>,
     pub(crate) round_trip: Option<watch::Receiver<Option<Duration>>>,
+    pub(crate) tells_attempts: bool,
 }
 
 impl Place {
@@ -64,6 +65,7 @@ impl Place {
             commands,
             state,
             round_trip: None,
+            tells_attempts: true,
         }
     }
 
@@ -72,6 +74,14 @@ impl Place {
     #[must_use]
     pub fn round_trip(mut self, round_trip: watch::Receiver<Option<Duration>>) -> Self {
         self.round_trip = Some(round_trip);
+        self
+    }
+
+    /// Runs commands without the variables that tell them of their attempts, because each variable is one more word of the
+    /// command there, which may not be possible.
+    #[must_use]
+    pub fn without_attempt_variables(mut self) -> Self {
+        self.tells_attempts = false;
         self
     }
 

@@ -31,5 +31,6 @@ mod run;
 mod runs;
 mod settings;
 mod terminal;
+mod told;
 mod tty;
 mod worker;

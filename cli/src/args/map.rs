@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::common::CommonArguments;
 use super::record::RecordArguments;
-use super::terms::cache_help;
+use super::terms::{VARIABLES_HELP, cache_help};
 use crate::exit;
 use crate::map::HaltRule;
 
@@ -17,6 +17,7 @@ Placeholders:
   {/}  its last component          {//}  its folder
   {/.} its last component without extension
   {#}  its number, from 1          {{}}  a literal {}
+  {%}  the slot it runs in, from 1; no other command has it meanwhile
   {1} {1.} {1/} ..  the same of one column, or of one list after :::
   {name} {name.} .. of the column of that name, with --csv --header
   {host} with --each-host: the name of the host, as {}
@@ -44,7 +45,7 @@ Examples:
 )]
 #[command(
     after_help = [HELP, exit::HELP].join("\n\n"),
-    after_long_help = [HELP, &cache_help(), exit::HELP].join("\n\n"),
+    after_long_help = [HELP, VARIABLES_HELP, &cache_help(), exit::HELP].join("\n\n"),
     override_usage = "ratchet map [OPTIONS] -- COMMAND [ARG].. [::: ITEM..].."
 )]
 pub(crate) struct MapArguments {

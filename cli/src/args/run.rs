@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::common::CommonArguments;
 use super::record::RecordArguments;
-use super::terms::cache_help;
+use super::terms::{VARIABLES_HELP, cache_help};
 use crate::exit;
 use crate::job_file::Protocol;
 
@@ -25,7 +25,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(
     after_help = [HELP, exit::HELP].join("\n\n"),
-    after_long_help = [HELP, &cache_help(), exit::HELP].join("\n\n")
+    after_long_help = [HELP, VARIABLES_HELP, &cache_help(), exit::HELP].join("\n\n")
 )]
 pub(crate) struct RunArguments {
     /// The job file; `-`, or nothing, is JSON lines from stdin.

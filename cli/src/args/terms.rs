@@ -32,6 +32,15 @@ pub(crate) struct TermsArguments {
     pub(crate) cache: Option<CacheMode>,
 }
 
+/// The help on what commands are told by their environment, for the verbs that run commands.
+pub(crate) const VARIABLES_HELP: &str = "\
+Variables of each command, unless the job sets them itself:
+  RATCHET_SLOT     the slot it runs in, from 1; no other command has it meanwhile
+  RATCHET_JOB_ID   the id of the job; in map, the number of the item
+  RATCHET_ATTEMPT  which attempt at the job it is, from 1
+  RATCHET_HOST     the host of the job, else where it runs; `local` is this machine
+  RATCHET_RUN_ID   the id of the run; empty if the run is not recorded";
+
 /// The help on what a cached result depends on, for the verbs that have `--cache`.
 pub(crate) fn cache_help() -> String {
     format!(

@@ -16,8 +16,8 @@ use crate::exit;
 use crate::job_file::{Protection, ServedTasks, WorkerPlan, cannot_start};
 use crate::map::{
     Columns, FileTemplates, ItemEnd, Items, Joblog, Lists, LiveOutput, MapJobs, MapOutput,
-    MapReport, MapRunner, MapWork, OutputsByHost, PendingOutputs, Printer, ResultsFolder, Template,
-    TypedFiles, refuse_shell_line, shell_operator, split_words, warm_pool,
+    MapReport, MapRunner, MapWork, OutputsByHost, PendingOutputs, PlaceholderValues, Printer,
+    ResultsFolder, Template, TypedFiles, refuse_shell_line, shell_operator, split_words, warm_pool,
 };
 use crate::output::Destination;
 use crate::preflight::{overwrite, unused_flags};
@@ -89,6 +89,7 @@ pub(crate) fn run(
     let keeper = start_keeper()?;
     let command_runner = MapRunner {
         commands: CommandRunner::new(Some(keeper.clone())),
+        slot_template: work.template().filter(|it| it.uses_slot()).cloned(),
         elsewhere: BTreeMap::new(),
         grace: options.phases().cancelling,
         outputs: Arc::clone(&outputs),
@@ -106,10 +107,7 @@ pub(crate) fn run(
         // Without --quiet, the summary at the end tells why items failed.
         reports_errors: options.quiet,
         written,
-        template: match &work {
-            MapWork::Command(template, _) => Some(template.clone()),
-            MapWork::Warm(_) => None,
-        },
+        template: work.template().cloned(),
         clock: || SystemClock.now(),
         joblog: open_joblog(arguments, &session, is_resumed)?,
         results: match &arguments.results {
@@ -433,7 +431,11 @@ fn dry_run(
     for (number, item) in (1..).zip(items) {
         any = true;
         let item = item.map_err(|bad| CliError::usage(bad.0))?;
-        let mut line = shell_line(&template.expand(&item, number));
+        let mut line = shell_line(&template.expand(PlaceholderValues {
+            item: &item,
+            number,
+            slot: None,
+        }));
         line.push(b'\n');
         out.write_all(&line).map_err(unwritten)?;
     }

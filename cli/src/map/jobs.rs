@@ -16,7 +16,7 @@ use super::identity::Identities;
 use super::item::Item;
 use super::items::{ItemError, Items};
 use super::outputs::PendingOutputs;
-use super::template::{Columns, Template};
+use super::template::{Columns, PlaceholderValues, Template};
 use crate::error::CliError;
 use crate::escape::{plain, text_of};
 
@@ -26,6 +26,16 @@ pub(crate) enum MapWork {
     Command(Template, Option<FileTemplates>),
     /// A filter that keeps running gets it as a line.
     Warm(TaskName),
+}
+
+impl MapWork {
+    /// The command, if one is started for each item.
+    pub(crate) fn template(&self) -> Option<&Template> {
+        match self {
+            Self::Command(template, _) => Some(template),
+            Self::Warm(_) => None,
+        }
+    }
 }
 
 /// The jobs of a map, numbered from 1. They are made one by one, as there is room.
@@ -104,7 +114,11 @@ impl MapJobs {
         };
         let job = match &self.work {
             MapWork::Command(template, files) => {
-                let mut config = process(template.expand(&item, self.number));
+                let mut config = process(template.expand(PlaceholderValues {
+                    item: &item,
+                    number: self.number,
+                    slot: None,
+                }));
                 if let Some(files) = files {
                     config.files = match files.expand(&item, self.number) {
                         Ok(files) => Some(files),

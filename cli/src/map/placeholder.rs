@@ -20,4 +20,6 @@ pub(super) enum Placeholder {
     Column(usize, PathPart),
     /// The number of the item.
     Number,
+    /// The number of the slot in which the command runs.
+    Slot,
 }

@@ -15,7 +15,7 @@ use super::live::LiveOutput;
 use super::outputs::{CommandRecord, PendingOutput, PendingOutputs};
 use super::print::Printer;
 use super::results::ResultsFolder;
-use super::template::Template;
+use super::template::{PlaceholderValues, Template};
 use crate::escape::{plain, text_of};
 use crate::output::{Destination, OutputError};
 use crate::report::{Report, describe};
@@ -174,7 +174,12 @@ impl MapReport {
             spool
         };
         let template = self.template.as_ref();
-        let command = template.map(|template| template.expand(&item, number));
+        let values = PlaceholderValues {
+            item: &item,
+            number,
+            slot: None,
+        };
+        let command = template.map(|template| template.expand(values));
         Ok(Some(CommandRecord {
             number,
             item,

@@ -15,6 +15,7 @@ use ratchet_runtime::{
 use super::collector::{CollectedOutput, OutputCollector};
 use super::live::LiveOutput;
 use super::outputs::{CommandRecord, PendingOutputs};
+use super::template::{PlaceholderValues, Template};
 
 /// SIGKILL, the signal that ends an attempt whose future is dropped.
 const SIGKILL: i32 = 9;
@@ -25,6 +26,8 @@ pub(crate) struct MapRunner {
     pub(crate) commands: CommandRunner,
     /// Runs the commands of other hosts.
     pub(crate) elsewhere: BTreeMap<PlaceName, CommandRunner>,
+    /// The command, if it depends on the slot, which is known only when an attempt starts.
+    pub(crate) slot_template: Option<Template>,
     /// How long a command has to end after it was asked to.
     pub(crate) grace: Duration,
     /// Takes each command with its output when it has ended.
@@ -47,6 +50,14 @@ impl Runner for MapRunner {
         else {
             return Err(Failure::new(Class::Input, "this is no command of a map"));
         };
+        let mut config = context.told(config);
+        if let Some(template) = &self.slot_template {
+            let slot = context.slot();
+            let item = &item;
+            let mut words = template.expand(PlaceholderValues { item, number, slot });
+            config.args = words.split_off(1);
+            config.command = words.swap_remove(0).into();
+        }
         let timeouts = job.terms.timeouts;
         let limits = CommandLimits {
             soft: timeouts.soft,
@@ -67,7 +78,7 @@ impl Runner for MapRunner {
             outputs: &self.outputs,
             job,
             collector: Some(Arc::clone(&collector)),
-            command: words(config),
+            command: words(&config),
             started: (self.clock)(),
             start: working_now(),
         };
@@ -81,7 +92,7 @@ impl Runner for MapRunner {
         };
         let result = commands
             .run_into(
-                config,
+                &config,
                 limits,
                 collector.context.cancelled(),
                 Arc::<OutputCollector>::clone(&collector) as _,

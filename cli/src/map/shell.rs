@@ -78,11 +78,17 @@ mod tests {
     use std::process::Command;
 
     use crate::map::item::Item;
-    use crate::map::template::{Columns, Template};
+    use crate::map::template::{Columns, PlaceholderValues, Template};
 
     fn printed(script: &str, item: &str) -> String {
         let template = Template::shell(&[OsString::from(script)], Columns::ONE).unwrap();
-        let words = template.expand(&Item::from(item), 1);
+        let item = Item::from(item);
+        let values = PlaceholderValues {
+            item: &item,
+            number: 1,
+            slot: None,
+        };
+        let words = template.expand(values);
         let output = Command::new(&words[0]).args(&words[1..]).output().unwrap();
         assert!(output.stderr.is_empty(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()

@@ -3,11 +3,14 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
+use ratchet_runtime::SlotNumber;
+
 use super::item::Item;
 use super::path_part::PathPart;
 use super::placeholder::{Piece, Placeholder};
 use super::shell;
 use crate::error::CliError;
+use crate::escape::{plain, text_of};
 use crate::value::closest;
 
 /// A command with placeholders.
@@ -23,13 +26,35 @@ pub(crate) struct PathTemplate(TemplateWord);
 impl PathTemplate {
     /// Parses a path.
     pub(crate) fn parse(path: &OsStr, columns: Columns<'_>) -> Result<Self, CliError> {
-        parse_word(path.as_bytes(), columns).map(Self)
+        let pieces = parse_word(path.as_bytes(), columns)?;
+        if uses_slot(&pieces) {
+            let path = plain(&text_of(path.as_bytes())).into_owned();
+            return Err(
+                CliError::usage(format!("{{%}} cannot be part of the path `{path}`")).with_help(
+                    "the slot is known only when the job starts: name files by {#}, or by the item",
+                ),
+            );
+        }
+        Ok(Self(pieces))
     }
 
     /// The path for an item.
     pub(crate) fn expand(&self, item: &Item, number: u64) -> OsString {
-        expand_word(&self.0, item, number)
+        let slot = None;
+        let values = PlaceholderValues { item, number, slot };
+        expand_word(&self.0, values)
     }
+}
+
+/// What the placeholders of a command stand for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlaceholderValues<'a> {
+    /// The item.
+    pub(crate) item: &'a Item,
+    /// The number of the item, from 1 on.
+    pub(crate) number: u64,
+    /// The slot in which the command runs. Before it is known, `{%}` stays as it is.
+    pub(crate) slot: Option<SlotNumber>,
 }
 
 /// A word of the command.
@@ -118,13 +143,20 @@ impl Template {
         }
     }
 
-    /// The command for an item: its program and its arguments.
-    pub(crate) fn expand(&self, item: &Item, number: u64) -> Vec<OsString> {
-        self.words
-            .iter()
-            .map(|word| expand_word(word, item, number))
-            .collect()
+    /// Whether the command depends on the slot in which it runs.
+    pub(crate) fn uses_slot(&self) -> bool {
+        self.words.iter().any(|word| uses_slot(word))
     }
+
+    /// The command for an item: its program and its arguments.
+    pub(crate) fn expand(&self, values: PlaceholderValues<'_>) -> Vec<OsString> {
+        let words = self.words.iter();
+        words.map(|word| expand_word(word, values)).collect()
+    }
+}
+
+fn uses_slot(pieces: &[Piece]) -> bool {
+    pieces.contains(&Piece::Placeholder(Placeholder::Slot))
 }
 
 fn has_placeholder(pieces: &[Piece]) -> bool {
@@ -137,7 +169,8 @@ fn has_placeholder(pieces: &[Piece]) -> bool {
     clippy::expect_used,
     reason = "a template names only columns below the number of columns, and a record of another number is no item"
 )]
-fn expand_word(pieces: &[Piece], item: &Item, number: u64) -> OsString {
+fn expand_word(pieces: &[Piece], values: PlaceholderValues<'_>) -> OsString {
+    let PlaceholderValues { item, number, slot } = values;
     let mut text = Vec::with_capacity(pieces.len() * 24);
     for piece in pieces {
         match piece {
@@ -145,6 +178,10 @@ fn expand_word(pieces: &[Piece], item: &Item, number: u64) -> OsString {
             Piece::Placeholder(Placeholder::Number) => {
                 text.extend_from_slice(number.to_string().as_bytes());
             }
+            Piece::Placeholder(Placeholder::Slot) => match slot {
+                Some(slot) => text.extend_from_slice(slot.to_string().as_bytes()),
+                None => text.extend_from_slice(b"{%}"),
+            },
             Piece::Placeholder(Placeholder::Column(column, part)) => {
                 let column = item.column(*column).expect("every item has the column");
                 text.extend_from_slice(part.of(column));
@@ -207,10 +244,7 @@ fn placeholder(inner: &[u8], columns: Columns<'_>) -> Result<Option<Placeholder>
         return Ok(Some(Placeholder::Number));
     }
     if inner == b"%" {
-        return Err(CliError::usage(
-            "{%} is not offered: a job learns no slot number before it runs",
-        )
-        .with_help("write {#} for the item's number, or {{%}} for the characters"));
+        return Ok(Some(Placeholder::Slot));
     }
     if let Some(part) = PathPart::from_suffix(inner) {
         return Ok(Some(Placeholder::All(part)));
@@ -286,9 +320,14 @@ mod tests {
         words.iter().map(OsString::from).collect()
     }
 
+    fn of(item: &Item, number: u64) -> PlaceholderValues<'_> {
+        let slot = None;
+        PlaceholderValues { item, number, slot }
+    }
+
     fn expand(template: &[&str], item: &str) -> Vec<OsString> {
         let template = Template::parse(&words(template), Columns::ONE).unwrap();
-        template.expand(&Item::from(item), 7)
+        template.expand(of(&Item::from(item), 7))
     }
 
     #[test]
@@ -354,19 +393,18 @@ mod tests {
             columns,
         );
         assert_eq!(
-            template.unwrap().expand(&item, 1),
+            template.unwrap().expand(of(&item, 1)),
             words(&["invite", "a@b.c", "Ann", "a@b.c Ann", "Ann"])
         );
         let appended = Template::parse(&words(&["invite"]), columns).unwrap();
         assert_eq!(
-            appended.expand(&item, 1),
+            appended.expand(of(&item, 1)),
             words(&["invite", "a@b.c", "Ann"])
         );
         for (word, said, hint) in [
             ("{3}", "there is no {3}: items have 2 columns", "{{3}}"),
             ("{0}", "there is no {0}", "{{0}}"),
             ("{emial}", "there is no column `emial`", "{email}"),
-            ("{%}", "no slot number", "{#}"),
         ] {
             let error = Template::parse(&words(&["x", word]), columns).unwrap_err();
             assert!(error.to_string().contains(said), "{error}");
@@ -375,9 +413,25 @@ mod tests {
     }
 
     #[test]
+    fn a_slot_is_filled_in_when_it_is_known_and_is_no_part_of_a_path() {
+        let template = Template::parse(&words(&["x", "gpu{%}", "{{%}}"]), Columns::ONE).unwrap();
+        assert!(template.uses_slot());
+        let item = Item::from("f");
+        let unknown = of(&item, 1);
+        assert_eq!(template.expand(unknown), words(&["x", "gpu{%}", "{%}"]));
+        let slot = SlotNumber::new(3);
+        let known = PlaceholderValues { slot, ..unknown };
+        assert_eq!(template.expand(known), words(&["x", "gpu3", "{%}"]));
+        let plain = Template::parse(&words(&["x", "{}"]), Columns::ONE).unwrap();
+        assert!(!plain.uses_slot());
+        let error = PathTemplate::parse(OsStr::new("out/{%}"), Columns::ONE).unwrap_err();
+        assert!(error.to_string().contains("out/{%}"), "{error}");
+    }
+
+    #[test]
     fn a_name_that_is_no_utf8_goes_through() {
         let template = Template::parse(&words(&["cat", "{.}x"]), Columns::ONE).unwrap();
         let item = Item::from(b"\xff/\xfe.png".as_slice());
-        assert_eq!(template.expand(&item, 1)[1].as_bytes(), b"\xff/\xfex");
+        assert_eq!(template.expand(of(&item, 1))[1].as_bytes(), b"\xff/\xfex");
     }
 }

@@ -378,7 +378,8 @@ impl StartedHosts {
             let place = Place::new(name.clone(), host.commands.clone(), host.way.state());
             match &host.way {
                 HostWay::Agent(host) => place.round_trip(host.round_trip()),
-                HostWay::Prefix(_) => place,
+                // Each variable would be one more word of the command, and the host may have no `env`.
+                HostWay::Prefix(_) => place.without_attempt_variables(),
             }
         })
     }

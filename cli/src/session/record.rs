@@ -36,6 +36,11 @@ pub(crate) struct ResumedRun {
 }
 
 impl RunRecord {
+    /// The id of the run.
+    pub(super) fn id(&self) -> RunId {
+        self.id
+    }
+
     /// Begins the record of a run, unless none is wanted. Of a resumed run, it also returns the earlier part.
     pub(super) fn begin(
         options: &RunOptions,

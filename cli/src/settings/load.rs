@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use ratchet_runtime::ATTEMPT_VARIABLES;
 use thiserror::Error;
 
 use super::keys::{SettingsSpec, variable};
@@ -199,14 +200,15 @@ fn refuse_misspelt(
     names: &[String],
     refused: &mut Vec<Diagnostics>,
 ) {
-    /// The variables that ratchet sets for its workers. A worker may be a ratchet itself.
-    const TOLD: [&str; 2] = [ratchet_ipc::PROTOCOLS_ENV, ratchet_ipc::WORKER_ID_ENV];
+    // The variables that ratchet sets for its workers and commands, each of which may be a ratchet itself.
+    let told = [ratchet_ipc::PROTOCOLS_ENV, ratchet_ipc::WORKER_ID_ENV];
+    let is_told = |name: &str| told.contains(&name) || ATTEMPT_VARIABLES.contains(&name);
     for name in environment
         .variables
         .keys()
         .filter_map(|name| name.to_str())
     {
-        let is_ours = names.iter().any(|known| known == name) || TOLD.contains(&name);
+        let is_ours = names.iter().any(|known| known == name) || is_told(name);
         let Some(rest) = name.strip_prefix("RATCHET_").filter(|_| !is_ours) else {
             continue;
         };

@@ -111,6 +111,7 @@ export class Call {
     /** @type {number | undefined} */ this.timeoutMs = request.timeout_ms;
     /** @type {string | undefined} */ this.host = request.host;
     /** @type {string | undefined} */ this.key = request.key;
+    /** @type {number | undefined} */ this.slot = request.slot;
     /** @type {boolean} */ this.check = request.check ?? false;
     /** @type {boolean} */ this.diff = request.diff ?? false;
     this._worker = worker;

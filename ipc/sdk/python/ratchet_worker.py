@@ -102,6 +102,7 @@ class Call:
     timeout_ms: Optional[int]
     host: Optional[str]
     key: Optional[str]
+    slot: Optional[int]
     check: bool
     diff: bool
 
@@ -117,6 +118,7 @@ class Call:
         self.timeout_ms = request.get("timeout_ms")
         self.host = request.get("host")
         self.key = request.get("key")
+        self.slot = request.get("slot")
         self.check = request.get("check", False)
         self.diff = request.get("diff", False)
 

@@ -42,6 +42,10 @@ fn write_request(request: &Request, out: &mut Vec<u8>) {
         out.extend_from_slice(br#","key":"#);
         write_string(key.as_str(), out);
     }
+    if let Some(slot) = request.slot {
+        out.extend_from_slice(br#","slot":"#);
+        write_decimal(slot.into(), out);
+    }
     out.extend_from_slice(br#","check":"#);
     write_bool(request.check, out);
     out.extend_from_slice(br#","diff":"#);

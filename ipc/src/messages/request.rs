@@ -26,6 +26,9 @@ pub struct Request {
     /// The id of the job, which the worker can use as its idempotency key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<JobKey>,
+    /// The number of the slot that the attempt holds: from 1 to the number of slots, and never held by two attempts at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<u32>,
     /// Whether the worker only reports what it would change.
     #[serde(default, deserialize_with = "null_is_default")]
     pub check: bool,
@@ -49,6 +52,7 @@ impl Request {
             timeout_ms: None,
             host: None,
             key: None,
+            slot: None,
             check: false,
             diff: false,
         }

@@ -90,6 +90,7 @@ fn read_usual_request(line: &str) -> Option<Request> {
         timeout_ms: Option<u64>,
         host: Option<&'a str>,
         key: Option<&'a str>,
+        slot: Option<u32>,
         #[serde(default)]
         check: bool,
         #[serde(default)]
@@ -104,6 +105,7 @@ fn read_usual_request(line: &str) -> Option<Request> {
         timeout_ms: usual.timeout_ms,
         host: usual.host.map(HostName::from),
         key: usual.key.map(JobKey::from),
+        slot: usual.slot,
         check: usual.check,
         diff: usual.diff,
     })

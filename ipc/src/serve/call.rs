@@ -82,6 +82,11 @@ impl Call {
         self.request.host.as_ref()
     }
 
+    /// The number of the slot that the attempt holds, from 1 on, if the host says it. No other attempt holds it meanwhile.
+    pub fn slot(&self) -> Option<u32> {
+        self.request.slot
+    }
+
     /// The number of the attempt, counted from 1.
     pub fn attempt(&self) -> u32 {
         self.request.attempt

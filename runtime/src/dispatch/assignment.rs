@@ -8,8 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::report::{Report, StopRequest};
 use super::reporter::Reporter;
-use crate::ids::Ticket;
-use crate::ids::WorkerName;
+use crate::ids::{SlotNumber, Ticket, WorkerName};
 use crate::job::Job;
 use crate::outcome::Failure;
 pub(crate) use crate::scheduling::WorkerNumber;
@@ -23,6 +22,8 @@ pub(crate) struct Assignment {
     pub(crate) attempt: u32,
     /// The attempt was sent ahead: it holds no slot, and begins only in the place of one that ends.
     pub(crate) ahead: bool,
+    /// The first slot that the attempt holds. Nothing if it was sent ahead, or is a call of somebody who has no slots.
+    pub(crate) slot: Option<SlotNumber>,
     /// The receiver of the attempt's result.
     pub(crate) reply: ReplyTo,
 }

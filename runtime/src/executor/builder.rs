@@ -1,5 +1,6 @@
 //! What an executor is made with.
 
+use std::ffi::OsString;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -83,6 +84,18 @@ impl ExecutorBuilder {
     /// of them are in hand, or one; and fewer wait where jobs end so fast that more would be of no use.
     pub fn window(mut self, jobs: usize) -> Self {
         self.plan.window = jobs;
+        self
+    }
+
+    /// Sets a variable in the environment of every command, unless the command sets it itself.
+    pub fn command_variable(
+        mut self,
+        name: impl Into<OsString>,
+        value: impl Into<OsString>,
+    ) -> Self {
+        self.plan
+            .command_variables
+            .push((name.into(), value.into()));
         self
     }
 

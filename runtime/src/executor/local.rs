@@ -7,9 +7,9 @@ use super::attempt::{AttemptGuard, AttemptResult, CommandAttempt, Contained, Tim
 use super::command::Commands;
 use super::runner::{Attempt, Runner};
 use super::task_pool::{Perform, TaskHandle, TaskPool};
-use crate::context::{Context, LastProgress, StopSignal};
+use crate::context::{AttemptFacts, Context, LastProgress, StopSignal, Variables};
 use crate::dispatch::{Assignment, Reporter, StopRequest};
-use crate::ids::{PlaceId, PlaceName, Ticket};
+use crate::ids::{PlaceId, PlaceName, SlotNumber, Ticket};
 use crate::job::{Job, Timeouts, Work};
 use crate::outcome::{Class, Failure};
 use crate::suspension::{until, working_now};
@@ -38,6 +38,8 @@ struct LocalRunners {
     commands: Vec<CommandsAt>,
     /// Runs commands instead of `commands`.
     commander: Option<Arc<dyn Runner>>,
+    /// The variables that every command of the run gets.
+    variables: Variables,
     /// How long a command has between being asked to stop and being killed.
     grace: Duration,
 }
@@ -47,6 +49,8 @@ pub(super) struct CommandsAt {
     /// The name of the place, if it is not the local one.
     pub(super) name: Option<PlaceName>,
     pub(super) commands: Commands,
+    /// Whether commands are told of their attempts by variables of their environment.
+    pub(super) tells_attempts: bool,
 }
 
 /// An attempt, as a task gets it.
@@ -56,6 +60,7 @@ struct LocalAttempt {
     /// The number of the attempt, from 1 on.
     number: u32,
     place: PlaceId,
+    slot: Option<SlotNumber>,
     stop: StopSignal,
     // The last to be dropped, since it reports the end.
     guard: AttemptGuard,
@@ -68,6 +73,7 @@ impl LocalPerformer {
         runner: Option<Arc<dyn Runner>>,
         commands: Vec<CommandsAt>,
         commander: Option<Arc<dyn Runner>>,
+        variables: Variables,
         grace: Duration,
     ) -> Self {
         let runners = LocalRunners {
@@ -75,6 +81,7 @@ impl LocalPerformer {
             runner,
             commands,
             commander,
+            variables,
             grace,
         };
         Self {
@@ -86,7 +93,9 @@ impl LocalPerformer {
 
     /// Performs an attempt on a task of its own. A command runs at this place.
     pub(super) fn perform(&mut self, ticket: Ticket, assignment: Assignment, place: PlaceId) {
-        let Assignment { job, attempt, .. } = assignment;
+        let Assignment {
+            job, attempt, slot, ..
+        } = assignment;
         let stop = StopSignal::default();
         let task = self.tasks.give(LocalAttempt {
             guard: AttemptGuard::new(self.reporter.clone(), ticket),
@@ -94,6 +103,7 @@ impl LocalPerformer {
             job,
             number: attempt,
             place,
+            slot,
             stop: stop.clone(),
         });
         let index = ticket.index();
@@ -142,6 +152,7 @@ impl Perform for LocalRunners {
             job,
             number,
             place,
+            slot,
             stop,
         } = attempt;
         let at = &self.commands[place.index()];
@@ -162,20 +173,35 @@ impl Perform for LocalRunners {
                 last_progress,
                 output,
             )
+            .in_slot(slot)
         };
         let result = match &job.work {
             Work::Command(config) => {
                 let output = guard.keep_output();
+                let facts = AttemptFacts {
+                    job: &job.id,
+                    host: job.host.as_ref(),
+                    attempt: number,
+                    slot,
+                    place: at.name.as_ref(),
+                };
+                let mut variables = Variables::new();
+                if at.tells_attempts {
+                    variables = facts.variables();
+                    variables.extend_from_slice(&self.variables);
+                }
+                let context = context(Some(Arc::clone(&output))).telling(variables);
                 if let Some(commander) = &self.commander {
-                    let context = context(Some(output)).at(at.name.clone());
+                    let context = context.at(at.name.clone());
                     let job = Arc::clone(&job);
                     let attempt = Attempt { job, number };
                     // It keeps the time itself, as it has to stop more than a future.
                     let work = std::pin::pin!(commander.run(attempt, context));
                     return (guard, Contained(work).await);
                 }
+                let config = context.told(config);
                 // Boxed, for it is much larger than the others.
-                let run = Box::pin(at.commands.run(config, timeouts, stop.token(), output));
+                let run = Box::pin(at.commands.run(&config, timeouts, stop.token(), output));
                 match run.await {
                     CommandAttempt::Ended(result) => result,
                     CommandAttempt::NeverBegan => {

@@ -43,6 +43,7 @@ use super::stop::{Halt, MaxFailures};
 use super::times::WallClock;
 use crate::Error;
 use crate::breaker::BreakerConfig;
+use crate::context::Variables;
 use crate::dispatch::Reporter;
 use crate::os::{CommandLimits, CommandRunner, Keeper};
 use crate::outcome::Outcome;
@@ -97,6 +98,8 @@ pub(super) struct Plan {
     pub(super) runner: Option<Arc<dyn Runner>>,
     /// Performs commands instead of this process; tests put a mock here.
     pub(super) commander: Option<Arc<dyn Runner>>,
+    /// The variables that every command gets, unless it sets them itself.
+    pub(super) command_variables: Variables,
     /// Kills the programs of commands if this process is killed; without, they outlive it.
     pub(super) keeper: Option<Keeper>,
     /// How many bytes of each stream of a command are kept for its result.
@@ -183,6 +186,7 @@ impl Plan {
             self.runner.clone(),
             self.commands(),
             self.commander.clone(),
+            self.command_variables.clone(),
             self.grace.cancelling,
         );
         let mut kinds = self.kinds.clone();
@@ -229,13 +233,16 @@ impl Plan {
             capture_bytes: self.capture_bytes,
             ..CommandLimits::default()
         };
-        let at = |name, runner| CommandsAt {
+        let at = |name, runner, tells_attempts| CommandsAt {
             name,
             commands: Commands { runner, limits },
+            tells_attempts,
         };
-        let local = at(None, CommandRunner::new(self.keeper.clone()));
-        let others = self.places.iter();
-        let others = others.map(|place| at(Some(place.name.clone()), place.commands.clone()));
+        let local = at(None, CommandRunner::new(self.keeper.clone()), true);
+        let others = self.places.iter().map(|place| {
+            let name = Some(place.name.clone());
+            at(name, place.commands.clone(), place.tells_attempts)
+        });
         std::iter::once(local).chain(others).collect()
     }
 
@@ -275,6 +282,7 @@ impl Default for Plan {
             runner: None,
             commander: None,
             keeper: None,
+            command_variables: Variables::new(),
             capture_bytes: CommandLimits::default().capture_bytes,
             kinds: Vec::new(),
             pools: Vec::new(),

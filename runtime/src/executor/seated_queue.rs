@@ -379,6 +379,8 @@ impl SeatedQueue {
             job: Arc::clone(&entry.job),
             attempt,
             ahead,
+            // One that is sent ahead holds none yet.
+            slot: self.slot(entry.ticket),
             reply: ReplyTo::Loop {
                 ticket: entry.ticket,
                 reporter: self.reporter.clone(),

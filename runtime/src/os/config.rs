@@ -140,6 +140,13 @@ impl Environment {
         self
     }
 
+    /// Declares a variable, unless it is declared already.
+    pub(crate) fn declare_missing(&mut self, name: &OsStr, value: &OsStr) {
+        if !self.declared.contains_key(name) {
+            self.declared.insert(name.to_owned(), value.to_owned());
+        }
+    }
+
     /// Whether the environment begins with the one of this process.
     pub fn inherits(&self) -> bool {
         self.inherits

@@ -35,6 +35,7 @@ fn taken(outputs: &PendingOutputs, id: &JobKey) -> CommandRecord {
 fn runner(live: Option<LiveOutput>) -> MapRunner {
     MapRunner {
         elsewhere: BTreeMap::new(),
+        slot_template: None,
         commands: CommandRunner::new(None),
         grace: Duration::from_secs(10),
         outputs: Arc::default(),

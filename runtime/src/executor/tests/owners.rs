@@ -366,8 +366,16 @@ impl Scene {
         let commands = CommandsAt {
             name: None,
             commands,
+            tells_attempts: true,
         };
-        let local = LocalPerformer::new(reporter.clone(), None, vec![commands], None, SECOND);
+        let local = LocalPerformer::new(
+            reporter.clone(),
+            None,
+            vec![commands],
+            None,
+            Vec::new(),
+            SECOND,
+        );
         let mut performers = Performers::new(local, 0);
         let (seats, told) = seats(workers, true, start);
         performers.add(vec![PoolPerformer::new(

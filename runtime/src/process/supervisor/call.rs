@@ -41,6 +41,7 @@ impl<'a> Call<'a> {
             job: Arc::new(job),
             attempt: 1,
             ahead: false,
+            slot: None,
             reply: ReplyTo::Caller {
                 call: number,
                 reply,

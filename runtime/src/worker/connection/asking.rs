@@ -6,17 +6,19 @@ use ratchet_ipc::{Cancel, Capability, Event, IpcError, MessageId, Nonce, Request
 
 use super::{Ping, RunningWorker};
 use crate::dispatch::{Assignment, StopReason};
+use crate::ids::SlotNumber;
 use crate::job::Work;
 use crate::outcome::{Class, Failure};
 
 impl RunningWorker {
     /// Sends an attempt to the worker.
-    pub(super) fn send(&mut self, assignment: Assignment, now: Instant) {
+    pub(super) fn send(&mut self, mut assignment: Assignment, now: Instant) {
         let begins = self.jobs.has_room();
         if self.takes_no_work || (assignment.ahead && begins && assignment.is_of_run()) {
             // The attempt came too late, or it was sent ahead and there is no attempt any more in whose place it could begin.
             return self.give_back(assignment, false, None);
         }
+        assignment.slot = self.jobs.slot_of(&assignment);
         let starts_at = self.input_end();
         match self
             .transport
@@ -143,6 +145,7 @@ fn request(assignment: &Assignment, id: u64) -> Request {
         timeout_ms: limit.map(milliseconds),
         host: assignment.job.host.clone(),
         key: Some(assignment.job.id.clone()),
+        slot: assignment.slot.map(SlotNumber::get),
         ..Request::new(id, task.clone(), input.clone())
     }
 }

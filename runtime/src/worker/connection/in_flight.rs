@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use crate::dispatch::{Assignment, AttemptKey, StopAction, StopClock, StopMethod, StopReason};
+use crate::ids::SlotNumber;
 
 /// All attempts of one worker that are not answered, in the order in which they were sent.
 ///
@@ -71,6 +72,16 @@ impl InFlight {
     /// The id of the next request.
     pub(super) fn next_id(&self) -> u64 {
         self.next_id
+    }
+
+    /// The slot in which an attempt will begin that is sent now. One that is sent ahead gets that of the attempt in whose
+    /// place it begins, which is not known where the worker works on several at once.
+    pub(super) fn slot_of(&self, assignment: &Assignment) -> Option<SlotNumber> {
+        if assignment.ahead && self.is_serial() {
+            self.entries.back()?.assignment.slot
+        } else {
+            assignment.slot
+        }
     }
 
     /// Adds an attempt that was sent. Returns whether it begins at once.

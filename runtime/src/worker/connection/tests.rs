@@ -225,6 +225,7 @@ impl Played {
             })),
             attempt: 1,
             ahead: false,
+            slot: None,
             reply: ReplyTo::Caller { call: 1, reply },
         };
         self.orders.send(Order::Perform(assignment)).unwrap();

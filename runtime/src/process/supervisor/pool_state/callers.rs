@@ -256,6 +256,7 @@ mod tests {
             job: Arc::new(Job::task("a", "echo", Payload::null())),
             attempt: 1,
             ahead: false,
+            slot: None,
             reply: ReplyTo::Caller { call: 1, reply },
         };
         pool.call(None, assignment, now);

@@ -91,6 +91,7 @@ impl RunSide {
             job: Arc::new(job),
             attempt: 1,
             ahead,
+            slot: None,
             reply: ReplyTo::Loop {
                 ticket,
                 reporter: self.reporter.clone(),

@@ -18,6 +18,7 @@ fn assignment(call: u64, timeouts: Timeouts) -> Assignment {
         job: Arc::new(Job::task("a", "any", Payload::null()).terms(terms)),
         attempt: 1,
         ahead: false,
+        slot: None,
         reply: ReplyTo::Caller {
             call,
             reply: oneshot::channel().0,
@@ -280,4 +281,23 @@ fn an_attempt_that_is_asked_twice_keeps_the_first_reason_and_the_earlier_kill() 
         None,
         "what has not begun cannot be stopped"
     );
+}
+
+#[test]
+fn an_attempt_that_is_sent_ahead_has_the_slot_of_the_one_before_it_if_that_is_known() {
+    let slot = SlotNumber::new(2);
+    let ahead = || Assignment {
+        ahead: true,
+        ..assignment(2, Timeouts::default())
+    };
+    for (concurrency, expected) in [(1, slot), (2, None)] {
+        let (mut jobs, now) = sent(0, concurrency, Timeouts::default());
+        let first = Assignment {
+            slot,
+            ..assignment(1, Timeouts::default())
+        };
+        assert_eq!(jobs.slot_of(&first), slot);
+        jobs.push(first, None, now);
+        assert_eq!(jobs.slot_of(&ahead()), expected);
+    }
 }

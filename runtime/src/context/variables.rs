@@ -1,0 +1,131 @@
+//! The variables of the environment that tell a command of its attempt.
+
+use std::ffi::OsString;
+
+use ratchet_ipc::{HostName, JobKey};
+
+use crate::ids::{PlaceName, SlotNumber};
+use crate::os::ProcessConfig;
+
+/// The variable for the number of the slot that the attempt holds.
+const SLOT: &str = "RATCHET_SLOT";
+/// The variable for the id of the job.
+const JOB_ID: &str = "RATCHET_JOB_ID";
+/// The variable for the number of the attempt.
+const ATTEMPT: &str = "RATCHET_ATTEMPT";
+/// The variable for the host that the job is about, or else for the place where it runs.
+const HOST: &str = "RATCHET_HOST";
+
+/// The variable for the id of the run. Whoever records the run sets it by
+/// [`ExecutorBuilder::command_variable`](crate::ExecutorBuilder::command_variable).
+pub const RUN_ID_VARIABLE: &str = "RATCHET_RUN_ID";
+
+/// The variables that tell a command of its attempt and its run.
+pub const ATTEMPT_VARIABLES: [&str; 5] = [SLOT, JOB_ID, ATTEMPT, HOST, RUN_ID_VARIABLE];
+
+/// Variables of the environment, by name.
+pub(crate) type Variables = Vec<(OsString, OsString)>;
+
+/// What a command is told of its attempt.
+pub(crate) struct AttemptFacts<'a> {
+    /// The id of the job.
+    pub(crate) job: &'a JobKey,
+    /// The host that the job is about, if it is about one.
+    pub(crate) host: Option<&'a HostName>,
+    /// The number of the attempt, from 1 on.
+    pub(crate) attempt: u32,
+    /// The first slot that the attempt holds.
+    pub(crate) slot: Option<SlotNumber>,
+    /// Where the attempt runs, if that is not the machine of the executor.
+    pub(crate) place: Option<&'a PlaceName>,
+}
+
+impl AttemptFacts<'_> {
+    /// The facts as variables. All of them are there, if need be empty: a command of a run within another run would otherwise
+    /// inherit what the outer run says of its own attempts.
+    pub(crate) fn variables(&self) -> Variables {
+        let local = PlaceName::LOCAL;
+        let place = self.place.unwrap_or(&local);
+        let host = self.host.map_or(place.as_str(), HostName::as_str);
+        let slot = self.slot.map(|slot| slot.to_string()).unwrap_or_default();
+        let facts = [
+            (SLOT, slot),
+            (JOB_ID, self.job.as_str().to_owned()),
+            (ATTEMPT, self.attempt.to_string()),
+            (HOST, host.to_owned()),
+        ];
+        facts
+            .map(|(name, value)| (name.into(), value.into()))
+            .into()
+    }
+}
+
+/// The command with these variables. Those that it declares itself stay as they are.
+pub(super) fn with_variables(config: &ProcessConfig, variables: &Variables) -> ProcessConfig {
+    let mut config = config.clone();
+    for (name, value) in variables {
+        config.env.declare_missing(name, value);
+    }
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::Environment;
+
+    fn facts<'a>(job: &'a JobKey, host: Option<&'a HostName>) -> AttemptFacts<'a> {
+        AttemptFacts {
+            job,
+            host,
+            attempt: 2,
+            slot: SlotNumber::new(3),
+            place: None,
+        }
+    }
+
+    fn told(config: &ProcessConfig) -> Vec<String> {
+        let declared = config.env.declared();
+        declared
+            .map(|(name, value)| format!("{}={}", name.display(), value.display()))
+            .collect()
+    }
+
+    #[test]
+    fn a_command_is_told_of_its_attempt_unless_it_sets_the_variable_itself() {
+        let job = JobKey::from("a");
+        let plain = ProcessConfig::new("x");
+        let variables = facts(&job, None).variables();
+        let expected = [
+            "RATCHET_ATTEMPT=2",
+            "RATCHET_HOST=local",
+            "RATCHET_JOB_ID=a",
+        ];
+        assert_eq!(told(&with_variables(&plain, &variables))[..3], expected);
+        let own = plain.env(Environment::inherited().set("RATCHET_SLOT", "own"));
+        let told = told(&with_variables(&own, &variables));
+        assert_eq!(told[3..], ["RATCHET_SLOT=own"]);
+    }
+
+    #[test]
+    fn the_host_of_a_job_comes_before_its_place_and_what_is_not_known_is_empty() {
+        let (job, host, place) = (
+            JobKey::from("a"),
+            HostName::from("db1"),
+            PlaceName::new("web1"),
+        );
+        let value = |facts: AttemptFacts<'_>, name: &str| {
+            let variables = facts.variables();
+            let found = variables.into_iter().find(|(known, _)| *known == *name);
+            found.unwrap().1.into_string().unwrap()
+        };
+        let at_place = |host| AttemptFacts {
+            place: Some(&place),
+            slot: None,
+            ..facts(&job, host)
+        };
+        assert_eq!(value(at_place(None), "RATCHET_HOST"), "web1");
+        assert_eq!(value(at_place(Some(&host)), "RATCHET_HOST"), "db1");
+        assert_eq!(value(at_place(None), "RATCHET_SLOT"), "");
+    }
+}
