@@ -112,9 +112,10 @@ const DIGITS: &[u8; 16] = b"0123456789abcdef";
 /// A digest as text of 32 hexadecimal digits.
 pub(crate) fn to_hex(digest: [u8; 16]) -> [u8; 32] {
     let mut text = [0; 32];
-    for (pair, byte) in text.chunks_exact_mut(2).zip(digest) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
+    let (pairs, _) = text.as_chunks_mut();
+    for ([high, low], byte) in pairs.iter_mut().zip(&digest) {
+        *high = DIGITS[usize::from(byte >> 4)];
+        *low = DIGITS[usize::from(byte & 15)];
     }
     text
 }

@@ -35,6 +35,9 @@ pub(super) fn work_files(
     presence: Presence,
     problems: &mut Problems,
 ) -> Option<Arc<WorkFiles>> {
+    if !push.is_present() && !pull.is_present() {
+        return None;
+    }
     let folder = folder.unwrap_or(Path::new("."));
     let mut read = |paths: &Paths, presence| {
         let paths = paths.get().into_iter().flatten();

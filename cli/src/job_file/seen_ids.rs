@@ -1,7 +1,9 @@
 //! Remembers which ids a stream has used. A stream may be endless.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
+
+use foldhash::quality::RandomState;
 
 /// How many ids are remembered at least; at most, it is twice as many. So many digests just fit into a hash table of
 /// 2^19 places, of which one in eight stays free. The two tables take nine bytes a place, below 10 MiB in all.
@@ -11,6 +13,7 @@ const WINDOW: usize = (1 << 19) / 8 * 7;
 ///
 /// Lines without an id are called by their number. They are a range and need no memory.
 pub(super) struct SeenIds {
+    /// Makes the digests. It spreads all bits, since two ids with one digest count as the same.
     hasher: RandomState,
     young: Digests,
     old: Digests,
@@ -47,7 +50,7 @@ impl SeenIds {
     /// Makes a set without ids.
     pub(super) fn new() -> Self {
         Self {
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             young: Digests::default(),
             old: Digests::default(),
             forgot: false,
