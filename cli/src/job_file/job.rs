@@ -70,20 +70,21 @@ impl JobReader {
     /// Makes a job. `number` is its id if it has none. It has the standard terms, and it is not known yet whether its
     /// task, its limits and its needs exist.
     ///
-    /// A refused job is made too, so that its relations to other jobs are checked.
+    /// A refused job is made too, so that its relations to other jobs are checked. The id and the task stay in the section,
+    /// for whoever refuses the job.
     pub(super) fn read(
         &mut self,
-        mut spec: JobSpec,
+        spec: &mut JobSpec,
         number: u64,
         problems: &mut Problems,
     ) -> (Job, JobPlaces) {
         let head = spec.place.head;
         let terms = spec.terms.take();
         let id_place = spec.id.span();
-        let id = std::mem::take(&mut spec.id).into_value();
+        let id = spec.id.get().cloned();
         let host = std::mem::take(&mut spec.host).into_value();
         let needs = std::mem::take(&mut spec.needs).into_value();
-        let (needs, need_places) = each_once(needs.unwrap_or_default());
+        let (needs, need_places) = needs.map(each_once).unwrap_or_default();
         let place = spec.task.span().or(spec.run.span());
         let id = id.unwrap_or_else(|| number.to_string().into());
         let presence = if needs.is_empty() {
@@ -178,7 +179,7 @@ fn each_once(said: Vec<Spanned<JobKey>>) -> (Vec<JobKey>, Box<[Span]>) {
     (needs, places.into())
 }
 
-fn work(spec: JobSpec, folder: Option<&Path>, problems: &mut Problems) -> Option<Work> {
+fn work(spec: &mut JobSpec, folder: Option<&Path>, problems: &mut Problems) -> Option<Work> {
     match (spec.task.key(), spec.run.key()) {
         (Some(task), Some(run)) => {
             problems.push(
@@ -225,12 +226,12 @@ fn work(spec: JobSpec, folder: Option<&Path>, problems: &mut Problems) -> Option
                 problems.push(Diagnostic::error(place, message).help(help));
             }
             let input = if spec.input.is_present() {
-                spec.input.into_value()?.0
+                std::mem::take(&mut spec.input).into_value()?.0
             } else {
                 Payload::null()
             };
             Some(Work::Task {
-                task: spec.task.into_value()?,
+                task: spec.task.get()?.clone(),
                 input,
             })
         }
@@ -241,7 +242,12 @@ fn work(spec: JobSpec, folder: Option<&Path>, problems: &mut Problems) -> Option
                         .help("pass it as words of the command, or ask a worker with `task`"),
                 );
             }
-            let process = program::process(spec.run, spec.env, spec.cwd, folder, problems)?;
+            let (run, env, cwd) = (
+                std::mem::take(&mut spec.run),
+                std::mem::take(&mut spec.env),
+                std::mem::take(&mut spec.cwd),
+            );
+            let process = program::process(run, env, cwd, folder, problems)?;
             Some(Work::Command(Arc::new(process)))
         }
     }

@@ -147,8 +147,8 @@ fn document(
         mut reader,
     } = document;
     if let Some(listed) = file.jobs.into_value() {
-        for (number, job) in (1..).zip(listed) {
-            let (job, place) = reader.read(job.value, number, &mut problems);
+        for (number, mut job) in (1..).zip(listed) {
+            let (job, place) = reader.read(&mut job.value, number, &mut problems);
             jobs.push(job);
             places.push(place);
         }
@@ -214,9 +214,9 @@ impl DocumentReader {
     fn take(&mut self, part: Part<'_>, problems: &mut Problems) {
         match part {
             Part::Member(node) => {
-                if let Some(spec) = JobSpec::from_node(node, problems) {
+                if let Some(mut spec) = JobSpec::from_node(node, problems) {
                     let number = self.jobs.len() as u64 + 1;
-                    let (job, places) = self.reader.read(spec, number, problems);
+                    let (job, places) = self.reader.read(&mut spec, number, problems);
                     self.jobs.push(job);
                     self.places.push(places);
                 }

@@ -201,16 +201,16 @@ impl JobLines {
         mut problems: Problems,
     ) -> Result<Job, Box<RefusedLine>> {
         let spec = node.and_then(|node| JobSpec::from_node(node, &mut problems));
-        let Some(spec) = spec else {
+        let Some(mut spec) = spec else {
             return Err(self.refuse(text.to_owned(), problems, None, None));
         };
-        let (id, task) = (spec.id.get().cloned(), spec.task.get().cloned());
-        let (mut job, places) = self.jobs.read(spec, self.number, &mut problems);
+        let (mut job, places) = self.jobs.read(&mut spec, self.number, &mut problems);
         self.builder.settle(&mut job, &places, &mut problems);
         if !has_errors(&problems) {
             self.check_relations(&job, &places, &mut problems);
         }
         if has_errors(&problems) {
+            let (id, task) = (spec.id.into_value(), spec.task.into_value());
             return Err(self.refuse(text.to_owned(), problems, id, task));
         }
         Ok(job)
