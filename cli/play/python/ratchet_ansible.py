@@ -412,6 +412,8 @@ class Task:
         self.import_key = None
         # A folder that is removed when the task has ended.
         self.folder = None
+        # Whether the result of a module that fails says why it is none, as it does from ansible-core 2.19 on.
+        self.tells_reason = True
         self.is_cancelled = False
         # When the session is killed that was asked to end.
         self.kill_at = None
@@ -824,6 +826,7 @@ class Worker:
         elif kind == "own":
             self.own(paths[0])
         task = Task(request["id"], request.get("key"))
+        task.tells_reason = not is_python or hasattr(sys.modules["ansible.module_utils.basic"], "_ANSIBLE_PROFILE")
         try:
             if is_python:
                 task.import_key = (tuple(paths), body["name"])
@@ -910,7 +913,7 @@ class Worker:
                 report = read_output(task.report)[0]
         finally:
             task.close()
-        self.answer(task.request_id, module_result(code, stdout, stderr, is_too_much))
+        self.answer(task.request_id, module_result(code, stdout, stderr, is_too_much, task.tells_reason))
         if report and task.import_key not in self.imports.known:
             self.imports.learn(task.import_key, json.loads(report))
 
@@ -1029,7 +1032,7 @@ class Worker:
         self.folders.remove()
 
 
-def module_result(code, stdout, stderr, is_too_much):
+def module_result(code, stdout, stderr, is_too_much, tells_reason):
     """What a module has printed, as its result."""
     text = stdout.decode("utf-8", "replace")
     errors = stderr.decode("utf-8", "replace")
@@ -1043,7 +1046,8 @@ def module_result(code, stdout, stderr, is_too_much):
         failure = {"failed": True, "module_stdout": text, "module_stderr": errors, "rc": code}
         if code < 0:
             reason = "it was killed by signal %d" % -code
-        failure["msg"] = "MODULE FAILURE: %s\nSee stdout/stderr for the exact error" % reason
+        reason = ": " + reason if tells_reason or code < 0 else ""
+        failure["msg"] = "MODULE FAILURE%s\nSee stdout/stderr for the exact error" % reason
         if errors.startswith("Traceback"):
             failure["exception"] = errors
         return failure
@@ -1198,11 +1202,13 @@ def run_python(worker, body, paths):
 
 def overlay(path):
     """Puts the module utilities of a folder before those of Ansible."""
+    import zipfile
     prefix = "ansible/module_utils/"
-    zipped = zipimport.zipimporter(path)
     import ansible.module_utils
+    with zipfile.ZipFile(path) as bundle:
+        files = bundle.namelist()
     ansible.module_utils.__path__.insert(0, os.path.join(path, "ansible", "module_utils"))
-    for file in zipped._files:
+    for file in files:
         if file.startswith(prefix) and file.endswith(".py"):
             name = file[:-3].replace("/", ".")
             if name.endswith(".__init__"):

@@ -457,7 +457,7 @@ def stat_module(call):
         "issock": stat.S_ISSOCK(mode), "uid": found.st_uid, "gid": found.st_gid, "size": found.st_size, "inode": found.st_ino,
         "dev": found.st_dev, "nlink": found.st_nlink, "atime": found.st_atime, "mtime": found.st_mtime, "ctime": found.st_ctime,
         "isuid": bool(mode & stat.S_ISUID), "isgid": bool(mode & stat.S_ISGID),
-        "block_size": found.st_blksize, "blocks": found.st_blocks, "device_type": found.st_rdev,
+        "block_size": found.st_blksize, "blocks": found.st_blocks, "disk_usage_bytes": found.st_blocks * 512, "device_type": found.st_rdev,
         "readable": os.access(path, os.R_OK), "writeable": os.access(path, os.W_OK), "executable": os.access(path, os.X_OK),
     }
     for who, letter in (("USR", "u"), ("GRP", "g"), ("OTH", "o")):

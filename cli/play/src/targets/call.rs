@@ -300,26 +300,59 @@ pub(super) fn complete(result: &mut Map<String, Value>) {
     }
 }
 
-/// Replaces values that ansible-core 2.19 and later mark with their type by plain ones.
+/// Replaces values that ansible-core 2.19 and later mark with their type by plain ones, as earlier versions have them.
 fn untag(value: &mut Value) {
-    match value {
-        Value::Array(members) => members.iter_mut().for_each(untag),
-        Value::Object(fields) => {
-            fields.values_mut().for_each(untag);
-            if !fields.contains_key("__ansible_type") {
-                return;
-            }
-            fields.remove("__ansible_type");
-            // A message with its circumstances, or a text with where it comes from.
-            for name in ["msg", "value"] {
-                if let Some(plain) = fields.remove(name) {
-                    *value = plain;
-                    return;
-                }
-            }
+    let fields = match value {
+        Value::Array(members) => return members.iter_mut().for_each(untag),
+        Value::Object(fields) => fields,
+        _ => return,
+    };
+    let kind = fields.remove("__ansible_type");
+    let kind = kind.as_ref().and_then(Value::as_str).unwrap_or_default();
+    match kind {
+        "ErrorSummary" | "WarningSummary" => {
+            *value = message_of(fields.get("event").unwrap_or(&Value::Null)).into()
         }
-        _ => {}
+        "DeprecationSummary" => {
+            let mut plain = Map::new();
+            plain.insert(
+                "msg".to_owned(),
+                message_of(fields.get("event").unwrap_or(&Value::Null)).into(),
+            );
+            for name in ["version", "date"] {
+                plain.extend(fields.remove_entry(name));
+            }
+            let from = fields
+                .get("deprecator")
+                .and_then(|from| from.get("resolved_name"));
+            plain.insert(
+                "collection_name".to_owned(),
+                from.cloned().unwrap_or_default(),
+            );
+            *value = Value::Object(plain);
+        }
+        // A text with where it comes from.
+        _ if !kind.is_empty() && fields.contains_key("value") => {
+            *value = fields.remove("value").unwrap_or_default();
+        }
+        _ => fields.values_mut().for_each(untag),
     }
+}
+
+/// The text of what has happened in a module, with its causes: where it happened, if that is known.
+fn message_of(event: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    if event["formatted_traceback"].is_string() {
+        return text(&event["formatted_traceback"]);
+    }
+    let mut message = text(&event["msg"]);
+    let mut cause = &event["chain"]["event"];
+    while cause.is_object() {
+        message.push_str(": ");
+        message.push_str(&text(&cause["msg"]));
+        cause = &cause["chain"]["event"];
+    }
+    message
 }
 
 #[expect(clippy::panic, reason = "only literals of objects are given")]
@@ -327,5 +360,58 @@ pub(super) fn object(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(fields) => fields,
         other => panic!("{other} is no object"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_are_marked_with_their_type_become_plain() {
+        let event = |text: &str| json!({ "__ansible_type": "Event", "msg": text });
+        let mut caused = event("it failed");
+        caused["chain"] = json!({ "event": event("no disk") });
+        for (mut value, plain) in [
+            (json!({ "value": 1 }), json!({ "value": 1 })),
+            (
+                json!([{ "__ansible_type": "_AnsibleTaggedStr", "value": "a", "tags": [] }]),
+                json!(["a"]),
+            ),
+            (
+                json!({ "a": { "__ansible_type": "Other", "b": 1 } }),
+                json!({ "a": { "b": 1 } }),
+            ),
+            (
+                json!({ "__ansible_type": "WarningSummary", "event": event("careful") }),
+                json!("careful"),
+            ),
+            (
+                json!({ "__ansible_type": "ErrorSummary", "event": caused }),
+                json!("it failed: no disk"),
+            ),
+            (
+                json!({
+                    "__ansible_type": "DeprecationSummary", "event": event("old"), "date": "2030-01-01",
+                    "deprecator": { "resolved_name": "a.b" },
+                }),
+                json!({ "msg": "old", "date": "2030-01-01", "collection_name": "a.b" }),
+            ),
+        ] {
+            untag(&mut value);
+            assert_eq!(value, plain);
+        }
+    }
+
+    #[test]
+    fn a_result_gets_what_its_module_left_out() {
+        let mut result =
+            object(json!({ "rc": 2, "stdout": "a\nb\n", "stderr": "", "stderr_lines": ["x"] }));
+        complete(&mut result);
+        let whole = json!({
+            "changed": false, "failed": true, "rc": 2, "stdout": "a\nb\n", "stdout_lines": ["a", "b"], "stderr": "",
+            "stderr_lines": ["x"],
+        });
+        assert_eq!(Value::Object(result), whole);
     }
 }

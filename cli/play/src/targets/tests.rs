@@ -2,6 +2,7 @@
 
 mod ansible;
 mod privilege;
+mod python;
 mod worker;
 
 use std::fs;
