@@ -9,6 +9,7 @@
 //! The worker (`python/ratchet_ansible.py`) is started with its first call, through a shell on the host, and ends with the
 //! pool. It is sent the bundles that it lacks, once. A host that is lost is reached again by the next call.
 
+mod askpass;
 mod bootstrap;
 mod call;
 mod connection;

@@ -311,7 +311,7 @@ fn untag(value: &mut Value) {
     let kind = kind.as_ref().and_then(Value::as_str).unwrap_or_default();
     match kind {
         "ErrorSummary" | "WarningSummary" => {
-            *value = message_of(fields.get("event").unwrap_or(&Value::Null)).into()
+            *value = message_of(fields.get("event").unwrap_or(&Value::Null)).into();
         }
         "DeprecationSummary" => {
             let mut plain = Map::new();

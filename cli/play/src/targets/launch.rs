@@ -1,8 +1,9 @@
 //! The commands that run something on a host.
 
 use ratchet_input::value::split_words;
-use ratchet_runtime::process::{Environment, ProcessConfig};
+use ratchet_runtime::process::ProcessConfig;
 
+use super::askpass::Askpass;
 use super::bootstrap::quoted;
 use super::{Connection, SshConnection, Target, bootstrap};
 
@@ -10,8 +11,25 @@ use super::{Connection, SshConnection, Target, bootstrap};
 const ALIVE: (u32, u32) = (15, 3);
 
 impl Target {
+    /// How ssh gets its password, if it has one.
+    pub(super) fn askpass(&self) -> Result<Option<Askpass>, String> {
+        let Connection::Ssh(ssh) = &self.connection else {
+            return Ok(None);
+        };
+        let askpass = ssh.password.clone().map(Askpass::new).transpose();
+        askpass.map_err(|error| {
+            format!(
+                "host `{}`: the password cannot be given to ssh: {error}",
+                self.name
+            )
+        })
+    }
+
     /// The process of the worker. The error says what is wrong with the Python that was named.
-    pub(super) fn worker_process(&self) -> Result<ProcessConfig, String> {
+    pub(super) fn worker_process(
+        &self,
+        askpass: Option<&Askpass>,
+    ) -> Result<ProcessConfig, String> {
         let python = self.python.as_deref().map(|text| match split_words(text) {
             Ok(line) if !line.words.is_empty() => Ok(line.words),
             _ => Err(format!(
@@ -20,15 +38,15 @@ impl Target {
             )),
         });
         let script = bootstrap::script(python.transpose()?.as_deref());
-        Ok(self.shell_process(&script))
+        Ok(self.shell_process(&script, askpass))
     }
 
     /// A process that runs a script by `sh` on the host.
-    pub(super) fn shell_process(&self, script: &str) -> ProcessConfig {
+    pub(super) fn shell_process(&self, script: &str, askpass: Option<&Askpass>) -> ProcessConfig {
         match &self.connection {
             Connection::Local => ProcessConfig::new("/bin/sh").args(["-c", script]),
             Connection::Ssh(ssh) => {
-                let process = self.ssh(ssh);
+                let process = self.ssh(ssh, askpass);
                 // The shell of the login may be any: single quotes mean the same in all.
                 process.arg(format!("exec /bin/sh -c {}", quoted(script)))
             }
@@ -43,8 +61,8 @@ impl Target {
     }
 
     /// The call of ssh, without the command. Of options that are given twice, ssh takes the first.
-    fn ssh(&self, ssh: &SshConnection) -> ProcessConfig {
-        let mut process = ProcessConfig::new(&ssh.program).env(Environment::inherited());
+    fn ssh(&self, ssh: &SshConnection, askpass: Option<&Askpass>) -> ProcessConfig {
+        let mut process = ProcessConfig::new(&ssh.program);
         process = process.args(&ssh.arguments);
         let option = |process: ProcessConfig, text: String| process.args(["-o".to_owned(), text]);
         process = process.arg("-T");
@@ -67,7 +85,14 @@ impl Target {
         if !ssh.checks_host_key {
             process = option(process, "StrictHostKeyChecking=no".to_owned());
         }
-        process = option(process, "BatchMode=yes".to_owned());
+        process = match askpass {
+            // In batch mode ssh asks nobody. A password that is wrong once is wrong.
+            Some(askpass) => {
+                process = option(process, "BatchMode=no".to_owned());
+                askpass.set(option(process, "NumberOfPasswordPrompts=1".to_owned()))
+            }
+            None => option(process, "BatchMode=yes".to_owned()),
+        };
         process.args(["--", ssh.host.as_str()])
     }
 }

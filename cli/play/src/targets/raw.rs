@@ -33,7 +33,10 @@ impl Targets {
         context: &Context,
     ) -> Result<Map<String, Value>, CallError> {
         let (script, password) = script(command, shell.unwrap_or(&target.shell), privilege);
-        let process = target.shell_process(&script);
+        let input =
+            |reason: String| CallError::Failed(Box::new(Failure::new(Class::Spawn, reason)));
+        let askpass = target.askpass().map_err(input)?;
+        let process = target.shell_process(&script, askpass.as_ref());
         let spawned = self.manager.spawn_process(&process).await;
         let mut handle = spawned.map_err(|error| {
             CallError::Failed(Box::new(Failure::new(

@@ -3,6 +3,8 @@
 mod ansible;
 mod privilege;
 mod python;
+mod ssh;
+mod system;
 mod worker;
 
 use std::fs;

@@ -13,6 +13,7 @@ use ratchet_runtime::{Class, Context, Failure, Job, Payload};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use super::askpass::Askpass;
 use super::{CallError, Connection, Target};
 
 /// The largest message to or from a worker: results of modules, and what they print.
@@ -28,6 +29,8 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(5);
 pub(super) struct TargetWorker {
     supervisor: ProcessSupervisor,
     pool: ProcessPool,
+    /// Where ssh asks for its password.
+    askpass: Option<Askpass>,
     /// The bundles that were sent, each with the user behind sudo. One is sent at a time.
     pub(super) sent: Mutex<HashSet<(Option<String>, String)>>,
 }
@@ -40,7 +43,8 @@ impl TargetWorker {
     ) -> Result<Self, CallError> {
         let input =
             |reason: String| CallError::Failed(Box::new(Failure::new(Class::Input, reason)));
-        let process = target.worker_process().map_err(input)?;
+        let askpass = target.askpass().map_err(input)?;
+        let process = target.worker_process(askpass.as_ref()).map_err(input)?;
         let config = PoolConfig {
             limits: Limits {
                 max_message_bytes: MOST_MESSAGE_BYTES,
@@ -68,6 +72,7 @@ impl TargetWorker {
         Ok(Self {
             supervisor,
             pool,
+            askpass,
             sent: Mutex::default(),
         })
     }
@@ -84,6 +89,12 @@ impl TargetWorker {
         input: Payload,
         context: &Context,
     ) -> Result<Payload, Box<Failure>> {
+        if let Some(askpass) = &self.askpass
+            && let Err(error) = askpass.refill()
+        {
+            let message = format!("the password cannot be given to ssh: {error}");
+            return Err(Box::new(Failure::new(Class::Spawn, message)));
+        }
         let key = next_key();
         let job = Job::task(key.as_str(), task, input);
         tokio::select! {
