@@ -51,6 +51,8 @@ BECOME_LIMIT = 60
 END_LIMIT = 1.5
 # Bundles that nobody has used for so many seconds are removed.
 KEEP_BUNDLES = 30 * 24 * 3600
+# A constant of Linux, of prctl(2).
+PR_SET_PDEATHSIG = 1
 # What sudo prints when it wants a password, and what comes back when it has started a process.
 PROMPT = b"ratchet-wants-a-password:"
 STARTED = b"ratchet-has-started"
@@ -181,6 +183,11 @@ class Bundles:
         if len(digest) != 64 or not all(char in "0123456789abcdef" for char in digest):
             raise RequestError("bundle", "this is no hash of a bundle: %s" % digest)
         if offset == 0:
+            if digest in self.partial:
+                # Whoever sent it has gone away.
+                file, path, _ = self.partial.pop(digest)
+                file.close()
+                os.unlink(path)
             descriptor, path = tempfile.mkstemp(prefix="partial-", dir=self.folders.bundles())
             self.partial[digest] = (os.fdopen(descriptor, "wb"), path, hashlib.sha256())
         if digest not in self.partial:
@@ -562,6 +569,7 @@ class Worker:
     """Answers the requests of ratchet, until stdin ends."""
 
     def __init__(self):
+        self.pid = os.getpid()
         # Neither forks nor their programs keep these: a daemon that did would keep the connection open.
         self.input = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 3)
         self.output = fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 3)
@@ -581,6 +589,7 @@ class Worker:
         self.settling = []
         self.incoming = bytearray()
         self.is_ending = False
+        self.library = None
         self.wake, self.wake_write = os.pipe()
         for descriptor in (self.wake, self.wake_write):
             fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_NONBLOCK)
@@ -601,6 +610,8 @@ class Worker:
             "type": "event", "event": "hello", "protocol": [PROTOCOL], "name": "ansible",
             "version": sys.version.split()[0], "concurrency": MAX_TASKS, "capabilities": ["cancel", "ping"],
         })
+        # Only now, since it takes a while.
+        self.library = system_library()
         while not self.is_ending:
             self.wait()
         self.end()
@@ -649,11 +660,11 @@ class Worker:
         for descriptor, _ in ready:
             if descriptor == self.wake:
                 self.drain_wake()
+                self.reap()
             elif descriptor == self.input:
                 self.read_requests()
             else:
                 self.relay_is_ready(watched[descriptor], descriptor)
-        self.reap()
         now = time.monotonic()
         for task in self.tasks.values():
             if task.kill_at is not None and now >= task.kill_at:
@@ -1083,6 +1094,7 @@ def run_fork(worker, task, body, paths):
     try:
         os.setsid()
         default_signals()
+        end_with_parent(worker)
         os.dup2(task.stdout, 1)
         os.dup2(task.stderr, 2)
         for descriptor in fork_descriptors(worker, task):
@@ -1112,6 +1124,15 @@ def run_fork(worker, task, body, paths):
         traceback.print_exc()
     finally:
         leave(code)
+
+
+def end_with_parent(worker):
+    """Has the system kill this fork when the worker dies without having ended it."""
+    if worker.library is not None:
+        parent = worker.pid
+        worker.library.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
 
 
 def fork_descriptors(worker, task):
@@ -1250,7 +1271,36 @@ def run_program(task, body, path):
     os.execv(command[0], command)
 
 
+def close_inherited():
+    """Closes what this process was started with by mistake: a daemon of a module would keep it for ever."""
+    for folder in ("/proc/self/fd", "/dev/fd"):
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            continue
+        for name in names:
+            if int(name) > 2:
+                try:
+                    os.close(int(name))
+                except OSError:
+                    # The one by which the folder was read.
+                    pass
+        return
+
+
+def system_library():
+    """The C library, if this is Linux."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        import ctypes
+        return ctypes.CDLL(None, use_errno=True)
+    except (ImportError, OSError):
+        return None
+
+
 def main():
+    close_inherited()
     try:
         # Whoever ends the group of this process must not keep it from ending its tasks: it sees the end of stdin.
         os.setsid()

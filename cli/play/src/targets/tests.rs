@@ -1,6 +1,7 @@
 //! Tests of targets with real workers on this machine.
 
 mod ansible;
+mod figures;
 mod privilege;
 mod python;
 mod ssh;

@@ -317,16 +317,42 @@ async fn a_host_without_a_python_that_is_new_enough_says_so() {
 }
 
 #[tokio::test]
-async fn a_worker_that_was_killed_is_started_again_by_the_next_call() {
+async fn a_worker_that_was_killed_takes_its_modules_along_and_is_started_again_by_the_next_call() {
     let bench = Bench::new();
     let target = bench.target();
-    let kill = bench.program("kill", "os.kill(os.getppid(), 9)\ntime.sleep(1000)");
-    let ended = bench.call(&target, &call(&kill, json!({}))).await;
+    let own = bench.at("own");
+    let killer = bench.program(
+        "killer",
+        "open(arguments['own'], 'w').write(str(os.getpid()))\nos.kill(os.getppid(), 9)\ntime.sleep(1000)",
+    );
+    let ended = bench
+        .call(&target, &call(&killer, json!({ "own": own })))
+        .await;
     let Err(CallError::Failed(failure)) = ended else {
         panic!("{ended:?}");
     };
     assert_eq!(failure.class, Class::Crash);
+    eventually("the module is gone", || !is_alive(&own)).await;
     assert_eq!(bench.run(&target, "ping", json!({})).await["ping"], "pong");
+}
+
+#[tokio::test]
+async fn a_module_has_no_open_files_but_its_own() {
+    let bench = Bench::new();
+    // What a test runner or a lock leaves open must not live on in a daemon of a module.
+    let inherited = bench.file("inherited", "");
+    let python = format!(
+        "sh -c 'exec 9<{}; HOME=HOME_OF_BENCH exec python3 \"$@\"' sh",
+        inherited.display()
+    );
+    let target = bench.target_with(&python);
+    let show = bench.program(
+        "show",
+        "print(json.dumps({'open': sorted(n for n in os.listdir('/dev/fd') if os.path.exists('/dev/fd/' + n))}))",
+    );
+    let busy = call(&show, json!({}));
+    let open = bench.call(&target, &busy).await.unwrap();
+    assert_eq!(open["open"], json!(["0", "1", "2"]));
 }
 
 #[tokio::test]
