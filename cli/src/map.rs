@@ -11,6 +11,7 @@
 mod captured_output;
 mod collector;
 mod files;
+mod groups;
 mod halt;
 mod host_table;
 mod identity;
@@ -29,15 +30,17 @@ mod results;
 mod runner;
 mod shell;
 mod shell_mistakes;
+mod substitution;
 mod template;
 
 pub(crate) use files::{FileTemplates, TypedFiles};
+pub(crate) use groups::GroupRule;
 pub(crate) use halt::{HaltDecision, HaltRule};
 pub(crate) use host_table::HostTable as OutputsByHost;
-pub(crate) use items::{ItemEnd, Items};
+pub(crate) use items::{Cut, ItemEnd, Items};
 pub(crate) use joblog::Joblog;
 pub(crate) use jobs::{MapJobs, MapWork, warm_pool};
-pub(crate) use lists::{Lists, split_words};
+pub(crate) use lists::{ListSources, split_words};
 pub(crate) use live::LiveOutput;
 pub(crate) use outputs::PendingOutputs;
 pub(crate) use print::Printer;

@@ -5,6 +5,7 @@ mod ansible;
 mod breakers;
 mod cache;
 mod check;
+mod columns;
 mod files;
 mod filters;
 mod hostile;

@@ -1,6 +1,7 @@
 //! `ratchet map`.
 
 use std::ffi::OsString;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -10,6 +11,7 @@ use super::record::RecordArguments;
 use super::terms::{VARIABLES_HELP, cache_help};
 use crate::exit;
 use crate::map::HaltRule;
+use crate::value;
 
 const HELP: &str = "\
 Placeholders:
@@ -19,7 +21,8 @@ Placeholders:
   {#}  its number, from 1          {{}}  a literal {}
   {%}  the slot it runs in, from 1; no other command has it meanwhile
   {1} {1.} {1/} ..  the same of one column, or of one list after :::
-  {name} {name.} .. of the column of that name, with --csv --header
+  {name} {name.} .. of the column of that name, with --header or --match
+  {1/REGEX/TEXT/}  a column with its first match replaced; /g for all; \\1 is a group
   {host} with --each-host: the name of the host, as {}
 Anything else in braces stays as it is: {print $1} is for awk.
 Without a placeholder, the item becomes the last argument.
@@ -29,7 +32,12 @@ Examples:
   ratchet map -- ping -c1 {} ::: web1 web2 web3
   ratchet map -k --tag -- ./report {1} {2} ::: north south ::: 2024 2025
   ratchet map --csv --header -a users.csv -- ./invite --to {email} {name}
+  ratchet map --colsep ' +' -a hosts.txt -- ping -c {2} {1}
+  ratchet map --match '(?<name>.*)-\\d+$' -- mv {} {name} ::: a-1 b-2
+  ratchet map -- ./compare {1} {2} :::: old.txt ::::+ new.txt
   find . -name '*.log' -print0 | ratchet map -0 --shell 'gzip -c {} > {}.gz'
+  find . -name '*.txt' -print0 | ratchet map -0 -X -- grep -l needle
+  ratchet map -N2 -- ln {1} {2} ::: from to from2 to2
   ratchet map --each-host -i hosts.ini --on @web -- uname -r
   cat names.json | ratchet map --warm -- jq -c --unbuffered .first";
 
@@ -52,24 +60,82 @@ pub(crate) struct MapArguments {
     /// The command with its placeholders, and the items after `:::`.
     ///
     /// Several lists, each after a `:::`, are combined with each other; a list after `:::+` is joined to
-    /// the one before it.
+    /// the one before it. After `::::` and `::::+` stand files whose lines are items.
     #[arg(value_name = "COMMAND", required = true, num_args = 1.., trailing_var_arg = true)]
     pub(crate) words: Vec<OsString>,
     /// Read items from a file instead of stdin; several files are read one after the other. `-` is stdin.
     #[arg(short, long, value_name = "FILE", help_heading = "Items")]
     pub(crate) arg_file: Vec<PathBuf>,
     /// Items end with NUL, as `find -print0` writes them.
-    #[arg(short = '0', long, conflicts_with = "csv", help_heading = "Items")]
+    #[arg(short = '0', long, conflicts_with_all = ["csv", "tsv"], help_heading = "Items")]
     pub(crate) null: bool,
+    /// Items end with this character: `-d ,` or `-d '\t'`; also \n, \0 and \xHH. Nothing is cut off, so a newline at the end
+    /// of the input belongs to the last item.
+    #[arg(short, long, value_name = "CHAR", value_parser = delimiter, conflicts_with_all = ["csv", "tsv", "null"], help_heading = "Items")]
+    pub(crate) delimiter: Option<u8>,
     /// Items are the records of a CSV file: {1} is the first column.
-    #[arg(long, help_heading = "Items")]
+    #[arg(long, group = "columns", help_heading = "Items")]
     pub(crate) csv: bool,
-    /// The first record names the columns: {email} is the column of that name.
-    #[arg(long, requires = "csv", help_heading = "Items")]
+    /// The same with tabs between the columns.
+    #[arg(long, group = "columns", help_heading = "Items")]
+    pub(crate) tsv: bool,
+    /// Cut each item into columns at what this regular expression matches, as in --colsep ', *'. Each item has as many as the
+    /// first one.
+    #[arg(
+        short = 'C',
+        long,
+        value_name = "REGEX",
+        group = "columns",
+        help_heading = "Items"
+    )]
+    pub(crate) colsep: Option<String>,
+    /// Find columns in each item: the groups of a regular expression, as in `--match '(?<name>.*)-(?<year>\d+)$'`. An item that
+    /// it does not match fails.
+    #[arg(
+        long = "match",
+        value_name = "REGEX",
+        conflicts_with = "columns",
+        help_heading = "Items"
+    )]
+    pub(crate) matching: Option<String>,
+    /// The first record names the columns: {email} is the column of that name. With --csv, --tsv or --colsep.
+    #[arg(long, requires = "columns", help_heading = "Items")]
     pub(crate) header: bool,
+    /// Take one item of each list at a time, or of each file of -a, instead of all combinations. The shorter ones begin anew
+    /// until the longest has ended; those that `:::+` joins end with the shortest. Also --xapply.
+    #[arg(long, visible_alias = "xapply", help_heading = "Items")]
+    pub(crate) link: bool,
+    /// Give each command up to so many items; without a placeholder, they become its last arguments. A word with {} is repeated
+    /// for each item, and {1} .. are single ones. Also -L.
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "N", value_parser = value::positive,
+        visible_short_alias = 'L',
+        conflicts_with = "spread",
+        help_heading = "Several items a command"
+    )]
+    pub(crate) max_args: Option<NonZeroU32>,
+    /// The same; {1} .. {N} are the items.
+    #[arg(short = 'N', long, value_name = "N", value_parser = value::positive, conflicts_with_all = ["max_args", "spread"], help_heading = "Several items a command")]
+    pub(crate) max_replace_args: Option<NonZeroU32>,
+    /// Give each command as many items as fit into its line.
+    #[arg(long, conflicts_with_all = ["max_args", "max_replace_args", "results"], help_heading = "Several items a command")]
+    pub(crate) xargs: bool,
+    /// Give each command as many items as fit into its line, and spread the last ones evenly over the slots. Also -m.
+    #[arg(short = 'X', visible_short_alias = 'm', conflicts_with_all = ["xargs", "results"], help_heading = "Several items a command")]
+    pub(crate) spread: bool,
+    /// The most bytes of a command with its items (default: 128KiB, or what the system allows).
+    #[arg(
+        short = 's',
+        long,
+        value_name = "BYTES", value_parser = value::positive,
+        help_heading = "Several items a command"
+    )]
+    pub(crate) max_chars: Option<NonZeroU32>,
     /// Keep the command running as a filter: each item is a line to its stdin, and each line of its stdout a result.
     /// It has to answer each line with one line, and at once: sed -u, grep --line-buffered, jq --unbuffered.
-    #[arg(long, conflicts_with_all = ["shell", "line_buffer", "joblog", "results", "dry_run"], help_heading = "The command")]
+    #[arg(long, conflicts_with_all = ["shell", "line_buffer", "joblog", "results", "dry_run", "max_args", "max_replace_args", "xargs", "spread", "max_chars"], help_heading = "The command")]
     pub(crate) warm: bool,
     /// With --warm: how many lines the command prints before it answers the first item, as a banner does.
     #[arg(
@@ -90,7 +156,7 @@ pub(crate) struct MapArguments {
     pub(crate) tty: bool,
     /// Run the command once on each host of --on, or of the inventory where --on is left out. There are no items. At the
     /// end a table shows the output of each host, and those with the same output together.
-    #[arg(long, conflicts_with_all = ["warm", "tty", "line_buffer", "tag", "arg_file", "null", "csv"], help_heading = "The command")]
+    #[arg(long, conflicts_with_all = ["warm", "tty", "line_buffer", "tag", "arg_file", "null", "delimiter", "csv", "tsv", "colsep", "matching", "link", "max_args", "max_replace_args", "xargs", "spread", "max_chars"], help_heading = "The command")]
     pub(crate) each_host: bool,
     /// Print the commands, one a line and quoted for a shell, and run nothing.
     #[arg(long, help_heading = "The command")]
@@ -151,4 +217,48 @@ pub(crate) struct MapArguments {
     pub(crate) common: CommonArguments,
     #[command(flatten)]
     pub(crate) record: RecordArguments,
+}
+
+/// Parses the character that ends an item. It is a single byte, which may be written as an escape.
+fn delimiter(text: &str) -> Result<u8, String> {
+    let escaped = match text.as_bytes() {
+        [byte] => return Ok(*byte),
+        [b'\\', escaped @ ..] => escaped,
+        _ => return Err("it is a single character of ASCII, or an escape such as \\t".to_owned()),
+    };
+    match escaped {
+        b"n" => Ok(b'\n'),
+        b"t" => Ok(b'\t'),
+        b"r" => Ok(b'\r'),
+        b"0" => Ok(0),
+        b"\\" => Ok(b'\\'),
+        [b'x', digits @ ..] if digits.len() == 2 => {
+            let digits = std::str::from_utf8(digits).unwrap_or_default();
+            u8::from_str_radix(digits, 16)
+                .map_err(|_| "\\x is followed by two hexadecimal digits".to_owned())
+        }
+        _ => Err("the escapes are \\n, \\t, \\r, \\0, \\\\ and \\xHH".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delimiter_is_a_character_or_an_escape() {
+        for (text, byte) in [
+            (",", b','),
+            ("\\", b'\\'),
+            ("\\t", b'\t'),
+            ("\\0", 0),
+            ("\\x1f", 0x1f),
+            ("\\\\", b'\\'),
+        ] {
+            assert_eq!(delimiter(text), Ok(byte), "{text}");
+        }
+        for text in ["", ", ", "\u{e9}", "\\y", "\\x1", "\\xzz"] {
+            assert!(delimiter(text).is_err(), "{text}");
+        }
+    }
 }

@@ -79,10 +79,6 @@ const SPELLINGS: &[(&[&str], &str)] = &[
         "it is spelled `--retries N`: how many attempts may follow a failed first one",
     ),
     (
-        &["--link", "--xapply"],
-        "lists that go along with each other are joined by `:::+`",
-    ),
-    (
         &["--will-cite", "--citation", "--bibtex", "--no-notice"],
         "there is no notice to be silenced: leave the flag out",
     ),

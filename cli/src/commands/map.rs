@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
+use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
@@ -15,15 +16,16 @@ use crate::error::CliError;
 use crate::exit;
 use crate::job_file::{Protection, ServedTasks, WorkerPlan, cannot_start};
 use crate::map::{
-    Columns, FileTemplates, ItemEnd, Items, Joblog, Lists, LiveOutput, MapJobs, MapOutput,
-    MapReport, MapRunner, MapWork, OutputsByHost, PendingOutputs, PlaceholderValues, Printer,
-    ResultsFolder, Template, TypedFiles, refuse_shell_line, shell_operator, split_words, warm_pool,
+    Columns, Cut, FileTemplates, GroupRule, ItemEnd, Items, Joblog, ListSources, LiveOutput,
+    MapJobs, MapOutput, MapReport, MapRunner, MapWork, OutputsByHost, PendingOutputs,
+    PlaceholderValues, Printer, ResultsFolder, Template, TypedFiles, refuse_shell_line,
+    shell_operator, split_words, warm_pool,
 };
 use crate::output::Destination;
 use crate::preflight::{overwrite, unused_flags};
 use crate::session::{
-    JobSource, ResumedRun, RunOptions, RunSetup, Session, TerminalUse, TypedHosts, open_output,
-    open_report, start_keeper, stdout,
+    JobSource, ResumedRun, RunOptions, RunSetup, Session, TerminalUse, TypedHosts, cores,
+    open_output, open_report, start_keeper, stdout,
 };
 use crate::shell_quote::shell_line;
 
@@ -42,9 +44,9 @@ pub(crate) fn run(
     unused_flags::refuse_of_map(arguments)?;
     let (command, lists) = split_words(&arguments.words)?;
     refuse_shell_line(command, arguments.shell)?;
-    let needs_no_stdin = lists.is_some() || arguments.each_host;
-    overwrite::refuse_of_map(arguments, needs_no_stdin)?;
-    let stdin = reads_stdin(arguments, needs_no_stdin).then_some("items");
+    let reads_stdin = reads_stdin(arguments, lists.as_ref());
+    overwrite::refuse_of_map(arguments, !reads_stdin)?;
+    let stdin = reads_stdin.then_some("items");
     let terminal = TerminalUse::of(arguments.tty, &arguments.common, stdin.is_some())?;
     let open_items = items(arguments, lists)?;
     if arguments.dry_run {
@@ -61,10 +63,8 @@ pub(crate) fn run(
         Some(hosts) => Items::hosts(hosts.to_vec()),
         None => session.read("the first item", open_items)??,
     };
-    let columns = Columns {
-        count: items.column_count(),
-        names: items.column_names(),
-    };
+    let rule = group_rule(arguments, &items, session.options().slots)?;
+    let columns = columns(&items, rule.as_ref());
     warn_of_operator(command, arguments, &session);
     let mut terms = terms(session.options())?;
     if let Some(hosts) = &hosts {
@@ -115,6 +115,9 @@ pub(crate) fn run(
             None => None,
         },
     };
+    if let (Some(rule), Some(template)) = (rule, work.template()) {
+        items = items.grouped(rule, template.clone());
+    }
     count_ahead(&mut items, &session)?;
     let setup = RunSetup {
         jobs: JobSource::of_map(MapJobs::new(items, command, work, terms, outputs).on_each(hosts))
@@ -347,10 +350,49 @@ fn count_ahead(items: &mut Items, session: &Session) -> Result<(), CliError> {
         })
 }
 
+/// How several items are joined for each command, if that was asked for.
+fn group_rule(
+    arguments: &MapArguments,
+    items: &Items,
+    slots: u32,
+) -> Result<Option<GroupRule>, CliError> {
+    let most = arguments.max_args.or(arguments.max_replace_args);
+    if most.is_none() && !arguments.xargs && !arguments.spread && arguments.max_chars.is_none() {
+        return Ok(None);
+    }
+    let count = items.column_count();
+    if count != 1 || !items.column_names().is_empty() {
+        return Err(CliError::usage(format!(
+            "several items become the columns of a command, and these have columns of their own ({count})"
+        ))
+        .with_help("leave out -n, -N, -L, -X, -m, -s and --xargs, or what makes the columns"));
+    }
+    // -s alone is the limit of a command with as many items as fit, as in xargs.
+    let spread_over = NonZeroU32::new(slots).filter(|_| arguments.spread);
+    GroupRule::new(most, arguments.max_chars, spread_over).map(Some)
+}
+
+/// The columns that a command can name.
+fn columns<'a>(items: &'a Items, rule: Option<&GroupRule>) -> Columns<'a> {
+    match rule {
+        None => Columns {
+            count: items.column_count(),
+            names: items.column_names(),
+            are_items: false,
+        },
+        Some(rule) => Columns {
+            count: rule.columns().unwrap_or(0),
+            names: &[],
+            are_items: true,
+        },
+    }
+}
+
 /// Whether items are read from stdin.
-fn reads_stdin(arguments: &MapArguments, has_lists: bool) -> bool {
+fn reads_stdin(arguments: &MapArguments, lists: Option<&ListSources>) -> bool {
     match &arguments.arg_file[..] {
-        _ if has_lists => false,
+        _ if arguments.each_host => false,
+        _ if let Some(lists) = lists => lists.reads_stdin(),
         [] => true,
         files => files.iter().any(|file| file.as_os_str() == "-"),
     }
@@ -359,7 +401,7 @@ fn reads_stdin(arguments: &MapArguments, has_lists: bool) -> bool {
 /// Checks what was typed about the items. Returns what opens them, which may wait for the first record of a CSV file.
 fn items(
     arguments: &MapArguments,
-    lists: Option<Lists>,
+    lists: Option<ListSources>,
 ) -> Result<impl FnOnce() -> Result<Items, CliError> + Send + use<>, CliError> {
     if arguments.each_host && lists.is_some() {
         return Err(CliError::usage(
@@ -368,22 +410,62 @@ fn items(
         .with_help("leave out `:::` and what follows it, or --each-host"));
     }
     let files = arguments.arg_file.clone();
-    let (csv, null, header) = (arguments.csv, arguments.null, arguments.header);
-    if lists.is_some() && (!files.is_empty() || csv || null) {
-        return Err(
-            CliError::usage("the items stand after `:::`, and are to be read as well")
-                .with_help("leave out `:::`, or --arg-file, --csv and --null"),
-        );
-    }
+    let header = arguments.header;
+    let records = match (arguments.csv, arguments.tsv) {
+        (true, _) => Some(b','),
+        (_, true) => Some(b'\t'),
+        _ => None,
+    };
+    let cut = match (&arguments.colsep, &arguments.matching) {
+        (Some(separator), _) => Some(Cut::at_separators(separator)?),
+        (_, Some(expression)) => Some(Cut::into_groups(expression)?),
+        _ => None,
+    };
+    let end = match arguments.delimiter {
+        Some(byte) => ItemEnd::Byte(byte),
+        None if arguments.null => ItemEnd::NULL,
+        None => ItemEnd::Line,
+    };
+    let reads_files = lists.as_ref().is_some_and(ListSources::reads_files);
+    let lists = match lists {
+        Some(_) if !files.is_empty() || records.is_some() => {
+            return Err(
+                CliError::usage("the items stand after `:::`, and are to be read as well")
+                    .with_help("leave out `:::`, or --arg-file, --csv and --tsv"),
+            );
+        }
+        Some(_) if end != ItemEnd::Line && !reads_files => {
+            return Err(
+                CliError::usage("the items stand after `:::`, each as a word")
+                    .with_help("leave out --null and --delimiter"),
+            );
+        }
+        Some(lists) if arguments.link => Some(lists.linked()),
+        None if arguments.link && files.len() > 1 && records.is_none() => {
+            Some(ListSources::linked_files(&files))
+        }
+        _ if arguments.link => {
+            return Err(CliError::usage(
+                "--link takes an item of each list, and there is one list",
+            )
+            .with_help("write several after `:::`, or name several files by -a"));
+        }
+        lists => lists,
+    };
     if lists.is_none() && !arguments.each_host && files.is_empty() && io::stdin().is_terminal() {
         return Err(CliError::usage("there are no items: stdin is a terminal")
             .with_help("write items after `:::`, name a file by -a, or write lines to stdin"));
     }
-    Ok(move || match lists {
-        Some(lists) => Ok(Items::Lists(lists)),
-        None if csv => Items::csv(&files, header),
-        None if null => Items::lines(&files, ItemEnd::Null),
-        None => Items::lines(&files, ItemEnd::Line),
+    Ok(move || {
+        let items = match (lists, records) {
+            (Some(lists), _) => lists.open(end)?,
+            (None, Some(separator)) => Items::records(&files, separator, header)?,
+            (None, None) => Items::lines(&files, end)?,
+        };
+        Ok(match cut {
+            Some(cut) => items.cut(cut, header),
+            None => items,
+        })
     })
 }
 
@@ -417,16 +499,19 @@ fn dry_run(
                 .with_help("leave out --format and --output, or --dry-run"),
         );
     }
-    let columns = Columns {
-        count: items.column_count(),
-        names: items.column_names(),
-    };
-    let template = template(arguments, command, columns)?;
+    let jobs = arguments.common.concurrency.jobs;
+    let slots = jobs.map_or_else(cores, NonZeroU32::get);
+    let rule = group_rule(arguments, &items, slots)?;
+    let template = template(arguments, command, columns(&items, rule.as_ref()))?;
     if let Some(program) = template.program() {
         refuse_missing(&ProcessConfig::new(program))?;
     }
     let unwritten = |error| Destination::Stdout.error(error);
     let mut out = io::BufWriter::new(io::stdout().lock());
+    let items = match rule {
+        Some(rule) => items.grouped(rule, template.clone()),
+        None => items,
+    };
     let mut any = false;
     for (number, item) in (1..).zip(items) {
         any = true;

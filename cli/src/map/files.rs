@@ -84,8 +84,9 @@ impl FileTemplates {
     /// The files of an item.
     pub(super) fn expand(&self, item: &Item, number: u64) -> Result<Arc<WorkFiles>, String> {
         let paths = |templates: &[PathTemplate]| {
-            let paths = templates.iter().map(|template| {
-                let path = template.expand(item, number);
+            let paths = templates.iter();
+            let paths = paths.flat_map(|template| template.expand(item, number));
+            let paths = paths.map(|path| {
                 WorkPath::parse(Path::new("."), &path).map_err(|error| refusal(&path, error))
             });
             paths.collect::<Result<Vec<_>, _>>()

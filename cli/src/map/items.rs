@@ -1,5 +1,6 @@
 //! Reads items one by one, as there is room for their jobs.
 
+mod cut;
 mod read_ahead;
 mod records;
 
@@ -10,10 +11,14 @@ use std::path::{Path, PathBuf};
 
 use ratchet_runtime::PlaceName;
 
+pub(crate) use self::cut::Cut;
+use self::cut::CutItems;
 use self::read_ahead::ReadAhead;
 use self::records::Records;
+use super::groups::{GroupRule, Groups};
 use super::item::Item;
 use super::lists::Lists;
+use super::template::Template;
 use crate::error::CliError;
 use crate::job_file::{LONGEST, LineRead, read_until};
 use crate::value;
@@ -34,6 +39,10 @@ pub(crate) enum Items {
     LineItems(LineItems),
     /// Each record of CSV files is an item.
     Csv(Box<Records>),
+    /// The columns of each item are cut by a regular expression.
+    Cut(Box<CutItems>),
+    /// Several items are joined to one.
+    Groups(Box<Groups>),
     /// Each combination of the lists after `:::` is an item.
     Lists(Lists),
     /// Each host is an item: its name.
@@ -59,9 +68,27 @@ impl Items {
         }))
     }
 
-    /// The records of these CSV files. With `header`, the first record of each names the columns.
-    pub(crate) fn csv(files: &[PathBuf], header: bool) -> Result<Self, CliError> {
-        Records::open(open(files)?, header).map(|records| Self::Csv(Box::new(records)))
+    /// The records of these files, whose columns are separated by this byte and may stand in quotes. With `header`, the first
+    /// record of each file names the columns.
+    pub(crate) fn records(
+        files: &[PathBuf],
+        separator: u8,
+        header: bool,
+    ) -> Result<Self, CliError> {
+        let records = Records::open(open(files)?, separator, header)?;
+        Ok(Self::Csv(Box::new(records)))
+    }
+
+    /// Cuts each item into columns. With `header`, the first item names the columns.
+    #[must_use]
+    pub(crate) fn cut(self, cut: Cut, header: bool) -> Self {
+        Self::Cut(Box::new(CutItems::open(self, cut, header)))
+    }
+
+    /// Joins several items for each command.
+    #[must_use]
+    pub(crate) fn grouped(self, rule: GroupRule, template: Template) -> Self {
+        Self::Groups(Box::new(Groups::new(self, rule, template)))
     }
 
     /// The names of these hosts.
@@ -77,8 +104,10 @@ impl Items {
         match self {
             Self::LineItems(_) => 1,
             Self::Csv(records) => records.columns,
+            Self::Cut(items) => items.columns,
             Self::Lists(lists) => lists.columns(),
-            Self::Hosts(_) => 0,
+            // How many there are is not the same for all.
+            Self::Hosts(_) | Self::Groups(_) => 0,
         }
     }
 
@@ -86,8 +115,9 @@ impl Items {
     pub(crate) fn column_names(&self) -> &[Vec<u8>] {
         match self {
             Self::Csv(records) => &records.names,
+            Self::Cut(items) => &items.names,
             Self::Hosts(hosts) => &hosts.columns,
-            Self::LineItems(_) | Self::Lists(_) => &[],
+            Self::LineItems(_) | Self::Lists(_) | Self::Groups(_) => &[],
         }
     }
 
@@ -96,7 +126,8 @@ impl Items {
         match self {
             Self::Lists(lists) => Some(lists.total()),
             Self::Hosts(hosts) => u64::try_from(hosts.hosts.len()).ok(),
-            Self::LineItems(_) | Self::Csv(_) => None,
+            Self::Cut(items) => items.total(),
+            Self::LineItems(_) | Self::Csv(_) | Self::Groups(_) => None,
         }
     }
 
@@ -127,6 +158,8 @@ impl Items {
         match self {
             Self::Lists(_) | Self::Hosts(_) => false,
             Self::LineItems(lines) => lines.may_wait(),
+            Self::Cut(items) => items.may_wait(),
+            Self::Groups(groups) => groups.may_wait(),
             Self::Csv(_) => true,
         }
     }
@@ -139,6 +172,8 @@ impl Iterator for Items {
         match self {
             Self::LineItems(lines) => lines.next(),
             Self::Csv(records) => records.next(),
+            Self::Cut(items) => items.next(),
+            Self::Groups(groups) => groups.next(),
             Self::Lists(lists) => lists.next().map(Ok),
             Self::Hosts(hosts) => hosts.hosts.next().map(|host| Ok(host.as_str().into())),
         }
@@ -150,23 +185,26 @@ impl Iterator for Items {
 pub(crate) enum ItemEnd {
     /// A newline, with or without a carriage return. Empty lines are no items.
     Line,
-    /// NUL. Items are taken as they are, even empty ones.
-    Null,
+    /// This byte. Items are taken as they are, even empty ones.
+    Byte(u8),
 }
 
 impl ItemEnd {
+    /// NUL, which ends the names that `find -print0` writes.
+    pub(crate) const NULL: Self = Self::Byte(0);
+
     /// The name of what is counted in messages.
     fn word(self) -> &'static str {
         match self {
             Self::Line => "line",
-            Self::Null => "item",
+            Self::Byte(_) => "item",
         }
     }
 
     fn delimiter(self) -> u8 {
         match self {
             Self::Line => b'\n',
-            Self::Null => 0,
+            Self::Byte(byte) => byte,
         }
     }
 }
@@ -251,7 +289,7 @@ impl LineItems {
                     if self.end == ItemEnd::Line && self.line.last() == Some(&b'\r') {
                         self.line.pop();
                     }
-                    if self.end == ItemEnd::Null || !self.line.is_empty() {
+                    if self.end != ItemEnd::Line || !self.line.is_empty() {
                         return Some(Ok(Item::from(self.line.as_slice())));
                     }
                 }
@@ -298,7 +336,7 @@ mod tests {
 
     #[test]
     fn nul_keeps_items_as_they_are() {
-        let items = lines(&[b"a\n\r\0\0b"], ItemEnd::Null);
+        let items = lines(&[b"a\n\r\0\0b"], ItemEnd::NULL);
         assert_eq!(items, [&b"a\n\r"[..], b"", b"b"].map(Item::from));
     }
 
@@ -353,7 +391,7 @@ mod tests {
         assert_eq!(lines.next(), Some(Ok(Item::from("b"))));
         assert!(lines.line.capacity() <= KEPT);
 
-        let records = Records::open([endless(b"a\n", b"")].into(), false).unwrap();
+        let records = Records::open([endless(b"a\n", b"")].into(), b',', false).unwrap();
         let mut items = Items::Csv(Box::new(records));
         assert!(items.next().unwrap().is_ok());
         let bad = items.next().unwrap().unwrap_err();
@@ -368,7 +406,7 @@ mod tests {
     #[test]
     fn records_have_columns_and_names() {
         let text = b"email,name\n\"a,b\",\"x\ny\"\nshort\nc,\xff\n";
-        let records = Records::open([source(text)].into(), true).unwrap();
+        let records = Records::open([source(text)].into(), b',', true).unwrap();
         let mut items = Items::Csv(Box::new(records));
         assert_eq!((items.column_count(), items.column_names().len()), (2, 2));
         let first = items.next().unwrap().unwrap();
@@ -382,7 +420,7 @@ mod tests {
         assert_eq!(items.next().unwrap().unwrap().column(1), Some(&b"\xff"[..]));
         assert!(items.next().is_none());
 
-        let records = Records::open([source(b"a,b\nc,d\n")].into(), false).unwrap();
+        let records = Records::open([source(b"a,b\nc,d\n")].into(), b',', false).unwrap();
         assert_eq!(
             Items::Csv(Box::new(records)).count(),
             2,
@@ -394,7 +432,7 @@ mod tests {
     fn a_quote_that_is_never_closed_is_said_and_the_next_source_goes_on() {
         let text = b"id,note\n1,ok\n2,\"oops\n3,fine\n";
         let sources = [source(text), source(b"id,note\n4,good\n")];
-        let records = Records::open(sources.into(), true).unwrap();
+        let records = Records::open(sources.into(), b',', true).unwrap();
         let items: Vec<_> = Items::Csv(Box::new(records)).collect();
         let bad = "stdin cannot be read further: the quote that opens on line 3 is never closed";
         let [Ok(first), Err(broken), Ok(last)] = &items[..] else {
@@ -409,7 +447,7 @@ mod tests {
 
     #[test]
     fn names_of_columns_are_different() {
-        let open = |header| Records::open([source(b"a,b,a\n1,2,3\n")].into(), header);
+        let open = |header| Records::open([source(b"a,b,a\n1,2,3\n")].into(), b',', header);
         let error = open(true).err().unwrap();
         assert!(error.to_string().contains("two columns `a`"), "{error}");
         assert!(open(false).is_ok());

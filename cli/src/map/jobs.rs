@@ -208,12 +208,13 @@ mod tests {
     use ratchet_runtime::Work;
 
     use super::*;
+    use crate::map::items::ItemEnd;
     use crate::map::split_words;
 
     fn jobs(line: &str, work: impl FnOnce(&[OsString]) -> MapWork) -> Vec<Job> {
         let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
         let (command, lists) = split_words(&words).unwrap();
-        let items = Items::Lists(lists.unwrap());
+        let items = lists.unwrap().open(ItemEnd::Line).unwrap();
         let outputs = Arc::default();
         MapJobs::new(items, command, work(command), Terms::standard(), outputs).collect()
     }

@@ -1,9 +1,11 @@
-//! Items after `:::`: the combinations of several lists.
+//! Items after `:::` and `::::`: the combinations of several lists.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use super::item::Item;
+use super::items::{ItemEnd, Items};
 use crate::error::CliError;
 
 /// Lists that are combined with each other. The last one changes fastest.
@@ -14,64 +16,204 @@ pub(crate) struct Lists {
     next: Option<Vec<usize>>,
 }
 
-/// A list, and the lists that are joined to it by `:::+`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// Lists that go along with each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct ListGroup {
-    lists: Vec<Vec<OsString>>,
+    lists: Vec<Vec<Item>>,
+    /// How many combinations the group has.
+    length: usize,
 }
 
-impl ListGroup {
-    /// The length of the group. Joined lists end with the shortest one.
-    fn len(&self) -> usize {
-        self.lists.iter().map(Vec::len).min().unwrap_or(0)
+/// Where the lists of items come from, before files are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ListSources {
+    /// The lists that are combined, each with those that go along with it.
+    groups: Vec<Vec<ListSource>>,
+    /// Which of the lists of a group tells how long it is.
+    length: GroupLength,
+}
+
+/// A list of items, as it was typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum ListSource {
+    /// The words after `:::`.
+    Words(Vec<OsString>),
+    /// A file after `::::`; `-` is stdin.
+    File(PathBuf),
+}
+
+/// How long a group of lists of different lengths is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum GroupLength {
+    /// As long as its shortest list: lists that are joined by `:::+`.
+    Shortest,
+    /// As long as its longest list, and the others begin anew: lists that `--link` joins.
+    Longest,
+}
+
+/// What begins a list among the words of a command line.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    /// Whether files follow, and not items.
+    names_files: bool,
+    /// Whether the list goes along with the one before it.
+    joins: bool,
+}
+
+impl Mark {
+    fn of(word: &OsStr) -> Option<Self> {
+        let (names_files, joins) = match word.as_bytes() {
+            b":::" => (false, false),
+            b":::+" => (false, true),
+            b"::::" => (true, false),
+            b"::::+" => (true, true),
+            _ => return None,
+        };
+        Some(Self { names_files, joins })
     }
 }
 
 /// Splits the arguments into the command and the lists, if there are any.
-pub(crate) fn split_words(words: &[OsString]) -> Result<(&[OsString], Option<Lists>), CliError> {
-    let is_mark = |word: &OsString| word == ":::" || word == ":::+";
-    if words.iter().any(|word| word == "::::") {
-        return Err(CliError::usage("`::::` is no mark here")
-            .with_help("name a file of items by -a, as in: ratchet map -a items -- echo {}"));
-    }
+pub(crate) fn split_words(
+    words: &[OsString],
+) -> Result<(&[OsString], Option<ListSources>), CliError> {
+    let is_mark = |word: &OsString| Mark::of(word).is_some();
     let end = words.iter().position(is_mark).unwrap_or(words.len());
-    let (command, rest) = words.split_at(end);
+    let (command, mut rest) = words.split_at(end);
     if command.is_empty() {
         return Err(CliError::usage("there is no command before the items")
             .with_help("write the command first, as in: ratchet map -- echo {} ::: a b"));
     }
-    let mut groups: Vec<ListGroup> = Vec::new();
-    for word in rest {
-        if word == ":::" {
-            groups.push(ListGroup {
-                lists: vec![Vec::new()],
-            });
-        } else if word == ":::+" {
-            let Some(group) = groups.last_mut() else {
-                return Err(
-                    CliError::usage("`:::+` has no list before it to go along with")
-                        .with_help("begin the first list with `:::`"),
-                );
-            };
-            group.lists.push(Vec::new());
-        } else if let Some(list) = groups.last_mut().and_then(|group| group.lists.last_mut()) {
-            list.push(word.clone());
+    let mut groups: Vec<Vec<ListSource>> = Vec::new();
+    while let [typed, list @ ..] = rest
+        && let Some(mark) = Mark::of(typed)
+    {
+        let end = list.iter().position(is_mark).unwrap_or(list.len());
+        let (list, others) = list.split_at(end);
+        rest = others;
+        let sources: Vec<ListSource> = if mark.names_files {
+            let files = list.iter().map(|file| ListSource::File(file.into()));
+            files.collect()
+        } else {
+            vec![ListSource::Words(list.to_vec())]
+        };
+        if sources.is_empty() {
+            let typed = typed.display();
+            return Err(CliError::usage(format!("`{typed}` has no file after it"))
+                .with_help("name a file of items, one a line; `-` is stdin"));
+        }
+        match groups.last_mut() {
+            Some(group) if mark.joins => group.extend(sources),
+            None if mark.joins => {
+                let typed = typed.display();
+                return Err(CliError::usage(format!(
+                    "`{typed}` has no list before it to go along with"
+                ))
+                .with_help("begin the first list with `:::` or `::::`"));
+            }
+            _ => groups.extend(sources.into_iter().map(|source| vec![source])),
         }
     }
-    let lists = (!groups.is_empty()).then(|| Lists::new(groups));
+    let length = GroupLength::Shortest;
+    let lists = (!groups.is_empty()).then_some(ListSources { groups, length });
     Ok((command, lists))
+}
+
+impl ListSources {
+    /// The lists in these files, each of which goes along with the others.
+    pub(crate) fn linked_files(files: &[PathBuf]) -> Self {
+        let files = files.iter().map(|file| ListSource::File(file.clone()));
+        Self {
+            groups: vec![files.collect()],
+            length: GroupLength::Longest,
+        }
+    }
+
+    /// Makes all lists go along with each other. The shorter ones begin anew until the longest has ended.
+    #[must_use]
+    pub(crate) fn linked(self) -> Self {
+        Self {
+            groups: vec![self.groups.into_iter().flatten().collect()],
+            length: GroupLength::Longest,
+        }
+    }
+
+    /// Whether a list is read from stdin.
+    pub(crate) fn reads_stdin(&self) -> bool {
+        let mut sources = self.groups.iter().flatten();
+        sources.any(|source| matches!(source, ListSource::File(path) if path.as_os_str() == "-"))
+    }
+
+    /// Whether a list is read from a file or from stdin.
+    pub(crate) fn reads_files(&self) -> bool {
+        let mut sources = self.groups.iter().flatten();
+        sources.any(|source| matches!(source, ListSource::File(_)))
+    }
+
+    /// Opens the items. A single file is read as there is room for its jobs. Where there are several lists, their files are
+    /// read now, each as a whole.
+    pub(crate) fn open(self, end: ItemEnd) -> Result<Items, CliError> {
+        if let [group] = &self.groups[..]
+            && let [ListSource::File(path)] = &group[..]
+        {
+            return Items::lines(std::slice::from_ref(path), end);
+        }
+        let mut groups = Vec::with_capacity(self.groups.len());
+        for sources in self.groups {
+            let lists = sources.into_iter().map(|source| source.read(end));
+            let lists = lists.collect::<Result<Vec<_>, _>>()?;
+            groups.push(ListGroup::new(lists, self.length));
+        }
+        Ok(Items::Lists(Lists::new(groups)))
+    }
+}
+
+impl ListSource {
+    /// All items of the list.
+    fn read(self, end: ItemEnd) -> Result<Vec<Item>, CliError> {
+        match self {
+            Self::Words(words) => Ok(words
+                .iter()
+                .map(|word| Item::from(word.as_bytes()))
+                .collect()),
+            Self::File(path) => {
+                let items = Items::lines(&[path], end)?;
+                let items = items.map(|item| item.map_err(|bad| CliError::usage(bad.0)));
+                items.collect()
+            }
+        }
+    }
+}
+
+impl ListGroup {
+    fn new(lists: Vec<Vec<Item>>, length: GroupLength) -> Self {
+        let lengths = lists.iter().map(Vec::len);
+        let shortest = lengths.clone().min().unwrap_or(0);
+        let length = match length {
+            // Nothing goes along with a list that is empty.
+            GroupLength::Longest if shortest > 0 => lengths.max().unwrap_or(0),
+            _ => shortest,
+        };
+        Self { lists, length }
+    }
+
+    /// The columns of the combination at this position.
+    fn columns(&self, position: usize) -> impl Iterator<Item = &[u8]> {
+        let lists = self.lists.iter();
+        lists.flat_map(move |list| list[position % list.len()].columns())
+    }
 }
 
 impl Lists {
     fn new(groups: Vec<ListGroup>) -> Self {
-        let some = groups.iter().all(|group| group.len() > 0);
+        let some = groups.iter().all(|group| group.length > 0);
         let next = some.then(|| vec![0; groups.len()]);
         Self { groups, next }
     }
 
     /// How many combinations there are.
     pub(super) fn total(&self) -> u64 {
-        let lengths = self.groups.iter().map(|group| group.len() as u64);
+        let lengths = self.groups.iter().map(|group| group.length as u64);
         lengths.fold(1, u64::saturating_mul)
     }
 
@@ -86,16 +228,12 @@ impl Iterator for Lists {
 
     fn next(&mut self) -> Option<Item> {
         let places = self.next.as_mut()?;
-        let item = Item::from_columns(
-            self.groups
-                .iter()
-                .zip(places.iter())
-                .flat_map(|(group, place)| group.lists.iter().map(|list| list[*place].as_bytes())),
-        );
+        let groups = self.groups.iter().zip(places.iter());
+        let item = Item::from_columns(groups.flat_map(|(group, place)| group.columns(*place)));
         let mut wrapped = true;
         for (group, place) in self.groups.iter().zip(places.iter_mut()).rev() {
             *place += 1;
-            if *place < group.len() {
+            if *place < group.length {
                 wrapped = false;
                 break;
             }
@@ -112,13 +250,22 @@ impl Iterator for Lists {
 mod tests {
     use super::*;
 
-    fn items(line: &str) -> Vec<String> {
+    fn sources(line: &str) -> ListSources {
         let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
         let (command, lists) = split_words(&words).unwrap();
         assert_eq!(command, ["echo"]);
-        let lists = lists.unwrap();
-        let items = lists.map(|item| String::from_utf8(item.joined()).unwrap());
-        items.collect()
+        lists.unwrap()
+    }
+
+    fn opened(lists: ListSources) -> Vec<String> {
+        let items = lists.open(ItemEnd::Line).unwrap();
+        items
+            .map(|item| String::from_utf8(item.unwrap().joined()).unwrap())
+            .collect()
+    }
+
+    fn items(line: &str) -> Vec<String> {
+        opened(sources(line))
     }
 
     #[test]
@@ -129,9 +276,42 @@ mod tests {
     }
 
     #[test]
-    fn linked_lists_go_side_by_side_as_far_as_the_shortest() {
+    fn joined_lists_go_side_by_side_as_far_as_the_shortest() {
         let list = items("echo ::: a b c :::+ 1 2 ::: x y");
         assert_eq!(list, ["a 1 x", "a 1 y", "b 2 x", "b 2 y"]);
+    }
+
+    #[test]
+    fn linked_lists_go_side_by_side_and_the_shorter_ones_begin_anew() {
+        let linked = |line: &str| opened(sources(line).linked());
+        let list = linked("echo ::: a b c ::: 1 2");
+        assert_eq!(list, ["a 1", "b 2", "c 1"]);
+        assert!(linked("echo ::: a b :::").is_empty());
+    }
+
+    #[test]
+    fn files_are_lists_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let (letters, digits) = (file("letters", "a\nb\n"), file("digits", "1\n2\n\n"));
+        let typed = |line: &str| {
+            let line = line.replace("LETTERS", letters.to_str().unwrap());
+            items(&line.replace("DIGITS", digits.to_str().unwrap()))
+        };
+        assert_eq!(typed("echo :::: LETTERS"), ["a", "b"]);
+        let each = ["a 1", "a 2", "b 1", "b 2"];
+        assert_eq!(typed("echo :::: LETTERS DIGITS"), each);
+        assert_eq!(typed("echo ::: a b :::: DIGITS"), each);
+        assert_eq!(typed("echo :::: LETTERS ::::+ DIGITS"), ["a 1", "b 2"]);
+        assert_eq!(typed("echo :::: LETTERS :::+ 8 9"), ["a 8", "b 9"]);
+        assert_eq!(
+            opened(ListSources::linked_files(&[letters, digits])),
+            ["a 1", "b 2"]
+        );
     }
 
     #[test]
@@ -141,7 +321,7 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        for line in [":::", "::: a", "echo :::+ a"] {
+        for line in [":::", "::: a", "echo :::+ a", "echo ::::+ a", "echo ::::"] {
             let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
             assert!(split_words(&words).is_err(), "{line}");
         }

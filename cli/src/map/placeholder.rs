@@ -1,6 +1,7 @@
 //! The parts of a command: literal text, and placeholders for an item.
 
 use super::path_part::PathPart;
+use super::substitution::Substitution;
 
 /// A piece of a word of the command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,12 +13,14 @@ pub(super) enum Piece {
 }
 
 /// A place in a command that is filled in for each item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Placeholder {
     /// All columns, with blanks between them.
     All(PathPart),
     /// One column, from 0.
     Column(usize, PathPart),
+    /// One column, from 0, with a replacement.
+    Replaced(usize, Box<Substitution>),
     /// The number of the item.
     Number,
     /// The number of the slot in which the command runs.

@@ -18,7 +18,9 @@ enum Quotes {
 }
 
 /// The script, and the placeholders that its parameters stand for.
-pub(super) fn script(pieces: Vec<Piece>) -> (Vec<u8>, Vec<Placeholder>) {
+///
+/// With `all_are_parameters`, `{}` stands for all parameters, and no other placeholder is beside it.
+pub(super) fn script(pieces: Vec<Piece>, all_are_parameters: bool) -> (Vec<u8>, Vec<Placeholder>) {
     let (mut script, mut parameters) = (Vec::new(), Vec::new());
     let mut open = Vec::new();
     for piece in pieces {
@@ -28,6 +30,7 @@ pub(super) fn script(pieces: Vec<Piece>) -> (Vec<u8>, Vec<Placeholder>) {
                 script.extend(text);
             }
             Piece::Placeholder(placeholder) => {
+                let is_all = all_are_parameters && matches!(placeholder, Placeholder::All(_));
                 let number = parameters
                     .iter()
                     .position(|known| *known == placeholder)
@@ -35,7 +38,11 @@ pub(super) fn script(pieces: Vec<Piece>) -> (Vec<u8>, Vec<Placeholder>) {
                         parameters.push(placeholder);
                         parameters.len() - 1
                     });
-                let parameter = format!("${{{}}}", number + 1);
+                let parameter = if is_all {
+                    "$@".to_owned()
+                } else {
+                    format!("${{{}}}", number + 1)
+                };
                 script.extend_from_slice(
                     match open.last().copied().unwrap_or(Quotes::None) {
                         Quotes::None => format!("\"{parameter}\""),

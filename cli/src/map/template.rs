@@ -1,14 +1,17 @@
 //! The command with its placeholders: it is parsed once, and filled in for every item.
 
 use std::ffi::{OsStr, OsString};
+use std::ops::Add as _;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use ratchet_runtime::SlotNumber;
 
+use super::groups::LineLength;
 use super::item::Item;
 use super::path_part::PathPart;
 use super::placeholder::{Piece, Placeholder};
 use super::shell;
+use super::substitution::Substitution;
 use crate::error::CliError;
 use crate::escape::{plain, text_of};
 use crate::value::closest;
@@ -17,11 +20,28 @@ use crate::value::closest;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Template {
     words: Vec<TemplateWord>,
+    /// How the words follow from the columns of an item.
+    use_of_columns: UseOfColumns,
+}
+
+/// How the words of a command follow from the columns of an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum UseOfColumns {
+    /// Each word is one argument. All items have the same number of columns.
+    OneItem,
+    /// The columns are items of their own. A word with `{}` is repeated for each of them, and one that is nothing but an item
+    /// that is not there is left out.
+    SeveralItems,
+    /// The same, for parameters of a shell: none is left out, since they have numbers.
+    SeveralParameters,
 }
 
 /// A path with placeholders.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PathTemplate(TemplateWord);
+pub(crate) struct PathTemplate {
+    pieces: TemplateWord,
+    use_of_columns: UseOfColumns,
+}
 
 impl PathTemplate {
     /// Parses a path.
@@ -35,14 +55,17 @@ impl PathTemplate {
                 ),
             );
         }
-        Ok(Self(pieces))
+        Ok(Self {
+            pieces,
+            use_of_columns: columns.usual_use(),
+        })
     }
 
-    /// The path for an item.
-    pub(crate) fn expand(&self, item: &Item, number: u64) -> OsString {
+    /// The paths for an item: one, or one for each item of a group.
+    pub(crate) fn expand(&self, item: &Item, number: u64) -> Vec<OsString> {
         let slot = None;
         let values = PlaceholderValues { item, number, slot };
-        expand_word(&self.0, values)
+        expand_word(&self.pieces, self.use_of_columns, values).collect()
     }
 }
 
@@ -67,6 +90,29 @@ pub(crate) struct Columns<'a> {
     pub(crate) count: usize,
     /// The names of the columns, if they have any.
     pub(crate) names: &'a [Vec<u8>],
+    /// Whether each column is an item of its own. There may be fewer than `count`, or any number if that is 0.
+    pub(crate) are_items: bool,
+}
+
+impl Columns<'_> {
+    fn usual_use(&self) -> UseOfColumns {
+        if self.are_items {
+            UseOfColumns::SeveralItems
+        } else {
+            UseOfColumns::OneItem
+        }
+    }
+
+    /// What is added to a command without a placeholder: all columns.
+    fn added(&self) -> Vec<Placeholder> {
+        if self.are_items {
+            return vec![Placeholder::All(PathPart::Whole)];
+        }
+        let columns = 0..self.count;
+        columns
+            .map(|column| Placeholder::Column(column, PathPart::Whole))
+            .collect()
+    }
 }
 
 #[cfg(test)]
@@ -75,6 +121,7 @@ impl Columns<'static> {
     pub(crate) const ONE: Self = Self {
         count: 1,
         names: &[],
+        are_items: false,
     };
 }
 
@@ -86,14 +133,13 @@ impl Template {
             .map(|word| parse_word(word.as_bytes(), columns))
             .collect::<Result<_, _>>()?;
         if !words.iter().any(|word| has_placeholder(word)) {
-            words.extend((0..columns.count).map(|column| {
-                vec![Piece::Placeholder(Placeholder::Column(
-                    column,
-                    PathPart::Whole,
-                ))]
-            }));
+            let added = columns.added().into_iter();
+            words.extend(added.map(|placeholder| vec![Piece::Placeholder(placeholder)]));
         }
-        Ok(Self { words })
+        Ok(Self {
+            words,
+            use_of_columns: columns.usual_use(),
+        })
     }
 
     /// Parses a script for `sh -c`. The shell gets the values of placeholders as parameters, so nothing in an item is
@@ -102,15 +148,17 @@ impl Template {
         let script = words.join(OsStr::new(" "));
         let mut pieces = parse_word(script.as_bytes(), columns)?;
         if !has_placeholder(&pieces) {
-            for column in 0..columns.count {
+            for placeholder in columns.added() {
                 pieces.push(Piece::Literal(b" ".to_vec()));
-                pieces.push(Piece::Placeholder(Placeholder::Column(
-                    column,
-                    PathPart::Whole,
-                )));
+                pieces.push(Piece::Placeholder(placeholder));
             }
         }
-        let (script, parameters) = shell::script(pieces);
+        let mut use_of_columns = columns.usual_use();
+        if columns.are_items {
+            refuse_mixed_script(&pieces)?;
+            use_of_columns = UseOfColumns::SeveralParameters;
+        }
+        let (script, parameters) = shell::script(pieces, columns.are_items);
         let mut words: Vec<TemplateWord> = [b"sh".to_vec(), b"-c".to_vec(), script, b"sh".to_vec()]
             .map(|word| vec![Piece::Literal(word)])
             .into();
@@ -119,7 +167,10 @@ impl Template {
                 .into_iter()
                 .map(|one| vec![Piece::Placeholder(one)]),
         );
-        Ok(Self { words })
+        Ok(Self {
+            words,
+            use_of_columns,
+        })
     }
 
     /// Whether a command has a placeholder.
@@ -151,8 +202,86 @@ impl Template {
     /// The command for an item: its program and its arguments.
     pub(crate) fn expand(&self, values: PlaceholderValues<'_>) -> Vec<OsString> {
         let words = self.words.iter();
-        words.map(|word| expand_word(word, values)).collect()
+        words
+            .flat_map(|word| expand_word(word, self.use_of_columns, values))
+            .collect()
     }
+
+    /// How long a command is at most without its items.
+    pub(super) fn fixed_length(&self) -> LineLength {
+        let words = self.words.iter().filter(|word| !has_all(word));
+        words.fold(LineLength::default(), |sum, word| {
+            sum + length_without_items(word)
+        })
+    }
+
+    /// How much longer an item of a group makes a command at most.
+    pub(super) fn added_length(&self, item: &Item) -> LineLength {
+        let words = self.words.iter().map(|word| {
+            let bytes = word.iter().map(|piece| bytes_of_item(piece, item)).sum();
+            let added = LineLength { bytes, words: 0 };
+            if has_all(word) {
+                added + length_without_items(word)
+            } else {
+                added
+            }
+        });
+        words.fold(LineLength::default(), LineLength::add)
+    }
+}
+
+/// How many bytes of an item a piece has at most.
+fn bytes_of_item(piece: &Piece, item: &Item) -> usize {
+    let columns = item.columns();
+    match piece {
+        Piece::Placeholder(Placeholder::All(_) | Placeholder::Column(..)) => {
+            columns.map(<[u8]>::len).sum()
+        }
+        Piece::Placeholder(Placeholder::Replaced(_, substitution)) => {
+            columns.map(|column| substitution.apply(column).len()).sum()
+        }
+        Piece::Placeholder(Placeholder::Number | Placeholder::Slot) | Piece::Literal(_) => 0,
+    }
+}
+
+/// Whether a word is repeated for each item of a group.
+fn has_all(pieces: &[Piece]) -> bool {
+    pieces
+        .iter()
+        .any(|piece| matches!(piece, Piece::Placeholder(Placeholder::All(_))))
+}
+
+/// How long a word is at most without its items.
+fn length_without_items(pieces: &[Piece]) -> LineLength {
+    /// The digits of the greatest number.
+    const DIGITS: usize = 20;
+    let pieces = pieces.iter().map(|piece| match piece {
+        Piece::Literal(literal) => literal.len(),
+        Piece::Placeholder(Placeholder::Number | Placeholder::Slot) => DIGITS,
+        Piece::Placeholder(_) => 0,
+    });
+    LineLength {
+        // The zero at its end counts.
+        bytes: pieces.sum::<usize>() + 1,
+        words: 1,
+    }
+}
+
+/// Refuses scripts in which `{}` stands for several items and others for single ones: the shell has one list of parameters.
+fn refuse_mixed_script(pieces: &[Piece]) -> Result<(), CliError> {
+    let is_whole = |piece: &Piece| {
+        matches!(
+            piece,
+            Piece::Literal(_) | Piece::Placeholder(Placeholder::All(PathPart::Whole))
+        )
+    };
+    if !has_all(pieces) || pieces.iter().all(is_whole) {
+        return Ok(());
+    }
+    Err(CliError::usage(
+        "with --shell and several items, {} stands for all of them and takes no other placeholder beside it",
+    )
+    .with_help("write {1} {2} .. for single items, or leave --shell out"))
 }
 
 fn uses_slot(pieces: &[Piece]) -> bool {
@@ -165,11 +294,43 @@ fn has_placeholder(pieces: &[Piece]) -> bool {
         .any(|piece| matches!(piece, Piece::Placeholder(_)))
 }
 
-#[expect(
-    clippy::expect_used,
-    reason = "a template names only columns below the number of columns, and a record of another number is no item"
-)]
-fn expand_word(pieces: &[Piece], values: PlaceholderValues<'_>) -> OsString {
+/// The arguments that a word becomes.
+fn expand_word<'a>(
+    pieces: &'a [Piece],
+    use_of_columns: UseOfColumns,
+    values: PlaceholderValues<'a>,
+) -> Box<dyn Iterator<Item = OsString> + 'a> {
+    let item = values.item;
+    match use_of_columns {
+        UseOfColumns::SeveralItems | UseOfColumns::SeveralParameters if has_all(pieces) => {
+            Box::new(
+                item.columns()
+                    .map(move |one| fill_in(pieces, values, &[one])),
+            )
+        }
+        UseOfColumns::SeveralItems if pieces.iter().all(|piece| is_missing(piece, item)) => {
+            Box::new(std::iter::empty())
+        }
+        _ => {
+            let all: Vec<&[u8]> = item.columns().collect();
+            Box::new(std::iter::once(fill_in(pieces, values, &all)))
+        }
+    }
+}
+
+/// Whether a piece is nothing but an item that is not there.
+fn is_missing(piece: &Piece, item: &Item) -> bool {
+    match piece {
+        Piece::Placeholder(Placeholder::Column(column, _) | Placeholder::Replaced(column, _)) => {
+            item.column(*column).is_none()
+        }
+        _ => false,
+    }
+}
+
+/// Fills in the placeholders of a word. `{}` stands for `all`. Of a group of items, those that are not there are empty; all
+/// other items have each column that a template names.
+fn fill_in(pieces: &[Piece], values: PlaceholderValues<'_>, all: &[&[u8]]) -> OsString {
     let PlaceholderValues { item, number, slot } = values;
     let mut text = Vec::with_capacity(pieces.len() * 24);
     for piece in pieces {
@@ -183,11 +344,15 @@ fn expand_word(pieces: &[Piece], values: PlaceholderValues<'_>) -> OsString {
                 None => text.extend_from_slice(b"{%}"),
             },
             Piece::Placeholder(Placeholder::Column(column, part)) => {
-                let column = item.column(*column).expect("every item has the column");
-                text.extend_from_slice(part.of(column));
+                text.extend_from_slice(item.column(*column).map_or(b"", |column| part.of(column)));
+            }
+            Piece::Placeholder(Placeholder::Replaced(column, substitution)) => {
+                if let Some(column) = item.column(*column) {
+                    text.extend_from_slice(&substitution.apply(column));
+                }
             }
             Piece::Placeholder(Placeholder::All(part)) => {
-                for (index, column) in item.columns().enumerate() {
+                for (index, column) in all.iter().enumerate() {
                     if index > 0 {
                         text.push(b' ');
                     }
@@ -207,20 +372,19 @@ fn parse_word(word: &[u8], columns: Columns<'_>) -> Result<Vec<Piece>, CliError>
         literal.extend_from_slice(&rest[..open]);
         rest = &rest[open..];
         // `{{x}}` stands for `{x}` if `{x}` would be a placeholder.
-        if let Some(inner) = rest.strip_prefix(b"{{")
-            && let Some(close) = inner.windows(2).position(|two| two == b"}}")
-            && placeholder(&inner[..close], columns)?.is_some()
+        if rest.starts_with(b"{{")
+            && let Some((_, close)) = braced(&rest[1..], columns)?
+            && rest[1..][close..].starts_with(b"}}")
         {
-            literal.extend_from_slice(&rest[1..close + 3]);
-            rest = &inner[close + 2..];
+            literal.extend_from_slice(&rest[1..close + 2]);
+            rest = &rest[close + 3..];
             continue;
         }
-        let close = rest.iter().position(|byte| *byte == b'}');
-        let found = match close {
-            Some(close) => placeholder(&rest[1..close], columns)?.zip(Some(close)),
-            None => None,
-        };
-        let Some((placeholder, close)) = found else {
+        refuse_perl(rest)?;
+        let Some((placeholder, close)) = braced(rest, columns)? else {
+            if let Some(close) = closing_brace(rest) {
+                refuse_misspelt(&rest[1..close], columns)?;
+            }
             literal.push(b'{');
             rest = &rest[1..];
             continue;
@@ -236,6 +400,59 @@ fn parse_word(word: &[u8], columns: Columns<'_>) -> Result<Vec<Piece>, CliError>
         pieces.push(Piece::Literal(literal));
     }
     Ok(pieces)
+}
+
+/// Parses the placeholder at the beginning of a text, which is a brace. Returns it with the position of its closing brace.
+fn braced(text: &[u8], columns: Columns<'_>) -> Result<Option<(Placeholder, usize)>, CliError> {
+    let Some(close) = closing_brace(text) else {
+        return Ok(None);
+    };
+    match placeholder(&text[1..close], columns)? {
+        Some(found) => Ok(Some((found, close))),
+        None => replaced(text, columns),
+    }
+}
+
+fn closing_brace(text: &[u8]) -> Option<usize> {
+    text.iter().position(|byte| *byte == b'}')
+}
+
+/// Parses a placeholder with a replacement, as in `{1/.jpg$/.png/}`, whose expression may have braces.
+fn replaced(text: &[u8], columns: Columns<'_>) -> Result<Option<(Placeholder, usize)>, CliError> {
+    let inner = &text[1..];
+    let named = (columns.names.iter().enumerate())
+        .filter_map(|(column, name)| Some((column, inner.strip_prefix(name.as_slice())?)));
+    let numbered = number(inner).and_then(|(number, rest)| Some((number.checked_sub(1)?, rest)));
+    for (column, rest) in named.chain(numbered) {
+        if let Some((substitution, length)) = Substitution::parse(rest)? {
+            if column >= columns.count.max(columns.names.len()) {
+                return Err(no_column(column + 1, columns));
+            }
+            let close = text.len() - rest.len() + length;
+            let found = Placeholder::Replaced(column, Box::new(substitution));
+            return Ok(Some((found, close)));
+        }
+    }
+    Ok(None)
+}
+
+/// The number at the beginning of a text, and what follows it.
+fn number(text: &[u8]) -> Option<(usize, &[u8])> {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
+    let (number, rest) = text.split_at(digits.count());
+    Some((std::str::from_utf8(number).ok()?.parse().ok()?, rest))
+}
+
+/// Refuses `{= .. =}`, in which GNU parallel has Perl.
+fn refuse_perl(text: &[u8]) -> Result<(), CliError> {
+    let Some(inner) = text.strip_prefix(b"{=") else {
+        return Ok(());
+    };
+    if !inner.windows(2).any(|two| two == b"=}") {
+        return Ok(());
+    }
+    Err(CliError::usage("{= =} would need Perl, which is not here")
+        .with_help("{1/REGEX/TEXT/} replaces what an expression matches, as in {1/\\.jpg$/.png/}; --shell does the rest"))
 }
 
 /// Parses the text between braces. Returns nothing if it is no placeholder.
@@ -256,15 +473,9 @@ fn placeholder(inner: &[u8], columns: Columns<'_>) -> Result<Option<Placeholder>
     if named.is_some() {
         return Ok(named);
     }
-    let digits = inner
-        .iter()
-        .take_while(|byte| byte.is_ascii_digit())
-        .count();
-    let (number, suffix) = inner.split_at(digits);
-    let number = std::str::from_utf8(number)
-        .ok()
-        .and_then(|text| text.parse::<usize>().ok());
-    if let (Some(number), Some(part)) = (number, PathPart::from_suffix(suffix)) {
+    if let Some((number, suffix)) = number(inner)
+        && let Some(part) = PathPart::from_suffix(suffix)
+    {
         return match number
             .checked_sub(1)
             .filter(|column| *column < columns.count)
@@ -273,12 +484,18 @@ fn placeholder(inner: &[u8], columns: Columns<'_>) -> Result<Option<Placeholder>
             None => Err(no_column(number, columns)),
         };
     }
-    refuse_misspelt(inner, columns)?;
     Ok(None)
 }
 
 fn no_column(number: usize, columns: Columns<'_>) -> CliError {
     let there_are = match columns.count {
+        0 if columns.are_items => {
+            return CliError::usage(format!(
+                "there is no {{{number}}}: commands get as many items as fit"
+            ))
+            .with_help("say how many by -n, or write {} for all of them");
+        }
+        count if columns.are_items => format!("a command gets {count} items at most"),
         0 => {
             return CliError::usage(format!(
                 "there is no {{{number}}}: --each-host has no items"
@@ -386,6 +603,7 @@ mod tests {
         let columns = Columns {
             count: 2,
             names: &names,
+            are_items: false,
         };
         let item = Item::from_columns([b"a@b.c".as_slice(), b"Ann"]);
         let template = Template::parse(
@@ -409,6 +627,41 @@ mod tests {
             let error = Template::parse(&words(&["x", word]), columns).unwrap_err();
             assert!(error.to_string().contains(said), "{error}");
             assert!(error.help().unwrap().contains(hint), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_column_can_have_a_replacement() {
+        let names = [b"path".to_vec(), b"n".to_vec()];
+        let columns = Columns {
+            count: 2,
+            names: &names,
+            are_items: false,
+        };
+        let item = Item::from_columns([b"x/a.jpg".as_slice(), b"12"]);
+        let expand = |word: &str| {
+            let template = Template::parse(&words(&["x", word]), columns)?;
+            Ok::<_, CliError>(template.expand(of(&item, 1)).remove(1))
+        };
+        for (word, expected) in [
+            (r"to={1/\.jpg$/.png/}!", "to=x/a.png!"),
+            (r"{path/(\w+)\.(\w{3})/\2.\1/}", "x/jpg.a"),
+            ("{n/./0/g}{2/1/one/}", "00one2"),
+            (r"{{1/a/b/}}", "{1/a/b/}"),
+            (r"{{1/x{2}/b/}}", "{1/x{2}/b/}"),
+            ("{1/}{1//}", "a.jpgx"),
+            // The words of sed and awk stay as they are.
+            ("/a/{s/a/b/}", "/a/{s/a/b/}"),
+        ] {
+            assert_eq!(expand(word).unwrap(), expected, "{word}");
+        }
+        for (word, said) in [
+            ("{3/a/b/}", "there is no {3}"),
+            ("{1/(/b/}", "no regular expression"),
+            ("{= s/a/b/ =}", "Perl"),
+        ] {
+            let error = expand(word).unwrap_err();
+            assert!(error.to_string().contains(said), "{error}");
         }
     }
 

@@ -263,16 +263,6 @@ fn with_quiet_a_map_still_reports_items_that_never_ran() {
 }
 
 #[test]
-fn the_marker_of_parallel_for_item_files_is_refused_with_a_hint() {
-    let call = Ratchet::new().args(["map", "echo", "::::", "items"]);
-    let said = call.run().with_code(2).stderr();
-    assert!(
-        said.contains("`::::`") && said.contains("-a items"),
-        "{said}"
-    );
-}
-
-#[test]
 fn the_joblog_has_results_that_were_taken_from_the_cache() {
     let folder = Folder::new();
     let log = || {

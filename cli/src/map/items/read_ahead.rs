@@ -97,7 +97,7 @@ impl Counter {
         let mut rest = bytes;
         while let Some(at) = memchr::memchr(self.end.delimiter(), rest) {
             self.part(&rest[..at]);
-            if self.has_bytes || self.end == ItemEnd::Null {
+            if self.has_bytes || self.end != ItemEnd::Line {
                 self.count += 1;
             }
             (self.has_bytes, self.held_return) = (false, false);
@@ -119,7 +119,7 @@ impl Counter {
     fn count(&self) -> u64 {
         let is_some = match self.end {
             ItemEnd::Line => self.has_bytes,
-            ItemEnd::Null => self.has_bytes || self.held_return,
+            ItemEnd::Byte(_) => self.has_bytes || self.held_return,
         };
         self.count + u64::from(is_some)
     }
@@ -157,9 +157,9 @@ mod tests {
             (ItemEnd::Line, b"a\n\nb\r\n\r\n\rc"),
             (ItemEnd::Line, b"a\n\r"),
             (ItemEnd::Line, b"\r\r\n"),
-            (ItemEnd::Null, b"a\0\0b"),
-            (ItemEnd::Null, b"\r"),
-            (ItemEnd::Null, b"a\0"),
+            (ItemEnd::NULL, b"a\0\0b"),
+            (ItemEnd::NULL, b"\r"),
+            (ItemEnd::NULL, b"a\0"),
             (ItemEnd::Line, many.as_bytes()),
         ] {
             let sources = [source(text)].into_iter().collect();

@@ -18,6 +18,8 @@ pub(crate) struct Records {
     current: Option<RecordReader>,
     /// The files that come after it.
     waiting: VecDeque<ItemFile>,
+    /// The byte between two columns.
+    separator: u8,
     /// Whether the first record of each file is its header.
     header: bool,
     /// The names of the columns, if the first record is a header.
@@ -63,10 +65,15 @@ impl Read for Bounded {
 
 impl Records {
     /// Opens the files, and reads the first record, which tells how many columns there are.
-    pub(super) fn open(sources: VecDeque<ItemFile>, header: bool) -> Result<Self, CliError> {
+    pub(super) fn open(
+        sources: VecDeque<ItemFile>,
+        separator: u8,
+        header: bool,
+    ) -> Result<Self, CliError> {
         let mut records = Self {
             current: None,
             waiting: sources,
+            separator,
             header,
             names: Vec::new(),
             columns: 1,
@@ -75,7 +82,9 @@ impl Records {
         records.advance();
         if let Some(RecordReader { name, csv }) = &mut records.current {
             let first = csv.byte_headers().map_err(|error| {
-                CliError::usage(format!("the first record of {name} is no CSV: {error}"))
+                CliError::usage(format!(
+                    "the first record of {name} has no columns: {error}"
+                ))
             })?;
             records.columns = first.len().max(1);
             if header {
@@ -101,11 +110,12 @@ impl Records {
                 name,
                 csv: csv::ReaderBuilder::new()
                     .has_headers(self.header)
+                    .delimiter(self.separator)
                     .flexible(true)
                     .from_reader(Bounded {
                         reader,
                         left: LONGEST,
-                        quotes: QuoteTracker::default(),
+                        quotes: QuoteTracker::new(self.separator),
                     }),
             });
     }

@@ -3,6 +3,8 @@
 /// Follows the quotes of a text.
 #[derive(Debug)]
 pub(super) struct QuoteTracker {
+    /// The byte between two fields.
+    separator: u8,
     place: QuoteState,
     /// The number of the current line.
     line: u64,
@@ -24,17 +26,17 @@ enum QuoteState {
     Quote,
 }
 
-impl Default for QuoteTracker {
-    fn default() -> Self {
+impl QuoteTracker {
+    /// Makes the tracker of a text whose fields are separated by this byte.
+    pub(super) fn new(separator: u8) -> Self {
         Self {
+            separator,
             place: QuoteState::Start,
             line: 1,
             opened: 0,
         }
     }
-}
 
-impl QuoteTracker {
     /// Follows the next bytes.
     pub(super) fn pass(&mut self, bytes: &[u8]) {
         for byte in bytes {
@@ -45,7 +47,8 @@ impl QuoteTracker {
                 }
                 (QuoteState::Quoted, b'"') => QuoteState::Quote,
                 (QuoteState::Quote, b'"') | (QuoteState::Quoted, _) => QuoteState::Quoted,
-                (_, b',' | b'\r' | b'\n') => QuoteState::Start,
+                (_, b'\r' | b'\n') => QuoteState::Start,
+                (_, byte) if *byte == self.separator => QuoteState::Start,
                 _ => QuoteState::Field,
             };
             self.line += u64::from(*byte == b'\n');
@@ -74,10 +77,10 @@ mod tests {
             ("\"a\"b\"\n", None),
             ("a\r\n\"", Some(2)),
         ] {
-            let mut whole = QuoteTracker::default();
+            let mut whole = QuoteTracker::new(b',');
             whole.pass(text.as_bytes());
             assert_eq!(whole.open(), open, "{text:?}");
-            let mut pieces = QuoteTracker::default();
+            let mut pieces = QuoteTracker::new(b',');
             text.bytes().for_each(|byte| pieces.pass(&[byte]));
             assert_eq!(pieces.open(), open, "{text:?}");
         }

@@ -1,0 +1,228 @@
+//! Items whose columns are cut by a regular expression.
+
+use regex::bytes::Regex;
+
+use super::{ItemError, Items};
+use crate::error::CliError;
+use crate::escape::{plain, text_of};
+use crate::map::item::Item;
+
+/// How the text of an item becomes columns.
+#[derive(Debug, Clone)]
+pub(crate) enum Cut {
+    /// What the expression matches separates two columns.
+    AtSeparators(Regex),
+    /// The columns are the groups of the expression, or all that it matches if it has none.
+    IntoGroups(Regex),
+}
+
+/// Items that are cut into columns as they are read.
+pub(crate) struct CutItems {
+    items: Items,
+    cut: Cut,
+    /// The names of the columns, if they have any.
+    pub(super) names: Vec<Vec<u8>>,
+    /// How many columns each item has.
+    pub(super) columns: usize,
+    /// The first item, which was read to see how many columns there are.
+    first: Option<Result<Item, ItemError>>,
+}
+
+impl Cut {
+    /// Parses the expression of `--colsep`.
+    pub(crate) fn at_separators(expression: &str) -> Result<Self, CliError> {
+        parse("--colsep", expression).map(Self::AtSeparators)
+    }
+
+    /// Parses the expression of `--match`.
+    pub(crate) fn into_groups(expression: &str) -> Result<Self, CliError> {
+        parse("--match", expression).map(Self::IntoGroups)
+    }
+
+    /// The columns of an item. Each of its own columns is cut by itself.
+    fn cut(&self, item: &Item) -> Result<Item, ItemError> {
+        match self {
+            Self::AtSeparators(separator) => {
+                let columns = item.columns();
+                Ok(Item::from_columns(
+                    columns.flat_map(|column| separator.split(column)),
+                ))
+            }
+            Self::IntoGroups(expression) => {
+                let text = item.joined();
+                let Some(found) = expression.captures(&text) else {
+                    let text = plain(&text_of(&text)).into_owned();
+                    return Err(ItemError(format!(
+                        "the item `{text}` is not what --match expects: `{expression}`"
+                    )));
+                };
+                // A group that took no part is an empty column.
+                let group = |number| found.get(number).map_or(&b""[..], |group| group.as_bytes());
+                let groups = if found.len() > 1 {
+                    1..found.len()
+                } else {
+                    0..1
+                };
+                Ok(Item::from_columns(groups.map(group)))
+            }
+        }
+    }
+}
+
+fn parse(flag: &str, expression: &str) -> Result<Regex, CliError> {
+    Regex::new(expression).map_err(|error| {
+        CliError::usage(format!("{flag}: this is no regular expression")).because(error)
+    })
+}
+
+impl CutItems {
+    /// Cuts items. Reads the first one, which tells how many columns there are; with `header`, it names them and is no item.
+    pub(super) fn open(mut items: Items, cut: Cut, header: bool) -> Self {
+        let (mut names, mut columns, mut first) = (Vec::new(), 1, None);
+        match &cut {
+            Cut::AtSeparators(_) => {
+                first = items.next().map(|item| cut.cut(&item?));
+                if let Some(Ok(item)) = &first {
+                    columns = item.columns().count();
+                    if header {
+                        names = item.columns().map(<[u8]>::to_vec).collect();
+                        first = None;
+                    }
+                }
+            }
+            Cut::IntoGroups(expression) => {
+                let groups = expression.captures_len() - 1;
+                columns = groups.max(1);
+                // A group without a name is known by its number alone.
+                let groups = expression.capture_names().skip(1);
+                let all: Option<_> = groups.map(|name| Some(name?.into())).collect();
+                names = all.unwrap_or_default();
+            }
+        }
+        Self {
+            items,
+            cut,
+            names,
+            columns,
+            first,
+        }
+    }
+
+    /// Whether reading the next item may wait.
+    pub(super) fn may_wait(&self) -> bool {
+        self.first.is_none() && self.items.may_wait()
+    }
+
+    /// How many items there are, if that is known before they are read.
+    pub(super) fn total(&self) -> Option<u64> {
+        let left = self.items.total()?;
+        Some(left.saturating_add(u64::from(self.first.is_some())))
+    }
+
+    /// Reads the next item.
+    pub(super) fn next(&mut self) -> Option<Result<Item, ItemError>> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
+        let item = match self.items.next()? {
+            Ok(item) => item,
+            Err(error) => return Some(Err(error)),
+        };
+        Some(self.cut.cut(&item).and_then(|cut| {
+            let count = cut.columns().count();
+            if count == self.columns {
+                return Ok(cut);
+            }
+            let text = plain(&text_of(&item.joined())).into_owned();
+            Err(ItemError(format!(
+                "the item `{text}` has another number of columns ({count}) than the first one ({})",
+                self.columns
+            )))
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::source;
+    use super::super::{ItemEnd, LineItems};
+    use super::*;
+
+    fn cut(text: &str, cut: Result<Cut, CliError>, header: bool) -> CutItems {
+        let lines = Items::LineItems(LineItems {
+            sources: [source(text.as_bytes())].into(),
+            end: ItemEnd::Line,
+            line: Vec::new(),
+            number: 0,
+        });
+        CutItems::open(lines, cut.unwrap(), header)
+    }
+
+    fn columns(items: &mut CutItems) -> Vec<Result<Vec<String>, String>> {
+        let text = |column: &[u8]| String::from_utf8(column.to_vec()).unwrap();
+        std::iter::from_fn(|| items.next())
+            .map(|item| Ok(item.map_err(|bad| bad.0)?.columns().map(text).collect()))
+            .collect()
+    }
+
+    fn row(columns: &[&str]) -> Vec<String> {
+        columns.iter().map(|column| (*column).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_separator_cuts_and_another_number_of_columns_fails_its_item_alone() {
+        let mut items = cut("a, b\nc,d\ne\nf,\n", Cut::at_separators(", *"), false);
+        assert_eq!((items.columns, items.names.len()), (2, 0));
+        let read = columns(&mut items);
+        assert_eq!(
+            [&read[0], &read[1], &read[3]],
+            [
+                &Ok(row(&["a", "b"])),
+                &Ok(row(&["c", "d"])),
+                &Ok(row(&["f", ""]))
+            ]
+        );
+        let bad = read[2].as_ref().unwrap_err();
+        assert!(
+            bad.contains("`e`") && bad.contains("(1)") && bad.contains("(2)"),
+            "{bad}"
+        );
+    }
+
+    #[test]
+    fn a_header_names_the_columns_and_is_no_item() {
+        let mut items = cut("who;what\na;b\n", Cut::at_separators(";"), true);
+        assert_eq!(items.names, [b"who".to_vec(), b"what".to_vec()]);
+        assert_eq!(columns(&mut items), [Ok(row(&["a", "b"]))]);
+        assert_eq!(cut("", Cut::at_separators(";"), true).columns, 1);
+    }
+
+    #[test]
+    fn groups_are_columns_with_their_names() {
+        let dated = r"(?<name>.*)-(?<year>\d+)(?<rest>x)?$";
+        let mut items = cut("a-b-2024\nnone\n", Cut::into_groups(dated), false);
+        assert_eq!((items.columns, &items.names[1][..]), (3, &b"year"[..]));
+        let read = columns(&mut items);
+        assert_eq!(read[0], Ok(row(&["a-b", "2024", ""])));
+        assert!(read[1].as_ref().unwrap_err().contains("`none`"));
+        let mut whole = cut("xx-17-\n", Cut::into_groups(r"\d+"), false);
+        assert_eq!(
+            (whole.columns, columns(&mut whole)),
+            (1, vec![Ok(row(&["17"]))])
+        );
+        let unnamed = cut("ab\n", Cut::into_groups("(?<a>a)(b)"), false);
+        assert_eq!((unnamed.columns, unnamed.names.len()), (2, 0));
+    }
+
+    #[test]
+    fn what_is_no_expression_is_refused_with_its_flag() {
+        let error = Cut::at_separators("(").unwrap_err();
+        assert!(error.to_string().contains("--colsep"), "{error}");
+        assert!(
+            Cut::into_groups("[")
+                .unwrap_err()
+                .to_string()
+                .contains("--match")
+        );
+    }
+}
