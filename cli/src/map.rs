@@ -30,6 +30,7 @@ mod results;
 mod runner;
 mod shell;
 mod shell_mistakes;
+mod start;
 mod substitution;
 mod template;
 
@@ -48,4 +49,5 @@ pub(crate) use report::{MapOutput, MapReport};
 pub(crate) use results::ResultsFolder;
 pub(crate) use runner::MapRunner;
 pub(crate) use shell_mistakes::{refuse_shell_line, shell_operator};
+pub(crate) use start::CommandStart;
 pub(crate) use template::{Columns, PlaceholderValues, Template};

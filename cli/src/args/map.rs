@@ -3,8 +3,10 @@
 use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
+use ratchet_runtime::Rate;
 
 use super::common::CommonArguments;
 use super::record::RecordArguments;
@@ -37,6 +39,7 @@ Examples:
   ratchet map -- ./compare {1} {2} :::: old.txt ::::+ new.txt
   find . -name '*.log' -print0 | ratchet map -0 --shell 'gzip -c {} > {}.gz'
   find . -name '*.txt' -print0 | ratchet map -0 -X -- grep -l needle
+  ratchet map --rate 5/s --env TOKEN --cwd /srv -- ./fetch :::: urls.txt
   ratchet map -N2 -- ln {1} {2} ::: from to from2 to2
   ratchet map --each-host -i hosts.ini --on @web -- uname -r
   cat names.json | ratchet map --warm -- jq -c --unbuffered .first";
@@ -158,6 +161,18 @@ pub(crate) struct MapArguments {
     /// end a table shows the output of each host, and those with the same output together.
     #[arg(long, conflicts_with_all = ["warm", "tty", "line_buffer", "tag", "arg_file", "null", "delimiter", "csv", "tsv", "colsep", "matching", "link", "max_args", "max_replace_args", "xargs", "spread", "max_chars"], help_heading = "The command")]
     pub(crate) each_host: bool,
+    /// Start commands in this folder.
+    #[arg(long, value_name = "DIR", visible_aliases = ["workdir", "wd"], help_heading = "The command")]
+    pub(crate) cwd: Option<PathBuf>,
+    /// Set a variable for the commands: NAME=VALUE, or NAME for its value here, as on other hosts.
+    #[arg(long, value_name = "NAME[=VALUE]", help_heading = "The command")]
+    pub(crate) env: Vec<OsString>,
+    /// Start no more commands in a time than this, as in 10/s or 100/m. With --warm, items are counted.
+    #[arg(long, value_name = "RATE", help_heading = "The command")]
+    pub(crate) rate: Option<Rate>,
+    /// Let so much time pass from the start of each command to that of the next: --delay 500ms.
+    #[arg(long, value_name = "DURATION", value_parser = value::duration, conflicts_with = "rate", help_heading = "The command")]
+    pub(crate) delay: Option<Duration>,
     /// Print the commands, one a line and quoted for a shell, and run nothing.
     #[arg(long, help_heading = "The command")]
     pub(crate) dry_run: bool,

@@ -9,15 +9,17 @@ use std::sync::Arc;
 
 use ratchet_caching::{Clock, SystemClock};
 use ratchet_runtime::process::{CommandLimits, CommandRunner, PoolConfig, ProcessConfig};
-use ratchet_runtime::{BreakerConfig, CacheTerms, PlaceName, Placement, TaskName, Terms};
+use ratchet_runtime::{
+    BreakerConfig, CacheTerms, Limit, PlaceName, Placement, Rate, TaskName, Terms,
+};
 
 use crate::args::map::MapArguments;
 use crate::error::CliError;
 use crate::exit;
 use crate::job_file::{Protection, ServedTasks, WorkerPlan, cannot_start};
 use crate::map::{
-    Columns, Cut, FileTemplates, GroupRule, ItemEnd, Items, Joblog, ListSources, LiveOutput,
-    MapJobs, MapOutput, MapReport, MapRunner, MapWork, OutputsByHost, PendingOutputs,
+    Columns, CommandStart, Cut, FileTemplates, GroupRule, ItemEnd, Items, Joblog, ListSources,
+    LiveOutput, MapJobs, MapOutput, MapReport, MapRunner, MapWork, OutputsByHost, PendingOutputs,
     PlaceholderValues, Printer, ResultsFolder, Template, TypedFiles, refuse_shell_line,
     shell_operator, split_words, warm_pool,
 };
@@ -70,6 +72,9 @@ pub(crate) fn run(
     if let Some(hosts) = &hosts {
         Arc::make_mut(&mut terms).on = Placement::Among(Arc::clone(hosts));
     }
+    let limits = start_limits(arguments)?;
+    let names = limits.iter().map(|(name, _)| name.clone());
+    Arc::make_mut(&mut terms).limits.extend(names);
     check_placement(arguments, &session, &terms)?;
     refuse_cached_files(arguments, &terms)?;
     let (work, workers) = work(arguments, command, columns, session.options(), &terms.on)?;
@@ -126,7 +131,7 @@ pub(crate) fn run(
         stdin,
         workers,
         hosts: session.options().hosts.table.clone(),
-        limits: Vec::new(),
+        limits,
         protection: Protection::by(session.options().breaker),
         report: Box::new(report),
         command_runner: Some(command_runner),
@@ -183,9 +188,14 @@ fn work(
         Placement::Host | Placement::Among(_) => Ok(()),
     };
     let files = FileTemplates::of(typed_files(arguments), columns)?;
+    let start = CommandStart::of(arguments.cwd.as_ref(), &arguments.env)?;
+    if *on == Placement::Here {
+        start.check_folder()?;
+    }
     if arguments.warm {
         let (mut pool, task) = warm_pool(command, columns, options.workers)?;
-        refuse_missing(&pool.process)?;
+        refuse_missing(&start.seen_from_here(pool.process.clone()))?;
+        pool.process = start.apply(pool.process);
         options.pool_defaults().apply(&mut pool);
         pool.skip_lines = arguments.skip_lines;
         pool.process.files = files.map(|files| Arc::new(files.of_filter()));
@@ -194,16 +204,34 @@ fn work(
     }
     let template = template(arguments, command, columns)?;
     if let Some(program) = template.program() {
-        refuse_missing(&ProcessConfig::new(program))?;
+        refuse_missing(&start.seen_from_here(ProcessConfig::new(program)))?;
     }
-    Ok((MapWork::Command(template, files), Vec::new()))
+    let work = MapWork::Command {
+        template,
+        files,
+        start,
+    };
+    Ok((work, Vec::new()))
+}
+
+/// The limit on how fast commands start, by its name, if there is one.
+fn start_limits(arguments: &MapArguments) -> Result<Vec<(String, Limit)>, CliError> {
+    let rate = match (arguments.rate, arguments.delay) {
+        (Some(rate), _) => rate,
+        (None, Some(delay)) if !delay.is_zero() => Rate::new(1, delay)
+            .map_err(|error| CliError::usage("--delay cannot be kept").because(error))?,
+        _ => return Ok(Vec::new()),
+    };
+    let limit = Limit::rate(rate, 1)
+        .map_err(|error| CliError::usage("--rate cannot be kept").because(error))?;
+    Ok(vec![("start".to_owned(), limit)])
 }
 
 /// Where each job runs, if that is not where --on says that all run.
 fn placement_of_jobs(work: &MapWork, on_each_host: bool) -> Option<Placement> {
     match work {
         // Each job names its host.
-        MapWork::Command(..) => on_each_host.then_some(Placement::Host),
+        MapWork::Command { .. } => on_each_host.then_some(Placement::Host),
         // The filter runs there, and its items go to it.
         MapWork::Warm(_) => Some(Placement::Here),
     }
@@ -503,8 +531,10 @@ fn dry_run(
     let slots = jobs.map_or_else(cores, NonZeroU32::get);
     let rule = group_rule(arguments, &items, slots)?;
     let template = template(arguments, command, columns(&items, rule.as_ref()))?;
+    let start = CommandStart::of(arguments.cwd.as_ref(), &arguments.env)?;
+    start.check_folder()?;
     if let Some(program) = template.program() {
-        refuse_missing(&ProcessConfig::new(program))?;
+        refuse_missing(&start.seen_from_here(ProcessConfig::new(program)))?;
     }
     let unwritten = |error| Destination::Stdout.error(error);
     let mut out = io::BufWriter::new(io::stdout().lock());

@@ -16,14 +16,22 @@ use super::identity::Identities;
 use super::item::Item;
 use super::items::{ItemError, Items};
 use super::outputs::PendingOutputs;
+use super::start::CommandStart;
 use super::template::{Columns, PlaceholderValues, Template};
 use crate::error::CliError;
 use crate::escape::{plain, text_of};
 
 /// How the item of each job is processed: by a command, or by a filter.
 pub(crate) enum MapWork {
-    /// A command is started for it, with these files.
-    Command(Template, Option<FileTemplates>),
+    /// A command is started for it.
+    Command {
+        /// The command with its placeholders.
+        template: Template,
+        /// The files that it gets, and those that come back.
+        files: Option<FileTemplates>,
+        /// The folder and the variables of all commands.
+        start: CommandStart,
+    },
     /// A filter that keeps running gets it as a line.
     Warm(TaskName),
 }
@@ -32,7 +40,7 @@ impl MapWork {
     /// The command, if one is started for each item.
     pub(crate) fn template(&self) -> Option<&Template> {
         match self {
-            Self::Command(template, _) => Some(template),
+            Self::Command { template, .. } => Some(template),
             Self::Warm(_) => None,
         }
     }
@@ -113,12 +121,17 @@ impl MapJobs {
             identity: self.identities.next(&item, self.number),
         };
         let job = match &self.work {
-            MapWork::Command(template, files) => {
-                let mut config = process(template.expand(PlaceholderValues {
+            MapWork::Command {
+                template,
+                files,
+                start,
+            } => {
+                let config = process(template.expand(PlaceholderValues {
                     item: &item,
                     number: self.number,
                     slot: None,
                 }));
+                let mut config = start.apply(config);
                 if let Some(files) = files {
                     config.files = match files.expand(&item, self.number) {
                         Ok(files) => Some(files),
@@ -222,7 +235,11 @@ mod tests {
     #[test]
     fn each_item_is_a_job_with_a_number() {
         let jobs = jobs("convert {} {#}.jpg ::: a.png b.png", |words| {
-            MapWork::Command(Template::parse(words, Columns::ONE).unwrap(), None)
+            MapWork::Command {
+                template: Template::parse(words, Columns::ONE).unwrap(),
+                files: None,
+                start: CommandStart::default(),
+            }
         });
         let lines: Vec<String> = jobs
             .iter()

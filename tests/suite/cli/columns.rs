@@ -282,3 +282,76 @@ fn a_run_of_several_items_a_command_goes_on_where_it_was_interrupted() {
         "{list}"
     );
 }
+
+#[test]
+fn commands_start_in_the_folder_and_with_the_variables_that_are_named() {
+    let script = "#!/bin/sh\necho \"$1 $A $B $(basename $(pwd -P))\"\n";
+    let folder = Folder::new()
+        .file("inner/tell", script)
+        .file("inner/filter.sh", "cat");
+    let tell = folder.path().join("inner/tell");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&tell, mode).unwrap();
+    let words = [
+        "--cwd", "inner", "--env", "A=a b", "--env", "B", "--", "./tell", ":::", "x",
+    ];
+    let call = Ratchet::within(&folder)
+        .args(["map", "-q", "-k"])
+        .args(words);
+    let ended = call.env("B", "from here").run().with_code(0);
+    assert_eq!(ended.stdout(), "x a b from here inner\n");
+    let warm = [
+        "--warm",
+        "--wd",
+        "inner",
+        "--",
+        "sh",
+        "./filter.sh",
+        ":::",
+        "x",
+    ];
+    assert_eq!(printed(&folder, &warm, ""), "x\n");
+    for (words, said) in [
+        (
+            ["--cwd", "none", "--", "echo"],
+            "no command can start in `none`",
+        ),
+        (
+            ["--env", "NO_SUCH", "--", "echo"],
+            "no variable of that name",
+        ),
+        (["--cwd", "inner/tell", "--", "echo"], "is no folder"),
+        (["--cwd", "inner", "--", "./none"], "inner/./none"),
+    ] {
+        let refused = map(&folder, &[&words[..], &[":::", "x"]].concat(), "").with_code(2);
+        assert!(
+            refused.stderr().contains(said),
+            "{words:?}: {}",
+            refused.stderr()
+        );
+    }
+}
+
+#[test]
+fn commands_start_no_faster_than_they_are_told_to() {
+    for flags in [["--rate", "10/s"], ["--delay", "100ms"]] {
+        let words = [
+            &flags[..],
+            &[
+                "-j9", "--format", "jsonl", "--", "true", ":::", "a", "b", "c", "d",
+            ],
+        ];
+        let printed = here(&words.concat(), "");
+        let waited = printed.lines().map(|line| {
+            let result: serde_json::Value = serde_json::from_str(line).unwrap();
+            result["waited"]["limit:start"].as_f64().unwrap_or_default()
+        });
+        // The last one of four waits for three periods, however slow the machine is.
+        let longest = waited.fold(0.0, f64::max);
+        assert!(longest > 250.0, "{printed}");
+    }
+    let both = ["--rate", "1/s", "--delay", "1s", "--", "true", ":::", "a"];
+    let _ = map(&Folder::new(), &both, "").with_code(2);
+    let wrong = map(&Folder::new(), &["--rate", "fast", "--", "true"], "").with_code(2);
+    assert!(wrong.stderr().contains("10/s"), "{}", wrong.stderr());
+}

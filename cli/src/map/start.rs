@@ -1,0 +1,121 @@
+//! How the commands of a map start: in which folder, and with which variables.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use ratchet_runtime::process::ProcessConfig;
+
+use crate::error::CliError;
+use crate::escape::{plain, text_of};
+
+/// The folder and the variables of all commands of a map.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct CommandStart {
+    folder: Option<PathBuf>,
+    variables: Vec<(OsString, OsString)>,
+}
+
+impl CommandStart {
+    /// Reads what was typed. A variable is `NAME=VALUE`, or a name whose value is that of this process.
+    pub(crate) fn of(folder: Option<&PathBuf>, variables: &[OsString]) -> Result<Self, CliError> {
+        let variables = variables.iter().map(|typed| variable(typed));
+        Ok(Self {
+            folder: folder.cloned(),
+            variables: variables.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The process with this folder and these variables.
+    pub(crate) fn apply(&self, mut process: ProcessConfig) -> ProcessConfig {
+        if let Some(folder) = &self.folder {
+            process.working_dir = Some(folder.clone());
+        }
+        for (name, value) in &self.variables {
+            process.env = process.env.set(name, value);
+        }
+        process
+    }
+
+    /// The process as it is found from the folder of this process: a path of a program is relative to the folder of commands.
+    pub(crate) fn seen_from_here(&self, process: ProcessConfig) -> ProcessConfig {
+        let mut process = self.apply(process);
+        if let Some(folder) = &self.folder
+            && process.command.components().count() > 1
+        {
+            process.command = folder.join(&process.command);
+        }
+        process
+    }
+
+    /// Refuses a folder in which no command can start on this machine.
+    pub(crate) fn check_folder(&self) -> Result<(), CliError> {
+        let Some(folder) = &self.folder else {
+            return Ok(());
+        };
+        let name = plain(&text_of(folder.as_os_str().as_bytes())).into_owned();
+        match folder.metadata() {
+            Ok(found) if found.is_dir() => Ok(()),
+            Ok(_) => Err(CliError::usage(format!("--cwd: `{name}` is no folder"))),
+            Err(error) => Err(
+                CliError::usage(format!("--cwd: no command can start in `{name}`")).because(error),
+            ),
+        }
+    }
+}
+
+fn variable(typed: &OsStr) -> Result<(OsString, OsString), CliError> {
+    let refuse = |reason: &str| {
+        let typed = plain(&text_of(typed.as_bytes())).into_owned();
+        Err(CliError::usage(format!("--env {typed}: {reason}")).with_help("write NAME=VALUE"))
+    };
+    let bytes = typed.as_bytes();
+    let Some(end) = bytes.iter().position(|byte| *byte == b'=') else {
+        return match std::env::var_os(typed) {
+            Some(value) => Ok((typed.to_owned(), value)),
+            None => refuse("there is no variable of that name here"),
+        };
+    };
+    let (name, value) = (&bytes[..end], &bytes[end + 1..]);
+    if name.is_empty() {
+        return refuse("it has no name");
+    }
+    let owned = |bytes| OsStr::from_bytes(bytes).to_owned();
+    Ok((owned(name), owned(value)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_have_a_value_or_that_of_this_process() {
+        assert_eq!(
+            variable("A=b=c".as_ref()).unwrap(),
+            ("A".into(), "b=c".into())
+        );
+        assert_eq!(variable("A=".as_ref()).unwrap(), ("A".into(), "".into()));
+        let path = variable("PATH".as_ref()).unwrap();
+        assert_eq!(Some(path.1), std::env::var_os("PATH"));
+        for wrong in ["=b", "NO_SUCH_VARIABLE_HERE", ""] {
+            let error = variable(wrong.as_ref()).unwrap_err();
+            assert!(error.to_string().contains("--env"), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_program_is_looked_for_from_the_folder_of_commands() {
+        let start = CommandStart::of(Some(&"/srv".into()), &["A=b".into()]).unwrap();
+        let found = |program: &str| start.seen_from_here(ProcessConfig::new(program)).command;
+        assert_eq!(found("./x"), PathBuf::from("/srv/./x"));
+        assert_eq!(found("/bin/x"), PathBuf::from("/bin/x"));
+        assert_eq!(found("x"), PathBuf::from("x"));
+        let applied = start.apply(ProcessConfig::new("./x"));
+        assert_eq!(applied.command, PathBuf::from("./x"));
+        assert_eq!(applied.working_dir, Some("/srv".into()));
+        let variables: Vec<_> = applied.env.declared().collect();
+        assert_eq!(variables, [("A".as_ref(), "b".as_ref())]);
+        let nowhere = CommandStart::of(Some(&"/no/such/folder".into()), &[]).unwrap();
+        assert!(nowhere.check_folder().is_err() && start.clone().folder.is_some());
+    }
+}
