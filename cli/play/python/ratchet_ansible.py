@@ -504,7 +504,16 @@ class Relay:
             self.outgoing += line
             self.flush()
         else:
-            self.waiting.append(line)
+            self.waiting.append((message.get("id"), line))
+
+    def take_back(self, request_id):
+        """Forgets a request that was not sent yet. Returns whether it was there."""
+        left = [waiting for waiting in self.waiting if waiting[0] != request_id]
+        was_there = len(left) < len(self.waiting)
+        self.waiting = left
+        if was_there:
+            del self.open[request_id]
+        return was_there
 
     def flush(self):
         while self.outgoing and self.stdin is not None:
@@ -618,11 +627,15 @@ class Worker:
 
     def write(self, data):
         view = memoryview(data)
-        try:
-            while view:
+        while view:
+            try:
                 view = view[os.write(self.output, view):]
-        except OSError:
-            self.is_ending = True
+            except BlockingIOError:
+                # Whoever shares the pipe has made it so.
+                select.select([], [self.output], [])
+            except OSError:
+                self.is_ending = True
+                return
 
     def send(self, message):
         self.write(encode(message))
@@ -749,6 +762,8 @@ class Worker:
                 return task.cancel()
         for relay in self.relays.values():
             if request_id in relay.open:
+                if relay.take_back(request_id):
+                    return self.refuse(request_id, RequestError("cancelled", "cancelled before it began"))
                 return relay.send({"type": "event", "event": "cancel", "id": request_id})
 
     def settle(self):
@@ -926,7 +941,12 @@ class Worker:
             task.close()
         self.answer(task.request_id, module_result(code, stdout, stderr, is_too_much, task.tells_reason))
         if report and task.import_key not in self.imports.known:
-            self.imports.learn(task.import_key, json.loads(report))
+            try:
+                report = json.loads(report)
+            except ValueError:
+                # The task was killed while it wrote it. The next one tells again.
+                return
+            self.imports.learn(task.import_key, report)
 
     # Other users
 
@@ -986,7 +1006,7 @@ class Worker:
             if message.get("event") == "hello":
                 relay.is_ready = True
                 relay.password = None
-                for waiting in relay.waiting:
+                for _, waiting in relay.waiting:
                     relay.outgoing += waiting
                 relay.waiting = []
                 relay.flush()

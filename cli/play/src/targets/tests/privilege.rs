@@ -7,8 +7,11 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::super::{FileSource, Target};
-use super::{Bench, call, context, eventually, is_alive};
+use ratchet_runtime::Class;
+use tokio_util::sync::CancellationToken;
+
+use super::super::{CallError, FileSource, Target};
+use super::{Bench, LIMIT, call, context, context_of, eventually, is_alive};
 use crate::modules::{Become, ModuleCall, Secret};
 
 /// A program that takes the arguments of sudo, and runs the command as the same user with `AS` in its environment. With a
@@ -153,6 +156,59 @@ async fn a_wrong_or_missing_password_fails_the_module_and_says_so() {
         result["msg"].as_str().unwrap().contains("No such file"),
         "{result}"
     );
+}
+
+#[tokio::test]
+async fn a_call_as_another_user_can_be_cancelled_before_and_after_sudo_has_started() {
+    let bench = Bench::new();
+    let target = bench.target();
+    // The first one does not start anything until the file is there.
+    let waits = bench.file(
+        "waits",
+        "#!/bin/sh\ntouch FOLDER/asked\nwhile ! [ -e FOLDER/go ]; do sleep 0.01; done\n\
+                            while [ \"$1\" != -- ]; do shift; done\nshift; exec \"$@\"\n",
+    );
+    let text = fs::read_to_string(&waits).unwrap();
+    fs::write(
+        &waits,
+        text.replace("FOLDER", &bench.folder.path().display().to_string()),
+    )
+    .unwrap();
+    fs::set_permissions(&waits, fs::Permissions::from_mode(0o755)).unwrap();
+    let hang = bench.program(
+        "hang",
+        "open(arguments['own'], 'w').write(str(os.getpid()))\ntime.sleep(1000)",
+    );
+    let (own, asked) = (bench.at("own"), bench.at("asked"));
+    for is_started in [false, true] {
+        let hanging = ModuleCall {
+            privilege: Some(privilege(&waits, None)),
+            ..call(&hang, json!({ "own": own }))
+        };
+        let token = CancellationToken::new();
+        let calling = {
+            let (targets, target, context) = (
+                Arc::clone(&bench.targets),
+                Arc::clone(&target),
+                context_of(&token),
+            );
+            tokio::spawn(async move { targets.call(&target, &hanging, &context).await })
+        };
+        if is_started {
+            bench.file("go", "");
+            eventually("the module runs", || is_alive(&own)).await;
+        } else {
+            eventually("sudo was called", || asked.exists()).await;
+        }
+        token.cancel();
+        let ended = tokio::time::timeout(LIMIT, calling).await.unwrap().unwrap();
+        assert!(
+            matches!(&ended, Err(CallError::Failed(failure)) if failure.class == Class::Cancelled),
+            "{ended:?}"
+        );
+        assert!(!is_alive(&own));
+    }
+    assert_eq!(bench.run(&target, "ping", json!({})).await["ping"], "pong");
 }
 
 #[tokio::test]
