@@ -180,6 +180,8 @@ async fn a_call_as_another_user_can_be_cancelled_before_and_after_sudo_has_start
         "open(arguments['own'], 'w').write(str(os.getpid()))\ntime.sleep(1000)",
     );
     let (own, asked) = (bench.at("own"), bench.at("asked"));
+    let parent = bench.program("parent", "print(json.dumps({'parent': os.getppid()}))");
+    let before = bench.result(&target, &parent, json!({})).await;
     for is_started in [false, true] {
         let hanging = ModuleCall {
             privilege: Some(privilege(&waits, None)),
@@ -208,7 +210,8 @@ async fn a_call_as_another_user_can_be_cancelled_before_and_after_sudo_has_start
         );
         assert!(!is_alive(&own));
     }
-    assert_eq!(bench.run(&target, "ping", json!({})).await["ping"], "pong");
+    // The worker was asked, and not killed.
+    assert_eq!(bench.result(&target, &parent, json!({})).await, before);
 }
 
 #[tokio::test]

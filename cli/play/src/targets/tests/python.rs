@@ -253,3 +253,27 @@ async fn a_module_knows_the_version_and_hides_what_is_secret() {
         "{refused}"
     );
 }
+
+#[tokio::test]
+async fn a_module_in_python_has_no_open_files_but_its_own() {
+    let Some(bench) = Bench::with_ansible() else {
+        return;
+    };
+    let target = bench.target();
+    let wait = bench.python("wait", "import time\ntime.sleep(1000)");
+    let waiting = call(&wait, json!({}));
+    let targets = Arc::clone(&bench.targets);
+    let other = Arc::clone(&target);
+    let calling =
+        tokio::spawn(async move { targets.call(&other, &waiting, &super::context()).await });
+    let show = bench.python(
+        "show",
+        "names = os.listdir('/dev/fd')\n\
+         module.exit_json(open=sorted(name for name in names if os.path.exists('/dev/fd/' + name)))",
+    );
+    // The first call tells the worker what it imports, by a file of its own.
+    bench.result(&target, &show, json!({})).await;
+    let result = bench.result(&target, &show, json!({})).await;
+    calling.abort();
+    assert_eq!(result["open"], json!(["0", "1", "2"]));
+}

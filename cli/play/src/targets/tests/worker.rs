@@ -150,16 +150,28 @@ async fn modules_end_within_two_seconds_when_nobody_is_left_to_ask() {
         "hang",
         "import signal, subprocess\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n\
          child = subprocess.Popen(['sleep', '1000'])\nopen(arguments['child'], 'w').write(str(child.pid))\n\
+         open(arguments['parent'], 'w').write(str(os.getppid()))\n\
          open(arguments['own'], 'w').write(str(os.getpid()))\ntime.sleep(1000)",
     );
-    let (own, child) = (bench.at("own"), bench.at("child"));
-    let hanging = call(&hang, json!({ "own": own, "child": child }));
+    let (own, child, parent) = (bench.at("own"), bench.at("child"), bench.at("parent"));
+    let hanging = call(
+        &hang,
+        json!({ "own": own, "child": child, "parent": parent }),
+    );
     let targets = Arc::clone(&bench.targets);
     let calling = tokio::spawn(async move { targets.call(&target, &hanging, &context()).await });
     eventually("the module runs", || is_alive(&own) && is_alive(&child)).await;
-    // The keeper and the manager kill what they know of: the shell before the worker. The rest is up to the worker.
-    calling.abort();
-    drop(bench.targets);
+    // What is killed from outside is what the manager knows of: the shell before the worker. The rest is up to the worker.
+    let worker = fs::read_to_string(&parent).unwrap();
+    let status = fs::read_to_string(format!("/proc/{worker}/status")).unwrap();
+    let shell = status
+        .lines()
+        .find_map(|line| line.strip_prefix("PPid:"))
+        .unwrap();
+    let killed = std::process::Command::new("kill")
+        .args(["-KILL", shell.trim()])
+        .status();
+    assert!(killed.unwrap().success());
     let begun = Instant::now();
     eventually("the module is gone", || {
         !is_alive(&own) && !is_alive(&child)
@@ -169,6 +181,14 @@ async fn modules_end_within_two_seconds_when_nobody_is_left_to_ask() {
         begun.elapsed() < Duration::from_secs(2),
         "{:?}",
         begun.elapsed()
+    );
+    eventually("the worker is gone", || !is_alive(&parent)).await;
+    assert!(
+        tokio::time::timeout(LIMIT, calling)
+            .await
+            .unwrap()
+            .unwrap()
+            .is_err()
     );
 }
 
