@@ -33,6 +33,8 @@ mod files;
 mod heard;
 mod hello;
 mod host;
+#[cfg(test)]
+mod hostile;
 mod info;
 mod keeper;
 mod launch;

@@ -40,7 +40,7 @@ impl BootTime {
     }
 
     /// So long after the host was started.
-    fn at(since_start: Duration) -> Self {
+    pub(super) fn at(since_start: Duration) -> Self {
         Self(u64::try_from(since_start.as_nanos()).unwrap_or(u64::MAX))
     }
 

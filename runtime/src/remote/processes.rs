@@ -126,6 +126,7 @@ impl RemoteProcesses {
         input: InputWatch,
     ) -> Result<Result<(u32, RemoteWriter), StartError>, RemoteError> {
         let number = wire_id(id);
+        let unfilled = Unfilled(view);
         let post = request(Method::POST, PROCESS_PATH, number);
         let (response, mut stdin) = self.requests().await?.send_request(post, false)?;
         stdin.send_data(spec, false)?;
@@ -139,6 +140,7 @@ impl RemoteProcesses {
         }
         let system_id = head.headers.get(SYSTEM_ID);
         let system_id = system_id.and_then(|id| id.to_str().ok()?.parse().ok());
+        unfilled.are_filled();
         fill(Arc::clone(view), |view| &view.stdout, body);
         let shared = Arc::clone(view);
         tokio::spawn(async move {
@@ -146,7 +148,7 @@ impl RemoteProcesses {
             match stderr.await {
                 Ok(response) => shared.stderr.fill(response.into_body()).await,
                 Err(error) if error.is_reset() => shared.stderr.end(StreamEnd::Whole),
-                Err(_) => {}
+                Err(_) => shared.stderr.break_off(),
             }
         });
         let stdin = RemoteWriter::new(stdin, input, Arc::clone(&view.written));
@@ -155,6 +157,24 @@ impl RemoteProcesses {
 
     async fn requests(&self) -> Result<SendRequest<Bytes>, RemoteError> {
         Ok(self.connection.requests().ready().await?)
+    }
+}
+
+/// The inboxes of a process whose start was not answered. Without an answer nothing comes into them.
+struct Unfilled<'a>(&'a RemoteView);
+
+impl Unfilled<'_> {
+    /// Leaves the inboxes to those who fill them.
+    fn are_filled(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Unfilled<'_> {
+    fn drop(&mut self) {
+        // The end of the process may have been told before the answer, and it waits for what comes here.
+        self.0.stdout.break_off();
+        self.0.stderr.break_off();
     }
 }
 
@@ -327,7 +347,8 @@ impl ProcessManager for RemoteProcesses {
         ids: &[ProcessId],
     ) -> Result<BTreeMap<ProcessId, ProcessUsage>, ProcessError> {
         let messages: mpsc::UnboundedSender<ToAgent> = self.connection.messages();
-        let answered = self.table.measure(ids, &messages);
+        let number = self.connection.number();
+        let answered = self.table.measure(number, ids, &messages);
         answered.await.map_err(|_| self.lost(false))
     }
 }

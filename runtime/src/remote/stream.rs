@@ -106,6 +106,10 @@ struct InboxState {
     /// How many of them have been read.
     read: u64,
     end: Option<StreamEnd>,
+    /// The stream has broken off, so nothing more comes, and how it has ended is not known.
+    is_broken: bool,
+    /// The end of the process is known. Nobody would end a stream that breaks off after that.
+    has_process_ended: bool,
     reader: Option<Waker>,
     /// Gives the room of what was read back to the sender.
     flow: Option<FlowControl>,
@@ -127,12 +131,13 @@ impl Inbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in what comes on a stream, until the stream ends. A stream that is cut is left without an end: only who knows
-    /// what has become of the process [ends](Self::end) it.
+    /// Takes in what comes on a stream, until the stream ends. A stream that is cut [breaks off](Self::break_off).
     pub(super) async fn fill(&self, mut stream: RecvStream) {
         self.state().flow = Some(stream.flow_control().clone());
         while let Some(bytes) = stream.data().await {
-            let Ok(bytes) = bytes else { return };
+            let Ok(bytes) = bytes else {
+                return self.break_off();
+            };
             let mut state = self.state();
             state.received += bytes.len() as u64;
             if state.is_abandoned {
@@ -152,16 +157,42 @@ impl Inbox {
 
     /// Ends the stream, unless it has ended.
     pub(super) fn end(&self, end: StreamEnd) {
+        self.change(|state| {
+            state.end.get_or_insert(end);
+        });
+    }
+
+    /// Notes that nothing more comes. While the process may still run, the stream has no end: the reader would take its
+    /// end for that of the process.
+    pub(super) fn break_off(&self) {
+        self.change(|state| {
+            state.is_broken = true;
+            state.cut_if_over();
+        });
+    }
+
+    /// Notes that the end of the process is known. So a stream that breaks off ends as cut from now on.
+    pub(super) fn process_ended(&self) {
+        self.change(|state| {
+            state.has_process_ended = true;
+            state.cut_if_over();
+        });
+    }
+
+    /// Changes the state, and tells whoever waits for that.
+    fn change(&self, change: impl FnOnce(&mut InboxState)) {
         let mut state = self.state();
-        state.end.get_or_insert(end);
-        if let Some(reader) = state.reader.take() {
+        change(&mut state);
+        if state.end.is_some()
+            && let Some(reader) = state.reader.take()
+        {
             reader.wake();
         }
         drop(state);
         self.changed.notify_waiters();
     }
 
-    /// Waits until the stream has ended, or until nothing more comes before it is read.
+    /// Waits until the stream has ended or broken off, or until nothing more comes before it is read.
     pub(super) async fn is_settled(&self) {
         loop {
             let changed = self.changed.notified();
@@ -172,7 +203,7 @@ impl Inbox {
                 let state = self.state();
                 // Room is given back in halves of a window, so a stream may stand still with less than a whole one.
                 let is_full = state.unread.len() >= STREAM_WINDOW as usize / 2;
-                if state.end.is_some() || is_full {
+                if state.end.is_some() || state.is_broken || is_full {
                     return;
                 }
             }
@@ -227,6 +258,13 @@ impl Inbox {
 }
 
 impl InboxState {
+    /// Ends a stream that has broken off, once the end of the process is known.
+    fn cut_if_over(&mut self) {
+        if self.is_broken && self.has_process_ended {
+            self.end.get_or_insert(StreamEnd::Cut);
+        }
+    }
+
     fn release(&mut self, bytes: usize) {
         if let Some(flow) = &mut self.flow {
             // An error means that the stream or the connection has ended, and no room is needed any more.

@@ -176,6 +176,7 @@ impl Table {
     /// Asks an agent what processes use.
     pub(super) fn measure(
         &self,
+        connection: u64,
         ids: &[ProcessId],
         messages: &mpsc::UnboundedSender<ToAgent>,
     ) -> oneshot::Receiver<BTreeMap<ProcessId, ProcessUsage>> {
@@ -183,9 +184,10 @@ impl Table {
         let question = number();
         let ids = ids.iter().map(|id| wire_id(*id)).collect();
         let mut state = self.state();
-        // Who asked may have gone away, and an agent that is lost answers nothing.
+        // Who asked may have gone away.
         state.questions.retain(|_, answer| !answer.is_closed());
-        if messages.send(ToAgent::Measure { question, ids }).is_ok() {
+        // A connection that is lost may take messages for a moment still. Nobody would answer them.
+        if !state.lost.contains(&connection) && messages.send(ToAgent::Measure { question, ids }).is_ok() {
             state.questions.insert(question, answer);
         }
         answered
@@ -265,7 +267,7 @@ impl Table {
     }
 }
 
-/// Tells that a process has ended, once all that it printed has come or waits to be read.
+/// Tells that a process has ended, once all that it printed has come or waits to be read, or no more can come.
 async fn announce(entry: Entry, ended: Ended) {
     // The agent has sent everything before it told the end, but streams may overtake each other.
     tokio::join!(
@@ -273,5 +275,7 @@ async fn announce(entry: Entry, ended: Ended) {
         entry.shared.stderr.is_settled()
     );
     entry.shared.state().has_ended = true;
+    entry.shared.stdout.process_ended();
+    entry.shared.stderr.process_ended();
     entry.notice.send(ended);
 }
