@@ -28,6 +28,7 @@ mod outcomes;
 mod performers;
 mod places;
 mod plan;
+mod platforms;
 mod pools;
 mod progress;
 mod provisional;

@@ -1,6 +1,7 @@
 //! Places: machines besides that of the executor on which its jobs can run.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -51,6 +52,7 @@ pub struct Place {
     pub(crate) state: watch::Receiver<PlaceState>,
     pub(crate) round_trip: Option<watch::Receiver<Option<Duration>>>,
     pub(crate) tells_attempts: bool,
+    pub(crate) platform: Option<watch::Receiver<Option<Arc<str>>>>,
 }
 
 impl Place {
@@ -66,7 +68,16 @@ impl Place {
             state,
             round_trip: None,
             tells_attempts: true,
+            platform: None,
         }
+    }
+
+    /// Tells the operating system and the kind of processor of the place, as in `linux-x86_64`, before its state is first
+    /// [`PlaceState::Ready`]. Results of jobs that ran there are cached under it, and without it they are not cached.
+    #[must_use]
+    pub fn platform(mut self, platform: watch::Receiver<Option<Arc<str>>>) -> Self {
+        self.platform = Some(platform);
+        self
     }
 
     /// Tells how long a message takes to the place and back. Of places with the same share of free slots, the nearest one

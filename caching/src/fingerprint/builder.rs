@@ -53,11 +53,17 @@ impl FingerprintBuilder {
         builder.set(Component::Schema, String::new(), |hash| {
             hash.update(&SCHEMA.to_le_bytes())
         });
-        builder.set(Component::Platform, String::new(), |hash| {
-            hash_field(hash, std::env::consts::OS.as_bytes());
-            hash_field(hash, std::env::consts::ARCH.as_bytes())
+        builder.platform(std::env::consts::OS, std::env::consts::ARCH)
+    }
+
+    /// Sets the operating system and the kind of processor, where they are not those of this machine.
+    #[must_use]
+    pub fn platform(mut self, system: &str, processor: &str) -> Self {
+        self.set(Component::Platform, String::new(), |hash| {
+            hash_field(hash, system.as_bytes());
+            hash_field(hash, processor.as_bytes())
         });
-        builder
+        self
     }
 
     /// Sets a part to the digest of the content that a function hashes.

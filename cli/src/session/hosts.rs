@@ -377,7 +377,9 @@ impl StartedHosts {
         hosts.map(|(name, host)| {
             let place = Place::new(name.clone(), host.commands.clone(), host.way.state());
             match &host.way {
-                HostWay::Agent(host) => place.round_trip(host.round_trip()),
+                HostWay::Agent(host) => place
+                    .round_trip(host.round_trip())
+                    .platform(host.platform()),
                 // Each variable would be one more word of the command, and the host may have no `env`.
                 HostWay::Prefix(_) => place.without_attempt_variables(),
             }

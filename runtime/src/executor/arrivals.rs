@@ -14,7 +14,7 @@ use super::resolver::{Resolution, Resolver};
 use super::reuse::{Consulted, Found, Share};
 use super::source::{Batch, Pulled};
 use crate::dispatch::Introduction;
-use crate::ids::WorkerName;
+use crate::ids::{PlaceName, WorkerName};
 use crate::job::{Job, Work};
 use crate::outcome::{Failure, Outcome};
 use crate::scheduling::{Blocker, Kind};
@@ -142,7 +142,7 @@ impl Arrivals {
         self.intake.waiting()
     }
 
-    /// Iterates over the jobs whose worker has not introduced itself yet.
+    /// Iterates over the jobs whose worker has not introduced itself yet, or whose places were not reached.
     pub(super) fn unresolved(&self) -> impl Iterator<Item = &Arrival> {
         self.resolver.unresolved()
     }
@@ -226,7 +226,7 @@ impl Arrivals {
         }
     }
 
-    /// Takes out the jobs whose worker had not introduced itself. They have to [proceed](Self::proceed) anew.
+    /// Takes out the jobs whose worker had not introduced itself, or whose places had not been reached. They have to [proceed](Self::proceed) anew.
     pub(super) fn take_unresolved(&mut self, at: Moment) -> Vec<Arrival> {
         let mut taken = Vec::from(self.resolver.take_unresolved());
         for arrival in &mut taken {
@@ -291,9 +291,15 @@ impl Arrivals {
         self.intake.ended(id, well);
     }
 
-    /// Stores a result of this worker, or of a command, beside the run.
-    pub(super) fn store(&mut self, share: Share, payload: &Payload, worker: Option<WorkerName>) {
-        self.resolver.store(share, payload, worker);
+    /// Stores a result of this worker, or of a command, beside the run. It came from this place, or from here.
+    pub(super) fn store(
+        &mut self,
+        share: Share,
+        payload: &Payload,
+        worker: Option<WorkerName>,
+        place: Option<&PlaceName>,
+    ) {
+        self.resolver.store(share, payload, worker, place);
     }
 
     /// Takes results out of the cache that proved wrong after they were stored.

@@ -249,6 +249,8 @@ impl Kinds {
             process: known.process.as_ref(),
             programs: known.programs.as_ref(),
             version: self.versions.get(&kind).map(String::as_str),
+            // It depends on the places of the job.
+            platform: None,
         }
     }
 

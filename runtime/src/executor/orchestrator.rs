@@ -311,7 +311,7 @@ impl Orchestrator {
         }
     }
 
-    /// Goes on with the jobs that waited for a kind that has introduced itself or is given up.
+    /// Goes on with the jobs that waited for a kind that has introduced itself or is given up, or for a place.
     fn resolve_again(&mut self) {
         let unresolved = self.arrivals.take_unresolved(self.moment());
         self.proceed_all(unresolved);
@@ -446,6 +446,8 @@ impl Orchestrator {
             Report::Place { place, slots } => {
                 self.execution.dispatcher_mut().place_changed(place, slots);
                 self.end_hopeless();
+                // The platform of the place may be known now.
+                self.resolve_again();
             }
             Report::RoundTrip { place, round_trip } => self
                 .execution
@@ -570,8 +572,8 @@ impl Orchestrator {
     fn end(&mut self, mut entry: Entry, attempted: Attempted) {
         // Without a result the right to store one passes to whoever waits for it.
         if let (Some(share), Ok(payload)) = (entry.share.take(), &attempted.result) {
-            self.arrivals
-                .store(*share, payload, attempted.worker.clone());
+            let (worker, place) = (attempted.worker.clone(), attempted.place.as_ref());
+            self.arrivals.store(*share, payload, worker, place);
         }
         self.conclude(EndedJob::attempted(entry, attempted));
     }

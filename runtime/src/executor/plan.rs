@@ -27,6 +27,7 @@ use super::order::{Ordering, Outgoing};
 use super::orders::RunOrder;
 use super::performers::Performers;
 use super::places::{Places, place_watch, round_trip_watch};
+use super::platforms::Platforms;
 use super::pools::PoolSource;
 use super::queue::Queue;
 use super::recording::{Recording, SharedLedger};
@@ -158,7 +159,8 @@ impl Plan {
         let budget = self.retry_budget.map(RunBudget::new).transpose()?;
         let wall = WallClock::new(Arc::clone(&self.clock), now);
         let retries = Retries::new(self.crash_limit, budget, self.rng());
-        let resolver = Resolver::new(Kinds::new(kinds), Reuse::new(self.cache.clone()));
+        let reuse = Reuse::new(self.cache.clone());
+        let resolver = Resolver::new(Kinds::new(kinds), reuse, Platforms::new(&self.places));
         let run = Orchestrator::new(
             Arrivals::new(Intake::new(source, self.memory, self.window, now), resolver),
             Execution::new(dispatcher, retries),

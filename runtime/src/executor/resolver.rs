@@ -7,9 +7,11 @@ use ratchet_ipc::Payload;
 
 use super::arrival::{Arrival, Refused};
 use super::kinds::{Kinds, Resolved};
+use super::platforms::{Expected, Platforms};
 use super::reuse::{Consulted, Reuse, Share};
 use crate::dispatch::Introduction;
-use crate::ids::WorkerName;
+use crate::ids::{PlaceName, WorkerName};
+use crate::job::Job;
 use crate::outcome::Failure;
 use crate::scheduling::Kind;
 
@@ -27,18 +29,20 @@ pub(super) enum Resolution {
 /// Owns what is known of kinds of worker, and the cache: decides who does a job, unless its result is there already.
 pub(super) struct Resolver {
     kinds: Kinds,
-    /// Jobs whose worker has not introduced itself yet.
+    /// Jobs whose worker has not introduced itself yet, or of whose places none was reached.
     unresolved: VecDeque<Arrival>,
     reuse: Reuse,
+    platforms: Platforms,
 }
 
 impl Resolver {
     /// Makes a resolver that waits for no worker and no cache.
-    pub(super) fn new(kinds: Kinds, reuse: Reuse) -> Self {
+    pub(super) fn new(kinds: Kinds, reuse: Reuse, platforms: Platforms) -> Self {
         Self {
             kinds,
             unresolved: VecDeque::new(),
             reuse,
+            platforms,
         }
     }
 
@@ -60,21 +64,41 @@ impl Resolver {
                 match self.reuse.wants(&arrival.job, cacheable, doer) {
                     Err(failure) => Resolution::Refused(Refused::new(arrival, failure)),
                     Ok(None) => Resolution::Ready(arrival, kind),
-                    Ok(Some(question)) => {
-                        self.reuse.consult(arrival, kind, question);
-                        Resolution::Later
-                    }
+                    Ok(Some(question)) => match self.expected(kind, &arrival.job) {
+                        Expected::Platform(platform) => {
+                            self.reuse.consult(arrival, kind, question.on(platform));
+                            Resolution::Later
+                        }
+                        Expected::Later => {
+                            self.unresolved.push_back(arrival);
+                            Resolution::Later
+                        }
+                        Expected::Unknown(reason) => {
+                            question.give_up(&reason);
+                            Resolution::Ready(arrival, kind)
+                        }
+                    },
                 }
             }
         }
     }
 
-    /// Takes out the jobs whose worker had not introduced itself: they are to be resolved anew.
+    /// Tells on which platform a job will run.
+    fn expected(&self, kind: Kind, job: &Job) -> Expected {
+        match self.kinds.placement(kind, job) {
+            Ok(placement) => self.platforms.expected(placement, job.host.as_ref()),
+            // It is refused when it is queued.
+            Err(failure) => Expected::Unknown(failure.message),
+        }
+    }
+
+    /// Takes out the jobs whose worker had not introduced itself, or whose places had not been reached: they are to be
+    /// resolved anew.
     pub(super) fn take_unresolved(&mut self) -> VecDeque<Arrival> {
         std::mem::take(&mut self.unresolved)
     }
 
-    /// Iterates over the jobs whose worker has not introduced itself yet.
+    /// Iterates over the jobs whose worker has not introduced itself yet, or whose places were not reached.
     pub(super) fn unresolved(&self) -> impl Iterator<Item = &Arrival> {
         self.unresolved.iter()
     }
@@ -123,9 +147,19 @@ impl Resolver {
         self.reuse.storing()
     }
 
-    /// Stores a result of this worker, or of a command, beside the run.
-    pub(super) fn store(&mut self, share: Share, payload: &Payload, worker: Option<WorkerName>) {
-        self.reuse.store(share, payload, worker);
+    /// Stores a result of this worker, or of a command, beside the run. It came from this place, or from here.
+    pub(super) fn store(
+        &mut self,
+        share: Share,
+        payload: &Payload,
+        worker: Option<WorkerName>,
+        place: Option<&PlaceName>,
+    ) {
+        if self.platforms.of(place).as_ref() == Some(share.platform()) {
+            self.reuse.store(share, payload, worker);
+        } else {
+            self.reuse.withhold(share);
+        }
     }
 
     /// Takes results out of the cache that proved wrong after they were stored.

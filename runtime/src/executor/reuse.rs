@@ -13,6 +13,7 @@ use ratchet_ipc::{JobKey, Payload};
 use tokio::task::{self, JoinSet};
 
 use super::arrival::Arrival;
+use super::platforms::Platform;
 use crate::blocking::run_blocking;
 use crate::ids::WorkerName;
 use crate::job::{CacheTerms, Job, Work};
@@ -58,6 +59,8 @@ pub(super) struct Share {
     job: JobKey,
     /// What the workers of its kind were started from, which is part of the key.
     programs: Option<Arc<StartedPrograms>>,
+    /// The platform that is part of the key.
+    platform: Platform,
 }
 
 /// What the cache says about a job.
@@ -91,6 +94,8 @@ pub(super) struct Question {
     version: Option<String>,
     /// The content of the files that the workers were started from.
     programs: Option<Arc<StartedPrograms>>,
+    /// The platform on which the job will run.
+    platform: Platform,
     job: Arc<Job>,
 }
 
@@ -115,6 +120,11 @@ impl Share {
     /// Returns the key under which the result will be.
     pub(super) fn key(&self) -> Key {
         self.permit.key()
+    }
+
+    /// Returns the platform under which the result will be.
+    pub(super) fn platform(&self) -> &Platform {
+        &self.platform
     }
 }
 
@@ -145,6 +155,7 @@ struct Sharing {
     waiter: Waiter,
     job: JobKey,
     programs: Option<Arc<StartedPrograms>>,
+    platform: Platform,
 }
 
 impl Reuse {
@@ -185,6 +196,7 @@ impl Reuse {
             process: doer.process.cloned(),
             version: doer.version.map(str::to_owned),
             programs: doer.programs.cloned(),
+            platform: None,
             job: Arc::clone(job),
         }))
     }
@@ -265,6 +277,7 @@ impl Reuse {
                 permit,
                 job,
                 programs,
+                platform: _,
             } = share;
             if let Some(programs) = programs
                 && let Err(reason) = check_started_content(programs, worker, &cache.hasher).await
@@ -281,6 +294,15 @@ impl Reuse {
                 Err(reason) => tracing::debug!(%reason, "a result was not cached"),
             }
         });
+    }
+
+    /// Keeps a result out of the cache that came from another platform than that of its key.
+    pub(super) fn withhold(&self, share: Share) {
+        if let Some(cache) = &self.cache {
+            let reason = "it ran on a host of another platform than those that had been reached";
+            cache.warn(&share.job, reason);
+            cache.cache.withhold(share.permit);
+        }
     }
 
     /// How many results are being stored.
@@ -370,14 +392,27 @@ async fn check_started_content(
 }
 
 impl Question {
+    /// Sets the platform on which the job will run.
+    pub(super) fn on(mut self, platform: Platform) -> Self {
+        self.platform = platform;
+        self
+    }
+
+    /// Says why the cache cannot be asked.
+    pub(super) fn give_up(self, reason: &str) {
+        self.cache.warn(&self.job.id, reason);
+    }
+
     async fn ask(self) -> Answer {
         let (id, programs) = (self.job.id.clone(), self.programs.clone());
+        let platform = self.platform.clone();
         let using = self.cache.clone();
         let looking = move || {
             let doer = Doer {
                 process: self.process.as_ref(),
                 version: self.version.as_deref(),
                 programs: self.programs.as_ref(),
+                platform: self.platform.as_deref(),
             };
             let CacheUse { hasher, salt, .. } = &self.cache;
             Dependencies::on(&self.job, doer, hasher, salt.as_deref())
@@ -406,6 +441,7 @@ impl Question {
             permit,
             job: id.clone(),
             programs: programs.clone(),
+            platform: platform.clone(),
         };
         match settled(using.cache.begin(&key, &policy).await, share) {
             Ok(found) => Answer::Found(found),
@@ -416,6 +452,7 @@ impl Question {
                 waiter,
                 job: id,
                 programs,
+                platform,
             })),
         }
     }
@@ -430,11 +467,13 @@ impl Sharing {
             mut waiter,
             job,
             programs,
+            platform,
         } = self;
         let share = |permit| Share {
             permit,
             job: job.clone(),
             programs: programs.clone(),
+            platform: platform.clone(),
         };
         loop {
             let begin = match waiter.wait().await {

@@ -87,6 +87,7 @@ pub struct RemoteHost {
     state: watch::Receiver<PlaceState>,
     health: watch::Receiver<HostHealth>,
     round_trip: watch::Receiver<Option<Duration>>,
+    platform: watch::Receiver<Option<Arc<str>>>,
     connections: Arc<Connections>,
     current: watch::Receiver<Current>,
     keeping: JoinHandle<()>,
@@ -133,10 +134,12 @@ impl RemoteHost {
         let (tell_current, current) = watch::channel(Current::None);
         let (tell_health, health) = watch::channel(HostHealth::default());
         let (tell_round_trip, round_trip) = watch::channel(None);
+        let (tell_platform, platform) = watch::channel(None);
         let connections = Arc::<Connections>::default();
         let host = Keeping {
             tell_health,
             tell_round_trip,
+            tell_platform,
             tell_state,
             tell_current,
             connections: Arc::clone(&connections),
@@ -148,6 +151,7 @@ impl RemoteHost {
             state,
             health,
             round_trip,
+            platform,
             connections,
             current,
             keeping: tokio::spawn(host.keep(config)),
@@ -167,6 +171,11 @@ impl RemoteHost {
     /// How long a message takes to the host and back, told again when it has changed much.
     pub fn round_trip(&self) -> watch::Receiver<Option<Duration>> {
         self.round_trip.clone()
+    }
+
+    /// The operating system and the kind of processor of the host, as in `linux-x86_64`, from when it was first reached.
+    pub fn platform(&self) -> watch::Receiver<Option<Arc<str>>> {
+        self.platform.clone()
     }
 
     /// Stops all processes of the host, for as long as this process is stopped itself; see [`RemoteProcesses::suspend`].
@@ -216,6 +225,7 @@ impl Drop for RemoteHost {
 struct Keeping {
     tell_health: watch::Sender<HostHealth>,
     tell_round_trip: watch::Sender<Option<Duration>>,
+    tell_platform: watch::Sender<Option<Arc<str>>>,
     tell_state: watch::Sender<PlaceState>,
     tell_current: watch::Sender<Current>,
     connections: Arc<Connections>,
@@ -277,6 +287,9 @@ impl Keeping {
         tracing::debug!(host = %config.name, agent = ?processes.agent(), "a host is connected");
         self.tell_current
             .send_replace(Current::Open(Arc::clone(&processes)));
+        // Before the state, by which others learn that the platform is known.
+        let platform = Arc::from(processes.agent().platform.as_str());
+        self.tell_platform.send_replace(Some(platform));
         self.tell_state.send_replace(PlaceState::Ready { slots });
         let mut health = processes.health();
         let closed = processes.closed();

@@ -187,7 +187,9 @@ impl Table {
         // Who asked may have gone away.
         state.questions.retain(|_, answer| !answer.is_closed());
         // A connection that is lost may take messages for a moment still. Nobody would answer them.
-        if !state.lost.contains(&connection) && messages.send(ToAgent::Measure { question, ids }).is_ok() {
+        if !state.lost.contains(&connection)
+            && messages.send(ToAgent::Measure { question, ids }).is_ok()
+        {
             state.questions.insert(question, answer);
         }
         answered

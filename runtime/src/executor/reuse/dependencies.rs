@@ -64,6 +64,8 @@ pub(in crate::executor) struct Doer<'a> {
     pub(in crate::executor) version: Option<&'a str>,
     /// The files of what it runs, as they were when it was started.
     pub(in crate::executor) programs: Option<&'a Arc<StartedPrograms>>,
+    /// Where it does the job, as in `linux-x86_64`, unless that is this platform.
+    pub(in crate::executor) platform: Option<&'a str>,
 }
 
 impl Dependencies {
@@ -71,7 +73,8 @@ impl Dependencies {
     /// what the executor was given.
     ///
     /// Reads files, so it may wait for the disk. A job that says nothing of the cache is taken to be one whose worker
-    /// does. Which version a worker says it is, on which its results depend too, is not known here.
+    /// does. Which version a worker says it is, and on which platform a host does the job, on which its results depend too,
+    /// is not known here: the platform is taken to be that of this machine.
     pub fn of(
         job: &Job,
         process: Option<&ProcessConfig>,
@@ -82,6 +85,7 @@ impl Dependencies {
             process,
             version: None,
             programs: None,
+            platform: None,
         };
         Self::on(job, doer, hasher, salt)
     }
@@ -108,6 +112,7 @@ impl Dependencies {
             process,
             version,
             programs,
+            platform,
         }: Doer<'_>,
         hasher: &Arc<FileHasher>,
         salt: Option<&str>,
@@ -117,6 +122,10 @@ impl Dependencies {
             None | Some(CacheTerms::Off) => (&[][..], &[][..], None),
         };
         let mut builder = Fingerprint::builder().task(job.task_name());
+        if let Some(platform) = platform {
+            let (system, processor) = platform.split_once('-').unwrap_or((platform, ""));
+            builder = builder.platform(system, processor);
+        }
         if let Some(salt) = salt {
             builder = builder.salt(salt);
         }

@@ -19,6 +19,7 @@ use crate::executor::needs::Memory;
 use crate::executor::orchestrator::Orchestrator;
 use crate::executor::order::{Ordering, Outgoing};
 use crate::executor::orders::RunOrder;
+use crate::executor::platforms::Platforms;
 use crate::executor::recording::Recording;
 use crate::executor::resolver::Resolver;
 use crate::executor::reuse::Reuse;
@@ -48,7 +49,7 @@ impl Turns {
             killing: SECOND,
         };
         let phases = PhaseClock::new(grace).unwrap();
-        let resolver = Resolver::new(scene.kinds, Reuse::new(None));
+        let resolver = Resolver::new(scene.kinds, Reuse::new(None), Platforms::new(&[]));
         let recording = Recording::start(None).unwrap();
         let mut run = Orchestrator::new(
             Arrivals::new(Intake::new(source, Memory::Nothing, 10, start), resolver),

@@ -26,6 +26,7 @@ use crate::executor::local::{CommandsAt, LocalPerformer};
 use crate::executor::observers::{Observers, Turn};
 use crate::executor::performers::{DemandLink, Performers, PoolPerformer};
 use crate::executor::places::Places;
+use crate::executor::platforms::Platforms;
 use crate::executor::queue::{Freed, Queue};
 use crate::executor::resolver::{Resolution, Resolver};
 use crate::executor::retries::Retries;
@@ -288,7 +289,11 @@ fn a_job_that_takes_too_many_workers_with_it_is_poison() {
 
 #[test]
 fn a_job_is_resolved_when_its_worker_has_said_what_it_does() {
-    let mut resolver = Resolver::new(kinds(Tasks::Introduced), Reuse::new(None));
+    let mut resolver = Resolver::new(
+        kinds(Tasks::Introduced),
+        Reuse::new(None),
+        Platforms::new(&[]),
+    );
     let start = now();
     let job = arrival("a", Terms::default(), start);
     assert!(matches!(resolver.resolve(job), Resolution::Later));

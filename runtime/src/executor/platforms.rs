@@ -1,0 +1,185 @@
+//! The platforms of places: results are cached under that of the place where a job runs.
+
+use std::sync::Arc;
+
+use ratchet_ipc::HostName;
+use tokio::sync::watch;
+
+use crate::ids::PlaceName;
+use crate::job::Placement;
+use crate::place::{Place, PlaceState};
+use crate::remote::AgentInfo;
+
+/// The operating system and the kind of processor of a place, as in `linux-x86_64`. Nothing if they are those of this machine.
+pub(super) type Platform = Option<Arc<str>>;
+
+/// The platforms of the places of a run.
+pub(super) struct Platforms {
+    own: String,
+    others: Vec<OtherPlace>,
+}
+
+/// What is known of a place besides this machine.
+struct OtherPlace {
+    name: PlaceName,
+    state: watch::Receiver<PlaceState>,
+    /// Tells the platform once it is known, if anybody ever does.
+    platform: Option<watch::Receiver<Option<Arc<str>>>>,
+}
+
+/// What is known of the platform on which a job will run.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Expected {
+    /// It is this one, as far as its places are known.
+    Platform(Platform),
+    /// None of its places was reached yet.
+    Later,
+    /// There is no saying which it is, for this reason.
+    Unknown(String),
+}
+
+impl Platforms {
+    /// Makes the platforms of this machine and of the other places.
+    pub(super) fn new(others: &[Place]) -> Self {
+        let others = others.iter().map(|place| OtherPlace {
+            name: place.name.clone(),
+            state: place.state.clone(),
+            platform: place.platform.clone(),
+        });
+        Self {
+            own: AgentInfo::own_platform(),
+            others: others.collect(),
+        }
+    }
+
+    /// Tells on which platform a job will run that concerns this host.
+    ///
+    /// Of several places those count that are known: a job does not wait for a host that may never be reached. If it runs on
+    /// another one, the [platform of that](Self::of) may prove to be another.
+    pub(super) fn expected(&self, placement: &Placement, host: Option<&HostName>) -> Expected {
+        let is_meant = |name: &PlaceName| match placement {
+            Placement::Here => false,
+            Placement::Host => host.is_some_and(|host| host.as_str() == name.as_str()),
+            Placement::Among(names) => names.contains(name),
+        };
+        let is_here = *placement == Placement::Here || is_meant(&PlaceName::LOCAL);
+        let mut known = is_here.then_some(None);
+        let mut missing = None;
+        for place in self.others.iter().filter(|place| is_meant(&place.name)) {
+            match (self.platform_of(place), &known) {
+                (None, _) => missing = missing.or(Some(place)),
+                (Some(platform), Some(other)) if platform != *other => {
+                    let (one, other) = (self.name_of(&platform), self.name_of(other));
+                    let reason = format!("the job may run on {other} or on {one}");
+                    return Expected::Unknown(reason);
+                }
+                (Some(platform), _) => known = Some(platform),
+            }
+        }
+        match (known, missing) {
+            (Some(platform), _) => Expected::Platform(platform),
+            (None, Some(place)) if place.may_be_known_later() => Expected::Later,
+            (None, Some(place)) => {
+                Expected::Unknown(format!("the platform of {} is not known", place.name))
+            }
+            // A place that there is not. The job is refused for that when it is queued.
+            (None, None) => Expected::Unknown("it has no place to run on".to_owned()),
+        }
+    }
+
+    /// Returns the platform of a place, or of this machine. Nothing if it is not known.
+    pub(super) fn of(&self, place: Option<&PlaceName>) -> Option<Platform> {
+        let Some(name) = place else {
+            return Some(None);
+        };
+        let place = self.others.iter().find(|place| place.name == *name)?;
+        self.platform_of(place)
+    }
+
+    fn platform_of(&self, place: &OtherPlace) -> Option<Platform> {
+        let platform = place.platform.as_ref()?.borrow().clone()?;
+        Some((*platform != self.own).then_some(platform))
+    }
+
+    fn name_of<'a>(&'a self, platform: &'a Platform) -> &'a str {
+        platform.as_deref().unwrap_or(&self.own)
+    }
+}
+
+impl OtherPlace {
+    fn may_be_known_later(&self) -> bool {
+        let is_gone = matches!(&*self.state.borrow(), PlaceState::GivenUp(_));
+        self.platform.is_some() && !is_gone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::CommandRunner;
+    use crate::outcome::{Class, Failure};
+
+    type Tell = (watch::Sender<PlaceState>, watch::Sender<Option<Arc<str>>>);
+
+    fn place(name: &str) -> (Place, Tell) {
+        let (tell_state, state) = watch::channel(PlaceState::Away);
+        let (tell_platform, platform) = watch::channel(None);
+        let place = Place::new(PlaceName::new(name), CommandRunner::new(None), state);
+        (place.platform(platform), (tell_state, tell_platform))
+    }
+
+    fn among(names: &[&str]) -> Placement {
+        Placement::Among(names.iter().map(|name| PlaceName::new(name)).collect())
+    }
+
+    #[test]
+    fn a_job_is_expected_on_the_platform_of_its_places_once_one_of_them_is_known() {
+        let (web1, (_state1, tell1)) = place("web1");
+        let (web2, (state2, tell2)) = place("web2");
+        let bare = Place::new(
+            PlaceName::new("bare"),
+            CommandRunner::new(None),
+            web1.state.clone(),
+        );
+        let platforms = Platforms::new(&[web1, web2, bare]);
+        let expected = |names: &[&str]| platforms.expected(&among(names), None);
+        let here = Expected::Platform(None);
+        assert_eq!(platforms.expected(&Placement::Here, None), here);
+        assert_eq!(expected(&["web1", "web2"]), Expected::Later);
+        assert_eq!(expected(&["web1", "local"]), here);
+        assert!(matches!(expected(&["bare"]), Expected::Unknown(_)));
+
+        let vax: Platform = Some("vms-vax".into());
+        tell1.send_replace(vax.clone());
+        let on_vax = Expected::Platform(vax.clone());
+        assert_eq!(
+            expected(&["web1", "web2"]),
+            on_vax,
+            "the other one may never come"
+        );
+        let host = HostName::from("web1");
+        assert_eq!(platforms.expected(&Placement::Host, Some(&host)), on_vax);
+        let mixed = Expected::Unknown(format!(
+            "the job may run on {} or on vms-vax",
+            platforms.own
+        ));
+        assert_eq!(expected(&["local", "web1"]), mixed);
+
+        tell2.send_replace(Some(platforms.own.as_str().into()));
+        assert_eq!(expected(&["web2"]), here, "it is the same as this machine");
+        assert_eq!(platforms.of(Some(&PlaceName::new("web1"))), Some(vax));
+        assert_eq!(platforms.of(Some(&PlaceName::new("web2"))), Some(None));
+        assert_eq!(platforms.of(Some(&PlaceName::new("bare"))), None);
+        drop(state2);
+    }
+
+    #[test]
+    fn a_host_that_was_given_up_before_it_was_reached_has_no_platform() {
+        let (web1, (state, _tell)) = place("web1");
+        let platforms = Platforms::new(&[web1]);
+        let failure = Failure::new(Class::Unreachable, "no");
+        state.send_replace(PlaceState::GivenUp(Box::new(failure)));
+        let unknown = Expected::Unknown("the platform of web1 is not known".to_owned());
+        assert_eq!(platforms.expected(&among(&["web1"]), None), unknown);
+    }
+}
