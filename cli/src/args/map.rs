@@ -199,7 +199,8 @@ pub(crate) struct MapArguments {
         help_heading = "Files"
     )]
     pub(crate) push: Vec<OsString>,
-    /// Bring a file or folder of the work folder back when the command has succeeded. Also --return.
+    /// Bring a file or folder of the work folder back when the command has succeeded. With --each-host it goes into a folder
+    /// with the name of the host, as in web1/PATH. Also --return.
     #[arg(
         long,
         value_name = "PATH",

@@ -1,9 +1,10 @@
 //! The files that the jobs of a map get on other hosts, and those that come back.
 
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Component, Path};
 use std::sync::Arc;
 
+use ratchet_runtime::PlaceName;
 use ratchet_runtime::process::{WorkFiles, WorkPath, WorkPathError};
 
 use super::item::Item;
@@ -81,8 +82,19 @@ impl FileTemplates {
         }
     }
 
-    /// The files of an item.
-    pub(super) fn expand(&self, item: &Item, number: u64) -> Result<Arc<WorkFiles>, String> {
+    /// The files of an item. With `--each-host` the item is this host, and what it gives back gets a folder of its name, or
+    /// each host would write over what the others gave.
+    pub(super) fn expand(
+        &self,
+        item: &Item,
+        number: u64,
+        each_host: Option<&str>,
+    ) -> Result<Arc<WorkFiles>, String> {
+        let own_folder = match each_host {
+            // Here the files stay where the command has made them.
+            Some(host) if host != PlaceName::LOCAL.as_str() => Some(folder_of(host)?),
+            _ => None,
+        };
         let paths = |templates: &[PathTemplate]| {
             let paths = templates.iter();
             let paths = paths.flat_map(|template| template.expand(item, number));
@@ -93,9 +105,13 @@ impl FileTemplates {
         };
         let mut push = self.base.clone();
         push.extend(paths(&self.push)?);
+        let mut pull = paths(&self.pull)?;
+        if let Some(folder) = own_folder {
+            pull = pull.into_iter().map(|path| path.within(folder)).collect();
+        }
         Ok(Arc::new(WorkFiles {
             push,
-            pull: paths(&self.pull)?,
+            pull,
             keep: self.keeps.then(|| number.to_string()),
         }))
     }
@@ -107,6 +123,19 @@ impl FileTemplates {
             pull: Vec::new(),
             keep: self.keeps.then(|| "filter".to_owned()),
         }
+    }
+}
+
+/// The folder for what a host gives back.
+fn folder_of(host: &str) -> Result<&Path, String> {
+    let path = Path::new(host);
+    let mut parts = path.components();
+    match (parts.next(), parts.next()) {
+        (Some(Component::Normal(name)), None) if name == host => Ok(path),
+        _ => Err(format!(
+            "`{}` is no name of a folder, so there is none for what comes back from this host: give the host another name",
+            plain(host)
+        )),
     }
 }
 

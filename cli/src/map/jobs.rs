@@ -133,7 +133,8 @@ impl MapJobs {
                 }));
                 let mut config = start.apply(config);
                 if let Some(files) = files {
-                    config.files = match files.expand(&item, self.number) {
+                    let each_host = self.hosts.is_some().then_some(name.as_str());
+                    config.files = match files.expand(&item, self.number, each_host) {
                         Ok(files) => Some(files),
                         Err(reason) => return bad(id, reason),
                     };

@@ -27,6 +27,8 @@ use thiserror::Error;
 /// assert_eq!(input.here(), Path::new("/data/in/a.png"));
 /// assert_eq!(input.name(), Path::new("in/a.png"));
 ///
+/// assert_eq!(input.within(Path::new("web1")).here(), Path::new("/data/web1/in/a.png"));
+///
 /// assert!(WorkPath::parse(Path::new("/srv/app"), "../secret".as_ref()).is_err());
 /// # Ok::<(), ratchet_runtime::process::WorkPathError>(())
 /// ```
@@ -95,6 +97,13 @@ impl WorkPath {
             is_folder: normal.as_os_str().is_empty() || name.ends_with(b"/"),
             name: normal,
         })
+    }
+
+    /// The same name in a work folder, and here in a folder within the one that it was relative to.
+    #[must_use]
+    pub fn within(mut self, folder: &Path) -> Self {
+        self.folder.push(folder);
+        self
     }
 
     /// The folder here that the name is relative to.

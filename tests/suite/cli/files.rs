@@ -425,3 +425,32 @@ fn a_run_that_is_killed_leaves_no_half_file_on_either_side() {
     mapped(&folder, &args);
     assert!(folder.at("job/small").exists() && !staging());
 }
+
+#[test]
+fn what_each_host_gives_back_goes_into_a_folder_of_its_name() {
+    let folder = folder();
+    let script = "mkdir -p out && echo {host} | tee log.txt name > out/name";
+    let files = ["--pull", "log.txt", "--pull", "out/./name"];
+    let run = |hosts: &str| {
+        let words = ["--each-host", "-S", hosts, "--shell"];
+        map(&folder, &[&words[..], &files, &[script]].concat())
+    };
+    drop(run("web1,web2,:").with_code(0));
+    for host in ["web1", "web2"] {
+        let said = format!("{host}\n");
+        assert_eq!(read(&folder, &format!("job/{host}/log.txt")), said);
+        assert_eq!(read(&folder, &format!("job/out/{host}/name")), said);
+    }
+    // On this machine the files stay where they were made.
+    assert_eq!(read(&folder, "job/log.txt"), "local\n");
+    assert!(!folder.at("job/local").exists());
+
+    let hosts = "[all]\n.. ansible_host=web1\n";
+    fs::write(folder.at("job/hosts.ini"), hosts).expect("it is ours");
+    let words = ["--each-host", "-i", "hosts.ini", "--shell"];
+    let ended = map(&folder, &[&words[..], &files, &[script]].concat());
+    let ended = ended.with_code(100);
+    let said = ended.stdout() + &ended.stderr();
+    assert!(said.contains("`..` is no name of a folder"), "{said}");
+    assert!(!folder.at("log.txt").exists());
+}
