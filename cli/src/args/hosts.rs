@@ -29,7 +29,8 @@ pub(crate) struct HostsArguments {
     /// Read hosts and groups from an inventory of Ansible's, as `ratchet inventory` does.
     #[arg(short, long, value_name = "SOURCE")]
     pub(crate) inventory: Vec<String>,
-    /// Keep the work folders of jobs with files on their hosts, as ~/.cache/ratchet/kept/job-ID-N, instead of removing them.
+    /// Keep the work folders of jobs with files on their hosts, as ~/.cache/ratchet/kept/job-ID-N, for a week, instead of
+    /// removing them at once.
     #[arg(long)]
     pub(crate) keep_remote: bool,
     /// How many jobs run at once on all machines together (default: as many as they have slots).

@@ -9,13 +9,13 @@ use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
 use http::{Method, Response, StatusCode};
+use ratchet_caching::{Clock as _, SystemClock};
 use serde::Serialize;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell, OwnedMutexGuard};
 
 use super::pieces::{self, give_out, read_all, take_in};
 use super::read_back::read_back;
 use super::session::{HostFolders, default_cache};
-use super::tree;
 use super::wire::{ContentDigest, FolderAnswer, MANIFEST_BYTES, Manifest, Problem, PullRequest};
 use super::work_folder::{self, MadeFolder};
 use crate::blocking::run_blocking;
@@ -87,9 +87,12 @@ impl Shared {
             let folders = Arc::new(blocking(move || HostFolders::open(&cache)).await?);
             let pruned = Arc::clone(&folders);
             tokio::spawn(async move {
-                let pruned = run_blocking(move || pruned.store.prune()).await;
-                if let Err(error) = pruned.and_then(|pruned| pruned) {
-                    tracing::warn!(%error, "old files of the store cannot be removed");
+                let pruned = run_blocking(move || {
+                    pruned.store.prune()?;
+                    pruned.prune_kept(SystemClock.now())
+                });
+                if let Err(error) = pruned.await.and_then(|pruned| pruned) {
+                    tracing::warn!(%error, "old files of the host cannot be removed");
                 }
             });
             Ok(folders)
@@ -281,13 +284,11 @@ async fn send_back(folder: PathBuf, request: PullRequest, mut respond: SendRespo
 async fn remove(slot: Option<Slot>) -> Result<(), Problem> {
     let Some(slot) = slot else { return Ok(()) };
     let made = slot.lock().await.take();
-    let Some(made) = made.filter(|made| !made.is_kept) else {
-        return Ok(());
-    };
+    let Some(made) = made else { return Ok(()) };
     blocking(move || {
-        tree::remove(&made.path).map_err(|error| {
-            Problem::io(format!("{} cannot be removed", made.path.display()), &error)
-        })
+        let path = made.path.clone();
+        made.give_up()
+            .map_err(|error| Problem::io(format!("{} cannot be given up", path.display()), &error))
     })
     .await
 }

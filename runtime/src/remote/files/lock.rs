@@ -2,6 +2,8 @@
 //!
 //! A file in the folder is locked as long as its process lives, whatever becomes of that. The file gets its name when it is
 //! locked. So a folder without it is just being made, or lies on a file system without locks, and is nobody's to remove.
+//!
+//! The folder of a user's job gets no such file. It is locked itself.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -31,6 +33,21 @@ impl FolderLock {
             fs::rename(&unlocked, folder.join(LOCK))?;
         }
         Ok(Self { _file: file })
+    }
+
+    /// Holds a folder without a file in it. On a file system without locks nobody can [tell](Self::take) that it is free.
+    pub(super) fn hold_itself(folder: &Path) -> io::Result<Self> {
+        let file = File::open(folder)?;
+        // Whoever finds it free meanwhile looks at its age, and it was just made.
+        let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        Ok(Self { _file: file })
+    }
+
+    /// Takes a folder that was held without a file in it, if nobody holds it any more.
+    pub(super) fn take(folder: &Path) -> Option<Self> {
+        let file = File::open(folder).ok()?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
+        Some(Self { _file: file })
     }
 
     /// Whether a process has left a folder that it held.

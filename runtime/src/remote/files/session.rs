@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use super::lock::FolderLock;
 use super::store::{Store, make_private};
@@ -16,6 +17,9 @@ const LONGEST_LABEL: usize = 64;
 
 /// How many folders of one name may be kept.
 const MOST_OF_A_LABEL: u32 = 10_000;
+
+/// How long a kept folder stays after its process has ended.
+const KEPT_FOR: Duration = Duration::from_hours(7 * 24);
 
 /// The cache folder of the user of this process, where programs keep what they can do without.
 pub(super) fn default_cache() -> Option<PathBuf> {
@@ -90,6 +94,25 @@ impl HostFolders {
     }
 }
 
+impl HostFolders {
+    /// Removes the folders that were kept a week ago, and are held by no agent any more.
+    pub(super) fn prune_kept(&self, now: SystemTime) -> io::Result<()> {
+        for folder in fs::read_dir(&self.kept)? {
+            let folder = folder?.path();
+            // Another agent may remove it meanwhile.
+            let Ok(found) = fs::symlink_metadata(&folder) else {
+                continue;
+            };
+            // A time of the future is that of a clock that was set back since then.
+            let age = now.duration_since(found.modified()?).unwrap_or_default();
+            if found.is_dir() && age >= KEPT_FOR && FolderLock::take(&folder).is_some() {
+                tree::remove(&folder)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Drop for HostFolders {
     fn drop(&mut self) {
         // What cannot be removed now, the next agent removes.
@@ -145,6 +168,8 @@ fn open_session(work: &Path) -> io::Result<(PathBuf, FolderLock)> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use ratchet_caching::{Clock as _, SystemClock};
+
     use super::*;
 
     #[test]
@@ -180,6 +205,24 @@ mod tests {
         assert_eq!(name("../../etc/x\n"), "job-.._.._etc_x_-1");
         drop(folders);
         assert!(cache.path().join("ratchet/kept/job-b-1").exists());
+    }
+
+    #[test]
+    fn a_kept_folder_stays_for_a_week_after_its_process_has_ended() {
+        let cache = tempfile::tempdir().unwrap();
+        let folders = HostFolders::open(cache.path()).unwrap();
+        let make = |label| folders.make_work_folder(1, Some(label)).unwrap();
+        let (running, ended) = (make("running"), make("ended"));
+        fs::write(ended.join("file"), "").unwrap();
+        let held = FolderLock::hold_itself(&running).unwrap();
+        let hours = |hours| SystemClock.now() + Duration::from_hours(hours);
+        folders.prune_kept(hours(7 * 24 - 1)).unwrap();
+        assert!(ended.exists(), "it is younger than a week");
+        folders.prune_kept(hours(7 * 24 + 1)).unwrap();
+        assert!(running.exists() && !ended.exists());
+        drop(held);
+        folders.prune_kept(hours(7 * 24 + 1)).unwrap();
+        assert!(!running.exists());
     }
 
     #[test]

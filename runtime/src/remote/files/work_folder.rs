@@ -1,11 +1,14 @@
 //! Makes the work folder of a process out of a manifest and the contents of the store.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use ratchet_caching::{Clock as _, SystemClock};
 use rustix::fs::{Mode, fchmod};
 
+use super::lock::FolderLock;
 use super::session::HostFolders;
 use super::tree::{self, Tree};
 use super::wire::{
@@ -18,8 +21,19 @@ use super::wire::{
 pub(super) struct MadeFolder {
     /// Where it is.
     pub(super) path: PathBuf,
-    /// Whether it stays when its process has ended.
-    pub(super) is_kept: bool,
+    /// Holds a folder that stays when its process has ended, until then. Nobody holds another one.
+    pub(super) kept: Option<FolderLock>,
+}
+
+impl MadeFolder {
+    /// Leaves the folder to whoever looks at it, or removes it.
+    pub(super) fn give_up(self) -> io::Result<()> {
+        if self.kept.is_none() {
+            return tree::remove(&self.path);
+        }
+        // The time for which it stays runs from now.
+        File::open(&self.path)?.set_modified(SystemClock.now())
+    }
 }
 
 /// Removes a folder whose making has failed.
@@ -52,8 +66,11 @@ pub(super) fn make(
         contents.dedup();
         return Ok((FolderAnswer::Missing { contents }, None));
     }
+    let not_made = |error: io::Error| Problem::io("no work folder can be made", &error);
     let folder = folders.make_work_folder(id, manifest.keep.as_deref());
-    let folder = folder.map_err(|error| Problem::io("no work folder can be made", &error))?;
+    let folder = folder.map_err(not_made)?;
+    let kept = (manifest.keep.as_ref()).map(|_| FolderLock::hold_itself(&folder));
+    let kept = kept.transpose().map_err(not_made)?;
     let mut guard = Unfinished(Some(folder.clone()));
     if let Some(missing) = fill(folders, &folder, manifest.entries)? {
         let contents = vec![missing];
@@ -62,7 +79,7 @@ pub(super) fn make(
     guard.0 = None;
     let made = MadeFolder {
         path: folder.clone(),
-        is_kept: manifest.keep.is_some(),
+        kept,
     };
     let folder = folder.as_os_str().into();
     Ok((FolderAnswer::Made { folder }, Some(made)))
