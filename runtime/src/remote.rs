@@ -40,6 +40,7 @@ mod keeper;
 mod launch;
 mod loss;
 mod message;
+mod pauses;
 mod pipes;
 mod prefix;
 mod probe;

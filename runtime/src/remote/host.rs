@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use ratchet_resilience::Rng;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::launch::{AgentProgram, LaunchError, Launched, launch};
+use super::pauses::Pauses;
 use super::{AgentInfo, HostHealth, RemoteConfig, RemoteError, RemoteProcesses};
 use crate::ids::PlaceName;
 use crate::monitor::{AdmissionLimits, Reading};
@@ -24,14 +26,8 @@ use crate::place::PlaceState;
 /// How many launches are under way at once. A server refuses more than about ten that have not logged in yet.
 const MOST_LAUNCHES: usize = 8;
 
-/// How long to wait before a host is tried again; the wait doubles each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-
 /// How long to wait until a host has heard that everything stops.
 const SUSPEND_LIMIT: Duration = Duration::from_secs(1);
-
-/// The longest wait before a host is tried again.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Bounds how many hosts are being connected to at once. Hosts that share it wait for each other.
 #[derive(Debug, Clone)]
@@ -235,7 +231,7 @@ struct Keeping {
 impl Keeping {
     /// Connects to the host again and again, until it is given up.
     async fn keep(self, config: HostConfig) {
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = Pauses::new(Rng::new());
         let mut was_reached = false;
         let mut away_since = Instant::now();
         let mut has_warned = false;
@@ -247,7 +243,7 @@ impl Keeping {
                         return self.give_up(&config, reason).await;
                     }
                     (was_reached, has_warned) = (true, false);
-                    pause = FIRST_PAUSE;
+                    pauses.begin_again();
                     self.serve(&config, launched).await;
                     away_since = Instant::now();
                 }
@@ -268,8 +264,7 @@ impl Keeping {
                         has_warned = true;
                         tracing::warn!(host = %config.name, reason, "a host cannot be reached, and is tried again");
                     }
-                    sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    sleep(pauses.next()).await;
                 }
             }
         }
