@@ -194,7 +194,7 @@ pub(super) fn watch_machine(
     };
     hold(&handle, Some(MEASURING.to_owned()));
     tokio::spawn(monitor.watch(move |reading| {
-        let reason = shortage(&mut gate, reading, &handle);
+        let reason = shortage(&mut gate, reading, &PlaceName::LOCAL, &handle);
         hold(&handle, reason);
     }));
     Ok(())
@@ -209,7 +209,7 @@ pub(super) fn watch_hosts(admission: AdmissionLimits, hosts: &StartedHosts, hand
             loop {
                 let machine = health.borrow_and_update().machine;
                 let reason = match machine {
-                    Some(reading) => shortage(&mut gate, &reading, &handle),
+                    Some(reading) => shortage(&mut gate, &reading, &name, &handle),
                     None => Some(MEASURING.to_owned()),
                 };
                 handle.hold_place(
@@ -224,9 +224,15 @@ pub(super) fn watch_hosts(admission: AdmissionLimits, hosts: &StartedHosts, hand
     }
 }
 
-/// Why no new jobs may start on a machine, if there is a reason.
-fn shortage(gate: &mut AdmissionGate, reading: &Reading, handle: &RunHandle) -> Option<String> {
-    let running = handle.status().running as u64;
+/// Why no new jobs may start on a machine, if there is a reason. The workers of a place where nothing runs free no memory, so
+/// only the jobs of this place count.
+fn shortage(
+    gate: &mut AdmissionGate,
+    reading: &Reading,
+    place: &PlaceName,
+    handle: &RunHandle,
+) -> Option<String> {
+    let running = handle.running_at(place) as u64;
     match gate.decide(reading, running) {
         AdmissionDecision::Start => None,
         AdmissionDecision::Hold(shortage) => Some(shortage.to_string()),

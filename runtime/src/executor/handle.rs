@@ -88,6 +88,11 @@ impl RunHandle {
         self.order(RunOrder::HoldPlace(place, reason));
     }
 
+    /// How many attempts run at a place now.
+    pub fn running_at(&self, place: &PlaceName) -> usize {
+        self.gauges.running_at(place)
+    }
+
     /// Changes the number of slots. Refused if a job that waits or runs would need more.
     pub async fn set_slots(&self, slots: u32) -> Result<(), Error> {
         self.ask(|answer| RunOrder::SetSlots(slots, answer)).await

@@ -4,7 +4,9 @@
 //! more places each has slots of its own: then they are counted here, a start takes a slot of the place that it is made
 //! at, and the scheduler is told how many starts are possible.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ratchet_ipc::HostName;
@@ -46,6 +48,8 @@ struct PlaceCount {
     largest: Option<u32>,
     /// How many slots attempts hold. There may be more than the place has, after it has lost some.
     used: u32,
+    /// How many attempts run there, which others read.
+    running: Arc<AtomicUsize>,
     numbers: SlotNumbers,
     /// Why nothing will ever run here any more.
     gone: Option<Box<Failure>>,
@@ -97,6 +101,13 @@ impl Places {
     /// Returns the name of a place.
     pub(super) fn name(&self, place: PlaceId) -> &PlaceName {
         &self.list[place.index()].name
+    }
+
+    /// Returns the counts of the attempts that run at each place.
+    pub(super) fn running(&self) -> BTreeMap<PlaceName, Arc<AtomicUsize>> {
+        let places = self.list.iter();
+        let counts = places.map(|place| (place.name.clone(), Arc::clone(&place.running)));
+        counts.collect()
     }
 
     /// Finds a place by its name.
@@ -276,6 +287,8 @@ impl Places {
         };
         let before = self.held.insert(ticket, held);
         debug_assert!(before.is_none(), "an attempt starts once");
+        // Relaxed: a count that orders nothing.
+        at.running.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Passes the slots of an attempt that has ended on to the one that begins in its place.
@@ -295,6 +308,8 @@ impl Places {
     pub(super) fn give_back(&mut self, ticket: Ticket) -> Option<PlaceId> {
         let HeldSlots { place, first, more } = self.held.remove(&ticket)?;
         let at = &mut self.list[place.index()];
+        // Relaxed: a count that orders nothing.
+        at.running.fetch_sub(1, Ordering::Relaxed);
         for number in std::iter::once(first).chain(more) {
             at.numbers.give_back(number);
             at.used -= 1;
@@ -398,6 +413,7 @@ impl PlaceCount {
             slots,
             largest: (slots > 0).then_some(slots),
             used: 0,
+            running: Arc::default(),
             numbers: SlotNumbers::default(),
             gone: None,
             held: None,

@@ -143,7 +143,7 @@ impl Plan {
         } = wiring;
         let now = working_now();
         let (reporter, reports) = Reporter::new();
-        let (kinds, dispatcher) = self.dispatcher(&reporter, now)?;
+        let (kinds, dispatcher) = self.dispatcher(&reporter, &gauges, now)?;
         let phases = PhaseClock::new(self.grace).map_err(|error| Error::InvalidSetting {
             setting: "grace",
             reason: error.to_string(),
@@ -181,6 +181,7 @@ impl Plan {
     fn dispatcher(
         &self,
         reporter: &Reporter,
+        gauges: &Gauges,
         now: Instant,
     ) -> Result<(Vec<KindOfWorker>, Dispatcher), Error> {
         let local = LocalPerformer::new(
@@ -197,6 +198,7 @@ impl Plan {
         let places = Places::new(self.scheduling.slots, names);
         let mut scheduling = self.scheduling.clone();
         if places.are_several() {
+            gauges.count_at(places.running());
             // Each place counts its own slots, and the scheduler bounds what they come to.
             scheduling.slots = self.total_slots.unwrap_or(MOST_SLOTS);
         }

@@ -1,12 +1,15 @@
 //! How a run stands, as its loop shows it.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ratchet_ipc::JobKey;
 use ratchet_resilience::shutdown::Phase;
 use tokio::sync::watch;
 
 use crate::breaker::BreakerReport;
+use crate::ids::PlaceName;
 
 /// The phase and the figures of a run, as of the last turn of its loop.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +71,8 @@ impl RunStatus {
 #[derive(Debug)]
 pub(super) struct Gauges {
     status: Mutex<RunStatus>,
+    /// How many attempts run at each place, once the places count them. Nothing where there is only one.
+    at_places: OnceLock<BTreeMap<PlaceName, Arc<AtomicUsize>>>,
     /// Whether all jobs have their outcomes and nothing is done any more. It never changes back.
     quiet: watch::Sender<bool>,
 }
@@ -77,6 +82,7 @@ impl Gauges {
     pub(super) fn new(slots: u32) -> Self {
         Self {
             status: Mutex::new(RunStatus::new(slots)),
+            at_places: OnceLock::new(),
             quiet: watch::Sender::new(false),
         }
     }
@@ -90,6 +96,26 @@ impl Gauges {
     pub(super) fn status(&self) -> RunStatus {
         let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         status.clone()
+    }
+
+    /// Sets the counts of the attempts that run at each place.
+    pub(super) fn count_at(&self, places: BTreeMap<PlaceName, Arc<AtomicUsize>>) {
+        #[expect(clippy::expect_used, reason = "the loop of a run is made once")]
+        self.at_places
+            .set(places)
+            .expect("the places are told once");
+    }
+
+    /// Returns how many attempts run at a place.
+    pub(super) fn running_at(&self, place: &PlaceName) -> usize {
+        match self.at_places.get() {
+            // Relaxed: a count that orders nothing.
+            Some(places) => places
+                .get(place)
+                .map_or(0, |count| count.load(Ordering::Relaxed)),
+            None if *place == PlaceName::LOCAL => self.status().running,
+            None => 0,
+        }
     }
 
     /// Shows that all jobs have their outcomes, and that nothing is done any more.

@@ -143,6 +143,28 @@ async fn each_place_fills_its_own_slots_and_numbers_them() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_jobs_that_run_are_counted_by_place() {
+    let (builder, _sleeper, _tell) = scene([ready(2), ready(2)]);
+    let jobs = [
+        command("a", 10, among(&["web1"])),
+        command("b", 30, among(&["web1"])),
+        command("c", 30, Placement::Here),
+    ];
+    let run = builder.build().unwrap().run_list(jobs.to_vec()).unwrap();
+    let handle = run.handle();
+    let counts = || {
+        let at = |name| handle.running_at(&PlaceName::new(name));
+        ["local", "web1", "web2", "web3"].map(at)
+    };
+    tokio::time::sleep(SECOND * 5).await;
+    assert_eq!(counts(), [1, 2, 0, 0]);
+    tokio::time::sleep(SECOND * 15).await;
+    assert_eq!(counts(), [1, 1, 0, 0]);
+    all(run).await;
+    assert_eq!(counts(), [0; 4]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_job_runs_where_its_terms_say() {
     let (builder, sleeper, _tell) = scene([ready(1), ready(1)]);
     let jobs = [
