@@ -286,7 +286,7 @@ async fn what_a_stopped_agent_has_started_is_dead_when_it_counts_as_ended() {
 }
 
 #[tokio::test]
-async fn a_keeper_that_is_killed_is_replaced_and_holds_the_lease() {
+async fn a_keeper_that_is_killed_is_replaced_and_goes_on_asking_for_time() {
     let mut agent = agent();
     let processes = connect(&mut agent, quick()).await;
     let (mut process, both) = start_announced(&processes, STUBBORN).await;
@@ -305,9 +305,9 @@ async fn a_keeper_that_is_killed_is_replaced_and_holds_the_lease() {
         keepers().len() == 1 && keepers() != first
     })
     .await;
-    // Longer than any lease that the first one had.
+    // Longer than any time that the first one was granted.
     let ended = timeout(quick().fence_after * 2, process.exit().wait()).await;
-    assert!(ended.is_err(), "the lease is renewed: {ended:?}");
+    assert!(ended.is_err(), "more time is granted: {ended:?}");
     signal(&agent, Signal::STOP);
     let ended = within(process.exit().wait()).await;
     assert_eq!(ended.ending, Ending::HostLost);

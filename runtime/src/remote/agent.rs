@@ -384,7 +384,7 @@ impl Session {
                 }
             }
             News::NoStarts(guard) => self.suspend(guard).await,
-            News::Keeper(FromKeeper::Ask(at)) => self.send(FromAgent::LeaseAsked { at }),
+            News::Keeper(FromKeeper::Ask(at)) => self.send(FromAgent::TimeAsked { at }),
             News::Keeper(FromKeeper::Resumed) => {
                 if matches!(self.suspension, Suspension::Ends(_)) {
                     self.go_on().await;
@@ -464,7 +464,7 @@ impl Session {
                 (ends @ Suspension::Ends(_), _) => self.suspension = ends,
                 _ => self.go_on().await,
             },
-            ToAgent::LeaseGranted { asked_at } => {
+            ToAgent::TimeGranted { asked_at } => {
                 if let Some(keeper) = &self.keeper {
                     keeper.granted(asked_at);
                 }

@@ -57,7 +57,7 @@ impl BootTime {
 
 /// The time for which what runs on a host may go on, as its keeper knows it.
 #[derive(Debug)]
-pub(super) struct Lease {
+pub(super) struct GrantedTime {
     fence_after: Duration,
     /// When everything is killed.
     until: BootTime,
@@ -79,7 +79,7 @@ enum Stage {
 
 /// What a keeper has to do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LeaseStep {
+pub(super) enum FenceStep {
     /// Kill the agent and all groups. There is no further step.
     Kill,
     /// Ask the dispatcher for an answer to a question of this time.
@@ -88,8 +88,8 @@ pub(super) enum LeaseStep {
     Wait(Option<BootTime>),
 }
 
-impl Lease {
-    /// Makes a lease by the answer to a question that was asked at this time.
+impl GrantedTime {
+    /// Makes the time that is given by the answer to a question that was asked at this time.
     pub(super) fn new(fence_after: Duration, asked_at: BootTime) -> Self {
         Self {
             fence_after,
@@ -100,18 +100,18 @@ impl Lease {
     }
 
     /// Returns what to do. Call it again after each step, and whenever something was said.
-    pub(super) fn step(&mut self, now: BootTime) -> LeaseStep {
+    pub(super) fn step(&mut self, now: BootTime) -> FenceStep {
         if self.stage == Stage::Suspended {
-            return LeaseStep::Wait(None);
+            return FenceStep::Wait(None);
         }
         if now >= self.until {
-            return LeaseStep::Kill;
+            return FenceStep::Kill;
         }
         if now >= self.asks_at {
             self.asks_at = now.after(self.fence_after / QUESTIONS);
-            return LeaseStep::Ask(now);
+            return FenceStep::Ask(now);
         }
-        LeaseStep::Wait(Some(self.asks_at.min(self.until)))
+        FenceStep::Wait(Some(self.asks_at.min(self.until)))
     }
 
     /// Takes in the answer to a question that was asked at this time. Returns whether the groups may go on now.

@@ -1,7 +1,7 @@
-//! The keeper of an agent: a second process on the host, which holds the lease of all that runs there.
+//! The keeper of an agent: a second process on the host, which knows for how long what runs there may go on.
 //!
-//! It kills the agent and everything that the agent has started when the lease ends, also when the agent is only stopped. So
-//! what the agent is about to start is killed as well, and nothing is started after the lease.
+//! It kills the agent and everything that the agent has started when the granted time is over, also when the agent is only stopped. So
+//! what the agent is about to start is killed as well, and nothing is started after that time.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, getppid, kill_process};
 use serde::{Deserialize, Serialize};
 
-use super::fence::{BootTime, Lease, LeaseStep};
+use super::fence::{BootTime, FenceStep, GrantedTime};
 use super::message::{Lines, line};
 use crate::os::{BootTimer, KeeperList};
 
@@ -60,7 +60,7 @@ pub fn run_keeper() -> io::Result<()> {
         timer: BootTimer::new()?,
         lines: Lines::default(),
         agent,
-        lease: None,
+        granted_time: None,
     };
     keeper.run()
 }
@@ -73,15 +73,15 @@ struct Keeper {
     lines: Lines,
     /// The process that has started this one.
     agent: Option<Pid>,
-    /// The lease, once the agent has told of it.
-    lease: Option<Lease>,
+    /// The time for which what runs may go on, once the agent has told of it.
+    granted_time: Option<GrantedTime>,
 }
 
 impl Keeper {
     fn run(mut self) -> io::Result<()> {
         match self.keep() {
             Ok(Over::AgentGone) => self.list.signal(Signal::KILL),
-            Ok(Over::LeaseEnded) => self.kill(),
+            Ok(Over::TimeOver) => self.kill(),
             // A keeper that cannot go on is no fence, so nothing may run.
             Err(error) => self.kill().and(Err(error)),
         }
@@ -89,18 +89,18 @@ impl Keeper {
 
     fn keep(&mut self) -> io::Result<Over> {
         loop {
-            // What has come is read before the time is judged: a lease may have been renewed while this process was starved.
+            // What has come is read before the time is judged: more time may have been granted while this process was starved.
             if self.read()? == Agent::Gone {
                 return Ok(Over::AgentGone);
             }
-            let Some(lease) = &mut self.lease else {
+            let Some(granted_time) = &mut self.granted_time else {
                 self.timer.wait(self.socket.as_fd(), None)?;
                 continue;
             };
-            match lease.step(BootTime::now()) {
-                LeaseStep::Kill => return Ok(Over::LeaseEnded),
-                LeaseStep::Ask(at) => self.tell(&FromKeeper::Ask(at)),
-                LeaseStep::Wait(until) => {
+            match granted_time.step(BootTime::now()) {
+                FenceStep::Kill => return Ok(Over::TimeOver),
+                FenceStep::Ask(at) => self.tell(&FromKeeper::Ask(at)),
+                FenceStep::Wait(until) => {
                     let until = until.map(BootTime::since_start);
                     self.timer.wait(self.socket.as_fd(), until)?;
                 }
@@ -136,29 +136,29 @@ impl Keeper {
             asked_at,
         } = message
         {
-            self.lease = Some(Lease::new(fence_after, asked_at));
+            self.granted_time = Some(GrantedTime::new(fence_after, asked_at));
             return Ok(());
         }
-        let Some(lease) = &mut self.lease else {
-            return Err(io::Error::other("the agent has not told of the lease"));
+        let Some(granted_time) = &mut self.granted_time else {
+            return Err(io::Error::other("the agent has not told of the time"));
         };
         match message {
             ToKeeper::Granted(asked_at) => {
-                if lease.granted(asked_at, BootTime::now()) {
+                if granted_time.granted(asked_at, BootTime::now()) {
                     self.tell(&FromKeeper::Resumed);
                 }
             }
             ToKeeper::Suspend => {
                 self.list.signal(Signal::STOP)?;
-                lease.suspend();
+                granted_time.suspend();
             }
-            ToKeeper::Resume => lease.resume(BootTime::now()),
+            ToKeeper::Resume => granted_time.resume(BootTime::now()),
             ToKeeper::Begin { .. } => {}
         }
         Ok(())
     }
 
-    /// Tells the agent something. An agent that is stopped for long reads nothing, and hears it no more: its lease ends.
+    /// Tells the agent something. An agent that is stopped for long reads nothing, and hears it no more: its time ends.
     fn tell(&mut self, message: &FromKeeper) {
         // No message of ours fails to be written as JSON. An error of the socket says that the agent is gone, which the next
         // read tells, or that it has not read anything for long.
@@ -190,7 +190,7 @@ impl Keeper {
 /// Why a keeper has nothing to keep any more.
 enum Over {
     AgentGone,
-    LeaseEnded,
+    TimeOver,
 }
 
 /// What is known of an agent by its socket.

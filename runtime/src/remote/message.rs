@@ -64,7 +64,7 @@ pub(super) enum ToAgent {
     /// Continues all processes.
     Resume,
     /// Answers the keeper's question of this time: what was started may run on for a while from then.
-    LeaseGranted { asked_at: BootTime },
+    TimeGranted { asked_at: BootTime },
 }
 
 /// What an agent tells the dispatcher.
@@ -99,7 +99,7 @@ pub(super) enum FromAgent {
     /// What the machine of the agent has, and what of it is used.
     Machine(WireReading),
     /// The keeper asks, at this time of its own clock, whether what was started may run on.
-    LeaseAsked { at: BootTime },
+    TimeAsked { at: BootTime },
 }
 
 /// A reading of a machine as it is sent: memory in bytes, and the load in thousandths.
@@ -518,7 +518,7 @@ mod tests {
                 load: 1.25,
                 ..Reading::default()
             })),
-            FromAgent::LeaseAsked {
+            FromAgent::TimeAsked {
                 at: BootTime::now(),
             },
         ];
@@ -540,7 +540,7 @@ mod tests {
                 output: Output::Stderr,
             },
             ToAgent::Suspend,
-            ToAgent::LeaseGranted {
+            ToAgent::TimeGranted {
                 asked_at: BootTime::now(),
             },
         ];

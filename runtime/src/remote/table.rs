@@ -241,7 +241,7 @@ impl Table {
             FromAgent::Beat
             | FromAgent::Answer { .. }
             | FromAgent::Machine(_)
-            | FromAgent::LeaseAsked { .. } => {}
+            | FromAgent::TimeAsked { .. } => {}
         }
     }
 

@@ -140,7 +140,7 @@ async fn listen(
         let mut socket = match socket {
             Ok(socket) => socket,
             Err(error) => {
-                // Without it no lease is ever renewed, and the keeper ends everything.
+                // Without it the keeper is never granted more time, and ends everything.
                 tracing::error!(%error, "the keeper cannot be heard");
                 continue;
             }

@@ -74,7 +74,7 @@ struct World {
     now: u64,
     /// What the host's clock showed at the beginning.
     boot: u64,
-    lease: Lease,
+    granted_time: GrantedTime,
     is_killed: bool,
     are_stopped: bool,
     is_agent_stopped: bool,
@@ -91,7 +91,7 @@ impl World {
             begin,
             now: 0,
             boot,
-            lease: Lease::new(FENCE, BootTime::at(Duration::from_millis(boot))),
+            granted_time: GrantedTime::new(FENCE, BootTime::at(Duration::from_millis(boot))),
             is_killed: false,
             are_stopped: false,
             is_agent_stopped: false,
@@ -174,15 +174,15 @@ impl World {
                 self.say(Way::DispatcherToAgent, Said::Answer(at));
             }
             (Way::AgentToKeeper, Said::Answer(at)) => {
-                if self.lease.granted(at, self.boot_time()) {
+                if self.granted_time.granted(at, self.boot_time()) {
                     self.are_stopped = false;
                 }
             }
             (Way::AgentToKeeper, Said::Suspend) => {
                 self.are_stopped = true;
-                self.lease.suspend();
+                self.granted_time.suspend();
             }
-            (Way::AgentToKeeper, Said::Resume) => self.lease.resume(self.boot_time()),
+            (Way::AgentToKeeper, Said::Resume) => self.granted_time.resume(self.boot_time()),
             (Way::AgentToDispatcher | Way::AgentToKeeper, said) => unreachable!("{said:?}"),
         }
     }
@@ -190,10 +190,10 @@ impl World {
     /// Lets the keeper do what is due.
     fn keep(&mut self) {
         while !self.is_killed {
-            match self.lease.step(self.boot_time()) {
-                LeaseStep::Kill => self.is_killed = true,
-                LeaseStep::Ask(at) => self.say(Way::KeeperToAgent, Said::Question(at)),
-                LeaseStep::Wait(until) => {
+            match self.granted_time.step(self.boot_time()) {
+                FenceStep::Kill => self.is_killed = true,
+                FenceStep::Ask(at) => self.say(Way::KeeperToAgent, Said::Question(at)),
+                FenceStep::Wait(until) => {
                     assert!(until.is_none_or(|until| until > self.boot_time()));
                     return;
                 }
@@ -257,14 +257,20 @@ proptest! {
 #[test]
 fn a_question_is_asked_several_times_in_the_time_of_an_answer() {
     let begin = BootTime::at(Duration::from_secs(1));
-    let mut lease = Lease::new(Duration::from_secs(12), begin);
+    let mut granted_time = GrantedTime::new(Duration::from_secs(12), begin);
     let at = |seconds| begin.after(Duration::from_secs(seconds));
     for seconds in [0, 2, 4, 6, 8, 10] {
         let now = at(seconds);
-        assert_eq!(lease.step(now), LeaseStep::Ask(now));
-        assert_eq!(lease.step(now), LeaseStep::Wait(Some(at(seconds + 2))));
+        assert_eq!(granted_time.step(now), FenceStep::Ask(now));
+        assert_eq!(
+            granted_time.step(now),
+            FenceStep::Wait(Some(at(seconds + 2)))
+        );
     }
-    assert_eq!(lease.step(at(12)), LeaseStep::Kill);
-    assert!(!lease.granted(at(13), at(12)), "nobody has asked that yet");
-    assert_eq!(lease.step(at(12)), LeaseStep::Kill);
+    assert_eq!(granted_time.step(at(12)), FenceStep::Kill);
+    assert!(
+        !granted_time.granted(at(13), at(12)),
+        "nobody has asked that yet"
+    );
+    assert_eq!(granted_time.step(at(12)), FenceStep::Kill);
 }

@@ -257,7 +257,7 @@ impl HostileAgent {
             },
             Message::Beat => FromAgent::Beat,
             Message::Answer(beat) => FromAgent::Answer { beat },
-            Message::Asked(at) => FromAgent::LeaseAsked {
+            Message::Asked(at) => FromAgent::TimeAsked {
                 at: BootTime::at(at),
             },
         };

@@ -286,7 +286,7 @@ fn message(told: Told) -> Bytes {
         Told::Beat(number, measures) => ToAgent::Beat { number, measures },
         Told::Suspend => ToAgent::Suspend,
         Told::Resume => ToAgent::Resume,
-        Told::Granted(asked_at) => ToAgent::LeaseGranted {
+        Told::Granted(asked_at) => ToAgent::TimeGranted {
             asked_at: BootTime::at(asked_at),
         },
         Told::Garbage(bytes) => return bytes.into(),

@@ -177,7 +177,7 @@ async fn open_messages(
 /// The task that keeps a connection.
 struct Keeping {
     number: u64,
-    /// Whether a keeper asks for leases.
+    /// Whether a keeper asks for time.
     is_fenced: bool,
     /// The answers that it got.
     grants: Grants,
@@ -288,7 +288,7 @@ impl Keeping {
                     before != round_trip
                 });
             }
-            FromAgent::LeaseAsked { at } => self.grant(at),
+            FromAgent::TimeAsked { at } => self.grant(at),
             FromAgent::Machine(reading) => self
                 .health
                 .send_modify(|health| health.machine = Some(reading.into())),
@@ -300,7 +300,7 @@ impl Keeping {
     fn grant(&mut self, asked_at: BootTime) {
         self.grants.grant(working_now());
         // An error means that the stream of messages has ended.
-        let _ = self.messages.send(ToAgent::LeaseGranted { asked_at });
+        let _ = self.messages.send(ToAgent::TimeGranted { asked_at });
     }
 }
 
