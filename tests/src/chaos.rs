@@ -5,7 +5,8 @@
 //! ```
 //!
 //! It takes some minutes, prints figures, and fails if a promise was broken. `--keep FOLDER` keeps all files that were
-//! written. The suite runs the same with 4,000 jobs (`suite/chaos.rs`), which takes some ten seconds.
+//! written. The suite runs the same with 4,000 jobs (`suite/chaos.rs`), which takes some ten seconds. With `--hosts N` it is
+//! another soak: plain jobs over N hosts whose agents and connections are killed and stopped, see `chaos/hosts.rs`.
 //!
 //! ```text
 //! driver --starts, disturbs, kills (SIGKILL)--> host --ratchet--> workers, commands
@@ -71,6 +72,7 @@
 //! Broken like that again, 200,000 jobs show it as Slots: 9 and Poison: 3.
 mod driver;
 mod host;
+mod hosts;
 mod script;
 mod shortage;
 mod worker;
@@ -82,6 +84,7 @@ pub mod plan;
 pub use checker::{Report, Rule, Violation};
 pub use driver::Soak;
 pub use host::run_host;
+pub use hosts::{HostPlan, HostSoak, run_attempt, run_dispatcher, run_relay};
 pub use plan::{Performer, Plan};
 pub use worker::{run_command, run_scripted_command, run_worker};
 

@@ -205,7 +205,7 @@ fn cache(folder: &Path) -> TaskCache {
 }
 
 /// Opens the journal, with what is left to do after an earlier life.
-fn journal(folder: &Path, life: u32) -> Result<(Journal, Option<Resume>), Failed> {
+pub(super) fn journal(folder: &Path, life: u32) -> Result<(Journal, Option<Resume>), Failed> {
     let store = RunStore::at(folder);
     let about = Payload::from_value(&life)?;
     let now = time_of_day();
@@ -218,7 +218,7 @@ fn journal(folder: &Path, life: u32) -> Result<(Journal, Option<Resume>), Failed
     Ok((journal, Some(Resume::new(Arc::new(history), None))))
 }
 
-fn time_of_day() -> SystemTime {
+pub(super) fn time_of_day() -> SystemTime {
     let time = clock_gettime(ClockId::Realtime);
     UNIX_EPOCH + Duration::from_secs(time.tv_sec.unsigned_abs())
 }
