@@ -133,11 +133,7 @@ impl Session {
     ) -> Result<Self, CliError> {
         let environment = UserEnvironment::current()?;
         let settings = Settings::load(&environment)?;
-        let mut hosts = TypedHosts::of(
-            &typed.hosts.on,
-            &typed.hosts.sshloginfile,
-            &typed.hosts.inventory,
-        )?;
+        let mut hosts = TypedHosts::of(&typed.hosts.chosen)?;
         hosts.keep_remote = typed.hosts.keep_remote;
         let mut options = RunOptions::of(typed, record, hosts, &settings, &environment);
         if terminal == TerminalUse::Job {

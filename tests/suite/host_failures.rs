@@ -47,6 +47,25 @@ async fn wait_for(state: &mut watch::Receiver<PlaceState>, wanted: &PlaceState) 
     within(reached).await.expect("the host is kept");
 }
 
+/// Starts a server with these options. Returns nothing, and says so, where there is none.
+async fn server(options: &str) -> Option<SshServer> {
+    SshServer::start(options, &SshServer::own_address(), &[]).await
+}
+
+/// Connects to a server.
+async fn connected(server: &SshServer) -> (RemoteHost, watch::Receiver<PlaceState>) {
+    let config = config(server.launcher(), installed());
+    let host = RemoteHost::start(config, &LaunchGate::default());
+    let mut state = host.state();
+    wait_for(&mut state, &READY).await;
+    (host, state)
+}
+
+async fn nobody_is_left(server: &SshServer) {
+    let mark = server.mark();
+    eventually("nobody is left on either side", || marked(&mark).is_empty()).await;
+}
+
 /// Waits until the host is given up, and returns the message.
 async fn given_up(config: HostConfig) -> String {
     let host = RemoteHost::start(config, &LaunchGate::default());
@@ -103,12 +122,7 @@ fn parent(process: u32) -> u32 {
 /// Breaks the way to a host on which a process runs. The process ends as lost, nothing of it is left, and the host is
 /// connected again.
 async fn survives(server: &SshServer, break_it: impl FnOnce(u32)) {
-    let host = RemoteHost::start(
-        config(server.launcher(), installed()),
-        &LaunchGate::default(),
-    );
-    let mut state = host.state();
-    wait_for(&mut state, &READY).await;
+    let (host, mut state) = connected(server).await;
     let (mut lost, [process, child, agent]) = sleeper(&host).await;
     break_it(agent);
     wait_for(&mut state, &PlaceState::Away).await;
@@ -120,14 +134,12 @@ async fn survives(server: &SshServer, break_it: impl FnOnce(u32)) {
     eventually("the agent is gone", || !is_alive(agent)).await;
     echo(&host).await;
     drop(host);
-    let mark = server.mark();
-    eventually("nobody is left on either side", || marked(&mark).is_empty()).await;
+    nobody_is_left(server).await;
 }
 
 #[tokio::test]
 async fn a_killed_ssh_client_costs_what_ran_and_the_host_is_connected_again() {
-    let address = SshServer::own_address();
-    let Some(server) = SshServer::start("", &address, &[]).await else {
+    let Some(server) = server("").await else {
         return;
     };
     let config = server.launcher()[4].clone();
@@ -141,8 +153,7 @@ async fn a_killed_ssh_client_costs_what_ran_and_the_host_is_connected_again() {
 
 #[tokio::test]
 async fn a_killed_sshd_costs_what_ran_and_the_host_is_connected_again() {
-    let address = SshServer::own_address();
-    let Some(server) = SshServer::start("", &address, &[]).await else {
+    let Some(server) = server("").await else {
         return;
     };
     survives(&server, |agent| kill(parent(agent))).await;
@@ -150,8 +161,7 @@ async fn a_killed_sshd_costs_what_ran_and_the_host_is_connected_again() {
 
 #[tokio::test]
 async fn a_killed_agent_costs_what_ran_and_the_host_is_connected_again() {
-    let address = SshServer::own_address();
-    let Some(server) = SshServer::start("", &address, &[]).await else {
+    let Some(server) = server("").await else {
         return;
     };
     survives(&server, kill).await;
@@ -223,12 +233,7 @@ async fn a_link_that_is_cut_both_ways_costs_what_ran_and_the_host_is_connected_a
     let Some(server) = SshServer::start("", &network.address, &inside).await else {
         return;
     };
-    let host = RemoteHost::start(
-        config(server.launcher(), installed()),
-        &LaunchGate::default(),
-    );
-    let mut state = host.state();
-    wait_for(&mut state, &READY).await;
+    let (host, mut state) = connected(&server).await;
     let (mut lost, [process, child, agent]) = sleeper(&host).await;
     network.set("down");
     wait_for(&mut state, &PlaceState::Away).await;
@@ -241,14 +246,12 @@ async fn a_link_that_is_cut_both_ways_costs_what_ran_and_the_host_is_connected_a
     wait_for(&mut state, &READY).await;
     echo(&host).await;
     drop(host);
-    let mark = server.mark();
-    eventually("nobody is left on either side", || marked(&mark).is_empty()).await;
+    nobody_is_left(&server).await;
 }
 
 #[tokio::test]
 async fn a_server_whose_key_is_not_known_is_refused_at_once_with_the_way_out() {
-    let address = SshServer::own_address();
-    let Some(server) = SshServer::start("", &address, &[]).await else {
+    let Some(server) = server("").await else {
         return;
     };
     let launcher = server.launcher_with("user_key", "nobody_known");
@@ -260,7 +263,6 @@ async fn a_server_whose_key_is_not_known_is_refused_at_once_with_the_way_out() {
 #[tokio::test]
 async fn a_server_that_does_not_know_the_key_or_wants_a_password_is_refused_at_once_with_the_way_out()
  {
-    let address = SshServer::own_address();
     for (options, methods) in [
         (
             "PasswordAuthentication no\nKbdInteractiveAuthentication no",
@@ -268,7 +270,7 @@ async fn a_server_that_does_not_know_the_key_or_wants_a_password_is_refused_at_o
         ),
         ("PasswordAuthentication yes", "password"),
     ] {
-        let Some(server) = SshServer::start(options, &address, &[]).await else {
+        let Some(server) = server(options).await else {
             return;
         };
         let launcher = server.launcher_with("unknown_key", "known_hosts");
@@ -284,8 +286,7 @@ async fn a_server_that_does_not_know_the_key_or_wants_a_password_is_refused_at_o
 
 #[tokio::test]
 async fn an_agent_of_another_version_is_refused_at_once_with_both_versions() {
-    let address = SshServer::own_address();
-    let Some(server) = SshServer::start("", &address, &[]).await else {
+    let Some(server) = server("").await else {
         return;
     };
     let hello = r#"ratchet-agent {"protocols":[7,8],"ratchet":"9.0","platform":"x","cores":1,"memory":1,"process":1}"#;
@@ -393,9 +394,8 @@ async fn a_host_where_nothing_may_be_written_says_so() {
 
 #[tokio::test]
 async fn many_hosts_behind_a_server_that_refuses_early_connections_are_all_reached() {
-    let address = SshServer::own_address();
     // Of more than two that have not logged in yet, each one is refused.
-    let Some(server) = SshServer::start("MaxStartups 2:100:2", &address, &[]).await else {
+    let Some(server) = server("MaxStartups 2:100:2").await else {
         return;
     };
     let gate = LaunchGate::default();
@@ -408,8 +408,7 @@ async fn many_hosts_behind_a_server_that_refuses_early_connections_are_all_reach
     }
     assert!(server.log().contains("MaxStartups"), "none was refused");
     drop(hosts);
-    let mark = server.mark();
-    eventually("nobody is left on either side", || marked(&mark).is_empty()).await;
+    nobody_is_left(&server).await;
 }
 
 #[tokio::test]

@@ -8,13 +8,12 @@ use clap::Args;
 
 use crate::value;
 
-/// The options for where jobs run.
+/// The options for which hosts are meant.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Hosts")]
-pub(crate) struct HostsArguments {
-    /// Run commands and workers on these hosts, each job on whichever has the most room: names of `hosts` or of an
-    /// inventory, @GROUP, or destinations of ssh; `local` is this machine, N/HOST has N slots. `slurm` is all nodes of the
-    /// Slurm allocation, and no new jobs start when it ends soon. Also -S and --sshlogin, with `:` for this machine.
+pub(crate) struct ChosenHosts {
+    /// These hosts: names of `hosts` or of an inventory, @GROUP, or destinations of ssh; `local` is this machine, N/HOST has
+    /// N slots. Each job runs on whichever has the most room. `slurm` is all nodes of the Slurm allocation, and no new jobs
+    /// start when it ends soon. Also -S and --sshlogin, with `:` for this machine.
     #[arg(
         short = 'S',
         long,
@@ -29,6 +28,14 @@ pub(crate) struct HostsArguments {
     /// Read hosts and groups from an inventory of Ansible's, as `ratchet inventory` does.
     #[arg(short, long, value_name = "SOURCE")]
     pub(crate) inventory: Vec<String>,
+}
+
+/// The options for where jobs run.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Hosts")]
+pub(crate) struct HostsArguments {
+    #[command(flatten)]
+    pub(crate) chosen: ChosenHosts,
     /// Keep the work folders of jobs with files on their hosts, as ~/.cache/ratchet/kept/job-ID-N, for a week, instead of
     /// removing them at once.
     #[arg(long)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::check::SummaryFormat;
-use super::hosts::OnWord;
+use super::hosts::ChosenHosts;
 
 const HELP: &str = "\
 Examples:
@@ -54,22 +54,8 @@ pub(crate) struct SelectionArguments {
     /// A job file with `hosts`.
     #[arg(value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
-    /// Only these hosts: names of `hosts` or of an inventory, @GROUP, or destinations of ssh; `local` is this machine,
-    /// N/HOST has N slots. Also -S and --sshlogin, with `:` for this machine.
-    #[arg(
-        short = 'S',
-        long,
-        alias = "sshlogin",
-        value_name = "HOSTS",
-        value_delimiter = ','
-    )]
-    pub(crate) on: Vec<OnWord>,
-    /// As --on, with the hosts in a file, one a line.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) sshloginfile: Vec<PathBuf>,
-    /// Read hosts and groups from an inventory of Ansible's, as `ratchet inventory` does.
-    #[arg(short, long, value_name = "SOURCE")]
-    pub(crate) inventory: Vec<String>,
+    #[command(flatten)]
+    pub(crate) chosen: ChosenHosts,
     /// How the hosts are written.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: SummaryFormat,

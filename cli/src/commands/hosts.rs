@@ -66,16 +66,10 @@ pub(crate) fn run(arguments: &HostsVerbArguments) -> Result<u8, CliError> {
 
 /// Finds the hosts that are meant: those of `--on`, else all of the file and the inventories.
 fn select(selection: &SelectionArguments) -> Result<(HostTable, Vec<HostPlan>), CliError> {
-    let SelectionArguments {
-        file,
-        on,
-        sshloginfile,
-        inventory,
-        ..
-    } = selection;
-    let typed = TypedHosts::of(on, sshloginfile, inventory)?;
+    let SelectionArguments { file, chosen, .. } = selection;
+    let typed = TypedHosts::of(chosen)?;
     let table = match file {
-        None if typed.on.is_none() && inventory.is_empty() => {
+        None if typed.on.is_none() && chosen.inventory.is_empty() => {
             return Err(CliError::usage("nothing says which hosts are meant")
                 .with_help("name a job file with `hosts`, an inventory by -i, or hosts by --on"));
         }

@@ -149,7 +149,7 @@ pub(crate) fn run(
 /// The hosts that flags name.
 fn typed_hosts(arguments: &MapArguments) -> Result<TypedHosts, CliError> {
     let typed = &arguments.common.hosts;
-    TypedHosts::of(&typed.on, &typed.sshloginfile, &typed.inventory)
+    TypedHosts::of(&typed.chosen)
 }
 
 /// The hosts on each of which the command runs once: those of `--on`, else all of the inventory.

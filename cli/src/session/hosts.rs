@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::job_source::JobSource;
 use super::slurm::Allocation;
-use crate::args::hosts::{OnTarget, OnWord};
+use crate::args::hosts::{ChosenHosts, OnTarget, OnWord};
 use crate::error::CliError;
 use crate::inventory::{self, Inventory};
 use crate::job_file::{
@@ -46,13 +46,9 @@ pub(crate) struct TypedHosts {
 
 impl TypedHosts {
     /// Reads the words of `--on`, and the inventories and files of such words.
-    pub(crate) fn of(
-        on: &[OnWord],
-        files: &[PathBuf],
-        inventories: &[String],
-    ) -> Result<Self, CliError> {
-        let mut words = on.to_vec();
-        for path in files {
+    pub(crate) fn of(chosen: &ChosenHosts) -> Result<Self, CliError> {
+        let mut words = chosen.on.clone();
+        for path in &chosen.sshloginfile {
             let name = path.display();
             let text = fs::read_to_string(path).map_err(|error| {
                 CliError::usage(format!("{name} cannot be read")).because(error)
@@ -67,8 +63,8 @@ impl TypedHosts {
             }
         }
         let mut hosts = Self::default();
-        if !inventories.is_empty() {
-            add_inventory(&mut hosts.table, &inventory::load(inventories)?)?;
+        if !chosen.inventory.is_empty() {
+            add_inventory(&mut hosts.table, &inventory::load(&chosen.inventory)?)?;
         }
         if words.is_empty() {
             return Ok(hosts);

@@ -1,0 +1,103 @@
+//! The agent gets to its host, or it is said why not.
+
+use super::*;
+
+#[test]
+fn a_copy_of_the_agent_that_was_damaged_is_replaced() {
+    let folder = folder();
+    let run = || {
+        let args = ["map", "-q", "--on", "web1", "echo", ":::", "a"];
+        ratchet(&folder).args(args).run().with_code(0)
+    };
+    run();
+    let agents = folder.at("cache/ratchet/agents");
+    let copy = fs::read_dir(&agents)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&agents), mode(&copy)), (0o700, 0o700));
+    // A program that still runs cannot be written to.
+    nothing_is_left(&folder);
+    fs::write(&copy, "#!/bin/sh\necho damaged\n").unwrap();
+    run();
+    assert!(
+        fs::metadata(&copy).unwrap().len() > 1 << 20,
+        "it was copied anew"
+    );
+    assert_eq!(
+        fs::read_dir(&agents).unwrap().count(),
+        1,
+        "nothing else is left"
+    );
+}
+
+/// Runs a job on a host, and returns why it failed.
+fn failure(folder: &Folder, host: &str) -> String {
+    let jobs =
+        format!("hosts: {{ web1: {host} }}\njobs:\n  - {{ id: a, run: [echo, hi], on: web1 }}\n");
+    fs::write(folder.at("jobs.yaml"), jobs).expect("the folder is ours");
+    let args = ["run", "jobs.yaml", "--format", "jsonl", "-q", "--no-record"];
+    let ended = ratchet(folder).args(args).run().with_code(100);
+    let results = results(&ended);
+    let error = &result(&results, "a")["error"];
+    assert_eq!(error["class"], "unreachable");
+    let message = error["message"].as_str();
+    message.expect("it has one").to_owned()
+}
+
+#[test]
+fn a_host_of_another_platform_needs_an_agent_that_was_made_for_it() {
+    let uname = "#!/bin/sh\ncase $1 in -s) echo Plan9;; -m) echo vax;; esac\n";
+    let folder = folder().file("bin/uname", uname).program("uname");
+    let said = failure(&folder, "{ ssh: web1 }");
+    assert!(
+        said.contains("the host is plan9-vax and this machine is "),
+        "{said}"
+    );
+    assert!(
+        said.contains("name a ratchet for plan9-vax by `agent: PATH` of the host"),
+        "{said}"
+    );
+
+    // Another program than this one, which stands for the one that was made for vax.
+    let mut program = fs::read(Ratchet::program()).unwrap();
+    program.extend_from_slice(b"for vax");
+    fs::write(folder.at("ratchet-vax"), &program).unwrap();
+    let job = "hosts: { web1: { ssh: web1, agent: ratchet-vax } }\njobs:\n  - { id: a, run: [echo, hi], on: web1 }\n";
+    fs::write(folder.at("jobs.yaml"), job).unwrap();
+    let args = ["run", "jobs.yaml", "--format", "jsonl", "-q"];
+    let ended = ratchet(&folder).args(args).run().with_code(0);
+    assert_eq!(result(&results(&ended), "a")["result"]["stdout"], "hi\n");
+    let agents: Vec<_> = fs::read_dir(folder.at("cache/ratchet/agents"))
+        .unwrap()
+        .map(|agent| agent.unwrap().metadata().unwrap().len())
+        .collect();
+    assert_eq!(agents, [program.len() as u64]);
+    nothing_is_left(&folder);
+}
+
+#[test]
+fn an_agent_that_does_not_run_on_its_host_is_refused_with_the_reason() {
+    let folder = folder()
+        .file("other", "#!/bin/sh\necho 'I am another program'\n")
+        .file("libc", "#!/no/such/loader\n");
+    for (agent, reason) in [
+        ("other", "does not run: it is damaged, or no agent"),
+        ("libc", "is it linked to a libc that is not there?"),
+    ] {
+        let said = failure(&folder, &format!("{{ ssh: web1, agent: {agent} }}"));
+        assert!(said.contains(reason), "{said}");
+        assert!(
+            said.contains("name another program by `agent: PATH`"),
+            "{said}"
+        );
+        let left = fs::read_dir(folder.at("cache/ratchet/agents")).unwrap();
+        assert_eq!(left.count(), 0, "no copy is left");
+    }
+    let reached = fs::read_to_string(folder.at("log")).unwrap();
+    assert_eq!(reached.lines().count(), 2, "it is not tried again");
+    nothing_is_left(&folder);
+}
