@@ -35,6 +35,11 @@ fn quick() -> RemoteConfig {
     }
 }
 
+/// Makes a config by which no host is lost because this machine is busy.
+fn patient() -> RemoteConfig {
+    RemoteConfig::new("web1")
+}
+
 fn agent() -> Child {
     Command::new(env!("CARGO_BIN_EXE_agent"))
         .stdin(Stdio::piped())
@@ -62,7 +67,7 @@ const STUBBORN: &str = "trap '' TERM HUP PIPE; sleep 1000 >/dev/null 2>&1 </dev/
 #[tokio::test]
 async fn a_process_of_an_agent_gets_its_input_and_gives_its_output_and_its_exit() {
     let mut agent = agent();
-    let processes = connect(&mut agent, quick()).await;
+    let processes = connect(&mut agent, patient()).await;
     assert_eq!(Some(processes.agent().process), agent.id());
     let config = shell("read line; echo out $line; echo err >&2; cat; exit 3");
     let mut process = within(processes.spawn_process(&config))
@@ -103,7 +108,7 @@ async fn a_process_gets_the_environment_of_its_host_and_what_is_declared_and_not
         .kill_on_drop(true)
         .spawn()
         .expect("it starts");
-    let processes = connect(&mut agent, quick()).await;
+    let processes = connect(&mut agent, patient()).await;
     let env = Environment::inherited().set("DECLARED", "2");
     let config = ProcessConfig::new("/usr/bin/env").env(env);
     let mut process = within(processes.spawn_process(&config))
@@ -118,7 +123,7 @@ async fn a_process_gets_the_environment_of_its_host_and_what_is_declared_and_not
 #[tokio::test]
 async fn a_flood_that_nobody_reads_holds_up_no_other_process() {
     let mut agent = agent();
-    let processes = connect(&mut agent, quick()).await;
+    let processes = connect(&mut agent, patient()).await;
     let mut floods = Vec::new();
     for script in ["yes", "yes >&2", "yes & yes >&2"] {
         let flood = within(processes.spawn_process(&shell(script))).await;
@@ -149,7 +154,7 @@ async fn a_flood_that_nobody_reads_holds_up_no_other_process() {
 #[tokio::test]
 async fn a_process_whose_output_is_dropped_gets_sigpipe() {
     let mut agent = agent();
-    let processes = connect(&mut agent, quick()).await;
+    let processes = connect(&mut agent, patient()).await;
     let mut process = within(processes.spawn_process(&shell("exec yes")))
         .await
         .expect("it starts");
@@ -160,7 +165,7 @@ async fn a_process_whose_output_is_dropped_gets_sigpipe() {
 #[tokio::test]
 async fn a_process_is_stopped_continued_and_measured_through_its_agent() {
     let mut agent = agent();
-    let processes = connect(&mut agent, quick()).await;
+    let processes = connect(&mut agent, patient()).await;
     let (mut process, both) = start_announced(&processes, "sleep 1000 & echo $$ $!; wait").await;
     let all_are = |state| both.iter().all(|id| process_state(*id) == Some(state));
     processes
@@ -196,7 +201,7 @@ async fn a_process_is_stopped_continued_and_measured_through_its_agent() {
 #[tokio::test]
 async fn a_dropped_start_of_a_process_ends_it() {
     let mut agent = agent();
-    let processes = connect(&mut agent, quick()).await;
+    let processes = connect(&mut agent, patient()).await;
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("id");
     let script = format!(
@@ -261,7 +266,7 @@ async fn a_killed_agent_leaves_nobody_and_its_streams_are_cut_not_ended() {
 #[tokio::test]
 async fn an_agent_whose_connection_ends_leaves_nobody_and_ends() {
     let mut agent = agent();
-    let processes = connect(&mut agent, quick()).await;
+    let processes = connect(&mut agent, patient()).await;
     let (_process, both) = start_announced(&processes, STUBBORN).await;
     drop(processes);
     all_gone(&both).await;
@@ -418,7 +423,7 @@ async fn more_processes_than_may_run_wait_for_their_turn() {
     let mut agent = agent();
     let config = RemoteConfig {
         max_processes: 2,
-        ..quick()
+        ..patient()
     };
     let processes = connect(&mut agent, config).await;
     let (mut first, _) = start_announced(&processes, "echo 1; exec sleep 1000").await;
@@ -449,7 +454,7 @@ async fn more_processes_than_may_run_wait_for_their_turn() {
 #[tokio::test]
 async fn thousands_of_commands_go_through_one_connection() {
     let mut agent = agent();
-    let processes = connect(&mut agent, quick()).await;
+    let processes = connect(&mut agent, patient()).await;
     let runner = CommandRunner::through(Arc::new(processes));
     let hello = shell("echo hello; echo there >&2");
     let mut tasks = tokio::task::JoinSet::new();
