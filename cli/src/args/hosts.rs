@@ -11,7 +11,7 @@ use crate::value;
 /// The options for which hosts are meant.
 #[derive(Debug, Args)]
 pub(crate) struct ChosenHosts {
-    /// These hosts: names of `hosts` or of an inventory, @GROUP, or destinations of ssh; `local` is this machine, N/HOST has
+    /// Use these hosts: names of `hosts` or of an inventory, @GROUP, or destinations of ssh; `local` is this machine, N/HOST has
     /// N slots. Each job runs on whichever has the most room. `slurm` is all nodes of the Slurm allocation, and no new jobs
     /// start when it ends soon. Also -S and --sshlogin, with `:` for this machine.
     #[arg(
