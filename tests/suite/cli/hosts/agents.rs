@@ -19,9 +19,11 @@ fn a_copy_of_the_agent_that_was_damaged_is_replaced() {
         .path();
     let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&agents), mode(&copy)), (0o700, 0o700));
-    // A program that still runs cannot be written to.
-    nothing_is_left(&folder);
-    fs::write(&copy, "#!/bin/sh\necho damaged\n").unwrap();
+    // A program that is just ending cannot be written to, so another one takes its place.
+    let damaged = folder.at("damaged");
+    fs::write(&damaged, "#!/bin/sh\necho damaged\n").unwrap();
+    fs::set_permissions(&damaged, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::rename(&damaged, &copy).unwrap();
     run();
     assert!(
         fs::metadata(&copy).unwrap().len() > 1 << 20,
