@@ -6,16 +6,18 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use minijinja::value::ValueKind;
+use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{
     Environment, Error, ErrorKind, Expression, Output, State, UndefinedBehavior, Value,
 };
 
 use super::finish::Omit;
+use super::given::Given;
+use super::names::Register;
 use super::source::{self, DELIMITERS, Escapes};
 use super::undefined::{self, TemplateError, Undefined, undefined};
 use super::values::text_of;
-use super::{filters, lists, questions};
+use super::{filters, methods, questions};
 use crate::data::is_template;
 
 /// The engine, with all filters and tests. It keeps what it has compiled, by the text of the template: these texts stand in
@@ -39,25 +41,41 @@ static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     engine
 });
 
-/// An engine that knows all filters and tests, and no other templates.
-pub(super) fn with_filters() -> Environment<'static> {
-    static BASE: LazyLock<Environment<'static>> = LazyLock::new(|| {
-        let mut engine = Environment::new();
-        engine.set_undefined_behavior(UndefinedBehavior::Strict);
-        engine.set_formatter(format);
-        engine.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        engine.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-        engine.remove_global("debug");
-        engine.add_function(source::ITEM, item);
-        engine.add_function(source::FORMAT, |format: &Value, values: &Value| {
-            filters::percent_format(format, values)
-        });
-        filters::add(&mut engine);
-        lists::add(&mut engine);
-        questions::add(&mut engine);
-        engine
+/// An engine that knows all filters and tests, and no templates.
+static BASE: LazyLock<Register> = LazyLock::new(|| {
+    let mut engine = Environment::empty();
+    engine.set_undefined_behavior(UndefinedBehavior::Strict);
+    engine.set_formatter(format);
+    engine.set_unknown_method_callback(methods::call);
+    engine.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    engine.add_function("range", minijinja::functions::range);
+    engine.add_function("dict", minijinja::functions::dict);
+    engine.add_function("namespace", minijinja::functions::namespace);
+    engine.add_function("now", |placed: Rest<Value>, named: Kwargs| {
+        let given = Given::new("now", &["utc", "fmt"], &placed, &named)?;
+        filters::now(
+            given.flag("utc") == Some(true),
+            given.text("fmt").as_deref(),
+        )
     });
-    BASE.clone()
+    engine.add_function(source::ITEM, |value: &Value, key: &Value| item(value, key));
+    engine.add_function(source::FORMAT, |format: &Value, values: &Value| {
+        filters::percent_format(format, values)
+    });
+    let mut register = Register::new(engine);
+    filters::add(&mut register);
+    questions::add(&mut register);
+    register
+});
+
+/// An engine that knows all filters and tests, and no templates.
+pub(super) fn with_filters() -> Environment<'static> {
+    BASE.engine.clone()
+}
+
+/// The names of all filters and of all tests.
+pub(super) fn names() -> (&'static Vec<&'static str>, &'static Vec<&'static str>) {
+    (&BASE.filters, &BASE.tests)
 }
 
 /// The expressions that were compiled, which are as many as the user's files have.
@@ -66,7 +84,7 @@ type Compiled = HashMap<(String, Escapes), Arc<Expression<'static, 'static>>>;
 static EXPRESSIONS: LazyLock<Mutex<Compiled>> = LazyLock::new(Mutex::default);
 
 /// Looks up an item. One that is nowhere may still be asked for, as an attribute may.
-fn item(value: &Value, key: &Value) -> Result<Value, Error> {
+pub(super) fn item(value: &Value, key: &Value) -> Result<Value, Error> {
     if value.is_undefined() {
         return Err(Error::new(ErrorKind::UndefinedError, "undefined value"));
     }

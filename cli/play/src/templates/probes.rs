@@ -3,19 +3,23 @@
 mod conditions;
 mod data;
 mod files;
+mod filters;
+mod lookups;
 mod templates;
+mod tests;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 
 use ratchet_input::document;
 use serde_json::json;
 
 use super::filters::json as python_json;
 use super::template_file::{TemplateOptions, template_file};
-use super::{TemplateError, Variables, condition, expression, render, render_data};
+use super::{SearchPath, TemplateError, Variables, condition, expression, render, render_data};
 use crate::data::Data;
 use crate::files::Files;
 
@@ -60,6 +64,7 @@ def load(text):
     return DataLoader().load_from_file(path, cache='none', trusted_as_template=True)
 variables = load(given['variables'])
 variables['omit'] = Omit
+loader.set_basedir(given['folder'])
 for probe in given['probes']:
     kind, text = probe['kind'], probe['text']
     try:
@@ -90,7 +95,7 @@ fn python() -> Option<PathBuf> {
     Some(PathBuf::from(folder).join("python3")).filter(|path| path.is_file())
 }
 
-fn parsed(text: &str) -> Data {
+pub(super) fn parsed(text: &str) -> Data {
     let mut files = Files::default();
     let file = files.add_text("text", text.to_owned());
     let (source, problems) = files.get(file);
@@ -98,7 +103,7 @@ fn parsed(text: &str) -> Data {
     Data::read(node, file, problems)
 }
 
-fn variables() -> Variables {
+pub(super) fn variables() -> Variables {
     let crate::data::Value::Map(entries) = parsed(VARIABLES).value else {
         panic!("it is a map")
     };
@@ -139,10 +144,25 @@ fn probes_have_the_results_that_ansible_gives() {
     for (name, text) in INCLUDED {
         std::fs::write(folder.path().join(name), text).expect("it can be written");
     }
-    let variables = variables();
+    for (name, text) in lookups::FILES {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("it is in a folder")).expect("it can be made");
+        std::fs::write(path, text).expect("it can be written");
+    }
+    let search = SearchPath {
+        folders: vec![folder.path().to_path_buf()],
+        inventory: None,
+    };
+    let variables = variables().with_search(Arc::new(search));
     let mut probes = Vec::new();
     let mut ours = Vec::new();
-    for text in templates::TEMPLATES {
+    let all = [
+        templates::TEMPLATES,
+        filters::FILTERS,
+        tests::TESTS,
+        lookups::LOOKUPS,
+    ];
+    for text in all.into_iter().flatten() {
         probes.push(json!({ "kind": "template", "text": text }));
         ours.push(said(render(text, &variables)));
     }
@@ -217,4 +237,23 @@ fn what_is_undefined_fails_where_nobody_asked_for_it() {
     let said = |template| render(template, &variables).unwrap_err().to_string();
     assert_eq!(said("{{ nowhere.q.r }}"), "`nowhere.q.r` is undefined");
     assert_eq!(said("{{ loop_a }}"), "a variable stands for itself");
+}
+
+#[test]
+fn queries_of_documents_are_those_of_jmespath() {
+    let variables = variables();
+    for (template, expected) in [
+        ("{{ users | json_query('[*].name') }}", r#"["ann", "bob"]"#),
+        (
+            "{{ users | json_query('[?uid==`2`].keys[0]') }}",
+            r#"["k3"]"#,
+        ),
+        (
+            "{{ users | community.general.json_query('length(@)') }}",
+            "2",
+        ),
+        ("{{ users | json_query('[') }}", "error"),
+    ] {
+        assert_eq!(ours(template, &variables), expected, "{template}");
+    }
 }

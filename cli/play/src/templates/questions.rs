@@ -1,214 +1,316 @@
 //! The tests of Ansible and of Python's Jinja: what may stand behind `is`.
 
-#![expect(
-    clippy::needless_pass_by_value,
-    reason = "the engine hands arguments over by value"
-)]
+mod files;
+mod results;
+mod versions;
 
-use std::cmp::Ordering;
-use std::path::Path;
+use minijinja::value::{Kwargs, Rest, ValueKind};
+use minijinja::{Error, Value};
 
-use minijinja::value::{Kwargs, ValueKind};
-use minijinja::{Environment, Error, Value};
-
-use super::filters::wrong;
+use super::given::{Given, iterated, kind, number, wrong};
+use super::names::Register;
+use super::regular::{compiled, failed};
 use super::undefined::is_undefined;
 use super::values::text_of;
 
 /// Adds the tests to an engine.
-pub(super) fn add(engine: &mut Environment<'static>) {
-    engine.add_test("defined", |value: &Value| !is_undefined(value));
-    engine.add_test("undefined", |value: &Value| is_undefined(value));
-    engine.add_test("truthy", |value: &Value, options: Kwargs| {
-        truth(value, options)
+pub(super) fn add(engine: &mut Register) {
+    engine.test("defined", |value: &Value| !is_undefined(value));
+    engine.test("undefined", |value: &Value| is_undefined(value));
+    types(engine);
+    comparisons(engine);
+    engine.question("truthy", &["convert_bool"], |value, given| {
+        Ok(is_truthy(value, given))
     });
-    engine.add_test("falsy", |value: &Value, options: Kwargs| {
-        truth(value, options).map(|is_true| !is_true)
+    engine.question("falsy", &["convert_bool"], |value, given| {
+        Ok(!is_truthy(value, given))
     });
-    engine.add_test("string", |value: &Value| value.kind() == ValueKind::String);
-    engine.add_test("mapping", |value: &Value| value.kind() == ValueKind::Map);
-    engine.add_test("sequence", |value: &Value| {
-        matches!(
-            value.kind(),
-            ValueKind::Seq | ValueKind::String | ValueKind::Map
-        )
+    engine.question("contains", &["member"], |value, given| {
+        holds(value, given.needed("member")?)
     });
-    engine.add_test("iterable", |value: &Value| {
-        matches!(
-            value.kind(),
-            ValueKind::Seq | ValueKind::String | ValueKind::Map | ValueKind::Iterable
-        )
+    engine.question("in", &["list"], |value, given| {
+        holds(given.needed("list")?, value)
     });
-    engine.add_test("number", |value: &Value| {
-        matches!(value.kind(), ValueKind::Number | ValueKind::Bool)
-    });
-    engine.add_test("contains", |list: &Value, member: &Value| {
-        holds(list, member)
-    });
-    engine.add_test("in", |member: &Value, list: &Value| holds(list, member));
-    engine.add_test("subset", |one: &Value, other: &Value| all_in(one, other));
-    engine.add_test("issubset", |one: &Value, other: &Value| all_in(one, other));
-    engine.add_test("superset", |one: &Value, other: &Value| all_in(other, one));
-    engine.add_test("issuperset", |one: &Value, other: &Value| {
-        all_in(other, one)
-    });
-    engine.add_test("all", |list: &Value| {
-        Ok::<_, Error>(list.try_iter()?.all(|member| member.is_true()))
-    });
-    engine.add_test("any", |list: &Value| {
-        Ok::<_, Error>(list.try_iter()?.any(|member| member.is_true()))
-    });
-    engine.add_test("match", |value: &Value, pattern: &str, options: Kwargs| {
-        matches(value, &format!(r"\A(?:{pattern})"), options)
-    });
-    engine.add_test("search", |value: &Value, pattern: &str, options: Kwargs| {
-        matches(value, pattern, options)
-    });
-    engine.add_test("regex", |value: &Value, pattern: &str, options: Kwargs| {
-        matches(value, pattern, options)
-    });
-    for name in ["version", "version_compare"] {
-        engine.add_test(name, version);
-    }
-    engine.add_test("abs", |path: &Value| text_of(path).starts_with('/'));
-    engine.add_test("exists", |path: &Value| Path::new(&text_of(path)).exists());
-    engine.add_test("file", |path: &Value| Path::new(&text_of(path)).is_file());
-    engine.add_test("directory", |path: &Value| {
-        Path::new(&text_of(path)).is_dir()
-    });
-    engine.add_test("link", |path: &Value| {
-        Path::new(&text_of(path)).is_symlink()
-    });
-    // The results of tasks.
-    for name in ["failed", "failure"] {
-        engine.add_test(name, |result: &Value| flag(result, "failed"));
-    }
-    for name in ["succeeded", "success", "successful"] {
-        engine.add_test(name, |result: &Value| {
-            flag(result, "failed").map(|failed| !failed)
+    for name in ["subset", "issubset"] {
+        engine.question(name, &["other"], |value, given| {
+            all_in(value, given.needed("other")?)
         });
     }
-    for name in ["changed", "change"] {
-        engine.add_test(name, |result: &Value| flag(result, "changed"));
+    for name in ["superset", "issuperset"] {
+        engine.question(name, &["other"], |value, given| {
+            all_in(given.needed("other")?, value)
+        });
     }
-    for name in ["skipped", "skip"] {
-        engine.add_test(name, |result: &Value| flag(result, "skipped"));
+    engine.question("all", &[], |value, _| {
+        Ok(iterated(value)?.iter().all(Value::is_true))
+    });
+    engine.question("any", &[], |value, _| {
+        Ok(iterated(value)?.iter().any(Value::is_true))
+    });
+    engine.question(
+        "match",
+        &["pattern", "ignorecase", "multiline"],
+        |value, given| matches(value, given, "match"),
+    );
+    engine.question(
+        "search",
+        &["pattern", "ignorecase", "multiline"],
+        |value, given| matches(value, given, "search"),
+    );
+    engine.question(
+        "regex",
+        &["pattern", "ignorecase", "multiline", "match_type"],
+        |value, given| {
+            matches(
+                value,
+                given,
+                given.text("match_type").as_deref().unwrap_or("search"),
+            )
+        },
+    );
+    for name in ["nan", "isnan"] {
+        engine.question(name, &[], |value, _| {
+            Ok(number(value).is_ok_and(f64::is_nan))
+        });
     }
-    engine.add_test("unreachable", |result: &Value| flag(result, "unreachable"));
-    engine.add_test("reachable", |result: &Value| {
-        flag(result, "unreachable").map(|gone| !gone)
+    engine.question("uri", &["schemes"], |value, given| {
+        is_uri(value, given, false)
+    });
+    engine.question("url", &["schemes"], |value, given| {
+        is_uri(value, given, true)
+    });
+    engine.question("urn", &[], |value, _| {
+        Ok(text_of(value).to_lowercase().starts_with("urn:"))
+    });
+    // Encrypted values are decrypted before a template sees them.
+    engine.question("vault_encrypted", &[], |value, _| {
+        Ok(text_of(value).starts_with("$ANSIBLE_VAULT"))
+    });
+    engine.test("filter", |name: &Value| {
+        let names = super::engine::names();
+        names
+            .0
+            .contains(&super::source::without_builtin(&text_of(name)))
+    });
+    engine.test("test", |name: &Value| {
+        let names = super::engine::names();
+        names
+            .1
+            .contains(&super::source::without_builtin(&text_of(name)))
+    });
+    versions::add(engine);
+    files::add(engine);
+    results::add(engine);
+}
+
+impl Register {
+    /// Adds a test that takes its arguments by place or by name, and no undefined value.
+    fn question(
+        &mut self,
+        name: &'static str,
+        parameters: &'static [&'static str],
+        question: impl Fn(&Value, &Given) -> Result<bool, Error> + Send + Sync + 'static,
+    ) {
+        let with_arguments = move |value: Value, placed: Rest<Value>, named: Kwargs| {
+            if value.is_undefined() {
+                return Err(wrong("the value is undefined"));
+            }
+            let given = Given::new(name, parameters, &placed, &named)?;
+            question(&value, &given)
+        };
+        self.test(name, with_arguments);
+    }
+}
+
+fn types(engine: &mut Register) {
+    engine.question("string", &[], |value, _| {
+        Ok(value.kind() == ValueKind::String)
+    });
+    engine.question(
+        "mapping",
+        &[],
+        |value, _| Ok(value.kind() == ValueKind::Map),
+    );
+    engine.question("sequence", &[], |value, _| {
+        Ok(matches!(
+            value.kind(),
+            ValueKind::Seq | ValueKind::String | ValueKind::Map
+        ))
+    });
+    engine.question("iterable", &[], |value, _| {
+        Ok(matches!(
+            value.kind(),
+            ValueKind::Seq | ValueKind::String | ValueKind::Map | ValueKind::Iterable
+        ))
+    });
+    engine.question("number", &[], |value, _| {
+        Ok(matches!(value.kind(), ValueKind::Number | ValueKind::Bool))
+    });
+    engine.question("integer", &[], |value, _| {
+        Ok(value.is_integer() && value.kind() == ValueKind::Number)
+    });
+    engine.question("float", &[], |value, _| {
+        Ok(value.kind() == ValueKind::Number && !value.is_integer())
+    });
+    engine.question("boolean", &[], |value, _| {
+        Ok(value.kind() == ValueKind::Bool)
+    });
+    engine.question("true", &[], |value, _| {
+        Ok(value.kind() == ValueKind::Bool && value.is_true())
+    });
+    engine.question("false", &[], |value, _| {
+        Ok(value.kind() == ValueKind::Bool && !value.is_true())
+    });
+    engine.question("none", &[], |value, _| Ok(value.is_none()));
+    engine.question("callable", &[], |_, _| Ok(false));
+    engine.question("escaped", &[], |_, _| Ok(false));
+    engine.question("lower", &[], |value, _| {
+        let text = text_of(value);
+        Ok(text.to_lowercase() == text && text.chars().any(char::is_alphabetic))
+    });
+    engine.question("upper", &[], |value, _| {
+        let text = text_of(value);
+        Ok(text.to_uppercase() == text && text.chars().any(char::is_alphabetic))
+    });
+    engine.question("even", &[], |value, _| Ok(number(value)? % 2.0 == 0.0));
+    engine.question("odd", &[], |value, _| {
+        Ok((number(value)?.rem_euclid(2.0) - 1.0).abs() < f64::EPSILON)
+    });
+    engine.question("divisibleby", &["num"], |value, given| {
+        let by = number(given.needed("num")?)?;
+        if by == 0.0 {
+            return Err(wrong("nothing is divisible by zero"));
+        }
+        Ok(number(value)? % by == 0.0)
+    });
+    engine.question("sameas", &["other"], |value, given| {
+        let other = given.needed("other")?;
+        // Values have no identity of their own: a number and a float are two, whatever they are worth.
+        Ok(value.kind() == other.kind()
+            && value.is_integer() == other.is_integer()
+            && value == other)
     });
 }
 
-fn truth(value: &Value, options: Kwargs) -> Result<bool, Error> {
-    let converts: Option<bool> = options.get("convert_bool")?;
-    options.assert_all_used()?;
-    if converts == Some(true)
+fn comparisons(engine: &mut Register) {
+    for name in ["eq", "equalto", "=="] {
+        engine.question(name, &["other"], |value, given| {
+            Ok(value == given.needed("other")?)
+        });
+    }
+    for name in ["ne", "!="] {
+        engine.question(name, &["other"], |value, given| {
+            Ok(value != given.needed("other")?)
+        });
+    }
+    for name in ["lt", "lessthan", "<"] {
+        engine.question(name, &["other"], |value, given| {
+            Ok(ordered(value, given)?.is_lt())
+        });
+    }
+    for name in ["le", "<="] {
+        engine.question(name, &["other"], |value, given| {
+            Ok(ordered(value, given)?.is_le())
+        });
+    }
+    for name in ["gt", "greaterthan", ">"] {
+        engine.question(name, &["other"], |value, given| {
+            Ok(ordered(value, given)?.is_gt())
+        });
+    }
+    for name in ["ge", ">="] {
+        engine.question(name, &["other"], |value, given| {
+            Ok(ordered(value, given)?.is_ge())
+        });
+    }
+}
+
+fn ordered(value: &Value, given: &Given) -> Result<std::cmp::Ordering, Error> {
+    let other = given.needed("other")?;
+    let class = |value: &Value| match value.kind() {
+        ValueKind::Bool | ValueKind::Number => 1,
+        ValueKind::String => 2,
+        ValueKind::Seq | ValueKind::Iterable => 3,
+        _ => 4,
+    };
+    match (class(value), class(other)) {
+        (1, 1) => {
+            let order = number(value)?.partial_cmp(&number(other)?);
+            order.ok_or_else(|| wrong("what is no number has no order"))
+        }
+        (one, two) if one == two && one < 4 => Ok(value.cmp(other)),
+        _ => Err(wrong(format!(
+            "{} and {} have no order",
+            kind(value),
+            kind(other)
+        ))),
+    }
+}
+
+fn is_truthy(value: &Value, given: &Given) -> bool {
+    if given.flag("convert_bool") == Some(true)
         && let Some(text) = value.as_str()
     {
         match text.to_lowercase().as_str() {
-            "y" | "yes" | "on" | "1" | "true" | "t" => return Ok(true),
-            "n" | "no" | "off" | "0" | "false" | "f" => return Ok(false),
+            "y" | "yes" | "on" | "1" | "true" | "t" | "1.0" => return true,
+            "n" | "no" | "off" | "0" | "false" | "f" | "0.0" => return false,
             _ => {}
         }
     }
-    Ok(value.is_true())
+    value.is_true()
 }
 
 fn holds(list: &Value, member: &Value) -> Result<bool, Error> {
-    match list.kind() {
-        ValueKind::String => Ok(list.as_str().unwrap_or_default().contains(&text_of(member))),
-        _ => Ok(list.try_iter()?.any(|known| known == *member)),
+    match (list.as_str(), member.as_str()) {
+        (Some(text), Some(part)) => Ok(text.contains(part)),
+        (Some(_), None) => Err(wrong(format!("a text holds texts, not {}", kind(member)))),
+        (None, _) => Ok(iterated(list)?.contains(member)),
     }
 }
 
 fn all_in(one: &Value, other: &Value) -> Result<bool, Error> {
-    let other: Vec<Value> = other.try_iter()?.collect();
-    Ok(one.try_iter()?.all(|member| other.contains(&member)))
+    let other = iterated(other)?;
+    Ok(iterated(one)?.iter().all(|member| other.contains(member)))
 }
 
-fn matches(value: &Value, pattern: &str, options: Kwargs) -> Result<bool, Error> {
-    let ignores_case: Option<bool> = options.get("ignorecase")?;
-    let has_lines: Option<bool> = options.get("multiline")?;
-    options.assert_all_used()?;
-    let flags = match (ignores_case == Some(true), has_lines == Some(true)) {
-        (false, false) => "",
-        (true, false) => "(?i)",
-        (false, true) => "(?m)",
-        (true, true) => "(?im)",
+fn matches(value: &Value, given: &Given, how: &str) -> Result<bool, Error> {
+    let pattern = given.text("pattern").unwrap_or_default();
+    let pattern = match how {
+        "match" => format!(r"\A(?:{pattern})"),
+        "fullmatch" => format!(r"\A(?:{pattern})\z"),
+        _ => pattern,
     };
-    let regex = fancy_regex::Regex::new(&format!("{flags}{pattern}"))
-        .map_err(|error| wrong(format!("`{pattern}` is no regular expression: {error}")))?;
-    let found = regex.is_match(&text_of(value));
-    found.map_err(|error| wrong(format!("the regular expression failed: {error}")))
-}
-
-fn flag(result: &Value, name: &str) -> Result<bool, Error> {
-    if result.kind() != ValueKind::Map {
-        return Err(wrong(format!(
-            "this is no result of a task, but {}",
-            result.kind()
-        )));
+    let ignores_case = given.flag("ignorecase") == Some(true);
+    let regex = compiled(
+        &pattern,
+        ignores_case,
+        given.flag("multiline") == Some(true),
+    )?;
+    match value.as_str() {
+        Some(text) => regex.is_match(text).map_err(failed),
+        None => regex.is_match(&text_of(value)).map_err(failed),
     }
-    let value = result.get_attr(name)?;
-    Ok(!is_undefined(&value) && value.is_true())
 }
 
-fn version(
-    value: &Value,
-    other: &Value,
-    operator: Option<&str>,
-    options: Kwargs,
-) -> Result<bool, Error> {
-    // These name stricter readings, under which versions that they accept are ordered alike.
-    let _: Option<bool> = options.get("strict")?;
-    let _: Option<String> = options.get("version_type")?;
-    options.assert_all_used()?;
-    let order = parts(&text_of(value)).partial_cmp(&parts(&text_of(other)));
-    let order = order.unwrap_or(Ordering::Equal);
-    Ok(match operator.unwrap_or("==") {
-        "==" | "=" | "eq" => order.is_eq(),
-        "!=" | "<>" | "ne" => order.is_ne(),
-        "<" | "lt" => order.is_lt(),
-        "<=" | "le" => order.is_le(),
-        ">" | "gt" => order.is_gt(),
-        ">=" | "ge" => order.is_ge(),
-        other => {
-            return Err(wrong(format!(
-                "`{other}` compares no versions: ==, !=, <, <=, > or >="
-            )));
-        }
-    })
-}
-
-/// A part of a version: numbers are ordered as numbers, words as texts.
-#[derive(Debug, PartialEq, PartialOrd)]
-enum Part {
-    Word(String),
-    Number(u64),
-}
-
-fn parts(version: &str) -> Vec<Part> {
-    let mut parts = Vec::new();
-    let mut rest = version;
-    while let Some(first) = rest.chars().next() {
-        let is_digit = first.is_ascii_digit();
-        let is_word = first.is_ascii_alphabetic();
-        let end = rest
-            .find(|character: char| {
-                if is_digit {
-                    !character.is_ascii_digit()
-                } else {
-                    !character.is_ascii_alphabetic()
-                }
-            })
-            .unwrap_or(rest.len());
-        if is_digit {
-            parts.push(Part::Number(rest[..end].parse().unwrap_or(u64::MAX)));
-        } else if is_word {
-            parts.push(Part::Word(rest[..end].to_owned()));
-        }
-        rest = &rest[end.max(first.len_utf8())..];
-    }
-    parts
+/// Whether a text is an address with a scheme, and with a host if that is asked for, too.
+fn is_uri(value: &Value, given: &Given, needs_host: bool) -> Result<bool, Error> {
+    let text = text_of(value);
+    let Some((scheme, rest)) = text.split_once(':') else {
+        return Ok(false);
+    };
+    let scheme = scheme.to_lowercase();
+    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme
+            .chars()
+            .all(|character| character.is_ascii_alphanumeric() || "+-.".contains(character));
+    let is_asked = match given.value("schemes").filter(|schemes| !schemes.is_none()) {
+        Some(schemes) => holds(schemes, &Value::from(scheme.as_str()))?,
+        None => true,
+    };
+    let host = rest
+        .strip_prefix("//")
+        .map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    let is_local = scheme == "file" && host.is_some();
+    let has_host = host.is_some_and(|host| !host.is_empty()) || is_local;
+    Ok(is_scheme && is_asked && (!needs_host || has_host))
 }

@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock};
 
 use minijinja::Value;
-use minijinja::value::{Enumerator, Object, ObjectExt as _, ObjectRepr};
+use minijinja::value::{Enumerator, Kwargs, Object, ObjectExt as _, ObjectRepr, Rest};
 
-use super::engine;
 use super::finish::{Omit, finished, is_omitted};
 use super::maps::{number_value, plain_map_of};
+use super::search::SearchPath;
 use super::undefined::{TemplateError, fail, undefined};
+use super::{engine, lookups};
 use crate::data::{self, Data, Entry};
 
 /// Renders a template, and all that its value consists of. The value of a lone expression keeps its type, and any other
@@ -160,6 +161,7 @@ pub(crate) struct Variables {
     /// Those of the call, before which only magic variables count.
     extra: Stack,
     layers: Stack,
+    search: Arc<SearchPath>,
 }
 
 impl Variables {
@@ -220,6 +222,19 @@ impl Variables {
         let mut variables = self.clone();
         variables.magic = variables.magic.with(object);
         variables
+    }
+
+    /// These variables, with another place where lookups look for files and hosts.
+    #[must_use]
+    pub(crate) fn with_search(&self, search: Arc<SearchPath>) -> Self {
+        let mut variables = self.clone();
+        variables.search = search;
+        variables
+    }
+
+    /// Where lookups look for files and hosts.
+    pub(crate) fn search(&self) -> &SearchPath {
+        &self.search
     }
 
     /// Adds variables that count before all others but those of the call.
@@ -311,13 +326,10 @@ struct Root(Variables);
 const ENCRYPTED: &str = "a variable is encrypted; decrypt it by `ansible-vault decrypt`";
 
 /// The names of functions, which no variable hides by being undefined.
-const FUNCTIONS: [&str; 9] = [
+const FUNCTIONS: [&str; 6] = [
     "dict",
-    "lookup",
     "namespace",
     "now",
-    "q",
-    "query",
     "range",
     super::source::ITEM,
     super::source::FORMAT,
@@ -331,6 +343,13 @@ impl Object for Root {
         let name = key.as_str()?;
         match self.0.lazy(name) {
             Some(value) => Some(value),
+            None if matches!(name, "lookup" | "query" | "q") => {
+                let (variables, is_query) = (self.0.clone(), name != "lookup");
+                let call = move |name: &str, terms: Rest<Value>, named: Kwargs| {
+                    lookups::call(is_query, name, &terms, &named, &variables)
+                };
+                Some(Value::from_function(call))
+            }
             None if FUNCTIONS.contains(&name) || name == "loop" || name == "caller" => None,
             None if name == "omit" => Some(OMIT.clone()),
             None => Some(undefined(name.to_owned())),

@@ -1,0 +1,384 @@
+//! Filters for lists.
+
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "the engine hands arguments over by value"
+)]
+
+use std::cmp::Ordering;
+
+use minijinja::value::{Kwargs, Rest, ValueKind};
+use minijinja::{Error, State, Value};
+
+use super::super::given::{Given, at_path, iterated, kind, members, wrong};
+use super::super::names::Register;
+use super::super::source::without_builtin;
+use super::super::undefined::{is_undefined, undefined};
+use super::super::values::text_of;
+use super::sets::sort_key;
+
+/// Adds the filters.
+#[expect(
+    clippy::too_many_lines,
+    reason = "it is a table with a line for each filter"
+)]
+pub(super) fn add(engine: &mut Register) {
+    engine.plain("join", &["d", "attribute"], |value, given| {
+        let mut texts = Vec::new();
+        for member in iterated(value)? {
+            let member = match given.value("attribute") {
+                Some(attribute) => at_path(&member, attribute)?,
+                None => member,
+            };
+            texts.push(if member.is_none() {
+                "None".to_owned()
+            } else {
+                text_of(&member)
+            });
+        }
+        Ok(Value::from(
+            texts.join(&given.text("d").unwrap_or_default()),
+        ))
+    });
+    engine.filter("map", map);
+    engine.plain("flatten", &["levels", "skip_nulls"], |value, given| {
+        let keeps_nulls = given.flag("skip_nulls") == Some(false);
+        let mut flat = Vec::new();
+        add_flat(value, given.count("levels")?, keeps_nulls, &mut flat)?;
+        Ok(Value::from(flat))
+    });
+    engine.plain("extract", &["container", "morekeys"], |value, given| {
+        let mut found = super::super::engine::item(given.needed("container")?, value)?;
+        let more = match given.value("morekeys") {
+            None => Vec::new(),
+            Some(more) if more.kind() == ValueKind::Seq => members(more)?,
+            Some(more) if more.is_none() => Vec::new(),
+            Some(more) => vec![more.clone()],
+        };
+        for key in more {
+            found = super::super::engine::item(&found, &key)?;
+        }
+        Ok(found)
+    });
+    engine.plain(
+        "sort",
+        &["reverse", "case_sensitive", "attribute"],
+        |value, given| {
+            let minds_case = given.flag("case_sensitive") == Some(true);
+            let mut keyed = Vec::new();
+            for member in iterated(value)? {
+                keyed.push((
+                    sort_key(&member, given.value("attribute"), minds_case)?,
+                    member,
+                ));
+            }
+            comparable(&keyed)?;
+            // A sort that is reversed keeps the order of those that are equal.
+            let is_reversed = given.flag("reverse") == Some(true);
+            keyed.sort_by(|(one, _), (other, _)| {
+                if is_reversed {
+                    other.cmp(one)
+                } else {
+                    one.cmp(other)
+                }
+            });
+            Ok(keyed.into_iter().map(|(_, member)| member).collect())
+        },
+    );
+    engine.plain("min", &["case_sensitive", "attribute"], |value, given| {
+        extreme(value, given, Ordering::Less)
+    });
+    engine.plain("max", &["case_sensitive", "attribute"], |value, given| {
+        extreme(value, given, Ordering::Greater)
+    });
+    engine.plain("sum", &["attribute", "start"], |value, given| {
+        let mut sum = given
+            .value("start")
+            .cloned()
+            .unwrap_or_else(|| Value::from(0));
+        for member in members(value)? {
+            let member = match given.value("attribute") {
+                Some(attribute) => at_path(&member, attribute)?,
+                None => member,
+            };
+            sum = added(&sum, &member)?;
+        }
+        Ok(sum)
+    });
+    engine.plain("list", &[], |value, _| iterated(value).map(Value::from));
+    engine.plain("reverse", &[], |value, _| match value.as_str() {
+        Some(text) => Ok(Value::from(text.chars().rev().collect::<String>())),
+        None => Ok(members(value)?.into_iter().rev().collect()),
+    });
+    engine.plain("first", &[], |value, _| {
+        let first = iterated(value)?.into_iter().next();
+        Ok(first.unwrap_or_else(|| undefined("the first of nothing".to_owned())))
+    });
+    engine.plain("last", &[], |value, _| {
+        let last = iterated(value)?.into_iter().next_back();
+        Ok(last.unwrap_or_else(|| undefined("the last of nothing".to_owned())))
+    });
+    for name in ["length", "count"] {
+        engine.plain(name, &[], |value, _| match value.len() {
+            Some(length) => Ok(Value::from(length)),
+            None => Ok(Value::from(members(value)?.len())),
+        });
+    }
+    engine.plain(
+        "groupby",
+        &["attribute", "default", "case_sensitive"],
+        groups,
+    );
+    // What maps hold are items, and no attributes.
+    engine.plain("attr", &["name"], |_, given| {
+        Ok(undefined(format!("..{}", text_of(given.needed("name")?))))
+    });
+    engine.filter(
+        "select",
+        |state: &mut State<'_, '_>, value: &Value, arguments: Rest<Value>| {
+            chosen(state, value, None, &arguments, true)
+        },
+    );
+    engine.filter(
+        "reject",
+        |state: &mut State<'_, '_>, value: &Value, arguments: Rest<Value>| {
+            chosen(state, value, None, &arguments, false)
+        },
+    );
+    for (name, is_kept) in [("selectattr", true), ("rejectattr", false)] {
+        engine.filter(
+            name,
+            move |state: &mut State<'_, '_>,
+                  value: &Value,
+                  attribute: &Value,
+                  arguments: Rest<Value>| {
+                chosen(state, value, Some(attribute), &arguments, is_kept)
+            },
+        );
+    }
+}
+
+/// The members for which a test holds, or for which it does not. Without a test, what counts is whether they are true.
+fn chosen(
+    state: &mut State<'_, '_>,
+    value: &Value,
+    attribute: Option<&Value>,
+    arguments: &Rest<Value>,
+    is_kept: bool,
+) -> Result<Vec<Value>, Error> {
+    let mut kept = Vec::new();
+    for member in iterated(value)? {
+        let tested = match attribute {
+            Some(attribute) => at_path(&member, attribute)?,
+            None => member.clone(),
+        };
+        let holds = match arguments.split_first() {
+            None => tested.is_true(),
+            Some((name, rest)) => {
+                let name = text_of(name);
+                let given = [std::slice::from_ref(&tested), rest].concat();
+                state.perform_test(without_builtin(&name), &given)?
+            }
+        };
+        if holds == is_kept {
+            kept.push(member);
+        }
+    }
+    Ok(kept)
+}
+
+/// Applies a filter to each member, or takes an attribute of each.
+fn map(
+    state: &mut State<'_, '_>,
+    value: &Value,
+    arguments: Rest<Value>,
+    options: Kwargs,
+) -> Result<Vec<Value>, Error> {
+    if arguments.is_empty() {
+        let given = Given::new("map", &["attribute", "default"], &arguments, &options)?;
+        let attribute = given
+            .value("attribute")
+            .ok_or_else(|| wrong("`map` takes the name of a filter, or `attribute`"))?;
+        let mut all = Vec::new();
+        for member in iterated(value)? {
+            let found = at_path(&member, attribute)?;
+            all.push(match given.value("default") {
+                Some(default) if is_undefined(&found) => default.clone(),
+                _ => found,
+            });
+        }
+        return Ok(all);
+    }
+    let name = text_of(&arguments[0]);
+    let mut all = Vec::new();
+    for member in iterated(value)? {
+        let mut given = vec![member];
+        given.extend(arguments[1..].iter().cloned());
+        if options.args().next().is_some() {
+            given.push(Value::from(options.clone()));
+        }
+        all.push(state.apply_filter(without_builtin(&name), &given)?);
+    }
+    Ok(all)
+}
+
+fn add_flat(
+    value: &Value,
+    levels: Option<usize>,
+    keeps_nulls: bool,
+    flat: &mut Vec<Value>,
+) -> Result<(), Error> {
+    for member in members(value)? {
+        let is_null = member.is_none() || matches!(member.as_str(), Some("None" | "null"));
+        if is_null && !keeps_nulls {
+            continue;
+        }
+        if member.kind() == ValueKind::Seq && levels != Some(0) {
+            add_flat(&member, levels.map(|levels| levels - 1), keeps_nulls, flat)?;
+        } else {
+            flat.push(member);
+        }
+    }
+    Ok(())
+}
+
+/// Values that Python refuses to compare cannot be sorted.
+pub(super) fn comparable(keyed: &[(Vec<Value>, Value)]) -> Result<(), Error> {
+    let class = |value: &Value| match value.kind() {
+        ValueKind::Bool | ValueKind::Number => 1,
+        ValueKind::String => 2,
+        ValueKind::Seq | ValueKind::Iterable => 3,
+        _ => 4,
+    };
+    for pair in keyed.windows(2) {
+        for (one, other) in pair[0].0.iter().zip(&pair[1].0) {
+            if class(one) != class(other) || class(one) == 4 {
+                return Err(wrong(format!(
+                    "{} and {} have no order",
+                    kind(one),
+                    kind(other)
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn extreme(value: &Value, given: &Given, wanted: Ordering) -> Result<Value, Error> {
+    let minds_case = given.flag("case_sensitive") == Some(true);
+    let mut best: Option<(Vec<Value>, Value)> = None;
+    for member in iterated(value)? {
+        let key = sort_key(&member, given.value("attribute"), minds_case)?;
+        let pair = (key, member);
+        best = Some(match best {
+            None => pair,
+            Some(best) => {
+                let both = [best, pair];
+                comparable(&both)?;
+                let [best, pair] = both;
+                if pair.0.cmp(&best.0) == wanted {
+                    pair
+                } else {
+                    best
+                }
+            }
+        });
+    }
+    Ok(best.map_or_else(
+        || undefined("an extreme of nothing".to_owned()),
+        |(_, member)| member,
+    ))
+}
+
+fn added(one: &Value, other: &Value) -> Result<Value, Error> {
+    match (one.kind(), other.kind()) {
+        (ValueKind::Number | ValueKind::Bool, ValueKind::Number | ValueKind::Bool) => {
+            if let (Some(one), Some(other)) = (whole(one), whole(other)) {
+                let sum = one.checked_add(other);
+                return sum
+                    .map(Value::from)
+                    .ok_or_else(|| wrong("the sum is too large"));
+            }
+
+            let number = super::super::given::number;
+            Ok(Value::from(number(one)? + number(other)?))
+        }
+        (ValueKind::Seq | ValueKind::Iterable, ValueKind::Seq | ValueKind::Iterable) => {
+            let mut all = members(one)?;
+            all.extend(members(other)?);
+            Ok(Value::from(all))
+        }
+        _ => Err(wrong(format!(
+            "{} and {} have no sum",
+            kind(one),
+            kind(other)
+        ))),
+    }
+}
+
+fn whole(value: &Value) -> Option<i128> {
+    match value.kind() {
+        ValueKind::Bool => Some(i128::from(value.is_true())),
+        _ if value.is_integer() => i128::try_from(value.clone()).ok(),
+        _ => None,
+    }
+}
+
+fn groups(value: &Value, given: &Given) -> Result<Value, Error> {
+    let attribute = given.needed("attribute")?;
+    let minds_case = given.flag("case_sensitive") == Some(true);
+    let mut keyed = Vec::new();
+    for member in iterated(value)? {
+        let mut found = at_path(&member, attribute)?;
+        if let Some(default) = given.value("default")
+            && is_undefined(&found)
+        {
+            found = default.clone();
+        }
+        let key = if minds_case {
+            found.clone()
+        } else {
+            super::sets::without_case(found.clone())
+        };
+        keyed.push((vec![key], Value::from(vec![found, member])));
+    }
+    comparable(&keyed)?;
+    keyed.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let mut groups: Vec<(Vec<Value>, Value, Vec<Value>)> = Vec::new();
+    for (key, pair) in keyed {
+        let (found, member) = (pair.get_item_by_index(0)?, pair.get_item_by_index(1)?);
+        match groups.last_mut() {
+            Some((known, _, members)) if *known == key => members.push(member),
+            _ => groups.push((key, found, vec![member])),
+        }
+    }
+    let groups = groups.into_iter();
+    Ok(groups
+        .map(|(_, grouper, members)| Value::from_object(Group { grouper, members }))
+        .collect())
+}
+
+/// A group of `groupby`: a pair, whose parts have names, too.
+#[derive(Debug)]
+struct Group {
+    grouper: Value,
+    members: Vec<Value>,
+}
+
+impl minijinja::value::Object for Group {
+    fn repr(self: &std::sync::Arc<Self>) -> minijinja::value::ObjectRepr {
+        minijinja::value::ObjectRepr::Seq
+    }
+
+    fn get_value(self: &std::sync::Arc<Self>, key: &Value) -> Option<Value> {
+        match (key.as_usize(), key.as_str()) {
+            (Some(0), _) | (_, Some("grouper")) => Some(self.grouper.clone()),
+            (Some(1), _) | (_, Some("list")) => Some(Value::from(self.members.clone())),
+            _ => None,
+        }
+    }
+
+    fn enumerate(self: &std::sync::Arc<Self>) -> minijinja::value::Enumerator {
+        minijinja::value::Enumerator::Seq(2)
+    }
+}

@@ -1,0 +1,47 @@
+//! Lookups that run commands on the controller.
+
+use std::process::{Command, Stdio};
+
+use minijinja::{Error, Value};
+
+use super::super::given::wrong;
+use super::super::values::text_of;
+use super::super::variables::Variables;
+
+/// What commands print, without the blanks at its end.
+pub(super) fn pipe(terms: &[Value], variables: &Variables) -> Result<Vec<Value>, Error> {
+    let printed =
+        |term: &Value| output(&text_of(term), variables).map(|text| Value::from(text.trim_end()));
+    terms.iter().map(printed).collect()
+}
+
+/// The lines that commands print.
+pub(super) fn lines(terms: &[Value], variables: &Variables) -> Result<Vec<Value>, Error> {
+    let mut lines = Vec::new();
+    for term in terms {
+        lines.extend(output(&text_of(term), variables)?.lines().map(Value::from));
+    }
+    Ok(lines)
+}
+
+fn output(command: &str, variables: &Variables) -> Result<String, Error> {
+    let mut shell = Command::new("/bin/sh");
+    shell.arg("-c").arg(command).stdin(Stdio::null());
+    let folder = variables.search().base();
+    if folder.is_dir() {
+        shell.current_dir(folder);
+    }
+    let output = shell
+        .output()
+        .map_err(|error| wrong(format!("`{command}` cannot be run: {error}")))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(wrong(format!(
+            "`{command}` failed ({}): {}",
+            output.status,
+            said.trim()
+        )));
+    }
+    String::from_utf8(output.stdout)
+        .map_err(|_| wrong(format!("`{command}` prints what is no UTF-8")))
+}

@@ -1,0 +1,105 @@
+//! The lookup of addresses, which the system's `curl` fetches.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use minijinja::value::ValueKind;
+use minijinja::{Error, Value};
+
+use super::super::given::{Given, wrong};
+use super::super::values::text_of;
+
+/// The lines of what addresses give, or the whole of it as one text.
+pub(super) fn url(terms: &[Value], given: &Given) -> Result<Vec<Value>, Error> {
+    let mut found = Vec::new();
+    for term in terms {
+        let text = fetched(&text_of(term), given)?;
+        if given.flag("split_lines") == Some(false) {
+            found.push(Value::from(text));
+        } else {
+            found.extend(text.lines().map(Value::from));
+        }
+    }
+    Ok(found)
+}
+
+fn fetched(address: &str, given: &Given) -> Result<String, Error> {
+    let mut options = vec![
+        ("url", address.to_owned()),
+        (
+            "user-agent",
+            given
+                .text("http_agent")
+                .unwrap_or_else(|| "ansible-httpget".to_owned()),
+        ),
+        (
+            "max-time",
+            given.text("timeout").unwrap_or_else(|| "10".to_owned()),
+        ),
+    ];
+    if let Some(name) = given.text("username") {
+        options.push((
+            "user",
+            format!("{name}:{}", given.text("password").unwrap_or_default()),
+        ));
+    }
+    if let Some(path) = given.text("ca_path") {
+        options.push(("cacert", path));
+    }
+    if let Some(headers) = given
+        .value("headers")
+        .filter(|headers| headers.kind() == ValueKind::Map)
+    {
+        for name in headers.try_iter()? {
+            let value = text_of(&headers.get_item(&name)?);
+            options.push(("header", format!("{}: {value}", text_of(&name))));
+        }
+    }
+    let mut config = String::new();
+    for (name, value) in options {
+        let value = value
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"")
+            .replace('\n', "\\n");
+        // Writing to a string cannot fail.
+        let _ = writeln!(config, "{name} = \"{value}\"");
+    }
+    if given.text("follow_redirects").as_deref() != Some("none") {
+        config.push_str("location\n");
+    }
+    if given.flag("validate_certs") == Some(false) {
+        config.push_str("insecure\n");
+    }
+    if given.flag("use_proxy") == Some(false) {
+        config.push_str("noproxy = \"*\"\n");
+    }
+    if given.flag("force") == Some(true) {
+        config.push_str("header = \"Cache-Control: no-cache\"\n");
+    }
+    let failed = |error| {
+        wrong(format!(
+            "`{address}` cannot be fetched, which the program `curl` does: {error}"
+        ))
+    };
+    let mut curl = Command::new("curl");
+    // By stdin, since everybody sees the arguments of a process.
+    curl.args(["--fail", "--silent", "--show-error", "--config", "-"]);
+    curl.stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = curl.spawn().map_err(failed)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(config.as_bytes()).map_err(failed)?;
+    }
+    let output = child.wait_with_output().map_err(failed)?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(wrong(format!(
+            "`{address}` cannot be fetched: {}",
+            said.trim()
+        )));
+    }
+    String::from_utf8(output.stdout)
+        .map_err(|_| wrong(format!("`{address}` gives what is no UTF-8")))
+}

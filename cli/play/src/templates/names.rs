@@ -1,0 +1,199 @@
+//! The names of filters, tests and lookups: which there are, and which are refused before anything runs.
+
+use minijinja::Environment;
+use minijinja::functions::Function;
+use minijinja::value::{FunctionArgs, FunctionResult};
+
+use super::source::{self, DELIMITERS, Named};
+use super::{engine, lookups};
+
+/// An engine to which filters and tests are added, with the names of all that were.
+pub(super) struct Register {
+    pub(super) engine: Environment<'static>,
+    pub(super) filters: Vec<&'static str>,
+    pub(super) tests: Vec<&'static str>,
+}
+
+impl Register {
+    pub(super) fn new(engine: Environment<'static>) -> Self {
+        Self {
+            engine,
+            filters: Vec::new(),
+            tests: Vec::new(),
+        }
+    }
+
+    /// Adds a filter as the engine calls it.
+    pub(super) fn filter<F, Rv, Args>(&mut self, name: &'static str, filter: F)
+    where
+        F: Function<Rv, Args>,
+        Rv: FunctionResult,
+        Args: for<'a> FunctionArgs<'a>,
+    {
+        self.engine.add_filter(name, filter);
+        self.filters.push(name);
+    }
+
+    /// Adds a test as the engine calls it.
+    pub(super) fn test<F, Rv, Args>(&mut self, name: &'static str, test: F)
+    where
+        F: Function<Rv, Args>,
+        Rv: FunctionResult,
+        Args: for<'a> FunctionArgs<'a>,
+    {
+        self.engine.add_test(name, test);
+        self.tests.push(name);
+    }
+}
+
+/// A filter, test or lookup that a template names and that is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unknown {
+    /// What the name is one of: a filter, a test or a lookup.
+    pub(crate) what: &'static str,
+    pub(crate) name: String,
+    /// What to do instead, for those that are known and refused.
+    pub(crate) help: Option<&'static str>,
+}
+
+impl Unknown {
+    /// The names among which the right one may be.
+    pub(crate) fn known(&self) -> Vec<&'static str> {
+        match self.what {
+            "filter" => engine::names().0.clone(),
+            "test" => engine::names().1.clone(),
+            _ => lookups::NAMES.to_vec(),
+        }
+    }
+}
+
+/// The filters, tests and lookups of a template that are not there.
+pub(crate) fn unknown(text: &str) -> Vec<Unknown> {
+    source::names(text, &DELIMITERS)
+        .into_iter()
+        .filter_map(missing)
+        .collect()
+}
+
+/// The filters, tests and lookups of an expression that are not there.
+pub(crate) fn unknown_in_expression(text: &str) -> Vec<Unknown> {
+    source::names_in_expression(text)
+        .into_iter()
+        .filter_map(missing)
+        .collect()
+}
+
+/// The keyword of a loop by lookup, such as `dict` for `with_dict`, if there is no such lookup.
+pub(crate) fn unknown_lookup(name: &str) -> Option<Unknown> {
+    missing(Named::Lookup(source::without_builtin(name)))
+}
+
+fn missing(named: Named<'_>) -> Option<Unknown> {
+    let (filters, tests) = engine::names();
+    let (what, name, is_known) = match named {
+        Named::Filter(name) => ("filter", name, filters.contains(&name)),
+        Named::Test(name) => ("test", name, tests.contains(&name)),
+        Named::Lookup(name) => ("lookup", name, lookups::NAMES.contains(&name)),
+    };
+    (!is_known).then(|| Unknown {
+        what,
+        name: name.to_owned(),
+        help: help(what, name),
+    })
+}
+
+/// What to do instead of a filter, test or lookup that is known and refused.
+fn help(what: &str, name: &str) -> Option<&'static str> {
+    let short = name.rsplit('.').next().unwrap_or(name);
+    let found = REFUSED
+        .iter()
+        .find(|(kind, known, _)| *kind == what && *known == short);
+    found.map(|(_, _, help)| *help).or_else(|| {
+        name.contains('.')
+            .then_some("filters, tests and lookups of collections are not read")
+    })
+}
+
+const ADDRESSES: &str =
+    "addresses are not computed with; write the result into a variable, or compute it by `command`";
+
+const WINDOWS: &str = "Windows is not supported";
+
+const VAULT: &str = "encrypt and decrypt by `ansible-vault`";
+
+const REFUSED: &[(&str, &str, &str)] = &[
+    ("filter", "ipaddr", ADDRESSES),
+    ("filter", "ipv4", ADDRESSES),
+    ("filter", "ipv6", ADDRESSES),
+    ("filter", "ipwrap", ADDRESSES),
+    ("filter", "ipsubnet", ADDRESSES),
+    ("filter", "ipmath", ADDRESSES),
+    ("filter", "nthhost", ADDRESSES),
+    ("filter", "network_in_usable", ADDRESSES),
+    ("filter", "next_nth_usable", ADDRESSES),
+    ("filter", "cidr_merge", ADDRESSES),
+    ("filter", "hwaddr", ADDRESSES),
+    ("filter", "win_basename", WINDOWS),
+    ("filter", "win_dirname", WINDOWS),
+    ("filter", "win_splitdrive", WINDOWS),
+    ("filter", "vault", VAULT),
+    ("filter", "unvault", VAULT),
+    ("lookup", "unvault", VAULT),
+    ("filter", "xmlattr", "write the attributes themselves"),
+    ("filter", "urlize", "write the links themselves"),
+    ("lookup", "config", "write the setting itself"),
+    (
+        "test",
+        "started",
+        "tasks are not left running, so there is none to ask",
+    ),
+    (
+        "test",
+        "finished",
+        "tasks are not left running, so there is none to ask",
+    ),
+    ("test", "timedout", "look at `failed`, and at `msg`"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(text: &str) -> Vec<(&'static str, String, Option<&'static str>)> {
+        let unknown = unknown(text).into_iter();
+        unknown
+            .map(|unknown| (unknown.what, unknown.name, unknown.help))
+            .collect()
+    }
+
+    #[test]
+    fn unknown_filters_tests_and_lookups_are_found_before_a_template_is_rendered() {
+        assert_eq!(
+            named("{{ a | upper | map('lower') | select('defined') }}{{ lookup('env', 'X') }}"),
+            []
+        );
+        assert_eq!(
+            named("{{ a | uper }}"),
+            [("filter", "uper".to_owned(), None)]
+        );
+        assert_eq!(
+            named("{{ a is not definde }}"),
+            [("test", "definde".to_owned(), None)]
+        );
+        assert_eq!(
+            named("{{ a | map('nope') | reject('nopes') }}{{ q('nopel') }}").len(),
+            3
+        );
+        assert_eq!(named("{% filter nope %}{% endfilter %}").len(), 1);
+        assert_eq!(
+            named("{{ a | ansible.utils.ipaddr('net') }}")[0].2,
+            Some(ADDRESSES)
+        );
+        assert_eq!(named("{{ a | win_dirname }}")[0].2, Some(WINDOWS));
+        assert!(named("{{ a | my.own.filter }}")[0].2.is_some());
+        assert_eq!(unknown_in_expression("a is nope and b")[0].name, "nope");
+        assert_eq!(unknown_lookup("ansible.builtin.dict"), None);
+        let missing = unknown_lookup("dicts").expect("there is none");
+        assert!(missing.known().contains(&"dict"));
+    }
+}
