@@ -20,7 +20,9 @@ use serde_json::{Map, Value as Json};
 use crate::diagnostic::{Diagnostic, Problems};
 use crate::document::Node;
 
-pub use load::load;
+pub use load::{load, load_with};
+pub use loading::Decrypt;
+pub use variables::files as files_of_variables;
 
 /// The variables of a host or a group.
 pub type Variables = Map<String, Json>;
@@ -74,6 +76,30 @@ pub struct Group {
     priority: i64,
     /// How many groups there are between it and `all`, on the longest way; known once the inventory is closed.
     depth: usize,
+}
+
+impl Host {
+    /// The variables that the sources set for this host alone.
+    pub fn own_variables(&self) -> &Variables {
+        &self.variables
+    }
+
+    /// The variables of the files in `host_vars` beside the sources.
+    pub fn file_variables(&self) -> &Variables {
+        &self.from_files
+    }
+}
+
+impl Group {
+    /// The variables that the sources set for the group.
+    pub fn own_variables(&self) -> &Variables {
+        &self.variables
+    }
+
+    /// The variables of the files in `group_vars` beside the sources.
+    pub fn file_variables(&self) -> &Variables {
+        &self.from_files
+    }
 }
 
 /// The place of a host in its inventory.
@@ -314,20 +340,26 @@ impl Inventory {
         new.copied().collect()
     }
 
+    /// The groups that contain a host, directly or not. Those that count before others come later: what is more special,
+    /// or has the higher priority.
+    pub fn ranked_groups_of(&self, host: HostIndex) -> Vec<GroupIndex> {
+        let direct = &self.hosts[host.0].groups;
+        let all = self.group_names.get(ALL);
+        let mut groups = self.walk(direct.iter().chain(all).copied(), |group| &group.parents);
+        groups.sort_by_cached_key(|group| {
+            let known = &self.groups[group.0];
+            (known.depth, known.priority, known.name.clone())
+        });
+        groups
+    }
+
     /// The variables that hold for a host, from its groups, itself and the files beside the inventory.
     ///
     /// What is more special counts: a group counts before the groups that contain it, a file counts before the inventory,
     /// and the host counts before its groups.
     pub fn variables_of(&self, host: HostIndex) -> Variables {
+        let groups = self.ranked_groups_of(host);
         let host = &self.hosts[host.0];
-        let all = self.group_names.get(ALL);
-        let mut groups = self.walk(host.groups.iter().chain(all).copied(), |group| {
-            &group.parents
-        });
-        groups.sort_by_cached_key(|group| {
-            let known = &self.groups[group.0];
-            (known.depth, known.priority, known.name.clone())
-        });
         let mut variables = Variables::new();
         let mut add = |more: &Variables| variables.extend(more.clone());
         for group in &groups {

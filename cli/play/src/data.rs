@@ -1,5 +1,7 @@
 //! Values as they stand in playbooks, before any template in them is rendered.
 
+use std::sync::Arc;
+
 use ratchet_input::diagnostic::{Problems, Span};
 use ratchet_input::document::{self, Node};
 use serde_json::Number;
@@ -24,7 +26,7 @@ pub(crate) enum Value {
     /// Text with the tag `!unsafe`, which is no template whatever it looks like.
     Unsafe(String),
     /// Text that is encrypted.
-    Vault,
+    Vault(Arc<str>),
     List(Vec<Data>),
     Map(Vec<Entry>),
 }
@@ -72,8 +74,8 @@ impl Data {
                             let value = Value::Unsafe(text.to_owned());
                             return Self { value, place };
                         }
-                        ("__ansible_vault", Some(_)) if tag => {
-                            let value = Value::Vault;
+                        ("__ansible_vault", Some(text)) if tag => {
+                            let value = Value::Vault(text.into());
                             return Self { value, place };
                         }
                         _ => read.push(Entry {
@@ -141,7 +143,7 @@ impl Data {
             Value::Bool(false) => "`false`",
             Value::Number(_) => "a number",
             Value::Text(_) | Value::Unsafe(_) => "text",
-            Value::Vault => "an encrypted value",
+            Value::Vault(_) => "an encrypted value",
             Value::List(_) => "a list",
             Value::Map(_) => "a map",
         }

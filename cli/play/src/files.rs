@@ -5,11 +5,14 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use ratchet_input::InputError;
 use ratchet_input::diagnostic::{Diagnostic, Diagnostics, Problems, Source, Span};
 use ratchet_input::document;
 use ratchet_input::value::show_size;
+
+use crate::vault::Vault;
 
 /// The largest file that is read. Places in a text are counted in 32 bits.
 const LARGEST: u64 = 64 << 20;
@@ -28,11 +31,20 @@ pub(crate) struct Place {
 /// All files that were read so far.
 #[derive(Debug, Default)]
 pub(crate) struct Files {
-    files: Vec<(Rc<Source>, Problems)>,
+    read: Vec<(Rc<Source>, Problems)>,
     known: HashMap<PathBuf, FileId>,
+    vault: Arc<Vault>,
 }
 
 impl Files {
+    /// No files yet, and what decrypts those that are encrypted.
+    pub(crate) fn with_vault(vault: Arc<Vault>) -> Self {
+        Self {
+            vault,
+            ..Self::default()
+        }
+    }
+
     /// Reads a file, or says why it cannot be read.
     pub(crate) fn open(&mut self, path: &Path) -> Result<FileId, String> {
         if let Some(known) = self.known.get(path) {
@@ -48,37 +60,36 @@ impl Files {
             return Err(format!("`{}` is larger than {most}", path.display()));
         }
         if bytes.starts_with(b"$ANSIBLE_VAULT") {
-            return Err(format!(
-                "`{}` is encrypted; decrypt it by `ansible-vault decrypt`",
-                path.display()
-            ));
+            let plain = self.vault.decrypt(&String::from_utf8_lossy(&bytes));
+            let refused = |reason| format!("`{}` cannot be read: {reason}", path.display());
+            bytes = plain.map_err(refused)?.as_bytes().to_vec();
         }
         let (source, problems) = match document::source(&path.display().to_string(), bytes) {
             Ok(source) => (source, Vec::new()),
             Err(refused) => (refused.source, refused.diagnostics),
         };
-        let id = FileId(self.files.len());
-        self.files.push((Rc::new(source), problems));
+        let id = FileId(self.read.len());
+        self.read.push((Rc::new(source), problems));
         self.known.insert(path.to_path_buf(), id);
         Ok(id)
     }
 
     /// Adds a text that stands in no file.
     pub(crate) fn add_text(&mut self, name: &str, text: String) -> FileId {
-        self.files
+        self.read
             .push((Rc::new(Source::new(name, text)), Vec::new()));
-        FileId(self.files.len() - 1)
+        FileId(self.read.len() - 1)
     }
 
     /// The text of a file, and the list that takes what is wrong with it.
     pub(crate) fn get(&mut self, file: FileId) -> (Rc<Source>, &mut Problems) {
-        let (source, problems) = &mut self.files[file.0];
+        let (source, problems) = &mut self.read[file.0];
         (Rc::clone(source), problems)
     }
 
     /// Whether something is wrong with a file.
     pub(crate) fn is_refused(&self, file: FileId) -> bool {
-        !self.files[file.0].1.is_empty()
+        !self.read[file.0].1.is_empty()
     }
 
     /// Takes note of something that is wrong.
@@ -98,7 +109,7 @@ impl Files {
 
     /// Takes note of what is wrong, as it is made for the span of a place.
     pub(crate) fn add(&mut self, place: Place, of: impl FnOnce(Span) -> Diagnostic) {
-        let problems = &mut self.files[place.file.0].1;
+        let problems = &mut self.read[place.file.0].1;
         let found = of(place.span);
         // A file that is imported twice is wrong once.
         if !problems.contains(&found) {
@@ -109,7 +120,7 @@ impl Files {
     /// All that is wrong with the files, as one error; nothing if they are sound.
     pub(crate) fn error(self) -> Result<(), InputError> {
         let mut refused = Vec::new();
-        for (source, diagnostics) in self.files {
+        for (source, diagnostics) in self.read {
             if !diagnostics.is_empty() {
                 let source = Rc::unwrap_or_clone(source);
                 refused.push(Diagnostics {

@@ -11,15 +11,17 @@ mod settings;
 mod steps;
 mod templated;
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ratchet_input::InputError;
 use ratchet_input::document;
 
+use crate::configuration::Configuration;
 use crate::data::Data;
 use crate::files::{FileId, Files, Place};
 use crate::templates::Layer;
+use crate::vault::Vault;
 
 pub(crate) use keyword::Keyword;
 pub(crate) use playbook::{Play, Playbook};
@@ -36,17 +38,18 @@ struct Reader {
     extra: Layer,
 }
 
-/// Reads playbooks. Variables of the environment say where else roles lie.
+/// Reads playbooks. The configuration says where else roles lie.
 pub(crate) fn read(
     paths: &[PathBuf],
     extra: &[String],
-    variable: impl Fn(&str) -> Option<OsString>,
+    configuration: &Configuration,
+    vault: Arc<Vault>,
 ) -> Result<Vec<Playbook>, InputError> {
     let mut reader = Reader {
-        files: Files::default(),
+        files: Files::with_vault(vault),
         folder: PathBuf::new(),
-        roles_path: role::roles_path(&variable),
-        collections_path: role::collections_path(&variable),
+        roles_path: configuration.roles_path.clone(),
+        collections_path: configuration.collections_path.clone(),
         extra: Layer::default(),
     };
     let mut all = Vec::new();

@@ -3,8 +3,15 @@
 //! [`list`] reads playbooks with the roles and files that they import, refuses what is wrong in them, and says what they
 //! would do on which hosts.
 
+mod configuration;
 mod data;
 mod files;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "what runs plays is being built upon it")
+)]
+mod host_variables;
+mod ini;
 mod language;
 mod listing;
 #[cfg_attr(
@@ -32,15 +39,19 @@ mod targets;
 )]
 #[expect(unused_imports, reason = "what runs plays is being built upon it")]
 mod templates;
+mod vault;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ratchet_input::InputError;
 use ratchet_input::inventory::Inventory;
 
+pub use configuration::{Configuration, Gathering};
 pub use listing::Listed;
 pub use selection::Tags;
+pub use vault::{Vault, VaultPassword};
 
 /// What is asked of playbooks.
 #[derive(Debug, Clone, Default)]
@@ -66,7 +77,7 @@ pub struct Listing {
 
 /// Reads playbooks, and lists what they would do.
 ///
-/// `variable` looks up variables of the environment, which say where roles lie.
+/// `variable` looks up variables of the environment, which say where settings, roles and passwords lie.
 pub fn list(
     request: &Request,
     listed: Listed,
@@ -76,7 +87,14 @@ pub fn list(
     let limit = request.limit.as_deref();
     let limit = limit.map(|text| selection::Limit::new(text, inventory));
     let limit = limit.transpose()?;
-    let playbooks = language::read(&request.playbooks, &request.extra_vars, variable)?;
+    let configuration = Configuration::load(Path::new("."), variable)?;
+    let vault = Arc::new(Vault::new(configuration.vault_passwords.clone(), None));
+    let playbooks = language::read(
+        &request.playbooks,
+        &request.extra_vars,
+        &configuration,
+        vault,
+    )?;
     let (text, unknown) =
         listing::listing(&playbooks, inventory, limit.as_ref(), &request.tags, listed);
     Ok(Listing { text, unknown })

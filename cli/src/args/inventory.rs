@@ -22,8 +22,8 @@ Unlike Ansible, this refuses keys that are there twice, unknown keys of groups, 
 #[derive(Debug, Args)]
 #[command(after_help = HELP, group = ArgGroup::new("view"))]
 pub(crate) struct InventoryArguments {
-    /// A source of hosts; several are put together.
-    #[arg(short, long, value_name = "SOURCE", required = true)]
+    /// A source of hosts; several are put together. Without one, those of ansible.cfg count.
+    #[arg(short, long, value_name = "SOURCE")]
     pub(crate) inventory: Vec<String>,
     /// Print all groups, and the variables of all hosts, as JSON.
     #[arg(long, group = "view")]

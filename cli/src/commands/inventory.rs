@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 use std::io::{self, Write};
+use std::path::Path;
 
+use ratchet_play::{Configuration, Vault};
 use serde_json::{Map, Value as Json, json};
 
 use crate::args::inventory::InventoryArguments;
@@ -15,7 +17,19 @@ use crate::value::closest;
 
 /// Prints the hosts, groups or variables that the arguments ask for.
 pub(crate) fn run(arguments: &InventoryArguments) -> Result<(), CliError> {
-    let inventory = inventory::load(&arguments.inventory)?;
+    let configuration = Configuration::load(Path::new("."), |name| std::env::var_os(name))?;
+    let sources = match &arguments.inventory[..] {
+        [] => configuration.inventory,
+        named => named.to_vec(),
+    };
+    if sources.is_empty() {
+        return Err(CliError::usage("no inventory is named")
+            .with_help("name one by -i, by ANSIBLE_INVENTORY, or as `inventory` in ansible.cfg"));
+    }
+    let vault = Vault::new(configuration.vault_passwords, None);
+    let inventory = inventory::load_with(&sources, &|text| {
+        vault.decrypt(text).map(|plain| plain.to_string())
+    })?;
     let selected = select(&inventory, arguments.limit.as_deref())?;
     let text = if arguments.list {
         as_json(&list(&inventory, &selected))

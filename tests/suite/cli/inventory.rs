@@ -276,3 +276,19 @@ fn a_source_that_cannot_be_read_says_what_to_do() {
         assert!(told.contains(expected), "{args:?}: {told}");
     }
 }
+
+#[test]
+fn the_inventory_of_ansible_cfg_counts_where_none_is_named() {
+    let folder = Folder::new()
+        .file("ansible.cfg", "[defaults]\ninventory = hosts.ini\n")
+        .file("hosts.ini", "[web]\nweb1 x=1\n");
+    let shown = ours(&folder, &["--graph"]);
+    assert_eq!(shown, "@all:\n  |--@ungrouped:\n  |--@web:\n  |  |--web1\n");
+    let empty = Folder::new();
+    let told = Ratchet::within(&empty)
+        .args(["inventory"])
+        .run()
+        .with_code(2)
+        .stderr();
+    assert!(told.contains("no inventory is named"), "{told}");
+}

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::loading::{Loading, read_node};
+use super::loading::{Decrypt, Loading, read_node};
 use super::{Inventory, UNGROUPED, ini, program, range, split_port, tree, variables};
 use crate::InputError;
 use crate::document::Node;
@@ -19,10 +19,18 @@ const IGNORED_ENDS: [&str; 13] = [
 ///
 /// All that is wrong is told at once. Later sources count before earlier ones.
 pub fn load(sources: &[String]) -> Result<Inventory, InputError> {
+    load_with(sources, &|_| {
+        Err("it is encrypted; decrypt it by `ansible-vault decrypt`, or leave it out".to_owned())
+    })
+}
+
+/// Reads the sources of an inventory, and decrypts the files among them that are encrypted.
+pub fn load_with(sources: &[String], decrypt: &Decrypt<'_>) -> Result<Inventory, InputError> {
     let mut loading = Loading {
         inventory: Inventory::new(),
         refused: Vec::new(),
         folders: Vec::new(),
+        decrypt,
     };
     for source in sources {
         read_source(&mut loading, source)?;
@@ -43,7 +51,7 @@ pub fn load(sources: &[String]) -> Result<Inventory, InputError> {
     Err(InputError::new(message).with_diagnostics(loading.refused))
 }
 
-fn read_source(loading: &mut Loading, source: &str) -> Result<(), InputError> {
+fn read_source(loading: &mut Loading<'_>, source: &str) -> Result<(), InputError> {
     let path = Path::new(source);
     if source.contains(',') && !path.exists() {
         return list(loading, source);
@@ -68,7 +76,7 @@ fn read_source(loading: &mut Loading, source: &str) -> Result<(), InputError> {
 }
 
 /// Adds the hosts of a list with commas.
-fn list(loading: &mut Loading, source: &str) -> Result<(), InputError> {
+fn list(loading: &mut Loading<'_>, source: &str) -> Result<(), InputError> {
     let group = loading.inventory.group(UNGROUPED);
     let names = source.split(',').map(str::trim);
     for name in names.filter(|name| !name.is_empty()) {
@@ -87,7 +95,7 @@ fn list(loading: &mut Loading, source: &str) -> Result<(), InputError> {
     Ok(())
 }
 
-fn read_path(loading: &mut Loading, path: &Path) -> Result<(), InputError> {
+fn read_path(loading: &mut Loading<'_>, path: &Path) -> Result<(), InputError> {
     let known = fs::metadata(path).map_err(|error| InputError::unreadable(path, error))?;
     if known.is_dir() {
         return read_folder(loading, path);
@@ -124,7 +132,7 @@ fn read_path(loading: &mut Loading, path: &Path) -> Result<(), InputError> {
 }
 
 /// Reads all inventories of a folder, in the order of their names.
-fn read_folder(loading: &mut Loading, folder: &Path) -> Result<(), InputError> {
+fn read_folder(loading: &mut Loading<'_>, folder: &Path) -> Result<(), InputError> {
     let unreadable = |error| InputError::unreadable(folder, error);
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(unreadable)? {

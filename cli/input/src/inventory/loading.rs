@@ -12,16 +12,21 @@ use crate::document::{self, Node};
 const LARGEST: u64 = 256 << 20;
 
 /// An inventory while its sources are read.
-pub(super) struct Loading {
+pub(super) struct Loading<'a> {
     /// What the sources that were read so far have in them.
     pub(super) inventory: Inventory,
     /// What is wrong with the sources.
     pub(super) refused: Vec<Diagnostics>,
     /// The folders beside whose inventories files of variables may lie.
     pub(super) folders: Vec<PathBuf>,
+    /// Decrypts files.
+    pub(super) decrypt: &'a Decrypt<'a>,
 }
 
-impl Loading {
+/// Decrypts the text of a file, or says why it cannot be decrypted.
+pub type Decrypt<'a> = dyn Fn(&str) -> Result<String, String> + 'a;
+
+impl Loading<'_> {
     /// The text of a file. Nothing means that it was refused.
     pub(super) fn text(&mut self, path: &Path) -> Result<Option<Source>, InputError> {
         let unreadable = |error| InputError::unreadable(path, error);
@@ -33,12 +38,13 @@ impl Loading {
                 crate::value::show_size(LARGEST)
             )));
         }
-        let bytes = fs::read(path).map_err(unreadable)?;
+        let mut bytes = fs::read(path).map_err(unreadable)?;
         if bytes.starts_with(b"$ANSIBLE_VAULT") {
-            return Err(
-                InputError::new(format!("`{}` is encrypted", path.display()))
-                    .with_help("decrypt it by `ansible-vault decrypt`, or leave it out"),
-            );
+            let plain = (self.decrypt)(&String::from_utf8_lossy(&bytes));
+            let refused = |reason| format!("`{}` cannot be read: {reason}", path.display());
+            bytes = plain
+                .map_err(|reason| InputError::new(refused(reason)))?
+                .into_bytes();
         }
         match document::source(&path.display().to_string(), bytes) {
             Ok(source) => Ok(Some(source)),

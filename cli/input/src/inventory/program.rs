@@ -44,7 +44,7 @@ impl Program {
     }
 
     /// Adds what the program prints to an inventory.
-    pub(super) fn read(&self, loading: &mut Loading) -> Result<(), InputError> {
+    pub(super) fn read(&self, loading: &mut Loading<'_>) -> Result<(), InputError> {
         let source = self.call(&["--list"])?;
         let mut problems = Vec::new();
         let Some(node) = document::json_node(source.text(), &mut problems) else {

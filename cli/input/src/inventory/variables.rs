@@ -11,7 +11,7 @@ use crate::InputError;
 const ENDS: [&str; 4] = ["", ".yml", ".yaml", ".json"];
 
 /// Reads the files of variables of a folder.
-pub(super) fn read(folder: &Path, loading: &mut Loading) -> Result<(), InputError> {
+pub(super) fn read(folder: &Path, loading: &mut Loading<'_>) -> Result<(), InputError> {
     let groups = folder.join("group_vars");
     if groups.is_dir() {
         for index in 0..loading.inventory.groups.len() {
@@ -32,23 +32,9 @@ pub(super) fn read(folder: &Path, loading: &mut Loading) -> Result<(), InputErro
 }
 
 /// The variables of one group or host.
-fn of(folder: &Path, name: &str, loading: &mut Loading) -> Result<Variables, InputError> {
+fn of(folder: &Path, name: &str, loading: &mut Loading<'_>) -> Result<Variables, InputError> {
     let mut variables = Variables::new();
-    // A name is no path: what is outside of the folder is not read, whatever an inventory calls its hosts.
-    if name.contains('/') || name.starts_with('.') {
-        return Ok(variables);
-    }
-    let candidates = ENDS.iter().map(|end| folder.join(format!("{name}{end}")));
-    let Some(found) = candidates.into_iter().find(|path| path.exists()) else {
-        return Ok(variables);
-    };
-    let mut files = Vec::new();
-    if found.is_dir() {
-        collect(&found, &mut files)?;
-    } else {
-        files.push(found);
-    }
-    for file in files {
+    for file in files(folder, name)? {
         let Some(source) = loading.text(&file)? else {
             continue;
         };
@@ -63,6 +49,21 @@ fn of(folder: &Path, name: &str, loading: &mut Loading) -> Result<Variables, Inp
         loading.refuse(source, problems);
     }
     Ok(variables)
+}
+
+/// The files of variables that a folder has for a name: one file, or all in a folder of that name and in the folders in it.
+pub fn files(folder: &Path, name: &str) -> Result<Vec<PathBuf>, InputError> {
+    // A name is no path: what is outside of the folder is not read, whatever an inventory calls its hosts.
+    if name.contains('/') || name.starts_with('.') {
+        return Ok(Vec::new());
+    }
+    let candidates = ENDS.iter().map(|end| folder.join(format!("{name}{end}")));
+    let mut files = Vec::new();
+    match candidates.into_iter().find(|path| path.exists()) {
+        Some(found) if found.is_dir() => collect(&found, &mut files)?,
+        found => files.extend(found),
+    }
+    Ok(files)
 }
 
 /// Adds the files of a folder and of the folders in it, in the order of their names.

@@ -13,9 +13,6 @@ use crate::files::Place;
 /// How the files of roles end.
 const ENDS: [&str; 4] = [".yml", ".yaml", ".json", ""];
 
-/// Where roles are looked for, beside the folder of the playbook.
-const FOLDERS: [&str; 2] = ["/usr/share/ansible/roles", "/etc/ansible/roles"];
-
 /// A role as it is asked for.
 struct RoleUse {
     name: String,
@@ -300,38 +297,6 @@ impl Reader {
         }
         found
     }
-}
-
-/// The folders of roles that are set for the user, or those that are usual.
-pub(super) fn roles_path(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Vec<PathBuf> {
-    paths(&variable, "ANSIBLE_ROLES_PATH", "roles", &FOLDERS)
-}
-
-/// The folders of collections that are set for the user, or those that are usual.
-pub(super) fn collections_path(
-    variable: impl Fn(&str) -> Option<std::ffi::OsString>,
-) -> Vec<PathBuf> {
-    const FOLDERS: [&str; 1] = ["/usr/share/ansible/collections"];
-    paths(
-        &variable,
-        "ANSIBLE_COLLECTIONS_PATH",
-        "collections",
-        &FOLDERS,
-    )
-}
-
-fn paths(
-    variable: &impl Fn(&str) -> Option<std::ffi::OsString>,
-    name: &str,
-    own: &str,
-    usual: &[&str],
-) -> Vec<PathBuf> {
-    if let Some(set) = variable(name) {
-        return std::env::split_paths(&set).collect();
-    }
-    let own = variable("HOME").map(|home| Path::new(&home).join(".ansible").join(own));
-    let usual = usual.iter().map(PathBuf::from);
-    own.into_iter().chain(usual).collect()
 }
 
 fn find_part(folder: &Path, part: &str, file: &str) -> Option<PathBuf> {

@@ -11,11 +11,12 @@ use minijinja::Value;
 use minijinja::value::{Enumerator, Kwargs, Object, ObjectExt as _, ObjectRepr, Rest};
 
 use super::finish::{Omit, finished, is_omitted};
-use super::maps::{number_value, plain_map_of};
+use super::maps::{from_json, number_value, plain_map_of};
 use super::search::SearchPath;
 use super::undefined::{TemplateError, fail, undefined};
 use super::{engine, lookups};
 use crate::data::{self, Data, Entry};
+use crate::vault::Vault;
 
 /// Renders a template, and all that its value consists of. The value of a lone expression keeps its type, and any other
 /// template is a text.
@@ -30,7 +31,7 @@ pub(crate) fn render_data(data: &Data, variables: &Variables) -> Result<Value, T
         data::Value::Null => Ok(Value::from(())),
         data::Value::Bool(value) => Ok(Value::from(*value)),
         data::Value::Number(number) => Ok(number_value(number)),
-        data::Value::Vault => Err(TemplateError::Wrong(ENCRYPTED.to_owned())),
+        data::Value::Vault(text) => variables.decrypted(text),
         data::Value::Text(text) => render(text, variables),
         data::Value::Unsafe(text) => Ok(Value::from(text.as_str())),
         data::Value::List(members) => {
@@ -66,8 +67,15 @@ impl From<Vec<Entry>> for Layer {
     }
 }
 
+impl From<&serde_json::Map<String, serde_json::Value>> for Layer {
+    /// Takes over the variables of an inventory, any text of which may be a template.
+    fn from(variables: &serde_json::Map<String, serde_json::Value>) -> Self {
+        Self(Arc::new(Lazies::of_json(variables)))
+    }
+}
+
 impl Layer {
-    fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.names.is_empty()
     }
 }
@@ -162,6 +170,7 @@ pub(crate) struct Variables {
     extra: Stack,
     layers: Stack,
     search: Arc<SearchPath>,
+    vault: Arc<Vault>,
 }
 
 impl Variables {
@@ -230,6 +239,24 @@ impl Variables {
         let mut variables = self.clone();
         variables.search = search;
         variables
+    }
+
+    /// These variables, with what decrypts those that are encrypted.
+    #[must_use]
+    pub(crate) fn with_vault(&self, vault: Arc<Vault>) -> Self {
+        let mut variables = self.clone();
+        variables.vault = vault;
+        variables
+    }
+
+    /// What decrypts files and values.
+    pub(super) fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    fn decrypted(&self, text: &str) -> Result<Value, TemplateError> {
+        let refused = |reason| TemplateError::Wrong(format!("a variable cannot be used: {reason}"));
+        self.vault.decrypt(text).map(Value::from).map_err(refused)
     }
 
     /// Where lookups look for files and hosts.
@@ -322,9 +349,6 @@ const MOST_NAMES: usize = 20;
 #[derive(Debug)]
 struct Root(Variables);
 
-/// What is said of a variable whose value cannot be known.
-const ENCRYPTED: &str = "a variable is encrypted; decrypt it by `ansible-vault decrypt`";
-
 /// The names of functions, which no variable hides by being undefined.
 const FUNCTIONS: [&str; 6] = [
     "dict",
@@ -362,7 +386,8 @@ impl Object for Root {
 enum Lazy {
     Value(Value),
     Template(Arc<str>),
-    Encrypted,
+    /// A text that is decrypted when it is asked for. What it says is no template.
+    Encrypted(Arc<str>),
     List(Arc<[Lazy]>),
     Map(Arc<Lazies>),
 }
@@ -389,6 +414,17 @@ impl Lazies {
         lazies
     }
 
+    fn of_json(variables: &serde_json::Map<String, serde_json::Value>) -> Self {
+        let mut lazies = Self::default();
+        for (name, value) in variables {
+            let name: Arc<str> = name.as_str().into();
+            lazies.places.insert(Arc::clone(&name), lazies.names.len());
+            lazies.names.push(name);
+            lazies.values.push(Lazy::of_json(value));
+        }
+        lazies
+    }
+
     fn get(&self, name: &str) -> Option<&Lazy> {
         self.places.get(name).map(|at| &self.values[*at])
     }
@@ -400,35 +436,57 @@ impl Lazy {
             data::Value::Null => Self::Value(Value::from(())),
             data::Value::Bool(value) => Self::Value(Value::from(*value)),
             data::Value::Number(number) => Self::Value(number_value(number)),
-            data::Value::Vault => Self::Encrypted,
+            data::Value::Vault(text) => Self::Encrypted(Arc::clone(text)),
             data::Value::Text(text) if data::is_template(text) => {
                 Self::Template(text.as_str().into())
             }
             data::Value::Unsafe(text) | data::Value::Text(text) => {
                 Self::Value(Value::from(text.as_str()))
             }
-            data::Value::List(members) => {
-                let members: Vec<Self> = members.iter().map(Self::of).collect();
-                let plain: Option<Vec<Value>> = members.iter().map(Self::plain).collect();
-                plain.map_or_else(
-                    || Self::List(members.into()),
-                    |plain| Self::Value(plain.into()),
-                )
+            data::Value::List(members) => Self::of_members(members.iter().map(Self::of).collect()),
+            data::Value::Map(entries) => Self::of_lazies(Lazies::of(entries)),
+        }
+    }
+
+    fn of_json(value: &serde_json::Value) -> Self {
+        match value {
+            serde_json::Value::String(text) if data::is_template(text) => {
+                Self::Template(text.as_str().into())
             }
-            data::Value::Map(entries) => {
-                let lazies = Lazies::of(entries);
-                let plain: Option<Vec<Value>> = lazies.values.iter().map(Self::plain).collect();
-                match plain {
-                    Some(values) => {
-                        let names = lazies
-                            .names
-                            .iter()
-                            .map(|name| Value::from(Arc::clone(name)));
-                        Self::Value(plain_map_of(names.zip(values)))
-                    }
-                    None => Self::Map(Arc::new(lazies)),
+            serde_json::Value::Array(members) => {
+                Self::of_members(members.iter().map(Self::of_json).collect())
+            }
+            serde_json::Value::Object(entries) => {
+                let only = |name| entries.get(name).filter(|_| entries.len() == 1)?.as_str();
+                match (only("__ansible_unsafe"), only("__ansible_vault")) {
+                    (Some(text), _) => Self::Value(Value::from(text)),
+                    (_, Some(text)) => Self::Encrypted(text.into()),
+                    _ => Self::of_lazies(Lazies::of_json(entries)),
                 }
             }
+            other => Self::Value(from_json(other.clone())),
+        }
+    }
+
+    fn of_members(members: Vec<Self>) -> Self {
+        let plain: Option<Vec<Value>> = members.iter().map(Self::plain).collect();
+        plain.map_or_else(
+            || Self::List(members.into()),
+            |plain| Self::Value(plain.into()),
+        )
+    }
+
+    fn of_lazies(lazies: Lazies) -> Self {
+        let plain: Option<Vec<Value>> = lazies.values.iter().map(Self::plain).collect();
+        match plain {
+            Some(values) => {
+                let names = lazies
+                    .names
+                    .iter()
+                    .map(|name| Value::from(Arc::clone(name)));
+                Self::Value(plain_map_of(names.zip(values)))
+            }
+            None => Self::Map(Arc::new(lazies)),
         }
     }
 
@@ -443,7 +501,7 @@ impl Lazy {
     fn value(&self, variables: &Variables) -> Value {
         match self {
             Self::Value(value) => value.clone(),
-            Self::Encrypted => fail(TemplateError::Wrong(ENCRYPTED.to_owned())),
+            Self::Encrypted(text) => variables.decrypted(text).unwrap_or_else(fail),
             Self::Template(text) => match engine::render(text, || variables.root()) {
                 Ok(value) => value,
                 // Whoever asks for the variable may have a default for it.
@@ -525,6 +583,25 @@ mod tests {
     use super::super::maps::{from_json, from_json_text, to_json_text};
     use super::*;
     use crate::files::Files;
+
+    #[test]
+    fn an_encrypted_value_is_decrypted_when_it_is_asked_for_and_is_no_template() {
+        let folder = tempfile::tempdir().expect("there is room for a folder");
+        let program = folder.path().join("vault");
+        std::fs::write(&program, "#!/bin/sh\nprintf '{{ n }}'\n").expect("it can be written");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&program, mode).expect("it can be changed");
+        let password = crate::vault::VaultPassword::Typed("x".to_owned());
+        let vault = Vault::new(vec![password], Some(program));
+        let plain =
+            Variables::default().layered(layer("{n: 1, secret: !vault x, list: [!vault y]}"));
+        let variables = plain.with_vault(Arc::new(vault));
+        assert_eq!(shown(&variables, "secret"), r#""{{ n }}""#);
+        assert_eq!(shown(&variables, "list"), r#"["{{ n }}"]"#);
+        let said = shown(&plain, "secret");
+        assert!(said.contains("--vault-password-file"), "{said}");
+        assert_eq!(shown(&plain, "n"), "1");
+    }
 
     fn layer(text: &str) -> Layer {
         let mut files = Files::default();

@@ -31,12 +31,18 @@ pub(super) fn text_of_file(
             looked.join(", ")
         )));
     };
-    read(&path)
-}
-
-fn read(path: &Path) -> Result<String, Error> {
-    let text = std::fs::read_to_string(path);
-    text.map_err(|error| wrong(format!("`{}` cannot be read: {error}", path.display())))
+    let unreadable =
+        |reason: String| wrong(format!("`{}` cannot be read: {reason}", path.display()));
+    let text = std::fs::read_to_string(&path).map_err(|error| unreadable(error.to_string()))?;
+    if text.starts_with("$ANSIBLE_VAULT") {
+        return Ok(variables
+            .vault()
+            .decrypt(&text)
+            .map_err(unreadable)?
+            .as_ref()
+            .to_owned());
+    }
+    Ok(text)
 }
 
 /// The contents of files.

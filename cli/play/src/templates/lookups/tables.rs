@@ -8,6 +8,7 @@ use super::super::values::text_of;
 use super::super::variables::Variables;
 use super::files::text_of_file;
 use super::inline_options;
+use crate::ini::{Form, Ini};
 
 /// The options of a term, which stand in it or beside it.
 struct Options<'a> {
@@ -125,7 +126,12 @@ pub(super) fn ini(
         }
         let minds_case = options.flag("case_sensitive");
         let allows_none = options.flag("allow_no_value") || options.flag("allow_none");
-        let entries = section_of(&text, &section, minds_case, allows_none);
+        let form = Form {
+            minds_case,
+            allows_none,
+            ..Form::default()
+        };
+        let entries = section_of(&text, &section, form);
         let entries = entries.map_err(|reason| wrong(format!("`{file}`: {reason}")))?;
         if options.flag("re") {
             let regex = compiled(&format!(r"\A(?:{key})"), false, false)?;
@@ -147,63 +153,23 @@ pub(super) fn ini(
 }
 
 /// The entries of a section, with those that the section `DEFAULT` has for all, in front.
-fn section_of(
-    text: &str,
-    wanted: &str,
-    minds_case: bool,
-    allows_none: bool,
-) -> Result<Vec<(String, String)>, String> {
-    let mut entries: Vec<(String, String)> = Vec::new();
-    let mut defaults: Vec<(String, String)> = Vec::new();
-    let mut section = None;
-    let mut is_known = wanted == "DEFAULT";
-    let mut may_continue = false;
-    for (at, line) in text.lines().enumerate() {
-        let shown = line.trim();
-        if shown.is_empty() || shown.starts_with(['#', ';']) {
-            continue;
-        }
-        if let Some(name) = shown
-            .strip_prefix('[')
-            .and_then(|name| name.split_once(']'))
-            .map(|(name, _)| name)
-            && !line.starts_with([' ', '\t'])
-        {
-            is_known |= name == wanted;
-            section = Some(name.to_owned());
-            may_continue = false;
-            continue;
-        }
-        let into = match section.as_deref() {
-            Some("DEFAULT") => &mut defaults,
-            Some(name) if name == wanted => &mut entries,
-            Some(_) => continue,
-            None => return Err(format!("line {} stands in no section", at + 1)),
-        };
-        if line.starts_with([' ', '\t']) && may_continue {
-            if let Some((_, value)) = into.last_mut() {
-                value.push('\n');
-                value.push_str(shown);
-            }
-            continue;
-        }
-        let split = shown.find(['=', ':']);
-        let (name, value) = match split {
-            Some(split) => (shown[..split].trim(), shown[split + 1..].trim()),
-            None if allows_none => (shown, ""),
-            None => return Err(format!("line {} has no value", at + 1)),
-        };
-        let name = if minds_case {
-            name.to_owned()
-        } else {
-            name.to_lowercase()
-        };
-        into.push((name, value.to_owned()));
-        may_continue = true;
-    }
-    if !is_known {
+fn section_of(text: &str, wanted: &str, form: Form) -> Result<Vec<(String, String)>, String> {
+    let ini = Ini::parse(text, form)?;
+    if wanted != "DEFAULT" && !ini.sections.iter().any(|name| name == wanted) {
         return Err(format!("there is no section `{wanted}`"));
     }
-    defaults.extend(entries);
-    Ok(defaults)
+    let of = |section: &str| -> Vec<(String, String)> {
+        let settings = ini
+            .settings
+            .iter()
+            .filter(|setting| setting.section == section);
+        settings
+            .map(|setting| (setting.name.clone(), setting.value.clone()))
+            .collect()
+    };
+    let mut entries = of("DEFAULT");
+    if wanted != "DEFAULT" {
+        entries.extend(of(wanted));
+    }
+    Ok(entries)
 }

@@ -1,0 +1,227 @@
+//! Values and files that `ansible-vault` has encrypted, which the same program decrypts.
+//!
+//! No password goes where others can see it: not into the arguments of a process, its environment, a log, or a file.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Where a password comes from.
+#[derive(Clone, PartialEq, Eq)]
+pub enum VaultPassword {
+    /// A file that holds it, or a program that prints it, as `--vault-password-file` and `--vault-id` name them.
+    File {
+        /// The label that encrypted texts name, which may be empty.
+        id: String,
+        /// The file or the program.
+        path: PathBuf,
+    },
+    /// The password itself, as it was typed.
+    Typed(String),
+}
+
+/// A typed password is nothing that anything may print.
+impl fmt::Debug for VaultPassword {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { id, path } => write!(out, "{id}@{}", path.display()),
+            Self::Typed(_) => out.write_str("a password that was typed"),
+        }
+    }
+}
+
+/// Decrypts, and keeps what it has decrypted.
+#[derive(Default)]
+pub struct Vault {
+    passwords: Vec<VaultPassword>,
+    /// The program, if it is not the `ansible-vault` that is found on the path.
+    program: Option<PathBuf>,
+    known: Mutex<HashMap<Arc<str>, Arc<str>>>,
+}
+
+/// What is decrypted is nothing that anything may print.
+impl fmt::Debug for Vault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Vault")
+            .field("passwords", &self.passwords)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Vault {
+    /// A vault that knows these passwords.
+    pub fn new(passwords: Vec<VaultPassword>, program: Option<PathBuf>) -> Self {
+        Self {
+            passwords,
+            program,
+            known: Mutex::default(),
+        }
+    }
+
+    /// Decrypts a text, or says why it cannot be.
+    pub fn decrypt(&self, text: &str) -> Result<Arc<str>, String> {
+        // Nothing panics while it holds the lock, so what a poisoned one guards is sound.
+        let known = self
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(text)
+            .map(Arc::clone);
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let plain: Arc<str> = self.run(text)?.into();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(text.into(), Arc::clone(&plain));
+        Ok(plain)
+    }
+
+    fn run(&self, text: &str) -> Result<String, String> {
+        if self.passwords.is_empty() {
+            // Without a password the program would ask for one, on a terminal that may not be there.
+            return Err("it is encrypted, and no password is given; name a file by --vault-password-file, by \
+                        ANSIBLE_VAULT_PASSWORD_FILE or in ansible.cfg"
+                .to_owned());
+        }
+        let failed = |error: std::io::Error| {
+            format!("`ansible-vault`, which decrypts it, cannot be used: {error}")
+        };
+        let mut encrypted = tempfile::NamedTempFile::new().map_err(failed)?;
+        // Lines of a value in YAML are indented.
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        for line in lines {
+            writeln!(encrypted, "{line}").map_err(failed)?;
+        }
+        encrypted.flush().map_err(failed)?;
+        let program = self
+            .program
+            .clone()
+            .unwrap_or_else(|| "ansible-vault".into());
+        let mut command = Command::new(program);
+        command.args(["decrypt", "--output", "-"]);
+        let mut typed = None;
+        for password in &self.passwords {
+            match password {
+                VaultPassword::File { id, path } => {
+                    let mut argument =
+                        std::ffi::OsString::from(if id.is_empty() { "default" } else { id });
+                    argument.push("@");
+                    argument.push(path);
+                    command.arg("--vault-id").arg(argument);
+                }
+                VaultPassword::Typed(text) => {
+                    typed = Some(text);
+                    command.args(["--vault-password-file", "/dev/stdin"]);
+                }
+            }
+        }
+        command.arg(encrypted.path());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(failed)?;
+        if let (Some(mut stdin), Some(typed)) = (child.stdin.take(), typed) {
+            // A program that ended early says so itself.
+            let _ = writeln!(stdin, "{typed}");
+        }
+        let output = child.wait_with_output().map_err(failed)?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let said = said
+                .lines()
+                .find(|line| line.contains("ERROR"))
+                .or_else(|| said.lines().next());
+            let said = said
+                .unwrap_or("it says nothing")
+                .trim_start_matches("[ERROR]: ")
+                .trim_start_matches("ERROR! ");
+            return Err(format!("it cannot be decrypted: {}", said.trim()));
+        }
+        String::from_utf8(output.stdout).map_err(|_| "what is decrypted is no UTF-8".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+
+    use super::*;
+
+    /// A program in the place of `ansible-vault`, which writes down how it is called.
+    fn program(folder: &Path, script: &str) -> PathBuf {
+        let path = folder.join("vault");
+        std::fs::write(
+            &path,
+            format!(
+                "#!/bin/sh\necho \"$@\" >> {}/calls\n{script}\n",
+                folder.display()
+            ),
+        )
+        .expect("it can be written");
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&path, mode).expect("it can be changed");
+        path
+    }
+
+    #[test]
+    fn a_text_is_decrypted_once_and_a_typed_password_goes_by_stdin() {
+        let folder = tempfile::tempdir().expect("there is room for a folder");
+        let script =
+            "for last; do :; done; read password; printf '%s/' \"$password\"; cat \"$last\"";
+        let vault = Vault::new(
+            vec![VaultPassword::Typed("pass word".to_owned())],
+            Some(program(folder.path(), script)),
+        );
+        for _ in 0..2 {
+            let plain = vault.decrypt("$ANSIBLE_VAULT;1\n   61\n");
+            assert_eq!(plain.as_deref(), Ok("pass word/$ANSIBLE_VAULT;1\n61\n"));
+        }
+        let calls = std::fs::read_to_string(folder.path().join("calls")).expect("it was called");
+        assert_eq!(calls.lines().count(), 1);
+        assert!(
+            calls.starts_with("decrypt --output - --vault-password-file /dev/stdin /"),
+            "{calls}"
+        );
+        assert!(!format!("{vault:?}").contains("pass word"), "{vault:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_decrypted_says_why() {
+        let folder = tempfile::tempdir().expect("there is room for a folder");
+        let file = |id: &str| VaultPassword::File {
+            id: id.to_owned(),
+            path: "pw".into(),
+        };
+        let script = "echo '[WARNING]: x' >&2; echo '[ERROR]: Decryption failed' >&2; exit 1";
+        let vault = Vault::new(
+            vec![file(""), file("prod")],
+            Some(program(folder.path(), script)),
+        );
+        let said = vault.decrypt("$ANSIBLE_VAULT;1");
+        assert_eq!(
+            said,
+            Err("it cannot be decrypted: Decryption failed".to_owned())
+        );
+        let calls = std::fs::read_to_string(folder.path().join("calls")).expect("it was called");
+        assert!(
+            calls.contains("--vault-id default@pw --vault-id prod@pw"),
+            "{calls}"
+        );
+
+        let said = Vault::default()
+            .decrypt("x")
+            .expect_err("there is no password");
+        assert!(said.contains("--vault-password-file"), "{said}");
+        let nowhere = Vault::new(vec![file("")], Some("/nowhere/vault".into()));
+        let said = nowhere.decrypt("x").expect_err("there is no program");
+        assert!(
+            said.contains("`ansible-vault`, which decrypts it, cannot be used"),
+            "{said}"
+        );
+    }
+}
