@@ -263,7 +263,7 @@ fn a_source_that_cannot_be_read_says_what_to_do() {
         (vec!["-i", "web1"], "a list of hosts has a comma: `web1,`"),
         (vec!["-i", "fails"], "`fails --list` failed: exit status: 3"),
         (vec!["-i", "odd"], "odd --list:1:1"),
-        (vec!["-i", "vault/hosts"], "ansible-vault decrypt"),
+        (vec!["-i", "vault/hosts"], "--vault-password-file"),
         (vec!["-i", "hosts.toml"], "write it in YAML or INI"),
         (vec!["-i", "a[3:1],"], "ends before it begins"),
         (vec!["-i", "sound", "--host", "w2"], "did you mean `w1`?"),
