@@ -34,7 +34,7 @@ pub const ALL: &str = "all";
 pub const UNGROUPED: &str = "ungrouped";
 
 /// Hosts and groups, in the order in which the sources name them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Inventory {
     hosts: Vec<Host>,
     groups: Vec<Group>,
@@ -45,7 +45,7 @@ pub struct Inventory {
 }
 
 /// A host of an inventory.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Host {
     /// The name by which sources and patterns call the host.
     pub name: String,
@@ -58,7 +58,7 @@ pub struct Host {
 }
 
 /// A group of an inventory.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Group {
     /// The name by which sources and patterns call the group.
     pub name: String,
@@ -285,6 +285,58 @@ impl Inventory {
                 }
             }
         }
+    }
+
+    /// Adds a host to groups, which are added if they are not there, and sets variables of the host. A host that is there
+    /// joins the groups.
+    pub fn add_host(&mut self, name: &str, groups: &[String], variables: Variables) {
+        let (all, ungrouped) = (self.group(ALL), self.group(UNGROUPED));
+        let host = match self.find_host(name) {
+            Some(known) if groups.is_empty() => known,
+            None if groups.is_empty() => self.host(name, ungrouped),
+            _ => {
+                let mut host = None;
+                for group in groups {
+                    let index = self.group(group);
+                    if index != all && self.groups[index.0].parents.is_empty() {
+                        self.link(all, index);
+                    }
+                    host = Some(self.host(name, index));
+                }
+                self.leave_ungrouped(name, ungrouped);
+                match host {
+                    Some(host) => host,
+                    None => return,
+                }
+            }
+        };
+        self.hosts[host.0].variables.extend(variables);
+        self.measure();
+    }
+
+    /// Makes a group the child of another one. Groups that are not there are added.
+    pub fn add_group(&mut self, parent: &str, child: &str) -> Result<(), String> {
+        let all = self.group(ALL);
+        let (parent, child) = (self.group(parent), self.group(child));
+        self.add_child(parent, child)?;
+        if parent != all && self.groups[parent.0].parents.is_empty() {
+            self.link(all, parent);
+        }
+        self.measure();
+        Ok(())
+    }
+
+    /// A host that has come into a group is no longer among those without one.
+    fn leave_ungrouped(&mut self, name: &str, ungrouped: GroupIndex) {
+        let Some(host) = self.find_host(name) else {
+            return;
+        };
+        self.hosts[host.0]
+            .groups
+            .retain(|group| *group != ungrouped);
+        self.groups[ungrouped.0]
+            .hosts
+            .retain(|known| *known != host);
     }
 
     /// Iterates over all hosts, in the order in which the sources name them.

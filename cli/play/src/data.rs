@@ -130,6 +130,14 @@ impl Data {
         }
     }
 
+    /// The texts in a list, or the one text that it is.
+    pub(crate) fn words(&self) -> Vec<String> {
+        match &self.value {
+            Value::List(members) => members.iter().filter_map(Self::word).collect(),
+            _ => self.word().into_iter().collect(),
+        }
+    }
+
     /// Whether the value is text that has to be rendered before it is used.
     pub(crate) fn is_template(&self) -> bool {
         matches!(&self.value, Value::Text(text) if is_template(text))

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::sync::Arc;
 
 use ratchet_input::InputError;
@@ -31,7 +30,7 @@ pub(crate) struct Place {
 /// All files that were read so far.
 #[derive(Debug, Default)]
 pub(crate) struct Files {
-    read: Vec<(Rc<Source>, Problems)>,
+    read: Vec<(Arc<Source>, Problems)>,
     known: HashMap<PathBuf, FileId>,
     vault: Arc<Vault>,
 }
@@ -43,6 +42,11 @@ impl Files {
             vault,
             ..Self::default()
         }
+    }
+
+    /// What decrypts files.
+    pub(crate) fn vault(&self) -> Arc<Vault> {
+        Arc::clone(&self.vault)
     }
 
     /// Reads a file, or says why it cannot be read.
@@ -69,7 +73,7 @@ impl Files {
             Err(refused) => (refused.source, refused.diagnostics),
         };
         let id = FileId(self.read.len());
-        self.read.push((Rc::new(source), problems));
+        self.read.push((Arc::new(source), problems));
         self.known.insert(path.to_path_buf(), id);
         Ok(id)
     }
@@ -77,14 +81,14 @@ impl Files {
     /// Adds a text that stands in no file.
     pub(crate) fn add_text(&mut self, name: &str, text: String) -> FileId {
         self.read
-            .push((Rc::new(Source::new(name, text)), Vec::new()));
+            .push((Arc::new(Source::new(name, text)), Vec::new()));
         FileId(self.read.len() - 1)
     }
 
     /// The text of a file, and the list that takes what is wrong with it.
-    pub(crate) fn get(&mut self, file: FileId) -> (Rc<Source>, &mut Problems) {
+    pub(crate) fn get(&mut self, file: FileId) -> (Arc<Source>, &mut Problems) {
         let (source, problems) = &mut self.read[file.0];
-        (Rc::clone(source), problems)
+        (Arc::clone(source), problems)
     }
 
     /// Whether something is wrong with a file.
@@ -117,15 +121,14 @@ impl Files {
         }
     }
 
-    /// All that is wrong with the files, as one error; nothing if they are sound.
-    pub(crate) fn error(self) -> Result<(), InputError> {
+    /// Takes out all that is wrong with the files, as one error; nothing if they are sound.
+    pub(crate) fn take_error(&mut self) -> Result<(), InputError> {
         let mut refused = Vec::new();
-        for (source, diagnostics) in self.read {
+        for (source, diagnostics) in &mut self.read {
             if !diagnostics.is_empty() {
-                let source = Rc::unwrap_or_clone(source);
                 refused.push(Diagnostics {
-                    source,
-                    diagnostics,
+                    source: Source::clone(source),
+                    diagnostics: std::mem::take(diagnostics),
                 });
             }
         }

@@ -3,7 +3,9 @@
 //! Everything is read in one pass, and all that is wrong is told at once. What stands in a template is not looked at.
 
 mod arguments;
+mod condition;
 mod extra;
+mod include;
 mod keyword;
 mod playbook;
 mod role;
@@ -23,12 +25,17 @@ use crate::files::{FileId, Files, Place};
 use crate::templates::Layer;
 use crate::vault::Vault;
 
+pub(crate) use condition::Condition;
+pub(crate) use include::{layer_of_localhost, layer_of_unknown_host};
 pub(crate) use keyword::Keyword;
 pub(crate) use playbook::{Play, Playbook};
-pub(crate) use steps::{Step, Task};
+pub(crate) use role::RoleParts;
+pub(crate) use settings::{Settings, is_name};
+pub(crate) use steps::{Block, Role, Step, Task};
 
-/// What is known while playbooks are read.
-struct Reader {
+/// What is known while playbooks are read, and while tasks bring in more of them.
+#[derive(Debug)]
+pub(crate) struct Reader {
     files: Files,
     /// The folder of the playbook whose plays are read.
     folder: PathBuf,
@@ -44,7 +51,7 @@ pub(crate) fn read(
     extra: &[String],
     configuration: &Configuration,
     vault: Arc<Vault>,
-) -> Result<Vec<Playbook>, InputError> {
+) -> Result<(Reader, Vec<Playbook>), InputError> {
     let mut reader = Reader {
         files: Files::with_vault(vault),
         folder: PathBuf::new(),
@@ -69,8 +76,8 @@ pub(crate) fn read(
             plays,
         });
     }
-    reader.files.error()?;
-    Ok(playbooks)
+    reader.files.take_error()?;
+    Ok((reader, playbooks))
 }
 
 impl Reader {

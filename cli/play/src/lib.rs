@@ -3,41 +3,26 @@
 //! [`list`] reads playbooks with the roles and files that they import, refuses what is wrong in them, and says what they
 //! would do on which hosts.
 
+mod actions;
+mod call;
+mod calls;
 mod configuration;
 mod data;
+mod execution;
 mod files;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "what runs plays is being built upon it")
-)]
+mod hints;
 mod host_variables;
 mod ini;
 mod language;
 mod listing;
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        unused_imports,
-        reason = "nothing runs playbooks yet that would call it"
-    )
-)]
 mod modules;
+mod perform;
+mod prepare;
+mod report;
+mod result;
+mod runner;
 mod selection;
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        unused_imports,
-        reason = "nothing runs playbooks yet that would call it"
-    )
-)]
 mod targets;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "what runs plays is being built upon it")
-)]
-#[expect(unused_imports, reason = "what runs plays is being built upon it")]
 mod templates;
 mod vault;
 
@@ -49,7 +34,13 @@ use ratchet_input::InputError;
 use ratchet_input::inventory::Inventory;
 
 pub use configuration::{Configuration, Gathering};
+pub use execution::{Event, Execution, HostCounts, Recap};
+pub use hints::{ModuleEntry, ModuleRegistry};
 pub use listing::Listed;
+pub use prepare::{MakeRunner, PlayOptions, Prepared, Question, prepare};
+pub use report::PlayLines;
+pub use result::{TaskResult, TaskStatus};
+pub use runner::PlayRunner;
 pub use selection::Tags;
 pub use vault::{Vault, VaultPassword};
 
@@ -89,7 +80,7 @@ pub fn list(
     let limit = limit.transpose()?;
     let configuration = Configuration::load(Path::new("."), variable)?;
     let vault = Arc::new(Vault::new(configuration.vault_passwords.clone(), None));
-    let playbooks = language::read(
+    let (_, playbooks) = language::read(
         &request.playbooks,
         &request.extra_vars,
         &configuration,

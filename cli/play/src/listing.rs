@@ -110,7 +110,7 @@ fn walk(steps: &[Step], tags: &BTreeSet<String>, found: &mut impl FnMut(&Task, &
 /// The name of a task with that of its role, or its module if it has no name.
 fn title(task: &Task) -> String {
     match (task.settings.text(Keyword::Name), &task.role) {
-        (Some(name), Some(role)) => format!("{role} : {name}"),
+        (Some(name), Some(role)) => format!("{} : {name}", role.name),
         (Some(name), None) => name,
         (None, _) => task.module.clone(),
     }

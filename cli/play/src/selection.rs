@@ -20,24 +20,36 @@ pub(crate) struct Hosts {
 /// Selects the hosts that a play names, but only those that are within the limit.
 pub(crate) fn hosts(play: &Play, inventory: &Inventory, limit: Option<&Limit>) -> Hosts {
     let mut hosts = matching(&play.hosts.join(","), inventory);
-    if let Some(Limit(within)) = limit {
-        hosts.names.retain(|name| within.contains(name));
+    if let Some(limit) = limit {
+        hosts.names.retain(|name| limit.names.contains(name));
     }
     hosts
 }
 
 /// The hosts to which a call is limited.
 #[derive(Debug)]
-pub(crate) struct Limit(Vec<String>);
+pub(crate) struct Limit {
+    /// The pattern as it was written.
+    text: String,
+    names: Vec<String>,
+}
 
 impl Limit {
+    /// The pattern as it was written.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Reads a pattern, or says why it is refused. Each of its names has to be somewhere.
     pub(crate) fn new(text: &str, inventory: &Inventory) -> Result<Self, InputError> {
         Pattern::parse(text)
             .map_err(|reason| InputError::new(format!("--limit {text}: {reason}")))?;
         let hosts = matching(text, inventory);
         let Some(unknown) = hosts.unknown.first() else {
-            return Ok(Self(hosts.names));
+            return Ok(Self {
+                text: text.to_owned(),
+                names: hosts.names,
+            });
         };
         let message = format!("--limit {text}: no host or group `{unknown}` is in the inventory");
         let error = InputError::new(message);

@@ -121,6 +121,7 @@ impl Targets {
     }
 
     /// Ends the workers of all targets, and returns when they have ended.
+    #[cfg(test)]
     pub(crate) async fn shutdown(&self) {
         let workers =
             std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner));

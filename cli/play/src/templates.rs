@@ -27,14 +27,16 @@ mod undefined;
 mod values;
 mod variables;
 
-pub(crate) use conditions::{condition, expression};
+pub(crate) use conditions::{condition, expression, is_truthy};
 pub(crate) use engine::{check, check_condition};
 pub(crate) use finish::is_omitted;
-pub(crate) use lookups::{lookup, loop_items};
-pub(crate) use maps::{from_json, from_json_text, to_json, to_json_text};
+pub(crate) use lookups::loop_items;
+pub(crate) use maps::{from_json, from_json_text, map_of_names, to_json};
+#[cfg(test)]
+pub(crate) use maps::to_json_text;
 pub(crate) use names::{Unknown, unknown, unknown_in_expression, unknown_lookup};
 pub(crate) use search::SearchPath;
 pub(crate) use template_file::{TemplateOptions, template_file};
-pub(crate) use undefined::TemplateError;
+pub(crate) use undefined::{TemplateError, undefined};
 pub(crate) use values::text_of;
 pub(crate) use variables::{Layer, Variables, render, render_data};

@@ -118,6 +118,8 @@ keywords! {
     CheckMode "check_mode" Flag [ALL];
     Diff "diff" Flag [ALL];
     Throttle "throttle" Whole [ALL];
+    Hint "hint" Text [ALL];
+    Limits "limits" Words [ALL];
     Debugger "debugger" Text [ALL];
     ModuleDefaults "module_defaults" Maps [ALL];
     Collections "collections" Words [ALL];

@@ -11,7 +11,7 @@ use super::steps::{Scope, Step};
 use super::{Reader, builtin};
 use crate::data::{Data, Entry, Value};
 use crate::files::Place;
-use crate::templates::{Variables, render, text_of};
+use crate::templates::{Layer, Variables, render, text_of};
 
 /// A file of plays, with the plays of the playbooks that it imports in their places.
 #[derive(Debug)]
@@ -35,6 +35,22 @@ pub(crate) struct Play {
     pub(crate) roles: Vec<Step>,
     pub(crate) tasks: Vec<Step>,
     pub(crate) post_tasks: Vec<Step>,
+    /// The handlers of the play itself.
+    pub(crate) handlers: Vec<Step>,
+    /// The files of variables, of each of which one of several names is meant.
+    pub(crate) variable_files: Vec<VariableFile>,
+    /// The folder of the playbook.
+    pub(crate) folder: PathBuf,
+    pub(crate) place: Place,
+}
+
+/// A file of variables of a play.
+#[derive(Debug)]
+pub(crate) enum VariableFile {
+    /// Its variables are known.
+    Read(Layer),
+    /// Which file it is depends on the host.
+    OfHost(Vec<Data>),
 }
 
 impl Play {
@@ -170,13 +186,18 @@ impl Reader {
             roles: Vec::new(),
             tasks: Vec::new(),
             post_tasks: Vec::new(),
+            handlers: Vec::new(),
+            variable_files: Vec::new(),
+            folder: self.folder.clone(),
+            place: head,
         };
+        let variables = self.variables_of_play(&entries, &mut play.variable_files);
         let mut scope = Scope {
             folder: self.folder.clone(),
             role: None,
             open: Vec::new(),
             section: Section::Task,
-            variables: self.variables_of_play(&entries),
+            variables,
         };
         let mut has_hosts = false;
         let mut named_hosts = String::new();
@@ -200,7 +221,7 @@ impl Reader {
                 "post_tasks" => play.post_tasks = self.steps(data, &scope),
                 "handlers" => {
                     scope.section = Section::Handler;
-                    self.steps(data, &scope);
+                    play.handlers = self.steps(data, &scope);
                     scope.section = Section::Task;
                 }
                 _ => {
@@ -275,7 +296,7 @@ impl Reader {
     }
 
     /// The variables that a play sets itself: those of its files count before those that are written in it.
-    fn variables_of_play(&mut self, entries: &[Entry]) -> Variables {
+    fn variables_of_play(&mut self, entries: &[Entry], files: &mut Vec<VariableFile>) -> Variables {
         let mut variables = Variables::new(self.extra.clone());
         let folder = self.folder.display().to_string();
         let find = |name: &str| entries.iter().find(|entry| entry.name == name);
@@ -309,8 +330,11 @@ impl Reader {
                 _ => vec![group],
             };
             if let Some(path) = self.file_of_variables(&names, &variables) {
-                let more = self.variables_of_file(&path, group.place);
-                variables.put_before(more);
+                let more = Layer::from(self.variables_of_file(&path, group.place));
+                variables = variables.layered(more.clone());
+                files.push(VariableFile::Read(more));
+            } else {
+                files.push(VariableFile::OfHost(names.into_iter().cloned().collect()));
             }
         }
         variables

@@ -1,14 +1,16 @@
 //! Roles: where they lie, and what is in their folders.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::Reader;
 use super::arguments::Arguments;
 use super::keyword::{Keyword, Section};
 use super::settings::Settings;
-use super::steps::{Block, Scope, Step, Task};
+use super::steps::{Block, Role, Scope, Step, Task};
 use crate::data::{Data, Entry, Value};
 use crate::files::Place;
+use crate::templates::Layer;
 
 /// How the files of roles end.
 const ENDS: [&str; 4] = [".yml", ".yaml", ".json", ""];
@@ -21,8 +23,21 @@ struct RoleUse {
     /// The file of tasks, without its ending.
     tasks_from: String,
     handlers_from: String,
+    defaults_from: String,
+    variables_from: String,
+    /// Whether the role runs again if it has run in the same way, whatever its authors say.
+    is_repeated: bool,
     /// The variables that are given to the role beside its keywords, and those under `vars`.
     parameters: Vec<Entry>,
+}
+
+/// The files of a role that an include asks for, where they are not the usual ones.
+#[derive(Debug, Default)]
+pub(crate) struct RoleParts {
+    pub(crate) tasks: Option<String>,
+    pub(crate) handlers: Option<String>,
+    pub(crate) defaults: Option<String>,
+    pub(crate) variables: Option<String>,
 }
 
 impl Reader {
@@ -42,7 +57,7 @@ impl Reader {
             if let Some(asked) = self.role_use(member)
                 && let Some(read) = self.role(asked, scope)
             {
-                roles.push(read);
+                roles.push(Step::Block(read));
             }
         }
         roles
@@ -56,6 +71,9 @@ impl Reader {
             settings: Settings::default(),
             tasks_from: "main".to_owned(),
             handlers_from: "main".to_owned(),
+            defaults_from: "main".to_owned(),
+            variables_from: "main".to_owned(),
+            is_repeated: false,
             parameters: Vec::new(),
         };
         match data.value {
@@ -104,20 +122,46 @@ impl Reader {
             return None;
         };
         let from = |name| text(arguments, name).unwrap_or_else(|| "main".to_owned());
-        let (tasks_from, handlers_from) = (from("tasks_from"), from("handlers_from"));
         let asked = RoleUse {
             name,
             place: task.place,
+            tasks_from: from("tasks_from"),
+            handlers_from: from("handlers_from"),
+            defaults_from: from("defaults_from"),
+            variables_from: from("vars_from"),
+            is_repeated: is_repeated(&task),
+            parameters: Vec::new(),
             settings: task.settings,
-            tasks_from,
-            handlers_from,
+        };
+        self.role(asked, scope).map(Step::Block)
+    }
+
+    /// Reads a role for a task that includes it.
+    pub(super) fn role_to_include(
+        &mut self,
+        name: &str,
+        parts: &RoleParts,
+        task: &Task,
+        scope: &Scope,
+    ) -> Option<Arc<Block>> {
+        let place = task.place;
+        let from = |part: &Option<String>| part.clone().unwrap_or_else(|| "main".to_owned());
+        let asked = RoleUse {
+            name: name.to_owned(),
+            place,
+            settings: Settings::default(),
+            tasks_from: from(&parts.tasks),
+            handlers_from: from(&parts.handlers),
+            defaults_from: from(&parts.defaults),
+            variables_from: from(&parts.variables),
+            is_repeated: is_repeated(task),
             parameters: Vec::new(),
         };
         self.role(asked, scope)
     }
 
     /// Reads a role with the roles that it depends on.
-    fn role(&mut self, asked: RoleUse, scope: &Scope) -> Option<Step> {
+    fn role(&mut self, asked: RoleUse, scope: &Scope) -> Option<Arc<Block>> {
         let place = &asked.place;
         let name = &self.fixed(&asked.name, *place, "include_role", &scope.variables)?;
         let folder = self.find_role(name, *place, scope)?;
@@ -134,50 +178,80 @@ impl Reader {
         }
         let mut inner = scope.clone();
         inner.open.push(folder.clone());
-        inner.role = Some((title.clone(), folder.clone()));
-
-        let mut steps = Vec::new();
+        let defaults = self.variables(&folder, "defaults", &asked.defaults_from, &asked);
+        let variables = self.variables(&folder, "vars", &asked.variables_from, &asked);
+        let mut role = Role {
+            name: title,
+            folder: folder.clone(),
+            defaults: Layer::default(),
+            variables: Layer::default(),
+            parameters: Layer::from(asked.parameters.clone()),
+            written_parameters: Arc::new(asked.parameters.clone()),
+            allows_duplicates: asked.is_repeated,
+            parent: scope.role.clone(),
+        };
+        let mut needed = Vec::new();
         if let Some(meta) = self.part(&folder, "meta", "main", *place) {
             for entry in map(meta) {
-                if entry.name == "dependencies" {
-                    steps.extend(self.roles(entry.data, &inner));
+                match entry.name.as_str() {
+                    "dependencies" => {
+                        inner.role = Some(Arc::new(role.clone()));
+                        needed = self.roles(entry.data, &inner);
+                    }
+                    "allow_duplicates" => {
+                        let word = entry.data.word().unwrap_or_default().to_lowercase();
+                        role.allows_duplicates |=
+                            matches!(word.as_str(), "true" | "yes" | "on" | "1");
+                    }
+                    _ => {}
                 }
             }
         }
-        let defaults = self.variables(&folder, "defaults", *place);
-        inner.variables.put_behind(defaults);
-        let fixed = self.variables(&folder, "vars", *place);
-        inner.variables.put_before(fixed);
+        inner.variables.put_behind(defaults.clone());
+        inner.variables.put_before(variables.clone());
         inner.variables.put_before(asked.parameters.clone());
-        steps.extend(self.argument_check(&folder, &asked, &title));
-        for (part, from, section) in [
-            ("tasks", &asked.tasks_from, Section::Task),
-            ("handlers", &asked.handlers_from, Section::Handler),
-        ] {
-            let Some(path) = find_part(&folder, part, from) else {
-                if from != "main" {
-                    let message = format!("the role `{name}` has no `{part}/{from}.yml`");
-                    self.files.refuse(*place, message);
-                }
-                continue;
-            };
-            inner.section = section;
-            inner.folder = folder.join(part);
-            let read = self
-                .steps_of_file(&path, *place, &inner)
-                .unwrap_or_default();
-            if section == Section::Task {
-                steps.extend(read);
-            }
-        }
-        Some(Step::Block(Box::new(Block {
+        role.defaults = Layer::from(defaults).above(needed.iter().filter_map(defaults_of));
+        role.variables = Layer::from(variables).above(needed.iter().filter_map(variables_of));
+        let role = Arc::new(role);
+        inner.role = Some(Arc::clone(&role));
+        let mut steps = needed;
+        steps.extend(self.argument_check(&folder, &asked, &role));
+        steps.extend(self.role_part(&folder, "tasks", &asked.tasks_from, &asked, &inner));
+        inner.section = Section::Handler;
+        let handlers = self.role_part(&folder, "handlers", &asked.handlers_from, &asked, &inner);
+        Some(Arc::new(Block {
             settings: asked.settings,
             steps,
-        })))
+            role: Some(role),
+            handlers,
+            ..Block::default()
+        }))
+    }
+
+    /// Reads a file of the tasks or the handlers of a role.
+    fn role_part(
+        &mut self,
+        folder: &Path,
+        part: &str,
+        from: &str,
+        asked: &RoleUse,
+        scope: &Scope,
+    ) -> Vec<Step> {
+        let Some(path) = find_part(folder, part, from) else {
+            if from != "main" {
+                let message = format!("the role `{}` has no `{part}/{from}.yml`", asked.name);
+                self.files.refuse(asked.place, message);
+            }
+            return Vec::new();
+        };
+        let mut inner = scope.clone();
+        inner.folder = folder.join(part);
+        self.steps_of_file(&path, asked.place, &inner)
+            .unwrap_or_default()
     }
 
     /// The task that checks the arguments of a role, if its authors have described them.
-    fn argument_check(&mut self, folder: &Path, asked: &RoleUse, title: &str) -> Option<Step> {
+    fn argument_check(&mut self, folder: &Path, asked: &RoleUse, role: &Arc<Role>) -> Option<Step> {
         let specs = self
             .part(folder, "meta", "argument_specs", asked.place)
             .or_else(|| {
@@ -197,12 +271,18 @@ impl Reader {
             .into_iter()
             .find(|entry| entry.name == asked.tasks_from)?;
         let place = asked.place;
-        let about = map(of_tasks.data)
-            .into_iter()
+        let of_tasks = map(of_tasks.data);
+        let about = of_tasks
+            .iter()
             .find(|entry| entry.name == "short_description")
             .and_then(|entry| entry.data.word())
             .map(|about| format!(" - {about}"))
             .unwrap_or_default();
+        let options = of_tasks.into_iter().find(|entry| entry.name == "options");
+        let options = options.map(|entry| Entry {
+            name: "argument_spec".to_owned(),
+            ..entry
+        });
         let mut settings = Settings::default();
         let name = format!(
             "Validating arguments against arg spec '{}'{about}",
@@ -210,21 +290,24 @@ impl Reader {
         );
         settings.imply(Keyword::Name, Data::of_text(name, place));
         settings.imply(Keyword::Tags, Data::of_text("always", place));
-        Some(Step::Task(Box::new(Task {
+        Some(Step::Task(Arc::new(Task {
             settings,
             module: "ansible.builtin.validate_argument_spec".to_owned(),
             arguments: Arguments {
                 free: None,
-                named: Vec::new(),
+                named: options.into_iter().collect(),
             },
+            lookup: None,
             place,
-            role: Some(title.to_owned()),
+            folder: folder.join("tasks"),
+            role: Some(Arc::clone(role)),
         })))
     }
 
     /// Reads the variables of a role, which may be a file or a folder of files.
-    fn variables(&mut self, folder: &Path, part: &str, place: Place) -> Vec<Entry> {
-        let main = folder.join(part).join("main");
+    fn variables(&mut self, folder: &Path, part: &str, from: &str, asked: &RoleUse) -> Vec<Entry> {
+        let place = asked.place;
+        let main = folder.join(part).join(from);
         let mut files = Vec::new();
         if main.is_dir() {
             if let Ok(entries) = std::fs::read_dir(&main) {
@@ -236,7 +319,12 @@ impl Reader {
                     .is_some_and(|end| end == "yml" || end == "yaml" || end == "json")
             });
         } else {
-            files.extend(find_part(folder, part, "main"));
+            let found = find_part(folder, part, from);
+            if found.is_none() && from != "main" {
+                let message = format!("the role `{}` has no `{part}/{from}.yml`", asked.name);
+                self.files.refuse(place, message);
+            }
+            files.extend(found);
         }
         let mut variables = Vec::new();
         for path in files {
@@ -269,7 +357,7 @@ impl Reader {
     fn find_role(&mut self, name: &str, place: Place, scope: &Scope) -> Option<PathBuf> {
         let mut folders = vec![self.folder.join("roles")];
         folders.extend(self.roles_path.iter().cloned());
-        if let Some(beside) = scope.role.as_ref().and_then(|(_, role)| role.parent()) {
+        if let Some(beside) = scope.role.as_ref().and_then(|role| role.folder.parent()) {
             folders.push(beside.to_path_buf());
         }
         folders.push(self.folder.clone());
@@ -303,6 +391,30 @@ fn find_part(folder: &Path, part: &str, file: &str) -> Option<PathBuf> {
     let folder = folder.join(part);
     let candidates = ENDS.iter().map(|end| folder.join(format!("{file}{end}")));
     candidates.into_iter().find(|path| path.is_file())
+}
+
+/// Whether a task that imports or includes a role lets it run again, as it does unless it says otherwise.
+fn is_repeated(task: &Task) -> bool {
+    let written = task.arguments.get("allow_duplicates");
+    let word = written
+        .and_then(|entry| entry.data.word())
+        .map(|word| word.to_lowercase());
+    !matches!(word.as_deref(), Some("false" | "no" | "off" | "0"))
+}
+
+fn role_of(step: &Step) -> Option<&Role> {
+    match step {
+        Step::Block(block) => block.role.as_deref(),
+        Step::Task(_) => None,
+    }
+}
+
+fn defaults_of(step: &Step) -> Option<&Layer> {
+    role_of(step).map(|role| &role.defaults)
+}
+
+fn variables_of(step: &Step) -> Option<&Layer> {
+    role_of(step).map(|role| &role.variables)
 }
 
 fn map(data: Data) -> Vec<Entry> {

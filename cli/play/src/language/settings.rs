@@ -3,11 +3,14 @@
 use super::Reader;
 use super::keyword::{Keyword, Kind, Section};
 use crate::data::{Data, Entry, Value};
+use crate::templates::Layer;
 
 /// The keywords of one play, block, task or role.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Settings {
     values: Vec<(Keyword, Data)>,
+    /// The variables under `vars`.
+    variables: Layer,
 }
 
 impl Settings {
@@ -15,6 +18,11 @@ impl Settings {
     pub(crate) fn get(&self, keyword: Keyword) -> Option<&Data> {
         let found = self.values.iter().find(|(known, _)| *known == keyword);
         found.map(|(_, data)| data)
+    }
+
+    /// The variables under `vars`.
+    pub(crate) fn variables(&self) -> &Layer {
+        &self.variables
     }
 
     /// The text of a keyword, if it was written.
@@ -58,6 +66,11 @@ impl Reader {
             return Ok(());
         }
         if let Some(data) = self.checked(keyword, entry.data) {
+            if keyword == Keyword::Vars
+                && let Value::Map(variables) = &data.value
+            {
+                settings.variables = Layer::from(variables.clone());
+            }
             settings.values.push((keyword, data));
         }
         Ok(())
@@ -229,7 +242,7 @@ fn are_maps(data: &Data) -> bool {
 }
 
 /// Whether a text may be the name of a variable.
-pub(super) fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     let mut characters = text.chars();
     characters
         .next()

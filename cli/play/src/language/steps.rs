@@ -1,6 +1,7 @@
 //! Tasks and blocks, and the files and roles that are imported among them.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ratchet_input::diagnostic::Diagnostic;
 
@@ -10,41 +11,72 @@ use super::settings::Settings;
 use super::{Reader, builtin};
 use crate::data::{Data, Entry, Value};
 use crate::files::Place;
-use crate::templates::{Variables, render, text_of};
+use crate::templates::{Layer, Variables, render, text_of, unknown_lookup};
 
 /// What stands in a list of tasks.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
-    Task(Box<Task>),
-    Block(Box<Block>),
+    Task(Arc<Task>),
+    Block(Arc<Block>),
 }
 
 /// A task that is not known to contain others.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Task {
     pub(crate) settings: Settings,
     /// The module as it is written.
     pub(crate) module: String,
     pub(crate) arguments: Arguments,
+    /// The lookup whose values the task loops over: `with_items` and its like, with the terms.
+    pub(crate) lookup: Option<Entry>,
     pub(crate) place: Place,
+    /// The folder of the file in which the task stands.
+    pub(crate) folder: PathBuf,
     /// The role that the task is part of.
-    pub(crate) role: Option<String>,
+    pub(crate) role: Option<Arc<Role>>,
 }
 
 /// Tasks that share keywords: a block, or what an import or a role stands for.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Block {
     pub(crate) settings: Settings,
     pub(crate) steps: Vec<Step>,
+    /// What is done when one of the steps has failed.
+    pub(crate) rescue: Vec<Step>,
+    /// What is done at the end in any case.
+    pub(crate) always: Vec<Step>,
+    /// The role that the block stands for.
+    pub(crate) role: Option<Arc<Role>>,
+    /// The handlers of that role.
+    pub(crate) handlers: Vec<Step>,
+}
+
+/// A role as a play uses it.
+#[derive(Debug, Clone)]
+pub(crate) struct Role {
+    /// The name as it is shown.
+    pub(crate) name: String,
+    pub(crate) folder: PathBuf,
+    /// The defaults of the role, before those of the roles that it depends on.
+    pub(crate) defaults: Layer,
+    /// The variables of the role, before those of the roles that it depends on.
+    pub(crate) variables: Layer,
+    /// The variables that are given to the role where it is asked for.
+    pub(crate) parameters: Layer,
+    /// The same as they are written, which tells two uses of a role apart.
+    pub(crate) written_parameters: Arc<Vec<Entry>>,
+    /// Whether the role runs again when it is asked for again in the same way.
+    pub(crate) allows_duplicates: bool,
+    /// The role that depends on this one, or in which this one is imported.
+    pub(crate) parent: Option<Arc<Role>>,
 }
 
 /// Where the steps that are read stand.
 #[derive(Debug, Clone)]
-pub(super) struct Scope {
+pub(crate) struct Scope {
     /// The folder of the file.
     pub(super) folder: PathBuf,
-    /// The name and the folder of the role.
-    pub(super) role: Option<(String, PathBuf)>,
+    pub(super) role: Option<Arc<Role>>,
     /// The files and roles that are being read, to notice circles.
     pub(super) open: Vec<PathBuf>,
     pub(super) section: Section,
@@ -101,7 +133,7 @@ impl Reader {
         let scope = own.as_ref().unwrap_or(scope);
         let mut names = entries.iter().map(|entry| entry.name.as_str());
         if names.any(|name| matches!(name, "block" | "rescue" | "always")) {
-            return Some(Step::Block(Box::new(self.block(entries, head, scope))));
+            return Some(Step::Block(Arc::new(self.block(entries, head, scope))));
         }
         self.task(entries, head, scope)
     }
@@ -120,9 +152,8 @@ impl Reader {
                     has_tasks = true;
                     block.steps = self.steps(entry.data, scope);
                 }
-                "rescue" | "always" => {
-                    self.steps(entry.data, scope);
-                }
+                "rescue" => block.rescue = self.steps(entry.data, scope),
+                "always" => block.always = self.steps(entry.data, scope),
                 _ => {
                     if let Err(entry) = self.setting(entry, Section::Block, &mut block.settings) {
                         self.unknown(&entry, Section::Block, &["block", "rescue", "always"]);
@@ -140,7 +171,7 @@ impl Reader {
     fn task(&mut self, entries: Vec<Entry>, head: Place, scope: &Scope) -> Option<Step> {
         let mut settings = Settings::default();
         let mut modules = Vec::new();
-        let mut lookup: Option<Place> = None;
+        let mut lookup: Option<Entry> = None;
         for entry in entries {
             match entry.name.as_str() {
                 "action" | "local_action" => {
@@ -153,10 +184,11 @@ impl Reader {
                     }
                 }
                 name if name.starts_with("with_") => {
-                    if let Some(first) = lookup.replace(entry.place) {
-                        self.two_loops(entry.place, first);
-                    }
                     self.lookup(&entry);
+                    let place = entry.place;
+                    if let Some(first) = lookup.replace(entry) {
+                        self.two_loops(place, first.place);
+                    }
                 }
                 _ => {
                     let keyword = self.setting(entry, scope.section, &mut settings);
@@ -164,9 +196,9 @@ impl Reader {
                 }
             }
         }
-        if let (Some(lookup), Some(data)) = (lookup, settings.get(Keyword::Loop)) {
+        if let (Some(lookup), Some(data)) = (&lookup, settings.get(Keyword::Loop)) {
             let place = data.place;
-            self.two_loops(lookup, place);
+            self.two_loops(lookup.place, place);
         }
         let module = self.the_module(modules, head, scope.section)?;
         let name = builtin(&module.name).to_owned();
@@ -176,8 +208,10 @@ impl Reader {
             settings,
             module: module.name,
             arguments,
+            lookup,
             place: module.place,
-            role: scope.role.as_ref().map(|(name, _)| name.clone()),
+            folder: scope.folder.clone(),
+            role: scope.role.clone(),
         };
         match name.as_str() {
             "import_tasks" => self.imported_tasks(task, scope),
@@ -193,7 +227,7 @@ impl Reader {
             }
             _ => {
                 self.check_task(&task, &name);
-                Some(Step::Task(Box::new(task)))
+                Some(Step::Task(Arc::new(task)))
             }
         }
     }
@@ -208,42 +242,14 @@ impl Reader {
 
     /// Checks the name of a loop over a lookup.
     fn lookup(&mut self, entry: &Entry) {
-        const KNOWN: [&str; 21] = [
-            "with_cartesian",
-            "with_csvfile",
-            "with_dict",
-            "with_env",
-            "with_file",
-            "with_fileglob",
-            "with_first_found",
-            "with_flattened",
-            "with_indexed_items",
-            "with_ini",
-            "with_inventory_hostnames",
-            "with_items",
-            "with_lines",
-            "with_list",
-            "with_nested",
-            "with_pipe",
-            "with_random_choice",
-            "with_sequence",
-            "with_subelements",
-            "with_together",
-            "with_vars",
-        ];
-        let name = entry.name.as_str();
-        // The lookups of collections have names with points.
-        if KNOWN.contains(&name) || name.contains('.') {
-            return;
+        let name = entry.name.strip_prefix("with_").unwrap_or(&entry.name);
+        if let Some(unknown) = unknown_lookup(name) {
+            let message = format!("unknown loop `{}`", entry.name);
+            self.files.add(entry.place, |span| {
+                let error = Diagnostic::error(span, message);
+                error.help(unknown.help.unwrap_or("write `loop` with a list"))
+            });
         }
-        self.files.add(entry.place, |span| {
-            let message = format!("unknown loop `{name}`");
-            let error = Diagnostic::error(span, message).did_you_mean(name, KNOWN, "loops");
-            match error.help {
-                Some(_) => error,
-                None => error.help("write `loop` with a list"),
-            }
-        });
     }
 
     /// The module and its arguments under `action` and `local_action`.
@@ -381,7 +387,7 @@ impl Reader {
         if let Some(control) = task.settings.get(Keyword::LoopControl)
             && let Value::Map(entries) = &control.value
         {
-            const KNOWN: [&str; 7] = [
+            const KNOWN: [&str; 8] = [
                 "loop_var",
                 "index_var",
                 "label",
@@ -389,6 +395,7 @@ impl Reader {
                 "extended",
                 "extended_allitems",
                 "break_when",
+                "parallel",
             ];
             for entry in entries {
                 if !KNOWN.contains(&entry.name.as_str()) {
@@ -458,16 +465,18 @@ impl Reader {
             return None;
         };
         let steps = self.steps_of_file(&path, place, scope)?;
-        Some(Step::Block(Box::new(Block {
+        Some(Step::Block(Arc::new(Block {
             settings: task.settings,
             steps,
+            ..Block::default()
         })))
     }
 
     pub(super) fn refuse_loop(&mut self, task: &Task, name: &str, instead: &str) {
-        if let Some(data) = task.settings.get(Keyword::Loop) {
+        let written = task.settings.get(Keyword::Loop).map(|data| data.place);
+        if let Some(place) = written.or(task.lookup.as_ref().map(|entry| entry.place)) {
             self.files.refuse_with_help(
-                data.place,
+                place,
                 format!("`{name}` is put in place before anything runs, and cannot be in a loop"),
                 format!("write `{instead}`"),
             );
@@ -517,12 +526,12 @@ impl Reader {
         Some(self.steps(data, &inner))
     }
 
-    fn find_tasks(&self, file: &str, scope: &Scope) -> Option<PathBuf> {
+    pub(super) fn find_tasks(&self, file: &str, scope: &Scope) -> Option<PathBuf> {
         let of_section = match scope.section {
             Section::Handler => "handlers",
             _ => "tasks",
         };
-        let role = scope.role.as_ref().map(|(_, folder)| folder);
+        let role = scope.role.as_ref().map(|role| &role.folder);
         let in_role = role.map(|role| role.join(of_section).join(file));
         let candidates = [
             Some(scope.folder.join(file)),

@@ -52,6 +52,17 @@ pub(crate) fn expression(text: &str, variables: &Variables) -> Result<Value, Tem
     finished(&evaluate(text, Escapes::Python, || variables.root())?)
 }
 
+/// Whether the value of a keyword such as `become` is true, as a text may say it, too.
+pub(crate) fn is_truthy(value: &Value) -> bool {
+    match value.as_str() {
+        Some(text) => matches!(
+            text.trim().to_ascii_lowercase().as_str(),
+            "yes" | "on" | "true" | "1" | "y" | "t"
+        ),
+        None => value.is_true(),
+    }
+}
+
 /// The text that a file gives to the variable that a template consists of.
 fn written(text: &str, variables: &Variables) -> Option<String> {
     let name = lone_expression(text)?;

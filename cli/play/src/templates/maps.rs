@@ -25,6 +25,15 @@ pub(super) fn plain_map_of(pairs: impl IntoIterator<Item = (Value, Value)>) -> V
     Value::from_object(Map { entries, is_plain })
 }
 
+/// Makes a map of names. What is missing in it is undefined.
+pub(crate) fn map_of_names(pairs: Vec<(String, Value)>) -> Value {
+    map_of(
+        pairs
+            .into_iter()
+            .map(|(name, value)| (Value::from(name), value)),
+    )
+}
+
 /// A map whose entries keep their order, and whose missing attributes are known to be missing.
 #[derive(Debug)]
 pub(super) struct Map {

@@ -29,6 +29,13 @@ pub(crate) enum TemplateError {
     Wrong(String),
 }
 
+impl TemplateError {
+    /// Whether a name is nowhere.
+    pub(crate) fn is_undefined(&self) -> bool {
+        matches!(self, Self::Undefined(_))
+    }
+}
+
 impl fmt::Display for TemplateError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -104,7 +111,7 @@ pub(super) fn keep(value: Value) -> usize {
 }
 
 /// The value of a name that is nowhere.
-pub(super) fn undefined(name: String) -> Value {
+pub(crate) fn undefined(name: String) -> Value {
     let found = Arc::new(Undefined {
         name,
         is_expected: AtomicBool::new(false),

@@ -75,6 +75,22 @@ impl From<&serde_json::Map<String, serde_json::Value>> for Layer {
 }
 
 impl Layer {
+    /// These variables, and below them those of other layers, of which the first one counts.
+    pub(crate) fn above<'a>(&'a self, below: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut lazies = Lazies::default();
+        for layer in std::iter::once(self).chain(below) {
+            for (name, value) in layer.0.names.iter().zip(&layer.0.values) {
+                lazies.add(Arc::clone(name), || value.clone());
+            }
+        }
+        Self(Arc::new(lazies))
+    }
+
+    /// Whether there is a variable of this name.
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.0.get(name).is_some()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.names.is_empty()
     }
@@ -336,6 +352,11 @@ impl Variables {
         Some(self.value_of_found(found))
     }
 
+    /// All of these variables as one value, such as that of a host in `hostvars`.
+    pub(crate) fn as_map(&self) -> Value {
+        Value::from_object(AsMap(self.clone()))
+    }
+
     /// What a template sees.
     pub(super) fn root(&self) -> Value {
         Value::from_object(Root(self.clone()))
@@ -381,6 +402,25 @@ impl Object for Root {
     }
 }
 
+/// Variables as a map, in which a name that is missing is undefined.
+#[derive(Debug)]
+struct AsMap(Variables);
+
+impl Object for AsMap {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.0.lazy(key.as_str()?)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        let found = self.0.lazy(key);
+        found.or_else(|| Some(undefined(format!("..{key}"))))
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Values(self.0.names().into_iter().map(Value::from).collect())
+    }
+}
+
 /// A value of a file, in the form in which it is rendered when it is asked for. What holds no template is made once.
 #[derive(Debug, Clone)]
 enum Lazy {
@@ -404,12 +444,7 @@ impl Lazies {
     fn of(entries: &[Entry]) -> Self {
         let mut lazies = Self::default();
         for entry in entries {
-            let name: Arc<str> = entry.name.as_str().into();
-            if !lazies.places.contains_key(&name) {
-                lazies.places.insert(Arc::clone(&name), lazies.names.len());
-                lazies.names.push(name);
-                lazies.values.push(Lazy::of(&entry.data));
-            }
+            lazies.add(entry.name.as_str().into(), || Lazy::of(&entry.data));
         }
         lazies
     }
@@ -417,12 +452,18 @@ impl Lazies {
     fn of_json(variables: &serde_json::Map<String, serde_json::Value>) -> Self {
         let mut lazies = Self::default();
         for (name, value) in variables {
-            let name: Arc<str> = name.as_str().into();
-            lazies.places.insert(Arc::clone(&name), lazies.names.len());
-            lazies.names.push(name);
-            lazies.values.push(Lazy::of_json(value));
+            lazies.add(name.as_str().into(), || Lazy::of_json(value));
         }
         lazies
+    }
+
+    /// Adds a value, unless there is one of this name.
+    fn add(&mut self, name: Arc<str>, value: impl FnOnce() -> Lazy) {
+        if !self.places.contains_key(&name) {
+            self.places.insert(Arc::clone(&name), self.names.len());
+            self.names.push(name);
+            self.values.push(value());
+        }
     }
 
     fn get(&self, name: &str) -> Option<&Lazy> {

@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use minijinja::{Error, Value};
+use minijinja::Error;
 
 use super::super::given::wrong;
 use super::super::names::Register;

@@ -1,0 +1,305 @@
+//! A call: one job of a playbook, with all that is needed to perform it and to say how it ended.
+
+use std::time::Duration;
+
+use ratchet_ipc::JobKey;
+use ratchet_runtime::{ParallelizationHint, Timeouts};
+use serde_json::{Map, Value};
+
+use crate::language::Condition;
+use crate::result::{TaskResult, TaskStatus, flag};
+use crate::templates::{TemplateError, Variables, condition, from_json};
+
+/// One job of a playbook.
+#[derive(Debug)]
+pub(crate) struct Call {
+    /// The id of the job: play, place of the task, host, item.
+    pub(crate) id: JobKey,
+    /// The names by which results call the task.
+    pub(crate) names: Names,
+    pub(crate) work: Work,
+    pub(crate) terms: CallTerms,
+    pub(crate) rules: Rules,
+    /// Whether the result is not shown and not recorded.
+    pub(crate) no_log: bool,
+}
+
+/// The names by which results call a task.
+#[derive(Debug, Clone)]
+pub(crate) struct Names {
+    pub(crate) play: String,
+    pub(crate) task: String,
+    pub(crate) module: String,
+    pub(crate) host: String,
+    pub(crate) item: Option<Value>,
+}
+
+/// The terms of the job.
+#[derive(Debug, Clone)]
+pub(crate) struct CallTerms {
+    /// The host whose lock the job takes: the one where the module runs.
+    pub(crate) lock: String,
+    pub(crate) hint: ParallelizationHint,
+    pub(crate) limits: Vec<String>,
+    pub(crate) timeouts: Timeouts,
+    /// How long to wait before the next attempt.
+    pub(crate) delay: Duration,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// Nothing: the result is known.
+    Done(Map<String, Value>),
+    /// To wait, and then to have this result.
+    Wait(Duration, Map<String, Value>),
+    /// Something on a host.
+    Action(Box<ActionCall>),
+}
+
+/// An action on a host, with its arguments.
+#[derive(Debug)]
+pub(crate) struct ActionCall {
+    pub(crate) action: Action,
+    pub(crate) arguments: Map<String, Value>,
+    /// The variables that say how the host is reached.
+    pub(crate) connection: Variables,
+    /// The host on which the action works, as the inventory names it.
+    pub(crate) host: String,
+    pub(crate) privilege: Option<Privilege>,
+    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) check: bool,
+    pub(crate) diff: bool,
+    pub(crate) no_log: bool,
+    /// Where modules of the role and of the playbook lie.
+    pub(crate) libraries: Vec<std::path::PathBuf>,
+    /// The collections in which modules with short names are looked for.
+    pub(crate) collections: Vec<String>,
+    /// The user who logs in, the port and the kind of connection, as keywords say it.
+    pub(crate) remote_user: Option<String>,
+    pub(crate) port: Option<String>,
+    pub(crate) connection_kind: Option<String>,
+    /// How long to wait first.
+    pub(crate) pause: Option<Duration>,
+    /// The folder of the playbook, from which relative paths of this machine start.
+    pub(crate) folder: std::path::PathBuf,
+    /// The host that the task is of, which differs from the one that it works on where it is delegated.
+    pub(crate) inventory_name: String,
+}
+
+/// The user as whom an action works, if that is not the one who logs in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Privilege {
+    pub(crate) user: String,
+    pub(crate) flags: Option<String>,
+    pub(crate) exe: Option<String>,
+}
+
+/// What the controller does to perform an action.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// It runs a module with the arguments as they are.
+    Module(String),
+    /// It brings a content, a file or a folder to the host.
+    Copy(CopySource),
+    Fetch,
+    Script {
+        path: std::path::PathBuf,
+        words: Vec<String>,
+    },
+    Raw,
+    Unarchive(Option<std::path::PathBuf>),
+    /// It runs the module of the package manager or of the service manager that the host has.
+    Package,
+    Service,
+    GatherFacts,
+    Reboot,
+    WaitForConnection,
+    ResetConnection,
+}
+
+/// What is copied.
+#[derive(Debug)]
+pub(crate) enum CopySource {
+    Content {
+        bytes: Vec<u8>,
+        name: String,
+    },
+    File(std::path::PathBuf),
+    /// A folder with all that is in it, or only what is in it.
+    Folder {
+        path: std::path::PathBuf,
+        only_inside: bool,
+    },
+}
+
+/// What the end of an attempt means, as the task says it.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    pub(crate) changed_when: Vec<Condition>,
+    pub(crate) failed_when: Vec<Condition>,
+    pub(crate) until: Vec<Condition>,
+    /// How many attempts there are.
+    pub(crate) attempts: u32,
+    /// The name under which the conditions see the result.
+    pub(crate) register: Option<String>,
+    pub(crate) variables: Variables,
+    /// What a failure is.
+    pub(crate) on_failure: TaskStatus,
+    /// What it is that the host cannot be reached.
+    pub(crate) on_unreachable: TaskStatus,
+}
+
+/// How an attempt has ended.
+#[derive(Debug)]
+pub(crate) enum AttemptResult {
+    Ended(TaskResult),
+    /// The task wants another attempt, and may have one.
+    Again(TaskResult),
+}
+
+impl Rules {
+    /// The rules of a result that no condition looks at.
+    pub(crate) fn without_conditions(on_failure: TaskStatus) -> Self {
+        Self {
+            changed_when: Vec::new(),
+            failed_when: Vec::new(),
+            until: Vec::new(),
+            attempts: 1,
+            register: None,
+            variables: Variables::default(),
+            on_failure,
+            on_unreachable: TaskStatus::Unreachable,
+        }
+    }
+
+    /// Decides what the result of an attempt means.
+    pub(crate) fn apply(
+        &self,
+        names: &Names,
+        mut result: Map<String, Value>,
+        attempt: u32,
+    ) -> AttemptResult {
+        if flag(&result, "unreachable") {
+            let status = self.on_unreachable;
+            return AttemptResult::Ended(task_result(names, result, status));
+        }
+        let returned_failure = match result.get("failed") {
+            Some(_) => flag(&result, "failed"),
+            None => has_failed_exit(&result),
+        };
+        result.insert("failed".to_owned(), returned_failure.into());
+        if self.attempts > 1 {
+            result.insert("attempts".to_owned(), attempt.into());
+        }
+        if !result.contains_key("changed") {
+            result.insert("changed".to_owned(), false.into());
+        }
+        let is_skipped = flag(&result, "skipped");
+        let mut is_met = true;
+        if !is_skipped && let Err(reason) = self.evaluate(&mut result, &mut is_met) {
+            result.insert("failed".to_owned(), true.into());
+            result.insert("msg".to_owned(), reason.into());
+        }
+        if self.attempts > 1 && !is_met {
+            if attempt < self.attempts {
+                let failed = task_result(names, result, TaskStatus::Failed);
+                return AttemptResult::Again(failed);
+            }
+            result.insert("failed".to_owned(), true.into());
+            // What the result counts are the tries after the first one.
+            result.insert("attempts".to_owned(), (attempt - 1).into());
+        }
+        let status = if flag(&result, "failed") {
+            self.on_failure
+        } else if is_skipped {
+            TaskStatus::Skipped
+        } else if flag(&result, "changed") {
+            TaskStatus::Changed
+        } else {
+            TaskStatus::Ok
+        };
+        AttemptResult::Ended(task_result(names, result, status))
+    }
+
+    fn evaluate(&self, result: &mut Map<String, Value>, is_met: &mut bool) -> Result<(), String> {
+        let told =
+            |word: &str, error: TemplateError| format!("the condition of `{word}` fails: {error}");
+        if !self.changed_when.is_empty() {
+            let changed = self.all(&self.changed_when, result);
+            let changed = changed.map_err(|error| told("changed_when", error))?;
+            result.insert("changed".to_owned(), changed.into());
+        }
+        if !self.failed_when.is_empty() {
+            let failed = self.all(&self.failed_when, result);
+            let failed = failed.map_err(|error| told("failed_when", error))?;
+            result.insert("failed_when_result".to_owned(), failed.into());
+            result.insert("failed".to_owned(), failed.into());
+        }
+        if self.attempts > 1 {
+            *is_met = if self.until.is_empty() {
+                !flag(result, "failed")
+            } else {
+                let met = self.all(&self.until, result);
+                met.map_err(|error| told("until", error))?
+            };
+        }
+        Ok(())
+    }
+
+    fn all(
+        &self,
+        conditions: &[Condition],
+        result: &Map<String, Value>,
+    ) -> Result<bool, TemplateError> {
+        let mut values = std::collections::BTreeMap::new();
+        if let Some(name) = &self.register {
+            values.insert(name.clone(), from_json(Value::Object(result.clone())));
+        }
+        let variables = self.variables.with_magic(std::sync::Arc::new(values));
+        hold(conditions, &variables)
+    }
+}
+
+/// Whether all conditions hold.
+pub(crate) fn hold(conditions: &[Condition], variables: &Variables) -> Result<bool, TemplateError> {
+    for wanted in conditions {
+        let holds = match wanted {
+            Condition::Fixed(value) => *value,
+            Condition::Expression(text) => condition(text, variables)?,
+        };
+        if !holds {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn has_failed_exit(result: &Map<String, Value>) -> bool {
+    match result.get("rc") {
+        Some(Value::Number(code)) => code.as_i64() != Some(0),
+        Some(Value::String(code)) => code != "0",
+        _ => false,
+    }
+}
+
+fn task_result(names: &Names, mut result: Map<String, Value>, status: TaskStatus) -> TaskResult {
+    let diff = result.remove("diff");
+    let msg = match result.get("msg") {
+        Some(Value::String(text)) => Some(text.clone()),
+        Some(Value::Null) | None => None,
+        Some(other) => Some(other.to_string()),
+    };
+    TaskResult {
+        status,
+        changed: flag(&result, "changed"),
+        msg,
+        play: names.play.clone(),
+        task: names.task.clone(),
+        module: names.module.clone(),
+        host: names.host.clone(),
+        item: names.item.clone(),
+        result,
+        diff,
+    }
+}

@@ -1,0 +1,281 @@
+//! Runs playbooks: decides which jobs there are, and what follows from their ends.
+//!
+//! [`Execution`] is the whole of it for whoever runs the jobs. It gives out jobs, each once, takes their outcomes, and tells
+//! by [`Event`]s what people want to see. [`PlayRunner`](crate::PlayRunner) performs the jobs.
+
+mod arguments;
+mod batches;
+mod cursor;
+mod event;
+mod frame;
+mod handlers;
+mod host_run;
+mod includes;
+mod known_hosts;
+mod machine;
+mod recap;
+mod scope;
+mod stages;
+mod tasks;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use minijinja::Value;
+use ratchet_input::inventory::Inventory;
+use ratchet_resilience::retry::{BackoffPolicy, Delay, Jitter};
+use ratchet_runtime::{Class, Job, Outcome, Payload, Terms};
+use serde_json::json;
+
+pub use event::Event;
+pub use recap::{HostCounts, Recap};
+
+use crate::call::{Call, Work};
+use crate::calls::Calls;
+use crate::hints::ModuleRegistry;
+use crate::language::{Play, Reader};
+use crate::modules::Modules;
+use crate::result::{TaskResult, TaskStatus};
+use crate::selection::{Limit, Tags};
+use machine::Machine;
+
+/// What a call of playbooks asks for.
+#[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is asked for by a flag that can be typed with any other"
+)]
+pub(crate) struct Options {
+    pub(crate) limit: Option<Limit>,
+    pub(crate) tags: Tags,
+    /// Whether modules only say what they would change.
+    pub(crate) check: bool,
+    /// Whether results tell how files change.
+    pub(crate) diff: bool,
+    /// How many jobs may run at once.
+    pub(crate) forks: u32,
+    /// The name of the task at which the call starts.
+    pub(crate) start_at: Option<String>,
+    pub(crate) force_handlers: bool,
+    /// Whether plays gather facts that do not say it.
+    pub(crate) gathers_facts: bool,
+    /// Whether tasks become another user that do not say it.
+    pub(crate) becomes: bool,
+    pub(crate) become_user: Option<String>,
+    pub(crate) become_method: Option<String>,
+    pub(crate) verbosity: u8,
+    /// The answers to `vars_prompt`, by the number of the play.
+    pub(crate) answers: HashMap<usize, BTreeMap<String, String>>,
+    /// The first source of the inventory.
+    pub(crate) inventory_file: Option<PathBuf>,
+    /// Finds the modules of tasks that are brought in later, so that those that are nowhere are refused.
+    pub(crate) modules: Option<Arc<Modules>>,
+}
+
+impl Options {
+    /// The magic variables that tell what was asked for.
+    fn magic(&self) -> Vec<(String, Value)> {
+        let words = |words: &[String]| Value::from(words.to_vec());
+        let only = match self.tags.only.as_slice() {
+            [] => vec!["all".to_owned()],
+            only => only.to_vec(),
+        };
+        let mut values = vec![
+            ("ansible_check_mode", Value::from(self.check)),
+            ("ansible_diff_mode", Value::from(self.diff)),
+            ("ansible_forks", Value::from(self.forks)),
+            ("ansible_verbosity", Value::from(self.verbosity)),
+            ("ansible_run_tags", words(&only)),
+            ("ansible_skip_tags", words(&self.tags.skip)),
+        ];
+        let modules = self.modules.as_ref();
+        if let Some(python) = modules.and_then(|modules| modules.python()) {
+            let python = Value::from(python.display().to_string());
+            values.push(("ansible_playbook_python", python));
+        }
+        if let Some(version) = modules.and_then(|modules| modules.version()) {
+            values.push(("ansible_version", version_map(version)));
+        }
+        if let Some(file) = &self.inventory_file {
+            let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+            let folder = file.parent().map(|folder| folder.display().to_string());
+            values.push(("inventory_file", Value::from(file.display().to_string())));
+            values.push(("inventory_dir", Value::from(folder.unwrap_or_default())));
+        }
+        if let Some(limit) = &self.limit {
+            values.push(("ansible_limit", Value::from(limit.text())));
+        }
+        let named = values.into_iter();
+        named
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
+    }
+
+    fn answers(&self, play: usize) -> Arc<BTreeMap<String, Value>> {
+        let answers = self.answers.get(&play).into_iter().flatten();
+        let values = answers.map(|(name, value)| (name.clone(), Value::from(value.as_str())));
+        Arc::new(values.collect())
+    }
+}
+
+/// The variable `ansible_version`.
+fn version_map(version: &str) -> Value {
+    let mut numbers = version.split('.').map(|part| {
+        let end = part.find(|character: char| !character.is_ascii_digit());
+        part[..end.unwrap_or(part.len())]
+            .parse::<u64>()
+            .unwrap_or(0)
+    });
+    let mut next = || Value::from(numbers.next().unwrap_or(0));
+    let pairs = [
+        ("full", Value::from(version)),
+        ("string", Value::from(version)),
+        ("major", next()),
+        ("minor", next()),
+        ("revision", next()),
+    ];
+    let pairs = pairs.map(|(name, value)| (name.to_owned(), value));
+    crate::templates::map_of_names(pairs.to_vec())
+}
+
+/// Playbooks that run.
+#[derive(Debug)]
+pub struct Execution {
+    machine: Machine,
+    calls: Calls,
+    /// How many jobs were given out and have not ended.
+    under_way: usize,
+}
+
+impl Execution {
+    pub(crate) fn new(
+        plays: Vec<Arc<Play>>,
+        inventory: Inventory,
+        reader: Reader,
+        registry: ModuleRegistry,
+        options: Options,
+    ) -> Self {
+        Self {
+            machine: Machine::new(plays, inventory, reader, registry, options),
+            calls: Calls::default(),
+            under_way: 0,
+        }
+    }
+
+    /// The calls whose jobs are given out, for whoever performs them.
+    pub(crate) fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
+    /// Begins. Returns the first jobs.
+    pub fn start(&mut self) -> Vec<Job> {
+        self.machine.advance();
+        self.give_out()
+    }
+
+    /// Takes in the outcome of a job. Returns the jobs that follow from it.
+    pub fn ended(&mut self, outcome: &Outcome) -> Vec<Job> {
+        let id = outcome.id.as_str();
+        let Some((call, result)) = self.calls.take(id) else {
+            return Vec::new();
+        };
+        self.under_way = self.under_way.saturating_sub(1);
+        let result = result.unwrap_or_else(|| result_of(&call, outcome));
+        self.machine.ended(id, result);
+        self.machine.advance();
+        self.give_out()
+    }
+
+    /// Whether all plays are over.
+    pub fn is_done(&self) -> bool {
+        self.machine.is_done() && self.under_way == 0
+    }
+
+    /// Takes out what has happened since the last time.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.machine.events)
+    }
+
+    /// How tasks have ended on each host so far.
+    pub fn recap(&self) -> &Recap {
+        &self.machine.recap
+    }
+
+    fn give_out(&mut self) -> Vec<Job> {
+        let calls = std::mem::take(&mut self.machine.calls);
+        self.under_way += calls.len();
+        let jobs = calls.into_iter().map(|call| {
+            let job = job_of(&call);
+            self.calls.put(call);
+            job
+        });
+        jobs.collect()
+    }
+}
+
+/// The job of a call.
+fn job_of(call: &Call) -> Job {
+    let retry = (call.rules.attempts > 1).then(|| {
+        let policy = BackoffPolicy::builder()
+            .max_attempts(call.rules.attempts)
+            .delay(Delay::Fixed(call.terms.delay))
+            .max_delay(call.terms.delay)
+            .jitter(Jitter::None);
+        policy.build().ok().map(Arc::new)
+    });
+    let retry = retry.flatten();
+    let terms = Terms {
+        hint: Some(call.terms.hint.clone()),
+        limits: call.terms.limits.clone(),
+        timeouts: call.terms.timeouts,
+        retry,
+        ..Terms::default()
+    };
+    Job::task(call.id.clone(), call.names.module.as_str(), input_of(call))
+        .on_host(call.terms.lock.as_str())
+        .terms(terms)
+}
+
+/// What makes a job the same when the run is resumed: what it does with which arguments.
+fn input_of(call: &Call) -> Payload {
+    if call.no_log {
+        // Nothing of it is recorded, so the task is done again.
+        use std::hash::BuildHasher as _;
+        let nonce = std::hash::RandomState::new().hash_one(call.id.as_str());
+        return Payload::from_text(&format!("{nonce:016x}"));
+    }
+    let what = match &call.work {
+        Work::Done(result) | Work::Wait(_, result) => json!(result),
+        Work::Action(action) => json!({"arguments": action.arguments, "host": action.host}),
+    };
+    Payload::from_text(&what.to_string())
+}
+
+/// The result of a call whose job ended without one of its own: it was recorded by an earlier run, or the attempt did not
+/// come to its end.
+fn result_of(call: &Call, outcome: &Outcome) -> TaskResult {
+    let recorded = match &outcome.result {
+        Ok(payload) => payload.read::<TaskResult>().ok(),
+        Err(failure) => failure
+            .data
+            .as_ref()
+            .and_then(|payload| payload.read::<TaskResult>().ok()),
+    };
+    if let Some(recorded) = recorded {
+        return recorded;
+    }
+    let (message, class) = match &outcome.result {
+        Ok(_) => ("the recorded result cannot be read".to_owned(), Class::Task),
+        Err(failure) => (failure.message.clone(), failure.class),
+    };
+    let status = match class {
+        Class::Unreachable | Class::Host => call.rules.on_unreachable,
+        Class::Cancelled => TaskStatus::Failed,
+        _ => call.rules.on_failure,
+    };
+    let names = call.names.clone();
+    tasks::plain_result(names, tasks::failed(&message), status)
+}

@@ -1,0 +1,43 @@
+//! What happens while playbooks run, for whoever shows it.
+
+use crate::result::TaskResult;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A play has begun.
+    Play {
+        /// The name of the play.
+        name: String,
+    },
+    /// A play has no hosts.
+    NoHosts,
+    /// A task has begun on the first of its hosts.
+    Task {
+        /// The name of the task, with its role.
+        name: String,
+        /// Whether the task is a handler that was notified.
+        is_handler: bool,
+    },
+    /// An item of a loop has ended on a host.
+    Item(TaskResult),
+    /// A task has ended on a host. That of a loop has the results of its items in its own.
+    Ended {
+        /// The result.
+        result: TaskResult,
+        /// Whether its items were told before.
+        has_items: bool,
+    },
+    /// Tasks were brought in.
+    Included {
+        /// The file or the role.
+        what: String,
+        /// The host for which it was brought in.
+        host: String,
+    },
+    /// No host is left that could go on.
+    NoHostsLeft,
+    /// Something that people should know.
+    Warning(String),
+}

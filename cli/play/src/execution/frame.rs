@@ -1,0 +1,138 @@
+//! What a task stands in: its play, and the blocks, roles and includes around it, whose keywords it inherits.
+
+use std::sync::Arc;
+
+use serde_json::Map;
+
+use crate::data::Data;
+use crate::language::{Block, Keyword, Play, Settings, Task};
+use crate::templates::Layer;
+
+/// One of the things around a task, with all that is around it.
+#[derive(Debug)]
+pub(super) struct Frame {
+    owner: Owner,
+    outer: Option<Arc<Self>>,
+    /// The tags of this and of all that is around it.
+    tags: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Owner {
+    Play(Arc<Play>),
+    Block(Arc<Block>),
+    Include(Arc<Include>),
+}
+
+/// What an include hands to the tasks that it brings in.
+#[derive(Debug, Default)]
+pub(super) struct Include {
+    /// The keywords under `apply`.
+    pub(super) apply: Settings,
+    /// The variables of the include, which are rendered when they are used.
+    pub(super) variables: Layer,
+    /// The variables of its loop: the item, and what is known of it.
+    pub(super) item: Arc<Map<String, serde_json::Value>>,
+}
+
+impl Frame {
+    /// The frame of a play.
+    pub(super) fn of_play(play: &Arc<Play>) -> Arc<Self> {
+        Arc::new(Self {
+            tags: play.tags(),
+            owner: Owner::Play(Arc::clone(play)),
+            outer: None,
+        })
+    }
+
+    /// The frame of a block within this one.
+    pub(super) fn of_block(self: &Arc<Self>, block: &Arc<Block>) -> Arc<Self> {
+        self.within(Owner::Block(Arc::clone(block)), block.settings.tags())
+    }
+
+    /// The frame of an include within this one.
+    pub(super) fn of_include(self: &Arc<Self>, include: &Arc<Include>) -> Arc<Self> {
+        self.within(Owner::Include(Arc::clone(include)), include.apply.tags())
+    }
+
+    fn within(self: &Arc<Self>, owner: Owner, own: Vec<String>) -> Arc<Self> {
+        let mut tags = self.tags.clone();
+        tags.extend(own);
+        Arc::new(Self {
+            owner,
+            outer: Some(Arc::clone(self)),
+            tags,
+        })
+    }
+
+    /// This frame and those around it, the innermost first.
+    pub(super) fn chain(self: &Arc<Self>) -> impl Iterator<Item = &Arc<Self>> {
+        std::iter::successors(Some(self), |frame| frame.outer.as_ref())
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        match &self.owner {
+            Owner::Play(play) => &play.settings,
+            Owner::Block(block) => &block.settings,
+            Owner::Include(include) => &include.apply,
+        }
+    }
+
+    /// Whether this is the frame of the play itself.
+    pub(super) fn is_play(&self) -> bool {
+        matches!(self.owner, Owner::Play(_))
+    }
+
+    pub(super) fn include(&self) -> Option<&Arc<Include>> {
+        match &self.owner {
+            Owner::Include(include) => Some(include),
+            _ => None,
+        }
+    }
+
+    /// The tags of a task in this frame, its own among them.
+    pub(super) fn tags_of(&self, task: &Task) -> Vec<String> {
+        let mut tags = self.tags.clone();
+        tags.extend(task.settings.tags());
+        tags
+    }
+}
+
+/// A task within its frames.
+#[derive(Debug, Clone)]
+pub(super) struct TaskNode {
+    pub(super) task: Arc<Task>,
+    pub(super) frame: Arc<Frame>,
+}
+
+impl TaskNode {
+    /// The value of a keyword that is nearest to the task.
+    pub(super) fn nearest(&self, keyword: Keyword) -> Option<&Data> {
+        self.task.settings.get(keyword).or_else(|| {
+            let mut around = self.frame.chain();
+            around.find_map(|frame| frame.settings().get(keyword))
+        })
+    }
+
+    /// All values of a keyword, the outermost first.
+    pub(super) fn all(&self, keyword: Keyword) -> Vec<&Data> {
+        let around = self.frame.chain();
+        let mut all: Vec<_> = std::iter::once(&self.task.settings)
+            .chain(around.map(|frame| frame.settings()))
+            .filter_map(|settings| settings.get(keyword))
+            .collect();
+        all.reverse();
+        all
+    }
+
+    /// The name of the task as it is written, with its role; its module if it has no name.
+    pub(super) fn title(&self) -> String {
+        let role = self.task.role.as_ref().map(|role| role.name.as_str());
+        let name = self.task.settings.text(Keyword::Name);
+        let name = name.unwrap_or_else(|| self.task.module.clone());
+        match role {
+            Some(role) => format!("{role} : {name}"),
+            None => name,
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! What is known of hosts while playbooks run: their variables, facts, and the results that tasks have registered.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use minijinja::Value;
+use minijinja::value::{Enumerator, Object};
+
+use crate::templates::{Layer, Variables, map_of_names, undefined};
+use crate::vault::Vault;
+
+/// Values of variables by their names.
+pub(super) type Values = Arc<BTreeMap<String, Value>>;
+
+/// The variables of all hosts. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct KnownHosts(Arc<RwLock<Hosts>>);
+
+#[derive(Debug, Default)]
+struct Hosts {
+    /// The variables of the call, which hide those of any host.
+    extra: Layer,
+    /// Decrypts variables.
+    vault: Arc<Vault>,
+    /// The hosts by their names.
+    variables: HashMap<String, KnownHost>,
+    /// The names in the order of the inventory.
+    names: Vec<String>,
+}
+
+/// The variables of one host. Each part is shared by all who have read it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct KnownHost {
+    /// Those of the inventory and of files beside it and the playbook. The last layer counts.
+    pub(super) inventory: Vec<Layer>,
+    /// What is the same in every play: the name of the host and its groups.
+    pub(super) magic: Values,
+    /// The facts, each by itself and all as `ansible_facts`.
+    pub(super) facts: Values,
+    /// The variables of files that tasks have included, the latest last.
+    pub(super) included: Vec<Layer>,
+    /// The results that tasks have registered.
+    pub(super) registered: Values,
+    /// The variables that tasks have set by `set_fact`.
+    pub(super) assigned: Values,
+}
+
+impl KnownHosts {
+    /// Makes the variables of a call that has these of its own.
+    pub(super) fn new(extra: Layer, vault: Arc<Vault>) -> Self {
+        let hosts = Hosts {
+            extra,
+            vault,
+            ..Hosts::default()
+        };
+        Self(Arc::new(RwLock::new(hosts)))
+    }
+
+    /// Adds a host, or replaces its variables.
+    pub(super) fn insert(&self, name: &str, variables: KnownHost) {
+        let mut hosts = self.write();
+        if hosts.variables.insert(name.to_owned(), variables).is_none() {
+            hosts.names.push(name.to_owned());
+        }
+    }
+
+    /// What is known of a host.
+    pub(super) fn get(&self, name: &str) -> Option<KnownHost> {
+        self.read().variables.get(name).cloned()
+    }
+
+    /// Changes what is known of a host.
+    pub(super) fn update(&self, name: &str, change: impl FnOnce(&mut KnownHost)) {
+        if let Some(host) = self.write().variables.get_mut(name) {
+            change(host);
+        }
+    }
+
+    // A change is one assignment at a time, so a panic elsewhere leaves nothing half done.
+    fn read(&self) -> RwLockReadGuard<'_, Hosts> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Hosts> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The variables of a host by itself, as other hosts see them.
+    pub(super) fn variables_of(&self, name: &str) -> Option<Variables> {
+        let hosts = self.read();
+        let host = hosts.variables.get(name)?;
+        let mut variables = Variables::new(hosts.extra.clone()).with_vault(Arc::clone(&hosts.vault));
+        for layer in &host.inventory {
+            variables = variables.layered(layer.clone());
+        }
+        variables = variables.with_values(Arc::clone(&host.facts));
+        let hostvars = HostVars(self.clone());
+        Some(
+            host.results_above(variables)
+                .with_magic(Arc::clone(&host.magic))
+                .with_magic_object(Arc::new(hostvars)),
+        )
+    }
+}
+
+impl KnownHost {
+    /// Puts what tasks have found out and set above other variables.
+    pub(super) fn results_above(&self, variables: Variables) -> Variables {
+        let mut variables = variables;
+        for layer in &self.included {
+            variables = variables.layered(layer.clone());
+        }
+        variables
+            .with_values(Arc::clone(&self.registered))
+            .with_values(Arc::clone(&self.assigned))
+    }
+
+    /// Takes facts in. Each is known by its own name, too, with `ansible_` before it.
+    pub(super) fn learn(&mut self, facts: Vec<(String, Value)>) {
+        let known = Arc::make_mut(&mut self.facts);
+        let mut all: BTreeMap<String, Value> = BTreeMap::new();
+        if let Some(before) = known.get("ansible_facts") {
+            for key in before.try_iter().into_iter().flatten() {
+                if let (Some(name), Ok(value)) = (key.as_str(), before.get_item(&key)) {
+                    all.insert(name.to_owned(), value);
+                }
+            }
+        }
+        for (name, value) in facts {
+            let short = name.strip_prefix("ansible_").unwrap_or(&name);
+            all.insert(short.to_owned(), value.clone());
+            known.insert(name, value);
+        }
+        known.insert(
+            "ansible_facts".to_owned(),
+            map_of_names(all.into_iter().collect()),
+        );
+    }
+
+    /// Forgets all facts.
+    pub(super) fn forget_facts(&mut self) {
+        let none = ("ansible_facts".to_owned(), map_of_names(Vec::new()));
+        self.facts = Arc::new(BTreeMap::from([none]));
+    }
+
+    /// Sets a variable to the result of a task.
+    pub(super) fn register(&mut self, name: &str, value: Value) {
+        Arc::make_mut(&mut self.registered).insert(name.to_owned(), value);
+    }
+
+    /// Sets variables as `set_fact` does.
+    pub(super) fn assign(&mut self, values: Vec<(String, Value)>) {
+        Arc::make_mut(&mut self.assigned).extend(values);
+    }
+}
+
+/// The variable `hostvars` by itself, for variables of other hosts.
+#[derive(Debug)]
+pub(super) struct HostVars(pub(super) KnownHosts);
+
+impl Object for HostVars {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        (key.as_str()? == "hostvars").then(|| Value::from_object(AllHosts(self.0.clone())))
+    }
+
+    /// It is not among the names of variables: whoever lists all variables of a host would find those of all hosts in them,
+    /// and in those again, without an end.
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Empty
+    }
+}
+
+/// The map `hostvars`: the variables of each host by its name.
+#[derive(Debug)]
+struct AllHosts(KnownHosts);
+
+impl Object for AllHosts {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let variables = self.0.variables_of(key.as_str()?)?;
+        Some(variables.as_map())
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        let found = self.get_value(&Value::from(key));
+        found.or_else(|| Some(undefined(format!("hostvars.{key}"))))
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        let names = self.0.read().names.clone();
+        Enumerator::Values(names.into_iter().map(Value::from).collect())
+    }
+}

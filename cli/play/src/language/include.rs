@@ -1,0 +1,237 @@
+//! What tasks bring in while a play runs: files of tasks, roles and variables that are read only then.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ratchet_input::InputError;
+use ratchet_input::diagnostic::Diagnostic;
+use ratchet_input::style::Style;
+use serde_json::Map;
+
+use super::keyword::{Keyword, Section};
+use super::playbook::{Play, VariableFile};
+use super::role::RoleParts;
+use super::settings::Settings;
+use super::steps::{Block, Scope, Step, Task};
+use super::{Reader, arguments::Arguments};
+use crate::data::{Data, Entry, Value};
+use crate::files::Place;
+use crate::templates::{Layer, Variables};
+use crate::vault::Vault;
+
+/// The tasks of a file that was brought in.
+#[derive(Debug)]
+pub(crate) struct IncludedTasks {
+    pub(crate) path: PathBuf,
+    pub(crate) steps: Vec<Step>,
+}
+
+impl Reader {
+    /// The variables of the call.
+    pub(crate) fn extra(&self) -> Layer {
+        self.extra.clone()
+    }
+
+    /// Reads the tasks of a file that a task includes. `is_handler` says that the task is a handler.
+    pub(crate) fn include_tasks(
+        &mut self,
+        task: &Task,
+        file: &str,
+        is_handler: bool,
+    ) -> Result<IncludedTasks, String> {
+        let scope = Self::scope_of(task, is_handler);
+        let Some(path) = self.find_tasks(file, &scope) else {
+            return Err(format!(
+                "there is no file `{file}`; it is looked for in `{}`",
+                task.folder.display()
+            ));
+        };
+        let steps = self.steps_of_file(&path, task.place, &scope);
+        self.told()?;
+        Ok(IncludedTasks {
+            path,
+            steps: steps.unwrap_or_default(),
+        })
+    }
+
+    /// Reads a role that a task includes.
+    pub(crate) fn include_role(
+        &mut self,
+        task: &Task,
+        name: &str,
+        parts: &RoleParts,
+    ) -> Result<Arc<Block>, String> {
+        let scope = Self::scope_of(task, false);
+        let block = self.role_to_include(name, parts, task, &scope);
+        self.told()?;
+        block.ok_or_else(|| format!("the role `{name}` cannot be read"))
+    }
+
+    /// Reads a file of variables that a task includes.
+    pub(crate) fn include_variables(
+        &mut self,
+        task: &Task,
+        path: &Path,
+    ) -> Result<Vec<Entry>, String> {
+        self.variables_at(path, task.place)
+    }
+
+    /// Reads a file of variables that something at a place names.
+    pub(crate) fn variables_at(&mut self, path: &Path, place: Place) -> Result<Vec<Entry>, String> {
+        let entries = self.variables_of_file(path, place);
+        self.told()?;
+        Ok(entries)
+    }
+
+    /// Reads the keywords under `apply`.
+    pub(crate) fn applied(&mut self, entry: &Entry) -> Result<Settings, String> {
+        let mut settings = Settings::default();
+        let Value::Map(entries) = &entry.data.value else {
+            return Err(format!(
+                "`apply` has to be a map, not {}",
+                entry.data.kind()
+            ));
+        };
+        for entry in entries {
+            if let Err(entry) = self.setting(entry.clone(), Section::Block, &mut settings) {
+                self.unknown(&entry, Section::Block, &[]);
+            }
+        }
+        self.told()?;
+        Ok(settings)
+    }
+
+    fn scope_of(task: &Task, is_handler: bool) -> Scope {
+        Scope {
+            folder: task.folder.clone(),
+            role: task.role.clone(),
+            open: Vec::new(),
+            section: if is_handler {
+                Section::Handler
+            } else {
+                Section::Task
+            },
+            variables: Variables::default(),
+        }
+    }
+
+    /// The folders of collections.
+    pub(crate) fn collections_path(&self) -> &[PathBuf] {
+        &self.collections_path
+    }
+
+    /// Takes note of something that is wrong, and of what to do about it.
+    pub(crate) fn refuse(
+        &mut self,
+        place: Place,
+        message: impl Into<String>,
+        help: Option<String>,
+    ) {
+        self.files.add(place, |span| {
+            let error = Diagnostic::error(span, message);
+            match help {
+                Some(help) => error.help(help),
+                None => error,
+            }
+        });
+    }
+
+    /// Takes out all that is wrong with what was read, as one error.
+    pub(crate) fn take_error(&mut self) -> Result<(), InputError> {
+        self.files.take_error()
+    }
+
+    /// Takes out what is wrong with what was read last, as one text.
+    pub(crate) fn told(&mut self) -> Result<(), String> {
+        self.files.take_error().map_err(|mut error| {
+            let mut text = error.to_string();
+            for diagnostics in error.take_diagnostics() {
+                text.push('\n');
+                text.push_str(diagnostics.render(Style::PLAIN).trim_end());
+            }
+            text
+        })
+    }
+
+    /// What decrypts files and variables.
+    pub(crate) fn vault(&self) -> Arc<Vault> {
+        self.files.vault()
+    }
+
+    /// Reads a file that something at a place names.
+    pub(crate) fn data_at(&mut self, path: &Path, place: Place) -> Option<Data> {
+        self.document(path, place)
+    }
+}
+
+/// The variables of the machine of the controller, if no inventory knows it.
+pub(crate) fn layer_of_localhost() -> Layer {
+    let mut variables = Map::new();
+    variables.insert("ansible_connection".to_owned(), "local".into());
+    Layer::from(&variables)
+}
+
+/// The variables of a host that no inventory knows, and that a task is delegated to.
+pub(crate) fn layer_of_unknown_host(name: &str) -> Layer {
+    if matches!(name, "localhost" | "127.0.0.1" | "::1") {
+        return layer_of_localhost();
+    }
+    let mut variables = Map::new();
+    variables.insert("inventory_hostname".to_owned(), name.into());
+    Layer::from(&variables)
+}
+
+impl Play {
+    /// The task that gathers facts at the beginning of a self.
+    pub(crate) fn gathering_task(&self) -> Arc<Task> {
+        let place = self.place;
+        let named = [
+            (Keyword::GatherSubset, "gather_subset"),
+            (Keyword::GatherTimeout, "gather_timeout"),
+            (Keyword::FactPath, "fact_path"),
+        ];
+        let named = named.into_iter().filter_map(|(keyword, name)| {
+            let data = self.settings.get(keyword)?.clone();
+            Some(Entry {
+                name: name.to_owned(),
+                place,
+                data,
+            })
+        });
+        let mut settings = Settings::default();
+        settings.imply(Keyword::Name, Data::of_text("Gathering Facts", place));
+        settings.imply(Keyword::Tags, Data::of_text("always", place));
+        Arc::new(Task {
+            settings,
+            module: "ansible.builtin.gather_facts".to_owned(),
+            arguments: Arguments {
+                free: None,
+                named: named.collect(),
+            },
+            lookup: None,
+            place,
+            folder: self.folder.clone(),
+            role: None,
+        })
+    }
+
+    /// The variables of the files that are the same for all hosts.
+    pub(crate) fn files(&self) -> Vec<Layer> {
+        let files = self.variable_files.iter();
+        let read = files.filter_map(|file| match file {
+            VariableFile::Read(layer) => Some(layer.clone()),
+            VariableFile::OfHost(_) => None,
+        });
+        read.collect()
+    }
+
+    /// The names of the files of which each host has its own.
+    pub(crate) fn files_of_hosts(&self) -> Vec<Vec<Data>> {
+        let files = self.variable_files.iter();
+        let names = files.filter_map(|file| match file {
+            VariableFile::OfHost(names) => Some(names.clone()),
+            VariableFile::Read(_) => None,
+        });
+        names.collect()
+    }
+}

@@ -1,0 +1,107 @@
+//! Brings files from a host to this machine.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use sha1::{Digest as _, Sha1};
+
+use super::copy::{as_map, hex};
+use super::{ActionResult, OnHost, failed, unreadable};
+use crate::result::flag;
+
+impl OnHost<'_> {
+    pub(super) async fn fetch(&self) -> ActionResult {
+        if self.call.check {
+            return Ok(as_map(json!({
+                "skipped": true,
+                "msg": "check mode not (yet) supported for this module",
+            })));
+        }
+        let src = self.required("src")?;
+        let dest = self.required("dest")?;
+        let stat = self.stat(&src, true).await?;
+        let must_exist = self
+            .argument("fail_on_missing")
+            .is_none_or(|_| self.flag("fail_on_missing"));
+        let problem = if !flag(&stat, "exists") {
+            Some("the remote file does not exist, not transferring, ignored")
+        } else if flag(&stat, "isdir") {
+            Some("remote file is a directory, fetch cannot work on directories")
+        } else {
+            None
+        };
+        if let Some(problem) = problem {
+            if must_exist {
+                let told = problem.trim_end_matches(", not transferring, ignored");
+                return Ok(as_map(json!({"failed": true, "msg": told, "file": src})));
+            }
+            return Ok(as_map(
+                json!({"changed": false, "msg": problem, "file": src}),
+            ));
+        }
+        let name = src.rsplit('/').next().unwrap_or(&src);
+        let into: PathBuf = if self.flag("flat") {
+            if dest.ends_with('/') {
+                self.call.folder.join(&dest).join(name)
+            } else {
+                self.call.folder.join(&dest)
+            }
+        } else {
+            let below = self.call.folder.join(&dest).join(&self.call.inventory_name);
+            let inside = src.trim_start_matches('/');
+            if inside.split('/').any(|part| part == "..") {
+                return Err(failed(format!("`{src}` leads out of its folder")));
+            }
+            below.join(inside)
+        };
+        let remote = stat
+            .get("checksum")
+            .and_then(Value::as_str)
+            .map(str::to_owned);
+        let known = match tokio::fs::read(&into).await {
+            Ok(content) => Some(hex(&Sha1::digest(&content))),
+            Err(_) => None,
+        };
+        if known.is_some() && known == remote {
+            return Ok(as_map(json!({
+                "changed": false,
+                "file": src,
+                "dest": into.display().to_string(),
+                "checksum": known,
+            })));
+        }
+        if let Some(folder) = into.parent() {
+            tokio::fs::create_dir_all(folder).await.map_err(|error| {
+                failed(format!("`{}` cannot be made: {error}", folder.display()))
+            })?;
+        }
+        let targets = &self.performer.targets;
+        let privilege = self.privilege.as_ref();
+        targets
+            .fetch_file(&self.target, privilege, &src, &into, self.context)
+            .await?;
+        let content = tokio::fs::read(&into)
+            .await
+            .map_err(|error| unreadable(&into, &error))?;
+        let checksum = hex(&Sha1::digest(&content));
+        let validates = self
+            .argument("validate_checksum")
+            .is_none_or(|_| self.flag("validate_checksum"));
+        if validates && remote.as_ref().is_some_and(|remote| *remote != checksum) {
+            return Ok(as_map(json!({
+                "failed": true,
+                "msg": "checksum mismatch",
+                "file": src,
+                "dest": into.display().to_string(),
+                "checksum": checksum,
+                "remote_checksum": remote,
+            })));
+        }
+        Ok(as_map(json!({
+            "changed": true,
+            "dest": into.display().to_string(),
+            "checksum": checksum,
+            "remote_checksum": remote,
+        })))
+    }
+}

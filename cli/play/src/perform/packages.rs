@@ -1,0 +1,77 @@
+//! The modules that stand for another one, which depends on the host: `package` and `service`.
+
+use serde_json::{Map, Value};
+
+use super::{ActionResult, OnHost, failed};
+use crate::templates::text_of;
+
+/// The arguments of `service` that `systemd` does not have.
+const NOT_OF_SYSTEMD: [&str; 5] = ["pattern", "runlevel", "sleep", "arguments", "args"];
+
+impl OnHost<'_> {
+    pub(super) async fn package(&self) -> ActionResult {
+        let manager = self.manager("pkg_mgr").await?;
+        let mut arguments = self.call.arguments.clone();
+        arguments.remove("use");
+        self.module(&module_name(&manager), arguments).await
+    }
+
+    pub(super) async fn service(&self) -> ActionResult {
+        let manager = self.manager("service_mgr").await?;
+        let mut arguments = self.call.arguments.clone();
+        arguments.remove("use");
+        let module = match manager.as_str() {
+            "systemd" => {
+                for name in NOT_OF_SYSTEMD {
+                    arguments.remove(name);
+                }
+                "systemd".to_owned()
+            }
+            "sysvinit" => "sysvinit".to_owned(),
+            other if other.contains('.') => other.to_owned(),
+            _ => "service".to_owned(),
+        };
+        self.module(&module_name(&module), arguments).await
+    }
+
+    /// The manager of packages or services that the host has: what the task says, else the facts, else what the host says.
+    async fn manager(&self, fact: &str) -> Result<String, super::CallError> {
+        if let Some(wanted) = self.text("use").filter(|wanted| wanted != "auto") {
+            return Ok(wanted);
+        }
+        let name = format!("ansible_{fact}");
+        let known = self.call.connection.get(&name).ok().flatten();
+        if let Some(known) = known
+            .map(|value| text_of(&value))
+            .filter(|known| !known.is_empty())
+        {
+            return Ok(known);
+        }
+        let mut arguments = Map::new();
+        arguments.insert("filter".to_owned(), name.clone().into());
+        arguments.insert("gather_subset".to_owned(), "!all".into());
+        let result = self
+            .module_in("ansible.legacy.setup", arguments, false)
+            .await?;
+        let facts = result.get("ansible_facts");
+        let found = facts
+            .and_then(|facts| facts.get(&name))
+            .and_then(Value::as_str);
+        found
+            .filter(|found| *found != "unknown")
+            .map(str::to_owned)
+            .ok_or_else(|| {
+                failed(format!(
+                    "the host does not say which one it has (`{name}`); name the module by `use`"
+                ))
+            })
+    }
+}
+
+fn module_name(name: &str) -> String {
+    if name.contains('.') {
+        name.to_owned()
+    } else {
+        format!("ansible.legacy.{name}")
+    }
+}

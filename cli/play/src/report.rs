@@ -1,0 +1,324 @@
+//! Shows for people what happens while playbooks run.
+
+mod difference;
+
+use std::fmt::Write as _;
+
+use ratchet_input::escape::plain;
+use ratchet_input::style::{Style, Tone};
+use serde_json::Value;
+
+use crate::execution::{Event, Recap};
+use crate::language::builtin;
+use crate::result::{TaskResult, TaskStatus};
+
+/// How wide headings are.
+const WIDTH: usize = 79;
+
+/// The most hosts that a line names one by one.
+const NAMED: usize = 12;
+
+/// Turns events into lines. Hosts on which a task ended in the same way, with nothing more to say, share a line.
+#[derive(Debug)]
+pub struct PlayLines {
+    style: Style,
+    /// How often `-v` was given: with it, results are shown in full.
+    verbosity: u8,
+    /// The hosts that are still to be named behind a word.
+    pending: Option<(TaskStatus, Vec<String>)>,
+    text: String,
+}
+
+impl PlayLines {
+    /// Makes lines in this style.
+    pub fn new(style: Style, verbosity: u8) -> Self {
+        Self {
+            style,
+            verbosity,
+            pending: None,
+            text: String::new(),
+        }
+    }
+
+    /// Adds what has happened.
+    pub fn add(&mut self, event: &Event) {
+        match event {
+            Event::Play { name } => self.heading(&format!("PLAY [{name}]")),
+            Event::NoHosts => self.line(Tone::Doubtful, "skipping: no hosts matched"),
+            Event::Task { name, is_handler } => {
+                let word = if *is_handler {
+                    "RUNNING HANDLER"
+                } else {
+                    "TASK"
+                };
+                self.heading(&format!("{word} [{name}]"));
+            }
+            Event::Item(result) => {
+                let item = result.item.as_ref().map(item_text).unwrap_or_default();
+                let place = format!("[{}] => (item={item})", result.host);
+                self.result(result, &place);
+            }
+            Event::Ended { result, has_items } => self.ended(result, *has_items),
+            Event::Included { what, host } => {
+                let line = format!("included: {what} for {host}");
+                self.line(Tone::Quiet, &line);
+            }
+            Event::NoHostsLeft => self.heading("NO MORE HOSTS LEFT"),
+            // Warnings go where messages for people go.
+            Event::Warning(_) => {}
+        }
+    }
+
+    fn ended(&mut self, result: &TaskResult, has_items: bool) {
+        let place = format!("[{}]", result.host);
+        let tells_nothing = !self.tells_more(result);
+        match result.status {
+            TaskStatus::Ok | TaskStatus::Skipped | TaskStatus::Changed if has_items => {}
+            // What was included was told already.
+            TaskStatus::Ok if result.result.contains_key("include") => {}
+            TaskStatus::Ok | TaskStatus::Skipped | TaskStatus::Changed if tells_nothing => {
+                match &mut self.pending {
+                    Some((status, hosts)) if *status == result.status => {
+                        hosts.push(result.host.clone());
+                    }
+                    _ => {
+                        self.flush();
+                        self.pending = Some((result.status, vec![result.host.clone()]));
+                    }
+                }
+            }
+            _ => self.result(result, &place),
+        }
+    }
+
+    /// Whether there is more to say of a result than how it ended.
+    fn tells_more(&self, result: &TaskResult) -> bool {
+        let is_debug = result.result.contains_key("msg") && is_message(result);
+        self.verbosity > 0 || result.diff.is_some() || is_debug || shown_variable(result).is_some()
+    }
+
+    fn result(&mut self, result: &TaskResult, place: &str) {
+        self.flush();
+        let (word, tone) = match result.status {
+            TaskStatus::Ok => ("ok", Tone::Good),
+            TaskStatus::Changed => ("changed", Tone::Doubtful),
+            TaskStatus::Skipped => ("skipping", Tone::Quiet),
+            TaskStatus::Unreachable => ("unreachable", Tone::Bad),
+            TaskStatus::Failed | TaskStatus::Rescued => ("failed", Tone::Bad),
+            TaskStatus::Ignored => ("failed", Tone::Doubtful),
+        };
+        if let Some(diff) = &result.diff {
+            self.text.push_str(&difference::shown(diff, self.style));
+        }
+        let is_failure = matches!(
+            result.status,
+            TaskStatus::Failed
+                | TaskStatus::Unreachable
+                | TaskStatus::Rescued
+                | TaskStatus::Ignored
+        );
+        let mut line = format!("{word}: {place}");
+        let mut more = String::new();
+        if is_failure {
+            let message = result
+                .msg
+                .clone()
+                .unwrap_or_else(|| "the module failed".to_owned());
+            add_message(&mut line, &mut more, &message);
+            for name in [
+                "cmd",
+                "rc",
+                "module_stdout",
+                "module_stderr",
+                "stdout",
+                "stderr",
+                "exception",
+            ] {
+                if let Some(value) = result.result.get(name) {
+                    add_field(&mut more, name, value);
+                }
+            }
+            if let Some(hidden) = result.result.get("censored") {
+                add_field(&mut more, "censored", hidden);
+            }
+        } else if is_message(result) {
+            match result.result.get("msg") {
+                Some(Value::String(text)) => add_message(&mut line, &mut more, text),
+                Some(other) => add_json(&mut more, other),
+                None => {}
+            }
+        } else if let Some((name, value)) = shown_variable(result) {
+            match value {
+                Value::Array(_) | Value::Object(_) => {
+                    let _ = write!(line, ": {name}");
+                    add_json(&mut more, value);
+                }
+                _ => add_message(
+                    &mut line,
+                    &mut more,
+                    &format!("{name}: {}", item_text(value)),
+                ),
+            }
+        }
+        if self.verbosity > 0 && !is_message(result) {
+            add_json(&mut more, &Value::Object(result.result.clone()));
+        }
+        self.line(tone, &line);
+        for line in more.lines() {
+            self.line(tone, &format!("    {line}"));
+        }
+        match result.status {
+            TaskStatus::Ignored => self.line(Tone::Quiet, "...ignoring"),
+            TaskStatus::Rescued => self.line(Tone::Quiet, "...rescued"),
+            _ => {}
+        }
+    }
+
+    /// Names the hosts that are still to be named.
+    fn flush(&mut self) {
+        let Some((status, hosts)) = self.pending.take() else {
+            return;
+        };
+        let (word, tone) = match status {
+            TaskStatus::Changed => ("changed", Tone::Doubtful),
+            TaskStatus::Skipped => ("skipping", Tone::Quiet),
+            _ => ("ok", Tone::Good),
+        };
+        let named: Vec<_> = hosts
+            .iter()
+            .take(NAMED)
+            .map(|host| format!("[{host}]"))
+            .collect();
+        let mut line = format!("{word}: {}", named.join(" "));
+        if hosts.len() > NAMED {
+            let _ = write!(line, " and {} more hosts", hosts.len() - NAMED);
+        }
+        self.line(tone, &line);
+    }
+
+    fn heading(&mut self, title: &str) {
+        self.flush();
+        let title = plain(title).into_owned();
+        let stars = WIDTH.saturating_sub(title.chars().count() + 1).max(3);
+        let _ = writeln!(self.text, "\n{title} {}", "*".repeat(stars));
+    }
+
+    fn line(&mut self, tone: Tone, line: &str) {
+        let line = plain(line);
+        let _ = writeln!(self.text, "{}", self.style.paint(tone, &line));
+    }
+
+    /// Takes out the lines so far.
+    pub fn take(&mut self) -> String {
+        self.flush();
+        std::mem::take(&mut self.text)
+    }
+
+    /// Adds how tasks have ended on each host.
+    pub fn add_recap(&mut self, recap: &Recap) {
+        self.heading("PLAY RECAP");
+        let width = recap.hosts().map(|(name, _)| name.chars().count()).max();
+        let width = width.unwrap_or_default().max(26);
+        for (name, counts) in recap.hosts() {
+            let tone = if counts.failed > 0 || counts.unreachable > 0 {
+                Tone::Bad
+            } else if counts.changed > 0 {
+                Tone::Doubtful
+            } else {
+                Tone::Good
+            };
+            let line = format!(
+                "{:width$} : ok={:<4} changed={:<4} unreachable={:<4} failed={:<4} skipped={:<4} rescued={:<4} ignored={:<4}",
+                plain(name),
+                counts.ok,
+                counts.changed,
+                counts.unreachable,
+                counts.failed,
+                counts.skipped,
+                counts.rescued,
+                counts.ignored,
+            );
+            self.line(tone, &line);
+        }
+    }
+}
+
+/// Whether the message of a result is what its task is for.
+fn is_message(result: &TaskResult) -> bool {
+    matches!(result.module(), "debug" | "assert" | "fail") && result.result.contains_key("msg")
+}
+
+/// The variable that `debug` shows.
+fn shown_variable(result: &TaskResult) -> Option<(&str, &Value)> {
+    let is_shown = matches!(result.status, TaskStatus::Ok | TaskStatus::Changed);
+    if !is_shown || result.module() != "debug" || result.result.contains_key("msg") {
+        return None;
+    }
+    let known = [
+        "changed",
+        "failed",
+        "ansible_loop_var",
+        "ansible_index_var",
+        "attempts",
+    ];
+    let loop_variable = result
+        .result
+        .get("ansible_loop_var")
+        .and_then(Value::as_str);
+    let mut shown = result.result.iter().filter(|(name, _)| {
+        !known.contains(&name.as_str()) && Some(name.as_str()) != loop_variable
+    });
+    shown.next().map(|(name, value)| (name.as_str(), value))
+}
+
+impl TaskResult {
+    /// The module without the collection that is Ansible's own.
+    fn module(&self) -> &str {
+        builtin(&self.module)
+    }
+}
+
+fn item_text(item: &Value) -> String {
+    match item {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Adds a message to a line, or below it if it has lines of its own.
+fn add_message(line: &mut String, more: &mut String, message: &str) {
+    if message.contains('\n') {
+        more.push_str(message);
+        more.push('\n');
+    } else {
+        let _ = write!(line, ": {message}");
+    }
+}
+
+fn add_field(more: &mut String, name: &str, value: &Value) {
+    let text = match value {
+        Value::String(text) => text.trim_end().to_owned(),
+        Value::Array(words) if name == "cmd" => {
+            words.iter().map(item_text).collect::<Vec<_>>().join(" ")
+        }
+        other => other.to_string(),
+    };
+    if text.is_empty() {
+        return;
+    }
+    if text.contains('\n') {
+        let _ = writeln!(more, "{name}:");
+        for line in text.lines() {
+            let _ = writeln!(more, "  {line}");
+        }
+    } else {
+        let _ = writeln!(more, "{name}: {text}");
+    }
+}
+
+fn add_json(more: &mut String, value: &Value) {
+    // A value that came as JSON can be written as JSON.
+    let text = serde_json::to_string_pretty(value).unwrap_or_else(|error| error.to_string());
+    more.push_str(&text);
+    more.push('\n');
+}

@@ -1,0 +1,167 @@
+//! Performs the jobs of playbooks.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ratchet_runtime::process::ProcessManager;
+use ratchet_runtime::{Attempt, Class, Context, Failure, Payload, Runner};
+use serde_json::{Map, Value};
+
+use crate::call::{AttemptResult, Call, Work};
+use crate::calls::Calls;
+use crate::modules::{Modules, Secret};
+use crate::perform::Performer;
+use crate::result::{TaskResult, TaskStatus};
+use crate::targets::{CallError, Targets};
+
+/// What all connections have in common, where variables do not say otherwise.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ConnectionDefaults {
+    pub(crate) remote_user: Option<String>,
+    pub(crate) private_key: Option<String>,
+    pub(crate) connection: Option<String>,
+    pub(crate) timeout: Option<u64>,
+    pub(crate) ssh_common_args: Option<String>,
+    pub(crate) checks_host_keys: Option<bool>,
+    pub(crate) password: Option<Secret>,
+    pub(crate) become_password: Option<Secret>,
+    pub(crate) verbosity: u8,
+}
+
+/// Performs the jobs of playbooks: runs modules on hosts, and the actions of the controller.
+///
+/// It is the [`Runner`] of the executor that runs the jobs of an [`Execution`](crate::Execution).
+pub struct PlayRunner {
+    calls: Calls,
+    performer: Performer,
+}
+
+impl std::fmt::Debug for PlayRunner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PlayRunner").finish_non_exhaustive()
+    }
+}
+
+impl PlayRunner {
+    /// Makes a runner whose processes this manager starts.
+    pub(crate) fn new(
+        calls: Calls,
+        modules: Arc<Modules>,
+        defaults: ConnectionDefaults,
+        manager: Arc<dyn ProcessManager>,
+    ) -> Self {
+        let performer = Performer {
+            modules,
+            defaults,
+            targets: Arc::new(Targets::new(manager)),
+        };
+        Self { calls, performer }
+    }
+
+    async fn raw_result(
+        &self,
+        call: &Call,
+        context: &Context,
+    ) -> Result<Map<String, Value>, CallError> {
+        match &call.work {
+            Work::Done(result) => Ok(result.clone()),
+            Work::Wait(wait, result) => {
+                tokio::select! {
+                    () = tokio::time::sleep(*wait) => Ok(result.clone()),
+                    () = context.cancelled().cancelled() => Err(cancelled()),
+                }
+            }
+            Work::Action(action) => {
+                if let Some(pause) = action.pause {
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        () = context.cancelled().cancelled() => return Err(cancelled()),
+                    }
+                }
+                self.performer.perform(action, context).await
+            }
+        }
+    }
+}
+
+fn cancelled() -> CallError {
+    let failure = Failure::new(Class::Cancelled, "the task was stopped while it waited");
+    CallError::Failed(Box::new(failure))
+}
+
+#[async_trait]
+impl Runner for PlayRunner {
+    async fn run(&self, attempt: Attempt, context: Context) -> Result<Payload, Failure> {
+        let id = attempt.job.id.as_str();
+        let Some(call) = self.calls.get(id) else {
+            return Err(Failure::new(
+                Class::Input,
+                format!("`{id}` is no task of this playbook"),
+            ));
+        };
+        self.calls.clear_result(id);
+        let raw = match self.raw_result(&call, &context).await {
+            Ok(raw) => raw,
+            Err(CallError::Unreachable(reason)) => {
+                let mut result = Map::new();
+                result.insert("unreachable".to_owned(), true.into());
+                result.insert("changed".to_owned(), false.into());
+                result.insert("msg".to_owned(), reason.into());
+                result
+            }
+            Err(CallError::Failed(failure)) if is_of_engine(failure.class) => return Err(*failure),
+            Err(CallError::Failed(failure)) => {
+                let mut result = Map::new();
+                result.insert("failed".to_owned(), true.into());
+                result.insert("msg".to_owned(), failure.message.clone().into());
+                result
+            }
+        };
+        match call.rules.apply(&call.names, raw, attempt.number) {
+            AttemptResult::Again(result) => Err(failure_of(&call, &result).retryable(true)),
+            AttemptResult::Ended(result) => {
+                let ended = if result.status.is_failure() {
+                    Err(failure_of(&call, &result).retryable(false))
+                } else {
+                    payload_of(&call, &result)
+                };
+                self.calls.set_result(id, result);
+                ended
+            }
+        }
+    }
+}
+
+/// Whether a failure is not that of the task, but of the attempt.
+fn is_of_engine(class: Class) -> bool {
+    matches!(class, Class::Cancelled | Class::Timeout)
+}
+
+/// The result as it is recorded and reported.
+fn payload_of(call: &Call, result: &TaskResult) -> Result<Payload, Failure> {
+    let payload = if call.no_log {
+        Payload::from_value(&result.censored())
+    } else {
+        Payload::from_value(result)
+    };
+    payload
+        .map_err(|error| Failure::new(Class::Task, format!("the result cannot be told: {error}")))
+}
+
+fn failure_of(call: &Call, result: &TaskResult) -> Failure {
+    let class = match result.status {
+        TaskStatus::Unreachable => Class::Unreachable,
+        _ => Class::Task,
+    };
+    let message = match &result.msg {
+        _ if call.no_log => "the task failed; its output is hidden by `no_log`".to_owned(),
+        Some(message) if !message.is_empty() => message.clone(),
+        _ => match result.result.get("rc") {
+            Some(code) => format!("exit code {code}"),
+            None => "the task failed".to_owned(),
+        },
+    };
+    let mut failure = Failure::new(class, message);
+    failure.data = payload_of(call, result).ok();
+    failure
+}
