@@ -68,7 +68,7 @@ pub(crate) enum Verb {
     Check(check::CheckArguments),
     Hosts(hosts_verb::HostsVerbArguments),
     Inventory(inventory::InventoryArguments),
-    Play(play::PlayArguments),
+    Play(Box<play::PlayArguments>),
     Config(config::ConfigArguments),
     /// Prints a JSON Schema of job files, or of the lines that ratchet writes.
     Schema(schema::SchemaArguments),
@@ -84,7 +84,7 @@ impl Verb {
             Self::Map(map) => map.common.display.color,
             Self::Resume(resume) => resume.common.display.color,
             Self::Check(check) => check.color,
-            Self::Play(play) => play.color,
+            Self::Play(play) => play.display.color,
             Self::Runs(_)
             | Self::Cache(_)
             | Self::Worker(_)

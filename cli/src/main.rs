@@ -40,6 +40,7 @@ mod job_file;
 mod map;
 mod output;
 mod parse;
+mod play;
 mod preflight;
 mod print_error;
 mod progress;
@@ -78,7 +79,7 @@ fn main() -> ExitCode {
         Verb::Config(config) => commands::config::run(&config).map(success),
         Verb::Inventory(inventory) => commands::inventory::run(&inventory).map(success),
         Verb::Hosts(hosts) => commands::hosts::run(&hosts),
-        Verb::Play(play) => commands::play::run(&play).map(success),
+        Verb::Play(play) => commands::play::run(&play, None),
         Verb::Schema(schema) => commands::schema::run(&schema).map(success),
         Verb::Runs(runs) => commands::runs::run(&runs).map(success),
         Verb::Cache(cache) => commands::cache::run(&cache).map(success),

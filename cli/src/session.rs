@@ -31,6 +31,7 @@ use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ratchet_play::MakeRunner;
 use ratchet_runtime::journal::SourceIdentity;
 use ratchet_runtime::process::{
     Keeper, LocalProcesses, ProcessPool, ProcessSupervisor, working_now,
@@ -64,9 +65,9 @@ use suspend::SuspensionRecord;
 
 pub(crate) use console::Console;
 pub(crate) use hosts::{HostConnector, TypedHosts, prefixed};
-pub(crate) use job_source::JobSource;
+pub(crate) use job_source::{JobSource, JobStream};
 pub(crate) use options::{RunOptions, cores};
-pub(crate) use output::{open_output, open_report, stdout};
+pub(crate) use output::{open_output, open_play_output, open_report, stdout};
 pub(crate) use record::{ResumedRun, job_file_source};
 pub(crate) use terminal::TerminalUse;
 
@@ -117,6 +118,8 @@ pub(crate) struct RunSetup {
     pub(crate) report: Box<dyn Report>,
     /// Runs the commands instead of the executor.
     pub(crate) command_runner: Option<MapRunner>,
+    /// Makes the runner of the tasks of a play.
+    pub(crate) play: Option<MakeRunner>,
     /// The process that kills what is left of the jobs if this process is killed.
     pub(crate) keeper: Keeper,
     /// When the run stops early, if a flag says so.
@@ -394,12 +397,14 @@ impl RunContext {
             protection,
             report,
             command_runner,
+            play,
             keeper,
             halt,
             ..
         } = setup;
-        let processes = LocalProcesses::with_keeper(Some(keeper.clone()));
-        let supervisor = ProcessSupervisor::start(Arc::new(processes));
+        let processes = Arc::new(LocalProcesses::with_keeper(Some(keeper.clone())));
+        let play = play.map(|make| make(Arc::clone(&processes) as _));
+        let supervisor = ProcessSupervisor::start(processes);
         let workers = needed_workers(workers, &jobs);
         let hosts = StartedHosts::start(&hosts, &jobs, &workers, self.options.admission, &keeper)?;
         let builder = executor(&self.options, limits, protection, halt).keeper(keeper);
@@ -414,6 +419,9 @@ impl RunContext {
         if let Some(mut runner) = command_runner {
             runner.elsewhere = hosts.commands();
             builder = builder.command_runner(runner);
+        }
+        if let Some(runner) = play {
+            builder = builder.runner(runner);
         }
         if let Some(record) = record {
             builder = builder.ledger(Arc::clone(&record.journal));

@@ -26,6 +26,7 @@ mod outputs;
 mod pages;
 mod pipes;
 mod play;
+mod play_run;
 mod recipes;
 mod resume;
 mod run;

@@ -10,7 +10,7 @@ use super::stop::StopArguments;
 use super::terms::TermsArguments;
 
 /// The options for how jobs are run and reported.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct CommonArguments {
     /// How many jobs and workers run at once.
     #[command(flatten)]

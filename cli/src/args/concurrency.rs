@@ -8,7 +8,7 @@ use ratchet_runtime::process::Prefetch;
 use crate::value;
 
 /// The options for how many jobs and workers run at once.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "How much at once")]
 pub(crate) struct ConcurrencyArguments {
     /// How many jobs run at once (default: as many as there are cores).

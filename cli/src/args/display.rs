@@ -7,7 +7,7 @@ use clap::{ArgAction, Args};
 use crate::style::When;
 
 /// The options for what is written to stderr for people.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "What is shown on stderr")]
 pub(crate) struct DisplayArguments {
     /// Show progress: `auto` does if stderr is a terminal; `always` prints plain lines elsewhere.

@@ -9,7 +9,7 @@ use clap::Args;
 use crate::value;
 
 /// The options for which hosts are meant.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct ChosenHosts {
     /// Use these hosts: names of `hosts` or of an inventory, @GROUP, or destinations of ssh; `local` is this machine, N/HOST has
     /// N slots. Each job runs on whichever has the most room. `slurm` is all nodes of the Slurm allocation, and no new jobs
@@ -31,7 +31,7 @@ pub(crate) struct ChosenHosts {
 }
 
 /// The options for where jobs run.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Hosts")]
 pub(crate) struct HostsArguments {
     #[command(flatten)]

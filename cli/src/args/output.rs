@@ -7,7 +7,7 @@ use clap::Args;
 use crate::report::ResultFormat;
 
 /// The options for where results go, and in which format.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Results")]
 pub(crate) struct OutputArguments {
     /// How results are written (default: for people on a terminal, else JSON lines; `map` writes what the

@@ -1,34 +1,48 @@
 //! `ratchet play`.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args};
+use clap::Args;
 
-use crate::style::When;
+use super::display::DisplayArguments;
+use super::record::RecordArguments;
+use super::stop::StopArguments;
+use crate::report::ResultFormat;
 
 const HELP: &str = "\
 Examples:
-  ratchet play site.yml --syntax-check
-  ratchet play site.yml -i hosts.ini --list-hosts --list-tasks
-  ratchet play site.yml -i hosts.ini --list-tasks --tags deploy --skip-tags slow
+  ratchet play site.yml -i hosts.ini
+  ratchet play site.yml -i hosts.ini --limit 'web*' --tags deploy --check --diff
+  ratchet play site.yml -i hosts.ini -b -K -e version=1.2
+  ratchet play site.yml -i hosts.ini --list-tasks --skip-tags slow
+  ratchet resume
 
-Playbooks are written as for Ansible. Their roles, and what they import, are read and checked, too: keywords and what they \
-take, the shape of plays, blocks and tasks, and arguments. All that is wrong is told at once, with its place. Lists have \
-the form in which ansible-playbook prints them. The form of templates and conditions is checked, and \
-the names of hosts, roles and imported files are rendered with what is known before a play runs: -e, the variables of the \
-play, its vars_files, and those of blocks, tasks and roles. What is included while a play runs (include_tasks, \
-include_role), and whether modules and filters are there, is not looked at.
+Playbooks are written as for Ansible, and run the modules that are installed with it: those of ansible-core and of \
+collections, and those in `library` folders. Without Ansible, command, shell, raw, script, copy, template, file, stat, \
+lineinfile, slurp, setup, ping and what the controller does itself (debug, set_fact, assert, include_tasks ..) work. \
+Hosts need Python 3.8 or later, and nothing else.
+
+Before anything runs, the playbooks with their roles and all that they import are read and checked: keywords and what they \
+take, the shape of plays, blocks and tasks, arguments, the form of templates, and whether modules are there. All that is \
+wrong is told at once, with its place. What is included while a play runs (include_tasks, include_role) is checked then.
+
+How parallel a module may be is known: what changes packages, services or users runs once a host at a time, calls of \
+clouds keep a rate, and changes of cluster members happen one at a time everywhere. The host is the one where the module \
+runs, so tasks with delegate_to lose nothing. `hint`, `limits` and `throttle` of a task say otherwise.
+
+A run is recorded. `ratchet resume` goes on with one that failed or was killed: tasks that succeeded are not done again, \
+and what they registered, their facts and the handlers that they notified are there.
 
 Roles are looked for in `roles` beside the playbook, in ANSIBLE_ROLES_PATH (else ~/.ansible/roles, \
-/usr/share/ansible/roles and /etc/ansible/roles), and those of collections in ANSIBLE_COLLECTIONS_PATH. ansible.cfg is not \
-read.
+/usr/share/ansible/roles and /etc/ansible/roles), and those of collections in ANSIBLE_COLLECTIONS_PATH.
 
 Unlike Ansible, this refuses keys that are there twice, keywords that have no effect where they stand, async and poll, \
 delegate_facts, debugger, and names in --limit that are nowhere.";
 
-/// Checks playbooks, and lists what they would do.
+/// Runs playbooks, checks them, or lists what they would do.
 #[derive(Debug, Args)]
-#[command(after_help = HELP, group = ArgGroup::new("view").required(true).multiple(true))]
+#[command(after_help = HELP)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a flag that can be typed with any other"
@@ -52,19 +66,144 @@ pub(crate) struct PlayArguments {
     /// Set variables before all others: name=value, a map in YAML or JSON, or @FILE.
     #[arg(short, long, value_name = "VARS")]
     pub(crate) extra_vars: Vec<String>,
-    /// Check the playbooks, with all that they import.
-    #[arg(long, group = "view")]
+
+    /// Check the playbooks, with all that they import, and run nothing.
+    #[arg(long, help_heading = "Instead of running")]
     pub(crate) syntax_check: bool,
     /// List the hosts of each play.
-    #[arg(long, group = "view")]
+    #[arg(long, help_heading = "Instead of running")]
     pub(crate) list_hosts: bool,
     /// List the tasks of each play.
-    #[arg(long, group = "view")]
+    #[arg(long, help_heading = "Instead of running")]
     pub(crate) list_tasks: bool,
     /// List the tags of each play.
-    #[arg(long, group = "view")]
+    #[arg(long, help_heading = "Instead of running")]
     pub(crate) list_tags: bool,
-    /// Use colours on stderr: `auto` does on a terminal, unless `NO_COLOR` is set or TERM is `dumb`.
-    #[arg(long, value_name = "WHEN")]
-    pub(crate) color: Option<When>,
+
+    /// Change nothing: tasks say what they would change.
+    #[arg(short = 'C', long, help_heading = "How tasks run")]
+    pub(crate) check: bool,
+    /// Show how files change.
+    #[arg(short = 'D', long, help_heading = "How tasks run")]
+    pub(crate) diff: bool,
+    /// How many tasks run at once on all hosts (default: 50).
+    #[arg(short, long, value_name = "N", help_heading = "How tasks run")]
+    pub(crate) forks: Option<NonZeroU32>,
+    /// Start at the task of this name, in which `*` stands for anything.
+    #[arg(long, value_name = "NAME", help_heading = "How tasks run")]
+    pub(crate) start_at_task: Option<String>,
+    /// Run the handlers that were notified on hosts that have failed, too.
+    #[arg(long, help_heading = "How tasks run")]
+    pub(crate) force_handlers: bool,
+    /// More folders of modules, with `:` between them.
+    #[arg(
+        short = 'M',
+        long,
+        value_name = "PATHS",
+        value_delimiter = ':',
+        help_heading = "How tasks run"
+    )]
+    pub(crate) module_path: Vec<PathBuf>,
+
+    /// Log in as this user.
+    #[arg(
+        short,
+        long,
+        value_name = "USER",
+        help_heading = "How hosts are reached"
+    )]
+    pub(crate) user: Option<String>,
+    /// The file with the key of that user.
+    #[arg(
+        long,
+        visible_alias = "key-file",
+        value_name = "FILE",
+        help_heading = "How hosts are reached"
+    )]
+    pub(crate) private_key: Option<PathBuf>,
+    /// Ask for the password of that user.
+    #[arg(short = 'k', long, help_heading = "How hosts are reached")]
+    pub(crate) ask_pass: bool,
+    /// Read the password of that user from this file.
+    #[arg(
+        long,
+        visible_alias = "conn-pass-file",
+        value_name = "FILE",
+        conflicts_with = "ask_pass",
+        help_heading = "How hosts are reached"
+    )]
+    pub(crate) connection_password_file: Option<PathBuf>,
+    /// The kind of connection: ssh, local or docker.
+    #[arg(
+        short,
+        long,
+        value_name = "KIND",
+        help_heading = "How hosts are reached"
+    )]
+    pub(crate) connection: Option<String>,
+    /// How many seconds it may take to connect.
+    #[arg(
+        short = 'T',
+        long,
+        value_name = "SECONDS",
+        help_heading = "How hosts are reached"
+    )]
+    pub(crate) timeout: Option<u64>,
+    /// More arguments for ssh.
+    #[arg(
+        long,
+        value_name = "ARGS",
+        allow_hyphen_values = true,
+        help_heading = "How hosts are reached"
+    )]
+    pub(crate) ssh_common_args: Option<String>,
+
+    /// Become another user where a task does not say otherwise.
+    #[arg(short, long, help_heading = "As whom tasks run")]
+    pub(crate) r#become: bool,
+    /// The user whom tasks become (default: root).
+    #[arg(long, value_name = "USER", help_heading = "As whom tasks run")]
+    pub(crate) become_user: Option<String>,
+    /// How tasks become that user; only `sudo` is supported.
+    #[arg(long, value_name = "METHOD", help_heading = "As whom tasks run")]
+    pub(crate) become_method: Option<String>,
+    /// Ask for the password of sudo.
+    #[arg(short = 'K', long, help_heading = "As whom tasks run")]
+    pub(crate) ask_become_pass: bool,
+    /// Read the password of sudo from this file.
+    #[arg(
+        long,
+        visible_alias = "become-pass-file",
+        value_name = "FILE",
+        conflicts_with = "ask_become_pass",
+        help_heading = "As whom tasks run"
+    )]
+    pub(crate) become_password_file: Option<PathBuf>,
+
+    /// How results are written (default: for people, in a pipe, too).
+    #[arg(long, value_name = "FORMAT", help_heading = "Results")]
+    pub(crate) format: Option<ResultFormat>,
+    /// Write results to this file instead of stdout.
+    #[arg(short, long, value_name = "FILE", help_heading = "Results")]
+    pub(crate) output: Option<PathBuf>,
+    /// End with 2 if a host failed and with 4 if one could not be reached, as ansible-playbook does.
+    #[arg(long, help_heading = "Results")]
+    pub(crate) ansible_exit_codes: bool,
+
+    /// When the run ends early.
+    #[command(flatten)]
+    pub(crate) stop: StopArguments,
+    /// What is written to stderr for people.
+    #[command(flatten)]
+    pub(crate) display: DisplayArguments,
+    /// The record of the run.
+    #[command(flatten)]
+    pub(crate) record: RecordArguments,
+}
+
+impl PlayArguments {
+    /// Whether something is to be listed or checked instead of run.
+    pub(crate) fn only_lists(&self) -> bool {
+        self.syntax_check || self.list_hosts || self.list_tasks || self.list_tags
+    }
 }

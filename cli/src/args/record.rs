@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 /// The options for whether and where a run is recorded.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "The record of runs")]
 pub(crate) struct RecordArguments {
     /// Do not record this run. It cannot be resumed.
@@ -17,7 +17,7 @@ pub(crate) struct RecordArguments {
 }
 
 /// The option for the folder of records and cache.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct StateArguments {
     /// Where runs are recorded and results are cached (default: the XDG state folder).
     #[arg(long, value_name = "DIR")]

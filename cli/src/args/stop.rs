@@ -7,7 +7,7 @@ use clap::Args;
 use crate::value::{self, Amount};
 
 /// The options for when a run stops before its jobs are done.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "When to stop")]
 pub(crate) struct StopArguments {
     /// Stop after N failed jobs, or when N% of at least 20 ended jobs have failed; 0 runs everything (the default).

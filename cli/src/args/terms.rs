@@ -9,7 +9,7 @@ use crate::job_file;
 use crate::value;
 
 /// The options for the terms of jobs that do not set their own.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Defaults for jobs")]
 pub(crate) struct TermsArguments {
     /// How long an attempt may run, as in 30s or 1m30s.

@@ -135,6 +135,7 @@ pub(crate) fn run(
         protection: Protection::by(session.options().breaker),
         report: Box::new(report),
         command_runner: Some(command_runner),
+        play: None,
         keeper,
         halt: arguments.halt,
     };

@@ -7,8 +7,9 @@ use clap::Parser;
 use ratchet_runtime::RunStore;
 use ratchet_runtime::journal::RunState;
 
-use super::{map, run};
+use super::{map, play, run};
 use crate::args::common::CommonArguments;
+use crate::args::play::PlayArguments;
 use crate::args::record::StateArguments;
 use crate::args::resume::ResumeArguments;
 use crate::args::{Arguments, Verb};
@@ -82,8 +83,13 @@ pub(crate) fn run(arguments: ResumeArguments, color: &mut Option<When>) -> Resul
             *color = typed.common.display.color;
             map::run(&typed, Some(again))
         }
+        Verb::Play(mut typed) => {
+            over.write_play(&mut typed);
+            *color = typed.display.color;
+            play::run(&typed, Some(again))
+        }
         _ => Err(CliError::usage(format!(
-            "run {id} was not begun by `run` or `map`"
+            "run {id} was not begun by `run`, `map` or `play`"
         ))),
     }
 }
@@ -119,6 +125,30 @@ macro_rules! over {
 }
 
 impl Overrides {
+    /// Overrides the options of a play.
+    fn write_play(&self, then: &mut PlayArguments) {
+        let now = &self.arguments.common;
+        if now.concurrency.jobs.is_some() {
+            then.forks = now.concurrency.jobs;
+        }
+        over!(now.stop, then.stop, max_fail, deadline, grace);
+        over!(now.output, then, format);
+        over!(now.display, then.display, progress, color);
+        if now.display.quiet || now.display.verbose > 0 {
+            (then.display.quiet, then.display.verbose) = (now.display.quiet, now.display.verbose);
+        }
+        if let Some(path) = &now.output.output {
+            then.output = Some(self.here.join(path));
+        }
+        if let Some(path) = &now.display.log_file {
+            then.display.log_file = Some(self.here.join(path));
+        }
+        let state = &mut then.record.state;
+        if self.arguments.state.state_dir.is_some() || state.state_dir.is_some() {
+            state.state_dir = Some(self.state_dir.clone());
+        }
+    }
+
     fn write(&self, then: &mut CommonArguments, state: &mut StateArguments) {
         let now = &self.arguments.common;
         over!(

@@ -64,6 +64,7 @@ pub(crate) fn run(
         protection: plan.protection,
         report: open_report(session.options(), session.console())?,
         command_runner: None,
+        play: None,
         keeper: start_keeper()?,
         halt: None,
     };

@@ -50,6 +50,17 @@ pub(crate) fn open_report(
     Ok(report(format, attempts, out, style, SystemClock.now())?)
 }
 
+/// Opens the output of a play for people, with the style of its lines.
+pub(crate) fn open_play_output(
+    options: &RunOptions,
+    console: &Console,
+) -> Result<(Output<'static>, Style), CliError> {
+    let is_terminal = options.output.is_none() && io::stdout().is_terminal();
+    let style = Style::decide(options.color, is_terminal, |name| std::env::var_os(name));
+    let (out, destination) = open_output(options, console)?;
+    Ok((Output::new(out, destination), style))
+}
+
 /// Stdout. On a terminal, the bars are hidden while it is written.
 pub(crate) fn stdout(console: &Console) -> Box<dyn Write + Send> {
     if io::stdout().is_terminal() {

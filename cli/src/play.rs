@@ -1,0 +1,198 @@
+//! Playbooks as a run: their jobs as they unfold, and their results as people know them.
+//!
+//! ```text
+//!  Execution --jobs--> JobStream --> Executor --outcomes--> PlayReport
+//!      ^                                                        |
+//!      +------------------ the end of each job -----------------+
+//! ```
+//!
+//! The report owns the execution: each outcome that it takes decides which jobs follow.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+
+use ratchet_play::{Event, Execution, MakeRunner, PlayLines, Prepared};
+use ratchet_runtime::{Job, Outcome, Summary};
+
+use crate::error::CliError;
+use crate::escape::plain;
+use crate::output::{Output, OutputError};
+use crate::report::Report;
+use crate::session::{Console, JobStream};
+
+/// How many hosts have failed, for the exit code. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PlayEnd(Arc<(AtomicU64, AtomicU64)>);
+
+impl PlayEnd {
+    /// How many hosts have failed, and how many could not be reached.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        // The thread that sets them has ended before the run does.
+        let (failed, unreachable) = &*self.0;
+        (
+            failed.load(Ordering::Relaxed),
+            unreachable.load(Ordering::Relaxed),
+        )
+    }
+
+    fn set(&self, failed: u64, unreachable: u64) {
+        self.0.0.store(failed, Ordering::Relaxed);
+        self.0.1.store(unreachable, Ordering::Relaxed);
+    }
+}
+
+/// Takes the outcomes of a play, lets the jobs begin that follow from them, and writes what happens.
+pub(crate) struct PlayReport {
+    execution: Execution,
+    /// Takes the jobs; gone when there are no more.
+    jobs: Option<Sender<Job>>,
+    form: Form,
+    console: Console,
+    end: PlayEnd,
+}
+
+/// How results are written.
+enum Form {
+    People {
+        lines: Box<PlayLines>,
+        out: Output<'static>,
+    },
+    Programs(Box<dyn Report>),
+}
+
+/// The jobs of a play as they come.
+pub(crate) struct PlayJobs(Receiver<Job>);
+
+impl JobStream for PlayJobs {
+    fn next(&mut self) -> Option<Result<Job, CliError>> {
+        // The sender is dropped when the play is over.
+        self.0.recv().ok().map(Ok)
+    }
+
+    fn may_wait(&self) -> bool {
+        true
+    }
+
+    fn may_use_cache(&self) -> bool {
+        false
+    }
+}
+
+impl PlayReport {
+    /// Makes a report for people, with the jobs of the play and the maker of its runner.
+    pub(crate) fn for_people(
+        prepared: Prepared,
+        lines: PlayLines,
+        out: Output<'static>,
+        console: Console,
+        end: PlayEnd,
+    ) -> (Self, PlayJobs, MakeRunner) {
+        let lines = Box::new(lines);
+        Self::new(prepared, Form::People { lines, out }, console, end)
+    }
+
+    /// Makes a report for programs, which writes outcomes in the form of another report.
+    pub(crate) fn for_programs(
+        prepared: Prepared,
+        inner: Box<dyn Report>,
+        console: Console,
+        end: PlayEnd,
+    ) -> (Self, PlayJobs, MakeRunner) {
+        Self::new(prepared, Form::Programs(inner), console, end)
+    }
+
+    fn new(
+        prepared: Prepared,
+        form: Form,
+        console: Console,
+        end: PlayEnd,
+    ) -> (Self, PlayJobs, MakeRunner) {
+        let (sender, receiver) = mpsc::channel();
+        let (mut execution, runner) = prepared.into_parts();
+        let first = execution.start();
+        let mut report = Self {
+            execution,
+            jobs: Some(sender),
+            form,
+            console,
+            end,
+        };
+        report.hand_over(first);
+        (report, PlayJobs(receiver), runner)
+    }
+
+    /// Hands jobs over, and ends the stream of jobs when the play is over.
+    fn hand_over(&mut self, jobs: Vec<Job>) {
+        if let Some(sender) = &self.jobs {
+            for job in jobs {
+                // A run that was stopped takes no more jobs, and says so itself.
+                let _ = sender.send(job);
+            }
+        }
+        if self.execution.is_done() {
+            self.jobs = None;
+        }
+    }
+
+    /// Takes over what has happened.
+    fn tell(&mut self) {
+        for event in self.execution.take_events() {
+            if let Event::Warning(text) = &event {
+                self.console.say(&format!("ratchet: {}\n", plain(text)));
+            }
+            if let Form::People { lines, .. } = &mut self.form {
+                lines.add(&event);
+            }
+        }
+    }
+
+    fn write(&mut self) -> Result<(), OutputError> {
+        if let Form::People { lines, out } = &mut self.form {
+            let text = lines.take();
+            if !text.is_empty() {
+                out.write(text.as_bytes())?;
+                out.flush()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Report for PlayReport {
+    fn outcome(&mut self, outcome: &Outcome) -> Result<(), OutputError> {
+        let jobs = self.execution.ended(outcome);
+        self.hand_over(jobs);
+        self.tell();
+        match &mut self.form {
+            Form::Programs(inner) => inner.outcome(outcome),
+            Form::People { .. } => Ok(()),
+        }
+    }
+
+    fn idle(&mut self) -> Result<(), OutputError> {
+        self.tell();
+        match &mut self.form {
+            Form::Programs(inner) => inner.idle(),
+            Form::People { .. } => self.write(),
+        }
+    }
+
+    fn finish(&mut self, summary: &Summary) -> Result<(), OutputError> {
+        self.tell();
+        let recap = self.execution.recap().clone();
+        let (mut failed, mut unreachable) = (0, 0);
+        for (_, counts) in recap.hosts() {
+            failed += u64::from(counts.failed > 0);
+            unreachable += u64::from(counts.unreachable > 0);
+        }
+        self.end.set(failed, unreachable);
+        match &mut self.form {
+            Form::Programs(inner) => inner.finish(summary),
+            Form::People { lines, .. } => {
+                lines.add_recap(&recap);
+                self.write()
+            }
+        }
+    }
+}
