@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use ratchet_input::inventory;
+use ratchet_runtime::ParallelizationHint as Hint;
 use serde_json::json;
 
 use super::*;
@@ -75,7 +76,7 @@ impl Play {
     }
 
     /// Ends a job with what its module returns.
-    fn end(&mut self, id: &str, result: serde_json::Value) {
+    fn end(&mut self, id: &str, result: &serde_json::Value) {
         let at = self.open.iter().position(|job| job.id.as_str() == id);
         let job = self
             .open
@@ -100,7 +101,7 @@ impl Play {
     /// Ends all jobs, in their order, with what their modules return.
     fn run(&mut self, result: impl Fn(&str) -> serde_json::Value) {
         while let Some(id) = self.open.first().map(|job| job.id.as_str().to_owned()) {
-            self.end(&id, result(&id));
+            self.end(&id, &result(&id));
         }
         assert!(self.execution.is_done());
     }
@@ -145,10 +146,10 @@ fn hosts_of_a_linear_play_wait_for_each_other_before_the_next_task() {
         play.open(),
         ["1/tasks.0/h1", "1/tasks.0/h2", "1/tasks.0/h3"]
     );
-    play.end("1/tasks.0/h1", json!({}));
-    play.end("1/tasks.0/h3", json!({}));
+    play.end("1/tasks.0/h1", &json!({}));
+    play.end("1/tasks.0/h3", &json!({}));
     assert_eq!(play.open(), ["1/tasks.0/h2"]);
-    play.end("1/tasks.0/h2", json!({}));
+    play.end("1/tasks.0/h2", &json!({}));
     assert_eq!(
         play.open(),
         ["1/tasks.1/h1", "1/tasks.1/h2", "1/tasks.1/h3"]
@@ -161,7 +162,7 @@ fn hosts_of_a_linear_play_wait_for_each_other_before_the_next_task() {
 fn hosts_of_a_free_play_go_on_by_themselves() {
     let mut play =
         play("- hosts: all\n  strategy: free\n  tasks:\n    - command: one\n    - command: two\n");
-    play.end("1/tasks.0/h2", json!({}));
+    play.end("1/tasks.0/h2", &json!({}));
     assert_eq!(
         play.open(),
         ["1/tasks.0/h1", "1/tasks.0/h3", "1/tasks.1/h2"]
@@ -359,7 +360,7 @@ fn items_of_a_loop_go_one_after_the_other_unless_the_task_lets_them_run_in_paral
     let parallel = format!("{text}      loop_control: {{parallel: 2}}\n");
     let mut play = play(&parallel);
     assert_eq!(play.open(), ["1/tasks.0/h1/0", "1/tasks.0/h1/1"]);
-    play.end("1/tasks.0/h1/1", json!({}));
+    play.end("1/tasks.0/h1/1", &json!({}));
     assert_eq!(play.open(), ["1/tasks.0/h1/0", "1/tasks.0/h1/2"]);
     play.run_well();
     assert_eq!(play.counts("h1"), [1, 1, 0, 0, 0, 0]);
@@ -376,7 +377,7 @@ fn no_more_hosts_than_the_throttle_do_a_task_at_once() {
 ";
     let mut play = play(text);
     assert_eq!(play.open(), ["1/tasks.0/h1"]);
-    play.end("1/tasks.0/h1", json!({}));
+    play.end("1/tasks.0/h1", &json!({}));
     assert_eq!(play.open(), ["1/tasks.0/h2"]);
     play.run_well();
     assert_eq!(play.counts("h3"), [2, 2, 0, 0, 0, 0]);
@@ -395,7 +396,7 @@ fn a_task_that_runs_once_gives_its_result_to_all_hosts() {
 ";
     let mut play = play(text);
     assert_eq!(play.open(), ["1/tasks.0/h1"]);
-    play.end("1/tasks.0/h1", json!({"answer": 42}));
+    play.end("1/tasks.0/h1", &json!({"answer": 42}));
     assert_eq!(
         play.open(),
         ["1/tasks.1/h1", "1/tasks.1/h2", "1/tasks.1/h3"]
@@ -408,8 +409,8 @@ fn a_task_that_runs_once_gives_its_result_to_all_hosts() {
 fn batches_go_one_after_the_other() {
     let mut play = play("- hosts: all\n  serial: 2\n  tasks:\n    - command: one\n");
     assert_eq!(play.open(), ["1/tasks.0/h1", "1/tasks.0/h2"]);
-    play.end("1/tasks.0/h1", json!({}));
-    play.end("1/tasks.0/h2", json!({"failed": true}));
+    play.end("1/tasks.0/h1", &json!({}));
+    play.end("1/tasks.0/h2", &json!({"failed": true}));
     assert_eq!(play.open(), ["1/tasks.0/h3"]);
     play.run_well();
 }
@@ -426,7 +427,7 @@ fn a_batch_that_fails_as_a_whole_ends_the_playbook() {
     - command: two
 ";
     let mut play = play(text);
-    play.end("1/tasks.0/h1", json!({"failed": true}));
+    play.end("1/tasks.0/h1", &json!({"failed": true}));
     assert!(play.execution.is_done());
     assert_eq!(play.ids, ["1/tasks.0/h1"]);
 }
@@ -475,7 +476,7 @@ fn the_result_of_a_task_is_a_variable_of_its_host_and_never_a_template() {
     - command: echo {{ r.said }}
 ";
     let mut play = play(text);
-    play.end("1/tasks.0/h1", json!({"said": "{{ 1 + 1 }}"}));
+    play.end("1/tasks.0/h1", &json!({"said": "{{ 1 + 1 }}"}));
     let call = play.execution.calls().get("1/tasks.1/h1").unwrap();
     let Work::Action(action) = &call.work else {
         panic!("a command is an action");
@@ -504,7 +505,7 @@ fn hosts_that_include_the_same_go_on_together_and_the_others_wait() {
     let files = [("more.yml", "- command: inside\n")];
     let mut play = play_with(text, &files, Options::default());
     for host in ["h1", "h2", "h3"] {
-        play.end(&format!("1/tasks.0/{host}"), json!({}));
+        play.end(&format!("1/tasks.0/{host}"), &json!({}));
     }
     assert_eq!(play.open(), ["1/tasks.0.0.0/h1", "1/tasks.0.0.0/h2"]);
     play.run_well();
@@ -539,9 +540,8 @@ fn locks_are_those_of_the_host_where_the_module_runs() {
         let hint = job.terms.hint.clone().unwrap();
         locks.push((job.host.as_ref().unwrap().as_str().to_owned(), hint));
         let id = job.id.as_str().to_owned();
-        play.end(&id, json!({}));
+        play.end(&id, &json!({}));
     }
-    use ratchet_runtime::ParallelizationHint as Hint;
     assert_eq!(
         locks,
         [
@@ -570,7 +570,7 @@ fn what_a_secret_task_returns_is_neither_shown_nor_the_same_job_when_it_is_resum
     let mut first = play(text);
     let again = play(text);
     assert_ne!(input(&first), input(&again));
-    first.end("1/tasks.0/h1", json!({"said": "secret"}));
+    first.end("1/tasks.0/h1", &json!({"said": "secret"}));
     let events = first.execution.take_events();
     assert!(!format!("{events:?}").contains("secret"), "{events:?}");
     let call = first.execution.calls().get("1/tasks.1/h1").unwrap();
