@@ -10,8 +10,8 @@ use ratchet_input::inventory::Inventory;
 use ratchet_runtime::process::ProcessManager;
 
 use crate::Request;
-use crate::configuration::Configuration;
 use crate::actions::modules_of;
+use crate::configuration::Configuration;
 use crate::data::{Data, Value};
 use crate::execution::{Execution, Options};
 use crate::hints::ModuleRegistry;
@@ -64,7 +64,7 @@ pub struct PlayOptions {
     pub checks_host_keys: Option<bool>,
     /// How often `-v` was given.
     pub verbosity: u8,
-    /// Where passwords of encrypted files come from, before those of the settings.
+    /// Where passwords of encrypted files come from.
     pub vault_passwords: Vec<VaultPassword>,
     /// The folders of modules for all playbooks.
     pub libraries: Vec<PathBuf>,
@@ -120,11 +120,13 @@ pub fn prepare(
     let limit = request.limit.as_deref();
     let limit = limit.map(|text| selection::Limit::new(text, &inventory));
     let limit = limit.transpose()?;
-    let mut passwords = options.vault_passwords;
-    passwords.extend(configuration.vault_passwords.iter().cloned());
-    let vault = Arc::new(Vault::new(passwords, None));
-    let (mut reader, playbooks) =
-        language::read(&request.playbooks, &request.extra_vars, configuration, vault)?;
+    let vault = Arc::new(Vault::new(options.vault_passwords, None));
+    let (mut reader, playbooks) = language::read(
+        &request.playbooks,
+        &request.extra_vars,
+        configuration,
+        vault,
+    )?;
     let plays: Vec<Arc<Play>> = playbooks
         .into_iter()
         .flat_map(|playbook| playbook.plays)

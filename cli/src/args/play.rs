@@ -34,8 +34,8 @@ runs, so tasks with delegate_to lose nothing. `hint`, `limits` and `throttle` of
 A run is recorded. `ratchet resume` goes on with one that failed or was killed: tasks that succeeded are not done again, \
 and what they registered, their facts and the handlers that they notified are there.
 
-Roles are looked for in `roles` beside the playbook, in ANSIBLE_ROLES_PATH (else ~/.ansible/roles, \
-/usr/share/ansible/roles and /etc/ansible/roles), and those of collections in ANSIBLE_COLLECTIONS_PATH.
+Settings are those of ansible.cfg and of ANSIBLE_* in the environment; those that are not used here are named once. Roles \
+are looked for in `roles` beside the playbook and where these settings say, and those of collections, too.
 
 Unlike Ansible, this refuses keys that are there twice, keywords that have no effect where they stand, async and poll, \
 delegate_facts, debugger, and names in --limit that are nowhere.";
@@ -179,6 +179,10 @@ pub(crate) struct PlayArguments {
         help_heading = "As whom tasks run"
     )]
     pub(crate) become_password_file: Option<PathBuf>,
+
+    /// Decrypt files and variables with the password in this file, or that this program prints.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) vault_password_file: Vec<PathBuf>,
 
     /// How results are written (default: for people, in a pipe, too).
     #[arg(long, value_name = "FORMAT", help_heading = "Results")]

@@ -1,11 +1,13 @@
 //! `ratchet play`: runs playbooks, checks them, and lists what they would do.
 
 use std::io::{self, IsTerminal, Write};
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use ratchet_input::InputError;
 use ratchet_play::{
-    Listed, ModuleRegistry, PlayLines, PlayOptions, Prepared, Question, Request, Tags, prepare,
+    Configuration, Gathering, Listed, ModuleRegistry, PlayLines, PlayOptions, Prepared, Question,
+    Request, Tags, Vault, VaultPassword, prepare,
 };
 
 use crate::args::common::CommonArguments;
@@ -38,8 +40,10 @@ pub(crate) fn run(
         list(arguments)?;
         return Ok(crate::exit::SUCCESS);
     }
-    let prepared = prepared(arguments)?;
-    let common = common(arguments);
+    let configuration = configuration()?;
+    let forks = forks(arguments, &configuration);
+    let prepared = prepared(arguments, &configuration)?;
+    let common = common(arguments, forks);
     let session = Session::open(
         &common,
         &arguments.record,
@@ -49,6 +53,11 @@ pub(crate) fn run(
     let format = session.options().format.unwrap_or(ResultFormat::Human);
     let end = PlayEnd::default();
     let console = session.console().clone();
+    if !session.options().quiet {
+        for warning in warnings(&configuration) {
+            console.say(&format!("ratchet: {}\n", plain(&warning)));
+        }
+    }
     let (report, jobs, runner) = if format == ResultFormat::Human {
         let (out, style) = open_play_output(session.options(), &console)?;
         let lines = PlayLines::new(style, arguments.display.verbose);
@@ -84,25 +93,29 @@ pub(crate) fn run(
     Ok(code)
 }
 
-fn request(arguments: &PlayArguments) -> Request {
+fn request(arguments: &PlayArguments, configuration: &Configuration) -> Request {
+    let words = |typed: &[String], set: &[String]| {
+        if typed.is_empty() {
+            set.to_vec()
+        } else {
+            typed.to_vec()
+        }
+    };
     Request {
         playbooks: arguments.playbooks.clone(),
         limit: arguments.limit.clone(),
         tags: Tags {
-            only: arguments.tags.clone(),
-            skip: arguments.skip_tags.clone(),
+            only: words(&arguments.tags, &configuration.run_tags),
+            skip: words(&arguments.skip_tags, &configuration.skip_tags),
         },
         extra_vars: arguments.extra_vars.clone(),
     }
 }
 
 /// The options that a play has in common with other runs.
-fn common(arguments: &PlayArguments) -> CommonArguments {
+fn common(arguments: &PlayArguments, forks: u32) -> CommonArguments {
     let mut common = CommonArguments::default();
-    let forks = arguments
-        .forks
-        .map_or(USUAL_FORKS, std::num::NonZeroU32::get);
-    common.concurrency.jobs = std::num::NonZeroU32::new(forks);
+    common.concurrency.jobs = NonZeroU32::new(forks);
     common.stop = arguments.stop.clone();
     common.display = arguments.display.clone();
     common.output.format = arguments.format;
@@ -110,47 +123,139 @@ fn common(arguments: &PlayArguments) -> CommonArguments {
     common
 }
 
-fn prepared(arguments: &PlayArguments) -> Result<Prepared, CliError> {
-    let inventory = inventory::load(&arguments.inventory)?;
+/// The settings that people have for Ansible.
+fn configuration() -> Result<Configuration, CliError> {
+    let variable = |name: &str| std::env::var_os(name);
+    Ok(Configuration::load(Path::new("."), variable)?)
+}
+
+/// What is to be said of the settings: what is wrong with them, and which are there for nothing.
+fn warnings(configuration: &Configuration) -> Vec<String> {
+    let mut warnings = configuration.warnings.clone();
+    if !configuration.unused.is_empty() {
+        warnings.push(format!(
+            "settings of Ansible that are not used here: {}",
+            configuration.unused.join(", ")
+        ));
+    }
+    warnings
+}
+
+fn forks(arguments: &PlayArguments, configuration: &Configuration) -> u32 {
+    let set = configuration
+        .forks
+        .and_then(|forks| u32::try_from(forks).ok());
+    let forks = arguments.forks.map(NonZeroU32::get).or(set);
+    forks.unwrap_or(USUAL_FORKS).max(1)
+}
+
+/// The sources of hosts: those that were typed, else those of the settings.
+fn sources(arguments: &PlayArguments, configuration: &Configuration) -> Vec<String> {
+    if arguments.inventory.is_empty() {
+        configuration.inventory.clone()
+    } else {
+        arguments.inventory.clone()
+    }
+}
+
+fn prepared(
+    arguments: &PlayArguments,
+    configuration: &Configuration,
+) -> Result<Prepared, CliError> {
+    let sources = sources(arguments, configuration);
+    let vault = arguments
+        .vault_password_file
+        .iter()
+        .map(|path| VaultPassword::File {
+            id: String::new(),
+            path: path.clone(),
+        });
+    let vault_passwords: Vec<_> = vault
+        .chain(configuration.vault_passwords.iter().cloned())
+        .collect();
+    let vault = Vault::new(vault_passwords.clone(), None);
+    let inventory = inventory::load_with(&sources, &|text| {
+        vault.decrypt(text).map(|plain| plain.to_string())
+    })?;
+    let text = |path: &Path| path.display().to_string();
+    let ssh_args = [
+        &configuration.ssh_args,
+        &configuration.ssh_common_args,
+        &configuration.ssh_extra_args,
+    ];
+    let ssh_args = ssh_args
+        .into_iter()
+        .flatten()
+        .chain(&arguments.ssh_common_args);
+    let ssh_args: Vec<&str> = ssh_args.map(String::as_str).collect();
+    let mut libraries = arguments.module_path.clone();
+    libraries.extend(configuration.library.iter().cloned());
     let options = PlayOptions {
         check: arguments.check,
-        diff: arguments.diff,
-        forks: arguments
-            .forks
-            .map_or(USUAL_FORKS, std::num::NonZeroU32::get),
+        diff: arguments.diff || configuration.always_diffs,
+        forks: forks(arguments, configuration),
         start_at: arguments.start_at_task.clone(),
-        force_handlers: arguments.force_handlers,
-        gathers_facts: true,
-        becomes: arguments.r#become,
-        become_user: arguments.become_user.clone(),
-        become_method: arguments.become_method.clone(),
+        force_handlers: arguments.force_handlers || configuration.force_handlers,
+        gathers_facts: configuration.gathering != Gathering::Explicit,
+        becomes: arguments.r#become || configuration.becomes,
+        become_user: arguments
+            .become_user
+            .clone()
+            .or_else(|| configuration.become_user.clone()),
+        become_method: arguments
+            .become_method
+            .clone()
+            .or_else(|| configuration.become_method.clone()),
         become_password: password(
-            arguments.ask_become_pass,
-            arguments.become_password_file.as_deref(),
+            arguments.ask_become_pass || configuration.become_ask_pass,
+            arguments
+                .become_password_file
+                .as_deref()
+                .or(configuration.become_password_file.as_deref()),
             "BECOME password: ",
         )?,
-        remote_user: arguments.user.clone(),
+        remote_user: arguments
+            .user
+            .clone()
+            .or_else(|| configuration.remote_user.clone()),
         password: password(
-            arguments.ask_pass,
-            arguments.connection_password_file.as_deref(),
+            arguments.ask_pass || configuration.ask_pass,
+            arguments
+                .connection_password_file
+                .as_deref()
+                .or(configuration.connection_password_file.as_deref()),
             "SSH password: ",
         )?,
         private_key: arguments
             .private_key
-            .as_ref()
-            .map(|path| path.display().to_string()),
-        connection: arguments.connection.clone(),
-        timeout: arguments.timeout,
-        ssh_common_args: arguments.ssh_common_args.clone(),
-        checks_host_keys: None,
+            .as_deref()
+            .or(configuration.private_key_file.as_deref())
+            .map(text),
+        connection: arguments
+            .connection
+            .clone()
+            .or_else(|| configuration.transport.clone()),
+        timeout: arguments
+            .timeout
+            .or_else(|| configuration.timeout.map(|timeout| timeout.as_secs())),
+        ssh_common_args: (!ssh_args.is_empty()).then(|| ssh_args.join(" ")),
+        checks_host_keys: Some(configuration.host_key_checking),
         verbosity: arguments.display.verbose,
-        libraries: arguments.module_path.clone(),
-        inventory_file: arguments.inventory.first().map(Into::into),
+        vault_passwords,
+        libraries,
+        inventory_file: sources.first().map(Into::into),
         registry: ModuleRegistry::with_builtins(),
     };
     let variable = |name: &str| std::env::var_os(name);
-    let request = request(arguments);
-    Ok(prepare(&request, options, inventory, variable, &mut ask)?)
+    let request = request(arguments, configuration);
+    Ok(prepare(
+        &request,
+        options,
+        configuration,
+        inventory,
+        variable,
+        &mut ask,
+    )?)
 }
 
 /// A password from a file, or from the terminal.
@@ -218,14 +323,20 @@ fn typed(prompt: &str, is_private: bool) -> io::Result<String> {
 
 /// Prints lists of what playbooks would do.
 fn list(arguments: &PlayArguments) -> Result<(), CliError> {
-    let inventory = inventory::load(&arguments.inventory)?;
+    let configuration = configuration()?;
+    let inventory = inventory::load(&sources(arguments, &configuration))?;
     let listed = Listed {
         hosts: arguments.list_hosts,
         tasks: arguments.list_tasks,
         tags: arguments.list_tags,
     };
     let variable = |name: &str| std::env::var_os(name);
-    let listing = ratchet_play::list(&request(arguments), listed, &inventory, variable)?;
+    let listing = ratchet_play::list(
+        &request(arguments, &configuration),
+        listed,
+        &inventory,
+        variable,
+    )?;
     for name in &listing.unknown {
         let line = format!("no host or group `{}` is in the inventory\n", plain(name));
         // The lists are what was asked for; a warning that cannot be written keeps nobody from them.

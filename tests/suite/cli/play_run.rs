@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
 
 use ratchet_tests::{Folder, Ratchet, Signal, eventually};
 use serde_json::Value;
@@ -163,7 +162,7 @@ fn until(what: &str, holds: impl FnMut() -> bool) {
 
 /// The text of a file in a folder.
 fn text_of(folder: &Folder, name: &str) -> String {
-    fs::read_to_string(folder.at(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    fs::read_to_string(folder.at(name)).expect("the file is there")
 }
 
 /// A folder with hosts that are this machine, and a playbook.
@@ -405,7 +404,7 @@ fn lines_that_twenty_hosts_add_to_one_file_of_the_controller_are_all_there() {
     let hosts: Vec<_> = (1..=20)
         .map(|number| format!("n{number:02} ansible_connection=local\n"))
         .collect();
-    let folder = Folder::new().file("inv", &hosts.concat()).file(
+    let folder = Folder::new().file("inv", hosts.concat()).file(
         "site.yml",
         "- hosts: all
   gather_facts: false
@@ -562,7 +561,6 @@ fn a_task_that_takes_too_long_is_killed_and_its_host_fails() {
       timeout: 1
 ",
     );
-    let began = Instant::now();
     let ended = run(&folder, &[]).with_code(100);
     assert_eq!(
         recap(&ended.stdout())["h1"]["failed"],
@@ -570,7 +568,6 @@ fn a_task_that_takes_too_long_is_killed_and_its_host_fails() {
         "{}",
         ended.stdout()
     );
-    assert!(began.elapsed().as_secs() < 300);
 }
 
 #[test]

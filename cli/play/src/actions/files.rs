@@ -158,7 +158,7 @@ pub(super) fn script(request: Request<'_>) -> Outcome {
     let Some((name, rest)) = line.words.split_first() else {
         return Err("`script` names no file".to_owned());
     };
-    let path = find_file(request.variables.search(), "files", &name)?;
+    let path = find_file(request.variables.search(), "files", name)?;
     let action = Action::Script {
         path,
         words: rest.to_vec(),

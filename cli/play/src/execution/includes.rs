@@ -299,8 +299,11 @@ impl Machine {
                 };
                 let groups = names_of(new.get("groups"));
                 let variables = new.get("host_vars").and_then(Json::as_object).cloned();
-                Arc::make_mut(&mut self.inventory)
-                    .add_host(host, &groups, variables.unwrap_or_default());
+                Arc::make_mut(&mut self.inventory).add_host(
+                    host,
+                    &groups,
+                    variables.unwrap_or_default(),
+                );
                 self.know(host);
                 has_changed = true;
             } else if let Some(group) = result.get("add_group").and_then(Json::as_str) {
@@ -308,10 +311,10 @@ impl Machine {
                 if self.is_in_group(name, group) {
                     continue;
                 }
-                Arc::make_mut(&mut self.inventory)
-                    .add_host(name, &[group.to_owned()], Map::new());
+                Arc::make_mut(&mut self.inventory).add_host(name, &[group.to_owned()], Map::new());
                 for parent in parents.iter().filter(|parent| *parent != "all") {
-                    if let Err(reason) = Arc::make_mut(&mut self.inventory).add_group(parent, group) {
+                    if let Err(reason) = Arc::make_mut(&mut self.inventory).add_group(parent, group)
+                    {
                         self.warn(reason);
                     }
                 }

@@ -89,7 +89,8 @@ impl KnownHosts {
     pub(super) fn variables_of(&self, name: &str) -> Option<Variables> {
         let hosts = self.read();
         let host = hosts.variables.get(name)?;
-        let mut variables = Variables::new(hosts.extra.clone()).with_vault(Arc::clone(&hosts.vault));
+        let mut variables =
+            Variables::new(hosts.extra.clone()).with_vault(Arc::clone(&hosts.vault));
         for layer in &host.inventory {
             variables = variables.layered(layer.clone());
         }

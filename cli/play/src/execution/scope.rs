@@ -6,7 +6,7 @@ use std::sync::Arc;
 use minijinja::Value;
 
 use super::frame::TaskNode;
-use super::known_hosts::{KnownHost, HostVars, KnownHosts, Values};
+use super::known_hosts::{HostVars, KnownHost, KnownHosts, Values};
 use crate::language::Role;
 use crate::templates::{Layer, Variables, from_json};
 use crate::vault::Vault;
@@ -85,12 +85,7 @@ impl PlayVariables {
     }
 
     /// What counts less than anything that a task says.
-    fn below_tasks(
-        &self,
-        host: &KnownHost,
-        roles: &[&Arc<Role>],
-        files: &[Layer],
-    ) -> Variables {
+    fn below_tasks(&self, host: &KnownHost, roles: &[&Arc<Role>], files: &[Layer]) -> Variables {
         let mut variables = Variables::new(self.extra.clone()).with_vault(Arc::clone(&self.vault));
         for layer in &self.role_defaults {
             variables = variables.layered(layer.clone());
@@ -114,12 +109,7 @@ impl PlayVariables {
         variables
     }
 
-    fn with_magic(
-        &self,
-        variables: &Variables,
-        host: &KnownHost,
-        known: &KnownHosts,
-    ) -> Variables {
+    fn with_magic(&self, variables: &Variables, host: &KnownHost, known: &KnownHosts) -> Variables {
         variables
             .with_magic_object(Arc::new(HostVars(known.clone())))
             .with_magic(Arc::clone(&self.magic))

@@ -30,10 +30,11 @@ fn play_with(text: &str, files: &[(&str, &str)], options: Options) -> Play {
         std::fs::write(path, text).unwrap();
     }
     let inventory = inventory::load(&["h1,h2,h3".to_owned()]).unwrap();
-    let (reader, playbooks) = language::read(&[path], &[], &configuration(), Arc::default()).unwrap_or_else(|mut error| {
-        let shown: Vec<_> = error.take_diagnostics();
-        panic!("{error}: {shown:?}")
-    });
+    let (reader, playbooks) = language::read(&[path], &[], &configuration(), Arc::default())
+        .unwrap_or_else(|mut error| {
+            let shown: Vec<_> = error.take_diagnostics();
+            panic!("{error}: {shown:?}")
+        });
     let plays = playbooks.into_iter().flat_map(|playbook| playbook.plays);
     let plays = plays.map(Arc::new).collect();
     let options = Options {

@@ -23,11 +23,11 @@ use minijinja::value::{FunctionArgs, FunctionResult, Kwargs, Rest};
 use super::given::{Given, wrong};
 use super::names::Register;
 
-#[cfg(test)]
-pub(super) use documents::json;
 pub(super) use combinations::{product, subelements, zipped};
 pub(super) use dates::now;
 pub(super) use digests::password_hash;
+#[cfg(test)]
+pub(super) use documents::json;
 pub(super) use paths::{expanded_user, normal};
 pub(super) use printf::percent_format;
 pub(super) use random::Random;

@@ -51,11 +51,8 @@ pub(super) const NAMES: [&str; 27] = [
 ];
 
 /// Looks up terms. Each term may give any number of values.
-pub(crate) fn lookup(
-    name: &str,
-    terms: &[Value],
-    variables: &Variables,
-) -> Result<Vec<Value>, TemplateError> {
+#[cfg(test)]
+fn lookup(name: &str, terms: &[Value], variables: &Variables) -> Result<Vec<Value>, TemplateError> {
     let named = no_options();
     run(name, terms, &named, variables, "").map_err(|error| TemplateError::Wrong(told(&error)))
 }

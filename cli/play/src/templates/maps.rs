@@ -161,12 +161,14 @@ pub(super) fn number_value(number: &serde_json::Number) -> Value {
 }
 
 /// A value as the text of JSON, in which the entries of maps keep their order.
+#[cfg(test)]
 pub(crate) fn to_json_text(value: &Value) -> String {
     let mut out = String::new();
     write_json_text(value, &mut out);
     out
 }
 
+#[cfg(test)]
 fn write_json_text(value: &Value, out: &mut String) {
     match value.kind() {
         ValueKind::Map => {

@@ -221,15 +221,6 @@ impl Variables {
         variables
     }
 
-    /// These variables below those of a map that knows its values when it is asked for them.
-    #[must_use]
-    pub(crate) fn with_object(&self, object: Arc<impl Object + 'static>) -> Self {
-        let object = Source::Object(Value::from_dyn_object(object));
-        let mut variables = self.clone();
-        variables.layers = variables.layers.with(object);
-        variables
-    }
-
     /// These variables below more values, which count before those of the call, too: magic variables and items of loops.
     #[must_use]
     pub(crate) fn with_magic(&self, values: Arc<BTreeMap<String, Value>>) -> Self {
@@ -315,11 +306,6 @@ impl Variables {
             }
         }
         None
-    }
-
-    /// Whether there is a variable of this name, whatever its value.
-    pub(crate) fn contains(&self, name: &str) -> bool {
-        self.find(name).is_some()
     }
 
     /// The names of all variables, each once, in the order of the alphabet.
@@ -698,7 +684,7 @@ mod tests {
             .above(Source::Files(layer("{a: lowest, z: lowest}")));
         assert_eq!(shown(&behind, "a"), r#""low""#);
         assert_eq!(shown(&behind, "z"), r#""lowest""#);
-        assert!(behind.contains("z") && !above.contains("z"));
+        assert!(behind.find("z").is_some() && above.find("z").is_none());
     }
 
     #[test]
@@ -738,7 +724,7 @@ mod tests {
             }
         }
 
-        let variables = Variables::default().with_object(Arc::new(Hosts));
+        let variables = Variables::default().with_magic_object(Arc::new(Hosts));
         let shared = variables.with_magic_object(Arc::new(Hosts));
         for variables in [variables, shared] {
             let ip = render("{{ hostvars['web'].ip }}", &variables).expect("it is right");

@@ -57,6 +57,7 @@ fn query(value: &Value, expression: &str) -> Result<Value, Error> {
 }
 
 /// A value as JSON, as Python writes it.
+#[cfg(test)]
 pub(in crate::templates) fn json(
     value: &Value,
     indent: Option<usize>,
