@@ -15,6 +15,7 @@ mod host_variables;
 mod ini;
 mod language;
 mod listing;
+mod module_check;
 mod modules;
 mod perform;
 mod prepare;

@@ -15,9 +15,22 @@ use serde_json::{Map, Value};
 
 use crate::call::{Action, ActionCall};
 use crate::modules::{Become, ModuleCall, Modules, Secret};
-use crate::runner::ConnectionDefaults;
 use crate::targets::{CallError, Target, Targets};
 use crate::templates::to_json;
+
+/// What all connections have in common, where variables do not say otherwise.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ConnectionDefaults {
+    pub(crate) remote_user: Option<String>,
+    pub(crate) private_key: Option<String>,
+    pub(crate) connection: Option<String>,
+    pub(crate) timeout: Option<u64>,
+    pub(crate) ssh_common_args: Option<String>,
+    pub(crate) checks_host_keys: Option<bool>,
+    pub(crate) password: Option<Secret>,
+    pub(crate) become_password: Option<Secret>,
+    pub(crate) verbosity: u8,
+}
 
 /// What a module, or an action, returns.
 pub(crate) type ActionResult = Result<Map<String, Value>, CallError>;

@@ -10,14 +10,15 @@ use ratchet_input::inventory::Inventory;
 use ratchet_runtime::process::ProcessManager;
 
 use crate::Request;
-use crate::actions::modules_of;
 use crate::configuration::Configuration;
-use crate::data::{Data, Value};
+use crate::data::Value;
 use crate::execution::{Execution, Options};
 use crate::hints::ModuleRegistry;
-use crate::language::{self, Keyword, Play, Reader, Step, Task};
+use crate::language::{self, Keyword, Play, Reader};
+use crate::module_check::check_steps;
 use crate::modules::{ModulePaths, Modules, Secret};
-use crate::runner::{ConnectionDefaults, PlayRunner};
+use crate::perform::ConnectionDefaults;
+use crate::runner::PlayRunner;
 use crate::selection;
 use crate::vault::{Vault, VaultPassword};
 
@@ -194,51 +195,6 @@ fn check_play(play: &Play, modules: &Modules, reader: &mut Reader) {
     for steps in play.sections().into_iter().chain(handlers) {
         check_steps(steps, &play.folder, modules, reader);
     }
-}
-
-/// Refuses tasks whose modules are nowhere.
-pub(crate) fn check_steps(
-    steps: &[Step],
-    playbook: &std::path::Path,
-    modules: &Modules,
-    reader: &mut Reader,
-) {
-    for step in steps {
-        match step {
-            Step::Task(task) => check_task(task, playbook, modules, reader),
-            Step::Block(block) => {
-                for inner in [&block.steps, &block.rescue, &block.always, &block.handlers] {
-                    check_steps(inner, playbook, modules, reader);
-                }
-            }
-        }
-    }
-}
-
-fn check_task(task: &Task, playbook: &std::path::Path, modules: &Modules, reader: &mut Reader) {
-    let wanted = modules_of(&task.module);
-    if wanted.is_empty() {
-        return;
-    }
-    let libraries = libraries_of(task, playbook);
-    let collections = task.settings.get(Keyword::Collections);
-    let collections = collections.map(Data::words).unwrap_or_default();
-    if let Err(error) = modules.find(wanted, &libraries, &collections) {
-        let help = error.help();
-        reader.refuse(task.place, error.to_string(), help);
-    }
-}
-
-/// The folders of modules of a task: those of its roles and that of the playbook.
-pub(crate) fn libraries_of(task: &Task, playbook: &std::path::Path) -> Vec<PathBuf> {
-    let mut libraries = Vec::new();
-    let mut next = task.role.as_ref();
-    while let Some(role) = next {
-        libraries.push(role.folder.join("library"));
-        next = role.parent.as_ref();
-    }
-    libraries.push(playbook.join("library"));
-    libraries
 }
 
 /// The questions of a play with the names of the variables that take the answers.

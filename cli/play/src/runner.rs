@@ -9,24 +9,10 @@ use serde_json::{Map, Value};
 
 use crate::call::{AttemptResult, Call, Work};
 use crate::calls::Calls;
-use crate::modules::{Modules, Secret};
-use crate::perform::Performer;
+use crate::modules::Modules;
+use crate::perform::{ConnectionDefaults, Performer};
 use crate::result::{TaskResult, TaskStatus};
 use crate::targets::{CallError, Targets};
-
-/// What all connections have in common, where variables do not say otherwise.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct ConnectionDefaults {
-    pub(crate) remote_user: Option<String>,
-    pub(crate) private_key: Option<String>,
-    pub(crate) connection: Option<String>,
-    pub(crate) timeout: Option<u64>,
-    pub(crate) ssh_common_args: Option<String>,
-    pub(crate) checks_host_keys: Option<bool>,
-    pub(crate) password: Option<Secret>,
-    pub(crate) become_password: Option<Secret>,
-    pub(crate) verbosity: u8,
-}
 
 /// Performs the jobs of playbooks: runs modules on hosts, and the actions of the controller.
 ///

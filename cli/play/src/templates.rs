@@ -7,6 +7,7 @@
 
 mod conditions;
 mod engine;
+mod errors;
 mod filters;
 mod finish;
 mod given;

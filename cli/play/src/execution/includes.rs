@@ -9,13 +9,13 @@ use super::cursor::IncludedSteps;
 use super::event::Event;
 use super::frame::{Include, TaskNode};
 use super::host_run::{HostState, PendingInclude, TaskRun};
-use super::machine::{Machine, is_action};
+use super::machine::{Machine, is_action, meta_word};
 use super::tasks::{item_variables, when};
 use crate::actions::{find_file, names_of};
 use crate::call::hold;
 use crate::data::{Data, Entry};
-use crate::language::{RoleParts, Settings, Step, Task};
-use crate::prepare::check_steps;
+use crate::language::{RoleParts, Settings, Step};
+use crate::module_check::check_steps;
 use crate::result::TaskResult;
 use crate::templates::{Layer, Variables, render, render_data, text_of, to_json};
 
@@ -388,12 +388,6 @@ impl Machine {
             _ => host.cursor.pass(),
         }
     }
-}
-
-/// What a task of `meta` does.
-pub(super) fn meta_word(task: &Task) -> &str {
-    let written = task.arguments.free.as_ref().and_then(Data::text);
-    written.unwrap_or_default().trim()
 }
 
 fn is_true(word: &str) -> bool {

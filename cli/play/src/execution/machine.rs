@@ -23,6 +23,7 @@ use super::scope::PlayVariables;
 use super::stages::{self, Stage};
 use super::{Options, batches};
 use crate::call::Call;
+use crate::data::Data;
 use crate::hints::ModuleRegistry;
 use crate::host_variables::HostVariables;
 use crate::language::{Keyword, Play, Reader, Task, layer_of_localhost};
@@ -760,4 +761,10 @@ fn matches_glob(pattern: &str, name: &str) -> bool {
 /// A task as machines begin it.
 pub(super) fn is_action(task: &Task, name: &str) -> bool {
     crate::language::builtin(&task.module) == name
+}
+
+/// What a task of `meta` does.
+pub(super) fn meta_word(task: &Task) -> &str {
+    let written = task.arguments.free.as_ref().and_then(Data::text);
+    written.unwrap_or_default().trim()
 }

@@ -13,7 +13,7 @@ use super::cursor::AfterFailure;
 use super::event::Event;
 use super::frame::TaskNode;
 use super::host_run::{HostState, LoopControl, TaskRun};
-use super::machine::{Machine, is_action};
+use super::machine::{Machine, is_action, meta_word};
 use crate::actions::{self, Planned, Request};
 use crate::call::{Action, ActionCall, Call, CallTerms, Names, Privilege, Rules, Work, hold};
 use crate::data::{Data, Value as DataValue};
@@ -33,7 +33,7 @@ impl Machine {
     /// Begins a task on hosts.
     pub(super) fn begin_task(&mut self, node: &TaskNode, handler: Option<usize>, hosts: &[String]) {
         let name = builtin(&node.task.module).to_owned();
-        let resets = super::includes::meta_word(&node.task) == "reset_connection";
+        let resets = meta_word(&node.task) == "reset_connection";
         if name == "meta" && !resets {
             for host in hosts {
                 self.meta(node, host);
@@ -507,7 +507,7 @@ impl Machine {
         }
         let playbook = self.current.as_ref().map(|run| run.play.folder.clone());
         let playbook = playbook.unwrap_or_default();
-        let libraries = crate::prepare::libraries_of(&node.task, &playbook);
+        let libraries = crate::module_check::libraries_of(&node.task, &playbook);
         let collections = node.nearest(Keyword::Collections);
         Ok(ActionCall {
             action,

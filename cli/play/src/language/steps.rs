@@ -247,7 +247,19 @@ impl Reader {
             let message = format!("unknown loop `{}`", entry.name);
             self.files.add(entry.place, |span| {
                 let error = Diagnostic::error(span, message);
-                error.help(unknown.help.unwrap_or("write `loop` with a list"))
+                if let Some(help) = unknown.help {
+                    return error.help(help);
+                }
+                let known: Vec<_> = unknown
+                    .known()
+                    .into_iter()
+                    .map(|name| format!("with_{name}"))
+                    .collect();
+                let known = known.iter().map(String::as_str);
+                match error.did_you_mean(&entry.name, known, "loops") {
+                    error if error.help.is_some() => error,
+                    error => error.help("write `loop` with a list"),
+                }
             });
         }
     }

@@ -1,6 +1,5 @@
 //! Renders templates and evaluates conditions.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
@@ -11,11 +10,12 @@ use minijinja::{
     Environment, Error, ErrorKind, Expression, Output, State, UndefinedBehavior, Value,
 };
 
+use super::errors::{item, told};
 use super::finish::Omit;
 use super::given::Given;
 use super::names::Register;
 use super::source::{self, DELIMITERS, Escapes};
-use super::undefined::{self, TemplateError, Undefined, undefined};
+use super::undefined::{self, TemplateError, Undefined};
 use super::values::text_of;
 use super::{filters, methods, questions};
 use crate::data::is_template;
@@ -82,19 +82,6 @@ pub(super) fn names() -> (&'static Vec<&'static str>, &'static Vec<&'static str>
 type Compiled = HashMap<(String, Escapes), Arc<Expression<'static, 'static>>>;
 
 static EXPRESSIONS: LazyLock<Mutex<Compiled>> = LazyLock::new(Mutex::default);
-
-/// Looks up an item. One that is nowhere may still be asked for, as an attribute may.
-pub(super) fn item(value: &Value, key: &Value) -> Result<Value, Error> {
-    if value.is_undefined() {
-        return Err(Error::new(ErrorKind::UndefinedError, "undefined value"));
-    }
-    let found = value.get_item(key)?;
-    Ok(if found.is_undefined() {
-        undefined(format!("..[{}]", super::values::repr(key)))
-    } else {
-        found
-    })
-}
 
 /// What stands in the output for a value that is no text, before and after its number. Nobody can write it, since nobody
 /// knows it.
@@ -245,18 +232,4 @@ pub(crate) fn check(text: &str) -> Result<(), String> {
 pub(crate) fn check_condition(text: &str) -> Result<(), String> {
     let checked = compiled(text, Escapes::Python).map(|_| ());
     checked.map_err(|error| told(&error))
-}
-
-/// An error of the engine, in one line.
-pub(super) fn told(error: &Error) -> String {
-    let mut said = error
-        .detail()
-        .map_or_else(|| Cow::from(error.kind().to_string()), Cow::from)
-        .into_owned();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        said = format!("{said}: {inner}");
-        cause = inner.source();
-    }
-    said
 }

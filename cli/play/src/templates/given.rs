@@ -140,15 +140,15 @@ pub(super) fn kind(value: &Value) -> &'static str {
 /// What a path such as `a.b.0` leads to, or a number that is the place in a list.
 pub(super) fn at_path(value: &Value, path: &Value) -> Result<Value, Error> {
     let Some(path) = path.as_str() else {
-        return super::engine::item(value, path);
+        return super::errors::item(value, path);
     };
     let mut value = value.clone();
     for step in path.split('.') {
         value = match step.parse::<usize>() {
             Ok(at) if value.kind() != ValueKind::Map => {
-                super::engine::item(&value, &Value::from(at))?
+                super::errors::item(&value, &Value::from(at))?
             }
-            _ => super::engine::item(&value, &Value::from(step))?,
+            _ => super::errors::item(&value, &Value::from(step))?,
         };
     }
     Ok(value)

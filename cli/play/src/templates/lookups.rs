@@ -11,7 +11,7 @@ mod web;
 use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{Error, Value};
 
-use super::engine::told;
+use super::errors::told;
 use super::finish::finished;
 use super::given::{Given, wrong};
 use super::source::without_builtin;

@@ -110,7 +110,11 @@ impl TemplateOptions {
             syntax.line_comment_prefix(prefix.clone());
         }
         let mut engine = engine::with_filters();
-        engine.set_syntax(syntax.build().map_err(|error| engine::told(&error))?);
+        engine.set_syntax(
+            syntax
+                .build()
+                .map_err(|error| super::errors::told(&error))?,
+        );
         let delimiters = self.delimiters();
         let folders = self.folders.clone();
         let newline = self.newline_sequence.clone();

@@ -48,7 +48,7 @@ pub(super) fn add(engine: &mut Register) {
         Ok(Value::from(flat))
     });
     engine.plain("extract", &["container", "morekeys"], |value, given| {
-        let mut found = super::super::engine::item(given.needed("container")?, value)?;
+        let mut found = super::super::errors::item(given.needed("container")?, value)?;
         let more = match given.value("morekeys") {
             None => Vec::new(),
             Some(more) if more.kind() == ValueKind::Seq => members(more)?,
@@ -56,7 +56,7 @@ pub(super) fn add(engine: &mut Register) {
             Some(more) => vec![more.clone()],
         };
         for key in more {
-            found = super::super::engine::item(&found, &key)?;
+            found = super::super::errors::item(&found, &key)?;
         }
         Ok(found)
     });
