@@ -1,7 +1,9 @@
 //! Playbooks for ratchet, in the language of Ansible.
 //!
 //! [`list`] reads playbooks with the roles and files that they import, refuses what is wrong in them, and says what they
-//! would do on which hosts.
+//! would do on which hosts. [`prepare`] makes them ready to run: an [`Execution`] decides which jobs there are, and what follows
+//! from the end of each, and a [`PlayRunner`] performs the jobs, on the executor of `ratchet-runtime`. [`PlayLines`] shows people
+//! what happens.
 
 mod actions;
 mod call;
