@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ratchet_caching::{Clock, SystemClock};
@@ -47,7 +48,7 @@ pub(crate) fn run(
     let (command, lists) = split_words(&arguments.words)?;
     refuse_shell_line(command, arguments.shell)?;
     let reads_stdin = reads_stdin(arguments, lists.as_ref());
-    overwrite::refuse_of_map(arguments, !reads_stdin)?;
+    overwrite::refuse_of_map(arguments, &inputs(arguments, lists.as_ref()))?;
     let stdin = reads_stdin.then_some("items");
     let terminal = TerminalUse::of(arguments.tty, &arguments.common, stdin.is_some())?;
     let open_items = items(arguments, lists)?;
@@ -424,6 +425,16 @@ fn reads_stdin(arguments: &MapArguments, lists: Option<&ListSources>) -> bool {
         _ if let Some(lists) = lists => lists.reads_stdin(),
         [] => true,
         files => files.iter().any(|file| file.as_os_str() == "-"),
+    }
+}
+
+/// The files that items are read from; `-` is stdin.
+fn inputs<'a>(arguments: &'a MapArguments, lists: Option<&'a ListSources>) -> Vec<&'a Path> {
+    match (lists, &arguments.arg_file[..]) {
+        _ if arguments.each_host => Vec::new(),
+        (Some(lists), _) => lists.files().collect(),
+        (None, []) => vec![Path::new("-")],
+        (None, files) => files.iter().map(PathBuf::as_path).collect(),
     }
 }
 

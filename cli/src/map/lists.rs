@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::item::Item;
 use super::items::{ItemEnd, Items};
@@ -146,8 +146,16 @@ impl ListSources {
 
     /// Whether a list is read from a file or from stdin.
     pub(crate) fn reads_files(&self) -> bool {
-        let mut sources = self.groups.iter().flatten();
-        sources.any(|source| matches!(source, ListSource::File(_)))
+        self.files().next().is_some()
+    }
+
+    /// The files that lists are read from; `-` is stdin.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        let sources = self.groups.iter().flatten();
+        sources.filter_map(|source| match source {
+            ListSource::File(path) => Some(path.as_path()),
+            ListSource::Words(_) => None,
+        })
     }
 
     /// Opens the items. A single file is read as there is room for its jobs. Where there are several lists, their files are

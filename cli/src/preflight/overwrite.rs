@@ -4,7 +4,7 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::args::map::MapArguments;
 use crate::args::run::RunArguments;
@@ -16,18 +16,13 @@ pub(crate) fn refuse_of_run(arguments: &RunArguments, file: &Path) -> Result<(),
     refuse(&[file], [("--output", output)])
 }
 
-/// Checks a `map`. `has_lists` is whether its items stand among the arguments.
-pub(crate) fn refuse_of_map(arguments: &MapArguments, has_lists: bool) -> Result<(), CliError> {
-    let inputs: Vec<&Path> = match &arguments.arg_file[..] {
-        _ if has_lists => Vec::new(),
-        [] => vec![Path::new("-")],
-        files => files.iter().map(PathBuf::as_path).collect(),
-    };
+/// Checks a `map`, whose items are read from these files.
+pub(crate) fn refuse_of_map(arguments: &MapArguments, inputs: &[&Path]) -> Result<(), CliError> {
     let outputs = [
         ("--output", arguments.common.output.output.as_deref()),
         ("--joblog", arguments.joblog.as_deref()),
     ];
-    refuse(&inputs, outputs)?;
+    refuse(inputs, outputs)?;
     if let [(_, Some(output)), (_, Some(joblog))] = outputs
         && are_one(output, joblog)
     {

@@ -153,6 +153,10 @@ fn an_output_file_that_is_also_the_input_is_refused() {
             "--output would write over stdin",
         ),
         (
+            &["map", "-o", "items", "--", "echo", "::::", "items"],
+            "--output would write over `items`",
+        ),
+        (
             &["map", "-a", "items", "--joblog", "items", "--", "echo"],
             "--joblog would write over `items`",
         ),

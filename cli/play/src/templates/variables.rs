@@ -383,6 +383,8 @@ impl Object for Root {
             }
             None if FUNCTIONS.contains(&name) || name == "loop" || name == "caller" => None,
             None if name == "omit" => Some(OMIT.clone()),
+            // All variables as one map, in which it is not itself.
+            None if name == "vars" => Some(self.0.as_map()),
             None => Some(undefined(name.to_owned())),
         }
     }
