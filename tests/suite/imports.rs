@@ -93,7 +93,7 @@ const CRATES: [(&str, Layers); 7] = [
             &["host_variables", "language"],
             &["call", "hints", "modules", "selection"],
             &["actions", "calls", "listing", "targets"],
-            &["module_check", "perform"],
+            &["hint_file", "module_check", "perform"],
             &["execution", "runner"],
             &["prepare", "report"],
         ],

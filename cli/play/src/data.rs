@@ -138,6 +138,24 @@ impl Data {
         }
     }
 
+    /// The value as JSON, in which templates are the texts that they are.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        match &self.value {
+            Value::Null => serde_json::Value::Null,
+            Value::Bool(value) => (*value).into(),
+            Value::Number(number) => number.clone().into(),
+            Value::Text(text) | Value::Unsafe(text) => text.as_str().into(),
+            Value::Vault(text) => (&**text).into(),
+            Value::List(members) => members.iter().map(Self::to_json).collect(),
+            Value::Map(entries) => {
+                let entries = entries.iter();
+                entries
+                    .map(|entry| (entry.name.clone(), entry.data.to_json()))
+                    .collect()
+            }
+        }
+    }
+
     /// Whether the value is text that has to be rendered before it is used.
     pub(crate) fn is_template(&self) -> bool {
         matches!(&self.value, Value::Text(text) if is_template(text))

@@ -23,6 +23,7 @@ mod tests;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use minijinja::Value;
 use ratchet_input::inventory::Inventory;
@@ -66,11 +67,25 @@ pub(crate) struct Options {
     pub(crate) becomes: bool,
     pub(crate) become_user: Option<String>,
     pub(crate) become_method: Option<String>,
+    pub(crate) become_exe: Option<String>,
+    pub(crate) become_flags: Option<String>,
+    /// Whether a failure ends plays for all hosts that do not say it.
+    pub(crate) any_errors_fatal: bool,
+    /// The strategy of plays that name none.
+    pub(crate) strategy: Option<String>,
+    /// Whether results of tasks are hidden that do not say it.
+    pub(crate) no_log: bool,
+    /// How long tasks may take that do not say it.
+    pub(crate) task_timeout: Option<Duration>,
+    /// The text that templates write into the files that they make.
+    pub(crate) ansible_managed: String,
     pub(crate) verbosity: u8,
     /// The answers to `vars_prompt`, by the number of the play.
     pub(crate) answers: HashMap<usize, BTreeMap<String, String>>,
     /// The first source of the inventory.
     pub(crate) inventory_file: Option<PathBuf>,
+    /// The names of the limits that tasks can name.
+    pub(crate) limits: Vec<String>,
     /// Finds the modules of tasks that are brought in later, so that those that are nowhere are refused.
     pub(crate) modules: Option<Arc<Modules>>,
 }
@@ -88,6 +103,10 @@ impl Options {
             ("ansible_diff_mode", Value::from(self.diff)),
             ("ansible_forks", Value::from(self.forks)),
             ("ansible_verbosity", Value::from(self.verbosity)),
+            (
+                "ansible_managed",
+                Value::from(self.ansible_managed.as_str()),
+            ),
             ("ansible_run_tags", words(&only)),
             ("ansible_skip_tags", words(&self.tags.skip)),
         ];
@@ -207,6 +226,11 @@ impl Execution {
     fn give_out(&mut self) -> Vec<Job> {
         let calls = std::mem::take(&mut self.machine.calls);
         self.under_way += calls.len();
+        // Otherwise the run would wait for ever: jobs follow only from the ends of others.
+        assert!(
+            self.under_way > 0 || self.machine.is_done(),
+            "a play that is not over has a job under way"
+        );
         let jobs = calls.into_iter().map(|call| {
             let job = job_of(&call);
             self.calls.put(call);

@@ -12,6 +12,7 @@ mod configuration;
 mod data;
 mod execution;
 mod files;
+mod hint_file;
 mod hints;
 mod host_variables;
 mod ini;

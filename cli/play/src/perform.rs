@@ -29,6 +29,10 @@ pub(crate) struct ConnectionDefaults {
     pub(crate) checks_host_keys: Option<bool>,
     pub(crate) password: Option<Secret>,
     pub(crate) become_password: Option<Secret>,
+    pub(crate) port: Option<u16>,
+    /// The Python of hosts.
+    pub(crate) python: Option<String>,
+    pub(crate) ssh_executable: Option<String>,
     pub(crate) verbosity: u8,
 }
 
@@ -99,7 +103,9 @@ impl Performer {
             let text = |value: &Option<String>| value.clone().map(Value::String);
             match name {
                 "ansible_user" => text(&call.remote_user).or_else(|| text(&defaults.remote_user)),
-                "ansible_port" => text(&call.port),
+                "ansible_port" => text(&call.port).or_else(|| defaults.port.map(Value::from)),
+                "ansible_python_interpreter" => text(&defaults.python),
+                "ansible_ssh_executable" => text(&defaults.ssh_executable),
                 "ansible_connection" => {
                     text(&call.connection_kind).or_else(|| text(&defaults.connection))
                 }

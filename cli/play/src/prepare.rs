@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use ratchet_input::InputError;
 use ratchet_input::inventory::Inventory;
+use ratchet_runtime::Limit;
 use ratchet_runtime::process::ProcessManager;
 
 use crate::Request;
 use crate::configuration::Configuration;
 use crate::data::Value;
 use crate::execution::{Execution, Options};
+use crate::hint_file;
 use crate::hints::ModuleRegistry;
 use crate::language::{self, Keyword, Play, Reader};
 use crate::module_check::check_steps;
@@ -94,12 +96,18 @@ pub struct Prepared {
     execution: Execution,
     modules: Arc<Modules>,
     defaults: ConnectionDefaults,
+    limits: Vec<(String, Limit)>,
 }
 
 /// Makes the runner of jobs. Its processes are started by the manager that it is given.
 pub type MakeRunner = Box<dyn FnOnce(Arc<dyn ProcessManager>) -> PlayRunner + Send>;
 
 impl Prepared {
+    /// The limits that tasks can name.
+    pub fn limits(&self) -> &[(String, Limit)] {
+        &self.limits
+    }
+
     /// The execution, and what makes the runner of its jobs.
     pub fn into_parts(self) -> (Execution, MakeRunner) {
         let calls = self.execution.calls().clone();
@@ -138,8 +146,12 @@ pub fn prepare(
         libraries: options.libraries.clone(),
         programs: variable("PATH"),
     }));
+    let mut registry = options.registry;
+    let folder = plays.first().map(|play| play.folder.clone());
+    let limits = hint_file::read(&mut reader, &folder.unwrap_or_default(), &mut registry)?;
     for play in &plays {
         check_play(play, &modules, &mut reader);
+        hint_file::check_limits(play, &limits, &mut reader);
     }
     reader.take_error()?;
     let mut answers = HashMap::new();
@@ -163,6 +175,9 @@ pub fn prepare(
         checks_host_keys: options.checks_host_keys,
         password: options.password.map(Secret::new),
         become_password: options.become_password.map(Secret::new),
+        port: configuration.remote_port,
+        python: configuration.interpreter_python.clone(),
+        ssh_executable: configuration.ssh_executable.clone(),
         verbosity: options.verbosity,
     };
     let machine_options = Options {
@@ -177,16 +192,25 @@ pub fn prepare(
         becomes: options.becomes,
         become_user: options.become_user,
         become_method: options.become_method,
+        become_exe: configuration.become_exe.clone(),
+        become_flags: configuration.become_flags.clone(),
+        any_errors_fatal: configuration.any_errors_fatal,
+        strategy: configuration.strategy.clone(),
+        no_log: configuration.no_log,
+        task_timeout: configuration.task_timeout,
+        ansible_managed: configuration.ansible_managed.clone(),
         verbosity: options.verbosity,
         answers,
         inventory_file: options.inventory_file,
         modules: Some(Arc::clone(&modules)),
+        limits: limits.iter().map(|(name, _)| name.clone()).collect(),
     };
-    let execution = Execution::new(plays, inventory, reader, options.registry, machine_options);
+    let execution = Execution::new(plays, inventory, reader, registry, machine_options);
     Ok(Prepared {
         execution,
         modules,
         defaults,
+        limits,
     })
 }
 

@@ -29,7 +29,8 @@ wrong is told at once, with its place. What is included while a play runs (inclu
 
 How parallel a module may be is known: what changes packages, services or users runs once a host at a time, calls of \
 clouds keep a rate, and changes of cluster members happen one at a time everywhere. The host is the one where the module \
-runs, so tasks with delegate_to lose nothing. `hint`, `limits` and `throttle` of a task say otherwise.
+runs, so tasks with delegate_to lose nothing. `hint`, `limits` and `throttle` of a task say otherwise, and so does a file \
+hints.yml beside the playbook: `modules: {NAME: HINT}`, `limits: {NAME: {max: 4}}`.
 
 A run is recorded. `ratchet resume` goes on with one that failed or was killed: tasks that succeeded are not done again, \
 and what they registered, their facts and the handlers that they notified are there.

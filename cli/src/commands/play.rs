@@ -43,6 +43,7 @@ pub(crate) fn run(
     let configuration = configuration()?;
     let forks = forks(arguments, &configuration);
     let prepared = prepared(arguments, &configuration)?;
+    let limits = prepared.limits().to_vec();
     let common = common(arguments, forks);
     let session = Session::open(
         &common,
@@ -72,7 +73,7 @@ pub(crate) fn run(
         stdin: None,
         workers: Vec::new(),
         hosts: HostTable::default(),
-        limits: Vec::new(),
+        limits,
         protection: Protection::default(),
         report: Box::new(report),
         command_runner: None,
@@ -137,6 +138,12 @@ fn warnings(configuration: &Configuration) -> Vec<String> {
             "settings of Ansible that are not used here: {}",
             configuration.unused.join(", ")
         ));
+    }
+    if configuration.merges_maps {
+        warnings.push("`hash_behaviour = merge` is not used: maps replace each other".to_owned());
+    }
+    if !configuration.inject_facts_as_vars {
+        warnings.push("`inject_facts_as_vars` is not used: facts are variables, too".to_owned());
     }
     warnings
 }

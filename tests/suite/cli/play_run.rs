@@ -593,3 +593,46 @@ fn a_signal_ends_a_play_and_it_goes_on_when_it_is_resumed() {
     let _ended = call.run().with_code(0);
     assert_eq!(text_of(&folder, "log"), "one\ntwo\n");
 }
+
+#[test]
+fn a_file_of_hints_says_how_parallel_modules_are_and_which_limits_there_are() {
+    let playbook = "- hosts: all
+  gather_facts: false
+  tasks:
+    - mine: {log: \"{{ playbook_dir }}/mine.log\", host: \"{{ inventory_hostname }}\"}
+    - other: {log: \"{{ playbook_dir }}/other.log\", host: \"{{ inventory_hostname }}\"}
+      hint: fully_parallel
+      limits: [one]
+";
+    let folder = site(playbook)
+        .file("library/mine", NOTING)
+        .file("library/other", NOTING)
+        .file(
+            "hints.yml",
+            "modules: {mine: global_exclusive}\nlimits: {one: {max: 1}}\n",
+        );
+    let _ended = run(&folder, &[]).with_code(0);
+    for name in ["mine.log", "other.log"] {
+        let notes = notes(&folder, name);
+        assert_eq!(notes.len(), 3);
+        for pair in notes.windows(2) {
+            assert!(pair[0].2 <= pair[1].1, "{name}: {notes:?}");
+        }
+    }
+    let told = |hints: &str| {
+        let folder = site(playbook)
+            .file("library/mine", NOTING)
+            .file("library/other", NOTING)
+            .file("hints.yml", hints);
+        run(&folder, &[]).with_code(2).stderr()
+    };
+    let unknown = told("modules: {mine: global_exclusive}\n");
+    assert!(
+        unknown.contains("no limit is called `one`") && unknown.contains("site.yml:7"),
+        "{unknown}"
+    );
+    let wrong = told("modules: {mine: sometimes}\nlimits: {one: {max: 0}}\nmore: 1\n");
+    for part in ["hints.yml:1", "hints.yml:2", "`more` is no section"] {
+        assert!(wrong.contains(part), "{part}\n{wrong}");
+    }
+}

@@ -141,7 +141,6 @@ fn of_template(
         .into_owned();
     let dest = text(arguments, "dest").unwrap_or_default();
     let values = [
-        ("ansible_managed", "Ansible managed".to_owned()),
         ("template_path", text(arguments, "src").unwrap_or_default()),
         ("template_fullpath", full.clone()),
         ("template_destpath", dest),

@@ -264,6 +264,7 @@ impl Machine {
         let strategy = match play
             .settings
             .text(Keyword::Strategy)
+            .or_else(|| self.options.strategy.clone())
             .as_deref()
             .map(crate::language::builtin)
         {

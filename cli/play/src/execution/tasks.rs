@@ -315,8 +315,11 @@ impl Machine {
             },
             rules: Rules::without_conditions(self.on_failure(task, name)),
             // What cannot be told to be public is kept secret.
-            no_log: !matches!(no_log, Ok(None))
-                && !no_log.is_ok_and(|value| value.is_some_and(|value| !is_truthy(&value))),
+            no_log: match no_log {
+                Ok(None) => self.options.no_log,
+                Ok(Some(value)) => is_truthy(&value),
+                Err(_) => true,
+            },
         }
     }
 
@@ -334,7 +337,7 @@ impl Machine {
         let check =
             value(Keyword::CheckMode)?.map_or(self.options.check, |value| is_truthy(&value));
         let diff = value(Keyword::Diff)?.map_or(self.options.diff, |value| is_truthy(&value));
-        let no_log = value(Keyword::NoLog)?.is_some_and(|value| is_truthy(&value));
+        let no_log = value(Keyword::NoLog)?.map_or(self.options.no_log, |value| is_truthy(&value));
         let delegate = value(Keyword::DelegateTo)?.map(|value| text_of(&value));
         let delegate = delegate.filter(|text| !text.trim().is_empty());
         let target = delegate.clone().unwrap_or_else(|| name.to_owned());
@@ -346,15 +349,16 @@ impl Machine {
             free,
         };
         let planned = actions::plan(request)?;
-        let mut timeouts = Timeouts::default();
+        let mut timeouts = Timeouts {
+            hard: self.options.task_timeout,
+            ..Timeouts::default()
+        };
         if let Some(value) = value(Keyword::Timeout)? {
             let seconds: u64 = text_of(&value)
                 .trim()
                 .parse()
                 .map_err(|_| "`timeout` has to be a whole number of seconds".to_owned())?;
-            if seconds > 0 {
-                timeouts.hard = Some(Duration::from_secs(seconds));
-            }
+            timeouts.hard = (seconds > 0).then(|| Duration::from_secs(seconds));
         }
         let lock = self.lock_of(&target);
         let hint = match value(Keyword::Hint)? {
@@ -364,6 +368,15 @@ impl Machine {
             None => self.registry.hint(&node.task.module),
         };
         let limits = value(Keyword::Limits)?.map(|value| to_json(&value));
+        let limits = actions::names_of(limits.as_ref());
+        if let Some(unknown) = limits
+            .iter()
+            .find(|name| !self.options.limits.contains(name))
+        {
+            return Err(format!(
+                "no limit is called `{unknown}`; declare it in `hints.yml` beside the playbook"
+            ));
+        }
         let rules = self.rules(task, name, variables)?;
         let delay = match value(Keyword::Delay)? {
             Some(value) => {
@@ -402,7 +415,7 @@ impl Machine {
             terms: CallTerms {
                 lock,
                 hint,
-                limits: actions::names_of(limits.as_ref()),
+                limits,
                 timeouts,
                 delay,
             },
@@ -475,8 +488,10 @@ impl Machine {
                 user: user
                     .or_else(|| self.options.become_user.clone())
                     .unwrap_or_else(|| "root".to_owned()),
-                flags: overrides(Keyword::BecomeFlags, "ansible_become_flags")?,
-                exe: overrides(Keyword::BecomeExe, "ansible_become_exe")?,
+                flags: overrides(Keyword::BecomeFlags, "ansible_become_flags")?
+                    .or_else(|| self.options.become_flags.clone()),
+                exe: overrides(Keyword::BecomeExe, "ansible_become_exe")?
+                    .or_else(|| self.options.become_exe.clone()),
             })
         } else {
             None
@@ -708,7 +723,7 @@ impl Machine {
         }
         let wants = task.node.nearest(Keyword::AnyErrorsFatal);
         let any_fatal = wants.and_then(|data| render_data(data, &task.variables).ok());
-        let any_fatal = any_fatal.is_some_and(|value| is_truthy(&value));
+        let any_fatal = any_fatal.map_or(self.options.any_errors_fatal, |value| is_truthy(&value));
         if result.changed
             && !flag(&result.result, "failed")
             && let Some(data) = task.node.nearest(Keyword::Notify)
@@ -742,6 +757,8 @@ impl Machine {
             run.running = None;
             match status {
                 TaskStatus::Failed | TaskStatus::Rescued => {
+                    // What items before the failed one have included is not brought in.
+                    run.includes.clear();
                     let after = run.cursor.fail();
                     if after == AfterFailure::Rescued {
                         self.remember_failure(host, &task, &result);
@@ -755,6 +772,7 @@ impl Machine {
                     }
                 }
                 TaskStatus::Unreachable => {
+                    run.includes.clear();
                     run.state = HostState::Unreachable;
                     if any_fatal && let Some(run) = &mut self.current {
                         run.is_stopped = true;

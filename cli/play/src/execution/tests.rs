@@ -653,3 +653,47 @@ fn a_failure_that_is_fatal_for_all_ends_the_play_after_the_task() {
     play.run(|id| json!({"failed": id == "1/tasks.0/h2"}));
     assert_eq!(play.ids, ["1/tasks.0/h1", "1/tasks.0/h2", "1/tasks.0/h3"]);
 }
+
+#[test]
+fn the_settings_of_the_call_count_where_a_play_says_nothing() {
+    let text = "
+- hosts: all
+  tasks:
+    - command: one
+    - command: two
+";
+    let options = Options {
+        strategy: Some("free".to_owned()),
+        no_log: true,
+        task_timeout: Some(Duration::from_secs(7)),
+        becomes: true,
+        become_flags: Some("-E".to_owned()),
+        ..Options::default()
+    };
+    let mut free = play_with(text, &[], options);
+    let call = free.execution.calls().get("1/tasks.0/h1").unwrap();
+    assert!(call.no_log);
+    assert_eq!(call.terms.timeouts.hard, Some(Duration::from_secs(7)));
+    let Work::Action(action) = &call.work else {
+        panic!("a command is an action");
+    };
+    let privilege = action.privilege.as_ref().unwrap();
+    assert_eq!(
+        (privilege.user.as_str(), privilege.flags.as_deref()),
+        ("root", Some("-E"))
+    );
+    free.end("1/tasks.0/h2", &json!({}));
+    assert_eq!(
+        free.open(),
+        ["1/tasks.0/h1", "1/tasks.0/h3", "1/tasks.1/h2"]
+    );
+    free.run_well();
+
+    let options = Options {
+        any_errors_fatal: true,
+        ..Options::default()
+    };
+    let mut fatal = play_with(text, &[], options);
+    fatal.run(|id| json!({"failed": id == "1/tasks.0/h2"}));
+    assert_eq!(fatal.ids.len(), 3);
+}

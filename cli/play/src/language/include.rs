@@ -158,6 +158,12 @@ impl Reader {
         self.files.vault()
     }
 
+    /// Reads a file that nothing names. Nothing means that it is blank, or that it was refused.
+    pub(crate) fn data_of(&mut self, path: &Path) -> Result<Option<Data>, String> {
+        let file = self.files.open(path)?;
+        Ok(self.parsed(file))
+    }
+
     /// Reads a file that something at a place names.
     pub(crate) fn data_at(&mut self, path: &Path, place: Place) -> Option<Data> {
         self.document(path, place)

@@ -118,7 +118,7 @@ keywords! {
     CheckMode "check_mode" Flag [ALL];
     Diff "diff" Flag [ALL];
     Throttle "throttle" Whole [ALL];
-    Hint "hint" Text [ALL];
+    Hint "hint" Any [ALL];
     Limits "limits" Words [ALL];
     Debugger "debugger" Text [ALL];
     ModuleDefaults "module_defaults" Maps [ALL];

@@ -1,5 +1,7 @@
 //! The values of keywords, each checked against what its keyword takes.
 
+use ratchet_runtime::ParallelizationHint;
+
 use super::Reader;
 use super::keyword::{Keyword, Kind, Section};
 use crate::data::{Data, Entry, Value};
@@ -105,11 +107,24 @@ impl Reader {
                 "`debugger`: there is no debugger",
                 "leave it out, and print what you want to know by `debug`",
             ),
+            Keyword::Hint => self.known_hint(&data),
             Keyword::Strategy => self.known_strategy(&data),
             Keyword::Order => self.known_order(&data),
             _ => return Some(data),
         }
         Some(data)
+    }
+
+    /// Refuses what is no hint. A template may give one later.
+    fn known_hint(&mut self, data: &Data) {
+        let written = data.to_json();
+        if crate::data::is_template(&written.to_string()) {
+            return;
+        }
+        if let Err(error) = serde_json::from_value::<ParallelizationHint>(written) {
+            let message = format!("this is no hint: {error}");
+            self.files.refuse(data.place, message);
+        }
     }
 
     fn known_strategy(&mut self, data: &Data) {

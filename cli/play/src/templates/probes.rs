@@ -162,7 +162,21 @@ fn probes_have_the_results_that_ansible_gives() {
         tests::TESTS,
         lookups::LOOKUPS,
     ];
-    for text in all.into_iter().flatten() {
+    // Ansible hashes passwords by a package of its own, which may be missing.
+    let passlib = Command::new(&python)
+        .args(["-c", "import passlib"])
+        .output();
+    let hashes = passlib.is_ok_and(|output| output.status.success());
+    if !hashes {
+        let skipped =
+            "no hash of a password is compared with Ansible's, whose Python has no passlib";
+        let _ = writeln!(std::io::stderr(), "\n!! SKIPPED: {skipped}\n");
+    }
+    let all = all
+        .into_iter()
+        .flatten()
+        .filter(|text| hashes || !(text.contains("password_hash") || text.contains("encrypt=")));
+    for text in all {
         probes.push(json!({ "kind": "template", "text": text }));
         ours.push(said(render(text, &variables)));
     }
