@@ -323,6 +323,7 @@ impl Machine {
             }
         }
         if has_changed {
+            self.hosts_have_new_variables();
             self.groups_changed();
         }
         has_changed

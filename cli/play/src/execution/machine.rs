@@ -149,6 +149,15 @@ impl Machine {
         }
     }
 
+    /// Takes the variables of all hosts in anew, because the inventory has other hosts and groups now.
+    pub(super) fn hosts_have_new_variables(&mut self) {
+        let play = self.current.as_ref().map(|run| Arc::clone(&run.play));
+        self.folder = None;
+        if let Some(play) = play {
+            self.read_host_variables(&play);
+        }
+    }
+
     /// Takes in what the inventory says of a host.
     pub(super) fn know(&mut self, name: &str) {
         let mut before = self.known.get(name).unwrap_or_default();
