@@ -51,11 +51,15 @@
 //! A breaker is synchronous, takes the time as an argument and does no I/O, so it fits a loop, a thread or a task. A
 //! closed breaker allocates nothing.
 //!
+//! [`CircuitBreaker::call`] makes an asynchronous call through the breaker, and
+//! [`call_classified`](CircuitBreaker::call_classified) also decides which results count.
+//!
 //! Do not put a breaker in front of what cannot be overloaded, or of what must be called in any case. Do not share one
 //! between things that fail independently. Put the breaker inside the retry, not around it, as
 //! `RetryExecutor::circuit_breaker` does.
 
 mod builder;
+mod call;
 mod machine;
 mod permit;
 mod probes;
@@ -73,6 +77,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 pub use builder::CircuitBreakerBuilder;
+pub use call::CallError;
 pub use permit::{CallOutcome, Permit};
 pub use rejection::Rejection;
 pub use settings::Window;

@@ -12,18 +12,21 @@
 //! | `circuit-breaker` | `circuit_breaker`: stops calls to what is broken | `CircuitBreaker` is synchronous |
 //! | `shutdown` | `shutdown`: stops a program in phases | `ShutdownCoordinator`, `Signals` |
 //!
-//! All three features are on by default, and each builds alone. The feature `mock` adds `MockRetryPolicy` for the
-//! tests of other crates.
+//! All three features are on by default, and each builds alone. Two more are off by default: `tower` adds a layer that
+//! makes the requests of a client through a `RetryExecutor`, and `mock` adds `MockRetryPolicy` for the tests of other
+//! crates.
 //!
 //! Do not use this crate around a library that does the same inside: do not retry an HTTP client that retries. No
 //! retry makes a call safe to repeat; only the other side can do that.
 //!
 //! The modules stand in layers, and each imports only from layers below its own:
 //!
-//! 1. `retry`, whose executor calls through a breaker
-//! 2. `circuit_breaker`, `shutdown`
-//! 3. `validate`
-//! 4. `error`, `random`, `time`
+//! 1. `tower`, whose layer retries
+//! 2. `retry`, whose executor calls through a breaker
+//! 3. `circuit_breaker`, `shutdown`
+//! 4. `validate`
+//! 5. `error`, `random`, `time`
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     all(feature = "retry", feature = "circuit-breaker"),
     doc = r#"
@@ -61,6 +64,11 @@ assert_eq!(answer.unwrap(), "hello");
 "#
 )]
 
+/// The README, whose example is a test.
+#[cfg(all(doctest, feature = "retry"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod error;
 #[cfg(any(feature = "retry", feature = "circuit-breaker"))]
 mod random;
@@ -75,6 +83,8 @@ pub mod circuit_breaker;
 pub mod retry;
 #[cfg(feature = "shutdown")]
 pub mod shutdown;
+#[cfg(feature = "tower")]
+pub mod tower;
 
 pub use error::Error;
 #[cfg(any(feature = "retry", feature = "circuit-breaker"))]

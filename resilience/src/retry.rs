@@ -52,7 +52,7 @@ pub use budget::{RetryBudget, RetryBudgetBuilder};
 pub use decision::{GiveUpReason, RetryDecision, RetryHistory};
 pub use delay::{Delay, Jitter};
 pub use executor::RetryExecutor;
-pub use failure::{FailedAttempt, RetryError};
+pub use failure::{AttemptError, FailedAttempt, RetryError, RetryNotice};
 pub use fault::Fault;
 pub use policy::{BackoffPolicy, BackoffPolicyBuilder, ExponentialBackoff};
 
@@ -90,6 +90,14 @@ pub trait Retryable {
     /// Says whether the call ended because its caller cancelled it. Such an error is never retried.
     fn is_cancellation(&self) -> bool {
         false
+    }
+
+    /// Says whether a circuit breaker counts the error against the other side.
+    ///
+    /// By default it counts the errors that may be retried and are no cancellations. An error that may be retried but is
+    /// no fault of the other side, such as the answer 429 to a caller who asks too often, returns false.
+    fn counts_as_failure(&self) -> bool {
+        self.is_retryable() && !self.is_cancellation()
     }
 
     /// Returns how long the other side asks to be left alone. A policy waits at least that long, up to its own cap.

@@ -2,6 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+/// Reads the clock of tokio, which tests can pause. It needs no runtime.
+#[cfg(any(feature = "retry", feature = "circuit-breaker"))]
+pub(crate) fn clock_now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
 /// Adds a delay to an instant, and halves the delay until the sum fits.
 ///
 /// `Instant + Duration` panics where the system cannot represent the sum.

@@ -34,6 +34,7 @@ const CRATES: [(&str, Layers); 7] = [
             &["validate"],
             &["circuit_breaker", "shutdown"],
             &["retry"],
+            &["tower"],
         ],
     ),
     (

@@ -2,31 +2,69 @@ use std::fmt;
 use std::future::{pending, ready};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{
-    FailedAttempt, GiveUpReason, RetryBudget, RetryDecision, RetryError, RetryHistory, RetryPolicy,
-    Retryable,
+    AttemptError, BackoffPolicy, FailedAttempt, Fault, GiveUpReason, RetryBudget, RetryDecision,
+    RetryError, RetryHistory, RetryNotice, RetryPolicy, Retryable,
 };
+use crate::Error;
 use crate::Rng;
 #[cfg(feature = "circuit-breaker")]
 use crate::circuit_breaker::{CallOutcome, CircuitBreaker, Permit};
+use crate::time::{clock_now as now, saturating_add};
+use crate::validate::check_duration;
 
 /// Repeats a call by a policy until it succeeds, and sleeps between the attempts.
 ///
 /// Do not use it if you have a queue: put the job back into the queue instead, with the time that
 /// [`RetryHistory::record_failure`] returns. An executor may serve any number of calls at the same time.
+///
+/// The default executor makes up to three attempts, with growing random delays from 100 ms. That is enough for most
+/// calls, and [`execute_if`](Self::execute_if) takes errors of any type:
+///
+/// ```
+/// # use ratchet_resilience::retry::RetryExecutor;
+/// # use std::io::{Error, ErrorKind};
+/// # async fn fetch(url: &str) -> Result<String, Error> { Ok(url.into()) }
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// let is_transient = |error: &Error| error.kind() != ErrorKind::NotFound;
+/// let page = RetryExecutor::default().execute_if(is_transient, async |_| fetch("http://a.example").await).await;
+/// # assert!(page.is_ok());
+/// # }
+/// ```
+///
+/// Each attempt, retry and surrender is an event of `tracing` on the target `ratchet_resilience::retry`: retries and
+/// surrenders at the level INFO, the rest at DEBUG.
 pub struct RetryExecutor {
     policy: Box<dyn RetryPolicy>,
+    /// How long one attempt may take; `None` is without a limit.
+    attempt_timeout: Option<Duration>,
+    listener: Option<Listener>,
     budget: Option<Arc<RetryBudget>>,
     #[cfg(feature = "circuit-breaker")]
     breaker: Option<CircuitBreaker>,
     rng: Mutex<Rng>,
 }
 
+/// Called before each wait for a retry.
+type Listener = Box<dyn Fn(&RetryNotice<'_>) + Send + Sync>;
+
+/// The target of all events of this module.
+const TARGET: &str = "ratchet_resilience::retry";
+
+impl Default for RetryExecutor {
+    /// Makes an executor with the default [`BackoffPolicy`].
+    fn default() -> Self {
+        Self::new(BackoffPolicy::default())
+    }
+}
+
 impl fmt::Debug for RetryExecutor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RetryExecutor")
+            .field("attempt_timeout", &self.attempt_timeout)
             .field("budget", &self.budget)
             .finish_non_exhaustive()
     }
@@ -37,6 +75,8 @@ impl RetryExecutor {
     pub fn new(policy: impl RetryPolicy + 'static) -> Self {
         Self {
             policy: Box::new(policy),
+            attempt_timeout: None,
+            listener: None,
             budget: None,
             #[cfg(feature = "circuit-breaker")]
             breaker: None,
@@ -48,6 +88,54 @@ impl RetryExecutor {
     #[must_use]
     pub fn budget(mut self, budget: Arc<RetryBudget>) -> Self {
         self.budget = Some(budget);
+        self
+    }
+
+    /// Drops an attempt that takes longer than this, and counts it as failed with [`AttemptError::TimedOut`].
+    ///
+    /// Without it an attempt that hangs uses up the time of all attempts. It refuses zero and more than 365 days. The
+    /// policy's time limit says when the last attempt may start; this says when each has to end.
+    ///
+    /// ```
+    /// # use ratchet_resilience::retry::{Fault, RetryExecutor};
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), ratchet_resilience::Error> {
+    /// let executor = RetryExecutor::default().attempt_timeout(Duration::from_secs(2))?;
+    /// let answer = executor
+    ///     .execute(async |attempt| {
+    ///         if attempt == 1 {
+    ///             std::future::pending::<()>().await;
+    ///         }
+    ///         Ok::<_, Fault<&str>>("hello")
+    ///     })
+    ///     .await;
+    /// assert_eq!(answer.unwrap(), "hello");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn attempt_timeout(mut self, limit: Duration) -> Result<Self, Error> {
+        check_duration("attempt_timeout", limit, Duration::from_nanos(1))?;
+        self.attempt_timeout = Some(limit);
+        Ok(self)
+    }
+
+    /// Calls the listener before each wait for a retry, with the error of the attempt that failed and the delay.
+    ///
+    /// It is not called for the last failure, which the call returns.
+    ///
+    /// ```
+    /// # use ratchet_resilience::retry::{Fault, RetryExecutor};
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// let executor = RetryExecutor::default()
+    ///     .on_retry(|retry| eprintln!("attempt {} failed: {}; again in {:?}", retry.attempt, retry.error, retry.delay));
+    /// # assert!(executor.execute(async |_| Ok::<_, Fault<&str>>(())).await.is_ok());
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn on_retry(mut self, listener: impl Fn(&RetryNotice<'_>) + Send + Sync + 'static) -> Self {
+        self.listener = Some(Box::new(listener));
         self
     }
 
@@ -64,8 +152,9 @@ impl RetryExecutor {
     /// limit. Otherwise, or without a limit, it is given up with [`GiveUpReason::Rejected`]. A call that waits for
     /// probes waits until the first of their leases ends, even if they return sooner, so keep the lease short.
     ///
-    /// The breaker counts retryable errors as failures. It ignores permanent errors and cancellations: they say nothing
-    /// about the health of the other side.
+    /// The breaker counts the errors that [count as failures](Retryable::counts_as_failure): the retryable ones, unless
+    /// the error says otherwise, and attempts that time out. It ignores permanent errors and cancellations: they say
+    /// nothing about the health of the other side.
     #[cfg(feature = "circuit-breaker")]
     #[must_use]
     pub fn circuit_breaker(mut self, breaker: CircuitBreaker) -> Self {
@@ -80,11 +169,40 @@ impl RetryExecutor {
     /// makes no further attempt.
     pub async fn execute<T, E, F, O>(&self, operation: F) -> Result<T, RetryError<E>>
     where
-        E: Retryable,
+        E: Retryable + fmt::Display,
         F: FnMut(u32) -> O,
         O: Future<Output = Result<T, E>>,
     {
         self.execute_until(pending(), operation).await
+    }
+
+    /// Does the same as [`execute`](Self::execute) for errors that do not know whether another attempt can help. Those
+    /// that `is_transient` accepts are retried, and a breaker counts them.
+    pub async fn execute_if<T, E, F, O>(
+        &self,
+        is_transient: impl Fn(&E) -> bool,
+        mut operation: F,
+    ) -> Result<T, RetryError<E>>
+    where
+        E: fmt::Display,
+        F: FnMut(u32) -> O,
+        O: Future<Output = Result<T, E>>,
+    {
+        let classified = self.execute(|attempt| {
+            let attempt = operation(attempt);
+            async {
+                attempt.await.map_err(|error| {
+                    if is_transient(&error) {
+                        Fault::transient(error)
+                    } else {
+                        Fault::permanent(error)
+                    }
+                })
+            }
+        });
+        classified
+            .await
+            .map_err(|given_up| given_up.map(Fault::into_inner))
     }
 
     /// Does the same as [`execute`](Self::execute), but drops the operation or the wait as soon as `stop` is ready.
@@ -109,7 +227,7 @@ impl RetryExecutor {
         mut operation: F,
     ) -> Result<T, RetryError<E>>
     where
-        E: Retryable,
+        E: Retryable + fmt::Display,
         F: FnMut(u32) -> O,
         O: Future<Output = Result<T, E>>,
     {
@@ -119,7 +237,11 @@ impl RetryExecutor {
             .await
         {
             Ok(value) => Ok(value),
-            Err(reason) => Err(RetryError::new(reason, failures)),
+            Err(reason) => {
+                let attempts = failures.len();
+                tracing::info!(target: TARGET, %reason, attempts, "given up");
+                Err(RetryError::new(reason, failures))
+            }
         }
     }
 
@@ -130,7 +252,7 @@ impl RetryExecutor {
         failures: &mut Vec<FailedAttempt<E>>,
     ) -> Result<T, GiveUpReason>
     where
-        E: Retryable,
+        E: Retryable + fmt::Display,
         F: FnMut(u32) -> O,
         O: Future<Output = Result<T, E>>,
     {
@@ -146,16 +268,26 @@ impl RetryExecutor {
             if let (Some(budget), 1) = (&self.budget, number) {
                 budget.deposit(started);
             }
-            let result = run_unless_stopped(stop.as_mut(), operation(number)).await?;
+            tracing::debug!(target: TARGET, attempt = number, "attempt starts");
+            let attempt = limit_time(self.attempt_timeout, started, operation(number));
+            let result = run_unless_stopped(stop.as_mut(), attempt).await?;
             #[cfg(feature = "circuit-breaker")]
             report(permit, &result);
 
             let error = match result {
-                Ok(value) => return Ok(value),
+                Ok(value) => {
+                    tracing::debug!(target: TARGET, attempt = number, "attempt succeeded");
+                    return Ok(value);
+                }
                 Err(error) => error,
             };
             let now = now();
             let decision = self.decide(&mut history, &error, now);
+            if let RetryDecision::Retry { at } = decision {
+                self.tell(number, &error, at.saturating_duration_since(now));
+            } else {
+                tracing::debug!(target: TARGET, attempt = number, %error, "attempt failed");
+            }
             failures.push(FailedAttempt {
                 number,
                 error,
@@ -180,6 +312,19 @@ impl RetryExecutor {
         match &self.budget {
             Some(budget) => decision.limited_by(budget, now),
             None => decision,
+        }
+    }
+
+    /// Tells the listener and the log of a retry.
+    fn tell<E: Retryable + fmt::Display>(&self, attempt: u32, error: &E, delay: Duration) {
+        tracing::info!(target: TARGET, attempt, %error, ?delay, "attempt failed, and is tried again");
+        if let Some(listener) = &self.listener {
+            listener(&RetryNotice {
+                attempt,
+                error,
+                class: error.class(),
+                delay,
+            });
         }
     }
 
@@ -216,7 +361,7 @@ impl RetryExecutor {
 fn report<T, E: Retryable>(permit: Option<Permit>, result: &Result<T, E>) {
     let outcome = match result {
         Ok(_) => CallOutcome::Success,
-        Err(error) if error.is_retryable() && !error.is_cancellation() => CallOutcome::Failure,
+        Err(error) if error.counts_as_failure() => CallOutcome::Failure,
         Err(_) => CallOutcome::Ignored,
     };
     if let Some(permit) = permit {
@@ -224,13 +369,24 @@ fn report<T, E: Retryable>(permit: Option<Permit>, result: &Result<T, E>) {
     }
 }
 
-/// Reads the clock of the runtime, which tests can pause.
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
-
 async fn sleep_until(at: Instant) {
     tokio::time::sleep_until(at.into()).await;
+}
+
+/// Runs an attempt, and drops it when it has taken longer than `limit`.
+async fn limit_time<T, E>(
+    limit: Option<Duration>,
+    started: Instant,
+    attempt: impl Future<Output = Result<T, E>>,
+) -> Result<T, AttemptError<E>> {
+    let Some(limit) = limit else {
+        return attempt.await.map_err(AttemptError::Failed);
+    };
+    let end = saturating_add(started, limit);
+    match tokio::time::timeout_at(end.into(), attempt).await {
+        Ok(result) => result.map_err(AttemptError::Failed),
+        Err(_) => Err(AttemptError::TimedOut { limit }),
+    }
 }
 
 /// Waits, unless the call is stopped. It polls `stop` first, so that no attempt starts once the call is stopped.

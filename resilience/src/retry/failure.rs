@@ -2,7 +2,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
-use super::GiveUpReason;
+use super::{GiveUpReason, Retryable};
 
 /// The error of a call that was given up: it keeps the reason and every attempt that failed.
 ///
@@ -32,10 +32,118 @@ pub struct RetryError<E> {
 pub struct FailedAttempt<E> {
     /// The number of the attempt, counted from 1.
     pub number: u32,
-    /// The error it returned.
-    pub error: E,
+    /// The error it returned, or that it took too long.
+    pub error: AttemptError<E>,
     /// How long the attempt ran.
     pub took: Duration,
+}
+
+/// The reason why one attempt failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AttemptError<E> {
+    /// The attempt returned this error.
+    Failed(E),
+    /// The attempt took longer than the timeout of an attempt, and was dropped. It may be retried.
+    TimedOut {
+        /// How long an attempt may take.
+        limit: Duration,
+    },
+}
+
+impl<E> AttemptError<E> {
+    /// Returns the error that the attempt returned; none if it timed out.
+    pub fn into_inner(self) -> Option<E> {
+        match self {
+            Self::Failed(error) => Some(error),
+            Self::TimedOut { .. } => None,
+        }
+    }
+
+    fn map<F>(self, change: impl FnOnce(E) -> F) -> AttemptError<F> {
+        match self {
+            Self::Failed(error) => AttemptError::Failed(change(error)),
+            Self::TimedOut { limit } => AttemptError::TimedOut { limit },
+        }
+    }
+}
+
+impl<E: Retryable> Retryable for AttemptError<E> {
+    fn is_retryable(&self) -> bool {
+        match self {
+            Self::Failed(error) => error.is_retryable(),
+            Self::TimedOut { .. } => true,
+        }
+    }
+
+    fn is_cancellation(&self) -> bool {
+        matches!(self, Self::Failed(error) if error.is_cancellation())
+    }
+
+    fn counts_as_failure(&self) -> bool {
+        match self {
+            // A cancellation says nothing about the other side, whatever the error says.
+            Self::Failed(error) => error.counts_as_failure() && !error.is_cancellation(),
+            Self::TimedOut { .. } => true,
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Failed(error) => error.retry_after(),
+            Self::TimedOut { .. } => None,
+        }
+    }
+
+    /// Returns the class of the error, or `timeout`.
+    fn class(&self) -> &str {
+        match self {
+            Self::Failed(error) => error.class(),
+            Self::TimedOut { .. } => "timeout",
+        }
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for AttemptError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(error) => error.fmt(f),
+            Self::TimedOut { limit } => write!(f, "the attempt took longer than {limit:?}"),
+        }
+    }
+}
+
+/// The source is the source of the attempt's error, since this error prints as that one.
+impl<E: StdError> StdError for AttemptError<E> {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Failed(error) => error.source(),
+            Self::TimedOut { .. } => None,
+        }
+    }
+}
+
+/// Tells a listener that an attempt failed and will be followed by another.
+#[non_exhaustive]
+pub struct RetryNotice<'a> {
+    /// The number of the attempt that failed, counted from 1.
+    pub attempt: u32,
+    /// The error of the attempt, for people.
+    pub error: &'a dyn fmt::Display,
+    /// The class of the error, which is empty if it names none; `timeout` if the attempt took too long.
+    pub class: &'a str,
+    /// How long the call waits before the next attempt. A breaker may let it wait longer.
+    pub delay: Duration,
+}
+
+impl fmt::Debug for RetryNotice<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RetryNotice")
+            .field("attempt", &self.attempt)
+            .field("error", &format_args!("{}", self.error))
+            .field("class", &self.class)
+            .field("delay", &self.delay)
+            .finish()
+    }
 }
 
 impl<E> RetryError<E> {
@@ -54,9 +162,27 @@ impl<E> RetryError<E> {
         &self.failures
     }
 
-    /// Returns the error of the last attempt.
-    pub fn into_last(mut self) -> Option<E> {
-        self.failures.pop().map(|failure| failure.error)
+    /// Returns the error of the last attempt; none if that attempt timed out, or if there was no attempt.
+    pub fn into_last(self) -> Option<E> {
+        self.into_last_attempt()?.error.into_inner()
+    }
+
+    /// Returns the last attempt that failed; none if there was no attempt.
+    pub fn into_last_attempt(mut self) -> Option<FailedAttempt<E>> {
+        self.failures.pop()
+    }
+
+    /// Changes the type of the errors.
+    pub(super) fn map<F>(self, change: impl Fn(E) -> F) -> RetryError<F> {
+        let failures = self.failures.into_iter().map(|failure| FailedAttempt {
+            number: failure.number,
+            error: failure.error.map(&change),
+            took: failure.took,
+        });
+        RetryError {
+            reason: self.reason,
+            failures: failures.collect(),
+        }
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Fault<E> {
     retryability: Retryability,
     class: Cow<'static, str>,
     retry_after: Option<Duration>,
+    /// A circuit breaker does not count the error.
+    is_blameless: bool,
 }
 
 /// Whether another attempt can help.
@@ -58,6 +60,7 @@ impl<E> Fault<E> {
             retryability,
             class: Cow::Borrowed(""),
             retry_after: None,
+            is_blameless: false,
         }
     }
 
@@ -75,6 +78,19 @@ impl<E> Fault<E> {
         self
     }
 
+    /// Lets a circuit breaker ignore the error, because the other side is not at fault.
+    ///
+    /// ```
+    /// # use ratchet_resilience::retry::{Fault, Retryable};
+    /// let throttled = Fault::transient("429 too many requests").blameless();
+    /// assert!(throttled.is_retryable() && !throttled.counts_as_failure());
+    /// ```
+    #[must_use]
+    pub fn blameless(mut self) -> Self {
+        self.is_blameless = true;
+        self
+    }
+
     /// Returns the wrapped error.
     pub fn into_inner(self) -> E {
         self.error
@@ -88,6 +104,10 @@ impl<E> Retryable for Fault<E> {
 
     fn is_cancellation(&self) -> bool {
         self.retryability == Retryability::Cancelled
+    }
+
+    fn counts_as_failure(&self) -> bool {
+        self.is_retryable() && !self.is_blameless
     }
 
     fn retry_after(&self) -> Option<Duration> {

@@ -94,6 +94,18 @@ impl ExponentialBackoff {
     }
 }
 
+impl Default for BackoffPolicy {
+    /// Makes the policy with the default settings.
+    #[expect(
+        clippy::expect_used,
+        reason = "the default settings lie within their ranges, which a test checks"
+    )]
+    fn default() -> Self {
+        let settings = Self::builder();
+        settings.build().expect("the defaults are in range")
+    }
+}
+
 impl BackoffPolicy {
     /// Starts with the default settings.
     pub fn builder() -> BackoffPolicyBuilder {

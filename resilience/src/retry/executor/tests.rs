@@ -117,6 +117,97 @@ async fn the_same_seed_gives_the_same_waits() {
     assert_ne!(waited(7).await, waited(8).await);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_takes_too_long_is_dropped_and_tried_again() {
+    let executor = RetryExecutor::new(every_second(3).build().unwrap());
+    let executor = executor.attempt_timeout(5 * SECOND).unwrap();
+    let start = tokio::time::Instant::now();
+    let result = executor
+        .execute(async |attempt| {
+            if attempt == 1 {
+                pending::<()>().await;
+            }
+            Ok::<_, Fault<&str>>(attempt)
+        })
+        .await;
+    assert_eq!(result.unwrap(), 2);
+    assert_eq!(start.elapsed(), 6 * SECOND);
+
+    let given_up = executor
+        .execute(async |_| {
+            pending::<()>().await;
+            Ok::<_, Fault<&str>>(())
+        })
+        .await
+        .unwrap_err();
+    let timed_out = AttemptError::TimedOut { limit: 5 * SECOND };
+    assert_eq!(given_up.failures().len(), 3);
+    assert!(given_up.failures().iter().all(|one| one.error == timed_out));
+    assert_eq!(timed_out.class(), "timeout");
+    assert_eq!(given_up.into_last(), None);
+}
+
+#[test]
+fn an_attempt_timeout_of_zero_is_refused() {
+    let refused = RetryExecutor::default().attempt_timeout(Duration::ZERO);
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "attempt_timeout is 0ns, but must be between 1ns and 365 days"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_hears_of_each_retry_and_not_of_the_last_failure() {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let listener = Arc::clone(&heard);
+    let executor = RetryExecutor::new(every_second(3).build().unwrap()).on_retry(move |retry| {
+        let told = (
+            retry.attempt,
+            retry.error.to_string(),
+            retry.class.to_owned(),
+            retry.delay,
+        );
+        listener.lock().unwrap().push(told);
+    });
+    executor
+        .execute(async |attempt| {
+            Err::<(), _>(Fault::transient(format!("failure {attempt}")).class("network"))
+        })
+        .await
+        .unwrap_err();
+    let told = |attempt: u32| {
+        (
+            attempt,
+            format!("failure {attempt}"),
+            "network".to_owned(),
+            SECOND,
+        )
+    };
+    assert_eq!(*heard.lock().unwrap(), [told(1), told(2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn errors_of_any_type_are_retried_where_a_function_says_so() {
+    let executor = RetryExecutor::default();
+    let is_transient = |error: &&str| *error == "busy";
+    let busy = executor
+        .execute_if(is_transient, async |attempt| match attempt {
+            1 => Err("busy"),
+            _ => Ok(attempt),
+        })
+        .await;
+    assert_eq!(busy.unwrap(), 2);
+    let gone = executor
+        .execute_if(is_transient, async |_| Err::<(), _>("gone"))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (gone.reason(), gone.failures().len()),
+        (GiveUpReason::Permanent, 1)
+    );
+    assert_eq!(gone.into_last(), Some("gone"));
+}
+
 /// A retry for each call, and none for nothing.
 fn one_for_one() -> RetryBudget {
     let builder = RetryBudget::builder().share(1.0).floor_per_second(0.0);
@@ -314,6 +405,12 @@ mod through_a_breaker {
     #[derive(Debug)]
     struct Interrupted;
 
+    impl fmt::Display for Interrupted {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("interrupted")
+        }
+    }
+
     impl Retryable for Interrupted {
         fn is_retryable(&self) -> bool {
             true
@@ -321,6 +418,31 @@ mod through_a_breaker {
         fn is_cancellation(&self) -> bool {
             true
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_breaker_counts_attempts_that_time_out_and_ignores_blameless_errors() {
+        let breaker = breaker();
+        let executor = RetryExecutor::new(every_second(2).build().unwrap())
+            .circuit_breaker(breaker.clone())
+            .attempt_timeout(SECOND)
+            .unwrap();
+        for _ in 0..3 {
+            let throttled = executor
+                .execute(async |_| Err::<(), _>(Fault::transient("429").blameless()))
+                .await;
+            let max = GiveUpReason::Attempts { max: 2 };
+            assert_eq!(throttled.unwrap_err().reason(), max);
+        }
+        assert_eq!(breaker.snapshot(now()).calls, 0);
+        executor
+            .execute(async |_| {
+                pending::<()>().await;
+                Ok::<_, Fault<&str>>(())
+            })
+            .await
+            .unwrap_err();
+        assert!(matches!(breaker.state(), State::Open { .. }));
     }
 
     #[tokio::test(start_paused = true)]
