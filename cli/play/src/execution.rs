@@ -5,15 +5,23 @@
 
 mod arguments;
 mod batches;
+mod calls;
 mod cursor;
+mod ends;
 mod event;
 mod frame;
 mod handlers;
 mod host_run;
+mod hosts;
 mod includes;
+mod items;
 mod known_hosts;
 mod machine;
+mod next_tasks;
+mod play_run;
+mod plays;
 mod recap;
+mod results;
 mod scope;
 mod stages;
 mod tasks;
@@ -301,5 +309,5 @@ fn result_of(call: &Call, outcome: &Outcome) -> TaskResult {
         _ => call.rules.on_failure,
     };
     let names = call.names.clone();
-    tasks::plain_result(names, tasks::failed(&message), status)
+    results::plain_result(names, results::failed(&message), status)
 }

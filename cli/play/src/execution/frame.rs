@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use minijinja::Value;
 use serde_json::Map;
 
 use crate::data::Data;
-use crate::language::{Block, Keyword, Play, Settings, Task};
-use crate::templates::Layer;
+use crate::language::{Block, Condition, Keyword, Play, Settings, Task};
+use crate::templates::{Layer, Variables, is_omitted, render_data};
 
 /// One of the things around a task, with all that is around it.
 #[derive(Debug)]
@@ -106,6 +107,26 @@ pub(super) struct TaskNode {
 }
 
 impl TaskNode {
+    /// The conditions of the task, those of what is around it first.
+    pub(super) fn when(&self) -> Vec<Condition> {
+        let all = self.all(Keyword::When).into_iter();
+        all.flat_map(Condition::all).collect()
+    }
+
+    /// The value of a keyword that is nearest to the task.
+    pub(super) fn value(
+        &self,
+        keyword: Keyword,
+        variables: &Variables,
+    ) -> Result<Option<Value>, String> {
+        let Some(data) = self.nearest(keyword) else {
+            return Ok(None);
+        };
+        let value = render_data(data, variables)
+            .map_err(|error| format!("`{}`: {error}", keyword.word()))?;
+        Ok(Some(value).filter(|value| !is_omitted(value)))
+    }
+
     /// The value of a keyword that is nearest to the task.
     pub(super) fn nearest(&self, keyword: Keyword) -> Option<&Data> {
         self.task.settings.get(keyword).or_else(|| {

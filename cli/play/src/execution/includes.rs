@@ -9,8 +9,9 @@ use super::cursor::IncludedSteps;
 use super::event::Event;
 use super::frame::{Include, TaskNode};
 use super::host_run::{HostState, PendingInclude, TaskRun};
+use super::items::item_variables;
 use super::machine::{Machine, is_action, meta_word};
-use super::tasks::{item_variables, when};
+use super::play_run::Strategy;
 use crate::actions::{find_file, names_of};
 use crate::call::hold;
 use crate::data::{Data, Entry};
@@ -23,6 +24,59 @@ use crate::templates::{Layer, Variables, render, render_data, text_of, to_json};
 const DEEPEST: usize = 200;
 
 impl Machine {
+    /// Brings in what the last tasks of hosts have included.
+    pub(super) fn bring_in_includes(&mut self) {
+        let Some(run) = &mut self.current else {
+            return;
+        };
+        if run.strategy == Strategy::Linear && run.hosts.values().any(|host| host.running.is_some())
+        {
+            return;
+        }
+        let is_linear = run.strategy == Strategy::Linear;
+        let waiting: Vec<String> = run
+            .batch
+            .iter()
+            .filter(|name| {
+                run.hosts
+                    .get(*name)
+                    .is_some_and(|host| !host.includes.is_empty() && host.running.is_none())
+            })
+            .cloned()
+            .collect();
+        let sets: Vec<Vec<String>> = if is_linear {
+            vec![waiting]
+        } else {
+            waiting.into_iter().map(|name| vec![name]).collect()
+        };
+        for set in sets.into_iter().filter(|set| !set.is_empty()) {
+            let mut all: Vec<(String, Arc<IncludedSteps>)> = Vec::new();
+            for name in &set {
+                let Some(host) = run.hosts.get(name) else {
+                    continue;
+                };
+                for include in &host.includes {
+                    if !all.iter().any(|(key, _)| *key == include.key) {
+                        all.push((include.key.clone(), Arc::clone(&include.steps)));
+                    }
+                }
+            }
+            let list: Arc<[Arc<IncludedSteps>]> =
+                all.iter().map(|(_, steps)| Arc::clone(steps)).collect();
+            for name in &set {
+                let Some(host) = run.hosts.get_mut(name) else {
+                    continue;
+                };
+                let mine = all
+                    .iter()
+                    .map(|(key, _)| host.includes.iter().any(|include| include.key == *key))
+                    .collect();
+                host.includes.clear();
+                host.cursor.include(&list, mine);
+            }
+        }
+    }
+
     /// Does an include for an item. Returns its result.
     pub(super) fn include(
         &mut self,
@@ -343,7 +397,7 @@ impl Machine {
     pub(super) fn meta(&mut self, node: &TaskNode, name: &str) {
         let variables = self.variables_of(node, name);
         let what = meta_word(&node.task).to_owned();
-        let holds = match hold(&when(node), &variables) {
+        let holds = match hold(&node.when(), &variables) {
             Ok(holds) => holds,
             Err(error) => {
                 self.warn(format!(

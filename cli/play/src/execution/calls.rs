@@ -1,0 +1,330 @@
+//! The call of an item: what is asked of which host, as whom, and by which rules its end is judged.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ratchet_runtime::{ParallelizationHint, Timeouts};
+use serde_json::{Map, Value as Json};
+
+use super::arguments::arguments;
+use super::host_run::TaskRun;
+use super::machine::Machine;
+use crate::actions::{self, Planned, Request};
+use crate::call::{Action, ActionCall, Call, CallTerms, Names, Privilege, Rules, Work};
+use crate::data::Data;
+use crate::language::{Condition, Keyword, builtin, layer_of_unknown_host};
+use crate::result::TaskStatus;
+use crate::templates::{Variables, is_truthy, render_data, text_of, to_json};
+
+/// How often a task with `until` is tried if it does not say.
+const USUAL_ATTEMPTS: u32 = 3;
+
+/// How long a task with `until` waits between two attempts if it does not say.
+const USUAL_DELAY: Duration = Duration::from_secs(5);
+
+impl Machine {
+    /// Makes the call of an item.
+    pub(super) fn call(
+        &mut self,
+        task: &TaskRun,
+        name: &str,
+        index: usize,
+        variables: &Variables,
+        names: Names,
+    ) -> Result<Call, String> {
+        let node = &task.node;
+        let value = |keyword| node.value(keyword, variables);
+        let check =
+            value(Keyword::CheckMode)?.map_or(self.options.check, |value| is_truthy(&value));
+        let diff = value(Keyword::Diff)?.map_or(self.options.diff, |value| is_truthy(&value));
+        let no_log = value(Keyword::NoLog)?.map_or(self.options.no_log, |value| is_truthy(&value));
+        let delegate = value(Keyword::DelegateTo)?.map(|value| text_of(&value));
+        let delegate = delegate.filter(|text| !text.trim().is_empty());
+        let target = delegate.clone().unwrap_or_else(|| name.to_owned());
+        let (arguments, free) = arguments(node, variables)?;
+        let request = Request {
+            task: &node.task,
+            variables,
+            arguments,
+            free,
+        };
+        let planned = actions::plan(request)?;
+        let mut timeouts = Timeouts {
+            hard: self.options.task_timeout,
+            ..Timeouts::default()
+        };
+        if let Some(value) = value(Keyword::Timeout)? {
+            let seconds: u64 = text_of(&value)
+                .trim()
+                .parse()
+                .map_err(|_| "`timeout` has to be a whole number of seconds".to_owned())?;
+            timeouts.hard = (seconds > 0).then(|| Duration::from_secs(seconds));
+        }
+        let lock = self.lock_of(&target);
+        let hint = match value(Keyword::Hint)? {
+            Some(hint) => serde_json::from_value(to_json(&hint))
+                .map_err(|error| format!("`hint`: {error}"))?,
+            None if matches!(planned, Planned::Local(_)) => ParallelizationHint::FullyParallel,
+            None => self.registry.hint(&node.task.module),
+        };
+        let limits = value(Keyword::Limits)?.map(|value| to_json(&value));
+        let limits = actions::names_of(limits.as_ref());
+        if let Some(unknown) = limits
+            .iter()
+            .find(|name| !self.options.limits.contains(name))
+        {
+            return Err(format!(
+                "no limit is called `{unknown}`; declare it in `hints.yml` beside the playbook"
+            ));
+        }
+        let rules = self.rules(task, name, variables)?;
+        let delay = match value(Keyword::Delay)? {
+            Some(value) => {
+                let seconds: f64 = text_of(&value)
+                    .trim()
+                    .parse()
+                    .map_err(|_| "`delay` has to be a number of seconds".to_owned())?;
+                Duration::try_from_secs_f64(seconds.max(0.0))
+                    .map_err(|error| format!("`delay`: {error}"))?
+            }
+            None => USUAL_DELAY,
+        };
+        let work = match planned {
+            Planned::Local(work) => match (work, task.control.pause.filter(|_| index > 0)) {
+                (Work::Done(result), Some(pause)) => Work::Wait(pause, result),
+                (work, _) => work,
+            },
+            Planned::Remote(action, arguments) => {
+                let action =
+                    self.action(task, name, &target, delegate.is_some(), variables, action)?;
+                Work::Action(Box::new(ActionCall {
+                    arguments,
+                    check,
+                    diff,
+                    no_log,
+                    pause: task.control.pause.filter(|_| index > 0),
+                    ..action
+                }))
+            }
+        };
+        let id = self.id(task, name, index);
+        Ok(Call {
+            id: id.into(),
+            names,
+            work,
+            terms: CallTerms {
+                lock,
+                hint,
+                limits,
+                timeouts,
+                delay,
+            },
+            rules,
+            no_log,
+        })
+    }
+
+    /// The id of a job: the number of the play, the place of the task, the host and the item.
+    pub(super) fn id(&self, task: &TaskRun, name: &str, index: usize) -> String {
+        let play = self
+            .current
+            .as_ref()
+            .map(|run| run.number)
+            .unwrap_or_default();
+        match &task.items {
+            Some(_) => format!("{play}/{}/{name}/{index}", task.path),
+            None => format!("{play}/{}/{name}", task.path),
+        }
+    }
+
+    /// Everything about an action but its arguments: as whom, with which environment, and on which host.
+    pub(super) fn action(
+        &self,
+        task: &TaskRun,
+        name: &str,
+        target: &str,
+        is_delegated: bool,
+        variables: &Variables,
+        action: Action,
+    ) -> Result<ActionCall, String> {
+        let node = &task.node;
+        let value = |keyword| node.value(keyword, variables);
+        // A delegated task reaches the other host as that host's own variables say.
+        let connection = if is_delegated && target != name {
+            match self.known.variables_of(target) {
+                Some(known) => known,
+                None => Variables::default().layered(layer_of_unknown_host(target)),
+            }
+        } else {
+            variables.clone()
+        };
+        let overrides = |keyword: Keyword, variable: &str| -> Result<Option<String>, String> {
+            let from_variable = connection
+                .get(variable)
+                .map_err(|error| error.to_string())?;
+            match from_variable {
+                Some(value) => Ok(Some(text_of(&value))),
+                None => Ok(value(keyword)?.map(|value| text_of(&value))),
+            }
+        };
+        let becomes = match connection
+            .get("ansible_become")
+            .map_err(|error| error.to_string())?
+        {
+            Some(value) => is_truthy(&value),
+            None => value(Keyword::Become)?.map_or(self.options.becomes, |value| is_truthy(&value)),
+        };
+        let privilege = if becomes {
+            let user = overrides(Keyword::BecomeUser, "ansible_become_user")?;
+            let method = overrides(Keyword::BecomeMethod, "ansible_become_method")?;
+            let method = method.or_else(|| self.options.become_method.clone());
+            let method = method.unwrap_or_else(|| "sudo".to_owned());
+            if builtin(&method) != "sudo" {
+                return Err(format!(
+                    "`become_method: {method}` is not supported; `sudo` is"
+                ));
+            }
+            Some(Privilege {
+                user: user
+                    .or_else(|| self.options.become_user.clone())
+                    .unwrap_or_else(|| "root".to_owned()),
+                flags: overrides(Keyword::BecomeFlags, "ansible_become_flags")?
+                    .or_else(|| self.options.become_flags.clone()),
+                exe: overrides(Keyword::BecomeExe, "ansible_become_exe")?
+                    .or_else(|| self.options.become_exe.clone()),
+            })
+        } else {
+            None
+        };
+        let mut environment = BTreeMap::new();
+        for data in node.all(Keyword::Environment) {
+            let value =
+                render_data(data, variables).map_err(|error| format!("`environment`: {error}"))?;
+            let maps = match to_json(&value) {
+                Json::Array(maps) => maps,
+                map => vec![map],
+            };
+            for map in maps {
+                let Json::Object(map) = map else {
+                    return Err("`environment` has to be a map".to_owned());
+                };
+                for (name, value) in map {
+                    let text = match value {
+                        Json::String(text) => text,
+                        Json::Null => String::new(),
+                        Json::Bool(true) => "True".to_owned(),
+                        Json::Bool(false) => "False".to_owned(),
+                        other => other.to_string(),
+                    };
+                    environment.insert(name, text);
+                }
+            }
+        }
+        let playbook = self.current.as_ref().map(|run| run.play.folder.clone());
+        let playbook = playbook.unwrap_or_default();
+        let libraries = crate::module_check::libraries_of(&node.task, &playbook);
+        let collections = node.nearest(Keyword::Collections);
+        Ok(ActionCall {
+            action,
+            arguments: Map::new(),
+            connection,
+            host: target.to_owned(),
+            privilege,
+            environment: environment.into_iter().collect(),
+            check: false,
+            diff: false,
+            no_log: false,
+            libraries,
+            collections: collections.map(Data::words).unwrap_or_default(),
+            remote_user: value(Keyword::RemoteUser)?.map(|value| text_of(&value)),
+            port: value(Keyword::Port)?.map(|value| text_of(&value)),
+            connection_kind: value(Keyword::Connection)?.map(|value| text_of(&value)),
+            pause: None,
+            folder: playbook,
+            inventory_name: name.to_owned(),
+        })
+    }
+
+    /// The host whose lock a task takes that runs on this one. The machine of the controller has one lock.
+    pub(super) fn lock_of(&self, target: &str) -> String {
+        if matches!(target, "localhost" | "127.0.0.1" | "::1") {
+            return "localhost".to_owned();
+        }
+        let lock = self.known.variables_of(target);
+        let lock = lock.and_then(|variables| variables.get("ratchet_lock").ok().flatten());
+        lock.map_or_else(|| target.to_owned(), |lock| text_of(&lock))
+    }
+
+    pub(super) fn rules(
+        &self,
+        task: &TaskRun,
+        name: &str,
+        variables: &Variables,
+    ) -> Result<Rules, String> {
+        let settings = &task.node.task.settings;
+        let conditions = |keyword| {
+            settings
+                .get(keyword)
+                .map(Condition::all)
+                .unwrap_or_default()
+        };
+        let until = conditions(Keyword::Until);
+        let retries = task.node.value(Keyword::Retries, variables)?;
+        let retries = match retries {
+            None => None,
+            Some(value) => Some(
+                text_of(&value)
+                    .trim()
+                    .parse::<i64>()
+                    .map_err(|_| "`retries` has to be a whole number".to_owned())?,
+            ),
+        };
+        let attempts = match (until.is_empty(), retries) {
+            (true, None) => 1,
+            (false, None) => USUAL_ATTEMPTS,
+            (_, Some(retries)) => u32::try_from(retries.max(0))
+                .unwrap_or(u32::MAX - 1)
+                .saturating_add(1),
+        };
+        Ok(Rules {
+            changed_when: conditions(Keyword::ChangedWhen),
+            failed_when: conditions(Keyword::FailedWhen),
+            until,
+            attempts,
+            register: settings.text(Keyword::Register),
+            variables: variables.clone(),
+            on_failure: self.on_failure(task, name),
+            on_unreachable: match self.flag_of(&task.node, Keyword::IgnoreUnreachable, name) {
+                Some(true) => TaskStatus::Ignored,
+                _ => TaskStatus::Unreachable,
+            },
+        })
+    }
+
+    /// What a failure of a task is on a host.
+    pub(super) fn on_failure(&self, task: &TaskRun, name: &str) -> TaskStatus {
+        let ignores = task.node.value(Keyword::IgnoreErrors, &task.variables);
+        if ignores
+            .ok()
+            .flatten()
+            .is_some_and(|value| is_truthy(&value))
+        {
+            TaskStatus::Ignored
+        } else if self.host(name).is_some_and(|host| host.cursor.is_rescued()) {
+            TaskStatus::Rescued
+        } else {
+            TaskStatus::Failed
+        }
+    }
+
+    pub(super) fn names(&self, task: &TaskRun, host: &str, item: Option<Json>) -> Names {
+        let play = self.current.as_ref().map(|run| run.play.name.clone());
+        Names {
+            play: play.unwrap_or_default(),
+            task: task.title.clone(),
+            module: task.node.task.module.clone(),
+            host: host.to_owned(),
+            item,
+        }
+    }
+}

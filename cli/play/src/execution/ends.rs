@@ -1,0 +1,315 @@
+//! What follows when an item, and with the last one its task, has ended on a host.
+
+use std::sync::Arc;
+
+use minijinja::Value;
+use serde_json::{Map, Value as Json};
+
+use super::cursor::AfterFailure;
+use super::event::Event;
+use super::frame::TaskNode;
+use super::host_run::{HostState, TaskRun};
+use super::items::{breaks, describe_item};
+use super::machine::{Machine, is_action};
+use super::results::{failed, plain_result, registered};
+use crate::data::Data;
+use crate::language::Keyword;
+use crate::result::{TaskResult, TaskStatus, flag};
+use crate::templates::{Variables, from_json, is_truthy, render, render_data, text_of, to_json};
+
+impl Machine {
+    /// Takes in how a call ended.
+    pub(super) fn ended(&mut self, id: &str, result: TaskResult) {
+        let Some((name, index)) = self.under_way.remove(id) else {
+            return;
+        };
+        self.item_ended(&name, index, result);
+        self.fill();
+    }
+
+    /// Takes in how an item ended, and ends the task with its last one.
+    fn item_ended(&mut self, name: &str, index: usize, result: TaskResult) {
+        self.apply_facts(name, &result);
+        let Some(mut task) = self.take_running(name) else {
+            return;
+        };
+        task.under_way = task.under_way.saturating_sub(1);
+        if task.items.is_none() {
+            self.put(name, task);
+            self.finish(name, result, false);
+            return;
+        }
+        let mut result = result;
+        describe_item(&task, index, &mut result);
+        let shown = if task.is_secret {
+            result.censored()
+        } else {
+            result.clone()
+        };
+        self.events.push(Event::Item(shown));
+        task.is_broken |= result.status == TaskStatus::Unreachable || breaks(&task, index, &result);
+        task.results[index] = Some(result);
+        let is_done = task.is_done();
+        // The next items see what this one has found out.
+        task.variables = self.variables_of(&task.node, name);
+        let ended = is_done.then(|| self.of_all_items(&task, name));
+        self.put(name, task);
+        if let Some(result) = ended {
+            self.finish(name, result, true);
+        }
+    }
+
+    /// The result of a loop: those of its items, and whether any of them changed something or failed.
+    pub(super) fn of_all_items(&self, task: &TaskRun, name: &str) -> TaskResult {
+        let results: Vec<&TaskResult> = task.results.iter().flatten().collect();
+        let any = |wanted: &dyn Fn(&TaskStatus) -> bool| {
+            results.iter().any(|result| wanted(&result.status))
+        };
+        let has_failed = results.iter().any(|result| flag(&result.result, "failed"));
+        let has_changed = results.iter().any(|result| result.changed);
+        let is_skipped = results
+            .iter()
+            .all(|result| result.status == TaskStatus::Skipped);
+        let mut result = Map::new();
+        let list = results.iter().map(|result| registered(result)).collect();
+        result.insert("results".to_owned(), Json::Array(list));
+        result.insert("changed".to_owned(), has_changed.into());
+        let message = if has_failed {
+            "One or more items failed"
+        } else if is_skipped {
+            result.insert("skipped".to_owned(), true.into());
+            "All items skipped"
+        } else {
+            "All items completed"
+        };
+        if has_failed {
+            result.insert("failed".to_owned(), true.into());
+        }
+        result.insert("msg".to_owned(), message.into());
+        let status = if any(&|status| *status == TaskStatus::Unreachable) {
+            result.insert("unreachable".to_owned(), true.into());
+            TaskStatus::Unreachable
+        } else if has_failed {
+            self.on_failure(task, name)
+        } else if is_skipped {
+            TaskStatus::Skipped
+        } else if has_changed {
+            TaskStatus::Changed
+        } else {
+            TaskStatus::Ok
+        };
+        plain_result(self.names(task, name, None), result, status)
+    }
+
+    /// Ends the task of a host, and lets follow what follows from that.
+    fn finish(&mut self, name: &str, mut result: TaskResult, has_items: bool) {
+        let Some(task) = self.take_running(name) else {
+            return;
+        };
+        let register = task.node.task.settings.text(Keyword::Register);
+        let mut hosts = vec![name.to_owned()];
+        hosts.extend(task.followers.iter().cloned());
+        if let Some(variable) = &register {
+            let value = from_json(registered(&result));
+            for host in &hosts {
+                self.known
+                    .update(host, |known| known.register(variable, value.clone()));
+            }
+        }
+        let wants = task.node.nearest(Keyword::AnyErrorsFatal);
+        let any_fatal = wants.and_then(|data| render_data(data, &task.variables).ok());
+        let any_fatal = any_fatal.map_or(self.options.any_errors_fatal, |value| is_truthy(&value));
+        if result.changed
+            && !flag(&result.result, "failed")
+            && let Some(data) = task.node.nearest(Keyword::Notify)
+            && let Err(reason) = self.notify(data, &task.variables, name)
+        {
+            self.fail_after(name, &task, &reason, has_items);
+            return;
+        }
+        if is_action(&task.node.task, "add_host") || is_action(&task.node.task, "group_by") {
+            let is_new = self.change_groups(&task, name, &result);
+            if is_new && result.status == TaskStatus::Ok {
+                result.status = TaskStatus::Changed;
+                result.changed = true;
+            }
+        }
+        let status = result.status;
+        // A task that only steers the play is not counted.
+        if !is_action(&task.node.task, "meta") {
+            let shown = if task.is_secret {
+                result.censored()
+            } else {
+                result.clone()
+            };
+            self.tell_result(shown, has_items);
+            self.count_more_includes(&task, &result);
+        }
+        for host in &hosts {
+            let Some(run) = self.host_mut(host) else {
+                continue;
+            };
+            run.running = None;
+            match status {
+                TaskStatus::Failed | TaskStatus::Rescued => {
+                    // What items before the failed one have included is not brought in.
+                    run.includes.clear();
+                    let after = run.cursor.fail();
+                    if after == AfterFailure::Rescued {
+                        self.remember_failure(host, &task, &result);
+                    }
+                    self.after_failure(host, after);
+                    if any_fatal
+                        && after == AfterFailure::Over
+                        && let Some(run) = &mut self.current
+                    {
+                        run.is_stopped = true;
+                    }
+                }
+                TaskStatus::Unreachable => {
+                    run.includes.clear();
+                    run.state = HostState::Unreachable;
+                    if any_fatal && let Some(run) = &mut self.current {
+                        run.is_stopped = true;
+                    }
+                }
+                _ if run.includes.is_empty() => run.cursor.pass(),
+                // The tasks that were brought in come first.
+                _ => {}
+            }
+        }
+        self.hosts_changed();
+    }
+
+    /// A loop of includes counts once for each that has brought something in.
+    fn count_more_includes(&mut self, task: &TaskRun, result: &TaskResult) {
+        if !is_action(&task.node.task, "include_tasks")
+            && !is_action(&task.node.task, "include_role")
+        {
+            return;
+        }
+        let ended = task.results.iter().flatten();
+        let included = ended
+            .filter(|result| result.status == TaskStatus::Ok)
+            .count();
+        for _ in 1..included {
+            self.recap.count(&result.host, TaskStatus::Ok, false);
+        }
+    }
+
+    /// The task succeeded, and what was to follow did not.
+    fn fail_after(&mut self, name: &str, task: &TaskRun, reason: &str, has_items: bool) {
+        let names = self.names(task, name, None);
+        let status = self.on_failure(task, name);
+        let result = plain_result(names, failed(reason), status);
+        self.tell_result(result, has_items);
+        if let Some(run) = self.host_mut(name) {
+            let after = run.cursor.fail();
+            self.after_failure(name, after);
+        }
+        self.hosts_changed();
+    }
+
+    /// Notes the handlers that a task notifies.
+    fn notify(&mut self, data: &Data, variables: &Variables, name: &str) -> Result<(), String> {
+        let rendered =
+            render_data(data, variables).map_err(|error| format!("`notify`: {error}"))?;
+        let json = to_json(&rendered);
+        let wanted = match &json {
+            Json::Array(members) => members
+                .iter()
+                .map(|member| {
+                    member
+                        .as_str()
+                        .map_or_else(|| member.to_string(), str::to_owned)
+                })
+                .collect(),
+            Json::String(text) => vec![text.clone()],
+            _ => Vec::new(),
+        };
+        for wanted in wanted {
+            let Some(run) = &mut self.current else {
+                return Ok(());
+            };
+            let title = |node: &TaskNode| {
+                let own = node.task.settings.text(Keyword::Name).unwrap_or_default();
+                render(&own, variables).map_or(own, |title| text_of(&title))
+            };
+            let found = run.handlers.named(&wanted, title);
+            if found.is_empty() {
+                return Err(format!("no handler is called `{wanted}` or listens to it"));
+            }
+            if let Some(host) = run.hosts.get_mut(name) {
+                host.notified.extend(found);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets the variables by which a `rescue` knows what has failed.
+    fn remember_failure(&mut self, host: &str, task: &TaskRun, result: &TaskResult) {
+        let failed = from_json(registered(result));
+        let is_named = task.node.task.settings.get(Keyword::Name).is_some();
+        let name = if is_named { task.title.as_str() } else { "" };
+        let about = serde_json::json!({
+            "name": name,
+            "action": task.node.task.module,
+            "args": {},
+        });
+        let about = from_json(about);
+        self.known.update(host, |known| {
+            known.register("ansible_failed_result", failed);
+            known.register("ansible_failed_task", about);
+        });
+    }
+
+    /// Renews the variables that tell which hosts still go on.
+    fn hosts_changed(&mut self) {
+        let Some(run) = &mut self.current else { return };
+        let going = run.going();
+        let gone: Vec<&String> = run
+            .batch
+            .iter()
+            .filter(|name| !going.contains(name))
+            .collect();
+        let all: Vec<String> = run
+            .all
+            .iter()
+            .filter(|name| !gone.contains(name))
+            .cloned()
+            .collect();
+        let magic = Arc::make_mut(&mut run.variables.magic);
+        magic.insert("ansible_play_batch".to_owned(), Value::from(going));
+        for name in ["ansible_play_hosts", "play_hosts"] {
+            magic.insert(name.to_owned(), Value::from(all.clone()));
+        }
+    }
+
+    /// Takes in the facts and variables that a result has.
+    fn apply_facts(&mut self, name: &str, result: &TaskResult) {
+        let Some(Json::Object(facts)) = result.result.get("ansible_facts") else {
+            return;
+        };
+        let Some(task) = self.host(name).and_then(|host| host.running.as_ref()) else {
+            return;
+        };
+        let is_set = is_action(&task.node.task, "set_fact");
+        let is_included = is_action(&task.node.task, "include_vars");
+        let mut hosts = vec![name.to_owned()];
+        hosts.extend(task.followers.iter().cloned());
+        let values: Vec<(String, Value)> = facts
+            .iter()
+            .map(|(name, value)| (name.clone(), from_json(value.clone())))
+            .collect();
+        for host in hosts {
+            let values = values.clone();
+            self.known.update(&host, |known| {
+                if is_set {
+                    known.assign(values);
+                } else if !is_included {
+                    known.learn(values);
+                }
+            });
+        }
+    }
+}

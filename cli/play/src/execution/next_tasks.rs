@@ -1,0 +1,183 @@
+//! Which hosts do which task next.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::cursor::Next;
+use super::frame::TaskNode;
+use super::host_run::HostState;
+use super::machine::Machine;
+use super::play_run::Strategy;
+use crate::language::{Keyword, builtin};
+
+/// A task, and the hosts that do it.
+type Group = (TaskNode, Option<usize>, Vec<String>);
+
+impl Machine {
+    /// The hosts that do a task now, by the task.
+    pub(super) fn next_groups(&mut self) -> Vec<Group> {
+        let Some(run) = &self.current else {
+            return Vec::new();
+        };
+        if run.is_ended {
+            return Vec::new();
+        }
+        let strategy = run.strategy;
+        let batch = run.batch.clone();
+        if strategy == Strategy::Linear && self.is_busy() {
+            return Vec::new();
+        }
+        let mut places: BTreeMap<Vec<u32>, Group> = BTreeMap::new();
+        let mut free = Vec::new();
+        let mut going = 0;
+        for name in &batch {
+            let is_idle = self
+                .host(name)
+                .is_some_and(|host| host.running.is_none() && host.includes.is_empty());
+            let is_going = self
+                .host(name)
+                .is_some_and(|host| host.state == HostState::Going);
+            if is_going {
+                going += 1;
+            }
+            if strategy == Strategy::Pinned && going > self.options.forks as usize {
+                break;
+            }
+            if !is_idle {
+                continue;
+            }
+            let Some((node, handler)) = self.next_task(name) else {
+                continue;
+            };
+            if strategy == Strategy::Linear {
+                let position = self
+                    .host(name)
+                    .map(|host| host.cursor.position())
+                    .unwrap_or_default();
+                let group = places
+                    .entry(position)
+                    .or_insert_with(|| (node, handler, Vec::new()));
+                group.2.push(name.clone());
+            } else {
+                free.push((node, handler, vec![name.clone()]));
+            }
+        }
+        match places.pop_first() {
+            Some((_, group)) => vec![group],
+            None => free,
+        }
+    }
+
+    /// The task that a host comes to next. What needs no job is done on the way.
+    pub(super) fn next_task(&mut self, name: &str) -> Option<(TaskNode, Option<usize>)> {
+        loop {
+            let run = self.current.as_mut()?;
+            let (handlers, is_forced) = (run.handlers.clone(), run.is_forced);
+            let is_stopped = run.is_stopped;
+            let host = run.hosts.get_mut(name)?;
+            let is_going =
+                host.state == HostState::Going || host.is_forced && host.state == HostState::Failed;
+            if !is_going {
+                return None;
+            }
+            if is_stopped && host.state == HostState::Going {
+                // A host that has not failed itself ends with the others.
+                host.state = HostState::Failed;
+                host.is_forced = is_forced;
+                if is_forced {
+                    host.cursor.skip_to_handlers();
+                    continue;
+                }
+                return None;
+            }
+            match host.cursor.next() {
+                None => {
+                    let after = host.cursor.fail();
+                    self.after_failure(name, after);
+                }
+                Some(Next::End) => {
+                    if host.state == HostState::Going {
+                        host.state = HostState::Ended;
+                    }
+                    host.is_forced = false;
+                    return None;
+                }
+                Some(Next::Flush) => {
+                    if host.is_forced && host.notified.is_empty() {
+                        host.cursor.pass();
+                        host.cursor.skip_to_handlers();
+                    } else {
+                        host.cursor.flush(handlers);
+                    }
+                }
+                Some(Next::Role(block)) => {
+                    let Some(role) = &block.role else { continue };
+                    let key = (role.folder.clone(), Arc::clone(&role.written_parameters));
+                    if !role.allows_duplicates && host.finished_roles.contains(&key) {
+                        host.cursor.skip_block();
+                    }
+                }
+                Some(Next::RoleEnd(block)) => {
+                    if let Some(role) = &block.role {
+                        let key = (role.folder.clone(), Arc::clone(&role.written_parameters));
+                        if !host.finished_roles.contains(&key) {
+                            host.finished_roles.push(key);
+                        }
+                    }
+                }
+                Some(Next::Handler(index, node)) => {
+                    if host.notified.contains(&index) {
+                        return Some((node, Some(index)));
+                    }
+                    host.cursor.pass();
+                }
+                Some(Next::Task(node)) => {
+                    let tags = node.frame.tags_of(&node.task);
+                    if self.options.tags.select(&tags) && self.has_started(name, &node) {
+                        return Some((node, None));
+                    }
+                    if let Some(host) = self.host_mut(name) {
+                        host.cursor.pass();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether a task comes at or after the one at which the call starts.
+    fn has_started(&mut self, _host: &str, node: &TaskNode) -> bool {
+        let Some(wanted) = &self.options.start_at else {
+            return true;
+        };
+        let title = node.title();
+        let own = node.task.settings.text(Keyword::Name);
+        if title == *wanted || own.as_deref() == Some(wanted) || matches_glob(wanted, &title) {
+            self.options.start_at = None;
+            return true;
+        }
+        // Facts are gathered even so, because later tasks may use them.
+        builtin(&node.task.module) == "gather_facts"
+    }
+}
+
+/// Whether a name matches a pattern with `*`.
+fn matches_glob(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(first) = parts.next() else {
+        return false;
+    };
+    let Some(mut rest) = name.strip_prefix(first) else {
+        return false;
+    };
+    let parts: Vec<_> = parts.collect();
+    let Some((last, middle)) = parts.split_last() else {
+        return rest.is_empty();
+    };
+    for part in middle {
+        let Some(at) = rest.find(part) else {
+            return false;
+        };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
+}

@@ -1,0 +1,67 @@
+//! A play as it runs.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::frame::Frame;
+use super::handlers::Handlers;
+use super::host_run::{HostRun, HostState};
+use super::scope::PlayVariables;
+use super::stages::Stage;
+use crate::language::Play;
+
+/// A play that runs.
+#[derive(Debug)]
+pub(super) struct PlayRun {
+    pub(super) play: Arc<Play>,
+    pub(super) number: usize,
+    pub(super) frame: Arc<Frame>,
+    pub(super) stages: Arc<[Stage]>,
+    pub(super) handlers: Handlers,
+    pub(super) variables: PlayVariables,
+    pub(super) strategy: Strategy,
+    /// The hosts of the batches that come later.
+    pub(super) batches: VecDeque<Vec<String>>,
+    /// All hosts of the play.
+    pub(super) all: Vec<String>,
+    /// The hosts of this batch in their order.
+    pub(super) batch: Vec<String>,
+    pub(super) hosts: HashMap<String, HostRun>,
+    /// Whether a failure ends the play for all hosts of the batch.
+    pub(super) is_stopped: bool,
+    /// Whether the play is over because of `end_play`.
+    pub(super) is_ended: bool,
+    pub(super) is_forced: bool,
+    pub(super) most_failures: Option<f64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Strategy {
+    Linear,
+    Free,
+    /// As many hosts as there are slots go through the play, each by itself.
+    Pinned,
+}
+
+impl PlayRun {
+    /// Whether so many failures end the play.
+    pub(super) fn is_too_many(&self, failed: usize) -> bool {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "there are far fewer hosts than 2^52"
+        )]
+        self.most_failures
+            .is_some_and(|most| failed as f64 * 100.0 / self.batch.len().max(1) as f64 > most)
+    }
+
+    /// The hosts of the batch that still go on.
+    pub(super) fn going(&self) -> Vec<String> {
+        let names = self.batch.iter();
+        let is_going = |name: &&String| {
+            self.hosts
+                .get(*name)
+                .is_some_and(|host| matches!(host.state, HostState::Going | HostState::Ended))
+        };
+        names.filter(is_going).cloned().collect()
+    }
+}

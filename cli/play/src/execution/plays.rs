@@ -1,0 +1,281 @@
+//! The beginning and the end of plays, and of their batches of hosts.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use minijinja::Value;
+
+use super::batches;
+use super::cursor::{AfterFailure, Cursor};
+use super::event::Event;
+use super::frame::Frame;
+use super::handlers::Handlers;
+use super::host_run::{HostRun, HostState};
+use super::known_hosts::KnownHost;
+use super::machine::Machine;
+use super::play_run::{PlayRun, Strategy};
+use super::scope::PlayVariables;
+use super::stages;
+use crate::language::{Keyword, Play, builtin};
+use crate::selection;
+use crate::templates::{is_truthy, map_of_names, render, render_data, text_of};
+
+impl Machine {
+    pub(super) fn begin_play(&mut self, play: Arc<Play>) {
+        self.play_number += 1;
+        self.told_task = None;
+        self.read_host_variables(&play);
+        self.events.push(Event::Play {
+            name: play.name.clone(),
+        });
+        let selected = selection::hosts(&play, &self.inventory, self.options.limit.as_ref());
+        for name in &selected.unknown {
+            self.warn(format!("no host or group `{name}` is in the inventory"));
+        }
+        let mut hosts = selected.names;
+        hosts.retain(|name| !self.lost.contains(name));
+        for name in &hosts {
+            if self.known.get(name).is_none() {
+                self.know(name);
+            }
+        }
+        if hosts.is_empty() {
+            self.events.push(Event::NoHosts);
+            return;
+        }
+        batches::order(&mut hosts, play.settings.text(Keyword::Order).as_deref());
+        let frame = Frame::of_play(&play);
+        let mut variables = self.play_variables(&play);
+        let general = variables.of_host(&KnownHost::default(), &self.known, &[]);
+        let value = |keyword| {
+            let data = play.settings.get(keyword)?;
+            render_data(data, &general).ok()
+        };
+        let flag = |keyword| value(keyword).is_some_and(|value| is_truthy(&value));
+        let sizes = match play.settings.get(Keyword::Serial) {
+            None => Ok(vec![hosts.len()]),
+            Some(data) => render_data(data, &general)
+                .map_err(|error| error.to_string())
+                .and_then(|value| batches::sizes(&value, hosts.len())),
+        };
+        let sizes = match sizes {
+            Ok(sizes) => sizes,
+            Err(reason) => {
+                self.warn(format!("`serial`: {reason}; all hosts are one batch"));
+                vec![hosts.len()]
+            }
+        };
+        let strategy = match play
+            .settings
+            .text(Keyword::Strategy)
+            .or_else(|| self.options.strategy.clone())
+            .as_deref()
+            .map(builtin)
+        {
+            Some("free") => Strategy::Free,
+            Some("host_pinned") => Strategy::Pinned,
+            _ => Strategy::Linear,
+        };
+        let gathers = match value(Keyword::GatherFacts) {
+            Some(value) => is_truthy(&value),
+            None => self.options.gathers_facts,
+        };
+        let gather = gathers.then(|| play.gathering_task());
+        let names = |hosts: &[String]| Value::from(hosts.to_vec());
+        let magic = Arc::make_mut(&mut variables.magic);
+        for name in ["ansible_play_hosts_all", "ansible_play_hosts", "play_hosts"] {
+            magic.insert(name.to_owned(), names(&hosts));
+        }
+        let render_name = |text: &str| {
+            render(text, &general).map_or_else(|_| text.to_owned(), |name| text_of(&name))
+        };
+        let run = PlayRun {
+            frame: Arc::clone(&frame),
+            stages: stages::stages(&play, gather).into(),
+            handlers: Handlers::of(&play, &frame, render_name),
+            variables,
+            strategy,
+            batches: batches::split(&hosts, &sizes).into(),
+            all: hosts,
+            batch: Vec::new(),
+            hosts: HashMap::new(),
+            is_stopped: false,
+            is_ended: false,
+            is_forced: flag(Keyword::ForceHandlers) || self.options.force_handlers,
+            most_failures: value(Keyword::MaxFailPercentage)
+                .and_then(|value| batches::number(&value)),
+            number: self.play_number,
+            play,
+        };
+        self.current = Some(run);
+        self.begin_batch();
+    }
+
+    /// Begins the next batch of hosts, or ends the play if there is none.
+    pub(super) fn begin_batch(&mut self) {
+        let Some(run) = &mut self.current else {
+            return;
+        };
+        let Some(batch) = run.batches.pop_front() else {
+            self.current = None;
+            return;
+        };
+        run.hosts = batch
+            .iter()
+            .map(|name| {
+                let host = HostRun {
+                    cursor: Cursor::new(Arc::clone(&run.stages), Arc::clone(&run.frame)),
+                    state: HostState::Going,
+                    running: None,
+                    notified: BTreeSet::new(),
+                    finished_roles: Vec::new(),
+                    files: Vec::new(),
+                    includes: Vec::new(),
+                    is_forced: false,
+                };
+                (name.clone(), host)
+            })
+            .collect();
+        Arc::make_mut(&mut run.variables.magic)
+            .insert("ansible_play_batch".to_owned(), Value::from(batch.clone()));
+        run.batch = batch;
+        self.told_task = None;
+    }
+
+    pub(super) fn end_batch(&mut self) {
+        let Some(run) = &mut self.current else {
+            return;
+        };
+        let lost = |state| matches!(state, HostState::Failed | HostState::Unreachable);
+        let failed: Vec<_> = run
+            .batch
+            .iter()
+            .filter(|name| run.hosts.get(*name).is_some_and(|host| lost(host.state)))
+            .cloned()
+            .collect();
+        let is_all = failed.len() == run.batch.len();
+        let is_over = is_all || run.is_stopped || run.is_too_many(failed.len());
+        let is_ended = run.is_ended;
+        self.lost.extend(failed);
+        if is_over {
+            // The batches and plays that follow build on this one.
+            self.current = None;
+            if !self.plays.is_empty() || is_all {
+                self.events.push(Event::NoHostsLeft);
+            }
+            self.plays.clear();
+        } else if is_ended {
+            self.current = None;
+        } else {
+            self.begin_batch();
+        }
+    }
+
+    /// Takes over where a host goes after a failure.
+    pub(super) fn after_failure(&mut self, name: &str, after: AfterFailure) {
+        if after != AfterFailure::Over {
+            return;
+        }
+        let Some(run) = &mut self.current else {
+            return;
+        };
+        let is_forced = run.is_forced;
+        if let Some(host) = run.hosts.get_mut(name) {
+            host.state = HostState::Failed;
+            if is_forced && !host.is_forced {
+                host.is_forced = true;
+                host.cursor.skip_to_handlers();
+            } else {
+                host.is_forced = false;
+            }
+        }
+        let failed = run
+            .hosts
+            .values()
+            .filter(|host| host.state == HostState::Failed)
+            .count();
+        if run.is_too_many(failed) {
+            run.is_stopped = true;
+        }
+    }
+
+    /// Makes the gathered variables of a play.
+    pub(super) fn play_variables(&mut self, play: &Arc<Play>) -> PlayVariables {
+        let mut defaults = Vec::new();
+        let mut of_roles = Vec::new();
+        for block in stages::roles(play) {
+            if let Some(role) = &block.role {
+                defaults.push(role.defaults.clone());
+                of_roles.push(role.variables.clone());
+            }
+        }
+        let mut magic = BTreeMap::new();
+        let path = |path: &PathBuf| {
+            let path = if path.as_os_str().is_empty() {
+                PathBuf::from(".")
+            } else {
+                path.clone()
+            };
+            std::path::absolute(&path)
+                .unwrap_or(path)
+                .display()
+                .to_string()
+        };
+        magic.insert("playbook_dir".to_owned(), Value::from(path(&play.folder)));
+        magic.insert(
+            "ansible_play_name".to_owned(),
+            Value::from(play.name.as_str()),
+        );
+        let names = Value::from(play_role_names(play));
+        for name in [
+            "role_names",
+            "ansible_role_names",
+            "ansible_play_role_names",
+        ] {
+            magic.insert(name.to_owned(), names.clone());
+        }
+        let groups = self.inventory.groups().map(|group| {
+            let index = self.inventory.find_group(&group.name);
+            let hosts = index
+                .map(|index| self.inventory.hosts_of(index))
+                .unwrap_or_default();
+            let hosts = hosts
+                .into_iter()
+                .map(|host| self.inventory.get_host(host).name.clone());
+            (group.name.clone(), Value::from(hosts.collect::<Vec<_>>()))
+        });
+        magic.insert("groups".to_owned(), map_of_names(groups.collect()));
+        magic.extend(self.options.magic());
+        PlayVariables {
+            extra: self.reader.extra(),
+            vault: self.reader.vault(),
+            role_defaults: defaults,
+            own: play.settings.variables().clone(),
+            answers: self.options.answers(self.play_number),
+            files: play.files(),
+            role_variables: of_roles,
+            magic: Arc::new(magic),
+        }
+    }
+
+    /// Renews what plays know of groups, after a task has changed them.
+    pub(super) fn groups_changed(&mut self) {
+        let Some(run) = &self.current else { return };
+        let play = Arc::clone(&run.play);
+        let variables = self.play_variables(&play);
+        if let Some(run) = &mut self.current
+            && let Some(groups) = variables.magic.get("groups")
+        {
+            Arc::make_mut(&mut run.variables.magic).insert("groups".to_owned(), groups.clone());
+        }
+    }
+}
+
+fn play_role_names(play: &Play) -> Vec<String> {
+    let roles = play.roles.iter().filter_map(|step| match step {
+        crate::language::Step::Block(block) => block.role.as_deref(),
+        crate::language::Step::Task(_) => None,
+    });
+    roles.map(|role| role.name.clone()).collect()
+}
