@@ -8,9 +8,8 @@
 //!
 //! The report owns the execution: each outcome that it takes decides which jobs follow.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ratchet_play::{Event, Execution, MakeRunner, PlayLines, Prepared};
 use ratchet_runtime::{Job, Outcome, Summary};
@@ -21,24 +20,29 @@ use crate::output::{Output, OutputError};
 use crate::report::Report;
 use crate::session::{Console, JobStream};
 
-/// How many hosts have failed, for the exit code. Clones share it.
+/// How a play has ended, for the exit code. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct PlayEnd(Arc<(AtomicU64, AtomicU64)>);
+pub(crate) struct PlayEnd(Arc<Mutex<PlayCounts>>);
+
+/// What the exit code of a play depends on.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct PlayCounts {
+    /// How many hosts have failed.
+    pub(crate) failed: u64,
+    /// How many hosts could not be reached.
+    pub(crate) unreachable: u64,
+    /// Whether the play stopped before its end, by a fault of the program.
+    pub(crate) is_stuck: bool,
+}
 
 impl PlayEnd {
-    /// How many hosts have failed, and how many could not be reached.
-    pub(crate) fn counts(&self) -> (u64, u64) {
-        // The thread that sets them has ended before the run does.
-        let (failed, unreachable) = &*self.0;
-        (
-            failed.load(Ordering::Relaxed),
-            unreachable.load(Ordering::Relaxed),
-        )
+    /// How the play has ended. The thread that reports it has ended before the run does.
+    pub(crate) fn counts(&self) -> PlayCounts {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set(&self, failed: u64, unreachable: u64) {
-        self.0.0.store(failed, Ordering::Relaxed);
-        self.0.1.store(unreachable, Ordering::Relaxed);
+    fn set(&self, counts: PlayCounts) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = counts;
     }
 }
 
@@ -130,7 +134,7 @@ impl PlayReport {
                 let _ = sender.send(job);
             }
         }
-        if self.execution.is_done() {
+        if self.execution.is_done() || self.execution.is_stuck() {
             self.jobs = None;
         }
     }
@@ -181,12 +185,15 @@ impl Report for PlayReport {
     fn finish(&mut self, summary: &Summary) -> Result<(), OutputError> {
         self.tell();
         let recap = self.execution.recap().clone();
-        let (mut failed, mut unreachable) = (0, 0);
+        let mut all = PlayCounts {
+            is_stuck: self.execution.is_stuck(),
+            ..PlayCounts::default()
+        };
         for (_, counts) in recap.hosts() {
-            failed += u64::from(counts.failed > 0);
-            unreachable += u64::from(counts.unreachable > 0);
+            all.failed += u64::from(counts.failed > 0);
+            all.unreachable += u64::from(counts.unreachable > 0);
         }
-        self.end.set(failed, unreachable);
+        self.end.set(all);
         match &mut self.form {
             Form::Programs(inner) => inner.finish(summary),
             Form::People { lines, .. } => {

@@ -87,7 +87,7 @@ const CRATES: [(&str, Layers); 7] = [
     (
         "cli/play",
         &[
-            &["ini", "result", "vault"],
+            &["ini", "known_modules", "result", "vault"],
             &["configuration", "files"],
             &["data"],
             &["templates"],

@@ -1,19 +1,24 @@
 //! The settings that people have for Ansible: `ansible.cfg`, and variables of the environment.
 
-use std::collections::BTreeSet;
+mod flags;
+mod reader;
+#[cfg(test)]
+mod tests;
+
 use std::ffi::OsString;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ratchet_input::InputError;
 
-use crate::ini::{Form, Ini};
+pub use flags::PlayFlags;
+
 use crate::vault::VaultPassword;
+use reader::Reader;
 
 /// When facts are gathered for a play that does not say so.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Gathering {
+pub(crate) enum Gathering {
     /// For each play.
     #[default]
     Implicit,
@@ -76,9 +81,9 @@ pub struct Configuration {
     /// How long a task may take.
     pub task_timeout: Option<Duration>,
     /// How many hosts are worked on at once.
-    pub forks: Option<usize>,
+    pub forks: Option<u32>,
     /// When facts are gathered.
-    pub gathering: Gathering,
+    pub(crate) gathering: Gathering,
     /// How hosts are connected to.
     pub transport: Option<String>,
     /// The Python of the hosts.
@@ -90,7 +95,7 @@ pub struct Configuration {
     /// The strategy of plays that name none.
     pub strategy: Option<String>,
     /// Whether maps of one variable are merged instead of replaced.
-    pub merges_maps: bool,
+    merges_maps: bool,
     /// Whether differences are shown.
     pub always_diffs: bool,
     /// Whether results are kept secret.
@@ -102,7 +107,7 @@ pub struct Configuration {
     /// The text that templates write into the files that they make.
     pub ansible_managed: String,
     /// Whether facts are variables of their own, too.
-    pub inject_facts_as_vars: bool,
+    inject_facts_as_vars: bool,
     /// The arguments of ssh.
     pub ssh_args: Option<String>,
     /// More arguments of ssh, which go to its kin, too.
@@ -112,27 +117,13 @@ pub struct Configuration {
     /// The program that connects.
     pub ssh_executable: Option<String>,
     /// Settings that are there and are not used, as they are written.
-    pub unused: Vec<String>,
+    unused: Vec<String>,
     /// What is to be said about the files that were looked at.
-    pub warnings: Vec<String>,
+    warnings: Vec<String>,
 }
 
-/// Settings that change nothing here, because what they are for is not done, or is done anyway.
-const NEEDLESS: [(&str, &str); 13] = [
-    ("defaults", "retry_files_enabled"),
-    ("defaults", "deprecation_warnings"),
-    ("defaults", "command_warnings"),
-    ("defaults", "system_warnings"),
-    ("defaults", "localhost_warning"),
-    ("defaults", "nocows"),
-    ("defaults", "jinja2_extensions"),
-    ("defaults", "pipelining"),
-    ("connection", "pipelining"),
-    ("ssh_connection", "pipelining"),
-    ("ssh_connection", "control_path"),
-    ("ssh_connection", "control_path_dir"),
-    ("ssh_connection", "transfer_method"),
-];
+/// How many tasks run at once unless it is said.
+const USUAL_FORKS: u32 = 50;
 
 impl Configuration {
     /// Reads the settings that hold in a folder. `variable` looks up variables of the environment.
@@ -144,600 +135,34 @@ impl Configuration {
         let configuration = reader.configuration()?;
         Ok(configuration)
     }
-}
 
-/// The settings as they are written, and which of them were asked for.
-struct Reader<'a> {
-    folder: PathBuf,
-    home: PathBuf,
-    file: Option<PathBuf>,
-    ini: Ini,
-    variable: &'a dyn Fn(&str) -> Option<OsString>,
-    used: BTreeSet<(&'static str, &'static str)>,
-    warnings: Vec<String>,
-}
-
-/// A setting as it is written.
-struct Written {
-    text: String,
-    /// What it is called where it stands.
-    name: String,
-    /// The folder that relative paths in it start from.
-    folder: PathBuf,
-}
-
-impl<'a> Reader<'a> {
-    fn open(
-        folder: &Path,
-        variable: &'a dyn Fn(&str) -> Option<OsString>,
-    ) -> Result<Self, InputError> {
-        let home = variable("HOME").map(PathBuf::from).unwrap_or_default();
-        let mut reader = Self {
-            folder: folder.to_path_buf(),
-            home,
-            file: None,
-            ini: Ini::default(),
-            variable,
-            used: BTreeSet::new(),
-            warnings: Vec::new(),
-        };
-        let Some(path) = reader.find() else {
-            return Ok(reader);
-        };
-        let refused = |reason: String| {
-            InputError::new(format!("`{}` cannot be used: {reason}", path.display()))
-        };
-        let text = std::fs::read_to_string(&path).map_err(|error| refused(error.to_string()))?;
-        let form = Form {
-            has_inline_comments: true,
-            allows_none: true,
-            ..Form::default()
-        };
-        reader.ini = Ini::parse(&text, form).map_err(refused)?;
-        reader.file = Some(path);
-        Ok(reader)
+    /// How many jobs may run at once.
+    pub fn forks(&self) -> u32 {
+        self.forks.unwrap_or(USUAL_FORKS).max(1)
     }
 
-    /// The first file of settings that is there.
-    fn find(&mut self) -> Option<PathBuf> {
-        if let Some(named) = (self.variable)("ANSIBLE_CONFIG") {
-            let path = self.path(&self.folder, &named.to_string_lossy());
-            let path = if path.is_dir() {
-                path.join("ansible.cfg")
-            } else {
-                path
-            };
-            if path.is_file() {
-                return Some(path);
-            }
-        }
-        let here = self.folder.join("ansible.cfg");
-        // Anybody could have put a file there that runs programs in the user's name.
-        let mode = self
-            .folder
-            .metadata()
-            .map_or(0, |folder| folder.permissions().mode());
-        let is_public = mode & 0o002 != 0;
-        if is_public && here.exists() {
-            self.warnings.push(format!(
-                "`{}` is passed over, since everybody may write into its folder",
-                here.display()
+    /// Whether facts are gathered for plays that do not say it.
+    pub(crate) fn gathers_facts(&self) -> bool {
+        self.gathering != Gathering::Explicit
+    }
+
+    /// What is to be said of the settings: what is wrong with them, and which are there for nothing.
+    pub fn complaints(&self) -> Vec<String> {
+        let mut complaints = self.warnings.clone();
+        if !self.unused.is_empty() {
+            complaints.push(format!(
+                "settings of Ansible that are not used here: {}",
+                self.unused.join(", ")
             ));
         }
-        let of_user = self.home.join(".ansible.cfg");
-        let mut paths = vec![of_user, PathBuf::from("/etc/ansible/ansible.cfg")];
-        if !is_public {
-            paths.insert(0, here);
+        if self.merges_maps {
+            complaints
+                .push("`hash_behaviour = merge` is not used: maps replace each other".to_owned());
         }
-        paths.into_iter().find(|path| path.is_file())
-    }
-
-    fn path(&self, folder: &Path, text: &str) -> PathBuf {
-        let text = text.trim();
-        let expanded = match text.strip_prefix("~/") {
-            Some(rest) => self.home.join(rest),
-            None if text == "~" => self.home.clone(),
-            None => PathBuf::from(self.with_variables(text)),
-        };
-        folder.join(expanded)
-    }
-
-    /// A text in which `$NAME`, `${NAME}` and `{{CWD}}` are what they stand for.
-    fn with_variables(&self, text: &str) -> String {
-        let text = text.replace("{{CWD}}", &self.folder.display().to_string());
-        let mut out = String::new();
-        let mut rest = text.as_str();
-        while let Some((before, behind)) = rest.split_once('$') {
-            out.push_str(before);
-            let braced = behind
-                .strip_prefix('{')
-                .and_then(|inside| inside.split_once('}'));
-            let end = behind
-                .find(|character: char| !character.is_ascii_alphanumeric() && character != '_');
-            let (name, after) =
-                braced.unwrap_or_else(|| behind.split_at(end.unwrap_or(behind.len())));
-            if let Some(value) = (self.variable)(name).filter(|_| !name.is_empty()) {
-                out.push_str(&value.to_string_lossy());
-            } else {
-                out.push('$');
-                out.push_str(&behind[..behind.len() - after.len()]);
-            }
-            rest = after;
+        if !self.inject_facts_as_vars {
+            complaints
+                .push("`inject_facts_as_vars` is not used: facts are variables, too".to_owned());
         }
-        out.push_str(rest);
-        out
-    }
-
-    /// A setting, which a variable of the environment sets before the file does.
-    fn written(
-        &mut self,
-        variables: &[&str],
-        places: &[(&'static str, &'static str)],
-    ) -> Option<Written> {
-        self.used.extend(places);
-        for name in variables {
-            if let Some(value) = (self.variable)(name).filter(|value| !value.is_empty()) {
-                return Some(Written {
-                    text: value.to_string_lossy().into_owned(),
-                    name: (*name).to_owned(),
-                    folder: self.folder.clone(),
-                });
-            }
-        }
-        let file = self.file.as_ref()?;
-        let folder = self.folder.join(file.parent().unwrap_or(Path::new("")));
-        places.iter().find_map(|(section, key)| {
-            let text = self.ini.get(section, key).filter(|text| !text.is_empty())?;
-            Some(Written {
-                text: text.trim_matches(['"', '\'']).to_owned(),
-                name: format!("`{key}` of [{section}] in `{}`", file.display()),
-                folder: folder.clone(),
-            })
-        })
-    }
-
-    fn text(&mut self, variable: &str, section: &'static str, key: &'static str) -> Option<String> {
-        self.written(&[variable], &[(section, key)])
-            .map(|written| written.text)
-    }
-
-    fn flag(
-        &mut self,
-        variable: &str,
-        section: &'static str,
-        key: &'static str,
-    ) -> Result<Option<bool>, InputError> {
-        let Some(written) = self.written(&[variable], &[(section, key)]) else {
-            return Ok(None);
-        };
-        match written.text.to_lowercase().as_str() {
-            "yes" | "on" | "1" | "true" | "t" | "y" | "1.0" => Ok(Some(true)),
-            "no" | "off" | "0" | "false" | "f" | "n" | "0.0" => Ok(Some(false)),
-            _ => Err(refused(&written, "true or false")),
-        }
-    }
-
-    fn number<T: std::str::FromStr>(
-        &mut self,
-        variable: &str,
-        section: &'static str,
-        key: &'static str,
-    ) -> Result<Option<T>, InputError> {
-        let written = self.written(&[variable], &[(section, key)]);
-        let read = |written: Written| {
-            written
-                .text
-                .parse()
-                .map_err(|_| refused(&written, "a whole number"))
-        };
-        written.map(read).transpose()
-    }
-
-    fn file(
-        &mut self,
-        variable: &str,
-        section: &'static str,
-        key: &'static str,
-    ) -> Option<PathBuf> {
-        let written = self.written(&[variable], &[(section, key)])?;
-        Some(self.path(&written.folder, &written.text))
-    }
-
-    fn folders(
-        &mut self,
-        variables: &[&str],
-        places: &[(&'static str, &'static str)],
-        usual: &[&str],
-    ) -> Vec<PathBuf> {
-        if let Some(written) = self.written(variables, places) {
-            let parts = written
-                .text
-                .split(':')
-                .filter(|part| !part.trim().is_empty());
-            return parts.map(|part| self.path(&written.folder, part)).collect();
-        }
-        let home = (self.variable)("ANSIBLE_HOME");
-        let home = home.map_or_else(|| self.home.join(".ansible"), PathBuf::from);
-        let resolved = |path: &&str| match path.strip_prefix("HOME/") {
-            Some(rest) => home.join(rest),
-            None => PathBuf::from(path),
-        };
-        usual.iter().map(resolved).collect()
-    }
-
-    fn list(&mut self, variable: &str, section: &'static str, key: &'static str) -> Vec<String> {
-        let text = self.text(variable, section, key).unwrap_or_default();
-        text.split(',')
-            .map(str::trim)
-            .filter(|part| !part.is_empty())
-            .map(str::to_owned)
-            .collect()
-    }
-
-    fn inventory(&mut self) -> Vec<String> {
-        let Some(written) = self.written(
-            &["ANSIBLE_INVENTORY"],
-            &[("defaults", "inventory"), ("defaults", "hostfile")],
-        ) else {
-            return Vec::new();
-        };
-        let parts = written
-            .text
-            .split(',')
-            .map(str::trim)
-            .filter(|part| !part.is_empty());
-        parts
-            .map(|part| self.path(&written.folder, part).display().to_string())
-            .collect()
-    }
-
-    fn vault_passwords(&mut self) -> Vec<VaultPassword> {
-        let mut passwords = Vec::new();
-        let file = self.file(
-            "ANSIBLE_VAULT_PASSWORD_FILE",
-            "defaults",
-            "vault_password_file",
-        );
-        passwords.extend(file.map(|path| VaultPassword::File {
-            id: String::new(),
-            path,
-        }));
-        let list = self.written(
-            &["ANSIBLE_VAULT_IDENTITY_LIST"],
-            &[("defaults", "vault_identity_list")],
-        );
-        let Some(list) = list else {
-            return passwords;
-        };
-        for part in list
-            .text
-            .split(',')
-            .map(str::trim)
-            .filter(|part| !part.is_empty())
-        {
-            let (id, path) = part.split_once('@').unwrap_or(("", part));
-            let path = self.path(&list.folder, path);
-            passwords.push(VaultPassword::File {
-                id: id.to_owned(),
-                path,
-            });
-        }
-        passwords
-    }
-
-    fn gathering(&mut self) -> Result<Gathering, InputError> {
-        let Some(written) = self.written(&["ANSIBLE_GATHERING"], &[("defaults", "gathering")])
-        else {
-            return Ok(Gathering::Implicit);
-        };
-        match written.text.as_str() {
-            "implicit" => Ok(Gathering::Implicit),
-            "explicit" => Ok(Gathering::Explicit),
-            "smart" => Ok(Gathering::Smart),
-            _ => Err(refused(&written, "implicit, explicit or smart")),
-        }
-    }
-
-    fn merges_maps(&mut self) -> Result<bool, InputError> {
-        let Some(written) = self.written(
-            &["ANSIBLE_HASH_BEHAVIOUR"],
-            &[("defaults", "hash_behaviour")],
-        ) else {
-            return Ok(false);
-        };
-        match written.text.as_str() {
-            "replace" => Ok(false),
-            "merge" => Ok(true),
-            _ => Err(refused(&written, "replace or merge")),
-        }
-    }
-
-    #[expect(
-        clippy::too_many_lines,
-        reason = "it is a table with a line for each setting"
-    )]
-    fn configuration(&mut self) -> Result<Configuration, InputError> {
-        let seconds =
-            |number: Option<u64>| number.filter(|number| *number > 0).map(Duration::from_secs);
-        let escalation = "privilege_escalation";
-        Ok(Configuration {
-            inventory: self.inventory(),
-            roles_path: self.folders(
-                &["ANSIBLE_ROLES_PATH"],
-                &[("defaults", "roles_path")],
-                &[
-                    "HOME/roles",
-                    "/usr/share/ansible/roles",
-                    "/etc/ansible/roles",
-                ],
-            ),
-            collections_path: self.folders(
-                &["ANSIBLE_COLLECTIONS_PATH", "ANSIBLE_COLLECTIONS_PATHS"],
-                &[
-                    ("defaults", "collections_path"),
-                    ("defaults", "collections_paths"),
-                ],
-                &["HOME/collections", "/usr/share/ansible/collections"],
-            ),
-            library: self.folders(
-                &["ANSIBLE_LIBRARY"],
-                &[("defaults", "library")],
-                &["HOME/plugins/modules", "/usr/share/ansible/plugins/modules"],
-            ),
-            remote_user: self.text("ANSIBLE_REMOTE_USER", "defaults", "remote_user"),
-            remote_port: self.number("ANSIBLE_REMOTE_PORT", "defaults", "remote_port")?,
-            private_key_file: self.file("ANSIBLE_PRIVATE_KEY_FILE", "defaults", "private_key_file"),
-            vault_passwords: self.vault_passwords(),
-            ask_vault_pass: self.flag("ANSIBLE_ASK_VAULT_PASS", "defaults", "ask_vault_pass")?
-                == Some(true),
-            host_key_checking: self.flag(
-                "ANSIBLE_HOST_KEY_CHECKING",
-                "defaults",
-                "host_key_checking",
-            )? != Some(false),
-            ask_pass: self.flag("ANSIBLE_ASK_PASS", "defaults", "ask_pass")? == Some(true),
-            connection_password_file: self.file(
-                "ANSIBLE_CONNECTION_PASSWORD_FILE",
-                "defaults",
-                "connection_password_file",
-            ),
-            becomes: self.flag("ANSIBLE_BECOME", escalation, "become")? == Some(true),
-            become_user: self.text("ANSIBLE_BECOME_USER", escalation, "become_user"),
-            become_method: self.text("ANSIBLE_BECOME_METHOD", escalation, "become_method"),
-            become_ask_pass: self.flag("ANSIBLE_BECOME_ASK_PASS", escalation, "become_ask_pass")?
-                == Some(true),
-            become_password_file: self.file(
-                "ANSIBLE_BECOME_PASSWORD_FILE",
-                "defaults",
-                "become_password_file",
-            ),
-            become_exe: self.text("ANSIBLE_BECOME_EXE", escalation, "become_exe"),
-            become_flags: self.text("ANSIBLE_BECOME_FLAGS", escalation, "become_flags"),
-            timeout: seconds(self.number("ANSIBLE_TIMEOUT", "defaults", "timeout")?),
-            task_timeout: seconds(self.number(
-                "ANSIBLE_TASK_TIMEOUT",
-                "defaults",
-                "task_timeout",
-            )?),
-            forks: self.number("ANSIBLE_FORKS", "defaults", "forks")?,
-            gathering: self.gathering()?,
-            transport: self.text("ANSIBLE_TRANSPORT", "defaults", "transport"),
-            interpreter_python: self.text(
-                "ANSIBLE_PYTHON_INTERPRETER",
-                "defaults",
-                "interpreter_python",
-            ),
-            force_handlers: self.flag("ANSIBLE_FORCE_HANDLERS", "defaults", "force_handlers")?
-                == Some(true),
-            any_errors_fatal: self.flag(
-                "ANSIBLE_ANY_ERRORS_FATAL",
-                "defaults",
-                "any_errors_fatal",
-            )? == Some(true),
-            strategy: self.text("ANSIBLE_STRATEGY", "defaults", "strategy"),
-            merges_maps: self.merges_maps()?,
-            always_diffs: self.flag("ANSIBLE_DIFF_ALWAYS", "diff", "always")? == Some(true),
-            no_log: self.flag("ANSIBLE_NO_LOG", "defaults", "no_log")? == Some(true),
-            run_tags: self.list("ANSIBLE_RUN_TAGS", "tags", "run"),
-            skip_tags: self.list("ANSIBLE_SKIP_TAGS", "tags", "skip"),
-            ansible_managed: self
-                .written(&[], &[("defaults", "ansible_managed")])
-                .map_or_else(|| "Ansible managed".to_owned(), |written| written.text),
-            inject_facts_as_vars: self.flag(
-                "ANSIBLE_INJECT_FACT_VARS",
-                "defaults",
-                "inject_facts_as_vars",
-            )? != Some(false),
-            ssh_args: self.text("ANSIBLE_SSH_ARGS", "ssh_connection", "ssh_args"),
-            ssh_common_args: self.text(
-                "ANSIBLE_SSH_COMMON_ARGS",
-                "ssh_connection",
-                "ssh_common_args",
-            ),
-            ssh_extra_args: self.text("ANSIBLE_SSH_EXTRA_ARGS", "ssh_connection", "ssh_extra_args"),
-            ssh_executable: self.text("ANSIBLE_SSH_EXECUTABLE", "ssh_connection", "ssh_executable"),
-            // These come last: they are what nothing above has asked for.
-            unused: self.unused(),
-            warnings: std::mem::take(&mut self.warnings),
-            file: self.file.clone(),
-        })
-    }
-
-    /// The settings of the file that nothing asks for, each once.
-    fn unused(&self) -> Vec<String> {
-        let mut names = BTreeSet::new();
-        for setting in &self.ini.settings {
-            let place = (setting.section.as_str(), setting.name.as_str());
-            // Settings of inventories are for the program that reads these.
-            let is_known =
-                self.used.contains(&place) || NEEDLESS.contains(&place) || place.0 == "inventory";
-            if !is_known {
-                names.insert(format!("{} in [{}]", setting.name, setting.section));
-            }
-        }
-        names.into_iter().collect()
-    }
-}
-
-fn refused(written: &Written, expected: &str) -> InputError {
-    InputError::new(format!(
-        "{} has to be {expected}, not `{}`",
-        written.name, written.text
-    ))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashMap;
-
-    use super::*;
-
-    fn load(folder: &Path, variables: &[(&str, &str)]) -> Result<Configuration, InputError> {
-        let variables: HashMap<String, OsString> = variables
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), OsString::from(value)))
-            .collect();
-        Configuration::load(folder, |name| variables.get(name).cloned())
-    }
-
-    fn folder() -> tempfile::TempDir {
-        tempfile::tempdir().expect("there is room for a folder")
-    }
-
-    fn write(path: &Path, text: &str) {
-        std::fs::write(path, text).expect("it can be written");
-    }
-
-    #[test]
-    fn settings_of_the_environment_count_before_those_of_the_file_and_paths_start_where_they_stand()
-    {
-        let folder = folder();
-        let here = folder.path();
-        write(
-            &here.join("ansible.cfg"),
-            "[defaults]\ninventory = hosts, more/hosts ; both\nroles_path=roles:~/r:$X/y\nforks = 20\nremote_user=deploy\n\
-             host_key_checking = False\nvault_password_file = pw\nvault_identity_list = dev@dev.pw, prod@~/prod.pw\n\
-             gathering=smart\ntimeout=30\ncallback_whitelist = timer\nnocows=1\n\
-             [privilege_escalation]\nbecome=True\nbecome_user = admin\n[ssh_connection]\nssh_args = -o A=b\npipelining=True\n\
-             [galaxy]\nserver_list=x\n",
-        );
-        let file = |id: &str, path: PathBuf| VaultPassword::File {
-            id: id.to_owned(),
-            path,
-        };
-        let read = load(
-            here,
-            &[
-                ("HOME", "/h"),
-                ("X", "/x"),
-                ("ANSIBLE_FORKS", "7"),
-                ("ANSIBLE_PRIVATE_KEY_FILE", "key"),
-            ],
-        );
-        let read = read.expect("it is right");
-        assert_eq!(read.file, Some(here.join("ansible.cfg")));
-        let shown = |path: &str| here.join(path).display().to_string();
-        assert_eq!(read.inventory, [shown("hosts"), shown("more/hosts")]);
-        assert_eq!(
-            read.roles_path,
-            [
-                here.join("roles"),
-                PathBuf::from("/h/r"),
-                PathBuf::from("/x/y")
-            ]
-        );
-        assert_eq!(
-            read.collections_path[0],
-            PathBuf::from("/h/.ansible/collections")
-        );
-        assert_eq!(
-            (read.forks, read.remote_user.as_deref()),
-            (Some(7), Some("deploy"))
-        );
-        assert_eq!(read.private_key_file, Some(here.join("key")));
-        assert!(!read.host_key_checking && read.becomes && !read.ask_pass);
-        assert_eq!(
-            read.vault_passwords,
-            [
-                file("", here.join("pw")),
-                file("dev", here.join("dev.pw")),
-                file("prod", "/h/prod.pw".into())
-            ]
-        );
-        assert_eq!(
-            (read.gathering, read.timeout),
-            (Gathering::Smart, Some(Duration::from_secs(30)))
-        );
-        assert_eq!(read.ssh_args.as_deref(), Some("-o A=b"));
-        assert_eq!(
-            read.unused,
-            [
-                "callback_whitelist in [defaults]",
-                "server_list in [galaxy]"
-            ]
-        );
-    }
-
-    #[test]
-    fn the_first_file_that_is_there_counts_unless_everybody_may_write_beside_it() {
-        let (folder, home) = (folder(), folder());
-        let (here, home) = (folder.path(), home.path());
-        let home_text = home.display().to_string();
-        let user = |variables: &[(&str, &str)]| {
-            let mut all = vec![("HOME", home_text.as_str())];
-            all.extend_from_slice(variables);
-            load(here, &all).expect("it is right")
-        };
-        assert_eq!(user(&[]).file.filter(|file| file.starts_with("/tmp")), None);
-        write(&home.join(".ansible.cfg"), "[defaults]\nremote_user=home\n");
-        assert_eq!(user(&[]).remote_user.as_deref(), Some("home"));
-        write(&here.join("ansible.cfg"), "[defaults]\nremote_user=here\n");
-        assert_eq!(user(&[]).remote_user.as_deref(), Some("here"));
-        write(&here.join("other.cfg"), "[defaults]\nremote_user=other\n");
-        assert_eq!(
-            user(&[("ANSIBLE_CONFIG", "other.cfg")])
-                .remote_user
-                .as_deref(),
-            Some("other")
-        );
-
-        let public = std::fs::Permissions::from_mode(0o777);
-        std::fs::set_permissions(here, public).expect("it can be changed");
-        let read = user(&[]);
-        assert_eq!(read.remote_user.as_deref(), Some("home"));
-        assert_eq!(read.warnings.len(), 1);
-        assert!(
-            read.warnings[0].contains("is passed over"),
-            "{}",
-            read.warnings[0]
-        );
-    }
-
-    #[test]
-    fn a_setting_with_a_wrong_value_names_its_place() {
-        let folder = folder();
-        write(
-            &folder.path().join("ansible.cfg"),
-            "[defaults]\nforks = many\n",
-        );
-        let said = load(folder.path(), &[])
-            .expect_err("it is wrong")
-            .to_string();
-        assert!(
-            said.contains("`forks` of [defaults] in `")
-                && said.ends_with("has to be a whole number, not `many`"),
-            "{said}"
-        );
-        let said = load(
-            folder.path(),
-            &[("ANSIBLE_FORKS", "2"), ("ANSIBLE_BECOME", "maybe")],
-        );
-        let said = said.expect_err("it is wrong").to_string();
-        assert_eq!(said, "ANSIBLE_BECOME has to be true or false, not `maybe`");
-        write(&folder.path().join("ansible.cfg"), "forks = 1\n");
-        let said = load(folder.path(), &[])
-            .expect_err("it is wrong")
-            .to_string();
-        assert!(said.ends_with("line 1 stands in no section"), "{said}");
+        complaints
     }
 }

@@ -29,9 +29,7 @@ mod tasks;
 mod tests;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use minijinja::Value;
 use ratchet_input::inventory::Inventory;
@@ -44,54 +42,27 @@ pub use recap::{HostCounts, Recap};
 
 use crate::call::{Call, Work};
 use crate::calls::Calls;
+use crate::configuration::Configuration;
 use crate::hints::ModuleRegistry;
 use crate::language::{Play, Reader};
 use crate::modules::Modules;
 use crate::result::{TaskResult, TaskStatus};
-use crate::selection::{Limit, Tags};
+use crate::selection::Limit;
 use machine::Machine;
 
 /// What a call of playbooks asks for.
-#[derive(Debug, Default)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is asked for by a flag that can be typed with any other"
-)]
+#[derive(Debug)]
 pub(crate) struct Options {
+    /// The settings, with what was typed.
+    pub(crate) settings: Configuration,
     pub(crate) limit: Option<Limit>,
-    pub(crate) tags: Tags,
     /// Whether modules only say what they would change.
     pub(crate) check: bool,
-    /// Whether results tell how files change.
-    pub(crate) diff: bool,
-    /// How many jobs may run at once.
-    pub(crate) forks: u32,
     /// The name of the task at which the call starts.
     pub(crate) start_at: Option<String>,
-    pub(crate) force_handlers: bool,
-    /// Whether plays gather facts that do not say it.
-    pub(crate) gathers_facts: bool,
-    /// Whether tasks become another user that do not say it.
-    pub(crate) becomes: bool,
-    pub(crate) become_user: Option<String>,
-    pub(crate) become_method: Option<String>,
-    pub(crate) become_exe: Option<String>,
-    pub(crate) become_flags: Option<String>,
-    /// Whether a failure ends plays for all hosts that do not say it.
-    pub(crate) any_errors_fatal: bool,
-    /// The strategy of plays that name none.
-    pub(crate) strategy: Option<String>,
-    /// Whether results of tasks are hidden that do not say it.
-    pub(crate) no_log: bool,
-    /// How long tasks may take that do not say it.
-    pub(crate) task_timeout: Option<Duration>,
-    /// The text that templates write into the files that they make.
-    pub(crate) ansible_managed: String,
     pub(crate) verbosity: u8,
     /// The answers to `vars_prompt`, by the number of the play.
     pub(crate) answers: HashMap<usize, BTreeMap<String, String>>,
-    /// The first source of the inventory.
-    pub(crate) inventory_file: Option<PathBuf>,
     /// The names of the limits that tasks can name.
     pub(crate) limits: Vec<String>,
     /// Finds the modules of tasks that are brought in later, so that those that are nowhere are refused.
@@ -102,21 +73,21 @@ impl Options {
     /// The magic variables that tell what was asked for.
     fn magic(&self) -> Vec<(String, Value)> {
         let words = |words: &[String]| Value::from(words.to_vec());
-        let only = match self.tags.only.as_slice() {
+        let only = match self.settings.run_tags.as_slice() {
             [] => vec!["all".to_owned()],
             only => only.to_vec(),
         };
         let mut values = vec![
             ("ansible_check_mode", Value::from(self.check)),
-            ("ansible_diff_mode", Value::from(self.diff)),
-            ("ansible_forks", Value::from(self.forks)),
+            ("ansible_diff_mode", Value::from(self.settings.always_diffs)),
+            ("ansible_forks", Value::from(self.settings.forks())),
             ("ansible_verbosity", Value::from(self.verbosity)),
             (
                 "ansible_managed",
-                Value::from(self.ansible_managed.as_str()),
+                Value::from(self.settings.ansible_managed.as_str()),
             ),
             ("ansible_run_tags", words(&only)),
-            ("ansible_skip_tags", words(&self.tags.skip)),
+            ("ansible_skip_tags", words(&self.settings.skip_tags)),
         ];
         let modules = self.modules.as_ref();
         if let Some(python) = modules.and_then(|modules| modules.python()) {
@@ -126,8 +97,8 @@ impl Options {
         if let Some(version) = modules.and_then(|modules| modules.version()) {
             values.push(("ansible_version", version_map(version)));
         }
-        if let Some(file) = &self.inventory_file {
-            let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+        if let Some(file) = self.settings.inventory.first() {
+            let file = std::path::absolute(file).unwrap_or_else(|_| file.into());
             let folder = file.parent().map(|folder| folder.display().to_string());
             values.push(("inventory_file", Value::from(file.display().to_string())));
             values.push(("inventory_dir", Value::from(folder.unwrap_or_default())));
@@ -175,6 +146,8 @@ pub struct Execution {
     calls: Calls,
     /// How many jobs were given out and have not ended.
     under_way: usize,
+    /// Whether plays are not over, and no job is under way from which more could follow.
+    is_stuck: bool,
 }
 
 impl Execution {
@@ -189,6 +162,7 @@ impl Execution {
             machine: Machine::new(plays, inventory, reader, registry, options),
             calls: Calls::default(),
             under_way: 0,
+            is_stuck: false,
         }
     }
 
@@ -221,6 +195,12 @@ impl Execution {
         self.machine.is_done() && self.under_way == 0
     }
 
+    /// Whether plays are not over and cannot go on. That is a fault of this crate, which its user has to report: no job will
+    /// follow, so whoever waits for the end of the plays would wait for ever.
+    pub fn is_stuck(&self) -> bool {
+        self.is_stuck
+    }
+
     /// Takes out what has happened since the last time.
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.machine.events)
@@ -234,11 +214,8 @@ impl Execution {
     fn give_out(&mut self) -> Vec<Job> {
         let calls = std::mem::take(&mut self.machine.calls);
         self.under_way += calls.len();
-        // Otherwise the run would wait for ever: jobs follow only from the ends of others.
-        assert!(
-            self.under_way > 0 || self.machine.is_done(),
-            "a play that is not over has a job under way"
-        );
+        // Jobs follow only from the ends of others.
+        self.is_stuck = self.under_way == 0 && !self.machine.is_done();
         let jobs = calls.into_iter().map(|call| {
             let job = job_of(&call);
             self.calls.put(call);

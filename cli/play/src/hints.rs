@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use ratchet_runtime::ParallelizationHint;
 
+use crate::known_modules::{FULLY_PARALLEL, GLOBAL_EXCLUSIVE, HOST_EXCLUSIVE};
+
 /// What is known of a module before it runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModuleEntry {
@@ -41,111 +43,6 @@ impl ModuleEntry {
 pub struct ModuleRegistry {
     entries: HashMap<String, ModuleEntry>,
 }
-
-/// Modules that leave a host as it is, that change only what they are told, or that run on the controller.
-const FULLY_PARALLEL: &[&str] = &[
-    "add_host",
-    "assemble",
-    "assert",
-    "command",
-    "copy",
-    "debug",
-    "expect",
-    "fail",
-    "fetch",
-    "file",
-    "find",
-    "gather_facts",
-    "get_url",
-    "getent",
-    "git",
-    "group_by",
-    "include_role",
-    "include_tasks",
-    "include_vars",
-    "meta",
-    "mount_facts",
-    "package_facts",
-    "pause",
-    "ping",
-    "raw",
-    "script",
-    "service_facts",
-    "set_fact",
-    "set_stats",
-    "setup",
-    "shell",
-    "slurp",
-    "stat",
-    "subversion",
-    "tempfile",
-    "template",
-    "unarchive",
-    "uri",
-    "validate_argument_spec",
-    "wait_for",
-    "wait_for_connection",
-];
-
-/// Modules that change what a host has once: its packages, services, users, and lines of files.
-const HOST_EXCLUSIVE: &[&str] = &[
-    "apt",
-    "apt_key",
-    "apt_repository",
-    "blockinfile",
-    "cron",
-    "deb822_repository",
-    "debconf",
-    "dnf",
-    "dnf5",
-    "dpkg_selections",
-    "group",
-    "hostname",
-    "iptables",
-    "known_hosts",
-    "lineinfile",
-    "package",
-    "pip",
-    "reboot",
-    "replace",
-    "rpm_key",
-    "service",
-    "systemd",
-    "systemd_service",
-    "sysvinit",
-    "user",
-    "yum",
-    "yum_repository",
-    "ansible.posix.authorized_key",
-    "ansible.posix.firewalld",
-    "ansible.posix.mount",
-    "ansible.posix.seboolean",
-    "ansible.posix.selinux",
-    "ansible.posix.sysctl",
-    "community.general.homebrew",
-    "community.general.ini_file",
-    "community.general.modprobe",
-    "community.general.npm",
-    "community.general.pacman",
-    "community.general.snap",
-    "community.general.zypper",
-    "firewalld",
-    "mount",
-    "sysctl",
-];
-
-/// Modules that change who belongs to a cluster, which only one host may do at a time.
-const GLOBAL_EXCLUSIVE: &[&str] = &[
-    "community.docker.docker_swarm",
-    "community.general.consul",
-    "community.general.etcd3",
-    "community.mongodb.mongodb_replicaset",
-    "community.rabbitmq.rabbitmq_cluster",
-    "consul_member",
-    "docker_swarm",
-    "etcd_member",
-    "mongodb_replicaset",
-];
 
 /// The beginnings of the names of modules that call the interface of a cloud, with the name of the provider.
 const CLOUDS: &[(&str, &str)] = &[
@@ -247,14 +144,5 @@ mod tests {
             registry.hint("etcd_member"),
             ParallelizationHint::GlobalExclusive
         );
-    }
-
-    #[test]
-    fn no_module_is_in_two_lists() {
-        let mut all: Vec<_> = [FULLY_PARALLEL, HOST_EXCLUSIVE, GLOBAL_EXCLUSIVE].concat();
-        let count = all.len();
-        all.sort_unstable();
-        all.dedup();
-        assert_eq!(all.len(), count);
     }
 }

@@ -16,6 +16,7 @@ mod hint_file;
 mod hints;
 mod host_variables;
 mod ini;
+mod known_modules;
 mod language;
 mod listing;
 mod module_check;
@@ -30,22 +31,20 @@ mod targets;
 mod templates;
 mod vault;
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ratchet_input::InputError;
 use ratchet_input::inventory::Inventory;
 
-pub use configuration::{Configuration, Gathering};
+pub use configuration::{Configuration, PlayFlags};
 pub use execution::{Event, Execution, HostCounts, Recap};
 pub use hints::{ModuleEntry, ModuleRegistry};
 pub use listing::Listed;
-pub use prepare::{MakeRunner, PlayOptions, Prepared, Question, prepare};
+pub use prepare::{MakeRunner, Passwords, Prepared, Question, prepare};
 pub use report::PlayLines;
 pub use result::{TaskResult, TaskStatus};
 pub use runner::PlayRunner;
-pub use selection::Tags;
 pub use vault::{Vault, VaultPassword};
 
 /// What is asked of playbooks.
@@ -55,10 +54,14 @@ pub struct Request {
     pub playbooks: Vec<PathBuf>,
     /// The pattern of hosts beyond which nothing is done.
     pub limit: Option<String>,
-    /// Which tasks are meant.
-    pub tags: Tags,
     /// Variables that count before all others: `name=value`, a map in YAML or JSON, or `@FILE`.
     pub extra_vars: Vec<String>,
+    /// Whether tasks only say what they would change.
+    pub check: bool,
+    /// The name of the task at which to start.
+    pub start_at: Option<String>,
+    /// How often `-v` was given.
+    pub verbosity: u8,
 }
 
 /// What playbooks would do.
@@ -71,26 +74,23 @@ pub struct Listing {
 }
 
 /// Reads playbooks, and lists what they would do.
-///
-/// `variable` looks up variables of the environment, which say where settings, roles and passwords lie.
 pub fn list(
     request: &Request,
+    configuration: &Configuration,
     listed: Listed,
     inventory: &Inventory,
-    variable: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Listing, InputError> {
     let limit = request.limit.as_deref();
     let limit = limit.map(|text| selection::Limit::new(text, inventory));
     let limit = limit.transpose()?;
-    let configuration = Configuration::load(Path::new("."), variable)?;
     let vault = Arc::new(Vault::new(configuration.vault_passwords.clone(), None));
     let (_, playbooks) = language::read(
         &request.playbooks,
         &request.extra_vars,
-        &configuration,
+        configuration,
         vault,
     )?;
-    let (text, unknown) =
-        listing::listing(&playbooks, inventory, limit.as_ref(), &request.tags, listed);
+    let tags = selection::Tags::of(configuration);
+    let (text, unknown) = listing::listing(&playbooks, inventory, limit.as_ref(), &tags, listed);
     Ok(Listing { text, unknown })
 }

@@ -26,7 +26,7 @@ pub(crate) struct ConnectionDefaults {
     pub(crate) connection: Option<String>,
     pub(crate) timeout: Option<u64>,
     pub(crate) ssh_common_args: Option<String>,
-    pub(crate) checks_host_keys: Option<bool>,
+    pub(crate) checks_host_keys: bool,
     pub(crate) password: Option<Secret>,
     pub(crate) become_password: Option<Secret>,
     pub(crate) port: Option<u16>,
@@ -112,7 +112,7 @@ impl Performer {
                 "ansible_ssh_private_key_file" => text(&defaults.private_key),
                 "ansible_timeout" => defaults.timeout.map(Value::from),
                 "ansible_ssh_common_args" => text(&defaults.ssh_common_args),
-                "ansible_host_key_checking" => defaults.checks_host_keys.map(Value::from),
+                "ansible_host_key_checking" => Some(defaults.checks_host_keys.into()),
                 "ansible_password" => {
                     let password = defaults.password.as_ref()?;
                     Some(password.reveal().into())

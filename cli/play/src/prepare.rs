@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use ratchet_input::InputError;
@@ -22,59 +21,15 @@ use crate::modules::{ModulePaths, Modules, Secret};
 use crate::perform::ConnectionDefaults;
 use crate::runner::PlayRunner;
 use crate::selection;
-use crate::vault::{Vault, VaultPassword};
+use crate::vault::Vault;
 
-/// How playbooks run.
-#[derive(Debug, Clone, Default)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is asked for by a flag that can be typed with any other"
-)]
-pub struct PlayOptions {
-    /// Whether tasks only say what they would change.
-    pub check: bool,
-    /// Whether results tell how files change.
-    pub diff: bool,
-    /// How many jobs may run at once.
-    pub forks: u32,
-    /// The name of the task at which to start.
-    pub start_at: Option<String>,
-    /// Whether handlers run on hosts that have failed.
-    pub force_handlers: bool,
-    /// Whether plays gather facts that do not say whether they do.
-    pub gathers_facts: bool,
-    /// Whether tasks become another user that do not say it.
-    pub becomes: bool,
-    /// The user whom tasks become.
-    pub become_user: Option<String>,
-    /// The way in which they become that user.
-    pub become_method: Option<String>,
-    /// The password of that.
-    pub become_password: Option<String>,
-    /// The user who logs in to hosts.
-    pub remote_user: Option<String>,
-    /// The password of that user.
-    pub password: Option<String>,
-    /// The file with the key of that user.
-    pub private_key: Option<String>,
-    /// The kind of connection.
-    pub connection: Option<String>,
-    /// How many seconds it may take to connect.
-    pub timeout: Option<u64>,
-    /// More arguments for ssh.
-    pub ssh_common_args: Option<String>,
-    /// Whether the keys of hosts have to be known.
-    pub checks_host_keys: Option<bool>,
-    /// How often `-v` was given.
-    pub verbosity: u8,
-    /// Where passwords of encrypted files come from.
-    pub vault_passwords: Vec<VaultPassword>,
-    /// The folders of modules for all playbooks.
-    pub libraries: Vec<PathBuf>,
-    /// The first source of the inventory.
-    pub inventory_file: Option<PathBuf>,
-    /// What is known of modules beside what is known of all.
-    pub registry: ModuleRegistry,
+/// The passwords that were asked for, or read from files.
+#[derive(Debug, Default)]
+pub struct Passwords {
+    /// That of the user who logs in to hosts.
+    pub login: Option<String>,
+    /// That by which tasks become another user.
+    pub privilege: Option<String>,
 }
 
 /// A question of `vars_prompt`.
@@ -120,8 +75,8 @@ impl Prepared {
 /// Reads playbooks and checks them. `ask` asks a question of `vars_prompt`; `variable` looks up variables of the environment.
 pub fn prepare(
     request: &Request,
-    options: PlayOptions,
-    configuration: &Configuration,
+    configuration: Configuration,
+    passwords: Passwords,
     inventory: Inventory,
     variable: impl Fn(&str) -> Option<OsString>,
     ask: &mut dyn FnMut(&Question) -> Result<String, InputError>,
@@ -129,11 +84,11 @@ pub fn prepare(
     let limit = request.limit.as_deref();
     let limit = limit.map(|text| selection::Limit::new(text, &inventory));
     let limit = limit.transpose()?;
-    let vault = Arc::new(Vault::new(options.vault_passwords, None));
+    let vault = Arc::new(Vault::new(configuration.vault_passwords.clone(), None));
     let (mut reader, playbooks) = language::read(
         &request.playbooks,
         &request.extra_vars,
-        configuration,
+        &configuration,
         vault,
     )?;
     let plays: Vec<Arc<Play>> = playbooks
@@ -143,10 +98,10 @@ pub fn prepare(
         .collect();
     let modules = Arc::new(Modules::find_ansible(ModulePaths {
         collections: reader.collections_path().to_vec(),
-        libraries: options.libraries.clone(),
+        libraries: configuration.library.clone(),
         programs: variable("PATH"),
     }));
-    let mut registry = options.registry;
+    let mut registry = ModuleRegistry::with_builtins();
     let folder = plays.first().map(|play| play.folder.clone());
     let limits = hint_file::read(&mut reader, &folder.unwrap_or_default(), &mut registry)?;
     for play in &plays {
@@ -166,44 +121,30 @@ pub fn prepare(
             of_play.insert(name, answer);
         }
     }
+    let key = configuration.private_key_file.as_deref();
     let defaults = ConnectionDefaults {
-        remote_user: options.remote_user,
-        private_key: options.private_key,
-        connection: options.connection,
-        timeout: options.timeout,
-        ssh_common_args: options.ssh_common_args,
-        checks_host_keys: options.checks_host_keys,
-        password: options.password.map(Secret::new),
-        become_password: options.become_password.map(Secret::new),
+        remote_user: configuration.remote_user.clone(),
+        private_key: key.map(|path| path.display().to_string()),
+        connection: configuration.transport.clone(),
+        timeout: configuration.timeout.map(|timeout| timeout.as_secs()),
+        ssh_common_args: configuration.ssh_arguments(),
+        checks_host_keys: configuration.host_key_checking,
+        password: passwords.login.map(Secret::new),
+        become_password: passwords.privilege.map(Secret::new),
         port: configuration.remote_port,
         python: configuration.interpreter_python.clone(),
         ssh_executable: configuration.ssh_executable.clone(),
-        verbosity: options.verbosity,
+        verbosity: request.verbosity,
     };
     let machine_options = Options {
         limit,
-        tags: request.tags.clone(),
-        check: options.check,
-        diff: options.diff,
-        forks: options.forks,
-        start_at: options.start_at,
-        force_handlers: options.force_handlers,
-        gathers_facts: options.gathers_facts,
-        becomes: options.becomes,
-        become_user: options.become_user,
-        become_method: options.become_method,
-        become_exe: configuration.become_exe.clone(),
-        become_flags: configuration.become_flags.clone(),
-        any_errors_fatal: configuration.any_errors_fatal,
-        strategy: configuration.strategy.clone(),
-        no_log: configuration.no_log,
-        task_timeout: configuration.task_timeout,
-        ansible_managed: configuration.ansible_managed.clone(),
-        verbosity: options.verbosity,
+        check: request.check,
+        start_at: request.start_at.clone(),
+        verbosity: request.verbosity,
         answers,
-        inventory_file: options.inventory_file,
         modules: Some(Arc::clone(&modules)),
         limits: limits.iter().map(|(name, _)| name.clone()).collect(),
+        settings: configuration,
     };
     let execution = Execution::new(plays, inventory, reader, registry, machine_options);
     Ok(Prepared {

@@ -5,6 +5,7 @@ use ratchet_input::inventory::Inventory;
 use ratchet_input::inventory::pattern::Pattern;
 use ratchet_input::value::closest;
 
+use crate::configuration::Configuration;
 use crate::language::Play;
 
 /// The names under which the machine of the controller is there without an inventory.
@@ -83,14 +84,22 @@ fn matching(text: &str, inventory: &Inventory) -> Hosts {
 
 /// Which tasks run, by their tags.
 #[derive(Debug, Clone, Default)]
-pub struct Tags {
+pub(crate) struct Tags {
     /// Tasks with one of these tags run; without any, all do.
-    pub only: Vec<String>,
+    pub(crate) only: Vec<String>,
     /// Tasks with one of these tags do not run.
-    pub skip: Vec<String>,
+    pub(crate) skip: Vec<String>,
 }
 
 impl Tags {
+    /// The tags that the settings name.
+    pub(crate) fn of(configuration: &Configuration) -> Self {
+        Self {
+            only: configuration.run_tags.clone(),
+            skip: configuration.skip_tags.clone(),
+        }
+    }
+
     /// Whether a task with these tags, its own and those of what it is part of, runs.
     pub(crate) fn select(&self, tags: &[String]) -> bool {
         let has = |word: &str| tags.iter().any(|tag| tag == word);

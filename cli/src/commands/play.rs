@@ -1,31 +1,29 @@
 //! `ratchet play`: runs playbooks, checks them, and lists what they would do.
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::num::NonZeroU32;
 use std::path::Path;
 
 use ratchet_input::InputError;
 use ratchet_play::{
-    Configuration, Gathering, Listed, ModuleRegistry, PlayLines, PlayOptions, Prepared, Question,
-    Request, Tags, Vault, VaultPassword, prepare,
+    Configuration, Listed, Passwords, PlayFlags, PlayLines, Prepared, Question, Request, Vault,
+    prepare,
 };
 
 use crate::args::common::CommonArguments;
 use crate::args::play::PlayArguments;
 use crate::error::CliError;
 use crate::escape::plain;
-use crate::inventory;
+use crate::inventory::{self, Inventory};
 use crate::job_file::{HostTable, Protection};
 use crate::output::Destination;
-use crate::play::{PlayEnd, PlayReport};
+use crate::play::{PlayCounts, PlayEnd, PlayReport};
 use crate::report::ResultFormat;
 use crate::session::{
     JobSource, ResumedRun, RunSetup, Session, TerminalUse, open_play_output, open_report,
     start_keeper,
 };
-
-/// How many tasks run at once unless it is said.
-const USUAL_FORKS: u32 = 50;
 
 /// The exit codes of ansible-playbook.
 const ANSIBLE_FAILED: u8 = 2;
@@ -40,11 +38,11 @@ pub(crate) fn run(
         list(arguments)?;
         return Ok(crate::exit::SUCCESS);
     }
-    let configuration = configuration()?;
-    let forks = forks(arguments, &configuration);
-    let prepared = prepared(arguments, &configuration)?;
+    let configuration = configuration(arguments)?;
+    let common = common(arguments, configuration.forks());
+    let complaints = configuration.complaints();
+    let prepared = prepared(arguments, configuration)?;
     let limits = prepared.limits().to_vec();
-    let common = common(arguments, forks);
     let session = Session::open(
         &common,
         &arguments.record,
@@ -55,8 +53,8 @@ pub(crate) fn run(
     let end = PlayEnd::default();
     let console = session.console().clone();
     if !session.options().quiet {
-        for warning in warnings(&configuration) {
-            console.say(&format!("ratchet: {}\n", plain(&warning)));
+        for complaint in complaints {
+            console.say(&format!("ratchet: {}\n", plain(&complaint)));
         }
     }
     let (report, jobs, runner) = if format == ResultFormat::Human {
@@ -82,34 +80,33 @@ pub(crate) fn run(
         halt: None,
     };
     let code = session.perform(setup)?;
-    if arguments.ansible_exit_codes
-        && matches!(code, crate::exit::SUCCESS | crate::exit::UNSUCCESSFUL)
-    {
-        return Ok(match end.counts() {
-            (_, unreachable) if unreachable > 0 => ANSIBLE_UNREACHABLE,
-            (failed, _) if failed > 0 => ANSIBLE_FAILED,
-            _ => code,
-        });
-    }
-    Ok(code)
+    exit_code(code, end.counts(), arguments.ansible_exit_codes)
 }
 
-fn request(arguments: &PlayArguments, configuration: &Configuration) -> Request {
-    let words = |typed: &[String], set: &[String]| {
-        if typed.is_empty() {
-            set.to_vec()
-        } else {
-            typed.to_vec()
-        }
-    };
+/// The exit code of a play whose run has ended with a code.
+fn exit_code(code: u8, counts: PlayCounts, is_of_ansible: bool) -> Result<u8, CliError> {
+    let has_ended = matches!(code, crate::exit::SUCCESS | crate::exit::UNSUCCESSFUL);
+    if has_ended && counts.is_stuck {
+        return Err(CliError::internal(
+            "the play has stopped before its end: no task follows from those that have ended",
+        )
+        .with_help("this is a fault of ratchet; please report it with the playbook"));
+    }
+    Ok(match counts {
+        counts if has_ended && is_of_ansible && counts.unreachable > 0 => ANSIBLE_UNREACHABLE,
+        counts if has_ended && is_of_ansible && counts.failed > 0 => ANSIBLE_FAILED,
+        _ => code,
+    })
+}
+
+fn request(arguments: &PlayArguments) -> Request {
     Request {
         playbooks: arguments.playbooks.clone(),
         limit: arguments.limit.clone(),
-        tags: Tags {
-            only: words(&arguments.tags, &configuration.run_tags),
-            skip: words(&arguments.skip_tags, &configuration.skip_tags),
-        },
         extra_vars: arguments.extra_vars.clone(),
+        check: arguments.check,
+        start_at: arguments.start_at_task.clone(),
+        verbosity: arguments.display.verbose,
     }
 }
 
@@ -124,141 +121,64 @@ fn common(arguments: &PlayArguments, forks: u32) -> CommonArguments {
     common
 }
 
-/// The settings that people have for Ansible.
-fn configuration() -> Result<Configuration, CliError> {
-    let variable = |name: &str| std::env::var_os(name);
-    Ok(Configuration::load(Path::new("."), variable)?)
+/// The settings that people have for Ansible, with what was typed.
+fn configuration(arguments: &PlayArguments) -> Result<Configuration, CliError> {
+    let mut configuration = Configuration::load(Path::new("."), variable)?;
+    configuration.overrule(PlayFlags {
+        inventory: arguments.inventory.clone(),
+        tags: arguments.tags.clone(),
+        skip_tags: arguments.skip_tags.clone(),
+        diff: arguments.diff,
+        forks: arguments.forks.map(NonZeroU32::get),
+        force_handlers: arguments.force_handlers,
+        libraries: arguments.module_path.clone(),
+        becomes: arguments.r#become,
+        become_user: arguments.become_user.clone(),
+        become_method: arguments.become_method.clone(),
+        asks_become_password: arguments.ask_become_pass,
+        become_password_file: arguments.become_password_file.clone(),
+        remote_user: arguments.user.clone(),
+        asks_password: arguments.ask_pass,
+        password_file: arguments.connection_password_file.clone(),
+        private_key: arguments.private_key.clone(),
+        connection: arguments.connection.clone(),
+        timeout: arguments.timeout,
+        ssh_common_args: arguments.ssh_common_args.clone(),
+        vault_password_files: arguments.vault_password_file.clone(),
+    });
+    Ok(configuration)
 }
 
-/// What is to be said of the settings: what is wrong with them, and which are there for nothing.
-fn warnings(configuration: &Configuration) -> Vec<String> {
-    let mut warnings = configuration.warnings.clone();
-    if !configuration.unused.is_empty() {
-        warnings.push(format!(
-            "settings of Ansible that are not used here: {}",
-            configuration.unused.join(", ")
-        ));
-    }
-    if configuration.merges_maps {
-        warnings.push("`hash_behaviour = merge` is not used: maps replace each other".to_owned());
-    }
-    if !configuration.inject_facts_as_vars {
-        warnings.push("`inject_facts_as_vars` is not used: facts are variables, too".to_owned());
-    }
-    warnings
+/// Looks up a variable of the environment.
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
 }
 
-fn forks(arguments: &PlayArguments, configuration: &Configuration) -> u32 {
-    let set = configuration
-        .forks
-        .and_then(|forks| u32::try_from(forks).ok());
-    let forks = arguments.forks.map(NonZeroU32::get).or(set);
-    forks.unwrap_or(USUAL_FORKS).max(1)
+/// Reads the inventory, whose files may be encrypted.
+fn inventory_of(configuration: &Configuration) -> Result<Inventory, CliError> {
+    let vault = Vault::new(configuration.vault_passwords.clone(), None);
+    let decrypt = |text: &str| vault.decrypt(text).map(|plain| plain.to_string());
+    Ok(inventory::load_with(&configuration.inventory, &decrypt)?)
 }
 
-/// The sources of hosts: those that were typed, else those of the settings.
-fn sources(arguments: &PlayArguments, configuration: &Configuration) -> Vec<String> {
-    if arguments.inventory.is_empty() {
-        configuration.inventory.clone()
-    } else {
-        arguments.inventory.clone()
-    }
-}
-
-fn prepared(
-    arguments: &PlayArguments,
-    configuration: &Configuration,
-) -> Result<Prepared, CliError> {
-    let sources = sources(arguments, configuration);
-    let vault = arguments
-        .vault_password_file
-        .iter()
-        .map(|path| VaultPassword::File {
-            id: String::new(),
-            path: path.clone(),
-        });
-    let vault_passwords: Vec<_> = vault
-        .chain(configuration.vault_passwords.iter().cloned())
-        .collect();
-    let vault = Vault::new(vault_passwords.clone(), None);
-    let inventory = inventory::load_with(&sources, &|text| {
-        vault.decrypt(text).map(|plain| plain.to_string())
-    })?;
-    let text = |path: &Path| path.display().to_string();
-    let ssh_args = [
-        &configuration.ssh_args,
-        &configuration.ssh_common_args,
-        &configuration.ssh_extra_args,
-    ];
-    let ssh_args = ssh_args
-        .into_iter()
-        .flatten()
-        .chain(&arguments.ssh_common_args);
-    let ssh_args: Vec<&str> = ssh_args.map(String::as_str).collect();
-    let mut libraries = arguments.module_path.clone();
-    libraries.extend(configuration.library.iter().cloned());
-    let options = PlayOptions {
-        check: arguments.check,
-        diff: arguments.diff || configuration.always_diffs,
-        forks: forks(arguments, configuration),
-        start_at: arguments.start_at_task.clone(),
-        force_handlers: arguments.force_handlers || configuration.force_handlers,
-        gathers_facts: configuration.gathering != Gathering::Explicit,
-        becomes: arguments.r#become || configuration.becomes,
-        become_user: arguments
-            .become_user
-            .clone()
-            .or_else(|| configuration.become_user.clone()),
-        become_method: arguments
-            .become_method
-            .clone()
-            .or_else(|| configuration.become_method.clone()),
-        become_password: password(
-            arguments.ask_become_pass || configuration.become_ask_pass,
-            arguments
-                .become_password_file
-                .as_deref()
-                .or(configuration.become_password_file.as_deref()),
+fn prepared(arguments: &PlayArguments, configuration: Configuration) -> Result<Prepared, CliError> {
+    let inventory = inventory_of(&configuration)?;
+    let passwords = Passwords {
+        privilege: password(
+            configuration.become_ask_pass,
+            configuration.become_password_file.as_deref(),
             "BECOME password: ",
         )?,
-        remote_user: arguments
-            .user
-            .clone()
-            .or_else(|| configuration.remote_user.clone()),
-        password: password(
-            arguments.ask_pass || configuration.ask_pass,
-            arguments
-                .connection_password_file
-                .as_deref()
-                .or(configuration.connection_password_file.as_deref()),
+        login: password(
+            configuration.ask_pass,
+            configuration.connection_password_file.as_deref(),
             "SSH password: ",
         )?,
-        private_key: arguments
-            .private_key
-            .as_deref()
-            .or(configuration.private_key_file.as_deref())
-            .map(text),
-        connection: arguments
-            .connection
-            .clone()
-            .or_else(|| configuration.transport.clone()),
-        timeout: arguments
-            .timeout
-            .or_else(|| configuration.timeout.map(|timeout| timeout.as_secs())),
-        ssh_common_args: (!ssh_args.is_empty()).then(|| ssh_args.join(" ")),
-        checks_host_keys: Some(configuration.host_key_checking),
-        verbosity: arguments.display.verbose,
-        vault_passwords,
-        libraries,
-        inventory_file: sources.first().map(Into::into),
-        registry: ModuleRegistry::with_builtins(),
     };
-    let variable = |name: &str| std::env::var_os(name);
-    let request = request(arguments, configuration);
     Ok(prepare(
-        &request,
-        options,
+        &request(arguments),
         configuration,
+        passwords,
         inventory,
         variable,
         &mut ask,
@@ -330,20 +250,14 @@ fn typed(prompt: &str, is_private: bool) -> io::Result<String> {
 
 /// Prints lists of what playbooks would do.
 fn list(arguments: &PlayArguments) -> Result<(), CliError> {
-    let configuration = configuration()?;
-    let inventory = inventory::load(&sources(arguments, &configuration))?;
+    let configuration = configuration(arguments)?;
+    let inventory = inventory_of(&configuration)?;
     let listed = Listed {
         hosts: arguments.list_hosts,
         tasks: arguments.list_tasks,
         tags: arguments.list_tags,
     };
-    let variable = |name: &str| std::env::var_os(name);
-    let listing = ratchet_play::list(
-        &request(arguments, &configuration),
-        listed,
-        &inventory,
-        variable,
-    )?;
+    let listing = ratchet_play::list(&request(arguments), &configuration, listed, &inventory)?;
     for name in &listing.unknown {
         let line = format!("no host or group `{}` is in the inventory\n", plain(name));
         // The lists are what was asked for; a warning that cannot be written keeps nobody from them.
@@ -351,4 +265,36 @@ fn list(arguments: &PlayArguments) -> Result<(), CliError> {
     }
     let written = io::stdout().write_all(listing.text.as_bytes());
     written.map_err(|error| Destination::Stdout.error(error).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_play_that_is_stuck_ends_as_an_internal_error_and_not_as_a_success() {
+        let stuck = PlayCounts {
+            is_stuck: true,
+            ..PlayCounts::default()
+        };
+        let error = exit_code(crate::exit::SUCCESS, stuck, false).unwrap_err();
+        assert_eq!(error.exit_code(), crate::exit::INTERNAL);
+        let interrupted = exit_code(crate::exit::INTERRUPTED, stuck, false);
+        assert_eq!(interrupted.unwrap(), crate::exit::INTERRUPTED);
+    }
+
+    #[test]
+    fn hosts_that_could_not_be_reached_count_before_those_that_failed_in_the_codes_of_ansible() {
+        let counts = PlayCounts {
+            failed: 1,
+            unreachable: 1,
+            is_stuck: false,
+        };
+        let code =
+            |is_of_ansible| exit_code(crate::exit::UNSUCCESSFUL, counts, is_of_ansible).unwrap();
+        assert_eq!(
+            (code(true), code(false)),
+            (ANSIBLE_UNREACHABLE, crate::exit::UNSUCCESSFUL)
+        );
+    }
 }

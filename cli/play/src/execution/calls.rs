@@ -36,8 +36,11 @@ impl Machine {
         let value = |keyword| node.value(keyword, variables);
         let check =
             value(Keyword::CheckMode)?.map_or(self.options.check, |value| is_truthy(&value));
-        let diff = value(Keyword::Diff)?.map_or(self.options.diff, |value| is_truthy(&value));
-        let no_log = value(Keyword::NoLog)?.map_or(self.options.no_log, |value| is_truthy(&value));
+        let diff = value(Keyword::Diff)?.map_or(self.options.settings.always_diffs, |value| {
+            is_truthy(&value)
+        });
+        let no_log =
+            value(Keyword::NoLog)?.map_or(self.options.settings.no_log, |value| is_truthy(&value));
         let delegate = value(Keyword::DelegateTo)?.map(|value| text_of(&value));
         let delegate = delegate.filter(|text| !text.trim().is_empty());
         let target = delegate.clone().unwrap_or_else(|| name.to_owned());
@@ -50,7 +53,7 @@ impl Machine {
         };
         let planned = actions::plan(request)?;
         let mut timeouts = Timeouts {
-            hard: self.options.task_timeout,
+            hard: self.options.settings.task_timeout,
             ..Timeouts::default()
         };
         if let Some(value) = value(Keyword::Timeout)? {
@@ -172,12 +175,13 @@ impl Machine {
             .map_err(|error| error.to_string())?
         {
             Some(value) => is_truthy(&value),
-            None => value(Keyword::Become)?.map_or(self.options.becomes, |value| is_truthy(&value)),
+            None => value(Keyword::Become)?
+                .map_or(self.options.settings.becomes, |value| is_truthy(&value)),
         };
         let privilege = if becomes {
             let user = overrides(Keyword::BecomeUser, "ansible_become_user")?;
             let method = overrides(Keyword::BecomeMethod, "ansible_become_method")?;
-            let method = method.or_else(|| self.options.become_method.clone());
+            let method = method.or_else(|| self.options.settings.become_method.clone());
             let method = method.unwrap_or_else(|| "sudo".to_owned());
             if builtin(&method) != "sudo" {
                 return Err(format!(
@@ -186,12 +190,12 @@ impl Machine {
             }
             Some(Privilege {
                 user: user
-                    .or_else(|| self.options.become_user.clone())
+                    .or_else(|| self.options.settings.become_user.clone())
                     .unwrap_or_else(|| "root".to_owned()),
                 flags: overrides(Keyword::BecomeFlags, "ansible_become_flags")?
-                    .or_else(|| self.options.become_flags.clone()),
+                    .or_else(|| self.options.settings.become_flags.clone()),
                 exe: overrides(Keyword::BecomeExe, "ansible_become_exe")?
-                    .or_else(|| self.options.become_exe.clone()),
+                    .or_else(|| self.options.settings.become_exe.clone()),
             })
         } else {
             None

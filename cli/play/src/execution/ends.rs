@@ -118,7 +118,9 @@ impl Machine {
         }
         let wants = task.node.nearest(Keyword::AnyErrorsFatal);
         let any_fatal = wants.and_then(|data| render_data(data, &task.variables).ok());
-        let any_fatal = any_fatal.map_or(self.options.any_errors_fatal, |value| is_truthy(&value));
+        let any_fatal = any_fatal.map_or(self.options.settings.any_errors_fatal, |value| {
+            is_truthy(&value)
+        });
         if result.changed
             && !flag(&result.result, "failed")
             && let Some(data) = task.node.nearest(Keyword::Notify)

@@ -176,7 +176,7 @@ impl Machine {
             rules: Rules::without_conditions(self.on_failure(task, name)),
             // What cannot be told to be public is kept secret.
             no_log: match no_log {
-                Ok(None) => self.options.no_log,
+                Ok(None) => self.options.settings.no_log,
                 Ok(Some(value)) => is_truthy(&value),
                 Err(_) => true,
             },

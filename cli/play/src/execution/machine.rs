@@ -23,11 +23,14 @@ use crate::hints::ModuleRegistry;
 use crate::host_variables::HostVariables;
 use crate::language::{Play, Reader, Task, builtin};
 use crate::result::TaskResult;
+use crate::selection::Tags;
 
 /// Where playbooks are, and what comes next.
 #[derive(Debug)]
 pub(super) struct Machine {
     pub(super) options: Options,
+    /// Which tasks are meant.
+    pub(super) tags: Tags,
     pub(super) inventory: Arc<Inventory>,
     /// The variables of hosts in the inventory and in files beside it and the playbook.
     pub(super) of_hosts: HostVariables,
@@ -61,6 +64,7 @@ impl Machine {
         options: Options,
     ) -> Self {
         Self {
+            tags: Tags::of(&options.settings),
             options,
             known: KnownHosts::new(reader.extra(), reader.vault()),
             inventory: Arc::new(inventory),

@@ -40,7 +40,7 @@ impl Machine {
             if is_going {
                 going += 1;
             }
-            if strategy == Strategy::Pinned && going > self.options.forks as usize {
+            if strategy == Strategy::Pinned && going > self.options.settings.forks() as usize {
                 break;
             }
             if !is_idle {
@@ -133,7 +133,7 @@ impl Machine {
                 }
                 Some(Next::Task(node)) => {
                     let tags = node.frame.tags_of(&node.task);
-                    if self.options.tags.select(&tags) && self.has_started(name, &node) {
+                    if self.tags.select(&tags) && self.has_started(name, &node) {
                         return Some((node, None));
                     }
                     if let Some(host) = self.host_mut(name) {

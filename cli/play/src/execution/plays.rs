@@ -69,7 +69,7 @@ impl Machine {
         let strategy = match play
             .settings
             .text(Keyword::Strategy)
-            .or_else(|| self.options.strategy.clone())
+            .or_else(|| self.options.settings.strategy.clone())
             .as_deref()
             .map(builtin)
         {
@@ -79,7 +79,7 @@ impl Machine {
         };
         let gathers = match value(Keyword::GatherFacts) {
             Some(value) => is_truthy(&value),
-            None => self.options.gathers_facts,
+            None => self.options.settings.gathers_facts(),
         };
         let gather = gathers.then(|| play.gathering_task());
         let names = |hosts: &[String]| Value::from(hosts.to_vec());
@@ -102,7 +102,7 @@ impl Machine {
             hosts: HashMap::new(),
             is_stopped: false,
             is_ended: false,
-            is_forced: flag(Keyword::ForceHandlers) || self.options.force_handlers,
+            is_forced: flag(Keyword::ForceHandlers) || self.options.settings.force_handlers,
             most_failures: value(Keyword::MaxFailPercentage)
                 .and_then(|value| batches::number(&value)),
             number: self.play_number,

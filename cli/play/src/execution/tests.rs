@@ -1,6 +1,7 @@
 //! The machine as a value: playbooks are read, and each job ends as the test says.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use ratchet_input::inventory;
 use ratchet_runtime::ParallelizationHint as Hint;
@@ -37,10 +38,6 @@ fn play_with(text: &str, files: &[(&str, &str)], options: Options) -> Play {
         });
     let plays = playbooks.into_iter().flat_map(|playbook| playbook.plays);
     let plays = plays.map(Arc::new).collect();
-    let options = Options {
-        forks: 10,
-        ..options
-    };
     let registry = ModuleRegistry::with_builtins();
     let mut execution = Execution::new(plays, inventory, reader, registry, options);
     let first = execution.start();
@@ -54,14 +51,36 @@ fn play_with(text: &str, files: &[(&str, &str)], options: Options) -> Play {
     play
 }
 
+/// Options by which plays gather no facts, with settings that are changed.
+fn options_with(change: impl FnOnce(&mut Configuration)) -> Options {
+    use crate::configuration::Gathering;
+    let mut settings = configuration();
+    settings.gathering = Gathering::Explicit;
+    change(&mut settings);
+    Options {
+        settings,
+        limit: None,
+        check: false,
+        start_at: None,
+        verbosity: 0,
+        answers: HashMap::new(),
+        limits: Vec::new(),
+        modules: None,
+    }
+}
+
+fn usual_options() -> Options {
+    options_with(|_| {})
+}
+
 /// The settings where nobody has set anything.
-fn configuration() -> crate::Configuration {
+fn configuration() -> Configuration {
     let folder = tempfile::tempdir().unwrap();
-    crate::Configuration::load(folder.path(), |_| None).unwrap()
+    Configuration::load(folder.path(), |_| None).unwrap()
 }
 
 fn play(text: &str) -> Play {
-    play_with(text, &[], Options::default())
+    play_with(text, &[], usual_options())
 }
 
 impl Play {
@@ -176,10 +195,10 @@ fn as_many_hosts_as_forks_go_through_a_pinned_play() {
     let text =
         "- hosts: all\n  strategy: host_pinned\n  tasks:\n    - command: one\n    - command: two\n";
     let mut play = play(text);
-    play.execution.machine.options.forks = 1;
+    play.execution.machine.options.settings.forks = Some(1);
     // The first round was begun with ten.
     play.run_well();
-    let mut play = play_with(text, &[], Options::default());
+    let mut play = play_with(text, &[], usual_options());
     assert_eq!(play.open().len(), 3);
     play.run_well();
 }
@@ -331,10 +350,7 @@ fn handlers_of_failed_hosts_run_only_if_they_are_forced() {
     let mut usual = play(text);
     usual.run(fails);
     assert_eq!(usual.ids, ["1/tasks.0/h1", "1/tasks.1/h1"]);
-    let options = Options {
-        force_handlers: true,
-        ..Options::default()
-    };
+    let options = options_with(|settings| settings.force_handlers = true);
     let mut forced = play_with(text, &[], options);
     forced.run(fails);
     assert_eq!(
@@ -504,7 +520,7 @@ fn hosts_that_include_the_same_go_on_together_and_the_others_wait() {
     - command: after
 ";
     let files = [("more.yml", "- command: inside\n")];
-    let mut play = play_with(text, &files, Options::default());
+    let mut play = play_with(text, &files, usual_options());
     for host in ["h1", "h2", "h3"] {
         play.end(&format!("1/tasks.0/{host}"), &json!({}));
     }
@@ -518,7 +534,7 @@ fn hosts_that_include_the_same_go_on_together_and_the_others_wait() {
 fn a_file_that_includes_itself_without_an_end_fails_its_host() {
     let files = [("more.yml", "- include_tasks: more.yml\n")];
     let text = "- hosts: h1\n  tasks:\n    - include_tasks: more.yml\n";
-    let mut play = play_with(text, &files, Options::default());
+    let mut play = play_with(text, &files, usual_options());
     play.run_well();
     assert_eq!(play.counts("h1")[2], 1);
 }
@@ -619,7 +635,7 @@ fn a_play_starts_at_the_task_that_is_named() {
 ";
     let options = Options {
         start_at: Some("two*".to_owned()),
-        ..Options::default()
+        ..usual_options()
     };
     let mut play = play_with(text, &[], options);
     play.run_well();
@@ -662,14 +678,13 @@ fn the_settings_of_the_call_count_where_a_play_says_nothing() {
     - command: one
     - command: two
 ";
-    let options = Options {
-        strategy: Some("free".to_owned()),
-        no_log: true,
-        task_timeout: Some(Duration::from_secs(7)),
-        becomes: true,
-        become_flags: Some("-E".to_owned()),
-        ..Options::default()
-    };
+    let options = options_with(|settings| {
+        settings.strategy = Some("free".to_owned());
+        settings.no_log = true;
+        settings.task_timeout = Some(Duration::from_secs(7));
+        settings.becomes = true;
+        settings.become_flags = Some("-E".to_owned());
+    });
     let mut free = play_with(text, &[], options);
     let call = free.execution.calls().get("1/tasks.0/h1").unwrap();
     assert!(call.no_log);
@@ -689,11 +704,19 @@ fn the_settings_of_the_call_count_where_a_play_says_nothing() {
     );
     free.run_well();
 
-    let options = Options {
-        any_errors_fatal: true,
-        ..Options::default()
-    };
+    let options = options_with(|settings| settings.any_errors_fatal = true);
     let mut fatal = play_with(text, &[], options);
     fatal.run(|id| json!({"failed": id == "1/tasks.0/h2"}));
     assert_eq!(fatal.ids.len(), 3);
+}
+
+#[test]
+fn a_play_from_which_no_job_follows_says_that_it_is_stuck() {
+    let mut play =
+        play("- hosts: h1\n  gather_facts: false\n  tasks: [{command: a}, {command: b}]\n");
+    assert!(!play.execution.is_stuck());
+    // A job that the machine does not know of has no consequences.
+    play.execution.machine.under_way.clear();
+    play.end("1/tasks.0/h1", &json!({}));
+    assert!(play.execution.is_stuck() && !play.execution.is_done());
 }

@@ -11,6 +11,7 @@ use super::settings::Settings;
 use super::{Reader, builtin};
 use crate::data::{Data, Entry, Value};
 use crate::files::Place;
+use crate::known_modules::is_module;
 use crate::templates::{Layer, Variables, render, text_of, unknown_lookup};
 
 /// What stands in a list of tasks.
@@ -553,91 +554,6 @@ impl Reader {
         ];
         candidates.into_iter().flatten().find(|path| path.is_file())
     }
-}
-
-/// The modules of Ansible itself, by which a module is told from a keyword that was misspelt.
-const MODULES: [&str; 76] = [
-    "add_host",
-    "apt",
-    "apt_key",
-    "apt_repository",
-    "assemble",
-    "assert",
-    "async_status",
-    "blockinfile",
-    "command",
-    "copy",
-    "cron",
-    "deb822_repository",
-    "debconf",
-    "debug",
-    "dnf",
-    "dnf5",
-    "dpkg_selections",
-    "expect",
-    "fail",
-    "fetch",
-    "file",
-    "find",
-    "gather_facts",
-    "get_url",
-    "getent",
-    "git",
-    "group",
-    "group_by",
-    "hostname",
-    "import_playbook",
-    "import_role",
-    "import_tasks",
-    "include",
-    "include_role",
-    "include_tasks",
-    "include_vars",
-    "iptables",
-    "known_hosts",
-    "lineinfile",
-    "meta",
-    "mount_facts",
-    "package",
-    "package_facts",
-    "pause",
-    "ping",
-    "pip",
-    "raw",
-    "reboot",
-    "replace",
-    "rpm_key",
-    "script",
-    "service",
-    "service_facts",
-    "set_fact",
-    "set_stats",
-    "setup",
-    "shell",
-    "slurp",
-    "stat",
-    "subversion",
-    "systemd",
-    "systemd_service",
-    "sysvinit",
-    "tempfile",
-    "template",
-    "unarchive",
-    "uri",
-    "user",
-    "validate_argument_spec",
-    "wait_for",
-    "wait_for_connection",
-    "yum",
-    "yum_repository",
-    "sysctl",
-    "mount",
-    "firewalld",
-];
-
-/// Whether a word is surely a module: one that comes with Ansible, or one of a collection.
-fn is_module(word: &str) -> bool {
-    word.contains('.') || MODULES.contains(&word)
 }
 
 /// The keyword that a word is nearly.
