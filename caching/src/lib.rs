@@ -65,16 +65,16 @@
 //!
 //! # The layers
 //!
-//! Each module uses only modules below it:
+//! The lowest layer comes first, and each module imports only from those before it:
 //!
 //! ```text
-//! task_cache              looks up, computes once, stores
-//! memory, disk, tiered    the caches
-//! cache, counters         the trait of all caches, and their counts
-//! invalidation            selects entries
-//! entry                   a value and what is known about it
-//! fingerprint             everything that a result depends on
 //! key, clock, error, blocking
+//! fingerprint             everything that a result depends on
+//! entry                   a value and what is known about it
+//! invalidation            selects entries
+//! cache, counters         the trait of all caches, and their counts
+//! memory, disk, tiered    the caches
+//! task_cache              looks up, computes once, stores
 //! ```
 //!
 //! # Features

@@ -1,4 +1,4 @@
-//! The `ratchet` command: jobs in, results out, nothing lost.
+//! The `ratchet` command, which runs jobs in parallel on supervised worker processes.
 //!
 //! ```text
 //! seq 100 | ratchet map -- echo number {}
@@ -11,11 +11,11 @@
 //!
 //! # Layers
 //!
-//! Imports run one way. In this list, from the bottom to the top, a module imports only from lines above its own:
+//! Imports run one way. The lowest layer comes first, and a module imports only from lines above its own:
 //!
 //! ```text
 //! ratchet_input                         what users write, as typed values with their places, in a crate of its own
-//! exit, spool                           exit codes, output on disk: each stands alone
+//! exit, spool, shared_buffer            exit codes, output on disk, a buffer that two threads share: each stands alone
 //! shell_quote, readable, invocation     words for a shell, times and names for people, a recorded command line
 //! error                                 the error that ends a call
 //! output, environment                   writers that know their destination; variables and folders of the user
@@ -25,6 +25,7 @@
 //! schema, args                          JSON Schemas; what can be typed
 //! folders, progress                     where runs and results are kept; bars and lines that show how far a run is
 //! session, preflight                    a run from its jobs to its exit code; calls that are refused at once
+//! play                                  a playbook as the jobs of a run, and its report
 //! commands                              the verbs
 //! parse, print_error                    the first and the last step of a call
 //! ```

@@ -100,16 +100,16 @@
 //!
 //! # The layers
 //!
-//! Each module uses only modules below it:
+//! The lowest layer comes first, and each module imports only from those before it:
 //!
 //! ```text
-//! serve           the worker's side: runs tasks and answers requests
-//! transport       IpcTransport, StdioTransport: reads and writes in both directions
+//! error, json     errors, and how strings and numbers are written as JSON
+//! messages        IpcMessage: Request, Response, Event
+//! protocol        Handshake: when a worker may be given work, and with which profile
 //! serialization   Codec: bytes to messages and back, within limits
 //!                 Dialect: one session with a peer that writes messages in its own way
-//! protocol        Handshake: when a worker may be given work, and with which profile
-//! messages        IpcMessage: Request, Response, Event
-//! error, json     errors, and how strings and numbers are written as JSON
+//! transport       IpcTransport, StdioTransport: reads and writes in both directions
+//! serve           the worker's side: runs tasks and answers requests
 //! ```
 //!
 //! # The protocol

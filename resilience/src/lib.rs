@@ -3,8 +3,8 @@
 //! Programs that write these three anew go wrong in the same ways. Their retries hammer a service that is down. Their
 //! breakers never close again, or let every caller through at once. Their shutdowns hang or lose work. Here each of
 //! the three is a plain value: it takes the time as an argument, draws chance from a seedable `Rng` and does no I/O.
-//! A loop can drive it, and a test can repeat it to the nanosecond. Callers without a loop use what stands in the last
-//! column.
+//! A loop can drive it, and a test can repeat it to the nanosecond. If you have no event loop of your own, use the type in
+//! the last column.
 //!
 //! | feature | module | without a loop |
 //! |---|---|---|
@@ -19,13 +19,13 @@
 //! Do not use this crate around a library that does the same inside: do not retry an HTTP client that retries. No
 //! retry makes a call safe to repeat; only the other side can do that.
 //!
-//! The modules stand in layers, and each imports only from layers below its own:
+//! The lowest layer comes first, and each module imports only from those before it:
 //!
-//! 1. `tower`, whose layer retries
-//! 2. `retry`, whose executor calls through a breaker
+//! 1. `error`, `random`, `time`
+//! 2. `validate`
 //! 3. `circuit_breaker`, `shutdown`
-//! 4. `validate`
-//! 5. `error`, `random`, `time`
+//! 4. `retry`, whose executor calls through a breaker
+//! 5. `tower`, whose layer retries
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     all(feature = "retry", feature = "circuit-breaker"),

@@ -1,4 +1,4 @@
-//! Runs jobs in parallel on supervised workers: jobs in, one outcome each out, nothing lost.
+//! An executor that runs jobs in parallel on supervised worker processes and gives exactly one outcome for each.
 //!
 //! A queue, some tasks and a semaphore are quickly written, but they go wrong in the same ways every time. Jobs that wait for
 //! one busy host fill all slots. A worker dies and its job with it, or a worker hangs and takes a slot for ever. A killed
@@ -11,13 +11,14 @@
 //!   [pool](process::ProcessPool) of worker processes that stay alive between jobs.
 //! - A [`Journal`] records outcomes on disk, and [`Resume`] continues an interrupted run from it.
 //! - [Events](event) report what happens in a run, a [summary](summary) holds its figures, and a [monitor] watches the machine.
+//! - Jobs run on this machine or on other [hosts](remote), over one connection to each; a [`Place`] is a machine with its slots.
 //! - Some parts can be used alone: the [`Scheduler`], a plain value that decides which job may start; the
 //!   [`ParallelizationManager`] around it, from which code acquires a guard before it works; and the [processes](process), which
 //!   are started in groups and ended with all that they have started.
 //!
 //! **When not to use it.** For a thousand calls that take a microsecond each, a loop is faster. For a number of slots and nothing
-//! else, a semaphore is enough. For work on several machines you need a queue with a server, because this crate runs everything
-//! in one process and its children.
+//! else, a semaphore is enough. If several programs on several machines
+//! submit jobs, you need a queue with a server: an executor of this crate is one process, which can start jobs on other hosts.
 //!
 //! # Example
 //!

@@ -72,7 +72,7 @@ impl Place {
         }
     }
 
-    /// Tells the operating system and the kind of processor of the place, as in `linux-x86_64`, before its state is first
+    /// Sets the channel that tells the operating system and the kind of processor of the place, as in `linux-x86_64`, before its state is first
     /// [`PlaceState::Ready`]. Results of jobs that ran there are cached under it, and without it they are not cached.
     #[must_use]
     pub fn platform(mut self, platform: watch::Receiver<Option<Arc<str>>>) -> Self {
@@ -80,8 +80,8 @@ impl Place {
         self
     }
 
-    /// Tells how long a message takes to the place and back. Of places with the same share of free slots, the nearest one
-    /// gets a job first, and one of which this is not known last.
+    /// Sets the channel that tells how long a message takes to the place and back. Of places with the same share of free
+    /// slots, the nearest one gets a job first, and one without a known round trip comes last.
     #[must_use]
     pub fn round_trip(mut self, round_trip: watch::Receiver<Option<Duration>>) -> Self {
         self.round_trip = Some(round_trip);

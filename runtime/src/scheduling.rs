@@ -1,7 +1,7 @@
 //! Who may run now, on which worker, and in which order.
 //!
 //! What people write is in `hints`, `limits`, `rate`, `priority`, `registry` and `needs`; `claims`
-//! is what a job asks with. The `scheduler` decides, and its documentation says by which rules. It
+//! is what a job asks with. The `scheduler` decides; the documentation of [`Scheduler`] states its promises and rules. It
 //! is built from `queue` (jobs, in lanes), `gates` (what they can wait at), `bucket` (rates), and
 //! two containers, `heap` and `slab`. The `manager` wraps it for callers who only want a guard, and
 //! the `balancer` comes after it: who runs is decided, where is not.

@@ -1,4 +1,4 @@
-//! What users of ratchet write, read from text into values that know their places.
+//! Reads what users of ratchet write into typed values that keep their place in the text, so that errors can point to it.
 //!
 //! [`document`] reads YAML, JSON and TOML, [`inventory`] reads hosts and their groups, and [`value`] reads durations,
 //! sizes and the like. What is wrong with them becomes a [`diagnostic`] that points into the text, or an [`InputError`].

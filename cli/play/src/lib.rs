@@ -1,9 +1,8 @@
 //! Playbooks for ratchet, in the language of Ansible.
 //!
-//! [`list`] reads playbooks with the roles and files that they import, refuses what is wrong in them, and says what they
-//! would do on which hosts. [`prepare`] makes them ready to run: an [`Execution`] decides which jobs there are, and what follows
-//! from the end of each, and a [`PlayRunner`] performs the jobs, on the executor of `ratchet-runtime`. [`PlayLines`] shows people
-//! what happens.
+//! [`list`] reads playbooks with the roles and files that they import, refuses what is wrong in them, and returns a listing of
+//! their hosts and tasks. [`prepare`] returns an [`Execution`], which creates jobs and reacts to their ends, and a [`PlayRunner`],
+//! which performs the jobs on the executor of `ratchet-runtime`. [`PlayLines`] prints what happens.
 
 mod actions;
 mod call;
@@ -47,7 +46,7 @@ pub use result::{TaskResult, TaskStatus};
 pub use runner::PlayRunner;
 pub use vault::{Vault, VaultPassword};
 
-/// What is asked of playbooks.
+/// The playbooks and the selections that are given on the command line.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
     /// The files of the playbooks.

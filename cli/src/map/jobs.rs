@@ -100,7 +100,7 @@ impl MapJobs {
         }
     }
 
-    /// Whether a job may use the cache.
+    /// Whether the cache is on for the jobs of this map.
     pub(crate) fn may_use_cache(&self) -> bool {
         matches!(self.terms.cache, Some(CacheTerms::On { .. }))
     }

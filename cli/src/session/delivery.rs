@@ -21,7 +21,7 @@ const WAITING_BATCHES: usize = 4;
 /// How many KiB of results may wait for the thread. One batch may always wait, however large it is.
 const WAITING_KIB: u32 = 32 * 1024;
 
-/// The loop's end of the delivery.
+/// Sends outcomes to the thread that writes the report.
 pub(super) struct Delivery {
     /// Brings outcomes to the thread, and at the end the figures of the run.
     outcomes: mpsc::Sender<Message>,

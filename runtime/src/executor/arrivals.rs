@@ -179,8 +179,8 @@ impl Arrivals {
         self.go_on(admitted, at, refusal)
     }
 
-    /// Takes the jobs that need not wait any longer for one that has ended. `None` says that there are no such jobs left,
-    /// of any job that has ended. Each of them has to [go on](Self::go_on).
+    /// Returns the jobs that waited for one ended job and can proceed, or `None` if no ended job is left to look at. The
+    /// caller passes each of them to [`go_on`](Self::go_on).
     pub(super) fn release(&mut self) -> Option<impl Iterator<Item = Admitted> + use<>> {
         self.intake.release()
     }

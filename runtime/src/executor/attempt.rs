@@ -17,10 +17,10 @@ use crate::job::Timeouts;
 use crate::outcome::{Class, Failure};
 use crate::suspension::{until, working_now};
 
-/// What an attempt came to.
+/// The result of an attempt, or its failure.
 pub(super) type AttemptResult = Result<Payload, Failure>;
 
-/// What an attempt of a command came to.
+/// The end of an attempt of a command: the command ran, or its host was lost first.
 pub(super) enum CommandAttempt {
     /// It has ended.
     Ended(AttemptResult),

@@ -1,4 +1,4 @@
-//! What an attempt came to.
+//! An attempt that has ended.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use super::times::WallClock;
 use crate::ids::{PlaceName, SlotNumber, WorkerName};
 use crate::outcome::{AttemptDetail, AttemptEnd, Failure};
 
-/// What an attempt came to.
+/// An attempt that has ended: its result, and where and how long it ran.
 #[derive(Debug)]
 pub(super) struct Attempted {
     /// The result, or why there is none.

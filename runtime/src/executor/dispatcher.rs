@@ -28,7 +28,7 @@ use crate::scheduling::{Decision, End, Kind, Load};
 /// The most jobs without a free seat that a pool is told of.
 const MOST_UNSEATED: usize = 1024;
 
-/// What follows the end of an attempt. Its jobs are in no box: that would be an allocation a job.
+/// What follows the end of an attempt. Variants hold their job unboxed, which saves an allocation for each job.
 pub(super) enum Settled {
     /// The job ends with the attempt. It has left the queue.
     Ended(Entry, Attempted),

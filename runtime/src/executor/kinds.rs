@@ -75,7 +75,7 @@ pub(super) struct Kinds {
     any: Option<Kind>,
     /// Kinds that have not introduced themselves yet.
     silent: Vec<Kind>,
-    /// Kinds that were taken at their name, or for what does any task, since their workers said nothing.
+    /// Kinds whose tasks were assumed from their name, or taken to be any, because their workers said no hello.
     guessed: Vec<Kind>,
     /// What workers say of their version.
     versions: Table<Kind, String>,
@@ -242,7 +242,7 @@ impl Kinds {
         self.versions.insert(kind, version);
     }
 
-    /// Returns what the workers of a kind run, and what they say they are.
+    /// Returns the command and the version of the workers of a kind, on which cached results depend.
     pub(super) fn doer(&self, kind: Kind) -> Doer<'_> {
         let known = &self.list[usize::from(kind.0)];
         Doer {

@@ -29,7 +29,7 @@ struct Running {
     task: Arc<TaskHandle<LocalAttempt>>,
 }
 
-/// Who runs the attempts of this process, by what they are.
+/// The runners of what is performed in this process: closures, tasks and commands.
 struct LocalRunners {
     reporter: Reporter,
     /// Runs the tasks that no kind of worker does; none if the executor has no runner.

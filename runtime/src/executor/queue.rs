@@ -496,7 +496,7 @@ impl Queue {
         self.uncertain.settle(ticket)
     }
 
-    /// Lends out what may be changed of how much runs at once.
+    /// Returns the controls of how much runs at once.
     pub(super) fn capacity(&mut self) -> Capacity<'_> {
         Capacity(&mut self.scheduler)
     }

@@ -22,7 +22,7 @@ pub(super) struct Leaving {
     pub(super) position: u64,
     /// The outcome, which the journal records before anybody sees it.
     pub(super) outcome: Arc<Outcome>,
-    /// Its job's name is none, or another's.
+    /// The job has no id of its own: it has none, or that of another job.
     pub(super) nameless: bool,
 }
 
@@ -104,13 +104,13 @@ impl Recording {
         self.writer.is_some()
     }
 
-    /// Takes one in. If it is `awaited`, it is not kept for company.
+    /// Adds an outcome to the batch. If somebody waits for it (`awaited`), the batch is written at once.
     pub(super) fn push(&mut self, job: Arc<Job>, leaving: Leaving, awaited: bool) {
         self.gathering.push((job, leaving));
         self.awaited |= awaited;
     }
 
-    /// Takes note that the outcomes of these jobs may be wrong. They came before.
+    /// Takes note that the outcomes of these jobs may be wrong. They were recorded earlier.
     pub(super) fn suspect(&mut self, ids: &[JobKey]) {
         if self.writer.is_some() {
             self.suspects.extend_from_slice(ids);

@@ -172,7 +172,7 @@ impl Resolver {
         (self.take_unresolved(), self.reuse.give_up())
     }
 
-    /// Lets results be stored to the end.
+    /// Waits until the cache has stored all results.
     pub(super) async fn finish(self) {
         self.reuse.finish().await;
     }

@@ -357,7 +357,7 @@ impl Session {
     }
 }
 
-/// How an executor stands.
+/// A snapshot of an executor: the jobs submitted to it, and its current or last run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExecutorStatus {
     /// Jobs put aside for the next execution.

@@ -14,7 +14,7 @@ use crate::ids::Ticket;
 
 /// Performs attempts on the tasks of a pool. The guard of each attempt reports its end.
 pub(super) trait Perform: Send + Sync + 'static {
-    /// What a performer takes.
+    /// An attempt, with everything that performing it needs.
     type Attempt: Send + 'static;
 
     /// Returns the ticket of an attempt.

@@ -9,7 +9,7 @@ const STOCK: usize = 512;
 /// The time in which a stock of jobs has to end for jobs to count as fast.
 const NO_TIME: Duration = Duration::from_millis(20);
 
-/// Tells whether jobs end so fast that a short queue will do.
+/// Measures how fast jobs end, so that the intake keeps only a short queue while they end fast.
 ///
 /// Where they do not, the queue is as long as the window: among many jobs there may be one for a host, or a kind of
 /// worker, that has nothing to do, and it would be seen late.

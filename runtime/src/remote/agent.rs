@@ -377,10 +377,10 @@ impl Session {
                 known.local = Some(local);
                 let (asked, is_stopped) = (known.asked, known.is_stopped);
                 if is_stopped {
-                    self.ask(self.local.stop_process(local).await);
+                    self.expect_manager_alive(self.local.stop_process(local).await);
                 }
                 if let Some(grace) = asked {
-                    self.ask(self.local.terminate_process(local, grace).await);
+                    self.expect_manager_alive(self.local.terminate_process(local, grace).await);
                 }
             }
             News::NoStarts(guard) => self.suspend(guard).await,
@@ -420,7 +420,7 @@ impl Session {
                 };
                 known.asked = Some(known.asked.map_or(grace, |asked| asked.min(grace)));
                 if let Some(local) = known.local {
-                    self.ask(self.local.terminate_process(local, grace).await);
+                    self.expect_manager_alive(self.local.terminate_process(local, grace).await);
                 }
             }
             ToAgent::Stop { id } | ToAgent::Continue { id } => {
@@ -507,23 +507,23 @@ impl Session {
         }
     }
 
-    /// The processes that run and were not stopped one by one.
+    /// Returns the processes that run and that the dispatcher has not stopped one by one.
     fn running(&self) -> Vec<ProcessId> {
         let all = self.processes.values().filter(|known| !known.is_stopped);
         all.filter_map(|known| known.local).collect()
     }
 
     async fn pause(&self, local: ProcessId, is_stopped: bool) {
-        self.ask(if is_stopped {
+        self.expect_manager_alive(if is_stopped {
             self.local.stop_process(local).await
         } else {
             self.local.continue_process(local).await
         });
     }
 
-    /// Takes the answer of the manager, which lives as long as the session.
+    /// Logs a bug if the manager does not answer, because it lives as long as the session.
     #[expect(clippy::unused_self, reason = "it belongs to the session's manager")]
-    fn ask(&self, answer: Result<(), crate::os::ProcessError>) {
+    fn expect_manager_alive(&self, answer: Result<(), crate::os::ProcessError>) {
         if let Err(error) = answer {
             tracing::error!(%error, "a bug in ratchet: the manager of an agent has ended before it");
         }

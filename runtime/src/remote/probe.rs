@@ -21,7 +21,7 @@ pub struct HostReport {
 }
 
 impl HostReport {
-    /// Describes this machine, to which nothing has to be sent.
+    /// Makes the report of this machine, whose round trip is zero.
     pub fn of_this_host(slots: u32) -> Self {
         Self {
             agent: AgentInfo::of_this_host(),

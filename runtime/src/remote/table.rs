@@ -50,7 +50,7 @@ pub(super) struct Entry {
     pub(super) shared: Arc<RemoteView>,
 }
 
-/// What has come of a process on another host, and what its agent has told of it.
+/// The dispatcher's copy of a process on another host: its output so far, the bytes written to its stdin, and its end.
 #[derive(Debug, Default)]
 pub(super) struct RemoteView {
     pub(super) stdout: Inbox,

@@ -1,4 +1,4 @@
-//! Who may run now.
+//! The scheduler, which decides which waiting job starts next.
 
 mod accounting;
 mod ahead;

@@ -33,10 +33,9 @@ impl DocumentFormat {
         }
     }
 
-    /// Reads a document part by part.
+    /// Reads a document and gives its parts to a sink: each entry, and each member of the list under the key `streamed`.
     ///
-    /// The list under the key `streamed` comes one member at a time, so that a file of many jobs is never in memory as
-    /// a tree.
+    /// So a file of many jobs is never in memory as a tree.
     pub fn parts(
         self,
         source: &Source,

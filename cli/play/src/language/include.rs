@@ -188,7 +188,7 @@ pub(crate) fn layer_of_unknown_host(name: &str) -> Layer {
 }
 
 impl Play {
-    /// The task that gathers facts at the beginning of a self.
+    /// Returns the task that gathers facts at the beginning of the play.
     pub(crate) fn gathering_task(&self) -> Arc<Task> {
         let place = self.place;
         let named = [

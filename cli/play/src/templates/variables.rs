@@ -200,7 +200,7 @@ impl Variables {
         variables
     }
 
-    /// These variables below more that are read from files.
+    /// Returns these variables with more of them on top, which were read from files and take precedence.
     #[must_use]
     pub(crate) fn layered(&self, more: impl Into<Layer>) -> Self {
         let more = more.into();
@@ -211,7 +211,7 @@ impl Variables {
         variables
     }
 
-    /// These variables below more whose values never are templates, such as facts and results.
+    /// Returns these variables with more of them on top, whose values are never templates, such as facts and results.
     #[must_use]
     pub(crate) fn with_values(&self, values: Arc<BTreeMap<String, Value>>) -> Self {
         let mut variables = self.clone();
@@ -221,7 +221,7 @@ impl Variables {
         variables
     }
 
-    /// These variables below more values, which count before those of the call, too: magic variables and items of loops.
+    /// Returns these variables with values on top that take precedence even over those of the call: magic variables and items of loops.
     #[must_use]
     pub(crate) fn with_magic(&self, values: Arc<BTreeMap<String, Value>>) -> Self {
         let mut variables = self.clone();
@@ -231,7 +231,7 @@ impl Variables {
         variables
     }
 
-    /// These variables below a map that counts before those of the call, too, such as `hostvars` with its kin.
+    /// Returns these variables with a map on top that takes precedence even over those of the call, such as `hostvars`.
     #[must_use]
     pub(crate) fn with_magic_object(&self, object: Arc<impl Object + 'static>) -> Self {
         let object = Source::Object(Value::from_dyn_object(object));

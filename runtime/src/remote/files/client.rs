@@ -110,7 +110,7 @@ impl FileClient {
                 tracing::info!(host = self.host, folder = %path.display(), "a work folder was made");
                 Ok(folder)
             }
-            Err(failed) => Err(self.judge(failed).await),
+            Err(failed) => Err(self.process_error(failed).await),
         }
     }
 
@@ -302,8 +302,8 @@ impl FileClient {
         })
     }
 
-    /// Makes the error of a process of what has failed.
-    async fn judge(&self, failed: Failed) -> ProcessError {
+    /// Turns a failed transfer into the error of its process. It waits a moment to learn whether the connection was lost.
+    async fn process_error(&self, failed: Failed) -> ProcessError {
         match failed {
             Failed::Files(error) => error.into(),
             Failed::Connection(error) => {
@@ -345,7 +345,7 @@ impl WorkFolder for RemoteFolder {
     async fn pull(&self, files: &[WorkPath]) -> Result<(), ProcessError> {
         match self.client.pull(self.id, files).await {
             Ok(()) => Ok(()),
-            Err(failed) => Err(self.client.judge(failed).await),
+            Err(failed) => Err(self.client.process_error(failed).await),
         }
     }
 

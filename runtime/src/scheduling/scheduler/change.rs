@@ -28,7 +28,7 @@ impl Scheduler {
 
     /// Says how many workers of a kind are free. A kind nobody spoke of has any number.
     pub fn set_workers(&mut self, kind: Kind, workers: Workers) {
-        let kind = self.kind(kind.0);
+        let kind = self.ensure_kind(kind.0);
         self.kinds[kind].workers = workers;
         if !workers.are_none() {
             self.reopen(self.kinds[kind].gate);

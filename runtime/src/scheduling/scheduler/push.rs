@@ -107,7 +107,7 @@ impl Scheduler {
 
     /// Finds the group of a request, or makes one.
     fn group_for(&mut self, request: &Request<'_>) -> u32 {
-        let kind = self.kind(request.kind.0);
+        let kind = self.ensure_kind(request.kind.0);
         let plain = request.slots == 1 && request.limits.is_empty();
         if plain && !request.global() && !request.alone() {
             return self.kinds[kind].base;
@@ -147,8 +147,9 @@ impl Scheduler {
         })
     }
 
-    /// Returns the index of a kind of worker. A kind that is not known yet is taken to have any number of workers.
-    pub(super) fn kind(&mut self, kind: u16) -> usize {
+    /// Returns the index of a kind of worker. If the kind is new, it is added, with all lower numbers that are missing; it has
+    /// any number of workers until the scheduler is told otherwise.
+    pub(super) fn ensure_kind(&mut self, kind: u16) -> usize {
         let missing = u16::try_from(self.kinds.len()).ok();
         for next in missing.into_iter().flat_map(|first| first..=kind) {
             let gate = self.add_gate(Barred::Kind);
