@@ -11,7 +11,7 @@
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ratchet_play::{Event, Execution, MakeRunner, PlayLines, Prepared};
+use ratchet_play::{Event, Execution, MakeRunner, PlayLines, Prepared, StepAnswer};
 use ratchet_runtime::{Job, Outcome, Summary};
 
 use crate::error::CliError;
@@ -31,6 +31,8 @@ pub(crate) struct PlayCounts {
     pub(crate) failed: u64,
     /// How many hosts could not be reached.
     pub(crate) unreachable: u64,
+    /// Whether something in the playbook was wrong, which ended it for all hosts.
+    pub(crate) has_error: bool,
     /// Whether the play stopped before its end, by a fault of the program.
     pub(crate) is_stuck: bool,
 }
@@ -54,7 +56,12 @@ pub(crate) struct PlayReport {
     form: Form,
     console: Console,
     end: PlayEnd,
+    /// Whether somebody is asked before each task.
+    asks: bool,
 }
+
+/// Asks whether the task of a name is to be done.
+pub(crate) type AskStep = Box<dyn FnMut(&str) -> StepAnswer + Send>;
 
 /// How results are written.
 enum Form {
@@ -91,9 +98,10 @@ impl PlayReport {
         out: Output<'static>,
         console: Console,
         end: PlayEnd,
+        ask: Option<AskStep>,
     ) -> (Self, PlayJobs, MakeRunner) {
         let lines = Box::new(lines);
-        Self::new(prepared, Form::People { lines, out }, console, end)
+        Self::new(prepared, Form::People { lines, out }, console, end, ask)
     }
 
     /// Makes a report for programs, which writes outcomes in the form of another report.
@@ -103,7 +111,7 @@ impl PlayReport {
         console: Console,
         end: PlayEnd,
     ) -> (Self, PlayJobs, MakeRunner) {
-        Self::new(prepared, Form::Programs(inner), console, end)
+        Self::new(prepared, Form::Programs(inner), console, end, None)
     }
 
     fn new(
@@ -111,19 +119,30 @@ impl PlayReport {
         form: Form,
         console: Console,
         end: PlayEnd,
+        ask: Option<AskStep>,
     ) -> (Self, PlayJobs, MakeRunner) {
+        let asks = ask.is_some();
         let (sender, receiver) = mpsc::channel();
         let (mut execution, runner) = prepared.into_parts();
-        let first = execution.start();
+        if let Some(ask) = ask {
+            execution.ask_before_tasks(ask);
+        }
         let mut report = Self {
             execution,
             jobs: Some(sender),
             form,
             console,
             end,
+            asks,
         };
-        report.hand_over(first);
+        report.proceed();
         (report, PlayJobs(receiver), runner)
+    }
+
+    /// Lets the play go on as far as it can.
+    fn proceed(&mut self) {
+        let jobs = self.execution.proceed();
+        self.hand_over(jobs);
     }
 
     /// Hands jobs over, and ends the stream of jobs when the play is over.
@@ -142,7 +161,7 @@ impl PlayReport {
     /// Takes over what has happened.
     fn tell(&mut self) {
         for event in self.execution.take_events() {
-            if let Event::Warning(text) = &event {
+            if let Event::Warning(text) | Event::Error(text) = &event {
                 self.console.say(&format!("ratchet: {}\n", plain(text)));
             }
             if let Form::People { lines, .. } = &mut self.form {
@@ -165,8 +184,13 @@ impl PlayReport {
 
 impl Report for PlayReport {
     fn outcome(&mut self, outcome: &Outcome) -> Result<(), OutputError> {
-        let jobs = self.execution.ended(outcome);
-        self.hand_over(jobs);
+        self.execution.ended(outcome);
+        if self.asks {
+            // Whoever is asked for the next task wants to see how this one ended.
+            self.tell();
+            self.write()?;
+        }
+        self.proceed();
         self.tell();
         match &mut self.form {
             Form::Programs(inner) => inner.outcome(outcome),
@@ -187,6 +211,7 @@ impl Report for PlayReport {
         let recap = self.execution.recap().clone();
         let mut all = PlayCounts {
             is_stuck: self.execution.is_stuck(),
+            has_error: self.execution.has_error(),
             ..PlayCounts::default()
         };
         for (_, counts) in recap.hosts() {
@@ -197,6 +222,7 @@ impl Report for PlayReport {
         match &mut self.form {
             Form::Programs(inner) => inner.finish(summary),
             Form::People { lines, .. } => {
+                lines.add_timings(self.execution.timings());
                 lines.add_recap(&recap);
                 self.write()
             }

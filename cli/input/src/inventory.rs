@@ -20,7 +20,7 @@ use serde_json::{Map, Value as Json};
 use crate::diagnostic::{Diagnostic, Problems};
 use crate::document::Node;
 
-pub use load::{load, load_with};
+pub use load::{load, load_beside, load_with};
 pub use loading::Decrypt;
 pub use variables::files as files_of_variables;
 

@@ -5,6 +5,7 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -126,14 +127,12 @@ pub struct Configuration {
 const USUAL_FORKS: u32 = 50;
 
 impl Configuration {
-    /// Reads the settings that hold in a folder. `variable` looks up variables of the environment.
+    /// Reads the settings that hold in a folder with these variables of the environment.
     pub fn load(
         folder: &Path,
-        variable: impl Fn(&str) -> Option<OsString>,
+        environment: &BTreeMap<OsString, OsString>,
     ) -> Result<Self, InputError> {
-        let mut reader = Reader::open(folder, &variable)?;
-        let configuration = reader.configuration()?;
-        Ok(configuration)
+        Reader::open(folder, environment)?.configuration()
     }
 
     /// How many jobs may run at once.

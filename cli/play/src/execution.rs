@@ -24,9 +24,11 @@ mod recap;
 mod results;
 mod scope;
 mod stages;
+mod steps;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod timings;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -39,6 +41,7 @@ use serde_json::json;
 
 pub use event::Event;
 pub use recap::{HostCounts, Recap};
+pub use timings::{TaskTimes, Timings};
 
 use crate::call::{Call, Work};
 use crate::calls::Calls;
@@ -49,6 +52,8 @@ use crate::modules::Modules;
 use crate::result::{TaskResult, TaskStatus};
 use crate::selection::Limit;
 use machine::Machine;
+pub use steps::StepAnswer;
+use steps::Steps;
 
 /// What a call of playbooks asks for.
 #[derive(Debug)]
@@ -148,6 +153,7 @@ pub struct Execution {
     under_way: usize,
     /// Whether plays are not over, and no job is under way from which more could follow.
     is_stuck: bool,
+    timings: Timings,
 }
 
 impl Execution {
@@ -163,6 +169,7 @@ impl Execution {
             calls: Calls::default(),
             under_way: 0,
             is_stuck: false,
+            timings: Timings::default(),
         }
     }
 
@@ -171,23 +178,33 @@ impl Execution {
         &self.calls
     }
 
-    /// Begins. Returns the first jobs.
-    pub fn start(&mut self) -> Vec<Job> {
+    /// Takes in the outcome of a job. [`proceed`](Self::proceed) returns the jobs that follow from it.
+    pub fn ended(&mut self, outcome: &Outcome) {
+        let id = outcome.id.as_str();
+        let Some((call, result)) = self.calls.take(id) else {
+            return;
+        };
+        self.under_way = self.under_way.saturating_sub(1);
+        self.timings
+            .add(&call.names.task, &call.names.host, outcome);
+        let waits = timings::lock_waits(outcome);
+        if !waits.is_empty() {
+            let host = call.names.host.clone();
+            self.machine.events.push(Event::Waited { host, waits });
+        }
+        let result = result.unwrap_or_else(|| result_of(&call, outcome));
+        self.machine.ended(id, result);
+    }
+
+    /// Goes on as far as it can. Returns the jobs that can begin.
+    pub fn proceed(&mut self) -> Vec<Job> {
         self.machine.advance();
         self.give_out()
     }
 
-    /// Takes in the outcome of a job. Returns the jobs that follow from it.
-    pub fn ended(&mut self, outcome: &Outcome) -> Vec<Job> {
-        let id = outcome.id.as_str();
-        let Some((call, result)) = self.calls.take(id) else {
-            return Vec::new();
-        };
-        self.under_way = self.under_way.saturating_sub(1);
-        let result = result.unwrap_or_else(|| result_of(&call, outcome));
-        self.machine.ended(id, result);
-        self.machine.advance();
-        self.give_out()
+    /// Asks before each task whether it is to be done. This has to be set before anything begins.
+    pub fn ask_before_tasks(&mut self, ask: impl FnMut(&str) -> StepAnswer + Send + 'static) {
+        self.machine.steps = Some(Steps(Box::new(ask)));
     }
 
     /// Whether all plays are over.
@@ -201,6 +218,11 @@ impl Execution {
         self.is_stuck
     }
 
+    /// Whether all plays have ended because something in the playbook is wrong.
+    pub fn has_error(&self) -> bool {
+        self.machine.has_error
+    }
+
     /// Takes out what has happened since the last time.
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.machine.events)
@@ -209,6 +231,11 @@ impl Execution {
     /// How tasks have ended on each host so far.
     pub fn recap(&self) -> &Recap {
         &self.machine.recap
+    }
+
+    /// Where the time of the tasks went so far.
+    pub fn timings(&self) -> &Timings {
+        &self.timings
     }
 
     fn give_out(&mut self) -> Vec<Job> {

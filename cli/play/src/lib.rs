@@ -37,7 +37,7 @@ use ratchet_input::InputError;
 use ratchet_input::inventory::Inventory;
 
 pub use configuration::{Configuration, PlayFlags};
-pub use execution::{Event, Execution, HostCounts, Recap};
+pub use execution::{Event, Execution, HostCounts, Recap, StepAnswer, TaskTimes, Timings};
 pub use hints::{ModuleEntry, ModuleRegistry};
 pub use listing::Listed;
 pub use prepare::{MakeRunner, Passwords, Prepared, Question, prepare};

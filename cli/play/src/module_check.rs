@@ -1,18 +1,25 @@
-//! Refuses tasks whose modules are nowhere, before they run.
+//! Refuses tasks that cannot run, before anything does: those whose modules are nowhere, and those that ask for what is not
+//! done here.
 
 use std::path::{Path, PathBuf};
 
 use crate::actions::modules_of;
-use crate::data::Data;
-use crate::language::{Keyword, Reader, Step, Task};
+use crate::data::{Data, Value};
+use crate::language::{Keyword, Reader, Settings, Step, Task, builtin};
 use crate::modules::Modules;
+use crate::targets::is_connection;
 
-/// Refuses tasks whose modules are nowhere.
+/// Refuses tasks that cannot run.
 pub(crate) fn check_steps(steps: &[Step], playbook: &Path, modules: &Modules, reader: &mut Reader) {
     for step in steps {
         match step {
-            Step::Task(task) => check_task(task, playbook, modules, reader),
+            Step::Task(task) => {
+                check_settings(&task.settings, modules, reader);
+                check_pause(task, reader);
+                check_task(task, playbook, modules, reader);
+            }
             Step::Block(block) => {
+                check_settings(&block.settings, modules, reader);
                 for inner in [&block.steps, &block.rescue, &block.always, &block.handlers] {
                     check_steps(inner, playbook, modules, reader);
                 }
@@ -32,6 +39,72 @@ fn check_task(task: &Task, playbook: &Path, modules: &Modules, reader: &mut Read
     if let Err(error) = modules.find(wanted, &libraries, &collections) {
         let help = error.help();
         reader.refuse(task.place, error.to_string(), help);
+    }
+}
+
+/// Refuses keywords whose values are not supported: ways to reach hosts and to become another user, and groups of modules
+/// that are nowhere.
+pub(crate) fn check_settings(settings: &Settings, modules: &Modules, reader: &mut Reader) {
+    let defaults = settings.get(Keyword::ModuleDefaults);
+    let defaults = defaults.and_then(|data| match &data.value {
+        Value::Map(entries) => Some(entries),
+        _ => None,
+    });
+    for entry in defaults.into_iter().flatten() {
+        let Some(group) = entry.name.strip_prefix("group/") else {
+            continue;
+        };
+        if let Err(error) = modules.group(group) {
+            reader.refuse(
+                entry.place,
+                format!("`module_defaults`: {error}"),
+                error.help(),
+            );
+        }
+    }
+    for (keyword, reason) in [
+        (
+            Keyword::Connection,
+            refused_connection as fn(&str) -> Option<String>,
+        ),
+        (Keyword::BecomeMethod, refused_method),
+    ] {
+        let Some(data) = settings.get(keyword) else {
+            continue;
+        };
+        // What a template makes is known when it is used.
+        let written = data.word().filter(|text| !text.contains("{{"));
+        if let Some(reason) = written.and_then(|text| reason(&text)) {
+            reader.refuse(data.place, reason, None);
+        }
+    }
+}
+
+/// Why a way to reach hosts is refused, if it is.
+pub(crate) fn refused_connection(kind: &str) -> Option<String> {
+    (!is_connection(kind)).then(|| {
+        format!("the connection `{kind}` is not supported; `ssh`, `local` and `docker` are")
+    })
+}
+
+/// Why a way to become another user is refused, if it is.
+pub(crate) fn refused_method(method: &str) -> Option<String> {
+    (builtin(method) != "sudo")
+        .then(|| format!("`become_method: {method}` is not supported; `sudo` is"))
+}
+
+/// Refuses a task that waits for a key, which nobody may be there to press.
+fn check_pause(task: &Task, reader: &mut Reader) {
+    if builtin(&task.module) != "pause" || task.arguments.free.is_some() {
+        return;
+    }
+    let mut names = task.arguments.named.iter().map(|entry| entry.name.as_str());
+    if !names.any(|name| matches!(name, "seconds" | "minutes")) {
+        let message =
+            "`pause` without `seconds` or `minutes` waits for a key, which a run does not read";
+        let help =
+            "say how long it waits, or ask by `vars_prompt`, which does so before anything runs";
+        reader.refuse(task.place, message, Some(help.to_owned()));
     }
 }
 

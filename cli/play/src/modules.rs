@@ -119,6 +119,9 @@ pub(crate) enum ModuleError {
     /// A file of the module, or of its collection, cannot be read.
     #[error("`{}` cannot be read: {reason}", .path.display())]
     Unreadable { path: PathBuf, reason: String },
+    /// No collection has a group of modules of this name.
+    #[error("there is no group of modules `{name}`")]
+    NoGroup { name: String },
     /// The redirections of collections lead in a circle.
     #[error("the redirections of module `{name}` have no end")]
     Circle { name: String },
@@ -133,6 +136,10 @@ impl ModuleError {
             }
             Self::NoAnsible { .. } => {
                 "install it by `pipx install ansible-core` or `pip install ansible-core`".to_owned()
+            }
+            Self::NoGroup { .. } => {
+                "the name has the collection in front, as in `group/amazon.aws.aws`; the collection has to be installed"
+                    .to_owned()
             }
             Self::ActionPlugin { .. } => {
                 "use a module that runs on the host, or a command that does the same".to_owned()

@@ -1,6 +1,6 @@
 //! Prepares playbooks to run: reads and checks everything that is known before anything runs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsString;
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::execution::{Execution, Options};
 use crate::hint_file;
 use crate::hints::ModuleRegistry;
 use crate::language::{self, Keyword, Play, Reader};
-use crate::module_check::check_steps;
+use crate::module_check::{check_settings, check_steps, refused_connection, refused_method};
 use crate::modules::{ModulePaths, Modules, Secret};
 use crate::perform::ConnectionDefaults;
 use crate::runner::PlayRunner;
@@ -109,6 +109,7 @@ pub fn prepare(
         hint_file::check_limits(play, &limits, &mut reader);
     }
     reader.take_error()?;
+    check_hosts(&plays, &inventory, limit.as_ref())?;
     let mut answers = HashMap::new();
     for (number, play) in (1..).zip(&plays) {
         let asked = questions(play, &mut reader)?;
@@ -156,10 +157,45 @@ pub fn prepare(
 }
 
 fn check_play(play: &Play, modules: &Modules, reader: &mut Reader) {
+    check_settings(&play.settings, modules, reader);
     let handlers = std::iter::once(play.handlers.as_slice());
     for steps in play.sections().into_iter().chain(handlers) {
         check_steps(steps, &play.folder, modules, reader);
     }
+}
+
+/// Refuses hosts of plays that are reached, or whose tasks become another user, in a way that is not supported.
+fn check_hosts(
+    plays: &[Arc<Play>],
+    inventory: &Inventory,
+    limit: Option<&selection::Limit>,
+) -> Result<(), InputError> {
+    let mut checked = HashSet::new();
+    for play in plays {
+        for name in selection::hosts(play, inventory, limit).names {
+            let Some(host) = inventory
+                .find_host(&name)
+                .filter(|host| checked.insert(*host))
+            else {
+                continue;
+            };
+            let variables = inventory.variables_of(host);
+            let text = |name: &str| {
+                let text = variables.get(name)?.as_str()?;
+                (!text.contains("{{")).then_some(text)
+            };
+            let reason = text("ansible_connection").and_then(refused_connection);
+            let reason = reason.or_else(|| text("ansible_become_method").and_then(refused_method));
+            if let Some(reason) = reason {
+                return Err(
+                    InputError::new(format!("host `{name}`: {reason}")).with_help(
+                        "leave the host out by --limit, or change its variables in the inventory",
+                    ),
+                );
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The questions of a play with the names of the variables that take the answers.

@@ -3,12 +3,13 @@
 mod difference;
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use ratchet_input::escape::plain;
 use ratchet_input::style::{Style, Tone};
 use serde_json::Value;
 
-use crate::execution::{Event, Recap};
+use crate::execution::{Event, Recap, Timings};
 use crate::language::builtin;
 use crate::result::{TaskResult, TaskStatus};
 
@@ -17,6 +18,12 @@ const WIDTH: usize = 79;
 
 /// The most hosts that a line names one by one.
 const NAMED: usize = 12;
+
+/// How many tasks are named at the end, as those that were slow or that waited.
+const MOST_TASKS: usize = 5;
+
+/// How long something has to take to be named there.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// Turns events into lines. Hosts on which a task ended in the same way, with nothing more to say, share a line.
 #[derive(Debug)]
@@ -53,6 +60,17 @@ impl PlayLines {
                 };
                 self.heading(&format!("{word} [{name}]"));
             }
+            Event::Waited { host, waits } if self.verbosity > 0 => {
+                for (word, time) in waits {
+                    let line = format!(
+                        "waited: [{host}] {} for {}",
+                        seconds(*time),
+                        lock_name(word)
+                    );
+                    self.flush();
+                    self.line(Tone::Quiet, &line);
+                }
+            }
             Event::Item(result) => {
                 let item = result.item.as_ref().map(item_text).unwrap_or_default();
                 let place = format!("[{}] => (item={item})", result.host);
@@ -64,8 +82,8 @@ impl PlayLines {
                 self.line(Tone::Quiet, &line);
             }
             Event::NoHostsLeft => self.heading("NO MORE HOSTS LEFT"),
-            // Warnings go where messages for people go.
-            Event::Warning(_) => {}
+            // These go where messages for people go.
+            Event::Warning(_) | Event::Error(_) | Event::Waited { .. } => {}
         }
     }
 
@@ -214,6 +232,31 @@ impl PlayLines {
         std::mem::take(&mut self.text)
     }
 
+    /// Adds where the time went, if it is worth telling.
+    pub fn add_timings(&mut self, timings: &Timings) {
+        let slowest = timings.slowest(MOST_TASKS, SLOW);
+        if !slowest.is_empty() {
+            self.heading("SLOWEST TASKS");
+            for task in slowest {
+                let line = format!(
+                    "{:>8}  {} [{}]",
+                    seconds(task.longest),
+                    task.name,
+                    task.host
+                );
+                self.line(Tone::Quiet, &line);
+            }
+        }
+        let waits = timings.waits(MOST_TASKS, SLOW);
+        if !waits.is_empty() {
+            self.heading("WAITED FOR LOCKS AND LIMITS");
+            for (name, word, time) in waits {
+                let line = format!("{:>8}  {name} for {}", seconds(time), lock_name(word));
+                self.line(Tone::Quiet, &line);
+            }
+        }
+    }
+
     /// Adds how tasks have ended on each host.
     pub fn add_recap(&mut self, recap: &Recap) {
         self.heading("PLAY RECAP");
@@ -240,6 +283,20 @@ impl PlayLines {
             );
             self.line(tone, &line);
         }
+    }
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+/// What people call a lock or a limit that jobs wait for.
+fn lock_name(word: &str) -> String {
+    match word {
+        "host" => "the lock of a host".to_owned(),
+        "global" => "the global lock".to_owned(),
+        "rate" => "its rate".to_owned(),
+        other => other.replacen(':', " ", 1),
     }
 }
 

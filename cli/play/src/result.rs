@@ -88,7 +88,10 @@ impl TaskResult {
         }
         Self {
             msg: None,
-            item: self.item.as_ref().map(|_| "(censored)".into()),
+            item: self
+                .item
+                .as_ref()
+                .map(|_| "(censored due to no_log)".into()),
             result,
             diff: None,
             ..self.clone()

@@ -27,6 +27,7 @@ use ratchet_runtime::process::ProcessManager;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
+pub(crate) use connection::is_connection;
 pub(crate) use files::FileSource;
 use worker::TargetWorker;
 

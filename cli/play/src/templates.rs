@@ -34,7 +34,7 @@ pub(crate) use finish::is_omitted;
 pub(crate) use lookups::loop_items;
 #[cfg(test)]
 pub(crate) use maps::to_json_text;
-pub(crate) use maps::{from_json, from_json_text, map_of_names, to_json};
+pub(crate) use maps::{as_document, from_json, from_json_text, map_of_names, to_json};
 pub(crate) use names::{Unknown, unknown, unknown_in_expression, unknown_lookup};
 pub(crate) use search::SearchPath;
 pub(crate) use template_file::{TemplateOptions, template_file};

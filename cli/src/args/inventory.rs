@@ -1,5 +1,7 @@
 //! `ratchet inventory`.
 
+use std::path::PathBuf;
+
 use clap::{ArgGroup, Args};
 
 const HELP: &str = "\
@@ -7,6 +9,7 @@ Examples:
   ratchet inventory -i hosts.ini
   ratchet inventory -i site/inventory --list --limit 'web:!web3'
   ratchet inventory -i web1,web2, --host web1
+  ratchet inventory -i hosts.ini --playbook-dir deploy --host web1
 
 A source is a file in INI or YAML as Ansible reads them, a folder of such files, a program that prints JSON when it is \
 called with --list, or a list of names with a comma. Files in group_vars and host_vars beside a source are read, too. \
@@ -25,6 +28,9 @@ pub(crate) struct InventoryArguments {
     /// A source of hosts; several are put together. Without one, those of ansible.cfg count.
     #[arg(short, long, value_name = "SOURCE")]
     pub(crate) inventory: Vec<String>,
+    /// Read the files of variables of this folder, too, as for a playbook in it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) playbook_dir: Option<PathBuf>,
     /// Print all groups, and the variables of all hosts, as JSON.
     #[arg(long, group = "view")]
     pub(crate) list: bool,

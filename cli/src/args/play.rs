@@ -16,6 +16,7 @@ Examples:
   ratchet play site.yml -i hosts.ini --limit 'web*' --tags deploy --check --diff
   ratchet play site.yml -i hosts.ini -b -K -e version=1.2
   ratchet play site.yml -i hosts.ini --list-tasks --skip-tags slow
+  ratchet play site.yml -i hosts.ini --step --start-at-task 'restart*'
   ratchet resume
 
 Playbooks are written as for Ansible, and run the modules that are installed with it: those of ansible-core and of \
@@ -93,6 +94,9 @@ pub(crate) struct PlayArguments {
     /// Start at the task of this name, in which `*` stands for anything.
     #[arg(long, value_name = "NAME", help_heading = "How tasks run")]
     pub(crate) start_at_task: Option<String>,
+    /// Ask before each task whether to do it: y, n, or c for this one and all that follow.
+    #[arg(long, conflicts_with = "format", help_heading = "How tasks run")]
+    pub(crate) step: bool,
     /// Run the handlers that were notified on hosts that have failed, too.
     #[arg(long, help_heading = "How tasks run")]
     pub(crate) force_handlers: bool,

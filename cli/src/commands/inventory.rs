@@ -8,6 +8,7 @@ use ratchet_play::{Configuration, Vault};
 use serde_json::{Map, Value as Json, json};
 
 use crate::args::inventory::InventoryArguments;
+use crate::environment::UserEnvironment;
 use crate::error::CliError;
 use crate::escape::{plain, plain_json};
 use crate::inventory::pattern::Pattern;
@@ -17,7 +18,8 @@ use crate::value::closest;
 
 /// Prints the hosts, groups or variables that the arguments ask for.
 pub(crate) fn run(arguments: &InventoryArguments) -> Result<(), CliError> {
-    let configuration = Configuration::load(Path::new("."), |name| std::env::var_os(name))?;
+    let configuration =
+        Configuration::load(Path::new("."), &UserEnvironment::current()?.variables)?;
     let sources = match &arguments.inventory[..] {
         [] => configuration.inventory,
         named => named.to_vec(),
@@ -27,7 +29,15 @@ pub(crate) fn run(arguments: &InventoryArguments) -> Result<(), CliError> {
             .with_help("name one by -i, by ANSIBLE_INVENTORY, or as `inventory` in ansible.cfg"));
     }
     let vault = Vault::new(configuration.vault_passwords, None);
-    let inventory = inventory::load_with(&sources, &|text| {
+    let playbook = arguments.playbook_dir.as_deref();
+    if let Some(folder) = playbook.filter(|folder| !folder.is_dir()) {
+        let message = format!(
+            "--playbook-dir {}: there is no such folder",
+            folder.display()
+        );
+        return Err(CliError::usage(message));
+    }
+    let inventory = inventory::load_beside(&sources, playbook, &|text| {
         vault.decrypt(text).map(|plain| plain.to_string())
     })?;
     let selected = select(&inventory, arguments.limit.as_deref())?;

@@ -7,18 +7,19 @@ use std::path::Path;
 
 use ratchet_input::InputError;
 use ratchet_play::{
-    Configuration, Listed, Passwords, PlayFlags, PlayLines, Prepared, Question, Request, Vault,
-    prepare,
+    Configuration, Listed, Passwords, PlayFlags, PlayLines, Prepared, Question, Request,
+    StepAnswer, Vault, prepare,
 };
 
 use crate::args::common::CommonArguments;
 use crate::args::play::PlayArguments;
+use crate::environment::UserEnvironment;
 use crate::error::CliError;
 use crate::escape::plain;
 use crate::inventory::{self, Inventory};
 use crate::job_file::{HostTable, Protection};
 use crate::output::Destination;
-use crate::play::{PlayCounts, PlayEnd, PlayReport};
+use crate::play::{AskStep, PlayCounts, PlayEnd, PlayReport};
 use crate::report::ResultFormat;
 use crate::session::{
     JobSource, ResumedRun, RunSetup, Session, TerminalUse, open_play_output, open_report,
@@ -26,6 +27,7 @@ use crate::session::{
 };
 
 /// The exit codes of ansible-playbook.
+const ANSIBLE_ERROR: u8 = 1;
 const ANSIBLE_FAILED: u8 = 2;
 const ANSIBLE_UNREACHABLE: u8 = 4;
 
@@ -37,6 +39,12 @@ pub(crate) fn run(
     if arguments.only_lists() {
         list(arguments)?;
         return Ok(crate::exit::SUCCESS);
+    }
+    if arguments.step && !io::stdin().is_terminal() {
+        return Err(CliError::usage(
+            "--step asks before each task, and there is no terminal on which to answer",
+        )
+        .with_help("leave it out, or name the task to begin with by --start-at-task"));
     }
     let configuration = configuration(arguments)?;
     let common = common(arguments, configuration.forks());
@@ -60,7 +68,8 @@ pub(crate) fn run(
     let (report, jobs, runner) = if format == ResultFormat::Human {
         let (out, style) = open_play_output(session.options(), &console)?;
         let lines = PlayLines::new(style, arguments.display.verbose);
-        PlayReport::for_people(prepared, lines, out, console, end.clone())
+        let ask = arguments.step.then(|| Box::new(ask_step) as AskStep);
+        PlayReport::for_people(prepared, lines, out, console, end.clone(), ask)
     } else {
         let inner = open_report(session.options(), &console)?;
         PlayReport::for_programs(prepared, inner, console, end.clone())
@@ -92,9 +101,16 @@ fn exit_code(code: u8, counts: PlayCounts, is_of_ansible: bool) -> Result<u8, Cl
         )
         .with_help("this is a fault of ratchet; please report it with the playbook"));
     }
+    if !has_ended {
+        return Ok(code);
+    }
+    let has_failed = counts.failed > 0 || counts.unreachable > 0;
     Ok(match counts {
-        counts if has_ended && is_of_ansible && counts.unreachable > 0 => ANSIBLE_UNREACHABLE,
-        counts if has_ended && is_of_ansible && counts.failed > 0 => ANSIBLE_FAILED,
+        _ if !is_of_ansible && has_failed => crate::exit::UNSUCCESSFUL,
+        _ if !is_of_ansible => code,
+        counts if counts.has_error => ANSIBLE_ERROR,
+        counts if counts.unreachable > 0 => ANSIBLE_UNREACHABLE,
+        counts if counts.failed > 0 => ANSIBLE_FAILED,
         _ => code,
     })
 }
@@ -116,6 +132,10 @@ fn common(arguments: &PlayArguments, forks: u32) -> CommonArguments {
     common.concurrency.jobs = NonZeroU32::new(forks);
     common.stop = arguments.stop.clone();
     common.display = arguments.display.clone();
+    if arguments.step {
+        // Questions are asked where progress would be shown.
+        common.display.progress = Some(crate::style::When::Never);
+    }
     common.output.format = arguments.format;
     common.output.output.clone_from(&arguments.output);
     common
@@ -123,7 +143,8 @@ fn common(arguments: &PlayArguments, forks: u32) -> CommonArguments {
 
 /// The settings that people have for Ansible, with what was typed.
 fn configuration(arguments: &PlayArguments) -> Result<Configuration, CliError> {
-    let mut configuration = Configuration::load(Path::new("."), variable)?;
+    let mut configuration =
+        Configuration::load(Path::new("."), &UserEnvironment::current()?.variables)?;
     configuration.overrule(PlayFlags {
         inventory: arguments.inventory.clone(),
         tags: arguments.tags.clone(),
@@ -234,6 +255,17 @@ fn ask(question: &Question) -> Result<String, InputError> {
     }
 }
 
+/// Asks on the terminal whether a task is to be done. Without an answer it is not.
+fn ask_step(name: &str) -> StepAnswer {
+    let prompt = format!("Perform task: {} (N)o/(y)es/(c)ontinue: ", plain(name));
+    let answer = typed(&prompt, false).unwrap_or_default();
+    match answer.trim().to_lowercase().as_str() {
+        "y" | "yes" => StepAnswer::Yes,
+        "c" | "continue" => StepAnswer::Continue,
+        _ => StepAnswer::No,
+    }
+}
+
 fn typed(prompt: &str, is_private: bool) -> io::Result<String> {
     if is_private {
         return rpassword::prompt_password(prompt);
@@ -288,8 +320,10 @@ mod tests {
         let counts = PlayCounts {
             failed: 1,
             unreachable: 1,
-            is_stuck: false,
+            ..PlayCounts::default()
         };
+        let failed_after_its_job = exit_code(crate::exit::SUCCESS, counts, false);
+        assert_eq!(failed_after_its_job.unwrap(), crate::exit::UNSUCCESSFUL);
         let code =
             |is_of_ansible| exit_code(crate::exit::UNSUCCESSFUL, counts, is_of_ansible).unwrap();
         assert_eq!(

@@ -26,6 +26,16 @@ pub fn load(sources: &[String]) -> Result<Inventory, InputError> {
 
 /// Reads the sources of an inventory, and decrypts the files among them that are encrypted.
 pub fn load_with(sources: &[String], decrypt: &Decrypt<'_>) -> Result<Inventory, InputError> {
+    load_beside(sources, None, decrypt)
+}
+
+/// Reads the sources of an inventory, and the files of variables beside them and in the folder of a playbook, which count
+/// before those beside the sources.
+pub fn load_beside(
+    sources: &[String],
+    playbook: Option<&Path>,
+    decrypt: &Decrypt<'_>,
+) -> Result<Inventory, InputError> {
     let mut loading = Loading {
         inventory: Inventory::new(),
         refused: Vec::new(),
@@ -36,6 +46,10 @@ pub fn load_with(sources: &[String], decrypt: &Decrypt<'_>) -> Result<Inventory,
         read_source(&mut loading, source)?;
     }
     loading.inventory.close();
+    if let Some(folder) = playbook {
+        loading.folders.retain(|known| known != folder);
+        loading.folders.push(folder.to_path_buf());
+    }
     for folder in std::mem::take(&mut loading.folders) {
         variables::read(&folder, &mut loading)?;
     }

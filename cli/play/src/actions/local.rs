@@ -137,7 +137,14 @@ pub(super) fn group_by(request: &Request<'_>) -> Outcome {
     let parents = request.arguments.get("parents");
     let parents = parents.map_or_else(|| vec!["all".to_owned()], |value| names_of(Some(value)));
     let parents: Vec<_> = parents.iter().map(|name| name.replace(' ', "-")).collect();
-    done(json!({"changed": false, "add_group": key.replace(' ', "-"), "parent_groups": parents}))
+    let group = key.replace(' ', "-");
+    let groups = request.variables.get("group_names");
+    let groups = groups
+        .map_err(|error| error.to_string())?
+        .as_ref()
+        .map(to_json);
+    let is_member = names_of(groups.as_ref()).contains(&group);
+    done(json!({"changed": !is_member, "add_group": group, "parent_groups": parents}))
 }
 
 pub(super) fn pause(request: &Request<'_>) -> Outcome {

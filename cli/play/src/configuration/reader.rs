@@ -1,7 +1,7 @@
 //! Reads settings from `ansible.cfg` and from variables of the environment.
 
-use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -35,7 +35,9 @@ pub(super) struct Reader<'a> {
     home: PathBuf,
     file: Option<PathBuf>,
     ini: Ini,
-    variable: &'a dyn Fn(&str) -> Option<OsString>,
+    environment: &'a BTreeMap<OsString, OsString>,
+    /// The variables of the environment that were asked for.
+    used_variables: BTreeSet<String>,
     used: BTreeSet<(&'static str, &'static str)>,
     warnings: Vec<String>,
 }
@@ -52,15 +54,19 @@ struct Written {
 impl<'a> Reader<'a> {
     pub(super) fn open(
         folder: &Path,
-        variable: &'a dyn Fn(&str) -> Option<OsString>,
+        environment: &'a BTreeMap<OsString, OsString>,
     ) -> Result<Self, InputError> {
-        let home = variable("HOME").map(PathBuf::from).unwrap_or_default();
+        let home = environment
+            .get(OsStr::new("HOME"))
+            .map(PathBuf::from)
+            .unwrap_or_default();
         let mut reader = Self {
             folder: folder.to_path_buf(),
             home,
             file: None,
             ini: Ini::default(),
-            variable,
+            environment,
+            used_variables: BTreeSet::new(),
             used: BTreeSet::new(),
             warnings: Vec::new(),
         };
@@ -81,9 +87,13 @@ impl<'a> Reader<'a> {
         Ok(reader)
     }
 
+    fn variable(&self, name: &str) -> Option<&'a OsString> {
+        self.environment.get(OsStr::new(name))
+    }
+
     /// The first file of settings that is there.
     fn find(&mut self) -> Option<PathBuf> {
-        if let Some(named) = (self.variable)("ANSIBLE_CONFIG") {
+        if let Some(named) = self.variable("ANSIBLE_CONFIG") {
             let path = self.path(&self.folder, &named.to_string_lossy());
             let path = if path.is_dir() {
                 path.join("ansible.cfg")
@@ -139,7 +149,7 @@ impl<'a> Reader<'a> {
                 .find(|character: char| !character.is_ascii_alphanumeric() && character != '_');
             let (name, after) =
                 braced.unwrap_or_else(|| behind.split_at(end.unwrap_or(behind.len())));
-            if let Some(value) = (self.variable)(name).filter(|_| !name.is_empty()) {
+            if let Some(value) = self.variable(name) {
                 out.push_str(&value.to_string_lossy());
             } else {
                 out.push('$');
@@ -158,8 +168,10 @@ impl<'a> Reader<'a> {
         places: &[(&'static str, &'static str)],
     ) -> Option<Written> {
         self.used.extend(places);
+        let names = variables.iter().map(|name| (*name).to_owned());
+        self.used_variables.extend(names);
         for name in variables {
-            if let Some(value) = (self.variable)(name).filter(|value| !value.is_empty()) {
+            if let Some(value) = self.variable(name).filter(|value| !value.is_empty()) {
                 return Some(Written {
                     text: value.to_string_lossy().into_owned(),
                     name: (*name).to_owned(),
@@ -239,7 +251,7 @@ impl<'a> Reader<'a> {
                 .filter(|part| !part.trim().is_empty());
             return parts.map(|part| self.path(&written.folder, part)).collect();
         }
-        let home = (self.variable)("ANSIBLE_HOME");
+        let home = self.variable("ANSIBLE_HOME");
         let home = home.map_or_else(|| self.home.join(".ansible"), PathBuf::from);
         let resolved = |path: &&str| match path.strip_prefix("HOME/") {
             Some(rest) => home.join(rest),
@@ -446,7 +458,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// The settings of the file that nothing asks for, each once.
+    /// The settings that nothing asks for, each once.
     fn unused(&self) -> Vec<String> {
         let mut names = BTreeSet::new();
         for setting in &self.ini.settings {
@@ -458,8 +470,33 @@ impl<'a> Reader<'a> {
                 names.insert(format!("{} in [{}]", setting.name, setting.section));
             }
         }
+        let variables = self.environment.keys().filter_map(|name| name.to_str());
+        let unused = variables
+            .filter(|name| name.starts_with("ANSIBLE_") && !self.used_variables.contains(*name))
+            .filter(|name| !is_needless_variable(name));
+        names.extend(unused.map(str::to_owned));
         names.into_iter().collect()
     }
+}
+
+/// Whether a variable of the environment changes nothing here, or is for another program of Ansible.
+fn is_needless_variable(name: &str) -> bool {
+    const NEEDLESS_VARIABLES: [&str; 5] = [
+        "ANSIBLE_CONFIG",
+        "ANSIBLE_FORCE_COLOR",
+        "ANSIBLE_HOME",
+        "ANSIBLE_PIPELINING",
+        "ANSIBLE_SSH_PIPELINING",
+    ];
+    // Programs of Ansible that read inventories and decrypt files take these themselves.
+    let of_others = ["ANSIBLE_INVENTORY_", "ANSIBLE_VAULT_"];
+    NEEDLESS_VARIABLES.contains(&name)
+        || of_others.iter().any(|start| name.starts_with(start))
+        || NEEDLESS.iter().any(|(section, key)| {
+            let key = key.to_uppercase();
+            let with_section = format!("ANSIBLE_{}_{key}", section.to_uppercase());
+            name == format!("ANSIBLE_{key}") || name == with_section
+        })
 }
 
 fn refused(written: &Written, expected: &str) -> InputError {

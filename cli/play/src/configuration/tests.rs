@@ -1,17 +1,17 @@
 //! Tests of the settings of Ansible.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use super::*;
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt as _;
 
 fn load(folder: &Path, variables: &[(&str, &str)]) -> Result<Configuration, InputError> {
-    let variables: HashMap<String, OsString> = variables
+    let variables: BTreeMap<OsString, OsString> = variables
         .iter()
-        .map(|(name, value)| ((*name).to_owned(), OsString::from(value)))
+        .map(|(name, value)| (OsString::from(name), OsString::from(value)))
         .collect();
-    Configuration::load(folder, |name| variables.get(name).cloned())
+    Configuration::load(folder, &variables)
 }
 
 fn folder() -> tempfile::TempDir {
@@ -45,6 +45,10 @@ fn settings_of_the_environment_count_before_those_of_the_file_and_paths_start_wh
             ("X", "/x"),
             ("ANSIBLE_FORKS", "7"),
             ("ANSIBLE_PRIVATE_KEY_FILE", "key"),
+            ("ANSIBLE_STDOUT_CALLBACK", "yaml"),
+            ("ANSIBLE_NOCOWS", "1"),
+            ("ANSIBLE_SSH_PIPELINING", "True"),
+            ("ANSIBLE_INVENTORY_ENABLED", "ini"),
         ],
     );
     let read = read.expect("it is right");
@@ -85,6 +89,7 @@ fn settings_of_the_environment_count_before_those_of_the_file_and_paths_start_wh
     assert_eq!(
         read.unused,
         [
+            "ANSIBLE_STDOUT_CALLBACK",
             "callback_whitelist in [defaults]",
             "server_list in [galaxy]"
         ]

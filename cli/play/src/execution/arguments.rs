@@ -1,19 +1,40 @@
 //! The arguments of a task, rendered for a host or an item.
 
+use std::collections::HashMap;
+
+use minijinja::Value;
 use serde_json::{Map, Value as Json};
 
 use super::frame::TaskNode;
 use super::machine::is_action;
 use crate::language::{Keyword, builtin};
-use crate::templates::{Variables, is_omitted, render, render_data, text_of, to_json};
+use crate::modules::Modules;
+use crate::templates::{Variables, as_document, is_omitted, render, render_data, text_of, to_json};
+
+/// How the name of a group of modules begins in `module_defaults`.
+const GROUP: &str = "group/";
+
+/// The arguments of a task, rendered.
+#[derive(Debug, Default)]
+pub(super) struct Rendered {
+    /// The named arguments.
+    pub(super) named: Map<String, Json>,
+    /// The text without a name, such as the command.
+    pub(super) free: Option<String>,
+    /// The values that `set_fact` gives to variables, in which maps keep their order, as they do not in JSON values.
+    pub(super) values: HashMap<String, Value>,
+}
 
 /// Renders the arguments of a task, with the defaults of its module below them.
 pub(super) fn arguments(
     node: &TaskNode,
     variables: &Variables,
-) -> Result<(Map<String, Json>, Option<String>), String> {
+    modules: Option<&Modules>,
+) -> Result<Rendered, String> {
     let task = &node.task;
     let mut arguments = Map::new();
+    let mut values = HashMap::new();
+    let is_set_fact = is_action(task, "set_fact");
     for data in node.all(Keyword::ModuleDefaults) {
         let value =
             render_data(data, variables).map_err(|error| format!("`module_defaults`: {error}"))?;
@@ -22,9 +43,11 @@ pub(super) fn arguments(
             map => vec![map],
         };
         for (module, defaults) in maps.into_iter().filter_map(object).flatten() {
-            if builtin(&module) == builtin(&task.module)
-                && let Json::Object(defaults) = defaults
-            {
+            let is_meant = match module.strip_prefix(GROUP) {
+                None => builtin(&module) == builtin(&task.module),
+                Some(group) => is_in_group(&task.module, group, modules)?,
+            };
+            if is_meant && let Json::Object(defaults) = defaults {
                 arguments.extend(defaults);
             }
         }
@@ -46,7 +69,11 @@ pub(super) fn arguments(
             continue;
         }
         let name = render(&entry.name, variables).map_err(|error| error.to_string())?;
-        arguments.insert(text_of(&name), to_json(&value));
+        let name = text_of(&name);
+        if is_set_fact && let Ok(ordered) = as_document(&value) {
+            values.insert(name.clone(), ordered);
+        }
+        arguments.insert(name, to_json(&value));
     }
     if is_assert {
         arguments.remove("that");
@@ -69,7 +96,22 @@ pub(super) fn arguments(
             }
         }
     };
-    Ok((arguments, free))
+    Ok(Rendered {
+        named: arguments,
+        free,
+        values,
+    })
+}
+
+/// Whether a module, as a task names it, is in a group that a collection declares.
+fn is_in_group(module: &str, group: &str, modules: Option<&Modules>) -> Result<bool, String> {
+    let Some(modules) = modules else {
+        return Ok(false);
+    };
+    let names = modules
+        .group(group)
+        .map_err(|error| format!("`module_defaults`: {error}"))?;
+    Ok(names.iter().any(|name| builtin(name) == builtin(module)))
 }
 
 fn object(value: Json) -> Option<Map<String, Json>> {

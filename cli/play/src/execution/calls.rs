@@ -12,7 +12,8 @@ use super::machine::Machine;
 use crate::actions::{self, Planned, Request};
 use crate::call::{Action, ActionCall, Call, CallTerms, Names, Privilege, Rules, Work};
 use crate::data::Data;
-use crate::language::{Condition, Keyword, builtin, layer_of_unknown_host};
+use crate::language::{Condition, Keyword, layer_of_unknown_host};
+use crate::module_check::{libraries_of, refused_method};
 use crate::result::TaskStatus;
 use crate::templates::{Variables, is_truthy, render_data, text_of, to_json};
 
@@ -26,7 +27,7 @@ impl Machine {
     /// Makes the call of an item.
     pub(super) fn call(
         &mut self,
-        task: &TaskRun,
+        task: &mut TaskRun,
         name: &str,
         index: usize,
         variables: &Variables,
@@ -44,12 +45,15 @@ impl Machine {
         let delegate = value(Keyword::DelegateTo)?.map(|value| text_of(&value));
         let delegate = delegate.filter(|text| !text.trim().is_empty());
         let target = delegate.clone().unwrap_or_else(|| name.to_owned());
-        let (arguments, free) = arguments(node, variables)?;
+        let rendered = arguments(node, variables, self.options.modules.as_deref())?;
+        if !rendered.values.is_empty() {
+            task.values.insert(index, rendered.values);
+        }
         let request = Request {
             task: &node.task,
             variables,
-            arguments,
-            free,
+            arguments: rendered.named,
+            free: rendered.free,
         };
         let planned = actions::plan(request)?;
         let mut timeouts = Timeouts {
@@ -183,10 +187,8 @@ impl Machine {
             let method = overrides(Keyword::BecomeMethod, "ansible_become_method")?;
             let method = method.or_else(|| self.options.settings.become_method.clone());
             let method = method.unwrap_or_else(|| "sudo".to_owned());
-            if builtin(&method) != "sudo" {
-                return Err(format!(
-                    "`become_method: {method}` is not supported; `sudo` is"
-                ));
+            if let Some(reason) = refused_method(&method) {
+                return Err(reason);
             }
             Some(Privilege {
                 user: user
@@ -226,7 +228,7 @@ impl Machine {
         }
         let playbook = self.current.as_ref().map(|run| run.play.folder.clone());
         let playbook = playbook.unwrap_or_default();
-        let libraries = crate::module_check::libraries_of(&node.task, &playbook);
+        let libraries = libraries_of(&node.task, &playbook);
         let collections = node.nearest(Keyword::Collections);
         Ok(ActionCall {
             action,

@@ -29,7 +29,7 @@ impl Machine {
 
     /// Takes in how an item ended, and ends the task with its last one.
     fn item_ended(&mut self, name: &str, index: usize, result: TaskResult) {
-        self.apply_facts(name, &result);
+        self.apply_facts(name, index, &result);
         let Some(mut task) = self.take_running(name) else {
             return;
         };
@@ -41,7 +41,7 @@ impl Machine {
         }
         let mut result = result;
         describe_item(&task, index, &mut result);
-        let shown = if task.is_secret {
+        let shown = if task.secrets.contains(&index) {
             result.censored()
         } else {
             result.clone()
@@ -127,6 +127,7 @@ impl Machine {
             && let Err(reason) = self.notify(data, &task.variables, name)
         {
             self.fail_after(name, &task, &reason, has_items);
+            self.end_all(reason);
             return;
         }
         if is_action(&task.node.task, "add_host") || is_action(&task.node.task, "group_by") {
@@ -139,10 +140,11 @@ impl Machine {
         let status = result.status;
         // A task that only steers the play is not counted.
         if !is_action(&task.node.task, "meta") {
-            let shown = if task.is_secret {
-                result.censored()
-            } else {
+            // The result of a loop has those of all its items.
+            let shown = if task.secrets.is_empty() {
                 result.clone()
+            } else {
+                result.censored()
             };
             self.tell_result(shown, has_items);
             self.count_more_includes(&task, &result);
@@ -210,6 +212,15 @@ impl Machine {
             self.after_failure(name, after);
         }
         self.hosts_changed();
+    }
+
+    /// Ends all plays for all hosts, because the playbook is wrong. Jobs that are under way come to their ends.
+    fn end_all(&mut self, reason: String) {
+        self.has_error = true;
+        self.events.push(Event::Error(reason));
+        if let Some(run) = &mut self.current {
+            run.is_stopped = true;
+        }
     }
 
     /// Notes the handlers that a task notifies.
@@ -288,7 +299,7 @@ impl Machine {
     }
 
     /// Takes in the facts and variables that a result has.
-    fn apply_facts(&mut self, name: &str, result: &TaskResult) {
+    fn apply_facts(&mut self, name: &str, index: usize, result: &TaskResult) {
         let Some(Json::Object(facts)) = result.result.get("ansible_facts") else {
             return;
         };
@@ -301,7 +312,17 @@ impl Machine {
         hosts.extend(task.followers.iter().cloned());
         let values: Vec<(String, Value)> = facts
             .iter()
-            .map(|(name, value)| (name.clone(), from_json(value.clone())))
+            .map(|(name, value)| {
+                // A run that is resumed takes the value that was recorded.
+                let ordered = task.values.get(&index).and_then(|values| values.get(name));
+                let ordered = ordered
+                    .filter(|ordered| to_json(ordered) == *value)
+                    .cloned();
+                (
+                    name.clone(),
+                    ordered.unwrap_or_else(|| from_json(value.clone())),
+                )
+            })
             .collect();
         for host in hosts {
             let values = values.clone();

@@ -1,5 +1,7 @@
 //! What happens while playbooks run, for whoever shows it.
 
+use std::time::Duration;
+
 use crate::result::TaskResult;
 
 /// Something that happened.
@@ -19,6 +21,13 @@ pub enum Event {
         name: String,
         /// Whether the task is a handler that was notified.
         is_handler: bool,
+    },
+    /// A job waited for locks or limits before it ran.
+    Waited {
+        /// The host that the job is for.
+        host: String,
+        /// How long it waited, by the word of each lock or limit.
+        waits: Vec<(String, Duration)>,
     },
     /// An item of a loop has ended on a host.
     Item(TaskResult),
@@ -40,4 +49,6 @@ pub enum Event {
     NoHostsLeft,
     /// Something that people should know.
     Warning(String),
+    /// What is wrong with the playbook, so that its plays end for all hosts.
+    Error(String),
 }

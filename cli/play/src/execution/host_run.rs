@@ -1,6 +1,6 @@
 //! A host while a play runs: where it is, what it does, and how its play has ended.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -71,12 +71,14 @@ pub(super) struct TaskRun {
     pub(super) under_way: usize,
     /// Whether no further item begins, by `break_when`.
     pub(super) is_broken: bool,
+    /// The values of variables that `set_fact` sets, by the index of the item.
+    pub(super) values: HashMap<usize, HashMap<String, minijinja::Value>>,
     /// The other hosts that share the result, because the task runs once.
     pub(super) followers: Vec<String>,
     /// The result of a task whose loop cannot be gone through.
     pub(super) decided: Option<serde_json::Map<String, Value>>,
-    /// Whether results are not shown.
-    pub(super) is_secret: bool,
+    /// The indices of the items whose results are not shown.
+    pub(super) secrets: BTreeSet<usize>,
     /// The index of the task among the handlers, if it was notified.
     pub(super) handler: Option<usize>,
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use minijinja::Value;
+use ratchet_input::inventory;
 
 use super::known_hosts::KnownHost;
 use super::machine::Machine;
@@ -40,6 +41,21 @@ impl Machine {
         self.folder = None;
         if let Some(play) = play {
             self.read_host_variables(&play);
+        }
+    }
+
+    /// Reads the sources of the inventory again. Hosts that tasks have added are gone then, and the plays that follow know those
+    /// that are new.
+    pub(super) fn refresh_inventory(&mut self) {
+        let vault = self.reader.vault();
+        let decrypt = |text: &str| vault.decrypt(text).map(|plain| plain.to_string());
+        match inventory::load_with(&self.options.settings.inventory, &decrypt) {
+            Ok(inventory) => {
+                self.inventory = Arc::new(inventory);
+                self.hosts_have_new_variables();
+                self.groups_changed();
+            }
+            Err(error) => self.warn(format!("the inventory stays as it is: {error}")),
         }
     }
 

@@ -393,19 +393,25 @@ impl Machine {
             .any(|known| known == group)
     }
 
-    /// Does a task of `meta` on a host.
-    pub(super) fn meta(&mut self, node: &TaskNode, name: &str) {
+    /// Whether the conditions of a task of `meta` hold for a host.
+    pub(super) fn is_meant(&mut self, node: &TaskNode, name: &str) -> bool {
         let variables = self.variables_of(node, name);
-        let what = meta_word(&node.task).to_owned();
-        let holds = match hold(&node.when(), &variables) {
+        match hold(&node.when(), &variables) {
             Ok(holds) => holds,
             Err(error) => {
+                let what = meta_word(&node.task);
                 self.warn(format!(
                     "{name}: `meta: {what}` is left out: its condition fails: {error}"
                 ));
                 false
             }
-        };
+        }
+    }
+
+    /// Does a task of `meta` on a host.
+    pub(super) fn meta(&mut self, node: &TaskNode, name: &str) {
+        let what = meta_word(&node.task).to_owned();
+        let holds = self.is_meant(node, name);
         let Some(run) = &mut self.current else { return };
         let handlers = run.handlers.clone();
         let Some(host) = run.hosts.get_mut(name) else {
@@ -439,7 +445,7 @@ impl Machine {
                 host.cursor.pass();
                 self.clear_host_errors();
             }
-            // `noop` does nothing.
+            // `noop` does nothing, and the inventory was read for all hosts at once.
             _ => host.cursor.pass(),
         }
     }

@@ -113,11 +113,13 @@ impl Machine {
         let names = self.names(&task, name, label);
         let planned = match task.decided.take() {
             Some(result) => Err(result),
-            None => self.planned(&task, name, index, &variables, names.clone()),
+            None => self.planned(&mut task, name, index, &variables, names.clone()),
         };
         let call = planned.unwrap_or_else(|result| self.decided(&task, name, index, names, result));
         task.under_way += 1;
-        task.is_secret |= call.no_log;
+        if call.no_log {
+            task.secrets.insert(index);
+        }
         let id = call.id.as_str().to_owned();
         self.under_way.insert(id, (name.to_owned(), index));
         self.calls.push(call);
@@ -128,7 +130,7 @@ impl Machine {
     /// Makes the call of an item, or says with which result the item ends without one.
     pub(super) fn planned(
         &mut self,
-        task: &TaskRun,
+        task: &mut TaskRun,
         name: &str,
         index: usize,
         variables: &Variables,

@@ -13,10 +13,12 @@ use ratchet_input::inventory::Inventory;
 
 use super::Options;
 use super::event::Event;
+use super::frame::TaskNode;
 use super::host_run::{HostRun, HostState, TaskRun};
 use super::known_hosts::KnownHosts;
 use super::play_run::PlayRun;
 use super::recap::Recap;
+use super::steps::{StepAnswer, Steps};
 use crate::call::Call;
 use crate::data::Data;
 use crate::hints::ModuleRegistry;
@@ -51,6 +53,10 @@ pub(super) struct Machine {
     pub(super) under_way: HashMap<String, (String, usize)>,
     pub(super) events: Vec<Event>,
     pub(super) recap: Recap,
+    /// Whether something in the playbook is wrong that ends all plays.
+    pub(super) has_error: bool,
+    /// Asks before each task, if somebody wants to be asked.
+    pub(super) steps: Option<Steps>,
     /// The name of the task that was told last.
     pub(super) told_task: Option<String>,
 }
@@ -80,6 +86,8 @@ impl Machine {
             under_way: HashMap::new(),
             events: Vec::new(),
             recap: Recap::default(),
+            has_error: false,
+            steps: None,
             told_task: None,
         }
     }
@@ -109,7 +117,38 @@ impl Machine {
                 continue;
             }
             for (node, handler, hosts) in groups {
-                self.begin_task(&node, handler, &hosts);
+                if self.is_wanted(&node) {
+                    self.begin_task(&node, handler, &hosts);
+                } else {
+                    self.leave_out(handler, &hosts);
+                }
+            }
+        }
+    }
+
+    /// Whether a task is to be done, as far as somebody is asked.
+    fn is_wanted(&mut self, node: &TaskNode) -> bool {
+        let Some(Steps(ask)) = &mut self.steps else {
+            return true;
+        };
+        match ask(&node.title()) {
+            StepAnswer::Yes => true,
+            StepAnswer::No => false,
+            StepAnswer::Continue => {
+                self.steps = None;
+                true
+            }
+        }
+    }
+
+    /// Lets hosts go on behind a task.
+    fn leave_out(&mut self, handler: Option<usize>, hosts: &[String]) {
+        for name in hosts {
+            if let Some(host) = self.host_mut(name) {
+                if let Some(handler) = handler {
+                    host.notified.remove(&handler);
+                }
+                host.cursor.pass();
             }
         }
     }

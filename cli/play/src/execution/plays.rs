@@ -155,7 +155,7 @@ impl Machine {
             .cloned()
             .collect();
         let is_all = failed.len() == run.batch.len();
-        let is_over = is_all || run.is_stopped || run.is_too_many(failed.len());
+        let is_over = is_all || self.has_error || run.is_stopped || run.is_too_many(failed.len());
         let is_ended = run.is_ended;
         self.lost.extend(failed);
         if is_over {

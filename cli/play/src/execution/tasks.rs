@@ -1,5 +1,6 @@
 //! A task as it begins on its hosts.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde_json::Value as Json;
@@ -21,6 +22,10 @@ impl Machine {
         let name = builtin(&node.task.module).to_owned();
         let resets = meta_word(&node.task) == "reset_connection";
         if name == "meta" && !resets {
+            // This is done once, whichever hosts the task is for.
+            if meta_word(&node.task) == "refresh_inventory" && self.is_meant(node, &hosts[0]) {
+                self.refresh_inventory();
+            }
             for host in hosts {
                 self.meta(node, host);
             }
@@ -101,7 +106,8 @@ impl Machine {
             is_broken: is_follower,
             followers: followers.unwrap_or_default(),
             decided: None,
-            is_secret: false,
+            secrets: BTreeSet::new(),
+            values: HashMap::new(),
             handler,
         };
         if let (Some(index), Some(host)) = (handler, self.host_mut(name)) {

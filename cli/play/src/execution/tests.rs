@@ -22,6 +22,22 @@ struct Play {
 
 /// Reads a playbook for the hosts h1 to h3, with files beside it, and begins it.
 fn play_with(text: &str, files: &[(&str, &str)], options: Options) -> Play {
+    begun(text, files, options, |_| {})
+}
+
+/// Reads a playbook for the hosts h1 to h3, and begins it with questions before its tasks.
+fn play_asking(text: &str, ask: impl FnMut(&str) -> StepAnswer + Send + 'static) -> Play {
+    begun(text, &[], usual_options(), |execution| {
+        execution.ask_before_tasks(ask);
+    })
+}
+
+fn begun(
+    text: &str,
+    files: &[(&str, &str)],
+    options: Options,
+    prepare: impl FnOnce(&mut Execution),
+) -> Play {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("play.yml");
     std::fs::write(&path, text).unwrap();
@@ -40,7 +56,8 @@ fn play_with(text: &str, files: &[(&str, &str)], options: Options) -> Play {
     let plays = plays.map(Arc::new).collect();
     let registry = ModuleRegistry::with_builtins();
     let mut execution = Execution::new(plays, inventory, reader, registry, options);
-    let first = execution.start();
+    prepare(&mut execution);
+    let first = execution.proceed();
     let mut play = Play {
         execution,
         open: Vec::new(),
@@ -76,7 +93,7 @@ fn usual_options() -> Options {
 /// The settings where nobody has set anything.
 fn configuration() -> Configuration {
     let folder = tempfile::tempdir().unwrap();
-    Configuration::load(folder.path(), |_| None).unwrap()
+    Configuration::load(folder.path(), &BTreeMap::new()).unwrap()
 }
 
 fn play(text: &str) -> Play {
@@ -114,7 +131,8 @@ impl Play {
         };
         self.execution.calls().set_result(id, ended);
         let outcome = Outcome::new(job.id.clone(), "task", Ok(Payload::null()));
-        let next = self.execution.ended(&outcome);
+        self.execution.ended(&outcome);
+        let next = self.execution.proceed();
         self.take(next);
     }
 
@@ -614,7 +632,8 @@ fn a_recorded_outcome_is_as_good_as_the_end_of_a_job() {
     };
     let recorded = Payload::from_value(&result).unwrap();
     let outcome = Outcome::new("1/tasks.0/h1", "command", Ok(recorded));
-    let next = play.execution.ended(&outcome);
+    play.execution.ended(&outcome);
+    let next = play.execution.proceed();
     assert_eq!(next[0].id.as_str(), "1/tasks.1/h1");
     let call = play.execution.calls().get("1/tasks.1/h1").unwrap();
     assert!(format!("{:?}", call.work).contains("echo hello"));
@@ -719,4 +738,38 @@ fn a_play_from_which_no_job_follows_says_that_it_is_stuck() {
     play.execution.machine.under_way.clear();
     play.end("1/tasks.0/h1", &json!({}));
     assert!(play.execution.is_stuck() && !play.execution.is_done());
+}
+
+#[test]
+fn a_task_that_is_not_wanted_is_left_out_and_so_is_its_handler() {
+    let text = "
+- hosts: h1
+  gather_facts: false
+  tasks:
+    - name: one
+      command: a
+      notify: told
+    - name: two
+      command: b
+    - name: three
+      command: c
+    - name: four
+      command: d
+  handlers:
+    - name: told
+      command: e
+";
+    let mut play = play_asking(text, |name| match name {
+        "two" => StepAnswer::No,
+        "three" => StepAnswer::Continue,
+        _ => StepAnswer::Yes,
+    });
+    play.run_well();
+    assert_eq!(play.told(), ["one", "three", "four", "told"]);
+    let mut play = play_asking(text, |name| match name {
+        "told" => StepAnswer::No,
+        _ => StepAnswer::Yes,
+    });
+    play.run_well();
+    assert_eq!(play.told(), ["one", "two", "three", "four"]);
 }

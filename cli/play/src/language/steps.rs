@@ -421,7 +421,7 @@ impl Reader {
             }
         }
         if name == "meta" {
-            const KNOWN: [&str; 8] = [
+            const KNOWN: [&str; 9] = [
                 "clear_facts",
                 "clear_host_errors",
                 "end_batch",
@@ -430,6 +430,7 @@ impl Reader {
                 "end_role",
                 "flush_handlers",
                 "noop",
+                "refresh_inventory",
             ];
             let word = task.arguments.free.as_ref().and_then(Data::text);
             let word = word.unwrap_or_default().trim().to_owned();

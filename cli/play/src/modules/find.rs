@@ -105,6 +105,44 @@ impl Modules {
         found
     }
 
+    /// The full names of the modules in a group, which stands in the metadata of its collection. Without that, the error
+    /// says what is missing.
+    pub(crate) fn group(&self, name: &str) -> Result<BTreeSet<String>, ModuleError> {
+        let mut names = BTreeSet::new();
+        let mut seen = BTreeSet::new();
+        let mut open = vec![name.to_owned()];
+        while let Some(name) = open.pop() {
+            if !seen.insert(name.clone()) {
+                continue;
+            }
+            let (collection, own_name) = split_full(&name).unwrap_or(("ansible.builtin", &name));
+            let missing = || ModuleError::NoGroup { name: name.clone() };
+            let group = if matches!(collection, "ansible.builtin" | "ansible.legacy") {
+                let routing = self.builtin_routing().ok_or_else(missing)?;
+                routing?.group(own_name).cloned()
+            } else {
+                let collection = self.collection(collection).ok_or_else(missing)?;
+                collection.routing()?.group(own_name).cloned()
+            };
+            let group = group.ok_or_else(missing)?;
+            let full = |member: String| match split_full(&member) {
+                Some(_) => member,
+                None => format!("{collection}.{member}"),
+            };
+            names.extend(group.modules.into_iter().map(full));
+            open.extend(group.extends.into_iter().map(full));
+        }
+        Ok(names)
+    }
+
+    /// What ansible-core says about names, if it is there.
+    fn builtin_routing(&self) -> Option<Result<&Routing, ModuleError>> {
+        let ansible = self.ansible.as_ref().ok()?;
+        let read = || Routing::read(&ansible.root.join("config/ansible_builtin_runtime.yml"));
+        let routing = self.builtin_routing.get_or_init(read);
+        Some(routing.as_ref().map_err(Clone::clone))
+    }
+
     fn look(
         &self,
         name: &str,
@@ -218,13 +256,8 @@ impl Modules {
                 bundles: vec![Arc::clone(core)],
             });
         }
-        let read = || Routing::read(&ansible.root.join("config/ansible_builtin_runtime.yml"));
-        let routing = self
-            .builtin_routing
-            .get_or_init(read)
-            .as_ref()
-            .map_err(Clone::clone)?;
-        match routing.get(name) {
+        let routing = self.builtin_routing().transpose()?;
+        match routing.and_then(|routing| routing.get(name)) {
             Some(route) if route.removed.is_some() => Err(removed(&full, route.removed.as_deref())),
             Some(super::routing::Route {
                 redirect: Some(redirect),

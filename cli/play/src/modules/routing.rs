@@ -1,4 +1,4 @@
-//! Where the modules of a collection have gone: its `meta/runtime.yml`.
+//! Where the modules of a collection have gone, and which groups they form: its `meta/runtime.yml`.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -11,6 +11,16 @@ use super::ModuleError;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Routing {
     modules: HashMap<String, Route>,
+    groups: HashMap<String, ActionGroup>,
+}
+
+/// Modules that `module_defaults` can name together.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct ActionGroup {
+    /// The names of the modules, as they are written.
+    pub(super) modules: Vec<String>,
+    /// The names of groups whose modules belong to this one, too.
+    pub(super) extends: Vec<String>,
 }
 
 /// What a collection says about one name.
@@ -65,11 +75,43 @@ impl Routing {
             entry.action = text(&route["action_plugin"]);
             entry.removed = removed;
         }
-        Ok(Self { modules })
+        let groups = value["action_groups"].as_object().into_iter().flatten();
+        let groups = groups.map(|(name, members)| (name.clone(), ActionGroup::of(members)));
+        Ok(Self {
+            modules,
+            groups: groups.collect(),
+        })
+    }
+
+    /// The group of this name.
+    pub(super) fn group(&self, name: &str) -> Option<&ActionGroup> {
+        self.groups.get(name)
     }
 
     /// What is said about a name.
     pub(super) fn get(&self, name: &str) -> Option<&Route> {
         self.modules.get(name)
+    }
+}
+
+impl ActionGroup {
+    /// Reads the members of a group: names, and a map that names other groups.
+    fn of(members: &serde_json::Value) -> Self {
+        let mut group = Self::default();
+        let texts = |value: &serde_json::Value| {
+            let members = value.as_array().into_iter().flatten();
+            let texts: Vec<_> = members
+                .filter_map(|member| member.as_str())
+                .map(str::to_owned)
+                .collect();
+            texts
+        };
+        group.modules = texts(members);
+        for member in members.as_array().into_iter().flatten() {
+            group
+                .extends
+                .extend(texts(&member["metadata"]["extend_group"]));
+        }
+        group
     }
 }

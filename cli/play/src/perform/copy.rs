@@ -159,7 +159,7 @@ impl OnHost<'_> {
             None
         };
         let mut result = if self.call.check {
-            as_map(json!({"changed": true, "dest": dest, "checksum": checksum}))
+            as_map(json!({"changed": true}))
         } else {
             self.bring(&dest, &source, name, &checksum, local).await?
         };

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use md5::Md5;
 use serde_json::{Value, json};
 use sha1::{Digest as _, Sha1};
 
@@ -33,7 +34,7 @@ impl OnHost<'_> {
         if let Some(problem) = problem {
             if must_exist {
                 let told = problem.trim_end_matches(", not transferring, ignored");
-                return Ok(as_map(json!({"failed": true, "msg": told, "file": src})));
+                return Ok(as_map(json!({"failed": true, "msg": told})));
             }
             return Ok(as_map(
                 json!({"changed": false, "msg": problem, "file": src}),
@@ -58,16 +59,15 @@ impl OnHost<'_> {
             .get("checksum")
             .and_then(Value::as_str)
             .map(str::to_owned);
-        let known = match tokio::fs::read(&into).await {
-            Ok(content) => Some(hex(&Sha1::digest(&content))),
-            Err(_) => None,
-        };
-        if known.is_some() && known == remote {
+        if let Ok(content) = tokio::fs::read(&into).await
+            && remote.as_ref() == Some(&hex(&Sha1::digest(&content)))
+        {
             return Ok(as_map(json!({
                 "changed": false,
                 "file": src,
                 "dest": into.display().to_string(),
-                "checksum": known,
+                "md5sum": hex(&Md5::digest(&content)),
+                "checksum": remote,
             })));
         }
         if let Some(folder) = into.parent() {
@@ -100,8 +100,11 @@ impl OnHost<'_> {
         Ok(as_map(json!({
             "changed": true,
             "dest": into.display().to_string(),
+            "md5sum": hex(&Md5::digest(&content)),
             "checksum": checksum,
             "remote_checksum": remote,
+            // The host does not tell it.
+            "remote_md5sum": null,
         })))
     }
 }

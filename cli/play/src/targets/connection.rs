@@ -11,6 +11,21 @@ use crate::modules::Secret;
 /// How long it may take to connect, unless variables say otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Whether hosts can be reached by a connection of this name.
+pub(crate) fn is_connection(kind: &str) -> bool {
+    let own_name = kind.strip_prefix("ansible.builtin.").unwrap_or(kind);
+    matches!(
+        own_name,
+        "local"
+            | "docker"
+            | "community.docker.docker"
+            | "ssh"
+            | "smart"
+            | "paramiko"
+            | "paramiko_ssh"
+    )
+}
+
 impl Target {
     /// Reads how a host is reached from its variables. Without any it is reached by ssh, by its own name.
     ///

@@ -160,15 +160,18 @@ pub(super) fn number_value(number: &serde_json::Number) -> Value {
     }
 }
 
+/// The same value as if it had been read from a document: nothing in it is a template, and maps keep their order.
+pub(crate) fn as_document(value: &Value) -> Result<Value, serde_json::Error> {
+    from_json_text(&to_json_text(value))
+}
+
 /// A value as the text of JSON, in which the entries of maps keep their order.
-#[cfg(test)]
 pub(crate) fn to_json_text(value: &Value) -> String {
     let mut out = String::new();
     write_json_text(value, &mut out);
     out
 }
 
-#[cfg(test)]
 fn write_json_text(value: &Value, out: &mut String) {
     match value.kind() {
         ValueKind::Map => {

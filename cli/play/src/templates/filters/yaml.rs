@@ -267,30 +267,36 @@ impl Writer {
                 is_key: true,
                 in_map: true,
             };
-            if is_simple(key) {
-                self.node(key, inside)?;
-                self.indicator(":", false);
-            } else {
-                self.indicator("?", true);
-                self.node(
-                    key,
-                    Position {
-                        is_key: false,
-                        ..inside
-                    },
-                )?;
-                self.line(indent);
-                self.indicator(":", true);
-            }
-            self.node(
-                &value.get_item(key)?,
-                Position {
-                    is_key: false,
-                    ..inside
-                },
-            )?;
+            self.entry(value, key, inside, Some(indent))?;
         }
         Ok(())
+    }
+
+    /// A key of a map and what it stands for. Behind a key that is no simple one, a block begins a new line with this
+    /// indentation.
+    fn entry(
+        &mut self,
+        map: &Value,
+        key: &Value,
+        position: Position,
+        new_line: Option<usize>,
+    ) -> Result<(), Error> {
+        let other = Position {
+            is_key: false,
+            ..position
+        };
+        if is_simple(key) {
+            self.node(key, position)?;
+            self.indicator(":", false);
+        } else {
+            self.indicator("?", true);
+            self.node(key, other)?;
+            if let Some(indent) = new_line {
+                self.line(indent);
+            }
+            self.indicator(":", true);
+        }
+        self.node(&map.get_item(key)?, other)
     }
 
     /// Whether the line holds nothing but what a list or map within another begins with.
@@ -375,27 +381,7 @@ impl Writer {
                 is_key: true,
                 in_map: false,
             };
-            if is_simple(key) {
-                self.node(key, inside)?;
-                self.indicator(":", false);
-            } else {
-                self.indicator("?", true);
-                self.node(
-                    key,
-                    Position {
-                        is_key: false,
-                        ..inside
-                    },
-                )?;
-                self.indicator(":", true);
-            }
-            self.node(
-                &value.get_item(key)?,
-                Position {
-                    is_key: false,
-                    ..inside
-                },
-            )?;
+            self.entry(value, key, inside, None)?;
         }
         self.indicator("}", false);
         Ok(())

@@ -1,0 +1,302 @@
+//! The playbooks of the collection, beside what Ansible makes of them where it is installed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use ratchet_tests::{Folder, Ratchet};
+use serde_json::{Map, Value};
+
+use super::ansible::ansible;
+use super::play_site::{INVENTORY, path_with, recap, tree};
+
+/// Which of the playbooks are compared unless all are asked for: every one whose place leaves this rest.
+const SHARE: usize = 8;
+
+/// The variable that asks for all playbooks.
+const ALL: &str = "RATCHET_ALL_PLAYBOOKS";
+
+/// The folder of the playbooks that are compared.
+fn playbooks() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("playbooks")
+}
+
+/// A plugin by which Ansible writes what each task has returned.
+const RECORDER: &str = include_str!("play_oracle/record.py");
+
+/// The call that runs a playbook of the collection by ratchet.
+fn call(folder: &Folder, name: &str, bin: &Path) -> Ratchet {
+    Ratchet::within(folder)
+        .args(["play", "-i", "inv", "--no-record", "-e"])
+        .args([format!("out={}", folder.path().join("out").display())])
+        .args([playbooks().join(format!("{name}.yml"))])
+        .env("PATH", path_with(bin))
+}
+
+/// Runs a playbook of the collection by ratchet. Returns what it printed and the files that it made.
+fn ours(name: &str, bin: &Path) -> (String, BTreeMap<String, (u32, String)>) {
+    let folder = Folder::new().file("inv", INVENTORY).file("out/.keep", "");
+    let out = folder.path().join("out");
+    let ended = call(&folder, name, bin).run();
+    (ended.stdout(), without_folder(tree(&out), &out))
+}
+
+/// Runs a playbook of the collection by Ansible. Returns what it printed, the files that it made, and what its tasks returned.
+fn theirs(name: &str, program: &Path) -> (String, BTreeMap<String, (u32, String)>, ByHost) {
+    let folder = Folder::new()
+        .file("inv", INVENTORY)
+        .file("out/.keep", "")
+        .file("plugins/record.py", RECORDER)
+        .file("results", "");
+    let out = folder.path().join("out");
+    let output = Command::new(program)
+        .args(["-i", "inv", "-e"])
+        .arg(format!("out={}", out.display()))
+        .arg(playbooks().join(format!("{name}.yml")))
+        .current_dir(folder.path())
+        .env("HOME", folder.path())
+        .env("ANSIBLE_LOCALHOST_WARNING", "False")
+        .env("ANSIBLE_CALLBACK_PLUGINS", folder.at("plugins"))
+        .env("ANSIBLE_CALLBACKS_ENABLED", "record")
+        .env("RECORD_FILE", folder.at("results"))
+        .output()
+        .expect("it can be started");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let written = fs::read_to_string(folder.at("results")).expect("the plugin wrote it");
+    let results = their_results(&written, &out);
+    (printed, without_folder(tree(&out), &out), results)
+}
+
+/// What a task has returned on a host, for itself or for an item.
+#[derive(Debug, Clone, PartialEq)]
+struct Told {
+    task: String,
+    status: String,
+    result: Value,
+}
+
+/// What all tasks have returned, by their hosts.
+type ByHost = BTreeMap<String, Vec<Told>>;
+
+/// Keys of results that are about the moment, the program or the way to the host.
+const OF_THE_MOMENT: &[&str] = &[
+    "atime",
+    "ctime",
+    "delta",
+    "deprecations",
+    "elapsed",
+    "end",
+    "exception",
+    "inode",
+    "invocation",
+    "mtime",
+    "start",
+    "warnings",
+];
+
+/// Keys of results that one of the programs leaves out where it tells them otherwise: by the status, by the item, or for people.
+const TOLD_OTHERWISE: &[&str] = &[
+    "ansible_index_var",
+    "ansible_loop_var",
+    "diff",
+    "failed",
+    "item",
+    "module_stderr",
+    "failed_when_suppressed_exception",
+    "module_stdout",
+    "skipped",
+    "src",
+];
+
+/// Playbooks whose results differ, each for a reason that stands in `FROM_ANSIBLE.md`.
+const RESULTS_DIFFER: &[&str] = &[
+    // Another number of forks is usual.
+    "magic_variables",
+    // A variable that is not defined is shown in other words.
+    "debug_forms",
+    "undefined_variable_in_message",
+];
+
+/// Modules whose results are not compared: what they tell is not about the task, or is about this machine.
+const PASSED_OVER: &[&str] = &[
+    "gather_facts",
+    "include_role",
+    "include_tasks",
+    "meta",
+    "setup",
+];
+
+/// A result without what differs from call to call.
+fn settled(value: &Value, out: &str, is_set_fact: bool) -> Value {
+    match value {
+        Value::Object(map) => {
+            let kept = map.iter().filter(|(key, value)| {
+                let is_of_the_moment = OF_THE_MOMENT.contains(&key.as_str())
+                    || TOLD_OTHERWISE.contains(&key.as_str())
+                    || key.starts_with("_ansible");
+                let is_of_host = *key == "ansible_facts" && !is_set_fact;
+                let text = value.as_str().unwrap_or_default();
+                // Files on their way to the host.
+                let is_on_its_way = text.contains("ansible-tmp")
+                    || text.contains("ansible-local")
+                    || text.contains("/ratchet-");
+                !is_of_the_moment && !is_of_host && !is_on_its_way
+            });
+            let kept: Map<_, _> = kept
+                .map(|(key, value)| (key.clone(), settled(value, out, is_set_fact)))
+                .collect();
+            Value::Object(kept)
+        }
+        Value::Array(members) => members
+            .iter()
+            .map(|member| settled(member, out, is_set_fact))
+            .collect(),
+        Value::String(text) => text.replace(out, "OUT").into(),
+        other => other.clone(),
+    }
+}
+
+/// Adds a result, unless it is passed over.
+fn add(told: &mut ByHost, line: &Value, status: &str, out: &Path) {
+    let module = line["module"].as_str().unwrap_or_default();
+    let module = module.rsplit('.').next().unwrap_or_default();
+    if PASSED_OVER.contains(&module) {
+        return;
+    }
+    let host = line["host"].as_str().unwrap_or_default().to_owned();
+    let title = line["task"].as_str().unwrap_or_default();
+    // The role stands in front of it.
+    let task = title.rsplit(" : ").next().unwrap_or_default().to_owned();
+    let mut result = settled(
+        &line["result"],
+        &out.display().to_string(),
+        module == "set_fact",
+    );
+    if status == "failed"
+        && let Some(result) = result.as_object_mut()
+    {
+        // Each program has its own words for what went wrong.
+        result.remove("msg");
+    }
+    told.entry(host).or_default().push(Told {
+        task,
+        status: status.to_owned(),
+        result,
+    });
+}
+
+/// What the tasks of a playbook return by ratchet.
+fn our_results(name: &str, bin: &Path) -> ByHost {
+    let folder = Folder::new().file("inv", INVENTORY).file("out/.keep", "");
+    let out = folder.path().join("out");
+    let ended = call(&folder, name, bin).args(["--format", "jsonl"]).run();
+    let mut told = ByHost::new();
+    for line in ended.stdout().lines() {
+        let line: Value = serde_json::from_str(line).expect("each line is JSON");
+        let result = match &line["result"] {
+            Value::Null => line["error"]["data"].clone(),
+            result => result.clone(),
+        };
+        let status = match result["status"].as_str().unwrap_or_default() {
+            _ if result["result"]["unreachable"] == true => "unreachable",
+            "changed" | "ok" => "ok",
+            "failed" | "ignored" | "rescued" => "failed",
+            other => other,
+        };
+        add(&mut told, &result, status, &out);
+    }
+    told
+}
+
+/// What the tasks of a playbook return by Ansible, from the lines of the plugin.
+fn their_results(written: &str, out: &Path) -> ByHost {
+    let mut told = ByHost::new();
+    for line in written.lines() {
+        let line: Value = serde_json::from_str(line).expect("each line is JSON");
+        // Items have told it.
+        let is_loop = line["result"]["results"]
+            .as_array()
+            .is_some_and(|results| !results.is_empty());
+        if !is_loop {
+            add(
+                &mut told,
+                &line,
+                line["status"].as_str().unwrap_or_default(),
+                out,
+            );
+        }
+    }
+    told
+}
+
+/// Says where two programs differ.
+fn differences(ours: &ByHost, theirs: &ByHost) -> Vec<String> {
+    let mut found = Vec::new();
+    let hosts: BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
+    for host in hosts {
+        let of = |told: &ByHost| told.get(host).cloned().unwrap_or_default();
+        let (ours, theirs) = (of(ours), of(theirs));
+        if ours.len() != theirs.len() {
+            found.push(format!("{host}: {ours:?}\n  beside {theirs:?}"));
+            continue;
+        }
+        let pairs = ours
+            .iter()
+            .zip(&theirs)
+            .filter(|(ours, theirs)| ours != theirs);
+        found.extend(pairs.map(|(ours, theirs)| format!("{host}: {ours:?}\n  beside {theirs:?}")));
+    }
+    found
+}
+
+/// Puts one word in the place of the folder, which has another name in each call.
+fn without_folder(
+    files: BTreeMap<String, (u32, String)>,
+    out: &Path,
+) -> BTreeMap<String, (u32, String)> {
+    let folder = out.display().to_string();
+    let files = files.into_iter();
+    files
+        .map(|(name, (mode, text))| (name, (mode, text.replace(&folder, "OUT"))))
+        .collect()
+}
+
+#[test]
+fn playbooks_end_as_with_ansible_in_the_same_counts_files_and_results() {
+    let Some(program) = ansible("ansible-playbook") else {
+        return;
+    };
+    let bin = program.parent().expect("a program is in a folder");
+    let entries = fs::read_dir(playbooks()).expect("the playbooks are there");
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| {
+            let name = entry.expect("it can be read").file_name();
+            name.to_str()?.strip_suffix(".yml").map(str::to_owned)
+        })
+        .filter(|name| name != "included")
+        .collect();
+    names.sort_unstable();
+    assert!(names.len() > 120, "{names:?}");
+    if std::env::var_os(ALL).is_none() {
+        names = names.into_iter().step_by(SHARE).collect();
+    }
+    let mut different = Vec::new();
+    for name in &names {
+        let (printed, files) = ours(name, bin);
+        let (their_text, their_files, their_told) = theirs(name, &program);
+        let (counts, their_counts) = (recap(&printed), recap(&their_text));
+        if counts != their_counts || files != their_files || counts.is_empty() {
+            different.push(format!(
+                "{name}: counts {counts:?}\n  beside {their_counts:?}\n  files {files:?}\n  beside {their_files:?}\n{printed}"
+            ));
+        }
+        if RESULTS_DIFFER.contains(&name.as_str()) {
+            continue;
+        }
+        for difference in differences(&our_results(name, bin), &their_told) {
+            different.push(format!("{name}: {difference}"));
+        }
+    }
+    assert!(different.is_empty(), "{}", different.join("\n\n"));
+}
