@@ -24,6 +24,7 @@ pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod schema;
+pub(crate) mod sem;
 pub(crate) mod stop;
 pub(crate) mod terms;
 pub(crate) mod worker;
@@ -63,6 +64,7 @@ pub(crate) enum Verb {
     Resume(Box<resume::ResumeArguments>),
     Runs(runs::RunsArguments),
     Cache(cache::CacheArguments),
+    Sem(sem::SemArguments),
     Worker(worker::WorkerArguments),
     Agent(agent::AgentArguments),
     Check(check::CheckArguments),
@@ -87,6 +89,7 @@ impl Verb {
             Self::Play(play) => play.display.color,
             Self::Runs(_)
             | Self::Cache(_)
+            | Self::Sem(_)
             | Self::Worker(_)
             | Self::Agent(_)
             | Self::Hosts(_)

@@ -14,4 +14,5 @@ pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod schema;
+pub(crate) mod sem;
 pub(crate) mod worker;

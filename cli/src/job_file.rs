@@ -27,6 +27,7 @@ mod options;
 mod paths;
 mod pool;
 mod program;
+mod resources;
 mod seen_ids;
 pub(crate) mod spec;
 mod stream;
@@ -39,6 +40,7 @@ pub(crate) use hosts::{AgentPlan, HostPlan, HostTable, HostTimes, LOCAL, OWN_HOS
 pub(crate) use open::{Jobs, Plan, open};
 pub(crate) use options::{PlanOptions, PoolDefaults, Protection, ServedTasks, WorkerPlan};
 pub(crate) use program::{cannot_start, typed_worker};
+pub(crate) use resources::{Resources, TypedNeeds, check_typed, typed_needs, typed_resource};
 pub(crate) use spec::{FileSpec, HeaderSpec, JobSpec, PlainHint, Protocol};
 pub(crate) use stream::{JobLines, LONGEST, LineRead, StreamError, read_until};
 pub(crate) use terms::{PartialRetry, PartialTerms, typed_hint};

@@ -19,7 +19,7 @@
 //! shell_quote, readable, invocation     words for a shell, times and names for people, a recorded command line
 //! error                                 the error that ends a call
 //! output, environment                   writers that know their destination; variables and folders of the user
-//! report, trust                         results as text; whose files may be used
+//! report, semaphore, trust              results as text; locks that calls share; whose files may be used
 //! job_file                              job files: from text to jobs
 //! settings, map                         variables and config files; one command over many items
 //! schema, args                          JSON Schemas; what can be typed
@@ -48,6 +48,7 @@ mod progress;
 mod readable;
 mod report;
 mod schema;
+mod semaphore;
 mod session;
 mod settings;
 #[cfg(test)]
@@ -82,6 +83,7 @@ fn main() -> ExitCode {
         Verb::Hosts(hosts) => commands::hosts::run(&hosts),
         Verb::Play(play) => commands::play::run(&play, None),
         Verb::Schema(schema) => commands::schema::run(&schema).map(success),
+        Verb::Sem(sem) => commands::sem::run(&sem),
         Verb::Runs(runs) => commands::runs::run(&runs).map(success),
         Verb::Cache(cache) => commands::cache::run(&cache).map(success),
         Verb::Agent(agent) => commands::agent::run(&agent).map(success),

@@ -47,7 +47,7 @@ use crate::environment::UserEnvironment;
 use crate::error::CliError;
 use crate::exit;
 use crate::folders::{CacheOwner, check_state};
-use crate::job_file::{HostTable, PlanOptions, Protection, WorkerPlan};
+use crate::job_file::{HostTable, PlanOptions, Protection, Resources, WorkerPlan};
 use crate::map::{HaltDecision, HaltRule, MapRunner};
 use crate::progress::ProgressMode;
 use crate::readable::duration;
@@ -112,6 +112,8 @@ pub(crate) struct RunSetup {
     pub(crate) hosts: HostTable,
     /// The limits that jobs can name.
     pub(crate) limits: Vec<(String, Limit)>,
+    /// The resources of which jobs can take some.
+    pub(crate) resources: Resources,
     /// The breakers and the retry budget of the run.
     pub(crate) protection: Protection,
     /// Writes the results in the format that was asked for.
@@ -209,6 +211,7 @@ impl Session {
             worker: None,
             pools: self.context.options.pool_defaults(),
             slots: Some(self.context.options.slots),
+            resources: self.context.options.resources.clone(),
             hosts: self.context.options.hosts.table.clone(),
             keep_remote: self.context.options.hosts.keep_remote,
         }
@@ -394,6 +397,7 @@ impl RunContext {
             workers,
             hosts,
             limits,
+            resources,
             protection,
             report,
             command_runner,
@@ -407,7 +411,7 @@ impl RunContext {
         let supervisor = ProcessSupervisor::start(processes);
         let workers = needed_workers(workers, &jobs);
         let hosts = StartedHosts::start(&hosts, &jobs, &workers, self.options.admission, &keeper)?;
-        let builder = executor(&self.options, limits, protection, halt).keeper(keeper);
+        let builder = executor(&self.options, limits, resources, protection, halt).keeper(keeper);
         suspensions.stop_on(hosts.with_agents().map(|(_, host)| host));
         if let Some(warning) = hosts.warning().filter(|_| !self.options.quiet) {
             self.console.say(&format!("ratchet: {warning}\n"));

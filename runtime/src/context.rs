@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ids::{PlaceName, SlotNumber, Ticket};
 use crate::os::{ProcessConfig, Stream};
+use crate::scheduling::ResourceShare;
 pub(crate) use output::AttemptOutput;
 pub(crate) use progress::LastProgress;
 pub(crate) use stop_signal::StopSignal;
@@ -49,6 +50,8 @@ pub struct Context {
     place: Option<PlaceName>,
     /// The first slot that the attempt holds.
     slot: Option<SlotNumber>,
+    /// What the attempt has of resources.
+    resources: Option<Arc<[ResourceShare]>>,
     /// What a command is told by its environment.
     variables: Variables,
 }
@@ -81,6 +84,7 @@ impl Context {
             output: None,
             place: None,
             slot: None,
+            resources: None,
             variables: Variables::new(),
         }
     }
@@ -105,6 +109,7 @@ impl Context {
             output,
             place: None,
             slot: None,
+            resources: None,
             variables: Variables::new(),
         }
     }
@@ -123,6 +128,13 @@ impl Context {
         self
     }
 
+    /// Says what the attempt has of resources.
+    #[must_use]
+    pub(crate) fn with_resources(mut self, resources: Option<Arc<[ResourceShare]>>) -> Self {
+        self.resources = resources;
+        self
+    }
+
     /// Says what a command is told by its environment.
     #[must_use]
     pub(crate) fn telling(mut self, variables: Variables) -> Self {
@@ -135,10 +147,22 @@ impl Context {
         self.slot
     }
 
-    /// The command with variables in its environment that tell it of this attempt: [`ATTEMPT_VARIABLES`]. Variables that the
-    /// command declares itself stay as they are. It is for runners of commands.
+    /// What the attempt has of the resources that its job takes.
+    pub fn resources(&self) -> &[ResourceShare] {
+        self.resources.as_deref().unwrap_or_default()
+    }
+
+    /// What the attempt has of the resource of this name, if its job takes some.
+    pub fn resource(&self, name: &str) -> Option<&ResourceShare> {
+        let mut shares = self.resources().iter();
+        shares.find(|share| share.name() == name)
+    }
+
+    /// The command with variables in its environment that tell it of this attempt: [`ATTEMPT_VARIABLES`], and one for each
+    /// resource that it has. Variables that the command declares itself stay as they are, but for `${NAME}` in them, which
+    /// becomes what it has of that resource. It is for runners of commands.
     pub fn told(&self, config: &ProcessConfig) -> ProcessConfig {
-        variables::with_variables(config, &self.variables)
+        variables::with_variables(config, &self.variables, self.resources())
     }
 
     /// The place where the attempt is to run; nothing for the machine of the executor itself. It is for runners of commands.

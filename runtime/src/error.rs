@@ -142,6 +142,40 @@ pub enum Error {
         /// The limit that was declared later and refused.
         second: String,
     },
+    /// No resource with this name is declared.
+    #[error("unknown resource `{name}`{}", did_you_mean(.suggestion.as_ref()))]
+    UnknownResource {
+        /// The name that was given.
+        name: String,
+        /// A similar name that exists.
+        suggestion: Option<String>,
+    },
+    /// A job asks for more of a resource than there is, or for none.
+    #[error("a job that takes {asked} of resource `{name}` can never run with {total} in total")]
+    ImpossibleResource {
+        /// The name of the resource.
+        name: String,
+        /// How much the job asks for.
+        asked: String,
+        /// How much there is.
+        total: String,
+    },
+    /// A resource is not valid.
+    #[error("{reason}")]
+    InvalidResource {
+        /// What is wrong with the resource.
+        reason: String,
+    },
+    /// Two resources have one name.
+    #[error("resource `{name}` is declared twice: {first}, and {second}")]
+    ResourceConflict {
+        /// The name of the resource.
+        name: String,
+        /// The resource that was declared first, which holds.
+        first: String,
+        /// The resource that was declared later and refused.
+        second: String,
+    },
     /// Two modules have one name.
     #[error("module `{name}` is declared twice: {first}, and {second}")]
     ModuleConflict {

@@ -12,7 +12,7 @@ use ratchet_resilience::retry::BackoffPolicy;
 use crate::context::Context;
 use crate::ids::PlaceName;
 use crate::item::JobItem;
-use crate::os::ProcessConfig;
+use crate::os::{MemoryLimits, ProcessConfig};
 use crate::outcome::{Failure, Outcome};
 use crate::scheduling::{ParallelizationHint, Priority, order_by_needs};
 use crate::stop_clock::StopLimits;
@@ -232,12 +232,20 @@ pub struct Terms {
     pub limits: Vec<String>,
     /// How many slots the job takes.
     pub slots: u32,
+    /// How much of which resources the job has while it runs.
+    pub resources: Vec<ResourceNeed>,
+    /// By which factor the job needs more of the resource `memory` after each attempt that ended for want of it, up to all
+    /// that there is.
+    pub memory_growth: f64,
     /// Where the job runs if it is a command. Jobs for workers run where their workers are.
     pub on: Placement,
     /// The priority of the job.
     pub priority: Priority,
     /// How long the job may wait and run.
     pub timeouts: Timeouts,
+    /// How much memory an attempt may have if the job is a command, together with all that it has started. Workers have the
+    /// limits of their pool.
+    pub memory: MemoryLimits,
     /// When the job is tried again. Without a policy there is one attempt.
     pub retry: Option<Arc<BackoffPolicy>>,
     /// Whether the result may be used again. Without a setting, that of the worker's hello counts, or the result may not.
@@ -250,9 +258,12 @@ impl Default for Terms {
             hint: None,
             limits: Vec::new(),
             slots: 1,
+            resources: Vec::new(),
+            memory_growth: 1.0,
             on: Placement::Here,
             priority: Priority::default(),
             timeouts: Timeouts::default(),
+            memory: MemoryLimits::default(),
             retry: None,
             cache: None,
         }
@@ -264,6 +275,51 @@ impl Terms {
     pub fn standard() -> Arc<Self> {
         static STANDARD: std::sync::LazyLock<Arc<Terms>> = std::sync::LazyLock::new(Arc::default);
         Arc::clone(&STANDARD)
+    }
+}
+
+/// How much of a resource a job has while it runs.
+///
+/// ```
+/// use ratchet_runtime::{Executor, Job, Payload, Resource, ResourceNeed, Terms};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), ratchet_runtime::Error> {
+/// let executor = Executor::builder()
+///     .slots(8)
+///     .resource("gpu", Resource::identities(["0", "1"])?)
+///     .build()?;
+/// let one = Terms { resources: vec![ResourceNeed::new("gpu", 1)], ..Terms::default() };
+/// let train = |id: &str| {
+///     Job::closure(id, |context| async move {
+///         // No other job has this device meanwhile.
+///         let device = context.resource("gpu").map(|share| share.value());
+///         Ok(Payload::from_value(&device).unwrap_or_else(|_| Payload::null()))
+///     })
+/// };
+/// let outcomes = executor.run_all([train("a").terms(one)]).await?;
+/// assert_eq!(outcomes[0].result.as_ref().unwrap().as_str(), "\"0\"");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ResourceNeed {
+    /// The name of the resource.
+    pub name: String,
+    /// How many identities, things or bytes.
+    pub units: u64,
+}
+
+impl ResourceNeed {
+    /// The name of the resource of which a job that was killed for its memory can need more.
+    pub const MEMORY: &str = "memory";
+
+    /// Makes a need of so many units.
+    pub fn new(name: impl Into<String>, units: u64) -> Self {
+        Self {
+            name: name.into(),
+            units,
+        }
     }
 }
 

@@ -122,7 +122,9 @@ pub use executor::{
 };
 pub use ids::{PlaceName, SlotNumber, Ticket};
 pub use item::{ItemName, JobIdentity, JobItem};
-pub use job::{Answering, CacheTerms, Closure, Job, Placement, Terms, Timeouts, Work};
+pub use job::{
+    Answering, CacheTerms, Closure, Job, Placement, ResourceNeed, Terms, Timeouts, Work,
+};
 pub use journal::{Content, Durability, History, Journal, JournalError, Resume, RunId, RunStore};
 pub use os::OutputExcerpt;
 pub use outcome::{
@@ -135,8 +137,9 @@ pub use scheduling::{
     Acquire, Affinity, Ageing, Balance, Balancer, Blocker, Cancelled, Candidate, Decision, End,
     KeyState, Kind, LeastLoaded, Limit, LimitId, LimitState, Load, Module, ModuleRegistry,
     ParallelizationGuard, ParallelizationHint, ParallelizationManager, ParallelizationStats,
-    PowerOfTwo, Priority, Quota, Rate, RateLimiterState, Request, RoundRobin, Scheduler, Settings,
-    TokenBucket, WaitTimes, Waits, Weighted, WorkerNumber, Workers, closest, order_by_needs,
+    PowerOfTwo, Priority, Quota, Rate, RateLimiterState, Request, Resource, ResourceId,
+    ResourceShare, RoundRobin, Scheduler, Settings, TokenBucket, WaitTimes, Waits, Weighted,
+    WorkerNumber, Workers, check_resource_name, closest, order_by_needs, resource_variable,
 };
 pub use summary::{ExecutionStats, Results, Summary};
 pub use timestamp::{InvalidTimestamp, Timestamp};

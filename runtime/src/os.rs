@@ -49,7 +49,9 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-pub use command::{CommandEnd, CommandLimits, CommandOutput, CommandRunner, StopCause};
+pub use command::{
+    CommandEnd, CommandLimits, CommandOutput, CommandRunner, MemoryLimits, StopCause,
+};
 pub use config::{Environment, ProcessConfig};
 pub use descriptors::raise_descriptor_limit;
 pub use error::ProcessError;

@@ -20,6 +20,7 @@ mod priority;
 mod queue;
 mod rate;
 mod registry;
+mod resources;
 mod scheduler;
 mod slab;
 mod slots;
@@ -42,6 +43,7 @@ pub use needs::order_by_needs;
 pub use priority::{Ageing, Priority};
 pub use rate::Rate;
 pub use registry::{Module, ModuleRegistry};
+pub use resources::{Resource, ResourceId, ResourceShare, check_resource_name, resource_variable};
 pub use scheduler::{
     Cancelled, Decision, End, KeyState, LimitState, Load, Scheduler, Settings, Workers,
 };

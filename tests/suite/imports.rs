@@ -106,7 +106,7 @@ const CRATES: [(&str, Layers); 7] = [
             &["shell_quote", "readable", "invocation"],
             &["error"],
             &["output", "environment"],
-            &["report", "trust"],
+            &["report", "semaphore", "trust"],
             &["job_file"],
             &["settings", "map"],
             &["schema", "args"],

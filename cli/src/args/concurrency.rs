@@ -3,8 +3,10 @@
 use std::num::NonZeroU32;
 
 use clap::Args;
+use ratchet_runtime::Resource;
 use ratchet_runtime::process::Prefetch;
 
+use crate::job_file;
 use crate::value;
 
 /// The options for how many jobs and workers run at once.
@@ -20,6 +22,10 @@ pub(crate) struct ConcurrencyArguments {
     /// How many requests may wait in a worker's pipe, beyond those that it works on: `auto` or a number.
     #[arg(long, value_name = "auto|N", value_parser = value::prefetch)]
     pub(crate) prefetch: Option<Prefetch>,
+    /// Declare what jobs can have for themselves: `gpu=0,1`, `port=8000-8010`, `license=2` or `memory=16GiB`. A job takes some
+    /// by --use, or by `resources` in its file.
+    #[arg(long, value_name = "NAME=WHAT", value_parser = job_file::typed_resource)]
+    pub(crate) resource: Vec<(String, Resource)>,
     /// Hold back new jobs while the running ones use more memory than this, as in 4GiB. Each host is measured by itself, and
     /// so it is for --memory-free and --load.
     #[arg(long, value_name = "SIZE", value_parser = value::size)]

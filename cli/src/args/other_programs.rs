@@ -92,7 +92,7 @@ const SPELLINGS: &[(&[&str], &str)] = &[
     ),
     (
         &["--sem", "--semaphore", "--fg"],
-        "`limits` in a job file say how many jobs may use something at once",
+        "it is a verb here, as in `ratchet sem -j4 -- COMMAND`; `ratchet help sem` says more",
     ),
     (&["--silent"], "it is spelled `--quiet`, or `-q`"),
 ];

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use ratchet_runtime::{BreakerConfig, ParallelizationHint, SESSION_VARIABLES};
 
-use crate::job_file;
+use crate::job_file::{self, TypedNeeds};
 use crate::value;
 
 /// The options for the terms of jobs that do not set their own.
@@ -15,6 +15,10 @@ pub(crate) struct TermsArguments {
     /// How long an attempt may run, as in 30s or 1m30s.
     #[arg(long, value_name = "DURATION", value_parser = value::duration)]
     pub(crate) timeout: Option<Duration>,
+    /// Kill a command that has more memory than this together with all that it has started, as in 512MiB. It fails with the class
+    /// `memory`.
+    #[arg(long, value_name = "SIZE", value_parser = value::size)]
+    pub(crate) job_memory: Option<u64>,
     /// How many attempts may follow a failed first one.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32))]
     pub(crate) retries: Option<u32>,
@@ -22,6 +26,9 @@ pub(crate) struct TermsArguments {
     /// a rate as in `{rate_limited: {requests_per_second: 5}}`.
     #[arg(long, value_name = "HINT", value_parser = hint)]
     pub(crate) hint: Option<ParallelizationHint>,
+    /// What a job has for itself of the resources while it runs, as in `gpu=1,memory=4GiB`. It is told which: `RATCHET_GPU=2`.
+    #[arg(long = "use", value_name = "NAME=N", value_parser = job_file::typed_needs)]
+    pub(crate) uses: Option<TypedNeeds>,
     /// Stop the attempts of a kind of worker, or on a host, while most of them fail; `{consecutive: 5, open: 10s}` says when,
     /// as in a job file.
     #[arg(long, value_name = "RULES", num_args = 0..=1, require_equals = true, default_missing_value = "true",
@@ -39,7 +46,9 @@ Variables of each command, unless the job sets them itself:
   RATCHET_JOB_ID   the id of the job; in map, the number of the item
   RATCHET_ATTEMPT  which attempt at the job it is, from 1
   RATCHET_HOST     the host of the job, else where it runs; `local` is this machine
-  RATCHET_RUN_ID   the id of the run; empty if the run is not recorded";
+  RATCHET_RUN_ID   the id of the run; empty if the run is not recorded
+  RATCHET_GPU ..   what it has of each resource that it takes, by its name: 0,2 or 4294967296;
+                   of `gpu` also CUDA_VISIBLE_DEVICES";
 
 /// The help on what a cached result depends on, for the verbs that have `--cache`.
 pub(crate) fn cache_help() -> String {
@@ -88,7 +97,7 @@ pub(crate) enum CacheMode {
     Off,
 }
 
-fn hint(text: &str) -> Result<ParallelizationHint, String> {
+pub(super) fn hint(text: &str) -> Result<ParallelizationHint, String> {
     if text.trim_start().starts_with('{') {
         return job_file::typed_hint(text);
     }

@@ -78,6 +78,7 @@ struct FileSummary {
     depth: Option<u64>,
     workers: Vec<WorkerSummary>,
     limits: BTreeMap<String, String>,
+    resources: BTreeMap<String, String>,
 }
 
 /// A kind of worker in the summary of a file.
@@ -107,6 +108,11 @@ impl FileSummary {
                 .limits
                 .iter()
                 .map(|(name, limit)| (name.clone(), limit.to_string()))
+                .collect(),
+            resources: plan
+                .resources
+                .iter()
+                .map(|(name, resource)| (name.clone(), resource.to_string()))
                 .collect(),
         };
         match plan.jobs {
@@ -202,6 +208,9 @@ impl FileSummary {
         }
         for (name, limit) in &self.limits {
             line("limit", format!("{name}: {limit}"));
+        }
+        for (name, resource) in &self.resources {
+            line("resource", format!("{name}: {resource}"));
         }
         if let Some(depth) = self.depth.filter(|_| self.with_needs > 0) {
             let waiting = jobs(self.with_needs);

@@ -17,7 +17,7 @@ use ratchet_runtime::{
 use crate::args::map::MapArguments;
 use crate::error::CliError;
 use crate::exit;
-use crate::job_file::{Protection, ServedTasks, WorkerPlan, cannot_start};
+use crate::job_file::{Protection, ServedTasks, WorkerPlan, cannot_start, check_typed};
 use crate::map::{
     Columns, CommandStart, Cut, FileTemplates, GroupRule, ItemEnd, Items, Joblog, ListSources,
     LiveOutput, MapJobs, MapOutput, MapReport, MapRunner, MapWork, OutputsByHost, PendingOutputs,
@@ -73,9 +73,7 @@ pub(crate) fn run(
     if let Some(hosts) = &hosts {
         Arc::make_mut(&mut terms).on = Placement::Among(Arc::clone(hosts));
     }
-    let limits = start_limits(arguments)?;
-    let names = limits.iter().map(|(name, _)| name.clone());
-    Arc::make_mut(&mut terms).limits.extend(names);
+    let limits = limit_starts(arguments, &mut terms)?;
     check_placement(arguments, &session, &terms)?;
     refuse_cached_files(arguments, &terms)?;
     let (work, workers) = work(arguments, command, columns, session.options(), &terms.on)?;
@@ -133,6 +131,7 @@ pub(crate) fn run(
         workers,
         hosts: session.options().hosts.table.clone(),
         limits,
+        resources: session.options().resources.clone(),
         protection: Protection::by(session.options().breaker),
         report: Box::new(report),
         command_runner: Some(command_runner),
@@ -229,6 +228,17 @@ fn start_limits(arguments: &MapArguments) -> Result<Vec<(String, Limit)>, CliErr
     Ok(vec![("start".to_owned(), limit)])
 }
 
+/// Has all jobs count against the limits on how fast commands start, and returns these.
+fn limit_starts(
+    arguments: &MapArguments,
+    terms: &mut Arc<Terms>,
+) -> Result<Vec<(String, Limit)>, CliError> {
+    let limits = start_limits(arguments)?;
+    let names = limits.iter().map(|(name, _)| name.clone());
+    Arc::make_mut(terms).limits.extend(names);
+    Ok(limits)
+}
+
 /// Where each job runs, if that is not where --on says that all run.
 fn placement_of_jobs(work: &MapWork, on_each_host: bool) -> Option<Placement> {
     match work {
@@ -255,7 +265,9 @@ fn check_placement(
     session: &Session,
     terms: &Terms,
 ) -> Result<(), CliError> {
-    session.check_hosts(&session.options().hosts.table)?;
+    let options = session.options();
+    check_typed(&options.resources, options.flags.resources.as_deref())?;
+    session.check_hosts(&options.hosts.table)?;
     let refuse = |reason: &str, help: &str| Err(CliError::usage(reason).with_help(help));
     match &terms.on {
         Placement::Host => refuse(
@@ -266,6 +278,16 @@ fn check_placement(
             "--tty gives the terminal of this machine to jobs, and they run on other hosts",
             "leave out --tty or --on",
         ),
+        on if terms.memory.are_set()
+            && let Some(name) = session.options().hosts.table.without_agent(on) =>
+        {
+            refuse(
+                &format!(
+                    "host {name} has no agent, so the memory of what runs there is not measured"
+                ),
+                "leave out --job-memory, or `agent: none`",
+            )
+        }
         Placement::Among(_) if matches!(terms.cache, Some(CacheTerms::On { .. })) => refuse(
             "the result of a command on another host cannot be used again",
             "leave out --cache: the files and programs there are not known here",

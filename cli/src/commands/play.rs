@@ -81,6 +81,7 @@ pub(crate) fn run(
         workers: Vec::new(),
         hosts: HostTable::default(),
         limits,
+        resources: Vec::new(),
         protection: Protection::default(),
         report: Box::new(report),
         command_runner: None,

@@ -52,6 +52,10 @@ pub(crate) fn run(
     let plan = session.read(&name, move || job_file::open(&path, &options))??;
     unused_flags::refuse_of_run(arguments, &plan, &pools)?;
     session.check_hosts(&plan.hosts)?;
+    job_file::check_typed(
+        &plan.resources,
+        session.options().flags.resources.as_deref(),
+    )?;
     let style = session.options().stderr_style();
     session.console().say(&plan.warnings.render(style));
     let setup = RunSetup {
@@ -61,6 +65,7 @@ pub(crate) fn run(
         workers: plan.workers,
         hosts: plan.hosts,
         limits: plan.limits,
+        resources: plan.resources,
         protection: plan.protection,
         report: open_report(session.options(), session.console())?,
         command_runner: None,

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use ratchet_runtime::process::PoolConfig;
 use ratchet_runtime::{
-    CacheTerms, Job, Limit, ParallelizationHint, Placement, TaskName, Terms, Work,
+    CacheTerms, Job, Limit, ParallelizationHint, Placement, ResourceNeed, TaskName, Terms, Work,
 };
 
 use super::files::start_elsewhere;
 use super::hosts::{HostTable, check_on, check_words};
 use super::job::JobPlaces;
 use super::options::{PlanOptions, Protection, ServedTasks, WorkerPlan};
+use super::resources::{self, Resources};
 use super::spec::{HeaderSpec, LimitSpec, TermsSpec, WorkerSpec};
 use super::terms::PartialTerms;
 use super::{breaker, pool, program};
@@ -33,6 +34,8 @@ pub(super) struct JobBuilder {
     pub(super) workers: Vec<WorkerPlan>,
     /// The limits that the file declares, by name.
     pub(super) limits: Vec<(String, Limit)>,
+    /// The resources that flags and the file declare, by name.
+    pub(super) resources: Resources,
     /// The breakers and the retry budget that the file declares.
     pub(super) protection: Protection,
     /// The hosts on which jobs and workers can run.
@@ -70,6 +73,7 @@ impl JobBuilder {
         problems: &mut Problems,
     ) -> Self {
         let limits = limits(header.limits.into_value().unwrap_or_default(), problems);
+        let resources = resources::declared(header.resources, &options.resources, problems);
         let (breaker, retry_budget, defaults) = header
             .defaults
             .into_value()
@@ -81,7 +85,7 @@ impl JobBuilder {
             retry_budget,
         };
         let default_retry = defaults.retry.span();
-        check_limits(&limits, &defaults, problems);
+        check_names((&limits, &resources), &defaults, problems);
         let hosts = HostTable::new(header.hosts, &options.hosts, folder, problems);
         check_on(&hosts, &defaults.on, problems);
         let outer = options
@@ -106,6 +110,7 @@ impl JobBuilder {
         let mut builder = Self {
             workers: Vec::new(),
             limits,
+            resources,
             protection,
             hosts: hosts.clone(),
             folder: folder.map(Path::to_path_buf),
@@ -127,7 +132,7 @@ impl JobBuilder {
             let is_refused = is_within(span, problems);
             let mut spec = worker.value.unwrap_or_default();
             let terms = *spec.terms.take().unwrap_or_default();
-            check_limits(&builder.limits, &terms, problems);
+            check_names((&builder.limits, &builder.resources), &terms, problems);
             let own_breaker = breaker::from_spec(std::mem::take(&mut spec.breaker), problems);
             let retry = terms.retry.span();
             check_on(&hosts, &terms.on, problems);
@@ -225,7 +230,18 @@ impl JobBuilder {
             for (limit, place) in limits {
                 check_limit(&self.limits, limit, *place, problems);
             }
+            for need in own.terms.resources.iter().flatten() {
+                let mut written = own.resources.iter();
+                let place = written.find(|(name, _)| *name == need.name);
+                let place = place.map_or(places.head, |(_, place)| *place);
+                resources::check(&self.resources, need, place, problems);
+            }
             check_words(&self.hosts, &own.on, problems);
+            if let (Work::Task { .. }, Some(memory)) = (&job.work, own.memory) {
+                let message = "`memory` is for `run`; a worker does more than one job";
+                let help = "put `memory` into the section of the worker";
+                problems.push(Diagnostic::error(memory, message).help(help));
+            }
             if let (Work::Task { .. }, Some(on)) = (&job.work, own.on_key) {
                 let message = "a task runs where its worker does";
                 let help = "write `on` into the section of the worker, or into `defaults`";
@@ -261,7 +277,18 @@ impl JobBuilder {
                 return;
             }
         }
+        self.check_shares(job, places, problems);
         let own = places.terms.as_ref();
+        let mut needs = job.terms.resources.iter();
+        if let Some(own) = own
+            && own.terms.retry.memory.is_some()
+            && !needs.any(|need| need.name == ResourceNeed::MEMORY)
+        {
+            let message = "`memory` of `retry` has no effect on a job that takes no `memory`";
+            let help = "add what it takes, as in `resources: {memory: 4GiB}`";
+            let place = own.retry.unwrap_or(places.head);
+            problems.push(Diagnostic::warning(place, message).help(help));
+        }
         let is_cached = matches!(job.terms.cache, Some(CacheTerms::On { .. }));
         if is_cached && matches!(&job.work, Work::Command(process) if process.files.is_some()) {
             let message = "a result that is used again makes no files";
@@ -280,6 +307,31 @@ impl JobBuilder {
         }
         let place = own.and_then(|own| own.hint).unwrap_or(places.head);
         self.check_rate(&job.terms, task, place, problems);
+    }
+
+    /// Refuses a variable that is to hold what the job has of a resource of which it takes nothing.
+    fn check_shares(&self, job: &Job, places: &JobPlaces, problems: &mut Problems) {
+        let Work::Command(process) = &job.work else {
+            return;
+        };
+        if self.resources.is_empty() {
+            return;
+        }
+        let takes = |name: &str| job.terms.resources.iter().any(|need| need.name == name);
+        for (variable, value) in process.env.declared() {
+            let Some(value) = value.to_str() else {
+                continue;
+            };
+            let lacks = |name: &&str| value.contains(&format!("${{{name}}}")) && !takes(name);
+            let mut known = self.resources.iter().map(|(name, _)| name.as_str());
+            if let Some(name) = known.find(lacks) {
+                let variable = variable.to_string_lossy();
+                let message =
+                    format!("`{variable}` names `${{{name}}}`, and the job takes nothing of it");
+                let help = format!("add `resources: {{{name}: 1}}` to the job");
+                problems.push(Diagnostic::error(places.work, message).help(help));
+            }
+        }
     }
 
     /// Prepares a command for another host, and refuses what is possible on this machine only.
@@ -302,6 +354,18 @@ impl JobBuilder {
             let message = "the result of a command on another host cannot be used again";
             let help = "leave `cache` out: the files and programs there are not known here";
             problems.push(Diagnostic::error(places.head, message).help(help));
+        }
+        if let (true, Some(name)) = (
+            job.terms.memory.are_set(),
+            self.hosts.without_agent(&job.terms.on),
+        ) {
+            let message = format!(
+                "the job can run on host `{name}`, which has no agent, so its memory is not measured"
+            );
+            let place = places.terms.as_ref().and_then(|own| own.memory);
+            let help = "leave `memory` out, or `agent: none`";
+            let place = place.unwrap_or(places.head);
+            problems.push(Diagnostic::error(place, message).help(help));
         }
         if let Work::Command(process) = &mut job.work {
             let process = Arc::make_mut(process);
@@ -434,11 +498,16 @@ struct TermsError {
     place: Option<Span>,
 }
 
-/// Refuses limits that are not declared.
-fn check_limits(known: &[(String, Limit)], terms: &TermsSpec, problems: &mut Problems) {
+/// Refuses limits and resources that are not declared.
+fn check_names(
+    (limits, resources): (&[(String, Limit)], &Resources),
+    terms: &TermsSpec,
+    problems: &mut Problems,
+) {
     for limit in terms.limits.get().into_iter().flatten() {
-        check_limit(known, &limit.value, limit.span, problems);
+        check_limit(limits, &limit.value, limit.span, problems);
     }
+    resources::check_section(resources, terms, problems);
 }
 
 fn check_limit(known: &[(String, Limit)], limit: &str, place: Span, problems: &mut Problems) {

@@ -320,19 +320,24 @@ impl HostTable {
         on: &Placement,
         problems: &mut Problems,
     ) {
-        let mut hosts = self.hosts.iter().filter(|host| match on {
-            Placement::Here => false,
-            Placement::Host => true,
-            Placement::Among(places) => places.contains(&host.name),
-        });
-        let bare = hosts.find(|host| host.agent == AgentPlan::None);
-        if let (Some(limit), Some(HostPlan { name, .. })) = (limit, bare) {
+        if let (Some(limit), Some(name)) = (limit, self.without_agent(on)) {
             let message = format!(
                 "worker `{worker}` can run on host `{name}`, which has no agent, so its memory is not measured"
             );
             let help = "leave `memory` out, or `agent: none`";
             problems.push(Diagnostic::error(limit, message).help(help));
         }
+    }
+
+    /// A host without an agent on which jobs or workers can run that are placed so, if there is one.
+    pub(crate) fn without_agent(&self, on: &Placement) -> Option<&PlaceName> {
+        let mut hosts = self.hosts.iter().filter(|host| match on {
+            Placement::Here => false,
+            Placement::Host => true,
+            Placement::Among(places) => places.contains(&host.name),
+        });
+        let bare = hosts.find(|host| host.agent == AgentPlan::None)?;
+        Some(&bare.name)
     }
 
     /// The hosts.

@@ -9,6 +9,7 @@ use ratchet_runtime::{Class, Failure, Job, JobKey, Payload, TaskName, Terms, Wor
 use super::files::{Presence, work_files};
 use super::hosts::words_of;
 use super::program;
+use super::resources;
 use super::spec::{JobSpec, TermsSpec};
 use super::terms::PartialTerms;
 use crate::diagnostic::{Diagnostic, Problems, Span};
@@ -36,8 +37,12 @@ pub(super) struct OwnTerms {
     pub(super) terms: Arc<PartialTerms>,
     /// The places of the names of limits.
     pub(super) limits: Vec<Span>,
+    /// The names of resources, with their places.
+    pub(super) resources: Vec<(String, Span)>,
     /// The place of `slots`.
     pub(super) slots: Option<Span>,
+    /// The key `memory`.
+    pub(super) memory: Option<Span>,
     /// The place of `hint`.
     pub(super) hint: Option<Span>,
     /// The place of `retry`.
@@ -121,6 +126,7 @@ impl JobReader {
         let limits = spec.limits.get().into_iter().flatten();
         let limits = limits.map(|limit| limit.span).collect();
         let (slots, hint, retry) = (spec.slots.span(), spec.hint.span(), spec.retry.span());
+        let (resources, memory) = (resources::places(&spec), spec.memory.key());
         let (on_key, on) = (spec.on.key(), words_of(&spec.on));
         if let (true, Some(place)) = (on.is_empty(), spec.on.span()) {
             let message = "`on`: the list is empty, so nothing could run";
@@ -139,7 +145,9 @@ impl JobReader {
         OwnTerms {
             terms,
             limits,
+            resources,
             slots,
+            memory,
             hint,
             retry,
             on_key,

@@ -13,6 +13,7 @@ use super::hosts::HostTable;
 use super::job::{JobPlaces, JobReader};
 use super::options::{PlanOptions, Protection, WorkerPlan};
 use super::program::ProgramSearch;
+use super::resources::Resources;
 use super::spec::{FileSpec, JobSpec};
 use super::stream::JobLines;
 use crate::diagnostic::{Diagnostic, Diagnostics, Problems, Source, Span};
@@ -32,6 +33,8 @@ pub(crate) struct Plan {
     pub(crate) workers: Vec<WorkerPlan>,
     /// The named limits that the file defines.
     pub(crate) limits: Vec<(String, Limit)>,
+    /// The resources that the file and flags declare.
+    pub(crate) resources: Resources,
     /// The breaker of commands and the retry budget.
     pub(crate) protection: Protection,
     /// The hosts on which jobs and workers can run.
@@ -108,6 +111,7 @@ fn stream(
     Ok(Plan {
         workers: lines.workers().to_vec(),
         limits: lines.limits().to_vec(),
+        resources: lines.resources().clone(),
         protection: lines.protection(),
         hosts: lines.hosts().clone(),
         warnings: lines.warnings().clone(),
@@ -186,6 +190,7 @@ fn document(
     Ok(Plan {
         workers: builder.workers,
         limits: builder.limits,
+        resources: builder.resources,
         protection: builder.protection,
         hosts: builder.hosts,
         jobs: Jobs::Listed { jobs, order },

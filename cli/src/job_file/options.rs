@@ -7,6 +7,7 @@ use ratchet_runtime::{BreakerConfig, Placement, TaskName};
 
 use super::breaker::PartialBreaker;
 use super::hosts::HostTable;
+use super::resources::Resources;
 use super::terms::PartialTerms;
 
 /// The flags and settings that hold for the jobs of a file.
@@ -24,6 +25,8 @@ pub(crate) struct PlanOptions {
     pub(crate) pools: PoolDefaults,
     /// How many slots this machine has, if it is known. A job that needs more can never run here.
     pub(crate) slots: Option<u32>,
+    /// The resources of flags, which come before those of the file.
+    pub(crate) resources: Resources,
     /// The hosts of inventories and flags, which come before those of the file.
     pub(crate) hosts: HostTable,
     /// Whether work folders on hosts stay when their jobs have ended.

@@ -2,6 +2,7 @@
 
 mod breaker;
 mod host;
+mod resource;
 mod terms;
 mod worker;
 
@@ -15,11 +16,12 @@ use crate::value::CommandLine;
 
 pub(crate) use self::breaker::{BreakerSpec, SlowSpec};
 pub(crate) use self::host::HostSpec;
+pub(crate) use self::resource::{Amount, ResourceSpec};
 #[cfg(test)]
 pub(crate) use self::terms::RateSpec;
 pub(crate) use self::terms::{
-    Backoff, CacheSpec, DefaultRetrySpec, HintSpec, HintWord, PlainHint, RetrySpec, RetryableClass,
-    TermsSpec, TimeoutSpec,
+    Backoff, CacheSpec, CommandMemorySpec, DefaultRetrySpec, HintSpec, HintWord, PlainHint,
+    RetrySpec, RetryableClass, TermsSpec, TimeoutSpec,
 };
 #[cfg(test)]
 pub(crate) use self::worker::MemorySpec;
@@ -34,6 +36,9 @@ section! {
         workers: Vec<Named<WorkerSpec>>,
         /// Named limits, which jobs refer to.
         limits: Vec<Named<LimitSpec>>,
+        /// What jobs can have for themselves while they run, by name: identities as in `gpu: [0, 1]` or `port: 8000-8010`, a
+        /// number as in `license: 2`, or a size as in `memory: 16GiB`.
+        resources: Vec<Named<ResourceSpec>>,
         /// The hosts where commands and workers can run besides this machine, by name.
         hosts: Vec<Named<HostSpec>>,
         /// The terms of jobs, where neither a job nor its worker sets them.

@@ -15,6 +15,7 @@ use super::error::FileError;
 use super::hosts::HostTable;
 use super::job::{JobPlaces, JobReader};
 use super::options::{PlanOptions, Protection, WorkerPlan};
+use super::resources::Resources;
 use super::seen_ids::SeenIds;
 use super::spec::{HeaderSpec, JobSpec};
 use crate::diagnostic::{Diagnostic, Diagnostics, Problems, Severity, Source, Span};
@@ -126,6 +127,11 @@ impl JobLines {
     /// The limits that the first line of the stream declares, by name.
     pub(crate) fn limits(&self) -> &[(String, Limit)] {
         &self.builder.limits
+    }
+
+    /// The resources that flags and the first line of the stream declare.
+    pub(super) fn resources(&self) -> &Resources {
+        &self.builder.resources
     }
 
     /// The breakers and the retry budget that the first line of the stream declares.
@@ -277,7 +283,8 @@ fn is_header(node: &Node<'_>) -> bool {
         return false;
     };
     let is_about_all = |entry: &Entry<'_>| match entry.name.as_ref() {
-        "version" | "workers" | "defaults" => true,
+        // A job has the last of these keys, too, but then it has work to do.
+        "version" | "workers" | "defaults" | "resources" => true,
         "limits" => entry.node.is_map(),
         _ => false,
     };

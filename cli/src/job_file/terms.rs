@@ -7,11 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ratchet_resilience::retry::{BackoffPolicy, Delay, Jitter};
-use ratchet_runtime::{CacheTerms, ParallelizationHint, Priority, Terms, Timeouts};
+use ratchet_runtime::process::MemoryLimits;
+use ratchet_runtime::{CacheTerms, ParallelizationHint, Priority, ResourceNeed, Terms, Timeouts};
 
 use super::hosts::{HostTable, words_of};
 use super::paths::within;
-use super::spec::{Backoff, CacheSpec, HintSpec, HintWord, RetrySpec, TermsSpec, TimeoutSpec};
+use super::resources::{self, WrittenNeed};
+use super::spec::{
+    Backoff, CacheSpec, CommandMemorySpec, HintSpec, HintWord, RetrySpec, TermsSpec, TimeoutSpec,
+};
 use crate::diagnostic::{Diagnostic, Problems, Source, Span};
 use crate::document::{Count, Either, Field, FromNode, Spanned, yaml_node};
 use crate::value::{self, ValueError};
@@ -26,10 +30,14 @@ pub(crate) struct PartialTerms {
     pub(crate) limits: Option<Vec<String>>,
     /// How many slots an attempt holds.
     pub(crate) slots: Option<u32>,
+    /// What an attempt has of resources.
+    pub(crate) resources: Option<Vec<WrittenNeed>>,
     /// Which of the waiting jobs start first.
     pub(crate) priority: Option<Priority>,
     /// How long an attempt may take.
     pub(crate) timeouts: Option<Timeouts>,
+    /// How much memory a command may have.
+    pub(crate) memory: Option<MemoryLimits>,
     /// The parts of the retry policy that are set.
     pub(crate) retry: PartialRetry,
     /// Whether results are cached, and what they depend on.
@@ -59,6 +67,8 @@ pub(crate) struct PartialRetry {
     pub(crate) on: Option<Vec<String>>,
     /// How long after the first attempt the last one may start.
     pub(crate) within: Option<Duration>,
+    /// By which factor the job needs more memory after each attempt that lacked it.
+    pub(crate) memory: Option<f64>,
 }
 
 impl PartialTerms {
@@ -75,6 +85,8 @@ impl PartialTerms {
             Either::Second(clocks) => timeouts(clocks, problems),
         };
         let timeouts = spec.timeout.into_value().map(timeouts);
+        let memory = spec.memory.into_value();
+        let memory = memory.map(|memory| self::memory(memory, problems));
         Self {
             hint: spec
                 .hint
@@ -82,8 +94,10 @@ impl PartialTerms {
                 .and_then(|hint| self::hint(hint, place, problems)),
             limits: spec.limits.into_value().map(values),
             slots: spec.slots.into_value().map(|slots| slots.0),
+            resources: spec.resources.into_value().map(resources::needs),
             priority: spec.priority.into_value(),
             timeouts,
+            memory,
             retry: spec
                 .retry
                 .into_value()
@@ -103,8 +117,10 @@ impl PartialTerms {
             hint: self.hint.or_else(|| other.hint.clone()),
             limits: self.limits.or_else(|| other.limits.clone()),
             slots: self.slots.or(other.slots),
+            resources: self.resources.or_else(|| other.resources.clone()),
             priority: self.priority.or(other.priority),
             timeouts: self.timeouts.or(other.timeouts),
+            memory: self.memory.or(other.memory),
             retry: self.retry.or(&other.retry),
             cache: self.cache.or_else(|| other.cache.clone()),
             on: self.on.or_else(|| other.on.clone()),
@@ -114,12 +130,17 @@ impl PartialTerms {
     /// The terms of a job, after all parts were added. A command runs on these hosts.
     pub(crate) fn settle(self, hosts: &HostTable) -> Result<Terms, ValueError> {
         let standard = Terms::default();
+        let needs = self.resources.iter().flatten();
+        let resources: Vec<ResourceNeed> = needs.map(WrittenNeed::to_need).collect();
         Ok(Terms {
             hint: self.hint,
             limits: self.limits.unwrap_or(standard.limits),
             slots: self.slots.unwrap_or(standard.slots),
+            resources,
+            memory_growth: self.retry.memory.unwrap_or(standard.memory_growth),
             priority: self.priority.unwrap_or(standard.priority),
             timeouts: self.timeouts.unwrap_or(standard.timeouts),
+            memory: self.memory.unwrap_or(standard.memory),
             retry: self.retry.settle()?.map(Arc::new),
             cache: self.cache,
             on: self.on.map_or(standard.on, |words| hosts.placement(&words)),
@@ -154,6 +175,7 @@ impl From<Either<Count<0>, RetrySpec>> for PartialRetry {
             jitter: spec.jitter.into_value(),
             on: spec.on.into_value().map(classes),
             within: spec.within.into_value().map(|within| within.0),
+            memory: spec.memory.into_value().map(|factor| factor.0),
         }
     }
 }
@@ -170,6 +192,7 @@ impl PartialRetry {
             jitter: self.jitter.or(other.jitter),
             on: self.on.or_else(|| other.on.clone()),
             within: self.within.or(other.within),
+            memory: self.memory.or(other.memory),
         }
     }
 
@@ -339,6 +362,35 @@ fn timeouts(spec: TimeoutSpec, problems: &mut Problems) -> Timeouts {
     timeouts
 }
 
+fn memory(
+    said: Either<crate::document::ByteSize, CommandMemorySpec>,
+    problems: &mut Problems,
+) -> MemoryLimits {
+    let spec = match said {
+        Either::First(hard) => {
+            return MemoryLimits {
+                soft: None,
+                hard: Some(hard.0),
+            };
+        }
+        Either::Second(spec) => spec,
+    };
+    let place = spec.soft.span();
+    let limits = MemoryLimits {
+        soft: spec.soft.into_value().map(|soft| soft.0),
+        hard: spec.hard.into_value().map(|hard| hard.0),
+    };
+    if let (Some(soft), Some(hard), Some(place)) = (limits.soft, limits.hard, place)
+        && soft > hard
+    {
+        problems.push(
+            Diagnostic::error(place, "it would be killed before it is asked to end")
+                .help("`soft` is less than `hard`"),
+        );
+    }
+    limits
+}
+
 fn cache(said: Either<bool, CacheSpec>, folder: Option<&Path>) -> CacheTerms {
     let spec = match said {
         Either::First(false) => return CacheTerms::Off,
@@ -368,13 +420,15 @@ impl Hash for PartialTerms {
             hint,
             limits,
             slots,
+            resources,
             priority,
             timeouts,
+            memory,
             retry,
             cache,
             on,
         } = self;
-        (limits, slots, priority, on).hash(state);
+        (limits, slots, resources, priority, on, memory).hash(state);
         hint.as_ref().map(discriminant).hash(state);
         if let Some(ParallelizationHint::RateLimited {
             requests_per_second,
@@ -404,8 +458,9 @@ impl Hash for PartialTerms {
             jitter,
             on,
             within,
+            memory,
         } = retry;
-        (max, backoff, base, cap, factor.map(bits)).hash(state);
+        (max, backoff, base, cap, factor.map(bits), memory.map(bits)).hash(state);
         (step, jitter.as_ref().map(discriminant), on, within).hash(state);
         cache.as_ref().map(discriminant).hash(state);
         if let Some(CacheTerms::On { inputs, env, ttl }) = cache {

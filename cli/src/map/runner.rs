@@ -63,6 +63,7 @@ impl Runner for MapRunner {
             soft: timeouts.soft,
             hard: timeouts.hard_for_asked(),
             grace: self.grace,
+            memory: job.terms.memory,
             ..CommandLimits::default()
         };
         let collector = Arc::new(OutputCollector {

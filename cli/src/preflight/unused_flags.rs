@@ -24,6 +24,13 @@ pub(crate) fn refuse_of_run(
         )
         .with_help("leave --tty out, or run the commands by themselves"));
     }
+    if arguments.common.terms.job_memory.is_some() && !has_commands(plan) {
+        return Err(
+            CliError::usage("--job-memory is for commands, and no job has a `run`").with_help(
+                "leave it out; `memory` in the section of a worker limits the memory of a worker",
+            ),
+        );
+    }
     if arguments.common.hosts.keep_remote && !has_files(plan) {
         return Err(CliError::usage(
             "--keep-remote is for jobs with files on their hosts, and none of these has any",
@@ -72,6 +79,12 @@ fn all_workers_set(flag: &str, key: &str) -> CliError {
 
 /// Checks a `map`.
 pub(crate) fn refuse_of_map(arguments: &MapArguments) -> Result<(), CliError> {
+    if arguments.warm && arguments.common.terms.job_memory.is_some() {
+        return Err(CliError::usage(
+            "--job-memory is for a command that runs once for an item, and a filter does many items",
+        )
+        .with_help("leave it out, or --warm"));
+    }
     let ConcurrencyArguments {
         workers, prefetch, ..
     } = arguments.common.concurrency;
@@ -102,6 +115,17 @@ fn first_typed<const N: usize>(typed: [(&'static str, bool); N]) -> Option<&'sta
     typed
         .into_iter()
         .find_map(|(flag, is_typed)| is_typed.then_some(flag))
+}
+
+/// Whether a job is a command. The jobs of a stream are not known yet, so they could be.
+fn has_commands(plan: &Plan) -> bool {
+    match &plan.jobs {
+        Jobs::Listed { jobs, .. } => {
+            let mut jobs = jobs.iter();
+            jobs.any(|job| matches!(job.work, Work::Command(_)))
+        }
+        Jobs::Streamed(_) => true,
+    }
 }
 
 /// Whether a job or a worker has files. The jobs of a stream are not known yet, so they could.

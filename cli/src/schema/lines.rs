@@ -66,7 +66,7 @@ fn result() -> Value {
                 "type": "object",
                 "description": "Milliseconds that the job waited, by what it waited for. Where several things held, the first of this order is charged.",
                 "properties": waited(&milliseconds),
-                "patternProperties": {"^limit:": milliseconds},
+                "patternProperties": {"^(limit|resource):": milliseconds},
             },
             "attempts_detail": {
                 "type": "array",

@@ -256,6 +256,7 @@ fn retry_with(key: &str) -> Value {
         "jitter" => json!("none"),
         "on" => json!(["timeout"]),
         "budget" => json!("20%"),
+        "memory" => json!(2),
         key => panic!("no value is known for `{key}`"),
     };
     if key == "step" {

@@ -19,7 +19,7 @@ use super::job_source::JobSource;
 use super::options::RunOptions;
 use crate::args::terms::CacheMode;
 use crate::error::CliError;
-use crate::job_file::{Protection, ServedTasks, WorkerPlan};
+use crate::job_file::{Protection, Resources, ServedTasks, WorkerPlan};
 use crate::map::HaltRule;
 
 /// How often memory and load are measured, where new jobs depend on them.
@@ -33,6 +33,7 @@ const MEMORY_CACHE_BYTES: u64 = 16 << 20;
 pub(super) fn executor(
     options: &RunOptions,
     limits: Vec<(String, Limit)>,
+    resources: Resources,
     protection: Protection,
     halt: Option<HaltRule>,
 ) -> ExecutorBuilder {
@@ -42,6 +43,9 @@ pub(super) fn executor(
         .grace(options.phases());
     for (name, limit) in limits {
         builder = builder.limit(name, limit);
+    }
+    for (name, resource) in resources {
+        builder = builder.resource(name, resource);
     }
     if let Some(breaker) = protection.breaker {
         builder = builder.breaker(breaker);

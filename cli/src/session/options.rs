@@ -8,7 +8,7 @@ use std::time::Duration;
 use ratchet_resilience::shutdown::Grace;
 use ratchet_runtime::journal::Retention;
 use ratchet_runtime::monitor::AdmissionLimits;
-use ratchet_runtime::process::{Prefetch, Size};
+use ratchet_runtime::process::{MemoryLimits, Prefetch, Size};
 use ratchet_runtime::{BreakerConfig, CacheTerms, Durability, MaxFailures, Timeouts};
 
 use super::hosts::TypedHosts;
@@ -18,7 +18,7 @@ use crate::args::terms::{CacheMode, TermsArguments};
 use crate::environment::UserEnvironment;
 use crate::error::CliError;
 use crate::folders::CacheOwner;
-use crate::job_file::{PartialRetry, PartialTerms, PoolDefaults};
+use crate::job_file::{PartialRetry, PartialTerms, PoolDefaults, Resources};
 use crate::report::ResultFormat;
 use crate::settings::Settings;
 use crate::style::{Style, When};
@@ -43,6 +43,8 @@ pub(crate) struct RunOptions {
     pub(crate) workers: u32,
     /// The prefetch of pools that do not set it.
     pub(crate) prefetch: Option<Prefetch>,
+    /// The resources that were typed.
+    pub(crate) resources: Resources,
     /// The limits of memory and load within which new jobs start.
     pub(crate) admission: AdmissionLimits,
     /// The terms of jobs, as flags set them.
@@ -125,6 +127,7 @@ impl RunOptions {
             slots,
             workers: workers.map_or(slots, NonZeroU32::get),
             prefetch: concurrency.prefetch.or(settings.prefetch()),
+            resources: concurrency.resource.clone(),
             admission: AdmissionLimits {
                 memory_free: concurrency.memory_free.or(settings.memory_free()),
                 load: concurrency.load.or(settings.load_limit()),
@@ -233,8 +236,13 @@ pub(crate) fn cores() -> u32 {
 fn typed_terms(terms: &TermsArguments) -> PartialTerms {
     let cache = matches!(terms.cache, Some(CacheMode::On | CacheMode::Refresh));
     PartialTerms {
+        resources: terms.uses.as_ref().map(|uses| uses.0.clone()),
         hint: terms.hint.clone(),
         timeouts: terms.timeout.map(Timeouts::after),
+        memory: terms.job_memory.map(|hard| MemoryLimits {
+            soft: None,
+            hard: Some(hard),
+        }),
         retry: PartialRetry {
             max: terms.retries,
             ..PartialRetry::default()

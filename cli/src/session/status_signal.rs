@@ -79,6 +79,9 @@ fn describe(snapshot: &Snapshot, status: &RunStatus) -> String {
         if let Some(place) = &running.place {
             parts.push(format!("at {}", shortened(place.as_str())));
         }
+        for share in &running.resources {
+            parts.push(format!("{} {}", share.name(), share.value()));
+        }
         parts.push(command(&running.job));
         let _ = writeln!(text, "  running  {}", parts.join("  "));
     }

@@ -46,6 +46,10 @@ fn write_request(request: &Request, out: &mut Vec<u8>) {
         out.extend_from_slice(br#","slot":"#);
         write_decimal(slot.into(), out);
     }
+    if let Some(resources) = &request.resources {
+        out.extend_from_slice(br#","resources":"#);
+        out.extend_from_slice(resources.as_str().as_bytes());
+    }
     out.extend_from_slice(br#","check":"#);
     write_bool(request.check, out);
     out.extend_from_slice(br#","diff":"#);

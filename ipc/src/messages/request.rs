@@ -29,6 +29,9 @@ pub struct Request {
     /// The number of the slot that the attempt holds: from 1 to the number of slots, and never held by two attempts at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot: Option<u32>,
+    /// What the attempt has of each resource that its job takes, by name: a list of identities, or a number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Payload>,
     /// Whether the worker only reports what it would change.
     #[serde(default, deserialize_with = "null_is_default")]
     pub check: bool,
@@ -53,6 +56,7 @@ impl Request {
             host: None,
             key: None,
             slot: None,
+            resources: None,
             check: false,
             diff: false,
         }

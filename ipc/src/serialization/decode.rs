@@ -91,6 +91,8 @@ fn read_usual_request(line: &str) -> Option<Request> {
         host: Option<&'a str>,
         key: Option<&'a str>,
         slot: Option<u32>,
+        #[serde(borrow)]
+        resources: Option<&'a RawValue>,
         #[serde(default)]
         check: bool,
         #[serde(default)]
@@ -106,6 +108,9 @@ fn read_usual_request(line: &str) -> Option<Request> {
         host: usual.host.map(HostName::from),
         key: usual.key.map(JobKey::from),
         slot: usual.slot,
+        resources: usual
+            .resources
+            .map(|resources| Payload::from_checked(resources.get())),
         check: usual.check,
         diff: usual.diff,
     })

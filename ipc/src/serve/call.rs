@@ -87,6 +87,11 @@ impl Call {
         self.request.slot
     }
 
+    /// What the attempt has of the resources that its job takes, by name: a list of identities, or a number.
+    pub fn resources(&self) -> Option<&Payload> {
+        self.request.resources.as_ref()
+    }
+
     /// The number of the attempt, counted from 1.
     pub fn attempt(&self) -> u32 {
         self.request.attempt

@@ -1,11 +1,12 @@
 //! The variables of the environment that tell a command of its attempt.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use ratchet_ipc::{HostName, JobKey};
 
 use crate::ids::{PlaceName, SlotNumber};
 use crate::os::ProcessConfig;
+use crate::scheduling::{ResourceShare, resource_variable};
 
 /// The variable for the number of the slot that the attempt holds.
 const SLOT: &str = "RATCHET_SLOT";
@@ -15,6 +16,11 @@ const JOB_ID: &str = "RATCHET_JOB_ID";
 const ATTEMPT: &str = "RATCHET_ATTEMPT";
 /// The variable for the host that the job is about, or else for the place where it runs.
 const HOST: &str = "RATCHET_HOST";
+
+/// The resource whose identities are the devices that programs with CUDA may use.
+const GPU: &str = "gpu";
+/// The variable by which programs with CUDA know which devices they may use.
+const CUDA_DEVICES: &str = "CUDA_VISIBLE_DEVICES";
 
 /// The variable for the id of the run. Whoever records the run sets it by
 /// [`ExecutorBuilder::command_variable`](crate::ExecutorBuilder::command_variable).
@@ -38,6 +44,8 @@ pub(crate) struct AttemptFacts<'a> {
     pub(crate) slot: Option<SlotNumber>,
     /// Where the attempt runs, if that is not the machine of the executor.
     pub(crate) place: Option<&'a PlaceName>,
+    /// What the attempt has of resources.
+    pub(crate) resources: &'a [ResourceShare],
 }
 
 impl AttemptFacts<'_> {
@@ -54,19 +62,64 @@ impl AttemptFacts<'_> {
             (ATTEMPT, self.attempt.to_string()),
             (HOST, host.to_owned()),
         ];
-        facts
+        let mut variables: Variables = facts
             .map(|(name, value)| (name.into(), value.into()))
-            .into()
+            .into();
+        for share in self.resources {
+            variables.push((resource_variable(share.name()).into(), share.value().into()));
+            if share.name() == GPU && share.has_identities() {
+                variables.push((CUDA_DEVICES.into(), share.value().into()));
+            }
+        }
+        variables
     }
 }
 
-/// The command with these variables. Those that it declares itself stay as they are.
-pub(super) fn with_variables(config: &ProcessConfig, variables: &Variables) -> ProcessConfig {
+/// The command with these variables. Those that it declares itself stay as they are, with the resources that it has in the
+/// place of their names.
+pub(super) fn with_variables(
+    config: &ProcessConfig,
+    variables: &Variables,
+    resources: &[ResourceShare],
+) -> ProcessConfig {
     let mut config = config.clone();
+    if !resources.is_empty() {
+        config
+            .env
+            .map_declared(|value| put_resources(value, resources));
+    }
     for (name, value) in variables {
         config.env.declare_missing(name, value);
     }
     config
+}
+
+/// Puts what an attempt has of resources in the place of their names, as in `cuda:${gpu}`. Returns nothing if none is named.
+fn put_resources(value: &OsStr, resources: &[ResourceShare]) -> Option<OsString> {
+    let text = value.to_str()?;
+    if !text.contains("${") {
+        return None;
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        let (before, from) = rest.split_at(at);
+        out.push_str(before);
+        let named = from[2..].split_once('}');
+        let share = named.and_then(|(name, after)| {
+            let mut shares = resources.iter();
+            Some((shares.find(|share| share.name() == name)?, after))
+        });
+        if let Some((share, after)) = share {
+            out.push_str(&share.value());
+            rest = after;
+        } else {
+            out.push_str("${");
+            rest = &from[2..];
+        }
+    }
+    out.push_str(rest);
+    Some(out.into())
 }
 
 #[cfg(test)]
@@ -81,6 +134,7 @@ mod tests {
             attempt: 2,
             slot: SlotNumber::new(3),
             place: None,
+            resources: &[],
         }
     }
 
@@ -101,9 +155,12 @@ mod tests {
             "RATCHET_HOST=local",
             "RATCHET_JOB_ID=a",
         ];
-        assert_eq!(told(&with_variables(&plain, &variables))[..3], expected);
+        assert_eq!(
+            told(&with_variables(&plain, &variables, &[]))[..3],
+            expected
+        );
         let own = plain.env(Environment::inherited().set("RATCHET_SLOT", "own"));
-        let told = told(&with_variables(&own, &variables));
+        let told = told(&with_variables(&own, &variables, &[]));
         assert_eq!(told[3..], ["RATCHET_SLOT=own"]);
     }
 

@@ -11,6 +11,7 @@ use super::reporter::Reporter;
 use crate::ids::{SlotNumber, Ticket, WorkerName};
 use crate::job::Job;
 use crate::outcome::Failure;
+use crate::scheduling::ResourceShare;
 pub(crate) use crate::scheduling::WorkerNumber;
 
 /// An attempt on its way to a worker, or to a performer in this process.
@@ -24,6 +25,8 @@ pub(crate) struct Assignment {
     pub(crate) ahead: bool,
     /// The first slot that the attempt holds. Nothing if it was sent ahead, or is a call of somebody who has no slots.
     pub(crate) slot: Option<SlotNumber>,
+    /// What the attempt has of resources; nothing if its job takes none.
+    pub(crate) resources: Option<Arc<[ResourceShare]>>,
     /// The receiver of the attempt's result.
     pub(crate) reply: ReplyTo,
 }

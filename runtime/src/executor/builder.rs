@@ -28,7 +28,7 @@ use crate::job::Placement;
 use crate::os::Keeper;
 use crate::place::Place;
 use crate::process::ProcessPool;
-use crate::scheduling::{Ageing, Limit, ParallelizationHint, Scheduler};
+use crate::scheduling::{Ageing, Limit, ParallelizationHint, Resource, Scheduler};
 
 /// Sets up an [`Executor`]; what is not said suits a laptop.
 ///
@@ -108,6 +108,12 @@ impl ExecutorBuilder {
     /// Declares a limit that jobs can name.
     pub fn limit(mut self, name: impl Into<String>, limit: Limit) -> Self {
         self.plan.scheduling.limits.push((name.into(), limit));
+        self
+    }
+
+    /// Declares a resource of which jobs can take units.
+    pub fn resource(mut self, name: impl Into<String>, resource: Resource) -> Self {
+        self.plan.scheduling.resources.push((name.into(), resource));
         self
     }
 

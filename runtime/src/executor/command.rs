@@ -10,8 +10,8 @@ use super::attempt::{AttemptResult, CommandAttempt};
 use crate::context::AttemptOutput;
 use crate::job::Timeouts;
 use crate::os::{
-    Captured, CommandEnd, CommandLimits, CommandRunner, Ending, Exit, FileError, OutputSink,
-    ProcessConfig, ProcessError, StopCause, Stream,
+    Captured, CommandEnd, CommandLimits, CommandRunner, Ending, Exit, FileError, MemoryLimits,
+    OutputSink, ProcessConfig, ProcessError, StopCause, Stream,
 };
 use crate::outcome::{Class, CommandResult, Failure};
 
@@ -52,7 +52,7 @@ impl Commands {
     pub(super) async fn run(
         &self,
         config: &ProcessConfig,
-        timeouts: Timeouts,
+        (timeouts, memory): (Timeouts, MemoryLimits),
         asked: &CancellationToken,
         output: Arc<AttemptOutput>,
     ) -> CommandAttempt {
@@ -65,6 +65,7 @@ impl Commands {
         let limits = CommandLimits {
             soft: timeouts.soft,
             hard: timeouts.hard_for_asked(),
+            memory,
             ..self.limits
         };
         let sink = Arc::new(CommandSink {
@@ -131,6 +132,13 @@ pub fn command_failure(end: &CommandEnd, timeouts: Timeouts) -> Failure {
             };
             Failure::new(Class::Timeout, message)
         }
+        Some(StopCause::Memory { used, limit }) => {
+            let (used, limit) = (used >> 20, limit >> 20);
+            let message = format!(
+                "it used {used} MiB of memory with all that it had started, and {limit} MiB are allowed; it {exit}"
+            );
+            Failure::new(Class::Memory, message)
+        }
         Some(StopCause::Cancelled) => Failure::new(
             Class::Cancelled,
             format!("it was asked to stop, and {exit}"),
@@ -176,7 +184,12 @@ mod tests {
         let never = CancellationToken::new();
         let output = Arc::<AttemptOutput>::default();
         let attempted = commands()
-            .run(&config, timeouts, &never, Arc::clone(&output))
+            .run(
+                &config,
+                (timeouts, MemoryLimits::default()),
+                &never,
+                Arc::clone(&output),
+            )
             .await;
         ended(attempted).map_err(|failure| output.add_to(failure))
     }
@@ -212,7 +225,7 @@ mod tests {
         let config = ProcessConfig::new("/no/such/program");
         let never = CancellationToken::new();
         let attempted = commands()
-            .run(&config, Timeouts::default(), &never, Arc::default())
+            .run(&config, Default::default(), &never, Arc::default())
             .await;
         let failure = ended(attempted).unwrap_err();
         assert_eq!(failure.class, Class::Spawn);

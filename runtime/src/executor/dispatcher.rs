@@ -344,7 +344,11 @@ impl Dispatcher {
         match (end, attempted.result) {
             (End::Again(when), Err(failure)) => {
                 tell_retry(self.queue().get(ticket), &failure, when, turn);
+                let lacked_memory = failure.class == Class::Memory;
                 self.seated.wait_again(ticket, failure, now);
+                if lacked_memory {
+                    self.seated.raise_memory(ticket, now);
+                }
                 Settled::Again
             }
             (_, result) => {

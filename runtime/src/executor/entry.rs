@@ -41,6 +41,8 @@ pub(super) struct Entry {
     pub(super) attempts: u32,
     /// The number of its attempts that ended with a crash.
     pub(super) crashes: u32,
+    /// The number of its attempts that ended for want of memory and were tried again.
+    pub(super) memory_kills: u32,
     /// The moment at which it entered its state.
     pub(super) since: Instant,
     /// What the time of the job was charged to so far.
@@ -92,6 +94,7 @@ impl Entry {
             seat: None,
             attempts: 0,
             crashes: 0,
+            memory_kills: 0,
             since: arrival.times.arrived,
             times: arrival.times,
             history: None,

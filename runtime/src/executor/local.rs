@@ -12,6 +12,7 @@ use crate::dispatch::{Assignment, Reporter, StopRequest};
 use crate::ids::{PlaceId, PlaceName, SlotNumber, Ticket};
 use crate::job::{Job, Timeouts, Work};
 use crate::outcome::{Class, Failure};
+use crate::scheduling::ResourceShare;
 use crate::suspension::{until, working_now};
 
 /// Performs as many attempts at once as it is given, each on a task of its own.
@@ -61,6 +62,8 @@ struct LocalAttempt {
     number: u32,
     place: PlaceId,
     slot: Option<SlotNumber>,
+    /// What it has of resources.
+    resources: Option<Arc<[ResourceShare]>>,
     stop: StopSignal,
     // The last to be dropped, since it reports the end.
     guard: AttemptGuard,
@@ -94,7 +97,11 @@ impl LocalPerformer {
     /// Performs an attempt on a task of its own. A command runs at this place.
     pub(super) fn perform(&mut self, ticket: Ticket, assignment: Assignment, place: PlaceId) {
         let Assignment {
-            job, attempt, slot, ..
+            job,
+            attempt,
+            slot,
+            resources,
+            ..
         } = assignment;
         let stop = StopSignal::default();
         let task = self.tasks.give(LocalAttempt {
@@ -104,6 +111,7 @@ impl LocalPerformer {
             number: attempt,
             place,
             slot,
+            resources,
             stop: stop.clone(),
         });
         let index = ticket.index();
@@ -153,6 +161,7 @@ impl Perform for LocalRunners {
             number,
             place,
             slot,
+            resources,
             stop,
         } = attempt;
         let at = &self.commands[place.index()];
@@ -174,6 +183,7 @@ impl Perform for LocalRunners {
                 output,
             )
             .in_slot(slot)
+            .with_resources(resources.clone())
         };
         let result = match &job.work {
             Work::Command(config) => {
@@ -184,6 +194,7 @@ impl Perform for LocalRunners {
                     attempt: number,
                     slot,
                     place: at.name.as_ref(),
+                    resources: resources.as_deref().unwrap_or_default(),
                 };
                 let mut variables = Variables::new();
                 if at.tells_attempts {
@@ -200,8 +211,13 @@ impl Perform for LocalRunners {
                     return (guard, Contained(work).await);
                 }
                 let config = context.told(config);
+                let limits_of_command = (timeouts, job.terms.memory);
                 // Boxed, for it is much larger than the others.
-                let run = Box::pin(at.commands.run(&config, timeouts, stop.token(), output));
+                let run =
+                    Box::pin(
+                        at.commands
+                            .run(&config, limits_of_command, stop.token(), output),
+                    );
                 match run.await {
                     CommandAttempt::Ended(result) => result,
                     CommandAttempt::NeverBegan => {

@@ -3,6 +3,7 @@
 mod deadlines;
 mod entries;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ratchet_ipc::HostName;
@@ -22,12 +23,12 @@ use super::uncertain::UncertainStart;
 use crate::Error;
 use crate::dispatch::PoolKey;
 use crate::ids::{PlaceId, PlaceName, SlotNumber, Ticket, WorkerName};
-use crate::job::{Job, Work};
+use crate::job::{Job, ResourceNeed, Terms, Work};
 use crate::outcome::{AttemptDetail, AttemptEnd, Class, Failure};
 use crate::process::SeatId;
 use crate::scheduling::{
     Blocker, Cancelled, Decision, End, Kind, Limit, LimitId, Load, ParallelizationHint, Request,
-    Scheduler, Workers,
+    ResourceId, ResourceShare, Scheduler, Workers,
 };
 
 /// What an attempt gave back when it ended or was returned.
@@ -61,6 +62,8 @@ pub(super) struct Queue {
     uncertain: UncertainStart,
     /// The limits of the job that is pushed, kept for its memory.
     limits: Vec<LimitId>,
+    /// What the job that is pushed takes of resources, kept for its memory.
+    resources: Vec<(ResourceId, u64)>,
 }
 
 impl Queue {
@@ -74,6 +77,7 @@ impl Queue {
             routes: Routes::new(kinds),
             uncertain: UncertainStart::default(),
             limits: Vec::new(),
+            resources: Vec::new(),
         }
     }
 
@@ -96,7 +100,7 @@ impl Queue {
         share: Option<Box<Share>>,
         now: Instant,
     ) -> Result<Ticket, Box<Refused>> {
-        let scheduled = match self.schedule(&arrival.job, target, kinds, now) {
+        let scheduled = match self.schedule((&arrival.job, 0), target, kinds, now) {
             Ok(scheduled) => scheduled,
             Err(failure) => return Err(Box::new(Refused::new(arrival, failure))),
         };
@@ -120,7 +124,7 @@ impl Queue {
         kinds: &Kinds,
         now: Instant,
     ) -> Result<Ticket, (Box<Entry>, Failure)> {
-        match self.schedule(&entry.job, target, kinds, now) {
+        match self.schedule((&entry.job, entry.memory_kills), target, kinds, now) {
             Ok(scheduled) => {
                 let Scheduled {
                     ticket,
@@ -134,10 +138,53 @@ impl Queue {
         }
     }
 
-    /// Gives a job to the scheduler.
+    /// How many units of a resource the next attempt at a job takes.
+    pub(super) fn units_needed(&self, entry: &Entry, need: &ResourceNeed) -> u64 {
+        match self.scheduler.resource(&need.name) {
+            Ok(id) => self.units(id, need, &entry.job.terms, entry.memory_kills),
+            Err(_) => need.units,
+        }
+    }
+
+    /// How many units of a resource a job takes whose attempts ended so often for want of memory.
+    fn units(&self, id: ResourceId, need: &ResourceNeed, terms: &Terms, memory_kills: u32) -> u64 {
+        if memory_kills == 0 || need.name != ResourceNeed::MEMORY {
+            return need.units;
+        }
+        let total = self.scheduler.total_of(id);
+        grown(need.units, terms.memory_growth, memory_kills).min(total)
+    }
+
+    /// Notes what a job takes of resources, whose attempts ended so often for want of memory.
+    fn note_resources(&mut self, terms: &Terms, memory_kills: u32) -> Result<(), Error> {
+        self.resources.clear();
+        for need in &terms.resources {
+            let id = self.scheduler.resource(&need.name)?;
+            let units = self.units(id, need, terms, memory_kills);
+            self.resources.push((id, units));
+        }
+        Ok(())
+    }
+
+    /// Has a job that waits take more of the resource `memory` from now on, if it is to, since another attempt has ended for
+    /// want of it.
+    pub(super) fn raise_memory(&mut self, ticket: Ticket, now: Instant) {
+        let entry = self.entries.get_mut(ticket);
+        entry.memory_kills += 1;
+        let (job, kills) = (Arc::clone(&entry.job), entry.memory_kills);
+        let needs = &job.terms.resources;
+        let grows = job.terms.memory_growth > 1.0;
+        if !grows || !needs.iter().any(|need| need.name == ResourceNeed::MEMORY) {
+            return;
+        }
+        expect_known(self.note_resources(&job.terms, kills));
+        expect_known(self.scheduler.set_resources(ticket, &self.resources, now));
+    }
+
+    /// Gives a job to the scheduler. Its attempts ended so often for want of memory.
     fn schedule(
         &mut self,
-        job: &Job,
+        (job, memory_kills): (&Job, u32),
         target: Target<'_>,
         kinds: &Kinds,
         now: Instant,
@@ -148,6 +195,7 @@ impl Queue {
         for name in &terms.limits {
             self.limits.push(self.scheduler.limit(name).map_err(wrong)?);
         }
+        self.note_resources(terms, memory_kills).map_err(wrong)?;
         let hint = kinds.hint(job)?;
         let task = match &job.work {
             Work::Task { task, .. } => task.as_str(),
@@ -175,6 +223,7 @@ impl Queue {
             hint,
             host: job.host.as_ref().map(HostName::as_str),
             limits: &self.limits,
+            resources: &self.resources,
         };
         let ticket = self.scheduler.push(request, now).map_err(wrong)?;
         Ok(Scheduled {
@@ -297,6 +346,14 @@ impl Queue {
             duration: Duration::ZERO,
             end: AttemptEnd::Returned,
         });
+    }
+
+    /// What an attempt that runs has of resources; nothing if its job takes none.
+    pub(super) fn shares(&self, ticket: Ticket) -> Option<Arc<[ResourceShare]>> {
+        if self.get(ticket).job.terms.resources.is_empty() {
+            return None;
+        }
+        Some(self.scheduler.shares(ticket).into())
     }
 
     /// Notes the seat on which a job runs that was started.
@@ -529,6 +586,18 @@ impl Capacity<'_> {
         let id = self.0.limit(name)?;
         self.0.set_limit(id, limit, now)
     }
+}
+
+/// How much a job needs that was killed so often for want of it, and needs more by a factor each time.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a need that is a little off is as good, and the cast of a float stops at the greatest number"
+)]
+fn grown(units: u64, factor: f64, times: u32) -> u64 {
+    let times = i32::try_from(times).unwrap_or(i32::MAX);
+    (units as f64 * factor.max(1.0).powi(times)).ceil() as u64
 }
 
 /// Returns the blocker to which the way of an attempt to its performer and back is charged.

@@ -7,6 +7,7 @@ use ratchet_resilience::retry::{RetryDecision, RetryHistory, Retryable};
 
 use super::entry::Entry;
 use super::run_budget::RunBudget;
+use crate::job::Work;
 use crate::outcome::{Class, Failure};
 use crate::scheduling::End;
 
@@ -75,7 +76,14 @@ impl Retries {
         failure: &mut Box<Failure>,
         now: Instant,
     ) -> End {
-        if matches!(failure.class, Class::Crash | Class::Memory) {
+        // A command has taken no worker with it.
+        let is_command = matches!(entry.job.work, Work::Command(_));
+        let took_worker = match failure.class {
+            Class::Crash => true,
+            Class::Memory => !is_command,
+            _ => false,
+        };
+        if took_worker {
             entry.crashes += 1;
             if entry.crashes >= self.crash_limit && entry.job.terms.retry.is_some() {
                 let message = format!(

@@ -381,6 +381,8 @@ impl SeatedQueue {
             ahead,
             // One that is sent ahead holds none yet.
             slot: self.slot(entry.ticket),
+            // One that takes resources is not sent ahead.
+            resources: self.queue.shares(entry.ticket),
             reply: ReplyTo::Loop {
                 ticket: entry.ticket,
                 reporter: self.reporter.clone(),
@@ -436,6 +438,11 @@ impl SeatedQueue {
     /// Has a job wait for another attempt, since the one that was freed has failed.
     pub(super) fn wait_again(&mut self, ticket: Ticket, failure: Box<Failure>, now: Instant) {
         self.queue.wait_again(ticket, failure, now);
+    }
+
+    /// Has a job that waits need more memory, since an attempt has ended for want of it.
+    pub(super) fn raise_memory(&mut self, ticket: Ticket, now: Instant) {
+        self.queue.raise_memory(ticket, now);
     }
 
     /// Takes back an attempt that runs for the scheduler and never began, and has its job wait as if it had not started.

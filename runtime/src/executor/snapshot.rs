@@ -15,8 +15,8 @@ use super::performers::Performers;
 use super::places::Places;
 use super::queue::Queue;
 use crate::ids::{PlaceId, PlaceName};
-use crate::job::{Job, Work};
-use crate::scheduling::{ParallelizationHint, Workers};
+use crate::job::{Job, ResourceNeed, Work};
+use crate::scheduling::{ParallelizationHint, ResourceShare, Workers};
 
 /// How many jobs are named that a waiting job waits for.
 const NAMED: usize = 3;
@@ -46,6 +46,8 @@ pub struct RunningJob {
     pub place: Option<PlaceName>,
     /// How long this attempt has been running.
     pub age: Duration,
+    /// What it has of resources.
+    pub resources: Vec<ResourceShare>,
 }
 
 /// A job that waits.
@@ -95,6 +97,13 @@ pub enum WaitCause {
     },
     /// A token of the bucket of this key.
     Rate(String),
+    /// Units of a resource.
+    Resource {
+        /// The name of the resource.
+        name: String,
+        /// Jobs that run and have some of it, a few of them.
+        held_by: Vec<JobKey>,
+    },
     /// New jobs are held back, for this reason.
     Held(String),
     /// A worker of this kind that is ready.
@@ -140,6 +149,10 @@ impl fmt::Display for WaitCause {
                 held(out, held_by)
             }
             Self::Rate(key) => write!(out, "waits for the rate of {key}"),
+            Self::Resource { name, held_by } => {
+                write!(out, "waits for resource {name}")?;
+                held(out, held_by)
+            }
             Self::Held(reason) => write!(out, "is held back: {reason}"),
             Self::Worker(kind) => write!(out, "waits for a worker {kind}"),
             Self::Quiet => out.write_str("waits until nothing else runs"),
@@ -170,6 +183,8 @@ struct Holders<'a> {
     global: Vec<JobKey>,
     /// The jobs that hold units of each named limit.
     limits: HashMap<&'a str, Vec<JobKey>>,
+    /// The jobs that have some of each resource.
+    resources: HashMap<&'a str, Vec<JobKey>>,
     /// The job that runs alone, if one does.
     alone: Option<JobKey>,
 }
@@ -178,6 +193,8 @@ struct Holders<'a> {
 struct Left<'a> {
     /// How many units or tokens each named limit has left.
     limits: HashMap<&'a str, f64>,
+    /// How many units of each resource nobody has.
+    resources: HashMap<&'a str, u64>,
     /// How many tokens each key of a rate has left.
     rates: HashMap<&'a str, f64>,
     /// Whether a job holds the lock of each host.
@@ -225,6 +242,10 @@ impl View<'_> {
                 .limits(now)
                 .map(|(name, state)| (name, state.left))
                 .collect(),
+            resources: scheduler
+                .resources()
+                .map(|(name, _, free)| (name, free))
+                .collect(),
             rates: scheduler
                 .keys(now)
                 .map(|(key, state)| (key, state.tokens))
@@ -265,6 +286,10 @@ impl View<'_> {
                     attempt: entry.attempts,
                     place: (entry.at != PlaceId::LOCAL).then(|| self.places.name(entry.at).clone()),
                     age: age(since),
+                    resources: self
+                        .queue
+                        .shares(entry.ticket)
+                        .map_or_else(Vec::new, |shares| shares.to_vec()),
                 })
                 .collect(),
             waiting: waiting
@@ -283,6 +308,9 @@ impl View<'_> {
         let id = || entry.job.id.clone();
         for limit in &entry.job.terms.limits {
             holders.limits.entry(limit).or_default().push(id());
+        }
+        for need in &entry.job.terms.resources {
+            holders.resources.entry(&need.name).or_default().push(id());
         }
         // Its worker has declared a hint that is wrong after the job was given out, which so is bound by none.
         let Ok(hint) = self.kinds.hint(&entry.job) else {
@@ -369,6 +397,20 @@ impl View<'_> {
             if left.rates.get(key).is_some_and(|tokens| *tokens < 1.0) {
                 return WaitCause::Rate(key.to_owned());
             }
+        }
+        let units = |need: &ResourceNeed| {
+            let units = self.queue.units_needed(entry, need);
+            (left.resources.get(need.name.as_str())).is_some_and(|free| *free < units)
+        };
+        if let Some(need) = job.terms.resources.iter().find(|need| units(need)) {
+            return WaitCause::Resource {
+                name: need.name.clone(),
+                held_by: holders
+                    .resources
+                    .get(need.name.as_str())
+                    .cloned()
+                    .unwrap_or_default(),
+            };
         }
         let held_there = self.places.held(set).filter(|_| absence.is_some());
         if let Some(reason) = self.control.held().or(held_there) {

@@ -13,6 +13,7 @@ mod owners;
 mod placing;
 mod pool;
 mod recording;
+mod resources;
 mod reusing;
 mod scripted;
 mod snapshots;

@@ -14,6 +14,7 @@
 //! A runner can also start its programs through a [`ProcessManager`], for example on another host (`through.rs`). The
 //! thread of a program then only takes its output.
 
+mod memory;
 mod output_run;
 mod program;
 mod threads;
@@ -26,6 +27,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+pub use self::memory::MemoryLimits;
+use self::memory::{Measured, MemoryWatch, WatchedMemory, exceeded};
 use self::program::{Program, ProgramRun, Reaped};
 use self::threads::{ThreadRun, Threads};
 use super::output::Capture;
@@ -52,6 +55,8 @@ pub struct CommandLimits {
     pub grace: Duration,
     /// How many bytes to keep of each of stdout and stderr.
     pub capture_bytes: usize,
+    /// How much memory the program may have together with all that it has started.
+    pub memory: MemoryLimits,
 }
 
 impl Default for CommandLimits {
@@ -61,6 +66,7 @@ impl Default for CommandLimits {
             hard: None,
             grace: Duration::from_secs(10),
             capture_bytes: 16 * 1024 * 1024,
+            memory: MemoryLimits::default(),
         }
     }
 }
@@ -72,6 +78,13 @@ pub enum StopCause {
     Timeout,
     /// The run of the program was cancelled.
     Cancelled,
+    /// The program used more memory than its soft or hard limit allows, together with all that it had started.
+    Memory {
+        /// How many bytes were used.
+        used: u64,
+        /// The limit that was exceeded.
+        limit: u64,
+    },
     /// The system stopped the program because it read from the terminal or changed it, so it was killed.
     Terminal,
 }
@@ -167,6 +180,8 @@ pub struct CommandRunner {
     threads: Arc<Threads>,
     /// Tells a start that failed for a shortage when a process of this runner has ended.
     starts: Arc<RunningProcesses>,
+    /// Measures the programs that have limits of memory.
+    memory: Arc<MemoryWatch>,
 }
 
 impl fmt::Debug for CommandRunner {
@@ -186,6 +201,7 @@ impl CommandRunner {
             keeper,
             threads: Arc::default(),
             starts: Arc::default(),
+            memory: Arc::default(),
         }
     }
 
@@ -315,6 +331,9 @@ impl CommandRunner {
                 idle: None,
             },
             grace: limits.grace,
+            memory: self
+                .memory
+                .watch(limits.memory, Measured::Group(Arc::clone(&program)), None),
             program,
             replied,
             waited_for_start: false,
@@ -329,6 +348,8 @@ impl CommandRunner {
 struct CommandRun {
     /// How long the program has between being asked to stop and being killed.
     grace: Duration,
+    /// Tells of too much memory; nothing without limits.
+    memory: Option<WatchedMemory>,
     /// The part that the thread shares, by which the program is signalled.
     program: Arc<Program>,
     /// Brings the exit of the program, or the error for which it did not start.
@@ -349,12 +370,23 @@ impl CommandRun {
     async fn finish(mut self, cancel: &CancellationToken) -> std::io::Result<CommandEnd> {
         let reaped = loop {
             let next = self.clock.next(self.limits, StopMethod::Signalled);
+            let mut excess = None;
             let due = tokio::select! {
                 biased;
                 reply = &mut self.replied => break reply.ok(),
                 () = until(next.map(|(at, _)| at)) => next.map(|(_, due)| due),
                 () = cancel.cancelled(), if self.ending == Ending::ByItself => {
                     Some(StopAction::Ask(StopReason::Unwanted))
+                }
+                over = exceeded(&mut self.memory) => {
+                    excess = Some(over);
+                    match over.kills {
+                        true => Some(StopAction::Kill(StopReason::Unwanted)),
+                        false if self.ending == Ending::ByItself => {
+                            Some(StopAction::Ask(StopReason::Unwanted))
+                        }
+                        false => None,
+                    }
                 }
             };
             // Read before the end is asked for: of a program that was not known to have started, nothing is known of its end.
@@ -374,6 +406,12 @@ impl CommandRun {
                 self.waited_for_start = true;
                 self.clock = StopClock::new(working_now());
                 continue;
+            }
+            if let Some(excess) = excess {
+                let (used, limit) = (excess.used, excess.limit);
+                self.stopped
+                    .get_or_insert(StopCause::Memory { used, limit });
+                self.memory.iter_mut().for_each(WatchedMemory::asked);
             }
             match due {
                 Some(StopAction::Ask(why)) => self.ask(why),
@@ -563,6 +601,7 @@ mod tests {
     async fn end_after(time: Duration) -> CommandEnd {
         let (reply, replied) = oneshot::channel();
         let run = CommandRun {
+            memory: None,
             grace: Duration::from_hours(10),
             program: Arc::default(),
             replied,

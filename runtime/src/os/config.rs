@@ -147,6 +147,15 @@ impl Environment {
         }
     }
 
+    /// Replaces the values of declared variables for which the function returns another value.
+    pub(crate) fn map_declared(&mut self, change: impl Fn(&OsStr) -> Option<OsString>) {
+        for value in self.declared.values_mut() {
+            if let Some(changed) = change(value) {
+                *value = changed;
+            }
+        }
+    }
+
     /// Whether the environment begins with the one of this process.
     pub fn inherits(&self) -> bool {
         self.inherits

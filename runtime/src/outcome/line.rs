@@ -131,7 +131,7 @@ fn write_waits(waits: &Waits, out: &mut Vec<u8>) {
         before = b",";
         match blocker {
             // A name may have any character.
-            Blocker::Limit(_) => write_string(&blocker.word(), out),
+            Blocker::Limit(_) | Blocker::Resource(_) => write_string(&blocker.word(), out),
             plain => {
                 out.push(b'"');
                 out.extend_from_slice(plain.word().as_bytes());

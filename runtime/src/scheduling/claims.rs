@@ -3,6 +3,7 @@
 use super::hints::ParallelizationHint;
 use super::limits::Quota;
 use super::priority::Priority;
+use super::resources::ResourceId;
 use crate::Error;
 
 /// A kind of worker, as a small number that the caller hands out.
@@ -51,6 +52,8 @@ pub struct Request<'a> {
     pub host: Option<&'a str>,
     /// The named limits it counts against.
     pub limits: &'a [LimitId],
+    /// How many units of which resources it has while it runs.
+    pub resources: &'a [(ResourceId, u64)],
 }
 
 impl<'a> Request<'a> {
@@ -64,6 +67,7 @@ impl<'a> Request<'a> {
             hint: &ParallelizationHint::FullyParallel,
             host: None,
             limits: &[],
+            resources: &[],
         }
     }
 

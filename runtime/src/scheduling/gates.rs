@@ -6,6 +6,7 @@ use super::bucket::Bucket;
 use super::clocks::Clocks;
 use super::heap::{Heap, NOWHERE};
 use super::limits::{Limit, Quota};
+use super::resources::{HeldUnits, ResourcePool};
 
 /// Jobs that share everything but their place: kind, slots, named limits.
 ///
@@ -21,6 +22,8 @@ pub(super) struct Group {
     pub(super) alone: bool,
     /// Indices of the named limits, ascending.
     pub(super) limits: Box<[u32]>,
+    /// How many units each of its jobs takes of each of these limits. Empty if that is one of each.
+    pub(super) units: Box<[u64]>,
     /// Its position in the line of each of them.
     pub(super) line_positions: Box<[u32]>,
     /// Lanes that could go on from their place, by the rank of their heads.
@@ -46,6 +49,7 @@ impl Default for Group {
             slots: 0,
             alone: false,
             limits: Box::default(),
+            units: Box::default(),
             line_positions: Box::default(),
             lanes: Heap::default(),
             gate: NOWHERE,
@@ -58,6 +62,26 @@ impl Default for Group {
     }
 }
 
+impl Group {
+    /// How many units each of its jobs takes of the limit with this place among its limits.
+    pub(super) fn units_at(&self, at: usize) -> u64 {
+        self.units.get(at).copied().unwrap_or(1)
+    }
+
+    /// How many units each of its jobs takes of this limit, which it names.
+    pub(super) fn units_of(&self, limit: u32) -> u64 {
+        if self.units.is_empty() {
+            return 1;
+        }
+        #[expect(
+            clippy::expect_used,
+            reason = "only groups that name a limit are put in its line"
+        )]
+        let at = (self.limits.binary_search(&limit)).expect("the group names the limit");
+        self.units[at]
+    }
+}
+
 /// What a gate stands for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Barred {
@@ -67,7 +91,7 @@ pub(super) enum Barred {
     Quiet,
     /// A free worker of its groups' kind.
     Kind,
-    /// A unit of this limit.
+    /// A unit of this limit, or as many units of this resource as each job of its groups takes.
     Limit(u32),
 }
 
@@ -102,7 +126,7 @@ impl Gate {
     }
 }
 
-/// A limit that jobs name.
+/// A limit that jobs name, or a resource of which they take units.
 #[derive(Debug)]
 pub(super) struct NamedLimit {
     /// The name by which jobs call the limit.
@@ -111,10 +135,27 @@ pub(super) struct NamedLimit {
     pub(super) level: Level,
     /// Every group that names it and could go on from its place, wherever it waits.
     pub(super) line: Heap,
-    /// The gate at which groups wait for a unit of the limit.
+    /// The gate at which groups wait for a unit of the limit. Of a resource, it is that of groups that take one.
     pub(super) gate: u32,
     /// Its position among the timers.
     pub(super) wake: u32,
+}
+
+impl NamedLimit {
+    /// The gate at which groups wait whose jobs take so many units of it.
+    pub(super) fn gate_of(&self, units: u64) -> u32 {
+        match self.level.resource() {
+            Some(level) if units != 1 => {
+                #[expect(
+                    clippy::expect_used,
+                    reason = "a group that takes units has made the gate for it"
+                )]
+                let at = level.find_gate(units).expect("units in use have a gate");
+                level.gates[at].gate
+            }
+            _ => self.gate,
+        }
+    }
 }
 
 /// How much of a limit is left.
@@ -124,6 +165,35 @@ pub(super) enum Level {
     Max { max: NonZeroU32, held: u32 },
     /// A bound on how often jobs start.
     Rate(Bucket),
+    /// The units of a resource.
+    Resource(Box<ResourceLevel>),
+}
+
+/// What is left of a resource, and where groups wait for it.
+#[derive(Debug)]
+pub(super) struct ResourceLevel {
+    /// Which units are free.
+    pub(super) pool: ResourcePool,
+    /// The gates of groups that take more than one unit, by their units: groups at one gate pass one after the other, so
+    /// those that need less may not stand behind those that need more.
+    pub(super) gates: Vec<UnitsGate>,
+}
+
+/// The gate of the groups that take so many units of a resource.
+#[derive(Debug)]
+pub(super) struct UnitsGate {
+    /// How many units each of their jobs takes.
+    pub(super) units: u64,
+    pub(super) gate: u32,
+    /// How many groups there are.
+    pub(super) groups: u32,
+}
+
+impl ResourceLevel {
+    /// Where the gate of groups stands that take so many units, or where it would stand.
+    pub(super) fn find_gate(&self, units: u64) -> Result<usize, usize> {
+        self.gates.binary_search_by_key(&units, |gate| gate.units)
+    }
 }
 
 impl Level {
@@ -135,29 +205,41 @@ impl Level {
         }
     }
 
-    /// Returns the limit as it is set now.
-    pub(super) fn limit(&self) -> Limit {
+    /// Returns the limit as it is set now, unless it is a resource.
+    pub(super) fn limit(&self) -> Option<Limit> {
         match self {
-            Self::Max { max, .. } => Limit::Max(*max),
-            Self::Rate(bucket) => Limit::Rate(bucket.quota()),
+            Self::Max { max, .. } => Some(Limit::Max(*max)),
+            Self::Rate(bucket) => Some(Limit::Rate(bucket.quota())),
+            Self::Resource(_) => None,
+        }
+    }
+
+    /// Returns the resource, if it is one.
+    pub(super) fn resource(&self) -> Option<&ResourceLevel> {
+        match self {
+            Self::Resource(level) => Some(level),
+            Self::Max { .. } | Self::Rate(_) => None,
         }
     }
 
     /// Whether this many units are free at this moment.
-    pub(super) fn holds(&self, units: u32, now: u64) -> bool {
+    pub(super) fn holds(&self, units: u64, now: u64) -> bool {
         match self {
             // The max may have been lowered below what is held.
-            Self::Max { max, held } => max.get().saturating_sub(*held) >= units,
-            Self::Rate(bucket) => bucket.holds(units, now),
+            Self::Max { max, held } => u64::from(max.get().saturating_sub(*held)) >= units,
+            Self::Rate(bucket) => u32::try_from(units).is_ok_and(|units| bucket.holds(units, now)),
+            Self::Resource(level) => level.pool.free() >= units,
         }
     }
 
-    /// Takes one unit.
-    pub(super) fn take(&mut self, now: u64) {
+    /// Takes units: one, unless it is a resource. Returns which units of a resource were taken.
+    pub(super) fn take(&mut self, units: u64, now: u64) -> Option<HeldUnits> {
         match self {
             Self::Max { held, .. } => *held += 1,
             Self::Rate(bucket) => bucket.take(now),
+            Self::Resource(level) => return Some(level.pool.take(units)),
         }
+        None
     }
 
     /// Counts a token that was taken as used only now.
@@ -170,7 +252,7 @@ impl Level {
     /// Returns when this many units will be free if no job gives one back: only the units of a rate come with time.
     pub(super) fn when(&self, units: u32) -> Option<u64> {
         match self {
-            Self::Max { .. } => None,
+            Self::Max { .. } | Self::Resource(_) => None,
             Self::Rate(bucket) => bucket.when(units),
         }
     }

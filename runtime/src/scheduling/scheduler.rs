@@ -17,11 +17,12 @@ use std::time::{Duration, Instant};
 
 use super::bucket::since;
 use super::claims::LimitId;
-use super::gates::{Barred, Gate, Group, NamedLimit, Place};
+use super::gates::{Barred, Gate, Group, Level, NamedLimit, Place, ResourceLevel};
 use super::heap::{Heap, NOWHERE};
 use super::limits::{Limit, Quota};
 use super::priority::{Ageing, Rank};
 use super::queue::{Lane, QueuedJob};
+use super::resources::{HeldUnits, Resource, ResourceId, ResourcePool, check_resource_name};
 use super::slab::Slab;
 use super::slots::SlotNumbers;
 use crate::Error;
@@ -92,6 +93,8 @@ pub struct Settings {
     pub ageing: Ageing,
     /// The limits that jobs can name.
     pub limits: Vec<(String, Limit)>,
+    /// The resources of which jobs can take units.
+    pub resources: Vec<(String, Resource)>,
 }
 
 impl Default for Settings {
@@ -102,6 +105,7 @@ impl Default for Settings {
             capacity: 1_000_000,
             ageing: Ageing::default(),
             limits: Vec::new(),
+            resources: Vec::new(),
         }
     }
 }
@@ -128,7 +132,8 @@ struct KindOfWorker {
 /// - **Work conservation.** If any waiting job could run, one is started, unless a due job keeps
 ///   what it would take.
 /// - **No starvation.** See below.
-/// - **No exceeding.** Limits and locks hold at every moment, rates in every window.
+/// - **No exceeding.** Limits and locks hold at every moment, rates in every window. No identity of a resource is held by
+///   two jobs.
 ///
 /// # A job that is due keeps what it needs
 ///
@@ -138,7 +143,8 @@ struct KindOfWorker {
 /// 1. While it waits for its host (or its key's bucket), the lock (or one token) is kept for it
 ///    once free: for the first in order of the due jobs there.
 /// 2. Once its host is free, or if it needs none, one unit of each limit it names is kept for
-///    it: for the first in order of the due jobs that name the limit.
+///    it, and as many units of each resource as it takes: for the first in order of the due jobs
+///    that name the limit or the resource.
 /// 3. Once it lacks nothing but slots, or quiet if it must be alone, nothing behind it starts.
 ///
 /// Nothing else is held back. A due job behind a busy host keeps no slot, no unit and no worker,
@@ -154,8 +160,8 @@ struct KindOfWorker {
 /// *Proof.* After *S* the job *J* is due, and whatever is pushed from then on has a later due
 /// time, so the jobs ahead are among the *n*. First, *n* = 0: nobody is ahead. Its place is free
 /// within *T*, and then by rule 1 nobody takes it. From then on rule 2 holds, and as *J* is first in
-/// line for each of its limits, nobody takes the last unit of any: what is held now comes back
-/// within *T*, after which one unit of each is there and stays. Then *J* lacks at most a worker of
+/// line for each of its limits and resources, nobody takes what is kept for it of any: what is held now
+/// comes back within *T*, after which it is there and stays. Then *J* lacks at most a worker of
 /// its kind and slots. A pop looks at *J* before all others. If a worker is missing, the next one
 /// to come free, within *T*, is not given to anybody else: either *J* starts, or it now lacks
 /// nothing but slots, and by rule 3 nothing else starts. Then within *T* all that runs has ended,
@@ -174,7 +180,7 @@ struct KindOfWorker {
 /// never a search. So a push, a pop and a finish each cost O(c log n), for the job's own *c* claims
 /// and *n* lanes; the length of the queue does not enter. Three numbers are taken to be small,
 /// because they are of a user's settings, not of a run's size: the different weights in use, the
-/// different combinations of kind, weight and limits used on one host, and the combinations that share one limit
+/// different combinations of kind, weight, limits and units of resources used on one host, and the combinations that share one limit
 /// while all of them are blocked by yet another. A fully parallel job hashes nothing and, once the
 /// queue has been as long before, allocates nothing.
 ///
@@ -250,6 +256,10 @@ pub struct Scheduler {
     limits: Vec<NamedLimit>,
     /// The numbers of named limits, by name.
     limit_index: Table<Box<str>, u32>,
+    /// The numbers of resources among the limits, by name.
+    resource_index: Table<Box<str>, u32>,
+    /// The units of resources that running jobs hold, in the order of the limits of their groups.
+    held_units: Table<u32, Vec<HeldUnits>>,
     /// What is known of each kind of worker, by its number.
     kinds: Vec<KindOfWorker>,
     /// One gate a weight in use, lightest first.
@@ -292,6 +302,9 @@ impl Scheduler {
         for (name, limit) in settings.limits {
             scheduler.declare_limit(&name, limit)?;
         }
+        for (name, resource) in settings.resources {
+            scheduler.declare_resource(&name, resource)?;
+        }
         Ok(scheduler)
     }
 
@@ -320,6 +333,8 @@ impl Scheduler {
             changed_rates: Table::default(),
             limits: Vec::new(),
             limit_index: Table::default(),
+            resource_index: Table::default(),
+            held_units: Table::default(),
             kinds: Vec::new(),
             weights: Vec::new(),
             heavy: BTreeMap::new(),
@@ -335,26 +350,72 @@ impl Scheduler {
         };
         scheduler.quiet = scheduler.add_gate(Barred::Quiet);
         // The global lock, GLOBAL: a limit without a name that anybody could say.
-        scheduler.add_limit(Box::default(), Limit::Max(std::num::NonZeroU32::MIN));
+        let one = Limit::Max(std::num::NonZeroU32::MIN);
+        scheduler.add_limit(Box::default(), Level::new(one));
         scheduler
     }
 
     /// Declares a limit that jobs can name. The same declaration twice is one; another is refused.
     pub fn declare_limit(&mut self, name: &str, limit: Limit) -> Result<LimitId, Error> {
         let Some(&id) = self.limit_index.get(name) else {
-            let id = self.add_limit(name.into(), limit);
-            self.limit_index.insert(name.into(), id.0);
-            return Ok(id);
+            let id = self.add_limit(name.into(), Level::new(limit));
+            self.limit_index.insert(name.into(), id);
+            return Ok(LimitId(id));
         };
-        let first = self.limits[id as usize].level.limit();
-        if first != limit {
-            return Err(Error::LimitConflict {
+        match self.limits[id as usize].level.limit() {
+            Some(first) if first != limit => Err(Error::LimitConflict {
                 name: name.to_owned(),
                 first: first.to_string(),
                 second: limit.to_string(),
-            });
+            }),
+            _ => Ok(LimitId(id)),
         }
-        Ok(LimitId(id))
+    }
+
+    /// Declares a resource of which jobs can take units. The same declaration twice is one; another is refused.
+    ///
+    /// Jobs that wait are charged for the first thing that they lack, and limits come before resources: so declare limits
+    /// first.
+    pub fn declare_resource(
+        &mut self,
+        name: &str,
+        resource: Resource,
+    ) -> Result<ResourceId, Error> {
+        check_resource_name(name)?;
+        if let Some(&id) = self.resource_index.get(name) {
+            let first = self.limits[id as usize].level.resource();
+            let first = first.map(|level| level.pool.resource());
+            return match first {
+                Some(first) if *first != resource => Err(Error::ResourceConflict {
+                    name: name.to_owned(),
+                    first: first.to_string(),
+                    second: resource.to_string(),
+                }),
+                _ => Ok(ResourceId(id)),
+            };
+        }
+        let id = self.add_resource(name, resource);
+        self.resource_index.insert(name.into(), id.0);
+        Ok(id)
+    }
+
+    /// Adds a resource that no name finds, beside others of the same name.
+    pub(crate) fn add_resource(&mut self, name: &str, resource: Resource) -> ResourceId {
+        let level = ResourceLevel {
+            pool: ResourcePool::new(name, resource),
+            gates: Vec::new(),
+        };
+        ResourceId(self.add_limit(name.into(), Level::Resource(Box::new(level))))
+    }
+
+    /// Returns the resource of this name, to be put into requests.
+    pub fn resource(&self, name: &str) -> Result<ResourceId, Error> {
+        let id = self.resource_index.get(name).copied().map(ResourceId);
+        id.ok_or_else(|| Error::UnknownResource {
+            name: name.to_owned(),
+            suggestion: closest(name, self.resource_index.keys().map(|name| &**name))
+                .map(str::to_owned),
+        })
     }
 
     /// Returns the limit of this name, to be put into requests.
@@ -370,7 +431,7 @@ impl Scheduler {
     /// Whether a limit bounds how often jobs start, and not how many run.
     pub(crate) fn is_rate(&self, id: LimitId) -> bool {
         let limit = self.limits.get(id.0 as usize);
-        limit.is_some_and(|limit| matches!(limit.level, super::gates::Level::Rate(_)))
+        limit.is_some_and(|limit| matches!(limit.level, Level::Rate(_)))
     }
 
     /// Makes a limit, its gate and its line.
@@ -378,17 +439,17 @@ impl Scheduler {
         clippy::expect_used,
         reason = "four thousand million limits would not fit into memory"
     )]
-    fn add_limit(&mut self, name: Box<str>, limit: Limit) -> LimitId {
+    fn add_limit(&mut self, name: Box<str>, level: Level) -> u32 {
         let id = u32::try_from(self.limits.len()).expect("limits are counted by a u32");
         let gate = self.add_gate(Barred::Limit(id));
         self.limits.push(NamedLimit {
             name,
-            level: super::gates::Level::new(limit),
+            level,
             line: Heap::default(),
             gate,
             wake: NOWHERE,
         });
-        LimitId(id)
+        id
     }
 
     /// Makes a gate at which no group waits.

@@ -31,6 +31,8 @@ pub enum Blocker {
     Limit(SmolStr),
     /// A token of the rate of its own hint.
     Rate,
+    /// Units of the resource of this name.
+    Resource(SmolStr),
     /// New jobs are held back, because the machine is short of memory or busy.
     Admission,
     /// A worker that is ready for it, and the way to that worker and back.
@@ -42,11 +44,14 @@ pub enum Blocker {
 impl Blocker {
     /// How the word of a named limit begins.
     const LIMIT: &str = "limit:";
+    /// How the word of a resource begins.
+    const RESOURCE: &str = "resource:";
 
     /// Its word in result lines, as in `needs` or `limit:db`.
     pub fn word(&self) -> Cow<'_, str> {
         Cow::Borrowed(match self {
             Self::Limit(name) => return Cow::Owned(format!("{}{name}", Self::LIMIT)),
+            Self::Resource(name) => return Cow::Owned(format!("{}{name}", Self::RESOURCE)),
             Self::Needs => "needs",
             Self::Retry => "retry",
             Self::Paused => "paused",
@@ -66,6 +71,9 @@ impl Blocker {
     pub(crate) fn from_word(word: &str) -> Option<Self> {
         if let Some(name) = word.strip_prefix(Self::LIMIT) {
             return Some(Self::Limit(name.into()));
+        }
+        if let Some(name) = word.strip_prefix(Self::RESOURCE) {
+            return Some(Self::Resource(name.into()));
         }
         let plain = [
             Self::Needs,
@@ -187,13 +195,14 @@ mod tests {
             (Blocker::Needs, MILLISECOND),
             (Blocker::Rate, Duration::ZERO),
             (Blocker::Slot, MILLISECOND),
+            (Blocker::Resource("gpu".into()), MILLISECOND),
         ]
         .into_iter()
         .collect();
         let words: Vec<_> = waits.iter().map(|(blocker, _)| blocker.word()).collect();
-        assert_eq!(words, ["needs", "limit:db", "slot"]);
+        assert_eq!(words, ["needs", "limit:db", "resource:gpu", "slot"]);
         assert_eq!(waits.of(&Blocker::Slot), 3 * MILLISECOND);
-        assert_eq!(waits.total(), 5 * MILLISECOND);
+        assert_eq!(waits.total(), 6 * MILLISECOND);
         for word in words {
             let blocker = Blocker::from_word(&word).unwrap();
             assert_eq!(blocker.word(), word);

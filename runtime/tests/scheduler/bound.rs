@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use ratchet_runtime::{
-    Ageing, Decision, Limit, ParallelizationHint, Priority, Request, Scheduler, Settings, Ticket,
+    Ageing, Decision, Limit, ParallelizationHint, Priority, Request, Resource, Scheduler, Settings,
+    Ticket,
 };
 
 /// Longer than any job runs and any token takes, in nanoseconds.
 const LONGEST: u64 = 100;
 const STEP: u64 = 200;
 const SLOTS: u32 = 4;
+/// How many units the resource has.
+const DEVICES: u64 = 4;
 
 #[derive(Clone, Debug)]
 struct Arrival {
@@ -20,6 +23,7 @@ struct Arrival {
     host: u8,
     slots: u32,
     limits: Vec<usize>,
+    units: u64,
     priority: Priority,
     runs: u64,
 }
@@ -31,16 +35,18 @@ fn arrival() -> impl Strategy<Value = Arrival> {
         0u8..3,
         prop_oneof![5 => Just(1u32), 1 => 2..=SLOTS],
         prop_oneof![2 => Just(vec![]), 1 => prop::collection::vec(0usize..3, 1..3)],
+        prop_oneof![2 => Just(0u64), 2 => Just(1u64), 1 => 2..=DEVICES],
         prop::sample::select(&Priority::ALL),
         1..=LONGEST,
     )
         .prop_map(
-            |(after, hint, host, slots, limits, priority, runs)| Arrival {
+            |(after, hint, host, slots, limits, units, priority, runs)| Arrival {
                 after,
                 hint,
                 host,
                 slots,
                 limits,
+                units,
                 priority,
                 runs,
             },
@@ -69,9 +75,11 @@ proptest! {
             slots: SLOTS,
             ageing: Ageing { step: Duration::from_nanos(STEP) },
             limits,
+            resources: vec![("device".to_owned(), Resource::count(DEVICES).unwrap())],
             ..Settings::default()
         }, epoch).unwrap();
         let ids: Vec<_> = ["0", "1", "2"].map(|name| scheduler.limit(name).unwrap()).into();
+        let device = scheduler.resource("device").unwrap();
         let rate = ParallelizationHint::RateLimited {
             requests_per_second: 1e9 / 60.0, burst: 1, key: None,
         };
@@ -91,12 +99,14 @@ proptest! {
             while let Some((number, arrival)) = arrivals.next_if(|(_, one)| next_arrival + one.after <= now) {
                 next_arrival = now;
                 let limits: Vec<_> = arrival.limits.iter().map(|&limit| ids[limit]).collect();
+                let devices = [(device, arrival.units)];
                 let host = arrival.host.to_string();
                 let ticket = scheduler.push(Request {
                     hint: &hints[usize::from(arrival.hint)],
                     host: Some(&host),
                     slots: arrival.slots,
                     limits: &limits,
+                    resources: if arrival.units > 0 { &devices } else { &[] },
                     priority: arrival.priority,
                     ..Request::new("task")
                 }, at(now)).unwrap();

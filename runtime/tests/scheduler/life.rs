@@ -2,16 +2,17 @@
 
 mod taking;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use ratchet_runtime::{
-    Ageing, Decision, Limit, LimitId, Quota, Rate, Scheduler, Settings, Ticket, Workers,
+    Ageing, Decision, Limit, LimitId, Quota, Rate, Resource, ResourceId, Scheduler, Settings,
+    Ticket, Workers,
 };
 
 use crate::model::{Model, Pace, State, Thing};
-use crate::steps::{KINDS, Step};
+use crate::steps::{KINDS, Step, UNITS};
 
 const CAPACITY: usize = 40;
 
@@ -21,6 +22,7 @@ pub(crate) struct Life {
     tickets: Vec<Ticket>,
     ids: BTreeMap<Ticket, usize>,
     limits: Vec<(LimitId, Thing)>,
+    resources: [ResourceId; 2],
     epoch: Instant,
     now: u64,
 }
@@ -78,9 +80,17 @@ impl Life {
                 step: Duration::from_nanos(step),
             },
             limits: declared.into(),
+            resources: vec![
+                (
+                    "named".to_owned(),
+                    Resource::identities(["a", "b", "c"]).unwrap(),
+                ),
+                ("counted".to_owned(), Resource::count(UNITS[1]).unwrap()),
+            ],
         };
         let scheduler = Scheduler::new(settings, epoch).unwrap();
         let limits = things.map(|thing| (scheduler.limit(&format!("{thing:?}")).unwrap(), thing));
+        let resources = ["named", "counted"].map(|name| scheduler.resource(name).unwrap());
         let paced = [Thing::Key(0), Thing::Key(1), Thing::Rate(2), Thing::Rate(3)];
         Self {
             scheduler,
@@ -89,6 +99,7 @@ impl Life {
                 slots,
                 workers: vec![Workers::Unlimited; KINDS.into()],
                 maxima: vec![1, 2],
+                totals: UNITS.into(),
                 paces: paced
                     .into_iter()
                     .map(|thing| (thing, pace(thing)))
@@ -99,6 +110,7 @@ impl Life {
             tickets: Vec::new(),
             ids: BTreeMap::new(),
             limits: limits.into(),
+            resources,
             epoch,
             now: 0,
         }
@@ -131,6 +143,37 @@ impl Life {
         assert_eq!(load.slots_used, self.model.used());
         let ahead = self.in_state(|state| state == State::Ahead);
         assert_eq!(load.ahead, ahead.len());
+        self.same_shares();
+    }
+
+    /// No identity is held by two jobs, each job has what it takes, and what is left is free.
+    fn same_shares(&self) {
+        let mut taken = BTreeSet::new();
+        for id in self.in_state(|_| true) {
+            let job = &self.model.jobs[id];
+            let shares = self.scheduler.shares(self.tickets[id]);
+            if job.state != State::Running {
+                assert!(shares.is_empty(), "job {id} does not run");
+                continue;
+            }
+            assert_eq!(shares.len(), job.resources.len());
+            for share in shares {
+                let number = u8::from(share.name() == "counted");
+                assert_eq!(share.units(), job.resources[&number], "job {id}");
+                assert_eq!(share.has_identities(), number == 0);
+                for identity in share.identities() {
+                    assert!(
+                        taken.insert(identity.to_owned()),
+                        "{identity} is held twice"
+                    );
+                }
+            }
+        }
+        let left = self.scheduler.resources().map(|(_, _, free)| free);
+        let expected = (0..)
+            .zip(UNITS)
+            .map(|(number, total)| total - self.model.taken(number));
+        assert_eq!(left.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
     }
 
     fn pop(&mut self) -> bool {

@@ -42,6 +42,8 @@ pub(crate) struct Job {
     /// Its host or key.
     pub(crate) place: Option<Thing>,
     pub(crate) limits: BTreeSet<Thing>,
+    /// How many units it takes of which resource.
+    pub(crate) resources: BTreeMap<u8, u64>,
     /// How it ended: a job has to end exactly once.
     pub(crate) endings: u32,
 }
@@ -51,18 +53,33 @@ pub(crate) struct Model {
     pub(crate) slots: u32,
     pub(crate) workers: Vec<Workers>,
     pub(crate) maxima: Vec<u32>,
+    /// How many units each resource has.
+    pub(crate) totals: Vec<u64>,
     pub(crate) paces: BTreeMap<Thing, Pace>,
     /// Every start that took a token.
     pub(crate) starts: BTreeMap<Thing, Vec<u64>>,
     pub(crate) step: u64,
 }
 
+/// What is kept for jobs that are due.
+#[derive(Default)]
+struct Kept {
+    /// One of each of these.
+    things: BTreeSet<Thing>,
+    /// As many units of these resources as the first that is due takes.
+    units: BTreeMap<u8, u64>,
+}
+
 impl Job {
-    /// Keeps for this job, which is due, what it claims: units of its limits only where there is room at its place.
-    fn keep_claims(&self, has_place: bool, kept: &mut BTreeSet<Thing>) {
-        kept.extend(self.place);
+    /// Keeps for this job, which is due, what it claims: units of its limits and resources only where there is room at its
+    /// place.
+    fn keep_claims(&self, has_place: bool, kept: &mut Kept) {
+        kept.things.extend(self.place);
         if has_place {
-            kept.extend(self.limits.iter().copied());
+            kept.things.extend(self.limits.iter().copied());
+            for (resource, units) in &self.resources {
+                kept.units.entry(*resource).or_insert(*units);
+            }
         }
     }
 }
@@ -128,7 +145,7 @@ impl Model {
         if self.running().any(|job| job.alone) {
             return None;
         }
-        let mut kept: BTreeSet<Thing> = BTreeSet::new();
+        let mut kept = Kept::default();
         for id in self.in_order(now) {
             let job = &self.jobs[id];
             let due = job.due <= now;
@@ -140,7 +157,8 @@ impl Model {
                     let plain = job.slots == 1
                         && !job.alone
                         && job.place.is_none()
-                        && job.limits.is_empty();
+                        && job.limits.is_empty()
+                        && job.resources.is_empty();
                     return (plain && job.kind == kind).then_some(id);
                 }
             }
@@ -152,10 +170,22 @@ impl Model {
     }
 
     /// Whether there is room at a job's place, and within its limits; of what is kept for others, there have to be two.
-    fn has_claims(&self, job: &Job, kept: &BTreeSet<Thing>, now: u64) -> (bool, bool) {
-        let there =
-            |thing: &Thing| self.holds(*thing, if kept.contains(thing) { 2 } else { 1 }, now);
-        (job.place.iter().all(there), job.limits.iter().all(there))
+    fn has_claims(&self, job: &Job, kept: &Kept, now: u64) -> (bool, bool) {
+        let there = |thing: &Thing| {
+            self.holds(*thing, if kept.things.contains(thing) { 2 } else { 1 }, now)
+        };
+        let has_units = |(resource, units): (&u8, &u64)| {
+            let kept = kept.units.get(resource).copied().unwrap_or(0);
+            self.taken(*resource) + units + kept <= self.totals[usize::from(*resource)]
+        };
+        let has_limits = job.limits.iter().all(there) && job.resources.iter().all(has_units);
+        (job.place.iter().all(there), has_limits)
+    }
+
+    /// How many units of a resource running jobs have.
+    pub(crate) fn taken(&self, resource: u8) -> u64 {
+        let units = self.running().map(|job| job.resources.get(&resource));
+        units.flatten().sum()
     }
 
     /// Which job starts at this moment, by the rules, if any does.
@@ -163,7 +193,7 @@ impl Model {
         if self.running().any(|job| job.alone) || self.used() >= self.slots {
             return None;
         }
-        let mut kept: BTreeSet<Thing> = BTreeSet::new();
+        let mut kept = Kept::default();
         for id in self.in_order(now) {
             let job = &self.jobs[id];
             let due = job.due <= now;
@@ -199,6 +229,9 @@ impl Model {
 
     /// What must hold whatever the rules of order are.
     pub(crate) fn audit(&self) {
+        for (resource, total) in (0..).zip(&self.totals) {
+            assert!(self.taken(resource) <= *total, "resource {resource}");
+        }
         for job in self.running() {
             for thing in job.place.iter().chain(&job.limits) {
                 if matches!(thing, Thing::Host(_) | Thing::Global) {

@@ -1,5 +1,7 @@
 //! What can happen to a scheduler, at random.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use ratchet_runtime::{Priority, Workers};
 
@@ -7,6 +9,9 @@ pub(crate) const KINDS: u16 = 3;
 
 /// Two with a max, then two with a rate.
 const LIMITS: u8 = 4;
+
+/// How many units each resource has. The first one has identities.
+pub(crate) const UNITS: [u64; 2] = [3, 5];
 
 #[derive(Clone, Debug)]
 pub(crate) enum Hint {
@@ -25,7 +30,10 @@ pub(crate) enum Step {
         priority: Priority,
         slots: u32,
         limits: Vec<u8>,
+        resources: BTreeMap<u8, u64>,
     },
+    /// One that waits is to take these units instead of its own.
+    Resources(prop::sample::Index, BTreeMap<u8, u64>),
     Pop(u8),
     /// So many are refused until so much later, and the next one starts.
     PopRefusing(u8, u64),
@@ -75,6 +83,15 @@ fn ending() -> impl Strategy<Value = Ending> {
     ]
 }
 
+/// Units of some resources, now and then more than there are, or none.
+fn resources() -> impl Strategy<Value = BTreeMap<u8, u64>> {
+    prop::collection::btree_map(
+        0u8..2,
+        prop_oneof![30 => 1u64..=3, 6 => 1u64..=5, 1 => Just(0u64)],
+        1..3,
+    )
+}
+
 pub(crate) fn step() -> impl Strategy<Value = Step> {
     let index = any::<prop::sample::Index>;
     let push = (
@@ -83,11 +100,13 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         prop::sample::select(&Priority::ALL),
         prop_oneof![4 => Just(1u32), 1 => 2u32..5],
         prop_oneof![3 => Just(Vec::new()), 2 => prop::collection::vec(0..LIMITS, 1..4)],
+        prop_oneof![2 => Just(BTreeMap::new()), 2 => resources()],
     );
     prop_oneof![
-        8 => push.prop_map(|(hint, kind, priority, slots, limits)| {
-            Step::Push { hint, kind, priority, slots, limits }
+        8 => push.prop_map(|(hint, kind, priority, slots, limits, resources)| {
+            Step::Push { hint, kind, priority, slots, limits, resources }
         }),
+        1 => (index(), resources()).prop_map(|(job, units)| Step::Resources(job, units)),
         6 => (1u8..5).prop_map(Step::Pop),
         2 => (1u8..4, 0u64..200).prop_map(|(refused, delay)| Step::PopRefusing(refused, delay)),
         1 => (index(), 0u64..200).prop_map(|(job, delay)| Step::Postpone(job, delay)),

@@ -52,6 +52,7 @@
 
 mod attempts;
 mod cached;
+mod devices;
 mod endings;
 mod grants;
 mod journal;
@@ -90,6 +91,8 @@ pub struct Evidence {
 pub struct Declared {
     /// The number of slots, and the highest numbers of jobs at once with the limits `db` and `disk`.
     pub most: [u32; 3],
+    /// How many identities the resource `device` has.
+    pub devices: u32,
     /// The rate of the limit `api`.
     pub api: Quota,
     /// The rate of each key.
@@ -107,6 +110,7 @@ impl Evidence {
             specs: (0..plan.jobs).map(|job| plan.spec(job)).collect(),
             declared: Declared {
                 most: [plan::SLOTS, plan::DB, plan::DISK],
+                devices: plan::DEVICES,
                 api: plan::API,
                 keys: (0..plan::KEYS).map(plan::quota).collect(),
                 crashes: plan::CRASHES,
@@ -127,6 +131,7 @@ impl Evidence {
         grants::check(self, &attempts, &mut report);
         rates::check(self, &attempts, &mut report);
         limits::check(self, &attempts, &mut report);
+        devices::check(self, &attempts, &mut report);
         endings::check(self, &attempts, &mut report);
         cached::check(self, &attempts, &mut report);
         report

@@ -14,13 +14,14 @@ use ratchet_caching::{DiskCache, MemoryCache, TaskCache, TieredCache};
 use ratchet_resilience::retry::{BackoffPolicy, Delay};
 use ratchet_runtime::journal::ResumeDecision;
 use ratchet_runtime::process::{
-    Keeper, LocalProcesses, PoolConfig, Prefetch, ProcessConfig, ProcessPool, ProcessSupervisor,
-    Recycling, RestartPolicy, Size,
+    Keeper, LocalProcesses, MemoryLimits, PoolConfig, Prefetch, ProcessConfig, ProcessPool,
+    ProcessSupervisor, Recycling, RestartPolicy, Size,
 };
 use ratchet_runtime::summary::Tally;
 use ratchet_runtime::{
     CacheTerms, Durability, Executor, Job, Journal, Limit, ParallelizationHint, Payload, Placement,
-    Priority, Quota, Rate, Resume, RunHandle, RunStore, Service, Terms, Timeouts,
+    Priority, Quota, Rate, Resource, ResourceNeed, Resume, RunHandle, RunStore, Service, Terms,
+    Timeouts,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -147,6 +148,10 @@ impl Host<'_> {
             .limit(Named::Db.name(), Limit::max(plan::DB)?)
             .limit(Named::Disk.name(), Limit::max(plan::DISK)?)
             .limit(Named::Api.name(), rate(plan::API.per_second)?)
+            .resource(
+                "device",
+                Resource::identities((0..plan::DEVICES).map(|device| device.to_string()))?,
+            )
             .crash_limit(plan::CRASHES)
             .keeper(keeper.clone())
             .cache(cache)
@@ -418,6 +423,12 @@ fn terms(spec: &JobSpec, policy: &Arc<BackoffPolicy>) -> Terms {
             .map(|limit| limit.name().to_owned())
             .collect(),
         slots: spec.slots,
+        resources: (spec.devices > 0)
+            .then(|| ResourceNeed::new("device", spec.devices.into()))
+            .into_iter()
+            .collect(),
+        memory_growth: 1.0,
+        memory: MemoryLimits::default(),
         on: Placement::Here,
         priority: priorities[spec.priority as usize % 4],
         timeouts: Timeouts {

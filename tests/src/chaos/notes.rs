@@ -32,6 +32,8 @@ pub enum Fact {
     Born,
     /// The worker has read a request and begins the attempt.
     Starts(u32, u32),
+    /// The attempt at this job, which has just begun, was told that it has this device.
+    Has(u32, u32),
     /// The worker is still at the attempt.
     Beats(u32, u32),
     /// The attempt succeeded, and the worker is about to answer.
@@ -83,6 +85,7 @@ impl Fact {
         match self {
             Self::Born => ("born", 0, 0),
             Self::Starts(job, attempt) => ("starts", job, attempt),
+            Self::Has(job, device) => ("has", job, device),
             Self::Beats(job, attempt) => ("beats", job, attempt),
             Self::Done(job, attempt) => ("done", job, attempt),
             Self::Fails(job, attempt) => ("fails", job, attempt),
@@ -112,6 +115,7 @@ impl Fact {
         Some(match word {
             "born" => Self::Born,
             "starts" => Self::Starts(one, two),
+            "has" => Self::Has(one, two),
             "beats" => Self::Beats(one, two),
             "done" => Self::Done(one, two),
             "fails" => Self::Fails(one, two),

@@ -16,6 +16,9 @@ pub const DB: u32 = 4;
 /// How many jobs with `disk` may run at once. It is never changed.
 pub const DISK: u32 = 2;
 
+/// How many identities the resource `device` has.
+pub const DEVICES: u32 = 3;
+
 /// The rate of `api` when a life begins.
 pub const API: Quota = Quota {
     per_second: 200,
@@ -75,6 +78,8 @@ pub struct JobSpec {
     pub limits: &'static [Named],
     /// How many slots the job takes.
     pub slots: u32,
+    /// How many identities of the resource `device` the job takes.
+    pub devices: u32,
     /// The priority of the job, from 0 (critical) to 3 (low).
     pub priority: u32,
     /// The performer of the job.
@@ -273,6 +278,12 @@ impl Plan {
             _ => (claim, limits),
         };
         let heavy = claim == Claim::Host && self.roll(job, 3, 10) == 0;
+        let may_take = limits.is_empty()
+            && claim == Claim::Nothing
+            && matches!(
+                performer,
+                Performer::Swift | Performer::Steady | Performer::Command
+            );
         // Two of three jobs do no work at all.
         let micros = self.roll(job, 4, 1500).saturating_sub(1000) * 6;
         JobSpec {
@@ -280,6 +291,12 @@ impl Plan {
             claim,
             limits,
             slots: if heavy { 2 } else { 1 },
+            devices: match self.roll(job, 12, 100) {
+                // Some take so many that jobs which take one could keep them waiting for ever.
+                0..2 if may_take => 2,
+                2..9 if may_take => 1,
+                _ => 0,
+            },
             // If a job waits for long between its lookup in the cache and its start, an edit comes in between, and its
             // result is not stored.
             priority: if performer.is_cached() || performer == Performer::Loading {

@@ -66,6 +66,12 @@ pub fn run_worker(plan: &Plan, performer: Performer, program: Option<&Path>) -> 
         let id = message["id"].as_str().unwrap_or_default();
         let spec = plan.spec(job);
         let begun = notes.note(Fact::Starts(job, number))?;
+        let devices = message["resources"]["device"].as_array();
+        for device in devices.into_iter().flatten() {
+            let device = device.as_u64().and_then(|it| u32::try_from(it).ok());
+            let device = device.ok_or_else(|| format!("no number of a device: {message}"))?;
+            notes.note(Fact::Has(job, device))?;
+        }
         park_timeout(spec.work);
         let mut attempt = Attempt {
             notes: &mut notes,
@@ -111,6 +117,10 @@ pub fn run_command(plan: &Plan, job: u32) -> Result<ExitCode, Failed> {
     let mut notes = open_notes()?;
     notes.note(Fact::Born)?;
     let begun = notes.note(Fact::Starts(job, 0))?;
+    let devices = std::env::var("RATCHET_DEVICE").unwrap_or_default();
+    for device in devices.split(',').filter(|device| !device.is_empty()) {
+        notes.note(Fact::Has(job, device.parse()?))?;
+    }
     park_timeout(plan.spec(job).work);
     match begun % 100 {
         0..3 => {

@@ -6,8 +6,10 @@ use std::time::Duration;
 use ratchet_resilience::retry::Jitter;
 use ratchet_runtime::{Class, ParallelizationHint, Priority};
 
+use super::resource::Amount;
 use crate::document::{
-    Count, Either, Factor, PositiveDuration, PositiveNumber, Share, Spanned, Words, section, words,
+    ByteSize, Count, Either, Factor, Named, PositiveDuration, PositiveNumber, Share, Spanned,
+    Words, section, words,
 };
 
 section! {
@@ -19,6 +21,8 @@ section! {
         limits: Vec<Spanned<String>>,
         /// How many slots the job takes; 1 by default.
         slots: Count<1>,
+        /// How much of which resources the job has for itself while it runs, as in `{gpu: 1, memory: 4GiB}`.
+        resources: Vec<Named<Amount>>,
         /// Where commands and workers run: `local`, a host or a group of `hosts`, a list of those for whichever has the
         /// most room, or `host` for the host that each job names; `local` by default.
         on: Either<String, Vec<Spanned<String>>>,
@@ -27,6 +31,9 @@ section! {
         /// How long an attempt may take: one duration, after which it is asked to stop and a second later killed, or
         /// several.
         timeout: Either<PositiveDuration, TimeoutSpec>,
+        /// How much memory the program of `run` may have, together with all that it has started, before it is killed (one size,
+        /// or `hard`), and before it is asked to end (`soft`).
+        memory: Either<ByteSize, CommandMemorySpec>,
         /// How many attempts may follow a failed first one, or that and when they start.
         retry: Either<Count<0>, RetrySpec>,
         /// Whether an earlier result may be used again.
@@ -69,6 +76,16 @@ section! {
 }
 
 section! {
+    /// The memory that the program of a job may have.
+    pub(crate) struct CommandMemorySpec("memory of a job") {
+        /// The program is asked to end if it has more.
+        soft: ByteSize,
+        /// The program is killed with all that it has started if it has more.
+        hard: ByteSize,
+    }
+}
+
+section! {
     /// How often and when a failed job is tried again.
     pub(crate) struct RetrySpec("retry") {
         /// How many attempts may follow a failed first one.
@@ -89,6 +106,9 @@ section! {
         on: Vec<Spanned<RetryableClass>>,
         /// How long after the first attempt the last one may start.
         within: PositiveDuration,
+        /// By which factor the job needs more of the resource `memory` after each attempt that was killed for its memory; 1 by
+        /// default.
+        memory: Factor,
     }
 }
 

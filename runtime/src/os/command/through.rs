@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::memory::{Measured, WatchedMemory, exceeded};
 use super::output_run::{OutputPipe, OutputRun};
 use super::threads::ThreadRun;
 use super::{CommandEnd, CommandLimits, CommandRunner, StopCause};
@@ -76,6 +77,8 @@ struct StartedProgram<'a> {
     grace: Duration,
     /// The first reason for which the program was asked to stop.
     stopped: Option<StopCause>,
+    /// Tells of too much memory; nothing without limits.
+    memory: Option<WatchedMemory>,
 }
 
 impl StartedProgram<'_> {
@@ -84,12 +87,23 @@ impl StartedProgram<'_> {
         let mut exit = self.handle.exit().clone();
         loop {
             let next = self.clock.next(self.limits, StopMethod::Signalled);
+            let mut excess = None;
             let due = tokio::select! {
                 biased;
                 ended = exit.wait() => return ended,
                 () = until(next.map(|(at, _)| at)) => next.map(|(_, due)| due),
                 () = cancel.cancelled(), if self.stopped.is_none() => {
                     Some(StopAction::Ask(StopReason::Unwanted))
+                }
+                over = exceeded(&mut self.memory) => {
+                    excess = Some(over);
+                    match over.kills {
+                        true => Some(StopAction::Kill(StopReason::Unwanted)),
+                        false if self.stopped.is_none() => {
+                            Some(StopAction::Ask(StopReason::Unwanted))
+                        }
+                        false => None,
+                    }
                 }
                 all = &mut reader.all_read, if reader.is_reading => {
                     reader.is_reading = false;
@@ -102,6 +116,12 @@ impl StartedProgram<'_> {
             // This is asked of the system, and after the time was over, so that a program that ended in time is no timeout.
             if self.handle.view().is_some_and(ProcessView::has_ended) {
                 return exit.wait().await;
+            }
+            if let Some(excess) = excess {
+                let (used, limit) = (excess.used, excess.limit);
+                self.stopped
+                    .get_or_insert(StopCause::Memory { used, limit });
+                self.memory.iter_mut().for_each(WatchedMemory::asked);
             }
             match due {
                 Some(StopAction::Ask(why)) => {
@@ -183,6 +203,9 @@ impl CommandRunner {
         }
         let mut program = StartedProgram {
             manager,
+            memory: self
+                .memory
+                .watch(limits.memory, Measured::Process(handle.id()), Some(manager)),
             id: handle.id(),
             handle,
             has_ended: false,

@@ -42,6 +42,7 @@ impl<'a> Call<'a> {
             attempt: 1,
             ahead: false,
             slot: None,
+            resources: None,
             reply: ReplyTo::Caller {
                 call: number,
                 reply,

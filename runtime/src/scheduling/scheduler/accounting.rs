@@ -4,7 +4,8 @@
 //! each job. Clocks are kept for what jobs have in common:
 //!
 //! - One clock runs while the run is paused, and then no other does.
-//! - A group has a clock for each thing that its jobs may lack: a connected host, each of its limits, admission, a worker, a slot. One of
+//! - A group has a clock for each thing that its jobs may lack: a connected host, each of its limits and resources,
+//!   admission, a worker, a slot. One of
 //!   them runs at any moment: that of the first thing that the group lacks.
 //! - A lane with a place (a host or a rate key) has one more clock, which runs while the place lets nobody of the lane
 //!   pass. It runs instead of those clocks of the group that come after it in the order of blockers.
@@ -281,11 +282,15 @@ impl Scheduler {
         stop.others[CONNECT] = 0;
         match self.places[lane.place].hold {
             Hold::Host { .. } => stop,
-            // Limits come before the rate of a hint.
-            Hold::Key { .. } => Clocks {
-                limits: Box::default(),
-                ..stop
-            },
+            // Limits come before the rate of a hint, and resources after it.
+            Hold::Key { .. } => {
+                for (time, limit) in stop.limits.iter_mut().zip(&self.groups[lane.group].limits) {
+                    if self.limits[*limit as usize].level.resource().is_none() {
+                        *time = 0;
+                    }
+                }
+                stop
+            }
         }
     }
 
@@ -320,7 +325,7 @@ impl Scheduler {
     }
 
     /// Charges what a job has waited for, because it waits in another way from now on.
-    fn close_mark(&mut self, id: u32) {
+    pub(super) fn close_mark(&mut self, id: u32) {
         let Some(mut note) = self.take_note(id) else {
             return;
         };
@@ -377,9 +382,11 @@ impl Scheduler {
                 }
                 let limits = &self.groups[lane.group].limits;
                 for (limit, time) in limits.iter().zip(&more.limits) {
-                    let blocker = match *limit {
-                        0 => Blocker::Global,
-                        limit => Blocker::Limit((&*self.limits[limit as usize].name).into()),
+                    let named = &self.limits[*limit as usize];
+                    let blocker = match (*limit, named.level.resource()) {
+                        (0, _) => Blocker::Global,
+                        (_, None) => Blocker::Limit((&*named.name).into()),
+                        (_, Some(level)) => Blocker::Resource(level.pool.name().clone()),
                     };
                     add(blocker, *time);
                 }

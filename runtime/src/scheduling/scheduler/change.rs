@@ -3,10 +3,13 @@
 use std::time::Instant;
 
 use super::super::claims::{Kind, LimitId};
-use super::super::gates::{Hold, Level};
+use super::super::gates::{Hold, Level, NamedLimit};
 use super::super::limits::{Limit, Quota};
+use super::super::queue::Standing;
+use super::super::resources::ResourceId;
 use super::{Scheduler, Workers};
 use crate::Error;
+use crate::ids::Ticket;
 
 impl Scheduler {
     /// Changes the number of slots. Running jobs keep theirs, even if they are more.
@@ -47,7 +50,8 @@ impl Scheduler {
     pub fn set_limit(&mut self, id: LimitId, limit: Limit, now: Instant) -> Result<(), Error> {
         self.tell_time(now);
         let now = self.now;
-        let Some(named) = self.limits.get_mut(id.0 as usize).filter(|_| id.0 > 0) else {
+        let is_limit = |named: &&mut NamedLimit| id.0 > 0 && named.level.resource().is_none();
+        let Some(named) = self.limits.get_mut(id.0 as usize).filter(is_limit) else {
             return Err(Error::UnknownLimit {
                 name: format!("#{}", id.0),
                 suggestion: None,
@@ -59,13 +63,80 @@ impl Scheduler {
             (level, second) => {
                 return Err(Error::LimitConflict {
                     name: named.name.to_string(),
-                    first: level.limit().to_string(),
+                    first: level
+                        .limit()
+                        .map(|first| first.to_string())
+                        .unwrap_or_default(),
                     second: second.to_string(),
                 });
             }
         }
         let gate = named.gate;
         self.reopen(gate);
+        Ok(())
+    }
+
+    /// Has a job that waits take these units of resources from now on, instead of those that it was pushed with. It keeps its
+    /// place and its not-before time.
+    ///
+    /// It is for a job that failed for want of something and needs more of it the next time.
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use ratchet_runtime::{Decision, Request, Resource, Scheduler, Settings};
+    ///
+    /// let now = Instant::now();
+    /// let memory = Resource::bytes(8 << 30)?;
+    /// let resources = vec![("memory".to_owned(), memory)];
+    /// let mut scheduler = Scheduler::new(Settings { slots: 4, resources, ..Settings::default() }, now)?;
+    /// let memory = scheduler.resource("memory")?;
+    /// let job = scheduler.push(Request { resources: &[(memory, 2 << 30)], ..Request::new("link") }, now)?;
+    /// assert_eq!(scheduler.pop(now), Decision::Start(job));
+    /// scheduler.retry(job, now)?;
+    /// scheduler.set_resources(job, &[(memory, 4 << 30)], now)?;
+    /// assert_eq!(scheduler.pop(now), Decision::Start(job));
+    /// assert_eq!(scheduler.shares(job)[0].units(), 4 << 30);
+    /// # Ok::<(), ratchet_runtime::Error>(())
+    /// ```
+    pub fn set_resources(
+        &mut self,
+        ticket: Ticket,
+        resources: &[(ResourceId, u64)],
+        now: Instant,
+    ) -> Result<(), Error> {
+        self.tell_time(now);
+        let id = self.find(ticket)?;
+        self.check_resources(resources)?;
+        let is_listed = match self.jobs[id].standing {
+            Standing::Listed | Standing::Late => true,
+            Standing::Delayed => false,
+            Standing::Free | Standing::Ahead | Standing::Running => {
+                return Err(Error::NotWaiting { ticket });
+            }
+        };
+        let old = self.jobs[id].lane;
+        let place = self.lanes[old].place;
+        let group = &self.groups[self.lanes[old].group];
+        let rest = (group.kind, group.slots, group.alone);
+        let mut key = std::mem::take(&mut self.group_key);
+        key.clear();
+        let limits = group.limits.iter().copied();
+        key.extend(limits.filter(|limit| self.limits[*limit as usize].level.resource().is_none()));
+        if is_listed {
+            self.leave_lane(id);
+            self.close_mark(id);
+        }
+        let group = self.group_of(key, resources, rest);
+        let lane = self.lane_at(group, place);
+        self.lanes[lane].jobs += 1;
+        self.jobs[id].lane = lane;
+        self.lanes[old].jobs -= 1;
+        if self.lanes[old].jobs == 0 {
+            self.drop_lane(old);
+        }
+        if is_listed {
+            self.enter(id);
+        }
         Ok(())
     }
 

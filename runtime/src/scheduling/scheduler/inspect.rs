@@ -5,6 +5,7 @@ use super::super::gates::{Hold, Level};
 use super::super::heap::NOWHERE;
 use super::super::limits::{Limit, Quota};
 use super::super::queue::Standing;
+use super::super::resources::{Resource, ResourceId, ResourceShare};
 use super::Scheduler;
 use crate::ids::{SlotNumber, Ticket};
 
@@ -155,16 +156,72 @@ impl Scheduler {
     pub fn limits(&self, now: std::time::Instant) -> impl Iterator<Item = (&str, LimitState)> {
         let now = self.now.max(super::since(self.epoch, now));
         // The first is the global lock, which has no name.
-        self.limits.iter().skip(1).map(move |named| {
+        self.limits.iter().skip(1).filter_map(move |named| {
             let left = match &named.level {
                 Level::Max { max, held } => f64::from(max.get().saturating_sub(*held)),
                 Level::Rate(bucket) => bucket.tokens(now),
+                Level::Resource(_) => return None,
             };
-            let state = LimitState {
-                limit: named.level.limit(),
-                left,
-            };
-            (&*named.name, state)
+            let limit = named.level.limit()?;
+            Some((&*named.name, LimitState { limit, left }))
         })
+    }
+
+    /// Iterates over the resources, each with how many units of it nobody has.
+    pub fn resources(&self) -> impl Iterator<Item = (&str, &Resource, u64)> {
+        let levels = self
+            .limits
+            .iter()
+            .filter_map(|named| named.level.resource());
+        levels.map(|level| {
+            let pool = &level.pool;
+            (pool.name().as_str(), pool.resource(), pool.free())
+        })
+    }
+
+    /// How many units there are of a resource that this scheduler has declared.
+    pub(crate) fn total_of(&self, resource: ResourceId) -> u64 {
+        let level = self.limits[resource.0 as usize].level.resource();
+        level.map_or(0, |level| level.pool.resource().total())
+    }
+
+    /// What a running job has of the resources that it takes.
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use ratchet_runtime::{Decision, Request, Resource, Scheduler, Settings};
+    ///
+    /// let now = Instant::now();
+    /// let gpus = Resource::identities(["0", "1"])?;
+    /// let mut scheduler = Scheduler::new(
+    ///     Settings { slots: 4, resources: vec![("gpu".to_owned(), gpus)], ..Settings::default() },
+    ///     now,
+    /// )?;
+    /// let gpu = scheduler.resource("gpu")?;
+    /// let one = [(gpu, 1)];
+    /// let train = || Request { resources: &one, ..Request::new("train") };
+    /// let jobs = [train(), train(), train()].map(|job| scheduler.push(job, now).unwrap());
+    /// assert_eq!(scheduler.pop(now), Decision::Start(jobs[0]));
+    /// assert_eq!(scheduler.pop(now), Decision::Start(jobs[1]));
+    /// // The third has a slot, and waits for a device.
+    /// assert_eq!(scheduler.pop(now), Decision::Idle);
+    /// assert_eq!(scheduler.shares(jobs[1])[0].value(), "1");
+    /// scheduler.finish(jobs[0])?;
+    /// assert_eq!(scheduler.pop(now), Decision::Start(jobs[2]));
+    /// assert_eq!(scheduler.shares(jobs[2])[0].value(), "0");
+    /// # Ok::<(), ratchet_runtime::Error>(())
+    /// ```
+    pub fn shares(&self, ticket: Ticket) -> Vec<ResourceShare> {
+        let Ok(id) = self.find(ticket) else {
+            return Vec::new();
+        };
+        let Some(held) = self.held_units.get(&id) else {
+            return Vec::new();
+        };
+        let group = &self.groups[self.lanes[self.jobs[id].lane].group];
+        let levels = group.limits.iter();
+        let levels = levels.filter_map(|limit| self.limits[*limit as usize].level.resource());
+        let shares = levels.zip(held).map(|(level, held)| level.pool.share(held));
+        shares.collect()
     }
 }

@@ -1,6 +1,6 @@
 //! Keeping every line in order: who could go on from where, and who is first.
 
-use super::super::gates::{Barred, Hold};
+use super::super::gates::{Barred, Hold, Level};
 use super::super::heap::NOWHERE;
 use super::super::priority::Rank;
 use super::Scheduler;
@@ -108,8 +108,8 @@ impl Scheduler {
             (Some(rank), at) => line.rerank(at, rank, &mut keep),
         }
         if line.top() != first {
-            // Its last unit may have been kept for the one that was first.
-            self.reopen(self.limits[limit as usize].gate);
+            // Units may have been kept for the one that was first.
+            self.reopen_limit(limit);
         }
     }
 
@@ -117,6 +117,17 @@ impl Scheduler {
     pub(super) fn reopen(&mut self, gate: u32) {
         self.gates[gate].shut = false;
         self.relist(gate);
+    }
+
+    /// Has all gates of a limit be looked at again. A resource has one for each number of units that jobs take.
+    pub(super) fn reopen_limit(&mut self, limit: u32) {
+        self.reopen(self.limits[limit as usize].gate);
+        let count = |level: &Level| level.resource().map_or(0, |level| level.gates.len());
+        for at in 0..count(&self.limits[limit as usize].level) {
+            if let Some(level) = self.limits[limit as usize].level.resource() {
+                self.reopen(level.gates[at].gate);
+            }
+        }
     }
 
     /// Has a gate not be looked at, because nobody there can pass; time may change that.

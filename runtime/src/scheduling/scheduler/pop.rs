@@ -104,15 +104,21 @@ impl Scheduler {
     /// Returns the gate of the first thing that a group's first job lacks: a limit, a worker, quiet, slots.
     pub(super) fn obstacle(&self, id: u32) -> Option<u32> {
         let group = &self.groups[id];
-        for &limit in &group.limits {
-            let limit = &self.limits[limit as usize];
-            if !limit.level.holds(1, self.now) {
-                return Some(limit.gate);
+        for (at, &number) in group.limits.iter().enumerate() {
+            let limit = &self.limits[number as usize];
+            let units = group.units_at(at);
+            if !limit.level.holds(units, self.now) {
+                return Some(limit.gate_of(units));
             }
-            // Rule 2: the last unit is for the first in line, once that is due.
-            let kept = |(rank, first)| first != id && self.is_due(rank);
-            if limit.line.top().is_some_and(kept) && !limit.level.holds(2, self.now) {
-                return Some(limit.gate);
+            // Rule 2: what the first in line needs is for it, once it is due.
+            if let Some((rank, first)) = limit.line.top()
+                && first != id
+                && self.is_due(rank)
+            {
+                let kept = self.groups[first].units_of(number);
+                if !limit.level.holds(units.saturating_add(kept), self.now) {
+                    return Some(limit.gate_of(units));
+                }
             }
         }
         let kind = &self.kinds[usize::from(group.kind)];
@@ -180,8 +186,13 @@ impl Scheduler {
         let now = self.now;
         let lane = self.jobs[job].lane;
         let group = &self.groups[id];
-        for &limit in &group.limits {
-            self.limits[limit as usize].level.take(now);
+        let mut held = Vec::new();
+        for (at, &limit) in group.limits.iter().enumerate() {
+            let units = group.units_at(at);
+            held.extend(self.limits[limit as usize].level.take(units, now));
+        }
+        if !held.is_empty() {
+            self.held_units.insert(job, held);
         }
         if let Workers::Free(free) = &mut self.kinds[usize::from(group.kind)].workers {
             *free -= 1;

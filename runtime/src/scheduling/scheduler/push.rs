@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use super::super::bucket::Bucket;
 use super::super::claims::{GLOBAL, PrivateClaim, Request};
-use super::super::gates::{Barred, Group, Hold, Place};
+use super::super::gates::{Barred, Gate, Group, Hold, Level, Place, UnitsGate};
 use super::super::heap::NOWHERE;
 use super::super::limits::Quota;
 use super::super::priority::Rank;
 use super::super::queue::{Lane, QueuedJob, Standing};
+use super::super::resources::ResourceId;
 use super::{KindOfWorker, Scheduler, Workers};
 use crate::Error;
 use crate::ids::Ticket;
@@ -60,13 +61,15 @@ impl Scheduler {
         }
         for limit in request.limits {
             // From another scheduler, or there would be no such number.
-            if *limit == GLOBAL || limit.0 as usize >= self.limits.len() {
+            let named = self.limits.get(limit.0 as usize);
+            if *limit == GLOBAL || named.is_none_or(|named| named.level.resource().is_some()) {
                 return Err(Error::UnknownLimit {
                     name: format!("#{}", limit.0),
                     suggestion: None,
                 });
             }
         }
+        self.check_resources(request.resources)?;
         if let PrivateClaim::Key(key, second) = private
             && let Some(&place) = self.keys.get(key)
             && let Hold::Key { declared, .. } = self.places[place].hold
@@ -79,6 +82,28 @@ impl Scheduler {
                 first: declared.to_string(),
                 second: second.to_string(),
             });
+        }
+        Ok(())
+    }
+
+    /// Refuses units of resources of which there will never be as many.
+    pub(super) fn check_resources(&self, resources: &[(ResourceId, u64)]) -> Result<(), Error> {
+        for (resource, units) in resources {
+            let named = self.limits.get(resource.0 as usize);
+            let Some(level) = named.and_then(|named| named.level.resource()) else {
+                return Err(Error::UnknownResource {
+                    name: format!("#{}", resource.0),
+                    suggestion: None,
+                });
+            };
+            let known = level.pool.resource();
+            if *units == 0 || *units > known.total() {
+                return Err(Error::ImpossibleResource {
+                    name: level.pool.name().to_string(),
+                    asked: known.show(*units),
+                    total: known.show(known.total()),
+                });
+            }
         }
         Ok(())
     }
@@ -108,7 +133,7 @@ impl Scheduler {
     /// Finds the group of a request, or makes one.
     fn group_for(&mut self, request: &Request<'_>) -> u32 {
         let kind = self.ensure_kind(request.kind.0);
-        let plain = request.slots == 1 && request.limits.is_empty();
+        let plain = request.slots == 1 && request.limits.is_empty() && request.resources.is_empty();
         if plain && !request.global() && !request.alone() {
             return self.kinds[kind].base;
         }
@@ -118,14 +143,26 @@ impl Scheduler {
         if request.global() {
             key.push(GLOBAL.0);
         }
+        let rest = (request.kind.0, request.slots, request.alone());
+        self.group_of(key, request.resources, rest)
+    }
+
+    /// Finds the group of jobs that name these limits and take these units, or makes it.
+    pub(super) fn group_of(
+        &mut self,
+        mut key: Vec<u32>,
+        resources: &[(ResourceId, u64)],
+        (kind, slots, alone): (u16, u32, bool),
+    ) -> u32 {
+        key.extend(resources.iter().map(|(resource, _)| resource.0));
         key.sort_unstable();
         key.dedup();
         let limits = key.len();
-        key.extend([request.kind.0.into(), request.slots, request.alone().into()]);
+        let units = self.units(&key, resources);
+        finish_group_key(&mut key, &units, (kind, slots, alone));
         let known = self.group_index.get(&*key).copied();
         let group = known.unwrap_or_else(|| {
-            let (kind, alone) = (request.kind.0, request.alone());
-            let group = self.add_group(kind, request.slots, alone, &key[..limits]);
+            let group = self.add_group(kind, slots, alone, &key[..limits], units);
             self.group_index.insert((*key).into(), group);
             group
         });
@@ -133,14 +170,43 @@ impl Scheduler {
         group
     }
 
+    /// Returns how many units are taken of each of these limits. Empty if no resources are, which is nearly always so.
+    fn units(&self, limits: &[u32], resources: &[(ResourceId, u64)]) -> Box<[u64]> {
+        if resources.is_empty() {
+            return Box::default();
+        }
+        let of = |limit: &u32| {
+            let same = resources.iter().filter(|(id, _)| id.0 == *limit);
+            // What was named twice is taken twice; the sum was checked by whoever made the request, or is cut here.
+            let sum = same.map(|(_, units)| *units).reduce(u64::saturating_add);
+            let total = self.limits[*limit as usize].level.resource();
+            match (sum, total) {
+                (Some(sum), Some(level)) => sum.min(level.pool.resource().total()),
+                _ => 1,
+            }
+        };
+        limits.iter().map(of).collect()
+    }
+
     /// Makes a group without lanes.
-    fn add_group(&mut self, kind: u16, slots: u32, alone: bool, limits: &[u32]) -> u32 {
+    fn add_group(
+        &mut self,
+        kind: u16,
+        slots: u32,
+        alone: bool,
+        limits: &[u32],
+        units: Box<[u64]>,
+    ) -> u32 {
         let gate = self.weight_gate(slots);
+        for (limit, units) in limits.iter().zip(&units) {
+            self.add_units_gate(*limit, *units);
+        }
         self.groups.insert(Group {
             kind,
             slots,
             alone,
             limits: limits.into(),
+            units,
             line_positions: vec![NOWHERE; limits.len()].into(),
             gate,
             ..Group::default()
@@ -153,7 +219,7 @@ impl Scheduler {
         let missing = u16::try_from(self.kinds.len()).ok();
         for next in missing.into_iter().flat_map(|first| first..=kind) {
             let gate = self.add_gate(Barred::Kind);
-            let base = self.add_group(next, 1, false, &[]);
+            let base = self.add_group(next, 1, false, &[], Box::default());
             self.groups[base].lasting = true;
             self.kinds.push(KindOfWorker {
                 workers: Workers::Unlimited,
@@ -179,18 +245,68 @@ impl Scheduler {
         }
     }
 
+    /// Counts a group that takes so many units of a resource, and makes the gate where such groups wait.
+    fn add_units_gate(&mut self, limit: u32, units: u64) {
+        let Level::Resource(level) = &mut self.limits[limit as usize].level else {
+            return;
+        };
+        if units == 1 {
+            return; // It waits at the gate that each limit has.
+        }
+        match level.find_gate(units) {
+            Ok(at) => level.gates[at].groups += 1,
+            Err(at) => {
+                let gate = self.gates.insert(Gate::new(Barred::Limit(limit)));
+                level.gates.insert(
+                    at,
+                    UnitsGate {
+                        units,
+                        gate,
+                        groups: 1,
+                    },
+                );
+            }
+        }
+    }
+
+    /// Counts a group out that took so many units of a resource. With the last such group goes the gate.
+    #[expect(
+        clippy::expect_used,
+        reason = "`add_units_gate` has counted the group, and this alone undoes that"
+    )]
+    pub(super) fn remove_units_gate(&mut self, limit: u32, units: u64) {
+        let Level::Resource(level) = &mut self.limits[limit as usize].level else {
+            return;
+        };
+        if units == 1 {
+            return;
+        }
+        let at = (level.find_gate(units)).expect("the gate of units in use is there");
+        level.gates[at].groups -= 1;
+        if level.gates[at].groups == 0 {
+            let gone = level.gates.remove(at);
+            self.gates.remove(gone.gate);
+        }
+    }
+
     /// Finds the lane of a request in its group, or makes one.
     fn lane_for(&mut self, group: u32, private: PrivateClaim<'_>) -> u32 {
         let place = match private {
-            PrivateClaim::Nothing => {
-                if self.groups[group].plain == NOWHERE {
-                    self.groups[group].plain = self.add_lane(group, NOWHERE);
-                }
-                return self.groups[group].plain;
-            }
+            PrivateClaim::Nothing => NOWHERE,
             PrivateClaim::Host(name) => self.host_place(name),
             PrivateClaim::Key(name, quota) => self.key_place(name, quota),
         };
+        self.lane_at(group, place)
+    }
+
+    /// Finds the lane of a group at a place, or makes one.
+    pub(super) fn lane_at(&mut self, group: u32, place: u32) -> u32 {
+        if place == NOWHERE {
+            if self.groups[group].plain == NOWHERE {
+                self.groups[group].plain = self.add_lane(group, NOWHERE);
+            }
+            return self.groups[group].plain;
+        }
         let existing = self
             .lanes_of(place)
             .find(|&lane| self.lanes[lane].group == group);
@@ -240,4 +356,20 @@ impl Scheduler {
         self.groups[group].lane_count += 1;
         self.lanes.insert(Lane::new(group, place))
     }
+}
+
+/// Completes the key of a group that begins with its limits. Groups that differ in anything have different keys: the last
+/// number says whether there are units, and so how many numbers are limits.
+pub(super) fn finish_group_key(
+    key: &mut Vec<u32>,
+    units: &[u64],
+    (kind, slots, alone): (u16, u32, bool),
+) {
+    for units in units {
+        let bytes = units.to_ne_bytes();
+        let (halves, _) = bytes.as_chunks::<4>();
+        key.extend(halves.iter().map(|half| u32::from_ne_bytes(*half)));
+    }
+    let has_units = u32::from(!units.is_empty()) << 1;
+    key.extend([kind.into(), slots, u32::from(alone) | has_units]);
 }

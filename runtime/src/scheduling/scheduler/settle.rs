@@ -8,6 +8,7 @@ use super::super::heap::NOWHERE;
 use super::super::priority::Rank;
 use super::super::queue::Standing;
 use super::Scheduler;
+use super::push::finish_group_key;
 use crate::Error;
 use crate::ids::Ticket;
 
@@ -202,12 +203,32 @@ impl Scheduler {
                 self.reopen(gate);
             }
         }
+        if !self.groups[group].units.is_empty() {
+            self.release_units(id, group);
+        }
         let place = self.lanes[lane].place;
         if place != NOWHERE
             && let Hold::Host { locked } = &mut self.places[place].hold
         {
             *locked = false;
             self.refresh_place(place);
+        }
+    }
+
+    /// Gives back the units of resources that a job of a group holds.
+    fn release_units(&mut self, id: u32, group: u32) {
+        let mut held = self.held_units.remove(&id).unwrap_or_default().into_iter();
+        for number in 0..self.groups[group].limits.len() {
+            let limit = self.groups[group].limits[number];
+            if let Level::Resource(level) = &mut self.limits[limit as usize].level {
+                #[expect(
+                    clippy::expect_used,
+                    reason = "`start` has put one entry there for each resource of the group"
+                )]
+                let units = (held.next()).expect("a running job holds units of its resources");
+                level.pool.give_back(units);
+                self.reopen_limit(limit);
+            }
         }
     }
 
@@ -264,7 +285,7 @@ impl Scheduler {
     }
 
     /// Removes a lane with its last job, and its group with its last lane.
-    fn drop_lane(&mut self, id: u32) {
+    pub(super) fn drop_lane(&mut self, id: u32) {
         let (group, place) = (self.lanes[id].group, self.lanes[id].place);
         if place == NOWHERE {
             if self.groups[group].lasting {
@@ -280,9 +301,16 @@ impl Scheduler {
         group.lane_count -= 1;
         if group.lane_count == 0 && !group.lasting {
             let group = self.groups.remove(group_id);
-            let rest = [group.kind.into(), group.slots, group.alone.into()];
+            for (limit, units) in group.limits.iter().zip(&group.units) {
+                self.remove_units_gate(*limit, *units);
+            }
             self.group_key.clear();
-            self.group_key.extend(group.limits.iter().chain(&rest));
+            self.group_key.extend(&group.limits);
+            finish_group_key(
+                &mut self.group_key,
+                &group.units,
+                (group.kind, group.slots, group.alone),
+            );
             self.group_index.remove(&*self.group_key);
             if self.group_index.is_empty() {
                 self.group_index.shrink_to(64);

@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use ratchet_ipc::{Cancel, Capability, Event, IpcError, MessageId, Nonce, Request};
+use ratchet_ipc::{Cancel, Capability, Event, IpcError, MessageId, Nonce, Payload, Request};
 
 use super::{Ping, RunningWorker};
 use crate::dispatch::{Assignment, StopReason};
 use crate::ids::SlotNumber;
 use crate::job::Work;
 use crate::outcome::{Class, Failure};
+use crate::scheduling::ResourceShare;
 
 impl RunningWorker {
     /// Sends an attempt to the worker.
@@ -146,8 +147,35 @@ fn request(assignment: &Assignment, id: u64) -> Request {
         host: assignment.job.host.clone(),
         key: Some(assignment.job.id.clone()),
         slot: assignment.slot.map(SlotNumber::get),
+        resources: assignment.resources.as_deref().map(resources),
         ..Request::new(id, task.clone(), input.clone())
     }
+}
+
+/// What an attempt has of resources, as a worker is told: a list of identities, or a number. An identity that is written as
+/// a whole number is one.
+fn resources(shares: &[ResourceShare]) -> Payload {
+    use serde_json::{Map, Value};
+    let identity = |identity: &str| match identity.parse::<u64>() {
+        Ok(number) if number.to_string() == identity => Value::from(number),
+        _ => Value::from(identity),
+    };
+    let value = |share: &ResourceShare| {
+        if share.has_identities() {
+            share.identities().map(identity).collect()
+        } else {
+            Value::from(share.units())
+        }
+    };
+    let shares = shares.iter();
+    let told: Map<String, Value> = shares
+        .map(|share| (share.name().to_owned(), value(share)))
+        .collect();
+    #[expect(
+        clippy::expect_used,
+        reason = "names, texts and numbers can be written as JSON"
+    )]
+    Payload::from_value(&Value::Object(told)).expect("a map of plain values is JSON")
 }
 
 /// Whole milliseconds, rounded up and at least one: a timeout of 0 ms would mean no time at all.

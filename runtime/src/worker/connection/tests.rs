@@ -226,6 +226,7 @@ impl Played {
             attempt: 1,
             ahead: false,
             slot: None,
+            resources: None,
             reply: ReplyTo::Caller { call: 1, reply },
         };
         self.orders.send(Order::Perform(assignment)).unwrap();

@@ -1,15 +1,15 @@
 //! What each step does to the scheduler, and to the model.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ratchet_runtime::{
-    Cancelled, End, Kind, Limit, LimitId, ParallelizationHint, Priority, Request,
+    Cancelled, End, Kind, Limit, LimitId, ParallelizationHint, Priority, Request, ResourceId,
 };
 
 use super::{CAPACITY, Life, pace};
 use crate::model::{Job, Pace, State, Thing};
-use crate::steps::{Ending, Hint, Step};
+use crate::steps::{Ending, Hint, Step, UNITS};
 
 impl Life {
     pub(crate) fn take(&mut self, step: Step) {
@@ -21,8 +21,14 @@ impl Life {
                 priority,
                 slots,
                 limits,
+                resources,
             } => {
-                self.push(&hint, kind, priority, slots, &limits);
+                self.push(&hint, kind, priority, slots, (&limits, resources));
+            }
+            Step::Resources(index, units) => {
+                if let Some(id) = self.pick(index, |state| state != State::Gone) {
+                    self.set_resources(id, units);
+                }
             }
             Step::Pop(times) => {
                 for _ in 0..times {
@@ -158,7 +164,32 @@ impl Life {
         self.model.audit();
     }
 
-    fn push(&mut self, hint: &Hint, kind: u16, priority: Priority, slots: u32, limits: &[u8]) {
+    fn claims(&self, units: &BTreeMap<u8, u64>) -> Vec<(ResourceId, u64)> {
+        let claims = units.iter();
+        claims
+            .map(|(&at, &units)| (self.resources[usize::from(at)], units))
+            .collect()
+    }
+
+    fn set_resources(&mut self, id: usize, units: BTreeMap<u8, u64>) {
+        let claims = self.claims(&units);
+        let now = self.instant();
+        let changed = self.scheduler.set_resources(self.tickets[id], &claims, now);
+        let waits = matches!(self.model.jobs[id].state, State::Ready | State::Delayed(_));
+        assert_eq!(changed.is_ok(), waits && are_possible(&units));
+        if changed.is_ok() {
+            self.model.jobs[id].resources = units;
+        }
+    }
+
+    fn push(
+        &mut self,
+        hint: &Hint,
+        kind: u16,
+        priority: Priority,
+        slots: u32,
+        (limits, resources): (&[u8], BTreeMap<u8, u64>),
+    ) {
         let (declared, host) = match hint {
             Hint::Parallel => (ParallelizationHint::FullyParallel, None),
             Hint::Host(host) => (ParallelizationHint::HostExclusive, Some(*host)),
@@ -183,6 +214,7 @@ impl Life {
             .map(|&at| self.limits[usize::from(at)].0)
             .collect();
         let host_name = host.map(|host| format!("host {host}"));
+        let claims = self.claims(&resources);
         let request = Request {
             kind: Kind(kind),
             priority,
@@ -190,10 +222,13 @@ impl Life {
             hint: &declared,
             host: host_name.as_deref(),
             limits: &named,
+            resources: &claims,
             ..Request::new("task")
         };
         let answer = self.scheduler.push(request, self.instant());
-        let refused = slots > self.model.slots || self.waiting().len() >= CAPACITY;
+        let refused = slots > self.model.slots
+            || self.waiting().len() >= CAPACITY
+            || !are_possible(&resources);
         assert_eq!(answer.is_err(), refused, "{answer:?}");
         let Ok(ticket) = answer else { return };
         let mut things: BTreeSet<Thing> = limits
@@ -217,7 +252,14 @@ impl Life {
                 Hint::Parallel | Hint::Alone => None,
             },
             limits: things,
+            resources,
             endings: 0,
         });
     }
+}
+
+/// Whether a job can ever have so many units.
+fn are_possible(units: &BTreeMap<u8, u64>) -> bool {
+    let mut units = units.iter();
+    units.all(|(&at, &units)| (1..=UNITS[usize::from(at)]).contains(&units))
 }

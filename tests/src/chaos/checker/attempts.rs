@@ -40,6 +40,8 @@ pub(super) struct Attempt {
     pub(super) answered: Option<u64>,
     /// How it ended.
     pub(super) end: End,
+    /// The devices that it was told it has.
+    pub(super) devices: [Option<u32>; 2],
 }
 
 impl Attempt {
@@ -198,7 +200,17 @@ fn follow(
                 until: note.at,
                 answered: None,
                 end: End::Vanished,
+                devices: [None; 2],
             }));
+        }
+        Fact::Has(job, device) => {
+            let open = worker.last.as_mut();
+            let open = open.filter(|last| last.job == job && last.end == End::Vanished);
+            let attempt = open.ok_or("of an attempt that has not begun")?;
+            let place = attempt.devices.iter_mut().find(|device| device.is_none());
+            *place.ok_or("of more devices than a job takes")? = Some(device);
+            attempt.until = note.at;
+            return Ok(None);
         }
         Fact::Beats(job, number) | Fact::Answered(job, number) => (job, number, None),
         Fact::Done(job, number) => (job, number, Some(End::Done)),

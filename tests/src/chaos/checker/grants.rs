@@ -51,6 +51,7 @@ pub(super) fn may_go_ahead(evidence: &Evidence, life: u32, spec: &JobSpec) -> bo
     (evidence.declared.sends_ahead)(life)
         && spec.claim == Claim::Nothing
         && spec.limits.is_empty()
+        && spec.devices == 0
         && !spec.performer.is_command()
 }
 

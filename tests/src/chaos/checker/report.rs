@@ -24,6 +24,8 @@ pub enum Rule {
     Limit,
     /// No more slots are in use than there are.
     Slots,
+    /// No identity of a resource is held by two attempts at once, and each attempt has as many as its job takes.
+    Resource,
     /// Every job ends, and at most once in a life.
     Ended,
     /// A job that has succeeded is not done again.
@@ -92,6 +94,8 @@ pub struct Figures {
     pub changes: usize,
     /// How many attempts of workers have a slot that the journal names.
     pub slot_numbers: usize,
+    /// How many devices attempts were told that they have.
+    pub devices: usize,
     /// How many jobs succeeded in the end.
     pub succeeded: usize,
     /// How many outcomes were recorded.
@@ -153,6 +157,7 @@ impl fmt::Display for Report {
             fullest,
             changes,
             slot_numbers,
+            devices,
             succeeded,
             recorded,
             in_vain,
@@ -178,7 +183,7 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "{exclusive} exclusive attempts, {slot_numbers} whose slot is known"
+            "{exclusive} exclusive attempts, {slot_numbers} whose slot is known, {devices} devices that attempts had"
         )?;
         writeln!(
             f,

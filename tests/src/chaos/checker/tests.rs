@@ -18,6 +18,7 @@ fn spec(claim: Claim, limits: &'static [Named]) -> JobSpec {
         claim,
         limits,
         slots: 1,
+        devices: 0,
         priority: 0,
         performer: Performer::Swift,
         input: 0,
@@ -35,6 +36,7 @@ fn evidence(specs: &[JobSpec]) -> Evidence {
         specs: specs.to_vec(),
         declared: Declared {
             most: [4, 2, 1],
+            devices: 2,
             api: quota,
             keys: vec![quota],
             crashes: 3,

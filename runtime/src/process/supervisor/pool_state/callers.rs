@@ -257,6 +257,7 @@ mod tests {
             attempt: 1,
             ahead: false,
             slot: None,
+            resources: None,
             reply: ReplyTo::Caller { call: 1, reply },
         };
         pool.call(None, assignment, now);

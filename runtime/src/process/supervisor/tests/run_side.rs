@@ -92,6 +92,7 @@ impl RunSide {
             attempt: 1,
             ahead,
             slot: None,
+            resources: None,
             reply: ReplyTo::Loop {
                 ticket,
                 reporter: self.reporter.clone(),

@@ -19,6 +19,7 @@ fn assignment(call: u64, timeouts: Timeouts) -> Assignment {
         attempt: 1,
         ahead: false,
         slot: None,
+        resources: None,
         reply: ReplyTo::Caller {
             call,
             reply: oneshot::channel().0,

@@ -239,3 +239,34 @@ fn no_job_gets_a_slot_with_a_number_above_their_number() {
     assert!(!fills(4, 10) && !fills(4, 25) && !fills(3, 40));
     assert!(fills(5, 10) && fills(5, 25) && fills(4, 40));
 }
+
+#[test]
+fn the_checker_finds_a_device_that_two_attempts_have_at_once() {
+    let one = JobSpec {
+        devices: 1,
+        ..spec(Claim::Nothing, &[])
+    };
+    let both = JobSpec { devices: 2, ..one };
+    // Two attempts that run from 1 to 9 and from `start` on, with these devices.
+    let rules = |specs: [JobSpec; 2], devices: [&[u32]; 2], start: u64| {
+        let mut evidence = evidence(&specs);
+        for (job, (devices, begins)) in (0..).zip(devices.into_iter().zip([1, start])) {
+            let process = 7 + job;
+            evidence.worker(process, 0, Fact::Born);
+            evidence.worker(process, begins, Fact::Starts(job, 1));
+            for device in devices {
+                evidence.worker(process, begins, Fact::Has(job, *device));
+            }
+            evidence.worker(process, begins + 8, Fact::Done(job, 1));
+            evidence.ended(job, 1, Some(begins));
+        }
+        evidence.broken()
+    };
+    assert_eq!(rules([one, one], [&[0], &[1]], 5), []);
+    assert_eq!(rules([one, one], [&[0], &[0]], 9), []);
+    assert_eq!(rules([one, one], [&[0], &[0]], 5), [Rule::Resource]);
+    assert_eq!(rules([both, one], [&[0, 1], &[1]], 5), [Rule::Resource]);
+    assert_eq!(rules([both, one], [&[0, 0], &[1]], 9), [Rule::Resource]);
+    assert_eq!(rules([one, one], [&[0], &[]], 5), [Rule::Resource]);
+    assert_eq!(rules([one, one], [&[0], &[2]], 5), [Rule::Resource]);
+}
