@@ -19,6 +19,7 @@
 mod breaker;
 mod builder;
 mod error;
+mod expand;
 mod files;
 mod hosts;
 mod job;
@@ -29,11 +30,13 @@ mod pool;
 mod program;
 mod resources;
 mod seen_ids;
+mod selection;
 pub(crate) mod spec;
 mod stream;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod variables;
 
 pub(crate) use breaker::typed_breaker;
 pub(crate) use hosts::{AgentPlan, HostPlan, HostTable, HostTimes, LOCAL, OWN_HOST, Reach};
@@ -41,6 +44,7 @@ pub(crate) use open::{Jobs, Plan, open};
 pub(crate) use options::{PlanOptions, PoolDefaults, Protection, ServedTasks, WorkerPlan};
 pub(crate) use program::{cannot_start, typed_worker};
 pub(crate) use resources::{Resources, TypedNeeds, check_typed, typed_needs, typed_resource};
+pub(crate) use selection::{JobPattern, Partition, Selection};
 pub(crate) use spec::{FileSpec, HeaderSpec, JobSpec, PlainHint, Protocol};
 pub(crate) use stream::{JobLines, LONGEST, LineRead, StreamError, read_until};
 pub(crate) use terms::{PartialRetry, PartialTerms, typed_hint};

@@ -47,7 +47,7 @@ use crate::environment::UserEnvironment;
 use crate::error::CliError;
 use crate::exit;
 use crate::folders::{CacheOwner, check_state};
-use crate::job_file::{HostTable, PlanOptions, Protection, Resources, WorkerPlan};
+use crate::job_file::{HostTable, PlanOptions, Protection, Resources, Selection, WorkerPlan};
 use crate::map::{HaltDecision, HaltRule, MapRunner};
 use crate::progress::ProgressMode;
 use crate::readable::duration;
@@ -211,6 +211,7 @@ impl Session {
             worker: None,
             pools: self.context.options.pool_defaults(),
             slots: Some(self.context.options.slots),
+            selection: Selection::default(),
             resources: self.context.options.resources.clone(),
             hosts: self.context.options.hosts.table.clone(),
             keep_remote: self.context.options.hosts.keep_remote,

@@ -15,6 +15,7 @@ mod inputs;
 mod inventory;
 mod items;
 mod job_control;
+mod job_files;
 mod job_memory;
 mod junit;
 mod kept_output;

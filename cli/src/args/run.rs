@@ -8,7 +8,7 @@ use super::common::CommonArguments;
 use super::record::RecordArguments;
 use super::terms::{VARIABLES_HELP, cache_help};
 use crate::exit;
-use crate::job_file::Protocol;
+use crate::job_file::{JobPattern, Partition, Protocol};
 
 const HELP: &str = "\
 Examples:
@@ -44,6 +44,20 @@ pub(crate) struct RunArguments {
     /// once.
     #[arg(long, conflicts_with = "worker")]
     pub(crate) tty: bool,
+    /// Run only the jobs that this matches, and those that they need: `db*` or `test(db*)` by their ids, `group(slow)`,
+    /// `task(resize)`. Several are all run.
+    #[arg(long, value_name = "PATTERN", help_heading = "Which jobs")]
+    pub(crate) only: Vec<JobPattern>,
+    /// Leave out the jobs that this matches, and those that need them.
+    #[arg(long, value_name = "PATTERN", help_heading = "Which jobs")]
+    pub(crate) skip: Vec<JobPattern>,
+    /// Run one part of the jobs, as of four machines each: `slice:1/4` takes every fourth one, and `hash:1/4` the same ones
+    /// whatever other jobs there are.
+    #[arg(long, value_name = "PART", help_heading = "Which jobs")]
+    pub(crate) partition: Option<Partition>,
+    /// Print the ids of the jobs that would run, one a line, and run nothing.
+    #[arg(long, help_heading = "Which jobs")]
+    pub(crate) list: bool,
     /// Stop at the first line of a stream that makes no job; the exit code is 2.
     #[arg(long)]
     pub(crate) strict: bool,

@@ -1,11 +1,13 @@
 //! `ratchet run`: runs the jobs of a file, or of a stream.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use crate::args::run::RunArguments;
 use crate::error::CliError;
-use crate::job_file::{self, Protocol};
+use crate::exit;
+use crate::job_file::{self, Jobs, Protocol, Selection};
+use crate::output::Destination;
 use crate::preflight::{overwrite, unused_flags};
 use crate::session::{
     JobSource, ResumedRun, RunSetup, Session, TerminalUse, job_file_source, open_report,
@@ -42,6 +44,11 @@ pub(crate) fn run(
     if let Some(pool) = &mut options.worker {
         pool.skip_lines = arguments.skip_lines;
     }
+    options.selection = Selection {
+        only: arguments.only.clone(),
+        skip: arguments.skip.clone(),
+        partition: arguments.partition,
+    };
     let pools = options.pools;
     let name = if reads_stdin {
         "stdin".to_owned()
@@ -58,6 +65,9 @@ pub(crate) fn run(
     )?;
     let style = session.options().stderr_style();
     session.console().say(&plan.warnings.render(style));
+    if arguments.list {
+        return list(&plan.jobs, &name);
+    }
     let setup = RunSetup {
         jobs: JobSource::of(plan.jobs, arguments.strict).with_terminal(terminal),
         source: (!reads_stdin).then(|| job_file_source(&file)).flatten(),
@@ -74,4 +84,22 @@ pub(crate) fn run(
         halt: None,
     };
     session.perform(setup)
+}
+
+/// Prints the ids of the jobs that would run.
+fn list(jobs: &Jobs, name: &str) -> Result<u8, CliError> {
+    let Jobs::Listed { jobs, .. } = jobs else {
+        return Err(CliError::usage(format!(
+            "--list is for files whose jobs are all known, and {name} is a stream"
+        )));
+    };
+    let mut text = String::new();
+    for job in jobs {
+        text.push_str(job.id.as_str());
+        text.push('\n');
+    }
+    io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|error| Destination::Stdout.error(error))?;
+    Ok(exit::SUCCESS)
 }

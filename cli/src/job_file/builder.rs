@@ -1,6 +1,6 @@
 //! Adds to jobs what the sections of their file set for all of them: workers, limits and terms.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,12 +13,15 @@ use super::files::start_elsewhere;
 use super::hosts::{HostTable, check_on, check_words};
 use super::job::JobPlaces;
 use super::options::{PlanOptions, Protection, ServedTasks, WorkerPlan};
+use super::paths::within;
 use super::resources::{self, Resources};
-use super::spec::{HeaderSpec, LimitSpec, TermsSpec, WorkerSpec};
+use super::selection::JobPattern;
+use super::spec::{HeaderSpec, LimitSpec, OverrideSpec, TermsSpec, WorkerSpec};
 use super::terms::PartialTerms;
+use super::variables::{self, VariablesError};
 use super::{breaker, pool, program};
 use crate::diagnostic::{Diagnostic, Problems, Span};
-use crate::document::{Named, Spanned};
+use crate::document::{Field, Named, Spanned};
 use crate::value::ValueError;
 
 /// How many names and terms are kept for reuse, so that the memory of a stream stays bounded.
@@ -49,6 +52,12 @@ pub(super) struct JobBuilder {
     other_tasks: Option<SharedTerms>,
     /// The terms of commands.
     commands: SharedTerms,
+    /// The terms of jobs that a pattern matches.
+    overrides: Vec<Override>,
+    /// The variables of commands that do not set them.
+    env: Vec<(String, String)>,
+    /// The folder of commands that set none.
+    cwd: Option<PathBuf>,
     settled: HashMap<PartialTerms, Arc<Terms>>,
     /// The rate and burst of each rate key, and where they were written first.
     rates: HashMap<String, (f64, u32, Span)>,
@@ -64,6 +73,14 @@ struct SharedTerms {
     plain: Option<Arc<Terms>>,
 }
 
+/// Terms of the jobs that a pattern matches.
+struct Override {
+    pattern: JobPattern,
+    place: Span,
+    terms: PartialTerms,
+    is_used: bool,
+}
+
 impl JobBuilder {
     /// Reads the sections before the jobs.
     pub(super) fn new(
@@ -74,14 +91,12 @@ impl JobBuilder {
     ) -> Self {
         let limits = limits(header.limits.into_value().unwrap_or_default(), problems);
         let resources = resources::declared(header.resources, &options.resources, problems);
-        let (breaker, retry_budget, defaults) = header
-            .defaults
-            .into_value()
-            .unwrap_or_default()
-            .into_parts();
-        let breaker = breaker::from_spec(breaker, problems);
+        let mut defaults = header.defaults.into_value().unwrap_or_default();
+        let (env, cwd) = defaults.take_start();
+        let (breaker, retry_budget, defaults) = defaults.into_parts();
+        let breaker = options.breaker.or(breaker::from_spec(breaker, problems));
         let protection = Protection {
-            breaker: options.breaker.or(breaker).flatten(),
+            breaker: breaker.flatten(),
             retry_budget,
         };
         let default_retry = defaults.retry.span();
@@ -119,9 +134,13 @@ impl JobBuilder {
             keep_remote: options.keep_remote,
             other_tasks: None,
             commands: shared(PartialTerms::default(), None),
+            overrides: Vec::new(),
+            env: program::variables(env, problems),
+            cwd: cwd.map(|cwd| within(folder, cwd)),
             settled: HashMap::new(),
             rates: HashMap::new(),
         };
+        builder.add_overrides(header.overrides, folder, problems);
         let workers_key = header.workers.key();
         let mut named: HashMap<TaskName, Span> = HashMap::new();
         let path = std::env::var_os("PATH");
@@ -160,11 +179,7 @@ impl JobBuilder {
             });
         }
         if let Some(pool) = &options.worker {
-            if let Some(workers) = workers_key {
-                let message = "this file has workers, and another one was typed";
-                let help = "leave --worker out, or the section";
-                problems.push(Diagnostic::error(workers, message).help(help));
-            }
+            problems.extend(workers_key.map(second_worker));
             let (terms, on) = of_tasks(PartialTerms::default(), None);
             builder.other_tasks = Some(terms);
             let mut pool = pool.clone();
@@ -172,6 +187,111 @@ impl JobBuilder {
             builder.add_typed_worker(pool, on);
         }
         builder
+    }
+
+    /// Reads the overrides.
+    fn add_overrides(
+        &mut self,
+        overrides: Field<Vec<Spanned<OverrideSpec>>>,
+        folder: Option<&Path>,
+        problems: &mut Problems,
+    ) {
+        for Spanned { value: spec, span } in overrides.into_value().unwrap_or_default() {
+            let place = spec.pattern.span().unwrap_or(span);
+            let terms = *spec.terms.unwrap_or_default();
+            check_names((&self.limits, &self.resources), &terms, problems);
+            check_on(&self.hosts, &terms.on, problems);
+            let terms = PartialTerms::from_spec(terms, folder, problems);
+            let Some(pattern) = spec.pattern.into_value() else {
+                continue;
+            };
+            match pattern.parse() {
+                Ok(pattern) => self.overrides.push(Override {
+                    pattern,
+                    place,
+                    terms,
+                    is_used: false,
+                }),
+                Err(message) => problems.push(Diagnostic::error(place, message)),
+            }
+        }
+    }
+
+    /// Adds to the terms of a job those of the overrides that match it.
+    fn overridden(&mut self, job: &Job, places: &JobPlaces) -> Option<PartialTerms> {
+        let mut terms: Option<PartialTerms> = None;
+        for one in &mut self.overrides {
+            if one.pattern.matches(job, places.group.as_deref()) {
+                one.is_used = true;
+                terms = Some(match terms {
+                    None => one.terms.clone(),
+                    Some(terms) => terms.or(&one.terms),
+                });
+            }
+        }
+        let own = places.terms.as_ref().map(|own| &*own.terms);
+        match (own, terms) {
+            (Some(own), Some(terms)) => Some(own.clone().or(&terms)),
+            (_, terms) => terms,
+        }
+    }
+
+    /// Warns of overrides that no job of the file was matched by.
+    pub(super) fn warn_of_unused_overrides(&self, problems: &mut Problems) {
+        for unused in self.overrides.iter().filter(|one| !one.is_used) {
+            let warning = Diagnostic::warning(unused.place, "this matches no job");
+            problems.push(warning.help("a pattern is compared with whole ids; `*` is any text"));
+        }
+    }
+
+    /// Adds what a command does not set itself: variables and the folder of all, and the values of variables in variables.
+    fn start(&self, job: &mut Job, places: &JobPlaces, problems: &mut Problems) {
+        let Work::Command(process) = &mut job.work else {
+            return;
+        };
+        let names_any = |value: &std::ffi::OsStr| value.as_encoded_bytes().contains(&b'$');
+        let has_names = process.env.declared().any(|(_, value)| names_any(value));
+        if self.env.is_empty() && self.cwd.is_none() && !has_names {
+            return;
+        }
+        let process = Arc::make_mut(process);
+        let mut env = process.env.clone();
+        for (name, value) in &self.env {
+            if !env.declared().any(|(own, _)| *own == **name) {
+                env = env.set(name, value);
+            }
+        }
+        let declared: BTreeMap<String, String> = env
+            .declared()
+            .filter_map(|(name, value)| {
+                Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()))
+            })
+            .collect();
+        for (name, value) in declared.iter().filter(|(_, value)| value.contains('$')) {
+            match variables::expand(&declared, value) {
+                Ok(expanded) => env = env.set(name, expanded),
+                Err(error) => {
+                    let message = match error {
+                        VariablesError::Circle(at) => {
+                            format!(
+                                "variable `{name}` cannot be made: `${{{at}}}` stands for itself"
+                            )
+                        }
+                        VariablesError::TooLong(at) => {
+                            format!(
+                                "variable `{name}` would be too long: `${{{at}}}` grows without end"
+                            )
+                        }
+                    };
+                    let error = Diagnostic::error(places.work, message);
+                    problems.push(error.help("`$${` stands for `${` itself"));
+                }
+            }
+        }
+        process.env = env;
+        if let (Some(cwd), false) = (&self.cwd, places.has_cwd) {
+            process.working_dir = Some(cwd.clone());
+        }
     }
 
     /// Adds the worker that was typed, which serves every task.
@@ -260,10 +380,18 @@ impl JobBuilder {
             Work::Refused { .. } => return,
             _ => None,
         };
+        self.start(job, places, problems);
         let task = task.as_ref().map(TaskName::as_str);
-        let settled = match &places.terms {
-            Some(own) => self.terms(task, &own.terms, own.retry),
-            None => self.plain_terms(task),
+        let overridden = if self.overrides.is_empty() {
+            None
+        } else {
+            self.overridden(job, places)
+        };
+        let retry = places.terms.as_ref().and_then(|own| own.retry);
+        let settled = match (&places.terms, &overridden) {
+            (_, Some(terms)) => self.terms(task, terms, retry),
+            (Some(own), None) => self.terms(task, &own.terms, retry),
+            (None, None) => self.plain_terms(task),
         };
         match settled {
             Ok(terms) => job.terms = terms,
@@ -483,6 +611,12 @@ impl JobBuilder {
         self.settled.insert(terms, Arc::clone(&settled));
         Ok(settled)
     }
+}
+
+/// The error of a file with workers for which another worker was typed.
+fn second_worker(workers: Span) -> Diagnostic {
+    let message = "this file has workers, and another one was typed";
+    Diagnostic::error(workers, message).help("leave --worker out, or the section")
 }
 
 /// Whether something was found wrong within a section.

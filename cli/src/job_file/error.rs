@@ -40,6 +40,11 @@ pub(crate) enum FileError {
     /// The content has errors.
     #[error("{0}")]
     Refused(Box<Diagnostics>),
+    /// Jobs of a stream were to be selected.
+    #[error(
+        "--only, --skip, --partition and --list are for files whose jobs are all known, and {name} is a stream: filter its lines before"
+    )]
+    NotSelectable { name: String },
     /// The file has no jobs.
     #[error("{name} has no jobs: nothing to do")]
     Nothing { name: String },

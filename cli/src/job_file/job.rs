@@ -24,6 +24,10 @@ pub(super) struct JobPlaces {
     pub(super) id: Option<Span>,
     /// The task or the command.
     pub(super) work: Span,
+    /// The group of the job.
+    pub(super) group: Option<Box<str>>,
+    /// Whether the job sets its folder itself.
+    pub(super) has_cwd: bool,
     /// The needs, in the order of `Job::needs`.
     pub(super) needs: Box<[Span]>,
     /// The terms that the job sets itself, if any.
@@ -97,6 +101,17 @@ impl JobReader {
         } else {
             Presence::Later
         };
+        for (key, place) in [
+            ("matrix", spec.matrix.key()),
+            ("for_each", spec.for_each.key()),
+        ] {
+            let Some(place) = place else { continue };
+            let message = format!("`{key}` makes several jobs, and each line of a stream is one");
+            let help = "write one line for each job, or a file in YAML, JSON or TOML";
+            problems.push(Diagnostic::error(place, message).help(help));
+        }
+        let has_cwd = spec.cwd.is_present();
+        let group = std::mem::take(&mut spec.group).into_value();
         let (push, pull) = (&spec.push, &spec.pull);
         let folder = self.folder.as_deref();
         let files = work_files(push, pull, Some(id.as_str()), folder, presence, problems);
@@ -116,6 +131,8 @@ impl JobReader {
             head,
             id: id_place,
             work: place.unwrap_or(head),
+            group: group.map(String::into_boxed_str),
+            has_cwd,
             needs: need_places,
             terms: terms.map(|terms| Box::new(self.own_terms(*terms, problems))),
         };

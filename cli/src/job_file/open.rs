@@ -1,23 +1,25 @@
 //! Opens job files of every format.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use ratchet_runtime::{Error, Job, Limit, Placement, Work, order_by_needs};
+use ratchet_runtime::{Error, Job, JobKey, Limit, Placement, Work, order_by_needs};
 
 use super::builder::JobBuilder;
 use super::error::FileError;
+use super::expand::Expanded;
 use super::hosts::HostTable;
 use super::job::{JobPlaces, JobReader};
 use super::options::{PlanOptions, Protection, WorkerPlan};
 use super::program::ProgramSearch;
 use super::resources::Resources;
+use super::selection::Selection;
 use super::spec::{FileSpec, JobSpec};
 use super::stream::JobLines;
 use crate::diagnostic::{Diagnostic, Diagnostics, Problems, Source, Span};
-use crate::document::{DocumentFormat, Extent, FromNode, Part, Section, source, unknown_key};
+use crate::document::{DocumentFormat, Extent, FromNode, Node, Part, Section, source, unknown_key};
 use crate::value;
 
 /// The largest document: it takes several times its size in memory.
@@ -106,6 +108,10 @@ fn stream(
     folder: Option<&Path>,
     options: &PlanOptions,
 ) -> Result<Plan, FileError> {
+    if !options.selection.is_all() {
+        let name = name.to_owned();
+        return Err(FileError::NotSelectable { name });
+    }
     let reader = BufReader::with_capacity(BUFFER, reader);
     let lines = JobLines::open(name, reader, folder, options)?;
     Ok(Plan {
@@ -149,6 +155,8 @@ fn document(
         mut jobs,
         mut places,
         mut reader,
+        expanded,
+        ..
     } = document;
     if let Some(listed) = file.jobs.into_value() {
         for (number, mut job) in (1..).zip(listed) {
@@ -157,6 +165,7 @@ fn document(
             places.push(place);
         }
     }
+    name_each(&expanded, &mut jobs, &mut places);
     let mut builder = JobBuilder::new(
         *file.header.unwrap_or_default(),
         folder,
@@ -168,6 +177,7 @@ fn document(
         builder.settle(job, place, &mut problems);
         problems.extend(missing(job, place.work, &mut programs));
     }
+    builder.warn_of_unused_overrides(&mut problems);
     let order = order(
         &jobs,
         &places,
@@ -183,6 +193,7 @@ fn document(
     if report.has_errors() {
         return Err(FileError::Refused(Box::new(report)));
     }
+    let (jobs, order) = select(&options.selection, jobs, &places, order);
     if jobs.is_empty() {
         let name = report.source.name().to_owned();
         return Err(FileError::Nothing { name });
@@ -198,12 +209,73 @@ fn document(
     })
 }
 
+/// Has needs of a section that makes several jobs be needs of each of them.
+fn name_each(expanded: &Expanded, jobs: &mut [Job], places: &mut [JobPlaces]) {
+    if expanded.is_empty() {
+        return;
+    }
+    let ids: HashSet<JobKey> = jobs.iter().map(|job| job.id.clone()).collect();
+    for (job, places) in jobs.iter_mut().zip(places) {
+        let is_of_several =
+            |need: &JobKey| !ids.contains(need) && expanded.of(need.as_str()).is_some();
+        if !job.needs.iter().any(is_of_several) {
+            continue;
+        }
+        let (mut needs, mut spans) = (Vec::new(), Vec::new());
+        for (need, span) in job.needs.iter().zip(&places.needs) {
+            let each = expanded.of(need.as_str()).filter(|_| is_of_several(need));
+            for need in each.unwrap_or(std::slice::from_ref(need)) {
+                if !needs.contains(need) {
+                    needs.push(need.clone());
+                    spans.push(*span);
+                }
+            }
+        }
+        job.needs = needs;
+        places.needs = spans.into();
+    }
+}
+
+/// Leaves the jobs that are selected, and their order.
+fn select(
+    selection: &Selection,
+    jobs: Vec<Job>,
+    places: &[JobPlaces],
+    order: Vec<usize>,
+) -> (Vec<Job>, Vec<usize>) {
+    if selection.is_all() {
+        return (jobs, order);
+    }
+    let groups: Vec<_> = places
+        .iter()
+        .map(|places| places.group.as_deref())
+        .collect();
+    let chosen = selection.choose(&jobs, &groups, &order);
+    let mut left = 0;
+    let numbers: Vec<usize> = chosen
+        .iter()
+        .map(|is_chosen| {
+            left += usize::from(*is_chosen);
+            left.saturating_sub(1)
+        })
+        .collect();
+    let order = order.into_iter().filter(|at| chosen[*at]);
+    let order = order.map(|at| numbers[at]).collect();
+    let mut jobs = jobs;
+    let mut chosen = chosen.into_iter();
+    jobs.retain(|_| chosen.next().unwrap_or_default());
+    (jobs, order)
+}
+
 /// Collects the parts of a document. The sections may come after the jobs, so jobs are completed at the end.
 struct DocumentReader {
     file: FileSpec,
     jobs: Vec<Job>,
     places: Vec<JobPlaces>,
     reader: JobReader,
+    expanded: Expanded,
+    /// The folder of the file.
+    folder: Option<PathBuf>,
 }
 
 impl DocumentReader {
@@ -213,17 +285,38 @@ impl DocumentReader {
             jobs: Vec::new(),
             places: Vec::new(),
             reader: JobReader::new(folder.map(Path::to_path_buf)),
+            expanded: Expanded::default(),
+            folder: folder.map(Path::to_path_buf),
         }
+    }
+
+    /// Takes the section of a job, which may make several.
+    fn take_job(&mut self, node: Node<'_>, problems: &mut Problems) {
+        let Self {
+            jobs,
+            places,
+            reader,
+            expanded,
+            folder,
+            ..
+        } = self;
+        expanded.each(node, folder.as_deref(), problems, |node, problems| {
+            if let Some(mut spec) = JobSpec::from_node(node, problems) {
+                let number = jobs.len() as u64 + 1;
+                let (job, of_job) = reader.read(&mut spec, number, problems);
+                jobs.push(job);
+                places.push(of_job);
+            }
+        });
     }
 
     fn take(&mut self, part: Part<'_>, problems: &mut Problems) {
         match part {
-            Part::Member(node) => {
-                if let Some(mut spec) = JobSpec::from_node(node, problems) {
-                    let number = self.jobs.len() as u64 + 1;
-                    let (job, places) = self.reader.read(&mut spec, number, problems);
-                    self.jobs.push(job);
-                    self.places.push(places);
+            Part::Member(node) => self.take_job(node, problems),
+            // A list that was not delivered member by member.
+            Part::Entry(entry) if entry.name == "jobs" && entry.node.is_list() => {
+                for node in entry.node.into_list().unwrap_or_default() {
+                    self.take_job(node, problems);
                 }
             }
             Part::Entry(entry) => {

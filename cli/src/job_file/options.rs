@@ -8,6 +8,7 @@ use ratchet_runtime::{BreakerConfig, Placement, TaskName};
 use super::breaker::PartialBreaker;
 use super::hosts::HostTable;
 use super::resources::Resources;
+use super::selection::Selection;
 use super::terms::PartialTerms;
 
 /// The flags and settings that hold for the jobs of a file.
@@ -25,6 +26,8 @@ pub(crate) struct PlanOptions {
     pub(crate) pools: PoolDefaults,
     /// How many slots this machine has, if it is known. A job that needs more can never run here.
     pub(crate) slots: Option<u32>,
+    /// Which jobs of a file are run.
+    pub(crate) selection: Selection,
     /// The resources of flags, which come before those of the file.
     pub(crate) resources: Resources,
     /// The hosts of inventories and flags, which come before those of the file.

@@ -113,7 +113,22 @@ pub(super) fn from_words(words: &[String], folder: Option<&Path>) -> Option<Proc
 }
 
 fn environment(env: Vec<Named<ScalarText>>, problems: &mut Problems) -> Environment {
-    let mut environment = Environment::inherited();
+    let variables = checked(env, problems).into_iter();
+    variables.fold(Environment::inherited(), |environment, (name, value)| {
+        environment.set(name, value)
+    })
+}
+
+/// The variables of a section, without those that are refused.
+pub(super) fn variables(
+    env: Field<Vec<Named<ScalarText>>>,
+    problems: &mut Problems,
+) -> Vec<(String, String)> {
+    checked(env.into_value().unwrap_or_default(), problems)
+}
+
+fn checked(env: Vec<Named<ScalarText>>, problems: &mut Problems) -> Vec<(String, String)> {
+    let mut variables = Vec::with_capacity(env.len());
     for variable in env {
         let Some(ScalarText(value)) = variable.value else {
             continue;
@@ -125,10 +140,10 @@ fn environment(env: Vec<Named<ScalarText>>, problems: &mut Problems) -> Environm
             let message = "the value of a variable cannot contain NUL";
             problems.push(Diagnostic::error(variable.span, message));
         } else {
-            environment = environment.set(&variable.name, value);
+            variables.push((variable.name, value));
         }
     }
-    environment
+    variables
 }
 
 /// Why a typed program cannot be started, if that can be told without starting it.

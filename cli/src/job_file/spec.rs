@@ -3,6 +3,7 @@
 mod breaker;
 mod host;
 mod resource;
+mod several;
 mod terms;
 mod worker;
 
@@ -17,6 +18,7 @@ use crate::value::CommandLine;
 pub(crate) use self::breaker::{BreakerSpec, SlowSpec};
 pub(crate) use self::host::HostSpec;
 pub(crate) use self::resource::{Amount, ResourceSpec};
+pub(crate) use self::several::{ForEachSpec, MatrixSpec};
 #[cfg(test)]
 pub(crate) use self::terms::RateSpec;
 pub(crate) use self::terms::{
@@ -43,6 +45,8 @@ section! {
         hosts: Vec<Named<HostSpec>>,
         /// The terms of jobs, where neither a job nor its worker sets them.
         defaults: DefaultsSpec,
+        /// Terms of the jobs that a pattern matches, where a job does not set them itself. Of several, the first one counts.
+        overrides: Vec<Spanned<OverrideSpec>>,
     }
 }
 
@@ -53,12 +57,34 @@ section! {
         breaker: Either<bool, BreakerSpec>,
         /// How many attempts may follow a failed first one, or that, when they start, and a bound for the whole run.
         retry: Either<Count<0>, DefaultRetrySpec>,
+        /// Variables for the programs of all jobs with `run`, where a job does not set them. `${NAME}` in a value is another
+        /// variable of the file.
+        env: Vec<Named<ScalarText>>,
+        /// The folder in which programs of `run` start, where a job does not set it.
+        cwd: String,
+        ..terms: TermsSpec,
+    }
+}
+
+section! {
+    /// Terms of the jobs that a pattern matches.
+    pub(crate) struct OverrideSpec("an override") {
+        /// Which jobs are meant: `db*` or `test(db*)` by their ids, `group(slow)` by their groups, `task(resize)` by their tasks
+        /// or programs.
+        pattern = "match" (required): String,
         ..terms: TermsSpec,
     }
 }
 
 impl DefaultsSpec {
-    /// Takes the section apart: the breaker, the retry budget of the run, and the terms of jobs that do not set them.
+    /// Takes out how programs start: their variables and their folder.
+    pub(crate) fn take_start(&mut self) -> (Field<Vec<Named<ScalarText>>>, Option<String>) {
+        let cwd = std::mem::take(&mut self.cwd).into_value();
+        (std::mem::take(&mut self.env), cwd)
+    }
+
+    /// Takes the section apart: the breaker, the retry budget of the run, and the terms of jobs that do not set them. What it
+    /// says of programs is [taken](Self::take_start) before.
     pub(crate) fn into_parts(self) -> (Field<Either<bool, BreakerSpec>>, Option<f64>, TermsSpec) {
         let Self {
             breaker,
@@ -109,8 +135,16 @@ section! {
         input: AnyValue,
         /// The machine, tenant or other place that the job concerns.
         host: HostName,
-        /// The jobs that have to succeed first.
+        /// The jobs that have to succeed first. The id of a section with `matrix` or `for_each` stands for all of its jobs.
         needs: Vec<Spanned<JobKey>>,
+        /// The group of the job, by which `--only`, `--skip` and `overrides` can name it.
+        group: String,
+        /// Makes a job for each combination of these values, which stand in its texts as `{NAME}`. `exclude` leaves
+        /// combinations out, and `include` adds some.
+        matrix: MatrixSpec,
+        /// Makes a job for each item of a list, or for each line of a file: `{}` is the item, `{#}` its number from 1 on, and
+        /// `{NAME}` a value of an item that is a map.
+        for_each: ForEachSpec,
         /// Variables for the program of `run`, added to those of the environment.
         env: Vec<Named<ScalarText>>,
         /// The folder in which the program of `run` starts; that of the file by default.

@@ -284,7 +284,7 @@ fn is_header(node: &Node<'_>) -> bool {
     };
     let is_about_all = |entry: &Entry<'_>| match entry.name.as_ref() {
         // A job has the last of these keys, too, but then it has work to do.
-        "version" | "workers" | "defaults" | "resources" => true,
+        "version" | "workers" | "defaults" | "overrides" | "resources" => true,
         "limits" => entry.node.is_map(),
         _ => false,
     };

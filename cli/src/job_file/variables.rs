@@ -1,0 +1,94 @@
+//! `${NAME}` in the variables of a command: the values of other variables that are declared for it.
+
+use std::collections::BTreeMap;
+
+/// The most bytes that a value may have after all names in it were replaced: variables that name others twice would grow
+/// without a bound.
+const LONGEST: usize = 1 << 20;
+
+/// Why variables cannot be made.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum VariablesError {
+    /// They name each other in a circle, this one among them.
+    Circle(String),
+    /// The value of this one would be too long.
+    TooLong(String),
+}
+
+/// Puts the values of declared variables in the place of `${NAME}` in each other and in a text. A name that is not declared
+/// stays as it is, and `$${` stands for `${`.
+pub(super) fn expand(
+    declared: &BTreeMap<String, String>,
+    text: &str,
+) -> Result<String, VariablesError> {
+    fill(declared, text, &mut Vec::new())
+}
+
+fn fill<'a>(
+    declared: &'a BTreeMap<String, String>,
+    text: &str,
+    open: &mut Vec<&'a str>,
+) -> Result<String, VariablesError> {
+    let mut filled = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        let (before, from) = rest.split_at(at);
+        if let Some(before) = before.strip_suffix('$') {
+            filled.push_str(before);
+            filled.push_str("${");
+            rest = &from[2..];
+            continue;
+        }
+        filled.push_str(before);
+        let named = from[2..].split_once('}');
+        let known = named.and_then(|(name, after)| Some((declared.get_key_value(name)?, after)));
+        let Some(((name, value), after)) = known else {
+            filled.push_str("${");
+            rest = &from[2..];
+            continue;
+        };
+        if open.contains(&name.as_str()) {
+            return Err(VariablesError::Circle(name.clone()));
+        }
+        open.push(name);
+        filled.push_str(&fill(declared, value, open)?);
+        open.pop();
+        if filled.len() > LONGEST {
+            return Err(VariablesError::TooLong(name.clone()));
+        }
+        rest = after;
+    }
+    filled.push_str(rest);
+    Ok(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_the_values_of_variables_and_circles_are_found() {
+        let declared: BTreeMap<String, String> = [
+            ("ROOT", "/srv"),
+            ("DATA", "${ROOT}/data"),
+            ("A", "${B}"),
+            ("B", "x${A}"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+        let of = |text| expand(&declared, text);
+        assert_eq!(of("${DATA}/${ROOT}").as_deref(), Ok("/srv/data//srv"));
+        assert_eq!(
+            of("$${ROOT} ${gpu} ${ $").as_deref(),
+            Ok("${ROOT} ${gpu} ${ $")
+        );
+        assert_eq!(of("${A}"), Err(VariablesError::Circle("A".to_owned())));
+        let grows: BTreeMap<String, String> = (0..40)
+            .map(|at| (format!("V{at}"), format!("${{V{0}}}${{V{0}}}xx", at + 1)))
+            .collect();
+        assert!(matches!(
+            expand(&grows, "${V0}"),
+            Err(VariablesError::TooLong(_))
+        ));
+    }
+}
