@@ -221,11 +221,11 @@ fn name_each(expanded: &Expanded, jobs: &mut [Job], places: &mut [JobPlaces]) {
         if !job.needs.iter().any(is_of_several) {
             continue;
         }
-        let (mut needs, mut spans) = (Vec::new(), Vec::new());
+        let (mut needs, mut spans, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
         for (need, span) in job.needs.iter().zip(&places.needs) {
             let each = expanded.of(need.as_str()).filter(|_| is_of_several(need));
             for need in each.unwrap_or(std::slice::from_ref(need)) {
-                if !needs.contains(need) {
+                if seen.insert(need.clone()) {
                     needs.push(need.clone());
                     spans.push(*span);
                 }

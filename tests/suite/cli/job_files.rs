@@ -15,7 +15,11 @@ fn printed(ended: &Ended) -> Vec<String> {
     let lines = lines.lines().map(|line| {
         let result: Value = serde_json::from_str(line).expect("it is JSON");
         let text = result["result"]["stdout"].as_str().unwrap_or("-");
-        format!("{} {}", result["id"].as_str().unwrap(), text.trim_end())
+        format!(
+            "{} {}",
+            result["id"].as_str().expect("it has an id"),
+            text.trim_end()
+        )
     });
     lines.collect()
 }

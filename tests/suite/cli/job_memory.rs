@@ -64,7 +64,7 @@ fn a_file_sets_the_memory_of_commands_and_a_soft_limit_asks_first() {
             },
         ],
     });
-    let folder = Folder::new().file("jobs.json", &jobs.to_string());
+    let folder = Folder::new().file("jobs.json", jobs.to_string());
     let call = Ratchet::within(&folder).args(["run", "-q", "-k", "-j4", "jobs.json"]);
     let results = json_lines(&call.run().with_code(100));
     assert_eq!(results[0]["status"], "succeeded");

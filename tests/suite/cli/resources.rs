@@ -72,7 +72,7 @@ for line in sys.stdin:
 
 #[test]
 fn memory_is_what_jobs_say_that_they_need_and_no_more_start_than_fit() {
-    let script = "mkdir first 2>/dev/null && w=first || { mkdir second && w=second; } && sleep 0.05 && rmdir $w";
+    let script = "mkdir first 2>/dev/null && w=first || { mkdir second && w=second; } && sleep 0.05 && rmdir $w && echo {}";
     let call = Ratchet::new().args(["map", "-q", "-j8", "--resource", "memory=1GiB"]);
     let call = call.args(["--use", "memory=400MiB", "--shell", "--", script, ":::"]);
     let _ = call

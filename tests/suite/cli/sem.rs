@@ -1,6 +1,7 @@
 //! `ratchet sem`: one semaphore between calls.
 
 use std::path::Path;
+use std::process::Stdio;
 
 use ratchet_tests::{Folder, Ratchet, Running, Signal, eventually};
 
@@ -15,14 +16,24 @@ fn sem(folder: &Folder, flags: &[&str]) -> Ratchet {
     call.args(flags.iter().copied())
 }
 
+/// A call whose output nobody waits for, since its command has it, too.
+fn unheard(call: Ratchet) -> Running {
+    call.stdout_to(Stdio::null())
+        .stderr_to(Stdio::null())
+        .start()
+}
+
 fn start(folder: &Folder, flags: &[&str], name: &str) -> Running {
-    let call = sem(folder, flags).args(["--"]).args(holds(name));
-    call.start()
+    unheard(sem(folder, flags).args(["--"]).args(holds(name)))
 }
 
 fn begins(folder: &Folder, name: &str) {
     let path = folder.at(name);
-    eventually(&format!("{name} begins"), || path.exists());
+    let clock = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("there is a clock");
+    clock.block_on(eventually(&format!("{name} begins"), || path.exists()));
 }
 
 fn go(folder: &Folder, name: &str) {
@@ -32,11 +43,9 @@ fn go(folder: &Folder, name: &str) {
 /// Whether a call with no patience gets a place.
 fn has_room(folder: &Folder, flags: &[&str]) -> bool {
     let call = sem(folder, flags).args(["--timeout", "0s", "--fg", "--", "true"]);
-    match call.run().code {
-        Some(0) => true,
-        Some(102) => false,
-        code => panic!("{code:?}"),
-    }
+    let code = call.run().code;
+    assert!(matches!(code, Some(0 | 102)), "{code:?}");
+    code == Some(0)
 }
 
 #[test]
@@ -105,9 +114,7 @@ fn a_child_that_outlives_its_command_keeps_the_place() {
     let script = format!("({script}) & exit 0");
     let call = sem(&folder, &["--fg"]).args(["--", &shell, &flag, &script]);
     // Its output is not waited for.
-    let call = call
-        .stdout_to(std::process::Stdio::null())
-        .stderr_to(std::process::Stdio::null());
+    let call = call.stdout_to(Stdio::null()).stderr_to(Stdio::null());
     let _ = call.run().with_code(0);
     begins(&folder, "child");
     assert!(!has_room(&folder, &[]));
@@ -148,7 +155,7 @@ fn no_more_commands_run_at_once_than_there_are_places_and_each_knows_its_own() {
     // A second command in the same place would not be able to make the folder.
     let script =
         "mkdir in-$RATCHET_SLOT || touch broken; sleep 0.02; rmdir in-$RATCHET_SLOT; echo >> ran";
-    let calls = (0..16).map(|_| sem(&folder, &["-j3", "--", "sh", "-c", script]).start());
+    let calls = (0..16).map(|_| unheard(sem(&folder, &["-j3", "--", "sh", "-c", script])));
     let calls: Vec<Running> = calls.collect();
     for call in calls {
         let _ = call.wait().with_code(0);
