@@ -5,6 +5,30 @@
 //! changed, after an input was edited while the job ran, after a crash left half a file, after a failure was stored as a
 //! result, after two processes wrote at once, and after another user put a file there.
 //!
+//! ```
+//! # #[cfg(all(feature = "memo", feature = "memory", feature = "disk"))] {
+//! use ratchet_caching::{CallKey, DiskOptions, TaskCache};
+//!
+//! /// A call that takes long.
+//! async fn area(width: u32, height: u32) -> Result<u32, std::io::Error> {
+//!     Ok(width * height)
+//! }
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let folder = folder.path();
+//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+//! let cache = TaskCache::on_disk(DiskOptions::at(folder));
+//! let key = CallKey::new("area 1", &(2, 3))?;
+//! assert_eq!(cache.memo(&key, || area(2, 3)).await?, 6);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`TaskCache::memo`] runs `area` once, in whichever process asks first. Others that ask meanwhile wait for its result, and
+//! errors are not stored. [`TaskCache::stats`] counts hits, misses by their causes, bytes and evictions.
+//!
 //! There are three parts. Each can be used without those below it in this list:
 //!
 //! * [`Fingerprint`]: everything that a result depends on, as a key. [`explain`] lists the differences of two fingerprints.
@@ -18,7 +42,10 @@
 //! were not declared), for work that is done for its effects, and for results that are cheaper to compute than to read (a
 //! hit on disk takes some microseconds). Do not store the only copy of anything: a cache may forget at any time.
 //!
-//! # Example
+//! # A result of a worker
+//!
+//! A job runner knows more of a result than a name and arguments: the program that made it, its files and its environment.
+//! A [`Fingerprint`] contains them, and the result is bytes:
 //!
 //! ```
 //! # #[cfg(all(feature = "memory", feature = "disk"))] {
@@ -75,12 +102,21 @@
 //! cache, counters         the trait of all caches, and their counts
 //! memory, disk, tiered    the caches
 //! task_cache              looks up, computes once, stores
+//! memo                    the results of functions
+//! presets                 a task cache over the stores of this crate, in one call
 //! ```
 //!
 //! # Features
 //!
-//! `memory` and `disk` (both on by default) each add one cache and its dependencies. `mock` adds `MockCache` and
+//! `memory` and `disk` (both on by default) each add one cache and its dependencies. `memo` (on by default) adds
+//! `TaskCache::memo` and serde. `mock` adds `MockCache` and
 //! `MockClock`, for tests of code that uses this crate.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+/// The README, whose example is a test.
+#[cfg(all(doctest, feature = "memo", feature = "memory", feature = "disk"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod blocking;
 mod cache;
@@ -96,8 +132,12 @@ mod invalidation;
 mod key;
 #[cfg(test)]
 mod map_cache;
+#[cfg(feature = "memo")]
+mod memo;
 #[cfg(feature = "memory")]
 mod memory;
+#[cfg(feature = "memory")]
+mod presets;
 mod task_cache;
 mod tiered;
 
@@ -117,10 +157,12 @@ pub use fingerprint::{
 };
 pub use invalidation::Selector;
 pub use key::{Digest, Key, ParseKeyError};
+#[cfg(feature = "memo")]
+pub use memo::{CallKey, KeyError};
 #[cfg(feature = "memory")]
 pub use memory::MemoryCache;
 pub use task_cache::{
-    Answer, Begin, Committed, Explanation, Failure, FailureKind, Hit, Lookup, NotStored, Outcome,
-    Permit, Policy, Source, TaskCache, TaskStats, Waited, Waiter,
+    Answer, Begin, Committed, Explanation, Failure, FailureKind, Hit, Lookup, Misses, NotStored,
+    Outcome, Permit, Policy, Source, TaskCache, TaskStats, Waited, Waiter,
 };
 pub use tiered::TieredCache;

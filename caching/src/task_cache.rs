@@ -2,6 +2,7 @@
 
 mod answer;
 mod flights;
+mod lookups;
 mod outcome;
 mod policy;
 mod wait;
@@ -23,8 +24,10 @@ use crate::fingerprint::{Fingerprint, explain};
 use crate::invalidation::Selector;
 use crate::key::Key;
 use flights::{FlightId, Flights, Leader, Role};
+use lookups::Lookups;
 
-pub use answer::{Answer, Committed, Explanation, Lookup, Source, TaskStats};
+pub use answer::{Answer, Committed, Explanation, Lookup, Misses, Source, TaskStats};
+pub(crate) use lookups::MissCause;
 pub use outcome::{Failure, FailureKind, Hit, Outcome};
 pub use policy::{NotStored, Policy};
 pub use wait::{Begin, Permit, Waited, Waiter};
@@ -68,6 +71,7 @@ struct Core {
     stored: AtomicU64,
     /// How many operations of the store failed.
     failures: AtomicU64,
+    lookups: Lookups,
 }
 
 impl fmt::Debug for TaskCache {
@@ -96,6 +100,7 @@ impl TaskCache {
             shared: AtomicU64::new(0),
             stored: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            lookups: Lookups::default(),
         };
         Self {
             core: Arc::new(core),
@@ -311,11 +316,21 @@ impl TaskCache {
         })
     }
 
+    /// Counts a lookup whose result turned out to be of no use.
+    #[cfg(feature = "memo")]
+    pub(crate) fn count_miss(&self, cause: MissCause) {
+        self.core.lookups.count_miss(cause);
+    }
+
     /// Returns the counts of this cache and of its store.
     pub async fn stats(&self) -> Result<TaskStats, CacheError> {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Ok(TaskStats {
             store: self.core.store.stats().await?,
+            hits: self.core.lookups.hits(),
+            misses: self.core.lookups.misses(),
+            bytes_read: self.core.lookups.bytes_read(),
+            bytes_written: self.core.lookups.bytes_written(),
             computed: count(&self.core.computed),
             shared: count(&self.core.shared),
             stored: count(&self.core.stored),
@@ -327,19 +342,35 @@ impl TaskCache {
 impl Core {
     /// Finds a stored entry that the policy lets a caller use.
     async fn look_up(&self, key: &Key, policy: &Policy) -> Option<Hit> {
-        if !policy.is_cacheable || policy.is_refresh {
+        if !policy.is_cacheable {
             return None;
         }
-        let entry = match self.store.get(key).await {
-            Ok(entry) => entry?,
-            Err(error) => {
-                self.report_failure("read", &error);
-                return None;
+        match self.find(key, policy).await {
+            Ok(hit) => {
+                self.lookups.count_hit(hit.entry.size());
+                Some(hit)
             }
-        };
-        policy
-            .accepts(entry.metadata(), self.clock.now())
-            .then_some(Hit { entry })
+            Err(cause) => {
+                self.lookups.count_miss(cause);
+                None
+            }
+        }
+    }
+
+    async fn find(&self, key: &Key, policy: &Policy) -> Result<Hit, MissCause> {
+        if policy.is_refresh {
+            return Err(MissCause::Refreshed);
+        }
+        let found = self.store.get(key).await.map_err(|error| {
+            self.report_failure("read", &error);
+            MissCause::Failed
+        })?;
+        let entry = found.ok_or(MissCause::Absent)?;
+        if policy.accepts(entry.metadata(), self.clock.now()) {
+            Ok(Hit { entry })
+        } else {
+            Err(MissCause::Refused)
+        }
     }
 
     /// Stores the outcome of a flight, unless the flight was invalidated.
@@ -348,11 +379,13 @@ impl Core {
         if leader.is_invalidated() {
             return Err(NotStored::Invalidated);
         }
+        let size = entry.size();
         if let Err(error) = self.store.put(&leader.id().key, entry).await {
             self.report_failure("write", &error);
             return Err(NotStored::StoreFailed);
         }
         self.stored.fetch_add(1, Ordering::Relaxed);
+        self.lookups.count_written(size);
         Ok(())
     }
 

@@ -24,7 +24,7 @@ const CRATES: [(&str, Layers); 7] = [
             &["protocol"],
             &["serialization"],
             &["transport"],
-            &["mock", "serve"],
+            &["host", "mock", "serve"],
         ],
     ),
     (
@@ -46,7 +46,8 @@ const CRATES: [(&str, Layers); 7] = [
             &["invalidation"],
             &["cache"],
             &["counters", "map_cache", "task_cache", "tiered"],
-            &["disk", "memory"],
+            &["disk", "memo", "memory"],
+            &["presets"],
         ],
     ),
     (
@@ -110,6 +111,7 @@ const CRATES: [(&str, Layers); 7] = [
             &["job_file"],
             &["settings", "map"],
             &["schema", "args"],
+            &["reference"],
             &["folders", "progress"],
             &["session", "preflight"],
             &["play"],

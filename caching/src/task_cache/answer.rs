@@ -41,8 +41,17 @@ pub enum Source {
 /// The counts of a task cache.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TaskStats {
-    /// The counts of the store.
+    /// The counts of the store, which include its size in bytes and its evictions.
     pub store: Stats,
+    /// The lookups that found an outcome that could be used. [`lookup`](crate::TaskCache::lookup) and
+    /// [`begin`](crate::TaskCache::begin) are a lookup each.
+    pub hits: u64,
+    /// The lookups that found none, by cause.
+    pub misses: Misses,
+    /// The bytes of the outcomes that were found.
+    pub bytes_read: u64,
+    /// The bytes of the outcomes that were stored.
+    pub bytes_written: u64,
     /// The outcomes that were committed.
     pub computed: u64,
     /// The outcomes that a caller got from the computation of another one.
@@ -51,6 +60,29 @@ pub struct TaskStats {
     pub stored: u64,
     /// The operations of the store that failed.
     pub failures: u64,
+}
+
+/// The lookups that found nothing to use, by cause.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Misses {
+    /// Nothing was stored under the key, or it had expired. [`Stats::expired`] counts the latter.
+    pub absent: u64,
+    /// An outcome was stored, but the policy of this caller does not take it: it is too old, or a failure.
+    pub refused: u64,
+    /// The caller wanted a fresh result.
+    pub refreshed: u64,
+    /// The store failed.
+    pub failed: u64,
+    /// What was stored is no value of the type that the caller of `memo` wants.
+    pub unreadable: u64,
+}
+
+impl Misses {
+    /// Returns the sum of all causes.
+    pub fn total(&self) -> u64 {
+        self.absent + self.refused + self.refreshed + self.failed + self.unreadable
+    }
 }
 
 /// Why a fingerprint hits or misses.
