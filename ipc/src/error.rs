@@ -1,5 +1,6 @@
 //! The errors of a conversation.
 
+use std::fmt;
 use std::io;
 
 use thiserror::Error;
@@ -22,6 +23,22 @@ pub enum IpcError {
     /// A text for a filter contains a line break, so it would arrive as two items.
     #[error("the text contains a line break, and this worker takes one line for one item")]
     LineBreakInText,
+    /// The input for a tool is neither an object of arguments nor the only argument of the tool.
+    #[error("the tool `{task}` takes its arguments as an object{}", Keys(known))]
+    NoArguments {
+        /// The name of the tool.
+        task: String,
+        /// The names of its arguments, as far as they are known.
+        known: Vec<String>,
+    },
+    /// The input for one of Bazel's workers is no work request.
+    #[error(
+        "the input of such a worker is a list of arguments, one argument, or an object with `arguments` and `inputs`"
+    )]
+    NoWorkRequest,
+    /// The program of a worker could not be started.
+    #[error("the worker could not be started")]
+    Spawn(#[source] io::Error),
     /// A value of the caller could not be written as JSON.
     #[error("the message could not be written as JSON")]
     Encode(#[from] serde_json::Error),
@@ -42,6 +59,18 @@ pub enum IpcError {
     #[cfg(feature = "serve")]
     #[error("the worker could not get ready")]
     Prepare(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Prints the names of arguments as the end of a sentence; nothing if there are none.
+struct Keys<'a>(&'a [String]);
+
+impl fmt::Display for Keys<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        write!(f, ", with the keys {}", self.0.join(", "))
+    }
 }
 
 /// Joins the message of an error and those of its causes, from the outermost to the innermost, with colons between them.

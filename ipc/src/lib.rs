@@ -9,7 +9,8 @@
 //! - **A worker in Python or Node:** use `sdk/python/ratchet_worker.py` or `sdk/node/ratchet-worker.mjs` in the folder of
 //!   this crate.
 //! - **A worker in any other language:** read [the protocol](self#the-protocol) below. A whole worker has five lines.
-//! - **A host:** [`StdioTransport`] talks to a child process, [`Handshake`] decides when the child may be given work, and the
+//! - **A host of one worker:** use the module `host` (a default feature): connect, call, cancel, close.
+//! - **A host of your own:** [`StdioTransport`] talks to a child process, [`Handshake`] decides when the child may be given work, and the
 //!   mock of [`IpcTransport`] (feature `mock`) replaces the child in tests.
 //!
 //! # When not to use it
@@ -67,6 +68,33 @@
 //! # A host
 //!
 //! ```
+//! # #[cfg(not(feature = "host"))]
+//! # fn main() {}
+//! # #[cfg(feature = "host")]
+//! # fn main() {
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! # let echo = r#"while read -r line; do
+//! #     id=${line#*'"id":"'}; echo "{\"type\":\"response\",\"id\":\"${id%%'"'*}\",\"result\":3}"
+//! # done"#;
+//! # let mut command = tokio::process::Command::new("sh");
+//! # command.args(["-c", echo]);
+//! use ratchet_ipc::host::WorkerClient;
+//!
+//! // let command = tokio::process::Command::new("./worker.py");
+//! let worker = WorkerClient::start(command)?;
+//! let words: u32 = worker.call("count", &"to be or").await?;
+//! assert_eq!(words, 3);
+//! worker.close().await?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! # }
+//! ```
+//!
+//! # A conversation
+//!
+//! A host that schedules requests itself talks in messages:
+//!
+//! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 //! use std::process::Stdio;
 //! use ratchet_ipc::{Incoming, IpcMessage, IpcTransport, Payload, Request, StdioTransport};
@@ -110,13 +138,22 @@
 //!                 Dialect: one session with a peer that writes messages in its own way
 //! transport       IpcTransport, StdioTransport: reads and writes in both directions
 //! serve           the worker's side: runs tasks and answers requests
+//! host            the host's side: starts a worker, calls its tasks, cancels calls
 //! ```
 //!
 //! # The protocol
 //!
 #![doc = include_str!("../PROTOCOL.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+/// The README, whose example is checked.
+#[cfg(all(doctest, feature = "host"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod error;
+#[cfg(feature = "host")]
+pub mod host;
 pub mod json;
 mod messages;
 mod protocol;
@@ -124,6 +161,9 @@ mod serialization;
 #[cfg(feature = "serve")]
 pub mod serve;
 mod transport;
+
+/// The protocol of workers, as a document in markdown: `PROTOCOL.md`.
+pub const PROTOCOL: &str = include_str!("../PROTOCOL.md");
 
 pub use error::{IpcError, error_chain};
 pub use messages::{
@@ -136,8 +176,8 @@ pub use protocol::{
     Profile, Readiness, WORKER_ID_ENV, offer_versions,
 };
 pub use serialization::{
-    Codec, Decoded, Dialect, Incoming, Limits, LineFormat, Lines, Malformed, Native, StrayLine,
-    StrayMode, TooLarge,
+    BazelJson, Codec, Decoded, Dialect, Incoming, Limits, LineFormat, Lines, Malformed, Mcp,
+    Native, StrayLine, StrayMode, TooLarge,
 };
 pub use transport::{IpcTransport, MemoryTransport, StdioTransport, memory_pair, memory_pair_with};
 

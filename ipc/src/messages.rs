@@ -14,7 +14,8 @@ mod version;
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
 
 pub(crate) use encode::write_message;
 pub use event::{Cancel, Event, Log, LogLevel, Nonce, Progress, Started, UnknownEvent};
@@ -29,7 +30,17 @@ pub use version::ProtocolVersion;
 
 /// One message, in either direction.
 ///
-/// [`Display`](fmt::Display) prints the line that stands on the wire, without its newline.
+/// [`Display`](fmt::Display) prints the line that stands on the wire, without its newline, and `Serialize` writes the same
+/// object. A [`Codec`](crate::Codec) reads messages.
+///
+/// ```
+/// use ratchet_ipc::{Event, IpcMessage, Nonce};
+///
+/// let ping = IpcMessage::from(Event::Ping(Nonce { nonce: 1 }));
+/// assert_eq!(serde_json::to_string(&[&ping])?, r#"[{"type":"event","event":"ping","nonce":1}]"#);
+/// assert_eq!(ping.to_string(), r#"{"type":"event","event":"ping","nonce":1}"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum IpcMessage {
     /// The host asks for one attempt of a job.
@@ -45,6 +56,17 @@ impl fmt::Display for IpcMessage {
         let mut line = Vec::new();
         write_message(self, &mut line).map_err(|_| fmt::Error)?;
         f.write_str(&String::from_utf8_lossy(&line))
+    }
+}
+
+impl Serialize for IpcMessage {
+    /// Writes the message as it stands on the wire. This works for JSON alone, because payloads are JSON.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::Error as _;
+        let mut line = Vec::new();
+        write_message(self, &mut line).map_err(S::Error::custom)?;
+        let raw: &RawValue = serde_json::from_slice(&line).map_err(S::Error::custom)?;
+        raw.serialize(serializer)
     }
 }
 

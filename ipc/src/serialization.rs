@@ -8,20 +8,19 @@
 //! A dialect may keep state, and each line that it reads may have any of three results: messages for the layers above,
 //! bytes that go back to the peer ([`Decoded::send`]), and a change of readiness ([`Decoded::ready`],
 //! [`Decoded::refuse`]). So the layers above need no change for a protocol that numbers its requests in another way, that
-//! has questions of its own, or that begins with a handshake of its own. Two protocols that other tools speak over stdio
-//! would fit like this:
+//! has questions of its own, or that begins with a handshake of its own:
 //!
-//! | here | Bazel's JSON worker protocol | JSON-RPC 2.0, as MCP speaks it |
+//! | here | [`BazelJson`] | [`Mcp`] |
 //! |---|---|---|
-//! | [`Request`](crate::Request) | `{"arguments":[..],"requestId":7}`, arguments from `input` | `{"jsonrpc":"2.0","id":7,"method":task,"params":input}` |
-//! | [`Response`](crate::Response), result | `{"exitCode":0,"output":"..","requestId":7}` | `{"id":7,"result":..}` |
-//! | [`Response`](crate::Response), error | `exitCode` other than 0: code `exit`, message from `output` | `{"id":7,"error":{"code":..,"message":..}}` |
-//! | [`Event::Cancel`](crate::Event::Cancel) | `{"requestId":7,"cancel":true}`, answered by `wasCancelled` | `notifications/cancelled` with `requestId` |
+//! | [`Request`](crate::Request) | `{"arguments":[..],"requestId":7}`, arguments from `input` | `tools/call` with `name` and `arguments` |
+//! | [`Response`](crate::Response), result | `exitCode` 0 | `result` |
+//! | [`Response`](crate::Response), error | another `exitCode`: code `exit`, message from `output` | `error`, or a `result` with `isError` |
+//! | [`Event::Cancel`](crate::Event::Cancel) | `{"requestId":7,"cancel":true}`, answered by `wasCancelled` | `notifications/cancelled` and a ping |
 //! | [`Event::Progress`](crate::Event::Progress) | never sent | `notifications/progress` |
-//! | [`Dialect::handshake_kind`] | [`HandshakeKind::None`] | [`HandshakeKind::Session`] |
-//! | handshake | none | [`Dialect::open`] sends `initialize`; its result makes the session send `notifications/initialized` by [`Decoded::send`] and report [`Decoded::ready`] |
-//! | a ping of the peer | never sent | the session answers it by [`Decoded::send`], and no layer above hears of it |
+//! | handshake | none | `initialize`, then `tools/list` |
+//! | a ping of the peer | never sent | the session answers it, and no layer above hears of it |
 
+mod bazel;
 mod codec;
 mod decode;
 mod dialect;
@@ -29,15 +28,16 @@ mod framing;
 mod header;
 mod incoming;
 mod lines;
+mod mcp;
 mod native;
 mod stray;
 
-#[cfg(doc)]
-use crate::protocol::HandshakeKind;
+pub use bazel::BazelJson;
 pub use codec::{Codec, Limits};
 pub use dialect::{Decoded, Dialect};
 pub use incoming::{Incoming, Malformed, TooLarge};
 pub use lines::{LineFormat, Lines};
+pub use mcp::Mcp;
 pub use native::Native;
 pub use stray::{StrayLine, StrayMode};
 

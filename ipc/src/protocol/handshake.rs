@@ -22,7 +22,7 @@ pub enum HandshakeMode {
 pub enum HandshakeKind {
     /// The peer may say hello, and [`HandshakeMode`] says whether it has to.
     Hello,
-    /// There is no handshake: the peer is ready at once, with the minimal profile.
+    /// There is no handshake: the peer is ready at once, with the profile that its dialect knows.
     None,
     /// The session performs a handshake of its own, and reports the result as [`Readiness`].
     Session,
@@ -126,6 +126,17 @@ impl Handshake {
             deadline: None,
             said_hello: false,
             state: HandshakeState::AwaitingSession,
+        }
+    }
+
+    /// Makes the handshake of a peer that is ready at once, and of which this profile is known without asking it.
+    pub fn ready(profile: Profile) -> Self {
+        Self {
+            hello: None,
+            offered: Vec::new(),
+            deadline: None,
+            said_hello: false,
+            state: HandshakeState::Ready(profile),
         }
     }
 

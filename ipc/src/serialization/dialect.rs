@@ -58,10 +58,15 @@ pub trait Dialect: Send {
         HandshakeKind::Hello
     }
 
+    /// What a peer of the kind [`HandshakeKind::None`] can do, since it does not say so itself.
+    fn profile(&self) -> Profile {
+        Profile::minimal()
+    }
+
     /// Appends the bytes with which the session begins, each line with its newline.
     fn open(&mut self, _line: &mut Vec<u8>) {}
 
-    /// Appends a message as one line, newline included.
+    /// Appends a message as a line, newline included; some messages take two.
     ///
     /// A message that the dialect cannot express, such as a ping to a filter, appends nothing. The line may still be
     /// dropped for its size, so state changes only in [`sent`](Self::sent).
@@ -85,6 +90,10 @@ pub trait Dialect: Send {
 impl<D: Dialect + ?Sized> Dialect for Box<D> {
     fn handshake_kind(&self) -> HandshakeKind {
         (**self).handshake_kind()
+    }
+
+    fn profile(&self) -> Profile {
+        (**self).profile()
     }
 
     fn open(&mut self, line: &mut Vec<u8>) {

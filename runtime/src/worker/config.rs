@@ -123,13 +123,17 @@ impl PoolConfig {
                 "would kill its workers before it replaces them: soft_memory is above hard_memory",
             );
         }
-        if matches!(self.language, Language::Lines { .. })
-            && self.handshake == HandshakeMode::Required
-        {
+        let is_filter = matches!(self.language, Language::Lines { .. });
+        if is_filter && self.handshake == HandshakeMode::Required {
             return refuse("speaks lines, which have no hello, so none can be required");
         }
-        if self.language == Language::Native && self.skip_lines > 0 {
-            return refuse("speaks the worker protocol, in which skip_lines means nothing");
+        if matches!(self.language, Language::BazelJson { .. })
+            && self.handshake == HandshakeMode::Required
+        {
+            return refuse("speaks Bazel's protocol, which has no hello, so none can be required");
+        }
+        if !is_filter && self.skip_lines > 0 {
+            return refuse("speaks no lines, so skip_lines means nothing");
         }
         Ok(())
     }
@@ -148,6 +152,13 @@ pub enum Language {
         input: LineFormat,
         /// How a result is read from a line.
         output: LineFormat,
+    },
+    /// JSON-RPC 2.0 as servers of the Model Context Protocol (MCP) speak it. Each tool of the server is a task.
+    Mcp,
+    /// The JSON of Bazel's persistent workers. With a `concurrency` above 1 they are multiplex workers.
+    BazelJson {
+        /// The workers understand requests to cancel another one.
+        understands_cancel: bool,
     },
 }
 

@@ -20,11 +20,12 @@ mod silence;
 mod stderr;
 
 use std::future::{pending, ready};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ratchet_ipc::{
-    Capability, Dialect, Handshake, HandshakeKind, HandshakeMode, IpcTransport, Lines, Native,
+    BazelJson, Capability, Dialect, Handshake, HandshakeKind, IpcTransport, Lines, Mcp, Native,
     PROTOCOLS_ENV, Profile, ProtocolVersion, StdioTransport, WORKER_ID_ENV,
 };
 use tokio::sync::mpsc;
@@ -82,8 +83,20 @@ impl Connection {
             Language::Lines { input, output } => {
                 Box::new(Lines::new(input, output).skip(self.config.skip_lines))
             }
+            Language::Mcp => Box::new(Mcp::new(self.concurrency())),
+            Language::BazelJson {
+                understands_cancel: true,
+            } => Box::new(BazelJson::new(self.concurrency()).understanding_cancel()),
+            Language::BazelJson {
+                understands_cancel: false,
+            } => Box::new(BazelJson::new(self.concurrency())),
         };
         self.run_in(dialect).await;
+    }
+
+    /// How many requests the worker works on at once, where its protocol does not say so.
+    fn concurrency(&self) -> NonZeroU32 {
+        self.config.concurrency.unwrap_or(NonZeroU32::MIN)
     }
 
     /// Starts and serves the worker, which speaks this dialect.
@@ -243,7 +256,7 @@ impl RunningWorker {
                 };
                 Handshake::new(config.handshake, ProtocolVersion::SUPPORTED, now, wait)
             }
-            HandshakeKind::None => Handshake::new(HandshakeMode::None, &[], now, Duration::ZERO),
+            HandshakeKind::None => Handshake::ready(dialect.profile()),
             HandshakeKind::Session => Handshake::by_session(),
         };
         let transport = StdioTransport::with(stdout, stdin, dialect, config.limits);

@@ -82,7 +82,7 @@ impl Filter {
     /// Makes the state for a worker of this pool, if the pool's workers are filters.
     pub(super) fn of(config: &PoolConfig) -> Option<Self> {
         match config.language {
-            Language::Native => None,
+            Language::Native | Language::Mcp | Language::BazelJson { .. } => None,
             Language::Lines { .. } => Some(Self {
                 alignment: Alignment::new(),
                 silence: Silence::default(),

@@ -1,0 +1,280 @@
+//! The dialect of Bazel's persistent workers that speak JSON.
+
+use std::num::NonZeroU32;
+
+use serde::{Deserialize, Serialize};
+
+use super::dialect::{Decoded, Dialect};
+use crate::error::IpcError;
+use crate::messages::{
+    Capability, Event, IpcMessage, MessageId, MessageKind, Payload, Request, Response, TaskError,
+};
+use crate::protocol::{HandshakeKind, Profile};
+
+/// The only type of message that such a worker can send.
+const RESPONSE: MessageKind = MessageKind::Response;
+
+/// The dialect of Bazel's persistent workers that speak JSON, one message a line.
+///
+/// A request becomes a `WorkRequest`. Its input is the list of arguments, one argument, or an object with `arguments`
+/// and `inputs` (a list of `{"path", "digest"}`). The task has no place in this protocol, so a worker performs any. The
+/// result is `{"exit_code":0,"output":".."}`, and another exit code is an error with the code `exit`.
+///
+/// A worker that works on one request at a time gets requests without an id, and answers in order. One that works on
+/// more (a multiplex worker) gets ids. Workers are told to cancel only if [`understanding_cancel`] was called, because to
+/// others a cancel would be another request.
+///
+/// Bazel starts its workers with the argument `--persistent_worker`, which belongs into the command here, too.
+///
+/// [`understanding_cancel`]: BazelJson::understanding_cancel
+///
+/// ```
+/// use std::num::NonZeroU32;
+/// use ratchet_ipc::{BazelJson, Codec, Limits, Payload, Request};
+///
+/// let mut host = Codec::new(BazelJson::new(NonZeroU32::MIN), Limits::default());
+/// host.encode(&Request::new(1, "javac", Payload::from_json(r#"["-d", "out", "A.java"]"#)?).into())?;
+/// assert_eq!(host.outgoing(), b"{\"arguments\":[\"-d\",\"out\",\"A.java\"]}\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct BazelJson {
+    concurrency: NonZeroU32,
+    understands_cancel: bool,
+    /// The requests that have no answer yet, the oldest first.
+    unanswered: Vec<MessageId>,
+}
+
+/// A `WorkRequest`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WorkRequest<'a> {
+    #[serde(skip_serializing_if = "is_false")]
+    cancel: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arguments: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "<[Input]>::is_empty")]
+    inputs: &'a [Input],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<u64>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde asks for"
+)]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// A file that a request reads.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Input {
+    path: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    digest: String,
+}
+
+/// The input of a job, as an object.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Work {
+    #[serde(default)]
+    arguments: Vec<String>,
+    #[serde(default)]
+    inputs: Vec<Input>,
+}
+
+impl Work {
+    fn read(input: &Payload) -> Result<Self, IpcError> {
+        let (arguments, inputs) = match input.as_str().trim_start().chars().next() {
+            Some('{') => return Ok(input.read()?),
+            Some('[') => (input.read()?, Vec::new()),
+            Some('"') => (vec![input.read()?], Vec::new()),
+            _ if input.as_str() == "null" => (Vec::new(), Vec::new()),
+            _ => return Err(IpcError::NoWorkRequest),
+        };
+        Ok(Self { arguments, inputs })
+    }
+}
+
+/// A `WorkResponse`. A field that has its default value may be left out, so `{}` is a response.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WorkResponse {
+    #[serde(default, alias = "exit_code")]
+    exit_code: i64,
+    #[serde(default)]
+    output: String,
+    #[serde(default, alias = "request_id")]
+    request_id: u64,
+    #[serde(default, alias = "was_cancelled")]
+    was_cancelled: bool,
+}
+
+impl BazelJson {
+    /// Makes the dialect of a worker that works on this many requests at once. With more than one it is a multiplex worker.
+    pub fn new(concurrency: NonZeroU32) -> Self {
+        Self {
+            concurrency,
+            understands_cancel: false,
+            unanswered: Vec::new(),
+        }
+    }
+
+    /// The worker understands cancel requests.
+    #[must_use]
+    pub fn understanding_cancel(mut self) -> Self {
+        self.understands_cancel = true;
+        self
+    }
+
+    fn is_multiplex(&self) -> bool {
+        self.concurrency > NonZeroU32::MIN
+    }
+
+    /// Returns the number of a request on the wire: from 1, within 32 bits with a sign. None without multiplexing.
+    fn number(&self, id: &MessageId) -> Option<u64> {
+        const NUMBERS: u64 = i32::MAX as u64;
+        let counter = id.as_counter().unwrap_or_default();
+        self.is_multiplex().then_some(counter % NUMBERS + 1)
+    }
+
+    fn write(request: &WorkRequest<'_>, line: &mut Vec<u8>) -> Result<(), IpcError> {
+        serde_json::to_writer(&mut *line, request)?;
+        line.push(b'\n');
+        Ok(())
+    }
+
+    /// Takes the request off the list that a response belongs to.
+    fn answered(&mut self, number: u64) -> Option<MessageId> {
+        let place = if self.is_multiplex() {
+            let number = Some(number);
+            let of = |id: &MessageId| self.number(id) == number;
+            self.unanswered.iter().position(of)?
+        } else if self.unanswered.is_empty() {
+            return None;
+        } else {
+            0
+        };
+        Some(self.unanswered.remove(place))
+    }
+
+    fn outcome(response: &WorkResponse) -> Result<Payload, TaskError> {
+        if response.was_cancelled {
+            return Err(TaskError::new(
+                TaskError::CANCELLED,
+                "the worker cancelled the request",
+            ));
+        }
+        let result =
+            serde_json::json!({"exit_code": response.exit_code, "output": response.output});
+        let result = Payload::from_value(&result)?;
+        if response.exit_code == 0 {
+            return Ok(result);
+        }
+        let mut message = format!("exit code {}", response.exit_code);
+        if let Some(said) = response
+            .output
+            .lines()
+            .rev()
+            .find(|line| !line.trim().is_empty())
+        {
+            message = format!("{message}: {}", said.trim());
+        }
+        Err(TaskError::new("exit", message).data(result))
+    }
+}
+
+impl Dialect for BazelJson {
+    fn handshake_kind(&self) -> HandshakeKind {
+        HandshakeKind::None
+    }
+
+    fn profile(&self) -> Profile {
+        let cancel = self.understands_cancel.then_some(Capability::Cancel);
+        Profile {
+            concurrency: self.concurrency,
+            capabilities: cancel.into_iter().collect(),
+            ..Profile::minimal()
+        }
+    }
+
+    fn encode(&self, message: &IpcMessage, line: &mut Vec<u8>) -> Result<(), IpcError> {
+        match message {
+            IpcMessage::Request(Request { id, input, .. }) => {
+                let work = Work::read(input)?;
+                let request = WorkRequest {
+                    cancel: false,
+                    arguments: Some(work.arguments),
+                    inputs: &work.inputs,
+                    request_id: self.number(id),
+                };
+                Self::write(&request, line)
+            }
+            IpcMessage::Event(Event::Cancel(cancel)) if self.understands_cancel => {
+                let request = WorkRequest {
+                    cancel: true,
+                    arguments: None,
+                    inputs: &[],
+                    request_id: self.number(&cancel.id),
+                };
+                Self::write(&request, line)
+            }
+            IpcMessage::Event(_) | IpcMessage::Response(_) => Ok(()),
+        }
+    }
+
+    fn sent(&mut self, message: &IpcMessage) {
+        if let IpcMessage::Request(request) = message {
+            self.unanswered.push(request.id.clone());
+        }
+    }
+
+    fn decode(&mut self, line: &[u8], decoded: &mut Decoded<'_>) {
+        if !line.trim_ascii_start().starts_with(b"{") {
+            return decoded.stray(line);
+        }
+        match serde_json::from_slice::<WorkResponse>(line) {
+            Ok(response) => match self.answered(response.request_id) {
+                Some(id) => decoded.message(Response {
+                    id,
+                    outcome: Self::outcome(&response),
+                }),
+                None => decoded.stray(line),
+            },
+            // A line that names the fields of a response was meant as one. Without ids it belongs to the oldest request.
+            Err(error)
+                if memchr::memmem::find(line, b"\"exitCode\"").is_some()
+                    && !self.is_multiplex() =>
+            {
+                let id = self.answered(0);
+                let reason = format!("the answer is no WorkResponse: {error}");
+                decoded.malformed(RESPONSE, id, reason, line);
+            }
+            Err(_) => decoded.stray(line),
+        }
+    }
+
+    fn decode_unfinished(&mut self, line: &[u8], decoded: &mut Decoded<'_>) {
+        // Bazel reads a message as soon as it is whole, so the newline behind the last one may be missing.
+        self.decode(line, decoded);
+    }
+
+    fn decode_overlong(&mut self, head: &[u8], bytes: u64, decoded: &mut Decoded<'_>) {
+        if !head.trim_ascii_start().starts_with(b"{") {
+            return decoded.stray(head);
+        }
+        // The id may stand behind the output, at the end of the line, which is gone.
+        let id = match self.unanswered.as_slice() {
+            [_, _, ..] if self.is_multiplex() => None,
+            [] => None,
+            _ => Some(self.unanswered.remove(0)),
+        };
+        decoded.too_large(Some(RESPONSE), id, bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests;

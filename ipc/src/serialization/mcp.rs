@@ -1,0 +1,342 @@
+//! The dialect of servers of the Model Context Protocol: JSON-RPC 2.0, one message a line.
+
+mod tool;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+
+use serde_json::value::RawValue;
+
+use super::dialect::{Decoded, Dialect};
+use crate::error::IpcError;
+use crate::messages::{
+    Cancel, Capabilities, Capability, Event, IpcMessage, Log, LogLevel, MessageId, MessageKind,
+    Nonce, Payload, Progress, ProtocolVersion, Request, Response, TaskError, TaskName,
+};
+use crate::protocol::{HandshakeKind, Profile};
+use tool::Tool;
+use wire::{CallId, Message};
+
+/// The version of MCP that the host asks for.
+const VERSION: &str = "2025-06-18";
+
+/// The versions that the host speaks. They differ in what is not used here.
+const VERSIONS: [&str; 4] = ["2024-11-05", "2025-03-26", VERSION, "2025-11-25"];
+
+/// The most pages of tools that are read, so that a server whose list never ends is refused.
+const MOST_PAGES: u32 = 1_000;
+
+/// The dialect of servers of the Model Context Protocol (MCP) over stdio. Each tool of a server is a task.
+///
+/// The session sends `initialize`, reads the tools page by page, and is ready with them as the tasks of its profile. A
+/// request calls the tool of its task, and its result is the result of the tool as the server wrote it, with its
+/// `content`. A result that says `isError` is an error with the code `tool_error`.
+///
+/// The input is the object of the tool's arguments. A tool with one argument, or with one that is required, also takes
+/// that argument alone, so `"hello"` stands for `{"message": "hello"}`.
+///
+/// A cancel is sent as `notifications/cancelled`, which servers do not answer. So a ping follows it, and its answer
+/// shows that the server has read the cancel: the session then answers the request itself, with the code `cancelled`.
+///
+/// ```
+/// use std::num::NonZeroU32;
+/// use ratchet_ipc::{Codec, Incoming, Limits, Mcp, Payload, Request};
+/// # use std::time::Instant;
+/// # let now = std::time::Instant::now();
+///
+/// let mut host = Codec::new(Mcp::new(NonZeroU32::MIN), Limits::default());
+/// host.feed(concat!(
+///     r#"{"jsonrpc":"2.0","id":"initialize","result":{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"e","version":"1"}}}"#, "\n",
+///     r#"{"jsonrpc":"2.0","id":"tools","result":{"tools":[{"name":"echo","inputSchema":{"type":"object","properties":{"message":{"type":"string"}}}}]}}"#, "\n",
+/// ).as_bytes());
+/// let Some(Incoming::Readiness(ready)) = host.next(now) else { panic!("the server is ready") };
+///
+/// host.mark_written(host.outgoing().len());
+/// host.encode(&Request::new(7, "echo", Payload::from_text("hello")).into())?;
+/// let call = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"echo","arguments":{"message":"hello"},"_meta":{"progressToken":7}}}"#;
+/// assert_eq!(std::str::from_utf8(host.outgoing())?.trim_end(), call);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Mcp {
+    /// How many requests the server works on at once, for the profile.
+    concurrency: NonZeroU32,
+    state: State,
+    server: Option<wire::Server>,
+    /// The tools of the last complete list, by their names.
+    tools: BTreeMap<TaskName, Tool>,
+    /// The calls that have no answer yet, in the order in which they were sent.
+    unanswered: Vec<MessageId>,
+}
+
+/// How far the session is.
+#[derive(Debug)]
+enum State {
+    /// The server has not answered `initialize` yet.
+    Initializing,
+    /// The server is asked for its tools, page by page.
+    Listing {
+        /// The tools of the pages so far.
+        tools: BTreeMap<TaskName, Tool>,
+        pages: u32,
+        /// The list has changed since it was asked for, so it has to be read again.
+        is_outdated: bool,
+    },
+    /// The tools are known.
+    Ready,
+    /// The server gets no work.
+    Refused,
+}
+
+impl Mcp {
+    /// Makes the dialect of a server that works on this many requests at once.
+    ///
+    /// The protocol has no field for it. Most servers take any number, and some are slower or wrong with more than one.
+    pub fn new(concurrency: NonZeroU32) -> Self {
+        Self {
+            concurrency,
+            state: State::Initializing,
+            server: None,
+            tools: BTreeMap::new(),
+            unanswered: Vec::new(),
+        }
+    }
+
+    fn refuse(&mut self, reason: impl Into<String>, decoded: &mut Decoded<'_>) {
+        self.state = State::Refused;
+        decoded.refuse(reason);
+    }
+
+    /// Reads the answer to `initialize`, and asks for the tools.
+    fn on_initialized(&mut self, message: &Message<'_>, decoded: &mut Decoded<'_>) {
+        let server = match wire::read_initialized(message) {
+            Ok(server) => server,
+            Err(reason) => return self.refuse(reason, decoded),
+        };
+        if !VERSIONS.contains(&server.version.as_str()) {
+            let reason = format!(
+                "no common version of MCP: the host speaks {}, the server {}",
+                VERSIONS.join(", "),
+                server.version
+            );
+            return self.refuse(reason, decoded);
+        }
+        if !server.has_tools {
+            return self.refuse("the MCP server offers no tools", decoded);
+        }
+        self.server = Some(server);
+        decoded.send(b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}\n");
+        self.list(decoded);
+    }
+
+    /// Asks for the first page of tools.
+    fn list(&mut self, decoded: &mut Decoded<'_>) {
+        self.state = State::Listing {
+            tools: BTreeMap::new(),
+            pages: 0,
+            is_outdated: false,
+        };
+        decoded.send(&wire::list_tools(None));
+    }
+
+    /// Reads a page of tools, and asks for the next one or is ready.
+    fn on_tools(&mut self, message: &Message<'_>, decoded: &mut Decoded<'_>) {
+        let State::Listing {
+            tools,
+            pages,
+            is_outdated,
+        } = &mut self.state
+        else {
+            return; // Nobody has asked for it.
+        };
+        let page = match wire::read_tools(message) {
+            Ok(page) => page,
+            Err(reason) => return self.refuse(reason, decoded),
+        };
+        tools.extend(page.tools);
+        *pages += 1;
+        match page.next {
+            Some(_) if *pages == MOST_PAGES => {
+                self.refuse("the list of the MCP server's tools does not end", decoded);
+            }
+            Some(next) => decoded.send(&wire::list_tools(Some(&next))),
+            None if *is_outdated => self.list(decoded),
+            None => {
+                self.tools = std::mem::take(tools);
+                self.state = State::Ready;
+                decoded.ready(self.profile());
+            }
+        }
+    }
+
+    /// What the server can do.
+    fn profile(&self) -> Profile {
+        let server = self.server.as_ref();
+        let tasks = self.tools.iter();
+        Profile {
+            version: ProtocolVersion::V1,
+            worker_name: server.and_then(|server| server.name.clone()),
+            worker_version: server.and_then(|server| server.own_version.clone()),
+            concurrency: self.concurrency,
+            capabilities: [Capability::Cancel, Capability::Ping, Capability::Progress]
+                .into_iter()
+                .collect::<Capabilities>(),
+            tasks: Some(
+                tasks
+                    .map(|(name, tool)| (name.clone(), tool.declaration()))
+                    .collect(),
+            ),
+        }
+    }
+
+    /// Takes an answer of the server to something that the session or a layer above has asked.
+    fn on_answer(
+        &mut self,
+        id: &RawValue,
+        message: &Message<'_>,
+        line: &[u8],
+        decoded: &mut Decoded<'_>,
+    ) {
+        match CallId::read(id) {
+            CallId::Initialize => {
+                if matches!(self.state, State::Initializing) {
+                    self.on_initialized(message, decoded);
+                }
+            }
+            CallId::Tools => self.on_tools(message, decoded),
+            CallId::Ping(nonce) => decoded.message(Event::Pong(Nonce { nonce })),
+            CallId::Cancelled(id) => {
+                // An answer that came before the cancel has ended the call.
+                if self.forget(&id) {
+                    let error = TaskError::new(TaskError::CANCELLED, "the call was cancelled");
+                    decoded.message(Response {
+                        id,
+                        outcome: Err(error),
+                    });
+                }
+            }
+            CallId::Call(id) => {
+                self.forget(&id);
+                match wire::read_result(message) {
+                    Ok(outcome) => decoded.message(Response { id, outcome }),
+                    Err(reason) => {
+                        decoded.malformed(MessageKind::Response, Some(id), reason, line);
+                    }
+                }
+            }
+            CallId::Unknown => decoded.stray(line),
+        }
+    }
+
+    /// Takes a call off the list of those without an answer, and says whether it was there.
+    fn forget(&mut self, id: &MessageId) -> bool {
+        let place = self.unanswered.iter().position(|one| one == id);
+        place.map(|place| self.unanswered.remove(place)).is_some()
+    }
+
+    /// Takes a notification of the server.
+    fn on_notification(
+        &mut self,
+        method: &str,
+        params: Option<&RawValue>,
+        line: &[u8],
+        decoded: &mut Decoded<'_>,
+    ) {
+        match method {
+            "notifications/progress" => {
+                if let Some(progress) = wire::read_progress(params) {
+                    decoded.message(Event::Progress(progress));
+                }
+            }
+            "notifications/message" => match wire::read_log(params) {
+                Some(log) => decoded.message(Event::Log(log)),
+                None => decoded.stray(line),
+            },
+            "notifications/tools/list_changed" => match &mut self.state {
+                State::Ready => self.list(decoded),
+                State::Listing { is_outdated, .. } => *is_outdated = true,
+                State::Initializing | State::Refused => {}
+            },
+            // The protocol has more of them, none of which concerns calls of tools.
+            _ => {}
+        }
+    }
+}
+
+impl Dialect for Mcp {
+    fn handshake_kind(&self) -> HandshakeKind {
+        HandshakeKind::Session
+    }
+
+    fn open(&mut self, line: &mut Vec<u8>) {
+        line.extend_from_slice(&wire::initialize(VERSION));
+    }
+
+    fn encode(&self, message: &IpcMessage, line: &mut Vec<u8>) -> Result<(), IpcError> {
+        match message {
+            IpcMessage::Request(request) => {
+                wire::write_call(request, &self.arguments(request)?, line)?;
+            }
+            IpcMessage::Event(Event::Cancel(cancel)) => wire::write_cancel(cancel, line),
+            IpcMessage::Event(Event::Ping(Nonce { nonce })) => wire::write_ping(*nonce, line),
+            IpcMessage::Event(_) | IpcMessage::Response(_) => {}
+        }
+        Ok(())
+    }
+
+    fn sent(&mut self, message: &IpcMessage) {
+        if let IpcMessage::Request(request) = message {
+            self.unanswered.push(request.id.clone());
+        }
+    }
+
+    fn decode(&mut self, line: &[u8], decoded: &mut Decoded<'_>) {
+        let Ok(text) = std::str::from_utf8(line) else {
+            return decoded.stray(line);
+        };
+        let Some(message) = Message::read(text) else {
+            return decoded.stray(line);
+        };
+        match (&message.method, message.id) {
+            (Some(method), Some(id)) => decoded.send(&wire::answer_request(method, id)),
+            (Some(method), None) => {
+                let method = method.clone();
+                self.on_notification(&method, message.params, line, decoded);
+            }
+            (None, Some(id)) => self.on_answer(id, &message, line, decoded),
+            (None, None) => decoded.stray(line),
+        }
+    }
+
+    fn decode_unfinished(&mut self, line: &[u8], decoded: &mut Decoded<'_>) {
+        // A server that dies in the middle of an answer has crashed, and that is how its calls fail.
+        decoded.stray(line);
+    }
+
+    fn decode_overlong(&mut self, head: &[u8], bytes: u64, decoded: &mut Decoded<'_>) {
+        // The id may stand at the end of the line, which is gone. With one call there is no doubt whose answer it was.
+        match (head.trim_ascii_start().first(), self.unanswered.as_slice()) {
+            (Some(b'{'), [only]) => {
+                let id = only.clone();
+                self.unanswered.clear();
+                decoded.too_large(Some(MessageKind::Response), Some(id), bytes);
+            }
+            (Some(b'{'), _) => decoded.too_large(None, None, bytes),
+            _ => decoded.stray(head),
+        }
+    }
+}
+
+impl Mcp {
+    /// Makes the arguments of a call: an object, or the only argument of the tool.
+    fn arguments(&self, request: &Request) -> Result<Payload, IpcError> {
+        match self.tools.get(&request.task) {
+            Some(tool) => tool.arguments(&request.task, &request.input),
+            None => tool::object(&request.task, &request.input),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
