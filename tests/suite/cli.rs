@@ -6,6 +6,7 @@ mod breakers;
 mod cache;
 mod check;
 mod columns;
+mod dialects;
 mod files;
 mod filters;
 mod hostile;

@@ -12,6 +12,7 @@ use super::common::CommonArguments;
 use super::record::RecordArguments;
 use super::terms::{VARIABLES_HELP, cache_help};
 use crate::exit;
+use crate::job_file::Protocol;
 use crate::map::HaltRule;
 use crate::value;
 
@@ -42,7 +43,8 @@ Examples:
   ratchet map --rate 5/s --env TOKEN --cwd /srv -- ./fetch :::: urls.txt
   ratchet map -N2 -- ln {1} {2} ::: from to from2 to2
   ratchet map --each-host -i hosts.ini --on @web -- uname -r
-  cat names.json | ratchet map --warm -- jq -c --unbuffered .first";
+  cat names.json | ratchet map --warm -- jq -c --unbuffered .first
+  ratchet map --worker ./resize.py --task resize --retries 2 ::: a.png b.png";
 
 /// Runs one command, or one warm filter, over many items.
 ///
@@ -57,14 +59,14 @@ Examples:
 #[command(
     after_help = [HELP, exit::HELP].join("\n\n"),
     after_long_help = [HELP, VARIABLES_HELP, &cache_help(), exit::HELP].join("\n\n"),
-    override_usage = "ratchet map [OPTIONS] -- COMMAND [ARG].. [::: ITEM..].."
+    override_usage = "ratchet map [OPTIONS] -- COMMAND [ARG].. [::: ITEM..]..\n       ratchet map [OPTIONS] --worker COMMAND --task TASK [::: ITEM..].."
 )]
 pub(crate) struct MapArguments {
     /// The command with its placeholders, and the items after `:::`.
     ///
     /// Several lists, each after a `:::`, are combined with each other; a list after `:::+` is joined to
     /// the one before it. After `::::` and `::::+` stand files whose lines are items.
-    #[arg(value_name = "COMMAND", required = true, num_args = 1.., trailing_var_arg = true)]
+    #[arg(value_name = "COMMAND", required_unless_present = "worker", num_args = 1.., trailing_var_arg = true)]
     pub(crate) words: Vec<OsString>,
     /// Read items from a file instead of stdin; several files are read one after the other. `-` is stdin.
     #[arg(short, long, value_name = "FILE", help_heading = "Items")]
@@ -149,6 +151,27 @@ pub(crate) struct MapArguments {
         help_heading = "The command"
     )]
     pub(crate) skip_lines: u64,
+    /// Give each item to a worker that keeps running, instead of starting a command for it. An item that is a JSON object or
+    /// list goes out as it is, and any other as a text: --worker 'npx -y @modelcontextprotocol/server-everything stdio'
+    /// --protocol mcp --task echo ::: hello
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["warm", "shell", "tty", "each_host", "line_buffer", "joblog", "results", "dry_run", "max_args", "max_replace_args", "xargs", "spread", "max_chars", "push", "pull", "transfer", "trc"], help_heading = "The command")]
+    pub(crate) worker: Option<String>,
+    /// The protocol of that worker.
+    #[arg(
+        long,
+        value_name = "PROTOCOL",
+        requires = "worker",
+        help_heading = "The command"
+    )]
+    pub(crate) protocol: Option<Protocol>,
+    /// The task of that worker that gets the items; with --protocol mcp, a tool of the server. Not for lines and bazel-json.
+    #[arg(
+        long,
+        value_name = "TASK",
+        requires = "worker",
+        help_heading = "The command"
+    )]
+    pub(crate) task: Option<String>,
     /// Run the command by `sh -c`; items are its parameters, so nothing in them is ever run.
     #[arg(long, help_heading = "The command")]
     pub(crate) shell: bool,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ratchet_caching::{Clock, SystemClock};
-use ratchet_runtime::process::{CommandLimits, CommandRunner, PoolConfig, ProcessConfig};
+use ratchet_runtime::process::{CommandLimits, CommandRunner, PoolConfig, ProcessConfig, Size};
 use ratchet_runtime::{
     BreakerConfig, CacheTerms, Limit, PlaceName, Placement, Rate, TaskName, Terms,
 };
@@ -17,7 +17,7 @@ use ratchet_runtime::{
 use crate::args::map::MapArguments;
 use crate::error::CliError;
 use crate::exit;
-use crate::job_file::{Protection, ServedTasks, WorkerPlan, cannot_start, check_typed};
+use crate::job_file::{Protection, Protocol, ServedTasks, WorkerPlan, cannot_start, check_typed, typed_worker};
 use crate::map::{
     Columns, CommandStart, Cut, FileTemplates, GroupRule, ItemEnd, Items, Joblog, ListSources,
     LiveOutput, MapJobs, MapOutput, MapReport, MapRunner, MapWork, OutputsByHost, PendingOutputs,
@@ -31,6 +31,7 @@ use crate::session::{
     open_output, open_report, start_keeper, stdout,
 };
 use crate::shell_quote::shell_line;
+use crate::value::split_words as split_typed_words;
 
 /// How many bytes of each output become part of the result where no results are asked for. They are there so that a
 /// resumed run can print them again; `--keep-order` keeps many of them in memory.
@@ -45,7 +46,8 @@ pub(crate) fn run(
     resumed_run: Option<ResumedRun>,
 ) -> Result<u8, CliError> {
     unused_flags::refuse_of_map(arguments)?;
-    let (command, lists) = split_words(&arguments.words)?;
+    let words = words(arguments)?;
+    let (command, lists) = split_words(&words)?;
     refuse_shell_line(command, arguments.shell)?;
     let reads_stdin = reads_stdin(arguments, lists.as_ref());
     overwrite::refuse_of_map(arguments, &inputs(arguments, lists.as_ref()))?;
@@ -112,6 +114,7 @@ pub(crate) fn run(
         reports_errors: options.quiet,
         written,
         template: work.template().cloned(),
+        protocol: worker_protocol(arguments),
         clock: || SystemClock.now(),
         joblog: open_joblog(arguments, &session, is_resumed)?,
         results: match &arguments.results {
@@ -193,6 +196,25 @@ fn work(
     if *on == Placement::Here {
         start.check_folder()?;
     }
+    if let Some(worker) = &arguments.worker {
+        let protocol = arguments.protocol.unwrap_or_default();
+        let mut pool = typed_worker(worker, protocol)?;
+        pool.size = Size::fixed(options.workers);
+        pool.process = start.apply(pool.process);
+        options.pool_defaults().apply(&mut pool);
+        pool.process.files = files.map(|files| Arc::new(files.of_filter()));
+        let task = task_of_worker(arguments, protocol, &pool)?;
+        let work = match protocol {
+            Protocol::Lines => MapWork::Warm(task.clone()),
+            _ => MapWork::Worker(task.clone()),
+        };
+        let mut plan = warm_worker(pool, task, options.breaker, on.clone());
+        if matches!(protocol, Protocol::Ratchet | Protocol::Mcp) {
+            // It says itself what it serves, so that an unknown task is refused by name.
+            plan.serves = ServedTasks::Everything;
+        }
+        return Ok((work, vec![plan]));
+    }
     if arguments.warm {
         let (mut pool, task) = warm_pool(command, columns, options.workers)?;
         refuse_missing(&start.seen_from_here(pool.process.clone()))?;
@@ -213,6 +235,62 @@ fn work(
         start,
     };
     Ok((work, Vec::new()))
+}
+
+/// The words of the line: the command, and the items after it. A worker stands in the place of the command.
+fn words(arguments: &MapArguments) -> Result<Vec<OsString>, CliError> {
+    let Some(worker) = &arguments.worker else {
+        return Ok(arguments.words.clone());
+    };
+    let is_mark = |word: &OsString| word.to_str().is_some_and(|word| word.starts_with(":::"));
+    if let Some(command) = arguments.words.first().filter(|word| !is_mark(word)) {
+        let message = format!(
+            "`{}` stands where a command would, and --worker takes the items",
+            command.display()
+        );
+        return Err(CliError::usage(message).with_help(
+            "write items after `:::`, as in: ratchet map --worker ./w.py --task t ::: a b",
+        ));
+    }
+    // The worker and its task tell these jobs from those of another worker, for --resume.
+    let mut words: Vec<OsString> = match split_typed_words(worker) {
+        Ok(split) => split.words.into_iter().map(OsString::from).collect(),
+        // What is wrong with it is told where the worker is made.
+        Err(_) => vec![worker.into()],
+    };
+    words.extend(arguments.task.iter().map(OsString::from));
+    words.extend_from_slice(&arguments.words);
+    Ok(words)
+}
+
+/// The protocol of the worker that takes the items, if one does.
+fn worker_protocol(arguments: &MapArguments) -> Option<Protocol> {
+    arguments.worker.as_ref()?;
+    Some(arguments.protocol.unwrap_or_default())
+}
+
+/// The task that gets the items. Protocols without tasks have one, with the name of the worker.
+fn task_of_worker(
+    arguments: &MapArguments,
+    protocol: Protocol,
+    pool: &PoolConfig,
+) -> Result<TaskName, CliError> {
+    match (protocol, &arguments.task) {
+        (Protocol::Ratchet | Protocol::Mcp, Some(task)) => Ok(task.as_str().into()),
+        (Protocol::Ratchet, None) => Err(CliError::usage(
+            "--worker needs to know the task of the items",
+        )
+        .with_help("name it, as in --task resize; or add --protocol lines if it is a filter")),
+        (Protocol::Mcp, None) => Err(CliError::usage(
+            "--worker needs to know the tool that gets the items",
+        )
+        .with_help("name it, as in --task echo")),
+        (Protocol::Lines | Protocol::BazelJson, None) => Ok(pool.name.as_str().into()),
+        (Protocol::Lines | Protocol::BazelJson, Some(_)) => Err(CliError::usage(
+            "--task has no effect: this protocol has no tasks",
+        )
+        .with_help("leave it out")),
+    }
 }
 
 /// The limit on how fast commands start, by its name, if there is one.
@@ -245,7 +323,7 @@ fn placement_of_jobs(work: &MapWork, on_each_host: bool) -> Option<Placement> {
         // Each job names its host.
         MapWork::Command { .. } => on_each_host.then_some(Placement::Host),
         // The filter runs there, and its items go to it.
-        MapWork::Warm(_) => Some(Placement::Here),
+        MapWork::Warm(_) | MapWork::Worker(_) => Some(Placement::Here),
     }
 }
 

@@ -14,14 +14,14 @@ use super::hosts::{HostTable, check_on, check_words};
 use super::job::JobPlaces;
 use super::options::{PlanOptions, Protection, ServedTasks, WorkerPlan};
 use super::paths::within;
-use super::resources::{self, Resources};
+use super::resources::{Resources, self};
 use super::selection::JobPattern;
-use super::spec::{HeaderSpec, LimitSpec, OverrideSpec, TermsSpec, WorkerSpec};
+use super::spec::{HeaderSpec, LimitSpec, OverrideSpec, Protocol, TermsSpec, WorkerSpec};
 use super::terms::PartialTerms;
 use super::variables::{self, VariablesError};
 use super::{breaker, pool, program};
 use crate::diagnostic::{Diagnostic, Problems, Span};
-use crate::document::{Field, Named, Spanned};
+use crate::document::{ClapWord, Field, Named, Spanned};
 use crate::value::ValueError;
 
 /// How many names and terms are kept for reuse, so that the memory of a stream stays bounded.
@@ -157,7 +157,7 @@ impl JobBuilder {
             check_on(&hosts, &terms.on, problems);
             let own = PartialTerms::from_spec(terms, folder, problems);
             let (own, on) = of_tasks(own, retry);
-            let tasks = builder.serve(&name, place, &spec, &own, &mut named, problems);
+            let serves = builder.serve(&name, place, &spec, &own, &mut named, problems);
             hosts.check_memory(&name, spec.memory.key(), &on, problems);
             let command = spec.command.span();
             let pool = pool::from_spec(&name, place, spec, is_refused, folder, options, problems);
@@ -173,7 +173,7 @@ impl JobBuilder {
             }
             builder.workers.push(WorkerPlan {
                 pool,
-                serves: ServedTasks::Named(tasks),
+                serves,
                 breaker: own_breaker.unwrap_or(protection.breaker),
                 on,
             });
@@ -307,7 +307,7 @@ impl JobBuilder {
         });
     }
 
-    /// Registers the tasks of a worker.
+    /// Registers the tasks of a worker. Those of a server of MCP are its tools, unless the section names some.
     fn serve(
         &mut self,
         name: &str,
@@ -316,7 +316,16 @@ impl JobBuilder {
         terms: &SharedTerms,
         named: &mut HashMap<TaskName, Span>,
         problems: &mut Problems,
-    ) -> Vec<TaskName> {
+    ) -> ServedTasks {
+        if matches!(spec.protocol.get(), Some(ClapWord(Protocol::Mcp))) && !spec.tasks.is_present()
+        {
+            if self.other_tasks.replace(terms.clone()).is_some() {
+                let message = "another worker of this file serves whatever its server offers, too";
+                let help = "say `tasks: [..]` for one of them, or write a file for each";
+                problems.push(Diagnostic::error(place, message).help(help));
+            }
+            return ServedTasks::Everything;
+        }
         let own_name = Spanned {
             value: TaskName::from(name),
             span: place,
@@ -340,7 +349,7 @@ impl JobBuilder {
             }
             self.tasks.insert(task.clone(), terms.clone());
         }
-        tasks.into_iter().map(|task| task.value).collect()
+        ServedTasks::Named(tasks.into_iter().map(|task| task.value).collect())
     }
 
     /// Sets the terms of a job, and refuses names that do not exist.

@@ -112,13 +112,19 @@ fn bytes(field: Field<document::ByteSize>, problems: &mut Problems) -> Option<us
 fn language(spec: &WorkerSpec, problems: &mut Problems) -> Language {
     let format = |format: &Field<LineFormat>| format.get().copied().unwrap_or(LineFormat::Text);
     match spec.protocol.get() {
-        Some(ClapWord(Protocol::Lines)) => Language::Lines {
-            input: format(&spec.input),
-            output: format(&spec.output),
-        },
-        // The refused protocol may have been either of the two.
+        Some(ClapWord(Protocol::Lines)) => {
+            if let Some(place) = spec.cancel.key() {
+                let message = "`cancel` has no effect on a filter";
+                problems.push(Diagnostic::error(place, message).help("leave it out"));
+            }
+            Language::Lines {
+                input: format(&spec.input),
+                output: format(&spec.output),
+            }
+        }
+        // The refused protocol may have been any of them.
         None if spec.protocol.is_present() => Language::Native,
-        Some(ClapWord(Protocol::Ratchet)) | None => {
+        protocol => {
             for (key, place) in [
                 ("input", spec.input.key()),
                 ("output", spec.output.key()),
@@ -131,7 +137,14 @@ fn language(spec: &WorkerSpec, problems: &mut Problems) -> Language {
                         .help("add `protocol: lines` if it is a filter"),
                 );
             }
-            Language::Native
+            let protocol = protocol.map_or(Protocol::Ratchet, |word| word.0);
+            if let (false, Some(place)) = (protocol == Protocol::BazelJson, spec.cancel.key()) {
+                let message = "`cancel` has no effect on a worker of this protocol";
+                problems.push(Diagnostic::error(place, message).help(
+                    "leave it out: only with `protocol: bazel-json` a worker does not say itself whether it can be cancelled",
+                ));
+            }
+            program::language(protocol, spec.cancel.get().copied().unwrap_or(false))
         }
     }
 }

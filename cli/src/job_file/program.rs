@@ -90,13 +90,21 @@ fn worker_of(command: &str, protocol: Protocol) -> Result<PoolConfig, ValueError
         .file_name()
         .and_then(|name| name.to_str());
     let mut pool = PoolConfig::new(name.unwrap_or(program), process);
-    if protocol == Protocol::Lines {
-        pool.language = Language::Lines {
+    pool.language = language(protocol, false);
+    Ok(pool)
+}
+
+/// The language of a protocol, with texts as the lines of filters.
+pub(super) fn language(protocol: Protocol, understands_cancel: bool) -> Language {
+    match protocol {
+        Protocol::Ratchet => Language::Native,
+        Protocol::Lines => Language::Lines {
             input: LineFormat::Text,
             output: LineFormat::Text,
-        };
+        },
+        Protocol::Mcp => Language::Mcp,
+        Protocol::BazelJson => Language::BazelJson { understands_cancel },
     }
-    Ok(pool)
 }
 
 /// Makes a process in a folder. A program with a slash in its name is looked for from there.

@@ -34,6 +34,8 @@ pub(crate) enum MapWork {
     },
     /// A filter that keeps running gets it as a line.
     Warm(TaskName),
+    /// A worker that keeps running gets it as the input of a task.
+    Worker(TaskName),
 }
 
 impl MapWork {
@@ -41,7 +43,7 @@ impl MapWork {
     pub(crate) fn template(&self) -> Option<&Template> {
         match self {
             Self::Command { template, .. } => Some(template),
-            Self::Warm(_) => None,
+            Self::Warm(_) | Self::Worker(_) => None,
         }
     }
 }
@@ -142,16 +144,19 @@ impl MapJobs {
                 self.outputs.add(id.as_str().into(), self.number, item);
                 Job::command(id, config)
             }
-            MapWork::Warm(task) => match String::from_utf8(item.joined()) {
+            MapWork::Warm(task) | MapWork::Worker(task) => match String::from_utf8(item.joined()) {
                 Ok(text) => {
-                    let input = Payload::from_text(&text);
+                    let input = match &self.work {
+                        MapWork::Worker(_) => input_of(&text),
+                        _ => Payload::from_text(&text),
+                    };
                     self.outputs.add(id.as_str().into(), self.number, item);
                     Job::task(id, task.clone(), input)
                 }
                 Err(error) => bad(
                     id,
                     format!(
-                        "`{}` is no UTF-8, which a line for a filter has to be",
+                        "`{}` is no UTF-8, which an item for a worker has to be",
                         plain(&text_of(error.as_bytes()))
                     ),
                 ),
@@ -174,6 +179,13 @@ impl Iterator for MapJobs {
         let job = self.job(self.number.to_string(), item);
         Some(job.terms(Arc::clone(&self.terms)))
     }
+}
+
+/// The input of a worker: an object or a list as it stands in the item, and any other item as a text.
+fn input_of(text: &str) -> Payload {
+    let is_json = text.trim_start().starts_with(['{', '[']);
+    let json = is_json.then(|| Payload::from_json(text).ok()).flatten();
+    json.unwrap_or_else(|| Payload::from_text(text))
 }
 
 /// A job that fails at once, in the place of an item that cannot be had.
@@ -273,6 +285,19 @@ mod tests {
             ("sed", "sed", 3)
         );
         assert!(warm_pool(&["sed".into(), "{}".into()], Columns::ONE, 3).is_err());
+    }
+
+    #[test]
+    fn a_worker_gets_objects_and_lists_as_they_are_and_anything_else_as_text() {
+        let jobs = jobs("w ::: {\"a\":1} [2] 3 {x", |_| MapWork::Worker("t".into()));
+        let inputs: Vec<_> = jobs
+            .iter()
+            .map(|job| match &job.work {
+                Work::Task { input, .. } => input.as_str(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(inputs, ["{\"a\":1}", "[2]", "\"3\"", "\"{x\""]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use ratchet_runtime::process::{Exit, Stream};
 use ratchet_runtime::{Class, Failure, Outcome, Payload, Summary};
+use serde::Deserialize;
 
 use super::captured_output::RecordedOutput;
 use super::host_table::HostTable;
@@ -17,6 +18,7 @@ use super::print::Printer;
 use super::results::ResultsFolder;
 use super::template::{PlaceholderValues, Template};
 use crate::escape::{plain, text_of};
+use crate::job_file::Protocol;
 use crate::output::{Destination, OutputError};
 use crate::report::{Report, describe};
 use crate::spool::Spool;
@@ -32,6 +34,8 @@ pub(crate) struct MapReport {
     pub(crate) written: MapOutput,
     /// The command of an item, unless a filter takes the items.
     pub(crate) template: Option<Template>,
+    /// The protocol of the worker that takes the items, if one does.
+    pub(crate) protocol: Option<Protocol>,
     /// Tells the times of day in the joblog.
     pub(crate) clock: fn() -> SystemTime,
     /// The log of commands, with `--joblog`.
@@ -152,7 +156,10 @@ impl MapReport {
         let Ok(answer) = &outcome.result else {
             return Ok(None);
         };
-        let (stdout, stderr) = match RecordedOutput::read(answer) {
+        // The result of a worker may look like the output of a command, and is none.
+        let is_command = self.protocol.is_none();
+        let recorded = is_command.then(|| RecordedOutput::read(answer)).flatten();
+        let (stdout, stderr) = match recorded {
             Some(RecordedOutput::Whole { stdout, stderr }) => (stdout, stderr),
             Some(RecordedOutput::TooLong) => {
                 self.note(&format!(
@@ -161,7 +168,7 @@ impl MapReport {
                 ))?;
                 return Ok(None);
             }
-            None => (answer_line(answer), Vec::new()),
+            None => (answer_line(self.protocol, answer), Vec::new()),
         };
         if let MapOutput::Live { live, .. } = &self.written {
             // `LiveOutput` remembers an error of stdout, and `outcome` returns it.
@@ -213,11 +220,41 @@ impl MapReport {
 }
 
 /// The answer of a filter as a line.
-fn answer_line(answer: &Payload) -> Vec<u8> {
-    let mut line = match answer.read::<String>() {
-        Ok(text) => text.into_bytes(),
-        Err(_) => answer.as_str().as_bytes().to_vec(),
+fn answer_line(protocol: Option<Protocol>, answer: &Payload) -> Vec<u8> {
+    let text = match protocol {
+        Some(Protocol::Mcp) => text_of_tool(answer),
+        Some(Protocol::BazelJson) => output_of_work(answer),
+        _ => answer.read::<String>().ok(),
     };
-    line.push(b'\n');
+    let mut line = text
+        .unwrap_or_else(|| answer.as_str().to_owned())
+        .into_bytes();
+    if !line.ends_with(b"\n") {
+        line.push(b'\n');
+    }
     line
+}
+
+/// The texts of a tool's result, if it consists of nothing else.
+fn text_of_tool(answer: &Payload) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Result {
+        content: Vec<Block>,
+    }
+    #[derive(Deserialize)]
+    struct Block {
+        text: String,
+    }
+    let result: Result = answer.read().ok()?;
+    let texts: Vec<String> = result.content.into_iter().map(|block| block.text).collect();
+    Some(texts.join("\n"))
+}
+
+/// What one of Bazel's workers says of a request.
+fn output_of_work(answer: &Payload) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Work {
+        output: String,
+    }
+    Some(answer.read::<Work>().ok()?.output)
 }

@@ -92,7 +92,8 @@ pub(crate) fn refuse_of_map(arguments: &MapArguments) -> Result<(), CliError> {
         ("--workers", workers.is_some()),
         ("--prefetch", prefetch.is_some()),
     ];
-    let Some(flag) = first_typed(typed).filter(|_| !arguments.warm) else {
+    let Some(flag) = first_typed(typed).filter(|_| !arguments.warm && arguments.worker.is_none())
+    else {
         return Ok(());
     };
     let error = CliError::usage(format!(

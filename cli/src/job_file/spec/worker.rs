@@ -18,7 +18,8 @@ section! {
     pub(crate) struct WorkerSpec("a worker") {
         /// The command to start, without a shell.
         command (required): CommandLine,
-        /// `ratchet` (default), or `lines` for a filter that answers each line with a line.
+        /// `ratchet` (default); `lines` for a filter that answers each line with a line; `mcp` for a server of MCP, whose
+        /// tools are tasks; `bazel-json` for one of Bazel's persistent workers.
         protocol: ClapWord<Protocol>,
         /// With `lines`: whether a text is sent without quotes (`text`, default) or every input as JSON.
         input: LineFormat,
@@ -26,7 +27,9 @@ section! {
         output: LineFormat,
         /// With `lines`: how many lines the worker prints before it answers anything, as a banner does.
         skip_lines: Count<0>,
-        /// The tasks that the worker serves; its own name by default.
+        /// With `bazel-json`: whether the worker understands cancel requests; false by default.
+        cancel: bool,
+        /// The tasks that the worker serves; its own name by default, or with `mcp` every tool of the server.
         tasks: Vec<Spanned<TaskName>>,
         /// How many workers there are.
         size: Either<Count<1>, SizeSpec>,
@@ -84,6 +87,10 @@ pub(crate) enum Protocol {
     Ratchet,
     /// The protocol of filters, which answer each line with a line.
     Lines,
+    /// JSON-RPC of the Model Context Protocol, whose tools are tasks.
+    Mcp,
+    /// The JSON of Bazel's persistent workers.
+    BazelJson,
 }
 
 /// `false` for no pings, or how often they are sent.
