@@ -11,6 +11,7 @@ pub(crate) mod completions;
 pub(crate) mod concurrency;
 pub(crate) mod config;
 pub(crate) mod display;
+pub(crate) mod help;
 pub(crate) mod hosts;
 pub(crate) mod hosts_verb;
 pub(crate) mod inventory;
@@ -39,7 +40,8 @@ Examples:
   seq 100 | ratchet map -- echo number {}
   ratchet run jobs.yaml
   ratchet resume
-  ratchet help run";
+  ratchet help run
+  ratchet help job-file";
 
 const SIGNALS: &str = "\
 Signals, while jobs run:
@@ -49,7 +51,7 @@ Signals, while jobs run:
 
 /// Runs jobs in parallel on supervised worker processes: jobs in, results out, nothing lost.
 #[derive(Debug, Parser)]
-#[command(name = "ratchet", version, after_help = [HELP, SIGNALS, exit::HELP].join("\n\n"))]
+#[command(name = "ratchet", version, disable_help_subcommand = true, after_help = [HELP, SIGNALS, exit::HELP].join("\n\n"))]
 pub(crate) struct Arguments {
     /// What the call does; each verb has arguments of its own.
     #[command(subcommand)]
@@ -76,6 +78,7 @@ pub(crate) enum Verb {
     Schema(schema::SchemaArguments),
     Completions(completions::CompletionsArguments),
     Man(man::ManArguments),
+    Help(help::HelpArguments),
 }
 
 impl Verb {
@@ -97,7 +100,8 @@ impl Verb {
             | Self::Config(_)
             | Self::Schema(_)
             | Self::Completions(_)
-            | Self::Man(_) => None,
+            | Self::Man(_)
+            | Self::Help(_) => None,
         }
     }
 }

@@ -23,6 +23,7 @@
 //! job_file                              job files: from text to jobs
 //! settings, map                         variables and config files; one command over many items
 //! schema, args                          JSON Schemas; what can be typed
+//! reference                             every key of job files and settings, for people
 //! folders, progress                     where runs and results are kept; bars and lines that show how far a run is
 //! session, preflight                    a run from its jobs to its exit code; calls that are refused at once
 //! play                                  a playbook as the jobs of a run, and its report
@@ -46,6 +47,7 @@ mod preflight;
 mod print_error;
 mod progress;
 mod readable;
+mod reference;
 mod report;
 mod schema;
 mod semaphore;
@@ -92,6 +94,7 @@ fn main() -> ExitCode {
             commands::completions::run(&completions, out).map(success)
         }
         Verb::Man(man) => commands::man::run(&man, out).map(success),
+        Verb::Help(help) => commands::help::run(&help, out).map(success),
     };
     ExitCode::from(result.unwrap_or_else(|error| print_error::print_error(&error, color)))
 }

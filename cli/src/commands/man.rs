@@ -9,9 +9,11 @@ use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 
 use crate::args::Arguments;
+use crate::args::help::ReferenceFormat;
 use crate::args::man::ManArguments;
 use crate::error::CliError;
 use crate::output::Destination;
+use crate::reference::Reference;
 use crate::value::closest;
 
 /// Prints a manual page, or writes all pages to a folder.
@@ -25,7 +27,8 @@ pub(crate) fn run(arguments: &ManArguments, out: &mut dyn Write) -> Result<(), C
     }
     match &arguments.what[..] {
         [folder] if folder.is_dir() || folder.as_os_str().as_bytes().contains(&b'/') => {
-            write_pages(&root, "ratchet", folder)
+            write_pages(&root, "ratchet", folder)?;
+            write_references(folder)
         }
         words => Err(no_verb(&root, words)),
     }
@@ -67,9 +70,23 @@ fn write_pages(command: &Command, name: &str, folder: &Path) -> Result<(), CliEr
         .map_err(|error| CliError::unwritable(&path, error))?;
     for verb in command
         .get_subcommands()
-        .filter(|verb| verb.get_name() != "help")
+        // The verbs below have a `help` that clap makes.
+        .filter(|verb| name == "ratchet" || verb.get_name() != "help")
     {
         write_pages(verb, &format!("{name}-{}", verb.get_name()), folder)?;
+    }
+    Ok(())
+}
+
+/// Writes a page for each reference, as in `ratchet-job-file.5`.
+fn write_references(folder: &Path) -> Result<(), CliError> {
+    for name in Reference::NAMES {
+        let Some(reference) = Reference::of(name) else {
+            continue;
+        };
+        let path = folder.join(format!("ratchet-{name}.5"));
+        fs::write(&path, reference.render(ReferenceFormat::Man))
+            .map_err(|error| CliError::unwritable(&path, error))?;
     }
     Ok(())
 }
@@ -97,6 +114,14 @@ mod tests {
                 .join(format!("man1/ratchet-{}.1", verb.get_name()));
             let page = fs::read_to_string(&path).unwrap();
             assert!(page.contains(".SH SYNOPSIS"), "{}", path.display());
+        }
+        for name in Reference::NAMES {
+            let path = folder.path().join(format!("man1/ratchet-{name}.5"));
+            assert!(
+                fs::read_to_string(&path)
+                    .unwrap()
+                    .contains(".SH DESCRIPTION")
+            );
         }
     }
 
