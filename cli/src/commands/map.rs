@@ -45,10 +45,8 @@ pub(crate) fn run(
     arguments: &MapArguments,
     resumed_run: Option<ResumedRun>,
 ) -> Result<u8, CliError> {
-    unused_flags::refuse_of_map(arguments)?;
-    let words = words(arguments)?;
+    let words = checked_words(arguments)?;
     let (command, lists) = split_words(&words)?;
-    refuse_shell_line(command, arguments.shell)?;
     let reads_stdin = reads_stdin(arguments, lists.as_ref());
     overwrite::refuse_of_map(arguments, &inputs(arguments, lists.as_ref()))?;
     let stdin = reads_stdin.then_some("items");
@@ -235,6 +233,15 @@ fn work(
         start,
     };
     Ok((work, Vec::new()))
+}
+
+/// The words of the line, after a check that they and the flags can mean something.
+fn checked_words(arguments: &MapArguments) -> Result<Vec<OsString>, CliError> {
+    unused_flags::refuse_of_map(arguments)?;
+    let words = words(arguments)?;
+    let (command, _) = split_words(&words)?;
+    refuse_shell_line(command, arguments.shell)?;
+    Ok(words)
 }
 
 /// The words of the line: the command, and the items after it. A worker stands in the place of the command.

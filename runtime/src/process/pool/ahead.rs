@@ -44,10 +44,12 @@ impl Estimate {
     ) -> u32 {
         match (config.prefetch, config.language) {
             (Prefetch::Fixed(ahead), _) => ahead,
-            // A filter cannot be asked to give anything back, and declares nothing.
-            (Prefetch::Auto, Language::Lines { .. }) => 0,
-            // A server of MCP begins with each request as it comes, and one of Bazel's workers gives nothing back.
-            (Prefetch::Auto, Language::Mcp | Language::BazelJson { .. }) => 0,
+            // A filter and a worker of Bazel cannot be asked to give anything back. A server of MCP begins with each
+            // request as it comes.
+            (
+                Prefetch::Auto,
+                Language::Lines { .. } | Language::Mcp | Language::BazelJson { .. },
+            ) => 0,
             // A worker that works on several attempts at once hides the round trip by that.
             (Prefetch::Auto, Language::Native) if concurrency > 1 => 0,
             (Prefetch::Auto, Language::Native) => self.within_budget(gives_back),
