@@ -145,7 +145,8 @@ impl Job {
     pub(crate) fn weight(&self) -> usize {
         match &self.work {
             Work::Task { input, .. } => input.as_str().len(),
-            Work::Command(_) | Work::Closure(_) | Work::Refused { .. } | Work::Ended(_) => 0,
+            Work::Command(config) => config.stdin.weight(),
+            Work::Closure(_) | Work::Refused { .. } | Work::Ended(_) => 0,
         }
     }
 

@@ -109,7 +109,8 @@ pub fn start_failure(error: &ProcessError) -> Failure {
         // The files are as they are, whoever tries again.
         ProcessError::Files(
             FileError::Missing { .. } | FileError::NotPushable { .. } | FileError::NoAgent,
-        ) => Class::Input,
+        )
+        | ProcessError::Input { .. } => Class::Input,
         ProcessError::Files(FileError::TooSlow { .. }) => Class::Timeout,
         ProcessError::Files(_) => Class::Transfer,
         _ => Class::Spawn,
@@ -146,6 +147,12 @@ pub fn command_failure(end: &CommandEnd, timeouts: Timeouts) -> Failure {
         Some(StopCause::Terminal) => {
             Failure::new(Class::Exit, StopCause::WANTED_TERMINAL).code("terminal")
         }
+        Some(StopCause::InputFailed(kind)) => Failure::new(
+            Class::Input,
+            format!(
+                "the file of its stdin could not be read to the end ({kind}), so it was killed"
+            ),
+        ),
         None => Failure::new(Class::Exit, format!("it {exit}")).code(word(exit)),
     }
 }

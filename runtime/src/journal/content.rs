@@ -9,14 +9,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::item::{JobIdentity, first_half, from_hex, to_hex};
 use crate::job::{Job, Work};
-use crate::os::ProcessConfig;
+use crate::os::{ProcessConfig, ProgramInput};
 
 /// Fields are collected in a buffer of this size before they are hashed, because small updates cost the hasher more than
 /// copying does.
 const GATHERED: usize = 1024;
 
-/// A digest of what a job does: of its task and input, or of its command with arguments, environment and folder, and of
-/// its host.
+/// A digest of what a job does: of its task and input, or of its command with arguments, environment, folder and stdin, and
+/// of its host. A file that is read as stdin counts by its name.
 ///
 /// The terms of a job (hint, timeouts, retries, priority) are not part of it, because they say how the job is done, not
 /// what it does. Inputs are compared byte for byte. The code of a closure cannot be hashed, so all closures on one host
@@ -101,6 +101,7 @@ impl Digest {
             Some(folder) => self.text(folder.as_os_str()),
             None => self.count(u64::MAX),
         }
+        self.stdin(&config.stdin);
         if let Some(files) = &config.files {
             for (direction, paths) in [("push", &files.push), ("pull", &files.pull)] {
                 self.field(direction.as_bytes());
@@ -110,6 +111,28 @@ impl Digest {
                     self.text(path.name().as_os_str());
                 }
             }
+        }
+    }
+
+    fn stdin(&mut self, input: &ProgramInput) {
+        match input {
+            // Journals of earlier versions knew nothing of stdin.
+            ProgramInput::Nothing | ProgramInput::Terminal => {}
+            ProgramInput::Bytes(bytes) => {
+                self.field(b"stdin");
+                self.field(bytes.as_slice());
+            }
+            ProgramInput::File(path) => {
+                self.field(b"stdin of a file");
+                self.text(path.as_os_str());
+            }
+            ProgramInput::Part { path, start, bytes } => {
+                self.field(b"stdin of a part");
+                self.text(path.as_os_str());
+                self.count(*start);
+                self.count(*bytes);
+            }
+            ProgramInput::Pipe(_) => self.field(b"stdin of a pipe"),
         }
     }
 
@@ -194,7 +217,7 @@ mod tests {
     use ratchet_ipc::Payload;
 
     use super::*;
-    use crate::os::Environment;
+    use crate::os::{Environment, InputBytes};
 
     fn task(task: &str, input: &str) -> Job {
         Job::task("a", task, Payload::from_json(input).unwrap())
@@ -207,6 +230,7 @@ mod tests {
     #[test]
     fn the_content_differs_for_jobs_that_do_different_things() {
         let clean = Environment::clean();
+        let bytes = |text: &'static str| ProgramInput::Bytes(InputBytes::new(text));
         let jobs = [
             task("t", "1"),
             task("t", "1.0"),
@@ -221,6 +245,9 @@ mod tests {
             Job::command("a", command().env(clean.clone().set("A", "BC"))),
             Job::command("a", command().env(clean.set("AB", "C"))),
             Job::command("a", command().working_dir("/")),
+            Job::command("a", command().stdin(bytes("x"))),
+            Job::command("a", command().stdin(bytes("y"))),
+            Job::command("a", command().stdin(ProgramInput::File("x".into()))),
             Job::closure("a", async |_| Ok(Payload::null())),
         ];
         let contents: HashSet<_> = jobs.iter().map(Content::of).collect();

@@ -14,6 +14,7 @@
 //! A runner can also start its programs through a [`ProcessManager`], for example on another host (`through.rs`). The
 //! thread of a program then only takes its output.
 
+mod input_feed;
 mod memory;
 mod output_run;
 mod program;
@@ -29,11 +30,13 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::memory::MemoryLimits;
 use self::memory::{Measured, MemoryWatch, WatchedMemory, exceeded};
+use self::input_feed::InputRest;
 use self::program::{Program, ProgramRun, Reaped};
 use self::threads::{ThreadRun, Threads};
 use super::output::Capture;
+use super::program_input::OpenedInput;
 use super::shortage::RunningProcesses;
-use super::start::{PreparedProcess, Stdin};
+use super::start::PreparedProcess;
 use super::terminal::pass_on_interrupt;
 use super::{
     Captured, Ended, Ending, Exit, Keeper, OutputSink, ProcessConfig, ProcessError, ProcessManager,
@@ -87,6 +90,8 @@ pub enum StopCause {
     },
     /// The system stopped the program because it read from the terminal or changed it, so it was killed.
     Terminal,
+    /// The file from which its stdin comes could not be read to the end, so it was killed.
+    InputFailed(std::io::ErrorKind),
 }
 
 impl From<StopReason> for StopCause {
@@ -155,7 +160,7 @@ impl CommandOutput {
 
 /// Runs programs to their ends, each on a thread of its own.
 ///
-/// A program's stdin is empty, unless it has the [terminal](ProcessConfig::terminal). What it leaves running in its group is
+/// A program's stdin is empty, unless it has an [input](ProcessConfig::stdin). What it leaves running in its group is
 /// killed when it ends. Dropping the future of a run kills the program.
 ///
 /// ```
@@ -208,7 +213,7 @@ impl CommandRunner {
     /// Makes a runner that starts its programs through a process manager, which may be one of another host.
     ///
     /// Where the programs run on this system, [`new`](Self::new) is faster. A program with the
-    /// [terminal](ProcessConfig::terminal) is refused.
+    /// [terminal](super::ProgramInput::Terminal) is refused.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -275,10 +280,16 @@ impl CommandRunner {
         }
         let mut retry = self.starts.retry();
         loop {
-            let source = match self
-                .try_run(config, limits, cancel, Arc::clone(&sink))
-                .await
-            {
+            let opened = config.stdin.open();
+            let is_open = opened.is_ok();
+            let tried = match opened {
+                Ok(input) => {
+                    let sink = Arc::clone(&sink);
+                    self.try_run(config, input, limits, cancel, sink).await
+                }
+                Err(source) => Err(source),
+            };
+            let source = match tried {
                 Ok(end) => {
                     if let Some(files) = config.files.as_ref().filter(|_| end.is_success()) {
                         files.check_pulled()?;
@@ -291,7 +302,11 @@ impl CommandRunner {
                 biased;
                 () = cancel.cancelled() => return Ok(CommandEnd::never_started()),
                 is_worth_it = retry.wait(&source) => if !is_worth_it {
-                    return Err(ProcessError::spawn(config, source));
+                    return Err(if is_open {
+                        ProcessError::spawn(config, source)
+                    } else {
+                        ProcessError::input(&config.stdin, source)
+                    });
                 },
             }
         }
@@ -301,21 +316,20 @@ impl CommandRunner {
     async fn try_run(
         &self,
         config: &ProcessConfig,
+        input: OpenedInput,
         limits: CommandLimits,
         cancel: &CancellationToken,
         sink: Arc<dyn OutputSink>,
     ) -> std::io::Result<CommandEnd> {
         let start = working_now();
-        let stdin = if config.terminal {
-            Stdin::Terminal
-        } else {
-            Stdin::Empty
-        };
+        let terminal = matches!(input, OpenedInput::Terminal);
+        let (stdin, input) = InputRest::of(input);
         let (reply, replied) = oneshot::channel();
         let program = Arc::new(Program::default());
         let run = ProgramRun {
             process: PreparedProcess::new(config, stdin)?,
-            terminal: config.terminal,
+            input,
+            terminal,
             keeper: self.keeper.clone(),
             starts: Arc::clone(&self.starts),
             program: Arc::clone(&program),
@@ -439,6 +453,7 @@ impl CommandRun {
                 exit,
                 left,
                 wanted_terminal,
+                input_error,
                 interrupted,
             } = reaped?;
             if interrupted {
@@ -447,6 +462,10 @@ impl CommandRun {
             ended.exit = exit;
             if wanted_terminal && self.stopped.is_none() {
                 self.stopped = Some(StopCause::Terminal);
+                ended.ending = Ending::Killed;
+            }
+            if let (Some(kind), None) = (input_error, self.stopped) {
+                self.stopped = Some(StopCause::InputFailed(kind));
                 ended.ending = Ending::Killed;
             }
             if let Some(group) = left {
@@ -620,6 +639,7 @@ mod tests {
             exit: Exit::Code(0),
             left: None,
             wanted_terminal: false,
+            input_error: None,
             interrupted: false,
         };
         assert!(reply.send(Ok(reaped)).is_ok(), "it is waited for");

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::WorkFiles;
+use super::{ProgramInput, WorkFiles};
 
 /// A program with the arguments, the environment and the folder that it is started with.
 ///
@@ -28,13 +28,8 @@ pub struct ProcessConfig {
     pub env: Environment,
     /// The folder that the program is started in, if not the folder of this process.
     pub working_dir: Option<PathBuf>,
-    /// The terminal of this process (`/dev/tty`) is the program's stdin, and the program is in its foreground while it
-    /// runs. One program has it at a time; the others wait. For a [`CommandRunner`](super::CommandRunner): workers have
-    /// a stdin of their own.
-    ///
-    /// Ctrl-C reaches the program alone, so where SIGINT ends it, this process gets SIGINT as well. Where Ctrl-Z stops
-    /// it, this process gets SIGTSTP, and is expected to call [`suspend_while`](super::suspend_while) then.
-    pub terminal: bool,
+    /// What the program reads from its stdin, if it is no worker.
+    pub stdin: ProgramInput,
     /// The files that the program gets, and those that come back. On another host it then runs in a work folder that was
     /// made for it, and [`working_dir`](Self::working_dir) is relative to that.
     pub files: Option<Arc<WorkFiles>>,
@@ -48,7 +43,7 @@ impl ProcessConfig {
             args: Vec::new(),
             env: Environment::inherited(),
             working_dir: None,
-            terminal: false,
+            stdin: ProgramInput::Nothing,
             files: None,
         }
     }
@@ -90,8 +85,29 @@ impl ProcessConfig {
 
     /// Gives the program the terminal.
     #[must_use]
-    pub fn on_terminal(mut self) -> Self {
-        self.terminal = true;
+    pub fn on_terminal(self) -> Self {
+        self.stdin(ProgramInput::Terminal)
+    }
+
+    /// Sets what the program reads from its stdin.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// use ratchet_runtime::process::{
+    ///     CommandLimits, CommandRunner, InputBytes, ProcessConfig, ProgramInput,
+    /// };
+    ///
+    /// let lines = ProgramInput::Bytes(InputBytes::new("b\na\n"));
+    /// let sort = ProcessConfig::new("sort").stdin(lines);
+    /// let runner = CommandRunner::new(None);
+    /// let output = runner.run(&sort, CommandLimits::default(), &Default::default()).await?;
+    /// assert_eq!(output.stdout.to_text(), "a\nb\n");
+    /// # Ok::<(), ratchet_runtime::process::ProcessError>(())
+    /// # }).unwrap();
+    /// ```
+    #[must_use]
+    pub fn stdin(mut self, input: ProgramInput) -> Self {
+        self.stdin = input;
         self
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::{FileError, ProcessConfig};
+use super::{FileError, ProcessConfig, ProgramInput};
 
 /// The reason for which a process could not be started or found.
 #[derive(Debug, Error)]
@@ -52,6 +52,15 @@ pub enum ProcessError {
         /// The program.
         command: PathBuf,
     },
+    /// The file that the program is to read cannot be opened.
+    #[error("`{}` cannot be read as stdin", path.display())]
+    Input {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        source: io::Error,
+    },
     /// What processes use could not be read.
     #[error("the memory and the processor time of processes cannot be read")]
     Measure(#[source] io::Error),
@@ -74,6 +83,15 @@ pub enum ProcessError {
 }
 
 impl ProcessError {
+    /// The error of an input that cannot be opened.
+    pub(super) fn input(input: &ProgramInput, source: io::Error) -> Self {
+        let path = match input {
+            ProgramInput::File(path) | ProgramInput::Part { path, .. } => path.clone(),
+            _ => PathBuf::new(),
+        };
+        Self::Input { path, source }
+    }
+
     /// Tells the usual reasons apart; the system has one error for a missing program and a missing
     /// folder.
     pub(super) fn spawn(config: &ProcessConfig, source: io::Error) -> Self {

@@ -6,6 +6,7 @@ mod linux;
 mod portable;
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use rustix::process::Pid;
 
@@ -17,7 +18,7 @@ pub(super) use portable::PreparedProcess;
 use super::keeper::Listing;
 
 /// The stdin of a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) enum Stdin {
     /// Nothing: the end comes at once.
     Empty,
@@ -25,6 +26,8 @@ pub(super) enum Stdin {
     Piped,
     /// The terminal, in whose foreground it is.
     Terminal,
+    /// The process reads from this descriptor.
+    Given(Arc<OwnedFd>),
 }
 
 /// A process that was just started. It leads a group of its own and prints into two pipes.
@@ -38,7 +41,7 @@ pub(super) struct StartedProcess {
     pub(super) ended: OwnedFd,
     /// The line of the group on the keeper's list, if there is a keeper.
     pub(super) listing: Option<Listing>,
-    /// The pipe to stdin, unless stdin is empty or the terminal.
+    /// The pipe to stdin, if this process writes to it.
     pub(super) stdin: Option<OwnedFd>,
     /// The pipe from stdout.
     pub(super) stdout: OwnedFd,

@@ -1,5 +1,6 @@
 //! What a command gives back, whatever it does.
 
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,9 +8,10 @@ use std::thread;
 use std::time::Duration;
 
 use ratchet_runtime::process::{
-    CommandLimits, CommandOutput, Ending, Exit, OutputSink, ProcessConfig, StopCause, Stream,
+    CommandLimits, CommandOutput, Ending, Exit, InputBytes, InputPipe, OutputSink, ProcessConfig,
+    ProgramInput, StopCause, Stream,
 };
-use ratchet_tests::{all_gone, eventually, is_alive, shell, within};
+use ratchet_tests::{Folder, all_gone, eventually, is_alive, shell, within};
 use tokio_util::sync::CancellationToken;
 
 use super::runner;
@@ -226,4 +228,76 @@ async fn dropping_the_future_of_a_command_kills_it_with_its_children() {
         .map(|id| id.parse().expect("an id"))
         .collect();
     all_gone(&both).await;
+}
+
+async fn run_with(script: &str, input: ProgramInput) -> CommandOutput {
+    let never = CancellationToken::new();
+    let config = shell(script).stdin(input);
+    within(runner().run(&config, CommandLimits::default(), &never))
+        .await
+        .expect("it starts")
+}
+
+fn bytes(content: impl AsRef<[u8]> + Send + Sync + 'static) -> ProgramInput {
+    ProgramInput::Bytes(InputBytes::new(content))
+}
+
+#[tokio::test]
+async fn a_command_reads_the_bytes_of_its_stdin_to_their_end() {
+    let output = run_with("cat; echo end", bytes("one\ntwo\n")).await;
+    assert_eq!(output.stdout.to_text(), "one\ntwo\nend\n");
+    let large = vec![b'x'; 3_000_001];
+    let output = run_with("wc -c", bytes(large)).await;
+    assert_eq!(output.stdout.to_text().trim(), "3000001");
+    // What it prints meanwhile fills its pipe long before it has read everything.
+    let echoed = run_with("cat", bytes(vec![b'y'; 2_000_000])).await;
+    assert_eq!(echoed.stdout.bytes.len(), 2_000_000);
+    assert!(run_with("cat", bytes("")).await.stdout.bytes.is_empty());
+}
+
+#[tokio::test]
+async fn a_command_that_does_not_read_its_stdin_does_nothing_wrong() {
+    for script in ["true", "exec <&-; echo closed", "head -c 1 >/dev/null"] {
+        let output = run_with(script, bytes(vec![b'x'; 10_000_000])).await;
+        assert!(output.is_success(), "{script}: {output:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_command_reads_a_file_or_a_part_of_it() {
+    let folder = Folder::new().file("data", "0123456789");
+    let path = folder.path().join("data");
+    let output = run_with("cat", ProgramInput::File(path.clone())).await;
+    assert_eq!(output.stdout.to_text(), "0123456789");
+    let part = |start, bytes| ProgramInput::Part {
+        path: path.clone(),
+        start,
+        bytes,
+    };
+    let output = run_with("cat", part(3, 4)).await;
+    assert_eq!(output.stdout.to_text(), "3456");
+    let output = run_with("cat; sleep 1000", part(3, 8)).await;
+    assert!(
+        matches!(output.stopped, Some(StopCause::InputFailed(_))),
+        "a part that is not there is no success: {output:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_command_reads_what_comes_out_of_a_pipe() {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let input = ProgramInput::Pipe(InputPipe::new(reader));
+    let write = thread::spawn(move || writer.write_all(&vec![b'x'; 1_000_000]));
+    let output = run_with("wc -c", input).await;
+    assert_eq!(output.stdout.to_text().trim(), "1000000");
+    write.join().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_command_whose_file_for_stdin_is_missing_is_not_started() {
+    let never = CancellationToken::new();
+    let config = shell("touch started").stdin(ProgramInput::File("/no/such/file".into()));
+    let refused = within(runner().run(&config, CommandLimits::default(), &never)).await;
+    let error = refused.expect_err("there is no such file");
+    assert_eq!(error.to_string(), "`/no/such/file` cannot be read as stdin");
 }

@@ -1,7 +1,7 @@
 //! What a result depends on, and on what terms it is kept.
 
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ratchet_caching::{
@@ -9,7 +9,7 @@ use ratchet_caching::{
 };
 
 use crate::job::{CacheTerms, Job, Work};
-use crate::os::{Environment, ProcessConfig, umask};
+use crate::os::{Environment, ProcessConfig, ProgramInput, umask};
 use crate::outcome::{Class, Failure};
 use crate::process::{CommandLine, StartedPrograms, absolute};
 
@@ -166,6 +166,7 @@ impl Dependencies {
                 .extra("folder", base.as_os_str().as_encoded_bytes())
                 .extra("umask", &umask().to_le_bytes());
             builder = with_environment(builder, &process.env);
+            builder = with_stdin(builder, &process.stdin)?;
         }
         for name in names {
             let value = match process {
@@ -174,7 +175,10 @@ impl Dependencies {
             };
             builder = builder.environment(name, value);
         }
-        let files = InputFiles::read(hasher, &base, inputs.iter().cloned()).map_err(refused)?;
+        let inputs = inputs
+            .iter()
+            .chain(process.and_then(|process| file_of_stdin(&process.stdin)));
+        let files = InputFiles::read(hasher, &base, inputs.cloned()).map_err(refused)?;
         let fingerprint = builder.files(&files).build();
         read_again.push(files);
         let labels = Labels {
@@ -226,6 +230,34 @@ fn with_environment(
     builder.inherited_environment(inherited)
 }
 
+/// What a process reads from its stdin, apart from the content of a file.
+fn with_stdin(
+    builder: FingerprintBuilder,
+    input: &ProgramInput,
+) -> Result<FingerprintBuilder, Unkeyed> {
+    Ok(match input {
+        ProgramInput::Nothing => builder,
+        ProgramInput::Bytes(bytes) => builder.extra("stdin", bytes.as_slice()),
+        ProgramInput::File(_) => builder.extra("stdin of a file", b""),
+        ProgramInput::Part { start, bytes, .. } => {
+            let part = [start.to_le_bytes(), bytes.to_le_bytes()].concat();
+            builder.extra("stdin of a part", &part)
+        }
+        ProgramInput::Terminal | ProgramInput::Pipe(_) => {
+            let reason = "its stdin is not known before it reads it";
+            return Err(Unkeyed::Uncached(reason.to_owned()));
+        }
+    })
+}
+
+/// The file that a process reads as its stdin.
+fn file_of_stdin(input: &ProgramInput) -> Option<&PathBuf> {
+    match input {
+        ProgramInput::File(path) | ProgramInput::Part { path, .. } => Some(path),
+        _ => None,
+    }
+}
+
 fn is_of_the_session(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
     SESSION_VARIABLES
@@ -239,6 +271,34 @@ fn is_of_the_session(name: &OsStr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::{InputBytes, InputPipe};
+
+    #[test]
+    fn a_result_depends_on_the_stdin_of_its_command() {
+        let hasher = Arc::new(FileHasher::default());
+        let key = |stdin: ProgramInput| {
+            let job = Job::command("a", ProcessConfig::new("cat").stdin(stdin));
+            Dependencies::of(&job, None, &hasher, None).map(|of| of.fingerprint().clone())
+        };
+        let bytes = |text: &'static str| ProgramInput::Bytes(InputBytes::new(text));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let of_file = || key(ProgramInput::File(file.path().into())).unwrap();
+        let empty = of_file();
+        std::fs::write(file.path(), "changed").unwrap();
+        let keys = [
+            key(ProgramInput::Nothing).unwrap(),
+            key(bytes("a")).unwrap(),
+            key(bytes("b")).unwrap(),
+            empty,
+            of_file(),
+        ];
+        for (index, one) in keys.iter().enumerate() {
+            assert!(!keys[..index].contains(one), "{index}");
+        }
+        let (reader, _writer) = std::io::pipe().unwrap();
+        let pipe = ProgramInput::Pipe(InputPipe::new(reader));
+        assert!(matches!(key(pipe), Err(Unkeyed::Uncached(_))));
+    }
 
     #[test]
     fn variables_of_the_terminal_and_of_ratchet_are_not_part_of_the_key() {

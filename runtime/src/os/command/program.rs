@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 use tokio::sync::oneshot;
 
+use super::input_feed::{InputFeed, InputRest};
 use crate::os::exit::reap;
 use crate::os::group::ProcessGroup;
 use crate::os::platform;
@@ -31,6 +32,8 @@ const TERMINAL_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 pub(super) struct ProgramRun {
     /// The program to start, with all that was allocated for it.
     pub(super) process: PreparedProcess,
+    /// What is written to its stdin.
+    pub(super) input: Option<InputRest>,
     /// The program is to have the terminal.
     pub(super) terminal: bool,
     /// The keeper that lists the program's group.
@@ -53,6 +56,8 @@ pub(super) struct Reaped {
     pub(super) left: Option<ProcessGroup>,
     /// The program was killed because the terminal had stopped it.
     pub(super) wanted_terminal: bool,
+    /// The program was killed because this happened to the file that its stdin comes from.
+    pub(super) input_error: Option<io::ErrorKind>,
     /// The program had the terminal, and Ctrl-C ended it.
     pub(super) interrupted: bool,
 }
@@ -148,6 +153,7 @@ impl Program {
                 exit,
                 left,
                 wanted_terminal: false,
+                input_error: None,
                 interrupted: false,
             }
         })
@@ -205,6 +211,18 @@ impl ProgramRun {
             Output::of(Stream::Stderr, started.stderr),
         ];
         let mut wanted_terminal = false;
+        let mut input_error = None;
+        let mut taken = |fed: io::Result<Option<InputFeed>>| {
+            fed.unwrap_or_else(|error| {
+                input_error = Some(error.kind());
+                self.program.kill();
+                None
+            })
+        };
+        let mut feed = match (started.stdin, self.input.take()) {
+            (Some(pipe), Some(input)) => taken(InputFeed::begin(pipe, input)),
+            _ => None,
+        };
         // Without a terminal nothing is stopped by one, and there is nothing to look for.
         let look = if self.terminal {
             TERMINAL_CHECK_INTERVAL
@@ -213,7 +231,19 @@ impl ProgramRun {
         };
         let look_after = platform::has_terminal().then_some(look);
         let mut looked = working_now();
-        while !read_outputs(&mut outputs, Some(&ended), look_after, &*self.sink, chunk) {
+        loop {
+            let watched = [
+                Some((ended.as_fd(), PollFlags::IN)),
+                feed.as_ref().map(|feed| (feed.as_fd(), PollFlags::OUT)),
+            ];
+            let [has_ended, takes_input] =
+                read_outputs(&mut outputs, watched, look_after, &*self.sink, chunk);
+            if has_ended {
+                break;
+            }
+            if takes_input && let Some(waiting) = feed {
+                feed = taken(waiting.write());
+            }
             if look_after.is_some()
                 && working_now().saturating_duration_since(looked) >= look
                 && !wanted_terminal
@@ -237,7 +267,7 @@ impl ProgramRun {
             if left.is_zero() {
                 break;
             }
-            read_outputs(&mut outputs, None, Some(left), &*self.sink, chunk);
+            read_outputs(&mut outputs, [None; 2], Some(left), &*self.sink, chunk);
         }
         // This thread may come late, because its sink has held it up or this process was stopped. What lies in the pipes was
         // printed all the same.
@@ -247,6 +277,7 @@ impl ProgramRun {
         let reaped = guard.reap();
         Ok(Reaped {
             wanted_terminal,
+            input_error,
             interrupted: terminal_guard.is_some()
                 && reaped.exit == Exit::Signal(Signal::INT.as_raw()),
             ..reaped
@@ -327,40 +358,39 @@ impl Output {
     }
 }
 
-/// Waits until there is something to read, reads it, and says whether the program has ended.
+/// Waits until there is something to read or one of the other descriptors is ready, reads, and says which others are ready.
 fn read_outputs(
     outputs: &mut [Output; 2],
-    ended: Option<&OwnedFd>,
+    others: [Option<(BorrowedFd<'_>, PollFlags)>; 2],
     limit: Option<Duration>,
     sink: &dyn OutputSink,
     chunk: &mut [u8],
-) -> bool {
-    let pipes = outputs.each_ref().map(|output| output.pipe.as_ref());
-    let watched = [
-        pipes[0].map(AsFd::as_fd),
-        pipes[1].map(AsFd::as_fd),
-        ended.map(AsFd::as_fd),
-    ];
-    let [from_stdout, from_stderr, has_ended] = news(watched, limit);
+) -> [bool; 2] {
+    let [stdout, stderr] = outputs.each_ref().map(|output| {
+        let pipe = output.pipe.as_ref();
+        pipe.map(|pipe| (pipe.as_fd(), PollFlags::IN))
+    });
+    let [first, second] = others;
+    let [from_stdout, from_stderr, first, second] = news([stdout, stderr, first, second], limit);
     for (output, has_news) in outputs.iter_mut().zip([from_stdout, from_stderr]) {
         if has_news {
             output.read(sink, chunk);
         }
     }
-    has_ended
+    [first, second]
 }
 
-/// Waits until one of these descriptors is readable, and returns which are.
-fn news(watched: [Option<BorrowedFd<'_>>; 3], limit: Option<Duration>) -> [bool; 3] {
+/// Waits until one of these descriptors is ready, and returns which are.
+fn news(watched: [Option<(BorrowedFd<'_>, PollFlags)>; 4], limit: Option<Duration>) -> [bool; 4] {
     let mut list: Vec<PollFd<'_>> = watched
         .iter()
         .flatten()
-        .map(|descriptor| PollFd::from_borrowed_fd(*descriptor, PollFlags::IN))
+        .map(|(descriptor, flags)| PollFd::from_borrowed_fd(*descriptor, *flags))
         .collect();
     let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
     if poll(&mut list, limit.as_ref()).is_err() {
         // Interrupted, or the kernel is out of memory for a moment: the caller asks again.
-        return [false; 3];
+        return [false; 4];
     }
     let mut polled = list.iter().map(|one| !one.revents().is_empty());
     watched.map(|one| one.is_some() && polled.next().unwrap_or(false))

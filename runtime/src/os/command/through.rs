@@ -3,10 +3,15 @@
 //! The manager starts the program and watches it. Its output is read on a thread of its own, since a sink may hold that
 //! up as long as it likes.
 
+use std::fs::File;
+use std::future::Future;
+use std::io::{self, Read};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -16,9 +21,10 @@ use super::memory::{Measured, WatchedMemory, exceeded};
 use super::output_run::{OutputPipe, OutputRun};
 use super::threads::ThreadRun;
 use super::{CommandEnd, CommandLimits, CommandRunner, StopCause};
+use crate::os::program_input::OpenedInput;
 use crate::os::{
     Direction, Ended, Ending, FileError, OutputSink, ProcessConfig, ProcessError, ProcessHandle,
-    ProcessId, ProcessManager, ProcessView,
+    ProcessId, ProcessManager, ProcessView, ProgramInput,
 };
 use crate::stop_clock::{StopAction, StopClock, StopLimits, StopMethod, StopReason};
 use crate::suspension::{until, working_now};
@@ -29,6 +35,12 @@ const DRAIN_LIMIT: Duration = Duration::from_millis(200);
 
 /// How long a program that has ended waits for its work folder to be removed.
 const REMOVE_LIMIT: Duration = Duration::from_secs(5);
+
+/// The size of one read of a file for stdin.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Writes the stdin of a program. Its result tells whether the input could be read.
+type InputWriter = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 
 /// A thread that waits for the pipes of a program, or reads them.
 struct Reader {
@@ -83,7 +95,12 @@ struct StartedProgram<'a> {
 
 impl StartedProgram<'_> {
     /// Waits for the end of the program, and asks or kills it when its limits, a cancellation or a lost reader demand that.
-    async fn wait(&mut self, reader: &mut Reader, cancel: &CancellationToken) -> Ended {
+    async fn wait(
+        &mut self,
+        reader: &mut Reader,
+        mut input: Option<InputWriter>,
+        cancel: &CancellationToken,
+    ) -> Ended {
         let mut exit = self.handle.exit().clone();
         loop {
             let next = self.clock.next(self.limits, StopMethod::Signalled);
@@ -104,6 +121,14 @@ impl StartedProgram<'_> {
                         }
                         false => None,
                     }
+                }
+                written = written(&mut input), if input.is_some() => {
+                    input = None;
+                    if let Err(error) = written {
+                        self.stopped.get_or_insert(StopCause::InputFailed(error.kind()));
+                        terminate(self.manager, self.id, Duration::ZERO).await;
+                    }
+                    None
                 }
                 all = &mut reader.all_read, if reader.is_reading => {
                     reader.is_reading = false;
@@ -142,6 +167,44 @@ impl StartedProgram<'_> {
     }
 }
 
+/// Waits until the stdin of a program is written.
+async fn written(input: &mut Option<InputWriter>) -> io::Result<()> {
+    match input {
+        Some(input) => input.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Writes what a program is to read, until everything is written or nobody reads any more. Then the stdin is closed.
+async fn write_input(
+    mut stdin: Box<dyn AsyncWrite + Send + Unpin>,
+    input: OpenedInput,
+) -> io::Result<()> {
+    let mut file: Box<dyn Read + Send> = match input {
+        OpenedInput::Nothing | OpenedInput::Terminal => return Ok(()),
+        OpenedInput::Bytes(bytes) => {
+            // An error means that the program has read what it wanted, or has ended.
+            let _ = stdin.write_all(bytes.as_slice()).await;
+            return Ok(());
+        }
+        OpenedInput::Whole(descriptor) => Box::new(File::from(descriptor.try_clone()?)),
+        OpenedInput::Part(part) => Box::new(part),
+    };
+    let mut chunk = vec![0; READ_BYTES];
+    loop {
+        let read = tokio::task::spawn_blocking(move || {
+            let result = file.read(&mut chunk);
+            (file, chunk, result)
+        });
+        let result;
+        (file, chunk, result) = read.await.map_err(io::Error::other)?;
+        let count = result?;
+        if count == 0 || stdin.write_all(&chunk[..count]).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
 /// When a limit is over that counts from this time.
 fn limit_from(began: Option<Instant>, limit: Option<Duration>) -> Option<Instant> {
     began?.checked_add(limit?)
@@ -175,10 +238,12 @@ impl CommandRunner {
         cancel: &CancellationToken,
         sink: Arc<dyn OutputSink>,
     ) -> Result<CommandEnd, ProcessError> {
-        if config.terminal {
+        if config.stdin == ProgramInput::Terminal {
             let command = config.command.clone();
             return Err(ProcessError::NoTerminal { command });
         }
+        let input = config.stdin.open();
+        let input = input.map_err(|source| ProcessError::input(&config.stdin, source))?;
         // The thread comes first: a program whose output nobody can take is not started.
         let started = async {
             let reader = self.start_reader(config, sink).await?;
@@ -195,9 +260,13 @@ impl CommandRunner {
                 return Err(FileError::TooSlow { direction: Direction::Push }.into());
             }
         };
-        if let Some((_stdin, stdout, stderr)) = handle.take_pipes()
+        let mut writer: Option<InputWriter> = None;
+        if let Some((stdin, stdout, stderr)) = handle.take_pipes()
             && let Some(pipes) = reader.pipes.take()
         {
+            if !matches!(input, OpenedInput::Nothing) {
+                writer = Some(Box::pin(write_input(stdin, input)));
+            }
             // An error means that the thread is gone, which the end of `all_read` tells.
             let _ = pipes.send((stdout, stderr));
         }
@@ -218,7 +287,7 @@ impl CommandRunner {
             grace: limits.grace,
             stopped: None,
         };
-        let mut ended = program.wait(&mut reader, cancel).await;
+        let mut ended = program.wait(&mut reader, writer, cancel).await;
         program.has_ended = true;
         reader.finish().await;
         let mut stopped = program.stopped;

@@ -84,8 +84,8 @@ impl PreparedProcess {
     /// Starts the process, and waits until its program is loaded.
     pub(in crate::os) fn start(&self, keeper: Option<&Keeper>) -> io::Result<StartedProcess> {
         let listing = keeper.map(Keeper::reserve).transpose()?;
-        let (stdin, our_stdin) = match self.stdin {
-            Stdin::Empty => (None, None),
+        let (stdin, our_stdin) = match &self.stdin {
+            Stdin::Empty | Stdin::Given(_) => (None, None),
             Stdin::Piped => {
                 let (reader, writer) = io::pipe()?;
                 (Some(OwnedFd::from(reader)), Some(OwnedFd::from(writer)))
@@ -102,11 +102,14 @@ impl PreparedProcess {
             env: &env,
             folder: self.folder.as_deref(),
             stdio: [
-                stdin.as_ref().map(AsRawFd::as_raw_fd),
+                match &self.stdin {
+                    Stdin::Given(given) => Some(given.as_raw_fd()),
+                    _ => stdin.as_ref().map(AsRawFd::as_raw_fd),
+                },
                 Some(stdout.as_raw_fd()),
                 Some(stderr.as_raw_fd()),
             ],
-            takes_terminal: self.stdin == Stdin::Terminal,
+            takes_terminal: matches!(self.stdin, Stdin::Terminal),
             descriptors: descriptors::original().map(rlimit),
             list: listing
                 .as_ref()

@@ -49,10 +49,11 @@ impl PreparedProcess {
         let mut command = Command::new(&config.command);
         command
             .args(&config.args)
-            .stdin(match self.stdin {
+            .stdin(match &self.stdin {
                 Stdin::Empty => Stdio::null(),
                 Stdin::Piped => Stdio::piped(),
                 Stdin::Terminal => terminal::open()?.into(),
+                Stdin::Given(given) => given.try_clone()?.into(),
             })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -1,0 +1,218 @@
+//! What a program reads from its stdin.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What a program reads from its stdin. It is for a [`CommandRunner`](super::CommandRunner): workers have a stdin of
+/// their own.
+///
+/// A program that ends or closes its stdin before it has read everything does nothing wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum ProgramInput {
+    /// Nothing: the end comes at once.
+    #[default]
+    Nothing,
+    /// The terminal of this process (`/dev/tty`), in whose foreground the program is while it runs. One program has it at
+    /// a time; the others wait.
+    ///
+    /// Ctrl-C reaches the program alone, so where SIGINT ends it, this process gets SIGINT as well. Where Ctrl-Z stops
+    /// it, this process gets SIGTSTP, and is expected to call [`suspend_while`](super::suspend_while) then.
+    Terminal,
+    /// These bytes.
+    Bytes(InputBytes),
+    /// The content of a file of this machine, which is opened anew at each start.
+    File(PathBuf),
+    /// A part of a file of this machine, which is opened anew at each start.
+    Part {
+        /// The file.
+        path: PathBuf,
+        /// The offset of the first byte.
+        start: u64,
+        /// How many bytes there are. If the file has fewer, the run of the program fails.
+        bytes: u64,
+    },
+    /// What comes out of a pipe. It can be read once, so a second start finds what the first has left.
+    Pipe(InputPipe),
+}
+
+impl ProgramInput {
+    /// How many bytes of memory the input takes.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.as_slice().len(),
+            _ => 0,
+        }
+    }
+
+    /// Opens the files, so that a program can be started.
+    pub(super) fn open(&self) -> io::Result<OpenedInput> {
+        Ok(match self {
+            Self::Nothing => OpenedInput::Nothing,
+            Self::Terminal => OpenedInput::Terminal,
+            Self::Bytes(bytes) => OpenedInput::Bytes(bytes.clone()),
+            Self::File(path) => OpenedInput::Whole(Arc::new(open(path)?.into())),
+            Self::Part { path, start, bytes } => OpenedInput::Part(FilePart {
+                file: open(path)?,
+                start: *start,
+                bytes: *bytes,
+            }),
+            Self::Pipe(pipe) => OpenedInput::Whole(Arc::clone(&pipe.0)),
+        })
+    }
+}
+
+/// Opens a file for a program. A named pipe could be waited for without end, and a second start would find nothing in it.
+fn open(path: &PathBuf) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let wait_for_no_writer = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    options.read(true).custom_flags(wait_for_no_writer);
+    let file = options.open(path)?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if kind.is_fifo() || kind.is_socket() {
+        return Err(io::Error::other("it is a pipe, and can be read only once"));
+    }
+    rustix::fs::fcntl_setfl(&file, rustix::fs::OFlags::empty())?;
+    Ok(file)
+}
+
+/// Bytes that a program reads, in memory that is shared.
+#[derive(Clone)]
+pub struct InputBytes(Arc<dyn AsRef<[u8]> + Send + Sync>);
+
+impl InputBytes {
+    /// Shares bytes. Whatever holds them is dropped when no job and no attempt needs them any more.
+    pub fn new(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(bytes))
+    }
+
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        (*self.0).as_ref()
+    }
+}
+
+impl fmt::Debug for InputBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "InputBytes({} bytes)", self.as_slice().len())
+    }
+}
+
+impl PartialEq for InputBytes {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl Eq for InputBytes {}
+
+/// The reading end of a pipe that a program gets as its stdin.
+#[derive(Debug, Clone)]
+pub struct InputPipe(Arc<OwnedFd>);
+
+impl InputPipe {
+    /// Makes the input of a pipe. This process keeps the reading end open until no job needs it any more.
+    pub fn new(reader: impl Into<OwnedFd>) -> Self {
+        Self(Arc::new(reader.into()))
+    }
+}
+
+impl PartialEq for InputPipe {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for InputPipe {}
+
+/// An input whose files are open, for one start.
+#[derive(Debug)]
+pub(super) enum OpenedInput {
+    /// Nothing is read.
+    Nothing,
+    /// The terminal of this process.
+    Terminal,
+    /// The program reads this descriptor itself.
+    Whole(Arc<OwnedFd>),
+    /// These bytes are written to the program.
+    Bytes(InputBytes),
+    /// This part of a file is written to the program.
+    Part(FilePart),
+}
+
+/// A part of an open file.
+#[derive(Debug)]
+pub(super) struct FilePart {
+    /// The file.
+    pub(super) file: File,
+    /// The offset of the first byte.
+    pub(super) start: u64,
+    /// How many bytes there are.
+    pub(super) bytes: u64,
+}
+
+impl Read for FilePart {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.bytes).unwrap_or(usize::MAX);
+        let most = left.min(buffer.len());
+        if most == 0 {
+            return Ok(0);
+        }
+        let count = loop {
+            match self.file.read_at(&mut buffer[..most], self.start) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result?,
+            }
+        };
+        if count == 0 {
+            // The file has become shorter, so the program would take a piece for the whole.
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.start += count as u64;
+        self.bytes -= count as u64;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::ProcessError;
+
+    #[test]
+    fn what_is_no_file_is_refused_before_a_program_starts() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("fifo");
+        let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+        assert!(made.unwrap().success());
+        for path in [
+            fifo,
+            folder.path().to_path_buf(),
+            folder.path().join("missing"),
+        ] {
+            let input = ProgramInput::File(path.clone());
+            let error = ProcessError::input(&input, input.open().unwrap_err());
+            let told = error.to_string();
+            assert!(told.contains(path.to_str().unwrap()), "{told}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_equal_by_content_and_weigh_what_they_take() {
+        let bytes = |text: &str| ProgramInput::Bytes(InputBytes::new(text.to_owned()));
+        assert_eq!(bytes("ab"), bytes("ab"));
+        assert_ne!(bytes("ab"), bytes("b"));
+        assert_eq!(
+            (bytes("abc").weight(), ProgramInput::Nothing.weight()),
+            (3, 0)
+        );
+    }
+}
