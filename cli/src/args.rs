@@ -41,7 +41,8 @@ Examples:
   ratchet run jobs.yaml
   ratchet resume
   ratchet help run
-  ratchet help job-file";
+  ratchet help job-file
+  ratchet help parallel, ratchet help xargs: for those who know these";
 
 const SIGNALS: &str = "\
 Signals, while jobs run:

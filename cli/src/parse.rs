@@ -1,7 +1,7 @@
 //! Parses the command line. A call that cannot be parsed, or that asks for help, ends here.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use clap::builder::StyledStr;
@@ -82,6 +82,21 @@ fn exit_with(error: &clap::Error) -> ! {
         exit::UNREAD.into()
     } else {
         error.exit_code()
+    })
+}
+
+/// Prints the text of a topic, and ends the process.
+#[expect(
+    clippy::exit,
+    reason = "nothing has begun yet, and clap ends a process that prints help in the same way"
+)]
+fn exit_with_topic(text: &str) -> ! {
+    let mut out = io::stdout().lock();
+    let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    std::process::exit(match printed {
+        Ok(()) => exit::SUCCESS.into(),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::UNREAD.into(),
+        Err(_) => exit::INTERNAL.into(),
     })
 }
 

@@ -21,6 +21,7 @@ mod options;
 mod output;
 mod record;
 mod signals;
+mod slots_file;
 mod slurm;
 mod status_signal;
 mod suspend;
@@ -69,6 +70,7 @@ pub(crate) use job_source::{JobSource, JobStream};
 pub(crate) use options::{RunOptions, cores};
 pub(crate) use output::{open_output, open_play_output, open_report, stdout};
 pub(crate) use record::{ResumedRun, job_file_source};
+pub(crate) use system_limits::most_jobs;
 pub(crate) use terminal::TerminalUse;
 
 /// How many outcomes are handed over together.
@@ -140,9 +142,11 @@ impl Session {
         let settings = Settings::load(&environment)?;
         let mut hosts = TypedHosts::of(&typed.hosts.chosen)?;
         hosts.keep_remote = typed.hosts.keep_remote;
-        let mut options = RunOptions::of(typed, record, hosts, &settings, &environment);
-        if terminal == TerminalUse::Job {
-            options.leave_terminal_to_jobs();
+        let mut options = RunOptions::of(typed, record, hosts, &settings, &environment)?;
+        match terminal {
+            TerminalUse::Progress => {}
+            TerminalUse::Job => options.leave_terminal_to_jobs(),
+            TerminalUse::Questions => options.hide_progress(),
         }
         let trust = settings.trust(&environment);
         if let Some(state) = options.state_dir.as_ref().filter(|_| !options.no_record) {
@@ -445,6 +449,10 @@ impl RunContext {
             let is_alone = hosts.iter().next().is_none();
             watch_machine(self.options.admission, sampler, handle.clone(), is_alone)?;
             watch_hosts(self.options.admission, &hosts, &handle);
+        }
+        if let Some(path) = self.options.slots_file.clone() {
+            let console = (!self.options.quiet).then(|| self.console.clone());
+            slots_file::watch(path, self.options.slots, handle.clone(), console);
         }
         if let Some(allocation) = self.options.hosts.allocation.take() {
             let console = (!self.options.quiet).then(|| self.console.clone());

@@ -2,10 +2,12 @@
 #![cfg(target_os = "linux")]
 
 mod ansible;
+mod blocks;
 mod breakers;
 mod cache;
 mod check;
 mod columns;
+mod command_lines;
 mod dialects;
 mod files;
 mod filters;
@@ -24,6 +26,7 @@ mod limits;
 mod lossless;
 mod lost_hosts;
 mod map;
+mod map_options;
 mod mistakes;
 mod outputs;
 mod pages;

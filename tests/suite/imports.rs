@@ -125,7 +125,7 @@ const CRATES: [(&str, Layers); 7] = [
 type Circle = (&'static str, &'static [&'static str], &'static str);
 
 /// The circles of imports that are allowed below the top level of a crate.
-const CIRCLES: [Circle; 5] = [
+const CIRCLES: [Circle; 4] = [
     (
         "cli/play::templates",
         &["engine", "filters", "names", "questions"],
@@ -135,11 +135,6 @@ const CIRCLES: [Circle; 5] = [
         "cli/play::templates",
         &["lookups", "template_file", "variables"],
         "a variable can be a template, a template can look something up, and a lookup renders files with variables",
-    ),
-    (
-        "cli::map",
-        &["groups", "items", "lists", "template"],
-        "a source of items can group or combine other sources, and its template says how many fit into a command",
     ),
     (
         "runtime::dispatch",

@@ -1,6 +1,8 @@
 //! Options that say how much runs at once.
 
-use std::num::NonZeroU32;
+mod job_count;
+
+use std::num::{NonZeroU32, NonZeroUsize};
 
 use clap::Args;
 use ratchet_runtime::Resource;
@@ -9,13 +11,16 @@ use ratchet_runtime::process::Prefetch;
 use crate::job_file;
 use crate::value;
 
+pub(crate) use job_count::JobCount;
+
 /// The options for how many jobs and workers run at once.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "How much at once")]
 pub(crate) struct ConcurrencyArguments {
-    /// How many jobs run at once (default: as many as there are cores).
-    #[arg(short, long, value_name = "N", value_parser = value::positive)]
-    pub(crate) jobs: Option<NonZeroU32>,
+    /// How many jobs run at once (default: as many as there are cores): a number, `50%` of the cores, `+1` or `-1` beside them,
+    /// `0` for as many as the limits of open files and processes allow, or the name of a file that says it.
+    #[arg(short, long, value_name = "N", value_parser = job_count::parse, allow_hyphen_values = true)]
+    pub(crate) jobs: Option<JobCount>,
     /// How many processes each kind of worker has, if its section sets no `size` (default: as many as jobs run at once).
     #[arg(long, value_name = "N", value_parser = value::positive)]
     pub(crate) workers: Option<NonZeroU32>,
@@ -33,15 +38,41 @@ pub(crate) struct ConcurrencyArguments {
     /// Hold back new jobs while the machine has less free memory than this, as in 500MB.
     #[arg(long, value_name = "SIZE", value_parser = value::size)]
     pub(crate) memory_free: Option<u64>,
-    /// Hold back new jobs while the machine's load is above this.
+    /// Hold back new jobs while the machine's load is above this: a number, or `100%` of the cores.
     #[arg(long, value_name = "LOAD", value_parser = load)]
     pub(crate) load: Option<f64>,
 }
 
 fn load(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
+    let (number, unit) = match text.strip_suffix('%') {
+        Some(percent) => (percent, cores() / 100.0),
+        None => (text, 1.0),
+    };
+    match number.parse::<f64>().map(|number| number * unit) {
         Ok(load) if load > 0.0 && load.is_finite() => Ok(load),
         Ok(_) => Err("a load is more than 0".to_owned()),
-        Err(_) => Err("write a load as a number, as in 3.5".to_owned()),
+        Err(_) => Err(
+            "write a load as a number, as in 3.5, or in percent of the cores, as in 80%".to_owned(),
+        ),
+    }
+}
+
+/// How many cores there are.
+fn cores() -> f64 {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    u32::try_from(cores).map_or(f64::INFINITY, f64::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_load_is_a_number_or_a_part_of_the_cores() {
+        assert_eq!(load("3.5"), Ok(3.5));
+        assert_eq!(load("50%"), Ok(cores() / 2.0));
+        for text in ["0", "-1", "0%", "x", "x%", "inf"] {
+            assert!(load(text).is_err(), "{text}");
+        }
     }
 }

@@ -13,6 +13,9 @@ pub(crate) struct DisplayArguments {
     /// Show progress: `auto` does if stderr is a terminal; `always` prints plain lines elsewhere.
     #[arg(long, value_name = "WHEN")]
     pub(crate) progress: Option<When>,
+    /// The same as --progress always. Also --eta.
+    #[arg(long, visible_alias = "eta", conflicts_with_all = ["progress", "quiet"])]
+    pub(crate) bar: bool,
     /// Use colours: `auto` does on a terminal, unless `NO_COLOR` is set or TERM is `dumb`.
     #[arg(long, value_name = "WHEN")]
     pub(crate) color: Option<When>,
@@ -25,4 +28,14 @@ pub(crate) struct DisplayArguments {
     /// Write the log to a file instead of stderr.
     #[arg(long, value_name = "FILE")]
     pub(crate) log_file: Option<PathBuf>,
+}
+
+impl DisplayArguments {
+    /// When progress is shown, if that was typed.
+    pub(crate) fn progress(&self) -> Option<When> {
+        if self.bar {
+            return Some(When::Always);
+        }
+        self.progress
+    }
 }

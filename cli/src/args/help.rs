@@ -7,14 +7,16 @@ use clap::{Args, ValueEnum};
 #[command(after_help = "References:\n  \
     job-file  every key of job files: its values, its default, an example\n  \
     settings  the same of config files\n  \
-    protocol  the messages between ratchet and its workers\n\n\
+    protocol  the messages between ratchet and its workers\n  \
+    parallel  the options of GNU parallel, and what stands for them here\n  \
+    xargs     the same for xargs\n\n\
     Examples:\n  \
     ratchet help map\n  \
     ratchet help runs show\n  \
     ratchet help job-file | less\n  \
     ratchet help job-file --format man | man -l -")]
 pub(crate) struct HelpArguments {
-    /// A verb, as in `run` or `runs show`; or `job-file`, `settings` or `protocol`. Without one, it is the help of ratchet.
+    /// A verb, as in `run` or `runs show`; or `job-file`, `settings`, `protocol`, `parallel` or `xargs`. Without one, it is the help of ratchet.
     #[arg(value_name = "VERB|REFERENCE")]
     pub(crate) words: Vec<String>,
     /// How a reference is written (default: text).

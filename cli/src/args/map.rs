@@ -1,5 +1,7 @@
 //! `ratchet map`.
 
+mod pipe;
+
 use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -15,6 +17,8 @@ use crate::exit;
 use crate::job_file::Protocol;
 use crate::map::HaltRule;
 use crate::value;
+
+pub(crate) use pipe::PipeArguments;
 
 const HELP: &str = "\
 Placeholders:
@@ -42,7 +46,9 @@ Examples:
   find . -name '*.txt' -print0 | ratchet map -0 -X -- grep -l needle
   ratchet map --rate 5/s --env TOKEN --cwd /srv -- ./fetch :::: urls.txt
   ratchet map -N2 -- ln {1} {2} ::: from to from2 to2
+  ratchet map --pipe --block 10MiB -- ./count-words < big.txt
   ratchet map --each-host -i hosts.ini --on @web -- uname -r
+  ratchet map --shell < commands.txt
   cat names.json | ratchet map --warm -- jq -c --unbuffered .first
   ratchet map --worker ./resize.py --task resize --retries 2 ::: a.png b.png";
 
@@ -59,14 +65,16 @@ Examples:
 #[command(
     after_help = [HELP, exit::HELP].join("\n\n"),
     after_long_help = [HELP, VARIABLES_HELP, &cache_help(), exit::HELP].join("\n\n"),
-    override_usage = "ratchet map [OPTIONS] -- COMMAND [ARG].. [::: ITEM..]..\n       ratchet map [OPTIONS] --worker COMMAND --task TASK [::: ITEM..].."
+    override_usage = "ratchet map [OPTIONS] [-- COMMAND [ARG]..] [::: ITEM..]..\n       ratchet map [OPTIONS] --worker COMMAND --task TASK [::: ITEM..].."
 )]
 pub(crate) struct MapArguments {
     /// The command with its placeholders, and the items after `:::`.
     ///
+    /// Without a command, each item is one, and is split into words as a shell does; with --shell, a shell runs it.
+    ///
     /// Several lists, each after a `:::`, are combined with each other; a list after `:::+` is joined to
     /// the one before it. After `::::` and `::::+` stand files whose lines are items.
-    #[arg(value_name = "COMMAND", required_unless_present = "worker", num_args = 1.., trailing_var_arg = true)]
+    #[arg(value_name = "COMMAND", num_args = 0.., trailing_var_arg = true)]
     pub(crate) words: Vec<OsString>,
     /// Read items from a file instead of stdin; several files are read one after the other. `-` is stdin.
     #[arg(short, long, value_name = "FILE", help_heading = "Items")]
@@ -79,10 +87,10 @@ pub(crate) struct MapArguments {
     #[arg(short, long, value_name = "CHAR", value_parser = delimiter, conflicts_with_all = ["csv", "tsv", "null"], help_heading = "Items")]
     pub(crate) delimiter: Option<u8>,
     /// Items are the records of a CSV file: {1} is the first column.
-    #[arg(long, group = "columns", help_heading = "Items")]
+    #[arg(long, groups = ["columns", "headed"], help_heading = "Items")]
     pub(crate) csv: bool,
     /// The same with tabs between the columns.
-    #[arg(long, group = "columns", help_heading = "Items")]
+    #[arg(long, groups = ["columns", "headed"], help_heading = "Items")]
     pub(crate) tsv: bool,
     /// Cut each item into columns at what this regular expression matches, as in --colsep ', *'. Each item has as many as the
     /// first one.
@@ -90,7 +98,7 @@ pub(crate) struct MapArguments {
         short = 'C',
         long,
         value_name = "REGEX",
-        group = "columns",
+        groups = ["columns", "headed"],
         help_heading = "Items"
     )]
     pub(crate) colsep: Option<String>,
@@ -103,13 +111,17 @@ pub(crate) struct MapArguments {
         help_heading = "Items"
     )]
     pub(crate) matching: Option<String>,
-    /// The first record names the columns: {email} is the column of that name. With --csv, --tsv or --colsep.
-    #[arg(long, requires = "columns", help_heading = "Items")]
+    /// The first record names the columns: {email} is the column of that name. With --csv, --tsv or --colsep. With --pipe, the
+    /// first line stands at the beginning of each block.
+    #[arg(long, requires = "headed", help_heading = "Items")]
     pub(crate) header: bool,
     /// Take one item of each list at a time, or of each file of -a, instead of all combinations. The shorter ones begin anew
     /// until the longest has ended; those that `:::+` joins end with the shortest. Also --xapply.
     #[arg(long, visible_alias = "xapply", help_heading = "Items")]
     pub(crate) link: bool,
+    /// Take the items in random order. All are read first.
+    #[arg(long, help_heading = "Items")]
+    pub(crate) shuf: bool,
     /// Give each command up to so many items; without a placeholder, they become its last arguments. A word with {} is repeated
     /// for each item, and {1} .. are single ones. Also -L.
     #[arg(
@@ -196,6 +208,21 @@ pub(crate) struct MapArguments {
     /// Let so much time pass from the start of each command to that of the next: --delay 500ms.
     #[arg(long, value_name = "DURATION", value_parser = value::duration, conflicts_with = "rate", help_heading = "The command")]
     pub(crate) delay: Option<Duration>,
+    /// What host each job is about, with placeholders: with `--hint host_exclusive`, one job at a time on each. It is in
+    /// `RATCHET_HOST`: `--host {1} -- ssh {1} reboot`.
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with = "each_host",
+        help_heading = "The command"
+    )]
+    pub(crate) host: Option<OsString>,
+    /// Start commands by `nice`: 19 gives way to all others.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i8).range(-20..20), allow_negative_numbers = true, conflicts_with = "tty", help_heading = "The command")]
+    pub(crate) nice: Option<i8>,
+    /// Ask on the terminal before each command, which runs if the answer begins with y.
+    #[arg(short = 'p', long, conflicts_with_all = ["warm", "tty", "dry_run", "each_host", "blocks", "bar"], help_heading = "The command")]
+    pub(crate) interactive: bool,
     /// Print the commands, one a line and quoted for a shell, and run nothing.
     #[arg(long, help_heading = "The command")]
     pub(crate) dry_run: bool,
@@ -205,11 +232,15 @@ pub(crate) struct MapArguments {
     /// Put the item and a tab before each line of output.
     #[arg(long, conflicts_with = "format", help_heading = "Results")]
     pub(crate) tag: bool,
+    /// Put this text and a tab before each line of output; placeholders are those of the command: --tagstring '{#}:{1}'.
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["format", "tag", "each_host"], help_heading = "Results")]
+    pub(crate) tagstring: Option<OsString>,
     /// Write a line for each command that has ended, in GNU parallel's columns.
     #[arg(long, value_name = "FILE", help_heading = "Results")]
     pub(crate) joblog: Option<PathBuf>,
-    /// Keep each command's output in files: DIR/1/ITEM/stdout, stderr and seq.
-    #[arg(long, value_name = "DIR", help_heading = "Results")]
+    /// Keep each command's output in files: DIR/1/ITEM/stdout, stderr and seq. With a name that ends in .csv, .tsv or .jsonl, in
+    /// one file with a row for each command, in GNU parallel's columns.
+    #[arg(long, value_name = "DIR|FILE", help_heading = "Results")]
     pub(crate) results: Option<PathBuf>,
     /// Bring a file or folder to the host where the job runs, into a work folder of its own; placeholders are those of the
     /// command. The part of a path before `/./` is left out there. Also --transferfile.
@@ -253,6 +284,8 @@ pub(crate) struct MapArguments {
     )]
     pub(crate) halt: Option<HaltRule>,
     #[command(flatten)]
+    pub(crate) pipe: PipeArguments,
+    #[command(flatten)]
     pub(crate) common: CommonArguments,
     #[command(flatten)]
     pub(crate) record: RecordArguments,
@@ -260,24 +293,42 @@ pub(crate) struct MapArguments {
 
 /// Parses the character that ends an item. It is a single byte, which may be written as an escape.
 fn delimiter(text: &str) -> Result<u8, String> {
-    let escaped = match text.as_bytes() {
-        [byte] => return Ok(*byte),
-        [b'\\', escaped @ ..] => escaped,
-        _ => return Err("it is a single character of ASCII, or an escape such as \\t".to_owned()),
-    };
-    match escaped {
-        b"n" => Ok(b'\n'),
-        b"t" => Ok(b'\t'),
-        b"r" => Ok(b'\r'),
-        b"0" => Ok(0),
-        b"\\" => Ok(b'\\'),
-        [b'x', digits @ ..] if digits.len() == 2 => {
-            let digits = std::str::from_utf8(digits).unwrap_or_default();
-            u8::from_str_radix(digits, 16)
-                .map_err(|_| "\\x is followed by two hexadecimal digits".to_owned())
-        }
-        _ => Err("the escapes are \\n, \\t, \\r, \\0, \\\\ and \\xHH".to_owned()),
+    if let [byte] = text.as_bytes() {
+        return Ok(*byte);
     }
+    match escaped(text)?[..] {
+        [byte] => Ok(byte),
+        _ => Err("it is a single character of ASCII, or an escape such as \\t".to_owned()),
+    }
+}
+
+/// Parses a text with escapes. Returns its bytes.
+fn escaped(text: &str) -> Result<Vec<u8>, String> {
+    const ESCAPES: &str = "the escapes are \\n, \\t, \\r, \\0, \\\\ and \\xHH";
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let (byte, length) = match after {
+            _ if *first != b'\\' => (*first, 1),
+            [b'n', ..] => (b'\n', 2),
+            [b't', ..] => (b'\t', 2),
+            [b'r', ..] => (b'\r', 2),
+            [b'0', ..] => (0, 2),
+            [b'\\', ..] => (b'\\', 2),
+            [b'x', high, low, ..] => {
+                let digit = |byte: &u8| char::from(*byte).to_digit(16);
+                let (Some(high), Some(low)) = (digit(high), digit(low)) else {
+                    return Err("\\x is followed by two hexadecimal digits".to_owned());
+                };
+                // Two digits are less than 256.
+                (u8::try_from(16 * high + low).unwrap_or(u8::MAX), 4)
+            }
+            _ => return Err(ESCAPES.to_owned()),
+        };
+        bytes.push(byte);
+        rest = &rest[length..];
+    }
+    Ok(bytes)
 }
 
 #[cfg(test)]

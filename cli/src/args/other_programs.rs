@@ -1,6 +1,13 @@
-//! Flags of xargs, GNU parallel and make that ratchet spells differently.
+//! Flags of xargs, GNU parallel and others that ratchet spells differently.
 
-/// Finds the flag of ratchet that stands for a flag of another program.
+mod spellings;
+
+use std::fmt::Write as _;
+
+pub(crate) use self::spellings::Program;
+use self::spellings::SPELLINGS;
+
+/// Finds what stands for a flag of another program.
 ///
 /// A flag that ratchet has itself is never listed, whatever it means elsewhere.
 pub(crate) fn spelling(flag: &str) -> Option<&'static str> {
@@ -12,90 +19,47 @@ pub(crate) fn spelling(flag: &str) -> Option<&'static str> {
     };
     SPELLINGS
         .iter()
-        .find(|(names, _)| names.contains(&name))
-        .map(|(_, spelling)| *spelling)
+        .find(|row| row.theirs.contains(&name) && !is_read_as_value(name))
+        .map(|row| row.ours)
 }
 
-const SPELLINGS: &[(&[&str], &str)] = &[
-    (
-        &[
-            "-P",
-            "--max-procs",
-            "--parallel",
-            "--threads",
-            "--concurrency",
-            "--max-workers",
-        ],
-        "the number of jobs at once is `-j N`",
-    ),
-    (
-        &["-I", "--replace"],
-        "the placeholder is always `{}`: leave the flag out and write {} where the item goes",
-    ),
-    (
-        &["--keep-going", "--no-run-if-fails", "--continue-on-error"],
-        "a failed job never stops the others: leave the flag out; `--max-fail 1` stops at the first failure",
-    ),
-    (
-        &["--fail-fast", "--halt-on-error", "--stop-on-error"],
-        "`--max-fail 1` stops at the first failure; `--halt now,fail=1` of map stops running commands too",
-    ),
-    (
-        &["-r", "--no-run-if-empty"],
-        "without items nothing is run: leave the flag out; the exit code is 4 then",
-    ),
-    (
-        &["-t", "--verbose-commands"],
-        "`map --dry-run` prints the commands and runs nothing; `-v` logs more",
-    ),
-    (&["--dryrun"], "it is spelled `--dry-run`"),
-    (&["--keeporder"], "it is spelled `--keep-order`, or `-k`"),
-    (
-        &["-u", "--ungroup", "--lb", "--linebuffer"],
-        "`map --line-buffer` prints lines as they come; output of two jobs is never mixed within a line",
-    ),
-    (
-        &["--group"],
-        "the output of a command is always kept together: leave the flag out",
-    ),
-    (
-        &["--bar", "--eta", "--no-progress"],
-        "a bar with the time left is shown on a terminal; `--progress always` prints lines elsewhere, and `--progress never` hides both",
-    ),
-    (
-        &["--memfree", "--mem-free"],
-        "it is spelled `--memory-free`",
-    ),
-    (
-        &["--noswap"],
-        "`--memory-free SIZE` and `--load N` hold back new jobs",
-    ),
-    (
-        &["--resume", "--resume-failed", "--retry-failed"],
-        "every run is recorded: `ratchet resume` goes on with the last one, and runs again what failed",
-    ),
-    (
-        &["--retry", "--tries", "--max-retries"],
-        "it is spelled `--retries N`: how many attempts may follow a failed first one",
-    ),
-    (
-        &["--will-cite", "--citation", "--bibtex", "--no-notice"],
-        "there is no notice to be silenced: leave the flag out",
-    ),
-    (
-        &["--null-data", "--nul"],
-        "items that end with NUL are read with `-0`",
-    ),
-    (
-        &["--quote"],
-        "no shell is in between, so items and arguments need no quotes: leave the flag out",
-    ),
-    (
-        &["--sem", "--semaphore", "--fg"],
-        "it is a verb here, as in `ratchet sem -j4 -- COMMAND`; `ratchet help sem` says more",
-    ),
-    (&["--silent"], "it is spelled `--quiet`, or `-q`"),
-];
+/// Whether a flag is one of ours with another meaning, so that it is listed and never unknown.
+fn is_read_as_value(name: &str) -> bool {
+    name == "-o"
+}
+
+/// A table for those who know another program: their flags, and what stands for them.
+pub(crate) fn table(program: Program) -> String {
+    let (name, verb, same) = match program {
+        Program::Xargs => (
+            "xargs",
+            "find . -print0 | xargs -0 -n 10 -P 4 CMD   is   find . -print0 | ratchet map -0 -n 10 -j 4 -- CMD",
+            "-0 -a -d -n -s -L, -p, and --null --arg-file --delimiter --max-args --max-chars --interactive",
+        ),
+        Program::Parallel | Program::Others => (
+            "GNU parallel",
+            "parallel -j 4 CMD {} ::: a b   is   ratchet map -j 4 -- CMD {} ::: a b\nparallel 'a {} | b' is ratchet map --shell 'a {} | b', and a list of commands is ratchet map --shell < FILE",
+            "-0 -a -C -d -j -k -L -m -n -N -p -s -S -X, ::: :::+ :::: ::::+, {} {.} {/} {//} {/.} {#} {%} {1},\n  --bar --basefile --block --cleanup --colsep --csv --delay --dry-run --env --eta --halt --header --joblog\n  --keep-order --line-buffer --link --load --nice --pipe --pipe-part --recend --recstart --results --retries\n  --return --round-robin --shuf --tag --tagstring --timeout --transferfile --trc --tty --wd --workdir --xargs",
+        ),
+    };
+    let mut text = format!("For those who know {name}\n\n{verb}\n\nThe same here:\n  {same}\n\n");
+    if program == Program::Parallel {
+        text.push_str(
+            "Different although spelled the same:\n  \
+             --retries N   so many attempts may follow the first one; in parallel, the first counts\n  \
+             --header      takes no value: the first line names the columns\n  \
+             --progress    takes a value: auto, always, never\n  \
+             -v, -q        log more, and say less; no shell reads commands, so nothing is quoted\n  \
+             -i            an inventory of hosts\n\n",
+        );
+    }
+    text.push_str("Yours, and ours:\n");
+    for row in SPELLINGS.iter().filter(|row| row.of.contains(&program)) {
+        let theirs = row.theirs.join(" ");
+        let _ = writeln!(text, "  {theirs}\n      {}", row.ours);
+    }
+    text
+}
 
 #[cfg(test)]
 mod tests {
@@ -113,12 +77,29 @@ mod tests {
             ("-I{}", "{}"),
             ("--keep-going", "--max-fail"),
             ("--resume-failed", "ratchet resume"),
+            ("--rpl", "{1/REGEX/TEXT/}"),
         ] {
             let spelling = spelling(flag).unwrap();
             assert!(spelling.contains(said), "{flag}: {spelling}");
         }
         assert_eq!(spelling("--no-such-flag"), None);
         assert_eq!(spelling(""), None);
+    }
+
+    #[test]
+    fn no_flag_is_listed_twice_and_each_table_has_its_own() {
+        let mut all: Vec<&str> = SPELLINGS
+            .iter()
+            .flat_map(|row| row.theirs)
+            .copied()
+            .collect();
+        let count = all.len();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), count);
+        let (parallel, xargs) = (table(Program::Parallel), table(Program::Xargs));
+        assert!(parallel.contains("--rpl") && !xargs.contains("--rpl"));
+        assert!(xargs.contains("--open-tty") && !parallel.contains("--open-tty"));
     }
 
     #[test]
@@ -130,11 +111,38 @@ mod tests {
                 continue;
             }
             for argument in verb.get_arguments() {
-                let long = argument.get_long().map(|long| format!("--{long}"));
+                let longs = argument.get_long_and_visible_aliases().unwrap_or_default();
+                let long = longs.into_iter().map(|long| format!("--{long}"));
                 let short = argument.get_short().map(|short| format!("-{short}"));
-                for flag in long.into_iter().chain(short) {
+                for flag in long.chain(short) {
                     assert_eq!(spelling(&flag), None, "{flag}");
                 }
+            }
+        }
+    }
+
+    /// What the tables call the same is there.
+    #[test]
+    fn the_flags_that_are_the_same_are_flags_of_map() {
+        let root = Arguments::command();
+        let map = root.find_subcommand("map").unwrap();
+        let is_ours = |flag: &str| {
+            map.get_arguments().any(|argument| {
+                let longs = argument.get_long_and_visible_aliases().unwrap_or_default();
+                let shorts = argument.get_short_and_visible_aliases().unwrap_or_default();
+                longs.iter().any(|long| flag == format!("--{long}"))
+                    || shorts.iter().any(|short| flag == format!("-{short}"))
+            })
+        };
+        for program in [Program::Parallel, Program::Xargs] {
+            let text = table(program);
+            let (_, rest) = text.split_once("The same here:\n").unwrap();
+            let (same, _) = rest.split_once("\n\n").unwrap();
+            let words = same
+                .split_whitespace()
+                .map(|word| word.trim_end_matches(','));
+            for flag in words.filter(|word| word.starts_with('-')) {
+                assert!(is_ours(flag), "{flag}");
             }
         }
     }

@@ -1,9 +1,10 @@
 //! Options for jobs that do not set them themselves.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use ratchet_runtime::{BreakerConfig, ParallelizationHint, SESSION_VARIABLES};
+use ratchet_runtime::{BreakerConfig, Limit, ParallelizationHint, Rate, SESSION_VARIABLES};
 
 use crate::job_file::{self, TypedNeeds};
 use crate::value;
@@ -12,9 +13,10 @@ use crate::value;
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Defaults for jobs")]
 pub(crate) struct TermsArguments {
-    /// How long an attempt may run, as in 30s or 1m30s.
-    #[arg(long, value_name = "DURATION", value_parser = value::duration)]
-    pub(crate) timeout: Option<Duration>,
+    /// How long an attempt may run, as in 30s or 1m30s. In map also in percent of the median of the commands that have
+    /// succeeded so far, three at least, as in 200%.
+    #[arg(long, value_name = "DURATION", value_parser = typed_timeout)]
+    pub(crate) timeout: Option<TypedTimeout>,
     /// Kill a command that has more memory than this together with all that it has started, as in 512MiB. It fails with the class
     /// `memory`.
     #[arg(long, value_name = "SIZE", value_parser = value::size)]
@@ -24,8 +26,13 @@ pub(crate) struct TermsArguments {
     pub(crate) retries: Option<u32>,
     /// How parallel a job may be: `fully_parallel`, `host_exclusive`, `global_exclusive`, `alone`, or
     /// a rate as in `{rate_limited: {requests_per_second: 5}}`.
-    #[arg(long, value_name = "HINT", value_parser = hint)]
-    pub(crate) hint: Option<ParallelizationHint>,
+    /// In map it may have placeholders, as in `--hint {2}`.
+    #[arg(long, value_name = "HINT", value_parser = typed_hint)]
+    pub(crate) hint: Option<TypedHint>,
+    /// Let jobs count against a named limit, and define it if a number at once or a rate follows: `--limit api=4`,
+    /// `--limit api=10/s`. May be repeated.
+    #[arg(long, value_name = "NAME[=N|RATE]", value_parser = typed_limit)]
+    pub(crate) limit: Vec<TypedLimit>,
     /// What a job has for itself of the resources while it runs, as in `gpu=1,memory=4GiB`. It is told which: `RATCHET_GPU=2`.
     #[arg(long = "use", value_name = "NAME=N", value_parser = job_file::typed_needs)]
     pub(crate) uses: Option<TypedNeeds>,
@@ -97,7 +104,116 @@ pub(crate) enum CacheMode {
     Off,
 }
 
-pub(super) fn hint(text: &str) -> Result<ParallelizationHint, String> {
+/// A hint as it is typed.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum TypedHint {
+    /// The same for all jobs.
+    Same(ParallelizationHint),
+    /// It has placeholders of an item.
+    Template(OsString),
+}
+
+/// A limit as it is typed.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TypedLimit {
+    /// The name of the limit.
+    pub(crate) name: String,
+    /// What the limit allows, if this defines it.
+    pub(crate) limit: Option<Limit>,
+}
+
+/// A timeout as it is typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TypedTimeout {
+    /// So long.
+    Fixed(Duration),
+    /// So many percent of the median so far.
+    OfMedian(u32),
+}
+
+fn typed_timeout(text: &str) -> Result<TypedTimeout, String> {
+    let Some(percent) = text.strip_suffix('%') else {
+        let limit = value::duration(text).map_err(|error| error.to_string())?;
+        return Ok(TypedTimeout::Fixed(limit));
+    };
+    match percent.parse() {
+        Ok(percent @ 1..) => Ok(TypedTimeout::OfMedian(percent)),
+        _ => Err("write a percentage as a whole number above 0, as in 200%".to_owned()),
+    }
+}
+
+fn typed_hint(text: &str) -> Result<TypedHint, String> {
+    match hint(text) {
+        Ok(hint) => Ok(TypedHint::Same(hint)),
+        Err(_) if has_placeholder(text) => Ok(TypedHint::Template(text.into())),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a text names a column by its number, or is nothing but a placeholder.
+fn has_placeholder(text: &str) -> bool {
+    let numbered = text.split('{').skip(1);
+    let mut numbered =
+        numbered.filter(|rest| rest.starts_with(|first: char| first.is_ascii_digit()));
+    let alone = text
+        .strip_prefix('{')
+        .and_then(|rest| rest.strip_suffix('}'));
+    let is_word = |inner: &str| {
+        inner
+            .chars()
+            .all(|one| one.is_alphanumeric() || "_./".contains(one))
+    };
+    numbered.any(|rest| rest.contains('}')) || alone.is_some_and(is_word)
+}
+
+fn typed_limit(text: &str) -> Result<TypedLimit, String> {
+    let (name, limit) = match text.split_once('=') {
+        None => (text, None),
+        Some((name, rate)) if rate.contains('/') => {
+            let rate: Rate = rate.parse().map_err(|error| format!("{error}"))?;
+            (
+                name,
+                Some(Limit::rate(rate, 1).map_err(|error| error.to_string())?),
+            )
+        }
+        Some((name, most)) => {
+            let most = value::positive(most).map_err(|_| {
+                format!("`{most}` is neither a number at once, as in {name}=4, nor a rate, as in {name}=10/s")
+            })?;
+            (
+                name,
+                Some(Limit::max(most.get()).map_err(|error| error.to_string())?),
+            )
+        }
+    };
+    if name.is_empty() {
+        return Err("a limit has a name, as in api=10/s".to_owned());
+    }
+    Ok(TypedLimit {
+        name: name.to_owned(),
+        limit,
+    })
+}
+
+impl TermsArguments {
+    /// The limits that are defined by what was typed.
+    pub(crate) fn defined_limits(&self) -> Vec<(String, Limit)> {
+        let limits = self.limit.iter();
+        limits
+            .filter_map(|typed| Some((typed.name.clone(), typed.limit?)))
+            .collect()
+    }
+
+    /// The first limit that is named and is not defined by what was typed.
+    pub(crate) fn undefined_limit(&self, is_defined: impl Fn(&str) -> bool) -> Option<&str> {
+        let defined = self.defined_limits();
+        let mut names = self.limit.iter().map(|typed| typed.name.as_str());
+        names.find(|name| !is_defined(name) && !defined.iter().any(|(known, _)| known == name))
+    }
+}
+
+/// Parses a hint.
+pub(crate) fn hint(text: &str) -> Result<ParallelizationHint, String> {
     if text.trim_start().starts_with('{') {
         return job_file::typed_hint(text);
     }
@@ -127,6 +243,53 @@ mod tests {
         for line in known {
             let name = line.split("  ").next().unwrap();
             assert!(refused.contains(name) && hint(name).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_hint_with_placeholders_is_one_for_each_item() {
+        for text in [
+            "{2}",
+            "{}",
+            "{kind}",
+            "{rate_limited: {requests_per_second: 5, key: {1}}}",
+        ] {
+            assert_eq!(
+                typed_hint(text),
+                Ok(TypedHint::Template(text.into())),
+                "{text}"
+            );
+        }
+        let alone = TypedHint::Same(ParallelizationHint::Alone);
+        assert_eq!(typed_hint("alone"), Ok(alone));
+        for text in [
+            "serial",
+            "{rate_limted: {requests_per_second: 5}}",
+            "{rate_limited: {}}",
+        ] {
+            assert!(typed_hint(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_timeout_is_a_time_or_a_part_of_the_median() {
+        let minute = TypedTimeout::Fixed(Duration::from_secs(60));
+        assert_eq!(typed_timeout("1m"), Ok(minute));
+        assert_eq!(typed_timeout("200%"), Ok(TypedTimeout::OfMedian(200)));
+        for text in ["%", "0%", "-1%", "1.5%", "x"] {
+            assert!(typed_timeout(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_limit_is_named_and_may_be_defined() {
+        let limit = |text: &str| typed_limit(text).map(|typed| (typed.name, typed.limit));
+        assert_eq!(limit("api"), Ok(("api".to_owned(), None)));
+        assert_eq!(limit("api=4"), Ok(("api".to_owned(), Limit::max(4).ok())));
+        let rate = Limit::rate("10/s".parse().unwrap(), 1).ok();
+        assert_eq!(limit("api=10/s"), Ok(("api".to_owned(), rate)));
+        for text in ["", "=4", "api=", "api=0", "api=x", "api=10/"] {
+            assert!(limit(text).is_err(), "{text}");
         }
     }
 

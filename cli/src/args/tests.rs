@@ -1,6 +1,7 @@
 use clap::CommandFactory;
 
 use super::*;
+use crate::args::concurrency::JobCount;
 
 fn parse(line: &str) -> Result<Verb, clap::Error> {
     Arguments::try_parse_from(line.split(' ')).map(|arguments| arguments.verb)
@@ -39,16 +40,29 @@ fn a_map_takes_its_command_as_it_is() {
             "{line}"
         );
         assert_eq!(
-            map.common.concurrency.jobs.map(std::num::NonZero::get),
+            map.common
+                .concurrency
+                .jobs
+                .as_ref()
+                .and_then(JobCount::number),
             Some(4)
         );
     }
 }
 
 #[test]
+fn a_bar_is_progress_that_is_always_shown() {
+    for line in ["ratchet map --bar -- x", "ratchet map --eta -- x"] {
+        let Ok(Verb::Map(map)) = parse(line) else {
+            panic!("{line}")
+        };
+        assert_eq!(map.common.display.progress(), Some(When::Always), "{line}");
+    }
+}
+
+#[test]
 fn what_contradicts_itself_is_a_usage_error() {
     for line in [
-        "ratchet map",
         "ratchet map --warm --shell -- x",
         "ratchet map --header -- x",
         "ratchet map -0 --csv -- x",
@@ -56,7 +70,7 @@ fn what_contradicts_itself_is_a_usage_error() {
         "ratchet map --line-buffer -k -- x",
         "ratchet run --protocol lines",
         "ratchet run -q -v",
-        "ratchet run -j0",
+        "ratchet run -j0%",
         "ratchet run --timeout 30",
         "ratchet run --hint host_exclusiv",
         "ratchet run --load 0",

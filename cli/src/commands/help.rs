@@ -6,12 +6,16 @@ use clap::{Command, CommandFactory};
 
 use crate::args::Arguments;
 use crate::args::help::HelpArguments;
+use crate::args::other_programs::{Program, table};
 use crate::error::CliError;
 use crate::output::Destination;
 use crate::reference::Reference;
 use crate::value::closest;
 
-/// Prints a reference, or the help of a verb.
+/// Programs whose options have a table of what stands for them here.
+const PROGRAMS: [(&str, Program); 2] = [("parallel", Program::Parallel), ("xargs", Program::Xargs)];
+
+/// Prints a reference, the table of another program, or the help of a verb.
 pub(crate) fn run(arguments: &HelpArguments, out: &mut dyn Write) -> Result<(), CliError> {
     if let [word] = &arguments.words[..]
         && let Some(reference) = Reference::of(word)
@@ -19,6 +23,17 @@ pub(crate) fn run(arguments: &HelpArguments, out: &mut dyn Write) -> Result<(), 
         let text = reference.render(arguments.format.unwrap_or_default());
         return out
             .write_all(text.as_bytes())
+            .and_then(|()| out.flush())
+            .map_err(|error| Destination::Stdout.error(error).into());
+    }
+    if let [word] = &arguments.words[..]
+        && let Some((_, program)) = PROGRAMS.iter().find(|(name, _)| name == word)
+    {
+        if arguments.format.is_some() {
+            return Err(format_needs_reference());
+        }
+        return out
+            .write_all(table(*program).as_bytes())
             .and_then(|()| out.flush())
             .map_err(|error| Destination::Stdout.error(error).into());
     }
@@ -34,23 +49,27 @@ pub(crate) fn run(arguments: &HelpArguments, out: &mut dyn Write) -> Result<(), 
             .ok_or_else(|| CliError::usage(format!("there is no verb `{word}`")))?;
     }
     if arguments.format.is_some() {
-        return Err(CliError::usage(
-            "--format is for the references job-file, settings and protocol",
-        )
-        .with_help("leave it out; `ratchet man` writes the help of verbs as man pages"));
+        return Err(format_needs_reference());
     }
     verb.print_long_help()
         .map_err(|error| Destination::Stdout.error(error).into())
+}
+
+/// The error of a format for something that is no reference.
+fn format_needs_reference() -> CliError {
+    CliError::usage("--format is for the references job-file, settings and protocol")
+        .with_help("leave it out; `ratchet man` writes the help of verbs as man pages")
 }
 
 /// The error of words that name neither a verb nor a reference.
 fn unknown(parent: &Command, words: &[String]) -> CliError {
     let typed = words.join(" ");
     let verbs = parent.get_subcommands().map(Command::get_name);
-    let references = if words.len() == 1 {
-        &Reference::NAMES[..]
+    let references: Vec<&str> = if words.len() == 1 {
+        let programs = PROGRAMS.iter().map(|(name, _)| *name);
+        Reference::NAMES.iter().copied().chain(programs).collect()
     } else {
-        &[]
+        Vec::new()
     };
     let last = words.last().map_or("", String::as_str);
     let error = CliError::usage(format!("there is no verb and no reference `{typed}`"));
@@ -92,6 +111,15 @@ mod tests {
     }
 
     #[test]
+    fn other_programs_have_a_table() {
+        for (name, _) in PROGRAMS {
+            let text = help(&[name], None).unwrap();
+            assert!(text.contains(name) && text.lines().count() > 20, "{text}");
+            assert!(help(&[name], Some(ReferenceFormat::Man)).is_err());
+        }
+    }
+
+    #[test]
     fn a_word_that_names_nothing_is_refused_with_the_nearest_one() {
         let hint = |words: &[&str]| help(words, None).unwrap_err().help().map(str::to_owned);
         assert_eq!(
@@ -99,6 +127,7 @@ mod tests {
             Some("did you mean `job-file`?")
         );
         assert_eq!(hint(&["rnu"]).as_deref(), Some("did you mean `run`?"));
+        assert_eq!(hint(&["xarg"]).as_deref(), Some("did you mean `xargs`?"));
         assert_eq!(
             hint(&["runs", "shwo"]).as_deref(),
             Some("did you mean `show`?")

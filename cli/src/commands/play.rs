@@ -12,6 +12,7 @@ use ratchet_play::{
 };
 
 use crate::args::common::CommonArguments;
+use crate::args::concurrency::JobCount;
 use crate::args::play::PlayArguments;
 use crate::environment::UserEnvironment;
 use crate::error::CliError;
@@ -130,7 +131,7 @@ fn request(arguments: &PlayArguments) -> Request {
 /// The options that a play has in common with other runs.
 fn common(arguments: &PlayArguments, forks: u32) -> CommonArguments {
     let mut common = CommonArguments::default();
-    common.concurrency.jobs = NonZeroU32::new(forks);
+    common.concurrency.jobs = Some(JobCount::Number(forks));
     common.stop = arguments.stop.clone();
     common.display = arguments.display.clone();
     if arguments.step {

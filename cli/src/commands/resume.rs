@@ -1,6 +1,7 @@
 //! `ratchet resume`: continues an interrupted or failed run.
 
 use std::io::{self, IsTerminal};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::Parser;
@@ -9,6 +10,7 @@ use ratchet_runtime::journal::RunState;
 
 use super::{map, play, run};
 use crate::args::common::CommonArguments;
+use crate::args::concurrency::JobCount;
 use crate::args::play::PlayArguments;
 use crate::args::record::StateArguments;
 use crate::args::resume::ResumeArguments;
@@ -128,12 +130,13 @@ impl Overrides {
     /// Overrides the options of a play.
     fn write_play(&self, then: &mut PlayArguments) {
         let now = &self.arguments.common;
-        if now.concurrency.jobs.is_some() {
-            then.forks = now.concurrency.jobs;
+        if let Some(jobs) = now.concurrency.jobs.as_ref().and_then(JobCount::number) {
+            then.forks = NonZeroU32::new(jobs);
         }
         over!(now.stop, then.stop, max_fail, deadline, grace);
         over!(now.output, then, format);
         over!(now.display, then.display, progress, color);
+        then.display.bar = now.display.bar;
         if now.display.quiet || now.display.verbose > 0 {
             (then.display.quiet, then.display.verbose) = (now.display.quiet, now.display.verbose);
         }
@@ -167,6 +170,7 @@ impl Overrides {
         over!(now.stop, then.stop, max_fail, deadline, grace);
         over!(now.output, then.output, format);
         over!(now.display, then.display, progress, color);
+        then.display.bar = now.display.bar;
         then.output.keep_order |= now.output.keep_order;
         if now.display.quiet || now.display.verbose > 0 {
             (then.display.quiet, then.display.verbose) = (now.display.quiet, now.display.verbose);

@@ -59,6 +59,24 @@ pub(crate) fn run(
     let plan = session.read(&name, move || job_file::open(&path, &options))??;
     unused_flags::refuse_of_run(arguments, &plan, &pools)?;
     session.check_hosts(&plan.hosts)?;
+    let terms = &arguments.common.terms;
+    let is_defined = |name: &str| plan.limits.iter().any(|(known, _)| known == name);
+    if let Some(name) = terms.undefined_limit(is_defined) {
+        return Err(
+            CliError::usage(format!("--limit {name}: no limit of that name is defined")).with_help(
+                format!("define it in `limits` of the file, or by --limit {name}=4 or {name}=10/s"),
+            ),
+        );
+    }
+    let mut limits = terms.defined_limits();
+    // What is typed counts before what the file says.
+    let is_typed = |name: &str| {
+        terms
+            .limit
+            .iter()
+            .any(|it| it.limit.is_some() && it.name == name)
+    };
+    limits.extend(plan.limits.into_iter().filter(|(name, _)| !is_typed(name)));
     job_file::check_typed(
         &plan.resources,
         session.options().flags.resources.as_deref(),
@@ -74,7 +92,7 @@ pub(crate) fn run(
         stdin: reads_stdin.then_some("jobs.jsonl"),
         workers: plan.workers,
         hosts: plan.hosts,
-        limits: plan.limits,
+        limits,
         resources: plan.resources,
         protection: plan.protection,
         report: open_report(session.options(), session.console())?,

@@ -7,16 +7,17 @@ use std::sync::Arc;
 use ratchet_runtime::PlaceName;
 use ratchet_runtime::process::{WorkFiles, WorkPath, WorkPathError};
 
+use super::columns::Columns;
 use super::item::Item;
-use super::template::{Columns, PathTemplate};
+use super::text_template::TextTemplate;
 use crate::error::CliError;
 use crate::escape::{plain, text_of};
 
 /// The paths of files, which are filled in for every item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FileTemplates {
-    push: Vec<PathTemplate>,
-    pull: Vec<PathTemplate>,
+    push: Vec<TextTemplate>,
+    pull: Vec<TextTemplate>,
     /// The files that are the same for every item.
     base: Vec<WorkPath>,
     keeps: bool,
@@ -58,7 +59,7 @@ impl FileTemplates {
         let whole = OsString::from("{}");
         let is_item_pushed = typed.transfer || !typed.trc.is_empty();
         let parse = |paths: &mut dyn Iterator<Item = &OsString>| {
-            let templates = paths.map(|path| PathTemplate::parse(path, columns));
+            let templates = paths.map(|path| TextTemplate::parse(path, columns));
             templates.collect::<Result<Vec<_>, _>>()
         };
         let files = Self {
@@ -95,7 +96,7 @@ impl FileTemplates {
             Some(host) if host != PlaceName::LOCAL.as_str() => Some(folder_of(host)?),
             _ => None,
         };
-        let paths = |templates: &[PathTemplate]| {
+        let paths = |templates: &[TextTemplate]| {
             let paths = templates.iter();
             let paths = paths.flat_map(|template| template.expand(item, number));
             let paths = paths.map(|path| {

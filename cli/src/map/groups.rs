@@ -2,10 +2,9 @@
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
-use std::ops::Add;
 
-use super::item::Item;
-use super::items::{ItemError, Items};
+use super::item::{Item, ItemError};
+use super::line_length::LineLength;
 use super::template::Template;
 use crate::error::CliError;
 use crate::escape::{plain, text_of};
@@ -17,26 +16,6 @@ const USUAL_BYTES: usize = 128 * 1024;
 
 /// How many bytes of the system's limit are left free, for what a program adds to its environment.
 const FREE_BYTES: usize = 4096;
-
-/// The length of a command line, or of a part of one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct LineLength {
-    /// How many bytes the words have, with the zero at the end of each.
-    pub(super) bytes: usize,
-    /// How many words there are. The system keeps a pointer for each.
-    pub(super) words: usize,
-}
-
-impl Add for LineLength {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self {
-            bytes: self.bytes.saturating_add(other.bytes),
-            words: self.words.saturating_add(other.words),
-        }
-    }
-}
 
 /// How many items each command gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +89,9 @@ fn allowed_bytes() -> usize {
 
 /// Items that are joined to groups as they are read. Each item of a group is a column of it.
 pub(crate) struct Groups {
-    items: Items,
+    items: Box<dyn Iterator<Item = Result<Item, ItemError>> + Send>,
+    /// Whether all items are there, so that none is waited for.
+    are_all_there: bool,
     rule: GroupRule,
     template: Template,
     /// The items that were read and are in no group yet, with the length that each adds to a command at most.
@@ -127,9 +108,17 @@ pub(crate) struct Groups {
 
 impl Groups {
     /// Joins items by this rule, for this command.
-    pub(super) fn new(items: Items, rule: GroupRule, template: Template) -> Self {
+    ///
+    /// `are_all_there` says that no item is waited for.
+    pub(super) fn new(
+        items: impl Iterator<Item = Result<Item, ItemError>> + Send + 'static,
+        are_all_there: bool,
+        rule: GroupRule,
+        template: Template,
+    ) -> Self {
         Self {
-            items,
+            items: Box::new(items),
+            are_all_there,
             rule,
             template,
             waiting: VecDeque::new(),
@@ -142,7 +131,7 @@ impl Groups {
 
     /// Whether reading the next group may wait. A group needs several items, so it may unless all are there.
     pub(super) fn may_wait(&self) -> bool {
-        !self.has_ended && self.items.total().is_none()
+        !self.has_ended && !self.are_all_there
     }
 
     /// Reads the next group.
@@ -245,9 +234,11 @@ mod tests {
     use std::ffi::OsString;
 
     use super::*;
-    use crate::map::items::ItemEnd;
+    use crate::map::columns::Columns;
+    use crate::map::items::Items;
+    use crate::map::lines::ItemEnd;
     use crate::map::split_words;
-    use crate::map::template::{Columns, PlaceholderValues};
+    use crate::map::word::PlaceholderValues;
 
     /// The commands of `echo` with these words, for items that are joined by the rule.
     fn commands(words: &[&str], items: &[&str], rule: GroupRule) -> Vec<Result<String, String>> {
@@ -261,8 +252,8 @@ mod tests {
         let line = [&["x", ":::"], items].concat();
         let line: Vec<OsString> = line.iter().map(OsString::from).collect();
         let lists = split_words(&line).unwrap().1.unwrap();
-        let items = lists.open(ItemEnd::Line).unwrap();
-        let mut groups = Groups::new(items, rule, template.clone());
+        let items = Items::lists(lists, ItemEnd::Line).unwrap();
+        let mut groups = Groups::new(items, true, rule, template.clone());
         std::iter::from_fn(|| groups.next())
             .map(|group| {
                 let item = group.map_err(|bad| bad.0)?;

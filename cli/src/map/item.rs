@@ -10,6 +10,10 @@ pub(crate) struct Item {
     cuts: Vec<usize>,
 }
 
+/// Why an item cannot be had. It becomes a failed job, and the other items go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ItemError(pub(crate) String);
+
 impl Item {
     /// Makes an item of its columns.
     pub(crate) fn from_columns<'a>(columns: impl IntoIterator<Item = &'a [u8]>) -> Self {
@@ -41,19 +45,23 @@ impl Item {
     /// The tag before lines of the item's output: the item in one line without control characters. Bytes that are not UTF-8 stay as they
     /// are.
     pub(crate) fn tag(&self) -> Vec<u8> {
-        let bytes = self.joined();
-        let mut tag = Vec::with_capacity(bytes.len());
-        for chunk in bytes.utf8_chunks() {
-            tag.extend_from_slice(plain(chunk.valid()).as_bytes());
-            tag.extend_from_slice(chunk.invalid());
-        }
-        tag
+        tag_of(&self.joined())
     }
 
     /// All columns, with blanks between them.
     pub(crate) fn joined(&self) -> Vec<u8> {
         self.columns().collect::<Vec<_>>().join(&b' ')
     }
+}
+
+/// A text in one line without control characters. Bytes that are not UTF-8 stay as they are.
+pub(super) fn tag_of(bytes: &[u8]) -> Vec<u8> {
+    let mut tag = Vec::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        tag.extend_from_slice(plain(chunk.valid()).as_bytes());
+        tag.extend_from_slice(chunk.invalid());
+    }
+    tag
 }
 
 impl From<&[u8]> for Item {

@@ -4,10 +4,8 @@ mod cut;
 mod read_ahead;
 mod records;
 
-use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufReader};
+use std::path::PathBuf;
 
 use ratchet_runtime::PlaceName;
 
@@ -16,22 +14,12 @@ use self::cut::CutItems;
 use self::read_ahead::ReadAhead;
 use self::records::Records;
 use super::groups::{GroupRule, Groups};
-use super::item::Item;
-use super::lists::Lists;
+use super::item::{Item, ItemError};
+use super::lines::{BUFFER_BYTES, ItemEnd, ItemFile, ItemReader, LineItems, open};
+use super::lists::{ListSources, Lists};
+use super::shuffle::shuffle;
 use super::template::Template;
 use crate::error::CliError;
-use crate::job_file::{LONGEST, LineRead, read_until};
-use crate::value;
-
-/// How much of a file is read at once.
-const BUFFER_BYTES: usize = 256 * 1024;
-
-/// The capacity that the buffer of a line keeps after a longer line.
-const KEPT: usize = 1 << 20;
-
-/// Why an item cannot be had. It becomes a failed job, and the other items go on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ItemError(pub(crate) String);
 
 /// Where the items of a map come from.
 pub(crate) enum Items {
@@ -47,6 +35,8 @@ pub(crate) enum Items {
     Lists(Lists),
     /// Each host is an item: its name.
     Hosts(HostItems),
+    /// The items of another source, in random order.
+    Shuffled(ShuffledItems),
 }
 
 /// The hosts on each of which a command is run once.
@@ -57,15 +47,26 @@ pub(crate) struct HostItems {
     columns: [Vec<u8>; 1],
 }
 
+/// Items that were all read, and put into random order.
+pub(crate) struct ShuffledItems {
+    items: std::vec::IntoIter<Result<Item, ItemError>>,
+    columns: usize,
+    names: Vec<Vec<u8>>,
+}
+
 impl Items {
     /// The items in these files, one file after the other, or in stdin if no file is named.
     pub(crate) fn lines(files: &[PathBuf], end: ItemEnd) -> Result<Self, CliError> {
-        Ok(Self::LineItems(LineItems {
-            sources: open(files)?,
-            end,
-            line: Vec::new(),
-            number: 0,
-        }))
+        LineItems::open(files, end).map(Self::LineItems)
+    }
+
+    /// The items of lists. A single file is read as there is room for its jobs. Where there are several lists, their files
+    /// are read now, each as a whole.
+    pub(crate) fn lists(lists: ListSources, end: ItemEnd) -> Result<Self, CliError> {
+        match lists.single_file() {
+            Some(path) => Self::lines(&[path.to_owned()], end),
+            None => lists.read(end).map(Self::Lists),
+        }
     }
 
     /// The records of these files, whose columns are separated by this byte and may stand in quotes. With `header`, the first
@@ -85,10 +86,23 @@ impl Items {
         Self::Cut(Box::new(CutItems::open(self, cut, header)))
     }
 
+    /// Reads all items, and puts them into random order.
+    #[must_use]
+    pub(crate) fn shuffled(mut self) -> Self {
+        let mut items: Vec<_> = self.by_ref().collect();
+        shuffle(&mut items);
+        Self::Shuffled(ShuffledItems {
+            items: items.into_iter(),
+            columns: self.column_count(),
+            names: self.column_names().to_vec(),
+        })
+    }
+
     /// Joins several items for each command.
     #[must_use]
     pub(crate) fn grouped(self, rule: GroupRule, template: Template) -> Self {
-        Self::Groups(Box::new(Groups::new(self, rule, template)))
+        let are_all_there = self.total().is_some();
+        Self::Groups(Box::new(Groups::new(self, are_all_there, rule, template)))
     }
 
     /// The names of these hosts.
@@ -106,6 +120,7 @@ impl Items {
             Self::Csv(records) => records.columns,
             Self::Cut(items) => items.columns,
             Self::Lists(lists) => lists.columns(),
+            Self::Shuffled(shuffled) => shuffled.columns,
             // How many there are is not the same for all.
             Self::Hosts(_) | Self::Groups(_) => 0,
         }
@@ -117,6 +132,7 @@ impl Items {
             Self::Csv(records) => &records.names,
             Self::Cut(items) => &items.names,
             Self::Hosts(hosts) => &hosts.columns,
+            Self::Shuffled(shuffled) => &shuffled.names,
             Self::LineItems(_) | Self::Lists(_) | Self::Groups(_) => &[],
         }
     }
@@ -127,6 +143,7 @@ impl Items {
             Self::Lists(lists) => Some(lists.total()),
             Self::Hosts(hosts) => u64::try_from(hosts.hosts.len()).ok(),
             Self::Cut(items) => items.total(),
+            Self::Shuffled(shuffled) => u64::try_from(shuffled.items.len()).ok(),
             Self::LineItems(_) | Self::Csv(_) | Self::Groups(_) => None,
         }
     }
@@ -156,7 +173,7 @@ impl Items {
     /// Whether reading the next item may wait. Nobody can tell for CSV, so it counts as if it did.
     pub(crate) fn may_wait(&self) -> bool {
         match self {
-            Self::Lists(_) | Self::Hosts(_) => false,
+            Self::Lists(_) | Self::Hosts(_) | Self::Shuffled(_) => false,
             Self::LineItems(lines) => lines.may_wait(),
             Self::Cut(items) => items.may_wait(),
             Self::Groups(groups) => groups.may_wait(),
@@ -175,140 +192,19 @@ impl Iterator for Items {
             Self::Cut(items) => items.next(),
             Self::Groups(groups) => groups.next(),
             Self::Lists(lists) => lists.next().map(Ok),
+            Self::Shuffled(shuffled) => shuffled.items.next(),
             Self::Hosts(hosts) => hosts.hosts.next().map(|host| Ok(host.as_str().into())),
-        }
-    }
-}
-
-/// The character that ends an item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ItemEnd {
-    /// A newline, with or without a carriage return. Empty lines are no items.
-    Line,
-    /// This byte. Items are taken as they are, even empty ones.
-    Byte(u8),
-}
-
-impl ItemEnd {
-    /// NUL, which ends the names that `find -print0` writes.
-    pub(crate) const NULL: Self = Self::Byte(0);
-
-    /// The name of what is counted in messages.
-    fn word(self) -> &'static str {
-        match self {
-            Self::Line => "line",
-            Self::Byte(_) => "item",
-        }
-    }
-
-    fn delimiter(self) -> u8 {
-        match self {
-            Self::Line => b'\n',
-            Self::Byte(byte) => byte,
-        }
-    }
-}
-
-/// A file with items, and its name in messages.
-struct ItemFile {
-    /// What messages call the source: a path, or `stdin`.
-    name: String,
-    reader: ItemReader,
-}
-
-/// A reader whose buffered bytes can be looked at.
-type ItemReader = BufReader<Box<dyn Read + Send>>;
-
-fn open(files: &[PathBuf]) -> Result<VecDeque<ItemFile>, CliError> {
-    let stdin = [PathBuf::from("-")];
-    let files = if files.is_empty() { &stdin } else { files };
-    files.iter().map(|path| open_one(path)).collect()
-}
-
-fn open_one(path: &Path) -> Result<ItemFile, CliError> {
-    if path.as_os_str() == "-" {
-        return Ok(ItemFile {
-            name: "stdin".to_owned(),
-            reader: BufReader::with_capacity(BUFFER_BYTES, Box::new(io::stdin())),
-        });
-    }
-    let unreadable = |error| CliError::unreadable(path, error);
-    let file = File::open(path).map_err(unreadable)?;
-    if file.metadata().map_err(unreadable)?.is_dir() {
-        return Err(unreadable(io::ErrorKind::IsADirectory.into()));
-    }
-    Ok(ItemFile {
-        name: format!("`{}`", path.display()),
-        reader: BufReader::with_capacity(BUFFER_BYTES, Box::new(file)),
-    })
-}
-
-/// The lines of the sources, one source after the other.
-pub(crate) struct LineItems {
-    /// The sources that are not read to their ends, the current one first.
-    sources: VecDeque<ItemFile>,
-    /// The byte that ends an item.
-    end: ItemEnd,
-    /// The item that is being read; it is kept so that its memory is reused.
-    line: Vec<u8>,
-    /// The number of the last line in the first source.
-    number: u64,
-}
-
-impl LineItems {
-    fn may_wait(&self) -> bool {
-        let ends = |source: &ItemFile| {
-            let buffered = source.reader.buffer();
-            memchr::memchr(self.end.delimiter(), buffered).is_some()
-        };
-        !self.sources.front().is_some_and(ends)
-    }
-
-    fn next(&mut self) -> Option<Result<Item, ItemError>> {
-        loop {
-            let source = self.sources.front_mut()?;
-            self.line.clear();
-            self.line.shrink_to(KEPT);
-            self.number += 1;
-            let delimiter = self.end.delimiter();
-            match read_until(&mut source.reader, delimiter, &mut self.line) {
-                Ok(LineRead::End) => {
-                    self.sources.pop_front();
-                    self.number = 0;
-                }
-                Ok(LineRead::TooLong) => {
-                    return Some(Err(ItemError(format!(
-                        "{} {} of {} is longer than {}",
-                        self.end.word(),
-                        self.number,
-                        source.name,
-                        value::show_size(LONGEST as u64)
-                    ))));
-                }
-                Ok(LineRead::Line) => {
-                    if self.end == ItemEnd::Line && self.line.last() == Some(&b'\r') {
-                        self.line.pop();
-                    }
-                    if self.end != ItemEnd::Line || !self.line.is_empty() {
-                        return Some(Ok(Item::from(self.line.as_slice())));
-                    }
-                }
-                Err(error) => {
-                    let bad = ItemError(format!("{} cannot be read further: {error}", source.name));
-                    self.sources.pop_front();
-                    self.number = 0;
-                    return Some(Err(bad));
-                }
-            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Cursor;
+    use std::io::{Cursor, Read};
 
+    use super::super::lines::KEPT;
     use super::*;
+    use crate::job_file::LONGEST;
 
     pub(super) fn source(text: &[u8]) -> ItemFile {
         ItemFile {

@@ -5,19 +5,25 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ratchet_ipc::LineFormat;
-use ratchet_runtime::process::{Language, PoolConfig, ProcessConfig, Size};
+use ratchet_runtime::process::{Language, PoolConfig, ProcessConfig, ProgramInput, Size};
 use ratchet_runtime::{
     CacheTerms, Class, Failure, ItemName, Job, JobItem, Payload, PlaceName, Placement, TaskName,
     Terms,
 };
 
+use super::blocks::Blocks;
+use super::columns::Columns;
+use super::command_line::ItemCommand;
 use super::files::FileTemplates;
 use super::identity::Identities;
-use super::item::Item;
-use super::items::{ItemError, Items};
+use super::item::{Item, ItemError};
+use super::item_terms::ItemTerms;
+use super::items::Items;
 use super::outputs::PendingOutputs;
+use super::prompt::Prompt;
 use super::start::CommandStart;
-use super::template::{Columns, PlaceholderValues, Template};
+use super::template::Template;
+use super::word::PlaceholderValues;
 use crate::error::CliError;
 use crate::escape::{plain, text_of};
 
@@ -25,8 +31,8 @@ use crate::escape::{plain, text_of};
 pub(crate) enum MapWork {
     /// A command is started for it.
     Command {
-        /// The command with its placeholders.
-        template: Template,
+        /// The command of each item.
+        command: ItemCommand,
         /// The files that it gets, and those that come back.
         files: Option<FileTemplates>,
         /// The folder and the variables of all commands.
@@ -39,18 +45,42 @@ pub(crate) enum MapWork {
 }
 
 impl MapWork {
-    /// The command, if one is started for each item.
+    /// The command of each item, if one is started for it.
+    pub(crate) fn command(&self) -> Option<&ItemCommand> {
+        match self {
+            Self::Command { command, .. } => Some(command),
+            Self::Warm(_) | Self::Worker(_) => None,
+        }
+    }
+
+    /// How the commands start.
+    pub(crate) fn start(&self) -> CommandStart {
+        match self {
+            Self::Command { start, .. } => start.clone(),
+            Self::Warm(_) | Self::Worker(_) => CommandStart::default(),
+        }
+    }
+
+    /// The command with its placeholders, if one is started for each item.
     pub(crate) fn template(&self) -> Option<&Template> {
         match self {
-            Self::Command { template, .. } => Some(template),
+            Self::Command { command, .. } => command.template(),
             Self::Warm(_) | Self::Worker(_) => None,
         }
     }
 }
 
+/// What each job of a map is for.
+pub(crate) enum MapSource {
+    /// Each job is for an item.
+    Items(Items),
+    /// Each job reads blocks of the input.
+    Blocks(Box<Blocks>),
+}
+
 /// The jobs of a map, numbered from 1. They are made one by one, as there is room.
 pub(crate) struct MapJobs {
-    items: Items,
+    source: MapSource,
     work: MapWork,
     terms: Arc<Terms>,
     /// Where the jobs leave what their commands print, until the report takes it.
@@ -58,28 +88,48 @@ pub(crate) struct MapJobs {
     identities: Identities,
     /// The number of the last job that was made.
     number: u64,
+    /// The parts of the terms that depend on the item.
+    item_terms: ItemTerms,
+    /// Asks before each command, with `--interactive`.
+    prompt: Option<Prompt>,
     /// The hosts of which each item names one, with `--each-host`.
     hosts: Option<Arc<[PlaceName]>>,
 }
 
 impl MapJobs {
-    /// Makes the jobs of items. `command` is the command as it was typed, which is part of the identities of the jobs.
+    /// Makes the jobs of items or blocks. `command` is the command as it was typed, which is part of the identities of the jobs.
     pub(crate) fn new(
-        items: Items,
+        source: MapSource,
         command: &[OsString],
         work: MapWork,
         terms: Arc<Terms>,
         outputs: Arc<PendingOutputs>,
     ) -> Self {
         Self {
-            items,
+            source,
             identities: Identities::of_command(command),
             work,
             terms,
             outputs,
             number: 0,
+            item_terms: ItemTerms::default(),
+            prompt: None,
             hosts: None,
         }
+    }
+
+    /// Lets the hint and the host of each job depend on its item.
+    #[must_use]
+    pub(crate) fn with_terms(mut self, item_terms: ItemTerms) -> Self {
+        self.item_terms = item_terms;
+        self
+    }
+
+    /// Asks before each command. An item whose command is not to be run becomes no job.
+    #[must_use]
+    pub(crate) fn asking(mut self, prompt: Option<Prompt>) -> Self {
+        self.prompt = prompt;
+        self
     }
 
     /// Makes each job one of the host that its item names. These are all hosts.
@@ -91,7 +141,10 @@ impl MapJobs {
 
     /// How many jobs there will be, if that is known before the items are read.
     pub(crate) fn total(&self) -> Option<u64> {
-        self.items.total()
+        match &self.source {
+            MapSource::Items(items) => items.total(),
+            MapSource::Blocks(_) => None,
+        }
     }
 
     /// Where the jobs run that are commands.
@@ -109,36 +162,62 @@ impl MapJobs {
 
     /// Whether reading the next item may wait.
     pub(crate) fn may_wait(&self) -> bool {
-        self.items.may_wait()
+        match &self.source {
+            _ if self.prompt.is_some() => true,
+            MapSource::Items(items) => items.may_wait(),
+            MapSource::Blocks(_) => true,
+        }
     }
 
-    fn job(&mut self, id: String, item: Result<Item, ItemError>) -> Job {
+    /// The job of an item, or nothing if its command is not to be run.
+    fn job(
+        &mut self,
+        id: String,
+        item: Result<Item, ItemError>,
+        stdin: ProgramInput,
+    ) -> Option<Job> {
         let item = match item {
             Ok(item) => item,
-            Err(ItemError(reason)) => return bad(id, reason),
+            Err(ItemError(reason)) => return Some(self.refused(id, reason)),
         };
         let name = text_of(&item.joined()).into_owned();
         let of_item = JobItem {
             name: ItemName::new(&name),
             identity: self.identities.next(&item, self.number),
         };
+        let (host, terms) = match self.item_terms.of(&self.terms, &item, self.number) {
+            Ok(terms) => terms,
+            Err(reason) => return Some(self.refused(id, reason)),
+        };
         let job = match &self.work {
             MapWork::Command {
-                template,
+                command,
                 files,
                 start,
             } => {
-                let config = process(template.expand(PlaceholderValues {
+                let words = command.expand(PlaceholderValues {
                     item: &item,
                     number: self.number,
                     slot: None,
-                }));
-                let mut config = start.apply(config);
+                });
+                let words = match words {
+                    Ok(words) => words,
+                    Err(reason) => return Some(self.refused(id, reason)),
+                };
+                if self
+                    .prompt
+                    .as_mut()
+                    .is_some_and(|prompt| !prompt.allows(&words))
+                {
+                    return None;
+                }
+                let mut config = start.apply(process(words));
+                config.stdin = stdin;
                 if let Some(files) = files {
                     let each_host = self.hosts.is_some().then_some(name.as_str());
                     config.files = match files.expand(&item, self.number, each_host) {
                         Ok(files) => Some(files),
-                        Err(reason) => return bad(id, reason),
+                        Err(reason) => return Some(self.refused(id, reason)),
                     };
                 }
                 self.outputs.add(id.as_str().into(), self.number, item);
@@ -162,11 +241,17 @@ impl MapJobs {
                 ),
             },
         };
-        let job = job.for_item(of_item);
-        match self.hosts {
-            Some(_) => job.on_host(name.as_str()),
-            None => job,
-        }
+        let job = job.for_item(of_item).terms(terms);
+        Some(match (&self.hosts, host) {
+            (Some(_), _) => job.on_host(name.as_str()),
+            (None, Some(host)) => job.on_host(host),
+            (None, None) => job,
+        })
+    }
+
+    /// A job that fails at once, in the place of an item that cannot be had.
+    fn refused(&self, id: String, reason: String) -> Job {
+        bad(id, reason).terms(Arc::clone(&self.terms))
     }
 }
 
@@ -174,10 +259,37 @@ impl Iterator for MapJobs {
     type Item = Job;
 
     fn next(&mut self) -> Option<Job> {
-        let item = self.items.next()?;
-        self.number += 1;
-        let job = self.job(self.number.to_string(), item);
-        Some(job.terms(Arc::clone(&self.terms)))
+        loop {
+            let number = self.number + 1;
+            let (item, stdin) = self.next_item(number)?;
+            self.number = number;
+            if let Some(job) = self.job(number.to_string(), item, stdin) {
+                return Some(job);
+            }
+        }
+    }
+}
+
+impl MapJobs {
+    /// The item of the job of this number, and what its command reads.
+    fn next_item(&mut self, number: u64) -> Option<(Result<Item, ItemError>, ProgramInput)> {
+        match &mut self.source {
+            MapSource::Items(items) => loop {
+                let item = items.next()?;
+                let is_command = match (&item, self.work.command()) {
+                    (Ok(item), Some(command)) => !command.skips(item),
+                    _ => true,
+                };
+                if is_command {
+                    return Some((item, ProgramInput::Nothing));
+                }
+            },
+            MapSource::Blocks(blocks) => Some(match blocks.next()? {
+                // A block has no text of its own, so it is called by its number.
+                Ok(stdin) => (Ok(Item::from(number.to_string().as_str())), stdin),
+                Err(error) => (Err(error), ProgramInput::Nothing),
+            }),
+        }
     }
 }
 
@@ -195,7 +307,7 @@ fn bad(id: String, reason: String) -> Job {
 
 #[expect(
     clippy::expect_used,
-    reason = "`split_words` refuses a command without words"
+    reason = "a template has at least one word, and so has a line that is no comment"
 )]
 fn process(words: Vec<OsString>) -> ProcessConfig {
     let mut words = words.into_iter();
@@ -234,14 +346,15 @@ mod tests {
     use ratchet_runtime::Work;
 
     use super::*;
-    use crate::map::items::ItemEnd;
+    use crate::map::lines::ItemEnd;
     use crate::map::split_words;
 
     fn jobs(line: &str, work: impl FnOnce(&[OsString]) -> MapWork) -> Vec<Job> {
         let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
         let (command, lists) = split_words(&words).unwrap();
-        let items = lists.unwrap().open(ItemEnd::Line).unwrap();
+        let items = Items::lists(lists.unwrap(), ItemEnd::Line).unwrap();
         let outputs = Arc::default();
+        let items = MapSource::Items(items);
         MapJobs::new(items, command, work(command), Terms::standard(), outputs).collect()
     }
 
@@ -249,7 +362,7 @@ mod tests {
     fn each_item_is_a_job_with_a_number() {
         let jobs = jobs("convert {} {#}.jpg ::: a.png b.png", |words| {
             MapWork::Command {
-                template: Template::parse(words, Columns::ONE).unwrap(),
+                command: ItemCommand::Template(Template::parse(words, Columns::ONE).unwrap()),
                 files: None,
                 start: CommandStart::default(),
             }

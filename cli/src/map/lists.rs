@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::item::Item;
-use super::items::{ItemEnd, Items};
+use super::lines::{ItemEnd, LineItems};
 use crate::error::CliError;
 
 /// Lists that are combined with each other. The last one changes fastest.
@@ -73,17 +73,13 @@ impl Mark {
     }
 }
 
-/// Splits the arguments into the command and the lists, if there are any.
+/// Splits the arguments into the command and the lists, if there are any. Without a command, the items are commands.
 pub(crate) fn split_words(
     words: &[OsString],
 ) -> Result<(&[OsString], Option<ListSources>), CliError> {
     let is_mark = |word: &OsString| Mark::of(word).is_some();
     let end = words.iter().position(is_mark).unwrap_or(words.len());
     let (command, mut rest) = words.split_at(end);
-    if command.is_empty() {
-        return Err(CliError::usage("there is no command before the items")
-            .with_help("write the command first, as in: ratchet map -- echo {} ::: a b"));
-    }
     let mut groups: Vec<Vec<ListSource>> = Vec::new();
     while let [typed, list @ ..] = rest
         && let Some(mark) = Mark::of(typed)
@@ -158,21 +154,26 @@ impl ListSources {
         })
     }
 
-    /// Opens the items. A single file is read as there is room for its jobs. Where there are several lists, their files are
-    /// read now, each as a whole.
-    pub(crate) fn open(self, end: ItemEnd) -> Result<Items, CliError> {
-        if let [group] = &self.groups[..]
-            && let [ListSource::File(path)] = &group[..]
-        {
-            return Items::lines(std::slice::from_ref(path), end);
+    /// The file that the only list is read from, if there is one list and it is read from a file.
+    pub(super) fn single_file(&self) -> Option<&Path> {
+        match &self.groups[..] {
+            [group] => match &group[..] {
+                [ListSource::File(path)] => Some(path),
+                _ => None,
+            },
+            _ => None,
         }
+    }
+
+    /// Reads all lists, each as a whole.
+    pub(super) fn read(self, end: ItemEnd) -> Result<Lists, CliError> {
         let mut groups = Vec::with_capacity(self.groups.len());
         for sources in self.groups {
             let lists = sources.into_iter().map(|source| source.read(end));
             let lists = lists.collect::<Result<Vec<_>, _>>()?;
             groups.push(ListGroup::new(lists, self.length));
         }
-        Ok(Items::Lists(Lists::new(groups)))
+        Ok(Lists::new(groups))
     }
 }
 
@@ -185,7 +186,8 @@ impl ListSource {
                 .map(|word| Item::from(word.as_bytes()))
                 .collect()),
             Self::File(path) => {
-                let items = Items::lines(&[path], end)?;
+                let mut lines = LineItems::open(&[path], end)?;
+                let items = std::iter::from_fn(|| lines.next());
                 let items = items.map(|item| item.map_err(|bad| CliError::usage(bad.0)));
                 items.collect()
             }
@@ -266,9 +268,9 @@ mod tests {
     }
 
     fn opened(lists: ListSources) -> Vec<String> {
-        let items = lists.open(ItemEnd::Line).unwrap();
+        let items = lists.read(ItemEnd::Line).unwrap();
         items
-            .map(|item| String::from_utf8(item.unwrap().joined()).unwrap())
+            .map(|item| String::from_utf8(item.joined()).unwrap())
             .collect()
     }
 
@@ -329,7 +331,7 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        for line in [":::", "::: a", "echo :::+ a", "echo ::::+ a", "echo ::::"] {
+        for line in ["echo :::+ a", "echo ::::+ a", "echo ::::"] {
             let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
             assert!(split_words(&words).is_err(), "{line}");
         }

@@ -7,6 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use ratchet_runtime::process::Stream;
 
 use super::item::Item;
+use super::line_tag::LineTag;
 use super::print::tagged_lines;
 
 /// Stdout and stderr of this process, which the running commands share.
@@ -14,8 +15,8 @@ use super::print::tagged_lines;
 /// A line that is too long to be held back is written in pieces. Until it has ended, no other job writes to either
 /// stream, since both may be the same terminal. The other commands wait then, as they do for a slow reader.
 pub(crate) struct LiveOutput {
-    /// Whether each line begins with the item.
-    tags_lines: bool,
+    /// What stands before each line.
+    tag: LineTag,
     /// Both streams under one lock, since both may be the same terminal.
     streams: Mutex<Streams>,
     /// Notified when the job that was inside a line has ended it.
@@ -51,9 +52,9 @@ pub(super) struct OutputPiece<'a> {
 }
 
 impl LiveOutput {
-    /// Makes the output of a map, which tags lines with their items if asked to.
+    /// Makes the output of a map, whose lines have this tag.
     pub(crate) fn new(
-        tags_lines: bool,
+        tag: LineTag,
         stdout: Box<dyn Write + Send>,
         stderr: Box<dyn Write + Send>,
     ) -> Self {
@@ -65,7 +66,7 @@ impl LiveOutput {
             is_closed: false,
         });
         Self {
-            tags_lines,
+            tag,
             streams,
             released: Condvar::new(),
         }
@@ -113,10 +114,9 @@ impl LiveOutput {
             Stream::Stdout => &mut streams.stdout,
             Stream::Stderr => &mut streams.stderr,
         };
-        let written = if self.tags_lines {
-            tagged_lines(&piece.item.tag(), piece.bytes, piece.starts_line, out)
-        } else {
-            out.write_all(piece.bytes)
+        let written = match self.tag.of(piece.item, piece.number) {
+            Some(tag) => tagged_lines(&tag, piece.bytes, piece.starts_line, out),
+            None => out.write_all(piece.bytes),
         };
         let written = written.and_then(|()| out.flush());
         if written.is_ok() && piece.leaves_line_open {

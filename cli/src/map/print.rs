@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use super::line_tag::LineTag;
 use super::outputs::CommandRecord;
 use crate::spool::Spool;
 
@@ -9,22 +10,18 @@ use crate::spool::Spool;
 pub(crate) struct Printer {
     out: Box<dyn Write + Send>,
     err: Box<dyn Write + Send>,
-    /// Whether each line begins with the item.
-    tags_lines: bool,
+    /// What stands before each line.
+    tag: LineTag,
 }
 
 impl Printer {
     /// Makes a printer to this output.
     pub(crate) fn new(
-        tags_lines: bool,
+        tag: LineTag,
         out: Box<dyn Write + Send>,
         err: Box<dyn Write + Send>,
     ) -> Self {
-        Self {
-            out,
-            err,
-            tags_lines,
-        }
+        Self { out, err, tag }
     }
 
     /// Writes everything that is buffered.
@@ -40,8 +37,7 @@ impl Printer {
 
     /// Prints the output of a command.
     pub(crate) fn write(&mut self, printed: &CommandRecord) -> io::Result<()> {
-        if self.tags_lines {
-            let tag = printed.item.tag();
+        if let Some(tag) = self.tag.of(&printed.item, printed.number) {
             tagged(&tag, &printed.stdout, &mut self.out)?;
             tagged(&tag, &printed.stderr, &mut self.err)
         } else {
@@ -102,6 +98,7 @@ mod tests {
 
     fn written(tag: bool) -> (String, String) {
         let (out, err) = (SharedBuffer::default(), SharedBuffer::default());
+        let tag = if tag { LineTag::Item } else { LineTag::None };
         let mut printer = Printer::new(tag, Box::new(out.clone()), Box::new(err.clone()));
         for (number, stdout) in [(2, "two\nzwei"), (1, "one\n"), (5, "")] {
             printer.write(&printed(number, stdout)).unwrap();

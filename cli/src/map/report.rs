@@ -9,6 +9,7 @@ use ratchet_runtime::{Class, Failure, Outcome, Payload, Summary};
 use serde::Deserialize;
 
 use super::captured_output::RecordedOutput;
+use super::command_line::ItemCommand;
 use super::host_table::HostTable;
 use super::item::Item;
 use super::joblog::Joblog;
@@ -16,7 +17,8 @@ use super::live::LiveOutput;
 use super::outputs::{CommandRecord, PendingOutput, PendingOutputs};
 use super::print::Printer;
 use super::results::ResultsFolder;
-use super::template::{PlaceholderValues, Template};
+use super::results_table::ResultsTable;
+use super::word::PlaceholderValues;
 use crate::escape::{plain, text_of};
 use crate::job_file::Protocol;
 use crate::output::{Destination, OutputError};
@@ -33,15 +35,23 @@ pub(crate) struct MapReport {
     /// What is written to the output.
     pub(crate) written: MapOutput,
     /// The command of an item, unless a filter takes the items.
-    pub(crate) template: Option<Template>,
+    pub(crate) command: Option<ItemCommand>,
     /// The protocol of the worker that takes the items, if one does.
     pub(crate) protocol: Option<Protocol>,
     /// Tells the times of day in the joblog.
     pub(crate) clock: fn() -> SystemTime,
     /// The log of commands, with `--joblog`.
     pub(crate) joblog: Option<Joblog>,
-    /// The folder that keeps each output in a file, with `--results`.
-    pub(crate) results: Option<ResultsFolder>,
+    /// What keeps the output of each command, with `--results`.
+    pub(crate) results: Option<KeptResults>,
+}
+
+/// What keeps the output of each command.
+pub(crate) enum KeptResults {
+    /// A folder with files for each command.
+    Folder(ResultsFolder),
+    /// A file with a row for each command.
+    Table(ResultsTable),
 }
 
 /// What a map writes to its output.
@@ -140,8 +150,10 @@ impl MapReport {
         if let Some(joblog) = &mut self.joblog {
             joblog.write(record)?;
         }
-        if let Some(results) = &mut self.results {
-            results.write(record)?;
+        match &mut self.results {
+            Some(KeptResults::Folder(folder)) => folder.write(record)?,
+            Some(KeptResults::Table(table)) => table.write(record)?,
+            None => {}
         }
         Ok(())
     }
@@ -180,13 +192,14 @@ impl MapReport {
             spool.push(&bytes);
             spool
         };
-        let template = self.template.as_ref();
         let values = PlaceholderValues {
             item: &item,
             number,
             slot: None,
         };
-        let command = template.map(|template| template.expand(values));
+        let command = self.command.as_ref();
+        // A line that is no command has not succeeded before.
+        let command = command.and_then(|command| command.expand(values).ok());
         Ok(Some(CommandRecord {
             number,
             item,

@@ -14,8 +14,11 @@ use ratchet_runtime::{
 
 use super::collector::{CollectedOutput, OutputCollector};
 use super::live::LiveOutput;
+use super::median_timeout::MedianTimeout;
 use super::outputs::{CommandRecord, PendingOutputs};
-use super::template::{PlaceholderValues, Template};
+use super::start::CommandStart;
+use super::template::Template;
+use super::word::PlaceholderValues;
 
 /// SIGKILL, the signal that ends an attempt whose future is dropped.
 const SIGKILL: i32 = 9;
@@ -28,6 +31,10 @@ pub(crate) struct MapRunner {
     pub(crate) elsewhere: BTreeMap<PlaceName, CommandRunner>,
     /// The command, if it depends on the slot, which is known only when an attempt starts.
     pub(crate) slot_template: Option<Template>,
+    /// The folder, the variables and the niceness of all commands.
+    pub(crate) start: CommandStart,
+    /// Ends commands that take far longer than the others, with a timeout in percent.
+    pub(crate) median_timeout: Option<MedianTimeout>,
     /// How long a command has to end after it was asked to.
     pub(crate) grace: Duration,
     /// Takes each command with its output when it has ended.
@@ -91,14 +98,17 @@ impl Runner for MapRunner {
                 "nothing runs commands at this place",
             ));
         };
-        let result = commands
-            .run_into(
-                &config,
-                limits,
-                collector.context.cancelled(),
-                Arc::<OutputCollector>::clone(&collector) as _,
-            )
-            .await;
+        let config = self.start.niced(config);
+        let sink = Arc::<OutputCollector>::clone(&collector) as _;
+        let asked = collector.context.cancelled();
+        let result = match &self.median_timeout {
+            None => commands.run_into(&config, limits, asked, sink).await,
+            Some(timeout) => {
+                let asked = asked.child_token();
+                let run = commands.run_into(&config, limits, &asked, sink);
+                timeout.guard(run, &asked).await
+            }
+        };
         let (command, started, ran) = guard.disarm();
         let CollectedOutput {
             stdout,

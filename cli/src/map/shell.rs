@@ -84,8 +84,10 @@ mod tests {
     use std::ffi::OsString;
     use std::process::Command;
 
+    use crate::map::columns::Columns;
     use crate::map::item::Item;
-    use crate::map::template::{Columns, PlaceholderValues, Template};
+    use crate::map::template::Template;
+    use crate::map::word::PlaceholderValues;
 
     fn printed(script: &str, item: &str) -> String {
         let template = Template::shell(&[OsString::from(script)], Columns::ONE).unwrap();

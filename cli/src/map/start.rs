@@ -14,15 +14,22 @@ use crate::escape::{plain, text_of};
 pub(crate) struct CommandStart {
     folder: Option<PathBuf>,
     variables: Vec<(OsString, OsString)>,
+    /// The number that `nice` gets.
+    nice: Option<i8>,
 }
 
 impl CommandStart {
     /// Reads what was typed. A variable is `NAME=VALUE`, or a name whose value is that of this process.
-    pub(crate) fn of(folder: Option<&PathBuf>, variables: &[OsString]) -> Result<Self, CliError> {
+    pub(crate) fn of(
+        folder: Option<&PathBuf>,
+        variables: &[OsString],
+        nice: Option<i8>,
+    ) -> Result<Self, CliError> {
         let variables = variables.iter().map(|typed| variable(typed));
         Ok(Self {
             folder: folder.cloned(),
             variables: variables.collect::<Result<_, _>>()?,
+            nice,
         })
     }
 
@@ -35,6 +42,20 @@ impl CommandStart {
             process.env = process.env.set(name, value);
         }
         process
+    }
+
+    /// The process, started by `nice` if that was asked for. It is found as `nice` finds it.
+    pub(crate) fn niced(&self, process: ProcessConfig) -> ProcessConfig {
+        let Some(nice) = self.nice else {
+            return process;
+        };
+        let program = process.command.into_os_string();
+        let words = [OsString::from("-n"), nice.to_string().into(), program];
+        ProcessConfig {
+            command: "nice".into(),
+            args: words.into_iter().chain(process.args).collect(),
+            ..process
+        }
     }
 
     /// The process as it is found from the folder of this process: a path of a program is relative to the folder of commands.
@@ -104,8 +125,22 @@ mod tests {
     }
 
     #[test]
+    fn a_nice_command_is_started_by_nice() {
+        let start = |nice| CommandStart::of(None, &[], nice).unwrap();
+        let niced = |nice| {
+            start(nice)
+                .niced(ProcessConfig::new("x").arg("y"))
+                .to_string()
+        };
+        assert_eq!(
+            (niced(Some(-5)), niced(None)),
+            ("nice -n -5 x y".into(), "x y".into())
+        );
+    }
+
+    #[test]
     fn a_program_is_looked_for_from_the_folder_of_commands() {
-        let start = CommandStart::of(Some(&"/srv".into()), &["A=b".into()]).unwrap();
+        let start = CommandStart::of(Some(&"/srv".into()), &["A=b".into()], None).unwrap();
         let found = |program: &str| start.seen_from_here(ProcessConfig::new(program)).command;
         assert_eq!(found("./x"), PathBuf::from("/srv/./x"));
         assert_eq!(found("/bin/x"), PathBuf::from("/bin/x"));
@@ -115,7 +150,7 @@ mod tests {
         assert_eq!(applied.working_dir, Some("/srv".into()));
         let variables: Vec<_> = applied.env.declared().collect();
         assert_eq!(variables, [("A".as_ref(), "b".as_ref())]);
-        let nowhere = CommandStart::of(Some(&"/no/such/folder".into()), &[]).unwrap();
+        let nowhere = CommandStart::of(Some(&"/no/such/folder".into()), &[], None).unwrap();
         assert!(nowhere.check_folder().is_err() && start.clone().folder.is_some());
     }
 }

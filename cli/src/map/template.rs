@@ -2,19 +2,20 @@
 
 use std::ffi::{OsStr, OsString};
 use std::ops::Add as _;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 
-use ratchet_runtime::SlotNumber;
-
-use super::groups::LineLength;
+use super::columns::{Columns, UseOfColumns};
 use super::item::Item;
+use super::line_length::LineLength;
 use super::path_part::PathPart;
 use super::placeholder::{Piece, Placeholder};
 use super::shell;
-use super::substitution::Substitution;
+use super::word::{
+    PlaceholderValues, TemplateWord, bytes_of_item, expand_word, has_all, has_placeholder,
+    length_without_items, uses_item, uses_slot,
+};
+use super::word_parser::parse_word;
 use crate::error::CliError;
-use crate::escape::{plain, text_of};
-use crate::value::closest;
 
 /// A command with placeholders.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,107 +23,6 @@ pub(crate) struct Template {
     words: Vec<TemplateWord>,
     /// How the words follow from the columns of an item.
     use_of_columns: UseOfColumns,
-}
-
-/// How the words of a command follow from the columns of an item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum UseOfColumns {
-    /// Each word is one argument. All items have the same number of columns.
-    OneItem,
-    /// The columns are items of their own. A word with `{}` is repeated for each of them, and one that is nothing but an item
-    /// that is not there is left out.
-    SeveralItems,
-    /// The same, for parameters of a shell: none is left out, since they have numbers.
-    SeveralParameters,
-}
-
-/// A path with placeholders.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PathTemplate {
-    pieces: TemplateWord,
-    use_of_columns: UseOfColumns,
-}
-
-impl PathTemplate {
-    /// Parses a path.
-    pub(crate) fn parse(path: &OsStr, columns: Columns<'_>) -> Result<Self, CliError> {
-        let pieces = parse_word(path.as_bytes(), columns)?;
-        if uses_slot(&pieces) {
-            let path = plain(&text_of(path.as_bytes())).into_owned();
-            return Err(
-                CliError::usage(format!("{{%}} cannot be part of the path `{path}`")).with_help(
-                    "the slot is known only when the job starts: name files by {#}, or by the item",
-                ),
-            );
-        }
-        Ok(Self {
-            pieces,
-            use_of_columns: columns.usual_use(),
-        })
-    }
-
-    /// The paths for an item: one, or one for each item of a group.
-    pub(crate) fn expand(&self, item: &Item, number: u64) -> Vec<OsString> {
-        let slot = None;
-        let values = PlaceholderValues { item, number, slot };
-        expand_word(&self.pieces, self.use_of_columns, values).collect()
-    }
-}
-
-/// What the placeholders of a command stand for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PlaceholderValues<'a> {
-    /// The item.
-    pub(crate) item: &'a Item,
-    /// The number of the item, from 1 on.
-    pub(crate) number: u64,
-    /// The slot in which the command runs. Before it is known, `{%}` stays as it is.
-    pub(crate) slot: Option<SlotNumber>,
-}
-
-/// A word of the command.
-type TemplateWord = Vec<Piece>;
-
-/// The number and the names of the columns, as they are known before the first item.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Columns<'a> {
-    /// How many columns each item has.
-    pub(crate) count: usize,
-    /// The names of the columns, if they have any.
-    pub(crate) names: &'a [Vec<u8>],
-    /// Whether each column is an item of its own. There may be fewer than `count`, or any number if that is 0.
-    pub(crate) are_items: bool,
-}
-
-impl Columns<'_> {
-    fn usual_use(&self) -> UseOfColumns {
-        if self.are_items {
-            UseOfColumns::SeveralItems
-        } else {
-            UseOfColumns::OneItem
-        }
-    }
-
-    /// What is added to a command without a placeholder: all columns.
-    fn added(&self) -> Vec<Placeholder> {
-        if self.are_items {
-            return vec![Placeholder::All(PathPart::Whole)];
-        }
-        let columns = 0..self.count;
-        columns
-            .map(|column| Placeholder::Column(column, PathPart::Whole))
-            .collect()
-    }
-}
-
-#[cfg(test)]
-impl Columns<'static> {
-    /// The columns of items that are not split.
-    pub(crate) const ONE: Self = Self {
-        count: 1,
-        names: &[],
-        are_items: false,
-    };
 }
 
 impl Template {
@@ -194,6 +94,11 @@ impl Template {
         }
     }
 
+    /// Whether the command has a place for an item.
+    pub(crate) fn uses_item(&self) -> bool {
+        self.words.iter().any(|word| uses_item(word))
+    }
+
     /// Whether the command depends on the slot in which it runs.
     pub(crate) fn uses_slot(&self) -> bool {
         self.words.iter().any(|word| uses_slot(word))
@@ -230,43 +135,6 @@ impl Template {
     }
 }
 
-/// How many bytes of an item a piece has at most.
-fn bytes_of_item(piece: &Piece, item: &Item) -> usize {
-    let columns = item.columns();
-    match piece {
-        Piece::Placeholder(Placeholder::All(_) | Placeholder::Column(..)) => {
-            columns.map(<[u8]>::len).sum()
-        }
-        Piece::Placeholder(Placeholder::Replaced(_, substitution)) => {
-            columns.map(|column| substitution.apply(column).len()).sum()
-        }
-        Piece::Placeholder(Placeholder::Number | Placeholder::Slot) | Piece::Literal(_) => 0,
-    }
-}
-
-/// Whether a word is repeated for each item of a group.
-fn has_all(pieces: &[Piece]) -> bool {
-    pieces
-        .iter()
-        .any(|piece| matches!(piece, Piece::Placeholder(Placeholder::All(_))))
-}
-
-/// How long a word is at most without its items.
-fn length_without_items(pieces: &[Piece]) -> LineLength {
-    /// The digits of the greatest number.
-    const DIGITS: usize = 20;
-    let pieces = pieces.iter().map(|piece| match piece {
-        Piece::Literal(literal) => literal.len(),
-        Piece::Placeholder(Placeholder::Number | Placeholder::Slot) => DIGITS,
-        Piece::Placeholder(_) => 0,
-    });
-    LineLength {
-        // The zero at its end counts.
-        bytes: pieces.sum::<usize>() + 1,
-        words: 1,
-    }
-}
-
 /// Refuses scripts in which `{}` stands for several items and others for single ones: the shell has one list of parameters.
 fn refuse_mixed_script(pieces: &[Piece]) -> Result<(), CliError> {
     let is_whole = |piece: &Piece| {
@@ -284,254 +152,12 @@ fn refuse_mixed_script(pieces: &[Piece]) -> Result<(), CliError> {
     .with_help("write {1} {2} .. for single items, or leave --shell out"))
 }
 
-fn uses_slot(pieces: &[Piece]) -> bool {
-    pieces.contains(&Piece::Placeholder(Placeholder::Slot))
-}
-
-fn has_placeholder(pieces: &[Piece]) -> bool {
-    pieces
-        .iter()
-        .any(|piece| matches!(piece, Piece::Placeholder(_)))
-}
-
-/// The arguments that a word becomes.
-fn expand_word<'a>(
-    pieces: &'a [Piece],
-    use_of_columns: UseOfColumns,
-    values: PlaceholderValues<'a>,
-) -> Box<dyn Iterator<Item = OsString> + 'a> {
-    let item = values.item;
-    match use_of_columns {
-        UseOfColumns::SeveralItems | UseOfColumns::SeveralParameters if has_all(pieces) => {
-            Box::new(
-                item.columns()
-                    .map(move |one| fill_in(pieces, values, &[one])),
-            )
-        }
-        UseOfColumns::SeveralItems if pieces.iter().all(|piece| is_missing(piece, item)) => {
-            Box::new(std::iter::empty())
-        }
-        _ => {
-            let all: Vec<&[u8]> = item.columns().collect();
-            Box::new(std::iter::once(fill_in(pieces, values, &all)))
-        }
-    }
-}
-
-/// Whether a piece is nothing but an item that is not there.
-fn is_missing(piece: &Piece, item: &Item) -> bool {
-    match piece {
-        Piece::Placeholder(Placeholder::Column(column, _) | Placeholder::Replaced(column, _)) => {
-            item.column(*column).is_none()
-        }
-        _ => false,
-    }
-}
-
-/// Fills in the placeholders of a word. `{}` stands for `all`. Of a group of items, those that are not there are empty; all
-/// other items have each column that a template names.
-fn fill_in(pieces: &[Piece], values: PlaceholderValues<'_>, all: &[&[u8]]) -> OsString {
-    let PlaceholderValues { item, number, slot } = values;
-    let mut text = Vec::with_capacity(pieces.len() * 24);
-    for piece in pieces {
-        match piece {
-            Piece::Literal(literal) => text.extend_from_slice(literal),
-            Piece::Placeholder(Placeholder::Number) => {
-                text.extend_from_slice(number.to_string().as_bytes());
-            }
-            Piece::Placeholder(Placeholder::Slot) => match slot {
-                Some(slot) => text.extend_from_slice(slot.to_string().as_bytes()),
-                None => text.extend_from_slice(b"{%}"),
-            },
-            Piece::Placeholder(Placeholder::Column(column, part)) => {
-                text.extend_from_slice(item.column(*column).map_or(b"", |column| part.of(column)));
-            }
-            Piece::Placeholder(Placeholder::Replaced(column, substitution)) => {
-                if let Some(column) = item.column(*column) {
-                    text.extend_from_slice(&substitution.apply(column));
-                }
-            }
-            Piece::Placeholder(Placeholder::All(part)) => {
-                for (index, column) in all.iter().enumerate() {
-                    if index > 0 {
-                        text.push(b' ');
-                    }
-                    text.extend_from_slice(part.of(column));
-                }
-            }
-        }
-    }
-    OsString::from_vec(text)
-}
-
-fn parse_word(word: &[u8], columns: Columns<'_>) -> Result<Vec<Piece>, CliError> {
-    let mut pieces = Vec::new();
-    let mut literal = Vec::new();
-    let mut rest = word;
-    while let Some(open) = rest.iter().position(|byte| *byte == b'{') {
-        literal.extend_from_slice(&rest[..open]);
-        rest = &rest[open..];
-        // `{{x}}` stands for `{x}` if `{x}` would be a placeholder.
-        if rest.starts_with(b"{{")
-            && let Some((_, close)) = braced(&rest[1..], columns)?
-            && rest[1..][close..].starts_with(b"}}")
-        {
-            literal.extend_from_slice(&rest[1..close + 2]);
-            rest = &rest[close + 3..];
-            continue;
-        }
-        refuse_perl(rest)?;
-        let Some((placeholder, close)) = braced(rest, columns)? else {
-            if let Some(close) = closing_brace(rest) {
-                refuse_misspelt(&rest[1..close], columns)?;
-            }
-            literal.push(b'{');
-            rest = &rest[1..];
-            continue;
-        };
-        if !literal.is_empty() {
-            pieces.push(Piece::Literal(std::mem::take(&mut literal)));
-        }
-        pieces.push(Piece::Placeholder(placeholder));
-        rest = &rest[close + 1..];
-    }
-    literal.extend_from_slice(rest);
-    if !literal.is_empty() || pieces.is_empty() {
-        pieces.push(Piece::Literal(literal));
-    }
-    Ok(pieces)
-}
-
-/// Parses the placeholder at the beginning of a text, which is a brace. Returns it with the position of its closing brace.
-fn braced(text: &[u8], columns: Columns<'_>) -> Result<Option<(Placeholder, usize)>, CliError> {
-    let Some(close) = closing_brace(text) else {
-        return Ok(None);
-    };
-    match placeholder(&text[1..close], columns)? {
-        Some(found) => Ok(Some((found, close))),
-        None => replaced(text, columns),
-    }
-}
-
-fn closing_brace(text: &[u8]) -> Option<usize> {
-    text.iter().position(|byte| *byte == b'}')
-}
-
-/// Parses a placeholder with a replacement, as in `{1/.jpg$/.png/}`, whose expression may have braces.
-fn replaced(text: &[u8], columns: Columns<'_>) -> Result<Option<(Placeholder, usize)>, CliError> {
-    let inner = &text[1..];
-    let named = (columns.names.iter().enumerate())
-        .filter_map(|(column, name)| Some((column, inner.strip_prefix(name.as_slice())?)));
-    let numbered = number(inner).and_then(|(number, rest)| Some((number.checked_sub(1)?, rest)));
-    for (column, rest) in named.chain(numbered) {
-        if let Some((substitution, length)) = Substitution::parse(rest)? {
-            if column >= columns.count.max(columns.names.len()) {
-                return Err(no_column(column + 1, columns));
-            }
-            let close = text.len() - rest.len() + length;
-            let found = Placeholder::Replaced(column, Box::new(substitution));
-            return Ok(Some((found, close)));
-        }
-    }
-    Ok(None)
-}
-
-/// The number at the beginning of a text, and what follows it.
-fn number(text: &[u8]) -> Option<(usize, &[u8])> {
-    let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
-    let (number, rest) = text.split_at(digits.count());
-    Some((std::str::from_utf8(number).ok()?.parse().ok()?, rest))
-}
-
-/// Refuses `{= .. =}`, in which GNU parallel has Perl.
-fn refuse_perl(text: &[u8]) -> Result<(), CliError> {
-    let Some(inner) = text.strip_prefix(b"{=") else {
-        return Ok(());
-    };
-    if !inner.windows(2).any(|two| two == b"=}") {
-        return Ok(());
-    }
-    Err(CliError::usage("{= =} would need Perl, which is not here")
-        .with_help("{1/REGEX/TEXT/} replaces what an expression matches, as in {1/\\.jpg$/.png/}; --shell does the rest"))
-}
-
-/// Parses the text between braces. Returns nothing if it is no placeholder.
-fn placeholder(inner: &[u8], columns: Columns<'_>) -> Result<Option<Placeholder>, CliError> {
-    if inner == b"#" {
-        return Ok(Some(Placeholder::Number));
-    }
-    if inner == b"%" {
-        return Ok(Some(Placeholder::Slot));
-    }
-    if let Some(part) = PathPart::from_suffix(inner) {
-        return Ok(Some(Placeholder::All(part)));
-    }
-    let named = columns.names.iter().enumerate().find_map(|(column, name)| {
-        let suffix = inner.strip_prefix(name.as_slice())?;
-        Some(Placeholder::Column(column, PathPart::from_suffix(suffix)?))
-    });
-    if named.is_some() {
-        return Ok(named);
-    }
-    if let Some((number, suffix)) = number(inner)
-        && let Some(part) = PathPart::from_suffix(suffix)
-    {
-        return match number
-            .checked_sub(1)
-            .filter(|column| *column < columns.count)
-        {
-            Some(column) => Ok(Some(Placeholder::Column(column, part))),
-            None => Err(no_column(number, columns)),
-        };
-    }
-    Ok(None)
-}
-
-fn no_column(number: usize, columns: Columns<'_>) -> CliError {
-    let there_are = match columns.count {
-        0 if columns.are_items => {
-            return CliError::usage(format!(
-                "there is no {{{number}}}: commands get as many items as fit"
-            ))
-            .with_help("say how many by -n, or write {} for all of them");
-        }
-        count if columns.are_items => format!("a command gets {count} items at most"),
-        0 => {
-            return CliError::usage(format!(
-                "there is no {{{number}}}: --each-host has no items"
-            ))
-            .with_help("write {host} for the name of the host");
-        }
-        1 => "items have one column".to_owned(),
-        count => format!("items have {count} columns"),
-    };
-    CliError::usage(format!(
-        "there is no {{{number}}}: {there_are}, and the first is {{1}}"
-    ))
-    .with_help(format!(
-        "write {{{{{number}}}}} for the characters {{{number}}}"
-    ))
-}
-
-/// Refuses braces whose text is almost the name of a column.
-fn refuse_misspelt(inner: &[u8], columns: Columns<'_>) -> Result<(), CliError> {
-    let names = columns
-        .names
-        .iter()
-        .filter_map(|name| std::str::from_utf8(name).ok());
-    let Some((typed, meant)) = std::str::from_utf8(inner)
-        .ok()
-        .and_then(|typed| Some((typed, closest(typed, names)?)))
-    else {
-        return Ok(());
-    };
-    Err(CliError::usage(format!("there is no column `{typed}`"))
-        .with_help(format!("did you mean {{{meant}}}?")))
-}
-
 #[cfg(test)]
 mod tests {
+    use ratchet_runtime::SlotNumber;
+
     use super::*;
+    use crate::map::text_template::TextTemplate;
 
     fn words(words: &[&str]) -> Vec<OsString> {
         words.iter().map(OsString::from).collect()
@@ -677,7 +303,7 @@ mod tests {
         assert_eq!(template.expand(known), words(&["x", "gpu3", "{%}"]));
         let plain = Template::parse(&words(&["x", "{}"]), Columns::ONE).unwrap();
         assert!(!plain.uses_slot());
-        let error = PathTemplate::parse(OsStr::new("out/{%}"), Columns::ONE).unwrap_err();
+        let error = TextTemplate::parse(OsStr::new("out/{%}"), Columns::ONE).unwrap_err();
         assert!(error.to_string().contains("out/{%}"), "{error}");
     }
 

@@ -21,15 +21,19 @@ pub(crate) fn refuse_of_map(arguments: &MapArguments, inputs: &[&Path]) -> Resul
     let outputs = [
         ("--output", arguments.common.output.output.as_deref()),
         ("--joblog", arguments.joblog.as_deref()),
+        ("--results", arguments.results.as_deref()),
     ];
     refuse(inputs, outputs)?;
-    if let [(_, Some(output)), (_, Some(joblog))] = outputs
-        && are_one(output, joblog)
-    {
-        return Err(
-            CliError::usage("--output and --joblog would write into each other")
-                .with_help("name two files"),
-        );
+    for (index, (flag, output)) in outputs.into_iter().enumerate() {
+        let Some(output) = output else { continue };
+        for (other_flag, other) in &outputs[..index] {
+            if other.is_some_and(|other| are_one(output, other)) {
+                return Err(CliError::usage(format!(
+                    "{other_flag} and {flag} would write into each other"
+                ))
+                .with_help("name two files"));
+            }
+        }
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use ratchet_runtime::{Job, Work};
 use crate::args::concurrency::ConcurrencyArguments;
 use crate::args::map::MapArguments;
 use crate::args::run::RunArguments;
+use crate::args::terms::{TypedHint, TypedTimeout};
 use crate::error::CliError;
 use crate::job_file::{Jobs, Plan, PoolDefaults};
 
@@ -18,6 +19,19 @@ pub(crate) fn refuse_of_run(
     plan: &Plan,
     defaults: &PoolDefaults,
 ) -> Result<(), CliError> {
+    if let Some(TypedHint::Template(hint)) = &arguments.common.terms.hint {
+        return Err(CliError::usage(format!(
+            "--hint {}: a job of a file has no item that would fill it in",
+            hint.display()
+        ))
+        .with_help("write `hint` into the jobs; placeholders are for `ratchet map`"));
+    }
+    if let Some(TypedTimeout::OfMedian(percent)) = arguments.common.terms.timeout {
+        return Err(CliError::usage(format!(
+            "--timeout {percent}%: the jobs of a file may differ, so there is no median to go by"
+        ))
+        .with_help("name a time, as in 30s; percentages are for `ratchet map`"));
+    }
     if arguments.tty && wants_workers(plan) {
         return Err(CliError::usage(
             "--tty gives the terminal to commands, and some of these jobs have a `task`, which a worker does",
@@ -84,6 +98,13 @@ pub(crate) fn refuse_of_map(arguments: &MapArguments) -> Result<(), CliError> {
             "--job-memory is for a command that runs once for an item, and a filter does many items",
         )
         .with_help("leave it out, or --warm"));
+    }
+    let timeout = arguments.common.terms.timeout;
+    if arguments.warm && matches!(timeout, Some(TypedTimeout::OfMedian(_))) {
+        return Err(CliError::usage(
+            "--timeout in percent is for commands that are started for each item, and --warm keeps one running",
+        )
+        .with_help("name a time, as in 30s"));
     }
     let ConcurrencyArguments {
         workers, prefetch, ..

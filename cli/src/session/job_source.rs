@@ -81,7 +81,7 @@ impl JobSource {
     /// Gives the terminal to the jobs that are commands, if `terminal` says so.
     pub(crate) fn with_terminal(self, terminal: TerminalUse) -> Self {
         match (terminal, self) {
-            (TerminalUse::Progress, feed) => feed,
+            (TerminalUse::Progress | TerminalUse::Questions, feed) => feed,
             (TerminalUse::Job, Self::List(jobs)) => {
                 Self::List(jobs.into_iter().map(on_terminal).collect())
             }

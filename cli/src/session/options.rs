@@ -12,9 +12,11 @@ use ratchet_runtime::process::{MemoryLimits, Prefetch, Size};
 use ratchet_runtime::{BreakerConfig, CacheTerms, Durability, MaxFailures, Timeouts};
 
 use super::hosts::TypedHosts;
+use super::system_limits;
 use crate::args::common::CommonArguments;
+use crate::args::concurrency::JobCount;
 use crate::args::record::RecordArguments;
-use crate::args::terms::{CacheMode, TermsArguments};
+use crate::args::terms::{CacheMode, TermsArguments, TypedHint, TypedTimeout};
 use crate::environment::UserEnvironment;
 use crate::error::CliError;
 use crate::folders::CacheOwner;
@@ -35,6 +37,8 @@ const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 pub(crate) struct RunOptions {
     /// How many jobs may run at once.
     pub(crate) slots: u32,
+    /// The file that says how many, if that may change while the run goes on.
+    pub(super) slots_file: Option<PathBuf>,
     /// The hosts that flags name.
     pub(crate) hosts: TypedHosts,
     /// How many jobs may run at once on all machines together, if that was typed.
@@ -101,7 +105,7 @@ impl RunOptions {
         hosts: TypedHosts,
         settings: &Settings,
         environment: &UserEnvironment,
-    ) -> Self {
+    ) -> Result<Self, CliError> {
         let CommonArguments {
             concurrency,
             hosts: typed_hosts,
@@ -110,7 +114,10 @@ impl RunOptions {
             output,
             display,
         } = typed;
-        let typed_slots = concurrency.jobs.map(NonZeroU32::get).or(hosts.local_slots);
+        let typed_slots = match &concurrency.jobs {
+            Some(jobs) => Some(jobs.resolve(cores(), system_limits::most_jobs)?),
+            None => hosts.local_slots,
+        };
         let slots = typed_slots.or(settings.jobs().map(NonZeroU32::get));
         let slots = slots.unwrap_or_else(cores);
         let workers = concurrency.workers.or(settings.workers());
@@ -123,8 +130,12 @@ impl RunOptions {
             Some(folder) => Some(folder.join("cache")),
             None => settings.cache_dir(environment).ok(),
         };
-        Self {
+        Ok(Self {
             slots,
+            slots_file: match &concurrency.jobs {
+                Some(JobCount::File(path)) => Some(path.clone()),
+                _ => None,
+            },
             workers: workers.map_or(slots, NonZeroU32::get),
             prefetch: concurrency.prefetch.or(settings.prefetch()),
             resources: concurrency.resource.clone(),
@@ -153,7 +164,10 @@ impl RunOptions {
             format: output.format.or(settings.format()),
             output: output.output.clone(),
             keep_order: output.keep_order,
-            progress: display.progress.or(settings.progress()).unwrap_or_default(),
+            progress: display
+                .progress()
+                .or(settings.progress())
+                .unwrap_or_default(),
             color: display.color.or(settings.color()).unwrap_or_default(),
             quiet: display.quiet,
             verbose: display.verbose,
@@ -163,7 +177,7 @@ impl RunOptions {
             typed_state_dir,
             durability: settings.durability().unwrap_or_default(),
             retention: settings.retention(),
-        }
+        })
     }
 
     /// The folder of the cache, unless no result may be taken from it or put into it.
@@ -197,6 +211,11 @@ impl RunOptions {
     /// Gives the terminal to the jobs, one at a time. Progress is shown on it only if that was asked for.
     pub(super) fn leave_terminal_to_jobs(&mut self) {
         self.slots = 1;
+        self.hide_progress();
+    }
+
+    /// Shows no progress, unless that was asked for.
+    pub(super) fn hide_progress(&mut self) {
         if self.progress == When::Auto {
             self.progress = When::Never;
         }
@@ -237,8 +256,16 @@ fn typed_terms(terms: &TermsArguments) -> PartialTerms {
     let cache = matches!(terms.cache, Some(CacheMode::On | CacheMode::Refresh));
     PartialTerms {
         resources: terms.uses.as_ref().map(|uses| uses.0.clone()),
-        hint: terms.hint.clone(),
-        timeouts: terms.timeout.map(Timeouts::after),
+        hint: match &terms.hint {
+            Some(TypedHint::Same(hint)) => Some(hint.clone()),
+            Some(TypedHint::Template(_)) | None => None,
+        },
+        limits: (!terms.limit.is_empty())
+            .then(|| terms.limit.iter().map(|typed| typed.name.clone()).collect()),
+        timeouts: match terms.timeout {
+            Some(TypedTimeout::Fixed(limit)) => Some(Timeouts::after(limit)),
+            Some(TypedTimeout::OfMedian(_)) | None => None,
+        },
         memory: terms.job_memory.map(|hard| MemoryLimits {
             soft: None,
             hard: Some(hard),

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use ratchet_runtime::process::raise_descriptor_limit;
+use rustix::process::{Resource, getrlimit};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::error::CliError;
@@ -37,6 +38,25 @@ pub(super) fn prepare(slots: u32, workers: u32) -> Result<u32, CliError> {
         .with_help("raise the limit, as by `ulimit -n 1024`"));
     }
     Ok(u32::try_from(fit).map_or(slots, |fit| fit.min(slots)))
+}
+
+/// How many jobs fit into the limits of open files and of processes. Each job has a process and a thread that waits for it.
+pub(crate) fn most_jobs() -> u32 {
+    /// How many processes and threads are left to others.
+    const OTHERS: u64 = 64;
+    let limit = |resource| getrlimit(resource).maximum.unwrap_or(u64::MAX);
+    let files = limit(Resource::Nofile).saturating_sub(OWN) / PER_START;
+    let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse().ok();
+    let of_system = |path| number(path).unwrap_or(u64::MAX);
+    let processes = [
+        getrlimit(Resource::Nproc).current.unwrap_or(u64::MAX),
+        of_system("/proc/sys/kernel/pid_max"),
+        of_system("/proc/sys/kernel/threads-max"),
+        of_system("/sys/fs/cgroup/pids.max"),
+    ];
+    let processes = processes.into_iter().min().unwrap_or(u64::MAX);
+    let jobs = files.min(processes.saturating_sub(OTHERS) / 2).max(1);
+    u32::try_from(jobs).unwrap_or(u32::MAX)
 }
 
 /// Starts the event loop.

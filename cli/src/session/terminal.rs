@@ -14,6 +14,8 @@ pub(crate) enum TerminalUse {
     Progress,
     /// The running job reads from the terminal.
     Job,
+    /// This process asks on the terminal whether jobs are to run.
+    Questions,
 }
 
 impl TerminalUse {
@@ -27,7 +29,8 @@ impl TerminalUse {
         if !tty {
             return Ok(Self::Progress);
         }
-        if typed.concurrency.jobs.is_some_and(|jobs| jobs.get() > 1) {
+        let jobs = typed.concurrency.jobs.as_ref();
+        if jobs.is_some_and(|jobs| jobs.number() != Some(1)) {
             return Err(
                 CliError::usage("--tty gives the terminal to one job at a time")
                     .with_help("leave out -j, or --tty"),

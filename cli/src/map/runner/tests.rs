@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::map::collector::HELD_LINE_BYTES;
 use crate::map::item::Item;
+use crate::map::line_tag::LineTag;
 use crate::map::outputs::PendingOutput;
 use crate::shared_buffer::SharedBuffer;
 use crate::spool::Spool;
@@ -36,6 +37,8 @@ fn runner(live: Option<LiveOutput>) -> MapRunner {
     MapRunner {
         elsewhere: BTreeMap::new(),
         slot_template: None,
+        start: CommandStart::default(),
+        median_timeout: None,
         commands: CommandRunner::new(None),
         grace: Duration::from_secs(10),
         outputs: Arc::default(),
@@ -95,7 +98,7 @@ async fn what_cannot_be_started_is_a_failure_too() {
 #[tokio::test]
 async fn live_lines_are_whole_and_tagged() {
     let (out, err) = (SharedBuffer::default(), SharedBuffer::default());
-    let live = LiveOutput::new(true, Box::new(out.clone()), Box::new(err.clone()));
+    let live = LiveOutput::new(LineTag::Item, Box::new(out.clone()), Box::new(err.clone()));
     let (_, printed) = run(
         &runner(Some(live)),
         "printf 'a\\nb'; echo oops >&2; printf c",
@@ -117,7 +120,7 @@ async fn who_prints_into_a_closed_stdout_ends_as_in_a_pipeline() {
     let (reader, writer) = io::pipe().unwrap();
     drop(reader);
     let runner = runner(Some(LiveOutput::new(
-        false,
+        LineTag::None,
         Box::new(writer),
         Box::new(SharedBuffer::default()),
     )));
@@ -145,7 +148,7 @@ fn sink(live: &Arc<LiveOutput>, number: u64, item: &str) -> Arc<OutputCollector>
 fn a_long_line_is_written_in_pieces_and_no_other_line_gets_into_it() {
     let (out, err) = (SharedBuffer::default(), SharedBuffer::default());
     let live = Arc::new(LiveOutput::new(
-        true,
+        LineTag::Item,
         Box::new(out.clone()),
         Box::new(err.clone()),
     ));
@@ -185,7 +188,7 @@ fn a_long_line_is_written_in_pieces_and_no_other_line_gets_into_it() {
 fn who_is_killed_within_a_long_line_holds_nobody_up() {
     let (out, err) = (SharedBuffer::default(), SharedBuffer::default());
     let live = Arc::new(LiveOutput::new(
-        false,
+        LineTag::None,
         Box::new(out.clone()),
         Box::new(err.clone()),
     ));

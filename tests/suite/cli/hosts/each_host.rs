@@ -49,7 +49,7 @@ fn a_command_for_each_host_says_which_hosts_were_not_reached_and_takes_no_items(
         (&["echo", ":::", "a"][..], "without items"),
         (&["echo"], "nothing says which hosts are meant"),
         (&["--on", "@db", "echo"], "no host or group `db`"),
-        (&["-S", "web1", "echo", "{1}"], "--each-host has no items"),
+        (&["-S", "web1", "echo", "{1}"], "no items here"),
         (&["-S", "web1", "echo", "{hots}"], "did you mean {host}?"),
         (&["-S", "web1", "--cache", "echo"], "cannot be used again"),
     ] {

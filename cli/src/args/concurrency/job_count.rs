@@ -1,0 +1,123 @@
+//! How many jobs run at once, as it is typed.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::CliError;
+use crate::value;
+
+/// How many jobs run at once, as it is typed after `-j`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum JobCount {
+    /// So many.
+    Number(u32),
+    /// As many as there are cores, or another part of that in percent.
+    Percent(u32),
+    /// So many more than there are cores, or fewer.
+    Beside(i32),
+    /// As many as the limits of this process allow.
+    Most,
+    /// What the first line of this file says, now and whenever it changes.
+    File(PathBuf),
+}
+
+impl JobCount {
+    /// The number, if it was typed as one.
+    pub(crate) fn number(&self) -> Option<u32> {
+        match self {
+            Self::Number(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// How many these are on a machine with so many cores, of whose processes so many can run. At least one.
+    pub(crate) fn resolve(&self, cores: u32, most: impl Fn() -> u32) -> Result<u32, CliError> {
+        Ok(match self {
+            Self::Number(number) => *number,
+            Self::Percent(percent) => {
+                let jobs = u64::from(cores) * u64::from(*percent) / 100;
+                u32::try_from(jobs).unwrap_or(u32::MAX)
+            }
+            Self::Beside(more) => cores.saturating_add_signed(*more),
+            Self::Most => most(),
+            Self::File(path) => return Self::read(path)?.resolve(cores, most),
+        }
+        .max(1))
+    }
+
+    /// Reads a file whose first line says how many.
+    pub(crate) fn read(path: &Path) -> Result<Self, CliError> {
+        let text = std::fs::read_to_string(path);
+        let text = text.map_err(|error| CliError::unreadable(path, error))?;
+        let line = text.lines().next().unwrap_or_default().trim();
+        match parse(line) {
+            Ok(Self::File(_)) | Err(_) => Err(CliError::usage(format!(
+                "`{}` does not say how many jobs run at once: its first line is `{line}`",
+                path.display()
+            ))
+            .with_help("write a number into it, or 50%, or +1")),
+            Ok(count) => Ok(count),
+        }
+    }
+}
+
+/// Parses what stands after `-j`.
+pub(super) fn parse(text: &str) -> Result<JobCount, String> {
+    const FORMS: &str = "write a number, 50% of the cores, +1 or -1 beside the cores, 0 for as many as possible, or the name of a file that says it";
+    if text == "0" {
+        return Ok(JobCount::Most);
+    }
+    if let Some(percent) = text.strip_suffix('%') {
+        return match percent.parse() {
+            Ok(0) | Err(_) => Err(FORMS.to_owned()),
+            Ok(percent) => Ok(JobCount::Percent(percent)),
+        };
+    }
+    if text.starts_with(['+', '-'])
+        && let Ok(more) = text.parse()
+    {
+        return Ok(JobCount::Beside(more));
+    }
+    match value::positive(text) {
+        Ok(number) => Ok(JobCount::Number(number.get())),
+        Err(_) if Path::new(text).is_file() => Ok(JobCount::File(text.into())),
+        Err(_) => Err(FORMS.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_of_jobs_is_typed_in_many_forms() {
+        let jobs = |text: &str| parse(text).unwrap().resolve(4, || 1000).unwrap();
+        for (text, expected) in [
+            ("3", 3),
+            ("50%", 2),
+            ("150%", 6),
+            ("1%", 1),
+            ("+1", 5),
+            ("-1", 3),
+            ("-9", 1),
+            ("0", 1000),
+        ] {
+            assert_eq!(jobs(text), expected, "{text}");
+        }
+        for text in ["", "x", "%", "0%", "1.5", "+", "/no/such/file"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_says_how_many_jobs_run_at_once() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let name = file.path().to_str().unwrap();
+        std::fs::write(name, "50%\nmore\n").unwrap();
+        let count = parse(name).unwrap();
+        assert_eq!(count.resolve(4, || 0).unwrap(), 2);
+        for wrong in ["", "many\n", name] {
+            std::fs::write(name, wrong).unwrap();
+            assert!(count.resolve(4, || 0).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Blocks of stdin, or parts of a file, as the stdin of commands.
+
+use std::io::{self, IsTerminal};
+
+use crate::args::map::{MapArguments, PipeArguments};
+use crate::error::CliError;
+use crate::map::{BlockRule, BlockSize, Blocks, Columns, ListSources, RecordSeparator, Template};
+
+/// How large a block is if nothing is said.
+const USUAL_BLOCK_BYTES: u64 = 1 << 20;
+
+/// The columns of a block: none, since it is the stdin of its command.
+pub(super) const COLUMNS: Columns<'static> = Columns {
+    count: 0,
+    names: &[],
+    are_items: false,
+};
+
+/// Whether commands get blocks and not items.
+pub(super) fn are_wanted(arguments: &MapArguments) -> bool {
+    arguments.pipe.pipe || arguments.pipe.pipe_part
+}
+
+/// Checks what was typed about blocks.
+pub(super) fn check(
+    arguments: &MapArguments,
+    lists: Option<&ListSources>,
+    is_resumed: bool,
+) -> Result<(), CliError> {
+    let typed = &arguments.pipe;
+    let refuse = |reason: &str, help: &str| Err(CliError::usage(reason).with_help(help));
+    let flag = if typed.pipe { "--pipe" } else { "--pipe-part" };
+    if lists.is_some() {
+        return refuse(
+            &format!("{flag} gives commands blocks and no items"),
+            "leave out `:::` and what follows it",
+        );
+    }
+    if is_resumed && typed.round_robin {
+        return refuse(
+            "a run with --round-robin cannot be resumed: nobody knows which job has read which block",
+            "run it again as a whole",
+        );
+    }
+    separator(typed)?;
+    match &arguments.arg_file[..] {
+        [_] => Ok(()),
+        _ if typed.pipe_part => refuse(
+            "--pipe-part splits one file, which -a names",
+            "write -a FILE once, or --pipe for stdin",
+        ),
+        [] if io::stdin().is_terminal() => refuse(
+            "there is nothing to split: stdin is a terminal",
+            "pass it through stdin, as in: ratchet map --pipe -- wc -l < FILE",
+        ),
+        [] => Ok(()),
+        _ => refuse(
+            "--pipe splits one input",
+            "name one file by -a, or pass several through stdin: cat FILES | ratchet map --pipe ..",
+        ),
+    }
+}
+
+/// Opens what blocks are read from. So many jobs run at once.
+pub(super) fn open(arguments: &MapArguments, slots: u32) -> Result<Blocks, CliError> {
+    let typed = &arguments.pipe;
+    let bytes = usize::try_from(typed.block.unwrap_or(USUAL_BLOCK_BYTES)).unwrap_or(usize::MAX);
+    let rule = BlockRule {
+        size: match arguments.max_replace_args {
+            Some(records) => BlockSize::Records(records),
+            None => BlockSize::Bytes(bytes),
+        },
+        separator: separator(typed)?,
+        has_header: arguments.header,
+    };
+    match arguments.arg_file.first() {
+        Some(file) if typed.pipe_part => Blocks::of_file(file, bytes, rule.separator),
+        file if typed.round_robin => Blocks::shared(file, rule, slots),
+        file => Blocks::of_stream(file, rule, slots),
+    }
+}
+
+/// What ends and begins a record. If nothing is said, a newline ends it.
+fn separator(typed: &PipeArguments) -> Result<RecordSeparator, CliError> {
+    let start = typed.recstart.as_deref().unwrap_or_default();
+    let end = match &typed.recend {
+        Some(end) => end,
+        None if start.is_empty() => &b"\n"[..],
+        None => &[],
+    };
+    RecordSeparator::new(start, end).ok_or_else(|| {
+        CliError::usage("--recend is empty, so no record would ever end")
+            .with_help("name what ends a record, as in --recend '\\n\\n'")
+    })
+}
+
+/// Refuses a command with a place for an item.
+pub(super) fn refuse_items(template: &Template) -> Result<(), CliError> {
+    if !template.uses_item() {
+        return Ok(());
+    }
+    Err(CliError::usage(
+        "the command has {}, and blocks are no items: each is the stdin of its command",
+    )
+    .with_help("leave {} out; {#} is the number of the block, and {%} the slot"))
+}

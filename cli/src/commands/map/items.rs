@@ -1,0 +1,156 @@
+//! What the items of a map are, and how many of them each command gets.
+
+use std::io::{self, IsTerminal};
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+
+use crate::args::map::MapArguments;
+use crate::error::CliError;
+use crate::map::{Columns, Cut, GroupRule, ItemEnd, Items, ListSources};
+use crate::session::Session;
+
+/// Checks what was typed about the items. Returns what opens them, which may wait for the first record of a CSV file.
+pub(super) fn items(
+    arguments: &MapArguments,
+    lists: Option<ListSources>,
+) -> Result<impl FnOnce() -> Result<Items, CliError> + Send + use<>, CliError> {
+    if arguments.each_host && lists.is_some() {
+        return Err(CliError::usage(
+            "--each-host runs the command once on each host, without items",
+        )
+        .with_help("leave out `:::` and what follows it, or --each-host"));
+    }
+    let files = arguments.arg_file.clone();
+    let (header, shuf) = (arguments.header, arguments.shuf);
+    let records = match (arguments.csv, arguments.tsv) {
+        (true, _) => Some(b','),
+        (_, true) => Some(b'\t'),
+        _ => None,
+    };
+    let cut = match (&arguments.colsep, &arguments.matching) {
+        (Some(separator), _) => Some(Cut::at_separators(separator)?),
+        (_, Some(expression)) => Some(Cut::into_groups(expression)?),
+        _ => None,
+    };
+    let end = match arguments.delimiter {
+        Some(byte) => ItemEnd::Byte(byte),
+        None if arguments.null => ItemEnd::NULL,
+        None => ItemEnd::Line,
+    };
+    let reads_files = lists.as_ref().is_some_and(ListSources::reads_files);
+    let lists = match lists {
+        Some(_) if !files.is_empty() || records.is_some() => {
+            return Err(
+                CliError::usage("the items stand after `:::`, and are to be read as well")
+                    .with_help("leave out `:::`, or --arg-file, --csv and --tsv"),
+            );
+        }
+        Some(_) if end != ItemEnd::Line && !reads_files => {
+            return Err(
+                CliError::usage("the items stand after `:::`, each as a word")
+                    .with_help("leave out --null and --delimiter"),
+            );
+        }
+        Some(lists) if arguments.link => Some(lists.linked()),
+        None if arguments.link && files.len() > 1 && records.is_none() => {
+            Some(ListSources::linked_files(&files))
+        }
+        _ if arguments.link => {
+            return Err(CliError::usage(
+                "--link takes an item of each list, and there is one list",
+            )
+            .with_help("write several after `:::`, or name several files by -a"));
+        }
+        lists => lists,
+    };
+    if lists.is_none() && !arguments.each_host && files.is_empty() && io::stdin().is_terminal() {
+        return Err(CliError::usage("there are no items: stdin is a terminal")
+            .with_help("write items after `:::`, name a file by -a, or write lines to stdin"));
+    }
+    Ok(move || {
+        let items = match (lists, records) {
+            (Some(lists), _) => Items::lists(lists, end)?,
+            (None, Some(separator)) => Items::records(&files, separator, header)?,
+            (None, None) => Items::lines(&files, end)?,
+        };
+        let items = match cut {
+            Some(cut) => items.cut(cut, header),
+            None => items,
+        };
+        Ok(if shuf { items.shuffled() } else { items })
+    })
+}
+
+/// The files that items are read from; `-` is stdin.
+pub(super) fn inputs<'a>(
+    arguments: &'a MapArguments,
+    lists: Option<&'a ListSources>,
+) -> Vec<&'a Path> {
+    match (lists, &arguments.arg_file[..]) {
+        _ if arguments.each_host => Vec::new(),
+        (Some(lists), _) => lists.files().collect(),
+        (None, []) => vec![Path::new("-")],
+        (None, files) => files.iter().map(PathBuf::as_path).collect(),
+    }
+}
+
+/// Whether items are read from stdin.
+pub(super) fn reads_stdin(arguments: &MapArguments, lists: Option<&ListSources>) -> bool {
+    match &arguments.arg_file[..] {
+        _ if arguments.each_host => false,
+        _ if let Some(lists) = lists => lists.reads_stdin(),
+        [] => true,
+        files => files.iter().any(|file| file.as_os_str() == "-"),
+    }
+}
+
+/// How several items are joined for each command, if that was asked for.
+pub(super) fn group_rule(
+    arguments: &MapArguments,
+    items: &Items,
+    slots: u32,
+) -> Result<Option<GroupRule>, CliError> {
+    let most = arguments.max_args.or(arguments.max_replace_args);
+    if most.is_none() && !arguments.xargs && !arguments.spread && arguments.max_chars.is_none() {
+        return Ok(None);
+    }
+    let count = items.column_count();
+    if count != 1 || !items.column_names().is_empty() {
+        return Err(CliError::usage(format!(
+            "several items become the columns of a command, and these have columns of their own ({count})"
+        ))
+        .with_help("leave out -n, -N, -L, -X, -m, -s and --xargs, or what makes the columns"));
+    }
+    // -s alone is the limit of a command with as many items as fit, as in xargs.
+    let spread_over = NonZeroU32::new(slots).filter(|_| arguments.spread);
+    GroupRule::new(most, arguments.max_chars, spread_over).map(Some)
+}
+
+/// The columns that a command can name.
+pub(super) fn columns<'a>(items: &'a Items, rule: Option<&GroupRule>) -> Columns<'a> {
+    match rule {
+        None => Columns {
+            count: items.column_count(),
+            names: items.column_names(),
+            are_items: false,
+        },
+        Some(rule) => Columns {
+            count: rule.columns().unwrap_or(0),
+            names: &[],
+            are_items: true,
+        },
+    }
+}
+
+/// Counts the items ahead of their use where people see the progress, so that the display knows early how many there are.
+pub(super) fn count_ahead(items: &mut Items, session: &Session) -> Result<(), CliError> {
+    if !session.shows_progress() {
+        return Ok(());
+    }
+    let console = session.console().clone();
+    items
+        .count_ahead(move |total| console.announce(total))
+        .map_err(|error| {
+            CliError::internal("the thread for items cannot be started").because(error)
+        })
+}

@@ -1,0 +1,84 @@
+//! Where the outputs of a map go.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use crate::args::map::MapArguments;
+use crate::error::CliError;
+use crate::map::{
+    Columns, Joblog, KeptResults, LineTag, LiveOutput, MapOutput, OutputsByHost, Printer,
+    ResultsFolder, ResultsTable, TableFormat, TextTemplate,
+};
+use crate::session::{Session, open_output, open_report, stdout};
+
+/// Opens the log of commands, if one was asked for. A resumed run goes on with it.
+pub(super) fn open_joblog(
+    arguments: &MapArguments,
+    session: &Session,
+    is_resumed: bool,
+) -> Result<Option<Joblog>, CliError> {
+    let Some(path) = &arguments.joblog else {
+        return Ok(None);
+    };
+    let stdout = || stdout(session.console());
+    Joblog::open(path.clone(), stdout, is_resumed).map(Some)
+}
+
+/// Opens what keeps the output of each command, if that was asked for: a table by the name of its file, else a folder.
+pub(super) fn open_results(
+    arguments: &MapArguments,
+    columns: Columns<'_>,
+    is_resumed: bool,
+) -> Result<Option<KeptResults>, CliError> {
+    let Some(path) = &arguments.results else {
+        return Ok(None);
+    };
+    let count = if columns.are_items { 1 } else { columns.count };
+    Ok(Some(match TableFormat::of(path) {
+        Some(format) => {
+            let table = ResultsTable::open(path, format, count, is_resumed)?;
+            KeptResults::Table(table)
+        }
+        None => KeptResults::Folder(ResultsFolder::create(path)?),
+    }))
+}
+
+/// Opens the output, and decides how results are written to it: as lines, whole, or in a format.
+pub(super) fn open_map_output(
+    arguments: &MapArguments,
+    session: &Session,
+    columns: Columns<'_>,
+) -> Result<MapOutput, CliError> {
+    // A format that is a setting is for `run`: without --format, a map prints what its commands print.
+    if arguments.common.output.format.is_some() {
+        return Ok(MapOutput::Report(open_report(
+            session.options(),
+            session.console(),
+        )?));
+    }
+    let tag = match &arguments.tagstring {
+        Some(text) => LineTag::Text(TextTemplate::parse(text, columns)?),
+        None if arguments.tag => LineTag::Item,
+        None => LineTag::None,
+    };
+    let (out, destination) = open_output(session.options(), session.console())?;
+    let err = session.console().clone();
+    if arguments.line_buffer {
+        let live = Arc::new(LiveOutput::new(tag, out, Box::new(err)));
+        return Ok(MapOutput::Live { live, destination });
+    }
+    let out: Box<dyn Write + Send> = Box::new(io::BufWriter::new(out));
+    if arguments.each_host {
+        return Ok(MapOutput::ByHost {
+            table: OutputsByHost::default(),
+            out,
+            destination,
+        });
+    }
+    let err: Box<dyn Write + Send> = Box::new(io::BufWriter::new(err));
+    let printer = Printer::new(tag, out, err);
+    Ok(MapOutput::Whole {
+        printer,
+        destination,
+    })
+}

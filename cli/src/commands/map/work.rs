@@ -1,0 +1,155 @@
+//! What is done for each item: a command with placeholders, or a filter that keeps running.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+
+use ratchet_runtime::process::{PoolConfig, ProcessConfig, Size};
+use ratchet_runtime::{BreakerConfig, CacheTerms, Placement, TaskName, Terms};
+
+use super::worker::task_of_worker;
+use crate::args::map::MapArguments;
+use crate::error::CliError;
+use crate::job_file::{Protocol, ServedTasks, WorkerPlan, cannot_start, typed_worker};
+use crate::map::{
+    Columns, CommandStart, FileTemplates, ItemCommand, LineReader, MapWork, Template, TypedFiles,
+    shell_operator, warm_pool,
+};
+use crate::session::{RunOptions, Session};
+
+/// Makes the work of each item, and the kind of worker that does it if the command is a filter.
+pub(super) fn work(
+    arguments: &MapArguments,
+    command: &[OsString],
+    columns: Columns<'_>,
+    options: &RunOptions,
+    on: &Placement,
+) -> Result<(MapWork, Vec<WorkerPlan>), CliError> {
+    let refuse_missing = |process: &ProcessConfig| match on {
+        Placement::Here => refuse_missing(process),
+        // It is looked for there.
+        Placement::Host | Placement::Among(_) => Ok(()),
+    };
+    let files = FileTemplates::of(typed_files(arguments), columns)?;
+    let start = CommandStart::of(arguments.cwd.as_ref(), &arguments.env, arguments.nice)?;
+    if *on == Placement::Here {
+        start.check_folder()?;
+    }
+    if let Some(worker) = &arguments.worker {
+        let protocol = arguments.protocol.unwrap_or_default();
+        let mut pool = typed_worker(worker, protocol)?;
+        pool.size = Size::fixed(options.workers);
+        pool.process = start.niced(start.apply(pool.process));
+        options.pool_defaults().apply(&mut pool);
+        pool.process.files = files.map(|files| Arc::new(files.of_filter()));
+        let task = task_of_worker(arguments, protocol, &pool)?;
+        let work = match protocol {
+            Protocol::Lines => MapWork::Warm(task.clone()),
+            _ => MapWork::Worker(task.clone()),
+        };
+        let mut plan = warm_worker(pool, task, options.breaker, on.clone());
+        if matches!(protocol, Protocol::Ratchet | Protocol::Mcp) {
+            // It says itself what it serves, so that an unknown task is refused by name.
+            plan.serves = ServedTasks::Everything;
+        }
+        return Ok((work, vec![plan]));
+    }
+    if arguments.warm {
+        let (mut pool, task) = warm_pool(command, columns, options.workers)?;
+        refuse_missing(&start.seen_from_here(pool.process.clone()))?;
+        pool.process = start.niced(start.apply(pool.process));
+        options.pool_defaults().apply(&mut pool);
+        pool.skip_lines = arguments.skip_lines;
+        pool.process.files = files.map(|files| Arc::new(files.of_filter()));
+        let worker = warm_worker(pool, task.clone(), options.breaker, on.clone());
+        return Ok((MapWork::Warm(task), vec![worker]));
+    }
+    let command = item_command(arguments, command, columns)?;
+    if let Some(program) = command.template().and_then(Template::program) {
+        refuse_missing(&start.seen_from_here(ProcessConfig::new(program)))?;
+    }
+    let work = MapWork::Command {
+        command,
+        files,
+        start,
+    };
+    Ok((work, Vec::new()))
+}
+
+/// How the command of an item is found. Without a command, each item is one.
+pub(super) fn item_command(
+    arguments: &MapArguments,
+    command: &[OsString],
+    columns: Columns<'_>,
+) -> Result<ItemCommand, CliError> {
+    Ok(match (command, arguments.shell) {
+        ([], true) => ItemCommand::Line(LineReader::Shell),
+        ([], false) => ItemCommand::Line(LineReader::Words),
+        (_, true) => ItemCommand::Template(Template::shell(command, columns)?),
+        (_, false) => ItemCommand::Template(Template::parse(command, columns)?),
+    })
+}
+
+/// Refuses a program that no item could be run by, once and before the first item.
+pub(super) fn refuse_missing(process: &ProcessConfig) -> Result<(), CliError> {
+    let Some(missing) = cannot_start(process) else {
+        return Ok(());
+    };
+    let error = CliError::usage(missing);
+    Err(if process.command.as_os_str().as_bytes().contains(&b' ') {
+        error.with_help("write the program and its arguments as words of their own; --shell runs a line as a shell does")
+    } else {
+        error
+    })
+}
+
+/// Refuses files of commands whose results may be used again, because then the files would not be made.
+pub(super) fn refuse_cached_files(arguments: &MapArguments, terms: &Terms) -> Result<(), CliError> {
+    if matches!(terms.cache, Some(CacheTerms::On { .. })) && typed_files(arguments).has_any() {
+        return Err(
+            CliError::usage("a result that is used again makes no files")
+                .with_help("leave out --cache, or the files"),
+        );
+    }
+    Ok(())
+}
+
+/// What was typed about files.
+pub(super) fn typed_files(arguments: &MapArguments) -> TypedFiles<'_> {
+    TypedFiles {
+        push: &arguments.push,
+        pull: &arguments.pull,
+        transfer: arguments.transfer,
+        trc: &arguments.trc,
+        basefile: &arguments.basefile,
+        cleanup: arguments.cleanup,
+        keep_remote: arguments.common.hosts.keep_remote,
+    }
+}
+
+/// The kind of worker that answers the items of `--warm`.
+pub(super) fn warm_worker(
+    pool: PoolConfig,
+    task: TaskName,
+    breaker: Option<BreakerConfig>,
+    on: Placement,
+) -> WorkerPlan {
+    WorkerPlan {
+        pool,
+        serves: ServedTasks::Named(vec![task]),
+        breaker,
+        on,
+    }
+}
+
+/// Warns of a word that only a shell would act on.
+pub(super) fn warn_of_operator(command: &[OsString], arguments: &MapArguments, session: &Session) {
+    if arguments.shell || session.options().quiet {
+        return;
+    }
+    if let Some(operator) = shell_operator(command) {
+        session.console().say(&format!(
+            "ratchet: warning: no shell sees `{operator}`, so the command gets it as an argument; --shell runs the line by a shell\n"
+        ));
+    }
+}

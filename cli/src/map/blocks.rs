@@ -1,0 +1,120 @@
+//! Input that is split into blocks of whole records, each the stdin of a command.
+//!
+//! ```text
+//! stdin --BlockReader--> Block --(the stdin of a job)--> dropped with its job --> BlockBuffers --> BlockReader
+//! ```
+//!
+//! A reader waits for a buffer before it reads the next block, so memory follows the jobs in flight.
+
+mod buffers;
+mod parts;
+mod reader;
+mod separator;
+mod sharing;
+
+use std::fs::File;
+use std::io;
+use std::num::NonZeroU32;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use ratchet_runtime::process::{InputBytes, ProgramInput};
+
+use self::buffers::BlockBuffers;
+use self::parts::FileParts;
+use self::reader::BlockReader;
+pub(crate) use self::separator::RecordSeparator;
+use self::sharing::SharedBlocks;
+use super::item::ItemError;
+use crate::error::CliError;
+
+/// How many blocks there are beside those whose jobs run: one that is read, and one that is ready.
+const AHEAD: usize = 2;
+
+/// How the input is split.
+#[derive(Debug, Clone)]
+pub(crate) struct BlockRule {
+    /// How large a block is.
+    pub(crate) size: BlockSize,
+    /// Where records end.
+    pub(crate) separator: RecordSeparator,
+    /// Whether the first line stands at the beginning of each block.
+    pub(crate) has_header: bool,
+}
+
+/// How large a block is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BlockSize {
+    /// As many records as fit into so many bytes, and one at least.
+    Bytes(usize),
+    /// So many records.
+    Records(NonZeroU32),
+}
+
+/// Where the blocks of a map come from.
+pub(crate) enum Blocks {
+    /// Each block is the stdin of a job.
+    OfStream(Box<BlockReader>),
+    /// The blocks are shared by as many jobs as run at once.
+    Shared(SharedBlocks),
+    /// Each part of a file is the stdin of a job.
+    OfFile(Box<FileParts>),
+}
+
+impl Blocks {
+    /// The blocks of a file or of stdin, each for a job of its own.
+    pub(crate) fn of_stream(
+        file: Option<&PathBuf>,
+        rule: BlockRule,
+        slots: u32,
+    ) -> Result<Self, CliError> {
+        let reader = reader(file, rule, slots)?;
+        Ok(Self::OfStream(Box::new(reader)))
+    }
+
+    /// The blocks of a file or of stdin, shared by so many jobs.
+    pub(crate) fn shared(
+        file: Option<&PathBuf>,
+        rule: BlockRule,
+        jobs: u32,
+    ) -> Result<Self, CliError> {
+        let reader = reader(file, rule, jobs)?;
+        Ok(Self::Shared(SharedBlocks::new(reader, jobs)))
+    }
+
+    /// The parts of a file.
+    pub(crate) fn of_file(
+        path: &Path,
+        bytes: usize,
+        separator: RecordSeparator,
+    ) -> Result<Self, CliError> {
+        FileParts::open(path, bytes, separator).map(|parts| Self::OfFile(Box::new(parts)))
+    }
+
+    /// The stdin of the next job.
+    pub(super) fn next(&mut self) -> Option<Result<ProgramInput, ItemError>> {
+        match self {
+            Self::OfStream(reader) => {
+                let block = reader.next()?;
+                Some(block.map(|block| ProgramInput::Bytes(InputBytes::new(block))))
+            }
+            Self::Shared(blocks) => blocks.next(),
+            Self::OfFile(parts) => parts.next(),
+        }
+    }
+}
+
+/// Opens a file, or stdin if none is named.
+fn reader(file: Option<&PathBuf>, rule: BlockRule, slots: u32) -> Result<BlockReader, CliError> {
+    let file = file.filter(|file| file.as_os_str() != "-");
+    // Without a buffer between, bytes are copied once.
+    let opened = match file {
+        Some(path) => File::open(path),
+        None => io::stdin().as_fd().try_clone_to_owned().map(File::from),
+    };
+    let name = file.map_or(Path::new("stdin"), PathBuf::as_path);
+    let input = opened.map_err(|error| CliError::unreadable(name, error))?;
+    let most = usize::try_from(slots).unwrap_or(usize::MAX);
+    let buffers = BlockBuffers::new(most.saturating_add(AHEAD));
+    Ok(BlockReader::new(Box::new(input), rule, buffers))
+}

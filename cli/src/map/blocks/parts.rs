@@ -1,0 +1,172 @@
+//! The parts of a file, which are found without reading all of it.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use ratchet_runtime::process::ProgramInput;
+
+use super::separator::{Found, RecordSeparator};
+use crate::error::CliError;
+use crate::map::item::ItemError;
+
+/// How much of the file is read at once where the end of a record is looked for.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Splits a file into parts of whole records. Each job reads its part from the file.
+pub(crate) struct FileParts {
+    path: PathBuf,
+    file: File,
+    /// How long the file was when it was opened.
+    length: u64,
+    /// The offset of the next part.
+    start: u64,
+    /// How many bytes a part has at least, except for the last one.
+    bytes: u64,
+    separator: RecordSeparator,
+}
+
+impl FileParts {
+    /// Opens a file. What is no plain file has no parts.
+    pub(super) fn open(
+        path: &Path,
+        bytes: usize,
+        separator: RecordSeparator,
+    ) -> Result<Self, CliError> {
+        let unreadable = |error| CliError::unreadable(path, error);
+        let file = File::open(path).map_err(unreadable)?;
+        let metadata = file.metadata().map_err(unreadable)?;
+        if !metadata.is_file() {
+            return Err(CliError::usage(format!(
+                "`{}` is no plain file, so it has no parts",
+                path.display()
+            ))
+            .with_help("pass it through stdin, and write --pipe instead of --pipe-part"));
+        }
+        Ok(Self {
+            // Jobs may start in another folder.
+            path: std::path::absolute(path).map_err(unreadable)?,
+            file,
+            length: metadata.len(),
+            start: 0,
+            bytes: bytes as u64,
+            separator,
+        })
+    }
+
+    /// The next part.
+    pub(super) fn next(&mut self) -> Option<Result<ProgramInput, ItemError>> {
+        if self.start >= self.length {
+            return None;
+        }
+        let start = self.start;
+        let end = match self.end_of_part() {
+            Ok(end) => end,
+            Err(error) => {
+                self.start = self.length;
+                return Some(Err(ItemError(format!(
+                    "`{}` cannot be read further: {error}",
+                    self.path.display()
+                ))));
+            }
+        };
+        self.start = end;
+        Some(Ok(ProgramInput::Part {
+            path: self.path.clone(),
+            start,
+            bytes: end - start,
+        }))
+    }
+
+    /// The first boundary at or after the end of a part of the usual size.
+    fn end_of_part(&self) -> io::Result<u64> {
+        let target = self.start.saturating_add(self.bytes);
+        let mut chunk = Vec::new();
+        // The separator may have begun before.
+        let overlap = self.separator.overlap() as u64;
+        let begin = target.saturating_sub(overlap + 1).max(self.start);
+        let mut from = 0;
+        while begin + (chunk.len() as u64) < self.length {
+            let filled = chunk.len();
+            chunk.resize(filled + READ_BYTES, 0);
+            let read = self
+                .file
+                .read_at(&mut chunk[filled..], begin + filled as u64);
+            let read = match read {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => read?,
+            };
+            chunk.truncate(filled + read);
+            loop {
+                match self.separator.find(&chunk, from) {
+                    Found::At { boundary, .. } if begin + boundary as u64 >= target => {
+                        return Ok((begin + boundary as u64).min(self.length));
+                    }
+                    Found::At { next, .. } => from = next,
+                    Found::Not { next } => {
+                        from = next;
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(self.length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(text: &str, bytes: usize, (start, end): (&str, &str)) -> Vec<String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let separator = RecordSeparator::new(start.as_bytes(), end.as_bytes()).unwrap();
+        let mut parts = FileParts::open(file.path(), bytes, separator).unwrap();
+        std::iter::from_fn(|| parts.next())
+            .map(|part| match part.unwrap() {
+                ProgramInput::Part { start, bytes, .. } => {
+                    let (start, end) = (start as usize, (start + bytes) as usize);
+                    text[start..end].to_owned()
+                }
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn parts_end_with_the_record_in_which_they_are_full() {
+        let lines = ("", "\n");
+        assert_eq!(parts("a\nb\nc\n", 2, lines), ["a\n", "b\n", "c\n"]);
+        assert_eq!(parts("a\nb\nc\n", 3, lines), ["a\nb\n", "c\n"]);
+        assert_eq!(parts("a\nb\nlong", 3, lines), ["a\nb\n", "long"]);
+        assert_eq!(
+            parts(">a\n>b\n>c\n", 1, (">", "")),
+            [">a\n", ">b\n", ">c\n"]
+        );
+        assert_eq!(parts("a--b--c", 3, ("", "--")), ["a--", "b--", "c"]);
+        assert_eq!(parts("a--b--c", 2, ("", "--")), ["a--", "b--", "c"]);
+        assert_eq!(parts("", 2, lines), [""; 0]);
+    }
+
+    #[test]
+    fn a_long_record_is_searched_to_its_end() {
+        let long = "x".repeat(3 * READ_BYTES);
+        let text = format!("{long}\nshort\n");
+        assert_eq!(
+            parts(&text, 1, ("", "\n")),
+            [format!("{long}\n"), "short\n".to_owned()]
+        );
+    }
+
+    #[test]
+    fn what_is_no_plain_file_has_no_parts() {
+        let separator = RecordSeparator::new(b"", b"\n").unwrap();
+        let error = FileParts::open(Path::new("/dev/null"), 1, separator)
+            .err()
+            .unwrap();
+        assert!(error.to_string().contains("no plain file"), "{error}");
+    }
+}

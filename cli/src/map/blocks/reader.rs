@@ -1,0 +1,306 @@
+//! Reads blocks of whole records.
+
+use std::io::{self, Read};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use super::buffers::{Block, BlockBuffers};
+use super::separator::{Found, RecordSeparator};
+use super::{BlockRule, BlockSize};
+use crate::job_file::LONGEST;
+use crate::map::item::ItemError;
+use crate::value;
+
+/// How much is read at once where records are counted.
+const READ_BYTES: usize = 256 * 1024;
+
+/// Reads an input block by block.
+pub(crate) struct BlockReader {
+    input: Box<dyn Read + Send>,
+    size: BlockSize,
+    separator: RecordSeparator,
+    buffers: Arc<BlockBuffers>,
+    /// Whether the first line is still to be read, which then stands before each block.
+    needs_header: bool,
+    /// The first line, if it stands before each block.
+    header: Vec<u8>,
+    /// What was read of the next blocks.
+    read: Vec<u8>,
+    /// The offset of the next block in what was read.
+    start: usize,
+    /// Nothing is left to be read.
+    has_ended: bool,
+}
+
+impl BlockReader {
+    /// Splits an input by a rule.
+    pub(super) fn new(
+        input: Box<dyn Read + Send>,
+        rule: BlockRule,
+        buffers: Arc<BlockBuffers>,
+    ) -> Self {
+        Self {
+            input,
+            size: rule.size,
+            separator: rule.separator,
+            buffers,
+            needs_header: rule.has_header,
+            header: Vec::new(),
+            read: Vec::new(),
+            start: 0,
+            has_ended: false,
+        }
+    }
+
+    /// Reads the next block. After an error there are no more.
+    pub(super) fn next(&mut self) -> Option<Result<Block, ItemError>> {
+        if self.needs_header {
+            self.needs_header = false;
+            if let Err(error) = self.read_header() {
+                return Some(Err(self.fail(&error)));
+            }
+        }
+        if self.has_ended && self.start == self.read.len() {
+            return None;
+        }
+        let mut block = self.buffers.take();
+        block.bytes.extend_from_slice(&self.header);
+        let filled = match self.size {
+            BlockSize::Bytes(bytes) => self.fill_by_bytes(&mut block.bytes, bytes),
+            BlockSize::Records(records) => self.fill_by_records(&mut block.bytes, records),
+        };
+        match filled {
+            Ok(()) if block.bytes.len() == self.header.len() => None,
+            Ok(()) => Some(Ok(block)),
+            Err(error) => Some(Err(self.fail(&error))),
+        }
+    }
+
+    /// Fills a block with as many records as fit, and with one at least.
+    fn fill_by_bytes(&mut self, block: &mut Vec<u8>, bytes: usize) -> io::Result<()> {
+        let header = block.len();
+        let pending = &self.read[self.start..];
+        if (self.has_ended || pending.len() > bytes)
+            && let Some(end) = self.end_of_block(pending, bytes)
+        {
+            block.extend_from_slice(&pending[..end]);
+            self.start += end;
+            return Ok(());
+        }
+        block.extend_from_slice(pending);
+        self.read.clear();
+        self.start = 0;
+        let mut most = bytes;
+        loop {
+            let room = most.saturating_sub(block.len() - header);
+            block.reserve(room);
+            let read = self.input.by_ref().take(room as u64).read_to_end(block)?;
+            self.has_ended |= read < room;
+            let content = &block[header..];
+            if let Some(end) = self.end_of_block(content, bytes) {
+                self.read.extend_from_slice(&content[end..]);
+                block.truncate(header + end);
+                return Ok(());
+            }
+            if content.len() >= LONGEST.max(bytes) {
+                return Err(too_long());
+            }
+            // A longer step each time, or a long record would be searched again and again.
+            most = most.saturating_mul(2);
+        }
+    }
+
+    /// The end of the last record that fits into so many bytes, or else of the first one. Nothing if more has to be read.
+    fn end_of_block(&self, content: &[u8], bytes: usize) -> Option<usize> {
+        if self.has_ended && content.len() <= bytes {
+            return Some(content.len());
+        }
+        let window = &content[..bytes.min(content.len())];
+        if let Some(boundary) = self.separator.find_last(window) {
+            return Some(boundary);
+        }
+        match self.separator.find(content, 0) {
+            Found::At { boundary, .. } => Some(boundary),
+            Found::Not { .. } => self.has_ended.then_some(content.len()),
+        }
+    }
+
+    /// Fills a block with so many records.
+    fn fill_by_records(&mut self, block: &mut Vec<u8>, records: NonZeroU32) -> io::Result<()> {
+        let (mut count, mut from, mut record) = (0, 0, 0);
+        loop {
+            let bytes = &self.read[self.start..];
+            match self.separator.find(bytes, from) {
+                Found::At { boundary, next } => {
+                    count += 1;
+                    (from, record) = (next, boundary);
+                    if count == records.get() {
+                        block.extend_from_slice(&bytes[..boundary]);
+                        self.start += boundary;
+                        return Ok(());
+                    }
+                }
+                Found::Not { .. } if self.has_ended => {
+                    block.extend_from_slice(bytes);
+                    self.start = self.read.len();
+                    return Ok(());
+                }
+                Found::Not { next } => {
+                    if bytes.len() - record > LONGEST {
+                        return Err(too_long());
+                    }
+                    from = next;
+                    self.read_more()?;
+                }
+            }
+        }
+    }
+
+    /// Reads the first line, which becomes the header.
+    fn read_header(&mut self) -> io::Result<()> {
+        let mut from = 0;
+        loop {
+            if let Some(end) = memchr::memchr(b'\n', &self.read[from..]) {
+                self.start = from + end + 1;
+                self.header = self.read[..self.start].to_vec();
+                return Ok(());
+            }
+            if self.has_ended {
+                self.header = std::mem::take(&mut self.read);
+                return Ok(());
+            }
+            if self.read.len() > LONGEST {
+                return Err(too_long());
+            }
+            from = self.read.len();
+            self.read_more()?;
+        }
+    }
+
+    /// Reads more of the input behind what was read.
+    fn read_more(&mut self) -> io::Result<()> {
+        self.read.drain(..self.start);
+        self.start = 0;
+        let more = self.input.by_ref().take(READ_BYTES as u64);
+        self.has_ended = { more }.read_to_end(&mut self.read)? < READ_BYTES;
+        Ok(())
+    }
+
+    fn fail(&mut self, error: &io::Error) -> ItemError {
+        self.has_ended = true;
+        self.read.clear();
+        self.start = 0;
+        ItemError(format!("stdin cannot be split further: {error}"))
+    }
+}
+
+fn too_long() -> io::Error {
+    let most = value::show_size(LONGEST as u64);
+    io::Error::other(format!(
+        "a record is longer than {most}: name what ends a record by --recend, or a larger --block"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    /// Gives one byte at a time, as a slow pipe may.
+    struct Slow(Cursor<Vec<u8>>);
+
+    impl Read for Slow {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let most = buffer.len().min(1);
+            self.0.read(&mut buffer[..most])
+        }
+    }
+
+    fn blocks(
+        text: &str,
+        size: BlockSize,
+        (start, end): (&str, &str),
+        header: bool,
+    ) -> Vec<String> {
+        let rule = BlockRule {
+            size,
+            separator: RecordSeparator::new(start.as_bytes(), end.as_bytes()).unwrap(),
+            has_header: header,
+        };
+        let read = |input: Box<dyn Read + Send>| {
+            let mut reader = BlockReader::new(input, rule.clone(), BlockBuffers::new(1000));
+            let blocks = std::iter::from_fn(|| reader.next());
+            let text = |block: Block| String::from_utf8(block.bytes.clone()).unwrap();
+            blocks.map(|block| text(block.unwrap())).collect::<Vec<_>>()
+        };
+        let input = Cursor::new(text.as_bytes().to_vec());
+        let slow = read(Box::new(Slow(input.clone())));
+        assert_eq!(slow, read(Box::new(input)));
+        slow
+    }
+
+    const LINES: (&str, &str) = ("", "\n");
+
+    fn records(count: u32) -> BlockSize {
+        BlockSize::Records(NonZeroU32::new(count).unwrap())
+    }
+
+    #[test]
+    fn blocks_have_as_many_whole_records_as_fit_and_one_at_least() {
+        let of = |text, bytes| blocks(text, BlockSize::Bytes(bytes), LINES, false);
+        assert_eq!(of("a\nb\nc\n", 4), ["a\nb\n", "c\n"]);
+        assert_eq!(of("a\nb\nc", 5), ["a\nb\n", "c"]);
+        assert_eq!(of("long line\nb\n", 4), ["long line\n", "b\n"]);
+        assert_eq!(of("a\nlong last line", 2), ["a\n", "long last line"]);
+        assert_eq!(of("", 4), [""; 0]);
+        assert_eq!(of("\n\n", 1), ["\n", "\n"]);
+    }
+
+    #[test]
+    fn blocks_have_so_many_records() {
+        let of = |text, count, ends| blocks(text, records(count), ends, false);
+        assert_eq!(of("a\nb\nc\n", 2, LINES), ["a\nb\n", "c\n"]);
+        assert_eq!(of("a\nb\nc", 1, LINES), ["a\n", "b\n", "c"]);
+        assert_eq!(
+            of(">a\nx\n>b\n>c\n", 1, (">", "")),
+            [">a\nx\n", ">b\n", ">c\n"]
+        );
+        assert_eq!(of("x>y\n>b\n", 1, (">", "\n")), ["x>y\n", ">b\n"]);
+    }
+
+    #[test]
+    fn the_first_line_stands_before_each_block() {
+        let of = |text, size| blocks(text, size, LINES, true);
+        assert_eq!(of("h\na\nb\n", records(1)), ["h\na\n", "h\nb\n"]);
+        assert_eq!(of("h\na\nb\n", BlockSize::Bytes(2)), ["h\na\n", "h\nb\n"]);
+        assert_eq!(of("h\n", records(1)), [""; 0], "a header alone is no block");
+    }
+
+    #[test]
+    fn an_endless_record_and_a_broken_input_are_said_and_end_the_blocks() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::PermissionDenied.into())
+            }
+        }
+        let endless = || io::repeat(b'x');
+        for size in [BlockSize::Bytes(1000), records(3)] {
+            for (input, said) in [
+                (Box::new(endless()) as Box<dyn Read + Send>, "--recend"),
+                (Box::new(Broken), "stdin cannot be split further"),
+            ] {
+                let rule = BlockRule {
+                    size,
+                    separator: RecordSeparator::new(b"", b"\n").unwrap(),
+                    has_header: false,
+                };
+                let mut reader = BlockReader::new(input, rule, BlockBuffers::new(3));
+                let error = reader.next().unwrap().unwrap_err();
+                assert!(error.0.contains(said), "{}", error.0);
+                assert!(reader.next().is_none());
+            }
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Items that are the lines of files, or that end with another character.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use super::item::{Item, ItemError};
+use crate::error::CliError;
+use crate::job_file::{LONGEST, LineRead, read_until};
+use crate::value;
+
+/// How much of a file is read at once.
+pub(super) const BUFFER_BYTES: usize = 256 * 1024;
+
+/// The capacity that the buffer of a line keeps after a longer line.
+pub(super) const KEPT: usize = 1 << 20;
+
+/// The character that ends an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ItemEnd {
+    /// A newline, with or without a carriage return. Empty lines are no items.
+    Line,
+    /// This byte. Items are taken as they are, even empty ones.
+    Byte(u8),
+}
+
+impl ItemEnd {
+    /// NUL, which ends the names that `find -print0` writes.
+    pub(crate) const NULL: Self = Self::Byte(0);
+
+    /// The name of what is counted in messages.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Line => "line",
+            Self::Byte(_) => "item",
+        }
+    }
+
+    /// The byte that ends an item.
+    pub(super) fn delimiter(self) -> u8 {
+        match self {
+            Self::Line => b'\n',
+            Self::Byte(byte) => byte,
+        }
+    }
+}
+
+/// A file with items, and its name in messages.
+pub(super) struct ItemFile {
+    /// What messages call the source: a path, or `stdin`.
+    pub(super) name: String,
+    /// Reads the content.
+    pub(super) reader: ItemReader,
+}
+
+/// A reader whose buffered bytes can be looked at.
+pub(super) type ItemReader = BufReader<Box<dyn Read + Send>>;
+
+/// Opens files, or stdin if none is named.
+pub(super) fn open(files: &[PathBuf]) -> Result<VecDeque<ItemFile>, CliError> {
+    let stdin = [PathBuf::from("-")];
+    let files = if files.is_empty() { &stdin } else { files };
+    files.iter().map(|path| open_one(path)).collect()
+}
+
+fn open_one(path: &Path) -> Result<ItemFile, CliError> {
+    if path.as_os_str() == "-" {
+        return Ok(ItemFile {
+            name: "stdin".to_owned(),
+            reader: BufReader::with_capacity(BUFFER_BYTES, Box::new(io::stdin())),
+        });
+    }
+    let unreadable = |error| CliError::unreadable(path, error);
+    let file = File::open(path).map_err(unreadable)?;
+    if file.metadata().map_err(unreadable)?.is_dir() {
+        return Err(unreadable(io::ErrorKind::IsADirectory.into()));
+    }
+    Ok(ItemFile {
+        name: format!("`{}`", path.display()),
+        reader: BufReader::with_capacity(BUFFER_BYTES, Box::new(file)),
+    })
+}
+
+/// The lines of the sources, one source after the other.
+pub(crate) struct LineItems {
+    /// The sources that are not read to their ends, the current one first.
+    pub(super) sources: VecDeque<ItemFile>,
+    /// The byte that ends an item.
+    pub(super) end: ItemEnd,
+    /// The item that is being read; it is kept so that its memory is reused.
+    pub(super) line: Vec<u8>,
+    /// The number of the last line in the first source.
+    pub(super) number: u64,
+}
+
+impl LineItems {
+    /// The lines of these files, one file after the other, or of stdin if no file is named.
+    pub(super) fn open(files: &[PathBuf], end: ItemEnd) -> Result<Self, CliError> {
+        Ok(Self {
+            sources: open(files)?,
+            end,
+            line: Vec::new(),
+            number: 0,
+        })
+    }
+
+    /// Whether reading the next line may wait.
+    pub(super) fn may_wait(&self) -> bool {
+        let ends = |source: &ItemFile| {
+            let buffered = source.reader.buffer();
+            memchr::memchr(self.end.delimiter(), buffered).is_some()
+        };
+        !self.sources.front().is_some_and(ends)
+    }
+
+    /// Reads the next line.
+    pub(super) fn next(&mut self) -> Option<Result<Item, ItemError>> {
+        loop {
+            let source = self.sources.front_mut()?;
+            self.line.clear();
+            self.line.shrink_to(KEPT);
+            self.number += 1;
+            let delimiter = self.end.delimiter();
+            match read_until(&mut source.reader, delimiter, &mut self.line) {
+                Ok(LineRead::End) => {
+                    self.sources.pop_front();
+                    self.number = 0;
+                }
+                Ok(LineRead::TooLong) => {
+                    return Some(Err(ItemError(format!(
+                        "{} {} of {} is longer than {}",
+                        self.end.word(),
+                        self.number,
+                        source.name,
+                        value::show_size(LONGEST as u64)
+                    ))));
+                }
+                Ok(LineRead::Line) => {
+                    if self.end == ItemEnd::Line && self.line.last() == Some(&b'\r') {
+                        self.line.pop();
+                    }
+                    if self.end != ItemEnd::Line || !self.line.is_empty() {
+                        return Some(Ok(Item::from(self.line.as_slice())));
+                    }
+                }
+                Err(error) => {
+                    let bad = ItemError(format!("{} cannot be read further: {error}", source.name));
+                    self.sources.pop_front();
+                    self.number = 0;
+                    return Some(Err(bad));
+                }
+            }
+        }
+    }
+}

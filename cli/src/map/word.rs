@@ -1,0 +1,152 @@
+//! A word of a command: its pieces, and what they become for an item.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+use ratchet_runtime::SlotNumber;
+
+use super::columns::UseOfColumns;
+use super::item::Item;
+use super::line_length::LineLength;
+use super::placeholder::{Piece, Placeholder};
+
+/// What the placeholders of a command stand for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlaceholderValues<'a> {
+    /// The item.
+    pub(crate) item: &'a Item,
+    /// The number of the item, from 1 on.
+    pub(crate) number: u64,
+    /// The slot in which the command runs. Before it is known, `{%}` stays as it is.
+    pub(crate) slot: Option<SlotNumber>,
+}
+
+/// A word of the command.
+pub(super) type TemplateWord = Vec<Piece>;
+
+/// How many bytes of an item a piece has at most.
+pub(super) fn bytes_of_item(piece: &Piece, item: &Item) -> usize {
+    let columns = item.columns();
+    match piece {
+        Piece::Placeholder(Placeholder::All(_) | Placeholder::Column(..)) => {
+            columns.map(<[u8]>::len).sum()
+        }
+        Piece::Placeholder(Placeholder::Replaced(_, substitution)) => {
+            columns.map(|column| substitution.apply(column).len()).sum()
+        }
+        Piece::Placeholder(Placeholder::Number | Placeholder::Slot) | Piece::Literal(_) => 0,
+    }
+}
+
+/// Whether a word is repeated for each item of a group.
+pub(super) fn has_all(pieces: &[Piece]) -> bool {
+    pieces
+        .iter()
+        .any(|piece| matches!(piece, Piece::Placeholder(Placeholder::All(_))))
+}
+
+/// How long a word is at most without its items.
+pub(super) fn length_without_items(pieces: &[Piece]) -> LineLength {
+    /// The digits of the greatest number.
+    const DIGITS: usize = 20;
+    let pieces = pieces.iter().map(|piece| match piece {
+        Piece::Literal(literal) => literal.len(),
+        Piece::Placeholder(Placeholder::Number | Placeholder::Slot) => DIGITS,
+        Piece::Placeholder(_) => 0,
+    });
+    LineLength {
+        // The zero at its end counts.
+        bytes: pieces.sum::<usize>() + 1,
+        words: 1,
+    }
+}
+
+/// Whether a word depends on the item.
+pub(super) fn uses_item(pieces: &[Piece]) -> bool {
+    pieces.iter().any(|piece| match piece {
+        Piece::Placeholder(Placeholder::Number | Placeholder::Slot) | Piece::Literal(_) => false,
+        Piece::Placeholder(_) => true,
+    })
+}
+
+/// Whether a word depends on the slot.
+pub(super) fn uses_slot(pieces: &[Piece]) -> bool {
+    pieces.contains(&Piece::Placeholder(Placeholder::Slot))
+}
+
+/// Whether a word depends on the item, its number or the slot.
+pub(super) fn has_placeholder(pieces: &[Piece]) -> bool {
+    pieces
+        .iter()
+        .any(|piece| matches!(piece, Piece::Placeholder(_)))
+}
+
+/// The arguments that a word becomes.
+pub(super) fn expand_word<'a>(
+    pieces: &'a [Piece],
+    use_of_columns: UseOfColumns,
+    values: PlaceholderValues<'a>,
+) -> Box<dyn Iterator<Item = OsString> + 'a> {
+    let item = values.item;
+    match use_of_columns {
+        UseOfColumns::SeveralItems | UseOfColumns::SeveralParameters if has_all(pieces) => {
+            Box::new(
+                item.columns()
+                    .map(move |one| fill_in(pieces, values, &[one])),
+            )
+        }
+        UseOfColumns::SeveralItems if pieces.iter().all(|piece| is_missing(piece, item)) => {
+            Box::new(std::iter::empty())
+        }
+        _ => {
+            let all: Vec<&[u8]> = item.columns().collect();
+            Box::new(std::iter::once(fill_in(pieces, values, &all)))
+        }
+    }
+}
+
+/// Whether a piece is nothing but an item that is not there.
+fn is_missing(piece: &Piece, item: &Item) -> bool {
+    match piece {
+        Piece::Placeholder(Placeholder::Column(column, _) | Placeholder::Replaced(column, _)) => {
+            item.column(*column).is_none()
+        }
+        _ => false,
+    }
+}
+
+/// Fills in the placeholders of a word. `{}` stands for `all`. Of a group of items, those that are not there are empty; all
+/// other items have each column that a template names.
+fn fill_in(pieces: &[Piece], values: PlaceholderValues<'_>, all: &[&[u8]]) -> OsString {
+    let PlaceholderValues { item, number, slot } = values;
+    let mut text = Vec::with_capacity(pieces.len() * 24);
+    for piece in pieces {
+        match piece {
+            Piece::Literal(literal) => text.extend_from_slice(literal),
+            Piece::Placeholder(Placeholder::Number) => {
+                text.extend_from_slice(number.to_string().as_bytes());
+            }
+            Piece::Placeholder(Placeholder::Slot) => match slot {
+                Some(slot) => text.extend_from_slice(slot.to_string().as_bytes()),
+                None => text.extend_from_slice(b"{%}"),
+            },
+            Piece::Placeholder(Placeholder::Column(column, part)) => {
+                text.extend_from_slice(item.column(*column).map_or(b"", |column| part.of(column)));
+            }
+            Piece::Placeholder(Placeholder::Replaced(column, substitution)) => {
+                if let Some(column) = item.column(*column) {
+                    text.extend_from_slice(&substitution.apply(column));
+                }
+            }
+            Piece::Placeholder(Placeholder::All(part)) => {
+                for (index, column) in all.iter().enumerate() {
+                    if index > 0 {
+                        text.push(b' ');
+                    }
+                    text.extend_from_slice(part.of(column));
+                }
+            }
+        }
+    }
+    OsString::from_vec(text)
+}

@@ -1,0 +1,174 @@
+//! Parses the words of a command: what in them is literal, and what is a placeholder.
+
+use super::columns::Columns;
+use super::path_part::PathPart;
+use super::placeholder::{Piece, Placeholder};
+use super::substitution::Substitution;
+use crate::error::CliError;
+use crate::value::closest;
+
+/// Parses a word.
+pub(super) fn parse_word(word: &[u8], columns: Columns<'_>) -> Result<Vec<Piece>, CliError> {
+    let mut pieces = Vec::new();
+    let mut literal = Vec::new();
+    let mut rest = word;
+    while let Some(open) = rest.iter().position(|byte| *byte == b'{') {
+        literal.extend_from_slice(&rest[..open]);
+        rest = &rest[open..];
+        // `{{x}}` stands for `{x}` if `{x}` would be a placeholder.
+        if rest.starts_with(b"{{")
+            && let Some((_, close)) = braced(&rest[1..], columns)?
+            && rest[1..][close..].starts_with(b"}}")
+        {
+            literal.extend_from_slice(&rest[1..close + 2]);
+            rest = &rest[close + 3..];
+            continue;
+        }
+        refuse_perl(rest)?;
+        let Some((placeholder, close)) = braced(rest, columns)? else {
+            if let Some(close) = closing_brace(rest) {
+                refuse_misspelt(&rest[1..close], columns)?;
+            }
+            literal.push(b'{');
+            rest = &rest[1..];
+            continue;
+        };
+        if !literal.is_empty() {
+            pieces.push(Piece::Literal(std::mem::take(&mut literal)));
+        }
+        pieces.push(Piece::Placeholder(placeholder));
+        rest = &rest[close + 1..];
+    }
+    literal.extend_from_slice(rest);
+    if !literal.is_empty() || pieces.is_empty() {
+        pieces.push(Piece::Literal(literal));
+    }
+    Ok(pieces)
+}
+
+/// Parses the placeholder at the beginning of a text, which is a brace. Returns it with the position of its closing brace.
+fn braced(text: &[u8], columns: Columns<'_>) -> Result<Option<(Placeholder, usize)>, CliError> {
+    let Some(close) = closing_brace(text) else {
+        return Ok(None);
+    };
+    match placeholder(&text[1..close], columns)? {
+        Some(found) => Ok(Some((found, close))),
+        None => replaced(text, columns),
+    }
+}
+
+fn closing_brace(text: &[u8]) -> Option<usize> {
+    text.iter().position(|byte| *byte == b'}')
+}
+
+/// Parses a placeholder with a replacement, as in `{1/.jpg$/.png/}`, whose expression may have braces.
+fn replaced(text: &[u8], columns: Columns<'_>) -> Result<Option<(Placeholder, usize)>, CliError> {
+    let inner = &text[1..];
+    let named = (columns.names.iter().enumerate())
+        .filter_map(|(column, name)| Some((column, inner.strip_prefix(name.as_slice())?)));
+    let numbered = number(inner).and_then(|(number, rest)| Some((number.checked_sub(1)?, rest)));
+    for (column, rest) in named.chain(numbered) {
+        if let Some((substitution, length)) = Substitution::parse(rest)? {
+            if column >= columns.count.max(columns.names.len()) {
+                return Err(no_column(column + 1, columns));
+            }
+            let close = text.len() - rest.len() + length;
+            let found = Placeholder::Replaced(column, Box::new(substitution));
+            return Ok(Some((found, close)));
+        }
+    }
+    Ok(None)
+}
+
+/// The number at the beginning of a text, and what follows it.
+fn number(text: &[u8]) -> Option<(usize, &[u8])> {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
+    let (number, rest) = text.split_at(digits.count());
+    Some((std::str::from_utf8(number).ok()?.parse().ok()?, rest))
+}
+
+/// Refuses `{= .. =}`, in which GNU parallel has Perl.
+fn refuse_perl(text: &[u8]) -> Result<(), CliError> {
+    let Some(inner) = text.strip_prefix(b"{=") else {
+        return Ok(());
+    };
+    if !inner.windows(2).any(|two| two == b"=}") {
+        return Ok(());
+    }
+    Err(CliError::usage("{= =} would need Perl, which is not here")
+        .with_help("{1/REGEX/TEXT/} replaces what an expression matches, as in {1/\\.jpg$/.png/}; --shell does the rest"))
+}
+
+/// Parses the text between braces. Returns nothing if it is no placeholder.
+fn placeholder(inner: &[u8], columns: Columns<'_>) -> Result<Option<Placeholder>, CliError> {
+    if inner == b"#" {
+        return Ok(Some(Placeholder::Number));
+    }
+    if inner == b"%" {
+        return Ok(Some(Placeholder::Slot));
+    }
+    if let Some(part) = PathPart::from_suffix(inner) {
+        return Ok(Some(Placeholder::All(part)));
+    }
+    let named = columns.names.iter().enumerate().find_map(|(column, name)| {
+        let suffix = inner.strip_prefix(name.as_slice())?;
+        Some(Placeholder::Column(column, PathPart::from_suffix(suffix)?))
+    });
+    if named.is_some() {
+        return Ok(named);
+    }
+    if let Some((number, suffix)) = number(inner)
+        && let Some(part) = PathPart::from_suffix(suffix)
+    {
+        return match number
+            .checked_sub(1)
+            .filter(|column| *column < columns.count)
+        {
+            Some(column) => Ok(Some(Placeholder::Column(column, part))),
+            None => Err(no_column(number, columns)),
+        };
+    }
+    Ok(None)
+}
+
+fn no_column(number: usize, columns: Columns<'_>) -> CliError {
+    let there_are = match columns.count {
+        0 if columns.are_items => {
+            return CliError::usage(format!(
+                "there is no {{{number}}}: commands get as many items as fit"
+            ))
+            .with_help("say how many by -n, or write {} for all of them");
+        }
+        count if columns.are_items => format!("a command gets {count} items at most"),
+        0 => {
+            return CliError::usage(format!(
+                "there is no {{{number}}}: commands get no items here"
+            ))
+            .with_help("with --each-host, {host} is the name of the host; with --pipe, the command reads its block from stdin");
+        }
+        1 => "items have one column".to_owned(),
+        count => format!("items have {count} columns"),
+    };
+    CliError::usage(format!(
+        "there is no {{{number}}}: {there_are}, and the first is {{1}}"
+    ))
+    .with_help(format!(
+        "write {{{{{number}}}}} for the characters {{{number}}}"
+    ))
+}
+
+/// Refuses braces whose text is almost the name of a column.
+fn refuse_misspelt(inner: &[u8], columns: Columns<'_>) -> Result<(), CliError> {
+    let names = columns
+        .names
+        .iter()
+        .filter_map(|name| std::str::from_utf8(name).ok());
+    let Some((typed, meant)) = std::str::from_utf8(inner)
+        .ok()
+        .and_then(|typed| Some((typed, closest(typed, names)?)))
+    else {
+        return Ok(());
+    };
+    Err(CliError::usage(format!("there is no column `{typed}`"))
+        .with_help(format!("did you mean {{{meant}}}?")))
+}

@@ -1,0 +1,53 @@
+//! `-j FILE`: changes how many jobs run at once while the run goes on.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ratchet_runtime::RunHandle;
+
+use super::console::Console;
+use super::options::cores;
+use super::system_limits;
+use crate::args::concurrency::JobCount;
+
+/// How often the file is read. Nothing tells of a change of a file on every kind of disk.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Reads the file again and again, and passes on how many jobs it says. No more run than the limits of open files allow.
+pub(super) fn watch(path: PathBuf, mut slots: u32, handle: RunHandle, console: Option<Console>) {
+    let most = slots.max(system_limits::most_jobs());
+    tokio::spawn(async move {
+        let mut told = None;
+        loop {
+            tokio::time::sleep(INTERVAL).await;
+            let read = {
+                let path = path.clone();
+                let resolve =
+                    move || JobCount::File(path).resolve(cores(), system_limits::most_jobs);
+                tokio::task::spawn_blocking(resolve).await
+            };
+            let problem = match read {
+                Ok(Ok(wanted)) if wanted.min(most) == slots => None,
+                Ok(Ok(wanted)) => match handle.set_slots(wanted.min(most)).await {
+                    Ok(()) => {
+                        slots = wanted.min(most);
+                        None
+                    }
+                    Err(error) => Some(error.to_string()),
+                },
+                // The file may just be written, so the last number holds.
+                Ok(Err(error)) => Some(error.to_string()),
+                // This process ends.
+                Err(_) => return,
+            };
+            if problem != told
+                && let (Some(problem), Some(console)) = (&problem, &console)
+            {
+                console.say(&format!(
+                    "ratchet: {slots} jobs go on running at once: {problem}\n"
+                ));
+            }
+            told = problem;
+        }
+    });
+}

@@ -1,0 +1,198 @@
+//! Blocks of stdin and parts of files as the stdin of the commands of `ratchet map`.
+
+use ratchet_tests::{Ended, Folder, Ratchet};
+
+fn map(folder: &Folder, words: &[&str], stdin: &str) -> Ended {
+    let call = Ratchet::within(folder).args(["map", "-q", "-k"]);
+    call.args(words).stdin(stdin).run()
+}
+
+fn printed(words: &[&str], stdin: &str) -> String {
+    map(&Folder::new(), words, stdin)
+        .with_code(0)
+        .quiet()
+        .stdout()
+}
+
+/// Prints what it reads between brackets.
+const SHOW: [&str; 4] = ["--", "sh", "-c", "echo \"[$(cat)]\""];
+
+fn shown(options: &[&str], stdin: &str) -> String {
+    printed(&[options, &SHOW].concat(), stdin)
+}
+
+/// So many lines, each with its number.
+fn numbers(count: u32) -> String {
+    let lines: Vec<String> = (0..count).map(|number| number.to_string()).collect();
+    lines.join("\n") + "\n"
+}
+
+#[test]
+fn each_command_reads_a_block_of_whole_lines() {
+    assert_eq!(
+        shown(&["--pipe", "--block", "4"], "a\nb\nc\n"),
+        "[a\nb]\n[c]\n"
+    );
+    assert_eq!(shown(&["--pipe", "-N2"], "a\nb\nc\n"), "[a\nb]\n[c]\n");
+    assert_eq!(
+        shown(&["--pipe", "-N1", "--header"], "h\na\nb\n"),
+        "[h\na]\n[h\nb]\n"
+    );
+    assert_eq!(
+        shown(&["--pipe", "-N1", "--recend", "\\n\\n"], "a\n\nb\nc\n\n"),
+        "[a]\n[b\nc]\n"
+    );
+    assert_eq!(
+        shown(&["--pipe", "-N1", "--recstart", ">"], ">a\nx\n>b\n"),
+        "[>a\nx]\n[>b]\n"
+    );
+    let numbered = printed(
+        &["--pipe", "-N1", "--tag", "--", "sh", "-c", "echo {#}; cat"],
+        "a\nb\n",
+    );
+    assert_eq!(numbered, "1\t1\n1\ta\n2\t2\n2\tb\n");
+}
+
+#[test]
+fn nothing_of_a_large_input_is_lost_or_doubled() {
+    let text = numbers(200_000);
+    for options in [
+        &["--pipe"][..],
+        &["--pipe", "--block", "10k"],
+        &["--pipe", "-N", "1000"],
+    ] {
+        assert_eq!(
+            printed(&[options, &["--", "cat"]].concat(), &text),
+            text,
+            "{options:?}"
+        );
+    }
+    let folder = Folder::new().file("text", &text);
+    let parts = ["--pipe-part", "-a", "text", "--block", "100k", "--", "cat"];
+    assert_eq!(map(&folder, &parts, "").with_code(0).stdout(), text);
+    let from_file = ["--pipe", "-a", "text", "--", "cat"];
+    assert_eq!(map(&folder, &from_file, "").with_code(0).stdout(), text);
+}
+
+#[test]
+fn blocks_are_shared_by_as_many_commands_as_there_are_slots() {
+    let text = numbers(100_000);
+    let share = [
+        "-j3",
+        "--pipe",
+        "--round-robin",
+        "--block",
+        "10k",
+        "--",
+        "wc",
+        "-l",
+    ];
+    let counts = printed(&share, &text);
+    let counts: Vec<u64> = counts
+        .lines()
+        .map(|line| line.trim().parse().unwrap())
+        .collect();
+    assert_eq!(
+        (counts.len(), counts.iter().sum()),
+        (3, 100_000),
+        "{counts:?}"
+    );
+    let few = ["-j3", "--pipe", "--round-robin", "-N1", "--", "wc", "-l"];
+    assert_eq!(printed(&few, "a\nb\n").lines().count(), 2);
+}
+
+#[test]
+fn a_command_that_reads_no_more_leaves_its_blocks_and_fails_nothing() {
+    let text = "x\n".repeat(3_000_000);
+    assert_eq!(
+        printed(&["--pipe", "--", "head", "-n1"], &text),
+        "x\n".repeat(6)
+    );
+    assert_eq!(printed(&["--pipe", "--", "true"], &text), "");
+    let _ = printed(&["-j2", "--pipe", "--round-robin", "--", "true"], &text);
+}
+
+#[test]
+fn a_failed_block_is_read_again_and_a_resumed_run_reads_the_rest() {
+    let folder = Folder::new();
+    let script =
+        "read line; test $line != b || test -e fixed || { touch fixed; exit 1; }; echo $line";
+    let words = ["--pipe", "-N1", "--", "sh", "-c", script];
+    let with_retry = [&["--retries", "1"][..], &words].concat();
+    assert_eq!(
+        map(&folder, &with_retry, "a\nb\n").with_code(0).stdout(),
+        "a\nb\n"
+    );
+    std::fs::remove_file(folder.at("fixed")).unwrap();
+    let _ = map(&folder, &words, "a\nb\nc\n").with_code(100);
+    let resume = || Ratchet::within(&folder).args(["resume", "-q"]);
+    let ended = resume().stdin("a\nb\nx\n").run().with_code(0);
+    assert!(
+        ended.stdout().contains("b\n") && ended.stdout().contains("x\n"),
+        "{}",
+        ended.stdout()
+    );
+    assert!(!folder.at("ran").exists());
+}
+
+#[test]
+fn a_shared_input_cannot_be_resumed_and_says_so() {
+    let folder = Folder::new();
+    let _ = map(&folder, &["--pipe", "--round-robin", "--", "false"], "a\n").with_code(100);
+    let ended = Ratchet::within(&folder)
+        .args(["resume"])
+        .stdin("a\n")
+        .run()
+        .with_code(2);
+    assert!(
+        ended.stderr().contains("--round-robin cannot be resumed"),
+        "{}",
+        ended.stderr()
+    );
+}
+
+#[test]
+fn what_makes_no_blocks_is_refused_before_anything_runs() {
+    for (words, said) in [
+        (&["--pipe", "--", "echo", "{}"][..], "blocks are no items"),
+        (&["--pipe", "--", "echo", "{1}"], "no items here"),
+        (&["--pipe", "--", "cat", ":::", "a"], "leave out `:::`"),
+        (&["--pipe-part", "--", "cat"], "--arg-file"),
+        (
+            &["--pipe-part", "-a", "/dev/null", "--", "cat"],
+            "no plain file",
+        ),
+        (
+            &["--pipe", "--recend", "", "--", "cat"],
+            "no record would ever end",
+        ),
+        (
+            &["--pipe", "--recend", "\\q", "--", "cat"],
+            "the escapes are",
+        ),
+        (&["--block", "1k", "--", "cat"], "--pipe"),
+        (&["--header", "--", "cat"], "--csv"),
+        (
+            &["--pipe", "--block", "0", "--", "cat"],
+            "at least one byte",
+        ),
+        (&["--pipe", "--warm", "--", "cat"], "--warm"),
+    ] {
+        let ended = map(&Folder::new(), words, "a\n").with_code(2);
+        assert!(
+            ended.stderr().contains(said),
+            "{words:?}: {}",
+            ended.stderr()
+        );
+    }
+    let _ = map(&Folder::new(), &["--pipe", "--", "cat"], "").with_code(4);
+}
+
+#[test]
+fn an_endless_record_fails_and_is_no_success() {
+    let text = "x".repeat(40 << 20);
+    let folder = Folder::new();
+    let call = Ratchet::within(&folder).args(["map", "--pipe", "--", "wc", "-c"]);
+    let ended = call.stdin(text).run().with_code(100);
+    assert!(ended.stderr().contains("--recend"), "{}", ended.stderr());
+}
