@@ -85,20 +85,6 @@ fn exit_with(error: &clap::Error) -> ! {
     })
 }
 
-/// Prints the text of a topic, and ends the process.
-#[expect(
-    clippy::exit,
-    reason = "nothing has begun yet, and clap ends a process that prints help in the same way"
-)]
-fn exit_with_topic(text: &str) -> ! {
-    let mut out = io::stdout().lock();
-    let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    std::process::exit(match printed {
-        Ok(()) => exit::SUCCESS.into(),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit::UNREAD.into(),
-        Err(_) => exit::INTERNAL.into(),
-    })
-}
 
 /// The value of `--color` among arguments that cannot be parsed.
 fn typed_color(words: impl Iterator<Item = OsString>) -> Option<When> {

@@ -376,7 +376,7 @@ pub(crate) const SPELLINGS: &[Spelling] = &[
             "--bg",
             "--wait",
         ],
-        "`limits` in a job file say how many jobs may use something at once",
+        "it is a verb here, as in `ratchet sem -j4 -- COMMAND`; `ratchet help sem` says more",
     ),
     row(
         PARALLEL,
