@@ -115,10 +115,10 @@ pub use breaker::{BreakerConfig, BreakerReport, BreakerState, BreakerWindow, Slo
 pub use context::{ATTEMPT_VARIABLES, Context, RUN_ID_VARIABLE, Step};
 pub use error::Error;
 pub use executor::{
-    Attempt, Dependencies, Executor, ExecutorBuilder, ExecutorStatus, Halt, Ledger, MaxFailures,
-    Ordering, Pace, Progress, ProgressMeter, ProgressWatch, Run, RunHandle, RunStatus, Runner,
-    RunningJob, SESSION_VARIABLES, Service, Sink, Snapshot, Stopped, Submitter, Unkeyed, WaitCause,
-    WaitingJob, command_failure, start_failure,
+    Attempt, Cancellation, Dependencies, Executor, ExecutorBuilder, ExecutorStatus, Halt,
+    JobOutput, JobState, Ledger, MaxFailures, Ordering, Pace, Progress, ProgressMeter,
+    ProgressWatch, Run, RunHandle, RunStatus, Runner, RunningJob, SESSION_VARIABLES, Service, Sink,
+    Snapshot, Stopped, Submitter, Unkeyed, WaitCause, WaitingJob, command_failure, start_failure,
 };
 pub use ids::{PlaceName, SlotNumber, Ticket};
 pub use item::{ItemName, JobIdentity, JobItem};

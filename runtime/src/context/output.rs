@@ -38,6 +38,14 @@ impl AttemptOutput {
         }
     }
 
+    /// Copies what was kept of stdout and of stderr so far.
+    pub(crate) fn copy(&self) -> [HeadTail; 2] {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
     /// Adds what was printed so far to a failure that says nothing of it.
     pub(crate) fn add_to(&self, failure: Failure) -> Failure {
         if failure.stdout.is_some() || failure.stderr.is_some() {

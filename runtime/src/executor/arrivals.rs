@@ -13,11 +13,13 @@ use super::kinds::Kinds;
 use super::resolver::{Resolution, Resolver};
 use super::reuse::{Consulted, Found, Share};
 use super::source::{Batch, Pulled};
+use crate::Error;
 use crate::dispatch::Introduction;
 use crate::ids::{PlaceName, WorkerName};
 use crate::job::{Job, Work};
 use crate::outcome::{Failure, Outcome};
 use crate::scheduling::{Blocker, Kind};
+use crate::table::Names;
 
 /// What is to be done with a job that has come, or that has waited outside of the queue.
 #[derive(Debug)]
@@ -147,6 +149,37 @@ impl Arrivals {
         self.resolver.unresolved()
     }
 
+    /// Iterates over the jobs about which the cache is asked.
+    pub(super) fn asking(&self) -> impl Iterator<Item = &Arrival> {
+        self.resolver.asking()
+    }
+
+    /// Iterates over the jobs that the run knows, and that were not pulled yet.
+    pub(super) fn pending(&self) -> impl Iterator<Item = &JobKey> {
+        self.intake.pending()
+    }
+
+    /// Has these jobs end when they are pulled, without being started.
+    pub(super) fn cancel_pending(&mut self, ids: impl IntoIterator<Item = JobKey>) {
+        self.intake.cancel_pending(ids);
+    }
+
+    /// Adds jobs to the run, as [`Intake::add`] does.
+    pub(super) fn add(&mut self, jobs: Batch, living: &Names<JobKey>) -> Result<(), Error> {
+        self.intake.add(jobs, living)
+    }
+
+    /// Takes out the jobs that wait here and for which the condition holds.
+    pub(super) fn take(
+        &mut self,
+        is_wanted: impl Fn(&Arrival) -> bool,
+        at: Moment,
+    ) -> Vec<Arrival> {
+        let needing = self.intake.take(&is_wanted);
+        let (unresolved, asking) = self.resolver.take(is_wanted);
+        charged(needing, unresolved, asking, at)
+    }
+
     // Jobs come in.
 
     /// Takes jobs that were submitted, or ends the source where no more come.
@@ -237,19 +270,9 @@ impl Arrivals {
 
     /// Takes out all jobs that wait, because the run stops.
     pub(super) fn give_up(&mut self, at: Moment) -> Vec<Arrival> {
-        let needing = self.intake.give_up().into_iter();
+        let needing = self.intake.give_up();
         let (unresolved, asking) = self.resolver.give_up();
-        let unresolved = unresolved.into_iter();
-        let asking = asking.into_iter();
-        let waiting = needing
-            .map(|arrival| (arrival, Blocker::Needs))
-            .chain(unresolved.map(|arrival| (arrival, Blocker::Worker)))
-            .chain(asking.map(|arrival| (arrival, Blocker::Cache)));
-        let charged = waiting.map(|(mut arrival, blocker)| {
-            arrival.waited_for(blocker, at);
-            arrival
-        });
-        charged.collect()
+        charged(needing, Vec::from(unresolved), asking, at)
     }
 
     // Workers say what they do.
@@ -311,4 +334,23 @@ impl Arrivals {
     pub(super) async fn finish(self) {
         self.resolver.finish().await;
     }
+}
+
+/// Charges jobs for the time that they have waited: for others, for a worker's hello, and for the cache.
+fn charged(
+    needing: Vec<Arrival>,
+    unresolved: Vec<Arrival>,
+    asking: Vec<Arrival>,
+    at: Moment,
+) -> Vec<Arrival> {
+    let by = |arrivals: Vec<Arrival>, blocker: Blocker| {
+        arrivals.into_iter().map(move |mut arrival| {
+            arrival.waited_for(blocker.clone(), at);
+            arrival
+        })
+    };
+    by(needing, Blocker::Needs)
+        .chain(by(unresolved, Blocker::Worker))
+        .chain(by(asking, Blocker::Cache))
+        .collect()
 }

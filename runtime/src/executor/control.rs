@@ -158,6 +158,11 @@ impl RunControl {
         self.judges_from
     }
 
+    /// How a job is asked to stop while the run goes on.
+    pub(super) fn ask_to_stop(&self) -> StopRequest {
+        StopRequest::Ask { grace: self.grace }
+    }
+
     /// How what runs is to stop by now, if it is.
     pub(super) fn stop_of_phase(&self) -> Option<StopRequest> {
         match self.phases.phase() {

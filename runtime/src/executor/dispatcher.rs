@@ -7,6 +7,7 @@ use ratchet_resilience::shutdown::Phase;
 use super::arrival::{Arrival, Refused};
 use super::attempted::Attempted;
 use super::breakers::Breakers;
+use super::cancelled::cancelled_while_running;
 use super::control::RunControl;
 use super::entry::{Entry, State};
 use super::kinds::Kinds;
@@ -14,6 +15,7 @@ use super::observers::Turn;
 use super::queue::{Capacity, KindCounts, Queue};
 use super::retries::Retries;
 use super::reuse::Share;
+use super::said::Said;
 use super::seated_queue::{SeatedQueue, Started};
 use super::snapshot::View;
 use crate::Error;
@@ -21,6 +23,7 @@ use crate::breaker::BreakerReport;
 use crate::dispatch::{Demand, PoolKey, StopRequest, WorkerNumber};
 use crate::event::Event;
 use crate::ids::{PlaceId, PlaceName, SlotNumber, Ticket, WorkerName};
+use crate::os::HeadTail;
 use crate::outcome::{AttemptEnd, Class, Failure};
 use crate::process::Seats;
 use crate::scheduling::{Decision, End, Kind, Load};
@@ -59,6 +62,8 @@ pub(super) struct Dispatcher {
     began: Instant,
     /// How attempts are to stop that still begin while the run stops.
     stopping: Option<StopRequest>,
+    /// How a job is stopped that was cancelled by itself and begins all the same; nothing before the first such job.
+    cancelling: Option<StopRequest>,
     /// The moment at which the scheduler wants to be asked again.
     wake: Option<Instant>,
 }
@@ -71,6 +76,7 @@ impl Dispatcher {
             breakers,
             began,
             stopping: None,
+            cancelling: None,
             wake: None,
         }
     }
@@ -323,7 +329,13 @@ impl Dispatcher {
                 self.returned(ticket, None, false, turn);
                 return Settled::Returned;
             }
-            Some(_) => {}
+            Some(entry) => {
+                if let Err(failure) = &mut attempted.result
+                    && entry.is_cancelled
+                {
+                    **failure = cancelled_while_running((**failure).clone());
+                }
+            }
         }
         let failure = attempted.result.as_ref().err().map(AsRef::as_ref);
         self.breakers.ended(ticket, failure, now);
@@ -374,7 +386,9 @@ impl Dispatcher {
     fn begun_ahead(&mut self, begun: Option<(Ticket, Option<WorkerName>)>, turn: Turn<'_>) {
         if let Some((next, worker)) = begun {
             // It had begun before it could be recalled.
-            if let Some(stop) = self.stopping {
+            let cancelling = self.cancelling;
+            let cancelling = cancelling.filter(|_| self.queue().get(next).is_cancelled);
+            if let Some(stop) = self.stopping.or(cancelling) {
                 self.seated.stop(next, stop);
             }
             self.tell_start(next, worker, turn);
@@ -411,6 +425,31 @@ impl Dispatcher {
         let entry = self.seated.cancel(ticket);
         self.left(&entry, now);
         entry
+    }
+
+    /// Has the attempt of a job be its last, and asks it to `stop` if it has begun. It is killed if it was asked before.
+    pub(super) fn cancel_started(&mut self, ticket: Ticket, stop: StopRequest) {
+        self.cancelling = Some(stop);
+        let entry = self.seated.entry_mut(ticket);
+        let was_cancelled = std::mem::replace(&mut entry.is_cancelled, true);
+        let stop = match entry.state() {
+            State::Ahead => StopRequest::Recall,
+            _ if was_cancelled => StopRequest::Kill,
+            _ => stop,
+        };
+        self.seated.stop(ticket, stop);
+    }
+
+    /// Returns what a command has printed so far that is performed from this process.
+    pub(super) fn output_here(&self, ticket: Ticket) -> Option<[HeadTail; 2]> {
+        self.seated.performers().output_here(ticket)
+    }
+
+    /// Keeps what a worker says about a job.
+    pub(super) fn said(&mut self, ticket: Ticket) -> Option<&mut Said> {
+        // One that was given up may go on for a moment.
+        self.queue().find(ticket)?;
+        Some(self.seated.entry_mut(ticket).said())
     }
 
     /// Takes a job out of the queue in whatever state it is. The end of its attempt, if one runs, will find no job.

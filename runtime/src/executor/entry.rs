@@ -8,6 +8,7 @@ use ratchet_resilience::retry::RetryHistory;
 use super::arrival::Arrival;
 use super::reuse::Share;
 use super::routes::RouteId;
+use super::said::Said;
 use super::times::JobTimes;
 use crate::dispatch::PoolKey;
 use crate::ids::{PlaceId, Ticket};
@@ -59,6 +60,10 @@ pub(super) struct Entry {
     pub(super) is_rated: bool,
     /// The breaker refused its start the last time that it was asked.
     pub(super) rejected: bool,
+    /// Somebody has cancelled it, so its attempt is its last.
+    pub(super) is_cancelled: bool,
+    /// What its worker has said about its attempt.
+    pub(super) said: Option<Box<Said>>,
     /// Its right to fill the cache with its result.
     pub(super) share: Option<Box<Share>>,
 }
@@ -103,6 +108,8 @@ impl Entry {
             queue_deadline: None,
             is_rated,
             rejected: false,
+            is_cancelled: false,
+            said: None,
             share,
         }
     }
@@ -144,6 +151,18 @@ impl Entry {
         let limit = self.job.terms.timeouts.queue?;
         // A limit beyond what the clock can tell is no limit.
         self.times.arrived.checked_add(limit)
+    }
+
+    /// What is said about its attempt.
+    pub(super) fn said(&mut self) -> &mut Said {
+        let attempt = self.attempts;
+        let said = self
+            .said
+            .get_or_insert_with(|| Box::new(Said::new(attempt)));
+        if said.attempt != attempt {
+            **said = Said::new(attempt);
+        }
+        said
     }
 
     /// Returns for how long the job has been in its state.

@@ -2,8 +2,11 @@
 
 use std::time::Instant;
 
+use ratchet_ipc::JobKey;
+
 use super::arrival::Arrival;
 use super::attempted::Attempted;
+use super::cancelled::cancelled_while_running;
 use super::dispatcher::{Dispatcher, Settled, tell_retry};
 use super::entry::{Entry, State};
 use super::kinds::Kinds;
@@ -11,7 +14,10 @@ use super::observers::Turn;
 use super::provisional::{Provisional, Suspects};
 use super::queue::Queue;
 use super::retries::Retries;
+use super::steering::JobOutput;
+use crate::dispatch::StopRequest;
 use crate::ids::{Ticket, WorkerName};
+use crate::job::Job;
 use crate::outcome::{AttemptEnd, Class, Failure};
 use crate::scheduling::{Blocker, End, Kind, ParallelizationHint};
 
@@ -186,6 +192,9 @@ impl Execution {
             return Consequence::Nothing; // It was given up and has its outcome already.
         };
         entry.charge_hold(turn.now);
+        if entry.is_cancelled {
+            *failure = cancelled_while_running(*failure);
+        }
         match self.retries.judge(&mut entry, &mut failure, turn.now) {
             End::Over => {
                 let result = Err(failure);
@@ -267,6 +276,69 @@ impl Execution {
         tickets
             .map(|ticket| self.dispatcher.cancel(ticket, now))
             .collect()
+    }
+
+    // Single jobs are cancelled.
+
+    /// Cancels the jobs of the queue for which the condition holds, and asks those that run to `stop`, or has them killed that
+    /// were asked before. Returns those that waited, and the ids of those that end by themselves.
+    pub(super) fn cancel_wanted(
+        &mut self,
+        is_wanted: impl Fn(&Job) -> bool,
+        stop: StopRequest,
+        now: Instant,
+    ) -> (Vec<Entry>, Vec<JobKey>) {
+        let mut ended = Vec::new();
+        let mut asked = Vec::new();
+        for ticket in self.queue().tickets(|entry| is_wanted(&entry.job)) {
+            let entry = self.queue().get(ticket);
+            if entry.state() == State::Waiting {
+                ended.push(self.dispatcher.cancel(ticket, now));
+            } else {
+                asked.push(entry.job.id.clone());
+                self.dispatcher.cancel_started(ticket, stop);
+            }
+        }
+        for mut entry in self.provisional.take_retries(|entry| is_wanted(&entry.job)) {
+            let waited = entry.in_state_for(now);
+            entry.times.waits.add(Blocker::Retry, waited);
+            ended.push(entry);
+        }
+        let is_held = |entry: &Entry| is_wanted(&entry.job);
+        self.provisional
+            .cancel_held(is_held, |entry| asked.push(entry.job.id.clone()));
+        (ended, asked)
+    }
+
+    /// Whether somebody has cancelled a job of the queue.
+    pub(super) fn is_cancelled(&self, ticket: Ticket) -> bool {
+        let entry = self.queue().find(ticket);
+        entry.is_some_and(|entry| entry.is_cancelled)
+    }
+
+    /// Returns what a job of the queue that runs has printed so far.
+    pub(super) fn output(&self, id: &JobKey) -> Option<JobOutput> {
+        let mut entries = self.queue().entries();
+        let entry = entries.find(|entry| entry.state() == State::Running && entry.job.id == *id)?;
+        let printed = self.dispatcher.output_here(entry.ticket);
+        Some(JobOutput::new(
+            entry.attempts,
+            printed,
+            entry.said.as_deref(),
+        ))
+    }
+
+    /// Iterates over the jobs whose answers were refuted and that are tried again, each with when.
+    pub(super) fn refuted_jobs(&self) -> impl Iterator<Item = (Instant, &Entry)> {
+        self.provisional.retries()
+    }
+
+    /// Iterates over the ids of all jobs that are here.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &JobKey> {
+        let queued = self.queue().entries();
+        let refuted = self.provisional.retries().map(|(_, entry)| entry);
+        let all = queued.chain(refuted).chain(self.provisional.held_jobs());
+        all.map(|entry| &entry.job.id)
     }
 
     // The run stops.

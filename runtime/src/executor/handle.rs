@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use ratchet_ipc::JobKey;
 use ratchet_resilience::shutdown::Phase;
 use tokio::sync::{mpsc, oneshot};
 
 use super::orders::RunOrder;
 use super::snapshot::Snapshot;
 use super::status::{Gauges, RunStatus};
+use super::steering::{Cancellation, JobOutput, JobState};
 use crate::Error;
 use crate::ids::PlaceName;
 use crate::job::Job;
@@ -105,12 +107,117 @@ impl RunHandle {
             .await
     }
 
+    /// Cancels single jobs, and tells of each what became of that; the run goes on. One that waits ends as cancelled, one
+    /// that runs is asked to stop, and is killed when its grace is over or when it is asked again. What needs them is skipped.
+    ///
+    /// ```
+    /// use ratchet_runtime::{Cancellation, Executor, Job, Payload, Status};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), ratchet_runtime::Error> {
+    /// let executor = Executor::builder().slots(1).build()?;
+    /// let done = |id: &str| Job::closure(id, |_| async { Ok(Payload::null()) });
+    /// let run = executor.run_list([done("a"), done("b"), done("c")])?;
+    /// let became = run.handle().cancel_jobs(["b".into(), "z".into()]).await?;
+    /// assert_eq!(became, [Cancellation::Ended, Cancellation::Unknown]);
+    /// let mut run = run;
+    /// while let Some(outcome) = run.next().await {
+    ///     let is_cancelled = outcome.status() == Status::Cancelled;
+    ///     assert_eq!(is_cancelled, outcome.id.as_str() == "b");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn cancel_jobs(
+        &self,
+        ids: impl IntoIterator<Item = JobKey>,
+    ) -> Result<Vec<Cancellation>, Error> {
+        let ids = ids.into_iter().collect();
+        self.question(|answer| RunOrder::CancelJobs(ids, answer))
+            .await
+    }
+
+    /// Where jobs stand, each; nothing of one that the run does not know: it has ended, or was not handed over yet. As a
+    /// [`snapshot`](Self::snapshot), this is for people who ask.
+    ///
+    /// ```
+    /// use ratchet_runtime::{Executor, Job, JobState, Payload};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), ratchet_runtime::Error> {
+    /// let executor = Executor::builder().slots(1).build()?;
+    /// let forever = |id: &str| Job::closure(id, |_| std::future::pending());
+    /// let run = executor.run_list([forever("a"), forever("b").needs(["a"])])?;
+    /// tokio::task::yield_now().await;
+    /// let states = run.handle().find(["a".into(), "b".into(), "c".into()]).await?;
+    /// assert!(matches!(states[0], Some(JobState::Running(_))));
+    /// let Some(JobState::Waiting(waiting)) = &states[1] else { panic!("it waits") };
+    /// assert_eq!(waiting.cause.to_string(), "needs a");
+    /// assert!(states[2].is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn find(
+        &self,
+        ids: impl IntoIterator<Item = JobKey>,
+    ) -> Result<Vec<Option<JobState>>, Error> {
+        let ids = ids.into_iter().collect();
+        self.question(|answer| RunOrder::Find(ids, answer)).await
+    }
+
+    /// What a job has printed so far; nothing if it does not run.
+    ///
+    /// ```
+    /// use ratchet_runtime::process::ProcessConfig;
+    /// use ratchet_runtime::{Executor, Job};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), ratchet_runtime::Error> {
+    /// let command = ProcessConfig::new("sh").args(["-c", "echo begun; exec sleep 1000"]);
+    /// let run = Executor::builder().build()?.run_list([Job::command("a", command)])?;
+    /// let handle = run.handle();
+    /// let begun = loop {
+    ///     match handle.output("a".into()).await? {
+    ///         Some(output) if output.stdout.total() > 0 => break output,
+    ///         _ => tokio::task::yield_now().await,
+    ///     }
+    /// };
+    /// assert_eq!(begun.stdout.to_excerpt().as_str(), "begun\n");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn output(&self, id: JobKey) -> Result<Option<JobOutput>, Error> {
+        self.question(|answer| RunOrder::Output(id, answer)).await
+    }
+
+    /// Adds jobs to the run, all or none. Each may need those before it, and those that the run knows and that have not
+    /// ended; the id of one that has ended is free again.
+    ///
+    /// ```
+    /// use ratchet_runtime::{Executor, Job, Payload};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), ratchet_runtime::Error> {
+    /// let done = |id: &str| Job::closure(id, |_| async { Ok(Payload::null()) });
+    /// let mut run = Executor::builder().build()?.run_list([done("a")])?;
+    /// run.handle().add_jobs(vec![done("b").needs(["a"])]).await?;
+    /// let mut ended = Vec::new();
+    /// while let Some(outcome) = run.next().await {
+    ///     ended.push(outcome.id.to_string());
+    /// }
+    /// assert_eq!(ended, ["a", "b"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn add_jobs(&self, jobs: Vec<Job>) -> Result<(), Error> {
+        let jobs = jobs.into_iter().map(Arc::new).collect();
+        self.ask(|answer| RunOrder::Add(jobs, answer)).await
+    }
+
     /// What runs now, and what waits for what. It costs time that grows with the jobs in hand, so it is for people
     /// who ask, not for a display.
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
-        let (answer, answered) = oneshot::channel();
-        self.order(RunOrder::Snapshot(answer));
-        answered.await.map_err(|_| Error::RunEnded)
+        self.question(RunOrder::Snapshot).await
     }
 
     /// How it stands, as of the loop's last turn.
@@ -123,13 +230,21 @@ impl RunHandle {
         let _ = self.orders.send(order);
     }
 
+    /// Asks the loop, which answers in its next turn.
+    async fn question<T>(
+        &self,
+        order: impl FnOnce(oneshot::Sender<T>) -> RunOrder,
+    ) -> Result<T, Error> {
+        let (answer, answered) = oneshot::channel();
+        self.order(order(answer));
+        answered.await.map_err(|_| Error::RunEnded)
+    }
+
     async fn ask(
         &self,
         order: impl FnOnce(oneshot::Sender<Result<(), Error>>) -> RunOrder,
     ) -> Result<(), Error> {
-        let (answer, answered) = oneshot::channel();
-        self.order(order(answer));
-        answered.await.unwrap_or(Err(Error::RunEnded))
+        self.question(order).await?
     }
 
     /// Returns when all jobs have their outcomes, or the run was dropped.

@@ -7,9 +7,10 @@ use std::time::Instant;
 use ratchet_ipc::JobKey;
 
 use super::arrival::{Arrival, Refused};
+use super::cancelled::cancelled_by_request;
 use super::in_hand::{InHand, OnTheWayOut};
 use super::needs::{Memory, Needs, NeedsStatus};
-use super::source::{Pulled, Source};
+use super::source::{Batch, Pulled, Source, check};
 use super::times::JobTimes;
 use crate::Error;
 use crate::job::{Job, Work};
@@ -40,6 +41,10 @@ pub(super) struct Intake {
     /// Jobs that have ended and whose dependents do not know it yet.
     ended: VecDeque<(JobKey, bool)>,
     in_hand: InHand,
+    /// Jobs that were added while the run goes on, each with its position where the source knows those of its jobs.
+    added: VecDeque<(Option<u64>, Arc<Job>)>,
+    /// Jobs that were cancelled before they were pulled.
+    cancelled: Names<JobKey>,
 }
 
 impl Intake {
@@ -61,6 +66,8 @@ impl Intake {
             needs,
             ended: VecDeque::new(),
             in_hand: InHand::new(window, now),
+            added: VecDeque::new(),
+            cancelled: Names::default(),
         }
     }
 
@@ -81,12 +88,12 @@ impl Intake {
 
     /// Whether no more jobs come.
     pub(super) fn is_dry(&self) -> bool {
-        self.source.is_dry()
+        self.source.is_dry() && self.added.is_empty()
     }
 
     /// Whether pulling would bring a job now, or would find that no more come.
     pub(super) fn has_more(&self) -> bool {
-        self.source.has_more()
+        self.source.has_more() || !self.added.is_empty()
     }
 
     /// Whether another job may be taken in, beside what is on its way out.
@@ -133,8 +140,76 @@ impl Intake {
     }
 
     /// Takes the next job from the source.
+    ///
+    /// Jobs that were added may need jobs of a list, so they come after it. Any other source may have jobs for ever, so
+    /// they come before.
     pub(super) fn pull(&mut self) -> Pulled {
-        self.source.pull()
+        if self.added.is_empty() || self.source.is_list() {
+            match self.source.pull() {
+                Pulled::Dry | Pulled::Nothing if !self.added.is_empty() => {}
+                pulled => return pulled,
+            }
+        }
+        match self.added.pop_front() {
+            Some((position, job)) => Pulled::Job { position, job },
+            None => Pulled::Nothing,
+        }
+    }
+
+    /// Iterates over the jobs that the run knows, and that were not pulled yet.
+    pub(super) fn pending(&self) -> impl Iterator<Item = &JobKey> {
+        let added = self.added.iter().map(|(_, job)| &job.id);
+        self.source.handed_over().chain(added)
+    }
+
+    /// Has these jobs end when they are pulled, without being started.
+    pub(super) fn cancel_pending(&mut self, ids: impl IntoIterator<Item = JobKey>) {
+        self.cancelled.extend(ids);
+    }
+
+    /// Adds jobs to the run. Each may need jobs before it, and jobs that the run knows and that have not ended. `living`
+    /// are those that were pulled and have not ended.
+    ///
+    /// All are added or none is.
+    pub(super) fn add(&mut self, jobs: Batch, living: &Names<JobKey>) -> Result<(), Error> {
+        let mut added: Names<&JobKey> = Names::default();
+        let is_list = self.source.is_list();
+        let pending: Names<&JobKey> = self.pending().collect();
+        for job in &jobs {
+            check(job)?;
+            let id = &job.id;
+            if living.contains(id)
+                || pending.contains(id)
+                || self.needs.remembers(id)
+                || !added.insert(id)
+            {
+                let id = id.to_string();
+                return Err(Error::DuplicateJob { id });
+            }
+            let is_known = |need: &JobKey| {
+                let comes_before = added.contains(need) && need != id;
+                let is_pending = is_list && pending.contains(need);
+                comes_before || is_pending || living.contains(need) || self.needs.knows(need)
+            };
+            if let Some(need) = job.needs.iter().find(|need| !is_known(need)) {
+                return Err(Error::UnknownNeed {
+                    job: id.to_string(),
+                    need: need.to_string(),
+                    suggestion: None,
+                });
+            }
+        }
+        for job in jobs {
+            for need in &job.needs {
+                self.needs.expect(need, living.contains(need));
+            }
+            let position = self.total;
+            if let Some(total) = &mut self.total {
+                *total += 1;
+            }
+            self.added.push_back((position, job));
+        }
+        Ok(())
     }
 
     /// Counts a job that was pulled. It has to be [admitted](Self::admit).
@@ -161,6 +236,9 @@ impl Intake {
             return refuse_nameless(arrival, &Error::DuplicateJob { id });
         }
         self.needs.arrived(id);
+        if !self.cancelled.is_empty() && self.cancelled.remove(id) {
+            return Admitted::Refused(Refused::new(arrival, cancelled_by_request()));
+        }
         let names = self.names.as_ref();
         let lives = |id: &JobKey| names.is_some_and(|names| names.contains(id));
         admitted(self.needs.admit(arrival, lives))
@@ -200,6 +278,11 @@ impl Intake {
     /// Iterates over the jobs that wait for others, each with those that it still waits for.
     pub(super) fn waiting(&self) -> impl Iterator<Item = (&Arrival, Vec<JobKey>)> {
         self.needs.waiting()
+    }
+
+    /// Takes out the jobs that wait for others and for which the condition holds.
+    pub(super) fn take(&mut self, is_wanted: impl Fn(&Arrival) -> bool) -> Vec<Arrival> {
+        self.needs.take(is_wanted)
     }
 
     /// Takes out all jobs that wait for others, because the run stops.

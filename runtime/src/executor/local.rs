@@ -1,16 +1,17 @@
 //! The performer in this process: closures, a runner, and plain commands.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::attempt::{AttemptGuard, AttemptResult, CommandAttempt, Contained, TimeLimits};
 use super::command::Commands;
 use super::runner::{Attempt, Runner};
 use super::task_pool::{Perform, TaskHandle, TaskPool};
-use crate::context::{AttemptFacts, Context, LastProgress, StopSignal, Variables};
+use crate::context::{AttemptFacts, AttemptOutput, Context, LastProgress, StopSignal, Variables};
 use crate::dispatch::{Assignment, Reporter, StopRequest};
 use crate::ids::{PlaceId, PlaceName, SlotNumber, Ticket};
 use crate::job::{Job, Timeouts, Work};
+use crate::os::HeadTail;
 use crate::outcome::{Class, Failure};
 use crate::scheduling::ResourceShare;
 use crate::suspension::{until, working_now};
@@ -28,6 +29,8 @@ struct Running {
     ticket: Ticket,
     stop: StopSignal,
     task: Arc<TaskHandle<LocalAttempt>>,
+    /// What it prints, if it is a command. It is gone with the attempt.
+    output: Weak<AttemptOutput>,
 }
 
 /// The runners of what is performed in this process: closures, tasks and commands.
@@ -104,8 +107,13 @@ impl LocalPerformer {
             ..
         } = assignment;
         let stop = StopSignal::default();
+        let mut guard = AttemptGuard::new(self.reporter.clone(), ticket);
+        let output = match &job.work {
+            Work::Command(_) => Arc::downgrade(&guard.keep_output()),
+            _ => Weak::new(),
+        };
         let task = self.tasks.give(LocalAttempt {
-            guard: AttemptGuard::new(self.reporter.clone(), ticket),
+            guard,
             ticket,
             job,
             number: attempt,
@@ -118,7 +126,20 @@ impl LocalPerformer {
         if self.attempts.len() <= index {
             self.attempts.resize_with(index + 1, || None);
         }
-        self.attempts[index] = Some(Running { ticket, stop, task });
+        self.attempts[index] = Some(Running {
+            ticket,
+            stop,
+            task,
+            output,
+        });
+    }
+
+    /// Copies what a command has printed so far, on stdout and on stderr. There is nothing if this is no command, or it has
+    /// ended.
+    pub(super) fn output(&self, ticket: Ticket) -> Option<[HeadTail; 2]> {
+        let running = self.attempts.get(ticket.index())?.as_ref()?;
+        let output = running.output.upgrade()?;
+        (running.ticket == ticket).then(|| output.copy())
     }
 
     /// Stops an attempt; one that has ended meanwhile is not an error.

@@ -121,6 +121,28 @@ impl Needs {
         needed.is_some_and(|needed| !needed.dependents.is_empty())
     }
 
+    /// Whether it is known what has become of a job that others need.
+    pub(super) fn knows(&self, id: &JobKey) -> bool {
+        let needed = self.needed.get(id);
+        needed.is_some_and(|needed| needed.state != State::Unseen)
+    }
+
+    /// Takes note that one more job will need this one, which `lives` or has not come yet. It comes before that job.
+    pub(super) fn expect(&mut self, id: &JobKey, lives: bool) {
+        if self.memory != Memory::Nothing {
+            return; // Who needs it looks it up when it comes.
+        }
+        let state = if lives { State::Living } else { State::Unseen };
+        let needed = self.needed.entry(id.clone()).or_insert(Needed {
+            state,
+            dependents: Vec::new(),
+            left: Some(0),
+        });
+        if let Some(left) = &mut needed.left {
+            *left += 1;
+        }
+    }
+
     /// Takes note that a job has come.
     pub(super) fn arrived(&mut self, id: &JobKey) {
         if let Some(needed) = self.needed.get_mut(id) {
@@ -230,6 +252,15 @@ impl Needs {
             };
             (&waiting.arrival, needs.filter(lives).cloned().collect())
         })
+    }
+
+    /// Takes out the jobs that wait and for which the condition holds.
+    pub(super) fn take(&mut self, is_wanted: impl Fn(&Arrival) -> bool) -> Vec<Arrival> {
+        // Those that they wait for skip them when they end.
+        let taken = self
+            .waiting
+            .extract_if(|_, waiting| is_wanted(&waiting.arrival));
+        taken.map(|(_, waiting)| waiting.arrival).collect()
     }
 
     /// Takes out all jobs that wait, because the run stops.

@@ -72,8 +72,15 @@ impl Observers {
         }
     }
 
-    /// Shows the figures of the run to its handles; `living` is how many jobs have not ended.
-    pub(super) fn show(&self, taken: u64, living: usize, load: &Load, tally: &EndCounts) {
+    /// Shows the figures of the run to its handles: how many jobs there will be, if that is known, how many were `taken`, and
+    /// how many of these are `living`, because they have not ended.
+    pub(super) fn show(
+        &self,
+        total: Option<u64>,
+        (taken, living): (u64, usize),
+        load: &Load,
+        tally: &EndCounts,
+    ) {
         #[expect(
             clippy::expect_used,
             reason = "a job is counted out after it has left the queue"
@@ -81,6 +88,7 @@ impl Observers {
         let waiting = (living.checked_sub(load.running))
             .expect("each job that runs has come and has no outcome yet");
         self.gauges.set(|status| {
+            status.total = total;
             status.taken = taken;
             status.waiting = waiting;
             status.running = load.running;
@@ -94,8 +102,11 @@ impl Observers {
     }
 
     /// Shows and tells why nothing starts, or that things start again.
-    pub(super) fn show_admission(&self, held: Option<String>, now: Instant) {
-        self.set(|status| status.held.clone_from(&held));
+    pub(super) fn show_admission(&self, held: Option<String>, is_paused: bool, now: Instant) {
+        self.set(|status| {
+            status.is_paused = is_paused;
+            status.held.clone_from(&held);
+        });
         self.tell(now, || Event::Admission { held });
     }
 

@@ -17,6 +17,8 @@
 //! Nothing here waits for anybody, so a test can put an [`Orchestrator`] through a run without a loop: performers
 //! report, the cache and the ledger work beside it, sinks have backlogs.
 
+mod steering;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -25,6 +27,7 @@ use ratchet_resilience::shutdown::Phase;
 use super::arrival::{Arrival, Moment, Refused};
 use super::arrivals::{Arrivals, Arrived, NextStep};
 use super::attempted::Attempted;
+use super::cancelled::cancelled_by_request;
 use super::control::{PhaseChange, RunControl};
 use super::delivery::{Delivery, EndedJob};
 use super::dispatcher::Outlook;
@@ -32,11 +35,9 @@ use super::entry::Entry;
 use super::execution::{Consequence, Execution};
 use super::intake::Intake;
 use super::observers::{Observers, Turn};
-use super::orders::RunOrder;
 use super::recording::Leaving;
 use super::resolver::Resolver;
 use super::reuse::Consulted;
-use super::snapshot::Snapshot;
 use super::source::Batch;
 use super::stop::Stopped;
 use crate::dispatch::{Introduction, PoolKey, Report};
@@ -132,8 +133,8 @@ impl Orchestrator {
         self.take_recorded();
         self.delivery.send();
         self.observers.show(
-            self.arrivals.taken(),
-            self.arrivals.living(),
+            self.arrivals.total(),
+            (self.arrivals.taken(), self.arrivals.living()),
             &self.execution.dispatcher().load(),
             self.delivery.tally(),
         );
@@ -401,6 +402,9 @@ impl Orchestrator {
             Report::Cleared { worker } => self.execution.cleared(&worker),
             Report::OutOfStep { worker, reason } => self.out_of_step(worker, reason),
             Report::Step { ticket, step } => {
+                if let Some(said) = self.execution.dispatcher_mut().said(ticket) {
+                    said.step(&step);
+                }
                 // One that was given up may go on for a moment.
                 if let Some(entry) = self.execution.queue().find(ticket) {
                     self.tell(|| Event::AttemptProgress {
@@ -417,6 +421,10 @@ impl Orchestrator {
                 level,
                 message,
             } => {
+                let said = ticket.and_then(|ticket| self.execution.dispatcher_mut().said(ticket));
+                if let Some(said) = said {
+                    said.say(&message);
+                }
                 let entry = ticket.and_then(|ticket| self.execution.queue().find(ticket));
                 let id = entry.map(|entry| entry.job.id.clone());
                 self.tell(|| Event::Log {
@@ -480,7 +488,9 @@ impl Orchestrator {
         match consequence {
             Consequence::Ends(entry, attempted) => self.end(entry, attempted),
             Consequence::WaitsAgain => {
-                if let Some(failure) = self.control.refusal() {
+                let cancelled = self.execution.is_cancelled(ticket);
+                let refusal = cancelled.then(cancelled_by_request);
+                if let Some(failure) = refusal.or_else(|| self.control.refusal()) {
                     let entry = self.execution.dispatcher_mut().cancel(ticket, self.now);
                     self.conclude(EndedJob::waited(entry, Box::new(failure)));
                 }
@@ -646,66 +656,6 @@ impl Orchestrator {
         }
     }
 
-    /// Does what somebody orders who steers the run.
-    pub(super) fn obey(&mut self, order: RunOrder) {
-        match order {
-            RunOrder::Stop(phase) => self.stop(phase, Stopped::Asked),
-            RunOrder::Hold(reason) => {
-                self.execution
-                    .dispatcher_mut()
-                    .capacity()
-                    .set_held(reason.is_some());
-                self.control.hold(reason);
-                self.tell_admission();
-            }
-            RunOrder::HoldPlace(place, reason) => {
-                let dispatcher = self.execution.dispatcher_mut();
-                if let Err(failure) = dispatcher.hold_place(place.as_str(), reason) {
-                    tracing::warn!(reason = failure.message, "starts cannot be held back");
-                }
-            }
-            RunOrder::Pause(is_paused) => {
-                self.execution
-                    .dispatcher_mut()
-                    .capacity()
-                    .set_paused(is_paused);
-                self.control.pause(is_paused);
-                self.tell_admission();
-            }
-            RunOrder::Snapshot(answer) => {
-                // Who asked need not wait for the answer.
-                let _ = answer.send(self.snapshot());
-            }
-            RunOrder::SetSlots(slots, answer) => {
-                // Who asked need not wait for the answer.
-                let _ = answer.send(self.execution.dispatcher_mut().set_slots(slots));
-            }
-            RunOrder::SetLimit(name, limit, answer) => {
-                let result = self
-                    .execution
-                    .dispatcher_mut()
-                    .capacity()
-                    .set_limit(&name, limit, self.now);
-                if result.is_ok() {
-                    let limit = limit.to_string();
-                    self.tell(|| Event::LimitChanged { name, limit });
-                }
-                // Who asked need not wait for the answer.
-                let _ = answer.send(result);
-            }
-        }
-    }
-
-    /// Returns what runs now, and what waits for what.
-    fn snapshot(&self) -> Snapshot {
-        let kinds = self.arrivals.kinds();
-        let view = self
-            .execution
-            .dispatcher()
-            .view(kinds, &self.control, self.now);
-        view.snapshot(self.arrivals.needing(), self.arrivals.unresolved())
-    }
-
     /// Goes over to a later phase; nothing happens in one that is as late.
     pub(super) fn stop(&mut self, phase: Phase, why: Stopped) {
         if let Some(phase) = self.control.stop(phase, why, self.now) {
@@ -760,7 +710,8 @@ impl Orchestrator {
     fn tell_admission(&self) {
         let held = self.control.held().map(str::to_owned);
         let held = held.or_else(|| self.control.is_paused().then(|| "paused".to_owned()));
-        self.observers.show_admission(held, self.now);
+        let is_paused = self.control.is_paused();
+        self.observers.show_admission(held, is_paused, self.now);
     }
 
     /// Returns what the run expects of the rest of its jobs.

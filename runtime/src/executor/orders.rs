@@ -1,9 +1,12 @@
 //! What the loop of a run is told from outside.
 
+use ratchet_ipc::JobKey;
 use ratchet_resilience::shutdown::Phase;
 use tokio::sync::oneshot;
 
 use super::snapshot::Snapshot;
+use super::source::Batch;
+use super::steering::{Cancellation, JobOutput, JobState};
 use crate::Error;
 use crate::ids::PlaceName;
 use crate::scheduling::Limit;
@@ -25,4 +28,12 @@ pub(super) enum RunOrder {
     SetLimit(String, Limit, oneshot::Sender<Result<(), Error>>),
     /// Tell what runs and what waits.
     Snapshot(oneshot::Sender<Snapshot>),
+    /// Tell where these jobs stand.
+    Find(Vec<JobKey>, oneshot::Sender<Vec<Option<JobState>>>),
+    /// Cancel these jobs, and tell of each what became of that.
+    CancelJobs(Vec<JobKey>, oneshot::Sender<Vec<Cancellation>>),
+    /// Tell what a running job has printed so far.
+    Output(JobKey, oneshot::Sender<Option<JobOutput>>),
+    /// Take more jobs.
+    Add(Batch, oneshot::Sender<Result<(), Error>>),
 }

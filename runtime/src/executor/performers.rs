@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::local::LocalPerformer;
 use crate::dispatch::{Assignment, AttemptKey, Demand, Order, PoolKey, StopRequest};
 use crate::ids::{PlaceId, Ticket};
+use crate::os::HeadTail;
 use crate::outcome::Failure;
 use crate::process::{Attachment, SeatId, Seats};
 use crate::scheduling::Kind;
@@ -183,6 +184,11 @@ impl Performers {
     /// Performs an attempt in this process, or as a command at a place.
     pub(super) fn perform_here(&mut self, ticket: Ticket, assignment: Assignment, place: PlaceId) {
         self.local.perform(ticket, assignment, place);
+    }
+
+    /// Copies what a command has printed so far that is performed from this process.
+    pub(super) fn output_here(&self, ticket: Ticket) -> Option<[HeadTail; 2]> {
+        self.local.output(ticket)
     }
 
     /// Stops an attempt; one that has ended meanwhile is not an error.

@@ -119,6 +119,36 @@ impl Provisional {
         })
     }
 
+    /// Iterates over the jobs that are tried again, each with when.
+    pub(super) fn retries(&self) -> impl Iterator<Item = (Instant, &Entry)> {
+        self.again.iter().map(|((when, _), entry)| (*when, entry))
+    }
+
+    /// Iterates over the jobs whose results are held.
+    pub(super) fn held_jobs(&self) -> impl Iterator<Item = &Entry> {
+        self.held.values().map(|(entry, _)| entry)
+    }
+
+    /// Takes out the jobs that were to be tried again and for which the condition holds.
+    pub(super) fn take_retries(&mut self, is_wanted: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+        let again = self.again.extract_if(.., |_, entry| is_wanted(entry));
+        again.map(|(_, entry)| entry).collect()
+    }
+
+    /// Has the jobs not be tried again whose results are held and for which the condition holds. Calls `found` with each.
+    pub(super) fn cancel_held(
+        &mut self,
+        is_wanted: impl Fn(&Entry) -> bool,
+        mut found: impl FnMut(&Entry),
+    ) {
+        for (entry, _) in self.held.values_mut() {
+            if is_wanted(entry) {
+                entry.is_cancelled = true;
+                found(entry);
+            }
+        }
+    }
+
     /// Takes out the jobs that were to be tried again, because the run stops.
     pub(super) fn give_up_retries(&mut self) -> impl Iterator<Item = Entry> + use<> {
         std::mem::take(&mut self.again).into_values()

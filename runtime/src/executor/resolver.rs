@@ -103,6 +103,22 @@ impl Resolver {
         self.unresolved.iter()
     }
 
+    /// Iterates over the jobs about which the cache is asked.
+    pub(super) fn asking(&self) -> impl Iterator<Item = &Arrival> {
+        self.reuse.asking()
+    }
+
+    /// Takes out the jobs for which the condition holds: those that wait for a worker's hello, and those that wait for the
+    /// cache.
+    pub(super) fn take(
+        &mut self,
+        is_wanted: impl Fn(&Arrival) -> bool,
+    ) -> (Vec<Arrival>, Vec<Arrival>) {
+        let (taken, left) = (self.unresolved.drain(..)).partition(&is_wanted);
+        self.unresolved = left;
+        (Vec::from(taken), self.reuse.take(is_wanted))
+    }
+
     /// How many jobs wait for the hello of a kind.
     pub(super) fn unresolved_for(&self, kind: Kind) -> usize {
         // Any kind that has said nothing yet may be the one.

@@ -310,6 +310,30 @@ impl Reuse {
         self.storing.len()
     }
 
+    /// Iterates over the jobs about which the cache is asked, and those that wait for the result of another.
+    pub(super) fn asking(&self) -> impl Iterator<Item = &Arrival> {
+        let asked = self.asked.iter().map(|asked| &asked.arrival);
+        asked.chain(self.sharers.values().map(|(arrival, _)| arrival))
+    }
+
+    /// Takes out those of the jobs that are asked about for which the condition holds. Their answers are dropped, and with
+    /// them the right to store a result, which passes to whoever waits for it.
+    pub(super) fn take(&mut self, is_wanted: impl Fn(&Arrival) -> bool) -> Vec<Arrival> {
+        let mut taken = Vec::new();
+        for asked in std::mem::take(&mut self.asked) {
+            if is_wanted(&asked.arrival) {
+                taken.push(asked.arrival);
+            } else {
+                self.asked.push_back(asked);
+            }
+        }
+        let sharers = self
+            .sharers
+            .extract_if(|_, (arrival, _)| is_wanted(arrival));
+        taken.extend(sharers.map(|(_, (arrival, _))| arrival));
+        taken
+    }
+
     /// Takes out the jobs that are asked about, because the run stops.
     pub(super) fn give_up(&mut self) -> Vec<Arrival> {
         self.asking.abort_all();

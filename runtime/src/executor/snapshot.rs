@@ -14,17 +14,23 @@ use super::kinds::Kinds;
 use super::performers::Performers;
 use super::places::Places;
 use super::queue::Queue;
-use crate::ids::{PlaceId, PlaceName};
+use crate::context::Step;
+use crate::ids::{PlaceId, PlaceName, SlotNumber, WorkerName};
 use crate::job::{Job, ResourceNeed, Work};
-use crate::scheduling::{ParallelizationHint, ResourceShare, Workers};
+use crate::scheduling::{
+    Blocker, KeyState, Limit, LimitState, ParallelizationHint, Quota, ResourceShare, Workers,
+};
 
 /// How many jobs are named that a waiting job waits for.
 const NAMED: usize = 3;
 
+/// How many jobs are collected at most that hold a unit of one limit.
+const MOST_HOLDERS: usize = 16;
+
 /// The jobs that a run has in hand at one moment.
 ///
-/// Jobs that its source has not handed over yet are not among them, nor are those whose results are being looked up
-/// in the cache.
+/// Jobs that its source has not handed over yet are not among them, nor are those of a filter whose answer is still to be
+/// confirmed.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Snapshot {
@@ -32,6 +38,8 @@ pub struct Snapshot {
     pub running: Vec<RunningJob>,
     /// The jobs that wait, the one that has waited longest first.
     pub waiting: Vec<WaitingJob>,
+    /// The named limits, each with what is left of it.
+    pub limits: Vec<(String, LimitState)>,
 }
 
 /// A job that runs.
@@ -44,6 +52,12 @@ pub struct RunningJob {
     pub attempt: u32,
     /// The place where it runs; nothing if that is the machine of the executor itself.
     pub place: Option<PlaceName>,
+    /// The first slot that the attempt holds.
+    pub slot: Option<SlotNumber>,
+    /// The worker that performs the attempt, if one does.
+    pub worker: Option<WorkerName>,
+    /// How far the attempt says that it has come.
+    pub progress: Option<Step>,
     /// How long this attempt has been running.
     pub age: Duration,
     /// What it has of resources.
@@ -69,11 +83,19 @@ pub enum WaitCause {
     /// Jobs that have to succeed first.
     Needs(Vec<JobKey>),
     /// The delay before another attempt.
-    Retry,
+    Retry {
+        /// How much of the delay is left.
+        left: Duration,
+    },
     /// The run is paused.
     Paused,
     /// A breaker that lets no attempt through.
-    Breaker,
+    Breaker {
+        /// After what time the breaker is asked again.
+        left: Duration,
+    },
+    /// The cache, which looks for an earlier result or waits for that of a job that is the same.
+    Cache,
     /// A connection to a host: none of those on which it may run can be reached now.
     Connect,
     /// The lock of its host.
@@ -88,21 +110,30 @@ pub enum WaitCause {
         /// The jobs that run under the lock.
         held_by: Vec<JobKey>,
     },
-    /// A unit of a named limit.
+    /// A unit or a token of a named limit.
     Limit {
-        /// The limit.
+        /// The name of the limit.
         name: String,
+        /// What the limit allows.
+        limit: Limit,
+        /// After what time the next token is there, if the limit is a rate.
+        next: Option<Duration>,
         /// Jobs that run and name the limit, a few of them.
         held_by: Vec<JobKey>,
     },
-    /// A token of the bucket of this key.
-    Rate(String),
     /// Units of a resource.
     Resource {
         /// The name of the resource.
         name: String,
         /// Jobs that run and have some of it, a few of them.
         held_by: Vec<JobKey>,
+    },
+    /// A token of the rate of its own hint.
+    Rate {
+        /// The key of the rate.
+        key: String,
+        /// After what time the next token is there.
+        next: Duration,
     },
     /// New jobs are held back, for this reason.
     Held(String),
@@ -118,6 +149,37 @@ pub enum WaitCause {
     Turn,
 }
 
+impl WaitCause {
+    /// Its word in result lines, as [`Blocker::word`] tells it. A few causes that people are told apart have one word.
+    pub fn blocker(&self) -> Blocker {
+        match self {
+            Self::Needs(_) => Blocker::Needs,
+            Self::Retry { .. } => Blocker::Retry,
+            Self::Paused => Blocker::Paused,
+            Self::Breaker { .. } => Blocker::Breaker,
+            Self::Cache => Blocker::Cache,
+            Self::Connect => Blocker::Connect,
+            Self::Host { .. } => Blocker::Host,
+            Self::Global { .. } => Blocker::Global,
+            Self::Limit { name, .. } => Blocker::Limit(name.as_str().into()),
+            Self::Rate { .. } => Blocker::Rate,
+            Self::Held(_) => Blocker::Admission,
+            Self::Worker(_) => Blocker::Worker,
+            Self::Quiet | Self::Alone(_) | Self::Slot | Self::Turn => Blocker::Slot,
+        }
+    }
+
+    /// After what time it may go on by itself, where that is known.
+    pub fn left(&self) -> Option<Duration> {
+        match self {
+            Self::Retry { left } | Self::Breaker { left } => Some(*left),
+            Self::Limit { next, .. } => *next,
+            Self::Rate { next, .. } => Some(*next),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for WaitCause {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let held = |out: &mut fmt::Formatter<'_>, held_by: &[JobKey]| {
@@ -128,9 +190,10 @@ impl fmt::Display for WaitCause {
         };
         match self {
             Self::Needs(needs) => write!(out, "needs {}", names(needs)),
-            Self::Retry => out.write_str("waits to be tried again"),
+            Self::Retry { .. } => out.write_str("waits to be tried again"),
             Self::Paused => out.write_str("waits: the run is paused"),
-            Self::Breaker => out.write_str("waits for a breaker to let it through"),
+            Self::Cache => out.write_str("waits for the cache"),
+            Self::Breaker { .. } => out.write_str("waits for a breaker to let it through"),
             Self::Connect => out.write_str("waits for a connection to a host"),
             Self::Host { host, held_by } => {
                 if host.is_empty() {
@@ -144,11 +207,11 @@ impl fmt::Display for WaitCause {
                 out.write_str("waits for the global lock")?;
                 held(out, held_by)
             }
-            Self::Limit { name, held_by } => {
+            Self::Limit { name, held_by, .. } => {
                 write!(out, "waits for limit {name}")?;
                 held(out, held_by)
             }
-            Self::Rate(key) => write!(out, "waits for the rate of {key}"),
+            Self::Rate { key, .. } => write!(out, "waits for the rate of {key}"),
             Self::Resource { name, held_by } => {
                 write!(out, "waits for resource {name}")?;
                 held(out, held_by)
@@ -191,12 +254,12 @@ struct Holders<'a> {
 
 /// What the scheduler has left, looked up once for all jobs.
 struct Left<'a> {
-    /// How many units or tokens each named limit has left.
-    limits: HashMap<&'a str, f64>,
+    /// What each named limit has left.
+    limits: HashMap<&'a str, LimitState>,
     /// How many units of each resource nobody has.
     resources: HashMap<&'a str, u64>,
-    /// How many tokens each key of a rate has left.
-    rates: HashMap<&'a str, f64>,
+    /// What each key of a rate has left.
+    rates: HashMap<&'a str, KeyState>,
     /// Whether a job holds the lock of each host.
     locked: HashMap<&'a str, bool>,
 }
@@ -219,11 +282,13 @@ pub(super) struct View<'a> {
 
 impl View<'_> {
     /// What runs now and what waits for what, with the jobs that are not queued: those that wait for others, and those
-    /// whose worker is not known yet. It reads all that lives, so it is for a question, not for every turn.
+    /// whose worker is not known yet, those that the cache is asked about, and those whose answers were refuted. It reads all that lives, so it is for a question, not for every turn.
     pub(super) fn snapshot<'b>(
         &self,
         needing: impl Iterator<Item = (&'b Arrival, Vec<JobKey>)>,
         unresolved: impl Iterator<Item = &'b Arrival>,
+        asking: impl Iterator<Item = &'b Arrival>,
+        refuted: impl Iterator<Item = (Instant, &'b Entry)>,
     ) -> Snapshot {
         let now = self.now;
         let age = |since| now.saturating_duration_since(since);
@@ -238,18 +303,12 @@ impl View<'_> {
         }
         let scheduler = self.queue.scheduler();
         let left = Left {
-            limits: scheduler
-                .limits(now)
-                .map(|(name, state)| (name, state.left))
-                .collect(),
+            limits: scheduler.limits(now).collect(),
             resources: scheduler
                 .resources()
                 .map(|(name, _, free)| (name, free))
                 .collect(),
-            rates: scheduler
-                .keys(now)
-                .map(|(key, state)| (key, state.tokens))
-                .collect(),
+            rates: scheduler.keys(now).collect(),
             locked: scheduler.hosts().collect(),
         };
         for entry in self.queue.entries() {
@@ -276,15 +335,35 @@ impl View<'_> {
                 cause,
             ));
         }
+        for arrival in asking {
+            waiting.push((
+                arrival.times.arrived,
+                arrival.position,
+                Arc::clone(&arrival.job),
+                WaitCause::Cache,
+            ));
+        }
+        for (when, entry) in refuted {
+            let left = when.saturating_duration_since(now);
+            let cause = WaitCause::Retry { left };
+            waiting.push((entry.since, entry.position, Arc::clone(&entry.job), cause));
+        }
         running.sort_unstable_by_key(|(since, position, _)| (*since, *position));
         waiting.sort_unstable_by_key(|(since, position, ..)| (*since, *position));
+        let limits = scheduler.limits(now);
         Snapshot {
+            limits: limits
+                .map(|(name, state)| (name.to_owned(), state))
+                .collect(),
             running: running
                 .into_iter()
                 .map(|(since, _, entry)| RunningJob {
                     job: Arc::clone(&entry.job),
                     attempt: entry.attempts,
                     place: (entry.at != PlaceId::LOCAL).then(|| self.places.name(entry.at).clone()),
+                    slot: scheduler.slot(entry.ticket),
+                    worker: self.worker(entry),
+                    progress: Self::progress(entry),
                     age: age(since),
                     resources: self
                         .queue
@@ -303,11 +382,28 @@ impl View<'_> {
         }
     }
 
+    /// Returns the worker that performs the attempt of a running job.
+    fn worker(&self, entry: &Entry) -> Option<WorkerName> {
+        let seats = self.performers.seats(entry.pool())?;
+        Some(seats.name(entry.seat?).clone())
+    }
+
+    /// Returns how far the attempt of a running job has come.
+    fn progress(entry: &Entry) -> Option<Step> {
+        let said = entry.said.as_ref()?;
+        let is_of_attempt = said.attempt == entry.attempts;
+        said.progress.clone().filter(|_| is_of_attempt)
+    }
+
     /// Notes what a running job holds.
     fn note_holder<'a>(&'a self, entry: &'a Entry, holders: &mut Holders<'a>) {
         let id = || entry.job.id.clone();
         for limit in &entry.job.terms.limits {
-            holders.limits.entry(limit).or_default().push(id());
+            let holders = holders.limits.entry(limit.as_str()).or_default();
+            // Each job that waits for the limit gets a copy, so a large limit names only some of its holders.
+            if holders.len() < MOST_HOLDERS {
+                holders.push(id());
+            }
         }
         for need in &entry.job.terms.resources {
             holders.resources.entry(&need.name).or_default().push(id());
@@ -340,11 +436,11 @@ impl View<'_> {
     /// Finds the first thing that a job waits for, in the order of [`WaitCause`].
     fn cause(&self, entry: &Entry, holders: &Holders<'_>, left: &Left<'_>) -> WaitCause {
         let job = &entry.job;
-        if self.queue.scheduler().is_delayed(entry.ticket) {
+        if let Some(left) = self.queue.scheduler().delay_left(entry.ticket, self.now) {
             return if entry.rejected {
-                WaitCause::Breaker
+                WaitCause::Breaker { left }
             } else {
-                WaitCause::Retry
+                WaitCause::Retry { left }
             };
         }
         if self.control.is_paused() {
@@ -374,19 +470,23 @@ impl View<'_> {
                 held_by: holders.global.clone(),
             };
         }
-        let is_used_up = |name: &&String| {
-            left.limits
-                .get(name.as_str())
-                .is_some_and(|left| *left < 1.0)
+        let used_up = |name: &String| {
+            let state = left.limits.get(name.as_str())?;
+            (state.left < 1.0).then(|| (name.clone(), *state))
         };
-        if let Some(name) = job.terms.limits.iter().find(is_used_up) {
+        if let Some((name, state)) = job.terms.limits.iter().find_map(used_up) {
             return WaitCause::Limit {
-                name: name.clone(),
+                limit: state.limit,
+                next: match state.limit {
+                    Limit::Rate(quota) => Some(next_token(state.left, quota)),
+                    Limit::Max(_) => None,
+                },
                 held_by: holders
                     .limits
                     .get(name.as_str())
                     .cloned()
                     .unwrap_or_default(),
+                name,
             };
         }
         if let Some(ParallelizationHint::RateLimited { key, .. }) = hint {
@@ -394,8 +494,11 @@ impl View<'_> {
                 Work::Task { task, .. } => task.as_str(),
                 _ => job.task_name(),
             });
-            if left.rates.get(key).is_some_and(|tokens| *tokens < 1.0) {
-                return WaitCause::Rate(key.to_owned());
+            if let Some(state) = left.rates.get(key).filter(|state| state.tokens < 1.0) {
+                return WaitCause::Rate {
+                    key: key.to_owned(),
+                    next: next_token(state.tokens, state.quota),
+                };
             }
         }
         let units = |need: &ResourceNeed| {
@@ -435,6 +538,12 @@ impl View<'_> {
         }
         WaitCause::Turn
     }
+}
+
+/// Returns after what time a whole token is there, of which a bucket has a part.
+fn next_token(tokens: f64, quota: Quota) -> Duration {
+    let seconds = (1.0 - tokens).max(0.0) / quota.rate.as_per_second();
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
 /// Returns the host whose lock a job takes; those that name none share the lock of the empty name.

@@ -159,9 +159,26 @@ impl Source {
         }
     }
 
+    /// Whether the jobs are those of a list, of which some were not pulled yet.
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self, Self::List { .. })
+    }
+
     /// Whether no more jobs come.
     pub(super) fn is_dry(&self) -> bool {
         matches!(self, Self::Dry)
+    }
+
+    /// Iterates over the jobs that were handed over and not pulled yet.
+    pub(super) fn handed_over(&self) -> impl Iterator<Item = &JobKey> {
+        let (listed, submitted) = match self {
+            Self::List { jobs, .. } => (Some(jobs), None),
+            Self::Submitted { here, .. } => (None, Some(here.as_slice())),
+            Self::Stream(_) | Self::Dry => (None, None),
+        };
+        let listed = listed.into_iter().flatten().map(|(_, job)| &job.id);
+        let submitted = submitted.into_iter().flatten().map(|job| &job.id);
+        listed.chain(submitted)
     }
 
     /// How many there are in all, where that is known.

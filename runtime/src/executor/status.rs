@@ -18,6 +18,10 @@ pub struct RunStatus {
     pub phase: Phase,
     /// Why no attempt starts, if none does.
     pub held: Option<String>,
+    /// Whether somebody has paused the run.
+    pub is_paused: bool,
+    /// How many jobs there will be, where that is known.
+    pub total: Option<u64>,
     /// How many jobs the run has taken.
     pub taken: u64,
     /// How many of them wait, for whatever cause.
@@ -51,6 +55,8 @@ impl RunStatus {
         Self {
             phase: Phase::Running,
             held: None,
+            is_paused: false,
+            total: None,
             taken: 0,
             waiting: 0,
             running: 0,

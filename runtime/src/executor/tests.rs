@@ -17,6 +17,7 @@ mod resources;
 mod reusing;
 mod scripted;
 mod snapshots;
+mod steering;
 mod stopping;
 mod watching;
 

@@ -134,6 +134,36 @@ impl HeadTail {
         self.tail.push(rest);
     }
 
+    /// How many bytes were printed in all, those included that were dropped.
+    pub fn total(&self) -> u64 {
+        (self.head.len() + self.tail.bytes.len()) as u64 + self.tail.dropped
+    }
+
+    /// The kept bytes after the first `offset` that were printed, and how many bytes after these were dropped. Whoever asks
+    /// again and again, from the [total](Self::total) of the time before, sees a program print.
+    ///
+    /// ```
+    /// use ratchet_runtime::process::HeadTail;
+    ///
+    /// let mut kept = HeadTail::new(0, 8);
+    /// kept.push(b"one ");
+    /// assert_eq!(kept.since(0), (0, b"one ".to_vec()));
+    /// kept.push(b"two three ");
+    /// assert_eq!(kept.since(4), (2, b"o three ".to_vec()));
+    /// assert_eq!(kept.since(kept.total()), (0, Vec::new()));
+    /// ```
+    pub fn since(&self, offset: u64) -> (u64, Vec<u8>) {
+        let index = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
+        let of_head = self.head.get(index(offset)..).unwrap_or_default();
+        let tail_at = self.head.len() as u64 + self.tail.dropped;
+        let skipped = index(offset.saturating_sub(tail_at)).min(self.tail.bytes.len());
+        // What was dropped lies between the head and the tail.
+        let dropped = tail_at.saturating_sub(offset.max(self.head.len() as u64));
+        let mut bytes = of_head.to_vec();
+        bytes.extend(self.tail.bytes.range(skipped..));
+        (dropped, bytes)
+    }
+
     /// Makes an excerpt of the kept bytes, in which what is not UTF-8 is replaced. Where bytes were dropped, the head ends and the
     /// tail begins with a whole line, if there is one.
     pub fn to_excerpt(&self) -> OutputExcerpt {
@@ -238,6 +268,29 @@ mod tests {
             (captured.bytes.as_slice(), captured.dropped),
             (&b"abcd"[..], 5)
         );
+    }
+
+    #[test]
+    fn whoever_follows_an_output_sees_each_byte_once_or_hears_that_it_was_dropped() {
+        let text: Vec<u8> = (0..2000_u32)
+            .map(|number| number.to_le_bytes()[0])
+            .collect();
+        for (head, tail) in [(0, 10), (10, 0), (20, 30), (1000, 300)] {
+            for size in [1, 7, 64, 500] {
+                let mut kept = HeadTail::new(head, tail);
+                let mut offset = 0;
+                for bytes in text.chunks(size) {
+                    kept.push(bytes);
+                    let (dropped, seen) = kept.since(offset);
+                    assert_eq!(dropped + seen.len() as u64, kept.total() - offset);
+                    offset = kept.total();
+                    assert!(
+                        text[..usize::try_from(offset).unwrap()].ends_with(&seen) || dropped > 0
+                    );
+                }
+                assert_eq!(offset, 2000);
+            }
+        }
     }
 
     #[test]

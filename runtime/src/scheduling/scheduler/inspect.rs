@@ -1,5 +1,7 @@
 //! What can be seen from outside.
 
+use std::time::Duration;
+
 use super::super::claims::Kind;
 use super::super::gates::{Hold, Level};
 use super::super::heap::NOWHERE;
@@ -122,6 +124,17 @@ impl Scheduler {
     pub fn is_delayed(&self, ticket: Ticket) -> bool {
         self.find(ticket)
             .is_ok_and(|id| self.jobs[id].standing == Standing::Delayed)
+    }
+
+    /// How long a job has still to wait for its not-before time, if it does.
+    pub(crate) fn delay_left(&self, ticket: Ticket, now: std::time::Instant) -> Option<Duration> {
+        let id = self.find(ticket).ok()?;
+        let job = &self.jobs[id];
+        let now = self.now.max(super::since(self.epoch, now));
+        (job.standing == Standing::Delayed).then(|| {
+            let due = self.delayed.rank_at(job.position()).due;
+            Duration::from_nanos(due.saturating_sub(now))
+        })
     }
 
     /// Whether nobody holds the global lock.

@@ -1,0 +1,162 @@
+//! What the run does for those who steer it, and answers to those who ask.
+
+use ratchet_ipc::JobKey;
+
+use super::Orchestrator;
+use crate::Error;
+use crate::event::Event;
+use crate::executor::arrival::Refused;
+use crate::executor::cancelled::cancelled_by_request;
+use crate::executor::delivery::EndedJob;
+use crate::executor::orders::RunOrder;
+use crate::executor::snapshot::Snapshot;
+use crate::executor::source::Batch;
+use crate::executor::steering::{Cancellation, JobState};
+use crate::executor::stop::Stopped;
+use crate::job::Job;
+use crate::table::{Names, Table};
+
+impl Orchestrator {
+    /// Does what somebody orders who steers the run.
+    pub(in crate::executor) fn obey(&mut self, order: RunOrder) {
+        match order {
+            RunOrder::Stop(phase) => self.stop(phase, Stopped::Asked),
+            RunOrder::Hold(reason) => {
+                self.execution
+                    .dispatcher_mut()
+                    .capacity()
+                    .set_held(reason.is_some());
+                self.control.hold(reason);
+                self.tell_admission();
+            }
+            RunOrder::HoldPlace(place, reason) => {
+                let dispatcher = self.execution.dispatcher_mut();
+                if let Err(failure) = dispatcher.hold_place(place.as_str(), reason) {
+                    tracing::warn!(reason = failure.message, "starts cannot be held back");
+                }
+            }
+            RunOrder::Pause(is_paused) => {
+                self.execution
+                    .dispatcher_mut()
+                    .capacity()
+                    .set_paused(is_paused);
+                self.control.pause(is_paused);
+                self.tell_admission();
+            }
+            RunOrder::Snapshot(answer) => {
+                // Who asked need not wait for the answer.
+                let _ = answer.send(self.snapshot());
+            }
+            RunOrder::Find(ids, answer) => {
+                let _ = answer.send(self.find(&ids));
+            }
+            RunOrder::CancelJobs(ids, answer) => {
+                let _ = answer.send(self.cancel_jobs(&ids));
+            }
+            RunOrder::Output(id, answer) => {
+                let _ = answer.send(self.execution.output(&id));
+            }
+            RunOrder::Add(jobs, answer) => {
+                let _ = answer.send(self.add(jobs));
+            }
+            RunOrder::SetSlots(slots, answer) => {
+                // Who asked need not wait for the answer.
+                let _ = answer.send(self.execution.dispatcher_mut().set_slots(slots));
+            }
+            RunOrder::SetLimit(name, limit, answer) => {
+                let result = self
+                    .execution
+                    .dispatcher_mut()
+                    .capacity()
+                    .set_limit(&name, limit, self.now);
+                if result.is_ok() {
+                    let limit = limit.to_string();
+                    self.tell(|| Event::LimitChanged { name, limit });
+                }
+                // Who asked need not wait for the answer.
+                let _ = answer.send(result);
+            }
+        }
+    }
+
+    /// Returns where a job stands each, or nothing of one that is not known.
+    fn find(&self, ids: &[JobKey]) -> Vec<Option<JobState>> {
+        let wanted: Names<&JobKey> = ids.iter().collect();
+        let Snapshot {
+            running, waiting, ..
+        } = self.snapshot();
+        let mut states = Table::default();
+        for id in self.arrivals.pending().filter(|id| wanted.contains(id)) {
+            states.insert(id.clone(), JobState::Pending);
+        }
+        for job in running {
+            if wanted.contains(&job.job.id) {
+                states.insert(job.job.id.clone(), JobState::Running(job));
+            }
+        }
+        for job in waiting {
+            if wanted.contains(&job.job.id) {
+                states.insert(job.job.id.clone(), JobState::Waiting(job));
+            }
+        }
+        ids.iter().map(|id| states.get(id).cloned()).collect()
+    }
+
+    /// Cancels these jobs wherever they are. What needs them is skipped.
+    fn cancel_jobs(&mut self, ids: &[JobKey]) -> Vec<Cancellation> {
+        let wanted: Names<&JobKey> = ids.iter().collect();
+        let is_wanted = |job: &Job| wanted.contains(&job.id);
+        let stop = self.control.ask_to_stop();
+        let (ended, asked) = self.execution.cancel_wanted(is_wanted, stop, self.now);
+        let at = self.moment();
+        let taken = self.arrivals.take(|arrival| is_wanted(&arrival.job), at);
+        let pending = self.arrivals.pending().filter(|id| wanted.contains(id));
+        let pending: Vec<JobKey> = pending.cloned().collect();
+        let mut done = Table::default();
+        done.extend(asked.into_iter().map(|id| (id, Cancellation::Asked)));
+        for entry in ended {
+            done.insert(entry.job.id.clone(), Cancellation::Ended);
+            self.conclude(EndedJob::waited(entry, Box::new(cancelled_by_request())));
+        }
+        for arrival in taken {
+            done.insert(arrival.job.id.clone(), Cancellation::Ended);
+            let refused = Refused::new(arrival, cancelled_by_request());
+            self.conclude(EndedJob::refused(refused));
+        }
+        for id in &pending {
+            done.insert(id.clone(), Cancellation::Ended);
+        }
+        self.arrivals.cancel_pending(pending);
+        let became = |id| done.get(id).copied().unwrap_or(Cancellation::Unknown);
+        ids.iter().map(became).collect()
+    }
+
+    /// Takes more jobs.
+    fn add(&mut self, jobs: Batch) -> Result<(), Error> {
+        if !self.control.is_running() {
+            return Err(Error::ShuttingDown);
+        }
+        let outside = self.arrivals.needing().map(|(arrival, _)| arrival);
+        let outside = outside
+            .chain(self.arrivals.unresolved())
+            .chain(self.arrivals.asking());
+        let outside = outside.map(|arrival| &arrival.job.id);
+        let living: Names<JobKey> = self.execution.ids().chain(outside).cloned().collect();
+        self.arrivals.add(jobs, &living)
+    }
+
+    /// Returns what runs now, and what waits for what.
+    fn snapshot(&self) -> Snapshot {
+        let kinds = self.arrivals.kinds();
+        let view = self
+            .execution
+            .dispatcher()
+            .view(kinds, &self.control, self.now);
+        view.snapshot(
+            self.arrivals.needing(),
+            self.arrivals.unresolved(),
+            self.arrivals.asking(),
+            self.execution.refuted_jobs(),
+        )
+    }
+}

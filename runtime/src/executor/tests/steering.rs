@@ -1,0 +1,348 @@
+//! Single jobs are asked about, cancelled and added while a run goes on.
+
+use ratchet_ipc::JobKey;
+use ratchet_resilience::shutdown::Grace;
+
+use super::scripted::{Act, Deaf, ScriptedPool};
+use super::*;
+use crate::Error;
+use crate::context::Step;
+use crate::executor::{Cancellation, JobState, Ordering, RunHandle};
+use crate::scheduling::{Limit, ParallelizationHint};
+
+/// What became of the wish to cancel these jobs.
+async fn cancel(handle: &RunHandle, ids: &[&str]) -> Vec<Cancellation> {
+    let ids = ids.iter().map(|id| JobKey::from(*id));
+    handle.cancel_jobs(ids).await.unwrap()
+}
+
+/// Where a job stands, in words.
+async fn stands(handle: &RunHandle, id: &str) -> String {
+    match &handle.find([id.into()]).await.unwrap()[0] {
+        None => "unknown".to_owned(),
+        Some(JobState::Pending) => "pending".to_owned(),
+        Some(JobState::Running(running)) => format!("attempt {}", running.attempt),
+        Some(JobState::Waiting(waiting)) => waiting.cause.to_string(),
+    }
+}
+
+fn sorted(outcomes: &[Arc<Outcome>]) -> Vec<String> {
+    let mut told = told(outcomes);
+    told.sort();
+    told
+}
+
+fn short_grace(slots: u32) -> Executor {
+    let grace = Grace {
+        cancelling: SECOND * 2,
+        ..Grace::default()
+    };
+    Executor::builder()
+        .slots(slots)
+        .grace(grace)
+        .build()
+        .unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_are_cancelled_wherever_they_are_and_the_run_goes_on() {
+    let executor = Executor::builder().slots(2).window(6).build();
+    let jobs = [
+        stubborn("runs"),
+        fails_and_is_tried_again("retried"),
+        takes("waits", 1),
+        instant("needs").needs(["runs"]),
+        instant("dependent").needs(["waits"]),
+        takes("goes on", 3),
+        takes("pending", 1),
+        takes("last", 1),
+    ];
+    let mut run = executor.unwrap().run_list(jobs).unwrap();
+    let handle = run.handle();
+    tokio::time::sleep(SECOND * 3 / 2).await;
+    assert_eq!(stands(&handle, "retried").await, "waits to be tried again");
+    assert_eq!(stands(&handle, "pending").await, "pending");
+    let ids = ["runs", "retried", "waits", "needs", "pending", "nobody"];
+    let became = cancel(&handle, &ids).await;
+    assert_eq!(became[0], Cancellation::Asked);
+    assert_eq!(became[5], Cancellation::Unknown);
+    assert!(became[1..3].iter().all(|one| *one != Cancellation::Unknown));
+    assert_eq!(became[3..5], [Cancellation::Ended; 2]);
+    let outcomes = rest(&mut run).await;
+    let expected = [
+        "dependent skipped",
+        "goes on succeeded",
+        "last succeeded",
+        "needs cancelled",
+        "pending cancelled",
+        "retried cancelled",
+        "runs cancelled",
+    ];
+    let told = sorted(&outcomes);
+    assert_eq!(told[..7], expected);
+    assert_eq!(run.stopped(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_cancelled_while_it_runs_has_its_grace_and_no_other_attempt() {
+    let mut run = short_grace(2)
+        .run_list([stubborn("a"), fails_and_is_tried_again("b")])
+        .unwrap();
+    let handle = run.handle();
+    tokio::time::sleep(SECOND / 2).await;
+    let begin = tokio::time::Instant::now();
+    assert_eq!(cancel(&handle, &["a"]).await, [Cancellation::Asked]);
+    let first = run.next().await.unwrap();
+    assert_eq!(told(&[Arc::clone(&first)]), ["a cancelled"]);
+    assert_eq!((first.attempts, begin.elapsed()), (1, SECOND * 2));
+    assert!(message(&first).starts_with("somebody cancelled it: "));
+    // It does not hear, and fails by itself.
+    handle.cancel_jobs(["b".into()]).await.unwrap();
+    let last = run.next().await.unwrap();
+    assert_eq!(told(&[last]), ["b cancelled"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_cancelled_twice_is_killed_at_once() {
+    let mut run = short_grace(1).run_list([stubborn("a")]).unwrap();
+    let handle = run.handle();
+    tokio::time::sleep(SECOND).await;
+    let begin = tokio::time::Instant::now();
+    cancel(&handle, &["a"]).await;
+    cancel(&handle, &["a"]).await;
+    assert_eq!(told(&rest(&mut run).await), ["a cancelled"]);
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_was_sent_ahead_is_cancelled_before_it_begins() {
+    let pool = ScriptedPool::new(1, 2);
+    for id in ["a", "b", "c"] {
+        pool.script(id, 1, Act::well(1_000));
+    }
+    let executor = Executor::builder()
+        .slots(1)
+        .pool_source(Arc::new(pool))
+        .build()
+        .unwrap();
+    let jobs = ["a", "b", "c"].map(|id| Job::task(id, "t", Payload::null()));
+    let mut run = executor.run_list(jobs).unwrap();
+    tokio::time::sleep(SECOND / 2).await;
+    let became = cancel(&run.handle(), &["b"]).await;
+    assert_ne!(became, [Cancellation::Unknown]);
+    let outcomes = rest(&mut run).await;
+    assert_eq!(
+        sorted(&outcomes),
+        ["a succeeded", "b cancelled", "c succeeded"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_of_a_worker_whose_job_was_cancelled_is_no_failure_of_the_job() {
+    let pool = ScriptedPool::new(1, 0);
+    let act = Act {
+        deaf: Deaf::ToAsking,
+        ..Act::well(60_000)
+    };
+    pool.script("a", 1, act);
+    let executor = Executor::builder()
+        .slots(1)
+        .pool_source(Arc::new(pool))
+        .build()
+        .unwrap();
+    let job = Job::task("a", "t", Payload::null()).terms(Terms {
+        retry: Some(retrying(5)),
+        ..Terms::default()
+    });
+    let mut run = executor.run_list([job]).unwrap();
+    tokio::time::sleep(SECOND).await;
+    cancel(&run.handle(), &["a"]).await;
+    cancel(&run.handle(), &["a"]).await;
+    assert_eq!(told(&rest(&mut run).await), ["a cancelled"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_job_waits_for_is_told_with_how_long_it_lasts() {
+    let executor = Executor::builder()
+        .slots(8)
+        .limit("api", Limit::rate("1/10s".parse().unwrap(), 1).unwrap())
+        .build()
+        .unwrap();
+    let rated = ParallelizationHint::RateLimited {
+        requests_per_second: 0.25,
+        burst: 1,
+        key: Some("key".to_owned()),
+    };
+    let rated = |id| {
+        let hint = Some(rated.clone());
+        instant(id).terms(Terms {
+            hint,
+            ..Terms::default()
+        })
+    };
+    let limited = |id| {
+        instant(id).terms(Terms {
+            limits: vec!["api".to_owned()],
+            ..Terms::default()
+        })
+    };
+    let jobs = [
+        fails_and_is_tried_again("retried"),
+        rated("first"),
+        rated("rated"),
+        limited("started"),
+        limited("limited"),
+    ];
+    let run = executor.run_list(jobs).unwrap();
+    tokio::time::sleep(SECOND * 3 / 2).await;
+    let handle = run.handle();
+    let ids = ["retried", "rated", "limited"].map(JobKey::from);
+    let states = handle.find(ids).await.unwrap();
+    let told: Vec<_> = states
+        .iter()
+        .map(|state| match state {
+            Some(JobState::Waiting(waiting)) => {
+                let left = waiting.cause.left().map(|left| left.as_millis());
+                (waiting.cause.blocker().word().into_owned(), left)
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let expected = [("retry", 500), ("rate", 2500), ("limit:api", 8500)];
+    assert_eq!(
+        told,
+        expected.map(|(word, left)| (word.to_owned(), Some(left)))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_attempt_says_is_kept_until_the_next_attempt() {
+    let job = Job::closure("a", |context| async move {
+        let step = |message: &str| Step {
+            done: Some(1.0),
+            message: Some(message.to_owned()),
+            ..Step::default()
+        };
+        context.progress(step(&format!("attempt {}", context.attempt())));
+        context.progress(step(&format!("attempt {}", context.attempt())));
+        tokio::time::sleep(SECOND * 2).await;
+        Err(Failure::new(Class::Task, "no"))
+    });
+    let job = job.terms(Terms {
+        retry: Some(retrying(2)),
+        ..Terms::default()
+    });
+    let run = executor(1).run_list([job]).unwrap();
+    let handle = run.handle();
+    for attempt in 1..=2 {
+        tokio::time::sleep(SECOND).await;
+        let output = handle.output("a".into()).await.unwrap().unwrap();
+        let said = output.stderr.to_excerpt();
+        assert_eq!(
+            (output.attempt, said.as_str()),
+            (attempt, &*format!("attempt {attempt}\n"))
+        );
+        assert_eq!(output.progress.unwrap().done, Some(1.0));
+        tokio::time::sleep(SECOND * 2).await;
+    }
+    drop(run);
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(
+        handle.output("a".into()).await.unwrap_err(),
+        Error::RunEnded
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn added_jobs_may_need_what_runs_what_waits_and_each_other() {
+    let executor = Executor::builder()
+        .slots(1)
+        .window(2)
+        .ordering(Ordering::Submission)
+        .build()
+        .unwrap();
+    let jobs = [takes("a", 1), takes("b", 1), fails("c"), takes("d", 1)];
+    let mut run = executor.run_list(jobs).unwrap();
+    tokio::time::sleep(SECOND / 2).await;
+    let handle = run.handle();
+    let added = vec![
+        instant("e").needs(["a", "d"]),
+        instant("f").needs(["e"]),
+        instant("g").needs(["c"]),
+    ];
+    handle.add_jobs(added).await.unwrap();
+    let outcomes = rest(&mut run).await;
+    let expected = [
+        "a succeeded",
+        "b succeeded",
+        "c failed",
+        "d succeeded",
+        "e succeeded",
+        "f succeeded",
+        "g skipped",
+    ];
+    assert_eq!(told(&outcomes), expected);
+    assert_eq!(run.stopped(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_are_added_to_a_stream_before_the_rest_of_it() {
+    let executor = executor(1);
+    let (submitter, mut run) = executor.open().unwrap();
+    submitter.submit(takes("a", 1)).await.unwrap();
+    tokio::time::sleep(SECOND / 2).await;
+    run.handle()
+        .add_jobs(vec![instant("b"), instant("c")])
+        .await
+        .unwrap();
+    let handle = run.handle();
+    let error = handle.add_jobs(vec![instant("c"), instant("z")]).await;
+    assert_eq!(error.unwrap_err().to_string(), "job `c` is there twice");
+    drop(submitter);
+    let outcomes = rest(&mut run).await;
+    assert_eq!(
+        told(&outcomes),
+        ["a succeeded", "b succeeded", "c succeeded"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_that_cannot_be_added_are_refused_as_a_whole() {
+    let run = executor(1)
+        .run_list([takes("a", 1), takes("b", 1)])
+        .unwrap();
+    let handle = run.handle();
+    tokio::time::sleep(SECOND / 2).await;
+    for (jobs, why) in [
+        (vec![instant("c"), instant("a")], "job `a` is there twice"),
+        (vec![instant("c"), instant("b")], "job `b` is there twice"),
+        (vec![instant("c"), instant("c")], "job `c` is there twice"),
+        (
+            vec![instant("c"), instant("d").needs(["z"])],
+            "job `d` needs `z`, which does not exist",
+        ),
+        (
+            vec![instant("c").needs(["c"])],
+            "job `c` needs `c`, which does not exist",
+        ),
+        (vec![instant("")], "task must have a cluster name"),
+    ] {
+        let error = handle.add_jobs(jobs).await.unwrap_err();
+        assert_eq!(error.to_string(), why);
+    }
+    let outcomes = all(run).await;
+    assert_eq!(told(&outcomes), ["a succeeded", "b succeeded"]);
+    let late = handle.add_jobs(vec![instant("late")]).await;
+    assert_eq!(late.unwrap_err(), Error::RunEnded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_stops_takes_no_more_jobs() {
+    let mut run = executor(1).run_list([takes("a", 1)]).unwrap();
+    let handle = run.handle();
+    tokio::time::sleep(SECOND / 2).await;
+    handle.drain();
+    let late = handle.add_jobs(vec![instant("late")]).await;
+    assert_eq!(late.unwrap_err(), Error::ShuttingDown);
+    assert_eq!(told(&rest(&mut run).await), ["a succeeded"]);
+}
