@@ -24,6 +24,7 @@ pub(crate) mod record;
 pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod runs;
+pub(crate) mod runs_live;
 pub(crate) mod schema;
 pub(crate) mod sem;
 pub(crate) mod stop;
@@ -48,7 +49,8 @@ const SIGNALS: &str = "\
 Signals, while jobs run:
   SIGINT, SIGTERM  the first lets running jobs finish within --grace, the second asks them
                    to stop, the third kills them
-  SIGUSR1          prints what runs, and what waits for what, to stderr";
+  SIGUSR1          prints what runs, and what waits for what, to stderr; so does the key t
+                   on a terminal";
 
 /// Runs jobs in parallel on supervised worker processes: jobs in, results out, nothing lost.
 #[derive(Debug, Parser)]

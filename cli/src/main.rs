@@ -39,6 +39,7 @@ mod exit;
 mod folders;
 mod invocation;
 mod job_file;
+mod live;
 mod map;
 mod output;
 mod parse;

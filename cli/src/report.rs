@@ -49,6 +49,14 @@ pub(crate) trait Report: Send {
     fn finish(&mut self, summary: &Summary) -> Result<(), OutputError>;
 }
 
+/// The report of a run that goes on as one document, with how the run stands, as JSON.
+pub(crate) fn live_document<'a>(
+    out: Output<'a>,
+    live: &[u8],
+) -> Result<Box<dyn Report + 'a>, OutputError> {
+    Ok(Box::new(json::JsonReport::begin_with(out, Some(live))?))
+}
+
 /// A report in a format; `started` is when the run was started. Lines of results tell these attempts one by one, and a
 /// document tells all of them.
 pub(crate) fn report<'a>(

@@ -27,6 +27,7 @@ mod status_signal;
 mod suspend;
 mod system_limits;
 mod terminal;
+mod terminal_keys;
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
@@ -49,6 +50,7 @@ use crate::error::CliError;
 use crate::exit;
 use crate::folders::{CacheOwner, check_state};
 use crate::job_file::{HostTable, PlanOptions, Protection, Resources, Selection, WorkerPlan};
+use crate::live::{LiveFigures, LiveServer, Served};
 use crate::map::{HaltDecision, HaltRule, MapRunner};
 use crate::progress::ProgressMode;
 use crate::readable::duration;
@@ -63,6 +65,7 @@ use job_source::{EarlierOutcomes, SourceEnd};
 use record::RunRecord;
 use signals::SignalHandler;
 use suspend::SuspensionRecord;
+use terminal_keys::{KeyGuard, TerminalKeys};
 
 pub(crate) use console::Console;
 pub(crate) use hosts::{HostConnector, TypedHosts, prefixed};
@@ -277,9 +280,11 @@ struct StartedRun {
 impl RunContext {
     /// Runs all jobs, and waits until the last message is written, if anybody reads it.
     async fn run_shown(mut self, setup: RunSetup) -> Result<u8, CliError> {
-        let suspensions = suspend::install(self.console.clone())?;
+        let keys = TerminalKeys::default();
+        let _restored = KeyGuard(keys.clone());
+        let suspensions = suspend::install(self.console.clone(), keys.clone())?;
         let thread = self.console.start_thread()?;
-        let code = self.run(setup, &suspensions).await;
+        let code = self.run(setup, &suspensions, &keys).await;
         tokio::select! {
             () = thread.end() => code,
             () = self.signals.third(FINAL_WRITE_LIMIT) => {
@@ -292,7 +297,9 @@ impl RunContext {
         &mut self,
         setup: RunSetup,
         suspensions: &SuspensionRecord,
+        keys: &TerminalKeys,
     ) -> Result<u8, CliError> {
+        let reads_keys = self.reads_keys(setup.stdin.is_some());
         let began = working_now();
         if let Some(cache) = self.options.used_cache_dir()
             && setup.jobs.may_use_cache()
@@ -302,6 +309,7 @@ impl RunContext {
         let resumed_run = self.resumed_run.take();
         let is_resumed = resumed_run.is_some();
         let goal = setup.halt.filter(HaltRule::is_goal);
+        let figures = Arc::new(LiveFigures::default());
         let record = RunRecord::begin(
             &self.options,
             &self.environment.folder,
@@ -309,16 +317,13 @@ impl RunContext {
             setup.stdin,
             resumed_run,
         )?;
-        let (record, earlier) = match record {
-            None => (None, None),
-            Some((record, history)) => {
-                suspensions.keep_in(&record.journal);
-                let earlier = history.map(|history| {
-                    EarlierOutcomes::new(history, setup.source.as_ref(), &record.journal)
-                });
-                (Some(record), earlier)
-            }
-        };
+        let (record, history) = record.unzip();
+        let earlier = record.as_ref().and_then(|record| {
+            suspensions.keep_in(&record.journal);
+            let earlier =
+                |history| EarlierOutcomes::new(history, setup.source.as_ref(), &record.journal);
+            history.flatten().map(earlier)
+        });
         let StartedRun {
             supervisor,
             hosts,
@@ -328,7 +333,7 @@ impl RunContext {
             source,
             report,
         } = match self
-            .start(setup, record.as_ref(), earlier, suspensions)
+            .start(setup, (record.as_ref(), earlier), &figures, suspensions)
             .await
         {
             Ok(started) => started,
@@ -341,11 +346,16 @@ impl RunContext {
             }
         };
         let handle = run.handle();
+        self.steer(&handle, reads_keys.then_some(keys));
+        // It lives until the end of the run is recorded, so that whoever watches can look up how it ended.
+        let _socket = record
+            .as_ref()
+            .and_then(|record| self.serve(record, &handle, &figures, began));
         let delivery = Delivery::begin(report)?;
         self.drain_when_unwritable(&delivery, &handle);
 
         let completion = async {
-            let (stopped, reached_goal) = consume(run, &delivery, goal).await;
+            let (stopped, reached_goal) = consume(run, &delivery, goal, &figures).await;
             let figures = run_figures(&handle, &pools, began).await;
             let delivery = delivery.end(figures).await?;
             let (source, differences) = source.end();
@@ -393,8 +403,8 @@ impl RunContext {
     async fn start(
         &mut self,
         setup: RunSetup,
-        record: Option<&RunRecord>,
-        earlier: Option<EarlierOutcomes>,
+        (record, earlier): (Option<&RunRecord>, Option<EarlierOutcomes>),
+        figures: &Arc<LiveFigures>,
         suspensions: &SuspensionRecord,
     ) -> Result<StartedRun, CliError> {
         let RunSetup {
@@ -443,8 +453,11 @@ impl RunContext {
         }
         let executor = builder.build()?;
         let sampler = machine_sampler(&self.options.admission)?;
-        let (run, source) = jobs.begin(&executor, earlier, announcer(&self.console))?;
+        let (run, source) = jobs.begin(&executor, earlier, announcer(&self.console, figures))?;
         let handle = run.handle();
+        if let Some(record) = record {
+            record.steer_as_before(&handle)?;
+        }
         if let Some(sampler) = sampler {
             let is_alone = hosts.iter().next().is_none();
             watch_machine(self.options.admission, sampler, handle.clone(), is_alone)?;
@@ -459,7 +472,6 @@ impl RunContext {
             let (phases, grace) = (self.options.phases(), self.options.grace);
             allocation.watch_end(handle.clone(), phases, grace, console);
         }
-        self.signals.steer(&handle, &self.options, &self.console);
         Ok(StartedRun {
             supervisor,
             hosts,
@@ -469,6 +481,57 @@ impl RunContext {
             source,
             report,
         })
+    }
+
+    /// Lets signals steer the run, and keys ask about it if they are read.
+    fn steer(&mut self, handle: &RunHandle, keys: Option<&TerminalKeys>) {
+        let keys = keys.and_then(|keys| {
+            let started = keys.start();
+            started
+                .inspect_err(|error| tracing::debug!(%error, "no keys are read from the terminal"))
+                .ok()
+        });
+        self.signals
+            .steer(handle, &self.options, &self.console, keys);
+    }
+
+    /// Whether the key `t` is read from the terminal: somebody looks at it, and nobody else reads from it.
+    fn reads_keys(&self, reads_stdin: bool) -> bool {
+        let is_used = self.options.terminal == TerminalUse::Job;
+        let is_source = reads_stdin && io::stdin().is_terminal();
+        io::stderr().is_terminal() && !self.options.quiet && !is_used && !is_source
+    }
+
+    /// Lets others ask this run and steer it. A run that cannot be asked goes on all the same.
+    fn serve(
+        &self,
+        record: &RunRecord,
+        handle: &RunHandle,
+        figures: &Arc<LiveFigures>,
+        began: Instant,
+    ) -> Option<LiveServer> {
+        let uses_terminal = self.options.terminal == TerminalUse::Job;
+        let served = Served {
+            run: record.id().to_string(),
+            handle: handle.clone(),
+            figures: Arc::clone(figures),
+            began,
+            fit: Box::new(move |slots| {
+                if uses_terminal {
+                    return 1;
+                }
+                // Where the limit cannot be raised, there is room for no more than there was.
+                system_limits::prepare(slots, 0).unwrap_or(1)
+            }),
+            record: record.steering(),
+        };
+        match LiveServer::start(&record.folder(), served) {
+            Ok(socket) => Some(socket),
+            Err(error) => {
+                tracing::warn!(%error, "nobody can ask this run, because its socket cannot be made");
+                None
+            }
+        }
     }
 
     /// Drains the run when its results cannot be written any more. Running jobs get the grace of any other stop: their
@@ -500,9 +563,12 @@ pub(crate) fn start_keeper() -> Result<Keeper, CliError> {
 }
 
 /// Tells the progress display how many jobs a stream has, once that is known.
-fn announcer(console: &Console) -> impl Fn(u64) + Send + use<> {
-    let console = console.clone();
-    move |total| console.announce(total)
+fn announcer(console: &Console, figures: &Arc<LiveFigures>) -> impl Fn(u64) + Send + use<> {
+    let (console, figures) = (console.clone(), Arc::clone(figures));
+    move |total| {
+        console.announce(total);
+        figures.announce(total);
+    }
 }
 
 /// Delivers outcomes until the last. Returns why the run stopped before all jobs were done, if it did, and whether that
@@ -511,6 +577,7 @@ async fn consume(
     mut run: Run,
     delivery: &Delivery,
     goal: Option<HaltRule>,
+    figures: &LiveFigures,
 ) -> (Option<Stopped>, bool) {
     let mut counts = Counts::default();
     let mut reached_goal = false;
@@ -531,6 +598,9 @@ async fn consume(
                     run.handle().drain();
                 }
             }
+        }
+        for outcome in &batch {
+            figures.ended(outcome);
         }
         delivery.send(batch).await;
     }

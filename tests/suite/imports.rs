@@ -107,7 +107,7 @@ const CRATES: [(&str, Layers); 7] = [
             &["shell_quote", "readable", "invocation"],
             &["error"],
             &["output", "environment"],
-            &["report", "semaphore", "trust"],
+            &["live", "report", "semaphore", "trust"],
             &["job_file"],
             &["settings", "map"],
             &["schema", "args"],

@@ -7,6 +7,9 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::record::StateArguments;
+use super::runs_live::{
+    self, AnswerFormat, CancelArguments, LiveRunArguments, SetArguments, TailArguments,
+};
 use crate::report::ResultFormat;
 use crate::value;
 
@@ -16,6 +19,9 @@ Examples:
   ratchet runs list --limit 5 --format json
   ratchet runs show
   ratchet runs show 1ksd --format jsonl
+  ratchet runs explain 1ksd build
+  ratchet runs tail 1ksd build --follow
+  ratchet runs set --jobs 8 --limit api=5/s
   ratchet runs rm 1ksdg00 1ksdg01
   ratchet runs rm --older-than 7d
 
@@ -33,7 +39,7 @@ an unknown field:
 The states are running, finished, interrupted and unreadable. `failed` counts those that failed, timed out \
 or crashed, `not done` those that were cancelled or skipped.
 
-As JSON, a list of objects is printed, the last run first: id, state, started_at, command, cwd, recorded (how many \
+As JSON, a list of objects is printed, the last run first: id, state, live (of a run that can be asked and steered), started_at, command, cwd, recorded (how many \
 outcomes), summary and ended_at (of a finished run), error (of an unreadable one). Unknown fields are null.";
 
 /// Lists the recorded runs, shows one, or removes records.
@@ -56,6 +62,21 @@ pub(crate) enum RunsAction {
     /// Shows the results of a run, or those that it has so far: for people what did not succeed, for programs every
     /// result.
     Show(ShowArguments),
+    /// Says where a job of a run that goes on is, and why it does not run.
+    Explain(ExplainArguments),
+    /// Shows what a running job has printed so far, or goes on to print.
+    #[command(after_help = runs_live::TAIL_HELP)]
+    Tail(TailArguments),
+    /// Cancels jobs of a run that goes on; the run goes on.
+    #[command(after_help = runs_live::CANCEL_HELP)]
+    Cancel(CancelArguments),
+    /// Starts no more jobs of a run until it is continued; what runs goes on.
+    Pause(LiveRunArguments),
+    /// Lets a run go on that was paused.
+    Continue(LiveRunArguments),
+    /// Changes how many jobs of a run go on at once, or what its limits allow.
+    #[command(after_help = runs_live::SET_HELP)]
+    Set(SetArguments),
     /// Removes the records of runs; those that are named have to exist, and none may be running.
     Rm(RemoveArguments),
 }
@@ -96,6 +117,20 @@ pub(crate) struct RemoveArguments {
     #[arg(long)]
     pub(crate) all: bool,
     /// Where the records of the runs lie.
+    #[command(flatten)]
+    pub(crate) state: StateArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArguments {
+    /// Which run.
+    pub(crate) run: String,
+    /// Which job of the run.
+    pub(crate) job: String,
+    /// How the answer is written.
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub(crate) format: AnswerFormat,
+    /// Where the record of the run lies.
     #[command(flatten)]
     pub(crate) state: StateArguments,
 }

@@ -66,7 +66,11 @@ pub(crate) fn run(arguments: ResumeArguments, color: &mut Option<When>) -> Resul
     };
     let folder = invocation.cwd;
     std::env::set_current_dir(&folder).map_err(|error| CliError::unreadable(&folder, error))?;
-    let again = ResumedRun { store, id };
+    let again = ResumedRun {
+        store,
+        id,
+        has_own_slots: over.arguments.common.concurrency.jobs.is_some(),
+    };
     match begun.verb {
         Verb::Run(mut typed) => {
             if typed.file.is_none() || typed.file.as_deref() == Some("-".as_ref()) {

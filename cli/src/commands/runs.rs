@@ -1,8 +1,12 @@
-//! `ratchet runs`: lists, shows and removes the records of runs.
+//! `ratchet runs`: lists, shows and removes the records of runs, and asks and steers those that go on.
 
+mod explain;
 mod list;
+mod live;
 mod remove;
 mod show;
+mod steer;
+mod tail;
 
 use std::path::Path;
 
@@ -24,6 +28,12 @@ pub(crate) fn run(arguments: &RunsArguments) -> Result<(), CliError> {
         None => list::run(&arguments.list),
         Some(RunsAction::List(list)) => list::run(list),
         Some(RunsAction::Show(show)) => show::run(show),
+        Some(RunsAction::Explain(explain)) => explain::run(explain),
+        Some(RunsAction::Tail(tail)) => tail::run(tail),
+        Some(RunsAction::Cancel(cancel)) => steer::cancel(cancel),
+        Some(RunsAction::Pause(pause)) => steer::pause(pause),
+        Some(RunsAction::Continue(go_on)) => steer::go_on(go_on),
+        Some(RunsAction::Set(set)) => steer::set(set),
         Some(RunsAction::Rm(remove)) => remove::run(remove),
     }
 }

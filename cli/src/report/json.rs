@@ -18,8 +18,22 @@ pub(super) struct JsonReport<'a> {
 
 impl<'a> JsonReport<'a> {
     /// Begins the document.
-    pub(super) fn begin(mut out: Output<'a>) -> Result<Self, OutputError> {
-        out.write(b"{\"v\":1,\"results\":[")?;
+    pub(super) fn begin(out: Output<'a>) -> Result<Self, OutputError> {
+        Self::begin_with(out, None)
+    }
+
+    /// Begins the document of a run that goes on, with how the run stands, as JSON.
+    pub(super) fn begin_with(
+        mut out: Output<'a>,
+        live: Option<&[u8]>,
+    ) -> Result<Self, OutputError> {
+        out.write(b"{\"v\":1,")?;
+        if let Some(live) = live {
+            out.write(b"\"live\":")?;
+            out.write(&plain_json(live))?;
+            out.write(b",")?;
+        }
+        out.write(b"\"results\":[")?;
         Ok(Self {
             out,
             is_empty: true,

@@ -13,6 +13,7 @@ use ratchet_runtime::{BreakerConfig, CacheTerms, Durability, MaxFailures, Timeou
 
 use super::hosts::TypedHosts;
 use super::system_limits;
+use super::terminal::TerminalUse;
 use crate::args::common::CommonArguments;
 use crate::args::concurrency::JobCount;
 use crate::args::record::RecordArguments;
@@ -39,6 +40,8 @@ pub(crate) struct RunOptions {
     pub(crate) slots: u32,
     /// The file that says how many, if that may change while the run goes on.
     pub(super) slots_file: Option<PathBuf>,
+    /// Who reads from the terminal.
+    pub(crate) terminal: TerminalUse,
     /// The hosts that flags name.
     pub(crate) hosts: TypedHosts,
     /// How many jobs may run at once on all machines together, if that was typed.
@@ -136,6 +139,7 @@ impl RunOptions {
                 Some(JobCount::File(path)) => Some(path.clone()),
                 _ => None,
             },
+            terminal: TerminalUse::Progress,
             workers: workers.map_or(slots, NonZeroU32::get),
             prefetch: concurrency.prefetch.or(settings.prefetch()),
             resources: concurrency.resource.clone(),
@@ -210,6 +214,7 @@ impl RunOptions {
 
     /// Gives the terminal to the jobs, one at a time. Progress is shown on it only if that was asked for.
     pub(super) fn leave_terminal_to_jobs(&mut self) {
+        self.terminal = TerminalUse::Job;
         self.slots = 1;
         self.hide_progress();
     }

@@ -1,16 +1,17 @@
 //! The record of a run: the journal from which it can be resumed.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ratchet_caching::{Clock, SystemClock};
 use ratchet_runtime::journal::{JournalError, PrunedRun, Retention, SourceIdentity};
-use ratchet_runtime::{History, Journal, RunId, RunStore, Summary};
+use ratchet_runtime::{History, Journal, RunHandle, RunId, RunStore, Summary};
 
 use super::options::RunOptions;
 use crate::error::CliError;
 use crate::invocation::Invocation;
+use crate::live::{Steered, SteeringRecord};
 use crate::shell_quote::shell_line;
 
 /// A run that is recorded.
@@ -22,6 +23,8 @@ pub(super) struct RunRecord {
     pub(super) journal: Arc<Mutex<Journal>>,
     /// Whether the journal has an earlier part of the run.
     is_resumed: bool,
+    /// The number of slots was typed for this part of the run.
+    has_own_slots: bool,
     /// What was read from stdin, which has to be given again to resume the run.
     stdin: Option<&'static str>,
 }
@@ -33,12 +36,46 @@ pub(crate) struct ResumedRun {
     pub(crate) store: RunStore,
     /// The id of the run that is resumed.
     pub(crate) id: RunId,
+    /// Whether the number of slots was typed for this part.
+    pub(crate) has_own_slots: bool,
 }
 
 impl RunRecord {
     /// The id of the run.
     pub(super) fn id(&self) -> RunId {
         self.id
+    }
+
+    /// The folder of the run.
+    pub(super) fn folder(&self) -> PathBuf {
+        self.store.folder().join(self.id.to_string())
+    }
+
+    /// The record of how the run is steered.
+    pub(super) fn steering(&self) -> SteeringRecord {
+        SteeringRecord::of(&self.folder())
+    }
+
+    /// Makes the changes again that somebody made to the earlier part of the run. They hold before the first job starts.
+    pub(super) fn steer_as_before(&self, handle: &RunHandle) -> Result<(), CliError> {
+        if !self.is_resumed {
+            return Ok(());
+        }
+        let record = self.steering();
+        let changes = record
+            .read()
+            .map_err(|error| CliError::unreadable(record.path(), error))?;
+        for change in changes {
+            let handle = handle.clone();
+            match change {
+                Steered::Slots(_) if self.has_own_slots => {}
+                Steered::Slots(slots) => again(async move { handle.set_slots(slots.get()).await }),
+                Steered::Limit(name, limit) => {
+                    again(async move { handle.set_limit(name, limit).await });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Begins the record of a run, unless none is wanted. Of a resumed run, it also returns the earlier part.
@@ -54,7 +91,12 @@ impl RunRecord {
             cwd: folder.to_path_buf(),
         };
         let invocation = invocation.to_payload();
-        if let Some(ResumedRun { store, id }) = resumed_run {
+        if let Some(ResumedRun {
+            store,
+            id,
+            has_own_slots,
+        }) = resumed_run
+        {
             let path = store.journal(id);
             let (journal, history) =
                 Journal::resume(path, SystemClock.now(), &invocation, options.durability)?;
@@ -63,6 +105,7 @@ impl RunRecord {
                 id,
                 journal: Arc::new(Mutex::new(journal)),
                 is_resumed: true,
+                has_own_slots,
                 stdin,
             };
             return Ok(Some((record, Some(history))));
@@ -83,6 +126,7 @@ impl RunRecord {
             id,
             journal: Arc::new(Mutex::new(journal)),
             is_resumed: false,
+            has_own_slots: true,
             stdin,
         };
         Ok(Some((record, None)))
@@ -152,6 +196,15 @@ impl RunRecord {
             Vec::new()
         }))
     }
+}
+
+/// Makes a change of the earlier part of a run again. A limit that is gone from the job file has nothing to change.
+fn again(change: impl Future<Output = Result<(), ratchet_runtime::Error>> + Send + 'static) {
+    tokio::spawn(async move {
+        if let Err(error) = change.await {
+            tracing::warn!(%error, "a change that was made to this run before cannot be made again");
+        }
+    });
 }
 
 /// Makes the identity of a job file for the journal. Its size and its time of modification tell whether it is still the same.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ratchet_resilience::shutdown::{Phase, ShutdownCoordinator, Signal, Signals};
 use ratchet_runtime::RunHandle;
 use tokio::signal::unix::{self, SignalKind};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::console::Console;
 use super::options::RunOptions;
@@ -77,12 +77,18 @@ impl SignalHandler {
         }
     }
 
-    /// Lets signals stop this run from now on. Those that arrived since `install` are handled at once.
+    /// Lets signals stop this run from now on, and `keys` ask about it. Those that arrived since `install` are handled at once.
     #[expect(clippy::expect_used, reason = "a session performs one run")]
-    pub(super) fn steer(&mut self, handle: &RunHandle, options: &RunOptions, console: &Console) {
+    pub(super) fn steer(
+        &mut self,
+        handle: &RunHandle,
+        options: &RunOptions,
+        console: &Console,
+        keys: Option<mpsc::Receiver<()>>,
+    ) {
         let listeners = self.listeners.take();
         let Listeners { mut stop, status } = listeners.expect("a handler steers one run");
-        status.answer(handle.clone(), console.clone());
+        status.answer(keys, handle.clone(), console.clone());
         let (shutdown, handle, console) = (self.shutdown.clone(), handle.clone(), console.clone());
         let (grace, quiet) = (options.grace, options.quiet);
         tokio::spawn(async move {

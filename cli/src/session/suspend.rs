@@ -14,6 +14,7 @@ use rustix::process::{Signal, getpgrp, getpid, getppid, getsid, kill_process};
 use tokio::signal::unix::{self, SignalKind};
 
 use super::console::Console;
+use super::terminal_keys::TerminalKeys;
 use crate::error::CliError;
 
 /// Records in a journal when everything was stopped, and for how long.
@@ -55,7 +56,7 @@ impl SuspensionRecord {
 }
 
 /// Installs the handler of SIGTSTP. From then on, the signal stops the jobs as well.
-pub(super) fn install(console: Console) -> Result<SuspensionRecord, CliError> {
+pub(super) fn install(console: Console, keys: TerminalKeys) -> Result<SuspensionRecord, CliError> {
     let record = SuspensionRecord::default();
     let kept = record.clone();
     let kind = SignalKind::from_raw(Signal::TSTP.as_raw());
@@ -69,7 +70,7 @@ pub(super) fn install(console: Console) -> Result<SuspensionRecord, CliError> {
                 for host in &hosts {
                     host.suspend().await;
                 }
-                console.while_hidden(|| stop(&record));
+                console.while_hidden(|| keys.while_resting(|| stop(&record)));
                 for host in &hosts {
                     host.resume();
                 }

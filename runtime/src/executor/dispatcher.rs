@@ -1,5 +1,6 @@
 //! How attempts begin, by their turn or sent ahead of it, and what happens when they end.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ratchet_resilience::shutdown::Phase;
@@ -20,10 +21,10 @@ use super::seated_queue::{SeatedQueue, Started};
 use super::snapshot::View;
 use crate::Error;
 use crate::breaker::BreakerReport;
+use crate::context::AttemptOutput;
 use crate::dispatch::{Demand, PoolKey, StopRequest, WorkerNumber};
 use crate::event::Event;
 use crate::ids::{PlaceId, PlaceName, SlotNumber, Ticket, WorkerName};
-use crate::os::HeadTail;
 use crate::outcome::{AttemptEnd, Class, Failure};
 use crate::process::Seats;
 use crate::scheduling::{Decision, End, Kind, Load};
@@ -440,8 +441,8 @@ impl Dispatcher {
         self.seated.stop(ticket, stop);
     }
 
-    /// Returns what a command has printed so far that is performed from this process.
-    pub(super) fn output_here(&self, ticket: Ticket) -> Option<[HeadTail; 2]> {
+    /// Returns what a command prints that is performed from this process.
+    pub(super) fn output_here(&self, ticket: Ticket) -> Option<Arc<AttemptOutput>> {
         self.seated.performers().output_here(ticket)
     }
 

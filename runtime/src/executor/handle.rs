@@ -165,7 +165,7 @@ impl RunHandle {
         self.question(|answer| RunOrder::Find(ids, answer)).await
     }
 
-    /// What a job has printed so far; nothing if it does not run.
+    /// What a job prints; nothing if it does not run. What it prints later is in there, too.
     ///
     /// ```
     /// use ratchet_runtime::process::ProcessConfig;
@@ -178,11 +178,11 @@ impl RunHandle {
     /// let handle = run.handle();
     /// let begun = loop {
     ///     match handle.output("a".into()).await? {
-    ///         Some(output) if output.stdout.total() > 0 => break output,
+    ///         Some(output) if output.stdout().total() > 0 => break output,
     ///         _ => tokio::task::yield_now().await,
     ///     }
     /// };
-    /// assert_eq!(begun.stdout.to_excerpt().as_str(), "begun\n");
+    /// assert_eq!(begun.stdout().to_excerpt().as_str(), "begun\n");
     /// # Ok(())
     /// # }
     /// ```

@@ -11,7 +11,6 @@ use crate::context::{AttemptFacts, AttemptOutput, Context, LastProgress, StopSig
 use crate::dispatch::{Assignment, Reporter, StopRequest};
 use crate::ids::{PlaceId, PlaceName, SlotNumber, Ticket};
 use crate::job::{Job, Timeouts, Work};
-use crate::os::HeadTail;
 use crate::outcome::{Class, Failure};
 use crate::scheduling::ResourceShare;
 use crate::suspension::{until, working_now};
@@ -134,12 +133,12 @@ impl LocalPerformer {
         });
     }
 
-    /// Copies what a command has printed so far, on stdout and on stderr. There is nothing if this is no command, or it has
+    /// Returns what a command prints. There is nothing if this is no command, or it has
     /// ended.
-    pub(super) fn output(&self, ticket: Ticket) -> Option<[HeadTail; 2]> {
+    pub(super) fn output(&self, ticket: Ticket) -> Option<Arc<AttemptOutput>> {
         let running = self.attempts.get(ticket.index())?.as_ref()?;
         let output = running.output.upgrade()?;
-        (running.ticket == ticket).then(|| output.copy())
+        (running.ticket == ticket).then_some(output)
     }
 
     /// Stops an attempt; one that has ended meanwhile is not an error.

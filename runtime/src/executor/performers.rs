@@ -1,11 +1,12 @@
 //! Those who perform the attempts of a run, by the kind of worker that a job asks for.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::local::LocalPerformer;
+use crate::context::AttemptOutput;
 use crate::dispatch::{Assignment, AttemptKey, Demand, Order, PoolKey, StopRequest};
 use crate::ids::{PlaceId, Ticket};
-use crate::os::HeadTail;
 use crate::outcome::Failure;
 use crate::process::{Attachment, SeatId, Seats};
 use crate::scheduling::Kind;
@@ -186,8 +187,8 @@ impl Performers {
         self.local.perform(ticket, assignment, place);
     }
 
-    /// Copies what a command has printed so far that is performed from this process.
-    pub(super) fn output_here(&self, ticket: Ticket) -> Option<[HeadTail; 2]> {
+    /// Returns what a command prints that is performed from this process.
+    pub(super) fn output_here(&self, ticket: Ticket) -> Option<Arc<AttemptOutput>> {
         self.local.output(ticket)
     }
 

@@ -1,13 +1,9 @@
 //! What workers say about the attempts that they perform.
 
-use crate::context::Step;
-use crate::os::HeadTail;
+use std::sync::Arc;
 
-/// How much of the beginning of a worker's messages about a job is kept.
-const SAID_HEAD: usize = 2 * 1024;
-
-/// How much of the end of a worker's messages about a job is kept.
-const SAID_TAIL: usize = 6 * 1024;
+use crate::context::{AttemptOutput, Step};
+use crate::os::Stream;
 
 /// What a worker has said about an attempt. Most say nothing, so an entry has it in a box.
 #[derive(Debug)]
@@ -15,7 +11,7 @@ pub(super) struct Said {
     /// The attempt that it is about.
     pub(super) attempt: u32,
     /// The messages, a line each.
-    pub(super) lines: HeadTail,
+    pub(super) lines: Arc<AttemptOutput>,
     /// How far the attempt had come when it last said so.
     pub(super) progress: Option<Step>,
 }
@@ -25,15 +21,15 @@ impl Said {
     pub(super) fn new(attempt: u32) -> Self {
         Self {
             attempt,
-            lines: HeadTail::new(SAID_HEAD, SAID_TAIL),
+            lines: Arc::default(),
             progress: None,
         }
     }
 
     /// Keeps a message.
     pub(super) fn say(&mut self, message: &str) {
-        self.lines.push(message.as_bytes());
-        self.lines.push(b"\n");
+        self.lines.push(Stream::Stderr, message.as_bytes());
+        self.lines.push(Stream::Stderr, b"\n");
     }
 
     /// Keeps how far the attempt has come.

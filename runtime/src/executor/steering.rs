@@ -1,9 +1,11 @@
 //! What a run answers to whoever asks about single jobs, or steers them.
 
+use std::sync::Arc;
+
 use super::said::Said;
 use super::snapshot::{RunningJob, WaitingJob};
-use crate::context::Step;
-use crate::os::{HeadTail, Stream};
+use crate::context::{AttemptOutput, Step};
+use crate::os::HeadTail;
 
 /// Where a job of a run stands.
 #[derive(Debug, Clone)]
@@ -30,46 +32,55 @@ pub enum Cancellation {
     Unknown,
 }
 
-/// What a running job has printed so far.
+/// What a job has printed so far, and goes on to print as long as its attempt runs.
 ///
-/// Of a command these are its stdout and stderr. Of a job of a worker, `stderr` has the messages that the worker has sent
+/// Of a command these are its stdout and stderr. Of a job of a worker, stderr has the messages that the worker has sent
 /// about it, a line each.
 #[derive(Debug, Clone)]
-#[non_exhaustive]
 pub struct JobOutput {
     /// The attempt that prints; the first is 1.
-    pub attempt: u32,
-    /// What it has printed on stdout.
-    pub stdout: HeadTail,
-    /// What it has printed on stderr, or said.
-    pub stderr: HeadTail,
+    attempt: u32,
     /// How far the attempt says that it has come.
-    pub progress: Option<Step>,
+    progress: Option<Step>,
+    /// What it prints. It stays as it is when the attempt has ended.
+    printed: Arc<AttemptOutput>,
 }
 
 impl JobOutput {
-    /// Makes the output of an attempt, from what its command has printed, and from what its worker has said about it.
-    pub(super) fn new(attempt: u32, printed: Option<[HeadTail; 2]>, said: Option<&Said>) -> Self {
+    /// Makes the output of an attempt, from what its command prints, and from what its worker says about it.
+    pub(super) fn new(
+        attempt: u32,
+        printed: Option<Arc<AttemptOutput>>,
+        said: Option<&Said>,
+    ) -> Self {
         let said = said.filter(|said| said.attempt == attempt);
-        let progress = said.and_then(|said| said.progress.clone());
-        let [stdout, stderr] = printed.unwrap_or_else(|| {
-            let none = HeadTail::new(0, 0);
-            let lines = said.map_or_else(|| none.clone(), |said| said.lines.clone());
-            [none, lines]
-        });
+        let lines = said.map(|said| Arc::clone(&said.lines));
         Self {
             attempt,
-            stdout,
-            stderr,
-            progress,
+            progress: said.and_then(|said| said.progress.clone()),
+            printed: printed.or(lines).unwrap_or_default(),
         }
     }
 
-    /// What was printed on one of the streams.
-    pub fn of(&self, stream: Stream) -> &HeadTail {
-        match stream {
-            Stream::Stdout => &self.stdout,
-            Stream::Stderr => &self.stderr,
-        }
+    /// The attempt that prints; the first is 1.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// How far the attempt said that it had come when it was asked for.
+    pub fn progress(&self) -> Option<&Step> {
+        self.progress.as_ref()
+    }
+
+    /// Copies what was printed on stdout by now.
+    pub fn stdout(&self) -> HeadTail {
+        let [stdout, _] = self.printed.copy();
+        stdout
+    }
+
+    /// Copies what was printed on stderr, or said, by now.
+    pub fn stderr(&self) -> HeadTail {
+        let [_, stderr] = self.printed.copy();
+        stderr
     }
 }

@@ -9,6 +9,7 @@ use ratchet_runtime::journal::{RunState, StoredRun};
 use ratchet_runtime::{RunId, RunStore, Status, Summary};
 use serde::Serialize;
 
+use super::live::connect;
 use super::{command_line, folder, style};
 use crate::args::runs::{ListArguments, ListFormat};
 use crate::error::CliError;
@@ -59,7 +60,10 @@ pub(super) fn run(arguments: &ListArguments) -> Result<(), CliError> {
             table(&runs, SystemClock.now(), style(&settings), columns)
         }
         ListFormat::Tsv => lines(&runs),
-        ListFormat::Json => document(&runs)?,
+        ListFormat::Json => document(&runs, |id| {
+            // One that cannot be asked is listed all the same.
+            connect(&store, id).is_ok_and(|client| client.is_some())
+        })?,
     };
     io::stdout()
         .write_all(text.as_bytes())
@@ -71,6 +75,9 @@ pub(super) fn run(arguments: &ListArguments) -> Result<(), CliError> {
 struct Listed<'a> {
     id: RunId,
     state: &'static str,
+    /// Whether it can be asked and steered.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    live: bool,
     started_at: Option<String>,
     command: Option<String>,
     cwd: Option<String>,
@@ -103,6 +110,7 @@ impl<'a> From<&'a StoredRun> for Listed<'a> {
         Self {
             id: run.id,
             state: state_word(&run.state),
+            live: false,
             started_at: header.map(|header| moment(header.started)),
             command: header.map(command_line),
             cwd: invocation.map(|invocation| invocation.cwd.to_string_lossy().into_owned()),
@@ -115,8 +123,19 @@ impl<'a> From<&'a StoredRun> for Listed<'a> {
 }
 
 /// The runs for programs: a JSON list of objects.
-pub(super) fn document(runs: &[StoredRun]) -> Result<String, CliError> {
-    let listed: Vec<Listed<'_>> = runs.iter().map(Listed::from).collect();
+pub(super) fn document(
+    runs: &[StoredRun],
+    is_live: impl Fn(RunId) -> bool,
+) -> Result<String, CliError> {
+    let listed = runs.iter().map(|run| {
+        let goes_on = matches!(run.state, RunState::Running { .. });
+        let live = goes_on && is_live(run.id);
+        Listed {
+            live,
+            ..Listed::from(run)
+        }
+    });
+    let listed: Vec<Listed<'_>> = listed.collect();
     let text = serde_json::to_string(&listed);
     let text = text
         .map_err(|error| CliError::internal("the list cannot be written as JSON").because(error))?;

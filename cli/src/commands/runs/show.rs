@@ -4,22 +4,24 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use ratchet_caching::{Clock, SystemClock};
 use ratchet_runtime::journal::{RunState, StoredRun};
 use ratchet_runtime::summary::Tally;
-use ratchet_runtime::{AttemptsShown, History, RunStore, Summary, Waits};
+use ratchet_runtime::{AttemptsShown, History, RunId, RunStore, Summary, Waits};
 
 use super::list::{state_tone, state_word};
+use super::live::connect;
 use super::{command_line, folder, named_or_last, style};
 use crate::args::runs::ShowArguments;
 use crate::error::CliError;
 use crate::escape::plain;
 use crate::folders::Folders;
 use crate::invocation::Invocation;
+use crate::live::{LiveClient, LiveState, Question};
 use crate::output::{Destination, Output};
-use crate::readable::{ago, timestamp};
+use crate::readable::{ago, duration, timestamp};
 use crate::report::{self, HumanSummary, ResultFormat, describe};
 use crate::style::Style;
 
@@ -33,6 +35,10 @@ pub(super) fn run(arguments: &ShowArguments) -> Result<(), CliError> {
     if let RunState::Unreadable(error) = run.state {
         return Err(error.into());
     }
+    let live = match run.state {
+        RunState::Running { .. } => live_state(&store, id),
+        _ => None,
+    };
     let history = History::load(&run.journal)?;
     let _ = io::stderr().write_all(complaints(&run, &history).as_bytes());
     let format = arguments
@@ -51,10 +57,22 @@ pub(super) fn run(arguments: &ShowArguments) -> Result<(), CliError> {
             } else {
                 Style::PLAIN
             };
-            human(&run, &history, now, look, out)
+            human(&run, &history, (live.as_ref(), now), look, out)
         }
-        format => results(&run, &history, now, format, out),
+        format => results(&run, &history, (live.as_ref(), now), format, out),
     }
+}
+
+/// How a run stands that goes on. What cannot be asked is shown by its record alone.
+fn live_state(store: &RunStore, id: RunId) -> Option<LiveState> {
+    let asked = connect(store, id).and_then(|client| {
+        let ask = |mut client: LiveClient| client.ask(&Question::State);
+        Ok(client.map(ask).transpose()?)
+    });
+    asked.unwrap_or_else(|error| {
+        tracing::debug!(%error, "the run cannot be asked");
+        None
+    })
 }
 
 fn create(path: &Path) -> Result<File, CliError> {
@@ -89,12 +107,19 @@ fn complaints(run: &StoredRun, history: &History) -> String {
 pub(super) fn results(
     run: &StoredRun,
     history: &History,
-    now: SystemTime,
+    (live, now): (Option<&LiveState>, SystemTime),
     format: ResultFormat,
     out: Output<'_>,
 ) -> Result<(), CliError> {
     let started = history.header().started;
-    let mut report = report::report(format, AttemptsShown::All, out, Style::PLAIN, started)?;
+    let live = live.filter(|_| format == ResultFormat::Json);
+    let live = live.map(serde_json::to_vec).transpose().map_err(|error| {
+        CliError::internal("the state of the run cannot be written as JSON").because(error)
+    })?;
+    let mut report = match live {
+        Some(live) => report::live_document(out, &live)?,
+        None => report::report(format, AttemptsShown::All, out, Style::PLAIN, started)?,
+    };
     let mut tally = Tally::default();
     for outcome in history.outcomes() {
         let outcome = outcome?;
@@ -109,11 +134,14 @@ pub(super) fn results(
 pub(super) fn human(
     run: &StoredRun,
     history: &History,
-    now: SystemTime,
+    (live, now): (Option<&LiveState>, SystemTime),
     style: Style,
     mut out: Output<'_>,
 ) -> Result<(), CliError> {
     out.write(head(run, history, now, style).as_bytes())?;
+    if let Some(live) = live {
+        out.write(live_lines(live).as_bytes())?;
+    }
     let (mut tally, mut human_summary) = (Tally::default(), HumanSummary::default());
     let mut waited = Waits::default();
     for outcome in history.outcomes() {
@@ -162,6 +190,36 @@ pub(super) fn human(
         out.write(format!("go on with it: {rerun}\n").as_bytes())?;
     }
     Ok(out.flush()?)
+}
+
+/// How a run stands that goes on, for people.
+pub(super) fn live_lines(live: &LiveState) -> String {
+    let millis = Duration::from_millis;
+    let mut counts = Vec::new();
+    counts.extend(live.queued.map(|queued| format!("{queued} queued")));
+    counts.push(format!("{} waiting", live.waiting));
+    counts.push(format!("{} running in {} slots", live.running, live.slots));
+    counts.push(match live.total {
+        Some(total) => format!("{} of {total} ended", live.ended),
+        None => format!("{} ended", live.ended),
+    });
+    let mut out = format!("now: {}; {:.1} jobs/s", counts.join(", "), live.rate);
+    if let Some(left) = live.left_ms {
+        // Writing to a string cannot fail, here and below.
+        let _ = write!(out, ", about {} left", duration(millis(left)));
+    }
+    out.push('\n');
+    let waits = live.waits.iter();
+    let waits: Vec<String> = waits
+        .map(|wait| format!("{} {}", plain(&wait.cause), wait.jobs))
+        .collect();
+    if !waits.is_empty() {
+        let _ = writeln!(out, "waiting for: {}", waits.join(", "));
+    }
+    if let Some(held) = &live.held {
+        let _ = writeln!(out, "nothing starts: {}", plain(held));
+    }
+    out
 }
 
 fn head(run: &StoredRun, history: &History, now: SystemTime, style: Style) -> String {

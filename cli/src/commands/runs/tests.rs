@@ -115,8 +115,10 @@ impl Records {
         let mut out = Vec::new();
         let writer = Output::new(Box::new(&mut out), Destination::Stdout);
         match format {
-            ResultFormat::Human => show::human(&run, &history, at(60), Style::PLAIN, writer),
-            format => show::results(&run, &history, at(60), format, writer),
+            ResultFormat::Human => {
+                show::human(&run, &history, (None, at(60)), Style::PLAIN, writer)
+            }
+            format => show::results(&run, &history, (None, at(60)), format, writer),
         }
         .unwrap();
         String::from_utf8(out).unwrap()

@@ -237,12 +237,12 @@ async fn what_an_attempt_says_is_kept_until_the_next_attempt() {
     for attempt in 1..=2 {
         tokio::time::sleep(SECOND).await;
         let output = handle.output("a".into()).await.unwrap().unwrap();
-        let said = output.stderr.to_excerpt();
+        let said = output.stderr().to_excerpt();
         assert_eq!(
-            (output.attempt, said.as_str()),
+            (output.attempt(), said.as_str()),
             (attempt, &*format!("attempt {attempt}\n"))
         );
-        assert_eq!(output.progress.unwrap().done, Some(1.0));
+        assert_eq!(output.progress().unwrap().done, Some(1.0));
         tokio::time::sleep(SECOND * 2).await;
     }
     drop(run);

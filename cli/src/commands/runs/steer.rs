@@ -1,0 +1,71 @@
+//! `ratchet runs cancel`, `pause`, `continue` and `set`: steer a run that goes on.
+
+use std::io::{self, Write};
+
+use super::live::{open, run_and_jobs};
+use crate::args::runs_live::{CancelArguments, LiveRunArguments, SetArguments};
+use crate::error::CliError;
+use crate::escape::plain;
+use crate::live::{Became, Question};
+use crate::output::Destination;
+
+/// Cancels jobs, and says what became of each.
+pub(super) fn cancel(arguments: &CancelArguments) -> Result<(), CliError> {
+    let (run, jobs) = run_and_jobs(&arguments.words);
+    let mut live = open(&arguments.state, run)?;
+    let became: Vec<Became> = live.client.ask(&Question::Cancel { jobs })?;
+    let mut unknown = Vec::new();
+    let mut text = String::new();
+    for Became { job, became } in became {
+        let job = plain(job.as_str()).into_owned();
+        match became.as_str() {
+            "cancelled" => text.extend([&*job, " is cancelled\n"]),
+            "asked" => text.extend([&*job, " is asked to stop\n"]),
+            _ => unknown.push(job),
+        }
+    }
+    write(&text)?;
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let (id, unknown) = (live.id, unknown.join(", "));
+    Err(
+        CliError::usage(format!("run {id} has no job {unknown} to cancel")).with_help(format!(
+            "it has ended, or has not been handed over yet; `ratchet runs show {id}` shows what has ended"
+        )),
+    )
+}
+
+/// Pauses a run.
+pub(super) fn pause(arguments: &LiveRunArguments) -> Result<(), CliError> {
+    let mut live = open(&arguments.state, arguments.run.as_deref())?;
+    let _: bool = live.client.ask(&Question::Pause)?;
+    let id = live.id;
+    write(&format!(
+        "run {id} is paused: what runs goes on; `ratchet runs continue {id}` lets jobs start again\n"
+    ))
+}
+
+/// Lets a run go on that was paused.
+pub(super) fn go_on(arguments: &LiveRunArguments) -> Result<(), CliError> {
+    let mut live = open(&arguments.state, arguments.run.as_deref())?;
+    let _: bool = live.client.ask(&Question::Continue)?;
+    write(&format!("run {} goes on\n", live.id))
+}
+
+/// Changes how much runs at once.
+pub(super) fn set(arguments: &SetArguments) -> Result<(), CliError> {
+    let mut live = open(&arguments.state, arguments.run.as_deref())?;
+    let question = Question::Set {
+        jobs: arguments.jobs,
+        limits: arguments.limits.clone(),
+    };
+    let changed: Vec<String> = live.client.ask(&question)?;
+    let lines = changed.iter().map(|change| format!("{}\n", plain(change)));
+    write(&lines.collect::<String>())
+}
+
+pub(super) fn write(text: &str) -> Result<(), CliError> {
+    let written = io::stdout().write_all(text.as_bytes());
+    written.map_err(|error| Destination::Stdout.error(error).into())
+}

@@ -1,0 +1,146 @@
+//! `ratchet runs tail`: shows what a running job has printed.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use super::live::{open, run_and_jobs};
+use crate::args::runs_live::TailArguments;
+use crate::error::CliError;
+use crate::escape::{plain, plain_lines};
+use crate::live::{AskError, Explanation, Piece, Printed, Question};
+use crate::output::{Destination, OutputError};
+
+/// How often a job is asked that is followed.
+const POLL: Duration = Duration::from_millis(100);
+
+/// Prints what a job has printed so far, and what it prints until it ends if that is wanted.
+pub(super) fn run(arguments: &TailArguments) -> Result<(), CliError> {
+    let (run, mut jobs) = run_and_jobs(&arguments.words);
+    let Some(job) = jobs.pop() else {
+        return Err(CliError::usage("no job is named"));
+    };
+    let mut live = open(&arguments.state, run)?;
+    let streams = Streams::new();
+    let (mut attempt, mut stdout_from, mut stderr_from) = (0, 0, 0);
+    loop {
+        let question = Question::Output {
+            job: job.clone(),
+            stdout_from,
+            stderr_from,
+        };
+        let printed: Printed = match live.client.ask(&question) {
+            Ok(printed) => printed,
+            // The run has ended with the job that is followed.
+            Err(AskError::Ended | AskError::Refused(_)) if attempt > 0 => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        if printed.attempt > 0 {
+            if attempt > 0 && printed.attempt != attempt {
+                let (number, job) = (printed.attempt, plain(job.as_str()));
+                say(&format!("ratchet: attempt {number} at {job}\n"));
+            }
+            attempt = printed.attempt;
+            streams.write_stdout(&printed.stdout)?;
+            streams.write_stderr(&printed.stderr);
+            (stdout_from, stderr_from) = (printed.stdout.next, printed.stderr.next);
+            if !arguments.follow {
+                return Ok(());
+            }
+        }
+        if !printed.running {
+            let question = Question::Explain { job: job.clone() };
+            let explanation: Explanation = match live.client.ask(&question) {
+                Ok(explanation) => explanation,
+                Err(AskError::Ended | AskError::Refused(_)) if attempt > 0 => return Ok(()),
+                Err(error) => return Err(error.into()),
+            };
+            match explanation.state.as_str() {
+                "unknown" if attempt > 0 => return Ok(()),
+                "unknown" => {
+                    let (job, id) = (plain(job.as_str()).into_owned(), live.id);
+                    return Err(
+                        CliError::usage(format!("job {job} of run {id} does not run"))
+                            .with_help(explanation.text),
+                    );
+                }
+                // It has just begun, or its next attempt begins anew.
+                _ if arguments.follow || explanation.state == "running" => {
+                    (stdout_from, stderr_from) = (0, 0);
+                }
+                _ => {
+                    let (job, text) = (plain(job.as_str()), plain(&explanation.text));
+                    say(&format!("ratchet: {job} does not run yet: it {text}\n"));
+                    return Ok(());
+                }
+            }
+        }
+        pause();
+    }
+}
+
+/// Where the output of a job goes. On a terminal, control characters are shown and not obeyed.
+struct Streams {
+    escapes_stdout: bool,
+    escapes_stderr: bool,
+}
+
+impl Streams {
+    fn new() -> Self {
+        Self {
+            escapes_stdout: io::stdout().is_terminal(),
+            escapes_stderr: io::stderr().is_terminal(),
+        }
+    }
+
+    fn write_stdout(&self, piece: &Piece) -> Result<(), OutputError> {
+        tell_dropped(piece);
+        let bytes = shown(piece, self.escapes_stdout);
+        let mut stdout = io::stdout();
+        let written = stdout.write_all(&bytes).and_then(|()| stdout.flush());
+        written.map_err(|error| Destination::Stdout.error(error))
+    }
+
+    fn write_stderr(&self, piece: &Piece) {
+        tell_dropped(piece);
+        // Where stderr is closed, nobody can be told.
+        let _ = io::stderr().write_all(&shown(piece, self.escapes_stderr));
+    }
+}
+
+/// Tells how many bytes are left out before a piece.
+fn tell_dropped(piece: &Piece) {
+    if piece.dropped > 0 {
+        say(&format!("ratchet: {} bytes are left out\n", piece.dropped));
+    }
+}
+
+fn say(text: &str) {
+    // Where stderr is closed, nobody can be told.
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// The bytes of a piece, as they are written.
+fn shown(piece: &Piece, escapes: bool) -> Vec<u8> {
+    let bytes = piece.decode().unwrap_or_default();
+    if !escapes {
+        return bytes;
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    let mut out = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        out.extend(plain_lines(line));
+        if line.ends_with('\n') {
+            out.push('\n');
+        }
+    }
+    out.into_bytes()
+}
+
+/// Lets some time pass before the job is asked again. Nothing tells this process when the job has printed more.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a question is repeated at an interval"
+)]
+fn pause() {
+    std::thread::sleep(POLL);
+}

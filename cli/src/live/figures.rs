@@ -1,0 +1,75 @@
+//! What the rest of the command knows of a run that goes on, for those who ask.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use ratchet_runtime::Outcome;
+
+use super::message::Failed;
+
+/// How many failures are kept.
+const FAILURES: usize = 20;
+
+/// How many characters of a message are kept.
+const MESSAGE: usize = 300;
+
+/// What the rest of the command knows of a run: how many jobs a stream has, and which did not succeed of late.
+#[derive(Debug, Default)]
+pub(crate) struct LiveFigures {
+    /// How many jobs there are in all, and one more; 0 as long as that is not known.
+    total: AtomicU64,
+    failures: Mutex<VecDeque<Failed>>,
+}
+
+impl LiveFigures {
+    /// Takes note of how many jobs there are in all.
+    pub(crate) fn announce(&self, total: u64) {
+        // Relaxed: a figure for people that orders nothing.
+        self.total.store(total.saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// How many jobs there are in all, where that is known.
+    pub(super) fn total(&self) -> Option<u64> {
+        self.total.load(Ordering::Relaxed).checked_sub(1)
+    }
+
+    /// Takes note of a job that has ended, if it did not succeed.
+    pub(crate) fn ended(&self, outcome: &Outcome) {
+        let Some(failure) = outcome.failure() else {
+            return;
+        };
+        let failed = Failed {
+            id: outcome.id.clone(),
+            status: outcome.status().as_str().to_owned(),
+            message: failure.message.chars().take(MESSAGE).collect(),
+        };
+        let mut failures = self.lock();
+        if failures.len() == FAILURES {
+            failures.pop_front();
+        }
+        failures.push_back(failed);
+    }
+
+    /// The jobs that did not succeed of late.
+    pub(super) fn failures(&self) -> Vec<Failed> {
+        self.lock().iter().cloned().collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Failed>> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_total_of_none_is_known_and_no_total_is_not() {
+        let figures = LiveFigures::default();
+        assert_eq!(figures.total(), None);
+        figures.announce(0);
+        assert_eq!(figures.total(), Some(0));
+    }
+}

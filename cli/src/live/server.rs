@@ -1,0 +1,470 @@
+//! Answers those who ask a run.
+
+use std::io;
+use std::os::unix::net::UnixListener as StdListener;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ratchet_runtime::process::working_now;
+use ratchet_runtime::{Cancellation, JobKey, JobOutput, JobState, Limit, Quota, RunHandle};
+use serde::Serialize;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::figures::LiveFigures;
+use super::message::{
+    Became, Explanation, LimitChange, LiveState, Printed, Question, Refusal, Reply, VERSION,
+};
+use super::place::{BoundSocket, is_ours};
+use super::state::{self, History};
+use super::steering::{Steered, SteeringRecord};
+use super::turnstile::Turnstile;
+
+/// How many can ask at the same time. Each costs a buffer of a line.
+const CLIENTS: usize = 16;
+
+/// The most bytes that a question may have.
+const LONGEST_QUESTION: usize = 1 << 20;
+
+/// How long a connection may be silent: whoever holds a place has to use it.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// How long an answer may take to be read.
+const SLOWNESS: Duration = Duration::from_secs(10);
+
+/// How long nobody is heard after a connection could not be taken.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What those who ask are told of, and can steer.
+pub(crate) struct Served {
+    /// The id of the run.
+    pub(crate) run: String,
+    /// Steers the run.
+    pub(crate) handle: RunHandle,
+    /// What the loop does not know.
+    pub(crate) figures: Arc<LiveFigures>,
+    /// When the run began, by the clock of work.
+    pub(crate) began: Instant,
+    /// Returns how many of so many jobs could run at once on this machine.
+    pub(crate) fit: Box<dyn Fn(u32) -> u32 + Send + Sync>,
+    /// The record of changes that hold for the rest of the run.
+    pub(crate) record: SteeringRecord,
+}
+
+/// The socket of a run, which is gone when this is dropped.
+#[derive(Debug)]
+pub(crate) struct LiveServer {
+    stop: CancellationToken,
+    _socket: BoundSocket,
+}
+
+impl Drop for LiveServer {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl LiveServer {
+    /// Makes the socket of the run that has this folder, and answers on a thread of its own.
+    pub(crate) fn start(run_folder: &Path, served: Served) -> io::Result<Self> {
+        let (socket, listener) = BoundSocket::bind(run_folder, &served.run)?;
+        listener.set_nonblocking(true)?;
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        std::thread::Builder::new()
+            .name("live".to_owned())
+            .spawn(move || {
+                if let Err(error) = runtime.block_on(serve(listener, served, stopped)) {
+                    tracing::warn!(%error, "nobody can ask this run");
+                }
+            })?;
+        Ok(Self {
+            stop,
+            _socket: socket,
+        })
+    }
+}
+
+async fn serve(listener: StdListener, served: Served, stop: CancellationToken) -> io::Result<()> {
+    let listener = UnixListener::from_std(listener)?;
+    let answers = Arc::new(Answers::new(served));
+    let mut clients = JoinSet::new();
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = second.tick() => answers.note_second(),
+            Some(_) = clients.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) if is_trusted(&stream) => {
+                    if clients.len() < CLIENTS {
+                        clients.spawn(talk(stream, Arc::clone(&answers)));
+                    } else {
+                        refuse(&stream);
+                    }
+                }
+                Ok(_) => {}
+                // There may be no descriptor left for it.
+                Err(error) => {
+                    tracing::debug!(%error, "a connection cannot be taken");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            },
+        }
+    }
+}
+
+/// Whether the other end belongs to the user of this process. The folder of the socket lets nobody else in, and root.
+fn is_trusted(stream: &UnixStream) -> bool {
+    let peer = stream.peer_cred();
+    peer.is_ok_and(|peer| is_ours(peer.uid()) || peer.uid() == 0)
+}
+
+/// Says that too many ask, without waiting for the other end.
+fn refuse(stream: &UnixStream) {
+    let refusal = Refusal::new(format!("{CLIENTS} others ask this run already"));
+    // Whoever does not take it finds the connection closed.
+    let _ = stream.try_write(&line::<()>(Err(refusal)));
+}
+
+/// Answers questions until the other end is gone, silent, slow, or says more than a line may have.
+async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin, answers: Arc<Answers>) {
+    let (read, mut write) = tokio::io::split(stream);
+    let mut reader = BufReader::new(read);
+    let mut question = Vec::new();
+    let mut followed = None;
+    loop {
+        question.clear();
+        let read = timeout(SILENCE, read_line(&mut reader, &mut question));
+        let (answer, is_last) = match read.await {
+            Ok(Ok(ReadLine::Whole)) => (answers.answer(&question, &mut followed).await, false),
+            Ok(Ok(ReadLine::TooLong)) => {
+                let refusal = format!("a question has more than {LONGEST_QUESTION} bytes");
+                (line::<()>(Err(Refusal::new(refusal))), true)
+            }
+            Ok(Ok(ReadLine::End) | Err(_)) | Err(_) => return,
+        };
+        let written = timeout(SLOWNESS, write.write_all(&answer)).await;
+        if is_last || !matches!(written, Ok(Ok(()))) {
+            return;
+        }
+    }
+}
+
+/// A job whose output a connection follows.
+struct Followed {
+    job: JobKey,
+    output: JobOutput,
+}
+
+/// What was read.
+enum ReadLine {
+    /// A line without its end.
+    Whole,
+    /// More than a line may have.
+    TooLong,
+    /// The other end says no more. What it had begun is no question.
+    End,
+}
+
+async fn read_line(
+    reader: &mut (impl AsyncBufReadExt + Unpin),
+    line: &mut Vec<u8>,
+) -> io::Result<ReadLine> {
+    loop {
+        let bytes = reader.fill_buf().await?;
+        if bytes.is_empty() {
+            return Ok(ReadLine::End);
+        }
+        let end = memchr::memchr(b'\n', bytes);
+        let part = end.unwrap_or(bytes.len());
+        if line.len() + part > LONGEST_QUESTION {
+            return Ok(ReadLine::TooLong);
+        }
+        line.extend_from_slice(&bytes[..part]);
+        reader.consume(part + usize::from(end.is_some()));
+        if end.is_some() {
+            return Ok(ReadLine::Whole);
+        }
+    }
+}
+
+/// A line of an answer, or of a refusal.
+fn line<T: Serialize>(answer: Result<T, Refusal>) -> Vec<u8> {
+    let (answer, error) = match answer {
+        Ok(answer) => (Some(answer), None),
+        Err(refusal) => (None, Some(refusal)),
+    };
+    let reply = Reply {
+        v: VERSION,
+        answer,
+        error,
+    };
+    #[expect(
+        clippy::expect_used,
+        reason = "an answer has text keys and finite numbers"
+    )]
+    let mut line = serde_json::to_vec(&reply).expect("an answer can be written as JSON");
+    line.push(b'\n');
+    line
+}
+
+/// Who answers, for all connections.
+struct Answers {
+    served: Served,
+    turnstile: Turnstile,
+    history: Mutex<History>,
+}
+
+impl Answers {
+    fn new(served: Served) -> Self {
+        Self {
+            served,
+            turnstile: Turnstile::new(),
+            history: Mutex::default(),
+        }
+    }
+
+    fn note_second(&self) {
+        let ended = self.served.handle.status().ended;
+        self.history().note(ended);
+    }
+
+    fn history(&self) -> std::sync::MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers a line. `followed` is the job whose output this connection has asked for last.
+    async fn answer(&self, question: &[u8], followed: &mut Option<Followed>) -> Vec<u8> {
+        let question = match serde_json::from_slice(question) {
+            Ok(question) => question,
+            Err(error) => {
+                return line::<()>(Err(Refusal::new(format!("this is no question: {error}"))));
+            }
+        };
+        match question {
+            Question::State => line(self.state().await),
+            Question::Explain { job } => line(self.explain(job).await),
+            Question::Output {
+                job,
+                stdout_from,
+                stderr_from,
+            } => {
+                let from = (stdout_from, stderr_from);
+                line(self.output(job, from, followed).await)
+            }
+            Question::Cancel { jobs } => line(self.cancel(jobs).await),
+            Question::Pause => line(self.pause(true).await),
+            Question::Continue => line(self.pause(false).await),
+            Question::Set { jobs, limits } => {
+                line(self.set(jobs.map(std::num::NonZeroU32::get), limits).await)
+            }
+        }
+    }
+
+    async fn state(&self) -> Result<LiveState, Refusal> {
+        let served = &self.served;
+        let snapshot = self.turnstile.snapshot(&served.handle).await;
+        let snapshot = snapshot.map_err(refusal)?;
+        let elapsed = working_now().saturating_duration_since(served.began);
+        let status = served.handle.status();
+        let run = (served.run.as_str(), elapsed);
+        let history = self.history();
+        Ok(state::state(
+            run,
+            &snapshot,
+            status,
+            &served.figures,
+            &history,
+        ))
+    }
+
+    async fn explain(&self, job: JobKey) -> Result<Explanation, Refusal> {
+        let snapshot = self.turnstile.snapshot(&self.served.handle).await;
+        let snapshot = snapshot.map_err(refusal)?;
+        let running = snapshot.running.iter().find(|one| one.job.id == job);
+        let waiting = snapshot.waiting.iter().find(|one| one.job.id == job);
+        let state = match (running, waiting) {
+            (Some(running), _) => Some(JobState::Running(running.clone())),
+            (None, Some(waiting)) => Some(JobState::Waiting(waiting.clone())),
+            // It may not have been taken in yet, which a snapshot does not tell.
+            (None, None) => {
+                let find = self.served.handle.find([job.clone()]);
+                let found = self.turnstile.pass(find).await.map_err(refusal)?;
+                found.into_iter().next().flatten()
+            }
+        };
+        Ok(state::explanation(job, state.as_ref()))
+    }
+
+    /// Returns what a job has printed after these bytes of stdout and stderr. If it has ended since this connection last asked
+    /// for it, that is the rest of its output.
+    async fn output(
+        &self,
+        job: JobKey,
+        (stdout_from, stderr_from): (u64, u64),
+        followed: &mut Option<Followed>,
+    ) -> Result<Printed, Refusal> {
+        let asked = self.turnstile.pass(self.served.handle.output(job.clone()));
+        let now = match asked.await {
+            Ok(now) => now,
+            // The rest of what is followed is still here.
+            Err(_)
+                if followed
+                    .as_ref()
+                    .is_some_and(|followed| followed.job == job) =>
+            {
+                None
+            }
+            Err(error) => return Err(refusal(error)),
+        };
+        let before = followed.take().filter(|followed| followed.job == job);
+        let (output, running) = match (now, before) {
+            (Some(now), Some(before)) if before.output.attempt() != now.attempt() => {
+                let rest = before.output;
+                *followed = Some(Followed { job, output: now });
+                (rest, true)
+            }
+            (Some(now), _) => {
+                let output = now.clone();
+                *followed = Some(Followed { job, output: now });
+                (output, true)
+            }
+            (None, Some(before)) => (before.output, false),
+            (None, None) => return Ok(Printed::default()),
+        };
+        Ok(state::printed(&output, running, stdout_from, stderr_from))
+    }
+
+    async fn cancel(&self, jobs: Vec<JobKey>) -> Result<Vec<Became>, Refusal> {
+        let cancel = self.served.handle.cancel_jobs(jobs.clone());
+        let became = self.turnstile.pass(cancel).await.map_err(refusal)?;
+        self.turnstile.forget().await;
+        let word = |became| match became {
+            Cancellation::Ended => "cancelled",
+            Cancellation::Asked => "asked",
+            _ => "unknown",
+        };
+        let became = jobs.into_iter().zip(became).map(|(job, became)| Became {
+            job,
+            became: word(became).to_owned(),
+        });
+        Ok(became.collect())
+    }
+
+    /// Pauses the run or lets it go on. Returns whether it is paused now.
+    async fn pause(&self, is_paused: bool) -> Result<bool, Refusal> {
+        let handle = &self.served.handle;
+        if is_paused {
+            handle.pause();
+        } else {
+            handle.resume();
+        }
+        self.turnstile.forget().await;
+        // The loop obeys in the order in which it is told, so the order was obeyed when this is answered.
+        self.turnstile
+            .snapshot(handle)
+            .await
+            .map_err(refusal)
+            .map(|_| is_paused)
+    }
+
+    /// Changes slots and limits. All that is wrong is refused before anything is changed. Returns what was changed, in words.
+    async fn set(
+        &self,
+        slots: Option<u32>,
+        limits: Vec<(String, LimitChange)>,
+    ) -> Result<Vec<String>, Refusal> {
+        let (handle, turnstile) = (&self.served.handle, &self.turnstile);
+        if let Some(slots) = slots {
+            let most = (self.served.fit)(slots);
+            if most < slots {
+                return Err(Refusal::new(format!(
+                    "{slots} jobs cannot run at once: there is room for {most}"
+                ))
+                .with_help("the limit of open files (`ulimit -Hn`) may be too low, or the jobs use the terminal"));
+            }
+        }
+        let now = turnstile.snapshot(handle).await.map_err(refusal)?;
+        let mut changes = Vec::new();
+        for (name, change) in limits {
+            let known = now.limits.iter().find(|(known, _)| *known == name);
+            let Some((_, state)) = known else {
+                let names: Vec<&str> = now.limits.iter().map(|(name, _)| name.as_str()).collect();
+                let help = match crate::value::closest(&name, names.iter().copied()) {
+                    Some(close) => format!("did you mean `{close}`?"),
+                    None if names.is_empty() => "it has no limits".to_owned(),
+                    None => format!("it has {}", names.join(", ")),
+                };
+                return Err(Refusal::new(format!("the run has no limit `{name}`")).with_help(help));
+            };
+            changes.push((name.clone(), changed(&name, state.limit, change)?));
+        }
+        let mut told = Vec::new();
+        if let Some(slots) = slots {
+            let set = turnstile.pass(handle.set_slots(slots)).await;
+            set.map_err(refusal)?;
+            told.push(format!("jobs {slots}"));
+            if let Some(slots) = std::num::NonZeroU32::new(slots) {
+                self.keep(&Steered::Slots(slots))?;
+            }
+        }
+        for (name, limit) in changes {
+            let set = turnstile.pass(handle.set_limit(name.clone(), limit)).await;
+            set.map_err(refusal)?;
+            told.push(format!("limit {name} {limit}"));
+            self.keep(&Steered::Limit(name, limit))?;
+        }
+        turnstile.forget().await;
+        Ok(told)
+    }
+
+    /// Records a change, so that `resume` goes on with it.
+    fn keep(&self, change: &Steered) -> Result<(), Refusal> {
+        self.served.record.add(change).map_err(|error| {
+            let path = self.served.record.path().display();
+            Refusal::new(format!(
+                "it was changed, but `{path}` cannot be written, so `resume` will not know: {error}"
+            ))
+        })
+    }
+}
+
+/// What a limit becomes by a change. One of units stays one of units, and a rate a rate.
+fn changed(name: &str, now: Limit, change: LimitChange) -> Result<Limit, Refusal> {
+    match (now, change) {
+        (Limit::Max(_), LimitChange::Max(max)) => Ok(Limit::Max(max)),
+        (Limit::Rate(quota), LimitChange::Rate { rate, burst }) => Ok(Limit::Rate(Quota {
+            rate,
+            burst: burst.unwrap_or(quota.burst),
+        })),
+        (Limit::Max(_), LimitChange::Rate { .. }) => Err(Refusal::new(format!(
+            "limit `{name}` is a number of units ({now}), and stays one"
+        ))
+        .with_help(format!("say a number, as in --limit {name}=2"))),
+        (Limit::Rate(_), LimitChange::Max(_)) => Err(Refusal::new(format!(
+            "limit `{name}` is a rate ({now}), and stays one"
+        ))
+        .with_help(format!("say a rate, as in --limit {name}=5/s"))),
+    }
+}
+
+fn refusal(error: ratchet_runtime::Error) -> Refusal {
+    match error {
+        ratchet_runtime::Error::RunEnded => {
+            Refusal::new("all jobs of the run have ended; results are being written")
+        }
+        error => Refusal::new(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+//! Keeps those who ask from taking more of the loop's time than it has to spare.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ratchet_runtime::{Error, RunHandle, Snapshot};
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
+
+/// The least time between two questions to the loop.
+const LEAST: Duration = Duration::from_millis(5);
+
+/// How many times as long as the loop took to answer it is left alone then.
+const REST: u32 = 20;
+
+/// How old a snapshot may be that is shown to somebody else.
+const FRESH: Duration = Duration::from_millis(100);
+
+/// Lets questions to the loop through one at a time, with pauses that are long beside the answers. So whoever floods the
+/// socket makes others who ask wait, and not the run.
+pub(super) struct Turnstile(Mutex<Gate>);
+
+/// When the next question may pass, and the last snapshot.
+#[derive(Default)]
+pub(super) struct Gate {
+    next: Option<Instant>,
+    snapshot: Option<(Instant, Arc<Snapshot>)>,
+}
+
+impl Turnstile {
+    /// Makes a turnstile that nobody has passed.
+    pub(super) fn new() -> Self {
+        Self(Mutex::new(Gate::default()))
+    }
+
+    /// Asks the loop something when it is this one's turn. Those who ask have their turns in the order in which they came.
+    pub(super) async fn pass<T>(&self, question: impl Future<Output = T>) -> T {
+        let mut gate = self.0.lock().await;
+        Self::ask(&mut gate, question).await
+    }
+
+    /// A snapshot of the run that is fresh enough to be looked at.
+    pub(super) async fn snapshot(&self, handle: &RunHandle) -> Result<Arc<Snapshot>, Error> {
+        let mut gate = self.0.lock().await;
+        if let Some((at, snapshot)) = &gate.snapshot
+            && at.elapsed() < FRESH
+        {
+            return Ok(Arc::clone(snapshot));
+        }
+        let snapshot = Arc::new(Self::ask(&mut gate, handle.snapshot()).await?);
+        gate.snapshot = Some((Instant::now(), Arc::clone(&snapshot)));
+        Ok(snapshot)
+    }
+
+    /// Forgets the snapshot, because something was changed that whoever asks next has to see.
+    pub(super) async fn forget(&self) {
+        self.0.lock().await.snapshot = None;
+    }
+
+    async fn ask<T>(gate: &mut MutexGuard<'_, Gate>, question: impl Future<Output = T>) -> T {
+        if let Some(next) = gate.next {
+            tokio::time::sleep_until(next).await;
+        }
+        let asked = Instant::now();
+        let answer = question.await;
+        gate.next = Some(Instant::now() + (asked.elapsed() * REST).max(LEAST));
+        answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_loop_has_its_rest_after_each_question() {
+        let turnstile = Turnstile::new();
+        let begin = Instant::now();
+        let takes = |millis| async move { tokio::time::sleep(Duration::from_millis(millis)).await };
+        turnstile.pass(takes(10)).await;
+        assert_eq!(begin.elapsed(), Duration::from_millis(10));
+        turnstile.pass(takes(0)).await;
+        assert_eq!(begin.elapsed(), Duration::from_millis(210));
+        turnstile.pass(takes(0)).await;
+        assert_eq!(begin.elapsed(), Duration::from_millis(215));
+    }
+}
