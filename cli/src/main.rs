@@ -18,6 +18,7 @@
 //! exit, spool, shared_buffer            exit codes, output on disk, a buffer that two threads share: each stands alone
 //! shell_quote, readable, invocation     words for a shell, times and names for people, a recorded command line
 //! error                                 the error that ends a call
+//! recorded, github                      recorded runs as reports see them; what a workflow on GitHub is told
 //! output, environment                   writers that know their destination; variables and folders of the user
 //! report, semaphore, trust              results as text; locks that calls share; whose files may be used
 //! job_file                              job files: from text to jobs
@@ -37,6 +38,7 @@ mod environment;
 mod error;
 mod exit;
 mod folders;
+mod github;
 mod invocation;
 mod job_file;
 mod live;
@@ -48,6 +50,7 @@ mod preflight;
 mod print_error;
 mod progress;
 mod readable;
+mod recorded;
 mod reference;
 mod report;
 mod schema;

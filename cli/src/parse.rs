@@ -85,7 +85,6 @@ fn exit_with(error: &clap::Error) -> ! {
     })
 }
 
-
 /// The value of `--color` among arguments that cannot be parsed.
 fn typed_color(words: impl Iterator<Item = OsString>) -> Option<When> {
     const FLAG: &str = "--color";

@@ -70,8 +70,13 @@ pub(crate) fn report<'a>(
         ResultFormat::Human => Box::new(human::HumanReport::new(out, style)),
         ResultFormat::Jsonl => Box::new(jsonl::JsonLinesReport::new(out, attempts)),
         ResultFormat::Json => Box::new(json::JsonReport::begin(out)?),
-        ResultFormat::Junit => Box::new(junit::JunitReport::new(out, started)),
+        ResultFormat::Junit => Box::new(junit::JunitReport::new(out, started, true)),
     })
+}
+
+/// A report as `JUnit` XML of a run that was started at this time, with or without what jobs printed that succeeded.
+pub(crate) fn junit(out: Output<'_>, started: SystemTime, outputs: bool) -> impl Report {
+    junit::JunitReport::new(out, started, outputs)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@
 mod conclusion;
 mod console;
 mod delivery;
+mod events;
 mod executor;
 mod hosts;
 mod job_source;
@@ -30,16 +31,18 @@ mod terminal;
 mod terminal_keys;
 
 use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ratchet_caching::{Clock, SystemClock};
 use ratchet_play::MakeRunner;
-use ratchet_runtime::journal::SourceIdentity;
+use ratchet_runtime::journal::{RunState, SourceIdentity, StoredRun};
 use ratchet_runtime::process::{
     Keeper, LocalProcesses, ProcessPool, ProcessSupervisor, working_now,
 };
 use ratchet_runtime::summary::Counts;
-use ratchet_runtime::{Executor, Limit, RUN_ID_VARIABLE, Run, RunHandle, Stopped};
+use ratchet_runtime::{Executor, History, Limit, RUN_ID_VARIABLE, Run, RunHandle, Stopped};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
@@ -49,16 +52,20 @@ use crate::environment::UserEnvironment;
 use crate::error::CliError;
 use crate::exit;
 use crate::folders::{CacheOwner, check_state};
+use crate::github::{wanted_summary, write_summary};
 use crate::job_file::{HostTable, PlanOptions, Protection, Resources, Selection, WorkerPlan};
 use crate::live::{LiveFigures, LiveServer, Served};
 use crate::map::{HaltDecision, HaltRule, MapRunner};
 use crate::progress::ProgressMode;
 use crate::readable::duration;
+use crate::recorded;
 use crate::report::Report;
 use crate::settings::Settings;
+use crate::style::When;
 use crate::trust::Trust;
 use conclusion::{CompletedRun, conclude, interrupted};
 use delivery::{Delivery, RunFigures};
+use events::{EventFailure, EventFile, JournalEvents};
 use executor::{add_pools, executor, machine_sampler, needed_workers, watch_hosts, watch_machine};
 use hosts::StartedHosts;
 use job_source::{EarlierOutcomes, SourceEnd};
@@ -275,6 +282,8 @@ struct StartedRun {
     /// Tells how the source of the jobs ended.
     source: SourceEnd,
     report: Box<dyn Report>,
+    /// Tells at the end whether all events could be written, where a file takes them.
+    events: Option<EventFailure>,
 }
 
 impl RunContext {
@@ -301,6 +310,7 @@ impl RunContext {
     ) -> Result<u8, CliError> {
         let reads_keys = self.reads_keys(setup.stdin.is_some());
         let began = working_now();
+        let summary_file = self.summary_file()?;
         if let Some(cache) = self.options.used_cache_dir()
             && setup.jobs.may_use_cache()
         {
@@ -332,6 +342,7 @@ impl RunContext {
             run,
             source,
             report,
+            events,
         } = match self
             .start(setup, (record.as_ref(), earlier), &figures, suspensions)
             .await
@@ -389,14 +400,19 @@ impl RunContext {
             self.console.say(&interrupted(resume.as_deref()));
             return Ok(signals.exit_code().unwrap_or(exit::INTERNAL));
         };
-        conclude(
+        let reported = record.as_ref().map(RunRecord::reported);
+        let code = conclude(
             completed,
             signals,
             &self.options,
             &self.console,
             record,
             is_resumed,
-        )
+        )?;
+        events.map_or(Ok(()), |events| events.check())?;
+        let run = reported.map(|(store, id)| store.run(id));
+        self.tell_github(summary_file, run)?;
+        Ok(code)
     }
 
     /// Starts the workers and the executor. From then on, signals and the machine steer the run.
@@ -426,6 +442,7 @@ impl RunContext {
         let supervisor = ProcessSupervisor::start(processes);
         let workers = needed_workers(workers, &jobs);
         let hosts = StartedHosts::start(&hosts, &jobs, &workers, self.options.admission, &keeper)?;
+        let run_limits: Vec<_> = limits.clone();
         let builder = executor(&self.options, limits, resources, protection, halt).keeper(keeper);
         suspensions.stop_on(hosts.with_agents().map(|(_, host)| host));
         if let Some(warning) = hosts.warning().filter(|_| !self.options.quiet) {
@@ -444,6 +461,17 @@ impl RunContext {
         }
         if let Some(record) = record {
             builder = builder.ledger(Arc::clone(&record.journal));
+            builder = builder.sink(JournalEvents::into_journal(&record.journal));
+            let slots = hosts
+                .iter()
+                .map(|(name, host)| (name.to_string(), host.slots));
+            record.plan(self.options.slots, slots, run_limits)?;
+        }
+        let mut events = None;
+        if let Some(path) = &self.options.events {
+            let (sink, failure) = EventFile::create(path)?;
+            builder = builder.sink(sink);
+            events = Some(failure);
         }
         // It is empty without a record: a run within another run would otherwise pass on the id of the outer one.
         let run_id = record.map(|record| record.id().to_string());
@@ -480,6 +508,7 @@ impl RunContext {
             run,
             source,
             report,
+            events,
         })
     }
 
@@ -532,6 +561,33 @@ impl RunContext {
                 None
             }
         }
+    }
+
+    /// The file that takes a summary of the run for a workflow on GitHub, if one is wanted.
+    fn summary_file(&self) -> Result<Option<PathBuf>, CliError> {
+        if self.options.github == When::Always && self.options.no_record {
+            return Err(CliError::usage(
+                "the summary for GitHub is made from the record of the run, and --no-record keeps none",
+            )
+            .with_help("say --github=never"));
+        }
+        wanted_summary(self.options.github, |name| std::env::var_os(name))
+    }
+
+    /// Adds the summary of a run that has ended to the file that a workflow on GitHub shows, and prints annotations. A run without
+    /// jobs has no record, and nothing to tell.
+    fn tell_github(&self, path: Option<PathBuf>, run: Option<StoredRun>) -> Result<(), CliError> {
+        let (Some(path), Some(run)) = (path, run) else {
+            return Ok(());
+        };
+        if matches!(run.state, RunState::Unreadable(_)) {
+            return Ok(());
+        }
+        let history = History::load(&run.journal)?;
+        let model = recorded::model(&run, &history, SystemClock.now())?;
+        let annotations = write_summary(&model, &path)?;
+        self.console.say(&annotations);
+        Ok(())
     }
 
     /// Drains the run when its results cannot be written any more. Running jobs get the grace of any other stop: their

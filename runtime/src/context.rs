@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::ids::{PlaceName, SlotNumber, Ticket};
-use crate::os::{ProcessConfig, Stream};
+use crate::os::{CommandEnd, ProcessConfig, Stream};
 use crate::scheduling::ResourceShare;
 pub(crate) use output::AttemptOutput;
 pub(crate) use progress::LastProgress;
@@ -186,6 +186,13 @@ impl Context {
     pub fn printed(&self, stream: Stream, bytes: &[u8]) {
         if let Some(output) = &self.output {
             output.push(stream, bytes);
+        }
+    }
+
+    /// Notes what the attempt's program has cost, for the outcome of the job. It is for runners of commands.
+    pub fn ended(&self, end: &CommandEnd) {
+        if let Some(output) = &self.output {
+            output.ended(end.cost);
         }
     }
 

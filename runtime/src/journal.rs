@@ -53,10 +53,12 @@
 
 mod compact;
 mod content;
+mod entries;
 mod error;
 mod history;
 mod index;
 mod ledger;
+mod plan;
 mod prune;
 mod record;
 mod resume;
@@ -76,8 +78,10 @@ use std::time::SystemTime;
 use ratchet_ipc::{JobKey, Payload};
 
 pub use content::Content;
+pub use entries::{Entries, JournalEntry};
 pub use error::JournalError;
 pub use history::{History, RecordedOutcome};
+pub use plan::{JobPlan, RunPlan};
 pub use prune::{PrunedRun, Retention};
 pub use record::{Header, SourceIdentity};
 pub use resume::{Differences, Resume, ResumeDecision, RunReason};
@@ -85,6 +89,7 @@ pub use run_id::RunId;
 pub use run_store::{RunState, RunStore, StoredRun};
 pub use scan::{DamagedLine, TornLine};
 
+use crate::event::EventRecord;
 use crate::job::Job;
 use crate::outcome::Outcome;
 use crate::summary::Summary;
@@ -223,7 +228,15 @@ impl Journal {
         self.has_ended = false;
         let identity = job.item.as_ref().map(|item| item.identity);
         let identity = identity.filter(|_| self.knows_identities);
-        record::write_job(&mut self.buffer, n, Content::of(job), identity, outcome)?;
+        let plan = JobPlan::of(job);
+        record::write_job(
+            &mut self.buffer,
+            n,
+            Content::of(job),
+            identity,
+            plan.as_ref(),
+            outcome,
+        )?;
         self.recorded = n;
         if self.buffer.len() >= BUFFER {
             self.write()?;
@@ -238,6 +251,25 @@ impl Journal {
         record::write_suspect(&mut self.buffer, self.recorded, ids)?;
         if self.buffer.len() >= BUFFER {
             self.write()?;
+        }
+        Ok(())
+    }
+
+    /// Records with which slots and limits the run, or another part of it, begins. The record is in the file after the next
+    /// flush.
+    pub fn planned(&mut self, now: SystemTime, plan: &RunPlan) -> Result<(), JournalError> {
+        self.check()?;
+        if !self.has_ended {
+            record::write_planned(&mut self.buffer, self.recorded, now, plan)?;
+        }
+        Ok(())
+    }
+
+    /// Records an event that no outcome tells, for reports. It is in the file after the next flush.
+    pub fn event(&mut self, event: &EventRecord) -> Result<(), JournalError> {
+        self.check()?;
+        if !self.has_ended {
+            record::write_event(&mut self.buffer, self.recorded, event)?;
         }
         Ok(())
     }

@@ -115,7 +115,7 @@ pub use breaker::{BreakerConfig, BreakerReport, BreakerState, BreakerWindow, Slo
 pub use context::{ATTEMPT_VARIABLES, Context, RUN_ID_VARIABLE, Step};
 pub use error::Error;
 pub use executor::{
-    Attempt, Cancellation, Dependencies, Executor, ExecutorBuilder, ExecutorStatus, Halt,
+    Attempt, Cancellation, Dependencies, Executor, ExecutorBuilder, ExecutorStatus, Halt, Interest,
     JobOutput, JobState, Ledger, MaxFailures, Ordering, Pace, Progress, ProgressMeter,
     ProgressWatch, Run, RunHandle, RunStatus, Runner, RunningJob, SESSION_VARIABLES, Service, Sink,
     Snapshot, Stopped, Submitter, Unkeyed, WaitCause, WaitingJob, command_failure, start_failure,
@@ -128,8 +128,8 @@ pub use job::{
 pub use journal::{Content, Durability, History, Journal, JournalError, Resume, RunId, RunStore};
 pub use os::OutputExcerpt;
 pub use outcome::{
-    AttemptDetail, AttemptEnd, Attempts, AttemptsShown, Class, CommandResult, Failure, LeftOut,
-    Outcome, Status,
+    AttemptDetail, AttemptEnd, AttemptUsage, Attempts, AttemptsShown, Class, CommandResult,
+    Failure, LeftOut, Outcome, Status,
 };
 pub use place::{Place, PlaceState};
 pub use ratchet_ipc::{HostName, JobKey, Payload, TaskName, error_chain};

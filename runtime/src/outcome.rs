@@ -3,6 +3,7 @@
 mod attempts;
 mod command;
 mod line;
+mod usage;
 mod wire;
 
 use std::borrow::Cow;
@@ -20,6 +21,7 @@ use crate::timestamp::Timestamp;
 pub use attempts::{AttemptDetail, AttemptEnd, Attempts, LeftOut};
 pub use command::CommandResult;
 pub use line::AttemptsShown;
+pub use usage::AttemptUsage;
 pub(crate) use wire::{Milliseconds, present};
 
 /// How a job ended, with its result or its failure.
@@ -72,6 +74,8 @@ pub struct Outcome {
     pub ended: Option<Timestamp>,
     /// How long the job waited for what.
     pub waits: Waits,
+    /// What the last attempt used of the machine, as far as that is known.
+    pub usage: Option<Box<AttemptUsage>>,
     /// The attempts one by one, where the fields above do not tell them all: see
     /// [`attempts_detail`](Self::attempts_detail).
     pub several: Option<Box<Attempts>>,
@@ -103,6 +107,7 @@ impl Outcome {
             started: None,
             ended: None,
             waits: Waits::default(),
+            usage: None,
             several: None,
         }
     }

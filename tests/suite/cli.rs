@@ -39,6 +39,7 @@ mod play_oracle;
 mod play_run;
 mod play_site;
 mod recipes;
+mod reports;
 mod resources;
 mod resume;
 mod run;

@@ -15,7 +15,7 @@ use graph::{Crate, Import};
 /// The layers of a crate, lowest first. Modules of one layer do not import each other.
 type Layers = &'static [&'static [&'static str]];
 
-const CRATES: [(&str, Layers); 7] = [
+const CRATES: [(&str, Layers); 8] = [
     (
         "ipc",
         &[
@@ -79,7 +79,7 @@ const CRATES: [(&str, Layers); 7] = [
     (
         "cli/input",
         &[
-            &["escape", "style", "value"],
+            &["escape", "readable", "style", "value"],
             &["diagnostic"],
             &["document", "error"],
             &["inventory"],
@@ -101,11 +101,22 @@ const CRATES: [(&str, Layers); 7] = [
         ],
     ),
     (
+        "cli/report",
+        &[
+            &["model"],
+            &["critical_path", "simulation", "timeline"],
+            &["explain"],
+            &["digest", "markdown"],
+            &["document", "html", "trace"],
+        ],
+    ),
+    (
         "cli",
         &[
             &["exit", "spool", "shared_buffer"],
             &["shell_quote", "readable", "invocation"],
             &["error"],
+            &["recorded", "github"],
             &["output", "environment"],
             &["live", "report", "semaphore", "trust"],
             &["job_file"],

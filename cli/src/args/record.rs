@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::style::When;
+
 /// The options for whether and where a run is recorded.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "The record of runs")]
@@ -11,6 +13,14 @@ pub(crate) struct RecordArguments {
     /// Do not record this run. It cannot be resumed.
     #[arg(long)]
     pub(crate) no_record: bool,
+    /// Write each event of the run to a file as a JSON line, as in `--events run.events.jsonl` (`ratchet schema events`
+    /// describes the lines).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) events: Option<PathBuf>,
+    /// Whether a summary of the run is added to the file `$GITHUB_STEP_SUMMARY`, with annotations for failed jobs: always, never, or
+    /// in workflows on GitHub.
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "always", default_value = "auto")]
+    pub(crate) github: When,
     /// Where the record of the run is written.
     #[command(flatten)]
     pub(crate) state: StateArguments,

@@ -4,21 +4,26 @@ mod explain;
 mod list;
 mod live;
 mod remove;
+mod report;
 mod show;
 mod steer;
 mod tail;
 
+use std::io::{self, Write};
 use std::path::Path;
 
-use ratchet_runtime::journal::Header;
-use ratchet_runtime::{JournalError, RunId, RunStore};
+use ratchet_caching::{Clock, SystemClock};
+use ratchet_report::RunModel;
+use ratchet_runtime::journal::{RunState, StoredRun};
+use ratchet_runtime::{History, JournalError, RunId, RunStore};
 
+use crate::args::record::StateArguments;
 use crate::args::runs::{RunsAction, RunsArguments};
 use crate::error::CliError;
 use crate::escape::plain;
-use crate::invocation::Invocation;
+use crate::folders::Folders;
+use crate::recorded::{self, command_line};
 use crate::settings::Settings;
-use crate::shell_quote::shell_line;
 use crate::style::Style;
 use crate::value;
 
@@ -34,8 +39,39 @@ pub(crate) fn run(arguments: &RunsArguments) -> Result<(), CliError> {
         Some(RunsAction::Pause(pause)) => steer::pause(pause),
         Some(RunsAction::Continue(go_on)) => steer::go_on(go_on),
         Some(RunsAction::Set(set)) => steer::set(set),
+        Some(RunsAction::Report(report)) => report::run(report),
         Some(RunsAction::Rm(remove)) => remove::run(remove),
     }
+}
+
+/// A recorded run that was opened.
+struct OpenedRun {
+    /// The run in its store.
+    run: StoredRun,
+    /// Its journal.
+    history: History,
+}
+
+/// Opens the run that was named, or the last one, and tells what is damaged in its record.
+fn open(state: &StateArguments, wanted: Option<&str>) -> Result<OpenedRun, CliError> {
+    let (folders, _, trust) = Folders::load_with_trust(state)?;
+    let store = RunStore::at(&folders.state);
+    let id = named_or_last(&store, wanted)?;
+    trust.file(&store.journal(id))?;
+    let run = store.run(id);
+    if let RunState::Unreadable(error) = run.state {
+        return Err(error.into());
+    }
+    let history = History::load(&run.journal)?;
+    // If stderr is closed, nobody can be told.
+    let _ = io::stderr().write_all(show::complaints(&run, &history).as_bytes());
+    Ok(OpenedRun { run, history })
+}
+
+/// Reads all that the journal of a run tells.
+fn model(opened: &OpenedRun) -> Result<RunModel, CliError> {
+    let OpenedRun { run, history } = opened;
+    Ok(recorded::model(run, history, SystemClock.now())?)
 }
 
 /// The run that was named, or the last run where none was.
@@ -73,15 +109,6 @@ pub(crate) fn find(store: &RunStore, wanted: &str) -> Result<RunId, CliError> {
         None => "`ratchet runs` lists them".to_owned(),
     };
     Err(CliError::usage(error.to_string()).with_help(hint))
-}
-
-/// The command line of a run, or at least the file that its jobs came from.
-fn command_line(header: &Header) -> String {
-    let Some(invocation) = Invocation::read(&header.about) else {
-        let source = header.source.as_ref();
-        return source.map_or_else(|| "-".to_owned(), |source| source.name.clone());
-    };
-    String::from_utf8_lossy(&shell_line(&invocation.args)).into_owned()
 }
 
 fn style(settings: &Settings) -> Style {

@@ -14,7 +14,7 @@ use super::hosts::{HostTable, check_on, check_words};
 use super::job::JobPlaces;
 use super::options::{PlanOptions, Protection, ServedTasks, WorkerPlan};
 use super::paths::within;
-use super::resources::{Resources, self};
+use super::resources::{self, Resources};
 use super::selection::JobPattern;
 use super::spec::{HeaderSpec, LimitSpec, OverrideSpec, Protocol, TermsSpec, WorkerSpec};
 use super::terms::PartialTerms;

@@ -109,6 +109,9 @@ impl Runner for MapRunner {
                 timeout.guard(run, &asked).await
             }
         };
+        if let Ok(end) = &result {
+            collector.context.ended(end);
+        }
         let (command, started, ran) = guard.disarm();
         let CollectedOutput {
             stdout,

@@ -12,8 +12,12 @@ use crate::error::CliError;
 
 /// Checks a `run`.
 pub(crate) fn refuse_of_run(arguments: &RunArguments, file: &Path) -> Result<(), CliError> {
-    let output = arguments.common.output.output.as_deref();
-    refuse(&[file], [("--output", output)])
+    let outputs = [
+        ("--output", arguments.common.output.output.as_deref()),
+        ("--events", arguments.record.events.as_deref()),
+    ];
+    refuse(&[file], outputs)?;
+    refuse_same(&outputs)
 }
 
 /// Checks a `map`, whose items are read from these files.
@@ -22,17 +26,23 @@ pub(crate) fn refuse_of_map(arguments: &MapArguments, inputs: &[&Path]) -> Resul
         ("--output", arguments.common.output.output.as_deref()),
         ("--joblog", arguments.joblog.as_deref()),
         ("--results", arguments.results.as_deref()),
+        ("--events", arguments.record.events.as_deref()),
     ];
     refuse(inputs, outputs)?;
-    for (index, (flag, output)) in outputs.into_iter().enumerate() {
-        let Some(output) = output else { continue };
-        for (other_flag, other) in &outputs[..index] {
-            if other.is_some_and(|other| are_one(output, other)) {
-                return Err(CliError::usage(format!(
-                    "{other_flag} and {flag} would write into each other"
-                ))
-                .with_help("name two files"));
-            }
+    refuse_same(&outputs)
+}
+
+/// Refuses two outputs that are the same file.
+fn refuse_same(outputs: &[(&str, Option<&Path>)]) -> Result<(), CliError> {
+    let named: Vec<(&str, &Path)> = outputs
+        .iter()
+        .filter_map(|(flag, output)| Some((*flag, (*output)?)))
+        .collect();
+    for (number, (flag, output)) in named.iter().enumerate() {
+        let others = named.get(number + 1..).unwrap_or_default();
+        if let Some((other, _)) = others.iter().find(|(_, other)| are_one(output, other)) {
+            let message = format!("{flag} and {other} would write into each other");
+            return Err(CliError::usage(message).with_help("name two files"));
         }
     }
     Ok(())

@@ -19,16 +19,19 @@ pub(super) struct JunitReport<'a> {
     out: Output<'a>,
     /// When the run started.
     started: SystemTime,
+    /// Whether the outputs of jobs are written that succeeded.
+    outputs: bool,
     /// The test cases so far. They are copied behind the first element, which has their number.
     cases: Spool,
 }
 
 impl<'a> JunitReport<'a> {
     /// Makes a report of a run that started at this time.
-    pub(super) fn new(out: Output<'a>, started: SystemTime) -> Self {
+    pub(super) fn new(out: Output<'a>, started: SystemTime, outputs: bool) -> Self {
         Self {
             out,
             started,
+            outputs,
             cases: Spool::default(),
         }
     }
@@ -36,7 +39,7 @@ impl<'a> JunitReport<'a> {
 
 impl Report for JunitReport<'_> {
     fn outcome(&mut self, outcome: &Outcome) -> Result<(), OutputError> {
-        self.cases.push(case(outcome).as_bytes());
+        self.cases.push(case(outcome, self.outputs).as_bytes());
         Ok(())
     }
 
@@ -68,7 +71,7 @@ impl Report for JunitReport<'_> {
     }
 }
 
-fn case(outcome: &Outcome) -> String {
+fn case(outcome: &Outcome, outputs: bool) -> String {
     let name = match &outcome.item {
         // An item stays the same when lines are inserted before it; its number does not.
         Some(item) => item.as_str(),
@@ -81,13 +84,20 @@ fn case(outcome: &Outcome) -> String {
         outcome.duration.as_secs_f64()
     );
     let (ending, outputs) = match &outcome.result {
-        Ok(result) => (String::new(), Outputs::of_result(result)),
+        Ok(result) if outputs => (String::new(), Outputs::of_result(result)),
+        Ok(_) => (String::new(), Outputs::default()),
         Err(failure) => (
             ending(outcome.status(), failure),
             Outputs::of_failure(failure),
         ),
     };
-    let inside = [properties(outcome, &outputs), ending, outputs.elements()].concat();
+    let inside = [
+        properties(outcome, &outputs),
+        ending,
+        reruns(outcome),
+        outputs.elements(),
+    ]
+    .concat();
     // Writing to a string does not fail.
     let _ = if inside.is_empty() {
         writeln!(text, "/>")
@@ -119,6 +129,41 @@ fn properties(outcome: &Outcome, outputs: &Outputs<'_>) -> String {
         return properties;
     }
     format!("<properties>{properties}</properties>")
+}
+
+/// An element for each failed attempt that was followed by another one. Build servers call a test that succeeded after such an
+/// attempt flaky.
+fn reruns(outcome: &Outcome) -> String {
+    let Some(attempts) = outcome.several.as_deref() else {
+        return String::new();
+    };
+    let element = match outcome.status() {
+        Status::Succeeded => "flakyFailure",
+        Status::Failed | Status::TimedOut | Status::Crashed => "rerunFailure",
+        Status::Cancelled | Status::Skipped => return String::new(),
+    };
+    let mut failed: Vec<_> = (attempts.listed().iter())
+        .filter_map(|attempt| Some((attempt, attempt.end.class()?)))
+        .collect();
+    if !outcome.is_success() {
+        // The last one is the failure of the test itself.
+        failed.pop();
+    }
+    let mut elements = String::new();
+    for (attempt, class) in failed {
+        let message = format!(
+            "attempt {} failed after {:.3} s ({class})",
+            attempt.number,
+            attempt.duration.as_secs_f64()
+        );
+        // Writing to a string does not fail.
+        let _ = write!(
+            elements,
+            "<{element} type=\"{}\" message=\"{message}\">{message}</{element}>",
+            Attribute(class.as_str()),
+        );
+    }
+    elements
 }
 
 /// The element that tells why a job did not succeed.

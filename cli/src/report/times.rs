@@ -92,6 +92,7 @@ mod tests {
                 worker: (number > 18).then(|| WorkerName::new("w", 1)),
                 started: Timestamp::from_millis(1_790_000_000_123),
                 duration: Duration::from_millis(1_500),
+                usage: None,
                 end: match number {
                     1 => AttemptEnd::Returned,
                     20 => AttemptEnd::Succeeded,

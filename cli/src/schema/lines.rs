@@ -68,6 +68,9 @@ fn result() -> Value {
                 "properties": waited(&milliseconds),
                 "patternProperties": {"^(limit|resource):": milliseconds},
             },
+            "cpu_ms": cpu(),
+            "max_rss": max_rss(),
+            "output_bytes": output_bytes(),
             "attempts_detail": {
                 "type": "array",
                 "description": "The attempts one by one, of very many the first and the last ones.",
@@ -98,6 +101,18 @@ fn slot() -> Value {
 
 fn place() -> Value {
     json!({"type": "string", "description": "The host where it ran, if that was another machine."})
+}
+
+fn cpu() -> Value {
+    json!({"type": "number", "minimum": 0, "description": "The processor time in milliseconds of the last attempt's program and of those that it waited for; absent where it is not known."})
+}
+
+fn max_rss() -> Value {
+    json!({"type": "integer", "minimum": 1, "description": "The peak memory in bytes of the largest process of the last attempt; absent where it is not known, as where it is less than ratchet's own."})
+}
+
+fn output_bytes() -> Value {
+    json!({"type": "integer", "minimum": 0, "description": "How many bytes the last attempt's program printed; absent where it is not known."})
 }
 
 fn moment(description: &str) -> Value {
@@ -140,6 +155,9 @@ fn attempt() -> Value {
             "started_at": moment("When the attempt began."),
             "ended_at": moment("When the attempt ended."),
             "duration_ms": {"type": "number", "minimum": 0},
+            "cpu_ms": cpu(),
+            "max_rss": max_rss(),
+            "output_bytes": output_bytes(),
             "status": {"enum": ends, "description": "How the attempt ended; one that is returned never began on its worker."},
             "class": {"enum": Class::ALL.map(Class::as_str), "description": "What kind of failure it was, if it was one."},
             "charged": {"const": false, "description": "Only where the attempt does not count as one of its job."},

@@ -358,6 +358,7 @@ fn told_in_full() -> Outcome {
             worker: Some(WorkerName::new("w", 1)),
             started: at,
             duration: Duration::from_micros(1_500),
+            usage: None,
             end,
         });
     }

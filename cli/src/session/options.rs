@@ -88,6 +88,10 @@ pub(crate) struct RunOptions {
     pub(crate) verbose: u8,
     /// The file that takes the log instead of stderr.
     pub(crate) log_file: Option<PathBuf>,
+    /// The file that takes the events of the run.
+    pub(crate) events: Option<PathBuf>,
+    /// Whether a workflow on GitHub is told of the run.
+    pub(crate) github: When,
     /// Whether the run is not recorded.
     pub(crate) no_record: bool,
     /// The folder for the records of runs, if there is one.
@@ -176,6 +180,8 @@ impl RunOptions {
             quiet: display.quiet,
             verbose: display.verbose,
             log_file: display.log_file.clone().or_else(|| settings.log_file()),
+            events: record.events.clone(),
+            github: record.github,
             no_record: record.no_record,
             state_dir,
             typed_state_dir,

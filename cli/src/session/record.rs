@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ratchet_caching::{Clock, SystemClock};
-use ratchet_runtime::journal::{JournalError, PrunedRun, Retention, SourceIdentity};
-use ratchet_runtime::{History, Journal, RunHandle, RunId, RunStore, Summary};
+use ratchet_runtime::journal::{JournalError, PrunedRun, Retention, RunPlan, SourceIdentity};
+use ratchet_runtime::{History, Journal, Limit, RunHandle, RunId, RunStore, Summary};
 
 use super::options::RunOptions;
 use crate::error::CliError;
@@ -49,6 +49,11 @@ impl RunRecord {
     /// The folder of the run.
     pub(super) fn folder(&self) -> PathBuf {
         self.store.folder().join(self.id.to_string())
+    }
+
+    /// Where the run is found when its record is closed.
+    pub(super) fn reported(&self) -> (RunStore, RunId) {
+        (self.store.clone(), self.id)
     }
 
     /// The record of how the run is steered.
@@ -130,6 +135,26 @@ impl RunRecord {
             stdin,
         };
         Ok(Some((record, None)))
+    }
+
+    /// Records with which slots and limits the run, or this part of it, begins. Slots of hosts that are not known yet are left
+    /// out.
+    pub(super) fn plan(
+        &self,
+        slots: u32,
+        places: impl Iterator<Item = (String, Option<u32>)>,
+        limits: Vec<(String, Limit)>,
+    ) -> Result<(), CliError> {
+        let plan = RunPlan {
+            slots,
+            places: places
+                .filter_map(|(place, slots)| Some((place, slots?)))
+                .collect(),
+            limits: limits.into_iter().collect(),
+        };
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        journal.planned(SystemClock.now(), &plan)?;
+        Ok(())
     }
 
     /// The command that resumes the run.

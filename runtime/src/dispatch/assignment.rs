@@ -98,6 +98,7 @@ impl Assignment {
                 result,
                 worker,
                 ran,
+                usage: None,
                 next,
                 provisional: false,
             }),
@@ -128,6 +129,7 @@ impl Assignment {
                     result: Ok(result),
                     worker,
                     ran,
+                    usage: None,
                     next,
                     provisional: true,
                 });

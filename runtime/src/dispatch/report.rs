@@ -9,7 +9,7 @@ use crate::context::Step;
 use crate::ids::PlaceId;
 use crate::ids::Ticket;
 use crate::ids::WorkerName;
-use crate::outcome::Failure;
+use crate::outcome::{AttemptUsage, Failure};
 use crate::scheduling::{Kind, ParallelizationHint};
 
 /// How an attempt is to stop.
@@ -71,6 +71,8 @@ pub(crate) enum Report {
         worker: Option<WorkerName>,
         /// How long the attempt ran, by the clock of work.
         ran: Duration,
+        /// What the attempt used, as far as that is known.
+        usage: Option<Box<AttemptUsage>>,
         /// The attempt sent ahead that has begun in its place.
         next: Option<Ticket>,
         /// The result may yet be refuted: [`Report::Confirmed`] or [`Report::Refuted`] follows.

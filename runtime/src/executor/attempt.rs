@@ -90,6 +90,11 @@ impl AttemptGuard {
             ticket: self.ticket,
             result: result.map_err(|failure| Box::new(with_output(failure))),
             worker: None,
+            usage: self
+                .output
+                .as_ref()
+                .and_then(|output| output.usage())
+                .map(Box::new),
             ran: working_now().saturating_duration_since(self.started),
             next: None,
             provisional: false,

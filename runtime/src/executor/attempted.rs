@@ -6,7 +6,7 @@ use ratchet_ipc::Payload;
 
 use super::times::WallClock;
 use crate::ids::{PlaceName, SlotNumber, WorkerName};
-use crate::outcome::{AttemptDetail, AttemptEnd, Failure};
+use crate::outcome::{AttemptDetail, AttemptEnd, AttemptUsage, Failure};
 
 /// An attempt that has ended: its result, and where and how long it ran.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub(super) struct Attempted {
     pub(super) worker: Option<WorkerName>,
     /// How long it ran, by the clock of work.
     pub(super) ran: Duration,
+    /// What it used, as far as that is known.
+    pub(super) usage: Option<Box<AttemptUsage>>,
     /// When it began, if it did.
     pub(super) began: Option<Instant>,
     /// The slot that it held, or the first of them.
@@ -34,6 +36,7 @@ impl Attempted {
             result: Err(failure),
             worker: None,
             ran: Duration::ZERO,
+            usage: None,
             began: None,
             slot: None,
             place: None,
@@ -55,6 +58,7 @@ impl Attempted {
             worker: self.worker.clone(),
             started: wall.at(began),
             duration: self.ran,
+            usage: self.usage.as_deref().copied(),
             end,
         }
     }

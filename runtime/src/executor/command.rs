@@ -75,7 +75,10 @@ impl Commands {
         });
         let taken = Arc::<CommandSink>::clone(&sink);
         let result = match self.runner.run_into(config, limits, asked, taken).await {
-            Ok(end) => judge(&end, &sink, timeouts),
+            Ok(end) => {
+                sink.output.ended(end.cost);
+                judge(&end, &sink, timeouts)
+            }
             Err(ProcessError::HostLost {
                 has_begun: false, ..
             }) => return CommandAttempt::NeverBegan,

@@ -16,7 +16,7 @@ use super::stop::EndCounts;
 use super::times::{JobTimes, WallClock};
 use crate::ids::{PlaceName, SlotNumber, WorkerName};
 use crate::job::{Job, Work};
-use crate::outcome::{AttemptDetail, AttemptEnd, Failure, Outcome};
+use crate::outcome::{AttemptDetail, AttemptEnd, AttemptUsage, Failure, Outcome};
 
 /// A job that ends now, with what its outcome is made of.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub(super) struct EndedJob {
     pub(super) worker: Option<WorkerName>,
     /// How long the last attempt ran.
     pub(super) duration: Duration,
+    /// What the last attempt used, as far as that is known.
+    pub(super) usage: Option<Box<AttemptUsage>>,
     /// When the last attempt began.
     pub(super) began: Option<Instant>,
     /// The slot of the last attempt.
@@ -58,6 +60,7 @@ impl EndedJob {
             cached: false,
             worker: None,
             duration: Duration::ZERO,
+            usage: None,
             began: None,
             slot: None,
             place: None,
@@ -84,6 +87,7 @@ impl EndedJob {
             cached: false,
             worker: attempted.worker,
             duration: attempted.ran,
+            usage: attempted.usage,
             began: attempted.began,
             slot: attempted.slot,
             place: attempted.place,
@@ -109,6 +113,7 @@ impl EndedJob {
             place: self.place.clone(),
             started: wall.at(began),
             duration: self.duration,
+            usage: self.usage.as_deref().copied(),
             end: match &self.result {
                 Ok(_) => AttemptEnd::Succeeded,
                 Err(failure) => AttemptEnd::Failed(failure.class),
@@ -189,6 +194,7 @@ impl Delivery {
             worker: done.worker,
             queued,
             duration: done.duration,
+            usage: done.usage,
             slot: done.slot,
             place: done.place,
             started: first_began.map(|began| wall.at(began)),

@@ -288,7 +288,7 @@ impl Dispatcher {
 
     /// Tells of an attempt that has begun on this worker.
     fn tell_start(&self, ticket: Ticket, worker: Option<WorkerName>, turn: Turn<'_>) {
-        turn.tell(|| {
+        turn.tell_of_job(|| {
             let entry = self.queue().get(ticket);
             Event::AttemptStarted {
                 id: entry.job.id.clone(),
@@ -604,7 +604,7 @@ impl Dispatcher {
 
 /// Tells that another attempt follows a failed one.
 pub(super) fn tell_retry(entry: &Entry, failure: &Failure, when: Instant, turn: Turn<'_>) {
-    turn.tell(|| {
+    turn.tell_of_job(|| {
         let wait = when.saturating_duration_since(turn.now).as_millis();
         Event::AttemptFailed {
             id: entry.job.id.clone(),

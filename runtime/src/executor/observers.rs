@@ -34,9 +34,9 @@ pub(super) struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// Tells sinks of an event, which is not even made where nobody listens.
-    pub(super) fn tell(&self, event: impl FnOnce() -> Event) {
-        self.observers.tell(self.now, event);
+    /// Tells sinks of an event of a single job, which is not even made where nobody listens to these.
+    pub(super) fn tell_of_job(&self, event: impl FnOnce() -> Event) {
+        self.observers.tell_of_job(self.now, event);
     }
 }
 
@@ -68,6 +68,13 @@ impl Observers {
     /// Tells sinks of an event, which is not even made where nobody listens.
     pub(super) fn tell(&self, now: Instant, event: impl FnOnce() -> Event) {
         if !self.sinks.is_empty() {
+            self.sinks.tell(event(), self.wall.at(now));
+        }
+    }
+
+    /// Tells sinks of an event of a single job, which is not even made where nobody listens to these.
+    pub(super) fn tell_of_job(&self, now: Instant, event: impl FnOnce() -> Event) {
+        if self.sinks.want_jobs() {
             self.sinks.tell(event(), self.wall.at(now));
         }
     }

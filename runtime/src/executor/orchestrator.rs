@@ -235,7 +235,7 @@ impl Orchestrator {
             }
             match self.arrivals.pull(self.now) {
                 Arrived::Job(arrival) => {
-                    self.tell(|| Event::JobQueued {
+                    self.tell_of_job(|| Event::JobQueued {
                         id: arrival.job.id.clone(),
                         task: arrival.job.task_name().into(),
                     });
@@ -367,6 +367,7 @@ impl Orchestrator {
                 result,
                 worker,
                 ran,
+                usage,
                 next,
                 provisional,
             } => {
@@ -374,6 +375,7 @@ impl Orchestrator {
                     result,
                     worker,
                     ran,
+                    usage,
                     began: None,
                     slot: None,
                     place: None,
@@ -407,7 +409,7 @@ impl Orchestrator {
                 }
                 // One that was given up may go on for a moment.
                 if let Some(entry) = self.execution.queue().find(ticket) {
-                    self.tell(|| Event::AttemptProgress {
+                    self.tell_of_job(|| Event::AttemptProgress {
                         id: entry.job.id.clone(),
                         done: step.done,
                         total: step.total,
@@ -427,7 +429,7 @@ impl Orchestrator {
                 }
                 let entry = ticket.and_then(|ticket| self.execution.queue().find(ticket));
                 let id = entry.map(|entry| entry.job.id.clone());
-                self.tell(|| Event::Log {
+                self.tell_of_job(|| Event::Log {
                     id,
                     worker,
                     level,
@@ -609,7 +611,7 @@ impl Orchestrator {
         if !nameless {
             self.arrivals.ended(&outcome.id, outcome.is_success());
         }
-        self.tell(|| Event::JobEnded {
+        self.tell_of_job(|| Event::JobEnded {
             outcome: Arc::clone(&outcome),
         });
         self.delivery.push(position, outcome);
@@ -700,6 +702,11 @@ impl Orchestrator {
     }
 
     // Others are told.
+
+    /// Tells sinks of an event of a single job.
+    fn tell_of_job(&self, event: impl FnOnce() -> Event) {
+        self.observers.tell_of_job(self.now, event);
+    }
 
     /// Tells sinks of an event.
     fn tell(&self, event: impl FnOnce() -> Event) {

@@ -180,6 +180,7 @@ mod tests {
             result: Ok(Payload::null()),
             worker: Some(worker.clone()),
             ran: Duration::ZERO,
+            usage: None,
             began: Some(now),
             slot: None,
             place: None,

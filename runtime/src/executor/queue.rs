@@ -344,6 +344,7 @@ impl Queue {
             worker,
             started: turn.observers.at(entry.since),
             duration: Duration::ZERO,
+            usage: None,
             end: AttemptEnd::Returned,
         });
     }

@@ -28,6 +28,9 @@ pub trait Sink: Send {
     /// Sees what happened. It should not wait for long: it runs on a task of the runtime.
     fn on(&mut self, record: &EventRecord);
 
+    /// Hears that it has seen all records for the moment, so that it can write what it has gathered.
+    fn caught_up(&mut self) {}
+
     /// Hears that so many records were dropped before the next one, because the sink was too slow for them.
     fn missed(&mut self, count: u64) {
         tracing::warn!(
@@ -37,10 +40,28 @@ pub trait Sink: Send {
         );
     }
 
+    /// Which events it is told of. It is asked once a run.
+    fn interest(&self) -> Interest {
+        Interest::Current
+    }
+
     /// What it is called in logs.
     fn name(&self) -> &str {
         std::any::type_name::<Self>()
     }
+}
+
+/// Which events a sink is told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Interest {
+    /// All events. If the sink is too slow, it misses some.
+    #[default]
+    Current,
+    /// All events, without exception. If the sink is too slow, those that wait for it take memory.
+    Complete,
+    /// Only the events that are not about single jobs and attempts. They are few, and a run in which no sink wants more does not
+    /// even make the others.
+    Run,
 }
 
 /// A sink that runs use one after the other.
@@ -49,13 +70,15 @@ pub(super) type SharedSink = Arc<Mutex<Box<dyn Sink>>>;
 /// The sinks of a run.
 pub(super) struct Sinks {
     backlogs: Vec<Arc<Backlog>>,
+    /// Whether a sink wants the events of single jobs.
+    wants_jobs: bool,
     /// The task of each sink. A sink that is slow holds up nobody but itself.
     tasks: JoinSet<()>,
 }
 
 /// The records that a sink has not seen yet.
-#[derive(Default)]
 struct Backlog {
+    interest: Interest,
     records: Mutex<Records>,
     /// Wakes the sink when there are records, and at the end.
     changed: Notify,
@@ -77,17 +100,37 @@ impl Sinks {
     pub(super) fn start(sinks: &[SharedSink]) -> Self {
         let mut tasks = JoinSet::new();
         let backlogs = sinks.iter().map(|sink| {
-            let backlog = Arc::new(Backlog::default());
+            let interest = {
+                let sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
+                sink.interest()
+            };
+            let backlog = Arc::new(Backlog {
+                interest,
+                records: Mutex::default(),
+                changed: Notify::new(),
+            });
             tasks.spawn(show(Arc::clone(sink), Arc::clone(&backlog)));
             backlog
         });
-        let backlogs = backlogs.collect();
-        Self { backlogs, tasks }
+        let backlogs: Vec<_> = backlogs.collect();
+        let wants_jobs = backlogs
+            .iter()
+            .any(|backlog| backlog.interest != Interest::Run);
+        Self {
+            backlogs,
+            wants_jobs,
+            tasks,
+        }
     }
 
     /// Whether anybody watches.
     pub(super) fn is_empty(&self) -> bool {
         self.backlogs.is_empty()
+    }
+
+    /// Whether anybody watches single jobs.
+    pub(super) fn want_jobs(&self) -> bool {
+        self.wants_jobs
     }
 
     /// Puts an event into the backlog of each sink. It does not wait.
@@ -97,8 +140,11 @@ impl Sinks {
             at_ms: at.as_millis(),
             event,
         });
+        let is_of_job = is_of_job(&record.event);
         for backlog in &self.backlogs {
-            backlog.push(Arc::clone(&record));
+            if !is_of_job || backlog.interest != Interest::Run {
+                backlog.push(Arc::clone(&record));
+            }
         }
     }
 
@@ -121,7 +167,7 @@ impl Backlog {
         if records.closed {
             return;
         }
-        if records.waiting.len() >= BACKLOG {
+        if records.waiting.len() >= BACKLOG && self.interest != Interest::Complete {
             let expendable = records
                 .waiting
                 .iter()
@@ -170,6 +216,19 @@ fn is_essential(event: &Event) -> bool {
     )
 }
 
+/// Whether the event is about a single job or attempt.
+fn is_of_job(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::JobQueued { .. }
+            | Event::AttemptStarted { .. }
+            | Event::AttemptProgress { .. }
+            | Event::AttemptFailed { .. }
+            | Event::JobEnded { .. }
+            | Event::Log { .. }
+    )
+}
+
 async fn show(sink: SharedSink, backlog: Arc<Backlog>) {
     while let Some((missed, records)) = backlog.next().await {
         let shown = catch_unwind(AssertUnwindSafe(|| {
@@ -180,6 +239,7 @@ async fn show(sink: SharedSink, backlog: Arc<Backlog>) {
             for record in &records {
                 sink.on(record);
             }
+            sink.caught_up();
         }));
         if let Err(panic) = shown {
             let sink = sink.lock().unwrap_or_else(PoisonError::into_inner);

@@ -147,6 +147,11 @@ fn copy(
             }
             Ok(Record::Suspended { at, .. }) => record::write_suspended(&mut copied, n, at)?,
             Ok(Record::Continued { at, .. }) => record::write_continued(&mut copied, n, at)?,
+            Ok(Record::Remark { .. }) => {
+                if record::renumber(&mut copied, &line, n).is_none() {
+                    return Ok(None);
+                }
+            }
             // Superseded outcomes are dropped, and so are ends, since the last one is written anew.
             Ok(Record::Job(_) | Record::Ended { .. }) => {}
             Err(_) => return Ok(None),

@@ -264,6 +264,25 @@ impl History {
         offsets
     }
 
+    /// The path of the journal.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads the file from its beginning, with a position of its own.
+    pub(super) fn reader(&self) -> ReadAt<'_> {
+        ReadAt {
+            file: &self.file,
+            offset: 0,
+        }
+    }
+
+    /// The status of the outcome that counts for a job, if it is the one at this offset.
+    pub(super) fn status_at(&self, key: [u8; 16], offset: u64) -> Option<Status> {
+        let found = self.find_key(key)?;
+        (found.offset == offset).then_some(found.status)
+    }
+
     /// The byte at which the last whole line ends.
     pub(super) fn end(&self) -> u64 {
         self.end
@@ -290,7 +309,7 @@ impl RecordedOutcome {
 }
 
 /// The failure that replaces a result whose filter proved to be out of step after the result was reported.
-fn suspect() -> Failure {
+pub(super) fn suspect() -> Failure {
     Failure::new(
         Class::Protocol,
         "its result is suspect: the filter that gave it proved to be out of step after that",
@@ -401,6 +420,7 @@ impl HistoryReader {
                 self.facts.resumed_records = self.facts.resumed_records.saturating_add(1);
                 n
             }
+            Record::Remark { n } => n,
             Record::Ended { n, at, summary } => {
                 self.facts.ended = Some((at, summary));
                 n
@@ -455,7 +475,8 @@ impl HistoryReader {
 }
 
 /// Reads a file from an offset of its own, so that several readers can share one open file.
-struct ReadAt<'a> {
+#[derive(Debug)]
+pub(super) struct ReadAt<'a> {
     file: &'a File,
     offset: u64,
 }

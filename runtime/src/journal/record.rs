@@ -5,6 +5,8 @@
 //! 91b0c77e {"record":"job","n":1,"content":"<32 digits>","outcome":{"v":1,"id":"a",..}}
 //! 4c80be02 {"record":"job","n":2,"content":"<32 digits>","identity":"<32 digits>","outcome":{"v":1,"id":"2",..}}
 //! 3b1f0c55 {"record":"suspect","n":1,"ids":["a"]}
+//! 60a1f7e2 {"record":"planned","n":0,"at_ms":..,"run_plan":{"slots":4,"limits":{"db":{"max":4}}}}
+//! 19be5d07 {"record":"event","n":2,"event":{"v":1,"at_ms":..,"event":"worker","news":"ended",..}}
 //! 77ac0e51 {"record":"suspended","n":1,"at_ms":..}
 //! e02b4c98 {"record":"continued","n":1,"at_ms":..}
 //! 0f6a3382 {"record":"resumed","n":1,"at_ms":..,"about":{..}}
@@ -13,6 +15,8 @@
 //!
 //! `n` counts the job records, so that the last line says how many there are, and a gap is noticed. Where a journal
 //! was compacted, one `resumed` record stands for several, and says for how many: `"times":3`.
+//!
+//! A job that needed more than a slot has a `plan`, which reports read: its needs, hint, limits, slots and priority.
 //!
 //! A job that is known by its item rather than by its id has an `identity`. Of two records with one identity, or with
 //! one id where there is none, the later one counts. Where a list has changed, a result that is kept is recorded once
@@ -26,7 +30,9 @@ use ratchet_ipc::{JobKey, Payload};
 use serde::{Deserialize, Serialize};
 
 use super::content::Content;
+use super::plan::{JobPlan, RunPlan};
 use super::run_id::RunId;
+use crate::event::EventRecord;
 use crate::item::{JobIdentity, to_hex};
 use crate::outcome::{Outcome, Status, present};
 use crate::summary::Summary;
@@ -105,6 +111,11 @@ pub(super) enum Record<'a> {
         n: u64,
         /// How many resumptions the record stands for: more than one in a compacted journal.
         times: u32,
+    },
+    /// Something that only reports read: slots and limits, or an event.
+    Remark {
+        /// How many job records stand before it.
+        n: u64,
     },
     /// The run came to its end.
     Ended {
@@ -237,12 +248,52 @@ struct EndedLine<'a> {
     summary: &'a Summary,
 }
 
+/// The JSON of a line about slots and limits, for writing.
+#[derive(Serialize)]
+#[serde(tag = "record", rename = "planned")]
+struct PlannedLine<'a> {
+    n: u64,
+    at_ms: u64,
+    run_plan: &'a RunPlan,
+}
+
+/// The JSON of a line about an event, for writing.
+#[derive(Serialize)]
+#[serde(tag = "record", rename = "event")]
+struct EventLine<'a> {
+    n: u64,
+    event: &'a EventRecord,
+}
+
+/// Appends the line that says with which slots and limits the run, or another part of it, begins.
+pub(super) fn write_planned(
+    out: &mut Vec<u8>,
+    n: u64,
+    at: SystemTime,
+    run_plan: &RunPlan,
+) -> serde_json::Result<()> {
+    let at_ms = to_millis(at);
+    let line = PlannedLine { n, at_ms, run_plan };
+    write_line(out, |out| serde_json::to_writer(out, &line))
+}
+
+/// Appends the line of an event that no outcome tells.
+pub(super) fn write_event(
+    out: &mut Vec<u8>,
+    n: u64,
+    event: &EventRecord,
+) -> serde_json::Result<()> {
+    let line = EventLine { n, event };
+    write_line(out, |out| serde_json::to_writer(out, &line))
+}
+
 /// Appends the line of a job's outcome.
 pub(super) fn write_job(
     out: &mut Vec<u8>,
     n: u64,
     content: Content,
     identity: Option<JobIdentity>,
+    plan: Option<&JobPlan<'_>>,
     outcome: &Outcome,
 ) -> serde_json::Result<()> {
     write_line(out, |out| {
@@ -256,6 +307,10 @@ pub(super) fn write_job(
         }
         out.extend_from_slice(b"\",\"outcome\":");
         outcome.write_line(out);
+        if let Some(plan) = plan {
+            out.extend_from_slice(b",\"plan\":");
+            serde_json::to_writer(&mut *out, plan)?;
+        }
         out.push(b'}');
         Ok(())
     })
@@ -449,6 +504,12 @@ pub(super) fn read(line: &[u8]) -> Result<Record<'_>, Unreadable> {
                 _ => Record::Continued { n, at },
             })
         }
+        "planned" => Ok(Record::Remark {
+            n: line.n.ok_or_else(|| missing("planned", "n"))?,
+        }),
+        "event" => Ok(Record::Remark {
+            n: line.n.ok_or_else(|| missing("event", "n"))?,
+        }),
         "resumed" => Ok(Record::Resumed {
             n: line.n.ok_or_else(|| missing("resumed", "n"))?,
             times: line.times.unwrap_or(1),
@@ -463,6 +524,72 @@ pub(super) fn read(line: &[u8]) -> Result<Record<'_>, Unreadable> {
         }
         other => Err(Unreadable::Unknown(other.to_owned())),
     }
+}
+
+/// A line with all that it says, for reports.
+pub(super) enum FullRecord {
+    /// The outcome of a job, with its identity and plan.
+    Job {
+        outcome: Box<Outcome>,
+        identity: Option<JobIdentity>,
+        plan: Option<Box<JobPlan<'static>>>,
+    },
+    /// Slots and limits.
+    Planned { at: SystemTime, plan: RunPlan },
+    /// An event.
+    Event(EventRecord),
+    /// The process was stopped.
+    Suspended(SystemTime),
+    /// The process went on.
+    Continued(SystemTime),
+    /// The run was resumed.
+    Resumed(SystemTime),
+    /// A line of another kind.
+    Other,
+}
+
+/// The JSON of a line, for reading all of it.
+#[derive(Deserialize)]
+struct FullLine<'a> {
+    #[serde(borrow)]
+    record: Cow<'a, str>,
+    at_ms: Option<u64>,
+    identity: Option<JobIdentity>,
+    outcome: Option<Box<Outcome>>,
+    plan: Option<Box<JobPlan<'static>>>,
+    run_plan: Option<RunPlan>,
+    #[serde(borrow)]
+    event: Option<&'a serde_json::value::RawValue>,
+}
+
+/// Reads a line with all that it says.
+pub(super) fn read_full(line: &[u8]) -> Result<FullRecord, Unreadable> {
+    let line: FullLine<'_> = serde_json::from_slice(checked(line)?)?;
+    let at = |record| {
+        let at = line.at_ms.ok_or_else(|| missing(record, "at_ms"));
+        at.map(from_millis)
+    };
+    Ok(match &*line.record {
+        "job" => FullRecord::Job {
+            outcome: line.outcome.ok_or_else(|| missing("job", "outcome"))?,
+            identity: line.identity,
+            plan: line.plan,
+        },
+        "planned" => FullRecord::Planned {
+            at: at("planned")?,
+            plan: line
+                .run_plan
+                .ok_or_else(|| missing("planned", "run_plan"))?,
+        },
+        "event" => {
+            let event = line.event.ok_or_else(|| missing("event", "event"))?;
+            FullRecord::Event(serde_json::from_str(event.get())?)
+        }
+        "suspended" => FullRecord::Suspended(at("suspended")?),
+        "continued" => FullRecord::Continued(at("continued")?),
+        "resumed" => FullRecord::Resumed(at("resumed")?),
+        _ => FullRecord::Other,
+    })
 }
 
 /// Reads the whole outcome of a job's line, and the identity of the job.

@@ -328,7 +328,8 @@ fn last_record(file: &File) -> io::Result<LastRecord> {
                     Record::Resumed { n, .. }
                     | Record::Suspect { n, .. }
                     | Record::Suspended { n, .. }
-                    | Record::Continued { n, .. },
+                    | Record::Continued { n, .. }
+                    | Record::Remark { n },
                 ) => return Ok(LastRecord::Count(n)),
                 // Whatever the damaged line was, the run went on after this recorded end.
                 Ok(Record::Ended { n, .. }) if damaged => return Ok(LastRecord::Count(n)),

@@ -28,9 +28,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use self::input_feed::InputRest;
 pub use self::memory::MemoryLimits;
 use self::memory::{Measured, MemoryWatch, WatchedMemory, exceeded};
-use self::input_feed::InputRest;
 use self::program::{Program, ProgramRun, Reaped};
 use self::threads::{ThreadRun, Threads};
 use super::output::Capture;
@@ -39,7 +39,8 @@ use super::shortage::RunningProcesses;
 use super::start::PreparedProcess;
 use super::terminal::pass_on_interrupt;
 use super::{
-    Captured, Ended, Ending, Exit, Keeper, OutputSink, ProcessConfig, ProcessError, ProcessManager,
+    Captured, Ended, Ending, Exit, Keeper, OutputSink, ProcessConfig, ProcessCost, ProcessError,
+    ProcessManager,
 };
 use crate::stop_clock::{StopAction, StopClock, StopLimits, StopMethod, StopReason};
 use crate::suspension::{until, working_now};
@@ -110,6 +111,8 @@ pub struct CommandEnd {
     pub ended: Ended,
     /// The reason for which the program was made to end, if it was.
     pub stopped: Option<StopCause>,
+    /// What the program has cost; nothing if it was not reaped here, or the system does not tell.
+    pub cost: Option<ProcessCost>,
 }
 
 impl StopCause {
@@ -129,6 +132,7 @@ impl CommandEnd {
                 survivors: Vec::new(),
             },
             stopped: Some(StopCause::Cancelled),
+            cost: None,
         }
     }
 
@@ -243,7 +247,7 @@ impl CommandRunner {
     ) -> Result<CommandOutput, ProcessError> {
         let capture = Arc::new(Capture::new(limits.capture_bytes));
         let sink = Arc::<Capture>::clone(&capture);
-        let CommandEnd { ended, stopped } = self.run_into(config, limits, cancel, sink).await?;
+        let CommandEnd { ended, stopped, .. } = self.run_into(config, limits, cancel, sink).await?;
         let [stdout, stderr] = capture.take();
         Ok(CommandOutput {
             ended,
@@ -448,9 +452,11 @@ impl CommandRun {
             left_behind: false,
             survivors: Vec::new(),
         };
+        let mut known_cost = None;
         if let Some(reaped) = reaped {
             let Reaped {
                 exit,
+                cost,
                 left,
                 wanted_terminal,
                 input_error,
@@ -460,6 +466,7 @@ impl CommandRun {
                 pass_on_interrupt().await;
             }
             ended.exit = exit;
+            known_cost = cost;
             if wanted_terminal && self.stopped.is_none() {
                 self.stopped = Some(StopCause::Terminal);
                 ended.ending = Ending::Killed;
@@ -480,6 +487,7 @@ impl CommandRun {
         Ok(CommandEnd {
             ended,
             stopped: self.stopped,
+            cost: known_cost,
         })
     }
 
@@ -637,6 +645,7 @@ mod tests {
         tokio::time::sleep(time).await;
         let reaped = Reaped {
             exit: Exit::Code(0),
+            cost: None,
             left: None,
             wanted_terminal: false,
             input_error: None,

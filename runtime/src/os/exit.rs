@@ -4,7 +4,9 @@ use std::fmt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::Pid;
+
+use super::{ProcessCost, platform};
 
 /// The exit status of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,13 +111,15 @@ pub struct Ended {
 
 /// Waits for a child that has ended, or is about to, and takes its exit.
 pub(super) fn reap(child: Pid) -> Exit {
-    loop {
-        match waitpid(Some(child), WaitOptions::empty()) {
-            Ok(Some((_, status))) => return Exit::from(ExitStatus::from_raw(status.as_raw())),
-            Err(rustix::io::Errno::INTR) => {}
-            // Somebody else has reaped it.
-            Ok(None) | Err(_) => return Exit::Unknown,
-        }
+    reap_with_cost(child).0
+}
+
+/// Waits for a child that has ended, or is about to, and takes its exit and what it has cost, if the system tells.
+pub(super) fn reap_with_cost(child: Pid) -> (Exit, Option<ProcessCost>) {
+    match platform::wait_for(child) {
+        Ok((status, cost)) => (Exit::from(ExitStatus::from_raw(status)), cost),
+        // Somebody else has reaped it.
+        Err(_) => (Exit::Unknown, None),
     }
 }
 

@@ -5,14 +5,14 @@ mod linux;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{BootTimer, boot_time, umask};
 #[cfg(target_os = "linux")]
-pub(super) use linux::{file_without_a_name, living_members, usage_of_groups};
+pub(super) use linux::{file_without_a_name, living_members, usage_of_groups, wait_for};
 
 #[cfg(not(target_os = "linux"))]
 mod portable;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use portable::{BootTimer, boot_time, umask};
 #[cfg(not(target_os = "linux"))]
-pub(super) use portable::{file_without_a_name, living_members, usage_of_groups};
+pub(super) use portable::{file_without_a_name, living_members, usage_of_groups, wait_for};
 
 /// Whether this process has a controlling terminal.
 pub(super) fn has_terminal() -> bool {

@@ -12,6 +12,17 @@ pub struct ProcessUsage {
     pub processor_time: Duration,
 }
 
+/// What a process has cost that has ended and was reaped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProcessCost {
+    /// The processor time of the process, and of those of its descendants that were waited for.
+    pub cpu: Duration,
+    /// The peak of the resident memory in bytes of the largest of them. It is not known if it is no greater than the peak of
+    /// this process, which the system counts as that of each process that this one starts.
+    pub max_rss: Option<u64>,
+}
+
 impl ProcessUsage {
     /// Makes the usage of a process.
     pub fn new(memory: u64, processor_time: Duration) -> Self {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::{Class, Outcome, Status};
+use super::{AttemptUsage, Class, Outcome, Status};
 use crate::ids::{PlaceName, SlotNumber, WorkerName};
 use crate::timestamp::Timestamp;
 
@@ -25,6 +25,8 @@ pub struct AttemptDetail {
     pub started: Timestamp,
     /// How long the attempt ran, by the monotonic clock.
     pub duration: Duration,
+    /// What the attempt used of the machine, as far as that is known.
+    pub usage: Option<AttemptUsage>,
     /// How the attempt ended.
     pub end: AttemptEnd,
 }
@@ -135,6 +137,7 @@ impl Outcome {
             place: self.place.clone(),
             started,
             duration: self.duration,
+            usage: self.usage.as_deref().copied(),
             end: match &self.result {
                 Ok(_) => AttemptEnd::Succeeded,
                 Err(failure) => AttemptEnd::Failed(failure.class),
@@ -156,6 +159,7 @@ mod tests {
             place: None,
             started: Timestamp::from_millis(number.into()),
             duration: Duration::from_millis(number.into()),
+            usage: None,
             end: AttemptEnd::Failed(Class::Exit),
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ratchet_ipc::json::{write_decimal, write_string};
 
-use super::{Outcome, wire};
+use super::{AttemptUsage, Outcome, wire};
 use crate::scheduling::{Blocker, Waits};
 use crate::timestamp::Timestamp;
 
@@ -99,6 +99,9 @@ impl Outcome {
         write_timestamp(b",\"started_at\":\"", self.started, out);
         write_timestamp(b",\"ended_at\":\"", self.ended, out);
         write_waits(&self.waits, out);
+        if let Some(usage) = &self.usage {
+            write_usage(usage, out);
+        }
         let attempts = match shown {
             AttemptsShown::None => None,
             AttemptsShown::Several => self.several.as_deref().map(Cow::Borrowed),
@@ -121,6 +124,21 @@ fn write_timestamp(name: &[u8], at: Option<Timestamp>, out: &mut Vec<u8>) {
         out.extend_from_slice(name);
         out.extend_from_slice(&at.to_text());
         out.push(b'"');
+    }
+}
+
+fn write_usage(usage: &AttemptUsage, out: &mut Vec<u8>) {
+    if let Some(cpu) = usage.cpu {
+        out.extend_from_slice(b",\"cpu_ms\":");
+        write_millis(cpu, out);
+    }
+    if let Some(bytes) = usage.max_rss {
+        out.extend_from_slice(b",\"max_rss\":");
+        write_decimal(bytes, out);
+    }
+    if let Some(bytes) = usage.output_bytes {
+        out.extend_from_slice(b",\"output_bytes\":");
+        write_decimal(bytes, out);
     }
 }
 
@@ -205,6 +223,16 @@ mod tests {
         times.prop_map(|times| times.into_iter().collect())
     }
 
+    fn used(number: u32) -> AttemptUsage {
+        AttemptUsage {
+            cpu: number
+                .is_multiple_of(2)
+                .then(|| Duration::from_micros(number.into())),
+            max_rss: number.is_multiple_of(3).then_some(number.into()),
+            output_bytes: Some(number.into()),
+        }
+    }
+
     fn attempts() -> impl Strategy<Value = Option<Box<Attempts>>> {
         let end = prop_oneof![
             Just(AttemptEnd::Succeeded),
@@ -224,6 +252,7 @@ mod tests {
             place: (number % 5 == 0).then(|| PlaceName::new("p\"")),
             started: Timestamp::from_millis(1_790_000_000_000 + u64::from(time)),
             duration: Duration::from_micros(time.into()),
+            usage: number.is_multiple_of(3).then(|| used(time)),
             end,
         });
         let list = proptest::collection::vec(attempt, 0..40).prop_map(|list| {
@@ -279,6 +308,7 @@ mod tests {
                     started,
                     ended,
                     waits,
+                    usage: attempts.is_multiple_of(4).then(|| Box::new(used(attempts))),
                     several,
                 }
             },

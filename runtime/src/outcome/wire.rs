@@ -8,7 +8,9 @@ use ratchet_ipc::{HostName, JobKey, Payload, TaskName};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{AttemptDetail, AttemptEnd, Attempts, Class, Failure, LeftOut, Outcome, Status};
+use super::{
+    AttemptDetail, AttemptEnd, AttemptUsage, Attempts, Class, Failure, LeftOut, Outcome, Status,
+};
 use crate::ids::{PlaceName, SlotNumber, WorkerName};
 use crate::item::ItemName;
 use crate::os::OutputExcerpt;
@@ -51,6 +53,12 @@ struct ResultLine<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     waited: Option<WaitsLine<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    cpu_ms: Option<Milliseconds>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_rss: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    output_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     attempts_detail: Option<Vec<AttemptLine<'a>>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     attempts_left_out: Option<LeftOutLine>,
@@ -74,6 +82,12 @@ struct AttemptLine<'a> {
     #[serde(skip_deserializing)]
     ended_at: Option<Timestamp>,
     duration_ms: Milliseconds,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cpu_ms: Option<Milliseconds>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_rss: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    output_bytes: Option<u64>,
     status: Cow<'a, str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     class: Option<Class>,
@@ -88,6 +102,20 @@ struct LeftOutLine {
     after: usize,
     count: u64,
     duration_ms: Milliseconds,
+}
+
+/// Puts together what an attempt used, if the line says anything of it.
+fn usage(
+    cpu: Option<Milliseconds>,
+    max_rss: Option<u64>,
+    output_bytes: Option<u64>,
+) -> Option<AttemptUsage> {
+    let usage = AttemptUsage {
+        cpu: cpu.map(|cpu| cpu.0),
+        max_rss,
+        output_bytes,
+    };
+    (usage != AttemptUsage::default()).then_some(usage)
 }
 
 fn yes() -> bool {
@@ -136,6 +164,9 @@ impl<'a> From<&'a AttemptDetail> for AttemptLine<'a> {
             started_at: attempt.started,
             ended_at: Some(attempt.started.after(attempt.duration)),
             duration_ms: Milliseconds(attempt.duration),
+            cpu_ms: attempt.usage.and_then(|usage| usage.cpu).map(Milliseconds),
+            max_rss: attempt.usage.and_then(|usage| usage.max_rss),
+            output_bytes: attempt.usage.and_then(|usage| usage.output_bytes),
             status: Cow::Borrowed(attempt.end.word()),
             class: attempt.end.class(),
             charged: attempt.end.is_charged(),
@@ -152,6 +183,7 @@ impl From<AttemptLine<'_>> for AttemptDetail {
             place: line.place.map(Cow::into_owned),
             started: line.started_at,
             duration: line.duration_ms.0,
+            usage: usage(line.cpu_ms, line.max_rss, line.output_bytes),
             end: match (line.charged, line.class) {
                 (false, _) => AttemptEnd::Returned,
                 (true, Some(class)) => AttemptEnd::Failed(class),
@@ -277,6 +309,7 @@ impl Serialize for Outcome {
             Err(failure) => (None, Some(FailureLine::from(&**failure))),
         };
         let several = self.several.as_deref();
+        let used = self.usage.as_deref();
         ResultLine {
             v: Self::VERSION,
             id: Cow::Borrowed(&self.id),
@@ -298,6 +331,9 @@ impl Serialize for Outcome {
             waited: nonzero_waits(&self.waits)
                 .next()
                 .map(|_| WaitsLine(Cow::Borrowed(&self.waits))),
+            cpu_ms: used.and_then(|used| used.cpu).map(Milliseconds),
+            max_rss: used.and_then(|used| used.max_rss),
+            output_bytes: used.and_then(|used| used.output_bytes),
             attempts_detail: several
                 .map(|several| several.listed().iter().map(AttemptLine::from).collect()),
             attempts_left_out: several.and_then(Attempts::left_out).map(LeftOutLine::from),
@@ -393,6 +429,7 @@ impl<'de> Deserialize<'de> for Outcome {
             waits: line
                 .waited
                 .map_or_else(Waits::default, |waits| waits.0.into_owned()),
+            usage: usage(line.cpu_ms, line.max_rss, line.output_bytes).map(Box::new),
             several: line.attempts_detail.map(|lines| {
                 let listed = lines.into_iter().map(AttemptDetail::from).collect();
                 let left_out = line.attempts_left_out.map(LeftOut::from);
@@ -436,6 +473,7 @@ mod tests {
             place: None,
             started: Timestamp::from_millis(1_790_000_000_123),
             duration: Duration::from_micros(1_500),
+            usage: None,
             end: AttemptEnd::Failed(Class::Exit),
         };
         let returned = AttemptDetail {

@@ -15,7 +15,7 @@ type Rule = (
 
 /// The rules of the `JUnit` schema that build servers check.
 /// A star is any number of them, a question mark one or none, and of those with a bar only one.
-const SCHEMA: [Rule; 10] = [
+const SCHEMA: [Rule; 12] = [
     ("testsuites", &[], &[], &["testsuite*"]),
     (
         "testsuite",
@@ -42,6 +42,8 @@ const SCHEMA: [Rule; 10] = [
         &[
             "properties?",
             "skipped|error|failure?",
+            "flakyFailure*",
+            "rerunFailure*",
             "system-out?",
             "system-err?",
         ],
@@ -49,6 +51,9 @@ const SCHEMA: [Rule; 10] = [
     ("skipped", &[], &["message"], &[]),
     ("error", &["type"], &["message"], &[]),
     ("failure", &["type"], &["message"], &[]),
+    // The first schema that had them is that of Maven Surefire.
+    ("flakyFailure", &["type"], &["message"], &[]),
+    ("rerunFailure", &["type"], &["message"], &[]),
     ("system-out", &[], &[], &[]),
     ("system-err", &[], &[], &[]),
 ];

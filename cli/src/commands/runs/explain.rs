@@ -1,13 +1,14 @@
-//! `ratchet runs explain`: says where a job of a run is, and why it does not run.
+//! `ratchet runs explain`: says why a run took as long as it did, and why a job does not run.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use ratchet_runtime::{History, JobKey, RunStore};
+use ratchet_report::RunModel;
+use ratchet_runtime::{JobKey, RunStore};
 
-use super::find;
 use super::live::connect;
 use super::steer::write;
+use super::{find, model, open};
 use crate::args::runs::ExplainArguments;
 use crate::args::runs_live::AnswerFormat;
 use crate::error::CliError;
@@ -15,46 +16,61 @@ use crate::escape::plain;
 use crate::folders::Folders;
 use crate::live::{Explanation, LiveClient, Question};
 use crate::readable::duration;
-use crate::report;
 
-/// Explains a job of a run that goes on, or tells how it has ended.
+/// Explains a run, or one of its jobs.
 pub(super) fn run(arguments: &ExplainArguments) -> Result<(), CliError> {
-    let (folders, _, trust) = Folders::load_with_trust(&arguments.state)?;
-    let store = RunStore::at(&folders.state);
-    let id = find(&store, &arguments.run)?;
-    let job: JobKey = arguments.job.as_str().into();
-    let client = connect(&store, id)?;
-    let explanation = client.map(|mut client| explain(&mut client, &job));
-    let explanation = explanation.transpose()?;
-    if let Some(explanation) = explanation.filter(|found| found.state != "unknown") {
+    if let Some(job) = &arguments.job
+        && let Some(explanation) = explain_live(arguments, job)?
+    {
         return write(&match arguments.format {
             AnswerFormat::Human => human(&explanation),
             AnswerFormat::Json => json(&explanation)?,
         });
     }
-    trust.file(&store.journal(id))?;
-    let history = History::load(store.journal(id))?;
-    let mut outcomes = history.outcomes();
-    let found = outcomes.find_map(|outcome| match outcome {
-        Ok(outcome) => (outcome.id == job).then_some(Ok(outcome)),
-        Err(error) => Some(Err(error)),
-    });
-    let Some(outcome) = found.transpose()? else {
-        let job = plain(&arguments.job).into_owned();
-        return Err(CliError::usage(format!("run {id} knows no job {job}"))
-            .with_help("it has not been handed over yet, or there is none"));
-    };
-    let text = format!("has ended: {}", outcome.status());
-    let explanation = Explanation::new(job, "ended", text);
-    write(&match arguments.format {
-        AnswerFormat::Human => format!("{}{}", human(&explanation), report::times(&outcome)),
-        AnswerFormat::Json => json(&explanation)?,
+    if arguments.format != AnswerFormat::Human {
+        return Err(
+            CliError::usage("only a job that has not ended is explained as JSON")
+                .with_help("`ratchet runs report --format json` has all figures of a run"),
+        );
+    }
+    let opened = open(&arguments.state, arguments.run.as_deref())?;
+    let model = model(&opened)?;
+    write(&match &arguments.job {
+        None => ratchet_report::explain(&model),
+        Some(wanted) => explain_ended(&model, wanted)?,
     })
+}
+
+/// Explains a job of a run that goes on, unless the job has ended.
+fn explain_live(arguments: &ExplainArguments, job: &str) -> Result<Option<Explanation>, CliError> {
+    let Some(run) = &arguments.run else {
+        return Ok(None);
+    };
+    let (folders, _, _) = Folders::load_with_trust(&arguments.state)?;
+    let store = RunStore::at(&folders.state);
+    let Some(mut client) = connect(&store, find(&store, run)?)? else {
+        return Ok(None);
+    };
+    let explanation = explain(&mut client, &JobKey::from(job))?;
+    Ok(Some(explanation).filter(|found| found.state != "unknown"))
 }
 
 /// Asks a run that goes on about a job.
 fn explain(client: &mut LiveClient, job: &JobKey) -> Result<Explanation, CliError> {
     Ok(client.ask(&Question::Explain { job: job.clone() })?)
+}
+
+/// Explains a job that has ended.
+fn explain_ended(model: &RunModel, wanted: &str) -> Result<String, CliError> {
+    if let Some(text) = ratchet_report::explain_job(model, wanted) {
+        return Ok(text);
+    }
+    let ids = model.jobs.iter().map(|job| job.id.as_str());
+    let error = CliError::usage(format!("run {} knows no job {}", model.id, plain(wanted)));
+    Err(match crate::value::closest(wanted, ids) {
+        Some(id) => error.with_help(format!("did you mean `{id}`?")),
+        None => error.with_help("it has not been handed over yet, or there is none"),
+    })
 }
 
 fn json(explanation: &Explanation) -> Result<String, CliError> {

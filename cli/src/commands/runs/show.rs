@@ -80,7 +80,7 @@ fn create(path: &Path) -> Result<File, CliError> {
 }
 
 /// Messages about damage in the record itself.
-fn complaints(run: &StoredRun, history: &History) -> String {
+pub(super) fn complaints(run: &StoredRun, history: &History) -> String {
     let mut out = String::new();
     let path = folder(&run.journal);
     // Writing to a string cannot fail.
@@ -246,7 +246,12 @@ fn head(run: &StoredRun, history: &History, now: SystemTime, style: Style) -> St
 }
 
 /// The recorded summary if it covers all jobs, else one that is made from the outcomes.
-fn summary(run: &StoredRun, history: &History, now: SystemTime, tally: &Tally) -> Summary {
+pub(super) fn summary(
+    run: &StoredRun,
+    history: &History,
+    now: SystemTime,
+    tally: &Tally,
+) -> Summary {
     let jobs = history.jobs() as u64;
     if let Some((_, summary)) = history.ended().filter(|(_, summary)| summary.total == jobs) {
         return summary.clone();

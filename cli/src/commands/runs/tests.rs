@@ -111,7 +111,7 @@ impl Records {
 
     fn shown(&self, nth: usize, format: ResultFormat) -> String {
         let run = self.store.run(self.id(nth));
-        let history = ratchet_runtime::History::load(&run.journal).unwrap();
+        let history = History::load(&run.journal).unwrap();
         let mut out = Vec::new();
         let writer = Output::new(Box::new(&mut out), Destination::Stdout);
         match format {

@@ -107,6 +107,7 @@ fn end_of(ticket: Ticket, result: Result<Payload, Box<Failure>>) -> Report {
         result,
         worker: None,
         ran: SECOND,
+        usage: None,
         next: None,
         provisional: false,
     }

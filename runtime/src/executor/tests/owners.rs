@@ -442,6 +442,7 @@ impl Scene {
             result: Ok(Payload::null()),
             worker: None,
             ran: SECOND,
+            usage: None,
             began: None,
             slot: None,
             place: None,

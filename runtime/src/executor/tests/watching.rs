@@ -7,7 +7,7 @@ use super::*;
 use crate::context::Context;
 use crate::context::Step;
 use crate::event::{Event, EventRecord};
-use crate::executor::Sink;
+use crate::executor::{Interest, Sink};
 
 /// Writes down what it sees.
 struct Notes(Arc<Mutex<Vec<EventRecord>>>);
@@ -153,4 +153,53 @@ async fn a_sink_that_is_stuck_holds_up_nobody_and_is_told_what_it_missed() {
     assert_eq!(records + missed, 3 * 3_000 + 2);
     assert!(missed > 0);
     assert_eq!(ended, 3_000);
+}
+
+/// Notes the events that it is told of, as far as it is interested.
+struct Interested(Interest, Arc<Mutex<Vec<EventRecord>>>);
+
+impl Sink for Interested {
+    fn on(&mut self, record: &EventRecord) {
+        self.1.lock().unwrap().push(record.clone());
+    }
+
+    fn interest(&self) -> Interest {
+        self.0
+    }
+}
+
+async fn seen_of(interest: Interest, jobs: usize) -> Vec<EventRecord> {
+    let seen = Arc::default();
+    let sink = Interested(interest, Arc::clone(&seen));
+    let executor = Executor::builder().slots(4).sink(sink).build().unwrap();
+    let jobs =
+        (0..jobs).map(|number| Job::closure(number.to_string(), |_| async { Ok(Payload::null()) }));
+    executor.run_all(jobs).await.unwrap();
+    let seen = seen.lock().unwrap();
+    seen.clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_with_interest_in_the_run_hears_of_no_single_job() {
+    let events = seen_of(Interest::Run, 3).await;
+    assert!(matches!(
+        &events[..],
+        [
+            EventRecord {
+                event: Event::RunStarted { .. },
+                ..
+            },
+            EventRecord {
+                event: Event::RunEnded { total: 3, .. },
+                ..
+            }
+        ]
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_wants_all_events_misses_none() {
+    // Many more than the backlog of another sink has room for.
+    let events = seen_of(Interest::Complete, 20_000).await;
+    assert_eq!(events.len(), 3 * 20_000 + 2);
 }

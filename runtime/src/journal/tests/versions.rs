@@ -59,6 +59,7 @@ fn with_times() -> [(Job, Outcome); 2] {
         place: None,
         started,
         duration: micros(1_500),
+        usage: None,
         end: AttemptEnd::Failed(Class::Crash),
     };
     let second = AttemptDetail {
@@ -68,6 +69,7 @@ fn with_times() -> [(Job, Outcome); 2] {
         place: None,
         started: Timestamp::from_millis(1_790_000_000_988),
         duration: micros(12_000),
+        usage: None,
         end: AttemptEnd::Succeeded,
     };
     let mut several = Attempts::default();

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 use tokio::sync::oneshot;
 
 use super::input_feed::{InputFeed, InputRest};
-use crate::os::exit::reap;
+use crate::os::exit::{reap, reap_with_cost};
 use crate::os::group::ProcessGroup;
 use crate::os::platform;
 use crate::os::shortage::RunningProcesses;
@@ -19,7 +19,7 @@ use crate::os::start::{PreparedProcess, StartedProcess};
 use crate::os::terminal::{
     STOP_CHECK_INTERVAL, TerminalCheck, TerminalGuard, is_stopped_by_terminal,
 };
-use crate::os::{Exit, Keeper, OutputSink, Stream, groups};
+use crate::os::{Exit, Keeper, OutputSink, ProcessCost, Stream, groups};
 use crate::suspension::working_now;
 
 /// How long the pipes of a program that has ended are read if a descendant still holds them open.
@@ -52,6 +52,8 @@ pub(super) struct ProgramRun {
 pub(super) struct Reaped {
     /// The exit code or the signal.
     pub(super) exit: Exit,
+    /// What it has cost, if the system tells.
+    pub(super) cost: Option<ProcessCost>,
     /// The program's group, if a member of it lives on.
     pub(super) left: Option<ProcessGroup>,
     /// The program was killed because the terminal had stopped it.
@@ -146,11 +148,12 @@ impl Program {
     /// Reaps a child that has ended.
     fn reap(&self, child: Pid) -> Reaped {
         self.with(|state| {
-            let exit = reap(child);
+            let (exit, cost) = reap_with_cost(child);
             state.reaped = true;
             let left = state.group.take().and_then(ProcessGroup::unless_empty);
             Reaped {
                 exit,
+                cost,
                 left,
                 wanted_terminal: false,
                 input_error: None,

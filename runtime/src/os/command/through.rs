@@ -295,7 +295,11 @@ impl CommandRunner {
             ended.ending = Ending::Killed;
             stopped.get_or_insert(StopCause::Terminal);
         }
-        let end = CommandEnd { ended, stopped };
+        let end = CommandEnd {
+            ended,
+            stopped,
+            cost: None,
+        };
         let (Some(files), Some(folder)) = (&config.files, program.handle.folder()) else {
             return Ok(end);
         };

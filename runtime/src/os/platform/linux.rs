@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::Pid;
 use rustix::time::{
     ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
     timerfd_create, timerfd_settime,
 };
 
-use crate::os::ProcessUsage;
+use crate::os::{ProcessCost, ProcessUsage};
 
 /// Makes a file that is in no folder, so that nobody else can open it by a path.
 pub(in crate::os) fn file_without_a_name() -> io::Result<File> {
@@ -77,6 +79,60 @@ fn timespec(time: Option<Duration>) -> Timespec {
         tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: time.subsec_nanos().max(1).into(),
     }
+}
+
+/// Waits for a child, and takes its status and what it has cost.
+#[expect(
+    unsafe_code,
+    reason = "no safe interface tells what a child has cost: waitid does not, and getrusage sums up all children"
+)]
+pub(in crate::os) fn wait_for(child: Pid) -> io::Result<(i32, Option<ProcessCost>)> {
+    let mut status = 0;
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    loop {
+        // SAFETY: Both pointers are valid for writes of their types until the call returns.
+        let reaped = unsafe {
+            libc::wait4(
+                child.as_raw_nonzero().get(),
+                &raw mut status,
+                0,
+                usage.as_mut_ptr(),
+            )
+        };
+        if reaped > 0 {
+            break;
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+    // SAFETY: A `rusage` is made of numbers, for which zeros are valid, and the kernel has filled it in.
+    let usage = unsafe { usage.assume_init() };
+    let time = |time: libc::timeval| {
+        let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+        let micros = u64::try_from(time.tv_usec).unwrap_or_default();
+        Duration::from_secs(seconds) + Duration::from_micros(micros)
+    };
+    let peak = u64::try_from(usage.ru_maxrss).unwrap_or_default() * 1024;
+    let cost = ProcessCost {
+        cpu: time(usage.ru_utime) + time(usage.ru_stime),
+        max_rss: Some(peak).filter(|peak| *peak > own_peak()),
+    };
+    Ok((status, Some(cost)))
+}
+
+/// The peak of the resident memory of this process in bytes.
+///
+/// A child shares the memory of this process until it executes its program, and the kernel counts that as a peak of the
+/// child. So a child's peak says something of the child only if it is greater.
+fn own_peak() -> u64 {
+    use nix::sys::resource::{UsageWho, getrusage};
+    let usage = getrusage(UsageWho::RUSAGE_SELF);
+    // Without an answer, no peak of a child counts as known.
+    usage.map_or(u64::MAX, |usage| {
+        u64::try_from(usage.max_rss()).unwrap_or_default() * 1024
+    })
 }
 
 /// The members of a process group that are alive, the dead that wait to be reaped left out.

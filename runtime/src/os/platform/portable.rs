@@ -8,8 +8,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::os::ProcessUsage;
+use crate::os::{ProcessCost, ProcessUsage};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::Pid;
 use rustix::time::{ClockId, clock_gettime};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -82,6 +83,18 @@ impl BootTimer {
         match poll(&mut input, left.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Waits for a child and takes its status. What it has cost is not asked for here.
+pub(in crate::os) fn wait_for(child: Pid) -> io::Result<(i32, Option<ProcessCost>)> {
+    loop {
+        match rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty()) {
+            Ok(Some((_, status))) => return Ok((status.as_raw(), None)),
+            Err(rustix::io::Errno::INTR) => {}
+            Ok(None) => return Err(io::ErrorKind::NotFound.into()),
+            Err(error) => return Err(error.into()),
         }
     }
 }

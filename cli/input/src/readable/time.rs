@@ -5,14 +5,14 @@ use std::time::{Duration, SystemTime};
 use ratchet_runtime::Timestamp;
 
 /// A time in UTC without its zone, as in `2026-03-12T10:15:00`: the schema of `JUnit` has no zone.
-pub(crate) fn timestamp(time: SystemTime) -> String {
+pub fn timestamp(time: SystemTime) -> String {
     let mut text = Timestamp::from_system(time).to_string();
     text.truncate("2026-03-12T10:15:00".len());
     text
 }
 
 /// How long ago a time was, as in `5m ago`. One unit is enough to tell runs apart.
-pub(crate) fn ago(now: SystemTime, then: SystemTime) -> String {
+pub fn ago(now: SystemTime, then: SystemTime) -> String {
     // After the clock was set back, a time may be in the future. It is shown as now.
     let seconds = now.duration_since(then).unwrap_or_default().as_secs();
     match seconds {
@@ -24,7 +24,7 @@ pub(crate) fn ago(now: SystemTime, then: SystemTime) -> String {
 }
 
 /// A duration with as many digits as people need, as in `1.2 s` or `2h 05m`.
-pub(crate) fn duration(duration: Duration) -> String {
+pub fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
         0 if duration < Duration::from_millis(10) => {

@@ -1,7 +1,7 @@
 //! Amounts of memory as text.
 
 /// An amount of memory in the largest unit that it fills, as in `1.0 KiB`.
-pub(crate) fn bytes(count: u64) -> String {
+pub fn bytes(count: u64) -> String {
     let mut unit = "B";
     #[expect(
         clippy::cast_precision_loss,

@@ -1,0 +1,348 @@
+//! A run as reports see it: what its journal tells, in memory, in some two hundred bytes a job.
+
+mod load;
+mod rows;
+
+use std::time::Duration;
+
+use ratchet_ipc::JobKey;
+use ratchet_runtime::event::EventRecord;
+use ratchet_runtime::journal::RunPlan;
+use ratchet_runtime::{Blocker, Class, ItemName, Outcome, ParallelizationHint, Priority, Status};
+
+pub use load::Source;
+
+/// A moment of a run, in microseconds since it began.
+pub type Moment = u64;
+
+/// How far a run has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunEnd {
+    /// The run came to its end.
+    Ended,
+    /// The run was interrupted, and can be resumed.
+    Interrupted,
+    /// The run goes on.
+    Running,
+}
+
+impl RunEnd {
+    /// The state in one word, as `ratchet runs list` has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ended => "finished",
+            Self::Interrupted => "interrupted",
+            Self::Running => "running",
+        }
+    }
+}
+
+/// All that the journal of a run tells, for reports.
+#[derive(Debug)]
+pub struct RunModel {
+    /// The id of the run.
+    pub id: String,
+    /// The command line of the run.
+    pub command: String,
+    /// Whether the run has ended.
+    pub end: RunEnd,
+    /// When the run began, in microseconds since the Unix epoch.
+    pub began_us: u64,
+    /// How long the run lasted, or lasts so far, by the wall clock.
+    pub length: Moment,
+    /// How often the run was resumed.
+    pub resumed: u32,
+    /// The slots and limits of each part of the run, with the moment at which it began.
+    pub plans: Vec<(Moment, RunPlan)>,
+    /// The jobs that have ended, in the order in which they were recorded.
+    pub jobs: Vec<JobFacts>,
+    /// The attempts of all jobs: those of one job stand together.
+    pub attempts: Vec<AttemptFacts>,
+    /// What all jobs waited for.
+    pub waits: Vec<WaitFacts>,
+    /// The jobs that succeeded only after a failed attempt, in the order of [`jobs`](Self::jobs).
+    pub flaky: Vec<u32>,
+    /// What is known of jobs that failed, timed out or crashed, in the order of [`jobs`](Self::jobs); of very many, of the first ones.
+    pub failures: Vec<FailureFacts>,
+    /// Why jobs did not succeed, with the number of jobs for each reason; of very many reasons, the first ones.
+    pub reasons: Vec<(u32, Class, String)>,
+    /// The names of tasks.
+    pub tasks: Vec<String>,
+    /// What jobs can wait for, in the order in which it is charged.
+    pub blockers: Vec<Blocker>,
+    /// The different terms of jobs. The first is that of a job that needs a slot alone.
+    pub terms: Vec<TermsFacts>,
+    /// The names of the hosts that jobs are about.
+    pub hosts: Vec<String>,
+    /// The slots and workers on which attempts ran.
+    pub rows: Vec<Row>,
+    /// The needs of jobs: pairs of the job and the index of the job that it needed.
+    pub needs: Vec<(u32, u32)>,
+    /// Events of the run that no outcome tells.
+    pub events: Vec<EventRecord>,
+    /// The times in which the run was stopped with all its jobs, as by Ctrl-Z.
+    pub suspensions: Vec<(Moment, Moment)>,
+    /// How many lines of the journal are damaged.
+    pub damaged: u64,
+    /// How many workers were started in the place of one that had failed, if the run has told.
+    pub restarts: Option<u64>,
+}
+
+/// A job that has ended.
+#[derive(Debug, Clone)]
+pub struct JobFacts {
+    /// The id of the job.
+    pub id: JobKey,
+    /// The item of a list that the job was for.
+    pub item: Option<ItemName>,
+    /// The index of the job's task.
+    pub task: u32,
+    /// The index of the host that the job was about, plus one; 0 for none.
+    pub host: u32,
+    /// The index of the job's terms.
+    pub terms: u32,
+    /// When the job came.
+    pub arrived: Moment,
+    /// When the job ended.
+    pub ended: Moment,
+    /// The first of the job's waits.
+    first_wait: u32,
+    /// The first of the job's attempts.
+    first_attempt: u32,
+    /// The number of waits.
+    wait_count: u32,
+    /// The number of attempts that are listed.
+    attempt_count: u32,
+    /// How many attempts were charged to the job.
+    pub charged: u32,
+    /// How the job ended.
+    pub status: Status,
+    /// Whether the result is an earlier one that was used again.
+    pub cached: bool,
+    /// Whether the times of the job are known. Journals of old versions have none.
+    pub is_timed: bool,
+}
+
+/// An attempt at a job.
+#[derive(Debug, Clone, Copy)]
+pub struct AttemptFacts {
+    /// The index of the job.
+    pub job: u32,
+    /// The index of the row on which the attempt ran.
+    pub row: u32,
+    /// When the attempt began.
+    pub began: Moment,
+    /// How long the attempt ran, in microseconds.
+    pub ran: u64,
+    /// The slot that the attempt held, or the first of them; 0 if that is not known.
+    pub slot: u32,
+    /// The class of the failure, if the attempt failed.
+    pub class: Option<Class>,
+    /// Whether the attempt came back before it had begun.
+    pub returned: bool,
+    /// The processor time in microseconds, if that is known.
+    pub cpu: Option<u64>,
+    /// The peak memory in bytes, if that is known.
+    pub max_rss: Option<u64>,
+}
+
+impl AttemptFacts {
+    /// When the attempt ended.
+    pub fn ended(&self) -> Moment {
+        self.began.saturating_add(self.ran)
+    }
+}
+
+/// How long a job waited for one thing.
+#[derive(Debug, Clone, Copy)]
+pub struct WaitFacts {
+    /// The index of what the job waited for.
+    pub blocker: u32,
+    /// How long it waited for that, in microseconds.
+    pub time: u64,
+}
+
+/// The terms that jobs have in common.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TermsFacts {
+    /// The hint that the jobs named.
+    pub hint: Option<ParallelizationHint>,
+    /// The named limits.
+    pub limits: Vec<String>,
+    /// How many slots each of the jobs fills.
+    pub slots: u32,
+    /// The priority.
+    pub priority: Priority,
+}
+
+/// The slot or the worker on which attempts ran.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Row {
+    /// The kind of worker, or the place of commands: `local`, or a host.
+    pub group: String,
+    /// The slot or the worker.
+    pub name: String,
+    /// The number of the slot or worker, by which rows of a group are sorted.
+    pub number: u32,
+    /// Which of several rows of one worker it is, if the worker does several attempts at once.
+    pub part: u32,
+}
+
+/// What is known of a job that did not succeed.
+#[derive(Debug, Clone)]
+pub struct FailureFacts {
+    /// The index of the job.
+    pub job: u32,
+    /// The kind of the failure.
+    pub class: Class,
+    /// The worker's own word for it.
+    pub code: Option<String>,
+    /// What happened.
+    pub message: String,
+    /// The end of what was printed: stderr, or stdout where that is empty.
+    pub output: String,
+}
+
+impl RunModel {
+    /// A run without jobs.
+    fn empty() -> Self {
+        Self {
+            id: String::new(),
+            command: String::new(),
+            end: RunEnd::Running,
+            began_us: 0,
+            length: 0,
+            resumed: 0,
+            plans: Vec::new(),
+            jobs: Vec::new(),
+            attempts: Vec::new(),
+            waits: Vec::new(),
+            flaky: Vec::new(),
+            failures: Vec::new(),
+            reasons: Vec::new(),
+            tasks: Vec::new(),
+            blockers: Vec::new(),
+            terms: vec![TermsFacts {
+                slots: 1,
+                ..TermsFacts::default()
+            }],
+            hosts: Vec::new(),
+            rows: Vec::new(),
+            needs: Vec::new(),
+            events: Vec::new(),
+            suspensions: Vec::new(),
+            damaged: 0,
+            restarts: None,
+        }
+    }
+
+    /// The waits of a job.
+    pub fn waits_of(&self, job: &JobFacts) -> &[WaitFacts] {
+        let first = job.first_wait as usize;
+        &self.waits[first..first + job.wait_count as usize]
+    }
+
+    /// The attempts of a job.
+    pub fn attempts_of(&self, job: &JobFacts) -> &[AttemptFacts] {
+        let first = job.first_attempt as usize;
+        &self.attempts[first..first + job.attempt_count as usize]
+    }
+
+    /// How long a job waited for this, in microseconds.
+    pub fn waited_for(&self, job: &JobFacts, blocker: &Blocker) -> u64 {
+        let waits = self.waits_of(job).iter();
+        let of = waits.filter(|wait| self.blockers[wait.blocker as usize] == *blocker);
+        of.map(|wait| wait.time).sum()
+    }
+
+    /// The terms of a job.
+    pub fn terms_of(&self, job: &JobFacts) -> &TermsFacts {
+        &self.terms[job.terms as usize]
+    }
+
+    /// The host that a job is about.
+    pub fn host_of(&self, job: &JobFacts) -> Option<&str> {
+        let index = job.host.checked_sub(1)?;
+        Some(&self.hosts[index as usize])
+    }
+
+    /// How long the attempts of a job ran together, in microseconds.
+    pub fn ran(&self, job: &JobFacts) -> u64 {
+        self.attempts_of(job)
+            .iter()
+            .map(|attempt| attempt.ran)
+            .sum()
+    }
+
+    /// The slots of the machine of the executor in the last part of the run, or as many as were seen if none are recorded.
+    pub fn slots(&self) -> u32 {
+        match self.plans.last() {
+            Some((_, plan)) => plan.slots,
+            None => (self.attempts.iter().map(|attempt| attempt.slot).max())
+                .unwrap_or(1)
+                .max(1),
+        }
+    }
+
+    /// The slots of all places on which attempts ran, or could have.
+    pub fn all_slots(&self) -> u32 {
+        let Some((_, plan)) = self.plans.last() else {
+            return self.slots();
+        };
+        let others: u32 = plan.places.values().sum();
+        let is_local = |row: &Row| row.group == "local" || !plan.places.contains_key(&row.group);
+        if others > 0 && !self.rows.iter().any(is_local) {
+            return others;
+        }
+        plan.slots.saturating_add(others)
+    }
+
+    /// How long all jobs together waited for each blocker, the longest first.
+    pub fn waits_by_blocker(&self) -> Vec<(&Blocker, Duration)> {
+        let mut sums = vec![0_u64; self.blockers.len()];
+        for wait in &self.waits {
+            let sum = &mut sums[wait.blocker as usize];
+            *sum = sum.saturating_add(wait.time);
+        }
+        let mut sums: Vec<_> = self
+            .blockers
+            .iter()
+            .zip(sums)
+            .filter(|(_, sum)| *sum > 0)
+            .map(|(blocker, sum)| (blocker, Duration::from_micros(sum)))
+            .collect();
+        sums.sort_by_key(|(blocker, sum)| (std::cmp::Reverse(*sum), (*blocker).clone()));
+        sums
+    }
+}
+
+/// The name of a job for people: its item if it has one, else its id.
+pub fn shown_name(job: &JobFacts) -> &str {
+    job.item.as_ref().map_or(job.id.as_str(), ItemName::as_str)
+}
+
+/// A number of things that are all in memory, of which there are never four thousand million.
+fn count(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+/// The part of an output that tells most: the end of stderr, or of stdout where there is no stderr.
+fn telling_output(outcome: &Outcome, most: usize) -> String {
+    let Some(failure) = outcome.failure() else {
+        return String::new();
+    };
+    let of = |output: &Option<ratchet_runtime::OutputExcerpt>| {
+        output
+            .as_deref()
+            .map(str::trim_end)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let text = match of(&failure.stderr) {
+        empty if empty.is_empty() => of(&failure.stdout),
+        text => text,
+    };
+    let begin = text.len().saturating_sub(most);
+    let begin = (begin..=text.len()).find(|at| text.is_char_boundary(*at));
+    text[begin.unwrap_or(text.len())..].to_owned()
+}

@@ -1,0 +1,601 @@
+//! A run done again in a moment: the real scheduler decides, with a clock that jumps from event to event, how long the run
+//! would have taken if something had been different.
+//!
+//! Each job comes when it came, waits for its needs, and its attempts take as long as they took. What is not simulated keeps
+//! its recorded time: the delays of retries, and waits for breakers, the cache, connections, pauses and short memory.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::time::{Duration, Instant};
+
+use foldhash::fast::RandomState;
+use ratchet_runtime::process::working_now;
+use ratchet_runtime::{
+    Blocker, Decision, Kind, LimitId, ParallelizationHint, Request, Scheduler, Settings, Status,
+    Ticket, Workers,
+};
+
+use crate::model::{JobFacts, RunModel, TermsFacts};
+
+/// The time within which attempts on one row follow each other if nothing but their start takes time.
+const QUICK_MICROS: u64 = 20_000;
+
+/// From how many jobs in hand on a run is taken to have held back its source.
+const SMALLEST_WINDOW: usize = 512;
+
+/// What is different from the recorded run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing is different.
+    Nothing,
+    /// There are more slots, and as many more workers of each kind.
+    MoreSlots(u32),
+    /// A named limit does not hold.
+    WithoutLimit(String),
+    /// A hint does not hold: the jobs that named one by this name run fully parallel.
+    WithoutHint(&'static str),
+    /// The attempts of a job take half as long.
+    Halved(u32),
+}
+
+/// A job as it is simulated.
+struct SimulatedJob {
+    /// When the job comes, if its source was not held back.
+    comes: Option<u64>,
+    /// How long the job waits between its needs and the queue, for what is not simulated.
+    held: u64,
+    /// How many of its needs have not ended.
+    needs_left: u32,
+    has_come: bool,
+    /// The next attempt.
+    next: u32,
+}
+
+/// What happens at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    /// An attempt of the job ends.
+    Ends(u32),
+    /// The job enters the queue.
+    Queues(u32),
+    /// The job comes.
+    Comes(u32),
+    /// The scheduler wants to be asked.
+    Wakes,
+}
+
+/// The recorded run in the form in which it is simulated again and again.
+pub struct Simulation<'a> {
+    model: &'a RunModel,
+    /// The jobs in the order in which they were started, those that never were at their ends.
+    order: Vec<u32>,
+    /// When each job came, without the time for which the run was stopped.
+    arrivals: Vec<u64>,
+    /// Whether the job came as soon as there was room for it.
+    is_held_back: Vec<bool>,
+    /// How many jobs were in hand at most, if that held back the source.
+    window: usize,
+    /// The jobs that each job is needed by.
+    dependents: HashMap<u32, Vec<u32>, RandomState>,
+    needs: Vec<u32>,
+    /// The kind of worker of each row, and how many workers each kind has.
+    kind_of_row: Vec<u16>,
+    workers: Vec<Workers>,
+    slots: u32,
+    /// How long it took from the end of an attempt until the next one began in its place.
+    overhead: u64,
+    /// The recorded end of the last job, without the time for which the run was stopped.
+    recorded: u64,
+}
+
+impl<'a> Simulation<'a> {
+    /// Prepares a run. There is nothing to simulate if the journal tells no times.
+    pub fn new(model: &'a RunModel) -> Option<Self> {
+        if model.jobs.is_empty() || model.jobs.iter().any(|job| !job.is_timed) {
+            return None;
+        }
+        let stops = Stops(&model.suspensions);
+        let arrivals: Vec<u64> = (model.jobs.iter())
+            .map(|job| {
+                let ended = stops.working(job.ended);
+                let began = model
+                    .attempts_of(job)
+                    .first()
+                    .map(|first| stops.working(first.began));
+                let age = job.ended - job.arrived;
+                let came = ended.saturating_sub(age);
+                began.map_or(came, |began| came.min(began))
+            })
+            .collect();
+        let mut order: Vec<u32> = (0..number(model.jobs.len())).collect();
+        // The ids of items and of jobs without a name are their places in the list.
+        let places: Option<Vec<u64>> = (model.jobs.iter())
+            .map(|job| job.id.as_str().parse().ok())
+            .collect();
+        order.sort_by_key(|index| {
+            if let Some(places) = &places {
+                return (places[*index as usize], None, *index);
+            }
+            let job = &model.jobs[*index as usize];
+            let began = model.attempts_of(job).first().map(|first| first.began);
+            // Starts are known to the millisecond, and slots are given from the first on.
+            let slot = model.attempts_of(job).first().map(|first| first.slot);
+            (began.unwrap_or(job.ended) / 1_000, slot, *index)
+        });
+        let (is_held_back, window) = held_back(model, &arrivals, stops);
+        let mut dependents: HashMap<u32, Vec<u32>, RandomState> = HashMap::default();
+        let mut needs = vec![0; model.jobs.len()];
+        for (job, needed) in &model.needs {
+            dependents.entry(*needed).or_default().push(*job);
+            needs[*job as usize] += 1;
+        }
+        let (kind_of_row, workers, slots) = kinds(model);
+        let recorded = model.jobs.iter().map(|job| stops.working(job.ended));
+        Some(Self {
+            model,
+            order,
+            arrivals,
+            is_held_back,
+            window,
+            dependents,
+            needs,
+            kind_of_row,
+            workers,
+            slots,
+            overhead: overhead(model),
+            recorded: recorded.max().unwrap_or_default(),
+        })
+    }
+
+    /// When the last job of the recorded run ended, in microseconds, without the time for which the run was stopped.
+    pub fn recorded(&self) -> u64 {
+        self.recorded
+    }
+
+    /// When the last job ends if this is different, in microseconds. None if the scheduler refuses a job, as when the record
+    /// names no limits.
+    pub fn length(&self, change: &Change) -> Option<u64> {
+        Pass::new(self, change)?.run()
+    }
+
+    /// Where a job stands in the order of starts, by the job's index.
+    fn ranks(&self) -> Vec<u32> {
+        let mut ranks = vec![0; self.order.len()];
+        for (rank, job) in self.order.iter().enumerate() {
+            ranks[*job as usize] = number(rank);
+        }
+        ranks
+    }
+}
+
+/// The times in which a run was stopped.
+#[derive(Clone, Copy)]
+struct Stops<'a>(&'a [(u64, u64)]);
+
+impl Stops<'_> {
+    /// The moment by a clock that stands still while the run is stopped.
+    fn working(self, at: u64) -> u64 {
+        let before = self.0.iter().filter(|(from, _)| *from < at);
+        let stopped: u64 = before.map(|(from, to)| (*to).min(at) - from).sum();
+        at - stopped
+    }
+}
+
+fn number(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+/// Finds the jobs that came only when there was room for them, and how many there was room for.
+fn held_back(model: &RunModel, arrivals: &[u64], stops: Stops<'_>) -> (Vec<bool>, usize) {
+    let mut is_held_back = vec![false; arrivals.len()];
+    let mut came: Vec<u32> = (0..number(arrivals.len())).collect();
+    came.sort_unstable_by_key(|index| arrivals[*index as usize]);
+    let mut ends: Vec<u64> = model
+        .jobs
+        .iter()
+        .map(|job| stops.working(job.ended))
+        .collect();
+    ends.sort_unstable();
+    let mut ended = 0;
+    let in_hand: Vec<usize> = came
+        .iter()
+        .enumerate()
+        .map(|(before, index)| {
+            let now = arrivals[*index as usize];
+            while ends.get(ended).is_some_and(|end| *end < now) {
+                ended += 1;
+            }
+            before.saturating_sub(ended)
+        })
+        .collect();
+    let window = in_hand.iter().copied().max().unwrap_or_default();
+    if window < SMALLEST_WINDOW || came.len() <= window + window / 4 {
+        return (is_held_back, usize::MAX);
+    }
+    for (index, in_hand) in came.iter().zip(in_hand).skip(window) {
+        is_held_back[*index as usize] = in_hand >= window / 2;
+    }
+    (is_held_back, window)
+}
+
+/// Gives each row the number of its kind of worker, and says how many workers each kind has, and how many slots there are.
+fn kinds(model: &RunModel) -> (Vec<u16>, Vec<Workers>, u32) {
+    let plan = model.plans.last().map(|(_, plan)| plan);
+    let mut numbers: HashMap<&str, u16, RandomState> = HashMap::default();
+    let (mut workers, mut rows) = (Vec::new(), Vec::new());
+    for row in &model.rows {
+        let next = u16::try_from(workers.len()).unwrap_or(u16::MAX);
+        let kind = *numbers.entry(row.group.as_str()).or_insert_with(|| {
+            workers.push(0_u32);
+            next
+        });
+        workers[usize::from(kind)] += 1;
+        rows.push(kind);
+    }
+    let places = plan.map(|plan| &plan.places);
+    let mut slots = model.slots();
+    let mut of_kinds = vec![Workers::Unlimited; workers.len()];
+    for (group, kind) in numbers {
+        let kind = usize::from(kind);
+        let is_pool = group != "local" && places.is_none_or(|places| !places.contains_key(group));
+        if let Some(of_place) = places.and_then(|places| places.get(group)) {
+            of_kinds[kind] = Workers::Free(*of_place);
+            slots = slots.saturating_add(*of_place);
+        } else if is_pool {
+            of_kinds[kind] = Workers::Free(workers[kind]);
+        }
+    }
+    (rows, of_kinds, slots)
+}
+
+/// How long it took between two attempts on one row, where the second one waited for nothing else: the middle of all such
+/// times.
+fn overhead(model: &RunModel) -> u64 {
+    let mut order: Vec<u32> = (0..number(model.attempts.len())).collect();
+    order.sort_unstable_by_key(|index| {
+        let attempt = &model.attempts[*index as usize];
+        (attempt.row, attempt.began)
+    });
+    let mut gaps: Vec<u64> = Vec::new();
+    for pair in order.windows(2) {
+        let [before, after] = [0, 1].map(|side| &model.attempts[pair[side] as usize]);
+        let job = &model.jobs[after.job as usize];
+        let waited_for_turn = model.waits_of(job).iter().all(|wait| {
+            matches!(
+                model.blockers[wait.blocker as usize],
+                Blocker::Slot | Blocker::Worker
+            )
+        });
+        let gap = after.began.checked_sub(before.ended());
+        let gap = gap.filter(|gap| {
+            *gap < QUICK_MICROS && before.row == after.row && job.arrived < before.ended()
+        });
+        if waited_for_turn {
+            gaps.extend(gap);
+        }
+    }
+    if gaps.len() < 8 {
+        return 0;
+    }
+    let sum: u64 = gaps.iter().sum();
+    sum / gaps.len() as u64
+}
+
+/// One simulation.
+struct Pass<'a> {
+    of: &'a Simulation<'a>,
+    change: &'a Change,
+    scheduler: Scheduler,
+    begin: Instant,
+    now: u64,
+    events: BinaryHeap<Reverse<(u64, u8, u32, Event)>>,
+    jobs: Vec<SimulatedJob>,
+    ranks: Vec<u32>,
+    /// The jobs that run or wait, by their tickets.
+    tickets: HashMap<Ticket, u32, RandomState>,
+    /// The ticket of each job that has one.
+    ticket_of: Vec<Option<Ticket>>,
+    /// The limits of each of the terms.
+    limits_of: Vec<Vec<LimitId>>,
+    workers: Vec<Workers>,
+    /// How many jobs have come and not ended.
+    in_hand: usize,
+    /// The next job in the order of arrival whose source is held back.
+    held_back: std::vec::IntoIter<u32>,
+    last_end: u64,
+}
+
+impl<'a> Pass<'a> {
+    fn new(of: &'a Simulation<'a>, change: &'a Change) -> Option<Self> {
+        let begin = working_now();
+        let more = match change {
+            Change::MoreSlots(more) => *more,
+            _ => 0,
+        };
+        let plan = of.model.plans.last().map(|(_, plan)| plan);
+        let named = plan.map(|plan| plan.limits.clone()).unwrap_or_default();
+        let limits: Vec<_> = named
+            .into_iter()
+            .filter(|(name, _)| *change != Change::WithoutLimit(name.clone()))
+            .collect();
+        let settings = Settings {
+            slots: of.slots.saturating_add(more),
+            capacity: of.model.jobs.len() + 1,
+            limits: limits.clone(),
+            ..Settings::default()
+        };
+        let scheduler = Scheduler::new(settings, begin).ok()?;
+        let mut ids: HashMap<String, LimitId, RandomState> = HashMap::default();
+        for (name, _) in limits {
+            let id = scheduler.limit(&name).ok()?;
+            ids.insert(name, id);
+        }
+        let limits_of = of.model.terms.iter().map(|terms| {
+            let named = terms.limits.iter();
+            named.filter_map(|name| ids.get(name).copied()).collect()
+        });
+        let workers = of.workers.iter().map(|workers| match workers {
+            Workers::Free(free) => Workers::Free(free.saturating_add(more)),
+            other => *other,
+        });
+        let jobs = of.model.jobs.iter().enumerate().map(|(index, job)| {
+            let waited = |blocker: &Blocker| {
+                matches!(
+                    blocker,
+                    Blocker::Paused
+                        | Blocker::Breaker
+                        | Blocker::Cache
+                        | Blocker::Connect
+                        | Blocker::Admission
+                )
+            };
+            let waits = of.model.waits_of(job).iter();
+            let held = waits.filter(|wait| waited(&of.model.blockers[wait.blocker as usize]));
+            SimulatedJob {
+                comes: (!of.is_held_back[index]).then(|| of.arrivals[index]),
+                held: held.map(|wait| wait.time).sum(),
+                needs_left: of.needs[index],
+                has_come: false,
+                next: 0,
+            }
+        });
+        let mut held_back: Vec<u32> = (0..number(of.model.jobs.len()))
+            .filter(|index| of.is_held_back[*index as usize])
+            .collect();
+        let ranks = of.ranks();
+        held_back.sort_by_key(|index| (of.arrivals[*index as usize], ranks[*index as usize]));
+        let mut pass = Self {
+            limits_of: limits_of.collect(),
+            workers: workers.collect(),
+            jobs: jobs.collect(),
+            ticket_of: vec![None; of.model.jobs.len()],
+            tickets: HashMap::default(),
+            events: BinaryHeap::new(),
+            held_back: held_back.into_iter(),
+            of,
+            change,
+            scheduler,
+            begin,
+            now: 0,
+            ranks,
+            in_hand: 0,
+            last_end: 0,
+        };
+        for (kind, workers) in pass.workers.iter().enumerate() {
+            pass.scheduler.set_workers(kind_number(kind), *workers);
+        }
+        for job in 0..number(pass.jobs.len()) {
+            if let Some(comes) = pass.jobs[job as usize].comes {
+                pass.plan(comes, Event::Comes(job));
+            }
+        }
+        Some(pass)
+    }
+
+    fn plan(&mut self, at: u64, event: Event) {
+        let (order, rank) = match event {
+            Event::Ends(job) => (0, self.ranks[job as usize]),
+            Event::Comes(job) => (1, self.ranks[job as usize]),
+            Event::Queues(job) => (2, self.ranks[job as usize]),
+            Event::Wakes => (3, 0),
+        };
+        self.events.push(Reverse((at, order, rank, event)));
+    }
+
+    fn instant(&self) -> Instant {
+        self.begin + Duration::from_micros(self.now)
+    }
+
+    fn run(mut self) -> Option<u64> {
+        self.let_in();
+        let mut wake = None;
+        while let Some(Reverse((at, _, _, event))) = self.events.pop() {
+            self.now = self.now.max(at);
+            match event {
+                Event::Comes(job) => self.comes(job),
+                Event::Queues(job) => self.queues(job)?,
+                Event::Ends(job) => self.ends(job)?,
+                Event::Wakes => wake = None,
+            }
+            // All that happens at one moment happens before anything starts.
+            let next = self.events.peek().map(|Reverse((at, ..))| *at);
+            if next.is_some_and(|next| next <= self.now) {
+                continue;
+            }
+            if let Some(at) = self.start()
+                && wake.is_none_or(|wake| at < wake)
+            {
+                wake = Some(at);
+                self.plan(at, Event::Wakes);
+            }
+        }
+        Some(self.last_end)
+    }
+
+    /// Lets jobs come whose source was held back, as far as there is room.
+    fn let_in(&mut self) {
+        while self.in_hand < self.of.window {
+            let Some(job) = self.held_back.next() else {
+                return;
+            };
+            self.comes(job);
+        }
+    }
+
+    fn comes(&mut self, job: u32) {
+        self.in_hand += 1;
+        self.jobs[job as usize].has_come = true;
+        if self.jobs[job as usize].needs_left == 0 {
+            self.is_ready(job);
+        }
+    }
+
+    /// Puts a job whose needs have ended into the queue, after what is not simulated.
+    fn is_ready(&mut self, job: u32) {
+        let held = self.jobs[job as usize].held;
+        self.plan(self.now + held, Event::Queues(job));
+    }
+
+    fn queues(&mut self, index: u32) -> Option<()> {
+        let model = self.of.model;
+        let job = &model.jobs[index as usize];
+        let attempts = model.attempts_of(job);
+        let Some(first) = attempts.first() else {
+            // It never ran: its result was there, a need had failed, or it was given up.
+            self.has_ended(index);
+            return Some(());
+        };
+        let terms = model.terms_of(job);
+        let hint = self.hint(terms);
+        let request = Request {
+            hint: &hint,
+            host: model.host_of(job),
+            kind: Kind(self.of.kind_of_row[first.row as usize]),
+            priority: terms.priority,
+            slots: terms.slots,
+            limits: &self.limits_of[job.terms as usize],
+            ..Request::new(&model.tasks[job.task as usize])
+        };
+        let ticket = self.scheduler.push(request, self.instant()).ok()?;
+        self.tickets.insert(ticket, index);
+        self.ticket_of[index as usize] = Some(ticket);
+        Some(())
+    }
+
+    fn hint(&self, terms: &TermsFacts) -> ParallelizationHint {
+        let hint = terms.hint.clone().unwrap_or_default();
+        match self.change {
+            Change::WithoutHint(name) if hint.name() == *name => ParallelizationHint::default(),
+            _ => hint,
+        }
+    }
+
+    /// Starts what may start. Returns when to ask again.
+    fn start(&mut self) -> Option<u64> {
+        loop {
+            match self.scheduler.pop(self.instant()) {
+                Decision::Start(ticket) => {
+                    let job = *self.tickets.get(&ticket)?;
+                    let kind = self.kind(job);
+                    if let Some(Workers::Free(free)) = self.workers.get_mut(kind) {
+                        *free = free.saturating_sub(1);
+                    }
+                    let ran = self.duration(job);
+                    self.plan(self.now + ran, Event::Ends(job));
+                }
+                Decision::WaitUntil(at) => {
+                    let at = at.saturating_duration_since(self.begin);
+                    // The clock here counts microseconds, and the scheduler's nanoseconds.
+                    let at = u64::try_from(at.as_nanos().div_ceil(1_000)).unwrap_or(u64::MAX);
+                    return Some(at.max(self.now + 1));
+                }
+                Decision::Idle => return None,
+            }
+        }
+    }
+
+    fn facts(&self, job: u32) -> &'a JobFacts {
+        &self.of.model.jobs[job as usize]
+    }
+
+    fn kind(&self, job: u32) -> usize {
+        let first = self.of.model.attempts_of(self.facts(job)).first();
+        first.map_or(0, |first| {
+            usize::from(self.of.kind_of_row[first.row as usize])
+        })
+    }
+
+    /// How long the next attempt of a job takes.
+    fn duration(&self, job: u32) -> u64 {
+        let attempts = self.of.model.attempts_of(self.facts(job));
+        let next = self.jobs[job as usize].next as usize;
+        let ran = attempts.get(next).map_or(0, |attempt| attempt.ran);
+        let ran = if *self.change == Change::Halved(job) {
+            ran / 2
+        } else {
+            ran
+        };
+        ran + self.of.overhead
+    }
+
+    fn ends(&mut self, job: u32) -> Option<()> {
+        let ticket = self.ticket_of[job as usize]?;
+        let kind = self.kind(job);
+        let attempts = self.of.model.attempts_of(self.facts(job));
+        self.jobs[job as usize].next += 1;
+        let next = self.jobs[job as usize].next as usize;
+        if next < attempts.len() {
+            let not_before = self.instant() + Duration::from_micros(self.delay(job, next));
+            self.scheduler.retry(ticket, not_before).ok()?;
+        } else {
+            self.scheduler.finish(ticket).ok()?;
+            self.tickets.remove(&ticket);
+            self.has_ended(job);
+        }
+        if let Some(Workers::Free(free)) = self.workers.get_mut(kind) {
+            *free += 1;
+            let workers = Workers::Free(*free);
+            self.scheduler.set_workers(kind_number(kind), workers);
+        }
+        Some(())
+    }
+
+    /// The delay before this attempt: its part of the time that the job waited for retries.
+    fn delay(&self, job: u32, attempt: usize) -> u64 {
+        let facts = self.facts(job);
+        let all = self.of.model.waited_for(facts, &Blocker::Retry);
+        let attempts = self.of.model.attempts_of(facts);
+        let gap = |at: usize| attempts[at].began.saturating_sub(attempts[at - 1].ended());
+        let sum: u64 = (1..attempts.len()).map(gap).sum();
+        if sum == 0 {
+            return 0;
+        }
+        let part = u128::from(all) * u128::from(gap(attempt)) / u128::from(sum);
+        u64::try_from(part).unwrap_or(u64::MAX)
+    }
+
+    fn has_ended(&mut self, job: u32) {
+        self.last_end = self.last_end.max(self.now);
+        self.in_hand = self.in_hand.saturating_sub(1);
+        let is_needed = self.of.dependents.get(&job);
+        for dependent in is_needed.into_iter().flatten() {
+            let waiting = &mut self.jobs[*dependent as usize];
+            waiting.needs_left = waiting.needs_left.saturating_sub(1);
+            let has_failed = self.of.model.jobs[*dependent as usize].status == Status::Skipped;
+            if (waiting.needs_left == 0 || has_failed) && waiting.has_come {
+                // One that was skipped ends with the first need that fails.
+                waiting.needs_left = 0;
+                waiting.has_come = !has_failed;
+                self.is_ready(*dependent);
+            }
+        }
+        self.let_in();
+    }
+}
+
+fn kind_number(kind: usize) -> Kind {
+    Kind(u16::try_from(kind).unwrap_or(u16::MAX))
+}
+
+#[cfg(test)]
+mod tests;

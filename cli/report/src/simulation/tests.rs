@@ -1,0 +1,282 @@
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use proptest::prelude::*;
+use ratchet_caching::Clock;
+use ratchet_resilience::retry::{BackoffPolicy, Delay};
+use ratchet_runtime::journal::{Header, RunPlan};
+use ratchet_runtime::summary::Results;
+use ratchet_runtime::{
+    Class, Durability, Executor, Failure, History, Job, Journal, Limit, Outcome, Payload, Priority,
+    Rate, RunId, Terms,
+};
+
+use super::*;
+use crate::critical_path::critical_path;
+use crate::model::{RunEnd, Source};
+
+/// A run as it is drawn.
+#[derive(Debug, Clone)]
+struct Plot {
+    slots: u32,
+    jobs: Vec<Drawn>,
+}
+
+#[derive(Debug, Clone)]
+struct Drawn {
+    /// How long each attempt takes in milliseconds; all but the last one fail.
+    attempts: Vec<u64>,
+    hint: u8,
+    limit: u8,
+    slots: u32,
+    priority: Priority,
+    /// The needs of a job, each as a number that is taken modulo the number of jobs before it.
+    needs: Vec<usize>,
+}
+
+fn drawn() -> impl Strategy<Value = Drawn> {
+    (
+        prop::collection::vec(1_u64..2_000, 1..3),
+        0_u8..10,
+        0_u8..8,
+        prop_oneof![5 => Just(1_u32), 1 => Just(2)],
+        prop::sample::select(&Priority::ALL[..]),
+        prop_oneof![4 => Just(Vec::new()), 1 => prop::collection::vec(any::<usize>(), 1..3)],
+    )
+        .prop_map(|(attempts, hint, limit, slots, priority, needs)| Drawn {
+            attempts,
+            hint,
+            limit,
+            slots,
+            priority,
+            needs,
+        })
+}
+
+fn plot() -> impl Strategy<Value = Plot> {
+    let jobs = prop::collection::vec(drawn(), 1..40);
+    (2_u32..6, jobs).prop_map(|(slots, jobs)| Plot { slots, jobs })
+}
+
+/// A wall clock that goes with the paused one.
+struct PausedClock(tokio::time::Instant);
+
+impl Clock for PausedClock {
+    fn now(&self) -> SystemTime {
+        epoch() + self.0.elapsed()
+    }
+}
+
+fn epoch() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000)
+}
+
+fn limits() -> Vec<(String, Limit)> {
+    let rate = Rate::per_second(3.0).and_then(|rate| Limit::rate(rate, 2));
+    vec![
+        ("db".to_owned(), Limit::max(2).unwrap()),
+        ("api".to_owned(), rate.unwrap()),
+    ]
+}
+
+fn job(index: usize, drawn: &Drawn) -> Job {
+    let times = Arc::new(drawn.attempts.clone());
+    let work = move |context: ratchet_runtime::Context| {
+        let times = Arc::clone(&times);
+        async move {
+            let attempt = context.attempt() as usize;
+            tokio::time::sleep(Duration::from_millis(times[attempt - 1])).await;
+            if attempt < times.len() {
+                return Err(Failure::new(Class::Task, "not yet"));
+            }
+            Ok(Payload::null())
+        }
+    };
+    let retry = BackoffPolicy::builder()
+        .max_attempts(3)
+        .delay(Delay::Fixed(Duration::from_millis(300)))
+        .build()
+        .unwrap();
+    let terms = Terms {
+        hint: match drawn.hint {
+            0 => Some(ParallelizationHint::GlobalExclusive),
+            1..=3 => Some(ParallelizationHint::HostExclusive),
+            4 => Some(ParallelizationHint::rate_limited(4.0)),
+            5 => Some(ParallelizationHint::Alone),
+            _ => None,
+        },
+        limits: match drawn.limit {
+            0 => vec!["db".to_owned()],
+            1 => vec!["api".to_owned()],
+            2 => vec!["db".to_owned(), "api".to_owned()],
+            _ => Vec::new(),
+        },
+        slots: drawn.slots,
+        priority: drawn.priority,
+        retry: Some(Arc::new(retry)),
+        ..Terms::default()
+    };
+    let needs: Vec<String> = (drawn.needs.iter())
+        .filter(|_| index > 0)
+        .map(|need| (need % index).to_string())
+        .collect();
+    Job::closure(index.to_string(), work)
+        .on_host(["web1", "web2"][index % 2])
+        .needs(needs)
+        .terms(terms)
+}
+
+/// Runs a plot on the paused clock, and returns its jobs and outcomes in the order in which they ended.
+fn performed(plot: &Plot) -> (Vec<Job>, Vec<Arc<Outcome>>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut builder = Executor::builder()
+            .slots(plot.slots)
+            .seed(1)
+            .clock(PausedClock(tokio::time::Instant::now()));
+        for (name, limit) in limits() {
+            builder = builder.limit(name, limit);
+        }
+        let jobs: Vec<Job> = (plot.jobs.iter().enumerate())
+            .map(|(index, drawn)| job(index, drawn))
+            .collect();
+        let executor = builder.build().unwrap();
+        let mut outcomes = executor.run_all(jobs.clone()).await.unwrap();
+        outcomes.sort_by_key(|outcome| outcome.ended);
+        (jobs, outcomes)
+    })
+}
+
+/// Runs a plot, records it, and reads the record.
+fn recorded(plot: &Plot) -> RunModel {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal");
+    let (jobs, outcomes) = performed(plot);
+    let header = Header::new(RunId::at(epoch()), epoch(), Payload::null());
+    let mut journal = Journal::create(&path, &header, Durability::None).unwrap();
+    let plan = RunPlan {
+        slots: plot.slots,
+        limits: limits().into_iter().collect(),
+        ..RunPlan::default()
+    };
+    journal.planned(epoch(), &plan).unwrap();
+    for outcome in &outcomes {
+        let job = jobs.iter().find(|job| job.id == outcome.id).unwrap();
+        journal.append(job, outcome).unwrap();
+    }
+    let summary = outcomes.summarize(Duration::from_secs(1));
+    journal.end(epoch(), &summary).unwrap();
+    drop(journal);
+    let history = History::load(&path).unwrap();
+    RunModel::load(Source {
+        history: &history,
+        id: "test".to_owned(),
+        command: String::new(),
+        end: RunEnd::Ended,
+        last: epoch(),
+    })
+    .unwrap()
+}
+
+fn plain(attempts: &[u64]) -> Drawn {
+    Drawn {
+        attempts: attempts.to_vec(),
+        hint: 9,
+        limit: 7,
+        slots: 1,
+        priority: Priority::default(),
+        needs: Vec::new(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_unchanged_run_ends_about_when_it_ended(plot in plot()) {
+        let model = recorded(&plot);
+        let simulation = Simulation::new(&model).unwrap();
+        let simulated = simulation.length(&Change::Nothing).unwrap();
+        let recorded = simulation.recorded();
+        // A millisecond is how exactly a start is recorded, and the order of jobs that came at once is not recorded.
+        let allowed = recorded / 4 + 2_000;
+        prop_assert!(
+            simulated.abs_diff(recorded) <= allowed,
+            "simulated {simulated} and recorded {recorded}"
+        );
+    }
+
+    #[test]
+    fn the_chain_leads_from_the_beginning_to_the_end_of_the_run(plot in plot()) {
+        let model = recorded(&plot);
+        let chain = critical_path(&model);
+        prop_assert!(!chain.is_empty());
+        let covered: u64 = chain
+            .iter()
+            .map(|link| link.ran + link.waited.as_ref().map_or(0, |(_, time)| *time))
+            .sum();
+        // What the jobs of the chain ran and waited is the length of the run, but for a millisecond a link.
+        let allowed = 2_000 * (chain.len() as u64 + 1);
+        prop_assert!(covered <= model.length + allowed, "{covered} of {}: {chain:?}", model.length);
+        for pair in chain.windows(2) {
+            let [one, other] = [&pair[0], &pair[1]].map(|link| &model.jobs[link.job as usize]);
+            prop_assert!(one.arrived <= other.ended);
+        }
+    }
+}
+
+#[test]
+fn another_slot_shortens_a_run_that_waits_for_slots_and_no_other() {
+    let jobs = vec![plain(&[1_000]); 6];
+    let model = recorded(&Plot { slots: 2, jobs });
+    let simulation = Simulation::new(&model).unwrap();
+    assert_eq!(simulation.recorded(), 3_000_000);
+    let with = |change| simulation.length(&change).unwrap();
+    assert_eq!(with(Change::MoreSlots(1)), 2_000_000);
+    assert_eq!(with(Change::MoreSlots(4)), 1_000_000);
+    assert_eq!(with(Change::WithoutLimit("db".to_owned())), 3_000_000);
+}
+
+#[test]
+fn a_limit_that_holds_back_a_run_is_told_to_do_so() {
+    let limited = Drawn {
+        limit: 0,
+        ..plain(&[1_000])
+    };
+    let model = recorded(&Plot {
+        slots: 5,
+        jobs: vec![limited; 6],
+    });
+    let simulation = Simulation::new(&model).unwrap();
+    let with = |change| simulation.length(&change).unwrap();
+    assert_eq!(with(Change::MoreSlots(1)), 3_000_000);
+    assert_eq!(with(Change::WithoutLimit("db".to_owned())), 2_000_000);
+}
+
+#[test]
+fn a_job_in_half_the_time_shortens_the_chain_that_it_is_in() {
+    let first = plain(&[2_000]);
+    let second = Drawn {
+        needs: vec![0],
+        ..plain(&[1_000])
+    };
+    let model = recorded(&Plot {
+        slots: 2,
+        jobs: vec![first, second, plain(&[500])],
+    });
+    let chain = critical_path(&model);
+    let names: Vec<&str> = chain
+        .iter()
+        .map(|link| model.jobs[link.job as usize].id.as_str())
+        .collect();
+    assert_eq!(names, ["0", "1"]);
+    let simulation = Simulation::new(&model).unwrap();
+    assert_eq!(
+        simulation.length(&Change::Halved(chain[0].job)),
+        Some(2_000_000)
+    );
+}

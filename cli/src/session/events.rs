@@ -1,0 +1,193 @@
+//! Sinks of the events of a run: the file of `--events`, and the events that the journal keeps for reports.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use ratchet_runtime::event::{Event, EventRecord, WorkerNews};
+use ratchet_runtime::{Interest, Journal, Sink};
+
+use crate::error::CliError;
+
+/// Writes every event of a run to a file, one JSON object a line.
+pub(super) struct EventFile {
+    out: BufWriter<File>,
+    /// The first error, after which nothing more is written. The owner of the run asks for it at the end.
+    failure: EventFailure,
+}
+
+/// Tells whether all events could be written.
+#[derive(Clone)]
+pub(super) struct EventFailure {
+    path: PathBuf,
+    error: Arc<Mutex<Option<io::Error>>>,
+}
+
+impl EventFailure {
+    /// Fails if an event could not be written. It tells this once.
+    pub(super) fn check(&self) -> Result<(), CliError> {
+        let mut error = self.error.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(error) = error.take() else {
+            return Ok(());
+        };
+        let path = self.path.display();
+        Err(
+            CliError::internal(format!("the events of the run are incomplete in `{path}`"))
+                .because(error),
+        )
+    }
+}
+
+impl EventFile {
+    /// Opens the file of events. What was in it is lost.
+    pub(super) fn create(path: &Path) -> Result<(Self, EventFailure), CliError> {
+        if path == Path::new("-") {
+            return Err(
+                CliError::usage("stdout carries results, so events cannot go there")
+                    .with_help("name a file, or /dev/stderr"),
+            );
+        }
+        let file = File::create(path).map_err(|error| CliError::unwritable(path, error))?;
+        let failure = EventFailure {
+            path: path.to_path_buf(),
+            error: Arc::default(),
+        };
+        let sink = Self {
+            out: BufWriter::new(file),
+            failure: failure.clone(),
+        };
+        Ok((sink, failure))
+    }
+
+    fn keep(&self, written: io::Result<()>) {
+        if let Err(error) = written {
+            let mut kept = self
+                .failure
+                .error
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            kept.get_or_insert(error);
+        }
+    }
+}
+
+impl Sink for EventFile {
+    fn on(&mut self, record: &EventRecord) {
+        let has_failed = self.failure.error.lock();
+        if has_failed.unwrap_or_else(PoisonError::into_inner).is_some() {
+            return;
+        }
+        let written = serde_json::to_writer(&mut self.out, record)
+            .map_err(io::Error::from)
+            .and_then(|()| self.out.write_all(b"\n"));
+        self.keep(written);
+    }
+
+    fn caught_up(&mut self) {
+        let flushed = self.out.flush();
+        self.keep(flushed);
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::Complete
+    }
+
+    fn name(&self) -> &'static str {
+        "--events"
+    }
+}
+
+/// Records the events in the journal that reports need and that no outcome tells.
+pub(super) struct JournalEvents {
+    /// The journal, which is closed with the record of the run, however long this lives.
+    journal: Weak<Mutex<Journal>>,
+}
+
+impl JournalEvents {
+    /// Makes a sink that records into this journal.
+    pub(super) fn into_journal(journal: &Arc<Mutex<Journal>>) -> Self {
+        Self {
+            journal: Arc::downgrade(journal),
+        }
+    }
+}
+
+impl Sink for JournalEvents {
+    fn on(&mut self, record: &EventRecord) {
+        if !is_kept(&record.event) {
+            return;
+        }
+        let Some(journal) = self.journal.upgrade() else {
+            return;
+        };
+        let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
+        // A journal that cannot be written keeps its failure, and the run ends with it at its next outcome.
+        let _ = journal.event(record);
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::Run
+    }
+
+    fn name(&self) -> &'static str {
+        "the journal"
+    }
+}
+
+/// Whether an event is worth its place in the journal. The usual starts and ends of workers are not: a pool that
+/// replaces its workers after each job has millions of them.
+fn is_kept(event: &Event) -> bool {
+    match event {
+        Event::Worker(news) => match news {
+            WorkerNews::Ended { unexpected, .. } => *unexpected,
+            WorkerNews::Waiting { .. } | WorkerNews::Broken { .. } => true,
+            _ => false,
+        },
+        Event::BreakerChanged(_)
+        | Event::LimitChanged { .. }
+        | Event::Admission { .. }
+        | Event::RunStopping { .. } => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(event: Event) -> EventRecord {
+        EventRecord {
+            v: EventRecord::VERSION,
+            at_ms: 1,
+            event,
+        }
+    }
+
+    #[test]
+    fn a_file_of_events_that_cannot_be_written_is_told_once() {
+        let (mut sink, failure) = match EventFile::create(Path::new("/dev/full")) {
+            Ok(opened) => opened,
+            Err(error) => panic!("{error:?}"),
+        };
+        sink.on(&record(Event::RunStarted { total: None }));
+        sink.caught_up();
+        sink.on(&record(Event::RunStarted { total: None }));
+        let error = failure.check().unwrap_err();
+        assert!(format!("{error:?}").contains("/dev/full"), "{error:?}");
+        assert!(failure.check().is_ok());
+    }
+
+    #[test]
+    fn the_journal_keeps_the_unexpected_ends_of_workers_and_not_the_usual_ones() {
+        let ended = |unexpected| {
+            is_kept(&Event::Worker(WorkerNews::Ended {
+                worker: ratchet_runtime::worker::WorkerName::new("w", 1),
+                cause: String::new(),
+                unexpected,
+            }))
+        };
+        assert!(ended(true));
+        assert!(!ended(false));
+    }
+}

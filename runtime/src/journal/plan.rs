@@ -1,0 +1,108 @@
+//! What a journal keeps of how jobs and runs were planned: the things that can hold a job back.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use ratchet_ipc::JobKey;
+use serde::{Deserialize, Serialize};
+
+use crate::job::{Job, Terms};
+use crate::scheduling::{Limit, ParallelizationHint, Priority};
+
+/// What a job needed in order to start: other jobs, locks, limits and slots.
+///
+/// Reports and simulations read it. A resumed run reads the jobs themselves again and does not look at it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct JobPlan<'a> {
+    /// The ids of the jobs that had to succeed first.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub needs: Cow<'a, [JobKey]>,
+    /// The hint that the job named. One that a worker declared for a task is not recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<Cow<'a, ParallelizationHint>>,
+    /// The named limits that the job counted against.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub limits: Cow<'a, [String]>,
+    /// How many slots the job filled, if that was not one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slots: Option<u32>,
+    /// The priority of the job, if that was not the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
+}
+
+fn is_empty<T>(list: &[T]) -> bool {
+    list.is_empty()
+}
+
+impl<'a> JobPlan<'a> {
+    /// The plan of a job; none where nothing but a slot was needed, as for most jobs of a long list.
+    pub(super) fn of(job: &'a Job) -> Option<Self> {
+        let Terms {
+            hint,
+            limits,
+            slots,
+            priority,
+            ..
+        } = &*job.terms;
+        let is_plain = job.needs.is_empty()
+            && hint.is_none()
+            && limits.is_empty()
+            && *slots == 1
+            && *priority == Priority::default();
+        if is_plain {
+            return None;
+        }
+        Some(Self {
+            needs: Cow::Borrowed(&job.needs),
+            hint: hint.as_ref().map(Cow::Borrowed),
+            limits: Cow::Borrowed(limits),
+            slots: Some(*slots).filter(|slots| *slots != 1),
+            priority: Some(*priority).filter(|priority| *priority != Priority::default()),
+        })
+    }
+}
+
+/// What a run, or a part of a resumed run, could use: slots and limits.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct RunPlan {
+    /// How many jobs could run at once on the machine of the executor.
+    pub slots: u32,
+    /// The slots of other places, by their names, as far as they were known at the beginning.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub places: BTreeMap<String, u32>,
+    /// The limits that jobs could name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub limits: BTreeMap<String, Limit>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ratchet_ipc::Payload;
+
+    use super::*;
+
+    #[test]
+    fn a_plan_names_only_what_is_not_usual() {
+        let job = Job::task("a", "t", Payload::null());
+        assert_eq!(JobPlan::of(&job), None);
+        let terms = Terms {
+            hint: Some(ParallelizationHint::HostExclusive),
+            limits: vec!["api".to_owned()],
+            slots: 2,
+            priority: Priority::High,
+            ..Terms::default()
+        };
+        let job = job.needs(["b"]).terms(Arc::new(terms));
+        let plan = JobPlan::of(&job).unwrap();
+        let text = serde_json::to_string(&plan).unwrap();
+        assert_eq!(
+            text,
+            r#"{"needs":["b"],"hint":"host_exclusive","limits":["api"],"slots":2,"priority":"high"}"#
+        );
+        assert_eq!(serde_json::from_str::<JobPlan<'_>>(&text).unwrap(), plan);
+    }
+}
