@@ -163,6 +163,7 @@ impl WaitCause {
             Self::Global { .. } => Blocker::Global,
             Self::Limit { name, .. } => Blocker::Limit(name.as_str().into()),
             Self::Rate { .. } => Blocker::Rate,
+            Self::Resource { name, .. } => Blocker::Resource(name.as_str().into()),
             Self::Held(_) => Blocker::Admission,
             Self::Worker(_) => Blocker::Worker,
             Self::Quiet | Self::Alone(_) | Self::Slot | Self::Turn => Blocker::Slot,

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 use tokio::sync::oneshot;
 
 use super::input_feed::{InputFeed, InputRest};
-use crate::os::exit::{reap, reap_with_cost};
+use crate::os::exit::reap_with_cost;
 use crate::os::group::ProcessGroup;
 use crate::os::platform;
 use crate::os::shortage::RunningProcesses;
