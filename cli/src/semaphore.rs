@@ -223,7 +223,8 @@ impl Semaphore {
             allowed,
         );
         let wait = Duration::from_nanos(full.saturating_sub(allowed).saturating_sub(now()));
-        if deadline.is_some_and(|deadline| moment() + wait > deadline) {
+        let is_too_late = |deadline| moment() + wait > deadline;
+        if !wait.is_zero() && deadline.is_some_and(is_too_late) {
             return Ok(Some(Acquired::TooLate));
         }
         let_pass(wait);

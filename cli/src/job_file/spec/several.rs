@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde_json::{Value as Json, json};
 
-use crate::diagnostic::Problems;
+use crate::diagnostic::{Diagnostic, Problems};
 use crate::document::{FromNode, Node, Schemas};
 
 /// The lists of values of which each is combined with each.
@@ -16,9 +16,19 @@ pub(crate) struct MatrixSpec;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ForEachSpec;
 
+/// Reads the key of a section that was not taken apart. Only its type is checked, since it is refused there anyway.
+fn read<T: FromNode>(node: &Node<'_>, value: T, problems: &mut Problems) -> Option<T> {
+    if T::accepts(node) {
+        return Some(value);
+    }
+    let message = format!("expected {}, found {}", T::expected(), node.kind());
+    problems.push(Diagnostic::error(node.span, message));
+    None
+}
+
 impl FromNode for MatrixSpec {
-    fn from_node(_: Node<'_>, _: &mut Problems) -> Option<Self> {
-        Some(Self)
+    fn from_node(node: Node<'_>, problems: &mut Problems) -> Option<Self> {
+        read(&node, Self, problems)
     }
 
     fn accepts(node: &Node<'_>) -> bool {
@@ -30,23 +40,13 @@ impl FromNode for MatrixSpec {
     }
 
     fn schema(_: &mut Schemas) -> Json {
-        let plain = json!({"type": ["string", "number", "boolean"]});
-        let combinations = json!({
-            "type": "array",
-            "items": {"type": "object", "minProperties": 1, "additionalProperties": plain},
-        });
-        json!({
-            "type": "object",
-            "minProperties": 1,
-            "properties": {"include": combinations, "exclude": combinations},
-            "additionalProperties": {"type": "array", "minItems": 1, "items": plain},
-        })
+        json!({"type": "object"})
     }
 }
 
 impl FromNode for ForEachSpec {
-    fn from_node(_: Node<'_>, _: &mut Problems) -> Option<Self> {
-        Some(Self)
+    fn from_node(node: Node<'_>, problems: &mut Problems) -> Option<Self> {
+        read(&node, Self, problems)
     }
 
     fn accepts(node: &Node<'_>) -> bool {
@@ -58,9 +58,6 @@ impl FromNode for ForEachSpec {
     }
 
     fn schema(_: &mut Schemas) -> Json {
-        json!({"anyOf": [
-            {"type": "string", "minLength": 1},
-            {"type": "array", "minItems": 1, "items": {"type": ["string", "number", "boolean", "object"]}},
-        ]})
+        json!({"type": ["string", "array"]})
     }
 }
