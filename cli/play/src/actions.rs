@@ -13,7 +13,7 @@ use crate::language::{Task, builtin};
 use crate::result::flag;
 use crate::templates::{SearchPath, Variables};
 
-pub(crate) use local::names_of;
+pub(crate) use local::{CACHEABLE, names_of};
 
 /// A task for one host or one item, with its arguments rendered.
 #[derive(Debug)]

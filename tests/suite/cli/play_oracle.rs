@@ -92,6 +92,8 @@ const OF_THE_MOMENT: &[&str] = &[
     "invocation",
     "mtime",
     "start",
+    // Of a file, by which its system tells it from one that had its number before.
+    "version",
     "warnings",
 ];
 
@@ -99,6 +101,7 @@ const OF_THE_MOMENT: &[&str] = &[
 const TOLD_OTHERWISE: &[&str] = &[
     "ansible_index_var",
     "ansible_loop_var",
+    "censored",
     "diff",
     "failed",
     "item",
@@ -113,6 +116,8 @@ const TOLD_OTHERWISE: &[&str] = &[
 const RESULTS_DIFFER: &[&str] = &[
     // Another number of forks is usual.
     "magic_variables",
+    // Files have names by chance.
+    "tempfile_and_file_states",
     // A variable that is not defined is shown in other words.
     "debug_forms",
     "undefined_variable_in_message",
@@ -173,7 +178,7 @@ fn add(told: &mut ByHost, line: &Value, status: &str, out: &Path) {
         &out.display().to_string(),
         module == "set_fact",
     );
-    if status == "failed"
+    if matches!(status, "failed" | "unreachable")
         && let Some(result) = result.as_object_mut()
     {
         // Each program has its own words for what went wrong.

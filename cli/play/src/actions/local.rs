@@ -10,6 +10,9 @@ use crate::templates::{expression, to_json};
 
 type Outcome = Result<Planned, String>;
 
+/// The key by which `set_fact` says that its variables are facts, too.
+pub(crate) const CACHEABLE: &str = "_ansible_facts_cacheable";
+
 fn done(result: Value) -> Outcome {
     match result {
         Value::Object(result) => Ok(Planned::Local(Work::Done(result))),
@@ -50,6 +53,7 @@ pub(super) fn debug(request: &Request<'_>) -> Outcome {
 pub(super) fn set_fact(request: &Request<'_>) -> Outcome {
     let mut facts = request.arguments.clone();
     facts.remove("cacheable");
+    let is_cacheable = option(&request.arguments, "cacheable");
     if facts.is_empty() {
         return Err("`set_fact` sets nothing: give it names and values".to_owned());
     }
@@ -58,7 +62,11 @@ pub(super) fn set_fact(request: &Request<'_>) -> Outcome {
             return Err(format!("`{name}` is no name of a variable"));
         }
     }
-    done(json!({"ansible_facts": facts, "changed": false}))
+    let mut result = json!({"ansible_facts": facts, "changed": false});
+    if is_cacheable {
+        result[CACHEABLE] = true.into();
+    }
+    done(result)
 }
 
 pub(super) fn assert(request: &Request<'_>) -> Outcome {

@@ -12,6 +12,7 @@ use super::host_run::{HostState, TaskRun};
 use super::items::{breaks, describe_item};
 use super::machine::{Machine, is_action};
 use super::results::{failed, plain_result, registered};
+use crate::actions::CACHEABLE;
 use crate::data::Data;
 use crate::language::Keyword;
 use crate::result::{TaskResult, TaskStatus, flag};
@@ -328,6 +329,9 @@ impl Machine {
             let values = values.clone();
             self.known.update(&host, |known| {
                 if is_set {
+                    if flag(&result.result, CACHEABLE) {
+                        known.learn(values.clone());
+                    }
                     known.assign(values);
                 } else if !is_included {
                     known.learn(values);

@@ -140,7 +140,10 @@ impl Machine {
             let holds = hold(std::slice::from_ref(&condition), variables)
                 .map_err(|error| failed(&format!("the condition `{condition}` fails: {error}")))?;
             if !holds {
-                return Err(skipped(&condition.to_string()));
+                return Err(match condition {
+                    Condition::Fixed(value) => skipped(value),
+                    Condition::Expression(text) => skipped(text),
+                });
             }
         }
         let wanted = builtin(&task.node.task.module);

@@ -2,12 +2,14 @@
 
 use serde_json::{Map, Value as Json};
 
+use crate::actions::CACHEABLE;
 use crate::call::Names;
 use crate::result::{TaskResult, TaskStatus, flag};
 
 /// What `register` keeps of a result.
 pub(super) fn registered(result: &TaskResult) -> Json {
     let mut map = result.result.clone();
+    map.remove(CACHEABLE);
     if let Some(diff) = &result.diff {
         map.insert("diff".to_owned(), diff.clone());
     }
@@ -24,7 +26,7 @@ pub(super) fn registered(result: &TaskResult) -> Json {
     Json::Object(map)
 }
 
-pub(super) fn skipped(condition: &str) -> Map<String, Json> {
+pub(super) fn skipped(condition: impl Into<Json>) -> Map<String, Json> {
     let mut result = Map::new();
     result.insert("changed".to_owned(), false.into());
     result.insert("skipped".to_owned(), true.into());

@@ -120,7 +120,7 @@ impl Machine {
         self.tell_task(&task.path, &task.title, handler.is_some());
         match Self::items(&mut task) {
             Ok(()) => {}
-            Err(Refused::Skip) => task.decided = Some(skipped("False")),
+            Err(Refused::Skip) => task.decided = Some(skipped(false)),
             Err(Refused::Fail(reason)) => task.decided = Some(failed(&reason)),
         }
         if task.items.as_ref().is_some_and(Vec::is_empty) {

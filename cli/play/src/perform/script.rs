@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use super::copy::as_map;
 use super::{ActionResult, OnHost};
@@ -51,6 +51,8 @@ impl OnHost<'_> {
         let mut arguments = Map::new();
         arguments.insert("_raw_params".to_owned(), line.into());
         arguments.insert("_uses_shell".to_owned(), true.into());
+        // What a script prints is told whole.
+        arguments.insert("strip_empty_ends".to_owned(), false.into());
         if let Some(folder) = self.argument("chdir") {
             arguments.insert("chdir".to_owned(), folder.clone());
         }
@@ -61,6 +63,9 @@ impl OnHost<'_> {
         let mut result = result?;
         for name in ["cmd", "delta", "start", "end"] {
             result.remove(name);
+        }
+        if result.get("msg").and_then(Value::as_str) == Some("") {
+            result.remove("msg");
         }
         result.insert("changed".to_owned(), true.into());
         Ok(result)
