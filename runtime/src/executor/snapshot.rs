@@ -502,19 +502,8 @@ impl View<'_> {
                 };
             }
         }
-        let units = |need: &ResourceNeed| {
-            let units = self.queue.units_needed(entry, need);
-            (left.resources.get(need.name.as_str())).is_some_and(|free| *free < units)
-        };
-        if let Some(need) = job.terms.resources.iter().find(|need| units(need)) {
-            return WaitCause::Resource {
-                name: need.name.clone(),
-                held_by: holders
-                    .resources
-                    .get(need.name.as_str())
-                    .cloned()
-                    .unwrap_or_default(),
-            };
+        if let Some(cause) = self.lacked_resource(entry, holders, left) {
+            return cause;
         }
         let held_there = self.places.held(set).filter(|_| absence.is_some());
         if let Some(reason) = self.control.held().or(held_there) {
@@ -538,6 +527,25 @@ impl View<'_> {
             return WaitCause::Slot;
         }
         WaitCause::Turn
+    }
+
+    /// Finds the first resource of which a job takes more units than are free.
+    fn lacked_resource(
+        &self,
+        entry: &Entry,
+        holders: &Holders<'_>,
+        left: &Left<'_>,
+    ) -> Option<WaitCause> {
+        let is_lacking = |need: &&ResourceNeed| {
+            let free = left.resources.get(need.name.as_str());
+            free.is_some_and(|free| *free < self.queue.units_needed(entry, need))
+        };
+        let need = entry.job.terms.resources.iter().find(is_lacking)?;
+        let held_by = holders.resources.get(need.name.as_str());
+        Some(WaitCause::Resource {
+            name: need.name.clone(),
+            held_by: held_by.cloned().unwrap_or_default(),
+        })
     }
 }
 
