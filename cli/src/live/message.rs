@@ -280,7 +280,7 @@ impl Explanation {
 /// What a job has printed since it was asked last.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Printed {
-    /// Whether the job runs. If not, there is no more.
+    /// Whether the attempt runs. If not, it prints no more; another one may run by now.
     pub(crate) running: bool,
     /// Which attempt prints; each begins anew. It is 0 if the job does not run and was not followed.
     pub(crate) attempt: u32,

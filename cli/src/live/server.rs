@@ -331,7 +331,8 @@ impl Answers {
             (Some(now), Some(before)) if before.output.attempt() != now.attempt() => {
                 let rest = before.output;
                 *followed = Some(Followed { job, output: now });
-                (rest, true)
+                // That attempt prints no more, and the output of the next one begins anew.
+                (rest, false)
             }
             (Some(now), _) => {
                 let output = now.clone();
