@@ -1,7 +1,7 @@
 //! Parses the command line. A call that cannot be parsed, or that asks for help, ends here.
 
 use std::ffi::OsString;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 
 use clap::builder::StyledStr;

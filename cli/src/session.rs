@@ -311,11 +311,7 @@ impl RunContext {
         let reads_keys = self.reads_keys(setup.stdin.is_some());
         let began = working_now();
         let summary_file = self.summary_file()?;
-        if let Some(cache) = self.options.used_cache_dir()
-            && setup.jobs.may_use_cache()
-        {
-            self.trust.folder(cache)?;
-        }
+        self.check_cache(&setup.jobs)?;
         let resumed_run = self.resumed_run.take();
         let is_resumed = resumed_run.is_some();
         let goal = setup.halt.filter(HaltRule::is_goal);
@@ -413,6 +409,14 @@ impl RunContext {
         let run = reported.map(|(store, id)| store.run(id));
         self.tell_github(summary_file, run)?;
         Ok(code)
+    }
+
+    /// Refuses a cache that somebody else could have written, if the jobs may use it.
+    fn check_cache(&self, jobs: &JobSource) -> Result<(), CliError> {
+        match self.options.used_cache_dir() {
+            Some(cache) if jobs.may_use_cache() => Ok(self.trust.folder(cache)?),
+            _ => Ok(()),
+        }
     }
 
     /// Starts the workers and the executor. From then on, signals and the machine steer the run.

@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_timeout_is_a_time_or_a_part_of_the_median() {
-        let minute = TypedTimeout::Fixed(Duration::from_secs(60));
+        let minute = TypedTimeout::Fixed(Duration::from_mins(1));
         assert_eq!(typed_timeout("1m"), Ok(minute));
         assert_eq!(typed_timeout("200%"), Ok(TypedTimeout::OfMedian(200)));
         for text in ["%", "0%", "-1%", "1.5%", "x"] {

@@ -61,11 +61,7 @@ pub(crate) fn run(
     let reads_stdin = reads_stdin(arguments, lists.as_ref());
     overwrite::refuse_of_map(arguments, &inputs(arguments, lists.as_ref()))?;
     let stdin = reads_stdin.then_some("items");
-    let terminal = if arguments.interactive {
-        TerminalUse::Questions
-    } else {
-        TerminalUse::of(arguments.tty, &arguments.common, stdin.is_some())?
-    };
+    let terminal = terminal_use(arguments, stdin.is_some())?;
     let is_resumed = resumed_run.is_some();
     let open_items = if blocks::are_wanted(arguments) {
         blocks::check(arguments, lists.as_ref(), is_resumed)?;
@@ -155,6 +151,14 @@ pub(crate) fn run(
         halt: arguments.halt,
     };
     perform(session, setup, nothing)
+}
+
+/// Who reads from the terminal.
+fn terminal_use(arguments: &MapArguments, reads_stdin: bool) -> Result<TerminalUse, CliError> {
+    if arguments.interactive {
+        return Ok(TerminalUse::Questions);
+    }
+    TerminalUse::of(arguments.tty, &arguments.common, reads_stdin)
 }
 
 /// Runs all jobs. `nothing` is said where there are none.

@@ -163,6 +163,7 @@ mod tests {
                 survivors: Vec::new(),
             },
             stopped,
+            cost: None,
         }
     }
 

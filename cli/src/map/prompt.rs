@@ -58,8 +58,8 @@ mod tests {
             questions: Box::new(asked.clone()),
             answers: Box::new(&b"y\nno\n\nYes\n"[..]),
         };
-        let mut allows = |word: &str| prompt.allows(&["echo".into(), word.into()]);
-        let answers = ["a b", "c", "d", "e", "f"].map(|word| allows(word));
+        let allows = |word: &str| prompt.allows(&["echo".into(), word.into()]);
+        let answers = ["a b", "c", "d", "e", "f"].map(allows);
         assert_eq!(answers, [true, false, false, true, false]);
         assert!(
             asked.text().starts_with("echo 'a b' ?... echo c ?... "),

@@ -128,7 +128,8 @@ mod tests {
         std::iter::from_fn(|| parts.next())
             .map(|part| match part.unwrap() {
                 ProgramInput::Part { start, bytes, .. } => {
-                    let (start, end) = (start as usize, (start + bytes) as usize);
+                    let [start, end] = [start, start + bytes]
+                        .map(|at| usize::try_from(at).expect("it lies within a text in memory"));
                     text[start..end].to_owned()
                 }
                 other => panic!("{other:?}"),
