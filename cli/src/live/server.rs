@@ -1,9 +1,12 @@
 //! Answers those who ask a run.
 
+use std::cell::Cell;
 use std::io;
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ratchet_runtime::process::working_now;
@@ -36,6 +39,9 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// How long an answer may take to be read.
 const SLOWNESS: Duration = Duration::from_secs(10);
 
+/// How long the end of a run waits for those who follow a job and have not read the rest of its output.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// How long nobody is heard after a connection could not be taken.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -59,12 +65,18 @@ pub(crate) struct Served {
 #[derive(Debug)]
 pub(crate) struct LiveServer {
     stop: CancellationToken,
+    /// The thread that answers, until it is waited for.
+    thread: Option<JoinHandle<()>>,
     _socket: BoundSocket,
 }
 
 impl Drop for LiveServer {
     fn drop(&mut self) {
         self.stop.cancel();
+        if let Some(thread) = self.thread.take() {
+            // It ends at once unless somebody follows a job. A panic in it was told when it happened, and harms no job.
+            let _ = thread.join();
+        }
     }
 }
 
@@ -78,7 +90,7 @@ impl LiveServer {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("live".to_owned())
             .spawn(move || {
                 if let Err(error) = runtime.block_on(serve(listener, served, stopped)) {
@@ -87,6 +99,7 @@ impl LiveServer {
             })?;
         Ok(Self {
             stop,
+            thread: Some(thread),
             _socket: socket,
         })
     }
@@ -100,7 +113,10 @@ async fn serve(listener: StdListener, served: Served, stop: CancellationToken) -
     second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
         tokio::select! {
-            () = stop.cancelled() => return Ok(()),
+            () = stop.cancelled() => {
+                say_farewell(&answers, &mut clients).await;
+                return Ok(());
+            }
             _ = second.tick() => answers.note_second(),
             Some(_) = clients.join_next() => {}
             accepted = listener.accept() => match accepted {
@@ -122,6 +138,16 @@ async fn serve(listener: StdListener, served: Served, stop: CancellationToken) -
     }
 }
 
+/// Lets those who follow a job ask for the rest of its output, since the job may have ended with the run.
+async fn say_farewell(answers: &Answers, clients: &mut JoinSet<()>) {
+    let rest = async {
+        while answers.followers.load(Ordering::Relaxed) > 0 && clients.join_next().await.is_some() {
+        }
+    };
+    // Who has not asked by then is slow, or gone.
+    let _ = timeout(FAREWELL, rest).await;
+}
+
 /// Whether the other end belongs to the user of this process. The folder of the socket lets nobody else in, and root.
 fn is_trusted(stream: &UnixStream) -> bool {
     let peer = stream.peer_cred();
@@ -141,11 +167,16 @@ async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin, answers: Arc<Answers>
     let mut reader = BufReader::new(read);
     let mut question = Vec::new();
     let mut followed = None;
+    let follower = Follower::new(&answers.followers);
     loop {
         question.clear();
         let read = timeout(SILENCE, read_line(&mut reader, &mut question));
         let (answer, is_last) = match read.await {
-            Ok(Ok(ReadLine::Whole)) => (answers.answer(&question, &mut followed).await, false),
+            Ok(Ok(ReadLine::Whole)) => {
+                let answer = answers.answer(&question, &mut followed).await;
+                follower.set(followed.is_some());
+                (answer, false)
+            }
             Ok(Ok(ReadLine::TooLong)) => {
                 let refusal = format!("a question has more than {LONGEST_QUESTION} bytes");
                 (line::<()>(Err(Refusal::new(refusal))), true)
@@ -163,6 +194,36 @@ async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin, answers: Arc<Answers>
 struct Followed {
     job: JobKey,
     output: JobOutput,
+}
+
+/// Counts a connection among those that follow a job, as long as it does.
+struct Follower<'a> {
+    followers: &'a AtomicUsize,
+    is_counted: Cell<bool>,
+}
+
+impl<'a> Follower<'a> {
+    fn new(followers: &'a AtomicUsize) -> Self {
+        let is_counted = Cell::new(false);
+        Self {
+            followers,
+            is_counted,
+        }
+    }
+
+    fn set(&self, follows: bool) {
+        match (self.is_counted.replace(follows), follows) {
+            (false, true) => self.followers.fetch_add(1, Ordering::Relaxed),
+            (true, false) => self.followers.fetch_sub(1, Ordering::Relaxed),
+            _ => return,
+        };
+    }
+}
+
+impl Drop for Follower<'_> {
+    fn drop(&mut self) {
+        self.set(false);
+    }
 }
 
 /// What was read.
@@ -222,6 +283,8 @@ struct Answers {
     served: Served,
     turnstile: Turnstile,
     history: Mutex<History>,
+    /// How many connections follow a job and have not been given all of its output.
+    followers: AtomicUsize,
 }
 
 impl Answers {
@@ -230,6 +293,7 @@ impl Answers {
             served,
             turnstile: Turnstile::new(),
             history: Mutex::default(),
+            followers: AtomicUsize::new(0),
         }
     }
 

@@ -110,7 +110,10 @@ jobs:
     );
     go(&folder, "a");
     let _ = running.wait().with_code(0);
-    explain("locked", "has ended: succeeded");
+    let told = runs(&folder, &["explain", &id, "locked"])
+        .with_code(0)
+        .stdout();
+    assert!(told.starts_with("`locked` succeeded after"), "{told}");
     let listed = json(&runs(&folder, &["list", "--format", "json"]));
     assert_eq!(listed[0]["live"], Value::Null);
     let refused = runs(&folder, &["pause"]).with_code(2);
@@ -237,7 +240,11 @@ fn a_paused_run_starts_nothing_until_it_is_continued() {
     wait_for(&running, &folder, "a");
     let _ = runs(&folder, &["pause"]).with_code(0);
     go(&folder, "a");
-    running.until("the first job has ended", || figures(&folder)["ended"] == 1);
+    // The loop is asked at most now and then, so an answer may be a moment old.
+    running.until("the first job has ended", || {
+        let now = figures(&folder);
+        now["ended"] == 1 && now["running"] == 0
+    });
     let now = figures(&folder);
     assert_eq!((&now["paused"], &now["running"]), (&true.into(), &0.into()));
     assert_eq!(now["waits"][0]["cause"], "paused");
