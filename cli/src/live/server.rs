@@ -167,14 +167,14 @@ async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin, answers: Arc<Answers>
     let mut reader = BufReader::new(read);
     let mut question = Vec::new();
     let mut followed = None;
-    let follower = Follower::new(&answers.followers);
+    let counted = Follower::new(&answers.followers);
     loop {
         question.clear();
         let read = timeout(SILENCE, read_line(&mut reader, &mut question));
         let (answer, is_last) = match read.await {
             Ok(Ok(ReadLine::Whole)) => {
                 let answer = answers.answer(&question, &mut followed).await;
-                follower.set(followed.is_some());
+                counted.set(followed.is_some());
                 (answer, false)
             }
             Ok(Ok(ReadLine::TooLong)) => {
