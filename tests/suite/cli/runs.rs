@@ -510,7 +510,9 @@ fn the_journal_of_a_finished_run_has_each_outcome_once() {
     let names: Vec<_> = fs::read_dir(&run).expect("it is there").collect();
     assert_eq!(names.len(), 1, "{names:?}");
     let journal = fs::read_to_string(run.join("journal")).expect("it is text");
-    let records: Vec<&str> = journal.lines().map(|line| &line[20..25]).collect();
+    let records = journal.lines().map(|line| &line[20..25]);
+    // What each part of the run had to work with is kept for reports.
+    let records: Vec<&str> = records.filter(|record| *record != "plann").collect();
     assert_eq!(
         records,
         ["heade", "job\",", "job\",", "resum", "ended"],

@@ -87,7 +87,7 @@ fn a_slot_is_no_part_of_a_path_of_a_file_and_stays_as_it_is_in_a_dry_run() {
     let call = Ratchet::new().args(["map", "--pull", "{%}.txt", "--", "true", ":::", "a"]);
     let refused = call.run().with_code(2).stderr();
     assert!(
-        refused.contains("{%} cannot be part of the path `{%}.txt`"),
+        refused.contains("{%} cannot be part of `{%}.txt`"),
         "{refused}"
     );
     let call = Ratchet::new().args(["map", "--dry-run", "--", "echo", "{%}", "{}", ":::", "a"]);
