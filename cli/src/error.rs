@@ -61,7 +61,7 @@ impl CliError {
 
     /// Adds the cause.
     pub(crate) fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        self.error = Box::new(Caused {
+        self.error = Box::new(MessageWithCause {
             message: self.error.to_string(),
             source: source.into(),
         });
@@ -112,7 +112,7 @@ impl Error for CliError {
 /// A message with its cause.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
-struct Caused {
+struct MessageWithCause {
     message: String,
     source: Box<dyn Error + Send + Sync>,
 }

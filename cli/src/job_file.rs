@@ -39,9 +39,9 @@ mod tests;
 mod variables;
 
 pub(crate) use breaker::typed_breaker;
-pub(crate) use hosts::{AgentPlan, HostPlan, HostTable, HostTimes, LOCAL, OWN_HOST, Reach};
+pub(crate) use hosts::{AgentPlan, HostPlan, HostRegistry, HostTimes, LOCAL, OWN_HOST, Reach};
 pub(crate) use open::{Jobs, Plan, open};
-pub(crate) use options::{PlanOptions, PoolDefaults, Protection, ServedTasks, WorkerPlan};
+pub(crate) use options::{BreakerAndBudget, PlanOptions, PoolDefaults, ServedTasks, WorkerPlan};
 pub(crate) use program::{cannot_start, typed_worker};
 pub(crate) use resources::{Resources, TypedNeeds, check_typed, typed_needs, typed_resource};
 pub(crate) use selection::{JobPattern, Partition, Selection};

@@ -46,14 +46,16 @@ use ratchet_runtime::{Executor, History, Limit, RUN_ID_VARIABLE, Run, RunHandle,
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
-use crate::args::common::CommonArguments;
+use crate::args::common::SharedRunArguments;
 use crate::args::record::RecordArguments;
 use crate::environment::UserEnvironment;
 use crate::error::CliError;
 use crate::exit;
 use crate::folders::{CacheOwner, check_state};
 use crate::github::{wanted_summary, write_summary};
-use crate::job_file::{HostTable, PlanOptions, Protection, Resources, Selection, WorkerPlan};
+use crate::job_file::{
+    BreakerAndBudget, HostRegistry, PlanOptions, Resources, Selection, WorkerPlan,
+};
 use crate::live::{LiveFigures, LiveServer, Served};
 use crate::map::{HaltDecision, HaltRule, MapRunner};
 use crate::progress::ProgressMode;
@@ -75,7 +77,7 @@ use suspend::SuspensionRecord;
 use terminal_keys::{KeyGuard, TerminalKeys};
 
 pub(crate) use console::Console;
-pub(crate) use hosts::{HostConnector, TypedHosts, prefixed};
+pub(crate) use hosts::{HostConnector, HostFlags, prefixed};
 pub(crate) use job_source::{JobSource, JobStream};
 pub(crate) use options::{RunOptions, cores};
 pub(crate) use output::{open_output, open_play_output, open_report, stdout};
@@ -121,13 +123,13 @@ pub(crate) struct RunSetup {
     /// The pools of workers that the run starts.
     pub(crate) workers: Vec<WorkerPlan>,
     /// The hosts on which jobs and workers can run.
-    pub(crate) hosts: HostTable,
+    pub(crate) hosts: HostRegistry,
     /// The limits that jobs can name.
     pub(crate) limits: Vec<(String, Limit)>,
     /// The resources of which jobs can take some.
     pub(crate) resources: Resources,
     /// The breakers and the retry budget of the run.
-    pub(crate) protection: Protection,
+    pub(crate) protection: BreakerAndBudget,
     /// Writes the results in the format that was asked for.
     pub(crate) report: Box<dyn Report>,
     /// Runs the commands instead of the executor.
@@ -143,14 +145,14 @@ pub(crate) struct RunSetup {
 impl Session {
     /// Reads the settings, begins to log, and installs the signal handlers.
     pub(crate) fn open(
-        typed: &CommonArguments,
+        typed: &SharedRunArguments,
         record: &RecordArguments,
         terminal: TerminalUse,
         resumed_run: Option<ResumedRun>,
     ) -> Result<Self, CliError> {
         let environment = UserEnvironment::current()?;
         let settings = Settings::load(&environment)?;
-        let mut hosts = TypedHosts::of(&typed.hosts.chosen)?;
+        let mut hosts = HostFlags::of(&typed.hosts.chosen)?;
         hosts.keep_remote = typed.hosts.keep_remote;
         let mut options = RunOptions::of(typed, record, hosts, &settings, &environment)?;
         match terminal {
@@ -233,7 +235,7 @@ impl Session {
     }
 
     /// Refuses a `--on` that names what is not among these hosts.
-    pub(crate) fn check_hosts(&self, hosts: &HostTable) -> Result<(), CliError> {
+    pub(crate) fn check_hosts(&self, hosts: &HostRegistry) -> Result<(), CliError> {
         self.context.options.hosts.refuse_unknown(hosts)
     }
 

@@ -55,12 +55,12 @@ pub(crate) struct Untrusted {
     pub(crate) path: PathBuf,
     /// The path that breaks the rule: `path`, its folder, or the target of a link.
     culprit: PathBuf,
-    why: Objection,
+    why: UntrustedReason,
 }
 
 /// The reason for which a file or folder may not be used.
 #[derive(Debug)]
-enum Objection {
+enum UntrustedReason {
     /// The file or folder belongs to another user.
     Owner(u32),
     /// A group may write it.
@@ -116,7 +116,7 @@ impl Trust {
             {
                 return Ok(());
             }
-            Err(error) => return Err(refused(path, Objection::Unknown(error))),
+            Err(error) => return Err(refused(path, UntrustedReason::Unknown(error))),
         };
         if self.is_exempt(path, &real) {
             return Ok(());
@@ -131,8 +131,8 @@ impl Trust {
             }));
         }
         for part in parts {
-            let known =
-                fs::metadata(part).map_err(|error| refused(part, Objection::Unknown(error)))?;
+            let known = fs::metadata(part)
+                .map_err(|error| refused(part, UntrustedReason::Unknown(error)))?;
             if let Some(why) = self.objection(&known) {
                 let is_itself = part == real && !path.is_symlink();
                 return Err(refused(if is_itself { path } else { part }, why));
@@ -159,14 +159,14 @@ impl Trust {
     }
 
     /// Checks the owner and the mode of a file or folder, and returns why they break the rule if they do.
-    fn objection(&self, known: &Metadata) -> Option<Objection> {
+    fn objection(&self, known: &Metadata) -> Option<UntrustedReason> {
         let (owner, group, mode) = (known.uid(), known.gid(), known.mode());
         if owner != ROOT && !self.users.contains(&owner) {
-            Some(Objection::Owner(owner))
+            Some(UntrustedReason::Owner(owner))
         } else if mode & OTHERS_WRITE != 0 {
-            Some(Objection::AllWrite)
+            Some(UntrustedReason::AllWrite)
         } else if mode & GROUP_WRITE != 0 && !is_private_group(group, owner) {
-            Some(Objection::GroupWrites(group))
+            Some(UntrustedReason::GroupWrites(group))
         } else {
             None
         }
@@ -194,7 +194,7 @@ impl From<Untrusted> for CliError {
 impl Untrusted {
     /// What the user can do about it.
     pub(crate) fn help(&self) -> String {
-        if let Objection::Unknown(_) = self.why {
+        if let UntrustedReason::Unknown(_) = self.why {
             // To trust what cannot be read would not make it readable.
             return "let this user read it, or name another folder".to_owned();
         }
@@ -206,7 +206,7 @@ impl Untrusted {
         let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
         let owner = rustix::process::geteuid().as_raw();
         let mend = match self.why {
-            Objection::GroupWrites(_) | Objection::AllWrite
+            UntrustedReason::GroupWrites(_) | UntrustedReason::AllWrite
                 if is_owned_by(&self.culprit, owner) =>
             {
                 format!("run `chmod go-w {}`; or, ", self.culprit.display())
@@ -226,10 +226,12 @@ impl Untrusted {
             format!("`{}`", self.culprit.display())
         };
         match &self.why {
-            Objection::Owner(uid) => format!("{what} belongs to {}", UserName(*uid)),
-            Objection::GroupWrites(gid) => format!("{what} is writable by {}", GroupName(*gid)),
-            Objection::AllWrite => format!("{what} is writable by everybody"),
-            Objection::Unknown(error) => format!("{what} cannot be looked at: {error}"),
+            UntrustedReason::Owner(uid) => format!("{what} belongs to {}", UserName(*uid)),
+            UntrustedReason::GroupWrites(gid) => {
+                format!("{what} is writable by {}", GroupName(*gid))
+            }
+            UntrustedReason::AllWrite => format!("{what} is writable by everybody"),
+            UntrustedReason::Unknown(error) => format!("{what} cannot be looked at: {error}"),
         }
     }
 }
@@ -391,7 +393,7 @@ mod tests {
         let untrusted = Untrusted {
             path: "/closed/state".into(),
             culprit: "/closed/state".into(),
-            why: Objection::Unknown(ErrorKind::PermissionDenied.into()),
+            why: UntrustedReason::Unknown(ErrorKind::PermissionDenied.into()),
         };
         assert_eq!(
             untrusted.help(),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use ratchet_runtime::{ParallelizationHint, ParallelizationManager, Settings};
+use ratchet_runtime::{ParallelizationHint, ParallelizationManager, SchedulerSettings};
 use tokio::sync::Semaphore;
 
 const JOB: Duration = Duration::from_millis(1);
@@ -45,9 +45,9 @@ fn uncontended(criterion: &mut Criterion) {
                 .block_on(async { black_box(Arc::clone(&semaphore).acquire_owned().await.is_ok()) })
         });
     });
-    let settings = Settings {
+    let settings = SchedulerSettings {
         slots: 8,
-        ..Settings::default()
+        ..SchedulerSettings::default()
     };
     let manager = ParallelizationManager::with_settings(settings).expect("possible");
     for (name, hint) in hints() {

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use ratchet_runtime::{
-    Decision, Limit, LimitId, ParallelizationHint, Request, Scheduler, Settings, Ticket,
+    Decision, Limit, LimitId, ParallelizationHint, Scheduler, SchedulerRequest, SchedulerSettings,
+    Ticket,
 };
 
 const SLOTS: usize = 64;
@@ -73,14 +74,14 @@ struct Bench {
 impl Bench {
     fn new(mix: Mix, queued: usize, hosts: usize) -> Self {
         let now = clock();
-        let settings = Settings {
+        let settings = SchedulerSettings {
             slots: u32::try_from(SLOTS).expect("small"),
             capacity: 2_000_000,
             limits: vec![
                 ("db".to_owned(), Limit::max(16).expect("possible")),
                 ("api".to_owned(), Limit::max(8).expect("possible")),
             ],
-            ..Settings::default()
+            ..SchedulerSettings::default()
         };
         let scheduler = Scheduler::new(settings, now).expect("possible");
         let limits = ["db", "api"].map(|name| scheduler.limit(name).expect("declared"));
@@ -142,11 +143,11 @@ impl Bench {
             Mix::Mixed => &self.limits[..(random / 12 % 8).saturating_sub(5)],
             _ => &[],
         };
-        let request = Request {
+        let request = SchedulerRequest {
             hint: &self.hints[hint],
             host: Some(&self.hosts[random / 100 % self.hosts.len()]),
             limits,
-            ..Request::new("task")
+            ..SchedulerRequest::new("task")
         };
         self.scheduler.push(request, self.now).expect("possible");
     }

@@ -55,6 +55,12 @@ impl fmt::Display for PlaceName {
     }
 }
 
+/// The number of a kind of worker, or of what performs jobs in this process, within a run.
+///
+/// The scheduler has numbers of its own, one for each route of such a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct KindId(pub(crate) u16);
+
 /// The number of a place within a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct PlaceId(pub(crate) u16);

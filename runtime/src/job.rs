@@ -77,10 +77,10 @@ pub enum Work {
 }
 
 /// An async closure that does a job's work.
-pub type Closure = Arc<dyn Fn(Context) -> Answering + Send + Sync>;
+pub type Closure = Arc<dyn Fn(Context) -> ClosureFuture + Send + Sync>;
 
 /// The future of an attempt of a closure.
-pub type Answering = Pin<Box<dyn Future<Output = Result<Payload, Failure>> + Send>>;
+pub type ClosureFuture = Pin<Box<dyn Future<Output = Result<Payload, Failure>> + Send>>;
 
 impl Job {
     /// Makes a job for a worker.

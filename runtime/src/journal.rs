@@ -84,7 +84,7 @@ pub use history::{History, RecordedOutcome};
 pub use plan::{JobPlan, RunPlan};
 pub use prune::{PrunedRun, Retention};
 pub use record::{Header, SourceIdentity};
-pub use resume::{Differences, Resume, ResumeDecision, RunReason};
+pub use resume::{Resume, ResumeCounts, ResumeDecision, RunReason};
 pub use run_id::RunId;
 pub use run_store::{RunState, RunStore, StoredRun};
 pub use scan::{DamagedLine, TornLine};

@@ -116,14 +116,15 @@ pub use context::{ATTEMPT_VARIABLES, Context, RUN_ID_VARIABLE, Step};
 pub use error::Error;
 pub use executor::{
     Attempt, Cancellation, Dependencies, Executor, ExecutorBuilder, ExecutorStatus, Halt, Interest,
-    JobOutput, JobState, Ledger, MaxFailures, Ordering, Pace, Progress, ProgressMeter,
-    ProgressWatch, Run, RunHandle, RunStatus, Runner, RunningJob, SESSION_VARIABLES, Service, Sink,
-    Snapshot, Stopped, Submitter, Unkeyed, WaitCause, WaitingJob, command_failure, start_failure,
+    JobOutput, JobState, Ledger, MaxFailures, NoCacheKey, Ordering, Progress, ProgressInterval,
+    ProgressMeter, ProgressWatch, Run, RunHandle, RunStatus, Runner, RunningJob, SESSION_VARIABLES,
+    Service, Sink, Snapshot, Stopped, Submitter, WaitCause, WaitingJob, command_failure,
+    start_failure,
 };
 pub use ids::{PlaceName, SlotNumber, Ticket};
 pub use item::{ItemName, JobIdentity, JobItem};
 pub use job::{
-    Answering, CacheTerms, Closure, Job, Placement, ResourceNeed, Terms, Timeouts, Work,
+    CacheTerms, Closure, ClosureFuture, Job, Placement, ResourceNeed, Terms, Timeouts, Work,
 };
 pub use journal::{Content, Durability, History, Journal, JournalError, Resume, RunId, RunStore};
 pub use os::OutputExcerpt;
@@ -134,11 +135,11 @@ pub use outcome::{
 pub use place::{Place, PlaceState};
 pub use ratchet_ipc::{HostName, JobKey, Payload, TaskName, error_chain};
 pub use scheduling::{
-    Acquire, Affinity, Ageing, Balance, Balancer, Blocker, Cancelled, Candidate, Decision, End,
-    KeyState, Kind, LeastLoaded, Limit, LimitId, LimitState, Load, Module, ModuleRegistry,
-    ParallelizationGuard, ParallelizationHint, ParallelizationManager, ParallelizationStats,
-    PowerOfTwo, Priority, Quota, Rate, RateLimiterState, Request, Resource, ResourceId,
-    ResourceShare, RoundRobin, Scheduler, Settings, TokenBucket, WaitTimes, Waits, Weighted,
+    Acquire, Affinity, AfterAttempt, Ageing, Balance, Balancer, Blocker, CancelResult, Candidate,
+    Decision, KeyState, Kind, LeastLoaded, Limit, LimitId, LimitState, ParallelizationGuard,
+    ParallelizationHint, ParallelizationManager, ParallelizationStats, PowerOfTwo, Priority, Quota,
+    Rate, RateLimiterState, Resource, ResourceId, ResourceShare, RoundRobin, Scheduler,
+    SchedulerLoad, SchedulerRequest, SchedulerSettings, TokenBucket, WaitTimes, Waits, Weighted,
     WorkerNumber, Workers, check_resource_name, closest, order_by_needs, resource_variable,
 };
 pub use summary::{ExecutionStats, Results, Summary};

@@ -18,7 +18,9 @@ pub use crate::os::{
     WorkFiles, WorkFolder, WorkPath, WorkPathError, raise_descriptor_limit, suspend_while,
 };
 pub use crate::suspension::working_now;
-pub use crate::worker::config::{Language, PoolConfig, Prefetch, Recycling, RestartPolicy, Size};
+pub use crate::worker::config::{
+    PoolConfig, Prefetch, Recycling, RestartPolicy, Size, WorkerProtocol,
+};
 pub use pool::{Lease, ProcessPool};
 pub(crate) use pool::{SeatId, Seats};
 pub(crate) use programs::{CommandLine, StartedPrograms, absolute};

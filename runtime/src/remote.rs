@@ -24,13 +24,13 @@
 //!   when it is surely dead: a [keeper](Agent::keeper) kills it, even if the agent is stopped, when the dispatcher has granted
 //!   it no more time.
 
+mod activity;
 mod agent;
-mod beats;
 mod config;
 mod error;
 mod fence;
 mod files;
-mod heard;
+mod heartbeat;
 mod hello;
 mod host;
 #[cfg(test)]
@@ -40,20 +40,20 @@ mod keeper;
 mod launch;
 mod loss;
 mod message;
-mod pauses;
 mod pipes;
 mod prefix;
 mod probe;
 mod processes;
+mod reconnect_backoff;
 mod stdio;
 mod stream;
 mod table;
 mod text;
 
 pub use agent::Agent;
-pub use beats::HostHealth;
 pub use config::RemoteConfig;
 pub use error::RemoteError;
+pub use heartbeat::HostHealth;
 pub use host::{HostConfig, LaunchGate, RemoteHost};
 pub use info::AgentInfo;
 pub use keeper::run_keeper;

@@ -1,6 +1,6 @@
 //! Who may run now, on which worker, and in which order.
 //!
-//! What people write is in `hints`, `limits`, `rate`, `priority`, `registry` and `needs`; `claims`
+//! What people write is in `hints`, `limits`, `rate`, `priority` and `needs`; `claims`
 //! is what a job asks with. The `scheduler` decides; the documentation of [`Scheduler`] states its promises and rules. It
 //! is built from `queue` (jobs, in lanes), `gates` (what they can wait at), `bucket` (rates), and
 //! two containers, `heap` and `slab`. The `manager` wraps it for callers who only want a guard, and
@@ -19,7 +19,6 @@ mod needs;
 mod priority;
 mod queue;
 mod rate;
-mod registry;
 mod resources;
 mod scheduler;
 mod slab;
@@ -32,7 +31,7 @@ pub use balancer::{
     WorkerNumber,
 };
 pub use bucket::TokenBucket;
-pub use claims::{Kind, LimitId, Request};
+pub use claims::{Kind, LimitId, SchedulerRequest};
 pub use hints::ParallelizationHint;
 pub use limits::{Limit, Quota};
 pub use manager::{
@@ -42,10 +41,10 @@ pub use manager::{
 pub use needs::order_by_needs;
 pub use priority::{Ageing, Priority};
 pub use rate::Rate;
-pub use registry::{Module, ModuleRegistry};
 pub use resources::{Resource, ResourceId, ResourceShare, check_resource_name, resource_variable};
 pub use scheduler::{
-    Cancelled, Decision, End, KeyState, LimitState, Load, Scheduler, Settings, Workers,
+    AfterAttempt, CancelResult, Decision, KeyState, LimitState, Scheduler, SchedulerLoad,
+    SchedulerSettings, Workers,
 };
 pub(crate) use slots::SlotNumbers;
 pub use suggestion::closest;

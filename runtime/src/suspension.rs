@@ -63,16 +63,16 @@ pub(crate) async fn until(time: Option<Instant>) {
 
 /// Lets the clock of work stand still until this is dropped. There is only one at a time.
 #[must_use]
-pub(crate) fn stand_still() -> StandStill {
+pub(crate) fn stand_still() -> SuspensionGuard {
     CLOCK.stop(system_now());
-    StandStill(())
+    SuspensionGuard(())
 }
 
 /// Keeps the clock of work still until it is dropped.
 #[derive(Debug)]
-pub(crate) struct StandStill(());
+pub(crate) struct SuspensionGuard(());
 
-impl Drop for StandStill {
+impl Drop for SuspensionGuard {
     fn drop(&mut self) {
         CLOCK.go_on(system_now());
     }

@@ -5,18 +5,18 @@
 use std::time::Instant;
 
 use ratchet_runtime::{
-    Decision, Kind, ParallelizationHint, Priority, Request, Scheduler, Settings,
+    Decision, Kind, ParallelizationHint, Priority, Scheduler, SchedulerRequest, SchedulerSettings,
 };
 
 /// Push a full queue's worth, then run all of it.
 fn a_round(scheduler: &mut Scheduler, hint: &ParallelizationHint, now: Instant) {
     for number in 0..1_000 {
-        let request = Request {
+        let request = SchedulerRequest {
             hint,
             host: Some("web1"),
             priority: Priority::ALL[number % 4],
             kind: Kind(u16::try_from(number % 3).unwrap()),
-            ..Request::new("task")
+            ..SchedulerRequest::new("task")
         };
         scheduler.push(request, now).unwrap();
     }
@@ -37,9 +37,9 @@ fn a_round(scheduler: &mut Scheduler, hint: &ParallelizationHint, now: Instant) 
 
 fn allocations(hint: &ParallelizationHint) -> u64 {
     let now = tokio::time::Instant::now().into_std();
-    let settings = Settings {
+    let settings = SchedulerSettings {
         slots: 8,
-        ..Settings::default()
+        ..SchedulerSettings::default()
     };
     let mut scheduler = Scheduler::new(settings, now).unwrap();
     a_round(&mut scheduler, hint, now);

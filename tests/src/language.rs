@@ -5,14 +5,14 @@ use std::process::{Command, Stdio};
 
 /// A language other than Rust.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Language {
+pub enum WorkerProtocol {
     /// `python3`.
     Python,
     /// `node`.
     Node,
 }
 
-impl Language {
+impl WorkerProtocol {
     /// The program that runs scripts in the language.
     pub fn program(self) -> &'static str {
         match self {
@@ -23,7 +23,7 @@ impl Language {
 }
 
 /// Whether the machine has a language. If not, it prints to stderr what is not tested.
-pub fn present(language: Language, untested: &str) -> bool {
+pub fn present(language: WorkerProtocol, untested: &str) -> bool {
     let mut version = Command::new(language.program());
     version
         .arg("--version")

@@ -53,7 +53,7 @@ mod system;
 pub use alone::alone;
 pub use child::WorkerProcess;
 pub use condition::{eventually, eventually_async, within};
-pub use language::{Language, present};
+pub use language::{WorkerProtocol, present};
 #[cfg(target_os = "linux")]
 pub use processes::{all_gone, read_text, shell, start_announced};
 pub use ratchet::{Ended, Folder, Ratchet, Running, Shown, Signal};

@@ -1,7 +1,7 @@
 //! The worker libraries keep the same promises in every language.
 
 use ratchet_ipc::{Cancel, Event, Nonce};
-use ratchet_tests::{Language, WorkerProcess, present};
+use ratchet_tests::{WorkerProcess, WorkerProtocol, present};
 
 /// The same worker in each language that is installed.
 fn workers() -> Vec<(&'static str, WorkerProcess)> {
@@ -11,11 +11,11 @@ fn workers() -> Vec<(&'static str, WorkerProcess)> {
     )];
     for (language, path) in [
         (
-            Language::Python,
+            WorkerProtocol::Python,
             concat!(env!("CARGO_MANIFEST_DIR"), "/workers/guarded.py"),
         ),
         (
-            Language::Node,
+            WorkerProtocol::Node,
             concat!(env!("CARGO_MANIFEST_DIR"), "/workers/guarded.mjs"),
         ),
     ] {

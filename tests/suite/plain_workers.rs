@@ -1,6 +1,6 @@
 //! A worker of five lines, without any library, works as it stands in the text of the protocol.
 
-use ratchet_tests::{Language, WorkerProcess, present};
+use ratchet_tests::{WorkerProcess, WorkerProtocol, present};
 
 const PROTOCOL: &str = include_str!("../../ipc/PROTOCOL.md");
 
@@ -15,7 +15,7 @@ fn example(language: &str) -> &'static str {
 #[tokio::test]
 async fn the_python_worker_in_the_protocol_text_echoes() {
     if !present(
-        Language::Python,
+        WorkerProtocol::Python,
         "the protocol text's Python worker is not tested",
     ) {
         return;

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use ratchet_tests::{Language, present};
+use ratchet_tests::{WorkerProtocol, present};
 
-fn passes(language: Language, folder: &str, arguments: &[&str]) {
+fn passes(language: WorkerProtocol, folder: &str, arguments: &[&str]) {
     if !present(language, "its worker library's own tests are not run") {
         return;
     }
@@ -29,7 +29,7 @@ fn passes(language: Language, folder: &str, arguments: &[&str]) {
 #[test]
 fn the_python_library_passes_its_own_tests() {
     passes(
-        Language::Python,
+        WorkerProtocol::Python,
         "python",
         &["-m", "unittest", "test_ratchet_worker"],
     );
@@ -38,7 +38,7 @@ fn the_python_library_passes_its_own_tests() {
 #[test]
 fn the_node_library_passes_its_own_tests() {
     passes(
-        Language::Node,
+        WorkerProtocol::Node,
         "node",
         &["--test", "ratchet-worker.test.mjs"],
     );

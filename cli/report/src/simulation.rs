@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use foldhash::fast::RandomState;
 use ratchet_runtime::process::working_now;
 use ratchet_runtime::{
-    Blocker, Decision, Kind, LimitId, ParallelizationHint, Request, Scheduler, Settings, Status,
-    Ticket, Workers,
+    Blocker, Decision, Kind, LimitId, ParallelizationHint, Scheduler, SchedulerRequest,
+    SchedulerSettings, Status, Ticket, Workers,
 };
 
 use crate::model::{JobFacts, RunModel, TermsFacts};
@@ -318,11 +318,11 @@ impl<'a> Pass<'a> {
             .into_iter()
             .filter(|(name, _)| *change != Change::WithoutLimit(name.clone()))
             .collect();
-        let settings = Settings {
+        let settings = SchedulerSettings {
             slots: of.slots.saturating_add(more),
             capacity: of.model.jobs.len() + 1,
             limits: limits.clone(),
-            ..Settings::default()
+            ..SchedulerSettings::default()
         };
         let scheduler = Scheduler::new(settings, begin).ok()?;
         let mut ids: HashMap<String, LimitId, RandomState> = HashMap::default();
@@ -467,14 +467,14 @@ impl<'a> Pass<'a> {
         };
         let terms = model.terms_of(job);
         let hint = self.hint(terms);
-        let request = Request {
+        let request = SchedulerRequest {
             hint: &hint,
             host: model.host_of(job),
             kind: Kind(self.of.kind_of_row[first.row as usize]),
             priority: terms.priority,
             slots: terms.slots,
             limits: &self.limits_of[job.terms as usize],
-            ..Request::new(&model.tasks[job.task as usize])
+            ..SchedulerRequest::new(&model.tasks[job.task as usize])
         };
         let ticket = self.scheduler.push(request, self.instant()).ok()?;
         self.tickets.insert(ticket, index);

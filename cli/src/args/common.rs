@@ -11,7 +11,7 @@ use super::terms::TermsArguments;
 
 /// The options for how jobs are run and reported.
 #[derive(Debug, Default, Args)]
-pub(crate) struct CommonArguments {
+pub(crate) struct SharedRunArguments {
     /// How many jobs and workers run at once.
     #[command(flatten)]
     pub(crate) concurrency: ConcurrencyArguments,

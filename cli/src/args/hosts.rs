@@ -21,7 +21,7 @@ pub(crate) struct ChosenHosts {
         value_name = "HOSTS",
         value_delimiter = ','
     )]
-    pub(crate) on: Vec<OnWord>,
+    pub(crate) on: Vec<OnArgument>,
     /// As --on, with the hosts in a file, one a line.
     #[arg(long, value_name = "FILE")]
     pub(crate) sshloginfile: Vec<PathBuf>,
@@ -47,7 +47,7 @@ pub(crate) struct HostsArguments {
 
 /// One word of `--on`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct OnWord {
+pub(crate) struct OnArgument {
     /// How many slots the host has, if the word says so.
     pub(crate) slots: Option<u32>,
     /// The host or group.
@@ -69,7 +69,7 @@ pub(crate) enum OnTarget {
     Host(String),
 }
 
-impl FromStr for OnWord {
+impl FromStr for OnArgument {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_word_names_a_host_a_group_or_this_machine() {
-        let host = |slots, name: &str| OnWord {
+        let host = |slots, name: &str| OnArgument {
             slots,
             target: OnTarget::Host(name.to_owned()),
         };
@@ -118,30 +118,30 @@ mod tests {
             ("4/deploy@web1:2222", host(Some(4), "deploy@web1:2222")),
             (
                 "@web",
-                OnWord {
+                OnArgument {
                     slots: None,
                     target: OnTarget::Group("web".to_owned()),
                 },
             ),
             (
                 "8/slurm",
-                OnWord {
+                OnArgument {
                     slots: Some(8),
                     target: OnTarget::Slurm,
                 },
             ),
             (
                 "2/:",
-                OnWord {
+                OnArgument {
                     slots: Some(2),
                     target: OnTarget::Local,
                 },
             ),
         ] {
-            assert_eq!(text.parse::<OnWord>(), Ok(expected), "{text}");
+            assert_eq!(text.parse::<OnArgument>(), Ok(expected), "{text}");
         }
         for text in ["", "0/web1", "x/web1", "@", "2/@web", "/web1"] {
-            assert!(text.parse::<OnWord>().is_err(), "{text}");
+            assert!(text.parse::<OnArgument>().is_err(), "{text}");
         }
     }
 }

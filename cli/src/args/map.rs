@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Args;
 use ratchet_runtime::Rate;
 
-use super::common::CommonArguments;
+use super::common::SharedRunArguments;
 use super::record::RecordArguments;
 use super::terms::{VARIABLES_HELP, cache_help};
 use crate::exit;
@@ -286,7 +286,7 @@ pub(crate) struct MapArguments {
     #[command(flatten)]
     pub(crate) pipe: PipeArguments,
     #[command(flatten)]
-    pub(crate) common: CommonArguments,
+    pub(crate) common: SharedRunArguments,
     #[command(flatten)]
     pub(crate) record: RecordArguments,
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::common::CommonArguments;
+use super::common::SharedRunArguments;
 use super::record::StateArguments;
 use crate::exit;
 
@@ -23,7 +23,7 @@ pub(crate) struct ResumeArguments {
     pub(crate) run: Option<String>,
     /// Settings of the resumed run, which replace those of the interrupted one.
     #[command(flatten)]
-    pub(crate) common: CommonArguments,
+    pub(crate) common: SharedRunArguments,
     /// Where the record of the run lies.
     #[command(flatten)]
     pub(crate) state: StateArguments,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::common::CommonArguments;
+use super::common::SharedRunArguments;
 use super::record::RecordArguments;
 use super::terms::{VARIABLES_HELP, cache_help};
 use crate::exit;
@@ -63,7 +63,7 @@ pub(crate) struct RunArguments {
     pub(crate) strict: bool,
     /// How the jobs are run and reported.
     #[command(flatten)]
-    pub(crate) common: CommonArguments,
+    pub(crate) common: SharedRunArguments,
     /// Whether and where the run is recorded.
     #[command(flatten)]
     pub(crate) record: RecordArguments,

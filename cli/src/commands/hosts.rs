@@ -19,10 +19,12 @@ use crate::args::hosts_verb::{HostsAction, HostsVerbArguments, SelectionArgument
 use crate::error::CliError;
 use crate::escape::{plain, plain_json};
 use crate::exit;
-use crate::job_file::{self, AgentPlan, HostPlan, HostTable, HostTimes, LOCAL, PlanOptions, Reach};
+use crate::job_file::{
+    self, AgentPlan, HostPlan, HostRegistry, HostTimes, LOCAL, PlanOptions, Reach,
+};
 use crate::output::Destination;
 use crate::readable::duration;
-use crate::session::{HostConnector, TypedHosts, cores, prefixed, start_keeper};
+use crate::session::{HostConnector, HostFlags, cores, prefixed, start_keeper};
 
 /// How long a host without an agent may take to run `true`.
 const TRY_LIMIT: Duration = Duration::from_secs(30);
@@ -65,9 +67,9 @@ pub(crate) fn run(arguments: &HostsVerbArguments) -> Result<u8, CliError> {
 }
 
 /// Finds the hosts that are meant: those of `--on`, else all of the file and the inventories.
-fn select(selection: &SelectionArguments) -> Result<(HostTable, Vec<HostPlan>), CliError> {
+fn select(selection: &SelectionArguments) -> Result<(HostRegistry, Vec<HostPlan>), CliError> {
     let SelectionArguments { file, chosen, .. } = selection;
-    let typed = TypedHosts::of(chosen)?;
+    let typed = HostFlags::of(chosen)?;
     let table = match file {
         None if typed.on.is_none() && chosen.inventory.is_empty() => {
             return Err(CliError::usage("nothing says which hosts are meant")
@@ -214,7 +216,7 @@ struct ShownHost<'a> {
 
 impl<'a> ShownHost<'a> {
     fn new(
-        table: &'a HostTable,
+        table: &'a HostRegistry,
         plan: &'a HostPlan,
         report: Option<&'a Result<Reached, String>>,
     ) -> Self {

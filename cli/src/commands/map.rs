@@ -20,14 +20,14 @@ use crate::args::map::MapArguments;
 use crate::args::terms::TypedTimeout;
 use crate::error::CliError;
 use crate::exit;
-use crate::job_file::Protection;
+use crate::job_file::BreakerAndBudget;
 use crate::map::{
     GroupRule, Items, MapJobs, MapOutput, MapReport, MapRunner, MapSource, MapWork, MedianTimeout,
     PendingOutputs, Prompt, refuse_shell_line, split_words,
 };
 use crate::preflight::{overwrite, unused_flags};
 use crate::session::{
-    JobSource, ResumedRun, RunOptions, RunSetup, Session, TerminalUse, TypedHosts, start_keeper,
+    HostFlags, JobSource, ResumedRun, RunOptions, RunSetup, Session, TerminalUse, start_keeper,
 };
 use dry_run::dry_run;
 use items::{columns, count_ahead, group_rule, inputs, items, reads_stdin};
@@ -143,7 +143,7 @@ pub(crate) fn run(
         hosts: session.options().hosts.table.clone(),
         limits,
         resources: session.options().resources.clone(),
-        protection: Protection::by(session.options().breaker),
+        protection: BreakerAndBudget::by(session.options().breaker),
         report: Box::new(report),
         command_runner: Some(command_runner),
         play: None,
@@ -239,13 +239,13 @@ fn command_runner(
 }
 
 /// The hosts that flags name.
-fn typed_hosts(arguments: &MapArguments) -> Result<TypedHosts, CliError> {
+fn typed_hosts(arguments: &MapArguments) -> Result<HostFlags, CliError> {
     let typed = &arguments.common.hosts;
-    TypedHosts::of(&typed.chosen)
+    HostFlags::of(&typed.chosen)
 }
 
 /// The hosts on each of which the command runs once: those of `--on`, else all of the inventory.
-fn each_host(typed: &TypedHosts) -> Result<Vec<PlaceName>, CliError> {
+fn each_host(typed: &HostFlags) -> Result<Vec<PlaceName>, CliError> {
     typed.refuse_unknown(&typed.table)?;
     let refuse = |reason: &str| {
         Err(CliError::usage(format!("--each-host: {reason}"))

@@ -11,14 +11,14 @@ use ratchet_play::{
     StepAnswer, Vault, prepare,
 };
 
-use crate::args::common::CommonArguments;
+use crate::args::common::SharedRunArguments;
 use crate::args::concurrency::JobCount;
 use crate::args::play::PlayArguments;
 use crate::environment::UserEnvironment;
 use crate::error::CliError;
 use crate::escape::plain;
 use crate::inventory::{self, Inventory};
-use crate::job_file::{HostTable, Protection};
+use crate::job_file::{BreakerAndBudget, HostRegistry};
 use crate::output::Destination;
 use crate::play::{AskStep, PlayCounts, PlayEnd, PlayReport};
 use crate::report::ResultFormat;
@@ -80,10 +80,10 @@ pub(crate) fn run(
         source: None,
         stdin: None,
         workers: Vec::new(),
-        hosts: HostTable::default(),
+        hosts: HostRegistry::default(),
         limits,
         resources: Vec::new(),
-        protection: Protection::default(),
+        protection: BreakerAndBudget::default(),
         report: Box::new(report),
         command_runner: None,
         play: Some(runner),
@@ -129,8 +129,8 @@ fn request(arguments: &PlayArguments) -> Request {
 }
 
 /// The options that a play has in common with other runs.
-fn common(arguments: &PlayArguments, forks: u32) -> CommonArguments {
-    let mut common = CommonArguments::default();
+fn common(arguments: &PlayArguments, forks: u32) -> SharedRunArguments {
+    let mut common = SharedRunArguments::default();
     common.concurrency.jobs = Some(JobCount::Number(forks));
     common.stop = arguments.stop.clone();
     common.display = arguments.display.clone();

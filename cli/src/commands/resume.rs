@@ -9,7 +9,7 @@ use ratchet_runtime::RunStore;
 use ratchet_runtime::journal::RunState;
 
 use super::{map, play, run};
-use crate::args::common::CommonArguments;
+use crate::args::common::SharedRunArguments;
 use crate::args::concurrency::JobCount;
 use crate::args::play::PlayArguments;
 use crate::args::record::StateArguments;
@@ -156,7 +156,7 @@ impl Overrides {
         }
     }
 
-    fn write(&self, then: &mut CommonArguments, state: &mut StateArguments) {
+    fn write(&self, then: &mut SharedRunArguments, state: &mut StateArguments) {
         let now = &self.arguments.common;
         over!(
             now.concurrency,

@@ -10,9 +10,9 @@ use ratchet_runtime::{
 };
 
 use super::files::start_elsewhere;
-use super::hosts::{HostTable, check_on, check_words};
+use super::hosts::{HostRegistry, check_on, check_words};
 use super::job::JobPlaces;
-use super::options::{PlanOptions, Protection, ServedTasks, WorkerPlan};
+use super::options::{BreakerAndBudget, PlanOptions, ServedTasks, WorkerPlan};
 use super::paths::within;
 use super::resources::{self, Resources};
 use super::selection::JobPattern;
@@ -40,9 +40,9 @@ pub(super) struct JobBuilder {
     /// The resources that flags and the file declare, by name.
     pub(super) resources: Resources,
     /// The breakers and the retry budget that the file declares.
-    pub(super) protection: Protection,
+    pub(super) protection: BreakerAndBudget,
     /// The hosts on which jobs and workers can run.
-    pub(super) hosts: HostTable,
+    pub(super) hosts: HostRegistry,
     folder: Option<PathBuf>,
     slots: Option<u32>,
     tasks: KnownTasks,
@@ -95,13 +95,13 @@ impl JobBuilder {
         let (env, cwd) = defaults.take_start();
         let (breaker, retry_budget, defaults) = defaults.into_parts();
         let breaker = options.breaker.or(breaker::from_spec(breaker, problems));
-        let protection = Protection {
+        let protection = BreakerAndBudget {
             breaker: breaker.flatten(),
             retry_budget,
         };
         let default_retry = defaults.retry.span();
         check_names((&limits, &resources), &defaults, problems);
-        let hosts = HostTable::new(header.hosts, &options.hosts, folder, problems);
+        let hosts = HostRegistry::new(header.hosts, &options.hosts, folder, problems);
         check_on(&hosts, &defaults.on, problems);
         let outer = options
             .flags

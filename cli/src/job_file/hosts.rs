@@ -222,12 +222,12 @@ impl Reach {
 
 /// The hosts of a run, and the groups that stand for several of them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct HostTable {
+pub(crate) struct HostRegistry {
     hosts: Vec<HostPlan>,
     groups: BTreeMap<String, Vec<PlaceName>>,
 }
 
-impl HostTable {
+impl HostRegistry {
     /// Makes the table of the section `hosts`, with the hosts that flags name.
     pub(super) fn new(
         section: Field<Vec<Named<HostSpec>>>,
@@ -596,7 +596,7 @@ pub(super) fn words_of(on: &Field<Either<String, Vec<Spanned<String>>>>) -> Vec<
 
 /// Refuses an `on` that names nothing, or what is not there.
 pub(super) fn check_on(
-    table: &HostTable,
+    table: &HostRegistry,
     on: &Field<Either<String, Vec<Spanned<String>>>>,
     problems: &mut Problems,
 ) {
@@ -611,7 +611,11 @@ pub(super) fn check_on(
 }
 
 /// Refuses words of an `on` that name nothing.
-pub(super) fn check_words(table: &HostTable, words: &[Spanned<String>], problems: &mut Problems) {
+pub(super) fn check_words(
+    table: &HostRegistry,
+    words: &[Spanned<String>],
+    problems: &mut Problems,
+) {
     for Spanned { value: word, span } in words {
         if word == OWN_HOST {
             if words.len() > 1 {

@@ -10,9 +10,9 @@ use ratchet_runtime::{Error, Job, JobKey, Limit, Placement, Work, order_by_needs
 use super::builder::JobBuilder;
 use super::error::FileError;
 use super::expand::Expanded;
-use super::hosts::HostTable;
+use super::hosts::HostRegistry;
 use super::job::{JobPlaces, JobReader};
-use super::options::{PlanOptions, Protection, WorkerPlan};
+use super::options::{BreakerAndBudget, PlanOptions, WorkerPlan};
 use super::program::ProgramSearch;
 use super::resources::Resources;
 use super::selection::Selection;
@@ -38,9 +38,9 @@ pub(crate) struct Plan {
     /// The resources that the file and flags declare.
     pub(crate) resources: Resources,
     /// The breaker of commands and the retry budget.
-    pub(crate) protection: Protection,
+    pub(crate) protection: BreakerAndBudget,
     /// The hosts on which jobs and workers can run.
-    pub(crate) hosts: HostTable,
+    pub(crate) hosts: HostRegistry,
     /// The jobs of the file, or the stream that brings them.
     pub(crate) jobs: Jobs,
     /// The warnings, which do not stop the run.

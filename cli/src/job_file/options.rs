@@ -6,7 +6,7 @@ use ratchet_runtime::process::{PoolConfig, Prefetch, Size};
 use ratchet_runtime::{BreakerConfig, Placement, TaskName};
 
 use super::breaker::PartialBreaker;
-use super::hosts::HostTable;
+use super::hosts::HostRegistry;
 use super::resources::Resources;
 use super::selection::Selection;
 use super::terms::PartialTerms;
@@ -31,7 +31,7 @@ pub(crate) struct PlanOptions {
     /// The resources of flags, which come before those of the file.
     pub(crate) resources: Resources,
     /// The hosts of inventories and flags, which come before those of the file.
-    pub(crate) hosts: HostTable,
+    pub(crate) hosts: HostRegistry,
     /// Whether work folders on hosts stay when their jobs have ended.
     pub(crate) keep_remote: bool,
 }
@@ -58,14 +58,14 @@ impl PoolDefaults {
 
 /// The breaker of commands and the retry budget, which keep a run from making attempts in vain.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Protection {
+pub(crate) struct BreakerAndBudget {
     /// The breaker before commands.
     pub(crate) breaker: Option<BreakerConfig>,
     /// How many retries are allowed for each first attempt.
     pub(crate) retry_budget: Option<f64>,
 }
 
-impl Protection {
+impl BreakerAndBudget {
     /// A breaker and no retry budget.
     pub(crate) fn by(breaker: Option<BreakerConfig>) -> Self {
         Self {

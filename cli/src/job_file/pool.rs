@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ratchet_ipc::LineFormat;
 use ratchet_runtime::process::{
-    Language, PoolConfig, ProcessConfig, Recycling, RestartPolicy, Size,
+    PoolConfig, ProcessConfig, Recycling, RestartPolicy, Size, WorkerProtocol,
 };
 
 use super::files::{Paths, Presence, work_files};
@@ -46,7 +46,7 @@ pub(super) fn from_spec(
     let mut pool = PoolConfig::new(name, process);
     options.pools.apply(&mut pool);
     pool.language = language;
-    if let (Language::Lines { .. }, Some(lines)) = (language, spec.skip_lines.into_value()) {
+    if let (WorkerProtocol::Lines { .. }, Some(lines)) = (language, spec.skip_lines.into_value()) {
         pool.skip_lines = lines.0.into();
     }
     let span = |field: Field<document::PositiveDuration>| field.into_value().map(|span| span.0);
@@ -109,7 +109,7 @@ fn bytes(field: Field<document::ByteSize>, problems: &mut Problems) -> Option<us
     bytes.ok()
 }
 
-fn language(spec: &WorkerSpec, problems: &mut Problems) -> Language {
+fn language(spec: &WorkerSpec, problems: &mut Problems) -> WorkerProtocol {
     let format = |format: &Field<LineFormat>| format.get().copied().unwrap_or(LineFormat::Text);
     match spec.protocol.get() {
         Some(ClapWord(Protocol::Lines)) => {
@@ -117,13 +117,13 @@ fn language(spec: &WorkerSpec, problems: &mut Problems) -> Language {
                 let message = "`cancel` has no effect on a filter";
                 problems.push(Diagnostic::error(place, message).help("leave it out"));
             }
-            Language::Lines {
+            WorkerProtocol::Lines {
                 input: format(&spec.input),
                 output: format(&spec.output),
             }
         }
         // The refused protocol may have been any of them.
-        None if spec.protocol.is_present() => Language::Native,
+        None if spec.protocol.is_present() => WorkerProtocol::Native,
         protocol => {
             for (key, place) in [
                 ("input", spec.input.key()),

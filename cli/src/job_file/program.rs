@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use ratchet_ipc::LineFormat;
-use ratchet_runtime::process::{Environment, Language, PoolConfig, ProcessConfig};
+use ratchet_runtime::process::{Environment, PoolConfig, ProcessConfig, WorkerProtocol};
 
 use super::paths::within;
 use super::spec::Protocol;
@@ -95,15 +95,15 @@ fn worker_of(command: &str, protocol: Protocol) -> Result<PoolConfig, ValueError
 }
 
 /// The language of a protocol, with texts as the lines of filters.
-pub(super) fn language(protocol: Protocol, understands_cancel: bool) -> Language {
+pub(super) fn language(protocol: Protocol, understands_cancel: bool) -> WorkerProtocol {
     match protocol {
-        Protocol::Ratchet => Language::Native,
-        Protocol::Lines => Language::Lines {
+        Protocol::Ratchet => WorkerProtocol::Native,
+        Protocol::Lines => WorkerProtocol::Lines {
             input: LineFormat::Text,
             output: LineFormat::Text,
         },
-        Protocol::Mcp => Language::Mcp,
-        Protocol::BazelJson => Language::BazelJson { understands_cancel },
+        Protocol::Mcp => WorkerProtocol::Mcp,
+        Protocol::BazelJson => WorkerProtocol::BazelJson { understands_cancel },
     }
 }
 

@@ -24,13 +24,13 @@ pub(super) struct SeenIds {
 }
 
 /// A set of digests, which need no further hashing.
-type Digests = HashSet<u64, BuildHasherDefault<AsItIs>>;
+type Digests = HashSet<u64, BuildHasherDefault<IdentityHasher>>;
 
 /// A hasher that takes a digest as its own hash.
 #[derive(Default)]
-struct AsItIs(u64);
+struct IdentityHasher(u64);
 
-impl Hasher for AsItIs {
+impl Hasher for IdentityHasher {
     fn finish(&self) -> u64 {
         self.0
     }

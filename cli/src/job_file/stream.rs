@@ -12,9 +12,9 @@ pub(crate) use self::read::{LONGEST, LineRead, read_until};
 pub(crate) use self::refused::{RefusedLine, StreamError};
 use super::builder::JobBuilder;
 use super::error::FileError;
-use super::hosts::HostTable;
+use super::hosts::HostRegistry;
 use super::job::{JobPlaces, JobReader};
-use super::options::{PlanOptions, Protection, WorkerPlan};
+use super::options::{BreakerAndBudget, PlanOptions, WorkerPlan};
 use super::resources::Resources;
 use super::seen_ids::SeenIds;
 use super::spec::{HeaderSpec, JobSpec};
@@ -135,12 +135,12 @@ impl JobLines {
     }
 
     /// The breakers and the retry budget that the first line of the stream declares.
-    pub(super) fn protection(&self) -> Protection {
+    pub(super) fn protection(&self) -> BreakerAndBudget {
         self.builder.protection
     }
 
     /// The hosts that the first line of the stream declares.
-    pub(super) fn hosts(&self) -> &HostTable {
+    pub(super) fn hosts(&self) -> &HostRegistry {
         &self.builder.hosts
     }
 

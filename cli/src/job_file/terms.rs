@@ -10,7 +10,7 @@ use ratchet_resilience::retry::{BackoffPolicy, Delay, Jitter};
 use ratchet_runtime::process::MemoryLimits;
 use ratchet_runtime::{CacheTerms, ParallelizationHint, Priority, ResourceNeed, Terms, Timeouts};
 
-use super::hosts::{HostTable, words_of};
+use super::hosts::{HostRegistry, words_of};
 use super::paths::within;
 use super::resources::{self, WrittenNeed};
 use super::spec::{
@@ -128,7 +128,7 @@ impl PartialTerms {
     }
 
     /// The terms of a job, after all parts were added. A command runs on these hosts.
-    pub(crate) fn settle(self, hosts: &HostTable) -> Result<Terms, ValueError> {
+    pub(crate) fn settle(self, hosts: &HostRegistry) -> Result<Terms, ValueError> {
         let standard = Terms::default();
         let needs = self.resources.iter().flatten();
         let resources: Vec<ResourceNeed> = needs.map(WrittenNeed::to_need).collect();

@@ -25,7 +25,7 @@ pub(crate) struct FileTemplates {
 
 /// What was typed about files.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct TypedFiles<'a> {
+pub(crate) struct FileFlags<'a> {
     /// The files to push, for each item.
     pub(crate) push: &'a [OsString],
     /// The files to pull, for each item.
@@ -42,7 +42,7 @@ pub(crate) struct TypedFiles<'a> {
     pub(crate) keep_remote: bool,
 }
 
-impl TypedFiles<'_> {
+impl FileFlags<'_> {
     /// Whether files are brought to hosts, or back.
     pub(crate) fn has_any(&self) -> bool {
         let lists = [self.push, self.pull, self.trc, self.basefile];
@@ -52,10 +52,7 @@ impl TypedFiles<'_> {
 
 impl FileTemplates {
     /// Reads what was typed. Returns nothing if no files are brought anywhere.
-    pub(crate) fn of(
-        typed: TypedFiles<'_>,
-        columns: Columns<'_>,
-    ) -> Result<Option<Self>, CliError> {
+    pub(crate) fn of(typed: FileFlags<'_>, columns: Columns<'_>) -> Result<Option<Self>, CliError> {
         let whole = OsString::from("{}");
         let is_item_pushed = typed.transfer || !typed.trc.is_empty();
         let parse = |paths: &mut dyn Iterator<Item = &OsString>| {

@@ -14,7 +14,7 @@ const HOSTS_WIDTH: usize = 30;
 
 /// What the command printed on each host. Hosts on which it ended in the same way with the same output are one row.
 #[derive(Debug, Default)]
-pub(crate) struct HostTable {
+pub(crate) struct HostOutputs {
     rows: Vec<Row>,
 }
 
@@ -30,7 +30,7 @@ struct Row {
     message: Option<String>,
 }
 
-impl HostTable {
+impl HostOutputs {
     /// Adds what came of a host. Without a record, no command ran there.
     pub(super) fn add(
         &mut self,

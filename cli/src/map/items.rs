@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use ratchet_runtime::PlaceName;
 
-pub(crate) use self::cut::Cut;
+pub(crate) use self::cut::ColumnSplitter;
 use self::cut::CutItems;
 use self::read_ahead::ReadAhead;
 use self::records::Records;
@@ -82,7 +82,7 @@ impl Items {
 
     /// Cuts each item into columns. With `header`, the first item names the columns.
     #[must_use]
-    pub(crate) fn cut(self, cut: Cut, header: bool) -> Self {
+    pub(crate) fn cut(self, cut: ColumnSplitter, header: bool) -> Self {
         Self::Cut(Box::new(CutItems::open(self, cut, header)))
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ratchet_ipc::LineFormat;
-use ratchet_runtime::process::{Language, PoolConfig, ProcessConfig, ProgramInput, Size};
+use ratchet_runtime::process::{PoolConfig, ProcessConfig, ProgramInput, Size, WorkerProtocol};
 use ratchet_runtime::{
     CacheTerms, Class, Failure, ItemName, Job, JobItem, Payload, PlaceName, Placement, TaskName,
     Terms,
@@ -331,7 +331,7 @@ pub(crate) fn warm_pool(
         |name| name.to_string_lossy().into_owned(),
     );
     let config = PoolConfig {
-        language: Language::Lines {
+        language: WorkerProtocol::Lines {
             input: LineFormat::Text,
             output: LineFormat::Text,
         },

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::captured_output::RecordedOutput;
 use super::command_line::ItemCommand;
-use super::host_table::HostTable;
+use super::host_table::HostOutputs;
 use super::item::Item;
 use super::joblog::Joblog;
 use super::live::LiveOutput;
@@ -68,7 +68,7 @@ pub(crate) enum MapOutput {
     },
     /// What each host printed, in a table at the end, with `--each-host`.
     ByHost {
-        table: HostTable,
+        table: HostOutputs,
         out: Box<dyn Write + Send>,
         destination: Destination,
     },

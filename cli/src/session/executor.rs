@@ -19,7 +19,7 @@ use super::job_source::JobSource;
 use super::options::RunOptions;
 use crate::args::terms::CacheMode;
 use crate::error::CliError;
-use crate::job_file::{Protection, Resources, ServedTasks, WorkerPlan};
+use crate::job_file::{BreakerAndBudget, Resources, ServedTasks, WorkerPlan};
 use crate::map::HaltRule;
 
 /// How often memory and load are measured, where new jobs depend on them.
@@ -34,7 +34,7 @@ pub(super) fn executor(
     options: &RunOptions,
     limits: Vec<(String, Limit)>,
     resources: Resources,
-    protection: Protection,
+    protection: BreakerAndBudget,
     halt: Option<HaltRule>,
 ) -> ExecutorBuilder {
     let mut builder = Executor::builder()

@@ -16,11 +16,11 @@ use tokio::sync::watch;
 
 use super::job_source::JobSource;
 use super::slurm::Allocation;
-use crate::args::hosts::{ChosenHosts, OnTarget, OnWord};
+use crate::args::hosts::{ChosenHosts, OnArgument, OnTarget};
 use crate::error::CliError;
 use crate::inventory::{self, Inventory};
 use crate::job_file::{
-    AgentPlan, HostPlan, HostTable, HostTimes, LOCAL, OWN_HOST, Reach, WorkerPlan,
+    AgentPlan, HostPlan, HostRegistry, HostTimes, LOCAL, OWN_HOST, Reach, WorkerPlan,
 };
 
 /// How long a host is tried that was never reached.
@@ -31,9 +31,9 @@ const GIVE_UP: Duration = Duration::from_mins(5);
 
 /// The hosts that flags name.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct TypedHosts {
+pub(crate) struct HostFlags {
     /// The hosts of inventories, and those that were typed.
-    pub(crate) table: HostTable,
+    pub(crate) table: HostRegistry,
     /// The words of `--on`, if it was typed.
     pub(crate) on: Option<Vec<String>>,
     /// How many slots were typed for this machine.
@@ -44,7 +44,7 @@ pub(crate) struct TypedHosts {
     pub(crate) keep_remote: bool,
 }
 
-impl TypedHosts {
+impl HostFlags {
     /// Reads the words of `--on`, and the inventories and files of such words.
     pub(crate) fn of(chosen: &ChosenHosts) -> Result<Self, CliError> {
         let mut words = chosen.on.clone();
@@ -58,7 +58,7 @@ impl TypedHosts {
                 if line.is_empty() || line.starts_with('#') {
                     continue;
                 }
-                let word = line.parse::<OnWord>();
+                let word = line.parse::<OnArgument>();
                 words.push(word.map_err(|why| CliError::usage(format!("{name}:{number}: {why}")))?);
             }
         }
@@ -70,7 +70,7 @@ impl TypedHosts {
             return Ok(hosts);
         }
         let mut on = Vec::new();
-        for OnWord { slots, target } in words {
+        for OnArgument { slots, target } in words {
             on.push(match target {
                 OnTarget::Slurm => {
                     let allocation = Allocation::current()?;
@@ -124,7 +124,7 @@ impl TypedHosts {
     }
 
     /// Refuses a `--on` that names what is not among these hosts.
-    pub(crate) fn refuse_unknown(&self, hosts: &HostTable) -> Result<(), CliError> {
+    pub(crate) fn refuse_unknown(&self, hosts: &HostRegistry) -> Result<(), CliError> {
         let on = self.on.as_deref().unwrap_or_default();
         let Some(unknown) = hosts.unknown(on) else {
             return Ok(());
@@ -140,7 +140,7 @@ impl TypedHosts {
 }
 
 /// Adds the hosts and groups of an inventory.
-fn add_inventory(table: &mut HostTable, inventory: &Inventory) -> Result<(), CliError> {
+fn add_inventory(table: &mut HostRegistry, inventory: &Inventory) -> Result<(), CliError> {
     for (index, host) in inventory.hosts() {
         let variables = inventory.variables_of(index);
         let text = |name: &str| match variables.get(name) {
@@ -264,7 +264,7 @@ pub(super) struct StartedHosts {
 /// A host that is being reached, or is.
 pub(super) struct StartedHost {
     /// The way to its processes.
-    way: HostWay,
+    way: HostTransport,
     /// The supervisor of the workers there.
     pub(super) supervisor: ProcessSupervisor,
     /// Runs commands there.
@@ -274,14 +274,14 @@ pub(super) struct StartedHost {
 }
 
 /// The way to the processes of a host.
-enum HostWay {
+enum HostTransport {
     /// Over a connection to its agent.
     Agent(Arc<RemoteHost>),
     /// Behind a prefix.
     Prefix(Arc<PrefixedProcesses>),
 }
 
-impl HostWay {
+impl HostTransport {
     fn processes(&self) -> Arc<dyn ProcessManager> {
         match self {
             Self::Agent(host) => Arc::<RemoteHost>::clone(host),
@@ -300,7 +300,7 @@ impl HostWay {
 impl StartedHosts {
     /// Begins to reach the hosts that the jobs and workers of a run can use. It does not wait for any of them.
     pub(super) fn start(
-        table: &HostTable,
+        table: &HostRegistry,
         jobs: &JobSource,
         workers: &[WorkerPlan],
         admission: AdmissionLimits,
@@ -313,16 +313,16 @@ impl StartedHosts {
         let plans = plans.filter(|host| used.contains(&host.name));
         let hosts = plans.map(|plan| {
             let way = match connector.config(plan) {
-                Some(config) => HostWay::Agent(Arc::new(RemoteHost::start(config, &gate))),
-                None => HostWay::Prefix(Arc::new(prefixed(plan, keeper.clone()))),
+                Some(config) => HostTransport::Agent(Arc::new(RemoteHost::start(config, &gate))),
+                None => HostTransport::Prefix(Arc::new(prefixed(plan, keeper.clone()))),
             };
             let processes = way.processes();
             let started = StartedHost {
                 supervisor: ProcessSupervisor::start(Arc::clone(&processes)),
                 commands: CommandRunner::through(processes),
                 slots: match way {
-                    HostWay::Agent(_) => plan.slots,
-                    HostWay::Prefix(_) => plan.slots.or(Some(1)),
+                    HostTransport::Agent(_) => plan.slots,
+                    HostTransport::Prefix(_) => plan.slots.or(Some(1)),
                 },
                 way,
             };
@@ -343,15 +343,15 @@ impl StartedHosts {
         self.hosts
             .iter()
             .filter_map(|(name, host)| match &host.way {
-                HostWay::Agent(host) => Some((name, host)),
-                HostWay::Prefix(_) => None,
+                HostTransport::Agent(host) => Some((name, host)),
+                HostTransport::Prefix(_) => None,
             })
     }
 
     /// What is lost on the hosts that have no agent, if there are any.
     pub(super) fn warning(&self) -> Option<String> {
         let bare = self.hosts.iter();
-        let bare = bare.filter(|(_, host)| matches!(host.way, HostWay::Prefix(_)));
+        let bare = bare.filter(|(_, host)| matches!(host.way, HostTransport::Prefix(_)));
         let names: Vec<&str> = bare.map(|(name, _)| name.as_str()).collect();
         if names.is_empty() {
             return None;
@@ -373,11 +373,11 @@ impl StartedHosts {
         hosts.map(|(name, host)| {
             let place = Place::new(name.clone(), host.commands.clone(), host.way.state());
             match &host.way {
-                HostWay::Agent(host) => place
+                HostTransport::Agent(host) => place
                     .round_trip(host.round_trip())
                     .platform(host.platform()),
                 // Each variable would be one more word of the command, and the host may have no `env`.
-                HostWay::Prefix(_) => place.without_attempt_variables(),
+                HostTransport::Prefix(_) => place.without_attempt_variables(),
             }
         })
     }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ratchet_runtime::journal::{Differences, ResumeDecision, SourceIdentity};
+use ratchet_runtime::journal::{ResumeCounts, ResumeDecision, SourceIdentity};
 use ratchet_runtime::process::ProcessConfig;
 use ratchet_runtime::{
     CacheTerms, Executor, History, Job, Journal, Outcome, Placement, Resume, Run, Submitter, Work,
@@ -146,7 +146,7 @@ pub(super) enum SourceEnd {
 /// How the jobs of a resumed run differ from those of its earlier part.
 pub(super) struct ResumeDifferences {
     /// How many jobs are kept, and how many are run again for which reason.
-    pub(super) jobs: Differences,
+    pub(super) jobs: ResumeCounts,
     /// How many jobs of the earlier part are not among the jobs any more.
     pub(super) gone: u64,
 }

@@ -11,10 +11,10 @@ use ratchet_runtime::monitor::AdmissionLimits;
 use ratchet_runtime::process::{MemoryLimits, Prefetch, Size};
 use ratchet_runtime::{BreakerConfig, CacheTerms, Durability, MaxFailures, Timeouts};
 
-use super::hosts::TypedHosts;
+use super::hosts::HostFlags;
 use super::system_limits;
 use super::terminal::TerminalUse;
-use crate::args::common::CommonArguments;
+use crate::args::common::SharedRunArguments;
 use crate::args::concurrency::JobCount;
 use crate::args::record::RecordArguments;
 use crate::args::terms::{CacheMode, TermsArguments, TypedHint, TypedTimeout};
@@ -43,7 +43,7 @@ pub(crate) struct RunOptions {
     /// Who reads from the terminal.
     pub(crate) terminal: TerminalUse,
     /// The hosts that flags name.
-    pub(crate) hosts: TypedHosts,
+    pub(crate) hosts: HostFlags,
     /// How many jobs may run at once on all machines together, if that was typed.
     pub(crate) total_slots: Option<u32>,
     /// How many workers a pool has that does not set it.
@@ -107,13 +107,13 @@ pub(crate) struct RunOptions {
 impl RunOptions {
     /// Takes each option from its flag, else from its setting, else from its default.
     pub(crate) fn of(
-        typed: &CommonArguments,
+        typed: &SharedRunArguments,
         record: &RecordArguments,
-        hosts: TypedHosts,
+        hosts: HostFlags,
         settings: &Settings,
         environment: &UserEnvironment,
     ) -> Result<Self, CliError> {
-        let CommonArguments {
+        let SharedRunArguments {
             concurrency,
             hosts: typed_hosts,
             terms,

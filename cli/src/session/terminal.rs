@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, IsTerminal};
 
-use crate::args::common::CommonArguments;
+use crate::args::common::SharedRunArguments;
 use crate::args::terms::CacheMode;
 use crate::error::CliError;
 
@@ -23,7 +23,7 @@ impl TerminalUse {
     /// jobs come from stdin.
     pub(crate) fn of(
         tty: bool,
-        typed: &CommonArguments,
+        typed: &SharedRunArguments,
         reads_stdin: bool,
     ) -> Result<Self, CliError> {
         if !tty {

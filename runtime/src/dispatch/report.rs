@@ -6,11 +6,12 @@ use ratchet_ipc::{LogLevel, Payload, TaskName};
 
 use super::assignment::{FilterChange, Offer, WorkerNumber};
 use crate::context::Step;
+use crate::ids::KindId;
 use crate::ids::PlaceId;
 use crate::ids::Ticket;
 use crate::ids::WorkerName;
 use crate::outcome::{AttemptUsage, Failure};
-use crate::scheduling::{Kind, ParallelizationHint};
+use crate::scheduling::ParallelizationHint;
 
 /// How an attempt is to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +57,7 @@ impl Demand {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PoolKey {
     /// The kind of the workers.
-    pub(crate) kind: Kind,
+    pub(crate) kind: KindId,
     /// The place where they run.
     pub(crate) place: PlaceId,
 }
@@ -133,7 +134,7 @@ pub(crate) enum Report {
     DemandWanted { pool: PoolKey },
     /// A pool's worker has introduced itself.
     Introduced {
-        kind: Kind,
+        kind: KindId,
         /// The version that the worker says it is.
         version: Option<String>,
         /// The tasks that it knows, with their hints, if it says.

@@ -7,25 +7,26 @@ use ratchet_caching::Key;
 use ratchet_ipc::{JobKey, Payload};
 
 use super::arrival::{Arrival, Moment, Refused};
-use super::in_hand::OnTheWayOut;
 use super::intake::{Admitted, Intake};
+use super::job_window::UndeliveredOutcomes;
 use super::kinds::Kinds;
 use super::resolver::{Resolution, Resolver};
-use super::reuse::{Consulted, Found, Share};
+use super::reuse::{CacheAnswer, CacheLookup, StorePermit};
 use super::source::{Batch, Pulled};
 use crate::Error;
 use crate::dispatch::Introduction;
+use crate::ids::KindId;
 use crate::ids::{PlaceName, WorkerName};
 use crate::job::{Job, Work};
 use crate::outcome::{Failure, Outcome};
-use crate::scheduling::{Blocker, Kind};
+use crate::scheduling::Blocker;
 use crate::table::Names;
 
 /// What is to be done with a job that has come, or that has waited outside of the queue.
 #[derive(Debug)]
 pub(super) enum NextStep {
     /// The job goes into the queue of this kind of worker, with its right to fill the cache, if it has one.
-    Enqueue(Arrival, Kind, Option<Box<Share>>),
+    Enqueue(Arrival, KindId, Option<Box<StorePermit>>),
     /// The job waits for another job, for a worker's hello, or for the cache, and comes up again.
     Wait,
     /// The job succeeds with a result of the cache.
@@ -38,8 +39,12 @@ pub(super) enum NextStep {
 
 impl NextStep {
     /// Decides how a job goes on about which the cache has answered.
-    pub(super) fn after_cache(consulted: Consulted, at: Moment, refusal: Option<Failure>) -> Self {
-        let Consulted {
+    pub(super) fn after_cache(
+        consulted: CacheAnswer,
+        at: Moment,
+        refusal: Option<Failure>,
+    ) -> Self {
+        let CacheAnswer {
             mut arrival,
             kind,
             found,
@@ -47,12 +52,13 @@ impl NextStep {
         arrival.waited_for(Blocker::Cache, at);
         match (found, refusal) {
             // A result that is there counts even while the run stops.
-            (Found::Result(payload), _) => Self::Succeed(arrival, payload),
-            (Found::Refused(failure), _) | (Found::Share(_) | Found::Nothing, Some(failure)) => {
+            (CacheLookup::Result(payload), _) => Self::Succeed(arrival, payload),
+            (CacheLookup::Refused(failure), _)
+            | (CacheLookup::Share(_) | CacheLookup::Nothing, Some(failure)) => {
                 Self::Refuse(Refused::new(arrival, failure))
             }
-            (Found::Share(share), None) => Self::Enqueue(arrival, kind, Some(share)),
-            (Found::Nothing, None) => Self::Enqueue(arrival, kind, None),
+            (CacheLookup::Share(share), None) => Self::Enqueue(arrival, kind, Some(share)),
+            (CacheLookup::Nothing, None) => Self::Enqueue(arrival, kind, None),
         }
     }
 }
@@ -114,9 +120,10 @@ impl Arrivals {
     }
 
     /// Whether another job may be taken in, beside the outcomes that are on their way out.
-    pub(super) fn has_room(&self, out: OnTheWayOut) -> bool {
+    pub(super) fn has_room(&self, out: UndeliveredOutcomes) -> bool {
         let outcomes = out.outcomes + self.resolver.storing();
-        self.intake.has_room(OnTheWayOut { outcomes, ..out })
+        self.intake
+            .has_room(UndeliveredOutcomes { outcomes, ..out })
     }
 
     /// Returns until when no more jobs have to be pulled, as [`Intake::enough_until`] does.
@@ -135,7 +142,7 @@ impl Arrivals {
     }
 
     /// Returns how many jobs wait for the hello of a kind.
-    pub(super) fn unresolved_for(&self, kind: Kind) -> usize {
+    pub(super) fn unresolved_for(&self, kind: KindId) -> usize {
         self.resolver.unresolved_for(kind)
     }
 
@@ -280,7 +287,7 @@ impl Arrivals {
     /// Takes note of what a kind says of itself, or that it says nothing, as [`Resolver::introduced`] does.
     pub(super) fn introduced(
         &mut self,
-        kind: Kind,
+        kind: KindId,
         version: Option<String>,
         tasks: Option<Vec<Introduction>>,
     ) -> bool {
@@ -288,7 +295,7 @@ impl Arrivals {
     }
 
     /// Takes note that a kind has no workers any more, for this reason.
-    pub(super) fn broke(&mut self, kind: Kind, failure: Failure) {
+    pub(super) fn broke(&mut self, kind: KindId, failure: Failure) {
         self.resolver.broke(kind, failure);
     }
 
@@ -317,7 +324,7 @@ impl Arrivals {
     /// Stores a result of this worker, or of a command, beside the run. It came from this place, or from here.
     pub(super) fn store(
         &mut self,
-        share: Share,
+        share: StorePermit,
         payload: &Payload,
         worker: Option<WorkerName>,
         place: Option<&PlaceName>,

@@ -112,9 +112,9 @@ impl Drop for AttemptGuard {
 }
 
 /// Work whose panics are failures.
-pub(super) struct Contained<'a, F>(pub(super) Pin<&'a mut F>);
+pub(super) struct CatchPanic<'a, F>(pub(super) Pin<&'a mut F>);
 
-impl<F: Future<Output = AttemptResult>> Future for Contained<'_, F> {
+impl<F: Future<Output = AttemptResult>> Future for CatchPanic<'_, F> {
     type Output = AttemptResult;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<AttemptResult> {

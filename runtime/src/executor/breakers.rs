@@ -16,9 +16,9 @@ use ratchet_resilience::circuit_breaker::{
 };
 
 use crate::breaker::{BreakerConfig, BreakerReport, BreakerState};
+use crate::ids::KindId;
 use crate::ids::Ticket;
 use crate::outcome::{Class, Failure};
-use crate::scheduling::Kind;
 use crate::suspension::past_system_time;
 use crate::table::Table;
 
@@ -87,7 +87,7 @@ struct BreakerEntry {
 /// The permit of an attempt that runs, and whose breaker gave it.
 struct Running {
     permit: Permit,
-    kind: Kind,
+    kind: KindId,
     host: Option<HostName>,
 }
 
@@ -119,14 +119,14 @@ impl Breakers {
     }
 
     /// Whether a kind has breakers, so that its attempts have to ask before they start.
-    pub(super) fn has_breaker(&self, kind: Kind) -> bool {
+    pub(super) fn has_breaker(&self, kind: KindId) -> bool {
         self.kinds
             .get(usize::from(kind.0))
             .is_some_and(Option::is_some)
     }
 
     /// Counts a job that is queued now, and makes its breaker if there is none.
-    pub(super) fn arrived(&mut self, kind: Kind, host: Option<&HostName>) {
+    pub(super) fn arrived(&mut self, kind: KindId, host: Option<&HostName>) {
         let Some(Some(breakers)) = self.kinds.get_mut(usize::from(kind.0)) else {
             return;
         };
@@ -167,7 +167,7 @@ impl Breakers {
     pub(super) fn left(
         &mut self,
         ticket: Ticket,
-        kind: Kind,
+        kind: KindId,
         host: Option<&HostName>,
         now: Instant,
     ) {
@@ -197,7 +197,7 @@ impl Breakers {
     pub(super) fn admit(
         &mut self,
         ticket: Ticket,
-        kind: Kind,
+        kind: KindId,
         host: Option<&HostName>,
         now: Instant,
     ) -> Result<(), Refusal> {
@@ -302,7 +302,7 @@ impl Breakers {
     }
 
     /// Why jobs of a kind are refused, for the failure of one that does not wait.
-    pub(super) fn why_refused(&self, kind: Kind, host: Option<&HostName>) -> String {
+    pub(super) fn why_refused(&self, kind: KindId, host: Option<&HostName>) -> String {
         let known = self.kinds.get(usize::from(kind.0)).and_then(Option::as_ref);
         let Some(breakers) = known else {
             return "a breaker refused it".to_owned();
@@ -323,7 +323,7 @@ impl Breakers {
     }
 
     /// Takes note of the latest change of a breaker, and has the jobs that it refused ask again.
-    fn notice(&mut self, kind: Kind, host: Option<&HostName>, now: Instant) {
+    fn notice(&mut self, kind: KindId, host: Option<&HostName>, now: Instant) {
         let Some(Some(breakers)) = self.kinds.get_mut(usize::from(kind.0)) else {
             return;
         };

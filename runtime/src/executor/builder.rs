@@ -10,9 +10,9 @@ use ratchet_resilience::shutdown::{Grace, PhaseClock};
 
 use super::kinds::{KindOfWorker, Tasks};
 use super::ledger::Ledger;
-use super::needs::Memory;
-use super::order::Ordering;
-use super::plan::Plan;
+use super::needs::RetainedJobs;
+use super::outcome_order::Ordering;
+use super::plan::RunPlan;
 use super::pools::{KindPools, PoolSource};
 use super::reuse::CacheUse;
 use super::run::Executor;
@@ -53,7 +53,7 @@ pub struct ExecutorBuilder {
     /// How many slots were asked for; without, as many as the machine has cores.
     pub(super) slots: Option<u32>,
     /// All settings that need no check, as a run takes them.
-    pub(super) plan: Plan,
+    pub(super) plan: RunPlan,
     /// The runner that performs the tasks in `tasks`.
     pub(super) runner: Option<Arc<dyn Runner>>,
     /// The tasks that the runner performs, each with the hint of its jobs.
@@ -157,9 +157,9 @@ impl ExecutorBuilder {
     /// ```
     pub fn remember(mut self, remember: bool) -> Self {
         self.plan.memory = if remember {
-            Memory::All
+            RetainedJobs::All
         } else {
-            Memory::Nothing
+            RetainedJobs::Nothing
         };
         self
     }
@@ -167,7 +167,7 @@ impl ExecutorBuilder {
     /// Takes the word of whoever makes the jobs of a stream that each need names an earlier job: then only those
     /// that did not succeed are remembered, and memory follows them.
     pub fn needs_are_checked(mut self) -> Self {
-        self.plan.memory = Memory::Losses;
+        self.plan.memory = RetainedJobs::Losses;
         self
     }
 

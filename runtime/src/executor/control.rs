@@ -138,7 +138,7 @@ impl RunControl {
     }
 
     /// The loop was to wake at `timer`, and has now. If that is much later, this process was stopped meanwhile.
-    pub(super) fn woke(&mut self, timer: Instant, now: Instant) {
+    pub(super) fn note_wakeup(&mut self, timer: Instant, now: Instant) {
         if now.saturating_duration_since(timer) >= LATE {
             self.judges_from = now.checked_add(CATCH_UP);
         }
@@ -285,9 +285,9 @@ mod tests {
     #[test]
     fn a_loop_that_woke_late_judges_nothing_by_the_clock_for_a_moment() {
         let (mut control, now) = control(StopRules::default());
-        control.woke(now, now + LATE / 2);
+        control.note_wakeup(now, now + LATE / 2);
         assert!(control.judges(now + LATE / 2));
-        control.woke(now, now + LATE);
+        control.note_wakeup(now, now + LATE);
         let from = now + LATE + CATCH_UP;
         assert_eq!(control.judges_from(), Some(from));
         assert!(!control.judges(now + LATE));

@@ -7,11 +7,11 @@ use ratchet_ipc::{Payload, TaskName};
 use tokio::sync::mpsc;
 
 use super::arrival::{Arrival, Refused};
-use super::attempted::Attempted;
+use super::ended_attempt::EndedAttempt;
 use super::entry::Entry;
-use super::in_hand::{MOST_BYTES, OnTheWayOut};
-use super::order::Outgoing;
-use super::recording::{Leaving, Recording};
+use super::job_window::{MOST_BYTES, UndeliveredOutcomes};
+use super::outcome_order::Outgoing;
+use super::recording::{OutgoingOutcome, Recording};
 use super::stop::EndCounts;
 use super::times::{JobTimes, WallClock};
 use crate::ids::{PlaceName, SlotNumber, WorkerName};
@@ -78,7 +78,7 @@ impl EndedJob {
     }
 
     /// Makes the end of a job that has left the queue, with what its last attempt came to.
-    pub(super) fn attempted(entry: Entry, attempted: Attempted) -> Self {
+    pub(super) fn attempted(entry: Entry, attempted: EndedAttempt) -> Self {
         Self {
             job: entry.job,
             position: entry.position,
@@ -98,7 +98,7 @@ impl EndedJob {
 
     /// Makes the end of a job that was taken out of the queue while it waited.
     pub(super) fn waited(entry: Entry, failure: Box<Failure>) -> Self {
-        Self::attempted(entry, Attempted::none(failure))
+        Self::attempted(entry, EndedAttempt::none(failure))
     }
 
     /// Takes note of the attempt with which the job ends, if it is not the only one.
@@ -162,7 +162,7 @@ impl Delivery {
         awaited: bool,
         now: Instant,
         wall: &WallClock,
-    ) -> Option<Leaving> {
+    ) -> Option<OutgoingOutcome> {
         done.close(wall);
         debug_assert_eq!(
             now.saturating_duration_since(done.times.arrived),
@@ -212,15 +212,15 @@ impl Delivery {
     }
 
     /// Counts the outcome of a job that had ended before it came. It was recorded then, so it is final.
-    pub(super) fn pass_on(&mut self, arrival: &Arrival, outcome: Arc<Outcome>) -> Leaving {
+    pub(super) fn pass_on(&mut self, arrival: &Arrival, outcome: Arc<Outcome>) -> OutgoingOutcome {
         self.count(arrival.position, outcome, false)
     }
 
     /// Counts an outcome, and makes it ready to leave.
-    fn count(&mut self, position: u64, outcome: Arc<Outcome>, nameless: bool) -> Leaving {
+    fn count(&mut self, position: u64, outcome: Arc<Outcome>, nameless: bool) -> OutgoingOutcome {
         self.bytes += outcome.weight();
         self.tally.count(outcome.status());
-        Leaving {
+        OutgoingOutcome {
             position,
             outcome,
             nameless,
@@ -243,7 +243,7 @@ impl Delivery {
     }
 
     /// Takes the next outcome that was recorded, and so is final.
-    pub(super) fn next_recorded(&mut self) -> Option<Leaving> {
+    pub(super) fn next_recorded(&mut self) -> Option<OutgoingOutcome> {
         self.recording.pop()
     }
 
@@ -294,9 +294,9 @@ impl Delivery {
 
     /// What counts as in hand. Outcomes that wait for those before them do not where all jobs are `known` beforehand: the
     /// list that waits for its first outcome is there as a whole anyway.
-    pub(super) fn on_the_way_out(&self, known: bool) -> OnTheWayOut {
+    pub(super) fn on_the_way_out(&self, known: bool) -> UndeliveredOutcomes {
         let early = if known { 0 } else { self.outgoing.held() };
-        OnTheWayOut {
+        UndeliveredOutcomes {
             outcomes: self.recording.len() + self.outgoing.ready() + early,
             bytes: self.bytes,
         }
@@ -326,7 +326,7 @@ mod tests {
 
     use super::*;
     use crate::executor::ledger::Ledger;
-    use crate::executor::order::Ordering;
+    use crate::executor::outcome_order::Ordering;
     use crate::outcome::Class;
     use crate::scheduling::Blocker;
 
@@ -374,13 +374,17 @@ mod tests {
     }
 
     /// Concludes a job after it has waited for a while.
-    fn conclude(delivery: &mut Delivery, done: EndedJob, waited: Duration) -> Option<Leaving> {
+    fn conclude(
+        delivery: &mut Delivery,
+        done: EndedJob,
+        waited: Duration,
+    ) -> Option<OutgoingOutcome> {
         let now = done.times.arrived + waited;
         let wall = WallClock::new(Arc::new(ratchet_caching::SystemClock), now);
         delivery.conclude(done, false, now, &wall)
     }
 
-    fn leave(delivery: &mut Delivery, leaving: Leaving) {
+    fn leave(delivery: &mut Delivery, leaving: OutgoingOutcome) {
         delivery.push(leaving.position, leaving.outcome);
     }
 

@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 use ratchet_resilience::shutdown::Phase;
 
 use super::arrival::{Arrival, Refused};
-use super::attempted::Attempted;
 use super::breakers::Breakers;
 use super::cancelled::cancelled_while_running;
 use super::control::RunControl;
+use super::ended_attempt::EndedAttempt;
 use super::entry::{Entry, State};
 use super::kinds::Kinds;
 use super::observers::Turn;
 use super::queue::{Capacity, KindCounts, Queue};
 use super::retries::Retries;
-use super::reuse::Share;
+use super::reuse::StorePermit;
 use super::said::Said;
 use super::seated_queue::{SeatedQueue, Started};
 use super::snapshot::View;
@@ -24,10 +24,11 @@ use crate::breaker::BreakerReport;
 use crate::context::AttemptOutput;
 use crate::dispatch::{Demand, PoolKey, StopRequest, WorkerNumber};
 use crate::event::Event;
+use crate::ids::KindId;
 use crate::ids::{PlaceId, PlaceName, SlotNumber, Ticket, WorkerName};
 use crate::outcome::{AttemptEnd, Class, Failure};
 use crate::process::Seats;
-use crate::scheduling::{Decision, End, Kind, Load};
+use crate::scheduling::{AfterAttempt, Decision, SchedulerLoad};
 
 /// The most jobs without a free seat that a pool is told of.
 const MOST_UNSEATED: usize = 1024;
@@ -35,9 +36,9 @@ const MOST_UNSEATED: usize = 1024;
 /// What follows the end of an attempt. Variants hold their job unboxed, which saves an allocation for each job.
 pub(super) enum Settled {
     /// The job ends with the attempt. It has left the queue.
-    Ended(Entry, Attempted),
+    Ended(Entry, EndedAttempt),
     /// The job has left the queue, and ends with this result if the result is confirmed.
-    Provisional(Entry, Attempted),
+    Provisional(Entry, EndedAttempt),
     /// Another attempt follows.
     Again,
     /// The attempt was sent ahead and never began, so the job waits as before.
@@ -48,7 +49,7 @@ pub(super) enum Settled {
 
 /// What a run expects, which decides how much work pools are told of.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Outlook {
+pub(super) struct ExpectedWork {
     /// How far the run is on the way to its end.
     pub(super) phase: Phase,
     /// Jobs of any kind may still come to the queue.
@@ -105,7 +106,7 @@ impl Dispatcher {
     }
 
     /// Returns how many jobs wait and run, and how many slots they fill.
-    pub(super) fn load(&self) -> Load {
+    pub(super) fn load(&self) -> SchedulerLoad {
         self.seated.load()
     }
 
@@ -150,9 +151,9 @@ impl Dispatcher {
     pub(super) fn enqueue(
         &mut self,
         arrival: Arrival,
-        kind: Kind,
+        kind: KindId,
         kinds: &Kinds,
-        share: Option<Box<Share>>,
+        share: Option<Box<StorePermit>>,
         now: Instant,
     ) -> Result<(), Box<Refused>> {
         let ticket = self.seated.push(arrival, kind, kinds, share, now)?;
@@ -252,14 +253,14 @@ impl Dispatcher {
             .why_refused(entry.kind, entry.job.host.as_ref());
         let mut failure = Box::new(Failure::new(Class::Breaker, why));
         match retries.judge_rejection(entry, &mut failure, now) {
-            End::Again(when) => {
+            AfterAttempt::Again(when) => {
                 entry.failure = Some(failure);
                 self.seated.postpone(ticket, when);
                 // The queue may have been asked already when the next job starts.
                 self.wake = Some(self.wake.map_or(when, |wake| wake.min(when)));
                 None
             }
-            End::Over => Some(*failure),
+            AfterAttempt::Over => Some(*failure),
         }
     }
 
@@ -316,7 +317,7 @@ impl Dispatcher {
     pub(super) fn ended(
         &mut self,
         ticket: Ticket,
-        mut attempted: Attempted,
+        mut attempted: EndedAttempt,
         next: Option<Ticket>,
         retries: &mut Retries,
         turn: Turn<'_>,
@@ -344,18 +345,18 @@ impl Dispatcher {
         let entry = self.seated.entry_mut(ticket);
         retries.count_attempt(entry, now);
         let end = match &mut attempted.result {
-            Ok(_) => End::Over,
+            Ok(_) => AfterAttempt::Over,
             Err(failure) => retries.judge(entry, failure, now),
         };
         self.free(ticket, end, next, turn);
-        if let (End::Again(_), Err(failure)) = (end, &attempted.result) {
+        if let (AfterAttempt::Again(_), Err(failure)) = (end, &attempted.result) {
             let entry = self.seated.entry_mut(ticket);
             let end = AttemptEnd::Failed(failure.class);
             let detail = attempted.detail(entry.attempts, end, turn.observers.wall());
             entry.times.push(detail);
         }
         match (end, attempted.result) {
-            (End::Again(when), Err(failure)) => {
+            (AfterAttempt::Again(when), Err(failure)) => {
                 tell_retry(self.queue().get(ticket), &failure, when, turn);
                 let lacked_memory = failure.class == Class::Memory;
                 self.seated.wait_again(ticket, failure, now);
@@ -378,7 +379,7 @@ impl Dispatcher {
     }
 
     /// Takes back what an attempt held. An attempt that has begun in its place is told, and stopped if the run stops.
-    fn free(&mut self, ticket: Ticket, end: End, next: Option<Ticket>, turn: Turn<'_>) {
+    fn free(&mut self, ticket: Ticket, end: AfterAttempt, next: Option<Ticket>, turn: Turn<'_>) {
         let begun = self.seated.free(ticket, end, next, turn.now);
         self.begun_ahead(begun, turn);
     }
@@ -548,7 +549,11 @@ impl Dispatcher {
 
     /// Tells pools how much work is left for them, by which they grow, and replace no worker for which nothing is left.
     /// `unresolved` says how many jobs wait for the hello of a kind.
-    pub(super) fn tell_demand(&mut self, outlook: Outlook, unresolved: impl Fn(Kind) -> usize) {
+    pub(super) fn tell_demand(
+        &mut self,
+        outlook: ExpectedWork,
+        unresolved: impl Fn(KindId) -> usize,
+    ) {
         for kind in self.seated.performers().pool_kinds() {
             for pool in self.seated.performers().keys_of(kind) {
                 let demand = self.demand(pool, outlook, unresolved(kind));
@@ -558,13 +563,18 @@ impl Dispatcher {
     }
 
     /// Tells a pool again how much work is left for it, because it has asked.
-    pub(super) fn tell_demand_again(&mut self, pool: PoolKey, outlook: Outlook, unresolved: usize) {
+    pub(super) fn tell_demand_again(
+        &mut self,
+        pool: PoolKey,
+        outlook: ExpectedWork,
+        unresolved: usize,
+    ) {
         let demand = self.demand(pool, outlook, unresolved);
         self.seated.demand_again(pool, demand);
     }
 
     /// Works out how much work is left for a pool.
-    pub(super) fn demand(&self, pool: PoolKey, outlook: Outlook, unresolved: usize) -> Demand {
+    pub(super) fn demand(&self, pool: PoolKey, outlook: ExpectedWork, unresolved: usize) -> Demand {
         let counts: KindCounts = self.queue().count(pool.kind);
         let waiting = self.seated.waiting_for(pool) + unresolved;
         let seats = self.seated.performers().seats(pool);

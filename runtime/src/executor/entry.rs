@@ -6,16 +6,17 @@ use std::time::{Duration, Instant};
 use ratchet_resilience::retry::RetryHistory;
 
 use super::arrival::Arrival;
-use super::reuse::Share;
+use super::reuse::StorePermit;
 use super::routes::RouteId;
 use super::said::Said;
 use super::times::JobTimes;
 use crate::dispatch::PoolKey;
+use crate::ids::KindId;
 use crate::ids::{PlaceId, Ticket};
 use crate::job::Job;
 use crate::outcome::{Class, Failure};
 use crate::process::SeatId;
-use crate::scheduling::{Blocker, Kind};
+use crate::scheduling::Blocker;
 
 /// A job of the queue: it waits for its start, lies ahead, or runs.
 ///
@@ -29,7 +30,7 @@ pub(super) struct Entry {
     /// The position of the job in the order of submission.
     pub(super) position: u64,
     /// The kind of worker that performs the job.
-    pub(super) kind: Kind,
+    pub(super) kind: KindId,
     /// The route of the job, which says where it can run.
     pub(super) route: RouteId,
     /// Where its attempt runs or lies ahead. It is the local place while the job waits.
@@ -65,7 +66,7 @@ pub(super) struct Entry {
     /// What its worker has said about its attempt.
     pub(super) said: Option<Box<Said>>,
     /// Its right to fill the cache with its result.
-    pub(super) share: Option<Box<Share>>,
+    pub(super) share: Option<Box<StorePermit>>,
 }
 
 /// What a job of the queue does.
@@ -84,9 +85,9 @@ impl Entry {
     pub(super) fn new(
         ticket: Ticket,
         arrival: Arrival,
-        (kind, route): (Kind, RouteId),
+        (kind, route): (KindId, RouteId),
         is_rated: bool,
-        share: Option<Box<Share>>,
+        share: Option<Box<StorePermit>>,
     ) -> Self {
         Self {
             ticket,
@@ -213,18 +214,18 @@ impl Entry {
 pub(super) mod tests {
     use super::super::routes::Routes;
     use super::*;
-    use crate::scheduling::{Request, Scheduler, Settings};
+    use crate::scheduling::{Scheduler, SchedulerRequest, SchedulerSettings};
 
     /// An entry of a job that waits since this moment.
     pub(in crate::executor) fn entry(job: Arc<Job>, since: Instant) -> Entry {
-        let mut scheduler = Scheduler::new(Settings::default(), since).unwrap();
-        let ticket = scheduler.push(Request::new("any"), since).unwrap();
+        let mut scheduler = Scheduler::new(SchedulerSettings::default(), since).unwrap();
+        let ticket = scheduler.push(SchedulerRequest::new("any"), since).unwrap();
         let arrival = Arrival {
             job,
             position: 0,
             times: Box::new(JobTimes::new(since)),
         };
-        let route = Routes::new(1).plain(Kind(0), false);
-        Entry::new(ticket, arrival, (Kind(0), route), false, None)
+        let route = Routes::new(1).plain(KindId(0), false);
+        Entry::new(ticket, arrival, (KindId(0), route), false, None)
     }
 }

@@ -7,8 +7,8 @@ use ratchet_resilience::shutdown::Phase;
 use tokio::sync::mpsc;
 
 use super::orchestrator::{Orchestrator, Sources};
-use super::orders::RunOrder;
-use super::reuse::Consulted;
+use super::reuse::CacheAnswer;
+use super::run_orders::RunOrder;
 use super::source::Batch;
 use super::stop::Stopped;
 use crate::dispatch::{Report, ReportReceiver, Reporter};
@@ -43,7 +43,7 @@ enum Wakeup {
     /// A step or a log line has come.
     Message(Option<Report>),
     /// The cache has answered, or has stored a result.
-    Consulted(Option<Consulted>),
+    Consulted(Option<CacheAnswer>),
     /// A batch was recorded, or somebody takes outcomes.
     Delivery,
     /// Jobs were submitted, or no more come.
@@ -114,14 +114,14 @@ impl EventLoop {
             };
             run.pass_time(working_now());
             if let Some(timer) = timer {
-                run.woke(timer);
+                run.note_wakeup(timer);
             }
             match wakeup {
                 Wakeup::Order(Some(order)) => run.obey(order),
                 // Nobody can order anything any more, and nobody takes outcomes.
                 Wakeup::Order(None) => run.stop(Phase::Killing, Stopped::Asked),
-                Wakeup::Reports => run.hear_all(buffer.drain(..)),
-                Wakeup::Message(Some(message)) => run.hear(message),
+                Wakeup::Reports => run.handle_reports(buffer.drain(..)),
+                Wakeup::Message(Some(message)) => run.handle_report(message),
                 Wakeup::Consulted(Some(consulted)) => run.consulted(consulted),
                 Wakeup::Delivery => run.take_recorded(),
                 Wakeup::Jobs(jobs) => run.received(jobs),

@@ -5,9 +5,9 @@ use std::time::Instant;
 use ratchet_ipc::JobKey;
 
 use super::arrival::Arrival;
-use super::attempted::Attempted;
 use super::cancelled::cancelled_while_running;
 use super::dispatcher::{Dispatcher, Settled, tell_retry};
+use super::ended_attempt::EndedAttempt;
 use super::entry::{Entry, State};
 use super::kinds::Kinds;
 use super::observers::Turn;
@@ -16,10 +16,11 @@ use super::queue::Queue;
 use super::retries::Retries;
 use super::steering::JobOutput;
 use crate::dispatch::StopRequest;
+use crate::ids::KindId;
 use crate::ids::{Ticket, WorkerName};
 use crate::job::Job;
 use crate::outcome::{AttemptEnd, Class, Failure};
-use crate::scheduling::{Blocker, End, Kind, ParallelizationHint};
+use crate::scheduling::{AfterAttempt, Blocker, ParallelizationHint};
 
 /// What the end or the return of an attempt means for its job.
 #[expect(
@@ -28,7 +29,7 @@ use crate::scheduling::{Blocker, End, Kind, ParallelizationHint};
 )]
 pub(super) enum Consequence {
     /// The job has left the queue and ends.
-    Ends(Entry, Attempted),
+    Ends(Entry, EndedAttempt),
     /// The job waits in the queue again as if it had not started, so it ends where nothing starts any more.
     WaitsAgain,
     /// Nothing has to be done now: the job is tried again, its result is held, or it has its outcome already.
@@ -135,7 +136,7 @@ impl Execution {
     pub(super) fn attempt_ended(
         &mut self,
         ticket: Ticket,
-        attempted: Attempted,
+        attempted: EndedAttempt,
         next: Option<Ticket>,
         turn: Turn<'_>,
     ) -> Consequence {
@@ -196,15 +197,15 @@ impl Execution {
             *failure = cancelled_while_running(*failure);
         }
         match self.retries.judge(&mut entry, &mut failure, turn.now) {
-            End::Over => {
+            AfterAttempt::Over => {
                 let result = Err(failure);
-                let attempted = Attempted {
+                let attempted = EndedAttempt {
                     result,
                     ..attempted
                 };
                 Consequence::Ends(entry, attempted)
             }
-            End::Again(when) => {
+            AfterAttempt::Again(when) => {
                 tell_retry(&entry, &failure, when, turn);
                 let end = AttemptEnd::Failed(failure.class);
                 let detail = attempted.detail(entry.attempts, end, turn.observers.wall());
@@ -228,7 +229,7 @@ impl Execution {
     // Workers come and go.
 
     /// Returns the jobs of a kind that are with its workers and that no hint binds, if its workers may still declare one.
-    pub(super) fn unbound(&self, kind: Kind, kinds: &Kinds) -> Vec<Ticket> {
+    pub(super) fn unbound(&self, kind: KindId, kinds: &Kinds) -> Vec<Ticket> {
         if !kinds.is_guessed(kind) {
             return Vec::new();
         }
@@ -248,7 +249,7 @@ impl Execution {
 
     /// Takes the jobs of a kind that were never given to a worker out of the queue, in the order in which they came, so
     /// that they can be looked at anew.
-    pub(super) fn take_untried(&mut self, kind: Kind, now: Instant) -> Vec<Arrival> {
+    pub(super) fn take_untried(&mut self, kind: KindId, now: Instant) -> Vec<Arrival> {
         let queue = self.dispatcher.queue();
         let mut waiting = queue.tickets(|entry| entry.kind == kind && entry.is_at_start());
         waiting.sort_unstable_by_key(|ticket| queue.get(*ticket).position);
@@ -263,7 +264,7 @@ impl Execution {
     }
 
     /// Takes all jobs of a kind that wait out of the queue.
-    pub(super) fn cancel_waiting_for(&mut self, kind: Kind, now: Instant) -> Vec<Entry> {
+    pub(super) fn cancel_waiting_for(&mut self, kind: KindId, now: Instant) -> Vec<Entry> {
         self.cancel_all(
             |entry| entry.kind == kind && entry.state() == State::Waiting,
             now,
@@ -375,13 +376,13 @@ impl Execution {
     }
 
     /// Takes all jobs out in whatever state they are, because the run waits for nobody any longer.
-    pub(super) fn give_up(&mut self, now: Instant) -> Vec<(Entry, Attempted)> {
+    pub(super) fn give_up(&mut self, now: Instant) -> Vec<(Entry, EndedAttempt)> {
         let held = self.provisional.give_up_held().map(|(mut entry, held)| {
             entry.charge_hold(now);
             let message =
                 "it had answered, and nothing could confirm its answer before the run ended";
             let result = Err(Box::new(Failure::new(Class::Cancelled, message)));
-            (entry, Attempted { result, ..held })
+            (entry, EndedAttempt { result, ..held })
         });
         let mut given_up: Vec<_> = held.collect();
         for ticket in self.queue().tickets(|_| true) {
@@ -390,7 +391,7 @@ impl Execution {
             let mut entry = self.dispatcher.give_up(ticket, now);
             let message = "it was killed, and had not ended when the run did";
             let failure = Box::new(Failure::new(Class::Cancelled, message));
-            let mut attempted = Attempted::none(failure);
+            let mut attempted = EndedAttempt::none(failure);
             if entry.state() == State::Running {
                 attempted.ran = entry.in_state_for(now);
                 attempted.began = Some(entry.since);

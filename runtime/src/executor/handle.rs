@@ -6,7 +6,7 @@ use ratchet_ipc::JobKey;
 use ratchet_resilience::shutdown::Phase;
 use tokio::sync::{mpsc, oneshot};
 
-use super::orders::RunOrder;
+use super::run_orders::RunOrder;
 use super::snapshot::Snapshot;
 use super::status::{Gauges, RunStatus};
 use super::steering::{Cancellation, JobOutput, JobState};

@@ -8,8 +8,8 @@ use ratchet_ipc::JobKey;
 
 use super::arrival::{Arrival, Refused};
 use super::cancelled::cancelled_by_request;
-use super::in_hand::{InHand, OnTheWayOut};
-use super::needs::{Memory, Needs, NeedsStatus};
+use super::job_window::{JobWindow, UndeliveredOutcomes};
+use super::needs::{Needs, NeedsStatus, RetainedJobs};
 use super::source::{Batch, Pulled, Source, check};
 use super::times::JobTimes;
 use crate::Error;
@@ -40,7 +40,7 @@ pub(super) struct Intake {
     needs: Needs,
     /// Jobs that have ended and whose dependents do not know it yet.
     ended: VecDeque<(JobKey, bool)>,
-    in_hand: InHand,
+    in_hand: JobWindow,
     /// Jobs that were added while the run goes on, each with its position where the source knows those of its jobs.
     added: VecDeque<(Option<u64>, Arc<Job>)>,
     /// Jobs that were cancelled before they were pulled.
@@ -49,13 +49,19 @@ pub(super) struct Intake {
 
 impl Intake {
     /// Makes an intake from a source of which no job was pulled yet.
-    pub(super) fn new(mut source: Source, memory: Memory, window: usize, now: Instant) -> Self {
+    pub(super) fn new(
+        mut source: Source,
+        memory: RetainedJobs,
+        window: usize,
+        now: Instant,
+    ) -> Self {
         let total = source.total();
         let (needs, names) = match &mut source {
             // All that is needed is known beforehand, and that no two have the same name.
-            Source::List { needed, .. } => {
-                (Needs::new(std::mem::take(needed), Memory::Nothing), None)
-            }
+            Source::List { needed, .. } => (
+                Needs::new(std::mem::take(needed), RetainedJobs::Nothing),
+                None,
+            ),
             _ => (Needs::new(Table::default(), memory), Some(Names::default())),
         };
         Self {
@@ -65,7 +71,7 @@ impl Intake {
             names,
             needs,
             ended: VecDeque::new(),
-            in_hand: InHand::new(window, now),
+            in_hand: JobWindow::new(window, now),
             added: VecDeque::new(),
             cancelled: Names::default(),
         }
@@ -97,7 +103,7 @@ impl Intake {
     }
 
     /// Whether another job may be taken in, beside what is on its way out.
-    pub(super) fn has_room(&self, out: OnTheWayOut) -> bool {
+    pub(super) fn has_room(&self, out: UndeliveredOutcomes) -> bool {
         self.in_hand.has_room(out)
     }
 
@@ -334,7 +340,7 @@ mod tests {
         job.needs(needs.iter().copied())
     }
 
-    fn intake(source: Source, memory: Memory) -> Intake {
+    fn intake(source: Source, memory: RetainedJobs) -> Intake {
         Intake::new(source, memory, 10, tokio::time::Instant::now().into_std())
     }
 
@@ -374,7 +380,7 @@ mod tests {
     #[test]
     fn a_job_of_a_list_waits_until_all_that_it_needs_has_succeeded() {
         let jobs = vec![job("last", &["a", "b"]), job("a", &[]), job("b", &[])];
-        let mut intake = intake(Source::list(jobs).unwrap(), Memory::Nothing);
+        let mut intake = intake(Source::list(jobs).unwrap(), RetainedJobs::Nothing);
         assert_eq!(intake.total(), Some(3));
         assert_eq!(
             admit_all(&mut intake),
@@ -391,7 +397,7 @@ mod tests {
     #[test]
     fn a_job_is_refused_whose_need_did_not_succeed() {
         let jobs = vec![job("a", &[]), job("b", &["a"])];
-        let mut intake = intake(Source::list(jobs).unwrap(), Memory::Nothing);
+        let mut intake = intake(Source::list(jobs).unwrap(), RetainedJobs::Nothing);
         admit_all(&mut intake);
         intake.ended(&"a".into(), false);
         let told = release_all(&mut intake);
@@ -401,7 +407,7 @@ mod tests {
     #[test]
     fn the_name_of_a_job_that_lives_is_refused_and_that_of_one_that_has_ended_is_not() {
         let jobs = vec![job("a", &[]), job("a", &[])];
-        let mut intake = intake(stream(jobs), Memory::Nothing);
+        let mut intake = intake(stream(jobs), RetainedJobs::Nothing);
         let told = admit_all(&mut intake);
         assert_eq!(told[0], "a is clear");
         assert!(told[1].contains("is there twice"), "{told:?}");
@@ -414,7 +420,7 @@ mod tests {
     #[test]
     fn a_run_that_stops_takes_back_those_that_wait() {
         let jobs = vec![job("a", &[]), job("c", &["a"]), job("b", &["a"])];
-        let mut intake = intake(Source::list(jobs).unwrap(), Memory::Nothing);
+        let mut intake = intake(Source::list(jobs).unwrap(), RetainedJobs::Nothing);
         admit_all(&mut intake);
         let left = intake.give_up();
         let names: Vec<&str> = left.iter().map(|arrival| arrival.job.id.as_str()).collect();

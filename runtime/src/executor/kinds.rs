@@ -4,21 +4,22 @@ use std::sync::Arc;
 
 use ratchet_ipc::TaskName;
 
-use super::reuse::Doer;
+use super::reuse::PerformerIdentity;
 use super::service::Service;
 use crate::dispatch::Introduction;
+use crate::ids::KindId;
 use crate::job::{Job, Placement, Work};
 use crate::os::ProcessConfig;
 use crate::outcome::{Class, Failure};
 use crate::process::StartedPrograms;
+use crate::scheduling::ParallelizationHint;
 use crate::scheduling::closest;
-use crate::scheduling::{Kind, ParallelizationHint};
 use crate::table::Table;
 
 /// The kinds that every run has, before that of the runner and those of workers.
-pub(super) const CLOSURES: Kind = Kind(0);
+pub(super) const CLOSURES: KindId = KindId(0);
 /// The kind that performs commands.
-pub(super) const COMMANDS: Kind = Kind(1);
+pub(super) const COMMANDS: KindId = KindId(1);
 
 /// How many known tasks the refusal of an unknown one names: nobody would read a longer list.
 const NAMED: usize = 16;
@@ -57,7 +58,7 @@ pub(crate) enum Tasks {
 #[derive(Debug)]
 struct TaskEntry {
     /// The kind of worker that performs it.
-    kind: Kind,
+    kind: KindId,
     /// The hint that the worker has declared.
     hint: Option<Result<ParallelizationHint, String>>,
     /// The worker says that results can be used again.
@@ -72,22 +73,22 @@ pub(super) struct Kinds {
     /// Which kind does a task.
     tasks: Table<TaskName, TaskEntry>,
     /// The kind that does every task that no other does, if there is one.
-    any: Option<Kind>,
+    any: Option<KindId>,
     /// Kinds that have not introduced themselves yet.
-    silent: Vec<Kind>,
+    silent: Vec<KindId>,
     /// Kinds whose tasks were assumed from their name, or taken to be any, because their workers said no hello.
-    guessed: Vec<Kind>,
+    guessed: Vec<KindId>,
     /// What workers say of their version.
-    versions: Table<Kind, String>,
+    versions: Table<KindId, String>,
     /// The kinds that have no workers any more, and why.
-    broken: Table<Kind, Failure>,
+    broken: Table<KindId, Failure>,
 }
 
 /// Which kind of worker does a job, as far as that is known.
 #[derive(Debug)]
 pub(super) enum Resolved {
     /// This kind does the job.
-    Known { kind: Kind, cacheable: bool },
+    Known { kind: KindId, cacheable: bool },
     /// It is known when all kinds have introduced themselves.
     Later,
     /// No kind does the job.
@@ -117,7 +118,7 @@ impl Kinds {
             clippy::expect_used,
             reason = "a run with more kinds was refused when it was put together"
         )]
-        let number = Kind(u16::try_from(self.list.len()).expect("kinds are counted by a u16"));
+        let number = KindId(u16::try_from(self.list.len()).expect("kinds are counted by a u16"));
         match &kind.tasks {
             Tasks::Any => self.any = Some(number),
             Tasks::Introduced => self.silent.push(number),
@@ -140,7 +141,7 @@ impl Kinds {
     fn enter(
         &mut self,
         task: TaskName,
-        kind: Kind,
+        kind: KindId,
         hint: Option<Result<ParallelizationHint, String>>,
         cacheable: Option<bool>,
     ) {
@@ -157,7 +158,7 @@ impl Kinds {
     }
 
     /// A kind has introduced itself. Says whether it did so late: others were told of its tasks what is not so.
-    pub(super) fn introduced(&mut self, kind: Kind, tasks: Option<Vec<Introduction>>) -> bool {
+    pub(super) fn introduced(&mut self, kind: KindId, tasks: Option<Vec<Introduction>>) -> bool {
         let is_first = take(&mut self.silent, kind);
         let Some(tasks) = tasks else {
             if is_first {
@@ -186,7 +187,7 @@ impl Kinds {
     }
 
     /// Takes note that a kind takes work and has not said which.
-    fn guess(&mut self, kind: Kind) {
+    fn guess(&mut self, kind: KindId) {
         self.guessed.push(kind);
         if self.is_served(kind) {
             return;
@@ -200,25 +201,25 @@ impl Kinds {
     }
 
     /// Whether what a kind does was guessed, so that it may say more yet.
-    pub(super) fn is_guessed(&self, kind: Kind) -> bool {
+    pub(super) fn is_guessed(&self, kind: KindId) -> bool {
         self.guessed.contains(&kind)
     }
 
     /// Whether it is known what a kind does without its saying so.
-    fn is_served(&self, kind: Kind) -> bool {
+    fn is_served(&self, kind: KindId) -> bool {
         matches!(self.list[usize::from(kind.0)].tasks, Tasks::Served(_))
     }
 
     /// Whether no other kind does named tasks.
-    fn is_only(&self, kind: Kind) -> bool {
-        let others = (0..).map(Kind).zip(&self.list);
+    fn is_only(&self, kind: KindId) -> bool {
+        let others = (0..).map(KindId).zip(&self.list);
         others
             .filter(|(other, _)| *other != kind && other.0 > COMMANDS.0)
             .all(|(_, other)| matches!(&other.tasks, Tasks::Declared(tasks) if tasks.is_empty()))
     }
 
     /// Takes note that a kind has no workers any more, for this reason.
-    pub(super) fn broke(&mut self, kind: Kind, failure: Failure) {
+    pub(super) fn broke(&mut self, kind: KindId, failure: Failure) {
         if self.silent.contains(&kind) {
             let name = TaskName::from(self.name(kind));
             self.introduced(kind, None);
@@ -228,24 +229,24 @@ impl Kinds {
     }
 
     /// Returns the kinds that have not introduced themselves yet.
-    pub(super) fn silent(&self) -> &[Kind] {
+    pub(super) fn silent(&self) -> &[KindId] {
         &self.silent
     }
 
     /// Returns the name of a kind, for messages.
-    pub(super) fn name(&self, kind: Kind) -> &str {
+    pub(super) fn name(&self, kind: KindId) -> &str {
         &self.list[usize::from(kind.0)].name
     }
 
     /// Takes note of the version that a worker of a kind says it is.
-    pub(super) fn set_version(&mut self, kind: Kind, version: String) {
+    pub(super) fn set_version(&mut self, kind: KindId, version: String) {
         self.versions.insert(kind, version);
     }
 
     /// Returns the command and the version of the workers of a kind, on which cached results depend.
-    pub(super) fn doer(&self, kind: Kind) -> Doer<'_> {
+    pub(super) fn doer(&self, kind: KindId) -> PerformerIdentity<'_> {
         let known = &self.list[usize::from(kind.0)];
-        Doer {
+        PerformerIdentity {
             process: known.process.as_ref(),
             programs: known.programs.as_ref(),
             version: self.versions.get(&kind).map(String::as_str),
@@ -283,7 +284,7 @@ impl Kinds {
     }
 
     /// Whether the worker may yet declare a hint or cacheability that this job leaves open, in a hello that has not come.
-    fn may_still_say(&self, kind: Kind, task: &TaskName, job: &Job) -> bool {
+    fn may_still_say(&self, kind: KindId, task: &TaskName, job: &Job) -> bool {
         let says = |entry: &TaskEntry| {
             (job.terms.hint.is_none() && entry.hint.is_none())
                 || (job.terms.cache.is_none() && entry.cacheable.is_none())
@@ -291,7 +292,7 @@ impl Kinds {
         self.silent.contains(&kind) && self.tasks.get(task).is_some_and(says)
     }
 
-    fn find(&self, task: &TaskName) -> Result<(Kind, bool), Failure> {
+    fn find(&self, task: &TaskName) -> Result<(KindId, bool), Failure> {
         if let Some(entry) = self.tasks.get(task) {
             return Ok((entry.kind, entry.cacheable.unwrap_or(false)));
         }
@@ -316,7 +317,7 @@ impl Kinds {
     /// Where a job of a kind can run: where its workers are, or if it is a command, where its terms say.
     pub(super) fn placement<'a>(
         &'a self,
-        kind: Kind,
+        kind: KindId,
         job: &'a Job,
     ) -> Result<&'a Placement, Failure> {
         let own = &job.terms.on;
@@ -351,7 +352,7 @@ impl Kinds {
     }
 }
 
-fn take(kinds: &mut Vec<Kind>, kind: Kind) -> bool {
+fn take(kinds: &mut Vec<KindId>, kind: KindId) -> bool {
     let at = kinds.iter().position(|one| *one == kind);
     at.map(|at| kinds.remove(at)).is_some()
 }

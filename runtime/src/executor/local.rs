@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::attempt::{AttemptGuard, AttemptResult, CommandAttempt, Contained, TimeLimits};
+use super::attempt::{AttemptGuard, AttemptResult, CatchPanic, CommandAttempt, TimeLimits};
 use super::command::Commands;
 use super::runner::{Attempt, Runner};
 use super::task_pool::{Perform, TaskHandle, TaskPool};
@@ -228,7 +228,7 @@ impl Perform for LocalRunners {
                     let attempt = Attempt { job, number };
                     // It keeps the time itself, as it has to stop more than a future.
                     let work = std::pin::pin!(commander.run(attempt, context));
-                    return (guard, Contained(work).await);
+                    return (guard, CatchPanic(work).await);
                 }
                 let config = context.told(config);
                 let limits_of_command = (timeouts, job.terms.memory);
@@ -275,7 +275,7 @@ impl Perform for LocalRunners {
 impl TimeLimits {
     /// Runs work to its end, whatever it does.
     async fn run(self, work: impl Future<Output = AttemptResult>) -> AttemptResult {
-        let work = Contained(std::pin::pin!(work));
+        let work = CatchPanic(std::pin::pin!(work));
         let Timeouts {
             soft, hard, idle, ..
         } = self.timeouts;

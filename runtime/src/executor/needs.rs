@@ -66,12 +66,12 @@ pub(super) struct Needs {
     waiting: Table<u64, Waiting>,
     /// The number of the next job that waits.
     next: u64,
-    memory: Memory,
+    memory: RetainedJobs,
 }
 
 /// Which jobs are remembered after their end, because later jobs may need them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Memory {
+pub(super) enum RetainedJobs {
     /// Only jobs that others are known to need are remembered.
     Nothing,
     /// All jobs are remembered.
@@ -84,7 +84,7 @@ pub(super) enum Memory {
 impl Needs {
     /// Makes the needs of a list, from how many jobs need each job, or those of a stream, from which jobs are
     /// remembered.
-    pub(super) fn new(needed: Table<JobKey, u32>, memory: Memory) -> Self {
+    pub(super) fn new(needed: Table<JobKey, u32>, memory: RetainedJobs) -> Self {
         let needed = needed.into_iter().map(|(id, count)| {
             let needed = Needed {
                 state: State::Unseen,
@@ -103,7 +103,7 @@ impl Needs {
 
     /// Whether it matters that a job has ended, well or not; takes note of what has to be known from now on.
     pub(super) fn cares(&mut self, id: &JobKey, well: bool) -> bool {
-        if self.memory == Memory::Losses && !well {
+        if self.memory == RetainedJobs::Losses && !well {
             let lost = Needed::of_stream(State::Lost);
             self.needed.entry(id.clone()).or_insert(lost);
         }
@@ -112,7 +112,7 @@ impl Needs {
 
     /// Whether a job of this name came before; only where all are remembered.
     pub(super) fn remembers(&self, id: &JobKey) -> bool {
-        self.memory == Memory::All && self.needed.contains_key(id)
+        self.memory == RetainedJobs::All && self.needed.contains_key(id)
     }
 
     /// Whether somebody who is here waits for a job.
@@ -129,7 +129,7 @@ impl Needs {
 
     /// Takes note that one more job will need this one, which `lives` or has not come yet. It comes before that job.
     pub(super) fn expect(&mut self, id: &JobKey, lives: bool) {
-        if self.memory != Memory::Nothing {
+        if self.memory != RetainedJobs::Nothing {
             return; // Who needs it looks it up when it comes.
         }
         let state = if lives { State::Living } else { State::Unseen };
@@ -147,7 +147,7 @@ impl Needs {
     pub(super) fn arrived(&mut self, id: &JobKey) {
         if let Some(needed) = self.needed.get_mut(id) {
             needed.state = State::Living;
-        } else if self.memory == Memory::All {
+        } else if self.memory == RetainedJobs::All {
             let needed = Needed::of_stream(State::Living);
             self.needed.insert(id.clone(), needed);
         }
@@ -163,7 +163,7 @@ impl Needs {
             return NeedsStatus::Clear(arrival);
         }
         let job = std::sync::Arc::clone(&arrival.job);
-        if self.memory == Memory::Losses {
+        if self.memory == RetainedJobs::Losses {
             for need in &job.needs {
                 if lives(need) && !self.needed.contains_key(need) {
                     let needed = Needed::of_stream(State::Living);
@@ -175,7 +175,7 @@ impl Needs {
         let mut lost = None;
         for need in &job.needs {
             match self.needed.get(need).map(|needed| needed.state) {
-                None if self.memory == Memory::Losses => {}
+                None if self.memory == RetainedJobs::Losses => {}
                 None | Some(State::Unseen) => return NeedsStatus::Unknown(arrival, need.clone()),
                 Some(State::Lost) => lost = lost.or(Some(need)),
                 Some(State::Living) => left += 1,
@@ -218,7 +218,7 @@ impl Needs {
         };
         needed.state = if well { State::Succeeded } else { State::Lost };
         let dependents = std::mem::take(&mut needed.dependents);
-        if needed.left == Some(0) || (well && self.memory == Memory::Losses) {
+        if needed.left == Some(0) || (well && self.memory == RetainedJobs::Losses) {
             self.needed.remove(id);
         }
         let mut free = Vec::new();

@@ -12,7 +12,7 @@ use super::stop::EndCounts;
 use super::times::WallClock;
 use crate::breaker::BreakerReport;
 use crate::event::Event;
-use crate::scheduling::Load;
+use crate::scheduling::SchedulerLoad;
 use crate::timestamp::Timestamp;
 
 /// Tells those who watch a run what happens.
@@ -85,7 +85,7 @@ impl Observers {
         &self,
         total: Option<u64>,
         (taken, living): (u64, usize),
-        load: &Load,
+        load: &SchedulerLoad,
         tally: &EndCounts,
     ) {
         #[expect(

@@ -26,26 +26,26 @@ use ratchet_resilience::shutdown::Phase;
 
 use super::arrival::{Arrival, Moment, Refused};
 use super::arrivals::{Arrivals, Arrived, NextStep};
-use super::attempted::Attempted;
 use super::cancelled::cancelled_by_request;
 use super::control::{PhaseChange, RunControl};
 use super::delivery::{Delivery, EndedJob};
-use super::dispatcher::Outlook;
+use super::dispatcher::ExpectedWork;
+use super::ended_attempt::EndedAttempt;
 use super::entry::Entry;
 use super::execution::{Consequence, Execution};
 use super::intake::Intake;
 use super::observers::{Observers, Turn};
-use super::recording::Leaving;
+use super::recording::OutgoingOutcome;
 use super::resolver::Resolver;
-use super::reuse::Consulted;
+use super::reuse::CacheAnswer;
 use super::source::Batch;
 use super::stop::Stopped;
 use crate::dispatch::{Introduction, PoolKey, Report};
 use crate::event::Event;
+use crate::ids::KindId;
 use crate::ids::{Ticket, WorkerName};
 use crate::outcome::Failure;
 use crate::process::Seats;
-use crate::scheduling::Kind;
 
 /// The most jobs that are taken in before reports are looked at again.
 const JOBS: usize = 256;
@@ -109,8 +109,8 @@ impl Orchestrator {
     }
 
     /// Takes note that the loop was to wake at `timer`, and has now.
-    pub(super) fn woke(&mut self, timer: Instant) {
-        self.control.woke(timer, self.now);
+    pub(super) fn note_wakeup(&mut self, timer: Instant) {
+        self.control.note_wakeup(timer, self.now);
     }
 
     /// Does all that follows from what has come. Returns whether there is more to do at once.
@@ -298,7 +298,7 @@ impl Orchestrator {
     }
 
     /// Goes on with a job about which the cache has answered.
-    pub(super) fn consulted(&mut self, consulted: Consulted) {
+    pub(super) fn consulted(&mut self, consulted: CacheAnswer) {
         let (at, refusal) = (self.moment(), self.control.refusal());
         let next = NextStep::after_cache(consulted, at, refusal);
         self.go_on(next);
@@ -346,8 +346,8 @@ impl Orchestrator {
     }
 
     /// Takes in the reports of one turn.
-    pub(super) fn hear_all(&mut self, reports: impl Iterator<Item = Report>) {
-        reports.for_each(|report| self.hear(report));
+    pub(super) fn handle_reports(&mut self, reports: impl Iterator<Item = Report>) {
+        reports.for_each(|report| self.handle_report(report));
         self.execution.dispatcher_mut().learn();
     }
 
@@ -356,7 +356,7 @@ impl Orchestrator {
         clippy::too_many_lines,
         reason = "one short arm for each kind of report"
     )]
-    pub(super) fn hear(&mut self, report: Report) {
+    pub(super) fn handle_report(&mut self, report: Report) {
         let turn = Turn {
             now: self.now,
             observers: &self.observers,
@@ -371,7 +371,7 @@ impl Orchestrator {
                 next,
                 provisional,
             } => {
-                let attempted = Attempted {
+                let attempted = EndedAttempt {
                     result,
                     worker,
                     ran,
@@ -508,7 +508,7 @@ impl Orchestrator {
             let Some((entry, failure)) = self.execution.retry_refuted(kinds, self.now) else {
                 return;
             };
-            self.end(entry, Attempted::none(failure));
+            self.end(entry, EndedAttempt::none(failure));
         }
     }
 
@@ -533,7 +533,7 @@ impl Orchestrator {
     /// Goes on with the jobs of a kind that has introduced itself, or has shown that it does not.
     fn kind_introduced(
         &mut self,
-        kind: Kind,
+        kind: KindId,
         version: Option<String>,
         tasks: Option<Vec<Introduction>>,
     ) {
@@ -581,7 +581,7 @@ impl Orchestrator {
     // Jobs end.
 
     /// Ends a job that has left the queue, with what its last attempt came to.
-    fn end(&mut self, mut entry: Entry, attempted: Attempted) {
+    fn end(&mut self, mut entry: Entry, attempted: EndedAttempt) {
         // Without a result the right to store one passes to whoever waits for it.
         if let (Some(share), Ok(payload)) = (entry.share.take(), &attempted.result) {
             let (worker, place) = (attempted.worker.clone(), attempted.place.as_ref());
@@ -602,8 +602,8 @@ impl Orchestrator {
 
     /// An outcome is final: it may be heard of, and who needed it may go on. Not before it is recorded, or a run that is
     /// taken up again would do a job once more upon which others have built already.
-    fn leave(&mut self, leaving: Leaving) {
-        let Leaving {
+    fn leave(&mut self, leaving: OutgoingOutcome) {
+        let OutgoingOutcome {
             position,
             outcome,
             nameless,
@@ -684,7 +684,7 @@ impl Orchestrator {
             return;
         };
         for (entry, failure) in self.execution.give_up_retries(&failure, self.now) {
-            self.end(entry, Attempted::none(failure));
+            self.end(entry, EndedAttempt::none(failure));
         }
         for arrival in self.arrivals.give_up(self.moment()) {
             self.conclude(EndedJob::refused(Refused::new(arrival, failure.clone())));
@@ -722,9 +722,9 @@ impl Orchestrator {
     }
 
     /// Returns what the run expects of the rest of its jobs.
-    fn outlook(&self) -> Outlook {
+    fn outlook(&self) -> ExpectedWork {
         let settled = self.execution.queued_or_held();
-        Outlook {
+        ExpectedWork {
             phase: self.control.phase(),
             may_come: !self.arrivals.is_dry() || self.arrivals.living() > settled,
         }

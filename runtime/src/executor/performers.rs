@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use super::local::LocalPerformer;
 use crate::context::AttemptOutput;
 use crate::dispatch::{Assignment, AttemptKey, Demand, Order, PoolKey, StopRequest};
+use crate::ids::KindId;
 use crate::ids::{PlaceId, Ticket};
 use crate::outcome::Failure;
 use crate::process::{Attachment, SeatId, Seats};
-use crate::scheduling::Kind;
 
 /// A pool of workers that a run has.
 pub(crate) struct PoolPerformer {
@@ -108,13 +108,13 @@ impl Performers {
     }
 
     /// Returns the pools of a kind; nothing where this process performs the attempts itself.
-    fn of_kind(&self, kind: Kind) -> Option<&PoolsByPlace> {
+    fn of_kind(&self, kind: KindId) -> Option<&PoolsByPlace> {
         self.kinds
             .get(usize::from(kind.0).checked_sub(self.local_kinds)?)
     }
 
     /// Whether this process performs the attempts of a kind itself, in whatever number.
-    pub(super) fn performs_here(&self, kind: Kind) -> bool {
+    pub(super) fn performs_here(&self, kind: KindId) -> bool {
         usize::from(kind.0) < self.local_kinds
     }
 
@@ -134,7 +134,7 @@ impl Performers {
     }
 
     /// Returns how many seats of a kind are free at all places. This process has none.
-    pub(super) fn free_seats(&self, kind: Kind) -> usize {
+    pub(super) fn free_seats(&self, kind: KindId) -> usize {
         // Workers may declare any concurrency, so the sum is capped.
         let free = self.pools_of(kind).map(|pool| pool.seats.free() as usize);
         free.fold(0, usize::saturating_add)
@@ -150,12 +150,12 @@ impl Performers {
     }
 
     /// Iterates over all kinds: those of this process, then those of pools.
-    pub(super) fn kinds(&self) -> impl Iterator<Item = Kind> + use<> {
+    pub(super) fn kinds(&self) -> impl Iterator<Item = KindId> + use<> {
         (0..self.local_kinds + self.kinds.len()).map(kind)
     }
 
     /// Iterates over the kinds that have pools.
-    pub(super) fn pool_kinds(&self) -> impl Iterator<Item = Kind> + use<> {
+    pub(super) fn pool_kinds(&self) -> impl Iterator<Item = KindId> + use<> {
         (self.local_kinds..self.local_kinds + self.kinds.len()).map(kind)
     }
 
@@ -225,12 +225,12 @@ impl Performers {
         }
     }
 
-    fn pools_of(&self, kind: Kind) -> impl Iterator<Item = &PoolPerformer> {
+    fn pools_of(&self, kind: KindId) -> impl Iterator<Item = &PoolPerformer> {
         self.of_kind(kind).into_iter().flat_map(|kind| &kind.list)
     }
 
     /// Iterates over the keys of the pools of a kind.
-    pub(super) fn keys_of(&self, kind: Kind) -> Vec<PoolKey> {
+    pub(super) fn keys_of(&self, kind: KindId) -> Vec<PoolKey> {
         let places = self.pools_of(kind).map(|pool| pool.place);
         places.map(|place| PoolKey { kind, place }).collect()
     }
@@ -268,6 +268,6 @@ impl Performers {
     clippy::cast_possible_truncation,
     reason = "checked where kinds are added"
 )]
-fn kind(number: usize) -> Kind {
-    Kind(number as u16)
+fn kind(number: usize) -> KindId {
+    KindId(number as u16)
 }

@@ -14,11 +14,12 @@ use tokio::sync::watch;
 
 use super::routes::{PlaceSetId, Route, RouteId, Target};
 use crate::dispatch::{Report, Reporter};
+use crate::ids::KindId;
 use crate::ids::{PlaceId, PlaceName, SlotNumber, Ticket};
 use crate::job::Placement;
 use crate::outcome::{Class, Failure};
 use crate::place::PlaceState;
-use crate::scheduling::{Kind, SlotNumbers, Workers, closest};
+use crate::scheduling::{SlotNumbers, Workers, closest};
 use crate::table::Table;
 
 /// The most sets of places that the jobs of a run can name. A user writes few of them.
@@ -173,7 +174,7 @@ impl Places {
     }
 
     /// Returns by whom and where the jobs of a kind can be performed that can run on any place of a set.
-    pub(super) fn target(&self, kind: Kind, places: PlaceSetId) -> Target<'_> {
+    pub(super) fn target(&self, kind: KindId, places: PlaceSetId) -> Target<'_> {
         Target {
             kind,
             places,

@@ -20,11 +20,10 @@ use super::execution::Execution;
 use super::intake::Intake;
 use super::kinds::{KindOfWorker, Kinds};
 use super::local::{CommandsAt, LocalPerformer};
-use super::needs::Memory;
+use super::needs::RetainedJobs;
 use super::observers::Observers;
 use super::orchestrator::Orchestrator;
-use super::order::{Ordering, Outgoing};
-use super::orders::RunOrder;
+use super::outcome_order::{Ordering, Outgoing};
 use super::performers::Performers;
 use super::places::{Places, place_watch, round_trip_watch};
 use super::platforms::Platforms;
@@ -33,8 +32,9 @@ use super::queue::Queue;
 use super::recording::{Recording, SharedLedger};
 use super::resolver::Resolver;
 use super::retries::Retries;
-use super::reuse::{CacheUse, Reuse};
+use super::reuse::{CacheUse, RunCache};
 use super::run_budget::RunBudget;
+use super::run_orders::RunOrder;
 use super::runner::Runner;
 use super::seated_queue::SeatedQueue;
 use super::sinks::{SharedSink, Sinks};
@@ -46,10 +46,11 @@ use crate::Error;
 use crate::breaker::BreakerConfig;
 use crate::context::Variables;
 use crate::dispatch::Reporter;
+use crate::ids::KindId;
 use crate::os::{CommandLimits, CommandRunner, Keeper};
 use crate::outcome::Outcome;
 use crate::place::Place;
-use crate::scheduling::{Kind, Scheduler, Settings};
+use crate::scheduling::{Scheduler, SchedulerSettings};
 use crate::suspension::working_now;
 
 /// How many kinds of worker a run has at most. Each has a second number for its jobs that take tokens, see
@@ -64,7 +65,7 @@ const MOST_SLOTS: u32 = u32::MAX / 2;
 const WINDOW: usize = 4096;
 
 /// What connects a loop with the rest.
-pub(super) struct Wiring {
+pub(super) struct RunChannels {
     /// Where the loop pulls its jobs from.
     pub(super) source: Source,
     /// Whether outcomes leave as jobs end or in the order in which the jobs came.
@@ -78,13 +79,13 @@ pub(super) struct Wiring {
 }
 
 /// What every run of an executor is made with.
-pub(super) struct Plan {
+pub(super) struct RunPlan {
     /// The slots, the named limits and the ageing of the scheduler.
-    pub(super) scheduling: Settings,
+    pub(super) scheduling: SchedulerSettings,
     /// How many jobs a run has in hand at most.
     pub(super) window: usize,
     /// Which jobs are remembered after their end, because later jobs may need them.
-    pub(super) memory: Memory,
+    pub(super) memory: RetainedJobs,
     /// How many workers a job may crash before it fails as poison.
     pub(super) crash_limit: u32,
     /// After how many failures the run stops, and how; without, it does not stop.
@@ -131,10 +132,10 @@ pub(super) struct Plan {
     pub(super) seed: Option<u64>,
 }
 
-impl Plan {
+impl RunPlan {
     /// Makes the loop of a run.
-    pub(super) fn event_loop(&self, wiring: Wiring) -> Result<EventLoop, Error> {
-        let Wiring {
+    pub(super) fn event_loop(&self, wiring: RunChannels) -> Result<EventLoop, Error> {
+        let RunChannels {
             source,
             ordering,
             out,
@@ -159,7 +160,7 @@ impl Plan {
         let budget = self.retry_budget.map(RunBudget::new).transpose()?;
         let wall = WallClock::new(Arc::clone(&self.clock), now);
         let retries = Retries::new(self.crash_limit, budget, self.rng());
-        let reuse = Reuse::new(self.cache.clone());
+        let reuse = RunCache::new(self.cache.clone());
         let resolver = Resolver::new(Kinds::new(kinds), reuse, Platforms::new(&self.places));
         let run = Orchestrator::new(
             Arrivals::new(Intake::new(source, self.memory, self.window, now), resolver),
@@ -212,7 +213,7 @@ impl Plan {
             if number >= MOST_KINDS {
                 return Err(too_many());
             }
-            performers.add(pool.attach(Kind(number), &places, reporter.clone())?);
+            performers.add(pool.attach(KindId(number), &places, reporter.clone())?);
             kinds.push(pool.kind());
         }
         let count = u16::try_from(kinds.len()).map_err(|_| too_many())?;
@@ -272,12 +273,12 @@ impl Plan {
     }
 }
 
-impl Default for Plan {
+impl Default for RunPlan {
     fn default() -> Self {
         Self {
-            scheduling: Settings::default(),
+            scheduling: SchedulerSettings::default(),
             window: WINDOW,
-            memory: Memory::Nothing,
+            memory: RetainedJobs::Nothing,
             crash_limit: 3,
             max_failures: None,
             deadline: None,

@@ -29,7 +29,7 @@ struct OtherPlace {
 
 /// What is known of the platform on which a job will run.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Expected {
+pub(super) enum PlatformForecast {
     /// It is this one, as far as its places are known.
     Platform(Platform),
     /// None of its places was reached yet.
@@ -56,7 +56,11 @@ impl Platforms {
     ///
     /// Of several places those count that are known: a job does not wait for a host that may never be reached. If it runs on
     /// another one, the [platform of that](Self::of) may prove to be another.
-    pub(super) fn expected(&self, placement: &Placement, host: Option<&HostName>) -> Expected {
+    pub(super) fn expected(
+        &self,
+        placement: &Placement,
+        host: Option<&HostName>,
+    ) -> PlatformForecast {
         let is_meant = |name: &PlaceName| match placement {
             Placement::Here => false,
             Placement::Host => host.is_some_and(|host| host.as_str() == name.as_str()),
@@ -71,19 +75,19 @@ impl Platforms {
                 (Some(platform), Some(other)) if platform != *other => {
                     let (one, other) = (self.name_of(&platform), self.name_of(other));
                     let reason = format!("the job may run on {other} or on {one}");
-                    return Expected::Unknown(reason);
+                    return PlatformForecast::Unknown(reason);
                 }
                 (Some(platform), _) => known = Some(platform),
             }
         }
         match (known, missing) {
-            (Some(platform), _) => Expected::Platform(platform),
-            (None, Some(place)) if place.may_be_known_later() => Expected::Later,
+            (Some(platform), _) => PlatformForecast::Platform(platform),
+            (None, Some(place)) if place.may_be_known_later() => PlatformForecast::Later,
             (None, Some(place)) => {
-                Expected::Unknown(format!("the platform of {} is not known", place.name))
+                PlatformForecast::Unknown(format!("the platform of {} is not known", place.name))
             }
             // A place that there is not. The job is refused for that when it is queued.
-            (None, None) => Expected::Unknown("it has no place to run on".to_owned()),
+            (None, None) => PlatformForecast::Unknown("it has no place to run on".to_owned()),
         }
     }
 
@@ -143,15 +147,15 @@ mod tests {
         );
         let platforms = Platforms::new(&[web1, web2, bare]);
         let expected = |names: &[&str]| platforms.expected(&among(names), None);
-        let here = Expected::Platform(None);
+        let here = PlatformForecast::Platform(None);
         assert_eq!(platforms.expected(&Placement::Here, None), here);
-        assert_eq!(expected(&["web1", "web2"]), Expected::Later);
+        assert_eq!(expected(&["web1", "web2"]), PlatformForecast::Later);
         assert_eq!(expected(&["web1", "local"]), here);
-        assert!(matches!(expected(&["bare"]), Expected::Unknown(_)));
+        assert!(matches!(expected(&["bare"]), PlatformForecast::Unknown(_)));
 
         let vax: Platform = Some("vms-vax".into());
         tell1.send_replace(vax.clone());
-        let on_vax = Expected::Platform(vax.clone());
+        let on_vax = PlatformForecast::Platform(vax.clone());
         assert_eq!(
             expected(&["web1", "web2"]),
             on_vax,
@@ -159,7 +163,7 @@ mod tests {
         );
         let host = HostName::from("web1");
         assert_eq!(platforms.expected(&Placement::Host, Some(&host)), on_vax);
-        let mixed = Expected::Unknown(format!(
+        let mixed = PlatformForecast::Unknown(format!(
             "the job may run on {} or on vms-vax",
             platforms.own
         ));
@@ -179,7 +183,7 @@ mod tests {
         let platforms = Platforms::new(&[web1]);
         let failure = Failure::new(Class::Unreachable, "no");
         state.send_replace(PlaceState::GivenUp(Box::new(failure)));
-        let unknown = Expected::Unknown("the platform of web1 is not known".to_owned());
+        let unknown = PlatformForecast::Unknown("the platform of web1 is not known".to_owned());
         assert_eq!(platforms.expected(&among(&["web1"]), None), unknown);
     }
 }

@@ -8,10 +8,10 @@ use super::places::Places;
 use super::service::Service;
 use crate::Error;
 use crate::dispatch::{PoolKey, Reporter};
+use crate::ids::KindId;
 use crate::ids::PlaceName;
 use crate::job::Placement;
 use crate::process::ProcessPool;
-use crate::scheduling::Kind;
 
 /// A pool that runs can have, one after the other.
 pub(crate) trait PoolSource: Send + Sync {
@@ -21,7 +21,7 @@ pub(crate) trait PoolSource: Send + Sync {
     /// Takes the pools for a run, which knows their workers as `kind`. There is one pool a place.
     fn attach(
         &self,
-        kind: Kind,
+        kind: KindId,
         places: &Places,
         reporter: Reporter,
     ) -> Result<Vec<PoolPerformer>, Error>;
@@ -60,7 +60,7 @@ impl PoolSource for KindPools {
 
     fn attach(
         &self,
-        kind: Kind,
+        kind: KindId,
         places: &Places,
         reporter: Reporter,
     ) -> Result<Vec<PoolPerformer>, Error> {

@@ -32,7 +32,7 @@ impl Progress {
 
 /// How often a callback is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
+pub enum ProgressInterval {
     /// The callback is called whenever something has changed and it is ready for more.
     Change,
     /// The callback is called at most once in this time; the last report comes at once.
@@ -42,7 +42,7 @@ pub enum Pace {
 /// Counts the progress of a run. This end is the run's; dropping it ends the other one.
 ///
 /// ```
-/// use ratchet_runtime::{Executor, Job, Pace, Payload, ProgressMeter};
+/// use ratchet_runtime::{Executor, Job, ProgressInterval, Payload, ProgressMeter};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -53,7 +53,7 @@ pub enum Pace {
 ///         println!("Progress: {completed}/{total}");
 ///         last = (completed, total);
 ///     };
-///     watch.each(Pace::Change, print).await;
+///     watch.each(ProgressInterval::Change, print).await;
 ///     last
 /// });
 ///
@@ -84,12 +84,12 @@ pub struct ProgressMeter {
 /// Watches the progress of a run.
 ///
 /// ```
-/// use ratchet_runtime::{Pace, ProgressMeter};
+/// use ratchet_runtime::{ProgressInterval, ProgressMeter};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// let (mut meter, watch) = ProgressMeter::new();
-/// let printing = tokio::spawn(watch.each(Pace::Change, |completed, total| {
+/// let printing = tokio::spawn(watch.each(ProgressInterval::Change, |completed, total| {
 ///     println!("{completed}/{total}");
 /// }));
 /// meter.add(2);
@@ -183,13 +183,13 @@ impl ProgressWatch {
     }
 
     /// Calls back with `(completed, total)` until the run has ended or gone, one call at a time.
-    pub async fn each(mut self, pace: Pace, mut callback: impl FnMut(u64, u64) + Send) {
+    pub async fn each(mut self, pace: ProgressInterval, mut callback: impl FnMut(u64, u64) + Send) {
         while let Some(progress) = self.changed().await {
             callback(progress.completed, progress.total);
             if progress.finished {
                 return;
             }
-            if let Pace::Every(interval) = pace {
+            if let ProgressInterval::Every(interval) = pace {
                 self.pass(interval).await;
             }
         }
@@ -246,7 +246,7 @@ mod tests {
         let (mut meter, watch) = ProgressMeter::new();
         let seen = Seen::default();
         meter.close();
-        watch.each(Pace::Change, record(&seen)).await;
+        watch.each(ProgressInterval::Change, record(&seen)).await;
         assert_eq!(*seen.lock().unwrap(), [(0, 0)]);
     }
 
@@ -267,7 +267,10 @@ mod tests {
         let (mut meter, watch) = ProgressMeter::new();
         let seen = Seen::default();
         let began = tokio::time::Instant::now();
-        let task = tokio::spawn(watch.each(Pace::Every(Duration::from_secs(5)), record(&seen)));
+        let task = tokio::spawn(watch.each(
+            ProgressInterval::Every(Duration::from_secs(5)),
+            record(&seen),
+        ));
         meter.add(100);
         for _ in 0..98 {
             meter.complete(1);
@@ -284,7 +287,7 @@ mod tests {
     async fn a_run_that_goes_is_not_waited_for() {
         let (mut meter, watch) = ProgressMeter::new();
         let seen = Seen::default();
-        let task = tokio::spawn(watch.each(Pace::Every(Duration::MAX), record(&seen)));
+        let task = tokio::spawn(watch.each(ProgressInterval::Every(Duration::MAX), record(&seen)));
         meter.add(2);
         tokio::task::yield_now().await;
         meter.complete(1);

@@ -15,7 +15,7 @@ use std::time::Instant;
 use ratchet_caching::Key;
 use ratchet_ipc::JobKey;
 
-use super::attempted::Attempted;
+use super::ended_attempt::EndedAttempt;
 use super::entry::Entry;
 use crate::ids::{Ticket, WorkerName};
 use crate::outcome::Failure;
@@ -24,7 +24,7 @@ use crate::outcome::Failure;
 #[derive(Default)]
 pub(super) struct Provisional {
     /// The jobs whose results are held, by the tickets that they had.
-    held: HashMap<Ticket, (Entry, Attempted)>,
+    held: HashMap<Ticket, (Entry, EndedAttempt)>,
     /// What each worker has answered since its answers were last beyond doubt.
     in_doubt: HashMap<WorkerName, Vec<InDoubt>>,
     /// Jobs whose answer was refuted and that are tried again, by when and by their position.
@@ -59,13 +59,17 @@ impl Provisional {
     }
 
     /// Holds the result of a job that has left the queue.
-    pub(super) fn hold(&mut self, entry: Entry, attempted: Attempted) {
+    pub(super) fn hold(&mut self, entry: Entry, attempted: EndedAttempt) {
         self.held.insert(entry.ticket, (entry, attempted));
     }
 
     /// A result is the right one, as far as can be known. If it is `in_doubt`, it may still prove wrong. Gives the job,
     /// unless it was given up and has its outcome already.
-    pub(super) fn confirm(&mut self, ticket: Ticket, in_doubt: bool) -> Option<(Entry, Attempted)> {
+    pub(super) fn confirm(
+        &mut self,
+        ticket: Ticket,
+        in_doubt: bool,
+    ) -> Option<(Entry, EndedAttempt)> {
         let (entry, attempted) = self.held.remove(&ticket)?;
         if let Some(worker) = attempted.worker.as_ref().filter(|_| in_doubt) {
             let in_doubt = InDoubt {
@@ -79,7 +83,7 @@ impl Provisional {
     }
 
     /// Takes a job whose result is the answer to something else, unless it was given up and has its outcome already.
-    pub(super) fn refute(&mut self, ticket: Ticket) -> Option<(Entry, Attempted)> {
+    pub(super) fn refute(&mut self, ticket: Ticket) -> Option<(Entry, EndedAttempt)> {
         self.held.remove(&ticket)
     }
 
@@ -155,7 +159,7 @@ impl Provisional {
     }
 
     /// Takes out the jobs whose results are held, because the run does not wait for that any longer.
-    pub(super) fn give_up_held(&mut self) -> impl Iterator<Item = (Entry, Attempted)> + use<> {
+    pub(super) fn give_up_held(&mut self) -> impl Iterator<Item = (Entry, EndedAttempt)> + use<> {
         std::mem::take(&mut self.held).into_values()
     }
 }
@@ -176,7 +180,7 @@ mod tests {
         let now = tokio::time::Instant::now().into_std();
         let entry = entry(Arc::new(Job::task(id, "t", Payload::null())), now);
         let (ticket, worker) = (entry.ticket, WorkerName::new("filter", 1));
-        let attempted = Attempted {
+        let attempted = EndedAttempt {
             result: Ok(Payload::null()),
             worker: Some(worker.clone()),
             ran: Duration::ZERO,

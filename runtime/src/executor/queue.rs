@@ -13,22 +13,23 @@ use entries::Entries;
 pub(super) use entries::KindCounts;
 
 use super::arrival::{Arrival, Refused};
-use super::attempted::Attempted;
+use super::ended_attempt::EndedAttempt;
 use super::entry::{Entry, State};
 use super::kinds::Kinds;
 use super::observers::Turn;
-use super::reuse::Share;
+use super::reuse::StorePermit;
 use super::routes::{Route, RouteId, Routes, Target};
 use super::uncertain::UncertainStart;
 use crate::Error;
 use crate::dispatch::PoolKey;
+use crate::ids::KindId;
 use crate::ids::{PlaceId, PlaceName, SlotNumber, Ticket, WorkerName};
 use crate::job::{Job, ResourceNeed, Terms, Work};
 use crate::outcome::{AttemptDetail, AttemptEnd, Class, Failure};
 use crate::process::SeatId;
 use crate::scheduling::{
-    Blocker, Cancelled, Decision, End, Kind, Limit, LimitId, Load, ParallelizationHint, Request,
-    ResourceId, ResourceShare, Scheduler, Workers,
+    AfterAttempt, Blocker, CancelResult, Decision, Limit, LimitId, ParallelizationHint, ResourceId,
+    ResourceShare, Scheduler, SchedulerLoad, SchedulerRequest, Workers,
 };
 
 /// What an attempt gave back when it ended or was returned.
@@ -97,7 +98,7 @@ impl Queue {
         arrival: Arrival,
         target: Target<'_>,
         kinds: &Kinds,
-        share: Option<Box<Share>>,
+        share: Option<Box<StorePermit>>,
         now: Instant,
     ) -> Result<Ticket, Box<Refused>> {
         let scheduled = match self.schedule((&arrival.job, 0), target, kinds, now) {
@@ -215,7 +216,7 @@ impl Queue {
             let message = "the jobs of this run differ too much in where they can run";
             return Err(Failure::new(Class::Input, message));
         };
-        let request = Request {
+        let request = SchedulerRequest {
             task,
             kind: route.scheduled(),
             priority: terms.priority,
@@ -267,7 +268,7 @@ impl Queue {
     }
 
     /// Returns how many jobs of a kind are in each state.
-    pub(super) fn count(&self, kind: Kind) -> KindCounts {
+    pub(super) fn count(&self, kind: KindId) -> KindCounts {
         self.entries.count(kind)
     }
 
@@ -282,7 +283,7 @@ impl Queue {
     }
 
     /// Returns how many jobs wait and run, and how many slots they fill.
-    pub(super) fn load(&self) -> Load {
+    pub(super) fn load(&self) -> SchedulerLoad {
         self.scheduler.load()
     }
 
@@ -319,7 +320,7 @@ impl Queue {
     }
 
     /// Notes when an attempt began that has ended.
-    pub(super) fn note_end(&mut self, ticket: Ticket, attempted: &mut Attempted, now: Instant) {
+    pub(super) fn note_end(&mut self, ticket: Ticket, attempted: &mut EndedAttempt, now: Instant) {
         let entry = self.entries.get_mut(ticket);
         let (started, way) = (entry.since, way(entry));
         let began = entry.times.attempt_ended(started, attempted.ran, way, now);
@@ -384,7 +385,7 @@ impl Queue {
     pub(super) fn free(
         &mut self,
         ticket: Ticket,
-        end: End,
+        end: AfterAttempt,
         next: Option<Ticket>,
         now: Instant,
     ) -> Freed {
@@ -474,7 +475,7 @@ impl Queue {
         expect_known(self.scheduler.take_waits(ticket, waits));
         let cancelled = expect_known(self.scheduler.cancel(ticket));
         assert!(
-            matches!(cancelled, Cancelled::Removed),
+            matches!(cancelled, CancelResult::Removed),
             "only a job that waits is cancelled"
         );
         self.take(ticket)

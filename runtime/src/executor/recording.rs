@@ -17,7 +17,7 @@ use crate::outcome::Outcome;
 pub(super) type SharedLedger = Arc<Mutex<Box<dyn Ledger>>>;
 
 /// An outcome on its way out of the run.
-pub(super) struct Leaving {
+pub(super) struct OutgoingOutcome {
     /// Its job's position in the order of submission.
     pub(super) position: u64,
     /// The outcome, which the journal records before anybody sees it.
@@ -26,17 +26,17 @@ pub(super) struct Leaving {
     pub(super) nameless: bool,
 }
 
-type Batch = Vec<(Arc<Job>, Leaving)>;
+type Batch = Vec<(Arc<Job>, OutgoingOutcome)>;
 
 /// What has been through the ledger. The jobs are done with, and were let go where they were written.
-type Written = (Vec<Leaving>, io::Result<()>);
+type Written = (Vec<OutgoingOutcome>, io::Result<()>);
 
 /// How many outcomes make a batch that is written without waiting for more.
 const BATCH: usize = 256;
 
 /// How long a batch gathers at least where more is about to come: writes that follow each other at once cost more
 /// than what is in them.
-const GATHERS: Duration = Duration::from_millis(1);
+const MIN_BATCH_DELAY: Duration = Duration::from_millis(1);
 
 /// The thread on which the ledger may wait for the disk. It is started with the run, where a system that gives no
 /// thread can be told from a disk that gives no room, and it ends with the run.
@@ -79,7 +79,7 @@ pub(super) struct Recording {
     next: Option<Instant>,
     /// Somebody waits for what has gathered.
     awaited: bool,
-    written: VecDeque<Leaving>,
+    written: VecDeque<OutgoingOutcome>,
     failure: Option<String>,
 }
 
@@ -105,7 +105,7 @@ impl Recording {
     }
 
     /// Adds an outcome to the batch. If somebody waits for it (`awaited`), the batch is written at once.
-    pub(super) fn push(&mut self, job: Arc<Job>, leaving: Leaving, awaited: bool) {
+    pub(super) fn push(&mut self, job: Arc<Job>, leaving: OutgoingOutcome, awaited: bool) {
         self.gathering.push((job, leaving));
         self.awaited |= awaited;
     }
@@ -140,7 +140,7 @@ impl Recording {
             return;
         }
         self.awaited = false;
-        self.next = now.checked_add(GATHERS);
+        self.next = now.checked_add(MIN_BATCH_DELAY);
         let batch = std::mem::take(&mut self.gathering);
         let suspects = std::mem::take(&mut self.suspects);
         self.in_writing = batch.len();
@@ -200,7 +200,7 @@ impl Recording {
     }
 
     /// The next outcome that may be heard of.
-    pub(super) fn pop(&mut self) -> Option<Leaving> {
+    pub(super) fn pop(&mut self) -> Option<OutgoingOutcome> {
         self.written.pop_front()
     }
 
@@ -210,7 +210,7 @@ impl Recording {
     }
 }
 
-fn without_jobs(batch: Batch) -> Vec<Leaving> {
+fn without_jobs(batch: Batch) -> Vec<OutgoingOutcome> {
     batch.into_iter().map(|(_, leaving)| leaving).collect()
 }
 
@@ -259,7 +259,7 @@ mod tests {
         for _ in 0..count {
             let outcome = Outcome::new("a", "t", Ok(Payload::null()));
             let job = Job::task("a", "t", Payload::null());
-            let leaving = Leaving {
+            let leaving = OutgoingOutcome {
                 position: 0,
                 outcome: Arc::new(outcome),
                 nameless: false,
@@ -283,9 +283,9 @@ mod tests {
 
         push(&mut recording, 1);
         recording.begin(true, now);
-        assert_eq!(recording.due(), Some(now + GATHERS));
+        assert_eq!(recording.due(), Some(now + MIN_BATCH_DELAY));
         push(&mut recording, 1);
-        recording.begin(true, now + GATHERS);
+        recording.begin(true, now + MIN_BATCH_DELAY);
         assert_eq!(recording.due(), None);
         assert_eq!(written(&mut recording).await, 2);
     }

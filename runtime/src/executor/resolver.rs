@@ -7,19 +7,19 @@ use ratchet_ipc::Payload;
 
 use super::arrival::{Arrival, Refused};
 use super::kinds::{Kinds, Resolved};
-use super::platforms::{Expected, Platforms};
-use super::reuse::{Consulted, Reuse, Share};
+use super::platforms::{PlatformForecast, Platforms};
+use super::reuse::{CacheAnswer, RunCache, StorePermit};
 use crate::dispatch::Introduction;
+use crate::ids::KindId;
 use crate::ids::{PlaceName, WorkerName};
 use crate::job::Job;
 use crate::outcome::Failure;
-use crate::scheduling::Kind;
 
 /// What is known of a job that needs nobody any more.
 #[derive(Debug)]
 pub(super) enum Resolution {
     /// This kind of worker does the job, and there is no result yet.
-    Ready(Arrival, Kind),
+    Ready(Arrival, KindId),
     /// It is known later: when a worker has introduced itself, or the cache has answered.
     Later,
     /// The job ends without an attempt.
@@ -31,13 +31,13 @@ pub(super) struct Resolver {
     kinds: Kinds,
     /// Jobs whose worker has not introduced itself yet, or of whose places none was reached.
     unresolved: VecDeque<Arrival>,
-    reuse: Reuse,
+    reuse: RunCache,
     platforms: Platforms,
 }
 
 impl Resolver {
     /// Makes a resolver that waits for no worker and no cache.
-    pub(super) fn new(kinds: Kinds, reuse: Reuse, platforms: Platforms) -> Self {
+    pub(super) fn new(kinds: Kinds, reuse: RunCache, platforms: Platforms) -> Self {
         Self {
             kinds,
             unresolved: VecDeque::new(),
@@ -65,15 +65,15 @@ impl Resolver {
                     Err(failure) => Resolution::Refused(Refused::new(arrival, failure)),
                     Ok(None) => Resolution::Ready(arrival, kind),
                     Ok(Some(question)) => match self.expected(kind, &arrival.job) {
-                        Expected::Platform(platform) => {
+                        PlatformForecast::Platform(platform) => {
                             self.reuse.consult(arrival, kind, question.on(platform));
                             Resolution::Later
                         }
-                        Expected::Later => {
+                        PlatformForecast::Later => {
                             self.unresolved.push_back(arrival);
                             Resolution::Later
                         }
-                        Expected::Unknown(reason) => {
+                        PlatformForecast::Unknown(reason) => {
                             question.give_up(&reason);
                             Resolution::Ready(arrival, kind)
                         }
@@ -84,11 +84,11 @@ impl Resolver {
     }
 
     /// Tells on which platform a job will run.
-    fn expected(&self, kind: Kind, job: &Job) -> Expected {
+    fn expected(&self, kind: KindId, job: &Job) -> PlatformForecast {
         match self.kinds.placement(kind, job) {
             Ok(placement) => self.platforms.expected(placement, job.host.as_ref()),
             // It is refused when it is queued.
-            Err(failure) => Expected::Unknown(failure.message),
+            Err(failure) => PlatformForecast::Unknown(failure.message),
         }
     }
 
@@ -120,7 +120,7 @@ impl Resolver {
     }
 
     /// How many jobs wait for the hello of a kind.
-    pub(super) fn unresolved_for(&self, kind: Kind) -> usize {
+    pub(super) fn unresolved_for(&self, kind: KindId) -> usize {
         // Any kind that has said nothing yet may be the one.
         if self.kinds.silent().contains(&kind) {
             self.unresolved.len()
@@ -133,7 +133,7 @@ impl Resolver {
     /// tasks what is not so.
     pub(super) fn introduced(
         &mut self,
-        kind: Kind,
+        kind: KindId,
         version: Option<String>,
         tasks: Option<Vec<Introduction>>,
     ) -> bool {
@@ -144,7 +144,7 @@ impl Resolver {
     }
 
     /// Takes note that a kind has no workers any more, for this reason.
-    pub(super) fn broke(&mut self, kind: Kind, failure: Failure) {
+    pub(super) fn broke(&mut self, kind: KindId, failure: Failure) {
         self.kinds.broke(kind, failure);
     }
 
@@ -154,7 +154,7 @@ impl Resolver {
     }
 
     /// Returns the next answer of the cache; nothing if a result has been stored instead. Cancel safe.
-    pub(super) async fn consulted(&mut self) -> Option<Consulted> {
+    pub(super) async fn consulted(&mut self) -> Option<CacheAnswer> {
         self.reuse.next().await
     }
 
@@ -166,7 +166,7 @@ impl Resolver {
     /// Stores a result of this worker, or of a command, beside the run. It came from this place, or from here.
     pub(super) fn store(
         &mut self,
-        share: Share,
+        share: StorePermit,
         payload: &Payload,
         worker: Option<WorkerName>,
         place: Option<&PlaceName>,

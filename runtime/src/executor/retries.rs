@@ -9,7 +9,7 @@ use super::entry::Entry;
 use super::run_budget::RunBudget;
 use crate::job::Work;
 use crate::outcome::{Class, Failure};
-use crate::scheduling::End;
+use crate::scheduling::AfterAttempt;
 
 /// Decides what follows the failure of an attempt.
 pub(super) struct Retries {
@@ -56,14 +56,14 @@ impl Retries {
         entry: &mut Entry,
         failure: &mut Box<Failure>,
         now: Instant,
-    ) -> End {
+    ) -> AfterAttempt {
         let end = self.judge_rejection(entry, failure, now);
-        let is_retry = matches!(end, End::Again(_));
+        let is_retry = matches!(end, AfterAttempt::Again(_));
         let budget = self.budget.as_mut().filter(|_| is_retry);
         if budget.is_none_or(|budget| budget.take(failure, now)) {
             end
         } else {
-            End::Over
+            AfterAttempt::Over
         }
     }
 
@@ -75,7 +75,7 @@ impl Retries {
         entry: &mut Entry,
         failure: &mut Box<Failure>,
         now: Instant,
-    ) -> End {
+    ) -> AfterAttempt {
         // A command has taken no worker with it.
         let is_command = matches!(entry.job.work, Work::Command(_));
         let took_worker = match failure.class {
@@ -96,14 +96,14 @@ impl Retries {
                     retryable: false,
                     ..(**failure).clone()
                 };
-                return End::Over;
+                return AfterAttempt::Over;
             }
         }
         let Some(policy) = &entry.job.terms.retry else {
-            return End::Over;
+            return AfterAttempt::Over;
         };
         if self.is_over {
-            return End::Over;
+            return AfterAttempt::Over;
         }
         // One that a breaker has rejected may not have started yet.
         let started = entry.first_start.unwrap_or(now);
@@ -111,8 +111,8 @@ impl Retries {
             .history
             .get_or_insert_with(|| Box::new(RetryHistory::new(started)));
         match history.record_failure(&**policy, &**failure, now, &mut self.rng) {
-            RetryDecision::Retry { at } => End::Again(at),
-            RetryDecision::GiveUp { .. } => End::Over,
+            RetryDecision::Retry { at } => AfterAttempt::Again(at),
+            RetryDecision::GiveUp { .. } => AfterAttempt::Over,
         }
     }
 }

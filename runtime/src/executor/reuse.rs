@@ -15,14 +15,14 @@ use tokio::task::{self, JoinSet};
 use super::arrival::Arrival;
 use super::platforms::Platform;
 use crate::blocking::run_blocking;
+use crate::ids::KindId;
 use crate::ids::WorkerName;
 use crate::job::{CacheTerms, Job, Work};
 use crate::os::ProcessConfig;
 use crate::outcome::{Class, Failure};
 use crate::process::StartedPrograms;
-use crate::scheduling::Kind;
-pub(super) use dependencies::Doer;
-pub use dependencies::{Dependencies, SESSION_VARIABLES, Unkeyed};
+pub(super) use dependencies::PerformerIdentity;
+pub use dependencies::{Dependencies, NoCacheKey, SESSION_VARIABLES};
 
 /// The cache, and how it is used.
 #[derive(Clone)]
@@ -53,7 +53,7 @@ impl CacheUse {
 
 /// The right to fill the cache with a result.
 #[derive(Debug)]
-pub(super) struct Share {
+pub(super) struct StorePermit {
     /// The right itself. Dropping it lets another job that is the same run.
     permit: Permit,
     job: JobKey,
@@ -64,21 +64,21 @@ pub(super) struct Share {
 }
 
 /// What the cache says about a job.
-pub(super) struct Consulted {
+pub(super) struct CacheAnswer {
     /// The job that the cache was asked about.
     pub(super) arrival: Arrival,
     /// The kind of worker that does the job if the cache has no result of it.
-    pub(super) kind: Kind,
+    pub(super) kind: KindId,
     /// The answer of the cache.
-    pub(super) found: Found,
+    pub(super) found: CacheLookup,
 }
 
 /// What the cache says of a job.
-pub(super) enum Found {
+pub(super) enum CacheLookup {
     /// An earlier result, or that of another job that was the same.
     Result(Payload),
     /// Nothing; the job has the right to store its result.
-    Share(Box<Share>),
+    Share(Box<StorePermit>),
     /// Nothing, and nothing is to be stored.
     Nothing,
     /// What the job says it depends on cannot be read.
@@ -86,7 +86,7 @@ pub(super) enum Found {
 }
 
 /// What a job asks the cache.
-pub(super) struct Question {
+pub(super) struct CacheQuery {
     cache: CacheUse,
     /// What the worker runs, if it is one that does the job.
     process: Option<ProcessConfig>,
@@ -100,23 +100,23 @@ pub(super) struct Question {
 }
 
 /// The cache of a run: looks results up beside the loop, and stores them.
-pub(super) struct Reuse {
+pub(super) struct RunCache {
     cache: Option<CacheUse>,
     /// The tasks that ask the cache, one for each entry of `asked` without an answer.
     asking: JoinSet<Answer>,
     /// The jobs that are asked about, in the order in which they came: in that order they go on, too.
-    asked: VecDeque<Asked>,
+    asked: VecDeque<PendingQuery>,
     /// The tasks that wait for the result of another job.
-    sharing: JoinSet<Found>,
+    sharing: JoinSet<CacheLookup>,
     /// The jobs that wait for the result of another, by the task that waits.
-    sharers: HashMap<task::Id, (Arrival, Kind)>,
+    sharers: HashMap<task::Id, (Arrival, KindId)>,
     /// The tasks that store results. The end of a run waits for them.
     storing: JoinSet<()>,
     /// Results that proved wrong after they were stored.
     withdrawn: Vec<Key>,
 }
 
-impl Share {
+impl StorePermit {
     /// Returns the key under which the result will be.
     pub(super) fn key(&self) -> Key {
         self.permit.key()
@@ -129,12 +129,12 @@ impl Share {
 }
 
 /// A job about which the cache is asked.
-struct Asked {
+struct PendingQuery {
     /// The task that asks.
     by: task::Id,
     arrival: Arrival,
     /// The kind of worker that does the job if the cache has no result of it.
-    kind: Kind,
+    kind: KindId,
     /// The answer, while a job before it has none.
     answer: Option<Answer>,
 }
@@ -142,13 +142,13 @@ struct Asked {
 /// What became of a question to the cache.
 enum Answer {
     /// The cache has answered.
-    Found(Found),
+    Found(CacheLookup),
     /// Another job that is the same is running, and its result is waited for.
-    Shared(Box<Sharing>),
+    Shared(Box<PendingSharedResult>),
 }
 
 /// What a job asked that waits for the result of another.
-struct Sharing {
+struct PendingSharedResult {
     cache: TaskCache,
     key: Key,
     policy: Policy,
@@ -158,7 +158,7 @@ struct Sharing {
     platform: Platform,
 }
 
-impl Reuse {
+impl RunCache {
     /// Makes the cache's part of a run; without a cache, no job is looked up.
     pub(super) fn new(cache: Option<CacheUse>) -> Self {
         Self {
@@ -177,8 +177,8 @@ impl Reuse {
         &self,
         job: &Arc<Job>,
         declared: bool,
-        doer: Doer<'_>,
-    ) -> Result<Option<Question>, Failure> {
+        doer: PerformerIdentity<'_>,
+    ) -> Result<Option<CacheQuery>, Failure> {
         match &job.terms.cache {
             None if declared => {}
             None | Some(CacheTerms::Off) => return Ok(None),
@@ -191,7 +191,7 @@ impl Reuse {
         let Some(cache) = &self.cache else {
             return Ok(None);
         };
-        Ok(Some(Question {
+        Ok(Some(CacheQuery {
             cache: cache.clone(),
             process: doer.process.cloned(),
             version: doer.version.map(str::to_owned),
@@ -202,8 +202,8 @@ impl Reuse {
     }
 
     /// Asks; the answer comes by [`next`](Self::next).
-    pub(super) fn consult(&mut self, arrival: Arrival, kind: Kind, question: Question) {
-        self.asked.push_back(Asked {
+    pub(super) fn consult(&mut self, arrival: Arrival, kind: KindId, question: CacheQuery) {
+        self.asked.push_back(PendingQuery {
             by: self.asking.spawn(question.ask()).id(),
             arrival,
             kind,
@@ -220,23 +220,23 @@ impl Reuse {
     ///
     /// Those who ask later are told later, so that jobs come to the queue in the order in which they came; but nobody
     /// waits for one that waits for another's result.
-    pub(super) async fn next(&mut self) -> Option<Consulted> {
+    pub(super) async fn next(&mut self) -> Option<CacheAnswer> {
         loop {
             if let Some(consulted) = self.first_answered() {
                 return Some(consulted);
             }
             tokio::select! {
                 Some(answer) = self.asking.join_next_with_id() => {
-                    let (by, answer) = told(answer, || Answer::Found(Found::Nothing));
+                    let (by, answer) = told(answer, || Answer::Found(CacheLookup::Nothing));
                     // Those of a run that stops were given up before.
                     if let Some(asked) = self.asked.iter_mut().find(|asked| asked.by == by) {
                         asked.answer = Some(answer);
                     }
                 }
                 Some(found) = self.sharing.join_next_with_id() => {
-                    let (by, found) = told(found, || Found::Nothing);
+                    let (by, found) = told(found, || CacheLookup::Nothing);
                     let (arrival, kind) = self.sharers.remove(&by)?;
-                    return Some(Consulted { arrival, kind, found });
+                    return Some(CacheAnswer { arrival, kind, found });
                 }
                 Some(_) = self.storing.join_next() => return None,
                 else => return None,
@@ -244,13 +244,13 @@ impl Reuse {
         }
     }
 
-    fn first_answered(&mut self) -> Option<Consulted> {
+    fn first_answered(&mut self) -> Option<CacheAnswer> {
         loop {
             let first = self.asked.pop_front_if(|asked| asked.answer.is_some())?;
-            let Asked { arrival, kind, .. } = first;
+            let PendingQuery { arrival, kind, .. } = first;
             match first.answer? {
                 Answer::Found(found) => {
-                    return Some(Consulted {
+                    return Some(CacheAnswer {
                         arrival,
                         kind,
                         found,
@@ -265,7 +265,12 @@ impl Reuse {
     }
 
     /// Stores a result of this worker, or of a command, beside the run.
-    pub(super) fn store(&mut self, share: Share, payload: &Payload, worker: Option<WorkerName>) {
+    pub(super) fn store(
+        &mut self,
+        share: StorePermit,
+        payload: &Payload,
+        worker: Option<WorkerName>,
+    ) {
         #[expect(
             clippy::expect_used,
             reason = "a share is what the cache has given out"
@@ -273,7 +278,7 @@ impl Reuse {
         let cache = (self.cache.clone()).expect("a share comes from the cache");
         let bytes: Arc<[u8]> = payload.as_str().as_bytes().into();
         self.storing.spawn(async move {
-            let Share {
+            let StorePermit {
                 permit,
                 job,
                 programs,
@@ -297,7 +302,7 @@ impl Reuse {
     }
 
     /// Keeps a result out of the cache that came from another platform than that of its key.
-    pub(super) fn withhold(&self, share: Share) {
+    pub(super) fn withhold(&self, share: StorePermit) {
         if let Some(cache) = &self.cache {
             let reason = "it ran on a host of another platform than those that had been reached";
             cache.warn(&share.job, reason);
@@ -415,7 +420,7 @@ async fn check_started_content(
     }
 }
 
-impl Question {
+impl CacheQuery {
     /// Sets the platform on which the job will run.
     pub(super) fn on(mut self, platform: Platform) -> Self {
         self.platform = platform;
@@ -432,7 +437,7 @@ impl Question {
         let platform = self.platform.clone();
         let using = self.cache.clone();
         let looking = move || {
-            let doer = Doer {
+            let doer = PerformerIdentity {
                 process: self.process.as_ref(),
                 version: self.version.as_deref(),
                 programs: self.programs.as_ref(),
@@ -443,17 +448,19 @@ impl Question {
         };
         let dependencies = match run_blocking(looking).await {
             Ok(Ok(dependencies)) => dependencies,
-            Ok(Err(Unkeyed::Refused(failure))) => return Answer::Found(Found::Refused(failure)),
-            Ok(Err(Unkeyed::Uncached(reason))) => {
+            Ok(Err(NoCacheKey::Refused(failure))) => {
+                return Answer::Found(CacheLookup::Refused(failure));
+            }
+            Ok(Err(NoCacheKey::Uncached(reason))) => {
                 using.warn(&id, &reason);
-                return Answer::Found(Found::Nothing);
+                return Answer::Found(CacheLookup::Nothing);
             }
             Err(error) => {
                 using.warn(
                     &id,
                     &format!("nobody could look at what it depends on: {error}"),
                 );
-                return Answer::Found(Found::Nothing);
+                return Answer::Found(CacheLookup::Nothing);
             }
         };
         let key = dependencies.fingerprint().key();
@@ -461,7 +468,7 @@ impl Question {
         if using.refresh {
             policy = policy.refresh();
         }
-        let share = |permit| Share {
+        let share = |permit| StorePermit {
             permit,
             job: id.clone(),
             programs: programs.clone(),
@@ -469,7 +476,7 @@ impl Question {
         };
         match settled(using.cache.begin(&key, &policy).await, share) {
             Ok(found) => Answer::Found(found),
-            Err(waiter) => Answer::Shared(Box::new(Sharing {
+            Err(waiter) => Answer::Shared(Box::new(PendingSharedResult {
                 cache: using.cache,
                 key,
                 policy,
@@ -482,8 +489,8 @@ impl Question {
     }
 }
 
-impl Sharing {
-    async fn wait(self) -> Found {
+impl PendingSharedResult {
+    async fn wait(self) -> CacheLookup {
         let Self {
             cache,
             key,
@@ -493,7 +500,7 @@ impl Sharing {
             programs,
             platform,
         } = self;
-        let share = |permit| Share {
+        let share = |permit| StorePermit {
             permit,
             job: job.clone(),
             programs: programs.clone(),
@@ -515,17 +522,19 @@ impl Sharing {
 }
 
 /// Returns what the cache says, unless one has to wait for it.
-fn settled(begin: Begin, share: impl Fn(Permit) -> Share) -> Result<Found, Waiter> {
+fn settled(begin: Begin, share: impl Fn(Permit) -> StorePermit) -> Result<CacheLookup, Waiter> {
     match begin {
-        Begin::Hit(hit) => Ok(hit.outcome().map_or(Found::Nothing, |bytes| result(&bytes))),
-        Begin::Lead(permit) => Ok(Found::Share(Box::new(share(permit)))),
+        Begin::Hit(hit) => Ok(hit
+            .outcome()
+            .map_or(CacheLookup::Nothing, |bytes| result(&bytes))),
+        Begin::Lead(permit) => Ok(CacheLookup::Share(Box::new(share(permit)))),
         Begin::Wait(waiter) => Err(waiter),
     }
 }
 
-fn result(bytes: &[u8]) -> Found {
+fn result(bytes: &[u8]) -> CacheLookup {
     let text = std::str::from_utf8(bytes).ok();
     let payload = text.and_then(|text| Payload::from_json(text).ok());
     // What was stored is what a worker answered, so anything else is a miss.
-    payload.map_or(Found::Nothing, Found::Result)
+    payload.map_or(CacheLookup::Nothing, CacheLookup::Result)
 }

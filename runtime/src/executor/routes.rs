@@ -1,5 +1,6 @@
 //! Routes: which jobs can be performed by the same performers.
 
+use crate::ids::KindId;
 use crate::ids::PlaceId;
 use crate::scheduling::Kind;
 use crate::table::Table;
@@ -27,7 +28,7 @@ impl PlaceSetId {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Target<'a> {
     /// The kind of worker.
-    pub(super) kind: Kind,
+    pub(super) kind: KindId,
     /// The set of places, any of which will do.
     pub(super) places: PlaceSetId,
     /// The places of that set.
@@ -44,7 +45,7 @@ pub(super) struct Target<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Route {
     /// The kind of worker.
-    pub(super) kind: Kind,
+    pub(super) kind: KindId,
     /// The places, any of which will do.
     pub(super) places: PlaceSetId,
     /// How many slots a job fills. It is 1 where the scheduler counts the slots.
@@ -98,7 +99,7 @@ impl Routes {
             through: Vec::new(),
             heavy: Vec::new(),
         };
-        for kind in (0..kinds).map(Kind) {
+        for kind in (0..kinds).map(KindId) {
             let plain = [false, true].map(|is_rated| {
                 let route = Route {
                     kind,
@@ -147,7 +148,7 @@ impl Routes {
     }
 
     /// Returns the route of the jobs of a kind that fill one slot of the local place.
-    pub(super) fn plain(&self, kind: Kind, is_rated: bool) -> RouteId {
+    pub(super) fn plain(&self, kind: KindId, is_rated: bool) -> RouteId {
         self.plain[usize::from(kind.0)][usize::from(is_rated)]
     }
 
@@ -170,7 +171,7 @@ impl Routes {
     }
 
     /// Returns the routes of a kind.
-    pub(super) fn of_kind(&self, kind: Kind) -> impl Iterator<Item = RouteId> + '_ {
+    pub(super) fn of_kind(&self, kind: KindId) -> impl Iterator<Item = RouteId> + '_ {
         let routes = (0..).map(RouteId).zip(&self.list);
         routes.filter_map(move |(id, route)| (route.kind == kind).then_some(id))
     }
@@ -199,7 +200,7 @@ mod tests {
         let mut routes = Routes::new(2);
         assert_eq!(routes.len(), 4);
         let plain = Route {
-            kind: Kind(1),
+            kind: KindId(1),
             places: PlaceSetId::LOCAL,
             slots: 1,
             is_rated: true,
@@ -207,7 +208,7 @@ mod tests {
         let found = routes.find_or_add(plain, &[PlaceId::LOCAL]).unwrap();
         assert_eq!(
             (found, routes.get(found)),
-            (routes.plain(Kind(1), true), plain)
+            (routes.plain(KindId(1), true), plain)
         );
 
         let both = Placement::Among(["web2", "web1"].map(PlaceName::new).into());
@@ -220,7 +221,7 @@ mod tests {
         assert_eq!(routes.find_or_add(wide, places.members(set)), Some(added));
         assert_eq!(routes.len(), 5);
         assert_eq!(routes.through(PlaceId(2)), [added]);
-        assert_eq!(routes.of_kind(Kind(1)).count(), 3);
+        assert_eq!(routes.of_kind(KindId(1)).count(), 3);
         // A job that fills two slots goes its own way.
         let heavy = Route { slots: 2, ..wide };
         assert_ne!(routes.find_or_add(heavy, places.members(set)), Some(added));

@@ -7,9 +7,9 @@ use ratchet_ipc::JobKey;
 use tokio::sync::mpsc;
 
 use super::handle::{RunHandle, Submitter};
-use super::order::Ordering;
+use super::outcome_order::Ordering;
 use super::outcomes::Run;
-use super::plan::{Plan, Wiring};
+use super::plan::{RunChannels, RunPlan};
 use super::source::{Source, check};
 use super::status::{Gauges, RunStatus};
 use super::stop::Stopped;
@@ -57,7 +57,7 @@ pub struct Executor {
 }
 
 struct Shared {
-    plan: Plan,
+    plan: RunPlan,
     /// Locks the session. A panic elsewhere does not spoil it, since each change is one assignment.
     session: Mutex<Session>,
 }
@@ -77,7 +77,7 @@ struct Session {
 
 impl Executor {
     /// Makes an executor from a plan that the builder has checked.
-    pub(super) fn new(plan: Plan) -> Self {
+    pub(super) fn new(plan: RunPlan) -> Self {
         Self {
             shared: Arc::new(Shared {
                 plan,
@@ -312,7 +312,7 @@ impl Executor {
             orders,
             gauges: Arc::clone(&gauges),
         };
-        let wiring = Wiring {
+        let wiring = RunChannels {
             source,
             ordering,
             out,

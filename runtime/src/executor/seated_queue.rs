@@ -7,22 +7,23 @@ use ratchet_ipc::HostName;
 use tokio::task::JoinSet;
 
 use super::arrival::{Arrival, Refused};
-use super::attempted::Attempted;
+use super::ended_attempt::EndedAttempt;
 use super::entry::{Entry, State};
 use super::kinds::Kinds;
 use super::observers::Turn;
 use super::performers::Performers;
 use super::places::Places;
 use super::queue::{Capacity, Freed, Queue};
-use super::reuse::Share;
+use super::reuse::StorePermit;
 use super::routes::{PlaceSetId, Route, RouteId};
 use crate::Error;
 use crate::dispatch::{Assignment, Demand, PoolKey, ReplyTo, Reporter, StopRequest, WorkerNumber};
+use crate::ids::KindId;
 use crate::ids::{PlaceId, PlaceName, SlotNumber, Ticket, WorkerName};
 use crate::job::Job;
 use crate::outcome::{Class, Failure};
 use crate::process::Seats;
-use crate::scheduling::{Decision, End, Kind, Load, Workers};
+use crate::scheduling::{AfterAttempt, Decision, SchedulerLoad, Workers};
 
 /// Where an attempt is performed that was started.
 #[derive(Debug, PartialEq, Eq)]
@@ -87,12 +88,12 @@ impl SeatedQueue {
     }
 
     /// Returns how many jobs wait and run, and how many slots they fill.
-    pub(super) fn load(&self) -> Load {
+    pub(super) fn load(&self) -> SchedulerLoad {
         let load = self.queue.load();
         if !self.places.are_several() {
             return load;
         }
-        Load {
+        SchedulerLoad {
             slots: load.slots.min(self.places.total()),
             ..load
         }
@@ -129,9 +130,9 @@ impl SeatedQueue {
     pub(super) fn push(
         &mut self,
         arrival: Arrival,
-        kind: Kind,
+        kind: KindId,
         kinds: &Kinds,
-        share: Option<Box<Share>>,
+        share: Option<Box<StorePermit>>,
         now: Instant,
     ) -> Result<Ticket, Box<Refused>> {
         let places = match self.places_for(&arrival.job, kind, kinds) {
@@ -164,14 +165,19 @@ impl SeatedQueue {
     }
 
     /// Finds out on which places a job can run, and whether one of them ever can.
-    fn places_for(&mut self, job: &Job, kind: Kind, kinds: &Kinds) -> Result<PlaceSetId, Failure> {
+    fn places_for(
+        &mut self,
+        job: &Job,
+        kind: KindId,
+        kinds: &Kinds,
+    ) -> Result<PlaceSetId, Failure> {
         let places = (self.places).set_of(kinds.placement(kind, job)?, job.host.as_ref())?;
         self.refusal(kind, places, job.terms.slots)
             .map_or(Ok(places), Err)
     }
 
     /// Returns why no job of this kind and weight will ever start on these places, if that is so.
-    fn refusal(&self, kind: Kind, places: PlaceSetId, slots: u32) -> Option<Failure> {
+    fn refusal(&self, kind: KindId, places: PlaceSetId, slots: u32) -> Option<Failure> {
         if !self.places.are_several() {
             return None;
         }
@@ -322,7 +328,7 @@ impl SeatedQueue {
     }
 
     /// Sends one job of a kind ahead. Returns whether there was one, and room in a pipe for it.
-    pub(super) fn send_one_ahead(&mut self, kind: Kind, now: Instant) -> bool {
+    pub(super) fn send_one_ahead(&mut self, kind: KindId, now: Instant) -> bool {
         let counts = self.queue.count(kind);
         if counts.running == 0 || counts.waiting == 0 {
             return false;
@@ -393,7 +399,7 @@ impl SeatedQueue {
     // Attempts end.
 
     /// Notes that an attempt has ended. It still holds what it held, until it is [freed](Self::free).
-    pub(super) fn note_end(&mut self, ticket: Ticket, attempted: &mut Attempted, now: Instant) {
+    pub(super) fn note_end(&mut self, ticket: Ticket, attempted: &mut EndedAttempt, now: Instant) {
         attempted.slot = self.slot(ticket);
         attempted.place = self.place_of(ticket);
         self.queue.note_end(ticket, attempted, now);
@@ -411,7 +417,7 @@ impl SeatedQueue {
     pub(super) fn free(
         &mut self,
         ticket: Ticket,
-        end: End,
+        end: AfterAttempt,
         next: Option<Ticket>,
         now: Instant,
     ) -> Option<(Ticket, Option<WorkerName>)> {
@@ -463,7 +469,7 @@ impl SeatedQueue {
         let worker = seats.map(|(seat, seats)| seats.name(seat).clone());
         let slot = (self.slot(ticket), self.place_of(ticket));
         self.queue.note_return(ticket, slot, worker, turn);
-        let begun = self.free(ticket, End::Again(turn.now), next, turn.now);
+        let begun = self.free(ticket, AfterAttempt::Again(turn.now), next, turn.now);
         self.queue.uncharge(ticket, turn.now);
         begun
     }
@@ -663,7 +669,7 @@ impl SeatedQueue {
     }
 
     /// Tells the scheduler how many attempts of a kind can begin.
-    fn count_kind(&mut self, kind: Kind) {
+    fn count_kind(&mut self, kind: KindId) {
         self.count_route(self.queue.routes().plain(kind, false));
         if self.queue.has_rates() {
             self.count_route(self.queue.routes().plain(kind, true));

@@ -254,7 +254,7 @@ struct Holders<'a> {
 }
 
 /// What the scheduler has left, looked up once for all jobs.
-struct Left<'a> {
+struct RemainingCapacity<'a> {
     /// What each named limit has left.
     limits: HashMap<&'a str, LimitState>,
     /// How many units of each resource nobody has.
@@ -303,7 +303,7 @@ impl View<'_> {
             }
         }
         let scheduler = self.queue.scheduler();
-        let left = Left {
+        let left = RemainingCapacity {
             limits: scheduler.limits(now).collect(),
             resources: scheduler
                 .resources()
@@ -435,7 +435,12 @@ impl View<'_> {
     }
 
     /// Finds the first thing that a job waits for, in the order of [`WaitCause`].
-    fn cause(&self, entry: &Entry, holders: &Holders<'_>, left: &Left<'_>) -> WaitCause {
+    fn cause(
+        &self,
+        entry: &Entry,
+        holders: &Holders<'_>,
+        left: &RemainingCapacity<'_>,
+    ) -> WaitCause {
         let job = &entry.job;
         if let Some(left) = self.queue.scheduler().delay_left(entry.ticket, self.now) {
             return if entry.rejected {
@@ -534,7 +539,7 @@ impl View<'_> {
         &self,
         entry: &Entry,
         holders: &Holders<'_>,
-        left: &Left<'_>,
+        left: &RemainingCapacity<'_>,
     ) -> Option<WaitCause> {
         let is_lacking = |need: &&ResourceNeed| {
             let free = left.resources.get(need.name.as_str());

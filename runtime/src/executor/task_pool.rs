@@ -139,7 +139,7 @@ mod tests {
 
     use super::*;
     use crate::dispatch::{Report, ReportReceiver, Reporter};
-    use crate::scheduling::{Request, Scheduler, Settings};
+    use crate::scheduling::{Scheduler, SchedulerRequest, SchedulerSettings};
 
     /// Waits for what it is given.
     struct Waiting;
@@ -170,7 +170,7 @@ mod tests {
             let now = tokio::time::Instant::now().into_std();
             Self {
                 pool: TaskPool::new(Waiting),
-                scheduler: Scheduler::new(Settings::default(), now).unwrap(),
+                scheduler: Scheduler::new(SchedulerSettings::default(), now).unwrap(),
                 reporter,
                 reports,
             }
@@ -184,7 +184,10 @@ mod tests {
             oneshot::Sender<()>,
         ) {
             let now = tokio::time::Instant::now().into_std();
-            let ticket = self.scheduler.push(Request::new("a"), now).unwrap();
+            let ticket = self
+                .scheduler
+                .push(SchedulerRequest::new("a"), now)
+                .unwrap();
             let (go, waits) = oneshot::channel();
             let guard = AttemptGuard::new(self.reporter.clone(), ticket);
             (ticket, self.pool.give((ticket, guard, waits)), go)

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 /// How many jobs are enough to hold ready where jobs end fast: a longer queue only leaves the processor's cache before
 /// it is looked at again.
-const STOCK: usize = 512;
+const FAST_BATCH_JOBS: usize = 512;
 
 /// The time in which a stock of jobs has to end for jobs to count as fast.
-const NO_TIME: Duration = Duration::from_millis(20);
+const FAST_BATCH_TIME: Duration = Duration::from_millis(20);
 
 /// Measures how fast jobs end, so that the intake keeps only a short queue while they end fast.
 ///
@@ -34,11 +34,13 @@ impl Throughput {
 
     /// Takes note of how many jobs have ended by now.
     pub(super) fn ended(&mut self, ended: u64, now: Instant) {
-        if ended.saturating_sub(self.before) < STOCK as u64 {
+        if ended.saturating_sub(self.before) < FAST_BATCH_JOBS as u64 {
             return;
         }
         let took = now.saturating_duration_since(self.since);
-        self.fast_until = (took < NO_TIME).then(|| now.checked_add(NO_TIME)).flatten();
+        self.fast_until = (took < FAST_BATCH_TIME)
+            .then(|| now.checked_add(FAST_BATCH_TIME))
+            .flatten();
         (self.since, self.before) = (now, ended);
     }
 
@@ -52,7 +54,7 @@ impl Throughput {
     ) -> Option<Instant> {
         let fast_until = self.fast_until.filter(|until| now < *until)?;
         // It is asked for each job that comes, and nearly always fewer are ready.
-        (ready >= STOCK && ready >= ahead()).then_some(fast_until)
+        (ready >= FAST_BATCH_JOBS && ready >= ahead()).then_some(fast_until)
     }
 }
 

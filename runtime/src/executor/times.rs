@@ -11,7 +11,7 @@ use crate::suspension::past_system_time;
 use crate::timestamp::Timestamp;
 
 /// How long a moment is told by an earlier look at the wall clock.
-const LOOKS_EVERY: Duration = Duration::from_secs(1);
+const WALL_CLOCK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Tells the moments of a run by the wall clock.
 ///
@@ -38,7 +38,7 @@ impl WallClock {
     pub(super) fn keep(&mut self, now: Instant) {
         // The wall clock does not stand still while this process is stopped, as the clock of work does.
         let now = past_system_time(now);
-        if now.saturating_duration_since(self.looked.0) >= LOOKS_EVERY {
+        if now.saturating_duration_since(self.looked.0) >= WALL_CLOCK_INTERVAL {
             self.looked = (now, since_epoch(self.clock.now()));
         }
     }

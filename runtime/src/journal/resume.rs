@@ -60,7 +60,7 @@ fn decide(found: Option<RecordedOutcome>, content: Content, same_source: bool) -
 
 /// How many jobs are kept, and how many are done again for which reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Differences {
+pub struct ResumeCounts {
     /// Jobs that are kept, because they have succeeded and have not changed.
     pub kept: u64,
     /// Jobs that the history does not know.
@@ -110,7 +110,7 @@ pub struct Resume {
     seen: JobSet,
     /// The jobs of the history that are done again.
     redone: JobSet,
-    differences: Differences,
+    differences: ResumeCounts,
 }
 
 impl Resume {
@@ -126,7 +126,7 @@ impl Resume {
             same_source,
             seen: JobSet::empty(jobs),
             redone: JobSet::empty(jobs),
-            differences: Differences::default(),
+            differences: ResumeCounts::default(),
         }
     }
 
@@ -185,7 +185,7 @@ impl Resume {
     }
 
     /// The counts of the decisions so far.
-    pub fn differences(&self) -> Differences {
+    pub fn differences(&self) -> ResumeCounts {
         self.differences
     }
 

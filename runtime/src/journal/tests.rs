@@ -245,7 +245,7 @@ fn a_resumed_run_does_the_jobs_that_are_new_changed_failed_or_not_ended() {
         ResumeDecision::Run(RunReason::Failed)
     );
     assert_eq!(resume.gone(), 0);
-    let differences = Differences {
+    let differences = ResumeCounts {
         kept: 1,
         changed: 1,
         not_ended: 2,
@@ -304,11 +304,11 @@ fn dependents_of_a_job_that_is_done_again_are_done_again() {
     );
     assert_run_for_a_need(&mut resume, [&b, &c]);
     assert!(kept(resume.decide(&x)));
-    let differences = Differences {
+    let differences = ResumeCounts {
         kept: 1,
         changed: 1,
         dependents: 2,
-        ..Differences::default()
+        ..ResumeCounts::default()
     };
     assert_eq!(resume.differences(), differences);
 

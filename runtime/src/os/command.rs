@@ -19,7 +19,7 @@ mod memory;
 mod output_run;
 mod program;
 mod threads;
-mod through;
+mod via_manager;
 
 use std::fmt;
 use std::sync::Arc;

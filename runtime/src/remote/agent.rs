@@ -26,9 +26,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::keeper_link::KeeperLink;
 use self::process::{AgentProcess, drain};
+use super::activity::{ActivityReader, LastActivity};
 use super::config::MOST_PROCESSES;
 use super::files::{FileRequest, FileService};
-use super::heard::{HeardReader, LastHeard};
 use super::hello::{self, DispatcherHello};
 use super::keeper::FromKeeper;
 use super::message::{
@@ -120,8 +120,8 @@ impl Agent {
         input: impl AsyncRead + Send + Unpin,
         mut output: impl AsyncWrite + Send + Unpin,
     ) -> Result<(), RemoteError> {
-        let heard = LastHeard::now();
-        let mut input = BufReader::with_capacity(CHUNK, HeardReader::new(input, heard.clone()));
+        let heard = LastActivity::now();
+        let mut input = BufReader::with_capacity(CHUNK, ActivityReader::new(input, heard.clone()));
         let info = AgentInfo {
             is_fenced: self.keeper.is_some(),
             ..AgentInfo::of_this_host()
@@ -173,7 +173,7 @@ impl Agent {
 }
 
 /// What a task of the session tells the session.
-enum News {
+enum SessionEvent {
     /// The dispatcher has sent a message.
     Message(ToAgent),
     /// The stream of messages has ended, or what came is none.
@@ -203,17 +203,17 @@ enum Suspension {
 /// A connection to a dispatcher, with all that was started over it.
 struct Session {
     hello: DispatcherHello,
-    heard: LastHeard,
+    heard: LastActivity,
     local: Arc<LocalProcesses>,
     files: FileService,
     /// The way to the keeper that is a fence, if there is one.
     keeper: Option<KeeperLink>,
-    processes: BTreeMap<u64, Known>,
+    processes: BTreeMap<u64, ProcessEntry>,
     /// The messages to the dispatcher.
     messages: mpsc::UnboundedSender<FromAgent>,
     /// The other end of them, until the dispatcher asks for messages.
     to_send: Option<mpsc::UnboundedReceiver<FromAgent>>,
-    tell_main: mpsc::UnboundedSender<News>,
+    tell_main: mpsc::UnboundedSender<SessionEvent>,
     tasks: JoinSet<()>,
     /// Reads memory and load, if this system can be asked for them.
     sampler: Option<Arc<Mutex<Sampler>>>,
@@ -225,7 +225,7 @@ struct Session {
 }
 
 /// A process as the session knows it.
-struct Known {
+struct ProcessEntry {
     /// The process, once it runs.
     local: Option<ProcessId>,
     /// Takes the stream for stderr, until it was taken.
@@ -247,7 +247,7 @@ impl Session {
     async fn run<I, O>(
         mut self,
         mut connection: Connection<I, O>,
-        mut told: mpsc::UnboundedReceiver<News>,
+        mut told: mpsc::UnboundedReceiver<SessionEvent>,
     ) -> Result<(), RemoteError>
     where
         I: AsyncRead + Unpin,
@@ -339,7 +339,7 @@ impl Session {
             return;
         }
         let (stderr, stderr_stream) = oneshot::channel();
-        let known = Known {
+        let known = ProcessEntry {
             local: None,
             stderr: Some(stderr),
             close_stdout: CancellationToken::new(),
@@ -366,11 +366,11 @@ impl Session {
     }
 
     /// Takes in what a task tells.
-    async fn take(&mut self, news: News) -> Result<(), RemoteError> {
+    async fn take(&mut self, news: SessionEvent) -> Result<(), RemoteError> {
         match news {
-            News::Message(message) => self.obey(message).await,
-            News::NoMoreMessages(error) => return Err(error),
-            News::Started { id, local } => {
+            SessionEvent::Message(message) => self.obey(message).await,
+            SessionEvent::NoMoreMessages(error) => return Err(error),
+            SessionEvent::Started { id, local } => {
                 let Some(known) = self.processes.get_mut(&id) else {
                     return Ok(());
                 };
@@ -383,14 +383,14 @@ impl Session {
                     self.expect_manager_alive(self.local.terminate_process(local, grace).await);
                 }
             }
-            News::NoStarts(guard) => self.suspend(guard).await,
-            News::Keeper(FromKeeper::Ask(at)) => self.send(FromAgent::TimeAsked { at }),
-            News::Keeper(FromKeeper::Resumed) => {
+            SessionEvent::NoStarts(guard) => self.suspend(guard).await,
+            SessionEvent::Keeper(FromKeeper::Ask(at)) => self.send(FromAgent::TimeAsked { at }),
+            SessionEvent::Keeper(FromKeeper::Resumed) => {
                 if matches!(self.suspension, Suspension::Ends(_)) {
                     self.go_on().await;
                 }
             }
-            News::Gone { id, ended } => {
+            SessionEvent::Gone { id, ended } => {
                 // Before the dispatcher is told, or its next process might find no room.
                 let known = self.processes.remove(&id);
                 if let Some(ended) = ended {
@@ -447,7 +447,7 @@ impl Session {
                     self.suspension = Suspension::Begins;
                     let (starts, news) = (Arc::clone(&self.starts), self.tell_main.clone());
                     self.tasks.spawn(async move {
-                        let _ = news.send(News::NoStarts(starts.write_owned().await));
+                        let _ = news.send(SessionEvent::NoStarts(starts.write_owned().await));
                     });
                 }
                 Suspension::Ends(guard) => self.suspend(guard).await,
@@ -600,7 +600,7 @@ fn refuse(respond: &mut SendResponse<Bytes>, error: &StartError) {
 }
 
 /// Reads the dispatcher's messages until there are no more.
-async fn receive_messages(mut body: RecvStream, news: mpsc::UnboundedSender<News>) {
+async fn receive_messages(mut body: RecvStream, news: mpsc::UnboundedSender<SessionEvent>) {
     let mut lines = Lines::default();
     let error = loop {
         let bytes = match body.data().await {
@@ -613,27 +613,27 @@ async fn receive_messages(mut body: RecvStream, news: mpsc::UnboundedSender<News
         let _ = body.flow_control().release_capacity(bytes.len());
         loop {
             match lines.next() {
-                Ok(Some(message)) => drop(news.send(News::Message(message))),
+                Ok(Some(message)) => drop(news.send(SessionEvent::Message(message))),
                 Ok(None) => break,
                 Err(error) => {
-                    let _ = news.send(News::NoMoreMessages(error));
+                    let _ = news.send(SessionEvent::NoMoreMessages(error));
                     return;
                 }
             }
         }
     };
-    let _ = news.send(News::NoMoreMessages(error));
+    let _ = news.send(SessionEvent::NoMoreMessages(error));
 }
 
 /// Sends messages to the dispatcher until the stream ends.
 async fn send_messages(
     mut to_send: mpsc::UnboundedReceiver<FromAgent>,
     mut stream: SendStream<Bytes>,
-    news: mpsc::UnboundedSender<News>,
+    news: mpsc::UnboundedSender<SessionEvent>,
 ) {
     while let Some(message) = to_send.recv().await {
         if let Err(error) = send_line(&mut stream, &message).await {
-            let _ = news.send(News::NoMoreMessages(error));
+            let _ = news.send(SessionEvent::NoMoreMessages(error));
             return;
         }
     }

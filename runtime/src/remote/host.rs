@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::launch::{AgentProgram, LaunchError, Launched, launch};
-use super::pauses::Pauses;
+use super::reconnect_backoff::ReconnectBackoff;
 use super::{AgentInfo, HostHealth, RemoteConfig, RemoteError, RemoteProcesses};
 use crate::ids::PlaceName;
 use crate::monitor::{AdmissionLimits, Reading};
@@ -132,7 +132,7 @@ impl RemoteHost {
         let (tell_round_trip, round_trip) = watch::channel(None);
         let (tell_platform, platform) = watch::channel(None);
         let connections = Arc::<Connections>::default();
-        let host = Keeping {
+        let host = HostTask {
             tell_health,
             tell_round_trip,
             tell_platform,
@@ -218,7 +218,7 @@ impl Drop for RemoteHost {
 }
 
 /// Keeps a host connected.
-struct Keeping {
+struct HostTask {
     tell_health: watch::Sender<HostHealth>,
     tell_round_trip: watch::Sender<Option<Duration>>,
     tell_platform: watch::Sender<Option<Arc<str>>>,
@@ -228,10 +228,10 @@ struct Keeping {
     gate: LaunchGate,
 }
 
-impl Keeping {
+impl HostTask {
     /// Connects to the host again and again, until it is given up.
     async fn keep(self, config: HostConfig) {
-        let mut pauses = Pauses::new(Rng::new());
+        let mut pauses = ReconnectBackoff::new(Rng::new());
         let mut was_reached = false;
         let mut away_since = Instant::now();
         let mut has_warned = false;

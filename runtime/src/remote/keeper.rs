@@ -80,25 +80,25 @@ struct Keeper {
 impl Keeper {
     fn run(mut self) -> io::Result<()> {
         match self.keep() {
-            Ok(Over::AgentGone) => self.list.signal(Signal::KILL),
-            Ok(Over::TimeOver) => self.kill(),
+            Ok(KeeperEnd::AgentGone) => self.list.signal(Signal::KILL),
+            Ok(KeeperEnd::TimeOver) => self.kill(),
             // A keeper that cannot go on is no fence, so nothing may run.
             Err(error) => self.kill().and(Err(error)),
         }
     }
 
-    fn keep(&mut self) -> io::Result<Over> {
+    fn keep(&mut self) -> io::Result<KeeperEnd> {
         loop {
             // What has come is read before the time is judged: more time may have been granted while this process was starved.
             if self.read()? == Agent::Gone {
-                return Ok(Over::AgentGone);
+                return Ok(KeeperEnd::AgentGone);
             }
             let Some(granted_time) = &mut self.granted_time else {
                 self.timer.wait(self.socket.as_fd(), None)?;
                 continue;
             };
             match granted_time.step(BootTime::now()) {
-                FenceStep::Kill => return Ok(Over::TimeOver),
+                FenceStep::Kill => return Ok(KeeperEnd::TimeOver),
                 FenceStep::Ask(at) => self.tell(&FromKeeper::Ask(at)),
                 FenceStep::Wait(until) => {
                     let until = until.map(BootTime::since_start);
@@ -188,7 +188,7 @@ impl Keeper {
 }
 
 /// Why a keeper has nothing to keep any more.
-enum Over {
+enum KeeperEnd {
     AgentGone,
     TimeOver,
 }

@@ -126,7 +126,7 @@ impl RemoteProcesses {
         input: InputWatch,
     ) -> Result<Result<(u32, RemoteWriter), StartError>, RemoteError> {
         let number = wire_id(id);
-        let unfilled = Unfilled(view);
+        let unfilled = UnansweredStart(view);
         let post = request(Method::POST, PROCESS_PATH, number);
         let (response, mut stdin) = self.requests().await?.send_request(post, false)?;
         stdin.send_data(spec, false)?;
@@ -161,16 +161,16 @@ impl RemoteProcesses {
 }
 
 /// The inboxes of a process whose start was not answered. Without an answer nothing comes into them.
-struct Unfilled<'a>(&'a RemoteView);
+struct UnansweredStart<'a>(&'a RemoteView);
 
-impl Unfilled<'_> {
+impl UnansweredStart<'_> {
     /// Leaves the inboxes to those who fill them.
     fn are_filled(self) {
         std::mem::forget(self);
     }
 }
 
-impl Drop for Unfilled<'_> {
+impl Drop for UnansweredStart<'_> {
     fn drop(&mut self) {
         // The end of the process may have been told before the answer, and it waits for what comes here.
         self.0.stdout.break_off();

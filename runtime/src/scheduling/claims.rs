@@ -26,18 +26,18 @@ pub(super) const GLOBAL: LimitId = LimitId(0);
 /// hashed.
 ///
 /// ```
-/// use ratchet_runtime::{ParallelizationHint, Priority, Request};
+/// use ratchet_runtime::{ParallelizationHint, Priority, SchedulerRequest};
 ///
-/// let request = Request {
+/// let request = SchedulerRequest {
 ///     hint: &ParallelizationHint::HostExclusive,
 ///     host: Some("web1"),
 ///     priority: Priority::High,
-///     ..Request::new("apt")
+///     ..SchedulerRequest::new("apt")
 /// };
 /// assert_eq!(request.slots, 1);
 /// ```
 #[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
+pub struct SchedulerRequest<'a> {
     /// The task's name: the rate key of a rate-limited job that names none.
     pub task: &'a str,
     /// Which workers can run it.
@@ -56,7 +56,7 @@ pub struct Request<'a> {
     pub resources: &'a [(ResourceId, u64)],
 }
 
-impl<'a> Request<'a> {
+impl<'a> SchedulerRequest<'a> {
     /// Makes a request for one slot, fully parallel, of normal priority.
     pub fn new(task: &'a str) -> Self {
         Self {

@@ -84,7 +84,7 @@ impl Group {
 
 /// What a gate stands for.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Barred {
+pub(super) enum GateCondition {
     /// As many free slots as each job of its groups fills.
     Slots,
     /// Nothing at all running.
@@ -99,7 +99,7 @@ pub(super) enum Barred {
 #[derive(Debug)]
 pub(super) struct Gate {
     /// The thing that its groups lack.
-    pub(super) barred: Barred,
+    pub(super) barred: GateCondition,
     /// The groups that wait here, by the rank of their first jobs.
     pub(super) groups: Heap,
     /// Nobody here can pass until something about this gate changes.
@@ -110,13 +110,13 @@ pub(super) struct Gate {
 
 impl Default for Gate {
     fn default() -> Self {
-        Self::new(Barred::Slots)
+        Self::new(GateCondition::Slots)
     }
 }
 
 impl Gate {
     /// Makes a gate at which no group waits, for groups that lack this.
-    pub(super) fn new(barred: Barred) -> Self {
+    pub(super) fn new(barred: GateCondition) -> Self {
         Self {
             barred,
             groups: Heap::default(),
@@ -260,11 +260,11 @@ impl Level {
 
 /// A host or a rate key, as long as a job needs it.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct HostOrKey {
     /// The name of the host, or the key.
     pub(super) name: Box<str>,
     /// What jobs claim of it.
-    pub(super) hold: Hold,
+    pub(super) hold: LockOrBucket,
     /// The first of its lanes; the others follow as siblings.
     pub(super) lanes: u32,
     /// Its position among the timers that can let a job start.
@@ -275,7 +275,7 @@ pub(super) struct Place {
 
 /// What a place has to give.
 #[derive(Debug)]
-pub(super) enum Hold {
+pub(super) enum LockOrBucket {
     /// The lock of a host.
     Host {
         /// A job has the lock.
@@ -290,15 +290,15 @@ pub(super) enum Hold {
     },
 }
 
-impl Default for Place {
+impl Default for HostOrKey {
     fn default() -> Self {
-        Self::new(Box::default(), Hold::Host { locked: false })
+        Self::new(Box::default(), LockOrBucket::Host { locked: false })
     }
 }
 
-impl Place {
+impl HostOrKey {
     /// Makes a place with this lock or bucket, where no job waits.
-    pub(super) fn new(name: Box<str>, hold: Hold) -> Self {
+    pub(super) fn new(name: Box<str>, hold: LockOrBucket) -> Self {
         Self {
             name,
             hold,
@@ -311,24 +311,24 @@ impl Place {
     /// Whether the lock is free, or this many tokens are there, at this moment.
     pub(super) fn holds(&self, units: u32, now: u64) -> bool {
         match &self.hold {
-            Hold::Host { locked } => !locked && units <= 1,
-            Hold::Key { bucket, .. } => bucket.holds(units, now),
+            LockOrBucket::Host { locked } => !locked && units <= 1,
+            LockOrBucket::Key { bucket, .. } => bucket.holds(units, now),
         }
     }
 
     /// Takes the lock, or one token.
     pub(super) fn take(&mut self, now: u64) {
         match &mut self.hold {
-            Hold::Host { locked } => *locked = true,
-            Hold::Key { bucket, .. } => bucket.take(now),
+            LockOrBucket::Host { locked } => *locked = true,
+            LockOrBucket::Key { bucket, .. } => bucket.take(now),
         }
     }
 
     /// Returns when this many tokens will be there; a lock does not come with time.
     pub(super) fn when(&self, units: u32) -> Option<u64> {
         match &self.hold {
-            Hold::Host { .. } => None,
-            Hold::Key { bucket, .. } => bucket.when(units),
+            LockOrBucket::Host { .. } => None,
+            LockOrBucket::Key { bucket, .. } => bucket.when(units),
         }
     }
 }

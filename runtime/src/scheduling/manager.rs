@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::claims::Request;
+use super::claims::SchedulerRequest;
 use super::hints::ParallelizationHint;
-use super::scheduler::{Decision, Scheduler, Settings};
+use super::scheduler::{Decision, Scheduler, SchedulerSettings};
 use crate::Error;
 use crate::ids::Ticket;
 use timekeeper::Timekeeper;
@@ -84,31 +84,31 @@ struct Waiter {
 impl ParallelizationManager {
     /// Makes a manager without a limit on how many run at once, and without named limits.
     pub fn new() -> Self {
-        let Settings {
+        let SchedulerSettings {
             capacity, ageing, ..
-        } = Settings::default();
+        } = SchedulerSettings::default();
         Self::of(Scheduler::empty(u32::MAX, capacity, ageing, now()))
     }
 
     /// Makes a manager with slots, limits, capacity and ageing of your choice.
     ///
     /// ```
-    /// use ratchet_runtime::{Limit, ParallelizationManager, Request, Settings};
+    /// use ratchet_runtime::{Limit, ParallelizationManager, SchedulerRequest, SchedulerSettings};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), ratchet_runtime::Error> {
-    /// let manager = ParallelizationManager::with_settings(Settings {
+    /// let manager = ParallelizationManager::with_settings(SchedulerSettings {
     ///     slots: 8,
     ///     limits: vec![("db".to_owned(), Limit::max(1)?)],
-    ///     ..Settings::default()
+    ///     ..SchedulerSettings::default()
     /// })?;
     /// let db = [manager.limit("db")?];
-    /// let connection = manager.acquire_request(Request { limits: &db, ..Request::new("query") }).await?;
+    /// let connection = manager.acquire_request(SchedulerRequest { limits: &db, ..SchedulerRequest::new("query") }).await?;
     /// drop(connection);
     /// # Ok(())
     /// # }
     /// ```
-    pub fn with_settings(settings: Settings) -> Result<Self, Error> {
+    pub fn with_settings(settings: SchedulerSettings) -> Result<Self, Error> {
         Scheduler::new(settings, now()).map(Self::of)
     }
 
@@ -138,15 +138,15 @@ impl ParallelizationManager {
         host: &'a str,
         task: &'a str,
     ) -> Acquire<'a> {
-        self.acquire_request(Request {
+        self.acquire_request(SchedulerRequest {
             hint,
             host: Some(host),
-            ..Request::new(task)
+            ..SchedulerRequest::new(task)
         })
     }
 
     /// Waits for permission as [`acquire`](Self::acquire) does, for a request with priority, slots and named limits.
-    pub fn acquire_request<'a>(&self, request: Request<'a>) -> Acquire<'a> {
+    pub fn acquire_request<'a>(&self, request: SchedulerRequest<'a>) -> Acquire<'a> {
         Acquire::new(self.clone(), request)
     }
 
@@ -157,10 +157,10 @@ impl ParallelizationManager {
         host: &str,
         task: &str,
     ) -> Result<Option<ParallelizationGuard>, Error> {
-        let request = Request {
+        let request = SchedulerRequest {
             hint,
             host: Some(host),
-            ..Request::new(task)
+            ..SchedulerRequest::new(task)
         };
         let now = now();
         let mut shared = self.lock();

@@ -3,21 +3,21 @@
 mod accounting;
 mod ahead;
 mod change;
+mod finish;
 mod inspect;
 mod lines;
 mod pop;
 mod push;
-mod settle;
 
-pub use inspect::{KeyState, LimitState, Load};
-pub use settle::{Cancelled, End};
+pub use finish::{AfterAttempt, CancelResult};
+pub use inspect::{KeyState, LimitState, SchedulerLoad};
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::bucket::since;
 use super::claims::LimitId;
-use super::gates::{Barred, Gate, Group, Level, NamedLimit, Place, ResourceLevel};
+use super::gates::{Gate, GateCondition, Group, HostOrKey, Level, NamedLimit, ResourceLevel};
 use super::heap::{Heap, NOWHERE};
 use super::limits::{Limit, Quota};
 use super::priority::{Ageing, Rank};
@@ -74,17 +74,17 @@ impl Workers {
 /// What a scheduler is made with.
 ///
 /// ```
-/// use ratchet_runtime::{Limit, Settings};
+/// use ratchet_runtime::{Limit, SchedulerSettings};
 ///
-/// let settings = Settings {
+/// let settings = SchedulerSettings {
 ///     slots: 8,
 ///     limits: vec![("db".to_owned(), Limit::max(4)?)],
-///     ..Settings::default()
+///     ..SchedulerSettings::default()
 /// };
 /// # Ok::<(), ratchet_runtime::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct SchedulerSettings {
     /// How many slots all running jobs may fill together.
     pub slots: u32,
     /// How many jobs may wait; a push beyond that is refused, which is what slows a source down.
@@ -97,7 +97,7 @@ pub struct Settings {
     pub resources: Vec<(String, Resource)>,
 }
 
-impl Default for Settings {
+impl Default for SchedulerSettings {
     /// One slot, a million waiting jobs, no limits.
     fn default() -> Self {
         Self {
@@ -112,7 +112,7 @@ impl Default for Settings {
 
 /// What is known of a kind of worker.
 #[derive(Debug)]
-struct KindOfWorker {
+struct KindState {
     /// How many of its workers are free.
     workers: Workers,
     /// The gate at which groups wait for one of its workers.
@@ -185,15 +185,15 @@ struct KindOfWorker {
 /// queue has been as long before, allocates nothing.
 ///
 /// ```
-/// use ratchet_runtime::{Decision, ParallelizationHint, Request, Scheduler, Settings};
+/// use ratchet_runtime::{Decision, ParallelizationHint, SchedulerRequest, Scheduler, SchedulerSettings};
 ///
 /// # #[expect(clippy::disallowed_methods, reason = "an example outside tokio")]
 /// let now = std::time::Instant::now();
-/// let mut scheduler = Scheduler::new(Settings { slots: 4, ..Settings::default() }, now)?;
-/// let exclusive = |host| Request {
+/// let mut scheduler = Scheduler::new(SchedulerSettings { slots: 4, ..SchedulerSettings::default() }, now)?;
+/// let exclusive = |host| SchedulerRequest {
 ///     hint: &ParallelizationHint::HostExclusive,
 ///     host: Some(host),
-///     ..Request::new("apt")
+///     ..SchedulerRequest::new("apt")
 /// };
 /// let first = scheduler.push(exclusive("a"), now)?;
 /// let second = scheduler.push(exclusive("a"), now)?;
@@ -245,7 +245,7 @@ pub struct Scheduler {
     /// The key of the group that is looked up, kept for its memory.
     group_key: Vec<u32>,
     /// All hosts and rate keys that a job needs, by their number.
-    places: Slab<Place>,
+    places: Slab<HostOrKey>,
     /// The places of hosts, by name.
     hosts: Table<Box<str>, u32>,
     /// The places of rate keys, by name.
@@ -261,7 +261,7 @@ pub struct Scheduler {
     /// The units of resources that running jobs hold, in the order of the limits of their groups.
     held_units: Table<u32, Vec<HeldUnits>>,
     /// What is known of each kind of worker, by its number.
-    kinds: Vec<KindOfWorker>,
+    kinds: Vec<KindState>,
     /// One gate a weight in use, lightest first.
     weights: Vec<(u32, u32)>,
     /// How many jobs, waiting or running, are of each weight above one.
@@ -289,7 +289,7 @@ pub struct Scheduler {
 
 impl Scheduler {
     /// Makes a scheduler whose time starts now.
-    pub fn new(settings: Settings, now: Instant) -> Result<Self, Error> {
+    pub fn new(settings: SchedulerSettings, now: Instant) -> Result<Self, Error> {
         if settings.slots == 0 {
             return Err(Error::ImpossibleSlots { asked: 1, total: 0 });
         }
@@ -348,7 +348,7 @@ impl Scheduler {
             wakes: Heap::default(),
             chores: Heap::default(),
         };
-        scheduler.quiet = scheduler.add_gate(Barred::Quiet);
+        scheduler.quiet = scheduler.add_gate(GateCondition::Quiet);
         // The global lock, GLOBAL: a limit without a name that anybody could say.
         let one = Limit::Max(std::num::NonZeroU32::MIN);
         scheduler.add_limit(Box::default(), Level::new(one));
@@ -441,7 +441,7 @@ impl Scheduler {
     )]
     fn add_limit(&mut self, name: Box<str>, level: Level) -> u32 {
         let id = u32::try_from(self.limits.len()).expect("limits are counted by a u32");
-        let gate = self.add_gate(Barred::Limit(id));
+        let gate = self.add_gate(GateCondition::Limit(id));
         self.limits.push(NamedLimit {
             name,
             level,
@@ -453,7 +453,7 @@ impl Scheduler {
     }
 
     /// Makes a gate at which no group waits.
-    fn add_gate(&mut self, barred: Barred) -> u32 {
+    fn add_gate(&mut self, barred: GateCondition) -> u32 {
         self.gates.insert(Gate::new(barred))
     }
 

@@ -28,7 +28,7 @@ pub struct PoolConfig {
     /// The program of the workers.
     pub process: ProcessConfig,
     /// The protocol that the workers speak.
-    pub language: Language,
+    pub language: WorkerProtocol,
     /// How many lines a filter prints before it answers anything, which are skipped as its banner.
     pub skip_lines: u64,
     /// The limits of the conversation with a worker, such as the size of a message.
@@ -67,7 +67,7 @@ impl PoolConfig {
         Self {
             name: name.into(),
             process,
-            language: Language::Native,
+            language: WorkerProtocol::Native,
             skip_lines: 0,
             limits: Limits::default(),
             handshake: HandshakeMode::Auto,
@@ -123,11 +123,11 @@ impl PoolConfig {
                 "would kill its workers before it replaces them: soft_memory is above hard_memory",
             );
         }
-        let is_filter = matches!(self.language, Language::Lines { .. });
+        let is_filter = matches!(self.language, WorkerProtocol::Lines { .. });
         if is_filter && self.handshake == HandshakeMode::Required {
             return refuse("speaks lines, which have no hello, so none can be required");
         }
-        if matches!(self.language, Language::BazelJson { .. })
+        if matches!(self.language, WorkerProtocol::BazelJson { .. })
             && self.handshake == HandshakeMode::Required
         {
             return refuse("speaks Bazel's protocol, which has no hello, so none can be required");
@@ -141,7 +141,7 @@ impl PoolConfig {
 
 /// The protocol that workers speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Language {
+pub enum WorkerProtocol {
     /// The worker protocol, in which each line is a JSON object.
     #[default]
     Native,

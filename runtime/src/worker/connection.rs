@@ -10,13 +10,13 @@
 //! only figures. Whatever happens to the worker, each attempt that was given to it is answered or given back exactly once.
 
 mod alignment;
-mod asking;
+mod buffering;
 mod end;
 mod filter;
+mod handshake;
 mod in_flight;
 mod incoming;
-mod introduction;
-mod silence;
+mod requests;
 mod stderr;
 
 use std::future::{pending, ready};
@@ -43,7 +43,7 @@ use crate::ids::Ticket;
 use crate::ids::WorkerName;
 use crate::os::{ExitWatch, OutputCount, ProcessHandle, ProcessManager, ProcessView};
 use crate::suspension::working_now;
-use crate::worker::config::{Language, PoolConfig};
+use crate::worker::config::{PoolConfig, WorkerProtocol};
 
 /// How many orders are taken from the channel at once. Their requests leave in one write.
 const ORDERS: usize = 256;
@@ -79,15 +79,15 @@ impl Connection {
     /// Starts the worker and serves it until it has ended.
     pub(crate) async fn run(self) {
         let dialect: Box<dyn Dialect> = match self.config.language {
-            Language::Native => Box::new(Native),
-            Language::Lines { input, output } => {
+            WorkerProtocol::Native => Box::new(Native),
+            WorkerProtocol::Lines { input, output } => {
                 Box::new(Lines::new(input, output).skip(self.config.skip_lines))
             }
-            Language::Mcp => Box::new(Mcp::new(self.concurrency())),
-            Language::BazelJson {
+            WorkerProtocol::Mcp => Box::new(Mcp::new(self.concurrency())),
+            WorkerProtocol::BazelJson {
                 understands_cancel: true,
             } => Box::new(BazelJson::new(self.concurrency()).understanding_cancel()),
-            Language::BazelJson {
+            WorkerProtocol::BazelJson {
                 understands_cancel: false,
             } => Box::new(BazelJson::new(self.concurrency())),
         };

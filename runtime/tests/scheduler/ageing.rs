@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ratchet_runtime::ParallelizationHint::{Alone, GlobalExclusive, HostExclusive};
-use ratchet_runtime::{Priority, Request, Scheduler, Ticket};
+use ratchet_runtime::{Priority, Scheduler, SchedulerRequest, Ticket};
 
 use crate::{naming, now, on, plain, scheduler, starts};
 
@@ -14,7 +14,7 @@ fn higher_priority_goes_first_and_equals_in_order() {
     let mut push = |priority| {
         scheduler
             .push(
-                Request {
+                SchedulerRequest {
                     priority,
                     ..plain()
                 },
@@ -38,14 +38,14 @@ fn a_low_job_is_passed_for_three_steps_and_no_longer() {
     let mut scheduler = scheduler(1, start);
     let low = scheduler
         .push(
-            Request {
+            SchedulerRequest {
                 priority: Priority::Low,
                 ..plain()
             },
             start,
         )
         .unwrap();
-    let critical = Request {
+    let critical = SchedulerRequest {
         priority: Priority::Critical,
         ..plain()
     };
@@ -68,8 +68,8 @@ fn a_low_job_is_passed_for_three_steps_and_no_longer() {
 fn against_a_stream(
     scheduler: &mut Scheduler,
     start: Instant,
-    victim: Request<'_>,
-    stream: &[Request<'_>],
+    victim: SchedulerRequest<'_>,
+    stream: &[SchedulerRequest<'_>],
 ) -> Option<u32> {
     let tick = Duration::from_millis(100);
     let mut running: Vec<(u32, Ticket)> = Vec::new();
@@ -109,7 +109,7 @@ fn what_needs_several_things_is_not_starved_by_what_needs_one_of_them() {
     let cases = [
         (
             "heavy",
-            Request {
+            SchedulerRequest {
                 slots: 4,
                 ..plain()
             },
@@ -124,7 +124,7 @@ fn what_needs_several_things_is_not_starved_by_what_needs_one_of_them() {
         ("two limits", naming(&both), vec![naming(api), naming(tape)]),
         (
             "host and limit",
-            Request {
+            SchedulerRequest {
                 limits: api,
                 ..on_a
             },
@@ -149,7 +149,7 @@ fn an_aged_job_holds_back_only_what_would_take_what_it_needs() {
     );
     let api_held = scheduler.push(naming(&[api]), start).unwrap();
     assert_eq!(starts(&mut scheduler, start), [api_held]);
-    let aged = Request {
+    let aged = SchedulerRequest {
         limits: &[db, api],
         ..on("h", &HostExclusive)
     };

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use ratchet_runtime::{
-    Ageing, Decision, Limit, ParallelizationHint, Priority, Request, Resource, Scheduler, Settings,
-    Ticket,
+    Ageing, Decision, Limit, ParallelizationHint, Priority, Resource, Scheduler, SchedulerRequest,
+    SchedulerSettings, Ticket,
 };
 
 /// Longer than any job runs and any token takes, in nanoseconds.
@@ -71,12 +71,12 @@ proptest! {
             ("1".to_owned(), Limit::max(2).unwrap()),
             ("2".to_owned(), Limit::rate("1/80ns".parse().unwrap(), 1).unwrap()),
         ];
-        let mut scheduler = Scheduler::new(Settings {
+        let mut scheduler = Scheduler::new(SchedulerSettings {
             slots: SLOTS,
             ageing: Ageing { step: Duration::from_nanos(STEP) },
             limits,
             resources: vec![("device".to_owned(), Resource::count(DEVICES).unwrap())],
-            ..Settings::default()
+            ..SchedulerSettings::default()
         }, epoch).unwrap();
         let ids: Vec<_> = ["0", "1", "2"].map(|name| scheduler.limit(name).unwrap()).into();
         let device = scheduler.resource("device").unwrap();
@@ -101,14 +101,14 @@ proptest! {
                 let limits: Vec<_> = arrival.limits.iter().map(|&limit| ids[limit]).collect();
                 let devices = [(device, arrival.units)];
                 let host = arrival.host.to_string();
-                let ticket = scheduler.push(Request {
+                let ticket = scheduler.push(SchedulerRequest {
                     hint: &hints[usize::from(arrival.hint)],
                     host: Some(&host),
                     slots: arrival.slots,
                     limits: &limits,
                     resources: if arrival.units > 0 { &devices } else { &[] },
                     priority: arrival.priority,
-                    ..Request::new("task")
+                    ..SchedulerRequest::new("task")
                 }, at(now)).unwrap();
                 let span = Ageing { step: Duration::from_nanos(STEP) }.span(arrival.priority);
                 let due = now + u64::try_from(span.as_nanos()).unwrap();

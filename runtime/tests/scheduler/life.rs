@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use ratchet_runtime::{
-    Ageing, Decision, Limit, LimitId, Quota, Rate, Resource, ResourceId, Scheduler, Settings,
-    Ticket, Workers,
+    Ageing, Decision, Limit, LimitId, Quota, Rate, Resource, ResourceId, Scheduler,
+    SchedulerSettings, Ticket, Workers,
 };
 
-use crate::model::{Model, Pace, State, Thing};
+use crate::model::{Model, ProgressInterval, State, Thing};
 use crate::steps::{KINDS, Step, UNITS};
 
 const CAPACITY: usize = 40;
@@ -27,24 +27,24 @@ pub(crate) struct Life {
     now: u64,
 }
 
-fn pace(thing: Thing) -> Pace {
+fn pace(thing: Thing) -> ProgressInterval {
     match thing {
-        Thing::Key(0) => Pace {
+        Thing::Key(0) => ProgressInterval {
             count: 1,
             nanos: 50,
             burst: 1,
         },
-        Thing::Key(_) => Pace {
+        Thing::Key(_) => ProgressInterval {
             count: 3,
             nanos: 100,
             burst: 3,
         },
-        Thing::Rate(2) => Pace {
+        Thing::Rate(2) => ProgressInterval {
             count: 7,
             nanos: 200,
             burst: 2,
         },
-        _ => Pace {
+        _ => ProgressInterval {
             count: 1,
             nanos: 90,
             burst: 1,
@@ -53,7 +53,7 @@ fn pace(thing: Thing) -> Pace {
 }
 
 fn quota(thing: Thing) -> Quota {
-    let Pace {
+    let ProgressInterval {
         count,
         nanos,
         burst,
@@ -73,7 +73,7 @@ impl Life {
             ),
             _ => (format!("{thing:?}"), Limit::Rate(quota(thing))),
         });
-        let settings = Settings {
+        let settings = SchedulerSettings {
             slots,
             capacity: CAPACITY,
             ageing: Ageing {

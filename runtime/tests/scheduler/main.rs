@@ -20,7 +20,8 @@ mod workload;
 use std::time::{Duration, Instant};
 
 use ratchet_runtime::{
-    Ageing, Decision, Limit, LimitId, ParallelizationHint, Request, Scheduler, Settings, Ticket,
+    Ageing, Decision, Limit, LimitId, ParallelizationHint, Scheduler, SchedulerRequest,
+    SchedulerSettings, Ticket,
 };
 
 fn now() -> Instant {
@@ -34,33 +35,33 @@ fn scheduler(slots: u32, start: Instant) -> Scheduler {
         ("tape", Limit::max(1).unwrap()),
         ("calls", Limit::rate("10/s".parse().unwrap(), 1).unwrap()),
     ];
-    let settings = Settings {
+    let settings = SchedulerSettings {
         slots,
         ageing: Ageing {
             step: Duration::from_secs(1),
         },
         limits: limits.map(|(name, limit)| (name.to_owned(), limit)).into(),
-        ..Settings::default()
+        ..SchedulerSettings::default()
     };
     Scheduler::new(settings, start).unwrap()
 }
 
-fn on<'a>(host: &'a str, hint: &'a ParallelizationHint) -> Request<'a> {
-    Request {
+fn on<'a>(host: &'a str, hint: &'a ParallelizationHint) -> SchedulerRequest<'a> {
+    SchedulerRequest {
         hint,
         host: Some(host),
-        ..Request::new("task")
+        ..SchedulerRequest::new("task")
     }
 }
 
-fn plain() -> Request<'static> {
-    Request::new("task")
+fn plain() -> SchedulerRequest<'static> {
+    SchedulerRequest::new("task")
 }
 
-fn naming(limits: &[LimitId]) -> Request<'_> {
-    Request {
+fn naming(limits: &[LimitId]) -> SchedulerRequest<'_> {
+    SchedulerRequest {
         limits,
-        ..Request::new("task")
+        ..SchedulerRequest::new("task")
     }
 }
 

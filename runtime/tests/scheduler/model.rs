@@ -16,7 +16,7 @@ pub(crate) enum Thing {
 
 /// A rate: `count` starts in `nanos`, `burst` of them together.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pace {
+pub(crate) struct ProgressInterval {
     pub(crate) count: u64,
     pub(crate) nanos: u64,
     pub(crate) burst: u64,
@@ -55,7 +55,7 @@ pub(crate) struct Model {
     pub(crate) maxima: Vec<u32>,
     /// How many units each resource has.
     pub(crate) totals: Vec<u64>,
-    pub(crate) paces: BTreeMap<Thing, Pace>,
+    pub(crate) paces: BTreeMap<Thing, ProgressInterval>,
     /// Every start that took a token.
     pub(crate) starts: BTreeMap<Thing, Vec<u64>>,
     pub(crate) step: u64,
@@ -262,7 +262,7 @@ impl Model {
 }
 
 /// In every window between two starts there are at most burst + rate x length of them.
-pub(crate) fn within(pace: Pace, starts: &[u64]) -> bool {
+pub(crate) fn within(pace: ProgressInterval, starts: &[u64]) -> bool {
     starts.iter().enumerate().all(|(first, start)| {
         starts[first..].iter().enumerate().all(|(more, end)| {
             let count = more as u128 + 1;

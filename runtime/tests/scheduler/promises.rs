@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use ratchet_runtime::ParallelizationHint::HostExclusive;
 use ratchet_runtime::{
-    Cancelled, Decision, Error, Kind, ParallelizationHint, Quota, Request, Ticket, Workers,
+    CancelResult, Decision, Error, Kind, ParallelizationHint, Quota, SchedulerRequest, Ticket,
+    Workers,
 };
 
 use crate::{naming, now, on, plain, scheduler, starts};
@@ -37,7 +38,7 @@ fn nothing_that_waits_delays_what_needs_none_of_it() {
         }
         scheduler
             .push(
-                Request {
+                SchedulerRequest {
                     kind: Kind(7),
                     ..plain()
                 },
@@ -50,7 +51,7 @@ fn nothing_that_waits_delays_what_needs_none_of_it() {
         scheduler.push(plain(), start).unwrap(),
         scheduler
             .push(
-                Request {
+                SchedulerRequest {
                     kind: Kind(8),
                     ..plain()
                 },
@@ -59,7 +60,7 @@ fn nothing_that_waits_delays_what_needs_none_of_it() {
             .unwrap(),
         scheduler
             .push(
-                Request {
+                SchedulerRequest {
                     host: Some("busy"),
                     ..plain()
                 },
@@ -90,7 +91,7 @@ fn a_waiting_job_holds_nothing_even_if_all_but_one_of_its_claims_are_free() {
     );
     let holder = scheduler.push(naming(&[api]), start).unwrap();
     assert_eq!(starts(&mut scheduler, start), [holder]);
-    let both = Request {
+    let both = SchedulerRequest {
         limits: &[db, api],
         ..on("h", &HostExclusive)
     };
@@ -179,8 +180,8 @@ fn a_job_that_runs_is_not_cancelled_and_one_that_is_gone_is_unknown() {
     let running = scheduler.push(plain(), start).unwrap();
     let waiting = scheduler.push(plain(), start).unwrap();
     assert_eq!(starts(&mut scheduler, start), [running]);
-    assert_eq!(scheduler.cancel(running), Ok(Cancelled::Running));
-    assert_eq!(scheduler.cancel(waiting), Ok(Cancelled::Removed));
+    assert_eq!(scheduler.cancel(running), Ok(CancelResult::Running));
+    assert_eq!(scheduler.cancel(waiting), Ok(CancelResult::Removed));
     let unknown = Err(Error::UnknownTicket { ticket: waiting });
     assert_eq!(scheduler.cancel(waiting), unknown);
     assert_eq!(scheduler.load().waiting, 0);

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use ratchet_runtime::{Decision, Error, Limit, ParallelizationHint, Request, Scheduler, Settings};
+use ratchet_runtime::{
+    Decision, Error, Limit, ParallelizationHint, Scheduler, SchedulerRequest, SchedulerSettings,
+};
 
 use crate::{now, on, plain, scheduler, starts};
 
@@ -12,14 +14,14 @@ fn what_could_never_run_is_refused_with_the_reason() {
     let mut scheduler = scheduler(4, start);
     let mut refused = |request| scheduler.push(request, start).unwrap_err().to_string();
     assert_eq!(
-        refused(Request {
+        refused(SchedulerRequest {
             slots: 5,
             ..plain()
         }),
         "a job of 5 slots can never run with 4 in total"
     );
     assert!(
-        refused(Request {
+        refused(SchedulerRequest {
             slots: 0,
             ..plain()
         })
@@ -43,7 +45,7 @@ fn what_could_never_run_is_refused_with_the_reason() {
 
     let heavy = scheduler
         .push(
-            Request {
+            SchedulerRequest {
                 slots: 3,
                 ..plain()
             },
@@ -84,9 +86,9 @@ fn one_key_with_two_rates_is_refused_with_both_until_nobody_uses_it() {
 #[test]
 fn a_full_queue_pushes_back_and_a_retry_still_gets_in() {
     let start = now();
-    let settings = Settings {
+    let settings = SchedulerSettings {
         capacity: 2,
-        ..Settings::default()
+        ..SchedulerSettings::default()
     };
     let mut scheduler = Scheduler::new(settings, start).unwrap();
     let first = scheduler.push(plain(), start).unwrap();
@@ -105,10 +107,10 @@ fn a_full_queue_pushes_back_and_a_retry_still_gets_in() {
 #[test]
 fn a_scheduler_that_could_run_nothing_is_not_made() {
     for (slots, capacity) in [(0, 1), (1, 0)] {
-        let settings = Settings {
+        let settings = SchedulerSettings {
             slots,
             capacity,
-            ..Settings::default()
+            ..SchedulerSettings::default()
         };
         assert!(Scheduler::new(settings, now()).is_err());
     }

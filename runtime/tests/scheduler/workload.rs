@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ratchet_runtime::{
-    Decision, Limit, ParallelizationHint, Priority, Request, Scheduler, Settings, Ticket,
+    Decision, Limit, ParallelizationHint, Priority, Scheduler, SchedulerRequest, SchedulerSettings,
+    Ticket,
 };
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -35,13 +36,13 @@ async fn run(mut scheduler: Scheduler, works: &[Work]) -> (Vec<Duration>, Durati
     let limit = scheduler.limit("db").into_iter().collect::<Vec<_>>();
     let mut numbers = BTreeMap::new();
     for (number, work) in works.iter().enumerate() {
-        let request = Request {
+        let request = SchedulerRequest {
             hint: &work.hint,
             host: Some(&work.host),
             priority: work.priority,
             slots: work.slots,
             limits: if work.limited { &limit } else { &[] },
-            ..Request::new("task")
+            ..SchedulerRequest::new("task")
         };
         numbers.insert(scheduler.push(request, begin.into_std()).unwrap(), number);
     }
@@ -74,11 +75,11 @@ async fn run(mut scheduler: Scheduler, works: &[Work]) -> (Vec<Duration>, Durati
     (started, begin.elapsed())
 }
 
-fn settings(slots: u32) -> Settings {
-    Settings {
+fn settings(slots: u32) -> SchedulerSettings {
+    SchedulerSettings {
         slots,
         limits: vec![("db".to_owned(), Limit::max(4).unwrap())],
-        ..Settings::default()
+        ..SchedulerSettings::default()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use ratchet_ipc::LineFormat;
 use ratchet_runtime::Class;
-use ratchet_runtime::process::{Language, PoolConfig, Prefetch, ProcessConfig};
+use ratchet_runtime::process::{PoolConfig, Prefetch, ProcessConfig, WorkerProtocol};
 use ratchet_tests::{alone, within};
 
 use super::{SHORT, Setting, fine, hard, is, job, meets, patient};
@@ -15,7 +15,7 @@ fn filter(meet: &str) -> PoolConfig {
         done"
     );
     PoolConfig {
-        language: Language::Lines {
+        language: WorkerProtocol::Lines {
             input: LineFormat::Text,
             output: LineFormat::Text,
         },

@@ -220,7 +220,7 @@ fn a_worker_gets_no_job_before_it_is_ready() {
             .map(|line| line.get(12..).unwrap_or(""))
             .collect();
         if !ratchet_tests::present(
-            ratchet_tests::Language::Python,
+            ratchet_tests::WorkerProtocol::Python,
             "a worker that is ready late is not tested",
         ) {
             return;

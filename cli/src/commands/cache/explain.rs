@@ -9,7 +9,7 @@ use ratchet_caching::{
     Clock, Difference, Explanation, FileHasher, Listing, Lookup, SystemClock, TaskCache,
 };
 use ratchet_runtime::process::ProcessConfig;
-use ratchet_runtime::{CacheTerms, Dependencies, Failure, Job, Timeouts, Unkeyed, Work};
+use ratchet_runtime::{CacheTerms, Dependencies, Failure, Job, NoCacheKey, Timeouts, Work};
 
 use super::{existing, show_time};
 use crate::args::cache::ExplainArguments;
@@ -142,8 +142,8 @@ pub(super) async fn reusability(
     let hasher = Arc::new(FileHasher::new(Arc::new(SystemClock)));
     let dependencies = match Dependencies::of(job, process, &hasher, None) {
         Ok(dependencies) => dependencies,
-        Err(Unkeyed::Uncached(reason)) => return Ok(Reusability::Uncached(reason)),
-        Err(Unkeyed::Refused(Failure { message, .. })) => {
+        Err(NoCacheKey::Uncached(reason)) => return Ok(Reusability::Uncached(reason)),
+        Err(NoCacheKey::Refused(Failure { message, .. })) => {
             return Err(CliError::usage(format!(
                 "what job `{}` depends on cannot be read: {message}",
                 job.id

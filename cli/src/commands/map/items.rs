@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::args::map::MapArguments;
 use crate::error::CliError;
-use crate::map::{Columns, Cut, GroupRule, ItemEnd, Items, ListSources};
+use crate::map::{ColumnSplitter, Columns, GroupRule, ItemEnd, Items, ListSources};
 use crate::session::Session;
 
 /// Checks what was typed about the items. Returns what opens them, which may wait for the first record of a CSV file.
@@ -28,8 +28,8 @@ pub(super) fn items(
         _ => None,
     };
     let cut = match (&arguments.colsep, &arguments.matching) {
-        (Some(separator), _) => Some(Cut::at_separators(separator)?),
-        (_, Some(expression)) => Some(Cut::into_groups(expression)?),
+        (Some(separator), _) => Some(ColumnSplitter::at_separators(separator)?),
+        (_, Some(expression)) => Some(ColumnSplitter::into_groups(expression)?),
         _ => None,
     };
     let end = match arguments.delimiter {

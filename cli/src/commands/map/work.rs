@@ -12,7 +12,7 @@ use crate::args::map::MapArguments;
 use crate::error::CliError;
 use crate::job_file::{Protocol, ServedTasks, WorkerPlan, cannot_start, typed_worker};
 use crate::map::{
-    Columns, CommandStart, FileTemplates, ItemCommand, LineReader, MapWork, Template, TypedFiles,
+    Columns, CommandStart, FileFlags, FileTemplates, ItemCommand, LineReader, MapWork, Template,
     shell_operator, warm_pool,
 };
 use crate::session::{RunOptions, Session};
@@ -115,8 +115,8 @@ pub(super) fn refuse_cached_files(arguments: &MapArguments, terms: &Terms) -> Re
 }
 
 /// What was typed about files.
-pub(super) fn typed_files(arguments: &MapArguments) -> TypedFiles<'_> {
-    TypedFiles {
+pub(super) fn typed_files(arguments: &MapArguments) -> FileFlags<'_> {
+    FileFlags {
         push: &arguments.push,
         pull: &arguments.pull,
         transfer: arguments.transfer,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ratchet_resilience::Rng;
 use ratchet_resilience::retry::{Fault, RetryDecision, RetryHistory};
-use ratchet_runtime::process::{Language, Prefetch, Size};
+use ratchet_runtime::process::{Prefetch, Size, WorkerProtocol};
 use ratchet_runtime::{CacheTerms, Limit, ParallelizationHint, Priority, Timeouts, Work};
 
 use super::*;
@@ -94,7 +94,7 @@ fn every_key_of_the_contract_arrives() {
     assert_eq!(resize.serves, ServedTasks::Named(vec!["resize".into()]));
     assert!(matches!(
         plan.workers[1].pool.language,
-        Language::Lines { .. }
+        WorkerProtocol::Lines { .. }
     ));
     assert_eq!(plan.limits[1], ("db".to_owned(), Limit::max(4).unwrap()));
 

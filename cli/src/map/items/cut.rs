@@ -9,7 +9,7 @@ use crate::map::item::Item;
 
 /// How the text of an item becomes columns.
 #[derive(Debug, Clone)]
-pub(crate) enum Cut {
+pub(crate) enum ColumnSplitter {
     /// What the expression matches separates two columns.
     AtSeparators(Regex),
     /// The columns are the groups of the expression, or all that it matches if it has none.
@@ -19,7 +19,7 @@ pub(crate) enum Cut {
 /// Items that are cut into columns as they are read.
 pub(crate) struct CutItems {
     items: Items,
-    cut: Cut,
+    cut: ColumnSplitter,
     /// The names of the columns, if they have any.
     pub(super) names: Vec<Vec<u8>>,
     /// How many columns each item has.
@@ -28,7 +28,7 @@ pub(crate) struct CutItems {
     first: Option<Result<Item, ItemError>>,
 }
 
-impl Cut {
+impl ColumnSplitter {
     /// Parses the expression of `--colsep`.
     pub(crate) fn at_separators(expression: &str) -> Result<Self, CliError> {
         parse("--colsep", expression).map(Self::AtSeparators)
@@ -77,10 +77,10 @@ fn parse(flag: &str, expression: &str) -> Result<Regex, CliError> {
 
 impl CutItems {
     /// Cuts items. Reads the first one, which tells how many columns there are; with `header`, it names them and is no item.
-    pub(super) fn open(mut items: Items, cut: Cut, header: bool) -> Self {
+    pub(super) fn open(mut items: Items, cut: ColumnSplitter, header: bool) -> Self {
         let (mut names, mut columns, mut first) = (Vec::new(), 1, None);
         match &cut {
-            Cut::AtSeparators(_) => {
+            ColumnSplitter::AtSeparators(_) => {
                 first = items.next().map(|item| cut.cut(&item?));
                 if let Some(Ok(item)) = &first {
                     columns = item.columns().count();
@@ -90,7 +90,7 @@ impl CutItems {
                     }
                 }
             }
-            Cut::IntoGroups(expression) => {
+            ColumnSplitter::IntoGroups(expression) => {
                 let groups = expression.captures_len() - 1;
                 columns = groups.max(1);
                 // A group without a name is known by its number alone.
@@ -148,7 +148,7 @@ mod tests {
     use super::super::{ItemEnd, LineItems};
     use super::*;
 
-    fn cut(text: &str, cut: Result<Cut, CliError>, header: bool) -> CutItems {
+    fn cut(text: &str, cut: Result<ColumnSplitter, CliError>, header: bool) -> CutItems {
         let lines = Items::LineItems(LineItems {
             sources: [source(text.as_bytes())].into(),
             end: ItemEnd::Line,
@@ -171,7 +171,11 @@ mod tests {
 
     #[test]
     fn a_separator_cuts_and_another_number_of_columns_fails_its_item_alone() {
-        let mut items = cut("a, b\nc,d\ne\nf,\n", Cut::at_separators(", *"), false);
+        let mut items = cut(
+            "a, b\nc,d\ne\nf,\n",
+            ColumnSplitter::at_separators(", *"),
+            false,
+        );
         assert_eq!((items.columns, items.names.len()), (2, 0));
         let read = columns(&mut items);
         assert_eq!(
@@ -191,35 +195,39 @@ mod tests {
 
     #[test]
     fn a_header_names_the_columns_and_is_no_item() {
-        let mut items = cut("who;what\na;b\n", Cut::at_separators(";"), true);
+        let mut items = cut("who;what\na;b\n", ColumnSplitter::at_separators(";"), true);
         assert_eq!(items.names, [b"who".to_vec(), b"what".to_vec()]);
         assert_eq!(columns(&mut items), [Ok(row(&["a", "b"]))]);
-        assert_eq!(cut("", Cut::at_separators(";"), true).columns, 1);
+        assert_eq!(cut("", ColumnSplitter::at_separators(";"), true).columns, 1);
     }
 
     #[test]
     fn groups_are_columns_with_their_names() {
         let dated = r"(?<name>.*)-(?<year>\d+)(?<rest>x)?$";
-        let mut items = cut("a-b-2024\nnone\n", Cut::into_groups(dated), false);
+        let mut items = cut(
+            "a-b-2024\nnone\n",
+            ColumnSplitter::into_groups(dated),
+            false,
+        );
         assert_eq!((items.columns, &items.names[1][..]), (3, &b"year"[..]));
         let read = columns(&mut items);
         assert_eq!(read[0], Ok(row(&["a-b", "2024", ""])));
         assert!(read[1].as_ref().unwrap_err().contains("`none`"));
-        let mut whole = cut("xx-17-\n", Cut::into_groups(r"\d+"), false);
+        let mut whole = cut("xx-17-\n", ColumnSplitter::into_groups(r"\d+"), false);
         assert_eq!(
             (whole.columns, columns(&mut whole)),
             (1, vec![Ok(row(&["17"]))])
         );
-        let unnamed = cut("ab\n", Cut::into_groups("(?<a>a)(b)"), false);
+        let unnamed = cut("ab\n", ColumnSplitter::into_groups("(?<a>a)(b)"), false);
         assert_eq!((unnamed.columns, unnamed.names.len()), (2, 0));
     }
 
     #[test]
     fn what_is_no_expression_is_refused_with_its_flag() {
-        let error = Cut::at_separators("(").unwrap_err();
+        let error = ColumnSplitter::at_separators("(").unwrap_err();
         assert!(error.to_string().contains("--colsep"), "{error}");
         assert!(
-            Cut::into_groups("[")
+            ColumnSplitter::into_groups("[")
                 .unwrap_err()
                 .to_string()
                 .contains("--match")

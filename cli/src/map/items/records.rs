@@ -34,18 +34,18 @@ pub(crate) struct Records {
 struct RecordReader {
     /// What messages call the file.
     name: String,
-    csv: csv::Reader<Bounded>,
+    csv: csv::Reader<BoundedRecords>,
 }
 
 /// Limits the bytes of a record, and refuses an end within quotes.
-struct Bounded {
+struct BoundedRecords {
     reader: ItemReader,
     /// How many more bytes the current record may have.
     left: usize,
     quotes: QuoteTracker,
 }
 
-impl Read for Bounded {
+impl Read for BoundedRecords {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         if self.left == 0 {
             let most = value::show_size(LONGEST as u64);
@@ -112,7 +112,7 @@ impl Records {
                     .has_headers(self.header)
                     .delimiter(self.separator)
                     .flexible(true)
-                    .from_reader(Bounded {
+                    .from_reader(BoundedRecords {
                         reader,
                         left: LONGEST,
                         quotes: QuoteTracker::new(self.separator),

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
-const API: Kind = Kind(0);
-const FREE: Kind = Kind(1);
+const API: KindId = KindId(0);
+const FREE: KindId = KindId(1);
 
 fn config() -> BreakerConfig {
     BreakerConfig {
@@ -61,7 +61,9 @@ fn waits(breakers: &mut Breakers, number: u32, host: Option<&HostName>, now: Ins
 fn a_kind_without_a_breaker_is_never_asked_about() {
     let (mut breakers, now) = breakers(config());
     assert!(
-        breakers.has_breaker(API) && !breakers.has_breaker(FREE) && !breakers.has_breaker(Kind(9))
+        breakers.has_breaker(API)
+            && !breakers.has_breaker(FREE)
+            && !breakers.has_breaker(KindId(9))
     );
     breakers.arrived(FREE, None);
     for _ in 0..10 {

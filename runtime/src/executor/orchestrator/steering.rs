@@ -8,7 +8,7 @@ use crate::event::Event;
 use crate::executor::arrival::Refused;
 use crate::executor::cancelled::cancelled_by_request;
 use crate::executor::delivery::EndedJob;
-use crate::executor::orders::RunOrder;
+use crate::executor::run_orders::RunOrder;
 use crate::executor::snapshot::Snapshot;
 use crate::executor::source::Batch;
 use crate::executor::steering::{Cancellation, JobState};

@@ -22,7 +22,7 @@ fn among(places: &mut Places, names: &[&str]) -> PlaceSetId {
 /// A route of jobs that fill so many slots of any of these places.
 fn route(routes: &mut Routes, places: &Places, set: PlaceSetId, slots: u32) -> (RouteId, Route) {
     let route = Route {
-        kind: Kind(0),
+        kind: KindId(0),
         places: set,
         slots,
         is_rated: false,

@@ -2,8 +2,8 @@
 
 use super::super::entry::{Entry, State};
 use super::super::routes::RouteId;
+use crate::ids::KindId;
 use crate::ids::Ticket;
-use crate::scheduling::Kind;
 
 /// How many jobs of a kind of worker are in each state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -153,7 +153,7 @@ impl Entries {
     }
 
     /// Returns how many jobs of a kind are in each state.
-    pub(super) fn count(&self, kind: Kind) -> KindCounts {
+    pub(super) fn count(&self, kind: KindId) -> KindCounts {
         self.counts[usize::from(kind.0)]
     }
 

@@ -24,7 +24,7 @@ pub struct Dependencies {
 
 /// Why there is no key to look a job's result up by.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Unkeyed {
+pub enum NoCacheKey {
     /// What the job says it depends on cannot be read, so the job cannot be done as it is meant.
     Refused(Failure),
     /// The job is done and its result is not kept, because it is not known what the result depends on. This says why.
@@ -57,7 +57,7 @@ pub const SESSION_VARIABLES: [&str; 19] = [
 
 /// What a cached result depends on of whoever does the job.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::executor) struct Doer<'a> {
+pub(in crate::executor) struct PerformerIdentity<'a> {
     /// What it runs, if it is a worker.
     pub(in crate::executor) process: Option<&'a ProcessConfig>,
     /// Which version it says it is. A job that need not wait for its worker's hello is looked up without one.
@@ -80,8 +80,8 @@ impl Dependencies {
         process: Option<&ProcessConfig>,
         hasher: &Arc<FileHasher>,
         salt: Option<&str>,
-    ) -> Result<Self, Unkeyed> {
-        let doer = Doer {
+    ) -> Result<Self, NoCacheKey> {
+        let doer = PerformerIdentity {
             process,
             version: None,
             programs: None,
@@ -108,15 +108,15 @@ impl Dependencies {
     /// Looks at all that a job depends on, its worker's version included.
     pub(super) fn on(
         job: &Job,
-        Doer {
+        PerformerIdentity {
             process,
             version,
             programs,
             platform,
-        }: Doer<'_>,
+        }: PerformerIdentity<'_>,
         hasher: &Arc<FileHasher>,
         salt: Option<&str>,
-    ) -> Result<Self, Unkeyed> {
+    ) -> Result<Self, NoCacheKey> {
         let (inputs, names, ttl) = match &job.terms.cache {
             Some(CacheTerms::On { inputs, env, ttl }) => (&inputs[..], &env[..], *ttl),
             None | Some(CacheTerms::Off) => (&[][..], &[][..], None),
@@ -153,10 +153,10 @@ impl Dependencies {
             let files = if let Some(programs) = programs {
                 // What the worker runs is what it was started from. Whether this very worker was is found out when it
                 // has a result.
-                programs.content(hasher).map_err(Unkeyed::Uncached)?
+                programs.content(hasher).map_err(NoCacheKey::Uncached)?
             } else {
                 let files = command.read(hasher);
-                let files = files.map_err(|error| Unkeyed::Uncached(told(&error)))?;
+                let files = files.map_err(|error| NoCacheKey::Uncached(told(&error)))?;
                 read_again.push(files.clone());
                 files
             };
@@ -208,8 +208,8 @@ fn told(error: &CacheError) -> String {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
-fn refused(error: CacheError) -> Unkeyed {
-    Unkeyed::Refused(Failure::new(Class::Input, told(&error)))
+fn refused(error: CacheError) -> NoCacheKey {
+    NoCacheKey::Refused(Failure::new(Class::Input, told(&error)))
 }
 
 /// What a process has in its environment: what is declared by name, and the rest as one part.
@@ -234,7 +234,7 @@ fn with_environment(
 fn with_stdin(
     builder: FingerprintBuilder,
     input: &ProgramInput,
-) -> Result<FingerprintBuilder, Unkeyed> {
+) -> Result<FingerprintBuilder, NoCacheKey> {
     Ok(match input {
         ProgramInput::Nothing => builder,
         ProgramInput::Bytes(bytes) => builder.extra("stdin", bytes.as_slice()),
@@ -245,7 +245,7 @@ fn with_stdin(
         }
         ProgramInput::Terminal | ProgramInput::Pipe(_) => {
             let reason = "its stdin is not known before it reads it";
-            return Err(Unkeyed::Uncached(reason.to_owned()));
+            return Err(NoCacheKey::Uncached(reason.to_owned()));
         }
     })
 }
@@ -297,7 +297,7 @@ mod tests {
         }
         let (reader, _writer) = std::io::pipe().unwrap();
         let pipe = ProgramInput::Pipe(InputPipe::new(reader));
-        assert!(matches!(key(pipe), Err(Unkeyed::Uncached(_))));
+        assert!(matches!(key(pipe), Err(NoCacheKey::Uncached(_))));
     }
 
     #[test]

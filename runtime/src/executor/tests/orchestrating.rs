@@ -15,14 +15,14 @@ use crate::executor::control::{RunControl, StopRules};
 use crate::executor::delivery::Delivery;
 use crate::executor::execution::Execution;
 use crate::executor::intake::Intake;
-use crate::executor::needs::Memory;
+use crate::executor::needs::RetainedJobs;
 use crate::executor::orchestrator::Orchestrator;
-use crate::executor::order::{Ordering, Outgoing};
-use crate::executor::orders::RunOrder;
+use crate::executor::outcome_order::{Ordering, Outgoing};
 use crate::executor::platforms::Platforms;
 use crate::executor::recording::Recording;
 use crate::executor::resolver::Resolver;
-use crate::executor::reuse::Reuse;
+use crate::executor::reuse::RunCache;
+use crate::executor::run_orders::RunOrder;
 use crate::executor::source::Source;
 use crate::executor::stop::Stopped;
 use crate::ids::Ticket;
@@ -49,10 +49,13 @@ impl Turns {
             killing: SECOND,
         };
         let phases = PhaseClock::new(grace).unwrap();
-        let resolver = Resolver::new(scene.kinds, Reuse::new(None), Platforms::new(&[]));
+        let resolver = Resolver::new(scene.kinds, RunCache::new(None), Platforms::new(&[]));
         let recording = Recording::start(None).unwrap();
         let mut run = Orchestrator::new(
-            Arrivals::new(Intake::new(source, Memory::Nothing, 10, start), resolver),
+            Arrivals::new(
+                Intake::new(source, RetainedJobs::Nothing, 10, start),
+                resolver,
+            ),
             Execution::new(scene.dispatcher, scene.retries),
             Delivery::new(recording, Outgoing::new(Ordering::Completion), out),
             RunControl::new(phases, StopRules::default(), SECOND),
@@ -70,10 +73,10 @@ impl Turns {
     }
 
     /// Lets a second pass, has the run hear this, and makes a turn.
-    fn after_a_second(&mut self, hear: impl FnOnce(&mut Orchestrator)) {
+    fn after_a_second(&mut self, handle_report: impl FnOnce(&mut Orchestrator)) {
         self.now += SECOND;
         self.run.pass_time(self.now);
-        hear(&mut self.run);
+        handle_report(&mut self.run);
         self.run.turn();
     }
 
@@ -119,14 +122,14 @@ async fn a_job_starts_when_the_one_that_it_needs_has_ended_and_the_run_is_over_a
     let (first, id) = turns.given();
     assert_eq!(id, "a");
     assert!(turns.told.try_recv().is_err(), "b waits for a");
-    turns.after_a_second(|run| run.hear(end_of(first, Ok(Payload::null()))));
+    turns.after_a_second(|run| run.handle_report(end_of(first, Ok(Payload::null()))));
     assert_eq!(turns.ended(), ["a succeeded"]);
     // What was released in the turn in which a job ended goes on in the next one.
     turns.run.turn();
     let (second, id) = turns.given();
     assert_eq!(id, "b");
     assert!(!turns.run.is_over());
-    turns.after_a_second(|run| run.hear(end_of(second, Ok(Payload::null()))));
+    turns.after_a_second(|run| run.handle_report(end_of(second, Ok(Payload::null()))));
     assert_eq!(turns.ended(), ["b succeeded"]);
     assert!(turns.run.is_over());
 }
@@ -140,12 +143,12 @@ async fn a_failed_attempt_is_followed_by_another_one_when_the_timer_says_so() {
     let mut turns = Turns::new(vec![task("a").terms(terms)]);
     let failure = || Err(Box::new(Failure::new(Class::Task, "no")));
     let (ticket, _) = turns.given();
-    turns.after_a_second(|run| run.hear(end_of(ticket, failure())));
+    turns.after_a_second(|run| run.handle_report(end_of(ticket, failure())));
     assert!(turns.told.try_recv().is_err(), "the delay is not over");
     assert_eq!(turns.run.next_timer(), Some(turns.now + SECOND));
     turns.after_a_second(|_| {});
     let (ticket, _) = turns.given();
-    turns.after_a_second(|run| run.hear(end_of(ticket, failure())));
+    turns.after_a_second(|run| run.handle_report(end_of(ticket, failure())));
     assert_eq!(turns.ended(), ["a failed"]);
 }
 
@@ -164,7 +167,7 @@ async fn a_run_that_is_stopped_ends_what_waits_and_gives_up_in_the_end_what_woul
         next: None,
         withdrawn: false,
     };
-    turns.after_a_second(|run| run.hear(returned));
+    turns.after_a_second(|run| run.handle_report(returned));
     assert_eq!(turns.ended(), ["b cancelled"]);
     // Nobody says that `a` has ended: it is killed after a second, and given up after another one.
     assert!(!turns.run.is_over());
@@ -187,11 +190,11 @@ async fn a_kind_that_breaks_ends_the_jobs_that_wait_for_it() {
         failure: Box::new(Failure::new(Class::Spawn, "it does not start")),
     };
     turns.after_a_second(|run| {
-        run.hear(withdrawn);
-        run.hear(end_of(ticket, Ok(Payload::null())));
+        run.handle_report(withdrawn);
+        run.handle_report(end_of(ticket, Ok(Payload::null())));
     });
     turns.run.turn();
     assert_eq!(turns.ended(), ["a succeeded"]);
-    turns.after_a_second(|run| run.hear(broken));
+    turns.after_a_second(|run| run.handle_report(broken));
     assert_eq!(turns.ended(), ["b failed"]);
 }

@@ -15,10 +15,10 @@ use crate::dispatch::{
     Demand, FilterState, Offer, Order, PoolKey, Reporter, StopRequest, WorkerLink, WorkerNumber,
 };
 use crate::executor::arrival::Arrival;
-use crate::executor::attempted::Attempted;
 use crate::executor::breakers::Breakers;
 use crate::executor::command::Commands;
-use crate::executor::dispatcher::{Dispatcher, Outlook, Settled};
+use crate::executor::dispatcher::{Dispatcher, ExpectedWork, Settled};
+use crate::executor::ended_attempt::EndedAttempt;
 use crate::executor::entry::tests::entry;
 use crate::executor::entry::{Entry, State};
 use crate::executor::kinds::{KindOfWorker, Kinds, Tasks};
@@ -30,23 +30,24 @@ use crate::executor::platforms::Platforms;
 use crate::executor::queue::{Freed, Queue};
 use crate::executor::resolver::{Resolution, Resolver};
 use crate::executor::retries::Retries;
-use crate::executor::reuse::Reuse;
+use crate::executor::reuse::RunCache;
 use crate::executor::routes::{PlaceSetId, RouteId, Target};
 use crate::executor::seated_queue::SeatedQueue;
 use crate::executor::sinks::Sinks;
 use crate::executor::status::Gauges;
 use crate::executor::times::{JobTimes, WallClock};
+use crate::ids::KindId;
 use crate::ids::{PlaceId, Ticket, WorkerName};
 use crate::job::{Job, Placement, Terms, Timeouts};
 use crate::os::{CommandLimits, CommandRunner, ProcessConfig};
 use crate::outcome::{Class, Failure};
 use crate::process::{PoolConfig, Prefetch, Seats};
-use crate::scheduling::{Decision, End, Kind, Scheduler, Settings, Workers};
+use crate::scheduling::{AfterAttempt, Decision, Scheduler, SchedulerSettings, Workers};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The kind of worker that does any task.
-pub(super) const POOL: Kind = Kind(0);
+pub(super) const POOL: KindId = KindId(0);
 
 /// Its pool.
 pub(super) const KEY: PoolKey = PoolKey {
@@ -95,9 +96,9 @@ fn waiting_for(limit: Duration) -> Terms {
 }
 
 fn scheduler(slots: u32) -> Scheduler {
-    let settings = Settings {
+    let settings = SchedulerSettings {
         slots,
-        ..Settings::default()
+        ..SchedulerSettings::default()
     };
     Scheduler::new(settings, now()).unwrap()
 }
@@ -139,7 +140,7 @@ fn a_job_of_the_queue_waits_runs_waits_again_and_is_taken_out() {
     assert_eq!(queue.get(ticket).times.waits.total(), SECOND);
 
     let again = start + SECOND * 3;
-    queue.free(ticket, End::Again(again), None, start + SECOND * 2);
+    queue.free(ticket, AfterAttempt::Again(again), None, start + SECOND * 2);
     let failure = Box::new(Failure::new(Class::Task, "no"));
     queue.wait_again(ticket, failure, start + SECOND * 2);
     assert_eq!(counts(&queue), (1, 0, 0));
@@ -150,7 +151,7 @@ fn a_job_of_the_queue_waits_runs_waits_again_and_is_taken_out() {
     assert_eq!(start_next(&mut queue, again), ticket);
     assert_eq!(queue.get(ticket).attempts, 2);
 
-    queue.free(ticket, End::Over, None, again);
+    queue.free(ticket, AfterAttempt::Over, None, again);
     assert_eq!(queue.take(ticket).job.id.as_str(), "a");
     assert_eq!((queue.len(), queue.find(ticket).is_none()), (0, true));
 }
@@ -172,7 +173,7 @@ fn a_job_that_lies_ahead_gets_the_slot_in_the_step_in_which_it_is_free() {
     );
     assert_eq!(counts(&queue), (1, 1, 1));
 
-    let freed = queue.free(first, End::Over, Some(second), start + SECOND);
+    let freed = queue.free(first, AfterAttempt::Over, Some(second), start + SECOND);
     let expected = Freed {
         pool: KEY,
         seat: None,
@@ -194,7 +195,7 @@ fn an_attempt_that_never_began_is_not_charged_and_its_job_has_waited_meanwhile()
     assert_eq!(start_next(&mut queue, start + SECOND * 2), ticket);
     assert_eq!(queue.next_deadline(), None);
 
-    queue.free(ticket, End::Again(start), None, start + SECOND * 4);
+    queue.free(ticket, AfterAttempt::Again(start), None, start + SECOND * 4);
     queue.uncharge(ticket, start + SECOND * 4);
     assert_eq!(queue.get(ticket).attempts, 0);
     assert_eq!(queue.next_deadline(), Some(start + SECOND * 5));
@@ -263,16 +264,16 @@ fn a_failed_attempt_is_followed_by_another_one_until_the_policy_or_the_run_ends(
     let mut retries = Retries::new(3, None, Rng::seeded(1));
     let mut entry = retried(2);
     let at = now();
-    let again = End::Again(at + SECOND);
+    let again = AfterAttempt::Again(at + SECOND);
     let mut judge =
         |retries: &mut Retries| retries.judge(&mut entry, &mut Box::new(failed(Class::Task)), at);
     assert_eq!(judge(&mut retries), again);
-    assert_eq!(judge(&mut retries), End::Over);
+    assert_eq!(judge(&mut retries), AfterAttempt::Over);
 
     let mut entry = retried(9);
     retries.end();
     let end = retries.judge(&mut entry, &mut Box::new(failed(Class::Task)), at);
-    assert_eq!(end, End::Over);
+    assert_eq!(end, AfterAttempt::Over);
 }
 
 #[test]
@@ -281,9 +282,9 @@ fn a_job_that_takes_too_many_workers_with_it_is_poison() {
     let mut entry = retried(9);
     let mut failure = Box::new(failed(Class::Crash));
     let end = retries.judge(&mut entry, &mut failure, now());
-    assert!(matches!(end, End::Again(_)));
+    assert!(matches!(end, AfterAttempt::Again(_)));
     let end = retries.judge(&mut entry, &mut failure, now());
-    assert_eq!((end, failure.class), (End::Over, Class::Poison));
+    assert_eq!((end, failure.class), (AfterAttempt::Over, Class::Poison));
     assert_eq!(failure.message, "it took 2 workers with it: no");
 }
 
@@ -291,7 +292,7 @@ fn a_job_that_takes_too_many_workers_with_it_is_poison() {
 fn a_job_is_resolved_when_its_worker_has_said_what_it_does() {
     let mut resolver = Resolver::new(
         kinds(Tasks::Introduced),
-        Reuse::new(None),
+        RunCache::new(None),
         Platforms::new(&[]),
     );
     let start = now();
@@ -438,7 +439,7 @@ impl Scene {
             now: self.start + SECOND,
             observers: &self.observers,
         };
-        let attempted = Attempted {
+        let attempted = EndedAttempt {
             result: Ok(Payload::null()),
             worker: None,
             ran: SECOND,
@@ -517,7 +518,7 @@ fn a_pool_hears_how_much_is_left_for_it() {
     let mut scene = Scene::new(4, 1);
     scene.enqueue(&["a", "b", "c"]);
     let demand = |scene: &Scene, phase, may_come| {
-        let outlook = Outlook { phase, may_come };
+        let outlook = ExpectedWork { phase, may_come };
         scene.dispatcher.demand(KEY, outlook, 0)
     };
     let open = Demand::Open { unseated: 1 };

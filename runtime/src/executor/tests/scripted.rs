@@ -17,12 +17,13 @@ use crate::executor::kinds::{KindOfWorker, Tasks};
 use crate::executor::performers::{DemandLink, PoolPerformer};
 use crate::executor::places::Places;
 use crate::executor::pools::PoolSource;
+use crate::ids::KindId;
 use crate::ids::{PlaceId, WorkerName};
 use crate::job::Placement;
 use crate::os::ProcessConfig;
 use crate::outcome::{Class, Failure};
 use crate::process::{PoolConfig, Prefetch, Seats};
-use crate::scheduling::{Kind, ParallelizationHint};
+use crate::scheduling::ParallelizationHint;
 
 /// What an attempt does.
 #[derive(Debug, Clone, Copy)]
@@ -117,7 +118,7 @@ impl ScriptedPool {
             loading: None,
             epoch: Instant::now(),
             key: PoolKey {
-                kind: Kind(0),
+                kind: KindId(0),
                 place: PlaceId::LOCAL,
             },
             reporter: None,
@@ -438,7 +439,7 @@ impl PoolSource for ScriptedPool {
 
     fn attach(
         &self,
-        kind: Kind,
+        kind: KindId,
         _: &Places,
         reporter: Reporter,
     ) -> Result<Vec<PoolPerformer>, Error> {
@@ -482,7 +483,7 @@ impl PoolSource for ScriptedPools {
 
     fn attach(
         &self,
-        kind: Kind,
+        kind: KindId,
         places: &Places,
         reporter: Reporter,
     ) -> Result<Vec<PoolPerformer>, Error> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::worker::config::{Language, PoolConfig, Prefetch};
+use crate::worker::config::{PoolConfig, Prefetch, WorkerProtocol};
 
 /// How much work lies in a worker's pipe: enough to cover a round trip many times over, and so little that nobody notices
 /// how long a job lies there.
@@ -48,11 +48,13 @@ impl Estimate {
             // request as it comes.
             (
                 Prefetch::Auto,
-                Language::Lines { .. } | Language::Mcp | Language::BazelJson { .. },
+                WorkerProtocol::Lines { .. }
+                | WorkerProtocol::Mcp
+                | WorkerProtocol::BazelJson { .. },
             ) => 0,
             // A worker that works on several attempts at once hides the round trip by that.
-            (Prefetch::Auto, Language::Native) if concurrency > 1 => 0,
-            (Prefetch::Auto, Language::Native) => self.within_budget(gives_back),
+            (Prefetch::Auto, WorkerProtocol::Native) if concurrency > 1 => 0,
+            (Prefetch::Auto, WorkerProtocol::Native) => self.within_budget(gives_back),
         }
     }
 
@@ -129,7 +131,7 @@ mod tests {
         let mut estimate = Estimate::default();
         estimate.learn(1, Duration::from_micros(1));
         assert_eq!(estimate.ahead(&config, 2, true), 0);
-        config.language = Language::Lines {
+        config.language = WorkerProtocol::Lines {
             input: ratchet_ipc::LineFormat::Text,
             output: ratchet_ipc::LineFormat::Text,
         };

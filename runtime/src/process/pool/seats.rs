@@ -7,7 +7,7 @@ use super::Estimate;
 use crate::dispatch::{FilterChange, Offer, Order, WorkerLink, WorkerNumber};
 use crate::ids::WorkerName;
 use crate::scheduling::{Balancer, Candidate};
-use crate::worker::config::{Language, PoolConfig};
+use crate::worker::config::{PoolConfig, WorkerProtocol};
 
 /// How long a worker may be idle while another one has attempts in its pipe that it has not begun.
 const RECALL_AFTER: Duration = Duration::from_millis(2);
@@ -256,7 +256,7 @@ impl Seats {
         } = worker.offer;
         // Until the first answer of a filter is confirmed, nobody knows whether its lines can be counted, so it gets only
         // what its silence demands.
-        if matches!(self.config.language, Language::Lines { .. }) && !filter.is_aligned {
+        if matches!(self.config.language, WorkerProtocol::Lines { .. }) && !filter.is_aligned {
             return filter.silent_ahead;
         }
         let wanted = self.estimate.ahead(&self.config, concurrency, gives_back);

@@ -73,7 +73,7 @@ pub(super) struct PoolState {
     /// The time since which there has been more work than workers for it.
     short_since: Option<Instant>,
     /// What filters were told, and whether a warning was logged for them.
-    told_filters: filters::ToldFilters,
+    told_filters: filters::FilterNotices,
     /// The workers of the pool say no hello, as far as is known.
     pub(super) is_silent: bool,
     /// What the workers have declared, once one has said hello or has shown that it says none.
@@ -103,7 +103,7 @@ impl PoolState {
             restarts: RestartLimiter::new(config.restart),
             broken: None,
             short_since: None,
-            told_filters: filters::ToldFilters::default(),
+            told_filters: filters::FilterNotices::default(),
             is_silent: false,
             introduced: None,
             counts: PoolCounts::default(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 
-use super::News;
+use super::SessionEvent;
 use crate::os::{Keeper, KeeperProgram};
 use crate::remote::fence::BootTime;
 use crate::remote::keeper::ToKeeper;
@@ -43,7 +43,7 @@ impl KeeperLink {
     pub(super) fn start(
         command: Vec<OsString>,
         fence_after: Duration,
-        news: mpsc::UnboundedSender<News>,
+        news: mpsc::UnboundedSender<SessionEvent>,
     ) -> io::Result<(Self, Keeper)> {
         let link = Self(Arc::new(Mutex::new(State {
             fence_after,
@@ -133,7 +133,7 @@ impl State {
 /// Tells as news what one keeper after the other says.
 async fn listen(
     mut sockets: mpsc::UnboundedReceiver<UnixStream>,
-    news: mpsc::UnboundedSender<News>,
+    news: mpsc::UnboundedSender<SessionEvent>,
 ) {
     while let Some(socket) = sockets.recv().await {
         let socket = tokio::net::UnixStream::from_std(socket);
@@ -150,7 +150,7 @@ async fn listen(
         while let Ok(bytes @ 1..) = socket.read(&mut chunk).await {
             lines.push(&chunk[..bytes]);
             while let Ok(Some(message)) = lines.next() {
-                if news.send(News::Keeper(message)).is_err() {
+                if news.send(SessionEvent::Keeper(message)).is_err() {
                     return;
                 }
             }

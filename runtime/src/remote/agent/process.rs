@@ -13,7 +13,7 @@ use tokio::sync::{RwLock, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{News, refuse};
+use super::{SessionEvent, refuse};
 use crate::os::{LocalProcesses, ProcessConfig, ProcessHandle, ProcessManager, ProcessView};
 use crate::remote::RemoteError;
 use crate::remote::message::{FromAgent, Spec, StartError};
@@ -44,7 +44,7 @@ pub(super) struct AgentProcess {
     pub(super) close_stdout: CancellationToken,
     pub(super) close_stderr: CancellationToken,
     pub(super) messages: mpsc::UnboundedSender<FromAgent>,
-    pub(super) news: mpsc::UnboundedSender<News>,
+    pub(super) news: mpsc::UnboundedSender<SessionEvent>,
 }
 
 impl AgentProcess {
@@ -61,7 +61,7 @@ impl AgentProcess {
         match started {
             Ok(handle) => self.carry(handle, unread).await,
             Err(error) => {
-                let _ = self.news.send(News::Gone { id, ended: None });
+                let _ = self.news.send(SessionEvent::Gone { id, ended: None });
                 refuse(&mut self.respond, &error);
                 drain(self.body).await;
             }
@@ -79,7 +79,7 @@ impl AgentProcess {
         let _started = self.starts.read().await;
         let started = self.local.spawn_process(&config).await;
         let handle = started.map_err(|error| StartError::from(&error))?;
-        let _ = self.news.send(News::Started {
+        let _ = self.news.send(SessionEvent::Started {
             id: self.id,
             local: handle.id(),
         });
@@ -140,7 +140,7 @@ impl AgentProcess {
         let read = read_input(&handle);
         let ended = FromAgent::ended(self.id, ended, read);
         // An error means that the session has ended.
-        let _ = self.news.send(News::Gone {
+        let _ = self.news.send(SessionEvent::Gone {
             id: self.id,
             ended: Some(ended),
         });

@@ -13,9 +13,9 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::remote::beats::Beats;
+use crate::remote::activity::{ActivityReader, LastActivity};
 use crate::remote::fence::{BootTime, Grants};
-use crate::remote::heard::{HeardReader, LastHeard};
+use crate::remote::heartbeat::Heartbeats;
 use crate::remote::hello::{self, DispatcherHello, PROTOCOL};
 use crate::remote::loss::LossWatch;
 use crate::remote::message::{FromAgent, Lines, ToAgent, grace_ms};
@@ -52,8 +52,8 @@ impl Connection {
         config: Arc<RemoteConfig>,
         table: Arc<Table>,
     ) -> Result<Self, RemoteError> {
-        let heard = LastHeard::now();
-        let mut input = BufReader::with_capacity(CHUNK, HeardReader::new(input, heard.clone()));
+        let heard = LastActivity::now();
+        let mut input = BufReader::with_capacity(CHUNK, ActivityReader::new(input, heard.clone()));
         let limit = config.connect_timeout;
         let opened = timeout(limit, async {
             let agent = hello::receive_agent_hello(&mut input).await?;
@@ -101,7 +101,7 @@ impl Connection {
             loss: LossWatch::new(config.lost_after),
             unwanted: CancellationToken::new(),
         };
-        let keeping = Keeping {
+        let keeping = ConnectionTask {
             number,
             is_fenced: connection.agent.is_fenced,
             grants,
@@ -175,7 +175,7 @@ async fn open_messages(
 }
 
 /// The task that keeps a connection.
-struct Keeping {
+struct ConnectionTask {
     number: u64,
     /// Whether a keeper asks for time.
     is_fenced: bool,
@@ -183,14 +183,14 @@ struct Keeping {
     grants: Grants,
     config: Arc<RemoteConfig>,
     table: Arc<Table>,
-    heard: LastHeard,
+    heard: LastActivity,
     messages: mpsc::UnboundedSender<ToAgent>,
     health: watch::Sender<HostHealth>,
     loss: LossWatch,
     unwanted: CancellationToken,
 }
 
-impl Keeping {
+impl ConnectionTask {
     /// Keeps the connection until it ends, breaks, or falls silent. Then it waits until what ran is surely dead.
     async fn run(
         mut self,
@@ -243,7 +243,7 @@ impl Keeping {
         let heard = self.heard.clone();
         let silence = heard.silence(self.config.lost_after);
         tokio::pin!(driver, silence);
-        let (mut lines, mut beats) = (Lines::default(), Beats::default());
+        let (mut lines, mut beats) = (Lines::default(), Heartbeats::default());
         loop {
             tokio::select! {
                 ended = &mut driver => return ended.err().unwrap_or(RemoteError::Closed),
@@ -277,9 +277,9 @@ impl Keeping {
     }
 }
 
-impl Keeping {
+impl ConnectionTask {
     /// Takes in what the agent tells.
-    fn take(&mut self, message: FromAgent, beats: &mut Beats) {
+    fn take(&mut self, message: FromAgent, beats: &mut Heartbeats) {
         match message {
             FromAgent::Answer { beat } => {
                 let round_trip = beats.answered(beat, working_now());

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::{ParallelizationGuard, ParallelizationManager, now, wake};
 use crate::Error;
 use crate::ids::Ticket;
-use crate::scheduling::Request;
+use crate::scheduling::SchedulerRequest;
 
 /// The future of [`ParallelizationManager::acquire`].
 ///
@@ -27,7 +27,7 @@ pub struct Acquire<'a> {
 #[derive(Debug)]
 enum Stage<'a> {
     /// Nothing was asked yet.
-    Asking(Request<'a>),
+    Asking(SchedulerRequest<'a>),
     /// The scheduler has the request.
     Waiting { ticket: Ticket, since: Instant },
     /// The claims were granted, or refused.
@@ -36,7 +36,7 @@ enum Stage<'a> {
 
 impl<'a> Acquire<'a> {
     /// Makes the future of a request. The request joins the queue at the first poll.
-    pub(super) fn new(manager: ParallelizationManager, request: Request<'a>) -> Self {
+    pub(super) fn new(manager: ParallelizationManager, request: SchedulerRequest<'a>) -> Self {
         Self {
             manager,
             stage: Stage::Asking(request),

@@ -202,9 +202,9 @@ impl Polled<'_> {
 
 #[tokio::test(start_paused = true)]
 async fn cancelled_waiters_at_random_moments_leave_a_clean_manager() {
-    let manager = ParallelizationManager::with_settings(Settings {
+    let manager = ParallelizationManager::with_settings(SchedulerSettings {
         slots: 3,
-        ..Settings::default()
+        ..SchedulerSettings::default()
     })
     .unwrap();
     let done = Arc::new(AtomicUsize::new(0));

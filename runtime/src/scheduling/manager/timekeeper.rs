@@ -36,14 +36,14 @@ impl Timekeeper {
         }
     }
 
-    /// Appoints a timekeeper, unless there is one. Who gets it has to [`start`](Appointed::start) it.
-    pub(super) fn appoint(&mut self, shared: &Arc<Mutex<Shared>>) -> Option<Appointed> {
+    /// Appoints a timekeeper, unless there is one. Who gets it has to [`start`](PendingTimekeeper::start) it.
+    pub(super) fn appoint(&mut self, shared: &Arc<Mutex<Shared>>) -> Option<PendingTimekeeper> {
         if self.running {
             return None;
         }
         self.running = true;
-        Some(Appointed {
-            presence: Presence(Arc::downgrade(shared)),
+        Some(PendingTimekeeper {
+            presence: TimekeeperGuard(Arc::downgrade(shared)),
             alarm: Arc::clone(&self.alarm),
         })
     }
@@ -54,14 +54,14 @@ impl Timekeeper {
 /// Neither start nor drop it while the manager is locked: a runtime that is shutting down drops a
 /// task as soon as it is spawned, and a timekeeper that goes locks the manager to say so.
 #[must_use = "nobody else starts a timekeeper until this one is gone"]
-pub(super) struct Appointed {
+pub(super) struct PendingTimekeeper {
     /// Tells, by being dropped, that the task has ended.
-    presence: Presence,
+    presence: TimekeeperGuard,
     /// Tells that the next moment has changed.
     alarm: Arc<Notify>,
 }
 
-impl Appointed {
+impl PendingTimekeeper {
     /// Runs the timekeeper in the runtime of the caller. Returns false if there is none that can.
     pub(super) fn start(self) -> bool {
         let Some(runtime) = runtime_with_time() else {
@@ -81,9 +81,9 @@ pub(super) fn runtime_with_time() -> Option<Handle> {
 }
 
 /// Tells the manager when the task is gone, however it goes.
-struct Presence(Weak<Mutex<Shared>>);
+struct TimekeeperGuard(Weak<Mutex<Shared>>);
 
-impl Drop for Presence {
+impl Drop for TimekeeperGuard {
     fn drop(&mut self) {
         let Some(shared) = self.0.upgrade() else {
             return;
@@ -98,7 +98,7 @@ impl Drop for Presence {
 }
 
 /// Asks the scheduler whenever time may let somebody go on, until there is no such moment or no manager.
-async fn keep_time(presence: Presence, alarm: Arc<Notify>) {
+async fn keep_time(presence: TimekeeperGuard, alarm: Arc<Notify>) {
     loop {
         let Some(shared) = presence.0.upgrade() else {
             return;

@@ -16,7 +16,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::clocks::{ADMISSION, CONNECT, Clocks, SLOT, WORKER};
-use super::super::gates::{Barred, Hold};
+use super::super::gates::{GateCondition, LockOrBucket};
 use super::super::heap::NOWHERE;
 use super::super::waits::{Blocker, Waits};
 use super::{Scheduler, Workers};
@@ -33,21 +33,21 @@ pub(super) struct Accounting {
     /// How long the run has been paused in all.
     paused: u64,
     /// What is noted of each job that waits, by the number of the job.
-    notes: Vec<Note>,
+    notes: Vec<WaitRecord>,
 }
 
 /// What is noted of a job that waits.
 #[derive(Debug, Default)]
-pub(super) struct Note {
+pub(super) struct WaitRecord {
     /// How the job waits, and what the clocks showed when it began to.
-    mark: Mark,
+    mark: WaitMark,
     /// What it waited for before the mark. Few jobs wait in more than one way between two attempts.
     before: Option<Box<Waits>>,
 }
 
 /// How a job waits, and since when.
 #[derive(Debug, Clone, Default)]
-enum Mark {
+enum WaitMark {
     /// The job does not wait, or nobody asks for what.
     #[default]
     None,
@@ -74,7 +74,7 @@ enum Mark {
 }
 
 /// What a group lacks first.
-enum Lacking {
+enum FirstBlocker {
     /// A unit of the limit with this place among the limits of the group.
     Limit(usize),
     /// The thing of this place among the other clocks.
@@ -151,8 +151,8 @@ impl Scheduler {
             let lacking = self.lacking(id, is_held);
             let group = &mut self.groups[id];
             match lacking {
-                Lacking::Other(at) => group.clocks.others[at] += time,
-                Lacking::Limit(at) => {
+                FirstBlocker::Other(at) => group.clocks.others[at] += time,
+                FirstBlocker::Limit(at) => {
                     if group.clocks.limits.is_empty() {
                         group.clocks.limits = vec![0; group.limits.len()].into();
                     }
@@ -174,26 +174,28 @@ impl Scheduler {
     }
 
     /// Returns what the jobs of a group lack first, once they can go on from their place.
-    fn lacking(&self, id: u32, is_held: bool) -> Lacking {
+    fn lacking(&self, id: u32, is_held: bool) -> FirstBlocker {
         let workers = self.kinds[usize::from(self.groups[id].kind)].workers;
         if workers == Workers::Away {
             // This comes before limits, which are looked at first.
-            return Lacking::Other(CONNECT);
+            return FirstBlocker::Other(CONNECT);
         }
         let barred = self.obstacle(id).map(|gate| self.gates[gate].barred);
         match barred {
-            Some(Barred::Limit(limit)) => {
+            Some(GateCondition::Limit(limit)) => {
                 let at = self.groups[id].limits.binary_search(&limit);
                 #[expect(
                     clippy::expect_used,
                     reason = "an obstacle of a group is one of its own limits, and they are in order"
                 )]
-                Lacking::Limit(at.expect("a group waits for a limit that it names"))
+                FirstBlocker::Limit(at.expect("a group waits for a limit that it names"))
             }
-            _ if is_held || workers == Workers::Held => Lacking::Other(ADMISSION),
-            Some(Barred::Kind) if workers != Workers::Full => Lacking::Other(WORKER),
+            _ if is_held || workers == Workers::Held => FirstBlocker::Other(ADMISSION),
+            Some(GateCondition::Kind) if workers != Workers::Full => FirstBlocker::Other(WORKER),
             // Nothing is lacking where jobs before it keep what it needs, or nothing is started for the moment.
-            Some(Barred::Kind | Barred::Slots | Barred::Quiet) | None => Lacking::Other(SLOT),
+            Some(GateCondition::Kind | GateCondition::Slots | GateCondition::Quiet) | None => {
+                FirstBlocker::Other(SLOT)
+            }
         }
     }
 
@@ -204,7 +206,7 @@ impl Scheduler {
         }
         self.close_mark(id);
         let (place, clocks) = self.lane_clocks(self.jobs[id].lane);
-        self.set_mark(id, |paused| Mark::Listed {
+        self.set_mark(id, |paused| WaitMark::Listed {
             paused,
             place,
             clocks,
@@ -219,16 +221,16 @@ impl Scheduler {
         };
         let mark = accounting.notes.get_mut(id as usize);
         match mark.map(|note| &mut note.mark) {
-            None | Some(Mark::None) => self.set_mark(id, |paused| Mark::Delayed {
+            None | Some(WaitMark::None) => self.set_mark(id, |paused| WaitMark::Delayed {
                 since: now,
                 paused,
                 retry_until: due,
                 by_breaker: false,
             }),
-            Some(Mark::Delayed { by_breaker, .. }) => *by_breaker = true,
-            Some(Mark::Listed { .. }) => {
+            Some(WaitMark::Delayed { by_breaker, .. }) => *by_breaker = true,
+            Some(WaitMark::Listed { .. }) => {
                 self.close_mark(id);
-                self.set_mark(id, |paused| Mark::Delayed {
+                self.set_mark(id, |paused| WaitMark::Delayed {
                     since: now,
                     paused,
                     retry_until: now,
@@ -281,9 +283,9 @@ impl Scheduler {
         // A connection comes before all places.
         stop.others[CONNECT] = 0;
         match self.places[lane.place].hold {
-            Hold::Host { .. } => stop,
+            LockOrBucket::Host { .. } => stop,
             // Limits come before the rate of a hint, and resources after it.
-            Hold::Key { .. } => {
+            LockOrBucket::Key { .. } => {
                 for (time, limit) in stop.limits.iter_mut().zip(&self.groups[lane.group].limits) {
                     if self.limits[*limit as usize].level.resource().is_none() {
                         *time = 0;
@@ -307,19 +309,19 @@ impl Scheduler {
     }
 
     /// Notes how a job waits from now on, if waits are accounted for.
-    fn set_mark(&mut self, id: u32, mark: impl FnOnce(u64) -> Mark) {
+    fn set_mark(&mut self, id: u32, mark: impl FnOnce(u64) -> WaitMark) {
         let Some(accounting) = &mut self.accounting else {
             return;
         };
         let at = id as usize;
         if accounting.notes.len() <= at {
-            accounting.notes.resize_with(at + 1, Note::default);
+            accounting.notes.resize_with(at + 1, WaitRecord::default);
         }
         accounting.notes[at].mark = mark(accounting.paused);
     }
 
     /// Takes what is noted of a job, so that nothing is.
-    pub(super) fn take_note(&mut self, id: u32) -> Option<Note> {
+    pub(super) fn take_note(&mut self, id: u32) -> Option<WaitRecord> {
         let notes = &mut self.accounting.as_mut()?.notes;
         notes.get_mut(id as usize).map(std::mem::take)
     }
@@ -334,19 +336,19 @@ impl Scheduler {
         if !waits.is_empty() {
             note.before.get_or_insert_default().add_all(&waits);
         }
-        note.mark = Mark::None;
+        note.mark = WaitMark::None;
         if let Some(accounting) = &mut self.accounting {
             accounting.notes[id as usize] = note;
         }
     }
 
     /// Adds what a job has waited for since a mark.
-    fn add_waits(&self, id: u32, mark: &Mark, waits: &mut Waits) {
+    fn add_waits(&self, id: u32, mark: &WaitMark, waits: &mut Waits) {
         let paused_now = self.accounting.as_ref().map_or(0, |known| known.paused);
         let mut add = |blocker, time| waits.add(blocker, Duration::from_nanos(time));
         match mark {
-            Mark::None => {}
-            Mark::Delayed {
+            WaitMark::None => {}
+            WaitMark::Delayed {
                 since,
                 paused,
                 retry_until,
@@ -364,7 +366,7 @@ impl Scheduler {
                 add(Blocker::Paused, paused);
                 add(delay, rest - paused);
             }
-            Mark::Listed {
+            WaitMark::Listed {
                 paused,
                 place,
                 clocks,
@@ -375,8 +377,8 @@ impl Scheduler {
                 add(Blocker::Paused, paused_now - paused);
                 if lane.place != NOWHERE {
                     let blocker = match self.places[lane.place].hold {
-                        Hold::Host { .. } => Blocker::Host,
-                        Hold::Key { .. } => Blocker::Rate,
+                        LockOrBucket::Host { .. } => Blocker::Host,
+                        LockOrBucket::Key { .. } => Blocker::Rate,
                     };
                     add(blocker, shown - place);
                 }

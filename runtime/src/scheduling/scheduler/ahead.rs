@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use super::super::claims::Kind;
-use super::super::gates::Barred;
+use super::super::gates::GateCondition;
 use super::super::priority::Rank;
 use super::super::queue::Standing;
-use super::{End, Scheduler};
+use super::{AfterAttempt, Scheduler};
 use crate::Error;
 use crate::ids::Ticket;
 
@@ -23,13 +23,13 @@ impl Scheduler {
     /// Call it after [`pop`](Self::pop) starts no more.
     ///
     /// ```
-    /// use ratchet_runtime::{Decision, End, Kind, Request, Scheduler, Settings};
+    /// use ratchet_runtime::{Decision, AfterAttempt, Kind, SchedulerRequest, Scheduler, SchedulerSettings};
     ///
     /// # #[expect(clippy::disallowed_methods, reason = "an example outside tokio")]
     /// let now = std::time::Instant::now();
-    /// let mut scheduler = Scheduler::new(Settings::default(), now)?;
-    /// let first = scheduler.push(Request::new("resize"), now)?;
-    /// let second = scheduler.push(Request::new("resize"), now)?;
+    /// let mut scheduler = Scheduler::new(SchedulerSettings::default(), now)?;
+    /// let first = scheduler.push(SchedulerRequest::new("resize"), now)?;
+    /// let second = scheduler.push(SchedulerRequest::new("resize"), now)?;
     /// assert_eq!(scheduler.pop(now), Decision::Start(first));
     ///
     /// // The one slot is filled; the second job lies in the worker's pipe already.
@@ -38,7 +38,7 @@ impl Scheduler {
     /// assert!(!scheduler.is_running(second));
     ///
     /// // It begins in the step in which the first ends.
-    /// scheduler.begin_after(first, End::Over, second)?;
+    /// scheduler.begin_after(first, AfterAttempt::Over, second)?;
     /// assert!(scheduler.is_running(second));
     /// # Ok::<(), ratchet_runtime::Error>(())
     /// ```
@@ -68,8 +68,8 @@ impl Scheduler {
                 self.obstacle(group)?
             };
             match self.gates[barred].barred {
-                Barred::Slots => return None,
-                Barred::Quiet if self.is_due(first) => return None,
+                GateCondition::Slots => return None,
+                GateCondition::Quiet if self.is_due(first) => return None,
                 _ if barred == gate => return None,
                 _ if barred == open => self.shut(open),
                 _ => self.move_group(group, barred),
@@ -88,7 +88,12 @@ impl Scheduler {
     ///
     /// An error changes nothing. The count of free workers is
     /// the caller's to set: the worker of the one is that of the other.
-    pub fn begin_after(&mut self, ended: Ticket, end: End, ahead: Ticket) -> Result<(), Error> {
+    pub fn begin_after(
+        &mut self,
+        ended: Ticket,
+        end: AfterAttempt,
+        ahead: Ticket,
+    ) -> Result<(), Error> {
         let id = self.find_ahead(ahead)?;
         let before = self.find_running(ended)?;
         // The number passes on, and is free at no moment.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::super::claims::{Kind, LimitId};
-use super::super::gates::{Hold, Level, NamedLimit};
+use super::super::gates::{Level, LockOrBucket, NamedLimit};
 use super::super::limits::{Limit, Quota};
 use super::super::queue::Standing;
 use super::super::resources::ResourceId;
@@ -83,14 +83,14 @@ impl Scheduler {
     ///
     /// ```
     /// use std::time::Instant;
-    /// use ratchet_runtime::{Decision, Request, Resource, Scheduler, Settings};
+    /// use ratchet_runtime::{Decision, SchedulerRequest, Resource, Scheduler, SchedulerSettings};
     ///
     /// let now = Instant::now();
     /// let memory = Resource::bytes(8 << 30)?;
     /// let resources = vec![("memory".to_owned(), memory)];
-    /// let mut scheduler = Scheduler::new(Settings { slots: 4, resources, ..Settings::default() }, now)?;
+    /// let mut scheduler = Scheduler::new(SchedulerSettings { slots: 4, resources, ..SchedulerSettings::default() }, now)?;
     /// let memory = scheduler.resource("memory")?;
-    /// let job = scheduler.push(Request { resources: &[(memory, 2 << 30)], ..Request::new("link") }, now)?;
+    /// let job = scheduler.push(SchedulerRequest { resources: &[(memory, 2 << 30)], ..SchedulerRequest::new("link") }, now)?;
     /// assert_eq!(scheduler.pop(now), Decision::Start(job));
     /// scheduler.retry(job, now)?;
     /// scheduler.set_resources(job, &[(memory, 4 << 30)], now)?;
@@ -144,12 +144,12 @@ impl Scheduler {
     ///
     /// ```
     /// use std::time::{Duration, Instant};
-    /// use ratchet_runtime::{Decision, Quota, ParallelizationHint, Rate, Request, Scheduler, Settings};
+    /// use ratchet_runtime::{Decision, Quota, ParallelizationHint, Rate, SchedulerRequest, Scheduler, SchedulerSettings};
     ///
     /// let start = Instant::now();
-    /// let mut scheduler = Scheduler::new(Settings::default(), start)?;
+    /// let mut scheduler = Scheduler::new(SchedulerSettings::default(), start)?;
     /// let hint = ParallelizationHint::rate_limited(10.0);
-    /// let call = || Request { hint: &hint, ..Request::new("ec2") };
+    /// let call = || SchedulerRequest { hint: &hint, ..SchedulerRequest::new("ec2") };
     /// let first = scheduler.push(call(), start)?;
     /// let second = scheduler.push(call(), start)?;
     /// assert_eq!(scheduler.pop(start), Decision::Start(first));
@@ -168,7 +168,7 @@ impl Scheduler {
         let Some(&place) = self.keys.get(key) else {
             return;
         };
-        if let Hold::Key { bucket, .. } = &mut self.places[place].hold {
+        if let LockOrBucket::Key { bucket, .. } = &mut self.places[place].hold {
             bucket.change(quota, now);
         }
         self.refresh_place(place);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::claims::Kind;
-use super::super::gates::{Hold, Level};
+use super::super::gates::{Level, LockOrBucket};
 use super::super::heap::NOWHERE;
 use super::super::limits::{Limit, Quota};
 use super::super::queue::Standing;
@@ -13,7 +13,7 @@ use crate::ids::{SlotNumber, Ticket};
 
 /// How much the scheduler holds, all of it in numbers of things.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Load {
+pub struct SchedulerLoad {
     /// How many jobs wait, for whatever cause.
     pub waiting: usize,
     /// How many jobs run.
@@ -58,8 +58,8 @@ impl Scheduler {
     }
 
     /// Returns how many jobs wait and run, and how many slots they fill.
-    pub fn load(&self) -> Load {
-        Load {
+    pub fn load(&self) -> SchedulerLoad {
+        SchedulerLoad {
             waiting: self.waiting,
             running: self.running as usize,
             ahead: self.ahead as usize,
@@ -87,11 +87,11 @@ impl Scheduler {
     ///
     /// ```
     /// use std::time::Instant;
-    /// use ratchet_runtime::{Request, Scheduler, Settings};
+    /// use ratchet_runtime::{SchedulerRequest, Scheduler, SchedulerSettings};
     ///
     /// let now = Instant::now();
-    /// let mut scheduler = Scheduler::new(Settings::default(), now)?;
-    /// let job = scheduler.push(Request::new("resize"), now)?;
+    /// let mut scheduler = Scheduler::new(SchedulerSettings::default(), now)?;
+    /// let job = scheduler.push(SchedulerRequest::new("resize"), now)?;
     /// assert!(scheduler.knows(job));
     /// scheduler.cancel(job)?;
     /// assert!(!scheduler.knows(job));
@@ -145,7 +145,7 @@ impl Scheduler {
     /// Iterates over the hosts that a job needs for itself, each with whether one holds it now.
     pub fn hosts(&self) -> impl Iterator<Item = (&str, bool)> {
         self.hosts.iter().map(|(name, &place)| {
-            let locked = matches!(self.places[place].hold, Hold::Host { locked: true });
+            let locked = matches!(self.places[place].hold, LockOrBucket::Host { locked: true });
             (&**name, locked)
         })
     }
@@ -154,7 +154,7 @@ impl Scheduler {
     pub fn keys(&self, now: std::time::Instant) -> impl Iterator<Item = (&str, KeyState)> {
         let now = self.now.max(super::since(self.epoch, now));
         self.keys.iter().map(move |(name, &place)| {
-            let Hold::Key { bucket, .. } = &self.places[place].hold else {
+            let LockOrBucket::Key { bucket, .. } = &self.places[place].hold else {
                 unreachable!("the place of a rate key has a bucket");
             };
             let state = KeyState {
@@ -202,17 +202,17 @@ impl Scheduler {
     ///
     /// ```
     /// use std::time::Instant;
-    /// use ratchet_runtime::{Decision, Request, Resource, Scheduler, Settings};
+    /// use ratchet_runtime::{Decision, SchedulerRequest, Resource, Scheduler, SchedulerSettings};
     ///
     /// let now = Instant::now();
     /// let gpus = Resource::identities(["0", "1"])?;
     /// let mut scheduler = Scheduler::new(
-    ///     Settings { slots: 4, resources: vec![("gpu".to_owned(), gpus)], ..Settings::default() },
+    ///     SchedulerSettings { slots: 4, resources: vec![("gpu".to_owned(), gpus)], ..SchedulerSettings::default() },
     ///     now,
     /// )?;
     /// let gpu = scheduler.resource("gpu")?;
     /// let one = [(gpu, 1)];
-    /// let train = || Request { resources: &one, ..Request::new("train") };
+    /// let train = || SchedulerRequest { resources: &one, ..SchedulerRequest::new("train") };
     /// let jobs = [train(), train(), train()].map(|job| scheduler.push(job, now).unwrap());
     /// assert_eq!(scheduler.pop(now), Decision::Start(jobs[0]));
     /// assert_eq!(scheduler.pop(now), Decision::Start(jobs[1]));

@@ -1,6 +1,6 @@
 //! Keeping every line in order: who could go on from where, and who is first.
 
-use super::super::gates::{Barred, Hold, Level};
+use super::super::gates::{GateCondition, Level, LockOrBucket};
 use super::super::heap::NOWHERE;
 use super::super::priority::Rank;
 use super::Scheduler;
@@ -134,7 +134,7 @@ impl Scheduler {
     pub(super) fn shut(&mut self, gate: u32) {
         self.gates[gate].shut = true;
         self.relist(gate);
-        if let Barred::Limit(limit) = self.gates[gate].barred {
+        if let GateCondition::Limit(limit) = self.gates[gate].barred {
             let level = &self.limits[limit as usize].level;
             let missing = if level.holds(1, self.now) { 2 } else { 1 };
             let when = level.when(missing);
@@ -148,7 +148,7 @@ impl Scheduler {
         if gate.shut && gate.groups.top().is_none() {
             // Who comes next is looked at anew, and until then nobody has to be woken.
             gate.shut = false;
-            if let Barred::Limit(limit) = gate.barred {
+            if let GateCondition::Limit(limit) = gate.barred {
                 self.set_wake(Alarm::Limit(limit), None);
             }
         }
@@ -211,7 +211,7 @@ impl Scheduler {
         let due = first.filter(falls_due).map(|(rank, _)| rank.due);
         let chore = match place.hold {
             // Nobody needs it any more: it goes when the bucket is full, that is, as new.
-            Hold::Key { bucket, .. } if place.lanes == NOWHERE => Some(bucket.when_full()),
+            LockOrBucket::Key { bucket, .. } if place.lanes == NOWHERE => Some(bucket.when_full()),
             _ => due,
         };
         self.set_wake(Alarm::Place(id), wake);

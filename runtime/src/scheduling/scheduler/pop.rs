@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::super::bucket::since;
-use super::super::gates::Barred;
+use super::super::gates::GateCondition;
 use super::super::priority::Rank;
 use super::super::queue::Standing;
 use super::{Decision, Scheduler, Workers};
@@ -26,13 +26,13 @@ impl Scheduler {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use ratchet_runtime::{Decision, Request, Scheduler, Settings};
+    /// use ratchet_runtime::{Decision, SchedulerRequest, Scheduler, SchedulerSettings};
     ///
     /// # #[expect(clippy::disallowed_methods, reason = "an example outside tokio")]
     /// let now = std::time::Instant::now();
-    /// let mut scheduler = Scheduler::new(Settings::default(), now)?;
-    /// let first = scheduler.push(Request::new("fetch"), now)?;
-    /// let second = scheduler.push(Request::new("resize"), now)?;
+    /// let mut scheduler = Scheduler::new(SchedulerSettings::default(), now)?;
+    /// let first = scheduler.push(SchedulerRequest::new("fetch"), now)?;
+    /// let second = scheduler.push(SchedulerRequest::new("resize"), now)?;
     ///
     /// // What the first one calls is down for a second.
     /// let back = now + Duration::from_secs(1);
@@ -68,7 +68,10 @@ impl Scheduler {
                 self.start(group, job);
                 return Decision::Start(self.ticket(job));
             };
-            let slots_only = matches!(self.gates[barred].barred, Barred::Slots | Barred::Quiet);
+            let slots_only = matches!(
+                self.gates[barred].barred,
+                GateCondition::Slots | GateCondition::Quiet
+            );
             if slots_only && self.is_due(rank) {
                 break; // Rule 3: nothing behind it starts.
             }

@@ -3,14 +3,14 @@
 use std::time::Instant;
 
 use super::super::bucket::Bucket;
-use super::super::claims::{GLOBAL, PrivateClaim, Request};
-use super::super::gates::{Barred, Gate, Group, Hold, Level, Place, UnitsGate};
+use super::super::claims::{GLOBAL, PrivateClaim, SchedulerRequest};
+use super::super::gates::{Gate, GateCondition, Group, HostOrKey, Level, LockOrBucket, UnitsGate};
 use super::super::heap::NOWHERE;
 use super::super::limits::Quota;
 use super::super::priority::Rank;
 use super::super::queue::{Lane, QueuedJob, Standing};
 use super::super::resources::ResourceId;
-use super::{KindOfWorker, Scheduler, Workers};
+use super::{KindState, Scheduler, Workers};
 use crate::Error;
 use crate::ids::Ticket;
 
@@ -19,7 +19,7 @@ impl Scheduler {
     ///
     /// Refused, with nothing changed: a job when the queue is full, one that could never run, and one
     /// whose rate key is declared differently.
-    pub fn push(&mut self, request: Request<'_>, now: Instant) -> Result<Ticket, Error> {
+    pub fn push(&mut self, request: SchedulerRequest<'_>, now: Instant) -> Result<Ticket, Error> {
         self.tell_time(now);
         let private = request.private_claim()?;
         self.check(&request, private)?;
@@ -47,7 +47,11 @@ impl Scheduler {
     }
 
     /// Refuses a request that could never start, without changing anything.
-    fn check(&self, request: &Request<'_>, private: PrivateClaim<'_>) -> Result<(), Error> {
+    fn check(
+        &self,
+        request: &SchedulerRequest<'_>,
+        private: PrivateClaim<'_>,
+    ) -> Result<(), Error> {
         if self.waiting >= self.capacity {
             return Err(Error::QueueFull {
                 capacity: self.capacity,
@@ -72,7 +76,7 @@ impl Scheduler {
         self.check_resources(request.resources)?;
         if let PrivateClaim::Key(key, second) = private
             && let Some(&place) = self.keys.get(key)
-            && let Hold::Key { declared, .. } = self.places[place].hold
+            && let LockOrBucket::Key { declared, .. } = self.places[place].hold
             && declared != second
             // What no job uses any more binds nobody; only what was taken from it counts.
             && self.places[place].lanes != NOWHERE
@@ -131,7 +135,7 @@ impl Scheduler {
     }
 
     /// Finds the group of a request, or makes one.
-    fn group_for(&mut self, request: &Request<'_>) -> u32 {
+    fn group_for(&mut self, request: &SchedulerRequest<'_>) -> u32 {
         let kind = self.ensure_kind(request.kind.0);
         let plain = request.slots == 1 && request.limits.is_empty() && request.resources.is_empty();
         if plain && !request.global() && !request.alone() {
@@ -218,10 +222,10 @@ impl Scheduler {
     pub(super) fn ensure_kind(&mut self, kind: u16) -> usize {
         let missing = u16::try_from(self.kinds.len()).ok();
         for next in missing.into_iter().flat_map(|first| first..=kind) {
-            let gate = self.add_gate(Barred::Kind);
+            let gate = self.add_gate(GateCondition::Kind);
             let base = self.add_group(next, 1, false, &[], Box::default());
             self.groups[base].lasting = true;
-            self.kinds.push(KindOfWorker {
+            self.kinds.push(KindState {
                 workers: Workers::Unlimited,
                 gate,
                 base,
@@ -238,7 +242,7 @@ impl Scheduler {
         {
             Ok(at) => self.weights[at].1,
             Err(at) => {
-                let gate = self.add_gate(Barred::Slots);
+                let gate = self.add_gate(GateCondition::Slots);
                 self.weights.insert(at, (slots, gate));
                 gate
             }
@@ -256,7 +260,7 @@ impl Scheduler {
         match level.find_gate(units) {
             Ok(at) => level.gates[at].groups += 1,
             Err(at) => {
-                let gate = self.gates.insert(Gate::new(Barred::Limit(limit)));
+                let gate = self.gates.insert(Gate::new(GateCondition::Limit(limit)));
                 level.gates.insert(
                     at,
                     UnitsGate {
@@ -322,8 +326,8 @@ impl Scheduler {
     fn host_place(&mut self, name: &str) -> u32 {
         let known = self.hosts.get(name).copied();
         known.unwrap_or_else(|| {
-            let hold = Hold::Host { locked: false };
-            let place = self.places.insert(Place::new(name.into(), hold));
+            let hold = LockOrBucket::Host { locked: false };
+            let place = self.places.insert(HostOrKey::new(name.into(), hold));
             self.hosts.insert(name.into(), place);
             place
         })
@@ -333,15 +337,15 @@ impl Scheduler {
     fn key_place(&mut self, name: &str, quota: Quota) -> u32 {
         let holds = self.changed_rates.get(name).copied().unwrap_or(quota);
         let Some(&place) = self.keys.get(name) else {
-            let hold = Hold::Key {
+            let hold = LockOrBucket::Key {
                 declared: quota,
                 bucket: Bucket::new(holds),
             };
-            let place = self.places.insert(Place::new(name.into(), hold));
+            let place = self.places.insert(HostOrKey::new(name.into(), hold));
             self.keys.insert(name.into(), place);
             return place;
         };
-        if let Hold::Key { declared, bucket } = &mut self.places[place].hold
+        if let LockOrBucket::Key { declared, bucket } = &mut self.places[place].hold
             && *declared != quota
         {
             // Nobody used the old declaration any more, or this job would have been refused.

@@ -16,7 +16,7 @@ pub(super) const QUIET: Duration = Duration::from_millis(50);
 
 /// How many answers in a row may be unconfirmed. Then the filter is given a moment of quiet, so that the list of answers that may
 /// yet prove wrong has a bound. The pause costs less than one percent of the time that so many take.
-const UNSURE_AT_MOST: u64 = 1 << 17;
+const MAX_UNCONFIRMED_ANSWERS: u64 = 1 << 17;
 
 /// Holds the last answer of a filter, and knows how far the count of its lines can be relied on.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl<H> Alignment<H> {
     /// Takes in an answer and returns the one before it, which is confirmed by that.
     pub(super) fn answered(&mut self, answer: Option<H>, now: Instant) -> Option<H> {
         self.unsure += 1;
-        if self.unsure >= UNSURE_AT_MOST {
+        if self.unsure >= MAX_UNCONFIRMED_ANSWERS {
             self.proven = false;
         }
         self.quiet_at = now.checked_add(QUIET);
@@ -195,7 +195,7 @@ mod tests {
         let (mut alignment, start) = (Alignment::new(), now());
         alignment.answered(Some(0), start);
         alignment.quiet(true, start + QUIET);
-        for number in 1..u32::try_from(UNSURE_AT_MOST).unwrap() {
+        for number in 1..u32::try_from(MAX_UNCONFIRMED_ANSWERS).unwrap() {
             alignment.answered(Some(number), start);
         }
         assert!(alignment.is_proven());

@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 use ratchet_ipc::Payload;
 
 use super::alignment::{Alignment, Quiet};
+use super::buffering::Silence;
 use super::in_flight::InFlightAttempt;
-use super::silence::Silence;
 use super::{EndCause, ExitStage, RunningWorker, WorkerEvent};
 use crate::dispatch::{Assignment, FilterChange, Report, Reporter, Retirement};
 use crate::ids::Ticket;
 use crate::outcome::{Class, Failure};
-use crate::worker::config::{Language, PoolConfig};
+use crate::worker::config::{PoolConfig, WorkerProtocol};
 
 /// The state of a filter in its connection.
 pub(super) struct Filter {
@@ -82,8 +82,8 @@ impl Filter {
     /// Makes the state for a worker of this pool, if the pool's workers are filters.
     pub(super) fn of(config: &PoolConfig) -> Option<Self> {
         match config.language {
-            Language::Native | Language::Mcp | Language::BazelJson { .. } => None,
-            Language::Lines { .. } => Some(Self {
+            WorkerProtocol::Native | WorkerProtocol::Mcp | WorkerProtocol::BazelJson { .. } => None,
+            WorkerProtocol::Lines { .. } => Some(Self {
                 alignment: Alignment::new(),
                 silence: Silence::default(),
                 asked: 0,

@@ -13,7 +13,7 @@ use crate::context::Step;
 use crate::dispatch::{AttemptKey, Report, StopReason};
 use crate::ids::Ticket;
 use crate::outcome::{Class, Failure};
-use crate::worker::config::Language;
+use crate::worker::config::WorkerProtocol;
 
 /// How many answers with an unknown id are logged. A worker that prints more could fill the log.
 const LOGGED_UNKNOWN_ANSWERS: u64 = 10;
@@ -258,7 +258,7 @@ impl RunningWorker {
 
     /// Handles a line that is no message, as the pool says.
     async fn take_stray(&mut self, stray: StrayLine, now: Instant) {
-        if matches!(self.config.language, Language::Lines { .. }) {
+        if matches!(self.config.language, WorkerProtocol::Lines { .. }) {
             // The next line of the filter would be taken for the answer to this item, so the filter must not go on.
             return self.take_surplus_line(stray.text, now).await;
         }

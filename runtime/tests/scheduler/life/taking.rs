@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ratchet_runtime::{
-    Cancelled, End, Kind, Limit, LimitId, ParallelizationHint, Priority, Request, ResourceId,
+    AfterAttempt, CancelResult, Kind, Limit, LimitId, ParallelizationHint, Priority, ResourceId,
+    SchedulerRequest,
 };
 
 use super::{CAPACITY, Life, pace};
-use crate::model::{Job, Pace, State, Thing};
+use crate::model::{Job, ProgressInterval, State, Thing};
 use crate::steps::{Ending, Hint, Step, UNITS};
 
 impl Life {
@@ -131,8 +132,8 @@ impl Life {
     fn cancel(&mut self, id: usize) {
         let state = self.model.jobs[id].state;
         match self.scheduler.cancel(self.tickets[id]).unwrap() {
-            Cancelled::Running => assert!(matches!(state, State::Running | State::Ahead)),
-            Cancelled::Removed => {
+            CancelResult::Running => assert!(matches!(state, State::Running | State::Ahead)),
+            CancelResult::Removed => {
                 assert!(!matches!(state, State::Running | State::Ahead));
                 self.model.end(id);
                 assert!(!self.scheduler.knows(self.tickets[id]));
@@ -143,8 +144,10 @@ impl Life {
     /// One ends, and one that was sent ahead begins in its place, whatever else waits.
     fn pass(&mut self, id: usize, end: Ending, next: usize) {
         let end_of = |end| match end {
-            Ending::Over => End::Over,
-            Ending::Again(delay) => End::Again(self.epoch + Duration::from_nanos(self.now + delay)),
+            Ending::Over => AfterAttempt::Over,
+            Ending::Again(delay) => {
+                AfterAttempt::Again(self.epoch + Duration::from_nanos(self.now + delay))
+            }
         };
         let (ticket, ahead) = (self.tickets[id], self.tickets[next]);
         let wrong = self.scheduler.begin_after(ahead, end_of(end), ahead);
@@ -196,7 +199,7 @@ impl Life {
             Hint::Global(host) => (ParallelizationHint::GlobalExclusive, Some(*host)),
             Hint::Alone => (ParallelizationHint::Alone, None),
             Hint::Key(key) => {
-                let Pace {
+                let ProgressInterval {
                     count,
                     nanos,
                     burst,
@@ -215,7 +218,7 @@ impl Life {
             .collect();
         let host_name = host.map(|host| format!("host {host}"));
         let claims = self.claims(&resources);
-        let request = Request {
+        let request = SchedulerRequest {
             kind: Kind(kind),
             priority,
             slots,
@@ -223,7 +226,7 @@ impl Life {
             host: host_name.as_deref(),
             limits: &named,
             resources: &claims,
-            ..Request::new("task")
+            ..SchedulerRequest::new("task")
         };
         let answer = self.scheduler.push(request, self.instant());
         let refused = slots > self.model.slots

@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use super::PoolState;
 use crate::dispatch::{Demand, FilterChange, Order, Report, Retirement, WorkerNumber};
-use crate::process::Language;
+use crate::process::WorkerProtocol;
 
 /// What the filters of a pool were told, and whether a warning was logged for them.
 #[derive(Debug, Default)]
-pub(super) struct ToldFilters {
+pub(super) struct FilterNotices {
     /// The filters were told that nothing more comes.
     pub(super) last: bool,
     /// The warning that they may buffer their output was logged.
@@ -17,7 +17,7 @@ pub(super) struct ToldFilters {
 
 impl PoolState {
     fn has_filters(&self) -> bool {
-        matches!(self.config.language, Language::Lines { .. })
+        matches!(self.config.language, WorkerProtocol::Lines { .. })
     }
 
     /// Takes in what a connection has found out about its filter.

@@ -7,7 +7,8 @@ use ratchet_ipc::Profile;
 use super::super::{AttachmentId, call};
 use super::{Introduced, PoolState};
 use crate::dispatch::{Demand, Introduction, Order, PoolKey, Report, Reporter, WorkerNumber};
-use crate::scheduling::{Kind, ParallelizationHint};
+use crate::ids::KindId;
+use crate::scheduling::ParallelizationHint;
 
 /// The user of a pool: whoever gives attempts to its workers.
 #[derive(Debug, Clone)]
@@ -155,7 +156,7 @@ impl Drop for PoolState {
 
 impl Introduced {
     /// Makes the report that tells a run of it.
-    pub(super) fn report(self, kind: Kind) -> Report {
+    pub(super) fn report(self, kind: KindId) -> Report {
         let Self { version, tasks } = self;
         Report::Introduced {
             kind,

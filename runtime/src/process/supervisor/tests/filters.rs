@@ -12,7 +12,7 @@ use crate::ids::Ticket;
 use crate::ids::WorkerName;
 use crate::os::Exit;
 use crate::outcome::Class;
-use crate::process::{Language, PoolConfig, Prefetch, ProcessPool, ProcessSupervisor};
+use crate::process::{PoolConfig, Prefetch, ProcessPool, ProcessSupervisor, WorkerProtocol};
 
 const MOMENT: Duration = Duration::from_millis(1);
 const QUIET: Duration = Duration::from_millis(50);
@@ -30,7 +30,7 @@ struct Scene {
 
 fn filters() -> PoolConfig {
     PoolConfig {
-        language: Language::Lines {
+        language: WorkerProtocol::Lines {
             input: LineFormat::Text,
             output: LineFormat::Text,
         },

@@ -8,15 +8,16 @@ use crate::dispatch::{
     Assignment, AttemptKey, Demand, Offer, Order, PoolKey, ReplyTo, Report, ReportReceiver,
     Reporter, StopRequest, WorkerNumber,
 };
+use crate::ids::KindId;
 use crate::ids::{PlaceId, Ticket};
 use crate::job::Job;
 use crate::process::ProcessPool;
 use crate::process::supervisor::Attachment;
-use crate::scheduling::{Decision, Kind, Request, Scheduler, Settings};
+use crate::scheduling::{Decision, Scheduler, SchedulerRequest, SchedulerSettings};
 
 /// The key by which the run knows its pool.
 const KEY: PoolKey = PoolKey {
-    kind: Kind(1),
+    kind: KindId(1),
     place: PlaceId::LOCAL,
 };
 
@@ -24,13 +25,13 @@ const KEY: PoolKey = PoolKey {
 pub(super) fn tickets(count: usize) -> Vec<Ticket> {
     let now = tokio::time::Instant::now().into_std();
     let slots = u32::try_from(count).unwrap();
-    let settings = Settings {
+    let settings = SchedulerSettings {
         slots,
-        ..Settings::default()
+        ..SchedulerSettings::default()
     };
     let mut scheduler = Scheduler::new(settings, now).unwrap();
     let tickets = (0..count).map(|_| {
-        scheduler.push(Request::new("echo"), now).unwrap();
+        scheduler.push(SchedulerRequest::new("echo"), now).unwrap();
         match scheduler.pop(now) {
             Decision::Start(ticket) => ticket,
             other => panic!("{other:?}"),

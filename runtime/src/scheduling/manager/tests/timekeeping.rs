@@ -16,18 +16,18 @@ fn runtime() -> tokio::runtime::Runtime {
 #[tokio::test(start_paused = true)]
 async fn a_rate_that_blocks_only_after_a_lock_is_waited_for_too() {
     let quota = Quota::new("10/s".parse().unwrap(), 1).unwrap();
-    let manager = ParallelizationManager::with_settings(Settings {
+    let manager = ParallelizationManager::with_settings(SchedulerSettings {
         slots: 4,
         limits: vec![("api".into(), Limit::Rate(quota))],
-        ..Settings::default()
+        ..SchedulerSettings::default()
     })
     .unwrap();
     let api = [manager.limit("api").unwrap()];
-    let request = |host| Request {
+    let request = |host| SchedulerRequest {
         hint: &ParallelizationHint::HostExclusive,
         host: Some(host),
         limits: &api,
-        ..Request::new("call")
+        ..SchedulerRequest::new("call")
     };
     let start = tokio::time::Instant::now();
     let first = manager.acquire_request(request("a")).await.unwrap();
@@ -35,11 +35,11 @@ async fn a_rate_that_blocks_only_after_a_lock_is_waited_for_too() {
     // A task of its own, so that nothing but its own waker has it polled.
     let second = tokio::spawn(async move {
         let api = [waiter.limit("api").unwrap()];
-        let request = Request {
+        let request = SchedulerRequest {
             hint: &ParallelizationHint::HostExclusive,
             host: Some("a"),
             limits: &api,
-            ..Request::new("call")
+            ..SchedulerRequest::new("call")
         };
         drop(waiter.acquire_request(request).await.unwrap());
     });

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::super::{Decision, End, Settings, Workers};
+use super::super::{AfterAttempt, Decision, SchedulerSettings, Workers};
 use super::*;
 use crate::ids::SlotNumber;
-use crate::scheduling::{Ageing, Kind, Limit, LimitId, ParallelizationHint, Priority, Request};
+use crate::scheduling::{
+    Ageing, Kind, Limit, LimitId, ParallelizationHint, Priority, SchedulerRequest,
+};
 
 /// Moments lie so far apart, and delays are multiples of it.
 const MOMENT: Duration = Duration::from_millis(100);
@@ -106,14 +108,14 @@ struct Life {
 impl Life {
     fn new() -> Self {
         let now = tokio::time::Instant::now().into_std();
-        let settings = Settings {
+        let settings = SchedulerSettings {
             slots: SLOTS,
             // Nothing falls due, so that nothing is kept for anybody.
             ageing: Ageing {
                 step: Duration::from_hours(10_000),
             },
             limits: vec![("db".to_owned(), Limit::max(1).unwrap())],
-            ..Settings::default()
+            ..SchedulerSettings::default()
         };
         let mut scheduler = Scheduler::new(settings, now).unwrap();
         scheduler.keep_waits();
@@ -289,14 +291,14 @@ impl Life {
             .clone();
         let host = ["web1", "web2"][host];
         let limits = [self.limit];
-        let request = Request {
+        let request = SchedulerRequest {
             hint: &hint,
             host: Some(host),
             limits: if limited { &limits } else { &[] },
             slots,
             kind: Kind(kind),
             priority: Priority::Normal,
-            ..Request::new("task")
+            ..SchedulerRequest::new("task")
         };
         let ticket = self.scheduler.push(request, self.now).unwrap();
         self.jobs.insert(
@@ -410,7 +412,9 @@ impl Life {
             return;
         };
         let slot = self.scheduler.slot(ended);
-        self.scheduler.begin_after(ended, End::Over, ahead).unwrap();
+        self.scheduler
+            .begin_after(ended, AfterAttempt::Over, ahead)
+            .unwrap();
         self.jobs.remove(&ended);
         assert_eq!(self.scheduler.slot(ahead), slot);
         self.starts(ahead);

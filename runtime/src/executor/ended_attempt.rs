@@ -10,7 +10,7 @@ use crate::outcome::{AttemptDetail, AttemptEnd, AttemptUsage, Failure};
 
 /// An attempt that has ended: its result, and where and how long it ran.
 #[derive(Debug)]
-pub(super) struct Attempted {
+pub(super) struct EndedAttempt {
     /// The result, or why there is none.
     pub(super) result: Result<Payload, Box<Failure>>,
     /// The worker that performed it, if one did.
@@ -29,7 +29,7 @@ pub(super) struct Attempted {
     pub(super) provisional: bool,
 }
 
-impl Attempted {
+impl EndedAttempt {
     /// Makes the end of a job that had no attempt, or none that counts.
     pub(super) fn none(failure: Box<Failure>) -> Self {
         Self {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::super::bucket::since;
-use super::super::gates::{Hold, Level};
+use super::super::gates::{Level, LockOrBucket};
 use super::super::heap::NOWHERE;
 use super::super::priority::Rank;
 use super::super::queue::Standing;
@@ -14,7 +14,7 @@ use crate::ids::Ticket;
 
 /// What came of [`Scheduler::cancel`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cancelled {
+pub enum CancelResult {
     /// The job waited, and is gone.
     Removed,
     /// The job runs: stop it, then say [`finish`](Scheduler::finish). Or it was sent ahead: get it back, and
@@ -24,7 +24,7 @@ pub enum Cancelled {
 
 /// What becomes of a job whose attempt has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum AfterAttempt {
     /// The job is over, as by [`finish`](Scheduler::finish).
     Over,
     /// The job is to run again, not before this moment, as by [`retry`](Scheduler::retry).
@@ -33,10 +33,10 @@ pub enum End {
 
 impl Scheduler {
     /// Ends a running job in one of these ways.
-    pub fn end(&mut self, ticket: Ticket, end: End) -> Result<(), Error> {
+    pub fn end(&mut self, ticket: Ticket, end: AfterAttempt) -> Result<(), Error> {
         match end {
-            End::Over => self.finish(ticket),
-            End::Again(not_before) => self.retry(ticket, not_before),
+            AfterAttempt::Over => self.finish(ticket),
+            AfterAttempt::Again(not_before) => self.retry(ticket, not_before),
         }
     }
 
@@ -56,7 +56,7 @@ impl Scheduler {
         }
         let place = self.lanes[lane].place;
         if place != NOWHERE
-            && let Hold::Key { bucket, .. } = &mut self.places[place].hold
+            && let LockOrBucket::Key { bucket, .. } = &mut self.places[place].hold
         {
             bucket.take_later(now);
             self.refresh_place(place);
@@ -141,17 +141,17 @@ impl Scheduler {
     }
 
     /// Takes a waiting job out.
-    pub fn cancel(&mut self, ticket: Ticket) -> Result<Cancelled, Error> {
+    pub fn cancel(&mut self, ticket: Ticket) -> Result<CancelResult, Error> {
         let id = self.find(ticket)?;
         match self.jobs[id].standing {
-            Standing::Running | Standing::Ahead => return Ok(Cancelled::Running),
+            Standing::Running | Standing::Ahead => return Ok(CancelResult::Running),
             Standing::Listed | Standing::Late => self.leave_lane(id),
             Standing::Delayed => self.leave_delayed(id),
             Standing::Free => unreachable!("a ticket that is found is that of a job"),
         }
         self.waiting -= 1;
         self.forget(id);
-        Ok(Cancelled::Removed)
+        Ok(CancelResult::Removed)
     }
 
     /// Returns the index of a ticket whose job waits, lies ahead or runs.
@@ -208,7 +208,7 @@ impl Scheduler {
         }
         let place = self.lanes[lane].place;
         if place != NOWHERE
-            && let Hold::Host { locked } = &mut self.places[place].hold
+            && let LockOrBucket::Host { locked } = &mut self.places[place].hold
         {
             *locked = false;
             self.refresh_place(place);
@@ -340,8 +340,10 @@ impl Scheduler {
         }
         match &self.places[place].hold {
             // A bucket that is not full still counts what was taken from it.
-            Hold::Key { bucket, .. } if bucket.when_full() > self.now => self.refresh_place(place),
-            Hold::Key { .. } | Hold::Host { .. } => self.forget_place(place),
+            LockOrBucket::Key { bucket, .. } if bucket.when_full() > self.now => {
+                self.refresh_place(place);
+            }
+            LockOrBucket::Key { .. } | LockOrBucket::Host { .. } => self.forget_place(place),
         }
     }
 
@@ -351,8 +353,8 @@ impl Scheduler {
         self.set_chore(id, None);
         let place = self.places.remove(id);
         let names = match place.hold {
-            Hold::Host { .. } => &mut self.hosts,
-            Hold::Key { .. } => &mut self.keys,
+            LockOrBucket::Host { .. } => &mut self.hosts,
+            LockOrBucket::Key { .. } => &mut self.keys,
         };
         names.remove(&place.name);
         if names.is_empty() {
@@ -363,16 +365,16 @@ impl Scheduler {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::claims::Request;
-    use super::super::{Decision, Settings};
+    use super::super::super::claims::SchedulerRequest;
+    use super::super::{Decision, SchedulerSettings};
     use super::*;
 
     #[test]
     fn a_weight_used_once_leaves_nothing_behind() {
         let now = tokio::time::Instant::now().into_std();
-        let settings = Settings {
+        let settings = SchedulerSettings {
             slots: 1_000,
-            ..Settings::default()
+            ..SchedulerSettings::default()
         };
         let mut scheduler = Scheduler::new(settings, now).unwrap();
         let run_all = |scheduler: &mut Scheduler| {
@@ -380,13 +382,13 @@ mod tests {
                 scheduler.finish(ticket).unwrap();
             }
         };
-        scheduler.push(Request::new("light"), now).unwrap();
+        scheduler.push(SchedulerRequest::new("light"), now).unwrap();
         run_all(&mut scheduler);
         let before = (scheduler.weights.len(), scheduler.gates.len());
         for slots in 1..=1_000 {
-            let heavy = Request {
+            let heavy = SchedulerRequest {
                 slots,
-                ..Request::new("heavy")
+                ..SchedulerRequest::new("heavy")
             };
             scheduler.push(heavy, now).unwrap();
         }

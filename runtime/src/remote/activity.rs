@@ -12,9 +12,9 @@ use crate::suspension::{until, working_now};
 
 /// The time at which the last byte came. Any byte shows that the other side lives.
 #[derive(Debug, Clone)]
-pub(super) struct LastHeard(Arc<Mutex<Instant>>);
+pub(super) struct LastActivity(Arc<Mutex<Instant>>);
 
-impl LastHeard {
+impl LastActivity {
     /// Counts the silence from now on.
     pub(super) fn now() -> Self {
         Self(Arc::new(Mutex::new(working_now())))
@@ -45,19 +45,19 @@ impl LastHeard {
 
 /// A reader that notes when something came.
 #[derive(Debug)]
-pub(super) struct HeardReader<R> {
+pub(super) struct ActivityReader<R> {
     reader: R,
-    heard: LastHeard,
+    heard: LastActivity,
 }
 
-impl<R> HeardReader<R> {
+impl<R> ActivityReader<R> {
     /// Wraps a reader.
-    pub(super) fn new(reader: R, heard: LastHeard) -> Self {
+    pub(super) fn new(reader: R, heard: LastActivity) -> Self {
         Self { reader, heard }
     }
 }
 
-impl<R: AsyncRead + Unpin> AsyncRead for HeardReader<R> {
+impl<R: AsyncRead + Unpin> AsyncRead for ActivityReader<R> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

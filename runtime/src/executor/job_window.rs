@@ -10,7 +10,7 @@ pub(super) const MOST_BYTES: usize = 64 * 1024 * 1024;
 
 /// What is on its way out of the run, which counts as in hand, too.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct OnTheWayOut {
+pub(super) struct UndeliveredOutcomes {
     /// How many outcomes were not taken yet.
     pub(super) outcomes: usize,
     /// How many bytes their results and failures have.
@@ -18,7 +18,7 @@ pub(super) struct OnTheWayOut {
 }
 
 /// Counts the jobs that are somewhere between their source and whoever takes their outcomes: memory follows them.
-pub(super) struct InHand {
+pub(super) struct JobWindow {
     /// How many jobs may be in hand at once.
     window: usize,
     /// Jobs that came and have no outcome yet.
@@ -29,7 +29,7 @@ pub(super) struct InHand {
     throughput: Throughput,
 }
 
-impl InHand {
+impl JobWindow {
     /// Makes a count of no jobs, with room for `window` of them.
     pub(super) fn new(window: usize, now: Instant) -> Self {
         Self {
@@ -58,7 +58,7 @@ impl InHand {
     }
 
     /// Whether another job may be taken in.
-    pub(super) fn has_room(&self, out: OnTheWayOut) -> bool {
+    pub(super) fn has_room(&self, out: UndeliveredOutcomes) -> bool {
         // Something always has to be in hand, or nothing would ever become less.
         let is_light = self.bytes + out.bytes < MOST_BYTES || self.living == 0;
         is_light && self.living + out.outcomes < self.window
@@ -85,15 +85,15 @@ impl InHand {
 mod tests {
     use super::*;
 
-    fn in_hand(window: usize) -> InHand {
-        InHand::new(window, tokio::time::Instant::now().into_std())
+    fn in_hand(window: usize) -> JobWindow {
+        JobWindow::new(window, tokio::time::Instant::now().into_std())
     }
 
     #[test]
     fn jobs_and_outcomes_share_the_window() {
         let mut in_hand = in_hand(3);
         in_hand.add(1);
-        let out = |outcomes| OnTheWayOut { outcomes, bytes: 0 };
+        let out = |outcomes| UndeliveredOutcomes { outcomes, bytes: 0 };
         assert!(in_hand.has_room(out(1)));
         assert!(!in_hand.has_room(out(2)));
         in_hand.remove(1);
@@ -103,14 +103,14 @@ mod tests {
     #[test]
     fn heavy_jobs_leave_no_room_but_one_is_always_taken() {
         let mut in_hand = in_hand(1000);
-        let out = OnTheWayOut {
+        let out = UndeliveredOutcomes {
             outcomes: 1,
             bytes: MOST_BYTES,
         };
         assert!(in_hand.has_room(out), "nothing else would make room");
         in_hand.add(MOST_BYTES);
-        assert!(!in_hand.has_room(OnTheWayOut::default()));
+        assert!(!in_hand.has_room(UndeliveredOutcomes::default()));
         in_hand.remove(MOST_BYTES);
-        assert!(in_hand.has_room(OnTheWayOut::default()));
+        assert!(in_hand.has_room(UndeliveredOutcomes::default()));
     }
 }

@@ -15,12 +15,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The pauses between the tries to reach a host. They grow, and each is drawn between half and all of its length.
 #[derive(Debug)]
-pub(super) struct Pauses {
+pub(super) struct ReconnectBackoff {
     rng: Rng,
     longest: Duration,
 }
 
-impl Pauses {
+impl ReconnectBackoff {
     /// Makes the pauses of a host that was not tried yet.
     pub(super) fn new(rng: Rng) -> Self {
         Self {
@@ -49,7 +49,7 @@ mod tests {
     #[test]
     fn pauses_double_up_to_the_longest_and_begin_again_for_a_host_that_was_reached() {
         for seed in 0..100 {
-            let mut pauses = Pauses::new(Rng::seeded(seed));
+            let mut pauses = ReconnectBackoff::new(Rng::seeded(seed));
             let mut longest = FIRST_PAUSE;
             for _ in 0..12 {
                 let pause = pauses.next();
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn hosts_that_fail_in_the_same_moment_are_not_tried_again_in_the_same_moment() {
-        let first = |seed| Pauses::new(Rng::seeded(seed)).next();
+        let first = |seed| ReconnectBackoff::new(Rng::seeded(seed)).next();
         let mut firsts: Vec<Duration> = (0..100).map(first).collect();
         firsts.sort_unstable();
         firsts.dedup();

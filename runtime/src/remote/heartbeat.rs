@@ -23,13 +23,13 @@ pub struct HostHealth {
 
 /// The beats that were sent and not answered yet, and how long the others took.
 #[derive(Debug, Default)]
-pub(super) struct Beats {
+pub(super) struct Heartbeats {
     last: u64,
     sent: Vec<(u64, Instant)>,
     average: Option<Duration>,
 }
 
-impl Beats {
+impl Heartbeats {
     /// Returns the number of the beat that is sent now.
     pub(super) fn send(&mut self, now: Instant) -> u64 {
         self.last += 1;
@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn the_average_of_round_trips_follows_the_last_ones() {
         let begin = tokio::time::Instant::now().into_std();
-        let mut beats = Beats::default();
+        let mut beats = Heartbeats::default();
         let first = beats.send(begin);
         let second = beats.send(begin + 100 * MILLISECOND);
         assert_eq!(beats.answered(7, begin), None, "that was not asked");
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn a_host_that_answers_nothing_does_not_fill_the_memory() {
         let begin = tokio::time::Instant::now().into_std();
-        let mut beats = Beats::default();
+        let mut beats = Heartbeats::default();
         for _ in 0..1000 {
             beats.send(begin);
         }
