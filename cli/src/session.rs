@@ -449,6 +449,10 @@ impl RunContext {
         let workers = needed_workers(workers, &jobs);
         let hosts = StartedHosts::start(&hosts, &jobs, &workers, self.options.admission, &keeper)?;
         let run_limits: Vec<_> = limits.clone();
+        let totals = resources
+            .iter()
+            .map(|(name, resource)| (name.clone(), resource.total()));
+        let run_resources = totals.collect();
         let builder = executor(&self.options, limits, resources, protection, halt).keeper(keeper);
         suspensions.stop_on(hosts.with_agents().map(|(_, host)| host));
         if let Some(warning) = hosts.warning().filter(|_| !self.options.quiet) {
@@ -471,7 +475,7 @@ impl RunContext {
             let slots = hosts
                 .iter()
                 .map(|(name, host)| (name.to_string(), host.slots));
-            record.plan(self.options.slots, slots, run_limits)?;
+            record.plan(self.options.slots, slots, run_limits, run_resources)?;
         }
         let mut events = None;
         if let Some(path) = &self.options.events {

@@ -169,6 +169,8 @@ pub struct TermsFacts {
     pub hint: Option<ParallelizationHint>,
     /// The named limits.
     pub limits: Vec<String>,
+    /// How many units of resources each of the jobs takes, by their names.
+    pub resources: Vec<(String, u64)>,
     /// How many slots each of the jobs fills.
     pub slots: u32,
     /// The priority.

@@ -9,10 +9,11 @@ use std::collections::{BinaryHeap, HashMap};
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
+use ratchet_runtime::journal::RunPlan;
 use ratchet_runtime::process::working_now;
 use ratchet_runtime::{
-    Blocker, Decision, Kind, LimitId, ParallelizationHint, Scheduler, SchedulerRequest,
-    SchedulerSettings, Status, Ticket, Workers,
+    Blocker, Decision, Kind, LimitId, ParallelizationHint, Resource, ResourceId, Scheduler,
+    SchedulerRequest, SchedulerSettings, Status, Ticket, Workers,
 };
 
 use crate::model::{JobFacts, RunModel, TermsFacts};
@@ -281,6 +282,14 @@ fn overhead(model: &RunModel) -> u64 {
     sum / gaps.len() as u64
 }
 
+/// The resources that the run could use.
+fn resources(plan: Option<&RunPlan>) -> Vec<(String, Resource)> {
+    let declared = plan.into_iter().flat_map(|plan| &plan.resources);
+    declared
+        .filter_map(|(name, total)| Some((name.clone(), Resource::count(*total).ok()?)))
+        .collect()
+}
+
 /// One simulation.
 struct Pass<'a> {
     of: &'a Simulation<'a>,
@@ -297,6 +306,8 @@ struct Pass<'a> {
     ticket_of: Vec<Option<Ticket>>,
     /// The limits of each of the terms.
     limits_of: Vec<Vec<LimitId>>,
+    /// The units of resources that each of the terms takes.
+    resources_of: Vec<Vec<(ResourceId, u64)>>,
     workers: Vec<Workers>,
     /// How many jobs have come and not ended.
     in_hand: usize,
@@ -322,6 +333,7 @@ impl<'a> Pass<'a> {
             slots: of.slots.saturating_add(more),
             capacity: of.model.jobs.len() + 1,
             limits: limits.clone(),
+            resources: resources(plan),
             ..SchedulerSettings::default()
         };
         let scheduler = Scheduler::new(settings, begin).ok()?;
@@ -334,6 +346,14 @@ impl<'a> Pass<'a> {
             let named = terms.limits.iter();
             named.filter_map(|name| ids.get(name).copied()).collect()
         });
+        let resources_of = of.model.terms.iter().map(|terms| {
+            let taken = terms.resources.iter();
+            // What a record does not declare holds nobody back.
+            taken
+                .filter_map(|(name, units)| Some((scheduler.resource(name).ok()?, *units)))
+                .collect()
+        });
+        let resources_of: Vec<_> = resources_of.collect();
         let workers = of.workers.iter().map(|workers| match workers {
             Workers::Free(free) => Workers::Free(free.saturating_add(more)),
             other => *other,
@@ -366,6 +386,7 @@ impl<'a> Pass<'a> {
         held_back.sort_by_key(|index| (of.arrivals[*index as usize], ranks[*index as usize]));
         let mut pass = Self {
             limits_of: limits_of.collect(),
+            resources_of,
             workers: workers.collect(),
             jobs: jobs.collect(),
             ticket_of: vec![None; of.model.jobs.len()],
@@ -474,6 +495,7 @@ impl<'a> Pass<'a> {
             priority: terms.priority,
             slots: terms.slots,
             limits: &self.limits_of[job.terms as usize],
+            resources: &self.resources_of[job.terms as usize],
             ..SchedulerRequest::new(&model.tasks[job.task as usize])
         };
         let ticket = self.scheduler.push(request, self.instant()).ok()?;

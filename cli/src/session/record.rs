@@ -1,5 +1,6 @@
 //! The record of a run: the journal from which it can be resumed.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -137,13 +138,14 @@ impl RunRecord {
         Ok(Some((record, None)))
     }
 
-    /// Records with which slots and limits the run, or this part of it, begins. Slots of hosts that are not known yet are left
+    /// Records with which slots, limits and resources the run, or this part of it, begins. Slots of hosts that are not known yet are left
     /// out.
     pub(super) fn plan(
         &self,
         slots: u32,
         places: impl Iterator<Item = (String, Option<u32>)>,
         limits: Vec<(String, Limit)>,
+        resources: BTreeMap<String, u64>,
     ) -> Result<(), CliError> {
         let plan = RunPlan {
             slots,
@@ -151,6 +153,7 @@ impl RunRecord {
                 .filter_map(|(place, slots)| Some((place, slots?)))
                 .collect(),
             limits: limits.into_iter().collect(),
+            resources,
         };
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         journal.planned(SystemClock.now(), &plan)?;

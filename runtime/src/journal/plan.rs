@@ -24,6 +24,9 @@ pub struct JobPlan<'a> {
     /// The named limits that the job counted against.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub limits: Cow<'a, [String]>,
+    /// How many units of resources the job took, by their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub resources: BTreeMap<String, u64>,
     /// How many slots the job filled, if that was not one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slots: Option<u32>,
@@ -42,6 +45,7 @@ impl<'a> JobPlan<'a> {
         let Terms {
             hint,
             limits,
+            resources,
             slots,
             priority,
             ..
@@ -49,6 +53,7 @@ impl<'a> JobPlan<'a> {
         let is_plain = job.needs.is_empty()
             && hint.is_none()
             && limits.is_empty()
+            && resources.is_empty()
             && *slots == 1
             && *priority == Priority::default();
         if is_plain {
@@ -58,6 +63,10 @@ impl<'a> JobPlan<'a> {
             needs: Cow::Borrowed(&job.needs),
             hint: hint.as_ref().map(Cow::Borrowed),
             limits: Cow::Borrowed(limits),
+            resources: resources
+                .iter()
+                .map(|need| (need.name.clone(), need.units))
+                .collect(),
             slots: Some(*slots).filter(|slots| *slots != 1),
             priority: Some(*priority).filter(|priority| *priority != Priority::default()),
         })
@@ -75,6 +84,9 @@ pub struct RunPlan {
     /// The limits that jobs could name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub limits: BTreeMap<String, Limit>,
+    /// How many units there were of the resources that jobs could take.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub resources: BTreeMap<String, u64>,
 }
 
 #[cfg(test)]
@@ -84,6 +96,7 @@ mod tests {
     use ratchet_ipc::Payload;
 
     use super::*;
+    use crate::job::ResourceNeed;
 
     #[test]
     fn a_plan_names_only_what_is_not_usual() {
@@ -92,6 +105,7 @@ mod tests {
         let terms = Terms {
             hint: Some(ParallelizationHint::HostExclusive),
             limits: vec!["api".to_owned()],
+            resources: [ResourceNeed::new("gpu", 1)].into(),
             slots: 2,
             priority: Priority::High,
             ..Terms::default()
@@ -101,7 +115,7 @@ mod tests {
         let text = serde_json::to_string(&plan).unwrap();
         assert_eq!(
             text,
-            r#"{"needs":["b"],"hint":"host_exclusive","limits":["api"],"slots":2,"priority":"high"}"#
+            r#"{"needs":["b"],"hint":"host_exclusive","limits":["api"],"resources":{"gpu":1},"slots":2,"priority":"high"}"#
         );
         assert_eq!(serde_json::from_str::<JobPlan<'_>>(&text).unwrap(), plan);
     }

@@ -261,6 +261,7 @@ impl Loader {
         let terms = TermsFacts {
             hint: plan.hint.as_deref().cloned(),
             limits: plan.limits.to_vec(),
+            resources: plan.resources.clone().into_iter().collect(),
             slots: plan.slots.unwrap_or(1),
             priority: plan.priority.unwrap_or_default(),
         };
