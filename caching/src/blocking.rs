@@ -38,14 +38,14 @@ type Work = Box<dyn FnOnce() + Send>;
 
 /// A pool of threads that is never empty while work waits.
 struct Pool {
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
     has_work: Condvar,
     /// Starts a thread that calls [`Pool::work`].
     start_thread: fn() -> io::Result<()>,
 }
 
 /// What the lock of a pool protects.
-struct State {
+struct PoolState {
     /// The work that no thread has taken yet, oldest first.
     waiting: VecDeque<Work>,
     /// The number of threads that live, whether they work or wait.
@@ -57,7 +57,7 @@ struct State {
 impl Pool {
     const fn new(start_thread: fn() -> io::Result<()>) -> Self {
         Self {
-            state: Mutex::new(State {
+            state: Mutex::new(PoolState {
                 waiting: VecDeque::new(),
                 threads: 0,
                 idle: 0,
@@ -132,7 +132,7 @@ impl Pool {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PoolState> {
         // No statement that holds the lock can panic half-way through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

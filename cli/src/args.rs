@@ -6,14 +6,13 @@
 pub(crate) mod agent;
 pub(crate) mod cache;
 pub(crate) mod check;
-pub(crate) mod common;
 pub(crate) mod completions;
 pub(crate) mod concurrency;
 pub(crate) mod config;
 pub(crate) mod display;
 pub(crate) mod help;
 pub(crate) mod hosts;
-pub(crate) mod hosts_verb;
+pub(crate) mod hosts_command;
 pub(crate) mod inventory;
 pub(crate) mod man;
 pub(crate) mod map;
@@ -27,6 +26,7 @@ pub(crate) mod runs;
 pub(crate) mod runs_live;
 pub(crate) mod schema;
 pub(crate) mod sem;
+pub(crate) mod shared_run;
 pub(crate) mod stop;
 pub(crate) mod terms;
 pub(crate) mod worker;
@@ -73,7 +73,7 @@ pub(crate) enum Verb {
     Worker(worker::WorkerArguments),
     Agent(agent::AgentArguments),
     Check(check::CheckArguments),
-    Hosts(hosts_verb::HostsVerbArguments),
+    Hosts(hosts_command::HostsVerbArguments),
     Inventory(inventory::InventoryArguments),
     Play(Box<play::PlayArguments>),
     Config(config::ConfigArguments),

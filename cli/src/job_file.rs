@@ -39,7 +39,7 @@ mod tests;
 mod variables;
 
 pub(crate) use breaker::typed_breaker;
-pub(crate) use hosts::{AgentPlan, HostPlan, HostRegistry, HostTimes, LOCAL, OWN_HOST, Reach};
+pub(crate) use hosts::{AgentPlan, HostAccess, HostPlan, HostRegistry, HostTimes, LOCAL, OWN_HOST};
 pub(crate) use open::{Jobs, Plan, open};
 pub(crate) use options::{BreakerAndBudget, PlanOptions, PoolDefaults, ServedTasks, WorkerPlan};
 pub(crate) use program::{cannot_start, typed_worker};

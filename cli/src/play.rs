@@ -22,7 +22,7 @@ use crate::session::{Console, JobStream};
 
 /// How a play has ended, for the exit code. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct PlayEnd(Arc<Mutex<PlayCounts>>);
+pub(crate) struct SharedPlayCounts(Arc<Mutex<PlayCounts>>);
 
 /// What the exit code of a play depends on.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,7 +37,7 @@ pub(crate) struct PlayCounts {
     pub(crate) is_stuck: bool,
 }
 
-impl PlayEnd {
+impl SharedPlayCounts {
     /// How the play has ended. The thread that reports it has ended before the run does.
     pub(crate) fn counts(&self) -> PlayCounts {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -53,9 +53,9 @@ pub(crate) struct PlayReport {
     execution: Execution,
     /// Takes the jobs; gone when there are no more.
     jobs: Option<Sender<Job>>,
-    form: Form,
+    output_form: PlayOutput,
     console: Console,
-    end: PlayEnd,
+    end: SharedPlayCounts,
     /// Whether somebody is asked before each task.
     asks: bool,
 }
@@ -64,7 +64,7 @@ pub(crate) struct PlayReport {
 pub(crate) type AskStep = Box<dyn FnMut(&str) -> StepAnswer + Send>;
 
 /// How results are written.
-enum Form {
+enum PlayOutput {
     People {
         lines: Box<PlayLines>,
         out: Output<'static>,
@@ -97,28 +97,34 @@ impl PlayReport {
         lines: PlayLines,
         out: Output<'static>,
         console: Console,
-        end: PlayEnd,
+        end: SharedPlayCounts,
         ask: Option<AskStep>,
     ) -> (Self, PlayJobs, MakeRunner) {
         let lines = Box::new(lines);
-        Self::new(prepared, Form::People { lines, out }, console, end, ask)
+        Self::new(
+            prepared,
+            PlayOutput::People { lines, out },
+            console,
+            end,
+            ask,
+        )
     }
 
-    /// Makes a report for programs, which writes outcomes in the form of another report.
+    /// Makes a report for programs, which writes outcomes in the output_form of another report.
     pub(crate) fn for_programs(
         prepared: Prepared,
         inner: Box<dyn Report>,
         console: Console,
-        end: PlayEnd,
+        end: SharedPlayCounts,
     ) -> (Self, PlayJobs, MakeRunner) {
-        Self::new(prepared, Form::Programs(inner), console, end, None)
+        Self::new(prepared, PlayOutput::Programs(inner), console, end, None)
     }
 
     fn new(
         prepared: Prepared,
-        form: Form,
+        output_form: PlayOutput,
         console: Console,
-        end: PlayEnd,
+        end: SharedPlayCounts,
         ask: Option<AskStep>,
     ) -> (Self, PlayJobs, MakeRunner) {
         let asks = ask.is_some();
@@ -130,7 +136,7 @@ impl PlayReport {
         let mut report = Self {
             execution,
             jobs: Some(sender),
-            form,
+            output_form,
             console,
             end,
             asks,
@@ -159,19 +165,19 @@ impl PlayReport {
     }
 
     /// Takes over what has happened.
-    fn tell(&mut self) {
+    fn show_events(&mut self) {
         for event in self.execution.take_events() {
             if let Event::Warning(text) | Event::Error(text) = &event {
                 self.console.say(&format!("ratchet: {}\n", plain(text)));
             }
-            if let Form::People { lines, .. } = &mut self.form {
+            if let PlayOutput::People { lines, .. } = &mut self.output_form {
                 lines.add(&event);
             }
         }
     }
 
     fn write(&mut self) -> Result<(), OutputError> {
-        if let Form::People { lines, out } = &mut self.form {
+        if let PlayOutput::People { lines, out } = &mut self.output_form {
             let text = lines.take();
             if !text.is_empty() {
                 out.write(text.as_bytes())?;
@@ -187,27 +193,27 @@ impl Report for PlayReport {
         self.execution.ended(outcome);
         if self.asks {
             // Whoever is asked for the next task wants to see how this one ended.
-            self.tell();
+            self.show_events();
             self.write()?;
         }
         self.proceed();
-        self.tell();
-        match &mut self.form {
-            Form::Programs(inner) => inner.outcome(outcome),
-            Form::People { .. } => Ok(()),
+        self.show_events();
+        match &mut self.output_form {
+            PlayOutput::Programs(inner) => inner.outcome(outcome),
+            PlayOutput::People { .. } => Ok(()),
         }
     }
 
     fn idle(&mut self) -> Result<(), OutputError> {
-        self.tell();
-        match &mut self.form {
-            Form::Programs(inner) => inner.idle(),
-            Form::People { .. } => self.write(),
+        self.show_events();
+        match &mut self.output_form {
+            PlayOutput::Programs(inner) => inner.idle(),
+            PlayOutput::People { .. } => self.write(),
         }
     }
 
     fn finish(&mut self, summary: &Summary) -> Result<(), OutputError> {
-        self.tell();
+        self.show_events();
         let recap = self.execution.recap().clone();
         let mut all = PlayCounts {
             is_stuck: self.execution.is_stuck(),
@@ -219,9 +225,9 @@ impl Report for PlayReport {
             all.unreachable += u64::from(counts.unreachable > 0);
         }
         self.end.set(all);
-        match &mut self.form {
-            Form::Programs(inner) => inner.finish(summary),
-            Form::People { lines, .. } => {
+        match &mut self.output_form {
+            PlayOutput::Programs(inner) => inner.finish(summary),
+            PlayOutput::People { lines, .. } => {
                 lines.add_timings(self.execution.timings());
                 lines.add_recap(&recap);
                 self.write()

@@ -46,8 +46,8 @@ use ratchet_runtime::{Executor, History, Limit, RUN_ID_VARIABLE, Run, RunHandle,
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
-use crate::args::common::SharedRunArguments;
 use crate::args::record::RecordArguments;
+use crate::args::shared_run::SharedRunArguments;
 use crate::environment::UserEnvironment;
 use crate::error::CliError;
 use crate::exit;

@@ -161,7 +161,7 @@ impl Context {
     /// The command with variables in its environment that tell it of this attempt: [`ATTEMPT_VARIABLES`], and one for each
     /// resource that it has. Variables that the command declares itself stay as they are, but for `${NAME}` in them, which
     /// becomes what it has of that resource. It is for runners of commands.
-    pub fn told(&self, config: &ProcessConfig) -> ProcessConfig {
+    pub fn command_with_variables(&self, config: &ProcessConfig) -> ProcessConfig {
         variables::with_variables(config, &self.variables, self.resources())
     }
 

@@ -74,7 +74,7 @@ pub(crate) struct SuspensionGuard(());
 
 impl Drop for SuspensionGuard {
     fn drop(&mut self) {
-        CLOCK.go_on(system_now());
+        CLOCK.resume(system_now());
     }
 }
 
@@ -169,7 +169,7 @@ impl WorkClock {
     }
 
     /// Lets the clock go on from what it shows.
-    fn go_on(&self, now: Instant) {
+    fn resume(&self, now: Instant) {
         let shown = Duration::from_nanos(self.state.load(Ordering::Relaxed) & !STANDS);
         let since_origin = self.origin.get().map(|origin| now.duration_since(*origin));
         let stood_still = since_origin.unwrap_or_default().saturating_sub(shown);
@@ -233,7 +233,7 @@ mod tests {
             assert_eq!(shown, start + SECOND * round);
             advance(SECOND * 100).await;
             assert_eq!(clock.now(), shown);
-            clock.go_on(system_now());
+            clock.resume(system_now());
             assert_eq!(clock.now(), shown);
         }
     }
@@ -251,7 +251,7 @@ mod tests {
         }
         clock.stop(system_now());
         advance(SECOND * 100).await;
-        clock.go_on(system_now());
+        clock.resume(system_now());
         waits.await;
         assert_eq!(system_now() - start, SECOND * 110);
     }
@@ -266,7 +266,7 @@ mod tests {
         clock.stop(system_now());
         advance(SECOND * 100).await;
         assert_eq!(clock.system_time_of(deadline), deadline + SECOND * 100);
-        clock.go_on(system_now());
+        clock.resume(system_now());
         advance(SECOND).await;
         assert_eq!(clock.system_time_of(deadline), deadline + SECOND * 100);
         assert_eq!(clock.system_time_of(clock.now()), system_now());
@@ -282,7 +282,7 @@ mod tests {
             moments.push((clock.now(), system_now()));
             clock.stop(system_now());
             advance(SECOND * 100).await;
-            clock.go_on(system_now());
+            clock.resume(system_now());
             advance(SECOND).await;
         }
         moments.push((clock.now(), system_now()));

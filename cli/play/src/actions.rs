@@ -17,7 +17,7 @@ pub(crate) use local::{CACHEABLE, names_of};
 
 /// A task for one host or one item, with its arguments rendered.
 #[derive(Debug)]
-pub(crate) struct Request<'a> {
+pub(crate) struct ActionRequest<'a> {
     pub(crate) task: &'a Task,
     pub(crate) variables: &'a Variables,
     /// The named arguments.
@@ -28,7 +28,7 @@ pub(crate) struct Request<'a> {
 
 /// What a task is to do: something that the controller has done already, or an action on a host with its arguments.
 #[derive(Debug)]
-pub(crate) enum Planned {
+pub(crate) enum PlannedAction {
     Local(Work),
     Remote(Action, Map<String, Value>),
 }
@@ -73,7 +73,7 @@ fn expanded(name: &str) -> String {
 }
 
 /// Plans what a task does.
-pub(crate) fn plan(request: Request<'_>) -> Result<Planned, String> {
+pub(crate) fn plan(request: ActionRequest<'_>) -> Result<PlannedAction, String> {
     let name = builtin(&request.task.module);
     match name {
         "debug" => local::debug(&request),
@@ -95,7 +95,7 @@ pub(crate) fn plan(request: Request<'_>) -> Result<Planned, String> {
             let command = command(&request)?;
             let mut arguments = request.arguments;
             arguments.insert("_raw_params".to_owned(), command.into());
-            Ok(Planned::Remote(Action::Raw, arguments))
+            Ok(PlannedAction::Remote(Action::Raw, arguments))
         }
         "command" | "shell" => {
             let mut arguments = request.arguments;
@@ -106,7 +106,7 @@ pub(crate) fn plan(request: Request<'_>) -> Result<Planned, String> {
                 arguments.insert("_uses_shell".to_owned(), true.into());
             }
             let module = Action::Module("ansible.legacy.command".to_owned());
-            Ok(Planned::Remote(module, arguments))
+            Ok(PlannedAction::Remote(module, arguments))
         }
         "package" => Ok(remote(request, Action::Package)),
         "service" => Ok(remote(request, Action::Service)),
@@ -122,12 +122,12 @@ pub(crate) fn plan(request: Request<'_>) -> Result<Planned, String> {
     }
 }
 
-fn remote(request: Request<'_>, action: Action) -> Planned {
-    Planned::Remote(action, request.arguments)
+fn remote(request: ActionRequest<'_>, action: Action) -> PlannedAction {
+    PlannedAction::Remote(action, request.arguments)
 }
 
 /// The command of `raw` and `script`.
-fn command(request: &Request<'_>) -> Result<String, String> {
+fn command(request: &ActionRequest<'_>) -> Result<String, String> {
     let named = ["cmd", "_raw_params"].iter().find_map(|name| {
         let value = request.arguments.get(*name)?;
         value.as_str().map(str::to_owned)

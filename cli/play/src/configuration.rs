@@ -15,7 +15,7 @@ use ratchet_input::InputError;
 pub use flags::PlayFlags;
 
 use crate::vault::VaultPassword;
-use reader::Reader;
+use reader::SettingsReader;
 
 /// When facts are gathered for a play that does not say so.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -132,7 +132,7 @@ impl Configuration {
         folder: &Path,
         environment: &BTreeMap<OsString, OsString>,
     ) -> Result<Self, InputError> {
-        Reader::open(folder, environment)?.configuration()
+        SettingsReader::open(folder, environment)?.configuration()
     }
 
     /// How many jobs may run at once.

@@ -47,7 +47,7 @@ use crate::call::{Call, Work};
 use crate::calls::Calls;
 use crate::configuration::Configuration;
 use crate::hints::ModuleRegistry;
-use crate::language::{Play, Reader};
+use crate::language::{Play, PlaybookReader};
 use crate::modules::Modules;
 use crate::result::{TaskResult, TaskStatus};
 use crate::selection::Limit;
@@ -160,7 +160,7 @@ impl Execution {
     pub(crate) fn new(
         plays: Vec<Arc<Play>>,
         inventory: Inventory,
-        reader: Reader,
+        reader: PlaybookReader,
         registry: ModuleRegistry,
         options: Options,
     ) -> Self {

@@ -8,14 +8,14 @@ use serde::de::DeserializeOwned;
 
 use crate::data::{Data, Entry, Value};
 use crate::hints::{ModuleEntry, ModuleRegistry};
-use crate::language::{Block, Keyword, Play, Reader, Settings, Step};
+use crate::language::{Block, Keyword, Play, PlaybookReader, Settings, Step};
 
 /// The name of the file.
 const NAME: &str = "hints.yml";
 
 /// Reads the file of a folder, if there is one: adds its modules to a registry, and returns its limits.
 pub(crate) fn read(
-    reader: &mut Reader,
+    reader: &mut PlaybookReader,
     folder: &Path,
     registry: &mut ModuleRegistry,
 ) -> Result<Vec<(String, Limit)>, InputError> {
@@ -52,7 +52,7 @@ pub(crate) fn read(
     Ok(limits)
 }
 
-fn entries(reader: &mut Reader, data: Data) -> Vec<Entry> {
+fn entries(reader: &mut PlaybookReader, data: Data) -> Vec<Entry> {
     let kind = data.kind();
     match data.value {
         Value::Map(entries) => entries,
@@ -64,7 +64,7 @@ fn entries(reader: &mut Reader, data: Data) -> Vec<Entry> {
     }
 }
 
-fn value<T: DeserializeOwned>(reader: &mut Reader, entry: &Entry) -> Option<T> {
+fn value<T: DeserializeOwned>(reader: &mut PlaybookReader, entry: &Entry) -> Option<T> {
     match serde_json::from_value(entry.data.to_json()) {
         Ok(value) => Some(value),
         Err(error) => {
@@ -75,7 +75,7 @@ fn value<T: DeserializeOwned>(reader: &mut Reader, entry: &Entry) -> Option<T> {
 }
 
 /// Refuses limits in a play that no file declares.
-pub(crate) fn check_limits(play: &Play, limits: &[(String, Limit)], reader: &mut Reader) {
+pub(crate) fn check_limits(play: &Play, limits: &[(String, Limit)], reader: &mut PlaybookReader) {
     check_settings(&play.settings, limits, reader);
     let handlers = std::iter::once(play.handlers.as_slice());
     for steps in play.sections().into_iter().chain(handlers) {
@@ -83,7 +83,7 @@ pub(crate) fn check_limits(play: &Play, limits: &[(String, Limit)], reader: &mut
     }
 }
 
-fn check_steps(steps: &[Step], limits: &[(String, Limit)], reader: &mut Reader) {
+fn check_steps(steps: &[Step], limits: &[(String, Limit)], reader: &mut PlaybookReader) {
     for step in steps {
         match step {
             Step::Task(task) => check_settings(&task.settings, limits, reader),
@@ -104,7 +104,7 @@ fn check_steps(steps: &[Step], limits: &[(String, Limit)], reader: &mut Reader) 
     }
 }
 
-fn check_settings(settings: &Settings, limits: &[(String, Limit)], reader: &mut Reader) {
+fn check_settings(settings: &Settings, limits: &[(String, Limit)], reader: &mut PlaybookReader) {
     let Some(data) = settings.get(Keyword::Limits) else {
         return;
     };

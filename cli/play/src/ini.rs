@@ -10,7 +10,7 @@ pub(crate) struct Setting {
 
 /// How a file is read.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Form {
+pub(crate) struct IniDialect {
     /// Whether names in capital letters are others than those in small ones.
     pub(crate) minds_case: bool,
     /// Whether a name may have no value.
@@ -28,7 +28,7 @@ pub(crate) struct Ini {
 
 impl Ini {
     /// Reads a text, or says what is wrong with it.
-    pub(crate) fn parse(text: &str, form: Form) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str, form: IniDialect) -> Result<Self, String> {
         let mut ini = Self::default();
         let mut may_continue = false;
         for (at, line) in text.lines().enumerate() {

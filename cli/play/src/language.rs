@@ -35,7 +35,7 @@ pub(crate) use steps::{Block, Role, Step, Task};
 
 /// What is known while playbooks are read, and while tasks bring in more of them.
 #[derive(Debug)]
-pub(crate) struct Reader {
+pub(crate) struct PlaybookReader {
     files: Files,
     /// The folder of the playbook whose plays are read.
     folder: PathBuf,
@@ -51,8 +51,8 @@ pub(crate) fn read(
     extra: &[String],
     configuration: &Configuration,
     vault: Arc<Vault>,
-) -> Result<(Reader, Vec<Playbook>), InputError> {
-    let mut reader = Reader {
+) -> Result<(PlaybookReader, Vec<Playbook>), InputError> {
+    let mut reader = PlaybookReader {
         files: Files::with_vault(vault),
         folder: PathBuf::new(),
         roles_path: configuration.roles_path.clone(),
@@ -80,7 +80,7 @@ pub(crate) fn read(
     Ok((reader, playbooks))
 }
 
-impl Reader {
+impl PlaybookReader {
     /// Reads a file that something at a place names; a blank one is null. Nothing means that it was refused.
     fn document(&mut self, path: &Path, place: Place) -> Option<Data> {
         let file = match self.files.open(path) {

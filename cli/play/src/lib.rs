@@ -39,7 +39,7 @@ use ratchet_input::inventory::Inventory;
 pub use configuration::{Configuration, PlayFlags};
 pub use execution::{Event, Execution, HostCounts, Recap, StepAnswer, TaskTimes, Timings};
 pub use hints::{ModuleEntry, ModuleRegistry};
-pub use listing::Listed;
+pub use listing::PlayListing;
 pub use prepare::{MakeRunner, Passwords, Prepared, Question, prepare};
 pub use report::PlayLines;
 pub use result::{TaskResult, TaskStatus};
@@ -76,7 +76,7 @@ pub struct Listing {
 pub fn list(
     request: &Request,
     configuration: &Configuration,
-    listed: Listed,
+    listed: PlayListing,
     inventory: &Inventory,
 ) -> Result<Listing, InputError> {
     let limit = request.limit.as_deref();

@@ -11,7 +11,7 @@ use crate::selection::{self, Limit, Tags};
 
 /// What is listed of each play.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Listed {
+pub struct PlayListing {
     /// The hosts that it selects.
     pub hosts: bool,
     /// The tasks, without those of what is included while the play runs.
@@ -26,7 +26,7 @@ pub(crate) fn listing(
     inventory: &Inventory,
     limit: Option<&Limit>,
     tags: &Tags,
-    listed: Listed,
+    listed: PlayListing,
 ) -> (String, Vec<String>) {
     let mut text = String::new();
     let mut unknown = Vec::new();
@@ -63,7 +63,7 @@ pub(crate) fn listing(
     (text, unknown)
 }
 
-fn tasks(play: &Play, tags: &Tags, listed: Listed, own: &BTreeSet<String>, text: &mut String) {
+fn tasks(play: &Play, tags: &Tags, listed: PlayListing, own: &BTreeSet<String>, text: &mut String) {
     if listed.tasks {
         text.push_str("    tasks:\n");
     }

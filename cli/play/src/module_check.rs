@@ -5,12 +5,17 @@ use std::path::{Path, PathBuf};
 
 use crate::actions::modules_of;
 use crate::data::{Data, Value};
-use crate::language::{Keyword, Reader, Settings, Step, Task, builtin};
+use crate::language::{Keyword, PlaybookReader, Settings, Step, Task, builtin};
 use crate::modules::Modules;
 use crate::targets::is_connection;
 
 /// Refuses tasks that cannot run.
-pub(crate) fn check_steps(steps: &[Step], playbook: &Path, modules: &Modules, reader: &mut Reader) {
+pub(crate) fn check_steps(
+    steps: &[Step],
+    playbook: &Path,
+    modules: &Modules,
+    reader: &mut PlaybookReader,
+) {
     for step in steps {
         match step {
             Step::Task(task) => {
@@ -28,7 +33,7 @@ pub(crate) fn check_steps(steps: &[Step], playbook: &Path, modules: &Modules, re
     }
 }
 
-fn check_task(task: &Task, playbook: &Path, modules: &Modules, reader: &mut Reader) {
+fn check_task(task: &Task, playbook: &Path, modules: &Modules, reader: &mut PlaybookReader) {
     let wanted = modules_of(&task.module);
     if wanted.is_empty() {
         return;
@@ -44,7 +49,7 @@ fn check_task(task: &Task, playbook: &Path, modules: &Modules, reader: &mut Read
 
 /// Refuses keywords whose values are not supported: ways to reach hosts and to become another user, and groups of modules
 /// that are nowhere.
-pub(crate) fn check_settings(settings: &Settings, modules: &Modules, reader: &mut Reader) {
+pub(crate) fn check_settings(settings: &Settings, modules: &Modules, reader: &mut PlaybookReader) {
     let defaults = settings.get(Keyword::ModuleDefaults);
     let defaults = defaults.and_then(|data| match &data.value {
         Value::Map(entries) => Some(entries),
@@ -94,7 +99,7 @@ pub(crate) fn refused_method(method: &str) -> Option<String> {
 }
 
 /// Refuses a task that waits for a key, which nobody may be there to press.
-fn check_pause(task: &Task, reader: &mut Reader) {
+fn check_pause(task: &Task, reader: &mut PlaybookReader) {
     if builtin(&task.module) != "pause" || task.arguments.free.is_some() {
         return;
     }

@@ -47,7 +47,7 @@ pub(crate) struct Performer {
 }
 
 /// An action on the host that it is for.
-struct OnHost<'a> {
+struct HostAction<'a> {
     performer: &'a Performer,
     call: &'a ActionCall,
     target: Arc<Target>,
@@ -58,7 +58,7 @@ struct OnHost<'a> {
 impl Performer {
     /// Performs an action.
     pub(crate) async fn perform(&self, call: &ActionCall, context: &Context) -> ActionResult {
-        let host = OnHost {
+        let host = HostAction {
             performer: self,
             call,
             target: Arc::new(self.target(call)?),
@@ -159,7 +159,7 @@ impl Performer {
     }
 }
 
-impl OnHost<'_> {
+impl HostAction<'_> {
     /// Runs a module with these arguments.
     async fn module(&self, name: &str, arguments: Map<String, Value>) -> ActionResult {
         self.module_in(name, arguments, self.call.check).await

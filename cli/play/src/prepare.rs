@@ -15,7 +15,7 @@ use crate::data::Value;
 use crate::execution::{Execution, Options};
 use crate::hint_file;
 use crate::hints::ModuleRegistry;
-use crate::language::{self, Keyword, Play, Reader};
+use crate::language::{self, Keyword, Play, PlaybookReader};
 use crate::module_check::{check_settings, check_steps, refused_connection, refused_method};
 use crate::modules::{ModulePaths, Modules, Secret};
 use crate::perform::ConnectionDefaults;
@@ -156,7 +156,7 @@ pub fn prepare(
     })
 }
 
-fn check_play(play: &Play, modules: &Modules, reader: &mut Reader) {
+fn check_play(play: &Play, modules: &Modules, reader: &mut PlaybookReader) {
     check_settings(&play.settings, modules, reader);
     let handlers = std::iter::once(play.handlers.as_slice());
     for steps in play.sections().into_iter().chain(handlers) {
@@ -199,7 +199,10 @@ fn check_hosts(
 }
 
 /// The questions of a play with the names of the variables that take the answers.
-fn questions(play: &Play, reader: &mut Reader) -> Result<Vec<(String, Question)>, InputError> {
+fn questions(
+    play: &Play,
+    reader: &mut PlaybookReader,
+) -> Result<Vec<(String, Question)>, InputError> {
     let mut found = Vec::new();
     let Some(data) = play.settings.get(Keyword::VarsPrompt) else {
         return Ok(found);

@@ -13,13 +13,13 @@ const LOCALHOST: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 /// The hosts of a play, and the names that are nowhere.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Hosts {
+pub(crate) struct SelectedHosts {
     pub(crate) names: Vec<String>,
     pub(crate) unknown: Vec<String>,
 }
 
 /// Selects the hosts that a play names, but only those that are within the limit.
-pub(crate) fn hosts(play: &Play, inventory: &Inventory, limit: Option<&Limit>) -> Hosts {
+pub(crate) fn hosts(play: &Play, inventory: &Inventory, limit: Option<&Limit>) -> SelectedHosts {
     let mut hosts = matching(&play.hosts.join(","), inventory);
     if let Some(limit) = limit {
         hosts.names.retain(|name| limit.names.contains(name));
@@ -63,9 +63,9 @@ impl Limit {
     }
 }
 
-fn matching(text: &str, inventory: &Inventory) -> Hosts {
+fn matching(text: &str, inventory: &Inventory) -> SelectedHosts {
     let Ok(pattern) = Pattern::parse(text) else {
-        return Hosts::default();
+        return SelectedHosts::default();
     };
     let (selected, mut unknown) = pattern.select_known(inventory);
     let mut names: Vec<String> = selected
@@ -79,7 +79,7 @@ fn matching(text: &str, inventory: &Inventory) -> Hosts {
         }
         !is_here
     });
-    Hosts { names, unknown }
+    SelectedHosts { names, unknown }
 }
 
 /// Which tasks run, by their tags.

@@ -9,17 +9,17 @@ mod conditions;
 mod engine;
 mod errors;
 mod filters;
-mod finish;
-mod given;
+mod function_arguments;
 mod glob;
+mod jinja_tests;
 mod lookups;
 mod maps;
 mod methods;
 mod names;
 #[cfg(test)]
 mod probes;
-mod questions;
-mod regular;
+mod regex;
+mod rendered_values;
 mod search;
 mod source;
 mod template_file;
@@ -30,12 +30,12 @@ mod variables;
 
 pub(crate) use conditions::{condition, expression, is_truthy};
 pub(crate) use engine::{check, check_condition};
-pub(crate) use finish::is_omitted;
 pub(crate) use lookups::loop_items;
 #[cfg(test)]
 pub(crate) use maps::to_json_text;
 pub(crate) use maps::{as_document, from_json, from_json_text, map_of_names, to_json};
 pub(crate) use names::{Unknown, unknown, unknown_in_expression, unknown_lookup};
+pub(crate) use rendered_values::is_omitted;
 pub(crate) use search::SearchPath;
 pub(crate) use template_file::{TemplateOptions, template_file};
 pub(crate) use undefined::{TemplateError, undefined};

@@ -10,8 +10,8 @@ use std::time::Duration;
 use clap::Args;
 use ratchet_runtime::Rate;
 
-use super::common::SharedRunArguments;
 use super::record::RecordArguments;
+use super::shared_run::SharedRunArguments;
 use super::terms::{VARIABLES_HELP, cache_help};
 use crate::exit;
 use crate::job_file::Protocol;

@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use super::common::SharedRunArguments;
 use super::record::StateArguments;
+use super::shared_run::SharedRunArguments;
 use crate::exit;
 
 const HELP: &str = "\

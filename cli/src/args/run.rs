@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::common::SharedRunArguments;
 use super::record::RecordArguments;
+use super::shared_run::SharedRunArguments;
 use super::terms::{VARIABLES_HELP, cache_help};
 use crate::exit;
 use crate::job_file::{JobPattern, Partition, Protocol};

@@ -116,7 +116,7 @@ impl FileSummary {
                 .collect(),
         };
         match plan.jobs {
-            Jobs::Listed { jobs, order } => {
+            Jobs::PlayListing { jobs, order } => {
                 for job in &jobs {
                     summary.count(job);
                 }

@@ -15,12 +15,12 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::check::SummaryFormat;
-use crate::args::hosts_verb::{HostsAction, HostsVerbArguments, SelectionArguments};
+use crate::args::hosts_command::{HostsAction, HostsVerbArguments, SelectionArguments};
 use crate::error::CliError;
 use crate::escape::{plain, plain_json};
 use crate::exit;
 use crate::job_file::{
-    self, AgentPlan, HostPlan, HostRegistry, HostTimes, LOCAL, PlanOptions, Reach,
+    self, AgentPlan, HostAccess, HostPlan, HostRegistry, HostTimes, LOCAL, PlanOptions,
 };
 use crate::output::Destination;
 use crate::readable::duration;
@@ -91,7 +91,7 @@ fn select(selection: &SelectionArguments) -> Result<(HostRegistry, Vec<HostPlan>
     typed.refuse_unknown(&table)?;
     let local = HostPlan {
         name: PlaceName::LOCAL,
-        reach: Reach::Local,
+        reach: HostAccess::Local,
         agent: AgentPlan::Own,
         slots: Some(typed.local_slots.unwrap_or_else(cores)),
         env: Vec::new(),

@@ -7,20 +7,20 @@ use std::path::Path;
 
 use ratchet_input::InputError;
 use ratchet_play::{
-    Configuration, Listed, Passwords, PlayFlags, PlayLines, Prepared, Question, Request,
+    Configuration, Passwords, PlayFlags, PlayLines, PlayListing, Prepared, Question, Request,
     StepAnswer, Vault, prepare,
 };
 
-use crate::args::common::SharedRunArguments;
 use crate::args::concurrency::JobCount;
 use crate::args::play::PlayArguments;
+use crate::args::shared_run::SharedRunArguments;
 use crate::environment::UserEnvironment;
 use crate::error::CliError;
 use crate::escape::plain;
 use crate::inventory::{self, Inventory};
 use crate::job_file::{BreakerAndBudget, HostRegistry};
 use crate::output::Destination;
-use crate::play::{AskStep, PlayCounts, PlayEnd, PlayReport};
+use crate::play::{AskStep, PlayCounts, PlayReport, SharedPlayCounts};
 use crate::report::ResultFormat;
 use crate::session::{
     JobSource, ResumedRun, RunSetup, Session, TerminalUse, open_play_output, open_report,
@@ -59,7 +59,7 @@ pub(crate) fn run(
         resumed_run,
     )?;
     let format = session.options().format.unwrap_or(ResultFormat::Human);
-    let end = PlayEnd::default();
+    let end = SharedPlayCounts::default();
     let console = session.console().clone();
     if !session.options().quiet {
         for complaint in complaints {
@@ -286,7 +286,7 @@ fn typed(prompt: &str, is_private: bool) -> io::Result<String> {
 fn list(arguments: &PlayArguments) -> Result<(), CliError> {
     let configuration = configuration(arguments)?;
     let inventory = inventory_of(&configuration)?;
-    let listed = Listed {
+    let listed = PlayListing {
         hosts: arguments.list_hosts,
         tasks: arguments.list_tasks,
         tags: arguments.list_tags,

@@ -9,11 +9,11 @@ use ratchet_runtime::RunStore;
 use ratchet_runtime::journal::RunState;
 
 use super::{map, play, run};
-use crate::args::common::SharedRunArguments;
 use crate::args::concurrency::JobCount;
 use crate::args::play::PlayArguments;
 use crate::args::record::StateArguments;
 use crate::args::resume::ResumeArguments;
+use crate::args::shared_run::SharedRunArguments;
 use crate::args::{Arguments, Verb};
 use crate::environment::UserEnvironment;
 use crate::error::CliError;

@@ -106,7 +106,7 @@ pub(crate) fn run(
 
 /// Prints the ids of the jobs that would run.
 fn list(jobs: &Jobs, name: &str) -> Result<u8, CliError> {
-    let Jobs::Listed { jobs, .. } = jobs else {
+    let Jobs::PlayListing { jobs, .. } = jobs else {
         return Err(CliError::usage(format!(
             "--list is for files whose jobs are all known, and {name} is a stream"
         )));

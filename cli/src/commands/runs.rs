@@ -37,7 +37,7 @@ pub(crate) fn run(arguments: &RunsArguments) -> Result<(), CliError> {
         Some(RunsAction::Tail(tail)) => tail::run(tail),
         Some(RunsAction::Cancel(cancel)) => steer::cancel(cancel),
         Some(RunsAction::Pause(pause)) => steer::pause(pause),
-        Some(RunsAction::Continue(go_on)) => steer::go_on(go_on),
+        Some(RunsAction::Continue(arguments)) => steer::continue_run(arguments),
         Some(RunsAction::Set(set)) => steer::set(set),
         Some(RunsAction::Report(report)) => report::run(report),
         Some(RunsAction::Rm(remove)) => remove::run(remove),

@@ -27,7 +27,7 @@ pub(crate) struct HostPlan {
     /// The name by which jobs call the host.
     pub(crate) name: PlaceName,
     /// How the host is reached.
-    pub(crate) reach: Reach,
+    pub(crate) reach: HostAccess,
     /// The agent that runs there.
     pub(crate) agent: AgentPlan,
     /// How many slots it has, if that is said.
@@ -62,7 +62,7 @@ pub(crate) enum AgentPlan {
 
 /// How a host is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Reach {
+pub(crate) enum HostAccess {
     /// By ssh.
     Ssh {
         /// The destination, with its user if one is said.
@@ -91,7 +91,7 @@ pub(crate) enum Reach {
     Local,
 }
 
-impl Reach {
+impl HostAccess {
     /// The words before a command that run it on the host.
     pub(crate) fn launcher(&self) -> Vec<String> {
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
@@ -499,10 +499,10 @@ fn at_least_a_second(
     Some(time)
 }
 
-fn reach(spec: &HostSpec, problems: &mut Problems) -> Option<Reach> {
+fn reach(spec: &HostSpec, problems: &mut Problems) -> Option<HostAccess> {
     if let Some(text) = spec.ssh.get() {
         let place = spec.ssh.span().unwrap_or_default();
-        return match Reach::ssh(text) {
+        return match HostAccess::ssh(text) {
             Ok(reach) => Some(reach),
             Err(error) => {
                 let mut found = Diagnostic::error(place, format!("`ssh`: {}", error.reason));
@@ -513,10 +513,10 @@ fn reach(spec: &HostSpec, problems: &mut Problems) -> Option<Reach> {
         };
     }
     if let Some(container) = spec.docker.get() {
-        return not_a_flag(container, &spec.docker, problems).map(Reach::Docker);
+        return not_a_flag(container, &spec.docker, problems).map(HostAccess::Docker);
     }
     if let Some(node) = spec.srun.get() {
-        return not_a_flag(node, &spec.srun, problems).map(Reach::Srun);
+        return not_a_flag(node, &spec.srun, problems).map(HostAccess::Srun);
     }
     if let Some(is_local) = spec.local.get() {
         if !is_local {
@@ -526,14 +526,14 @@ fn reach(spec: &HostSpec, problems: &mut Problems) -> Option<Reach> {
                 message,
             ));
         }
-        return is_local.then_some(Reach::Local);
+        return is_local.then_some(HostAccess::Local);
     }
     if let Some(kubectl) = spec.kubectl.get() {
         let mut part = |field: &Field<String>| match field.get() {
             None => Some(None),
             Some(text) => not_a_flag(text, field, problems).map(Some),
         };
-        return Some(Reach::Kubectl {
+        return Some(HostAccess::Kubectl {
             pod: part(&kubectl.pod)??,
             container: part(&kubectl.container)?,
             namespace: part(&kubectl.namespace)?,
@@ -548,7 +548,7 @@ fn reach(spec: &HostSpec, problems: &mut Problems) -> Option<Reach> {
         problems.push(Diagnostic::error(place, message).help(help));
         return None;
     }
-    Some(Reach::Via(
+    Some(HostAccess::Via(
         words.iter().map(|word| word.value.clone()).collect(),
     ))
 }
@@ -634,8 +634,8 @@ pub(super) fn check_words(
 mod tests {
     use super::*;
 
-    fn ssh(destination: &str, port: Option<u16>) -> Reach {
-        Reach::Ssh {
+    fn ssh(destination: &str, port: Option<u16>) -> HostAccess {
+        HostAccess::Ssh {
             destination: destination.to_owned(),
             port,
         }
@@ -655,7 +655,11 @@ mod tests {
             ("root@[::1]", "root@::1", None),
             ("fe80::1", "fe80::1", None),
         ] {
-            assert_eq!(Reach::ssh(text).unwrap(), ssh(destination, port), "{text}");
+            assert_eq!(
+                HostAccess::ssh(text).unwrap(),
+                ssh(destination, port),
+                "{text}"
+            );
         }
         for text in [
             "",
@@ -668,7 +672,7 @@ mod tests {
             "[::1",
             "[::1]22",
         ] {
-            assert!(Reach::ssh(text).is_err(), "{text}");
+            assert!(HostAccess::ssh(text).is_err(), "{text}");
         }
     }
 }

@@ -16,7 +16,7 @@ use self::records::Records;
 use super::groups::{GroupRule, Groups};
 use super::item::{Item, ItemError};
 use super::lines::{BUFFER_BYTES, ItemEnd, ItemFile, ItemReader, LineItems, open};
-use super::lists::{ListSources, Lists};
+use super::lists::{CombinedLists, ListSources};
 use super::shuffle::shuffle;
 use super::template::Template;
 use crate::error::CliError;
@@ -32,7 +32,7 @@ pub(crate) enum Items {
     /// Several items are joined to one.
     Groups(Box<Groups>),
     /// Each combination of the lists after `:::` is an item.
-    Lists(Lists),
+    CombinedLists(CombinedLists),
     /// Each host is an item: its name.
     Hosts(HostItems),
     /// The items of another source, in random order.
@@ -65,7 +65,7 @@ impl Items {
     pub(crate) fn lists(lists: ListSources, end: ItemEnd) -> Result<Self, CliError> {
         match lists.single_file() {
             Some(path) => Self::lines(&[path.to_owned()], end),
-            None => lists.read(end).map(Self::Lists),
+            None => lists.read(end).map(Self::CombinedLists),
         }
     }
 
@@ -119,7 +119,7 @@ impl Items {
             Self::LineItems(_) => 1,
             Self::Csv(records) => records.columns,
             Self::Cut(items) => items.columns,
-            Self::Lists(lists) => lists.columns(),
+            Self::CombinedLists(lists) => lists.columns(),
             Self::Shuffled(shuffled) => shuffled.columns,
             // How many there are is not the same for all.
             Self::Hosts(_) | Self::Groups(_) => 0,
@@ -133,14 +133,14 @@ impl Items {
             Self::Cut(items) => &items.names,
             Self::Hosts(hosts) => &hosts.columns,
             Self::Shuffled(shuffled) => &shuffled.names,
-            Self::LineItems(_) | Self::Lists(_) | Self::Groups(_) => &[],
+            Self::LineItems(_) | Self::CombinedLists(_) | Self::Groups(_) => &[],
         }
     }
 
     /// How many items there are, if that is known before they are read.
     pub(crate) fn total(&self) -> Option<u64> {
         match self {
-            Self::Lists(lists) => Some(lists.total()),
+            Self::CombinedLists(lists) => Some(lists.total()),
             Self::Hosts(hosts) => u64::try_from(hosts.hosts.len()).ok(),
             Self::Cut(items) => items.total(),
             Self::Shuffled(shuffled) => u64::try_from(shuffled.items.len()).ok(),
@@ -173,7 +173,7 @@ impl Items {
     /// Whether reading the next item may wait. Nobody can tell for CSV, so it counts as if it did.
     pub(crate) fn may_wait(&self) -> bool {
         match self {
-            Self::Lists(_) | Self::Hosts(_) | Self::Shuffled(_) => false,
+            Self::CombinedLists(_) | Self::Hosts(_) | Self::Shuffled(_) => false,
             Self::LineItems(lines) => lines.may_wait(),
             Self::Cut(items) => items.may_wait(),
             Self::Groups(groups) => groups.may_wait(),
@@ -191,7 +191,7 @@ impl Iterator for Items {
             Self::Csv(records) => records.next(),
             Self::Cut(items) => items.next(),
             Self::Groups(groups) => groups.next(),
-            Self::Lists(lists) => lists.next().map(Ok),
+            Self::CombinedLists(lists) => lists.next().map(Ok),
             Self::Shuffled(shuffled) => shuffled.items.next(),
             Self::Hosts(hosts) => hosts.hosts.next().map(|host| Ok(host.as_str().into())),
         }

@@ -8,15 +8,15 @@ use super::item::Item;
 use super::lines::{ItemEnd, LineItems};
 use crate::error::CliError;
 
-/// Lists that are combined with each other. The last one changes fastest.
+/// CombinedLists that are combined with each other. The last one changes fastest.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Lists {
+pub(crate) struct CombinedLists {
     groups: Vec<ListGroup>,
     /// The position in each group; nothing when all combinations are used up.
     next: Option<Vec<usize>>,
 }
 
-/// Lists that go along with each other.
+/// CombinedLists that go along with each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ListGroup {
     lists: Vec<Vec<Item>>,
@@ -166,14 +166,14 @@ impl ListSources {
     }
 
     /// Reads all lists, each as a whole.
-    pub(super) fn read(self, end: ItemEnd) -> Result<Lists, CliError> {
+    pub(super) fn read(self, end: ItemEnd) -> Result<CombinedLists, CliError> {
         let mut groups = Vec::with_capacity(self.groups.len());
         for sources in self.groups {
             let lists = sources.into_iter().map(|source| source.read(end));
             let lists = lists.collect::<Result<Vec<_>, _>>()?;
             groups.push(ListGroup::new(lists, self.length));
         }
-        Ok(Lists::new(groups))
+        Ok(CombinedLists::new(groups))
     }
 }
 
@@ -214,7 +214,7 @@ impl ListGroup {
     }
 }
 
-impl Lists {
+impl CombinedLists {
     fn new(groups: Vec<ListGroup>) -> Self {
         let some = groups.iter().all(|group| group.length > 0);
         let next = some.then(|| vec![0; groups.len()]);
@@ -233,7 +233,7 @@ impl Lists {
     }
 }
 
-impl Iterator for Lists {
+impl Iterator for CombinedLists {
     type Item = Item;
 
     fn next(&mut self) -> Option<Item> {

@@ -39,7 +39,7 @@ pub(crate) struct CommandRecord {
 #[cfg(test)]
 impl CommandRecord {
     /// The record of a command that has ended well at once, without output.
-    pub(crate) fn silent(number: u64, item: Item) -> Self {
+    pub(crate) fn without_output(number: u64, item: Item) -> Self {
         Self {
             number,
             item: Arc::new(item),

@@ -90,7 +90,8 @@ mod tests {
     use crate::shared_buffer::SharedBuffer;
 
     fn printed(number: u64, stdout: &str) -> CommandRecord {
-        let mut printed = CommandRecord::silent(number, Item::from(format!("i{number}").as_str()));
+        let mut printed =
+            CommandRecord::without_output(number, Item::from(format!("i{number}").as_str()));
         printed.stdout.push(stdout.as_bytes());
         printed.stderr.push(b"e\n");
         printed

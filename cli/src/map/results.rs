@@ -118,7 +118,8 @@ mod tests {
     #[test]
     fn writes_both_outputs_and_the_number() {
         let folder = tempfile::tempdir().unwrap();
-        let mut record = CommandRecord::silent(7, Item::from_columns([b"a/b".as_slice(), b"\xff"]));
+        let mut record =
+            CommandRecord::without_output(7, Item::from_columns([b"a/b".as_slice(), b"\xff"]));
         record.stdout.push(b"out");
         record.stderr.push(b"err");
         let results = ResultsFolder::create(&folder.path().join("r")).unwrap();

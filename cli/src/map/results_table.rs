@@ -223,7 +223,7 @@ mod tests {
     use crate::shared_buffer::SharedBuffer;
 
     fn written(format: TableFormat) -> String {
-        let mut record = CommandRecord::silent(3, Item::from_columns([&b"a\"b"[..], b"c"]));
+        let mut record = CommandRecord::without_output(3, Item::from_columns([&b"a\"b"[..], b"c"]));
         record.command = ["echo", "a b"].map(Into::into).into();
         record.ran = Duration::from_millis(1500);
         record.exit = Exit::Code(2);

@@ -57,7 +57,7 @@ impl Runner for MapRunner {
         else {
             return Err(Failure::new(Class::Input, "this is no command of a map"));
         };
-        let mut config = context.told(config);
+        let mut config = context.command_with_variables(config);
         if let Some(template) = &self.slot_template {
             let slot = context.slot();
             let item = &item;

@@ -20,7 +20,7 @@ use crate::args::hosts::{ChosenHosts, OnArgument, OnTarget};
 use crate::error::CliError;
 use crate::inventory::{self, Inventory};
 use crate::job_file::{
-    AgentPlan, HostPlan, HostRegistry, HostTimes, LOCAL, OWN_HOST, Reach, WorkerPlan,
+    AgentPlan, HostAccess, HostPlan, HostRegistry, HostTimes, LOCAL, OWN_HOST, WorkerPlan,
 };
 
 /// How long a host is tried that was never reached.
@@ -77,7 +77,7 @@ impl HostFlags {
                     for (name, own_slots) in allocation.nodes() {
                         hosts.table.add_typed(HostPlan {
                             name: PlaceName::new(name),
-                            reach: Reach::Srun(name.clone()),
+                            reach: HostAccess::Srun(name.clone()),
                             agent: AgentPlan::Own,
                             slots: slots.or(*own_slots),
                             env: Vec::new(),
@@ -95,7 +95,7 @@ impl HostFlags {
                 OnTarget::OwnHost => OWN_HOST.to_owned(),
                 OnTarget::Group(group) => group,
                 OnTarget::Host(name) => {
-                    let reach = Reach::ssh(&name).map_err(|error| {
+                    let reach = HostAccess::ssh(&name).map_err(|error| {
                         let refused = CliError::usage(format!("--on {name}: {}", error.reason));
                         match error.hint {
                             Some(hint) => refused.with_help(hint),
@@ -149,9 +149,9 @@ fn add_inventory(table: &mut HostRegistry, inventory: &Inventory) -> Result<(), 
             Some(other) => Some(other.to_string()),
         };
         let reach = match text("ansible_connection").as_deref() {
-            Some("local") => Reach::Local,
+            Some("local") => HostAccess::Local,
             Some("docker" | "community.docker.docker") => {
-                Reach::Docker(text("ansible_host").unwrap_or_else(|| host.name.clone()))
+                HostAccess::Docker(text("ansible_host").unwrap_or_else(|| host.name.clone()))
             }
             None | Some("ssh" | "smart" | "paramiko" | "ansible.builtin.ssh") => {
                 let name = text("ansible_host").unwrap_or_else(|| host.name.clone());
@@ -162,15 +162,15 @@ fn add_inventory(table: &mut HostRegistry, inventory: &Inventory) -> Result<(), 
                 let refuse = |why: &str| {
                     CliError::usage(format!("host `{}` of the inventory: {why}", host.name))
                 };
-                let Reach::Ssh { destination, port } =
-                    Reach::ssh(&name).map_err(|error| refuse(&error.reason))?
+                let HostAccess::Ssh { destination, port } =
+                    HostAccess::ssh(&name).map_err(|error| refuse(&error.reason))?
                 else {
                     unreachable!("a destination of ssh is reached by ssh")
                 };
                 let own = text("ansible_port").map(|port| port.parse::<u16>());
                 let own = own.transpose();
                 let own = own.map_err(|_| refuse("`ansible_port` is no port"))?;
-                Reach::Ssh {
+                HostAccess::Ssh {
                     destination,
                     port: own.or(port),
                 }
@@ -244,7 +244,7 @@ impl HostConnector {
 /// The processes of a host that has no agent.
 pub(crate) fn prefixed(plan: &HostPlan, keeper: Keeper) -> PrefixedProcesses {
     let words = match plan.reach {
-        Reach::Ssh { .. } => PrefixWords::ThroughShell,
+        HostAccess::Ssh { .. } => PrefixWords::ThroughShell,
         _ => PrefixWords::Passed,
     };
     PrefixedProcesses::start(

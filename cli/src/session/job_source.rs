@@ -56,7 +56,7 @@ impl JobSource {
     /// Makes the source of the jobs of a job file. With `strict`, a stream ends at its first invalid line.
     pub(crate) fn of(jobs: Jobs, strict: bool) -> Self {
         match jobs {
-            Jobs::Listed { jobs, .. } => Self::List(jobs),
+            Jobs::PlayListing { jobs, .. } => Self::List(jobs),
             Jobs::Streamed(lines) => Self::Stream(Box::new(FileLines { lines, strict })),
         }
     }

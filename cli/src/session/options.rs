@@ -14,9 +14,9 @@ use ratchet_runtime::{BreakerConfig, CacheTerms, Durability, MaxFailures, Timeou
 use super::hosts::HostFlags;
 use super::system_limits;
 use super::terminal::TerminalUse;
-use crate::args::common::SharedRunArguments;
 use crate::args::concurrency::JobCount;
 use crate::args::record::RecordArguments;
+use crate::args::shared_run::SharedRunArguments;
 use crate::args::terms::{CacheMode, TermsArguments, TypedHint, TypedTimeout};
 use crate::environment::UserEnvironment;
 use crate::error::CliError;

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, IsTerminal};
 
-use crate::args::common::SharedRunArguments;
+use crate::args::shared_run::SharedRunArguments;
 use crate::args::terms::CacheMode;
 use crate::error::CliError;
 

@@ -62,7 +62,7 @@ const MOST_PAGES: u32 = 1_000;
 pub struct Mcp {
     /// How many requests the server works on at once, for the profile.
     concurrency: NonZeroU32,
-    state: State,
+    state: SessionState,
     server: Option<wire::Server>,
     /// The tools of the last complete list, by their names.
     tools: BTreeMap<TaskName, Tool>,
@@ -72,7 +72,7 @@ pub struct Mcp {
 
 /// How far the session is.
 #[derive(Debug)]
-enum State {
+enum SessionState {
     /// The server has not answered `initialize` yet.
     Initializing,
     /// The server is asked for its tools, page by page.
@@ -96,7 +96,7 @@ impl Mcp {
     pub fn new(concurrency: NonZeroU32) -> Self {
         Self {
             concurrency,
-            state: State::Initializing,
+            state: SessionState::Initializing,
             server: None,
             tools: BTreeMap::new(),
             unanswered: Vec::new(),
@@ -104,7 +104,7 @@ impl Mcp {
     }
 
     fn refuse(&mut self, reason: impl Into<String>, decoded: &mut Decoded<'_>) {
-        self.state = State::Refused;
+        self.state = SessionState::Refused;
         decoded.refuse(reason);
     }
 
@@ -132,7 +132,7 @@ impl Mcp {
 
     /// Asks for the first page of tools.
     fn list(&mut self, decoded: &mut Decoded<'_>) {
-        self.state = State::Listing {
+        self.state = SessionState::Listing {
             tools: BTreeMap::new(),
             pages: 0,
             is_outdated: false,
@@ -142,7 +142,7 @@ impl Mcp {
 
     /// Reads a page of tools, and asks for the next one or is ready.
     fn on_tools(&mut self, message: &Message<'_>, decoded: &mut Decoded<'_>) {
-        let State::Listing {
+        let SessionState::Listing {
             tools,
             pages,
             is_outdated,
@@ -164,7 +164,7 @@ impl Mcp {
             None if *is_outdated => self.list(decoded),
             None => {
                 self.tools = std::mem::take(tools);
-                self.state = State::Ready;
+                self.state = SessionState::Ready;
                 decoded.ready(self.profile());
             }
         }
@@ -200,7 +200,7 @@ impl Mcp {
     ) {
         match CallId::read(id) {
             CallId::Initialize => {
-                if matches!(self.state, State::Initializing) {
+                if matches!(self.state, SessionState::Initializing) {
                     self.on_initialized(message, decoded);
                 }
             }
@@ -254,9 +254,9 @@ impl Mcp {
                 None => decoded.stray(line),
             },
             "notifications/tools/list_changed" => match &mut self.state {
-                State::Ready => self.list(decoded),
-                State::Listing { is_outdated, .. } => *is_outdated = true,
-                State::Initializing | State::Refused => {}
+                SessionState::Ready => self.list(decoded),
+                SessionState::Listing { is_outdated, .. } => *is_outdated = true,
+                SessionState::Initializing | SessionState::Refused => {}
             },
             // The protocol has more of them, none of which concerns calls of tools.
             _ => {}

@@ -93,7 +93,7 @@ impl Assignment {
         next: Option<Ticket>,
     ) {
         match self.reply {
-            ReplyTo::Loop { ticket, reporter } => reporter.tell(Report::Ended {
+            ReplyTo::Loop { ticket, reporter } => reporter.send(Report::Ended {
                 ticket,
                 result,
                 worker,
@@ -124,7 +124,7 @@ impl Assignment {
     ) -> Result<(Ticket, Reporter), (Self, Payload)> {
         match self.reply {
             ReplyTo::Loop { ticket, reporter } => {
-                reporter.tell(Report::Ended {
+                reporter.send(Report::Ended {
                     ticket,
                     result: Ok(result),
                     worker,
@@ -144,7 +144,7 @@ impl Assignment {
     pub(crate) fn give_back(self, next: Option<Ticket>, withdrawn: bool) -> Result<(), Self> {
         match self.reply {
             ReplyTo::Loop { ticket, reporter } => {
-                reporter.tell(Report::Returned {
+                reporter.send(Report::Returned {
                     ticket,
                     next,
                     withdrawn,
@@ -158,7 +158,7 @@ impl Assignment {
     /// Reports something about the attempt to its run. Callers get only the result.
     pub(crate) fn report(&self, report: impl FnOnce(Ticket) -> Report) {
         if let ReplyTo::Loop { ticket, reporter } = &self.reply {
-            reporter.tell(report(*ticket));
+            reporter.send(report(*ticket));
         }
     }
 }
@@ -304,7 +304,7 @@ pub(crate) struct FilterState {
 
 impl FilterState {
     /// Takes in what the connection has found out.
-    pub(crate) fn learn(&mut self, change: FilterChange) {
+    pub(crate) fn apply(&mut self, change: FilterChange) {
         match change {
             FilterChange::Aligned => self.is_aligned = true,
             FilterChange::Unaligned => self.is_aligned = false,

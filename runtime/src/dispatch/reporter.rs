@@ -58,8 +58,8 @@ impl Reporter {
     }
 
     /// Sends a report. It is dropped without a word once the run has ended.
-    pub(crate) fn tell(&self, report: Report) {
-        self.0.tell(report);
+    pub(crate) fn send(&self, report: Report) {
+        self.0.send(report);
     }
 
     /// Returns a listener that sends the steps of attempts to the loop.
@@ -79,7 +79,7 @@ impl Reporter {
 }
 
 impl Channels {
-    fn tell(&self, report: Report) {
+    fn send(&self, report: Report) {
         match report {
             Report::Step { .. } | Report::Log { .. } => {
                 if self.messages.try_send(report).is_err() {
@@ -97,6 +97,6 @@ impl Channels {
 
 impl StepListener for Channels {
     fn step(&self, ticket: Ticket, step: Step) {
-        self.tell(Report::Step { ticket, step });
+        self.send(Report::Step { ticket, step });
     }
 }

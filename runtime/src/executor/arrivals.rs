@@ -216,7 +216,7 @@ impl Arrivals {
         refusal: Option<Failure>,
     ) -> NextStep {
         let admitted = self.intake.admit(arrival);
-        self.go_on(admitted, at, refusal)
+        self.next_step(admitted, at, refusal)
     }
 
     /// Returns the jobs that waited for one ended job and can proceed, or `None` if no ended job is left to look at. The
@@ -231,7 +231,7 @@ impl Arrivals {
     }
 
     /// Goes on with a job as its needs allow.
-    pub(super) fn go_on(
+    pub(super) fn next_step(
         &mut self,
         admitted: Admitted,
         at: Moment,

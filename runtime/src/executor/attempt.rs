@@ -76,7 +76,7 @@ impl AttemptGuard {
     fn report(&mut self, result: AttemptResult) {
         self.is_open = false;
         if self.never_began {
-            return self.reporter.tell(Report::Returned {
+            return self.reporter.send(Report::Returned {
                 ticket: self.ticket,
                 next: None,
                 withdrawn: false,
@@ -86,7 +86,7 @@ impl AttemptGuard {
             Some(output) => output.add_to(failure),
             None => failure,
         };
-        self.reporter.tell(Report::Ended {
+        self.reporter.send(Report::Ended {
             ticket: self.ticket,
             result: result.map_err(|failure| Box::new(with_output(failure))),
             worker: None,

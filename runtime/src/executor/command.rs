@@ -77,7 +77,7 @@ impl Commands {
         let result = match self.runner.run_into(config, limits, asked, taken).await {
             Ok(end) => {
                 sink.output.ended(end.cost);
-                judge(&end, &sink, timeouts)
+                result_of(&end, &sink, timeouts)
             }
             Err(ProcessError::HostLost {
                 has_begun: false, ..
@@ -88,7 +88,7 @@ impl Commands {
     }
 }
 
-fn judge(end: &CommandEnd, sink: &CommandSink, timeouts: Timeouts) -> AttemptResult {
+fn result_of(end: &CommandEnd, sink: &CommandSink, timeouts: Timeouts) -> AttemptResult {
     if end.is_success() {
         let captured = sink.captured.lock().unwrap_or_else(PoisonError::into_inner);
         let [stdout, stderr] = &*captured;

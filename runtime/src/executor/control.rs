@@ -145,7 +145,7 @@ impl RunControl {
     }
 
     /// Whether what is due by the clock may be done by now.
-    pub(super) fn judges(&mut self, now: Instant) -> bool {
+    pub(super) fn may_judge_deadlines(&mut self, now: Instant) -> bool {
         if self.judges_from.is_some_and(|from| now < from) {
             return false;
         }
@@ -286,12 +286,12 @@ mod tests {
     fn a_loop_that_woke_late_judges_nothing_by_the_clock_for_a_moment() {
         let (mut control, now) = control(StopRules::default());
         control.note_wakeup(now, now + LATE / 2);
-        assert!(control.judges(now + LATE / 2));
+        assert!(control.may_judge_deadlines(now + LATE / 2));
         control.note_wakeup(now, now + LATE);
         let from = now + LATE + CATCH_UP;
         assert_eq!(control.judges_from(), Some(from));
-        assert!(!control.judges(now + LATE));
-        assert!(control.judges(from));
+        assert!(!control.may_judge_deadlines(now + LATE));
+        assert!(control.may_judge_deadlines(from));
         assert_eq!(control.judges_from(), None);
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::arrival::{Arrival, Refused};
 use super::ended_attempt::EndedAttempt;
-use super::entry::Entry;
+use super::entry::JobEntry;
 use super::job_window::{MOST_BYTES, UndeliveredOutcomes};
 use super::outcome_order::Outgoing;
 use super::recording::{OutgoingOutcome, Recording};
@@ -78,7 +78,7 @@ impl EndedJob {
     }
 
     /// Makes the end of a job that has left the queue, with what its last attempt came to.
-    pub(super) fn attempted(entry: Entry, attempted: EndedAttempt) -> Self {
+    pub(super) fn attempted(entry: JobEntry, attempted: EndedAttempt) -> Self {
         Self {
             job: entry.job,
             position: entry.position,
@@ -97,7 +97,7 @@ impl EndedJob {
     }
 
     /// Makes the end of a job that was taken out of the queue while it waited.
-    pub(super) fn waited(entry: Entry, failure: Box<Failure>) -> Self {
+    pub(super) fn waited(entry: JobEntry, failure: Box<Failure>) -> Self {
         Self::attempted(entry, EndedAttempt::none(failure))
     }
 

@@ -10,7 +10,7 @@ use super::breakers::Breakers;
 use super::cancelled::cancelled_while_running;
 use super::control::RunControl;
 use super::ended_attempt::EndedAttempt;
-use super::entry::{Entry, State};
+use super::entry::{JobEntry, JobState};
 use super::kinds::Kinds;
 use super::observers::Turn;
 use super::queue::{Capacity, KindCounts, Queue};
@@ -36,9 +36,9 @@ const MOST_UNSEATED: usize = 1024;
 /// What follows the end of an attempt. Variants hold their job unboxed, which saves an allocation for each job.
 pub(super) enum Settled {
     /// The job ends with the attempt. It has left the queue.
-    Ended(Entry, EndedAttempt),
+    Ended(JobEntry, EndedAttempt),
     /// The job has left the queue, and ends with this result if the result is confirmed.
-    Provisional(Entry, EndedAttempt),
+    Provisional(JobEntry, EndedAttempt),
     /// Another attempt follows.
     Again,
     /// The attempt was sent ahead and never began, so the job waits as before.
@@ -164,10 +164,10 @@ impl Dispatcher {
     /// Takes a job into the queue again, with what is known of its attempts.
     pub(super) fn enqueue_again(
         &mut self,
-        entry: Entry,
+        entry: JobEntry,
         kinds: &Kinds,
         now: Instant,
-    ) -> Result<(), (Box<Entry>, Failure)> {
+    ) -> Result<(), (Box<JobEntry>, Failure)> {
         let ticket = self.seated.push_again(entry, kinds, now)?;
         self.arrived(ticket);
         Ok(())
@@ -232,7 +232,8 @@ impl Dispatcher {
     fn release_refused(&mut self, now: Instant) {
         for ticket in self.breakers.take_released() {
             // One that has started or waits for its retry by now need not ask.
-            let is_refused = |entry: &Entry| entry.state() == State::Waiting && entry.rejected;
+            let is_refused =
+                |entry: &JobEntry| entry.state() == JobState::Waiting && entry.rejected;
             if self.queue().find(ticket).is_some_and(is_refused) {
                 self.seated.postpone(ticket, now);
             }
@@ -289,7 +290,7 @@ impl Dispatcher {
 
     /// Tells of an attempt that has begun on this worker.
     fn tell_start(&self, ticket: Ticket, worker: Option<WorkerName>, turn: Turn<'_>) {
-        turn.tell_of_job(|| {
+        turn.emit_of_job(|| {
             let entry = self.queue().get(ticket);
             Event::AttemptStarted {
                 id: entry.job.id.clone(),
@@ -326,7 +327,7 @@ impl Dispatcher {
         match self.queue().find(ticket) {
             // It was given up, and ended after all.
             None => return Settled::Unknown,
-            Some(entry) if entry.state() != State::Running => {
+            Some(entry) if entry.state() != JobState::Running => {
                 // Sent ahead, and nobody said that its turn had come: nothing is charged to it.
                 self.returned(ticket, None, false, turn);
                 return Settled::Returned;
@@ -346,7 +347,7 @@ impl Dispatcher {
         retries.count_attempt(entry, now);
         let end = match &mut attempted.result {
             Ok(_) => AfterAttempt::Over,
-            Err(failure) => retries.judge(entry, failure, now),
+            Err(failure) => retries.decide(entry, failure, now),
         };
         self.free(ticket, end, next, turn);
         if let (AfterAttempt::Again(_), Err(failure)) = (end, &attempted.result) {
@@ -411,9 +412,9 @@ impl Dispatcher {
         };
         match entry.state() {
             // Its worker was gone when it was given to it, and both sides found out.
-            State::Waiting => return false,
-            State::Ahead => self.seated.put_back(ticket, withdrawn, turn.now),
-            State::Running => {
+            JobState::Waiting => return false,
+            JobState::Ahead => self.seated.put_back(ticket, withdrawn, turn.now),
+            JobState::Running => {
                 let begun = self.seated.take_back(ticket, next, withdrawn, turn);
                 self.begun_ahead(begun, turn);
                 self.breakers.returned(ticket, turn.now);
@@ -423,7 +424,7 @@ impl Dispatcher {
     }
 
     /// Takes a job that waits out of the queue.
-    pub(super) fn cancel(&mut self, ticket: Ticket, now: Instant) -> Entry {
+    pub(super) fn cancel(&mut self, ticket: Ticket, now: Instant) -> JobEntry {
         let entry = self.seated.cancel(ticket);
         self.left(&entry, now);
         entry
@@ -435,7 +436,7 @@ impl Dispatcher {
         let entry = self.seated.entry_mut(ticket);
         let was_cancelled = std::mem::replace(&mut entry.is_cancelled, true);
         let stop = match entry.state() {
-            State::Ahead => StopRequest::Recall,
+            JobState::Ahead => StopRequest::Recall,
             _ if was_cancelled => StopRequest::Kill,
             _ => stop,
         };
@@ -455,20 +456,20 @@ impl Dispatcher {
     }
 
     /// Takes a job out of the queue in whatever state it is. The end of its attempt, if one runs, will find no job.
-    pub(super) fn give_up(&mut self, ticket: Ticket, now: Instant) -> Entry {
+    pub(super) fn give_up(&mut self, ticket: Ticket, now: Instant) -> JobEntry {
         let entry = self.seated.give_up(ticket);
         self.left(&entry, now);
         entry
     }
 
     /// Tells the breakers of a job that has left the queue.
-    fn left(&mut self, entry: &Entry, now: Instant) {
+    fn left(&mut self, entry: &JobEntry, now: Instant) {
         let host = entry.job.host.as_ref();
         self.breakers.left(entry.ticket, entry.kind, host, now);
     }
 
     /// Takes out the next job that has waited for its first start for as long as it may.
-    pub(super) fn cancel_past_deadline(&mut self, now: Instant) -> Option<Entry> {
+    pub(super) fn cancel_past_deadline(&mut self, now: Instant) -> Option<JobEntry> {
         let ticket = self.seated.pop_past_deadline(now)?;
         Some(self.cancel(ticket, now))
     }
@@ -543,8 +544,8 @@ impl Dispatcher {
     }
 
     /// Has pools learn how long attempts took, by which they send more or fewer ahead.
-    pub(super) fn learn(&mut self) {
-        self.seated.learn();
+    pub(super) fn update_throughput(&mut self) {
+        self.seated.update_throughput();
     }
 
     /// Tells pools how much work is left for them, by which they grow, and replace no worker for which nothing is left.
@@ -613,8 +614,8 @@ impl Dispatcher {
 }
 
 /// Tells that another attempt follows a failed one.
-pub(super) fn tell_retry(entry: &Entry, failure: &Failure, when: Instant, turn: Turn<'_>) {
-    turn.tell_of_job(|| {
+pub(super) fn tell_retry(entry: &JobEntry, failure: &Failure, when: Instant, turn: Turn<'_>) {
+    turn.emit_of_job(|| {
         let wait = when.saturating_duration_since(turn.now).as_millis();
         Event::AttemptFailed {
             id: entry.job.id.clone(),

@@ -22,7 +22,7 @@ use crate::scheduling::Blocker;
 ///
 /// There are as many entries as the window is wide, and each is looked at again and again: what few jobs have is in boxes.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct JobEntry {
     /// The id under which the scheduler knows the job.
     pub(super) ticket: Ticket,
     /// The job itself.
@@ -36,7 +36,7 @@ pub(super) struct Entry {
     /// Where its attempt runs or lies ahead. It is the local place while the job waits.
     pub(super) at: PlaceId,
     /// What the job does in the queue. `Entries` changes it, and counts the entries by state as it does.
-    state: State,
+    state: JobState,
     /// The seat on which it runs or lies ahead, if that is on a worker of a pool.
     pub(super) seat: Option<SeatId>,
     /// The number of its attempts that count.
@@ -71,7 +71,7 @@ pub(super) struct Entry {
 
 /// What a job of the queue does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum JobState {
     /// The job waits for its start.
     Waiting,
     /// The job was sent to its worker before its turn. It holds no slot and has not begun.
@@ -80,7 +80,7 @@ pub(super) enum State {
     Running,
 }
 
-impl Entry {
+impl JobEntry {
     /// Makes an entry for a job that waits and has had no attempt.
     pub(super) fn new(
         ticket: Ticket,
@@ -96,7 +96,7 @@ impl Entry {
             kind,
             route,
             at: PlaceId::LOCAL,
-            state: State::Waiting,
+            state: JobState::Waiting,
             seat: None,
             attempts: 0,
             crashes: 0,
@@ -121,7 +121,7 @@ impl Entry {
             ticket,
             route,
             is_rated,
-            state: State::Waiting,
+            state: JobState::Waiting,
             at: PlaceId::LOCAL,
             seat: None,
             queue_deadline: None,
@@ -130,7 +130,7 @@ impl Entry {
     }
 
     /// Returns what the job does in the queue.
-    pub(super) fn state(&self) -> State {
+    pub(super) fn state(&self) -> JobState {
         self.state
     }
 
@@ -143,7 +143,7 @@ impl Entry {
     }
 
     /// Changes the state. Only `Entries` may call it for an entry that it has, or its counts would be wrong.
-    pub(super) fn set_state(&mut self, state: State) {
+    pub(super) fn set_state(&mut self, state: JobState) {
         self.state = state;
     }
 
@@ -173,7 +173,7 @@ impl Entry {
 
     /// Whether the job waits and no attempt at it has been made.
     pub(super) fn is_at_start(&self) -> bool {
-        self.state == State::Waiting && self.attempts == 0
+        self.state == JobState::Waiting && self.attempts == 0
     }
 
     /// Returns the job as it came, so that it can be looked at anew.
@@ -217,7 +217,7 @@ pub(super) mod tests {
     use crate::scheduling::{Scheduler, SchedulerRequest, SchedulerSettings};
 
     /// An entry of a job that waits since this moment.
-    pub(in crate::executor) fn entry(job: Arc<Job>, since: Instant) -> Entry {
+    pub(in crate::executor) fn entry(job: Arc<Job>, since: Instant) -> JobEntry {
         let mut scheduler = Scheduler::new(SchedulerSettings::default(), since).unwrap();
         let ticket = scheduler.push(SchedulerRequest::new("any"), since).unwrap();
         let arrival = Arrival {
@@ -226,6 +226,6 @@ pub(super) mod tests {
             times: Box::new(JobTimes::new(since)),
         };
         let route = Routes::new(1).plain(KindId(0), false);
-        Entry::new(ticket, arrival, (KindId(0), route), false, None)
+        JobEntry::new(ticket, arrival, (KindId(0), route), false, None)
     }
 }

@@ -72,7 +72,7 @@ impl EventLoop {
         run.begin(working_now());
         // What was ordered before the first turn counts in it.
         while let Ok(order) = orders.try_recv() {
-            run.obey(order);
+            run.apply_order(order);
         }
         let mut buffer = Vec::with_capacity(REPORTS);
         // One sleep is reset in place, which costs no allocation a turn.
@@ -117,7 +117,7 @@ impl EventLoop {
                 run.note_wakeup(timer);
             }
             match wakeup {
-                Wakeup::Order(Some(order)) => run.obey(order),
+                Wakeup::Order(Some(order)) => run.apply_order(order),
                 // Nobody can order anything any more, and nobody takes outcomes.
                 Wakeup::Order(None) => run.stop(Phase::Killing, Stopped::Asked),
                 Wakeup::Reports => run.handle_reports(buffer.drain(..)),

@@ -8,7 +8,7 @@ use super::arrival::Arrival;
 use super::cancelled::cancelled_while_running;
 use super::dispatcher::{Dispatcher, Settled, tell_retry};
 use super::ended_attempt::EndedAttempt;
-use super::entry::{Entry, State};
+use super::entry::{JobEntry, JobState};
 use super::kinds::Kinds;
 use super::observers::Turn;
 use super::provisional::{Provisional, Suspects};
@@ -29,7 +29,7 @@ use crate::scheduling::{AfterAttempt, Blocker, ParallelizationHint};
 )]
 pub(super) enum Consequence {
     /// The job has left the queue and ends.
-    Ends(Entry, EndedAttempt),
+    Ends(JobEntry, EndedAttempt),
     /// The job waits in the queue again as if it had not started, so it ends where nothing starts any more.
     WaitsAgain,
     /// Nothing has to be done now: the job is tried again, its result is held, or it has its outcome already.
@@ -39,7 +39,7 @@ pub(super) enum Consequence {
 /// The queue with its dispatcher, the decision whether a failed attempt is followed by another one, and the results that
 /// are held until they are confirmed.
 ///
-/// A job leaves by the methods that return its [`Entry`]; whoever gets that has to give the job its outcome.
+/// A job leaves by the methods that return its [`JobEntry`]; whoever gets that has to give the job its outcome.
 pub(super) struct Execution {
     dispatcher: Dispatcher,
     retries: Retries,
@@ -103,7 +103,7 @@ impl Execution {
         &mut self,
         kinds: &Kinds,
         now: Instant,
-    ) -> Option<(Entry, Box<Failure>)> {
+    ) -> Option<(JobEntry, Box<Failure>)> {
         while let Some(mut entry) = self.provisional.pop_retry(now) {
             let waited = entry.in_state_for(now);
             entry.times.waits.add(Blocker::Retry, waited);
@@ -122,7 +122,7 @@ impl Execution {
     // Attempts begin and end.
 
     /// Starts what may start. Returns the jobs that end because a breaker has rejected them.
-    pub(super) fn start_jobs(&mut self, turn: Turn<'_>) -> Vec<(Entry, Failure)> {
+    pub(super) fn start_jobs(&mut self, turn: Turn<'_>) -> Vec<(JobEntry, Failure)> {
         let rejected = self.dispatcher.start_jobs(turn);
         let end = |ticket| {
             let (dispatcher, retries) = (&mut self.dispatcher, &mut self.retries);
@@ -196,7 +196,7 @@ impl Execution {
         if entry.is_cancelled {
             *failure = cancelled_while_running(*failure);
         }
-        match self.retries.judge(&mut entry, &mut failure, turn.now) {
+        match self.retries.decide(&mut entry, &mut failure, turn.now) {
             AfterAttempt::Over => {
                 let result = Err(failure);
                 let attempted = EndedAttempt {
@@ -233,8 +233,9 @@ impl Execution {
         if !kinds.is_guessed(kind) {
             return Vec::new();
         }
-        let is_unbound =
-            |entry: &Entry| entry.kind == kind && !entry.is_at_start() && is_unbound(entry, kinds);
+        let is_unbound = |entry: &JobEntry| {
+            entry.kind == kind && !entry.is_at_start() && is_unbound(entry, kinds)
+        };
         self.queue().tickets(is_unbound)
     }
 
@@ -264,15 +265,15 @@ impl Execution {
     }
 
     /// Takes all jobs of a kind that wait out of the queue.
-    pub(super) fn cancel_waiting_for(&mut self, kind: KindId, now: Instant) -> Vec<Entry> {
+    pub(super) fn cancel_waiting_for(&mut self, kind: KindId, now: Instant) -> Vec<JobEntry> {
         self.cancel_all(
-            |entry| entry.kind == kind && entry.state() == State::Waiting,
+            |entry| entry.kind == kind && entry.state() == JobState::Waiting,
             now,
         )
     }
 
     /// Takes out the waiting jobs for which the condition holds.
-    fn cancel_all(&mut self, is_wanted: impl Fn(&Entry) -> bool, now: Instant) -> Vec<Entry> {
+    fn cancel_all(&mut self, is_wanted: impl Fn(&JobEntry) -> bool, now: Instant) -> Vec<JobEntry> {
         let tickets = self.queue().tickets(is_wanted).into_iter();
         tickets
             .map(|ticket| self.dispatcher.cancel(ticket, now))
@@ -288,12 +289,12 @@ impl Execution {
         is_wanted: impl Fn(&Job) -> bool,
         stop: StopRequest,
         now: Instant,
-    ) -> (Vec<Entry>, Vec<JobKey>) {
+    ) -> (Vec<JobEntry>, Vec<JobKey>) {
         let mut ended = Vec::new();
         let mut asked = Vec::new();
         for ticket in self.queue().tickets(|entry| is_wanted(&entry.job)) {
             let entry = self.queue().get(ticket);
-            if entry.state() == State::Waiting {
+            if entry.state() == JobState::Waiting {
                 ended.push(self.dispatcher.cancel(ticket, now));
             } else {
                 asked.push(entry.job.id.clone());
@@ -305,7 +306,7 @@ impl Execution {
             entry.times.waits.add(Blocker::Retry, waited);
             ended.push(entry);
         }
-        let is_held = |entry: &Entry| is_wanted(&entry.job);
+        let is_held = |entry: &JobEntry| is_wanted(&entry.job);
         self.provisional
             .cancel_held(is_held, |entry| asked.push(entry.job.id.clone()));
         (ended, asked)
@@ -320,7 +321,8 @@ impl Execution {
     /// Returns what a job of the queue that runs has printed so far.
     pub(super) fn output(&self, id: &JobKey) -> Option<JobOutput> {
         let mut entries = self.queue().entries();
-        let entry = entries.find(|entry| entry.state() == State::Running && entry.job.id == *id)?;
+        let entry =
+            entries.find(|entry| entry.state() == JobState::Running && entry.job.id == *id)?;
         let printed = self.dispatcher.output_here(entry.ticket);
         Some(JobOutput::new(
             entry.attempts,
@@ -330,7 +332,7 @@ impl Execution {
     }
 
     /// Iterates over the jobs whose answers were refuted and that are tried again, each with when.
-    pub(super) fn refuted_jobs(&self) -> impl Iterator<Item = (Instant, &Entry)> {
+    pub(super) fn refuted_jobs(&self) -> impl Iterator<Item = (Instant, &JobEntry)> {
         self.provisional.retries()
     }
 
@@ -355,7 +357,7 @@ impl Execution {
         &mut self,
         refusal: &Failure,
         now: Instant,
-    ) -> Vec<(Entry, Box<Failure>)> {
+    ) -> Vec<(JobEntry, Box<Failure>)> {
         let given_up = self.provisional.give_up_retries().map(|mut entry| {
             let waited = entry.in_state_for(now);
             entry.times.waits.add(Blocker::Retry, waited);
@@ -369,14 +371,14 @@ impl Execution {
         &mut self,
         refusal: &Failure,
         now: Instant,
-    ) -> Vec<(Entry, Box<Failure>)> {
-        let waiting = self.cancel_all(|entry| entry.state() == State::Waiting, now);
+    ) -> Vec<(JobEntry, Box<Failure>)> {
+        let waiting = self.cancel_all(|entry| entry.state() == JobState::Waiting, now);
         let ends = |entry| ends_with_last_failure(entry, refusal.clone());
         waiting.into_iter().map(ends).collect()
     }
 
     /// Takes all jobs out in whatever state they are, because the run waits for nobody any longer.
-    pub(super) fn give_up(&mut self, now: Instant) -> Vec<(Entry, EndedAttempt)> {
+    pub(super) fn give_up(&mut self, now: Instant) -> Vec<(JobEntry, EndedAttempt)> {
         let held = self.provisional.give_up_held().map(|(mut entry, held)| {
             entry.charge_hold(now);
             let message =
@@ -392,7 +394,7 @@ impl Execution {
             let message = "it was killed, and had not ended when the run did";
             let failure = Box::new(Failure::new(Class::Cancelled, message));
             let mut attempted = EndedAttempt::none(failure);
-            if entry.state() == State::Running {
+            if entry.state() == JobState::Running {
                 attempted.ran = entry.in_state_for(now);
                 attempted.began = Some(entry.since);
                 attempted.slot = slot;
@@ -406,13 +408,13 @@ impl Execution {
 }
 
 /// Ends a job with the failure of its last attempt, which says more than why it is not tried again.
-fn ends_with_last_failure(mut entry: Entry, refusal: Failure) -> (Entry, Box<Failure>) {
+fn ends_with_last_failure(mut entry: JobEntry, refusal: Failure) -> (JobEntry, Box<Failure>) {
     let last = entry.failure.take();
     (entry, last.unwrap_or_else(|| Box::new(refusal)))
 }
 
 /// Whether no hint binds a job, as far as its worker has said.
-fn is_unbound(entry: &Entry, kinds: &Kinds) -> bool {
+fn is_unbound(entry: &JobEntry, kinds: &Kinds) -> bool {
     let hint = kinds.hint(&entry.job);
     hint.is_ok_and(|hint| *hint == ParallelizationHint::FullyParallel)
 }

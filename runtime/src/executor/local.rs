@@ -230,7 +230,7 @@ impl Perform for LocalRunners {
                     let work = std::pin::pin!(commander.run(attempt, context));
                     return (guard, CatchPanic(work).await);
                 }
-                let config = context.told(config);
+                let config = context.command_with_variables(config);
                 let limits_of_command = (timeouts, job.terms.memory);
                 // Boxed, for it is much larger than the others.
                 let run =

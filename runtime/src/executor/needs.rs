@@ -8,7 +8,7 @@ use crate::table::Table;
 /// What is known of a job that others need.
 #[derive(Debug)]
 struct Needed {
-    state: State,
+    state: NeededState,
     /// The numbers of the jobs that wait for it.
     dependents: Vec<u64>,
     /// How many jobs have yet to ask for it, if that is known: after the last one it is forgotten.
@@ -17,7 +17,7 @@ struct Needed {
 
 impl Needed {
     /// How many will ask for it is not known.
-    fn of_stream(state: State) -> Self {
+    fn of_stream(state: NeededState) -> Self {
         Self {
             state,
             dependents: Vec::new(),
@@ -28,7 +28,7 @@ impl Needed {
 
 /// What has become of a job that others need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum NeededState {
     /// The job has not come yet.
     Unseen,
     /// The job has come and has not ended.
@@ -87,7 +87,7 @@ impl Needs {
     pub(super) fn new(needed: Table<JobKey, u32>, memory: RetainedJobs) -> Self {
         let needed = needed.into_iter().map(|(id, count)| {
             let needed = Needed {
-                state: State::Unseen,
+                state: NeededState::Unseen,
                 dependents: Vec::new(),
                 left: Some(count),
             };
@@ -104,7 +104,7 @@ impl Needs {
     /// Whether it matters that a job has ended, well or not; takes note of what has to be known from now on.
     pub(super) fn cares(&mut self, id: &JobKey, well: bool) -> bool {
         if self.memory == RetainedJobs::Losses && !well {
-            let lost = Needed::of_stream(State::Lost);
+            let lost = Needed::of_stream(NeededState::Lost);
             self.needed.entry(id.clone()).or_insert(lost);
         }
         !self.needed.is_empty()
@@ -124,7 +124,7 @@ impl Needs {
     /// Whether it is known what has become of a job that others need.
     pub(super) fn knows(&self, id: &JobKey) -> bool {
         let needed = self.needed.get(id);
-        needed.is_some_and(|needed| needed.state != State::Unseen)
+        needed.is_some_and(|needed| needed.state != NeededState::Unseen)
     }
 
     /// Takes note that one more job will need this one, which `lives` or has not come yet. It comes before that job.
@@ -132,7 +132,11 @@ impl Needs {
         if self.memory != RetainedJobs::Nothing {
             return; // Who needs it looks it up when it comes.
         }
-        let state = if lives { State::Living } else { State::Unseen };
+        let state = if lives {
+            NeededState::Living
+        } else {
+            NeededState::Unseen
+        };
         let needed = self.needed.entry(id.clone()).or_insert(Needed {
             state,
             dependents: Vec::new(),
@@ -146,9 +150,9 @@ impl Needs {
     /// Takes note that a job has come.
     pub(super) fn arrived(&mut self, id: &JobKey) {
         if let Some(needed) = self.needed.get_mut(id) {
-            needed.state = State::Living;
+            needed.state = NeededState::Living;
         } else if self.memory == RetainedJobs::All {
-            let needed = Needed::of_stream(State::Living);
+            let needed = Needed::of_stream(NeededState::Living);
             self.needed.insert(id.clone(), needed);
         }
     }
@@ -166,7 +170,7 @@ impl Needs {
         if self.memory == RetainedJobs::Losses {
             for need in &job.needs {
                 if lives(need) && !self.needed.contains_key(need) {
-                    let needed = Needed::of_stream(State::Living);
+                    let needed = Needed::of_stream(NeededState::Living);
                     self.needed.insert(need.clone(), needed);
                 }
             }
@@ -176,17 +180,19 @@ impl Needs {
         for need in &job.needs {
             match self.needed.get(need).map(|needed| needed.state) {
                 None if self.memory == RetainedJobs::Losses => {}
-                None | Some(State::Unseen) => return NeedsStatus::Unknown(arrival, need.clone()),
-                Some(State::Lost) => lost = lost.or(Some(need)),
-                Some(State::Living) => left += 1,
-                Some(State::Succeeded) => {}
+                None | Some(NeededState::Unseen) => {
+                    return NeedsStatus::Unknown(arrival, need.clone());
+                }
+                Some(NeededState::Lost) => lost = lost.or(Some(need)),
+                Some(NeededState::Living) => left += 1,
+                Some(NeededState::Succeeded) => {}
             }
         }
         for need in &job.needs {
             let Some(needed) = self.needed.get_mut(need) else {
                 continue; // Named twice, and forgotten at the first.
             };
-            if lost.is_none() && needed.state == State::Living {
+            if lost.is_none() && needed.state == NeededState::Living {
                 needed.dependents.push(self.next);
             }
             if let Some(left) = &mut needed.left {
@@ -195,7 +201,7 @@ impl Needs {
                     "a list counts each need once a job that names it"
                 );
                 *left -= 1;
-                if *left == 0 && needed.state != State::Living {
+                if *left == 0 && needed.state != NeededState::Living {
                     self.needed.remove(need);
                 }
             }
@@ -216,7 +222,11 @@ impl Needs {
         let Some(needed) = self.needed.get_mut(id) else {
             return Vec::new();
         };
-        needed.state = if well { State::Succeeded } else { State::Lost };
+        needed.state = if well {
+            NeededState::Succeeded
+        } else {
+            NeededState::Lost
+        };
         let dependents = std::mem::take(&mut needed.dependents);
         if needed.left == Some(0) || (well && self.memory == RetainedJobs::Losses) {
             self.needed.remove(id);
@@ -248,7 +258,7 @@ impl Needs {
             let needs = waiting.arrival.job.needs.iter();
             let lives = |need: &&JobKey| {
                 let needed = self.needed.get(*need);
-                needed.is_some_and(|needed| needed.state == State::Living)
+                needed.is_some_and(|needed| needed.state == NeededState::Living)
             };
             (&waiting.arrival, needs.filter(lives).cloned().collect())
         })

@@ -35,8 +35,8 @@ pub(super) struct Turn<'a> {
 
 impl Turn<'_> {
     /// Tells sinks of an event of a single job, which is not even made where nobody listens to these.
-    pub(super) fn tell_of_job(&self, event: impl FnOnce() -> Event) {
-        self.observers.tell_of_job(self.now, event);
+    pub(super) fn emit_of_job(&self, event: impl FnOnce() -> Event) {
+        self.observers.emit_of_job(self.now, event);
     }
 }
 
@@ -66,16 +66,16 @@ impl Observers {
     }
 
     /// Tells sinks of an event, which is not even made where nobody listens.
-    pub(super) fn tell(&self, now: Instant, event: impl FnOnce() -> Event) {
+    pub(super) fn emit(&self, now: Instant, event: impl FnOnce() -> Event) {
         if !self.sinks.is_empty() {
-            self.sinks.tell(event(), self.wall.at(now));
+            self.sinks.emit(event(), self.wall.at(now));
         }
     }
 
     /// Tells sinks of an event of a single job, which is not even made where nobody listens to these.
-    pub(super) fn tell_of_job(&self, now: Instant, event: impl FnOnce() -> Event) {
+    pub(super) fn emit_of_job(&self, now: Instant, event: impl FnOnce() -> Event) {
         if self.sinks.want_jobs() {
-            self.sinks.tell(event(), self.wall.at(now));
+            self.sinks.emit(event(), self.wall.at(now));
         }
     }
 
@@ -114,14 +114,14 @@ impl Observers {
             status.is_paused = is_paused;
             status.held.clone_from(&held);
         });
-        self.tell(now, || Event::Admission { held });
+        self.emit(now, || Event::Admission { held });
     }
 
     /// Tells and shows that the run has entered this phase, and why.
     pub(super) fn show_phase(&self, phase: Phase, reason: String, now: Instant) {
         self.set(|status| status.phase = phase);
         let phase = phase.to_string();
-        self.tell(now, || Event::RunStopping { phase, reason });
+        self.emit(now, || Event::RunStopping { phase, reason });
     }
 
     /// Shows the jobs whose results may be wrong, though they were delivered.
@@ -154,7 +154,7 @@ impl Observers {
             return;
         }
         let (total, succeeded) = (tally.ended, tally.succeeded);
-        self.tell(now, || Event::RunEnded { total, succeeded });
+        self.emit(now, || Event::RunEnded { total, succeeded });
         self.sinks.finish().await;
     }
 }

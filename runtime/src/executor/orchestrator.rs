@@ -31,7 +31,7 @@ use super::control::{PhaseChange, RunControl};
 use super::delivery::{Delivery, EndedJob};
 use super::dispatcher::ExpectedWork;
 use super::ended_attempt::EndedAttempt;
-use super::entry::Entry;
+use super::entry::JobEntry;
 use super::execution::{Consequence, Execution};
 use super::intake::Intake;
 use super::observers::{Observers, Turn};
@@ -98,7 +98,7 @@ impl Orchestrator {
     pub(super) fn begin(&mut self, now: Instant) {
         self.pass_time(now);
         let total = self.arrivals.total();
-        self.tell(|| Event::RunStarted { total });
+        self.emit(|| Event::RunStarted { total });
     }
 
     /// Begins a turn. The time until `now` is charged before anything changes.
@@ -235,13 +235,13 @@ impl Orchestrator {
             }
             match self.arrivals.pull(self.now) {
                 Arrived::Job(arrival) => {
-                    self.tell_of_job(|| Event::JobQueued {
+                    self.emit_of_job(|| Event::JobQueued {
                         id: arrival.job.id.clone(),
                         task: arrival.job.task_name().into(),
                     });
                     let (at, refusal) = (self.moment(), self.control.refusal());
                     let next = self.arrivals.admit(arrival, at, refusal);
-                    self.go_on(next);
+                    self.take_step(next);
                 }
                 Arrived::Nothing => return,
                 Arrived::Panicked(reason) => {
@@ -275,7 +275,7 @@ impl Orchestrator {
     }
 
     /// Does the next step with a job that is not queued.
-    fn go_on(&mut self, next: NextStep) {
+    fn take_step(&mut self, next: NextStep) {
         match next {
             NextStep::Enqueue(arrival, kind, share) => {
                 let (dispatcher, kinds) = (self.execution.dispatcher_mut(), self.arrivals.kinds());
@@ -301,14 +301,14 @@ impl Orchestrator {
     pub(super) fn consulted(&mut self, consulted: CacheAnswer) {
         let (at, refusal) = (self.moment(), self.control.refusal());
         let next = NextStep::after_cache(consulted, at, refusal);
-        self.go_on(next);
+        self.take_step(next);
     }
 
     /// Goes on with jobs that need not be resolved any more, or that are to be looked at anew.
     fn proceed_all(&mut self, arrivals: Vec<Arrival>) {
         for arrival in arrivals {
             let next = self.arrivals.proceed(arrival, self.control.refusal());
-            self.go_on(next);
+            self.take_step(next);
         }
     }
 
@@ -323,8 +323,8 @@ impl Orchestrator {
         while let Some(released) = self.arrivals.release() {
             for admitted in released {
                 let (at, refusal) = (self.moment(), self.control.refusal());
-                let next = self.arrivals.go_on(admitted, at, refusal);
-                self.go_on(next);
+                let next = self.arrivals.next_step(admitted, at, refusal);
+                self.take_step(next);
             }
         }
     }
@@ -348,7 +348,7 @@ impl Orchestrator {
     /// Takes in the reports of one turn.
     pub(super) fn handle_reports(&mut self, reports: impl Iterator<Item = Report>) {
         reports.for_each(|report| self.handle_report(report));
-        self.execution.dispatcher_mut().learn();
+        self.execution.dispatcher_mut().update_throughput();
     }
 
     /// Takes in what a performer or the supervisor reports.
@@ -409,7 +409,7 @@ impl Orchestrator {
                 }
                 // One that was given up may go on for a moment.
                 if let Some(entry) = self.execution.queue().find(ticket) {
-                    self.tell_of_job(|| Event::AttemptProgress {
+                    self.emit_of_job(|| Event::AttemptProgress {
                         id: entry.job.id.clone(),
                         done: step.done,
                         total: step.total,
@@ -429,7 +429,7 @@ impl Orchestrator {
                 }
                 let entry = ticket.and_then(|ticket| self.execution.queue().find(ticket));
                 let id = entry.map(|entry| entry.job.id.clone());
-                self.tell_of_job(|| Event::Log {
+                self.emit_of_job(|| Event::Log {
                     id,
                     worker,
                     level,
@@ -476,7 +476,7 @@ impl Orchestrator {
             Report::ConnectionBroke { worker, reason } => {
                 panic!("the connection to worker {worker} broke: {reason}")
             }
-            Report::Worker(news) => self.tell(|| Event::Worker(news)),
+            Report::Worker(news) => self.emit(|| Event::Worker(news)),
         }
     }
 
@@ -521,7 +521,7 @@ impl Orchestrator {
         self.arrivals.withdraw(suspects.cached);
         self.observers.show_suspects(&ids);
         self.delivery.suspect(&ids);
-        self.tell(|| Event::JobsSuspect {
+        self.emit(|| Event::JobsSuspect {
             ids,
             worker,
             reason,
@@ -581,7 +581,7 @@ impl Orchestrator {
     // Jobs end.
 
     /// Ends a job that has left the queue, with what its last attempt came to.
-    fn end(&mut self, mut entry: Entry, attempted: EndedAttempt) {
+    fn end(&mut self, mut entry: JobEntry, attempted: EndedAttempt) {
         // Without a result the right to store one passes to whoever waits for it.
         if let (Some(share), Ok(payload)) = (entry.share.take(), &attempted.result) {
             let (worker, place) = (attempted.worker.clone(), attempted.place.as_ref());
@@ -611,7 +611,7 @@ impl Orchestrator {
         if !nameless {
             self.arrivals.ended(&outcome.id, outcome.is_success());
         }
-        self.tell_of_job(|| Event::JobEnded {
+        self.emit_of_job(|| Event::JobEnded {
             outcome: Arc::clone(&outcome),
         });
         self.delivery.push(position, outcome);
@@ -632,7 +632,7 @@ impl Orchestrator {
     /// Does what became due by the clock.
     fn keep_time(&mut self) {
         let now = self.now;
-        if !self.control.judges(now) {
+        if !self.control.may_judge_deadlines(now) {
             return;
         }
         self.retry_refuted();
@@ -704,13 +704,13 @@ impl Orchestrator {
     // Others are told.
 
     /// Tells sinks of an event of a single job.
-    fn tell_of_job(&self, event: impl FnOnce() -> Event) {
-        self.observers.tell_of_job(self.now, event);
+    fn emit_of_job(&self, event: impl FnOnce() -> Event) {
+        self.observers.emit_of_job(self.now, event);
     }
 
     /// Tells sinks of an event.
-    fn tell(&self, event: impl FnOnce() -> Event) {
-        self.observers.tell(self.now, event);
+    fn emit(&self, event: impl FnOnce() -> Event) {
+        self.observers.emit(self.now, event);
     }
 
     /// Tells why nothing starts, or that things start again.
@@ -754,7 +754,7 @@ impl Orchestrator {
             return;
         }
         for report in changed {
-            self.tell(|| Event::BreakerChanged(report));
+            self.emit(|| Event::BreakerChanged(report));
         }
         self.observers
             .show_breakers(self.execution.dispatcher().breakers(self.now));

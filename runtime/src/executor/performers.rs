@@ -165,7 +165,7 @@ impl Performers {
     }
 
     /// Has pools learn how long the attempts took that have ended since the last time.
-    pub(super) fn learn(&mut self) {
+    pub(super) fn update_throughput(&mut self) {
         for (number, of_kind) in (self.local_kinds..).zip(&mut self.kinds) {
             for pool in &mut of_kind.list {
                 let key = PoolKey {
@@ -176,7 +176,7 @@ impl Performers {
                 let (jobs, busy) = of_pool.fold((0, Duration::ZERO), |(jobs, busy), (_, ran)| {
                     (jobs + 1, busy + *ran)
                 });
-                pool.seats.learn(jobs, busy);
+                pool.seats.record_throughput(jobs, busy);
             }
         }
         self.ran.clear();

@@ -382,7 +382,7 @@ pub(super) async fn place_watch(
             PlaceState::Away => Ok(0),
             PlaceState::GivenUp(failure) => Err((**failure).clone()),
         };
-        reporter.tell(Report::Place { place: id, slots });
+        reporter.send(Report::Place { place: id, slots });
         if state.changed().await.is_err() {
             return;
         }
@@ -397,7 +397,7 @@ pub(super) async fn round_trip_watch(
 ) {
     loop {
         let round_trip_now = *round_trip.borrow_and_update();
-        reporter.tell(Report::RoundTrip {
+        reporter.send(Report::RoundTrip {
             place,
             round_trip: round_trip_now,
         });

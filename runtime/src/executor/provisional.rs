@@ -16,7 +16,7 @@ use ratchet_caching::Key;
 use ratchet_ipc::JobKey;
 
 use super::ended_attempt::EndedAttempt;
-use super::entry::Entry;
+use super::entry::JobEntry;
 use crate::ids::{Ticket, WorkerName};
 use crate::outcome::Failure;
 
@@ -24,11 +24,11 @@ use crate::outcome::Failure;
 #[derive(Default)]
 pub(super) struct Provisional {
     /// The jobs whose results are held, by the tickets that they had.
-    held: HashMap<Ticket, (Entry, EndedAttempt)>,
+    held: HashMap<Ticket, (JobEntry, EndedAttempt)>,
     /// What each worker has answered since its answers were last beyond doubt.
     in_doubt: HashMap<WorkerName, Vec<InDoubt>>,
     /// Jobs whose answer was refuted and that are tried again, by when and by their position.
-    again: BTreeMap<(Instant, u64), Entry>,
+    again: BTreeMap<(Instant, u64), JobEntry>,
 }
 
 /// A result that was delivered and may be wrong.
@@ -59,7 +59,7 @@ impl Provisional {
     }
 
     /// Holds the result of a job that has left the queue.
-    pub(super) fn hold(&mut self, entry: Entry, attempted: EndedAttempt) {
+    pub(super) fn hold(&mut self, entry: JobEntry, attempted: EndedAttempt) {
         self.held.insert(entry.ticket, (entry, attempted));
     }
 
@@ -69,7 +69,7 @@ impl Provisional {
         &mut self,
         ticket: Ticket,
         in_doubt: bool,
-    ) -> Option<(Entry, EndedAttempt)> {
+    ) -> Option<(JobEntry, EndedAttempt)> {
         let (entry, attempted) = self.held.remove(&ticket)?;
         if let Some(worker) = attempted.worker.as_ref().filter(|_| in_doubt) {
             let in_doubt = InDoubt {
@@ -83,7 +83,7 @@ impl Provisional {
     }
 
     /// Takes a job whose result is the answer to something else, unless it was given up and has its outcome already.
-    pub(super) fn refute(&mut self, ticket: Ticket) -> Option<(Entry, EndedAttempt)> {
+    pub(super) fn refute(&mut self, ticket: Ticket) -> Option<(JobEntry, EndedAttempt)> {
         self.held.remove(&ticket)
     }
 
@@ -91,7 +91,7 @@ impl Provisional {
     pub(super) fn retry_at(
         &mut self,
         when: Instant,
-        mut entry: Entry,
+        mut entry: JobEntry,
         failure: Box<Failure>,
         now: Instant,
     ) {
@@ -101,7 +101,7 @@ impl Provisional {
     }
 
     /// Takes the next job that is to be tried again by now.
-    pub(super) fn pop_retry(&mut self, now: Instant) -> Option<Entry> {
+    pub(super) fn pop_retry(&mut self, now: Instant) -> Option<JobEntry> {
         let first = self.again.first_entry()?;
         (first.key().0 <= now).then(|| first.remove())
     }
@@ -124,17 +124,17 @@ impl Provisional {
     }
 
     /// Iterates over the jobs that are tried again, each with when.
-    pub(super) fn retries(&self) -> impl Iterator<Item = (Instant, &Entry)> {
+    pub(super) fn retries(&self) -> impl Iterator<Item = (Instant, &JobEntry)> {
         self.again.iter().map(|((when, _), entry)| (*when, entry))
     }
 
     /// Iterates over the jobs whose results are held.
-    pub(super) fn held_jobs(&self) -> impl Iterator<Item = &Entry> {
+    pub(super) fn held_jobs(&self) -> impl Iterator<Item = &JobEntry> {
         self.held.values().map(|(entry, _)| entry)
     }
 
     /// Takes out the jobs that were to be tried again and for which the condition holds.
-    pub(super) fn take_retries(&mut self, is_wanted: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+    pub(super) fn take_retries(&mut self, is_wanted: impl Fn(&JobEntry) -> bool) -> Vec<JobEntry> {
         let again = self.again.extract_if(.., |_, entry| is_wanted(entry));
         again.map(|(_, entry)| entry).collect()
     }
@@ -142,8 +142,8 @@ impl Provisional {
     /// Has the jobs not be tried again whose results are held and for which the condition holds. Calls `found` with each.
     pub(super) fn cancel_held(
         &mut self,
-        is_wanted: impl Fn(&Entry) -> bool,
-        mut found: impl FnMut(&Entry),
+        is_wanted: impl Fn(&JobEntry) -> bool,
+        mut found: impl FnMut(&JobEntry),
     ) {
         for (entry, _) in self.held.values_mut() {
             if is_wanted(entry) {
@@ -154,12 +154,14 @@ impl Provisional {
     }
 
     /// Takes out the jobs that were to be tried again, because the run stops.
-    pub(super) fn give_up_retries(&mut self) -> impl Iterator<Item = Entry> + use<> {
+    pub(super) fn give_up_retries(&mut self) -> impl Iterator<Item = JobEntry> + use<> {
         std::mem::take(&mut self.again).into_values()
     }
 
     /// Takes out the jobs whose results are held, because the run does not wait for that any longer.
-    pub(super) fn give_up_held(&mut self) -> impl Iterator<Item = (Entry, EndedAttempt)> + use<> {
+    pub(super) fn give_up_held(
+        &mut self,
+    ) -> impl Iterator<Item = (JobEntry, EndedAttempt)> + use<> {
         std::mem::take(&mut self.held).into_values()
     }
 }

@@ -14,7 +14,7 @@ pub(super) use entries::KindCounts;
 
 use super::arrival::{Arrival, Refused};
 use super::ended_attempt::EndedAttempt;
-use super::entry::{Entry, State};
+use super::entry::{JobEntry, JobState};
 use super::kinds::Kinds;
 use super::observers::Turn;
 use super::reuse::StorePermit;
@@ -110,7 +110,7 @@ impl Queue {
             route,
             is_rated,
         } = scheduled;
-        let mut entry = Entry::new(ticket, arrival, (target.kind, route), is_rated, share);
+        let mut entry = JobEntry::new(ticket, arrival, (target.kind, route), is_rated, share);
         let deadline = entry.deadline_of_first_start();
         self.deadlines.set(&mut entry, deadline);
         self.insert(entry);
@@ -120,11 +120,11 @@ impl Queue {
     /// Takes in a job again that had left the queue, with what is known of its attempts.
     pub(super) fn push_again(
         &mut self,
-        entry: Entry,
+        entry: JobEntry,
         target: Target<'_>,
         kinds: &Kinds,
         now: Instant,
-    ) -> Result<Ticket, (Box<Entry>, Failure)> {
+    ) -> Result<Ticket, (Box<JobEntry>, Failure)> {
         match self.schedule((&entry.job, entry.memory_kills), target, kinds, now) {
             Ok(scheduled) => {
                 let Scheduled {
@@ -140,7 +140,7 @@ impl Queue {
     }
 
     /// How many units of a resource the next attempt at a job takes.
-    pub(super) fn units_needed(&self, entry: &Entry, need: &ResourceNeed) -> u64 {
+    pub(super) fn units_needed(&self, entry: &JobEntry, need: &ResourceNeed) -> u64 {
         match self.scheduler.resource(&need.name) {
             Ok(id) => self.units(id, need, &entry.job.terms, entry.memory_kills),
             Err(_) => need.units,
@@ -234,7 +234,7 @@ impl Queue {
         })
     }
 
-    fn insert(&mut self, entry: Entry) {
+    fn insert(&mut self, entry: JobEntry) {
         if entry.is_rated {
             self.uncertain.note_rate();
         }
@@ -242,27 +242,27 @@ impl Queue {
     }
 
     /// Returns the job of a ticket, unless it has left the queue.
-    pub(super) fn find(&self, ticket: Ticket) -> Option<&Entry> {
+    pub(super) fn find(&self, ticket: Ticket) -> Option<&JobEntry> {
         self.entries.find(ticket)
     }
 
     /// Returns the job of a ticket that is in the queue.
-    pub(super) fn get(&self, ticket: Ticket) -> &Entry {
+    pub(super) fn get(&self, ticket: Ticket) -> &JobEntry {
         self.entries.get(ticket)
     }
 
     /// Returns the entry of a job, to change what concerns only the job and not the scheduler.
-    pub(super) fn get_mut(&mut self, ticket: Ticket) -> &mut Entry {
+    pub(super) fn get_mut(&mut self, ticket: Ticket) -> &mut JobEntry {
         self.entries.get_mut(ticket)
     }
 
     /// Iterates over all jobs of the queue.
-    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+    pub(super) fn entries(&self) -> impl Iterator<Item = &JobEntry> {
         self.entries.iter()
     }
 
     /// Returns the tickets of the jobs for which the condition holds.
-    pub(super) fn tickets(&self, is_wanted: impl Fn(&Entry) -> bool) -> Vec<Ticket> {
+    pub(super) fn tickets(&self, is_wanted: impl Fn(&JobEntry) -> bool) -> Vec<Ticket> {
         let wanted = self.entries().filter(|entry| is_wanted(entry));
         wanted.map(|entry| entry.ticket).collect()
     }
@@ -292,7 +292,7 @@ impl Queue {
     pub(super) fn pop_if(
         &mut self,
         now: Instant,
-        mut admit: impl FnMut(&Entry) -> Result<(), Instant>,
+        mut admit: impl FnMut(&JobEntry) -> Result<(), Instant>,
     ) -> Decision {
         let entries = &mut self.entries;
         self.scheduler.pop_if(now, |ticket| {
@@ -310,7 +310,7 @@ impl Queue {
 
     /// Starts an attempt at a job that was popped, or that lies ahead, at this place.
     pub(super) fn start(&mut self, ticket: Ticket, place: PlaceId, now: Instant) {
-        let entry = self.entries.enter(ticket, State::Running);
+        let entry = self.entries.enter(ticket, JobState::Running);
         entry.at = place;
         expect_known(self.scheduler.take_waits(ticket, &mut entry.times.waits));
         entry.since = now;
@@ -371,7 +371,7 @@ impl Queue {
         now: Instant,
     ) -> Option<Ticket> {
         let ticket = self.scheduler.pop_ahead(route.scheduled(), now)?;
-        let entry = self.entries.enter(ticket, State::Ahead);
+        let entry = self.entries.enter(ticket, JobState::Ahead);
         entry.at = place;
         entry.seat = Some(seat);
         Some(ticket)
@@ -390,7 +390,7 @@ impl Queue {
         now: Instant,
     ) -> Freed {
         // One that was given up meanwhile has its outcome already.
-        let is_ahead = |entry: &Entry| entry.state() == State::Ahead;
+        let is_ahead = |entry: &JobEntry| entry.state() == JobState::Ahead;
         let next = next.filter(|next| self.find(*next).is_some_and(is_ahead));
         match next {
             Some(next) => {
@@ -412,14 +412,14 @@ impl Queue {
 
     /// Has a job wait for another attempt, since the one that was freed has failed.
     pub(super) fn wait_again(&mut self, ticket: Ticket, failure: Box<Failure>, now: Instant) {
-        let entry = self.entries.enter(ticket, State::Waiting);
+        let entry = self.entries.enter(ticket, JobState::Waiting);
         entry.since = now;
         entry.failure = Some(failure);
     }
 
     /// Has a job wait as if it had not started, since the attempt that was freed never began.
     pub(super) fn uncharge(&mut self, ticket: Ticket, now: Instant) {
-        let entry = self.entries.enter(ticket, State::Waiting);
+        let entry = self.entries.enter(ticket, JobState::Waiting);
         entry.attempts -= 1;
         entry.since = now;
         self.restore_deadline(ticket);
@@ -428,7 +428,7 @@ impl Queue {
     /// Has a job that lay ahead wait in its old place.
     pub(super) fn put_back(&mut self, ticket: Ticket) {
         expect_known(self.scheduler.put_back(ticket));
-        let entry = self.entries.enter(ticket, State::Waiting);
+        let entry = self.entries.enter(ticket, JobState::Waiting);
         entry.at = PlaceId::LOCAL;
         entry.seat = None;
         self.restore_deadline(ticket);
@@ -446,7 +446,7 @@ impl Queue {
     }
 
     /// Returns the next job that has not started by its deadline in the queue. Each is returned once.
-    pub(super) fn pop_past_deadline(&mut self, now: Instant) -> Option<&Entry> {
+    pub(super) fn pop_past_deadline(&mut self, now: Instant) -> Option<&JobEntry> {
         let ticket = self.deadlines.pop(now)?;
         let entry = self.entries.get_mut(ticket);
         entry.queue_deadline = None;
@@ -459,7 +459,7 @@ impl Queue {
     }
 
     /// Takes out a job whose last attempt was [freed](Self::free).
-    pub(super) fn take(&mut self, ticket: Ticket) -> Entry {
+    pub(super) fn take(&mut self, ticket: Ticket) -> JobEntry {
         debug_assert!(
             self.uncertain.attempt() != Some(ticket),
             "a job that ends has begun by then"
@@ -470,7 +470,7 @@ impl Queue {
     }
 
     /// Takes out a job that waits.
-    pub(super) fn cancel(&mut self, ticket: Ticket) -> Entry {
+    pub(super) fn cancel(&mut self, ticket: Ticket) -> JobEntry {
         let waits = &mut self.entries.get_mut(ticket).times.waits;
         expect_known(self.scheduler.take_waits(ticket, waits));
         let cancelled = expect_known(self.scheduler.cancel(ticket));
@@ -482,12 +482,12 @@ impl Queue {
     }
 
     /// Takes a job out of the queue in whatever state it is. The end of its attempt, if one runs, will find no job.
-    pub(super) fn give_up(&mut self, ticket: Ticket) -> Entry {
+    pub(super) fn give_up(&mut self, ticket: Ticket) -> JobEntry {
         self.uncertain.settle(ticket);
         match self.get(ticket).state() {
-            State::Waiting => {}
-            State::Ahead => self.put_back(ticket),
-            State::Running => {
+            JobState::Waiting => {}
+            JobState::Ahead => self.put_back(ticket),
+            JobState::Running => {
                 expect_known(self.scheduler.finish(ticket));
                 return self.take(ticket);
             }
@@ -603,7 +603,7 @@ fn grown(units: u64, factor: f64, times: u32) -> u64 {
 }
 
 /// Returns the blocker to which the way of an attempt to its performer and back is charged.
-fn way(entry: &Entry) -> Blocker {
+fn way(entry: &JobEntry) -> Blocker {
     match entry.seat {
         Some(_) => Blocker::Worker,
         None => Blocker::Slot,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use ratchet_resilience::Rng;
 use ratchet_resilience::retry::{RetryDecision, RetryHistory, Retryable};
 
-use super::entry::Entry;
+use super::entry::JobEntry;
 use super::run_budget::RunBudget;
 use crate::job::Work;
 use crate::outcome::{Class, Failure};
@@ -39,7 +39,7 @@ impl Retries {
     }
 
     /// Counts an attempt that has ended, by which the budget of the run grows if it is the first of its job.
-    pub(super) fn count_attempt(&mut self, entry: &Entry, now: Instant) {
+    pub(super) fn count_attempt(&mut self, entry: &JobEntry, now: Instant) {
         if let (Some(budget), 1) = (&mut self.budget, entry.attempts) {
             budget.count_first_attempt(now);
         }
@@ -51,9 +51,9 @@ impl Retries {
     }
 
     /// Decides what follows a failed attempt. A retry that the budget of the run does not allow is not made.
-    pub(super) fn judge(
+    pub(super) fn decide(
         &mut self,
-        entry: &mut Entry,
+        entry: &mut JobEntry,
         failure: &mut Box<Failure>,
         now: Instant,
     ) -> AfterAttempt {
@@ -72,7 +72,7 @@ impl Retries {
     /// As for a failed attempt, the failure of a job is made another failure if it was one too many.
     pub(super) fn judge_rejection(
         &mut self,
-        entry: &mut Entry,
+        entry: &mut JobEntry,
         failure: &mut Box<Failure>,
         now: Instant,
     ) -> AfterAttempt {

@@ -227,14 +227,14 @@ impl RunCache {
             }
             tokio::select! {
                 Some(answer) = self.asking.join_next_with_id() => {
-                    let (by, answer) = told(answer, || Answer::Found(CacheLookup::Nothing));
+                    let (by, answer) = joined_value(answer, || Answer::Found(CacheLookup::Nothing));
                     // Those of a run that stops were given up before.
                     if let Some(asked) = self.asked.iter_mut().find(|asked| asked.by == by) {
                         asked.answer = Some(answer);
                     }
                 }
                 Some(found) = self.sharing.join_next_with_id() => {
-                    let (by, found) = told(found, || CacheLookup::Nothing);
+                    let (by, found) = joined_value(found, || CacheLookup::Nothing);
                     let (arrival, kind) = self.sharers.remove(&by)?;
                     return Some(CacheAnswer { arrival, kind, found });
                 }
@@ -384,7 +384,7 @@ async fn remove(cache: &TaskCache, keys: Vec<Key>) {
 }
 
 /// Returns what a task came to, and which that was.
-fn told<T>(
+fn joined_value<T>(
     joined: Result<(task::Id, T), task::JoinError>,
     nothing: impl FnOnce() -> T,
 ) -> (task::Id, T) {

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::arrival::{Arrival, Refused};
 use super::ended_attempt::EndedAttempt;
-use super::entry::{Entry, State};
+use super::entry::{JobEntry, JobState};
 use super::kinds::Kinds;
 use super::observers::Turn;
 use super::performers::Performers;
@@ -115,7 +115,7 @@ impl SeatedQueue {
     }
 
     /// Returns the entry of a job, to change what concerns only the job.
-    pub(super) fn entry_mut(&mut self, ticket: Ticket) -> &mut Entry {
+    pub(super) fn entry_mut(&mut self, ticket: Ticket) -> &mut JobEntry {
         self.queue.get_mut(ticket)
     }
 
@@ -149,10 +149,10 @@ impl SeatedQueue {
     /// Takes a job into the queue again, with what is known of its attempts.
     pub(super) fn push_again(
         &mut self,
-        entry: Entry,
+        entry: JobEntry,
         kinds: &Kinds,
         now: Instant,
-    ) -> Result<Ticket, (Box<Entry>, Failure)> {
+    ) -> Result<Ticket, (Box<JobEntry>, Failure)> {
         let places = match self.places_for(&entry.job, entry.kind, kinds) {
             Ok(places) => places,
             Err(failure) => return Err((Box::new(entry), failure)),
@@ -216,18 +216,18 @@ impl SeatedQueue {
     }
 
     /// Takes out a job that waits.
-    pub(super) fn cancel(&mut self, ticket: Ticket) -> Entry {
+    pub(super) fn cancel(&mut self, ticket: Ticket) -> JobEntry {
         self.queue.cancel(ticket)
     }
 
     /// Takes out a job whose last attempt was [freed](Self::free).
-    pub(super) fn take(&mut self, ticket: Ticket) -> Entry {
+    pub(super) fn take(&mut self, ticket: Ticket) -> JobEntry {
         self.queue.take(ticket)
     }
 
     /// Takes a job out in whatever state it is. Its seat stays taken, for its worker may still be busy with the
     /// attempt.
-    pub(super) fn give_up(&mut self, ticket: Ticket) -> Entry {
+    pub(super) fn give_up(&mut self, ticket: Ticket) -> JobEntry {
         let entry = self.queue.give_up(ticket);
         if let Some(place) = self.places.give_back(ticket) {
             self.count_place(place);
@@ -242,7 +242,7 @@ impl SeatedQueue {
     pub(super) fn pop_if(
         &mut self,
         now: Instant,
-        admit: impl FnMut(&Entry) -> Result<(), Instant>,
+        admit: impl FnMut(&JobEntry) -> Result<(), Instant>,
     ) -> Decision {
         self.queue.pop_if(now, admit)
     }
@@ -380,7 +380,7 @@ impl SeatedQueue {
         true
     }
 
-    fn assignment(&self, entry: &Entry, attempt: u32, ahead: bool) -> Assignment {
+    fn assignment(&self, entry: &JobEntry, attempt: u32, ahead: bool) -> Assignment {
         Assignment {
             job: Arc::clone(&entry.job),
             attempt,
@@ -505,10 +505,10 @@ impl SeatedQueue {
             let entry = self.queue.pop_past_deadline(now)?;
             let ticket = entry.ticket;
             match entry.state() {
-                State::Waiting => return Some(ticket),
-                State::Ahead => self.stop(ticket, StopRequest::Recall),
+                JobState::Waiting => return Some(ticket),
+                JobState::Ahead => self.stop(ticket, StopRequest::Recall),
                 // It started in this turn.
-                State::Running => {}
+                JobState::Running => {}
             }
         }
     }
@@ -523,9 +523,9 @@ impl SeatedQueue {
     pub(super) fn stop_all(&mut self, mode: Option<StopRequest>) {
         for entry in self.queue.entries() {
             let mode = match (entry.state(), mode) {
-                (State::Running, Some(mode)) => mode,
-                (State::Ahead, _) => StopRequest::Recall,
-                (State::Running, None) | (State::Waiting, _) => continue,
+                (JobState::Running, Some(mode)) => mode,
+                (JobState::Ahead, _) => StopRequest::Recall,
+                (JobState::Running, None) | (JobState::Waiting, _) => continue,
             };
             (self.performers).stop(entry.pool(), entry.seat, entry.ticket, mode);
         }
@@ -591,7 +591,7 @@ impl SeatedQueue {
             return Vec::new();
         }
         let waiting = self.queue.entries();
-        let waiting = waiting.filter(|entry| entry.state() == State::Waiting);
+        let waiting = waiting.filter(|entry| entry.state() == JobState::Waiting);
         let hopeless = waiting.filter_map(|entry| {
             let route = self.queue.routes().get(entry.route);
             let failure = self.refusal(route.kind, route.places, route.slots)?;
@@ -618,8 +618,8 @@ impl SeatedQueue {
     }
 
     /// Has pools learn how long attempts took, by which they send more or fewer ahead.
-    pub(super) fn learn(&mut self) {
-        self.performers.learn();
+    pub(super) fn update_throughput(&mut self) {
+        self.performers.update_throughput();
     }
 
     /// Tells a pool how much work is left for it, if that has changed.

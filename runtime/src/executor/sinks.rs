@@ -134,7 +134,7 @@ impl Sinks {
     }
 
     /// Puts an event into the backlog of each sink. It does not wait.
-    pub(super) fn tell(&self, event: Event, at: Timestamp) {
+    pub(super) fn emit(&self, event: Event, at: Timestamp) {
         let record = Arc::new(EventRecord {
             v: EventRecord::VERSION,
             at_ms: at.as_millis(),

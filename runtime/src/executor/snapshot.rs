@@ -9,7 +9,7 @@ use ratchet_ipc::JobKey;
 
 use super::arrival::Arrival;
 use super::control::RunControl;
-use super::entry::{Entry, State};
+use super::entry::{JobEntry, JobState};
 use super::kinds::Kinds;
 use super::performers::Performers;
 use super::places::Places;
@@ -289,7 +289,7 @@ impl View<'_> {
         needing: impl Iterator<Item = (&'b Arrival, Vec<JobKey>)>,
         unresolved: impl Iterator<Item = &'b Arrival>,
         asking: impl Iterator<Item = &'b Arrival>,
-        refuted: impl Iterator<Item = (Instant, &'b Entry)>,
+        refuted: impl Iterator<Item = (Instant, &'b JobEntry)>,
     ) -> Snapshot {
         let now = self.now;
         let age = |since| now.saturating_duration_since(since);
@@ -297,7 +297,7 @@ impl View<'_> {
         let mut waiting = Vec::new();
         let mut holders = Holders::default();
         for entry in self.queue.entries() {
-            if entry.state() == State::Running {
+            if entry.state() == JobState::Running {
                 self.note_holder(entry, &mut holders);
                 running.push((entry.since, entry.position, entry));
             }
@@ -313,7 +313,7 @@ impl View<'_> {
             locked: scheduler.hosts().collect(),
         };
         for entry in self.queue.entries() {
-            if entry.state() != State::Running {
+            if entry.state() != JobState::Running {
                 let cause = self.cause(entry, &holders, &left);
                 waiting.push((entry.since, entry.position, Arc::clone(&entry.job), cause));
             }
@@ -384,20 +384,20 @@ impl View<'_> {
     }
 
     /// Returns the worker that performs the attempt of a running job.
-    fn worker(&self, entry: &Entry) -> Option<WorkerName> {
+    fn worker(&self, entry: &JobEntry) -> Option<WorkerName> {
         let seats = self.performers.seats(entry.pool())?;
         Some(seats.name(entry.seat?).clone())
     }
 
     /// Returns how far the attempt of a running job has come.
-    fn progress(entry: &Entry) -> Option<Step> {
+    fn progress(entry: &JobEntry) -> Option<Step> {
         let said = entry.said.as_ref()?;
         let is_of_attempt = said.attempt == entry.attempts;
         said.progress.clone().filter(|_| is_of_attempt)
     }
 
     /// Notes what a running job holds.
-    fn note_holder<'a>(&'a self, entry: &'a Entry, holders: &mut Holders<'a>) {
+    fn note_holder<'a>(&'a self, entry: &'a JobEntry, holders: &mut Holders<'a>) {
         let id = || entry.job.id.clone();
         for limit in &entry.job.terms.limits {
             let holders = holders.limits.entry(limit.as_str()).or_default();
@@ -437,7 +437,7 @@ impl View<'_> {
     /// Finds the first thing that a job waits for, in the order of [`WaitCause`].
     fn cause(
         &self,
-        entry: &Entry,
+        entry: &JobEntry,
         holders: &Holders<'_>,
         left: &RemainingCapacity<'_>,
     ) -> WaitCause {
@@ -537,7 +537,7 @@ impl View<'_> {
     /// Finds the first resource of which a job takes more units than are free.
     fn lacked_resource(
         &self,
-        entry: &Entry,
+        entry: &JobEntry,
         holders: &Holders<'_>,
         left: &RemainingCapacity<'_>,
     ) -> Option<WaitCause> {

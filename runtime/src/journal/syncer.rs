@@ -25,14 +25,14 @@ pub(super) struct Syncer {
 #[derive(Debug)]
 struct Shared {
     path: PathBuf,
-    state: Mutex<State>,
+    state: Mutex<SyncState>,
     /// Wakes the thread when the state has changed, and those who wait for the end of a sync.
     wake: Condvar,
 }
 
 /// What the thread has to do, and what became of it.
 #[derive(Debug, Default)]
-struct State {
+struct SyncState {
     /// Whether something was written that is not synced.
     dirty: bool,
     /// Whether a sync is going on.
@@ -137,7 +137,7 @@ impl Shared {
     }
 
     /// Locks the state. Nothing panics under the lock, so the state is sound and poisoning can be ignored.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, SyncState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -60,7 +60,7 @@ impl ProcessGroup {
     }
 
     /// Continues all members.
-    pub(super) fn go_on(&self) {
+    pub(super) fn resume(&self) {
         self.signal(Signal::CONT);
     }
 

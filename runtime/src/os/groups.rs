@@ -55,14 +55,14 @@ pub(super) fn remove(leader: Pid) {
 /// The list of groups, with what is needed to stop them all.
 #[derive(Debug)]
 struct Groups {
-    state: Mutex<State>,
+    state: Mutex<GroupsState>,
     /// Signalled at the end of the last start, and at the end of a suspension.
     changed: Condvar,
 }
 
 /// The groups that live, the number of starts that are going on, and whether the groups are stopped.
 #[derive(Debug)]
-struct State {
+struct GroupsState {
     /// The groups that were started and not reaped.
     living: BTreeSet<i32>,
     /// How many starts are going on, which a suspension waits for.
@@ -78,7 +78,7 @@ struct Suspended<'a>(&'a Groups);
 impl Groups {
     const fn new() -> Self {
         Self {
-            state: Mutex::new(State {
+            state: Mutex::new(GroupsState {
                 living: BTreeSet::new(),
                 starting: 0,
                 is_suspended: false,
@@ -120,19 +120,19 @@ impl Groups {
     }
 
     /// Waits for the end of a suspension.
-    fn unless_suspended(&self) -> MutexGuard<'_, State> {
+    fn unless_suspended(&self) -> MutexGuard<'_, GroupsState> {
         self.changed
             .wait_while(self.state(), |state| state.is_suspended)
             .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Locks the state. Poisoning is ignored, because no change under the lock can panic half way.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, GroupsState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl GroupsState {
     /// Sends a signal to all groups. It is called under the lock, since a group is removed before another can get its number.
     fn signal(&self, to_all: Signal) {
         for leader in self

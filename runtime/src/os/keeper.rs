@@ -113,14 +113,14 @@ struct Shared {
     program: Program,
     /// The file with the list. Children write their own lines through a copy of its descriptor.
     file: File,
-    state: Mutex<State>,
+    state: Mutex<KeeperState>,
     /// Wakes the replacer out of a pause when the last [`Keeper`] is dropped.
     closing: Condvar,
 }
 
 /// The keeper's process, and the lines of its list.
 #[derive(Debug)]
-struct State {
+struct KeeperState {
     /// The process that is the keeper now.
     keeper: KeeperProcess,
     /// How many lines the file has.
@@ -173,7 +173,7 @@ impl Keeper {
         let shared = Arc::new(Shared {
             program,
             file,
-            state: Mutex::new(State {
+            state: Mutex::new(KeeperState {
                 keeper,
                 lines: 0,
                 free: Vec::new(),
@@ -357,7 +357,7 @@ impl KeeperList {
 
 impl Shared {
     /// Locks the state. Poisoning is ignored, because nothing that runs under the lock can panic half way.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, KeeperState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -429,9 +429,9 @@ impl Shared {
 
     fn pause<'a>(
         &'a self,
-        state: MutexGuard<'a, State>,
+        state: MutexGuard<'a, KeeperState>,
         pause: Duration,
-    ) -> (MutexGuard<'a, State>, Duration) {
+    ) -> (MutexGuard<'a, KeeperState>, Duration) {
         let waited = self
             .closing
             .wait_timeout_while(state, pause, |state| !state.closing);

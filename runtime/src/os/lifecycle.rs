@@ -64,7 +64,7 @@ pub(super) async fn watch(
             }
             Ok(()) = paused.changed() => match *paused.borrow_and_update() {
                 Pause::Stop => group.stop(),
-                Pause::Continue => group.go_on(),
+                Pause::Continue => group.resume(),
             },
             () = until(asked) => {
                 ending = Ending::Killed;

@@ -63,7 +63,7 @@ impl RunningProcesses {
     }
 
     /// Logs the shortage if it is the first one.
-    fn tell(&self, error: &io::Error) {
+    fn log_once(&self, error: &io::Error) {
         if !self.is_logged.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 %error,
@@ -93,7 +93,7 @@ impl StartRetry<'_> {
         } else if now.duration_since(since) >= SHORTAGE_LIMIT {
             return false;
         }
-        self.starts.tell(error);
+        self.starts.log_once(error);
         // It is tried again whether a process has ended or the pause is over.
         let _ = timeout(self.pause, self.starts.ended.notified()).await;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);

@@ -240,13 +240,13 @@ struct ProcessEntry {
     is_stopped: bool,
 }
 
-type Connection<I, O> = server::Connection<tokio::io::Join<I, O>, Bytes>;
+type ServerConnection<I, O> = server::Connection<tokio::io::Join<I, O>, Bytes>;
 
 impl Session {
     /// Serves until the connection ends, breaks, or falls silent.
     async fn run<I, O>(
         mut self,
-        mut connection: Connection<I, O>,
+        mut connection: ServerConnection<I, O>,
         mut told: mpsc::UnboundedReceiver<SessionEvent>,
     ) -> Result<(), RemoteError>
     where
@@ -368,7 +368,7 @@ impl Session {
     /// Takes in what a task tells.
     async fn take(&mut self, news: SessionEvent) -> Result<(), RemoteError> {
         match news {
-            SessionEvent::Message(message) => self.obey(message).await,
+            SessionEvent::Message(message) => self.apply(message).await,
             SessionEvent::NoMoreMessages(error) => return Err(error),
             SessionEvent::Started { id, local } => {
                 let Some(known) = self.processes.get_mut(&id) else {
@@ -387,7 +387,7 @@ impl Session {
             SessionEvent::Keeper(FromKeeper::Ask(at)) => self.send(FromAgent::TimeAsked { at }),
             SessionEvent::Keeper(FromKeeper::Resumed) => {
                 if matches!(self.suspension, Suspension::Ends(_)) {
-                    self.go_on().await;
+                    self.resume_processes().await;
                 }
             }
             SessionEvent::Gone { id, ended } => {
@@ -406,7 +406,7 @@ impl Session {
     }
 
     /// Does what the dispatcher asks for. A process that is not known has ended while the message was on its way.
-    async fn obey(&mut self, message: ToAgent) {
+    async fn apply(&mut self, message: ToAgent) {
         match message {
             ToAgent::Terminate { .. } | ToAgent::Stop { .. } | ToAgent::Continue { .. }
                 if self.is_suspended() =>
@@ -462,7 +462,7 @@ impl Session {
                     self.suspension = Suspension::Ends(guard);
                 }
                 (ends @ Suspension::Ends(_), _) => self.suspension = ends,
-                _ => self.go_on().await,
+                _ => self.resume_processes().await,
             },
             ToAgent::TimeGranted { asked_at } => {
                 if let Some(keeper) = &self.keeper {
@@ -494,7 +494,7 @@ impl Session {
     }
 
     /// Continues all processes but those that the dispatcher has stopped one by one, and does what was held back.
-    async fn go_on(&mut self) {
+    async fn resume_processes(&mut self) {
         self.suspension = Suspension::None;
         if let Some(keeper) = &self.keeper {
             keeper.resumed();
@@ -503,7 +503,7 @@ impl Session {
             self.pause(local, false).await;
         }
         for message in mem::take(&mut self.held) {
-            Box::pin(self.obey(message)).await;
+            Box::pin(self.apply(message)).await;
         }
     }
 

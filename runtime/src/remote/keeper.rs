@@ -54,7 +54,7 @@ pub fn run_keeper() -> io::Result<()> {
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     socket.set_nonblocking(true)?;
     let list = KeeperList::new(io::stdout().as_fd().try_clone_to_owned()?);
-    let keeper = Keeper {
+    let keeper = RemoteKeeper {
         socket,
         list,
         timer: BootTimer::new()?,
@@ -66,7 +66,7 @@ pub fn run_keeper() -> io::Result<()> {
 }
 
 /// The keeper's process.
-struct Keeper {
+struct RemoteKeeper {
     socket: UnixStream,
     list: KeeperList,
     timer: BootTimer,
@@ -77,7 +77,7 @@ struct Keeper {
     granted_time: Option<GrantedTime>,
 }
 
-impl Keeper {
+impl RemoteKeeper {
     fn run(mut self) -> io::Result<()> {
         match self.keep() {
             Ok(KeeperEnd::AgentGone) => self.list.signal(Signal::KILL),
@@ -99,7 +99,7 @@ impl Keeper {
             };
             match granted_time.step(BootTime::now()) {
                 FenceStep::Kill => return Ok(KeeperEnd::TimeOver),
-                FenceStep::Ask(at) => self.tell(&FromKeeper::Ask(at)),
+                FenceStep::Ask(at) => self.send(&FromKeeper::Ask(at)),
                 FenceStep::Wait(until) => {
                     let until = until.map(BootTime::since_start);
                     self.timer.wait(self.socket.as_fd(), until)?;
@@ -145,7 +145,7 @@ impl Keeper {
         match message {
             ToKeeper::Granted(asked_at) => {
                 if granted_time.granted(asked_at, BootTime::now()) {
-                    self.tell(&FromKeeper::Resumed);
+                    self.send(&FromKeeper::Resumed);
                 }
             }
             ToKeeper::Suspend => {
@@ -159,7 +159,7 @@ impl Keeper {
     }
 
     /// Tells the agent something. An agent that is stopped for long reads nothing, and hears it no more: its time ends.
-    fn tell(&mut self, message: &FromKeeper) {
+    fn send(&mut self, message: &FromKeeper) {
         // No message of ours fails to be written as JSON. An error of the socket says that the agent is gone, which the next
         // read tells, or that it has not read anything for long.
         if let Ok(line) = line(message) {

@@ -15,12 +15,12 @@ use http::{Method, Request, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use self::connection::Connection;
+use self::connection::AgentConnection;
 use super::files::FileClient;
 use super::message::{Output, Spec, StartError, ToAgent, wire_id};
 use super::pipes::{RemoteReader, RemoteWriter};
 use super::stream::{Inbox, PROCESS_PATH, STDERR_PATH, SYSTEM_ID, StreamEnd};
-use super::table::{Entry, RemoteView, Table};
+use super::table::{ProcessEntry, RemoteView, Table};
 use super::{AgentInfo, HostHealth, RemoteConfig, RemoteError};
 use crate::os::{
     ExitWatch, InputWatch, Pipes, ProcessConfig, ProcessError, ProcessHandle, ProcessId,
@@ -47,7 +47,7 @@ const ERROR_BYTES: usize = 16 * 1024;
 pub struct RemoteProcesses {
     config: Arc<RemoteConfig>,
     table: Arc<Table>,
-    connection: Connection,
+    connection: AgentConnection,
     /// One permit a process, so that two streams for each are always to be had.
     places: Arc<Semaphore>,
     files: Arc<FileClient>,
@@ -63,7 +63,7 @@ impl RemoteProcesses {
         let config = Arc::new(config);
         let table = Arc::<Table>::default();
         let connection =
-            Connection::open(input, output, Arc::clone(&config), Arc::clone(&table)).await?;
+            AgentConnection::open(input, output, Arc::clone(&config), Arc::clone(&table)).await?;
         let most = config.max_processes.min(super::config::MOST_PROCESSES);
         let (requests, loss) = (connection.requests(), connection.loss().clone());
         Ok(Self {
@@ -101,12 +101,12 @@ impl RemoteProcesses {
     /// Call it before this process stops, as by Ctrl-Z: a host that hears nothing without a word before takes this one
     /// for lost.
     pub fn suspend(&self) {
-        self.connection.tell(ToAgent::Suspend);
+        self.connection.send(ToAgent::Suspend);
     }
 
     /// Continues all processes of the host.
     pub fn resume(&self) {
-        self.connection.tell(ToAgent::Resume);
+        self.connection.send(ToAgent::Resume);
     }
 
     fn lost(&self, has_begun: bool) -> ProcessError {
@@ -240,7 +240,7 @@ impl ProcessManager for RemoteProcesses {
         let (input_notice, input) = InputWatch::channel();
         let view = Arc::<RemoteView>::default();
         let messages = self.connection.messages();
-        let id = self.table.add(Entry {
+        let id = self.table.add(ProcessEntry {
             connection: self.connection.number(),
             messages: messages.clone(),
             command: Arc::from(config.to_string()),
@@ -333,12 +333,12 @@ impl ProcessManager for RemoteProcesses {
     }
 
     async fn stop_process(&self, id: ProcessId) -> Result<(), ProcessError> {
-        self.table.tell(id, ToAgent::Stop { id: wire_id(id) });
+        self.table.send(id, ToAgent::Stop { id: wire_id(id) });
         Ok(())
     }
 
     async fn continue_process(&self, id: ProcessId) -> Result<(), ProcessError> {
-        self.table.tell(id, ToAgent::Continue { id: wire_id(id) });
+        self.table.send(id, ToAgent::Continue { id: wire_id(id) });
         Ok(())
     }
 

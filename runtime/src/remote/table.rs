@@ -17,15 +17,15 @@ use crate::os::{
 /// All processes of a host that have not ended, and the questions that its agent has not answered.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    state: Mutex<State>,
+    state: Mutex<TableState>,
 }
 
 /// The last number that a process or a question on any host has had. So an id is never that of another connection.
 static LAST: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Debug, Default)]
-struct State {
-    living: BTreeMap<ProcessId, Entry>,
+struct TableState {
+    living: BTreeMap<ProcessId, ProcessEntry>,
     /// The connections that were lost. Nobody would tell the end of a process that is added for one of them.
     lost: BTreeSet<u64>,
     questions: BTreeMap<u64, oneshot::Sender<BTreeMap<ProcessId, ProcessUsage>>>,
@@ -33,7 +33,7 @@ struct State {
 
 /// A process that was asked for, and has not ended.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct ProcessEntry {
     /// The connection over which it was started.
     pub(super) connection: u64,
     /// The way to its agent.
@@ -109,7 +109,7 @@ fn number() -> u64 {
 }
 
 impl Table {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, TableState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -119,7 +119,7 @@ impl Table {
     }
 
     /// Adds a process that is about to be asked for, unless its connection is lost.
-    pub(super) fn add(&self, entry: Entry) -> Option<ProcessId> {
+    pub(super) fn add(&self, entry: ProcessEntry) -> Option<ProcessId> {
         let id = ProcessId::new(number());
         let mut state = self.state();
         if state.lost.contains(&entry.connection) {
@@ -157,7 +157,7 @@ impl Table {
     }
 
     /// Tells the agent of a process something about it. The process may have ended.
-    pub(super) fn tell(&self, id: ProcessId, message: ToAgent) {
+    pub(super) fn send(&self, id: ProcessId, message: ToAgent) {
         if let Some(entry) = self.state().living.get(&id) {
             // An error means that the connection is lost. The agent ends the process then.
             let _ = entry.messages.send(message);
@@ -170,7 +170,7 @@ impl Table {
             id: wire_id(id),
             grace_ms: grace_ms(grace),
         };
-        self.tell(id, message);
+        self.send(id, message);
     }
 
     /// Asks an agent what processes use.
@@ -208,7 +208,7 @@ impl Table {
             } => {
                 let id = ProcessId::new(id);
                 let mut state = self.state();
-                let is_its = |entry: &Entry| entry.connection == connection;
+                let is_its = |entry: &ProcessEntry| entry.connection == connection;
                 if !state.living.get(&id).is_some_and(is_its) {
                     return;
                 }
@@ -270,7 +270,7 @@ impl Table {
 }
 
 /// Tells that a process has ended, once all that it printed has come or waits to be read, or no more can come.
-async fn announce(entry: Entry, ended: Ended) {
+async fn announce(entry: ProcessEntry, ended: Ended) {
     // The agent has sent everything before it told the end, but streams may overtake each other.
     tokio::join!(
         entry.shared.stdout.is_settled(),

@@ -291,7 +291,7 @@ impl Shared {
         };
         if next != self.next {
             self.next = next;
-            self.timekeeper.tell();
+            self.timekeeper.wake();
         }
         if next.is_some() && self.timekeeper.is_missing() {
             // Only a future is polled where a timekeeper can be started: any one will do, and if

@@ -115,13 +115,13 @@ impl Connection {
             if let Order::Perform(assignment) = order
                 && let Err(assignment) = assignment.give_back(None, true)
             {
-                self.tell(WorkerEvent::CallReturned {
+                self.emit(WorkerEvent::CallReturned {
                     assignment,
                     begun: false,
                 });
             }
         }
-        self.tell(WorkerEvent::Ended(Box::new(end)));
+        self.emit(WorkerEvent::Ended(Box::new(end)));
     }
 
     /// Starts the process of the worker.
@@ -136,14 +136,14 @@ impl Connection {
             .set(WORKER_ID_ENV, self.name.as_str());
         let handle = self.manager.spawn_process(&process).await;
         let handle = handle.map_err(EndCause::StartFailed)?;
-        self.tell(WorkerEvent::Started {
+        self.emit(WorkerEvent::Started {
             process: handle.id(),
             system_id: handle.system_id(),
         });
         Ok(handle)
     }
 
-    fn tell(&self, event: WorkerEvent) {
+    fn emit(&self, event: WorkerEvent) {
         // An error means that the supervisor is gone, so nobody waits for events.
         let _ = self.events.send((self.number, event));
     }
@@ -326,7 +326,7 @@ impl RunningWorker {
                 ended = self.exit.wait() => break ended,
                 incoming = self.transport.receive(), if !self.is_output_closed => {
                     self.take_all(incoming).await;
-                    self.check_deadlines(deadline).await;
+                    self.check_between_reads(deadline).await;
                 }
                 () = self.stderr.read(), if self.stderr.is_open() => {
                     self.stderr.stream(&self.name, self.jobs.oldest());
@@ -335,7 +335,7 @@ impl RunningWorker {
                     self.is_input_closed = true;
                     self.on_input_closed().await;
                 }
-                () = ring(&mut alarm, deadline) => self.judge(now()).await,
+                () = ring(&mut alarm, deadline) => self.check_deadlines(now()).await,
             }
             self.exit_if_done().await;
             self.send_update();
@@ -345,13 +345,13 @@ impl RunningWorker {
 
     /// Judges deadlines and reads stderr between two reads of stdout. The select prefers stdout, so a worker that prints
     /// without a pause would otherwise never meet a deadline, or would block on a full stderr.
-    async fn check_deadlines(&mut self, deadline: Option<Instant>) {
+    async fn check_between_reads(&mut self, deadline: Option<Instant>) {
         if self.stderr.read_now() {
             self.stderr.stream(&self.name, self.jobs.oldest());
         }
         let now = now();
         if deadline.is_some_and(|at| at <= now) {
-            self.judge(now).await;
+            self.check_deadlines(now).await;
         }
     }
 
@@ -361,7 +361,7 @@ impl RunningWorker {
     /// has printed and whether it has ended, and only what is not answered by that is judged, as of `now`. It does not
     /// matter what the event loop has heard so far. It can ring a timer before it reports what lies in a pipe, when this
     /// process was stopped or starved.
-    async fn judge(&mut self, now: Instant) {
+    async fn check_deadlines(&mut self, now: Instant) {
         if self.has_ended() {
             // Its exit is about to be reported. What it has printed is read then, and counts.
             self.awaits_exit = true;
@@ -538,14 +538,14 @@ impl RunningWorker {
     fn close_to_work(&mut self) {
         if !self.takes_no_work {
             self.takes_no_work = true;
-            self.tell(WorkerEvent::Withdrawn);
+            self.emit(WorkerEvent::Withdrawn);
         }
     }
 
     /// Gives back an attempt that never began, or that was only begun to be given back.
     fn give_back(&self, assignment: Assignment, begun: bool, next: Option<Ticket>) {
         if let Err(assignment) = assignment.give_back(next, self.takes_no_work) {
-            self.tell(WorkerEvent::CallReturned { assignment, begun });
+            self.emit(WorkerEvent::CallReturned { assignment, begun });
         }
     }
 
@@ -572,11 +572,11 @@ impl RunningWorker {
             let ended = u64::from(update.ended);
             self.jobs_left = self.jobs_left.map(|left| left.saturating_sub(ended));
             self.told_busy = is_busy;
-            self.tell(WorkerEvent::Updated(update));
+            self.emit(WorkerEvent::Updated(update));
         }
         if self.awaits_vacancy && self.jobs.of_run().is_empty() {
             self.awaits_vacancy = false;
-            self.tell(WorkerEvent::Vacated);
+            self.emit(WorkerEvent::Vacated);
         }
     }
 
@@ -585,7 +585,7 @@ impl RunningWorker {
         self.check_proof_at = None;
         if !self.is_proven {
             self.is_proven = true;
-            self.tell(WorkerEvent::Proven);
+            self.emit(WorkerEvent::Proven);
         }
     }
 
@@ -601,7 +601,7 @@ impl RunningWorker {
         }
     }
 
-    fn tell(&self, event: WorkerEvent) {
+    fn emit(&self, event: WorkerEvent) {
         // An error means that the supervisor is gone, so nobody waits for events.
         let _ = self.events.send((self.number, event));
     }

@@ -6,20 +6,20 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{Planned, Request, command, find_file, option, text};
+use super::{ActionRequest, PlannedAction, command, find_file, option, text};
 use crate::call::{Action, CopySource};
 use crate::templates::{TemplateOptions, template_file};
 
-type Outcome = Result<Planned, String>;
+type Planning = Result<PlannedAction, String>;
 
 /// The arguments that only the controller reads.
 const OF_CONTROLLER: [&str; 4] = ["content", "src", "local_follow", "decrypt"];
 
-pub(super) fn copy(request: Request<'_>) -> Outcome {
+pub(super) fn copy(request: ActionRequest<'_>) -> Planning {
     let mut arguments = request.arguments;
     if option(&arguments, "remote_src") {
         let module = Action::Module("ansible.legacy.copy".to_owned());
-        return Ok(Planned::Remote(module, arguments));
+        return Ok(PlannedAction::Remote(module, arguments));
     }
     let dest = required(&arguments, "dest", "copy")?;
     let content = arguments
@@ -62,10 +62,10 @@ pub(super) fn copy(request: Request<'_>) -> Outcome {
     for name in OF_CONTROLLER {
         arguments.remove(name);
     }
-    Ok(Planned::Remote(Action::Copy(source), arguments))
+    Ok(PlannedAction::Remote(Action::Copy(source), arguments))
 }
 
-pub(super) fn template(request: Request<'_>) -> Outcome {
+pub(super) fn template(request: ActionRequest<'_>) -> Planning {
     let mut arguments = request.arguments;
     required(&arguments, "dest", "template")?;
     let src = required(&arguments, "src", "template")?;
@@ -125,7 +125,7 @@ pub(super) fn template(request: Request<'_>) -> Outcome {
     ] {
         arguments.remove(name);
     }
-    Ok(Planned::Remote(Action::Copy(source), arguments))
+    Ok(PlannedAction::Remote(Action::Copy(source), arguments))
 }
 
 /// What a template knows of itself.
@@ -150,7 +150,7 @@ fn of_template(
     Arc::new(values.into())
 }
 
-pub(super) fn script(request: Request<'_>) -> Outcome {
+pub(super) fn script(request: ActionRequest<'_>) -> Planning {
     let command = command(&request)?;
     let line = ratchet_input::value::split_words(&command)
         .map_err(|error| format!("the command cannot be read: {error}"))?;
@@ -164,10 +164,10 @@ pub(super) fn script(request: Request<'_>) -> Outcome {
     };
     let mut arguments = request.arguments;
     arguments.remove("cmd");
-    Ok(Planned::Remote(action, arguments))
+    Ok(PlannedAction::Remote(action, arguments))
 }
 
-pub(super) fn unarchive(request: Request<'_>) -> Outcome {
+pub(super) fn unarchive(request: ActionRequest<'_>) -> Planning {
     let arguments = request.arguments;
     let src = required(&arguments, "src", "unarchive")?;
     let is_remote = option(&arguments, "remote_src") || src.contains("://");
@@ -175,20 +175,23 @@ pub(super) fn unarchive(request: Request<'_>) -> Outcome {
         .get("copy")
         .is_none_or(|_| option(&arguments, "copy"));
     if is_remote || !copies {
-        return Ok(Planned::Remote(Action::Unarchive(None), arguments));
+        return Ok(PlannedAction::Remote(Action::Unarchive(None), arguments));
     }
     let path = find_file(request.variables.search(), "files", &src)?;
-    Ok(Planned::Remote(Action::Unarchive(Some(path)), arguments))
+    Ok(PlannedAction::Remote(
+        Action::Unarchive(Some(path)),
+        arguments,
+    ))
 }
 
-pub(super) fn assemble(request: Request<'_>) -> Outcome {
+pub(super) fn assemble(request: ActionRequest<'_>) -> Planning {
     let mut arguments = request.arguments;
     let is_remote = arguments
         .get("remote_src")
         .is_none_or(|_| option(&arguments, "remote_src"));
     if is_remote {
         let module = Action::Module("ansible.legacy.assemble".to_owned());
-        return Ok(Planned::Remote(module, arguments));
+        return Ok(PlannedAction::Remote(module, arguments));
     }
     let src = required(&arguments, "src", "assemble")?;
     let folder = find_file(request.variables.search(), "files", &src)?;
@@ -214,7 +217,7 @@ pub(super) fn assemble(request: Request<'_>) -> Outcome {
     ] {
         arguments.remove(name);
     }
-    Ok(Planned::Remote(
+    Ok(PlannedAction::Remote(
         Action::Copy(CopySource::Content { bytes, name }),
         arguments,
     ))

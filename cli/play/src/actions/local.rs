@@ -2,25 +2,25 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Planned, Request, option, seconds, text};
+use super::{ActionRequest, PlannedAction, option, seconds, text};
 use crate::call::{Work, hold};
 use crate::data::Value as DataValue;
 use crate::language::Condition;
 use crate::templates::{expression, to_json};
 
-type Outcome = Result<Planned, String>;
+type Planning = Result<PlannedAction, String>;
 
 /// The key by which `set_fact` says that its variables are facts, too.
 pub(crate) const CACHEABLE: &str = "_ansible_facts_cacheable";
 
-fn done(result: Value) -> Outcome {
+fn done(result: Value) -> Planning {
     match result {
-        Value::Object(result) => Ok(Planned::Local(Work::Done(result))),
+        Value::Object(result) => Ok(PlannedAction::Local(Work::Done(result))),
         other => Err(format!("an action has returned {other}")),
     }
 }
 
-pub(super) fn debug(request: &Request<'_>) -> Outcome {
+pub(super) fn debug(request: &ActionRequest<'_>) -> Planning {
     let arguments = &request.arguments;
     if arguments.contains_key("var") && arguments.contains_key("msg") {
         return Err("`msg` and `var` exclude each other".to_owned());
@@ -50,7 +50,7 @@ pub(super) fn debug(request: &Request<'_>) -> Outcome {
     done(Value::Object(result))
 }
 
-pub(super) fn set_fact(request: &Request<'_>) -> Outcome {
+pub(super) fn set_fact(request: &ActionRequest<'_>) -> Planning {
     let mut facts = request.arguments.clone();
     facts.remove("cacheable");
     let is_cacheable = option(&request.arguments, "cacheable");
@@ -69,7 +69,7 @@ pub(super) fn set_fact(request: &Request<'_>) -> Outcome {
     done(result)
 }
 
-pub(super) fn assert(request: &Request<'_>) -> Outcome {
+pub(super) fn assert(request: &ActionRequest<'_>) -> Planning {
     refuse_unknown(
         request,
         &["that", "fail_msg", "msg", "success_msg", "quiet"],
@@ -106,14 +106,14 @@ pub(super) fn assert(request: &Request<'_>) -> Outcome {
     done(json!({"changed": false, "msg": told}))
 }
 
-pub(super) fn fail(request: &Request<'_>) -> Outcome {
+pub(super) fn fail(request: &ActionRequest<'_>) -> Planning {
     refuse_unknown(request, &["msg"])?;
     let told = request.arguments.get("msg").cloned();
     let told = told.unwrap_or_else(|| "Failed as requested from task".into());
     done(json!({"failed": true, "changed": false, "msg": told}))
 }
 
-pub(super) fn add_host(request: &Request<'_>) -> Outcome {
+pub(super) fn add_host(request: &ActionRequest<'_>) -> Planning {
     let mut variables = request.arguments.clone();
     let mut take = |names: &[&str]| {
         let found: Vec<_> = names
@@ -137,7 +137,7 @@ pub(super) fn add_host(request: &Request<'_>) -> Outcome {
     }))
 }
 
-pub(super) fn group_by(request: &Request<'_>) -> Outcome {
+pub(super) fn group_by(request: &ActionRequest<'_>) -> Planning {
     refuse_unknown(request, &["key", "parents"])?;
     let Some(key) = text(&request.arguments, "key") else {
         return Err("`group_by` needs `key`".to_owned());
@@ -155,7 +155,7 @@ pub(super) fn group_by(request: &Request<'_>) -> Outcome {
     done(json!({"changed": !is_member, "add_group": group, "parent_groups": parents}))
 }
 
-pub(super) fn pause(request: &Request<'_>) -> Outcome {
+pub(super) fn pause(request: &ActionRequest<'_>) -> Planning {
     refuse_unknown(request, &["seconds", "minutes", "prompt", "echo"])?;
     let arguments = &request.arguments;
     let minutes = seconds(arguments, "minutes")?.map(|minutes| minutes * 60);
@@ -176,12 +176,12 @@ pub(super) fn pause(request: &Request<'_>) -> Outcome {
         "echo": true,
     });
     match result {
-        Value::Object(result) => Ok(Planned::Local(Work::Wait(wait, result))),
+        Value::Object(result) => Ok(PlannedAction::Local(Work::Wait(wait, result))),
         other => Err(other.to_string()),
     }
 }
 
-pub(super) fn set_stats(request: &Request<'_>) -> Outcome {
+pub(super) fn set_stats(request: &ActionRequest<'_>) -> Planning {
     refuse_unknown(request, &["data", "per_host", "aggregate"])?;
     let Some(Value::Object(data)) = request.arguments.get("data") else {
         return Err("`set_stats` needs `data`, a map".to_owned());
@@ -201,7 +201,7 @@ pub(super) fn set_stats(request: &Request<'_>) -> Outcome {
 }
 
 /// Checks the variables of a role against what its authors have written about them.
-pub(super) fn validate_argument_spec(request: &Request<'_>) -> Outcome {
+pub(super) fn validate_argument_spec(request: &ActionRequest<'_>) -> Planning {
     let Some(Value::Object(spec)) = request.arguments.get("argument_spec") else {
         return done(json!({"changed": false, "msg": "The arg spec validation passed"}));
     };
@@ -355,7 +355,7 @@ pub(crate) fn names_of(value: Option<&Value>) -> Vec<String> {
     }
 }
 
-fn refuse_unknown(request: &Request<'_>, known: &[&str]) -> Result<(), String> {
+fn refuse_unknown(request: &ActionRequest<'_>, known: &[&str]) -> Result<(), String> {
     let unknown = request
         .arguments
         .keys()

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ratchet_input::InputError;
 
 use super::{Configuration, Gathering};
-use crate::ini::{Form, Ini};
+use crate::ini::{Ini, IniDialect};
 use crate::vault::VaultPassword;
 
 /// Settings that change nothing here, because what they are for is not done, or is done anyway.
@@ -30,7 +30,7 @@ const NEEDLESS: [(&str, &str); 13] = [
 ];
 
 /// The settings as they are written, and which of them were asked for.
-pub(super) struct Reader<'a> {
+pub(super) struct SettingsReader<'a> {
     folder: PathBuf,
     home: PathBuf,
     file: Option<PathBuf>,
@@ -51,7 +51,7 @@ struct Written {
     folder: PathBuf,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> SettingsReader<'a> {
     pub(super) fn open(
         folder: &Path,
         environment: &'a BTreeMap<OsString, OsString>,
@@ -77,10 +77,10 @@ impl<'a> Reader<'a> {
             InputError::new(format!("`{}` cannot be used: {reason}", path.display()))
         };
         let text = std::fs::read_to_string(&path).map_err(|error| refused(error.to_string()))?;
-        let form = Form {
+        let form = IniDialect {
             has_inline_comments: true,
             allows_none: true,
-            ..Form::default()
+            ..IniDialect::default()
         };
         reader.ini = Ini::parse(&text, form).map_err(refused)?;
         reader.file = Some(path);

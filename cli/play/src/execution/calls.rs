@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json};
 use super::arguments::arguments;
 use super::host_run::TaskRun;
 use super::machine::Machine;
-use crate::actions::{self, Planned, Request};
+use crate::actions::{self, ActionRequest, PlannedAction};
 use crate::call::{Action, ActionCall, Call, CallTerms, Names, Privilege, Rules, Work};
 use crate::data::Data;
 use crate::language::{Condition, Keyword, layer_of_unknown_host};
@@ -49,7 +49,7 @@ impl Machine {
         if !rendered.values.is_empty() {
             task.values.insert(index, rendered.values);
         }
-        let request = Request {
+        let request = ActionRequest {
             task: &node.task,
             variables,
             arguments: rendered.named,
@@ -71,7 +71,9 @@ impl Machine {
         let hint = match value(Keyword::Hint)? {
             Some(hint) => serde_json::from_value(to_json(&hint))
                 .map_err(|error| format!("`hint`: {error}"))?,
-            None if matches!(planned, Planned::Local(_)) => ParallelizationHint::FullyParallel,
+            None if matches!(planned, PlannedAction::Local(_)) => {
+                ParallelizationHint::FullyParallel
+            }
             None => self.registry.hint(&node.task.module),
         };
         let limits = value(Keyword::Limits)?.map(|value| to_json(&value));
@@ -97,11 +99,11 @@ impl Machine {
             None => USUAL_DELAY,
         };
         let work = match planned {
-            Planned::Local(work) => match (work, task.control.pause.filter(|_| index > 0)) {
+            PlannedAction::Local(work) => match (work, task.control.pause.filter(|_| index > 0)) {
                 (Work::Done(result), Some(pause)) => Work::Wait(pause, result),
                 (work, _) => work,
             },
-            Planned::Remote(action, arguments) => {
+            PlannedAction::Remote(action, arguments) => {
                 let action =
                     self.action(task, name, &target, delegate.is_some(), variables, action)?;
                 Work::Action(Box::new(ActionCall {

@@ -280,11 +280,11 @@ impl Machine {
     /// Renews the variables that tell which hosts still go on.
     fn hosts_changed(&mut self) {
         let Some(run) = &mut self.current else { return };
-        let going = run.going();
+        let without_failure = run.hosts_without_failure();
         let gone: Vec<&String> = run
             .batch
             .iter()
-            .filter(|name| !going.contains(name))
+            .filter(|name| !without_failure.contains(name))
             .collect();
         let all: Vec<String> = run
             .all
@@ -293,7 +293,10 @@ impl Machine {
             .cloned()
             .collect();
         let magic = Arc::make_mut(&mut run.variables.magic);
-        magic.insert("ansible_play_batch".to_owned(), Value::from(going));
+        magic.insert(
+            "ansible_play_batch".to_owned(),
+            Value::from(without_failure),
+        );
         for name in ["ansible_play_hosts", "play_hosts"] {
             magic.insert(name.to_owned(), Value::from(all.clone()));
         }
@@ -330,11 +333,11 @@ impl Machine {
             self.known.update(&host, |known| {
                 if is_set {
                     if flag(&result.result, CACHEABLE) {
-                        known.learn(values.clone());
+                        known.set_facts(values.clone());
                     }
                     known.assign(values);
                 } else if !is_included {
-                    known.learn(values);
+                    known.set_facts(values);
                 }
             });
         }

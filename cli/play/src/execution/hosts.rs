@@ -26,7 +26,7 @@ impl Machine {
             Ok(variables) => self.of_hosts = variables,
             Err(error) => self.warn(error.to_string()),
         }
-        if let Err(reason) = self.reader.told() {
+        if let Err(reason) = self.reader.take_error_text() {
             self.warn(reason);
         }
         let names = self.inventory.hosts().map(|(_, host)| host.name.clone());

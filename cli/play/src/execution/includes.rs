@@ -173,7 +173,7 @@ impl Machine {
             &modules,
             &mut self.reader,
         );
-        self.reader.told()
+        self.reader.take_error_text()
     }
 
     /// Notes tasks that a host brings in.
@@ -466,7 +466,7 @@ fn included_result(what: &str) -> Map<String, Json> {
 fn include_of(
     task: &TaskRun,
     index: usize,
-    reader: &mut crate::language::Reader,
+    reader: &mut crate::language::PlaybookReader,
 ) -> Result<Arc<Include>, String> {
     let node = &task.node;
     let apply = match node.task.arguments.get("apply") {

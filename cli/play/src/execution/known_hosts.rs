@@ -14,10 +14,10 @@ pub(super) type Values = Arc<BTreeMap<String, Value>>;
 
 /// The variables of all hosts. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct KnownHosts(Arc<RwLock<Hosts>>);
+pub(super) struct KnownHosts(Arc<RwLock<HostTable>>);
 
 #[derive(Debug, Default)]
-struct Hosts {
+struct HostTable {
     /// The variables of the call, which hide those of any host.
     extra: Layer,
     /// Decrypts variables.
@@ -48,10 +48,10 @@ pub(super) struct KnownHost {
 impl KnownHosts {
     /// Makes the variables of a call that has these of its own.
     pub(super) fn new(extra: Layer, vault: Arc<Vault>) -> Self {
-        let hosts = Hosts {
+        let hosts = HostTable {
             extra,
             vault,
-            ..Hosts::default()
+            ..HostTable::default()
         };
         Self(Arc::new(RwLock::new(hosts)))
     }
@@ -77,11 +77,11 @@ impl KnownHosts {
     }
 
     // A change is one assignment at a time, so a panic elsewhere leaves nothing half done.
-    fn read(&self) -> RwLockReadGuard<'_, Hosts> {
+    fn read(&self) -> RwLockReadGuard<'_, HostTable> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Hosts> {
+    fn write(&self) -> RwLockWriteGuard<'_, HostTable> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -95,7 +95,7 @@ impl KnownHosts {
             variables = variables.layered(layer.clone());
         }
         variables = variables.with_values(Arc::clone(&host.facts));
-        let hostvars = HostVars(self.clone());
+        let hostvars = HostvarsVariable(self.clone());
         Some(
             host.results_above(variables)
                 .with_magic(Arc::clone(&host.magic))
@@ -117,7 +117,7 @@ impl KnownHost {
     }
 
     /// Takes facts in. Each is known by its own name, too, with `ansible_` before it.
-    pub(super) fn learn(&mut self, facts: Vec<(String, Value)>) {
+    pub(super) fn set_facts(&mut self, facts: Vec<(String, Value)>) {
         let known = Arc::make_mut(&mut self.facts);
         let mut all: BTreeMap<String, Value> = BTreeMap::new();
         if let Some(before) = known.get("ansible_facts") {
@@ -157,9 +157,9 @@ impl KnownHost {
 
 /// The variable `hostvars` by itself, for variables of other hosts.
 #[derive(Debug)]
-pub(super) struct HostVars(pub(super) KnownHosts);
+pub(super) struct HostvarsVariable(pub(super) KnownHosts);
 
-impl Object for HostVars {
+impl Object for HostvarsVariable {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         (key.as_str()? == "hostvars").then(|| Value::from_object(AllHosts(self.0.clone())))
     }

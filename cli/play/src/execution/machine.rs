@@ -23,7 +23,7 @@ use crate::call::Call;
 use crate::data::Data;
 use crate::hints::ModuleRegistry;
 use crate::host_variables::HostVariables;
-use crate::language::{Play, Reader, Task, builtin};
+use crate::language::{Play, PlaybookReader, Task, builtin};
 use crate::result::TaskResult;
 use crate::selection::Tags;
 
@@ -38,7 +38,7 @@ pub(super) struct Machine {
     pub(super) of_hosts: HostVariables,
     /// The folder of the playbook whose files of variables were read.
     pub(super) folder: Option<PathBuf>,
-    pub(super) reader: Reader,
+    pub(super) reader: PlaybookReader,
     pub(super) registry: ModuleRegistry,
     pub(super) known: KnownHosts,
     pub(super) plays: VecDeque<Arc<Play>>,
@@ -65,7 +65,7 @@ impl Machine {
     pub(super) fn new(
         plays: Vec<Arc<Play>>,
         inventory: Inventory,
-        reader: Reader,
+        reader: PlaybookReader,
         registry: ModuleRegistry,
         options: Options,
     ) -> Self {

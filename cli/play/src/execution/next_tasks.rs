@@ -29,7 +29,7 @@ impl Machine {
         }
         let mut places: BTreeMap<Vec<u32>, Group> = BTreeMap::new();
         let mut free = Vec::new();
-        let mut going = 0;
+        let mut active_hosts = 0;
         for name in &batch {
             let is_idle = self
                 .host(name)
@@ -38,9 +38,10 @@ impl Machine {
                 .host(name)
                 .is_some_and(|host| host.state == HostState::Going);
             if is_going {
-                going += 1;
+                active_hosts += 1;
             }
-            if strategy == Strategy::Pinned && going > self.options.settings.forks() as usize {
+            if strategy == Strategy::Pinned && active_hosts > self.options.settings.forks() as usize
+            {
                 break;
             }
             if !is_idle {

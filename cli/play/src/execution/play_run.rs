@@ -55,7 +55,7 @@ impl PlayRun {
     }
 
     /// The hosts of the batch that still go on.
-    pub(super) fn going(&self) -> Vec<String> {
+    pub(super) fn hosts_without_failure(&self) -> Vec<String> {
         let names = self.batch.iter();
         let is_going = |name: &&String| {
             self.hosts

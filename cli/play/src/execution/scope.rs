@@ -6,7 +6,7 @@ use std::sync::Arc;
 use minijinja::Value;
 
 use super::frame::TaskNode;
-use super::known_hosts::{HostVars, KnownHost, KnownHosts, Values};
+use super::known_hosts::{HostvarsVariable, KnownHost, KnownHosts, Values};
 use crate::language::Role;
 use crate::templates::{Layer, Variables, from_json};
 use crate::vault::Vault;
@@ -111,7 +111,7 @@ impl PlayVariables {
 
     fn with_magic(&self, variables: &Variables, host: &KnownHost, known: &KnownHosts) -> Variables {
         variables
-            .with_magic_object(Arc::new(HostVars(known.clone())))
+            .with_magic_object(Arc::new(HostvarsVariable(known.clone())))
             .with_magic(Arc::clone(&self.magic))
             .with_magic(Arc::clone(&host.magic))
     }

@@ -1,6 +1,6 @@
 //! The arguments of a task: a map, or text with `key=value` in it.
 
-use super::Reader;
+use super::PlaybookReader;
 use crate::data::{Data, Entry, Value};
 use crate::files::Place;
 
@@ -45,7 +45,7 @@ impl Arguments {
     }
 }
 
-impl Reader {
+impl PlaybookReader {
     /// Reads what stands behind the name of a module, and the map under `args`, whose entries count less.
     pub(super) fn arguments(
         &mut self,

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use ratchet_input::InputError;
 
-use super::Reader;
+use super::PlaybookReader;
 use super::arguments::named_words;
 use crate::data::{Data, Entry, Value};
 
-impl Reader {
+impl PlaybookReader {
     /// Adds the variables of one `-e`.
     pub(super) fn extra_variables(
         &mut self,

@@ -13,7 +13,7 @@ use super::playbook::{Play, VariableFile};
 use super::role::RoleParts;
 use super::settings::Settings;
 use super::steps::{Block, Scope, Step, Task};
-use super::{Reader, arguments::Arguments};
+use super::{PlaybookReader, arguments::Arguments};
 use crate::data::{Data, Entry, Value};
 use crate::files::Place;
 use crate::templates::{Layer, Variables};
@@ -26,7 +26,7 @@ pub(crate) struct IncludedTasks {
     pub(crate) steps: Vec<Step>,
 }
 
-impl Reader {
+impl PlaybookReader {
     /// The variables of the call.
     pub(crate) fn extra(&self) -> Layer {
         self.extra.clone()
@@ -47,7 +47,7 @@ impl Reader {
             ));
         };
         let steps = self.steps_of_file(&path, task.place, &scope);
-        self.told()?;
+        self.take_error_text()?;
         Ok(IncludedTasks {
             path,
             steps: steps.unwrap_or_default(),
@@ -63,7 +63,7 @@ impl Reader {
     ) -> Result<Arc<Block>, String> {
         let scope = Self::scope_of(task, false);
         let block = self.role_to_include(name, parts, task, &scope);
-        self.told()?;
+        self.take_error_text()?;
         block.ok_or_else(|| format!("the role `{name}` cannot be read"))
     }
 
@@ -79,7 +79,7 @@ impl Reader {
     /// Reads a file of variables that something at a place names.
     pub(crate) fn variables_at(&mut self, path: &Path, place: Place) -> Result<Vec<Entry>, String> {
         let entries = self.variables_of_file(path, place);
-        self.told()?;
+        self.take_error_text()?;
         Ok(entries)
     }
 
@@ -97,7 +97,7 @@ impl Reader {
                 self.unknown(&entry, Section::Block, &[]);
             }
         }
-        self.told()?;
+        self.take_error_text()?;
         Ok(settings)
     }
 
@@ -142,7 +142,7 @@ impl Reader {
     }
 
     /// Takes out what is wrong with what was read last, as one text.
-    pub(crate) fn told(&mut self) -> Result<(), String> {
+    pub(crate) fn take_error_text(&mut self) -> Result<(), String> {
         self.files.take_error().map_err(|mut error| {
             let mut text = error.to_string();
             for diagnostics in error.take_diagnostics() {

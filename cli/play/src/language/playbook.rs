@@ -8,7 +8,7 @@ use ratchet_input::inventory::pattern::Pattern;
 use super::keyword::{Keyword, Section};
 use super::settings::Settings;
 use super::steps::{Scope, Step};
-use super::{Reader, builtin};
+use super::{PlaybookReader, builtin};
 use crate::data::{Data, Entry, Value};
 use crate::files::Place;
 use crate::templates::{Layer, Variables, render, text_of};
@@ -78,7 +78,7 @@ const STRUCTURE: [&str; 7] = [
     "import_playbook",
 ];
 
-impl Reader {
+impl PlaybookReader {
     /// Reads the plays of a file.
     pub(super) fn plays(
         &mut self,
@@ -272,7 +272,7 @@ impl Reader {
     }
 }
 
-impl Reader {
+impl PlaybookReader {
     /// The patterns that a text of `hosts` stands for. A variable can be a list of them.
     fn patterns(&mut self, text: &str, place: Place, variables: &Variables) -> Vec<String> {
         if !crate::data::is_template(text) {

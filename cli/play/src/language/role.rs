@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Reader;
+use super::PlaybookReader;
 use super::arguments::Arguments;
 use super::keyword::{Keyword, Section};
 use super::settings::Settings;
@@ -40,7 +40,7 @@ pub(crate) struct RoleParts {
     pub(crate) variables: Option<String>,
 }
 
-impl Reader {
+impl PlaybookReader {
     /// Reads the list of roles of a play, or the dependencies of a role. Each becomes a block.
     pub(super) fn roles(&mut self, data: Data, scope: &Scope) -> Vec<Step> {
         let mut roles = Vec::new();

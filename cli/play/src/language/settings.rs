@@ -2,7 +2,7 @@
 
 use ratchet_runtime::ParallelizationHint;
 
-use super::Reader;
+use super::PlaybookReader;
 use super::keyword::{Keyword, Kind, Section};
 use crate::data::{Data, Entry, Value};
 use crate::templates::Layer;
@@ -52,7 +52,7 @@ impl Settings {
     }
 }
 
-impl Reader {
+impl PlaybookReader {
     /// Reads an entry if it is a keyword of the section. Returns it otherwise.
     pub(super) fn setting(
         &mut self,

@@ -8,7 +8,7 @@ use ratchet_input::diagnostic::Diagnostic;
 use super::arguments::Arguments;
 use super::keyword::{Keyword, Section};
 use super::settings::Settings;
-use super::{Reader, builtin};
+use super::{PlaybookReader, builtin};
 use crate::data::{Data, Entry, Value};
 use crate::files::Place;
 use crate::known_modules::is_module;
@@ -101,7 +101,7 @@ impl Scope {
 /// The most files and roles within each other.
 const DEEPEST: usize = 64;
 
-impl Reader {
+impl PlaybookReader {
     /// Reads a list of tasks and blocks.
     pub(super) fn steps(&mut self, data: Data, scope: &Scope) -> Vec<Step> {
         let members = match data.value {

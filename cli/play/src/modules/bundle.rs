@@ -78,7 +78,7 @@ impl BundleSource {
 
 impl Origin {
     fn read(&self) -> Result<Bundle, String> {
-        let mut files = Files::default();
+        let mut files = BundleFiles::default();
         match self {
             Self::Core(root) => files.add_core(root)?,
             Self::Collection {
@@ -139,14 +139,14 @@ fn unreadable(path: &Path, error: &std::io::Error) -> String {
 
 /// The files of a zip, by their names there.
 #[derive(Default)]
-struct Files(BTreeMap<String, Content>);
+struct BundleFiles(BTreeMap<String, Content>);
 
 enum Content {
     File(PathBuf),
     Text(&'static str),
 }
 
-impl Files {
+impl BundleFiles {
     fn add(&mut self, file: PathBuf, name: String) {
         self.0.insert(name, Content::File(file));
     }

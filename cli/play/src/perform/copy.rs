@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 use sha1::{Digest as _, Sha1};
 
-use super::{ActionResult, OnHost, below, failed, unreadable, walk};
+use super::{ActionResult, HostAction, below, failed, unreadable, walk};
 use crate::call::CopySource;
 use crate::result::flag;
 use crate::targets::{CallError, FileSource};
@@ -28,7 +28,7 @@ const OF_FILE: [&str; 11] = [
     "attr",
 ];
 
-impl OnHost<'_> {
+impl HostAction<'_> {
     pub(super) async fn copy(&self, source: &CopySource) -> ActionResult {
         let dest = self.required("dest")?;
         match source {

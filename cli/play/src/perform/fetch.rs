@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use sha1::{Digest as _, Sha1};
 
 use super::copy::{as_map, hex};
-use super::{ActionResult, OnHost, failed, unreadable};
+use super::{ActionResult, HostAction, failed, unreadable};
 use crate::result::flag;
 
-impl OnHost<'_> {
+impl HostAction<'_> {
     pub(super) async fn fetch(&self) -> ActionResult {
         if self.call.check {
             return Ok(as_map(json!({

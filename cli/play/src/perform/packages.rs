@@ -2,13 +2,13 @@
 
 use serde_json::{Map, Value};
 
-use super::{ActionResult, OnHost, failed};
+use super::{ActionResult, HostAction, failed};
 use crate::templates::text_of;
 
 /// The arguments of `service` that `systemd` does not have.
 const NOT_OF_SYSTEMD: [&str; 5] = ["pattern", "runlevel", "sleep", "arguments", "args"];
 
-impl OnHost<'_> {
+impl HostAction<'_> {
     pub(super) async fn package(&self) -> ActionResult {
         let manager = self.manager("pkg_mgr").await?;
         let mut arguments = self.call.arguments.clone();

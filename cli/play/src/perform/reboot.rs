@@ -6,14 +6,14 @@ use serde_json::{Map, json};
 use tokio::time::Instant;
 
 use super::copy::as_map;
-use super::{ActionResult, OnHost, failed};
+use super::{ActionResult, HostAction, failed};
 use crate::result::flag;
 use crate::targets::CallError;
 
 /// How the boot of a host is told from the one before.
 const BOOT_COMMAND: &str = "cat /proc/sys/kernel/random/boot_id";
 
-impl OnHost<'_> {
+impl HostAction<'_> {
     /// Waits until a host can be reached and runs modules.
     pub(super) async fn wait_for_connection(&self) -> ActionResult {
         let delay = self.seconds("delay", 0)?;
@@ -31,7 +31,7 @@ impl OnHost<'_> {
             what: "the connection",
         };
         while let Err(error) = deadline.within(self.answers()).await {
-            self.again(&deadline, &error).await?;
+            self.wait_before_next_try(&deadline, &error).await?;
         }
         Ok(as_map(
             json!({"changed": false, "elapsed": began.elapsed().as_secs()}),
@@ -93,14 +93,14 @@ impl OnHost<'_> {
             what: "the reboot",
         };
         while let Err(error) = deadline.within(self.has_booted(&command, &before)).await {
-            self.again(&deadline, &error).await?;
+            self.wait_before_next_try(&deadline, &error).await?;
         }
         let test = self
             .text("test_command")
             .unwrap_or_else(|| "whoami".to_owned());
         deadline.what = "the test command";
         while let Err(error) = deadline.within(self.succeeds(&test)).await {
-            self.again(&deadline, &error).await?;
+            self.wait_before_next_try(&deadline, &error).await?;
         }
         Ok(as_map(json!({
             "changed": true,
@@ -165,7 +165,11 @@ impl OnHost<'_> {
     }
 
     /// Waits before another try, or fails because the time is over.
-    async fn again(&self, deadline: &Deadline, error: &CallError) -> Result<(), CallError> {
+    async fn wait_before_next_try(
+        &self,
+        deadline: &Deadline,
+        error: &CallError,
+    ) -> Result<(), CallError> {
         if deadline.began.elapsed() >= deadline.limit {
             return Err(failed(format!(
                 "timed out waiting for {} ({} seconds): {error}",

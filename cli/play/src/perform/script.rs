@@ -5,11 +5,11 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::copy::as_map;
-use super::{ActionResult, OnHost};
+use super::{ActionResult, HostAction};
 use crate::result::flag;
 use crate::targets::FileSource;
 
-impl OnHost<'_> {
+impl HostAction<'_> {
     /// Sends a program and runs it.
     pub(super) async fn script(&self, path: &Path, words: &[String]) -> ActionResult {
         for (name, is_wanted) in [("creates", true), ("removes", false)] {

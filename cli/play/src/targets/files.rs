@@ -43,10 +43,10 @@ impl Targets {
         context: &Context,
     ) -> Result<String, CallError> {
         let mut source = match source {
-            FileSource::Bytes(bytes) => Reader::Bytes(bytes),
+            FileSource::Bytes(bytes) => PartReader::Bytes(bytes),
             FileSource::Path(path) => {
                 let file = File::open(path).await;
-                Reader::File(file.map_err(|error| local(path, &error))?, path)
+                PartReader::File(file.map_err(|error| local(path, &error))?, path)
             }
         };
         let mut remote: Option<String> = None;
@@ -182,12 +182,12 @@ impl Targets {
 }
 
 /// What the parts of a file are read from. The last part is empty, and so is the only one of an empty file before it.
-enum Reader<'a> {
+enum PartReader<'a> {
     Bytes(&'a [u8]),
     File(File, &'a Path),
 }
 
-impl Reader<'_> {
+impl PartReader<'_> {
     async fn part(&mut self) -> Result<Vec<u8>, CallError> {
         match self {
             Self::Bytes(bytes) => {

@@ -4,7 +4,7 @@ use minijinja::Value;
 use minijinja::value::ValueKind;
 
 use super::engine::evaluate;
-use super::finish::finished;
+use super::rendered_values::finished;
 use super::source::{Escapes, lone_expression};
 use super::undefined::TemplateError;
 use super::values::{repr, text_of};

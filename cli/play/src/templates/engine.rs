@@ -10,14 +10,14 @@ use minijinja::{
     Environment, Error, ErrorKind, Expression, Output, State, UndefinedBehavior, Value,
 };
 
-use super::errors::{item, told};
-use super::finish::Omit;
-use super::given::Given;
-use super::names::Register;
+use super::errors::{item, one_line};
+use super::function_arguments::Given;
+use super::names::NamedFunctions;
+use super::rendered_values::Omit;
 use super::source::{self, DELIMITERS, Escapes};
 use super::undefined::{self, TemplateError, Undefined};
 use super::values::text_of;
-use super::{filters, methods, questions};
+use super::{filters, jinja_tests, methods};
 use crate::data::is_template;
 
 /// The engine, with all filters and tests. It keeps what it has compiled, by the text of the template: these texts stand in
@@ -42,7 +42,7 @@ static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
 });
 
 /// An engine that knows all filters and tests, and no templates.
-static BASE: LazyLock<Register> = LazyLock::new(|| {
+static BASE: LazyLock<NamedFunctions> = LazyLock::new(|| {
     let mut engine = Environment::empty();
     engine.set_undefined_behavior(UndefinedBehavior::Strict);
     engine.set_formatter(format);
@@ -62,9 +62,9 @@ static BASE: LazyLock<Register> = LazyLock::new(|| {
     engine.add_function(source::FORMAT, |format: &Value, values: &Value| {
         filters::percent_format(format, values)
     });
-    let mut register = Register::new(engine);
+    let mut register = NamedFunctions::new(engine);
     filters::add(&mut register);
-    questions::add(&mut register);
+    jinja_tests::add(&mut register);
     register
 });
 
@@ -123,13 +123,15 @@ pub(super) fn render(text: &str, context: impl FnOnce() -> Value) -> Result<Valu
         return evaluate(expression, Escapes::Kept, context);
     }
     let (output, values) = undefined::evaluate(|| {
-        let template = ENGINE.get_template(text).map_err(|error| told(&error))?;
+        let template = ENGINE
+            .get_template(text)
+            .map_err(|error| one_line(&error))?;
         let before = MARKS.replace(!source::captures(text));
         let rendered = template.render(context());
         MARKS.set(before);
-        rendered.map_err(|error| told(&error))
+        rendered.map_err(|error| one_line(&error))
     })?;
-    Ok(with_newlines(unmarked(&output, &values), text, "\n"))
+    Ok(with_newlines(without_marks(&output, &values), text, "\n"))
 }
 
 /// Renders a file of an engine of its own, whose whole text it is, too.
@@ -141,13 +143,19 @@ pub(super) fn render_file(
     context: impl FnOnce() -> Value,
 ) -> Result<Value, TemplateError> {
     let (output, values) = undefined::evaluate(|| {
-        let template = engine.get_template(name).map_err(|error| told(&error))?;
+        let template = engine
+            .get_template(name)
+            .map_err(|error| one_line(&error))?;
         let before = MARKS.replace(!source::captures(text));
         let rendered = template.render(context());
         MARKS.set(before);
-        rendered.map_err(|error| told(&error))
+        rendered.map_err(|error| one_line(&error))
     })?;
-    Ok(with_newlines(unmarked(&output, &values), text, newline))
+    Ok(with_newlines(
+        without_marks(&output, &values),
+        text,
+        newline,
+    ))
 }
 
 /// Adds the newlines at the end of a template that are missing from its text. Python's Jinja takes one of them off, and
@@ -170,12 +178,12 @@ pub(super) fn evaluate(
     context: impl FnOnce() -> Value,
 ) -> Result<Value, TemplateError> {
     let evaluation = || {
-        let compiled = compiled(expression, escapes).map_err(|error| told(&error))?;
+        let compiled = compiled(expression, escapes).map_err(|error| one_line(&error))?;
         // What a macro prints is a text.
         let before = MARKS.replace(false);
         let value = compiled.eval(context());
         MARKS.set(before);
-        let value = value.map_err(|error| told(&error))?;
+        let value = value.map_err(|error| one_line(&error))?;
         if value.is_undefined() {
             return Err(format!("`{expression}` is undefined"));
         }
@@ -203,7 +211,7 @@ fn compiled(
 }
 
 /// Puts values in the places of their marks.
-fn unmarked(output: &str, values: &[Value]) -> Value {
+fn without_marks(output: &str, values: &[Value]) -> Value {
     let mut text = String::with_capacity(output.len());
     let mut rest = output;
     while let Some((before, marked)) = rest.split_once(MARK.as_str()) {
@@ -225,11 +233,11 @@ fn unmarked(output: &str, values: &[Value]) -> Value {
 /// Says what is wrong with the form of a template, if something is.
 pub(crate) fn check(text: &str) -> Result<(), String> {
     let checked = ENGINE.get_template(text).map(|_| ());
-    checked.map_err(|error| told(&error))
+    checked.map_err(|error| one_line(&error))
 }
 
 /// Says what is wrong with the form of an expression, if something is.
 pub(crate) fn check_condition(text: &str) -> Result<(), String> {
     let checked = compiled(text, Escapes::Python).map(|_| ());
-    checked.map_err(|error| told(&error))
+    checked.map_err(|error| one_line(&error))
 }

@@ -21,7 +21,7 @@ pub(super) fn item(value: &Value, key: &Value) -> Result<Value, Error> {
 }
 
 /// An error of the engine, in one line.
-pub(super) fn told(error: &Error) -> String {
+pub(super) fn one_line(error: &Error) -> String {
     let mut said = error
         .detail()
         .map_or_else(|| Cow::from(error.kind().to_string()), Cow::from)

@@ -20,8 +20,8 @@ mod yaml;
 use minijinja::Value;
 use minijinja::value::{FunctionArgs, FunctionResult, Kwargs, Rest};
 
-use super::given::{Given, wrong};
-use super::names::Register;
+use super::function_arguments::{Given, wrong};
+use super::names::NamedFunctions;
 
 pub(super) use combinations::{product, subelements, zipped};
 pub(super) use dates::now;
@@ -34,7 +34,7 @@ pub(super) use random::Random;
 pub(super) use yaml::from_yaml;
 
 /// Adds the filters to an engine.
-pub(super) fn add(engine: &mut Register) {
+pub(super) fn add(engine: &mut NamedFunctions) {
     types::add(engine);
     numbers::add(engine);
     texts::add(engine);
@@ -52,7 +52,7 @@ pub(super) fn add(engine: &mut Register) {
     random::add(engine);
 }
 
-impl Register {
+impl NamedFunctions {
     /// Adds a filter that takes its arguments by place or by name, and no undefined value.
     fn plain(
         &mut self,

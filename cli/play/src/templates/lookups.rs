@@ -11,9 +11,9 @@ mod web;
 use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{Error, Value};
 
-use super::errors::told;
-use super::finish::finished;
-use super::given::{Given, wrong};
+use super::errors::one_line;
+use super::function_arguments::{Given, wrong};
+use super::rendered_values::finished;
 use super::source::without_builtin;
 use super::undefined::{TemplateError, Undefined};
 use super::variables::{Variables, render, render_data};
@@ -54,7 +54,7 @@ pub(super) const NAMES: [&str; 27] = [
 #[cfg(test)]
 fn lookup(name: &str, terms: &[Value], variables: &Variables) -> Result<Vec<Value>, TemplateError> {
     let named = no_options();
-    run(name, terms, &named, variables, "").map_err(|error| TemplateError::Wrong(told(&error)))
+    run(name, terms, &named, variables, "").map_err(|error| TemplateError::Wrong(one_line(&error)))
 }
 
 /// The items of a loop such as `with_dict`. What stands below it is the list of terms, or the only one.
@@ -75,7 +75,7 @@ pub(crate) fn loop_items(
         ValueKind::Seq | ValueKind::Iterable => {
             let members = rendered
                 .try_iter()
-                .map_err(|error| TemplateError::Wrong(told(&error)))?;
+                .map_err(|error| TemplateError::Wrong(one_line(&error)))?;
             members.collect()
         }
         _ => vec![rendered],
@@ -86,7 +86,7 @@ pub(crate) fn loop_items(
         .find(|kind| module.contains(kind))
         .unwrap_or("file");
     let found = run(name, &terms, &no_options(), variables, &format!("{kind}s"));
-    found.map_err(|error| TemplateError::Wrong(told(&error)))
+    found.map_err(|error| TemplateError::Wrong(one_line(&error)))
 }
 
 /// Renders a value, and leaves out members of lists that are undefined.

@@ -3,7 +3,7 @@
 use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, State, Value};
 
-use super::given::{members, wrong};
+use super::function_arguments::{members, wrong};
 use super::values::text_of;
 
 /// Calls a method of a value.

@@ -8,13 +8,13 @@ use super::source::{self, DELIMITERS, Named};
 use super::{engine, lookups};
 
 /// An engine to which filters and tests are added, with the names of all that were.
-pub(super) struct Register {
+pub(super) struct NamedFunctions {
     pub(super) engine: Environment<'static>,
     pub(super) filters: Vec<&'static str>,
     pub(super) tests: Vec<&'static str>,
 }
 
-impl Register {
+impl NamedFunctions {
     pub(super) fn new(engine: Environment<'static>) -> Self {
         Self {
             engine,

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use super::tokens::{Kind, Token, token, tokens};
+use super::tokens::{Token, TokenKind, token, tokens};
 
 /// What a backslash in the quotes of an expression means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -162,7 +162,7 @@ pub(super) fn names_in_expression(expression: &str) -> Vec<Named<'_>> {
     while let Some(word) = token(rest) {
         let at = rest;
         rest = &rest[word.text.len()..];
-        if word.kind == Kind::Space {
+        if word.kind == TokenKind::Space {
             continue;
         }
         if word.text == "|" || (before == "is" && word.text != "not") || (before == "is not") {
@@ -198,7 +198,7 @@ pub(super) fn names_in_expression(expression: &str) -> Vec<Named<'_>> {
             ("is", "not") => "is not",
             (_, text) => text,
         };
-        if word.kind != Kind::Name && before != "." {
+        if word.kind != TokenKind::Name && before != "." {
             before = "";
         }
     }
@@ -209,7 +209,7 @@ pub(super) fn names_in_expression(expression: &str) -> Vec<Named<'_>> {
 fn inner_name<'a>(filter: &str, behind: &'a str) -> Option<Named<'a>> {
     let mut arguments = behind.trim_start().strip_prefix('(')?.trim_start();
     if matches!(filter, "selectattr" | "rejectattr") {
-        let first = token(arguments).filter(|first| first.kind == Kind::Text)?;
+        let first = token(arguments).filter(|first| first.kind == TokenKind::Text)?;
         let second = arguments[first.text.len()..].trim_start();
         arguments = second.strip_prefix(',')?.trim_start();
     }
@@ -223,7 +223,7 @@ fn inner_name<'a>(filter: &str, behind: &'a str) -> Option<Named<'a>> {
 
 /// The content of the text that stands first, if it is the whole argument.
 fn quoted(text: &str) -> Option<&str> {
-    let first = token(text).filter(|first| first.kind == Kind::Text)?;
+    let first = token(text).filter(|first| first.kind == TokenKind::Text)?;
     let behind = text[first.text.len()..].trim_start();
     let inside = first.text.get(1..first.text.len().checked_sub(1)?)?;
     (behind.starts_with([',', ')'])).then_some(inside)
@@ -246,8 +246,8 @@ pub(super) fn prepared_expression(expression: &str, escapes: Escapes) -> String 
     while let Some(word) = token(rest) {
         rest = &rest[word.text.len()..];
         match word.kind {
-            Kind::Space | Kind::Number => out.push(word),
-            Kind::Text => {
+            TokenKind::Space | TokenKind::Number => out.push(word),
+            TokenKind::Text => {
                 let text = with_escapes(word.text, escapes);
                 out.begin();
                 if let Some((values, behind)) = formatted(rest) {
@@ -260,8 +260,8 @@ pub(super) fn prepared_expression(expression: &str, escapes: Escapes) -> String 
                 }
                 out.last = Last::Value;
             }
-            Kind::Name => rest = out.name(word, rest),
-            Kind::Symbol => {
+            TokenKind::Name => rest = out.name(word, rest),
+            TokenKind::Symbol => {
                 if word.text == "["
                     && out.last == Last::Value
                     && let Some((name, behind)) = quoted_name(rest)
@@ -314,7 +314,7 @@ struct Rewritten {
 
 impl Rewritten {
     fn push(&mut self, word: Token<'_>) {
-        if word.kind != Kind::Space {
+        if word.kind != TokenKind::Space {
             self.begin();
             self.last = Last::Value;
         }
@@ -337,7 +337,7 @@ impl Rewritten {
                 let mut name = word.text.to_owned();
                 let mut rest = rest;
                 while let Some(next) = rest.strip_prefix('.').and_then(token)
-                    && next.kind == Kind::Name
+                    && next.kind == TokenKind::Name
                 {
                     name = format!("{name}.{}", next.text);
                     rest = &rest[1 + next.text.len()..];
@@ -427,8 +427,8 @@ fn formatted(rest: &str) -> Option<(&str, &str)> {
                 false
             }
             "." | "|" => false,
-            text if word.kind == Kind::Name => KEYWORDS.contains(&text),
-            _ => word.kind == Kind::Symbol,
+            text if word.kind == TokenKind::Name => KEYWORDS.contains(&text),
+            _ => word.kind == TokenKind::Symbol,
         };
         if is_operator && depth == 0 {
             break;
@@ -630,10 +630,10 @@ fn inside_length(text: &str, close: &str) -> usize {
     let mut depth = 0_usize;
     let mut at = 0;
     while let Some(word) = token(&text[at..]) {
-        if depth == 0 && word.kind != Kind::Text && text[at..].starts_with(close) {
+        if depth == 0 && word.kind != TokenKind::Text && text[at..].starts_with(close) {
             return at;
         }
-        if word.kind == Kind::Space
+        if word.kind == TokenKind::Space
             && let Some(end) = word.text.find(close)
             && depth == 0
         {

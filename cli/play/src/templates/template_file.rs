@@ -113,7 +113,7 @@ impl TemplateOptions {
         engine.set_syntax(
             syntax
                 .build()
-                .map_err(|error| super::errors::told(&error))?,
+                .map_err(|error| super::errors::one_line(&error))?,
         );
         let delimiters = self.delimiters();
         let folders = self.folders.clone();

@@ -2,7 +2,7 @@
 
 /// What a word of an expression is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum TokenKind {
     Space,
     /// A name or a keyword.
     Name,
@@ -16,7 +16,7 @@ pub(super) enum Kind {
 /// A word of an expression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Token<'a> {
-    pub(super) kind: Kind,
+    pub(super) kind: TokenKind,
     pub(super) text: &'a str,
 }
 
@@ -25,14 +25,14 @@ pub(super) fn token(expression: &str) -> Option<Token<'_>> {
     let first = expression.chars().next()?;
     let until = |ends: fn(char) -> bool| expression.find(ends).unwrap_or(expression.len());
     let (kind, length) = match first {
-        _ if first.is_whitespace() => (Kind::Space, until(|other| !other.is_whitespace())),
-        '"' | '\'' => (Kind::Text, text_length(expression, first)),
-        _ if first.is_ascii_digit() => (Kind::Number, number_length(expression)),
+        _ if first.is_whitespace() => (TokenKind::Space, until(|other| !other.is_whitespace())),
+        '"' | '\'' => (TokenKind::Text, text_length(expression, first)),
+        _ if first.is_ascii_digit() => (TokenKind::Number, number_length(expression)),
         _ if first.is_alphanumeric() || first == '_' => (
-            Kind::Name,
+            TokenKind::Name,
             until(|other| !other.is_alphanumeric() && other != '_'),
         ),
-        _ => (Kind::Symbol, first.len_utf8()),
+        _ => (TokenKind::Symbol, first.len_utf8()),
     };
     let text = &expression[..length];
     Some(Token { kind, text })

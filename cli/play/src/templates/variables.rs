@@ -10,8 +10,8 @@ use std::sync::{Arc, LazyLock};
 use minijinja::Value;
 use minijinja::value::{Enumerator, Kwargs, Object, ObjectExt as _, ObjectRepr, Rest};
 
-use super::finish::{Omit, finished, is_omitted};
 use super::maps::{from_json, number_value, plain_map_of};
+use super::rendered_values::{Omit, finished, is_omitted};
 use super::search::SearchPath;
 use super::undefined::{TemplateError, fail, undefined};
 use super::{engine, lookups};

@@ -47,7 +47,7 @@ pub(super) fn pause(arguments: &LiveRunArguments) -> Result<(), CliError> {
 }
 
 /// Lets a run go on that was paused.
-pub(super) fn go_on(arguments: &LiveRunArguments) -> Result<(), CliError> {
+pub(super) fn continue_run(arguments: &LiveRunArguments) -> Result<(), CliError> {
     let mut live = open(&arguments.state, arguments.run.as_deref())?;
     let _: bool = live.client.ask(&Question::Continue)?;
     write(&format!("run {} goes on\n", live.id))

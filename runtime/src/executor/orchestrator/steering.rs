@@ -18,7 +18,7 @@ use crate::table::{Names, Table};
 
 impl Orchestrator {
     /// Does what somebody orders who steers the run.
-    pub(in crate::executor) fn obey(&mut self, order: RunOrder) {
+    pub(in crate::executor) fn apply_order(&mut self, order: RunOrder) {
         match order {
             RunOrder::Stop(phase) => self.stop(phase, Stopped::Asked),
             RunOrder::Hold(reason) => {
@@ -71,7 +71,7 @@ impl Orchestrator {
                     .set_limit(&name, limit, self.now);
                 if result.is_ok() {
                     let limit = limit.to_string();
-                    self.tell(|| Event::LimitChanged { name, limit });
+                    self.emit(|| Event::LimitChanged { name, limit });
                 }
                 // Who asked need not wait for the answer.
                 let _ = answer.send(result);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use super::super::entry::Entry;
+use super::super::entry::JobEntry;
 use crate::ids::Ticket;
 
 /// Knows by when each job of the queue has to have started, where it has to.
@@ -15,7 +15,7 @@ pub(super) struct QueueDeadlines(BTreeSet<(Instant, Ticket)>);
 
 impl QueueDeadlines {
     /// Sets the deadline of a job, or takes it away.
-    pub(super) fn set(&mut self, entry: &mut Entry, deadline: Option<Instant>) {
+    pub(super) fn set(&mut self, entry: &mut JobEntry, deadline: Option<Instant>) {
         let before = std::mem::replace(&mut entry.queue_deadline, deadline);
         if before == deadline {
             return;
@@ -28,7 +28,7 @@ impl QueueDeadlines {
         }
     }
 
-    /// Takes out the next job whose deadline has passed. The caller has to [forget](Entry::queue_deadline) it in the entry.
+    /// Takes out the next job whose deadline has passed. The caller has to [forget](JobEntry::queue_deadline) it in the entry.
     pub(super) fn pop(&mut self, now: Instant) -> Option<Ticket> {
         self.next().filter(|deadline| *deadline <= now)?;
         self.0.pop_first().map(|(_, ticket)| ticket)

@@ -1,6 +1,6 @@
 //! The entries of the jobs in the queue, and how many of them are in which state.
 
-use super::super::entry::{Entry, State};
+use super::super::entry::{JobEntry, JobState};
 use super::super::routes::RouteId;
 use crate::ids::KindId;
 use crate::ids::Ticket;
@@ -23,22 +23,22 @@ impl KindCounts {
     }
 
     /// Counts a job in this state in.
-    fn add(&mut self, state: State) {
+    fn add(&mut self, state: JobState) {
         match state {
-            State::Waiting => self.waiting += 1,
-            State::Ahead => self.ahead += 1,
-            State::Running => self.running += 1,
+            JobState::Waiting => self.waiting += 1,
+            JobState::Ahead => self.ahead += 1,
+            JobState::Running => self.running += 1,
         }
     }
 
     // A count below zero would be an entry that was counted twice, so the subtractions are left to panic where overflow
     // checks are on.
     /// Counts a job in this state out.
-    fn remove(&mut self, state: State) {
+    fn remove(&mut self, state: JobState) {
         match state {
-            State::Waiting => self.waiting -= 1,
-            State::Ahead => self.ahead -= 1,
-            State::Running => self.running -= 1,
+            JobState::Waiting => self.waiting -= 1,
+            JobState::Ahead => self.ahead -= 1,
+            JobState::Running => self.running -= 1,
         }
     }
 }
@@ -48,7 +48,7 @@ impl KindCounts {
 /// The counts are always those of the entries, because a state changes only by [`enter`](Self::enter).
 pub(super) struct Entries {
     /// The entries by the index of their tickets.
-    list: Vec<Option<Entry>>,
+    list: Vec<Option<JobEntry>>,
     /// The counts of jobs by kind.
     counts: Vec<KindCounts>,
     /// How many jobs of each route wait for their start, by the number of the route.
@@ -66,13 +66,13 @@ impl Entries {
     }
 
     /// Adds the entry of a job that the scheduler has just been given.
-    pub(super) fn insert(&mut self, entry: Entry) {
+    pub(super) fn insert(&mut self, entry: JobEntry) {
         let route = entry.route.index();
         if self.waiting.len() <= route {
             self.waiting.resize(route + 1, 0);
         }
         self.counts[usize::from(entry.kind.0)].add(entry.state());
-        self.waiting[route] += usize::from(entry.state() == State::Waiting);
+        self.waiting[route] += usize::from(entry.state() == JobState::Waiting);
         let index = entry.ticket.index();
         if self.list.len() <= index {
             self.list.resize_with(index + 1, || None);
@@ -85,13 +85,13 @@ impl Entries {
     }
 
     /// Returns the entry of a ticket, unless its job has left the queue.
-    pub(super) fn find(&self, ticket: Ticket) -> Option<&Entry> {
+    pub(super) fn find(&self, ticket: Ticket) -> Option<&JobEntry> {
         let entry = self.list.get(ticket.index())?.as_ref()?;
         (entry.ticket == ticket).then_some(entry)
     }
 
     /// Returns the entry of a ticket whose job is in the queue.
-    pub(super) fn get(&self, ticket: Ticket) -> &Entry {
+    pub(super) fn get(&self, ticket: Ticket) -> &JobEntry {
         #[expect(
             clippy::expect_used,
             reason = "the scheduler knows exactly the tickets that have an entry"
@@ -101,7 +101,7 @@ impl Entries {
     }
 
     /// Returns the entry of a job, to change what concerns only the job and not the counts.
-    pub(super) fn get_mut(&mut self, ticket: Ticket) -> &mut Entry {
+    pub(super) fn get_mut(&mut self, ticket: Ticket) -> &mut JobEntry {
         #[expect(
             clippy::expect_used,
             reason = "the scheduler knows exactly the tickets that have an entry"
@@ -113,7 +113,7 @@ impl Entries {
     }
 
     /// Changes the state of an entry, and returns the entry.
-    pub(super) fn enter(&mut self, ticket: Ticket, state: State) -> &mut Entry {
+    pub(super) fn enter(&mut self, ticket: Ticket, state: JobState) -> &mut JobEntry {
         // Not by `get_mut`, which would borrow the counts, too.
         #[expect(
             clippy::expect_used,
@@ -127,14 +127,14 @@ impl Entries {
         counts.remove(entry.state());
         counts.add(state);
         let waiting = &mut self.waiting[entry.route.index()];
-        *waiting -= usize::from(entry.state() == State::Waiting);
-        *waiting += usize::from(state == State::Waiting);
+        *waiting -= usize::from(entry.state() == JobState::Waiting);
+        *waiting += usize::from(state == JobState::Waiting);
         entry.set_state(state);
         entry
     }
 
     /// Takes out the entry of a job that leaves the queue.
-    pub(super) fn remove(&mut self, ticket: Ticket) -> Entry {
+    pub(super) fn remove(&mut self, ticket: Ticket) -> JobEntry {
         #[expect(
             clippy::expect_used,
             reason = "a job is taken out once, by whoever ends it"
@@ -143,12 +143,12 @@ impl Entries {
             .take_if(|entry| entry.ticket == ticket)
             .expect("a job that leaves the queue has its entry");
         self.counts[usize::from(entry.kind.0)].remove(entry.state());
-        self.waiting[entry.route.index()] -= usize::from(entry.state() == State::Waiting);
+        self.waiting[entry.route.index()] -= usize::from(entry.state() == JobState::Waiting);
         entry
     }
 
     /// Iterates over all entries.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &JobEntry> {
         self.list.iter().flatten()
     }
 
@@ -192,10 +192,10 @@ mod tests {
         entries.insert(entry);
         assert_eq!(entries.count(kind), counts(0, 0, 1));
         assert_eq!(entries.waiting_on(route), 1);
-        entries.enter(ticket, State::Ahead);
+        entries.enter(ticket, JobState::Ahead);
         assert_eq!(entries.count(kind), counts(0, 1, 0));
         assert_eq!(entries.waiting_on(route), 0);
-        entries.enter(ticket, State::Running);
+        entries.enter(ticket, JobState::Running);
         assert_eq!((entries.count(kind), entries.len()), (counts(1, 0, 0), 1));
         entries.remove(ticket);
         assert_eq!((entries.count(kind), entries.len()), (counts(0, 0, 0), 0));

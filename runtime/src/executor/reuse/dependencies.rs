@@ -156,7 +156,7 @@ impl Dependencies {
                 programs.content(hasher).map_err(NoCacheKey::Uncached)?
             } else {
                 let files = command.read(hasher);
-                let files = files.map_err(|error| NoCacheKey::Uncached(told(&error)))?;
+                let files = files.map_err(|error| NoCacheKey::Uncached(with_cause(&error)))?;
                 read_again.push(files.clone());
                 files
             };
@@ -200,7 +200,7 @@ impl Dependencies {
 }
 
 /// Tells an error of the cache together with its cause.
-fn told(error: &CacheError) -> String {
+fn with_cause(error: &CacheError) -> String {
     match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
@@ -209,7 +209,7 @@ fn told(error: &CacheError) -> String {
 
 #[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
 fn refused(error: CacheError) -> NoCacheKey {
-    NoCacheKey::Refused(Failure::new(Class::Input, told(&error)))
+    NoCacheKey::Refused(Failure::new(Class::Input, with_cause(&error)))
 }
 
 /// What a process has in its environment: what is declared by name, and the rest as one part.

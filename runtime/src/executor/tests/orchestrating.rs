@@ -156,7 +156,7 @@ async fn a_failed_attempt_is_followed_by_another_one_when_the_timer_says_so() {
 async fn a_run_that_is_stopped_ends_what_waits_and_gives_up_in_the_end_what_would_not_die() {
     let mut turns = Turns::new(vec![task("a"), task("b"), task("c").needs(["a"])]);
     turns.given();
-    turns.after_a_second(|run| run.obey(RunOrder::Stop(Phase::Cancelling)));
+    turns.after_a_second(|run| run.apply_order(RunOrder::Stop(Phase::Cancelling)));
     let mut ended = turns.ended();
     ended.sort();
     // `b` was sent ahead, so its worker has to give it back first.

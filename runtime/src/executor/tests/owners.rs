@@ -20,7 +20,7 @@ use crate::executor::command::Commands;
 use crate::executor::dispatcher::{Dispatcher, ExpectedWork, Settled};
 use crate::executor::ended_attempt::EndedAttempt;
 use crate::executor::entry::tests::entry;
-use crate::executor::entry::{Entry, State};
+use crate::executor::entry::{JobEntry, JobState};
 use crate::executor::kinds::{KindOfWorker, Kinds, Tasks};
 use crate::executor::local::{CommandsAt, LocalPerformer};
 use crate::executor::observers::{Observers, Turn};
@@ -180,7 +180,7 @@ fn a_job_that_lies_ahead_gets_the_slot_in_the_step_in_which_it_is_free() {
         next: Some(second),
     };
     assert_eq!(freed, expected);
-    assert_eq!(queue.get(second).state(), State::Running);
+    assert_eq!(queue.get(second).state(), JobState::Running);
     assert_eq!(queue.get(second).seat, Some(seat));
     queue.take(first);
     assert_eq!(counts(&queue), (1, 0, 1));
@@ -250,7 +250,7 @@ fn failed(class: Class) -> Failure {
     Failure::new(class, "no")
 }
 
-fn retried(attempts: u32) -> Entry {
+fn retried(attempts: u32) -> JobEntry {
     let terms = Terms {
         retry: Some(retrying(attempts)),
         ..Terms::default()
@@ -266,13 +266,13 @@ fn a_failed_attempt_is_followed_by_another_one_until_the_policy_or_the_run_ends(
     let at = now();
     let again = AfterAttempt::Again(at + SECOND);
     let mut judge =
-        |retries: &mut Retries| retries.judge(&mut entry, &mut Box::new(failed(Class::Task)), at);
+        |retries: &mut Retries| retries.decide(&mut entry, &mut Box::new(failed(Class::Task)), at);
     assert_eq!(judge(&mut retries), again);
     assert_eq!(judge(&mut retries), AfterAttempt::Over);
 
     let mut entry = retried(9);
     retries.end();
-    let end = retries.judge(&mut entry, &mut Box::new(failed(Class::Task)), at);
+    let end = retries.decide(&mut entry, &mut Box::new(failed(Class::Task)), at);
     assert_eq!(end, AfterAttempt::Over);
 }
 
@@ -281,9 +281,9 @@ fn a_job_that_takes_too_many_workers_with_it_is_poison() {
     let mut retries = Retries::new(2, None, Rng::seeded(1));
     let mut entry = retried(9);
     let mut failure = Box::new(failed(Class::Crash));
-    let end = retries.judge(&mut entry, &mut failure, now());
+    let end = retries.decide(&mut entry, &mut failure, now());
     assert!(matches!(end, AfterAttempt::Again(_)));
-    let end = retries.judge(&mut entry, &mut failure, now());
+    let end = retries.decide(&mut entry, &mut failure, now());
     assert_eq!((end, failure.class), (AfterAttempt::Over, Class::Poison));
     assert_eq!(failure.message, "it took 2 workers with it: no");
 }
@@ -483,7 +483,10 @@ fn an_attempt_goes_to_a_free_seat_and_the_next_one_ahead_of_its_turn() {
     let (first, second) = (scene.ticket("a"), scene.ticket("b"));
     let settled = scene.ended(first, Some(second));
     assert!(matches!(settled, Settled::Ended(entry, _) if entry.job.id.as_str() == "a"));
-    assert_eq!(scene.dispatcher.queue().get(second).state(), State::Running);
+    assert_eq!(
+        scene.dispatcher.queue().get(second).state(),
+        JobState::Running
+    );
     scene.start_jobs();
     assert_eq!(scene.told(), ["c ahead"]);
     assert!(matches!(scene.ended(first, None), Settled::Unknown));
@@ -496,7 +499,7 @@ fn an_attempt_that_cannot_be_given_to_its_worker_waits_and_the_seat_is_gone() {
     scene.enqueue(&["a"]);
     let queue = scene.dispatcher.queue();
     let entry = queue.get(scene.ticket("a"));
-    assert_eq!((entry.state(), entry.attempts), (State::Waiting, 0));
+    assert_eq!((entry.state(), entry.attempts), (JobState::Waiting, 0));
     assert_eq!(scene.dispatcher.performers().free_seats(POOL), 0);
 }
 

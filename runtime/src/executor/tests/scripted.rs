@@ -181,7 +181,7 @@ impl ScriptedPool {
     pub(super) fn report(&self, report: impl FnOnce(PoolKey) -> Report) {
         let state = self.0.lock().unwrap();
         let reporter = state.reporter.clone().expect("a run goes on");
-        reporter.tell(report(state.key));
+        reporter.send(report(state.key));
     }
 
     /// Offers all workers, each with a task that does what it is told.
@@ -200,7 +200,7 @@ impl ScriptedPool {
                 filter: FilterState::default(),
             };
             let key = state.key;
-            reporter.tell(Report::Offered { pool: key, offer });
+            reporter.send(Report::Offered { pool: key, offer });
             let pool = self.clone();
             let (loading, reporter) = (state.loading, reporter.clone());
             tokio::spawn(async move {
@@ -209,9 +209,9 @@ impl ScriptedPool {
                     let worker = WorkerNumber(number);
                     // As its connection does, which looks every now and then.
                     if !orders.is_empty() {
-                        reporter.tell(Report::Proven { pool: key, worker });
+                        reporter.send(Report::Proven { pool: key, worker });
                     } else if let Some(order) = orders.recv().await {
-                        reporter.tell(Report::Proven { pool: key, worker });
+                        reporter.send(Report::Proven { pool: key, worker });
                         pool.obey(at, order);
                     }
                 }
@@ -416,7 +416,7 @@ impl DemandLink for ScriptedPool {
         state.demands.push(demand);
         if let Some(tasks) = state.introduction.take() {
             let reporter = state.reporter.clone().expect("a run goes on");
-            reporter.tell(Report::Introduced {
+            reporter.send(Report::Introduced {
                 kind: state.key.kind,
                 version: state.version.clone(),
                 tasks: Some(tasks),

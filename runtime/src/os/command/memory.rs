@@ -145,7 +145,7 @@ impl MemoryWatch {
     }
 
     /// Tells each program what it uses.
-    fn tell(&self, used: impl IntoIterator<Item = (u64, u64)>) {
+    fn report_usage(&self, used: impl IntoIterator<Item = (u64, u64)>) {
         let watched = self.lock();
         for (number, used) in used {
             if let Some((_, tell)) = watched.programs.get(&number) {
@@ -164,7 +164,7 @@ async fn measure_all(watch: Arc<MemoryWatch>, manager: Option<Arc<dyn ProcessMan
             return;
         };
         match measure(programs, manager.as_ref()).await {
-            Ok(used) => watch.tell(used),
+            Ok(used) => watch.report_usage(used),
             Err(error) if !has_failed => {
                 has_failed = true;
                 let error = error_chain(&error);

@@ -68,11 +68,11 @@ pub(super) struct Reaped {
 ///
 /// The lock keeps a signal from reaching another process: once a process is reaped, its number can be given to the next one.
 #[derive(Debug, Default)]
-pub(super) struct Program(Mutex<State>);
+pub(super) struct Program(Mutex<ProgramState>);
 
 /// The group of a program, and what was asked of it before it had one.
 #[derive(Debug, Default)]
-struct State {
+struct ProgramState {
     /// The group while the program runs.
     group: Option<ProcessGroup>,
     /// When the program was started, by the clock of work.
@@ -162,7 +162,7 @@ impl Program {
         })
     }
 
-    fn with<T>(&self, action: impl FnOnce(&mut State) -> T) -> T {
+    fn with<T>(&self, action: impl FnOnce(&mut ProgramState) -> T) -> T {
         action(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

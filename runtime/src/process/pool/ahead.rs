@@ -26,7 +26,7 @@ pub(in crate::process) struct Estimate(Option<f64>);
 
 impl Estimate {
     /// Takes in that this many jobs have taken this long together.
-    pub(in crate::process) fn learn(&mut self, jobs: u32, busy: Duration) {
+    pub(in crate::process) fn record_throughput(&mut self, jobs: u32, busy: Duration) {
         if jobs == 0 {
             return;
         }
@@ -93,7 +93,7 @@ mod tests {
         };
         let mut estimate = Estimate::default();
         for (count, busy) in jobs {
-            estimate.learn(*count, *busy);
+            estimate.record_throughput(*count, *busy);
         }
         estimate.ahead(&config, 1, gives_back)
     }
@@ -129,7 +129,7 @@ mod tests {
     fn filters_and_concurrent_workers_are_sent_nothing_ahead_by_default() {
         let mut config = PoolConfig::new("x", ProcessConfig::new("x"));
         let mut estimate = Estimate::default();
-        estimate.learn(1, Duration::from_micros(1));
+        estimate.record_throughput(1, Duration::from_micros(1));
         assert_eq!(estimate.ahead(&config, 2, true), 0);
         config.language = WorkerProtocol::Lines {
             input: ratchet_ipc::LineFormat::Text,

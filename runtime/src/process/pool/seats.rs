@@ -186,7 +186,7 @@ impl Seats {
     /// Takes in what was found out about a filter.
     pub(crate) fn filter_changed(&mut self, number: WorkerNumber, change: FilterChange) {
         if let Some(seat) = self.find(number) {
-            self.change(seat, |worker| worker.offer.filter.learn(change));
+            self.change(seat, |worker| worker.offer.filter.apply(change));
         }
     }
 
@@ -316,8 +316,8 @@ impl Seats {
     }
 
     /// Takes in how many attempts have ended, and how long workers have worked on them in all.
-    pub(crate) fn learn(&mut self, jobs: u32, busy: Duration) {
-        self.estimate.learn(jobs, busy);
+    pub(crate) fn record_throughput(&mut self, jobs: u32, busy: Duration) {
+        self.estimate.record_throughput(jobs, busy);
     }
 
     /// The time at which [`recall`](Self::recall) has to be called, if it has something to do.

@@ -185,7 +185,7 @@ impl Actor {
                         worker: worker.name.clone(),
                         system_id,
                     };
-                    pool.tell(|_| Report::Worker(news));
+                    pool.report(|_| Report::Worker(news));
                 }
             }
             WorkerEvent::Ready {
@@ -212,7 +212,7 @@ impl Actor {
                 let name = worker.name;
                 tracing::error!(worker = %name, %reason, "the connection to a worker panicked");
                 // The last: the loop of the run panics, too, since attempts are lost.
-                pool.tell(|_| Report::ConnectionBroke {
+                pool.report(|_| Report::ConnectionBroke {
                     worker: name,
                     reason,
                 });

@@ -50,7 +50,7 @@ impl Attachment {
             && let Command::Attach(_, super::PoolUser::Run { reporter, .. }) = refused.0
         {
             // The supervisor has ended, so no worker will ever be offered. The run hears it as it would from the supervisor.
-            reporter.tell(super::pool_state::supervisor_ended_report(key));
+            reporter.send(super::pool_state::supervisor_ended_report(key));
         }
         Ok(Self {
             pool,

@@ -176,7 +176,7 @@ impl PoolState {
                 after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
             };
             let replaced = worker.replaces.take();
-            self.tell(|_| Report::Worker(news));
+            self.report(|_| Report::Worker(news));
             replaced
         } else {
             None
@@ -188,7 +188,7 @@ impl PoolState {
         if self.introduced.is_none() || says_more {
             let introduced = Introduced::by(profile);
             // Before the worker is offered: its hints hold for whatever begins on it.
-            self.tell(|pool| introduced.clone().report(pool.kind));
+            self.report(|pool| introduced.clone().report(pool.kind));
             self.introduced = Some(introduced);
         }
         self.offer(number, now);
@@ -201,7 +201,7 @@ impl PoolState {
     pub(super) fn proven(&mut self, number: WorkerNumber) {
         self.known_worker(number).prove();
         self.seats.proven(number);
-        self.tell(|pool| Report::Proven {
+        self.report(|pool| Report::Proven {
             pool,
             worker: number,
         });
@@ -289,7 +289,7 @@ impl PoolState {
             cause: end.cause.to_string(),
             unexpected,
         };
-        self.tell(|_| Report::Worker(news));
+        self.report(|_| Report::Worker(news));
         if let Some(old) = worker.replaces.and_then(|old| self.worker(old)) {
             // The worker that was to be replaced stays until another successor is ready.
             old.has_successor = false;
@@ -311,7 +311,7 @@ impl PoolState {
             RestartDecision::After(delay) => {
                 tracing::warn!(worker = %worker.name, cause = %end.cause, ?delay, "a worker failed");
                 let kind = self.config.name.clone();
-                self.tell(|_| Report::Worker(WorkerNews::Waiting { kind, delay }));
+                self.report(|_| Report::Worker(WorkerNews::Waiting { kind, delay }));
             }
             RestartDecision::GiveUp => self.give_up(worker, end),
         }
@@ -341,8 +341,8 @@ impl PoolState {
             kind: self.config.name.clone(),
             reason,
         };
-        self.tell(|_| Report::Worker(news));
-        self.tell(|pool| Report::Broken {
+        self.report(|_| Report::Worker(news));
+        self.report(|pool| Report::Broken {
             pool,
             failure: Box::new(failure),
         });
@@ -354,7 +354,7 @@ impl PoolState {
         let failure = Failure::new(Class::Cancelled, "the workers are shutting down");
         self.broken.get_or_insert_with(|| Box::new(failure.clone()));
         self.refuse_callers(&failure);
-        self.tell(|pool| Report::Broken {
+        self.report(|pool| Report::Broken {
             pool,
             failure: Box::new(failure),
         });

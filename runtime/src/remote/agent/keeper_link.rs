@@ -17,10 +17,10 @@ use crate::remote::message::{Lines, line};
 
 /// The way to the keeper, and what a successor of the keeper has to know.
 #[derive(Debug, Clone)]
-pub(super) struct KeeperLink(Arc<Mutex<State>>);
+pub(super) struct KeeperLink(Arc<Mutex<LinkState>>);
 
 #[derive(Debug)]
-struct State {
+struct LinkState {
     fence_after: Duration,
     /// The time of the last question that was answered.
     asked_at: BootTime,
@@ -45,7 +45,7 @@ impl KeeperLink {
         fence_after: Duration,
         news: mpsc::UnboundedSender<SessionEvent>,
     ) -> io::Result<(Self, Keeper)> {
-        let link = Self(Arc::new(Mutex::new(State {
+        let link = Self(Arc::new(Mutex::new(LinkState {
             fence_after,
             // Until the first answer. The dispatcher hears from this agent only after this time.
             asked_at: BootTime::now(),
@@ -67,7 +67,7 @@ impl KeeperLink {
         Ok((link, keeper))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LinkState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -80,12 +80,12 @@ impl KeeperLink {
             fence_after: state.fence_after,
             asked_at: state.asked_at,
         };
-        state.tell(&begin);
+        state.send(&begin);
         if state.stage != Stage::Running {
-            state.tell(&ToKeeper::Suspend);
+            state.send(&ToKeeper::Suspend);
         }
         if state.stage == Stage::Resuming {
-            state.tell(&ToKeeper::Resume);
+            state.send(&ToKeeper::Resume);
         }
         Ok(())
     }
@@ -94,21 +94,21 @@ impl KeeperLink {
     pub(super) fn granted(&self, asked_at: BootTime) {
         let mut state = self.state();
         state.asked_at = asked_at.max(state.asked_at);
-        state.tell(&ToKeeper::Granted(asked_at));
+        state.send(&ToKeeper::Granted(asked_at));
     }
 
     /// Has the keeper stop all groups, and let the fence rest.
     pub(super) fn suspend(&self) {
         let mut state = self.state();
         state.stage = Stage::Suspended;
-        state.tell(&ToKeeper::Suspend);
+        state.send(&ToKeeper::Suspend);
     }
 
     /// Has the keeper find out whether the groups may go on.
     pub(super) fn resume(&self) {
         let mut state = self.state();
         state.stage = Stage::Resuming;
-        state.tell(&ToKeeper::Resume);
+        state.send(&ToKeeper::Resume);
     }
 
     /// Notes that the keeper has said that the groups may go on.
@@ -117,9 +117,9 @@ impl KeeperLink {
     }
 }
 
-impl State {
+impl LinkState {
     /// Tells the keeper something. There is always room: it is only told what it asked for, and when Ctrl-Z is typed.
-    fn tell(&self, message: &ToKeeper) {
+    fn send(&self, message: &ToKeeper) {
         let Some(mut socket) = self.socket.as_ref() else {
             return;
         };

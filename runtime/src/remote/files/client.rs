@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
-use super::manifest::{Source, collect};
+use super::manifest::{SourceFile, collect};
 use super::pieces::{self, give_out, read_all, take_in};
 use super::receive::{ReceiveError, receive};
 use super::send::read_content;
@@ -161,7 +161,7 @@ impl FileClient {
     async fn bring(
         &self,
         digest: ContentDigest,
-        source: &Source,
+        source: &SourceFile,
         is_again: bool,
     ) -> Result<(), Failed> {
         let slot = {
@@ -181,7 +181,7 @@ impl FileClient {
         Ok(())
     }
 
-    async fn send_content(&self, digest: ContentDigest, source: &Source) -> Result<(), Failed> {
+    async fn send_content(&self, digest: ContentDigest, source: &SourceFile) -> Result<(), Failed> {
         let _permit = self.transfers.acquire().await;
         let path = format!("{CONTENT_PATH}{digest}/{}", source.size);
         let (response, mut stream) = self.open(Method::PUT, &path).await?;

@@ -21,12 +21,12 @@ pub(super) struct Collected {
     /// The manifest as it is sent.
     pub(super) manifest: Vec<u8>,
     /// A file with each content.
-    pub(super) sources: BTreeMap<ContentDigest, Source>,
+    pub(super) sources: BTreeMap<ContentDigest, SourceFile>,
 }
 
 /// A file with a content that may have to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Source {
+pub(super) struct SourceFile {
     /// The path here.
     pub(super) path: PathBuf,
     /// How many bytes the content has.
@@ -83,7 +83,7 @@ struct Walk<'a> {
     hasher: &'a FileHasher,
     /// By their names in the work folder, so a folder stands before what is in it.
     entries: BTreeMap<PathBuf, ManifestKind>,
-    sources: BTreeMap<ContentDigest, Source>,
+    sources: BTreeMap<ContentDigest, SourceFile>,
 }
 
 impl Walk<'_> {
@@ -147,7 +147,7 @@ impl Walk<'_> {
         let size = content.size;
         let mode = content.mode & MODE_BITS;
         self.insert(here, name, ManifestKind::File { digest, size, mode })?;
-        self.sources.entry(digest).or_insert_with(|| Source {
+        self.sources.entry(digest).or_insert_with(|| SourceFile {
             path: here.to_path_buf(),
             size,
         });

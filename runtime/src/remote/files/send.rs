@@ -5,14 +5,14 @@ use std::io::Read;
 
 use bytes::Bytes;
 
-use super::manifest::Source;
+use super::manifest::SourceFile;
 use super::pieces::{PIECE, PieceSender};
 use super::wire::ContentDigest;
 use crate::os::FileError;
 
 /// Passes on the content of a file. An error says that the host must not take what was passed on for the content.
 pub(super) fn read_content(
-    source: &Source,
+    source: &SourceFile,
     digest: ContentDigest,
     pieces: &PieceSender,
 ) -> Result<(), FileError> {
@@ -59,7 +59,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         let digest = ContentDigest(*blake3::hash(b"before").as_bytes());
-        let source = Source {
+        let source = SourceFile {
             path: path.clone(),
             size: 6,
         };

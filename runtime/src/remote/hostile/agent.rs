@@ -183,7 +183,7 @@ impl HostileAgent {
                         return;
                     }
                 }
-                _ = beat.tick(), if !matches!(close, Close::Silent) => self.tell(&Message::Beat),
+                _ = beat.tick(), if !matches!(close, Close::Silent) => self.send_message(&Message::Beat),
                 () = &mut life => return,
             }
         }
@@ -205,7 +205,7 @@ impl HostileAgent {
             return;
         };
         for message in &answer.before {
-            self.tell(message);
+            self.send_message(message);
         }
         match answer.head {
             Head::Never => self.unanswered.push(respond),
@@ -229,11 +229,11 @@ impl HostileAgent {
             }
         }
         for message in &answer.after {
-            self.tell(message);
+            self.send_message(message);
         }
     }
 
-    fn tell(&mut self, message: &Message) {
+    fn send_message(&mut self, message: &Message) {
         let last = self.last;
         let id = |distance: u64| last.wrapping_sub(distance);
         let message = match message.clone() {

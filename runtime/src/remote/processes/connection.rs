@@ -32,7 +32,7 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// A connection to an agent. Dropping it ends the connection, and with it all that was started over it.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct AgentConnection {
     number: u64,
     agent: AgentInfo,
     requests: SendRequest<Bytes>,
@@ -44,7 +44,7 @@ pub(super) struct Connection {
     unwanted: CancellationToken,
 }
 
-impl Connection {
+impl AgentConnection {
     /// Says hello to an agent, and starts the task that keeps the connection.
     pub(super) async fn open(
         input: impl AsyncRead + Send + Unpin + 'static,
@@ -143,7 +143,7 @@ impl Connection {
     }
 
     /// Sends a message.
-    pub(super) fn tell(&self, message: ToAgent) {
+    pub(super) fn send(&self, message: ToAgent) {
         // An error means that the connection has ended.
         let _ = self.messages.send(message);
     }
@@ -154,7 +154,7 @@ impl Connection {
     }
 }
 
-impl Drop for Connection {
+impl Drop for AgentConnection {
     fn drop(&mut self) {
         self.unwanted.cancel();
     }

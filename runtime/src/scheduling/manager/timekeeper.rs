@@ -30,7 +30,7 @@ impl Timekeeper {
     }
 
     /// Tells the timekeeper, if there is one, that the next moment is another one.
-    pub(super) fn tell(&self) {
+    pub(super) fn wake(&self) {
         if self.running {
             self.alarm.notify_one();
         }

@@ -152,7 +152,7 @@ impl RunningWorker {
         };
         let confirmed = filter.alignment.answered(held, now);
         if was_proven && !filter.alignment.is_proven() {
-            self.tell(WorkerEvent::Filter(FilterChange::Unaligned));
+            self.emit(WorkerEvent::Filter(FilterChange::Unaligned));
         }
         self.confirm(confirmed, now);
         told
@@ -208,7 +208,7 @@ impl RunningWorker {
                 ticket,
                 reporter,
                 in_doubt,
-            }) => reporter.tell(Report::Confirmed { ticket, in_doubt }),
+            }) => reporter.send(Report::Confirmed { ticket, in_doubt }),
             Some(Held::Awaited {
                 assignment,
                 result,
@@ -232,7 +232,7 @@ impl RunningWorker {
             Some(Held::Reported {
                 ticket, reporter, ..
             }) => {
-                reporter.tell(Report::Refuted { ticket, failure });
+                reporter.send(Report::Refuted { ticket, failure });
             }
             Some(Held::Awaited {
                 assignment, ran, ..
@@ -266,7 +266,7 @@ impl RunningWorker {
         };
         for reporter in filter.answered_to.drain(..) {
             let worker = self.name.clone();
-            reporter.tell(Report::Cleared { worker });
+            reporter.send(Report::Cleared { worker });
         }
     }
 
@@ -280,7 +280,7 @@ impl RunningWorker {
         if let Some(quiet) = filter.alignment.quiet(is_idle, now) {
             // The answer that was held whole gives its slot back by this, so the filter has to count as proven first.
             if is_idle && !was_proven {
-                self.tell(WorkerEvent::Filter(FilterChange::Aligned));
+                self.emit(WorkerEvent::Filter(FilterChange::Aligned));
             }
             self.apply_quiet(quiet, now);
         }
@@ -288,7 +288,7 @@ impl RunningWorker {
             return;
         };
         if let Some(ahead) = filter.silence.on_time(now) {
-            self.tell(WorkerEvent::Filter(FilterChange::Silent { ahead }));
+            self.emit(WorkerEvent::Filter(FilterChange::Silent { ahead }));
         }
         self.close_if_last();
     }
@@ -337,7 +337,7 @@ impl RunningWorker {
         let answered_to = std::mem::take(&mut filter.answered_to);
         self.refute(held, failure.clone(), now);
         for reporter in answered_to {
-            reporter.tell(Report::OutOfStep {
+            reporter.send(Report::OutOfStep {
                 worker: self.name.clone(),
                 reason: failure.message.clone(),
             });

@@ -27,7 +27,7 @@ impl RunningWorker {
                 self.profile = Some(profile.clone());
                 let introduced = self.introduced;
                 self.is_proven |= introduced;
-                self.tell(WorkerEvent::Ready {
+                self.emit(WorkerEvent::Ready {
                     profile: Box::new(profile),
                     introduced,
                 });

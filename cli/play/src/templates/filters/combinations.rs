@@ -3,12 +3,12 @@
 use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{Error, Value};
 
-use super::super::given::{Given, iterated, kind, members, wrong};
-use super::super::names::Register;
+use super::super::function_arguments::{Given, iterated, kind, members, wrong};
+use super::super::names::NamedFunctions;
 use super::super::values::repr;
 
 /// Adds the filters.
-pub(super) fn add(engine: &mut Register) {
+pub(super) fn add(engine: &mut NamedFunctions) {
     engine.filter(
         "product",
         |value: Value, others: Rest<Value>, named: Kwargs| {

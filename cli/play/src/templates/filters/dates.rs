@@ -10,13 +10,13 @@ use jiff::{Timestamp, ZonedDateTime};
 use minijinja::value::{Object, ObjectRepr};
 use minijinja::{Error, ErrorKind, State, Value};
 
-use super::super::given::{kind, wrong};
-use super::super::names::Register;
+use super::super::function_arguments::{kind, wrong};
+use super::super::names::NamedFunctions;
 use super::super::undefined::undefined;
 use super::super::values::text_of;
 
 /// Adds the filters.
-pub(super) fn add(engine: &mut Register) {
+pub(super) fn add(engine: &mut NamedFunctions) {
     engine.plain("strftime", &["second", "utc"], |value, given| {
         let is_utc = given.flag("utc") == Some(true);
         let at = match given.value("second").filter(|second| !second.is_none()) {
@@ -64,7 +64,7 @@ fn zoned(at: Timestamp, is_utc: bool) -> ZonedDateTime {
 fn moment(second: &Value) -> Result<Timestamp, Error> {
     let number = match second.as_str() {
         Some(text) => text.trim().parse().ok(),
-        None => super::super::given::number(second).ok(),
+        None => super::super::function_arguments::number(second).ok(),
     };
     let number: f64 =
         number.ok_or_else(|| wrong(format!("`second` is a number, not {}", kind(second))))?;

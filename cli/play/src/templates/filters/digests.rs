@@ -9,13 +9,13 @@ use minijinja::{Error, Value};
 use sha1::Sha1;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
-use super::super::given::{Given, wrong};
-use super::super::names::Register;
+use super::super::function_arguments::{Given, wrong};
+use super::super::names::NamedFunctions;
 use super::super::values::text_of;
 use super::random::{Random, random_bytes};
 
 /// Adds the filters.
-pub(super) fn add(engine: &mut Register) {
+pub(super) fn add(engine: &mut NamedFunctions) {
     engine.plain("md5", &[], |value, _| {
         Ok(Value::from(digest::<Md5>(&text_of(value))))
     });

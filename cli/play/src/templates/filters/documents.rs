@@ -5,25 +5,25 @@ use std::fmt::Write as _;
 use minijinja::value::ValueKind;
 use minijinja::{Error, Value};
 
-use super::super::given::{Given, kind, wrong};
+use super::super::function_arguments::{Given, kind, wrong};
 use super::super::maps::{from_json, from_json_text, key_text, to_json};
-use super::super::names::Register;
+use super::super::names::NamedFunctions;
 use super::super::values::{float_text, text_of};
 
 /// Adds the filters.
-pub(super) fn add(engine: &mut Register) {
+pub(super) fn add(engine: &mut NamedFunctions) {
     const OPTIONS: &[&str] = &["indent", "sort_keys", "ensure_ascii", "separators"];
     engine.plain("to_json", OPTIONS, |value, given| {
-        let form = Form::of(given, None, false)?;
+        let form = JsonStyle::of(given, None, false)?;
         form.text(value).map(Value::from)
     });
     engine.plain("to_nice_json", OPTIONS, |value, given| {
-        let mut form = Form::of(given, Some("    ".to_owned()), true)?;
+        let mut form = JsonStyle::of(given, Some("    ".to_owned()), true)?;
         form.separators = (",".to_owned(), ": ".to_owned());
         form.text(value).map(Value::from)
     });
     engine.plain("tojson", &["indent"], |value, given| {
-        let text = Form::of(given, None, true)?.text(value)?;
+        let text = JsonStyle::of(given, None, true)?.text(value)?;
         // What HTML could take for its own.
         let escaped = text
             .replace('<', "\\u003c")
@@ -63,7 +63,7 @@ pub(in crate::templates) fn json(
     indent: Option<usize>,
     sorted: bool,
 ) -> Result<String, Error> {
-    let form = Form {
+    let form = JsonStyle {
         indent: indent.map(|indent| " ".repeat(indent)),
         sorted,
         ascii: true,
@@ -76,14 +76,14 @@ pub(in crate::templates) fn json(
 }
 
 /// How JSON is written.
-struct Form {
+struct JsonStyle {
     indent: Option<String>,
     sorted: bool,
     ascii: bool,
     separators: (String, String),
 }
 
-impl Form {
+impl JsonStyle {
     fn of(given: &Given, indent: Option<String>, sorted: bool) -> Result<Self, Error> {
         let indent = match given.value("indent") {
             None => indent,

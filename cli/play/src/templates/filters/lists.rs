@@ -10,8 +10,8 @@ use std::cmp::Ordering;
 use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{Error, State, Value};
 
-use super::super::given::{Given, at_path, iterated, kind, members, wrong};
-use super::super::names::Register;
+use super::super::function_arguments::{Given, at_path, iterated, kind, members, wrong};
+use super::super::names::NamedFunctions;
 use super::super::source::without_builtin;
 use super::super::undefined::{is_undefined, undefined};
 use super::super::values::text_of;
@@ -22,7 +22,7 @@ use super::sets::sort_key;
     clippy::too_many_lines,
     reason = "it is a table with a line for each filter"
 )]
-pub(super) fn add(engine: &mut Register) {
+pub(super) fn add(engine: &mut NamedFunctions) {
     engine.plain("join", &["d", "attribute"], |value, given| {
         let mut texts = Vec::new();
         for member in iterated(value)? {
@@ -300,7 +300,7 @@ fn added(one: &Value, other: &Value) -> Result<Value, Error> {
                     .ok_or_else(|| wrong("the sum is too large"));
             }
 
-            let number = super::super::given::number;
+            let number = super::super::function_arguments::number;
             Ok(Value::from(number(one)? + number(other)?))
         }
         (ValueKind::Seq | ValueKind::Iterable, ValueKind::Seq | ValueKind::Iterable) => {

@@ -9,15 +9,15 @@ use indexmap::IndexMap;
 use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{Error, Value};
 
-use super::super::given::{Given, kind, members, wrong};
+use super::super::function_arguments::{Given, kind, members, wrong};
 use super::super::maps::map_of;
-use super::super::names::Register;
+use super::super::names::NamedFunctions;
 use super::super::values::repr;
 use super::lists::comparable;
 use super::sets::without_case;
 
 /// Adds the filters.
-pub(super) fn add(engine: &mut Register) {
+pub(super) fn add(engine: &mut NamedFunctions) {
     engine.filter("combine", combine);
     engine.plain("dict2items", &["key_name", "value_name"], |value, given| {
         if value.kind() != ValueKind::Map {

@@ -3,12 +3,12 @@
 use minijinja::Value;
 use minijinja::value::ValueKind;
 
-use super::super::given::{kind, number, wrong};
-use super::super::names::Register;
+use super::super::function_arguments::{kind, number, wrong};
+use super::super::names::NamedFunctions;
 use super::super::values::text_of;
 
 /// Adds the filters.
-pub(super) fn add(engine: &mut Register) {
+pub(super) fn add(engine: &mut NamedFunctions) {
     engine.engines("abs", minijinja::filters::abs);
     engine.plain("round", &["precision", "method"], |value, given| {
         let precision = given.whole("precision")?.unwrap_or(0);
@@ -40,7 +40,7 @@ pub(super) fn add(engine: &mut Register) {
         let number = number(value)?;
         let base = given
             .value("base")
-            .map_or(Ok(2.0), super::super::given::number)?;
+            .map_or(Ok(2.0), super::super::function_arguments::number)?;
         let root = if (base - 2.0).abs() < f64::EPSILON {
             number.sqrt()
         } else {

@@ -5,12 +5,12 @@ use std::path::{Component, Path, PathBuf};
 use minijinja::value::ValueKind;
 use minijinja::{Error, Value};
 
-use super::super::given::{members, wrong};
-use super::super::names::Register;
+use super::super::function_arguments::{members, wrong};
+use super::super::names::NamedFunctions;
 use super::super::values::text_of;
 
 /// Adds the filters.
-pub(super) fn add(engine: &mut Register) {
+pub(super) fn add(engine: &mut NamedFunctions) {
     engine.plain("basename", &[], |value, _| {
         Ok(Value::from(basename(&text_of(value))))
     });

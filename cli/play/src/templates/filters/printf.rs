@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{Error, Value};
 
-use super::super::given::{kind, wrong};
+use super::super::function_arguments::{kind, wrong};
 use super::super::values::{float_text, repr, text_of};
 
 /// Puts values into a text as `%` does.
@@ -138,7 +138,7 @@ fn formatted(format: &str, placed: Vec<Value>, named: &Value) -> Result<String, 
 fn write_value(value: &Value, how: char, spec: &Spec, out: &mut String) -> Result<(), Error> {
     let number = || -> Result<f64, Error> {
         match value.kind() {
-            ValueKind::Number | ValueKind::Bool => super::super::given::number(value),
+            ValueKind::Number | ValueKind::Bool => super::super::function_arguments::number(value),
             _ => Err(wrong(format!(
                 "`%{how}` takes a number, not {}",
                 kind(value)

@@ -6,11 +6,11 @@ use minijinja::value::ValueKind;
 use minijinja::{Error, Value};
 use sha2::{Digest as _, Sha512};
 
-use super::super::given::{Given, iterated, kind, members, wrong};
-use super::super::names::Register;
+use super::super::function_arguments::{Given, iterated, kind, members, wrong};
+use super::super::names::NamedFunctions;
 
 /// Adds the filters.
-pub(super) fn add(engine: &mut Register) {
+pub(super) fn add(engine: &mut NamedFunctions) {
     engine.plain("random", &["start", "step", "seed"], |value, given| {
         let mut random = Random::new(given.value("seed"))?;
         if value.kind() == ValueKind::Number && value.is_integer() {

@@ -8,13 +8,13 @@
 use minijinja::value::{Kwargs, Rest};
 use minijinja::{Error, Value};
 
-use super::super::given::{Given, wrong};
-use super::super::names::Register;
-use super::super::regular::{compiled, escaped, expand, failed};
+use super::super::function_arguments::{Given, wrong};
+use super::super::names::NamedFunctions;
+use super::super::regex::{compiled, escaped, expand, failed};
 use super::super::values::text_of;
 
 /// Adds the filters.
-pub(super) fn add(engine: &mut Register) {
+pub(super) fn add(engine: &mut NamedFunctions) {
     engine.plain(
         "regex_replace",
         &[

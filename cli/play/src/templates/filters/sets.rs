@@ -2,11 +2,11 @@
 
 use minijinja::{Error, Value};
 
-use super::super::given::{at_path, iterated, members};
-use super::super::names::Register;
+use super::super::function_arguments::{at_path, iterated, members};
+use super::super::names::NamedFunctions;
 
 /// Adds the filters.
-pub(super) fn add(engine: &mut Register) {
+pub(super) fn add(engine: &mut NamedFunctions) {
     engine.plain("union", &["b"], |value, given| {
         let mut all = members(value)?;
         all.extend(members(given.needed("b")?)?);

@@ -2,8 +2,8 @@
 
 use minijinja::Value;
 
-use super::super::given::{Given, wrong};
-use super::super::names::Register;
+use super::super::function_arguments::{Given, wrong};
+use super::super::names::NamedFunctions;
 use super::super::values::text_of;
 
 /// Adds the filters.
@@ -11,7 +11,7 @@ use super::super::values::text_of;
     clippy::too_many_lines,
     reason = "it is a table with a line for each filter"
 )]
-pub(super) fn add(engine: &mut Register) {
+pub(super) fn add(engine: &mut NamedFunctions) {
     engine.plain("upper", &[], |value, _| {
         Ok(Value::from(text_of(value).to_uppercase()))
     });
@@ -122,7 +122,7 @@ pub(super) fn add(engine: &mut Register) {
     engine.plain("safe", &[], |value, _| Ok(value.clone()));
     engine.plain("filesizeformat", &["binary"], |value, given| {
         file_size(
-            super::super::given::number(value)?,
+            super::super::function_arguments::number(value)?,
             given.flag("binary") == Some(true),
         )
         .map(Value::from)

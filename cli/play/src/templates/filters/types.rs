@@ -8,13 +8,13 @@
 use minijinja::Value;
 use minijinja::value::{Kwargs, Rest, ValueKind};
 
-use super::super::given::{Given, kind, wrong};
-use super::super::names::Register;
+use super::super::function_arguments::{Given, kind, wrong};
+use super::super::names::NamedFunctions;
 use super::super::undefined::is_undefined;
 use super::super::values::text_of;
 
 /// Adds the filters.
-pub(super) fn add(engine: &mut Register) {
+pub(super) fn add(engine: &mut NamedFunctions) {
     for name in ["default", "d"] {
         engine.filter(name, default);
     }

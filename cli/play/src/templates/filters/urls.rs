@@ -3,13 +3,13 @@
 use minijinja::value::ValueKind;
 use minijinja::{Error, Value};
 
-use super::super::given::wrong;
+use super::super::function_arguments::wrong;
 use super::super::maps::plain_map_of;
-use super::super::names::Register;
+use super::super::names::NamedFunctions;
 use super::super::values::text_of;
 
 /// Adds the filters.
-pub(super) fn add(engine: &mut Register) {
+pub(super) fn add(engine: &mut NamedFunctions) {
     engine.plain("urlsplit", &["query"], |value, given| {
         let parts = split(&text_of(value));
         match given.text("query").filter(|part| !part.is_empty()) {

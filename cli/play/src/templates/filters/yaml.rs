@@ -5,13 +5,13 @@ use minijinja::{Error, Value};
 use ratchet_input::diagnostic::{Problems, Source};
 use ratchet_input::document::{self, Node};
 
-use super::super::given::{Given, kind, wrong};
+use super::super::function_arguments::{Given, kind, wrong};
 use super::super::maps::plain_map_of;
-use super::super::names::Register;
+use super::super::names::NamedFunctions;
 use super::super::values::{float_text, text_of};
 
 /// Adds the filters.
-pub(super) fn add(engine: &mut Register) {
+pub(super) fn add(engine: &mut NamedFunctions) {
     const OPTIONS: &[&str] = &[
         "default_flow_style",
         "indent",

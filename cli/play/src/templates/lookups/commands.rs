@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use minijinja::{Error, Value};
 
-use super::super::given::wrong;
+use super::super::function_arguments::wrong;
 use super::super::values::text_of;
 use super::super::variables::Variables;
 

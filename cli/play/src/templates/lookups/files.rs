@@ -7,7 +7,7 @@ use minijinja::value::ValueKind;
 use minijinja::{Error, Value};
 
 use super::super::filters::{expanded_user, from_yaml, normal};
-use super::super::given::{Given, kind, members, wrong};
+use super::super::function_arguments::{Given, kind, members, wrong};
 use super::super::template_file::{TemplateOptions, template_file};
 use super::super::values::text_of;
 use super::super::variables::Variables;

@@ -9,7 +9,7 @@ use minijinja::value::{Kwargs, Rest};
 use minijinja::{Error, Value};
 
 use super::super::filters::{Random, expanded_user, password_hash};
-use super::super::given::{Given, members, wrong};
+use super::super::function_arguments::{Given, members, wrong};
 use super::super::values::text_of;
 use super::super::variables::Variables;
 use super::inline_options;

@@ -3,7 +3,7 @@
 use minijinja::{Error, Value};
 
 use super::super::filters::percent_format;
-use super::super::given::{Given, wrong};
+use super::super::function_arguments::{Given, wrong};
 use super::super::values::text_of;
 use super::inline_options;
 

@@ -2,13 +2,13 @@
 
 use minijinja::{Error, Value};
 
-use super::super::given::{Given, wrong};
-use super::super::regular::{compiled, failed};
+use super::super::function_arguments::{Given, wrong};
+use super::super::regex::{compiled, failed};
 use super::super::values::text_of;
 use super::super::variables::Variables;
 use super::files::text_of_file;
 use super::inline_options;
-use crate::ini::{Form, Ini};
+use crate::ini::{Ini, IniDialect};
 
 /// The options of a term, which stand in it or beside it.
 struct Options<'a> {
@@ -126,10 +126,10 @@ pub(super) fn ini(
         }
         let minds_case = options.flag("case_sensitive");
         let allows_none = options.flag("allow_no_value") || options.flag("allow_none");
-        let form = Form {
+        let form = IniDialect {
             minds_case,
             allows_none,
-            ..Form::default()
+            ..IniDialect::default()
         };
         let entries = section_of(&text, &section, form);
         let entries = entries.map_err(|reason| wrong(format!("`{file}`: {reason}")))?;
@@ -153,7 +153,7 @@ pub(super) fn ini(
 }
 
 /// The entries of a section, with those that the section `DEFAULT` has for all, in front.
-fn section_of(text: &str, wanted: &str, form: Form) -> Result<Vec<(String, String)>, String> {
+fn section_of(text: &str, wanted: &str, form: IniDialect) -> Result<Vec<(String, String)>, String> {
     let ini = Ini::parse(text, form)?;
     if wanted != "DEFAULT" && !ini.sections.iter().any(|name| name == wanted) {
         return Err(format!("there is no section `{wanted}`"));

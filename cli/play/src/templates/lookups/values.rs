@@ -5,9 +5,9 @@ use minijinja::{Error, Value};
 use ratchet_input::inventory::pattern::Pattern;
 
 use super::super::filters::{self, Random};
-use super::super::given::{Given, kind, members, wrong};
+use super::super::function_arguments::{Given, kind, members, wrong};
 use super::super::maps::map_of;
-use super::super::regular::{compiled, failed};
+use super::super::regex::{compiled, failed};
 use super::super::undefined::undefined;
 use super::super::values::text_of;
 use super::super::variables::Variables;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use minijinja::value::ValueKind;
 use minijinja::{Error, Value};
 
-use super::super::given::{Given, wrong};
+use super::super::function_arguments::{Given, wrong};
 use super::super::values::text_of;
 
 /// The lines of what addresses give, or the whole of it as one text.

@@ -88,7 +88,7 @@ impl PoolState {
         self.seats
             .calls_changed(number, update.calls_begun, update.calls_ended, now);
         if update.calls_ended > 0 {
-            self.seats.learn(update.ended, update.busy);
+            self.seats.record_throughput(update.ended, update.busy);
             self.vacate_if_empty(number, now);
             self.hand_out(now);
         }

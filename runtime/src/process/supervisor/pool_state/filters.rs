@@ -27,9 +27,9 @@ impl PoolState {
         change: FilterChange,
         now: Instant,
     ) {
-        self.known_worker(number).filter.learn(change);
+        self.known_worker(number).filter.apply(change);
         self.seats.filter_changed(number, change);
-        self.tell(|pool| Report::Filter {
+        self.report(|pool| Report::Filter {
             pool,
             worker: number,
             change,

@@ -38,10 +38,10 @@ impl PoolState {
         self.awaits_demand = false;
         self.tell_filters();
         if let Some(introduced) = self.introduced.clone() {
-            self.tell(|pool| introduced.report(pool.kind));
+            self.report(|pool| introduced.report(pool.kind));
         }
         if let Some(failure) = self.broken.clone() {
-            self.tell(|pool| Report::Broken { pool, failure });
+            self.report(|pool| Report::Broken { pool, failure });
         }
         let numbers: Vec<_> = self.workers.iter().map(|worker| worker.number).collect();
         for number in numbers {
@@ -92,7 +92,7 @@ impl PoolState {
     pub(super) fn ask_for_demand(&mut self) {
         if self.is_used_by_run() && !self.is_called {
             self.awaits_demand = true;
-            self.tell(|pool| Report::DemandWanted { pool });
+            self.report(|pool| Report::DemandWanted { pool });
         }
     }
 
@@ -116,7 +116,7 @@ impl PoolState {
         let offer = worker.offer();
         match &self.user {
             PoolUser::Run { reporter, pool, .. } => {
-                reporter.tell(Report::Offered { pool: *pool, offer });
+                reporter.send(Report::Offered { pool: *pool, offer });
             }
             PoolUser::Callers => {
                 self.seats.offered(offer, now);
@@ -130,7 +130,7 @@ impl PoolState {
         let worker = self.known_worker(number);
         if !std::mem::replace(&mut worker.is_withdrawn, true) {
             self.seats.withdrawn(number);
-            self.tell(|pool| Report::Withdrawn {
+            self.report(|pool| Report::Withdrawn {
                 pool,
                 worker: number,
             });
@@ -138,9 +138,9 @@ impl PoolState {
     }
 
     /// Sends a report to the run that uses the pool, if one does.
-    pub(in crate::process::supervisor) fn tell(&self, report: impl FnOnce(PoolKey) -> Report) {
+    pub(in crate::process::supervisor) fn report(&self, report: impl FnOnce(PoolKey) -> Report) {
         if let PoolUser::Run { reporter, pool, .. } = &self.user {
-            reporter.tell(report(*pool));
+            reporter.send(report(*pool));
         }
     }
 }
@@ -149,7 +149,7 @@ impl Drop for PoolState {
     /// Tells the run that the pool is gone, or it would wait for ever for workers that nobody starts.
     fn drop(&mut self) {
         if self.broken.is_none() {
-            self.tell(supervisor_ended_report);
+            self.report(supervisor_ended_report);
         }
     }
 }

@@ -4,12 +4,12 @@ use std::cmp::Ordering;
 
 use minijinja::Error;
 
-use super::super::given::{Given, wrong};
-use super::super::names::Register;
+use super::super::function_arguments::{Given, wrong};
+use super::super::names::NamedFunctions;
 use super::super::values::text_of;
 
 /// Adds the tests.
-pub(super) fn add(engine: &mut Register) {
+pub(super) fn add(engine: &mut NamedFunctions) {
     for name in ["version", "version_compare"] {
         engine.question(
             name,

@@ -3,11 +3,11 @@
 use minijinja::value::ValueKind;
 use minijinja::{Error, Value};
 
-use super::super::given::{kind, wrong};
-use super::super::names::Register;
+use super::super::function_arguments::{kind, wrong};
+use super::super::names::NamedFunctions;
 
 /// Adds the tests.
-pub(super) fn add(engine: &mut Register) {
+pub(super) fn add(engine: &mut NamedFunctions) {
     for name in ["failed", "failure"] {
         engine.question(name, &[], |result, _| flag(result, "failed"));
     }

@@ -7,14 +7,14 @@ mod versions;
 use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{Error, Value};
 
-use super::given::{Given, iterated, kind, number, wrong};
-use super::names::Register;
-use super::regular::{compiled, failed};
+use super::function_arguments::{Given, iterated, kind, number, wrong};
+use super::names::NamedFunctions;
+use super::regex::{compiled, failed};
 use super::undefined::is_undefined;
 use super::values::text_of;
 
 /// Adds the tests to an engine.
-pub(super) fn add(engine: &mut Register) {
+pub(super) fn add(engine: &mut NamedFunctions) {
     engine.test("defined", |value: &Value| !is_undefined(value));
     engine.test("undefined", |value: &Value| is_undefined(value));
     types(engine);
@@ -103,7 +103,7 @@ pub(super) fn add(engine: &mut Register) {
     results::add(engine);
 }
 
-impl Register {
+impl NamedFunctions {
     /// Adds a test that takes its arguments by place or by name, and no undefined value.
     fn question(
         &mut self,
@@ -122,7 +122,7 @@ impl Register {
     }
 }
 
-fn types(engine: &mut Register) {
+fn types(engine: &mut NamedFunctions) {
     engine.question("string", &[], |value, _| {
         Ok(value.kind() == ValueKind::String)
     });
@@ -192,7 +192,7 @@ fn types(engine: &mut Register) {
     });
 }
 
-fn comparisons(engine: &mut Register) {
+fn comparisons(engine: &mut NamedFunctions) {
     for name in ["eq", "equalto", "=="] {
         engine.question(name, &["other"], |value, given| {
             Ok(value == given.needed("other")?)

@@ -2,7 +2,7 @@
 
 use minijinja::Error;
 
-use super::given::wrong;
+use super::function_arguments::wrong;
 
 /// Compiles an expression.
 pub(super) fn compiled(

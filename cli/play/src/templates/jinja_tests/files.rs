@@ -6,12 +6,12 @@ use std::path::Path;
 
 use minijinja::Error;
 
-use super::super::given::wrong;
-use super::super::names::Register;
+use super::super::function_arguments::wrong;
+use super::super::names::NamedFunctions;
 use super::super::values::text_of;
 
 /// Adds the tests.
-pub(super) fn add(engine: &mut Register) {
+pub(super) fn add(engine: &mut NamedFunctions) {
     for name in ["abs", "is_abs"] {
         engine.question(name, &[], |path, _| Ok(text_of(path).starts_with('/')));
     }

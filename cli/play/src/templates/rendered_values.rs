@@ -81,5 +81,5 @@ fn iterated(value: &Value) -> Result<minijinja::value::ValueIter, TemplateError>
 }
 
 fn wrong(error: &minijinja::Error) -> TemplateError {
-    TemplateError::Wrong(super::errors::told(error))
+    TemplateError::Wrong(super::errors::one_line(error))
 }
