@@ -110,7 +110,7 @@ impl PlayReport {
         )
     }
 
-    /// Makes a report for programs, which writes outcomes in the output_form of another report.
+    /// Makes a report for programs, which writes outcomes in the form of another report.
     pub(crate) fn for_programs(
         prepared: Prepared,
         inner: Box<dyn Report>,

@@ -11,7 +11,7 @@ use ratchet_runtime::JobIdentity;
 use super::item::Item;
 
 /// How many bits the filter has that tells whether an item is surely new: 8 MiB, of which pages are used as needed.
-/// CombinedLists may have any length, so the items themselves are not kept.
+/// Lists may have any length, so the items themselves are not kept.
 const FILTER_BITS: u32 = 1 << 26;
 
 /// How many repeated items are counted.

@@ -8,7 +8,7 @@ use super::item::Item;
 use super::lines::{ItemEnd, LineItems};
 use crate::error::CliError;
 
-/// CombinedLists that are combined with each other. The last one changes fastest.
+/// Lists that are combined with each other. The last one changes fastest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CombinedLists {
     groups: Vec<ListGroup>,
@@ -16,7 +16,7 @@ pub(crate) struct CombinedLists {
     next: Option<Vec<usize>>,
 }
 
-/// CombinedLists that go along with each other.
+/// Lists that go along with each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ListGroup {
     lists: Vec<Vec<Item>>,
