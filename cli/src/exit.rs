@@ -15,7 +15,7 @@ pub(crate) const USAGE: u8 = 2;
 /// There was nothing to do.
 pub(crate) const NOTHING: u8 = 4;
 
-/// Some jobs did not succeed.
+/// Some jobs did not succeed, or were flaky where that counts as a failure.
 pub(crate) const UNSUCCESSFUL: u8 = 100;
 
 /// A stop rule or the deadline ended the run early. 101 is not used, because a Rust program that panics ends with it.
@@ -37,7 +37,7 @@ Exit codes:
   1    internal error
   2    usage or file error, nothing ran; or --strict met a line that is no job
   4    nothing to do
-  100  some jobs did not succeed
+  100  some jobs did not succeed, or were flaky with --flaky fail
   102  stopped early by --max-fail, --halt or --deadline
   130  interrupted (SIGINT)
   141  the reader of stdout has gone (SIGPIPE)
@@ -69,15 +69,16 @@ pub(crate) enum HaltReason {
 
 /// The exit code of a run, by how it ended and how many jobs have each status.
 ///
-/// A suspect result is no success, although its job counts as succeeded.
-pub(crate) fn of_run(end: RunEnd, counts: &Counts, suspects: usize) -> u8 {
+/// A doubtful result is no success, although its job counts as succeeded: it may be the answer to another job, or its job is
+/// flaky and that is to fail the run.
+pub(crate) fn of_run(end: RunEnd, counts: &Counts, doubtful: u64) -> u8 {
     let total = counts.total();
-    let all_succeeded = counts.succeeded == total && suspects == 0;
+    let all_succeeded = counts.succeeded == total && doubtful == 0;
     match end {
         RunEnd::Interrupted => INTERRUPTED,
         RunEnd::Terminated => TERMINATED,
         RunEnd::Halted(HaltReason::Limit) => STOPPED,
-        RunEnd::Halted(HaltReason::Goal) if suspects == 0 => SUCCESS,
+        RunEnd::Halted(HaltReason::Goal) if doubtful == 0 => SUCCESS,
         RunEnd::Done if total == 0 => NOTHING,
         RunEnd::ReaderGone => UNREAD,
         RunEnd::Done if all_succeeded => SUCCESS,

@@ -23,6 +23,7 @@ mod output;
 mod record;
 mod signals;
 mod slots_file;
+mod slow_warnings;
 mod slurm;
 mod status_signal;
 mod suspend;
@@ -73,6 +74,7 @@ use hosts::StartedHosts;
 use job_source::{EarlierOutcomes, SourceEnd};
 use record::RunRecord;
 use signals::SignalHandler;
+use slow_warnings::SlowWarnings;
 use suspend::SuspensionRecord;
 use terminal_keys::{KeyGuard, TerminalKeys};
 
@@ -228,6 +230,7 @@ impl Session {
             pools: self.context.options.pool_defaults(),
             slots: Some(self.context.options.slots),
             selection: Selection::default(),
+            fail_fast: Vec::new(),
             resources: self.context.options.resources.clone(),
             hosts: self.context.options.hosts.table.clone(),
             keep_remote: self.context.options.hosts.keep_remote,
@@ -489,6 +492,9 @@ impl RunContext {
         if self.progress_mode != ProgressMode::None {
             builder = builder.sink(self.console.clone());
         }
+        if !self.options.quiet {
+            builder = builder.sink(SlowWarnings::to(self.console.clone()));
+        }
         let executor = builder.build()?;
         let sampler = machine_sampler(&self.options.admission)?;
         let (run, source) = jobs.begin(&executor, earlier, announcer(&self.console, figures))?;
@@ -679,6 +685,7 @@ async fn run_figures(handle: &RunHandle, pools: &[ProcessPool], began: Instant) 
         restarts: worker_restarts(pools).await,
         elapsed: working_now().saturating_duration_since(began),
         peak: status.peak as u64,
+        slow: status.slow,
         suspects: status.suspects,
         breakers: status.breakers,
         retries_refused: status.retries_refused,

@@ -95,6 +95,18 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         message: Option<String>,
     },
+    /// A job runs for longer than its terms call slow. This is told once for each job, whatever its number of attempts.
+    JobSlow {
+        /// The id of the job.
+        id: JobKey,
+        /// The item of a list that the job is for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        item: Option<ItemName>,
+        /// The number of the attempt that is slow.
+        attempt: u32,
+        /// How many milliseconds the attempt has run.
+        after_ms: u64,
+    },
     /// An attempt failed, and the job will be tried again.
     AttemptFailed {
         /// The id of the job.

@@ -247,6 +247,10 @@ pub struct Terms {
     /// How much memory an attempt may have if the job is a command, together with all that it has started. Workers have the
     /// limits of their pool.
     pub memory: MemoryLimits,
+    /// How long an attempt may run before an [event](crate::event::Event::JobSlow) tells that the job is slow, once for each job.
+    pub slow: Option<Duration>,
+    /// The group of the job, if none of its jobs is to start any more, and none to go on, once one of them has failed.
+    pub fail_fast: Option<Arc<str>>,
     /// When the job is tried again. Without a policy there is one attempt.
     pub retry: Option<Arc<BackoffPolicy>>,
     /// Whether the result may be used again. Without a setting, that of the worker's hello counts, or the result may not.
@@ -265,6 +269,8 @@ impl Default for Terms {
             priority: Priority::default(),
             timeouts: Timeouts::default(),
             memory: MemoryLimits::default(),
+            slow: None,
+            fail_fast: None,
             retry: None,
             cache: None,
         }

@@ -138,6 +138,11 @@ impl Outcome {
         self.result.is_ok()
     }
 
+    /// Whether the job succeeded only after an attempt had failed.
+    pub fn is_flaky(&self) -> bool {
+        self.is_success() && self.attempts > 1 && !self.cached
+    }
+
     /// Why the job did not succeed, if it did not.
     pub fn failure(&self) -> Option<&Failure> {
         self.result.as_ref().err().map(AsRef::as_ref)

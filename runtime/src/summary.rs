@@ -112,6 +112,12 @@ pub struct Summary {
     pub cached: u64,
     /// How many attempts there were beyond the first of each job.
     pub retries: u64,
+    /// How many of the jobs that succeeded did so only after an attempt had failed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub flaky: u64,
+    /// How many jobs ran for longer than their terms call [slow](crate::Terms::slow).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub slow: u64,
     /// How long the run took.
     #[serde(rename = "elapsed_ms", with = "milliseconds")]
     pub elapsed: Duration,

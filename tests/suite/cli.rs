@@ -47,6 +47,7 @@ mod runs;
 mod sem;
 mod settings;
 mod terminal;
+mod test_runs;
 mod told;
 mod tty;
 mod worker;

@@ -8,7 +8,7 @@ use super::record::RecordArguments;
 use super::shared_run::SharedRunArguments;
 use super::terms::{VARIABLES_HELP, cache_help};
 use crate::exit;
-use crate::job_file::{JobPattern, Partition, Protocol};
+use crate::job_file::{GroupPattern, JobPattern, Partition, Protocol};
 
 const HELP: &str = "\
 Examples:
@@ -55,6 +55,10 @@ pub(crate) struct RunArguments {
     /// whatever other jobs there are.
     #[arg(long, value_name = "PART", help_heading = "Which jobs")]
     pub(crate) partition: Option<Partition>,
+    /// When a job of this group fails, skip the jobs of the group that have not started, and cancel those that run: --fail-fast db,
+    /// or --fail-fast '*' for every group.
+    #[arg(long, value_name = "GROUP", help_heading = "When to stop")]
+    pub(crate) fail_fast: Vec<GroupPattern>,
     /// Print the ids of the jobs that would run, one a line, and run nothing.
     #[arg(long, help_heading = "Which jobs")]
     pub(crate) list: bool,

@@ -2,9 +2,19 @@
 
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::value::{self, Amount};
+
+/// What it means for the run that a job succeeded only after a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum FlakyResult {
+    /// It counts as any other success.
+    #[default]
+    Pass,
+    /// The run fails.
+    Fail,
+}
 
 /// The options for when a run stops before its jobs are done.
 #[derive(Debug, Clone, Default, Args)]
@@ -17,6 +27,10 @@ pub(crate) struct StopArguments {
     /// asked to stop.
     #[arg(long, value_name = "DURATION", value_parser = value::duration)]
     pub(crate) deadline: Option<Duration>,
+    /// Whether a job that succeeded only after a failed attempt lets the run fail: with `fail`, the exit code is 100. Such jobs are
+    /// told apart in any case: --retries 2 --flaky fail.
+    #[arg(long, value_name = "RESULT", value_enum)]
+    pub(crate) flaky: Option<FlakyResult>,
     /// How long running jobs get when the run is asked to stop (default: 10s).
     #[arg(long, value_name = "DURATION", value_parser = value::duration)]
     pub(crate) grace: Option<Duration>,

@@ -17,6 +17,9 @@ pub(crate) struct TermsArguments {
     /// succeeded so far, three at least, as in 200%.
     #[arg(long, value_name = "DURATION", value_parser = typed_timeout)]
     pub(crate) timeout: Option<TypedTimeout>,
+    /// Warn once of each job that runs for longer than this, and count such jobs in the summary: --slow 30s. They go on.
+    #[arg(long, value_name = "DURATION", value_parser = value::duration)]
+    pub(crate) slow: Option<Duration>,
     /// Kill a command that has more memory than this together with all that it has started, as in 512MiB. It fails with the class
     /// `memory`.
     #[arg(long, value_name = "SIZE", value_parser = value::size)]

@@ -169,9 +169,9 @@ impl Overrides {
             load
         );
         over!(
-            now.terms, then.terms, timeout, retries, hint, breaker, cache
+            now.terms, then.terms, timeout, slow, retries, hint, breaker, cache
         );
-        over!(now.stop, then.stop, max_fail, deadline, grace);
+        over!(now.stop, then.stop, max_fail, flaky, deadline, grace);
         over!(now.output, then.output, format);
         over!(now.display, then.display, progress, color);
         then.display.bar = now.display.bar;

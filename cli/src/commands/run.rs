@@ -49,6 +49,7 @@ pub(crate) fn run(
         skip: arguments.skip.clone(),
         partition: arguments.partition,
     };
+    options.fail_fast.clone_from(&arguments.fail_fast);
     let pools = options.pools;
     let name = if reads_stdin {
         "stdin".to_owned()

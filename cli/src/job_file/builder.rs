@@ -10,6 +10,7 @@ use ratchet_runtime::{
 };
 
 use super::files::start_elsewhere;
+use super::groups::FailFastGroups;
 use super::hosts::{HostRegistry, check_on, check_words};
 use super::job::JobPlaces;
 use super::options::{BreakerAndBudget, PlanOptions, ServedTasks, WorkerPlan};
@@ -54,6 +55,8 @@ pub(super) struct JobBuilder {
     commands: SharedTerms,
     /// The terms of jobs that a pattern matches.
     overrides: Vec<Override>,
+    /// The groups of which the first failure ends the others.
+    pub(super) groups: FailFastGroups,
     /// The variables of commands that do not set them.
     env: Vec<(String, String)>,
     /// The folder of commands that set none.
@@ -135,6 +138,7 @@ impl JobBuilder {
             other_tasks: None,
             commands: shared(PartialTerms::default(), None),
             overrides: Vec::new(),
+            groups: FailFastGroups::new(header.groups, &options.fail_fast),
             env: program::variables(env, problems),
             cwd: cwd.map(|cwd| within(folder, cwd)),
             settled: HashMap::new(),
@@ -395,6 +399,17 @@ impl JobBuilder {
             None
         } else {
             self.overridden(job, places)
+        };
+        let overridden = match self.groups.of(places.group.as_deref()) {
+            None => overridden,
+            fail_fast => {
+                let own = places
+                    .terms
+                    .as_ref()
+                    .map(|own| PartialTerms::clone(&own.terms));
+                let terms = overridden.or(own).unwrap_or_default();
+                Some(PartialTerms { fail_fast, ..terms })
+            }
         };
         let retry = places.terms.as_ref().and_then(|own| own.retry);
         let settled = match (&places.terms, &overridden) {

@@ -45,6 +45,9 @@ pub(crate) enum FileError {
         "--only, --skip, --partition and --list are for files whose jobs are all known, and {name} is a stream: filter its lines before"
     )]
     NotSelectable { name: String },
+    /// A flag names groups that no job of the file is in.
+    #[error("--fail-fast {pattern}: no job is of such a group; a job says `group: NAME`")]
+    NoSuchGroup { pattern: String },
     /// The file has no jobs.
     #[error("{name} has no jobs: nothing to do")]
     Nothing { name: String },

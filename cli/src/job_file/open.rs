@@ -178,6 +178,7 @@ fn document(
         problems.extend(missing(job, place.work, &mut programs));
     }
     builder.warn_of_unused_overrides(&mut problems);
+    builder.groups.warn_of_unused(&mut problems);
     let order = order(
         &jobs,
         &places,
@@ -192,6 +193,10 @@ fn document(
     };
     if report.has_errors() {
         return Err(FileError::Refused(Box::new(report)));
+    }
+    if let Some(pattern) = builder.groups.unused_typed() {
+        let pattern = pattern.as_str().to_owned();
+        return Err(FileError::NoSuchGroup { pattern });
     }
     let (jobs, order) = select(&options.selection, jobs, &places, order);
     if jobs.is_empty() {

@@ -8,7 +8,7 @@ use ratchet_runtime::{BreakerConfig, Placement, TaskName};
 use super::breaker::PartialBreaker;
 use super::hosts::HostRegistry;
 use super::resources::Resources;
-use super::selection::Selection;
+use super::selection::{GroupPattern, Selection};
 use super::terms::PartialTerms;
 
 /// The flags and settings that hold for the jobs of a file.
@@ -28,6 +28,8 @@ pub(crate) struct PlanOptions {
     pub(crate) slots: Option<u32>,
     /// Which jobs of a file are run.
     pub(crate) selection: Selection,
+    /// The groups of which the first job that fails ends the others.
+    pub(crate) fail_fast: Vec<GroupPattern>,
     /// The resources of flags, which come before those of the file.
     pub(crate) resources: Resources,
     /// The hosts of inventories and flags, which come before those of the file.

@@ -64,6 +64,33 @@ impl JobPattern {
     }
 }
 
+/// A pattern of the names of groups, in which `*` stands for any text and `?` for one character.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GroupPattern(String);
+
+impl FromStr for GroupPattern {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("the pattern is empty; `*` matches every group".to_owned());
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl GroupPattern {
+    /// The pattern as it was typed.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether a group is meant.
+    pub(super) fn matches(&self, group: &str) -> bool {
+        is_glob_of(self.0.as_bytes(), group.as_bytes())
+    }
+}
+
 /// Whether a pattern matches a whole text. It takes no more than the product of their lengths.
 fn is_glob_of(glob: &[u8], text: &[u8]) -> bool {
     let (mut at, mut in_text) = (0, 0);

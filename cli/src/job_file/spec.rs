@@ -45,6 +45,8 @@ section! {
         hosts: Vec<Named<HostSpec>>,
         /// The terms of jobs, where neither a job nor its worker sets them.
         defaults: DefaultsSpec,
+        /// What holds for the jobs of a group together, by the name of the group.
+        groups: Vec<Named<GroupSpec>>,
         /// Terms of the jobs that a pattern matches, where a job does not set them itself. Of several, the first one counts.
         overrides: Vec<Spanned<OverrideSpec>>,
     }
@@ -73,6 +75,15 @@ section! {
         /// or programs.
         pattern = "match" (required): String,
         ..terms: TermsSpec,
+    }
+}
+
+section! {
+    /// What holds for the jobs of a group together.
+    pub(crate) struct GroupSpec("a group") {
+        /// Whether the first job that fails ends the others of the group: those that have not started are skipped, and those that
+        /// run are cancelled. Also `--fail-fast`.
+        fail_fast: bool,
     }
 }
 

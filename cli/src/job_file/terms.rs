@@ -36,6 +36,10 @@ pub(crate) struct PartialTerms {
     pub(crate) priority: Option<Priority>,
     /// How long an attempt may take.
     pub(crate) timeouts: Option<Timeouts>,
+    /// After how long the job is slow.
+    pub(crate) slow: Option<Duration>,
+    /// The group of the job, if it is given up once one of its jobs has failed.
+    pub(crate) fail_fast: Option<Arc<str>>,
     /// How much memory a command may have.
     pub(crate) memory: Option<MemoryLimits>,
     /// The parts of the retry policy that are set.
@@ -97,6 +101,8 @@ impl PartialTerms {
             resources: spec.resources.into_value().map(resources::needs),
             priority: spec.priority.into_value(),
             timeouts,
+            slow: spec.slow.into_value().map(|slow| slow.0),
+            fail_fast: None,
             memory,
             retry: spec
                 .retry
@@ -120,6 +126,8 @@ impl PartialTerms {
             resources: self.resources.or_else(|| other.resources.clone()),
             priority: self.priority.or(other.priority),
             timeouts: self.timeouts.or(other.timeouts),
+            slow: self.slow.or(other.slow),
+            fail_fast: self.fail_fast.or_else(|| other.fail_fast.clone()),
             memory: self.memory.or(other.memory),
             retry: self.retry.or(&other.retry),
             cache: self.cache.or_else(|| other.cache.clone()),
@@ -140,6 +148,8 @@ impl PartialTerms {
             memory_growth: self.retry.memory.unwrap_or(standard.memory_growth),
             priority: self.priority.unwrap_or(standard.priority),
             timeouts: self.timeouts.unwrap_or(standard.timeouts),
+            slow: self.slow,
+            fail_fast: self.fail_fast,
             memory: self.memory.unwrap_or(standard.memory),
             retry: self.retry.settle()?.map(Arc::new),
             cache: self.cache,
@@ -423,12 +433,15 @@ impl Hash for PartialTerms {
             resources,
             priority,
             timeouts,
+            slow,
+            fail_fast,
             memory,
             retry,
             cache,
             on,
         } = self;
         (limits, slots, resources, priority, on, memory).hash(state);
+        (slow, fail_fast).hash(state);
         hint.as_ref().map(discriminant).hash(state);
         if let Some(ParallelizationHint::RateLimited {
             requests_per_second,

@@ -50,6 +50,9 @@ pub(crate) fn describe(outcome: &Outcome, style: Style) -> String {
     if outcome.attempts > 1 {
         parts.push(format!("{} attempts", outcome.attempts));
     }
+    if outcome.is_flaky() {
+        parts.push(style.paint(Tone::Doubtful, "flaky").into_owned());
+    }
     if outcome.cached {
         parts.push(style.paint(Tone::Quiet, "cached").into_owned());
     }

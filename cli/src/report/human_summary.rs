@@ -254,8 +254,8 @@ fn render_counts(summary: &Summary, style: Style, text: &mut String) {
             let mut part = style
                 .paint(tone(status), &format!("{count} {word}"))
                 .into_owned();
-            if status == Status::Succeeded && summary.cached > 0 {
-                let _ = write!(part, " ({} cached)", summary.cached);
+            if status == Status::Succeeded {
+                part.push_str(&details(summary));
             }
             parts.push(part);
         }
@@ -264,6 +264,7 @@ fn render_counts(summary: &Summary, style: Style, text: &mut String) {
         parts.push("no jobs".to_owned());
     }
     for (count, one, many) in [
+        (summary.slow, "slow", "slow"),
         (summary.retries, "retry", "retries"),
         (
             summary.worker_restarts,
@@ -287,6 +288,19 @@ fn render_counts(summary: &Summary, style: Style, text: &mut String) {
         let _ = write!(said, ", {:.1} jobs/s", summary.throughput);
     }
     line(text, format_args!("{said}"));
+}
+
+/// What is told of the jobs that succeeded, behind their number.
+fn details(summary: &Summary) -> String {
+    let counts = [(summary.cached, "cached"), (summary.flaky, "flaky")];
+    let told = counts.iter().filter(|(count, _)| *count > 0);
+    let told: Vec<String> = told
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    if told.is_empty() {
+        return String::new();
+    }
+    format!(" ({})", told.join(", "))
 }
 
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {

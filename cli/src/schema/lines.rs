@@ -53,6 +53,7 @@ fn result() -> Value {
             "error": error,
             "attempts": {"type": "integer", "minimum": 0, "description": "How many were charged to it."},
             "cached": {"type": "boolean", "description": "Whether the result is an earlier one."},
+            "flaky": {"const": true, "description": "Only where the job succeeded after an attempt had failed."},
             "host": text,
             "task": text,
             "worker": {"type": "string", "description": "Who did it, as in resize/2."},
@@ -247,7 +248,7 @@ fn of_runs() -> [Value; 7] {
     ]
 }
 
-fn of_jobs() -> [Value; 6] {
+fn of_jobs() -> [Value; 7] {
     let level = json!({"enum": ["trace", "debug", "info", "warn", "error"]});
     let class = json!({"enum": Class::ALL.map(Class::as_str)});
     [
@@ -287,6 +288,16 @@ fn of_jobs() -> [Value; 6] {
                 ("class", class),
                 ("message", text()),
                 ("retry_in_ms", count()),
+            ],
+        ),
+        kind(
+            "job_slow",
+            &["id", "attempt", "after_ms"],
+            [
+                ("id", text()),
+                ("item", text()),
+                ("attempt", count()),
+                ("after_ms", count()),
             ],
         ),
         kind("job_ended", &["outcome"], [("outcome", result())]),

@@ -484,6 +484,12 @@ fn events_as_they_are_written_are_valid() {
             message: text(),
             retry_in_ms: 5,
         },
+        Event::JobSlow {
+            id: "a".into(),
+            item: None,
+            attempt: 1,
+            after_ms: 30_000,
+        },
         Event::JobEnded {
             outcome: std::sync::Arc::new(outcome(Ok(Payload::null()))),
         },

@@ -9,6 +9,7 @@ use super::job_source::ResumeDifferences;
 use super::options::RunOptions;
 use super::record::RunRecord;
 use super::signals::SignalHandler;
+use crate::args::stop::FlakyResult;
 use crate::error::CliError;
 use crate::exit::{self, HaltReason, RunEnd};
 use crate::report::statistics;
@@ -98,7 +99,11 @@ pub(super) fn conclude(
         RunEnd::Done | RunEnd::Halted(_) if is_reader_gone => RunEnd::ReaderGone,
         end => end,
     };
-    Ok(exit::of_run(end, &summary.counts, summary.suspects.len()))
+    let mut doubtful = summary.suspects.len() as u64;
+    if options.flaky == FlakyResult::Fail {
+        doubtful += summary.flaky;
+    }
+    Ok(exit::of_run(end, &summary.counts, doubtful))
 }
 
 /// Whether the run came to its end by itself. A run that stopped, for whatever reason, may have jobs without outcomes,

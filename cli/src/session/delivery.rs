@@ -68,6 +68,8 @@ pub(super) struct RunFigures {
     pub(super) peak: u64,
     /// How many workers were replaced.
     pub(super) restarts: u64,
+    /// How many jobs ran for longer than their terms call slow.
+    pub(super) slow: u64,
     /// The jobs whose results may be wrong.
     pub(super) suspects: Vec<JobKey>,
     /// What the breakers did that have opened.
@@ -194,10 +196,12 @@ fn deliver(
                     elapsed,
                     peak,
                     restarts,
+                    slow,
                     suspects,
                     breakers,
                     retries_refused,
                 } = figures;
+                tally.slow(slow);
                 tally.suspect(suspects);
                 tally.breakers(breakers);
                 tally.retries_refused(retries_refused);

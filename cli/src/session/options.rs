@@ -17,6 +17,7 @@ use super::terminal::TerminalUse;
 use crate::args::concurrency::JobCount;
 use crate::args::record::RecordArguments;
 use crate::args::shared_run::SharedRunArguments;
+use crate::args::stop::FlakyResult;
 use crate::args::terms::{CacheMode, TermsArguments, TypedHint, TypedTimeout};
 use crate::environment::UserEnvironment;
 use crate::error::CliError;
@@ -66,6 +67,8 @@ pub(crate) struct RunOptions {
     pub(crate) cache_dir: Option<PathBuf>,
     /// Whether the owners of cache files are checked.
     pub(crate) cache_owner: CacheOwner,
+    /// What it means for the run that jobs are flaky.
+    pub(crate) flaky: FlakyResult,
     /// How many failed jobs stop the run.
     pub(crate) max_failures: Option<MaxFailures>,
     /// How long the run may take in all.
@@ -163,6 +166,7 @@ impl RunOptions {
             cache: terms.cache.unwrap_or(CacheMode::On),
             cache_dir,
             cache_owner: CacheOwner::default(),
+            flaky: stop.flaky.unwrap_or_default(),
             max_failures: stop
                 .max_fail
                 .or(settings.max_fail())
@@ -277,6 +281,7 @@ fn typed_terms(terms: &TermsArguments) -> PartialTerms {
             Some(TypedTimeout::Fixed(limit)) => Some(Timeouts::after(limit)),
             Some(TypedTimeout::OfMedian(_)) | None => None,
         },
+        slow: terms.slow,
         memory: terms.job_memory.map(|hard| MemoryLimits {
             soft: None,
             hard: Some(hard),

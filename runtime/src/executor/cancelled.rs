@@ -1,19 +1,56 @@
 //! The failures of jobs that were cancelled by themselves, while the run goes on.
 
+use std::sync::Arc;
+
+use ratchet_ipc::JobKey;
+
 use crate::outcome::{Class, Failure};
 
-/// The failure of a job that somebody has cancelled before it started.
-pub(super) fn cancelled_by_request() -> Failure {
-    Failure::new(Class::Cancelled, "somebody cancelled it before it started")
+/// Why a job was cancelled while the run goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum CancelReason {
+    /// Somebody asked for it.
+    Request,
+    /// Another job of its group has failed.
+    Group {
+        /// The group.
+        group: Arc<str>,
+        /// The job that has failed.
+        failed: JobKey,
+    },
 }
 
-/// The failure of a job that somebody has cancelled while it ran, from what its attempt came to.
-pub(super) fn cancelled_while_running(failure: Failure) -> Failure {
-    Failure {
-        class: Class::Cancelled,
-        code: None,
-        message: format!("somebody cancelled it: {}", failure.message),
-        retryable: false,
-        ..failure
+impl CancelReason {
+    /// The failure of a job that was cancelled before it started. A job of a failed group is skipped, as one is of which a need
+    /// has failed.
+    pub(super) fn before_start(&self) -> Failure {
+        match self {
+            Self::Request => {
+                Failure::new(Class::Cancelled, "somebody cancelled it before it started")
+            }
+            Self::Group { group, failed } => Failure::new(
+                Class::Need,
+                format!("job `{failed}` of its group `{group}` did not succeed"),
+            )
+            .code("group"),
+        }
+    }
+
+    /// The failure of a job that was cancelled while it ran, from what its attempt came to.
+    pub(super) fn while_running(&self, failure: Failure) -> Failure {
+        let (code, why) = match self {
+            Self::Request => (None, "somebody cancelled it".to_owned()),
+            Self::Group { group, failed } => (
+                Some("group".into()),
+                format!("job `{failed}` of its group `{group}` did not succeed"),
+            ),
+        };
+        Failure {
+            class: Class::Cancelled,
+            code,
+            message: format!("{why}: {}", failure.message),
+            retryable: false,
+            ..failure
+        }
     }
 }

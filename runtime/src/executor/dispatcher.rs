@@ -7,7 +7,7 @@ use ratchet_resilience::shutdown::Phase;
 
 use super::arrival::{Arrival, Refused};
 use super::breakers::Breakers;
-use super::cancelled::cancelled_while_running;
+use super::cancelled::CancelReason;
 use super::control::RunControl;
 use super::ended_attempt::EndedAttempt;
 use super::entry::{JobEntry, JobState};
@@ -18,6 +18,7 @@ use super::retries::Retries;
 use super::reuse::StorePermit;
 use super::said::Said;
 use super::seated_queue::{SeatedQueue, Started};
+use super::slow::SlowWatch;
 use super::snapshot::View;
 use crate::Error;
 use crate::breaker::BreakerReport;
@@ -68,6 +69,8 @@ pub(super) struct Dispatcher {
     cancelling: Option<StopRequest>,
     /// The moment at which the scheduler wants to be asked again.
     wake: Option<Instant>,
+    /// When jobs become slow that run.
+    slow: SlowWatch,
 }
 
 impl Dispatcher {
@@ -80,6 +83,7 @@ impl Dispatcher {
             stopping: None,
             cancelling: None,
             wake: None,
+            slow: SlowWatch::default(),
         }
     }
 
@@ -289,7 +293,13 @@ impl Dispatcher {
     }
 
     /// Tells of an attempt that has begun on this worker.
-    fn tell_start(&self, ticket: Ticket, worker: Option<WorkerName>, turn: Turn<'_>) {
+    fn tell_start(&mut self, ticket: Ticket, worker: Option<WorkerName>, turn: Turn<'_>) {
+        let entry = self.queue().get(ticket);
+        let limit = entry.job.terms.slow.filter(|_| !entry.is_slow);
+        // A time beyond what the clock can tell never comes.
+        if let Some(due) = limit.and_then(|limit| turn.now.checked_add(limit)) {
+            self.slow.begin(ticket, due);
+        }
         turn.emit_of_job(|| {
             let entry = self.queue().get(ticket);
             Event::AttemptStarted {
@@ -334,13 +344,14 @@ impl Dispatcher {
             }
             Some(entry) => {
                 if let Err(failure) = &mut attempted.result
-                    && entry.is_cancelled
+                    && let Some(reason) = &entry.cancelled
                 {
-                    **failure = cancelled_while_running((**failure).clone());
+                    **failure = reason.while_running((**failure).clone());
                 }
             }
         }
         let failure = attempted.result.as_ref().err().map(AsRef::as_ref);
+        self.slow.end(ticket);
         self.breakers.ended(ticket, failure, now);
         self.seated.note_end(ticket, &mut attempted, now);
         let entry = self.seated.entry_mut(ticket);
@@ -390,7 +401,7 @@ impl Dispatcher {
         if let Some((next, worker)) = begun {
             // It had begun before it could be recalled.
             let cancelling = self.cancelling;
-            let cancelling = cancelling.filter(|_| self.queue().get(next).is_cancelled);
+            let cancelling = cancelling.filter(|_| self.queue().get(next).cancelled.is_some());
             if let Some(stop) = self.stopping.or(cancelling) {
                 self.seated.stop(next, stop);
             }
@@ -415,6 +426,7 @@ impl Dispatcher {
             JobState::Waiting => return false,
             JobState::Ahead => self.seated.put_back(ticket, withdrawn, turn.now),
             JobState::Running => {
+                self.slow.end(ticket);
                 let begun = self.seated.take_back(ticket, next, withdrawn, turn);
                 self.begun_ahead(begun, turn);
                 self.breakers.returned(ticket, turn.now);
@@ -431,10 +443,16 @@ impl Dispatcher {
     }
 
     /// Has the attempt of a job be its last, and asks it to `stop` if it has begun. It is killed if it was asked before.
-    pub(super) fn cancel_started(&mut self, ticket: Ticket, stop: StopRequest) {
+    pub(super) fn cancel_started(
+        &mut self,
+        ticket: Ticket,
+        stop: StopRequest,
+        reason: &Arc<CancelReason>,
+    ) {
         self.cancelling = Some(stop);
         let entry = self.seated.entry_mut(ticket);
-        let was_cancelled = std::mem::replace(&mut entry.is_cancelled, true);
+        let was_cancelled = entry.cancelled.is_some();
+        entry.cancelled.get_or_insert_with(|| Arc::clone(reason));
         let stop = match entry.state() {
             JobState::Ahead => StopRequest::Recall,
             _ if was_cancelled => StopRequest::Kill,
@@ -464,6 +482,7 @@ impl Dispatcher {
 
     /// Tells the breakers of a job that has left the queue.
     fn left(&mut self, entry: &JobEntry, now: Instant) {
+        self.slow.end(entry.ticket);
         let host = entry.job.host.as_ref();
         self.breakers.left(entry.ticket, entry.kind, host, now);
     }
@@ -472,6 +491,19 @@ impl Dispatcher {
     pub(super) fn cancel_past_deadline(&mut self, now: Instant) -> Option<JobEntry> {
         let ticket = self.seated.pop_past_deadline(now)?;
         Some(self.cancel(ticket, now))
+    }
+
+    /// Takes note of the next job that is slow by now, and returns it. Each job is returned once.
+    pub(super) fn pop_slow(&mut self, now: Instant) -> Option<&JobEntry> {
+        let ticket = self.slow.pop(now)?;
+        let entry = self.seated.entry_mut(ticket);
+        entry.is_slow = true;
+        Some(entry)
+    }
+
+    /// Returns when the next job becomes slow.
+    pub(super) fn next_slow(&self) -> Option<Instant> {
+        self.slow.next()
     }
 
     /// Returns the first moment by which a job has to have started.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use ratchet_resilience::retry::RetryHistory;
 
 use super::arrival::Arrival;
+use super::cancelled::CancelReason;
 use super::reuse::StorePermit;
 use super::routes::RouteId;
 use super::said::Said;
@@ -61,8 +62,10 @@ pub(super) struct JobEntry {
     pub(super) is_rated: bool,
     /// The breaker refused its start the last time that it was asked.
     pub(super) rejected: bool,
-    /// Somebody has cancelled it, so its attempt is its last.
-    pub(super) is_cancelled: bool,
+    /// Why it was cancelled, if it was. Then its attempt is its last.
+    pub(super) cancelled: Option<Arc<CancelReason>>,
+    /// Its terms say after how long it is slow, and it was told that it is.
+    pub(super) is_slow: bool,
     /// What its worker has said about its attempt.
     pub(super) said: Option<Box<Said>>,
     /// Its right to fill the cache with its result.
@@ -109,7 +112,8 @@ impl JobEntry {
             queue_deadline: None,
             is_rated,
             rejected: false,
-            is_cancelled: false,
+            cancelled: None,
+            is_slow: false,
             said: None,
             share,
         }

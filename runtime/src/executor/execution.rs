@@ -1,11 +1,12 @@
 //! The jobs of a run from the queue to the end of their last attempt.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use ratchet_ipc::JobKey;
 
 use super::arrival::Arrival;
-use super::cancelled::cancelled_while_running;
+use super::cancelled::CancelReason;
 use super::dispatcher::{Dispatcher, Settled, tell_retry};
 use super::ended_attempt::EndedAttempt;
 use super::entry::{JobEntry, JobState};
@@ -89,6 +90,7 @@ impl Execution {
         [
             self.dispatcher.wake().filter(|_| is_running),
             self.dispatcher.next_deadline(),
+            self.dispatcher.next_slow(),
             self.dispatcher.recall_at().filter(|_| may_recall),
             self.provisional.next_retry(),
         ]
@@ -193,8 +195,8 @@ impl Execution {
             return Consequence::Nothing; // It was given up and has its outcome already.
         };
         entry.charge_hold(turn.now);
-        if entry.is_cancelled {
-            *failure = cancelled_while_running(*failure);
+        if let Some(reason) = &entry.cancelled {
+            *failure = reason.while_running(*failure);
         }
         match self.retries.decide(&mut entry, &mut failure, turn.now) {
             AfterAttempt::Over => {
@@ -287,6 +289,7 @@ impl Execution {
     pub(super) fn cancel_wanted(
         &mut self,
         is_wanted: impl Fn(&Job) -> bool,
+        reason: &Arc<CancelReason>,
         stop: StopRequest,
         now: Instant,
     ) -> (Vec<JobEntry>, Vec<JobKey>) {
@@ -298,7 +301,7 @@ impl Execution {
                 ended.push(self.dispatcher.cancel(ticket, now));
             } else {
                 asked.push(entry.job.id.clone());
-                self.dispatcher.cancel_started(ticket, stop);
+                self.dispatcher.cancel_started(ticket, stop, reason);
             }
         }
         for mut entry in self.provisional.take_retries(|entry| is_wanted(&entry.job)) {
@@ -308,14 +311,13 @@ impl Execution {
         }
         let is_held = |entry: &JobEntry| is_wanted(&entry.job);
         self.provisional
-            .cancel_held(is_held, |entry| asked.push(entry.job.id.clone()));
+            .cancel_held(is_held, reason, |entry| asked.push(entry.job.id.clone()));
         (ended, asked)
     }
 
-    /// Whether somebody has cancelled a job of the queue.
-    pub(super) fn is_cancelled(&self, ticket: Ticket) -> bool {
-        let entry = self.queue().find(ticket);
-        entry.is_some_and(|entry| entry.is_cancelled)
+    /// Returns why a job of the queue was cancelled, if it was.
+    pub(super) fn cancelled(&self, ticket: Ticket) -> Option<&CancelReason> {
+        self.queue().find(ticket)?.cancelled.as_deref()
     }
 
     /// Returns what a job of the queue that runs has printed so far.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use ratchet_ipc::JobKey;
 
 use super::arrival::{Arrival, Refused};
-use super::cancelled::cancelled_by_request;
+use super::cancelled::CancelReason;
 use super::job_window::{JobWindow, UndeliveredOutcomes};
 use super::needs::{Needs, NeedsStatus, RetainedJobs};
 use super::source::{Batch, Pulled, Source, check};
@@ -243,7 +243,7 @@ impl Intake {
         }
         self.needs.arrived(id);
         if !self.cancelled.is_empty() && self.cancelled.remove(id) {
-            return Admitted::Refused(Refused::new(arrival, cancelled_by_request()));
+            return Admitted::Refused(Refused::new(arrival, CancelReason::Request.before_start()));
         }
         let names = self.names.as_ref();
         let lives = |id: &JobKey| names.is_some_and(|names| names.contains(id));

@@ -129,6 +129,11 @@ impl Observers {
         self.set(|status| status.suspects.extend(ids.iter().cloned()));
     }
 
+    /// Counts a job that has become slow.
+    pub(super) fn show_slow(&self) {
+        self.set(|status| status.slow += 1);
+    }
+
     /// Shows what the breakers did that have opened.
     pub(super) fn show_breakers(&self, breakers: Vec<BreakerReport>) {
         self.set(|status| status.breakers = breakers);

@@ -26,13 +26,14 @@ use ratchet_resilience::shutdown::Phase;
 
 use super::arrival::{Arrival, Moment, Refused};
 use super::arrivals::{Arrivals, Arrived, NextStep};
-use super::cancelled::cancelled_by_request;
+use super::cancelled::CancelReason;
 use super::control::{PhaseChange, RunControl};
 use super::delivery::{Delivery, EndedJob};
 use super::dispatcher::ExpectedWork;
 use super::ended_attempt::EndedAttempt;
 use super::entry::JobEntry;
 use super::execution::{Consequence, Execution};
+use super::failed_groups::FailedGroups;
 use super::intake::Intake;
 use super::observers::{Observers, Turn};
 use super::recording::OutgoingOutcome;
@@ -44,6 +45,7 @@ use crate::dispatch::{Introduction, PoolKey, Report};
 use crate::event::Event;
 use crate::ids::KindId;
 use crate::ids::{Ticket, WorkerName};
+use crate::job::Job;
 use crate::outcome::Failure;
 use crate::process::Seats;
 
@@ -60,6 +62,7 @@ pub(super) struct Orchestrator {
     delivery: Delivery,
     control: RunControl,
     observers: Observers,
+    groups: FailedGroups,
 }
 
 /// The owners for whose news the loop waits.
@@ -91,6 +94,7 @@ impl Orchestrator {
             delivery,
             control,
             observers,
+            groups: FailedGroups::default(),
         }
     }
 
@@ -121,6 +125,7 @@ impl Orchestrator {
         self.take_in();
         self.release_dependents();
         self.check_failures();
+        self.end_failed_groups();
         let was_clogged = self.delivery.is_clogged();
         self.start_jobs(was_clogged);
         if self.control.may_start() {
@@ -192,6 +197,7 @@ impl Orchestrator {
             delivery,
             control,
             observers,
+            groups: _,
         } = self;
         // A breaker that is still open has been so until now.
         observers.show_breakers(execution.dispatcher().breakers(now));
@@ -239,7 +245,7 @@ impl Orchestrator {
                         id: arrival.job.id.clone(),
                         task: arrival.job.task_name().into(),
                     });
-                    let (at, refusal) = (self.moment(), self.control.refusal());
+                    let (at, refusal) = (self.moment(), self.refusal(&arrival.job));
                     let next = self.arrivals.admit(arrival, at, refusal);
                     self.take_step(next);
                 }
@@ -249,6 +255,12 @@ impl Orchestrator {
                 }
             }
         }
+    }
+
+    /// Why a job is not queued, if the run stops or its group has failed.
+    fn refusal(&self, job: &Job) -> Option<Failure> {
+        let refusal = self.control.refusal();
+        refusal.or_else(|| self.groups.refusal(job))
     }
 
     /// Whether another job may be taken in.
@@ -307,7 +319,8 @@ impl Orchestrator {
     /// Goes on with jobs that need not be resolved any more, or that are to be looked at anew.
     fn proceed_all(&mut self, arrivals: Vec<Arrival>) {
         for arrival in arrivals {
-            let next = self.arrivals.proceed(arrival, self.control.refusal());
+            let refusal = self.refusal(&arrival.job);
+            let next = self.arrivals.proceed(arrival, refusal);
             self.take_step(next);
         }
     }
@@ -490,8 +503,8 @@ impl Orchestrator {
         match consequence {
             Consequence::Ends(entry, attempted) => self.end(entry, attempted),
             Consequence::WaitsAgain => {
-                let cancelled = self.execution.is_cancelled(ticket);
-                let refusal = cancelled.then(cancelled_by_request);
+                let cancelled = self.execution.cancelled(ticket);
+                let refusal = cancelled.map(CancelReason::before_start);
                 if let Some(failure) = refusal.or_else(|| self.control.refusal()) {
                     let entry = self.execution.dispatcher_mut().cancel(ticket, self.now);
                     self.conclude(EndedJob::waited(entry, Box::new(failure)));
@@ -593,6 +606,9 @@ impl Orchestrator {
     /// Makes the outcome of a job and sends it on its way. Every job comes here once.
     fn conclude(&mut self, done: EndedJob) {
         self.arrivals.concluded(&done.job);
+        if let Err(failure) = &done.result {
+            self.groups.failed(&done.job, failure.class);
+        }
         let awaited = self.arrivals.awaits(&done.job.id);
         let wall = self.observers.wall();
         if let Some(leaving) = self.delivery.conclude(done, awaited, self.now, wall) {
@@ -639,6 +655,16 @@ impl Orchestrator {
         while let Some(entry) = self.execution.dispatcher_mut().cancel_past_deadline(now) {
             let failure = Box::new(entry.queue_timeout_failure());
             self.conclude(EndedJob::waited(entry, failure));
+        }
+        while let Some(entry) = self.execution.dispatcher_mut().pop_slow(now) {
+            let event = Event::JobSlow {
+                id: entry.job.id.clone(),
+                item: entry.job.item.as_ref().map(|item| item.name.clone()),
+                attempt: entry.attempts,
+                after_ms: u64::try_from(entry.in_state_for(now).as_millis()).unwrap_or(u64::MAX),
+            };
+            self.observers.show_slow();
+            self.emit(|| event);
         }
         if self.control.is_past_deadline(now) {
             self.stop(Phase::Cancelling, Stopped::Deadline);

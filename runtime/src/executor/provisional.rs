@@ -10,11 +10,13 @@
 //! cannot be withdrawn; if it proves wrong the run names it as suspect, and the journal takes note of it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Instant;
 
 use ratchet_caching::Key;
 use ratchet_ipc::JobKey;
 
+use super::cancelled::CancelReason;
 use super::ended_attempt::EndedAttempt;
 use super::entry::JobEntry;
 use crate::ids::{Ticket, WorkerName};
@@ -143,11 +145,12 @@ impl Provisional {
     pub(super) fn cancel_held(
         &mut self,
         is_wanted: impl Fn(&JobEntry) -> bool,
+        reason: &Arc<CancelReason>,
         mut found: impl FnMut(&JobEntry),
     ) {
         for (entry, _) in self.held.values_mut() {
             if is_wanted(entry) {
-                entry.is_cancelled = true;
+                entry.cancelled.get_or_insert_with(|| Arc::clone(reason));
                 found(entry);
             }
         }

@@ -39,6 +39,8 @@ pub struct RunStatus {
     /// Jobs whose results were delivered and may be wrong, because the filter that gave them proved to be out of
     /// step.
     pub suspects: Vec<JobKey>,
+    /// How many jobs ran for longer than their terms call [slow](crate::Terms::slow).
+    pub slow: u64,
     /// What breakers did, of those that have opened.
     pub breakers: Vec<BreakerReport>,
     /// How many retries were not made because the retry budget was used up.
@@ -65,6 +67,7 @@ impl RunStatus {
             succeeded: 0,
             failed: 0,
             suspects: Vec::new(),
+            slow: 0,
             breakers: Vec::new(),
             retries_refused: 0,
             slots,

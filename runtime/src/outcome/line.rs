@@ -74,6 +74,9 @@ impl Outcome {
         } else {
             b",\"cached\":false"
         });
+        if self.is_flaky() {
+            out.extend_from_slice(b",\"flaky\":true");
+        }
         if let Some(host) = &self.host {
             out.extend_from_slice(b",\"host\":");
             write_string(host.as_str(), out);

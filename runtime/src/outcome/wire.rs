@@ -35,6 +35,9 @@ struct ResultLine<'a> {
     error: Option<FailureLine<'a>>,
     attempts: u32,
     cached: bool,
+    /// Whether it succeeded only after an attempt had failed. It follows from the rest, and is written for readers only.
+    #[serde(skip_deserializing, skip_serializing_if = "is_false")]
+    flaky: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     host: Option<Cow<'a, HostName>>,
     task: Cow<'a, TaskName>,
@@ -128,6 +131,14 @@ fn yes() -> bool {
 )]
 fn is_true(value: &bool) -> bool {
     *value
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes what it may skip by reference"
+)]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl Serialize for WaitsLine<'_> {
@@ -319,6 +330,7 @@ impl Serialize for Outcome {
             error,
             attempts: self.attempts,
             cached: self.cached,
+            flaky: self.is_flaky(),
             host: self.host.as_ref().map(Cow::Borrowed),
             task: Cow::Borrowed(&self.task),
             worker: self.worker.as_ref().map(Cow::Borrowed),

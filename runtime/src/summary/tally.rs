@@ -29,6 +29,10 @@ pub struct Tally {
     /// How many results came from the cache.
     cached: u64,
     retries: u64,
+    /// How many jobs succeeded only after an attempt had failed.
+    flaky: u64,
+    /// How many jobs were slow.
+    slow: u64,
     /// How long the attempts of jobs ran.
     run: Durations,
     /// How long jobs waited.
@@ -73,6 +77,7 @@ impl Tally {
                     None => self.breakers.push(report.clone()),
                 }
             }
+            Event::JobSlow { .. } => self.slow += 1,
             Event::Worker(news) => self.observe_worker(news),
             _ => {}
         }
@@ -102,6 +107,7 @@ impl Tally {
         self.counts.add(outcome.status());
         self.cached += u64::from(outcome.cached);
         self.retries += u64::from(retries(outcome));
+        self.flaky += u64::from(outcome.is_flaky());
         if ran(outcome) {
             self.run.add(outcome.duration);
             self.queue.add(outcome.queued);
@@ -116,6 +122,11 @@ impl Tally {
     /// Counts a worker that was started to replace one that had failed.
     pub fn restart(&mut self) {
         self.restarts += 1;
+    }
+
+    /// Sets how many jobs ran for longer than their terms call slow, which outcomes do not tell.
+    pub fn slow(&mut self, count: u64) {
+        self.slow = count;
     }
 
     /// Adds jobs whose results were reported and may be wrong.
@@ -171,6 +182,8 @@ impl Tally {
             counts: self.counts,
             cached: self.cached,
             retries: self.retries,
+            flaky: self.flaky,
+            slow: self.slow,
             elapsed,
             throughput: per_second(self.counts.done(), elapsed),
             success_rate: self.counts.success_rate(),

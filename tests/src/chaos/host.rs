@@ -430,6 +430,8 @@ fn terms(spec: &JobSpec, policy: &Arc<BackoffPolicy>) -> Terms {
         memory_growth: 1.0,
         memory: MemoryLimits::default(),
         on: Placement::Here,
+        slow: None,
+        fail_fast: None,
         priority: priorities[spec.priority as usize % 4],
         timeouts: Timeouts {
             hard: Some(spec.performer.hard_timeout()),

@@ -31,6 +31,8 @@ section! {
         /// How long an attempt may take: one duration, after which it is asked to stop and a second later killed, or
         /// several.
         timeout: Either<PositiveDuration, TimeoutSpec>,
+        /// After how long a warning tells that the job is slow, once for each job; it goes on.
+        slow: PositiveDuration,
         /// How much memory the program of `run` may have, together with all that it has started, before it is killed (one size,
         /// or `hard`), and before it is asked to end (`soft`).
         memory: Either<ByteSize, CommandMemorySpec>,

@@ -1,12 +1,14 @@
 //! What the run does for those who steer it, and answers to those who ask.
 
+use std::sync::Arc;
+
 use ratchet_ipc::JobKey;
 
 use super::Orchestrator;
 use crate::Error;
 use crate::event::Event;
 use crate::executor::arrival::Refused;
-use crate::executor::cancelled::cancelled_by_request;
+use crate::executor::cancelled::CancelReason;
 use crate::executor::delivery::EndedJob;
 use crate::executor::run_orders::RunOrder;
 use crate::executor::snapshot::Snapshot;
@@ -105,30 +107,54 @@ impl Orchestrator {
     /// Cancels these jobs wherever they are. What needs them is skipped.
     fn cancel_jobs(&mut self, ids: &[JobKey]) -> Vec<Cancellation> {
         let wanted: Names<&JobKey> = ids.iter().collect();
-        let is_wanted = |job: &Job| wanted.contains(&job.id);
-        let stop = self.control.ask_to_stop();
-        let (ended, asked) = self.execution.cancel_wanted(is_wanted, stop, self.now);
-        let at = self.moment();
-        let taken = self.arrivals.take(|arrival| is_wanted(&arrival.job), at);
+        let (ended, asked) =
+            self.cancel_wanted(|job| wanted.contains(&job.id), &CancelReason::Request);
         let pending = self.arrivals.pending().filter(|id| wanted.contains(id));
         let pending: Vec<JobKey> = pending.cloned().collect();
         let mut done = Table::default();
         done.extend(asked.into_iter().map(|id| (id, Cancellation::Asked)));
-        for entry in ended {
-            done.insert(entry.job.id.clone(), Cancellation::Ended);
-            self.conclude(EndedJob::waited(entry, Box::new(cancelled_by_request())));
-        }
-        for arrival in taken {
-            done.insert(arrival.job.id.clone(), Cancellation::Ended);
-            let refused = Refused::new(arrival, cancelled_by_request());
-            self.conclude(EndedJob::refused(refused));
-        }
+        done.extend(ended.into_iter().map(|id| (id, Cancellation::Ended)));
         for id in &pending {
             done.insert(id.clone(), Cancellation::Ended);
         }
         self.arrivals.cancel_pending(pending);
         let became = |id| done.get(id).copied().unwrap_or(Cancellation::Unknown);
         ids.iter().map(became).collect()
+    }
+
+    /// Ends the jobs for which the condition holds and that have not started, and asks those to stop that run. Returns the ids of
+    /// both.
+    fn cancel_wanted(
+        &mut self,
+        is_wanted: impl Fn(&Job) -> bool,
+        reason: &CancelReason,
+    ) -> (Vec<JobKey>, Vec<JobKey>) {
+        let stop = self.control.ask_to_stop();
+        let shared = Arc::new(reason.clone());
+        let (waiting, asked) = self
+            .execution
+            .cancel_wanted(&is_wanted, &shared, stop, self.now);
+        let at = self.moment();
+        let taken = self.arrivals.take(|arrival| is_wanted(&arrival.job), at);
+        let mut ended = Vec::with_capacity(waiting.len() + taken.len());
+        for entry in waiting {
+            ended.push(entry.job.id.clone());
+            self.conclude(EndedJob::waited(entry, Box::new(reason.before_start())));
+        }
+        for arrival in taken {
+            ended.push(arrival.job.id.clone());
+            let refused = Refused::new(arrival, reason.before_start());
+            self.conclude(EndedJob::refused(refused));
+        }
+        (ended, asked)
+    }
+
+    /// Ends the jobs of groups of which a job has failed, before any of them starts.
+    pub(in crate::executor) fn end_failed_groups(&mut self) {
+        while let Some((group, reason)) = self.groups.pop() {
+            let is_of_group = |job: &Job| job.terms.fail_fast.as_ref() == Some(&group);
+            self.cancel_wanted(is_of_group, &reason);
+        }
     }
 
     /// Takes more jobs.

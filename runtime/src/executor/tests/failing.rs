@@ -143,3 +143,86 @@ async fn a_kind_that_broke_fails_what_waits_for_it_and_what_comes() {
     );
     assert_eq!(message(&outcomes[1]), "there is no such program");
 }
+
+/// A job of a group that is given up at its first failure.
+fn of_group(job: Job, group: &str) -> Job {
+    job.terms(Terms {
+        fail_fast: Some(group.into()),
+        ..Terms::default()
+    })
+}
+
+fn fails_after(id: &str, seconds: u32) -> Job {
+    Job::closure(id, move |_| async move {
+        tokio::time::sleep(SECOND * seconds).await;
+        Err(Failure::new(Class::Task, "no"))
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_failure_of_a_group_skips_what_has_not_started_and_cancels_what_runs() {
+    let hears = Job::closure("hears", |context: Context| async move {
+        context.cancelled().cancelled().await;
+        Err(Failure::new(Class::Cancelled, "asked to stop"))
+    });
+    let jobs = [
+        of_group(hears, "db"),
+        of_group(fails_after("bad", 1), "db"),
+        takes("other", 5),
+        of_group(takes("waits", 1), "db"),
+        of_group(takes("needs other", 1), "db").needs(["other"]),
+        of_group(takes("of another", 1), "web"),
+        takes("dependent", 1).needs(["waits"]),
+    ];
+    let outcomes = all(executor(3).run_list(jobs).unwrap()).await;
+    let mut seen = told(&outcomes);
+    seen.sort();
+    assert_eq!(
+        seen,
+        [
+            "bad failed",
+            "dependent skipped",
+            "hears cancelled",
+            "needs other skipped",
+            "of another succeeded",
+            "other succeeded",
+            "waits skipped",
+        ]
+    );
+    let why = |id: &str| {
+        let outcome = outcomes.iter().find(|outcome| outcome.id.as_str() == id);
+        message(outcome.unwrap()).to_owned()
+    };
+    assert_eq!(why("waits"), "job `bad` of its group `db` did not succeed");
+    assert!(why("hears").starts_with("job `bad` of its group `db` did not succeed: "));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_comes_after_its_group_has_failed_is_skipped() {
+    let (submitter, mut run) = executor(2).open().unwrap();
+    let submit = async |job| submitter.submit(of_group(job, "db")).await.unwrap();
+    submit(fails_after("bad", 1)).await;
+    assert_eq!(run.next().await.unwrap().status().as_str(), "failed");
+    submit(takes("late", 1)).await;
+    let late = run.next().await.unwrap();
+    assert_eq!((late.status().as_str(), late.attempts), ("skipped", 0));
+    assert_eq!(late.failure().unwrap().code.as_deref(), Some("group"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_of_a_group_that_is_tried_again_has_not_failed_yet() {
+    let flaky = Job::closure("flaky", |context: Context| async move {
+        match context.attempt() {
+            2 => Ok(Payload::null()),
+            _ => Err(Failure::new(Class::Task, "not yet")),
+        }
+    });
+    let retried = Terms {
+        fail_fast: Some("db".into()),
+        ..with_retry(&retrying(2))
+    };
+    let jobs = [flaky.terms(retried), of_group(takes("other", 1), "db")];
+    let outcomes = all(executor(1).run_list(jobs).unwrap()).await;
+    assert_eq!(told(&outcomes), ["other succeeded", "flaky succeeded"]);
+    assert!(outcomes[1].is_flaky() && !outcomes[0].is_flaky());
+}

@@ -203,3 +203,56 @@ async fn a_sink_that_wants_all_events_misses_none() {
     let events = seen_of(Interest::Complete, 20_000).await;
     assert_eq!(events.len(), 3 * 20_000 + 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_runs_for_longer_than_its_terms_call_slow_is_told_once() {
+    let notes: Arc<Mutex<Vec<EventRecord>>> = Arc::default();
+    let executor = Executor::builder()
+        .slots(1)
+        .clock(PausedClock::new(SECOND))
+        .sink(Notes(Arc::clone(&notes)))
+        .build()
+        .unwrap();
+    let slow = |retry| Terms {
+        slow: Some(SECOND * 2),
+        retry,
+        ..Terms::default()
+    };
+    let twice = Job::closure("twice", |context: Context| async move {
+        tokio::time::sleep(SECOND * 5).await;
+        match context.attempt() {
+            1 => Err(Failure::new(Class::Task, "once more")),
+            _ => Ok(Payload::null()),
+        }
+    });
+    let jobs = [
+        twice.terms(slow(Some(retrying(2)))),
+        takes("quick", 1).terms(slow(None)),
+        takes("just", 3).terms(slow(None)),
+    ];
+    let run = executor.run_list(jobs).unwrap();
+    let handle = run.handle();
+    all(run).await;
+    let notes = notes.lock().unwrap();
+    let told: Vec<_> = notes
+        .iter()
+        .filter_map(|record| match &record.event {
+            Event::JobSlow {
+                id,
+                attempt,
+                after_ms,
+                ..
+            } => Some((record.at_ms, id.to_string(), *attempt, *after_ms)),
+            _ => None,
+        })
+        .collect();
+    // `twice` began at 1000 and again at 7000, and `just` at 12000.
+    assert_eq!(
+        told,
+        [
+            (3000, "twice".to_owned(), 1, 2000),
+            (14000, "just".to_owned(), 1, 2000)
+        ]
+    );
+    assert_eq!(handle.status().slow, 2);
+}

@@ -1,0 +1,53 @@
+//! The groups of which a job has failed, so that none of their jobs starts any more.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::cancelled::CancelReason;
+use crate::job::Job;
+use crate::outcome::{Class, Failure, Status};
+
+/// Knows which groups have failed. It is empty where no terms name a group.
+#[derive(Debug, Default)]
+pub(super) struct FailedGroups {
+    failed: HashMap<Arc<str>, CancelReason>,
+    /// The groups that have failed and whose jobs were not ended yet.
+    new: Vec<Arc<str>>,
+}
+
+impl FailedGroups {
+    /// Takes note of a job that did not succeed. If it failed, and is the first of its group that did, the other jobs of the
+    /// group are [to be ended](Self::pop).
+    pub(super) fn failed(&mut self, job: &Job, class: Class) {
+        let Some(group) = &job.terms.fail_fast else {
+            return;
+        };
+        // One that was cancelled or skipped says nothing about the others.
+        let has_failed = !matches!(class.status(), Status::Cancelled | Status::Skipped);
+        if !has_failed || self.failed.contains_key(group) {
+            return;
+        }
+        let reason = CancelReason::Group {
+            group: Arc::clone(group),
+            failed: job.id.clone(),
+        };
+        self.failed.insert(Arc::clone(group), reason);
+        self.new.push(Arc::clone(group));
+    }
+
+    /// Takes the next group whose jobs are to be ended, and why.
+    pub(super) fn pop(&mut self) -> Option<(Arc<str>, CancelReason)> {
+        let group = self.new.pop()?;
+        let reason = self.failed.get(&group)?.clone();
+        Some((group, reason))
+    }
+
+    /// Why a job does not start, if its group has failed.
+    pub(super) fn refusal(&self, job: &Job) -> Option<Failure> {
+        if self.failed.is_empty() {
+            return None;
+        }
+        let group = job.terms.fail_fast.as_ref()?;
+        self.failed.get(group).map(CancelReason::before_start)
+    }
+}

@@ -1,0 +1,210 @@
+//! What people do with jobs that are tests: flaky ones, slow ones, and groups that are given up at their first failure.
+
+use ratchet_tests::{Ended, Folder, Ratchet};
+use serde_json::Value;
+
+/// A job that fails at its first attempt and succeeds at the second one.
+const FLAKY: &str = "{ id: shaky, run: [sh, -c, '[ $RATCHET_ATTEMPT = 2 ]'] }";
+
+fn run(jobs: &str, flags: &[&str]) -> Ended {
+    let folder = Folder::new().file("jobs.yaml", jobs);
+    let call = Ratchet::within(&folder).args(["run", "jobs.yaml", "--no-record", "-k"]);
+    call.args(flags.iter().copied()).run()
+}
+
+/// The results, by the ids of their jobs.
+fn results(ended: &Ended) -> std::collections::BTreeMap<String, Value> {
+    let lines = ended.stdout();
+    let results = lines.lines().map(|line| {
+        let result: Value = serde_json::from_str(line).expect("it is JSON");
+        (
+            result["id"].as_str().expect("it has an id").to_owned(),
+            result,
+        )
+    });
+    results.collect()
+}
+
+#[test]
+fn a_flaky_job_is_told_apart_and_fails_the_run_only_on_request() {
+    let jobs = format!("jobs: [{FLAKY}, {{ id: sound, run: ['true'] }}]");
+    let ended = run(&jobs, &["--retries", "1"]).with_code(0);
+    let told = results(&ended);
+    assert_eq!(told["shaky"]["flaky"], true);
+    assert!(told["sound"].get("flaky").is_none(), "{told:?}");
+    assert!(
+        ended.stderr().contains("2 succeeded (1 flaky)"),
+        "{}",
+        ended.stderr()
+    );
+
+    let human = run(
+        &jobs,
+        &["--retries", "1", "--format", "human", "--flaky", "pass"],
+    );
+    assert!(human.with_code(0).stdout().contains("2 attempts  flaky\n"));
+
+    let document = run(
+        &jobs,
+        &["--retries", "1", "--format", "json", "--flaky", "fail"],
+    );
+    let document: Value =
+        serde_json::from_str(&document.with_code(100).stdout()).expect("it is JSON");
+    assert_eq!(document["summary"]["flaky"], 1);
+    assert_eq!(document["summary"]["succeeded"], 2);
+
+    // Without a flaky job, the flag changes nothing.
+    let sound = run("jobs: [{ run: ['true'] }]", &["--flaky", "fail"]);
+    assert_eq!(sound.code, Some(0));
+    let mapped = Ratchet::new()
+        .args([
+            "map",
+            "-q",
+            "--retries",
+            "1",
+            "--flaky",
+            "fail",
+            "--shell",
+            "--",
+        ])
+        .args(["[ $RATCHET_ATTEMPT = 2 ]", ":::", "a"])
+        .run();
+    assert_eq!(mapped.code, Some(100));
+}
+
+#[test]
+fn a_run_that_is_resumed_tells_flaky_jobs_of_its_earlier_part_too() {
+    let folder = Folder::new().file("jobs.yaml", format!("jobs: [{FLAKY}]"));
+    let first = Ratchet::within(&folder)
+        .args(["run", "jobs.yaml", "--retries", "1"])
+        .run();
+    assert_eq!(first.code, Some(0));
+    let again = Ratchet::within(&folder)
+        .args(["resume", "--flaky", "fail"])
+        .run();
+    assert!(
+        again
+            .with_code(100)
+            .stderr()
+            .contains("1 succeeded (1 flaky)")
+    );
+}
+
+#[test]
+fn a_slow_job_is_warned_of_once_and_counted() {
+    let jobs = "defaults: { slow: 1h }
+overrides: [{ match: 'long*', slow: 10ms }]
+jobs:
+  - { id: long-1, run: [sh, -c, 'until [ -e go ]; do sleep 0.02; done'] }
+  - { id: quick, run: ['true'] }
+";
+    let folder = Folder::new().file("jobs.yaml", jobs);
+    let running = Ratchet::within(&folder)
+        .args(["run", "jobs.yaml", "--no-record", "--format", "json"])
+        .start();
+    running.wait_for_stderr("ratchet: slow: long-1 has run for ");
+    std::fs::write(folder.at("go"), "").expect("it is written");
+    let ended = running.wait().with_code(0);
+    assert_eq!(
+        ended.stderr().matches("slow: long-1").count(),
+        1,
+        "{}",
+        ended.stderr()
+    );
+    assert!(
+        ended.stderr().contains("2 succeeded, 1 slow in "),
+        "{}",
+        ended.stderr()
+    );
+    let document: Value = serde_json::from_str(&ended.stdout()).expect("it is JSON");
+    assert_eq!(document["summary"]["slow"], 1);
+
+    let quiet = Ratchet::new()
+        .args([
+            "map", "-q", "--slow", "1ms", "--", "sleep", "{}", ":::", "0.2",
+        ])
+        .run()
+        .with_code(0);
+    assert_eq!(quiet.stderr(), "");
+}
+
+#[test]
+fn the_first_failure_of_a_group_ends_the_rest_of_the_group_alone() {
+    let jobs = "groups: { db: { fail_fast: true }, web: { fail_fast: false } }
+jobs:
+  - { id: sound, group: db, run: ['true'] }
+  - { id: bad, group: db, run: ['false'] }
+  - { id: later, group: db, run: [touch, later] }
+  - { id: dependent, needs: [later], run: ['true'] }
+  - { id: web-bad, group: web, run: ['false'] }
+  - { id: web-good, group: web, run: ['true'] }
+";
+    let ended = run(jobs, &["-j1"]).with_code(100);
+    let told = results(&ended);
+    let status = |id: &str| {
+        told[id]["status"]
+            .as_str()
+            .expect("it has a status")
+            .to_owned()
+    };
+    let all = ["sound", "bad", "later", "dependent", "web-bad", "web-good"].map(status);
+    assert_eq!(
+        all,
+        [
+            "succeeded",
+            "failed",
+            "skipped",
+            "skipped",
+            "failed",
+            "succeeded"
+        ]
+    );
+    let error = &told["later"]["error"];
+    assert_eq!(error["class"], "need");
+    assert_eq!(error["code"], "group");
+    assert_eq!(
+        error["message"],
+        "job `bad` of its group `db` did not succeed"
+    );
+
+    let ended = run(jobs, &["-j1", "--fail-fast", "w*"]).with_code(100);
+    assert_eq!(results(&ended)["web-good"]["status"], "skipped");
+    let refused = run(jobs, &["--fail-fast", "wbe"]).with_code(2);
+    assert!(
+        refused
+            .stderr()
+            .contains("--fail-fast wbe: no job is of such a group")
+    );
+    let warned = run(
+        "groups: { bd: { fail_fast: true } }\njobs: [{ run: ['true'] }]",
+        &[],
+    );
+    assert!(
+        warned
+            .with_code(0)
+            .stderr()
+            .contains("warning: no job is of group `bd`")
+    );
+}
+
+#[test]
+fn what_runs_of_a_group_is_cancelled_when_another_job_of_it_fails() {
+    let jobs = "{\"version\":1,\"groups\":{\"db\":{\"fail_fast\":true}}}
+{\"id\":\"runs\",\"group\":\"db\",\"run\":[\"sh\",\"-c\",\"touch up; exec sleep 600\"]}
+{\"id\":\"bad\",\"group\":\"db\",\"run\":[\"sh\",\"-c\",\"until [ -e up ]; do sleep 0.02; done; exit 1\"]}
+";
+    let folder = Folder::new().file("jobs.jsonl", jobs);
+    let ended = Ratchet::within(&folder)
+        .args(["run", "jobs.jsonl", "--no-record", "-q", "-j2"])
+        .run()
+        .with_code(100);
+    let told = results(&ended);
+    assert_eq!(told["runs"]["status"], "cancelled");
+    let message = told["runs"]["error"]["message"]
+        .as_str()
+        .expect("it is a text");
+    assert!(
+        message.starts_with("job `bad` of its group `db` did not succeed: "),
+        "{message}"
+    );
+}
