@@ -122,6 +122,19 @@ impl SshServer {
         .into()
     }
 
+    /// The variables by which Ansible's inventories name the server, one a line.
+    pub(crate) fn ansible_variables(&self) -> String {
+        let path = |name: &str| self.folder.at(name).display().to_string();
+        format!(
+            "ansible_connection=ssh\nansible_host={}\nansible_port={}\nansible_user=root\n\
+             ansible_ssh_private_key_file={}\nansible_ssh_common_args='-o UserKnownHostsFile={}'",
+            self.address,
+            self.port,
+            path("user_key"),
+            path("known_hosts"),
+        )
+    }
+
     /// What has to be in the environment of all that is started on either side.
     pub(crate) fn mark(&self) -> String {
         format!("RATCHET_SSH={}", self.folder.path().display())

@@ -10,9 +10,14 @@ use serde_json::{Map, Value};
 
 use super::ansible::ansible;
 use super::play_site::{INVENTORY, path_with, recap, tree};
+#[cfg(target_os = "linux")]
+use crate::ssh::SshServer;
 
-/// Which of the playbooks are compared unless all are asked for: every one whose place leaves this rest.
+/// Which of the playbooks are compared unless all are asked for: one in so many.
 const SHARE: usize = 8;
+
+/// The same for hosts behind ssh, where both programs take longer.
+const SHARE_OVER_SSH: usize = 24;
 
 /// The variable that asks for all playbooks.
 const ALL: &str = "RATCHET_ALL_PLAYBOOKS";
@@ -25,47 +30,139 @@ fn playbooks() -> PathBuf {
 /// A plugin by which Ansible writes what each task has returned.
 const RECORDER: &str = include_str!("play_oracle/record.py");
 
-/// The call that runs a playbook of the collection by ratchet.
-fn call(folder: &Folder, name: &str, bin: &Path) -> Ratchet {
-    Ratchet::within(folder)
-        .args(["play", "-i", "inv", "--no-record", "-e"])
-        .args([format!("out={}", folder.path().join("out").display())])
-        .args([playbooks().join(format!("{name}.yml"))])
-        .env("PATH", path_with(bin))
+/// Both programs, and the hosts on which they run playbooks.
+struct Comparison {
+    /// `ansible-playbook`.
+    program: PathBuf,
+    /// The folder of the program.
+    bin: PathBuf,
+    /// The inventory of the hosts.
+    inventory: String,
 }
 
-/// Runs a playbook of the collection by ratchet. Returns what it printed and the files that it made.
-fn ours(name: &str, bin: &Path) -> (String, BTreeMap<String, (u32, String)>) {
-    let folder = Folder::new().file("inv", INVENTORY).file("out/.keep", "");
-    let out = folder.path().join("out");
-    let ended = call(&folder, name, bin).run();
-    (ended.stdout(), without_folder(tree(&out), &out))
-}
+impl Comparison {
+    /// Makes a comparison on the hosts of an inventory; nothing where Ansible is not installed.
+    fn on(inventory: &str) -> Option<Self> {
+        let program = ansible("ansible-playbook")?;
+        Some(Self {
+            bin: program.parent().expect("a program is in a folder").into(),
+            program,
+            inventory: inventory.to_owned(),
+        })
+    }
 
-/// Runs a playbook of the collection by Ansible. Returns what it printed, the files that it made, and what its tasks returned.
-fn theirs(name: &str, program: &Path) -> (String, BTreeMap<String, (u32, String)>, ByHost) {
-    let folder = Folder::new()
-        .file("inv", INVENTORY)
-        .file("out/.keep", "")
-        .file("plugins/record.py", RECORDER)
-        .file("results", "");
-    let out = folder.path().join("out");
-    let output = Command::new(program)
-        .args(["-i", "inv", "-e"])
-        .arg(format!("out={}", out.display()))
-        .arg(playbooks().join(format!("{name}.yml")))
-        .current_dir(folder.path())
-        .env("HOME", folder.path())
-        .env("ANSIBLE_LOCALHOST_WARNING", "False")
-        .env("ANSIBLE_CALLBACK_PLUGINS", folder.at("plugins"))
-        .env("ANSIBLE_CALLBACKS_ENABLED", "record")
-        .env("RECORD_FILE", folder.at("results"))
-        .output()
-        .expect("it can be started");
-    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-    let written = fs::read_to_string(folder.at("results")).expect("the plugin wrote it");
-    let results = their_results(&written, &out);
-    (printed, without_folder(tree(&out), &out), results)
+    /// A folder with the inventory, and with one for the files that a playbook makes.
+    fn folder(&self) -> Folder {
+        Folder::new()
+            .file("inv", self.inventory.as_str())
+            .file("out/.keep", "")
+    }
+
+    /// The call that runs a playbook of the collection by ratchet.
+    fn call(&self, folder: &Folder, name: &str) -> Ratchet {
+        Ratchet::within(folder)
+            .args(["play", "-i", "inv", "--no-record", "-e"])
+            .args([format!("out={}", folder.path().join("out").display())])
+            .args([playbooks().join(format!("{name}.yml"))])
+            .env("PATH", path_with(&self.bin))
+    }
+
+    /// Runs a playbook of the collection by ratchet. Returns what it printed and the files that it made.
+    fn ours(&self, name: &str) -> (String, BTreeMap<String, (u32, String)>) {
+        let folder = self.folder();
+        let out = folder.path().join("out");
+        let ended = self.call(&folder, name).run();
+        (ended.stdout(), without_folder(tree(&out), &out))
+    }
+
+    /// Runs a playbook of the collection by Ansible. Returns what it printed, the files that it made, and what its tasks
+    /// returned.
+    fn theirs(&self, name: &str) -> (String, BTreeMap<String, (u32, String)>, ByHost) {
+        let folder = self
+            .folder()
+            .file("plugins/record.py", RECORDER)
+            .file("results", "");
+        let out = folder.path().join("out");
+        let output = Command::new(&self.program)
+            .args(["-i", "inv", "-e"])
+            .arg(format!("out={}", out.display()))
+            .arg(playbooks().join(format!("{name}.yml")))
+            .current_dir(folder.path())
+            .env("HOME", folder.path())
+            .env("ANSIBLE_LOCALHOST_WARNING", "False")
+            .env("ANSIBLE_CALLBACK_PLUGINS", folder.at("plugins"))
+            .env("ANSIBLE_CALLBACKS_ENABLED", "record")
+            .env("RECORD_FILE", folder.at("results"))
+            .output()
+            .expect("it can be started");
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        let written = fs::read_to_string(folder.at("results")).expect("the plugin wrote it");
+        let results = their_results(&written, &out);
+        (printed, without_folder(tree(&out), &out), results)
+    }
+
+    /// What the tasks of a playbook return by ratchet.
+    fn our_results(&self, name: &str) -> ByHost {
+        let folder = self.folder();
+        let out = folder.path().join("out");
+        let ended = self.call(&folder, name).args(["--format", "jsonl"]).run();
+        let mut told = ByHost::new();
+        for line in ended.stdout().lines() {
+            let line: Value = serde_json::from_str(line).expect("each line is JSON");
+            let result = match &line["result"] {
+                Value::Null => line["error"]["data"].clone(),
+                result => result.clone(),
+            };
+            let status = match result["status"].as_str().unwrap_or_default() {
+                _ if result["result"]["unreachable"] == true => "unreachable",
+                "changed" | "ok" => "ok",
+                "failed" | "ignored" | "rescued" => "failed",
+                other => other,
+            };
+            add(&mut told, &result, status, &out);
+        }
+        told
+    }
+
+    /// Says where the programs differ in a playbook.
+    fn differences(&self, name: &str) -> Vec<String> {
+        let (printed, files) = self.ours(name);
+        let (their_text, their_files, their_told) = self.theirs(name);
+        let (counts, their_counts) = (recap(&printed), recap(&their_text));
+        let mut found = Vec::new();
+        if counts != their_counts || files != their_files || counts.is_empty() {
+            found.push(format!(
+                "{name}: counts {counts:?}\n  beside {their_counts:?}\n  files {files:?}\n  beside {their_files:?}\n{printed}"
+            ));
+        }
+        if !RESULTS_DIFFER.contains(&name) {
+            let differences = differences(&self.our_results(name), &their_told);
+            found.extend(differences.iter().map(|found| format!("{name}: {found}")));
+        }
+        found
+    }
+
+    /// Runs one playbook of so many, or all of them where that is asked for, and fails if one of them differs.
+    fn compare(&self, share: usize) {
+        let entries = fs::read_dir(playbooks()).expect("the playbooks are there");
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| {
+                let name = entry.expect("it can be read").file_name();
+                name.to_str()?.strip_suffix(".yml").map(str::to_owned)
+            })
+            .filter(|name| name != "included")
+            .collect();
+        names.sort_unstable();
+        assert!(names.len() > 120, "{names:?}");
+        let share = if std::env::var_os(ALL).is_none() {
+            share
+        } else {
+            1
+        };
+        let names = names.iter().step_by(share);
+        let different: Vec<_> = names.flat_map(|name| self.differences(name)).collect();
+        assert!(different.is_empty(), "{}", different.join("\n\n"));
+    }
 }
 
 /// What a task has returned on a host, for itself or for an item.
@@ -191,29 +288,6 @@ fn add(told: &mut ByHost, line: &Value, status: &str, out: &Path) {
     });
 }
 
-/// What the tasks of a playbook return by ratchet.
-fn our_results(name: &str, bin: &Path) -> ByHost {
-    let folder = Folder::new().file("inv", INVENTORY).file("out/.keep", "");
-    let out = folder.path().join("out");
-    let ended = call(&folder, name, bin).args(["--format", "jsonl"]).run();
-    let mut told = ByHost::new();
-    for line in ended.stdout().lines() {
-        let line: Value = serde_json::from_str(line).expect("each line is JSON");
-        let result = match &line["result"] {
-            Value::Null => line["error"]["data"].clone(),
-            result => result.clone(),
-        };
-        let status = match result["status"].as_str().unwrap_or_default() {
-            _ if result["result"]["unreachable"] == true => "unreachable",
-            "changed" | "ok" => "ok",
-            "failed" | "ignored" | "rescued" => "failed",
-            other => other,
-        };
-        add(&mut told, &result, status, &out);
-    }
-    told
-}
-
 /// What the tasks of a playbook return by Ansible, from the lines of the plugin.
 fn their_results(written: &str, out: &Path) -> ByHost {
     let mut told = ByHost::new();
@@ -269,39 +343,21 @@ fn without_folder(
 
 #[test]
 fn playbooks_end_as_with_ansible_in_the_same_counts_files_and_results() {
-    let Some(program) = ansible("ansible-playbook") else {
+    if let Some(comparison) = Comparison::on(INVENTORY) {
+        comparison.compare(SHARE);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn playbooks_end_as_with_ansible_on_hosts_behind_ssh() {
+    // Each of many tasks of Ansible is a session of its own, three hosts at once.
+    let options = "MaxStartups 100:30:200\nMaxSessions 100";
+    let Some(server) = SshServer::start(options, &SshServer::own_address(), &[]).await else {
         return;
     };
-    let bin = program.parent().expect("a program is in a folder");
-    let entries = fs::read_dir(playbooks()).expect("the playbooks are there");
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| {
-            let name = entry.expect("it can be read").file_name();
-            name.to_str()?.strip_suffix(".yml").map(str::to_owned)
-        })
-        .filter(|name| name != "included")
-        .collect();
-    names.sort_unstable();
-    assert!(names.len() > 120, "{names:?}");
-    if std::env::var_os(ALL).is_none() {
-        names = names.into_iter().step_by(SHARE).collect();
+    let inventory = INVENTORY.replace("ansible_connection=local", &server.ansible_variables());
+    if let Some(comparison) = Comparison::on(&inventory) {
+        comparison.compare(SHARE_OVER_SSH);
     }
-    let mut different = Vec::new();
-    for name in &names {
-        let (printed, files) = ours(name, bin);
-        let (their_text, their_files, their_told) = theirs(name, &program);
-        let (counts, their_counts) = (recap(&printed), recap(&their_text));
-        if counts != their_counts || files != their_files || counts.is_empty() {
-            different.push(format!(
-                "{name}: counts {counts:?}\n  beside {their_counts:?}\n  files {files:?}\n  beside {their_files:?}\n{printed}"
-            ));
-        }
-        if RESULTS_DIFFER.contains(&name.as_str()) {
-            continue;
-        }
-        for difference in differences(&our_results(name, bin), &their_told) {
-            different.push(format!("{name}: {difference}"));
-        }
-    }
-    assert!(different.is_empty(), "{}", different.join("\n\n"));
 }
