@@ -25,6 +25,7 @@ pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod runs_live;
 pub(crate) mod schema;
+pub(crate) mod selection;
 pub(crate) mod sem;
 pub(crate) mod shared_run;
 pub(crate) mod stop;

@@ -8,6 +8,7 @@ mod human_summary;
 mod json;
 mod jsonl;
 mod junit;
+mod repetitions;
 mod statistics;
 mod times;
 

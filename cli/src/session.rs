@@ -21,6 +21,7 @@ mod log;
 mod options;
 mod output;
 mod record;
+mod repeated_jobs;
 mod signals;
 mod slots_file;
 mod slow_warnings;
@@ -73,6 +74,7 @@ use executor::{add_pools, executor, machine_sampler, needed_workers, watch_hosts
 use hosts::StartedHosts;
 use job_source::{EarlierOutcomes, SourceEnd};
 use record::RunRecord;
+use repeated_jobs::EndedJobs;
 use signals::SignalHandler;
 use slow_warnings::SlowWarnings;
 use suspend::SuspensionRecord;
@@ -84,6 +86,7 @@ pub(crate) use job_source::{JobSource, JobStream};
 pub(crate) use options::{RunOptions, cores};
 pub(crate) use output::{open_output, open_play_output, open_report, stdout};
 pub(crate) use record::{ResumedRun, job_file_source};
+pub(crate) use repeated_jobs::Repetition;
 pub(crate) use system_limits::most_jobs;
 pub(crate) use terminal::TerminalUse;
 
@@ -320,6 +323,7 @@ impl RunContext {
         let resumed_run = self.resumed_run.take();
         let is_resumed = resumed_run.is_some();
         let goal = setup.halt.filter(HaltRule::is_goal);
+        let ended = setup.jobs.ended_jobs();
         let figures = Arc::new(LiveFigures::default());
         let record = RunRecord::begin(
             &self.options,
@@ -363,11 +367,12 @@ impl RunContext {
         let _socket = record
             .as_ref()
             .and_then(|record| self.serve(record, &handle, &figures, began));
-        let delivery = Delivery::begin(report)?;
+        let delivery = Delivery::begin(report, ended.is_some())?;
         self.drain_when_unwritable(&delivery, &handle);
 
         let completion = async {
-            let (stopped, reached_goal) = consume(run, &delivery, goal, &figures).await;
+            let (stopped, reached_goal) =
+                consume(run, &delivery, goal, (&figures, ended.as_deref())).await;
             let figures = run_figures(&handle, &pools, began).await;
             let delivery = delivery.end(figures).await?;
             let (source, differences) = source.end();
@@ -649,7 +654,7 @@ async fn consume(
     mut run: Run,
     delivery: &Delivery,
     goal: Option<HaltRule>,
-    figures: &LiveFigures,
+    (figures, ended): (&LiveFigures, Option<&EndedJobs>),
 ) -> (Option<Stopped>, bool) {
     let mut counts = Counts::default();
     let mut reached_goal = false;
@@ -673,6 +678,9 @@ async fn consume(
         }
         for outcome in &batch {
             figures.ended(outcome);
+        }
+        if let Some(ended) = ended {
+            ended.add(batch.len());
         }
         delivery.send(batch).await;
     }

@@ -4,8 +4,10 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use ratchet_runtime::Resource;
 
-use crate::job_file::Protocol;
+use super::selection::SelectionArguments;
+use crate::job_file::{self, Protocol, TypedNeeds};
 use crate::style::When;
 use crate::value;
 
@@ -16,6 +18,7 @@ use crate::value;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     ratchet check jobs.yaml\n  \
+    ratchet check jobs.yaml --only 'db*' --resource gpu=0,1\n  \
     ratchet check --worker 'python3 resize.py' jobs.jsonl\n  \
     ratchet check --format json jobs.toml | jq .tasks")]
 pub(crate) struct CheckArguments {
@@ -30,6 +33,15 @@ pub(crate) struct CheckArguments {
     /// How many slots a run would have (default: as many as cores); a job that needs more is refused.
     #[arg(short, long, value_name = "N", value_parser = value::positive)]
     pub(crate) jobs: Option<NonZeroU32>,
+    /// Declare what jobs can have for themselves, as for `run`: `gpu=0,1`, `license=2` or `memory=16GiB`.
+    #[arg(long, value_name = "NAME=WHAT", value_parser = job_file::typed_resource)]
+    pub(crate) resource: Vec<(String, Resource)>,
+    /// What a job has for itself of the resources, where it does not say so, as in `gpu=1,memory=4GiB`.
+    #[arg(long = "use", value_name = "NAME=N", value_parser = job_file::typed_needs)]
+    pub(crate) uses: Option<TypedNeeds>,
+    /// Which jobs are checked against each other and counted.
+    #[command(flatten)]
+    pub(crate) selection: SelectionArguments,
     /// How the summary is written.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: SummaryFormat,

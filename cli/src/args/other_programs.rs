@@ -61,6 +61,22 @@ pub(crate) fn table(program: Program) -> String {
     text
 }
 
+/// The same flags as a table of a document in Markdown.
+pub(crate) fn markdown(program: Program) -> String {
+    let mut text = "| yours | ours |\n|---|---|\n".to_owned();
+    for row in SPELLINGS.iter().filter(|row| row.of.contains(&program)) {
+        let theirs: Vec<String> = row.theirs.iter().map(|flag| format!("`{flag}`")).collect();
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            text,
+            "| {} | {} |",
+            theirs.join(" "),
+            row.ours.replace('|', "\\|")
+        );
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -100,6 +116,21 @@ mod tests {
         let (parallel, xargs) = (table(Program::Parallel), table(Program::Xargs));
         assert!(parallel.contains("--rpl") && !xargs.contains("--rpl"));
         assert!(xargs.contains("--open-tty") && !parallel.contains("--open-tty"));
+    }
+
+    #[test]
+    fn the_tables_of_the_readme_are_those_of_the_help() {
+        let readme = include_str!("../../../README.md");
+        for (name, program) in [("parallel", Program::Parallel), ("xargs", Program::Xargs)] {
+            let begin = format!("<!-- ratchet help {name} --format markdown -->\n\n");
+            let (_, rest) = readme.split_once(&begin).unwrap();
+            let (table, _) = rest.split_once("\n</details>").unwrap();
+            assert_eq!(
+                table,
+                markdown(program),
+                "put what `ratchet help {name} --format markdown` prints into the README"
+            );
+        }
     }
 
     #[test]

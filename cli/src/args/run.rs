@@ -1,18 +1,23 @@
 //! `ratchet run`.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
 use super::record::RecordArguments;
+use super::selection::SelectionArguments;
 use super::shared_run::SharedRunArguments;
 use super::terms::{VARIABLES_HELP, cache_help};
 use crate::exit;
-use crate::job_file::{GroupPattern, JobPattern, Partition, Protocol};
+use crate::job_file::{GroupPattern, Protocol};
+use crate::value;
 
 const HELP: &str = "\
 Examples:
   ratchet run jobs.yaml
+  ratchet run tests.yaml --repeat 50 --only 'db*'
   ratchet run jobs.yaml -j 8 --format junit -o results.xml
   echo '{\"task\":\"echo\",\"input\":\"hello\"}' | ratchet run -w 'ratchet worker'
   jq -c '{task: \"name\", input: .}' things.json |
@@ -44,24 +49,22 @@ pub(crate) struct RunArguments {
     /// once.
     #[arg(long, conflicts_with = "worker")]
     pub(crate) tty: bool,
-    /// Run only the jobs that this matches, and those that they need: `db*` or `test(db*)` by their ids, `group(slow)`,
-    /// `task(resize)`. Several are all run.
-    #[arg(long, value_name = "PATTERN", help_heading = "Which jobs")]
-    pub(crate) only: Vec<JobPattern>,
-    /// Leave out the jobs that this matches, and those that need them.
-    #[arg(long, value_name = "PATTERN", help_heading = "Which jobs")]
-    pub(crate) skip: Vec<JobPattern>,
-    /// Run one part of the jobs, as of four machines each: `slice:1/4` takes every fourth one, and `hash:1/4` the same ones
-    /// whatever other jobs there are.
-    #[arg(long, value_name = "PART", help_heading = "Which jobs")]
-    pub(crate) partition: Option<Partition>,
-    /// When a job of this group fails, skip the jobs of the group that have not started, and cancel those that run: --fail-fast db,
-    /// or --fail-fast '*' for every group.
+    #[command(flatten)]
+    pub(crate) selection: SelectionArguments,
+    /// When a job of this group fails, skip the jobs of the group that have not started, and cancel those that run: --group-fail-fast db,
+    /// or --group-fail-fast '*' for every group.
     #[arg(long, value_name = "GROUP", help_heading = "When to stop")]
-    pub(crate) fail_fast: Vec<GroupPattern>,
+    pub(crate) group_fail_fast: Vec<GroupPattern>,
     /// Print the ids of the jobs that would run, one a line, and run nothing.
     #[arg(long, help_heading = "Which jobs")]
     pub(crate) list: bool,
+    /// Run all jobs so many times: --repeat 50. Each repetition is a job of its own, as in `test#7`; the summary tells how many of
+    /// how many failed. No result is used again.
+    #[arg(long, value_name = "N", value_parser = value::positive, conflicts_with_all = ["stress", "list"], help_heading = "Which jobs")]
+    pub(crate) repeat: Option<NonZeroU32>,
+    /// The same for so long: --stress 10m. Rounds are begun until then, and the last one is finished.
+    #[arg(long, value_name = "DURATION", value_parser = value::duration, conflicts_with = "list", help_heading = "Which jobs")]
+    pub(crate) stress: Option<Duration>,
     /// Stop at the first line of a stream that makes no job; the exit code is 2.
     #[arg(long)]
     pub(crate) strict: bool,

@@ -14,7 +14,8 @@ use crate::args::check::{CheckArguments, SummaryFormat};
 use crate::environment::UserEnvironment;
 use crate::error::CliError;
 use crate::job_file::{
-    self, JobLines, Jobs, Plan, PlanOptions, PoolDefaults, ServedTasks, StreamError, WorkerPlan,
+    self, JobLines, Jobs, PartialTerms, Plan, PlanOptions, PoolDefaults, ServedTasks, StreamError,
+    WorkerPlan,
 };
 use crate::output::Destination;
 use crate::session::cores;
@@ -44,9 +45,16 @@ pub(crate) fn run(arguments: &CheckArguments) -> Result<(), CliError> {
             grace: settings.grace(),
         },
         slots: Some(slots),
+        flags: PartialTerms {
+            resources: arguments.uses.as_ref().map(|uses| uses.0.clone()),
+            ..PartialTerms::default()
+        },
+        resources: arguments.resource.clone(),
+        selection: arguments.selection.selection(),
         ..PlanOptions::default()
     };
     let plan = job_file::open(&arguments.file, &options)?;
+    job_file::check_typed(&plan.resources, options.flags.resources.as_deref())?;
     let color = arguments.color.or(settings.color());
     let style = Style::of_stderr(color.unwrap_or_default());
     let warnings = plan.warnings.render(style);
@@ -116,7 +124,7 @@ impl FileSummary {
                 .collect(),
         };
         match plan.jobs {
-            Jobs::PlayListing { jobs, order } => {
+            Jobs::Listed { jobs, order } => {
                 for job in &jobs {
                     summary.count(job);
                 }

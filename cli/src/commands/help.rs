@@ -5,8 +5,8 @@ use std::io::Write;
 use clap::{Command, CommandFactory};
 
 use crate::args::Arguments;
-use crate::args::help::HelpArguments;
-use crate::args::other_programs::{Program, table};
+use crate::args::help::{HelpArguments, ReferenceFormat};
+use crate::args::other_programs::{Program, markdown, table};
 use crate::error::CliError;
 use crate::output::Destination;
 use crate::reference::Reference;
@@ -29,11 +29,13 @@ pub(crate) fn run(arguments: &HelpArguments, out: &mut dyn Write) -> Result<(), 
     if let [word] = &arguments.words[..]
         && let Some((_, program)) = PROGRAMS.iter().find(|(name, _)| name == word)
     {
-        if arguments.format.is_some() {
-            return Err(format_needs_reference());
-        }
+        let text = match arguments.format.unwrap_or_default() {
+            ReferenceFormat::Text => table(*program),
+            ReferenceFormat::Markdown => markdown(*program),
+            ReferenceFormat::Man => return Err(format_needs_reference()),
+        };
         return out
-            .write_all(table(*program).as_bytes())
+            .write_all(text.as_bytes())
             .and_then(|()| out.flush())
             .map_err(|error| Destination::Stdout.error(error).into());
     }
@@ -57,7 +59,7 @@ pub(crate) fn run(arguments: &HelpArguments, out: &mut dyn Write) -> Result<(), 
 
 /// The error of a format for something that is no reference.
 fn format_needs_reference() -> CliError {
-    CliError::usage("--format is for the references job-file, settings and protocol")
+    CliError::usage("--format is for the references job-file, settings and protocol, and --format markdown for parallel and xargs")
         .with_help("leave it out; `ratchet man` writes the help of verbs as man pages")
 }
 
@@ -82,7 +84,6 @@ fn unknown(parent: &Command, words: &[String]) -> CliError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::help::ReferenceFormat;
 
     fn help(words: &[&str], format: Option<ReferenceFormat>) -> Result<String, CliError> {
         let arguments = HelpArguments {
@@ -115,6 +116,8 @@ mod tests {
         for (name, _) in PROGRAMS {
             let text = help(&[name], None).unwrap();
             assert!(text.contains(name) && text.lines().count() > 20, "{text}");
+            let table = help(&[name], Some(ReferenceFormat::Markdown)).unwrap();
+            assert!(table.starts_with("| yours | ours |"), "{table}");
             assert!(help(&[name], Some(ReferenceFormat::Man)).is_err());
         }
     }

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use crate::args::run::RunArguments;
 use crate::error::CliError;
 use crate::exit;
-use crate::job_file::{self, Jobs, Protocol, Selection};
+use crate::job_file::{self, Jobs, Protocol};
 use crate::output::Destination;
 use crate::preflight::{overwrite, unused_flags};
 use crate::session::{
-    JobSource, ResumedRun, RunSetup, Session, TerminalUse, job_file_source, open_report,
-    start_keeper,
+    JobSource, Repetition, ResumedRun, RunSetup, Session, TerminalUse, job_file_source,
+    open_report, start_keeper,
 };
 
 /// Runs the jobs of a file or of a stream.
@@ -44,12 +44,8 @@ pub(crate) fn run(
     if let Some(pool) = &mut options.worker {
         pool.skip_lines = arguments.skip_lines;
     }
-    options.selection = Selection {
-        only: arguments.only.clone(),
-        skip: arguments.skip.clone(),
-        partition: arguments.partition,
-    };
-    options.fail_fast.clone_from(&arguments.fail_fast);
+    options.selection = arguments.selection.selection();
+    options.fail_fast.clone_from(&arguments.group_fail_fast);
     let pools = options.pools;
     let name = if reads_stdin {
         "stdin".to_owned()
@@ -87,8 +83,21 @@ pub(crate) fn run(
     if arguments.list {
         return list(&plan.jobs, &name);
     }
+    let times = arguments.repeat.map(Repetition::Times);
+    let repetition = times.or(arguments.stress.map(Repetition::For));
+    let jobs = match repetition {
+        None => JobSource::of(plan.jobs, arguments.strict),
+        Some(repetition) => {
+            let Jobs::Listed { jobs, order } = plan.jobs else {
+                return Err(CliError::usage(format!(
+                    "--repeat and --stress are for files whose jobs are all known, and {name} is a stream"
+                )));
+            };
+            JobSource::repeated(jobs, &order, repetition, session.options().slots)
+        }
+    };
     let setup = RunSetup {
-        jobs: JobSource::of(plan.jobs, arguments.strict).with_terminal(terminal),
+        jobs: jobs.with_terminal(terminal),
         source: (!reads_stdin).then(|| job_file_source(&file)).flatten(),
         stdin: reads_stdin.then_some("jobs.jsonl"),
         workers: plan.workers,
@@ -107,7 +116,7 @@ pub(crate) fn run(
 
 /// Prints the ids of the jobs that would run.
 fn list(jobs: &Jobs, name: &str) -> Result<u8, CliError> {
-    let Jobs::PlayListing { jobs, .. } = jobs else {
+    let Jobs::Listed { jobs, .. } = jobs else {
         return Err(CliError::usage(format!(
             "--list is for files whose jobs are all known, and {name} is a stream"
         )));

@@ -60,7 +60,7 @@ pub(super) struct JobBuilder {
     /// The variables of commands that do not set them.
     env: Vec<(String, String)>,
     /// The folder of commands that set none.
-    cwd: Option<PathBuf>,
+    cwd: Option<Spanned<String>>,
     settled: HashMap<PartialTerms, Arc<Terms>>,
     /// The rate and burst of each rate key, and where they were written first.
     rates: HashMap<String, (f64, u32, Span)>,
@@ -140,7 +140,7 @@ impl JobBuilder {
             overrides: Vec::new(),
             groups: FailFastGroups::new(header.groups, &options.fail_fast),
             env: program::variables(env, problems),
-            cwd: cwd.map(|cwd| within(folder, cwd)),
+            cwd,
             settled: HashMap::new(),
             rates: HashMap::new(),
         };
@@ -255,7 +255,7 @@ impl JobBuilder {
         };
         let names_any = |value: &std::ffi::OsStr| value.as_encoded_bytes().contains(&b'$');
         let has_names = process.env.declared().any(|(_, value)| names_any(value));
-        if self.env.is_empty() && self.cwd.is_none() && !has_names {
+        if self.env.is_empty() && self.cwd.is_none() && places.cwd.is_none() && !has_names {
             return;
         }
         let process = Arc::make_mut(process);
@@ -293,8 +293,11 @@ impl JobBuilder {
             }
         }
         process.env = env;
-        if let (Some(cwd), false) = (&self.cwd, places.has_cwd) {
-            process.working_dir = Some(cwd.clone());
+        let of_all = self.cwd.as_ref().filter(|_| !places.has_cwd);
+        if let Some(cwd) = places.cwd.as_deref().or(of_all)
+            && let Some(cwd) = expanded_cwd(&declared, cwd, problems)
+        {
+            process.working_dir = Some(within(self.folder.as_deref(), cwd));
         }
     }
 
@@ -634,6 +637,36 @@ impl JobBuilder {
         }
         self.settled.insert(terms, Arc::clone(&settled));
         Ok(settled)
+    }
+}
+
+/// The folder of a command, with the values of the variables that it names.
+fn expanded_cwd(
+    declared: &BTreeMap<String, String>,
+    cwd: &Spanned<String>,
+    problems: &mut Problems,
+) -> Option<String> {
+    let mut refuse = |message: String, help: &str| {
+        let error = Diagnostic::error(cwd.span, message).help(help);
+        // A folder that all jobs have is refused once.
+        if !problems.contains(&error) {
+            problems.push(error);
+        }
+        None
+    };
+    if let Some(name) = variables::undeclared(declared, &cwd.value) {
+        return refuse(
+            format!("`cwd` names `${{{name}}}`, which is no variable of the job or the file"),
+            "declare it in `env` of the job or of `defaults`; `$${` stands for `${` itself",
+        );
+    }
+    match variables::expand(declared, &cwd.value) {
+        Ok(cwd) => Some(cwd),
+        // The variable itself is refused as well.
+        Err(VariablesError::Circle(name) | VariablesError::TooLong(name)) => refuse(
+            format!("`cwd` names `${{{name}}}`, which cannot be made"),
+            "mend the variable",
+        ),
     }
 }
 

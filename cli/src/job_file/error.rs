@@ -46,7 +46,7 @@ pub(crate) enum FileError {
     )]
     NotSelectable { name: String },
     /// A flag names groups that no job of the file is in.
-    #[error("--fail-fast {pattern}: no job is of such a group; a job says `group: NAME`")]
+    #[error("--group-fail-fast {pattern}: no job is of such a group; a job says `group: NAME`")]
     NoSuchGroup { pattern: String },
     /// The file has no jobs.
     #[error("{name} has no jobs: nothing to do")]

@@ -12,6 +12,7 @@ use super::program;
 use super::resources;
 use super::spec::{JobSpec, TermsSpec};
 use super::terms::PartialTerms;
+use super::variables;
 use crate::diagnostic::{Diagnostic, Problems, Span};
 use crate::document::Spanned;
 
@@ -28,6 +29,8 @@ pub(super) struct JobPlaces {
     pub(super) group: Option<Box<str>>,
     /// Whether the job sets its folder itself.
     pub(super) has_cwd: bool,
+    /// The folder that the job sets, if it names variables.
+    pub(super) cwd: Option<Box<Spanned<String>>>,
     /// The needs, in the order of `Job::needs`.
     pub(super) needs: Box<[Span]>,
     /// The terms that the job sets itself, if any.
@@ -111,6 +114,7 @@ impl JobReader {
             problems.push(Diagnostic::error(place, message).help(help));
         }
         let has_cwd = spec.cwd.is_present();
+        let cwd = variables::naming(&spec.cwd);
         let group = std::mem::take(&mut spec.group).into_value();
         let (push, pull) = (&spec.push, &spec.pull);
         let folder = self.folder.as_deref();
@@ -133,6 +137,7 @@ impl JobReader {
             work: place.unwrap_or(head),
             group: group.map(String::into_boxed_str),
             has_cwd,
+            cwd: cwd.map(Box::new),
             needs: need_places,
             terms: terms.map(|terms| Box::new(self.own_terms(*terms, problems))),
         };

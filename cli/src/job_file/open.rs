@@ -51,7 +51,7 @@ pub(crate) struct Plan {
 #[derive(Debug)]
 pub(crate) enum Jobs {
     /// All jobs in the order of the file, and their indexes in an order in which each comes after its needs.
-    PlayListing { jobs: Vec<Job>, order: Vec<usize> },
+    Listed { jobs: Vec<Job>, order: Vec<usize> },
     /// Jobs that are read on demand. A job can need only earlier ones.
     Streamed(Box<JobLines>),
 }
@@ -209,7 +209,7 @@ fn document(
         resources: builder.resources,
         protection: builder.protection,
         hosts: builder.hosts,
-        jobs: Jobs::PlayListing { jobs, order },
+        jobs: Jobs::Listed { jobs, order },
         warnings: report,
     })
 }

@@ -62,7 +62,7 @@ section! {
         /// Variables for the programs of all jobs with `run`, where a job does not set them. `${NAME}` in a value is another
         /// variable of the file.
         env: Vec<Named<ScalarText>>,
-        /// The folder in which programs of `run` start, where a job does not set it.
+        /// The folder in which programs of `run` start, where a job does not set it. `${NAME}` in it is a variable of the file.
         cwd: String,
         ..terms: TermsSpec,
     }
@@ -82,15 +82,19 @@ section! {
     /// What holds for the jobs of a group together.
     pub(crate) struct GroupSpec("a group") {
         /// Whether the first job that fails ends the others of the group: those that have not started are skipped, and those that
-        /// run are cancelled. Also `--fail-fast`.
+        /// run are cancelled. Also `--group-fail-fast`.
         fail_fast: bool,
     }
 }
 
 impl DefaultsSpec {
     /// Takes out how programs start: their variables and their folder.
-    pub(crate) fn take_start(&mut self) -> (Field<Vec<Named<ScalarText>>>, Option<String>) {
-        let cwd = std::mem::take(&mut self.cwd).into_value();
+    pub(crate) fn take_start(
+        &mut self,
+    ) -> (Field<Vec<Named<ScalarText>>>, Option<Spanned<String>>) {
+        let cwd = std::mem::take(&mut self.cwd);
+        let span = cwd.span().unwrap_or_default();
+        let cwd = cwd.into_value().map(|value| Spanned { value, span });
         (std::mem::take(&mut self.env), cwd)
     }
 
@@ -158,7 +162,8 @@ section! {
         for_each: ForEachSpec,
         /// Variables for the program of `run`, added to those of the environment.
         env: Vec<Named<ScalarText>>,
-        /// The folder in which the program of `run` starts; that of the file by default.
+        /// The folder in which the program of `run` starts; that of the file by default. `${NAME}` in it is a variable that the job
+        /// or the file declares.
         cwd: String,
         /// Files and folders that the program of `run` gets on another host, in a work folder of its own. `{id}` is the id of
         /// the job.

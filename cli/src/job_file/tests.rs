@@ -53,7 +53,7 @@ impl Written {
 
 fn listed(plan: Plan) -> Vec<ratchet_runtime::Job> {
     match plan.jobs {
-        Jobs::PlayListing { jobs, .. } => jobs,
+        Jobs::Listed { jobs, .. } => jobs,
         Jobs::Streamed(_) => panic!("a document is no stream"),
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::document::{Field, Spanned};
+
 /// The most bytes that a value may have after all names in it were replaced: variables that name others twice would grow
 /// without a bound.
 const LONGEST: usize = 1 << 20;
@@ -22,6 +24,31 @@ pub(super) fn expand(
     text: &str,
 ) -> Result<String, VariablesError> {
     fill(declared, text, &mut Vec::new())
+}
+
+/// The text of a field, if it names variables.
+pub(super) fn naming(field: &Field<String>) -> Option<Spanned<String>> {
+    let value = field.get().filter(|text| text.contains("${"))?.clone();
+    let span = field.span()?;
+    Some(Spanned { value, span })
+}
+
+/// The first `${NAME}` in a text that is not declared.
+pub(super) fn undeclared<'a>(
+    declared: &BTreeMap<String, String>,
+    text: &'a str,
+) -> Option<&'a str> {
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        let (before, from) = rest.split_at(at);
+        rest = &from[2..];
+        let name = rest.split_once('}').map(|(name, _)| name);
+        let is_literal = before.ends_with('$');
+        if let Some(name) = name.filter(|name| !is_literal && !declared.contains_key(*name)) {
+            return Some(name);
+        }
+    }
+    None
 }
 
 fn fill<'a>(
@@ -82,6 +109,9 @@ mod tests {
             of("$${ROOT} ${gpu} ${ $").as_deref(),
             Ok("${ROOT} ${gpu} ${ $")
         );
+        let missing = |text| undeclared(&declared, text);
+        assert_eq!(missing("${ROOT}/$${no}/${"), None);
+        assert_eq!(missing("${ROOT}/${no}/${nor}"), Some("no"));
         assert_eq!(of("${A}"), Err(VariablesError::Circle("A".to_owned())));
         let grows: BTreeMap<String, String> = (0..40)
             .map(|at| (format!("V{at}"), format!("${{V{0}}}${{V{0}}}xx", at + 1)))

@@ -142,7 +142,7 @@ fn first_typed<const N: usize>(typed: [(&'static str, bool); N]) -> Option<&'sta
 /// Whether a job is a command. The jobs of a stream are not known yet, so they could be.
 fn has_commands(plan: &Plan) -> bool {
     match &plan.jobs {
-        Jobs::PlayListing { jobs, .. } => {
+        Jobs::Listed { jobs, .. } => {
             let mut jobs = jobs.iter();
             jobs.any(|job| matches!(job.work, Work::Command(_)))
         }
@@ -154,7 +154,7 @@ fn has_commands(plan: &Plan) -> bool {
 fn has_files(plan: &Plan) -> bool {
     let of_job = |job: &Job| matches!(&job.work, Work::Command(process) if process.files.is_some());
     let has_job = match &plan.jobs {
-        Jobs::PlayListing { jobs, .. } => jobs.iter().any(of_job),
+        Jobs::Listed { jobs, .. } => jobs.iter().any(of_job),
         Jobs::Streamed(_) => true,
     };
     has_job
@@ -167,9 +167,7 @@ fn has_files(plan: &Plan) -> bool {
 /// Whether a worker could get a job. The jobs of a stream are not known yet, so its workers could.
 fn wants_workers(plan: &Plan) -> bool {
     match &plan.jobs {
-        Jobs::PlayListing { jobs, .. } => {
-            jobs.iter().any(|job| matches!(job.work, Work::Task { .. }))
-        }
+        Jobs::Listed { jobs, .. } => jobs.iter().any(|job| matches!(job.work, Work::Task { .. })),
         Jobs::Streamed(_) => !plan.workers.is_empty(),
     }
 }

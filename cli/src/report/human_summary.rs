@@ -9,6 +9,7 @@ use ratchet_ipc::JobKey;
 use ratchet_runtime::{BreakerReport, BreakerState, Class, Outcome, Status, Summary};
 
 use super::human::tone;
+use super::repetitions::Repetitions;
 use crate::escape::{plain, plain_lines};
 use crate::readable::{duration, name_of, timestamp};
 use crate::style::{Style, Tone};
@@ -40,6 +41,8 @@ pub(crate) struct HumanSummary {
     others: u64,
     /// The slowest jobs. The fastest of them is at the top of the heap, and makes room for a slower one.
     slowest: BinaryHeap<Reverse<(Duration, String)>>,
+    /// The repetitions of each job, if the jobs of a file are run again and again.
+    repetitions: Option<Repetitions>,
 }
 
 /// A reason for which jobs failed, by which failures are grouped.
@@ -61,6 +64,14 @@ struct FailureGroup {
 }
 
 impl HumanSummary {
+    /// Makes the summary of jobs that are run again and again.
+    pub(crate) fn of_repetitions() -> Self {
+        Self {
+            repetitions: Some(Repetitions::default()),
+            ..Self::default()
+        }
+    }
+
     /// Keeps a job if it is among the slowest so far.
     fn add_slow(&mut self, outcome: &Outcome) {
         if self.slowest.len() == SLOWEST {
@@ -79,6 +90,9 @@ impl HumanSummary {
 
     /// Counts an outcome.
     pub(crate) fn add(&mut self, outcome: &Outcome) {
+        if let Some(repetitions) = &mut self.repetitions {
+            repetitions.add(outcome);
+        }
         if outcome.attempts > 0 && !outcome.cached {
             self.add_slow(outcome);
         }
@@ -116,6 +130,9 @@ impl HumanSummary {
         let mut text = String::new();
         self.render_reasons(style, &mut text);
         self.render_slowest(summary, &mut text);
+        if let Some(repetitions) = &self.repetitions {
+            repetitions.render(style, &mut text);
+        }
         render_suspects(&summary.suspects, style, &mut text);
         render_breakers(&summary.breakers, &mut text);
         render_counts(summary, style, &mut text);

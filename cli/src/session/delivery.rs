@@ -89,15 +89,21 @@ pub(super) struct DeliveryResult {
 }
 
 impl Delivery {
-    /// Starts the thread that writes results to this report.
-    pub(super) fn begin(report: Box<dyn Report>) -> Result<Self, CliError> {
+    /// Starts the thread that writes results to this report. `is_repeated` says that they are those of the same jobs again and
+    /// again.
+    pub(super) fn begin(report: Box<dyn Report>, is_repeated: bool) -> Result<Self, CliError> {
         let (outcomes, messages) = mpsc::channel(WAITING_BATCHES);
         let (fail, failed) = watch::channel(None);
         let (send, result) = oneshot::channel();
+        let summary = if is_repeated {
+            HumanSummary::of_repetitions()
+        } else {
+            HumanSummary::default()
+        };
         let thread = std::thread::Builder::new()
             .name("results".to_owned())
             .spawn(move || {
-                if let Some(delivered) = deliver(report, messages, &fail) {
+                if let Some(delivered) = deliver(report, summary, messages, &fail) {
                     // After a third signal, nobody waits for the result.
                     let _ = send.send(delivered);
                 }
@@ -155,11 +161,11 @@ impl Delivery {
 /// Takes messages until the run has ended. Returns nothing where the run was given up before.
 fn deliver(
     mut report: Box<dyn Report>,
+    mut human_summary: HumanSummary,
     mut messages: mpsc::Receiver<Message>,
     fail: &watch::Sender<Option<Unwritable>>,
 ) -> Option<DeliveryResult> {
     let mut tally = Tally::default();
-    let mut human_summary = HumanSummary::default();
     let mut written = Ok(());
     let note = |written: &mut Result<(), OutputError>, result: Result<(), OutputError>| {
         if let Err(error) = result {

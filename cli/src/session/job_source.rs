@@ -9,6 +9,7 @@ use ratchet_runtime::{
 };
 use tokio::sync::oneshot;
 
+use super::repeated_jobs::{EndedJobs, RepeatedJobs, Repetition};
 use super::terminal::TerminalUse;
 use crate::error::CliError;
 use crate::job_file::{JobLines, Jobs, StreamError};
@@ -50,14 +51,37 @@ pub(crate) trait JobStream: Send {
     fn may_use_cache(&self) -> bool {
         true
     }
+
+    /// Who has to be told of jobs that have ended, if the jobs are those of a file, again and again.
+    fn ended_jobs(&self) -> Option<Arc<EndedJobs>> {
+        None
+    }
 }
 
 impl JobSource {
     /// Makes the source of the jobs of a job file. With `strict`, a stream ends at its first invalid line.
     pub(crate) fn of(jobs: Jobs, strict: bool) -> Self {
         match jobs {
-            Jobs::PlayListing { jobs, .. } => Self::List(jobs),
+            Jobs::Listed { jobs, .. } => Self::List(jobs),
             Jobs::Streamed(lines) => Self::Stream(Box::new(FileLines { lines, strict })),
+        }
+    }
+
+    /// Makes the source of jobs that are run again and again. `order` has each after those that it needs, and `slots` run at once.
+    pub(crate) fn repeated(
+        jobs: Vec<Job>,
+        order: &[usize],
+        repetition: Repetition,
+        slots: u32,
+    ) -> Self {
+        Self::Stream(Box::new(RepeatedJobs::new(jobs, order, repetition, slots)))
+    }
+
+    /// Who has to be told of jobs that have ended, if the source waits for that.
+    pub(super) fn ended_jobs(&self) -> Option<Arc<EndedJobs>> {
+        match self {
+            Self::List(_) => None,
+            Self::Stream(stream) => stream.ended_jobs(),
         }
     }
 
@@ -305,8 +329,20 @@ impl JobStream for TerminalJobs {
         self.0.may_wait()
     }
 
+    fn total(&self) -> Option<u64> {
+        self.0.total()
+    }
+
+    fn placement(&self) -> Option<Placement> {
+        self.0.placement()
+    }
+
     fn may_use_cache(&self) -> bool {
         self.0.may_use_cache()
+    }
+
+    fn ended_jobs(&self) -> Option<Arc<EndedJobs>> {
+        self.0.ended_jobs()
     }
 }
 

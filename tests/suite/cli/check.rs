@@ -363,3 +363,32 @@ fn sections_after_the_jobs_are_read() {
         "{said}"
     );
 }
+
+#[test]
+fn a_part_of_a_file_is_checked_with_the_resources_that_are_typed() {
+    let jobs = "jobs:
+  - { id: db-1, run: ['true'], needs: [base] }
+  - { id: web, run: ['true'], resources: { gpu: 1 } }
+  - { id: base, run: ['true'] }
+";
+    let folder = Folder::new().file("jobs.yaml", jobs);
+    let check = |flags: &[&str]| {
+        let call = Ratchet::within(&folder).args(["check", "jobs.yaml"]);
+        call.args(flags.iter().copied()).run()
+    };
+    assert!(check(&[]).with_code(2).stderr().contains("gpu"));
+    let all = check(&["--resource", "gpu=0,1"]).with_code(0).stdout();
+    assert!(
+        all.contains("3 jobs would run") && all.contains("resource gpu"),
+        "{all}"
+    );
+    let typed = ["--resource", "gpu=0,1", "--use", "gpu=1"];
+    let some = check(&[&typed[..], &["--only", "db*"]].concat())
+        .with_code(0)
+        .stdout();
+    assert!(some.contains("2 jobs would run"), "{some}");
+    let some = check(&[&typed[..], &["--skip", "base", "--partition", "slice:1/1"]].concat());
+    assert!(some.with_code(0).stdout().contains("1 job would run"));
+    let refused = check(&["--resource", "gpu=0,1", "--use", "fpga=1"]).with_code(2);
+    assert!(refused.stderr().contains("fpga"), "{}", refused.stderr());
+}

@@ -281,3 +281,34 @@ jobs:
         "{said}"
     );
 }
+
+#[test]
+fn the_folder_of_a_command_can_name_declared_variables() {
+    let jobs = "defaults: { env: { ROOT: ROOTPATH }, cwd: '${ROOT}/all' }
+jobs:
+  - { id: shared, run: [pwd] }
+  - { id: own, env: { SUB: '${ROOT}/own' }, cwd: '${SUB}', run: [pwd] }
+  - { id: literal, cwd: 'here/$${x}', run: [pwd] }
+";
+    let folder = Folder::new()
+        .file("all/x", "")
+        .file("own/x", "")
+        .file("here/${x}/x", "");
+    let root = folder.path().canonicalize().expect("it is there");
+    let root = root.display().to_string();
+    let folder = folder.file("jobs.yaml", jobs.replace("ROOTPATH", &root));
+    assert_eq!(
+        printed(&run(&folder, &[]).with_code(0)),
+        [
+            format!("shared {root}/all"),
+            format!("own {root}/own"),
+            format!("literal {root}/here/${{x}}"),
+        ]
+    );
+    let error = refused("defaults: { env: { ROOT: a } }\njobs: [{ cwd: '${ROTO}/b', run: [pwd] }]");
+    assert!(error.contains("jobs.yaml:2:15"), "{error}");
+    assert!(
+        error.contains("`cwd` names `${ROTO}`, which is no variable"),
+        "{error}"
+    );
+}

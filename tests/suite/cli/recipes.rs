@@ -31,7 +31,7 @@ fn recipes() -> Vec<Recipe> {
 #[test]
 fn each_recipe_of_the_readme_prints_the_output_below_it() {
     let recipes = recipes();
-    assert_eq!(recipes.len(), 11);
+    assert_eq!(recipes.len(), 12);
     for recipe in recipes {
         // The shell finds ratchet as a reader's does.
         let script = format!("PATH=$(dirname \"$1\"):$PATH\nset -eu\n{}", recipe.script);

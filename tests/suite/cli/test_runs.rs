@@ -167,13 +167,13 @@ jobs:
         "job `bad` of its group `db` did not succeed"
     );
 
-    let ended = run(jobs, &["-j1", "--fail-fast", "w*"]).with_code(100);
+    let ended = run(jobs, &["-j1", "--group-fail-fast", "w*"]).with_code(100);
     assert_eq!(results(&ended)["web-good"]["status"], "skipped");
-    let refused = run(jobs, &["--fail-fast", "wbe"]).with_code(2);
+    let refused = run(jobs, &["--group-fail-fast", "wbe"]).with_code(2);
     assert!(
         refused
             .stderr()
-            .contains("--fail-fast wbe: no job is of such a group")
+            .contains("--group-fail-fast wbe: no job is of such a group")
     );
     let warned = run(
         "groups: { bd: { fail_fast: true } }\njobs: [{ run: ['true'] }]",
@@ -206,5 +206,110 @@ fn what_runs_of_a_group_is_cancelled_when_another_job_of_it_fails() {
     assert!(
         message.starts_with("job `bad` of its group `db` did not succeed: "),
         "{message}"
+    );
+}
+
+/// Fails at every other call in its folder.
+const SOMETIMES: &str =
+    "{ id: sometimes, run: [sh, -c, 'if rm left; then exit 1; else touch left; fi'] }";
+
+#[test]
+fn repetitions_are_jobs_of_their_own_and_the_summary_tells_how_many_failed() {
+    let jobs = format!("jobs: [{SOMETIMES}, {{ id: after, needs: [sometimes], run: ['true'] }}]");
+    let ended = run(&jobs, &["-j1", "--repeat", "4"]).with_code(100);
+    let told = results(&ended);
+    let status = |id: &str| {
+        told[id]["status"]
+            .as_str()
+            .expect("it has a status")
+            .to_owned()
+    };
+    let ids: Vec<&String> = told.keys().collect();
+    assert_eq!(ids.len(), 8, "{ids:?}");
+    assert_eq!(
+        ["sometimes#1", "sometimes#2", "sometimes#3", "sometimes#4"].map(status),
+        ["succeeded", "failed", "succeeded", "failed"]
+    );
+    // Each needs the one of its own round.
+    assert_eq!(["after#3", "after#4"].map(status), ["succeeded", "skipped"]);
+    let summary = ended.stderr();
+    assert!(
+        summary.contains("repeated: sometimes failed 2 of 4 times\n"),
+        "{summary}"
+    );
+    assert!(
+        summary.contains("repeated: 1 job never failed\n"),
+        "{summary}"
+    );
+}
+
+#[test]
+fn a_group_that_is_given_up_in_one_round_is_tried_again_in_the_next() {
+    let jobs = format!(
+        "groups: {{ db: {{ fail_fast: true }} }}
+defaults: {{ cache: true }}
+overrides: [{{ match: '*', slots: 1 }}]
+jobs: [{}, {{ id: other, group: db, run: ['true'] }}]",
+        SOMETIMES.replace("id: sometimes", "id: sometimes, group: db")
+    );
+    let told = results(&run(&jobs, &["-j1", "--repeat", "3"]).with_code(100));
+    let status = |id: &str| {
+        told[id]["status"]
+            .as_str()
+            .expect("it has a status")
+            .to_owned()
+    };
+    assert_eq!(
+        ["other#1", "other#2", "other#3"].map(status),
+        ["succeeded", "skipped", "succeeded"]
+    );
+    assert_eq!(told["other#3"]["cached"], false);
+}
+
+#[test]
+fn stress_begins_rounds_until_its_time_is_over_and_finishes_the_last_one() {
+    let jobs = "jobs: [{ id: a, run: ['true'] }, { id: b, needs: [a], run: ['true'] }]";
+    let told = results(&run(jobs, &["-j2", "--stress", "300ms"]).with_code(0));
+    let rounds = told.keys().filter(|id| id.starts_with("a#")).count();
+    assert!(rounds > 1, "{told:?}");
+    assert_eq!(told.len(), 2 * rounds, "each round is whole");
+    assert_eq!(
+        results(&run(jobs, &["--stress", "0s"]).with_code(0)).len(),
+        2
+    );
+    for flags in [
+        &["--repeat", "2", "--stress", "1s"][..],
+        &["--repeat", "0"],
+        &["--repeat", "2", "--list"],
+    ] {
+        assert_eq!(run(jobs, flags).code, Some(2), "{flags:?}");
+    }
+    let stream = Ratchet::new()
+        .args(["run", "-", "--repeat", "2"])
+        .stdin("{\"run\":[\"true\"]}\n")
+        .run()
+        .with_code(2);
+    assert!(
+        stream
+            .stderr()
+            .contains("--repeat and --stress are for files whose jobs are all known")
+    );
+}
+
+#[test]
+fn a_repeated_run_is_resumed_where_it_was_left() {
+    let jobs = "jobs: [{ id: a, run: [sh, -c, 'echo >> ran; [ $(wc -l < ran) != 2 ]'] }]";
+    let folder = Folder::new().file("jobs.yaml", jobs);
+    let first = Ratchet::within(&folder)
+        .args(["run", "jobs.yaml", "-j1", "--repeat", "3"])
+        .run();
+    assert_eq!(first.code, Some(100), "{}", first.stderr());
+    let again = Ratchet::within(&folder).args(["resume"]).run().with_code(0);
+    assert_eq!(results(&again).len(), 3);
+    let ran = std::fs::read_to_string(folder.at("ran")).expect("it is there");
+    assert_eq!(
+        ran.lines().count(),
+        4,
+        "only the one that failed was run again"
     );
 }

@@ -92,7 +92,7 @@ fn find(jobs: Jobs, arguments: &ExplainArguments) -> Result<Job, CliError> {
         found
     };
     let found = match jobs {
-        Jobs::PlayListing { jobs, .. } => jobs.into_iter().find(|job| is_wanted(job)),
+        Jobs::Listed { jobs, .. } => jobs.into_iter().find(|job| is_wanted(job)),
         Jobs::Streamed(lines) => {
             let mut found = None;
             for line in *lines {

@@ -1,0 +1,210 @@
+//! Runs the jobs of a file again and again, to find those that succeed only sometimes.
+
+use std::num::NonZeroU32;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ratchet_runtime::process::working_now;
+use ratchet_runtime::{CacheTerms, Job, JobKey, Terms};
+
+use super::job_source::JobStream;
+use crate::error::CliError;
+
+/// What stands between the id of a job and the number of its repetition.
+const MARK: char = '#';
+
+/// How often the jobs of a file are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repetition {
+    /// They are run so many times.
+    Times(NonZeroU32),
+    /// They are run again until so much time has passed.
+    For(Duration),
+}
+
+/// Brings all jobs of a file once in each round. Each repetition is a job of its own, as in `a#1` and `a#2`, and needs the jobs
+/// of its own round.
+pub(super) struct RepeatedJobs {
+    /// The jobs, each after those that it needs.
+    jobs: Vec<Job>,
+    repetition: Repetition,
+    /// The number of the round, from 1 on; 0 before the first one.
+    round: u64,
+    /// How many jobs of the round were brought.
+    brought: usize,
+    /// How many jobs were brought in all.
+    total: u64,
+    /// How many jobs run at once.
+    slots: u32,
+    /// When the first round began.
+    began: Option<Instant>,
+    ended: Arc<EndedJobs>,
+}
+
+/// Counts the jobs of a run that have ended, for whoever makes further ones.
+#[derive(Debug, Default)]
+pub(crate) struct EndedJobs {
+    count: Mutex<u64>,
+    changed: Condvar,
+}
+
+impl EndedJobs {
+    /// Counts jobs that have ended.
+    pub(super) fn add(&self, jobs: usize) {
+        *self.count.lock().unwrap_or_else(PoisonError::into_inner) += jobs as u64;
+        self.changed.notify_all();
+    }
+
+    /// Waits until so many jobs have ended.
+    fn wait_for(&self, wanted: u64) {
+        let count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.changed.wait_while(count, |count| *count < wanted));
+    }
+}
+
+impl RepeatedJobs {
+    /// Makes the repetitions of jobs. `order` has each job after those that it needs, and `slots` run at once.
+    pub(super) fn new(jobs: Vec<Job>, order: &[usize], repetition: Repetition, slots: u32) -> Self {
+        let mut jobs: Vec<Option<Job>> = jobs.into_iter().map(Some).collect();
+        let in_order = order.iter().filter_map(|at| jobs[*at].take());
+        Self {
+            jobs: in_order.map(uncached).collect(),
+            repetition,
+            round: 0,
+            brought: 0,
+            total: 0,
+            slots,
+            began: None,
+            ended: Arc::default(),
+        }
+    }
+
+    /// Begins another round. Returns whether there is one.
+    fn begin_round(&mut self) -> bool {
+        let goes_on = match self.repetition {
+            Repetition::Times(times) => self.round < u64::from(times.get()),
+            Repetition::For(limit) => {
+                // A round is begun when the one before leaves slots free, so that few jobs are left when the time is over. When
+                // the run stops, all jobs end, and nobody takes the next one.
+                let least = (self.total + 1).saturating_sub(u64::from(self.slots));
+                self.ended.wait_for(least);
+                let now = working_now();
+                let began = *self.began.get_or_insert(now);
+                self.round == 0 || now.saturating_duration_since(began) < limit
+            }
+        };
+        if goes_on {
+            self.round += 1;
+            self.brought = 0;
+        }
+        goes_on
+    }
+}
+
+impl JobStream for RepeatedJobs {
+    fn next(&mut self) -> Option<Result<Job, CliError>> {
+        if self.jobs.is_empty() {
+            return None;
+        }
+        if (self.round == 0 || self.brought == self.jobs.len()) && !self.begin_round() {
+            return None;
+        }
+        let job = &self.jobs[self.brought];
+        self.brought += 1;
+        self.total += 1;
+        Some(Ok(of_round(job, self.round)))
+    }
+
+    fn may_wait(&self) -> bool {
+        matches!(self.repetition, Repetition::For(_)) && self.brought == self.jobs.len()
+    }
+
+    fn total(&self) -> Option<u64> {
+        match self.repetition {
+            Repetition::Times(times) => Some(self.jobs.len() as u64 * u64::from(times.get())),
+            Repetition::For(_) => None,
+        }
+    }
+
+    fn may_use_cache(&self) -> bool {
+        false
+    }
+
+    fn ended_jobs(&self) -> Option<Arc<EndedJobs>> {
+        Some(Arc::clone(&self.ended))
+    }
+}
+
+/// Turns off the cache of a job: a result that is used again says nothing about the next attempt.
+fn uncached(job: Job) -> Job {
+    let terms = Terms {
+        cache: Some(CacheTerms::Off),
+        ..Terms::clone(&job.terms)
+    };
+    job.terms(terms)
+}
+
+/// The repetition of a job in this round.
+fn of_round(job: &Job, round: u64) -> Job {
+    let mut job = job.clone();
+    let repeated = |id: &str| format!("{id}{MARK}{round}");
+    job.id = JobKey::from(repeated(job.id.as_str()));
+    for need in &mut job.needs {
+        *need = JobKey::from(repeated(need.as_str()));
+    }
+    // A group that was given up in one round is tried again in the next one.
+    if let Some(group) = &job.terms.fail_fast {
+        let fail_fast = Some(repeated(group).into());
+        job.terms = Arc::new(Terms {
+            fail_fast,
+            ..Terms::clone(&job.terms)
+        });
+    }
+    job
+}
+
+#[cfg(test)]
+mod tests {
+    use ratchet_runtime::Payload;
+
+    use super::*;
+
+    fn jobs(repetition: Repetition) -> RepeatedJobs {
+        let job = |id: &str| Job::task(id, "t", Payload::null());
+        let all = vec![job("b").needs(["a"]), job("a")];
+        RepeatedJobs::new(all, &[1, 0], repetition, 2)
+    }
+
+    fn id(stream: &mut RepeatedJobs) -> Option<String> {
+        let job = stream.next()?.ok()?;
+        let needs: Vec<_> = job.needs.iter().map(JobKey::as_str).collect();
+        Some(format!("{} {}", job.id, needs.join(" ")))
+    }
+
+    #[test]
+    fn each_round_has_all_jobs_which_need_those_of_their_own_round() {
+        let times = Repetition::Times(NonZeroU32::MIN.saturating_add(1));
+        let mut stream = jobs(times);
+        assert_eq!(stream.total(), Some(4));
+        let all: Vec<_> = std::iter::from_fn(|| id(&mut stream)).collect();
+        assert_eq!(all, ["a#1 ", "b#1 a#1", "a#2 ", "b#2 a#2"]);
+    }
+
+    #[test]
+    fn rounds_are_begun_while_there_is_time_and_a_slot_is_free() {
+        let mut stream = jobs(Repetition::For(Duration::from_hours(1)));
+        let ended = stream.ended_jobs().unwrap();
+        assert_eq!(
+            (id(&mut stream), id(&mut stream)).0.as_deref(),
+            Some("a#1 ")
+        );
+        assert!(stream.may_wait());
+        // One of the two slots is free, so the next round begins without a wait.
+        ended.add(1);
+        assert_eq!(id(&mut stream).as_deref(), Some("a#2 "));
+        stream.repetition = Repetition::For(Duration::ZERO);
+        assert_eq!(id(&mut stream).as_deref(), Some("b#2 a#2"));
+        ended.add(2);
+        assert_eq!(id(&mut stream), None);
+    }
+}
