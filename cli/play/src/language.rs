@@ -27,11 +27,11 @@ use crate::vault::Vault;
 
 pub(crate) use condition::Condition;
 pub(crate) use include::{layer_of_localhost, layer_of_unknown_host};
-pub(crate) use keyword::Keyword;
+pub(crate) use keyword::{Keyword, Section};
 pub(crate) use playbook::{Play, Playbook};
 pub(crate) use role::RoleParts;
 pub(crate) use settings::{Settings, is_name};
-pub(crate) use steps::{Block, Role, Step, Task};
+pub(crate) use steps::{Block, Role, Step, Task, nearest};
 
 /// What is known while playbooks are read, and while tasks bring in more of them.
 #[derive(Debug)]

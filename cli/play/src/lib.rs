@@ -40,7 +40,7 @@ pub use configuration::{Configuration, PlayFlags};
 pub use execution::{Event, Execution, HostCounts, Recap, StepAnswer, TaskTimes, Timings};
 pub use hints::{ModuleEntry, ModuleRegistry};
 pub use listing::PlayListing;
-pub use prepare::{MakeRunner, Passwords, Prepared, Question, prepare};
+pub use prepare::{MakeRunner, Passwords, Prepared, Question, check_syntax, prepare};
 pub use report::PlayLines;
 pub use result::{TaskResult, TaskStatus};
 pub use runner::PlayRunner;

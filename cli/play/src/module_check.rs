@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::actions::modules_of;
 use crate::data::{Data, Value};
-use crate::language::{Keyword, PlaybookReader, Settings, Step, Task, builtin};
-use crate::modules::Modules;
+use crate::language::{Keyword, PlaybookReader, Section, Settings, Step, Task, builtin, nearest};
+use crate::modules::{ModuleError, Modules};
 use crate::targets::is_connection;
 
 /// Refuses tasks that cannot run.
@@ -42,7 +42,12 @@ fn check_task(task: &Task, playbook: &Path, modules: &Modules, reader: &mut Play
     let collections = task.settings.get(Keyword::Collections);
     let collections = collections.map(Data::words).unwrap_or_default();
     if let Err(error) = modules.find(wanted, &libraries, &collections) {
-        let help = error.help();
+        let meant = || match &error {
+            ModuleError::Missing { .. } => nearest(wanted, Section::Task)
+                .map(|keyword| format!("the keyword `{keyword}` has a similar name")),
+            _ => None,
+        };
+        let help = error.help().or_else(meant);
         reader.refuse(task.place, error.to_string(), help);
     }
 }

@@ -84,31 +84,12 @@ pub fn prepare(
     let limit = request.limit.as_deref();
     let limit = limit.map(|text| selection::Limit::new(text, &inventory));
     let limit = limit.transpose()?;
-    let vault = Arc::new(Vault::new(configuration.vault_passwords.clone(), None));
-    let (mut reader, playbooks) = language::read(
-        &request.playbooks,
-        &request.extra_vars,
-        &configuration,
-        vault,
-    )?;
-    let plays: Vec<Arc<Play>> = playbooks
-        .into_iter()
-        .flat_map(|playbook| playbook.plays)
-        .map(Arc::new)
-        .collect();
-    let modules = Arc::new(Modules::find_ansible(ModulePaths {
-        collections: reader.collections_path().to_vec(),
-        libraries: configuration.library.clone(),
-        programs: variable("PATH"),
-    }));
-    let mut registry = ModuleRegistry::with_builtins();
-    let folder = plays.first().map(|play| play.folder.clone());
-    let limits = hint_file::read(&mut reader, &folder.unwrap_or_default(), &mut registry)?;
-    for play in &plays {
-        check_play(play, &modules, &mut reader);
-        hint_file::check_limits(play, &limits, &mut reader);
-    }
-    reader.take_error()?;
+    let (mut reader, plays) = read_plays(request, &configuration)?;
+    let KnownNames {
+        modules,
+        registry,
+        limits,
+    } = check_plays(&plays, &mut reader, &configuration, variable("PATH"))?;
     check_hosts(&plays, &inventory, limit.as_ref())?;
     let mut answers = HashMap::new();
     for (number, play) in (1..).zip(&plays) {
@@ -152,6 +133,69 @@ pub fn prepare(
         execution,
         modules,
         defaults,
+        limits,
+    })
+}
+
+/// What the names in plays stand for.
+struct KnownNames {
+    /// The modules of this machine.
+    modules: Arc<Modules>,
+    /// The hints of modules.
+    registry: ModuleRegistry,
+    /// The limits that tasks can name.
+    limits: Vec<(String, Limit)>,
+}
+
+/// Checks playbooks without the inventory: what stands in them, and whether the modules and limits that they name exist.
+pub fn check_syntax(
+    request: &Request,
+    configuration: &Configuration,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<(), InputError> {
+    let (mut reader, plays) = read_plays(request, configuration)?;
+    check_plays(&plays, &mut reader, configuration, variable("PATH"))?;
+    Ok(())
+}
+
+fn read_plays(
+    request: &Request,
+    configuration: &Configuration,
+) -> Result<(PlaybookReader, Vec<Arc<Play>>), InputError> {
+    let vault = Arc::new(Vault::new(configuration.vault_passwords.clone(), None));
+    let (reader, playbooks) = language::read(
+        &request.playbooks,
+        &request.extra_vars,
+        configuration,
+        vault,
+    )?;
+    let plays = playbooks.into_iter().flat_map(|playbook| playbook.plays);
+    Ok((reader, plays.map(Arc::new).collect()))
+}
+
+/// Checks whether the modules and limits exist that plays name. `programs` is where Ansible is looked for.
+fn check_plays(
+    plays: &[Arc<Play>],
+    reader: &mut PlaybookReader,
+    configuration: &Configuration,
+    programs: Option<OsString>,
+) -> Result<KnownNames, InputError> {
+    let modules = Arc::new(Modules::find_ansible(ModulePaths {
+        collections: reader.collections_path().to_vec(),
+        libraries: configuration.library.clone(),
+        programs,
+    }));
+    let mut registry = ModuleRegistry::with_builtins();
+    let folder = plays.first().map(|play| play.folder.clone());
+    let limits = hint_file::read(reader, &folder.unwrap_or_default(), &mut registry)?;
+    for play in plays {
+        check_play(play, &modules, reader);
+        hint_file::check_limits(play, &limits, reader);
+    }
+    reader.take_error()?;
+    Ok(KnownNames {
+        modules,
+        registry,
         limits,
     })
 }

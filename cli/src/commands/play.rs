@@ -8,7 +8,7 @@ use std::path::Path;
 use ratchet_input::InputError;
 use ratchet_play::{
     Configuration, Passwords, PlayFlags, PlayLines, PlayListing, Prepared, Question, Request,
-    StepAnswer, Vault, prepare,
+    StepAnswer, Vault, check_syntax, prepare,
 };
 
 use crate::args::concurrency::JobCount;
@@ -291,6 +291,9 @@ fn list(arguments: &PlayArguments) -> Result<(), CliError> {
         tasks: arguments.list_tasks,
         tags: arguments.list_tags,
     };
+    if arguments.syntax_check {
+        check_syntax(&request(arguments), &configuration, variable)?;
+    }
     let listing = ratchet_play::list(&request(arguments), &configuration, listed, &inventory)?;
     for name in &listing.unknown {
         let line = format!("no host or group `{}` is in the inventory\n", plain(name));

@@ -3,6 +3,7 @@
 use ratchet_tests::{Folder, Ratchet};
 
 use super::ansible::{ansible, printed};
+use super::play_site::path_with;
 
 const INVENTORY: &str = "[web]\nw1\nw2\n[db]\nd1\n";
 
@@ -607,4 +608,35 @@ fn a_limit_that_names_nobody_is_refused() {
         .stderr();
     assert!(told.contains("no host or group `wbe`"), "{told}");
     assert!(told.contains("did you mean `web`?"), "{told}");
+}
+
+#[test]
+fn modules_that_are_nowhere_are_found_by_syntax_check() {
+    let Some(program) = ansible("ansible-playbook") else {
+        return;
+    };
+    let bin = program.parent().expect("a program is in a folder");
+    let playbook = "- hosts: all\n  tasks:\n  - whn: x\n  - nosuch_module:\n  - yum: {name: x}\n";
+    let folder = site().file("modules.yml", playbook);
+    let call = |flag| {
+        Ratchet::within(&folder)
+            .args(["play", "-i", "inv", "modules.yml", flag])
+            .env("PATH", path_with(bin))
+            .run()
+    };
+    let told = call("--syntax-check").with_code(2).stderr();
+    assert!(told.contains("modules.yml:3:5"), "{told}");
+    assert!(told.contains("there is no module `whn`"), "{told}");
+    assert!(
+        told.contains("the keyword `when` has a similar name"),
+        "{told}"
+    );
+    assert!(
+        told.contains("there is no module `nosuch_module`"),
+        "{told}"
+    );
+    assert!(!told.contains("`yum`"), "{told}");
+    // The tasks can be listed on a machine that lacks their modules.
+    let listed = call("--list-tasks").with_code(0).stdout();
+    assert!(listed.contains("nosuch_module"), "{listed}");
 }

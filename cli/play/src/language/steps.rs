@@ -330,16 +330,8 @@ impl PlaybookReader {
             return None;
         }
         if entries.len() == 1 {
-            let entry = entries.remove(0);
-            // A lone word that is nearly a keyword is one that was misspelt, if it is no module. `seport`, which is like
-            // `port`, is one: hardly anybody misspells the first letter.
-            let is_misspelt = nearest(&entry.name, section)
-                .is_some_and(|meant| meant.chars().next() == entry.name.chars().next());
-            if is_module(&entry.name) || !is_misspelt {
-                return Some(entry);
-            }
-            self.unknown(&entry, section, &[]);
-            return None;
+            // It may look like a keyword, as `timezone` looks like `timeout`. Whether there is such a module is found out later.
+            return Some(entries.remove(0));
         }
         let at = entries
             .iter()
@@ -558,6 +550,6 @@ impl PlaybookReader {
 }
 
 /// The keyword that a word is nearly.
-fn nearest(word: &str, section: Section) -> Option<&'static str> {
+pub(crate) fn nearest(word: &str, section: Section) -> Option<&'static str> {
     ratchet_input::value::closest(word, Keyword::of(section).collect::<Vec<_>>())
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use super::ansible::Ansible;
 use super::bundle::{BundleSource, Origin};
 use super::collection::{Collection, mentioned, module_file};
-use super::routing::Routing;
+use super::routing::{Route, Routing};
 use super::{Module, ModuleError, ModuleKind, ModulePaths};
 
 /// The modules that this crate has itself.
@@ -259,10 +259,16 @@ impl Modules {
         let routing = self.builtin_routing().transpose()?;
         match routing.and_then(|routing| routing.get(name)) {
             Some(route) if route.removed.is_some() => Err(removed(&full, route.removed.as_deref())),
-            Some(super::routing::Route {
-                redirect: Some(redirect),
-                ..
-            }) => self.look(redirect, &[], &[], redirections + 1),
+            Some(
+                Route {
+                    redirect: Some(name),
+                    ..
+                }
+                | Route {
+                    successor: Some(name),
+                    ..
+                },
+            ) => self.look(name, &[], &[], redirections + 1),
             _ => Err(ModuleError::Missing {
                 name: name.to_owned(),
                 looked_in: vec![folder],

@@ -30,6 +30,8 @@ pub(super) struct Route {
     pub(super) redirect: Option<String>,
     /// Why there is no such module any more.
     pub(super) removed: Option<String>,
+    /// The action plugin that runs under this name instead.
+    pub(super) successor: Option<String>,
     /// The action plugin that runs in place of the module.
     pub(super) action: Option<String>,
 }
@@ -63,8 +65,8 @@ impl Routing {
             .map_err(|error| unreadable(error.to_string()))?;
         let mut modules: HashMap<String, Route> = HashMap::new();
         let routing = &value["plugin_routing"];
+        let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
         for (name, route) in routing["modules"].as_object().into_iter().flatten() {
-            let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
             let tombstone = &route["tombstone"];
             let removed = tombstone.is_object().then(|| {
                 let text = text(&tombstone["warning_text"]);
@@ -74,6 +76,11 @@ impl Routing {
             entry.redirect = text(&route["redirect"]);
             entry.action = text(&route["action_plugin"]);
             entry.removed = removed;
+        }
+        // The core of Ansible names successors of some modules here alone: that of `yum` is `dnf`.
+        for (name, route) in routing["action"].as_object().into_iter().flatten() {
+            let entry = modules.entry(name.clone()).or_default();
+            entry.successor = text(&route["redirect"]);
         }
         let groups = value["action_groups"].as_object().into_iter().flatten();
         let groups = groups.map(|(name, members)| (name.clone(), ActionGroup::of(members)));

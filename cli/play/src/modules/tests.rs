@@ -24,7 +24,7 @@ impl User {
         user.file(
             "lib/ansible/config/ansible_builtin_runtime.yml",
             "plugin_routing:\n  modules:\n    box:\n      redirect: acme.tools.box\n    gone:\n      tombstone:\n        \
-             warning_text: use boxes\n",
+             warning_text: use boxes\n  action:\n    older:\n      redirect: ansible.builtin.old\n",
         );
         user.file(
             "collections/ansible_collections/acme/tools/plugins/modules/box.py",
@@ -120,6 +120,7 @@ fn a_module_is_found_by_each_name_that_ansible_knows_for_it() {
             "ansible.modules.file",
         ),
         ("old", "ansible.builtin.old", "ansible.modules._old"),
+        ("older", "ansible.builtin.old", "ansible.modules._old"),
         (
             "acme.tools.box",
             "acme.tools.box",
