@@ -109,7 +109,7 @@
 //! # Features
 //!
 //! `memory` and `disk` (both on by default) each add one cache and its dependencies. `memo` (on by default) adds
-//! `TaskCache::memo` and serde. `mock` adds `MockCache` and
+//! `TaskCache::memo` and serde. `mock` adds the module `mock` with `MockCache` and
 //! `MockClock`, for tests of code that uses this crate.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -141,11 +141,7 @@ mod presets;
 mod task_cache;
 mod tiered;
 
-#[cfg(feature = "mock")]
-pub use cache::MockCache;
 pub use cache::{Cache, Stats};
-#[cfg(feature = "mock")]
-pub use clock::MockClock;
 pub use clock::{Clock, ManualClock, SystemClock};
 #[cfg(feature = "disk")]
 pub use disk::{DiskCache, DiskOptions};
@@ -166,3 +162,27 @@ pub use task_cache::{
     Outcome, Permit, Policy, Source, TaskCache, TaskStats, Waited, Waiter,
 };
 pub use tiered::TieredCache;
+
+/// Mocks of the traits of this crate, for tests of code that uses it.
+///
+/// ```
+/// use ratchet_caching::mock::MockCache;
+/// use ratchet_caching::{Cache, Selector};
+///
+/// /// The code under test: it goes on when the cache cannot be cleaned.
+/// async fn clean(cache: &dyn Cache) -> u64 {
+///     cache.invalidate(&Selector::all()).await.unwrap_or_default()
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let mut cache = MockCache::new();
+/// cache.expect_invalidate().returning(|_| Ok(3));
+/// assert_eq!(clean(&cache).await, 3);
+/// # }
+/// ```
+#[cfg(feature = "mock")]
+pub mod mock {
+    pub use crate::cache::MockCache;
+    pub use crate::clock::MockClock;
+}

@@ -13,7 +13,7 @@
 //! | `shutdown` | `shutdown`: stops a program in phases | `ShutdownCoordinator`, `Signals` |
 //!
 //! All three features are on by default, and each builds alone. Two more are off by default: `tower` adds a layer that
-//! makes the requests of a client through a `RetryExecutor`, and `mock` adds `MockRetryPolicy` for the tests of other
+//! makes the requests of a client through a `RetryExecutor`, and `mock` adds `mock::MockRetryPolicy` for the tests of other
 //! crates.
 //!
 //! Do not use this crate around a library that does the same inside: do not retry an HTTP client that retries. No
@@ -89,3 +89,25 @@ pub mod tower;
 pub use error::Error;
 #[cfg(any(feature = "retry", feature = "circuit-breaker"))]
 pub use random::Rng;
+
+/// Mocks of the traits of this crate, for tests of code that uses it.
+///
+/// ```
+/// use std::time::Duration;
+/// use ratchet_resilience::mock::MockRetryPolicy;
+/// use ratchet_resilience::retry::{Fault, GiveUpReason, RetryExecutor};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// let mut never = MockRetryPolicy::new();
+/// never.expect_should_retry().returning(|_, _| Err(GiveUpReason::Policy));
+/// never.expect_time_limit().returning(|| None);
+/// let executor = RetryExecutor::new(never);
+/// let call = executor.execute(async |_| Err::<(), _>(Fault::transient("busy")));
+/// assert_eq!(call.await.unwrap_err().reason(), GiveUpReason::Policy);
+/// # }
+/// ```
+#[cfg(all(feature = "mock", feature = "retry"))]
+pub mod mock {
+    pub use crate::retry::MockRetryPolicy;
+}

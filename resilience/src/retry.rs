@@ -118,7 +118,7 @@ pub trait Retryable {
 /// Decides whether a failed call is tried again, and after what delay.
 ///
 /// Use [`BackoffPolicy`], and write your own only where it does not fit. [`RetryHistory::record_failure`] asks the
-/// policy, but not about cancellations and permanent errors. The `mock` feature has `MockRetryPolicy`.
+/// policy, but not about cancellations and permanent errors. The feature `mock` has `mock::MockRetryPolicy`.
 ///
 /// ```
 /// use ratchet_resilience::Rng;

@@ -6,7 +6,8 @@
 async fn an_executor_can_be_given_a_mocked_policy() {
     use std::time::Duration;
 
-    use ratchet_resilience::retry::{Fault, GiveUpReason, MockRetryPolicy, RetryExecutor};
+    use ratchet_resilience::mock::MockRetryPolicy;
+    use ratchet_resilience::retry::{Fault, GiveUpReason, RetryExecutor};
 
     let mut policy = MockRetryPolicy::new();
     policy

@@ -7,6 +7,7 @@ mod variables;
 
 use std::sync::Arc;
 
+use ratchet_ipc::{HostName, JobKey};
 use tokio_util::sync::CancellationToken;
 
 use crate::ids::{PlaceName, SlotNumber, Ticket};
@@ -35,11 +36,21 @@ pub(crate) trait StepListener: Send + Sync {
     fn step(&self, ticket: Ticket, step: Step);
 }
 
+/// The job of an attempt, as its context knows it. The type of jobs itself stands above this module.
+pub(crate) trait Subject: Send + Sync {
+    /// Returns the id of the job.
+    fn job_id(&self) -> &JobKey;
+    /// Returns the host that the job names.
+    fn host(&self) -> Option<&HostName>;
+}
+
 /// What an attempt can know and report while it runs. A runner and a closure get one for each attempt.
 #[derive(Clone)]
 pub struct Context {
     /// The number of the attempt, from 1 on.
     attempt: u32,
+    /// The job and its host, if the attempt is one of a run.
+    subject: Option<Arc<dyn Subject>>,
     /// Tells the attempt when it is asked to stop.
     stop: StopSignal,
     /// Takes the progress and the messages of the attempt.
@@ -79,6 +90,7 @@ impl Context {
     ) -> Self {
         Self {
             attempt,
+            subject: None,
             stop: cancelled.into(),
             listener: Listener::Anybody(Arc::new(tell)),
             output: None,
@@ -100,6 +112,7 @@ impl Context {
     ) -> Self {
         Self {
             attempt,
+            subject: None,
             stop,
             listener: Listener::Run {
                 listener,
@@ -112,6 +125,13 @@ impl Context {
             resources: None,
             variables: Variables::new(),
         }
+    }
+
+    /// Says which job the attempt is of.
+    #[must_use]
+    pub(crate) fn about(mut self, subject: Arc<dyn Subject>) -> Self {
+        self.subject = Some(subject);
+        self
     }
 
     /// Says where the attempt is to run.
@@ -175,9 +195,49 @@ impl Context {
         self.attempt
     }
 
-    /// The token that is cancelled when the attempt is asked to stop. An attempt that goes on regardless is killed after
-    /// the grace.
-    pub fn cancelled(&self) -> &CancellationToken {
+    /// The id of the job. An attempt in a run always has one; a context that was made by [`new`](Self::new) has none.
+    pub fn job_id(&self) -> Option<&JobKey> {
+        self.subject.as_ref().map(|subject| subject.job_id())
+    }
+
+    /// The machine, tenant or other place that the job is about, if it names one.
+    pub fn host(&self) -> Option<&HostName> {
+        self.subject.as_ref()?.host()
+    }
+
+    /// Waits until the attempt is asked to stop. An attempt that goes on regardless is killed after the grace.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ratchet_runtime::{Class, Executor, Failure, Job, Terms, Timeouts};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), ratchet_runtime::Error> {
+    /// let limit = Terms { timeouts: Timeouts::after(Duration::from_secs(1)), ..Terms::default() };
+    /// let job = Job::closure("wait", |context| async move {
+    ///     tokio::select! {
+    ///         () = tokio::time::sleep(Duration::from_secs(60)) => Ok("slept"),
+    ///         () = context.cancelled() => Err(Failure::new(Class::Cancelled, "woken")),
+    ///     }
+    /// });
+    /// let outcomes = Executor::builder().build()?.run_all([job.terms(limit)]).await?;
+    /// assert_eq!(outcomes[0].failure().unwrap().class, Class::Timeout);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Cancel safe.
+    pub async fn cancelled(&self) {
+        self.stop.token().cancelled().await;
+    }
+
+    /// Whether the attempt was asked to stop.
+    pub fn is_cancelled(&self) -> bool {
+        self.stop.token().is_cancelled()
+    }
+
+    /// The token that is cancelled when the attempt is asked to stop, for code that takes one.
+    pub fn cancellation(&self) -> &CancellationToken {
         self.stop.token()
     }
 

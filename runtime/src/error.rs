@@ -226,6 +226,22 @@ pub enum Error {
         /// The id.
         id: String,
     },
+    /// A job has no result that could be read, because it did not succeed.
+    #[error("job `{job}` has no result: {reason}")]
+    NoResult {
+        /// The id of the job.
+        job: String,
+        /// Why there is no result.
+        reason: String,
+    },
+    /// The result of a job is no value of the type that was asked for.
+    #[error("the result of job `{job}` is not of the type that was asked for: {reason}")]
+    UnreadableResult {
+        /// The id of the job.
+        job: String,
+        /// What is wrong with the result.
+        reason: String,
+    },
     /// A setting is not valid.
     #[error("{setting} {reason}")]
     InvalidSetting {

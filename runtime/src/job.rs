@@ -1,5 +1,6 @@
 //! Jobs: the work, and the terms on which it is done.
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -8,12 +9,13 @@ use std::time::Duration;
 
 use ratchet_ipc::{HostName, JobKey, Payload, TaskName};
 use ratchet_resilience::retry::BackoffPolicy;
+use serde::Serialize;
 
-use crate::context::Context;
+use crate::context::{Context, Subject};
 use crate::ids::PlaceName;
 use crate::item::JobItem;
 use crate::os::{MemoryLimits, ProcessConfig};
-use crate::outcome::{Failure, Outcome};
+use crate::outcome::{Class, Failure, Outcome};
 use crate::scheduling::{ParallelizationHint, Priority, order_by_needs};
 use crate::stop_clock::StopLimits;
 
@@ -82,6 +84,52 @@ pub type Closure = Arc<dyn Fn(Context) -> ClosureFuture + Send + Sync>;
 /// The future of an attempt of a closure.
 pub type ClosureFuture = Pin<Box<dyn Future<Output = Result<Payload, Failure>> + Send>>;
 
+/// What a closure of a job can return: a `Result` of any value that serde can write, or nothing.
+///
+/// ```
+/// use ratchet_runtime::{ClosureResult, Failure};
+///
+/// let done: Result<[u8; 2], Failure> = Ok([1, 2]);
+/// assert_eq!(done.into_result()?.as_str(), "[1,2]");
+/// assert_eq!(().into_result()?.as_str(), "null");
+/// # Ok::<(), Failure>(())
+/// ```
+pub trait ClosureResult {
+    /// Makes the result of the attempt of it.
+    fn into_result(self) -> Result<Payload, Failure>;
+}
+
+impl ClosureResult for () {
+    fn into_result(self) -> Result<Payload, Failure> {
+        Ok(Payload::null())
+    }
+}
+
+impl<T: Serialize + 'static> ClosureResult for Result<T, Failure> {
+    fn into_result(self) -> Result<Payload, Failure> {
+        let mut value = Some(self?);
+        // A payload is JSON already, and not written again. The compiler knows the type, so nothing is looked up here.
+        let payload = (&mut value as &mut dyn Any).downcast_mut::<Option<Payload>>();
+        if let Some(payload) = payload.and_then(Option::take) {
+            return Ok(payload);
+        }
+        Payload::from_value(&value).map_err(|error| {
+            let message = format!("the result cannot be written as JSON: {error}");
+            Failure::new(Class::Task, message).retryable(false)
+        })
+    }
+}
+
+impl Subject for Job {
+    fn job_id(&self) -> &JobKey {
+        &self.id
+    }
+
+    fn host(&self) -> Option<&HostName> {
+        self.host.as_ref()
+    }
+}
+
 impl Job {
     /// Makes a job for a worker.
     pub fn task(id: impl Into<JobKey>, task: impl Into<TaskName>, input: Payload) -> Self {
@@ -100,15 +148,39 @@ impl Job {
     }
 
     /// Makes a job that calls an async closure, once for each attempt.
+    ///
+    /// The closure returns a `Result` of any value that serde can write, or nothing. [`Outcome::read`] gives the value back.
+    /// `?` makes a [`Failure`] of any error, and of a box of one.
+    ///
+    /// ```
+    /// use ratchet_runtime::{Executor, Job};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), ratchet_runtime::Error> {
+    /// let parse = |text: &'static str| {
+    ///     Job::closure(text, move |_context| async move {
+    ///         let number: u32 = text.parse()?;
+    ///         Ok(vec![number, number + 1])
+    ///     })
+    /// };
+    /// let outcomes = Executor::builder().build()?.run_all([parse("6"), parse("six")]).await?;
+    /// assert_eq!(outcomes[0].read::<Vec<u32>>()?, [6, 7]);
+    /// let error = outcomes[1].read::<Vec<u32>>().unwrap_err();
+    /// assert_eq!(error.to_string(), "job `six` has no result: invalid digit found in string");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn closure<F, O>(id: impl Into<JobKey>, work: F) -> Self
     where
         F: Fn(Context) -> O + Send + Sync + 'static,
-        O: Future<Output = Result<Payload, Failure>> + Send + 'static,
+        O: Future<Output: ClosureResult> + Send + 'static,
     {
-        Self::new(
-            id,
-            Work::Closure(Arc::new(move |context| Box::pin(work(context)))),
-        )
+        let work = move |context| {
+            let attempt = work(context);
+            let attempt: ClosureFuture = Box::pin(async move { attempt.await.into_result() });
+            attempt
+        };
+        Self::new(id, Work::Closure(Arc::new(work)))
     }
 
     /// Makes a job that is not valid, so that its failure appears among the outcomes of the others.

@@ -26,7 +26,7 @@
 //! use std::sync::Arc;
 //!
 //! use ratchet_runtime::process::ProcessConfig;
-//! use ratchet_runtime::{Executor, Job, ParallelizationHint, Payload, Terms};
+//! use ratchet_runtime::{Executor, Job, ParallelizationHint, Terms};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -44,13 +44,12 @@
 //!     alter("tables-db1", "db1"),
 //!     alter("indices-db1", "db1"),
 //!     alter("tables-db2", "db2"),
-//!     Job::closure("report", |_context| async { Ok(Payload::from_text("all altered")) })
+//!     Job::closure("report", |_context| async { Ok("all altered") })
 //!         .needs(["tables-db1", "indices-db1", "tables-db2"]),
 //! ];
 //!
 //! let outcomes = Executor::builder().slots(4).build()?.run_all(jobs).await?;
-//! let report = outcomes[3].result.as_ref().map_err(|failure| failure.to_string())?;
-//! assert_eq!(report.as_str(), r#""all altered""#);
+//! assert_eq!(outcomes[3].read::<String>()?, "all altered");
 //! # Ok(())
 //! # }
 //! ```
@@ -97,6 +96,8 @@ mod ids;
 mod item;
 mod job;
 pub mod journal;
+#[cfg(any(test, feature = "mock"))]
+pub mod mock;
 pub mod monitor;
 mod os;
 mod outcome;
@@ -115,16 +116,17 @@ pub use breaker::{BreakerConfig, BreakerReport, BreakerState, BreakerWindow, Slo
 pub use context::{ATTEMPT_VARIABLES, Context, RUN_ID_VARIABLE, Step};
 pub use error::Error;
 pub use executor::{
-    Attempt, Cancellation, Dependencies, Executor, ExecutorBuilder, ExecutorStatus, Halt, Interest,
-    JobOutput, JobState, Ledger, MaxFailures, NoCacheKey, Ordering, Progress, ProgressInterval,
-    ProgressMeter, ProgressWatch, Run, RunHandle, RunStatus, Runner, RunningJob, SESSION_VARIABLES,
-    Service, Sink, Snapshot, Stopped, Submitter, WaitCause, WaitingJob, command_failure,
-    start_failure,
+    Attempt, Cancellation, Dependencies, Execute, Executor, ExecutorBuilder, ExecutorStatus, Halt,
+    Interest, JobOutput, JobState, Ledger, MaxFailures, NoCacheKey, Ordering, Progress,
+    ProgressInterval, ProgressMeter, ProgressWatch, Run, RunHandle, RunStatus, Runner, RunningJob,
+    SESSION_VARIABLES, Service, Sink, Snapshot, Stopped, Submitter, WaitCause, WaitingJob,
+    command_failure, start_failure,
 };
 pub use ids::{PlaceName, SlotNumber, Ticket};
 pub use item::{ItemName, JobIdentity, JobItem};
 pub use job::{
-    CacheTerms, Closure, ClosureFuture, Job, Placement, ResourceNeed, Terms, Timeouts, Work,
+    CacheTerms, Closure, ClosureFuture, ClosureResult, Job, Placement, ResourceNeed, Terms,
+    Timeouts, Work,
 };
 pub use journal::{Content, Durability, History, Journal, JournalError, Resume, RunId, RunStore};
 pub use os::OutputExcerpt;
@@ -144,90 +146,3 @@ pub use scheduling::{
 };
 pub use summary::{ExecutionStats, Results, Summary};
 pub use timestamp::{InvalidTimestamp, Timestamp};
-
-/// Mocks of the traits of this crate, for tests of one's own code.
-///
-/// Code that runs jobs is tested without whoever does them, by a [`MockRunner`](mock::MockRunner):
-///
-/// ```
-/// use ratchet_runtime::mock::MockRunner;
-/// use ratchet_runtime::summary::Results;
-/// use ratchet_runtime::{Class, Error, Executor, Failure, Job, Payload, Runner};
-///
-/// /// The code under test: resizes pictures, and says which could not be.
-/// async fn resize(runner: impl Runner + 'static, paths: &[&str]) -> Result<Vec<String>, Error> {
-///     let jobs: Vec<Job> = paths
-///         .iter()
-///         .map(|path| Job::task(*path, "resize", Payload::from_text(path)))
-///         .collect();
-///     let outcomes = Executor::builder().runner(runner).build()?.run_all(jobs).await?;
-///     Ok(outcomes.filter_failed().map(|failed| failed.id.to_string()).collect())
-/// }
-///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Error> {
-/// let mut runner = MockRunner::new();
-/// runner.expect_run().times(2).returning(|attempt, _context| {
-///     if attempt.job.id.as_str().ends_with(".txt") {
-///         return Err(Failure::new(Class::Task, "not a picture"));
-///     }
-///     Ok(Payload::null())
-/// });
-/// assert_eq!(resize(runner, &["a.png", "b.txt"]).await?, ["b.txt"]);
-/// # Ok(())
-/// # }
-/// ```
-///
-/// Code that has a pool is tested without processes, by a [`MockProcessManager`](mock::MockProcessManager)
-/// whose processes are pipes in memory:
-///
-/// ```
-/// use std::sync::Arc;
-/// use ratchet_runtime::mock::MockProcessManager;
-/// use ratchet_runtime::process::{
-///     Ended, Ending, Exit, ExitWatch, PoolConfig, ProcessConfig, ProcessHandle, ProcessId,
-///     ProcessPool,
-/// };
-/// use ratchet_runtime::{Job, Payload};
-/// use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, duplex, empty};
-///
-/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let mut manager = MockProcessManager::new();
-/// manager.expect_spawn_process().returning(|_config| {
-///     let (stdin, requests) = duplex(1 << 16);
-///     let (stdout, mut answers) = duplex(1 << 16);
-///     let (notice, exit) = ExitWatch::channel();
-///     // The worker: it answers each request with a 7, until its stdin ends.
-///     tokio::spawn(async move {
-///         let mut requests = BufReader::new(requests).lines();
-///         while let Ok(Some(request)) = requests.next_line().await {
-///             let Some((_, rest)) = request.split_once(r#""id":""#) else { continue };
-///             let id = rest.split('"').next().unwrap_or_default();
-///             let answer = format!("{{\"type\":\"response\",\"id\":\"{id}\",\"result\":7}}\n");
-///             answers.write_all(answer.as_bytes()).await.unwrap();
-///         }
-///         notice.send(Ended {
-///             exit: Exit::Code(0),
-///             ending: Ending::Asked,
-///             left_behind: false,
-///             survivors: Vec::new(),
-///         });
-///     });
-///     let pipes = (Box::new(stdin) as _, Box::new(stdout) as _, Box::new(empty()) as _);
-///     Ok(ProcessHandle::new(ProcessId::new(1), pipes, exit))
-/// });
-/// manager.expect_terminate_process().returning(|_process, _grace| Ok(()));
-///
-/// let config = PoolConfig::new("seven", ProcessConfig::new("seven"));
-/// let pool = ProcessPool::new(Arc::new(manager), config).await?;
-/// let reply = pool.run(Job::task("a", "any", Payload::null())).await;
-/// assert_eq!(reply.result.unwrap().as_str(), "7");
-/// # Ok(())
-/// # }
-/// ```
-#[cfg(any(test, feature = "mock"))]
-pub mod mock {
-    pub use crate::executor::MockRunner;
-    pub use crate::os::MockProcessManager;
-}

@@ -11,6 +11,7 @@
 
 mod admission;
 mod cgroup;
+mod resource_monitor;
 mod sampler;
 mod warnings;
 
@@ -20,8 +21,9 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 pub use admission::{AdmissionDecision, AdmissionGate, AdmissionLimits, Shortage};
+pub use resource_monitor::ResourceMonitor;
 pub use sampler::Sampler;
-pub use warnings::{Resource, Warning, Warnings};
+pub use warnings::{MachineResource, Warning, Warnings};
 
 /// One reading of the machine: its memory, its processors and its load.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -83,6 +85,12 @@ pub enum MonitorError {
 pub trait Probe: Send + 'static {
     /// Takes a reading. The call may block.
     fn read(&mut self) -> Reading;
+}
+
+impl<P: Probe + ?Sized> Probe for Box<P> {
+    fn read(&mut self) -> Reading {
+        (**self).read()
+    }
 }
 
 /// Takes a reading of the machine at a fixed interval.

@@ -10,9 +10,11 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use ratchet_ipc::{HostName, JobKey, Payload, TaskError, TaskName};
+use ratchet_ipc::{HostName, JobKey, Payload, TaskError, TaskName, error_chain};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::Error;
 use crate::ids::{PlaceName, SlotNumber, WorkerName};
 use crate::item::ItemName;
 use crate::os::OutputExcerpt;
@@ -143,6 +145,29 @@ impl Outcome {
         self.is_success() && self.attempts > 1 && !self.cached
     }
 
+    /// Reads the result as a value of this type. If the job has no result, the error says which job, and why.
+    ///
+    /// ```
+    /// use ratchet_runtime::{Class, Failure, Outcome, Payload};
+    ///
+    /// let done = Outcome::new("a", "count", Ok(Payload::from_value(&12)?));
+    /// assert_eq!(done.read::<u32>()?, 12);
+    ///
+    /// let lost = Outcome::new("b", "count", Err(Failure::new(Class::Task, "no such file")));
+    /// assert_eq!(lost.read::<u32>().unwrap_err().to_string(), "job `b` has no result: no such file");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        let payload = self.result.as_ref().map_err(|failure| Error::NoResult {
+            job: self.id.to_string(),
+            reason: failure.to_string(),
+        })?;
+        payload.read().map_err(|error| Error::UnreadableResult {
+            job: self.id.to_string(),
+            reason: error.to_string(),
+        })
+    }
+
     /// Why the job did not succeed, if it did not.
     pub fn failure(&self) -> Option<&Failure> {
         self.result.as_ref().err().map(AsRef::as_ref)
@@ -233,6 +258,11 @@ impl Failure {
         }
     }
 
+    /// Makes the failure of an attempt that has stopped because it was asked to, so that its job counts as cancelled.
+    pub fn cancelled() -> Self {
+        Self::new(Class::Cancelled, "the attempt was asked to stop")
+    }
+
     /// Adds a word for the failure.
     #[must_use]
     pub fn code(mut self, code: impl Into<Cow<'static, str>>) -> Self {
@@ -264,14 +294,42 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.class, self.message)
+        f.write_str(&self.message)
     }
 }
 
-impl From<TaskError> for Failure {
-    /// The failure that a worker's answer stands for. Only the code `message_too_large` has a class of its own. The code
+/// Makes a failure of any error, of a box of one, or of a text, so that `?` works in closures and runners.
+///
+/// The failure is of the class `task`, and its message has the causes of the error, too.
+///
+/// ```
+/// use ratchet_runtime::{Class, Failure};
+///
+/// fn port(text: &str) -> Result<u16, Failure> {
+///     Ok(text.parse()?)
+/// }
+/// let failure = port("http").unwrap_err();
+/// assert_eq!(failure.class, Class::Task);
+/// assert_eq!(failure.to_string(), "invalid digit found in string");
+/// ```
+// A failure is no `std::error::Error` itself, or this would contradict the conversion of every type into itself.
+impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::new(Class::Task, error_chain(&*error.into()))
+    }
+}
+
+/// So that `?` passes a failure on from a function that returns any error.
+impl From<Failure> for Box<dyn std::error::Error> {
+    fn from(failure: Failure) -> Self {
+        failure.message.into()
+    }
+}
+
+impl Failure {
+    /// Makes the failure that a worker's answer stands for. Only the code `message_too_large` has a class of its own. The code
     /// `cancelled` is no reason for the class `cancelled`: only the host knows whether it asked the worker to stop.
-    fn from(error: TaskError) -> Self {
+    pub fn from_answer(error: TaskError) -> Self {
         let class = match &*error.code {
             TaskError::TOO_LARGE => Class::TooLarge,
             _ => Class::Task,
@@ -438,16 +496,16 @@ mod tests {
     #[test]
     fn the_failure_of_a_worker_keeps_its_code_and_whether_to_retry() {
         let error = TaskError::new("not_found", "no such file").retryable(false);
-        let failure = Failure::from(error);
+        let failure = Failure::from_answer(error);
         assert_eq!((failure.class, failure.retryable), (Class::Task, false));
         assert_eq!(failure.code.as_deref(), Some("not_found"));
 
         let busy = TaskError::new("busy", "later").retry_after(Duration::from_millis(1500));
-        let failure = Failure::from(busy);
+        let failure = Failure::from_answer(busy);
         assert!(failure.retryable);
         assert_eq!(failure.retry_after, Some(Duration::from_millis(1500)));
 
-        let cancelled = Failure::from(TaskError::new(TaskError::CANCELLED, "stopped"));
+        let cancelled = Failure::from_answer(TaskError::new(TaskError::CANCELLED, "stopped"));
         assert_eq!((cancelled.class, cancelled.retryable), (Class::Task, true));
     }
 }

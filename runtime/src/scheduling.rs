@@ -6,6 +6,7 @@
 //! two containers, `heap` and `slab`. The `manager` wraps it for callers who only want a guard, and
 //! the `balancer` comes after it: who runs is decided, where is not.
 
+mod acquisitions;
 mod balancer;
 mod bucket;
 mod claims;
@@ -26,6 +27,7 @@ mod slots;
 mod suggestion;
 mod waits;
 
+pub(crate) use acquisitions::{Acquisition, AcquisitionChange, are_traced};
 pub use balancer::{
     Affinity, Balance, Balancer, Candidate, LeastLoaded, PowerOfTwo, RoundRobin, Weighted,
     WorkerNumber,

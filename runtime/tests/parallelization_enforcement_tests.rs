@@ -180,5 +180,5 @@ async fn test_parallelization_stats() {
     let stats = manager.stats();
     assert!(stats.host_locks.is_empty() && stats.global_available);
     assert!((stats.rate_limiter_states["ec2"].tokens - 0.5).abs() < 0.02);
-    assert_eq!(stats.wait_times.count(), 3);
+    assert_eq!(manager.wait_times().count(), 3);
 }

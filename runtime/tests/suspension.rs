@@ -74,7 +74,7 @@ async fn neither_deadline_nor_patience_nor_durations_count_the_time_of_a_suspens
     let second = Job::closure("second", |_| async { Ok(Payload::null()) }).terms(terms);
     // Its failure opens the breaker.
     let third = Job::closure("third", |_| async {
-        Err(Failure::new(Class::Task, "down"))
+        Err::<(), _>(Failure::new(Class::Task, "down"))
     });
     let (start, work_start) = (Instant::now(), working_now());
     let mut run = executor.run_list([first, second, third]).unwrap();

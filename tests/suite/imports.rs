@@ -34,7 +34,7 @@ const CRATES: [(&str, Layers); 8] = [
             &["validate"],
             &["circuit_breaker", "shutdown"],
             &["retry"],
-            &["tower"],
+            &["mock", "tower"],
         ],
     ),
     (
@@ -47,7 +47,7 @@ const CRATES: [(&str, Layers); 8] = [
             &["cache"],
             &["counters", "map_cache", "task_cache", "tiered"],
             &["disk", "memo", "memory"],
-            &["presets"],
+            &["mock", "presets"],
         ],
     ),
     (

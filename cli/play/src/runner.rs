@@ -54,14 +54,14 @@ impl PlayRunner {
             Work::Wait(wait, result) => {
                 tokio::select! {
                     () = tokio::time::sleep(*wait) => Ok(result.clone()),
-                    () = context.cancelled().cancelled() => Err(cancelled()),
+                    () = context.cancelled() => Err(cancelled()),
                 }
             }
             Work::Action(action) => {
                 if let Some(pause) = action.pause {
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}
-                        () = context.cancelled().cancelled() => return Err(cancelled()),
+                        () = context.cancelled() => return Err(cancelled()),
                     }
                 }
                 self.performer.perform(action, context).await

@@ -100,7 +100,7 @@ impl Runner for MapRunner {
         };
         let config = self.start.niced(config);
         let sink = Arc::<OutputCollector>::clone(&collector) as _;
-        let asked = collector.context.cancelled();
+        let asked = collector.context.cancellation();
         let result = match &self.median_timeout {
             None => commands.run_into(&config, limits, asked, sink).await,
             Some(timeout) => {

@@ -456,7 +456,7 @@ fn reason(cause: TransitionCause, failure: Option<&str>) -> String {
 
 /// The first line of what a failure says.
 fn excerpt(failure: &Failure) -> String {
-    let said = failure.to_string();
+    let said = format!("{}: {failure}", failure.class);
     let line = said.lines().next().unwrap_or_default();
     match line.char_indices().nth(LONGEST_MESSAGE) {
         Some((end, _)) => format!("{}..", &line[..end]),

@@ -8,6 +8,7 @@ use ratchet_caching::{Clock, FileHasher, TaskCache};
 use ratchet_ipc::TaskName;
 use ratchet_resilience::shutdown::{Grace, PhaseClock};
 
+use super::kept_stats::StatsSink;
 use super::kinds::{KindOfWorker, Tasks};
 use super::ledger::Ledger;
 use super::needs::RetainedJobs;
@@ -25,6 +26,7 @@ use crate::Error;
 use crate::breaker::BreakerConfig;
 use crate::ids::PlaceName;
 use crate::job::Placement;
+use crate::monitor::ResourceMonitor;
 use crate::os::Keeper;
 use crate::place::Place;
 use crate::process::ProcessPool;
@@ -200,7 +202,7 @@ impl ExecutorBuilder {
     ///     Job::closure(id, move |context| async move {
     ///         tokio::select! {
     ///             () = tokio::time::sleep(Duration::from_secs(seconds)) => Ok(Payload::null()),
-    ///             () = context.cancelled().cancelled() => {
+    ///             () = context.cancelled() => {
     ///                 Err(Failure::new(Class::Cancelled, "interrupted"))
     ///             }
     ///         }
@@ -310,6 +312,44 @@ impl ExecutorBuilder {
     pub fn sink(mut self, sink: impl Sink + 'static) -> Self {
         self.plan.sinks.push(Arc::new(Mutex::new(Box::new(sink))));
         self
+    }
+
+    /// Watches the machine while a run goes on: warns when memory or processors run short, by an event and in the log, and holds
+    /// new jobs back if the monitor says so.
+    ///
+    /// ```
+    /// use ratchet_runtime::Executor;
+    /// use ratchet_runtime::monitor::ResourceMonitor;
+    ///
+    /// let executor = Executor::builder().resource_monitor(ResourceMonitor::new()).build()?;
+    /// # Ok::<(), ratchet_runtime::Error>(())
+    /// ```
+    pub fn resource_monitor(mut self, monitor: ResourceMonitor) -> Self {
+        self.plan.monitor = Some(monitor);
+        self
+    }
+
+    /// Keeps the figures of each run for [`Executor::stats`]. This costs some time for each job.
+    ///
+    /// ```
+    /// use ratchet_runtime::{Executor, Job};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), ratchet_runtime::Error> {
+    /// let executor = Executor::builder().keep_stats().build()?;
+    /// executor.run_all(["a", "b"].map(|id| Job::closure(id, |_| async {}))).await?;
+    /// let stats = executor.stats().expect("it keeps them");
+    /// assert_eq!((stats.total_jobs, stats.completed_jobs, stats.failed_jobs), (2, 2, 0));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn keep_stats(mut self) -> Self {
+        if self.plan.stats.is_some() {
+            return self;
+        }
+        let (sink, stats) = StatsSink::new();
+        self.plan.stats = Some(stats);
+        self.sink(sink)
     }
 
     /// Sets the clock from which the time of day in records is taken.
@@ -485,6 +525,13 @@ impl ExecutorBuilder {
                 "breaker_of",
                 &format!("is given for `{name}`, and there is no pool of that name"),
             );
+        }
+        if let Some(monitor) = &plan.monitor {
+            let wrong = |reason: String| Error::InvalidSetting {
+                setting: "resource_monitor",
+                reason: format!("is refused: {reason}"),
+            };
+            monitor.check().map_err(wrong)?;
         }
         if let Some(share) = plan.retry_budget {
             RunBudget::new(share)?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ratchet_ipc::HostName;
 use ratchet_resilience::shutdown::Phase;
 
 use super::arrival::{Arrival, Refused};
@@ -29,7 +30,9 @@ use crate::ids::KindId;
 use crate::ids::{PlaceId, PlaceName, SlotNumber, Ticket, WorkerName};
 use crate::outcome::{AttemptEnd, Class, Failure};
 use crate::process::Seats;
-use crate::scheduling::{AfterAttempt, Decision, SchedulerLoad};
+use crate::scheduling::{
+    Acquisition, AcquisitionChange, AfterAttempt, Decision, SchedulerLoad, are_traced,
+};
 
 /// The most jobs without a free seat that a pool is told of.
 const MOST_UNSEATED: usize = 1024;
@@ -71,6 +74,8 @@ pub(super) struct Dispatcher {
     wake: Option<Instant>,
     /// When jobs become slow that run.
     slow: SlowWatch,
+    /// The jobs that came to the queue in this turn, if anybody is told which of them wait.
+    queued: Vec<Ticket>,
 }
 
 impl Dispatcher {
@@ -84,6 +89,7 @@ impl Dispatcher {
             cancelling: None,
             wake: None,
             slow: SlowWatch::default(),
+            queued: Vec::new(),
         }
     }
 
@@ -181,6 +187,37 @@ impl Dispatcher {
     fn arrived(&mut self, ticket: Ticket) {
         let entry = self.seated.queue().get(ticket);
         self.breakers.arrived(entry.kind, entry.job.host.as_ref());
+        if are_traced() {
+            self.queued.push(ticket);
+        }
+    }
+
+    /// Tells of the jobs that came to the queue in this turn and have to wait.
+    fn tell_waiting(&mut self) {
+        for ticket in std::mem::take(&mut self.queued) {
+            let entry = self.queue().find(ticket);
+            if entry.is_some_and(|entry| entry.state() == JobState::Waiting) {
+                self.tell_acquisition(ticket, AcquisitionChange::Waits);
+            }
+        }
+    }
+
+    /// Tells what becomes of the claims of a job's hint, if anybody listens.
+    fn tell_acquisition(&self, ticket: Ticket, change: AcquisitionChange) {
+        if !are_traced() {
+            return;
+        }
+        let queue = self.queue();
+        if let (Some(entry), Some(hint)) = (queue.find(ticket), queue.scheduler().hint_name(ticket))
+        {
+            let acquisition = Acquisition {
+                hint,
+                host: entry.job.host.as_ref().map(HostName::as_str),
+                task: entry.job.task_name(),
+                job: Some(entry.job.id.as_str()),
+            };
+            acquisition.tell(change);
+        }
     }
 
     /// Charges the time until `now` to what kept jobs waiting, so this comes before any change of a turn.
@@ -191,6 +228,7 @@ impl Dispatcher {
     /// Lets nothing start in this turn.
     pub(super) fn start_nothing(&mut self) {
         self.wake = None;
+        self.tell_waiting();
     }
 
     /// Starts what may start. Returns the jobs that breakers have rejected and that do not wait for them.
@@ -214,6 +252,7 @@ impl Dispatcher {
             }
         }
         self.send_ahead(turn.now);
+        self.tell_waiting();
         rejected
     }
 
@@ -294,6 +333,7 @@ impl Dispatcher {
 
     /// Tells of an attempt that has begun on this worker.
     fn tell_start(&mut self, ticket: Ticket, worker: Option<WorkerName>, turn: Turn<'_>) {
+        self.tell_acquisition(ticket, AcquisitionChange::Acquired);
         let entry = self.queue().get(ticket);
         let limit = entry.job.terms.slow.filter(|_| !entry.is_slow);
         // A time beyond what the clock can tell never comes.
@@ -392,6 +432,7 @@ impl Dispatcher {
 
     /// Takes back what an attempt held. An attempt that has begun in its place is told, and stopped if the run stops.
     fn free(&mut self, ticket: Ticket, end: AfterAttempt, next: Option<Ticket>, turn: Turn<'_>) {
+        self.tell_acquisition(ticket, AcquisitionChange::Released);
         let begun = self.seated.free(ticket, end, next, turn.now);
         self.begun_ahead(begun, turn);
     }
@@ -427,6 +468,7 @@ impl Dispatcher {
             JobState::Ahead => self.seated.put_back(ticket, withdrawn, turn.now),
             JobState::Running => {
                 self.slow.end(ticket);
+                self.tell_acquisition(ticket, AcquisitionChange::Released);
                 let begun = self.seated.take_back(ticket, next, withdrawn, turn);
                 self.begun_ahead(begun, turn);
                 self.breakers.returned(ticket, turn.now);
@@ -475,6 +517,9 @@ impl Dispatcher {
 
     /// Takes a job out of the queue in whatever state it is. The end of its attempt, if one runs, will find no job.
     pub(super) fn give_up(&mut self, ticket: Ticket, now: Instant) -> JobEntry {
+        if self.queue().get(ticket).state() == JobState::Running {
+            self.tell_acquisition(ticket, AcquisitionChange::Released);
+        }
         let entry = self.seated.give_up(ticket);
         self.left(&entry, now);
         entry

@@ -13,7 +13,7 @@ use super::steering::{Cancellation, JobOutput, JobState};
 use crate::Error;
 use crate::ids::PlaceName;
 use crate::job::Job;
-use crate::scheduling::Limit;
+use crate::scheduling::{Limit, ParallelizationStats};
 
 /// Steers a run from anywhere; clones steer the same run.
 ///
@@ -24,7 +24,7 @@ use crate::scheduling::Limit;
 /// # async fn main() -> Result<(), ratchet_runtime::Error> {
 /// let executor = Executor::builder().slots(1).build()?;
 /// let forever = |id: &str| Job::closure(id, |context| async move {
-///     context.cancelled().cancelled().await;
+///     context.cancelled().await;
 ///     Ok(Payload::null())
 /// });
 /// let mut run = executor.run_list([forever("a"), forever("b")])?;
@@ -146,7 +146,7 @@ impl RunHandle {
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> Result<(), ratchet_runtime::Error> {
     /// let executor = Executor::builder().slots(1).build()?;
-    /// let forever = |id: &str| Job::closure(id, |_| std::future::pending());
+    /// let forever = |id: &str| Job::closure(id, |_| std::future::pending::<()>());
     /// let run = executor.run_list([forever("a"), forever("b").needs(["a"])])?;
     /// tokio::task::yield_now().await;
     /// let states = run.handle().find(["a".into(), "b".into(), "c".into()]).await?;
@@ -214,6 +214,11 @@ impl RunHandle {
         self.ask(|answer| RunOrder::Add(jobs, answer)).await
     }
 
+    /// Which locks and limits are held, what is left of them, and how many jobs wait, as of now.
+    pub async fn parallelization(&self) -> Result<ParallelizationStats, Error> {
+        self.question(RunOrder::Parallelization).await
+    }
+
     /// What runs now, and what waits for what. It costs time that grows with the jobs in hand, so it is for people
     /// who ask, not for a display.
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
@@ -226,7 +231,7 @@ impl RunHandle {
     }
 
     /// After its end there is nobody to order anything, and no need to.
-    fn order(&self, order: RunOrder) {
+    pub(super) fn order(&self, order: RunOrder) {
         let _ = self.orders.send(order);
     }
 

@@ -7,7 +7,9 @@ use super::attempt::{AttemptGuard, AttemptResult, CatchPanic, CommandAttempt, Ti
 use super::command::Commands;
 use super::runner::{Attempt, Runner};
 use super::task_pool::{Perform, TaskHandle, TaskPool};
-use crate::context::{AttemptFacts, AttemptOutput, Context, LastProgress, StopSignal, Variables};
+use crate::context::{
+    AttemptFacts, AttemptOutput, Context, LastProgress, StopSignal, Subject, Variables,
+};
 use crate::dispatch::{Assignment, Reporter, StopRequest};
 use crate::ids::{PlaceId, PlaceName, SlotNumber, Ticket};
 use crate::job::{Job, Timeouts, Work};
@@ -204,6 +206,7 @@ impl Perform for LocalRunners {
             )
             .in_slot(slot)
             .with_resources(resources.clone())
+            .about(Arc::clone(&job) as Arc<dyn Subject>)
         };
         let result = match &job.work {
             Work::Command(config) => {

@@ -5,11 +5,16 @@ use std::sync::Arc;
 use ratchet_resilience::shutdown::Phase;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::handle::RunHandle;
 use super::stop::Stopped;
+use crate::Error;
 use crate::error::panic_message;
 use crate::outcome::Outcome;
+
+/// Hears how many of how many jobs have ended.
+pub(super) type ProgressCallback<'a> = Box<dyn FnMut(u64, u64) + Send + 'a>;
 
 /// A run: gives the outcomes of its jobs.
 ///
@@ -65,6 +70,42 @@ impl Run {
                 }
                 taken
             }
+        }
+    }
+
+    /// Collects the outcomes of a run, which has to come to its end by itself or because this token was cancelled. Calls back with
+    /// `(completed, total)` after each.
+    pub(super) async fn collect(
+        mut self,
+        mut token: Option<CancellationToken>,
+        mut on_progress: Option<ProgressCallback<'_>>,
+        total: u64,
+    ) -> Result<Vec<Arc<Outcome>>, Error> {
+        let mut outcomes = Vec::new();
+        loop {
+            let outcome = match &token {
+                None => self.next().await,
+                Some(stop) => tokio::select! {
+                    biased;
+                    () = stop.cancelled() => {
+                        self.handle().cancel();
+                        token = None;
+                        continue;
+                    }
+                    outcome = self.next() => outcome,
+                },
+            };
+            let Some(outcome) = outcome else { break };
+            outcomes.push(outcome);
+            if let Some(callback) = &mut on_progress {
+                callback(outcomes.len() as u64, total);
+            }
+        }
+        match self.stopped() {
+            Some(Stopped::Broken { reason }) => Err(Error::RunBroke {
+                reason: reason.clone(),
+            }),
+            _ => Ok(outcomes),
         }
     }
 

@@ -18,6 +18,7 @@ use super::dispatcher::Dispatcher;
 use super::event_loop::{Channels, EventLoop};
 use super::execution::Execution;
 use super::intake::Intake;
+use super::kept_stats::SharedStats;
 use super::kinds::{KindOfWorker, Kinds};
 use super::local::{CommandsAt, LocalPerformer};
 use super::needs::RetainedJobs;
@@ -47,6 +48,7 @@ use crate::breaker::BreakerConfig;
 use crate::context::Variables;
 use crate::dispatch::Reporter;
 use crate::ids::KindId;
+use crate::monitor::ResourceMonitor;
 use crate::os::{CommandLimits, CommandRunner, Keeper};
 use crate::outcome::Outcome;
 use crate::place::Place;
@@ -70,6 +72,8 @@ pub(super) struct RunChannels {
     pub(super) source: Source,
     /// Whether outcomes leave as jobs end or in the order in which the jobs came.
     pub(super) ordering: Ordering,
+    /// How long this run may last, besides the deadline of all runs.
+    pub(super) deadline: Option<Duration>,
     /// Takes the outcomes; while it is full, outcomes wait in the loop.
     pub(super) out: mpsc::Sender<Arc<Outcome>>,
     /// Brings what the handles of the run order, such as a pause or a stop.
@@ -124,6 +128,10 @@ pub(super) struct RunPlan {
     pub(super) cache: Option<CacheUse>,
     /// The journal that records outcomes before they leave.
     pub(super) ledger: Option<SharedLedger>,
+    /// Watches the machine during each run, if that is wanted.
+    pub(super) monitor: Option<ResourceMonitor>,
+    /// The figures of runs that one of the sinks keeps, if they are wanted.
+    pub(super) stats: Option<SharedStats>,
     /// The receivers of the events of every run.
     pub(super) sinks: Vec<SharedSink>,
     /// Tells the time of day for events and outcomes; tests replace it.
@@ -138,6 +146,7 @@ impl RunPlan {
         let RunChannels {
             source,
             ordering,
+            deadline,
             out,
             orders,
             gauges,
@@ -151,7 +160,8 @@ impl RunPlan {
         })?;
         let rules = StopRules {
             max_failures: self.max_failures,
-            deadline: self.deadline.and_then(|limit| now.checked_add(limit)),
+            deadline: (self.deadline.into_iter().chain(deadline).min())
+                .and_then(|limit| now.checked_add(limit)),
         };
         let recording = Recording::start(self.ledger.clone()).map_err(|error| Error::NoThread {
             purpose: "writes outcomes",
@@ -298,6 +308,8 @@ impl Default for RunPlan {
             retry_budget: None,
             cache: None,
             ledger: None,
+            monitor: None,
+            stats: None,
             sinks: Vec::new(),
             clock: Arc::new(SystemClock),
             seed: None,

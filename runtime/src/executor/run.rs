@@ -3,19 +3,23 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ratchet_ipc::JobKey;
+use ratchet_ipc::{HostName, JobKey};
 use tokio::sync::mpsc;
 
 use super::handle::{RunHandle, Submitter};
+use super::machine_watch::watch_machine;
 use super::outcome_order::Ordering;
 use super::outcomes::Run;
 use super::plan::{RunChannels, RunPlan};
 use super::source::{Source, check};
 use super::status::{Gauges, RunStatus};
-use super::stop::Stopped;
 use crate::Error;
-use crate::job::{Job, Work};
+use crate::context::Context;
+use crate::job::{ClosureResult, Job, Work};
 use crate::outcome::Outcome;
+use crate::scheduling::{ParallelizationStats, Scheduler};
+use crate::summary::{ExecutionStats, QueueStatus};
+use crate::suspension::working_now;
 use crate::table::Names;
 
 /// How many outcomes lie between the run and whoever takes them. Beyond that they wait in the run, and count
@@ -31,21 +35,18 @@ const SUBMISSIONS: usize = 8;
 /// they come. Clones are the same executor. It does one run at a time.
 ///
 /// ```
-/// use ratchet_runtime::{Executor, Job, Payload};
+/// use ratchet_runtime::{Executor, Job};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # async fn main() -> Result<(), ratchet_runtime::Error> {
 /// let executor = Executor::builder().slots(4).build()?;
 /// let squares = (0_u64..1000).map(|number| {
-///     Job::closure(number.to_string(), move |_| async move {
-///         Ok(Payload::from_text(&(number * number).to_string()))
-///     })
+///     Job::closure(number.to_string(), move |_| async move { Ok(number * number) })
 /// });
 /// let mut run = executor.run(squares)?;
 /// let mut sum = 0;
 /// while let Some(outcome) = run.next().await {
-///     let result = outcome.result.as_ref().map_err(|failure| failure.to_string())?;
-///     sum += result.read::<String>()?.parse::<u64>()?;
+///     sum += outcome.read::<u64>()?;
 /// }
 /// assert_eq!(sum, 332_833_500);
 /// # Ok(())
@@ -71,6 +72,8 @@ struct Session {
     submitted: Vec<Job>,
     /// The names of those.
     names: Names<JobKey>,
+    /// The number that was given last to a job without a name of its own.
+    numbered: u64,
     /// The executor was shut down, and takes no more jobs.
     shut: bool,
 }
@@ -118,7 +121,7 @@ impl Executor {
     ) -> Result<Vec<Arc<Outcome>>, Error> {
         let jobs = jobs.into_iter().collect();
         let run = self.begin(Source::list(jobs)?, Ordering::Submission)?;
-        all_outcomes(run).await
+        run.collect(None, None, 0).await
     }
 
     /// Opens a run that takes jobs as they are submitted, until its submitters are dropped.
@@ -176,52 +179,116 @@ impl Executor {
         Ok(())
     }
 
+    /// Submits a closure for a host, such as a cluster or a tenant. The job gets a number as its id, which is returned, so any
+    /// number of jobs can be about one host.
+    ///
+    /// The closure returns what one of [`Job::closure`] does.
+    ///
+    /// ```
+    /// use ratchet_runtime::Executor;
+    /// use ratchet_runtime::summary::Results;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), ratchet_runtime::Error> {
+    /// let pool = Executor::builder().slots(5).build()?;
+    /// for cluster in ["prod", "staging", "prod"] {
+    ///     pool.submit_closure(cluster, move |_context| async move { Ok(cluster.len()) })?;
+    /// }
+    /// let outcomes = pool.execute().await?;
+    /// assert_eq!(outcomes.filter_by_host("prod").count(), 2);
+    /// assert_eq!(outcomes[1].read::<usize>()?, 7);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn submit_closure<F, O>(&self, host: impl Into<HostName>, work: F) -> Result<JobKey, Error>
+    where
+        F: Fn(Context) -> O + Send + Sync + 'static,
+        O: Future<Output: ClosureResult> + Send + 'static,
+    {
+        let host = host.into();
+        if host.as_str().is_empty() {
+            return Err(Error::NoName);
+        }
+        self.submit_numbered(|id| Job::closure(id, work).on_host(host))
+    }
+
+    /// Submits the job that `make` returns for the next free number, which is to be its id. Returns the id of the job.
+    ///
+    /// ```
+    /// use ratchet_runtime::process::ProcessConfig;
+    /// use ratchet_runtime::{Executor, Job};
+    ///
+    /// # fn main() -> Result<(), ratchet_runtime::Error> {
+    /// let executor = Executor::builder().build()?;
+    /// let id = executor.submit_numbered(|id| Job::command(id, ProcessConfig::new("true")))?;
+    /// assert_eq!(id.as_str(), "1");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn submit_numbered(&self, make: impl FnOnce(JobKey) -> Job) -> Result<JobKey, Error> {
+        let id = {
+            let mut session = self.session();
+            session.check()?;
+            session.free_number()
+        };
+        let job = make(id);
+        let id = job.id.clone();
+        self.submit(job)?;
+        Ok(id)
+    }
+
     /// Takes back the jobs that were submitted since the last execution.
     pub fn withdraw(&self) -> Vec<Job> {
         let mut session = self.session();
         session.names.clear();
+        session.numbered = 0;
         std::mem::take(&mut session.submitted)
     }
 
-    /// Runs the jobs that were submitted since the last time, and gives their outcomes in that order.
-    ///
-    /// Where it is refused, as for a need that is not there, they stay submitted: what is missing can be submitted, and
-    /// [`withdraw`](Self::withdraw) gives them back.
-    ///
-    /// ```
-    /// use ratchet_runtime::{Executor, Job, Payload};
-    ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), ratchet_runtime::Error> {
-    /// let pool = Executor::builder().slots(3).build()?;
-    /// for cluster in ["prod-us-east", "prod-eu-west", "staging"] {
-    ///     pool.submit(Job::closure(cluster, move |_| async move {
-    ///         Ok(Payload::from_text(&format!("pods of {cluster}")))
-    ///     }))?;
-    /// }
-    /// let outcomes = pool.execute().await?;
-    /// let names: Vec<&str> = outcomes.iter().map(|outcome| outcome.id.as_str()).collect();
-    /// assert_eq!(names, ["prod-us-east", "prod-eu-west", "staging"]);
-    ///
-    /// pool.shutdown(std::time::Duration::from_secs(5)).await?;
-    /// let late = pool.submit(Job::closure("late", |_| async { Ok(Payload::null()) }));
-    /// assert_eq!(late.unwrap_err().to_string(), "pool is shutting down");
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn execute(&self) -> Result<Vec<Arc<Outcome>>, Error> {
-        let run = {
-            // Locked until the run has begun, so that a job that is submitted meanwhile is in it or refused.
-            let mut session = self.session();
-            session.check()?;
-            // A copy, because a run that is refused does not give its jobs back.
-            let source = Source::list(session.submitted.clone())?;
-            let run = self.begin_at(&mut session, source, Ordering::Submission)?;
-            session.submitted = Vec::new();
-            session.names.clear();
-            run
-        };
-        all_outcomes(run).await
+    /// Begins a run of the jobs that were submitted. Returns it with their ids in the order in which they were submitted.
+    pub(super) fn begin_submitted(
+        &self,
+        ordering: Ordering,
+        deadline: Option<Duration>,
+    ) -> Result<(Run, Vec<JobKey>), Error> {
+        // Locked until the run has begun, so that a job that is submitted meanwhile is in it or refused.
+        let mut session = self.session();
+        session.check()?;
+        // A copy, because a run that is refused does not give its jobs back.
+        let source = Source::list(session.submitted.clone())?;
+        let run = self.begin_at(&mut session, source, ordering, deadline)?;
+        let submitted = std::mem::take(&mut session.submitted);
+        session.names.clear();
+        session.numbered = 0;
+        Ok((run, submitted.into_iter().map(|job| job.id).collect()))
+    }
+
+    /// How many jobs there are: those that were submitted for the next execution, and those of the run that goes on that have
+    /// not ended. Of a stream, those that the run has not taken yet are not known.
+    pub fn task_count(&self) -> usize {
+        let status = self.status();
+        let running = status.run.filter(|_| status.is_running).map_or(0, |run| {
+            let known = run.total.unwrap_or(run.taken).max(run.taken);
+            known.saturating_sub(run.ended)
+        });
+        status.submitted + usize::try_from(running).unwrap_or(usize::MAX)
+    }
+
+    /// How many slots all running jobs fill together at most.
+    pub fn worker_count(&self) -> u32 {
+        let status = self.status();
+        let current = status.run.map(|run| run.slots);
+        current.unwrap_or(self.shared.plan.scheduling.slots)
+    }
+
+    /// Whether a run goes on.
+    pub fn is_running(&self) -> bool {
+        self.status().is_running
+    }
+
+    /// Whether the executor was shut down, so that it takes no more jobs.
+    pub fn is_shutdown(&self) -> bool {
+        self.session().shut
     }
 
     /// How the run that goes on stands, or the last one; before the first there is nothing to say.
@@ -234,6 +301,86 @@ impl Executor {
             is_shut_down: session.shut,
             run: run.map(RunHandle::status),
         }
+    }
+
+    /// Which locks and limits are held, what is left of them, and how many jobs wait, as of now. While no run goes on, nothing
+    /// is held.
+    ///
+    /// Debug events of `tracing` tell the same as it changes: which job has `acquired`, has `released` and `waits for` a hint on
+    /// a host, with its task. Their target is `ratchet_runtime::parallelization`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ratchet_runtime::{Executor, Job, Limit, ParallelizationHint, Terms};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), ratchet_runtime::Error> {
+    /// let executor = Executor::builder().slots(8).limit("db", Limit::max(2)?).build()?;
+    /// let terms = Terms {
+    ///     hint: Some(ParallelizationHint::HostExclusive),
+    ///     limits: vec!["db".into()],
+    ///     ..Terms::default()
+    /// };
+    /// let job = |id: &str| {
+    ///     let work = |_| tokio::time::sleep(Duration::from_secs(9));
+    ///     Job::closure(id, work).on_host("web1").terms(terms.clone())
+    /// };
+    /// let run = executor.run_list([job("a"), job("b")])?;
+    /// tokio::task::yield_now().await;
+    /// let stats = executor.parallelization().await?;
+    /// assert!(stats.host_locks["web1"]);
+    /// assert_eq!(stats.limits["db"].left, 1.0);
+    /// assert_eq!((stats.running, stats.waiters), (1, 1));
+    /// # drop(run);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn parallelization(&self) -> Result<ParallelizationStats, Error> {
+        let current = self.session().current.clone();
+        if let Some(run) = current.filter(|run| !run.is_over()) {
+            match run.parallelization().await {
+                Err(Error::RunEnded) => {}
+                answer => return answer,
+            }
+        }
+        let now = working_now();
+        let unused = Scheduler::new(self.shared.plan.scheduling.clone(), now)?;
+        Ok(ParallelizationStats::of(&unused, now))
+    }
+
+    /// How many jobs wait, run and have ended: those that were submitted for the next execution, and those of the run that goes
+    /// on, or of the last one.
+    pub fn queue_status(&self) -> QueueStatus {
+        let ExecutorStatus {
+            submitted,
+            is_running,
+            run,
+            ..
+        } = self.status();
+        let submitted = submitted as u64;
+        let Some(run) = run else {
+            return QueueStatus {
+                queued: submitted,
+                total: submitted,
+                ..QueueStatus::default()
+            };
+        };
+        let running = if is_running { run.running as u64 } else { 0 };
+        let total = run.total.unwrap_or(run.taken).max(run.taken);
+        QueueStatus {
+            queued: submitted + total.saturating_sub(run.ended + running),
+            running,
+            ended: run.ended,
+            total: submitted + total,
+        }
+    }
+
+    /// The figures of the run that goes on, or of the last one, if the executor was told to
+    /// [keep them](crate::ExecutorBuilder::keep_stats).
+    pub fn stats(&self) -> Option<ExecutionStats> {
+        let stats = self.shared.plan.stats.as_ref()?;
+        let stats = stats.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(stats.stats(working_now()))
     }
 
     /// Takes no more jobs, and gives what runs so long to finish; then it is killed, and this is an error.
@@ -292,15 +439,16 @@ impl Executor {
 
     /// Starts the loop, unless there is one.
     fn begin(&self, source: Source, ordering: Ordering) -> Result<Run, Error> {
-        self.begin_at(&mut self.session(), source, ordering)
+        self.begin_at(&mut self.session(), source, ordering, None)
     }
 
-    /// Starts the loop in this session, unless there is one.
+    /// Starts the loop in this session, unless there is one. The run has a deadline of its own, if one is given.
     fn begin_at(
         &self,
         session: &mut Session,
         source: Source,
         ordering: Ordering,
+        deadline: Option<Duration>,
     ) -> Result<Run, Error> {
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| Error::NoRuntime)?;
         session.check()?;
@@ -315,11 +463,19 @@ impl Executor {
         let wiring = RunChannels {
             source,
             ordering,
+            deadline,
             out,
             orders: heard,
             gauges,
         };
         let event_loop = plan.event_loop(wiring)?;
+        if let Some(monitor) = &plan.monitor {
+            let watched = watch_machine(monitor, handle.clone(), &runtime);
+            watched.map_err(|error| Error::InvalidSetting {
+                setting: "resource_monitor",
+                reason: format!("does not work: {error}"),
+            })?;
+        }
         session.current = Some(handle.clone());
         Ok(Run {
             outcomes,
@@ -330,21 +486,18 @@ impl Executor {
     }
 }
 
-/// Collects the outcomes of a run, which has to come to its end by itself.
-async fn all_outcomes(mut run: Run) -> Result<Vec<Arc<Outcome>>, Error> {
-    let mut outcomes = Vec::new();
-    while let Some(outcome) = run.next().await {
-        outcomes.push(outcome);
-    }
-    match run.stopped() {
-        Some(Stopped::Broken { reason }) => Err(Error::RunBroke {
-            reason: reason.clone(),
-        }),
-        _ => Ok(outcomes),
-    }
-}
-
 impl Session {
+    /// Returns the next number that is the name of no job that was submitted.
+    fn free_number(&mut self) -> JobKey {
+        loop {
+            self.numbered += 1;
+            let id = JobKey::from(self.numbered.to_string());
+            if !self.names.contains(&id) {
+                return id;
+            }
+        }
+    }
+
     /// Refuses another run while one goes on, or after the shutdown.
     fn check(&self) -> Result<(), Error> {
         if self.shut {

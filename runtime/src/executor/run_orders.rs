@@ -9,7 +9,8 @@ use super::source::Batch;
 use super::steering::{Cancellation, JobOutput, JobState};
 use crate::Error;
 use crate::ids::PlaceName;
-use crate::scheduling::Limit;
+use crate::monitor::Warning;
+use crate::scheduling::{Limit, ParallelizationStats};
 
 /// Tells the loop of a run to do something.
 #[derive(Debug)]
@@ -20,12 +21,16 @@ pub(super) enum RunOrder {
     Hold(Option<String>),
     /// Hold new jobs back at a place for this reason, or no longer.
     HoldPlace(PlaceName, Option<String>),
+    /// Tell sinks that the machine runs short of something.
+    Warn(Warning),
     /// Start nothing, or go on.
     Pause(bool),
     /// Change the number of slots.
     SetSlots(u32, oneshot::Sender<Result<(), Error>>),
     /// Change a named limit.
     SetLimit(String, Limit, oneshot::Sender<Result<(), Error>>),
+    /// Tell what locks and limits are held, and what is left.
+    Parallelization(oneshot::Sender<ParallelizationStats>),
     /// Tell what runs and what waits.
     Snapshot(oneshot::Sender<Snapshot>),
     /// Tell where these jobs stand.

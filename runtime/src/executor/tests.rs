@@ -1,13 +1,16 @@
 //! The executor as a whole, on the paused clock.
 
+mod acquisitions;
 mod ahead;
 mod at_random;
 mod breaking;
 mod closures;
 mod coming_in;
+mod executing;
 mod failing;
 mod in_hand;
 mod late;
+mod machine;
 mod orchestrating;
 mod owners;
 mod placing;
@@ -74,14 +77,16 @@ fn instant(id: &str) -> Job {
 
 /// A job that fails, always.
 fn fails(id: &str) -> Job {
-    Job::closure(id, |_| async { Err(Failure::new(Class::Task, "no")) })
+    Job::closure(id, |_| async {
+        Err::<(), _>(Failure::new(Class::Task, "no"))
+    })
 }
 
 /// A job that hears that it is asked to stop, and does not.
 fn stubborn(id: &str) -> Job {
     Job::closure(id, |context| async move {
-        context.cancelled().cancelled().await;
-        std::future::pending().await
+        context.cancelled().await;
+        std::future::pending::<()>().await;
     })
 }
 
@@ -109,7 +114,7 @@ fn terms(timeouts: Timeouts) -> Terms {
 fn fails_and_is_tried_again(id: &str) -> Job {
     let job = Job::closure(id, |_| async {
         tokio::time::sleep(SECOND).await;
-        Err(Failure::new(Class::Task, "no"))
+        Err::<(), _>(Failure::new(Class::Task, "no"))
     });
     job.terms(Terms {
         retry: Some(retrying(9)),

@@ -6,14 +6,14 @@ use super::Reading;
 
 /// A resource that can run short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Resource {
+pub enum MachineResource {
     /// The memory of the machine or of its control group.
     Memory,
     /// The time of the processors.
     Cpu,
 }
 
-impl Resource {
+impl MachineResource {
     /// The name of the resource in events.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -23,7 +23,7 @@ impl Resource {
     }
 }
 
-impl fmt::Display for Resource {
+impl fmt::Display for MachineResource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
@@ -33,7 +33,7 @@ impl fmt::Display for Resource {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Warning {
     /// The resource that is short.
-    pub resource: Resource,
+    pub resource: MachineResource,
     /// How much of the resource is used, in percent.
     pub percent: f64,
 }
@@ -97,9 +97,9 @@ impl Warnings {
         let cpu = reading.cpu_percent.and_then(|cpu| self.cpu.observe(cpu));
         let warning = |resource| move |percent| Warning { resource, percent };
         memory
-            .map(warning(Resource::Memory))
+            .map(warning(MachineResource::Memory))
             .into_iter()
-            .chain(cpu.map(warning(Resource::Cpu)))
+            .chain(cpu.map(warning(MachineResource::Cpu)))
             .collect()
     }
 }

@@ -387,13 +387,15 @@ impl<'a> From<&'a Failure> for FailureLine<'a> {
     }
 }
 
-impl From<FailureLine<'_>> for Failure {
-    fn from(wrong: FailureLine<'_>) -> Self {
+impl FailureLine<'_> {
+    /// Makes the failure that the line tells of.
+    fn into_failure(self) -> Failure {
+        let wrong = self;
         let output = |text: Option<Cow<'_, str>>, dropped: Option<u64>, gap_at| {
             let dropped = dropped.unwrap_or_default();
             text.map(|text| OutputExcerpt::from_parts(text.into_owned(), dropped, gap_at))
         };
-        Self {
+        Failure {
             class: wrong.class,
             code: wrong.code.map(|code| Cow::Owned(code.into_owned())),
             message: wrong.message.into_owned(),
@@ -418,7 +420,7 @@ impl<'de> Deserialize<'de> for Outcome {
         }
         let result = match (line.result, line.error) {
             (Some(result), None) => Ok(result.into_owned()),
-            (None, Some(wrong)) => Err(Box::new(Failure::from(wrong))),
+            (None, Some(wrong)) => Err(Box::new(wrong.into_failure())),
             (Some(_), Some(_)) | (None, None) => {
                 return Err(D::Error::custom("either a result or an error"));
             }

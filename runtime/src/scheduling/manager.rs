@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use super::acquisitions::{OwnedAcquisition, are_traced};
 use super::claims::SchedulerRequest;
 use super::hints::ParallelizationHint;
 use super::scheduler::{Decision, Scheduler, SchedulerSettings};
@@ -34,6 +35,8 @@ const KEEP: usize = 16_384;
 /// - **Cancel safe.** Dropping a waiting `acquire` leaves the queue; dropping one that was just
 ///   let through lets the next one through.
 /// - **Released on drop**, and so on a panic too.
+/// - **Told of.** Debug events of `tracing` say who has `acquired`, has `released` and `waits for` a hint on a host, with its
+///   task. Their target is `ratchet_runtime::parallelization`. An [`Executor`](crate::Executor) sends them, too.
 ///
 /// ```
 /// use ratchet_runtime::{ParallelizationHint, ParallelizationManager};
@@ -177,7 +180,11 @@ impl ParallelizationManager {
         }
         drop(shared);
         wake(woken);
-        Ok(granted.then(|| ParallelizationGuard::new(self.clone(), ticket)))
+        Ok(granted.then(|| {
+            let acquisition = || OwnedAcquisition::new(hint.name(), Some(host), task);
+            let told = are_traced().then(|| Box::new(acquisition()));
+            ParallelizationGuard::new(self.clone(), ticket, told)
+        }))
     }
 
     /// Waits for permission as [`acquire`](Self::acquire) does, but gives up after a while. With no time at all, it
@@ -226,7 +233,12 @@ impl ParallelizationManager {
     /// Returns what is held, what is left and who waits, as of now.
     pub fn stats(&self) -> ParallelizationStats {
         let shared = self.lock();
-        ParallelizationStats::of(&shared.scheduler, &shared.waits, now())
+        ParallelizationStats::of(&shared.scheduler, now())
+    }
+
+    /// Returns how long those who got through had waited.
+    pub fn wait_times(&self) -> WaitTimes {
+        self.lock().waits.clone()
     }
 
     /// Frees what this ticket holds, or its place in the queue, and lets others through.

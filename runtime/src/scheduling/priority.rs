@@ -11,20 +11,28 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// How urgent a job is.
+///
+/// The greater priority is the more urgent one:
+///
+/// ```
+/// use ratchet_runtime::Priority::{Critical, High, Low, Normal};
+///
+/// assert!(Critical > High && High > Normal && Normal > Low);
+/// ```
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
-    /// The job goes before all others.
-    Critical,
-    /// The job goes before normal ones.
-    High,
+    /// The job goes after normal ones.
+    Low,
     /// The job has no priority of its own.
     #[default]
     Normal,
-    /// The job goes after normal ones.
-    Low,
+    /// The job goes before normal ones.
+    High,
+    /// The job goes before all others.
+    Critical,
 }
 
 impl Priority {

@@ -135,7 +135,7 @@ impl HostAction<'_> {
     async fn pause(&self, wait: Duration) -> Result<(), CallError> {
         tokio::select! {
             () = tokio::time::sleep(wait) => Ok(()),
-            () = self.context.cancelled().cancelled() => Err(failed("the task was stopped while it waited")),
+            () = self.context.cancelled() => Err(failed("the task was stopped while it waited")),
         }
     }
 

@@ -46,7 +46,7 @@ impl Targets {
         })?;
         let ran = tokio::select! {
             ran = talk(&mut handle, password) => ran,
-            () = context.cancelled().cancelled() => {
+            () = context.cancelled() => {
                 // An error means that the manager, and so the process, has ended.
                 let _ = self.manager.terminate_process(handle.id(), GRACE).await;
                 handle.exit().wait().await;

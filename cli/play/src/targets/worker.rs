@@ -99,7 +99,7 @@ impl TargetWorker {
         let job = Job::task(key.as_str(), task, input);
         tokio::select! {
             reply = self.pool.run(job) => return reply.result,
-            () = context.cancelled().cancelled() => {}
+            () = context.cancelled() => {}
         }
         // The request was dropped, and the worker told so before it gets this one.
         let input = Payload::from_value(&serde_json::json!({ "key": key }));

@@ -13,7 +13,7 @@ use super::*;
 fn run_of(jobs: usize) -> (Run, Served) {
     let executor = Executor::builder().slots(2).build().unwrap();
     let forever = Job::closure("forever", |context| async move {
-        context.cancelled().cancelled().await;
+        context.cancelled().await;
         Ok(Payload::null())
     });
     let quick =

@@ -16,6 +16,7 @@ use crate::executor::source::Batch;
 use crate::executor::steering::{Cancellation, JobState};
 use crate::executor::stop::Stopped;
 use crate::job::Job;
+use crate::scheduling::ParallelizationStats;
 use crate::table::{Names, Table};
 
 impl Orchestrator {
@@ -31,6 +32,10 @@ impl Orchestrator {
                 self.control.hold(reason);
                 self.tell_admission();
             }
+            RunOrder::Warn(warning) => self.emit(|| Event::ResourceWarning {
+                resource: warning.resource.to_string(),
+                percent: warning.percent,
+            }),
             RunOrder::HoldPlace(place, reason) => {
                 let dispatcher = self.execution.dispatcher_mut();
                 if let Err(failure) = dispatcher.hold_place(place.as_str(), reason) {
@@ -44,6 +49,11 @@ impl Orchestrator {
                     .set_paused(is_paused);
                 self.control.pause(is_paused);
                 self.tell_admission();
+            }
+            RunOrder::Parallelization(answer) => {
+                let scheduler = self.execution.queue().scheduler();
+                // Who asked need not wait for the answer.
+                let _ = answer.send(ParallelizationStats::of(scheduler, self.now));
             }
             RunOrder::Snapshot(answer) => {
                 // Who asked need not wait for the answer.

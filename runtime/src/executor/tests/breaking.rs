@@ -222,7 +222,9 @@ async fn what_a_job_got_wrong_opens_nothing() {
         .unwrap();
     let wrong = |id: &str| {
         let failure = Failure::new(Class::Task, "no such file").retryable(false);
-        Job::closure(id, move |_| std::future::ready(Err(failure.clone())))
+        Job::closure(id, move |_| {
+            std::future::ready(Err::<(), _>(failure.clone()))
+        })
     };
     let begin = tokio::time::Instant::now();
     let jobs = [wrong("a"), wrong("b"), wrong("c"), takes("d", 1)];
@@ -298,7 +300,7 @@ async fn retries_stay_within_the_budget_of_the_run() {
         let calls = Arc::clone(&calls);
         let job = Job::closure(number.to_string(), move |_| {
             calls.fetch_add(1, Relaxed);
-            async { Err(Failure::new(Class::Task, "down")) }
+            async { Err::<(), _>(Failure::new(Class::Task, "down")) }
         });
         retried(job, 4)
     });

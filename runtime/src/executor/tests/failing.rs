@@ -31,7 +31,9 @@ async fn a_retry_waits_and_holds_nothing_while_it_does() {
 #[tokio::test(start_paused = true)]
 async fn the_policy_says_how_often_and_what_for() {
     let failing = |id: &str, failure: Failure| {
-        Job::closure(id, move |_| std::future::ready(Err(failure.clone())))
+        Job::closure(id, move |_| {
+            std::future::ready(Err::<(), _>(failure.clone()))
+        })
     };
     let only_timeouts = BackoffPolicy::builder()
         .classes(["timeout"])
@@ -155,15 +157,15 @@ fn of_group(job: Job, group: &str) -> Job {
 fn fails_after(id: &str, seconds: u32) -> Job {
     Job::closure(id, move |_| async move {
         tokio::time::sleep(SECOND * seconds).await;
-        Err(Failure::new(Class::Task, "no"))
+        Err::<(), _>(Failure::new(Class::Task, "no"))
     })
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_first_failure_of_a_group_skips_what_has_not_started_and_cancels_what_runs() {
     let hears = Job::closure("hears", |context: Context| async move {
-        context.cancelled().cancelled().await;
-        Err(Failure::new(Class::Cancelled, "asked to stop"))
+        context.cancelled().await;
+        Err::<(), _>(Failure::new(Class::Cancelled, "asked to stop"))
     });
     let jobs = [
         of_group(hears, "db"),

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use ratchet_caching::{CacheError, MemoryCache, MockCache, TaskCache};
+use ratchet_caching::mock::MockCache;
+use ratchet_caching::{CacheError, MemoryCache, TaskCache};
 
 use super::scripted::ScriptedPool;
 use super::*;

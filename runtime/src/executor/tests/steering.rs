@@ -226,7 +226,7 @@ async fn what_an_attempt_says_is_kept_until_the_next_attempt() {
         context.progress(step(&format!("attempt {}", context.attempt())));
         context.progress(step(&format!("attempt {}", context.attempt())));
         tokio::time::sleep(SECOND * 2).await;
-        Err(Failure::new(Class::Task, "no"))
+        Err::<(), _>(Failure::new(Class::Task, "no"))
     });
     let job = job.terms(Terms {
         retry: Some(retrying(2)),

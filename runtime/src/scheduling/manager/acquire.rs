@@ -9,6 +9,7 @@ use super::{ParallelizationGuard, ParallelizationManager, now, wake};
 use crate::Error;
 use crate::ids::Ticket;
 use crate::scheduling::SchedulerRequest;
+use crate::scheduling::acquisitions::{AcquisitionChange, OwnedAcquisition, are_traced};
 
 /// The future of [`ParallelizationManager::acquire`].
 ///
@@ -19,15 +20,17 @@ use crate::scheduling::SchedulerRequest;
 pub struct Acquire<'a> {
     /// The manager that is asked.
     manager: ParallelizationManager,
+    /// What is asked.
+    request: SchedulerRequest<'a>,
     /// How far the request has come.
-    stage: Stage<'a>,
+    stage: Stage,
 }
 
 /// How far an acquisition has come.
 #[derive(Debug)]
-enum Stage<'a> {
+enum Stage {
     /// Nothing was asked yet.
-    Asking(SchedulerRequest<'a>),
+    Asking,
     /// The scheduler has the request.
     Waiting { ticket: Ticket, since: Instant },
     /// The claims were granted, or refused.
@@ -39,7 +42,8 @@ impl<'a> Acquire<'a> {
     pub(super) fn new(manager: ParallelizationManager, request: SchedulerRequest<'a>) -> Self {
         Self {
             manager,
-            stage: Stage::Asking(request),
+            request,
+            stage: Stage::Asking,
         }
     }
 }
@@ -52,10 +56,11 @@ impl Future for Acquire<'_> {
         let now = now();
         let mut shared = this.manager.lock();
         let mut woken = Vec::new();
+        let mut is_new = false;
         let (ticket, since) = match this.stage {
             Stage::Waiting { ticket, since } => (ticket, since),
-            Stage::Asking(request) => {
-                let ticket = match shared.scheduler.push(request, now) {
+            Stage::Asking => {
+                let ticket = match shared.scheduler.push(this.request, now) {
                     Ok(ticket) => ticket,
                     Err(refused) => {
                         this.stage = Stage::Over;
@@ -65,6 +70,7 @@ impl Future for Acquire<'_> {
                 this.stage = Stage::Waiting { ticket, since: now };
                 shared.add_waiter(ticket);
                 woken = shared.dispatch(now);
+                is_new = true;
                 (ticket, now)
             }
             // As with every future, polling it after it is done means nothing.
@@ -86,8 +92,12 @@ impl Future for Acquire<'_> {
         drop(shared);
         drop(replaced);
         wake(woken);
+        if is_new && !granted && are_traced() {
+            this.acquisition().get().tell(AcquisitionChange::Waits);
+        }
         if granted {
-            let guard = ParallelizationGuard::new(this.manager.clone(), ticket);
+            let told = are_traced().then(|| Box::new(this.acquisition()));
+            let guard = ParallelizationGuard::new(this.manager.clone(), ticket, told);
             return Poll::Ready(Ok(guard));
         }
         if appointed.is_some_and(|appointed| !appointed.start()) {
@@ -99,6 +109,14 @@ impl Future for Acquire<'_> {
 }
 
 impl Acquire<'_> {
+    /// What is acquired, for debug events.
+    fn acquisition(&self) -> OwnedAcquisition {
+        let SchedulerRequest {
+            hint, host, task, ..
+        } = self.request;
+        OwnedAcquisition::new(hint.name(), host, task)
+    }
+
     /// Takes the request back, or gives back what was granted and nobody took.
     fn leave(&mut self) {
         if let Stage::Waiting { ticket, .. } = std::mem::replace(&mut self.stage, Stage::Over) {

@@ -2,6 +2,7 @@
 
 use super::ParallelizationManager;
 use crate::ids::Ticket;
+use crate::scheduling::acquisitions::{AcquisitionChange, OwnedAcquisition};
 
 /// The right to run, until it is dropped.
 ///
@@ -14,17 +15,33 @@ pub struct ParallelizationGuard {
     manager: ParallelizationManager,
     /// The job that holds them.
     ticket: Ticket,
+    /// What was acquired, if anybody listens to the debug events.
+    told: Option<Box<OwnedAcquisition>>,
 }
 
 impl ParallelizationGuard {
     /// Makes the guard of a request that was granted; its drop gives back all that the request took.
-    pub(super) fn new(manager: ParallelizationManager, ticket: Ticket) -> Self {
-        Self { manager, ticket }
+    pub(super) fn new(
+        manager: ParallelizationManager,
+        ticket: Ticket,
+        told: Option<Box<OwnedAcquisition>>,
+    ) -> Self {
+        if let Some(acquired) = &told {
+            acquired.get().tell(AcquisitionChange::Acquired);
+        }
+        Self {
+            manager,
+            ticket,
+            told,
+        }
     }
 }
 
 impl Drop for ParallelizationGuard {
     fn drop(&mut self) {
+        if let Some(released) = &self.told {
+            released.get().tell(AcquisitionChange::Released);
+        }
         self.manager.give_back(self.ticket);
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::scheduling::scheduler::{LimitState, Scheduler};
 
-/// What is held, what is left and who waits.
+/// What is held, what is left and how many wait, at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParallelizationStats {
     /// The hosts that somebody wants for himself: true while one has it.
@@ -16,12 +16,10 @@ pub struct ParallelizationStats {
     pub rate_limiter_states: BTreeMap<String, RateLimiterState>,
     /// The state of each named limit.
     pub limits: BTreeMap<String, LimitState>,
-    /// How many requests wait.
+    /// How many requests, or jobs, wait.
     pub waiters: usize,
-    /// How many hold a guard.
+    /// How many hold a guard, or run.
     pub running: usize,
-    /// How long those who got through had waited.
-    pub wait_times: WaitTimes,
 }
 
 /// The bucket of one rate key.
@@ -37,7 +35,7 @@ pub struct RateLimiterState {
 
 impl ParallelizationStats {
     /// Reads the figures off a scheduler as of `now`.
-    pub(super) fn of(scheduler: &Scheduler, wait_times: &WaitTimes, now: Instant) -> Self {
+    pub(crate) fn of(scheduler: &Scheduler, now: Instant) -> Self {
         let hosts = scheduler.hosts();
         let keys = scheduler.keys(now).map(|(name, key)| {
             let state = RateLimiterState {
@@ -58,7 +56,6 @@ impl ParallelizationStats {
                 .collect(),
             waiters: load.waiting,
             running: load.running,
-            wait_times: wait_times.clone(),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::super::claims::Kind;
 use super::super::gates::{Level, LockOrBucket};
 use super::super::heap::NOWHERE;
+use super::super::hints::ParallelizationHint;
 use super::super::limits::{Limit, Quota};
 use super::super::queue::Standing;
 use super::super::resources::{Resource, ResourceId, ResourceShare};
@@ -135,6 +136,22 @@ impl Scheduler {
             let due = self.delayed.rank_at(job.position()).due;
             Duration::from_nanos(due.saturating_sub(now))
         })
+    }
+
+    /// The name of the hint of a job that waits, runs or lies ahead, by what it claims.
+    pub(crate) fn hint_name(&self, ticket: Ticket) -> Option<&'static str> {
+        let lane = &self.lanes[self.jobs[self.find(ticket).ok()?].lane];
+        let group = &self.groups[lane.group];
+        // The global lock is the first of all limits.
+        let is_global = group.limits.first() == Some(&0);
+        let hint = match self.places.get(lane.place).map(|place| &place.hold) {
+            _ if group.alone => &ParallelizationHint::Alone,
+            _ if is_global => &ParallelizationHint::GlobalExclusive,
+            Some(LockOrBucket::Host { .. }) => &ParallelizationHint::HostExclusive,
+            Some(LockOrBucket::Key { .. }) => return Some("rate_limited"),
+            None => &ParallelizationHint::FullyParallel,
+        };
+        Some(hint.name())
     }
 
     /// Whether nobody holds the global lock.

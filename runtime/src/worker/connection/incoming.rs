@@ -163,7 +163,11 @@ impl RunningWorker {
         self.prove();
         self.has_answered = true;
         match id.as_counter().and_then(|id| self.jobs.remove(id)) {
-            Some(entry) => self.settle(entry, outcome.map_err(|error| Box::new(error.into())), now),
+            Some(entry) => self.settle(
+                entry,
+                outcome.map_err(|error| Box::new(Failure::from_answer(error))),
+                now,
+            ),
             None => self.take_unknown_answer(id),
         }
     }
