@@ -1,4 +1,8 @@
-//! What the documents say of the tree is so.
+//! What the documents say of the tree is so, and what was asked for in documents is there, item by item.
+
+mod executor_package;
+mod module_layout;
+mod parallel_validation;
 
 use std::path::{Path, PathBuf};
 
