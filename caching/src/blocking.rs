@@ -106,7 +106,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Does work until there was none for a while.
+    /// Runs queued work, and returns once there was none for a while.
     fn work(&self) {
         let mut state = self.state();
         loop {

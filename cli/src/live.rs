@@ -1,4 +1,4 @@
-//! Asking a run that goes on, and steering it: the socket of a run, and those who use it.
+//! Queries and controls of a run in progress: the socket of the run, its server and its clients.
 //!
 //! ```text
 //! `runs show`, `top`, .. --one line of JSON--> socket --thread `live`--> RunHandle --> the loop of the run
@@ -12,11 +12,11 @@ mod client;
 mod figures;
 mod message;
 mod place;
+mod question_limiter;
 mod server;
 mod state;
 mod status_text;
 mod steering;
-mod turnstile;
 
 pub(crate) use client::{AskError, LiveClient};
 pub(crate) use figures::LiveFigures;

@@ -50,7 +50,7 @@ mod word_parser;
 
 pub(crate) use blocks::{BlockRule, BlockSize, Blocks, RecordSeparator};
 pub(crate) use columns::Columns;
-pub(crate) use command_line::{ItemCommand, LineReader};
+pub(crate) use command_line::{ItemCommand, LineInterpreter};
 pub(crate) use files::{FileFlags, FileTemplates};
 pub(crate) use groups::GroupRule;
 pub(crate) use halt::{HaltDecision, HaltRule};

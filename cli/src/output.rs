@@ -59,7 +59,7 @@ pub(crate) enum OutputError {
 }
 
 impl OutputError {
-    /// Whether the reader of stdout has gone. It had enough, so this is no error to tell about.
+    /// Whether the reader of stdout has closed it. It has read what it wanted, so this is not reported as an error.
     pub(crate) fn is_reader_gone(&self) -> bool {
         matches!(self, Self::Stdout(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }

@@ -145,7 +145,7 @@ impl PlayReport {
         (report, PlayJobs(receiver), runner)
     }
 
-    /// Lets the play go on as far as it can.
+    /// Advances the play as far as it can go without another outcome.
     fn proceed(&mut self) {
         let jobs = self.execution.proceed();
         self.hand_over(jobs);

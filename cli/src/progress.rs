@@ -113,7 +113,7 @@ impl Progress {
     }
 }
 
-/// Tells people at the terminal why jobs wait, and that they go on.
+/// Returns the message for people at the terminal: why jobs wait, or that they continue.
 fn changed(report: &BreakerReport) -> Option<String> {
     let on = report
         .host

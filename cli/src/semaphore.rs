@@ -33,7 +33,7 @@ use crate::error::CliError;
 const LONGEST_NAME: usize = 100;
 
 /// How many places a call waits for at once; each takes a thread.
-const MOST_WAITED: usize = 256;
+const MAX_WAITED: usize = 256;
 
 /// The stack of a thread that only waits for a lock.
 const STACK: usize = 64 * 1024;
@@ -85,7 +85,7 @@ impl Semaphore {
         Ok(Self { folder })
     }
 
-    /// Waits for a place, of which there are so many, and for what the hint asks for. It gives up at the deadline.
+    /// Waits for one of the places of the semaphore, and for what the hint asks for. It gives up at the deadline.
     pub(crate) fn acquire(
         &self,
         places: NonZeroU32,
@@ -172,7 +172,7 @@ impl Semaphore {
         Ok(found.map_or(Acquired::TooLate, |(_, file)| Acquired::Yes(file)))
     }
 
-    /// Waits for any of so many places.
+    /// Waits for any of this many places.
     fn any_place(
         &self,
         places: NonZeroU32,
@@ -186,7 +186,7 @@ impl Semaphore {
                 return Ok(Acquired::Yes((place, file)));
             }
             // A place beyond these is not waited for, and one of these comes free at some time.
-            if taken.len() < MOST_WAITED {
+            if taken.len() < MAX_WAITED {
                 taken.push((place, file));
             }
         }

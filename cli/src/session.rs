@@ -502,7 +502,8 @@ impl RunContext {
         }
         let executor = builder.build()?;
         let sampler = machine_sampler(&self.options.admission)?;
-        let (run, source) = jobs.begin(&executor, earlier, announcer(&self.console, figures))?;
+        let (run, source) =
+            jobs.begin(&executor, earlier, total_announcer(&self.console, figures))?;
         let handle = run.handle();
         if let Some(record) = record {
             record.steer_as_before(&handle)?;
@@ -552,7 +553,7 @@ impl RunContext {
         io::stderr().is_terminal() && !self.options.quiet && !is_used && !is_source
     }
 
-    /// Lets others ask this run and steer it. A run that cannot be asked goes on all the same.
+    /// Serves the socket through which others query and steer this run. Without it, the run continues all the same.
     fn serve(
         &self,
         record: &RunRecord,
@@ -640,7 +641,7 @@ pub(crate) fn start_keeper() -> Result<Keeper, CliError> {
 }
 
 /// Tells the progress display how many jobs a stream has, once that is known.
-fn announcer(console: &Console, figures: &Arc<LiveFigures>) -> impl Fn(u64) + Send + use<> {
+fn total_announcer(console: &Console, figures: &Arc<LiveFigures>) -> impl Fn(u64) + Send + use<> {
     let (console, figures) = (console.clone(), Arc::clone(figures));
     move |total| {
         console.announce(total);

@@ -240,7 +240,7 @@ fn is_owned_by(path: &Path, user: u32) -> bool {
     fs::metadata(path).is_ok_and(|known| known.uid() == user)
 }
 
-/// Prints the name of a user, or the id of a user without a name.
+/// Displays a user id with the name of the user, if it has one.
 struct UserName(u32);
 
 impl fmt::Display for UserName {
@@ -252,7 +252,7 @@ impl fmt::Display for UserName {
     }
 }
 
-/// Prints the name of a group, or the id of a group without a name.
+/// Displays a group id with the name of the group, if it has one.
 struct GroupName(u32);
 
 impl fmt::Display for GroupName {

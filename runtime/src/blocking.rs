@@ -17,7 +17,7 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 const RETRIES: u32 = 300;
 
 /// Work that waits for a thread. Whoever takes it performs it, so it is done once at most.
-type Waiting<W> = Arc<Mutex<Option<W>>>;
+type PendingWork<W> = Arc<Mutex<Option<W>>>;
 
 /// Performs work that blocks on a thread of tokio's pool, without a panic where the system starts no thread.
 ///
@@ -26,7 +26,7 @@ pub(crate) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
     let (tell, mut told) = oneshot::channel();
-    let waiting: Waiting<_> = Arc::new(Mutex::new(Some(move || {
+    let waiting: PendingWork<_> = Arc::new(Mutex::new(Some(move || {
         // Nobody may wait for the result any more.
         let _ = tell.send(catch_unwind(AssertUnwindSafe(work)));
     })));
@@ -72,7 +72,7 @@ fn start(work: impl FnOnce() + Send + 'static) -> bool {
     catch_unwind(AssertUnwindSafe(|| spawn_blocking(work))).is_ok()
 }
 
-fn take<W>(waiting: &Waiting<W>) -> Option<W> {
+fn take<W>(waiting: &PendingWork<W>) -> Option<W> {
     // It is locked only to take the work out.
     waiting
         .lock()
@@ -80,7 +80,7 @@ fn take<W>(waiting: &Waiting<W>) -> Option<W> {
         .take()
 }
 
-fn is_waiting<W>(waiting: &Waiting<W>) -> bool {
+fn is_waiting<W>(waiting: &PendingWork<W>) -> bool {
     waiting
         .lock()
         .unwrap_or_else(PoisonError::into_inner)

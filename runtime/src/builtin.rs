@@ -147,15 +147,15 @@ fn burn(call: &Call) -> Result<Json<u64>, TaskError> {
 fn fail(call: &Call) -> Result<(), TaskError> {
     #[derive(Deserialize, Default)]
     #[serde(deny_unknown_fields, default)]
-    struct Failure {
+    struct FailInput {
         code: Option<String>,
         message: Option<String>,
         retryable: Option<bool>,
         retry_after_ms: Option<u64>,
         data: Option<Payload>,
     }
-    let failure: Option<Failure> = call.read()?;
-    let Failure {
+    let failure: Option<FailInput> = call.read()?;
+    let FailInput {
         code,
         message,
         retryable,
@@ -175,12 +175,12 @@ fn fail(call: &Call) -> Result<(), TaskError> {
 
 /// The result of `flaky`: the attempt that succeeded.
 #[derive(Serialize)]
-struct Attempt {
+struct FlakyResult {
     attempt: u32,
 }
 
 /// Counts the attempts that the host counts, so it fails as often whichever worker gets the job.
-fn flaky(call: &Call) -> Result<Json<Attempt>, TaskError> {
+fn flaky(call: &Call) -> Result<Json<FlakyResult>, TaskError> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Flaky {
@@ -192,7 +192,7 @@ fn flaky(call: &Call) -> Result<Json<Attempt>, TaskError> {
         let message = format!("attempt {attempt} fails, as the first {failures} do");
         return Err(TaskError::new("flaky", message));
     }
-    Ok(Json(Attempt { attempt }))
+    Ok(Json(FlakyResult { attempt }))
 }
 
 fn runner_with_keeper() -> CommandRunner {

@@ -63,7 +63,7 @@ pub struct Context {
     slot: Option<SlotNumber>,
     /// What the attempt has of resources.
     resources: Option<Arc<[ResourceShare]>>,
-    /// What a command is told by its environment.
+    /// The environment variables that describe the attempt to a command.
     variables: Variables,
 }
 
@@ -155,7 +155,7 @@ impl Context {
         self
     }
 
-    /// Says what a command is told by its environment.
+    /// Sets the environment variables that describe the attempt to a command.
     #[must_use]
     pub(crate) fn telling(mut self, variables: Variables) -> Self {
         self.variables = variables;

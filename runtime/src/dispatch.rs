@@ -1,4 +1,4 @@
-//! The contract between the executor's loop and whoever performs attempts.
+//! The contract between the executor's loop and the performers of attempts.
 //!
 //! ```text
 //! loop --Order------> connection     an attempt to perform, or how one is to stop

@@ -3,6 +3,7 @@
 mod arrival;
 mod arrivals;
 mod attempt;
+mod attempt_messages;
 mod breakers;
 mod builder;
 mod cancelled;
@@ -46,7 +47,6 @@ mod run;
 mod run_budget;
 mod run_orders;
 mod runner;
-mod said;
 mod seated_queue;
 mod service;
 mod sinks;

@@ -307,7 +307,7 @@ pub struct Terms {
     pub slots: u32,
     /// How much of which resources the job has while it runs.
     pub resources: Vec<ResourceNeed>,
-    /// By which factor the job needs more of the resource `memory` after each attempt that ended for want of it, up to all
+    /// The factor by which the job needs more of the resource `memory` after each attempt that ran out of it, up to all
     /// that there is.
     pub memory_growth: f64,
     /// Where the job runs if it is a command. Jobs for workers run where their workers are.
@@ -390,7 +390,7 @@ pub struct ResourceNeed {
 }
 
 impl ResourceNeed {
-    /// The name of the resource of which a job that was killed for its memory can need more.
+    /// The name of the resource of which a job needs more after it was killed for its memory.
     pub const MEMORY: &str = "memory";
 
     /// Makes a need of so many units.

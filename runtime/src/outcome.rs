@@ -227,7 +227,7 @@ impl fmt::Display for Status {
 pub struct Failure {
     /// The kind of the failure, which retry policies name.
     pub class: Class,
-    /// The worker's own word for the failure, as in `not_found`.
+    /// The failure code that the worker gave, as in `not_found`.
     pub code: Option<Cow<'static, str>>,
     /// What happened, for people.
     pub message: String,
@@ -263,7 +263,7 @@ impl Failure {
         Self::new(Class::Cancelled, "the attempt was asked to stop")
     }
 
-    /// Adds a word for the failure.
+    /// Sets the failure code.
     #[must_use]
     pub fn code(mut self, code: impl Into<Cow<'static, str>>) -> Self {
         self.code = Some(code.into());

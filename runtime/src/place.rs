@@ -15,7 +15,7 @@ use crate::outcome::Failure;
 pub enum PlaceState {
     /// It cannot be reached now. Jobs that can run only there wait.
     Away,
-    /// It can run so many jobs at once.
+    /// The place can run this many jobs at once.
     Ready {
         /// How many slots its jobs fill together.
         slots: u32,
@@ -51,7 +51,7 @@ pub struct Place {
     pub(crate) commands: CommandRunner,
     pub(crate) state: watch::Receiver<PlaceState>,
     pub(crate) round_trip: Option<watch::Receiver<Option<Duration>>>,
-    pub(crate) tells_attempts: bool,
+    pub(crate) sets_attempt_variables: bool,
     pub(crate) platform: Option<watch::Receiver<Option<Arc<str>>>>,
 }
 
@@ -67,7 +67,7 @@ impl Place {
             commands,
             state,
             round_trip: None,
-            tells_attempts: true,
+            sets_attempt_variables: true,
             platform: None,
         }
     }
@@ -92,7 +92,7 @@ impl Place {
     /// command there, which may not be possible.
     #[must_use]
     pub fn without_attempt_variables(mut self) -> Self {
-        self.tells_attempts = false;
+        self.sets_attempt_variables = false;
         self
     }
 

@@ -159,10 +159,10 @@ impl StopClock {
 }
 
 /// The moment at which a timeout is over, with the reason to stop that it gives.
-type Limit = Option<(Instant, StopReason)>;
+type TimeLimit = Option<(Instant, StopReason)>;
 
 /// The limit that is over first.
-fn first(one: Limit, other: Limit) -> Limit {
+fn first(one: TimeLimit, other: TimeLimit) -> TimeLimit {
     match (one, other) {
         (Some(one), Some(other)) => Some(if other.0 < one.0 { other } else { one }),
         (one, other) => one.or(other),

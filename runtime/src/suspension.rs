@@ -16,14 +16,14 @@ pub(crate) const LATE: Duration = Duration::from_millis(100);
 /// clock. For workers and programs no such time is needed: the system is asked whether they have ended.
 pub(crate) const CATCH_UP: Duration = TURN.saturating_mul(TURNS);
 
-/// A wait of this length lets the event loop take a turn, in which it hears of what has come, however starved it is.
+/// A wait of this length lets the event loop take a turn and receive pending events, however starved it is.
 const TURN: Duration = Duration::from_millis(1);
 
 /// How many turns the event loop takes in which it catches up.
 const TURNS: u32 = 20;
 
 /// The bit of [`WorkClock::state`] that is set while the clock stands still.
-const STANDS: u64 = 1 << 63;
+const PAUSED_BIT: u64 = 1 << 63;
 
 /// The clock of work of this process, by which every deadline of work is kept.
 static CLOCK: WorkClock = WorkClock::new();
@@ -50,7 +50,7 @@ pub(crate) fn past_system_time(time: Instant) -> Instant {
     CLOCK.past_system_time(time)
 }
 
-/// Waits until the clock of work shows this time, or for ever where there is no such time.
+/// Waits until the clock of work shows this time; for `None` it waits forever.
 ///
 /// If this process was stopped meanwhile, it waits a moment longer: whoever selects between this and the end of a job
 /// hears of the end first.
@@ -61,9 +61,9 @@ pub(crate) async fn until(time: Option<Instant>) {
     }
 }
 
-/// Lets the clock of work stand still until this is dropped. There is only one at a time.
+/// Pauses the clock of work until the returned guard is dropped. There is only one such guard at a time.
 #[must_use]
-pub(crate) fn stand_still() -> SuspensionGuard {
+pub(crate) fn pause_clock() -> SuspensionGuard {
     CLOCK.stop(system_now());
     SuspensionGuard(())
 }
@@ -84,16 +84,16 @@ struct WorkClock {
     /// When the clock was first stopped. The times in `state` are relative to this.
     origin: OnceLock<Instant>,
     /// While the clock goes: for how many nanoseconds it has stood still so far. While it stands still: the nanoseconds
-    /// from `origin` to what it shows, and [`STANDS`]. One atomic, so that no reader sees half of a change.
+    /// from `origin` to what it shows, and [`PAUSED_BIT`]. One atomic, so that no reader sees half of a change.
     state: AtomicU64,
     /// When it has stood still, in that order. They are few: each takes a Ctrl-Z.
-    pauses: Mutex<Vec<Pause>>,
+    pauses: Mutex<Vec<PastPause>>,
 }
 
-/// A time in which the clock stood still, and is over.
+/// A past interval in which the clock was paused.
 #[derive(Debug)]
-struct Pause {
-    /// What the clock showed meanwhile.
+struct PastPause {
+    /// What the clock showed during the pause.
     shown: Instant,
     /// How long the clock had stood still in all when this pause ended.
     total: Duration,
@@ -112,10 +112,10 @@ impl WorkClock {
         loop {
             // Acquire: pairs with the store in `stop`, which comes after `origin` was set.
             let state = self.state.load(Ordering::Acquire);
-            if state & STANDS != 0
+            if state & PAUSED_BIT != 0
                 && let Some(origin) = self.origin.get()
             {
-                return *origin + Duration::from_nanos(state & !STANDS);
+                return *origin + Duration::from_nanos(state & !PAUSED_BIT);
             }
             let now = system_now();
             // The process may have been stopped and continued between the two reads. Then `now` is a time after the stop and
@@ -134,12 +134,12 @@ impl WorkClock {
         // Acquire: pairs with the store in `stop`, which comes after `origin` was set.
         let state = self.state.load(Ordering::Acquire);
         match self.origin.get() {
-            Some(origin) if state & STANDS != 0 => {
-                let shown = *origin + Duration::from_nanos(state & !STANDS);
+            Some(origin) if state & PAUSED_BIT != 0 => {
+                let shown = *origin + Duration::from_nanos(state & !PAUSED_BIT);
                 // The clock has shown this time since it was stopped.
                 system_now() + time.saturating_duration_since(shown)
             }
-            _ => time + Duration::from_nanos(state & !STANDS),
+            _ => time + Duration::from_nanos(state & !PAUSED_BIT),
         }
     }
 
@@ -156,25 +156,26 @@ impl WorkClock {
     }
 
     /// A poisoned lock is used all the same: a pause is pushed whole or not at all.
-    fn pauses(&self) -> MutexGuard<'_, Vec<Pause>> {
+    fn pauses(&self) -> MutexGuard<'_, Vec<PastPause>> {
         self.pauses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets the clock stand still from now on.
+    /// Pauses the clock.
     fn stop(&self, now: Instant) {
         let origin = *self.origin.get_or_init(|| now);
         let stood_still = Duration::from_nanos(self.state.load(Ordering::Relaxed));
         let shown = now.duration_since(origin).saturating_sub(stood_still);
-        self.state.store(STANDS | nanos(shown), Ordering::Release);
+        self.state
+            .store(PAUSED_BIT | nanos(shown), Ordering::Release);
     }
 
-    /// Lets the clock go on from what it shows.
+    /// Resumes the clock from the time that it shows.
     fn resume(&self, now: Instant) {
-        let shown = Duration::from_nanos(self.state.load(Ordering::Relaxed) & !STANDS);
+        let shown = Duration::from_nanos(self.state.load(Ordering::Relaxed) & !PAUSED_BIT);
         let since_origin = self.origin.get().map(|origin| now.duration_since(*origin));
         let stood_still = since_origin.unwrap_or_default().saturating_sub(shown);
         if let Some(origin) = self.origin.get() {
-            self.pauses().push(Pause {
+            self.pauses().push(PastPause {
                 shown: *origin + shown,
                 total: stood_still,
             });
@@ -209,7 +210,7 @@ fn system_now() -> Instant {
 #[expect(clippy::expect_used, reason = "no process runs for 292 years")]
 fn nanos(duration: Duration) -> u64 {
     let nanos = u64::try_from(duration.as_nanos()).ok();
-    let nanos = nanos.filter(|nanos| nanos & STANDS == 0);
+    let nanos = nanos.filter(|nanos| nanos & PAUSED_BIT == 0);
     nanos.expect("a process runs for less than 292 years")
 }
 

@@ -8,5 +8,5 @@ use foldhash::fast::RandomState;
 /// times as fast with names as short as ours.
 pub(crate) type Table<K, V> = HashMap<K, V, RandomState>;
 
-/// Names that are there or not.
+/// A set of names.
 pub(crate) type Names<K> = HashSet<K, RandomState>;

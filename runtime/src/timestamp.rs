@@ -33,13 +33,13 @@ const LENGTH: usize = 24;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
-/// A text that is no timestamp.
+/// The error for a text that is not a timestamp.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a timestamp is a text such as `2026-09-21T14:13:20.123Z`")]
 pub struct InvalidTimestamp;
 
 impl Timestamp {
-    /// The moment so many milliseconds after the Unix epoch. All moments after the year 9999 are its end.
+    /// Returns the moment this many milliseconds after the Unix epoch. Moments after the year 9999 become its end.
     pub fn from_millis(millis: u64) -> Self {
         Self(millis.min(LAST))
     }
@@ -50,7 +50,7 @@ impl Timestamp {
         Self::since_epoch(since.unwrap_or_default())
     }
 
-    /// The moment so long after the Unix epoch.
+    /// Returns the moment this long after the Unix epoch.
     pub(crate) fn since_epoch(time: Duration) -> Self {
         Self::from_millis(u64::try_from(time.as_millis()).unwrap_or(LAST))
     }

@@ -39,7 +39,7 @@ fn host(mark: &str, fence: &str) -> HostConfig {
             kill_margin: Duration::from_secs(2),
             ..RemoteConfig::new("web1")
         },
-        first_patience: Duration::from_secs(1000),
+        first_connect_timeout: Duration::from_secs(1000),
         give_up: Duration::from_secs(1000),
     }
 }

@@ -33,7 +33,7 @@ fn config(launcher: Vec<String>, agent: AgentProgram) -> HostConfig {
             kill_margin: Duration::from_secs(1),
             ..RemoteConfig::new("web1")
         },
-        first_patience: Duration::from_secs(1000),
+        first_connect_timeout: Duration::from_secs(1000),
         give_up: Duration::from_secs(1000),
     }
 }
@@ -333,7 +333,7 @@ async fn copy_fails(folder: &Path, before: &[&str]) -> String {
     let launcher = launcher.map(str::to_owned).collect();
     let agent = AgentProgram::Copied(env!("CARGO_BIN_EXE_agent").into());
     let config = HostConfig {
-        first_patience: Duration::ZERO,
+        first_connect_timeout: Duration::ZERO,
         ..config(launcher, agent)
     };
     let said = given_up(config).await;

@@ -31,7 +31,7 @@ fn host(script: &str) -> HostConfig {
             kill_margin: Duration::from_millis(100),
             ..RemoteConfig::new("web1")
         },
-        first_patience: Duration::from_secs(1000),
+        first_connect_timeout: Duration::from_secs(1000),
         give_up: Duration::from_secs(1000),
     }
 }
@@ -212,7 +212,7 @@ async fn a_host_that_cannot_be_reached_is_tried_again_and_given_up_with_the_last
         tries.display()
     );
     let config = HostConfig {
-        first_patience: Duration::from_millis(600),
+        first_connect_timeout: Duration::from_millis(600),
         ..host(&script)
     };
     let (host, mut state) = start(config);
@@ -244,7 +244,7 @@ async fn a_launcher_that_is_not_there_is_not_tried_again() {
 async fn a_shell_without_the_agent_says_what_is_missing() {
     let config = HostConfig {
         agent: AgentProgram::Installed("/no/such/agent".to_owned()),
-        first_patience: Duration::ZERO,
+        first_connect_timeout: Duration::ZERO,
         ..host("exec \"$@\"")
     };
     let (_host, mut state) = start(config);

@@ -36,7 +36,7 @@ pub(super) struct FlightId {
 /// The state of a flight. All states but `Running` are final.
 #[derive(Debug, Clone)]
 pub(super) enum FlightState {
-    /// The computation goes on.
+    /// The computation is running.
     Running,
     /// The computation ended with this outcome, which those who wait share.
     Completed(Outcome),
@@ -154,7 +154,7 @@ impl Flights {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The number of computations that go on.
+    /// The number of running computations.
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
         let table = self.table();

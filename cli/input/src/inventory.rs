@@ -117,7 +117,7 @@ const PORT: &str = "ansible_port";
 const PRIORITY: &str = "ansible_group_priority";
 
 impl Inventory {
-    /// An inventory with the two groups that are always there.
+    /// Makes an inventory with the groups `all` and `ungrouped`.
     fn new() -> Self {
         let mut inventory = Self {
             hosts: Vec::new(),

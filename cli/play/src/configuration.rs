@@ -145,7 +145,7 @@ impl Configuration {
         self.gathering != Gathering::Explicit
     }
 
-    /// What is to be said of the settings: what is wrong with them, and which are there for nothing.
+    /// Returns warnings about the settings: what is wrong with them, and which of them have no effect.
     pub fn complaints(&self) -> Vec<String> {
         let mut complaints = self.warnings.clone();
         if !self.unused.is_empty() {

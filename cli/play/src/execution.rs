@@ -55,7 +55,7 @@ use machine::Machine;
 pub use steps::StepAnswer;
 use steps::Steps;
 
-/// What a call of playbooks asks for.
+/// The options of a call of playbooks.
 #[derive(Debug)]
 pub(crate) struct Options {
     /// The settings, with what was typed.
@@ -196,7 +196,7 @@ impl Execution {
         self.machine.ended(id, result);
     }
 
-    /// Goes on as far as it can. Returns the jobs that can begin.
+    /// Advances the plays as far as possible, and returns the jobs that can begin.
     pub fn proceed(&mut self) -> Vec<Job> {
         self.machine.advance();
         self.give_out()

@@ -26,9 +26,9 @@ use crate::vault::Vault;
 /// The passwords that were asked for, or read from files.
 #[derive(Debug, Default)]
 pub struct Passwords {
-    /// That of the user who logs in to hosts.
+    /// The password of the user who logs in to hosts.
     pub login: Option<String>,
-    /// That by which tasks become another user.
+    /// The password by which tasks become another user.
     pub privilege: Option<String>,
 }
 

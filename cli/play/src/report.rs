@@ -20,7 +20,7 @@ const WIDTH: usize = 79;
 const NAMED: usize = 12;
 
 /// How many tasks are named at the end, as those that were slow or that waited.
-const MOST_TASKS: usize = 5;
+const MAX_TASKS: usize = 5;
 
 /// How long something has to take to be named there.
 const SLOW: Duration = Duration::from_secs(1);
@@ -234,7 +234,7 @@ impl PlayLines {
 
     /// Adds where the time went, if it is worth telling.
     pub fn add_timings(&mut self, timings: &Timings) {
-        let slowest = timings.slowest(MOST_TASKS, SLOW);
+        let slowest = timings.slowest(MAX_TASKS, SLOW);
         if !slowest.is_empty() {
             self.heading("SLOWEST TASKS");
             for task in slowest {
@@ -247,7 +247,7 @@ impl PlayLines {
                 self.line(Tone::Quiet, &line);
             }
         }
-        let waits = timings.waits(MOST_TASKS, SLOW);
+        let waits = timings.waits(MAX_TASKS, SLOW);
         if !waits.is_empty() {
             self.heading("WAITED FOR LOCKS AND LIMITS");
             for (name, word, time) in waits {

@@ -19,7 +19,7 @@ const ALL_JOBS: usize = 5_000;
 /// Of more jobs, so many failed, flaky and slow ones are listed.
 const LISTED: usize = 1_000;
 
-/// How many jobs of the chain are told.
+/// The highest number of jobs of the chain that is listed.
 const LINKS: usize = 400;
 
 /// Into how many steps the time is divided.
@@ -34,7 +34,7 @@ const CELLS: usize = 60_000;
 /// How many limits are shown with their use.
 const LIMITS: usize = 8;
 
-/// How many events are told.
+/// The highest number of events that is listed.
 const EVENTS: usize = 300;
 
 /// All that a page tells. It is short on purpose where there is much of it: jobs, attempts and waits are lists without names.
@@ -111,7 +111,7 @@ struct Cells {
 /// began.
 type ListedLink = (Option<usize>, String, u64, Option<String>, u64);
 
-/// A job that is told one by one.
+/// A job that is listed individually.
 #[derive(Debug, Serialize)]
 struct ListedJob(
     String,
@@ -133,7 +133,7 @@ struct ListedJob(
 #[derive(Debug, Serialize)]
 struct ListedAttempt(u32, u64, u64, u8, Option<u64>, Option<u64>);
 
-/// Whether a job is told among the failed ones.
+/// Whether a job is listed among the failed ones.
 fn has_failed(job: &JobFacts) -> bool {
     matches!(
         job.status,
@@ -245,7 +245,7 @@ fn listed(model: &RunModel, chain: &[Link]) -> Vec<u32> {
     let failed = |job: &u32| has_failed(&model.jobs[*job as usize]);
     let mut listed: BTreeSet<u32> = all.clone().filter(failed).take(LISTED).collect();
     listed.extend(model.flaky.iter().take(LISTED));
-    listed.extend(told_links(chain).map(|(_, link)| link.job));
+    listed.extend(listed_links(chain).map(|(_, link)| link.job));
     let mut slow: Vec<(u64, u32)> = all
         .map(|job| (model.ran(&model.jobs[job as usize]), job))
         .collect();
@@ -256,7 +256,7 @@ fn listed(model: &RunModel, chain: &[Link]) -> Vec<u32> {
 }
 
 /// The jobs of the chain that are told: of very many the first and the last ones.
-fn told_links(chain: &[Link]) -> impl Iterator<Item = (usize, &Link)> {
+fn listed_links(chain: &[Link]) -> impl Iterator<Item = (usize, &Link)> {
     let most = chain.len();
     chain
         .iter()
@@ -269,7 +269,7 @@ fn chain(
     chain: &[Link],
     place_of: impl Fn(u32) -> Option<usize>,
 ) -> Vec<ListedLink> {
-    let told = told_links(chain).map(|(_, link)| {
+    let told = listed_links(chain).map(|(_, link)| {
         let job = &model.jobs[link.job as usize];
         (
             place_of(link.job),

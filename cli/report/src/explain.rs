@@ -13,7 +13,7 @@ use crate::critical_path::{Link, before, critical_path};
 use crate::model::{RunEnd, RunModel, shown_name};
 use crate::simulation::{Change, Simulation};
 
-/// How many jobs of the chain are told.
+/// The highest number of jobs of the chain that is shown.
 const LINKS_SHOWN: usize = 3;
 
 /// How many changes are tried.

@@ -11,10 +11,10 @@ use ratchet_runtime::Status;
 use crate::explain::explain;
 use crate::model::{FailureFacts, RunEnd, RunModel, shown_name};
 
-/// How many failed jobs are told.
+/// The highest number of failed jobs that is listed.
 const FAILURES: usize = 50;
 
-/// How many flaky jobs are told.
+/// The highest number of flaky jobs that is listed.
 const FLAKY: usize = 20;
 
 /// How many annotations are written: GitHub shows ten of a step.
@@ -185,8 +185,8 @@ pub fn annotations(model: &RunModel, out: &mut dyn io::Write) -> io::Result<()> 
         writeln!(
             out,
             "::error title={}::{}",
-            Command(&title, true),
-            Command(&message, false)
+            WorkflowCommand(&title, true),
+            WorkflowCommand(&message, false)
         )?;
     }
     Ok(())
@@ -204,9 +204,9 @@ fn fence(text: &str) -> String {
 }
 
 /// A text within a workflow command, as a property or as the message.
-struct Command<'a>(&'a str, bool);
+struct WorkflowCommand<'a>(&'a str, bool);
 
-impl std::fmt::Display for Command<'_> {
+impl std::fmt::Display for WorkflowCommand<'_> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for character in self.0.chars() {
             match character {
@@ -278,11 +278,11 @@ mod tests {
     fn a_text_cannot_end_a_workflow_command_or_its_title() {
         let text = "100%: a,b\r\n::error::x";
         assert_eq!(
-            Command(text, true).to_string(),
+            WorkflowCommand(text, true).to_string(),
             "100%25%3A a%2Cb%0D%0A%3A%3Aerror%3A%3Ax"
         );
         assert_eq!(
-            Command(text, false).to_string(),
+            WorkflowCommand(text, false).to_string(),
             "100%25: a,b%0D%0A::error::x"
         );
     }

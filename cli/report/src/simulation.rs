@@ -156,7 +156,7 @@ impl<'a> Simulation<'a> {
     /// When the last job ends if this is different, in microseconds. None if the scheduler refuses a job, as when the record
     /// names no limits.
     pub fn length(&self, change: &Change) -> Option<u64> {
-        Pass::new(self, change)?.run()
+        SimulationRun::new(self, change)?.run()
     }
 
     /// Where a job stands in the order of starts, by the job's index.
@@ -198,7 +198,7 @@ fn held_back(model: &RunModel, arrivals: &[u64], stops: Stops<'_>) -> (Vec<bool>
         .collect();
     ends.sort_unstable();
     let mut ended = 0;
-    let in_hand: Vec<usize> = came
+    let in_flight: Vec<usize> = came
         .iter()
         .enumerate()
         .map(|(before, index)| {
@@ -209,12 +209,12 @@ fn held_back(model: &RunModel, arrivals: &[u64], stops: Stops<'_>) -> (Vec<bool>
             before.saturating_sub(ended)
         })
         .collect();
-    let window = in_hand.iter().copied().max().unwrap_or_default();
+    let window = in_flight.iter().copied().max().unwrap_or_default();
     if window < SMALLEST_WINDOW || came.len() <= window + window / 4 {
         return (is_held_back, usize::MAX);
     }
-    for (index, in_hand) in came.iter().zip(in_hand).skip(window) {
-        is_held_back[*index as usize] = in_hand >= window / 2;
+    for (index, in_flight) in came.iter().zip(in_flight).skip(window) {
+        is_held_back[*index as usize] = in_flight >= window / 2;
     }
     (is_held_back, window)
 }
@@ -291,7 +291,7 @@ fn resources(plan: Option<&RunPlan>) -> Vec<(String, Resource)> {
 }
 
 /// One simulation.
-struct Pass<'a> {
+struct SimulationRun<'a> {
     of: &'a Simulation<'a>,
     change: &'a Change,
     scheduler: Scheduler,
@@ -310,13 +310,13 @@ struct Pass<'a> {
     resources_of: Vec<Vec<(ResourceId, u64)>>,
     workers: Vec<Workers>,
     /// How many jobs have come and not ended.
-    in_hand: usize,
+    in_flight: usize,
     /// The next job in the order of arrival whose source is held back.
     held_back: std::vec::IntoIter<u32>,
     last_end: u64,
 }
 
-impl<'a> Pass<'a> {
+impl<'a> SimulationRun<'a> {
     fn new(of: &'a Simulation<'a>, change: &'a Change) -> Option<Self> {
         let begin = working_now();
         let more = match change {
@@ -399,7 +399,7 @@ impl<'a> Pass<'a> {
             begin,
             now: 0,
             ranks,
-            in_hand: 0,
+            in_flight: 0,
             last_end: 0,
         };
         for (kind, workers) in pass.workers.iter().enumerate() {
@@ -428,7 +428,7 @@ impl<'a> Pass<'a> {
     }
 
     fn run(mut self) -> Option<u64> {
-        self.let_in();
+        self.admit_held_back();
         let mut wake = None;
         while let Some(Reverse((at, _, _, event))) = self.events.pop() {
             self.now = self.now.max(at);
@@ -453,9 +453,9 @@ impl<'a> Pass<'a> {
         Some(self.last_end)
     }
 
-    /// Lets jobs come whose source was held back, as far as there is room.
-    fn let_in(&mut self) {
-        while self.in_hand < self.of.window {
+    /// Admits jobs that their source held back, while the window has room.
+    fn admit_held_back(&mut self) {
+        while self.in_flight < self.of.window {
             let Some(job) = self.held_back.next() else {
                 return;
             };
@@ -464,7 +464,7 @@ impl<'a> Pass<'a> {
     }
 
     fn comes(&mut self, job: u32) {
-        self.in_hand += 1;
+        self.in_flight += 1;
         self.jobs[job as usize].has_come = true;
         if self.jobs[job as usize].needs_left == 0 {
             self.is_ready(job);
@@ -598,7 +598,7 @@ impl<'a> Pass<'a> {
 
     fn has_ended(&mut self, job: u32) {
         self.last_end = self.last_end.max(self.now);
-        self.in_hand = self.in_hand.saturating_sub(1);
+        self.in_flight = self.in_flight.saturating_sub(1);
         let is_needed = self.of.dependents.get(&job);
         for dependent in is_needed.into_iter().flatten() {
             let waiting = &mut self.jobs[*dependent as usize];
@@ -611,7 +611,7 @@ impl<'a> Pass<'a> {
                 self.is_ready(*dependent);
             }
         }
-        self.let_in();
+        self.admit_held_back();
     }
 }
 

@@ -14,7 +14,7 @@ use crate::digest::describe_event;
 use crate::model::{AttemptFacts, RunModel, shown_name};
 use crate::timeline::{LimitUse, Series, limit_uses};
 
-/// In how many steps counters are told.
+/// The number of steps in which counters are written.
 const STEPS: usize = 2_000;
 
 /// An attempt as a trace event.

@@ -62,8 +62,8 @@ pub(crate) fn run(arguments: &InventoryArguments) -> Result<(), CliError> {
             lines: 0,
         };
         graph.group(group, 0);
-        if graph.lines > MOST_LINES {
-            let message = format!("the tree has more than {MOST_LINES} lines");
+        if graph.lines > MAX_LINES {
+            let message = format!("the tree has more than {MAX_LINES} lines");
             return Err(CliError::usage(message)
                 .with_help("name a group, or use --list, which prints each group once"));
         }
@@ -156,7 +156,7 @@ fn list(inventory: &Inventory, selected: &HashSet<HostIndex>) -> Json {
 }
 
 /// How many lines a tree may have. A group is shown in each group that contains it, so a few can make billions.
-const MOST_LINES: usize = 1_000_000;
+const MAX_LINES: usize = 1_000_000;
 
 /// The groups as a tree of lines.
 struct Graph<'a> {
@@ -174,7 +174,7 @@ impl Graph<'_> {
     fn group(&mut self, index: GroupIndex, depth: usize) {
         let inventory = self.inventory;
         let group = inventory.get_group(index);
-        if self.lines > MOST_LINES {
+        if self.lines > MAX_LINES {
             return;
         }
         self.line(&format!("@{}:", group.name), depth);

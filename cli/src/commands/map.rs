@@ -161,7 +161,7 @@ fn terminal_use(arguments: &MapArguments, reads_stdin: bool) -> Result<TerminalU
     TerminalUse::of(arguments.tty, &arguments.common, reads_stdin)
 }
 
-/// Runs all jobs. `nothing` is said where there are none.
+/// Runs all jobs. `nothing` is the message if there are none.
 fn perform(session: Session, setup: RunSetup, nothing: &str) -> Result<u8, CliError> {
     let (console, quiet) = (session.console().clone(), session.options().quiet);
     let code = session.perform(setup)?;

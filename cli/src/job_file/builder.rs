@@ -9,7 +9,7 @@ use ratchet_runtime::{
     CacheTerms, Job, Limit, ParallelizationHint, Placement, ResourceNeed, TaskName, Terms, Work,
 };
 
-use super::files::start_elsewhere;
+use super::files::prepare_for_remote;
 use super::groups::FailFastGroups;
 use super::hosts::{HostRegistry, check_on, check_words};
 use super::job::JobPlaces;
@@ -26,10 +26,10 @@ use crate::document::{ClapWord, Field, Named, Spanned};
 use crate::value::ValueError;
 
 /// How many names and terms are kept for reuse, so that the memory of a stream stays bounded.
-const MOST_KEPT: usize = 4096;
+const MAX_KEPT: usize = 4096;
 
 /// The tasks that are served. Each job looks its task up twice, and the standard hash would take most of that time. A
-/// stream adds no more than [`MOST_KEPT`] names, so names that are made to collide slow it down by little.
+/// stream adds no more than [`MAX_KEPT`] names, so names that are made to collide slow it down by little.
 type KnownTasks = HashMap<TaskName, SharedTerms, foldhash::fast::RandomState>;
 
 /// Sets the terms of jobs, and checks whether what they name exists.
@@ -170,7 +170,7 @@ impl JobBuilder {
             };
             if on != Placement::Here {
                 let keep = options.keep_remote.then_some(&*name);
-                start_elsewhere(&mut pool.process, folder, keep, place, problems);
+                prepare_for_remote(&mut pool.process, folder, keep, place, problems);
             } else if let Some(missing) = program::missing(&pool.process, path.as_ref()) {
                 let message = format!("worker `{name}` cannot start: {missing}");
                 problems.push(Diagnostic::error(command.unwrap_or(span), message));
@@ -304,7 +304,7 @@ impl JobBuilder {
     /// Adds the worker that was typed, which serves every task.
     fn add_typed_worker(&mut self, mut pool: PoolConfig, on: Placement) {
         if on != Placement::Here {
-            program::start_elsewhere(&mut pool.process, self.folder.as_deref());
+            program::prepare_for_remote(&mut pool.process, self.folder.as_deref());
         }
         self.workers.push(WorkerPlan {
             pool,
@@ -525,7 +525,7 @@ impl JobBuilder {
         if let Work::Command(process) = &mut job.work {
             let process = Arc::make_mut(process);
             let keep = self.keep_remote.then_some(job.id.as_str());
-            start_elsewhere(process, self.folder.as_deref(), keep, places.head, problems);
+            prepare_for_remote(process, self.folder.as_deref(), keep, places.head, problems);
         }
     }
 
@@ -575,7 +575,7 @@ impl JobBuilder {
             return Some(known.clone());
         }
         let shared = self.other_tasks.as_ref()?;
-        if self.tasks.len() < MOST_KEPT {
+        if self.tasks.len() < MAX_KEPT {
             self.tasks.insert(name.clone(), shared.clone());
         }
         Some(name.clone())
@@ -632,7 +632,7 @@ impl JobBuilder {
         }
         let settled = terms.clone().settle(&self.hosts);
         let settled = Arc::new(settled.map_err(|error| TermsError { error, place })?);
-        if self.settled.len() >= MOST_KEPT {
+        if self.settled.len() >= MAX_KEPT {
             self.settled.clear();
         }
         self.settled.insert(terms, Arc::clone(&settled));

@@ -28,9 +28,9 @@ const FOR_EACH: &str = "for_each";
 const ITEM: &str = "";
 const NUMBER: &str = "#";
 
-/// The jobs that the sections of a document make, by the ids that were written.
+/// Expands sections into jobs, and remembers which jobs the id of a section with several jobs stands for.
 #[derive(Debug, Default)]
-pub(super) struct Expanded {
+pub(super) struct SectionExpansion {
     /// The ids of the jobs of each section that makes several.
     groups: HashMap<String, Vec<JobKey>>,
 }
@@ -38,8 +38,8 @@ pub(super) struct Expanded {
 /// The values of one job of a section, each with what stands for it.
 type Binding<'a> = Vec<(String, Node<'a>)>;
 
-impl Expanded {
-    /// Passes on the sections of the jobs that a section makes: itself if it makes only one.
+impl SectionExpansion {
+    /// Calls `take` with the section of each job that a section makes: the section itself if it makes only one.
     pub(super) fn each<'a>(
         &mut self,
         node: Node<'a>,
@@ -134,7 +134,7 @@ impl Expanded {
     }
 }
 
-/// What tells the jobs of a section apart, if their id does not: their values, or the number of the item.
+/// Returns the suffix that tells the jobs of a section apart if their id does not: their values, or the number of the item.
 fn suffix(binding: &Binding<'_>) -> String {
     if let Some((_, number)) = binding.iter().find(|(name, _)| name == NUMBER) {
         return number.text_or_number().unwrap_or_default().to_owned();

@@ -95,14 +95,14 @@ fn read_path(
 /// Prepares a process for another host. With a name, its work folder is kept under that.
 ///
 /// A process with files whose folder lies outside of its work folder is refused.
-pub(super) fn start_elsewhere(
+pub(super) fn prepare_for_remote(
     process: &mut ProcessConfig,
     folder: Option<&Path>,
     keep: Option<&str>,
     place: Span,
     problems: &mut Problems,
 ) {
-    program::start_elsewhere(process, folder);
+    program::prepare_for_remote(process, folder);
     let Some(files) = &mut process.files else {
         return;
     };

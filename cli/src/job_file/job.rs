@@ -69,7 +69,7 @@ pub(super) struct JobReader {
 
 impl JobReader {
     /// How many different terms are kept, so that the memory of a stream stays bounded.
-    const MOST_KNOWN: usize = 4096;
+    const MAX_KNOWN: usize = 4096;
 
     /// Makes a reader for a file in this folder.
     pub(super) fn new(folder: Option<PathBuf>) -> Self {
@@ -159,7 +159,7 @@ impl JobReader {
         let known = self.known.get(&terms).cloned();
         let terms = known.unwrap_or_else(|| {
             let terms = Arc::new(terms);
-            if self.known.len() < Self::MOST_KNOWN {
+            if self.known.len() < Self::MAX_KNOWN {
                 self.known.insert(Arc::clone(&terms));
             }
             terms

@@ -9,7 +9,7 @@ use ratchet_runtime::{Error, Job, JobKey, Limit, Placement, Work, order_by_needs
 
 use super::builder::JobBuilder;
 use super::error::FileError;
-use super::expand::Expanded;
+use super::expand::SectionExpansion;
 use super::hosts::HostRegistry;
 use super::job::{JobPlaces, JobReader};
 use super::options::{BreakerAndBudget, PlanOptions, WorkerPlan};
@@ -215,7 +215,7 @@ fn document(
 }
 
 /// Has needs of a section that makes several jobs be needs of each of them.
-fn name_each(expanded: &Expanded, jobs: &mut [Job], places: &mut [JobPlaces]) {
+fn name_each(expanded: &SectionExpansion, jobs: &mut [Job], places: &mut [JobPlaces]) {
     if expanded.is_empty() {
         return;
     }
@@ -278,7 +278,7 @@ struct DocumentReader {
     jobs: Vec<Job>,
     places: Vec<JobPlaces>,
     reader: JobReader,
-    expanded: Expanded,
+    expanded: SectionExpansion,
     /// The folder of the file.
     folder: Option<PathBuf>,
 }
@@ -290,7 +290,7 @@ impl DocumentReader {
             jobs: Vec::new(),
             places: Vec::new(),
             reader: JobReader::new(folder.map(Path::to_path_buf)),
-            expanded: Expanded::default(),
+            expanded: SectionExpansion::default(),
             folder: folder.map(Path::to_path_buf),
         }
     }

@@ -42,9 +42,9 @@ pub(super) fn process(
     Some(config)
 }
 
-/// Changes a process that was made for this machine so that it starts on another one: in the home folder there, unless a
-/// folder is set, and with its program and folder as they were written.
-pub(super) fn start_elsewhere(process: &mut ProcessConfig, folder: Option<&Path>) {
+/// Changes a process that was made for this machine so that it starts on another one: paths below `folder`, that of the job
+/// file, become relative to the home folder there.
+pub(super) fn prepare_for_remote(process: &mut ProcessConfig, folder: Option<&Path>) {
     let Some(folder) = folder else { return };
     if process.working_dir.as_deref() == Some(folder) {
         process.working_dir = None;

@@ -1,4 +1,4 @@
-//! Asks a run that goes on.
+//! The client of a run in progress.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -13,7 +13,7 @@ use crate::error::CliError;
 use crate::exit;
 
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The most bytes that an answer may have.
 const LONGEST_ANSWER: u64 = 16 << 20;
@@ -48,14 +48,14 @@ impl From<AskError> for CliError {
     }
 }
 
-/// A connection to a run that goes on.
+/// A connection to a run in progress.
 #[derive(Debug)]
 pub(crate) struct LiveClient {
     reader: BufReader<UnixStream>,
 }
 
 impl LiveClient {
-    /// Connects to a run. There is nothing if it does not go on, or has no socket.
+    /// Connects to a run. Returns `None` if it is not in progress, or has no socket.
     pub(crate) fn connect(store: &RunStore, id: RunId) -> io::Result<Option<Self>> {
         let Some(stream) = place::connect(&store.folder().join(id.to_string()))? else {
             return Ok(None);
@@ -65,8 +65,8 @@ impl LiveClient {
 
     /// Asks by this connection.
     pub(super) fn on(stream: UnixStream) -> io::Result<Self> {
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
         Ok(Self {
             reader: BufReader::new(stream),
         })

@@ -1,4 +1,4 @@
-//! What the rest of the command knows of a run that goes on, for those who ask.
+//! The figures of a run in progress that other parts of the command provide for the live server.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The version of the lines.
 pub(super) const VERSION: u32 = 1;
 
-/// What somebody asks of a run.
+/// A question or an order to a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Question {
@@ -107,7 +107,7 @@ impl Refusal {
     }
 }
 
-/// How a run stands.
+/// The state of a run in progress.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LiveState {
     /// The id of the run.
@@ -119,7 +119,7 @@ pub(crate) struct LiveState {
     /// Why nothing starts, if nothing does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) held: Option<String>,
-    /// Whether somebody has paused it.
+    /// Whether a user has paused the run.
     pub(crate) paused: bool,
     /// How long it has been working.
     pub(crate) elapsed_ms: u64,
@@ -160,10 +160,10 @@ pub(crate) struct LiveState {
     pub(crate) failures: Vec<Failed>,
 }
 
-/// How many jobs wait for one thing.
+/// Something that jobs wait for, and how many of them do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WaitCount {
-    /// What they wait for, in a word, as results tell it.
+    /// What the jobs wait for, in the word that result lines use.
     pub(crate) cause: String,
     /// How many they are.
     pub(crate) jobs: u64,

@@ -24,7 +24,7 @@ const OWN_FOLDER: &str = "ratchet-";
 const LONGEST_PATH: usize = 107;
 
 /// How many sockets of others are looked at when one is made.
-const SWEPT: usize = 64;
+const MAX_SWEPT: usize = 64;
 
 /// A socket that takes connections, as long as this lives.
 #[derive(Debug)]
@@ -183,7 +183,7 @@ fn sweep(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else {
         return;
     };
-    for entry in entries.flatten().take(SWEPT) {
+    for entry in entries.flatten().take(MAX_SWEPT) {
         let path = entry.path();
         let is_socket = path
             .extension()

@@ -23,9 +23,9 @@ use super::message::{
     Became, Explanation, LimitChange, LiveState, Printed, Question, Refusal, Reply, VERSION,
 };
 use super::place::{BoundSocket, is_ours};
+use super::question_limiter::QuestionLimiter;
 use super::state::{self, History};
 use super::steering::{Steered, SteeringRecord};
-use super::turnstile::Turnstile;
 
 /// How many can ask at the same time. Each costs a buffer of a line.
 const CLIENTS: usize = 16;
@@ -34,18 +34,18 @@ const CLIENTS: usize = 16;
 const LONGEST_QUESTION: usize = 1 << 20;
 
 /// How long a connection may be silent: whoever holds a place has to use it.
-const SILENCE: Duration = Duration::from_secs(30);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long an answer may take to be read.
-const SLOWNESS: Duration = Duration::from_secs(10);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the end of a run waits for those who follow a job and have not read the rest of its output.
-const FAREWELL: Duration = Duration::from_secs(1);
+const FOLLOWER_DRAIN_LIMIT: Duration = Duration::from_secs(1);
 
-/// How long nobody is heard after a connection could not be taken.
-const PAUSE: Duration = Duration::from_millis(200);
+/// How long no connection is accepted after one could not be accepted.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(200);
 
-/// What those who ask are told of, and can steer.
+/// The parts of a run that the live server shows and controls.
 pub(crate) struct Served {
     /// The id of the run.
     pub(crate) run: String,
@@ -131,7 +131,7 @@ async fn serve(listener: StdListener, served: Served, stop: CancellationToken) -
                 // There may be no descriptor left for it.
                 Err(error) => {
                     tracing::debug!(%error, "a connection cannot be taken");
-                    tokio::time::sleep(PAUSE).await;
+                    tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
                 }
             },
         }
@@ -145,7 +145,7 @@ async fn say_farewell(answers: &Answers, clients: &mut JoinSet<()>) {
         }
     };
     // Who has not asked by then is slow, or gone.
-    let _ = timeout(FAREWELL, rest).await;
+    let _ = timeout(FOLLOWER_DRAIN_LIMIT, rest).await;
 }
 
 /// Whether the other end belongs to the user of this process. The folder of the socket lets nobody else in, and root.
@@ -170,7 +170,7 @@ async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin, answers: Arc<Answers>
     let counted = Follower::new(&answers.followers);
     loop {
         question.clear();
-        let read = timeout(SILENCE, read_line(&mut reader, &mut question));
+        let read = timeout(IDLE_TIMEOUT, read_line(&mut reader, &mut question));
         let (answer, is_last) = match read.await {
             Ok(Ok(ReadLine::Whole)) => {
                 let answer = answers.answer(&question, &mut followed).await;
@@ -183,7 +183,7 @@ async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin, answers: Arc<Answers>
             }
             Ok(Ok(ReadLine::End) | Err(_)) | Err(_) => return,
         };
-        let written = timeout(SLOWNESS, write.write_all(&answer)).await;
+        let written = timeout(WRITE_TIMEOUT, write.write_all(&answer)).await;
         if is_last || !matches!(written, Ok(Ok(()))) {
             return;
         }
@@ -228,11 +228,11 @@ impl Drop for Follower<'_> {
 
 /// What was read.
 enum ReadLine {
-    /// A line without its end.
+    /// A complete line, without its newline.
     Whole,
-    /// More than a line may have.
+    /// A line that is longer than a question may be.
     TooLong,
-    /// The other end says no more. What it had begun is no question.
+    /// The client has closed the connection. An unfinished line is dropped.
     End,
 }
 
@@ -281,7 +281,7 @@ fn line<T: Serialize>(answer: Result<T, Refusal>) -> Vec<u8> {
 /// Who answers, for all connections.
 struct Answers {
     served: Served,
-    turnstile: Turnstile,
+    question_limiter: QuestionLimiter,
     history: Mutex<History>,
     /// How many connections follow a job and have not been given all of its output.
     followers: AtomicUsize,
@@ -291,7 +291,7 @@ impl Answers {
     fn new(served: Served) -> Self {
         Self {
             served,
-            turnstile: Turnstile::new(),
+            question_limiter: QuestionLimiter::new(),
             history: Mutex::default(),
             followers: AtomicUsize::new(0),
         }
@@ -336,7 +336,7 @@ impl Answers {
 
     async fn state(&self) -> Result<LiveState, Refusal> {
         let served = &self.served;
-        let snapshot = self.turnstile.snapshot(&served.handle).await;
+        let snapshot = self.question_limiter.snapshot(&served.handle).await;
         let snapshot = snapshot.map_err(refusal)?;
         let elapsed = working_now().saturating_duration_since(served.began);
         let status = served.handle.status();
@@ -352,7 +352,7 @@ impl Answers {
     }
 
     async fn explain(&self, job: JobKey) -> Result<Explanation, Refusal> {
-        let snapshot = self.turnstile.snapshot(&self.served.handle).await;
+        let snapshot = self.question_limiter.snapshot(&self.served.handle).await;
         let snapshot = snapshot.map_err(refusal)?;
         let running = snapshot.running.iter().find(|one| one.job.id == job);
         let waiting = snapshot.waiting.iter().find(|one| one.job.id == job);
@@ -362,7 +362,7 @@ impl Answers {
             // It may not have been taken in yet, which a snapshot does not tell.
             (None, None) => {
                 let find = self.served.handle.find([job.clone()]);
-                let found = self.turnstile.pass(find).await.map_err(refusal)?;
+                let found = self.question_limiter.pass(find).await.map_err(refusal)?;
                 found.into_iter().next().flatten()
             }
         };
@@ -377,7 +377,9 @@ impl Answers {
         (stdout_from, stderr_from): (u64, u64),
         followed: &mut Option<Followed>,
     ) -> Result<Printed, Refusal> {
-        let asked = self.turnstile.pass(self.served.handle.output(job.clone()));
+        let asked = self
+            .question_limiter
+            .pass(self.served.handle.output(job.clone()));
         let now = match asked.await {
             Ok(now) => now,
             // The rest of what is followed is still here.
@@ -411,8 +413,8 @@ impl Answers {
 
     async fn cancel(&self, jobs: Vec<JobKey>) -> Result<Vec<Became>, Refusal> {
         let cancel = self.served.handle.cancel_jobs(jobs.clone());
-        let became = self.turnstile.pass(cancel).await.map_err(refusal)?;
-        self.turnstile.forget().await;
+        let became = self.question_limiter.pass(cancel).await.map_err(refusal)?;
+        self.question_limiter.forget().await;
         let word = |became| match became {
             Cancellation::Ended => "cancelled",
             Cancellation::Asked => "asked",
@@ -433,9 +435,9 @@ impl Answers {
         } else {
             handle.resume();
         }
-        self.turnstile.forget().await;
+        self.question_limiter.forget().await;
         // The loop obeys in the order in which it is told, so the order was obeyed when this is answered.
-        self.turnstile
+        self.question_limiter
             .snapshot(handle)
             .await
             .map_err(refusal)
@@ -448,7 +450,7 @@ impl Answers {
         slots: Option<u32>,
         limits: Vec<(String, LimitChange)>,
     ) -> Result<Vec<String>, Refusal> {
-        let (handle, turnstile) = (&self.served.handle, &self.turnstile);
+        let (handle, question_limiter) = (&self.served.handle, &self.question_limiter);
         if let Some(slots) = slots {
             let most = (self.served.fit)(slots);
             if most < slots {
@@ -458,7 +460,7 @@ impl Answers {
                 .with_help("the limit of open files (`ulimit -Hn`) may be too low, or the jobs use the terminal"));
             }
         }
-        let now = turnstile.snapshot(handle).await.map_err(refusal)?;
+        let now = question_limiter.snapshot(handle).await.map_err(refusal)?;
         let mut changes = Vec::new();
         for (name, change) in limits {
             let known = now.limits.iter().find(|(known, _)| *known == name);
@@ -475,7 +477,7 @@ impl Answers {
         }
         let mut told = Vec::new();
         if let Some(slots) = slots {
-            let set = turnstile.pass(handle.set_slots(slots)).await;
+            let set = question_limiter.pass(handle.set_slots(slots)).await;
             set.map_err(refusal)?;
             told.push(format!("jobs {slots}"));
             if let Some(slots) = std::num::NonZeroU32::new(slots) {
@@ -483,12 +485,14 @@ impl Answers {
             }
         }
         for (name, limit) in changes {
-            let set = turnstile.pass(handle.set_limit(name.clone(), limit)).await;
+            let set = question_limiter
+                .pass(handle.set_limit(name.clone(), limit))
+                .await;
             set.map_err(refusal)?;
             told.push(format!("limit {name} {limit}"));
             self.keep(&Steered::Limit(name, limit))?;
         }
-        turnstile.forget().await;
+        question_limiter.forget().await;
         Ok(told)
     }
 

@@ -15,10 +15,10 @@ use super::message::{
 use super::status_text::command;
 use crate::readable::duration;
 
-/// How many running jobs are told at most.
-const MOST_RUNNING: usize = 500;
+/// The highest number of running jobs that is listed.
+const MAX_RUNNING: usize = 500;
 
-/// How many seconds of the history are told.
+/// How many seconds of the history are listed.
 const HISTORY: usize = 120;
 
 /// Over how many of the last seconds the rate is measured.
@@ -118,7 +118,7 @@ pub(super) fn state(
         jobs: snapshot
             .running
             .iter()
-            .take(MOST_RUNNING)
+            .take(MAX_RUNNING)
             .map(running_now)
             .collect(),
         failures: figures.failures(),

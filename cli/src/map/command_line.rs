@@ -15,12 +15,12 @@ pub(crate) enum ItemCommand {
     /// The item is filled in.
     Template(Template),
     /// The item is the command.
-    Line(LineReader),
+    Line(LineInterpreter),
 }
 
 /// Who reads the line of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LineReader {
+pub(crate) enum LineInterpreter {
     /// It is split into words, and nothing in it is for a shell.
     Words,
     /// `sh -c` runs it.
@@ -51,7 +51,7 @@ impl ItemCommand {
     }
 }
 
-impl LineReader {
+impl LineInterpreter {
     fn words(self, item: &Item) -> Result<Vec<OsString>, String> {
         let line = item.joined();
         if self == Self::Shell {
@@ -81,7 +81,7 @@ impl LineReader {
 mod tests {
     use super::*;
 
-    fn words(reader: LineReader, line: &str) -> Result<Vec<String>, String> {
+    fn words(reader: LineInterpreter, line: &str) -> Result<Vec<String>, String> {
         let item = Item::from(line);
         let values = PlaceholderValues {
             item: &item,
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_line_is_split_into_words_as_a_shell_does() {
-        let split = |line| words(LineReader::Words, line);
+        let split = |line| words(LineInterpreter::Words, line);
         assert_eq!(
             split("echo 'a b'  c\\ d {}").unwrap(),
             ["echo", "a b", "c d", "{}"]
@@ -111,12 +111,15 @@ mod tests {
     #[test]
     fn a_shell_gets_the_line_as_it_is() {
         let line = "echo $HOME | wc -c # {}";
-        assert_eq!(words(LineReader::Shell, line).unwrap(), ["sh", "-c", line]);
+        assert_eq!(
+            words(LineInterpreter::Shell, line).unwrap(),
+            ["sh", "-c", line]
+        );
     }
 
     #[test]
     fn blank_lines_and_comments_are_no_commands() {
-        let lines = ItemCommand::Line(LineReader::Words);
+        let lines = ItemCommand::Line(LineInterpreter::Words);
         for (line, is_skipped) in [
             ("  ", true),
             (" # x", true),

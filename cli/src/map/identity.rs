@@ -15,7 +15,7 @@ use super::item::Item;
 const FILTER_BITS: u32 = 1 << 26;
 
 /// How many repeated items are counted.
-const MOST_COUNTED: usize = 1 << 18;
+const MAX_COUNTED: usize = 1 << 18;
 
 /// Assigns identities to the jobs of a map, in the order of the list.
 pub(super) struct Identities {
@@ -59,7 +59,7 @@ impl Identities {
             *count += 1;
             return *count;
         }
-        if self.counts.len() >= MOST_COUNTED {
+        if self.counts.len() >= MAX_COUNTED {
             // To keep memory bounded, further repeated items are told apart by their numbers. If the list changes
             // before them, they are run again. No count is as high as this number.
             return 1 << 63 | number;
@@ -135,6 +135,6 @@ mod tests {
             let item = Item::from((number / 2).to_string().as_str());
             assert!(seen.insert(identities.next(&item, number)), "{number}");
         }
-        assert!(identities.counts.len() <= MOST_COUNTED);
+        assert!(identities.counts.len() <= MAX_COUNTED);
     }
 }

@@ -9,7 +9,7 @@ use super::item::Item;
 use super::text_template::TextTemplate;
 
 /// How many different hints are remembered, so that jobs with equal ones share their terms.
-const MOST_REMEMBERED: usize = 1024;
+const MAX_REMEMBERED: usize = 1024;
 
 /// The parts of a job's terms that depend on its item.
 #[derive(Default)]
@@ -57,7 +57,7 @@ impl HintTemplate {
             hint: Some(hint),
             ..Terms::clone(usual)
         });
-        if self.known.len() < MOST_REMEMBERED {
+        if self.known.len() < MAX_REMEMBERED {
             self.known.insert(text, Arc::clone(&terms));
         }
         Ok(terms)

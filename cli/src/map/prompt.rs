@@ -32,7 +32,7 @@ impl Prompt {
         })
     }
 
-    /// Whether the command is to be run. Whoever gives no answer any more means no.
+    /// Asks whether to run the command. Anything but a yes means no, as does the end of the input.
     pub(super) fn allows(&mut self, words: &[OsString]) -> bool {
         let mut question = shell_line(words);
         question.extend_from_slice(b" ?... ");

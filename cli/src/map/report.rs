@@ -1,4 +1,4 @@
-//! Writes what comes of a map: outputs to stdout and stderr, a line each into the joblog, files into the results folder.
+//! Writes the results of `map`: outputs to stdout and stderr, a line each into the joblog, files into the results folder.
 
 use std::io::Write;
 use std::sync::Arc;

@@ -13,7 +13,7 @@ use crate::args::terms::{TypedHint, TypedTimeout};
 use crate::error::CliError;
 use crate::job_file::{Jobs, Plan, PoolDefaults};
 
-/// Checks a `run` of this plan.
+/// Refuses flags of `run` that would have no effect on this plan.
 pub(crate) fn refuse_of_run(
     arguments: &RunArguments,
     plan: &Plan,

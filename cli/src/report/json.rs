@@ -22,7 +22,7 @@ impl<'a> JsonReport<'a> {
         Self::begin_with(out, None)
     }
 
-    /// Begins the document of a run that goes on, with how the run stands, as JSON.
+    /// Begins the document. For a run in progress, it first has the state of the run, as JSON.
     pub(super) fn begin_with(
         mut out: Output<'a>,
         live: Option<&[u8]>,

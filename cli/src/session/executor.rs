@@ -82,7 +82,7 @@ pub(super) fn executor(
     builder
 }
 
-/// The workers whose tasks the jobs name. Of a stream that is not known, so all are needed.
+/// Returns the workers whose tasks the jobs name. The jobs of a stream are not known, so it needs all workers.
 pub(super) fn needed_workers(workers: Vec<WorkerPlan>, jobs: &JobSource) -> Vec<WorkerPlan> {
     let JobSource::List(jobs) = jobs else {
         return workers;
@@ -141,7 +141,7 @@ pub(super) async fn add_pools(
     Ok((builder, all))
 }
 
-/// The places where workers run of which this is said.
+/// Returns the places where workers with this placement run.
 fn pool_places(on: &Placement, hosts: &StartedHosts) -> Vec<PlaceName> {
     match on {
         Placement::Here => vec![PlaceName::LOCAL],

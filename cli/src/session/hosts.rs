@@ -24,7 +24,7 @@ use crate::job_file::{
 };
 
 /// How long a host is tried that was never reached.
-const FIRST_PATIENCE: Duration = Duration::from_secs(30);
+const FIRST_CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a host that was lost may be away before jobs that can run only there fail.
 const GIVE_UP: Duration = Duration::from_mins(5);
@@ -45,7 +45,7 @@ pub(crate) struct HostFlags {
 }
 
 impl HostFlags {
-    /// Reads the words of `--on`, and the inventories and files of such words.
+    /// Reads `--on`, the files of `--sshloginfile` and the inventories into the hosts of a run.
     pub(crate) fn of(chosen: &ChosenHosts) -> Result<Self, CliError> {
         let mut words = chosen.on.clone();
         for path in &chosen.sshloginfile {
@@ -235,7 +235,7 @@ impl HostConnector {
             slots: plan.slots,
             env: plan.env.clone(),
             remote,
-            first_patience: FIRST_PATIENCE,
+            first_connect_timeout: FIRST_CONNECT_TIMEOUT,
             give_up: plan.times.give_up.unwrap_or(GIVE_UP),
         })
     }

@@ -20,10 +20,10 @@ use crate::readable::duration;
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
 /// How long the last results and messages may take before the allocation ends.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+const FINAL_OUTPUT_TIME: Duration = Duration::from_secs(5);
 
 /// How often the clock is looked at. It may be set, and the machine may sleep.
-const LOOK: Duration = Duration::from_secs(30);
+const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(30);
 
 /// An allocation, as the variables of its jobs describe it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +98,7 @@ impl Allocation {
         told: Option<Console>,
     ) {
         let reserve =
-            phases.draining + phases.cancelling + phases.killing + ANSWER_LIMIT + LAST_WORDS;
+            phases.draining + phases.cancelling + phases.killing + ANSWER_LIMIT + FINAL_OUTPUT_TIME;
         tokio::spawn(async move {
             let said = match self.until_left(reserve).await {
                 Ok(()) => {
@@ -134,13 +134,13 @@ impl Allocation {
             let Ok(left) = end.duration_since(SystemClock.now() + reserve) else {
                 // Somebody may have given the allocation more time. Where Slurm does not answer, the known end counts.
                 match self.ask_for_end().await {
-                    Ok(Some(later)) if later > end + LOOK => end = later,
+                    Ok(Some(later)) if later > end + CLOCK_CHECK_INTERVAL => end = later,
                     Ok(None) => return std::future::pending().await,
                     Ok(Some(_)) | Err(_) => return Ok(()),
                 }
                 continue;
             };
-            sleep(left.min(LOOK)).await;
+            sleep(left.min(CLOCK_CHECK_INTERVAL)).await;
         }
     }
 

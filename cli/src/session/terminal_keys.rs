@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 const KEY: u8 = b't';
 
 /// How often it is looked whether this process is in the foreground, while it is not, or whether the terminal can be read.
-const LOOK: Timespec = Timespec {
+const CHECK_INTERVAL: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 500_000_000,
 };
@@ -92,7 +92,7 @@ impl TerminalKeys {
             if is_taken {
                 ends.push(PollFd::new(&terminal, PollFlags::IN));
             }
-            match poll(&mut ends, (!is_taken).then_some(&LOOK)) {
+            match poll(&mut ends, (!is_taken).then_some(&CHECK_INTERVAL)) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(_) => return,
             }
@@ -113,7 +113,10 @@ impl TerminalKeys {
                     Ok(1..) => {}
                     // It is gone, or somebody else has it. Nothing wakes this thread then, so it waits before it looks again.
                     Ok(_) | Err(_) => {
-                        let _ = poll(&mut [PollFd::new(woken, PollFlags::IN)], Some(&LOOK));
+                        let _ = poll(
+                            &mut [PollFd::new(woken, PollFlags::IN)],
+                            Some(&CHECK_INTERVAL),
+                        );
                     }
                 }
             }

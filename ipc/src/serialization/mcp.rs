@@ -25,7 +25,7 @@ const VERSION: &str = "2025-06-18";
 const VERSIONS: [&str; 4] = ["2024-11-05", "2025-03-26", VERSION, "2025-11-25"];
 
 /// The most pages of tools that are read, so that a server whose list never ends is refused.
-const MOST_PAGES: u32 = 1_000;
+const MAX_PAGES: u32 = 1_000;
 
 /// The dialect of servers of the Model Context Protocol (MCP) over stdio. Each tool of a server is a task.
 ///
@@ -157,7 +157,7 @@ impl Mcp {
         tools.extend(page.tools);
         *pages += 1;
         match page.next {
-            Some(_) if *pages == MOST_PAGES => {
+            Some(_) if *pages == MAX_PAGES => {
                 self.refuse("the list of the MCP server's tools does not end", decoded);
             }
             Some(next) => decoded.send(&wire::list_tools(Some(&next))),

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct StopSignal(Arc<OnceLock<CancellationToken>>);
 
 impl StopSignal {
-    /// Whether the attempt has taken its token, so that it may hear that it is asked.
+    /// Whether the attempt has taken its stop token, so that it can notice a request to stop.
     pub(crate) fn is_heard(&self) -> bool {
         self.0.get().is_some()
     }

@@ -32,7 +32,7 @@ pub const ATTEMPT_VARIABLES: [&str; 5] = [SLOT, JOB_ID, ATTEMPT, HOST, RUN_ID_VA
 /// Variables of the environment, by name.
 pub(crate) type Variables = Vec<(OsString, OsString)>;
 
-/// What a command is told of its attempt.
+/// The facts about an attempt that a command gets as variables.
 pub(crate) struct AttemptFacts<'a> {
     /// The id of the job.
     pub(crate) job: &'a JobKey,

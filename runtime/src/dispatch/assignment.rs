@@ -23,9 +23,9 @@ pub(crate) struct Assignment {
     pub(crate) attempt: u32,
     /// The attempt was sent ahead: it holds no slot, and begins only in the place of one that ends.
     pub(crate) ahead: bool,
-    /// The first slot that the attempt holds. Nothing if it was sent ahead, or is a call of somebody who has no slots.
+    /// The first slot that the attempt holds. `None` if it was sent ahead, or is a call, which holds no slot.
     pub(crate) slot: Option<SlotNumber>,
-    /// What the attempt has of resources; nothing if its job takes none.
+    /// The resources that the attempt holds; `None` if its job takes none.
     pub(crate) resources: Option<Arc<[ResourceShare]>>,
     /// The receiver of the attempt's result.
     pub(crate) reply: ReplyTo,
@@ -36,7 +36,7 @@ pub(crate) struct Assignment {
 pub(crate) enum AttemptKey {
     /// An attempt of the run that has the pool.
     Ticket(Ticket),
-    /// A call that somebody made to the pool directly.
+    /// A call that was made to the pool directly, outside of any run.
     Call(u64),
 }
 

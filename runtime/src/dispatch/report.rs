@@ -20,7 +20,7 @@ pub(crate) enum StopRequest {
     Ask { grace: Duration },
     /// Kill it at once.
     Kill,
-    /// Give it back if it was sent ahead and has not begun. One that has begun goes on, and the loop hears of it.
+    /// Give it back if it was sent ahead and has not begun. One that has begun continues, and the loop is told.
     Recall,
 }
 
@@ -76,7 +76,7 @@ pub(crate) enum Report {
         usage: Option<Box<AttemptUsage>>,
         /// The attempt sent ahead that has begun in its place.
         next: Option<Ticket>,
-        /// The result may yet be refuted: [`Report::Confirmed`] or [`Report::Refuted`] follows.
+        /// Whether the result may still be refuted: then [`Report::Confirmed`] or [`Report::Refuted`] follows.
         provisional: bool,
     },
     /// The provisional result of an attempt is its result, as far as can be known. If it is `in_doubt` it may still
@@ -118,14 +118,14 @@ pub(crate) enum Report {
         worker: WorkerNumber,
         change: FilterChange,
     },
-    /// A worker takes no more attempts. What it has goes on, and ends or comes back as ever.
+    /// A worker takes no more attempts. Those that it has end or come back as usual.
     Withdrawn { pool: PoolKey, worker: WorkerNumber },
     /// A place has this many slots from now on, or nothing will ever run there any more for this reason.
     Place {
         place: PlaceId,
         slots: Result<u32, Failure>,
     },
-    /// A message takes so long to a place and back.
+    /// The round trip time of a place was measured.
     RoundTrip {
         place: PlaceId,
         round_trip: Option<Duration>,

@@ -23,7 +23,7 @@ pub(crate) struct Reporter(Arc<Channels>);
 /// The sending ends of the channels to the loop of one run, which all clones of its reporter share.
 #[derive(Debug)]
 struct Channels {
-    /// What the loop must hear of, such as the end of an attempt. It has no limit: each attempt has few of these.
+    /// The channel of reports that the loop must get, such as the end of an attempt. It has no limit: each attempt has few.
     reports: mpsc::UnboundedSender<Report>,
     /// Progress and log lines. What finds no room is dropped and counted.
     messages: mpsc::Sender<Report>,
@@ -57,7 +57,7 @@ impl Reporter {
         (Self(Arc::new(channels)), receiver)
     }
 
-    /// Sends a report. It is dropped without a word once the run has ended.
+    /// Sends a report. It is silently dropped once the run has ended.
     pub(crate) fn send(&self, report: Report) {
         self.0.send(report);
     }

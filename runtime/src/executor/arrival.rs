@@ -15,21 +15,21 @@ pub(super) struct Arrival {
     pub(super) job: Arc<Job>,
     /// The position of the job in the order of submission.
     pub(super) position: u64,
-    /// What the time of the job was charged to so far. It is in a box because a job is passed on often, and each pass would
+    /// The waiting time of the job so far, by cause. It is boxed because a job is passed on often, and each pass would
     /// copy it.
     pub(super) times: Box<JobTimes>,
 }
 
 impl Arrival {
-    /// Charges the time that the job has waited outside of the queue, since this was last asked, to a blocker.
-    pub(super) fn waited_for(&mut self, blocker: Blocker, at: Moment) {
+    /// Charges the time since the last call, in which the job waited outside of the queue, to this blocker.
+    pub(super) fn waited_for(&mut self, blocker: Blocker, at: RunInstant) {
         self.times.waited_for(blocker, at.now, at.paused);
     }
 }
 
-/// A moment of a run, by which the time is charged that jobs have waited.
+/// The current time of a run, from which waiting times are computed.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Moment {
+pub(super) struct RunInstant {
     /// The moment, by the clock of work.
     pub(super) now: Instant,
     /// How long the run had been paused by then, in all.
@@ -41,10 +41,10 @@ pub(super) struct Moment {
 pub(super) struct Refused {
     /// The job that ends without an attempt.
     pub(super) arrival: Arrival,
-    /// The reason for which the job ends.
+    /// The reason why the job ends.
     pub(super) failure: Box<Failure>,
-    /// It has no name, or the name of another job, so that no other job can mean it.
-    pub(super) is_nameless: bool,
+    /// Whether the job has no id, or the id of another job, so that no other job can depend on it.
+    pub(super) lacks_own_id: bool,
 }
 
 impl Refused {
@@ -53,7 +53,7 @@ impl Refused {
         Self {
             arrival,
             failure: Box::new(failure),
-            is_nameless: false,
+            lacks_own_id: false,
         }
     }
 }

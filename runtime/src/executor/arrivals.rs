@@ -6,7 +6,7 @@ use std::time::Instant;
 use ratchet_caching::Key;
 use ratchet_ipc::{JobKey, Payload};
 
-use super::arrival::{Arrival, Moment, Refused};
+use super::arrival::{Arrival, Refused, RunInstant};
 use super::intake::{Admitted, Intake};
 use super::job_window::UndeliveredOutcomes;
 use super::kinds::Kinds;
@@ -29,7 +29,7 @@ pub(super) enum NextStep {
     Enqueue(Arrival, KindId, Option<Box<StorePermit>>),
     /// The job waits for another job, for a worker's hello, or for the cache, and comes up again.
     Wait,
-    /// The job succeeds with a result of the cache.
+    /// The job succeeds with a result from the cache.
     Succeed(Arrival, Payload),
     /// The job had ended before it came, and its outcome is passed on.
     PassOn(Arrival, Arc<Outcome>),
@@ -38,10 +38,10 @@ pub(super) enum NextStep {
 }
 
 impl NextStep {
-    /// Decides how a job goes on about which the cache has answered.
+    /// Decides the next step of a job after the cache has answered.
     pub(super) fn after_cache(
         consulted: CacheAnswer,
-        at: Moment,
+        at: RunInstant,
         refusal: Option<Failure>,
     ) -> Self {
         let CacheAnswer {
@@ -63,18 +63,18 @@ impl NextStep {
     }
 }
 
-/// What pulling the source has brought.
+/// The result of pulling one job from the source.
 #[derive(Debug)]
-pub(super) enum Arrived {
+pub(super) enum PullResult {
     /// A job, which has to be [admitted](Arrivals::admit).
     Job(Arrival),
     /// Nothing, for now or for good.
     Nothing,
-    /// The source panicked with these words.
+    /// The source panicked with this message.
     Panicked(String),
 }
 
-/// Takes jobs in, has them wait for what they need, and finds out who does them, unless their result is there already.
+/// Takes in jobs, holds them until their dependencies have ended, and finds their kind of worker or a cached result.
 ///
 /// Each method that takes a job gives it back with its next step, or keeps it. While the run stops, `refusal` says why no
 /// job is queued any more.
@@ -109,9 +109,9 @@ impl Arrivals {
         self.intake.living()
     }
 
-    /// Whether no more jobs come.
-    pub(super) fn is_dry(&self) -> bool {
-        self.intake.is_dry()
+    /// Whether no more jobs will come.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.intake.is_exhausted()
     }
 
     /// Whether pulling would bring a job now, or would find that no more come.
@@ -119,7 +119,7 @@ impl Arrivals {
         self.intake.has_more()
     }
 
-    /// Whether another job may be taken in, beside the outcomes that are on their way out.
+    /// Whether the window has room for another job, given the outcomes that were not delivered yet.
     pub(super) fn has_room(&self, out: UndeliveredOutcomes) -> bool {
         let outcomes = out.outcomes + self.resolver.storing();
         self.intake
@@ -180,7 +180,7 @@ impl Arrivals {
     pub(super) fn take(
         &mut self,
         is_wanted: impl Fn(&Arrival) -> bool,
-        at: Moment,
+        at: RunInstant,
     ) -> Vec<Arrival> {
         let needing = self.intake.take(&is_wanted);
         let (unresolved, asking) = self.resolver.take(is_wanted);
@@ -195,11 +195,13 @@ impl Arrivals {
     }
 
     /// Takes the next job from the source.
-    pub(super) fn pull(&mut self, now: Instant) -> Arrived {
+    pub(super) fn pull(&mut self, now: Instant) -> PullResult {
         match self.intake.pull() {
-            Pulled::Job { position, job } => Arrived::Job(self.intake.arrive(position, job, now)),
-            Pulled::Nothing | Pulled::Dry => Arrived::Nothing,
-            Pulled::Panicked(reason) => Arrived::Panicked(reason),
+            Pulled::Job { position, job } => {
+                PullResult::Job(self.intake.arrive(position, job, now))
+            }
+            Pulled::Nothing | Pulled::Exhausted => PullResult::Nothing,
+            Pulled::Panicked(reason) => PullResult::Panicked(reason),
         }
     }
 
@@ -208,11 +210,11 @@ impl Arrivals {
         self.intake.close();
     }
 
-    /// Decides what becomes of a job that has come.
+    /// Decides the next step of a job that was pulled.
     pub(super) fn admit(
         &mut self,
         arrival: Arrival,
-        at: Moment,
+        at: RunInstant,
         refusal: Option<Failure>,
     ) -> NextStep {
         let admitted = self.intake.admit(arrival);
@@ -220,7 +222,7 @@ impl Arrivals {
     }
 
     /// Returns the jobs that waited for one ended job and can proceed, or `None` if no ended job is left to look at. The
-    /// caller passes each of them to [`go_on`](Self::go_on).
+    /// caller passes each of them to [`next_step`](Self::next_step).
     pub(super) fn release(&mut self) -> Option<impl Iterator<Item = Admitted> + use<>> {
         self.intake.release()
     }
@@ -230,11 +232,11 @@ impl Arrivals {
         self.intake.has_unreleased()
     }
 
-    /// Goes on with a job as its needs allow.
+    /// Returns the next step of a job, given the state of its dependencies.
     pub(super) fn next_step(
         &mut self,
         admitted: Admitted,
-        at: Moment,
+        at: RunInstant,
         refusal: Option<Failure>,
     ) -> NextStep {
         match admitted {
@@ -250,7 +252,7 @@ impl Arrivals {
         }
     }
 
-    /// Goes on with a job that needs no other job any more.
+    /// Returns the next step of a job whose dependencies have all succeeded.
     pub(super) fn proceed(&mut self, arrival: Arrival, refusal: Option<Failure>) -> NextStep {
         if let Work::Ended(outcome) = &arrival.job.work {
             let outcome = Arc::clone(outcome);
@@ -267,7 +269,7 @@ impl Arrivals {
     }
 
     /// Takes out the jobs whose worker had not introduced itself, or whose places had not been reached. They have to [proceed](Self::proceed) anew.
-    pub(super) fn take_unresolved(&mut self, at: Moment) -> Vec<Arrival> {
+    pub(super) fn take_unresolved(&mut self, at: RunInstant) -> Vec<Arrival> {
         let mut taken = Vec::from(self.resolver.take_unresolved());
         for arrival in &mut taken {
             arrival.waited_for(Blocker::Worker, at);
@@ -276,7 +278,7 @@ impl Arrivals {
     }
 
     /// Takes out all jobs that wait, because the run stops.
-    pub(super) fn give_up(&mut self, at: Moment) -> Vec<Arrival> {
+    pub(super) fn give_up(&mut self, at: RunInstant) -> Vec<Arrival> {
         let needing = self.intake.give_up();
         let (unresolved, asking) = self.resolver.give_up();
         charged(needing, Vec::from(unresolved), asking, at)
@@ -284,7 +286,7 @@ impl Arrivals {
 
     // Workers say what they do.
 
-    /// Takes note of what a kind says of itself, or that it says nothing, as [`Resolver::introduced`] does.
+    /// Records what a kind has declared, or that it declares nothing, as [`Resolver::introduced`] does.
     pub(super) fn introduced(
         &mut self,
         kind: KindId,
@@ -301,7 +303,7 @@ impl Arrivals {
 
     // Jobs end.
 
-    /// Counts a job out that has its outcome.
+    /// Removes a job that has its outcome from the count of unfinished jobs.
     pub(super) fn concluded(&mut self, job: &Job) {
         self.intake.concluded(job);
     }
@@ -316,12 +318,12 @@ impl Arrivals {
         self.intake.awaits(id)
     }
 
-    /// Takes note that the outcome of a job is final, so that its name is free and its dependents can be released.
+    /// Records that the outcome of a job is final, so its id is free again and its dependents can be released.
     pub(super) fn ended(&mut self, id: &JobKey, well: bool) {
         self.intake.ended(id, well);
     }
 
-    /// Stores a result of this worker, or of a command, beside the run. It came from this place, or from here.
+    /// Stores a result in the background. `worker` and `place` say where it was made; `None` is a command, or this machine.
     pub(super) fn store(
         &mut self,
         share: StorePermit,
@@ -337,7 +339,7 @@ impl Arrivals {
         self.resolver.withdraw(keys);
     }
 
-    /// Lets results be stored to the end.
+    /// Waits until all results are stored.
     pub(super) async fn finish(self) {
         self.resolver.finish().await;
     }
@@ -348,7 +350,7 @@ fn charged(
     needing: Vec<Arrival>,
     unresolved: Vec<Arrival>,
     asking: Vec<Arrival>,
-    at: Moment,
+    at: RunInstant,
 ) -> Vec<Arrival> {
     let by = |arrivals: Vec<Arrival>, blocker: Blocker| {
         arrivals.into_iter().map(move |mut arrival| {

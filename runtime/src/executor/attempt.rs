@@ -38,9 +38,9 @@ pub(super) struct AttemptGuard {
     started: Instant,
     /// What the attempt prints, if it is a program.
     output: Option<Arc<AttemptOutput>>,
-    /// The end was not reported yet.
+    /// Whether the end is still to be reported.
     is_open: bool,
-    /// The attempt never began, so it is given back instead of ended.
+    /// Whether the attempt never began, so that it is given back instead of ended.
     never_began: bool,
 }
 
@@ -62,7 +62,7 @@ impl AttemptGuard {
         Arc::clone(self.output.get_or_insert_default())
     }
 
-    /// Has the attempt be given back, whatever its result is: it never began.
+    /// Marks the attempt as never begun, so that it is given back whatever its result is.
     pub(super) fn give_back(&mut self) {
         self.never_began = true;
     }
@@ -111,7 +111,7 @@ impl Drop for AttemptGuard {
     }
 }
 
-/// Work whose panics are failures.
+/// A future that turns a panic of the work into a failure.
 pub(super) struct CatchPanic<'a, F>(pub(super) Pin<&'a mut F>);
 
 impl<F: Future<Output = AttemptResult>> Future for CatchPanic<'_, F> {
@@ -142,7 +142,7 @@ pub(super) struct TimeLimits {
 }
 
 impl TimeLimits {
-    /// Runs work to its end, or to that of its time; dropping the work then is what kills it.
+    /// Runs work until it ends or its time is over. Work that is out of time is dropped, which kills it.
     ///
     /// Work that never took its stop token cannot hear that it is asked, so it is dropped when it would be.
     pub(super) async fn watch(self, work: impl Future<Output = AttemptResult>) -> AttemptResult {

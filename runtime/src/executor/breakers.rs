@@ -22,7 +22,7 @@ use crate::outcome::{Class, Failure};
 use crate::suspension::past_system_time;
 use crate::table::Table;
 
-/// When a job asks again whose breaker cannot say when it may: nothing but a change of the breaker helps it.
+/// How long a job waits whose breaker cannot tell when to ask again: in practice, until the breaker changes.
 const NO_TIME: Duration = Duration::from_hours(365 * 24);
 
 /// How much is kept of what a failure says.
@@ -42,14 +42,14 @@ pub(super) struct Breakers {
     /// The breakers of each kind, by its number; none for kinds without a breaker.
     kinds: Vec<Option<KindBreakers>>,
     /// The permits of attempts that run.
-    running: Table<Ticket, Running>,
+    running: Table<Ticket, RunningPermit>,
     /// Jobs that were refused, and that may be admitted since a breaker has changed.
     released: BTreeSet<Ticket>,
-    /// What each breaker did that has opened, by the order of their first opening.
+    /// One report for each breaker that has opened, in the order of the first opening.
     reports: Vec<BreakerReport>,
-    /// The numbers of the reports that changed and that nobody was told of.
+    /// The indices of the reports that have changed since they were last taken.
     changed: Vec<usize>,
-    /// One moment by the clock of the run and by the clock of people.
+    /// The same moment by the run's clock and by the wall clock.
     began: (Instant, SystemTime),
     /// The seed of the breakers' jitter, for tests; none in real runs, which are random.
     seed: Option<u64>,
@@ -85,7 +85,7 @@ struct BreakerEntry {
 }
 
 /// The permit of an attempt that runs, and whose breaker gave it.
-struct Running {
+struct RunningPermit {
     permit: Permit,
     kind: KindId,
     host: Option<HostName>,
@@ -211,7 +211,8 @@ impl Breakers {
             Ok(permit) => {
                 entry.refused.remove(&ticket);
                 let host = host.cloned();
-                self.running.insert(ticket, Running { permit, kind, host });
+                self.running
+                    .insert(ticket, RunningPermit { permit, kind, host });
                 Ok(())
             }
             Err(rejection) => {
@@ -232,9 +233,9 @@ impl Breakers {
         result
     }
 
-    /// An attempt has ended.
+    /// Records that an attempt has ended.
     pub(super) fn ended(&mut self, ticket: Ticket, failure: Option<&Failure>, now: Instant) {
-        let Some(Running { permit, kind, host }) = self.running.remove(&ticket) else {
+        let Some(RunningPermit { permit, kind, host }) = self.running.remove(&ticket) else {
             return;
         };
         let outcome = call_outcome(failure);
@@ -253,9 +254,9 @@ impl Breakers {
         self.notice(kind, host.as_ref(), now);
     }
 
-    /// An attempt was not made after all, or nobody will hear how it ended.
+    /// Gives back the permit of an attempt that did not begin, or whose end will not be reported.
     pub(super) fn returned(&mut self, ticket: Ticket, now: Instant) {
-        let Some(Running { permit, kind, host }) = self.running.remove(&ticket) else {
+        let Some(RunningPermit { permit, kind, host }) = self.running.remove(&ticket) else {
             return;
         };
         let frees_a_probe = permit.is_probe();
@@ -289,7 +290,7 @@ impl Breakers {
             .collect()
     }
 
-    /// What all breakers did that have opened so far.
+    /// Returns the reports of all breakers that have opened so far.
     pub(super) fn reports(&self, now: Instant) -> Vec<BreakerReport> {
         let mut reports = self.reports.clone();
         let entries = self.kinds.iter().flatten().flat_map(KindBreakers::entries);
@@ -406,7 +407,7 @@ impl KindBreakers {
     }
 }
 
-/// What the end of an attempt says about the other side: nothing, where the job was wrong or nobody wanted it any more.
+/// Returns what the end of an attempt tells its breaker: nothing if the job itself was wrong or was cancelled.
 fn call_outcome(failure: Option<&Failure>) -> CallOutcome {
     let Some(failure) = failure else {
         return CallOutcome::Success;

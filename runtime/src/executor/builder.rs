@@ -1,4 +1,4 @@
-//! What an executor is made with.
+//! The builder of an executor.
 
 use std::ffi::OsString;
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use super::kinds::{KindOfWorker, Tasks};
 use super::ledger::Ledger;
 use super::needs::RetainedJobs;
 use super::outcome_order::Ordering;
-use super::plan::RunPlan;
+use super::plan::RunSettings;
 use super::pools::{KindPools, PoolSource};
 use super::reuse::CacheUse;
 use super::run::Executor;
@@ -32,7 +32,7 @@ use crate::place::Place;
 use crate::process::ProcessPool;
 use crate::scheduling::{Ageing, Limit, ParallelizationHint, Resource, Scheduler};
 
-/// Sets up an [`Executor`]; what is not said suits a laptop.
+/// Builds an [`Executor`]. The defaults suit a laptop.
 ///
 /// ```
 /// use std::time::Duration;
@@ -55,7 +55,7 @@ pub struct ExecutorBuilder {
     /// How many slots were asked for; without, as many as the machine has cores.
     pub(super) slots: Option<u32>,
     /// All settings that need no check, as a run takes them.
-    pub(super) plan: RunPlan,
+    pub(super) plan: RunSettings,
     /// The runner that performs the tasks in `tasks`.
     pub(super) runner: Option<Arc<dyn Runner>>,
     /// The tasks that the runner performs, each with the hint of its jobs.
@@ -75,13 +75,13 @@ impl Executor {
 }
 
 impl ExecutorBuilder {
-    /// How many slots all running jobs fill together; as many as there are cores, if nothing is said.
+    /// Sets how many slots all running jobs may fill together; by default, as many as there are cores.
     pub fn slots(mut self, slots: u32) -> Self {
         self.slots = Some(slots);
         self
     }
 
-    /// How many jobs are in hand at once: waiting, running, and ended but not taken by anybody yet. Memory follows
+    /// Sets how many jobs the run holds at once: waiting, running, and ended but not taken by anybody yet. Memory follows
     /// it. 4096 if nothing is said. There are fewer where inputs and results are large, so that no more than some 64 MiB
     /// of them are in hand, or one; and fewer wait where jobs end so fast that more would be of no use.
     pub fn window(mut self, jobs: usize) -> Self {
@@ -101,7 +101,7 @@ impl ExecutorBuilder {
         self
     }
 
-    /// How waiting makes up for priority.
+    /// Sets how the time that a job has waited makes up for its priority.
     pub fn ageing(mut self, ageing: Ageing) -> Self {
         self.plan.scheduling.ageing = ageing;
         self
@@ -119,19 +119,19 @@ impl ExecutorBuilder {
         self
     }
 
-    /// Sets who does the jobs that name a task.
+    /// Sets the runner that performs the jobs that name a task.
     pub fn runner(mut self, runner: impl Runner + 'static) -> Self {
         self.runner = Some(Arc::new(runner));
         self
     }
 
-    /// Who runs the jobs that are commands, in the place of the executor itself. It keeps their timeouts, too.
+    /// Sets a runner that runs commands instead of the executor. The runner enforces their timeouts, too.
     pub fn command_runner(mut self, runner: impl Runner + 'static) -> Self {
-        self.plan.commander = Some(Arc::new(runner));
+        self.plan.command_override = Some(Arc::new(runner));
         self
     }
 
-    /// Declares a task that the runner knows, and how parallel its jobs may be that say nothing. As soon as one is
+    /// Declares a task that the runner knows, with the hint of its jobs that set none. As soon as one is
     /// declared, a job with another fails and is not run.
     pub fn task(mut self, task: impl Into<TaskName>, hint: ParallelizationHint) -> Self {
         self.tasks.push((task.into(), hint));
@@ -166,14 +166,14 @@ impl ExecutorBuilder {
         self
     }
 
-    /// Takes the word of whoever makes the jobs of a stream that each need names an earlier job: then only those
+    /// Asserts that the caller has checked that each need in a stream names an earlier job. Then only those
     /// that did not succeed are remembered, and memory follows them.
     pub fn needs_are_checked(mut self) -> Self {
         self.plan.memory = RetainedJobs::Losses;
         self
     }
 
-    /// How many workers a job may take with it before it fails for good; 3 if nothing is said.
+    /// Sets how many workers a job may crash before it fails for good; 3 by default.
     pub fn crash_limit(mut self, crashes: u32) -> Self {
         self.plan.crash_limit = crashes;
         self
@@ -190,7 +190,7 @@ impl ExecutorBuilder {
         self
     }
 
-    /// How long a run may take. Then what runs is asked to stop, and nothing more starts.
+    /// Sets how long a run may take. After that, running jobs are asked to stop, and no job starts.
     ///
     /// ```
     /// use std::time::Duration;
@@ -224,7 +224,7 @@ impl ExecutorBuilder {
         self
     }
 
-    /// How long each phase of a shutdown may take.
+    /// Sets how long each phase of a shutdown may take.
     pub fn grace(mut self, grace: Grace) -> Self {
         self.plan.grace = grace;
         self
@@ -267,26 +267,26 @@ impl ExecutorBuilder {
         self
     }
 
-    /// Allows so many retries for each first attempt of a run, as in 0.2 for a fifth, and ten in any case. A failed
+    /// Limits the retries of a run to this share of its first attempts, as in 0.2, but allows ten in any case. A failed
     /// attempt beyond that ends its job.
     pub fn retry_budget(mut self, share: f64) -> Self {
         self.plan.retry_budget = Some(share);
         self
     }
 
-    /// Uses results again, of jobs whose terms say so, and keeps theirs.
+    /// Uses this cache: jobs whose terms allow it take results from the cache, and store theirs.
     pub fn cache(mut self, cache: TaskCache) -> Self {
         self.cache = Some((cache, false));
         self
     }
 
-    /// Keeps the results of jobs whose terms say so, but uses none.
+    /// Stores the results of jobs whose terms allow it in this cache, but takes none from it.
     pub fn refresh_cache(mut self, cache: TaskCache) -> Self {
         self.cache = Some((cache, true));
         self
     }
 
-    /// Adds a text to what every cached result depends on: for what the runner is, and to start afresh.
+    /// Adds a text to every cache key, such as the version of the runner. Another text makes all stored results unused.
     ///
     /// ```no_run
     /// use ratchet_runtime::Executor;
@@ -302,7 +302,7 @@ impl ExecutorBuilder {
         self
     }
 
-    /// Writes outcomes down before anybody hears of them.
+    /// Sets the ledger that records each outcome before it is delivered.
     pub fn ledger(mut self, ledger: impl Ledger + 'static) -> Self {
         self.plan.ledger = Some(Arc::new(Mutex::new(Box::new(ledger))));
         self
@@ -418,7 +418,7 @@ impl ExecutorBuilder {
         self
     }
 
-    /// How many slots running jobs may fill at all places together; as many as the places have, if nothing is said.
+    /// Sets how many slots running jobs may fill at all places together; by default, as many as the places have.
     pub fn total_slots(mut self, slots: u32) -> Self {
         self.plan.total_slots = Some(slots);
         self
@@ -432,7 +432,7 @@ impl ExecutorBuilder {
 }
 
 impl ExecutorBuilder {
-    /// Builds the executor, or says which setting makes no sense.
+    /// Builds the executor, or returns an error that names the invalid setting.
     pub fn build(mut self) -> Result<Executor, Error> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let cores = u32::try_from(cores).unwrap_or(u32::MAX);

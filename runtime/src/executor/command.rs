@@ -15,7 +15,7 @@ use crate::os::{
 };
 use crate::outcome::{Class, CommandResult, Failure};
 
-/// Runs commands, and makes results or failures of what comes of them.
+/// Runs commands, and turns their ends into results or failures.
 #[derive(Debug, Clone)]
 pub(super) struct Commands {
     /// Starts the programs and waits for their ends.

@@ -37,11 +37,11 @@ pub(super) struct RunControl {
     grace: Duration,
     /// Why it stops, if it does.
     stopped: Option<Stopped>,
-    /// Why nobody starts, as whoever watches the machine says.
+    /// The reason for which new jobs are held back, set by the monitor of the machine.
     held: Option<String>,
-    /// Somebody has paused it.
+    /// Whether a user has paused the run.
     is_paused: bool,
-    /// The time before which no deadline is judged: this process was stopped, and what has ended meanwhile is heard
+    /// No deadline is enforced before this time. This process was stopped, and reports that came meanwhile are handled
     /// first.
     judges_from: Option<Instant>,
 }
@@ -90,12 +90,12 @@ impl RunControl {
         self.held = reason;
     }
 
-    /// Pauses the run, or lets it go on.
+    /// Pauses or resumes the run.
     pub(super) fn pause(&mut self, is_paused: bool) {
         self.is_paused = is_paused;
     }
 
-    /// Goes over to a later phase, and says which; in one that is as late already nothing happens. The first reason stays.
+    /// Enters a later phase and returns it. If the run is as far already, nothing happens. The first reason stays.
     pub(super) fn stop(&mut self, phase: Phase, why: Stopped, now: Instant) -> Option<Phase> {
         self.stopped.get_or_insert(why);
         self.phases.advance_to(phase, now)
@@ -120,7 +120,7 @@ impl RunControl {
         deadline.is_some_and(|deadline| deadline <= now)
     }
 
-    /// Goes over to the next phase if the time of this one is over, and says so.
+    /// Enters the next phase if the time of the current one is over, and returns what has changed.
     pub(super) fn poll(&mut self, now: Instant) -> Option<PhaseChange> {
         if self.phases.is_over(now) {
             return Some(PhaseChange::TimeIsOver);
@@ -137,7 +137,7 @@ impl RunControl {
             .min()
     }
 
-    /// The loop was to wake at `timer`, and has now. If that is much later, this process was stopped meanwhile.
+    /// Records that the loop woke now, and was to wake at `timer`. If that is much later, this process was stopped meanwhile.
     pub(super) fn note_wakeup(&mut self, timer: Instant, now: Instant) {
         if now.saturating_duration_since(timer) >= LATE {
             self.judges_from = now.checked_add(CATCH_UP);

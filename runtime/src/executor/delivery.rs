@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::arrival::{Arrival, Refused};
 use super::ended_attempt::EndedAttempt;
 use super::entry::JobEntry;
-use super::job_window::{MOST_BYTES, UndeliveredOutcomes};
+use super::job_window::{MAX_BYTES, UndeliveredOutcomes};
 use super::outcome_order::Outgoing;
 use super::recording::{OutgoingOutcome, Recording};
 use super::stop::EndCounts;
@@ -45,8 +45,8 @@ pub(super) struct EndedJob {
     pub(super) place: Option<PlaceName>,
     /// What the time of the job was charged to.
     pub(super) times: Box<JobTimes>,
-    /// Its name is none, or another's.
-    pub(super) is_nameless: bool,
+    /// Whether the job has no id of its own: it has none, or that of another job.
+    pub(super) lacks_own_id: bool,
 }
 
 impl EndedJob {
@@ -65,14 +65,14 @@ impl EndedJob {
             slot: None,
             place: None,
             times: arrival.times,
-            is_nameless: false,
+            lacks_own_id: false,
         }
     }
 
     /// Makes the end of a job that was refused before it was queued.
     pub(super) fn refused(refused: Refused) -> Self {
         Self {
-            is_nameless: refused.is_nameless,
+            lacks_own_id: refused.lacks_own_id,
             ..Self::unqueued(refused.arrival, Err(refused.failure))
         }
     }
@@ -92,7 +92,7 @@ impl EndedJob {
             slot: attempted.slot,
             place: attempted.place,
             times: entry.times,
-            is_nameless: false,
+            lacks_own_id: false,
         }
     }
 
@@ -122,7 +122,7 @@ impl EndedJob {
     }
 }
 
-/// Owns outcomes from their making until they are handed over: by way of the ledger, in the order that is wanted.
+/// Owns outcomes from their creation until they are delivered: records them, and keeps them in the requested order.
 pub(super) struct Delivery {
     /// The outcomes on their way through the ledger.
     recording: Recording,
@@ -133,7 +133,7 @@ pub(super) struct Delivery {
     /// How many bytes the outcomes carry that were not handed over yet.
     bytes: usize,
     tally: EndCounts,
-    /// What closures are called.
+    /// The task name of closures.
     closure: TaskName,
 }
 
@@ -202,7 +202,7 @@ impl Delivery {
             waits,
             several,
         });
-        let leaving = self.count(done.position, outcome, done.is_nameless);
+        let leaving = self.count(done.position, outcome, done.lacks_own_id);
         if self.recording.is_wanted() {
             self.recording.push(job, leaving, awaited);
             None
@@ -232,7 +232,7 @@ impl Delivery {
         self.outgoing.push(position, outcome);
     }
 
-    /// Records what has gathered, unless `more` is to come that a small batch is to wait for.
+    /// Records the gathered outcomes. A small batch waits if `more` outcomes are about to come.
     pub(super) fn record(&mut self, more: bool, now: Instant) {
         self.recording.begin(more, now);
     }
@@ -268,7 +268,7 @@ impl Delivery {
         }
     }
 
-    /// Hands over what is on its way out, as far as there is room.
+    /// Sends recorded outcomes to the receiver, as far as its channel has room.
     pub(super) fn send(&mut self) {
         while self.outgoing.is_ready() {
             let permit = match self.out.try_reserve() {
@@ -302,18 +302,18 @@ impl Delivery {
         }
     }
 
-    /// Whether nobody takes the results that there are. Those that wait for an earlier job do not count: it has to
+    /// Whether outcomes pile up because nobody takes them. Those that wait for an earlier job do not count: it has to
     /// start for them to leave.
-    pub(super) fn is_clogged(&self) -> bool {
-        self.bytes >= MOST_BYTES && self.outgoing.held() == 0
+    pub(super) fn has_untaken_outcomes(&self) -> bool {
+        self.bytes >= MAX_BYTES && self.outgoing.held() == 0
     }
 
-    /// Whether nothing is recorded and nothing could leave.
+    /// Whether no outcome is being recorded, and none is ready to be delivered.
     pub(super) fn is_idle(&self) -> bool {
         self.recording.is_idle() && !self.outgoing.is_ready()
     }
 
-    /// Returns when the ledger was let go.
+    /// Waits until the ledger is released.
     pub(super) async fn finish(self) {
         self.recording.finish().await;
     }
@@ -408,14 +408,17 @@ mod tests {
     #[test]
     fn outcomes_that_wait_for_an_earlier_one_count_only_where_jobs_are_not_known() {
         let (mut delivery, _taken) = delivery(None, Ordering::Submission);
-        let leaving = conclude(&mut delivery, done(1, MOST_BYTES), Duration::ZERO).unwrap();
+        let leaving = conclude(&mut delivery, done(1, MAX_BYTES), Duration::ZERO).unwrap();
         leave(&mut delivery, leaving);
         assert_eq!(delivery.on_the_way_out(false).outcomes, 1);
         assert_eq!(delivery.on_the_way_out(true).outcomes, 0);
-        assert!(!delivery.is_clogged(), "job 0 has to start for it to leave");
+        assert!(
+            !delivery.has_untaken_outcomes(),
+            "job 0 has to start for it to leave"
+        );
         let leaving = conclude(&mut delivery, done(0, 1), Duration::ZERO).unwrap();
         leave(&mut delivery, leaving);
-        assert!(delivery.is_clogged());
+        assert!(delivery.has_untaken_outcomes());
     }
 
     #[tokio::test]

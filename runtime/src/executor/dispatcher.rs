@@ -7,6 +7,7 @@ use ratchet_ipc::HostName;
 use ratchet_resilience::shutdown::Phase;
 
 use super::arrival::{Arrival, Refused};
+use super::attempt_messages::AttemptMessages;
 use super::breakers::Breakers;
 use super::cancelled::CancelReason;
 use super::control::RunControl;
@@ -17,10 +18,9 @@ use super::observers::Turn;
 use super::queue::{Capacity, KindCounts, Queue};
 use super::retries::Retries;
 use super::reuse::StorePermit;
-use super::said::Said;
 use super::seated_queue::{SeatedQueue, Started};
 use super::slow::SlowWatch;
-use super::snapshot::View;
+use super::snapshot::SnapshotInput;
 use crate::Error;
 use crate::breaker::BreakerReport;
 use crate::context::AttemptOutput;
@@ -34,8 +34,8 @@ use crate::scheduling::{
     Acquisition, AcquisitionChange, AfterAttempt, Decision, SchedulerLoad, are_traced,
 };
 
-/// The most jobs without a free seat that a pool is told of.
-const MOST_UNSEATED: usize = 1024;
+/// The highest number of jobs without a free seat that is reported to a pool.
+const MAX_UNSEATED: usize = 1024;
 
 /// What follows the end of an attempt. Variants hold their job unboxed, which saves an allocation for each job.
 pub(super) enum Settled {
@@ -66,9 +66,9 @@ pub(super) struct Dispatcher {
     breakers: Breakers,
     /// When the run began.
     began: Instant,
-    /// How attempts are to stop that still begin while the run stops.
+    /// How to stop attempts that still begin while the run stops.
     stopping: Option<StopRequest>,
-    /// How a job is stopped that was cancelled by itself and begins all the same; nothing before the first such job.
+    /// How to stop a job that was cancelled individually and begins all the same; `None` before the first such job.
     cancelling: Option<StopRequest>,
     /// The moment at which the scheduler wants to be asked again.
     wake: Option<Instant>,
@@ -104,8 +104,8 @@ impl Dispatcher {
         kinds: &'a Kinds,
         control: &'a RunControl,
         now: Instant,
-    ) -> View<'a> {
-        View {
+    ) -> SnapshotInput<'a> {
+        SnapshotInput {
             now,
             queue: self.seated.queue(),
             performers: self.seated.performers(),
@@ -120,12 +120,12 @@ impl Dispatcher {
         self.seated.load()
     }
 
-    /// Returns how many jobs could start but for slots and workers.
+    /// Returns how many jobs lack nothing but slots and workers.
     pub(super) fn ready(&self) -> usize {
         self.queue().scheduler().unclaimed()
     }
 
-    /// Returns how many attempts could lie ahead at most.
+    /// Returns how many attempts may be sent ahead at most.
     pub(super) fn room_ahead(&self) -> u32 {
         let pools = self.seated.performers().pools();
         // What workers say of themselves can be any number.
@@ -144,7 +144,7 @@ impl Dispatcher {
         self.seated.performers().recall_at()
     }
 
-    /// Asks back what lies in the pipes of busy workers while other workers of the same pool are idle.
+    /// Recalls unread attempts from the pipes of busy workers while other workers of the same pool are idle.
     pub(super) fn recall(&mut self, now: Instant) {
         if self.has_free_slots() {
             self.seated.recall(now);
@@ -172,13 +172,13 @@ impl Dispatcher {
     }
 
     /// Takes a job into the queue again, with what is known of its attempts.
-    pub(super) fn enqueue_again(
+    pub(super) fn requeue(
         &mut self,
         entry: JobEntry,
         kinds: &Kinds,
         now: Instant,
     ) -> Result<(), (Box<JobEntry>, Failure)> {
-        let ticket = self.seated.push_again(entry, kinds, now)?;
+        let ticket = self.seated.requeue(entry, kinds, now)?;
         self.arrived(ticket);
         Ok(())
     }
@@ -271,7 +271,7 @@ impl Dispatcher {
         })
     }
 
-    /// Lets the jobs ask their breaker at once that it has refused and may admit now.
+    /// Lets the jobs that a breaker has refused, and may now admit, ask it again at once.
     fn release_refused(&mut self, now: Instant) {
         for ticket in self.breakers.take_released() {
             // One that has started or waits for its retry by now need not ask.
@@ -283,7 +283,7 @@ impl Dispatcher {
         }
     }
 
-    /// Decides what becomes of a job whose breaker has rejected it and that does not wait for the breaker. Returns the
+    /// Decides whether a job is retried that its breaker has rejected and that does not wait for the breaker. Returns the
     /// failure with which it ends, unless it is tried again.
     pub(super) fn rejected(
         &mut self,
@@ -331,7 +331,7 @@ impl Dispatcher {
         }
     }
 
-    /// Tells of an attempt that has begun on this worker.
+    /// Emits the event that an attempt has begun on this worker.
     fn tell_start(&mut self, ticket: Ticket, worker: Option<WorkerName>, turn: Turn<'_>) {
         self.tell_acquisition(ticket, AcquisitionChange::Acquired);
         let entry = self.queue().get(ticket);
@@ -430,7 +430,7 @@ impl Dispatcher {
         }
     }
 
-    /// Takes back what an attempt held. An attempt that has begun in its place is told, and stopped if the run stops.
+    /// Frees what an attempt held. An attempt that has begun in its place is reported, and stopped if the run stops.
     fn free(&mut self, ticket: Ticket, end: AfterAttempt, next: Option<Ticket>, turn: Turn<'_>) {
         self.tell_acquisition(ticket, AcquisitionChange::Released);
         let begun = self.seated.free(ticket, end, next, turn.now);
@@ -509,13 +509,13 @@ impl Dispatcher {
     }
 
     /// Keeps what a worker says about a job.
-    pub(super) fn said(&mut self, ticket: Ticket) -> Option<&mut Said> {
+    pub(super) fn said(&mut self, ticket: Ticket) -> Option<&mut AttemptMessages> {
         // One that was given up may go on for a moment.
         self.queue().find(ticket)?;
         Some(self.seated.entry_mut(ticket).said())
     }
 
-    /// Takes a job out of the queue in whatever state it is. The end of its attempt, if one runs, will find no job.
+    /// Removes a job from the queue in any state. If its attempt still runs, the report of its end is ignored.
     pub(super) fn give_up(&mut self, ticket: Ticket, now: Instant) -> JobEntry {
         if self.queue().get(ticket).state() == JobState::Running {
             self.tell_acquisition(ticket, AcquisitionChange::Released);
@@ -596,8 +596,8 @@ impl Dispatcher {
     }
 
     /// Returns the jobs that wait and can never start any more, each with the reason.
-    pub(super) fn hopeless(&self) -> Vec<(Ticket, Failure)> {
-        self.seated.hopeless()
+    pub(super) fn unstartable(&self) -> Vec<(Ticket, Failure)> {
+        self.seated.unstartable()
     }
 
     /// Returns the first of the slots that an attempt holds.
@@ -615,12 +615,12 @@ impl Dispatcher {
         self.seated.set_slots(slots)
     }
 
-    /// Notes that a worker has read what it was given, so that this has begun by now.
+    /// Records that a worker has read its requests, so that its attempt has begun by now.
     pub(super) fn proven(&mut self, pool: PoolKey, worker: WorkerNumber, now: Instant) {
         self.seated.proven(pool, worker, now);
     }
 
-    /// Has pools learn how long attempts took, by which they send more or fewer ahead.
+    /// Updates the throughput of pools, which decides how many attempts they send ahead.
     pub(super) fn update_throughput(&mut self) {
         self.seated.update_throughput();
     }
@@ -660,7 +660,7 @@ impl Dispatcher {
         match outlook.phase {
             Phase::Running if outlook.may_come || waiting > 0 => Demand::Open {
                 // Pools start no more workers than they may have, and the figure changes with every job.
-                unseated: waiting.saturating_sub(free).min(MOST_UNSEATED),
+                unseated: waiting.saturating_sub(free).min(MAX_UNSEATED),
             },
             Phase::Running if counts.jobs() > 0 => Demand::Last,
             Phase::Running | Phase::Draining | Phase::Cancelling => Demand::Over,
@@ -684,13 +684,13 @@ impl Dispatcher {
         self.breakers.reports(now)
     }
 
-    /// Lends out what may be changed of how much runs at once.
+    /// Returns the controls of how many jobs run at once.
     pub(super) fn capacity(&mut self) -> Capacity<'_> {
         self.seated.capacity()
     }
 }
 
-/// Tells that another attempt follows a failed one.
+/// Emits the event that a failed attempt is followed by another one.
 pub(super) fn tell_retry(entry: &JobEntry, failure: &Failure, when: Instant, turn: Turn<'_>) {
     turn.emit_of_job(|| {
         let wait = when.saturating_duration_since(turn.now).as_millis();

@@ -25,7 +25,7 @@ pub(super) struct EndedAttempt {
     pub(super) slot: Option<SlotNumber>,
     /// The place where it ran, if that was not the local one.
     pub(super) place: Option<PlaceName>,
-    /// The result may yet be refuted.
+    /// Whether the result may still be refuted.
     pub(super) provisional: bool,
 }
 

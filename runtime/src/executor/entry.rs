@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use ratchet_resilience::retry::RetryHistory;
 
 use super::arrival::Arrival;
+use super::attempt_messages::AttemptMessages;
 use super::cancelled::CancelReason;
 use super::reuse::StorePermit;
 use super::routes::RouteId;
-use super::said::Said;
 use super::times::JobTimes;
 use crate::dispatch::PoolKey;
 use crate::ids::KindId;
@@ -19,7 +19,7 @@ use crate::outcome::{Class, Failure};
 use crate::process::SeatId;
 use crate::scheduling::Blocker;
 
-/// A job of the queue: it waits for its start, lies ahead, or runs.
+/// A job of the queue: it waits for its start, was sent ahead to a worker, or runs.
 ///
 /// There are as many entries as the window is wide, and each is looked at again and again: what few jobs have is in boxes.
 #[derive(Debug)]
@@ -60,19 +60,19 @@ pub(super) struct JobEntry {
     pub(super) queue_deadline: Option<Instant>,
     /// The job takes tokens of a rate.
     pub(super) is_rated: bool,
-    /// The breaker refused its start the last time that it was asked.
+    /// Whether the breaker refused its start when it was last asked.
     pub(super) rejected: bool,
     /// Why it was cancelled, if it was. Then its attempt is its last.
     pub(super) cancelled: Option<Arc<CancelReason>>,
     /// Its terms say after how long it is slow, and it was told that it is.
     pub(super) is_slow: bool,
     /// What its worker has said about its attempt.
-    pub(super) said: Option<Box<Said>>,
-    /// Its right to fill the cache with its result.
+    pub(super) said: Option<Box<AttemptMessages>>,
+    /// The permit to store its result in the cache.
     pub(super) share: Option<Box<StorePermit>>,
 }
 
-/// What a job of the queue does.
+/// The state of a job in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum JobState {
     /// The job waits for its start.
@@ -120,7 +120,7 @@ impl JobEntry {
     }
 
     /// Returns the entry of a job that had left the queue and comes back to it, with what is known of its attempts.
-    pub(super) fn queued_again(self, ticket: Ticket, route: RouteId, is_rated: bool) -> Self {
+    pub(super) fn requeued(self, ticket: Ticket, route: RouteId, is_rated: bool) -> Self {
         Self {
             ticket,
             route,
@@ -159,13 +159,13 @@ impl JobEntry {
     }
 
     /// What is said about its attempt.
-    pub(super) fn said(&mut self) -> &mut Said {
+    pub(super) fn said(&mut self) -> &mut AttemptMessages {
         let attempt = self.attempts;
         let said = self
             .said
-            .get_or_insert_with(|| Box::new(Said::new(attempt)));
+            .get_or_insert_with(|| Box::new(AttemptMessages::new(attempt)));
         if said.attempt != attempt {
-            **said = Said::new(attempt);
+            **said = AttemptMessages::new(attempt);
         }
         said
     }

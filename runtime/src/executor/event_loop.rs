@@ -18,13 +18,13 @@ use crate::suspension::{system_time_of, working_now};
 /// that what they free starts again at once.
 const REPORTS: usize = 1024;
 
-/// The task of a run. It alone awaits; the orchestrator decides without waiting.
+/// The event loop of a run. Only the loop awaits; the orchestrator decides without waiting.
 pub(super) struct EventLoop {
     run: Orchestrator,
     channels: Channels,
 }
 
-/// The channels by which a run hears of what happens outside of it.
+/// The channels through which a run receives orders and reports.
 pub(super) struct Channels {
     /// The orders of those who steer the run.
     pub(super) orders: mpsc::UnboundedReceiver<RunOrder>,
@@ -36,7 +36,7 @@ pub(super) struct Channels {
 
 /// What woke the loop.
 enum Wakeup {
-    /// Somebody who steers the run wants something, or nobody does any more.
+    /// An order came from a handle of the run; `None` once all handles are dropped.
     Order(Option<RunOrder>),
     /// Reports on attempts and workers have come. They lie in the loop's buffer.
     Reports,
@@ -60,7 +60,7 @@ impl EventLoop {
         Self { run, channels }
     }
 
-    /// Runs until every job has its outcome, and everybody has it who waits for it. Returns why the run stopped early,
+    /// Runs until every job has its outcome and all outcomes are delivered. Returns why the run stopped early,
     /// if it did.
     pub(super) async fn run(self) -> Option<Stopped> {
         let Self { mut run, channels } = self;

@@ -57,7 +57,7 @@ impl Execution {
         }
     }
 
-    /// The dispatcher, for those who only look.
+    /// Returns the dispatcher for reading.
     pub(super) fn dispatcher(&self) -> &Dispatcher {
         &self.dispatcher
     }
@@ -114,7 +114,7 @@ impl Execution {
             if let Err(failure) = kinds.check(&entry.job) {
                 return Some(ends_with_last_failure(entry, failure));
             }
-            if let Err((entry, failure)) = self.dispatcher.enqueue_again(entry, kinds, now) {
+            if let Err((entry, failure)) = self.dispatcher.requeue(entry, kinds, now) {
                 return Some(ends_with_last_failure(*entry, failure));
             }
         }
@@ -348,7 +348,7 @@ impl Execution {
 
     // The run stops.
 
-    /// Has no failed attempt be followed by another one from now on.
+    /// Ends retries: from now on, a failed attempt ends its job.
     pub(super) fn end_retries(&mut self) {
         self.retries.end();
     }
@@ -379,7 +379,7 @@ impl Execution {
         waiting.into_iter().map(ends).collect()
     }
 
-    /// Takes all jobs out in whatever state they are, because the run waits for nobody any longer.
+    /// Removes all jobs in any state, because the run no longer waits for them.
     pub(super) fn give_up(&mut self, now: Instant) -> Vec<(JobEntry, EndedAttempt)> {
         let held = self.provisional.give_up_held().map(|(mut entry, held)| {
             entry.charge_hold(now);

@@ -1,4 +1,4 @@
-//! What can be said to a run from outside, and seen of it.
+//! The handle through which a run is steered and watched.
 
 use std::sync::Arc;
 
@@ -45,30 +45,30 @@ use crate::scheduling::{Limit, ParallelizationStats};
 /// ```
 #[derive(Debug, Clone)]
 pub struct RunHandle {
-    /// The way to the loop; it is closed once the loop has ended.
+    /// The channel to the loop, which is closed once the loop has ended.
     pub(super) orders: mpsc::UnboundedSender<RunOrder>,
     /// The figures that the loop shows after each turn.
     pub(super) gauges: Arc<Gauges>,
 }
 
 impl RunHandle {
-    /// Starts nothing more and lets finish what runs; what waits is cancelled. When the grace for that is over,
+    /// Starts no more jobs: running jobs finish, and waiting jobs are cancelled. When the grace for that is over,
     /// what still runs is cancelled too.
     pub fn drain(&self) {
         self.order(RunOrder::Stop(Phase::Draining));
     }
 
-    /// Asks what runs to stop. When the grace for that is over it is killed.
+    /// Asks running jobs to stop, and kills them when the grace for that is over.
     pub fn cancel(&self) {
         self.order(RunOrder::Stop(Phase::Cancelling));
     }
 
-    /// Kills what runs, and the workers of its pools that nobody else uses.
+    /// Kills running jobs, and the workers of its pools that nobody else uses.
     pub fn kill(&self) {
         self.order(RunOrder::Stop(Phase::Killing));
     }
 
-    /// Starts nothing until [`resume`](Self::resume); what runs goes on.
+    /// Starts no job until [`resume`](Self::resume). Running jobs continue.
     pub fn pause(&self) {
         self.order(RunOrder::Pause(true));
     }
@@ -78,13 +78,13 @@ impl RunHandle {
         self.order(RunOrder::Pause(false));
     }
 
-    /// Starts nothing as long as there is a reason not to, whether it is paused or not: for whoever watches the
+    /// Starts no job while a reason is set, in addition to any pause. This is for a monitor of the
     /// machine. The reason is told to sinks.
     pub fn hold(&self, reason: Option<String>) {
         self.order(RunOrder::Hold(reason));
     }
 
-    /// Starts nothing at a place as long as there is a reason not to; the others go on. A run with no other place than its
+    /// Starts no job at a place while a reason is set; other places continue. A run with no other place than its
     /// own one is held by [`hold`](Self::hold).
     pub fn hold_place(&self, place: PlaceName, reason: Option<String>) {
         self.order(RunOrder::HoldPlace(place, reason));
@@ -95,7 +95,7 @@ impl RunHandle {
         self.gauges.running_at(place)
     }
 
-    /// Changes the number of slots. Refused if a job that waits or runs would need more.
+    /// Changes the number of slots. It is refused if a waiting or running job needs more.
     pub async fn set_slots(&self, slots: u32) -> Result<(), Error> {
         self.ask(|answer| RunOrder::SetSlots(slots, answer)).await
     }
@@ -107,7 +107,7 @@ impl RunHandle {
             .await
     }
 
-    /// Cancels single jobs, and tells of each what became of that; the run goes on. One that waits ends as cancelled, one
+    /// Cancels single jobs, and returns what became of each; the run continues. One that waits ends as cancelled, one
     /// that runs is asked to stop, and is killed when its grace is over or when it is asked again. What needs them is skipped.
     ///
     /// ```
@@ -137,7 +137,7 @@ impl RunHandle {
             .await
     }
 
-    /// Where jobs stand, each; nothing of one that the run does not know: it has ended, or was not handed over yet. As a
+    /// Returns the state of each job; `None` for one that has ended or was not handed over yet. Like a
     /// [`snapshot`](Self::snapshot), this is for people who ask.
     ///
     /// ```
@@ -165,7 +165,7 @@ impl RunHandle {
         self.question(|answer| RunOrder::Find(ids, answer)).await
     }
 
-    /// What a job prints; nothing if it does not run. What it prints later is in there, too.
+    /// Returns the output of a running job, which also gets what the job prints later; `None` if the job does not run.
     ///
     /// ```
     /// use ratchet_runtime::process::ProcessConfig;
@@ -219,18 +219,18 @@ impl RunHandle {
         self.question(RunOrder::Parallelization).await
     }
 
-    /// What runs now, and what waits for what. It costs time that grows with the jobs in hand, so it is for people
+    /// Returns what runs, and what waits for what. It takes time that grows with the jobs of the run, so it is for people
     /// who ask, not for a display.
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
         self.question(RunOrder::Snapshot).await
     }
 
-    /// How it stands, as of the loop's last turn.
+    /// Returns the status of the run as of the loop's last turn.
     pub fn status(&self) -> RunStatus {
         self.gauges.status()
     }
 
-    /// After its end there is nobody to order anything, and no need to.
+    /// Sends an order to the loop. After the end of the run the order is dropped.
     pub(super) fn order(&self, order: RunOrder) {
         let _ = self.orders.send(order);
     }
@@ -288,7 +288,7 @@ impl Submitter {
         self.submit_many(vec![job]).await
     }
 
-    /// Sends jobs together, which costs hardly more than one: for those who have very many.
+    /// Sends several jobs at once, which costs hardly more than sending one.
     ///
     /// All are sent or none is; they are taken in as there is room. Cancel safe, as [`submit`](Self::submit)
     /// is.

@@ -1,4 +1,4 @@
-//! How jobs come in: from their source, past their names and their needs.
+//! The intake of jobs: pulls them from their source, and checks their ids and their dependencies.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::job::{Job, Work};
 use crate::outcome::{Class, Failure};
 use crate::table::{Names, Table};
 
-/// What becomes of a job that has come.
+/// The decision about a job that was pulled.
 #[derive(Debug)]
 pub(super) enum Admitted {
     /// The job needs no other any more.
@@ -28,14 +28,14 @@ pub(super) enum Admitted {
     Refused(Refused),
 }
 
-/// Owns the source of jobs, and knows which of those that came live, and which wait for which.
+/// Owns the source of jobs, and knows which pulled jobs are unfinished, and which wait for others.
 pub(super) struct Intake {
     source: Source,
     /// How many there will be, where that is known.
     total: Option<u64>,
     /// How many jobs were pulled.
     taken: u64,
-    /// The names of the living, where no two may have the same and that is not known beforehand.
+    /// The ids of unfinished jobs; `None` where the source has already checked that ids are unique.
     names: Option<Names<JobKey>>,
     needs: Needs,
     /// Jobs that have ended and whose dependents do not know it yet.
@@ -92,9 +92,9 @@ impl Intake {
         self.in_hand.living()
     }
 
-    /// Whether no more jobs come.
-    pub(super) fn is_dry(&self) -> bool {
-        self.source.is_dry() && self.added.is_empty()
+    /// Whether no more jobs will come.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.source.is_exhausted() && self.added.is_empty()
     }
 
     /// Whether pulling would bring a job now, or would find that no more come.
@@ -102,7 +102,7 @@ impl Intake {
         self.source.has_more() || !self.added.is_empty()
     }
 
-    /// Whether another job may be taken in, beside what is on its way out.
+    /// Whether the window has room for another job, given the outcomes that were not delivered yet.
     pub(super) fn has_room(&self, out: UndeliveredOutcomes) -> bool {
         self.in_hand.has_room(out)
     }
@@ -136,7 +136,7 @@ impl Intake {
     pub(super) fn received(&mut self, jobs: Option<Vec<Arc<Job>>>) {
         match jobs {
             Some(jobs) => self.source.received(jobs),
-            None => self.source = Source::Dry,
+            None => self.source = Source::Exhausted,
         }
     }
 
@@ -152,7 +152,7 @@ impl Intake {
     pub(super) fn pull(&mut self) -> Pulled {
         if self.added.is_empty() || self.source.is_list() {
             match self.source.pull() {
-                Pulled::Dry | Pulled::Nothing if !self.added.is_empty() => {}
+                Pulled::Exhausted | Pulled::Nothing if !self.added.is_empty() => {}
                 pulled => return pulled,
             }
         }
@@ -230,7 +230,7 @@ impl Intake {
         arrival
     }
 
-    /// Decides what becomes of a job that has come.
+    /// Decides the next step of a job that was pulled.
     pub(super) fn admit(&mut self, arrival: Arrival) -> Admitted {
         let id = &arrival.job.id;
         if id.as_str().is_empty() {
@@ -250,27 +250,27 @@ impl Intake {
         admitted(self.needs.admit(arrival, lives))
     }
 
-    /// Whether somebody who is here waits for this job.
+    /// Whether a waiting job needs this one.
     pub(super) fn awaits(&self, id: &JobKey) -> bool {
         self.needs.awaits(id)
     }
 
-    /// Counts a job out that has its outcome.
+    /// Removes a job that has its outcome from the count of unfinished jobs.
     pub(super) fn concluded(&mut self, job: &Job) {
         self.in_hand.remove(job.weight());
     }
 
-    /// The outcome of a job is final, so its name is free, and who needs it may go on.
+    /// Records that the outcome of a job is final: its id is free again, and its dependents may proceed.
     pub(super) fn ended(&mut self, id: &JobKey, well: bool) {
         if let Some(names) = &mut self.names {
             names.remove(id);
         }
-        if self.needs.cares(id, well) {
+        if self.needs.record_end(id, well) {
             self.ended.push_back((id.clone(), well));
         }
     }
 
-    /// The jobs that need not wait any longer for one that has ended; none when this was asked for all that have.
+    /// Returns the jobs that no longer wait for one ended job; `None` once all ended jobs were handled.
     pub(super) fn release(&mut self) -> Option<impl Iterator<Item = Admitted> + use<>> {
         let (id, well) = self.ended.pop_front()?;
         Some(self.needs.ended(&id, well).into_iter().map(admitted))
@@ -297,7 +297,7 @@ impl Intake {
     }
 }
 
-/// Says what becomes of a job, as its needs stand.
+/// Turns the state of a job's dependencies into the decision about the job.
 fn admitted(status: NeedsStatus) -> Admitted {
     match status {
         NeedsStatus::Clear(arrival) => Admitted::Clear(arrival),
@@ -315,7 +315,7 @@ fn admitted(status: NeedsStatus) -> Admitted {
     }
 }
 
-/// Refuses a job that has no name, or the name of another.
+/// Refuses a job that has no id, or the id of another.
 fn refuse_nameless(arrival: Arrival, error: &Error) -> Admitted {
     let failure = match &arrival.job.work {
         // Whoever refused it knows better what is wrong with it, and where it stands.
@@ -325,7 +325,7 @@ fn refuse_nameless(arrival: Arrival, error: &Error) -> Admitted {
     Admitted::Refused(Refused {
         arrival,
         failure,
-        is_nameless: true,
+        lacks_own_id: true,
     })
 }
 
@@ -386,7 +386,7 @@ mod tests {
             admit_all(&mut intake),
             ["a is clear", "b is clear", "one waits"]
         );
-        assert!(intake.is_dry() && intake.living() == 3);
+        assert!(intake.is_exhausted() && intake.living() == 3);
         intake.ended(&"a".into(), true);
         assert!(intake.has_unreleased());
         assert!(release_all(&mut intake).is_empty());

@@ -1,4 +1,4 @@
-//! How many jobs are in hand, and whether there is room for another one.
+//! The window of a run: how many jobs it holds, and whether there is room for another one.
 
 use std::time::Instant;
 
@@ -6,9 +6,9 @@ use super::throughput::Throughput;
 
 /// How many bytes of inputs and results may be in hand before no more jobs are taken in, and of results before no
 /// more are started: as many as the window has room for would be gigabytes if each carries a megabyte.
-pub(super) const MOST_BYTES: usize = 64 * 1024 * 1024;
+pub(super) const MAX_BYTES: usize = 64 * 1024 * 1024;
 
-/// What is on its way out of the run, which counts as in hand, too.
+/// The outcomes that were not delivered yet. They count against the window, too.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct UndeliveredOutcomes {
     /// How many outcomes were not taken yet.
@@ -17,7 +17,7 @@ pub(super) struct UndeliveredOutcomes {
     pub(super) bytes: usize,
 }
 
-/// Counts the jobs that are somewhere between their source and whoever takes their outcomes: memory follows them.
+/// Counts the jobs between their source and the receiver of their outcomes. Memory follows this count.
 pub(super) struct JobWindow {
     /// How many jobs may be in hand at once.
     window: usize,
@@ -57,10 +57,10 @@ impl JobWindow {
         self.living
     }
 
-    /// Whether another job may be taken in.
+    /// Whether there is room for another job.
     pub(super) fn has_room(&self, out: UndeliveredOutcomes) -> bool {
         // Something always has to be in hand, or nothing would ever become less.
-        let is_light = self.bytes + out.bytes < MOST_BYTES || self.living == 0;
+        let is_light = self.bytes + out.bytes < MAX_BYTES || self.living == 0;
         is_light && self.living + out.outcomes < self.window
     }
 
@@ -105,12 +105,12 @@ mod tests {
         let mut in_hand = in_hand(1000);
         let out = UndeliveredOutcomes {
             outcomes: 1,
-            bytes: MOST_BYTES,
+            bytes: MAX_BYTES,
         };
         assert!(in_hand.has_room(out), "nothing else would make room");
-        in_hand.add(MOST_BYTES);
+        in_hand.add(MAX_BYTES);
         assert!(!in_hand.has_room(UndeliveredOutcomes::default()));
-        in_hand.remove(MOST_BYTES);
+        in_hand.remove(MAX_BYTES);
         assert!(in_hand.has_room(UndeliveredOutcomes::default()));
     }
 }

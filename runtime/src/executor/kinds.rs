@@ -16,7 +16,7 @@ use crate::scheduling::ParallelizationHint;
 use crate::scheduling::closest;
 use crate::table::Table;
 
-/// The kinds that every run has, before that of the runner and those of workers.
+/// The kind that performs closures. Every run has it, before the kinds of the runner and of workers.
 pub(super) const CLOSURES: KindId = KindId(0);
 /// The kind that performs commands.
 pub(super) const COMMANDS: KindId = KindId(1);
@@ -33,20 +33,20 @@ pub(crate) struct KindOfWorker {
     pub(crate) tasks: Tasks,
     /// Where its workers run. Commands run where their own terms say.
     pub(crate) on: Placement,
-    /// What its workers run, on which its results depend.
+    /// The program of its workers, on which cached results depend.
     pub(crate) process: Option<ProcessConfig>,
-    /// The files of that, as they were before its first worker started.
+    /// The files of that program, as they were before its first worker started.
     pub(crate) programs: Option<Arc<StartedPrograms>>,
 }
 
-/// Which tasks a kind does.
+/// Which tasks a kind of worker performs, and how that becomes known.
 #[derive(Debug, Clone)]
 pub(crate) enum Tasks {
     /// The kind does every task that no other kind does.
     Any,
     /// The kind does these tasks.
     Declared(Vec<(TaskName, ParallelizationHint)>),
-    /// The kind does these tasks, and those that its first worker names. What is not said of a task here, that worker
+    /// The kind does these tasks, and those that its first worker names. What is not set for a task here, that worker
     /// says.
     Served(Vec<Service>),
     /// The kind does the tasks that its first worker names; jobs without a hint of their own wait for that. If the
@@ -157,7 +157,7 @@ impl Kinds {
         }
     }
 
-    /// A kind has introduced itself. Says whether it did so late: others were told of its tasks what is not so.
+    /// Records what a kind has declared. Returns whether its tasks had been guessed, so that jobs were resolved by a guess.
     pub(super) fn introduced(&mut self, kind: KindId, tasks: Option<Vec<Introduction>>) -> bool {
         let is_first = take(&mut self.silent, kind);
         let Some(tasks) = tasks else {
@@ -186,7 +186,7 @@ impl Kinds {
         is_late
     }
 
-    /// Takes note that a kind takes work and has not said which.
+    /// Guesses the tasks of a kind that takes work and has not declared any.
     fn guess(&mut self, kind: KindId) {
         self.guessed.push(kind);
         if self.is_served(kind) {
@@ -205,7 +205,7 @@ impl Kinds {
         self.guessed.contains(&kind)
     }
 
-    /// Whether it is known what a kind does without its saying so.
+    /// Whether the tasks of a kind are known without a declaration of its worker.
     fn is_served(&self, kind: KindId) -> bool {
         matches!(self.list[usize::from(kind.0)].tasks, Tasks::Served(_))
     }
@@ -244,7 +244,7 @@ impl Kinds {
     }
 
     /// Returns the command and the version of the workers of a kind, on which cached results depend.
-    pub(super) fn doer(&self, kind: KindId) -> PerformerIdentity<'_> {
+    pub(super) fn performer_identity(&self, kind: KindId) -> PerformerIdentity<'_> {
         let known = &self.list[usize::from(kind.0)];
         PerformerIdentity {
             process: known.process.as_ref(),
@@ -275,7 +275,7 @@ impl Kinds {
         }
     }
 
-    /// Whether somebody can do a job, as far as is known by now.
+    /// Checks that somebody can do a job, as far as is known by now.
     pub(super) fn check(&self, job: &Job) -> Result<(), Failure> {
         match self.resolve(job) {
             Resolved::Refused(failure) => Err(failure),

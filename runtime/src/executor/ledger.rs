@@ -1,4 +1,4 @@
-//! Where outcomes are written down before anybody hears of them.
+//! The ledger, which records outcomes before they are delivered.
 
 use std::io;
 
@@ -13,7 +13,7 @@ use crate::outcome::Outcome;
 /// returned; meanwhile it goes on and gathers the next batch. Both calls are made on a thread on which
 /// it is fine to wait.
 ///
-/// One that fails stops the run: what nobody can remember must not go on being done.
+/// A ledger that fails stops the run, because work whose outcome cannot be recorded would be lost.
 ///
 /// ```
 /// use ratchet_runtime::{Job, Ledger, Outcome};
@@ -45,6 +45,6 @@ pub trait Ledger: Send {
         Ok(())
     }
 
-    /// Returns once all that was appended is as safe as it is meant to be.
+    /// Returns once everything that was appended is as durable as the ledger promises.
     fn flush(&mut self) -> io::Result<()>;
 }

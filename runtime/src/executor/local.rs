@@ -22,15 +22,15 @@ pub(super) struct LocalPerformer {
     reporter: Reporter,
     tasks: TaskPool<LocalRunners>,
     /// The attempts by the index of their tickets; those that have ended stay until the index is used again.
-    attempts: Vec<Option<Running>>,
+    attempts: Vec<Option<RunningTask>>,
 }
 
 /// An attempt in this process that was not dropped yet.
-struct Running {
+struct RunningTask {
     ticket: Ticket,
     stop: StopSignal,
     task: Arc<TaskHandle<LocalAttempt>>,
-    /// What it prints, if it is a command. It is gone with the attempt.
+    /// The output of the attempt, if it is a command. It is dropped with the attempt.
     output: Weak<AttemptOutput>,
 }
 
@@ -39,10 +39,10 @@ struct LocalRunners {
     reporter: Reporter,
     /// Runs the tasks that no kind of worker does; none if the executor has no runner.
     runner: Option<Arc<dyn Runner>>,
-    /// By the number of the place where they run.
+    /// How commands are run, by the number of the place.
     commands: Vec<CommandsAt>,
     /// Runs commands instead of `commands`.
-    commander: Option<Arc<dyn Runner>>,
+    command_override: Option<Arc<dyn Runner>>,
     /// The variables that every command of the run gets.
     variables: Variables,
     /// How long a command has between being asked to stop and being killed.
@@ -55,7 +55,7 @@ pub(super) struct CommandsAt {
     pub(super) name: Option<PlaceName>,
     pub(super) commands: Commands,
     /// Whether commands are told of their attempts by variables of their environment.
-    pub(super) tells_attempts: bool,
+    pub(super) sets_attempt_variables: bool,
 }
 
 /// An attempt, as a task gets it.
@@ -66,7 +66,7 @@ struct LocalAttempt {
     number: u32,
     place: PlaceId,
     slot: Option<SlotNumber>,
-    /// What it has of resources.
+    /// The resources that the attempt holds.
     resources: Option<Arc<[ResourceShare]>>,
     stop: StopSignal,
     // The last to be dropped, since it reports the end.
@@ -79,7 +79,7 @@ impl LocalPerformer {
         reporter: Reporter,
         runner: Option<Arc<dyn Runner>>,
         commands: Vec<CommandsAt>,
-        commander: Option<Arc<dyn Runner>>,
+        command_override: Option<Arc<dyn Runner>>,
         variables: Variables,
         grace: Duration,
     ) -> Self {
@@ -87,7 +87,7 @@ impl LocalPerformer {
             reporter: reporter.clone(),
             runner,
             commands,
-            commander,
+            command_override,
             variables,
             grace,
         };
@@ -127,7 +127,7 @@ impl LocalPerformer {
         if self.attempts.len() <= index {
             self.attempts.resize_with(index + 1, || None);
         }
-        self.attempts[index] = Some(Running {
+        self.attempts[index] = Some(RunningTask {
             ticket,
             stop,
             task,
@@ -220,17 +220,17 @@ impl Perform for LocalRunners {
                     resources: resources.as_deref().unwrap_or_default(),
                 };
                 let mut variables = Variables::new();
-                if at.tells_attempts {
+                if at.sets_attempt_variables {
                     variables = facts.variables();
                     variables.extend_from_slice(&self.variables);
                 }
                 let context = context(Some(Arc::clone(&output))).telling(variables);
-                if let Some(commander) = &self.commander {
+                if let Some(command_override) = &self.command_override {
                     let context = context.at(at.name.clone());
                     let job = Arc::clone(&job);
                     let attempt = Attempt { job, number };
                     // It keeps the time itself, as it has to stop more than a future.
-                    let work = std::pin::pin!(commander.run(attempt, context));
+                    let work = std::pin::pin!(command_override.run(attempt, context));
                     return (guard, CatchPanic(work).await);
                 }
                 let config = context.command_with_variables(config);
@@ -276,7 +276,7 @@ impl Perform for LocalRunners {
 }
 
 impl TimeLimits {
-    /// Runs work to its end, whatever it does.
+    /// Runs work until it ends or its time is over, and turns a panic into a failure.
     async fn run(self, work: impl Future<Output = AttemptResult>) -> AttemptResult {
         let work = CatchPanic(std::pin::pin!(work));
         let Timeouts {

@@ -1,4 +1,4 @@
-//! Which jobs wait for which, and what has become of those that are needed.
+//! The dependencies of jobs: which jobs wait for which others, and how the needed jobs have ended.
 
 use ratchet_ipc::JobKey;
 
@@ -16,7 +16,7 @@ struct Needed {
 }
 
 impl Needed {
-    /// How many will ask for it is not known.
+    /// Makes the record of a job of a stream, for which the number of dependents is not known.
     fn of_stream(state: NeededState) -> Self {
         Self {
             state,
@@ -40,13 +40,13 @@ enum NeededState {
 }
 
 /// A job that waits for others.
-struct Waiting {
+struct WaitingForNeeds {
     arrival: Arrival,
     /// How many of the jobs that it needs have not succeeded yet.
     left: u32,
 }
 
-/// Whether a job may go on.
+/// The state of a job's dependencies.
 pub(super) enum NeedsStatus {
     /// All its needs have succeeded, so it may go on.
     Clear(Arrival),
@@ -63,7 +63,7 @@ pub(super) struct Needs {
     /// What is known of each job that others need or may need.
     needed: Table<JobKey, Needed>,
     /// The jobs that wait, by numbers of their own.
-    waiting: Table<u64, Waiting>,
+    waiting: Table<u64, WaitingForNeeds>,
     /// The number of the next job that waits.
     next: u64,
     memory: RetainedJobs,
@@ -101,8 +101,8 @@ impl Needs {
         }
     }
 
-    /// Whether it matters that a job has ended, well or not; takes note of what has to be known from now on.
-    pub(super) fn cares(&mut self, id: &JobKey, well: bool) -> bool {
+    /// Records that a job has ended, if later jobs may need to know. Returns whether anything is recorded of any job.
+    pub(super) fn record_end(&mut self, id: &JobKey, well: bool) -> bool {
         if self.memory == RetainedJobs::Losses && !well {
             let lost = Needed::of_stream(NeededState::Lost);
             self.needed.entry(id.clone()).or_insert(lost);
@@ -115,7 +115,7 @@ impl Needs {
         self.memory == RetainedJobs::All && self.needed.contains_key(id)
     }
 
-    /// Whether somebody who is here waits for a job.
+    /// Whether a waiting job needs this one.
     pub(super) fn awaits(&self, id: &JobKey) -> bool {
         let needed = self.needed.get(id);
         needed.is_some_and(|needed| !needed.dependents.is_empty())
@@ -147,7 +147,7 @@ impl Needs {
         }
     }
 
-    /// Takes note that a job has come.
+    /// Records that a job was pulled.
     pub(super) fn arrived(&mut self, id: &JobKey) {
         if let Some(needed) = self.needed.get_mut(id) {
             needed.state = NeededState::Living;
@@ -212,12 +212,13 @@ impl Needs {
         if left == 0 {
             return NeedsStatus::Clear(arrival);
         }
-        self.waiting.insert(self.next, Waiting { arrival, left });
+        self.waiting
+            .insert(self.next, WaitingForNeeds { arrival, left });
         self.next += 1;
         NeedsStatus::Waits
     }
 
-    /// Takes note that a job has ended. Returns the jobs that need not wait any longer, each with how it stands.
+    /// Records that a job has ended. Returns the jobs that no longer wait, each with the state of its dependencies.
     pub(super) fn ended(&mut self, id: &JobKey, well: bool) -> Vec<NeedsStatus> {
         let Some(needed) = self.needed.get_mut(id) else {
             return Vec::new();
@@ -241,7 +242,7 @@ impl Needs {
                 continue;
             }
             #[expect(clippy::expect_used, reason = "it was found just now")]
-            let Waiting { arrival, .. } =
+            let WaitingForNeeds { arrival, .. } =
                 (self.waiting.remove(&number)).expect("a job that was found waiting waits");
             free.push(if well {
                 NeedsStatus::Clear(arrival)

@@ -1,4 +1,4 @@
-//! Those who watch a run: sinks hear of each event, and gauges show how it stands.
+//! The observers of a run: sinks receive each event, and gauges show the current figures.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,7 +24,7 @@ pub(super) struct Observers {
     wall: WallClock,
 }
 
-/// One turn of the loop, for those who act in it: its time, and who is told of what they do.
+/// The context of one turn of the loop: its time, and the observers that are told what happens.
 #[derive(Clone, Copy)]
 pub(super) struct Turn<'a> {
     /// The time of the turn.
@@ -153,7 +153,7 @@ impl Observers {
         self.gauges.set(change);
     }
 
-    /// Tells the end of the run, and gives sinks a last look.
+    /// Emits the end of the run, and waits for the sinks to see the remaining events.
     pub(super) async fn finish(self, tally: &EndCounts, now: Instant) {
         if self.sinks.is_empty() {
             return;

@@ -1,4 +1,4 @@
-//! What happens in a run: passes on what one owner of its state says to the next.
+//! The orchestrator of a run: passes what one owner of its state reports on to the next.
 //!
 //! ```text
 //!              +-- retry, return --+
@@ -24,8 +24,8 @@ use std::time::Instant;
 
 use ratchet_resilience::shutdown::Phase;
 
-use super::arrival::{Arrival, Moment, Refused};
-use super::arrivals::{Arrivals, Arrived, NextStep};
+use super::arrival::{Arrival, Refused, RunInstant};
+use super::arrivals::{Arrivals, NextStep, PullResult};
 use super::cancelled::CancelReason;
 use super::control::{PhaseChange, RunControl};
 use super::delivery::{Delivery, EndedJob};
@@ -52,7 +52,7 @@ use crate::process::Seats;
 /// The most jobs that are taken in before reports are looked at again.
 const JOBS: usize = 256;
 
-/// The state of a run, in the hands of its owners.
+/// The state of a run, divided among its owners.
 ///
 /// A turn reads the clock of work once: all that happens in it happens at `now`.
 pub(super) struct Orchestrator {
@@ -65,7 +65,7 @@ pub(super) struct Orchestrator {
     groups: FailedGroups,
 }
 
-/// The owners for whose news the loop waits.
+/// The parts of a run that the event loop waits for.
 pub(super) struct Sources<'a> {
     /// Tells when the cache has answered.
     pub(super) resolver: &'a mut Resolver,
@@ -73,7 +73,7 @@ pub(super) struct Sources<'a> {
     pub(super) delivery: &'a mut Delivery,
     /// Tells when jobs were submitted.
     pub(super) intake: &'a mut Intake,
-    /// There is room for more jobs.
+    /// Whether there is room for more jobs.
     pub(super) takes_jobs: bool,
 }
 
@@ -126,7 +126,7 @@ impl Orchestrator {
         self.release_dependents();
         self.check_failures();
         self.end_failed_groups();
-        let was_clogged = self.delivery.is_clogged();
+        let was_clogged = self.delivery.has_untaken_outcomes();
         self.start_jobs(was_clogged);
         if self.control.may_start() {
             self.execution.dispatcher_mut().recall(self.now);
@@ -144,14 +144,14 @@ impl Orchestrator {
             self.delivery.tally(),
         );
         // What has left has made room, which nothing else will tell.
-        let unclogged = was_clogged && !self.delivery.is_clogged();
+        let unclogged = was_clogged && !self.delivery.has_untaken_outcomes();
         let takes_in = self.has_room() || !self.control.is_running();
         unclogged || self.arrivals.has_unreleased() || (self.arrivals.has_more() && takes_in)
     }
 
-    /// Whether nothing lives, nothing comes, and nothing is on its way.
+    /// Whether no job is unfinished, no more jobs will come, and all outcomes are delivered.
     pub(super) fn is_over(&self) -> bool {
-        let over = self.arrivals.is_dry() && self.arrivals.living() == 0;
+        let over = self.arrivals.is_exhausted() && self.arrivals.living() == 0;
         if over {
             self.observers.show_quiet();
         }
@@ -240,7 +240,7 @@ impl Orchestrator {
                 return;
             }
             match self.arrivals.pull(self.now) {
-                Arrived::Job(arrival) => {
+                PullResult::Job(arrival) => {
                     self.emit_of_job(|| Event::JobQueued {
                         id: arrival.job.id.clone(),
                         task: arrival.job.task_name().into(),
@@ -249,8 +249,8 @@ impl Orchestrator {
                     let next = self.arrivals.admit(arrival, at, refusal);
                     self.take_step(next);
                 }
-                Arrived::Nothing => return,
-                Arrived::Panicked(reason) => {
+                PullResult::Nothing => return,
+                PullResult::Panicked(reason) => {
                     return self.stop(Phase::Draining, Stopped::Source { reason });
                 }
             }
@@ -279,8 +279,8 @@ impl Orchestrator {
     }
 
     /// Returns this moment, by which the time is charged that jobs have waited outside of the queue.
-    fn moment(&self) -> Moment {
-        Moment {
+    fn moment(&self) -> RunInstant {
+        RunInstant {
             now: self.now,
             paused: self.execution.queue().time_paused(),
         }
@@ -345,8 +345,8 @@ impl Orchestrator {
     // Attempts begin and end.
 
     /// Starts what may start, unless too many results wait to be taken.
-    fn start_jobs(&mut self, is_clogged: bool) {
-        if !self.control.may_start() || is_clogged {
+    fn start_jobs(&mut self, has_untaken_outcomes: bool) {
+        if !self.control.may_start() || has_untaken_outcomes {
             return self.execution.dispatcher_mut().start_nothing();
         }
         let turn = Turn {
@@ -468,7 +468,7 @@ impl Orchestrator {
             Report::DemandWanted { pool } => self.tell_demand_again(pool),
             Report::Place { place, slots } => {
                 self.execution.dispatcher_mut().place_changed(place, slots);
-                self.end_hopeless();
+                self.end_unstartable();
                 // The platform of the place may be known now.
                 self.resolve_again();
             }
@@ -525,7 +525,7 @@ impl Orchestrator {
         }
     }
 
-    /// Names the jobs as suspect whose results this worker has given since it was last beyond doubt.
+    /// Marks the jobs as suspect whose results this worker has given since its answers were last confirmed.
     fn out_of_step(&mut self, worker: WorkerName, reason: String) {
         let Some(suspects) = self.execution.out_of_step(&worker) else {
             return;
@@ -574,7 +574,7 @@ impl Orchestrator {
     fn pool_broke(&mut self, pool: PoolKey, failure: &Failure) {
         let is_last = self.execution.dispatcher_mut().pool_broke(pool, failure);
         if !is_last {
-            return self.end_hopeless();
+            return self.end_unstartable();
         }
         self.arrivals.broke(pool.kind, failure.clone());
         for entry in self.execution.cancel_waiting_for(pool.kind, self.now) {
@@ -584,8 +584,8 @@ impl Orchestrator {
     }
 
     /// Ends the jobs that can run nowhere any more.
-    fn end_hopeless(&mut self) {
-        for (ticket, failure) in self.execution.dispatcher().hopeless() {
+    fn end_unstartable(&mut self) {
+        for (ticket, failure) in self.execution.dispatcher().unstartable() {
             let entry = self.execution.dispatcher_mut().cancel(ticket, self.now);
             self.conclude(EndedJob::waited(entry, Box::new(failure)));
         }
@@ -616,8 +616,8 @@ impl Orchestrator {
         }
     }
 
-    /// An outcome is final: it may be heard of, and who needed it may go on. Not before it is recorded, or a run that is
-    /// taken up again would do a job once more upon which others have built already.
+    /// Delivers a final outcome and releases its dependents. It has to be recorded first, or a run that is
+    /// resumed would repeat a job on whose result others already depend.
     fn leave(&mut self, leaving: OutgoingOutcome) {
         let OutgoingOutcome {
             position,
@@ -633,7 +633,7 @@ impl Orchestrator {
         self.delivery.push(position, outcome);
     }
 
-    /// Goes on with the outcomes that the ledger has taken note of.
+    /// Handles the outcomes that the ledger has recorded.
     pub(super) fn take_recorded(&mut self) {
         while let Some(leaving) = self.delivery.next_recorded() {
             self.leave(leaving);
@@ -720,7 +720,7 @@ impl Orchestrator {
         }
     }
 
-    /// Gives all jobs their outcome that would not die while there was time for that.
+    /// Gives an outcome to all jobs that have not ended although they were killed.
     fn give_up(&mut self) {
         for (entry, attempted) in self.execution.give_up(self.now) {
             self.end(entry, attempted);
@@ -752,7 +752,7 @@ impl Orchestrator {
         let settled = self.execution.queued_or_held();
         ExpectedWork {
             phase: self.control.phase(),
-            may_come: !self.arrivals.is_dry() || self.arrivals.living() > settled,
+            may_come: !self.arrivals.is_exhausted() || self.arrivals.living() > settled,
         }
     }
 

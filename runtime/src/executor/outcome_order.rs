@@ -11,7 +11,7 @@ pub enum Ordering {
     /// Outcomes come as jobs end.
     #[default]
     Completion,
-    /// As jobs came. An outcome waits for those before it, so the source of a stream waits too when one job takes
+    /// In the order of the jobs. An outcome waits for those before it, so the source of a stream waits too when one job takes
     /// much longer than its neighbours.
     Submission,
 }

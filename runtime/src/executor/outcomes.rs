@@ -1,4 +1,4 @@
-//! A run, as whoever takes its outcomes has it.
+//! A run, as the receiver of its outcomes sees it.
 
 use std::sync::Arc;
 
@@ -16,14 +16,14 @@ use crate::outcome::Outcome;
 /// Hears how many of how many jobs have ended.
 pub(super) type ProgressCallback<'a> = Box<dyn FnMut(u64, u64) + Send + 'a>;
 
-/// A run: gives the outcomes of its jobs.
+/// A run, which yields the outcomes of its jobs.
 ///
 /// Outcomes have to be taken: a run whose outcomes nobody takes stops pulling jobs when its window is full. Dropping
 /// it stops all that it has started.
 #[derive(Debug)]
 #[must_use = "dropping a run stops it"]
 pub struct Run {
-    /// The outcomes that the loop has let out and that were not taken yet.
+    /// The outcomes that the loop has sent and that were not taken yet.
     pub(super) outcomes: mpsc::Receiver<Arc<Outcome>>,
     /// The handle through which the run is watched and stopped.
     pub(super) handle: RunHandle,
@@ -114,12 +114,12 @@ impl Run {
         self.handle.clone()
     }
 
-    /// Why it stopped before its jobs were done, if it did; known after the last outcome.
+    /// Returns why the run stopped before its jobs were done, if it did. It is known after the last outcome.
     pub fn stopped(&self) -> Option<&Stopped> {
         self.stopped.as_ref()
     }
 
-    /// Asks it to stop, by this phase, and gives up its outcomes. For those who want none of what is left.
+    /// Stops the run with this phase, and discards the remaining outcomes.
     pub async fn stop(mut self, phase: Phase) -> Option<Stopped> {
         match phase {
             Phase::Running => {}

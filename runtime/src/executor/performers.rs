@@ -25,7 +25,7 @@ pub(crate) struct PoolPerformer {
     broken: Option<Box<Failure>>,
 }
 
-/// Tells the keeper of a pool's size how much work is left. Dropping it gives the pool up.
+/// Tells the supervisor of a pool how much work is left. Dropping it gives the pool up.
 pub(crate) trait DemandLink: Send {
     /// Says how much work is left. It does not wait.
     fn demand(&self, demand: Demand);
@@ -85,7 +85,7 @@ pub(super) struct Performers {
     local: LocalPerformer,
     /// How many kinds this process performs. The numbers of pools begin after them.
     local_kinds: usize,
-    /// By kind, from the first one that has pools on.
+    /// The pools of each kind, beginning with the first kind that has pools.
     kinds: Vec<PoolsByPlace>,
     /// How long the attempts of this turn ran, by pool.
     ran: Vec<(PoolKey, Duration)>,
@@ -164,7 +164,7 @@ impl Performers {
         self.ran.push((pool, ran));
     }
 
-    /// Has pools learn how long the attempts took that have ended since the last time.
+    /// Updates the throughput of pools from the attempts that have ended since the last call.
     pub(super) fn update_throughput(&mut self) {
         for (number, of_kind) in (self.local_kinds..).zip(&mut self.kinds) {
             for pool in &mut of_kind.list {

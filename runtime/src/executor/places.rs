@@ -23,14 +23,14 @@ use crate::scheduling::{SlotNumbers, Workers, closest};
 use crate::table::Table;
 
 /// The most sets of places that the jobs of a run can name. A user writes few of them.
-const MOST_SETS: usize = 4096;
+const MAX_SETS: usize = 4096;
 
 /// The places of a run, the sets of them that jobs name, and the slots of each.
 #[derive(Debug)]
 pub(crate) struct Places {
     /// By their numbers.
     list: Vec<PlaceCount>,
-    /// By their numbers. The first one is that of the local place alone.
+    /// The sets of places, by number. The first one has only the local place.
     sets: Vec<Arc<[PlaceId]>>,
     set_index: Table<Arc<[PlaceId]>, PlaceSetId>,
     /// The slots of the attempts that run, where slots are counted here.
@@ -157,9 +157,9 @@ impl Places {
             return Ok(*set);
         }
         let number = u16::try_from(self.sets.len()).unwrap_or(u16::MAX);
-        if self.sets.len() >= MOST_SETS {
+        if self.sets.len() >= MAX_SETS {
             let message =
-                format!("the jobs of this run name more than {MOST_SETS} different sets of places");
+                format!("the jobs of this run name more than {MAX_SETS} different sets of places");
             return Err(Failure::new(Class::Input, message));
         }
         let (set, places) = (PlaceSetId::new(number), Arc::<[PlaceId]>::from(places));
@@ -173,7 +173,7 @@ impl Places {
         &self.sets[set.index()]
     }
 
-    /// Returns by whom and where the jobs of a kind can be performed that can run on any place of a set.
+    /// Returns the target of the jobs of a kind that can run on any place of a set: who can perform them, and where.
     pub(super) fn target(&self, kind: KindId, places: PlaceSetId) -> Target<'_> {
         Target {
             kind,
@@ -200,7 +200,7 @@ impl Places {
         last
     }
 
-    /// Returns how many more jobs of a route, each of which fills so many slots, a place has slots for. Slots that are kept
+    /// Returns how many more jobs of a route, each of which fills this many slots, fit into a place. Slots that are kept
     /// for others do not count.
     pub(super) fn starts(&self, place: PlaceId, route: RouteId, slots: u32) -> u32 {
         let is_kept_for_others = self
@@ -364,13 +364,13 @@ impl Places {
         self.kept
     }
 
-    /// Keeps no place any longer.
+    /// Stops keeping the slots of a place.
     pub(super) fn keep_none(&mut self) {
         self.kept = None;
     }
 }
 
-/// Tells a run how a place stands, until nobody knows any more.
+/// Reports the state of a place to a run, until the sender of the state is dropped.
 pub(super) async fn place_watch(
     mut state: watch::Receiver<PlaceState>,
     id: PlaceId,
@@ -389,7 +389,7 @@ pub(super) async fn place_watch(
     }
 }
 
-/// Tells a run how long a message takes to a place and back, until nobody knows any more.
+/// Reports the round trip time of a place to a run, until its sender is dropped.
 pub(super) async fn round_trip_watch(
     mut round_trip: watch::Receiver<Option<Duration>>,
     place: PlaceId,

@@ -1,4 +1,4 @@
-//! What an executor was told, checked once for all of its runs.
+//! The settings of an executor, checked once for all of its runs.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -57,16 +57,16 @@ use crate::suspension::working_now;
 
 /// How many kinds of worker a run has at most. Each has a second number for its jobs that take tokens, see
 /// `uncertain.rs`.
-const MOST_KINDS: u16 = u16::MAX / 2;
+const MAX_KINDS: u16 = u16::MAX / 2;
 
 /// How many slots all places of a run may have together, unless it is told.
-const MOST_SLOTS: u32 = u32::MAX / 2;
+const MAX_SLOTS: u32 = u32::MAX / 2;
 
 /// How many jobs a run has in hand, unless it is told: enough that there is always one that can start, some
 /// megabytes of memory.
 const WINDOW: usize = 4096;
 
-/// What connects a loop with the rest.
+/// The channels and shared values that connect the loop of a run to the outside.
 pub(super) struct RunChannels {
     /// Where the loop pulls its jobs from.
     pub(super) source: Source,
@@ -82,8 +82,8 @@ pub(super) struct RunChannels {
     pub(super) gauges: Arc<Gauges>,
 }
 
-/// What every run of an executor is made with.
-pub(super) struct RunPlan {
+/// The settings that every run of an executor uses.
+pub(super) struct RunSettings {
     /// The slots, the named limits and the ageing of the scheduler.
     pub(super) scheduling: SchedulerSettings,
     /// How many jobs a run has in hand at most.
@@ -103,7 +103,7 @@ pub(super) struct RunPlan {
     /// Performs the tasks of a library user's runner.
     pub(super) runner: Option<Arc<dyn Runner>>,
     /// Performs commands instead of this process; tests put a mock here.
-    pub(super) commander: Option<Arc<dyn Runner>>,
+    pub(super) command_override: Option<Arc<dyn Runner>>,
     /// The variables that every command gets, unless it sets them itself.
     pub(super) command_variables: Variables,
     /// Kills the programs of commands if this process is killed; without, they outlive it.
@@ -140,7 +140,7 @@ pub(super) struct RunPlan {
     pub(super) seed: Option<u64>,
 }
 
-impl RunPlan {
+impl RunSettings {
     /// Makes the loop of a run.
     pub(super) fn event_loop(&self, wiring: RunChannels) -> Result<EventLoop, Error> {
         let RunChannels {
@@ -199,7 +199,7 @@ impl RunPlan {
             reporter.clone(),
             self.runner.clone(),
             self.commands(),
-            self.commander.clone(),
+            self.command_override.clone(),
             self.command_variables.clone(),
             self.grace.cancelling,
         );
@@ -211,16 +211,16 @@ impl RunPlan {
         if places.are_several() {
             gauges.count_at(places.running());
             // Each place counts its own slots, and the scheduler bounds what they come to.
-            scheduling.slots = self.total_slots.unwrap_or(MOST_SLOTS);
+            scheduling.slots = self.total_slots.unwrap_or(MAX_SLOTS);
         }
         let scheduler = Scheduler::new(scheduling, now)?;
         let too_many = || Error::InvalidSetting {
             setting: "pool",
-            reason: format!("is one too many: a run has at most {MOST_KINDS} kinds of worker"),
+            reason: format!("is one too many: a run has at most {MAX_KINDS} kinds of worker"),
         };
         for pool in &self.pools {
             let number = u16::try_from(kinds.len()).map_err(|_| too_many())?;
-            if number >= MOST_KINDS {
+            if number >= MAX_KINDS {
                 return Err(too_many());
             }
             performers.add(pool.attach(KindId(number), &places, reporter.clone())?);
@@ -248,20 +248,20 @@ impl RunPlan {
             capture_bytes: self.capture_bytes,
             ..CommandLimits::default()
         };
-        let at = |name, runner, tells_attempts| CommandsAt {
+        let at = |name, runner, sets_attempt_variables| CommandsAt {
             name,
             commands: Commands { runner, limits },
-            tells_attempts,
+            sets_attempt_variables,
         };
         let local = at(None, CommandRunner::new(self.keeper.clone()), true);
         let others = self.places.iter().map(|place| {
             let name = Some(place.name.clone());
-            at(name, place.commands.clone(), place.tells_attempts)
+            at(name, place.commands.clone(), place.sets_attempt_variables)
         });
         std::iter::once(local).chain(others).collect()
     }
 
-    /// Whether there is anybody for jobs that name a task.
+    /// Whether a runner or a pool can perform jobs that name a task.
     pub(super) fn does_tasks(&self) -> bool {
         self.runner.is_some() || !self.pools.is_empty()
     }
@@ -283,7 +283,7 @@ impl RunPlan {
     }
 }
 
-impl Default for RunPlan {
+impl Default for RunSettings {
     fn default() -> Self {
         Self {
             scheduling: SchedulerSettings::default(),
@@ -295,7 +295,7 @@ impl Default for RunPlan {
             grace: Grace::default(),
             ordering: Ordering::default(),
             runner: None,
-            commander: None,
+            command_override: None,
             keeper: None,
             command_variables: Variables::new(),
             capture_bytes: CommandLimits::default().capture_bytes,

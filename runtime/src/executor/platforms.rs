@@ -23,7 +23,7 @@ pub(super) struct Platforms {
 struct OtherPlace {
     name: PlaceName,
     state: watch::Receiver<PlaceState>,
-    /// Tells the platform once it is known, if anybody ever does.
+    /// Receives the platform once it is known; `None` if it never will be.
     platform: Option<watch::Receiver<Option<Arc<str>>>>,
 }
 
@@ -34,7 +34,7 @@ pub(super) enum PlatformForecast {
     Platform(Platform),
     /// None of its places was reached yet.
     Later,
-    /// There is no saying which it is, for this reason.
+    /// The platform cannot be predicted, for this reason.
     Unknown(String),
 }
 
@@ -52,7 +52,7 @@ impl Platforms {
         }
     }
 
-    /// Tells on which platform a job will run that concerns this host.
+    /// Predicts the platform on which a job will run that concerns this host.
     ///
     /// Of several places those count that are known: a job does not wait for a host that may never be reached. If it runs on
     /// another one, the [platform of that](Self::of) may prove to be another.

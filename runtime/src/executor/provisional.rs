@@ -65,7 +65,7 @@ impl Provisional {
         self.held.insert(entry.ticket, (entry, attempted));
     }
 
-    /// A result is the right one, as far as can be known. If it is `in_doubt`, it may still prove wrong. Gives the job,
+    /// Takes the job of a confirmed result. If the result is `in_doubt`, it may still prove wrong. Returns the job,
     /// unless it was given up and has its outcome already.
     pub(super) fn confirm(
         &mut self,
@@ -141,7 +141,7 @@ impl Provisional {
         again.map(|(_, entry)| entry).collect()
     }
 
-    /// Has the jobs not be tried again whose results are held and for which the condition holds. Calls `found` with each.
+    /// Prevents the retry of jobs whose results are held and for which the condition holds. Calls `found` with each.
     pub(super) fn cancel_held(
         &mut self,
         is_wanted: impl Fn(&JobEntry) -> bool,

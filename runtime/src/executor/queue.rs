@@ -61,9 +61,9 @@ pub(super) struct Queue {
     deadlines: QueueDeadlines,
     routes: Routes,
     uncertain: UncertainStart,
-    /// The limits of the job that is pushed, kept for its memory.
+    /// A buffer for the limits of the job that is pushed, kept to save an allocation.
     limits: Vec<LimitId>,
-    /// What the job that is pushed takes of resources, kept for its memory.
+    /// A buffer for the resources of the job that is pushed, kept to save an allocation.
     resources: Vec<(ResourceId, u64)>,
 }
 
@@ -118,7 +118,7 @@ impl Queue {
     }
 
     /// Takes in a job again that had left the queue, with what is known of its attempts.
-    pub(super) fn push_again(
+    pub(super) fn requeue(
         &mut self,
         entry: JobEntry,
         target: Target<'_>,
@@ -132,7 +132,7 @@ impl Queue {
                     route,
                     is_rated,
                 } = scheduled;
-                self.insert(entry.queued_again(ticket, route, is_rated));
+                self.insert(entry.requeued(ticket, route, is_rated));
                 Ok(ticket)
             }
             Err(failure) => Err((Box::new(entry), failure)),
@@ -147,7 +147,7 @@ impl Queue {
         }
     }
 
-    /// How many units of a resource a job takes whose attempts ended so often for want of memory.
+    /// Returns how many units of a resource a job takes after this many attempts that ran out of memory.
     fn units(&self, id: ResourceId, need: &ResourceNeed, terms: &Terms, memory_kills: u32) -> u64 {
         if memory_kills == 0 || need.name != ResourceNeed::MEMORY {
             return need.units;
@@ -156,7 +156,7 @@ impl Queue {
         grown(need.units, terms.memory_growth, memory_kills).min(total)
     }
 
-    /// Notes what a job takes of resources, whose attempts ended so often for want of memory.
+    /// Fills the buffer with the resources that a job takes after this many attempts that ran out of memory.
     fn note_resources(&mut self, terms: &Terms, memory_kills: u32) -> Result<(), Error> {
         self.resources.clear();
         for need in &terms.resources {
@@ -182,7 +182,7 @@ impl Queue {
         expect_known(self.scheduler.set_resources(ticket, &self.resources, now));
     }
 
-    /// Gives a job to the scheduler. Its attempts ended so often for want of memory.
+    /// Pushes a job to the scheduler, after this many attempts that ran out of memory.
     fn schedule(
         &mut self,
         (job, memory_kills): (&Job, u32),
@@ -350,7 +350,7 @@ impl Queue {
         });
     }
 
-    /// What an attempt that runs has of resources; nothing if its job takes none.
+    /// Returns the resources that a running attempt holds; `None` if its job takes none.
     pub(super) fn shares(&self, ticket: Ticket) -> Option<Arc<[ResourceShare]>> {
         if self.get(ticket).job.terms.resources.is_empty() {
             return None;
@@ -410,14 +410,14 @@ impl Queue {
         }
     }
 
-    /// Has a job wait for another attempt, since the one that was freed has failed.
+    /// Makes a job wait for another attempt, because the freed one has failed.
     pub(super) fn wait_again(&mut self, ticket: Ticket, failure: Box<Failure>, now: Instant) {
         let entry = self.entries.enter(ticket, JobState::Waiting);
         entry.since = now;
         entry.failure = Some(failure);
     }
 
-    /// Has a job wait as if it had not started, since the attempt that was freed never began.
+    /// Makes a job wait as if it had not started, because the freed attempt never began.
     pub(super) fn uncharge(&mut self, ticket: Ticket, now: Instant) {
         let entry = self.entries.enter(ticket, JobState::Waiting);
         entry.attempts -= 1;
@@ -425,7 +425,7 @@ impl Queue {
         self.restore_deadline(ticket);
     }
 
-    /// Has a job that lay ahead wait in its old place.
+    /// Moves a job that was sent ahead back to its old position among those that wait.
     pub(super) fn put_back(&mut self, ticket: Ticket) {
         expect_known(self.scheduler.put_back(ticket));
         let entry = self.entries.enter(ticket, JobState::Waiting);
@@ -434,7 +434,7 @@ impl Queue {
         self.restore_deadline(ticket);
     }
 
-    /// Has a job wait for its first start once more. A deadline that has passed meanwhile is due at once.
+    /// Restores the queue deadline of a job that waits for its first start again. One that has passed is due at once.
     fn restore_deadline(&mut self, ticket: Ticket) {
         let entry = self.entries.get_mut(ticket);
         if entry.attempts > 0 {
@@ -481,7 +481,7 @@ impl Queue {
         self.take(ticket)
     }
 
-    /// Takes a job out of the queue in whatever state it is. The end of its attempt, if one runs, will find no job.
+    /// Removes a job from the queue in any state. If its attempt still runs, the report of its end is ignored.
     pub(super) fn give_up(&mut self, ticket: Ticket) -> JobEntry {
         self.uncertain.settle(ticket);
         match self.get(ticket).state() {
@@ -505,7 +505,7 @@ impl Queue {
         self.entries.waiting_on(route)
     }
 
-    /// Whether a job of a route lacks nothing but a start that its performers and places allow.
+    /// Whether a job of a route lacks nothing but a worker and slots.
     pub(super) fn lacks_only_workers(&self, route: RouteId) -> bool {
         self.scheduler.lacks_only_workers(route.scheduled())
     }
@@ -561,16 +561,16 @@ impl Queue {
     }
 }
 
-/// What somebody who steers a run may change of how much runs at once. No single job is changed by it.
+/// The controls of how many jobs run at once. They change no single job.
 pub(super) struct Capacity<'a>(&'a mut Scheduler);
 
 impl Capacity<'_> {
-    /// Makes the run pause from now on, or go on.
+    /// Pauses or resumes the run.
     pub(super) fn set_paused(self, is_paused: bool) {
         self.0.set_paused(is_paused);
     }
 
-    /// Holds new jobs back from now on, or no longer.
+    /// Holds new jobs back, or stops holding them back.
     pub(super) fn set_held(self, is_held: bool) {
         self.0.set_held(is_held);
     }
@@ -590,7 +590,7 @@ impl Capacity<'_> {
     }
 }
 
-/// How much a job needs that was killed so often for want of it, and needs more by a factor each time.
+/// Returns how much memory a job needs after this many memory kills, each of which multiplies it by the factor.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -602,7 +602,7 @@ fn grown(units: u64, factor: f64, times: u32) -> u64 {
     (units as f64 * factor.max(1.0).powi(times)).ceil() as u64
 }
 
-/// Returns the blocker to which the way of an attempt to its performer and back is charged.
+/// Returns the blocker that is charged for the time in which an attempt is on its way to its performer and back.
 fn way(entry: &JobEntry) -> Blocker {
     match entry.seat {
         Some(_) => Blocker::Worker,

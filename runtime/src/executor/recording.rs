@@ -26,10 +26,10 @@ pub(super) struct OutgoingOutcome {
     pub(super) nameless: bool,
 }
 
-type Batch = Vec<(Arc<Job>, OutgoingOutcome)>;
+type OutcomeBatch = Vec<(Arc<Job>, OutgoingOutcome)>;
 
-/// What has been through the ledger. The jobs are done with, and were let go where they were written.
-type Written = (Vec<OutgoingOutcome>, io::Result<()>);
+/// The outcomes that the ledger has recorded. Their jobs were dropped on the thread that wrote them.
+type RecordedBatch = (Vec<OutgoingOutcome>, io::Result<()>);
 
 /// How many outcomes make a batch that is written without waiting for more.
 const BATCH: usize = 256;
@@ -38,16 +38,16 @@ const BATCH: usize = 256;
 /// than what is in them.
 const MIN_BATCH_DELAY: Duration = Duration::from_millis(1);
 
-/// The thread on which the ledger may wait for the disk. It is started with the run, where a system that gives no
-/// thread can be told from a disk that gives no room, and it ends with the run.
+/// The thread on which the ledger may wait for the disk. It is started with the run, so that a failure to start a
+/// thread can be told from a full disk, and it ends with the run.
 struct Writer {
-    batches: mpsc::UnboundedSender<(Batch, Vec<JobKey>)>,
-    written: mpsc::UnboundedReceiver<Written>,
+    batches: mpsc::UnboundedSender<(OutcomeBatch, Vec<JobKey>)>,
+    written: mpsc::UnboundedReceiver<RecordedBatch>,
 }
 
 impl Writer {
     fn start(ledger: SharedLedger) -> io::Result<Self> {
-        let (batches, mut received) = mpsc::unbounded_channel::<(Batch, Vec<JobKey>)>();
+        let (batches, mut received) = mpsc::unbounded_channel::<(OutcomeBatch, Vec<JobKey>)>();
         let (tell, written) = mpsc::unbounded_channel();
         std::thread::Builder::new()
             .name("ledger".into())
@@ -70,7 +70,7 @@ impl Writer {
 /// While one batch is written and flushed, the next gathers: the slower the disk, the larger the batch.
 pub(super) struct Recording {
     writer: Option<Writer>,
-    gathering: Batch,
+    gathering: OutcomeBatch,
     /// Jobs whose outcomes were recorded before, or are in the batch that gathers, and may be wrong.
     suspects: Vec<JobKey>,
     is_writing: bool,
@@ -187,7 +187,7 @@ impl Recording {
         self.failure.get_or_insert(reason);
     }
 
-    /// Returns when the thread has let go of the ledger.
+    /// Waits until the thread has released the ledger.
     pub(super) async fn finish(self) {
         if let Some(Writer {
             batches,
@@ -199,22 +199,22 @@ impl Recording {
         }
     }
 
-    /// The next outcome that may be heard of.
+    /// Takes the next outcome that may be delivered.
     pub(super) fn pop(&mut self) -> Option<OutgoingOutcome> {
         self.written.pop_front()
     }
 
-    /// Why outcomes could not be written, told once.
+    /// Returns why outcomes could not be written. It is returned once.
     pub(super) fn failure(&mut self) -> Option<String> {
         self.failure.take()
     }
 }
 
-fn without_jobs(batch: Batch) -> Vec<OutgoingOutcome> {
+fn without_jobs(batch: OutcomeBatch) -> Vec<OutgoingOutcome> {
     batch.into_iter().map(|(_, leaving)| leaving).collect()
 }
 
-fn write(ledger: &SharedLedger, batch: &Batch, suspects: &[JobKey]) -> io::Result<()> {
+fn write(ledger: &SharedLedger, batch: &OutcomeBatch, suspects: &[JobKey]) -> io::Result<()> {
     let writing = std::panic::AssertUnwindSafe(|| {
         let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
         for (job, leaving) in batch {

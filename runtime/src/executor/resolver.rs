@@ -1,4 +1,4 @@
-//! Who does a job, and whether its result is there already.
+//! Resolves which kind of worker does a job, and whether the cache has its result.
 
 use std::collections::VecDeque;
 
@@ -15,7 +15,7 @@ use crate::ids::{PlaceName, WorkerName};
 use crate::job::Job;
 use crate::outcome::Failure;
 
-/// What is known of a job that needs nobody any more.
+/// The resolution of a job whose dependencies have succeeded.
 #[derive(Debug)]
 pub(super) enum Resolution {
     /// This kind of worker does the job, and there is no result yet.
@@ -60,8 +60,11 @@ impl Resolver {
             }
             Resolved::Refused(failure) => Resolution::Refused(Refused::new(arrival, failure)),
             Resolved::Known { kind, cacheable } => {
-                let doer = self.kinds.doer(kind);
-                match self.reuse.wants(&arrival.job, cacheable, doer) {
+                let performer_identity = self.kinds.performer_identity(kind);
+                match self
+                    .reuse
+                    .wants(&arrival.job, cacheable, performer_identity)
+                {
                     Err(failure) => Resolution::Refused(Refused::new(arrival, failure)),
                     Ok(None) => Resolution::Ready(arrival, kind),
                     Ok(Some(question)) => match self.expected(kind, &arrival.job) {
@@ -129,8 +132,8 @@ impl Resolver {
         }
     }
 
-    /// A kind has introduced itself, or has shown that it does not. Says whether it did so late: others were told of its
-    /// tasks what is not so.
+    /// Records what a kind has declared, or that it declares nothing. Returns whether its tasks had been guessed, so that
+    /// jobs were resolved by a guess.
     pub(super) fn introduced(
         &mut self,
         kind: KindId,
@@ -163,7 +166,7 @@ impl Resolver {
         self.reuse.storing()
     }
 
-    /// Stores a result of this worker, or of a command, beside the run. It came from this place, or from here.
+    /// Stores a result in the background. `worker` and `place` say where it was made; `None` is a command, or this machine.
     pub(super) fn store(
         &mut self,
         share: StorePermit,

@@ -33,7 +33,7 @@ impl Retries {
         }
     }
 
-    /// Has no failed attempt be followed by another one from now on.
+    /// Ends retries: from now on, a failed attempt ends its job.
     pub(super) fn end(&mut self) {
         self.is_over = true;
     }

@@ -35,12 +35,12 @@ pub(super) struct CacheUse {
     pub(super) refresh: bool,
     /// A text that is part of every key.
     pub(super) salt: Option<String>,
-    /// Whether people know that some results are not kept.
+    /// Whether a warning that some results are not kept was logged.
     pub(super) has_warned: Arc<AtomicBool>,
 }
 
 impl CacheUse {
-    /// Says that a result is not kept, aloud only once: the reason is often the same for every job.
+    /// Logs that a result is not kept: a warning once, then debug messages, since the reason is often the same for every job.
     fn warn(&self, job: &JobKey, reason: &str) {
         // Relaxed: nothing is read because of it.
         if self.has_warned.swap(true, Ordering::Relaxed) {
@@ -51,10 +51,10 @@ impl CacheUse {
     }
 }
 
-/// The right to fill the cache with a result.
+/// The permit to compute and store the result of a cache key. Other jobs with the same key wait for it.
 #[derive(Debug)]
 pub(super) struct StorePermit {
-    /// The right itself. Dropping it lets another job that is the same run.
+    /// The permit of the cache. Dropping it lets another job with the same key compute the result.
     permit: Permit,
     job: JobKey,
     /// What the workers of its kind were started from, which is part of the key.
@@ -85,7 +85,7 @@ pub(super) enum CacheLookup {
     Refused(Failure),
 }
 
-/// What a job asks the cache.
+/// A lookup of a job in the cache.
 pub(super) struct CacheQuery {
     cache: CacheUse,
     /// What the worker runs, if it is one that does the job.
@@ -147,7 +147,7 @@ enum Answer {
     Shared(Box<PendingSharedResult>),
 }
 
-/// What a job asked that waits for the result of another.
+/// The lookup of a job that waits for the result of another job.
 struct PendingSharedResult {
     cache: TaskCache,
     key: Key,
@@ -177,7 +177,7 @@ impl RunCache {
         &self,
         job: &Arc<Job>,
         declared: bool,
-        doer: PerformerIdentity<'_>,
+        performer_identity: PerformerIdentity<'_>,
     ) -> Result<Option<CacheQuery>, Failure> {
         match &job.terms.cache {
             None if declared => {}
@@ -193,9 +193,9 @@ impl RunCache {
         };
         Ok(Some(CacheQuery {
             cache: cache.clone(),
-            process: doer.process.cloned(),
-            version: doer.version.map(str::to_owned),
-            programs: doer.programs.cloned(),
+            process: performer_identity.process.cloned(),
+            version: performer_identity.version.map(str::to_owned),
+            programs: performer_identity.programs.cloned(),
             platform: None,
             job: Arc::clone(job),
         }))
@@ -366,7 +366,7 @@ impl RunCache {
             .spawn(async move { remove(&cache, keys).await });
     }
 
-    /// Lets results be stored to the end.
+    /// Waits until all results are stored.
     pub(super) async fn finish(mut self) {
         while self.storing.join_next().await.is_some() {}
         if let Some(CacheUse { cache, .. }) = self.cache {
@@ -383,7 +383,7 @@ async fn remove(cache: &TaskCache, keys: Vec<Key>) {
     }
 }
 
-/// Returns what a task came to, and which that was.
+/// Returns the value of a task that has ended, and the id of the task.
 fn joined_value<T>(
     joined: Result<(task::Id, T), task::JoinError>,
     nothing: impl FnOnce() -> T,
@@ -437,14 +437,14 @@ impl CacheQuery {
         let platform = self.platform.clone();
         let using = self.cache.clone();
         let looking = move || {
-            let doer = PerformerIdentity {
+            let performer_identity = PerformerIdentity {
                 process: self.process.as_ref(),
                 version: self.version.as_deref(),
                 programs: self.programs.as_ref(),
                 platform: self.platform.as_deref(),
             };
             let CacheUse { hasher, salt, .. } = &self.cache;
-            Dependencies::on(&self.job, doer, hasher, salt.as_deref())
+            Dependencies::on(&self.job, performer_identity, hasher, salt.as_deref())
         };
         let dependencies = match run_blocking(looking).await {
             Ok(Ok(dependencies)) => dependencies,
@@ -521,7 +521,7 @@ impl PendingSharedResult {
     }
 }
 
-/// Returns what the cache says, unless one has to wait for it.
+/// Returns the answer of the cache, unless the job has to wait for it.
 fn settled(begin: Begin, share: impl Fn(Permit) -> StorePermit) -> Result<CacheLookup, Waiter> {
     match begin {
         Begin::Hit(hit) => Ok(hit

@@ -24,7 +24,7 @@ impl PlaceSetId {
     }
 }
 
-/// By whom and where a job can be performed.
+/// Who can perform a job, and where.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Target<'a> {
     /// The kind of worker.
@@ -71,7 +71,7 @@ impl RouteId {
 }
 
 /// The most routes of a run, which is what a scheduler can tell apart.
-const MOST_ROUTES: usize = u16::MAX as usize;
+const MAX_ROUTES: usize = u16::MAX as usize;
 
 /// The routes of a run. A route is added by the first job that takes it.
 #[derive(Debug)]
@@ -118,7 +118,7 @@ impl Routes {
     }
 
     fn add(&mut self, route: Route, places: &[PlaceId]) -> Option<RouteId> {
-        if self.list.len() >= MOST_ROUTES {
+        if self.list.len() >= MAX_ROUTES {
             return None;
         }
         let id = RouteId(u16::try_from(self.list.len()).ok()?);

@@ -10,7 +10,7 @@ use super::handle::{RunHandle, Submitter};
 use super::machine_watch::watch_machine;
 use super::outcome_order::Ordering;
 use super::outcomes::Run;
-use super::plan::{RunChannels, RunPlan};
+use super::plan::{RunChannels, RunSettings};
 use super::source::{Source, check};
 use super::status::{Gauges, RunStatus};
 use crate::Error;
@@ -29,7 +29,7 @@ const OUTCOMES: usize = 256;
 /// How many submissions, of one or of many jobs, lie between those who submit them and the run.
 const SUBMISSIONS: usize = 8;
 
-/// Runs jobs: takes them, and gives one outcome for each.
+/// Runs jobs, and gives one outcome for each.
 ///
 /// Jobs come [as a stream](Self::run), [as a list](Self::run_list) or [one by one](Self::open), and outcomes leave as
 /// they come. Clones are the same executor. It does one run at a time.
@@ -58,19 +58,19 @@ pub struct Executor {
 }
 
 struct Shared {
-    plan: RunPlan,
+    plan: RunSettings,
     /// Locks the session. A panic elsewhere does not spoil it, since each change is one assignment.
-    session: Mutex<Session>,
+    session: Mutex<ExecutorSession>,
 }
 
-/// What is going on; each change under the lock leaves it whole.
+/// The submitted jobs and the current run of an executor. Each change under the lock leaves them consistent.
 #[derive(Default)]
-struct Session {
+struct ExecutorSession {
     /// The latest run, which may have ended; none before the first one.
     current: Option<RunHandle>,
     /// Jobs that were submitted since the last execution, and that the next one runs.
     submitted: Vec<Job>,
-    /// The names of those.
+    /// The ids of the submitted jobs.
     names: Names<JobKey>,
     /// The number that was given last to a job without a name of its own.
     numbered: u64,
@@ -80,7 +80,7 @@ struct Session {
 
 impl Executor {
     /// Makes an executor from a plan that the builder has checked.
-    pub(super) fn new(plan: RunPlan) -> Self {
+    pub(super) fn new(plan: RunSettings) -> Self {
         Self {
             shared: Arc::new(Shared {
                 plan,
@@ -159,7 +159,7 @@ impl Executor {
         Ok((Submitter { jobs, handle }, run))
     }
 
-    /// Puts a job aside for the next [`execute`](Self::execute).
+    /// Queues a job for the next [`execute`](Self::execute).
     ///
     /// Refused while a run goes on, since that has its jobs; see [`open`](Self::open) for one that takes more. A
     /// second job of one name is refused, too, and the first one stays.
@@ -281,7 +281,7 @@ impl Executor {
         current.unwrap_or(self.shared.plan.scheduling.slots)
     }
 
-    /// Whether a run goes on.
+    /// Whether a run is in progress.
     pub fn is_running(&self) -> bool {
         self.status().is_running
     }
@@ -291,7 +291,7 @@ impl Executor {
         self.session().shut
     }
 
-    /// How the run that goes on stands, or the last one; before the first there is nothing to say.
+    /// Returns the status of the executor, with that of its current or last run.
     pub fn status(&self) -> ExecutorStatus {
         let session = self.session();
         let run = session.current.as_ref();
@@ -383,7 +383,7 @@ impl Executor {
         Some(stats.stats(working_now()))
     }
 
-    /// Takes no more jobs, and gives what runs so long to finish; then it is killed, and this is an error.
+    /// Takes no more jobs, and waits this long for running jobs. Then it kills them and returns an error.
     ///
     /// ```
     /// use std::time::Duration;
@@ -432,7 +432,7 @@ impl Executor {
         Err(Error::ShutdownTimeout)
     }
 
-    fn session(&self) -> MutexGuard<'_, Session> {
+    fn session(&self) -> MutexGuard<'_, ExecutorSession> {
         let session = self.shared.session.lock();
         session.unwrap_or_else(PoisonError::into_inner)
     }
@@ -445,7 +445,7 @@ impl Executor {
     /// Starts the loop in this session, unless there is one. The run has a deadline of its own, if one is given.
     fn begin_at(
         &self,
-        session: &mut Session,
+        session: &mut ExecutorSession,
         source: Source,
         ordering: Ordering,
         deadline: Option<Duration>,
@@ -486,7 +486,7 @@ impl Executor {
     }
 }
 
-impl Session {
+impl ExecutorSession {
     /// Returns the next number that is the name of no job that was submitted.
     fn free_number(&mut self) -> JobKey {
         loop {
@@ -513,13 +513,13 @@ impl Session {
 /// A snapshot of an executor: the jobs submitted to it, and its current or last run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExecutorStatus {
-    /// Jobs put aside for the next execution.
+    /// The number of jobs that are queued for the next execution.
     pub submitted: usize,
-    /// Whether a run goes on.
+    /// Whether a run is in progress.
     pub is_running: bool,
     /// Whether it takes no more jobs.
     pub is_shut_down: bool,
-    /// The run that goes on, or the last one.
+    /// The current run, or the last one.
     pub run: Option<RunStatus>,
 }
 

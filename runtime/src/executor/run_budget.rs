@@ -24,7 +24,7 @@ pub(super) struct RunBudget {
 }
 
 impl RunBudget {
-    /// Makes a budget of this many retries a first attempt: 0 to 1.
+    /// Makes a budget of this share of retries for each first attempt, from 0 to 1.
     pub(super) fn new(share: f64) -> Result<Self, Error> {
         let budget = RetryBudget::builder()
             .share(share)
@@ -46,7 +46,7 @@ impl RunBudget {
         self.budget.deposit(now);
     }
 
-    /// Takes a retry out of the budget. Where none is left, the failure says so.
+    /// Takes a retry out of the budget. Returns false if none is left, which the failure then says.
     pub(super) fn take(&mut self, failure: &mut Failure, now: Instant) -> bool {
         if self.budget.withdraw(now) {
             return true;

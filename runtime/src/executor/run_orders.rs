@@ -1,4 +1,4 @@
-//! What the loop of a run is told from outside.
+//! The orders that the loop of a run gets from its handles.
 
 use ratchet_ipc::JobKey;
 use ratchet_resilience::shutdown::Phase;
@@ -12,7 +12,7 @@ use crate::ids::PlaceName;
 use crate::monitor::Warning;
 use crate::scheduling::{Limit, ParallelizationStats};
 
-/// Tells the loop of a run to do something.
+/// An order to the loop of a run.
 #[derive(Debug)]
 pub(super) enum RunOrder {
     /// Go over to this phase, unless the run is further already.

@@ -25,7 +25,7 @@ use crate::outcome::{Class, Failure};
 use crate::process::Seats;
 use crate::scheduling::{AfterAttempt, Decision, SchedulerLoad, Workers};
 
-/// Where an attempt is performed that was started.
+/// Where a started attempt is performed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Started {
     /// This process performs the attempt.
@@ -47,7 +47,7 @@ pub(super) struct SeatedQueue {
     performers: Performers,
     places: Places,
     reporter: Reporter,
-    /// Dropping this ends the tasks that tell of the places.
+    /// The tasks that watch the places. Dropping the set ends them.
     _watches: JoinSet<()>,
 }
 
@@ -147,7 +147,7 @@ impl SeatedQueue {
     }
 
     /// Takes a job into the queue again, with what is known of its attempts.
-    pub(super) fn push_again(
+    pub(super) fn requeue(
         &mut self,
         entry: JobEntry,
         kinds: &Kinds,
@@ -159,7 +159,7 @@ impl SeatedQueue {
         };
         let known = (self.queue.has_rates(), self.queue.routes().len());
         let target = self.places.target(entry.kind, places);
-        let ticket = self.queue.push_again(entry, target, kinds, now)?;
+        let ticket = self.queue.requeue(entry, target, kinds, now)?;
         self.count_new(known);
         Ok(ticket)
     }
@@ -225,7 +225,7 @@ impl SeatedQueue {
         self.queue.take(ticket)
     }
 
-    /// Takes a job out in whatever state it is. Its seat stays taken, for its worker may still be busy with the
+    /// Removes a job in any state. Its seat stays taken, because its worker may still be busy with the
     /// attempt.
     pub(super) fn give_up(&mut self, ticket: Ticket) -> JobEntry {
         let entry = self.queue.give_up(ticket);
@@ -368,7 +368,7 @@ impl SeatedQueue {
             return false;
         };
         let Some(ticket) = self.queue.pop_ahead(route, (place, seat), now) else {
-            pool.seats.unstaged(seat, now);
+            pool.seats.note_returned(seat, now);
             return false;
         };
         let link = pool.seats.link(seat).clone();
@@ -441,12 +441,12 @@ impl SeatedQueue {
         next.map(|next| (next, worker))
     }
 
-    /// Has a job wait for another attempt, since the one that was freed has failed.
+    /// Makes a job wait for another attempt, because the freed one has failed.
     pub(super) fn wait_again(&mut self, ticket: Ticket, failure: Box<Failure>, now: Instant) {
         self.queue.wait_again(ticket, failure, now);
     }
 
-    /// Has a job that waits need more memory, since an attempt has ended for want of it.
+    /// Makes a waiting job need more memory, because an attempt ran out of it.
     pub(super) fn raise_memory(&mut self, ticket: Ticket, now: Instant) {
         self.queue.raise_memory(ticket, now);
     }
@@ -481,12 +481,12 @@ impl SeatedQueue {
         let (key, seat) = (entry.pool(), entry.seat);
         self.queue.put_back(ticket);
         if let (Some(pool), Some(seat)) = (self.performers.pool(key), seat) {
-            pool.seats.unstaged(seat, now);
+            pool.seats.note_returned(seat, now);
         }
         self.count_seats(key);
     }
 
-    /// Gives the worker that has an attempt no further ones, if it takes none any more.
+    /// Withdraws the worker that has an attempt, if the worker takes no more attempts.
     fn withdraw(&mut self, ticket: Ticket, withdrawn: bool) {
         let entry = self.queue.get(ticket);
         if let (Some(pool), Some(seat), true) =
@@ -586,18 +586,18 @@ impl SeatedQueue {
     }
 
     /// Returns the jobs that wait and can never start any more, each with the reason.
-    pub(super) fn hopeless(&self) -> Vec<(Ticket, Failure)> {
+    pub(super) fn unstartable(&self) -> Vec<(Ticket, Failure)> {
         if !self.places.are_several() {
             return Vec::new();
         }
         let waiting = self.queue.entries();
         let waiting = waiting.filter(|entry| entry.state() == JobState::Waiting);
-        let hopeless = waiting.filter_map(|entry| {
+        let unstartable = waiting.filter_map(|entry| {
             let route = self.queue.routes().get(entry.route);
             let failure = self.refusal(route.kind, route.places, route.slots)?;
             Some((entry.ticket, failure))
         });
-        hopeless.collect()
+        unstartable.collect()
     }
 
     /// Notes that a worker has read what it was given. If it has the attempt of which it was in doubt whether it has begun,
@@ -617,7 +617,7 @@ impl SeatedQueue {
         }
     }
 
-    /// Has pools learn how long attempts took, by which they send more or fewer ahead.
+    /// Updates the throughput of pools, which decides how many attempts they send ahead.
     pub(super) fn update_throughput(&mut self) {
         self.performers.update_throughput();
     }
@@ -763,7 +763,7 @@ impl SeatedQueue {
         kept.is_some() && self.places.kept() != kept
     }
 
-    /// Lends out what may be changed of how much runs at once.
+    /// Returns the controls of how many jobs run at once.
     pub(super) fn capacity(&mut self) -> Capacity<'_> {
         self.queue.capacity()
     }

@@ -1,4 +1,4 @@
-//! What a pool's workers do, as a library user says it.
+//! The tasks that a pool's workers do, as a library user declares them.
 
 use ratchet_ipc::TaskName;
 
@@ -6,7 +6,7 @@ use crate::scheduling::ParallelizationHint;
 
 /// A task that a pool's workers do, whether they name it or not.
 ///
-/// What is not said here is as the worker declares it in its hello.
+/// A field that is not set here is as the worker declares it in its hello.
 ///
 /// ```
 /// use ratchet_runtime::{ParallelizationHint, Service};

@@ -1,4 +1,4 @@
-//! Those who watch a run, and how they are kept from holding it up.
+//! Sinks, which receive the events of a run and cannot hold it up.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,7 +17,7 @@ use crate::timestamp::Timestamp;
 const BACKLOG: usize = 4096;
 
 /// How long the end of a run waits for its sinks to see the rest.
-const LAST_LOOK: Duration = Duration::from_secs(5);
+const FINISH_LIMIT: Duration = Duration::from_secs(5);
 
 /// Receives the events of runs.
 ///
@@ -28,10 +28,10 @@ pub trait Sink: Send {
     /// Sees what happened. It should not wait for long: it runs on a task of the runtime.
     fn on(&mut self, record: &EventRecord);
 
-    /// Hears that it has seen all records for the moment, so that it can write what it has gathered.
+    /// Tells the sink that it has seen all records for now, so that it can write what it has gathered.
     fn caught_up(&mut self) {}
 
-    /// Hears that so many records were dropped before the next one, because the sink was too slow for them.
+    /// Tells the sink that this many records were dropped before the next one, because the sink was too slow for them.
     fn missed(&mut self, count: u64) {
         tracing::warn!(
             count,
@@ -40,12 +40,12 @@ pub trait Sink: Send {
         );
     }
 
-    /// Which events it is told of. It is asked once a run.
+    /// Returns which events the sink wants. It is called once per run.
     fn interest(&self) -> Interest {
         Interest::Current
     }
 
-    /// What it is called in logs.
+    /// Returns the name of the sink for logs.
     fn name(&self) -> &str {
         std::any::type_name::<Self>()
     }
@@ -123,12 +123,12 @@ impl Sinks {
         }
     }
 
-    /// Whether anybody watches.
+    /// Whether there is no sink.
     pub(super) fn is_empty(&self) -> bool {
         self.backlogs.is_empty()
     }
 
-    /// Whether anybody watches single jobs.
+    /// Whether any sink wants events about single jobs.
     pub(super) fn want_jobs(&self) -> bool {
         self.wants_jobs
     }
@@ -148,14 +148,14 @@ impl Sinks {
         }
     }
 
-    /// Lets the sinks see the rest, but not for ever.
+    /// Waits for the sinks to see the remaining records, for a limited time.
     pub(super) async fn finish(mut self) {
         for backlog in &self.backlogs {
             backlog.lock().closed = true;
             backlog.changed.notify_one();
         }
         let all = async { while self.tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(LAST_LOOK, all).await.is_err() {
+        if tokio::time::timeout(FINISH_LIMIT, all).await.is_err() {
             tracing::warn!("a sink did not see the end of the run: it takes too long");
         }
     }

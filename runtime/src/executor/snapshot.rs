@@ -25,7 +25,7 @@ use crate::scheduling::{
 const NAMED: usize = 3;
 
 /// How many jobs are collected at most that hold a unit of one limit.
-const MOST_HOLDERS: usize = 16;
+const MAX_HOLDERS: usize = 16;
 
 /// The jobs that a run has in hand at one moment.
 ///
@@ -60,7 +60,7 @@ pub struct RunningJob {
     pub progress: Option<Step>,
     /// How long this attempt has been running.
     pub age: Duration,
-    /// What it has of resources.
+    /// The resources that the job holds.
     pub resources: Vec<ResourceShare>,
 }
 
@@ -76,7 +76,7 @@ pub struct WaitingJob {
     pub cause: WaitCause,
 }
 
-/// What a job waits for. Where it waits for several things, this is the first of them, in the order of the variants.
+/// What a job waits for. If it waits for several things, this is the first one that a snapshot finds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WaitCause {
@@ -170,7 +170,7 @@ impl WaitCause {
         }
     }
 
-    /// After what time it may go on by itself, where that is known.
+    /// Returns how long until the job may continue by itself, if that is known.
     pub fn left(&self) -> Option<Duration> {
         match self {
             Self::Retry { left } | Self::Breaker { left } => Some(*left),
@@ -265,8 +265,8 @@ struct RemainingCapacity<'a> {
     locked: HashMap<&'a str, bool>,
 }
 
-/// What the loop's owners know, for one snapshot.
-pub(super) struct View<'a> {
+/// The state of a run from which a snapshot is made.
+pub(super) struct SnapshotInput<'a> {
     /// The moment as of which all waits and ages are told.
     pub(super) now: Instant,
     /// The jobs that are queued or running.
@@ -281,7 +281,7 @@ pub(super) struct View<'a> {
     pub(super) control: &'a RunControl,
 }
 
-impl View<'_> {
+impl SnapshotInput<'_> {
     /// What runs now and what waits for what, with the jobs that are not queued: those that wait for others, and those
     /// whose worker is not known yet, those that the cache is asked about, and those whose answers were refuted. It reads all that lives, so it is for a question, not for every turn.
     pub(super) fn snapshot<'b>(
@@ -402,7 +402,7 @@ impl View<'_> {
         for limit in &entry.job.terms.limits {
             let holders = holders.limits.entry(limit.as_str()).or_default();
             // Each job that waits for the limit gets a copy, so a large limit names only some of its holders.
-            if holders.len() < MOST_HOLDERS {
+            if holders.len() < MAX_HOLDERS {
                 holders.push(id());
             }
         }
@@ -434,7 +434,7 @@ impl View<'_> {
         }
     }
 
-    /// Finds the first thing that a job waits for, in the order of [`WaitCause`].
+    /// Finds the first thing that a job of the queue waits for. The order of the checks decides which is first.
     fn cause(
         &self,
         entry: &JobEntry,

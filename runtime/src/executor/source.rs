@@ -28,14 +28,14 @@ pub(super) type Batch = Vec<Arc<Job>>;
 
 /// Jobs that are pulled as there is room.
 pub(super) enum Source {
-    /// All of them are known: what others need comes before them, each with its position in the list.
+    /// All jobs are known. Each comes after the jobs that it needs, with its position in the list.
     List {
         jobs: VecDeque<(u64, Job)>,
         total: u64,
         /// How many jobs need each that is needed.
         needed: Table<JobKey, u32>,
     },
-    /// Each is known when it is pulled.
+    /// A job is known only when it is pulled.
     Stream(Box<dyn Iterator<Item = Job> + Send>),
     /// A [`Submitter`](super::Submitter) sends the jobs.
     Submitted {
@@ -43,7 +43,7 @@ pub(super) enum Source {
         here: std::vec::IntoIter<Arc<Job>>,
     },
     /// No more jobs come.
-    Dry,
+    Exhausted,
 }
 
 /// The answer of a source that was asked for a job.
@@ -53,11 +53,11 @@ pub(super) enum Pulled {
         position: Option<u64>,
         job: Arc<Job>,
     },
-    /// No job has come yet; who sends jobs wakes the loop.
+    /// No job has come yet; a submission wakes the loop.
     Nothing,
     /// No more jobs will come.
-    Dry,
-    /// The source panicked with these words, and is at its end.
+    Exhausted,
+    /// The source panicked with this message, and has ended.
     Panicked(String),
 }
 
@@ -100,7 +100,7 @@ impl Source {
                     let (position, job) = (Some(position), Arc::new(job));
                     return Pulled::Job { position, job };
                 }
-                None => Pulled::Dry,
+                None => Pulled::Exhausted,
             },
             // It is somebody else's code, and the run has to end in good order whatever it does.
             Self::Stream(jobs) => match catch_unwind(AssertUnwindSafe(|| jobs.next())) {
@@ -111,7 +111,7 @@ impl Source {
                         job,
                     };
                 }
-                Ok(None) => Pulled::Dry,
+                Ok(None) => Pulled::Exhausted,
                 Err(panic) => Pulled::Panicked(panic_message(&*panic).to_owned()),
             },
             Self::Submitted { coming, here } => loop {
@@ -124,12 +124,12 @@ impl Source {
                 match coming.try_recv() {
                     Ok(jobs) => *here = jobs.into_iter(),
                     Err(mpsc::error::TryRecvError::Empty) => return Pulled::Nothing,
-                    Err(mpsc::error::TryRecvError::Disconnected) => break Pulled::Dry,
+                    Err(mpsc::error::TryRecvError::Disconnected) => break Pulled::Exhausted,
                 }
             },
-            Self::Dry => Pulled::Dry,
+            Self::Exhausted => Pulled::Exhausted,
         };
-        *self = Self::Dry;
+        *self = Self::Exhausted;
         dry
     }
 
@@ -145,8 +145,8 @@ impl Source {
         match self {
             Self::Submitted { coming, .. } => coming.close(),
             // Nobody handed these over yet.
-            Self::Stream(_) => *self = Self::Dry,
-            Self::List { .. } | Self::Dry => {}
+            Self::Stream(_) => *self = Self::Exhausted,
+            Self::List { .. } | Self::Exhausted => {}
         }
     }
 
@@ -155,7 +155,7 @@ impl Source {
         match self {
             Self::List { .. } | Self::Stream(_) => true,
             Self::Submitted { coming, here } => here.len() > 0 || !coming.is_empty(),
-            Self::Dry => false,
+            Self::Exhausted => false,
         }
     }
 
@@ -165,8 +165,8 @@ impl Source {
     }
 
     /// Whether no more jobs come.
-    pub(super) fn is_dry(&self) -> bool {
-        matches!(self, Self::Dry)
+    pub(super) fn is_exhausted(&self) -> bool {
+        matches!(self, Self::Exhausted)
     }
 
     /// Iterates over the jobs that were handed over and not pulled yet.
@@ -174,7 +174,7 @@ impl Source {
         let (listed, submitted) = match self {
             Self::List { jobs, .. } => (Some(jobs), None),
             Self::Submitted { here, .. } => (None, Some(here.as_slice())),
-            Self::Stream(_) | Self::Dry => (None, None),
+            Self::Stream(_) | Self::Exhausted => (None, None),
         };
         let listed = listed.into_iter().flatten().map(|(_, job)| &job.id);
         let submitted = submitted.into_iter().flatten().map(|job| &job.id);

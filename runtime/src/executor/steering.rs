@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::said::Said;
+use super::attempt_messages::AttemptMessages;
 use super::snapshot::{RunningJob, WaitingJob};
 use crate::context::{AttemptOutput, Step};
 use crate::os::HeadTail;
@@ -51,7 +51,7 @@ impl JobOutput {
     pub(super) fn new(
         attempt: u32,
         printed: Option<Arc<AttemptOutput>>,
-        said: Option<&Said>,
+        said: Option<&AttemptMessages>,
     ) -> Self {
         let said = said.filter(|said| said.attempt == attempt);
         let lines = said.map(|said| Arc::clone(&said.lines));

@@ -40,13 +40,13 @@ type IdleTasks<A> = Arc<Mutex<Vec<Arc<TaskHandle<A>>>>>;
 
 /// A task, as its pool knows it.
 pub(super) struct TaskHandle<A> {
-    inbox: Mutex<Inbox<A>>,
+    inbox: Mutex<TaskInbox<A>>,
     /// Wakes the task when its inbox has changed.
     changed: Notify,
 }
 
 /// What the task of a handle is to do next.
-struct Inbox<A> {
+struct TaskInbox<A> {
     /// The attempt that the task takes next; none while it works or idles.
     next: Option<A>,
     /// The attempt that was killed last.
@@ -74,7 +74,7 @@ impl<P: Perform> TaskPool<P> {
 
     fn spawn(&mut self) -> Arc<TaskHandle<P::Attempt>> {
         let task = Arc::new(TaskHandle {
-            inbox: Mutex::new(Inbox {
+            inbox: Mutex::new(TaskInbox {
                 next: None,
                 killed: None,
             }),

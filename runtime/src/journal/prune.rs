@@ -14,7 +14,7 @@ use super::run_id::RunId;
 use super::run_store::{RunState, RunStore};
 
 /// How old a folder without a journal has to be before it is removed. A younger one may belong to a run that begins now.
-const BEGINNING: Duration = Duration::from_hours(1);
+const MIN_ORPHAN_AGE: Duration = Duration::from_hours(1);
 
 /// The limits on the runs that are kept. A limit that is `None` does not apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +119,7 @@ impl RunStore {
     fn remove_unbegun(&self, id: RunId, now: SystemTime) {
         let folder = self.folder_of(id);
         let made = fs::metadata(&folder).and_then(|folder| folder.modified());
-        if made.is_ok_and(|made| is_older(made, BEGINNING, now)) {
+        if made.is_ok_and(|made| is_older(made, MIN_ORPHAN_AGE, now)) {
             // `remove_dir` refuses a folder that is not empty, and ratchet did not write what is in it. The error is ignored,
             // because the folder does no harm.
             let _ = fs::remove_dir(&folder);

@@ -56,11 +56,11 @@ pub struct StoredRun {
     pub journal: PathBuf,
     /// What the run was started with, if that can be read.
     pub header: Option<Header>,
-    /// Whether the run goes on, has ended, or was interrupted.
+    /// Whether the run is in progress, has ended, or was interrupted.
     pub state: RunState,
 }
 
-/// Whether a run goes on, has ended, or was interrupted, as the last record of its journal tells.
+/// Whether a run is in progress, has ended, or was interrupted, as the last record of its journal tells.
 #[derive(Debug, Clone)]
 pub enum RunState {
     /// A process has the journal open and writes to it.
@@ -231,7 +231,7 @@ impl RunStore {
         self.folder_of(id).join(JOURNAL)
     }
 
-    /// Removes a run with its journal. It fails for a run that goes on.
+    /// Removes a run with its journal. It fails if the run is in progress.
     pub fn remove(&self, id: RunId) -> Result<(), JournalError> {
         let folder = self.folder_of(id);
         let path = folder.join(JOURNAL);
@@ -305,7 +305,7 @@ fn read_ends(path: &Path) -> Result<(Header, RunState), JournalError> {
 
 /// What the last whole record of a journal tells: the end of the run, or the number of outcomes so far.
 enum LastRecord {
-    /// The run has not ended; so many outcomes are recorded.
+    /// The run has not ended; this many outcomes are recorded.
     Count(u64),
     /// The run ended at this time, with these figures.
     Ended(SystemTime, Box<Summary>),

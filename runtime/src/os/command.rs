@@ -11,7 +11,7 @@
 //! registration with an event loop, and a sink may hold it up as long as it likes. What has to happen
 //! in time, asking and killing, does not happen there.
 //!
-//! A runner can also start its programs through a [`ProcessManager`], for example on another host (`through.rs`). The
+//! A runner can also start its programs through a [`ProcessManager`], for example on another host (`via_manager.rs`). The
 //! thread of a program then only takes its output.
 
 mod input_feed;

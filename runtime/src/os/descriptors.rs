@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 static ORIGINAL: OnceLock<Rlimit> = OnceLock::new();
 
 /// The most descriptors that macOS allows although it calls its limit infinite.
-const MOST_ON_MACOS: u64 = 10_240;
+const MAX_ON_MACOS: u64 = 10_240;
 
 /// Raises this process's soft limit of open descriptors to so many, or as far as the hard limit allows, and returns
 /// the limit that holds now. It is never lowered.
@@ -45,7 +45,7 @@ pub fn raise_descriptor_limit(needed: u64) -> io::Result<u64> {
         setrlimit(Resource::Nofile, limit).map(|()| current)
     };
     let set_less = |error| {
-        let less = raised.min(MOST_ON_MACOS);
+        let less = raised.min(MAX_ON_MACOS);
         if cfg!(target_os = "macos") && less > current {
             set(less)
         } else {

@@ -118,7 +118,7 @@ impl ProcessError {
     }
 }
 
-/// A script whose `#!` names a program that is not there is itself there.
+/// Whether a program that was not found exists after all, so that the interpreter in its `#!` line is missing.
 fn lacks_interpreter(config: &ProcessConfig) -> bool {
     let path: &Path = &config.command;
     path.components().count() > 1 && config.working_dir.is_none() && path.is_file()

@@ -81,7 +81,7 @@ fn signal_name(signal: i32) -> Option<&'static str> {
         .map(|(_, name)| *name)
 }
 
-/// How far somebody had to go for a process to end.
+/// What it took to end a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ending {
     /// The process was not asked to end.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::suspension::stand_still;
+use crate::suspension::pause_clock;
 
 /// How long a suspension waits for starts that have begun. A start takes milliseconds, unless its program lies on a
 /// file system that does not answer; who has typed Ctrl-Z does not wait for that.
@@ -27,7 +27,7 @@ static GROUPS: Groups = Groups::new();
 pub fn suspend_while<T>(action: impl FnOnce() -> T) -> T {
     // There is one suspension at a time, and the clock stands still within it: locals are dropped in reverse order.
     let _suspended = GROUPS.suspend();
-    let _clock = stand_still();
+    let _clock = pause_clock();
     action()
 }
 

@@ -1,17 +1,17 @@
 //! The keeper: a process that outlives this one for a moment, to kill what it leaves.
 //!
-//! A host that is killed with SIGKILL can do nothing more, and the kernel kills nobody else with it.
+//! A process that is killed with SIGKILL cannot clean up, and the kernel does not kill its descendants.
 //! `PR_SET_PDEATHSIG` reaches the child but not its children, and depends on the thread that started it.
 //! So a process that does nothing but wait holds the read end of a pipe. When the pipe ends, it reads the
 //! list of groups that are left, and kills them.
 //!
-//! Three facts together leave no gap, whenever the host is killed:
+//! Three facts together leave no gap, whenever this process is killed:
 //!
 //! - A child writes its own line of the list after it has made its group and before it executes its program
-//!   (`start/linux.rs`, `start/portable.rs`). The host reserves the line before.
+//!   (`start/linux.rs`, `start/portable.rs`). This process reserves the line before.
 //! - A child that has not executed its program yet holds a copy of the write end of the pipe, which closes
 //!   on exec. So the pipe ends only when every child is on the list or has ended.
-//! - The host takes a line off the list only when the group is empty.
+//! - This process takes a line off the list only when the group is empty.
 //!
 //! The list is a file without a name that both have open: a line a group. Told through the pipe, the keeper
 //! would wake up twice for every process that is started, which costs short commands a quarter of their
@@ -20,7 +20,7 @@
 //! A thread waits for the end of the keeper and starts another one. The list stays the same file, so the
 //! next keeper knows all that runs.
 //!
-//! The keeper is a shell script of two lines, so that a library needs no program of its own beside it. An agent has a
+//! The keeper is a short shell script, so that a library needs no program of its own beside it. An agent has a
 //! [`KeeperProgram`] instead, which also kills when the agent is only stopped.
 
 use std::ffi::OsString;
@@ -102,7 +102,7 @@ impl fmt::Debug for KeeperProgram {
 
 /// What a keeper's process runs.
 #[derive(Debug)]
-enum Program {
+enum KeeperCommand {
     Script,
     Own(KeeperProgram),
 }
@@ -110,7 +110,7 @@ enum Program {
 /// The part that the handles share with the thread that replaces the keeper.
 #[derive(Debug)]
 struct Shared {
-    program: Program,
+    program: KeeperCommand,
     /// The file with the list. Children write their own lines through a copy of its descriptor.
     file: File,
     state: Mutex<KeeperState>,
@@ -131,17 +131,17 @@ struct KeeperState {
     closing: bool,
 }
 
-/// A keeper's process, and the pipe whose end it waits for.
+/// The process of a keeper, and our end of the pipe whose closing makes it kill.
 #[derive(Debug)]
 struct KeeperProcess {
     process: Child,
-    pipe: Option<Pipe>,
+    pipe: Option<KeeperPipe>,
     since: Instant,
 }
 
-/// What the keeper's process reads until its end.
+/// Our end of the pipe or socket that a keeper's process reads until it is closed.
 #[derive(Debug)]
-enum Pipe {
+enum KeeperPipe {
     Script(#[expect(dead_code, reason = "it is only kept open")] ChildStdin),
     Socket(UnixStream),
 }
@@ -157,17 +157,17 @@ impl Keeper {
     /// Starts a keeper.
     ///
     /// It needs `sh`, which POSIX systems have, a thread and three descriptors; where one of these is not to be had,
-    /// this is an error, and one may go on without.
+    /// this is an error, and the caller may continue without a keeper.
     pub fn start() -> io::Result<Self> {
-        Self::run(Program::Script)
+        Self::run(KeeperCommand::Script)
     }
 
     /// Starts a program as the keeper.
     pub(crate) fn start_program(program: KeeperProgram) -> io::Result<Self> {
-        Self::run(Program::Own(program))
+        Self::run(KeeperCommand::Own(program))
     }
 
-    fn run(program: Program) -> io::Result<Self> {
+    fn run(program: KeeperCommand) -> io::Result<Self> {
         let file = platform::file_without_a_name()?;
         let keeper = KeeperProcess::start(&program, &file)?;
         let shared = Arc::new(Shared {
@@ -278,14 +278,14 @@ pub(super) fn line_of(leader: i32) -> [u8; LINE_BYTES] {
 }
 
 impl KeeperProcess {
-    fn start(program: &Program, list: &File) -> io::Result<Self> {
+    fn start(program: &KeeperCommand, list: &File) -> io::Result<Self> {
         let (mut command, socket) = match program {
-            Program::Script => {
+            KeeperCommand::Script => {
                 let mut command = Command::new("sh");
                 command.args(["-c", SCRIPT]).stdin(Stdio::piped());
                 (command, None)
             }
-            Program::Own(program) => {
+            KeeperCommand::Own(program) => {
                 let [name, args @ ..] = &*program.command else {
                     return Err(io::ErrorKind::InvalidInput.into());
                 };
@@ -302,9 +302,9 @@ impl KeeperProcess {
             // The keeper leads a group of its own, so that signals of the terminal to the group of this process do not reach it.
             .process_group(0)
             .spawn()?;
-        let pipe = process.stdin.take().map(Pipe::Script);
+        let pipe = process.stdin.take().map(KeeperPipe::Script);
         Ok(Self {
-            pipe: pipe.or(socket.map(Pipe::Socket)),
+            pipe: pipe.or(socket.map(KeeperPipe::Socket)),
             process,
             since: Instant::now(),
         })
@@ -312,7 +312,7 @@ impl KeeperProcess {
 
     /// Ends the pipe, so that the process kills what is left and ends.
     fn end(&mut self) {
-        if let Some(Pipe::Socket(socket)) = self.pipe.take() {
+        if let Some(KeeperPipe::Socket(socket)) = self.pipe.take() {
             // Others have copies of it. An error means that the process has ended.
             let _ = socket.shutdown(Shutdown::Both);
         }

@@ -17,7 +17,7 @@ const REAP_LIMIT: Duration = Duration::from_secs(2);
 /// The time at which a process that was asked to end is killed, by the clock of work. It can only be moved to an earlier time.
 pub(super) type KillTime = watch::Receiver<Option<Instant>>;
 
-/// Whether a process is to stand still or to go on.
+/// Whether to stop or to continue a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pause {
     /// The process stops until it is continued.

@@ -8,7 +8,7 @@ use crate::ids::{PlaceName, SlotNumber, WorkerName};
 use crate::timestamp::Timestamp;
 
 /// How many attempts of a job are listed at most: half of them are the first ones, and half the last ones.
-const MOST_LISTED: usize = 16;
+const MAX_LISTED: usize = 16;
 
 /// An attempt at a job, after it has ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,10 +88,10 @@ pub struct LeftOut {
 impl Attempts {
     /// Adds the next attempt, and leaves out one from the middle if there are too many.
     pub fn push(&mut self, attempt: AttemptDetail) {
-        if self.listed.len() == MOST_LISTED {
-            let removed = self.listed.remove(MOST_LISTED / 2);
+        if self.listed.len() == MAX_LISTED {
+            let removed = self.listed.remove(MAX_LISTED / 2);
             let left_out = self.left_out.get_or_insert(LeftOut {
-                after: MOST_LISTED / 2,
+                after: MAX_LISTED / 2,
                 count: 0,
                 duration: Duration::ZERO,
             });

@@ -53,7 +53,7 @@ pub struct ProcessPool {
     config: Arc<PoolConfig>,
     programs: Arc<StartedPrograms>,
     supervisor: mpsc::UnboundedSender<Command>,
-    /// Set while a run has the pool, so that it is not given to two.
+    /// Set while a run uses the pool, so that no second run gets it.
     in_use: InUseFlag,
 }
 

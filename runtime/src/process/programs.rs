@@ -68,7 +68,7 @@ pub(crate) fn absolute(folder: &Path) -> Result<PathBuf, CacheError> {
 pub(crate) struct StartedPrograms {
     /// The command with the stamps of its files, or why they cannot be read.
     command: Result<(CommandLine, ProgramStamps), CacheError>,
-    /// The digests of the files, once somebody asked for them.
+    /// The digests of the files, once they were computed.
     content: OnceLock<InputFiles>,
     /// The workers that were started from this content. A worker's name is never given again.
     started_from_it: Mutex<HashSet<WorkerName>>,

@@ -71,7 +71,7 @@ pub struct ProcessSupervisor {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PoolId(usize);
 
-/// Tells one run from the next that has the same pool.
+/// Identifies one use of a pool by a run, to tell it from later uses of the same pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct AttachmentId(u64);
 

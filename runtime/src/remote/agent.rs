@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use self::keeper_link::KeeperLink;
 use self::process::{AgentProcess, drain};
 use super::activity::{ActivityReader, LastActivity};
-use super::config::MOST_PROCESSES;
+use super::config::MAX_PROCESSES;
 use super::files::{FileRequest, FileService};
 use super::hello::{self, DispatcherHello};
 use super::keeper::FromKeeper;
@@ -35,7 +35,7 @@ use super::message::{
     FromAgent, Lines, Output, StartError, ToAgent, WireReading, line, usage_to_wire,
 };
 use super::stream::{
-    CHUNK, CONNECTION_WINDOW, HEADER_BYTES, MESSAGES_PATH, MOST_STREAMS, PROCESS_PATH, SEND_BUFFER,
+    CHUNK, CONNECTION_WINDOW, HEADER_BYTES, MAX_STREAMS, MESSAGES_PATH, PROCESS_PATH, SEND_BUFFER,
     STDERR_PATH, STREAM_WINDOW, beat_interval, send_line,
 };
 use super::{AgentInfo, RemoteError, stdio};
@@ -144,7 +144,7 @@ impl Agent {
         builder
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_concurrent_streams(MOST_STREAMS)
+            .max_concurrent_streams(MAX_STREAMS)
             // A dispatcher may give up many starts at once. It is no attacker: it may run what it likes here.
             .max_pending_accept_reset_streams(usize::MAX)
             .max_local_error_reset_streams(None)
@@ -152,7 +152,7 @@ impl Agent {
             .max_send_buffer_size(SEND_BUFFER);
         let connection = builder.handshake(tokio::io::join(input, output)).await?;
         let (messages, to_send) = mpsc::unbounded_channel();
-        let session = Session {
+        let session = DispatcherSession {
             hello,
             heard,
             local: Arc::new(local),
@@ -176,7 +176,7 @@ impl Agent {
 enum SessionEvent {
     /// The dispatcher has sent a message.
     Message(ToAgent),
-    /// The stream of messages has ended, or what came is none.
+    /// The stream of messages has ended, or something other than a message came.
     NoMoreMessages(RemoteError),
     /// A process runs.
     Started { id: u64, local: ProcessId },
@@ -201,14 +201,14 @@ enum Suspension {
 }
 
 /// A connection to a dispatcher, with all that was started over it.
-struct Session {
+struct DispatcherSession {
     hello: DispatcherHello,
     heard: LastActivity,
     local: Arc<LocalProcesses>,
     files: FileService,
     /// The way to the keeper that is a fence, if there is one.
     keeper: Option<KeeperLink>,
-    processes: BTreeMap<u64, ProcessEntry>,
+    processes: BTreeMap<u64, AgentProcessEntry>,
     /// The messages to the dispatcher.
     messages: mpsc::UnboundedSender<FromAgent>,
     /// The other end of them, until the dispatcher asks for messages.
@@ -225,7 +225,7 @@ struct Session {
 }
 
 /// A process as the session knows it.
-struct ProcessEntry {
+struct AgentProcessEntry {
     /// The process, once it runs.
     local: Option<ProcessId>,
     /// Takes the stream for stderr, until it was taken.
@@ -242,7 +242,7 @@ struct ProcessEntry {
 
 type ServerConnection<I, O> = server::Connection<tokio::io::Join<I, O>, Bytes>;
 
-impl Session {
+impl DispatcherSession {
     /// Serves until the connection ends, breaks, or falls silent.
     async fn run<I, O>(
         mut self,
@@ -331,7 +331,7 @@ impl Session {
         if self.processes.contains_key(&id) {
             return respond.send_reset(h2::Reason::PROTOCOL_ERROR);
         }
-        let most = self.hello.max_processes.min(MOST_PROCESSES);
+        let most = self.hello.max_processes.min(MAX_PROCESSES);
         let is_full = u32::try_from(self.processes.len()).is_ok_and(|count| count >= most);
         if is_full {
             refuse(&mut respond, &StartError::TooMany { most });
@@ -339,7 +339,7 @@ impl Session {
             return;
         }
         let (stderr, stderr_stream) = oneshot::channel();
-        let known = ProcessEntry {
+        let known = AgentProcessEntry {
             local: None,
             stderr: Some(stderr),
             close_stdout: CancellationToken::new(),

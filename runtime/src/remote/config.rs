@@ -13,7 +13,7 @@ pub struct RemoteConfig {
     pub connect_timeout: Duration,
     /// How long the host may be silent before it is lost. Any byte counts, and both sides send some all the time.
     pub lost_after: Duration,
-    /// How long what runs on the host may go on after a question of its keeper that was answered. Then the keeper kills it,
+    /// How long processes of the host may run after the last answered question of its keeper. Then the keeper kills them,
     /// whether the agent lives, is stopped or is gone.
     pub fence_after: Duration,
     /// How much longer than `fence_after` to wait, since the last answer, before what ran on a lost host counts as ended. It
@@ -28,14 +28,14 @@ pub struct RemoteConfig {
 
 /// The most processes of one connection. The windows of all their streams have to fit into that of the connection, or a
 /// process whose output nobody reads could hold up the others.
-pub(super) const MOST_PROCESSES: u32 = 2048;
+pub(super) const MAX_PROCESSES: u32 = 2048;
 
 impl RemoteConfig {
     /// Makes the settings of a host with this name, which is lost after 15 seconds of silence.
     pub fn new(host: impl Into<String>) -> Self {
         Self {
             host: host.into(),
-            max_processes: MOST_PROCESSES,
+            max_processes: MAX_PROCESSES,
             connect_timeout: Duration::from_secs(30),
             lost_after: Duration::from_secs(15),
             fence_after: Duration::from_secs(12),
@@ -51,7 +51,7 @@ impl RemoteConfig {
         self.max_processes = slots
             .saturating_mul(4)
             .saturating_add(16)
-            .min(MOST_PROCESSES);
+            .min(MAX_PROCESSES);
         self
     }
 }

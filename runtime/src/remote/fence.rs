@@ -55,7 +55,7 @@ impl BootTime {
     }
 }
 
-/// The time for which what runs on a host may go on, as its keeper knows it.
+/// The time for which the processes of a host may run, as its keeper knows it.
 #[derive(Debug)]
 pub(super) struct GrantedTime {
     fence_after: Duration,

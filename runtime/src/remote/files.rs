@@ -15,7 +15,7 @@
 //! folder has copies of the contents, since a hard link would let a job change the store.
 //!
 //! Each transfer is a stream with a window of its own, so a big file holds up no process. There are at most
-//! [`MOST_TRANSFERS`](super::stream::MOST_TRANSFERS) at once.
+//! [`MAX_TRANSFERS`](super::stream::MAX_TRANSFERS) at once.
 //!
 //! The dispatcher trusts nothing that comes back. A host says which of the pulled paths an entry belongs to by a number, and
 //! only names beneath that path are its own. They are written into a new folder beside the target, without following any link,

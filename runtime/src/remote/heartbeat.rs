@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::monitor::Reading;
 
 /// How many beats are remembered that were not answered. A host that leaves more of them unanswered is lost.
-const MOST_UNANSWERED: usize = 16;
+const MAX_UNANSWERED: usize = 16;
 
 /// How much of a new round trip counts: one part in so many. One that was slow by chance changes little.
 const PARTS: u32 = 4;
@@ -33,7 +33,7 @@ impl Heartbeats {
     /// Returns the number of the beat that is sent now.
     pub(super) fn send(&mut self, now: Instant) -> u64 {
         self.last += 1;
-        if self.sent.len() == MOST_UNANSWERED {
+        if self.sent.len() == MAX_UNANSWERED {
             self.sent.remove(0);
         }
         self.sent.push((self.last, now));
@@ -83,6 +83,6 @@ mod tests {
         for _ in 0..1000 {
             beats.send(begin);
         }
-        assert_eq!(beats.sent.len(), MOST_UNANSWERED);
+        assert_eq!(beats.sent.len(), MAX_UNANSWERED);
     }
 }

@@ -24,7 +24,7 @@ use crate::outcome::{Class, Failure};
 use crate::place::PlaceState;
 
 /// How many launches are under way at once. A server refuses more than about ten that have not logged in yet.
-const MOST_LAUNCHES: usize = 8;
+const MAX_LAUNCHES: usize = 8;
 
 /// How long to wait until a host has heard that everything stops.
 const SUSPEND_LIMIT: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ pub struct LaunchGate(Arc<Semaphore>);
 impl Default for LaunchGate {
     /// Lets eight launches be under way at once.
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MOST_LAUNCHES)))
+        Self(Arc::new(Semaphore::new(MAX_LAUNCHES)))
     }
 }
 
@@ -68,7 +68,7 @@ pub struct HostConfig {
     /// How the connection is kept.
     pub remote: RemoteConfig,
     /// How long a host that was never reached is tried.
-    pub first_patience: Duration,
+    pub first_connect_timeout: Duration,
     /// How long a host that was lost is tried again.
     pub give_up: Duration,
 }
@@ -92,12 +92,12 @@ pub struct RemoteHost {
 /// The connection over which processes are started now.
 #[derive(Debug, Clone, Default)]
 enum Current {
-    /// There is none yet, or none again.
+    /// There is no connection at present.
     #[default]
     None,
     /// This one.
     Open(Arc<RemoteProcesses>),
-    /// There will be none any more, for this reason.
+    /// There will be no connection any more, for this reason.
     GivenUp(String),
 }
 
@@ -154,7 +154,7 @@ impl RemoteHost {
         }
     }
 
-    /// How the host stands.
+    /// Returns a watch channel with the state of the host.
     pub fn state(&self) -> watch::Receiver<PlaceState> {
         self.state.clone()
     }
@@ -164,7 +164,7 @@ impl RemoteHost {
         self.health.clone()
     }
 
-    /// How long a message takes to the host and back, told again when it has changed much.
+    /// Returns a watch channel with the round trip time of the host, which is updated when it has changed much.
     pub fn round_trip(&self) -> watch::Receiver<Option<Duration>> {
         self.round_trip.clone()
     }
@@ -251,7 +251,7 @@ impl HostTask {
                     let patience = if was_reached {
                         config.give_up
                     } else {
-                        config.first_patience
+                        config.first_connect_timeout
                     };
                     let reason = reason(&failed);
                     // A host that was reached before may only be busy with its list of users.
@@ -308,7 +308,7 @@ impl HostTask {
         tracing::warn!(host = %config.name, reason = %loss, said, "a host was lost");
     }
 
-    /// Tells what the heartbeat has told.
+    /// Publishes the health that the heartbeat has reported.
     fn tell_health(&self, health: HostHealth) {
         self.tell_round_trip.send_if_modified(|told| {
             let is_news = has_changed_much(*told, health.round_trip);

@@ -158,7 +158,7 @@ impl RemoteKeeper {
         Ok(())
     }
 
-    /// Tells the agent something. An agent that is stopped for long reads nothing, and hears it no more: its time ends.
+    /// Sends a message to the agent. An agent that is stopped for long does not read it, and its granted time ends.
     fn send(&mut self, message: &FromKeeper) {
         // No message of ours fails to be written as JSON. An error of the socket says that the agent is gone, which the next
         // read tells, or that it has not read anything for long.
@@ -187,7 +187,7 @@ impl RemoteKeeper {
     }
 }
 
-/// Why a keeper has nothing to keep any more.
+/// Why a keeper ends.
 enum KeeperEnd {
     AgentGone,
     TimeOver,

@@ -24,10 +24,10 @@ use super::{AgentInfo, RemoteConfig, RemoteError, RemoteProcesses};
 use crate::os::Tail;
 
 /// How many bytes a login may print before the marker.
-const MOST_BANNER: u64 = 64 * 1024;
+const MAX_BANNER: u64 = 64 * 1024;
 
 /// How many bytes of the launcher's stderr are kept, and how many characters of them are shown.
-const LAST_WORDS: usize = 4 * 1024;
+const MAX_STDERR_BYTES: usize = 4 * 1024;
 
 /// How long the copy of an agent may take.
 const COPY_LIMIT: Duration = Duration::from_mins(5);
@@ -66,7 +66,7 @@ pub(super) struct Launcher {
     /// The process, which is killed when this is dropped.
     process: Child,
     said: Arc<Mutex<Tail>>,
-    /// The task that keeps what it says, until it has ended.
+    /// The task that keeps what the launcher prints to stderr, until the launcher has ended.
     listening: Option<JoinHandle<()>>,
 }
 
@@ -83,7 +83,7 @@ impl Launcher {
     /// What the launcher printed to stderr last, without control characters.
     pub(super) fn last_words(&self) -> String {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        printable(said.to_excerpt().to_string().as_bytes(), LAST_WORDS)
+        printable(said.to_excerpt().to_string().as_bytes(), MAX_STDERR_BYTES)
     }
 }
 
@@ -150,7 +150,7 @@ fn start(launcher: &[String]) -> Result<(Launcher, ChildStdin, ChildStdout), Rem
     let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
         return Err(failed(io::ErrorKind::BrokenPipe.into()));
     };
-    let said = Arc::new(Mutex::new(Tail::new(LAST_WORDS)));
+    let said = Arc::new(Mutex::new(Tail::new(MAX_STDERR_BYTES)));
     let listening = tokio::spawn(listen(stderr, Arc::clone(&said)));
     let launcher = Launcher {
         process: child,
@@ -257,7 +257,7 @@ async fn copied(
 /// Reads lines until one begins with the marker. Returns the rest of that line.
 async fn answer(stdout: &mut BufReader<ChildStdout>, marker: &str) -> Result<String, RemoteError> {
     let mut banner = Vec::new();
-    let mut left = MOST_BANNER;
+    let mut left = MAX_BANNER;
     loop {
         let mut line = Vec::new();
         let bytes = (&mut *stdout)
@@ -266,11 +266,11 @@ async fn answer(stdout: &mut BufReader<ChildStdout>, marker: &str) -> Result<Str
             .await?;
         left = left.saturating_sub(bytes as u64);
         if bytes == 0 {
-            return Err(RemoteError::NoHello(printable(&banner, LAST_WORDS)));
+            return Err(RemoteError::NoHello(printable(&banner, MAX_STDERR_BYTES)));
         }
         let text = String::from_utf8_lossy(&line);
         if let Some(rest) = text.trim_end().strip_prefix(marker) {
-            return Ok(printable(rest.as_bytes(), LAST_WORDS));
+            return Ok(printable(rest.as_bytes(), MAX_STDERR_BYTES));
         }
         banner.extend_from_slice(&line);
     }
@@ -329,7 +329,7 @@ fn platform_of(uname: &str) -> String {
     format!("{system}-{machine}")
 }
 
-/// Makes a word that no login prints.
+/// Makes a random marker that no login banner contains.
 fn marker() -> String {
     let mut random = ratchet_resilience::Rng::new();
     let mut number = || {

@@ -1,4 +1,4 @@
-//! What both sides tell each other beside the bytes of processes: lines of JSON on a stream of their own.
+//! The messages between dispatcher and agent: lines of JSON on a stream of their own, beside the bytes of processes.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -23,8 +23,8 @@ const LINE_BYTES: usize = 1 << 20;
 /// How many bytes a program with its arguments and its environment may have. Linux takes no more than 6 MiB.
 pub(super) const SPEC_BYTES: usize = 8 << 20;
 
-/// How many survivors of a process are told. A host that is not trusted could name any number.
-const MOST_SURVIVORS: usize = 1000;
+/// The highest number of survivors of a process that is reported. A host that is not trusted could name any number.
+const MAX_SURVIVORS: usize = 1000;
 
 /// How many characters of an error of another host are kept.
 const ERROR_CHARACTERS: usize = 500;
@@ -192,7 +192,7 @@ pub(super) fn ended(
     left_behind: bool,
     mut survivors: Vec<u32>,
 ) -> Ended {
-    survivors.truncate(MOST_SURVIVORS);
+    survivors.truncate(MAX_SURVIVORS);
     Ended {
         exit: match exit {
             WireExit::Code(code) => Exit::Code(code),

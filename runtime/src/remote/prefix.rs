@@ -77,7 +77,7 @@ impl PrefixedProcesses {
         }
     }
 
-    /// How the host stands. Without an agent it counts as ready at any time.
+    /// Returns a watch channel with the state of the host. A host without an agent always counts as ready.
     pub fn state(&self) -> watch::Receiver<PlaceState> {
         self.state.subscribe()
     }

@@ -20,7 +20,7 @@ use super::files::FileClient;
 use super::message::{Output, Spec, StartError, ToAgent, wire_id};
 use super::pipes::{RemoteReader, RemoteWriter};
 use super::stream::{Inbox, PROCESS_PATH, STDERR_PATH, SYSTEM_ID, StreamEnd};
-use super::table::{ProcessEntry, RemoteView, Table};
+use super::table::{ProcessEntry, ProcessTable, RemoteView};
 use super::{AgentInfo, HostHealth, RemoteConfig, RemoteError};
 use crate::os::{
     ExitWatch, InputWatch, Pipes, ProcessConfig, ProcessError, ProcessHandle, ProcessId,
@@ -46,7 +46,7 @@ const ERROR_BYTES: usize = 16 * 1024;
 #[derive(Debug)]
 pub struct RemoteProcesses {
     config: Arc<RemoteConfig>,
-    table: Arc<Table>,
+    table: Arc<ProcessTable>,
     connection: AgentConnection,
     /// One permit a process, so that two streams for each are always to be had.
     places: Arc<Semaphore>,
@@ -61,10 +61,10 @@ impl RemoteProcesses {
         config: RemoteConfig,
     ) -> Result<Self, RemoteError> {
         let config = Arc::new(config);
-        let table = Arc::<Table>::default();
+        let table = Arc::<ProcessTable>::default();
         let connection =
             AgentConnection::open(input, output, Arc::clone(&config), Arc::clone(&table)).await?;
-        let most = config.max_processes.min(super::config::MOST_PROCESSES);
+        let most = config.max_processes.min(super::config::MAX_PROCESSES);
         let (requests, loss) = (connection.requests(), connection.loss().clone());
         Ok(Self {
             files: Arc::new(FileClient::new(config.host.clone(), requests, loss)),
@@ -209,9 +209,9 @@ async fn read_start_error(mut body: RecvStream) -> Result<StartError, RemoteErro
         .map_err(|error| RemoteError::Malformed(format!("an error: {error}")))
 }
 
-/// Ends a process whose start is given up.
+/// Terminates a process on drop, unless its start was completed.
 struct StartGuard<'a> {
-    table: &'a Table,
+    table: &'a ProcessTable,
     id: Option<ProcessId>,
     /// Whether the agent was asked to start it. Otherwise it would never tell its end.
     is_asked: bool,

@@ -14,7 +14,7 @@ use tokio::io::ReadBuf;
 use tokio::sync::Notify;
 
 use super::RemoteError;
-use super::config::MOST_PROCESSES;
+use super::config::MAX_PROCESSES;
 use super::message::line;
 
 /// How many bytes of one stream may be on the way.
@@ -24,13 +24,13 @@ pub(super) const STREAM_WINDOW: u32 = 256 * 1024;
 pub(super) const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
 /// How many files are brought at once in each direction of a connection. More would only share its width.
-pub(super) const MOST_TRANSFERS: u32 = 32;
+pub(super) const MAX_TRANSFERS: u32 = 32;
 
 /// How many streams there may be: two for each process, one for messages, those of files, and a few that are being refused.
-pub(super) const MOST_STREAMS: u32 = 2 * MOST_PROCESSES + 2 * MOST_TRANSFERS + 8;
+pub(super) const MAX_STREAMS: u32 = 2 * MAX_PROCESSES + 2 * MAX_TRANSFERS + 8;
 
 // The windows of all streams fit into that of the connection, or one stream could hold up another.
-const _: () = assert!(STREAM_WINDOW as u64 * MOST_STREAMS as u64 <= CONNECTION_WINDOW as u64);
+const _: () = assert!(STREAM_WINDOW as u64 * MAX_STREAMS as u64 <= CONNECTION_WINDOW as u64);
 
 /// The size of one frame, and of one read of a pipe.
 pub(super) const CHUNK: usize = 64 * 1024;
@@ -42,7 +42,7 @@ pub(super) const HEADER_BYTES: u32 = 4 * 1024;
 pub(super) const SEND_BUFFER: usize = STREAM_WINDOW as usize;
 
 /// How many beats fall into the time after which a silent side is lost.
-const BEATS: u32 = 5;
+const HEARTBEATS_PER_TIMEOUT: u32 = 5;
 
 /// The path of the requests for messages.
 pub(super) const MESSAGES_PATH: &str = "/messages";
@@ -61,7 +61,7 @@ pub(super) const SYSTEM_ID: &str = "ratchet-system-id";
 
 /// How often each side sends a beat.
 pub(super) fn beat_interval(lost_after: Duration) -> Duration {
-    (lost_after / BEATS).max(Duration::from_millis(1))
+    (lost_after / HEARTBEATS_PER_TIMEOUT).max(Duration::from_millis(1))
 }
 
 /// Waits until at least one byte can be sent on a stream, and returns how many can be.
@@ -179,7 +179,7 @@ impl Inbox {
         });
     }
 
-    /// Changes the state, and tells whoever waits for that.
+    /// Changes the state, and wakes the tasks that wait for a change.
     fn change(&self, change: impl FnOnce(&mut InboxState)) {
         let mut state = self.state();
         change(&mut state);

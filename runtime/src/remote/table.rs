@@ -16,7 +16,7 @@ use crate::os::{
 
 /// All processes of a host that have not ended, and the questions that its agent has not answered.
 #[derive(Debug, Default)]
-pub(super) struct Table {
+pub(super) struct ProcessTable {
     state: Mutex<TableState>,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct ProcessEntry {
     pub(super) notice: ExitNotice,
     /// Tells that it has closed its stdin.
     pub(super) input: InputNotice,
-    /// What has come of it.
+    /// The output and the state of the process that have arrived so far.
     pub(super) shared: Arc<RemoteView>,
 }
 
@@ -108,7 +108,7 @@ fn number() -> u64 {
     LAST.fetch_add(1, Ordering::Relaxed) + 1
 }
 
-impl Table {
+impl ProcessTable {
     fn state(&self) -> MutexGuard<'_, TableState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -118,7 +118,7 @@ impl Table {
         !self.state().living.is_empty()
     }
 
-    /// Adds a process that is about to be asked for, unless its connection is lost.
+    /// Registers a process before the agent is asked to start it, unless its connection is lost.
     pub(super) fn add(&self, entry: ProcessEntry) -> Option<ProcessId> {
         let id = ProcessId::new(number());
         let mut state = self.state();
@@ -195,7 +195,7 @@ impl Table {
         answered
     }
 
-    /// Takes in what an agent tells. What it tells of a process that is not known is of one that is given up.
+    /// Handles a message of an agent. A message about an unknown process is about one that was given up.
     pub(super) fn take(&self, connection: u64, message: FromAgent) {
         match message {
             FromAgent::Ended {

@@ -36,7 +36,7 @@ pub(super) struct Group {
     pub(super) plain: u32,
     /// How many lanes there are.
     pub(super) lane_count: u32,
-    /// How long its jobs have lacked what, where somebody asks.
+    /// How long its jobs have lacked each thing, if waiting times are recorded.
     pub(super) clocks: Clocks,
     /// The first group of its kind, which stays for the next fully parallel job.
     pub(super) lasting: bool,
@@ -82,7 +82,7 @@ impl Group {
     }
 }
 
-/// What a gate stands for.
+/// The condition that holds back the groups of a gate.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum GateCondition {
     /// As many free slots as each job of its groups fills.
@@ -95,10 +95,10 @@ pub(super) enum GateCondition {
     Limit(u32),
 }
 
-/// Groups that wait for one thing.
+/// The groups that wait for the same condition.
 #[derive(Debug)]
 pub(super) struct Gate {
-    /// The thing that its groups lack.
+    /// The condition that its groups lack.
     pub(super) barred: GateCondition,
     /// The groups that wait here, by the rank of their first jobs.
     pub(super) groups: Heap,

@@ -1,4 +1,4 @@
-//! The scheduler for whoever only wants to hold something back: `acquire`, work, drop the guard.
+//! The scheduler for code that only limits its own tasks: `acquire`, work, drop the guard.
 
 mod acquire;
 mod guard;
@@ -69,9 +69,9 @@ struct Shared {
     waiters: Vec<Waiter>,
     /// How long requests have waited until they were granted.
     waits: WaitTimes,
-    /// When time alone lets somebody through, as of the last look.
+    /// The next moment at which time alone lets a request start, as of the last dispatch.
     next: Option<Instant>,
-    /// The task that asks the scheduler when time lets somebody go on.
+    /// The task that dispatches again when time lets a request start.
     timekeeper: Timekeeper,
 }
 
@@ -273,7 +273,7 @@ impl fmt::Debug for ParallelizationManager {
 }
 
 impl Shared {
-    /// Makes room for whoever waits for this ticket, free of whoever had its index before.
+    /// Adds an empty waiter for this ticket, in the place of an earlier one with the same index.
     fn add_waiter(&mut self, ticket: Ticket) {
         if self.waiters.len() <= ticket.index() {
             self.waiters
@@ -282,7 +282,7 @@ impl Shared {
         self.waiters[ticket.index()] = Waiter::default();
     }
 
-    /// Let through whoever may run now. Who has to be told is returned, to be told once the lock
+    /// Starts the requests that may run now. Returns the wakers of their tasks, to be woken once the lock
     /// is given back.
     fn dispatch(&mut self, now: Instant) -> Vec<Waker> {
         let mut woken = Vec::new();
@@ -317,12 +317,12 @@ impl Shared {
         woken
     }
 
-    /// Has this ticket been let through?
+    /// Whether this ticket was granted.
     fn granted(&self, ticket: Ticket) -> bool {
         self.waiters[ticket.index()].granted
     }
 
-    /// Notes whom to wake when the request of a ticket is granted. Returns whom not to wake any more.
+    /// Sets the waker for the request of a ticket. Returns the waker that it replaces, to be dropped without the lock.
     #[must_use = "a waker may run any code when it is dropped, so not while the lock is held"]
     fn call(&mut self, ticket: Ticket, waker: &Waker) -> Option<Waker> {
         let called = &mut self.waiters[ticket.index()].waker;
@@ -332,7 +332,7 @@ impl Shared {
         }
     }
 
-    /// Takes back what this ticket holds, or its place in the queue. Returns whom not to wake.
+    /// Releases what this ticket holds, or removes it from the queue. Returns its waker, to be dropped without the lock.
     #[must_use = "a waker may run any code when it is dropped, so not while the lock is held"]
     fn withdraw(&mut self, ticket: Ticket) -> Option<Waker> {
         let unused = self.waiters[ticket.index()].waker.take();

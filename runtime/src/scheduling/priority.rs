@@ -89,7 +89,7 @@ impl Ageing {
 }
 
 impl Default for Ageing {
-    /// Half a minute: long beside most jobs, short beside a person's patience.
+    /// Returns steps of half a minute: long compared to most jobs, short compared to a person's patience.
     fn default() -> Self {
         Self {
             step: Duration::from_secs(30),

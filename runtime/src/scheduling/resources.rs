@@ -13,7 +13,7 @@ use crate::Error;
 const LONGEST_NAME: usize = 64;
 
 /// How many identities a resource has at most: as many as there are ports.
-const MOST_IDENTITIES: usize = 65_536;
+const MAX_IDENTITIES: usize = 65_536;
 
 /// A resource, as a small number from [`Scheduler::resource`](super::Scheduler::resource).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,9 +57,9 @@ impl Resource {
                 "a resource without identities would never let anything start".to_owned(),
             );
         }
-        if names.len() > MOST_IDENTITIES {
+        if names.len() > MAX_IDENTITIES {
             return refuse(format!(
-                "a resource has at most {MOST_IDENTITIES} identities"
+                "a resource has at most {MAX_IDENTITIES} identities"
             ));
         }
         let is_wrong = |name: &&SmolStr| name.is_empty() || name.contains([',', '\0', '\n']);

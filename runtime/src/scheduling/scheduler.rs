@@ -212,7 +212,7 @@ struct KindState {
 pub struct Scheduler {
     /// The moment from which nanoseconds count.
     epoch: Instant,
-    /// Nanoseconds since the epoch, of the latest moment anyone told.
+    /// The latest time that the scheduler was told, in nanoseconds since the epoch.
     now: u64,
     /// How waiting makes up for priority.
     ageing: Ageing,
@@ -272,16 +272,16 @@ pub struct Scheduler {
     numbers: SlotNumbers,
     /// The slots of running jobs that fill several, without the first of each.
     more_numbers: Table<u32, Vec<SlotNumber>>,
-    /// How long jobs wait for what, if somebody asks.
+    /// The accounting of waiting times, if it is kept.
     accounting: Option<Box<accounting::Accounting>>,
 
     /// All gates, by their number.
     gates: Slab<Gate>,
-    /// Gates that may let somebody pass, by the first group waiting there.
+    /// Gates that may let a group pass, by the first group that waits there.
     open: Heap,
     /// Jobs that wait for their not-before time.
     delayed: Heap,
-    /// Places and limits to look at again because time lets somebody pass.
+    /// Places and limits to check again because time may let a lane pass.
     wakes: Heap,
     /// Places to look at again because time makes a job due, or a bucket full.
     chores: Heap,
@@ -492,7 +492,7 @@ impl Scheduler {
     }
 }
 
-/// The arrival number's lower half: four thousand million jobs lie between two alike.
+/// The lower half of the arrival number. It is the same only for jobs that are four billion apart.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "the lower half is what is wanted"

@@ -20,10 +20,10 @@ use super::part::{DEEPEST, Extent, Part, Sink};
 use crate::diagnostic::{Diagnostic, Problems, Source, Span};
 
 /// How many values all aliases together may stand for. A few lines of aliases can stand for billions.
-const MOST_EXPANDED: usize = 100_000;
+const MAX_EXPANDED: usize = 100_000;
 
 /// How many bytes of text all aliases together may stand for. A few lines can repeat a long text.
-const MOST_EXPANDED_BYTES: usize = 16 << 20;
+const MAX_EXPANDED_BYTES: usize = 16 << 20;
 
 /// How many entries a map has room for at first. Few jobs have more.
 const USUAL: usize = 8;
@@ -301,19 +301,19 @@ impl<'a, 's> YamlReader<'a, 's> {
         }
     }
 
-    /// Puts a copy of what an anchor stands before.
+    /// Inserts a copy of the node that an anchor names.
     fn alias(&mut self, anchor: usize, span: Span, problems: &mut Problems) -> Reading<()> {
         let Some(node) = self.anchors.get(&anchor) else {
             return Err(Diagnostic::error(span, "an alias of what is not complete yet").into());
         };
         self.expanded += node.weight();
-        if self.expanded > MOST_EXPANDED {
-            let message = format!("the aliases stand for more than {MOST_EXPANDED} values");
+        if self.expanded > MAX_EXPANDED {
+            let message = format!("the aliases stand for more than {MAX_EXPANDED} values");
             return Err(Diagnostic::error(span, message).into());
         }
         self.expanded_bytes += node.text_bytes();
-        if self.expanded_bytes > MOST_EXPANDED_BYTES {
-            let most = crate::value::show_size(MOST_EXPANDED_BYTES as u64);
+        if self.expanded_bytes > MAX_EXPANDED_BYTES {
+            let most = crate::value::show_size(MAX_EXPANDED_BYTES as u64);
             let message = format!("the aliases stand for more than {most} of text");
             return Err(Diagnostic::error(span, message).into());
         }

@@ -7,20 +7,20 @@ pub(super) fn expand(name: &str) -> Result<Vec<String>, String> {
     };
     let middles = members(bounds)?;
     let tails = expand(tail)?;
-    let mut names = Vec::with_capacity(middles.len().saturating_mul(tails.len()).min(MOST_HOSTS));
+    let mut names = Vec::with_capacity(middles.len().saturating_mul(tails.len()).min(MAX_HOSTS));
     for middle in &middles {
         for tail in &tails {
             names.push(format!("{head}{middle}{tail}"));
         }
-        if names.len() > MOST_HOSTS {
-            return Err(format!("it stands for more than {MOST_HOSTS} hosts"));
+        if names.len() > MAX_HOSTS {
+            return Err(format!("it stands for more than {MAX_HOSTS} hosts"));
         }
     }
     Ok(names)
 }
 
 /// How many hosts one name may stand for. A few characters can stand for billions.
-const MOST_HOSTS: usize = 100_000;
+const MAX_HOSTS: usize = 100_000;
 
 /// What stands before the first range, in it and after it.
 fn first_range(name: &str) -> Option<(&str, &str, &str)> {
@@ -79,8 +79,8 @@ fn members(bounds: &str) -> Result<Vec<String>, String> {
     if from > to {
         return Err(format!("the range `[{bounds}]` ends before it begins"));
     }
-    if (to - from) / step >= MOST_HOSTS {
-        return Err(format!("it stands for more than {MOST_HOSTS} hosts"));
+    if (to - from) / step >= MAX_HOSTS {
+        return Err(format!("it stands for more than {MAX_HOSTS} hosts"));
     }
     let width = if is_padded { first.len() } else { 0 };
     let numbers = (from..=to).step_by(step);

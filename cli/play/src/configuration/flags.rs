@@ -33,9 +33,9 @@ pub struct PlayFlags {
     pub become_user: Option<String>,
     /// The way in which they become that user.
     pub become_method: Option<String>,
-    /// Whether the password of that is asked for.
+    /// Whether to ask for the password of `become`.
     pub asks_become_password: bool,
-    /// The file that holds the password of that.
+    /// The file that holds the password of `become`.
     pub become_password_file: Option<PathBuf>,
     /// The user who logs in to hosts.
     pub remote_user: Option<String>,

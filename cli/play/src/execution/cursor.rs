@@ -8,7 +8,7 @@ use super::handlers::Handlers;
 use super::stages::Stage;
 use crate::language::{Block, Step};
 
-/// The place of a host in its play.
+/// The position of a host in its play.
 ///
 /// A play is a tree: stages, blocks in them, tasks in those. The cursor is the way from the root to the task that comes
 /// next. A list of steps points at the block or the include that the host is in until the host has left it. So of two hosts of one play, the one with the smaller [position](Self::position) is behind the other.
@@ -49,7 +49,7 @@ enum Phase {
     Always,
 }
 
-/// What one include brings in.
+/// The steps that one include brings in.
 #[derive(Debug)]
 pub(super) struct IncludedSteps {
     pub(super) steps: Arc<[Step]>,
@@ -196,7 +196,7 @@ impl Cursor {
         });
     }
 
-    /// The task, the handler or the stage that was next is done.
+    /// Moves past the task, the handler or the stage that [`next`](Self::next) returned.
     pub(super) fn pass(&mut self) {
         match self.levels.last_mut() {
             Some(level) => level.at += 1,

@@ -19,7 +19,7 @@ use crate::result::{TaskResult, TaskStatus, flag};
 use crate::templates::{Variables, from_json, is_truthy, render, render_data, text_of, to_json};
 
 impl Machine {
-    /// Takes in how a call ended.
+    /// Handles the end of a call.
     pub(super) fn ended(&mut self, id: &str, result: TaskResult) {
         let Some((name, index)) = self.under_way.remove(id) else {
             return;
@@ -28,7 +28,7 @@ impl Machine {
         self.fill();
     }
 
-    /// Takes in how an item ended, and ends the task with its last one.
+    /// Handles the end of an item, and ends the task with its last one.
     fn item_ended(&mut self, name: &str, index: usize, result: TaskResult) {
         self.apply_facts(name, index, &result);
         let Some(mut task) = self.take_running(name) else {
@@ -102,7 +102,7 @@ impl Machine {
         plain_result(self.names(task, name, None), result, status)
     }
 
-    /// Ends the task of a host, and lets follow what follows from that.
+    /// Ends the task of a host, and applies the consequences.
     fn finish(&mut self, name: &str, mut result: TaskResult, has_items: bool) {
         let Some(task) = self.take_running(name) else {
             return;
@@ -277,7 +277,7 @@ impl Machine {
         });
     }
 
-    /// Renews the variables that tell which hosts still go on.
+    /// Updates the variables that tell which hosts are still in the play.
     fn hosts_changed(&mut self) {
         let Some(run) = &mut self.current else { return };
         let without_failure = run.hosts_without_failure();
@@ -302,7 +302,7 @@ impl Machine {
         }
     }
 
-    /// Takes in the facts and variables that a result has.
+    /// Stores the facts of a result, or the variables that `set_fact` has set.
     fn apply_facts(&mut self, name: &str, index: usize, result: &TaskResult) {
         let Some(Json::Object(facts)) = result.result.get("ansible_facts") else {
             return;

@@ -1,4 +1,4 @@
-//! What happens while playbooks run, for whoever shows it.
+//! The events of running playbooks, for the display.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub enum Event {
     Ended {
         /// The result.
         result: TaskResult,
-        /// Whether its items were told before.
+        /// Whether its items were reported before.
         has_items: bool,
     },
     /// Tasks were brought in.

@@ -1,4 +1,4 @@
-//! What a task stands in: its play, and the blocks, roles and includes around it, whose keywords it inherits.
+//! The context of a task: its play, and the blocks, roles and includes around it, whose keywords it inherits.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::data::Data;
 use crate::language::{Block, Condition, Keyword, Play, Settings, Task};
 use crate::templates::{Layer, Variables, is_omitted, render_data};
 
-/// One of the things around a task, with all that is around it.
+/// A play, a block or an include around a task, with the frames around it.
 #[derive(Debug)]
 pub(super) struct Frame {
     owner: Owner,
@@ -25,7 +25,7 @@ enum Owner {
     Include(Arc<Include>),
 }
 
-/// What an include hands to the tasks that it brings in.
+/// The keywords and variables that an include passes to the tasks that it brings in.
 #[derive(Debug, Default)]
 pub(super) struct Include {
     /// The keywords under `apply`.

@@ -30,7 +30,7 @@ pub(super) struct HostRun {
     pub(super) is_forced: bool,
 }
 
-/// How the play stands for a host.
+/// The state of a play for a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HostState {
     Going,

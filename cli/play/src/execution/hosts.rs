@@ -59,7 +59,7 @@ impl Machine {
         }
     }
 
-    /// Takes in what the inventory says of a host.
+    /// Loads what the inventory says about a host.
     pub(super) fn know(&mut self, name: &str) {
         let mut before = self.known.get(name).unwrap_or_default();
         if before.facts.is_empty() {

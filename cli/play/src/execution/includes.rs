@@ -24,7 +24,7 @@ use crate::templates::{Layer, Variables, render, render_data, text_of, to_json};
 const DEEPEST: usize = 200;
 
 impl Machine {
-    /// Brings in what the last tasks of hosts have included.
+    /// Inserts the steps that the last tasks of hosts have included.
     pub(super) fn bring_in_includes(&mut self) {
         let Some(run) = &mut self.current else {
             return;
@@ -77,7 +77,7 @@ impl Machine {
         }
     }
 
-    /// Does an include for an item. Returns its result.
+    /// Performs an include for an item. Returns its result.
     pub(super) fn include(
         &mut self,
         what: &str,

@@ -83,7 +83,7 @@ impl Machine {
             .sum()
     }
 
-    /// Begins the next item of a host, if there is one that may begin.
+    /// Begins the next item of a host, if one may begin. Returns whether one did.
     fn begin_item(&mut self, name: &str) -> bool {
         let Some(task) = self.host(name).and_then(|host| host.running.as_ref()) else {
             return false;

@@ -27,11 +27,11 @@ use crate::language::{Play, PlaybookReader, Task, builtin};
 use crate::result::TaskResult;
 use crate::selection::Tags;
 
-/// Where playbooks are, and what comes next.
+/// The state of running playbooks, which decides what comes next.
 #[derive(Debug)]
 pub(super) struct Machine {
     pub(super) options: Options,
-    /// Which tasks are meant.
+    /// The tags that select tasks.
     pub(super) tags: Tags,
     pub(super) inventory: Arc<Inventory>,
     /// The variables of hosts in the inventory and in files beside it and the playbook.
@@ -57,7 +57,7 @@ pub(super) struct Machine {
     pub(super) has_error: bool,
     /// Asks before each task, if somebody wants to be asked.
     pub(super) steps: Option<Steps>,
-    /// The name of the task that was told last.
+    /// The name of the task that was reported last.
     pub(super) told_task: Option<String>,
 }
 
@@ -126,7 +126,7 @@ impl Machine {
         }
     }
 
-    /// Whether a task is to be done, as far as somebody is asked.
+    /// Whether a task is to be done. If steps are on, the user is asked.
     fn is_wanted(&mut self, node: &TaskNode) -> bool {
         let Some(Steps(ask)) = &mut self.steps else {
             return true;
@@ -141,7 +141,7 @@ impl Machine {
         }
     }
 
-    /// Lets hosts go on behind a task.
+    /// Lets hosts continue after a task.
     fn leave_out(&mut self, handler: Option<usize>, hosts: &[String]) {
         for name in hosts {
             if let Some(host) = self.host_mut(name) {
@@ -173,19 +173,19 @@ impl Machine {
         self.current.as_mut()?.hosts.get_mut(name)
     }
 
-    /// The task of a host has ended, with this result.
+    /// Takes the running task of a host, because it has ended.
     pub(super) fn take_running(&mut self, name: &str) -> Option<TaskRun> {
         self.host_mut(name)?.running.take()
     }
 
-    /// Tells that a task has ended on a host.
+    /// Emits the event that a task has ended on a host.
     pub(super) fn tell_result(&mut self, result: TaskResult, has_items: bool) {
         self.recap
             .count(&result.host, result.status, result.changed);
         self.events.push(Event::Ended { result, has_items });
     }
 
-    /// Lets hosts go on that had failed or could not be reached.
+    /// Clears the failures of hosts, so that they continue.
     pub(super) fn clear_host_errors(&mut self) {
         self.lost.clear();
         let hosts = self
@@ -200,7 +200,7 @@ impl Machine {
     }
 }
 
-/// A task as machines begin it.
+/// Whether a task runs this builtin module.
 pub(super) fn is_action(task: &Task, name: &str) -> bool {
     builtin(&task.module) == name
 }

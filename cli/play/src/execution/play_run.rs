@@ -44,7 +44,7 @@ pub(super) enum Strategy {
 }
 
 impl PlayRun {
-    /// Whether so many failures end the play.
+    /// Whether this many failed hosts end the play.
     pub(super) fn is_too_many(&self, failed: usize) -> bool {
         #[expect(
             clippy::cast_precision_loss,
@@ -54,7 +54,7 @@ impl PlayRun {
             .is_some_and(|most| failed as f64 * 100.0 / self.batch.len().max(1) as f64 > most)
     }
 
-    /// The hosts of the batch that still go on.
+    /// The hosts of the batch that have not failed.
     pub(super) fn hosts_without_failure(&self) -> Vec<String> {
         let names = self.batch.iter();
         let is_going = |name: &&String| {

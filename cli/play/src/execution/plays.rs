@@ -172,7 +172,7 @@ impl Machine {
         }
     }
 
-    /// Takes over where a host goes after a failure.
+    /// Marks a host as failed if nothing catches its failure, and stops the play if too many have failed.
     pub(super) fn after_failure(&mut self, name: &str, after: AfterFailure) {
         if after != AfterFailure::Over {
             return;

@@ -26,7 +26,7 @@ const OWN: [&str; 10] = [
 ];
 
 /// How often a name may be redirected.
-const MOST_REDIRECTIONS: u32 = 16;
+const MAX_REDIRECTIONS: u32 = 16;
 
 /// Finds modules. What was found stays known.
 #[derive(Debug)]
@@ -150,7 +150,7 @@ impl Modules {
         collections: &[String],
         redirections: u32,
     ) -> Result<Module, ModuleError> {
-        if redirections > MOST_REDIRECTIONS {
+        if redirections > MAX_REDIRECTIONS {
             return Err(ModuleError::Circle {
                 name: name.to_owned(),
             });

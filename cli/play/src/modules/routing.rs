@@ -7,7 +7,7 @@ use ratchet_input::document;
 
 use super::ModuleError;
 
-/// What a collection says about names of modules.
+/// The routing of a collection: its redirected and removed modules, and its action groups.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Routing {
     modules: HashMap<String, Route>,

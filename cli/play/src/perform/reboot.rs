@@ -139,7 +139,7 @@ impl HostAction<'_> {
         }
     }
 
-    /// Whether the host can be reached and runs modules.
+    /// Reconnects to the host, and checks that it runs modules.
     async fn answers(&self) -> Result<(), CallError> {
         self.performer.targets.reset(&self.target).await;
         let result = self.module("ansible.builtin.ping", Map::new()).await?;

@@ -39,7 +39,7 @@ static CODE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// A script for `sh` that runs the worker by this Python, given in words, or by the first that is found.
+/// Makes a script for `sh` that runs the worker by this Python, given in words, or by the first one that is found.
 ///
 /// The shell stays while Python runs: the worker leaves the process group, and is ended by the end of its stdin, so that it can
 /// end what it has started. Something has to be left of the group meanwhile, and tells its exit.

@@ -16,7 +16,7 @@ use crate::modules::{Become, Bundle, BundleSource, ModuleCall, ModuleKind, Secre
 pub(super) const PART_BYTES: usize = 2 << 20;
 
 /// How often bundles are sent that the host has lost again.
-const MOST_SENDINGS: u32 = 3;
+const MAX_SENDINGS: u32 = 3;
 
 /// What a request to a worker ended with, if it has no result.
 pub(super) enum Refusal {
@@ -58,7 +58,7 @@ impl Targets {
                 Err(refusal) => result_of(refusal)?,
             };
             let code = failure.code.as_deref().unwrap_or_default();
-            if code != "lacking" || sendings == MOST_SENDINGS {
+            if code != "lacking" || sendings == MAX_SENDINGS {
                 return outcome_of(*failure);
             }
             for bundle in bundles

@@ -60,7 +60,7 @@ impl Target {
         }
     }
 
-    /// The call of ssh, without the command. Of options that are given twice, ssh takes the first.
+    /// Builds the call of ssh, without the command. Of options that are given twice, ssh takes the first.
     fn ssh(&self, ssh: &SshConnection, askpass: Option<&Askpass>) -> ProcessConfig {
         let mut process = ProcessConfig::new(&ssh.program);
         process = process.args(&ssh.arguments);

@@ -14,7 +14,7 @@ use super::{CallError, Connection, Target, Targets};
 use crate::modules::Become;
 
 /// How much of the output of a command is kept.
-const MOST_OUTPUT_BYTES: usize = 64 << 20;
+const MAX_OUTPUT_BYTES: usize = 64 << 20;
 
 /// The exit code by which ssh says that the host was not reached, or was lost.
 const SSH_FAILED: i32 = 255;
@@ -149,7 +149,7 @@ async fn talk(handle: &mut ProcessHandle, input: Option<String>) -> (Exit, Strin
 async fn keep(mut pipe: Box<dyn AsyncRead + Send + Unpin>, kept: &mut Vec<u8>) {
     let mut part = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = pipe.read(&mut part).await {
-        let room = MOST_OUTPUT_BYTES.saturating_sub(kept.len());
+        let room = MAX_OUTPUT_BYTES.saturating_sub(kept.len());
         kept.extend_from_slice(&part[..read.min(room)]);
     }
 }

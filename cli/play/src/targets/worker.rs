@@ -17,7 +17,7 @@ use super::askpass::Askpass;
 use super::{CallError, Connection, Target};
 
 /// The largest message to or from a worker: results of modules, and what they print.
-const MOST_MESSAGE_BYTES: usize = 256 << 20;
+const MAX_MESSAGE_BYTES: usize = 256 << 20;
 
 /// How long the worker may take to start once the host is connected.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -29,7 +29,7 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(5);
 pub(super) struct TargetWorker {
     supervisor: ProcessSupervisor,
     pool: ProcessPool,
-    /// Where ssh asks for its password.
+    /// The password that ssh asks for, if it needs one.
     askpass: Option<Askpass>,
     /// The bundles that were sent, each with the user behind sudo. One is sent at a time.
     pub(super) sent: Mutex<HashSet<(Option<String>, String)>>,
@@ -47,7 +47,7 @@ impl TargetWorker {
         let process = target.worker_process(askpass.as_ref()).map_err(input)?;
         let config = PoolConfig {
             limits: Limits {
-                max_message_bytes: MOST_MESSAGE_BYTES,
+                max_message_bytes: MAX_MESSAGE_BYTES,
                 ..Limits::default()
             },
             handshake: HandshakeMode::Required,

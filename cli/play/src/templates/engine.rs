@@ -11,7 +11,7 @@ use minijinja::{
 };
 
 use super::errors::{item, one_line};
-use super::function_arguments::Given;
+use super::function_arguments::FunctionArguments;
 use super::names::NamedFunctions;
 use super::rendered_values::Omit;
 use super::source::{self, DELIMITERS, Escapes};
@@ -52,7 +52,7 @@ static BASE: LazyLock<NamedFunctions> = LazyLock::new(|| {
     engine.add_function("dict", minijinja::functions::dict);
     engine.add_function("namespace", minijinja::functions::namespace);
     engine.add_function("now", |placed: Rest<Value>, named: Kwargs| {
-        let given = Given::new("now", &["utc", "fmt"], &placed, &named)?;
+        let given = FunctionArguments::new("now", &["utc", "fmt"], &placed, &named)?;
         filters::now(
             given.flag("utc") == Some(true),
             given.text("fmt").as_deref(),

@@ -20,7 +20,7 @@ mod yaml;
 use minijinja::Value;
 use minijinja::value::{FunctionArgs, FunctionResult, Kwargs, Rest};
 
-use super::function_arguments::{Given, wrong};
+use super::function_arguments::{FunctionArguments, wrong};
 use super::names::NamedFunctions;
 
 pub(super) use combinations::{product, subelements, zipped};
@@ -58,13 +58,16 @@ impl NamedFunctions {
         &mut self,
         name: &'static str,
         parameters: &'static [&'static str],
-        filter: impl Fn(&Value, &Given) -> Result<Value, minijinja::Error> + Send + Sync + 'static,
+        filter: impl Fn(&Value, &FunctionArguments) -> Result<Value, minijinja::Error>
+        + Send
+        + Sync
+        + 'static,
     ) {
         let with_arguments = move |value: Value, placed: Rest<Value>, named: Kwargs| {
             if value.is_undefined() {
                 return Err(wrong("the value is undefined"));
             }
-            let given = Given::new(name, parameters, &placed, &named)?;
+            let given = FunctionArguments::new(name, parameters, &placed, &named)?;
             filter(&value, &given)
         };
         self.filter(name, with_arguments);

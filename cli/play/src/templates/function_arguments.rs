@@ -11,14 +11,14 @@ pub(super) fn wrong(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidOperation, message.into())
 }
 
-/// The arguments that something was given.
+/// The arguments of a filter, a test or a lookup, by the names of its parameters.
 #[derive(Debug)]
-pub(super) struct Given {
+pub(super) struct FunctionArguments {
     names: &'static [&'static str],
     values: Vec<Option<Value>>,
 }
 
-impl Given {
+impl FunctionArguments {
     /// Takes the arguments for these parameters. What has no parameter is an error.
     pub(super) fn new(
         what: &str,

@@ -7,7 +7,7 @@ mod versions;
 use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{Error, Value};
 
-use super::function_arguments::{Given, iterated, kind, number, wrong};
+use super::function_arguments::{FunctionArguments, iterated, kind, number, wrong};
 use super::names::NamedFunctions;
 use super::regex::{compiled, failed};
 use super::undefined::is_undefined;
@@ -109,13 +109,13 @@ impl NamedFunctions {
         &mut self,
         name: &'static str,
         parameters: &'static [&'static str],
-        question: impl Fn(&Value, &Given) -> Result<bool, Error> + Send + Sync + 'static,
+        question: impl Fn(&Value, &FunctionArguments) -> Result<bool, Error> + Send + Sync + 'static,
     ) {
         let with_arguments = move |value: Value, placed: Rest<Value>, named: Kwargs| {
             if value.is_undefined() {
                 return Err(wrong("the value is undefined"));
             }
-            let given = Given::new(name, parameters, &placed, &named)?;
+            let given = FunctionArguments::new(name, parameters, &placed, &named)?;
             question(&value, &given)
         };
         self.test(name, with_arguments);
@@ -225,7 +225,7 @@ fn comparisons(engine: &mut NamedFunctions) {
     }
 }
 
-fn ordered(value: &Value, given: &Given) -> Result<std::cmp::Ordering, Error> {
+fn ordered(value: &Value, given: &FunctionArguments) -> Result<std::cmp::Ordering, Error> {
     let other = given.needed("other")?;
     let class = |value: &Value| match value.kind() {
         ValueKind::Bool | ValueKind::Number => 1,
@@ -247,7 +247,7 @@ fn ordered(value: &Value, given: &Given) -> Result<std::cmp::Ordering, Error> {
     }
 }
 
-fn is_truthy(value: &Value, given: &Given) -> bool {
+fn is_truthy(value: &Value, given: &FunctionArguments) -> bool {
     if given.flag("convert_bool") == Some(true)
         && let Some(text) = value.as_str()
     {
@@ -273,7 +273,7 @@ fn all_in(one: &Value, other: &Value) -> Result<bool, Error> {
     Ok(iterated(one)?.iter().all(|member| other.contains(member)))
 }
 
-fn matches(value: &Value, given: &Given, how: &str) -> Result<bool, Error> {
+fn matches(value: &Value, given: &FunctionArguments, how: &str) -> Result<bool, Error> {
     let pattern = given.text("pattern").unwrap_or_default();
     let pattern = match how {
         "match" => format!(r"\A(?:{pattern})"),
@@ -293,7 +293,7 @@ fn matches(value: &Value, given: &Given, how: &str) -> Result<bool, Error> {
 }
 
 /// Whether a text is an address with a scheme, and with a host if that is asked for, too.
-fn is_uri(value: &Value, given: &Given, needs_host: bool) -> Result<bool, Error> {
+fn is_uri(value: &Value, given: &FunctionArguments, needs_host: bool) -> Result<bool, Error> {
     let text = text_of(value);
     let Some((scheme, rest)) = text.split_once(':') else {
         return Ok(false);

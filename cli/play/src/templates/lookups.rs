@@ -12,7 +12,7 @@ use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{Error, Value};
 
 use super::errors::one_line;
-use super::function_arguments::{Given, wrong};
+use super::function_arguments::{FunctionArguments, wrong};
 use super::rendered_values::finished;
 use super::source::without_builtin;
 use super::undefined::{TemplateError, Undefined};
@@ -183,7 +183,7 @@ fn run(
     variables: &Variables,
     kind: &str,
 ) -> Result<Vec<Value>, Error> {
-    let options = |names| Given::new(name, names, &Rest(Vec::new()), named);
+    let options = |names| FunctionArguments::new(name, names, &Rest(Vec::new()), named);
     match without_builtin(name) {
         "items" => Ok(values::flat_once(terms)),
         "list" => Ok(terms.to_vec()),

@@ -296,7 +296,7 @@ impl Variables {
     /// The text that a file gives to a variable, if it gives one. It may be given by way of other variables.
     pub(super) fn written(&self, name: &str) -> Option<String> {
         let mut name = name.to_owned();
-        for _ in 0..MOST_NAMES {
+        for _ in 0..MAX_NAMES {
             match self.find(&name)? {
                 Found::Lazy(Lazy::Value(value)) => return value.as_str().map(str::to_owned),
                 Found::Lazy(Lazy::Template(text)) => {
@@ -340,7 +340,7 @@ impl Variables {
 
     /// All of these variables as one value, such as that of a host in `hostvars`.
     pub(crate) fn as_map(&self) -> Value {
-        Value::from_object(AsMap(self.clone()))
+        Value::from_object(VariableMap(self.clone()))
     }
 
     /// What a template sees.
@@ -350,7 +350,7 @@ impl Variables {
 }
 
 /// How many variables may stand for each other before the last of them is a condition.
-const MOST_NAMES: usize = 20;
+const MAX_NAMES: usize = 20;
 
 /// The names that a template can use.
 #[derive(Debug)]
@@ -392,9 +392,9 @@ impl Object for Root {
 
 /// Variables as a map, in which a name that is missing is undefined.
 #[derive(Debug)]
-struct AsMap(Variables);
+struct VariableMap(Variables);
 
-impl Object for AsMap {
+impl Object for VariableMap {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         self.0.lazy(key.as_str()?)
     }

@@ -12,7 +12,7 @@ use super::{AttemptFacts, Row, count};
 const ROUNDING: u64 = 1_000;
 
 /// How many parts a row has at most. More attempts that overlap stand on the last of them.
-const MOST_PARTS: usize = 64;
+const MAX_PARTS: usize = 64;
 
 /// Gives attempts their rows.
 #[derive(Debug, Default)]
@@ -87,7 +87,7 @@ impl RowTable {
             let is_free = |(_, end): &(u32, u64)| *end < attempt.began + ROUNDING;
             let part = match parts.iter().position(is_free) {
                 Some(part) => part,
-                None if parts.len() < MOST_PARTS => {
+                None if parts.len() < MAX_PARTS => {
                     let row = Row {
                         part: count(parts.len()),
                         ..rows[current as usize].clone()

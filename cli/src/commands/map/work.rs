@@ -12,8 +12,8 @@ use crate::args::map::MapArguments;
 use crate::error::CliError;
 use crate::job_file::{Protocol, ServedTasks, WorkerPlan, cannot_start, typed_worker};
 use crate::map::{
-    Columns, CommandStart, FileFlags, FileTemplates, ItemCommand, LineReader, MapWork, Template,
-    shell_operator, warm_pool,
+    Columns, CommandStart, FileFlags, FileTemplates, ItemCommand, LineInterpreter, MapWork,
+    Template, shell_operator, warm_pool,
 };
 use crate::session::{RunOptions, Session};
 
@@ -83,8 +83,8 @@ pub(super) fn item_command(
     columns: Columns<'_>,
 ) -> Result<ItemCommand, CliError> {
     Ok(match (command, arguments.shell) {
-        ([], true) => ItemCommand::Line(LineReader::Shell),
-        ([], false) => ItemCommand::Line(LineReader::Words),
+        ([], true) => ItemCommand::Line(LineInterpreter::Shell),
+        ([], false) => ItemCommand::Line(LineInterpreter::Words),
         (_, true) => ItemCommand::Template(Template::shell(command, columns)?),
         (_, false) => ItemCommand::Template(Template::parse(command, columns)?),
     })

@@ -1,4 +1,4 @@
-//! Finds runs that go on, and connects to them.
+//! Finds runs in progress, and connects to them.
 
 use ratchet_runtime::journal::RunState;
 use ratchet_runtime::{JobKey, RunId, RunStore};
@@ -9,19 +9,19 @@ use crate::error::CliError;
 use crate::folders::Folders;
 use crate::live::LiveClient;
 
-/// A run that goes on, and the connection to it.
+/// A run in progress, and the connection to it.
 pub(super) struct LiveRun {
     pub(super) id: RunId,
     pub(super) client: LiveClient,
 }
 
-/// Connects to a run if it goes on.
+/// Connects to a run if it is in progress.
 pub(super) fn connect(store: &RunStore, id: RunId) -> Result<Option<LiveClient>, CliError> {
     LiveClient::connect(store, id)
         .map_err(|error| CliError::usage(format!("run {id} cannot be asked")).because(error))
 }
 
-/// Connects to the run that was named, or to the last one that goes on.
+/// Connects to the run that was named, or to the last one in progress.
 pub(super) fn open(state: &StateArguments, wanted: Option<&str>) -> Result<LiveRun, CliError> {
     let (folders, _) = Folders::load(state)?;
     let store = RunStore::at(&folders.state);
@@ -40,7 +40,7 @@ pub(super) fn open(state: &StateArguments, wanted: Option<&str>) -> Result<LiveR
     }
 }
 
-/// Connects to the last run that goes on, if one does.
+/// Connects to the last run in progress, if there is one.
 pub(super) fn last(store: &RunStore) -> Result<Option<LiveRun>, CliError> {
     for id in store.ids()?.into_iter().rev() {
         let goes_on = matches!(store.run(id).state, RunState::Running { .. });

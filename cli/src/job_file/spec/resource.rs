@@ -119,7 +119,7 @@ fn refuse(span: Span, error: ValueError) -> Diagnostic {
     }
 }
 
-/// Reports a value that was refused.
+/// Returns the value, or reports why it was refused.
 fn accepted<T>(read: Result<T, ValueError>, span: Span, problems: &mut Problems) -> Option<T> {
     match read {
         Ok(value) => Some(value),

@@ -16,7 +16,7 @@ pub(crate) struct MatrixSpec;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ForEachSpec;
 
-/// Reads the key of a section that was not taken apart. Only its type is checked, since it is refused there anyway.
+/// Checks only the type of a `matrix` or `for_each` that was not expanded, since the key is refused there anyway.
 fn read<T: FromNode>(node: &Node<'_>, value: T, problems: &mut Problems) -> Option<T> {
     if T::accepts(node) {
         return Some(value);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// How many nodes a list may have. A few characters can stand for billions.
-const MOST_NODES: usize = 100_000;
+const MAX_NODES: usize = 100_000;
 
 /// The names in a list of nodes, as in `login,n[01-03,7],rack[1-2]n[1-8]`.
 pub(super) fn expand(list: &str) -> Result<Vec<String>, String> {
@@ -16,8 +16,8 @@ pub(super) fn expand(list: &str) -> Result<Vec<String>, String> {
                 return Err(format!("a bracket is not closed in `{word}`"));
             };
             let members = members(ranges)?;
-            if names.len() + found.len() * members.len() > MOST_NODES {
-                return Err(format!("`{word}` stands for more than {MOST_NODES} nodes"));
+            if names.len() + found.len() * members.len() > MAX_NODES {
+                return Err(format!("`{word}` stands for more than {MAX_NODES} nodes"));
             }
             let longer = found.iter().flat_map(|before| {
                 members
@@ -75,9 +75,9 @@ fn members(ranges: &str) -> Result<Vec<String>, String> {
         if from > to {
             return Err(format!("the range `{range}` ends before it begins"));
         }
-        if to - from >= MOST_NODES {
+        if to - from >= MAX_NODES {
             return Err(format!(
-                "the range `{range}` has more than {MOST_NODES} numbers"
+                "the range `{range}` has more than {MAX_NODES} numbers"
             ));
         }
         // The first number says how wide all of them are.

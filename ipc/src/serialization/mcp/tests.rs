@@ -150,7 +150,7 @@ fn a_list_of_tools_without_end_is_refused() {
     let mut session = Session::new(1);
     session.says(&initialized("2025-06-18"));
     let page = json!({"id": "tools", "result": {"tools": [], "nextCursor": "again"}});
-    let refused = (0..MOST_PAGES).find_map(|_| session.says(&page).pop());
+    let refused = (0..MAX_PAGES).find_map(|_| session.says(&page).pop());
     assert!(matches!(
         refused,
         Some(Incoming::Readiness(Readiness::Refused(_)))

@@ -106,7 +106,7 @@ impl Argument {
     }
 }
 
-/// Takes an input that is an object as the arguments, and none as no arguments.
+/// Returns the arguments of a call whose input is an object, or no arguments for `null`. Other inputs are refused.
 pub(super) fn object(task: &TaskName, input: &Payload) -> Result<Payload, IpcError> {
     match input.as_str().trim_start() {
         "null" => Ok(Payload::from_value(&Map::new())?),

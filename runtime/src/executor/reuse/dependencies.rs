@@ -81,13 +81,13 @@ impl Dependencies {
         hasher: &Arc<FileHasher>,
         salt: Option<&str>,
     ) -> Result<Self, NoCacheKey> {
-        let doer = PerformerIdentity {
+        let performer_identity = PerformerIdentity {
             process,
             version: None,
             programs: None,
             platform: None,
         };
-        Self::on(job, doer, hasher, salt)
+        Self::on(job, performer_identity, hasher, salt)
     }
 
     /// Returns what the result depends on.

@@ -372,7 +372,7 @@ impl Scene {
         let commands = CommandsAt {
             name: None,
             commands,
-            tells_attempts: true,
+            sets_attempt_variables: true,
         };
         let local = LocalPerformer::new(
             reporter.clone(),

@@ -48,6 +48,9 @@ fn version_1_journals_are_read_and_written_byte_for_byte() {
 /// Version 1 as it has been written since outcomes have times. Older programs pass over what is new in it.
 const WITH_TIMES: &[u8] = include_bytes!("version-1-with-times.journal");
 
+/// The same as versions wrote it that did not tell flaky jobs.
+const BEFORE_FLAKY: &[u8] = include_bytes!("version-1-before-flaky.journal");
+
 /// A job of two attempts, and one of a single attempt.
 fn with_times() -> [(Job, Outcome); 2] {
     let started = Timestamp::from_millis(1_790_000_000_123);
@@ -111,12 +114,14 @@ fn the_times_of_jobs_and_attempts_are_written_and_read() {
     let written = fs::read_to_string(&path).unwrap();
     assert_eq!(written, String::from_utf8_lossy(WITH_TIMES));
 
-    fs::write(&path, WITH_TIMES).unwrap();
-    let history = History::load(&path).unwrap();
-    assert_eq!((history.damage(), history.torn()), (&[][..], None));
-    for (job, outcome) in with_times() {
-        let recorded = history.find_job(&job).unwrap();
-        assert_eq!(history.outcome(&recorded).unwrap(), outcome);
+    for text in [WITH_TIMES, BEFORE_FLAKY] {
+        fs::write(&path, text).unwrap();
+        let history = History::load(&path).unwrap();
+        assert_eq!((history.damage(), history.torn()), (&[][..], None));
+        for (job, outcome) in with_times() {
+            let recorded = history.find_job(&job).unwrap();
+            assert_eq!(history.outcome(&recorded).unwrap(), outcome);
+        }
     }
 }
 

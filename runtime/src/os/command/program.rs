@@ -210,8 +210,8 @@ impl ProgramRun {
             reaped: false,
         };
         let mut outputs = [
-            Output::of(Stream::Stdout, started.stdout),
-            Output::of(Stream::Stderr, started.stderr),
+            OutputStream::of(Stream::Stdout, started.stdout),
+            OutputStream::of(Stream::Stderr, started.stderr),
         ];
         let mut wanted_terminal = false;
         let mut input_error = None;
@@ -318,13 +318,13 @@ impl Drop for ReapGuard<'_> {
 }
 
 /// One of the two pipes that a program prints into.
-struct Output {
+struct OutputStream {
     stream: Stream,
     /// None once the pipe has ended or the sink wants no more.
     pipe: Option<PipeReader>,
 }
 
-impl Output {
+impl OutputStream {
     fn of(stream: Stream, pipe: OwnedFd) -> Self {
         Self {
             stream,
@@ -363,7 +363,7 @@ impl Output {
 
 /// Waits until there is something to read or one of the other descriptors is ready, reads, and says which others are ready.
 fn read_outputs(
-    outputs: &mut [Output; 2],
+    outputs: &mut [OutputStream; 2],
     others: [Option<(BorrowedFd<'_>, PollFlags)>; 2],
     limit: Option<Duration>,
     sink: &dyn OutputSink,

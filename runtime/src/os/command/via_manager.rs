@@ -46,7 +46,7 @@ type InputWriter = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 struct Reader {
     /// Takes the pipes.
     pipes: Option<oneshot::Sender<(OutputPipe, OutputPipe)>>,
-    /// Tells that everything was read. Without a word the thread is gone, because the sink has panicked.
+    /// Signals that everything was read. If it is dropped instead, the thread is gone, because the sink has panicked.
     all_read: oneshot::Receiver<()>,
     /// The thread has not said yet that everything was read.
     is_reading: bool,

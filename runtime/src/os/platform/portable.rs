@@ -71,7 +71,7 @@ impl BootTimer {
         Ok(Self)
     }
 
-    /// Blocks until something can be read or this time has come, or for a moment.
+    /// Blocks until the input can be read or this time has come. It may return early, because each wait is short.
     #[expect(clippy::unused_self, reason = "on Linux it has a descriptor")]
     pub(crate) fn wait(&self, input: BorrowedFd<'_>, until: Option<Duration>) -> io::Result<()> {
         let left = until.map(|until| until.saturating_sub(boot_time()).min(LONGEST_WAIT));

@@ -346,7 +346,7 @@ impl ChildPlan<'_> {
     }
 }
 
-/// The function with which the child begins.
+/// The entry point of the cloned child.
 extern "C" fn run(plan: *mut c_void) -> c_int {
     // SAFETY: `clone_process` passes a plan that lives until this process has executed its program or has ended, and
     // calls this between fork and exec with all signals blocked.

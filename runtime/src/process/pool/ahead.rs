@@ -12,7 +12,7 @@ const BUDGET: Duration = Duration::from_millis(2);
 const MOST: u32 = 256;
 
 /// How many attempts are sent ahead at most to a worker that cannot be asked to give them back.
-const MOST_WITHOUT_RECALL: u32 = 4;
+const MAX_WITHOUT_RECALL: u32 = 4;
 
 /// How long jobs may take at most to be sent ahead to a worker that cannot be asked to give them back.
 const LONGEST_WITHOUT_RECALL: Duration = Duration::from_micros(500);
@@ -64,11 +64,7 @@ impl Estimate {
         if !gives_back && each > LONGEST_WITHOUT_RECALL.as_secs_f64() {
             return 0;
         }
-        let most = if gives_back {
-            MOST
-        } else {
-            MOST_WITHOUT_RECALL
-        };
+        let most = if gives_back { MOST } else { MAX_WITHOUT_RECALL };
         let fits = BUDGET.as_secs_f64() / each.max(1e-9);
         #[expect(
             clippy::cast_possible_truncation,

@@ -1,4 +1,4 @@
-//! Leases: a caller has one worker for itself for a while.
+//! Leases: a caller has the exclusive use of one worker for a while.
 
 use tokio::sync::mpsc;
 

@@ -46,9 +46,9 @@ struct OfferedWorker {
     running: u32,
     /// How many attempts lie in the worker's pipe and have not begun.
     staged: u32,
-    /// The worker gets nothing more, and is forgotten when what it has has ended.
+    /// Whether the worker gets no more attempts. It is forgotten when those that it has have ended.
     is_withdrawn: bool,
-    /// A caller has the worker for itself.
+    /// Whether a caller has the exclusive use of the worker.
     is_leased: bool,
     /// The worker was asked to give back what was staged, and has not given back all of it.
     is_recalled: bool,
@@ -183,7 +183,7 @@ impl Seats {
         }
     }
 
-    /// Takes in what was found out about a filter.
+    /// Applies what was found out about a filter.
     pub(crate) fn filter_changed(&mut self, number: WorkerNumber, change: FilterChange) {
         if let Some(seat) = self.find(number) {
             self.change(seat, |worker| worker.offer.filter.apply(change));
@@ -270,7 +270,7 @@ impl Seats {
         worker.fold(0, |sum, (_, one)| sum.saturating_add(self.most_ahead(one)))
     }
 
-    /// The way to the connection of a seat's worker.
+    /// Returns the link to the connection of a seat's worker.
     pub(crate) fn link(&self, seat: SeatId) -> &WorkerLink {
         &self.get(seat).offer.link
     }
@@ -301,8 +301,8 @@ impl Seats {
         });
     }
 
-    /// Gives back the place of an attempt that lay in the pipe and has come back.
-    pub(crate) fn unstaged(&mut self, seat: SeatId, now: Instant) {
+    /// Records that an attempt that was sent ahead has come back without having begun.
+    pub(crate) fn note_returned(&mut self, seat: SeatId, now: Instant) {
         self.change(seat, |worker| {
             worker.staged -= 1;
             worker.is_recalled &= worker.staged > 0;
@@ -419,7 +419,7 @@ impl Seats {
     pub(crate) fn call_returned(&mut self, number: WorkerNumber, held_seat: bool, now: Instant) {
         match self.find(number) {
             Some(seat) if held_seat => self.ended(seat, false, now),
-            Some(seat) => self.unstaged(seat, now),
+            Some(seat) => self.note_returned(seat, now),
             None => {}
         }
     }

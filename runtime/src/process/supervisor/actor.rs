@@ -46,7 +46,7 @@ pub(super) struct Actor {
     pools: Vec<PoolState>,
     /// Given to each connection, with the number of its worker.
     events: mpsc::UnboundedSender<(u64, WorkerEvent)>,
-    /// The pool and the number in it of each worker, by the worker's number over all pools.
+    /// The pool of each worker and its number there, by the worker's number over all pools.
     workers: BTreeMap<u64, (PoolId, WorkerNumber)>,
     /// The number of the next worker, over all pools.
     next_worker: u64,
@@ -297,7 +297,7 @@ impl Actor {
     }
 }
 
-/// Has a process killed that no connection serves any more.
+/// Kills a process that no connection serves any more.
 fn kill(manager: Arc<dyn ProcessManager>, process: ProcessId) {
     tokio::spawn(async move {
         if let Err(error) = manager.terminate_process(process, Duration::ZERO).await {

@@ -1,4 +1,4 @@
-//! The agent's end of what it and its keeper say to each other.
+//! The agent's end of the connection to its keeper.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -24,14 +24,14 @@ struct LinkState {
     fence_after: Duration,
     /// The time of the last question that was answered.
     asked_at: BootTime,
-    stage: Stage,
+    stage: GroupsStage,
     /// The socket to the keeper that is there now.
     socket: Option<UnixStream>,
 }
 
 /// Whether the groups run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum GroupsStage {
     Running,
     Suspended,
     /// The keeper has not said yet that they may go on.
@@ -39,7 +39,7 @@ enum Stage {
 }
 
 impl KeeperLink {
-    /// Starts the keeper. What it says is told as news.
+    /// Starts the keeper. Its messages are passed on to `news`.
     pub(super) fn start(
         command: Vec<OsString>,
         fence_after: Duration,
@@ -49,7 +49,7 @@ impl KeeperLink {
             fence_after,
             // Until the first answer. The dispatcher hears from this agent only after this time.
             asked_at: BootTime::now(),
-            stage: Stage::Running,
+            stage: GroupsStage::Running,
             socket: None,
         })));
         let (tell_socket, sockets) = mpsc::unbounded_channel();
@@ -57,7 +57,7 @@ impl KeeperLink {
         let keeper = Keeper::start_program(KeeperProgram {
             command,
             on_start: Box::new(move |socket| {
-                greeting.greet(socket)?;
+                greeting.send_state(socket)?;
                 // An error means that the session has ended.
                 let _ = tell_socket.send(socket.try_clone()?);
                 Ok(())
@@ -71,8 +71,8 @@ impl KeeperLink {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells a keeper that is about to be started how things stand.
-    fn greet(&self, socket: &UnixStream) -> io::Result<()> {
+    /// Sends the current state to a keeper that is being started.
+    fn send_state(&self, socket: &UnixStream) -> io::Result<()> {
         socket.set_nonblocking(true)?;
         let mut state = self.state();
         state.socket = Some(socket.try_clone()?);
@@ -81,10 +81,10 @@ impl KeeperLink {
             asked_at: state.asked_at,
         };
         state.send(&begin);
-        if state.stage != Stage::Running {
+        if state.stage != GroupsStage::Running {
             state.send(&ToKeeper::Suspend);
         }
-        if state.stage == Stage::Resuming {
+        if state.stage == GroupsStage::Resuming {
             state.send(&ToKeeper::Resume);
         }
         Ok(())
@@ -100,25 +100,25 @@ impl KeeperLink {
     /// Has the keeper stop all groups, and let the fence rest.
     pub(super) fn suspend(&self) {
         let mut state = self.state();
-        state.stage = Stage::Suspended;
+        state.stage = GroupsStage::Suspended;
         state.send(&ToKeeper::Suspend);
     }
 
-    /// Has the keeper find out whether the groups may go on.
+    /// Asks the keeper to find out whether the groups may continue.
     pub(super) fn resume(&self) {
         let mut state = self.state();
-        state.stage = Stage::Resuming;
+        state.stage = GroupsStage::Resuming;
         state.send(&ToKeeper::Resume);
     }
 
     /// Notes that the keeper has said that the groups may go on.
     pub(super) fn resumed(&self) {
-        self.state().stage = Stage::Running;
+        self.state().stage = GroupsStage::Running;
     }
 }
 
 impl LinkState {
-    /// Tells the keeper something. There is always room: it is only told what it asked for, and when Ctrl-Z is typed.
+    /// Sends a message to the keeper. There is always room: it only gets what it asked for, and a message for each Ctrl-Z.
     fn send(&self, message: &ToKeeper) {
         let Some(mut socket) = self.socket.as_ref() else {
             return;

@@ -172,7 +172,7 @@ async fn read_spec(
     }
 }
 
-/// Writes to the stdin of the process what comes. Once the process reads no more, this says so, and reads on for nobody.
+/// Copies the stream to the stdin of the process. Once the process stops reading, it signals `broken` and drops the rest.
 async fn pump_input(
     stdin: Box<dyn AsyncWrite + Send + Unpin>,
     body: &mut RecvStream,

@@ -13,7 +13,7 @@ use ratchet_caching::{Clock as _, SystemClock};
 use serde::Serialize;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell, OwnedMutexGuard};
 
-use super::pieces::{self, give_out, read_all, take_in};
+use super::pieces::{self, read_all, receive_pieces, send_pieces};
 use super::read_back::read_back;
 use super::session::{HostFolders, default_cache};
 use super::wire::{ContentDigest, FolderAnswer, MANIFEST_BYTES, Manifest, Problem, PullRequest};
@@ -57,14 +57,14 @@ impl FileRequest {
 /// The files of one connection on the host.
 #[derive(Debug)]
 pub(in crate::remote) struct FileService {
-    shared: Arc<Shared>,
+    shared: Arc<ServiceState>,
 }
 
 /// A place for the work folder of a process. It is locked while the folder is made or removed.
 type Slot = Arc<AsyncMutex<Option<MadeFolder>>>;
 
 #[derive(Debug)]
-struct Shared {
+struct ServiceState {
     /// The cache folder, if it is not that of the user.
     cache: Option<PathBuf>,
     /// The folders of this agent, once they are needed.
@@ -72,7 +72,7 @@ struct Shared {
     slots: Mutex<BTreeMap<u64, Slot>>,
 }
 
-impl Shared {
+impl ServiceState {
     fn slots(&self) -> MutexGuard<'_, BTreeMap<u64, Slot>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -113,7 +113,7 @@ impl FileService {
     /// Makes the service for the files of a connection. `cache` is the cache folder, if it is not that of the user.
     pub(in crate::remote) fn new(cache: Option<PathBuf>) -> Self {
         Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(ServiceState {
                 cache,
                 folders: OnceCell::new(),
                 slots: Mutex::default(),
@@ -141,26 +141,31 @@ impl FileService {
         let work = match request {
             FileRequest::Folder(id) => {
                 let slot = Arc::clone(shared.slots().entry(id).or_default());
-                Work::Make(id, slot.try_lock_owned().ok())
+                PreparedRequest::Make(id, slot.try_lock_owned().ok())
             }
-            FileRequest::Content(digest, size) => Work::Store(digest, size),
-            FileRequest::Pull(id) => Work::Pull(shared.slots().get(&id).cloned()),
-            FileRequest::Remove(id) => Work::Remove(shared.slots().remove(&id)),
+            FileRequest::Content(digest, size) => PreparedRequest::Store(digest, size),
+            FileRequest::Pull(id) => PreparedRequest::Pull(shared.slots().get(&id).cloned()),
+            FileRequest::Remove(id) => PreparedRequest::Remove(shared.slots().remove(&id)),
         };
         work.run(shared, body, respond)
     }
 }
 
 /// A request with what was looked up for it.
-enum Work {
+enum PreparedRequest {
     Make(u64, Option<OwnedMutexGuard<Option<MadeFolder>>>),
     Store(ContentDigest, u64),
     Pull(Option<Slot>),
     Remove(Option<Slot>),
 }
 
-impl Work {
-    async fn run(self, shared: Arc<Shared>, body: RecvStream, mut respond: SendResponse<Bytes>) {
+impl PreparedRequest {
+    async fn run(
+        self,
+        shared: Arc<ServiceState>,
+        body: RecvStream,
+        mut respond: SendResponse<Bytes>,
+    ) {
         let answered = match self {
             Self::Make(id, slot) => {
                 let made = make(&shared, id, slot, body).await;
@@ -204,7 +209,7 @@ fn broken(error: &RemoteError) -> Problem {
 }
 
 async fn make(
-    shared: &Shared,
+    shared: &ServiceState,
     id: u64,
     slot: Option<OwnedMutexGuard<Option<MadeFolder>>>,
     body: RecvStream,
@@ -232,7 +237,7 @@ async fn make(
 }
 
 async fn store(
-    shared: &Shared,
+    shared: &ServiceState,
     digest: ContentDigest,
     size: u64,
     body: RecvStream,
@@ -246,7 +251,7 @@ async fn store(
             .receive(digest, size, &unfinished, &mut receiver)
     });
     // A stream that breaks off ends the pieces, so what was stored of them is damaged.
-    let (stored, _) = tokio::join!(storing, take_in(body, sender));
+    let (stored, _) = tokio::join!(storing, receive_pieces(body, sender));
     stored
 }
 
@@ -274,7 +279,7 @@ async fn send_back(folder: PathBuf, request: PullRequest, mut respond: SendRespo
     let reading = run_blocking(move || read_back(&folder, request, &sender));
     // The dispatcher takes a stream without its last frame for a broken one, so no error is lost.
     let sending = async {
-        if give_out(receiver, &mut stream).await.is_ok() {
+        if send_pieces(receiver, &mut stream).await.is_ok() {
             let _ = stream.send_data(Bytes::new(), true);
         }
     };

@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
 use super::manifest::{SourceFile, collect};
-use super::pieces::{self, give_out, read_all, take_in};
+use super::pieces::{self, read_all, receive_pieces, send_pieces};
 use super::receive::{ReceiveError, receive};
 use super::send::read_content;
 use super::wire::{ANSWER_BYTES, ContentDigest, FolderAnswer, Problem, PullRequest, PulledPath};
@@ -24,17 +24,17 @@ use crate::os::{FileError, ProcessError, WorkFiles, WorkFolder, WorkPath};
 use crate::remote::RemoteError;
 use crate::remote::loss::LossWatch;
 use crate::remote::message::WireText;
-use crate::remote::stream::{CONTENT_PATH, FOLDER_PATH, MOST_TRANSFERS, PULL_PATH};
+use crate::remote::stream::{CONTENT_PATH, FOLDER_PATH, MAX_TRANSFERS, PULL_PATH};
 use crate::remote::text::printable;
 
 /// How many characters of what a host says are shown.
 const MESSAGE_CHARACTERS: usize = 500;
 
 /// How often missing contents are sent before a folder is given up. Only a store that loses contents needs more than one.
-const MOST_ROUNDS: u32 = 3;
+const MAX_ROUNDS: u32 = 3;
 
 /// How many contents are remembered that were sent. The host knows which it has; this only saves it the question.
-const MOST_REMEMBERED: usize = 4096;
+const MAX_REMEMBERED: usize = 4096;
 
 /// The digests of files that were read. All hosts share it, so a file that goes to many of them is hashed once.
 static HASHER: LazyLock<Arc<FileHasher>> = LazyLock::new(Arc::default);
@@ -88,7 +88,7 @@ impl FileClient {
             host,
             requests,
             loss,
-            transfers: Semaphore::new(usize::try_from(MOST_TRANSFERS).unwrap_or(usize::MAX)),
+            transfers: Semaphore::new(usize::try_from(MAX_TRANSFERS).unwrap_or(usize::MAX)),
             sent: Mutex::default(),
         }
     }
@@ -133,7 +133,7 @@ impl FileClient {
                 }
                 FolderAnswer::Missing { contents } => contents,
             };
-            if round > MOST_ROUNDS {
+            if round > MAX_ROUNDS {
                 break;
             }
             for digest in missing {
@@ -166,7 +166,7 @@ impl FileClient {
     ) -> Result<(), Failed> {
         let slot = {
             let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-            if sent.len() >= MOST_REMEMBERED {
+            if sent.len() >= MAX_REMEMBERED {
                 // Those that are on their way have other owners, too.
                 sent.retain(|_, slot| Arc::strong_count(slot) > 1);
             }
@@ -191,7 +191,7 @@ impl FileClient {
         let answer = self.answer::<()>(response);
         tokio::pin!(answer);
         let sending = async {
-            let (read, sent) = tokio::join!(reading, give_out(receiver, &mut stream));
+            let (read, sent) = tokio::join!(reading, send_pieces(receiver, &mut stream));
             read.map_err(|error| FileError::Read {
                 path: source.path.clone(),
                 source: error,
@@ -228,7 +228,7 @@ impl FileClient {
         let (sender, mut receiver) = pieces::channel();
         let (host, paths) = (self.host.clone(), paths.to_vec());
         let receiving = run_blocking(move || receive(&host, paths, &mut receiver));
-        let (written, taken) = tokio::join!(receiving, take_in(body, sender));
+        let (written, taken) = tokio::join!(receiving, receive_pieces(body, sender));
         match written {
             Ok(Ok(())) => Ok(()),
             Ok(Err(ReceiveError::Files(error))) => Err(error.into()),

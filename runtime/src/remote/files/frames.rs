@@ -7,10 +7,10 @@ use super::wire::{ContentDigest, Problem, PulledEntry};
 use crate::remote::RemoteError;
 
 /// How long a frame may be that is no content: a head with the longest name and the longest target of a link, as numbers.
-const MOST_HEAD: usize = 64 * 1024;
+const MAX_HEAD: usize = 64 * 1024;
 
 /// How long a piece of a content may be.
-const MOST_DATA: usize = 1 << 20;
+const MAX_DATA: usize = 1 << 20;
 
 /// How many bytes stand before a frame: its kind and its length.
 const PREFIX: usize = 5;
@@ -76,7 +76,7 @@ impl Frames {
         let (kind, length) = (prefix[0], [prefix[1], prefix[2], prefix[3], prefix[4]]);
         // A u32 fits into a usize here.
         let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
-        let most = if kind == b'd' { MOST_DATA } else { MOST_HEAD };
+        let most = if kind == b'd' { MAX_DATA } else { MAX_HEAD };
         if length > most {
             return Err(format!("a frame of {length} bytes is too long"));
         }

@@ -15,9 +15,9 @@ use super::wire::{
 use crate::os::{FileError, WorkFiles, WorkPath};
 use crate::remote::message::WireText;
 
-/// What is to be pushed, and where each content lies here.
+/// The manifest of what is to be pushed, and the local path of each content.
 #[derive(Debug)]
-pub(super) struct Collected {
+pub(super) struct CollectedFiles {
     /// The manifest as it is sent.
     pub(super) manifest: Vec<u8>,
     /// A file with each content.
@@ -34,7 +34,7 @@ pub(super) struct SourceFile {
 }
 
 /// Walks through what is to be pushed, and hashes the files that are not known to be unchanged.
-pub(super) fn collect(hasher: &FileHasher, files: &WorkFiles) -> Result<Collected, FileError> {
+pub(super) fn collect(hasher: &FileHasher, files: &WorkFiles) -> Result<CollectedFiles, FileError> {
     let mut walk = Walk {
         hasher,
         entries: BTreeMap::new(),
@@ -73,7 +73,7 @@ pub(super) fn collect(hasher: &FileHasher, files: &WorkFiles) -> Result<Collecte
         let reason = format!("{count} files and folders are too many: push an archive of them");
         return Err(not_pushable(reason));
     }
-    Ok(Collected {
+    Ok(CollectedFiles {
         manifest: json,
         sources: walk.sources,
     })

@@ -27,8 +27,11 @@ pub(super) fn channel() -> (PieceSender, PieceReceiver) {
     mpsc::channel(WAITING)
 }
 
-/// Passes on what comes on a stream, until the stream ends or nobody takes it any more.
-pub(super) async fn take_in(mut body: RecvStream, pieces: PieceSender) -> Result<(), RemoteError> {
+/// Passes on the data of a stream, until the stream ends or its receiver is gone.
+pub(super) async fn receive_pieces(
+    mut body: RecvStream,
+    pieces: PieceSender,
+) -> Result<(), RemoteError> {
     while let Some(bytes) = body.data().await {
         let bytes = bytes?;
         let length = bytes.len();
@@ -43,7 +46,7 @@ pub(super) async fn take_in(mut body: RecvStream, pieces: PieceSender) -> Result
 }
 
 /// Sends pieces on a stream until there are no more. It does not end the stream.
-pub(super) async fn give_out(
+pub(super) async fn send_pieces(
     mut pieces: PieceReceiver,
     stream: &mut SendStream<Bytes>,
 ) -> Result<(), RemoteError> {

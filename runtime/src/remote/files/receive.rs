@@ -23,7 +23,7 @@ use crate::os::{FileError, WorkPath};
 use crate::remote::text::printable;
 
 /// How many files, folders and links a pull may bring.
-const MOST_ENTRIES: usize = 500_000;
+const MAX_ENTRIES: usize = 500_000;
 
 /// How many characters of what a host says are shown.
 const MESSAGE_CHARACTERS: usize = 500;
@@ -165,8 +165,8 @@ impl Receiving<'_> {
             return Err(self.refuse("a name came without the folder that it lies in"));
         }
         self.entries += 1;
-        if self.entries > MOST_ENTRIES {
-            return Err(self.refuse(&format!("more than {MOST_ENTRIES} files and folders came")));
+        if self.entries > MAX_ENTRIES {
+            return Err(self.refuse(&format!("more than {MAX_ENTRIES} files and folders came")));
         }
         if has_control(&name) {
             return Err(self.refuse("a name has control characters"));

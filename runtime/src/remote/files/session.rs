@@ -16,7 +16,7 @@ use super::wire::Problem;
 const LONGEST_LABEL: usize = 64;
 
 /// How many folders of one name may be kept.
-const MOST_OF_A_LABEL: u32 = 10_000;
+const MAX_OF_A_LABEL: u32 = 10_000;
 
 /// How long a kept folder stays after its process has ended.
 const KEPT_FOR: Duration = Duration::from_hours(7 * 24);
@@ -82,7 +82,7 @@ impl HostFolders {
         let label: String = label
             .map(|char| if is_plain(char) { char } else { '_' })
             .collect();
-        for number in 1..=MOST_OF_A_LABEL {
+        for number in 1..=MAX_OF_A_LABEL {
             // It begins with a letter, whatever the label is.
             let folder = self.kept.join(format!("job-{label}-{number}"));
             match make(&folder) {

@@ -18,7 +18,7 @@ use super::wire::{ContentDigest, Problem};
 const LONGEST_UNUSED: Duration = Duration::from_hours(14 * 24);
 
 /// How many bytes of contents stay. The ones that were used least recently go first.
-const MOST_BYTES: u64 = 32 << 30;
+const MAX_BYTES: u64 = 32 << 30;
 
 /// How often the store is looked through.
 const PRUNE_INTERVAL: Duration = Duration::from_hours(24);
@@ -33,9 +33,9 @@ pub(super) struct Store {
 }
 
 /// Removes a file that was not finished.
-struct Unfinished<'a>(&'a Path);
+struct UnfinishedFile<'a>(&'a Path);
 
-impl Drop for Unfinished<'_> {
+impl Drop for UnfinishedFile<'_> {
     fn drop(&mut self) {
         // After the rename there is no such file.
         let _ = fs::remove_file(self.0);
@@ -77,7 +77,7 @@ impl Store {
             .mode(0o600)
             .open(unfinished)
             .map_err(failed)?;
-        let _guard = Unfinished(unfinished);
+        let _guard = UnfinishedFile(unfinished);
         let mut hash = blake3::Hasher::new();
         let mut received = 0_u64;
         while let Some(piece) = pieces.blocking_recv() {
@@ -180,7 +180,7 @@ fn to_remove(mut contents: Vec<StoredContent>, now: SystemTime) -> Vec<PathBuf> 
     let mut removed = Vec::new();
     for StoredContent { path, size, used } in contents {
         let unused = now.duration_since(used).unwrap_or_default();
-        if unused < LONGEST_UNUSED && bytes <= MOST_BYTES {
+        if unused < LONGEST_UNUSED && bytes <= MAX_BYTES {
             break;
         }
         bytes -= size;
@@ -249,7 +249,7 @@ mod tests {
                 .map(|path| path.display().to_string())
                 .collect::<Vec<_>>()
         };
-        let half = MOST_BYTES / 2;
+        let half = MAX_BYTES / 2;
         assert_eq!(
             removed(&[content("a", half, 1), content("b", half, 13)]),
             [""; 0]

@@ -21,7 +21,7 @@ use super::wire::MODE_BITS;
 const PRIVATE: Mode = Mode::RWXU;
 
 /// How often the removal of a folder begins again, while something is still being written into it.
-const MOST_REMOVALS: u32 = 100;
+const MAX_REMOVALS: u32 = 100;
 
 const FOLDER: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
@@ -68,7 +68,7 @@ impl Tree {
         Ok(fchmod(&folder, Mode::from_raw_mode(mode & MODE_BITS))?)
     }
 
-    /// Says what lies at a path, if anything does.
+    /// Returns the kind of the entry at a path, if there is one.
     pub(super) fn kind(&self, path: &Path) -> io::Result<Option<FileType>> {
         let found = self
             .parent(path, false)
@@ -130,7 +130,7 @@ pub(super) fn remove(folder: &Path) -> io::Result<()> {
     loop {
         match remove_at(&parent.root, name) {
             // A process that is being killed may still write into it.
-            Err(Errno::NOTEMPTY | Errno::EXIST) if tries < MOST_REMOVALS => tries += 1,
+            Err(Errno::NOTEMPTY | Errno::EXIST) if tries < MAX_REMOVALS => tries += 1,
             removed => return Ok(removed?),
         }
     }

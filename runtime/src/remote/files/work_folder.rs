@@ -26,7 +26,7 @@ pub(super) struct MadeFolder {
 }
 
 impl MadeFolder {
-    /// Leaves the folder to whoever looks at it, or removes it.
+    /// Removes the folder, or keeps it if that was asked for.
     pub(super) fn give_up(self) -> io::Result<()> {
         if self.kept.is_none() {
             return tree::remove(&self.path);
@@ -37,9 +37,9 @@ impl MadeFolder {
 }
 
 /// Removes a folder whose making has failed.
-struct Unfinished(Option<PathBuf>);
+struct UnfinishedFolder(Option<PathBuf>);
 
-impl Drop for Unfinished {
+impl Drop for UnfinishedFolder {
     fn drop(&mut self) {
         if let Some(folder) = &self.0 {
             // The folder of the session goes with its agent.
@@ -71,7 +71,7 @@ pub(super) fn make(
     let folder = folder.map_err(not_made)?;
     let kept = (manifest.keep.as_ref()).map(|_| FolderLock::hold_itself(&folder));
     let kept = kept.transpose().map_err(not_made)?;
-    let mut guard = Unfinished(Some(folder.clone()));
+    let mut guard = UnfinishedFolder(Some(folder.clone()));
     if let Some(missing) = fill(folders, &folder, manifest.entries)? {
         let contents = vec![missing];
         return Ok((FolderAnswer::Missing { contents }, None));

@@ -20,10 +20,10 @@ use crate::remote::hello::{self, DispatcherHello, PROTOCOL};
 use crate::remote::loss::LossWatch;
 use crate::remote::message::{FromAgent, Lines, ToAgent, grace_ms};
 use crate::remote::stream::{
-    CHUNK, CONNECTION_WINDOW, HEADER_BYTES, MESSAGES_PATH, MOST_STREAMS, SEND_BUFFER,
-    STREAM_WINDOW, beat_interval, send_line,
+    CHUNK, CONNECTION_WINDOW, HEADER_BYTES, MAX_STREAMS, MESSAGES_PATH, SEND_BUFFER, STREAM_WINDOW,
+    beat_interval, send_line,
 };
-use crate::remote::table::Table;
+use crate::remote::table::ProcessTable;
 use crate::remote::{AgentInfo, HostHealth, RemoteConfig, RemoteError};
 use crate::suspension::{until, working_now};
 
@@ -50,7 +50,7 @@ impl AgentConnection {
         input: impl AsyncRead + Send + Unpin + 'static,
         mut output: impl AsyncWrite + Send + Unpin + 'static,
         config: Arc<RemoteConfig>,
-        table: Arc<Table>,
+        table: Arc<ProcessTable>,
     ) -> Result<Self, RemoteError> {
         let heard = LastActivity::now();
         let mut input = BufReader::with_capacity(CHUNK, ActivityReader::new(input, heard.clone()));
@@ -69,7 +69,7 @@ impl AgentConnection {
                 .initial_window_size(STREAM_WINDOW)
                 .initial_connection_window_size(CONNECTION_WINDOW)
                 .initial_max_send_streams(2)
-                .max_concurrent_streams(MOST_STREAMS)
+                .max_concurrent_streams(MAX_STREAMS)
                 // Output that nobody wants any more may arrive after its stream is forgotten, any number of times.
                 .max_local_error_reset_streams(None)
                 .max_header_list_size(HEADER_BYTES)
@@ -182,7 +182,7 @@ struct ConnectionTask {
     /// The answers that it got.
     grants: Grants,
     config: Arc<RemoteConfig>,
-    table: Arc<Table>,
+    table: Arc<ProcessTable>,
     heard: LastActivity,
     messages: mpsc::UnboundedSender<ToAgent>,
     health: watch::Sender<HostHealth>,

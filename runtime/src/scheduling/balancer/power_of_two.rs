@@ -14,7 +14,7 @@ const ERROR_COST: f64 = 20.0;
 /// How much of its errors and its latency a worker keeps each time it is passed over. Without
 /// this, one that failed or was slow once would get nothing any more, and so could never show that
 /// it has recovered.
-const GRUDGE: f64 = 0.98;
+const DECAY: f64 = 0.98;
 
 /// The faster of two picked at random, by latency and load, with errors counted as slow.
 ///
@@ -104,8 +104,8 @@ impl Balancer for PowerOfTwo {
             (first, second)
         };
         if let Some(record) = self.known.get_mut(&candidates[passed].worker) {
-            record.errors *= GRUDGE;
-            record.seconds *= GRUDGE;
+            record.errors *= DECAY;
+            record.seconds *= DECAY;
         }
         Some(chosen)
     }

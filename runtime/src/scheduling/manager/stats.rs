@@ -8,7 +8,7 @@ use crate::scheduling::scheduler::{LimitState, Scheduler};
 /// What is held, what is left and how many wait, at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParallelizationStats {
-    /// The hosts that somebody wants for himself: true while one has it.
+    /// The hosts that a request wants exclusively: true while one holds the lock of the host.
     pub host_locks: BTreeMap<String, bool>,
     /// Nobody is globally exclusive.
     pub global_available: bool,

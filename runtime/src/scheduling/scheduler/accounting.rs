@@ -48,7 +48,7 @@ pub(super) struct WaitRecord {
 /// How a job waits, and since when.
 #[derive(Debug, Clone, Default)]
 enum WaitMark {
-    /// The job does not wait, or nobody asks for what.
+    /// The job does not wait, or waiting times are not recorded.
     #[default]
     None,
     /// The job waits for its not-before time.

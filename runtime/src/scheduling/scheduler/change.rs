@@ -29,7 +29,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Says how many workers of a kind are free. A kind nobody spoke of has any number.
+    /// Sets how many workers of a kind are free. A kind for which this was never set has any number.
     pub fn set_workers(&mut self, kind: Kind, workers: Workers) {
         let kind = self.ensure_kind(kind.0);
         self.kinds[kind].workers = workers;

@@ -109,7 +109,7 @@ impl Scheduler {
         }
     }
 
-    /// Has a job that is in no lane wait for a moment that is yet to come.
+    /// Delays a job that is in no lane until a future moment.
     pub(super) fn delay(&mut self, id: u32, due: u64) {
         self.note_delayed(id, due);
         let job = &mut self.jobs[id];

@@ -121,7 +121,7 @@ impl Scheduler {
         self.jobs[id].slot.into_iter().chain(more).max()
     }
 
-    /// Does this job wait for its not-before time?
+    /// Whether this job waits for its not-before time.
     pub fn is_delayed(&self, ticket: Ticket) -> bool {
         self.find(ticket)
             .is_ok_and(|id| self.jobs[id].standing == Standing::Delayed)

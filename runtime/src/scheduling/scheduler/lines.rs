@@ -1,4 +1,4 @@
-//! Keeping every line in order: who could go on from where, and who is first.
+//! Keeps every line in order: which groups may pass each gate, and which is first.
 
 use super::super::gates::{GateCondition, Level, LockOrBucket};
 use super::super::heap::NOWHERE;
@@ -113,13 +113,13 @@ impl Scheduler {
         }
     }
 
-    /// Has a gate be looked at again, because something about it has changed.
+    /// Marks a gate to be checked again, because something about it has changed.
     pub(super) fn reopen(&mut self, gate: u32) {
         self.gates[gate].shut = false;
         self.relist(gate);
     }
 
-    /// Has all gates of a limit be looked at again. A resource has one for each number of units that jobs take.
+    /// Marks all gates of a limit to be checked again. A resource has one for each number of units that jobs take.
     pub(super) fn reopen_limit(&mut self, limit: u32) {
         self.reopen(self.limits[limit as usize].gate);
         let count = |level: &Level| level.resource().map_or(0, |level| level.gates.len());
@@ -130,7 +130,7 @@ impl Scheduler {
         }
     }
 
-    /// Has a gate not be looked at, because nobody there can pass; time may change that.
+    /// Closes a gate, because no group there can pass; time may change that.
     pub(super) fn shut(&mut self, gate: u32) {
         self.gates[gate].shut = true;
         self.relist(gate);

@@ -88,7 +88,7 @@ impl Scheduler {
         }
     }
 
-    /// Has the gates of slots and quiet be looked at where a due job waits: it may stop those behind it.
+    /// Marks the gates of slots and quiet where a due job waits to be checked again: it may stop those behind it.
     pub(super) fn show_due(&mut self) {
         for at in 0..=self.weights.len() {
             let gate = self.weights.get(at).map_or(self.quiet, |(_, gate)| *gate);

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// How long a filter has to be quiet before its last answer is believed.
 ///
 /// A surplus line is printed right behind the answer, so it comes within a scheduler's delay.
-pub(super) const QUIET: Duration = Duration::from_millis(50);
+pub(super) const QUIET_TIME: Duration = Duration::from_millis(50);
 
 /// How many answers in a row may be unconfirmed. Then the filter is given a moment of quiet, so that the list of answers that may
 /// yet prove wrong has a bound. The pause costs less than one percent of the time that so many take.
@@ -75,7 +75,7 @@ impl<H> Alignment<H> {
         if self.unsure >= MAX_UNCONFIRMED_ANSWERS {
             self.proven = false;
         }
-        self.quiet_at = now.checked_add(QUIET);
+        self.quiet_at = now.checked_add(QUIET_TIME);
         std::mem::replace(&mut self.held, answer)
     }
 
@@ -83,7 +83,7 @@ impl<H> Alignment<H> {
     pub(super) fn hold(&mut self, answer: H, now: Instant) {
         // The answer may still be refuted, even if the count matched when it came.
         self.unsure = self.unsure.max(1);
-        self.quiet_at = now.checked_add(QUIET);
+        self.quiet_at = now.checked_add(QUIET_TIME);
         self.held = Some(answer);
     }
 
@@ -149,10 +149,10 @@ mod tests {
         let (mut alignment, start) = (Alignment::new(), now());
         assert_eq!(alignment.answered(Some(1), start), None);
         assert_eq!(alignment.answered(Some(2), start), Some(1));
-        assert_eq!(alignment.deadline(), Some(start + QUIET));
-        assert_eq!(alignment.quiet(false, start + QUIET / 2), None);
+        assert_eq!(alignment.deadline(), Some(start + QUIET_TIME));
+        assert_eq!(alignment.quiet(false, start + QUIET_TIME / 2), None);
         assert_eq!(
-            alignment.quiet(false, start + QUIET),
+            alignment.quiet(false, start + QUIET_TIME),
             Some(told(Some(2), false))
         );
         assert_eq!(alignment.deadline(), None);
@@ -165,18 +165,18 @@ mod tests {
     fn only_quiet_with_nothing_asked_proves_a_filter() {
         let (mut alignment, start) = (Alignment::new(), now());
         alignment.answered(Some(1), start);
-        alignment.quiet(false, start + QUIET);
+        alignment.quiet(false, start + QUIET_TIME);
         assert!(!alignment.is_proven() && alignment.is_fresh());
         alignment.answered(Some(2), start);
         assert_eq!(
-            alignment.quiet(true, start + QUIET),
+            alignment.quiet(true, start + QUIET_TIME),
             Some(told(Some(2), true))
         );
         assert!(alignment.is_proven() && !alignment.is_fresh());
         // The answers that are given out may be refuted until the next moment of quiet.
         alignment.hold(2, start);
         assert_eq!(
-            alignment.quiet(true, start + QUIET),
+            alignment.quiet(true, start + QUIET_TIME),
             Some(told(Some(2), true))
         );
         assert_eq!(alignment.ended(), told(None, false));
@@ -194,14 +194,14 @@ mod tests {
     fn a_filter_that_is_never_idle_is_given_a_moment_after_many_answers() {
         let (mut alignment, start) = (Alignment::new(), now());
         alignment.answered(Some(0), start);
-        alignment.quiet(true, start + QUIET);
+        alignment.quiet(true, start + QUIET_TIME);
         for number in 1..u32::try_from(MAX_UNCONFIRMED_ANSWERS).unwrap() {
             alignment.answered(Some(number), start);
         }
         assert!(alignment.is_proven());
         alignment.answered(Some(0), start);
         assert!(!alignment.is_proven() && !alignment.is_fresh());
-        alignment.quiet(true, start + QUIET);
+        alignment.quiet(true, start + QUIET_TIME);
         assert!(alignment.is_proven());
     }
 }

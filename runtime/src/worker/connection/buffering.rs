@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// How long a filter may be silent before it is taken for one that buffers.
-pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const MAX_SILENCE: Duration = Duration::from_secs(2);
 
 /// How long a silent filter gets before it is sent more again.
 const STEP: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ impl Silence {
     /// Notes that the filter was sent an item.
     pub(super) fn asked(&mut self, now: Instant) {
         if self.due.is_none() && self.may_buffer() {
-            self.due = now.checked_add(PATIENCE);
+            self.due = now.checked_add(MAX_SILENCE);
         }
     }
 
@@ -39,7 +39,7 @@ impl Silence {
         self.in_blocks |= self.spoke == Some(now);
         self.spoke = Some(now);
         self.due = if left && self.may_buffer() {
-            now.checked_add(PATIENCE)
+            now.checked_add(MAX_SILENCE)
         } else {
             None
         };
@@ -97,10 +97,10 @@ mod tests {
     fn a_filter_that_has_answered_is_slow_and_not_silent() {
         let (mut silence, start) = (Silence::default(), now());
         silence.asked(start);
-        silence.on_time(start + PATIENCE);
-        silence.answered(true, start + PATIENCE);
+        silence.on_time(start + MAX_SILENCE);
+        silence.answered(true, start + MAX_SILENCE);
         assert_eq!(silence.deadline(), None);
-        silence.asked(start + PATIENCE);
+        silence.asked(start + MAX_SILENCE);
         assert_eq!(silence.deadline(), None);
     }
 
@@ -108,15 +108,15 @@ mod tests {
     fn a_filter_that_answers_in_blocks_is_sent_more_when_a_block_is_late() {
         let (mut silence, start) = (Silence::default(), now());
         silence.asked(start);
-        silence.on_time(start + PATIENCE);
-        let block = start + PATIENCE;
+        silence.on_time(start + MAX_SILENCE);
+        let block = start + MAX_SILENCE;
         silence.answered(true, block);
         silence.answered(true, block);
-        assert_eq!(silence.deadline(), Some(block + PATIENCE));
-        assert_eq!(silence.on_time(block + PATIENCE), Some(3));
-        silence.answered(false, block + PATIENCE);
+        assert_eq!(silence.deadline(), Some(block + MAX_SILENCE));
+        assert_eq!(silence.on_time(block + MAX_SILENCE), Some(3));
+        silence.answered(false, block + MAX_SILENCE);
         assert_eq!(silence.deadline(), None);
-        silence.asked(block + PATIENCE);
-        assert_eq!(silence.deadline(), Some(block + PATIENCE * 2));
+        silence.asked(block + MAX_SILENCE);
+        assert_eq!(silence.deadline(), Some(block + MAX_SILENCE * 2));
     }
 }

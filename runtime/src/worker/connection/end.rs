@@ -20,7 +20,7 @@ const DRAIN_LIMIT: Duration = Duration::from_millis(500);
 const EXIT_WAIT: Duration = Duration::from_millis(500);
 
 impl RunningWorker {
-    /// Has the worker killed for this cause. It has ended only when its exit is seen.
+    /// Kills the worker for this cause. The worker has ended only when its exit is seen.
     pub(super) async fn kill(&mut self, cause: EndCause) {
         if !self.is_killed {
             self.is_killed = true;
@@ -42,7 +42,7 @@ impl RunningWorker {
         .await;
     }
 
-    /// Has the process manager ask the process group to end, and kill it after the grace.
+    /// Asks the process group to end through the process manager, which kills it after the grace.
     pub(super) async fn terminate(&mut self, grace: Duration) {
         if let Err(error) = self
             .manager

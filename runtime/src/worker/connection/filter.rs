@@ -22,7 +22,7 @@ use crate::ids::Ticket;
 use crate::outcome::{Class, Failure};
 use crate::worker::config::{PoolConfig, WorkerProtocol};
 
-/// The state of a filter in its connection.
+/// What the connection knows of a worker that is a filter: held answers, counts of lines, and silence.
 pub(super) struct Filter {
     alignment: Alignment<Held>,
     silence: Silence,
@@ -31,7 +31,7 @@ pub(super) struct Filter {
     answered: u64,
     /// The runs that got answers since the count of lines last surely matched. They are told if the count proves wrong.
     answered_to: Vec<Reporter>,
-    /// The pool gets nothing more, as far as anybody knows.
+    /// Whether the pool gets no more items, as far as is known.
     is_last: bool,
     /// The filter's stdin was closed while it still had items to answer.
     input_closed: bool,
@@ -44,7 +44,7 @@ pub(super) struct Filter {
 /// An answer that is held because it may yet be refuted.
 #[derive(Debug)]
 enum Held {
-    /// Nobody was told. The attempt counts as running, so that the filter is sent nothing meanwhile.
+    /// The result was not reported. The attempt counts as running, so that the filter is sent nothing meanwhile.
     Whole(Box<FreshAnswer>),
     /// The run was told provisionally, and waits for the confirmation.
     Reported {

@@ -148,7 +148,7 @@ fn config(number: u32) -> Result<HostConfig, Failed> {
             kill_margin: Duration::from_secs(1),
             ..RemoteConfig::new(name(number).to_string())
         },
-        first_patience: Duration::from_mins(2),
+        first_connect_timeout: Duration::from_mins(2),
         give_up: Duration::from_mins(2),
     })
 }

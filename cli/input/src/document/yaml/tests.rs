@@ -150,7 +150,7 @@ fn aliases_are_expanded_within_bounds() {
 
 #[test]
 fn aliases_of_long_texts_are_expanded_within_bounds() {
-    let long = "x".repeat(MOST_EXPANDED_BYTES / 16);
+    let long = "x".repeat(MAX_EXPANDED_BYTES / 16);
     let repeated =
         |text: &str, times: usize| format!("a: &a {text}\nb: [{}]", "*a, ".repeat(times));
     assert!(tree(&repeated(&long, 16)).is_ok());

@@ -3,7 +3,7 @@
 use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{Error, Value};
 
-use super::super::function_arguments::{Given, iterated, kind, members, wrong};
+use super::super::function_arguments::{FunctionArguments, iterated, kind, members, wrong};
 use super::super::names::NamedFunctions;
 use super::super::values::repr;
 
@@ -12,7 +12,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
     engine.filter(
         "product",
         |value: Value, others: Rest<Value>, named: Kwargs| {
-            let given = Given::new("product", &["repeat"], &Rest(Vec::new()), &named)?;
+            let given = FunctionArguments::new("product", &["repeat"], &Rest(Vec::new()), &named)?;
             let once = columns(&value, &others)?;
             let mut lists = Vec::new();
             for _ in 0..given.count("repeat")?.unwrap_or(1) {
@@ -38,7 +38,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
         Ok(rows(all))
     });
     engine.filter("zip", |value: Value, others: Rest<Value>, named: Kwargs| {
-        let given = Given::new("zip", &["strict"], &Rest(Vec::new()), &named)?;
+        let given = FunctionArguments::new("zip", &["strict"], &Rest(Vec::new()), &named)?;
         let lists = columns(&value, &others)?;
         let length = lists.iter().map(Vec::len).min().unwrap_or_default();
         if given.flag("strict") == Some(true) && lists.iter().any(|list| list.len() > length) {
@@ -49,7 +49,8 @@ pub(super) fn add(engine: &mut NamedFunctions) {
     engine.filter(
         "zip_longest",
         |value: Value, others: Rest<Value>, named: Kwargs| {
-            let given = Given::new("zip_longest", &["fillvalue"], &Rest(Vec::new()), &named)?;
+            let given =
+                FunctionArguments::new("zip_longest", &["fillvalue"], &Rest(Vec::new()), &named)?;
             let fill = given
                 .value("fillvalue")
                 .cloned()

@@ -9,7 +9,7 @@ use minijinja::{Error, Value};
 use sha1::Sha1;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
-use super::super::function_arguments::{Given, wrong};
+use super::super::function_arguments::{FunctionArguments, wrong};
 use super::super::names::NamedFunctions;
 use super::super::values::text_of;
 use super::random::{Random, random_bytes};
@@ -89,7 +89,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
     })
 }
 
-fn encoded(text: &str, given: &Given) -> Result<Vec<u8>, Error> {
+fn encoded(text: &str, given: &FunctionArguments) -> Result<Vec<u8>, Error> {
     match encoding(given)? {
         Encoding::Utf8 => Ok(text.as_bytes().to_vec()),
         Encoding::Utf16 => {
@@ -102,7 +102,7 @@ fn encoded(text: &str, given: &Given) -> Result<Vec<u8>, Error> {
     }
 }
 
-fn decoded(bytes: Vec<u8>, given: &Given) -> Result<String, Error> {
+fn decoded(bytes: Vec<u8>, given: &FunctionArguments) -> Result<String, Error> {
     match encoding(given)? {
         Encoding::Utf8 => {
             String::from_utf8(bytes).map_err(|_| wrong("what is decoded is no UTF-8"))
@@ -127,7 +127,7 @@ enum Encoding {
     Utf16,
 }
 
-fn encoding(given: &Given) -> Result<Encoding, Error> {
+fn encoding(given: &FunctionArguments) -> Result<Encoding, Error> {
     let name = given.text("encoding").unwrap_or_else(|| "utf-8".to_owned());
     match name.to_lowercase().replace('_', "-").as_str() {
         "utf-8" | "utf8" | "ascii" => Ok(Encoding::Utf8),
@@ -142,7 +142,7 @@ fn encoding(given: &Given) -> Result<Encoding, Error> {
 const NAMESPACE: &str = "361E6D51-FAEC-444A-9079-341386DA8E2E";
 
 /// The name-based UUID of a text (version 5).
-fn uuid(text: &str, given: &Given) -> Result<String, Error> {
+fn uuid(text: &str, given: &FunctionArguments) -> Result<String, Error> {
     let namespace = given
         .text("namespace")
         .unwrap_or_else(|| NAMESPACE.to_owned());
@@ -173,7 +173,10 @@ fn uuid(text: &str, given: &Given) -> Result<String, Error> {
 /// The characters of the hashes in `/etc/shadow`, in the order of their values.
 const CRYPT: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-pub(in crate::templates) fn password_hash(password: &str, given: &Given) -> Result<String, Error> {
+pub(in crate::templates) fn password_hash(
+    password: &str,
+    given: &FunctionArguments,
+) -> Result<String, Error> {
     let kind = given
         .text("hashtype")
         .unwrap_or_else(|| "sha512".to_owned());

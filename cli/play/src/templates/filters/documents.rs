@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use minijinja::value::ValueKind;
 use minijinja::{Error, Value};
 
-use super::super::function_arguments::{Given, kind, wrong};
+use super::super::function_arguments::{FunctionArguments, kind, wrong};
 use super::super::maps::{from_json, from_json_text, key_text, to_json};
 use super::super::names::NamedFunctions;
 use super::super::values::{float_text, text_of};
@@ -84,7 +84,7 @@ struct JsonStyle {
 }
 
 impl JsonStyle {
-    fn of(given: &Given, indent: Option<String>, sorted: bool) -> Result<Self, Error> {
+    fn of(given: &FunctionArguments, indent: Option<String>, sorted: bool) -> Result<Self, Error> {
         let indent = match given.value("indent") {
             None => indent,
             Some(indent) if indent.is_none() => None,

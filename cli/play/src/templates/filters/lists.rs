@@ -10,7 +10,9 @@ use std::cmp::Ordering;
 use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{Error, State, Value};
 
-use super::super::function_arguments::{Given, at_path, iterated, kind, members, wrong};
+use super::super::function_arguments::{
+    FunctionArguments, at_path, iterated, kind, members, wrong,
+};
 use super::super::names::NamedFunctions;
 use super::super::source::without_builtin;
 use super::super::undefined::{is_undefined, undefined};
@@ -195,7 +197,7 @@ fn map(
     options: Kwargs,
 ) -> Result<Vec<Value>, Error> {
     if arguments.is_empty() {
-        let given = Given::new("map", &["attribute", "default"], &arguments, &options)?;
+        let given = FunctionArguments::new("map", &["attribute", "default"], &arguments, &options)?;
         let attribute = given
             .value("attribute")
             .ok_or_else(|| wrong("`map` takes the name of a filter, or `attribute`"))?;
@@ -264,7 +266,7 @@ pub(super) fn comparable(keyed: &[(Vec<Value>, Value)]) -> Result<(), Error> {
     Ok(())
 }
 
-fn extreme(value: &Value, given: &Given, wanted: Ordering) -> Result<Value, Error> {
+fn extreme(value: &Value, given: &FunctionArguments, wanted: Ordering) -> Result<Value, Error> {
     let minds_case = given.flag("case_sensitive") == Some(true);
     let mut best: Option<(Vec<Value>, Value)> = None;
     for member in iterated(value)? {
@@ -324,7 +326,7 @@ fn whole(value: &Value) -> Option<i128> {
     }
 }
 
-fn groups(value: &Value, given: &Given) -> Result<Value, Error> {
+fn groups(value: &Value, given: &FunctionArguments) -> Result<Value, Error> {
     let attribute = given.needed("attribute")?;
     let minds_case = given.flag("case_sensitive") == Some(true);
     let mut keyed = Vec::new();

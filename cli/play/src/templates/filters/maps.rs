@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{Error, Value};
 
-use super::super::function_arguments::{Given, kind, members, wrong};
+use super::super::function_arguments::{FunctionArguments, kind, members, wrong};
 use super::super::maps::map_of;
 use super::super::names::NamedFunctions;
 use super::super::values::repr;
@@ -110,7 +110,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
     engine.engines("items", minijinja::filters::items);
 }
 
-fn names(given: &Given) -> (Value, Value) {
+fn names(given: &FunctionArguments) -> (Value, Value) {
     let name = |name, usual: &str| {
         given
             .value(name)
@@ -121,7 +121,7 @@ fn names(given: &Given) -> (Value, Value) {
 }
 
 fn combine(value: Value, others: Rest<Value>, options: Kwargs) -> Result<Value, Error> {
-    let options = Given::new(
+    let options = FunctionArguments::new(
         "combine",
         &["recursive", "list_merge"],
         &Rest(Vec::new()),

@@ -6,7 +6,7 @@ use minijinja::value::ValueKind;
 use minijinja::{Error, Value};
 use sha2::{Digest as _, Sha512};
 
-use super::super::function_arguments::{Given, iterated, kind, members, wrong};
+use super::super::function_arguments::{FunctionArguments, iterated, kind, members, wrong};
 use super::super::names::NamedFunctions;
 
 /// Adds the filters.
@@ -37,7 +37,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
     engine.plain("shuffle", &["seed"], shuffle);
 }
 
-fn shuffle(value: &Value, given: &Given) -> Result<Value, Error> {
+fn shuffle(value: &Value, given: &FunctionArguments) -> Result<Value, Error> {
     let mut list = members(value)?;
     let seed = given.value("seed").filter(|seed| seed.is_true());
     let mut random = Random::new(seed)?;

@@ -8,7 +8,7 @@
 use minijinja::value::{Kwargs, Rest};
 use minijinja::{Error, Value};
 
-use super::super::function_arguments::{Given, wrong};
+use super::super::function_arguments::{FunctionArguments, wrong};
 use super::super::names::NamedFunctions;
 use super::super::regex::{compiled, escaped, expand, failed};
 use super::super::values::text_of;
@@ -64,7 +64,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
     });
 }
 
-fn expression(given: &Given, name: &str) -> Result<fancy_regex::Regex, Error> {
+fn expression(given: &FunctionArguments, name: &str) -> Result<fancy_regex::Regex, Error> {
     let pattern = given.text(name).unwrap_or_default();
     compiled(
         &pattern,
@@ -73,7 +73,7 @@ fn expression(given: &Given, name: &str) -> Result<fancy_regex::Regex, Error> {
     )
 }
 
-fn replace(text: &str, given: &Given) -> Result<String, Error> {
+fn replace(text: &str, given: &FunctionArguments) -> Result<String, Error> {
     let replacement = given.text("replacement").unwrap_or_default();
     let regex = expression(given, "pattern")?;
     let mut count = 0;
@@ -103,7 +103,7 @@ fn search(
     groups: Rest<Value>,
     options: Kwargs,
 ) -> Result<Value, Error> {
-    let given = Given::new(
+    let given = FunctionArguments::new(
         "regex_search",
         &["ignorecase", "multiline"],
         &Rest(Vec::new()),

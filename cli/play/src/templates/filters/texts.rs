@@ -2,7 +2,7 @@
 
 use minijinja::Value;
 
-use super::super::function_arguments::{Given, wrong};
+use super::super::function_arguments::{FunctionArguments, wrong};
 use super::super::names::NamedFunctions;
 use super::super::values::text_of;
 
@@ -160,7 +160,7 @@ fn titled(text: &str) -> String {
     out
 }
 
-fn split(text: &str, given: &Given) -> Result<Value, minijinja::Error> {
+fn split(text: &str, given: &FunctionArguments) -> Result<Value, minijinja::Error> {
     let most = given
         .whole("maxsplit")?
         .and_then(|most| usize::try_from(most).ok());
@@ -204,7 +204,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// A text as a comment in one of the languages that are known.
-fn comment(text: &str, given: &Given) -> Result<String, minijinja::Error> {
+fn comment(text: &str, given: &FunctionArguments) -> Result<String, minijinja::Error> {
     let (beginning, decoration, end) = match given.text("style").as_deref().unwrap_or("plain") {
         "plain" => ("", "# ", ""),
         "erlang" => ("", "% ", ""),
@@ -281,7 +281,7 @@ fn indented(text: &str, width: &str, is_first: bool, is_blank: bool) -> String {
     out
 }
 
-fn truncated(text: &str, given: &Given) -> Result<String, minijinja::Error> {
+fn truncated(text: &str, given: &FunctionArguments) -> Result<String, minijinja::Error> {
     let length = given.count("length")?.unwrap_or(255);
     let end = given.text("end").unwrap_or_else(|| "...".to_owned());
     let leeway = given.count("leeway")?.unwrap_or(5);
@@ -304,7 +304,7 @@ fn truncated(text: &str, given: &Given) -> Result<String, minijinja::Error> {
     Ok(format!("{whole}{end}"))
 }
 
-fn wrapped(text: &str, given: &Given) -> Result<String, minijinja::Error> {
+fn wrapped(text: &str, given: &FunctionArguments) -> Result<String, minijinja::Error> {
     let width = given.count("width")?.unwrap_or(79).max(1);
     let breaks = given.flag("break_long_words") != Some(false);
     let newline = given.text("wrapstring").unwrap_or_else(|| "\n".to_owned());

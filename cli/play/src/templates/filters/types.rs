@@ -8,7 +8,7 @@
 use minijinja::Value;
 use minijinja::value::{Kwargs, Rest, ValueKind};
 
-use super::super::function_arguments::{Given, kind, wrong};
+use super::super::function_arguments::{FunctionArguments, kind, wrong};
 use super::super::names::NamedFunctions;
 use super::super::undefined::is_undefined;
 use super::super::values::text_of;
@@ -41,7 +41,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
 }
 
 fn default(value: Value, placed: Rest<Value>, named: Kwargs) -> Result<Value, minijinja::Error> {
-    let given = Given::new("default", &["default_value", "boolean"], &placed, &named)?;
+    let given = FunctionArguments::new("default", &["default_value", "boolean"], &placed, &named)?;
     let other = || {
         given
             .value("default_value")
@@ -62,7 +62,7 @@ fn default(value: Value, placed: Rest<Value>, named: Kwargs) -> Result<Value, mi
 }
 
 fn mandatory(value: Value, placed: Rest<Value>, named: Kwargs) -> Result<Value, minijinja::Error> {
-    let given = Given::new("mandatory", &["msg"], &placed, &named)?;
+    let given = FunctionArguments::new("mandatory", &["msg"], &placed, &named)?;
     if is_undefined(&value) {
         let message = given.text("msg");
         let message = message.unwrap_or_else(|| "a mandatory variable is not defined".to_owned());
@@ -146,7 +146,7 @@ fn type_debug(value: &Value) -> &'static str {
 }
 
 fn ternary(value: &Value, placed: Rest<Value>, named: Kwargs) -> Result<Value, minijinja::Error> {
-    let given = Given::new(
+    let given = FunctionArguments::new(
         "ternary",
         &["true_val", "false_val", "none_val"],
         &placed,

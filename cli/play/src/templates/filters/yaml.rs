@@ -5,7 +5,7 @@ use minijinja::{Error, Value};
 use ratchet_input::diagnostic::{Problems, Source};
 use ratchet_input::document::{self, Node};
 
-use super::super::function_arguments::{Given, kind, wrong};
+use super::super::function_arguments::{FunctionArguments, kind, wrong};
 use super::super::maps::plain_map_of;
 use super::super::names::NamedFunctions;
 use super::super::values::{float_text, text_of};
@@ -134,7 +134,7 @@ struct Position {
 
 fn written(
     value: &Value,
-    given: &Given,
+    given: &FunctionArguments,
     flow: Option<bool>,
     indent: usize,
 ) -> Result<Value, Error> {

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use minijinja::Error;
 
-use super::super::function_arguments::{Given, wrong};
+use super::super::function_arguments::{FunctionArguments, wrong};
 use super::super::names::NamedFunctions;
 use super::super::values::text_of;
 
@@ -22,7 +22,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
     }
 }
 
-fn compare(one: &str, other: &str, given: &Given) -> Result<bool, Error> {
+fn compare(one: &str, other: &str, given: &FunctionArguments) -> Result<bool, Error> {
     let strict = given.value("strict").filter(|strict| !strict.is_none());
     let kind = given.text("version_type");
     if strict.is_some() && kind.is_some() {

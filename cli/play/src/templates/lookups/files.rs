@@ -7,7 +7,7 @@ use minijinja::value::ValueKind;
 use minijinja::{Error, Value};
 
 use super::super::filters::{expanded_user, from_yaml, normal};
-use super::super::function_arguments::{Given, kind, members, wrong};
+use super::super::function_arguments::{FunctionArguments, kind, members, wrong};
 use super::super::template_file::{TemplateOptions, template_file};
 use super::super::values::text_of;
 use super::super::variables::Variables;
@@ -48,7 +48,7 @@ pub(super) fn text_of_file(
 /// The contents of files.
 pub(super) fn contents(
     terms: &[Value],
-    given: &Given,
+    given: &FunctionArguments,
     variables: &Variables,
 ) -> Result<Vec<Value>, Error> {
     let mut texts = Vec::new();
@@ -94,7 +94,7 @@ pub(super) fn glob(terms: &[Value], variables: &Variables) -> Vec<Value> {
 /// The first of several files that is there.
 pub(super) fn first_found(
     terms: &[Value],
-    given: &Given,
+    given: &FunctionArguments,
     variables: &Variables,
     folder: &str,
 ) -> Result<Vec<Value>, Error> {
@@ -185,7 +185,7 @@ fn combine(files: &[String], paths: &[String], names: &mut Vec<String>) {
 /// What files of templates render to.
 pub(super) fn template(
     terms: &[Value],
-    given: &Given,
+    given: &FunctionArguments,
     variables: &Variables,
 ) -> Result<Vec<Value>, Error> {
     let mut variables = variables.clone();

@@ -9,7 +9,7 @@ use minijinja::value::{Kwargs, Rest};
 use minijinja::{Error, Value};
 
 use super::super::filters::{Random, expanded_user, password_hash};
-use super::super::function_arguments::{Given, members, wrong};
+use super::super::function_arguments::{FunctionArguments, members, wrong};
 use super::super::values::text_of;
 use super::super::variables::Variables;
 use super::inline_options;
@@ -17,7 +17,7 @@ use super::inline_options;
 /// The password in the file that a term names. If there is no file, one is made with a new password.
 pub(super) fn password(
     terms: &[Value],
-    given: &Given,
+    given: &FunctionArguments,
     variables: &Variables,
 ) -> Result<Vec<Value>, Error> {
     let mut passwords = Vec::new();
@@ -150,7 +150,7 @@ impl Wanted {
         let options: Kwargs = options.into_iter().collect();
         password_hash(
             plain,
-            &Given::new("password", NAMES, &Rest(Vec::new()), &options)?,
+            &FunctionArguments::new("password", NAMES, &Rest(Vec::new()), &options)?,
         )
     }
 

@@ -3,7 +3,7 @@
 use minijinja::{Error, Value};
 
 use super::super::filters::percent_format;
-use super::super::function_arguments::{Given, wrong};
+use super::super::function_arguments::{FunctionArguments, wrong};
 use super::super::values::text_of;
 use super::inline_options;
 
@@ -17,7 +17,7 @@ struct Sequence {
 }
 
 /// The numbers of a term such as `5`, `2-10/2`, `4:host%02d`, or `start=1 end=9`.
-pub(super) fn sequence(terms: &[Value], given: &Given) -> Result<Vec<Value>, Error> {
+pub(super) fn sequence(terms: &[Value], given: &FunctionArguments) -> Result<Vec<Value>, Error> {
     let mut numbers = Vec::new();
     let only = [Value::from("")];
     let has_options = ["start", "end", "stride", "count", "format"]

@@ -2,7 +2,7 @@
 
 use minijinja::{Error, Value};
 
-use super::super::function_arguments::{Given, wrong};
+use super::super::function_arguments::{FunctionArguments, wrong};
 use super::super::regex::{compiled, failed};
 use super::super::values::text_of;
 use super::super::variables::Variables;
@@ -12,7 +12,7 @@ use crate::ini::{Ini, IniDialect};
 
 /// The options of a term, which stand in it or beside it.
 struct Options<'a> {
-    given: &'a Given,
+    given: &'a FunctionArguments,
     inline: Vec<(String, String)>,
 }
 
@@ -63,7 +63,7 @@ impl Options<'_> {
 /// The column of the row whose key is a term.
 pub(super) fn csv(
     terms: &[Value],
-    given: &Given,
+    given: &FunctionArguments,
     variables: &Variables,
 ) -> Result<Vec<Value>, Error> {
     let mut found = Vec::new();
@@ -109,7 +109,7 @@ pub(super) fn csv(
 /// The values of keys in a section of an INI file, or in a file of properties.
 pub(super) fn ini(
     terms: &[Value],
-    given: &Given,
+    given: &FunctionArguments,
     variables: &Variables,
 ) -> Result<Vec<Value>, Error> {
     let mut found = Vec::new();

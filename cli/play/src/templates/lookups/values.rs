@@ -5,7 +5,7 @@ use minijinja::{Error, Value};
 use ratchet_input::inventory::pattern::Pattern;
 
 use super::super::filters::{self, Random};
-use super::super::function_arguments::{Given, kind, members, wrong};
+use super::super::function_arguments::{FunctionArguments, kind, members, wrong};
 use super::super::maps::map_of;
 use super::super::regex::{compiled, failed};
 use super::super::undefined::undefined;
@@ -158,7 +158,7 @@ pub(super) fn random_choice(terms: &[Value]) -> Result<Vec<Value>, Error> {
 /// The values of variables that are named by texts.
 pub(super) fn variables(
     terms: &[Value],
-    given: &Given,
+    given: &FunctionArguments,
     variables: &Variables,
 ) -> Result<Vec<Value>, Error> {
     let mut found = Vec::new();
@@ -207,7 +207,7 @@ pub(super) fn hosts(terms: &[Value], variables: &Variables) -> Result<Vec<Value>
 }
 
 /// Variables of the environment of this process.
-pub(super) fn environment(terms: &[Value], given: &Given) -> Result<Vec<Value>, Error> {
+pub(super) fn environment(terms: &[Value], given: &FunctionArguments) -> Result<Vec<Value>, Error> {
     let mut values = Vec::new();
     for term in terms {
         let term = text_of(term);

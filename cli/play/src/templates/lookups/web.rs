@@ -7,11 +7,11 @@ use std::process::{Command, Stdio};
 use minijinja::value::ValueKind;
 use minijinja::{Error, Value};
 
-use super::super::function_arguments::{Given, wrong};
+use super::super::function_arguments::{FunctionArguments, wrong};
 use super::super::values::text_of;
 
 /// The lines of what addresses give, or the whole of it as one text.
-pub(super) fn url(terms: &[Value], given: &Given) -> Result<Vec<Value>, Error> {
+pub(super) fn url(terms: &[Value], given: &FunctionArguments) -> Result<Vec<Value>, Error> {
     let mut found = Vec::new();
     for term in terms {
         let text = fetched(&text_of(term), given)?;
@@ -24,7 +24,7 @@ pub(super) fn url(terms: &[Value], given: &Given) -> Result<Vec<Value>, Error> {
     Ok(found)
 }
 
-fn fetched(address: &str, given: &Given) -> Result<String, Error> {
+fn fetched(address: &str, given: &FunctionArguments) -> Result<String, Error> {
     let mut options = vec![
         ("url", address.to_owned()),
         (

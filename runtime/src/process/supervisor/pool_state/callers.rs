@@ -160,7 +160,7 @@ impl PoolState {
                 // The connection has ended, of which its event is on the way.
                 self.seats.withdraw(seat);
                 if ahead {
-                    self.seats.unstaged(seat, now);
+                    self.seats.note_returned(seat, now);
                 } else {
                     self.seats.ended(seat, false, now);
                 }

@@ -64,7 +64,7 @@ impl PoolState {
         }
     }
 
-    /// Ends filters that nobody needs any more at once. Only the end of their output confirms the last answer, for which a run
+    /// Ends unneeded filters at once. Only the end of their output confirms the last answer, for which a run
     /// waits.
     pub(super) fn retire_filters(&mut self, now: Instant) {
         let is_over = matches!(self.demand, Demand::Over | Demand::Killed);

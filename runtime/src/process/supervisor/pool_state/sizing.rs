@@ -122,7 +122,7 @@ impl PoolState {
         free.filter_map(|worker| Some((worker.number, worker.idle_since()?)))
     }
 
-    /// Retires the worker that has been idle for longest, to make room for another pool. Returns whether there was one.
+    /// Retires the worker that has been idle for longest, to make room for another pool. Returns whether one was retired.
     pub(in crate::process::supervisor) fn retire_one_idle(&mut self, now: Instant) -> bool {
         if self.size() <= self.min || self.demand.unseated() > 0 {
             return false;

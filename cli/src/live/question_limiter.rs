@@ -8,29 +8,29 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 /// The least time between two questions to the loop.
-const LEAST: Duration = Duration::from_millis(5);
+const MIN_INTERVAL: Duration = Duration::from_millis(5);
 
 /// How many times as long as the loop took to answer it is left alone then.
-const REST: u32 = 20;
+const REST_FACTOR: u32 = 20;
 
-/// How old a snapshot may be that is shown to somebody else.
-const FRESH: Duration = Duration::from_millis(100);
+/// How old a snapshot may be that answers another question.
+const MAX_SNAPSHOT_AGE: Duration = Duration::from_millis(100);
 
-/// Lets questions to the loop through one at a time, with pauses that are long beside the answers. So whoever floods the
+/// Lets one question at a time through to the loop, with pauses that are long compared to the answers. So whoever floods the
 /// socket makes others who ask wait, and not the run.
-pub(super) struct Turnstile(Mutex<Gate>);
+pub(super) struct QuestionLimiter(Mutex<LimiterState>);
 
 /// When the next question may pass, and the last snapshot.
 #[derive(Default)]
-pub(super) struct Gate {
+pub(super) struct LimiterState {
     next: Option<Instant>,
     snapshot: Option<(Instant, Arc<Snapshot>)>,
 }
 
-impl Turnstile {
-    /// Makes a turnstile that nobody has passed.
+impl QuestionLimiter {
+    /// Makes a limiter that has let no question through yet.
     pub(super) fn new() -> Self {
-        Self(Mutex::new(Gate::default()))
+        Self(Mutex::new(LimiterState::default()))
     }
 
     /// Asks the loop something when it is this one's turn. Those who ask have their turns in the order in which they came.
@@ -43,7 +43,7 @@ impl Turnstile {
     pub(super) async fn snapshot(&self, handle: &RunHandle) -> Result<Arc<Snapshot>, Error> {
         let mut gate = self.0.lock().await;
         if let Some((at, snapshot)) = &gate.snapshot
-            && at.elapsed() < FRESH
+            && at.elapsed() < MAX_SNAPSHOT_AGE
         {
             return Ok(Arc::clone(snapshot));
         }
@@ -57,13 +57,16 @@ impl Turnstile {
         self.0.lock().await.snapshot = None;
     }
 
-    async fn ask<T>(gate: &mut MutexGuard<'_, Gate>, question: impl Future<Output = T>) -> T {
+    async fn ask<T>(
+        gate: &mut MutexGuard<'_, LimiterState>,
+        question: impl Future<Output = T>,
+    ) -> T {
         if let Some(next) = gate.next {
             tokio::time::sleep_until(next).await;
         }
         let asked = Instant::now();
         let answer = question.await;
-        gate.next = Some(Instant::now() + (asked.elapsed() * REST).max(LEAST));
+        gate.next = Some(Instant::now() + (asked.elapsed() * REST_FACTOR).max(MIN_INTERVAL));
         answer
     }
 }
@@ -74,14 +77,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_loop_has_its_rest_after_each_question() {
-        let turnstile = Turnstile::new();
+        let question_limiter = QuestionLimiter::new();
         let begin = Instant::now();
         let takes = |millis| async move { tokio::time::sleep(Duration::from_millis(millis)).await };
-        turnstile.pass(takes(10)).await;
+        question_limiter.pass(takes(10)).await;
         assert_eq!(begin.elapsed(), Duration::from_millis(10));
-        turnstile.pass(takes(0)).await;
+        question_limiter.pass(takes(0)).await;
         assert_eq!(begin.elapsed(), Duration::from_millis(210));
-        turnstile.pass(takes(0)).await;
+        question_limiter.pass(takes(0)).await;
         assert_eq!(begin.elapsed(), Duration::from_millis(215));
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use crate::context::{AttemptOutput, Step};
 use crate::os::Stream;
 
-/// What a worker has said about an attempt. Most say nothing, so an entry has it in a box.
+/// The messages and the progress that a worker has reported for an attempt. Most report nothing, so an entry boxes it.
 #[derive(Debug)]
-pub(super) struct Said {
+pub(super) struct AttemptMessages {
     /// The attempt that it is about.
     pub(super) attempt: u32,
     /// The messages, a line each.
@@ -16,8 +16,8 @@ pub(super) struct Said {
     pub(super) progress: Option<Step>,
 }
 
-impl Said {
-    /// Makes what was said about an attempt of which nothing was said yet.
+impl AttemptMessages {
+    /// Makes an empty record for an attempt.
     pub(super) fn new(attempt: u32) -> Self {
         Self {
             attempt,
