@@ -37,17 +37,17 @@ async fn count_all(
     outcomes.iter().map(|outcome| outcome.read()).collect()
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
     if std::env::args().nth(1).as_deref() == Some("worker") {
-        Worker::new("words")
-            .task(Task::blocking("count", count_words))
-            .run()?;
-        return Ok(());
+        let count = Task::blocking("count", count_words);
+        return Ok(Worker::new("words").task(count).serve().await?);
     }
-    let runtime = tokio::runtime::Runtime::new()?;
-    let texts = ["to be", "or not to be"];
-    let counts = runtime.block_on(count_all(Arc::new(LocalProcesses::start()), &texts))?;
-    println!("{counts:?}");
+    let processes = Arc::new(LocalProcesses::start());
+    println!(
+        "{:?}",
+        count_all(processes, &["to be", "or not to be"]).await?
+    );
     Ok(())
 }
 

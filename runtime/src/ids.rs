@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, format_smolstr};
 
 /// The name of a worker: its kind and a number, as in `resize/2`.
+#[cfg(feature = "pool")]
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct WorkerName(SmolStr);
 
+#[cfg(feature = "pool")]
 impl WorkerName {
     /// Makes the name of the worker of this kind with this number.
     pub fn new(kind: &str, number: u64) -> Self {
@@ -23,6 +25,7 @@ impl WorkerName {
     }
 }
 
+#[cfg(feature = "pool")]
 impl fmt::Display for WorkerName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -1,3 +1,4 @@
+#![cfg_attr(docsrs, feature(doc_cfg))]
 //! An executor that runs jobs in parallel on supervised worker processes and gives exactly one outcome for each.
 //!
 //! A queue, some tasks and a semaphore are quickly written, but they go wrong in the same ways every time. Jobs that wait for
@@ -82,39 +83,77 @@
 //! # }
 //! ```
 //!
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(
+    not(feature = "executor"),
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "the executor uses parts of the modules below it that nobody else does"
+    )
+)]
 #![doc = include_str!("../ARCHITECTURE.md")]
 
+/// The README, whose example is a test.
+#[cfg(all(doctest, feature = "executor"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+#[cfg(feature = "pool")]
 mod blocking;
+#[cfg(feature = "pool")]
 mod breaker;
+#[cfg(feature = "pool")]
 pub mod builtin;
+#[cfg(feature = "pool")]
 mod context;
+#[cfg(feature = "pool")]
 mod dispatch;
 mod error;
+#[cfg(feature = "pool")]
 pub mod event;
+#[cfg(feature = "executor")]
 mod executor;
 mod ids;
+#[cfg(feature = "pool")]
 mod item;
+#[cfg(feature = "pool")]
 mod job;
+#[cfg(feature = "journal")]
 pub mod journal;
-#[cfg(any(test, feature = "mock"))]
+#[cfg(all(feature = "executor", any(test, feature = "mock")))]
 pub mod mock;
+#[cfg(any(feature = "pool", feature = "monitor"))]
 pub mod monitor;
+#[cfg(feature = "pool")]
 mod os;
+#[cfg(feature = "pool")]
 mod outcome;
+#[cfg(feature = "pool")]
 mod place;
+#[cfg(feature = "pool")]
 pub mod process;
+#[cfg(feature = "pool")]
 pub mod remote;
 mod scheduling;
+#[cfg(feature = "pool")]
 mod stop_clock;
+#[cfg(feature = "executor")]
 pub mod summary;
+#[cfg(feature = "pool")]
 mod suspension;
 mod table;
+#[cfg(feature = "pool")]
 mod timestamp;
+#[cfg(feature = "pool")]
 pub mod worker;
 
+#[cfg(feature = "pool")]
 pub use breaker::{BreakerConfig, BreakerReport, BreakerState, BreakerWindow, SlowAttempts};
+#[cfg(feature = "pool")]
 pub use context::{ATTEMPT_VARIABLES, Context, RUN_ID_VARIABLE, Step};
 pub use error::Error;
+#[cfg(feature = "executor")]
 pub use executor::{
     Attempt, Cancellation, Dependencies, Execute, Executor, ExecutorBuilder, ExecutorStatus, Halt,
     Interest, JobOutput, JobState, Ledger, MaxFailures, NoCacheKey, Ordering, Progress,
@@ -123,18 +162,25 @@ pub use executor::{
     command_failure, start_failure,
 };
 pub use ids::{PlaceName, SlotNumber, Ticket};
+#[cfg(feature = "pool")]
 pub use item::{ItemName, JobIdentity, JobItem};
+#[cfg(feature = "pool")]
 pub use job::{
     CacheTerms, Closure, ClosureFuture, ClosureResult, Job, Placement, ResourceNeed, Terms,
     Timeouts, Work,
 };
+#[cfg(feature = "journal")]
 pub use journal::{Content, Durability, History, Journal, JournalError, Resume, RunId, RunStore};
+#[cfg(feature = "pool")]
 pub use os::OutputExcerpt;
+#[cfg(feature = "pool")]
 pub use outcome::{
     AttemptDetail, AttemptEnd, AttemptUsage, Attempts, AttemptsShown, Class, CommandResult,
     Failure, LeftOut, Outcome, Status,
 };
+#[cfg(feature = "pool")]
 pub use place::{Place, PlaceState};
+#[cfg(feature = "pool")]
 pub use ratchet_ipc::{HostName, JobKey, Payload, TaskName, error_chain};
 pub use scheduling::{
     Acquire, Affinity, AfterAttempt, Ageing, Balance, Balancer, Blocker, CancelResult, Candidate,
@@ -144,5 +190,7 @@ pub use scheduling::{
     SchedulerLoad, SchedulerRequest, SchedulerSettings, TokenBucket, WaitTimes, Waits, Weighted,
     WorkerNumber, Workers, check_resource_name, closest, order_by_needs, resource_variable,
 };
+#[cfg(feature = "executor")]
 pub use summary::{ExecutionStats, Results, Summary};
+#[cfg(feature = "pool")]
 pub use timestamp::{InvalidTimestamp, Timestamp};

@@ -10,8 +10,14 @@
 //! has. Page cache counts as free in both, since the system takes it back when it is needed.
 
 mod admission;
+#[cfg(feature = "monitor")]
 mod cgroup;
+#[cfg(feature = "executor")]
 mod resource_monitor;
+#[cfg(feature = "monitor")]
+mod sampler;
+#[cfg(not(feature = "monitor"))]
+#[path = "monitor/no_sampler.rs"]
 mod sampler;
 mod warnings;
 
@@ -21,6 +27,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 pub use admission::{AdmissionDecision, AdmissionGate, AdmissionLimits, Shortage};
+#[cfg(feature = "executor")]
 pub use resource_monitor::ResourceMonitor;
 pub use sampler::Sampler;
 pub use warnings::{MachineResource, Warning, Warnings};

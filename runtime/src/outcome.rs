@@ -24,7 +24,9 @@ pub use attempts::{AttemptDetail, AttemptEnd, Attempts, LeftOut};
 pub use command::CommandResult;
 pub use line::AttemptsShown;
 pub use usage::AttemptUsage;
-pub(crate) use wire::{Milliseconds, present};
+pub(crate) use wire::Milliseconds;
+#[cfg(feature = "journal")]
+pub(crate) use wire::present;
 
 /// How a job ended, with its result or its failure.
 ///

@@ -37,7 +37,7 @@ const PIPE: usize = 1 << 16;
 /// let pool = ProcessPool::new(Arc::new(processes), PoolConfig::new("double", ProcessConfig::new("any"))).await?;
 ///
 /// let reply = pool.run(Job::task("a", "double", Payload::from_value(&21)?)).await;
-/// assert_eq!(reply.result?.read::<u32>()?, 42);
+/// assert_eq!(reply.result.unwrap().read::<u32>()?, 42);
 /// # Ok(())
 /// # }
 /// ```

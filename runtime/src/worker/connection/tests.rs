@@ -16,8 +16,8 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::dispatch::ReplyTo;
 use crate::job::{Job, Terms, Timeouts};
-use crate::mock::MockProcessManager;
 use crate::os::InputCount;
+use crate::os::MockProcessManager;
 use crate::outcome::Class;
 use crate::process::{
     Ended, Ending, Exit, ExitNotice, InputNotice, InputWatch, ProcessConfig, ProcessId,
