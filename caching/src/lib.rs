@@ -158,8 +158,9 @@ pub use memo::{CallKey, KeyError};
 #[cfg(feature = "memory")]
 pub use memory::MemoryCache;
 pub use task_cache::{
-    Answer, Begin, Committed, Explanation, Failure, FailureKind, Hit, Lookup, Misses, NotStored,
-    Outcome, Permit, Policy, Source, TaskCache, TaskStats, Waited, Waiter,
+    Answer, Begin, Committed, ComputeFailure, ComputePermit, ComputeResult, Explanation,
+    FailureKind, Hit, Lookup, Misses, NotStored, Policy, Source, TaskCache, TaskStats, Waited,
+    Waiter,
 };
 pub use tiered::TieredCache;
 

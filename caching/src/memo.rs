@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::entry::Labels;
-use crate::task_cache::{Begin, MissCause, Permit, Policy, TaskCache, Waited};
+use crate::task_cache::{Begin, ComputePermit, MissCause, Policy, TaskCache, Waited};
 
 pub use call_key::{CallKey, KeyError};
 
@@ -113,7 +113,7 @@ enum Found<T> {
     /// The result, stored or from another caller.
     Value(T),
     /// Nothing, so this caller computes.
-    Nothing(Permit),
+    Nothing(ComputePermit),
     /// Bytes that are no `T`.
     Unreadable,
 }

@@ -28,9 +28,9 @@ use lookups::Lookups;
 
 pub use answer::{Answer, Committed, Explanation, Lookup, Misses, Source, TaskStats};
 pub(crate) use lookups::MissCause;
-pub use outcome::{Failure, FailureKind, Hit, Outcome};
+pub use outcome::{ComputeFailure, ComputeResult, FailureKind, Hit};
 pub use policy::{NotStored, Policy};
-pub use wait::{Begin, Permit, Waited, Waiter};
+pub use wait::{Begin, ComputePermit, Waited, Waiter};
 
 /// Looks up results, and computes each missing one once for all callers who ask at the same time.
 ///
@@ -135,7 +135,7 @@ impl TaskCache {
     pub async fn get_or_compute<F, Fut>(&self, key: &Key, policy: &Policy, compute: F) -> Answer
     where
         F: FnOnce() -> Fut,
-        Fut: Future<Output = Outcome>,
+        Fut: Future<Output = ComputeResult>,
     {
         let stored = |hit: Hit| Answer {
             outcome: hit.outcome(),
@@ -183,7 +183,7 @@ impl TaskCache {
         let now = self.core.clock.now();
         if !policy.is_cacheable {
             let leader = self.core.flights.start_untracked(id, &policy.labels, now);
-            return Begin::Lead(Permit {
+            return Begin::Lead(ComputePermit {
                 leader,
                 policy: Box::new(policy.clone()),
             });
@@ -204,7 +204,7 @@ impl TaskCache {
                 leader.found_stored(&hit);
                 Begin::Hit(hit)
             }
-            None => Begin::Lead(Permit {
+            None => Begin::Lead(ComputePermit {
                 leader,
                 policy: Box::new(policy.clone()),
             }),
@@ -216,12 +216,12 @@ impl TaskCache {
     /// If inputs changed meanwhile, only the leader may use the outcome, and those who wait compute for themselves. After a
     /// cancellation, one of those who wait computes next. If the future is dropped before the outcome was shared, that is
     /// like dropping the permit. If it is dropped later, the outcome is stored all the same.
-    pub async fn commit(&self, permit: Permit, outcome: Outcome) -> Committed {
-        let Permit { leader, policy } = permit;
+    pub async fn commit(&self, permit: ComputePermit, outcome: ComputeResult) -> Committed {
+        let ComputePermit { leader, policy } = permit;
         let policy = *policy;
         let core = &self.core;
         core.computed.fetch_add(1, Ordering::Relaxed);
-        if let Err(Failure {
+        if let Err(ComputeFailure {
             kind: FailureKind::Cancelled,
             ..
         }) = outcome
@@ -263,7 +263,7 @@ impl TaskCache {
 
     /// Ends a computation whose outcome is neither stored nor shared, because nobody knows what it depends on. Those who
     /// wait compute for themselves.
-    pub fn withhold(&self, permit: Permit) {
+    pub fn withhold(&self, permit: ComputePermit) {
         self.core.computed.fetch_add(1, Ordering::Relaxed);
         permit.leader.refuse_to_share();
     }

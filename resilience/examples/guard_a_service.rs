@@ -27,7 +27,7 @@ fn classify(result: &Result<u16, String>) -> CallOutcome {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), ratchet_resilience::Error> {
+async fn main() -> Result<(), ratchet_resilience::ResilienceError> {
     let breaker = CircuitBreaker::builder()
         .consecutive_failures(3)
         .open_for(Duration::from_millis(100))

@@ -18,7 +18,7 @@ async fn work(shutdown: ShutdownCoordinator) -> u32 {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), ratchet_resilience::Error> {
+async fn main() -> Result<(), ratchet_resilience::ResilienceError> {
     let shutdown = ShutdownCoordinator::new();
     let mut signals = Signals::install()?;
     let listener = shutdown.clone();

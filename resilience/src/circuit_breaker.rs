@@ -81,7 +81,7 @@ pub use call::CallError;
 pub use permit::{CallOutcome, Permit};
 pub use rejection::Rejection;
 pub use settings::Window;
-pub use transition::{Snapshot, State, Transition, TransitionCause};
+pub use transition::{BreakerSnapshot, State, Transition, TransitionCause};
 
 use machine::StateMachine;
 
@@ -127,7 +127,7 @@ impl CircuitBreaker {
     }
 
     /// Returns the state and the counts, for people and metrics.
-    pub fn snapshot(&self, now: Instant) -> Snapshot {
+    pub fn snapshot(&self, now: Instant) -> BreakerSnapshot {
         self.0.lock().snapshot(now)
     }
 

@@ -1,10 +1,10 @@
 /// The reason why a part of this crate could not be set up.
 ///
-/// Nothing that fails later is an `Error`: a retry that gives up returns a `RetryError`, and a breaker that refuses a
+/// Nothing that fails later is a `ResilienceError`: a retry that gives up returns a `RetryError`, and a breaker that refuses a
 /// call returns a `Rejection`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum ResilienceError {
     /// A builder refused a setting. Nothing has run yet.
     #[error("{field} is {value}, but must be {allowed}")]
     Setting {

@@ -42,7 +42,7 @@ use ratchet_resilience::circuit_breaker::CircuitBreaker;
 use ratchet_resilience::retry::{BackoffPolicy, Fault, RetryBudget, RetryExecutor};
 
 # #[tokio::main(flavor = "current_thread", start_paused = true)]
-# async fn main() -> Result<(), ratchet_resilience::Error> {
+# async fn main() -> Result<(), ratchet_resilience::ResilienceError> {
 let policy = BackoffPolicy::builder()
     .max_attempts(5)
     .max_delay(Duration::from_secs(10))
@@ -86,7 +86,7 @@ pub mod shutdown;
 #[cfg(feature = "tower")]
 pub mod tower;
 
-pub use error::Error;
+pub use error::ResilienceError;
 #[cfg(any(feature = "retry", feature = "circuit-breaker"))]
 pub use random::Rng;
 

@@ -14,7 +14,7 @@
 //! use ratchet_resilience::retry::{BackoffPolicy, Fault, RetryExecutor};
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
-//! # async fn main() -> Result<(), ratchet_resilience::Error> {
+//! # async fn main() -> Result<(), ratchet_resilience::ResilienceError> {
 //! let executor = RetryExecutor::new(BackoffPolicy::builder().max_attempts(4).build()?);
 //!
 //! let answer = executor

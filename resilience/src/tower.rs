@@ -23,7 +23,7 @@
 //!     }
 //! }
 //!
-//! # fn main() -> Result<(), ratchet_resilience::Error> {
+//! # fn main() -> Result<(), ratchet_resilience::ResilienceError> {
 //! let executor = RetryExecutor::default().attempt_timeout(Duration::from_secs(10))?;
 //! let layer = RetryLayer::new(executor, classify);
 //! // tower::ServiceBuilder::new().layer(layer).service(client)

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::ops::RangeBounds;
 use std::time::Duration;
 
-use crate::Error;
+use crate::ResilienceError;
 
 /// The longest duration that a setting accepts. A longer one could overflow a clock, and nobody waits that long.
 pub(crate) const LONGEST: Duration = Duration::from_hours(365 * 24);
@@ -15,8 +15,8 @@ pub(crate) fn invalid_setting(
     field: &'static str,
     value: impl Display,
     allowed: impl Into<String>,
-) -> Error {
-    Error::Setting {
+) -> ResilienceError {
+    ResilienceError::Setting {
         field,
         value: value.to_string(),
         allowed: allowed.into(),
@@ -28,7 +28,7 @@ pub(crate) fn check_duration(
     field: &'static str,
     value: Duration,
     shortest: Duration,
-) -> Result<(), Error> {
+) -> Result<(), ResilienceError> {
     if (shortest..=LONGEST).contains(&value) {
         return Ok(());
     }
@@ -46,7 +46,7 @@ pub(crate) fn check_range<T: PartialOrd + Display>(
     value: T,
     range: impl RangeBounds<T>,
     allowed: &str,
-) -> Result<(), Error> {
+) -> Result<(), ResilienceError> {
     if range.contains(&value) {
         Ok(())
     } else {

@@ -103,7 +103,10 @@ impl BreakerConfig {
     }
 
     /// Makes the breaker, with a source of randomness for its ramp.
-    pub(crate) fn build(&self, rng: Rng) -> Result<CircuitBreaker, ratchet_resilience::Error> {
+    pub(crate) fn build(
+        &self,
+        rng: Rng,
+    ) -> Result<CircuitBreaker, ratchet_resilience::ResilienceError> {
         self.builder().rng(rng).build()
     }
 

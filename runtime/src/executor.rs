@@ -68,9 +68,9 @@ pub use command::{command_failure, start_failure};
 pub use execute::Execute;
 pub use handle::{RunHandle, Submitter};
 pub use ledger::Ledger;
-pub use outcome_order::Ordering;
+pub use outcome_order::OutcomeOrder;
 pub use outcomes::Run;
-pub use progress::{Progress, ProgressInterval, ProgressMeter, ProgressWatch};
+pub use progress::{ProgressInterval, ProgressMeter, ProgressWatch, RunProgress};
 pub use reuse::{Dependencies, NoCacheKey, SESSION_VARIABLES};
 pub use run::{Executor, ExecutorStatus};
 #[cfg(any(test, feature = "mock"))]

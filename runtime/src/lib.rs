@@ -156,8 +156,8 @@ pub use error::Error;
 #[cfg(feature = "executor")]
 pub use executor::{
     Attempt, Cancellation, Dependencies, Execute, Executor, ExecutorBuilder, ExecutorStatus, Halt,
-    Interest, JobOutput, JobState, Ledger, MaxFailures, NoCacheKey, Ordering, Progress,
-    ProgressInterval, ProgressMeter, ProgressWatch, Run, RunHandle, RunStatus, Runner, RunningJob,
+    Interest, JobOutput, JobState, Ledger, MaxFailures, NoCacheKey, OutcomeOrder, ProgressInterval,
+    ProgressMeter, ProgressWatch, Run, RunHandle, RunProgress, RunStatus, Runner, RunningJob,
     SESSION_VARIABLES, Service, Sink, Snapshot, Stopped, Submitter, WaitCause, WaitingJob,
     command_failure, start_failure,
 };

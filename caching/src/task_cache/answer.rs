@@ -3,7 +3,7 @@
 use crate::cache::Stats;
 use crate::entry::Listing;
 use crate::fingerprint::Difference;
-use crate::task_cache::outcome::{Hit, Outcome};
+use crate::task_cache::outcome::{ComputeResult, Hit};
 use crate::task_cache::policy::NotStored;
 
 /// The result of [`TaskCache::lookup`](crate::TaskCache::lookup).
@@ -22,7 +22,7 @@ pub type Committed = Result<(), NotStored>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The result, or the failure that was stored for it.
-    pub outcome: Outcome,
+    pub outcome: ComputeResult,
     /// Where the outcome came from.
     pub source: Source,
 }

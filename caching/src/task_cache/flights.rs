@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use crate::entry::Labels;
 use crate::invalidation::Selector;
 use crate::key::Key;
-use crate::task_cache::outcome::{Hit, Outcome};
+use crate::task_cache::outcome::{ComputeResult, Hit};
 
 /// The id of a flight. Callers who want a fresh result do not join the flights of those who take a stored one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,7 +39,7 @@ pub(super) enum FlightState {
     /// The computation is running.
     Running,
     /// The computation ended with this outcome, which those who wait share.
-    Completed(Outcome),
+    Completed(ComputeResult),
     /// The result was stored by somebody else meanwhile.
     AlreadyStored(Hit),
     /// The computation was dropped, so another one has to begin.
@@ -174,7 +174,7 @@ pub(super) struct Leader {
 
 impl Leader {
     /// Gives the outcome to everyone who waits, or joins before the leader is dropped.
-    pub(super) fn complete(&self, outcome: &Outcome) {
+    pub(super) fn complete(&self, outcome: &ComputeResult) {
         let state = FlightState::Completed(outcome.clone());
         self.flight.state.send_replace(state);
     }

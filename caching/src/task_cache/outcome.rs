@@ -6,21 +6,21 @@ use std::sync::Arc;
 use crate::entry::{Entry, EntryKind};
 
 /// How a computation ended: the bytes of its result, or its failure.
-pub type Outcome = Result<Arc<[u8]>, Failure>;
+pub type ComputeResult = Result<Arc<[u8]>, ComputeFailure>;
 
 /// Why a computation has no result.
 ///
 /// The description is whatever the caller wants to hand to everyone who waits: a message, or a serialised error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{kind}: {}", String::from_utf8_lossy(description))]
-pub struct Failure {
+pub struct ComputeFailure {
     /// The kind of the failure, which decides whether it may be stored.
     pub kind: FailureKind,
     /// The description of the failure.
     pub description: Arc<[u8]>,
 }
 
-impl Failure {
+impl ComputeFailure {
     /// Makes a failure of this kind.
     pub fn new(kind: FailureKind, description: impl Into<Arc<[u8]>>) -> Self {
         Self {
@@ -69,11 +69,11 @@ pub struct Hit {
 
 impl Hit {
     /// The outcome that was stored.
-    pub fn outcome(&self) -> Outcome {
+    pub fn outcome(&self) -> ComputeResult {
         let value = self.entry.shared_value();
         match self.entry.metadata().kind {
             EntryKind::Success => Ok(value),
-            EntryKind::PermanentFailure => Err(Failure::new(FailureKind::Permanent, value)),
+            EntryKind::PermanentFailure => Err(ComputeFailure::new(FailureKind::Permanent, value)),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::entry::{EntryKind, Labels, Metadata};
 use crate::fingerprint::{FileHasher, Fingerprint, InputFiles};
-use crate::task_cache::outcome::{Failure, FailureKind, Outcome};
+use crate::task_cache::outcome::{ComputeFailure, ComputeResult, FailureKind};
 
 /// Whether the outcome of a job is stored, and which stored outcomes it may use.
 ///
@@ -115,13 +115,13 @@ impl Policy {
     /// Returns the kind and the expiry with which an outcome is stored, or why it is not stored.
     pub(super) fn storage_of(
         &self,
-        outcome: &Outcome,
+        outcome: &ComputeResult,
         now: SystemTime,
     ) -> Result<(EntryKind, Option<SystemTime>), NotStored> {
         let (kind, limit) = match outcome {
             _ if !self.is_cacheable => return Err(NotStored::NotCacheable),
             Ok(_) => (EntryKind::Success, self.time_to_live),
-            Err(Failure {
+            Err(ComputeFailure {
                 kind: FailureKind::Permanent,
                 ..
             }) => match self.failures {
@@ -166,8 +166,8 @@ mod tests {
     const NOW: SystemTime = SystemTime::UNIX_EPOCH;
     const MINUTE: Duration = Duration::from_mins(1);
 
-    fn failed(kind: FailureKind) -> Outcome {
-        Err(Failure::new(kind, *b"x"))
+    fn failed(kind: FailureKind) -> ComputeResult {
+        Err(ComputeFailure::new(kind, *b"x"))
     }
 
     #[test]

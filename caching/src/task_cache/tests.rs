@@ -43,12 +43,12 @@ pub(super) fn policy() -> Policy {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "an outcome is a result")]
-pub(super) fn success(value: &[u8]) -> Outcome {
+pub(super) fn success(value: &[u8]) -> ComputeResult {
     Ok(value.into())
 }
 
-pub(super) fn failure(kind: FailureKind) -> Outcome {
-    Err(Failure::new(kind, *b"why"))
+pub(super) fn failure(kind: FailureKind) -> ComputeResult {
+    Err(ComputeFailure::new(kind, *b"why"))
 }
 
 /// The error of a store that fails.
@@ -58,7 +58,7 @@ pub(super) fn broken() -> CacheError {
     }
 }
 
-pub(super) async fn lead(cache: &TaskCache, policy: &Policy) -> Permit {
+pub(super) async fn lead(cache: &TaskCache, policy: &Policy) -> ComputePermit {
     match cache.begin(&key(), policy).await {
         Begin::Lead(permit) => permit,
         other => panic!("expected to lead, got {other:?}"),

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use crate::key::Key;
 use crate::task_cache::TaskCache;
 use crate::task_cache::flights::{FlightId, FlightState, Leader};
-use crate::task_cache::outcome::{Hit, Outcome};
+use crate::task_cache::outcome::{ComputeResult, Hit};
 use crate::task_cache::policy::Policy;
 
 /// The answer of [`TaskCache::begin`](crate::TaskCache::begin): a result, or what the caller has to do for one.
@@ -16,7 +16,7 @@ pub enum Begin {
     /// The outcome is stored: use it.
     Hit(Hit),
     /// Nobody computes the result, so the caller has to do it and [`commit`](crate::TaskCache::commit) the outcome.
-    Lead(Permit),
+    Lead(ComputePermit),
     /// Another caller computes: wait.
     Wait(Waiter),
 }
@@ -25,11 +25,11 @@ pub enum Begin {
 #[derive(Debug)]
 pub enum Waited {
     /// The other caller has computed this outcome.
-    Done(Outcome),
+    Done(ComputeResult),
     /// The outcome turned out to be stored.
     Hit(Hit),
     /// The other caller went away, or only that caller may use its outcome: compute, and commit.
-    Lead(Permit),
+    Lead(ComputePermit),
 }
 
 /// The right and the duty to compute one key.
@@ -37,14 +37,14 @@ pub enum Waited {
 /// Dropping it, by cancellation or by a panic, hands the duty to one of those who wait.
 #[derive(Debug)]
 #[must_use = "dropping a permit hands the computation to another caller"]
-pub struct Permit {
+pub struct ComputePermit {
     /// The flight that this permit computes for.
     pub(super) leader: Leader,
     /// How the result is stored.
     pub(super) policy: Box<Policy>,
 }
 
-impl Permit {
+impl ComputePermit {
     /// The key to compute.
     pub fn key(&self) -> Key {
         self.leader.id().key
@@ -88,7 +88,7 @@ impl Waiter {
                     let leader =
                         core.flights
                             .start_private(self.id, &self.policy.labels, core.clock.now());
-                    return Waited::Lead(Permit {
+                    return Waited::Lead(ComputePermit {
                         leader,
                         policy: self.policy,
                     });

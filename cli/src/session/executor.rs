@@ -10,8 +10,8 @@ use ratchet_runtime::monitor::{
 };
 use ratchet_runtime::process::{ProcessPool, ProcessSupervisor, Size};
 use ratchet_runtime::{
-    Executor, ExecutorBuilder, Limit, Ordering, PlaceName, Placement, RunHandle, Service, TaskName,
-    Work,
+    Executor, ExecutorBuilder, Limit, OutcomeOrder, PlaceName, Placement, RunHandle, Service,
+    TaskName, Work,
 };
 
 use super::hosts::StartedHosts;
@@ -65,7 +65,7 @@ pub(super) fn executor(
         builder = builder.deadline(deadline);
     }
     if options.keep_order {
-        builder = builder.ordering(Ordering::Submission);
+        builder = builder.ordering(OutcomeOrder::Submission);
     }
     if let Some(folder) = &options.cache_dir {
         let cache = || {

@@ -6,7 +6,7 @@ use super::machine::StateMachine;
 use super::settings::{RampRule, Settings, SlowRule, Window};
 use super::{CircuitBreaker, Listener, Shared, Transition};
 use crate::validate::{check_duration, check_range, invalid_setting};
-use crate::{Error, Rng};
+use crate::{ResilienceError, Rng};
 
 /// Sets up a [`CircuitBreaker`] and checks its settings.
 ///
@@ -23,7 +23,7 @@ use crate::{Error, Rng};
 ///
 /// let refused = CircuitBreaker::builder().failure_rate(1.5).build().unwrap_err();
 /// assert_eq!(refused.to_string(), "failure_rate is 1.5, but must be above 0 and at most 1");
-/// # Ok::<(), ratchet_resilience::Error>(())
+/// # Ok::<(), ratchet_resilience::ResilienceError>(())
 /// ```
 #[must_use = "nothing is checked or made before `build`"]
 pub struct CircuitBreakerBuilder {
@@ -187,7 +187,7 @@ impl CircuitBreakerBuilder {
     }
 
     /// Makes the breaker, or names the setting that is out of range.
-    pub fn build(mut self) -> Result<CircuitBreaker, Error> {
+    pub fn build(mut self) -> Result<CircuitBreaker, ResilienceError> {
         self.check_rules()?;
         self.check_times()?;
         self.settings.minimum_calls = u64::from(self.minimum_calls);
@@ -198,7 +198,7 @@ impl CircuitBreakerBuilder {
         })))
     }
 
-    fn check_rules(&self) -> Result<(), Error> {
+    fn check_rules(&self) -> Result<(), ResilienceError> {
         let settings = &self.settings;
         check_range("minimum_calls", self.minimum_calls, 1.., "at least 1")?;
         match settings.window {
@@ -242,7 +242,7 @@ impl CircuitBreakerBuilder {
         check_range("probes", settings.probes, 1..=1_000, "between 1 and 1000")
     }
 
-    fn check_times(&self) -> Result<(), Error> {
+    fn check_times(&self) -> Result<(), ResilienceError> {
         let settings = &self.settings;
         let shortest = Duration::from_millis(1);
         check_duration("probe_lease", settings.probe_lease, shortest)?;
@@ -276,7 +276,7 @@ impl CircuitBreakerBuilder {
     }
 }
 
-fn check_rate(field: &'static str, rate: f64) -> Result<(), Error> {
+fn check_rate(field: &'static str, rate: f64) -> Result<(), ResilienceError> {
     check_range(
         field,
         rate,

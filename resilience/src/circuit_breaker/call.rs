@@ -42,7 +42,7 @@ impl CircuitBreaker {
     /// use ratchet_resilience::circuit_breaker::{CallError, CircuitBreaker};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), ratchet_resilience::Error> {
+    /// # async fn main() -> Result<(), ratchet_resilience::ResilienceError> {
     /// let breaker = CircuitBreaker::builder().consecutive_failures(1).build()?;
     ///
     /// let down = breaker.call(async { Err::<(), _>("connection refused") }).await;

@@ -6,7 +6,7 @@ use super::settings::Settings;
 use super::ticket::Ticket;
 use super::transition_queue::TransitionQueue;
 use super::window::{Counts, SlidingWindow};
-use super::{Rejection, Snapshot, State, Transition, TransitionCause};
+use super::{BreakerSnapshot, Rejection, State, Transition, TransitionCause};
 use crate::Rng;
 use crate::time::saturating_add;
 
@@ -87,13 +87,13 @@ impl StateMachine {
     }
 
     /// Reads the state and the counts of the window as of `now`.
-    pub(super) fn snapshot(&mut self, now: Instant) -> Snapshot {
+    pub(super) fn snapshot(&mut self, now: Instant) -> BreakerSnapshot {
         let counts = self.window.counts(now);
         let probes_under_way = match &self.mode {
             Mode::HalfOpen(probes) => probes.under_way(now),
             _ => 0,
         };
-        Snapshot {
+        BreakerSnapshot {
             state: self.state(),
             generation: self.generation,
             calls: counts.calls,

@@ -96,7 +96,7 @@ impl fmt::Display for TransitionCause {
 /// The state and the counts of a breaker at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Snapshot {
+pub struct BreakerSnapshot {
     /// The state that the last call left.
     pub state: State,
     /// How often the state has changed.

@@ -1,7 +1,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::Error;
+use crate::ResilienceError;
 use crate::validate::{LONGEST, check_duration, check_range, invalid_setting};
 
 /// How many slices the window slides by.
@@ -30,7 +30,7 @@ const REMEMBERED: usize = 11;
 /// budget.deposit(now); // another
 /// assert!(budget.withdraw(now)); // one retry for two calls
 /// assert!(!budget.withdraw(now));
-/// # Ok::<(), ratchet_resilience::Error>(())
+/// # Ok::<(), ratchet_resilience::ResilienceError>(())
 /// ```
 #[derive(Debug)]
 pub struct RetryBudget {
@@ -188,7 +188,7 @@ impl RetryBudgetBuilder {
     /// let days_later = now + std::time::Duration::from_secs(3 * 24 * 60 * 60);
     /// assert!(budget.withdraw(days_later) && budget.withdraw(days_later));
     /// assert!(!budget.withdraw(days_later));
-    /// # Ok::<(), ratchet_resilience::Error>(())
+    /// # Ok::<(), ratchet_resilience::ResilienceError>(())
     /// ```
     pub fn whole_run(mut self, minimum: u32) -> Self {
         self.window = LONGEST;
@@ -197,7 +197,7 @@ impl RetryBudgetBuilder {
     }
 
     /// Makes the budget, or names the setting that is out of range.
-    pub fn build(self) -> Result<RetryBudget, Error> {
+    pub fn build(self) -> Result<RetryBudget, ResilienceError> {
         check_range("share", self.share, 0.0..=1.0, "between 0 and 1")?;
         check_duration("window", self.window, Duration::from_millis(1))?;
         let reserve = match self.floor {

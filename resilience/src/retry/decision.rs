@@ -133,7 +133,7 @@ impl RetryHistory {
     /// assert_eq!(first, RetryDecision::Retry { at: now + Duration::from_secs(1) });
     /// let second = history.record_failure(&policy, &error, now + Duration::from_secs(1), &mut rng);
     /// assert_eq!(second, RetryDecision::GiveUp { reason: GiveUpReason::Attempts { max: 2 } });
-    /// # Ok::<(), ratchet_resilience::Error>(())
+    /// # Ok::<(), ratchet_resilience::ResilienceError>(())
     /// ```
     pub fn record_failure<P>(
         &mut self,

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::backoff::Exponential;
 use crate::validate::{check_duration, check_range, invalid_setting};
-use crate::{Error, Rng};
+use crate::{ResilienceError, Rng};
 
 /// Says how the delay before another attempt grows, up to the policy's `max_delay`.
 ///
@@ -63,7 +63,7 @@ impl Delay {
     }
 
     /// Checks the delay against the cap, or names the setting that is out of range.
-    pub(super) fn schedule(self, cap: Duration) -> Result<DelaySchedule, Error> {
+    pub(super) fn schedule(self, cap: Duration) -> Result<DelaySchedule, ResilienceError> {
         let initial = self.initial();
         // A fixed delay of zero means at once. The others would never grow from zero.
         let shortest = match self {

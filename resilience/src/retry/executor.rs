@@ -8,7 +8,7 @@ use super::{
     AttemptError, BackoffPolicy, FailedAttempt, Fault, GiveUpReason, RetryBudget, RetryDecision,
     RetryError, RetryHistory, RetryNotice, RetryPolicy, Retryable,
 };
-use crate::Error;
+use crate::ResilienceError;
 use crate::Rng;
 #[cfg(feature = "circuit-breaker")]
 use crate::circuit_breaker::{CallOutcome, CircuitBreaker, Permit};
@@ -100,7 +100,7 @@ impl RetryExecutor {
     /// # use ratchet_resilience::retry::{Fault, RetryExecutor};
     /// # use std::time::Duration;
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
-    /// # async fn main() -> Result<(), ratchet_resilience::Error> {
+    /// # async fn main() -> Result<(), ratchet_resilience::ResilienceError> {
     /// let executor = RetryExecutor::default().attempt_timeout(Duration::from_secs(2))?;
     /// let answer = executor
     ///     .execute(async |attempt| {
@@ -114,7 +114,7 @@ impl RetryExecutor {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn attempt_timeout(mut self, limit: Duration) -> Result<Self, Error> {
+    pub fn attempt_timeout(mut self, limit: Duration) -> Result<Self, ResilienceError> {
         check_duration("attempt_timeout", limit, Duration::from_nanos(1))?;
         self.attempt_timeout = Some(limit);
         Ok(self)
@@ -213,7 +213,7 @@ impl RetryExecutor {
     /// # use ratchet_resilience::retry::{BackoffPolicy, Fault, GiveUpReason, RetryExecutor};
     /// # use std::time::Duration;
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
-    /// # async fn main() -> Result<(), ratchet_resilience::Error> {
+    /// # async fn main() -> Result<(), ratchet_resilience::ResilienceError> {
     /// let executor = RetryExecutor::new(BackoffPolicy::builder().max_attempts(1_000).build()?);
     /// let stop = tokio::time::sleep(Duration::from_secs(2));
     /// let result = executor.execute_until(stop, async |_| Err::<(), _>(Fault::transient("busy"))).await;

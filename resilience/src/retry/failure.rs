@@ -10,7 +10,7 @@ use super::{GiveUpReason, Retryable};
 /// use ratchet_resilience::retry::{BackoffPolicy, Fault, GiveUpReason, RetryExecutor};
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
-/// # async fn main() -> Result<(), ratchet_resilience::Error> {
+/// # async fn main() -> Result<(), ratchet_resilience::ResilienceError> {
 /// let executor = RetryExecutor::new(BackoffPolicy::builder().max_attempts(2).build()?);
 /// let given_up = executor.execute(async |_| Err::<(), _>(Fault::transient("reset"))).await.unwrap_err();
 /// assert_eq!(given_up.reason(), GiveUpReason::Attempts { max: 2 });

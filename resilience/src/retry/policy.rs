@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::delay::DelaySchedule;
 use super::{Delay, GiveUpReason, Jitter, RetryHistory, RetryPolicy, Retryable};
 use crate::validate::{check_duration, check_range, invalid_setting};
-use crate::{Error, Rng};
+use crate::{ResilienceError, Rng};
 
 /// Retries errors of some or all classes, with growing delays, up to a number of attempts and a time limit.
 ///
@@ -23,7 +23,7 @@ use crate::{Error, Rng};
 ///
 /// let refused = BackoffPolicy::builder().max_attempts(0).build().unwrap_err();
 /// assert_eq!(refused.to_string(), "max_attempts is 0, but must be at least 1");
-/// # Ok::<(), ratchet_resilience::Error>(())
+/// # Ok::<(), ratchet_resilience::ResilienceError>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct BackoffPolicy {
@@ -46,7 +46,7 @@ pub struct BackoffPolicy {
 /// use ratchet_resilience::retry::ExponentialBackoff;
 ///
 /// let policy = ExponentialBackoff { max_attempts: 5, ..ExponentialBackoff::default() }.build()?;
-/// # Ok::<(), ratchet_resilience::Error>(())
+/// # Ok::<(), ratchet_resilience::ResilienceError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ExponentialBackoff {
@@ -73,7 +73,7 @@ impl Default for ExponentialBackoff {
 
 impl ExponentialBackoff {
     /// Makes the policy with full jitter, or names the setting that is out of range.
-    pub fn build(self) -> Result<BackoffPolicy, Error> {
+    pub fn build(self) -> Result<BackoffPolicy, ResilienceError> {
         self.into_builder().build()
     }
 
@@ -219,7 +219,7 @@ impl BackoffPolicyBuilder {
     }
 
     /// Makes the policy, or names the setting that is out of range.
-    pub fn build(self) -> Result<BackoffPolicy, Error> {
+    pub fn build(self) -> Result<BackoffPolicy, ResilienceError> {
         check_range("max_attempts", self.max_attempts, 1.., "at least 1")?;
         check_duration("max_delay", self.max_delay, Duration::ZERO)?;
         if let Some(limit) = self.time_limit {
@@ -243,7 +243,7 @@ impl BackoffPolicyBuilder {
         })
     }
 
-    fn check_classes(&self) -> Result<(), Error> {
+    fn check_classes(&self) -> Result<(), ResilienceError> {
         if self.classes.as_ref().is_some_and(Vec::is_empty) {
             return Err(invalid_setting(
                 "classes",
@@ -278,7 +278,7 @@ impl BackoffPolicyBuilder {
     }
 
     /// Refuses a jitter that no delay would use, since whoever set it expects an effect.
-    fn check_jitter(&self) -> Result<(), Error> {
+    fn check_jitter(&self) -> Result<(), ResilienceError> {
         let mut delays = self
             .class_delays
             .iter()

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::Error;
+use crate::ResilienceError;
 use crate::time::saturating_add;
 use crate::validate::check_duration;
 
@@ -80,7 +80,7 @@ impl Default for Grace {
 ///
 /// // The timer of the loop fired.
 /// assert_eq!(clock.poll(deadline), Some(Phase::Cancelling));
-/// # Ok::<(), ratchet_resilience::Error>(())
+/// # Ok::<(), ratchet_resilience::ResilienceError>(())
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct PhaseClock {
@@ -92,7 +92,7 @@ pub struct PhaseClock {
 
 impl PhaseClock {
     /// Makes a clock in the phase `Running`.
-    pub fn new(grace: Grace) -> Result<Self, Error> {
+    pub fn new(grace: Grace) -> Result<Self, ResilienceError> {
         check_duration("draining", grace.draining, Duration::ZERO)?;
         check_duration("cancelling", grace.cancelling, Duration::ZERO)?;
         check_duration("killing", grace.killing, Duration::ZERO)?;

@@ -3,7 +3,7 @@ use std::future::pending;
 
 use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 
-use crate::Error;
+use crate::ResilienceError;
 
 /// A signal that asks for a shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,7 +35,7 @@ impl Signal {
 /// use ratchet_resilience::shutdown::{Phase, ShutdownCoordinator, Signals};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), ratchet_resilience::Error> {
+/// # async fn main() -> Result<(), ratchet_resilience::ResilienceError> {
 /// let coordinator = ShutdownCoordinator::new();
 /// let mut signals = Signals::install()?;
 /// let listener = coordinator.clone();
@@ -62,9 +62,9 @@ impl Signals {
     /// # Panics
     ///
     /// Panics outside a tokio runtime with its I/O driver enabled.
-    pub fn install() -> Result<Self, Error> {
+    pub fn install() -> Result<Self, ResilienceError> {
         let listen = |kind, wanted: Signal| {
-            signal(kind).map_err(|source| Error::Signal {
+            signal(kind).map_err(|source| ResilienceError::Signal {
                 signal: wanted.name(),
                 source,
             })

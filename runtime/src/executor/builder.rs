@@ -12,7 +12,7 @@ use super::kept_stats::StatsSink;
 use super::kinds::{KindOfWorker, Tasks};
 use super::ledger::Ledger;
 use super::needs::RetainedJobs;
-use super::outcome_order::Ordering;
+use super::outcome_order::OutcomeOrder;
 use super::plan::RunSettings;
 use super::pools::{KindPools, PoolSource};
 use super::reuse::CacheUse;
@@ -231,7 +231,7 @@ impl ExecutorBuilder {
     }
 
     /// Sets the order in which outcomes come; without, they come as jobs end.
-    pub fn ordering(mut self, ordering: Ordering) -> Self {
+    pub fn ordering(mut self, ordering: OutcomeOrder) -> Self {
         self.plan.ordering = ordering;
         self
     }
@@ -506,7 +506,7 @@ impl ExecutorBuilder {
             hint.quota()?;
         }
         let wrong = |setting| {
-            move |error: ratchet_resilience::Error| Error::InvalidSetting {
+            move |error: ratchet_resilience::ResilienceError| Error::InvalidSetting {
                 setting,
                 reason: format!("is refused: {error}"),
             }

@@ -326,7 +326,7 @@ mod tests {
 
     use super::*;
     use crate::executor::ledger::Ledger;
-    use crate::executor::outcome_order::Ordering;
+    use crate::executor::outcome_order::OutcomeOrder;
     use crate::outcome::Class;
     use crate::scheduling::Blocker;
 
@@ -349,7 +349,7 @@ mod tests {
 
     fn delivery(
         ledger: Option<Taking>,
-        ordering: Ordering,
+        ordering: OutcomeOrder,
     ) -> (Delivery, mpsc::Receiver<Arc<Outcome>>) {
         let ledger = ledger.map(|ledger| {
             let ledger: Box<dyn Ledger> = Box::new(ledger);
@@ -390,7 +390,7 @@ mod tests {
 
     #[test]
     fn an_outcome_without_a_ledger_is_final_at_once_and_leaves_as_there_is_room() {
-        let (mut delivery, mut taken) = delivery(None, Ordering::Completion);
+        let (mut delivery, mut taken) = delivery(None, OutcomeOrder::Completion);
         for position in 0..3 {
             let leaving = conclude(&mut delivery, done(position, 10), Duration::ZERO).unwrap();
             leave(&mut delivery, leaving);
@@ -407,7 +407,7 @@ mod tests {
 
     #[test]
     fn outcomes_that_wait_for_an_earlier_one_count_only_where_jobs_are_not_known() {
-        let (mut delivery, _taken) = delivery(None, Ordering::Submission);
+        let (mut delivery, _taken) = delivery(None, OutcomeOrder::Submission);
         let leaving = conclude(&mut delivery, done(1, MAX_BYTES), Duration::ZERO).unwrap();
         leave(&mut delivery, leaving);
         assert_eq!(delivery.on_the_way_out(false).outcomes, 1);
@@ -423,7 +423,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_outcome_is_final_when_it_is_recorded() {
-        let (mut delivery, _taken) = delivery(Some(Taking(true)), Ordering::Completion);
+        let (mut delivery, _taken) = delivery(Some(Taking(true)), OutcomeOrder::Completion);
         let now = tokio::time::Instant::now().into_std();
         assert!(conclude(&mut delivery, done(0, 1), Duration::ZERO).is_none());
         assert!(!delivery.is_idle() && delivery.next_recorded().is_none());
@@ -440,7 +440,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_outcome_that_cannot_be_recorded_leaves_all_the_same_and_the_reason_is_told_once() {
-        let (mut delivery, _taken) = delivery(Some(Taking(false)), Ordering::Completion);
+        let (mut delivery, _taken) = delivery(Some(Taking(false)), OutcomeOrder::Completion);
         let now = tokio::time::Instant::now().into_std();
         assert!(conclude(&mut delivery, done(0, 1), Duration::ZERO).is_none());
         delivery.record(false, now);
@@ -452,7 +452,7 @@ mod tests {
 
     #[test]
     fn an_outcome_tells_what_its_job_waited_for_and_when_it_ended() {
-        let (mut delivery, _taken) = delivery(None, Ordering::Completion);
+        let (mut delivery, _taken) = delivery(None, OutcomeOrder::Completion);
         let now = tokio::time::Instant::now().into_std();
         let waited = Duration::from_secs(5);
         let mut entry = crate::executor::entry::tests::entry(done(0, 1).job, now);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ratchet_ipc::JobKey;
 use tokio_util::sync::CancellationToken;
 
-use super::outcome_order::Ordering;
+use super::outcome_order::OutcomeOrder;
 use super::outcomes::ProgressCallback;
 use super::run::Executor;
 use crate::Error;
@@ -169,12 +169,12 @@ impl<'a> Execute<'a> {
             });
         }
         let ordering = match on_progress {
-            Some(_) => Ordering::Completion,
-            None => Ordering::Submission,
+            Some(_) => OutcomeOrder::Completion,
+            None => OutcomeOrder::Submission,
         };
         let (run, ids) = executor.begin_submitted(ordering, deadline)?;
         let mut outcomes = run.collect(token, on_progress, ids.len() as u64).await?;
-        if ordering == Ordering::Completion {
+        if ordering == OutcomeOrder::Completion {
             let positions: Table<JobKey, usize> = ids.into_iter().zip(0..).collect();
             outcomes.sort_by_key(|outcome| positions.get(&outcome.id).copied());
         }

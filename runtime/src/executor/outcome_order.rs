@@ -7,7 +7,7 @@ use crate::outcome::Outcome;
 
 /// The order in which a run gives its outcomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Ordering {
+pub enum OutcomeOrder {
     /// Outcomes come as jobs end.
     #[default]
     Completion,
@@ -19,7 +19,7 @@ pub enum Ordering {
 /// Outcomes on their way out.
 #[derive(Debug)]
 pub(super) struct Outgoing {
-    ordering: Ordering,
+    ordering: OutcomeOrder,
     /// Outcomes whose turn it is.
     ready: VecDeque<Arc<Outcome>>,
     /// Outcomes that came before their turn: the first is that of job `next`.
@@ -32,7 +32,7 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     /// Makes an order in which no outcome waits.
-    pub(super) fn new(ordering: Ordering) -> Self {
+    pub(super) fn new(ordering: OutcomeOrder) -> Self {
         Self {
             ordering,
             ready: VecDeque::new(),
@@ -44,7 +44,7 @@ impl Outgoing {
 
     /// Adds the outcome of the job that came as number `position`.
     pub(super) fn push(&mut self, position: u64, outcome: Arc<Outcome>) {
-        if self.ordering == Ordering::Completion {
+        if self.ordering == OutcomeOrder::Completion {
             self.ready.push_back(outcome);
             return;
         }
@@ -107,7 +107,7 @@ mod tests {
             }),
             by_submission in any::<bool>(),
         ) {
-            let ordering = if by_submission { Ordering::Submission } else { Ordering::Completion };
+            let ordering = if by_submission { OutcomeOrder::Submission } else { OutcomeOrder::Completion };
             let mut outgoing = Outgoing::new(ordering);
             let mut left = Vec::new();
             for (pushed, &number) in order.iter().enumerate() {

@@ -24,7 +24,7 @@ use super::local::{CommandsAt, LocalPerformer};
 use super::needs::RetainedJobs;
 use super::observers::Observers;
 use super::orchestrator::Orchestrator;
-use super::outcome_order::{Ordering, Outgoing};
+use super::outcome_order::{OutcomeOrder, Outgoing};
 use super::performers::Performers;
 use super::places::{Places, place_watch, round_trip_watch};
 use super::platforms::Platforms;
@@ -71,7 +71,7 @@ pub(super) struct RunChannels {
     /// Where the loop pulls its jobs from.
     pub(super) source: Source,
     /// Whether outcomes leave as jobs end or in the order in which the jobs came.
-    pub(super) ordering: Ordering,
+    pub(super) ordering: OutcomeOrder,
     /// How long this run may last, besides the deadline of all runs.
     pub(super) deadline: Option<Duration>,
     /// Takes the outcomes; while it is full, outcomes wait in the loop.
@@ -99,7 +99,7 @@ pub(super) struct RunSettings {
     /// How long running jobs have at each step of a stop before the next one.
     pub(super) grace: Grace,
     /// The order in which outcomes leave, unless a run asks for another.
-    pub(super) ordering: Ordering,
+    pub(super) ordering: OutcomeOrder,
     /// Performs the tasks of a library user's runner.
     pub(super) runner: Option<Arc<dyn Runner>>,
     /// Performs commands instead of this process; tests put a mock here.
@@ -293,7 +293,7 @@ impl Default for RunSettings {
             max_failures: None,
             deadline: None,
             grace: Grace::default(),
-            ordering: Ordering::default(),
+            ordering: OutcomeOrder::default(),
             runner: None,
             command_override: None,
             keeper: None,

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 /// How far a run has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Progress {
+pub struct RunProgress {
     /// How many jobs have ended, however they did.
     pub completed: u64,
     /// How many there are, as far as is known.
@@ -19,7 +19,7 @@ pub struct Progress {
     pub finished: bool,
 }
 
-impl Progress {
+impl RunProgress {
     /// How much is done, in percent; 0 of nothing.
     #[expect(clippy::cast_precision_loss, reason = "nobody counts to 2^53")]
     pub fn percent(&self) -> f64 {
@@ -78,7 +78,7 @@ pub struct ProgressMeter {
     announced: u64,
     /// No more jobs are added, so the total is known.
     closed: bool,
-    reports: watch::Sender<Progress>,
+    reports: watch::Sender<RunProgress>,
 }
 
 /// Watches the progress of a run.
@@ -101,13 +101,13 @@ pub struct ProgressMeter {
 /// ```
 #[derive(Debug, Clone)]
 pub struct ProgressWatch {
-    reports: watch::Receiver<Progress>,
+    reports: watch::Receiver<RunProgress>,
 }
 
 impl ProgressMeter {
     /// Makes the two ends of a run's progress.
     pub fn new() -> (Self, ProgressWatch) {
-        let (sender, receiver) = watch::channel(Progress::default());
+        let (sender, receiver) = watch::channel(RunProgress::default());
         let meter = Self {
             completed: 0,
             added: 0,
@@ -150,7 +150,7 @@ impl ProgressMeter {
         } else {
             self.added.max(self.announced)
         };
-        let next = Progress {
+        let next = RunProgress {
             completed: self.completed,
             total,
             finished: self.closed && self.completed == total,
@@ -170,14 +170,14 @@ impl ProgressMeter {
 
 impl ProgressWatch {
     /// Returns the latest report.
-    pub fn current(&self) -> Progress {
+    pub fn current(&self) -> RunProgress {
         *self.reports.borrow()
     }
 
     /// The next report after the last one that this returned; nothing after the run has gone.
     ///
     /// Cancel safe.
-    pub async fn changed(&mut self) -> Option<Progress> {
+    pub async fn changed(&mut self) -> Option<RunProgress> {
         self.reports.changed().await.ok()?;
         Some(*self.reports.borrow_and_update())
     }

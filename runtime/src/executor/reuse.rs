@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ratchet_caching::{
-    Begin, FileHasher, Key, NotStored, Permit, Policy, Selector, TaskCache, Waited, Waiter,
+    Begin, ComputePermit, FileHasher, Key, NotStored, Policy, Selector, TaskCache, Waited, Waiter,
 };
 use ratchet_ipc::{JobKey, Payload};
 use tokio::task::{self, JoinSet};
@@ -55,7 +55,7 @@ impl CacheUse {
 #[derive(Debug)]
 pub(super) struct StorePermit {
     /// The permit of the cache. Dropping it lets another job with the same key compute the result.
-    permit: Permit,
+    permit: ComputePermit,
     job: JobKey,
     /// What the workers of its kind were started from, which is part of the key.
     programs: Option<Arc<StartedPrograms>>,
@@ -522,7 +522,10 @@ impl PendingSharedResult {
 }
 
 /// Returns the answer of the cache, unless the job has to wait for it.
-fn settled(begin: Begin, share: impl Fn(Permit) -> StorePermit) -> Result<CacheLookup, Waiter> {
+fn settled(
+    begin: Begin,
+    share: impl Fn(ComputePermit) -> StorePermit,
+) -> Result<CacheLookup, Waiter> {
     match begin {
         Begin::Hit(hit) => Ok(hit
             .outcome()

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::handle::{RunHandle, Submitter};
 use super::machine_watch::watch_machine;
-use super::outcome_order::Ordering;
+use super::outcome_order::OutcomeOrder;
 use super::outcomes::Run;
 use super::plan::{RunChannels, RunSettings};
 use super::source::{Source, check};
@@ -120,7 +120,7 @@ impl Executor {
         jobs: impl IntoIterator<Item = Job>,
     ) -> Result<Vec<Arc<Outcome>>, Error> {
         let jobs = jobs.into_iter().collect();
-        let run = self.begin(Source::list(jobs)?, Ordering::Submission)?;
+        let run = self.begin(Source::list(jobs)?, OutcomeOrder::Submission)?;
         run.collect(None, None, 0).await
     }
 
@@ -248,7 +248,7 @@ impl Executor {
     /// Begins a run of the jobs that were submitted. Returns it with their ids in the order in which they were submitted.
     pub(super) fn begin_submitted(
         &self,
-        ordering: Ordering,
+        ordering: OutcomeOrder,
         deadline: Option<Duration>,
     ) -> Result<(Run, Vec<JobKey>), Error> {
         // Locked until the run has begun, so that a job that is submitted meanwhile is in it or refused.
@@ -438,7 +438,7 @@ impl Executor {
     }
 
     /// Starts the loop, unless there is one.
-    fn begin(&self, source: Source, ordering: Ordering) -> Result<Run, Error> {
+    fn begin(&self, source: Source, ordering: OutcomeOrder) -> Result<Run, Error> {
         self.begin_at(&mut self.session(), source, ordering, None)
     }
 
@@ -447,7 +447,7 @@ impl Executor {
         &self,
         session: &mut ExecutorSession,
         source: Source,
-        ordering: Ordering,
+        ordering: OutcomeOrder,
         deadline: Option<Duration>,
     ) -> Result<Run, Error> {
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| Error::NoRuntime)?;

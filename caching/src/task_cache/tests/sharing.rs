@@ -166,9 +166,11 @@ async fn a_panic_before_there_is_a_future_leaves_no_waiter_behind() {
     let asker = cache.clone();
     let panicked = tokio::spawn(async move {
         asker
-            .get_or_compute(&key(), &policy(), || -> std::future::Ready<Outcome> {
-                panic!("at once")
-            })
+            .get_or_compute(
+                &key(),
+                &policy(),
+                || -> std::future::Ready<ComputeResult> { panic!("at once") },
+            )
             .await
     });
     assert!(panicked.await.unwrap_err().is_panic());

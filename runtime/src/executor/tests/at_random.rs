@@ -9,7 +9,7 @@ use ratchet_resilience::shutdown::Grace;
 use super::scripted::{Act, Deaf, How, ScriptedPool};
 use super::*;
 use crate::event::{Event, EventRecord};
-use crate::executor::{Ordering, RunHandle, Sink};
+use crate::executor::{OutcomeOrder, RunHandle, Sink};
 use crate::outcome::Status;
 use crate::scheduling::{ParallelizationHint, Priority};
 
@@ -242,9 +242,9 @@ async fn live(mut plot: Plot) {
         .slots(plot.slots)
         .window(plot.window)
         .ordering(if plot.by_submission {
-            Ordering::Submission
+            OutcomeOrder::Submission
         } else {
-            Ordering::Completion
+            OutcomeOrder::Completion
         })
         .grace(Grace {
             draining: seconds(4),

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::*;
 use crate::context::Context;
-use crate::executor::{Attempt, Ordering, Runner};
+use crate::executor::{Attempt, OutcomeOrder, Runner};
 use crate::scheduling::Priority;
 
 #[tokio::test(start_paused = true)]
@@ -40,7 +40,7 @@ async fn large_results_that_nobody_takes_hold_up_the_rest() {
             async move { Ok(large) }
         })
     });
-    for ordering in [Ordering::Completion, Ordering::Submission] {
+    for ordering in [OutcomeOrder::Completion, OutcomeOrder::Submission] {
         ran.store(0, Relaxed);
         let executor = Executor::builder().slots(1).ordering(ordering);
         let run = executor.build().unwrap().run(jobs.clone()).unwrap();
@@ -111,7 +111,7 @@ async fn one_slow_job_holds_the_source_of_an_ordered_stream() {
     let executor = Executor::builder()
         .slots(4)
         .window(100)
-        .ordering(Ordering::Submission)
+        .ordering(OutcomeOrder::Submission)
         .build()
         .unwrap();
     let mut run = executor.run(jobs).unwrap();

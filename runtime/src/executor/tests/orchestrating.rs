@@ -17,7 +17,7 @@ use crate::executor::execution::Execution;
 use crate::executor::intake::Intake;
 use crate::executor::needs::RetainedJobs;
 use crate::executor::orchestrator::Orchestrator;
-use crate::executor::outcome_order::{Ordering, Outgoing};
+use crate::executor::outcome_order::{OutcomeOrder, Outgoing};
 use crate::executor::platforms::Platforms;
 use crate::executor::recording::Recording;
 use crate::executor::resolver::Resolver;
@@ -57,7 +57,7 @@ impl Turns {
                 resolver,
             ),
             Execution::new(scene.dispatcher, scene.retries),
-            Delivery::new(recording, Outgoing::new(Ordering::Completion), out),
+            Delivery::new(recording, Outgoing::new(OutcomeOrder::Completion), out),
             RunControl::new(phases, StopRules::default(), SECOND),
             scene.observers,
             start,

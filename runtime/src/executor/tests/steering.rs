@@ -7,7 +7,7 @@ use super::scripted::{Act, Deaf, ScriptedPool};
 use super::*;
 use crate::Error;
 use crate::context::Step;
-use crate::executor::{Cancellation, JobState, Ordering, RunHandle};
+use crate::executor::{Cancellation, JobState, OutcomeOrder, RunHandle};
 use crate::scheduling::{Limit, ParallelizationHint};
 
 /// What became of the wish to cancel these jobs.
@@ -258,7 +258,7 @@ async fn added_jobs_may_need_what_runs_what_waits_and_each_other() {
     let executor = Executor::builder()
         .slots(1)
         .window(2)
-        .ordering(Ordering::Submission)
+        .ordering(OutcomeOrder::Submission)
         .build()
         .unwrap();
     let jobs = [takes("a", 1), takes("b", 1), fails("c"), takes("d", 1)];
