@@ -19,7 +19,7 @@ impl TaskCache {
     #[cfg(feature = "disk")]
     pub fn on_disk(options: impl Into<DiskOptions>) -> Self {
         const MEMORY_BYTES: u64 = 64 << 20;
-        const MEMORY_TIME: std::time::Duration = std::time::Duration::from_mins(1);
+        const MEMORY_TIME: std::time::Duration = std::time::Duration::from_secs(60);
         let memory = MemoryCache::new(MEMORY_BYTES).time_to_live(MEMORY_TIME);
         let disk = DiskCache::new(options);
         Self::new(Arc::new(TieredCache::new(Arc::new(memory), Arc::new(disk))))

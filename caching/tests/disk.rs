@@ -103,7 +103,7 @@ async fn entries_expire_by_the_given_clock() {
     let cache = DiskCache::new(options(&folder).clock(clock.clone()));
     for (name, size) in [("small", 10), ("large", 5_000)] {
         let metadata = Metadata {
-            expires: Some(clock.now() + Duration::from_mins(1)),
+            expires: Some(clock.now() + Duration::from_secs(60)),
             ..Metadata::new(clock.now())
         };
         cache

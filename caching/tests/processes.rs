@@ -15,7 +15,7 @@ use ratchet_caching::{Cache, CacheError, DiskCache, DiskOptions, Entry, Key, Met
 const FOLDER: &str = "RATCHET_CACHING_TEST_FOLDER";
 const INLINE: u64 = 1_000;
 /// A deadline that no test should reach, even on the slowest machine.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Makes options without sync, because a kill of the process loses nothing that it wrote.
 fn open(folder: &Path) -> DiskCache {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::ResilienceError;
 
 /// The longest duration that a setting accepts. A longer one could overflow a clock, and nobody waits that long.
-pub(crate) const LONGEST: Duration = Duration::from_hours(365 * 24);
+pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Makes the error of a setting that is refused.
 pub(crate) fn invalid_setting(

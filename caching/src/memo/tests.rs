@@ -91,7 +91,7 @@ async fn a_result_of_another_type_is_replaced() {
 #[tokio::test]
 async fn a_result_is_used_no_longer_than_its_key_says() {
     let (cache, clock) = cache();
-    let key = key().time_to_live(Duration::from_mins(1));
+    let key = key().time_to_live(Duration::from_secs(60));
     let call = async |value: u32| cache.memo(&key, async || Ok::<_, Nothing>(value)).await;
     assert_eq!(call(1).await, Ok(1));
     clock.advance(Duration::from_secs(59));

@@ -7,7 +7,7 @@ use super::*;
 use crate::clock::{ManualClock, MockClock};
 use crate::entry::{EntryKind, Labels};
 
-const MINUTE: Duration = Duration::from_mins(1);
+const MINUTE: Duration = Duration::from_secs(60);
 
 fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::at(SystemTime::UNIX_EPOCH))

@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     const NOW: SystemTime = SystemTime::UNIX_EPOCH;
-    const MINUTE: Duration = Duration::from_mins(1);
+    const MINUTE: Duration = Duration::from_secs(60);
 
     fn failed(kind: FailureKind) -> ComputeResult {
         Err(ComputeFailure::new(kind, *b"x"))

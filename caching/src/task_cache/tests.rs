@@ -16,7 +16,7 @@ use crate::entry::{EntryKind, Labels};
 use crate::fingerprint::FileHasher;
 use crate::map_cache::MapCache;
 
-pub(super) const MINUTE: Duration = Duration::from_mins(1);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 
 pub(super) fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::at(SystemTime::UNIX_EPOCH))

@@ -64,7 +64,10 @@ impl Outbox {
 /// Cuts a text that is too long for a log line or a progress message.
 pub(super) fn shorten(mut text: String) -> String {
     if text.len() > MAX_TEXT_BYTES {
-        text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
+        let end = (0..=MAX_TEXT_BYTES)
+            .rev()
+            .find(|at| text.is_char_boundary(*at));
+        text.truncate(end.unwrap_or_default());
         text.push('\u{2026}');
     }
     text

@@ -46,7 +46,7 @@ impl Default for CircuitBreakerBuilder {
                 probe_lease: Duration::from_secs(30),
                 open_for: Duration::from_secs(5),
                 open_growth: 2.0,
-                open_max: Duration::from_mins(5),
+                open_max: Duration::from_secs(300),
                 open_jitter: 0.1,
                 ramp: None,
             },

@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn a_time_window_empties_by_itself_and_accepts_an_earlier_time() {
         let start = tokio::time::Instant::now().into_std();
-        let minute = Duration::from_mins(1);
+        let minute = Duration::from_secs(60);
         let mut window = SlidingWindow::new(Window::Time(minute));
         window.push(Counts::one(true, false), start + minute);
         window.push(Counts::one(true, false), start);

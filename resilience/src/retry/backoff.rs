@@ -59,7 +59,7 @@ mod tests {
 
     use super::*;
 
-    const DAY: Duration = Duration::from_hours(24);
+    const DAY: Duration = Duration::from_secs(24 * 3600);
 
     #[test]
     fn delays_start_at_the_initial_one_and_double_to_the_cap() {
