@@ -151,6 +151,17 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+#[cfg(all(any(doc, doctest), feature = "host", feature = "serve"))]
+pub mod guides {
+    //! Guides for authors of workers and of hosts.
+
+    #[doc = include_str!("../guides/WORKER.md")]
+    pub mod worker {}
+
+    #[doc = include_str!("../guides/HOST.md")]
+    pub mod host {}
+}
+
 mod error;
 #[cfg(feature = "host")]
 pub mod host;

@@ -24,7 +24,7 @@ const CRATES: [(&str, Layers); 8] = [
             &["protocol"],
             &["serialization"],
             &["transport"],
-            &["host", "mock", "serve"],
+            &["guides", "host", "mock", "serve"],
         ],
     ),
     (
