@@ -12,27 +12,32 @@
 //! the `defaults` of the file, the settings, the hello of its worker. `retry` is merged key by key; everything else is
 //! taken as a whole.
 //!
-//! Relative paths are relative to the file. Its workers and commands start in its folder; a `cwd` and a program with a
+//! A document can include others, whose texts are appended to its own. Relative paths are relative to the file in which they stand. Its workers and commands start in its folder; a `cwd` and a program with a
 //! slash in its name are looked for from there. A program without a slash is looked for in `PATH`. What comes from
 //! stdin has no folder, and is relative to the current one.
 
 mod breaker;
 mod builder;
+mod documents;
 mod error;
 mod expand;
 mod files;
+mod folders;
 mod groups;
 mod hosts;
 mod job;
 mod open;
 mod options;
+mod outputs;
 mod paths;
 mod pool;
 mod program;
 mod resources;
 mod seen_ids;
 mod selection;
+mod setup;
 pub(crate) mod spec;
+mod stdin;
 mod stream;
 mod terms;
 #[cfg(test)]

@@ -14,8 +14,8 @@ use serde::Serialize;
 use crate::context::{Context, Subject};
 use crate::ids::PlaceName;
 use crate::item::JobItem;
-use crate::os::{MemoryLimits, ProcessConfig};
-use crate::outcome::{Class, Failure, Outcome};
+use crate::os::{EarlierOutput, MemoryLimits, ProcessConfig};
+use crate::outcome::{Class, CommandResult, Failure, Outcome};
 use crate::scheduling::{ParallelizationHint, Priority, order_by_needs};
 use crate::stop_clock::StopLimits;
 
@@ -48,6 +48,8 @@ pub struct Job {
     pub item: Option<Arc<JobItem>>,
     /// The ids of the jobs that have to succeed before this one may start.
     pub needs: Vec<JobKey>,
+    /// Where what the job gives is kept for jobs that read it as their stdin, if there are any.
+    pub kept_output: Option<EarlierOutput>,
     /// The terms on which the job is done. Jobs with the same terms share them.
     pub terms: Arc<Terms>,
 }
@@ -213,6 +215,13 @@ impl Job {
         order_by_needs(&names)
     }
 
+    /// Keeps the result of the job for those that read it.
+    pub(crate) fn give_output(&self, result: &Payload) {
+        if let Some(output) = &self.kept_output {
+            output.give(readable_output(result));
+        }
+    }
+
     /// The size of the job's input in bytes.
     pub(crate) fn weight(&self) -> usize {
         match &self.work {
@@ -229,6 +238,7 @@ impl Job {
             host: None,
             item: None,
             needs: Vec::new(),
+            kept_output: None,
             terms: Terms::standard(),
         }
     }
@@ -274,6 +284,24 @@ impl Job {
             Work::Ended(outcome) => outcome.task.as_str(),
         }
     }
+}
+
+/// What a job gives to another one: what its command has printed to stdout, or the result of its task as JSON.
+fn readable_output(result: &Payload) -> Result<Vec<u8>, String> {
+    let Ok(printed) = result.read::<CommandResult<'static>>() else {
+        return Ok(format!("{}\n", result.as_str()).into_bytes());
+    };
+    if printed.stdout_dropped > 0 {
+        return Err(format!(
+            "{} bytes of what it printed were not kept, so it would be a piece: let it write a file",
+            printed.stdout_dropped
+        ));
+    }
+    // What is no text was replaced when the result was made.
+    if printed.stdout.contains(char::REPLACEMENT_CHARACTER) {
+        return Err("what it printed is no text in UTF-8: let it write a file".to_owned());
+    }
+    Ok(printed.stdout.into_owned().into_bytes())
 }
 
 impl fmt::Debug for Work {

@@ -67,7 +67,7 @@ pub(crate) use keeper::{KeeperList, KeeperProgram};
 pub use manager::LocalProcesses;
 pub use output::{Captured, HeadTail, OutputExcerpt, OutputSink, Stream, Tail};
 pub(crate) use platform::{BootTimer, boot_time, umask};
-pub use program_input::{InputBytes, InputPipe, ProgramInput};
+pub use program_input::{EarlierOutput, InputBytes, InputPipe, ProgramInput};
 pub use usage::{ProcessCost, ProcessUsage};
 pub use work_files::{Direction, FileError, WorkFiles, WorkPath, WorkPathError};
 pub use work_folder::WorkFolder;

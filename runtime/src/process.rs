@@ -10,12 +10,13 @@ mod restart_limiter;
 mod supervisor;
 
 pub use crate::os::{
-    Captured, CommandEnd, CommandLimits, CommandOutput, CommandRunner, Direction, Ended, Ending,
-    Environment, Exit, ExitNotice, ExitWatch, FileError, HeadTail, InputBytes, InputCount,
-    InputNotice, InputPipe, InputWatch, Keeper, LocalProcesses, MemoryLimits, OutputCount,
-    OutputSink, Pipes, ProcessConfig, ProcessCost, ProcessError, ProcessHandle, ProcessId,
-    ProcessInfo, ProcessManager, ProcessUsage, ProcessView, ProgramInput, StopCause, Stream, Tail,
-    WorkFiles, WorkFolder, WorkPath, WorkPathError, raise_descriptor_limit, suspend_while,
+    Captured, CommandEnd, CommandLimits, CommandOutput, CommandRunner, Direction, EarlierOutput,
+    Ended, Ending, Environment, Exit, ExitNotice, ExitWatch, FileError, HeadTail, InputBytes,
+    InputCount, InputNotice, InputPipe, InputWatch, Keeper, LocalProcesses, MemoryLimits,
+    OutputCount, OutputSink, Pipes, ProcessConfig, ProcessCost, ProcessError, ProcessHandle,
+    ProcessId, ProcessInfo, ProcessManager, ProcessUsage, ProcessView, ProgramInput, StopCause,
+    Stream, Tail, WorkFiles, WorkFolder, WorkPath, WorkPathError, raise_descriptor_limit,
+    suspend_while,
 };
 pub use crate::suspension::working_now;
 pub use crate::worker::config::{

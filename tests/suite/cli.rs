@@ -9,6 +9,7 @@ mod check;
 mod columns;
 mod command_lines;
 mod dialects;
+mod file_parts;
 mod files;
 mod filters;
 mod hostile;

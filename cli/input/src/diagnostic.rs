@@ -81,6 +81,14 @@ impl Diagnostic {
         self
     }
 
+    /// The same diagnostic of a text that begins so many bytes later.
+    #[must_use]
+    pub fn shifted(mut self, by: usize) -> Self {
+        self.span = self.span.map(|span| span.shifted(by));
+        self.other = self.other.map(|(span, label)| (span.shifted(by), label));
+        self
+    }
+
     /// Suggests the closest of some names, or lists them if none is close and they are few.
     #[must_use]
     pub fn did_you_mean<'a>(

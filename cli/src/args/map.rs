@@ -111,8 +111,8 @@ pub(crate) struct MapArguments {
         help_heading = "Items"
     )]
     pub(crate) matching: Option<String>,
-    /// The first record names the columns: {email} is the column of that name. With --csv, --tsv or --colsep. With --pipe, the
-    /// first line stands at the beginning of each block.
+    /// The first record names the columns: {email} is the column of that name. With --csv, --tsv or --colsep. With --pipe and
+    /// --pipe-part, the first line stands at the beginning of each block.
     #[arg(long, requires = "headed", help_heading = "Items")]
     pub(crate) header: bool,
     /// Take one item of each list at a time, or of each file of -a, instead of all combinations. The shorter ones begin anew

@@ -137,6 +137,9 @@ pub(crate) enum TypedTimeout {
 fn typed_timeout(text: &str) -> Result<TypedTimeout, String> {
     let Some(percent) = text.strip_suffix('%') else {
         let limit = value::duration(text).map_err(|error| error.to_string())?;
+        if limit.is_zero() {
+            return Err("no attempt can end in no time; leave it out for no limit".to_owned());
+        }
         return Ok(TypedTimeout::Fixed(limit));
     };
     match percent.parse() {

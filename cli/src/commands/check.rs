@@ -124,7 +124,7 @@ impl FileSummary {
                 .collect(),
         };
         match plan.jobs {
-            Jobs::Listed { jobs, order } => {
+            Jobs::Listed { jobs, order, .. } => {
                 for job in &jobs {
                     summary.count(job);
                 }

@@ -88,12 +88,17 @@ pub(crate) fn run(
     let jobs = match repetition {
         None => JobSource::of(plan.jobs, arguments.strict),
         Some(repetition) => {
-            let Jobs::Listed { jobs, order } = plan.jobs else {
+            let Jobs::Listed {
+                jobs,
+                order,
+                setups,
+            } = plan.jobs
+            else {
                 return Err(CliError::usage(format!(
                     "--repeat and --stress are for files whose jobs are all known, and {name} is a stream"
                 )));
             };
-            JobSource::repeated(jobs, &order, repetition, session.options().slots)
+            JobSource::repeated(jobs, (&order, &setups), repetition, session.options().slots)
         }
     };
     let setup = RunSetup {

@@ -1,7 +1,6 @@
 //! Adds to jobs what the sections of their file set for all of them: workers, limits and terms.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ratchet_runtime::process::PoolConfig;
@@ -10,6 +9,7 @@ use ratchet_runtime::{
 };
 
 use super::files::prepare_for_remote;
+use super::folders::Folders;
 use super::groups::FailFastGroups;
 use super::hosts::{HostRegistry, check_on, check_words};
 use super::job::JobPlaces;
@@ -44,7 +44,7 @@ pub(super) struct JobBuilder {
     pub(super) protection: BreakerAndBudget,
     /// The hosts on which jobs and workers can run.
     pub(super) hosts: HostRegistry,
-    folder: Option<PathBuf>,
+    folders: Folders,
     slots: Option<u32>,
     tasks: KnownTasks,
     /// Whether work folders on hosts stay.
@@ -88,10 +88,11 @@ impl JobBuilder {
     /// Reads the sections before the jobs.
     pub(super) fn new(
         header: HeaderSpec,
-        folder: Option<&Path>,
+        folders: &Folders,
         options: &PlanOptions,
         problems: &mut Problems,
     ) -> Self {
+        let folder = folders.root();
         let limits = limits(header.limits.into_value().unwrap_or_default(), problems);
         let resources = resources::declared(header.resources, &options.resources, problems);
         let mut defaults = header.defaults.into_value().unwrap_or_default();
@@ -131,7 +132,7 @@ impl JobBuilder {
             resources,
             protection,
             hosts: hosts.clone(),
-            folder: folder.map(Path::to_path_buf),
+            folders: folders.clone(),
             slots: options.slots,
             tasks: KnownTasks::default(),
             keep_remote: options.keep_remote,
@@ -144,7 +145,7 @@ impl JobBuilder {
             settled: HashMap::new(),
             rates: HashMap::new(),
         };
-        builder.add_overrides(header.overrides, folder, problems);
+        builder.add_overrides(header.overrides, problems);
         let workers_key = header.workers.key();
         let mut named: HashMap<TaskName, Span> = HashMap::new();
         let path = std::env::var_os("PATH");
@@ -153,6 +154,7 @@ impl JobBuilder {
                 name, place, span, ..
             } = worker;
             let is_refused = is_within(span, problems);
+            let folder = folders.at(span);
             let mut spec = worker.value.unwrap_or_default();
             let terms = *spec.terms.take().unwrap_or_default();
             check_names((&builder.limits, &builder.resources), &terms, problems);
@@ -197,7 +199,6 @@ impl JobBuilder {
     fn add_overrides(
         &mut self,
         overrides: Field<Vec<Spanned<OverrideSpec>>>,
-        folder: Option<&Path>,
         problems: &mut Problems,
     ) {
         for Spanned { value: spec, span } in overrides.into_value().unwrap_or_default() {
@@ -205,7 +206,7 @@ impl JobBuilder {
             let terms = *spec.terms.unwrap_or_default();
             check_names((&self.limits, &self.resources), &terms, problems);
             check_on(&self.hosts, &terms.on, problems);
-            let terms = PartialTerms::from_spec(terms, folder, problems);
+            let terms = PartialTerms::from_spec(terms, self.folders.at(span), problems);
             let Some(pattern) = spec.pattern.into_value() else {
                 continue;
             };
@@ -295,16 +296,16 @@ impl JobBuilder {
         process.env = env;
         let of_all = self.cwd.as_ref().filter(|_| !places.has_cwd);
         if let Some(cwd) = places.cwd.as_deref().or(of_all)
-            && let Some(cwd) = expanded_cwd(&declared, cwd, problems)
+            && let Some(path) = expanded_cwd(&declared, cwd, problems)
         {
-            process.working_dir = Some(within(self.folder.as_deref(), cwd));
+            process.working_dir = Some(within(self.folders.at(cwd.span), path));
         }
     }
 
     /// Adds the worker that was typed, which serves every task.
     fn add_typed_worker(&mut self, mut pool: PoolConfig, on: Placement) {
         if on != Placement::Here {
-            program::prepare_for_remote(&mut pool.process, self.folder.as_deref());
+            program::prepare_for_remote(&mut pool.process, self.folders.root());
         }
         self.workers.push(WorkerPlan {
             pool,
@@ -525,7 +526,8 @@ impl JobBuilder {
         if let Work::Command(process) = &mut job.work {
             let process = Arc::make_mut(process);
             let keep = self.keep_remote.then_some(job.id.as_str());
-            prepare_for_remote(process, self.folder.as_deref(), keep, places.head, problems);
+            let folder = self.folders.at(places.head);
+            prepare_for_remote(process, folder, keep, places.head, problems);
         }
     }
 

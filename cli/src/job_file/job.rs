@@ -11,6 +11,7 @@ use super::hosts::words_of;
 use super::program;
 use super::resources;
 use super::spec::{JobSpec, TermsSpec};
+use super::stdin::{self, JobInput};
 use super::terms::PartialTerms;
 use super::variables;
 use crate::diagnostic::{Diagnostic, Problems, Span};
@@ -29,6 +30,10 @@ pub(super) struct JobPlaces {
     pub(super) group: Option<Box<str>>,
     /// Whether the job sets its folder itself.
     pub(super) has_cwd: bool,
+    /// The job whose output this one reads, if it reads one.
+    pub(super) stdin: Option<Box<Spanned<JobKey>>>,
+    /// Whether the job is a setup script.
+    pub(super) is_setup: bool,
     /// The folder that the job sets, if it names variables.
     pub(super) cwd: Option<Box<Spanned<String>>>,
     /// The needs, in the order of `Job::needs`.
@@ -96,7 +101,25 @@ impl JobReader {
         let id = spec.id.get().cloned();
         let host = std::mem::take(&mut spec.host).into_value();
         let needs = std::mem::take(&mut spec.needs).into_value();
-        let (needs, need_places) = needs.map(each_once).unwrap_or_default();
+        let mut needs = needs.unwrap_or_default();
+        let input = if spec.run.is_present() {
+            stdin::input(
+                std::mem::take(&mut spec.stdin),
+                self.folder.as_deref(),
+                problems,
+            )
+        } else {
+            None
+        };
+        let (input, stdin) = match input {
+            Some(JobInput::Of(of)) => {
+                needs.push(of.clone());
+                (None, Some(of))
+            }
+            Some(JobInput::Known(input)) => (Some(input), None),
+            None => (None, None),
+        };
+        let (needs, need_places) = each_once(needs);
         let place = spec.task.span().or(spec.run.span());
         let id = id.unwrap_or_else(|| number.to_string().into());
         let presence = if needs.is_empty() {
@@ -121,7 +144,11 @@ impl JobReader {
         let files = work_files(push, pull, Some(id.as_str()), folder, presence, problems);
         let mut work = work(spec, folder, problems);
         if let Some(Work::Command(process)) = &mut work {
-            Arc::make_mut(process).files = files;
+            let process = Arc::make_mut(process);
+            process.files = files;
+            if let Some(input) = input {
+                process.stdin = input;
+            }
         }
         let job = Job {
             item: None,
@@ -129,6 +156,7 @@ impl JobReader {
             work: work.unwrap_or_else(refused),
             host,
             needs,
+            kept_output: None,
             terms: Terms::standard(),
         };
         let places = JobPlaces {
@@ -138,6 +166,8 @@ impl JobReader {
             group: group.map(String::into_boxed_str),
             has_cwd,
             cwd: cwd.map(Box::new),
+            stdin: stdin.map(Box::new),
+            is_setup: false,
             needs: need_places,
             terms: terms.map(|terms| Box::new(self.own_terms(*terms, problems))),
         };
@@ -230,6 +260,10 @@ fn work(spec: &mut JobSpec, folder: Option<&Path>, problems: &mut Problems) -> O
             None
         }
         (Some(_), None) => {
+            if let Some(place) = spec.stdin.key() {
+                let message = "`stdin` is for `run`; a worker reads requests from its stdin";
+                problems.push(Diagnostic::error(place, message).help("put it into `input`"));
+            }
             for (key, place) in [("env", spec.env.key()), ("cwd", spec.cwd.key())] {
                 let Some(place) = place else { continue };
                 let message =

@@ -3,27 +3,25 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ratchet_runtime::{Error, Job, JobKey, Limit, Placement, Work, order_by_needs};
 
 use super::builder::JobBuilder;
+use super::documents::{self, Documents};
 use super::error::FileError;
 use super::expand::SectionExpansion;
 use super::hosts::HostRegistry;
-use super::job::{JobPlaces, JobReader};
+use super::job::JobPlaces;
 use super::options::{BreakerAndBudget, PlanOptions, WorkerPlan};
 use super::program::ProgramSearch;
 use super::resources::Resources;
 use super::selection::Selection;
-use super::spec::{FileSpec, JobSpec};
 use super::stream::JobLines;
+use super::{outputs, setup};
 use crate::diagnostic::{Diagnostic, Diagnostics, Problems, Source, Span};
-use crate::document::{DocumentFormat, Extent, FromNode, Node, Part, Section, source, unknown_key};
+use crate::document::{DocumentFormat, Extent, source};
 use crate::value;
-
-/// The largest document: it takes several times its size in memory.
-const LARGEST: u64 = 256 << 20;
 
 /// How much is read at once; larger reads are not faster.
 const BUFFER: usize = 256 * 1024;
@@ -50,8 +48,15 @@ pub(crate) struct Plan {
 /// The jobs of a file, which are all known or are read on demand.
 #[derive(Debug)]
 pub(crate) enum Jobs {
-    /// All jobs in the order of the file, and their indexes in an order in which each comes after its needs.
-    Listed { jobs: Vec<Job>, order: Vec<usize> },
+    /// The jobs are all known.
+    Listed {
+        /// The jobs in the order of the file, after the setup scripts.
+        jobs: Vec<Job>,
+        /// The indexes of the jobs, in an order in which each comes after its needs.
+        order: Vec<usize>,
+        /// The setup scripts among them.
+        setups: HashSet<JobKey>,
+    },
     /// Jobs that are read on demand. A job can need only earlier ones.
     Streamed(Box<JobLines>),
 }
@@ -84,22 +89,16 @@ pub(crate) fn open(path: &Path, options: &PlanOptions) -> Result<Plan, FileError
         .map_err(unreadable)?
         .parent()
         .map(Path::to_path_buf);
-    let file = File::open(path).map_err(unreadable)?;
     if format == DocumentFormat::JsonLines {
+        let file = File::open(path).map_err(unreadable)?;
         return stream(&name, Box::new(file), folder.as_deref(), options);
     }
-    // A buffer that grows would touch several times the memory. A pipe has no length, and its buffer grows.
-    let capacity = usize::try_from(found.len().min(LARGEST)).unwrap_or_default();
-    let mut bytes = Vec::with_capacity(capacity + 1);
-    file.take(LARGEST + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
-    if bytes.len() as u64 > LARGEST {
-        let limit = value::show_size(LARGEST);
+    let Some(bytes) = documents::read_document(path, 0).map_err(unreadable)? else {
+        let limit = value::show_size(documents::LARGEST);
         return Err(FileError::TooLarge { name, limit });
-    }
+    };
     let source = source(&name, bytes).map_err(FileError::Refused)?;
-    document(source, format, folder.as_deref(), options)
+    document(source, path, format, folder.as_deref(), options)
 }
 
 fn stream(
@@ -134,44 +133,39 @@ fn refused(source: Source, diagnostics: Vec<Diagnostic>) -> FileError {
 
 fn document(
     source: Source,
+    path: &Path,
     format: DocumentFormat,
     folder: Option<&Path>,
     options: &PlanOptions,
 ) -> Result<Plan, FileError> {
     let mut problems = Vec::new();
-    let mut document = DocumentReader::new(folder);
-    let mut take = |part: Part<'_>, problems: &mut Problems| document.take(part, problems);
-    match format.parts(&source, "jobs", &mut take, &mut problems) {
+    let documents = documents::read(source, path, format, folder, &mut problems);
+    match documents.extent {
         Extent::Nothing => {
-            let name = source.name().to_owned();
+            let name = documents.source.name().to_owned();
             return Err(FileError::Nothing { name });
         }
         // Relations to the part that could not be read cannot be checked.
-        Extent::BrokenOff => return Err(refused(source, problems)),
+        Extent::BrokenOff => return Err(refused(documents.source, problems)),
         Extent::Whole => {}
     }
-    let DocumentReader {
-        file,
+    let Documents {
+        source,
+        folders,
+        header,
         mut jobs,
         mut places,
-        mut reader,
+        setup,
         expanded,
         ..
-    } = document;
-    if let Some(listed) = file.jobs.into_value() {
-        for (number, mut job) in (1..).zip(listed) {
-            let (job, place) = reader.read(&mut job.value, number, &mut problems);
-            jobs.push(job);
-            places.push(place);
-        }
-    }
+    } = documents;
     name_each(&expanded, &mut jobs, &mut places);
-    let mut builder = JobBuilder::new(
-        *file.header.unwrap_or_default(),
-        folder,
-        options,
-        &mut problems,
-    );
+    let (scripts, script_places) =
+        setup::needed(setup, &folders, &mut jobs, &mut places, &mut problems);
+    jobs.splice(0..0, scripts);
+    places.splice(0..0, script_places);
+    outputs::connect(&mut jobs, &places, &expanded, &mut problems);
+    let mut builder = JobBuilder::new(header, &folders, options, &mut problems);
     let mut programs = ProgramSearch::new();
     for (job, place) in jobs.iter_mut().zip(&places) {
         builder.settle(job, place, &mut problems);
@@ -198,6 +192,9 @@ fn document(
         let pattern = pattern.as_str().to_owned();
         return Err(FileError::NoSuchGroup { pattern });
     }
+    let setups = places.iter().zip(&jobs);
+    let setups = setups.filter(|(place, _)| place.is_setup);
+    let setups = setups.map(|(_, job)| job.id.clone()).collect();
     let (jobs, order) = select(&options.selection, jobs, &places, order);
     if jobs.is_empty() {
         let name = report.source.name().to_owned();
@@ -209,7 +206,11 @@ fn document(
         resources: builder.resources,
         protection: builder.protection,
         hosts: builder.hosts,
-        jobs: Jobs::Listed { jobs, order },
+        jobs: Jobs::Listed {
+            jobs,
+            order,
+            setups,
+        },
         warnings: report,
     })
 }
@@ -255,7 +256,8 @@ fn select(
         .iter()
         .map(|places| places.group.as_deref())
         .collect();
-    let chosen = selection.choose(&jobs, &groups, &order);
+    let is_setup: Vec<bool> = places.iter().map(|places| places.is_setup).collect();
+    let chosen = selection.choose(&jobs, (&groups, &is_setup), &order);
     let mut left = 0;
     let numbers: Vec<usize> = chosen
         .iter()
@@ -270,79 +272,6 @@ fn select(
     let mut chosen = chosen.into_iter();
     jobs.retain(|_| chosen.next().unwrap_or_default());
     (jobs, order)
-}
-
-/// Collects the parts of a document. The sections may come after the jobs, so jobs are completed at the end.
-struct DocumentReader {
-    file: FileSpec,
-    jobs: Vec<Job>,
-    places: Vec<JobPlaces>,
-    reader: JobReader,
-    expanded: SectionExpansion,
-    /// The folder of the file.
-    folder: Option<PathBuf>,
-}
-
-impl DocumentReader {
-    fn new(folder: Option<&Path>) -> Self {
-        Self {
-            file: FileSpec::default(),
-            jobs: Vec::new(),
-            places: Vec::new(),
-            reader: JobReader::new(folder.map(Path::to_path_buf)),
-            expanded: SectionExpansion::default(),
-            folder: folder.map(Path::to_path_buf),
-        }
-    }
-
-    /// Takes the section of a job, which may make several.
-    fn take_job(&mut self, node: Node<'_>, problems: &mut Problems) {
-        let Self {
-            jobs,
-            places,
-            reader,
-            expanded,
-            folder,
-            ..
-        } = self;
-        expanded.each(node, folder.as_deref(), problems, |node, problems| {
-            if let Some(mut spec) = JobSpec::from_node(node, problems) {
-                let number = jobs.len() as u64 + 1;
-                let (job, of_job) = reader.read(&mut spec, number, problems);
-                jobs.push(job);
-                places.push(of_job);
-            }
-        });
-    }
-
-    fn take(&mut self, part: Part<'_>, problems: &mut Problems) {
-        match part {
-            Part::Member(node) => self.take_job(node, problems),
-            // A list that was not delivered member by member.
-            Part::Entry(entry) if entry.name == "jobs" && entry.node.is_list() => {
-                for node in entry.node.into_list().unwrap_or_default() {
-                    self.take_job(node, problems);
-                }
-            }
-            Part::Entry(entry) => {
-                if let Err(entry) = self.file.read_entry(entry, problems) {
-                    problems.push(unknown_key::<FileSpec>(&entry));
-                }
-            }
-            Part::Whole(node) if node.is_list() => {
-                let start = node.span.start();
-                let place = Span::new(start, start + 1);
-                problems.push(
-                    Diagnostic::error(place, "a job file is a map, not a list")
-                        .help("write `jobs:` before the list"),
-                );
-            }
-            Part::Whole(node) => {
-                // The document is no map, so this adds the error.
-                FileSpec::from_node(node, problems);
-            }
-        }
-    }
 }
 
 /// Warns of a program that does not exist. Another job may create it, so a job with needs is not checked.

@@ -205,12 +205,12 @@ impl Selection {
         *self == Self::default()
     }
 
-    /// Decides which jobs are run: those that are selected and what these need, but not what needs a skipped one. `order` has
+    /// Decides which jobs are run, setup scripts only for others: those that are selected and what these need, but not what needs a skipped one. `order` has
     /// each job after its needs.
     pub(super) fn choose(
         &self,
         jobs: &[Job],
-        groups: &[Option<&str>],
+        (groups, is_setup): (&[Option<&str>], &[bool]),
         order: &[usize],
     ) -> Vec<bool> {
         use std::collections::HashMap;
@@ -234,7 +234,7 @@ impl Selection {
         let mut position = 0;
         let mut chosen = vec![false; jobs.len()];
         for at in 0..jobs.len() {
-            if skipped[at] || (!self.only.is_empty() && !any(&self.only, at)) {
+            if skipped[at] || is_setup[at] || (!self.only.is_empty() && !any(&self.only, at)) {
                 continue;
             }
             let partition = self.partition;
@@ -277,7 +277,7 @@ mod tests {
             partition: partition.map(|text| text.parse().unwrap()),
         };
         let groups = [Some("data"), Some("data"), None, Some("web")];
-        let run = selection.choose(&jobs, &groups, &[0, 2, 1, 3]);
+        let run = selection.choose(&jobs, (&groups, &[false; 4]), &[0, 2, 1, 3]);
         let names = ["db-1", "db-2", "base", "web"];
         names
             .into_iter()

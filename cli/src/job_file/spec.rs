@@ -125,7 +125,59 @@ section! {
     pub(crate) struct FileSpec("a job file") {
         /// The jobs.
         jobs: Vec<Spanned<JobSpec>>,
+        /// Other job files, one or a list, whose jobs, workers, limits, resources, groups, overrides and setup scripts are added.
+        /// Their paths are relative to this file, and what they say is relative to them.
+        include: Either<String, Vec<Spanned<String>>>,
+        /// Programs that run once before the jobs that they are for. If one fails, its jobs are skipped.
+        setup: Vec<Spanned<SetupSpec>>,
         ..header: HeaderSpec,
+    }
+}
+
+section! {
+    /// A program that runs once before the jobs that a pattern matches.
+    pub(crate) struct SetupSpec("a setup script") {
+        /// Which jobs need it, as in `overrides`: `db*`, `group(slow)` or `task(resize)`.
+        pattern = "match" (required): String,
+        /// The name of the script in results and in `needs`; `setup-1` and so on by default.
+        id: JobKey,
+        /// The program, without a shell.
+        run (required): CommandLine,
+        /// Variables for the program, added to those of the environment.
+        env: Vec<Named<ScalarText>>,
+        /// The folder in which the program starts; that of the file by default.
+        cwd: String,
+        ..terms: TermsSpec,
+    }
+}
+
+impl SetupSpec {
+    /// Takes the pattern out, with its place, and returns what is left as a job.
+    pub(crate) fn into_job(self) -> (Option<Spanned<String>>, JobSpec) {
+        let span = self.pattern.span().unwrap_or(self.place.head);
+        let pattern = self.pattern.into_value();
+        let job = JobSpec {
+            place: self.place,
+            id: self.id,
+            run: self.run,
+            env: self.env,
+            cwd: self.cwd,
+            terms: self.terms,
+            ..JobSpec::default()
+        };
+        (pattern.map(|value| Spanned { value, span }), job)
+    }
+}
+
+section! {
+    /// What a program reads from its stdin.
+    pub(crate) struct StdinSpec("stdin") {
+        /// This text.
+        text: String,
+        /// The content of this file.
+        file: String,
+        /// What this job has printed to its stdout, or the result of its task. It is one of the `needs` by that.
+        job: JobKey,
     }
 }
 
@@ -136,7 +188,7 @@ section! {
         relations = json!({
             "oneOf": [{"required": ["task"]}, {"required": ["run"]}],
             "dependentRequired": {
-                "env": ["run"], "cwd": ["run"], "push": ["run"], "pull": ["run"], "input": ["task"],
+                "env": ["run"], "cwd": ["run"], "stdin": ["run"], "push": ["run"], "pull": ["run"], "input": ["task"],
             },
         })
     ) {
@@ -165,6 +217,9 @@ section! {
         /// The folder in which the program of `run` starts; that of the file by default. `${NAME}` in it is a variable that the job
         /// or the file declares.
         cwd: String,
+        /// What the program of `run` reads from its stdin, which is empty by default: a text, or `{file: PATH}`, `{job: ID}` for what
+        /// another job has printed, `{text: ..}`.
+        stdin: Either<String, StdinSpec>,
         /// Files and folders that the program of `run` gets on another host, in a work folder of its own. `{id}` is the id of
         /// the job.
         push: Vec<Spanned<String>>,

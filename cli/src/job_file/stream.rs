@@ -12,6 +12,7 @@ pub(crate) use self::read::{LONGEST, LineRead, read_until};
 pub(crate) use self::refused::{RefusedLine, StreamError};
 use super::builder::JobBuilder;
 use super::error::FileError;
+use super::folders::Folders;
 use super::hosts::HostRegistry;
 use super::job::{JobPlaces, JobReader};
 use super::options::{BreakerAndBudget, PlanOptions, WorkerPlan};
@@ -52,12 +53,13 @@ impl JobLines {
         options: &PlanOptions,
     ) -> Result<Self, FileError> {
         let mut problems = Vec::new();
+        let folders = Folders::of_one(folder);
         let no_header = HeaderSpec::default();
         let mut lines = Self {
             name: name.to_owned(),
             reader,
             jobs: JobReader::new(folder.map(Path::to_path_buf)),
-            builder: JobBuilder::new(no_header, folder, options, &mut problems),
+            builder: JobBuilder::new(no_header, &folders, options, &mut problems),
             warnings: Diagnostics {
                 source: Source::new(name, String::new()),
                 diagnostics: Vec::new(),
@@ -98,7 +100,7 @@ impl JobLines {
         }
         let header = node.and_then(|node| HeaderSpec::from_node(node, &mut problems));
         let header = header.unwrap_or_default();
-        lines.builder = JobBuilder::new(header, folder, options, &mut problems);
+        lines.builder = JobBuilder::new(header, &folders, options, &mut problems);
         lines.warnings = Diagnostics {
             source: Source::from_line(name, text.to_owned(), lines.number),
             diagnostics: problems,
@@ -224,6 +226,12 @@ impl JobLines {
 
     /// Checks the id and the needs of a job, which depend on the lines before.
     fn check_relations(&mut self, job: &Job, places: &JobPlaces, problems: &mut Problems) {
+        if let Some(of) = &places.stdin {
+            let message = "a job of a stream cannot read what another one gives: each line of a stream is read for itself";
+            let help = "write the jobs into a file in YAML, JSON or TOML, or let one write a file that the other reads";
+            problems.push(Diagnostic::error(of.span, message).help(help));
+            return;
+        }
         let mut lacks_one = false;
         for (need, place) in job.needs.iter().zip(&places.needs) {
             if self.ids.lacks(need.as_str()) {

@@ -87,8 +87,10 @@ impl Blocks {
         path: &Path,
         bytes: usize,
         separator: RecordSeparator,
+        has_header: bool,
     ) -> Result<Self, CliError> {
-        FileParts::open(path, bytes, separator).map(|parts| Self::OfFile(Box::new(parts)))
+        FileParts::open(path, bytes, separator, has_header)
+            .map(|parts| Self::OfFile(Box::new(parts)))
     }
 
     /// The stdin of the next job.

@@ -84,7 +84,12 @@ fn replaced(text: &[u8], columns: Columns<'_>) -> Result<Option<(Placeholder, us
 fn number(text: &[u8]) -> Option<(usize, &[u8])> {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
     let (number, rest) = text.split_at(digits.count());
-    Some((std::str::from_utf8(number).ok()?.parse().ok()?, rest))
+    if number.is_empty() {
+        return None;
+    }
+    // There is no column of a number that is too large to be read, so any such number stands for all.
+    let number = std::str::from_utf8(number).ok()?.parse();
+    Some((number.unwrap_or(usize::MAX), rest))
 }
 
 /// Refuses `{= .. =}`, in which GNU parallel has Perl.

@@ -3,7 +3,7 @@
 //! Only flags are checked. A setting of the environment or of a config file applies to every run, and may well have no
 //! effect on one.
 
-use ratchet_runtime::process::PoolConfig;
+use ratchet_runtime::process::{PoolConfig, ProgramInput};
 use ratchet_runtime::{Job, Work};
 
 use crate::args::concurrency::ConcurrencyArguments;
@@ -37,6 +37,12 @@ pub(crate) fn refuse_of_run(
             "--tty gives the terminal to commands, and some of these jobs have a `task`, which a worker does",
         )
         .with_help("leave --tty out, or run the commands by themselves"));
+    }
+    if arguments.tty && reads_stdin(plan) {
+        return Err(CliError::usage(
+            "--tty gives the terminal to commands as their stdin, and some of these jobs have a `stdin`",
+        )
+        .with_help("leave one of them out"));
     }
     if arguments.common.terms.job_memory.is_some() && !has_commands(plan) {
         return Err(
@@ -137,6 +143,17 @@ fn first_typed<const N: usize>(typed: [(&'static str, bool); N]) -> Option<&'sta
     typed
         .into_iter()
         .find_map(|(flag, is_typed)| is_typed.then_some(flag))
+}
+
+/// Whether a job says what it reads from its stdin. The jobs of a stream are not known yet.
+fn reads_stdin(plan: &Plan) -> bool {
+    let Jobs::Listed { jobs, .. } = &plan.jobs else {
+        return false;
+    };
+    jobs.iter().any(|job| match &job.work {
+        Work::Command(process) => process.stdin != ProgramInput::Nothing,
+        _ => false,
+    })
 }
 
 /// Whether a job is a command. The jobs of a stream are not known yet, so they could be.

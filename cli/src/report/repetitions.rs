@@ -34,8 +34,10 @@ impl Repetitions {
             Status::Failed | Status::TimedOut | Status::Crashed => true,
             Status::Cancelled | Status::Skipped => return,
         };
-        let id = outcome.id.as_str();
-        let id = id.rsplit_once('#').map_or(id, |(id, _)| id);
+        // Setup scripts have no number: they ran once.
+        let Some((id, _)) = outcome.id.as_str().rsplit_once('#') else {
+            return;
+        };
         let repeated = match self.by_id.get_mut(id) {
             Some(repeated) => repeated,
             None => self.by_id.entry(id.to_owned()).or_default(),

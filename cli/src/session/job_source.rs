@@ -1,11 +1,13 @@
 //! The source of the jobs of a run: a list, or a stream that is read as there is room.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ratchet_runtime::journal::{ResumeCounts, ResumeDecision, SourceIdentity};
 use ratchet_runtime::process::ProcessConfig;
 use ratchet_runtime::{
-    CacheTerms, Executor, History, Job, Journal, Outcome, Placement, Resume, Run, Submitter, Work,
+    CacheTerms, Executor, History, Job, JobKey, Journal, Outcome, Placement, Resume, Run,
+    Submitter, Work,
 };
 use tokio::sync::oneshot;
 
@@ -67,14 +69,20 @@ impl JobSource {
         }
     }
 
-    /// Makes the source of jobs that are run again and again. `order` has each after those that it needs, and `slots` run at once.
+    /// Makes the source of jobs that are run again and again, but for setup scripts, which are run once. `order` has each after
+    /// those that it needs, and `slots` run at once.
     pub(crate) fn repeated(
         jobs: Vec<Job>,
-        order: &[usize],
+        (order, setups): (&[usize], &HashSet<JobKey>),
         repetition: Repetition,
         slots: u32,
     ) -> Self {
-        Self::Stream(Box::new(RepeatedJobs::new(jobs, order, repetition, slots)))
+        Self::Stream(Box::new(RepeatedJobs::new(
+            jobs,
+            (order, setups),
+            repetition,
+            slots,
+        )))
     }
 
     /// Who has to be told of jobs that have ended, if the source waits for that.
@@ -232,6 +240,7 @@ impl EarlierOutcomes {
                 Job {
                     needs: job.needs,
                     item: job.item,
+                    kept_output: job.kept_output,
                     ..Job::ended(outcome)
                 }
             }
@@ -375,6 +384,28 @@ impl JobStream for FileLines {
 
     fn may_wait(&self) -> bool {
         self.lines.may_wait()
+    }
+}
+
+impl JobStream for RepeatedJobs {
+    fn next(&mut self) -> Option<Result<Job, CliError>> {
+        self.next_job().map(Ok)
+    }
+
+    fn may_wait(&self) -> bool {
+        Self::may_wait(self)
+    }
+
+    fn total(&self) -> Option<u64> {
+        Self::total(self)
+    }
+
+    fn may_use_cache(&self) -> bool {
+        false
+    }
+
+    fn ended_jobs(&self) -> Option<Arc<EndedJobs>> {
+        Some(Self::ended_jobs(self))
     }
 }
 

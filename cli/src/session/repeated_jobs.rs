@@ -1,14 +1,12 @@
 //! Runs the jobs of a file again and again, to find those that succeed only sometimes.
 
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ratchet_runtime::process::working_now;
-use ratchet_runtime::{CacheTerms, Job, JobKey, Terms};
-
-use super::job_source::JobStream;
-use crate::error::CliError;
+use ratchet_runtime::process::{EarlierOutput, ProgramInput, working_now};
+use ratchet_runtime::{CacheTerms, Job, JobKey, Terms, Work};
 
 /// What stands between the id of a job and the number of its repetition.
 const MARK: char = '#';
@@ -25,8 +23,14 @@ pub(crate) enum Repetition {
 /// Brings all jobs of a file once in each round. Each repetition is a job of its own, as in `a#1` and `a#2`, and needs the jobs
 /// of its own round.
 pub(super) struct RepeatedJobs {
+    /// The setup scripts that were not brought yet. They run once.
+    setups: VecDeque<Job>,
+    /// The ids of all setup scripts.
+    setup_ids: HashSet<JobKey>,
     /// The jobs, each after those that it needs.
     jobs: Vec<Job>,
+    /// What the jobs of the round give to others, by their ids without a number.
+    outputs: HashMap<JobKey, EarlierOutput>,
     repetition: Repetition,
     /// The number of the round, from 1 on; 0 before the first one.
     round: u64,
@@ -63,12 +67,24 @@ impl EndedJobs {
 }
 
 impl RepeatedJobs {
-    /// Makes the repetitions of jobs. `order` has each job after those that it needs, and `slots` run at once.
-    pub(super) fn new(jobs: Vec<Job>, order: &[usize], repetition: Repetition, slots: u32) -> Self {
+    /// Makes the repetitions of jobs, and single ones of setup scripts. `order` has each job after those that it needs, and `slots`
+    /// run at once.
+    pub(super) fn new(
+        jobs: Vec<Job>,
+        (order, setups): (&[usize], &HashSet<JobKey>),
+        repetition: Repetition,
+        slots: u32,
+    ) -> Self {
         let mut jobs: Vec<Option<Job>> = jobs.into_iter().map(Some).collect();
         let in_order = order.iter().filter_map(|at| jobs[*at].take());
+        let (once, again): (Vec<Job>, Vec<Job>) = in_order
+            .map(uncached)
+            .partition(|job| setups.contains(&job.id));
         Self {
-            jobs: in_order.map(uncached).collect(),
+            setups: once.into(),
+            setup_ids: setups.clone(),
+            jobs: again,
+            outputs: HashMap::new(),
             repetition,
             round: 0,
             brought: 0,
@@ -77,6 +93,39 @@ impl RepeatedJobs {
             began: None,
             ended: Arc::default(),
         }
+    }
+
+    /// Makes the repetition of a job in this round.
+    fn of_round(&mut self, mut job: Job) -> Job {
+        let repeated = |id: &str| format!("{id}{MARK}{}", self.round);
+        for need in &mut job.needs {
+            if !self.setup_ids.contains(need) {
+                *need = JobKey::from(repeated(need.as_str()));
+            }
+        }
+        // A group that was given up in one round is tried again in the next one.
+        if let Some(group) = &job.terms.fail_fast {
+            let fail_fast = Some(repeated(group).into());
+            job.terms = Arc::new(Terms {
+                fail_fast,
+                ..Terms::clone(&job.terms)
+            });
+        }
+        // Each round has outputs of its own. A job comes after the one whose output it reads.
+        if let Work::Command(process) = &mut job.work
+            && let ProgramInput::Output(of) = &process.stdin
+            && let Some(output) = self.outputs.get(&JobKey::from(of.job()))
+        {
+            Arc::make_mut(process).stdin = ProgramInput::Output(output.clone());
+        }
+        let id = JobKey::from(repeated(job.id.as_str()));
+        if job.kept_output.is_some() {
+            let output = EarlierOutput::of(id.as_str());
+            job.kept_output = Some(output.clone());
+            self.outputs.insert(job.id, output);
+        }
+        job.id = id;
+        job
     }
 
     /// Begins another round. Returns whether there is one.
@@ -96,42 +145,49 @@ impl RepeatedJobs {
         if goes_on {
             self.round += 1;
             self.brought = 0;
+            self.outputs.clear();
         }
         goes_on
     }
 }
 
-impl JobStream for RepeatedJobs {
-    fn next(&mut self) -> Option<Result<Job, CliError>> {
+impl RepeatedJobs {
+    /// The next job.
+    pub(super) fn next_job(&mut self) -> Option<Job> {
         if self.jobs.is_empty() {
             return None;
+        }
+        if let Some(script) = self.setups.pop_front() {
+            self.total += 1;
+            return Some(script);
         }
         if (self.round == 0 || self.brought == self.jobs.len()) && !self.begin_round() {
             return None;
         }
-        let job = &self.jobs[self.brought];
+        let job = self.of_round(self.jobs[self.brought].clone());
         self.brought += 1;
         self.total += 1;
-        Some(Ok(of_round(job, self.round)))
+        Some(job)
     }
 
-    fn may_wait(&self) -> bool {
+    /// Whether the next job may have to wait for others to end.
+    pub(super) fn may_wait(&self) -> bool {
         matches!(self.repetition, Repetition::For(_)) && self.brought == self.jobs.len()
     }
 
-    fn total(&self) -> Option<u64> {
+    /// How many jobs there are in all, if that is known.
+    pub(super) fn total(&self) -> Option<u64> {
         match self.repetition {
-            Repetition::Times(times) => Some(self.jobs.len() as u64 * u64::from(times.get())),
+            Repetition::Times(times) => {
+                Some(self.setup_ids.len() as u64 + self.jobs.len() as u64 * u64::from(times.get()))
+            }
             Repetition::For(_) => None,
         }
     }
 
-    fn may_use_cache(&self) -> bool {
-        false
-    }
-
-    fn ended_jobs(&self) -> Option<Arc<EndedJobs>> {
-        Some(Arc::clone(&self.ended))
+    /// Counts the jobs that have ended, which the owner of the run has to [add](EndedJobs::add).
+    pub(super) fn ended_jobs(&self) -> Arc<EndedJobs> {
+        Arc::clone(&self.ended)
     }
 }
 
@@ -144,25 +200,6 @@ fn uncached(job: Job) -> Job {
     job.terms(terms)
 }
 
-/// The repetition of a job in this round.
-fn of_round(job: &Job, round: u64) -> Job {
-    let mut job = job.clone();
-    let repeated = |id: &str| format!("{id}{MARK}{round}");
-    job.id = JobKey::from(repeated(job.id.as_str()));
-    for need in &mut job.needs {
-        *need = JobKey::from(repeated(need.as_str()));
-    }
-    // A group that was given up in one round is tried again in the next one.
-    if let Some(group) = &job.terms.fail_fast {
-        let fail_fast = Some(repeated(group).into());
-        job.terms = Arc::new(Terms {
-            fail_fast,
-            ..Terms::clone(&job.terms)
-        });
-    }
-    job
-}
-
 #[cfg(test)]
 mod tests {
     use ratchet_runtime::Payload;
@@ -172,11 +209,11 @@ mod tests {
     fn jobs(repetition: Repetition) -> RepeatedJobs {
         let job = |id: &str| Job::task(id, "t", Payload::null());
         let all = vec![job("b").needs(["a"]), job("a")];
-        RepeatedJobs::new(all, &[1, 0], repetition, 2)
+        RepeatedJobs::new(all, (&[1, 0], &HashSet::new()), repetition, 2)
     }
 
     fn id(stream: &mut RepeatedJobs) -> Option<String> {
-        let job = stream.next()?.ok()?;
+        let job = stream.next_job()?;
         let needs: Vec<_> = job.needs.iter().map(JobKey::as_str).collect();
         Some(format!("{} {}", job.id, needs.join(" ")))
     }
@@ -193,7 +230,7 @@ mod tests {
     #[test]
     fn rounds_are_begun_while_there_is_time_and_a_slot_is_free() {
         let mut stream = jobs(Repetition::For(Duration::from_hours(1)));
-        let ended = stream.ended_jobs().unwrap();
+        let ended = stream.ended_jobs();
         assert_eq!(
             (id(&mut stream), id(&mut stream)).0.as_deref(),
             Some("a#1 ")

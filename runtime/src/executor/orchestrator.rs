@@ -301,6 +301,9 @@ impl Orchestrator {
                 ..EndedJob::unqueued(arrival, Ok(payload))
             }),
             NextStep::PassOn(arrival, outcome) => {
+                if let Ok(payload) = &outcome.result {
+                    arrival.job.give_output(payload);
+                }
                 let leaving = self.delivery.pass_on(&arrival, outcome);
                 self.arrivals.concluded(&arrival.job);
                 self.leave(leaving);
@@ -606,8 +609,9 @@ impl Orchestrator {
     /// Makes the outcome of a job and sends it on its way. Every job comes here once.
     fn conclude(&mut self, done: EndedJob) {
         self.arrivals.concluded(&done.job);
-        if let Err(failure) = &done.result {
-            self.groups.failed(&done.job, failure.class);
+        match &done.result {
+            Ok(payload) => done.job.give_output(payload),
+            Err(failure) => self.groups.failed(&done.job, failure.class),
         }
         let awaited = self.arrivals.awaits(&done.job.id);
         let wall = self.observers.wall();

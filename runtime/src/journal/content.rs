@@ -126,11 +126,24 @@ impl Digest {
                 self.field(b"stdin of a file");
                 self.text(path.as_os_str());
             }
-            ProgramInput::Part { path, start, bytes } => {
+            ProgramInput::Part {
+                path,
+                start,
+                bytes,
+                header,
+            } => {
                 self.field(b"stdin of a part");
                 self.text(path.as_os_str());
                 self.count(*start);
                 self.count(*bytes);
+                // Journals of earlier versions knew no header.
+                if let Some(header) = header {
+                    self.field(header.as_slice());
+                }
+            }
+            ProgramInput::Output(output) => {
+                self.field(b"stdin of the output of a job");
+                self.field(output.job().as_bytes());
             }
             ProgramInput::Pipe(_) => self.field(b"stdin of a pipe"),
         }

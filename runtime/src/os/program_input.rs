@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// What a program reads from its stdin. It is for a [`CommandRunner`](super::CommandRunner): workers have a stdin of
 /// their own.
@@ -36,7 +36,11 @@ pub enum ProgramInput {
         start: u64,
         /// How many bytes there are. If the file has fewer, the run of the program fails.
         bytes: u64,
+        /// What the program reads before them, as the first line of the file.
+        header: Option<InputBytes>,
     },
+    /// What another job has given, which has to have ended before.
+    Output(EarlierOutput),
     /// What comes out of a pipe. It can be read once, so a second start finds what the first has left.
     Pipe(InputPipe),
 }
@@ -57,11 +61,19 @@ impl ProgramInput {
             Self::Terminal => OpenedInput::Terminal,
             Self::Bytes(bytes) => OpenedInput::Bytes(bytes.clone()),
             Self::File(path) => OpenedInput::Whole(Arc::new(open(path)?.into())),
-            Self::Part { path, start, bytes } => OpenedInput::Part(FilePart {
+            Self::Part {
+                path,
+                start,
+                bytes,
+                header,
+            } => OpenedInput::Part(FilePart {
                 file: open(path)?,
                 start: *start,
                 bytes: *bytes,
+                header: header.clone(),
+                header_read: 0,
             }),
+            Self::Output(output) => OpenedInput::Bytes(output.bytes()?),
             Self::Pipe(pipe) => OpenedInput::Whole(Arc::clone(&pipe.0)),
         })
     }
@@ -114,6 +126,76 @@ impl PartialEq for InputBytes {
 
 impl Eq for InputBytes {}
 
+/// What a job has given, for later jobs that read it as their stdin. The job that gives it has it as its
+/// [`kept_output`](crate::Job::kept_output), and the others need that job.
+///
+/// ```
+/// use ratchet_runtime::process::{EarlierOutput, ProcessConfig, ProgramInput};
+/// use ratchet_runtime::{Executor, Job};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), ratchet_runtime::Error> {
+/// let listed = EarlierOutput::of("list");
+/// let mut list = Job::command("list", ProcessConfig::new("echo").args(["b"]));
+/// list.kept_output = Some(listed.clone());
+/// let sort = ProcessConfig::new("cat").stdin(ProgramInput::Output(listed));
+/// let sort = Job::command("sort", sort).needs(["list"]);
+/// let outcomes = Executor::builder().build()?.run_all([list, sort]).await?;
+/// assert!(outcomes[1].result.as_ref().unwrap().as_str().contains("b\\n"));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct EarlierOutput {
+    /// The id of the job that gives it.
+    job: Arc<str>,
+    /// What it has given, or why that cannot be read.
+    given: Arc<OnceLock<Result<InputBytes, String>>>,
+}
+
+impl EarlierOutput {
+    /// Makes the output of the job of this id, which has given nothing yet.
+    pub fn of(job: &str) -> Self {
+        Self {
+            job: job.into(),
+            given: Arc::default(),
+        }
+    }
+
+    /// The id of the job that gives the output.
+    pub fn job(&self) -> &str {
+        &self.job
+    }
+
+    /// Takes what the job has given, or why that cannot be read.
+    pub(crate) fn give(&self, given: Result<Vec<u8>, String>) {
+        // A job has one result, and one that was kept from an earlier run is the same.
+        let _ = self.given.set(given.map(InputBytes::new));
+    }
+
+    /// What the job has given.
+    pub(crate) fn bytes(&self) -> io::Result<InputBytes> {
+        let job = &self.job;
+        match self.given.get() {
+            Some(Ok(bytes)) => Ok(bytes.clone()),
+            Some(Err(why)) => Err(io::Error::other(format!(
+                "the output of job `{job}`: {why}"
+            ))),
+            None => Err(io::Error::other(format!(
+                "job `{job}` has given nothing yet"
+            ))),
+        }
+    }
+}
+
+impl PartialEq for EarlierOutput {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.given, &other.given)
+    }
+}
+
+impl Eq for EarlierOutput {}
+
 /// The reading end of a pipe that a program gets as its stdin.
 #[derive(Debug, Clone)]
 pub struct InputPipe(Arc<OwnedFd>);
@@ -157,10 +239,23 @@ pub(super) struct FilePart {
     pub(super) start: u64,
     /// How many bytes there are.
     pub(super) bytes: u64,
+    /// What comes before them.
+    header: Option<InputBytes>,
+    /// How much of the header was read.
+    header_read: usize,
 }
 
 impl Read for FilePart {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(header) = &self.header {
+            let left = &header.as_slice()[self.header_read..];
+            if !left.is_empty() {
+                let count = left.len().min(buffer.len());
+                buffer[..count].copy_from_slice(&left[..count]);
+                self.header_read += count;
+                return Ok(count);
+            }
+        }
         let left = usize::try_from(self.bytes).unwrap_or(usize::MAX);
         let most = left.min(buffer.len());
         if most == 0 {

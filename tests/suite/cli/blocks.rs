@@ -196,3 +196,54 @@ fn an_endless_record_fails_and_is_no_success() {
     let ended = call.stdin(text).run().with_code(100);
     assert!(ended.stderr().contains("--recend"), "{}", ended.stderr());
 }
+
+#[test]
+fn the_first_line_of_a_file_stands_before_each_of_its_parts() {
+    let folder = Folder::new()
+        .file("in", "head\n1\n2\n3\n")
+        .file("only", "head")
+        .file("none", "");
+    let parts = |file: &str| {
+        let words = [
+            "--pipe-part",
+            "--header",
+            "--block",
+            "4",
+            "-a",
+            file,
+            "--",
+            "sh",
+            "-c",
+            "cat; echo .",
+        ];
+        map(&folder, &words, "")
+    };
+    assert_eq!(
+        parts("in").with_code(0).stdout(),
+        "head\n1\n2\n.\nhead\n3\n.\n"
+    );
+    let _ = parts("only").with_code(4);
+    let _ = parts("none").with_code(4);
+}
+
+#[test]
+fn what_has_no_parts_is_refused_at_once() {
+    let folder = Folder::new();
+    let made = std::process::Command::new("mkfifo")
+        .arg(folder.at("pipe"))
+        .status();
+    assert!(made.expect("mkfifo is there").success());
+    for (file, why) in [
+        ("pipe", "is no plain file"),
+        (".", "is no plain file"),
+        ("-", "is stdin"),
+        ("/proc/self/status", "does not tell its length"),
+    ] {
+        let ended = map(&folder, &["--pipe-part", "-a", file, "--", "cat"], "").with_code(2);
+        let error = ended.stderr();
+        assert!(
+            error.contains(&format!("`{file}` {why}, so it has no parts")),
+            "{error}"
+        );
+    }
+}

@@ -84,3 +84,27 @@ fn an_unknown_hint_is_answered_with_the_known_ones() {
         assert!(said.contains(name), "{said}");
     }
 }
+
+#[test]
+fn values_of_map_that_can_only_be_mistakes_are_refused() {
+    for (words, says) in [
+        (
+            &["--timeout", "0s", "--", "echo"][..],
+            "no attempt can end in no time",
+        ),
+        (&["--colsep", "", "--", "echo", "{1}"], "--colsep is empty"),
+        (&["--", "echo", "{99999999999999999999}"], "there is no {"),
+        (
+            &["--", "echo", "{99999999999999999999/a/b/}"],
+            "there is no {",
+        ),
+    ] {
+        let call = Ratchet::new().args(["map", "--no-record"]).args(words);
+        let ended = call.stdin("1\n2\n").run().with_code(2);
+        assert!(
+            ended.stderr().contains(says),
+            "{words:?}: {}",
+            ended.stderr()
+        );
+    }
+}

@@ -273,6 +273,7 @@ async fn a_command_reads_a_file_or_a_part_of_it() {
         path: path.clone(),
         start,
         bytes,
+        header: None,
     };
     let output = run_with("cat", part(3, 4)).await;
     assert_eq!(output.stdout.to_text(), "3456");

@@ -64,8 +64,9 @@ fn render(source: &Source, diagnostic: &Diagnostic, renderer: &Renderer) -> Stri
             }
         }
         for excerpt in excerpts {
+            let name = visible(source.name_at(excerpt.start));
             cropped.extend(excerpt.wrong_place(source, &name));
-            group = group.element(excerpt.snippet(name.clone()));
+            group = group.element(excerpt.snippet(name));
         }
     } else {
         group = group.element(Origin::path(name.clone()));

@@ -47,6 +47,12 @@ impl Span {
         self.start()..self.end()
     }
 
+    /// The same span, so many bytes later.
+    #[must_use]
+    pub fn shifted(self, by: usize) -> Self {
+        Self::new(self.start() + by, self.end() + by)
+    }
+
     /// Whether the span has no bytes, so that it marks a position.
     pub fn is_empty(self) -> bool {
         self.start == self.end
@@ -63,6 +69,18 @@ pub struct Source {
     line_starts: Vec<u32>,
     /// The number of the first line.
     first_line: u64,
+    /// The files that were appended, in their order.
+    appended: Vec<Appended>,
+}
+
+/// A file whose text was appended to that of another one.
+#[derive(Debug, Clone)]
+struct Appended {
+    name: String,
+    /// The offset of its first byte.
+    start: usize,
+    /// The index of its first line.
+    line: usize,
 }
 
 impl Source {
@@ -80,7 +98,40 @@ impl Source {
             line_starts: starts.map(|at| Span::new(at, at).start).collect(),
             text,
             first_line,
+            appended: Vec::new(),
         }
+    }
+
+    /// The offset at which a file would begin that is appended now.
+    pub fn next_start(&self) -> usize {
+        self.text.len() + 1
+    }
+
+    /// Appends another file, whose spans have to be [shifted](Span::shifted) by [`next_start`](Self::next_start) as it was before.
+    /// Places are told with the name and the lines of the file in which they are.
+    pub fn append(&mut self, other: &Self) {
+        let start = self.next_start();
+        self.appended.push(Appended {
+            name: other.name.clone(),
+            start,
+            line: self.line_starts.len(),
+        });
+        self.text.push('\n');
+        self.text.push_str(&other.text);
+        let starts = other.line_starts.iter();
+        self.line_starts
+            .extend(starts.map(|at| Span::new(*at as usize, *at as usize).shifted(start).start));
+    }
+
+    /// The name of the file that has an offset.
+    pub fn name_at(&self, offset: usize) -> &str {
+        self.appended_at(offset)
+            .map_or(&self.name, |appended| &appended.name)
+    }
+
+    fn appended_at(&self, offset: usize) -> Option<&Appended> {
+        let before = self.appended.iter().rev();
+        before.into_iter().find(|appended| appended.start <= offset)
     }
 
     /// The name of the file.
@@ -103,8 +154,12 @@ impl Source {
         let offset = self.text.floor_char_boundary(offset);
         let index = self.line_index(offset);
         let before = &self.text[self.line_starts[index] as usize..offset];
+        let (first, number) = match self.appended_at(offset) {
+            Some(appended) => (appended.line, 1),
+            None => (0, self.first_line),
+        };
         LineColumn {
-            line: self.first_line + index as u64,
+            line: number + (index - first) as u64,
             column: before.chars().count() + 1,
         }
     }
@@ -146,6 +201,22 @@ impl fmt::Display for LineColumn {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn places_of_appended_files_are_told_with_their_own_names_and_lines() {
+        let mut source = Source::new("a", "one\ntwo".to_owned());
+        let start = source.next_start();
+        source.append(&Source::new("b", "three\nfour".to_owned()));
+        source.append(&Source::new("c", String::new()));
+        let place = |offset| format!("{}:{}", source.name_at(offset), source.place(offset));
+        assert_eq!(place(4), "a:2:1");
+        assert_eq!(place(7), "a:2:4", "the end of the first file");
+        assert_eq!(place(start), "b:1:1");
+        assert_eq!(place(start + 7), "b:2:2");
+        assert_eq!(place(start + 11), "c:1:1");
+        assert_eq!(source.line(4), (4, "two"));
+        assert_eq!(source.line(start + 6), (start + 6, "four"));
+    }
 
     #[test]
     fn finds_places_in_any_text() {

@@ -59,11 +59,44 @@ pub struct Entry<'a> {
     pub node: Node<'a>,
 }
 
+impl Entry<'_> {
+    /// The same entry of a document that begins so many bytes later.
+    #[must_use]
+    pub fn shifted(self, by: usize) -> Self {
+        Self {
+            name: self.name,
+            place: self.place.shifted(by),
+            node: self.node.shifted(by),
+        }
+    }
+}
+
 impl<'a> Node<'a> {
     /// Makes a node of a value that was read.
     pub fn new(value: Value<'a>, span: Span) -> Self {
         let json = None;
         Self { value, span, json }
+    }
+
+    /// The same node of a document that begins so many bytes later.
+    #[must_use]
+    pub fn shifted(self, by: usize) -> Self {
+        let value = match self.value {
+            Value::List(members) => {
+                let members = members.into_iter();
+                Value::List(members.map(|member| member.shifted(by)).collect())
+            }
+            Value::Map(entries) => {
+                let entries = entries.into_iter();
+                Value::Map(entries.map(|entry| entry.shifted(by)).collect())
+            }
+            value => value,
+        };
+        Self {
+            value,
+            span: self.span.shifted(by),
+            json: self.json,
+        }
     }
 
     /// The text, if the value is one.

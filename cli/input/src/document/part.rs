@@ -17,6 +17,18 @@ pub enum Part<'a> {
     Whole(Node<'a>),
 }
 
+impl Part<'_> {
+    /// The same part of a document that begins so many bytes later.
+    #[must_use]
+    pub fn shifted(self, by: usize) -> Self {
+        match self {
+            Self::Entry(entry) => Self::Entry(entry.shifted(by)),
+            Self::Member(node) => Self::Member(node.shifted(by)),
+            Self::Whole(node) => Self::Whole(node.shifted(by)),
+        }
+    }
+}
+
 /// How much of a document was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {

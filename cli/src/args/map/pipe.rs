@@ -14,7 +14,7 @@ pub(crate) struct PipeArguments {
     #[arg(long, visible_alias = "spreadstdin", groups = ["blocks", "headed"], conflicts_with_all = BLOCKS_CONFLICT)]
     pub(crate) pipe: bool,
     /// The same for the file of -a, without reading it as a whole: each command gets its part of the file. Also --pipepart.
-    #[arg(long, visible_alias = "pipepart", group = "blocks", conflicts_with_all = BLOCKS_CONFLICT)]
+    #[arg(long, visible_alias = "pipepart", groups = ["blocks", "headed"], conflicts_with_all = BLOCKS_CONFLICT)]
     #[arg(requires = "arg_file", conflicts_with = "max_replace_args")]
     pub(crate) pipe_part: bool,
     /// How large a block is (default: 1MiB). A longer record is a block of its own.

@@ -74,7 +74,9 @@ pub(super) fn open(arguments: &MapArguments, slots: u32) -> Result<Blocks, CliEr
         has_header: arguments.header,
     };
     match arguments.arg_file.first() {
-        Some(file) if typed.pipe_part => Blocks::of_file(file, bytes, rule.separator),
+        Some(file) if typed.pipe_part => {
+            Blocks::of_file(file, bytes, rule.separator, rule.has_header)
+        }
         file if typed.round_robin => Blocks::shared(file, rule, slots),
         file => Blocks::of_stream(file, rule, slots),
     }

@@ -5,10 +5,11 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use ratchet_runtime::process::ProgramInput;
+use ratchet_runtime::process::{InputBytes, ProgramInput};
 
 use super::separator::{Found, RecordSeparator};
 use crate::error::CliError;
+use crate::job_file::LONGEST;
 use crate::map::item::ItemError;
 
 /// How much of the file is read at once where the end of a record is looked for.
@@ -25,33 +26,50 @@ pub(crate) struct FileParts {
     /// How many bytes a part has at least, except for the last one.
     bytes: u64,
     separator: RecordSeparator,
+    /// The first line, if it stands before each part.
+    header: Option<InputBytes>,
 }
 
 impl FileParts {
-    /// Opens a file. What is no plain file has no parts.
+    /// Opens a file. What is no plain file has no parts. With `has_header`, the first line stands before each part.
     pub(super) fn open(
         path: &Path,
         bytes: usize,
         separator: RecordSeparator,
+        has_header: bool,
     ) -> Result<Self, CliError> {
         let unreadable = |error| CliError::unreadable(path, error);
-        let file = File::open(path).map_err(unreadable)?;
-        let metadata = file.metadata().map_err(unreadable)?;
-        if !metadata.is_file() {
-            return Err(CliError::usage(format!(
-                "`{}` is no plain file, so it has no parts",
-                path.display()
-            ))
-            .with_help("pass it through stdin, and write --pipe instead of --pipe-part"));
+        let no_parts = |what: &str| {
+            let error = CliError::usage(format!("`{}` {what}, so it has no parts", path.display()));
+            error.with_help("pass it through stdin, and write --pipe instead of --pipe-part")
+        };
+        if path == Path::new("-") {
+            return Err(no_parts("is stdin"));
         }
+        // A named pipe would be waited for when it is opened.
+        if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+            return Err(no_parts("is no plain file"));
+        }
+        let file = File::open(path).map_err(unreadable)?;
+        let length = file.metadata().map_err(unreadable)?.len();
+        // Files of /proc say that they are empty.
+        if length == 0 && file.read_at(&mut [0], 0).map_err(unreadable)? > 0 {
+            return Err(no_parts("does not tell its length"));
+        }
+        let header = if has_header {
+            first_line(&file, length).map_err(unreadable)?
+        } else {
+            Vec::new()
+        };
         Ok(Self {
             // Jobs may start in another folder.
             path: std::path::absolute(path).map_err(unreadable)?,
             file,
-            length: metadata.len(),
-            start: 0,
+            length,
+            start: header.len() as u64,
             bytes: bytes as u64,
             separator,
+            header: (!header.is_empty()).then(|| InputBytes::new(header)),
         })
     }
 
@@ -76,6 +94,7 @@ impl FileParts {
             path: self.path.clone(),
             start,
             bytes: end - start,
+            header: self.header.clone(),
         }))
     }
 
@@ -116,6 +135,29 @@ impl FileParts {
     }
 }
 
+/// Reads the first line with its end, or all of a file that has only one.
+fn first_line(file: &File, length: u64) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    while (line.len() as u64) < length {
+        if line.len() > LONGEST {
+            return Err(io::Error::other("its first line is too long for a header"));
+        }
+        let filled = line.len();
+        line.resize(filled + READ_BYTES, 0);
+        let read = match file.read_at(&mut line[filled..], filled as u64) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => read?,
+        };
+        line.truncate(filled + read);
+        if let Some(end) = memchr::memchr(b'\n', &line[filled..]) {
+            line.truncate(filled + end + 1);
+            break;
+        }
+    }
+    Ok(line)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,7 +166,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
         let separator = RecordSeparator::new(start.as_bytes(), end.as_bytes()).unwrap();
-        let mut parts = FileParts::open(file.path(), bytes, separator).unwrap();
+        let mut parts = FileParts::open(file.path(), bytes, separator, false).unwrap();
         std::iter::from_fn(|| parts.next())
             .map(|part| match part.unwrap() {
                 ProgramInput::Part { start, bytes, .. } => {
@@ -165,7 +207,7 @@ mod tests {
     #[test]
     fn what_is_no_plain_file_has_no_parts() {
         let separator = RecordSeparator::new(b"", b"\n").unwrap();
-        let error = FileParts::open(Path::new("/dev/null"), 1, separator)
+        let error = FileParts::open(Path::new("/dev/null"), 1, separator, false)
             .err()
             .unwrap();
         assert!(error.to_string().contains("no plain file"), "{error}");

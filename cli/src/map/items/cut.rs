@@ -31,6 +31,11 @@ pub(crate) struct CutItems {
 impl ColumnSplitter {
     /// Parses the expression of `--colsep`.
     pub(crate) fn at_separators(expression: &str) -> Result<Self, CliError> {
+        if expression.is_empty() {
+            let error =
+                CliError::usage("--colsep is empty, so it would cut between all characters");
+            return Err(error.with_help("name what stands between columns, as in --colsep ', *'"));
+        }
         parse("--colsep", expression).map(Self::AtSeparators)
     }
 

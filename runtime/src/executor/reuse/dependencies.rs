@@ -239,9 +239,22 @@ fn with_stdin(
         ProgramInput::Nothing => builder,
         ProgramInput::Bytes(bytes) => builder.extra("stdin", bytes.as_slice()),
         ProgramInput::File(_) => builder.extra("stdin of a file", b""),
-        ProgramInput::Part { start, bytes, .. } => {
-            let part = [start.to_le_bytes(), bytes.to_le_bytes()].concat();
+        ProgramInput::Part {
+            start,
+            bytes,
+            header,
+            ..
+        } => {
+            let mut part = [start.to_le_bytes(), bytes.to_le_bytes()].concat();
+            if let Some(header) = header {
+                part.extend_from_slice(header.as_slice());
+            }
             builder.extra("stdin of a part", &part)
+        }
+        ProgramInput::Output(output) => {
+            let given = output.bytes();
+            let given = given.map_err(|error| NoCacheKey::Uncached(error.to_string()))?;
+            builder.extra("stdin", given.as_slice())
         }
         ProgramInput::Terminal | ProgramInput::Pipe(_) => {
             let reason = "its stdin is not known before it reads it";

@@ -1,0 +1,405 @@
+//! Reads a job file, and the files that it includes, as if they were one.
+//!
+//! The texts of all files stand behind each other in one [`Source`], so a span tells its file, too. Paths are relative to the file
+//! in which they are written, which [`Folders`] knows by their spans.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use ratchet_runtime::Job;
+
+use super::expand::SectionExpansion;
+use super::folders::Folders;
+use super::hosts::words_of;
+use super::job::{JobPlaces, JobReader};
+use super::paths::within;
+use super::spec::{FileSpec, HeaderSpec, JobSpec, SetupSpec};
+use crate::diagnostic::{Diagnostic, Problems, Source, Span};
+use crate::document::{
+    DocumentFormat, Extent, Field, FromNode, Named, Node, Part, Section, Spanned, source,
+    unknown_key,
+};
+
+/// What a job file and those that it includes say together.
+pub(super) struct Documents {
+    /// The texts of all files.
+    pub(super) source: Source,
+    /// The folders of the files.
+    pub(super) folders: Folders,
+    /// The sections before the jobs.
+    pub(super) header: HeaderSpec,
+    /// The jobs, those of the first file first.
+    pub(super) jobs: Vec<Job>,
+    /// The places of the parts of the jobs.
+    pub(super) places: Vec<JobPlaces>,
+    /// The setup scripts.
+    pub(super) setup: Vec<Spanned<SetupSpec>>,
+    /// The sections that make several jobs.
+    pub(super) expanded: SectionExpansion,
+    /// How much was read: the least of all files.
+    pub(super) extent: Extent,
+}
+
+/// The largest document: it takes several times its size in memory.
+pub(super) const LARGEST: u64 = 256 << 20;
+
+/// A file that was read or is to be read.
+struct IncludedFile {
+    /// What messages call it.
+    name: String,
+    /// The path without links, by which it is known.
+    path: PathBuf,
+    /// Which of the files includes it; nothing for the first one.
+    by: Option<usize>,
+    /// Where it is included.
+    place: Span,
+}
+
+/// Reads a document whole; nothing if it is too large, beside so many bytes of others that were read before.
+pub(super) fn read_document(path: &Path, before: u64) -> io::Result<Option<Vec<u8>>> {
+    let file = File::open(path)?;
+    let left = LARGEST.saturating_sub(before);
+    // A buffer that grows would touch several times the memory. A pipe has no length, and its buffer grows.
+    let capacity = usize::try_from(file.metadata()?.len().min(left)).unwrap_or_default();
+    let mut bytes = Vec::with_capacity(capacity + 1);
+    file.take(left + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= left).then_some(bytes))
+}
+
+/// Reads a document and what it includes. `path` is where the document stands.
+pub(super) fn read(
+    root: Source,
+    path: &Path,
+    format: DocumentFormat,
+    folder: Option<&Path>,
+    problems: &mut Problems,
+) -> Documents {
+    let mut reader = DocumentReader::default();
+    let mut folders = Folders::of_one(folder);
+    let mut extent = reader.read(&root, format, folder, 0, problems);
+    let first = reader.take_file();
+    let mut header = *first.header.unwrap_or_default();
+    let mut setup = first.setup.into_value().unwrap_or_default();
+    let mut files = vec![IncludedFile {
+        name: root.name().to_owned(),
+        // A path that cannot be resolved is that of no file, and is met by no other.
+        path: path.canonicalize().unwrap_or_default(),
+        by: None,
+        place: Span::default(),
+    }];
+    let mut all = root;
+    let mut waiting: VecDeque<(usize, Spanned<String>)> = VecDeque::new();
+    waiting.extend(included(&first.include, 0, problems));
+    while let Some((by, named)) = waiting.pop_front() {
+        let Some((file, text, format)) = open(&files, by, &named, &folders, &all, problems) else {
+            continue;
+        };
+        let start = all.next_start();
+        let folder = file.path.parent().map(Path::to_path_buf);
+        folders.add(start, folder.clone());
+        if reader.read(&text, format, folder.as_deref(), start, problems) == Extent::BrokenOff {
+            extent = Extent::BrokenOff;
+        } else if extent == Extent::Nothing {
+            extent = Extent::Whole;
+        }
+        all.append(&text);
+        let one = reader.take_file();
+        waiting.extend(included(&one.include, files.len(), problems));
+        setup.extend(one.setup.into_value().unwrap_or_default());
+        add(&mut header, *one.header.unwrap_or_default(), problems);
+        files.push(file);
+    }
+    let DocumentReader {
+        jobs,
+        places,
+        expanded,
+        ..
+    } = reader;
+    Documents {
+        source: all,
+        folders,
+        header,
+        jobs,
+        places,
+        setup,
+        expanded,
+        extent,
+    }
+}
+
+/// The files that a file includes, with its number.
+fn included(
+    include: &Field<crate::document::Either<String, Vec<Spanned<String>>>>,
+    by: usize,
+    problems: &mut Problems,
+) -> Vec<(usize, Spanned<String>)> {
+    let named = words_of(include);
+    if let (true, Some(place)) = (
+        named.is_empty(),
+        include.span().filter(|_| include.get().is_some()),
+    ) {
+        let error = Diagnostic::error(place, "`include`: the list is empty");
+        problems.push(error.help("name a file, or leave `include` out"));
+    }
+    named.into_iter().map(|named| (by, named)).collect()
+}
+
+/// Opens a file that another one includes, unless it is refused.
+fn open(
+    files: &[IncludedFile],
+    by: usize,
+    named: &Spanned<String>,
+    folders: &Folders,
+    all: &Source,
+    problems: &mut Problems,
+) -> Option<(IncludedFile, Source, DocumentFormat)> {
+    let mut refuse = |message: String, help: &str| {
+        problems.push(Diagnostic::error(named.span, message).help(help));
+        None
+    };
+    let text = &named.value;
+    let path = within(folders.at(named.span), text.as_str());
+    let beside = Path::new(&files[by].name).parent();
+    let name = within(beside, text.as_str()).display().to_string();
+    let path = match path.canonicalize() {
+        Ok(path) => path,
+        Err(error) => {
+            return refuse(
+                format!("`{text}` cannot be included: {error}"),
+                "the path is relative to the file that includes it",
+            );
+        }
+    };
+    if let Some(known) = files.iter().position(|file| file.path == path) {
+        let chain = chain(files, by);
+        if !chain.contains(&known) {
+            let message = format!("`{text}` is included twice");
+            let error = Diagnostic::error(named.span, message);
+            problems.push(error.other(files[known].place, "the first time"));
+            return None;
+        }
+        let from = chain.iter().position(|at| *at == known).unwrap_or_default();
+        let mut circle: Vec<&str> = chain[from..].iter().map(|at| &*files[*at].name).collect();
+        circle.push(&files[known].name);
+        return refuse(
+            format!(
+                "these files include each other for ever: {}",
+                circle.join(" -> ")
+            ),
+            "take one of the includes away",
+        );
+    }
+    let format = match DocumentFormat::of(&path) {
+        Some(DocumentFormat::JsonLines) => {
+            return refuse(
+                format!("`{text}` is a stream of JSON lines, which cannot be included"),
+                "write it as YAML, JSON or TOML, or run it by itself",
+            );
+        }
+        None => {
+            return refuse(
+                format!("what format is `{text}`?"),
+                "its name should end with .yaml, .json or .toml",
+            );
+        }
+        Some(format) => format,
+    };
+    let bytes = match read_document(&path, all.text().len() as u64) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => {
+            return refuse(
+                format!("`{text}` is too large to be included"),
+                "write its jobs as JSON lines (.jsonl), which are read one by one",
+            );
+        }
+        Err(error) => {
+            return refuse(
+                format!("`{text}` cannot be included: {error}"),
+                "the path is relative to the file that includes it",
+            );
+        }
+    };
+    match source(&name, bytes) {
+        Ok(source) => {
+            let file = IncludedFile {
+                name,
+                path,
+                by: Some(by),
+                place: named.span,
+            };
+            Some((file, source, format))
+        }
+        Err(_) => refuse(
+            format!("`{text}` cannot be included: it is not UTF-8"),
+            "save it as UTF-8",
+        ),
+    }
+}
+
+/// The files from the first one to this one, each of which includes the next.
+fn chain(files: &[IncludedFile], to: usize) -> Vec<usize> {
+    let mut chain: Vec<usize> = std::iter::successors(Some(to), |at| files[*at].by).collect();
+    chain.reverse();
+    chain
+}
+
+/// Adds the sections of a file that was included.
+fn add(header: &mut HeaderSpec, other: HeaderSpec, problems: &mut Problems) {
+    for (key, place) in [
+        ("defaults", other.defaults.key()),
+        ("hosts", other.hosts.key()),
+    ] {
+        if let Some(place) = place {
+            let message = format!("`{key}` holds for the whole run, and this file is included");
+            let help = format!("write `{key}` into the file that includes it");
+            problems.push(Diagnostic::error(place, message).help(help));
+        }
+    }
+    refuse_twice("worker", &header.workers, &other.workers, problems);
+    refuse_twice("limit", &header.limits, &other.limits, problems);
+    refuse_twice("resource", &header.resources, &other.resources, problems);
+    refuse_twice("group", &header.groups, &other.groups, problems);
+    join(&mut header.workers, other.workers);
+    join(&mut header.limits, other.limits);
+    join(&mut header.resources, other.resources);
+    join(&mut header.groups, other.groups);
+    join(&mut header.overrides, other.overrides);
+}
+
+/// Refuses names that a file declares that was included, and another one as well.
+fn refuse_twice<T>(
+    what: &str,
+    known: &Field<Vec<Named<T>>>,
+    others: &Field<Vec<Named<T>>>,
+    problems: &mut Problems,
+) {
+    let known = known.get().map(Vec::as_slice).unwrap_or_default();
+    for other in others.get().into_iter().flatten() {
+        if let Some(first) = known.iter().find(|known| known.name == other.name) {
+            let message = format!("{what} `{}` is declared twice", other.name);
+            problems.push(Diagnostic::error(other.place, message).other(first.place, "here first"));
+        }
+    }
+}
+
+/// Adds the members of another list to a list.
+fn join<T>(list: &mut Field<Vec<T>>, other: Field<Vec<T>>) {
+    if !list.is_present() {
+        *list = other;
+        return;
+    }
+    let more = other.into_value().unwrap_or_default();
+    let joined = std::mem::take(list).map(|mut members| {
+        members.extend(more);
+        members
+    });
+    *list = joined;
+}
+
+/// Collects the parts of documents. The sections may come after the jobs, so jobs are completed at the end.
+#[derive(Default)]
+struct DocumentReader {
+    /// The sections of the file that is read now.
+    file: FileSpec,
+    jobs: Vec<Job>,
+    places: Vec<JobPlaces>,
+    expanded: SectionExpansion,
+}
+
+impl DocumentReader {
+    /// Reads a file that begins at this offset of the whole source.
+    fn read(
+        &mut self,
+        text: &Source,
+        format: DocumentFormat,
+        folder: Option<&Path>,
+        start: usize,
+        problems: &mut Problems,
+    ) -> Extent {
+        let mut jobs = JobReader::new(folder.map(Path::to_path_buf));
+        let mut found = Problems::new();
+        let mut of_syntax = Problems::new();
+        let mut take = |part: Part<'_>, _: &mut Problems| {
+            self.take(part.shifted(start), &mut jobs, folder, &mut found);
+        };
+        let extent = format.parts(text, "jobs", &mut take, &mut of_syntax);
+        problems.extend(found);
+        let of_syntax = of_syntax.into_iter();
+        problems.extend(of_syntax.map(|problem| problem.shifted(start)));
+        if let Some(listed) = std::mem::take(&mut self.file.jobs).into_value() {
+            for mut job in listed {
+                let number = self.jobs.len() as u64 + 1;
+                let (job, place) = jobs.read(&mut job.value, number, problems);
+                self.jobs.push(job);
+                self.places.push(place);
+            }
+        }
+        extent
+    }
+
+    /// Takes the sections of the file that was read.
+    fn take_file(&mut self) -> FileSpec {
+        std::mem::take(&mut self.file)
+    }
+
+    /// Takes the section of a job, which may make several.
+    fn take_job(
+        &mut self,
+        node: Node<'_>,
+        reader: &mut JobReader,
+        folder: Option<&Path>,
+        problems: &mut Problems,
+    ) {
+        let Self {
+            jobs,
+            places,
+            expanded,
+            ..
+        } = self;
+        expanded.each(node, folder, problems, |node, problems| {
+            if let Some(mut spec) = JobSpec::from_node(node, problems) {
+                let number = jobs.len() as u64 + 1;
+                let (job, of_job) = reader.read(&mut spec, number, problems);
+                jobs.push(job);
+                places.push(of_job);
+            }
+        });
+    }
+
+    fn take(
+        &mut self,
+        part: Part<'_>,
+        reader: &mut JobReader,
+        folder: Option<&Path>,
+        problems: &mut Problems,
+    ) {
+        match part {
+            Part::Member(node) => self.take_job(node, reader, folder, problems),
+            // A list that was not delivered member by member.
+            Part::Entry(entry) if entry.name == "jobs" && entry.node.is_list() => {
+                for node in entry.node.into_list().unwrap_or_default() {
+                    self.take_job(node, reader, folder, problems);
+                }
+            }
+            Part::Entry(entry) => {
+                if let Err(entry) = self.file.read_entry(entry, problems) {
+                    problems.push(unknown_key::<FileSpec>(&entry));
+                }
+            }
+            Part::Whole(node) if node.is_list() => {
+                let start = node.span.start();
+                let place = Span::new(start, start + 1);
+                problems.push(
+                    Diagnostic::error(place, "a job file is a map, not a list")
+                        .help("write `jobs:` before the list"),
+                );
+            }
+            Part::Whole(node) => {
+                // The document is no map, so this adds the error.
+                FileSpec::from_node(node, problems);
+            }
+        }
+    }
+}
