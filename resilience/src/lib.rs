@@ -19,6 +19,27 @@
 //! Do not use this crate around a library that does the same inside: do not retry an HTTP client that retries. No
 //! retry makes a call safe to repeat; only the other side can do that.
 //!
+//! # Beside other crates
+//!
+//! What a call costs that succeeds at once, from one run of `cargo bench --bench peers` on a busy machine with two cores:
+//!
+//! | around the call | this crate | another one |
+//! |---|---|---|
+//! | retries | 416 ns | 22 ns (`backon` 1.6) |
+//! | a closed breaker | 445 ns | 63 ns (`failsafe` 1.3) |
+//!
+//! The difference is mostly the clock, which this crate reads for its limits and windows of time. A call over a network takes a
+//! thousand times as long.
+//!
+//! - `backon` is the better choice for calls of less than a microsecond, for blocking code, for WebAssembly and without `std`.
+//! - `failsafe` is the better choice for a breaker by consecutive failures or by the rate of successes, and nothing else.
+//! - Layers of tower such as those of `tower-resilience` are the better choice for bulkheads and rate limits of a service. They were not
+//!   measured.
+//! - This crate is the better choice if decisions have to be tested without waiting, if retries have to stay a share of the load and
+//!   know the breaker, if classes of errors differ, or if slow calls count as failures.
+//!
+//! # The layers
+//!
 //! The lowest layer comes first, and each module imports only from those before it:
 //!
 //! 1. `error`, `random`, `time`
