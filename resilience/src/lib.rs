@@ -28,8 +28,7 @@
 //! | retries | 416 ns | 22 ns (`backon` 1.6) |
 //! | a closed breaker | 445 ns | 63 ns (`failsafe` 1.3) |
 //!
-//! The difference is mostly the clock, which this crate reads for its limits and windows of time. A call over a network takes a
-//! thousand times as long.
+//! A call over a network takes a thousand times as long.
 //!
 //! - `backon` is the better choice for calls of less than a microsecond, for blocking code, for WebAssembly and without `std`.
 //! - `failsafe` is the better choice for a breaker by consecutive failures or by the rate of successes, and nothing else.
