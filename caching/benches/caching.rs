@@ -1,4 +1,4 @@
-//! The time of a hit, of a put and of many callers, each beside a reference in the same run.
+//! Measures the time of a hit, of a put and of many concurrent callers, each compared to a reference in the same run.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that fails says where")]
 
@@ -22,7 +22,7 @@ fn entry(size: usize) -> Entry {
     Entry::new(vec![7; size], Metadata::new(SystemTime::UNIX_EPOCH))
 }
 
-/// Reference: a map behind a lock, which neither expires nor evicts nor counts.
+/// Reference: a map behind a lock, without expiry, eviction or counting.
 fn memory(c: &mut Criterion) {
     let runtime = runtime();
     let mut group = c.benchmark_group("memory hit");
@@ -57,7 +57,7 @@ async fn timed<T>(rounds: u64, mut operation: impl AsyncFnMut() -> T) -> std::ti
     start.elapsed()
 }
 
-/// Reference: a file for each value, read without any check.
+/// Reference: one file per value, read without any check.
 fn disk_hit(c: &mut Criterion) {
     let runtime = runtime();
     let folder = tempfile::tempdir().unwrap();
@@ -145,13 +145,13 @@ fn disk_put(c: &mut Criterion) {
     group.finish();
 }
 
-/// The part of the requested puts that were done.
+/// Returns the share of the requested puts among those that were done, which are a multiple of 64.
 #[expect(clippy::cast_precision_loss, reason = "a ratio of small counts")]
 fn rounds_of(rounds: u64) -> f64 {
     rounds as f64 / (rounds.div_ceil(64) * 64) as f64
 }
 
-/// Measures a thousand tasks that ask for one key at once. The reference is a thousand tasks that do nothing.
+/// Measures a thousand tasks that request one key at once. The reference is a thousand tasks that do nothing.
 fn crowd(c: &mut Criterion) {
     let runtime = runtime();
     let mut group = c.benchmark_group("1,000 askers of one key");

@@ -1,4 +1,4 @@
-//! The time of making a key, beside the digest of the same bytes in the same run.
+//! Measures the time of making a key, compared to the digest of the same bytes in the same run.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that fails says where")]
 
@@ -9,7 +9,7 @@ use ratchet_caching::Fingerprint;
 
 /// Reference: the digest of the same bytes.
 fn fingerprint(c: &mut Criterion) {
-    // A usual input: some names, some numbers, and a text.
+    // A typical input: some names, some numbers, and a text.
     let text = format!(
         r#"{{"id": 17, "path": "images/17.png", "width": 640, "quality": 0.9, "caption": "{}"}}"#,
         "a picture of something ".repeat(40)

@@ -1,4 +1,4 @@
-//! Drops the results of one function, and shows what the cache has counted.
+//! Drops the results of one function, and prints what the cache has counted.
 //!
 //! `cargo run -p ratchet-caching --example drop_results`
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
@@ -7,7 +7,7 @@ use std::convert::Infallible;
 
 use ratchet_caching::{CallKey, Selector, TaskCache};
 
-/// The square of a number, from the cache if it is there.
+/// Returns the square of a number, from the cache if it is stored there.
 async fn square(cache: &TaskCache, number: u64) -> Result<u64, Box<dyn std::error::Error>> {
     let key = CallKey::new("square 1", &number)?;
     let result = cache

@@ -1,4 +1,4 @@
-//! Keeps the results of a slow function on disk: the second process that asks gets them without a call.
+//! Keeps the results of a slow function on disk: a second process gets them without another call.
 //!
 //! `cargo run -p ratchet-caching --example memoise_on_disk`
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use ratchet_caching::{CallKey, DiskOptions, TaskCache};
 
-/// What is known about a file. Any type of serde can be a result.
+/// The result for a file. Any type of serde can be a result.
 #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 struct Report {
     lines: usize,
@@ -31,11 +31,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let file = folder.path().join("poem.txt");
     std::fs::write(&file, "to be\nor not to be\n")?;
 
-    // Each turn stands for a process, which opens the cache anew.
+    // Each iteration represents a process, which opens the cache again.
     for process in 1..=2 {
         let options = DiskOptions::at(folder.path().join("cache")).max_bytes(100 << 20);
         let cache = TaskCache::on_disk(options);
-        // The time of the last change stands in the key, so that a result is not used after a change.
+        // The time of the last change is part of the key, so that a result is not used after a change.
         let changed = std::fs::metadata(&file)?.modified()?;
         let key = CallKey::new("report 1", &(&file, changed))?;
         let report = cache.memo(&key, || report(&file)).await?;

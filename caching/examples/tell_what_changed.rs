@@ -1,4 +1,4 @@
-//! Keys a result by everything that it depends on, and tells why a later run does not find it.
+//! Keys a result by everything that it depends on, and explains why a later run does not find it.
 //!
 //! `cargo run -p ratchet-caching --example tell_what_changed`
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]

@@ -1,8 +1,8 @@
 //! Runs blocking work on threads of this crate.
 //!
-//! `tokio::task::spawn_blocking` does not fit. It panics when the system can start no thread, for example at a limit of
-//! processes, and the refused work stays in its queue: a put that was reported as failed could take place later. Here the
-//! caller gets an error, and refused work never runs.
+//! `tokio::task::spawn_blocking` is not suitable. It panics when the system can start no thread, for example at a limit
+//! of processes, and the refused work stays in its queue: a put that was reported as failed could take place later.
+//! Here the caller gets an error, and refused work never runs.
 
 use std::collections::VecDeque;
 use std::io;
@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 /// Blocking work waits for a disk or for another process, so more threads than processors help, up to a point.
 const MAX_THREADS: usize = 16;
-/// How long a thread without work stays.
+/// How long an idle thread stays.
 const IDLE_TIME: Duration = Duration::from_secs(10);
 
 /// The threads of this process, which all caches share.
@@ -24,9 +24,9 @@ static POOL: Pool = Pool::new(|| {
     thread.spawn(|| POOL.work()).map(drop)
 });
 
-/// Does blocking work on a thread of the pool. It fails if the system can start no thread, or if the work panics.
+/// Runs blocking work on a thread of the pool. It fails if the system can start no thread, or if the work panics.
 ///
-/// If the future is dropped, the work is done all the same.
+/// If the future is dropped, the work is still done.
 pub(crate) async fn run<T: Send + 'static>(
     act: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
@@ -36,7 +36,7 @@ pub(crate) async fn run<T: Send + 'static>(
 /// A piece of work that may block.
 type Work = Box<dyn FnOnce() + Send>;
 
-/// A pool of threads that is never empty while work waits.
+/// A pool of threads that always has a thread while work is queued.
 struct Pool {
     state: Mutex<PoolState>,
     has_work: Condvar,
@@ -48,7 +48,7 @@ struct Pool {
 struct PoolState {
     /// The work that no thread has taken yet, oldest first.
     waiting: VecDeque<Work>,
-    /// The number of threads that live, whether they work or wait.
+    /// The number of live threads, busy or idle.
     threads: usize,
     /// The number of threads that wait for work.
     idle: usize,
@@ -67,23 +67,24 @@ impl Pool {
         }
     }
 
-    /// Does work on a thread, and waits for its result.
+    /// Runs work on a thread, and waits for its result.
     async fn run<T: Send + 'static>(
         &self,
         act: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
         let (sender, receiver) = oneshot::channel();
         self.submit(Box::new(move || {
-            // A caller that has gone away has no use for the result.
+            // A caller that was dropped does not need the result.
             let _ = sender.send(act());
         }))?;
-        // A panic drops the sender, and the panic hook has printed it. The caller only learns that there is no result.
+        // A panic drops the sender, and was already printed by the panic hook. The caller only sees that there is no
+        // result.
         receiver
             .await
             .map_err(|_| io::Error::other("the operation panicked"))
     }
 
-    /// Hands work to a thread, and starts one if all are busy. Refused work is dropped.
+    /// Queues work for a thread, and starts one if all are busy. Refused work is dropped.
     fn submit(&self, work: Work) -> io::Result<()> {
         let mut state = self.state();
         state.waiting.push_back(work);
@@ -93,11 +94,12 @@ impl Pool {
         }
         match (self.start_thread)() {
             Ok(()) => state.threads += 1,
-            // One of the other threads takes the work when it is done with its own.
+            // One of the other threads takes the work when it has finished its own.
             Err(_) if state.threads > 0 => self.has_work.notify_one(),
             Err(error) => {
                 let refused = state.waiting.pop_back();
-                // Work that is dropped may close a cache, which must not hold up everybody else.
+                // Dropping the work may close a cache, which must not happen under the lock, where it would block all
+                // other callers.
                 drop(state);
                 drop(refused);
                 return Err(error);
@@ -106,7 +108,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Runs queued work, and returns once there was none for a while.
+    /// Runs queued work, and returns after it was idle for a while.
     fn work(&self) {
         let mut state = self.state();
         loop {
@@ -124,7 +126,7 @@ impl Pool {
                 .unwrap_or_else(PoisonError::into_inner);
             state = woken;
             state.idle -= 1;
-            // Work that came at the last moment counted on this thread.
+            // Work that was queued at the last moment relies on this thread.
             if waited.timed_out() && state.waiting.is_empty() {
                 state.threads -= 1;
                 return;
@@ -133,7 +135,7 @@ impl Pool {
     }
 
     fn state(&self) -> MutexGuard<'_, PoolState> {
-        // No statement that holds the lock can panic half-way through a change.
+        // No code that holds the lock can panic in the middle of a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -164,7 +166,7 @@ mod tests {
 
         CAN_START.store(true, Ordering::SeqCst);
         assert_eq!(count().await.unwrap(), 0, "the refused work was not done");
-        // A thread that runs is enough, whether more can be started or not.
+        // A running thread is enough, even if no other one can be started.
         CAN_START.store(false, Ordering::SeqCst);
         for expected in 1..4 {
             assert_eq!(count().await.unwrap(), expected);

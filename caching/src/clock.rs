@@ -3,10 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-/// Tells the time of day.
+/// Returns the time of day.
 ///
-/// Entries outlive the process that wrote them, so their times are times of day, not readings of a monotonic clock. If the
-/// clock is set back, entries live longer by as much, and never shorter.
+/// Entries outlive the process that wrote them, so their times are times of day, rather than readings of a monotonic
+/// clock. If the clock is set back, entries live longer by that time, but never shorter.
 #[cfg_attr(any(test, feature = "mock"), mockall::automock)]
 pub trait Clock: Send + Sync {
     /// Returns the current time.
@@ -27,7 +27,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock for tests, which moves only when it is told to.
+/// A clock for tests, which moves only on request.
 ///
 /// ```
 /// use ratchet_caching::{Clock, ManualClock};

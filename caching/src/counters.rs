@@ -6,7 +6,7 @@ use crate::cache::Stats;
 
 /// The counts of one cache.
 ///
-/// All accesses are relaxed: each counter is independent, and nothing is ordered by it.
+/// All accesses are relaxed: each counter is independent, and orders no other memory.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     hits: AtomicU64,
@@ -29,7 +29,7 @@ impl Counters {
         self.puts.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts an entry that was found too old.
+    /// Counts an entry that was found and had expired.
     pub(crate) fn count_expired(&self) {
         self.expired.fetch_add(1, Ordering::Relaxed);
     }

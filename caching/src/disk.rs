@@ -1,4 +1,4 @@
-//! A cache on disk that processes share.
+//! A cache on disk that several processes share.
 
 mod index;
 mod journal_mode;
@@ -45,7 +45,7 @@ use store::{DiskStore, Peek};
 pub struct DiskOptions {
     folder: PathBuf,
     max_bytes: u64,
-    /// The largest value, in bytes, that is kept in the index and not in a file of its own.
+    /// The largest value, in bytes, that is stored in the index rather than in a file of its own.
     inline_limit: u64,
     /// How long an operation waits for other processes before it fails.
     patience: Duration,
@@ -70,7 +70,8 @@ impl std::fmt::Debug for DiskOptions {
 }
 
 impl DiskOptions {
-    /// The options of a cache in this folder: 1 GiB at most, values up to 16 KiB in the index, half a second of patience.
+    /// Returns the options of a cache in this folder: 1 GiB at most, values up to 16 KiB in the index, half a second of
+    /// patience.
     pub fn at(folder: impl Into<PathBuf>) -> Self {
         Self {
             folder: folder.into(),
@@ -83,15 +84,15 @@ impl DiskOptions {
         }
     }
 
-    /// Stores at most this many bytes. Beyond that, expired entries are dropped first, then those that were not used for
-    /// longest.
+    /// Stores at most this many bytes. Beyond that, expired entries are dropped first, then the least recently used
+    /// ones.
     #[must_use]
     pub fn max_bytes(mut self, limit: u64) -> Self {
         self.max_bytes = limit;
         self
     }
 
-    /// Stores values up to this size in the index, and larger ones in a file each.
+    /// Stores values up to this size in the index, and each larger one in a file.
     #[must_use]
     pub fn inline_limit(mut self, limit: u64) -> Self {
         self.inline_limit = limit;
@@ -105,16 +106,16 @@ impl DiskOptions {
         self
     }
 
-    /// Does not wait until values are on the disk. Puts of large values are faster. A kill of the process loses nothing more,
-    /// because the system has the data, but a loss of power does.
+    /// Does not wait until values are on the disk. Puts of large values are faster. A kill of the process still loses
+    /// nothing, because the system has the data, but a power failure may.
     #[must_use]
     pub fn without_sync(mut self) -> Self {
         self.sync = false;
         self
     }
 
-    /// Uses the folder even if other users own it or may write it. Only for a folder that the user has said to trust,
-    /// because a user who can write there decides the results of jobs.
+    /// Uses the folder even if other users own it or may write to it. Use this only for a folder that the user trusts
+    /// explicitly, because anyone who can write there decides the results of jobs.
     #[must_use]
     pub fn of_any_owner(mut self) -> Self {
         self.checks_owners = false;
@@ -137,29 +138,31 @@ impl<P: AsRef<Path> + ?Sized> From<&P> for DiskOptions {
 
 /// A cache on disk, which outlives the process and is shared by all processes that use its folder.
 ///
-/// **Layout.** An index (a `SQLite` database) contains what is known about each entry, and small values. A large value is a
-/// file, named by a BLAKE3 digest. The file is written under a temporary name, synced and renamed before the index refers to
-/// it.
+/// **Layout.** An index (a `SQLite` database) contains the metadata of each entry, and small values. A large value is a
+/// file, named by a BLAKE3 digest. The file is written under a temporary name, synced and renamed before the index
+/// refers to it.
 ///
-/// **Several processes.** Any number of processes read and write at the same time. A writer waits for another one, but not
-/// longer than its patience: then the put is an error, which [`TaskCache`](crate::TaskCache) treats as a miss. On a local
-/// disk the index has a write-ahead log, and readers never wait. On a network file system, or an unknown one, it has a
-/// rollback journal, which is slower and needs only locks.
+/// **Several processes.** Any number of processes read and write at the same time. A writer waits for another one, but
+/// not longer than its patience: then the put is an error, which [`TaskCache`](crate::TaskCache) treats as a miss. On a
+/// local disk the index has a write-ahead log, and readers never wait. On a network file system, or an unknown one, it
+/// has a rollback journal, which is slower and needs only locks.
 ///
 /// **Crashes.** A put that was acknowledged survives a kill of the process at any later time. A put that was not
-/// acknowledged took place as a whole or not at all. A loss of power may cost the latest entries, but makes none of them
-/// wrong.
+/// acknowledged took place as a whole or not at all. A power failure may lose the latest entries, but never makes one
+/// of them wrong.
 ///
-/// **Damage.** The pages of `SQLite` carry no checksums, so every record and every value carries one, which is checked when
-/// it is read. What does not match is a miss, is dropped or set aside in `quarantine/`, and is counted. An index that
-/// `SQLite` cannot read is set aside as a whole, and an empty one replaces it.
+/// **Damage.** The pages of `SQLite` have no checksums, so every record and every value has one, which is checked when
+/// it is read. Data that does not match is a miss, is dropped or set aside in `quarantine/`, and is counted. An index
+/// that `SQLite` cannot read is set aside as a whole, and an empty one replaces it.
 ///
-/// **Owners.** Only the owner can read the folders and files. The cache refuses a folder, an index or a value that belongs
-/// to a user other than this one or root, or that other users may write. Under sudo, the caller of sudo is trusted, too.
+/// **Owners.** Only the owner can read the folders and files. The cache refuses a folder, an index or a value that
+/// belongs to a user other than this one or root, or that other users may write. Under sudo, the caller of sudo is
+/// trusted, too.
 ///
-/// **Threads.** A small value is read on the calling thread, which takes less time than handing it to another. Everything
-/// else happens on threads of this crate, so no async runtime is needed. If the system can start none of them, the operation
-/// is an error. Dropping the cache blocks until the index is closed; [`close`](Self::close) does not block.
+/// **Threads.** A small value is read on the calling thread, which takes less time than passing it to another. All
+/// other work happens on threads of this crate, so no async runtime is needed. If the system can start none of them,
+/// the operation is an error. Dropping the cache blocks until the index is closed; [`close`](Self::close) does not
+/// block.
 ///
 /// Making a cache does not fail: every operation on a folder that cannot be used returns an error.
 pub struct DiskCache {
@@ -174,7 +177,7 @@ impl std::fmt::Debug for DiskCache {
 }
 
 impl DiskCache {
-    /// Makes a cache. Its folder is made when it is first needed.
+    /// Makes a cache. Its folder is created on first use.
     pub fn new(options: impl Into<DiskOptions>) -> Self {
         let options = options.into();
         Self {
@@ -185,7 +188,7 @@ impl DiskCache {
 
     /// Closes the index, without blocking the calling thread.
     pub async fn close(self) {
-        // If no thread can be started, the refused work drops the cache, which closes it here and now.
+        // If no thread can be started, the refused work drops the cache, which closes it on this thread.
         let _ = blocking::run(move || drop(self)).await;
     }
 
@@ -221,7 +224,7 @@ impl Cache for DiskCache {
         };
         self.store.count_lookup(found.is_some());
         if self.store.has_many_uses() {
-            // The uses decide only which entries are dropped first, so a failure costs nothing here.
+            // The uses only decide which entries are dropped first, so a failure does no harm here.
             let _ = self.blocking(DiskStore::write_uses).await;
         }
         Ok(found)

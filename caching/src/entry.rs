@@ -1,4 +1,4 @@
-//! Stored values and what is known about them.
+//! Stored values and their metadata.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use crate::fingerprint::Fingerprint;
 use crate::key::{Digest, Key};
 
-/// A value and what is known about it. Cloning it is cheap.
+/// A value and its metadata. Cloning it is cheap.
 ///
 /// ```
 /// use ratchet_caching::{Entry, Metadata};
@@ -19,7 +19,7 @@ use crate::key::{Digest, Key};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     value: Arc<[u8]>,
-    /// The digest of the value, made once when the entry is made.
+    /// The digest of the value, computed once when the entry is made.
     digest: Digest,
     metadata: Arc<Metadata>,
 }
@@ -46,51 +46,51 @@ impl Entry {
         }
     }
 
-    /// The bytes of the value.
+    /// Returns the bytes of the value.
     pub fn value(&self) -> &[u8] {
         &self.value
     }
 
-    /// The bytes of the value, shared with the entry.
+    /// Returns the bytes of the value, shared with the entry.
     pub fn shared_value(&self) -> Arc<[u8]> {
         Arc::clone(&self.value)
     }
 
-    /// The digest of the value.
+    /// Returns the digest of the value.
     pub fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// The number of bytes of the value.
+    /// Returns the number of bytes of the value.
     pub fn size(&self) -> u64 {
         self.value.len() as u64
     }
 
-    /// What is known about the value.
+    /// Returns the metadata of the value.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }
 }
 
-/// What is known about a value.
+/// The metadata of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metadata {
     /// Whether the value is a result or a failure.
     pub kind: EntryKind,
     /// The time at which the entry was made.
     pub created: SystemTime,
-    /// The time from which on the entry is no longer there.
+    /// The time at which the entry expires; `None` for never.
     pub expires: Option<SystemTime>,
     /// The texts by which the entry can be selected.
     pub labels: Labels,
     /// The time that it took to compute the value.
     pub cost: Duration,
-    /// The parts of the key, for explaining why another key differs.
+    /// The parts of the key, to explain why another key differs.
     pub fingerprint: Option<Fingerprint>,
 }
 
 impl Metadata {
-    /// The metadata of a result without labels that was made at this time and never expires.
+    /// Returns the metadata of a result without labels that was made at this time and never expires.
     pub fn new(created: SystemTime) -> Self {
         Self {
             kind: EntryKind::Success,
@@ -115,7 +115,7 @@ pub struct Labels {
     pub task: String,
     /// The worker that performed the task.
     pub worker: String,
-    /// Texts of the caller's own, by which entries can be selected.
+    /// Tags that the caller chooses, by which entries can be selected.
     pub tags: Vec<String>,
 }
 
@@ -124,7 +124,7 @@ pub struct Labels {
 pub enum EntryKind {
     /// The value is the result of a job that succeeded.
     Success,
-    /// The value describes a failure that another try would not change.
+    /// The value describes a failure that would occur again on another try.
     PermanentFailure,
 }
 
@@ -137,6 +137,6 @@ pub struct Listing {
     pub digest: Digest,
     /// The number of bytes of the value.
     pub size: u64,
-    /// What is known about the value.
+    /// The metadata of the value.
     pub metadata: Metadata,
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 /// The reason why an operation of a cache or a fingerprint failed.
 ///
-/// None of these errors reaches a job, because [`TaskCache`](crate::TaskCache) treats a failing store as a miss. They reach
-/// code that calls a [`Cache`](crate::Cache) directly, and code that builds a fingerprint.
+/// None of these errors reaches a job, because [`TaskCache`](crate::TaskCache) treats a failing store as a miss. They
+/// reach code that calls a [`Cache`](crate::Cache) directly, and code that builds a fingerprint.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum CacheError {
@@ -24,7 +24,7 @@ pub enum CacheError {
         #[source]
         source: Arc<io::Error>,
     },
-    /// The system does not let the index of the cache be used.
+    /// The system refuses access to the index of the cache.
     #[error("the cache index {} cannot be used", path.display())]
     Index {
         /// The index file.
@@ -58,7 +58,7 @@ pub enum CacheError {
         /// The user id of the owner.
         owner: u32,
     },
-    /// Other users may write a folder or a file of the cache, so they could put any result there.
+    /// Other users may write to a folder or a file of the cache, so they could put any result there.
     #[error(
         "{} may be written by others (mode {mode:03o}), so the results in it are not used; remove that permission with `chmod go-w`",
         path.display()
@@ -90,7 +90,7 @@ pub enum CacheError {
         /// The declared input, or a path inside of it.
         path: PathBuf,
     },
-    /// A folder that a command line names contains so many files that reading it for each job would take too long.
+    /// A folder on a command line contains so many files that reading it for each job would take too long.
     #[error("the folder {} contains more than {limit} files and folders", path.display())]
     TooManyFiles {
         /// The folder.

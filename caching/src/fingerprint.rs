@@ -1,4 +1,4 @@
-//! Everything that a result depends on, as a key.
+//! Keys that cover everything that a result depends on.
 
 mod builder;
 mod canonical;
@@ -20,22 +20,23 @@ pub use files::{InputChanged, InputFiles};
 pub use hasher::{FileContent, FileHasher};
 pub use programs::ProgramStamps;
 
-/// The version of the keys. It changes when the meaning of a part changes, so that a key of an older build never matches.
+/// The version of the keys. It changes when the meaning of a part changes, so that a key of an older build never
+/// matches.
 const SCHEMA: u32 = 2;
 
 /// The kind of a part of a fingerprint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Component {
-    /// The version of the way in which fingerprints are made.
+    /// The version of the fingerprint algorithm.
     Schema,
-    /// The operating system and the kind of processor.
+    /// The operating system and the processor architecture.
     Platform,
-    /// A text that users change so that no stored result is used.
+    /// A text that the user changes to make all stored results unusable.
     Salt,
     /// The command line of the worker.
     WorkerCommand,
-    /// A file that the command line of the worker runs or names.
+    /// A file that the command line of the worker runs or mentions.
     WorkerProgram,
     /// The version that the worker declares.
     WorkerVersion,
@@ -49,7 +50,7 @@ pub enum Component {
     Environment,
     /// A declared input file or folder.
     File,
-    /// The time that the job may take.
+    /// The time limit of the job.
     Timeout,
     /// Anything else that the caller names.
     Extra,
@@ -95,16 +96,17 @@ impl Part {
     }
 }
 
-/// Everything that a result depends on: the key, and the digests that it was made of.
+/// Everything that a result depends on: the key, and the digests from which it was computed.
 ///
-/// Only digests are kept, so neither inputs nor the values of environment variables can be read back. Cloning it is cheap.
+/// Only digests are stored, so neither inputs nor the values of environment variables can be read back. Cloning it is
+/// cheap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fingerprint {
     /// The digest of all parts, under which results are stored.
     key: Key,
-    /// What this fingerprint shares with those of other jobs of the same task.
+    /// The parts that this fingerprint shares with those of other jobs of the same task.
     common: Arc<CommonParts>,
-    /// The part of the job's own; none if no input was set.
+    /// The input, which is the part of this job only; `None` if no input was set.
     input: Option<Part>,
 }
 
@@ -114,12 +116,12 @@ impl Fingerprint {
         FingerprintBuilder::new()
     }
 
-    /// The key of the result.
+    /// Returns the key of the result.
     pub fn key(&self) -> Key {
         self.key
     }
 
-    /// All parts, sorted by component and name.
+    /// Iterates over all parts, sorted by component and name.
     pub(crate) fn parts(&self) -> impl Iterator<Item = &Part> {
         let parts = &self.common.parts;
         let (before, after) =
@@ -127,7 +129,7 @@ impl Fingerprint {
         before.iter().chain(&self.input).chain(after)
     }
 
-    /// Makes a fingerprint of parts that are sorted already.
+    /// Makes a fingerprint from parts that are already sorted.
     #[cfg(feature = "disk")]
     pub(crate) fn of_parts(mut parts: Vec<Part>) -> Self {
         let input = parts
@@ -137,7 +139,8 @@ impl Fingerprint {
         Self::with_input(Arc::new(CommonParts::of(parts)), input)
     }
 
-    /// Adds an input to common parts. Those are hashed once for many inputs, so each job hashes only its input and one block.
+    /// Adds an input to common parts. These are hashed once for many inputs, so each job hashes only its input and one
+    /// block.
     fn with_input(common: Arc<CommonParts>, input: Option<Part>) -> Self {
         let content = input.as_ref().map_or(&[][..], |input| &input.digest);
         let key = Key::from_bytes(*blake3::keyed_hash(&common.digest, content).as_bytes());
@@ -150,7 +153,7 @@ impl Fingerprint {
 struct CommonParts {
     /// Sorted by component and name.
     parts: Vec<Part>,
-    /// The digest of `parts`, from which each key is made.
+    /// The digest of `parts`, from which each key is computed.
     digest: [u8; 32],
 }
 

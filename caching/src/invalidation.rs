@@ -83,12 +83,12 @@ impl Selector {
     /// Narrows the selection to the entries that were made longer than `age` before `now`.
     #[must_use]
     pub fn and_older_than(mut self, age: Duration, now: SystemTime) -> Self {
-        // No entry is older than 1970, so an age that reaches back further selects nothing.
+        // No entry was made before 1970, so an age that reaches back further selects nothing.
         self.created_before = Some(now.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH));
         self
     }
 
-    /// Whether an entry with this key, these labels and this time of creation is selected.
+    /// Whether an entry with this key, these labels and this creation time is selected.
     pub fn matches(&self, key: &Key, labels: &Labels, created: SystemTime) -> bool {
         self.key.is_none_or(|wanted| wanted == *key)
             && self.task.as_ref().is_none_or(|task| *task == labels.task)
@@ -100,7 +100,7 @@ impl Selector {
             && self.created_before.is_none_or(|time| created < time)
     }
 
-    /// Returns the key if only one entry can be selected, so that a store need not look at the others.
+    /// Returns the key if only one entry can be selected, so that a store does not have to search the others.
     pub fn single_key(&self) -> Option<&Key> {
         self.key.as_ref()
     }

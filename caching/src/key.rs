@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Defines a BLAKE3 hash with a meaning of its own, so that a key is never taken for the digest of a value.
+/// Defines a BLAKE3 hash as a type of its own, so that a key is never confused with the digest of a value.
 macro_rules! hash {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -16,12 +16,12 @@ macro_rules! hash {
                 Self(*blake3::hash(bytes).as_bytes())
             }
 
-            /// Takes these bytes as the hash.
+            /// Makes a hash from its bytes.
             pub const fn from_bytes(bytes: [u8; 32]) -> Self {
                 Self(bytes)
             }
 
-            /// The bytes of the hash.
+            /// Returns the bytes of the hash.
             pub const fn as_bytes(&self) -> &[u8; 32] {
                 &self.0
             }
@@ -61,7 +61,7 @@ hash! {
     Digest
 }
 
-/// The error of a text that is not 64 hexadecimal digits.
+/// The error for a text that is not 64 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a key is 64 hexadecimal digits")]
 pub struct ParseKeyError;

@@ -1,9 +1,9 @@
 //! A cache for the results of jobs: each result is computed once, and a wrong one is never returned.
 //!
-//! Without a cache, a repeated run does all of its work again, and a thousand jobs that need the same result compute it a
-//! thousand times. A folder of files named by a hash of the arguments is not enough. It returns wrong results after the script
-//! changed, after an input was edited while the job ran, after a crash left half a file, after a failure was stored as a
-//! result, after two processes wrote at once, and after another user put a file there.
+//! Without a cache, a repeated run does all of its work again, and a thousand jobs that need the same result compute it
+//! a thousand times. A folder of files named by a hash of the arguments is not enough. It returns wrong results after
+//! the script changed, after an input was edited while the job ran, after a crash left half a file, after a failure was
+//! stored as a result, after two processes wrote at once, and after another user put a file there.
 //!
 //! ```
 //! # #[cfg(all(feature = "memo", feature = "memory", feature = "disk"))] {
@@ -26,26 +26,27 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`TaskCache::memo`] runs `area` once, in whichever process asks first. Others that ask meanwhile wait for its result, and
-//! errors are not stored. [`TaskCache::stats`] counts hits, misses by their causes, bytes and evictions.
+//! [`TaskCache::memo`] runs `area` once, in the process that asks first. Others that ask while it runs wait for its
+//! result, and errors are not stored. [`TaskCache::stats`] counts hits, misses by their causes, bytes and evictions.
 //!
 //! There are three parts. Each can be used without those below it in this list:
 //!
-//! * [`Fingerprint`]: everything that a result depends on, as a key. [`explain`] lists the differences of two fingerprints.
-//! * [`Cache`]: entries under keys. [`MemoryCache`] is fast, [`DiskCache`] lasts and is shared by processes, and
+//! * [`Fingerprint`]: a key for everything that a result depends on. [`explain`] lists how two fingerprints differ.
+//! * [`Cache`]: entries under keys. [`MemoryCache`] is fast, [`DiskCache`] is persistent and shared by processes, and
 //!   [`TieredCache`] puts one in front of the other.
-//! * [`TaskCache`]: looks results up, computes a missing one once for all callers, and stores what may be stored.
+//! * [`TaskCache`]: looks up results, computes a missing one once for all callers, and stores what may be stored.
 //!
 //! # When not to use it
 //!
-//! Do not use a cache for work that depends on anything outside of the key (the time, the network, a database, files that
-//! were not declared), for work that is done for its effects, and for results that are cheaper to compute than to read (a
-//! hit on disk takes some microseconds). Do not store the only copy of anything: a cache may forget at any time.
+//! Do not use a cache for work that depends on anything outside of the key (the time, the network, a database, files
+//! that were not declared), for work that is done for its effects, and for results that are cheaper to compute than to
+//! read (a hit on disk takes some microseconds). Do not store the only copy of anything: a cache may forget at any
+//! time.
 //!
 //! # A result of a worker
 //!
-//! A job runner knows more of a result than a name and arguments: the program that made it, its files and its environment.
-//! A [`Fingerprint`] contains them, and the result is bytes:
+//! A job runner knows more about a result than a name and arguments: the program that made it, its files and its
+//! environment. A [`Fingerprint`] contains them, and the result consists of bytes:
 //!
 //! ```
 //! # #[cfg(all(feature = "memory", feature = "disk"))] {
@@ -81,14 +82,14 @@
 //! | success of a task that is declared cacheable | yes, for the time that the policy sets |
 //! | permanent failure | only if the policy asks for it, for a time of its own |
 //! | transient failure, time-out, crash, rejection, cancellation | never |
-//! | any outcome, if a declared input changed while the job ran | never, and it is not shared with those who wait |
+//! | any outcome, if a declared input changed while the job ran | never, and it is not shared with waiting callers |
 //! | any outcome, if an invalidation that selects it came while the job ran | never |
 //!
 //! # What a failing cache does
 //!
-//! A cache that fails causes misses. A full disk, a folder that cannot be written, an index that is damaged or locked by
-//! another process, a system that can start no thread: each is an [error](CacheError) of a [`Cache`]. [`TaskCache`] treats it
-//! as a miss, counts it, and logs a warning for the first one.
+//! A cache that fails causes misses. A full disk, a folder without permission to write, an index that is damaged or
+//! locked by another process, a system that can start no thread: each is an [error](CacheError) of a [`Cache`].
+//! [`TaskCache`] treats it as a miss, counts it, and logs a warning for the first one.
 //!
 //! # The layers
 //!

@@ -1,4 +1,4 @@
-//! The results of functions, kept by their names and arguments.
+//! Stores the results of functions by their names and arguments.
 
 mod call_key;
 
@@ -10,10 +10,10 @@ use crate::task_cache::{Begin, ComputePermit, MissCause, Policy, TaskCache, Wait
 
 pub use call_key::{CallKey, KeyError};
 
-/// A value and the type it was made from, as they are stored.
+/// A value and the name of its type, as they are stored.
 ///
 /// Types are compared by their names, so that a result is never read as a value of another type. A type that moved to
-/// another module is another type: its results are computed again.
+/// another module counts as another type: its results are computed again.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Stored<N, T> {
     /// The name of the type.
@@ -24,12 +24,12 @@ struct Stored<N, T> {
 impl TaskCache {
     /// Returns the result of a call, and makes the call only if its result is not stored.
     ///
-    /// Of all callers who ask for one key at the same time, one computes, and the others wait for its result. If it fails,
-    /// nothing is stored, the error goes to the caller whose computation returned it, and those who wait compute for
-    /// themselves. A cache that fails, a result that cannot be stored, and a stored one that is not a `T` each cost one
-    /// more computation, and never an error.
+    /// Of all callers that request one key at the same time, one computes, and the others wait for its result. If it
+    /// fails, nothing is stored, the error goes to the caller whose computation returned it, and the waiting callers
+    /// compute for themselves. A cache that fails, a result that cannot be stored, and a stored result that is not a
+    /// `T` each cost one more computation, and never cause an error.
     ///
-    /// The key has to name everything that the result depends on: the function, its version and its arguments.
+    /// The key has to cover everything that the result depends on: the function, its version and its arguments.
     ///
     /// ```
     /// # #[cfg(feature = "memory")] {
@@ -70,13 +70,13 @@ impl TaskCache {
         let permit = match self.find(key, &policy).await {
             Found::Value(value) => return Ok(value),
             Found::Nothing(permit) => permit,
-            // What is stored is of another type. It is replaced, as if the caller had asked for a fresh result.
+            // The stored value has another type. It is replaced, as if the caller had requested a fresh result.
             Found::Unreadable => {
                 self.count_miss(MissCause::Unreadable);
                 match self.find(key, &policy.refresh()).await {
                     Found::Value(value) => return Ok(value),
                     Found::Nothing(permit) => permit,
-                    // Another caller computes a value of another type under this key, and its result is of no use here.
+                    // Another caller computes a value of another type under this key, which cannot be used here.
                     Found::Unreadable => return compute().await,
                 }
             }
@@ -84,7 +84,7 @@ impl TaskCache {
         let result = compute().await;
         match result.as_ref().map(encode) {
             Ok(Some(bytes)) => {
-                // The cause is counted and logged by the commit, and the result is there in any case.
+                // If this fails, the commit has counted and logged the cause, and the result is available in any case.
                 let _committed = self.commit(permit, Ok(bytes.into())).await;
             }
             Ok(None) | Err(_) => self.withhold(permit),
@@ -92,7 +92,7 @@ impl TaskCache {
         result
     }
 
-    /// Looks a call up, or waits for another caller who makes it.
+    /// Looks up a call, or waits for another caller that makes it.
     async fn find<T: DeserializeOwned>(&self, key: &CallKey, policy: &Policy) -> Found<T> {
         let bytes = match self.begin(&key.key(), policy).await {
             Begin::Hit(hit) => hit.entry.shared_value(),
@@ -108,9 +108,9 @@ impl TaskCache {
     }
 }
 
-/// What is stored for a call.
+/// The stored result of a call.
 enum Found<T> {
-    /// The result, stored or from another caller.
+    /// The result, stored or computed by another caller.
     Value(T),
     /// Nothing, so this caller computes.
     Nothing(ComputePermit),
@@ -118,7 +118,8 @@ enum Found<T> {
     Unreadable,
 }
 
-/// Writes a value with the name of its type, in CBOR: unlike JSON it holds every float and every key of a map.
+/// Encodes a value with the name of its type, in CBOR: unlike JSON, it can represent every float and every key of a
+/// map.
 fn encode<T: Serialize>(value: &T) -> Option<Vec<u8>> {
     let stored = Stored {
         kind: std::any::type_name::<T>(),
@@ -134,7 +135,7 @@ fn encode<T: Serialize>(value: &T) -> Option<Vec<u8>> {
     }
 }
 
-/// Reads a value of this type, if that is what the bytes are.
+/// Decodes a value of this type. Returns `None` if the bytes are something else.
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     let stored: Stored<String, T> = ciborium::from_reader(bytes).ok()?;
     (stored.kind == std::any::type_name::<T>()).then_some(stored.value)

@@ -16,7 +16,7 @@ use crate::error::CacheError;
 use crate::invalidation::Selector;
 use crate::key::Key;
 
-/// The bytes that an entry takes beside its value and its texts: keys, digests, links and queues.
+/// The bytes that an entry occupies besides its value and its texts: keys, digests, links and queues.
 const OVERHEAD: u64 = 400;
 
 /// A cache in memory with a limit in bytes.
@@ -46,12 +46,12 @@ pub struct MemoryCache {
     counters: Arc<Counters>,
 }
 
-/// An entry, and the times that the limits of the cache count from.
+/// An entry, with the times from which the limits of the cache count.
 struct Slot {
     entry: Entry,
     /// When the entry was put. The time to live counts from it.
     stored: SystemTime,
-    /// Nanoseconds after `stored`. Relaxed: it is a single number, and nothing is ordered by it.
+    /// Nanoseconds after `stored`. Relaxed: it is a single number, and orders no other memory.
     last_used: AtomicU64,
 }
 
@@ -116,7 +116,7 @@ impl MemoryCache {
             || self.time_to_idle.is_some_and(|limit| idle >= limit)
     }
 
-    /// The entries that a selector selects, expired ones included.
+    /// Returns the entries that a selector selects, including expired ones.
     fn selected(&self, selector: &Selector) -> impl Iterator<Item = (Key, Arc<Slot>)> {
         let single = selector.single_key();
         let all = single.is_none().then(|| self.entries.iter());
@@ -130,14 +130,14 @@ impl MemoryCache {
             })
     }
 
-    /// Finds a live entry, and notes its use.
+    /// Finds a live entry, and records its use.
     fn look_up(&self, key: &Key) -> Option<Entry> {
         let slot = self.entries.get(key)?;
         let now = self.clock.now();
         let age = now.duration_since(slot.stored).unwrap_or_default();
         if self.is_expired(&slot, age, now) {
             self.counters.count_expired();
-            // This may remove a fresh entry that was put at this moment. Its result is then computed again.
+            // This may also remove a new entry that was put at this moment. Its result is then computed again.
             self.entries.invalidate(key);
             return None;
         }
@@ -149,7 +149,7 @@ impl MemoryCache {
     }
 }
 
-/// The weight of an entry for moka.
+/// Returns the weight of an entry for moka.
 #[expect(
     clippy::expect_used,
     reason = "`put` refuses every entry whose weight has more than 32 bits"
@@ -158,7 +158,7 @@ fn weigh(_: &Key, slot: &Arc<Slot>) -> u32 {
     u32::try_from(weight(&slot.entry)).expect("`put` refuses larger entries")
 }
 
-/// The number of bytes that an entry takes, roughly.
+/// Returns the approximate number of bytes that an entry occupies.
 fn weight(entry: &Entry) -> u64 {
     let Metadata {
         labels,
@@ -204,7 +204,7 @@ impl Cache for MemoryCache {
     }
 
     async fn invalidate(&self, selector: &Selector) -> Result<u64, CacheError> {
-        // Expired entries count, too: they would come back if the clock were set back.
+        // Expired entries are included: they would become valid again if the clock were set back.
         let removed = self
             .selected(selector)
             .filter(|(key, _)| self.entries.remove(key).is_some())
@@ -231,7 +231,7 @@ impl Cache for MemoryCache {
     }
 
     async fn stats(&self) -> Result<Stats, CacheError> {
-        // moka evicts during later calls. This evicts now, so that the figures are within the limit.
+        // moka evicts during later calls. This call evicts now, so that the figures are within the limit.
         self.entries.run_pending_tasks();
         let (entries, bytes) = (self.entries.entry_count(), self.entries.weighted_size());
         Ok(self.counters.stats(entries, bytes))

@@ -1,4 +1,4 @@
-//! Task caches over the stores of this crate, made in one call.
+//! Makes task caches over the stores of this crate in one call.
 
 use std::sync::Arc;
 
@@ -13,9 +13,11 @@ impl TaskCache {
         Self::new(Arc::new(MemoryCache::new(max_bytes)))
     }
 
-    /// Makes a task cache that stores results on disk, where other processes find them, and the latest ones in memory, too.
+    /// Makes a task cache that stores results on disk, where other processes find them, and the latest ones in memory,
+    /// too.
     ///
-    /// The memory takes up to 64 MiB, and keeps a result for a minute, so that one which another process drops is gone soon.
+    /// The memory takes up to 64 MiB, and keeps a result for a minute, so that a result that another process drops is
+    /// soon gone.
     #[cfg(feature = "disk")]
     pub fn on_disk(options: impl Into<DiskOptions>) -> Self {
         const MEMORY_BYTES: u64 = 64 << 20;

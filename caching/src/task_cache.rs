@@ -32,10 +32,10 @@ pub use outcome::{ComputeFailure, ComputeResult, FailureKind, Hit};
 pub use policy::{NotStored, Policy};
 pub use wait::{Begin, ComputePermit, Waited, Waiter};
 
-/// Looks up results, and computes each missing one once for all callers who ask at the same time.
+/// Looks up results, and computes each missing one once for all callers that ask at the same time.
 ///
-/// [`get_or_compute`](Self::get_or_compute) is for callers who can wait in place. A scheduler must not hold a slot while it
-/// waits, so it takes the steps one by one:
+/// [`get_or_compute`](Self::get_or_compute) is for callers that can wait in place. A scheduler must not hold a slot
+/// while it waits, so it performs the steps one by one:
 ///
 /// ```text
 /// lookup -> Hit      use the result
@@ -45,27 +45,28 @@ pub use wait::{Begin, ComputePermit, Waited, Waiter};
 ///        -> Wait     put the job aside; the waiter returns an outcome, a hit, or a permit
 /// ```
 ///
-/// A store that fails never fails a job. The failure is treated as a miss, is counted in [`TaskStats::failures`], and the
-/// first one is logged as a warning. Clones share everything.
+/// A failure of the store never fails a job. It is treated as a miss and counted in [`TaskStats::failures`], and the
+/// first one is logged as a warning. Clones share all state.
 #[derive(Clone)]
 pub struct TaskCache {
     core: Arc<Core>,
 }
 
-/// What all clones of a cache share.
+/// The state that all clones of a cache share.
 struct Core {
     store: Arc<dyn Cache>,
     clock: Arc<dyn Clock>,
-    /// The computations that run now, each shared by all who ask for its result.
+    /// The computations in progress, each shared by all callers that request its result.
     flights: Arc<Flights>,
     /// A put holds this lock for reading, and an invalidation for writing. So each put is either done before an
-    /// invalidation, which drops the entry, or checks after it whether the flight was invalidated, and stores nothing.
+    /// invalidation, which then drops the entry, or checks after it whether the flight was invalidated, and stores
+    /// nothing.
     puts: RwLock<()>,
-    /// A failure of the store was logged already, so the next ones are only counted.
+    /// Whether a failure of the store was already logged, so that the next ones are only counted.
     has_warned: AtomicBool,
-    /// How many results were computed. Relaxed, like the other counts: nothing is ordered by them.
+    /// How many results were computed. Relaxed, like the other counts: they order no other memory.
     computed: AtomicU64,
-    /// How many callers got the result of a computation that they waited for.
+    /// How many callers waited for a computation and received its result.
     shared: AtomicU64,
     /// How many results were put into the store.
     stored: AtomicU64,
@@ -109,9 +110,9 @@ impl TaskCache {
 
     /// Returns the stored outcome of a key, or computes it.
     ///
-    /// Of all callers who ask for one key at the same time, one runs its `compute`. The others wait and get its outcome,
-    /// whether it is a result or a failure. If that one goes away, by cancellation or a panic, another takes its place.
-    /// Cancel safe.
+    /// Of all callers that request one key at the same time, one runs its `compute`. The others wait and receive its
+    /// outcome, whether it is a result or a failure. If that caller is dropped, by cancellation or a panic, another one
+    /// takes its place. Cancel safe.
     ///
     /// ```
     /// # #[cfg(feature = "memory")] {
@@ -163,7 +164,7 @@ impl TaskCache {
         }
     }
 
-    /// Returns the stored outcome of a key, if the policy lets it be used.
+    /// Returns the stored outcome of a key, if the policy allows its use.
     pub async fn lookup(&self, key: &Key, policy: &Policy) -> Lookup {
         match self.core.look_up(key, policy).await {
             Some(hit) => Lookup::Hit(hit),
@@ -173,8 +174,8 @@ impl TaskCache {
 
     /// Decides who computes a key.
     ///
-    /// It looks the key up once more, because the result may have been stored since the last lookup. Cancel safe: if the
-    /// future is dropped half-way, one of those who wait leads.
+    /// It looks up the key again, because the result may have been stored since the last lookup. Cancel safe: if the
+    /// future is dropped half-way, one of the waiting callers becomes the leader.
     pub async fn begin(&self, key: &Key, policy: &Policy) -> Begin {
         let id = FlightId {
             key: *key,
@@ -211,7 +212,7 @@ impl TaskCache {
         }
     }
 
-    /// Ends a computation: everyone who waits gets the outcome, and it is stored if the policy allows that.
+    /// Ends a computation: every waiting caller receives the outcome, and it is stored if the policy allows that.
     ///
     /// If inputs changed meanwhile, only the leader may use the outcome, and those who wait compute for themselves. After a
     /// cancellation, one of those who wait computes next. If the future is dropped before the outcome was shared, that is
@@ -250,8 +251,8 @@ impl TaskCache {
         };
         let (core, entry) = (Arc::clone(core), Entry::new(value, metadata));
         let storing = async move { core.store(&leader, entry).await };
-        // The put runs on a task of its own, which is not dropped with this future. A put that goes on without its guard of
-        // `puts` could be done after an invalidation.
+        // The put runs on a separate task, which is not dropped with this future. A put that continued without its
+        // guard of `puts` could complete after an invalidation.
         match Handle::try_current() {
             Ok(runtime) => runtime
                 .spawn(storing)
@@ -270,11 +271,12 @@ impl TaskCache {
 
     /// Drops the selected entries, and returns how many there were.
     ///
-    /// Results that are being computed and would be selected are not stored. Unlike the other methods, this one reports a
-    /// failing store, because the caller has to know that the entries are still there.
+    /// Results that are being computed and would be selected are not stored. Unlike the other methods, this one returns
+    /// a failure of the store, because the caller has to know that the entries still exist.
     pub async fn invalidate(&self, selector: &Selector) -> Result<u64, CacheError> {
         self.core.flights.invalidate(selector);
-        // A put that saw its flight before it was marked holds this lock. It is done first, and the store drops its entry.
+        // A put that checked its flight before the flight was marked holds this lock. So it completes first, and the
+        // store drops its entry.
         let _no_puts = self.core.puts.write().await;
         self.core.store.invalidate(selector).await
     }
@@ -300,7 +302,7 @@ impl TaskCache {
                 let differences = explain(listing.metadata.fingerprint.as_ref()?, fingerprint);
                 Some((listing, differences))
             })
-            // The nearest entry has the fewest differences, and among equals it is the latest.
+            // The nearest entry is the one with the fewest differences, and among several of these the latest.
             .min_by_key(|(listing, differences)| {
                 (
                     differences.len(),
@@ -316,7 +318,7 @@ impl TaskCache {
         })
     }
 
-    /// Counts a lookup whose result turned out to be of no use.
+    /// Counts a lookup whose result turned out to be unusable.
     #[cfg(feature = "memo")]
     pub(crate) fn count_miss(&self, cause: MissCause) {
         self.core.lookups.count_miss(cause);
@@ -340,7 +342,7 @@ impl TaskCache {
 }
 
 impl Core {
-    /// Finds a stored entry that the policy lets a caller use.
+    /// Finds a stored entry that the policy allows the caller to use.
     async fn look_up(&self, key: &Key, policy: &Policy) -> Option<Hit> {
         if !policy.is_cacheable {
             return None;
@@ -389,7 +391,8 @@ impl Core {
         Ok(())
     }
 
-    /// Counts a failure of the store. Only the first one is a warning, because a full disk would cause one for each job.
+    /// Counts a failure of the store. Only the first one is a warning, because a full disk would cause one for each
+    /// job.
     fn report_failure(&self, operation: &'static str, error: &CacheError) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         let cause = std::error::Error::source(error).map(ToString::to_string);

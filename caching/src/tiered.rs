@@ -1,4 +1,4 @@
-//! A fast cache in front of a lasting one.
+//! A fast cache in front of a persistent one.
 
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ use crate::key::Key;
 
 /// A near cache, which is small and fast, in front of a far one, which stores everything.
 ///
-/// An entry that is found in the far cache is copied to the near one. An entry that is put goes into both. If one of the
-/// caches fails, the other one still serves, and the failure is reported.
+/// An entry that is found in the far cache is copied to the near one. An entry that is put goes into both. If one of
+/// the caches fails, the other one still works, and the failure is returned.
 ///
-/// An entry that another process drops from the far cache stays in the near cache of this process until it expires there.
-/// Give the near cache a time to live if processes run for long.
+/// If another process drops an entry from the far cache, it stays in the near cache of this process until it expires
+/// there. Give the near cache a time to live if processes run for a long time.
 ///
 /// ```no_run
 /// use ratchet_caching::TieredCache;
@@ -32,8 +32,8 @@ use crate::key::Key;
 pub struct TieredCache {
     near: Arc<dyn Cache>,
     far: Arc<dyn Cache>,
-    /// The number of puts and invalidations so far. An entry that was found in the far cache before one of them must not be
-    /// copied to the near cache after it.
+    /// The number of puts and invalidations so far. An entry that was found in the far cache before one of them must
+    /// not be copied to the near cache after it.
     generation: RwLock<u64>,
 }
 
@@ -68,7 +68,7 @@ impl Cache for TieredCache {
             if *now == before
                 && let Err(error) = self.near.put(key, entry.clone()).await
             {
-                // The value may be too large for the near cache. The lookup has its answer all the same.
+                // The value may be too large for the near cache. The lookup has found it in any case.
                 tracing::debug!(%key, %error, "a result was not copied to the near cache");
             }
             return Ok(found);
@@ -77,8 +77,8 @@ impl Cache for TieredCache {
     }
 
     async fn put(&self, key: &Key, entry: Entry) -> Result<(), CacheError> {
-        // The order is that of `invalidate`, for the same reason: an older entry that a lookup has found in the far cache
-        // must not replace this one in the near cache.
+        // The order is that of `invalidate`, for the same reason: an older entry that a lookup has found in the far
+        // cache must not replace this one in the near cache.
         let far = self.far.put(key, entry.clone()).await;
         *self.generation.write().await += 1;
         let near = self.near.put(key, entry).await;
@@ -92,9 +92,9 @@ impl Cache for TieredCache {
 
     /// Drops the selected entries from both caches, and returns how many the far cache had.
     async fn invalidate(&self, selector: &Selector) -> Result<u64, CacheError> {
-        // First the far cache, so that no later lookup finds a dropped entry there. An earlier lookup has either copied its
-        // entry to the near cache before the generation changes, or sees the change and copies nothing. So the near cache
-        // comes last.
+        // The far cache comes first, so that no later lookup finds a dropped entry there. An earlier lookup has either
+        // copied its entry to the near cache before the generation changes, or sees the change and copies nothing. So
+        // the near cache comes last.
         let far = self.far.invalidate(selector).await;
         *self.generation.write().await += 1;
         let near = self.near.invalidate(selector).await;

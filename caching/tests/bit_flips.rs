@@ -1,7 +1,7 @@
-//! The cache detects flipped bits in each of its files.
+//! Checks that the cache detects flipped bits in each of its files.
 //!
-//! One bit is flipped at a time, in four hundred places of the index, in sixty of its log, and in three hundred of the value
-//! files. Each time the whole cache is read from a copy. Nothing is synced, because no power is lost.
+//! One bit is flipped at a time, in four hundred places of the index, in sixty of its log, and in three hundred of the
+//! value files. Each time the whole cache is read from a copy. Nothing is synced, because no power is lost.
 
 #![cfg(feature = "disk")]
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
@@ -41,7 +41,8 @@ async fn put_all(cache: &DiskCache) {
     }
 }
 
-/// Reads all entries, and returns how many are intact and how often damage was detected. A wrong value fails the test.
+/// Reads all entries, and returns how many are intact and how many times damage was detected. A wrong value fails the
+/// test.
 async fn read(folder: &Path) -> (u8, u64) {
     let cache = open(folder);
     let mut whole = 0;
@@ -53,7 +54,7 @@ async fn read(folder: &Path) -> (u8, u64) {
     }
     let _ = cache.list(&Selector::all()).await;
     let stats = cache.stats().await.unwrap_or_default();
-    // The next put works in any case.
+    // A new put works in any case.
     let entry = Entry::new(value(0), Metadata::new(SystemTime::UNIX_EPOCH));
     cache.put(&Key::of(b"next"), entry.clone()).await.unwrap();
     assert_eq!(cache.get(&Key::of(b"next")).await.unwrap(), Some(entry));
@@ -73,7 +74,7 @@ async fn a_flipped_bit_in_the_index_causes_no_wrong_value_and_the_cache_goes_on(
     fill(folder.path()).await;
     let index = folder.path().join("results-v2/index-1.sqlite");
     let bytes = fs::read(&index).unwrap();
-    // The whole header, and places in all pages.
+    // The whole header, and offsets in all pages.
     let mut positions: Vec<usize> = (0..112).collect();
     positions.extend((0..300).map(|round| round * 1_237 % bytes.len()));
     let (mut damaged, mut missing) = (0, 0);
@@ -90,8 +91,8 @@ async fn a_flipped_bit_in_the_index_causes_no_wrong_value_and_the_cache_goes_on(
         damaged += u32::from(quarantined > 0);
         missing += u32::from(whole < ENTRIES && quarantined == 0);
     }
-    // A key with a flipped bit is another key, so its entry is not found, which costs one run of its job. All other damage
-    // is detected, or is in a page that is never read.
+    // A key with a flipped bit is another key, so its entry is not found, which costs one run of its job. All other
+    // damage is detected, or is in a page that is never read.
     assert!(damaged >= 100, "{damaged} noticed of {}", positions.len());
     assert!(missing <= 40, "{missing} missing of {}", positions.len());
     println!(
@@ -105,7 +106,7 @@ async fn a_flipped_bit_in_the_log_causes_no_wrong_value_and_the_cache_goes_on() 
     let folder = tempfile::tempdir().unwrap();
     let cache = open(folder.path());
     put_all(&cache).await;
-    // The state is that after a kill: the log was not copied to the index.
+    // The state after a kill: the log was not copied to the index.
     let killed = tempfile::tempdir().unwrap();
     copy_folder(folder.path(), killed.path());
     let log = "results-v2/index-1.sqlite-wal";

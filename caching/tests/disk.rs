@@ -1,4 +1,4 @@
-//! The disk cache within one process.
+//! Tests the disk cache within one process.
 
 #![cfg(feature = "disk")]
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]

@@ -1,4 +1,4 @@
-//! The disk cache when the disk, the folder or another process fails.
+//! Tests the disk cache when the disk, the folder or another process fails.
 
 #![cfg(feature = "disk")]
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
@@ -137,7 +137,7 @@ async fn a_folder_that_cannot_be_used_is_an_error_of_each_operation() {
         assert!(cache.put(&key("a"), entry(&[0; 5_000])).await.is_err());
         assert!(cache.invalidate(&Selector::all()).await.is_err());
     }
-    // The cache uses the folder once that is possible.
+    // The cache uses the folder as soon as that is possible.
     fs::remove_file(folder.path().join("cache")).unwrap();
     cache.put(&key("a"), entry(b"small")).await.unwrap();
     assert!(cache.get(&key("a")).await.unwrap().is_some());
@@ -212,7 +212,7 @@ async fn leftovers_of_a_crash_are_removed_unless_somebody_is_writing_them() {
     assert!(schema.join("incoming/alive").exists());
 }
 
-/// Makes the folders with the modes that a cache gives them, whatever the umask of this process is.
+/// Creates the folders with the modes that a cache gives them, regardless of the umask of this process.
 fn owner_only(folder: &tempfile::TempDir) {
     let (root, schema) = (folder.path().join("cache"), schema_folder(folder));
     for path in files(&root).into_iter().chain([root, schema]) {
@@ -223,8 +223,8 @@ fn owner_only(folder: &tempfile::TempDir) {
     }
 }
 
-/// Plays another process in the middle of a transaction. It is a connection of this process, which `SQLite` locks in the
-/// same way.
+/// Acts as another process in the middle of a transaction. It is a connection of this process, which `SQLite` locks in
+/// the same way.
 fn writer_at_work(folder: &tempfile::TempDir) -> rusqlite::Connection {
     let other = rusqlite::Connection::open(schema_folder(folder).join("index-1.sqlite")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -337,7 +337,7 @@ async fn a_cache_of_another_user_is_refused_with_its_path() {
     }
 }
 
-/// A clock that panics when it is told to.
+/// A clock that panics on request.
 struct BreakingClock(Arc<AtomicBool>);
 
 impl Clock for BreakingClock {

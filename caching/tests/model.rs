@@ -1,6 +1,7 @@
-//! A disk cache behaves like a map in any sequence of operations.
+//! Checks that a disk cache behaves like a map in any sequence of operations.
 //!
-//! Sixty sequences of up to sixty steps. Nothing is synced, because a crash here is that of a process, and what it wrote stays.
+//! There are sixty sequences of up to sixty steps. Nothing is synced, because a crash here is that of a process, and
+//! what it wrote stays.
 
 #![cfg(all(feature = "disk", feature = "memory"))]
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
@@ -51,7 +52,7 @@ enum Step {
     DropAll,
     /// Closes and opens the cache.
     Reopen,
-    /// Goes on with a copy of the folder, as if the process had been killed at this moment.
+    /// Continues with a copy of the folder, as if the process had been killed at this moment.
     Crash,
 }
 
@@ -85,7 +86,7 @@ impl Model {
             .cloned()
     }
 
-    /// Drops the selected entries, and returns how many live ones there were, and how many in all.
+    /// Drops the selected entries. Returns how many live ones there were, and how many in total.
     fn drop_selected(
         &mut self,
         selector: &Selector,
@@ -99,7 +100,7 @@ impl Model {
             live += u64::from(selected && !metadata.is_expired(now));
             !selected
         });
-        // An expired entry may have been cleaned up already, or not.
+        // An expired entry may or may not have been cleaned up already.
         live..=all
     }
 }

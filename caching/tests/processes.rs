@@ -1,4 +1,4 @@
-//! The disk cache with several processes, some of which are killed or stopped.
+//! Tests the disk cache with several processes, some of which are killed or stopped.
 //!
 //! The other processes run this test binary, with an environment variable that makes it run [`child`].
 
@@ -151,7 +151,7 @@ async fn child() {
                 cache = DiskCache::new(options(folder));
                 println!("#syncing");
             }
-            // Puts until it is killed, and prints what is stored.
+            // Puts until it is killed, and prints what was stored.
             ["write", round] => {
                 for number in 0_u32.. {
                     put(&cache, &format!("{round}-{number}"), number)
@@ -237,7 +237,7 @@ async fn kill_writers(rounds: std::ops::Range<u32>, sync: bool) {
             assert_eq!(writer.ask("sync"), "syncing");
         }
         writer.tell(&format!("write {round}"));
-        // The writer never waits, so the kill comes at any point of a put or between two.
+        // The writer never waits, so the kill happens at any point of a put or between two puts.
         for _ in 0..=round * 7 % 19 {
             writer.answer().unwrap();
         }

@@ -1,4 +1,4 @@
-//! A cache that fails logs one warning.
+//! Checks that a failing cache logs one warning.
 
 #![cfg(feature = "disk")]
 

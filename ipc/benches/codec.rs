@@ -1,4 +1,4 @@
-//! The time of encoding and decoding messages, beside `serde_json` with derived types.
+//! Measures encoding and decoding of messages, compared to `serde_json` with derived types.
 #![expect(
     clippy::expect_used,
     reason = "a benchmark that cannot run has to stop"

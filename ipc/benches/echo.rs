@@ -1,4 +1,4 @@
-//! The time of a request to a real child process and its answer, beside the least that a program could do.
+//! Measures a request to a real child process and its response, compared to the minimum that a program has to do.
 #![expect(
     clippy::expect_used,
     reason = "a benchmark that cannot run has to stop"
@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 
 use ratio::{Ratios, timed};
 
-/// A small input, which is the usual case.
+/// A small, typical input.
 const INPUT: &str = r#"{"path":"images/a.png","width":640}"#;
 
 /// A host with the transport of this crate.

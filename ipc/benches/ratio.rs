@@ -1,9 +1,10 @@
-//! Prints how fast each benchmark is beside its reference in the same run. Ratios differ less between machines than times.
+//! Prints the speed of each benchmark relative to its reference in the same run. Ratios differ less between machines
+//! than times.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-/// Returns the time that some work takes.
+/// Measures how long some work takes.
 #[expect(
     clippy::disallowed_methods,
     reason = "a benchmark measures the real time"
@@ -46,7 +47,7 @@ impl Ratios {
         }
     }
 
-    /// Prints each measurement beside the first of its group, which is the reference.
+    /// Prints each measurement next to the first of its group, which is the reference.
     #[expect(
         clippy::print_stdout,
         reason = "the table is what the benchmark is run for"

@@ -1,4 +1,4 @@
-//! The least that a program could do: blocking pipes and `serde_json`.
+//! The minimum that a program has to do: blocking pipes and `serde_json`.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -24,7 +24,7 @@ pub(crate) struct Response<'a> {
     pub(crate) result: &'a RawValue,
 }
 
-/// The environment variable of a process that should be the echo worker.
+/// The environment variable that makes a process the echo worker.
 const ECHO: &str = "RATCHET_BENCH_ECHO";
 
 /// Runs the echo worker if this process was started for it.
@@ -60,7 +60,7 @@ fn echo() -> io::Result<()> {
     Ok(())
 }
 
-/// The command that starts the echo worker.
+/// Returns the command that starts the echo worker.
 pub(crate) fn echo_command() -> io::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command
@@ -96,7 +96,7 @@ impl Host {
         })
     }
 
-    /// Sends this many requests and waits for their answers, with a limit on requests without an answer.
+    /// Sends this many requests and waits for their responses, with a limit on the number of unanswered requests.
     pub(crate) fn exchange(
         &mut self,
         total: u64,
@@ -127,7 +127,7 @@ impl Host {
         Ok(())
     }
 
-    /// Reads once, and counts the answers that are complete.
+    /// Reads once, and counts the complete responses.
     fn read_answers(&mut self) -> io::Result<u64> {
         let bytes = self.stdout.read(&mut self.chunk)?;
         self.rest.extend_from_slice(&self.chunk[..bytes]);
@@ -149,7 +149,7 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        // The child ends when its stdin is closed. It is killed in case it does not.
+        // The child ends when its stdin is closed. It is killed in case it does not end.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -6,7 +6,7 @@
 use ratchet_ipc::host::{WorkerClient, WorkerError};
 use tokio::process::Command;
 
-/// A worker in a shell: it answers each request with the length of its line.
+/// A worker in a shell. It answers each request with the length of its line.
 const WORKER: &str = r#"while IFS= read -r line; do
     id=${line#*'"id":"'}; id=${id%%'"'*}
     printf '{"type":"response","id":"%s","result":%s}\n' "$id" "${#line}"
@@ -21,7 +21,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let length: u32 = worker.call("measure", &"to be or not to be").await?;
     println!("the request had {length} bytes");
 
-    // This worker takes one request at a time, so the second one waits, and can still be cancelled.
+    // This worker works on one request at a time, so the second one waits, and can still be cancelled.
     let (first, second) = (worker.begin("measure", &1)?, worker.begin("measure", &2)?);
     second.cancel();
     println!("first: {}", first.answer().await?);

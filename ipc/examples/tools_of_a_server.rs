@@ -1,4 +1,4 @@
-//! Calls a tool of a server of MCP.
+//! Calls a tool of an MCP server.
 //!
 //! `cargo run -p ratchet-ipc --example tools_of_a_server -- npx -y @modelcontextprotocol/server-everything stdio`
 //!
@@ -12,7 +12,7 @@ use ratchet_ipc::Mcp;
 use ratchet_ipc::host::WorkerClient;
 use tokio::process::Command;
 
-/// The smallest server of MCP: one tool, which returns its message.
+/// A minimal MCP server with one tool, which returns its message.
 const SERVER: &str = r#"
 import json, sys
 for line in sys.stdin:
@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]).stderr(Stdio::null());
     let server = WorkerClient::start_with(command, Mcp::new(NonZeroU32::MIN))?;
-    // A tool with one argument takes it alone.
+    // A tool with one argument also takes that argument directly, without an object around it.
     let result: serde_json::Value = server.call("echo", &"hello").await?;
     println!("{}", result["content"][0]["text"]);
     server.close().await?;

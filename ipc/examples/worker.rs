@@ -12,7 +12,7 @@ async fn count(call: Call) -> Result<Json<usize>, TaskError> {
     Ok(Json(text.split_whitespace().count()))
 }
 
-/// Waits so many seconds, and says how far it is.
+/// Waits this many seconds, and reports its progress.
 async fn wait(call: Call) -> Result<Json<f64>, TaskError> {
     let seconds: u32 = call.read()?;
     for second in 0..seconds {

@@ -8,11 +8,11 @@ use thiserror::Error;
 /// The reason why a message could not be sent or received.
 ///
 /// A message that breaks the protocol is not an error: it is returned as an [`Incoming`](crate::Incoming), and the
-/// conversation goes on.
+/// conversation continues.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum IpcError {
-    /// The message is larger than the limit. Nothing of it was sent.
+    /// The message is larger than the limit. No part of it was sent.
     #[error("the message has {bytes} bytes, and no more than {limit} may be sent")]
     TooLarge {
         /// The size of the message on the wire.
@@ -20,18 +20,18 @@ pub enum IpcError {
         /// The limit.
         limit: usize,
     },
-    /// A text for a filter contains a line break, so it would arrive as two items.
+    /// A text for a filter contains a line break, so it would arrive as two lines.
     #[error("the text contains a line break, and this worker takes one line for one item")]
     LineBreakInText,
-    /// The input for a tool is neither an object of arguments nor the only argument of the tool.
+    /// The input for a tool is neither an object of arguments nor the value of the tool's only argument.
     #[error("the tool `{task}` takes its arguments as an object{}", Keys(known))]
     NoArguments {
         /// The name of the tool.
         task: String,
-        /// The names of its arguments, as far as they are known.
+        /// The names of its arguments, if they are known.
         known: Vec<String>,
     },
-    /// The input for one of Bazel's workers is no work request.
+    /// The input for a Bazel worker is not a work request.
     #[error(
         "the input of such a worker is a list of arguments, one argument, or an object with `arguments` and `inputs`"
     )]
@@ -39,7 +39,7 @@ pub enum IpcError {
     /// The program of a worker could not be started.
     #[error("the worker could not be started")]
     Spawn(#[source] io::Error),
-    /// A value of the caller could not be written as JSON.
+    /// A value could not be serialised to JSON.
     #[error("the message could not be written as JSON")]
     Encode(#[from] serde_json::Error),
     /// Reading from the peer failed.
@@ -48,10 +48,10 @@ pub enum IpcError {
     /// Writing to the peer failed. The peer has ended, or has closed its stdin.
     #[error("writing to the peer failed")]
     Write(#[source] io::Error),
-    /// The sending side was closed before.
+    /// The sending side was already closed.
     #[error("the sending side is closed")]
     Closed,
-    /// A worker could not start: it could not take over its stdin and stdout, or make a runtime.
+    /// A worker could not start: it could not take over its stdin and stdout, or create a runtime.
     #[cfg(feature = "serve")]
     #[error("the worker could not take over its stdin and stdout")]
     Start(#[source] io::Error),
@@ -61,7 +61,7 @@ pub enum IpcError {
     Prepare(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Prints the names of arguments as the end of a sentence; nothing if there are none.
+/// Prints the names of arguments as the end of a sentence; prints nothing if there are none.
 struct Keys<'a>(&'a [String]);
 
 impl fmt::Display for Keys<'_> {
@@ -73,10 +73,11 @@ impl fmt::Display for Keys<'_> {
     }
 }
 
-/// Joins the message of an error and those of its causes, from the outermost to the innermost, with colons between them.
+/// Joins the message of an error and those of its causes, from the outermost to the innermost, with colons between
+/// them.
 ///
-/// The message of an error does not repeat that of its cause: "the file cannot be written" is one thing, "the disk is
-/// full" another. Where only one line can be shown, this is that line.
+/// The message of an error does not repeat that of its cause: "the file cannot be written" is one message, "the disk is
+/// full" another. Use this function where only one line can be shown.
 pub fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

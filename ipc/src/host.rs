@@ -1,7 +1,7 @@
 //! The host's side: starts a worker, calls its tasks, and cancels calls.
 //!
-//! This is for programs that want one worker. To run many jobs on many workers, with restarts, retries and limits, use
-//! `ratchet-runtime`.
+//! This is for programs that need a single worker. To run many jobs on many workers, with restarts, retries and limits,
+//! use `ratchet-runtime`.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -52,18 +52,18 @@ use crate::serialization::{Dialect, Limits, Native};
 use crate::transport::StdioTransport;
 use conversation::{Conversation, Order, WaitingCall};
 
-/// How long a worker has to say hello before it counts as one that says none.
+/// How long a worker may take to say hello before it counts as one without a hello.
 const HANDSHAKE_WAIT: Duration = Duration::from_millis(250);
 
 /// A worker that this program has started, or is connected to.
 ///
-/// Any number of tasks may call it at the same time. A worker gets as many calls at once as it says it works on; the
-/// others wait. Dropping the client kills a worker that it has started.
+/// Any number of tasks may call it at the same time. A worker gets at most as many calls at once as the concurrency
+/// that it declares; the others wait. Dropping the client kills a worker that it has started.
 #[derive(Debug)]
 pub struct WorkerClient {
     orders: mpsc::UnboundedSender<Order>,
     talking: JoinHandle<()>,
-    /// How many calls were begun, which numbers them. Relaxed: nothing else is ordered by it.
+    /// How many calls were started, for their numbers. Relaxed: it orders no other memory.
     calls: AtomicU64,
     /// The process, if the client has started it.
     child: Option<Child>,
@@ -73,22 +73,22 @@ pub struct WorkerClient {
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkerError {
-    /// The task failed, and the worker says why.
+    /// The task failed, with this error of the worker.
     #[error("{0}")]
     Task(TaskError),
     /// The worker and the host cannot work together.
     #[error("the worker cannot be used")]
     Refused(#[source] HandshakeError),
-    /// The worker has ended, or the connection to it.
+    /// The worker or the connection to it has ended.
     #[error("the worker has ended without an answer")]
     Ended,
-    /// The worker's answer breaks the protocol.
+    /// The worker's response breaks the protocol.
     #[error("the worker's answer is malformed: {0}")]
     Malformed(String),
     /// The request could not be sent, for example because it is too large.
     #[error("the request could not be sent")]
     Unsent(#[source] Arc<IpcError>),
-    /// The input could not be written as JSON, or the result is not of the type that the caller wants.
+    /// The input could not be serialised to JSON, or the result could not be deserialised to the type of the caller.
     #[error("the input or the result is not what it should be")]
     Value(#[source] Arc<serde_json::Error>),
 }
@@ -101,7 +101,7 @@ impl From<serde_json::Error> for WorkerError {
 
 impl WorkerClient {
     /// Starts a worker of the native protocol, with its stdin and stdout as the connection. Its stderr is that of this
-    /// program, unless the command says otherwise.
+    /// program, unless the command sets another one.
     ///
     /// # Panics
     ///
@@ -135,7 +135,7 @@ impl WorkerClient {
         Ok(client)
     }
 
-    /// Talks to a worker over any reader and writer.
+    /// Connects to a worker over any reader and writer.
     ///
     /// # Panics
     ///
@@ -169,7 +169,7 @@ impl WorkerClient {
         Ok(answer.read()?)
     }
 
-    /// Begins a call, which can be cancelled while it runs.
+    /// Starts a call, which can be cancelled while it runs.
     pub fn begin(
         &self,
         task: impl Into<TaskName>,
@@ -191,9 +191,9 @@ impl WorkerClient {
         })
     }
 
-    /// Closes the worker's input once all calls are answered, and waits until it has ended.
+    /// Closes the worker's input after all calls are answered, and waits until the worker has ended.
     pub async fn close(mut self) -> Result<(), IpcError> {
-        // A conversation that has ended already takes no orders, and there is nothing left to close.
+        // A conversation that has already ended accepts no orders, and has nothing left to close.
         let _ended = self.orders.send(Order::Close);
         let _ended = (&mut self.talking).await;
         match &mut self.child {
@@ -203,7 +203,7 @@ impl WorkerClient {
     }
 }
 
-/// A call that a worker works on, or that waits for one. Dropping it cancels the call.
+/// A call that a worker works on, or that waits for a free worker. Dropping it cancels the call.
 #[derive(Debug)]
 pub struct RunningCall {
     number: u64,
@@ -212,8 +212,8 @@ pub struct RunningCall {
 }
 
 impl RunningCall {
-    /// Asks the worker to stop. The answer is then the error of code `cancelled`, unless the task ended before or the
-    /// worker does not know how to cancel.
+    /// Asks the worker to stop. The answer is then the error with the code `cancelled`, unless the task ended before,
+    /// or the worker cannot cancel.
     pub fn cancel(&self) {
         let number = self.number;
         // A conversation that has ended has no calls to cancel.
@@ -227,7 +227,7 @@ impl RunningCall {
 }
 
 impl Drop for RunningCall {
-    /// Cancels the call. One that is answered is not known any more, and nothing is sent for it.
+    /// Cancels the call. A call that was already answered is unknown to the conversation, which sends nothing for it.
     fn drop(&mut self) {
         self.cancel();
     }

@@ -1,6 +1,6 @@
 //! Writes numbers and strings as JSON, without a serializer.
 //!
-//! It is for lines that are written a million times. There the serializer takes longer than the content of the fields.
+//! It is for code that writes a million lines. There the serializer takes longer than the content of the fields.
 //!
 //! ```
 //! use ratchet_ipc::json::{write_decimal, write_string};
@@ -33,7 +33,7 @@ pub fn write_decimal(mut number: u64, out: &mut Vec<u8>) {
 pub fn write_string(text: &str, out: &mut Vec<u8>) {
     out.reserve(text.len() + 2);
     out.push(b'"');
-    // The fold has no early exit, so the compiler checks several bytes at once. Nearly no string needs an escape.
+    // The fold has no early exit, so the compiler can check several bytes at once. Nearly no string needs an escape.
     let is_plain = text
         .bytes()
         .fold(true, |plain, byte| plain & !needs_escape(byte));

@@ -1,24 +1,24 @@
-//! The conversation between ratchet and its workers: one JSON object a line over stdio.
+//! The conversation between ratchet and its workers: one JSON object per line over stdio.
 //!
 //! A program that is started ten thousand times spends most of its time on starting. A worker starts once and then only
-//! works, but the conversation with it takes care: messages have to be framed, responses matched to requests, and cancels
-//! noticed during work. Stray prints, half lines and lines of 100 MB must do no harm, and two full pipes must not deadlock.
-//! This crate does that for both ends:
+//! works, but the conversation with it needs care: messages have to be framed, responses matched to requests, and
+//! cancels noticed during work. Stray prints, half lines and lines of 100 MB must do no harm, and two full pipes must
+//! not deadlock. This crate does that for both ends:
 //!
 //! - **A worker in Rust:** use the module `serve` (a default feature).
-//! - **A worker in Python or Node:** use `sdk/python/ratchet_worker.py` or `sdk/node/ratchet-worker.mjs` in the folder of
-//!   this crate.
+//! - **A worker in Python or Node:** use `sdk/python/ratchet_worker.py` or `sdk/node/ratchet-worker.mjs` in the folder
+//!   of this crate.
 //! - **A worker in any other language:** read [the protocol](self#the-protocol) below. A whole worker has five lines.
 //! - **A host of one worker:** use the module `host` (a default feature): connect, call, cancel, close.
-//! - **A host of your own:** [`StdioTransport`] talks to a child process, [`Handshake`] decides when the child may be given work, and the
-//!   mock of [`IpcTransport`] (feature `mock`) replaces the child in tests.
+//! - **A host of your own:** [`StdioTransport`] communicates with a child process, [`Handshake`] decides when the child
+//!   may be given work, and the mock of [`IpcTransport`] (feature `mock`) replaces the child in tests.
 //!
 //! # When not to use it
 //!
-//! - To run many jobs on many workers, with restarts, retries and limits, use `ratchet-runtime` or the `ratchet` command.
-//!   This crate handles one conversation.
+//! - To run many jobs on many workers, with restarts, retries and limits, use `ratchet-runtime` or the `ratchet`
+//!   command. This crate handles one conversation.
 //! - To move bulk data, send a path. A message is a line of JSON of at most 16 MiB.
-//! - To talk over a network, use something else. Here is no encryption, and no connection is made again.
+//! - To communicate over a network, use something else. This crate has no encryption, and never reconnects.
 //!
 //! # A worker
 //!
@@ -92,7 +92,7 @@
 //!
 //! # A conversation
 //!
-//! A host that schedules requests itself talks in messages:
+//! A host that schedules requests itself exchanges messages:
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {

@@ -1,4 +1,4 @@
-//! The messages of the protocol as types, and how each is written.
+//! The messages of the protocol as types, and their encoding.
 
 mod encode;
 mod event;
@@ -30,7 +30,7 @@ pub use version::ProtocolVersion;
 
 /// One message, in either direction.
 ///
-/// [`Display`](fmt::Display) prints the line that stands on the wire, without its newline, and `Serialize` writes the same
+/// [`Display`](fmt::Display) prints the line as it is on the wire, without its newline, and `Serialize` writes the same
 /// object. A [`Codec`](crate::Codec) reads messages.
 ///
 /// ```
@@ -43,11 +43,11 @@ pub use version::ProtocolVersion;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum IpcMessage {
-    /// The host asks for one attempt of a job.
+    /// The host requests one attempt of a job.
     Request(Request),
-    /// The worker gives its one answer to a request.
+    /// The worker sends the only response to a request.
     Response(Response),
-    /// Either side says something else.
+    /// Either side sends an event.
     Event(Event),
 }
 
@@ -60,7 +60,7 @@ impl fmt::Display for IpcMessage {
 }
 
 impl Serialize for IpcMessage {
-    /// Writes the message as it stands on the wire. This works for JSON alone, because payloads are JSON.
+    /// Serializes the message as it is on the wire. This works only for JSON, because payloads are JSON.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::Error as _;
         let mut line = Vec::new();

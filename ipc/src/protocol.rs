@@ -1,4 +1,4 @@
-//! The agreement between a host and a worker before the first job: versions, capabilities and readiness.
+//! The agreement of a host and a worker before the first job: versions, capabilities and readiness.
 
 mod handshake;
 
@@ -14,7 +14,7 @@ pub use handshake::{Handshake, HandshakeKind, HandshakeMode, HandshakeState, Rea
 /// The environment variable in which the host offers its protocol versions, as in `1` or `1,2`.
 pub const PROTOCOLS_ENV: &str = "RATCHET_PROTOCOLS";
 
-/// The environment variable that tells a worker its own id, as in `resize/2`.
+/// The environment variable that contains the worker's own id, as in `resize/2`.
 pub const WORKER_ID_ENV: &str = "RATCHET_WORKER_ID";
 
 /// The reason why a host and a worker cannot work together.
@@ -39,13 +39,13 @@ pub enum HandshakeError {
         /// What is wrong with the hello.
         reason: String,
     },
-    /// The worker had to say hello and did not.
+    /// The worker had to say hello, but did not.
     #[error("the worker said no hello in time, and its handshake is required")]
     NoHello,
-    /// The handshake that belongs to the dialect failed.
+    /// The handshake of the dialect failed.
     #[error("the handshake failed: {reason}")]
     Dialect {
-        /// What went wrong, in the words of the dialect.
+        /// What went wrong, in the terms of the dialect.
         reason: String,
     },
 }
@@ -62,7 +62,7 @@ impl fmt::Display for VersionList<'_> {
     }
 }
 
-/// What a host may expect of one worker.
+/// The properties of one worker that a host relies on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Profile {
     /// The version that the host and the worker use.
@@ -73,14 +73,14 @@ pub struct Profile {
     pub worker_version: Option<String>,
     /// The number of requests that the worker works on at the same time.
     pub concurrency: NonZeroU32,
-    /// What the worker can do beyond answering.
+    /// What the worker can do besides answering requests.
     pub capabilities: Capabilities,
-    /// The tasks that the worker knows; `None` means that it takes any.
+    /// The tasks that the worker knows; `None` if it accepts any task.
     pub tasks: Option<BTreeMap<TaskName, TaskDeclaration>>,
 }
 
 impl Profile {
-    /// The profile of a worker that says nothing of itself: one request at a time, no cancel, no ping.
+    /// Returns the profile of a worker without a hello: one request at a time, no cancel, no ping.
     pub fn minimal() -> Self {
         Self {
             version: ProtocolVersion::V1,

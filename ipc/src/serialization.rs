@@ -1,14 +1,14 @@
-//! Bytes to messages and back: the only module that knows what stands on the wire.
+//! Converts bytes to messages and back. Only this module knows the format on the wire.
 //!
-//! A [`Codec`] cuts a stream of bytes into lines and enforces the limits. A [`Dialect`] is one session with one peer: it
-//! knows what a line means. Nothing here does input or output, so all of it can be tested, and fuzzed, as a value.
+//! A [`Codec`] splits a stream of bytes into lines and enforces the limits. A [`Dialect`] is one session with one peer:
+//! it knows the meaning of a line. Nothing here does I/O, so all of it can be tested, and fuzzed, as a value.
 //!
 //! # Other dialects
 //!
 //! A dialect may keep state, and each line that it reads may have any of three results: messages for the layers above,
-//! bytes that go back to the peer ([`Decoded::send`]), and a change of readiness ([`Decoded::ready`],
-//! [`Decoded::refuse`]). So the layers above need no change for a protocol that numbers its requests in another way, that
-//! has questions of its own, or that begins with a handshake of its own:
+//! bytes that are sent back to the peer ([`Decoded::send`]), and a change of readiness ([`Decoded::ready`],
+//! [`Decoded::refuse`]). So the layers above need no change for a protocol that numbers its requests differently, whose
+//! peer asks questions, or that begins with a handshake of its own:
 //!
 //! | here | [`BazelJson`] | [`Mcp`] |
 //! |---|---|---|
@@ -18,7 +18,7 @@
 //! | [`Event::Cancel`](crate::Event::Cancel) | `{"requestId":7,"cancel":true}`, answered by `wasCancelled` | `notifications/cancelled` and a ping |
 //! | [`Event::Progress`](crate::Event::Progress) | never sent | `notifications/progress` |
 //! | handshake | none | `initialize`, then `tools/list` |
-//! | a ping of the peer | never sent | the session answers it, and no layer above hears of it |
+//! | a ping of the peer | never sent | the session answers it, and the layers above never see it |
 
 mod bazel;
 mod codec;

@@ -1,8 +1,9 @@
 //! The worker's side of the conversation: a worker in ten lines.
 //!
 //! A worker has to read lines, return ids, flush, notice cancels while it works, and never print: one `println!` in a
-//! library, or one child process that inherits stdout, would break the stream. [`Worker`] does all of that. It moves the
-//! conversation to new descriptors, which no child inherits, and redirects stdout to stderr and stdin to `/dev/null`.
+//! library, or one child process that inherits stdout, would corrupt the stream. [`Worker`] takes care of all that. It
+//! moves the conversation to new descriptors, which no child inherits, and redirects stdout to stderr and stdin to
+//! `/dev/null`.
 //!
 //! ```no_run
 //! use ratchet_ipc::serve::{Call, Json, Task, Worker};
@@ -21,9 +22,9 @@
 //! }
 //! ```
 //!
-//! When a request is cancelled, the future of an async task is dropped at its next await, and a blocking task sees
-//! [`Call::is_cancelled`]. A panic fails that one request. After `drain`, or when stdin ends, the requests that were received
-//! are still answered, and then [`Worker::run`] returns.
+//! When a request is cancelled, the future of an async task is dropped at its next await, and a blocking task can check
+//! [`Call::is_cancelled`]. A panic fails only that request. After `drain`, or when stdin ends, the requests that were
+//! received are still answered, and then [`Worker::run`] returns.
 
 mod call;
 mod conversation;
@@ -57,7 +58,7 @@ type Preparation = Pin<Box<dyn Future<Output = Result<(), AnyError>> + Send>>;
 pub struct Worker {
     hello: Hello,
     tasks: HashMap<TaskName, Handler>,
-    /// What runs between the hello and the first request, such as loading a model.
+    /// Runs between the hello and the first request, for example to load a model.
     preparation: Option<Preparation>,
     limits: Limits,
 }
@@ -110,10 +111,10 @@ impl Worker {
         self
     }
 
-    /// Sets work to do before the first request, such as loading a model.
+    /// Sets work that is done before the first request, such as loading a model.
     ///
-    /// The host learns at once that the worker is alive, and sends requests when the work is done. A failure ends the worker
-    /// with [`IpcError::Prepare`].
+    /// The host is notified at once that the worker is alive, and sends requests when the work is done. A failure ends
+    /// the worker with [`IpcError::Prepare`].
     #[must_use]
     pub fn prepare<F>(mut self, preparation: F) -> Self
     where
@@ -124,7 +125,7 @@ impl Worker {
         self
     }
 
-    /// Sets the largest size of a message in either direction, for [`run`](Self::run) and [`serve`](Self::serve). The
+    /// Sets the maximum size of a message in either direction, for [`run`](Self::run) and [`serve`](Self::serve). The
     /// transport of [`serve_on`](Self::serve_on) has its own limits.
     #[must_use]
     pub fn max_message_bytes(mut self, bytes: usize) -> Self {
@@ -141,7 +142,7 @@ impl Worker {
             .build()
             .map_err(IpcError::Start)?;
         let served = runtime.block_on(self.serve());
-        // A cancelled blocking task may still run, and must not keep the worker alive.
+        // A cancelled blocking task may still be running, and must not keep the worker alive.
         runtime.shutdown_background();
         served
     }

@@ -1,4 +1,4 @@
-//! Compares every message with its recorded text. A change here is a change of the protocol.
+//! Compares every message with its recorded text. A difference is a change of the protocol.
 #![expect(
     clippy::unwrap_used,
     reason = "what a test builds itself is right, or the test fails"

@@ -1,4 +1,4 @@
-//! Properties of every message and of every stream of bytes.
+//! Property tests of messages and of streams of bytes.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -15,7 +15,7 @@ use ratchet_ipc::{
     Started, TaskDeclaration, TaskError,
 };
 
-/// Any JSON value, a few levels deep.
+/// Generates any JSON value, a few levels deep.
 fn json() -> impl Strategy<Value = Payload> {
     let leaf = prop_oneof![
         Just(serde_json::Value::Null),
@@ -172,7 +172,7 @@ fn message() -> impl Strategy<Value = IpcMessage> {
     ]
 }
 
-/// Bytes that look like a stream: messages, halves of messages, noise and line ends.
+/// Generates bytes that resemble a stream: messages, halves of messages, noise and line breaks.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         4 => message().prop_map(|message| format!("{message}\n").into_bytes()),
@@ -196,7 +196,7 @@ fn limits(max_message_bytes: usize) -> Limits {
     }
 }
 
-/// Feeds a codec with these pieces, and returns what comes out.
+/// Feeds these pieces to a codec, and returns its results.
 fn read(mut codec: Codec, cuts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Vec<Incoming> {
     #[expect(
         clippy::disallowed_methods,

@@ -1,4 +1,4 @@
-//! The transport over pipes in memory, where a test sees every poll.
+//! Tests of the transport over in-memory pipes, where a test sees every poll.
 
 use std::io;
 use std::pin::Pin;
@@ -185,7 +185,7 @@ async fn after_close_the_last_answers_still_come_and_then_the_end() {
     }
 }
 
-/// A reader that returns some bytes and then an error.
+/// A reader that returns some bytes and then fails.
 struct Failing(Option<Vec<u8>>);
 
 impl AsyncRead for Failing {
@@ -303,7 +303,7 @@ async fn a_flush_keeps_no_more_than_one_message_of_its_peer() {
     assert!((2000..70_000).contains(&said), "{said}");
 }
 
-/// A writer that accepts all bytes and fails when it is flushed.
+/// A writer that accepts all bytes and fails on flush.
 struct Unflushable;
 
 impl AsyncWrite for Unflushable {
@@ -332,7 +332,7 @@ async fn a_failed_flush_is_reported_once_and_reading_goes_on() {
 
 #[tokio::test(start_paused = true)]
 async fn a_receive_from_a_peer_that_prints_without_end_yields_to_timers() {
-    /// A reader without end, like `yes`.
+    /// An endless reader, like `yes`.
     struct Chatter(usize);
 
     impl AsyncRead for Chatter {

@@ -1,4 +1,4 @@
-//! What a circuit breaker adds to a call, beside an uncontended lock: the least any shared state costs.
+//! Measures what a circuit breaker adds to a call, compared to an uncontended lock, the minimum for any shared state.
 
 use std::hint::black_box;
 use std::sync::Mutex;
@@ -10,7 +10,7 @@ use ratchet_resilience::circuit_breaker::{
 };
 
 fn breaker(builder: CircuitBreakerBuilder) -> CircuitBreaker {
-    // A setting that is refused would make this a benchmark of nothing.
+    // A setting that is refused would make this benchmark meaningless.
     builder
         .build()
         .unwrap_or_else(|error| unreachable!("{error}"))
@@ -43,7 +43,7 @@ fn circuit_breaker(criterion: &mut Criterion) {
         let mut time = now;
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
-                // A call a microsecond, so that a time window slides as it would.
+                // One call per microsecond, so that a time window slides as in real use.
                 time += Duration::from_micros(1);
                 if let Ok(permit) = black_box(&breaker).try_acquire(time) {
                     permit.record(CallOutcome::Success, time);

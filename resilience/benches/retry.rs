@@ -1,4 +1,5 @@
-//! What a retry decision and the retry budget cost, beside an uncontended lock: the least any shared state costs.
+//! Measures the cost of a retry decision and of the retry budget, compared to an uncontended lock, the minimum for any
+//! shared state.
 
 use std::hint::black_box;
 use std::sync::Mutex;
@@ -11,7 +12,7 @@ use ratchet_resilience::retry::{
 };
 
 fn policy(builder: BackoffPolicyBuilder) -> BackoffPolicy {
-    // A setting that is refused would make this a benchmark of nothing.
+    // A setting that is refused would make this benchmark meaningless.
     builder
         .build()
         .unwrap_or_else(|error| unreachable!("{error}"))

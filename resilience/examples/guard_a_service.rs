@@ -1,4 +1,4 @@
-//! Guards a service by a circuit breaker: calls fail fast while it is down, and a probe finds out that it is back.
+//! Guards a service with a circuit breaker: calls fail fast while it is down, and a probe finds out that it is back.
 //!
 //! `cargo run -p ratchet-resilience --example guard_a_service`
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ratchet_resilience::circuit_breaker::{CallError, CallOutcome, CircuitBreaker};
 
-/// The status that a service answers with. It is down for a while.
+/// Returns the status code of a service that is down for a while.
 async fn ask(call: u32) -> Result<u16, String> {
     tokio::task::yield_now().await;
     match call {
@@ -17,7 +17,7 @@ async fn ask(call: u32) -> Result<u16, String> {
     }
 }
 
-/// Counts errors against the service, but not the answer 429, which is the caller's own fault.
+/// Counts errors against the service, except for the status 429, which is the caller's own fault.
 fn classify(result: &Result<u16, String>) -> CallOutcome {
     match result {
         Ok(429) => CallOutcome::Ignored,

@@ -1,4 +1,4 @@
-//! A client over HTTP with retries, a breaker, a retry budget and a shutdown, against a server that fails on purpose.
+//! An HTTP client with retries, a breaker, a retry budget and a shutdown, against a server that fails on purpose.
 //!
 //! `cargo run -p ratchet-resilience --example http_client`
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
@@ -20,7 +20,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tower_layer::Layer as _;
 use tower_service::Service as _;
 
-/// Says which answers are failures, and which of them are the server's fault.
+/// Returns which responses are failures, and which of those are the server's fault.
 fn classify<B, E>(result: &Result<Response<B>, E>) -> Result<(), Fault<&'static str>> {
     match result.as_ref().map(|answer| answer.status().as_u16()) {
         Ok(429) => Err(Fault::transient("throttled").blameless()),

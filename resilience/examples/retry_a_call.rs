@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use ratchet_resilience::retry::{BackoffPolicy, RetryExecutor};
 
-/// A service that works at the third attempt.
+/// A service that succeeds at the third attempt.
 async fn fetch(attempt: u32) -> Result<String, Error> {
     match attempt {
         1 => Err(ErrorKind::ConnectionReset.into()),
-        // It hangs, so that only the timeout of the attempt helps.
+        // This attempt hangs, so that only its timeout ends it.
         2 => std::future::pending().await,
         _ => Ok(format!("hello at attempt {attempt}")),
     }

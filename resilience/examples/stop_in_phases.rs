@@ -1,4 +1,4 @@
-//! Stops a program in phases: the first Ctrl-C finishes the work at hand, the second drops it.
+//! Stops a program in phases: the first Ctrl-C finishes the work in progress, the second drops it.
 //!
 //! `cargo run -p ratchet-resilience --example stop_in_phases`
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ratchet_resilience::shutdown::{Phase, ShutdownCoordinator, Signals};
 
-/// Works until no new work is wanted, and returns how much was done.
+/// Works until new work is no longer wanted, and returns how much was done.
 async fn work(shutdown: ShutdownCoordinator) -> u32 {
     let mut done = 0;
     while shutdown.phase() == Phase::Running && done < 20 {

@@ -1,15 +1,15 @@
-//! Stops calls to a service that fails, and finds out when it works again.
+//! Stops calls to a service that fails, and detects when it works again.
 //!
 //! Without a breaker every caller of a dead service waits for its own timeout. Slots fill with calls that cannot
-//! succeed, and the service is met by all callers at once when it is back. Simple breakers have faults of their own:
-//! their window never forgets, their half-open state admits everybody, results of calls from before an outage decide
-//! what happens after it, a cancelled probe counts as a success, or a lost probe keeps the breaker half-open for ever.
+//! succeed, and once the service is back, all callers hit it at once. Simple breakers have faults of their own: their
+//! window never forgets, their half-open state admits all callers, results of calls from before an outage decide what
+//! happens after it, a cancelled probe counts as a success, or a lost probe keeps the breaker half-open forever.
 //!
 //! A [`CircuitBreaker`] is closed at first and watches a sliding [`Window`] of calls. It opens after too many failures,
 //! too many failures in a row, or too many slow calls, and then refuses calls at once. When its open time is over it is
 //! half-open and admits a few probes. If all probes succeed it closes; if one fails it opens again, for longer. With a
 //! [`ramp`](CircuitBreakerBuilder::ramp) it admits a growing share of the calls before it closes, since a service that
-//! has just recovered may not bear all calls at once.
+//! has just recovered may not withstand all calls at once.
 //!
 //! ```text
 //!            a rule trips                 its time is over
@@ -54,8 +54,8 @@
 //! [`CircuitBreaker::call`] makes an asynchronous call through the breaker, and
 //! [`call_classified`](CircuitBreaker::call_classified) also decides which results count.
 //!
-//! Do not put a breaker in front of what cannot be overloaded, or of what must be called in any case. Do not share one
-//! between things that fail independently. Put the breaker inside the retry, not around it, as
+//! Do not put a breaker in front of something that cannot be overloaded, or that must be called in any case. Do not
+//! share one between services that fail independently. Put the breaker inside the retry, not around it, as
 //! `RetryExecutor::circuit_breaker` does.
 
 mod builder;
@@ -91,8 +91,10 @@ use machine::StateMachine;
 #[derive(Clone)]
 pub struct CircuitBreaker(Arc<Shared>);
 
+/// Called on each change of state.
 type Listener = Box<dyn Fn(&Transition) + Send + Sync>;
 
+/// The state that all clones of a breaker share.
 struct Shared {
     machine: Mutex<StateMachine>,
     listener: Option<Listener>,
@@ -114,14 +116,14 @@ impl CircuitBreaker {
         })
     }
 
-    /// Returns the state that the last call left. An open breaker stays open, and a ramp goes on, until the next call
-    /// of `try_acquire` after its time.
+    /// Returns the state after the last call. An open breaker stays open, and a ramp continues, until the first call of
+    /// `try_acquire` after its end.
     pub fn state(&self) -> State {
         self.0.lock().state()
     }
 
-    /// Returns the latest change of state, if there was one. A caller without a listener compares its generation with
-    /// that of the change it knows.
+    /// Returns the latest change of state, if there was one. A caller without a listener can detect a change by
+    /// comparing its generation with that of the last known change.
     pub fn last_transition(&self) -> Option<Transition> {
         self.0.lock().last_transition()
     }
@@ -131,18 +133,18 @@ impl CircuitBreaker {
         self.0.lock().snapshot(now)
     }
 
-    /// Refuses all calls until `force_close` or `reset`. Does nothing if it already refuses them so.
+    /// Refuses all calls until `force_close` or `reset`. Does nothing if the breaker is already forced open.
     pub fn force_open(&self, now: Instant) {
         self.0.with_machine(|machine| machine.force_open(now));
     }
 
-    /// Admits all calls until `force_open` or `reset`, and still counts them. Does nothing if it already admits them
-    /// so.
+    /// Admits all calls until `force_open` or `reset`, and still counts them. Does nothing if the breaker is already
+    /// forced closed.
     pub fn force_close(&self, now: Instant) {
         self.0.with_machine(|machine| machine.force_close(now));
     }
 
-    /// Closes the breaker without a ramp, as if it were new. This also ends a forced state.
+    /// Closes the breaker without a ramp, and resets it to its initial state. This also ends a forced state.
     pub fn reset(&self, now: Instant) {
         self.0.with_machine(|machine| machine.reset(now));
     }
@@ -157,13 +159,13 @@ impl fmt::Debug for CircuitBreaker {
 }
 
 impl Shared {
-    /// Locks the state machine. No code of a caller runs under the lock, and none of the machine's steps can panic, so
-    /// a poisoned lock is still good.
+    /// Locks the state machine. No caller's code runs under the lock, and none of the machine's steps can panic, so the
+    /// data behind a poisoned lock is still valid.
     fn lock(&self) -> MutexGuard<'_, StateMachine> {
         self.machine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a step under the lock, then tells the listener about it outside the lock.
+    /// Performs a step under the lock, then calls the listener outside of the lock.
     fn with_machine<T>(&self, step: impl FnOnce(&mut StateMachine) -> T) -> T {
         let (result, must_notify) = {
             let mut machine = self.lock();
@@ -182,7 +184,7 @@ impl Shared {
         while let Some(transition) = next() {
             let notified = catch_unwind(AssertUnwindSafe(|| self.notify_of(&transition)));
             if let Err(panic) = notified {
-                // Otherwise no thread would ever tell the listener again.
+                // If draining did not end here, no thread would ever call the listener again.
                 self.lock().transitions().stop_draining();
                 resume_unwind(panic);
             }

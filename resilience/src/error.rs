@@ -8,7 +8,7 @@ pub enum ResilienceError {
     /// A builder refused a setting. Nothing has run yet.
     #[error("{field} is {value}, but must be {allowed}")]
     Setting {
-        /// The name of the builder's method, or of the field, that was given the value.
+        /// The name of the builder's method, or of the field, that received the value.
         field: &'static str,
         /// The value that was refused.
         value: String,

@@ -1,10 +1,10 @@
 //! Retry, circuit breaker and graceful shutdown: what a program does when something it depends on fails.
 //!
-//! Programs that write these three anew go wrong in the same ways. Their retries hammer a service that is down. Their
-//! breakers never close again, or let every caller through at once. Their shutdowns hang or lose work. Here each of
-//! the three is a plain value: it takes the time as an argument, draws chance from a seedable `Rng` and does no I/O.
-//! A loop can drive it, and a test can repeat it to the nanosecond. If you have no event loop of your own, use the type in
-//! the last column.
+//! Programs that implement these three from scratch fail in the same ways. Their retries hammer a service that is down.
+//! Their breakers never close again, or let every caller through at once. Their shutdowns hang or lose work. Here each
+//! of the three is a plain value: it takes the time as an argument, draws random numbers from a seedable `Rng` and does
+//! no I/O. A loop can drive it, and a test can repeat it to the nanosecond. If you have no event loop of your own, use
+//! the type in the last column.
 //!
 //! | feature | module | without a loop |
 //! |---|---|---|
@@ -13,11 +13,11 @@
 //! | `shutdown` | `shutdown`: stops a program in phases | `ShutdownCoordinator`, `Signals` |
 //!
 //! All three features are on by default, and each builds alone. Two more are off by default: `tower` adds a layer that
-//! makes the requests of a client through a `RetryExecutor`, and `mock` adds `mock::MockRetryPolicy` for the tests of other
-//! crates.
+//! sends the requests of a client through a `RetryExecutor`, and `mock` adds `mock::MockRetryPolicy` for the tests of
+//! other crates.
 //!
-//! Do not use this crate around a library that does the same inside: do not retry an HTTP client that retries. No
-//! retry makes a call safe to repeat; only the other side can do that.
+//! Do not use this crate around a library that does the same inside: do not retry an HTTP client that retries. No retry
+//! makes a call safe to repeat; only the other side can do that.
 //!
 //! # Beside other crates
 //!

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 /// A random generator, from which retries and breakers draw their jitter.
 ///
-/// It is passed in wherever chance decides. A test that seeds it gets the same decisions each time.
+/// It is passed to all code that makes random decisions. A test that seeds it gets the same decisions each time.
 ///
 /// ```
 /// use ratchet_resilience::Rng;
@@ -12,7 +12,7 @@ use std::time::Duration;
 /// assert_eq!(delay(Rng::seeded(7)), delay(Rng::seeded(7)));
 /// ```
 ///
-/// Do not use it for secrets: the numbers it gave reveal the next ones.
+/// Do not use it for secrets: its past numbers reveal the next ones.
 #[derive(Debug, Clone)]
 pub struct Rng(fastrand::Rng);
 
@@ -31,7 +31,7 @@ impl Rng {
         Self(fastrand::Rng::with_seed(seed))
     }
 
-    /// Draws a duration evenly from `low ..= high`, or returns `low` if `high` is shorter. It never draws more than 584
+    /// Draws a duration evenly from `low ..= high`, or returns `low` if `high` is shorter. The result is at most 584
     /// years above `low`.
     pub fn between(&mut self, low: Duration, high: Duration) -> Duration {
         let spread = u64::try_from(high.saturating_sub(low).as_nanos()).unwrap_or(u64::MAX);

@@ -1,14 +1,14 @@
-//! Trying a failed call again: whether it can help, how long to wait, when to stop.
+//! Repeats failed calls: decides whether that can help, how long to wait, and when to stop.
 //!
-//! Without retries a dropped connection fails an hour of work. A simple loop of retries makes things worse. Calls that
-//! failed together return together and fail together. A service that is down gets three times its load. A wrong
+//! Without retries, a dropped connection loses an hour of work. But a simple loop of retries makes things worse. Calls
+//! that failed together return together and fail together. A service that is down gets three times its load. A wrong
 //! password is tried until the account is locked. A cancelled job comes back. A job that waits for its retry holds the
 //! slot that another job needs.
 //!
-//! So a retry is a decision here, and nothing in it sleeps. A [`RetryHistory`] asks a [`RetryPolicy`] about an error
-//! that knows whether it is [`Retryable`], and returns a [`RetryDecision`]: the time before which the call must not be
-//! tried again, or the reason to give up. A caller with a queue puts the job back with that time. A caller without one
-//! uses a [`RetryExecutor`]:
+//! So a retry is only a decision here, and nothing in it sleeps. A [`RetryHistory`] passes an error, which knows
+//! whether it is [`Retryable`], to a [`RetryPolicy`] and returns a [`RetryDecision`]: the time before which the call
+//! must not be tried again, or the reason to give up. A caller with a queue puts the job back with that time. A caller
+//! without one uses a [`RetryExecutor`]:
 //!
 //! ```
 //! use ratchet_resilience::retry::{BackoffPolicy, Fault, RetryExecutor};
@@ -31,7 +31,7 @@
 //! # }
 //! ```
 //!
-//! Three limits hold together: the attempts of a call, its time, and the [`RetryBudget`] that all callers of one
+//! Three limits apply together: the attempts of a call, its time, and the [`RetryBudget`] that all callers of one
 //! service share.
 //!
 //! Do not retry a call that must happen at most once, unless the other side recognises a repetition. Do not retry at
@@ -84,23 +84,24 @@ use crate::Rng;
 /// }
 /// ```
 pub trait Retryable {
-    /// Says whether the same call may succeed later.
+    /// Whether the same call may succeed later.
     fn is_retryable(&self) -> bool;
 
-    /// Says whether the call ended because its caller cancelled it. Such an error is never retried.
+    /// Whether the call ended because its caller cancelled it. Such an error is never retried.
     fn is_cancellation(&self) -> bool {
         false
     }
 
-    /// Says whether a circuit breaker counts the error against the other side.
+    /// Whether a circuit breaker counts the error against the other side.
     ///
-    /// By default it counts the errors that may be retried and are no cancellations. An error that may be retried but is
-    /// no fault of the other side, such as the answer 429 to a caller who asks too often, returns false.
+    /// By default it counts the errors that may be retried and are not cancellations. This returns false for an error
+    /// that may be retried but is not a fault of the other side, such as the status 429 for a caller that asks too
+    /// often.
     fn counts_as_failure(&self) -> bool {
         self.is_retryable() && !self.is_cancellation()
     }
 
-    /// Returns how long the other side asks to be left alone. A policy waits at least that long, up to its own cap.
+    /// Returns how long the other side asks the caller to wait. A policy waits at least that long, up to its own cap.
     fn retry_after(&self) -> Option<Duration> {
         None
     }
@@ -117,8 +118,8 @@ pub trait Retryable {
 
 /// Decides whether a failed call is tried again, and after what delay.
 ///
-/// Use [`BackoffPolicy`], and write your own only where it does not fit. [`RetryHistory::record_failure`] asks the
-/// policy, but not about cancellations and permanent errors. The feature `mock` has `mock::MockRetryPolicy`.
+/// Use [`BackoffPolicy`], and write your own policy only if that does not fit. [`RetryHistory::record_failure`] calls
+/// the policy, except for cancellations and permanent errors. The feature `mock` has `mock::MockRetryPolicy`.
 ///
 /// ```
 /// use ratchet_resilience::Rng;
@@ -139,7 +140,7 @@ pub trait Retryable {
 /// ```
 #[cfg_attr(any(test, feature = "mock"), mockall::automock)]
 pub trait RetryPolicy: Send + Sync {
-    /// Allows another attempt, or returns the reason against it. The history includes the failure at hand.
+    /// Allows another attempt, or returns the reason against it. The history includes the current failure.
     fn should_retry(
         &self,
         history: &RetryHistory,

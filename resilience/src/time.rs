@@ -8,9 +8,9 @@ pub(crate) fn clock_now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// Adds a delay to an instant, and halves the delay until the sum fits.
+/// Adds a delay to an instant. If the system cannot represent the sum, the delay is halved until it can.
 ///
-/// `Instant + Duration` panics where the system cannot represent the sum.
+/// `Instant + Duration` would panic in that case.
 pub(crate) fn saturating_add(now: Instant, mut delay: Duration) -> Instant {
     loop {
         match now.checked_add(delay) {

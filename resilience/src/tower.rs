@@ -1,7 +1,7 @@
-//! A layer of tower that makes the requests of a client through a [`RetryExecutor`].
+//! A tower layer that sends the requests of a client through a [`RetryExecutor`].
 //!
-//! Clients over HTTP return answers such as 503 as successes, so a function tells the layer which results are failures,
-//! and of which kind. A failure is a [`Fault`]: [transient](Fault::transient) ones are tried again,
+//! HTTP clients return responses such as 503 as successes, so a function tells the layer which results are failures,
+//! and of which kind. A failure is a [`Fault`]: [transient](Fault::transient) ones are retried,
 //! [permanent](Fault::permanent) ones are not, and a circuit breaker ignores [blameless](Fault::blameless) ones.
 //!
 //! ```
@@ -31,11 +31,11 @@
 //! # }
 //! ```
 //!
-//! Requests are cloned, because each attempt sends one. Retry only those that the server may get twice: put the layer
-//! around a client of its own for GET, and leave the client for POST without one.
+//! Requests are cloned, because each attempt sends one. Retry only those that the server may receive twice: wrap a
+//! separate client for GET in the layer, and leave the client for POST without it.
 //!
-//! A request that is given up returns what its last attempt returned, answer or error. Only if there is nothing to
-//! return, because the breaker refused it or the attempt timed out, it returns an error of the layer.
+//! A request that is given up returns the result of its last attempt, response or error. It returns an error of the
+//! layer only if there is no result, because the breaker refused it or the attempt timed out.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -58,7 +58,8 @@ pub struct RetryLayer<C> {
 }
 
 impl<C> RetryLayer<C> {
-    /// Makes a layer. `classify` returns the failure that a result of the service is, or `Ok` if it is none.
+    /// Makes a layer. `classify` returns the failure that a result of the service represents, or `Ok` if it is not a
+    /// failure.
     pub fn new(executor: impl Into<Arc<RetryExecutor>>, classify: C) -> Self {
         Self {
             executor: executor.into(),
@@ -87,13 +88,13 @@ pub struct RetryService<S, C> {
     classify: C,
 }
 
-/// The reason why a retried request has no answer.
+/// The reason why a retried request has no response.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RequestError<E> {
     /// The service returned this error for the last attempt.
     Failed(E),
-    /// There was no attempt, or the last one timed out; the reason says why there is no further one.
+    /// There was no attempt, or the last one timed out. The reason explains why there is no further one.
     GivenUp(GiveUpReason),
 }
 
@@ -106,7 +107,7 @@ impl<E: fmt::Display> fmt::Display for RequestError<E> {
     }
 }
 
-/// The source is the source of the service's error, since this error prints as that one.
+/// The source is that of the service's error, since this error prints like that one.
 impl<E: StdError> StdError for RequestError<E> {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
@@ -169,12 +170,12 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        // The first attempt takes the service that was polled until it was ready. A clone need not be ready.
+        // The first attempt uses the service that was polled until it was ready. A clone may not be ready.
         let clone = self.inner.clone();
         let mut ready = Some(mem::replace(&mut self.inner, clone.clone()));
         let (executor, classify) = (Arc::clone(&self.executor), self.classify.clone());
         Box::pin(async move {
-            // The closure owns what it clones, because a service need not be `Sync`.
+            // The closure owns its clones, because a service need not be `Sync`.
             let retried = executor.execute(move |_| {
                 let ready = ready.take();
                 let (clone, request, classify) = (clone.clone(), request.clone(), classify.clone());
@@ -194,7 +195,7 @@ where
     }
 }
 
-/// Returns what the last attempt of a request returned.
+/// Returns the result of the last attempt of a request.
 fn last_result<T, E>(given_up: RetryError<FailedResult<T, E>>) -> Result<T, RequestError<E>> {
     let reason = given_up.reason();
     match given_up.into_last() {
@@ -203,7 +204,7 @@ fn last_result<T, E>(given_up: RetryError<FailedResult<T, E>>) -> Result<T, Requ
     }
 }
 
-/// Sends a request through the service that is ready, or else through its clone once that is ready.
+/// Sends a request through the service that is ready, or otherwise through its clone once that is ready.
 async fn attempt<S: Service<R>, R>(
     ready: Option<S>,
     mut clone: S,

@@ -10,7 +10,7 @@ use crate::ResilienceError;
 /// The longest duration that a setting accepts. A longer one could overflow a clock, and nobody waits that long.
 pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Makes the error of a setting that is refused.
+/// Makes the error of a refused setting.
 pub(crate) fn invalid_setting(
     field: &'static str,
     value: impl Display,
@@ -39,7 +39,7 @@ pub(crate) fn check_duration(
     ))
 }
 
-/// Accepts values in `range`. NaN lies in no range, so it is refused.
+/// Accepts values in `range`. NaN is in no range, so it is refused.
 #[cfg(any(feature = "retry", feature = "circuit-breaker"))]
 pub(crate) fn check_range<T: PartialOrd + Display>(
     field: &'static str,

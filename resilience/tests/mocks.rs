@@ -1,4 +1,4 @@
-//! The mocks, as the tests of another crate use them.
+//! Tests of the mocks, as another crate would use them.
 #![cfg(feature = "mock")]
 
 #[cfg(feature = "retry")]

@@ -1,4 +1,5 @@
-//! The signal listener, with real signals to this process. This is one test, since signals belong to the whole process.
+//! Tests the signal listener with real signals to this process. It is a single test, since signals belong to the whole
+//! process.
 #![cfg(all(feature = "shutdown", unix))]
 #![expect(clippy::unwrap_used, reason = "a failure here fails the test")]
 
@@ -9,7 +10,7 @@ fn raise(kind: Kind) {
     kill_process(getpid(), kind).unwrap();
 }
 
-/// Says whether this process has a handler for the signal.
+/// Whether this process has a handler for the signal.
 #[cfg(target_os = "linux")]
 fn is_caught(number: u32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();

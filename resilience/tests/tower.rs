@@ -1,4 +1,4 @@
-//! The layer of tower, around a real client over HTTP whose server fails on purpose.
+//! Tests the tower layer around a real HTTP client, with a server that fails on purpose.
 #![cfg(feature = "tower")]
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -19,15 +19,15 @@ use tower_service::Service as _;
 /// What the server does with one request.
 #[derive(Clone, Copy)]
 enum Step {
-    /// It answers with this status.
+    /// It responds with this status.
     Status(u16),
-    /// It closes the connection without an answer.
+    /// It closes the connection without a response.
     HangUp,
-    /// It keeps the connection open and never answers.
+    /// It keeps the connection open and never responds.
     Silence,
 }
 
-/// Reads one request, and says whether there was one.
+/// Reads one request. Returns whether there was one.
 async fn read_request(stream: &mut TcpStream) -> bool {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -39,7 +39,7 @@ async fn read_request(stream: &mut TcpStream) -> bool {
     true
 }
 
-/// Serves requests by these steps, one connection each, and returns how many came.
+/// Serves requests by these steps, one connection each, and returns how many requests arrived.
 async fn serve(listener: TcpListener, steps: Vec<Step>) -> usize {
     let mut silent = Vec::new();
     let mut served = 0;
@@ -80,7 +80,7 @@ fn executor(max_attempts: u32) -> RetryExecutor {
     RetryExecutor::new(policy.build().unwrap())
 }
 
-/// Sends one request to a server of these steps, and returns the answer and how many requests the server saw.
+/// Sends one request to a server with these steps. Returns the response, and how many requests the server received.
 async fn fetch(
     executor: RetryExecutor,
     steps: &[Step],

@@ -21,9 +21,9 @@ use crate::error::CacheError;
 use crate::invalidation::Selector;
 use crate::key::Key;
 
-/// Makes the tables. Small columns come first, so that they are read without the values, and the index `by_use` contains all
-/// columns that eviction reads. Only `record` and `value` carry digests: the other columns decide what is dropped and when,
-/// and never what is returned.
+/// Creates the tables. Small columns come first, so that they are read without the values, and the index `by_use`
+/// contains all columns that eviction reads. Only `record` and `value` have digests: the other columns decide what is
+/// dropped and when, but never what is returned.
 const TABLES: &str = "
     CREATE TABLE entries (
         key BLOB PRIMARY KEY, used INTEGER NOT NULL, expires INTEGER NOT NULL, size INTEGER NOT NULL,
@@ -38,23 +38,24 @@ const TABLES: &str = "
         BEGIN UPDATE totals SET bytes = bytes - old.size; END;
     PRAGMA user_version = 2;
 ";
-/// The version of the tables. An index of another version is set aside and made anew.
+/// The version of the tables. An index of another version is set aside and replaced by an empty one.
 const VERSION: i64 = 2;
-/// How often the change of the journal mode is tried. Several processes that start at once need fewer tries.
+/// How many times the change of the journal mode is tried. Several processes that start at once need fewer tries.
 const MODE_CHANGES: usize = 20;
 
 /// An open `SQLite` index of one folder of results.
 ///
-/// There is a connection for readers and one for the writer, so that a lookup does not wait for a put of the same process.
+/// There is one connection for readers and one for the writer, so that a lookup does not wait for a put of the same
+/// process.
 pub(super) struct Index {
     /// The file of the database, for messages and to see whether it was replaced.
     path: PathBuf,
-    /// The device and the inode of the file, which tell that it was removed or replaced.
+    /// The device and the inode of the file, which show whether it was removed or replaced.
     identity: (u64, u64),
     reader: Mutex<Connection>,
     writer: Mutex<Connection>,
-    /// A locked file. A killed process leaves it behind unlocked, which tells the next one to look for files without
-    /// entries.
+    /// A locked file. A killed process leaves it behind unlocked, so that the next process knows to look for files
+    /// without entries.
     _open_marker: PendingFile,
 }
 
@@ -66,8 +67,9 @@ impl Index {
         patience: Duration,
         sync: bool,
     ) -> Result<Self, CacheError> {
-        // The locks of SQLite belong to the process, and the system releases them when any descriptor of the file is closed.
-        // `current_index` closes one if it makes the file, so no other cache of this process may open that index meanwhile.
+        // The locks of SQLite belong to the process, and the system releases them when any descriptor of the file is
+        // closed. `current_index` closes one if it creates the file, so no other cache of this process may open that
+        // index at the same time.
         static OPENING: Mutex<()> = Mutex::new(());
         let _opening = lock(&OPENING);
         let path = layout.current_index()?;
@@ -93,7 +95,7 @@ impl Index {
             remove_orphaned_files(&mut writer, layout).map_err(classify)?;
         }
         for leftover in leftovers {
-            // If it stays, the next process cleans up once more.
+            // If it cannot be removed, the next process cleans up again.
             let _ = fs::remove_file(leftover);
         }
         Ok(Self {
@@ -110,7 +112,7 @@ impl Index {
         identity(&self.path) == Some(self.identity)
     }
 
-    /// Looks up a key without waiting for anything but a few pages. Returns `None` if that is not possible now.
+    /// Looks up a key without waiting for more than a few page reads. Returns `None` if that is not possible now.
     pub(super) fn peek(&self, key: &Key) -> Option<FoundEntry> {
         let connection = self.reader.try_lock().ok()?;
         find(&connection, key).ok()
@@ -143,11 +145,11 @@ impl Index {
         })
     }
 
-    /// Returns the number of entries, and the number of bytes that they take.
+    /// Returns the number of entries, and the number of bytes that they occupy.
     pub(super) fn totals(&self, patience: Duration) -> Result<(u64, u64), CacheError> {
         self.read(patience, |connection| {
             let sql = "SELECT count(*), coalesce(sum(size), 0) FROM entries";
-            // A sum below zero comes from a flipped bit, and is a figure in a report.
+            // A negative sum comes from a flipped bit. It is only a figure in a report.
             let unsigned = |number: i64| u64::try_from(number).unwrap_or_default();
             connection.query_row(sql, [], |row| {
                 Ok((unsigned(row.get(0)?), unsigned(row.get(1)?)))
@@ -198,8 +200,8 @@ fn set_journal_mode(connection: &Connection, journal: JournalMode) -> rusqlite::
     let mut tries = 0;
     loop {
         match connection.pragma_update(None, "journal_mode", journal.as_str()) {
-            // The busy timeout does not apply to this pragma: SQLite refuses it at once while another process makes the same
-            // change. An empty transaction waits for that process.
+            // The busy timeout does not apply to this pragma: SQLite refuses it at once while another process makes the
+            // same change. An empty transaction waits for that process.
             Err(error) if is_busy(&error) && tries < MODE_CHANGES => {
                 connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK")?;
                 tries += 1;
@@ -209,7 +211,7 @@ fn set_journal_mode(connection: &Connection, journal: JournalMode) -> rusqlite::
     }
 }
 
-/// Makes the tables if the index has none, and returns whether it had none.
+/// Creates the tables if the index has none. Returns whether it had none.
 fn make_tables(connection: &mut Connection) -> rusqlite::Result<bool> {
     let version = |connection: &Connection| {
         connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
@@ -225,7 +227,7 @@ fn make_tables(connection: &mut Connection) -> rusqlite::Result<bool> {
             transaction.execute_batch(TABLES)?;
             true
         }
-        // The name of the folder changes with the version of a release, so this number is damaged.
+        // A release with other tables uses another folder, so this number is damaged.
         _ => return Err(rusqlite::Error::InvalidQuery),
     };
     transaction.commit()?;
@@ -245,7 +247,7 @@ fn remove_orphaned_files(connection: &mut Connection, layout: &Layout) -> rusqli
     transaction.commit()
 }
 
-/// The device and the inode of a file.
+/// Returns the device and the inode of a file.
 fn identity(path: &Path) -> Option<(u64, u64)> {
     let metadata = path.metadata().ok()?;
     Some((metadata.dev(), metadata.ino()))

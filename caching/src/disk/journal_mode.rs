@@ -1,12 +1,12 @@
-//! Decides which kind of journal the index has.
+//! Decides which kind of journal the index uses.
 
 use std::path::Path;
 
-/// The way in which `SQLite` makes a transaction survive a kill.
+/// How `SQLite` makes a transaction survive a kill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum JournalMode {
-    /// Changes are appended to a log, which processes find through shared memory. Readers and a writer do not wait for one
-    /// another.
+    /// Changes are appended to a log, which processes find through shared memory. Readers and a writer do not wait for
+    /// each other.
     WriteAhead,
     /// Pages are copied to a journal before they are overwritten. It needs only locks, so it works across machines.
     Rollback,
@@ -25,7 +25,7 @@ impl JournalMode {
         }
     }
 
-    /// The value of `PRAGMA journal_mode`.
+    /// Returns the value of `PRAGMA journal_mode`.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::WriteAhead => "wal",
@@ -33,10 +33,10 @@ impl JournalMode {
         }
     }
 
-    /// The value of `PRAGMA synchronous` with which a loss of power costs at most the latest entries.
+    /// Returns the value of `PRAGMA synchronous` with which a power failure loses at most the latest entries.
     ///
-    /// The checksums of a write-ahead log show up to where it is whole. A rollback journal has to be synced in the right
-    /// order instead.
+    /// The checksums of a write-ahead log show up to where it is intact. A rollback journal has no such checksums, and
+    /// has to be synced in the right order instead.
     pub(super) fn synchronous(self) -> &'static str {
         match self {
             Self::WriteAhead => "normal",
@@ -45,11 +45,11 @@ impl JournalMode {
     }
 }
 
-/// Whether all processes that see the folder run on this machine, as far as that is known.
+/// Whether all processes that use the folder are known to run on this machine.
 #[cfg(target_os = "linux")]
 fn is_local(folder: &Path) -> bool {
-    /// File systems on local disks, by their numbers in statfs(2). One that is missing here costs some speed. One that is
-    /// here wrongly would cost the index.
+    /// File systems on local disks, by their numbers in statfs(2). One that is missing in this list only costs some
+    /// speed. One that is listed wrongly could destroy the index.
     const LOCAL: [u32; 11] = [
         0xEF53,      // ext2, ext3, ext4
         0x5846_5342, // xfs
@@ -86,7 +86,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn a_folder_that_may_be_on_another_machine_gets_a_rollback_journal() {
-        // /proc stands for every file system that is not known to be local.
+        // /proc represents every file system that is not known to be local.
         for folder in ["/proc", "/no such folder"] {
             let mode = JournalMode::for_folder(Path::new(folder));
             assert_eq!(mode, JournalMode::Rollback, "{folder}");

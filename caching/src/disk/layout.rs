@@ -17,12 +17,12 @@ use std::path::{Path, PathBuf};
 use crate::disk::ownership;
 use crate::error::CacheError;
 
-/// The version of the folder, which changes when this build cannot read the files of an older one. Schema 1 kept its index
-/// in another kind of database.
+/// The version of the folder, which changes when this build cannot read the files of an older one. Schema 1 used
+/// another kind of database for its index.
 const SCHEMA: u32 = 2;
 /// The prefix of the names of folders that hold results, which is followed by the schema.
 const PREFIX: &str = "results-v";
-/// How many damaged files are kept for a person who investigates the damage.
+/// How many damaged files are kept for an investigation.
 const MAX_QUARANTINED: usize = 16;
 /// The content of CACHEDIR.TAG, whose first line is fixed by its specification.
 const TAG: &[u8] =
@@ -31,7 +31,7 @@ const TAG: &[u8] =
 /// The paths within the folder of a cache.
 #[derive(Debug, Clone)]
 pub(super) struct Layout {
-    /// The folder that the user names. It may also contain folders of other versions.
+    /// The folder that the user names. It may contain the folders of other versions.
     root: PathBuf,
     /// The folder below `root` for this version of the format.
     folder: PathBuf,
@@ -77,11 +77,11 @@ impl Layout {
         numbers.max().unwrap_or(1)
     }
 
-    /// Returns the newest index, and makes an empty file if there is none.
+    /// Returns the newest index, and creates an empty file if there is none.
     pub(super) fn current_index(&self) -> Result<PathBuf, CacheError> {
         let path = self.index(self.newest_index());
         match create_file(&path) {
-            // SQLite would make a file that others can read. It copies mode and owner of the index to the journals.
+            // SQLite would create a file that others can read. It copies mode and owner of the index to the journals.
             Ok(_) => Ok(path),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 self.check(&path)?;
@@ -91,14 +91,15 @@ impl Layout {
         }
     }
 
-    /// Sets a damaged index aside, and returns whether it was still there.
+    /// Sets a damaged index aside. Returns whether it was still there.
     ///
-    /// Other processes may have the index open, and use it until they notice. So the name of an index is never used again:
-    /// `SQLite` finds a journal by its name, and would apply the journal of one index to another. For the same reason the
-    /// next index is made before the damaged one is moved, or another process could begin anew with the old number.
+    /// Other processes may have the index open, and use it until they notice. So the name of an index is never used
+    /// again: `SQLite` finds a journal by its name, and would apply the journal of one index to another. For the same
+    /// reason the next index is created before the damaged one is moved; otherwise another process could start again
+    /// with the old number.
     pub(super) fn set_index_aside(&self, path: &Path) -> Result<bool, CacheError> {
         let newest = self.newest_index();
-        // Otherwise another process has made the next index already.
+        // Otherwise another process has already created the next index.
         if *path == *self.index(newest) {
             let next = self.index(newest + 1);
             match create_file(&next) {
@@ -117,13 +118,13 @@ impl Layout {
         for suffix in ["-wal", "-shm", "-journal"] {
             let mut journal = path.as_os_str().to_owned();
             journal.push(suffix);
-            // Most of them do not exist. One that stays does no harm, because its name is not used again.
+            // Most of them do not exist. One that cannot be removed does no harm, because its name is not used again.
             let _ = fs::remove_file(journal);
         }
         Ok(true)
     }
 
-    /// Refuses a file that another user owns or may write, unless the user trusts the whole cache.
+    /// Refuses a file that another user owns or may write to, unless the user trusts the whole cache.
     pub(super) fn check_owner(&self, path: &Path, metadata: &Metadata) -> Result<(), CacheError> {
         if self.checks_owners {
             ownership::check(path, metadata)
@@ -132,7 +133,7 @@ impl Layout {
         }
     }
 
-    /// Refuses an existing path that another user owns or may write.
+    /// Refuses an existing path that another user owns or may write to.
     fn check(&self, path: &Path) -> Result<(), CacheError> {
         let metadata = path
             .metadata()
@@ -140,7 +141,7 @@ impl Layout {
         self.check_owner(path, &metadata)
     }
 
-    /// Makes the folders that are missing, and refuses folders of other users.
+    /// Creates the folders that are missing, and refuses folders of other users.
     pub(super) fn create_folders(&self) -> Result<(), CacheError> {
         create_folder(&self.root)?;
         self.check(&self.root)?;
@@ -174,7 +175,7 @@ impl Layout {
             if schema.is_none_or(|schema| schema >= SCHEMA) {
                 continue;
             }
-            // A process that uses an index of schema 1 has this file locked.
+            // A process that uses an index of schema 1 holds a lock on this file.
             let in_use =
                 File::open(path.join("turn.lock")).is_ok_and(|lock| lock.try_lock().is_err());
             if in_use {
@@ -219,7 +220,7 @@ impl Layout {
 /// Returns a name that no other process or thread uses.
 pub(super) fn unique_name() -> String {
     use std::hash::{BuildHasher, RandomState};
-    // Each thread has random keys for `RandomState`, and each call changes them.
+    // Each thread has its own random keys for `RandomState`, and each call changes them.
     format!(
         "{:08x}{:016x}",
         std::process::id(),
@@ -227,7 +228,7 @@ pub(super) fn unique_name() -> String {
     )
 }
 
-/// Makes a folder that only its owner can enter, and its missing parents.
+/// Creates a folder that only its owner can enter, and its missing parents.
 pub(super) fn create_folder(path: &Path) -> Result<(), CacheError> {
     if path.is_dir() {
         return Ok(());
@@ -240,7 +241,7 @@ pub(super) fn create_folder(path: &Path) -> Result<(), CacheError> {
         .map_err(|error| CacheError::io("create", path, error))
 }
 
-/// Makes a new file that only its owner can read. It fails if the file exists.
+/// Creates a new file that only its owner can read. It fails if the file exists.
 pub(super) fn create_file(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .write(true)
@@ -251,8 +252,8 @@ pub(super) fn create_file(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Gives a file that root made in the cache of a user to that user. After a run under sudo, the user could not read it
-/// otherwise.
+/// Gives a file that root created in the cache of a user to that user. Otherwise the user could not read it after a run
+/// under sudo.
 fn give_to_parent_owner(path: &Path) -> io::Result<()> {
     if rustix::process::geteuid().is_root()
         && let Some(parent) = path.parent().filter(|parent| *parent != Path::new(""))

@@ -1,7 +1,7 @@
-//! Checks that nobody else can put results into a cache.
+//! Checks that no other user can put results into a cache.
 //!
-//! A user who can write a cache decides the results of jobs. So the folders, the index and the values have to belong to the
-//! user or to root, and nobody else may have the permission to write them.
+//! A user who can write to a cache decides the results of jobs. So the folders, the index and the values have to belong
+//! to the user or to root, and no other user may have the permission to write to them.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::error::CacheError;
 
-/// Refuses a file or a folder that another user owns or can write.
+/// Refuses a file or a folder that another user owns or can write to.
 pub(super) fn check(path: &Path, metadata: &Metadata) -> Result<(), CacheError> {
     let user = rustix::process::geteuid().as_raw();
     // Root trusts the files of the user who called sudo. For other users the variable proves nothing.

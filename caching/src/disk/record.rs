@@ -1,4 +1,4 @@
-//! What the index stores about an entry, as bytes with a checksum.
+//! The record of an entry in the index, as bytes with a checksum.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,16 +11,16 @@ const VERSION: u8 = 1;
 /// The length of the checksum at the end of a record.
 const CHECKSUM_BYTES: usize = 16;
 
-/// What the index stores about an entry.
+/// The record of an entry: its metadata, and the size and digest of its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Record {
     /// The digest of the value.
     pub(super) digest: Digest,
     /// The size of the value in bytes.
     pub(super) size: u64,
-    /// Whether the value is in the index, not in a file.
+    /// Whether the value is in the index rather than in a file.
     pub(super) is_inline: bool,
-    /// What is known about the value.
+    /// The metadata of the value.
     pub(super) metadata: Metadata,
 }
 
@@ -35,7 +35,7 @@ impl Record {
         }
     }
 
-    /// Encodes the record. The checksum covers the key, too, so a record is valid only under its own key.
+    /// Encodes the record. The checksum also covers the key, so a record is valid only under its own key.
     pub(super) fn encode(&self, key: &Key) -> Vec<u8> {
         let Metadata {
             kind,
@@ -78,7 +78,7 @@ impl Record {
         bytes
     }
 
-    /// Decodes a record, if it is complete, of this version, and stands under its own key.
+    /// Decodes a record, if it is complete, of this version, and stored under its own key.
     pub(super) fn decode(key: &Key, bytes: &[u8]) -> Option<Self> {
         let (mut body, found) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM_BYTES)?)?;
         if checksum(key, body) != found || take(&mut body, 1)? != [VERSION] {
@@ -123,7 +123,7 @@ impl Record {
     }
 }
 
-/// The first bytes of a BLAKE3 hash that is keyed with the key of the entry.
+/// Returns the first bytes of a BLAKE3 hash that is keyed with the key of the entry.
 fn checksum(key: &Key, body: &[u8]) -> [u8; CHECKSUM_BYTES] {
     let digest = blake3::keyed_hash(key.as_bytes(), body);
     let mut checksum = [0; CHECKSUM_BYTES];
@@ -131,7 +131,7 @@ fn checksum(key: &Key, body: &[u8]) -> [u8; CHECKSUM_BYTES] {
     checksum
 }
 
-/// Returns the nanoseconds since 1970, which fit into 64 bits until 2554. The largest number stands for "never", so a later
+/// Returns the nanoseconds since 1970, which fit into 64 bits until 2554. The largest number means "never", so a later
 /// time becomes the second largest.
 pub(super) fn to_nanos(time: SystemTime) -> u64 {
     let nanos = time

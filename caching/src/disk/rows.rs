@@ -8,11 +8,11 @@ use crate::disk::record::Record;
 use crate::invalidation::Selector;
 use crate::key::{Digest, Key};
 
-/// What the index contains under a key.
+/// The entry of the index for a key.
 pub(super) enum FoundEntry {
     /// The index has no row for the key.
     Absent,
-    /// The value is `None` if it is in a file.
+    /// The record, and the value; `None` if the value is in a file.
     Intact(Box<Record>, Option<Arc<[u8]>>),
     /// The record or the value does not match its digest.
     Damaged,
@@ -75,7 +75,8 @@ pub(super) fn visit_selected(
     Ok(())
 }
 
-/// Reads a row of two columns, `key` and `record`. A key that is damaged names no entry.
+/// Reads a row of two columns, `key` and `record`. Returns `None` if the key is damaged, since it identifies no entry
+/// then.
 pub(super) fn key_and_record(row: &Row<'_>) -> rusqlite::Result<Option<(Key, Option<Record>)>> {
     let key = row.get_ref(0)?.as_blob().ok();
     let Some(key) = key.and_then(|bytes| bytes.try_into().ok()) else {
@@ -87,9 +88,9 @@ pub(super) fn key_and_record(row: &Row<'_>) -> rusqlite::Result<Option<(Key, Opt
     Ok(Some((key, record)))
 }
 
-/// Turns a number into what `SQLite` can store, which has no unsigned numbers.
+/// Converts a number to what `SQLite` can store, which has no unsigned numbers.
 ///
-/// The largest number stands for every larger one. Sizes are smaller, so it is a time after 2262, or never.
+/// The largest number represents every larger one. Sizes are smaller, so it is a time after 2262, or never.
 pub(super) fn to_sql(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Turns failures of `SQLite` into errors of the cache.
+//! Converts failures of `SQLite` to errors of the cache.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// Turns an error into one of three: another process is busy, the system refused something, or the index is damaged.
+/// Converts an error to one of three: another process is busy, the system refused something, or the index is damaged.
 ///
-/// What is neither of the first two is damage. The statements are always the same, so only the content of the file can
-/// make one fail.
+/// Any error that is neither of the first two means damage. The statements are always the same, so only the content of
+/// the file can make one fail.
 pub(super) fn classify(error: rusqlite::Error, path: &Path, waited: Duration) -> CacheError {
     if is_busy(&error) {
         return CacheError::Busy {
@@ -33,7 +33,7 @@ pub(super) fn classify(error: rusqlite::Error, path: &Path, waited: Duration) ->
     }
     let extended = error.sqlite_error().map(|error| error.extended_code);
     let is_damaged = match error.sqlite_error_code() {
-        // A page is cut off, or the file system reports it as damaged.
+        // A page is truncated, or the file system reports it as damaged.
         Some(ErrorCode::SystemIoFailure) => matches!(
             extended,
             Some(

@@ -1,4 +1,4 @@
-//! The disk cache behind its async interface. Everything here may block.
+//! The disk cache behind its async interface. All functions here may block.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,10 +21,11 @@ use crate::error::CacheError;
 use crate::invalidation::Selector;
 use crate::key::{Digest, Key};
 
-/// How many uses of entries are remembered before they are written: as many as a transaction of some milliseconds can take.
+/// How many uses of entries are kept in memory before they are written: as many as a transaction of some milliseconds
+/// can take.
 const MAX_UNWRITTEN_USES: usize = 1024;
-/// How often an operation begins anew with an empty index. Damage takes one time. The second one is for two processes that
-/// find the damage at once.
+/// How many times an operation starts again with an empty index. Damage needs one restart. The second one is for two
+/// processes that detect the damage at once.
 const MAX_NEW_INDEXES: usize = 2;
 
 /// A disk cache whose operations block.
@@ -36,23 +37,23 @@ pub(super) struct DiskStore {
     /// A journal mode that tests choose. Otherwise it depends on the file system.
     journal: Option<JournalMode>,
     clock: Arc<dyn Clock>,
-    /// The open index. Nobody who holds this lock for writing waits for another process, except to open an index.
+    /// The open index. No thread that holds this lock for writing waits for another process, except to open an index.
     index: RwLock<Option<Arc<Index>>>,
-    /// A writer lost patience, so the next writers do not wait until one of them has succeeded. Relaxed: it only shortens a
-    /// wait.
+    /// Whether a writer ran out of patience. The next writers do not wait until one of them has succeeded. Relaxed: it
+    /// only shortens a wait.
     is_stalled: AtomicBool,
-    /// The times at which entries were used, as far as they are not written yet.
+    /// The times at which entries were used, unless they are already written.
     unwritten_uses: Mutex<HashMap<Key, u64>>,
     counters: Counters,
 }
 
 /// The result of a lookup on the calling thread.
 pub(super) enum Peek {
-    /// The entry was found.
+    /// The entry exists.
     Hit(Entry),
     /// There is no entry.
     Miss,
-    /// Only [`DiskStore::find`] can tell, which may block.
+    /// Only [`DiskStore::find`], which may block, can decide.
     MayBlock,
 }
 
@@ -93,14 +94,14 @@ impl DiskStore {
         Ok(Arc::clone(slot.insert(Arc::new(index))))
     }
 
-    /// Gives an index up, so that the next operation opens one anew. Operations that are using it go on with it.
+    /// Gives an index up, so that the next operation opens one again. Operations that are using it continue with it.
     fn give_up(&self, index: &Arc<Index>) {
         let mut slot = self.index.write().unwrap_or_else(PoisonError::into_inner);
         slot.take_if(|open| Arc::ptr_eq(open, index));
     }
 
-    /// Performs an operation on the index. If the index turns out to be damaged, the operation is repeated with an empty
-    /// one.
+    /// Performs an operation on the index. If the index turns out to be damaged, the operation is repeated with an
+    /// empty one.
     fn with_index<T>(
         &self,
         mut act: impl FnMut(&Index) -> Result<T, CacheError>,
@@ -117,7 +118,7 @@ impl DiskStore {
                 other => return other,
             };
             if let Ok(index) = opened {
-                // Closed before it is moved, unless another thread is still using it.
+                // The index is closed before it is moved, unless another thread is still using it.
                 self.give_up(&index);
             }
             let CacheError::Damaged { path } = &error else {
@@ -134,7 +135,7 @@ impl DiskStore {
         }
     }
 
-    /// How long to wait for another process.
+    /// Returns how long to wait for another process.
     fn patience(&self) -> Duration {
         if self.is_stalled.load(Ordering::Relaxed) {
             Duration::ZERO
@@ -152,10 +153,11 @@ impl DiskStore {
         if let Ok(index) = self.open_index()
             && !index.is_in_place()
         {
-            // The folder was removed under this process. No other process would find what is put into the old file.
+            // The folder was removed while this process used it. No other process would find entries that are put into
+            // the old file.
             self.give_up(&index);
         }
-        // If the write fails, these uses are lost. They decide only what is dropped first.
+        // If the write fails, these uses are lost. They only decide what is dropped first.
         let uses = self.take_uses();
         self.with_index(|index| {
             let written = index.write(&self.layout, self.patience(), |transaction| {
@@ -171,7 +173,7 @@ impl DiskStore {
         })
     }
 
-    /// Looks up a key without waiting for anything but a few pages.
+    /// Looks up a key without waiting for more than a few page reads.
     pub(super) fn peek(&self, key: &Key) -> Peek {
         let found = match self.index.try_read().as_deref() {
             Ok(Some(index)) => index.peek(key),
@@ -209,7 +211,7 @@ impl DiskStore {
         }
     }
 
-    /// Makes the entry of a hit, and remembers its use.
+    /// Makes the entry of a hit, and records its use.
     fn hit(&self, key: &Key, record: Record, value: Arc<[u8]>) -> Entry {
         let now = to_nanos(self.clock.now());
         let mut uses = self
@@ -225,7 +227,7 @@ impl DiskStore {
         let name = FileName::of(key, &record.digest);
         match value_files::read(&self.layout, name, record.size, record.digest)? {
             FileValue::Intact(value) => return Ok(Some(self.hit(key, record, value))),
-            // Another process removed the entry since the lookup, or a loss of power cost the file.
+            // Another process has removed the entry since the lookup, or the file was lost in a power failure.
             FileValue::Missing => {}
             FileValue::Damaged => {
                 self.counters.count_quarantined();
@@ -239,7 +241,7 @@ impl DiskStore {
         Ok(None)
     }
 
-    /// Removes an entry that is never returned again. If that is not possible now, the next lookup tries again.
+    /// Removes an entry that must not be returned again. If that is not possible now, the next lookup tries again.
     fn remove_unusable(&self, key: &Key, seen: Option<Digest>) {
         let removed =
             self.write(|transaction| Ok(transaction.remove_unusable(key, seen.as_ref())?));
@@ -261,14 +263,14 @@ impl DiskStore {
             });
         }
         let value = is_inline.then(|| entry.value());
-        // The file is written before the transaction, so that no other process waits for the disk meanwhile.
+        // The file is written before the transaction, so that no other process has to wait for the disk.
         let write_file = || PendingFile::write(&self.layout, entry.value(), self.sync);
         let mut pending = (!is_inline).then(write_file).transpose()?;
         let evicted = self.write(|transaction| {
             transaction.put(key, &record, value, self.clock.now())?;
             if !is_inline {
-                // The file gets its name before the commit. A crash in between leaves a file without an entry, which the
-                // next cleaning removes. A second try with an empty index needs another file.
+                // The file gets its name before the commit. A crash in between leaves a file without an entry, which
+                // the next cleanup removes. A second try with an empty index needs another file.
                 let file = pending.take().map_or_else(write_file, Ok)?;
                 file.install(&self.layout, FileName::of(key, &record.digest))?;
             }
@@ -308,7 +310,7 @@ impl DiskStore {
         std::mem::take(&mut *uses)
     }
 
-    /// Whether so many uses are remembered that [`write_uses`](Self::write_uses) should be called.
+    /// Whether so many uses are unwritten that [`write_uses`](Self::write_uses) should be called.
     pub(super) fn has_many_uses(&self) -> bool {
         let uses = self
             .unwritten_uses
@@ -317,7 +319,7 @@ impl DiskStore {
         uses.len() >= MAX_UNWRITTEN_USES
     }
 
-    /// Writes the uses of entries, as every change does.
+    /// Writes the uses of entries, which every change also does.
     pub(super) fn write_uses(&self) -> Result<(), CacheError> {
         self.write(|_| Ok(()))
     }
@@ -330,7 +332,7 @@ impl DiskStore {
         };
         let uses = self.take_uses();
         if !uses.is_empty() && index.is_in_place() {
-            // The uses decide only what is dropped first, so this neither waits nor fails.
+            // The uses only decide what is dropped first, so this does not wait, and a failure is ignored.
             let _ = index.write(&self.layout, Duration::ZERO, |transaction| {
                 Ok(transaction.set_used(&uses)?)
             });
@@ -371,7 +373,7 @@ mod tests {
         let names = std::fs::read_dir(folder.path().join("cache/results-v2")).unwrap();
         for name in names.map(|item| item.unwrap().file_name()) {
             let name = name.to_string_lossy().into_owned();
-            // Shared memory is what the machines of a network home do not have.
+            // A network home has no shared memory between its machines.
             assert!(!name.ends_with("-shm") && !name.ends_with("-wal"), "{name}");
         }
     }

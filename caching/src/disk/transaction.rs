@@ -13,10 +13,10 @@ use crate::error::CacheError;
 use crate::invalidation::Selector;
 use crate::key::{Digest, Key};
 
-/// What an entry takes beside its record and its value: keys, and the room that pages leave empty.
+/// The bytes that an entry occupies besides its record and its value: keys, and the space that pages leave empty.
 const OVERHEAD: u64 = 200;
 
-/// The number of bytes that an entry takes.
+/// Returns the number of bytes that an entry occupies.
 pub(super) fn stored_size(value: u64, record: usize) -> u64 {
     value + record as u64 + OVERHEAD
 }
@@ -42,7 +42,7 @@ impl From<CacheError> for TransactionError {
     }
 }
 
-/// Changes that take place all together, by [`commit`](Self::commit), or not at all.
+/// Changes that take place together, by [`commit`](Self::commit), or not at all.
 pub(super) struct WriteTransaction<'c> {
     sql: Transaction<'c>,
     /// The files of the entries that this transaction removes.
@@ -50,9 +50,9 @@ pub(super) struct WriteTransaction<'c> {
 }
 
 impl<'c> WriteTransaction<'c> {
-    /// Begins a transaction, and waits while another process is writing.
+    /// Begins a transaction, after a wait while another process is writing.
     pub(super) fn begin(connection: &'c mut Connection) -> rusqlite::Result<Self> {
-        // Immediate: a transaction that begins as a reader cannot wait for its turn to write.
+        // Immediate: a transaction that begins as a reader could not wait for its turn to write.
         let sql = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         Ok(Self {
             sql,
@@ -60,17 +60,17 @@ impl<'c> WriteTransaction<'c> {
         })
     }
 
-    /// Makes all changes take place, and then removes the files of removed entries.
+    /// Commits all changes, and then removes the files of removed entries.
     pub(super) fn commit(self, layout: &Layout) -> rusqlite::Result<()> {
         self.sql.commit()?;
-        // A crash before the commit must not leave entries without their files, so the files go last.
+        // A crash before the commit must not leave entries without their files, so the files are removed last.
         for name in self.orphaned_files {
             value_files::remove(layout, name);
         }
         Ok(())
     }
 
-    /// Stores an entry, with its value if that is inline, in place of the one before it.
+    /// Stores an entry, with its value if that is inline, and replaces the previous one.
     pub(super) fn put(
         &mut self,
         key: &Key,
@@ -80,7 +80,7 @@ impl<'c> WriteTransaction<'c> {
     ) -> rusqlite::Result<()> {
         self.remove(key)?;
         if value.is_none() {
-            // The same value may have been under this key before. Its file is used again.
+            // The same value may have been under this key before. Then its file is reused.
             let name = FileName::of(key, &record.digest);
             self.orphaned_files.retain(|other| *other != name);
         }
@@ -114,7 +114,7 @@ impl<'c> WriteTransaction<'c> {
         Ok(())
     }
 
-    /// Removes an entry that turned out to be unusable. If another intact one has replaced it since, that one stays.
+    /// Removes an entry that turned out to be unusable. If an intact one has replaced it since then, that one stays.
     pub(super) fn remove_unusable(
         &mut self,
         key: &Key,
@@ -141,16 +141,16 @@ impl<'c> WriteTransaction<'c> {
         Ok(selected.len() as u64)
     }
 
-    /// Makes room if the cache is too large, and returns how many entries that cost.
+    /// Makes room if the cache is too large, and returns how many entries were dropped.
     ///
-    /// Expired entries go first, then those that were not used for longest. A tenth is freed at once, or a full cache
-    /// would have to make room at every put.
+    /// Expired entries are dropped first, then the least recently used ones. A tenth is freed at once; otherwise a full
+    /// cache would have to make room at every put.
     pub(super) fn evict(&mut self, max_bytes: u64, now: SystemTime) -> rusqlite::Result<u64> {
         let max_bytes = to_sql(max_bytes);
         if self.total()? <= max_bytes {
             return Ok(0);
         }
-        // The total carries no digest, so it is computed anew before entries are dropped because of it.
+        // The total has no digest, so it is recomputed before entries are dropped because of it.
         let sql = "UPDATE totals SET bytes = (SELECT coalesce(sum(size), 0) FROM entries)";
         self.sql.execute(sql, [])?;
         let mut bytes = self.total()?;
@@ -169,7 +169,7 @@ impl<'c> WriteTransaction<'c> {
                 && let Some(row) = rows.next()?
             {
                 evicted.push(row.get::<_, i64>(0)?);
-                // A flipped bit may make a size as large as a number can be.
+                // A flipped bit may make a size arbitrarily large.
                 bytes = bytes.saturating_sub(row.get(1)?);
             }
         }
@@ -182,7 +182,7 @@ impl<'c> WriteTransaction<'c> {
         Ok(evicted.len() as u64)
     }
 
-    /// The number of bytes that all entries take. Triggers keep it.
+    /// Returns the number of bytes that all entries occupy. Triggers maintain it.
     fn total(&self) -> rusqlite::Result<i64> {
         let mut statement = self.sql.prepare_cached("SELECT bytes FROM totals")?;
         statement.query_row([], |row| row.get(0))
@@ -194,12 +194,12 @@ impl<'c> WriteTransaction<'c> {
         self.delete(sql, &&key.as_bytes()[..])
     }
 
-    /// Deletes the rows that a statement names, and notes their files.
+    /// Deletes the rows that a statement returns, and records their files.
     fn delete(&mut self, sql: &str, parameter: &dyn rusqlite::ToSql) -> rusqlite::Result<()> {
         let mut statement = self.sql.prepare_cached(sql)?;
         let mut rows = statement.query([parameter])?;
         while let Some(row) = rows.next()? {
-            // A damaged record does not say whether there is a file. The next cleaning finds it.
+            // A damaged record does not tell whether there is a file. The next cleanup finds it.
             if let Some((key, Some(record))) = key_and_record(row)?
                 && !record.is_inline
             {

@@ -1,4 +1,4 @@
-//! Large values, a file each.
+//! Large values, each in a file.
 
 use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};
@@ -13,8 +13,8 @@ use crate::key::{Digest, Key};
 
 /// The name of the file of one value under one key.
 ///
-/// No two entries share a file, because the key is part of the name. So an entry and its file go together, and nothing has
-/// to count references.
+/// No two entries share a file, because the key is part of the name. So an entry and its file are removed together,
+/// without counting references.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct FileName(Key);
 
@@ -33,7 +33,7 @@ impl FileName {
 
 /// A value that is written and synced under a temporary name.
 ///
-/// The file is locked while this value lives. The cleaning after a crash removes only files that nobody has locked.
+/// The file is locked while this exists. The cleanup after a crash removes only files that are not locked.
 #[derive(Debug)]
 pub(super) struct PendingFile {
     path: PathBuf,
@@ -56,14 +56,15 @@ impl PendingFile {
             .map_err(|error| CacheError::io("create", &path, error))?;
             match file.try_lock() {
                 Ok(()) => {}
-                // Another process was cleaning between the two calls. It took the file for a leftover and will remove it.
+                // Another process was cleaning up between the two calls. It took the file for a leftover and will
+                // remove it.
                 Err(TryLockError::WouldBlock) => continue,
                 Err(TryLockError::Error(error)) => {
                     let _ = fs::remove_file(&path);
                     return Err(CacheError::io("lock", &path, error));
                 }
             }
-            // Or the cleaning process has removed it already.
+            // Or the other process has already removed it.
             if file.metadata().is_ok_and(|metadata| metadata.nlink() == 0) {
                 continue;
             }
@@ -81,7 +82,7 @@ impl PendingFile {
         }
     }
 
-    /// Renames the file to its final name. Call it only within a transaction, because a cleaning runs within one, too.
+    /// Renames the file to its final name. Call it only within a transaction, because a cleanup also runs within one.
     pub(super) fn install(self, layout: &Layout, name: FileName) -> Result<(), CacheError> {
         let path = name.path(layout);
         if let Some(folder) = path.parent() {
@@ -93,7 +94,7 @@ impl PendingFile {
 
 impl Drop for PendingFile {
     fn drop(&mut self) {
-        // After `install` there is no file of this name. Otherwise the next cleaning removes what stays here.
+        // After `install` there is no file of this name. If a file stays here, the next cleanup removes it.
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -101,11 +102,11 @@ impl Drop for PendingFile {
 /// The result of reading a value file.
 #[derive(Debug)]
 pub(super) enum FileValue {
-    /// The value is as it was stored.
+    /// The value is unchanged since it was stored.
     Intact(Arc<[u8]>),
     /// There is no such file.
     Missing,
-    /// The file has another size or digest than it should have.
+    /// The file has a wrong size or digest.
     Damaged,
 }
 
@@ -130,7 +131,7 @@ pub(super) fn read(
     else {
         return Ok(FileValue::Damaged);
     };
-    // Read into the final buffer, because copying a value of some megabytes takes as long as reading it.
+    // Read into the final buffer, because copying a value of several megabytes takes as long as reading it.
     let mut value: Arc<[u8]> = std::iter::repeat_n(0, size).collect();
     #[expect(
         clippy::expect_used,
@@ -172,7 +173,7 @@ pub(super) fn leftovers(layout: &Layout) -> Vec<PathBuf> {
     found
 }
 
-/// Removes the value files that belong to no entry, which a crash may leave.
+/// Removes the value files that belong to no entry, which a crash may leave behind.
 ///
 /// Call it only within a transaction: a file gets its name before its entry is committed.
 pub(super) fn remove_all_but(layout: &Layout, referred: &HashSet<FileName>) {
@@ -180,13 +181,13 @@ pub(super) fn remove_all_but(layout: &Layout, referred: &HashSet<FileName>) {
     let folders = files_in(&layout.files());
     for path in folders.iter().flat_map(|folder| files_in(folder)) {
         if !referred.contains(&path) {
-            // A file that stays takes room, and the next cleaning tries again.
+            // A file that cannot be removed only takes space, and the next cleanup tries again.
             let _ = fs::remove_file(&path);
         }
     }
 }
 
-/// The paths in a folder. A folder that cannot be read has none: cleaning is for a later process then.
+/// Lists the paths in a folder. A folder that cannot be read counts as empty, so that a later process cleans it up.
 fn files_in(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder)
         .map(|entries| entries.flatten().map(|entry| entry.path()).collect())

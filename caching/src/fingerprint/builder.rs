@@ -9,7 +9,7 @@ use crate::fingerprint::{
     input_part,
 };
 
-/// Returns a name for people. The digest keeps two names apart that are not Unicode and are printed alike.
+/// Returns a name for display. Two names that are not Unicode may look the same, but their digests differ.
 fn printable(name: &OsStr) -> String {
     match name.to_str() {
         Some(name) => name.to_owned(),
@@ -23,9 +23,9 @@ fn printable(name: &OsStr) -> String {
 
 /// Collects the parts of a fingerprint.
 ///
-/// If a part is set twice, the last value counts. A part that is not set differs from a part that is set to nothing. Set
-/// what many jobs have in common once, and clone the builder for each job, which is much cheaper. If the jobs differ only in
-/// their input, [`prepare`](Self::prepare) is cheaper still.
+/// If a part is set twice, the last value wins. A part that is not set differs from a part that is set to an empty
+/// value. Set the parts that many jobs share once, and clone the builder for each job, which is much cheaper. If the
+/// jobs differ only in their input, [`prepare`](Self::prepare) is even cheaper.
 ///
 /// ```
 /// use ratchet_caching::Fingerprint;
@@ -56,7 +56,7 @@ impl FingerprintBuilder {
         builder.platform(std::env::consts::OS, std::env::consts::ARCH)
     }
 
-    /// Sets the operating system and the kind of processor, where they are not those of this machine.
+    /// Sets the operating system and the processor architecture, if they are not those of this machine.
     #[must_use]
     pub fn platform(mut self, system: &str, processor: &str) -> Self {
         self.set(Component::Platform, String::new(), |hash| {
@@ -103,7 +103,7 @@ impl FingerprintBuilder {
         self.with_bytes(component, text.as_bytes())
     }
 
-    /// Sets a text that users change so that no stored result is used.
+    /// Sets a text that the user changes to make all stored results unusable.
     #[must_use]
     pub fn salt(self, salt: &str) -> Self {
         self.with_text(Component::Salt, salt)
@@ -125,7 +125,7 @@ impl FingerprintBuilder {
         self
     }
 
-    /// Sets the files that the command line runs or names, see [`InputFiles::of_command`].
+    /// Sets the files that the command line runs or mentions, see [`InputFiles::of_command`].
     #[must_use]
     pub fn worker_programs(self, programs: &InputFiles) -> Self {
         self.with_files(Component::WorkerProgram, programs)
@@ -149,15 +149,16 @@ impl FingerprintBuilder {
         self.with_text(Component::TaskVersion, version)
     }
 
-    /// Sets the JSON input. White space and the order of the members of an object do not count. Everything else counts as it
-    /// is spelled. A text that is no JSON counts byte for byte, and so does an object that has a key twice.
+    /// Sets the JSON input. White space and the order of the members of an object do not matter. Everything else
+    /// matters as it is spelled. A text that is not JSON is compared byte by byte, and so is an object that has a key
+    /// twice.
     #[must_use]
     pub fn input(mut self, json: &str) -> Self {
         self.input = Some(input_part(json));
         self
     }
 
-    /// Sets a declared environment variable. `None` says that it is not set, which differs from an empty value.
+    /// Sets a declared environment variable. `None` means that it is not set, which differs from an empty value.
     #[must_use]
     pub fn environment(
         mut self,
@@ -209,7 +210,7 @@ impl FingerprintBuilder {
         self
     }
 
-    /// Sets the time that the job may take. With less time, the job might have no result.
+    /// Sets the time limit of the job. With a shorter limit, the job might have no result.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.set(Component::Timeout, String::new(), |hash| {

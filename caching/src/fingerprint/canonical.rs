@@ -1,16 +1,16 @@
-//! Writes inputs that differ only in their layout as one text.
+//! Normalizes inputs that differ only in their layout to the same text.
 
 use std::borrow::Cow;
 
-/// The nesting up to which an input is rewritten, which bounds the recursion.
+/// The nesting depth up to which an input is rewritten, which limits the recursion.
 const MAX_DEPTH: usize = 128;
 
 /// Returns the text of a JSON value without white space, and with the members of its objects sorted.
 ///
-/// Numbers and strings stay as they are spelled, so no number is ever rounded, and `1` differs from `1.0`. Another spelling of
-/// the same value costs one more run of its job. A text that is no JSON is returned unchanged. So is a text in which sorting
-/// could change what a reader sees: an object with a key twice, because readers disagree on which one counts, and an object
-/// with an escape in a key, because two spellings may be one key.
+/// Numbers and strings stay as they are spelled, so no number is ever rounded, and `1` differs from `1.0`. Another
+/// spelling of the same value costs one more run of its job. A text that is not JSON is returned unchanged. So is a
+/// text in which sorting could change its meaning for a reader: an object with a key twice, because readers disagree on
+/// which one wins, and an object with an escape in a key, because two spellings may be the same key.
 pub(super) fn canonical(text: &str) -> Cow<'_, [u8]> {
     let mut writer = Writer {
         text: text.as_bytes(),
@@ -58,7 +58,7 @@ impl Writer<'_> {
         (self.peek()? == wanted).then(|| self.copy(1))
     }
 
-    /// Copies bytes to the output without a change.
+    /// Copies bytes to the output unchanged.
     fn copy(&mut self, count: usize) {
         let end = self.position + count;
         self.output
@@ -152,7 +152,7 @@ impl Writer<'_> {
         Some(())
     }
 
-    /// Copies a string to the output, and returns whether it contains an escape.
+    /// Copies a string to the output. Returns whether it contains an escape.
     fn string(&mut self) -> Option<bool> {
         let rest = self.text[self.position..].strip_prefix(b"\"")?;
         let (mut length, mut escapes) = (0, false);
@@ -191,7 +191,7 @@ mod tests {
             ),
             (
                 r#"{"a\"": 1} "#,
-                // An escape in a key: as it stands.
+                // An escape in a key: the text stays unchanged.
                 r#"{"a\"": 1} "#,
             ),
             (r#""\" \\" "#, r#""\" \\""#),
@@ -236,7 +236,7 @@ mod tests {
         for spelled in [
             r#"{"a": 1, "a": 2}"#,
             r#"{"b": 1, "a": 2, "b": 1}"#,
-            // One key in two spellings: the last one counts for most readers.
+            // One key in two spellings: most readers use the last one.
             r#"{"a": 1, "\u0061": 2}"#,
             &deep,
             "",

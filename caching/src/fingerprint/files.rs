@@ -1,4 +1,4 @@
-//! Input files as they were when they were read.
+//! Input files in the state in which they were read.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use crate::fingerprint::hasher::FileHasher;
 use crate::fingerprint::programs::{MAX_FILES_IN_FOLDER, ProgramStamps, files_named_by};
 use crate::fingerprint::walk::{self, Depth, InputDigest};
 
-/// Input files as they were when they were read.
+/// Input files in the state in which they were read.
 ///
 /// Its methods read files, so they block: call them on a thread that may block (`tokio::task::spawn_blocking`).
 ///
@@ -28,12 +28,12 @@ use crate::fingerprint::walk::{self, Depth, InputDigest};
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputFiles {
-    /// The folder that relative paths start from.
+    /// The folder to which relative paths refer.
     base: PathBuf,
     files: Vec<InputDigest>,
 }
 
-/// The error of an input file that is not what it was when it was read.
+/// The error for an input file that has changed since it was read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the input {} changed", path.display())]
 pub struct InputChanged {
@@ -42,11 +42,11 @@ pub struct InputChanged {
 }
 
 impl InputFiles {
-    /// Reads the declared files and folders. Relative paths start from `base`.
+    /// Reads the declared files and folders. Relative paths refer to `base`.
     ///
-    /// The path as declared, the permission bits and the content count. In a folder, every name counts, and a link counts as
-    /// its target path and as what it leads to. A path that does not exist is an error, and so is anything that is neither a
-    /// file nor a folder.
+    /// The path as declared, the permission bits and the content are included. For a folder, every name in it is
+    /// included, and a link with its target path and with what it leads to. A path that does not exist is an error, and
+    /// so is anything that is neither a file nor a folder.
     pub fn read<I>(hasher: &FileHasher, base: &Path, declared: I) -> Result<Self, CacheError>
     where
         I: IntoIterator,
@@ -56,10 +56,10 @@ impl InputFiles {
         Self::read_within(usize::MAX, hasher, base, declared)
     }
 
-    /// Reads the files that a command line runs or names, see [`ProgramStamps`].
+    /// Reads the files that a command line runs or mentions, see [`ProgramStamps`].
     ///
-    /// A file that cannot be read is an error, and so is a folder with more than some thousand files, because then nobody
-    /// knows what a result depends on.
+    /// A file that cannot be read is an error, and so is a folder with more than some thousand files, because then it
+    /// is unknown what a result depends on.
     pub fn of_command(
         hasher: &FileHasher,
         base: &Path,
@@ -70,7 +70,7 @@ impl InputFiles {
         Self::read_within(MAX_FILES_IN_FOLDER, hasher, base, named)
     }
 
-    /// Reads files and folders, each with at most `limit` files in it.
+    /// Reads files and folders. Each folder may contain at most `limit` files.
     fn read_within(
         limit: usize,
         hasher: &FileHasher,
@@ -87,10 +87,10 @@ impl InputFiles {
         })
     }
 
-    /// Reads the files again and compares.
+    /// Reads the files again, and compares them with their state before.
     ///
-    /// Content that was changed and changed back counts as a change, because a job may have read it in between. A file that
-    /// can no longer be read counts as changed.
+    /// Content that was changed and changed back counts as a change, because a job may have read it in between. A file
+    /// that can no longer be read counts as changed.
     pub fn verify(&self, hasher: &FileHasher) -> Result<(), InputChanged> {
         for before in &self.files {
             let depth = Depth::Contents(hasher);
@@ -104,8 +104,8 @@ impl InputFiles {
         Ok(())
     }
 
-    /// Whether the files still have these stamps. If so, the content that was read is the content that the files had when
-    /// the stamps were taken.
+    /// Whether the files still have these stamps. If so, the content that was read is the content that the files had
+    /// when the stamps were taken.
     pub fn have_stamps(&self, stamps: &ProgramStamps) -> bool {
         let mine = self.files.iter().map(|file| (&file.declared, &file.stamps));
         mine.eq(stamps.iter())
@@ -116,7 +116,7 @@ impl InputFiles {
         self.files.is_empty()
     }
 
-    /// The digests of all declared files and folders.
+    /// Iterates over the digests of all declared files and folders.
     pub(super) fn iter(&self) -> impl Iterator<Item = &InputDigest> {
         self.files.iter()
     }

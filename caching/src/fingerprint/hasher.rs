@@ -1,4 +1,4 @@
-//! Digests of file contents, remembered while the files do not change.
+//! Digests of file contents, cached while the files do not change.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,28 +11,28 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::CacheError;
 use crate::fingerprint::stamp::Stamp;
 
-/// How many digests are remembered. At about 200 bytes each that is some 13 MB. Beyond it, all are forgotten.
+/// How many digests are cached. At about 200 bytes each, they take about 13 MB. Beyond it, the cache is cleared.
 const MAX_REMEMBERED: usize = 65_536;
-/// How often a file is read before it counts as one that changes all the time.
+/// How many times a file is read before it counts as constantly changing.
 const MAX_READS: usize = 3;
 
-/// Computes the digests of files, and remembers those of files that have not changed.
+/// Computes the digests of files, and caches those of files that have not changed.
 ///
-/// It is used by [`InputFiles`](crate::InputFiles). Share one hasher between all jobs of a run, so that an input that many
+/// [`InputFiles`](crate::InputFiles) uses it. Share one hasher between all jobs of a run, so that an input that many
 /// jobs declare is read once.
 pub struct FileHasher {
     clock: Arc<dyn Clock>,
-    /// The digest of each file that was read, with the stamp that the file had then.
+    /// The digest of each file that was read, with the stamp that the file had at that time.
     remembered: Mutex<HashMap<PathBuf, (Stamp, [u8; 32])>>,
 }
 
-/// The content of a file, as it was when it was read.
+/// The content of a file at the time when it was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FileContent {
     /// The BLAKE3 digest of the content.
     pub digest: [u8; 32],
-    /// How many bytes the file had.
+    /// The size of the file in bytes.
     pub size: u64,
     /// The permission bits of the file.
     pub mode: u32,
@@ -51,8 +51,8 @@ impl fmt::Debug for FileHasher {
 }
 
 impl FileHasher {
-    /// Makes a hasher that remembers nothing yet. The clock tells which files are too young for their digests to be
-    /// remembered.
+    /// Makes a hasher with an empty cache. The clock decides which files changed too recently for their digests to be
+    /// cached.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
@@ -60,7 +60,7 @@ impl FileHasher {
         }
     }
 
-    /// Reads the content of a file, unless it is remembered from a time at which the file had the same stamp.
+    /// Reads the content of a file, unless its digest is cached with the same stamp.
     ///
     /// ```
     /// let folder = tempfile::tempdir()?;
@@ -80,7 +80,7 @@ impl FileHasher {
         })
     }
 
-    /// Returns the digest of the content of a file, and the stamp that the file had then.
+    /// Returns the digest of the content of a file, and the stamp that the file had at that time.
     pub(super) fn digest(&self, path: &Path) -> Result<(Stamp, [u8; 32]), CacheError> {
         let io_error = |source| CacheError::io("read", path, source);
         let stamp = Stamp::of(&path.metadata().map_err(io_error)?);
@@ -152,10 +152,10 @@ mod tests {
         clock.advance(Duration::from_secs(5));
         let (stamp, digest) = hasher.digest(&path).unwrap();
         assert_eq!(hasher.remembered().get(&path), Some(&(stamp, digest)));
-        // A wrong digest shows that the remembered one is used.
+        // The wrong digest shows that the cached one is used.
         hasher.remembered().insert(path.clone(), (stamp, [7; 32]));
         assert_eq!(hasher.digest(&path).unwrap(), (stamp, [7; 32]));
-        // Once the stamp differs, it is not used, even if the size is the same.
+        // With another stamp it is not used, even if the size is the same.
         fs::write(folder.path().join("y"), "2").unwrap();
         fs::rename(folder.path().join("y"), &path).unwrap();
         assert_eq!(

@@ -1,4 +1,4 @@
-//! The files that a command line names.
+//! The files that a command line mentions.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -8,19 +8,20 @@ use std::path::{Path, PathBuf};
 use crate::error::CacheError;
 use crate::fingerprint::walk::{self, Depth};
 
-/// How many files a folder that an argument names may contain. It is read before and after each job, which takes some
-/// milliseconds for so many.
+/// How many files a folder in an argument may contain. They are read before and after each job, which takes some
+/// milliseconds for this many.
 pub(super) const MAX_FILES_IN_FOLDER: usize = 4096;
 
-/// The stamps of the files that a command line runs or names.
+/// The stamps of the files that a command line runs or mentions.
 ///
-/// The program is looked up in `search_path` (a `PATH`) if it contains no slash. Every later argument that names a file or a
-/// folder counts, too, also as `--option=FILE`, `@FILE` or `-oFILE`: of `python3 resize.py`, it is `resize.py` that changes.
-/// Arguments that name no file are ignored, and so are devices, pipes and a program that is not found. Files that a program
-/// loads by itself are not known here: let the worker declare a version, or declare the files.
+/// The program is looked up in `search_path` (a `PATH`) if it contains no slash. Every later argument that names a file
+/// or a folder is included, too, also as `--option=FILE`, `@FILE` or `-oFILE`: in `python3 resize.py`, it is
+/// `resize.py` that changes. Arguments that name no file are ignored, and so are devices, pipes and a program that is
+/// not found. Files that a program loads by itself are unknown here: let the worker declare a version, or declare the
+/// files.
 ///
-/// Stamps that were taken before a process was started tell later whether the content that is read then is the content that
-/// the process was started with.
+/// Stamps that were taken before a process was started show later whether the content that is read then is the content
+/// with which the process was started.
 ///
 /// ```
 /// use ratchet_caching::{FileHasher, InputFiles, ProgramStamps};
@@ -57,13 +58,13 @@ impl ProgramStamps {
             .map(Self)
     }
 
-    /// The paths and the digests of all files that a command names.
+    /// Iterates over the paths and the digests of all files that a command mentions.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&PathBuf, &[u8; 32])> {
         self.0.iter().map(|(path, stamps)| (path, stamps))
     }
 }
 
-/// Returns the files and folders that a command line runs or names.
+/// Returns the files and folders that a command line runs or mentions.
 pub(super) fn files_named_by(
     base: &Path,
     command: &[OsString],
@@ -93,7 +94,8 @@ pub(super) fn files_named_by(
     found
 }
 
-/// Returns the paths that an argument may mean, the likeliest first: `FILE`, `--option=FILE`, `name=FILE`, `@FILE`, `-oFILE`.
+/// Returns the paths that an argument may mean, the most likely first: `FILE`, `--option=FILE`, `name=FILE`, `@FILE`,
+/// `-oFILE`.
 fn possible_paths(argument: &OsStr) -> Vec<PathBuf> {
     let bytes = argument.as_bytes();
     let after_equals = bytes.iter().position(|&byte| byte == b'=').map(|at| at + 1);
@@ -114,7 +116,7 @@ fn is_file_or_folder(path: &Path) -> bool {
         .is_ok_and(|metadata| metadata.is_file() || metadata.is_dir())
 }
 
-/// Whether the search for a program ends here. Like a shell, it skips files that may not be executed.
+/// Whether the search for a program ends here. As in a shell, files without permission to execute are skipped.
 fn is_executable(path: &Path) -> bool {
     path.metadata()
         .is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o111 != 0)

@@ -1,4 +1,4 @@
-//! The stamps of files, which show a change without the content being read.
+//! The stamps of files, which reveal a change without reading the content.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 /// coarsest clock in use (FAT) ticks every two seconds.
 const COARSEST_TICK: Duration = Duration::from_secs(3);
 
-/// What the system says about a file without it being read. Any change of its content changes the stamp of an old file.
+/// The metadata of a file, which is known without reading the file. Any change of its content changes the stamp of an
+/// old file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     device: u64,
@@ -17,7 +18,7 @@ pub(super) struct Stamp {
     mode: u32,
     /// When the content was last changed, in seconds and nanoseconds.
     modified: (i64, i64),
-    /// When the content or the mode was last changed, which no program can set back.
+    /// When the content or the mode was last changed. No program can set this time back.
     changed: (i64, i64),
 }
 

@@ -4,7 +4,7 @@ use super::*;
 
 type Set = fn(FingerprintBuilder) -> FingerprintBuilder;
 
-/// Every part of a fingerprint, set to something and to something else.
+/// Every part of a fingerprint, with two functions that set it to different values.
 const PARTS: [(Component, Set, Set); 9] = [
     (Component::Salt, |b| b.salt("1"), |b| b.salt("2")),
     (

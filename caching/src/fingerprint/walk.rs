@@ -12,7 +12,7 @@ use crate::fingerprint::stamp::Stamp;
 /// The bits of a mode that `chmod` sets.
 const PERMISSION_BITS: u32 = 0o7777;
 
-/// What is read of each file.
+/// How much is read of each file.
 #[derive(Clone, Copy)]
 pub(super) enum Depth<'a> {
     /// Only the stamp.
@@ -21,7 +21,7 @@ pub(super) enum Depth<'a> {
     Contents(&'a FileHasher),
 }
 
-/// A declared file or folder, as it was when it was read.
+/// A declared file or folder in the state in which it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct InputDigest {
     /// The path as the job declares it.
@@ -46,7 +46,7 @@ pub(super) fn read(
         stamps: blake3::Hasher::new(),
         entered: HashMap::new(),
     };
-    // The paths that are still to be read, in reverse order, each with its name relative to the declared path.
+    // The paths that are not read yet, in reverse order, each with its name relative to the declared path.
     let mut pending = vec![(base.join(&declared), PathBuf::new())];
     while let Some((path, name)) = pending.pop() {
         let children = walk.visit(&path, &name)?;
@@ -77,8 +77,8 @@ struct Walk<'a> {
     /// Becomes [`InputDigest::content`].
     content: blake3::Hasher,
     stamps: blake3::Hasher,
-    /// The folders that were entered, by device and inode. A link may lead to one of them again, even to one that contains
-    /// the link.
+    /// The folders that were entered, by device and inode. A link may lead to one of them again, even to one that
+    /// contains the link itself.
     entered: HashMap<(u64, u64), PathBuf>,
 }
 
@@ -125,7 +125,7 @@ impl Walk<'_> {
         }
         self.entered
             .insert((metadata.dev(), metadata.ino()), name.to_path_buf());
-        // A file that appears and disappears again changes the stamp of its folder.
+        // A file that appears and disappears in the meantime changes the stamp of its folder.
         Stamp::of(&metadata).hash_into(&mut self.stamps);
         let mut children = fs::read_dir(path)
             .and_then(|entries| {

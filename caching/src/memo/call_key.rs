@@ -7,11 +7,11 @@ use serde::Serialize;
 
 use crate::key::Key;
 
-/// The key of a call: what is called, and with which arguments.
+/// The key of a call: the name of a function, and the arguments.
 ///
-/// Two keys are equal if their names are equal and their arguments serialise to the same values. Maps are equal whatever
-/// the order of their entries; the entries of a `HashSet` come in an order of their own each time, so use a `BTreeSet`.
-/// Fields that serde skips are no part of the key.
+/// Two keys are equal if their names are equal and their arguments serialise to the same values. The order of the
+/// entries of a map does not matter; but the entries of a `HashSet` have another order each time, so use a `BTreeSet`.
+/// Fields that serde skips are not part of the key.
 ///
 /// ```
 /// use ratchet_caching::CallKey;
@@ -27,11 +27,11 @@ use crate::key::Key;
 pub struct CallKey {
     key: Key,
     name: String,
-    /// How long a result may be used, from the time at which it was stored; `None` for ever.
+    /// How long a result may be used after it was stored; `None` for no limit.
     limit: Option<Duration>,
 }
 
-/// Arguments that cannot be part of a key, because they cannot be serialised.
+/// The error for arguments that cannot be part of a key, because they cannot be serialised.
 #[derive(Debug, thiserror::Error)]
 #[error("the arguments of {name:?} are no key: {reason}")]
 pub struct KeyError {
@@ -42,9 +42,9 @@ pub struct KeyError {
 }
 
 impl CallKey {
-    /// Makes the key of a call. Arguments are any value of serde, usually a tuple.
+    /// Makes the key of a call. The arguments can be any serde value, usually a tuple.
     ///
-    /// It fails for what serde cannot write, such as a path that is no text.
+    /// It fails for values that serde cannot serialise, such as a path that is not valid text.
     pub fn new<A: Serialize + ?Sized>(
         name: impl Into<String>,
         arguments: &A,
@@ -85,13 +85,13 @@ impl CallKey {
         &self.name
     }
 
-    /// How long a result may be used.
+    /// Returns how long a result may be used.
     pub(super) fn limit(&self) -> Option<Duration> {
         self.limit
     }
 }
 
-/// Brings the entries of all maps into the order of their encoded keys, so that their own order does not matter.
+/// Sorts the entries of all maps by their encoded keys, so that their own order does not matter.
 fn sort_maps(value: &mut Value) -> Result<(), String> {
     match value {
         Value::Array(values) => values.iter_mut().try_for_each(sort_maps),
@@ -111,7 +111,7 @@ fn sort_maps(value: &mut Value) -> Result<(), String> {
     }
 }
 
-/// Writes a value in CBOR, in which each value has one form and no two values share one.
+/// Encodes a value in CBOR, in which each value has exactly one form, and no two values have the same form.
 fn encoded(value: &Value) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     ciborium::into_writer(value, &mut bytes).map_err(|error| error.to_string())?;

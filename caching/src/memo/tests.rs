@@ -102,7 +102,7 @@ async fn a_result_is_used_no_longer_than_its_key_says() {
 
 #[tokio::test]
 async fn a_result_that_cannot_be_serialised_is_returned_all_the_same() {
-    /// Refuses to be written.
+    /// A value that cannot be serialised.
     #[derive(Debug, PartialEq, serde::Deserialize)]
     struct Secret(u32);
     impl Serialize for Secret {

@@ -86,7 +86,7 @@ async fn entries_expire_by_their_own_time_by_age_and_by_idleness() {
     let mut lived = [0; 3];
     for minute in 0..20 {
         for (cache, lived) in [&plainly, &aging, &idling].into_iter().zip(&mut lived) {
-            // The idle one is asked every third minute only, until minute 9.
+            // The idle one is only read every third minute, until minute 9.
             let ask = !std::ptr::eq(cache, &raw const idling)
                 || (minute % 3 == 0 && minute <= 9)
                 || minute == 13;

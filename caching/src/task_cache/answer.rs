@@ -9,9 +9,9 @@ use crate::task_cache::policy::NotStored;
 /// The result of [`TaskCache::lookup`](crate::TaskCache::lookup).
 #[derive(Debug, Clone)]
 pub enum Lookup {
-    /// A result or a permanent failure is stored, and the policy lets it be used.
+    /// A result or a permanent failure is stored, and the policy allows its use.
     Hit(Hit),
-    /// Nothing is stored that may be used.
+    /// Nothing usable is stored.
     Miss,
 }
 
@@ -34,7 +34,7 @@ pub enum Source {
     Stored,
     /// Another caller computed the outcome while this one waited.
     Shared,
-    /// This caller computed the outcome. The field says whether it was stored.
+    /// This caller computed the outcome. The field contains whether it was stored.
     Computed(Committed),
 }
 
@@ -43,10 +43,10 @@ pub enum Source {
 pub struct TaskStats {
     /// The counts of the store, which include its size in bytes and its evictions.
     pub store: Stats,
-    /// The lookups that found an outcome that could be used. [`lookup`](crate::TaskCache::lookup) and
-    /// [`begin`](crate::TaskCache::begin) are a lookup each.
+    /// The lookups that found a usable outcome. [`lookup`](crate::TaskCache::lookup) and
+    /// [`begin`](crate::TaskCache::begin) count as one lookup each.
     pub hits: u64,
-    /// The lookups that found none, by cause.
+    /// The lookups that found no usable outcome, by cause.
     pub misses: Misses,
     /// The bytes of the outcomes that were found.
     pub bytes_read: u64,
@@ -54,7 +54,7 @@ pub struct TaskStats {
     pub bytes_written: u64,
     /// The outcomes that were committed.
     pub computed: u64,
-    /// The outcomes that a caller got from the computation of another one.
+    /// The outcomes that callers received from the computation of another caller.
     pub shared: u64,
     /// The outcomes that were stored.
     pub stored: u64,
@@ -62,19 +62,19 @@ pub struct TaskStats {
     pub failures: u64,
 }
 
-/// The lookups that found nothing to use, by cause.
+/// The lookups that found nothing usable, by cause.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Misses {
     /// Nothing was stored under the key, or it had expired. [`Stats::expired`] counts the latter.
     pub absent: u64,
-    /// An outcome was stored, but the policy of this caller does not take it: it is too old, or a failure.
+    /// An outcome was stored, but the policy of this caller does not accept it: it is too old, or a failure.
     pub refused: u64,
-    /// The caller wanted a fresh result.
+    /// The caller requested a fresh result.
     pub refreshed: u64,
     /// The store failed.
     pub failed: u64,
-    /// What was stored is no value of the type that the caller of `memo` wants.
+    /// The stored value does not have the type that the caller of `memo` requests.
     pub unreadable: u64,
 }
 
@@ -85,7 +85,7 @@ impl Misses {
     }
 }
 
-/// Why a fingerprint hits or misses.
+/// Why the lookup of a fingerprint hits or misses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Explanation {
     /// An entry of this fingerprint is stored.

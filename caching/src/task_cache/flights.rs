@@ -1,6 +1,6 @@
 //! Single-flight: one caller computes, and the others wait for its outcome.
 //!
-//! A flight is one computation of one key. It ends in exactly one of four ways, and every waiter hears of it:
+//! A flight is one computation of one key. It ends in exactly one of four ways, of which every waiter is notified:
 //!
 //! ```text
 //! Running -> Completed(outcome)   the leader is done: every waiter has the outcome
@@ -9,8 +9,8 @@
 //!         -> NotShareable         only the leader may use the outcome: each waiter computes for itself
 //! ```
 //!
-//! A flight never runs again: a new leader starts a new flight. So no waiter is chosen and woken to take over, and a waiter
-//! that goes away cannot take anything with it.
+//! A flight never runs again: a new leader starts a new flight. So no waiter is chosen and woken to take over, and a
+//! waiter that is dropped has no effect on the others.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,12 +24,12 @@ use crate::invalidation::Selector;
 use crate::key::Key;
 use crate::task_cache::outcome::{ComputeResult, Hit};
 
-/// The id of a flight. Callers who want a fresh result do not join the flights of those who take a stored one.
+/// The id of a flight. Callers that want a fresh result do not join the flights of those that accept a stored one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct FlightId {
     /// The key of the result.
     pub(super) key: Key,
-    /// Whether an existing result is computed anew, which a normal lookup must not wait for.
+    /// Whether the flight replaces an existing result. A normal lookup must not wait for such a flight.
     pub(super) is_refresh: bool,
 }
 
@@ -42,9 +42,9 @@ pub(super) enum FlightState {
     Completed(ComputeResult),
     /// The result was stored by somebody else meanwhile.
     AlreadyStored(Hit),
-    /// The computation was dropped, so another one has to begin.
+    /// The computation was dropped, so a new one has to start.
     Abandoned,
-    /// The outcome must not be shared, so each one who waits computes for itself.
+    /// The outcome must not be shared, so each waiter computes for itself.
     NotShareable,
 }
 
@@ -52,12 +52,12 @@ pub(super) enum FlightState {
 #[derive(Debug)]
 struct Flight {
     state: watch::Sender<FlightState>,
-    /// What the result will be labelled with, by which an invalidation finds the flight.
+    /// The labels of the result, by which an invalidation finds the flight.
     labels: Labels,
-    /// When the flight began, which counts as the age of its result in an invalidation.
+    /// When the flight began. An invalidation takes this as the time of its result.
     begun: SystemTime,
-    /// Entries like its result were dropped while it ran. It is set under the lock of the table, and read without that lock
-    /// before the result is stored, so it uses Acquire and Release.
+    /// Whether an invalidation that selects its result took place while it ran. It is set under the lock of the table,
+    /// and read without that lock before the result is stored, so it uses Acquire and Release.
     is_invalidated: AtomicBool,
 }
 
@@ -72,11 +72,11 @@ pub(super) struct Flights {
 struct FlightTable {
     /// The flights that can be joined.
     joinable: HashMap<FlightId, Arc<Flight>>,
-    /// The flights that cannot be joined: each waiter of a flight that was not shareable has one.
+    /// The flights that cannot be joined: each waiter of a flight that could not be shared has one.
     private: Vec<(FlightId, Arc<Flight>)>,
 }
 
-/// The part of a caller in a flight.
+/// The role of a caller in a flight.
 pub(super) enum Role {
     /// The caller computes the result.
     Leader(Leader),
@@ -101,7 +101,7 @@ impl Flights {
         Role::Leader(leader)
     }
 
-    /// Starts a flight that nobody can join.
+    /// Starts a flight that no other caller can join.
     pub(super) fn start_private(
         self: &Arc<Self>,
         id: FlightId,
@@ -114,7 +114,8 @@ impl Flights {
         leader
     }
 
-    /// Starts a flight that nobody can join and whose result is not stored, so that no invalidation has to find it.
+    /// Starts a flight that no other caller can join and whose result is not stored, so that no invalidation has to
+    /// find it.
     pub(super) fn start_untracked(
         self: &Arc<Self>,
         id: FlightId,
@@ -134,8 +135,8 @@ impl Flights {
         }
     }
 
-    /// Marks the flights whose results the selector would drop. Their results are not stored, and nobody joins them any
-    /// more.
+    /// Marks the flights whose results the selector would drop. Their results are not stored, and no caller joins them
+    /// any more.
     pub(super) fn invalidate(&self, selector: &Selector) {
         let mut table = self.table();
         let stays = |id: &FlightId, flight: &Flight| {
@@ -154,7 +155,7 @@ impl Flights {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The number of running computations.
+    /// Returns the number of computations in progress.
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
         let table = self.table();
@@ -162,9 +163,10 @@ impl Flights {
     }
 }
 
-/// The caller who computes a shared result, and has to end the flight.
+/// The caller that computes a shared result, and has to end the flight.
 ///
-/// Dropping it before the end abandons the flight, so a leader that is cancelled or panics leaves no waiter behind.
+/// Dropping it before the end abandons the flight, so that a leader that is cancelled or panics never leaves its
+/// waiters hanging.
 #[derive(Debug)]
 pub(super) struct Leader {
     flights: Arc<Flights>,
@@ -179,25 +181,25 @@ impl Leader {
         self.flight.state.send_replace(state);
     }
 
-    /// Gives the entry that was found in the store to everyone who waits.
+    /// Passes the entry that was found in the store to every caller that waits.
     pub(super) fn found_stored(&self, hit: &Hit) {
         let state = FlightState::AlreadyStored(hit.clone());
         self.flight.state.send_replace(state);
     }
 
-    /// Ends the flight without a result, so that each caller that waits computes for itself.
+    /// Ends the flight without a result, so that each waiting caller computes for itself.
     pub(super) fn refuse_to_share(self) {
-        // The flight leaves the table first, so that nobody joins it after its end.
+        // The flight leaves the table first, so that no caller joins it after its end.
         self.leave_table();
         self.flight.state.send_replace(FlightState::NotShareable);
     }
 
-    /// The key and the mode of the computation.
+    /// Returns the key and the mode of the computation.
     pub(super) fn id(&self) -> FlightId {
         self.id
     }
 
-    /// When the computation began.
+    /// Returns when the computation began.
     pub(super) fn begun(&self) -> SystemTime {
         self.flight.begun
     }
@@ -207,10 +209,10 @@ impl Leader {
         self.flight.is_invalidated.load(Ordering::Acquire)
     }
 
-    /// Takes the flight out of the table, so that nobody joins it.
+    /// Removes the flight from the table, so that no caller joins it.
     fn leave_table(&self) {
         let mut table = self.flights.table();
-        // After an invalidation there may be another flight with this id.
+        // After an invalidation, the table may contain another flight with this id.
         if table
             .joinable
             .get(&self.id)

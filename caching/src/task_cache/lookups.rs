@@ -4,23 +4,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::task_cache::answer::Misses;
 
-/// Why a lookup found nothing to use.
+/// Why a lookup found nothing usable.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum MissCause {
     /// Nothing is stored.
     Absent,
-    /// The policy does not take what is stored.
+    /// The policy does not accept the stored outcome.
     Refused,
-    /// The policy wants a fresh result.
+    /// The policy requests a fresh result.
     Refreshed,
     /// The store failed.
     Failed,
-    /// What is stored is of another type.
+    /// The stored value has another type.
     #[cfg(feature = "memo")]
     Unreadable,
 }
 
-/// The counts of lookups. Relaxed: each counter is independent, and nothing is ordered by it.
+/// The counts of lookups. Relaxed: each counter is independent, and orders no other memory.
 #[derive(Debug, Default)]
 pub(super) struct Lookups {
     hits: AtomicU64,

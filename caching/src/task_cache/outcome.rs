@@ -10,7 +10,7 @@ pub type ComputeResult = Result<Arc<[u8]>, ComputeFailure>;
 
 /// Why a computation has no result.
 ///
-/// The description is whatever the caller wants to hand to everyone who waits: a message, or a serialised error.
+/// The description is anything that the caller wants to pass to every waiting caller: a message, or a serialised error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{kind}: {}", String::from_utf8_lossy(description))]
 pub struct ComputeFailure {
@@ -39,11 +39,11 @@ pub enum FailureKind {
     Transient,
     /// The computation took too long.
     TimedOut,
-    /// The leader was cancelled. Those who wait were not, so one of them computes instead.
+    /// The leader was cancelled. The waiting callers were not, so one of them computes instead.
     Cancelled,
     /// The worker died.
     Crashed,
-    /// A circuit breaker or a limit refused the computation, which never began.
+    /// A circuit breaker or a limit refused the computation, which never started.
     Rejected,
 }
 
@@ -60,7 +60,7 @@ impl fmt::Display for FailureKind {
     }
 }
 
-/// A stored outcome, with what is known about it.
+/// A stored outcome with its metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hit {
     /// The entry as it is stored.

@@ -1,4 +1,4 @@
-//! Which outcomes are stored and used again.
+//! Decides which outcomes are stored and reused.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -20,25 +20,25 @@ use crate::task_cache::outcome::{ComputeFailure, ComputeResult, FailureKind};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// Whether the result may be stored and used again.
+    /// Whether the result may be stored and reused.
     pub(super) is_cacheable: bool,
     /// Whether an existing result is ignored and replaced.
     pub(super) is_refresh: bool,
     /// The labels of the entry.
     pub(super) labels: Labels,
-    /// How long the result may be used, or `None` for ever.
+    /// How long the result may be used; `None` for no limit.
     pub(super) time_to_live: Option<Duration>,
     /// The time to live of permanent failures, if they are stored at all.
     pub(super) failures: Option<Duration>,
-    /// What the key was made from, which is stored to explain later misses.
+    /// The parts of the key, which are stored to explain later misses.
     pub(super) fingerprint: Option<Fingerprint>,
     /// The declared files, each group with the hasher that read it, so that they can be read again.
     pub(super) inputs: Vec<(InputFiles, Arc<FileHasher>)>,
 }
 
 impl Policy {
-    /// The policy of a task that gives the same result for the same key. Its result is stored, and shared with callers who
-    /// ask while it is computed.
+    /// Returns the policy of a task that always gives the same result for the same key. Its result is stored, and
+    /// shared with callers that ask while it is computed.
     pub fn cacheable(labels: Labels) -> Self {
         Self {
             is_cacheable: true,
@@ -51,7 +51,7 @@ impl Policy {
         }
     }
 
-    /// The policy of any other task: every caller computes, and nothing is looked up, shared or stored.
+    /// Returns the policy of any other task: every caller computes, and nothing is looked up, shared or stored.
     pub fn never() -> Self {
         Self {
             is_cacheable: false,
@@ -59,21 +59,21 @@ impl Policy {
         }
     }
 
-    /// Drops results this long after they were stored, and uses no older ones.
+    /// Drops results this long after they were stored, and does not use older ones.
     #[must_use]
     pub fn time_to_live(mut self, limit: Duration) -> Self {
         self.time_to_live = Some(limit);
         self
     }
 
-    /// Stores permanent failures, too, for this time. Choose a short one, because somebody may fix the cause.
+    /// Stores permanent failures, too, for this time. Choose a short one, because the cause may be fixed.
     #[must_use]
     pub fn store_permanent_failures(mut self, time_to_live: Duration) -> Self {
         self.failures = Some(time_to_live);
         self
     }
 
-    /// Ignores stored outcomes, computes, and stores the new result.
+    /// Ignores stored outcomes, computes the result, and stores the new one.
     #[must_use]
     pub fn refresh(mut self) -> Self {
         self.is_refresh = true;
@@ -87,18 +87,18 @@ impl Policy {
         self
     }
 
-    /// Reads these inputs again after the computation. If they changed meanwhile, the result is neither stored nor shared.
-    /// Called twice, it reads both sets of inputs.
+    /// Reads these inputs again after the computation. If they changed in the meantime, the result is neither stored
+    /// nor shared. If this is called twice, both sets of inputs are read.
     #[must_use]
     pub fn verify_inputs(mut self, inputs: InputFiles, hasher: Arc<FileHasher>) -> Self {
         self.inputs.push((inputs, hasher));
         self
     }
 
-    /// Whether a stored entry may be used by a caller with this policy.
+    /// Whether a caller with this policy may use a stored entry.
     ///
-    /// The limits of this policy count, from the time at which the entry was stored. So a shorter limit also applies to
-    /// entries that were stored under a longer one.
+    /// The limits of this policy apply, counted from the time at which the entry was stored. So a shorter limit also
+    /// applies to entries that were stored under a longer one.
     pub(super) fn accepts(&self, metadata: &Metadata, now: SystemTime) -> bool {
         let (may_answer, limit) = match metadata.kind {
             EntryKind::Success => (true, self.time_to_live),
@@ -130,7 +130,7 @@ impl Policy {
             },
             Err(failure) => return Err(NotStored::Failed(failure.kind)),
         };
-        // An expiry beyond the range of the clock never comes.
+        // An expiry beyond the range of the clock is never reached.
         Ok((kind, limit.and_then(|limit| now.checked_add(limit))))
     }
 }
@@ -145,13 +145,13 @@ pub enum NotStored {
     /// A failure of this kind is not stored.
     #[error("a failure of this kind is not stored ({0})")]
     Failed(FailureKind),
-    /// An input changed while the job ran, so nobody knows which content the job read.
+    /// An input changed while the job ran, so it is unknown which content the job read.
     #[error("the input {} changed while the job ran", .0.display())]
     InputsChanged(std::path::PathBuf),
     /// The inputs could not be read again, for example because the system can start no thread.
     #[error("the inputs could not be read again")]
     Unverified,
-    /// An invalidation that would have dropped the result came while the job ran.
+    /// An invalidation that selects the result took place while the job ran.
     #[error("an invalidation that selects the result came while the job ran")]
     Invalidated,
     /// The store returned an error.
@@ -241,7 +241,7 @@ mod tests {
         assert!(plain.accepts(&stored, NOW + MINUTE));
         assert!(!plain.accepts(&stored, NOW + MINUTE * 10));
         assert!(!short.accepts(&stored, NOW + MINUTE));
-        // A clock that was set back makes an entry look young, never old.
+        // If the clock was set back, an entry seems newer, but never older.
         let earlier = Metadata::new(NOW + MINUTE * 5);
         assert!(short.accepts(&earlier, NOW));
     }

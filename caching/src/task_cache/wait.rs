@@ -1,4 +1,4 @@
-//! The duty to compute, and the wait for another caller who computes.
+//! The permit to compute, and the wait for another caller that computes.
 
 use std::sync::atomic::Ordering;
 
@@ -10,7 +10,7 @@ use crate::task_cache::flights::{FlightId, FlightState, Leader};
 use crate::task_cache::outcome::{ComputeResult, Hit};
 use crate::task_cache::policy::Policy;
 
-/// The answer of [`TaskCache::begin`](crate::TaskCache::begin): a result, or what the caller has to do for one.
+/// The result of [`TaskCache::begin`](crate::TaskCache::begin): an outcome, or what the caller has to do to get one.
 #[derive(Debug)]
 pub enum Begin {
     /// The outcome is stored: use it.
@@ -34,7 +34,7 @@ pub enum Waited {
 
 /// The right and the duty to compute one key.
 ///
-/// Dropping it, by cancellation or by a panic, hands the duty to one of those who wait.
+/// Dropping it, by cancellation or by a panic, passes the duty to one of the waiting callers.
 #[derive(Debug)]
 #[must_use = "dropping a permit hands the computation to another caller"]
 pub struct ComputePermit {
@@ -51,7 +51,7 @@ impl ComputePermit {
     }
 }
 
-/// A caller who waits while another one computes.
+/// A caller that waits while another one computes.
 #[derive(Debug)]
 pub struct Waiter {
     /// The cache in which the flight is.
@@ -60,12 +60,13 @@ pub struct Waiter {
     pub(super) state: watch::Receiver<FlightState>,
     /// The flight that is waited for.
     pub(super) id: FlightId,
-    /// How the result is stored, should this waiter have to compute it.
+    /// How the result is stored, if this waiter has to compute it.
     pub(super) policy: Box<Policy>,
 }
 
 impl Waiter {
-    /// Waits for the outcome, or for the duty to compute it. Cancel safe: dropping the future affects no other caller.
+    /// Waits for the outcome, or for the permit to compute it. Cancel safe: dropping the future affects no other
+    /// caller.
     pub async fn wait(mut self) -> Waited {
         loop {
             let ended = match self
@@ -74,8 +75,8 @@ impl Waiter {
                 .await
             {
                 Ok(state) => state.clone(),
-                // A leader ends its flight when it is dropped, before its sender is. So the state is final, and this case
-                // costs nothing more than another lookup.
+                // A leader ends its flight when it is dropped, before its sender is dropped. So the state is final, and
+                // this case would cost no more than another lookup.
                 Err(_) => FlightState::Abandoned,
             };
             let core = &self.cache.core;

@@ -14,7 +14,7 @@ use crate::cache::MockCache;
 use crate::entry::Metadata;
 use crate::map_cache::MapCache;
 
-/// The error of a cache that fails.
+/// The error of a failing cache.
 fn broken() -> CacheError {
     CacheError::NotPerformed {
         source: Arc::new(std::io::ErrorKind::WouldBlock.into()),
@@ -118,7 +118,7 @@ async fn an_invalidation_reaches_the_far_cache_first_and_the_near_one_in_any_cas
     }
 }
 
-/// A cache whose `get` answers only when told to, with what it found before.
+/// A cache whose `get` returns only when the test allows it, with what it found before.
 #[derive(Default)]
 struct SlowFar {
     asked: Notify,

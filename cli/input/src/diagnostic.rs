@@ -1,7 +1,7 @@
 //! Errors and warnings about a text: what is wrong, where, and what to do about it.
 //!
-//! A [`Source`] is a text with a name, a [`Diagnostic`] points into it, and [`Diagnostics`] are a source with
-//! everything that was found in it, so that several errors are shown at once.
+//! A [`Source`] is a text with a name, a [`Diagnostic`] points into it, and [`Diagnostics`] are a source with all of
+//! its diagnostics, so that several errors are shown at once.
 
 mod render;
 mod source;
@@ -16,26 +16,26 @@ use crate::value::closest;
 /// One error or warning about a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Whether the text is refused or only doubtful.
+    /// Whether the text is refused or only questionable.
     pub severity: Severity,
     /// What is wrong, in one line.
     pub message: String,
-    /// The place in the text. Nothing means the whole text.
+    /// The place in the text; `None` for the whole text.
     pub span: Option<Span>,
-    /// The text beside the caret: the cause, if the message does not tell it.
+    /// The text next to the caret: the cause, if the message does not contain it.
     pub label: String,
-    /// Another place that has to do with it, and how.
+    /// A second, related place, and how it is related.
     pub other: Option<(Span, String)>,
     /// What the user can do about it.
     pub help: Option<String>,
 }
 
-/// Whether a diagnostic stops the call.
+/// Whether a diagnostic stops the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
-    /// The fault keeps everything from running.
+    /// Nothing runs until the error is fixed.
     Error,
-    /// The jobs run, but perhaps not as they were meant to.
+    /// The jobs run, but possibly not as intended.
     Warning,
 }
 
@@ -60,21 +60,21 @@ impl Diagnostic {
         }
     }
 
-    /// Adds a note that is printed beside the marked place.
+    /// Adds a note that is printed next to the marked place.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
         self
     }
 
-    /// Adds a second place, with a note beside it.
+    /// Adds a second place, with a note next to it.
     #[must_use]
     pub fn other(mut self, span: Span, label: impl Into<String>) -> Self {
         self.other = Some((span, label.into()));
         self
     }
 
-    /// Adds what the user can do.
+    /// Adds advice for the user.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
@@ -124,7 +124,7 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// How many of the diagnostics have this severity.
+    /// Returns how many of the diagnostics have this severity.
     pub fn count(&self, severity: Severity) -> usize {
         self.diagnostics
             .iter()
@@ -137,14 +137,14 @@ impl Diagnostics {
         self.count(Severity::Error) > 0
     }
 
-    /// All diagnostics as text, with the lines that they point to.
+    /// Formats all diagnostics, with the lines that they point to.
     pub fn render(&self, style: Style) -> String {
         render::render_all(self, style)
     }
 }
 
 impl fmt::Display for Diagnostics {
-    /// A summary in one line.
+    /// Writes a summary in one line.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.source.name();
         match self.count(Severity::Error) {

@@ -1,9 +1,9 @@
 //! Reads documents in YAML, JSON and TOML from text into typed values, in one pass.
 //!
-//! A [`DocumentFormat`] turns text into [`Node`]s, each with its place. A type that can stand in a document implements
-//! [`FromNode`]: it reads itself from a node, adds what is wrong to the problems, and describes itself for messages and
-//! for the JSON Schema. The macro `section!` defines a map of known keys, and all three follow from the definition. So
-//! unknown keys, wrong types and unreadable values are found in the same way in every format.
+//! A [`DocumentFormat`] parses text into [`Node`]s, each with its place. A type that can occur in a document implements
+//! [`FromNode`]: it reads itself from a node, adds its problems to a list, and describes itself for messages and for
+//! the JSON Schema. The macro `section!` defines a map of known keys, from which all three follow. So unknown keys,
+//! wrong types and unreadable values are found in the same way in every format.
 
 mod engine_words;
 mod format;

@@ -1,4 +1,4 @@
-//! The error that refuses what a user wrote.
+//! The error for wrong input of the user.
 
 use std::error::Error;
 use std::io;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::diagnostic::Diagnostics;
 
-/// What is wrong with files or arguments, so that nothing can run.
+/// A problem with files or arguments, because of which nothing can run.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct InputError {
@@ -39,26 +39,26 @@ impl InputError {
         self
     }
 
-    /// Adds what the user can do about it.
+    /// Adds advice for the user.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    /// Adds what is wrong with files.
+    /// Adds the problems of files.
     #[must_use]
     pub fn with_diagnostics(mut self, diagnostics: Vec<Diagnostics>) -> Self {
         self.diagnostics = diagnostics;
         self
     }
 
-    /// What the user can do about it.
+    /// Returns the advice for the user.
     pub fn help(&self) -> Option<&str> {
         self.help.as_deref()
     }
 
-    /// Takes out what is wrong with files.
+    /// Takes the problems of files.
     pub fn take_diagnostics(&mut self) -> Vec<Diagnostics> {
         std::mem::take(&mut self.diagnostics)
     }

@@ -1,9 +1,9 @@
-//! Makes text of others safe to show.
+//! Escapes text from other sources so that it is safe to show.
 //!
 //! Ids, hosts, items, messages and logs come from job files, file names and workers. On a terminal, a control character
 //! in them could move the cursor, rename the window or hide text; a bidirectional control could show text in another
-//! order; a newline could fake a line of ratchet. Everything that people read goes through [`plain`] or
-//! [`plain_lines`], and JSON goes through [`plain_json`].
+//! order; a newline could fake a line of ratchet. All text for display goes through [`plain`] or [`plain_lines`], and
+//! JSON goes through [`plain_json`].
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -18,7 +18,7 @@ pub fn is_unsafe(character: char) -> bool {
         )
 }
 
-/// A text in one line without effects: control characters, newlines and tabs are written as escapes.
+/// Returns a text in one line without side effects: control characters, newlines and tabs are escaped.
 pub fn plain(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unsafe) {
         return Cow::Borrowed(text);
@@ -34,8 +34,8 @@ pub fn plain(text: &str) -> Cow<'_, str> {
     Cow::Owned(spelt)
 }
 
-/// The lines of a text, each [plain] except for its tabs. The caller puts a margin before each line, so that none looks
-/// like a line of ratchet.
+/// Returns the lines of a text, each escaped like [`plain`], but with its tabs. The caller puts a margin before each
+/// line, so that none can look like a line of ratchet.
 pub fn plain_lines(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
     text.lines().map(|line| {
         if !line.contains('\t') {
@@ -46,7 +46,7 @@ pub fn plain_lines(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
     })
 }
 
-/// Bytes as text. Those that are not UTF-8 are written as in `\xff`.
+/// Converts bytes to text. Bytes that are not UTF-8 are written as in `\xff`.
 pub fn text_of(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return Cow::Borrowed(text);
@@ -59,17 +59,17 @@ pub fn text_of(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// JSON with the same meaning, in which characters that affect a terminal are escaped.
+/// Returns JSON with the same meaning, in which characters that affect a terminal are escaped.
 pub fn plain_json(json: &[u8]) -> Cow<'_, [u8]> {
-    // JSON always escapes control characters below U+0020, so nearly all lines end here.
-    // The greatest byte tells whether all are ASCII and none is DEL.
+    // JSON always escapes control characters below U+0020, so nearly all lines return here. If the greatest byte is
+    // below 0x7f, all bytes are ASCII and none is DEL.
     if json.iter().copied().fold(0, u8::max) < 0x7f {
         return Cow::Borrowed(json);
     }
     let Ok(text) = std::str::from_utf8(json) else {
         return Cow::Borrowed(json);
     };
-    // A line break between values is not part of a text.
+    // A line break between values is not part of a text, so it is kept.
     let is_unsafe = |character: char| character >= '\u{7f}' && is_unsafe(character);
     if !text.contains(is_unsafe) {
         return Cow::Borrowed(json);

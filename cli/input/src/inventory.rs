@@ -1,7 +1,7 @@
-//! Inventories: hosts, the groups that they are in, and the variables of both, in the formats that Ansible reads.
+//! Inventories: hosts, their groups, and the variables of both, in the formats that Ansible reads.
 //!
-//! An [`Inventory`] is put together from any number of sources: files in INI or YAML, folders of such files, programs
-//! that print JSON, and lists such as `web1,web2`. A [`Pattern`](pattern::Pattern) selects hosts from it.
+//! An [`Inventory`] is built from any number of sources: files in INI or YAML, folders of such files, programs that
+//! print JSON, and lists such as `web1,web2`. A [`Pattern`](pattern::Pattern) selects hosts from it.
 
 mod ini;
 mod literal;
@@ -30,7 +30,7 @@ pub type Variables = Map<String, Json>;
 /// The group that contains every host.
 pub const ALL: &str = "all";
 
-/// The group of hosts that are in no other group.
+/// The group of the hosts that are in no other group.
 pub const UNGROUPED: &str = "ungrouped";
 
 /// Hosts and groups, in the order in which the sources name them.
@@ -47,7 +47,7 @@ pub struct Inventory {
 /// A host of an inventory.
 #[derive(Debug, Clone)]
 pub struct Host {
-    /// The name by which sources and patterns call the host.
+    /// The name of the host in sources and patterns.
     pub name: String,
     /// The variables that the sources set for this host alone.
     variables: Variables,
@@ -60,60 +60,60 @@ pub struct Host {
 /// A group of an inventory.
 #[derive(Debug, Clone)]
 pub struct Group {
-    /// The name by which sources and patterns call the group.
+    /// The name of the group in sources and patterns.
     pub name: String,
-    /// The hosts that the sources put into this group itself, in their order.
+    /// The hosts that are directly in this group, in the order of the sources.
     pub hosts: Vec<HostIndex>,
-    /// The groups directly below this one, in the order of the sources.
+    /// The groups that are directly in this one, in the order of the sources.
     pub children: Vec<GroupIndex>,
-    /// The groups directly above this one. Each has this group among its children.
+    /// The groups that directly contain this one. Each has this group among its children.
     parents: Vec<GroupIndex>,
     /// The variables that the sources set for the group.
     variables: Variables,
     /// The variables of the files in `group_vars`.
     from_files: Variables,
-    /// The rank of the group among groups that are equally deep: the variables of the highest one count.
+    /// The priority among groups of equal depth: the variables of the group with the highest priority win.
     priority: i64,
-    /// How many groups there are between it and `all`, on the longest way; known once the inventory is closed.
+    /// The length of the longest path from `all` to this group; known once the inventory is closed.
     depth: usize,
 }
 
 impl Host {
-    /// The variables that the sources set for this host alone.
+    /// Returns the variables that the sources set for this host alone.
     pub fn own_variables(&self) -> &Variables {
         &self.variables
     }
 
-    /// The variables of the files in `host_vars` beside the sources.
+    /// Returns the variables of the files in `host_vars` next to the sources.
     pub fn file_variables(&self) -> &Variables {
         &self.from_files
     }
 }
 
 impl Group {
-    /// The variables that the sources set for the group.
+    /// Returns the variables that the sources set for the group.
     pub fn own_variables(&self) -> &Variables {
         &self.variables
     }
 
-    /// The variables of the files in `group_vars` beside the sources.
+    /// Returns the variables of the files in `group_vars` next to the sources.
     pub fn file_variables(&self) -> &Variables {
         &self.from_files
     }
 }
 
-/// The place of a host in its inventory.
+/// The index of a host in its inventory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostIndex(usize);
 
-/// The place of a group in its inventory.
+/// The index of a group in its inventory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupIndex(usize);
 
-/// The variable of a host that is the port of its connection.
+/// The variable of a host that sets the port of its connection.
 const PORT: &str = "ansible_port";
 
-/// The variable of a group that is its priority.
+/// The variable of a group that sets its priority.
 const PRIORITY: &str = "ansible_group_priority";
 
 impl Inventory {
@@ -130,7 +130,7 @@ impl Inventory {
         inventory
     }
 
-    /// The group of this name, which is added if it is not there.
+    /// Returns the group of this name, and adds it if it does not exist.
     fn group(&mut self, name: &str) -> GroupIndex {
         if let Some(known) = self.group_names.get(name) {
             return *known;
@@ -150,7 +150,7 @@ impl Inventory {
         index
     }
 
-    /// Adds a host to a group. The host is added to the inventory if it is not there.
+    /// Adds a host to a group, and to the inventory if it does not exist yet.
     fn host(&mut self, name: &str, group: GroupIndex) -> HostIndex {
         let host = if let Some(known) = self.host_names.get(name) {
             *known
@@ -172,7 +172,7 @@ impl Inventory {
         host
     }
 
-    /// Makes a group the child of another, or says why it cannot be.
+    /// Makes a group the child of another, or returns why it cannot be.
     fn add_child(&mut self, parent: GroupIndex, child: GroupIndex) -> Result<(), String> {
         if self.walk([parent], |group| &group.parents).contains(&child) {
             let (parent, child) = (&self.groups[parent.0].name, &self.groups[child.0].name);
@@ -185,14 +185,15 @@ impl Inventory {
     }
 
     fn link(&mut self, parent: GroupIndex, child: GroupIndex) {
-        // Each list has what the other has. A group has few parents, but may have thousands of children.
+        // The two lists mirror each other. A group has few parents but may have thousands of children, so the parents
+        // are searched.
         if !self.groups[child.0].parents.contains(&parent) {
             self.groups[parent.0].children.push(child);
             self.groups[child.0].parents.push(parent);
         }
     }
 
-    /// Sets a variable of a group, or says why its value is refused.
+    /// Sets a variable of a group, or returns why its value is refused.
     fn set_group_variable(
         &mut self,
         group: GroupIndex,
@@ -216,7 +217,7 @@ impl Inventory {
         self.hosts[host.0].variables.insert(name.to_owned(), value);
     }
 
-    /// Puts the groups without a parent into `all`, and hosts into `ungrouped` that are in no other group.
+    /// Puts groups without a parent into `all`, and hosts that are in no other group into `ungrouped`.
     fn close(&mut self) {
         let (all, ungrouped) = (self.group(ALL), self.group(UNGROUPED));
         for index in 0..self.groups.len() {
@@ -244,7 +245,7 @@ impl Inventory {
         self.groups[ungrouped.0].hosts.retain(is_ungrouped);
     }
 
-    /// Returns these groups and all that are reached from them step by step, each once, the nearer ones first.
+    /// Returns these groups and all that can be reached from them by a step, each once, the nearest first.
     fn walk<'a>(
         &'a self,
         from: impl IntoIterator<Item = GroupIndex>,
@@ -264,7 +265,8 @@ impl Inventory {
         found
     }
 
-    /// Finds out how deep each group is. Groups are in no circle, so each is reached once all that contain it are known.
+    /// Computes the depth of each group. Groups form no cycle, so each is visited once the depths of all its parents
+    /// are known.
     fn measure(&mut self) {
         let mut unknown: Vec<usize> = self
             .groups
@@ -287,8 +289,8 @@ impl Inventory {
         }
     }
 
-    /// Adds a host to groups, which are added if they are not there, and sets variables of the host. A host that is there
-    /// joins the groups.
+    /// Adds a host to groups, which are created if necessary, and sets variables of the host. A host that already
+    /// exists joins the groups.
     pub fn add_host(&mut self, name: &str, groups: &[String], variables: Variables) {
         let (all, ungrouped) = (self.group(ALL), self.group(UNGROUPED));
         let host = match self.find_host(name) {
@@ -314,7 +316,7 @@ impl Inventory {
         self.measure();
     }
 
-    /// Makes a group the child of another one. Groups that are not there are added.
+    /// Makes a group the child of another one. Groups that do not exist are added.
     pub fn add_group(&mut self, parent: &str, child: &str) -> Result<(), String> {
         let all = self.group(ALL);
         let (parent, child) = (self.group(parent), self.group(child));
@@ -326,7 +328,7 @@ impl Inventory {
         Ok(())
     }
 
-    /// A host that has come into a group is no longer among those without one.
+    /// Removes a host that has joined another group from `ungrouped`.
     fn leave_ungrouped(&mut self, name: &str, ungrouped: GroupIndex) {
         let Some(host) = self.find_host(name) else {
             return;
@@ -349,7 +351,7 @@ impl Inventory {
         self.groups.iter()
     }
 
-    /// Returns the names of all groups that contain a host, directly or by a group in them.
+    /// Returns the names of all groups that contain a host, directly or through other groups.
     pub fn groups_of(&self, host: HostIndex) -> Vec<String> {
         let direct = self.hosts[host.0].groups.iter();
         let all = self.group_names.get(ALL);
@@ -358,32 +360,32 @@ impl Inventory {
         names.collect()
     }
 
-    /// Looks a group up by its name.
+    /// Finds a group by its name.
     pub fn find_group(&self, name: &str) -> Option<GroupIndex> {
         self.group_names.get(name).copied()
     }
 
-    /// Looks a host up by its name.
+    /// Finds a host by its name.
     pub fn find_host(&self, name: &str) -> Option<HostIndex> {
         self.host_names.get(name).copied()
     }
 
-    /// Returns the host at an index that this inventory gave out.
+    /// Returns the host at an index of this inventory.
     pub fn get_host(&self, host: HostIndex) -> &Host {
         &self.hosts[host.0]
     }
 
-    /// Returns the group at an index that this inventory gave out.
+    /// Returns the group at an index of this inventory.
     pub fn get_group(&self, group: GroupIndex) -> &Group {
         &self.groups[group.0]
     }
 
-    /// A group and all groups in it, directly or not, each once.
+    /// Returns a group and all groups in it, directly or not, each once.
     pub fn groups_below(&self, group: GroupIndex) -> Vec<GroupIndex> {
         self.walk([group], |group| &group.children)
     }
 
-    /// All hosts of a group and of the groups in it, each once, in the order in which the groups name them.
+    /// Returns all hosts of a group and of the groups in it, each once, in the order in which the groups name them.
     pub fn hosts_of(&self, group: GroupIndex) -> Vec<HostIndex> {
         let mut seen = vec![false; self.hosts.len()];
         let groups = self.groups_below(group).into_iter();
@@ -392,8 +394,8 @@ impl Inventory {
         new.copied().collect()
     }
 
-    /// The groups that contain a host, directly or not. Those that count before others come later: what is more special,
-    /// or has the higher priority.
+    /// Returns the groups that contain a host, directly or not, in ascending order of precedence: deeper groups and
+    /// those with a higher priority come later.
     pub fn ranked_groups_of(&self, host: HostIndex) -> Vec<GroupIndex> {
         let direct = &self.hosts[host.0].groups;
         let all = self.group_names.get(ALL);
@@ -405,10 +407,10 @@ impl Inventory {
         groups
     }
 
-    /// The variables that hold for a host, from its groups, itself and the files beside the inventory.
+    /// Returns the variables of a host, from its groups, the host itself, and the files next to the inventory.
     ///
-    /// What is more special counts: a group counts before the groups that contain it, a file counts before the inventory,
-    /// and the host counts before its groups.
+    /// More specific variables take precedence: those of a group over those of the groups that contain it, those of
+    /// files over those of the inventory, and those of the host over those of its groups.
     pub fn variables_of(&self, host: HostIndex) -> Variables {
         let groups = self.ranked_groups_of(host);
         let host = &self.hosts[host.0];
@@ -425,7 +427,7 @@ impl Inventory {
         variables
     }
 
-    /// The variables of a group itself, with its priority if that is not the usual one.
+    /// Returns the variables of a group itself, with its priority if that is not the default.
     pub fn variables_of_group(&self, group: GroupIndex) -> Variables {
         let group = &self.groups[group.0];
         let mut variables = group.variables.clone();
@@ -437,7 +439,7 @@ impl Inventory {
     }
 }
 
-/// A name without the port that follows it, as in `web1:2222` and `[fe80::1]:22`, and the port.
+/// Splits a name from the port that follows it, as in `web1:2222` and `[fe80::1]:22`.
 fn split_port(name: &str) -> (&str, Option<u16>) {
     let Some((host, port)) = name.rsplit_once(':') else {
         return (name, None);
@@ -450,14 +452,14 @@ fn split_port(name: &str) -> (&str, Option<u16>) {
         .and_then(|host| host.strip_suffix(']'));
     match inside {
         Some(address) if address.contains(':') && !address.contains('[') => (address, Some(port)),
-        // The colons of an address of IPv6 are no ports, and those within brackets belong to a range.
+        // The colons of an IPv6 address do not start a port, and those within brackets belong to a range.
         _ if outside_brackets(host).any(|character| character == ':') => (name, None),
         _ if outside_brackets(name).all(|character| character != ':') => (name, None),
         _ => (host, Some(port)),
     }
 }
 
-/// The characters of a name that stand in no range.
+/// Iterates over the characters of a name that are not in a range.
 fn outside_brackets(name: &str) -> impl Iterator<Item = char> {
     let mut is_inside = false;
     name.chars().filter(move |character| {
@@ -471,7 +473,7 @@ fn outside_brackets(name: &str) -> impl Iterator<Item = char> {
     })
 }
 
-/// A node as JSON. Where it returns nothing, it has added to the problems what is wrong with the node.
+/// Converts a node to JSON. If it returns `None`, it has added to the problems what is wrong with the node.
 fn json(node: &Node<'_>, problems: &mut Problems) -> Option<Json> {
     let read = node
         .payload()

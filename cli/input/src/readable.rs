@@ -1,4 +1,4 @@
-//! Times and sizes as people read them.
+//! Formats times and sizes for people.
 
 mod size;
 mod time;

@@ -1,4 +1,4 @@
-//! Colours of text, and when they are used.
+//! Colours of text, and the decision whether to use them.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -19,7 +19,7 @@ pub enum When {
     Never,
 }
 
-/// Colours text, or leaves it plain, as it was decided for an output.
+/// Colours text, or leaves it plain, as was decided for an output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
     is_coloured: bool,
@@ -28,20 +28,20 @@ pub struct Style {
 /// The meaning of a colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
-    /// The text tells of a success.
+    /// Success.
     Good,
-    /// The text tells of a failure.
+    /// Failure.
     Bad,
-    /// The text tells of something that may be wrong, or is unfinished.
+    /// Something that may be wrong, or is unfinished.
     Doubtful,
-    /// The text matters less than what stands around it.
+    /// Text that matters less than the text around it.
     Quiet,
 }
 
 impl Style {
-    /// Writes no colours, as for a file or a pipe.
+    /// No colours, as for a file or a pipe.
     pub const PLAIN: Self = Self { is_coloured: false };
-    /// Writes colours, whatever the output is.
+    /// Colours, regardless of the output.
     #[cfg(test)]
     pub const COLOURED: Self = Self { is_coloured: true };
 
@@ -63,19 +63,19 @@ impl Style {
         Self { is_coloured }
     }
 
-    /// The style of text on this process's stdout, if it is a terminal.
+    /// Returns the style for text on this process's stdout.
     pub fn of_stdout(when: When) -> Self {
         let is_terminal = std::io::stdout().is_terminal();
         Self::decide(when, is_terminal, |name| std::env::var_os(name))
     }
 
-    /// The style of text on this process's stderr.
+    /// Returns the style for text on this process's stderr.
     pub fn of_stderr(when: When) -> Self {
         let is_terminal = std::io::stderr().is_terminal();
         Self::decide(when, is_terminal, |name| std::env::var_os(name))
     }
 
-    /// Whether text of this style is coloured at all.
+    /// Whether text in this style is coloured at all.
     pub fn is_coloured(self) -> bool {
         self.is_coloured
     }

@@ -1,7 +1,7 @@
-//! Reads values as people write them in flags, variables and files.
+//! Reads values that are written by hand in flags, variables and files.
 //!
-//! Durations, sizes and the words of a command are read here and not by a crate. The kept crates take `30` for seconds,
-//! `1M` for a million or `a | b` for five words, and none of them suggests what was meant.
+//! Durations, sizes and the words of a command are read here rather than by a crate. The available crates read `30` as
+//! seconds, `1M` as a million or `a | b` as five words, and none of them suggests what was meant.
 
 mod amount;
 mod duration;
@@ -54,7 +54,7 @@ impl fmt::Display for ValueError {
 
 impl std::error::Error for ValueError {}
 
-/// Splits a text behind its leading digits, which may have one point among them.
+/// Splits a text after its leading digits, which may include one decimal point.
 fn split_number(text: &str) -> (&str, &str) {
     let mut points = 0;
     let end = text

@@ -1,4 +1,4 @@
-//! What the tasks of a playbook do: which of them the controller does itself, and what it does before a module runs.
+//! The actions of tasks: which of them the controller performs itself, and what it does before a module runs.
 
 mod files;
 mod local;
@@ -26,15 +26,15 @@ pub(crate) struct ActionRequest<'a> {
     pub(crate) free: Option<String>,
 }
 
-/// What a task is to do: something that the controller has done already, or an action on a host with its arguments.
+/// What a task does: something that the controller has already done, or an action on a host with its arguments.
 #[derive(Debug)]
 pub(crate) enum PlannedAction {
     Local(Work),
     Remote(Action, Map<String, Value>),
 }
 
-/// The folders in which the files of a task are looked for: those of its role and of the roles around it, the folder of its
-/// file, and that of the playbook.
+/// Returns the folders that are searched for the files of a task: those of its role and of the roles around it, the
+/// folder of its file, and that of the playbook.
 pub(crate) fn folders_of(task: &Task, playbook: &Path) -> Vec<PathBuf> {
     let mut folders = Vec::new();
     let mut next = task.role.as_ref();
@@ -50,7 +50,7 @@ pub(crate) fn folders_of(task: &Task, playbook: &Path) -> Vec<PathBuf> {
     folders
 }
 
-/// The file or folder that a task names. In each folder, one within `kind` comes first.
+/// Finds the file or folder that a task names. In each folder, the subfolder `kind` is searched first.
 pub(crate) fn find_file(search: &SearchPath, kind: &str, name: &str) -> Result<PathBuf, String> {
     let name = expanded(name);
     if let Some(found) = search.find(kind, &name) {
@@ -64,7 +64,7 @@ pub(crate) fn find_file(search: &SearchPath, kind: &str, name: &str) -> Result<P
     ))
 }
 
-/// A path with the folder of the user in the place of `~`.
+/// Returns a path with a leading `~` replaced by the home folder of the user.
 fn expanded(name: &str) -> String {
     match (name.strip_prefix("~/"), std::env::var("HOME")) {
         (Some(rest), Ok(home)) => format!("{home}/{rest}"),
@@ -111,7 +111,7 @@ pub(crate) fn plan(request: ActionRequest<'_>) -> Result<PlannedAction, String> 
         "package" => Ok(remote(request, Action::Package)),
         "service" => Ok(remote(request, Action::Service)),
         "gather_facts" => Ok(remote(request, Action::GatherFacts)),
-        // All other words of `meta` are no jobs.
+        // `reset_connection` is the only word of `meta` for which a job is planned.
         "meta" => Ok(remote(request, Action::ResetConnection)),
         "reboot" => Ok(remote(request, Action::Reboot)),
         "wait_for_connection" => Ok(remote(request, Action::WaitForConnection)),
@@ -139,12 +139,12 @@ fn command(request: &ActionRequest<'_>) -> Result<String, String> {
     Ok(command)
 }
 
-/// Whether a task runs once for all hosts, whatever it says.
+/// Whether a task always runs once for all hosts, even without `run_once`.
 pub(crate) fn is_for_all_hosts(module: &str) -> bool {
     matches!(builtin(module), "add_host" | "pause")
 }
 
-/// Whether the controller does all of a task by itself.
+/// Whether the controller performs all of a task itself.
 pub(crate) fn is_local(module: &str) -> bool {
     matches!(
         builtin(module),
@@ -166,7 +166,7 @@ pub(crate) fn is_local(module: &str) -> bool {
     )
 }
 
-/// The modules that a task needs on the host, for whatever the controller does before.
+/// Returns the name of the module that a task needs on the host after the controller has done its part; empty if none.
 pub(crate) fn modules_of(module: &str) -> &str {
     match builtin(module) {
         "template" | "assemble" => "ansible.builtin.copy",
@@ -180,12 +180,12 @@ pub(crate) fn modules_of(module: &str) -> &str {
     }
 }
 
-/// An argument that is true or false.
+/// Whether an argument is set and true.
 fn option(arguments: &Map<String, Value>, name: &str) -> bool {
     flag(arguments, name)
 }
 
-/// An argument that is a text, or a number as text.
+/// Returns an argument that is a text, or a number as text.
 fn text(arguments: &Map<String, Value>, name: &str) -> Option<String> {
     match arguments.get(name)? {
         Value::String(text) => Some(text.clone()),
@@ -194,7 +194,7 @@ fn text(arguments: &Map<String, Value>, name: &str) -> Option<String> {
     }
 }
 
-/// An argument that is a number of seconds, or of minutes.
+/// Returns an argument that is a number of seconds, or of minutes.
 fn seconds(arguments: &Map<String, Value>, name: &str) -> Result<Option<Duration>, String> {
     let Some(text) = text(arguments, name) else {
         return Ok(None);

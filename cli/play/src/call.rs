@@ -1,4 +1,4 @@
-//! A call: one job of a playbook, with all that is needed to perform it and to say how it ended.
+//! A call: one job of a playbook, with all that is needed to perform it and to judge its result.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::templates::{TemplateError, Variables, condition, from_json};
 pub(crate) struct Call {
     /// The id of the job: play, place of the task, host, item.
     pub(crate) id: JobKey,
-    /// The names by which results call the task.
+    /// The names that identify the task in results.
     pub(crate) names: Names,
     pub(crate) work: Work,
     pub(crate) terms: CallTerms,
@@ -24,7 +24,7 @@ pub(crate) struct Call {
     pub(crate) no_log: bool,
 }
 
-/// The names by which results call a task.
+/// The names that identify a task in results.
 #[derive(Debug, Clone)]
 pub(crate) struct Names {
     pub(crate) play: String,
@@ -34,7 +34,7 @@ pub(crate) struct Names {
     pub(crate) item: Option<Value>,
 }
 
-/// The terms of the job.
+/// The terms of the job: locks, limits and retries.
 #[derive(Debug, Clone)]
 pub(crate) struct CallTerms {
     /// The host whose lock the job takes: the one where the module runs.
@@ -46,14 +46,14 @@ pub(crate) struct CallTerms {
     pub(crate) delay: Duration,
 }
 
-/// What is to be done.
+/// The work of a call.
 #[derive(Debug)]
 pub(crate) enum Work {
     /// Nothing: the result is known.
     Done(Map<String, Value>),
-    /// To wait, and then to have this result.
+    /// Wait for this long, and then return this result.
     Wait(Duration, Map<String, Value>),
-    /// Something on a host.
+    /// An action on a host.
     Action(Box<ActionCall>),
 }
 
@@ -62,7 +62,7 @@ pub(crate) enum Work {
 pub(crate) struct ActionCall {
     pub(crate) action: Action,
     pub(crate) arguments: Map<String, Value>,
-    /// The variables that say how the host is reached.
+    /// The variables that define how the host is reached.
     pub(crate) connection: Variables,
     /// The host on which the action works, as the inventory names it.
     pub(crate) host: String,
@@ -71,23 +71,23 @@ pub(crate) struct ActionCall {
     pub(crate) check: bool,
     pub(crate) diff: bool,
     pub(crate) no_log: bool,
-    /// Where modules of the role and of the playbook lie.
+    /// The folders with modules of the role and of the playbook.
     pub(crate) libraries: Vec<std::path::PathBuf>,
     /// The collections in which modules with short names are looked for.
     pub(crate) collections: Vec<String>,
-    /// The user who logs in, the port and the kind of connection, as keywords say it.
+    /// The user who logs in, the port and the kind of connection, as the keywords set them.
     pub(crate) remote_user: Option<String>,
     pub(crate) port: Option<String>,
     pub(crate) connection_kind: Option<String>,
-    /// How long to wait first.
+    /// How long to wait before the action.
     pub(crate) pause: Option<Duration>,
-    /// The folder of the playbook, from which relative paths of this machine start.
+    /// The folder of the playbook, to which relative paths on this machine refer.
     pub(crate) folder: std::path::PathBuf,
-    /// The host that the task is of, which differs from the one that it works on where it is delegated.
+    /// The host to which the task belongs. It differs from `host` if the task is delegated.
     pub(crate) inventory_name: String,
 }
 
-/// The user as whom an action works, if that is not the one who logs in.
+/// The user as whom an action runs, if that is not the user who logs in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Privilege {
     pub(crate) user: String,
@@ -98,9 +98,9 @@ pub(crate) struct Privilege {
 /// What the controller does to perform an action.
 #[derive(Debug)]
 pub(crate) enum Action {
-    /// It runs a module with the arguments as they are.
+    /// Run a module with the arguments as they are.
     Module(String),
-    /// It brings a content, a file or a folder to the host.
+    /// Copy a content, a file or a folder to the host.
     Copy(CopySource),
     Fetch,
     Script {
@@ -109,7 +109,7 @@ pub(crate) enum Action {
     },
     Raw,
     Unarchive(Option<std::path::PathBuf>),
-    /// It runs the module of the package manager or of the service manager that the host has.
+    /// Run the module of the package manager or of the service manager that the host has.
     Package,
     Service,
     GatherFacts,
@@ -118,7 +118,7 @@ pub(crate) enum Action {
     ResetConnection,
 }
 
-/// What is copied.
+/// The source of a copy.
 #[derive(Debug)]
 pub(crate) enum CopySource {
     Content {
@@ -126,27 +126,27 @@ pub(crate) enum CopySource {
         name: String,
     },
     File(std::path::PathBuf),
-    /// A folder with all that is in it, or only what is in it.
+    /// A folder with everything in it, or only its contents.
     Folder {
         path: std::path::PathBuf,
         only_inside: bool,
     },
 }
 
-/// What the end of an attempt means, as the task says it.
+/// The conditions and settings of a task that decide what the end of an attempt means.
 #[derive(Debug)]
 pub(crate) struct Rules {
     pub(crate) changed_when: Vec<Condition>,
     pub(crate) failed_when: Vec<Condition>,
     pub(crate) until: Vec<Condition>,
-    /// How many attempts there are.
+    /// The maximum number of attempts.
     pub(crate) attempts: u32,
-    /// The name under which the conditions see the result.
+    /// The variable through which the conditions see the result.
     pub(crate) register: Option<String>,
     pub(crate) variables: Variables,
-    /// What a failure is.
+    /// The status of a result that has failed.
     pub(crate) on_failure: TaskStatus,
-    /// What it is that the host cannot be reached.
+    /// The status of a result if the host could not be reached.
     pub(crate) on_unreachable: TaskStatus,
 }
 
@@ -154,12 +154,12 @@ pub(crate) struct Rules {
 #[derive(Debug)]
 pub(crate) enum AttemptResult {
     Ended(TaskResult),
-    /// The task wants another attempt, and may have one.
+    /// The task needs another attempt, and has one left.
     Again(TaskResult),
 }
 
 impl Rules {
-    /// The rules of a result that no condition looks at.
+    /// Returns the rules of a task without conditions.
     pub(crate) fn without_conditions(on_failure: TaskStatus) -> Self {
         Self {
             changed_when: Vec::new(),
@@ -207,7 +207,7 @@ impl Rules {
                 return AttemptResult::Again(failed);
             }
             result.insert("failed".to_owned(), true.into());
-            // What the result counts are the tries after the first one.
+            // `attempts` in the result counts the retries, without the first try.
             result.insert("attempts".to_owned(), (attempt - 1).into());
         }
         let status = if flag(&result, "failed") {
@@ -222,6 +222,7 @@ impl Rules {
         AttemptResult::Ended(task_result(names, result, status))
     }
 
+    /// Applies the conditions of the task to a result. Sets `is_met` to whether no further attempt is needed.
     fn evaluate(&self, result: &mut Map<String, Value>, is_met: &mut bool) -> Result<(), String> {
         let told =
             |word: &str, error: TemplateError| format!("the condition of `{word}` fails: {error}");

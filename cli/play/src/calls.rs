@@ -1,4 +1,4 @@
-//! The calls whose jobs are under way: what is to be done, and the results that are not in outcomes.
+//! The calls whose jobs are in progress: their work, and those results that must not be in outcomes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,11 +8,12 @@ use crate::result::TaskResult;
 
 /// The calls that were given out, by the ids of their jobs. Clones share them.
 ///
-/// Whoever decides what comes next puts calls in and takes them out. Whoever performs jobs looks them up, and leaves the
-/// result here: it may be one that must not be in an outcome, which is recorded.
+/// The machine, which decides what comes next, inserts and removes calls. The runner, which performs jobs, looks them
+/// up and stores the result here instead of in the outcome: outcomes are recorded, and a result may contain secrets.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Calls(Arc<Mutex<HashMap<String, Entry>>>);
 
+/// A call, and the result of its latest attempt.
 #[derive(Debug)]
 struct Entry {
     call: Arc<Call>,
@@ -20,6 +21,7 @@ struct Entry {
 }
 
 impl Calls {
+    /// Adds a call whose job is given out.
     pub(crate) fn put(&self, call: Call) {
         let id = call.id.as_str().to_owned();
         let call = Arc::new(call);
@@ -30,26 +32,27 @@ impl Calls {
         self.lock().get(id).map(|entry| Arc::clone(&entry.call))
     }
 
-    /// Leaves the result of an attempt. That of a later attempt replaces it.
+    /// Stores the result of an attempt, in place of that of an earlier attempt.
     pub(crate) fn set_result(&self, id: &str, result: TaskResult) {
         if let Some(entry) = self.lock().get_mut(id) {
             entry.result = Some(result);
         }
     }
 
-    /// Forgets the result of an attempt that is made again.
+    /// Removes the result of an attempt that is repeated.
     pub(crate) fn clear_result(&self, id: &str) {
         if let Some(entry) = self.lock().get_mut(id) {
             entry.result = None;
         }
     }
 
+    /// Removes the call of a job that has ended, with its result.
     pub(crate) fn take(&self, id: &str) -> Option<(Arc<Call>, Option<TaskResult>)> {
         let entry = self.lock().remove(id)?;
         Some((entry.call, entry.result))
     }
 
-    // Each change is one insertion or removal, so a panic elsewhere leaves the map whole.
+    // Each change is a single insertion or removal, so a panic elsewhere cannot leave the map half changed.
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! The settings that people have for Ansible: `ansible.cfg`, and variables of the environment.
+//! The settings of Ansible: `ansible.cfg`, and environment variables.
 
 mod flags;
 mod reader;
@@ -17,19 +17,19 @@ pub use flags::PlayFlags;
 use crate::vault::VaultPassword;
 use reader::SettingsReader;
 
-/// When facts are gathered for a play that does not say so.
+/// When facts are gathered for a play that does not set `gather_facts`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Gathering {
     /// For each play.
     #[default]
     Implicit,
-    /// For plays that ask for it.
+    /// Only for plays that ask for it.
     Explicit,
-    /// For hosts of which no facts are known yet.
+    /// For hosts whose facts are not known yet.
     Smart,
 }
 
-/// Settings of Ansible, as far as they are used.
+/// The settings of Ansible that have an effect here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 #[expect(
@@ -37,21 +37,21 @@ pub(crate) enum Gathering {
     reason = "each is a setting that people write as true or false"
 )]
 pub struct Configuration {
-    /// The file that was read.
+    /// The file that was read, if there is one.
     pub file: Option<PathBuf>,
     /// The sources of hosts.
     pub inventory: Vec<String>,
-    /// The folders that roles lie in.
+    /// The folders that are searched for roles.
     pub roles_path: Vec<PathBuf>,
-    /// The folders that collections lie in.
+    /// The folders that are searched for collections.
     pub collections_path: Vec<PathBuf>,
-    /// The folders that modules lie in.
+    /// The folders that are searched for modules.
     pub library: Vec<PathBuf>,
-    /// The user that is logged in as.
+    /// The user who logs in.
     pub remote_user: Option<String>,
-    /// The port that is connected to.
+    /// The port to connect to.
     pub remote_port: Option<u16>,
-    /// The key that is logged in with.
+    /// The private key for logging in.
     pub private_key_file: Option<PathBuf>,
     /// Where the passwords of encrypted files come from.
     pub vault_passwords: Vec<VaultPassword>,
@@ -69,15 +69,15 @@ pub struct Configuration {
     pub become_user: Option<String>,
     /// How tasks become another user.
     pub become_method: Option<String>,
-    /// Whether the password for that is asked for.
+    /// Whether the password for becoming another user is asked for.
     pub become_ask_pass: bool,
-    /// The file that holds the password for that.
+    /// The file that holds the password for becoming another user.
     pub become_password_file: Option<PathBuf>,
-    /// The program that becomes another user.
+    /// The program that switches to another user.
     pub become_exe: Option<String>,
     /// The flags of that program.
     pub become_flags: Option<String>,
-    /// How long a connection may take to come about.
+    /// How long it may take to establish a connection.
     pub timeout: Option<Duration>,
     /// How long a task may take.
     pub task_timeout: Option<Duration>,
@@ -85,9 +85,9 @@ pub struct Configuration {
     pub forks: Option<u32>,
     /// When facts are gathered.
     pub(crate) gathering: Gathering,
-    /// How hosts are connected to.
+    /// The kind of connection to hosts.
     pub transport: Option<String>,
-    /// The Python of the hosts.
+    /// The Python interpreter on the hosts.
     pub interpreter_python: Option<String>,
     /// Whether handlers run after a failure, too.
     pub force_handlers: bool,
@@ -95,7 +95,7 @@ pub struct Configuration {
     pub any_errors_fatal: bool,
     /// The strategy of plays that name none.
     pub strategy: Option<String>,
-    /// Whether maps of one variable are merged instead of replaced.
+    /// Whether maps that set the same variable are merged instead of replaced.
     merges_maps: bool,
     /// Whether differences are shown.
     pub always_diffs: bool,
@@ -111,23 +111,23 @@ pub struct Configuration {
     inject_facts_as_vars: bool,
     /// The arguments of ssh.
     pub ssh_args: Option<String>,
-    /// More arguments of ssh, which go to its kin, too.
+    /// More arguments of ssh and of its relatives `scp` and `sftp`.
     pub ssh_common_args: Option<String>,
     /// More arguments of ssh alone.
     pub ssh_extra_args: Option<String>,
-    /// The program that connects.
+    /// The ssh program.
     pub ssh_executable: Option<String>,
-    /// Settings that are there and are not used, as they are written.
+    /// The names of settings that are set and have no effect here, as they are written.
     unused: Vec<String>,
-    /// What is to be said about the files that were looked at.
+    /// Warnings about the files that were found.
     warnings: Vec<String>,
 }
 
-/// How many tasks run at once unless it is said.
+/// How many tasks run at once by default.
 const USUAL_FORKS: u32 = 50;
 
 impl Configuration {
-    /// Reads the settings that hold in a folder with these variables of the environment.
+    /// Reads the settings that apply in a folder with these environment variables.
     pub fn load(
         folder: &Path,
         environment: &BTreeMap<OsString, OsString>,
@@ -135,12 +135,12 @@ impl Configuration {
         SettingsReader::open(folder, environment)?.configuration()
     }
 
-    /// How many jobs may run at once.
+    /// Returns how many jobs may run at once.
     pub fn forks(&self) -> u32 {
         self.forks.unwrap_or(USUAL_FORKS).max(1)
     }
 
-    /// Whether facts are gathered for plays that do not say it.
+    /// Whether facts are gathered for plays that do not set `gather_facts`.
     pub(crate) fn gathers_facts(&self) -> bool {
         self.gathering != Gathering::Explicit
     }

@@ -1,4 +1,4 @@
-//! Values as they stand in playbooks, before any template in them is rendered.
+//! Values as they are written in playbooks, before any template in them is rendered.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use serde_json::Number;
 
 use crate::files::{FileId, Place};
 
-/// A value and its place.
+/// A value and its place in a file.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Data {
     pub(crate) value: Value,
@@ -23,7 +23,7 @@ pub(crate) enum Value {
     Number(Number),
     /// Text, which may be a template.
     Text(String),
-    /// Text with the tag `!unsafe`, which is no template whatever it looks like.
+    /// Text with the tag `!unsafe`, which is never a template, whatever it looks like.
     Unsafe(String),
     /// Text that is encrypted.
     Vault(Arc<str>),
@@ -40,7 +40,7 @@ pub(crate) struct Entry {
 }
 
 impl Data {
-    /// Takes over a value of a document.
+    /// Converts a node of a document into a value.
     pub(crate) fn read(node: Node<'_>, file: FileId, problems: &mut Problems) -> Self {
         let place = Place {
             file,
@@ -94,7 +94,7 @@ impl Data {
         Self { value, place }
     }
 
-    /// What a blank file says.
+    /// Returns the value of a blank file.
     pub(crate) fn null(file: FileId) -> Self {
         let span = Span::default();
         Self {
@@ -111,7 +111,7 @@ impl Data {
         }
     }
 
-    /// The text, if the value is one.
+    /// Returns the text, if the value is one.
     pub(crate) fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) | Value::Unsafe(text) => Some(text),
@@ -119,7 +119,7 @@ impl Data {
         }
     }
 
-    /// A text, or a number or truth value as text.
+    /// Returns a text, or a number or truth value as text.
     pub(crate) fn word(&self) -> Option<String> {
         match &self.value {
             Value::Text(text) | Value::Unsafe(text) => Some(text.clone()),
@@ -130,7 +130,7 @@ impl Data {
         }
     }
 
-    /// The texts in a list, or the one text that it is.
+    /// Returns the texts of a list, or a single text as a list of one.
     pub(crate) fn words(&self) -> Vec<String> {
         match &self.value {
             Value::List(members) => members.iter().filter_map(Self::word).collect(),
@@ -138,7 +138,7 @@ impl Data {
         }
     }
 
-    /// The value as JSON, in which templates are the texts that they are.
+    /// Converts the value to JSON, with templates left unrendered.
     pub(crate) fn to_json(&self) -> serde_json::Value {
         match &self.value {
             Value::Null => serde_json::Value::Null,
@@ -161,7 +161,7 @@ impl Data {
         matches!(&self.value, Value::Text(text) if is_template(text))
     }
 
-    /// The kind of the value, as messages name it.
+    /// Returns the kind of the value, as messages name it.
     pub(crate) fn kind(&self) -> &'static str {
         match self.value {
             Value::Null => "nothing (null)",

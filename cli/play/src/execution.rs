@@ -1,7 +1,7 @@
-//! Runs playbooks: decides which jobs there are, and what follows from their ends.
+//! Runs playbooks: decides which jobs to run, and what follows from their results.
 //!
-//! [`Execution`] is the whole of it for whoever runs the jobs. It gives out jobs, each once, takes their outcomes, and tells
-//! by [`Event`]s what people want to see. [`PlayRunner`](crate::PlayRunner) performs the jobs.
+//! [`Execution`] is the interface for the code that runs the jobs. It gives out each job once, takes the outcomes, and
+//! emits [`Event`]s for the display. [`PlayRunner`](crate::PlayRunner) performs the jobs.
 
 mod arguments;
 mod batches;
@@ -58,24 +58,24 @@ use steps::Steps;
 /// The options of a call of playbooks.
 #[derive(Debug)]
 pub(crate) struct Options {
-    /// The settings, with what was typed.
+    /// The settings, with the flags of the command line applied.
     pub(crate) settings: Configuration,
     pub(crate) limit: Option<Limit>,
-    /// Whether modules only say what they would change.
+    /// Whether modules only report what they would change.
     pub(crate) check: bool,
     /// The name of the task at which the call starts.
     pub(crate) start_at: Option<String>,
     pub(crate) verbosity: u8,
     /// The answers to `vars_prompt`, by the number of the play.
     pub(crate) answers: HashMap<usize, BTreeMap<String, String>>,
-    /// The names of the limits that tasks can name.
+    /// The names of the limits that tasks can refer to.
     pub(crate) limits: Vec<String>,
-    /// Finds the modules of tasks that are brought in later, so that those that are nowhere are refused.
+    /// Finds the modules of tasks that are included later, so that tasks with unknown modules are refused.
     pub(crate) modules: Option<Arc<Modules>>,
 }
 
 impl Options {
-    /// The magic variables that tell what was asked for.
+    /// Returns the magic variables that describe the command line.
     fn magic(&self) -> Vec<(String, Value)> {
         let words = |words: &[String]| Value::from(words.to_vec());
         let only = match self.settings.run_tags.as_slice() {
@@ -124,7 +124,7 @@ impl Options {
     }
 }
 
-/// The variable `ansible_version`.
+/// Returns the variable `ansible_version`.
 fn version_map(version: &str) -> Value {
     let mut numbers = version.split('.').map(|part| {
         let end = part.find(|character: char| !character.is_ascii_digit());
@@ -144,14 +144,14 @@ fn version_map(version: &str) -> Value {
     crate::templates::map_of_names(pairs.to_vec())
 }
 
-/// Playbooks that run.
+/// The execution of playbooks.
 #[derive(Debug)]
 pub struct Execution {
     machine: Machine,
     calls: Calls,
     /// How many jobs were given out and have not ended.
     under_way: usize,
-    /// Whether plays are not over, and no job is under way from which more could follow.
+    /// Whether plays are unfinished although no job is in progress from which more could follow.
     is_stuck: bool,
     timings: Timings,
 }
@@ -173,12 +173,12 @@ impl Execution {
         }
     }
 
-    /// The calls whose jobs are given out, for whoever performs them.
+    /// Returns the calls whose jobs were given out, for the runner that performs them.
     pub(crate) fn calls(&self) -> &Calls {
         &self.calls
     }
 
-    /// Takes in the outcome of a job. [`proceed`](Self::proceed) returns the jobs that follow from it.
+    /// Applies the outcome of a job. [`proceed`](Self::proceed) returns the jobs that follow from it.
     pub fn ended(&mut self, outcome: &Outcome) {
         let id = outcome.id.as_str();
         let Some((call, result)) = self.calls.take(id) else {
@@ -196,13 +196,13 @@ impl Execution {
         self.machine.ended(id, result);
     }
 
-    /// Advances the plays as far as possible, and returns the jobs that can begin.
+    /// Advances the plays as far as possible, and returns the jobs that can start.
     pub fn proceed(&mut self) -> Vec<Job> {
         self.machine.advance();
         self.give_out()
     }
 
-    /// Asks before each task whether it is to be done. This has to be set before anything begins.
+    /// Sets the question that is asked before each task. This has to be set before anything starts.
     pub fn ask_before_tasks(&mut self, ask: impl FnMut(&str) -> StepAnswer + Send + 'static) {
         self.machine.steps = Some(Steps(Box::new(ask)));
     }
@@ -212,8 +212,8 @@ impl Execution {
         self.machine.is_done() && self.under_way == 0
     }
 
-    /// Whether plays are not over and cannot go on. That is a fault of this crate, which its user has to report: no job will
-    /// follow, so whoever waits for the end of the plays would wait for ever.
+    /// Whether plays are unfinished and cannot continue. That is a bug in this crate, which the caller has to report:
+    /// no job will follow, so waiting for the end of the plays would take forever.
     pub fn is_stuck(&self) -> bool {
         self.is_stuck
     }
@@ -223,17 +223,17 @@ impl Execution {
         self.machine.has_error
     }
 
-    /// Takes out what has happened since the last time.
+    /// Takes the events since the last call.
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.machine.events)
     }
 
-    /// How tasks have ended on each host so far.
+    /// Returns how tasks have ended on each host so far.
     pub fn recap(&self) -> &Recap {
         &self.machine.recap
     }
 
-    /// Where the time of the tasks went so far.
+    /// Returns where the time of the tasks went so far.
     pub fn timings(&self) -> &Timings {
         &self.timings
     }
@@ -241,7 +241,7 @@ impl Execution {
     fn give_out(&mut self) -> Vec<Job> {
         let calls = std::mem::take(&mut self.machine.calls);
         self.under_way += calls.len();
-        // Jobs follow only from the ends of others.
+        // New jobs follow only from the ends of others.
         self.is_stuck = self.under_way == 0 && !self.machine.is_done();
         let jobs = calls.into_iter().map(|call| {
             let job = job_of(&call);
@@ -252,7 +252,7 @@ impl Execution {
     }
 }
 
-/// The job of a call.
+/// Builds the job of a call.
 fn job_of(call: &Call) -> Job {
     let retry = (call.rules.attempts > 1).then(|| {
         let policy = BackoffPolicy::builder()
@@ -275,10 +275,10 @@ fn job_of(call: &Call) -> Job {
         .terms(terms)
 }
 
-/// What makes a job the same when the run is resumed: what it does with which arguments.
+/// Returns the payload that identifies a job when the run is resumed: its work and its arguments.
 fn input_of(call: &Call) -> Payload {
     if call.no_log {
-        // Nothing of it is recorded, so the task is done again.
+        // With `no_log` nothing of the result is recorded, so a random payload makes sure that the task is repeated.
         use std::hash::BuildHasher as _;
         let nonce = std::hash::RandomState::new().hash_one(call.id.as_str());
         return Payload::from_text(&format!("{nonce:016x}"));
@@ -290,8 +290,8 @@ fn input_of(call: &Call) -> Payload {
     Payload::from_text(&what.to_string())
 }
 
-/// The result of a call whose job ended without one of its own: it was recorded by an earlier run, or the attempt did not
-/// come to its end.
+/// Returns the result of a call whose job ended without storing one: the result was recorded by an earlier run, or the
+/// attempt did not finish.
 fn result_of(call: &Call, outcome: &Outcome) -> TaskResult {
     let recorded = match &outcome.result {
         Ok(payload) => payload.read::<TaskResult>().ok(),

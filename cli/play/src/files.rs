@@ -1,4 +1,4 @@
-//! The files that playbooks are made of, each read once, with what is wrong in it.
+//! The files of playbooks. Each is read once, and keeps the problems that were found in it.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -13,7 +13,7 @@ use ratchet_input::value::show_size;
 
 use crate::vault::Vault;
 
-/// The largest file that is read. Places in a text are counted in 32 bits.
+/// The largest file that is read. Offsets in a text have 32 bits.
 const LARGEST: u64 = 64 << 20;
 
 /// The number of a file among those that were read.
@@ -36,7 +36,7 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// No files yet, and what decrypts those that are encrypted.
+    /// Makes an empty set of files. `vault` decrypts those that are encrypted.
     pub(crate) fn with_vault(vault: Arc<Vault>) -> Self {
         Self {
             vault,
@@ -44,12 +44,12 @@ impl Files {
         }
     }
 
-    /// What decrypts files.
+    /// Returns the vault that decrypts files.
     pub(crate) fn vault(&self) -> Arc<Vault> {
         Arc::clone(&self.vault)
     }
 
-    /// Reads a file, or says why it cannot be read.
+    /// Reads a file, or returns why it cannot be read.
     pub(crate) fn open(&mut self, path: &Path) -> Result<FileId, String> {
         if let Some(known) = self.known.get(path) {
             return Ok(*known);
@@ -57,7 +57,7 @@ impl Files {
         let unreadable = |error| format!("`{}` cannot be read: {error}", path.display());
         let file = File::open(path).map_err(unreadable)?;
         let mut bytes = Vec::new();
-        // A device may have no end, whatever size it tells.
+        // The size of a file cannot be trusted: a device may be endless, whatever size it reports.
         let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
         if read.map_err(unreadable)? as u64 > LARGEST {
             let most = show_size(LARGEST);
@@ -78,30 +78,30 @@ impl Files {
         Ok(id)
     }
 
-    /// Adds a text that stands in no file.
+    /// Adds a text that is not in a file.
     pub(crate) fn add_text(&mut self, name: &str, text: String) -> FileId {
         self.read
             .push((Arc::new(Source::new(name, text)), Vec::new()));
         FileId(self.read.len() - 1)
     }
 
-    /// The text of a file, and the list that takes what is wrong with it.
+    /// Returns the text of a file, and the list that collects the problems in it.
     pub(crate) fn get(&mut self, file: FileId) -> (Arc<Source>, &mut Problems) {
         let (source, problems) = &mut self.read[file.0];
         (Arc::clone(source), problems)
     }
 
-    /// Whether something is wrong with a file.
+    /// Whether a file has problems.
     pub(crate) fn is_refused(&self, file: FileId) -> bool {
         !self.read[file.0].1.is_empty()
     }
 
-    /// Takes note of something that is wrong.
+    /// Records a problem.
     pub(crate) fn refuse(&mut self, place: Place, message: impl Into<String>) {
         self.add(place, |span| Diagnostic::error(span, message));
     }
 
-    /// Takes note of something that is wrong, and of what to do about it.
+    /// Records a problem, with advice on how to solve it.
     pub(crate) fn refuse_with_help(
         &mut self,
         place: Place,
@@ -111,17 +111,17 @@ impl Files {
         self.add(place, |span| Diagnostic::error(span, message).help(help));
     }
 
-    /// Takes note of what is wrong, as it is made for the span of a place.
+    /// Records a problem, which `of` makes for the span of a place.
     pub(crate) fn add(&mut self, place: Place, of: impl FnOnce(Span) -> Diagnostic) {
         let problems = &mut self.read[place.file.0].1;
         let found = of(place.span);
-        // A file that is imported twice is wrong once.
+        // A file that is imported twice reports each problem once.
         if !problems.contains(&found) {
             problems.push(found);
         }
     }
 
-    /// Takes out all that is wrong with the files, as one error; nothing if they are sound.
+    /// Takes all problems of the files as one error; `Ok` if there are none.
     pub(crate) fn take_error(&mut self) -> Result<(), InputError> {
         let mut refused = Vec::new();
         for (source, diagnostics) in &mut self.read {

@@ -1,4 +1,5 @@
-//! The file `hints.yml` beside a playbook: how parallel modules of a project may be, and the limits that tasks name.
+//! The file `hints.yml` next to a playbook: the parallelization hints of a project's modules, and the limits that tasks
+//! name.
 
 use std::path::Path;
 
@@ -13,7 +14,7 @@ use crate::language::{Block, Keyword, Play, PlaybookReader, Settings, Step};
 /// The name of the file.
 const NAME: &str = "hints.yml";
 
-/// Reads the file of a folder, if there is one: adds its modules to a registry, and returns its limits.
+/// Reads the hint file of a folder, if there is one: adds its modules to a registry, and returns its limits.
 pub(crate) fn read(
     reader: &mut PlaybookReader,
     folder: &Path,
@@ -74,7 +75,7 @@ fn value<T: DeserializeOwned>(reader: &mut PlaybookReader, entry: &Entry) -> Opt
     }
 }
 
-/// Refuses limits in a play that no file declares.
+/// Refuses limits in a play that no hint file declares.
 pub(crate) fn check_limits(play: &Play, limits: &[(String, Limit)], reader: &mut PlaybookReader) {
     check_settings(&play.settings, limits, reader);
     let handlers = std::iter::once(play.handlers.as_slice());

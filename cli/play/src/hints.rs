@@ -1,4 +1,4 @@
-//! How parallel the modules of tasks may be.
+//! Parallelization hints: which tasks may run at the same time as others.
 
 use std::collections::HashMap;
 
@@ -6,25 +6,26 @@ use ratchet_runtime::ParallelizationHint;
 
 use crate::known_modules::{FULLY_PARALLEL, GLOBAL_EXCLUSIVE, HOST_EXCLUSIVE};
 
-/// What is known of a module before it runs.
+/// What a registry knows about a module before it runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModuleEntry {
     hint: ParallelizationHint,
 }
 
 impl ModuleEntry {
-    /// Makes an entry for a module that may be this parallel.
+    /// Makes an entry for a module with this hint.
     pub fn new(hint: ParallelizationHint) -> Self {
         Self { hint }
     }
 
-    /// How parallel the module may be.
+    /// Returns the hint of the module.
     pub fn parallelization_hint(&self) -> ParallelizationHint {
         self.hint.clone()
     }
 }
 
-/// The hints of modules. A module that the registry does not know runs once a host at a time.
+/// The hints of modules. A module that is not in the registry shares the rate of its cloud provider if its name begins
+/// with that of a cloud collection; otherwise it runs one task at a time on each host.
 ///
 /// ```
 /// use ratchet_play::{ModuleEntry, ModuleRegistry};
@@ -44,7 +45,7 @@ pub struct ModuleRegistry {
     entries: HashMap<String, ModuleEntry>,
 }
 
-/// The beginnings of the names of modules that call the interface of a cloud, with the name of the provider.
+/// The prefixes of the names of modules that call the API of a cloud, with the name of the provider.
 const CLOUDS: &[(&str, &str)] = &[
     ("amazon.aws.", "aws"),
     ("community.aws.", "aws"),
@@ -68,11 +69,11 @@ const CLOUDS: &[(&str, &str)] = &[
     ("cloudflare_dns", "cloudflare"),
 ];
 
-/// How many calls a second the interface of a cloud takes.
+/// How many calls per second the API of a cloud accepts.
 const CLOUD_RATE: f64 = 10.0;
 
 impl ModuleRegistry {
-    /// Makes a registry that knows the modules of Ansible, and the clouds and clusters that are used most.
+    /// Makes a registry of the modules of Ansible, and of the most common clouds and clusters.
     pub fn with_builtins() -> Self {
         let mut registry = Self::default();
         for (names, hint) in [
@@ -87,19 +88,19 @@ impl ModuleRegistry {
         registry
     }
 
-    /// Adds a module, or replaces what was known of it.
+    /// Adds a module, or replaces its entry.
     pub fn register(&mut self, name: impl Into<String>, module: ModuleEntry) {
         let name: String = name.into();
         let name = crate::language::builtin(&name).to_owned();
         self.entries.insert(name, module);
     }
 
-    /// What the registry knows of a module.
+    /// Returns the entry of a module; `None` if the registry has none.
     pub fn get(&self, name: &str) -> Option<&ModuleEntry> {
         self.entries.get(crate::language::builtin(name))
     }
 
-    /// How parallel a module may be, whether the registry knows it or not.
+    /// Returns the hint of a module, whether the registry has an entry for it or not.
     pub fn hint(&self, name: &str) -> ParallelizationHint {
         if let Some(module) = self.get(name) {
             return module.parallelization_hint();

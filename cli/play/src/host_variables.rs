@@ -1,4 +1,5 @@
-//! The variables of hosts: those of the inventory, and those of files beside the playbook, in the order in which they count.
+//! The variables of hosts: those of the inventory, and those of files next to the playbook, in their order of
+//! precedence.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -9,13 +10,14 @@ use ratchet_input::inventory::{ALL, GroupIndex, HostIndex, Inventory, files_of_v
 use crate::data::{Data, Value};
 use crate::templates::Layer;
 
-/// The variables of all hosts of an inventory. Each file is read once, and each layer is made once.
+/// The variables of all hosts of an inventory. Each file is read once, and each layer is built once.
 #[derive(Debug, Default)]
 pub(crate) struct HostVariables {
     groups: HashMap<GroupIndex, OfGroup>,
     hosts: HashMap<HostIndex, OfHost>,
 }
 
+/// The layers of a group, by their sources.
 #[derive(Debug, Default)]
 struct OfGroup {
     inventory: Layer,
@@ -23,6 +25,7 @@ struct OfGroup {
     playbook_files: Layer,
 }
 
+/// The layers of a host, by their sources.
 #[derive(Debug, Default)]
 struct OfHost {
     inventory: Layer,
@@ -31,7 +34,7 @@ struct OfHost {
 }
 
 impl HostVariables {
-    /// Reads the files of variables beside a playbook. `read` reads one file, or takes note of what is wrong with it.
+    /// Reads the files of variables next to a playbook. `read` reads one file, and records the problems in it.
     pub(crate) fn new(
         inventory: &Inventory,
         folder: &Path,
@@ -49,7 +52,7 @@ impl HostVariables {
                     entries.extend(more);
                 }
             }
-            // Of two with one name, the later one counts.
+            // Of two entries with one name, the later one wins.
             entries.reverse();
             Ok(Layer::from(entries))
         };
@@ -74,7 +77,8 @@ impl HostVariables {
         Ok(variables)
     }
 
-    /// The layers of a host. Each counts before those that stand before it; facts and the variables of plays come after them.
+    /// Returns the layers of a host. Each overrides those before it. Facts and the variables of plays override all of
+    /// them.
     pub(crate) fn layers(&self, inventory: &Inventory, host: HostIndex) -> Vec<Layer> {
         let groups = inventory.ranked_groups_of(host);
         let is_all = |group: &GroupIndex| inventory.get_group(*group).name == ALL;

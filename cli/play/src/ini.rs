@@ -1,4 +1,4 @@
-//! Files of settings in sections, as Python's library reads them.
+//! INI files, as Python's `configparser` reads them.
 
 /// A line of a section.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -8,14 +8,14 @@ pub(crate) struct Setting {
     pub(crate) value: String,
 }
 
-/// How a file is read.
+/// The options by which a file is read.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct IniDialect {
-    /// Whether names in capital letters are others than those in small ones.
+    /// Whether names are case-sensitive.
     pub(crate) minds_case: bool,
-    /// Whether a name may have no value.
+    /// Whether a name may lack a value.
     pub(crate) allows_none: bool,
-    /// Whether ` ;` begins a comment behind a value.
+    /// Whether ` ;` starts a comment after a value.
     pub(crate) has_inline_comments: bool,
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct Ini {
 }
 
 impl Ini {
-    /// Reads a text, or says what is wrong with it.
+    /// Parses a text, or returns what is wrong with it.
     pub(crate) fn parse(text: &str, form: IniDialect) -> Result<Self, String> {
         let mut ini = Self::default();
         let mut may_continue = false;
@@ -80,7 +80,7 @@ impl Ini {
         Ok(ini)
     }
 
-    /// The value of a setting; of several, the last one.
+    /// Returns the value of a setting. If it is set more than once, the last value wins.
     pub(crate) fn get(&self, section: &str, name: &str) -> Option<&str> {
         let mut settings = self.settings.iter().rev();
         let found = settings.find(|setting| setting.section == section && setting.name == name);

@@ -1,6 +1,6 @@
-//! The modules that are known by name, with how parallel they may be.
+//! The modules that are known by name, grouped by their parallelization hints.
 
-/// Modules that leave a host as it is, that change only what they are told, or that run on the controller.
+/// Modules that leave a host unchanged, that change only the thing that they are given, or that run on the controller.
 pub(crate) const FULLY_PARALLEL: &[&str] = &[
     "add_host",
     "assemble",
@@ -45,7 +45,7 @@ pub(crate) const FULLY_PARALLEL: &[&str] = &[
     "wait_for_connection",
 ];
 
-/// Modules that change what a host has once: its packages, services, users, and lines of files.
+/// Modules that change something of which a host has only one: its packages, services, users, and lines of files.
 pub(crate) const HOST_EXCLUSIVE: &[&str] = &[
     "apt",
     "apt_key",
@@ -92,7 +92,7 @@ pub(crate) const HOST_EXCLUSIVE: &[&str] = &[
     "sysctl",
 ];
 
-/// Modules that change who belongs to a cluster, which only one host may do at a time.
+/// Modules that change the membership of a cluster, which only one host may do at a time.
 pub(crate) const GLOBAL_EXCLUSIVE: &[&str] = &[
     "community.docker.docker_swarm",
     "community.general.consul",
@@ -105,7 +105,7 @@ pub(crate) const GLOBAL_EXCLUSIVE: &[&str] = &[
     "mongodb_replicaset",
 ];
 
-/// What is written like a module and stands for other tasks, or for nothing that runs here.
+/// Names that are written like a module, but expand to other tasks, or to nothing that runs here.
 const STEERING: &[&str] = &[
     "async_status",
     "import_playbook",
@@ -114,7 +114,7 @@ const STEERING: &[&str] = &[
     "include",
 ];
 
-/// Whether a word is surely a module, and no keyword that was misspelt: one that is known, or one of a collection.
+/// Whether a word is certainly a module, and not a misspelt keyword: one that is known, or one of a collection.
 pub(crate) fn is_module(word: &str) -> bool {
     let lists = [FULLY_PARALLEL, HOST_EXCLUSIVE, GLOBAL_EXCLUSIVE, STEERING];
     word.contains('.') || lists.iter().any(|list| list.contains(&word))

@@ -1,6 +1,7 @@
-//! Reads playbooks, and the roles and files of tasks that they import, into values that know their places.
+//! Reads playbooks, and the roles and files of tasks that they import, into values that keep their places in the files.
 //!
-//! Everything is read in one pass, and all that is wrong is told at once. What stands in a template is not looked at.
+//! Everything is read in one pass, and all problems are reported at once. Templates are checked only for their syntax,
+//! and for the names of their filters, tests and lookups.
 
 mod arguments;
 mod condition;
@@ -33,7 +34,7 @@ pub(crate) use role::RoleParts;
 pub(crate) use settings::{Settings, is_name};
 pub(crate) use steps::{Block, Role, Step, Task, nearest};
 
-/// What is known while playbooks are read, and while tasks bring in more of them.
+/// Reads playbooks before a run, and included files during the run.
 #[derive(Debug)]
 pub(crate) struct PlaybookReader {
     files: Files,
@@ -41,11 +42,11 @@ pub(crate) struct PlaybookReader {
     folder: PathBuf,
     roles_path: Vec<PathBuf>,
     collections_path: Vec<PathBuf>,
-    /// The variables of the call.
+    /// The variables of the command line.
     extra: Layer,
 }
 
-/// Reads playbooks. The configuration says where else roles lie.
+/// Reads playbooks. The configuration has more folders to search for roles.
 pub(crate) fn read(
     paths: &[PathBuf],
     extra: &[String],
@@ -63,7 +64,7 @@ pub(crate) fn read(
     for text in extra {
         reader.extra_variables(text, &mut all)?;
     }
-    // The last one counts.
+    // The last of two variables with one name wins.
     all.reverse();
     reader.extra = Layer::from(all);
     let mut playbooks = Vec::new();
@@ -81,7 +82,7 @@ pub(crate) fn read(
 }
 
 impl PlaybookReader {
-    /// Reads a file that something at a place names; a blank one is null. Nothing means that it was refused.
+    /// Reads a file that is named at a place; a blank file is null. Returns `None` if the file was refused.
     fn document(&mut self, path: &Path, place: Place) -> Option<Data> {
         let file = match self.files.open(path) {
             Ok(file) => file,
@@ -98,7 +99,7 @@ impl PlaybookReader {
     }
 
     fn parsed(&mut self, file: FileId) -> Option<Data> {
-        // A file that was refused once says so once.
+        // A file that was refused is reported only once.
         if self.files.is_refused(file) {
             return None;
         }
@@ -110,7 +111,7 @@ impl PlaybookReader {
     }
 }
 
-/// A name of Ansible's own without the collection that it belongs to.
+/// Strips the collection from the name of one of Ansible's builtin modules.
 pub(crate) fn builtin(name: &str) -> &str {
     name.strip_prefix("ansible.builtin.")
         .or_else(|| name.strip_prefix("ansible.legacy."))

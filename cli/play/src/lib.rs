@@ -1,8 +1,9 @@
 //! Playbooks for ratchet, in the language of Ansible.
 //!
-//! [`list`] reads playbooks with the roles and files that they import, refuses what is wrong in them, and returns a listing of
-//! their hosts and tasks. [`prepare`] returns an [`Execution`], which creates jobs and reacts to their ends, and a [`PlayRunner`],
-//! which performs the jobs on the executor of `ratchet-runtime`. [`PlayLines`] prints what happens.
+//! [`list`] reads playbooks with the roles and files that they import, refuses what is wrong in them, and returns a
+//! listing of their hosts and tasks. [`prepare`] returns an [`Execution`], which creates jobs and reacts to their ends,
+//! and a [`PlayRunner`], which performs the jobs on the executor of `ratchet-runtime`. [`PlayLines`] prints what
+//! happens.
 
 mod actions;
 mod call;
@@ -51,11 +52,11 @@ pub use vault::{Vault, VaultPassword};
 pub struct Request {
     /// The files of the playbooks.
     pub playbooks: Vec<PathBuf>,
-    /// The pattern of hosts beyond which nothing is done.
+    /// A pattern of hosts. The run is limited to those that it matches.
     pub limit: Option<String>,
-    /// Variables that count before all others: `name=value`, a map in YAML or JSON, or `@FILE`.
+    /// Variables that take precedence over all others: `name=value`, a map in YAML or JSON, or `@FILE`.
     pub extra_vars: Vec<String>,
-    /// Whether tasks only say what they would change.
+    /// Whether tasks only report what they would change.
     pub check: bool,
     /// The name of the task at which to start.
     pub start_at: Option<String>,
@@ -63,12 +64,12 @@ pub struct Request {
     pub verbosity: u8,
 }
 
-/// What playbooks would do.
+/// A listing of what playbooks would do.
 #[derive(Debug)]
 pub struct Listing {
-    /// The text that lists it.
+    /// The text of the listing.
     pub text: String,
-    /// The names of hosts and groups that the playbooks mention and that are not in the inventory.
+    /// The names of hosts and groups that the playbooks mention but that are not in the inventory.
     pub unknown: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What playbooks would do: their plays, hosts, tasks and tags, in the form in which Ansible lists them.
+//! Lists what playbooks would do: their plays, hosts, tasks and tags, in the format of Ansible.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -9,18 +9,18 @@ use ratchet_input::inventory::Inventory;
 use crate::language::{Keyword, Play, Playbook, Step, Task};
 use crate::selection::{self, Limit, Tags};
 
-/// What is listed of each play.
+/// The parts of each play that are listed.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PlayListing {
     /// The hosts that it selects.
     pub hosts: bool,
-    /// The tasks, without those of what is included while the play runs.
+    /// The tasks, without those that are included while the play runs.
     pub tasks: bool,
     /// The tags of its tasks.
     pub tags: bool,
 }
 
-/// The plays of playbooks as text, and the names in `hosts` that are nowhere.
+/// Lists the plays of playbooks. Returns the text, and the names in `hosts` that are not in the inventory.
 pub(crate) fn listing(
     playbooks: &[Playbook],
     inventory: &Inventory,
@@ -91,7 +91,7 @@ fn tasks(play: &Play, tags: &Tags, listed: PlayListing, own: &BTreeSet<String>, 
     }
 }
 
-/// Calls a function for each task with its tags, which are those of all that it is part of, too.
+/// Calls a function for each task with its tags, including those that it inherits.
 fn walk(steps: &[Step], tags: &BTreeSet<String>, found: &mut impl FnMut(&Task, &BTreeSet<String>)) {
     for step in steps {
         let settings = match step {
@@ -107,7 +107,7 @@ fn walk(steps: &[Step], tags: &BTreeSet<String>, found: &mut impl FnMut(&Task, &
     }
 }
 
-/// The name of a task with that of its role, or its module if it has no name.
+/// Returns the name of a task with that of its role, or its module if it has no name.
 fn title(task: &Task) -> String {
     match (task.settings.text(Keyword::Name), &task.role) {
         (Some(name), Some(role)) => format!("{} : {name}", role.name),

@@ -1,5 +1,5 @@
-//! Refuses tasks that cannot run, before anything does: those whose modules are nowhere, and those that ask for what is not
-//! done here.
+//! Refuses tasks that cannot run, before anything runs: those whose modules do not exist, and those that use features
+//! that are not supported.
 
 use std::path::{Path, PathBuf};
 
@@ -52,8 +52,8 @@ fn check_task(task: &Task, playbook: &Path, modules: &Modules, reader: &mut Play
     }
 }
 
-/// Refuses keywords whose values are not supported: ways to reach hosts and to become another user, and groups of modules
-/// that are nowhere.
+/// Refuses keywords whose values are not supported: kinds of connections, methods of becoming another user, and groups
+/// of modules that do not exist.
 pub(crate) fn check_settings(settings: &Settings, modules: &Modules, reader: &mut PlaybookReader) {
     let defaults = settings.get(Keyword::ModuleDefaults);
     let defaults = defaults.and_then(|data| match &data.value {
@@ -82,7 +82,7 @@ pub(crate) fn check_settings(settings: &Settings, modules: &Modules, reader: &mu
         let Some(data) = settings.get(keyword) else {
             continue;
         };
-        // What a template makes is known when it is used.
+        // The value of a template is known only when it is rendered.
         let written = data.word().filter(|text| !text.contains("{{"));
         if let Some(reason) = written.and_then(|text| reason(&text)) {
             reader.refuse(data.place, reason, None);
@@ -90,20 +90,20 @@ pub(crate) fn check_settings(settings: &Settings, modules: &Modules, reader: &mu
     }
 }
 
-/// Why a way to reach hosts is refused, if it is.
+/// Returns why a kind of connection is refused, if it is.
 pub(crate) fn refused_connection(kind: &str) -> Option<String> {
     (!is_connection(kind)).then(|| {
         format!("the connection `{kind}` is not supported; `ssh`, `local` and `docker` are")
     })
 }
 
-/// Why a way to become another user is refused, if it is.
+/// Returns why a method of becoming another user is refused, if it is.
 pub(crate) fn refused_method(method: &str) -> Option<String> {
     (builtin(method) != "sudo")
         .then(|| format!("`become_method: {method}` is not supported; `sudo` is"))
 }
 
-/// Refuses a task that waits for a key, which nobody may be there to press.
+/// Refuses a task that waits for a key press, since a run may have no terminal.
 fn check_pause(task: &Task, reader: &mut PlaybookReader) {
     if builtin(&task.module) != "pause" || task.arguments.free.is_some() {
         return;
@@ -118,7 +118,7 @@ fn check_pause(task: &Task, reader: &mut PlaybookReader) {
     }
 }
 
-/// The folders of modules of a task: those of its roles and that of the playbook.
+/// Returns the folders that are searched for the module of a task: those of its roles and that of the playbook.
 pub(crate) fn libraries_of(task: &Task, playbook: &Path) -> Vec<PathBuf> {
     let mut libraries = Vec::new();
     let mut next = task.role.as_ref();

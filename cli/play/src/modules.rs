@@ -1,8 +1,8 @@
-//! Modules: which there are, where their code is, and what of it a host needs to run them.
+//! Modules: which exist, where their code is, and which part of it a host needs to run them.
 //!
-//! The code is that of the user's own Ansible, collections and `library` folders. Nothing of it is part of this program.
-//! A host gets it in [bundles](Bundle), each at most once. Where there is no Ansible, a few modules of this crate's own
-//! stand in for its most common ones.
+//! The code is that of the user's own Ansible, collections and `library` folders. None of it is part of this program. A
+//! host gets it in [bundles](Bundle), each at most once. Without Ansible, a few modules of this crate replace the most
+//! common ones of Ansible.
 
 mod ansible;
 mod bundle;
@@ -20,14 +20,14 @@ pub(crate) use bundle::{Bundle, BundleSource};
 pub(crate) use find::Modules;
 pub(crate) use privilege::{Become, Secret};
 
-/// Where modules are looked for, beside the folders that a role or a playbook has.
+/// The folders that are searched for modules, besides those of a role or a playbook.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ModulePaths {
-    /// The folders that contain `ansible_collections`, or are folders of that name.
+    /// The folders that contain `ansible_collections`, or that are themselves named so.
     pub(crate) collections: Vec<PathBuf>,
     /// The folders of modules for every playbook, as `library` in ansible.cfg names them.
     pub(crate) libraries: Vec<PathBuf>,
-    /// The folders in which `python3` and `ansible` are looked for: the value of `PATH`.
+    /// The folders that are searched for `python3` and `ansible`: the value of `PATH`.
     pub(crate) programs: Option<std::ffi::OsString>,
 }
 
@@ -40,63 +40,63 @@ pub(crate) struct Module {
     pub(crate) kind: ModuleKind,
     /// The version of the ansible-core that it runs with, unless it is one of this crate's own.
     pub(crate) ansible_version: Option<String>,
-    /// What a host needs to run it. The module itself is in the last one.
+    /// The bundles that a host needs to run it. The last one contains the module itself.
     pub(crate) bundles: Vec<Arc<BundleSource>>,
 }
 
 /// How a module is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ModuleKind {
-    /// It is Python code that uses Ansible's `module_utils`.
+    /// Python code that uses Ansible's `module_utils`.
     Python {
         /// The name by which Python imports it.
         import: String,
-        /// Whether its bundle has module utilities that come before those of Ansible.
+        /// Whether its bundle has module utilities that take precedence over those of Ansible.
         is_overlay: bool,
     },
-    /// It is a program that reads its arguments as JSON from the file that its only argument names.
+    /// A program that reads its arguments as JSON from the file that its only argument names.
     Program,
-    /// It is a program that reads its arguments as `name=value` from such a file.
+    /// A program that reads its arguments as `name=value` from such a file.
     WordsProgram,
-    /// It is one of this crate's own, for users without Ansible.
+    /// One of this crate's own modules, for users without Ansible.
     Own,
 }
 
-/// A call of a module, with all that it depends on.
+/// A call of a module, with all of its options.
 #[derive(Debug, Clone)]
 pub(crate) struct ModuleCall {
     pub(crate) module: Arc<Module>,
     /// The arguments, without those that Ansible adds itself.
     pub(crate) arguments: Map<String, Value>,
-    /// Whether the module only says what it would change.
+    /// Whether the module only reports what it would change.
     pub(crate) check: bool,
-    /// Whether the module says how things differ before and after.
+    /// Whether the module reports the state before and after a change.
     pub(crate) diff: bool,
     /// Whether the module keeps its arguments out of the logs of its host.
     pub(crate) no_log: bool,
-    /// How many `-v` were given, which some modules look at.
+    /// How many `-v` flags were given, which some modules evaluate.
     pub(crate) verbosity: u8,
-    /// Variables of the environment that are set for the module.
+    /// Environment variables that are set for the module.
     pub(crate) environment: Vec<(String, String)>,
-    /// As which user the module runs, if not as the one that the connection has.
+    /// The user as whom the module runs; `None` for the user of the connection.
     pub(crate) privilege: Option<Become>,
 }
 
-/// Why there is no module for a name.
+/// Why a module cannot be used.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum ModuleError {
-    /// No place has a module of this name.
+    /// No folder has a module of this name.
     #[error("there is no module `{name}`{}", looked(.looked_in))]
     Missing {
         name: String,
-        /// The folders in which it was looked for.
+        /// The folders that were searched.
         looked_in: Vec<PathBuf>,
     },
-    /// The module belongs to a collection that is not there.
+    /// The collection of the module is not installed.
     #[error("the collection `{collection}` of module `{name}` is not installed")]
     NoCollection { name: String, collection: String },
-    /// It is a module of Ansible, and there is no Ansible here.
+    /// The module belongs to Ansible, which is not installed here.
     #[error("module `{name}` needs ansible-core on this machine, which is not installed{}", because(.reason.as_deref()))]
     NoAnsible {
         name: String,
@@ -105,7 +105,7 @@ pub(crate) enum ModuleError {
     /// The authors of the collection have removed the module.
     #[error("module `{name}` was removed: {reason}")]
     Removed { name: String, reason: String },
-    /// Code that runs in Ansible itself belongs to the module.
+    /// The module has an action plugin, which runs inside of Ansible itself.
     #[error("module `{name}` is an action plugin, which runs inside of Ansible itself ({path})")]
     ActionPlugin { name: String, path: String },
     /// The module is for Windows.
@@ -119,16 +119,16 @@ pub(crate) enum ModuleError {
     /// A file of the module, or of its collection, cannot be read.
     #[error("`{}` cannot be read: {reason}", .path.display())]
     Unreadable { path: PathBuf, reason: String },
-    /// No collection has a group of modules of this name.
+    /// No collection defines a group of modules of this name.
     #[error("there is no group of modules `{name}`")]
     NoGroup { name: String },
-    /// The redirections of collections lead in a circle.
+    /// The redirections of a module lead in a circle.
     #[error("the redirections of module `{name}` have no end")]
     Circle { name: String },
 }
 
 impl ModuleError {
-    /// What to do about it, where there is something.
+    /// Returns advice on how to solve it, if there is any.
     pub(crate) fn help(&self) -> Option<String> {
         Some(match self {
             Self::NoCollection { collection, .. } => {

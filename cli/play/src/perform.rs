@@ -18,7 +18,7 @@ use crate::modules::{Become, ModuleCall, Modules, Secret};
 use crate::targets::{CallError, Target, Targets};
 use crate::templates::to_json;
 
-/// What all connections have in common, where variables do not say otherwise.
+/// The connection settings of all hosts, which the variables of a host override.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ConnectionDefaults {
     pub(crate) remote_user: Option<String>,
@@ -30,7 +30,7 @@ pub(crate) struct ConnectionDefaults {
     pub(crate) password: Option<Secret>,
     pub(crate) become_password: Option<Secret>,
     pub(crate) port: Option<u16>,
-    /// The Python of hosts.
+    /// The Python interpreter on the hosts.
     pub(crate) python: Option<String>,
     pub(crate) ssh_executable: Option<String>,
     pub(crate) verbosity: u8,
@@ -46,7 +46,7 @@ pub(crate) struct Performer {
     pub(crate) defaults: ConnectionDefaults,
 }
 
-/// An action on the host that it is for.
+/// An action, and the host on which it runs.
 struct HostAction<'a> {
     performer: &'a Performer,
     call: &'a ActionCall,
@@ -87,7 +87,8 @@ impl Performer {
         }
     }
 
-    /// The host of an action, as its variables, keywords and the settings of the call say how it is reached.
+    /// Returns the host of an action as a target, from its variables, the keywords and the settings of the command
+    /// line.
     fn target(&self, call: &ActionCall) -> Result<Target, CallError> {
         let error = RefCell::new(None);
         let defaults = &self.defaults;
@@ -165,7 +166,7 @@ impl HostAction<'_> {
         self.module_in(name, arguments, self.call.check).await
     }
 
-    /// Runs a module, in check mode or not whatever the task says.
+    /// Runs a module with this check mode, whatever the check mode of the task is.
     async fn module_in(
         &self,
         name: &str,
@@ -197,7 +198,7 @@ impl HostAction<'_> {
             .filter(|value| !value.is_null())
     }
 
-    /// An argument as text.
+    /// Returns an argument as text.
     fn text(&self, name: &str) -> Option<String> {
         match self.argument(name)? {
             Value::String(text) => Some(text.clone()),
@@ -227,7 +228,7 @@ impl HostAction<'_> {
             .map_err(|error| failed(format!("`{name}`: {error}")))
     }
 
-    /// What is at a path on the host.
+    /// Returns the state of a path on the host.
     async fn stat(&self, path: &str, follow: bool) -> Result<Map<String, Value>, CallError> {
         let mut arguments = Map::new();
         arguments.insert("path".to_owned(), path.into());
@@ -247,12 +248,12 @@ impl HostAction<'_> {
     }
 }
 
-/// The error of an action that failed by itself.
+/// Makes the error of an action that has failed itself, rather than its module.
 fn failed(reason: impl Into<String>) -> CallError {
     CallError::Failed(Box::new(Failure::new(Class::Task, reason)))
 }
 
-/// What a module says went wrong.
+/// Returns the error message of a module.
 fn message_of(result: &Map<String, Value>) -> String {
     let said = ["msg", "module_stderr", "stderr"]
         .iter()
@@ -265,12 +266,12 @@ fn unreadable(path: &std::path::Path, error: &std::io::Error) -> CallError {
     failed(format!("`{}` cannot be read: {error}", path.display()))
 }
 
-/// A path on the host below a folder there.
+/// Joins a folder on the host and a relative path.
 fn below(folder: &str, name: &str) -> String {
     format!("{}/{name}", folder.trim_end_matches('/'))
 }
 
-/// The files and folders in a folder, each with its path from there, the folders first.
+/// Lists the files and folders in a folder, each by its relative path, the folders first.
 fn walk(folder: &std::path::Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), CallError> {
     let (mut folders, mut files) = (Vec::new(), Vec::new());
     let mut open = vec![PathBuf::new()];

@@ -1,4 +1,4 @@
-//! Prepares playbooks to run: reads and checks everything that is known before anything runs.
+//! Prepares playbooks to run: reads them, and checks everything that can be checked before anything runs.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsString;
@@ -23,7 +23,7 @@ use crate::runner::PlayRunner;
 use crate::selection;
 use crate::vault::Vault;
 
-/// The passwords that were asked for, or read from files.
+/// The passwords that the user has typed, or that were read from files.
 #[derive(Debug, Default)]
 pub struct Passwords {
     /// The password of the user who logs in to hosts.
@@ -35,11 +35,11 @@ pub struct Passwords {
 /// A question of `vars_prompt`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
-    /// What is asked.
+    /// The text of the question.
     pub prompt: String,
-    /// What an empty answer means.
+    /// The value of an empty answer.
     pub default: Option<String>,
-    /// Whether the answer is not shown while it is typed.
+    /// Whether the answer is hidden while it is typed.
     pub is_private: bool,
     /// Whether the answer has to be typed twice.
     pub is_confirmed: bool,
@@ -54,16 +54,16 @@ pub struct Prepared {
     limits: Vec<(String, Limit)>,
 }
 
-/// Makes the runner of jobs. Its processes are started by the manager that it is given.
+/// Makes the runner of jobs, whose processes the given manager starts.
 pub type MakeRunner = Box<dyn FnOnce(Arc<dyn ProcessManager>) -> PlayRunner + Send>;
 
 impl Prepared {
-    /// The limits that tasks can name.
+    /// Returns the limits that tasks can refer to.
     pub fn limits(&self) -> &[(String, Limit)] {
         &self.limits
     }
 
-    /// The execution, and what makes the runner of its jobs.
+    /// Returns the execution, and the function that makes the runner of its jobs.
     pub fn into_parts(self) -> (Execution, MakeRunner) {
         let calls = self.execution.calls().clone();
         let (modules, defaults) = (self.modules, self.defaults);
@@ -72,7 +72,7 @@ impl Prepared {
     }
 }
 
-/// Reads playbooks and checks them. `ask` asks a question of `vars_prompt`; `variable` looks up variables of the environment.
+/// Reads playbooks and checks them. `ask` asks a question of `vars_prompt`; `variable` looks up environment variables.
 pub fn prepare(
     request: &Request,
     configuration: Configuration,
@@ -137,17 +137,17 @@ pub fn prepare(
     })
 }
 
-/// What the names in plays stand for.
+/// The definitions that names in plays refer to.
 struct KnownNames {
     /// The modules of this machine.
     modules: Arc<Modules>,
-    /// The hints of modules.
+    /// The parallelization hints of modules.
     registry: ModuleRegistry,
-    /// The limits that tasks can name.
+    /// The limits that tasks can refer to.
     limits: Vec<(String, Limit)>,
 }
 
-/// Checks playbooks without the inventory: what stands in them, and whether the modules and limits that they name exist.
+/// Checks playbooks without the inventory: their contents, and whether the modules and limits that they name exist.
 pub fn check_syntax(
     request: &Request,
     configuration: &Configuration,
@@ -173,7 +173,8 @@ fn read_plays(
     Ok((reader, plays.map(Arc::new).collect()))
 }
 
-/// Checks whether the modules and limits exist that plays name. `programs` is where Ansible is looked for.
+/// Checks whether the modules and limits that plays name exist. `programs` are the folders that are searched for
+/// Ansible.
 fn check_plays(
     plays: &[Arc<Play>],
     reader: &mut PlaybookReader,
@@ -208,7 +209,7 @@ fn check_play(play: &Play, modules: &Modules, reader: &mut PlaybookReader) {
     }
 }
 
-/// Refuses hosts of plays that are reached, or whose tasks become another user, in a way that is not supported.
+/// Refuses hosts of plays that use an unsupported connection, or an unsupported method of becoming another user.
 fn check_hosts(
     plays: &[Arc<Play>],
     inventory: &Inventory,
@@ -242,7 +243,7 @@ fn check_hosts(
     Ok(())
 }
 
-/// The questions of a play with the names of the variables that take the answers.
+/// Returns the questions of a play, each with the name of the variable that takes the answer.
 fn questions(
     play: &Play,
     reader: &mut PlaybookReader,

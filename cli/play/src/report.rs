@@ -1,4 +1,4 @@
-//! Shows for people what happens while playbooks run.
+//! Formats the events of a run for display.
 
 mod difference;
 
@@ -13,31 +13,31 @@ use crate::execution::{Event, Recap, Timings};
 use crate::language::builtin;
 use crate::result::{TaskResult, TaskStatus};
 
-/// How wide headings are.
+/// The width of headings.
 const WIDTH: usize = 79;
 
-/// The most hosts that a line names one by one.
+/// The maximum number of hosts that a line names one by one.
 const NAMED: usize = 12;
 
-/// How many tasks are named at the end, as those that were slow or that waited.
+/// The maximum number of tasks that the summary names as slow, or as waiting.
 const MAX_TASKS: usize = 5;
 
-/// How long something has to take to be named there.
+/// The shortest time for which the summary names a task.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// Turns events into lines. Hosts on which a task ended in the same way, with nothing more to say, share a line.
+/// Formats events as lines. Hosts on which a task ended in the same way, with nothing more to show, share a line.
 #[derive(Debug)]
 pub struct PlayLines {
     style: Style,
-    /// How often `-v` was given: with it, results are shown in full.
+    /// How many `-v` flags were given. With any, results are shown in full.
     verbosity: u8,
-    /// The hosts that are still to be named behind a word.
+    /// The hosts that the next line will name, with the status that they share.
     pending: Option<(TaskStatus, Vec<String>)>,
     text: String,
 }
 
 impl PlayLines {
-    /// Makes lines in this style.
+    /// Makes a formatter with this style.
     pub fn new(style: Style, verbosity: u8) -> Self {
         Self {
             style,
@@ -47,7 +47,7 @@ impl PlayLines {
         }
     }
 
-    /// Adds what has happened.
+    /// Adds the lines of an event.
     pub fn add(&mut self, event: &Event) {
         match event {
             Event::Play { name } => self.heading(&format!("PLAY [{name}]")),
@@ -82,7 +82,7 @@ impl PlayLines {
                 self.line(Tone::Quiet, &line);
             }
             Event::NoHostsLeft => self.heading("NO MORE HOSTS LEFT"),
-            // These go where messages for people go.
+            // These are printed with the messages of the program instead.
             Event::Warning(_) | Event::Error(_) | Event::Waited { .. } => {}
         }
     }
@@ -92,7 +92,7 @@ impl PlayLines {
         let tells_nothing = !self.tells_more(result);
         match result.status {
             TaskStatus::Ok | TaskStatus::Skipped | TaskStatus::Changed if has_items => {}
-            // What was included was told already.
+            // An include was already shown by its own event.
             TaskStatus::Ok if result.result.contains_key("include") => {}
             TaskStatus::Ok | TaskStatus::Skipped | TaskStatus::Changed if tells_nothing => {
                 match &mut self.pending {
@@ -109,12 +109,13 @@ impl PlayLines {
         }
     }
 
-    /// Whether there is more to say of a result than how it ended.
+    /// Whether a result has more to show than its status.
     fn tells_more(&self, result: &TaskResult) -> bool {
         let is_debug = result.result.contains_key("msg") && is_message(result);
         self.verbosity > 0 || result.diff.is_some() || is_debug || shown_variable(result).is_some()
     }
 
+    /// Writes the line of a result that does not share its line with other hosts.
     fn result(&mut self, result: &TaskResult, place: &str) {
         self.flush();
         let (word, tone) = match result.status {
@@ -192,7 +193,7 @@ impl PlayLines {
         }
     }
 
-    /// Names the hosts that are still to be named.
+    /// Writes the line of the pending hosts.
     fn flush(&mut self) {
         let Some((status, hosts)) = self.pending.take() else {
             return;
@@ -226,13 +227,13 @@ impl PlayLines {
         let _ = writeln!(self.text, "{}", self.style.paint(tone, &line));
     }
 
-    /// Takes out the lines so far.
+    /// Takes the lines so far.
     pub fn take(&mut self) -> String {
         self.flush();
         std::mem::take(&mut self.text)
     }
 
-    /// Adds where the time went, if it is worth telling.
+    /// Adds a summary of where the time went, if anything took long.
     pub fn add_timings(&mut self, timings: &Timings) {
         let slowest = timings.slowest(MAX_TASKS, SLOW);
         if !slowest.is_empty() {
@@ -257,7 +258,7 @@ impl PlayLines {
         }
     }
 
-    /// Adds how tasks have ended on each host.
+    /// Adds the counts of how tasks have ended on each host.
     pub fn add_recap(&mut self, recap: &Recap) {
         self.heading("PLAY RECAP");
         let width = recap.hosts().map(|(name, _)| name.chars().count()).max();
@@ -290,7 +291,7 @@ fn seconds(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
 }
 
-/// What people call a lock or a limit that jobs wait for.
+/// Returns how a lock or a limit is called in the summary.
 fn lock_name(word: &str) -> String {
     match word {
         "host" => "the lock of a host".to_owned(),
@@ -300,12 +301,12 @@ fn lock_name(word: &str) -> String {
     }
 }
 
-/// Whether the message of a result is what its task is for.
+/// Whether the purpose of the task is to show the message of its result.
 fn is_message(result: &TaskResult) -> bool {
     matches!(result.module(), "debug" | "assert" | "fail") && result.result.contains_key("msg")
 }
 
-/// The variable that `debug` shows.
+/// Returns the variable that `debug` shows, with its value.
 fn shown_variable(result: &TaskResult) -> Option<(&str, &Value)> {
     let is_shown = matches!(result.status, TaskStatus::Ok | TaskStatus::Changed);
     if !is_shown || result.module() != "debug" || result.result.contains_key("msg") {
@@ -329,7 +330,7 @@ fn shown_variable(result: &TaskResult) -> Option<(&str, &Value)> {
 }
 
 impl TaskResult {
-    /// The module without the collection that is Ansible's own.
+    /// Returns the module, without the prefix of Ansible's own collection.
     fn module(&self) -> &str {
         builtin(&self.module)
     }
@@ -342,7 +343,7 @@ fn item_text(item: &Value) -> String {
     }
 }
 
-/// Adds a message to a line, or below it if it has lines of its own.
+/// Adds a message to a line, or below the line if it has several lines.
 fn add_message(line: &mut String, more: &mut String, message: &str) {
     if message.contains('\n') {
         more.push_str(message);
@@ -374,7 +375,7 @@ fn add_field(more: &mut String, name: &str, value: &Value) {
 }
 
 fn add_json(more: &mut String, value: &Value) {
-    // A value that came as JSON can be written as JSON.
+    // A value that was read from JSON can be written as JSON.
     let text = serde_json::to_string_pretty(value).unwrap_or_else(|error| error.to_string());
     more.push_str(&text);
     more.push('\n');

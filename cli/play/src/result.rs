@@ -7,19 +7,19 @@ use serde_json::{Map, Value};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskStatus {
-    /// The host was as it should be.
+    /// The host was already in the requested state.
     Ok,
     /// The task has changed the host.
     Changed,
     /// The task failed, and the play is over for the host.
     Failed,
-    /// The condition of the task did not hold, or the tags of the call left it out.
+    /// The condition of the task did not hold, or the tags of the command line excluded it.
     Skipped,
     /// The host could not be reached.
     Unreachable,
-    /// The task failed, and the `rescue` of its block follows.
+    /// The task failed, and the `rescue` section of its block follows.
     Rescued,
-    /// The task failed, and its play goes on by `ignore_errors` or `ignore_unreachable`.
+    /// The task failed, and the play continues because of `ignore_errors` or `ignore_unreachable`.
     Ignored,
 }
 
@@ -43,40 +43,40 @@ impl TaskStatus {
     }
 }
 
-/// What a task did on a host, and what its module said.
+/// The result of a task on a host, with the output of its module.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaskResult {
     /// How the task ended.
     pub status: TaskStatus,
     /// Whether the task has changed something.
     pub changed: bool,
-    /// What happened, in one text for people.
+    /// A message that summarizes what happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub msg: Option<String>,
     /// The name of the play.
     pub play: String,
     /// The name of the task, with its role.
     pub task: String,
-    /// The module, or the action, as the task names it.
+    /// The module, as the task names it.
     pub module: String,
-    /// The host that the task is of, as the inventory names it.
+    /// The host that the task belongs to, as the inventory names it.
     pub host: String,
     /// The item of the loop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<Value>,
-    /// All that the module returned.
+    /// Everything that the module returned.
     pub result: Map<String, Value>,
-    /// What the task changes, if that was asked for.
+    /// The changes that the task made, if a difference was requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diff: Option<Value>,
 }
 
-/// What is shown of a result that is to be kept secret.
+/// The message that replaces a result with `no_log`.
 const CENSORED: &str =
     "the output has been hidden because `no_log: true` was specified for this result";
 
 impl TaskResult {
-    /// The result without what a task with `no_log` may tell.
+    /// Returns the result without anything that `no_log` keeps secret.
     #[must_use]
     pub(crate) fn censored(&self) -> Self {
         let mut result = Map::new();
@@ -99,7 +99,7 @@ impl TaskResult {
     }
 }
 
-/// Whether a result has this key, and it is true.
+/// Whether a result has this key with the value `true`.
 pub(crate) fn flag(result: &Map<String, Value>, key: &str) -> bool {
     match result.get(key) {
         Some(Value::Bool(value)) => *value,

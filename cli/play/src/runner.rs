@@ -14,7 +14,7 @@ use crate::perform::{ConnectionDefaults, Performer};
 use crate::result::{TaskResult, TaskStatus};
 use crate::targets::{CallError, Targets};
 
-/// Performs the jobs of playbooks: runs modules on hosts, and the actions of the controller.
+/// Performs the jobs of playbooks: runs modules on hosts, and the controller's own actions.
 ///
 /// It is the [`Runner`] of the executor that runs the jobs of an [`Execution`](crate::Execution).
 pub struct PlayRunner {
@@ -118,12 +118,12 @@ impl Runner for PlayRunner {
     }
 }
 
-/// Whether a failure is not that of the task, but of the attempt.
+/// Whether a failure is that of the attempt, rather than of the task.
 fn is_of_engine(class: Class) -> bool {
     matches!(class, Class::Cancelled | Class::Timeout)
 }
 
-/// The result as it is recorded and reported.
+/// Returns the result as it is recorded and reported.
 fn payload_of(call: &Call, result: &TaskResult) -> Result<Payload, Failure> {
     let payload = if call.no_log {
         Payload::from_value(&result.censored())

@@ -1,4 +1,4 @@
-//! Which hosts and which tasks of a play are meant.
+//! Selects the hosts and the tasks of a play.
 
 use ratchet_input::InputError;
 use ratchet_input::inventory::Inventory;
@@ -8,17 +8,17 @@ use ratchet_input::value::closest;
 use crate::configuration::Configuration;
 use crate::language::Play;
 
-/// The names under which the machine of the controller is there without an inventory.
+/// The names of the controller, which is a host even without an inventory.
 const LOCALHOST: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-/// The hosts of a play, and the names that are nowhere.
+/// The hosts of a play, and the names that are not in the inventory.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct SelectedHosts {
     pub(crate) names: Vec<String>,
     pub(crate) unknown: Vec<String>,
 }
 
-/// Selects the hosts that a play names, but only those that are within the limit.
+/// Selects the hosts that a play names, restricted to those within the limit.
 pub(crate) fn hosts(play: &Play, inventory: &Inventory, limit: Option<&Limit>) -> SelectedHosts {
     let mut hosts = matching(&play.hosts.join(","), inventory);
     if let Some(limit) = limit {
@@ -27,21 +27,21 @@ pub(crate) fn hosts(play: &Play, inventory: &Inventory, limit: Option<&Limit>) -
     hosts
 }
 
-/// The hosts to which a call is limited.
+/// The hosts to which the command line limits the run.
 #[derive(Debug)]
 pub(crate) struct Limit {
-    /// The pattern as it was written.
+    /// The pattern as it was typed.
     text: String,
     names: Vec<String>,
 }
 
 impl Limit {
-    /// The pattern as it was written.
+    /// Returns the pattern as it was typed.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    /// Reads a pattern, or says why it is refused. Each of its names has to be somewhere.
+    /// Parses a pattern, or returns why it is refused. Each of its names has to be in the inventory.
     pub(crate) fn new(text: &str, inventory: &Inventory) -> Result<Self, InputError> {
         Pattern::parse(text)
             .map_err(|reason| InputError::new(format!("--limit {text}: {reason}")))?;
@@ -82,17 +82,17 @@ fn matching(text: &str, inventory: &Inventory) -> SelectedHosts {
     SelectedHosts { names, unknown }
 }
 
-/// Which tasks run, by their tags.
+/// Selects the tasks that run, by their tags.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tags {
-    /// Tasks with one of these tags run; without any, all do.
+    /// If not empty, only tasks with one of these tags run.
     pub(crate) only: Vec<String>,
     /// Tasks with one of these tags do not run.
     pub(crate) skip: Vec<String>,
 }
 
 impl Tags {
-    /// The tags that the settings name.
+    /// Returns the tags of the settings.
     pub(crate) fn of(configuration: &Configuration) -> Self {
         Self {
             only: configuration.run_tags.clone(),
@@ -100,7 +100,7 @@ impl Tags {
         }
     }
 
-    /// Whether a task with these tags, its own and those of what it is part of, runs.
+    /// Whether a task with these tags runs. They include the tags that it inherits.
     pub(crate) fn select(&self, tags: &[String]) -> bool {
         let has = |word: &str| tags.iter().any(|tag| tag == word);
         let is_tagged = !tags.is_empty();

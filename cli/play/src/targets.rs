@@ -1,4 +1,4 @@
-//! Targets: the hosts on which modules run, each with a Python worker that is kept warm.
+//! Targets: the hosts on which modules run, each with a Python worker that stays running between calls.
 //!
 //! ```text
 //! Targets --call--> pool of one worker a target ==pipes== ssh ==== ratchet_ansible.py --fork--> module
@@ -6,8 +6,9 @@
 //!                                                                     '--sudo--> ratchet_ansible.py --fork--> module
 //! ```
 //!
-//! The worker (`python/ratchet_ansible.py`) is started with its first call, through a shell on the host, and ends with the
-//! pool. It is sent the bundles that it lacks, once. A host that is lost is reached again by the next call.
+//! The first call starts the worker (`python/ratchet_ansible.py`) through a shell on the host, and the end of the pool
+//! ends it. It is sent each bundle that it lacks once. If the connection to a host is lost, the next call connects
+//! again.
 
 mod askpass;
 mod bootstrap;
@@ -33,38 +34,38 @@ use worker::TargetWorker;
 
 use crate::modules::Secret;
 
-/// A host as modules reach it.
+/// A host, with everything that is needed to connect to it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Target {
     /// The name of the host in the inventory.
     pub(crate) name: String,
     pub(crate) connection: Connection,
-    /// The Python of the host, with arguments if it has any. Without one, the host is searched for it.
+    /// The Python of the host, with arguments if it has any. Without one, the worker searches the host for it.
     pub(crate) python: Option<String>,
-    /// Where modules make temporary files on the host.
+    /// The folder for the temporary files of modules on the host.
     pub(crate) remote_tmp: String,
-    /// The shell that modules run commands with.
+    /// The shell with which modules run commands.
     pub(crate) shell: String,
     /// How long it may take to connect.
     pub(crate) connect_timeout: Duration,
 }
 
-/// How a host is reached.
+/// The kind of connection to a host.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Connection {
-    /// It is this machine.
+    /// The target is this machine.
     Local,
     /// By ssh.
     Ssh(Box<SshConnection>),
-    /// It is a container.
+    /// The target is a container.
     Docker {
         container: String,
-        /// The user within the container.
+        /// The user inside of the container.
         user: Option<String>,
     },
 }
 
-/// How a host is reached by ssh.
+/// The settings of a connection by ssh.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct SshConnection {
     /// The program, if it is not `ssh`.
@@ -73,28 +74,28 @@ pub(crate) struct SshConnection {
     pub(crate) port: Option<u16>,
     pub(crate) user: Option<String>,
     pub(crate) key: Option<String>,
-    /// The user's own arguments, which count before those that are made here.
+    /// The user's own arguments, which take precedence over those that are generated.
     pub(crate) arguments: Vec<String>,
     /// Whether the key of the host has to be known.
     pub(crate) checks_host_key: bool,
     pub(crate) password: Option<Secret>,
 }
 
-/// Why a call has no result.
+/// Why a call returned no result.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum CallError {
-    /// The host was not reached, or was lost. Whether the module has run is not known.
+    /// The host was not reached, or the connection was lost. Whether the module has run is unknown.
     #[error("{0}")]
     Unreachable(String),
-    /// The call was cancelled, or something of ratchet itself failed.
+    /// The call was cancelled, or ratchet itself failed.
     #[error("{}", .0.message)]
     Failed(Box<Failure>),
 }
 
 /// The workers of all targets.
 ///
-/// They are started with the first call to each, and end with this.
+/// The first call to a target starts its worker. Dropping this ends all workers.
 pub(crate) struct Targets {
     manager: Arc<dyn ProcessManager>,
     workers: Mutex<HashMap<Target, Arc<OnceCell<TargetWorker>>>>,
@@ -109,7 +110,7 @@ impl Targets {
         }
     }
 
-    /// Ends the worker of a target once it has no call left. The next call connects again.
+    /// Ends the worker of a target once it has no calls left. The next call connects again.
     pub(crate) async fn reset(&self, target: &Target) {
         let known = self
             .workers
@@ -135,12 +136,12 @@ impl Targets {
         });
         let ends: Vec<_> = ends.collect();
         for end in ends {
-            // An error means that it panicked, which is told where it happened.
+            // An error means that the task panicked, which was reported where it happened.
             let _ = end.await;
         }
     }
 
-    /// The worker of a target, which is started if there is none.
+    /// Returns the worker of a target, and starts it if there is none.
     async fn worker(&self, target: &Target) -> Result<Arc<OnceCell<TargetWorker>>, CallError> {
         let cell = {
             let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -151,7 +152,7 @@ impl Targets {
         Ok(cell)
     }
 
-    /// Forgets a worker that could not be started, so that the next call tries again.
+    /// Removes a worker that could not be started, so that the next call tries again.
     fn forget(&self, target: &Target, worker: &Arc<OnceCell<TargetWorker>>) {
         let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
         if workers
@@ -163,7 +164,7 @@ impl Targets {
     }
 }
 
-/// A variable as text, if it has a value.
+/// Returns a variable as text, if it has a value.
 fn text_of(value: Value) -> Option<String> {
     match value {
         Value::Null => None,

@@ -1,9 +1,9 @@
-//! Templates, as Ansible means them: what is undefined fails unless it is asked for, values keep their types, and the
-//! values of variables may be templates themselves.
+//! Templates with the semantics of Ansible: using an undefined value is an error unless it is expected, values keep
+//! their types, and the values of variables may be templates themselves.
 //!
-//! [`Variables`] are what templates see. They are stacked from layers: of files, whose values are templates, and of results,
-//! whose values never are. [`render`] and [`render_data`] give values with nothing left to render in them; [`condition`] gives
-//! true or false; [`template_file`] gives the text of a file.
+//! [`Variables`] are what templates can read. They are stacked from layers: of files, whose values may be templates,
+//! and of results, whose values never are. [`render`] and [`render_data`] return values with nothing left to render in
+//! them; [`condition`] returns true or false; [`template_file`] returns the text of a file.
 
 mod conditions;
 mod engine;

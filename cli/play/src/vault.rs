@@ -1,6 +1,7 @@
-//! Values and files that `ansible-vault` has encrypted, which the same program decrypts.
+//! Values and files that `ansible-vault` has encrypted. The same program decrypts them.
 //!
-//! No password goes where others can see it: not into the arguments of a process, its environment, a log, or a file.
+//! No password is written where others can see it: not to the arguments of a process, its environment, a log, or a
+//! file.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,7 +10,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Where a password comes from.
+/// The source of a password.
 #[derive(Clone, PartialEq, Eq)]
 pub enum VaultPassword {
     /// A file that holds it, or a program that prints it, as `--vault-password-file` and `--vault-id` name them.
@@ -23,7 +24,7 @@ pub enum VaultPassword {
     Typed(String),
 }
 
-/// A typed password is nothing that anything may print.
+/// Debug output must not contain a typed password.
 impl fmt::Debug for VaultPassword {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -33,16 +34,16 @@ impl fmt::Debug for VaultPassword {
     }
 }
 
-/// Decrypts, and keeps what it has decrypted.
+/// Decrypts texts, and caches the results.
 #[derive(Default)]
 pub struct Vault {
     passwords: Vec<VaultPassword>,
-    /// The program, if it is not the `ansible-vault` that is found on the path.
+    /// The program, if it is not the `ansible-vault` in `PATH`.
     program: Option<PathBuf>,
     known: Mutex<HashMap<Arc<str>, Arc<str>>>,
 }
 
-/// What is decrypted is nothing that anything may print.
+/// Debug output must not contain decrypted texts.
 impl fmt::Debug for Vault {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Vault")
@@ -52,7 +53,7 @@ impl fmt::Debug for Vault {
 }
 
 impl Vault {
-    /// A vault that knows these passwords.
+    /// Makes a vault with these passwords.
     pub fn new(passwords: Vec<VaultPassword>, program: Option<PathBuf>) -> Self {
         Self {
             passwords,
@@ -61,9 +62,9 @@ impl Vault {
         }
     }
 
-    /// Decrypts a text, or says why it cannot be.
+    /// Decrypts a text, or returns why it cannot be decrypted.
     pub fn decrypt(&self, text: &str) -> Result<Arc<str>, String> {
-        // Nothing panics while it holds the lock, so what a poisoned one guards is sound.
+        // No code panics while it holds the lock, so the data behind a poisoned lock is intact.
         let known = self
             .known
             .lock()
@@ -79,9 +80,10 @@ impl Vault {
         Ok(plain)
     }
 
+    /// Decrypts a text by running `ansible-vault`.
     fn run(&self, text: &str) -> Result<String, String> {
         if self.passwords.is_empty() {
-            // Without a password the program would ask for one, on a terminal that may not be there.
+            // Without a password the program would ask for one, on a terminal that may not exist.
             return Err("it is encrypted, and no password is given; name a file by --vault-password-file, by \
                         ANSIBLE_VAULT_PASSWORD_FILE or in ansible.cfg"
                 .to_owned());
@@ -90,7 +92,7 @@ impl Vault {
             format!("`ansible-vault`, which decrypts it, cannot be used: {error}")
         };
         let mut encrypted = tempfile::NamedTempFile::new().map_err(failed)?;
-        // Lines of a value in YAML are indented.
+        // The lines of a value in YAML are indented.
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         for line in lines {
             writeln!(encrypted, "{line}").map_err(failed)?;
@@ -125,7 +127,7 @@ impl Vault {
             .stderr(Stdio::piped());
         let mut child = command.spawn().map_err(failed)?;
         if let (Some(mut stdin), Some(typed)) = (child.stdin.take(), typed) {
-            // A program that ended early says so itself.
+            // A program that ended early reports the reason itself.
             let _ = writeln!(stdin, "{typed}");
         }
         let output = child.wait_with_output().map_err(failed)?;
@@ -152,7 +154,7 @@ mod tests {
 
     use super::*;
 
-    /// A program in the place of `ansible-vault`, which writes down how it is called.
+    /// Writes a program that replaces `ansible-vault`, and records how it is called.
     fn program(folder: &Path, script: &str) -> PathBuf {
         let path = folder.join("vault");
         std::fs::write(

@@ -1,4 +1,5 @@
-//! Any bytes give the same messages wherever they are cut, and every message can be written and read again.
+//! Checks that any bytes give the same messages wherever they are cut, and that every message can be written and read
+//! again.
 //!
 //! The first byte is the position of the cut, the second one sets the limit, and the rest is the output of a worker.
 
@@ -12,7 +13,7 @@ use ratchet_ipc::{
 };
 
 fn limits(max_message_bytes: usize) -> Limits {
-    // Stray lines with a consequence are never dropped for their number, so the time does not matter.
+    // Stray lines with a consequence are never rate-limited, so the time does not matter.
     Limits { max_message_bytes, stray: StrayMode::Fail, ..Limits::default() }
 }
 

@@ -1,4 +1,4 @@
-//! The task that talks to the worker of a client.
+//! The tokio task that communicates with the worker of a client.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -16,35 +16,35 @@ use crate::protocol::{Handshake, HandshakeKind, HandshakeMode, HandshakeState, P
 use crate::serialization::{Dialect, Incoming};
 use crate::transport::IpcTransport;
 
-/// Where the answer of a call goes.
+/// The channel for the answer of a call.
 type Reply = oneshot::Sender<Result<Payload, WorkerError>>;
 
-/// What a client wants of its conversation.
+/// An order of a client to its conversation.
 #[derive(Debug)]
 pub(super) enum Order {
     /// Make a call.
     Call(WaitingCall),
-    /// Stop a call, if it is not answered yet.
+    /// Cancel a call, if it is not answered yet.
     Cancel { number: u64 },
-    /// Close the worker's input once all calls are answered.
+    /// Close the worker's input after all calls are answered.
     Close,
 }
 
 /// A call that was not sent yet.
 #[derive(Debug)]
 pub(super) struct WaitingCall {
-    /// Tells the calls of a client apart, and is the id of the request.
+    /// The number of the call, which is unique within a client, and is the id of the request.
     pub(super) number: u64,
     pub(super) task: TaskName,
     pub(super) input: Payload,
     pub(super) reply: Reply,
 }
 
-/// The state of a conversation: what was asked, and what is not answered yet.
+/// The state of a conversation: the calls that wait, and those that are not answered yet.
 pub(super) struct Conversation {
     handshake: Handshake,
     waiting: VecDeque<WaitingCall>,
-    /// The calls that the worker has, by their numbers.
+    /// The calls that were sent to the worker, by their numbers.
     sent: BTreeMap<u64, Reply>,
     is_closing: bool,
 }
@@ -68,13 +68,13 @@ impl Conversation {
         }
     }
 
-    /// Talks until the worker has ended, or until the client closes and everything is answered.
+    /// Runs until the worker has ended, or until the client closes and all calls are answered.
     pub(super) async fn run(
         mut self,
         mut transport: impl IpcTransport,
         mut orders: mpsc::UnboundedReceiver<Order>,
     ) {
-        // Cancels are taken until the end, also while the client waits for it.
+        // Orders to cancel are received until the end, also while the client waits for the end.
         let mut has_orders = true;
         loop {
             self.send_waiting(&mut transport);
@@ -100,13 +100,13 @@ impl Conversation {
         }
     }
 
-    /// Sends the calls that wait, as far as the worker takes them.
+    /// Sends waiting calls, as far as the concurrency of the worker allows.
     fn send_waiting(&mut self, transport: &mut impl IpcTransport) {
         let most = match self.handshake.state() {
             HandshakeState::Ready(profile) => profile.concurrency.get() as usize,
             HandshakeState::Refused(error) => {
                 for call in self.waiting.drain(..) {
-                    // A caller who has gone needs no answer.
+                    // A caller that was dropped needs no answer.
                     let _gone = call.reply.send(Err(WorkerError::Refused(error.clone())));
                 }
                 return;
@@ -129,6 +129,7 @@ impl Conversation {
         }
     }
 
+    /// Cancels a call: a waiting one is answered at once, and for a sent one the worker gets a message.
     fn cancel(&mut self, number: u64, transport: &mut impl IpcTransport) {
         if let Some(place) = self.waiting.iter().position(|call| call.number == number) {
             let cancelled = TaskError::new(TaskError::CANCELLED, "the call was cancelled");
@@ -142,7 +143,7 @@ impl Conversation {
                 id: number.into(),
                 reason: None,
             };
-            // A worker that takes nothing any more has ended, which is how the call ends, too.
+            // A worker that accepts no more messages has ended, which also ends the call.
             let _ended = transport.queue(&Event::Cancel(cancel).into());
         }
     }
@@ -152,6 +153,7 @@ impl Conversation {
         matches!(self.handshake.state(), HandshakeState::Ready(profile) if has(profile))
     }
 
+    /// Handles one result of the incoming bytes.
     fn take(&mut self, incoming: Incoming) {
         match incoming {
             Incoming::Message(IpcMessage::Response(response)) => {
@@ -193,7 +195,7 @@ impl Conversation {
     }
 }
 
-/// Waits until the deadline; for ever without one.
+/// Waits until the deadline; forever if there is none.
 async fn wait_until(deadline: Option<std::time::Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline.into()).await,

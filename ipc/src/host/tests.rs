@@ -10,7 +10,7 @@ type Worker = StdioTransport<
     tokio::io::WriteHalf<tokio::io::DuplexStream>,
 >;
 
-/// A client, and the other end of its connection.
+/// Returns a client, and the other end of its connection.
 fn connected() -> (WorkerClient, Worker) {
     let (host, worker) = tokio::io::duplex(64 * 1024);
     let (reader, writer) = tokio::io::split(host);
@@ -117,7 +117,7 @@ async fn calls_of_a_worker_that_ends_or_cannot_be_used_fail() {
     let call = client.begin("t", &1).unwrap();
     drop(worker);
     assert!(matches!(call.answer().await, Err(WorkerError::Ended)));
-    // The conversation has ended, so a later call fails at once or as soon as it is known.
+    // The conversation has ended, so a later call fails, at once or as soon as the client notices.
     let later = client.call::<u32>("t", &1).await;
     assert!(matches!(later, Err(WorkerError::Ended)));
     client.close().await.unwrap();

@@ -1,7 +1,7 @@
 //! Writes a message as one JSON object.
 //!
-//! Requests and responses are nearly all of the traffic, so they are written by hand. Their payloads are copied as they
-//! are, and a message costs a few dozen nanoseconds this way.
+//! Requests and responses are nearly all of the traffic, so they are encoded by hand. Their payloads are copied
+//! unchanged, and a message takes only a few dozen nanoseconds.
 
 use serde::Serialize;
 
@@ -96,7 +96,7 @@ fn write_event(event: &Event, out: &mut Vec<u8>) -> Result<(), IpcError> {
     }
 }
 
-/// The body of an event that consists of its name only.
+/// The body of an event that consists only of its name.
 #[derive(Serialize)]
 struct NoFields {}
 

@@ -6,17 +6,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Hello, MessageId, Payload};
 
-/// A message that is neither a request nor a response. The field `event` on the wire says which event it is.
+/// A message that is neither a request nor a response. The field `event` on the wire names the event.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
     /// The worker introduces itself.
     Hello(Hello),
-    /// The worker can take work now.
+    /// The worker is ready for work.
     Ready,
     /// The worker has begun to work on a request.
     Started(Started),
-    /// The worker reports how far a request has got.
+    /// The worker reports the progress of a request.
     Progress(Progress),
     /// The worker logs a message.
     Log(Log),
@@ -39,7 +39,7 @@ pub struct Started {
     pub id: MessageId,
 }
 
-/// The report of how far a request has got.
+/// A report of the progress of a request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// The id of the request that has made progress.
@@ -51,7 +51,7 @@ pub struct Progress {
         serialize_with = "plain_number"
     )]
     pub done: Option<f64>,
-    /// The whole amount, if it is known.
+    /// The total amount, if it is known.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -63,10 +63,10 @@ pub struct Progress {
     pub message: Option<String>,
 }
 
-/// Writes a whole number as `3`, where serde would write `3.0`.
+/// Writes an integer as `3`, where serde would write `3.0`.
 #[expect(clippy::ref_option, reason = "the signature that serde asks for")]
 fn plain_number<S: Serializer>(number: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
-    /// Below this number, every whole number is exact as a float.
+    /// Below this number, a float represents every integer exactly.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     match number {
         #[expect(
@@ -130,7 +130,7 @@ impl Serialize for LogLevel {
 }
 
 impl<'de> Deserialize<'de> for LogLevel {
-    /// Reads the usual spellings of other languages, too. No message is refused for its level.
+    /// Also reads the usual spellings of other languages. No message is refused because of its level.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let level = Cow::<str>::deserialize(deserializer)?;
         Ok(match level.to_ascii_lowercase().as_str() {
@@ -146,7 +146,7 @@ impl<'de> Deserialize<'de> for LogLevel {
 /// The host asks the worker to stop a request. The worker still answers it, with the code `cancelled`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cancel {
-    /// The id of the request that is to stop.
+    /// The id of the request that has to stop.
     pub id: MessageId,
     /// The reason, such as `timeout`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -168,7 +168,7 @@ pub struct UnknownEvent {
 }
 
 impl UnknownEvent {
-    /// Makes an event of the text that was read, which is the whole message.
+    /// Makes an event from the text that was read, which is the whole message.
     pub(crate) fn new(name: &str, body: Payload) -> Self {
         Self {
             name: name.to_owned(),
@@ -176,12 +176,12 @@ impl UnknownEvent {
         }
     }
 
-    /// The name of the event.
+    /// Returns the name of the event.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The whole message as it was read.
+    /// Returns the whole message as it was read.
     pub fn body(&self) -> &Payload {
         &self.body
     }

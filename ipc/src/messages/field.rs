@@ -1,4 +1,4 @@
-//! Reads the fields of a message one by one, so that an error names the field in the words of the protocol.
+//! Reads the fields of a message one by one, so that errors name the field as the protocol does.
 
 use std::fmt::Display;
 
@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 /// How many characters of a wrong value an error shows.
 const MAX_SHOWN: usize = 40;
 
-/// Reads a field that may be absent. The error says what was expected.
+/// Reads a field that may be absent. The error describes what was expected.
 pub(super) fn read_field<'a, T: Deserialize<'a>>(
     value: Option<&'a RawValue>,
     name: impl Display,
@@ -21,7 +21,7 @@ pub(super) fn read_field<'a, T: Deserialize<'a>>(
     read.map_err(|_| format!("{name} is {}, and has to be {expected}", excerpt(value)))
 }
 
-/// Returns the beginning of a value, for an error.
+/// Returns the beginning of a value, for an error message.
 pub(super) fn excerpt(value: &str) -> String {
     let mut excerpt: String = value.chars().take(MAX_SHOWN).collect();
     if excerpt.len() < value.len() {

@@ -11,7 +11,7 @@ use super::{Payload, ProtocolVersion, TaskName};
 
 /// The introduction of a worker, which is its first message.
 ///
-/// Only the versions are needed. By default a worker takes one request at a time, of any task.
+/// Only the versions are required. By default a worker takes one request at a time, of any task.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Hello {
     /// The versions of the protocol that the worker speaks.
@@ -24,15 +24,15 @@ pub struct Hello {
     pub version: Option<String>,
     /// The number of requests that the worker works on at the same time.
     pub concurrency: NonZeroU32,
-    /// What the worker can do beyond answering.
+    /// What the worker can do besides answering requests.
     pub capabilities: Capabilities,
-    /// The tasks that the worker knows; `None` means that it takes any.
+    /// The tasks that the worker knows; `None` if it accepts any task.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tasks: Option<BTreeMap<TaskName, TaskDeclaration>>,
 }
 
 impl Hello {
-    /// Makes a hello with nothing but the versions.
+    /// Makes a hello that contains only the versions.
     pub fn new(protocol: impl IntoIterator<Item = ProtocolVersion>) -> Self {
         Self {
             protocol: protocol.into_iter().collect(),
@@ -118,7 +118,7 @@ fn read_tasks(
 /// What a worker declares about one of its tasks.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct TaskDeclaration {
-    /// How parallel the task may be, as in a job file: a name, or an object with one.
+    /// The parallelization hint of the task, as in a job file: a name, or an object with one key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<Payload>,
     /// Whether the same input always gives the same result.
@@ -160,7 +160,7 @@ impl FromIterator<Capability> for Capabilities {
     }
 }
 
-/// Something that a worker can do beyond answering requests.
+/// Something that a worker can do besides answering requests.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -171,7 +171,7 @@ pub enum Capability {
     Progress,
     /// The worker answers `ping` at any time, even while it works.
     Ping,
-    /// The worker says `ready` when it can take work, and gets none before.
+    /// The worker sends `ready` when it can take work, and gets no work before.
     Ready,
     /// The worker ends by itself on `drain`.
     Drain,

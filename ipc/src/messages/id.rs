@@ -9,7 +9,7 @@ use smol_str::SmolStr;
 use super::Payload;
 use crate::json::{write_decimal, write_string};
 
-/// The id of one attempt. The worker returns it unchanged, whether it is a text or a number.
+/// The id of one attempt. The worker returns it unchanged, as a text or as a number.
 ///
 /// The host counts its attempts, so an id is nearly always a short decimal in quotes. That form is stored without an
 /// allocation. Any other id is stored as it is spelled, including numbers beyond 64 bits.
@@ -25,7 +25,7 @@ use crate::json::{write_decimal, write_string};
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MessageId(Repr);
 
-/// How an id is stored, so that it is written as it was read.
+/// The representation of an id, which is written exactly as it was read.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Repr {
     /// A text that is the canonical decimal of this counter.
@@ -42,9 +42,9 @@ impl MessageId {
         Self(Repr::Number(Payload::from_checked(&number.to_string())))
     }
 
-    /// Returns the counter that this id spells, as a text or as a number.
+    /// Returns the counter that this id represents, as a text or as a number.
     ///
-    /// A worker in a shell may drop the quotes of an id. A host that counts its attempts can treat both forms as one.
+    /// A worker in a shell may drop the quotes of an id. A host that counts its attempts can treat both forms as equal.
     pub fn as_counter(&self) -> Option<u64> {
         match &self.0 {
             Repr::Counter(counter) => Some(*counter),
@@ -67,7 +67,7 @@ impl MessageId {
     }
 }
 
-/// Parses a decimal that would be printed in the same way: no sign, no leading zero, at most 64 bits.
+/// Parses a decimal that would be printed in the same form: no sign, no leading zero, at most 64 bits.
 fn canonical_counter(text: &str) -> Option<u64> {
     let canonical = match text.as_bytes() {
         [b'0'] => true,

@@ -3,11 +3,11 @@
 /// The type of a message: the field `type` on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MessageKind {
-    /// The host asks for an attempt of a job.
+    /// The host requests an attempt of a job.
     Request,
     /// The worker answers a request.
     Response,
-    /// Either side says something else.
+    /// Either side sends an event.
     Event,
 }
 

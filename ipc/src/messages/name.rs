@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-/// Defines an immutable name. A short one is stored in place, and cloning a long one copies only a pointer.
+/// Defines a type for an immutable name. A short name is stored inline, and cloning a long one copies only a pointer.
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -15,7 +15,7 @@ macro_rules! name {
         pub struct $name(SmolStr);
 
         impl $name {
-            /// The name as text.
+            /// Returns the name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -53,11 +53,11 @@ name! {
 }
 
 name! {
-    /// The name of the machine, tenant or other place that a job is about, such as `web1`.
+    /// The name of the machine, tenant or other entity that a job is for, such as `web1`.
     HostName
 }
 
 name! {
-    /// The id of a job. It is the same for every attempt, so a worker can recognise a repetition.
+    /// The id of a job. It is the same for every attempt, so that a worker can recognise a repetition.
     JobKey
 }

@@ -9,7 +9,7 @@ use smol_str::SmolStr;
 
 /// A JSON value that is passed on as it was written: `input`, `result` and `data` of the protocol.
 ///
-/// The host neither parses nor prints it, so numbers of any size, the order of keys and their spelling do not change. A
+/// The host neither parses nor prints it, so numbers of any size, the order of keys and their spelling are preserved. A
 /// payload is always one valid JSON value without line breaks, and cloning it copies no text.
 ///
 /// ```
@@ -26,7 +26,7 @@ use smol_str::SmolStr;
 pub struct Payload(SmolStr);
 
 impl Payload {
-    /// Makes a payload of JSON text, after a check that it is one valid value.
+    /// Makes a payload from JSON text, after a check that it is one valid value.
     pub fn from_json(json: &str) -> Result<Self, serde_json::Error> {
         let raw: &RawValue = serde_json::from_str(json)?;
         Ok(Self::from_checked(raw.get()))
@@ -42,19 +42,21 @@ impl Payload {
         Self("null".into())
     }
 
-    /// Makes a JSON string of this text.
+    /// Makes a JSON string from a text.
     pub fn from_text(text: &str) -> Self {
         let mut json = Vec::with_capacity(text.len() + 2);
         crate::json::write_string(text, &mut json);
-        // The text is UTF-8 and only ASCII was added, so no character is replaced here.
+        // The text is UTF-8 and only ASCII was added, so this never replaces a character.
         Self(String::from_utf8_lossy(&json).into())
     }
 
-    /// Makes a payload of text that is known to be one JSON value.
+    /// Makes a payload from text that is known to be one JSON value.
     ///
-    /// In JSON, line breaks can stand only between tokens. A blank there has the same meaning and does not end the line.
+    /// In JSON, line breaks can occur only between tokens. A blank there has the same meaning and does not end the
+    /// line.
     pub(crate) fn from_checked(json: &str) -> Self {
-        // The fold has no early exit, so the compiler checks several bytes at once. Nearly no payload has a line break.
+        // The fold has no early exit, so the compiler can check several bytes at once. Nearly no payload has a line
+        // break.
         let is_line_break = |byte| matches!(byte, b'\n' | b'\r');
         if (json.bytes()).fold(false, |found, byte| found | is_line_break(byte)) {
             return Self(json.replace(['\n', '\r'], " ").into());
@@ -62,7 +64,7 @@ impl Payload {
         Self(json.into())
     }
 
-    /// The JSON text.
+    /// Returns the JSON text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{HostName, JobKey, MessageId, Payload, TaskName, null_is_default};
 
-/// The host asks a worker for one attempt of a job.
+/// A request of the host for one attempt of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Request {
     /// The id of this attempt, which the response repeats.
@@ -17,25 +17,26 @@ pub struct Request {
     /// The number of the attempt, counted from 1.
     #[serde(default = "first_attempt")]
     pub attempt: u32,
-    /// The time that the attempt may take, in milliseconds.
+    /// The time limit of the attempt, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
-    /// The machine or other place that the job is about.
+    /// The machine or other entity that the job is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostName>,
     /// The id of the job, which the worker can use as its idempotency key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<JobKey>,
-    /// The number of the slot that the attempt holds: from 1 to the number of slots, and never held by two attempts at once.
+    /// The number of the slot that the attempt holds: from 1 to the number of slots, and never held by two attempts at
+    /// once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot: Option<u32>,
-    /// What the attempt has of each resource that its job takes, by name: a list of identities, or a number.
+    /// The resources that the attempt holds, by name: a list of identities, or a number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Payload>,
     /// Whether the worker only reports what it would change.
     #[serde(default, deserialize_with = "null_is_default")]
     pub check: bool,
-    /// Whether the worker reports the differences that it makes.
+    /// Whether the worker reports the changes that it makes as differences.
     #[serde(default, deserialize_with = "null_is_default")]
     pub diff: bool,
 }

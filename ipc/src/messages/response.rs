@@ -11,7 +11,7 @@ use super::field::{excerpt, read_field};
 use super::{MessageId, Payload};
 use crate::error::error_chain;
 
-/// The worker's one answer to a request.
+/// The only response of the worker to a request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Response {
     /// The id of the request, unchanged.
@@ -20,9 +20,9 @@ pub struct Response {
     pub outcome: Result<Payload, TaskError>,
 }
 
-/// The reason why a worker has no result.
+/// The reason why a request has no result.
 ///
-/// Any error is converted by `?`, with the code `error`. To distinguish failures, make a `TaskError` with a code of your own.
+/// `?` converts any error, with the code `error`. To distinguish failures, make a `TaskError` with a code of your own.
 /// Because of the conversion, this type does not implement [`std::error::Error`], like the error of `anyhow`.
 ///
 /// ```
@@ -57,7 +57,7 @@ pub struct TaskError {
 impl TaskError {
     /// The code of an error without a code of its own.
     pub const UNNAMED: &'static str = "error";
-    /// The code for a request that was cancelled.
+    /// The code for a cancelled request.
     pub const CANCELLED: &'static str = "cancelled";
     /// The code for a task that the worker does not know.
     pub const UNKNOWN_TASK: &'static str = "unknown_task";
@@ -91,7 +91,7 @@ impl TaskError {
     /// Sets the time to wait before the next attempt.
     #[must_use]
     pub fn retry_after(mut self, delay: Duration) -> Self {
-        // A longer delay would be half a billion years.
+        // A longer delay would exceed half a billion years.
         self.retry_after_ms = Some(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
         self
     }
@@ -118,7 +118,7 @@ impl<E: std::error::Error> From<E> for TaskError {
 
 impl<'de> Deserialize<'de> for Response {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// `result: null` is a result, but `error: null` is no error, because many libraries write both fields.
+        /// `result: null` is a result, but `error: null` is not an error, because many libraries write both fields.
         #[derive(Deserialize)]
         struct Wire<'a> {
             id: MessageId,
@@ -152,7 +152,7 @@ impl<'de> Deserialize<'de> for TaskError {
     }
 }
 
-/// Reads an error. If it breaks the protocol, the returned text says how in the words of the protocol.
+/// Reads an error. If it breaks the protocol, the returned text describes how, in the terms of the protocol.
 fn read_error(value: &str) -> Result<TaskError, String> {
     #[derive(Deserialize)]
     struct Wire<'a> {

@@ -1,28 +1,28 @@
-//! When a new worker may be given work, decided as a plain value.
+//! Decides when a new worker may be given work, as a plain value.
 
 use std::time::{Duration, Instant};
 
 use super::{HandshakeError, Profile};
 use crate::messages::{Capability, Hello, ProtocolVersion};
 
-/// Whether a worker of the native protocol has to say hello. The user chooses it for each worker.
+/// Whether a worker of the native protocol has to say hello. The user configures it for each worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HandshakeMode {
-    /// The worker may say hello. One that says none gets the minimal profile.
+    /// The worker may say hello. A worker without a hello gets the minimal profile.
     #[default]
     Auto,
     /// The worker must say hello in time.
     Required,
-    /// The worker need not say hello, and a hello is ignored.
+    /// The worker does not have to say hello, and a hello is ignored.
     None,
 }
 
-/// How a peer becomes ready for work. Its dialect decides that.
+/// How a peer becomes ready for work, which its dialect decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HandshakeKind {
-    /// The peer may say hello, and [`HandshakeMode`] says whether it has to.
+    /// The peer may say hello. [`HandshakeMode`] decides whether it has to.
     Hello,
-    /// There is no handshake: the peer is ready at once, with the profile that its dialect knows.
+    /// There is no handshake: the peer is ready at once, with the profile of its dialect.
     None,
     /// The session performs a handshake of its own, and reports the result as [`Readiness`].
     Session,
@@ -31,7 +31,7 @@ pub enum HandshakeKind {
 /// The result of a handshake that a dialect performs by itself.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Readiness {
-    /// The peer takes work from now on. A second report replaces the profile of the first one.
+    /// The peer accepts work from now on. A second report replaces the profile of the first one.
     Ready(Box<Profile>),
     /// The peer gets no work, for this reason.
     Refused(HandshakeError),
@@ -42,11 +42,11 @@ pub enum Readiness {
 pub enum HandshakeState {
     /// The worker may still say hello.
     AwaitingHello,
-    /// The worker said hello and will say when it is ready. It gets no work before.
+    /// The worker has said hello, and will send `ready` later. It gets no work before.
     AwaitingReady(Profile),
-    /// The handshake of the dialect is under way.
+    /// The handshake of the dialect is in progress.
     AwaitingSession,
-    /// The worker takes work.
+    /// The worker accepts work.
     Ready(Profile),
     /// The host and the worker cannot work together. This state is final.
     Refused(HandshakeError),
@@ -54,7 +54,7 @@ pub enum HandshakeState {
 
 /// Decides when a new worker may be given work, and with which profile.
 ///
-/// The caller reports each event and its time. The handshake reads no clock and does no input or output.
+/// The caller reports each event and its time. The handshake reads no clock and does no I/O.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -74,21 +74,21 @@ pub enum HandshakeState {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Handshake {
-    /// `None` if no hello counts, because of the mode or of the dialect.
+    /// Whether a hello is required; `None` if every hello is ignored, because of the mode or of the dialect.
     hello: Option<HelloRule>,
     /// The versions that the host speaks.
     offered: Vec<ProtocolVersion>,
-    /// When a worker that has said nothing counts as one that never will; none if that is not waited for.
+    /// The time after which a silent worker counts as one without a hello; `None` if no hello is awaited.
     deadline: Option<Instant>,
-    /// Only the first hello counts.
+    /// Whether a hello was received. Only the first hello counts.
     said_hello: bool,
     state: HandshakeState,
 }
 
-/// Whether a hello that counts is required.
+/// Whether a hello is required.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum HelloRule {
-    /// A worker may answer without a hello.
+    /// A worker may work without a hello.
     Optional,
     /// A worker without a hello is refused.
     Required,
@@ -129,7 +129,7 @@ impl Handshake {
         }
     }
 
-    /// Makes the handshake of a peer that is ready at once, and of which this profile is known without asking it.
+    /// Makes the handshake of a peer that is ready at once, and whose profile is known in advance.
     pub fn ready(profile: Profile) -> Self {
         Self {
             hello: None,
@@ -140,20 +140,20 @@ impl Handshake {
         }
     }
 
-    /// The current state.
+    /// Returns the current state.
     pub fn state(&self) -> &HandshakeState {
         &self.state
     }
 
-    /// The time at which [`on_time`](Self::on_time) has to be called, if a hello is awaited.
+    /// Returns the time at which [`on_time`](Self::on_time) has to be called, if a hello is awaited.
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
             .filter(|_| self.state == HandshakeState::AwaitingHello)
     }
 
-    /// The worker said hello.
+    /// Handles a hello of the worker.
     ///
-    /// A late hello counts, because a worker may be slow to load. A second one does not.
+    /// A late hello counts, because a worker may take long to load. A second one does not.
     pub fn on_hello(&mut self, hello: Hello) {
         if !self.accept_hello() {
             return;
@@ -167,7 +167,8 @@ impl Handshake {
         };
     }
 
-    /// The worker said a hello that breaks the protocol. It is refused, unless a hello does not count or came before.
+    /// Handles a hello that breaks the protocol. The worker is refused, unless hellos are ignored or there was one
+    /// before.
     pub fn on_malformed_hello(&mut self, reason: impl Into<String>) {
         if self.accept_hello() {
             let reason = reason.into();
@@ -175,7 +176,7 @@ impl Handshake {
         }
     }
 
-    /// Whether a hello that came now counts. It does so once.
+    /// Whether a hello that arrives now counts. This is true only once.
     fn accept_hello(&mut self) -> bool {
         let is_refused = matches!(self.state, HandshakeState::Refused(_));
         let counts = self.hello.is_some() && !self.said_hello && !is_refused;
@@ -183,9 +184,9 @@ impl Handshake {
         counts
     }
 
-    /// Handles that the worker has said that it can take work.
+    /// Handles the `ready` event of the worker.
     ///
-    /// Without a hello the worker gets the minimal profile: it has shown that it speaks the protocol.
+    /// A worker without a hello gets the minimal profile: the event has shown that it speaks the protocol.
     pub fn on_ready(&mut self) {
         match &self.state {
             HandshakeState::AwaitingReady(profile) => {
@@ -201,7 +202,8 @@ impl Handshake {
         }
     }
 
-    /// The worker answered a request. If it has not said hello before, it will not: silence has its consequence now.
+    /// Handles a response of the worker. A worker that has not said hello by now never will, so it is judged without
+    /// one.
     pub fn on_response(&mut self) {
         if self.state == HandshakeState::AwaitingHello {
             self.state = match self.hello {
@@ -211,7 +213,7 @@ impl Handshake {
         }
     }
 
-    /// The session reported the result of its own handshake. Only a refusal is final.
+    /// Handles the result of the session's own handshake. Only a refusal is final.
     pub fn on_readiness(&mut self, readiness: Readiness) {
         if matches!(self.state, HandshakeState::Refused(_)) {
             return;
@@ -222,7 +224,8 @@ impl Handshake {
         };
     }
 
-    /// Time has passed. A worker that was silent until the deadline is treated as one that answered without a hello.
+    /// Handles the passing of time. A worker that is silent until the deadline is treated as one that answers without a
+    /// hello.
     pub fn on_time(&mut self, now: Instant) {
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             self.on_response();

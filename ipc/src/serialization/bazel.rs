@@ -1,4 +1,4 @@
-//! The dialect of Bazel's persistent workers that speak JSON.
+//! The dialect of Bazel's persistent workers with JSON.
 
 use std::num::NonZeroU32;
 
@@ -14,17 +14,17 @@ use crate::protocol::{HandshakeKind, Profile};
 /// The only type of message that such a worker can send.
 const RESPONSE: MessageKind = MessageKind::Response;
 
-/// The dialect of Bazel's persistent workers that speak JSON, one message a line.
+/// The dialect of Bazel's persistent workers with JSON, one message per line.
 ///
 /// A request becomes a `WorkRequest`. Its input is the list of arguments, one argument, or an object with `arguments`
-/// and `inputs` (a list of `{"path", "digest"}`). The task has no place in this protocol, so a worker performs any. The
-/// result is `{"exit_code":0,"output":".."}`, and another exit code is an error with the code `exit`.
+/// and `inputs` (a list of `{"path", "digest"}`). The protocol has no field for the task, so a worker performs any
+/// task. The result is `{"exit_code":0,"output":".."}`, and another exit code is an error with the code `exit`.
 ///
 /// A worker that works on one request at a time gets requests without an id, and answers in order. One that works on
-/// more (a multiplex worker) gets ids. Workers are told to cancel only if [`understanding_cancel`] was called, because to
-/// others a cancel would be another request.
+/// several (a multiplex worker) gets ids. Cancels are sent only if [`understanding_cancel`] was called, because another
+/// worker would take a cancel for a request.
 ///
-/// Bazel starts its workers with the argument `--persistent_worker`, which belongs into the command here, too.
+/// Bazel starts its workers with the argument `--persistent_worker`, which has to be in the command here, too.
 ///
 /// [`understanding_cancel`]: BazelJson::understanding_cancel
 ///
@@ -41,7 +41,7 @@ const RESPONSE: MessageKind = MessageKind::Response;
 pub struct BazelJson {
     concurrency: NonZeroU32,
     understands_cancel: bool,
-    /// The requests that have no answer yet, the oldest first.
+    /// The unanswered requests, the oldest first.
     unanswered: Vec<MessageId>,
 }
 
@@ -99,7 +99,7 @@ impl Work {
     }
 }
 
-/// A `WorkResponse`. A field that has its default value may be left out, so `{}` is a response.
+/// A `WorkResponse`. A field may be omitted if it has its default value, so `{}` is a response.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WorkResponse {
@@ -114,7 +114,7 @@ struct WorkResponse {
 }
 
 impl BazelJson {
-    /// Makes the dialect of a worker that works on this many requests at once. With more than one it is a multiplex worker.
+    /// Makes the dialect of a worker that works on this many requests at once; with more than one, a multiplex worker.
     pub fn new(concurrency: NonZeroU32) -> Self {
         Self {
             concurrency,
@@ -123,7 +123,7 @@ impl BazelJson {
         }
     }
 
-    /// The worker understands cancel requests.
+    /// Declares that the worker understands cancel requests.
     #[must_use]
     pub fn understanding_cancel(mut self) -> Self {
         self.understands_cancel = true;
@@ -134,7 +134,8 @@ impl BazelJson {
         self.concurrency > NonZeroU32::MIN
     }
 
-    /// Returns the number of a request on the wire: from 1, within 32 bits with a sign. None without multiplexing.
+    /// Returns the number of a request on the wire, from 1 up to the largest signed 32-bit number; `None` without
+    /// multiplexing.
     fn number(&self, id: &MessageId) -> Option<u64> {
         const NUMBERS: u64 = i32::MAX as u64;
         let counter = id.as_counter().unwrap_or_default();
@@ -147,7 +148,7 @@ impl BazelJson {
         Ok(())
     }
 
-    /// Takes the request off the list that a response belongs to.
+    /// Removes the request to which a response belongs from the unanswered ones.
     fn answered(&mut self, number: u64) -> Option<MessageId> {
         let place = if self.is_multiplex() {
             let number = Some(number);
@@ -244,7 +245,7 @@ impl Dialect for BazelJson {
                 }),
                 None => decoded.stray(line),
             },
-            // A line that names the fields of a response was meant as one. Without ids it belongs to the oldest request.
+            // A line with the fields of a response was meant as one. Without ids it belongs to the oldest request.
             Err(error)
                 if memchr::memmem::find(line, b"\"exitCode\"").is_some()
                     && !self.is_multiplex() =>
@@ -258,7 +259,7 @@ impl Dialect for BazelJson {
     }
 
     fn decode_unfinished(&mut self, line: &[u8], decoded: &mut Decoded<'_>) {
-        // Bazel reads a message as soon as it is whole, so the newline behind the last one may be missing.
+        // Bazel reads a message as soon as it is complete, so the newline after the last one may be missing.
         self.decode(line, decoded);
     }
 
@@ -266,7 +267,7 @@ impl Dialect for BazelJson {
         if !head.trim_ascii_start().starts_with(b"{") {
             return decoded.stray(head);
         }
-        // The id may stand behind the output, at the end of the line, which is gone.
+        // The id may be after the output, at the end of the line, which was dropped.
         let id = match self.unanswered.as_slice() {
             [_, _, ..] if self.is_multiplex() => None,
             [] => None,

@@ -1,4 +1,4 @@
-//! One side of a conversation, without its input and output.
+//! One side of a conversation, without its I/O.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -13,11 +13,11 @@ use crate::messages::IpcMessage;
 /// The limits of a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The largest size of one message in bytes, in either direction, without its newline.
+    /// The maximum size of one message in bytes, in either direction, without its newline.
     pub max_message_bytes: usize,
-    /// What happens because of output that is no message.
+    /// The consequence of output that is not a message.
     pub stray: StrayMode,
-    /// How many stray lines are passed on in a second. More are counted and dropped.
+    /// How many stray lines are passed on per second. More are counted and dropped.
     pub stray_lines_per_second: u32,
 }
 
@@ -31,7 +31,7 @@ impl Default for Limits {
     }
 }
 
-/// One side of a conversation, without its input and output.
+/// One side of a conversation, without its I/O.
 ///
 /// ```
 /// use std::time::Instant;
@@ -47,29 +47,29 @@ impl Default for Limits {
 /// ```
 pub struct Codec {
     dialect: Box<dyn Dialect>,
-    /// The most bytes that a message may have, in either direction.
+    /// The maximum size of a message in bytes, in either direction.
     limit: usize,
     incoming: LineBuffer,
-    /// What the lines that were read contained, and nobody has taken yet.
+    /// The results of the lines that were read and that the caller has not taken yet.
     decoded: VecDeque<Incoming>,
     strays: StrayLimiter,
-    /// The other side has closed its end, so no more bytes come.
+    /// Whether the other side has closed its end, so that no more bytes come.
     has_ended: bool,
     outgoing: Outgoing,
 }
 
-/// Bytes that wait to be written.
+/// The bytes that are not written yet.
 #[derive(Default)]
 struct Outgoing {
     bytes: Vec<u8>,
-    /// How many of the bytes have been written.
+    /// How many of the bytes are already written.
     written: usize,
-    /// How many bytes the session has added by itself since the buffer was empty.
+    /// How many bytes the session itself has added since the buffer was empty.
     from_session: usize,
 }
 
 impl Codec {
-    /// Begins a conversation in this dialect, within these limits.
+    /// Starts a conversation in this dialect, within these limits.
     pub fn new(dialect: impl Dialect + 'static, limits: Limits) -> Self {
         let mut outgoing = Outgoing::default();
         let mut dialect: Box<dyn Dialect> = Box::new(dialect);
@@ -85,16 +85,16 @@ impl Codec {
         }
     }
 
-    /// Adds a message to the bytes that wait to be written.
+    /// Adds a message to the bytes to be written.
     ///
-    /// After an error nothing of the message is sent, and the conversation goes on.
+    /// After an error, no part of the message is sent, and the conversation continues.
     pub fn encode(&mut self, message: &IpcMessage) -> Result<(), IpcError> {
         let before = self.outgoing.bytes.len();
         let encoded = self
             .dialect
             .encode(message, &mut self.outgoing.bytes)
             .and_then(|()| {
-                // The newline does not count. Only a dialect that writes none would leave nothing to subtract it from.
+                // The newline does not count. If the dialect appends nothing, there is no newline to subtract.
                 let bytes = (self.outgoing.bytes.len() - before).saturating_sub(1);
                 if bytes > self.limit {
                     return Err(IpcError::TooLarge {
@@ -111,12 +111,12 @@ impl Codec {
         encoded
     }
 
-    /// The bytes that wait to be written.
+    /// Returns the bytes to be written.
     pub fn outgoing(&self) -> &[u8] {
         &self.outgoing.bytes[self.outgoing.written..]
     }
 
-    /// Learns that this many bytes of [`outgoing`](Self::outgoing) were written.
+    /// Records that this many bytes of [`outgoing`](Self::outgoing) were written.
     pub fn mark_written(&mut self, bytes: usize) {
         let Outgoing {
             bytes: waiting,
@@ -129,48 +129,48 @@ impl Codec {
             *written = 0;
             *from_session = 0;
         } else if *written >= framing::KEPT_CAPACITY && *written >= waiting.len() / 2 {
-            // A peer that is always a little behind would otherwise let the buffer grow without bound. At most as many
+            // Otherwise a peer that is always a little behind would let the buffer grow without bound. At most as many
             // bytes are moved as were written, so moving them costs no more than writing them did.
             waiting.drain(..*written);
             *written = 0;
         }
     }
 
-    /// Drops the bytes that wait to be written, because the peer will not take them.
+    /// Drops the bytes to be written, because the peer will not read them.
     pub(crate) fn discard_outgoing(&mut self) {
         self.outgoing = Outgoing::default();
     }
 
-    /// Whether the peer asks the session faster than it takes the answers. Then it should not be read any further, or the
-    /// answers would fill the memory.
+    /// Whether the peer sends questions to the session faster than it reads the answers. Then nothing more should be
+    /// read from it; otherwise the answers would fill the memory.
     pub(crate) fn is_overwhelmed(&self) -> bool {
         self.outgoing.from_session > self.limit
     }
 
-    /// Takes bytes from the peer, cut anywhere.
+    /// Adds bytes from the peer, cut at any position.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.incoming.feed(bytes);
     }
 
-    /// Learns that the peer closed its side.
+    /// Records that the peer has closed its side.
     pub fn finish(&mut self) {
         self.has_ended = true;
     }
 
-    /// Learns that the stream broke off. What stands after the last newline is dropped.
+    /// Records that the stream broke off. The text after the last newline is dropped.
     pub fn break_off(&mut self) {
         self.incoming.discard_unfinished();
         self.finish();
     }
 
-    /// The number of bytes that came in and were not read yet.
+    /// Returns the number of bytes that arrived and were not decoded yet.
     pub(crate) fn unread(&self) -> usize {
         self.incoming.unread()
     }
 
-    /// Returns the next thing that came in, if one is complete.
+    /// Returns the next result of the incoming bytes, if one is complete.
     ///
-    /// `now` is the time at which the bytes came. Only the rate of stray lines depends on it.
+    /// `now` is the time at which the bytes arrived. Only the rate of stray lines depends on it.
     pub fn next(&mut self, now: Instant) -> Option<Incoming> {
         loop {
             if let Some(incoming) = self.decoded.pop_front() {

@@ -1,4 +1,4 @@
-//! Reads lines of the native dialect, and lines that turn out to be no message.
+//! Reads lines of the native dialect, including lines that turn out not to be messages.
 
 use std::borrow::Cow;
 
@@ -12,27 +12,28 @@ use crate::messages::{
     UnknownEvent,
 };
 
-/// The text with which a message begins if its encoder keeps the order of the keys.
+/// The beginning of a message whose encoder keeps the order of the keys.
 pub(super) const OPENING: &str = r#"{"type""#;
 
-/// How often a line that is no message is searched for a message inside of it.
+/// How many times a line that is not a message is searched for a message inside of it.
 ///
 /// A line of 16 MiB can contain [`OPENING`] two million times, and each try may read the line to its end.
 pub(super) const SEARCHES: usize = 8;
 
-/// The consequence of a response that is no valid message, though its id can be read.
+/// The consequence of an invalid response whose id can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BrokenResponse {
-    /// The attempt fails, because the worker has given its one answer.
+    /// The attempt fails, because the worker has already given its only response.
     FailsAttempt,
-    /// The response is stray output. The stream ended in the middle of it, so the attempt fails by the end of its worker.
+    /// The response is stray output: the stream ended in the middle of it, so the attempt fails because its worker
+    /// ended.
     IsStray,
 }
 
-/// Reads one line, which should be one message and may be anything.
+/// Reads one line, which should be one message but may be anything.
 ///
-/// The cases in order of likelihood: a message; a blank line; a message with text behind it; text with a message behind
-/// it (a print without a newline); a broken response; stray text.
+/// The cases in order of likelihood: a message; a blank line; a message followed by text; text followed by a message (a
+/// print without a newline); a broken response; stray text.
 pub(super) fn read_line(line: &str, broken: BrokenResponse, decoded: &mut Decoded<'_>) {
     let mut rest = trim(line);
     while !rest.is_empty() {
@@ -50,10 +51,10 @@ pub(super) fn read_line(line: &str, broken: BrokenResponse, decoded: &mut Decode
     }
 }
 
-/// Removes the white space of JSON from both ends.
+/// Removes JSON white space from both ends.
 fn trim(text: &str) -> &str {
     let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t' | b'\r' | b'\n'));
-    // There is almost never something to remove, and this function is called several times a line.
+    // There is almost never anything to remove, and this function is called several times per line.
     if is_blank(text.as_bytes().first()) || is_blank(text.as_bytes().last()) {
         text.trim_matches([' ', '\t', '\r', '\n'])
     } else {
@@ -61,7 +62,7 @@ fn trim(text: &str) -> &str {
     }
 }
 
-/// Reads a line that is exactly one request or response, which nearly every line is.
+/// Reads a line that consists of exactly one request or response, as nearly every line does.
 fn read_whole(line: &str) -> Option<IpcMessage> {
     if let Some(response) = read_usual_response(line) {
         return Some(IpcMessage::Response(response));
@@ -118,8 +119,8 @@ fn read_usual_request(line: &str) -> Option<Request> {
 
 /// Reads a response in the form in which nearly every worker writes it: type, id, result, and nothing else.
 ///
-/// Only the result has to be parsed, to see that it is one value, so a line takes a third of the time. Every other form
-/// is left to the general reader.
+/// Only the result has to be parsed, to check that it is one value, so a line takes a third of the time. Every other
+/// form is left to the general parser.
 fn read_usual_response(line: &str) -> Option<Response> {
     fn key<'a>(text: &'a str, key: &str) -> Option<&'a str> {
         let after_key = trim(trim(text).strip_prefix(key)?);
@@ -141,23 +142,23 @@ fn read_usual_response(line: &str) -> Option<Response> {
     })
 }
 
-/// Cuts the first JSON value off a text. The rest is returned without its leading white space.
+/// Splits the first JSON value off a text. The rest is returned without its leading white space.
 fn split_value(text: &str) -> Option<(&str, &str)> {
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
     let value = values.next()?.ok()?;
     Some((value.get(), trim(&text[values.byte_offset()..])))
 }
 
-/// Whether a JSON value claims to be a message. It may still be malformed.
+/// Whether a JSON value has the type of a message. It may still be malformed.
 fn is_message(value: &str) -> bool {
     kind_of(value).is_some()
 }
 
-/// Reads text with a message behind it: cuts the text off as stray where the message begins. If there is no message, the
-/// whole line is a broken response or stray.
+/// Reads text that is followed by a message: the text before the message is stray. If there is no message, the whole
+/// line is a broken response or stray.
 ///
-/// A message that is followed by `}`, `]` or `,` stands inside another JSON value. Then somebody printed a value that
-/// contains a message, and no message was sent.
+/// A message that is followed by `}`, `]` or `,` is part of another JSON value. Then the worker has printed a value
+/// that contains a message, and no message was sent.
 fn find_message_in(line: &str, broken: BrokenResponse, decoded: &mut Decoded<'_>) {
     let beginnings = memchr::memmem::find_iter(line.as_bytes(), OPENING).filter(|&at| at > 0);
     for at in beginnings.take(SEARCHES) {
@@ -176,7 +177,7 @@ fn find_message_in(line: &str, broken: BrokenResponse, decoded: &mut Decoded<'_>
     read_broken(line.as_bytes(), broken, decoded);
 }
 
-/// Reads a line that is not UTF-8: it is a broken response or stray text, up to a message that is UTF-8.
+/// Reads a line that is not UTF-8: a broken response or stray text, up to a message that is valid UTF-8.
 pub(super) fn read_invalid_utf8(line: &[u8], broken: BrokenResponse, decoded: &mut Decoded<'_>) {
     let beginnings = memchr::memmem::find_iter(line, OPENING).filter(|&at| at > 0);
     for at in beginnings.take(SEARCHES) {
@@ -196,10 +197,11 @@ pub(super) fn read_invalid_utf8(line: &[u8], broken: BrokenResponse, decoded: &m
     read_broken(line, broken, decoded);
 }
 
-/// Reads text that is no valid message. A response whose id can be read fails its attempt, and everything else is stray
-/// output.
+/// Reads text that is not a valid message. A response whose id can be read fails its attempt, and everything else is
+/// stray output.
 ///
-/// The worker has given its one answer to that attempt. If the text were only logged, the attempt would wait for ever.
+/// The worker has given its only response to that attempt. If the text were only logged, the attempt would wait
+/// forever.
 fn read_broken(text: &[u8], broken: BrokenResponse, decoded: &mut Decoded<'_>) {
     let begins = if broken == BrokenResponse::IsStray {
         None
@@ -231,23 +233,23 @@ fn read_broken(text: &[u8], broken: BrokenResponse, decoded: &mut Decoded<'_>) {
     }
 }
 
-/// Whether the text that follows is quoted inside something that was printed, such as a log of sent messages.
+/// Whether the following text is quoted inside of something that was printed, such as a log of sent messages.
 fn is_quoted(before: &[u8]) -> bool {
     let before = before.trim_ascii_end();
     let is_quote = |byte: Option<&u8>| matches!(byte, Some(b'"' | b'\'' | b'`'));
     match before.split_last() {
         Some((b'[' | b',' | b'(', _)) => true,
-        // It is the value of a key.
+        // The text is the value of a key.
         Some((b':', key)) => is_quote(key.trim_ascii_end().last()),
         last => is_quote(last.map(|(last, _)| last)),
     }
 }
 
-/// Explains to a person why a response cannot be read.
+/// Explains why a response cannot be read, for display.
 fn fault_of(response: &[u8]) -> String {
     match serde_json::from_slice::<Response>(response) {
         Err(error) => error.to_string(),
-        // The response alone is valid, so the rest of the line is what is wrong.
+        // The response itself is valid, so the rest of the line is the fault.
         Ok(_) => "something else stands on its line".to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! The seam between messages and the way in which a peer writes them.
+//! The interface between messages and the format in which a peer writes them.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -9,10 +9,10 @@ use crate::error::IpcError;
 use crate::messages::{IpcMessage, MessageId, MessageKind};
 use crate::protocol::{HandshakeError, HandshakeKind, Profile, Readiness};
 
-/// One session with a peer that speaks some protocol of lines.
+/// One session with a peer that speaks a line-based protocol.
 ///
-/// The session turns messages into lines and lines into messages. It may keep state, answer the peer by itself, and
-/// decide when the peer is ready for work.
+/// The session converts messages to lines and lines to messages. It may keep state, answer the peer itself, and decide
+/// when the peer is ready for work.
 ///
 /// ```
 /// use ratchet_ipc::{Decoded, Dialect, HandshakeKind, IpcError, IpcMessage, Payload, Profile, Response};
@@ -53,26 +53,26 @@ use crate::protocol::{HandshakeError, HandshakeKind, Profile, Readiness};
 /// }
 /// ```
 pub trait Dialect: Send {
-    /// How a peer that speaks this dialect becomes ready for work.
+    /// Returns how a peer that speaks this dialect becomes ready for work.
     fn handshake_kind(&self) -> HandshakeKind {
         HandshakeKind::Hello
     }
 
-    /// What a peer of the kind [`HandshakeKind::None`] can do, since it does not say so itself.
+    /// Returns the profile of a peer of the kind [`HandshakeKind::None`], which does not declare one itself.
     fn profile(&self) -> Profile {
         Profile::minimal()
     }
 
-    /// Appends the bytes with which the session begins, each line with its newline.
+    /// Appends the bytes with which the session begins. Each line includes its newline.
     fn open(&mut self, _line: &mut Vec<u8>) {}
 
-    /// Appends a message as a line, newline included; some messages take two.
+    /// Appends a message as a line with its newline; some messages take two lines.
     ///
-    /// A message that the dialect cannot express, such as a ping to a filter, appends nothing. The line may still be
-    /// dropped for its size, so state changes only in [`sent`](Self::sent).
+    /// For a message that the dialect cannot express, such as a ping to a filter, it appends nothing. The line may
+    /// still be dropped because of its size, so state may change only in [`sent`](Self::sent).
     fn encode(&self, message: &IpcMessage, line: &mut Vec<u8>) -> Result<(), IpcError>;
 
-    /// Learns that the message that was encoded last will be sent.
+    /// Records that the message that was encoded last will be sent.
     fn sent(&mut self, _message: &IpcMessage) {}
 
     /// Reads one line, without its newline.
@@ -83,7 +83,7 @@ pub trait Dialect: Send {
         self.decode(line, decoded);
     }
 
-    /// Learns of a line that was too long to keep, of which only the beginning (`head`) is left.
+    /// Handles a line that was too long to keep, of which only the beginning (`head`) is left.
     fn decode_overlong(&mut self, head: &[u8], bytes: u64, decoded: &mut Decoded<'_>);
 }
 
@@ -121,34 +121,34 @@ impl<D: Dialect + ?Sized> Dialect for Box<D> {
     }
 }
 
-/// Takes the results of a line from a [`Dialect`].
+/// Receives the results of a line from a [`Dialect`].
 pub struct Decoded<'a> {
-    /// The messages and other things that came in, for the layers above.
+    /// The messages and other results, for the layers above.
     pub(super) queue: &'a mut VecDeque<Incoming>,
-    /// The limiter of lines that are no messages.
+    /// Limits the rate of lines that are not messages.
     pub(super) strays: &'a mut StrayLimiter,
-    /// The buffer for bytes that go to the peer, behind everything that is sent already.
+    /// The buffer for bytes to the peer, after everything that is already queued.
     pub(super) outgoing: &'a mut Vec<u8>,
-    /// The largest size of a message, which errors name.
+    /// The maximum size of a message, for error messages.
     pub(super) limit: usize,
-    /// The time at which the line came.
+    /// The time at which the line arrived.
     pub(super) now: Instant,
 }
 
 impl Decoded<'_> {
-    /// The line contains a message.
+    /// Adds a message that the line contains.
     pub fn message(&mut self, message: impl Into<IpcMessage>) {
         self.queue.push_back(Incoming::Message(message.into()));
     }
 
-    /// The line contains text that is no message. Such lines are passed on at a limited rate.
+    /// Adds text that is not a message. Such lines are passed on at a limited rate.
     pub fn stray(&mut self, text: &[u8]) {
         if let Some(line) = self.strays.pass(text, self.now) {
             self.queue.push_back(Incoming::Stray(line));
         }
     }
 
-    /// The line contains a message that breaks the protocol.
+    /// Adds a message that breaks the protocol.
     ///
     /// Without the id of a request it has no consequence, so it is passed on at the limited rate of stray lines.
     pub fn malformed(
@@ -164,11 +164,12 @@ impl Decoded<'_> {
         self.push_malformed(kind, false, id, reason.into(), line);
     }
 
-    /// The line contains a hello that breaks the protocol.
+    /// Adds a hello that breaks the protocol.
     pub fn malformed_hello(&mut self, reason: impl Into<String>, line: &[u8]) {
         self.push_malformed(MessageKind::Event, true, None, reason.into(), line);
     }
 
+    /// Passes on a malformed message.
     fn push_malformed(
         &mut self,
         kind: MessageKind,
@@ -187,7 +188,7 @@ impl Decoded<'_> {
         }));
     }
 
-    /// The line contained a message that was too long to keep.
+    /// Adds a message that was too long to keep.
     pub fn too_large(&mut self, kind: Option<MessageKind>, id: Option<MessageId>, bytes: u64) {
         self.queue.push_back(Incoming::TooLarge(TooLarge {
             kind,
@@ -197,20 +198,20 @@ impl Decoded<'_> {
         }));
     }
 
-    /// Sends bytes to the peer, newline included, behind everything that was sent before.
+    /// Sends bytes with their newline to the peer, after everything that is already queued.
     ///
-    /// Use it for an answer to a question of the peer that no layer above has to know of.
+    /// Use it for the answer to a question of the peer that the layers above do not need to see.
     pub fn send(&mut self, bytes: &[u8]) {
         self.outgoing.extend_from_slice(bytes);
     }
 
-    /// The peer is ready for work. Only a dialect with [`HandshakeKind::Session`] needs to say so.
+    /// Reports that the peer is ready for work. Only a dialect with [`HandshakeKind::Session`] has to do so.
     pub fn ready(&mut self, profile: Profile) {
         let readiness = Readiness::Ready(Box::new(profile));
         self.queue.push_back(Incoming::Readiness(readiness));
     }
 
-    /// The handshake of the dialect failed, so the peer gets no work.
+    /// Reports that the handshake of the dialect failed, so that the peer gets no work.
     pub fn refuse(&mut self, reason: impl Into<String>) {
         let reason = reason.into();
         let readiness = Readiness::Refused(HandshakeError::Dialect { reason });

@@ -1,19 +1,19 @@
-//! Cuts a stream of bytes into lines, and drops lines that are too long.
+//! Splits a stream of bytes into lines, and drops lines that are too long.
 
-/// The capacity that an empty buffer keeps: as much as a Linux pipe holds.
+/// The capacity that an empty buffer keeps: that of a Linux pipe.
 pub(super) const KEPT_CAPACITY: usize = 64 * 1024;
 
-/// Empties a buffer, and frees memory that only one large message needed.
+/// Empties a buffer, and frees memory that only a single large message needed.
 pub(super) fn clear(bytes: &mut Vec<u8>) {
     let kept = KEPT_CAPACITY.max(2 * bytes.len());
     bytes.clear();
     bytes.shrink_to(kept);
 }
 
-/// How much of an overlong line is kept, so that its type and its id can be read.
+/// How many bytes of an overlong line are kept, so that its type and its id can be read.
 const HEAD_BYTES: usize = 1024;
 
-/// One line without its newline, or what is left of a line that was too long.
+/// One line without its newline, or the rest of a line that was too long.
 pub(super) enum Frame<'a> {
     /// A complete line.
     Line(&'a [u8]),
@@ -23,14 +23,14 @@ pub(super) enum Frame<'a> {
 
 /// Collects bytes until they form a line.
 ///
-/// The lines that come out do not depend on how the bytes were cut when they were fed.
+/// The lines do not depend on where the bytes were cut.
 pub(super) struct LineBuffer {
     bytes: Vec<u8>,
     /// The position at which the next line begins.
     start: usize,
     /// There is no newline between `start` and this position, so these bytes are never searched again.
     searched: usize,
-    /// The most bytes that a line may have. A longer one is dropped.
+    /// The maximum length of a line. A longer one is dropped.
     limit: usize,
     /// The line that is being dropped, if there is one.
     dropped: Option<DroppedLine>,
@@ -41,7 +41,7 @@ pub(super) struct LineBuffer {
 struct DroppedLine {
     /// Its first bytes, for the message.
     head: Vec<u8>,
-    /// How many bytes of it have come.
+    /// How many bytes of it have arrived.
     bytes: u64,
 }
 
@@ -57,7 +57,7 @@ impl LineBuffer {
         }
     }
 
-    /// Adds bytes, cut anywhere.
+    /// Adds bytes, cut at any position.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         self.searched -= self.start;
         if self.start == self.bytes.len() {
@@ -70,17 +70,17 @@ impl LineBuffer {
         self.drop_overlong();
     }
 
-    /// Drops the beginning of a line that is too long already, though its end has not come yet.
+    /// Drops the beginning of a line that is already too long, although its end has not arrived yet.
     fn drop_overlong(&mut self) {
         let is_too_long = self.dropped.is_some() || self.unread() > self.limit;
-        // If there is a newline, whole lines have to be taken first.
+        // If there is a newline, complete lines have to be taken first.
         if is_too_long && memchr::memchr(b'\n', &self.bytes[self.start..]).is_none() {
             self.searched = self.bytes.len();
             self.drop_until(self.bytes.len());
         }
     }
 
-    /// Drops what stands after the last newline, because the stream broke off there.
+    /// Drops the text after the last newline, because the stream broke off there.
     pub(super) fn discard_unfinished(&mut self) {
         let end = memchr::memrchr(b'\n', &self.bytes).map_or(self.start, |newline| newline + 1);
         self.bytes.truncate(end.max(self.start));
@@ -88,7 +88,7 @@ impl LineBuffer {
         self.dropped = None;
     }
 
-    /// The number of bytes that were not returned as lines yet.
+    /// Returns the number of bytes that were not returned as lines yet.
     pub(super) fn unread(&self) -> usize {
         self.bytes.len() - self.start
     }
@@ -116,7 +116,7 @@ impl LineBuffer {
         frame
     }
 
-    /// Returns what stands after the last newline. Call it only when nothing more can come.
+    /// Returns the text after the last newline. Call it only if no more bytes can come.
     pub(super) fn take_unfinished(&mut self) -> Option<Frame<'_>> {
         if let Some(DroppedLine { head, bytes }) = self.dropped.take() {
             return Some(Frame::Overlong { head, bytes });

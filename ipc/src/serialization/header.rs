@@ -1,8 +1,8 @@
-//! Reads type and id off the beginning of a message that cannot be read as a whole.
+//! Reads the type and the id from the beginning of a message that cannot be read as a whole.
 
 use crate::messages::{MessageId, MessageKind};
 
-/// The type and the id of a message, as far as they could be read.
+/// The type and the id of a message, if they could be read.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Header {
     /// The type of the message.
@@ -12,7 +12,7 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Finds type and id in the beginning of a message. Only its own fields count, not those inside of a payload.
+    /// Finds the type and the id in the beginning of a message. Fields inside of a payload do not count.
     pub(super) fn read(head: &[u8]) -> Self {
         let mut header = Self::default();
         let mut depth = 0_u32;
@@ -20,7 +20,7 @@ impl Header {
         while at < head.len() {
             match head[at] {
                 b'{' | b'[' => depth += 1,
-                // The text may be no JSON at all, and close more than it opens.
+                // The text may not be JSON, and may have more closing than opening brackets.
                 b'}' | b']' => depth = depth.saturating_sub(1),
                 b'"' => {
                     let Some(end) = string_end(head, at) else {
@@ -54,7 +54,7 @@ impl Header {
     }
 }
 
-/// The position behind the closing quote of the string that begins at `start`.
+/// Returns the position after the closing quote of the string that begins at `start`.
 fn string_end(text: &[u8], start: usize) -> Option<usize> {
     let mut at = start + 1;
     while at < text.len() {
@@ -67,8 +67,8 @@ fn string_end(text: &[u8], start: usize) -> Option<usize> {
     None
 }
 
-/// Cuts a string or a number off the front of a text. One that reaches the end of the text may be cut off, so it is no
-/// result.
+/// Takes a string or a number from the beginning of a text. One that reaches the end of the text may be incomplete, so
+/// it is not returned.
 fn scalar(text: &[u8]) -> Option<&[u8]> {
     let end = match text.first()? {
         b'"' => string_end(text, 0)?,

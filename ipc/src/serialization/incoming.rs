@@ -1,10 +1,10 @@
-//! What can come in from a peer.
+//! The results of the bytes that arrive from a peer.
 
 use super::stray::StrayLine;
 use crate::messages::{IpcMessage, MessageId, MessageKind};
 use crate::protocol::Readiness;
 
-/// One thing that came in.
+/// One result of the incoming bytes.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Incoming {
@@ -12,11 +12,11 @@ pub enum Incoming {
     Message(IpcMessage),
     /// The result of a handshake that the dialect performed by itself.
     Readiness(Readiness),
-    /// Output that is no message.
+    /// Output that is not a message.
     Stray(StrayLine),
     /// A message of a known type that breaks the protocol.
     Malformed(Malformed),
-    /// A message that was dropped for its size.
+    /// A message that was dropped because of its size.
     TooLarge(TooLarge),
     /// The peer closed its side. Nothing follows.
     End,
@@ -24,7 +24,7 @@ pub enum Incoming {
 
 /// A message of a known type that breaks the protocol.
 ///
-/// The request of a malformed response gets no other response, so it fails. A worker with a malformed hello is refused.
+/// A request with a malformed response gets no other response, so it fails. A worker with a malformed hello is refused.
 /// Any other malformed event has no consequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
@@ -40,15 +40,15 @@ pub struct Malformed {
     pub line: String,
 }
 
-/// A message that was dropped up to its newline for its size.
+/// A message that was dropped, up to its newline, because of its size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TooLarge {
-    /// The type of the message, if it stood early enough in it. Encoders that sort their keys write it last.
+    /// The type of the message, if it is near the beginning. Encoders that sort their keys write it last.
     pub kind: Option<MessageKind>,
-    /// The request that the message is about, if its id stood early enough in it.
+    /// The request that the message is about, if its id is near the beginning.
     pub id: Option<MessageId>,
     /// The size of the message in bytes.
     pub bytes: u64,
-    /// The largest size that is allowed.
+    /// The maximum size.
     pub limit: usize,
 }

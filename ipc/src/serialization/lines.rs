@@ -1,4 +1,4 @@
-//! The dialect of filters: one line for each line, in order.
+//! The dialect of filters, which answer each line with one line, in order.
 
 use std::collections::VecDeque;
 
@@ -10,7 +10,7 @@ use crate::protocol::HandshakeKind;
 /// The only type of message that a filter can send.
 const RESPONSE: MessageKind = MessageKind::Response;
 
-/// How an item or an answer is written on its line.
+/// How an item or an answer is written as a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineFormat {
     /// A JSON string is sent without quotes, and the answer becomes a JSON string.
@@ -19,17 +19,17 @@ pub enum LineFormat {
     Json,
 }
 
-/// The dialect of any program that answers each line with a line, flushed, in order.
+/// The dialect of any program that answers each line with one line, flushed, in order.
 ///
-/// `jq -c --unbuffered .name`, `sed -u s/a/b/` and a ten-line script are such programs. Their lines carry no ids, so an
-/// answer belongs to the oldest request without one.
+/// Examples are `jq -c --unbuffered .name`, `sed -u s/a/b/` and a script of ten lines. Their lines have no ids, so an
+/// answer belongs to the oldest unanswered request.
 #[derive(Debug)]
 pub struct Lines {
     /// How a request becomes a line.
     input: LineFormat,
     /// How a line becomes a result.
     output: LineFormat,
-    /// The requests that have no answer yet, the oldest first.
+    /// The unanswered requests, the oldest first.
     unanswered: VecDeque<MessageId>,
     /// How many more lines belong to the banner.
     banner_left: u64,
@@ -43,7 +43,7 @@ impl Default for Lines {
 }
 
 impl Lines {
-    /// The dialect of a filter that reads and prints lines of these formats.
+    /// Makes the dialect of a filter that reads and prints lines of these formats.
     pub fn new(input: LineFormat, output: LineFormat) -> Self {
         Self {
             input,
@@ -53,7 +53,7 @@ impl Lines {
         }
     }
 
-    /// Skips the first lines that the filter prints: its banner, which answers nothing.
+    /// Skips the first lines that the filter prints: its banner, which is not an answer.
     #[must_use]
     pub fn skip(mut self, lines: u64) -> Self {
         self.banner_left = lines;
@@ -67,7 +67,7 @@ impl Lines {
         is_banner
     }
 
-    /// Turns a line into the response of a request.
+    /// Converts a line to the response of a request.
     fn answer(&self, id: MessageId, line: &[u8], decoded: &mut Decoded<'_>) {
         let Ok(text) = std::str::from_utf8(line) else {
             return decoded.malformed(RESPONSE, Some(id), "the answer is not UTF-8", line);
@@ -133,7 +133,7 @@ impl Dialect for Lines {
         if self.skip_banner_line() {
             return;
         }
-        // Half an answer looks like a whole one. Only its newline shows that it is complete.
+        // Half an answer looks like a complete one. Only its newline shows that it is complete.
         match self.unanswered.pop_front() {
             Some(id) => {
                 let reason = "the filter ended in the middle of its answer";

@@ -1,4 +1,4 @@
-//! The dialect of servers of the Model Context Protocol: JSON-RPC 2.0, one message a line.
+//! The dialect of servers of the Model Context Protocol: JSON-RPC 2.0, one message per line.
 
 mod tool;
 mod wire;
@@ -18,26 +18,27 @@ use crate::protocol::{HandshakeKind, Profile};
 use tool::Tool;
 use wire::{CallId, Message};
 
-/// The version of MCP that the host asks for.
+/// The version of MCP that the host requests.
 const VERSION: &str = "2025-06-18";
 
-/// The versions that the host speaks. They differ in what is not used here.
+/// The versions that the host speaks. They differ only in features that are not used here.
 const VERSIONS: [&str; 4] = ["2024-11-05", "2025-03-26", VERSION, "2025-11-25"];
 
-/// The most pages of tools that are read, so that a server whose list never ends is refused.
+/// The maximum number of pages of tools, so that a server with an endless list is refused.
 const MAX_PAGES: u32 = 1_000;
 
 /// The dialect of servers of the Model Context Protocol (MCP) over stdio. Each tool of a server is a task.
 ///
-/// The session sends `initialize`, reads the tools page by page, and is ready with them as the tasks of its profile. A
-/// request calls the tool of its task, and its result is the result of the tool as the server wrote it, with its
-/// `content`. A result that says `isError` is an error with the code `tool_error`.
+/// The session sends `initialize`, reads the tools page by page, and is then ready, with the tools as the tasks of its
+/// profile. A request calls the tool of its task, and its result is the result of the tool as the server wrote it, with
+/// its `content`. A result with `isError` is an error with the code `tool_error`.
 ///
-/// The input is the object of the tool's arguments. A tool with one argument, or with one that is required, also takes
-/// that argument alone, so `"hello"` stands for `{"message": "hello"}`.
+/// The input is the object of the tool's arguments. A tool with one argument, or with one that is required, also
+/// accepts the value of that argument, so `"hello"` means `{"message": "hello"}`.
 ///
-/// A cancel is sent as `notifications/cancelled`, which servers do not answer. So a ping follows it, and its answer
-/// shows that the server has read the cancel: the session then answers the request itself, with the code `cancelled`.
+/// A cancel is sent as `notifications/cancelled`, which servers do not answer. So a ping is sent after it, and the
+/// answer to the ping shows that the server has read the cancel: the session then answers the request itself, with the
+/// code `cancelled`.
 ///
 /// ```
 /// use std::num::NonZeroU32;
@@ -66,21 +67,21 @@ pub struct Mcp {
     server: Option<wire::Server>,
     /// The tools of the last complete list, by their names.
     tools: BTreeMap<TaskName, Tool>,
-    /// The calls that have no answer yet, in the order in which they were sent.
+    /// The unanswered calls, in the order in which they were sent.
     unanswered: Vec<MessageId>,
 }
 
-/// How far the session is.
+/// The state of the session.
 #[derive(Debug)]
 enum SessionState {
     /// The server has not answered `initialize` yet.
     Initializing,
-    /// The server is asked for its tools, page by page.
+    /// The tools are being read, page by page.
     Listing {
         /// The tools of the pages so far.
         tools: BTreeMap<TaskName, Tool>,
         pages: u32,
-        /// The list has changed since it was asked for, so it has to be read again.
+        /// Whether the list has changed since it was requested, so that it has to be read again.
         is_outdated: bool,
     },
     /// The tools are known.
@@ -92,7 +93,8 @@ enum SessionState {
 impl Mcp {
     /// Makes the dialect of a server that works on this many requests at once.
     ///
-    /// The protocol has no field for it. Most servers take any number, and some are slower or wrong with more than one.
+    /// The protocol has no field for this. Most servers accept any number, but some become slower or make errors with
+    /// more than one.
     pub fn new(concurrency: NonZeroU32) -> Self {
         Self {
             concurrency,
@@ -108,7 +110,7 @@ impl Mcp {
         decoded.refuse(reason);
     }
 
-    /// Reads the answer to `initialize`, and asks for the tools.
+    /// Handles the answer to `initialize`, and requests the tools.
     fn on_initialized(&mut self, message: &Message<'_>, decoded: &mut Decoded<'_>) {
         let server = match wire::read_initialized(message) {
             Ok(server) => server,
@@ -130,7 +132,7 @@ impl Mcp {
         self.list(decoded);
     }
 
-    /// Asks for the first page of tools.
+    /// Requests the first page of tools.
     fn list(&mut self, decoded: &mut Decoded<'_>) {
         self.state = SessionState::Listing {
             tools: BTreeMap::new(),
@@ -140,7 +142,7 @@ impl Mcp {
         decoded.send(&wire::list_tools(None));
     }
 
-    /// Reads a page of tools, and asks for the next one or is ready.
+    /// Handles a page of tools, and requests the next one or becomes ready.
     fn on_tools(&mut self, message: &Message<'_>, decoded: &mut Decoded<'_>) {
         let SessionState::Listing {
             tools,
@@ -170,7 +172,7 @@ impl Mcp {
         }
     }
 
-    /// What the server can do.
+    /// Returns the profile of the server.
     fn profile(&self) -> Profile {
         let server = self.server.as_ref();
         let tasks = self.tools.iter();
@@ -190,7 +192,7 @@ impl Mcp {
         }
     }
 
-    /// Takes an answer of the server to something that the session or a layer above has asked.
+    /// Handles the answer of the server to a request of the session or of a layer above.
     fn on_answer(
         &mut self,
         id: &RawValue,
@@ -207,7 +209,7 @@ impl Mcp {
             CallId::Tools => self.on_tools(message, decoded),
             CallId::Ping(nonce) => decoded.message(Event::Pong(Nonce { nonce })),
             CallId::Cancelled(id) => {
-                // An answer that came before the cancel has ended the call.
+                // If the server answered the call before it read the cancel, the call has already ended.
                 if self.forget(&id) {
                     let error = TaskError::new(TaskError::CANCELLED, "the call was cancelled");
                     decoded.message(Response {
@@ -229,13 +231,13 @@ impl Mcp {
         }
     }
 
-    /// Takes a call off the list of those without an answer, and says whether it was there.
+    /// Removes a call from the unanswered ones. Returns whether it was there.
     fn forget(&mut self, id: &MessageId) -> bool {
         let place = self.unanswered.iter().position(|one| one == id);
         place.map(|place| self.unanswered.remove(place)).is_some()
     }
 
-    /// Takes a notification of the server.
+    /// Handles a notification of the server.
     fn on_notification(
         &mut self,
         method: &str,
@@ -258,7 +260,7 @@ impl Mcp {
                 SessionState::Listing { is_outdated, .. } => *is_outdated = true,
                 SessionState::Initializing | SessionState::Refused => {}
             },
-            // The protocol has more of them, none of which concerns calls of tools.
+            // The protocol has other notifications, none of which concern calls of tools.
             _ => {}
         }
     }
@@ -310,12 +312,13 @@ impl Dialect for Mcp {
     }
 
     fn decode_unfinished(&mut self, line: &[u8], decoded: &mut Decoded<'_>) {
-        // A server that dies in the middle of an answer has crashed, and that is how its calls fail.
+        // A server that dies in the middle of an answer has crashed, which is why its calls fail.
         decoded.stray(line);
     }
 
     fn decode_overlong(&mut self, head: &[u8], bytes: u64, decoded: &mut Decoded<'_>) {
-        // The id may stand at the end of the line, which is gone. With one call there is no doubt whose answer it was.
+        // The id may be at the end of the line, which was dropped. If there is only one call, the answer must belong to
+        // it.
         match (head.trim_ascii_start().first(), self.unanswered.as_slice()) {
             (Some(b'{'), [only]) => {
                 let id = only.clone();
@@ -329,7 +332,7 @@ impl Dialect for Mcp {
 }
 
 impl Mcp {
-    /// Makes the arguments of a call: an object, or the only argument of the tool.
+    /// Makes the arguments of a call from an object, or from the value of the tool's only argument.
     fn arguments(&self, request: &Request) -> Result<Payload, IpcError> {
         match self.tools.get(&request.task) {
             Some(tool) => tool.arguments(&request.task, &request.input),

@@ -6,7 +6,7 @@ use super::header::Header;
 use crate::error::IpcError;
 use crate::messages::{IpcMessage, write_message};
 
-/// The dialect of `PROTOCOL.md`: one JSON object a line.
+/// The dialect of `PROTOCOL.md`: one JSON object per line.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Native;
 
@@ -22,7 +22,7 @@ impl Dialect for Native {
     }
 
     fn decode_unfinished(&mut self, line: &[u8], decoded: &mut Decoded<'_>) {
-        // A worker that dies in the middle of a response has crashed, and that is how its attempt fails.
+        // A worker that dies in the middle of a response has crashed, which is why its attempt fails.
         read(line, BrokenResponse::IsStray, decoded);
     }
 
@@ -41,7 +41,7 @@ impl Dialect for Native {
     }
 }
 
-/// Reads a line, which is UTF-8 unless a worker is broken.
+/// Reads a line. It is UTF-8, unless the worker has a bug.
 fn read(line: &[u8], broken: BrokenResponse, decoded: &mut Decoded<'_>) {
     match std::str::from_utf8(line) {
         Ok(text) => decode::read_line(text, broken, decoded),

@@ -1,14 +1,14 @@
-//! Output that is no message: its consequence, and how much of it is passed on.
+//! Output that is not a message: its consequence, and the rate at which it is passed on.
 
 use std::time::{Duration, Instant};
 
-/// How much of a line is kept.
+/// How many bytes of a line are kept.
 const EXCERPT_BYTES: usize = 4 * 1024;
 
-/// The consequence of output that is no message.
+/// The consequence of output that is not a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum StrayMode {
-    /// The output is logged. A library that prints is no reason to lose work.
+    /// The output is logged. Prints of a library are not a reason to lose work.
     #[default]
     Log,
     /// The job that the worker is working on fails.
@@ -17,15 +17,15 @@ pub enum StrayMode {
     Kill,
 }
 
-/// A line that is no message.
+/// A line that is not a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StrayLine {
     /// The beginning of the line. Bytes that are not UTF-8 are replaced.
     pub text: String,
-    /// Whether the line had more text.
+    /// Whether the line was longer.
     pub truncated: bool,
     /// The number of lines that were dropped before this one, because there were too many. At the end of the stream, a
-    /// line without text reports the last of them.
+    /// line without text reports the last dropped ones.
     pub suppressed: u64,
     /// The consequence of the line.
     pub mode: StrayMode,
@@ -33,21 +33,21 @@ pub struct StrayLine {
 
 /// Limits the rate at which stray lines are passed on.
 ///
-/// A worker that prints without end would otherwise fill every log. Lines that fail a job or kill a worker are always
+/// Otherwise a worker that prints without end would fill every log. Lines that fail a job or kill a worker are always
 /// passed on.
 pub(super) struct StrayLimiter {
     mode: StrayMode,
     per_second: u32,
-    /// The beginning of the second that is being counted.
+    /// The start of the current second.
     second: Option<Instant>,
-    /// How many lines were passed on in that second.
+    /// How many lines were passed on in this second.
     passed: u32,
-    /// How many lines were dropped since the last one that was passed on.
+    /// How many lines were dropped since the last line that was passed on.
     suppressed: u64,
 }
 
 impl StrayLimiter {
-    /// Makes a limiter that passes on this many lines a second.
+    /// Makes a limiter that passes on this many lines per second.
     pub(super) fn new(mode: StrayMode, per_second: u32) -> Self {
         Self {
             mode,
@@ -58,7 +58,7 @@ impl StrayLimiter {
         }
     }
 
-    /// Returns the line if it is passed on, and counts it as dropped otherwise.
+    /// Returns the line if it is passed on; otherwise counts it as dropped.
     pub(super) fn pass(&mut self, line: &[u8], now: Instant) -> Option<StrayLine> {
         if self.mode == StrayMode::Log && !self.has_room(now) {
             return None;
@@ -81,7 +81,7 @@ impl StrayLimiter {
         has_room
     }
 
-    /// Returns a line without text that reports the dropped lines, if there are any that no other line has reported.
+    /// Returns a line without text that reports the dropped lines; `None` if all of them were reported by other lines.
     pub(super) fn report_dropped(&mut self) -> Option<StrayLine> {
         (self.suppressed > 0).then(|| self.stray_line(b""))
     }
@@ -99,7 +99,7 @@ impl StrayLimiter {
     }
 }
 
-/// Returns the beginning of a line as text, and whether the line had more.
+/// Returns the beginning of a line as text, and whether the line was longer.
 pub(super) fn excerpt(line: &[u8]) -> (String, bool) {
     let shown = &line[..line.len().min(EXCERPT_BYTES)];
     (

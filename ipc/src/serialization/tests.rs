@@ -30,7 +30,7 @@ fn read_all(codec: &mut Codec) -> Vec<Incoming> {
     .collect()
 }
 
-/// What a native codec makes of these bytes, the end of the stream included.
+/// Decodes these bytes with a native codec, including the end of the stream.
 fn decode_within(bytes: &[u8], limits: Limits) -> Vec<Incoming> {
     let mut codec = Codec::new(Native, limits);
     codec.feed(bytes);
@@ -109,7 +109,7 @@ fn a_print_without_newline_is_cut_off() {
     );
 }
 
-/// The id and the line of each broken response, and the texts of stray lines.
+/// Returns the id and the line of each broken response, and the texts of stray lines.
 fn broken(bytes: impl AsRef<[u8]>) -> (Vec<(String, String)>, Vec<String>) {
     let mut found = (Vec::new(), Vec::new());
     for incoming in decode(bytes) {
@@ -142,7 +142,7 @@ fn a_broken_response_whose_id_can_be_read_fails_its_attempt() {
     ];
     for line in lines {
         let shown = String::from_utf8_lossy(line.trim_ascii()).into_owned();
-        // What stands behind a whole message is noise, so that one is not broken.
+        // Text after a complete message is noise, so this one is not broken.
         if shown.ends_with("1}}") {
             let found = decode([line, b"\n"].concat());
             assert_eq!(found, [response("7", "1"), stray("}")]);
@@ -198,7 +198,7 @@ fn a_response_inside_of_other_text_fails_no_attempt() {
     ] {
         assert_eq!(decode(format!("{line}\n")), [stray(&line)], "{line}");
     }
-    // The stream ends in the middle of it: its worker has crashed.
+    // The stream ends in the middle of it, because its worker has crashed.
     assert_eq!(decode(nan), [stray(nan)]);
 }
 
@@ -227,7 +227,7 @@ fn a_line_that_only_looks_like_a_message_is_stray() {
     ] {
         assert_eq!(decode(line), [stray(line)], "{line}");
     }
-    // A print of something that contains a message is no message.
+    // A print of a value that contains a message is not a message.
     for line in [
         format!("[{SEVEN}]"),
         format!("sent {{\"a\":{SEVEN}}}"),

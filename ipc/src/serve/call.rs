@@ -1,4 +1,4 @@
-//! A request from the view of its task.
+//! A request as its task sees it.
 
 use std::time::Duration;
 
@@ -33,9 +33,9 @@ use crate::messages::{
 /// ```
 pub struct Call {
     request: Request,
-    /// Takes the progress and the log of the call.
+    /// Receives the progress and the log of the call.
     outbox: Outbox,
-    /// Cancelled when the host asks for the call to stop.
+    /// Cancelled when the host asks to stop the call.
     cancellation: CancellationToken,
 }
 
@@ -51,7 +51,7 @@ impl Call {
 
     /// Deserialises the input.
     ///
-    /// The error says what is wrong with the input, and rules out another attempt.
+    /// The error describes what is wrong with the input, and rules out another attempt.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, TaskError> {
         self.request.input.read().map_err(|error| {
             TaskError::new(
@@ -62,42 +62,43 @@ impl Call {
         })
     }
 
-    /// The input as JSON.
+    /// Returns the input as JSON.
     pub fn input(&self) -> &Payload {
         &self.request.input
     }
 
-    /// The task to perform.
+    /// Returns the task to perform.
     pub fn task(&self) -> &TaskName {
         &self.request.task
     }
 
-    /// The id of the job, which is the same for every attempt. Use it to avoid doing a thing twice.
+    /// Returns the id of the job, which is the same for every attempt. Use it to avoid repeating an effect.
     pub fn key(&self) -> Option<&JobKey> {
         self.request.key.as_ref()
     }
 
-    /// The machine or other place that the job is about.
+    /// Returns the machine or other entity that the job is for.
     pub fn host(&self) -> Option<&HostName> {
         self.request.host.as_ref()
     }
 
-    /// The number of the slot that the attempt holds, from 1 on, if the host says it. No other attempt holds it meanwhile.
+    /// Returns the number of the slot that the attempt holds, from 1 on, if the host sends it. No other attempt holds
+    /// it at the same time.
     pub fn slot(&self) -> Option<u32> {
         self.request.slot
     }
 
-    /// What the attempt has of the resources that its job takes, by name: a list of identities, or a number.
+    /// Returns the resources that the attempt holds, by name: a list of identities, or a number.
     pub fn resources(&self) -> Option<&Payload> {
         self.request.resources.as_ref()
     }
 
-    /// The number of the attempt, counted from 1.
+    /// Returns the number of the attempt, counted from 1.
     pub fn attempt(&self) -> u32 {
         self.request.attempt
     }
 
-    /// The time that the attempt may take.
+    /// Returns the time limit of the attempt.
     pub fn timeout(&self) -> Option<Duration> {
         self.request.timeout_ms.map(Duration::from_millis)
     }
@@ -112,7 +113,7 @@ impl Call {
         self.request.diff
     }
 
-    /// Reports how far the work has got, which also resets the no-progress timer of the host.
+    /// Reports the progress of the work, which also resets the no-progress timer of the host.
     ///
     /// If the host reads too slowly, the report is dropped, because the next one supersedes it.
     pub fn progress(&self, done: f64, total: Option<f64>, message: Option<&str>) {
@@ -126,8 +127,8 @@ impl Call {
 
     /// Logs a message for the user who runs the job.
     ///
-    /// If the host reads too slowly, messages are dropped, and their number is logged later. A text of more than 16 KiB is
-    /// cut.
+    /// If the host reads too slowly, messages are dropped, and their number is logged later. A text of more than 16 KiB
+    /// is truncated.
     pub fn log(&self, level: LogLevel, message: impl Into<String>) {
         let message = shorten(message.into());
         self.outbox.log(Log {

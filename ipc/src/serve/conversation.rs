@@ -1,4 +1,4 @@
-//! The main loop of a worker: it starts requests, sends replies, and answers the host meanwhile.
+//! The main loop of a worker: it starts requests, sends replies, and answers the host at the same time.
 //!
 //! ```text
 //! host -> receive -> queue -> start -> done in the first poll? -> reply -> host
@@ -30,10 +30,10 @@ use crate::messages::{
 };
 use crate::transport::IpcTransport;
 
-/// Replies are written at the latest when they fill a pipe.
+/// Replies are written at the latest when they would fill a pipe.
 const MAX_UNSENT_BYTES: usize = 64 * 1024;
 
-/// How long requests that are done in their first poll are worked off before the replies are written and the host is heard
+/// How long requests that complete in their first poll are processed before the replies are written and input is read
 /// again.
 const MAX_BATCH_TIME: Duration = Duration::from_millis(1);
 
@@ -41,9 +41,9 @@ const MAX_BATCH_TIME: Duration = Duration::from_millis(1);
 pub(super) struct Conversation<T> {
     transport: T,
     tasks: HashMap<TaskName, Handler>,
-    /// How many calls may run at once, as the hello said.
+    /// How many calls may run at once, as declared in the hello.
     concurrency: usize,
-    /// Requests that have come, and for which no task is free.
+    /// Requests that have arrived, and wait for a running call to end.
     queue: RequestQueue,
     /// The tokio tasks of the calls that did not end in their first poll.
     running: JoinSet<Reply>,
@@ -51,12 +51,12 @@ pub(super) struct Conversation<T> {
     calls: HashMap<Id, RunningCall>,
     outbox: Outbox,
     events: OutboxReceiver,
-    /// The token of the next call. Most calls are done in their first poll and never need one, so it is replaced only after
-    /// a call has kept it.
+    /// The token of the next call. Most calls complete in their first poll and never use it, so it is replaced only
+    /// after a call has kept it.
     next_cancellation: CancellationToken,
-    /// The host said that it sends no more requests.
+    /// Whether the host has announced that it sends no more requests.
     is_draining: bool,
-    /// The host closed its side.
+    /// Whether the host has closed its side.
     has_host_ended: bool,
 }
 
@@ -67,7 +67,7 @@ struct RunningCall {
 }
 
 impl<T: IpcTransport> Conversation<T> {
-    /// Makes a conversation that has not said hello yet.
+    /// Makes a conversation in which hello was not said yet.
     pub(super) fn new(
         transport: T,
         tasks: HashMap<TaskName, Handler>,
@@ -77,7 +77,7 @@ impl<T: IpcTransport> Conversation<T> {
         Self {
             transport,
             tasks,
-            // On a machine of 16 bits, no number of tasks is larger.
+            // A 16-bit machine cannot have more tasks than this.
             concurrency: usize::try_from(concurrency.get()).unwrap_or(usize::MAX),
             queue: RequestQueue::default(),
             running: JoinSet::new(),
@@ -90,7 +90,7 @@ impl<T: IpcTransport> Conversation<T> {
         }
     }
 
-    /// Says hello, prepares, and serves until the host needs the worker no more.
+    /// Says hello, prepares, and serves until the host no longer needs the worker.
     pub(super) async fn run(
         mut self,
         hello: Hello,
@@ -113,7 +113,8 @@ impl<T: IpcTransport> Conversation<T> {
         }
     }
 
-    /// Runs the preparation and answers the host meanwhile. Returns `false` if the host needs the worker no more.
+    /// Runs the preparation, and answers the host at the same time. Returns `false` if the host no longer needs the
+    /// worker.
     async fn prepare(&mut self, preparation: Preparation) -> Result<bool, IpcError> {
         let mut preparation = pin!(preparation);
         loop {
@@ -132,7 +133,7 @@ impl<T: IpcTransport> Conversation<T> {
         }
     }
 
-    /// Whether all requests are answered and no more can come.
+    /// Whether all requests are answered and no more can arrive.
     fn is_done(&self) -> bool {
         let is_idle = self.queue.is_empty() && self.running.is_empty();
         is_idle && (self.is_draining || self.has_host_ended)
@@ -143,7 +144,7 @@ impl<T: IpcTransport> Conversation<T> {
         !self.has_host_ended && !self.queue.is_full()
     }
 
-    /// Waits for whatever happens next, and handles it.
+    /// Waits for the next event of any kind, and handles it.
     async fn wait_for_next(&mut self) -> Result<(), IpcError> {
         let accepts_input = self.accepts_input();
         let unsent = self.transport.unsent_bytes();
@@ -154,7 +155,7 @@ impl<T: IpcTransport> Conversation<T> {
                 Ok((task, reply)) => self.finish(task, reply),
                 Err(lost) => self.finish(lost.id(), Err(lost.into())),
             },
-            // `receive` writes as well. When no input is accepted, `flush` has to write.
+            // `receive` also writes. If no input is accepted, `flush` has to write.
             incoming = async {
                 if accepts_input {
                     return self.transport.receive().await.map(Some);
@@ -167,7 +168,7 @@ impl<T: IpcTransport> Conversation<T> {
         }
     }
 
-    /// Writes replies and handles what came in, without waiting for more.
+    /// Writes replies and handles what has arrived, without waiting for more.
     async fn serve_host_briefly(&mut self) -> Result<(), IpcError> {
         if self.transport.unsent_bytes() >= MAX_UNSENT_BYTES {
             self.transport.flush().await?;
@@ -180,7 +181,7 @@ impl<T: IpcTransport> Conversation<T> {
         }
     }
 
-    /// Starts queued requests while there is room. Those that are done in their first poll are answered at once.
+    /// Starts queued requests while there is room. Those that complete in their first poll are answered at once.
     ///
     /// Returns whether more could be started, but the host has to be served first.
     async fn start_queued(&mut self) -> Result<bool, IpcError> {
@@ -199,7 +200,7 @@ impl<T: IpcTransport> Conversation<T> {
         Ok(false)
     }
 
-    /// Starts one request, and answers it if it is done in its first poll.
+    /// Starts one request, and answers it if it completes in its first poll.
     async fn start(&mut self, request: Request) -> Result<(), IpcError> {
         let id = request.id.clone();
         if self.concurrency > 1 {
@@ -222,7 +223,7 @@ impl<T: IpcTransport> Conversation<T> {
             self.send_task_events()?;
             return self.reply(id, reply);
         }
-        // This call may be cancelled from now on, so the next one needs another token.
+        // This call can be cancelled from now on, so the next one needs another token.
         self.next_cancellation = CancellationToken::new();
         let cancelled = cancellation.clone();
         let task = self.running.spawn(async move {
@@ -262,7 +263,7 @@ impl<T: IpcTransport> Conversation<T> {
         self.reply(call.id, reply)
     }
 
-    /// Queues the events that tasks have sent up to now, so that they come before the replies of these tasks.
+    /// Queues the events that tasks have sent so far, so that they precede the replies of these tasks.
     fn send_task_events(&mut self) -> Result<(), IpcError> {
         for _ in 0..self.events.len() {
             if let Some(event) = self.events.try_next() {
@@ -272,7 +273,7 @@ impl<T: IpcTransport> Conversation<T> {
         Ok(())
     }
 
-    /// Queues the one response to a request. If it is too large, the host gets an error instead.
+    /// Queues the response to a request. If it is too large, the host gets an error instead.
     fn reply(&mut self, id: MessageId, reply: Reply) -> Result<(), IpcError> {
         let refused_id = id.clone();
         match self
@@ -291,7 +292,7 @@ impl<T: IpcTransport> Conversation<T> {
         }
     }
 
-    /// Logs a message of the worker itself, which concerns no request.
+    /// Logs a message of the worker itself, which belongs to no request.
     fn log_error(&mut self, message: String) -> Result<(), IpcError> {
         self.send_or_drop(Event::Log(Log {
             id: None,
@@ -300,7 +301,8 @@ impl<T: IpcTransport> Conversation<T> {
         }))
     }
 
-    /// Queues a message that is usually small. One that is too large is dropped: its loss must not end the worker.
+    /// Queues a message that is usually small. One that is too large is dropped, because its loss must not end the
+    /// worker.
     fn send_or_drop(&mut self, message: impl Into<IpcMessage>) -> Result<(), IpcError> {
         match self.transport.queue(&message.into()) {
             Err(IpcError::TooLarge { .. }) => Ok(()),

@@ -1,4 +1,4 @@
-//! Carries events from the tasks of a worker to its conversation.
+//! Passes events from the tasks of a worker to its conversation.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,25 +7,25 @@ use tokio::sync::mpsc;
 
 use crate::messages::{Event, Log, LogLevel};
 
-/// How many events may wait. That is enough for a burst of log lines. A task that logs faster than the host reads must not
+/// How many events may be queued: enough for a burst of log lines. A task that logs faster than the host reads must not
 /// fill the memory.
 const CAPACITY: usize = 1024;
 
 /// The longest text of a log line or a progress message.
 const MAX_TEXT_BYTES: usize = 16 * 1024;
 
-/// Takes the events of a task, and never waits.
+/// Accepts the events of a task, and never waits.
 #[derive(Clone)]
 pub(super) struct Outbox {
     sender: mpsc::Sender<Event>,
-    /// How many lines of the log found no room. The receiver reports and resets it.
+    /// How many log messages were dropped because the queue was full. The receiver reports and resets the number.
     dropped_lines: Arc<AtomicU64>,
 }
 
-/// Hands the events of all tasks to the conversation.
+/// Passes the events of all tasks to the conversation.
 pub(super) struct OutboxReceiver {
     receiver: mpsc::Receiver<Event>,
-    /// The count that all outboxes of this receiver share.
+    /// The counter that all outboxes of this receiver share.
     dropped_lines: Arc<AtomicU64>,
 }
 
@@ -48,7 +48,7 @@ pub(super) fn channel() -> (Outbox, OutboxReceiver) {
 impl Outbox {
     /// Adds a progress event, or drops it if there is no room.
     pub(super) fn progress(&self, event: Event) {
-        // The next progress supersedes one that is dropped here, so nobody has to know.
+        // The next progress event supersedes one that is dropped here, so the loss is not reported.
         let _ = self.sender.try_send(event);
     }
 
@@ -61,7 +61,7 @@ impl Outbox {
     }
 }
 
-/// Cuts a text that is too long for a log line or a progress message.
+/// Truncates a text that is too long for a log line or a progress message.
 pub(super) fn shorten(mut text: String) -> String {
     if text.len() > MAX_TEXT_BYTES {
         let end = (0..=MAX_TEXT_BYTES)
@@ -79,7 +79,7 @@ impl OutboxReceiver {
         self.receiver.recv().await
     }
 
-    /// Returns the next event that is there already. When there is none, it reports the dropped log lines.
+    /// Returns the next event that is already queued. If there is none, it reports the dropped log lines.
     pub(super) fn try_next(&mut self) -> Option<Event> {
         self.receiver
             .try_recv()
@@ -87,12 +87,12 @@ impl OutboxReceiver {
             .or_else(|| self.report_dropped_lines())
     }
 
-    /// The number of events that are there already, including the report of dropped lines.
+    /// Returns the number of events that are already queued, including the report of dropped lines.
     pub(super) fn len(&self) -> usize {
         self.receiver.len() + 1
     }
 
-    /// Makes a log message of the number of dropped ones, if there are any.
+    /// Makes a log message with the number of dropped ones, if there are any.
     fn report_dropped_lines(&self) -> Option<Event> {
         let dropped = self.dropped_lines.swap(0, Ordering::Relaxed);
         (dropped > 0).then(|| {

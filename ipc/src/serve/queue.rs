@@ -1,21 +1,21 @@
-//! Requests that were received and have not begun.
+//! Requests that were received and have not started.
 
 use std::collections::VecDeque;
 
 use crate::messages::{MessageId, Request};
 
-/// How many bytes of requests may wait in this process. Beyond that they wait in the pipe, and so do the cancels and
-/// pings behind them. So the limit is higher than what any host sends ahead.
+/// How many bytes of requests may be queued in this process. Beyond that they stay in the pipe, and so do the cancels
+/// and pings after them. So the limit is higher than what any host sends ahead.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 
-/// What a request takes beside its input.
+/// The bytes that a request occupies besides its input.
 const OVERHEAD_BYTES: usize = 256;
 
-/// Requests that were received and have not begun, first in, first out.
+/// Requests that were received and have not started, first in, first out.
 #[derive(Default)]
 pub(super) struct RequestQueue {
     requests: VecDeque<Request>,
-    /// How many bytes the inputs in the queue have together.
+    /// The total size of the queued requests in bytes.
     bytes: usize,
 }
 
@@ -25,7 +25,7 @@ impl RequestQueue {
         self.requests.is_empty()
     }
 
-    /// Whether so much waits that no more should be read from the host.
+    /// Whether so much is queued that no more should be read from the host.
     pub(super) fn is_full(&self) -> bool {
         self.bytes >= MAX_BYTES
     }
@@ -43,7 +43,7 @@ impl RequestQueue {
         Some(request)
     }
 
-    /// Removes the oldest request with this id, and returns whether there was one.
+    /// Removes the oldest request with this id. Returns whether there was one.
     pub(super) fn remove(&mut self, id: &MessageId) -> bool {
         let position = self.requests.iter().position(|request| request.id == *id);
         let request = position.and_then(|position| self.requests.remove(position));
@@ -52,7 +52,7 @@ impl RequestQueue {
     }
 }
 
-/// The memory that a request takes while it waits, roughly.
+/// Returns the approximate memory that a queued request occupies.
 fn size_of(request: &Request) -> usize {
     OVERHEAD_BYTES + request.input.as_str().len()
 }

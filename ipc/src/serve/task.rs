@@ -15,20 +15,20 @@ use crate::messages::{Payload, TaskDeclaration, TaskError, TaskName};
 /// The result or the error of a request.
 pub(super) type Reply = Result<Payload, TaskError>;
 
-/// The future that works on one request. A panic becomes an error.
+/// The future that works on one request. It turns a panic into an error.
 pub(super) struct TaskFuture(Pin<Box<dyn Future<Output = Reply> + Send>>);
 
 /// The function that works on the requests of one task.
 #[derive(Clone)]
 pub(super) struct Handler {
-    /// Starts a call. The work of a task that blocks goes on a thread of its own.
+    /// Starts a call. A blocking task works on a separate thread.
     start: Arc<dyn Fn(Call) -> TaskFuture + Send + Sync>,
-    /// Whether dropping the future ends the work. A thread would go on.
+    /// Whether dropping the future ends the work. A thread would continue.
     pub(super) stops_when_dropped: bool,
 }
 
 impl Handler {
-    /// Starts the work. The function of the user may panic before it returns a future, so that is caught, too.
+    /// Starts the work. The user's function may panic before it returns a future, so that panic is caught, too.
     pub(super) fn start(&self, call: Call) -> TaskFuture {
         catch_unwind(AssertUnwindSafe(|| (self.start)(call))).unwrap_or_else(|panic| {
             TaskFuture(Box::pin(std::future::ready(Err(panicked(&*panic)))))
@@ -45,7 +45,7 @@ impl Future for TaskFuture {
     }
 }
 
-/// Makes an error of a panic.
+/// Makes an error from a panic.
 fn panicked(panic: &(dyn Any + Send)) -> TaskError {
     let message = panic
         .downcast_ref::<&str>()
@@ -55,7 +55,7 @@ fn panicked(panic: &(dyn Any + Send)) -> TaskError {
     TaskError::new(TaskError::PANIC, format!("the task panicked: {message}"))
 }
 
-/// Something that a worker can do.
+/// Something that a worker can do on request.
 ///
 /// ```
 /// use ratchet_ipc::serve::{Call, Json, Task};
@@ -70,9 +70,9 @@ fn panicked(panic: &(dyn Any + Send)) -> TaskError {
 ///     .description("turns the text to upper case");
 /// ```
 pub struct Task {
-    /// The name by which requests ask for the task.
+    /// The name of the task in requests.
     pub(super) name: TaskName,
-    /// What the hello of the worker declares about the task.
+    /// The declaration of the task in the hello of the worker.
     pub(super) declaration: TaskDeclaration,
     /// The function that works on a request.
     pub(super) handler: Handler,
@@ -99,8 +99,8 @@ impl Task {
         )
     }
 
-    /// Makes a task that computes or blocks. It runs on another thread, so the worker answers pings and sees cancels
-    /// meanwhile.
+    /// Makes a task that computes or blocks. It runs on another thread, so that the worker can answer pings and receive
+    /// cancels in the meantime.
     pub fn blocking<F, R>(name: impl Into<TaskName>, handler: F) -> Self
     where
         F: Fn(&Call) -> Result<R, TaskError> + Send + Sync + 'static,
@@ -137,10 +137,10 @@ impl Task {
         }
     }
 
-    /// Lets an async task answer a cancel by itself, so that it can clean up first.
+    /// Makes an async task answer a cancel itself, so that it can clean up first.
     ///
-    /// By default its future is dropped when it is cancelled. The task has to watch [`Call::cancelled`], or the host kills the
-    /// worker after the grace.
+    /// By default the future of a task is dropped when it is cancelled. With this setting, the task has to watch
+    /// [`Call::cancelled`], or the host kills the worker after the grace period.
     ///
     /// ```
     /// use ratchet_ipc::serve::{Call, Task};
@@ -162,20 +162,20 @@ impl Task {
         self
     }
 
-    /// Sets how parallel the task may be, by name: `fully_parallel`, `host_exclusive`, `global_exclusive`.
+    /// Sets the parallelization hint of the task by name: `fully_parallel`, `host_exclusive`, `global_exclusive`.
     #[must_use]
     pub fn hint(self, name: &str) -> Self {
         self.hint_json(Payload::from_text(name))
     }
 
-    /// Sets how parallel the task may be, as in a job file: `{"rate_limited": {"requests_per_second": 5}}`.
+    /// Sets the parallelization hint of the task as in a job file: `{"rate_limited": {"requests_per_second": 5}}`.
     #[must_use]
     pub fn hint_json(mut self, hint: Payload) -> Self {
         self.declaration.hint = Some(hint);
         self
     }
 
-    /// Declares that the same input always gives the same result, so results may be cached.
+    /// Declares that the same input always gives the same result, so that results may be cached.
     #[must_use]
     pub fn cacheable(mut self) -> Self {
         self.declaration.cacheable = true;

@@ -11,7 +11,7 @@ use crate::messages::{
 use crate::serialization::Incoming;
 use crate::transport::{MemoryTransport, memory_pair, memory_pair_with};
 
-/// The host of a worker that runs beside it.
+/// The host of a worker that runs in the same process.
 struct Host(MemoryTransport);
 
 impl Host {

@@ -7,10 +7,10 @@ use crate::serialization::{Limits, Native};
 
 /// One end of a conversation within one process.
 ///
-/// It is the real transport over a pipe in memory, so a test covers every byte of the protocol.
+/// It is the real transport over an in-memory pipe, so a test covers every byte of the protocol.
 pub type MemoryTransport = StdioTransport<ReadHalf<DuplexStream>, WriteHalf<DuplexStream>>;
 
-/// The capacity of a pipe in memory: that of a Linux pipe by default.
+/// The default capacity of an in-memory pipe: that of a Linux pipe.
 const PIPE_BYTES: usize = 64 * 1024;
 
 /// Makes both ends of a conversation within one process.
@@ -18,7 +18,7 @@ pub fn memory_pair() -> (MemoryTransport, MemoryTransport) {
     memory_pair_with(PIPE_BYTES, Limits::default())
 }
 
-/// Makes both ends of a conversation over a pipe of this size, within these limits.
+/// Makes both ends of a conversation over a pipe of this capacity, within these limits.
 ///
 /// ```
 /// use ratchet_ipc::{IpcError, IpcTransport, Limits, Payload, Request, memory_pair_with};

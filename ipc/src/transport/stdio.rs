@@ -14,7 +14,7 @@ use crate::error::IpcError;
 use crate::messages::IpcMessage;
 use crate::serialization::{Codec, Dialect, Incoming, Limits, Native};
 
-/// The most that one read takes: as much as a Linux pipe holds by default.
+/// The maximum size of one read: the default capacity of a Linux pipe.
 const READ_BYTES: usize = 64 * 1024;
 
 /// A conversation over a reader and a writer.
@@ -40,17 +40,17 @@ const READ_BYTES: usize = 64 * 1024;
 /// ```
 pub struct StdioTransport<R, W> {
     reader: R,
-    /// `None` once the sending side is closed or broken.
+    /// `None` after the sending side is closed or broken.
     writer: Option<W>,
-    /// Whether to close the sending side once everything is written.
+    /// Whether to close the sending side after everything is written.
     is_finishing: bool,
-    /// A failure to read that happened during a write. The next `receive` reports it.
+    /// A read failure that occurred during a write. The next `receive` reports it.
     read_error: Option<io::Error>,
     codec: Codec,
     read_buffer: Box<[u8]>,
-    /// The most bytes that a message may have.
+    /// The maximum size of a message in bytes.
     limit: usize,
-    /// The reader has reached its end.
+    /// Whether the reader has reached its end.
     has_ended: bool,
     /// The time of the last read.
     read_at: Instant,
@@ -61,12 +61,12 @@ where
     R: AsyncRead + Unpin + Send,
     W: AsyncWrite + Unpin + Send,
 {
-    /// Begins a conversation in the native dialect, within the default limits.
+    /// Starts a conversation in the native dialect, within the default limits.
     pub fn new(reader: R, writer: W) -> Self {
         Self::with(reader, writer, Native, Limits::default())
     }
 
-    /// Begins a conversation in this dialect, within these limits.
+    /// Starts a conversation in this dialect, within these limits.
     pub fn with(reader: R, writer: W, dialect: impl Dialect + 'static, limits: Limits) -> Self {
         Self {
             reader,
@@ -81,10 +81,10 @@ where
         }
     }
 
-    /// Writes as much of what is queued as the peer takes.
+    /// Writes as much of the queued data as the peer accepts.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IpcError>> {
         if self.writer.is_none() {
-            // The session may still answer what comes in. Nobody takes these answers any more.
+            // The session may still answer what arrives, but the peer no longer reads these answers.
             self.codec.discard_outgoing();
             return Poll::Ready(Ok(()));
         }
@@ -111,14 +111,14 @@ where
         Poll::Ready(written.map_err(|error| self.lose_writer(error)))
     }
 
-    /// Closes the sending side after a failure, so that the failure is reported once.
+    /// Closes the sending side after a failure, so that the failure is reported only once.
     fn lose_writer(&mut self, error: io::Error) -> IpcError {
         self.writer = None;
         self.codec.discard_outgoing();
         IpcError::Write(error)
     }
 
-    /// Reads once, and feeds the codec.
+    /// Reads once, and passes the bytes to the codec.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut buffer = ReadBuf::new(&mut self.read_buffer);
         let read = ready!(Pin::new(&mut self.reader).poll_read(cx, &mut buffer));
@@ -132,9 +132,9 @@ where
         Poll::Ready(read)
     }
 
-    /// Writes what is queued, and reads until something comes in.
+    /// Writes what is queued, and reads until there is a result.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, IpcError>> {
-        // Write first: what is queued is work that the peer could be doing.
+        // Write first: the queued data is work that the peer could already be doing.
         if let Poll::Ready(Err(error)) = self.poll_write(cx) {
             return Poll::Ready(Err(error));
         }
@@ -142,20 +142,20 @@ where
             return Poll::Ready(next);
         }
         if self.codec.is_overwhelmed() {
-            // The writer wakes this task once the peer takes answers again.
+            // The writer wakes this task when the peer reads answers again.
             return Poll::Pending;
         }
         ready!(self.poll_read(cx)).map_err(IpcError::Read)?;
         if let Some(next) = self.next() {
             return Poll::Ready(next);
         }
-        // A peer may print without end, and nothing of it may be passed on. So this function returns after each read,
-        // because a caller in a `select!` would otherwise never see its timers fire.
+        // A peer may print without end, and none of it may be passed on. So this function returns after each read;
+        // otherwise the timers of a caller in a `select!` would never fire.
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
-    /// Returns what has come in already.
+    /// Returns the next result that is already available.
     fn next(&mut self) -> Option<Result<Incoming, IpcError>> {
         let next = self.codec.next(self.read_at)?;
         let error = (next == Incoming::End)
@@ -164,17 +164,17 @@ where
         Some(error.map_or(Ok(next), |error| Err(IpcError::Read(error))))
     }
 
-    /// Writes everything that is queued, and reads meanwhile what the codec can hold.
+    /// Writes everything that is queued, and at the same time reads what the codec can hold.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), IpcError>> {
         loop {
             if let Poll::Ready(done) = self.poll_write(cx) {
                 return Poll::Ready(done);
             }
-            // The peer may want to be read before it reads. What it sends is kept, up to the size of one message.
+            // The peer may not read before its own output is read. That output is kept, up to the size of one message.
             if self.has_ended || self.codec.unread() > self.limit {
                 return Poll::Pending;
             }
-            // The caller waits for the write, so the next `receive` reports a failure to read.
+            // The caller waits for the write, so the next `receive` reports a read failure.
             self.read_error = ready!(self.poll_read(cx)).err();
         }
     }
@@ -206,7 +206,7 @@ where
     }
 
     fn try_receive(&mut self) -> Option<Incoming> {
-        // At the end there may be an error, which only `receive` can report.
+        // At the end there may be an error, which only `receive` can return.
         self.codec
             .next(self.read_at)
             .filter(|incoming| *incoming != Incoming::End)

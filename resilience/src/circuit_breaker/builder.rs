@@ -8,7 +8,7 @@ use super::{CircuitBreaker, Listener, Shared, Transition};
 use crate::validate::{check_duration, check_range, invalid_setting};
 use crate::{ResilienceError, Rng};
 
-/// Sets up a [`CircuitBreaker`] and checks its settings.
+/// Builds a [`CircuitBreaker`], and checks its settings.
 ///
 /// ```
 /// use ratchet_resilience::circuit_breaker::{CircuitBreaker, Window};
@@ -68,7 +68,7 @@ impl fmt::Debug for CircuitBreakerBuilder {
 }
 
 impl CircuitBreakerBuilder {
-    /// Sets which past calls count: the last 100 by default. A window has 1 to 100,000 calls, or at least 10 ms.
+    /// Sets which past calls count: the last 100 by default. A window has 1 to 100,000 calls, or lasts at least 10 ms.
     pub fn window(mut self, window: Window) -> Self {
         self.settings.window = window;
         self
@@ -105,7 +105,8 @@ impl CircuitBreakerBuilder {
         self
     }
 
-    /// Sets how long a probe may take: 30 s by default. After that its slot goes to another, and its result is ignored.
+    /// Sets how long a probe may take: 30 s by default. After that another call may take its slot, and its result is
+    /// ignored.
     pub fn probe_lease(mut self, lease: Duration) -> Self {
         self.settings.probe_lease = lease;
         self
@@ -117,7 +118,8 @@ impl CircuitBreakerBuilder {
         self
     }
 
-    /// Sets the factor by which the open time grows each time the breaker opens again before it closed: 2 by default.
+    /// Sets the factor by which the open time grows each time the breaker opens again without having closed: 2 by
+    /// default.
     pub fn open_growth(mut self, growth: f64) -> Self {
         self.settings.open_growth = growth;
         self
@@ -135,13 +137,13 @@ impl CircuitBreakerBuilder {
         self
     }
 
-    /// Admits only a part of the calls after the probes succeeded: the given share at first, then evenly more, and all
-    /// calls after `time`. By default there is no ramp.
+    /// Admits only a part of the calls after the probes have succeeded: the given share at first, then evenly more, and
+    /// all calls after `time`. By default there is no ramp.
     ///
-    /// A few probes show that a service answers, not that it bears the full load. Its caches are cold, queues are long,
-    /// and it fails again if all callers return at once. Failures on the ramp count as always, and open the breaker for
-    /// longer than the last time. The share is counted, not drawn: of a hundred calls at a share of 0.1, exactly ten are
-    /// admitted.
+    /// A few probes show that a service answers, not that it withstands the full load. Its caches are cold, queues are
+    /// long, and it fails again if all callers return at once. Failures during the ramp count as usual, and open the
+    /// breaker for longer than the last time. The share is counted rather than drawn: of a hundred calls at a share of
+    /// 0.1, exactly ten are admitted.
     ///
     /// ```
     /// # use ratchet_resilience::circuit_breaker::{CallOutcome, CircuitBreaker, State};
@@ -179,8 +181,8 @@ impl CircuitBreakerBuilder {
     /// Calls the listener on each change of state, one at a time and in order.
     ///
     /// The thread that caused the change calls it before its own call returns. If another thread or the listener itself
-    /// changes the state meanwhile, the first thread also tells that change. A panic in the listener reaches that
-    /// thread, and does not harm the breaker.
+    /// changes the state during that time, the first thread also reports that change. A panic in the listener
+    /// propagates to that thread, and does not harm the breaker.
     pub fn on_transition(mut self, listener: impl Fn(&Transition) + Send + Sync + 'static) -> Self {
         self.listener = Some(Box::new(listener));
         self
@@ -204,7 +206,7 @@ impl CircuitBreakerBuilder {
         match settings.window {
             Window::Calls(calls) => {
                 check_range("window", calls, 1..=100_000, "between 1 and 100000 calls")?;
-                // The window would never hold that many calls, so no rate would ever open the breaker.
+                // The window would never contain that many calls, so no rate would ever open the breaker.
                 if self.minimum_calls > calls {
                     return Err(invalid_setting(
                         "minimum_calls",

@@ -22,7 +22,7 @@ impl<E: fmt::Display> fmt::Display for CallError<E> {
     }
 }
 
-/// The source is the source of the call's error, since this error prints as that one.
+/// The source is that of the call's error, since this error prints like that one.
 impl<E: StdError> StdError for CallError<E> {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
@@ -33,10 +33,10 @@ impl<E: StdError> StdError for CallError<E> {
 }
 
 impl CircuitBreaker {
-    /// Makes an asynchronous call through the breaker, which counts its success or its error.
+    /// Makes an asynchronous call through the breaker, and counts its success or error.
     ///
-    /// A call that is refused is not made: the future is dropped without being polled. A call that is dropped counts for
-    /// nothing. The time is that of tokio's clock, and no runtime is needed.
+    /// A refused call is not made: the future is dropped without being polled. A call that is dropped does not count.
+    /// The time is taken from tokio's clock, but no runtime is needed.
     ///
     /// ```
     /// use ratchet_resilience::circuit_breaker::{CallError, CircuitBreaker};
@@ -63,9 +63,9 @@ impl CircuitBreaker {
         self.call_classified(classify, call).await
     }
 
-    /// Does the same as [`call`](Self::call), but counts the result as `classify` says.
+    /// Does the same as [`call`](Self::call), but counts the result as `classify` decides.
     ///
-    /// Not every error is a fault of the other side, and some answers are:
+    /// Some errors are not a fault of the other side, and some responses are:
     ///
     /// ```
     /// use ratchet_resilience::circuit_breaker::{CallOutcome, CircuitBreaker, State};

@@ -10,27 +10,28 @@ use super::{BreakerSnapshot, Rejection, State, Transition, TransitionCause};
 use crate::Rng;
 use crate::time::saturating_add;
 
-/// The rules of the breaker as a value that takes the time. Only [`StateMachine::change_mode`] changes the state.
+/// The rules of the breaker as a state machine that takes the time as an argument. Only [`StateMachine::change_mode`]
+/// changes the state.
 #[derive(Debug)]
 pub(super) struct StateMachine {
     settings: Settings,
     mode: Mode,
-    /// Grows with each change of state, so that a permit from before the change is recognized.
+    /// Grows with each change of state, so that a permit from before the change can be recognized.
     generation: u64,
     /// The generation whose calls count: the current one or, after a ramp, the one of the ramp.
     epoch: u64,
     window: SlidingWindow,
     /// How many calls have failed since the last success, while closed.
     consecutive_failures: u32,
-    /// How often the breaker has opened since it was last closed.
+    /// How many times the breaker has opened since it was last closed.
     openings: u32,
     rng: Rng,
-    /// What the listener has yet to be told.
+    /// The changes of state that were not reported to the listener yet.
     transitions: TransitionQueue,
     last_transition: Option<Transition>,
 }
 
-/// The current state with its data, which [`State`] does not show.
+/// The current state, with data that [`State`] does not show.
 #[derive(Debug)]
 enum Mode {
     /// Calls are admitted, and counted in the window.
@@ -41,14 +42,14 @@ enum Mode {
     HalfOpen(Probes),
     /// A growing share of the calls is admitted.
     Ramping(Ramp),
-    /// An operator refuses all calls until it is reset.
+    /// All calls are refused until a reset, by request of an operator.
     ForcedOpen,
-    /// An operator admits all calls until it is reset, whatever their outcomes are.
+    /// All calls are admitted until a reset, whatever their outcomes are, by request of an operator.
     ForcedClosed,
 }
 
 impl StateMachine {
-    /// Makes the state of a closed breaker that has seen no call.
+    /// Makes a closed breaker that has seen no call.
     pub(super) fn new(settings: Settings, rng: Rng) -> Self {
         Self {
             settings,
@@ -64,7 +65,7 @@ impl StateMachine {
         }
     }
 
-    /// Returns the changes of state that the listener has yet to hear of.
+    /// Returns the changes of state that were not reported to the listener yet.
     pub(super) fn transitions(&mut self) -> &mut TransitionQueue {
         &mut self.transitions
     }
@@ -74,7 +75,7 @@ impl StateMachine {
         self.last_transition
     }
 
-    /// Returns the state as of the last call: an open time that is over ends only when a call asks.
+    /// Returns the state as of the last call: an open time that is over ends only with the next call.
     pub(super) fn state(&self) -> State {
         match &self.mode {
             Mode::Closed => State::Closed,
@@ -104,14 +105,14 @@ impl StateMachine {
         }
     }
 
-    /// Admits a call, or says when it may ask again.
+    /// Admits a call, or returns when it may ask again.
     pub(super) fn acquire(&mut self, now: Instant) -> Result<Ticket, Rejection> {
         match &self.mode {
             Mode::Open { until } if now >= *until => {
                 let probes = Probes::new(self.settings.probes);
                 self.enter_afresh(Mode::HalfOpen(probes), TransitionCause::OpenTimeOver, now);
             }
-            // The calls of the ramp, and those still under way, go on to count: the epoch stays.
+            // The calls of the ramp, and those still in progress, continue to count: the epoch stays.
             Mode::Ramping(ramp) if now >= ramp.end() => {
                 self.change_mode(Mode::Closed, TransitionCause::RampOver, now);
             }
@@ -163,7 +164,7 @@ impl StateMachine {
         let Mode::HalfOpen(probes) = &mut self.mode else {
             return;
         };
-        // A late probe may have lost its slot to another, so it never counts, even if it still has the slot.
+        // A late probe may have lost its slot to another one. So it never counts, even if it still has its slot.
         let in_time = probes
             .give_back(probe)
             .is_some_and(|lease_end| now < lease_end);
@@ -202,12 +203,12 @@ impl StateMachine {
         }
     }
 
-    /// Closes the breaker and forgets all calls, those under way too.
+    /// Closes the breaker, and forgets all calls, including those in progress.
     pub(super) fn reset(&mut self, now: Instant) {
         self.enter_afresh(Mode::Closed, TransitionCause::Reset, now);
     }
 
-    /// Returns the cause for which the breaker has to open, if there is one.
+    /// Returns the reason to open the breaker, if there is one.
     fn opening_cause(&mut self, now: Instant) -> Option<TransitionCause> {
         if self
             .settings
@@ -240,14 +241,14 @@ impl StateMachine {
     fn open(&mut self, cause: TransitionCause, now: Instant) {
         let full = self.settings.open_time(self.openings);
         self.openings = self.openings.saturating_add(1);
-        // Jitter only shortens, so that breakers at the longest open time do not all return together.
+        // Jitter only shortens the time, so that breakers at the longest open time do not all return together.
         // `mul_f64` may round above `full`, so the result is limited once more.
         let shortest = full.mul_f64(1.0 - self.settings.open_jitter).min(full);
         let until = saturating_add(now, self.rng.between(shortest, full));
         self.enter_afresh(Mode::Open { until }, cause, now);
     }
 
-    /// Changes the mode and forgets the counts and the permits from before.
+    /// Changes the mode, and invalidates the counts and the permits from before.
     fn enter_afresh(&mut self, mode: Mode, cause: TransitionCause, now: Instant) {
         self.change_mode(mode, cause, now);
         self.epoch = self.generation;
@@ -260,7 +261,7 @@ impl StateMachine {
         let from = self.state();
         self.mode = mode;
         self.generation += 1;
-        // A service that fails on the ramp had not recovered, so the next open time is longer than the last.
+        // A service that fails during the ramp had not recovered, so the next open time is longer than the last.
         if !matches!(
             self.mode,
             Mode::Open { .. } | Mode::HalfOpen(_) | Mode::Ramping(_)
@@ -279,7 +280,7 @@ impl StateMachine {
     }
 }
 
-/// Says whether `count` is at least the share `rate` of `calls`.
+/// Whether `count` is at least the share `rate` of `calls`.
 #[expect(
     clippy::cast_precision_loss,
     reason = "a window never holds 2^52 calls"

@@ -1,4 +1,4 @@
-//! Compares the breaker with a model that keeps every call and counts anew each time.
+//! Compares the breaker with a model that keeps every call and recounts them each time.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ struct Rules {
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// The clock goes on by so many milliseconds.
+    /// The clock advances by this many milliseconds.
     Wait(u64),
     /// A call asks for a permit.
     Acquire,
@@ -39,7 +39,7 @@ enum Step {
     ForceOpen,
     /// An operator closes the breaker.
     ForceClose,
-    /// An operator sets the breaker back to its beginning.
+    /// An operator resets the breaker.
     Reset,
 }
 
@@ -48,26 +48,27 @@ enum Step {
 struct Call {
     epoch: u64,
     started: u64,
-    /// Number and end of the lease.
+    /// The number and the end of the lease.
     probe: Option<(u64, u64)>,
 }
 
 /// A slow and simple breaker, with which the tests compare the real one. Times are milliseconds since the start. The
-/// open time is the machine's, within what the settings allow.
+/// open time is taken from the real one, and checked against the settings.
 struct Model {
     rules: Rules,
     state: State,
     generation: u64,
     /// The generation since which calls count.
     epoch: u64,
-    /// When each call of this epoch was recorded, whether it failed, whether it was slow.
+    /// When each call of this epoch was recorded, whether it failed, and whether it was slow.
     log: Vec<(u64, bool, bool)>,
-    /// Leases that are out, by number and end.
+    /// The current leases, by number and end.
     leases: Vec<(u64, u64)>,
     succeeded: u32,
     next_lease: u64,
     openings: i32,
-    /// The shares of all calls that asked on this ramp, of 4 x `RAMP`, and how many were admitted.
+    /// The shares of all calls that have asked on this ramp, in units of 1 / (4 x `RAMP`), and how many calls were
+    /// admitted.
     asked: Vec<u64>,
     admitted: u64,
 }
@@ -94,7 +95,7 @@ impl Model {
                 let begun = u64::try_from((until - start).as_millis()).unwrap() - RAMP;
                 let first = self.rules.ramp.unwrap();
                 self.asked.push(first * RAMP + (4 - first) * (now - begun));
-                // So much that the first one is a whole call.
+                // The initial amount is such that the first call is admitted.
                 let due = (4 - first) * RAMP + self.asked.iter().sum::<u64>();
                 if due < 4 * RAMP * (self.admitted + 1) {
                     return None;
@@ -115,7 +116,7 @@ impl Model {
         Some(call)
     }
 
-    /// The state that follows, with an open time of zero.
+    /// Applies the outcome of a call. The model uses an open time of zero.
     fn record(&mut self, call: Call, outcome: CallOutcome, now: u64, start: Instant) {
         if call.epoch != self.epoch {
             return;
@@ -316,7 +317,7 @@ proptest! {
                 Step::Reset => { breaker.reset(now); model.enter(State::Closed); }
             }
             let now = start + millis(time);
-            // The model leaves the open time to the machine, which has to keep to its settings.
+            // The model does not compute the open time, so that of the machine is checked against its settings.
             if let (State::Open { until: unset }, State::Open { until }) = (model.state, breaker.state())
                 && unset == start
             {

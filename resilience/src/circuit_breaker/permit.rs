@@ -7,8 +7,8 @@ use super::ticket::Ticket;
 
 /// Allows one call. Its holder records the outcome of the call with [`record`](Self::record).
 ///
-/// A permit that is dropped, because its call was cancelled or panicked, counts for nothing and frees its probe. A permit
-/// from before a change of state counts for nothing after it, except that calls under way at the end of a ramp still
+/// A permit that is dropped, because its call was cancelled or panicked, does not count, and frees its probe. A permit
+/// from before a change of state does not count after it, except that calls in progress at the end of a ramp still
 /// count.
 #[must_use = "a dropped permit counts for nothing"]
 pub struct Permit {
@@ -25,12 +25,12 @@ pub enum CallOutcome {
     Success,
     /// The call failed because of the other side.
     Failure,
-    /// The call says nothing about the other side: it was cancelled, never made, or the caller got it wrong.
+    /// The call shows nothing about the other side: it was cancelled, never made, or the caller made a mistake.
     Ignored,
 }
 
 impl Permit {
-    /// Makes the permit of a call that was admitted and that started at `started`.
+    /// Makes the permit of an admitted call that started at `started`.
     pub(super) fn new(shared: Arc<Shared>, ticket: Ticket, started: Instant) -> Self {
         Self {
             shared,
@@ -39,17 +39,17 @@ impl Permit {
         }
     }
 
-    /// Says whether the call is a probe, on which it depends whether the breaker closes.
+    /// Whether the call is a probe, whose outcome decides whether the breaker closes.
     pub fn is_probe(&self) -> bool {
         self.ticket.is_probe()
     }
 
-    /// Tells the breaker the outcome of the call, which ended now.
+    /// Records the outcome of the call, which ended now.
     pub fn record(mut self, outcome: CallOutcome, now: Instant) {
         let failed = match outcome {
             CallOutcome::Success => false,
             CallOutcome::Failure => true,
-            // Dropping the permit frees a probe and counts nothing.
+            // Dropping the permit frees a probe, and counts nothing.
             CallOutcome::Ignored => return,
         };
         let took = now.saturating_duration_since(self.started);

@@ -4,8 +4,8 @@ use crate::time::saturating_add;
 
 /// The slots for probes of a half-open breaker.
 ///
-/// Each slot takes one probe, and a success keeps its slot. So the probes under way and the successes are never more
-/// than the slots. A probe that does not return loses its slot when its lease ends.
+/// Each slot takes one probe, and a success keeps its slot. So there are never more probes in progress and successes
+/// together than slots. A probe that does not return loses its slot when its lease ends.
 #[derive(Debug)]
 pub(super) struct Probes {
     slots: Box<[Slot]>,
@@ -15,15 +15,15 @@ pub(super) struct Probes {
 
 #[derive(Debug, Clone, Copy)]
 enum Slot {
-    /// A probe may take the slot.
+    /// The slot is available to a probe.
     Free,
-    /// A probe is under way, and loses the slot if it has not returned by `until`.
+    /// A probe is in progress, and loses the slot if it has not returned by `until`.
     Leased { lease: u64, until: Instant },
-    /// A probe has succeeded; the breaker closes when all slots are so.
+    /// A probe has succeeded. The breaker closes when this is true of all slots.
     Succeeded,
 }
 
-/// One probe: its slot, and the number of its lease. Another probe may hold the slot by now, with another number.
+/// One probe: its slot, and the number of its lease. The slot may belong to another probe by now, with another number.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Probe {
     slot: usize,
@@ -31,7 +31,7 @@ pub(super) struct Probe {
 }
 
 impl Probes {
-    /// Makes free slots for so many probes at once.
+    /// Makes this many free slots.
     pub(super) fn new(slots: u32) -> Self {
         Self {
             slots: (0..slots).map(|_| Slot::Free).collect(),
@@ -65,7 +65,7 @@ impl Probes {
         Err(earliest)
     }
 
-    /// Frees the slot and returns when its lease ends; none if another probe holds the slot.
+    /// Frees the slot, and returns when its lease ends; `None` if another probe holds the slot.
     pub(super) fn give_back(&mut self, probe: Probe) -> Option<Instant> {
         let slot = self.slots.get_mut(probe.slot)?;
         match *slot {
@@ -77,7 +77,7 @@ impl Probes {
         }
     }
 
-    /// Marks the slot as succeeded, and says whether all slots are.
+    /// Marks the slot as succeeded, and returns whether all slots are.
     pub(super) fn succeed(&mut self, probe: Probe) -> bool {
         if let Some(slot) = self.slots.get_mut(probe.slot) {
             *slot = Slot::Succeeded;
@@ -87,7 +87,7 @@ impl Probes {
             .all(|slot| matches!(slot, Slot::Succeeded))
     }
 
-    /// Counts the probes that hold a lease now.
+    /// Returns the number of probes that hold a lease now.
     pub(super) fn under_way(&self, now: Instant) -> usize {
         self.slots
             .iter()

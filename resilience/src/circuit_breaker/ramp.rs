@@ -3,13 +3,13 @@ use std::time::{Duration, Instant};
 use super::settings::RampRule;
 use crate::time::saturating_add;
 
-/// The share of all calls. Shares are integers, so that counting is exact; with a power of ten a tenth is exact too.
+/// The share of all calls. Shares are integers, so that counting is exact; with a power of ten, a tenth is exact, too.
 const ALL: u64 = 1_000_000_000;
 
 /// Admits a growing share of the calls after an outage, until it admits all of them.
 ///
-/// Each call that asks adds the current share to `due`. The call that makes `due` a whole call is admitted. So the share
-/// is exact at any moment, without chance.
+/// Each call adds the current share to `due`, and is admitted if `due` reaches a whole call. So the share is exact at
+/// any moment, and nothing is random.
 #[derive(Debug)]
 pub(super) struct Ramp {
     /// When the ramp began.
@@ -18,7 +18,7 @@ pub(super) struct Ramp {
     time: Duration,
     /// The share at the start, in parts of `ALL`.
     first_share: u64,
-    /// What was added and not used up, in parts of `ALL`.
+    /// The shares that were added and not used up, in parts of `ALL`.
     due: u64,
 }
 
@@ -41,15 +41,15 @@ impl Ramp {
         }
     }
 
-    /// Returns when the share reaches all calls.
+    /// Returns when the share reaches 1.
     pub(super) fn end(&self) -> Instant {
         saturating_add(self.start, self.time)
     }
 
     /// Admits the call, or returns when it should ask again. The caller asks only before the end of the ramp.
     ///
-    /// The more is missing to a whole call, the later that time is. So refused calls spread over the rest of the ramp and
-    /// do not return together at its end.
+    /// The more is missing for a whole call, the later that time is. So refused calls spread over the rest of the ramp,
+    /// and do not return together at its end.
     pub(super) fn admit(&mut self, now: Instant) -> Result<(), Instant> {
         self.due += self.share(now);
         if self.due >= ALL {
@@ -61,7 +61,7 @@ impl Ramp {
         Err(saturating_add(now, Duration::from_nanos(wait.max(1))))
     }
 
-    /// Returns the share of the calls that is admitted now. It grows evenly from the first share to all.
+    /// Returns the share of the calls that is admitted now. It grows evenly from the first share to 1.
     fn share(&self, now: Instant) -> u64 {
         let elapsed = now.saturating_duration_since(self.start);
         self.first_share + fraction(elapsed, ALL - self.first_share, self.time.as_nanos())

@@ -2,17 +2,17 @@ use std::time::Instant;
 
 use super::State;
 
-/// Says why a call was refused, and when to ask again.
+/// The refusal of a call: the reason, and when to ask again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the circuit breaker is {state}")]
 pub struct Rejection {
     state: State,
-    /// None if the breaker was forced open, so that no time changes the answer.
+    /// `None` if the breaker was forced open, so that waiting does not help.
     retry_at: Option<Instant>,
 }
 
 impl Rejection {
-    /// Makes the refusal of a call, with the time at which it may ask again if that is known.
+    /// Makes the refusal of a call, with the time at which it may ask again, if that is known.
     pub(super) fn new(state: State, retry_at: Option<Instant>) -> Self {
         Self { state, retry_at }
     }
@@ -22,10 +22,10 @@ impl Rejection {
         self.state
     }
 
-    /// Returns when asking again may help; none if the breaker was forced open.
+    /// Returns when asking again may help; `None` if the breaker was forced open.
     ///
-    /// An open breaker names the end of its open time. A half-open one names the end of the earliest lease of a probe,
-    /// though the probe may return sooner. On the ramp each refused call gets a different time before its end.
+    /// An open breaker returns the end of its open time. A half-open one returns the end of the earliest lease of a
+    /// probe, though the probe may return sooner. On the ramp, each refused call gets a different time before its end.
     pub fn retry_at(&self) -> Option<Instant> {
         self.retry_at
     }

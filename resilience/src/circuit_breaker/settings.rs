@@ -1,27 +1,27 @@
 use std::time::Duration;
 
-/// Says which past calls a closed breaker counts.
+/// The past calls that a closed breaker counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Window {
-    /// The window has this many calls, however long ago they were.
+    /// The last calls, this many of them, however long ago they were.
     Calls(u32),
-    /// The window has the calls of this time. It slides by tenths: the current tenth and the nine before it.
+    /// The calls within this time. The window slides in tenths: the current tenth and the nine before it.
     Time(Duration),
 }
 
 /// The checked settings of a breaker.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Settings {
-    /// The calls by which the breaker judges.
+    /// The calls that decide whether the breaker opens.
     pub(super) window: Window,
-    /// The number of calls in the window below which no rate is judged.
+    /// The number of calls in the window below which rates are ignored.
     pub(super) minimum_calls: u64,
     /// The share of failures at which the breaker opens.
     pub(super) failure_rate: Option<f64>,
     /// The number of failures in a row at which the breaker opens.
     pub(super) consecutive_failures: Option<u32>,
-    /// When slow calls open the breaker, if they do.
+    /// The rule for slow calls, if they can open the breaker.
     pub(super) slow: Option<SlowRule>,
     /// How many probes run at once, all of which have to succeed.
     pub(super) probes: u32,
@@ -29,13 +29,13 @@ pub(super) struct Settings {
     pub(super) probe_lease: Duration,
     /// How long the first opening lasts.
     pub(super) open_for: Duration,
-    /// The factor by which each further opening in a row is longer.
+    /// The factor by which each further opening in a row lasts longer.
     pub(super) open_growth: f64,
-    /// The longest time that the growth reaches.
+    /// The longest open time.
     pub(super) open_max: Duration,
-    /// The share by which an open time may differ, so that breakers do not all probe at once.
+    /// The share by which an open time may be shortened at random, so that breakers do not all probe at once.
     pub(super) open_jitter: f64,
-    /// How the load grows after an opening; without, all calls are admitted at once.
+    /// How the load grows after an opening; `None` to admit all calls at once.
     pub(super) ramp: Option<RampRule>,
 }
 

@@ -13,7 +13,7 @@ fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// Opens at the second failure in a row, for a second, and wants two probes.
+/// A breaker that opens at the second failure in a row, for a second, and needs two probes.
 fn fragile() -> CircuitBreakerBuilder {
     CircuitBreaker::builder()
         .consecutive_failures(2)
@@ -101,7 +101,7 @@ fn a_probe_of_an_earlier_half_open_state_frees_no_place_of_a_later_one() {
     let State::Open { until } = breaker.state() else {
         panic!("{breaker:?} should be open")
     };
-    // The same place, with the same number of lease.
+    // The same slot, with the same lease number.
     let new = breaker.try_acquire(until).unwrap();
     drop(old);
     assert_eq!(breaker.snapshot(until).probes_under_way, 1);
@@ -222,7 +222,7 @@ fn the_defaults_are_those_the_builder_names() {
 
 #[test]
 fn rounding_does_not_exceed_the_longest_open_time() {
-    // As a float this is a whole year.
+    // Converted to a float, this is a whole year.
     let year = Duration::new(365 * 24 * 60 * 60 - 1, 999_999_999);
     let breaker = fragile().open_for(year).open_max(year).build().unwrap();
     let now = now();

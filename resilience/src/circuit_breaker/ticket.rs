@@ -1,9 +1,9 @@
 use super::probes::Probe;
 
-/// Ties an admitted call to the state that admitted it.
+/// Links an admitted call to the state that admitted it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ticket {
-    /// The epoch in which the call was admitted; its outcome counts only in that one.
+    /// The epoch in which the call was admitted. Its outcome counts only in this epoch.
     pub(super) epoch: u64,
     /// The slot of the call, if it is a probe.
     pub(super) probe: Option<Probe>,
@@ -15,7 +15,7 @@ impl Ticket {
         self.probe.is_some()
     }
 
-    /// Takes the ticket, and leaves one that holds no probe.
+    /// Takes the ticket, and leaves one without a probe.
     pub(super) fn take(&mut self) -> Self {
         Self {
             epoch: self.epoch,

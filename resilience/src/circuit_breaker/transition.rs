@@ -18,9 +18,9 @@ pub enum State {
         /// When the breaker will admit all calls.
         until: Instant,
     },
-    /// The breaker refuses all calls until somebody ends this state.
+    /// The breaker refuses all calls until an operator ends this state.
     ForcedOpen,
-    /// The breaker admits all calls until somebody ends this state.
+    /// The breaker admits all calls until an operator ends this state.
     ForcedClosed,
 }
 
@@ -37,7 +37,7 @@ impl fmt::Display for State {
     }
 }
 
-/// A change of a breaker's state, as its listener is told.
+/// A change of a breaker's state, as it is reported to the listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Transition {
@@ -63,17 +63,17 @@ pub enum TransitionCause {
     ConsecutiveFailures,
     /// Too many of the calls in the window were slow.
     SlowRate,
-    /// The open time was over when a call asked.
+    /// The open time was over when a call was made.
     OpenTimeOver,
     /// A probe failed, or was slow.
     ProbeFailed,
     /// All probes succeeded.
     ProbesSucceeded,
-    /// The time of the ramp was over when a call asked.
+    /// The ramp was over when a call was made.
     RampOver,
-    /// Somebody forced the breaker open or closed.
+    /// An operator forced the breaker open or closed.
     Forced,
-    /// Somebody reset the breaker.
+    /// An operator reset the breaker.
     Reset,
 }
 
@@ -99,9 +99,9 @@ impl fmt::Display for TransitionCause {
 pub struct BreakerSnapshot {
     /// The state that the last call left.
     pub state: State,
-    /// How often the state has changed.
+    /// How many times the state has changed.
     pub generation: u64,
-    /// How many calls are in the window; probes do not count.
+    /// How many calls are in the window, without probes.
     pub calls: u64,
     /// How many of them failed.
     pub failures: u64,
@@ -109,6 +109,6 @@ pub struct BreakerSnapshot {
     pub slow_calls: u64,
     /// How many calls failed since the last success.
     pub consecutive_failures: u32,
-    /// How many probes are under way within their lease.
+    /// How many probes are in progress within their lease.
     pub probes_under_way: usize,
 }

@@ -13,7 +13,7 @@ pub(super) struct Counts {
     pub(super) calls: u64,
     /// How many of them failed.
     pub(super) failures: u64,
-    /// How many of them were slow by the rule for slow calls.
+    /// How many of them were slow according to the rule for slow calls.
     pub(super) slow: u64,
 }
 
@@ -40,7 +40,7 @@ impl Counts {
     }
 }
 
-/// Counts the calls of the window. A push costs the same, however large the window is.
+/// Counts the calls of the window. Adding a call takes the same time for a window of any size.
 #[derive(Debug)]
 pub(super) struct SlidingWindow {
     /// The sum of all cells.
@@ -49,7 +49,7 @@ pub(super) struct SlidingWindow {
     cells: Box<[Counts]>,
     /// The index of the cell that is filled next.
     current: usize,
-    /// The clock of a time window; none in a window of calls.
+    /// The clock of a time window; `None` for a window of calls.
     slices: Option<Slices>,
 }
 
@@ -58,7 +58,7 @@ pub(super) struct SlidingWindow {
 struct Slices {
     /// How long one slice lasts.
     width: Duration,
-    /// When the current slice ends; none before the first call.
+    /// When the current slice ends; `None` before the first call.
     end: Option<Instant>,
 }
 
@@ -93,7 +93,7 @@ impl SlidingWindow {
         }
     }
 
-    /// Adds a call, and drops those that leave the window for it.
+    /// Adds a call, and drops those that leave the window because of it.
     pub(super) fn push(&mut self, call: Counts, now: Instant) {
         self.slide_to(now);
         match &mut self.slices {
@@ -114,7 +114,7 @@ impl SlidingWindow {
         self.total
     }
 
-    /// Moves to the next cell of the ring and forgets its old counts.
+    /// Moves to the next cell of the ring, and clears its old counts.
     fn step(&mut self) {
         self.current += 1;
         if self.current == self.cells.len() {
@@ -124,10 +124,10 @@ impl SlidingWindow {
             .subtract(std::mem::take(&mut self.cells[self.current]));
     }
 
-    /// Forgets the slices that have left a time window.
+    /// Clears the slices that have left a time window.
     ///
-    /// Threads may read their clocks in one order and take the lock in another, so an earlier time belongs to the current
-    /// slice.
+    /// Threads may read their clocks in one order and take the lock in another. So a time before the current slice
+    /// counts as the current slice.
     fn slide_to(&mut self, now: Instant) {
         let Some(slices) = &mut self.slices else {
             return;

@@ -1,4 +1,4 @@
-//! The only module that knows the `backoff` crate.
+//! The exponential delays. This is the only module that uses the `backoff` crate.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub(super) struct Exponential {
 }
 
 impl Exponential {
-    /// Makes delays from `0 < initial <= cap` and a finite `multiplier >= 1`.
+    /// Makes delays. The caller guarantees `0 < initial <= cap` and a finite `multiplier >= 1`.
     pub(super) fn new(initial: Duration, multiplier: f64, cap: Duration) -> Self {
         Self {
             initial,
@@ -25,13 +25,13 @@ impl Exponential {
 
     /// Returns the delay before retry number `index`, counted from zero.
     ///
-    /// A call remembers only the number of its failures, which may come from a journal. So each decision takes the steps
-    /// anew, and stops as soon as a step no longer grows: with a multiplier of 2, after 58 steps at most.
+    /// A call stores only the number of its failures, which may come from a journal. So each decision repeats all
+    /// steps, and stops as soon as a step no longer grows: with a multiplier of 2, after 58 steps at most.
     pub(super) fn delay(self, index: u32) -> Duration {
         let mut steps = ExponentialBackoff {
             current_interval: self.initial,
             initial_interval: self.initial,
-            // The policy draws the jitter itself, from a seedable generator and below the cap.
+            // The policy adds the jitter itself, from a seedable generator and below the cap.
             randomization_factor: 0.0,
             multiplier: self.multiplier,
             max_interval: self.cap,
@@ -40,8 +40,8 @@ impl Exponential {
         };
         let mut delay = self.initial;
         for _ in 0..=index {
-            // `backoff` calculates with floats, which may round above the cap. It returns none only after a
-            // `max_elapsed_time`, and there is none.
+            // `backoff` calculates with floats, which may round above the cap. It returns `None` only after a
+            // `max_elapsed_time`, which is not set.
             delay = steps
                 .next_backoff()
                 .map_or(self.cap, |next| next.min(self.cap));
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn rounding_does_not_exceed_the_cap() {
-        // As a float this is a whole year.
+        // Converted to a float, this is a whole year.
         let cap = Duration::new(365 * 24 * 60 * 60 - 1, 999_999_999);
         let delays = Exponential::new(Duration::from_secs(1), 10.0, cap);
         assert_eq!(delays.delay(u32::MAX), cap);
@@ -121,7 +121,7 @@ mod tests {
             let delays = Exponential::new(Duration::from_millis(millis), multiplier, DAY);
             let exact = (Duration::from_millis(millis).as_secs_f64() * multiplier.powf(f64::from(index)))
                 .min(DAY.as_secs_f64());
-            // `backoff` cuts off a fraction of a nanosecond at every step.
+            // `backoff` truncates a fraction of a nanosecond at every step.
             prop_assert!((delays.delay(index).as_secs_f64() - exact).abs() <= 1e-6 * exact + 1e-6);
         }
     }

@@ -4,19 +4,19 @@ use std::time::{Duration, Instant};
 use crate::ResilienceError;
 use crate::validate::{LONGEST, check_duration, check_range, invalid_setting};
 
-/// How many slices the window slides by.
+/// The number of slices in a window.
 ///
 /// The budget forgets a deposit up to one slice early and a withdrawal up to one slice late. Both errors allow fewer
 /// retries, never more.
 const SLICES: u64 = 10;
-/// How many slices are remembered: one more than the window has, so that a withdrawal counts for the whole window.
+/// How many slices are stored: one more than the window has, so that a withdrawal counts for the whole window.
 const REMEMBERED: usize = 11;
 
 /// Limits the extra load that the retries of all callers may cause.
 ///
-/// When a service is down, every call is retried: three attempts a call put three times the load on a service that
-/// already fails. With a budget, retries may be only a share of the calls (20 %), plus a few a second, so that callers
-/// who call rarely may retry at all. No window contains more retries than that.
+/// When a service is down, every call is retried: three attempts per call put three times the load on a service that
+/// already fails. With a budget, retries may only be a share of the calls (20 %), plus a few per second, so that
+/// callers with few calls may retry at all. No window contains more retries than that.
 ///
 /// All callers of one service share one budget. Do not share one between services: the outage of one would use up the
 /// retries of the others.
@@ -34,7 +34,7 @@ const REMEMBERED: usize = 11;
 /// ```
 #[derive(Debug)]
 pub struct RetryBudget {
-    /// How many retries a deposit allows, such as 0.2.
+    /// How many retries each deposit allows, such as 0.2.
     share: f64,
     /// How many retries a window allows without any deposit.
     reserve: f64,
@@ -43,7 +43,7 @@ pub struct RetryBudget {
     ledger: Mutex<Ledger>,
 }
 
-/// Counts deposits and withdrawals by slice of time. Slice `n` is counted at the index `n % REMEMBERED`.
+/// Counts deposits and withdrawals per slice of time. Slice `n` is stored at the index `n % REMEMBERED`.
 #[derive(Debug, Default)]
 struct Ledger {
     /// When slice zero began: at the first call of any method.
@@ -57,7 +57,7 @@ struct Ledger {
 }
 
 impl RetryBudget {
-    /// Starts with a budget of 20 % of the calls of the last ten seconds, plus ten retries a second.
+    /// Starts with a budget of 20 % of the calls of the last ten seconds, plus ten retries per second.
     pub fn builder() -> RetryBudgetBuilder {
         RetryBudgetBuilder {
             share: 0.2,
@@ -66,14 +66,14 @@ impl RetryBudget {
         }
     }
 
-    /// Counts a call. Count its first attempt, but none of its retries.
+    /// Counts a call. Call this for its first attempt, but for none of its retries.
     pub fn deposit(&self, now: Instant) {
         let mut ledger = self.lock();
         let index = ledger.advance_to(now, self.slice);
         ledger.deposits[index] = ledger.deposits[index].saturating_add(1);
     }
 
-    /// Takes one retry out of the budget, and says whether there was one.
+    /// Takes one retry out of the budget. Returns whether there was one.
     #[must_use = "a retry that was refused must not be made"]
     pub fn withdraw(&self, now: Instant) -> bool {
         let mut ledger = self.lock();
@@ -86,17 +86,17 @@ impl RetryBudget {
         true
     }
 
-    /// Locks the ledger. No code of a caller runs under the lock, and a panic between two of its steps leaves valid
-    /// counts, so a poisoned lock is still good.
+    /// Locks the ledger. No caller's code runs under the lock, and a panic between two of its steps leaves valid
+    /// counts, so the data behind a poisoned lock is still valid.
     fn lock(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Ledger {
-    /// Forgets what has left the window, and returns the index of the current slice.
+    /// Clears the slices that have left the window, and returns the index of the current slice.
     ///
-    /// Threads may read their clocks in one order and take the lock in another, so an earlier time counts as the latest
+    /// Threads may read their clocks in one order and take the lock in another. So an earlier time counts as the latest
     /// one.
     fn advance_to(&mut self, now: Instant, slice: u64) -> usize {
         let origin = *self.origin.get_or_insert(now);
@@ -116,7 +116,7 @@ impl Ledger {
         self.withdrawals.iter().copied().map(f64::from).sum()
     }
 
-    /// Sums the deposits of all slices but the oldest, which may lie outside the window in part.
+    /// Sums the deposits of all slices except the oldest, which may be partly outside of the window.
     fn recent_deposits(&self) -> f64 {
         let all: f64 = self.deposits.iter().copied().map(f64::from).sum();
         all - f64::from(self.deposits[index_of(self.latest + 1)])
@@ -136,7 +136,7 @@ fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Sets up a [`RetryBudget`] and checks its settings.
+/// Builds a [`RetryBudget`], and checks its settings.
 #[derive(Debug, Clone)]
 #[must_use = "nothing is checked or made before `build`"]
 pub struct RetryBudgetBuilder {
@@ -161,7 +161,7 @@ impl RetryBudgetBuilder {
         self
     }
 
-    /// Sets how many retries a second are allowed without any call: 0 to a million.
+    /// Sets how many retries per second are allowed without any call: 0 to a million.
     pub fn floor_per_second(mut self, floor_per_second: f64) -> Self {
         self.floor = Floor::PerSecond(floor_per_second);
         self
@@ -173,10 +173,10 @@ impl RetryBudgetBuilder {
         self
     }
 
-    /// Counts all calls and retries of a run that ends, and allows `minimum` retries without any call.
+    /// Counts all calls and retries of a whole run, without a window, and allows `minimum` retries without any call.
     ///
-    /// A window suits a service: it forgets. A run of jobs must not, since an attempt may last longer than any window.
-    /// This replaces the window and the floor.
+    /// A window suits a service, since it forgets. A run of jobs must not forget, since an attempt may last longer than
+    /// any window. This replaces the window and the floor.
     ///
     /// ```
     /// use ratchet_resilience::retry::RetryBudget;
@@ -291,7 +291,7 @@ mod tests {
     }
 
     proptest! {
-        /// In every window that ends at a granted retry: retries <= floor + share x calls, by recount.
+        /// Checks by a recount, for every window that ends at a granted retry: retries <= floor + share x calls.
         #[test]
         fn no_window_is_overdrawn(
             steps in proptest::collection::vec((any::<bool>(), 0_u64..3_000), 1..400),
@@ -343,7 +343,7 @@ mod tests {
                 .map(|worker| worker.join().unwrap())
                 .sum()
         });
-        // Far more asked than is allowed, so all of it must be gone, and nothing beyond it.
+        // Far more retries were requested than allowed, so the whole budget has to be used up, and nothing beyond it.
         assert_eq!(granted, 10 * 10 + 8_000 / 5);
     }
 

@@ -5,9 +5,9 @@ use super::{RetryBudget, RetryPolicy, Retryable};
 use crate::Rng;
 use crate::time::saturating_add;
 
-/// Remembers what happened to one call so far, and decides after each failure whether to try again.
+/// The history of one call so far, which decides after each failure whether to try again.
 ///
-/// It is a small value, to be kept beside the job it belongs to. [`RetryHistory::record_failure`] is all of retrying.
+/// It is a small value that can be stored next to its job. [`RetryHistory::record_failure`] is the whole retry logic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryHistory {
     /// When the first attempt began. The time limit counts from it.
@@ -17,11 +17,11 @@ pub struct RetryHistory {
     previous_delay: Option<Duration>,
 }
 
-/// Says what follows a failed attempt.
+/// What follows a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "a decision does nothing by itself"]
 pub enum RetryDecision {
-    /// The call is tried again, not before this time. It need hold nothing until then.
+    /// The call is tried again, but not before this time. It does not have to hold any resource until then.
     Retry {
         /// The earliest start of the next attempt.
         at: Instant,
@@ -39,11 +39,11 @@ pub enum RetryDecision {
 pub enum GiveUpReason {
     /// The caller cancelled the call.
     Cancelled,
-    /// The error says that another attempt cannot help.
+    /// The error declares that another attempt cannot help.
     Permanent,
     /// The policy does not retry errors of this class.
     Class,
-    /// The call failed as often as the policy allows.
+    /// The call has failed as many times as the policy allows.
     Attempts {
         /// How many attempts the policy allows.
         max: u32,
@@ -57,7 +57,7 @@ pub enum GiveUpReason {
     Budget,
     /// A circuit breaker admits no call within the time limit.
     Rejected,
-    /// A policy of another crate refused for a reason of its own.
+    /// A custom policy refused for a reason of its own.
     Policy,
 }
 
@@ -85,7 +85,7 @@ impl RetryHistory {
         Self::resumed(started, 0)
     }
 
-    /// Continues the history of a call that has failed `failures` times, for instance according to a journal.
+    /// Continues the history of a call that has failed `failures` times, for example according to a journal.
     pub fn resumed(started: Instant, failures: u32) -> Self {
         Self {
             started,
@@ -104,7 +104,7 @@ impl RetryHistory {
         self.failures
     }
 
-    /// Returns how long the call waited before its latest attempt; none before the first.
+    /// Returns how long the call waited before its latest attempt; `None` before the first retry.
     pub fn previous_delay(&self) -> Option<Duration> {
         self.previous_delay
     }
@@ -186,7 +186,7 @@ impl RetryHistory {
 }
 
 impl RetryDecision {
-    /// Turns a retry into a surrender if the budget has no retry left. Other decisions stay as they are.
+    /// Turns a retry into giving up if the budget has no retry left. Other decisions stay unchanged.
     pub fn limited_by(self, budget: &RetryBudget, now: Instant) -> Self {
         match self {
             Self::Retry { .. } if !budget.withdraw(now) => Self::GiveUp {

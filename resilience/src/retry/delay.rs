@@ -4,7 +4,7 @@ use super::backoff::Exponential;
 use crate::validate::{check_duration, check_range, invalid_setting};
 use crate::{ResilienceError, Rng};
 
-/// Says how the delay before another attempt grows, up to the policy's `max_delay`.
+/// How the delay before another attempt grows, up to the policy's `max_delay`.
 ///
 /// The first delay is always the initial one. Jitter is applied to the result.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,7 +38,7 @@ pub enum Delay {
     },
 }
 
-/// Says how much of a delay is random, so that calls that failed together are not retried together.
+/// How much of a delay is random, so that calls that failed together are not retried together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Jitter {
     /// All of it: the delay is drawn between zero and its full length. This spreads calls the most.
@@ -65,7 +65,7 @@ impl Delay {
     /// Checks the delay against the cap, or names the setting that is out of range.
     pub(super) fn schedule(self, cap: Duration) -> Result<DelaySchedule, ResilienceError> {
         let initial = self.initial();
-        // A fixed delay of zero means at once. The others would never grow from zero.
+        // A fixed delay of zero means an immediate retry. The other kinds would never grow from zero.
         let shortest = match self {
             Self::Fixed(_) => Duration::ZERO,
             _ => Duration::from_nanos(1),
@@ -106,7 +106,7 @@ impl Delay {
     }
 }
 
-/// A checked delay: it gives a delay between zero and the cap for any number of failures.
+/// A checked delay, which returns a delay between zero and the cap for any number of failures.
 #[derive(Debug, Clone)]
 pub(super) struct DelaySchedule {
     initial: Duration,
@@ -115,6 +115,7 @@ pub(super) struct DelaySchedule {
     growth: Growth,
 }
 
+/// How a delay follows from the one before it.
 #[derive(Debug, Clone)]
 enum Growth {
     /// Each delay is longer than the one before it by the same time.

@@ -18,7 +18,7 @@ use crate::validate::check_duration;
 /// Repeats a call by a policy until it succeeds, and sleeps between the attempts.
 ///
 /// Do not use it if you have a queue: put the job back into the queue instead, with the time that
-/// [`RetryHistory::record_failure`] returns. An executor may serve any number of calls at the same time.
+/// [`RetryHistory::record_failure`] returns. An executor can run any number of calls at the same time.
 ///
 /// The default executor makes up to three attempts, with growing random delays from 100 ms. That is enough for most
 /// calls, and [`execute_if`](Self::execute_if) takes errors of any type:
@@ -35,11 +35,11 @@ use crate::validate::check_duration;
 /// # }
 /// ```
 ///
-/// Each attempt, retry and surrender is an event of `tracing` on the target `ratchet_resilience::retry`: retries and
-/// surrenders at the level INFO, the rest at DEBUG.
+/// Each attempt, retry and final failure is a `tracing` event with the target `ratchet_resilience::retry`: retries and
+/// final failures at the level INFO, the rest at DEBUG.
 pub struct RetryExecutor {
     policy: Box<dyn RetryPolicy>,
-    /// How long one attempt may take; `None` is without a limit.
+    /// How long one attempt may take; `None` for no limit.
     attempt_timeout: Option<Duration>,
     listener: Option<Listener>,
     budget: Option<Arc<RetryBudget>>,
@@ -71,7 +71,7 @@ impl fmt::Debug for RetryExecutor {
 }
 
 impl RetryExecutor {
-    /// Makes an executor without a budget and without a breaker. Its jitter differs each time.
+    /// Makes an executor without a budget and without a breaker, whose jitter differs each time.
     pub fn new(policy: impl RetryPolicy + 'static) -> Self {
         Self {
             policy: Box::new(policy),
@@ -84,7 +84,7 @@ impl RetryExecutor {
         }
     }
 
-    /// Takes every retry out of this budget, and pays into it for every call that starts its first attempt.
+    /// Takes every retry out of this budget, and makes a deposit for every call that starts its first attempt.
     #[must_use]
     pub fn budget(mut self, budget: Arc<RetryBudget>) -> Self {
         self.budget = Some(budget);
@@ -93,8 +93,9 @@ impl RetryExecutor {
 
     /// Drops an attempt that takes longer than this, and counts it as failed with [`AttemptError::TimedOut`].
     ///
-    /// Without it an attempt that hangs uses up the time of all attempts. It refuses zero and more than 365 days. The
-    /// policy's time limit says when the last attempt may start; this says when each has to end.
+    /// Without it, an attempt that hangs uses up the time of all attempts. It refuses zero and more than 365 days. The
+    /// policy's time limit determines when the last attempt may start; this timeout determines when each attempt has to
+    /// end.
     ///
     /// ```
     /// # use ratchet_resilience::retry::{Fault, RetryExecutor};
@@ -149,12 +150,12 @@ impl RetryExecutor {
     /// Makes every attempt through this breaker.
     ///
     /// A rejection costs no attempt. The call waits until the breaker may admit it, if that is within the policy's time
-    /// limit. Otherwise, or without a limit, it is given up with [`GiveUpReason::Rejected`]. A call that waits for
-    /// probes waits until the first of their leases ends, even if they return sooner, so keep the lease short.
+    /// limit. Otherwise, or without a limit, it fails with [`GiveUpReason::Rejected`]. A call that waits for probes
+    /// waits until the first of their leases ends, even if they return sooner, so keep the lease short.
     ///
     /// The breaker counts the errors that [count as failures](Retryable::counts_as_failure): the retryable ones, unless
-    /// the error says otherwise, and attempts that time out. It ignores permanent errors and cancellations: they say
-    /// nothing about the health of the other side.
+    /// the error decides otherwise, and attempts that time out. It ignores permanent errors and cancellations, which
+    /// show nothing about the health of the other side.
     #[cfg(feature = "circuit-breaker")]
     #[must_use]
     pub fn circuit_breaker(mut self, breaker: CircuitBreaker) -> Self {
@@ -165,7 +166,7 @@ impl RetryExecutor {
     /// Calls the operation until it succeeds or the policy gives up. The operation gets the number of the attempt,
     /// counted from 1.
     ///
-    /// The error keeps every failed attempt, so use a policy that ends. Dropping the future drops the operation and
+    /// The error keeps every failed attempt, so use a policy with a limit. Dropping the future drops the operation and
     /// makes no further attempt.
     pub async fn execute<T, E, F, O>(&self, operation: F) -> Result<T, RetryError<E>>
     where
@@ -176,8 +177,8 @@ impl RetryExecutor {
         self.execute_until(pending(), operation).await
     }
 
-    /// Does the same as [`execute`](Self::execute) for errors that do not know whether another attempt can help. Those
-    /// that `is_transient` accepts are retried, and a breaker counts them.
+    /// Does the same as [`execute`](Self::execute) for errors that do not implement [`Retryable`]. Those that
+    /// `is_transient` accepts are retried, and a breaker counts them.
     pub async fn execute_if<T, E, F, O>(
         &self,
         is_transient: impl Fn(&E) -> bool,
@@ -207,7 +208,8 @@ impl RetryExecutor {
 
     /// Does the same as [`execute`](Self::execute), but drops the operation or the wait as soon as `stop` is ready.
     ///
-    /// The error then keeps the attempts that failed before. A result that is ready at the same moment is returned.
+    /// The error then contains the attempts that failed before. If a result is ready at the same moment, it is
+    /// returned.
     ///
     /// ```
     /// # use ratchet_resilience::retry::{BackoffPolicy, Fault, GiveUpReason, RetryExecutor};
@@ -245,6 +247,7 @@ impl RetryExecutor {
         }
     }
 
+    /// Makes the attempts of a call, until one succeeds or there is a reason to give up.
     async fn attempts<T, E, F, O>(
         &self,
         mut stop: Pin<&mut impl Future<Output = ()>>,
@@ -315,7 +318,7 @@ impl RetryExecutor {
         }
     }
 
-    /// Tells the listener and the log of a retry.
+    /// Reports a retry to the listener and to the log.
     fn tell<E: Retryable + fmt::Display>(&self, attempt: u32, error: &E, delay: Duration) {
         tracing::info!(target: TARGET, attempt, %error, ?delay, "attempt failed, and is tried again");
         if let Some(listener) = &self.listener {
@@ -328,12 +331,12 @@ impl RetryExecutor {
         }
     }
 
-    /// Locks the generator. A panic cannot leave it in a bad state, so a poisoned lock is still good.
+    /// Locks the generator. A panic cannot leave it in a bad state, so the data behind a poisoned lock is still valid.
     fn lock_rng(&self) -> MutexGuard<'_, Rng> {
         self.rng.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until the breaker admits the call, and returns its permit; none without a breaker.
+    /// Waits until the breaker admits the call, and returns its permit; `None` if there is no breaker.
     #[cfg(feature = "circuit-breaker")]
     async fn admit(&self, started: Instant) -> Result<Option<Permit>, GiveUpReason> {
         let Some(breaker) = &self.breaker else {
@@ -356,7 +359,7 @@ impl RetryExecutor {
     }
 }
 
-/// Tells the breaker what became of an attempt.
+/// Reports the result of an attempt to the breaker.
 #[cfg(feature = "circuit-breaker")]
 fn report<T, E: Retryable>(permit: Option<Permit>, result: &Result<T, E>) {
     let outcome = match result {
@@ -373,7 +376,7 @@ async fn sleep_until(at: Instant) {
     tokio::time::sleep_until(at.into()).await;
 }
 
-/// Runs an attempt, and drops it when it has taken longer than `limit`.
+/// Runs an attempt, and drops it if it takes longer than `limit`.
 async fn limit_time<T, E>(
     limit: Option<Duration>,
     started: Instant,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{GiveUpReason, Retryable};
 
-/// The error of a call that was given up: it keeps the reason and every attempt that failed.
+/// The error of a call that was given up, with the reason and every failed attempt.
 ///
 /// ```
 /// use ratchet_resilience::retry::{BackoffPolicy, Fault, GiveUpReason, RetryExecutor};
@@ -32,7 +32,7 @@ pub struct RetryError<E> {
 pub struct FailedAttempt<E> {
     /// The number of the attempt, counted from 1.
     pub number: u32,
-    /// The error it returned, or that it took too long.
+    /// The error that it returned, or that it timed out.
     pub error: AttemptError<E>,
     /// How long the attempt ran.
     pub took: Duration,
@@ -43,7 +43,7 @@ pub struct FailedAttempt<E> {
 pub enum AttemptError<E> {
     /// The attempt returned this error.
     Failed(E),
-    /// The attempt took longer than the timeout of an attempt, and was dropped. It may be retried.
+    /// The attempt took longer than the attempt timeout, and was dropped. It may be retried.
     TimedOut {
         /// How long an attempt may take.
         limit: Duration,
@@ -51,7 +51,7 @@ pub enum AttemptError<E> {
 }
 
 impl<E> AttemptError<E> {
-    /// Returns the error that the attempt returned; none if it timed out.
+    /// Returns the error that the attempt returned; `None` if it timed out.
     pub fn into_inner(self) -> Option<E> {
         match self {
             Self::Failed(error) => Some(error),
@@ -81,7 +81,7 @@ impl<E: Retryable> Retryable for AttemptError<E> {
 
     fn counts_as_failure(&self) -> bool {
         match self {
-            // A cancellation says nothing about the other side, whatever the error says.
+            // A cancellation shows nothing about the other side, whatever the error declares.
             Self::Failed(error) => error.counts_as_failure() && !error.is_cancellation(),
             Self::TimedOut { .. } => true,
         }
@@ -112,7 +112,7 @@ impl<E: fmt::Display> fmt::Display for AttemptError<E> {
     }
 }
 
-/// The source is the source of the attempt's error, since this error prints as that one.
+/// The source is that of the attempt's error, since this error prints like that one.
 impl<E: StdError> StdError for AttemptError<E> {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
@@ -122,16 +122,16 @@ impl<E: StdError> StdError for AttemptError<E> {
     }
 }
 
-/// Tells a listener that an attempt failed and will be followed by another.
+/// Reports to a listener that an attempt failed and will be followed by another.
 #[non_exhaustive]
 pub struct RetryNotice<'a> {
     /// The number of the attempt that failed, counted from 1.
     pub attempt: u32,
-    /// The error of the attempt, for people.
+    /// The error of the attempt, for display.
     pub error: &'a dyn fmt::Display,
-    /// The class of the error, which is empty if it names none; `timeout` if the attempt took too long.
+    /// The class of the error; empty if it has none, `timeout` if the attempt timed out.
     pub class: &'a str,
-    /// How long the call waits before the next attempt. A breaker may let it wait longer.
+    /// How long the call waits before the next attempt. A breaker may make it wait longer.
     pub delay: Duration,
 }
 
@@ -157,22 +157,23 @@ impl<E> RetryError<E> {
         self.reason
     }
 
-    /// Returns the failed attempts in order. There are none if the call was cancelled or rejected before its first.
+    /// Returns the failed attempts in order. The list is empty if the call was cancelled or rejected before its first
+    /// attempt.
     pub fn failures(&self) -> &[FailedAttempt<E>] {
         &self.failures
     }
 
-    /// Returns the error of the last attempt; none if that attempt timed out, or if there was no attempt.
+    /// Returns the error of the last attempt; `None` if that attempt timed out, or if there was none.
     pub fn into_last(self) -> Option<E> {
         self.into_last_attempt()?.error.into_inner()
     }
 
-    /// Returns the last attempt that failed; none if there was no attempt.
+    /// Returns the last failed attempt; `None` if there was none.
     pub fn into_last_attempt(mut self) -> Option<FailedAttempt<E>> {
         self.failures.pop()
     }
 
-    /// Changes the type of the errors.
+    /// Converts the errors to another type.
     pub(super) fn map<F>(self, change: impl Fn(E) -> F) -> RetryError<F> {
         let failures = self.failures.into_iter().map(|failure| FailedAttempt {
             number: failure.number,
@@ -196,7 +197,7 @@ impl<E: fmt::Display> fmt::Display for RetryError<E> {
     }
 }
 
-/// The source is the source of the last attempt's error, since the message already contains the errors themselves.
+/// The source is that of the last attempt's error, since the message already contains the errors themselves.
 impl<E: StdError> StdError for RetryError<E> {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.failures

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Retryable;
 
-/// Wraps any error and says whether it may be retried, for errors whose type is not yours.
+/// Wraps any error with the information whether it may be retried, for errors whose type is not yours.
 ///
 /// ```
 /// use ratchet_resilience::retry::{Fault, Retryable};
@@ -23,7 +23,7 @@ pub struct Fault<E> {
     retryability: Retryability,
     class: Cow<'static, str>,
     retry_after: Option<Duration>,
-    /// A circuit breaker does not count the error.
+    /// Whether circuit breakers ignore the error.
     is_blameless: bool,
 }
 
@@ -44,7 +44,7 @@ impl<E> Fault<E> {
         Self::new(error, Retryability::Transient)
     }
 
-    /// Wraps an error that another attempt would get again.
+    /// Wraps an error that another attempt would return again.
     pub fn permanent(error: E) -> Self {
         Self::new(error, Retryability::Permanent)
     }
@@ -71,14 +71,14 @@ impl<E> Fault<E> {
         self
     }
 
-    /// Sets how long the other side asks to be left alone.
+    /// Sets how long the other side asks the caller to wait.
     #[must_use]
     pub fn retry_after(mut self, delay: Duration) -> Self {
         self.retry_after = Some(delay);
         self
     }
 
-    /// Lets a circuit breaker ignore the error, because the other side is not at fault.
+    /// Makes circuit breakers ignore the error, because the other side is not at fault.
     ///
     /// ```
     /// # use ratchet_resilience::retry::{Fault, Retryable};
@@ -125,7 +125,7 @@ impl<E: fmt::Display> fmt::Display for Fault<E> {
     }
 }
 
-/// The source is the wrapped error's source, since a fault already prints as its error.
+/// The source is that of the wrapped error, since a fault already prints like its error.
 impl<E: StdError> StdError for Fault<E> {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.error.source()

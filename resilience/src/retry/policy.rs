@@ -27,20 +27,20 @@ use crate::{ResilienceError, Rng};
 /// ```
 #[derive(Debug, Clone)]
 pub struct BackoffPolicy {
-    /// How many attempts there are in all, the first one included.
+    /// The maximum number of attempts, including the first.
     max_attempts: u32,
     max_delay: Duration,
-    /// How long after the start of the first attempt another one may begin.
+    /// How long after the start of the first attempt another one may start.
     time_limit: Option<Duration>,
     jitter: Jitter,
     schedule: DelaySchedule,
-    /// The classes that are retried; all of them if this is empty.
+    /// The classes that are retried; empty for all classes.
     classes: Box<[String]>,
-    /// The delays of classes that have their own.
+    /// The delays of classes with a delay of their own.
     class_schedules: Box<[(String, DelaySchedule)]>,
 }
 
-/// Holds the settings of an exponential policy as plain data, which [`build`](Self::build) checks.
+/// The settings of an exponential policy as plain data, which [`build`](Self::build) checks.
 ///
 /// ```
 /// use ratchet_resilience::retry::ExponentialBackoff;
@@ -50,7 +50,7 @@ pub struct BackoffPolicy {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ExponentialBackoff {
-    /// How many attempts there are in all, the first one included.
+    /// The maximum number of attempts, including the first.
     pub max_attempts: u32,
     /// The delay after the first failure.
     pub initial_delay: Duration,
@@ -138,7 +138,7 @@ impl RetryPolicy for BackoffPolicy {
         Ok(())
     }
 
-    /// Returns the delay of the error's class, or the longer one that the error asks for, but never more than the cap.
+    /// Returns the delay of the error's class, or a longer one if the error asks for it, but never more than the cap.
     fn retry_delay(
         &self,
         history: &RetryHistory,
@@ -162,7 +162,7 @@ impl RetryPolicy for BackoffPolicy {
     }
 }
 
-/// Sets up a [`BackoffPolicy`] and checks its settings.
+/// Builds a [`BackoffPolicy`], and checks its settings.
 #[derive(Debug, Clone)]
 #[must_use = "nothing is checked or made before `build`"]
 pub struct BackoffPolicyBuilder {
@@ -176,7 +176,7 @@ pub struct BackoffPolicyBuilder {
 }
 
 impl BackoffPolicyBuilder {
-    /// Sets how many attempts there are in all, the first one included; 1 means no retry.
+    /// Sets the maximum number of attempts, including the first; 1 means no retry.
     pub fn max_attempts(mut self, max_attempts: u32) -> Self {
         self.max_attempts = max_attempts;
         self

@@ -82,7 +82,7 @@ fn attempts_are_counted_from_the_first() {
 
 #[test]
 fn no_policy_can_retry_a_cancellation_or_a_permanent_error() {
-    // Without an expectation the mock panics when it is asked at all.
+    // Without an expectation, the mock panics on any call.
     let policy = MockRetryPolicy::new();
     for (error, reason) in [
         (Fault::cancelled("gone"), GiveUpReason::Cancelled),
@@ -234,7 +234,7 @@ fn nothing_is_set_for_a_time_after_the_limit() {
 }
 
 proptest! {
-    /// A whole call: attempts and time limit hold together, and no wait exceeds the cap.
+    /// Checks a whole call: the limits of attempts and time hold together, and no wait exceeds the cap.
     #[test]
     fn a_call_ends_within_its_limits(
         max_attempts in 1_u32..50,

@@ -8,9 +8,9 @@ use super::Signal;
 
 /// Turns signals into the phases of a shutdown, and lets any number of tasks wait for a phase.
 ///
-/// Each signal enters the next phase: the first drains, the second cancels, the third kills. Clones share one
-/// shutdown. Nothing here watches the time: that is the part of a [`PhaseClock`](super::PhaseClock), in the loop that
-/// owns the work.
+/// Each signal enters the next phase: the first drains, the second cancels, the third kills. Clones share one shutdown.
+/// The coordinator does not watch the time: a [`PhaseClock`](super::PhaseClock) does that, in the loop that owns the
+/// work.
 ///
 /// ```
 /// use ratchet_resilience::shutdown::{Phase, ShutdownCoordinator, Signal};
@@ -33,13 +33,13 @@ use super::Signal;
 #[derive(Debug, Clone)]
 pub struct ShutdownCoordinator(Arc<watch::Sender<Progress>>);
 
-/// How far the shutdown has come, and why it began.
+/// The phase of the shutdown, and the signal that began it.
 #[derive(Debug, Clone, Copy)]
 struct Progress {
     phase: Phase,
-    /// How many signals arrived; there may be more of them than phases.
+    /// How many signals have arrived; there may be more signals than phases.
     signals: u64,
-    /// None until a signal arrives.
+    /// `None` until a signal arrives.
     #[cfg(unix)]
     first: Option<Signal>,
 }
@@ -59,11 +59,11 @@ impl ShutdownCoordinator {
         })))
     }
 
-    /// Enters the next phase because of a signal, and returns the phase that holds now. The last phase stays.
+    /// Enters the next phase because of a signal, and returns the current phase. In the last phase, it stays.
     #[cfg(unix)]
     pub fn signalled(&self, signal: Signal) -> Phase {
         let mut phase = Phase::Killing;
-        // All waiters see one step: the phase, the count and the first signal change under one lock.
+        // All waiters see a single change: the phase, the count and the first signal change under one lock.
         self.0.send_modify(|progress| {
             progress.phase = progress.phase.next().unwrap_or(Phase::Killing);
             progress.signals = progress.signals.saturating_add(1);
@@ -89,9 +89,9 @@ impl ShutdownCoordinator {
         self.wait_for(|progress| progress.phase >= phase).await;
     }
 
-    /// Waits for the next signal after this call, even if it changes no phase any more. It is cancel safe.
+    /// Waits for the next signal after this call, even if that no longer changes the phase. It is cancel safe.
     pub fn next_signal(&self) -> impl Future<Output = ()> + Send + '_ {
-        // The count is read here and not at the first poll, so that no signal in between is missed.
+        // The count is read here rather than at the first poll, so that no signal in between is missed.
         let seen = self.0.borrow().signals;
         self.wait_for(move |progress| progress.signals > seen)
     }

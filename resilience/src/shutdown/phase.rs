@@ -5,21 +5,21 @@ use crate::ResilienceError;
 use crate::time::saturating_add;
 use crate::validate::check_duration;
 
-/// How far a shutdown has come. A later phase is greater.
+/// The phase of a shutdown. Later phases compare as greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
     /// No shutdown has begun.
     Running,
-    /// The program takes no new work; work under way may finish.
+    /// The program takes no new work; work in progress may finish.
     Draining,
-    /// Work under way is asked to stop.
+    /// Work in progress is asked to stop.
     Cancelling,
-    /// Work under way is ended.
+    /// Work in progress is ended.
     Killing,
 }
 
 impl Phase {
-    /// Returns the phase that follows; none follows `Killing`.
+    /// Returns the phase that follows; `None` after `Killing`.
     pub fn next(self) -> Option<Self> {
         match self {
             Self::Running => Some(Self::Draining),
@@ -44,11 +44,11 @@ impl fmt::Display for Phase {
 /// How long each phase of a shutdown may last: at most 365 days each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grace {
-    /// How long work under way may take to finish.
+    /// How long work in progress may take to finish.
     pub draining: Duration,
-    /// How long work that was asked to stop may take to stop.
+    /// How long work may take to stop after it was asked to.
     pub cancelling: Duration,
-    /// How long to wait for work that was ended to be gone.
+    /// How long to wait until work is gone after it was ended.
     pub killing: Duration,
 }
 
@@ -86,7 +86,7 @@ impl Default for Grace {
 pub struct PhaseClock {
     grace: Grace,
     phase: Phase,
-    /// When the phase is over; none before a shutdown begins.
+    /// When the phase is over; `None` before a shutdown begins.
     deadline: Option<Instant>,
 }
 
@@ -103,12 +103,12 @@ impl PhaseClock {
         })
     }
 
-    /// Returns the phase that the last call left.
+    /// Returns the phase after the last call.
     pub fn phase(&self) -> Phase {
         self.phase
     }
 
-    /// Returns when the time of this phase is over; none while running.
+    /// Returns when the time of this phase is over; `None` while running.
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
@@ -125,8 +125,8 @@ impl PhaseClock {
 
     /// Enters the next phase if the time of this one is over.
     ///
-    /// Each call enters one phase at most, and the time of that phase counts from `now`. So work gets its full time
-    /// even if the loop itself was held up.
+    /// Each call enters at most one phase, and the time of that phase counts from `now`. So work gets its full time
+    /// even if the loop itself was delayed.
     pub fn poll(&mut self, now: Instant) -> Option<Phase> {
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             self.advance(now)
@@ -135,12 +135,12 @@ impl PhaseClock {
         }
     }
 
-    /// Says whether the time of the last phase is over: work that has not ended by now is given up.
+    /// Whether the time of the last phase is over. Work that has not ended by now is abandoned.
     pub fn is_over(&self, now: Instant) -> bool {
         self.phase == Phase::Killing && self.deadline.is_some_and(|deadline| now >= deadline)
     }
 
-    /// Changes the phase; nothing else does, so phase and deadline always belong together.
+    /// Changes the phase. No other method does, so phase and deadline always belong together.
     fn enter(&mut self, phase: Phase, now: Instant) -> Phase {
         let grace = match phase {
             Phase::Running => None,
@@ -186,7 +186,7 @@ mod tests {
     }
 
     proptest! {
-        /// The model is the number of the phase and the time at which it began.
+        /// The model is the number of the phase, and the time at which it began.
         #[test]
         fn a_phase_clock_goes_forward_only_and_by_the_clock(graces in proptest::array::uniform3(0_u64..40), steps in steps()) {
             let seconds = Duration::from_secs;

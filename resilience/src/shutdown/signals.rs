@@ -5,7 +5,7 @@ use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 
 use crate::ResilienceError;
 
-/// A signal that asks for a shutdown.
+/// A signal that requests a shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Signal {
     /// SIGINT, which Ctrl-C sends.
@@ -29,7 +29,7 @@ impl Signal {
     }
 }
 
-/// Listens for SIGINT and SIGTERM from [`install`](Self::install) on.
+/// Receives SIGINT and SIGTERM, from [`install`](Self::install) on.
 ///
 /// ```no_run
 /// use ratchet_resilience::shutdown::{Phase, ShutdownCoordinator, Signals};
@@ -56,8 +56,8 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes both signals over from the system. From here on, for the rest of the life of this process, they no longer
-    /// end it.
+    /// Installs handlers for both signals. From here on, for the rest of the life of this process, the signals no
+    /// longer end it.
     ///
     /// # Panics
     ///
@@ -82,7 +82,7 @@ impl Signals {
         tokio::select! {
             Some(()) = self.interrupt.recv() => Signal::Interrupt,
             Some(()) = self.terminate.recv() => Signal::Terminate,
-            // Both streams end with the runtime's I/O driver, and no signal can arrive without it.
+            // Both streams end with the runtime's I/O driver, without which no signal can arrive.
             else => pending().await,
         }
     }

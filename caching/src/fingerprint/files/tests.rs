@@ -10,7 +10,7 @@ fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
-/// The key of one declared path, read afresh.
+/// Returns the key of one declared path, read without any cache.
 fn key(base: &Path, declared: &str) -> crate::Key {
     let inputs = InputFiles::read(&FileHasher::default(), base, [declared]).unwrap();
     Fingerprint::builder().files(&inputs).build().key()
@@ -137,7 +137,7 @@ fn a_change_and_a_change_back_is_a_change() {
     let hasher = FileHasher::default();
     let inputs = InputFiles::read(&hasher, base, ["d"]).unwrap();
     assert_eq!(inputs.verify(&hasher), Ok(()));
-    // Written beside and renamed: another inode, whatever the clock of the file system says.
+    // Written next to it and renamed: another inode, whatever the clock of the file system shows.
     fs::write(base.join("d/new"), "1").unwrap();
     fs::rename(base.join("d/new"), base.join("d/x")).unwrap();
     assert_eq!(
@@ -168,7 +168,7 @@ fn a_program_is_found_and_so_are_its_scripts() {
     let command: Vec<OsString> = ["tool", "script.py", "--flag", "bin", "missing.py"]
         .map(OsString::from)
         .into();
-    // Neither a folder that is missing nor a file that may not be run ends the search.
+    // Neither a missing folder nor a file without permission to execute ends the search.
     let folders = ["nowhere", "passed", "bin"].map(|folder| base.join(folder));
     let search_path = std::env::join_paths(folders).unwrap();
     let hasher = FileHasher::default();
@@ -252,6 +252,6 @@ fn a_folder_argument_with_too_many_files_is_refused_by_name() {
             "{refused:?}"
         );
     }
-    // A declared folder may be as large as it is.
+    // A declared folder may have any size.
     assert!(InputFiles::read(&hasher, base, ["many"]).is_ok());
 }

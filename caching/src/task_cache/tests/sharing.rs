@@ -1,4 +1,4 @@
-//! How callers of one key share a computation.
+//! Tests how callers of one key share a computation.
 
 use super::*;
 
@@ -19,7 +19,7 @@ async fn a_thousand_callers_compute_once() {
             cache.get_or_compute(&key(), &policy(), compute).await
         });
     }
-    // The runtime has one thread: after this, everyone has asked.
+    // The runtime has one thread, so after this all callers have asked.
     yield_now().await;
     release.notify_one();
     let answers = askers.join_all().await;

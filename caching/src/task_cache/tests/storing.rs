@@ -1,4 +1,4 @@
-//! Which outcomes are stored.
+//! Tests which outcomes are stored.
 
 use std::path::Path;
 
@@ -131,7 +131,7 @@ async fn a_result_whose_inputs_changed_is_neither_shared_nor_stored() {
         Err(NotStored::InputsChanged("in".into()))
     );
     assert!(!is_stored(&cache, &policy).await);
-    // Both compute for themselves, at the same time.
+    // Both compute for themselves at the same time.
     let (Waited::Lead(first), Waited::Lead(second)) = (first.wait().await, second.wait().await)
     else {
         panic!("nobody may have the result")
@@ -181,7 +181,7 @@ async fn a_computation_that_is_invalidated_is_neither_stored_nor_joined() {
     }
 }
 
-/// A store whose puts take until they are let through.
+/// A store whose puts wait until the test releases them.
 #[derive(Default)]
 struct SlowPuts {
     map: MapCache,
@@ -236,7 +236,7 @@ async fn an_invalidation_during_the_put_drops_the_entry_even_if_nobody_waits_for
         yield_now().await;
         store.may_end.notify_one();
         assert_eq!(invalidating.await.unwrap().unwrap(), 1);
-        // Whatever was going on has had its chance to put.
+        // By now, anything still in progress has had the chance to put.
         for _ in 0..10 {
             yield_now().await;
         }
@@ -272,7 +272,7 @@ async fn a_stored_failure_does_not_reach_a_waiter_who_did_not_ask_for_failures()
         ..Metadata::new(SystemTime::UNIX_EPOCH)
     };
     store.expect_get().returning(move |_| {
-        // Someone joins while the leader looks it up.
+        // Another caller joins while the leader looks up the key.
         joined.lock().unwrap().get_or_insert_with(|| {
             let cache = inner.get().unwrap();
             let mut joining = Box::pin(async { join(cache, &policy()).await });

@@ -1,7 +1,7 @@
-//! Draws diagnostics: place, line, caret, cause and help.
+//! Renders diagnostics: place, line, caret, cause and help.
 //!
-//! The crate `annotate-snippets` draws them. This module gives it text without control characters, and of a long line
-//! no more than is shown.
+//! The crate `annotate-snippets` draws them. This module removes control characters from the text before, and passes on
+//! only the visible part of a long line.
 
 use std::fmt::Write as _;
 
@@ -19,8 +19,8 @@ const MAX_SHOWN: usize = 20;
 /// How many columns of a line are shown.
 const WIDTH: usize = 140;
 
-/// How many bytes on each side of a mark the renderer gets. It measures everything that it gets, which takes seconds
-/// for a line of some megabytes.
+/// How many bytes on each side of a mark the renderer gets. It measures all of its input, which takes seconds for a
+/// line of several megabytes.
 const CONTEXT_BYTES: usize = 2048;
 
 /// Prints diagnostics with the lines that they point to.
@@ -43,6 +43,7 @@ pub(super) fn render_all(all: &Diagnostics, style: Style) -> String {
     out
 }
 
+/// Renders one diagnostic, with an excerpt for each line that it marks.
 fn render(source: &Source, diagnostic: &Diagnostic, renderer: &Renderer) -> String {
     let level = match diagnostic.severity {
         Severity::Error => Level::ERROR,
@@ -78,7 +79,7 @@ fn render(source: &Source, diagnostic: &Diagnostic, renderer: &Renderer) -> Stri
     for (wrong, right) in cropped {
         text = text.replacen(&wrong, &right, 1);
     }
-    // The renderer prints an empty line with the blanks between the line and its number.
+    // For an empty line, the renderer prints blanks after the line number.
     let lines = text.lines().map(str::trim_end);
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -87,18 +88,19 @@ fn render(source: &Source, diagnostic: &Diagnostic, renderer: &Renderer) -> Stri
 struct Excerpt {
     /// The number of the line in the file.
     number: usize,
-    /// The range of the source that it covers, with `end`.
+    /// The start of the range of the source that it covers; `end` is its end.
     start: usize,
     end: usize,
-    /// How many bytes of the line come before it.
+    /// How many bytes of the line precede the excerpt.
     left_out: usize,
     text: String,
     marks: Vec<annotate_snippets::Annotation<'static>>,
-    /// The position at which the first mark begins in `text`, and its span in the source.
+    /// The offset in `text` at which the first mark begins, and its span in the source.
     first: Option<(usize, Span)>,
 }
 
 impl Excerpt {
+    /// Makes the excerpt of a line around a span.
     fn around(source: &Source, span: Span) -> Self {
         let (line_start, line) = source.line(span.start());
         let from = span.start().saturating_sub(line_start).min(line.len());
@@ -118,14 +120,16 @@ impl Excerpt {
         }
     }
 
-    /// Whether a mark that begins there can be shown beside the first one.
+    /// Whether a mark at this place fits into the same excerpt as the first one.
     fn contains(&self, span: Span) -> bool {
         let first = self.first.map_or(0, |(_, first)| first.start());
         (self.start..=self.end).contains(&span.start()) && first.abs_diff(span.start()) < WIDTH
     }
 
+    /// Adds a mark with its label to the excerpt.
     fn mark(&mut self, source: &Source, span: Span, kind: AnnotationKind, label: &str) {
-        // Some characters are replaced by ones of another length, so offsets in the text are counted anew.
+        // Some characters are replaced by ones of another length, so the offset has to be computed from the replaced
+        // text.
         let offset = |at: usize| -> usize {
             let at = source
                 .text()
@@ -142,7 +146,8 @@ impl Excerpt {
         });
     }
 
-    /// The place that the renderer prints for a line whose beginning it did not get, and the right place.
+    /// Returns the place that the renderer prints for a line without its beginning, which is wrong, and the right
+    /// place.
     fn wrong_place(&self, source: &Source, name: &str) -> Option<(String, String)> {
         let (from, span) = self.first.filter(|_| self.left_out > 0)?;
         let column = self.text[..from].chars().count() + 1;
@@ -158,14 +163,14 @@ impl Excerpt {
     }
 }
 
-/// A character of a line as it is shown. Each takes one column, so that the caret stands under the right one.
+/// Replaces a character of a line that could affect the terminal, or shift the caret away from its place.
 fn harmless(character: char) -> char {
-    // The renderer drops U+200D, and the caret would then stand too far to the right.
+    // The renderer drops U+200D, which would shift the caret to the right.
     let is_harmful = is_unsafe(character) && character != '\t' || character == '\u{200d}';
     if is_harmful { '\u{fffd}' } else { character }
 }
 
-/// A text in one line that affects neither the terminal nor the layout, and that has a bounded length.
+/// Formats a text in one line of limited length that affects neither the terminal nor the layout.
 fn visible(text: &str) -> String {
     const LONGEST: usize = 400;
     let shown: String = text.chars().take(LONGEST).collect();

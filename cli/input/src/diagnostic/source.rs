@@ -5,7 +5,7 @@ use std::ops::Range;
 
 /// A range of bytes in a source.
 ///
-/// A job file has a span for each job and each need, so a span takes eight bytes and not sixteen.
+/// A job file has a span for each job and each need, so a span takes eight bytes rather than sixteen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Span {
     /// The offset of the first byte.
@@ -19,7 +19,7 @@ impl Span {
     ///
     /// # Panics
     ///
-    /// If an offset does not fit into 32 bits. Whoever opens a source limits its size.
+    /// If an offset does not fit into 32 bits. The code that opens a source limits its size.
     #[expect(
         clippy::expect_used,
         reason = "whoever opens a source limits its size; a wrapped offset would point at the wrong line"
@@ -42,7 +42,7 @@ impl Span {
         self.end as usize
     }
 
-    /// The offsets as a range.
+    /// Returns the offsets as a range.
     pub fn range(self) -> Range<usize> {
         self.start()..self.end()
     }
@@ -62,7 +62,7 @@ impl Span {
 /// The text of a file, or of one line of a stream, with its name.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// What messages call the source: a path, or `stdin`.
+    /// The name of the source in messages: a path, or `stdin`.
     name: String,
     text: String,
     /// The offsets at which lines begin.
@@ -89,7 +89,7 @@ impl Source {
         Self::from_line(name, text, 1)
     }
 
-    /// A part of a file that begins with the line of this number.
+    /// Makes a source from a part of a file whose first line has this number.
     pub fn from_line(name: impl Into<String>, text: String, first_line: u64) -> Self {
         let after = memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1);
         let starts = std::iter::once(0).chain(after);
@@ -139,17 +139,17 @@ impl Source {
         &self.name
     }
 
-    /// The whole text.
+    /// Returns the whole text.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The text of a span; empty if the span is not in this source.
+    /// Returns the text of a span; empty if the span is not in this source.
     pub fn slice(&self, span: Span) -> &str {
         self.text.get(span.range()).unwrap_or_default()
     }
 
-    /// The line and the column of an offset.
+    /// Returns the line and the column of an offset.
     pub fn place(&self, offset: usize) -> LineColumn {
         let offset = self.text.floor_char_boundary(offset);
         let index = self.line_index(offset);
@@ -164,7 +164,7 @@ impl Source {
         }
     }
 
-    /// The line that contains an offset, without its end, and the offset at which the line begins.
+    /// Returns the offset at which the line of an offset begins, and the line without its line break.
     pub(super) fn line(&self, offset: usize) -> (usize, &str) {
         let index = self.line_index(self.text.floor_char_boundary(offset));
         let start = self.line_starts[index] as usize;
@@ -183,7 +183,7 @@ impl Source {
     }
 }
 
-/// A line, and a column in characters, both from 1.
+/// A line and a column in characters, both counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LineColumn {
     /// The number of the line.

@@ -1,4 +1,5 @@
-//! The words of types that belong to the engine, which cannot describe themselves for documents.
+//! The words of types of the engine. Those types cannot implement `Words` themselves, since the engine does not know
+//! documents.
 
 use std::borrow::Cow;
 

@@ -21,7 +21,7 @@ pub enum DocumentFormat {
 }
 
 impl DocumentFormat {
-    /// The format of a file, by the extension of its name in any case.
+    /// Returns the format of a file, from the extension of its name, in lower or upper case.
     pub fn of(path: &Path) -> Option<Self> {
         let extension = path.extension()?.to_str()?.to_ascii_lowercase();
         match extension.as_str() {
@@ -33,9 +33,10 @@ impl DocumentFormat {
         }
     }
 
-    /// Reads a document and gives its parts to a sink: each entry, and each member of the list under the key `streamed`.
+    /// Reads a document and passes its parts to a sink: each entry, and each member of the list under the key
+    /// `streamed`.
     ///
-    /// So a file of many jobs is never in memory as a tree.
+    /// So a file of many jobs is never in memory as a whole tree.
     pub fn parts(
         self,
         source: &Source,
@@ -51,17 +52,17 @@ impl DocumentFormat {
     }
 }
 
-/// Reads a short JSON document, such as a line of a stream. Returns nothing if the text is blank or refused.
+/// Reads a short JSON document, such as a line of a stream. Returns `None` if the text is blank or refused.
 pub fn json_node<'a>(text: &'a str, problems: &mut Problems) -> Option<Node<'a>> {
     json::node(text, problems)
 }
 
-/// Reads a short YAML document, such as a value that was typed. Returns nothing if the text is blank or refused.
+/// Reads a short YAML document, such as a value from the command line. Returns `None` if the text is blank or refused.
 pub fn yaml_node<'a>(source: &'a Source, problems: &mut Problems) -> Option<Node<'a>> {
     yaml::node(source, yaml::Dialect::Core, problems)
 }
 
-/// Reads a YAML document as Ansible does. Returns nothing if the text is blank or refused.
+/// Reads a YAML document as Ansible does. Returns `None` if the text is blank or refused.
 pub fn ansible_node<'a>(source: &'a Source, problems: &mut Problems) -> Option<Node<'a>> {
     yaml::node(source, yaml::Dialect::Ansible, problems)
 }

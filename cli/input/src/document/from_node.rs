@@ -1,4 +1,4 @@
-//! Types that can stand in a document.
+//! Types that can be read from a document.
 
 use std::borrow::Cow;
 
@@ -10,27 +10,27 @@ use super::schema::{DRAFT, Schemas};
 use crate::diagnostic::{Diagnostic, Problems, Span};
 use crate::value::ValueError;
 
-/// A type that can stand in a document.
+/// A type that can be read from a document.
 pub trait FromNode: Sized {
-    /// Reads a value. Where it returns nothing, it has added to the problems what is wrong with the node.
+    /// Reads a value. If it returns `None`, it has added to the problems what is wrong with the node.
     fn from_node(node: Node<'_>, problems: &mut Problems) -> Option<Self>;
 
-    /// Whether a node has the type that this reads, even if its value is refused.
+    /// Whether a node has the right type, even if its value is refused.
     fn accepts(node: &Node<'_>) -> bool;
 
-    /// What is expected, in messages.
+    /// Returns what is expected, for messages.
     fn expected() -> Cow<'static, str>;
 
-    /// What to write instead of a value of another type, in messages.
+    /// Returns what to write instead of a value of another type, for messages.
     fn hint(_node: &Node<'_>) -> Option<String> {
         None
     }
 
-    /// The JSON Schema of values that this type accepts.
+    /// Returns the JSON Schema of the values that this type accepts.
     fn schema(schemas: &mut Schemas) -> Json;
 }
 
-/// The schema of a document of this type.
+/// Returns the schema of a document of this type.
 pub fn document_schema<T: FromNode>(title: &str) -> Json {
     let mut schemas = Schemas::default();
     let mut schema = T::schema(&mut schemas);
@@ -42,7 +42,7 @@ pub fn document_schema<T: FromNode>(title: &str) -> Json {
     schema
 }
 
-/// The error of a value of another type.
+/// Makes the error for a value of another type.
 pub(super) fn mismatch<T: FromNode>(node: &Node<'_>) -> Diagnostic {
     let message = format!("expected {}, found {}", T::expected(), node.kind());
     let error = Diagnostic::error(node.span, message);
@@ -52,7 +52,7 @@ pub(super) fn mismatch<T: FromNode>(node: &Node<'_>) -> Diagnostic {
     }
 }
 
-/// The error of a value that has the right type and cannot be read.
+/// Makes the error for a value that has the right type but cannot be read.
 pub(super) fn refuse(span: Span, error: ValueError) -> Diagnostic {
     let found = Diagnostic::error(span, error.reason);
     match error.hint {
@@ -61,16 +61,16 @@ pub(super) fn refuse(span: Span, error: ValueError) -> Diagnostic {
     }
 }
 
-/// The value of a key in a section, if the key is there.
+/// The value of a key in a section, if the key is present.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Field<T>(Option<PresentField<T>>);
 
-/// The value and the places of a key that is in the section.
+/// The value and the places of a key that is present.
 #[derive(Debug, Clone, PartialEq)]
 struct PresentField<T> {
     key: Span,
     span: Span,
-    /// Nothing where the value was refused.
+    /// `None` if the value was refused.
     value: Option<T>,
 }
 
@@ -81,12 +81,12 @@ impl<T> Default for Field<T> {
 }
 
 impl<T> Field<T> {
-    /// Whether the key is there, even if its value was refused.
+    /// Whether the key is present, even if its value was refused.
     pub fn is_present(&self) -> bool {
         self.0.is_some()
     }
 
-    /// The value, unless the key is absent or its value was refused.
+    /// Returns the value, unless the key is absent or its value was refused.
     pub fn get(&self) -> Option<&T> {
         self.0.as_ref()?.value.as_ref()
     }
@@ -96,17 +96,17 @@ impl<T> Field<T> {
         self.0?.value
     }
 
-    /// The place of the key.
+    /// Returns the place of the key.
     pub fn key(&self) -> Option<Span> {
         self.0.as_ref().map(|said| said.key)
     }
 
-    /// The place of the value.
+    /// Returns the place of the value.
     pub fn span(&self) -> Option<Span> {
         self.0.as_ref().map(|said| said.span)
     }
 
-    /// Makes another value of this one, which stands at the same place.
+    /// Converts the value, and keeps its places.
     pub fn map<U>(self, map: impl FnOnce(T) -> U) -> Field<U> {
         Field(self.0.map(|present| PresentField {
             key: present.key,
@@ -115,7 +115,7 @@ impl<T> Field<T> {
         }))
     }
 
-    /// Takes the other value if this one is missing.
+    /// Takes the other field if this key is absent.
     pub fn or(&mut self, other: Self) {
         if self.get().is_none() {
             *self = other;
@@ -131,7 +131,7 @@ impl<T: FromNode> Field<T> {
         let before = problems.len();
         let value = T::from_node(entry.node, problems);
         if !is_map {
-            // A message about a single value has to name its key.
+            // The message of a problem with a single value has to name its key.
             for problem in &mut problems[before..] {
                 if problem.span == Some(span) {
                     problem.message = format!("`{}`: {}", entry.name, problem.message);
@@ -170,7 +170,7 @@ impl<T: FromNode> FromNode for Vec<Spanned<T>> {
             let span = member.span;
             read.extend(T::from_node(member, problems).map(|value| Spanned { value, span }));
         }
-        // A list whose members were all refused is not an empty list, about which more would be reported.
+        // If all members of a list were refused, it is not read as an empty list, which would cause more errors.
         (is_empty || !read.is_empty()).then_some(read)
     }
 
@@ -196,7 +196,7 @@ impl<T: FromNode> FromNode for Vec<Spanned<T>> {
     }
 }
 
-/// An entry of a map with free names.
+/// An entry of a map with arbitrary keys.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Named<T> {
     /// The name, which is the key of the entry.
@@ -205,7 +205,7 @@ pub struct Named<T> {
     pub place: Span,
     /// The place of the value.
     pub span: Span,
-    /// The value, or nothing if it was refused. The name is known all the same.
+    /// The value; `None` if it was refused. The name is known in any case.
     pub value: Option<T>,
 }
 
@@ -249,7 +249,7 @@ impl<T: FromNode> FromNode for Vec<Named<T>> {
     }
 }
 
-/// A value of one of two types that a reader can tell apart, such as a text and a map.
+/// A value of one of two types that a reader can distinguish, such as a text and a map.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Either<A, B> {
     /// A value of the first type.

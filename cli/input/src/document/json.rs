@@ -1,7 +1,7 @@
-//! Reads JSON by `serde_json`, which is fast with lines of megabytes and keeps the text of each value.
+//! Reads JSON with `serde_json`, which is fast even for lines of megabytes, and keeps the text of each value.
 //!
-//! A [`RawValue`] borrows from the document, so its address tells its place. A value that nobody looks into, such as an
-//! input, keeps its bytes and may be nested to any depth; only its syntax is checked.
+//! A [`RawValue`] borrows from the document, so its place follows from its address. A value that is not read further,
+//! such as an input, keeps its bytes and may be nested to any depth; only its syntax is checked.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -17,11 +17,12 @@ use super::node::{Entry, Node, Value, refuse_duplicates};
 use super::part::{Extent, Part, Sink};
 use crate::diagnostic::{Diagnostic, Problems, Span};
 
-/// Parses a whole JSON document. Returns nothing if it is blank, or if it is broken, which is added to the problems.
+/// Parses a whole JSON document. Returns `None` if it is blank, or if it has a syntax error, which is added to the
+/// problems.
 pub(super) fn node<'a>(text: &'a str, problems: &mut Problems) -> Option<Node<'a>> {
     let start = text.len() - text.trim_start_matches(BLANKS).len();
     let read = match text.as_bytes().get(start)? {
-        // Most documents are maps whose keys are needed, so those are read in the same pass.
+        // Most documents are maps whose keys are needed, so the keys are read in the same pass.
         b'{' => {
             let mut reader = Deserializer::from_str(text);
             let entries = reader.deserialize_map(Entries {
@@ -72,13 +73,13 @@ pub(super) fn parts(text: &str, streamed: &str, sink: Sink<'_>, problems: &mut P
     }
 }
 
-/// The characters that may stand between the tokens of JSON.
+/// The characters that are allowed between the tokens of JSON.
 const BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];
 
-/// The sink of the parts, and the problems that are found.
+/// The sink of the parts, and the list of the problems.
 type Receiver<'r, 's> = RefCell<(Sink<'s>, &'r mut Problems)>;
 
-/// Visits the map at the top of a document, and hands each of its values to the receiver.
+/// Visits the map at the top of a document, and passes each of its values to the receiver.
 struct Root<'r, 's, 't> {
     text: &'r str,
     streamed: &'r str,
@@ -125,14 +126,14 @@ impl<'a> Visitor<'a> for Root<'a, '_, '_> {
     }
 }
 
-/// The first byte from an offset on that is no blank, and where it stands.
+/// Returns the first byte after an offset that is not blank, and its offset.
 fn token(text: &str, at: usize) -> Option<(usize, u8)> {
     let mut rest = text.as_bytes().iter().enumerate().skip(at);
     let (at, byte) = rest.find(|(_, byte)| !BLANKS.contains(&char::from(**byte)))?;
     Some((at, *byte))
 }
 
-/// The token behind a separator, if that is the next one.
+/// Returns the token after a separator, if the separator is the next token.
 fn behind(text: &str, at: usize, separator: u8) -> Option<(usize, u8)> {
     let (at, found) = token(text, at)?;
     (found == separator).then(|| token(text, at + 1))?
@@ -162,7 +163,7 @@ impl<'a> Visitor<'a> for Members<'_, 'a, '_, '_> {
 
     fn visit_seq<A: SeqAccess<'a>>(self, mut list: A) -> Result<(), A::Error> {
         let text = self.root.text;
-        // `serde_json` does not tell where a member begins, but what stands between two of them is known.
+        // `serde_json` does not report where a member begins, but only blanks and a comma can be between two members.
         let mut next = token(text, self.start);
         loop {
             let mut receiver = self.root.receiver.borrow_mut();
@@ -177,7 +178,7 @@ impl<'a> Visitor<'a> for Members<'_, 'a, '_, '_> {
                 Ok(Some(member)) => member,
                 Ok(None) => return Ok(()),
                 Err(error) => {
-                    // The error of syntax is the only one of its member.
+                    // The syntax error replaces all other problems of its member.
                     problems.truncate(known);
                     return Err(error);
                 }
@@ -188,7 +189,7 @@ impl<'a> Visitor<'a> for Members<'_, 'a, '_, '_> {
     }
 }
 
-/// Reads a member of the list. A map is read into its entries in the same pass, because those are needed.
+/// Reads a member of the list. The entries of a map are read in the same pass, because they are needed.
 struct Member<'a, 'p> {
     text: &'a str,
     /// The offset of the member, if it is a map.
@@ -216,7 +217,7 @@ impl<'a> DeserializeSeed<'a> for Member<'a, '_> {
     }
 }
 
-/// An error of `serde_json` as a diagnostic that points to the refused character.
+/// Converts an error of `serde_json` to a diagnostic that points to the refused character.
 fn refuse(text: &str, error: &Error) -> Diagnostic {
     let line_start = match error.line() {
         0 | 1 => 0,
@@ -224,7 +225,7 @@ fn refuse(text: &str, error: &Error) -> Diagnostic {
             .nth(line - 2)
             .map_or(text.len(), |at| at + 1),
     };
-    // A refused line break was counted already, so it is before the first column of the next line.
+    // A refused line break was already counted, so it is before the first column of the next line.
     let at = (line_start + error.column()).saturating_sub(1);
     let at = text.floor_char_boundary(if error.is_eof() { text.len() } else { at });
     let said = error.to_string();
@@ -233,7 +234,7 @@ fn refuse(text: &str, error: &Error) -> Diagnostic {
         None => &said,
     };
     let at = if said.starts_with("control character") {
-        // `serde_json` reports this error at the character or at the one before it.
+        // `serde_json` reports this error at the character itself or at the one before it.
         let found = text[at..].find(|character| character < ' ');
         found.map_or(at, |more| at + more)
     } else {
@@ -267,7 +268,7 @@ fn refuse(text: &str, error: &Error) -> Diagnostic {
     Diagnostic::error(span, message).help(help)
 }
 
-/// The error where a value should be. It points to a whole word, or to the comma before the end of a list or map.
+/// Makes the error for a missing value. It points to a whole word, or to the comma before the end of a list or map.
 fn no_value(text: &str, at: usize) -> Diagnostic {
     let before = text[..at].trim_end_matches(BLANKS);
     if before.ends_with(',') && text[at..].starts_with([']', '}']) {
@@ -278,7 +279,7 @@ fn no_value(text: &str, at: usize) -> Diagnostic {
     let start = text[..at].trim_end_matches(is_of_word).len();
     let rest = &text[start..];
     let end = match rest.find(|character| !is_of_word(character)) {
-        // Anything but a word is one character.
+        // Anything other than a word is a single character.
         Some(0) => rest.chars().next().map_or(0, char::len_utf8),
         Some(end) => end,
         None => rest.len(),

@@ -1,4 +1,4 @@
-//! Values of any format with their places, before their types are known.
+//! Values of any format with their places, before they are converted to types.
 
 pub(super) mod raw;
 
@@ -15,18 +15,18 @@ use crate::diagnostic::{Diagnostic, Problems, Span};
 /// A value and its place.
 #[derive(Debug, Clone)]
 pub struct Node<'a> {
-    /// The value that stands in the document.
+    /// The value in the document.
     pub value: Value<'a>,
     /// The place of the value.
     pub span: Span,
-    /// The value as it is written, if the document is JSON.
+    /// The text of the value, if the document is JSON.
     json: Option<&'a RawValue>,
 }
 
-/// A value of a document, whichever format the document has.
+/// A value of a document of any format.
 #[derive(Debug, Clone)]
 pub enum Value<'a> {
-    /// The document says `null`, or nothing where a value would stand.
+    /// `null`, or a missing value in YAML.
     Null,
     /// True or false.
     Bool(bool),
@@ -34,17 +34,17 @@ pub enum Value<'a> {
     Number(Cow<'a, str>),
     /// A text, without its quotes.
     Text(Cow<'a, str>),
-    /// The value of a variable, which has no type: it is text, and also a number if it looks like one.
+    /// The value of a variable. It has no type: it is text, and also a number if it looks like one.
     Variable(&'a str),
-    /// A JSON string with half of a character (a lone surrogate), which cannot become text.
+    /// A JSON string with an unpaired surrogate, which cannot be converted to text.
     HalfText,
     /// A list of values.
     List(Vec<Node<'a>>),
     /// The entries in the order of the file.
     Map(Vec<Entry<'a>>),
-    /// A JSON list whose members are read when they are asked for.
+    /// A JSON list whose members are read on demand.
     UnreadList,
-    /// A JSON map whose entries are read when they are asked for.
+    /// A JSON map whose entries are read on demand.
     UnreadMap,
 }
 
@@ -108,7 +108,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The number as it is written, if the value is one.
+    /// Returns the number as it is written, if the value is one.
     pub fn number(&self) -> Option<&str> {
         match &self.value {
             Value::Number(text) => Some(text),
@@ -117,7 +117,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The text, or a number as it is written.
+    /// Returns the text, or a number as it is written.
     pub fn text_or_number(&self) -> Option<&str> {
         self.text().or_else(|| self.number())
     }
@@ -132,7 +132,7 @@ impl<'a> Node<'a> {
         matches!(self.value, Value::Map(_) | Value::UnreadMap)
     }
 
-    /// The members of a list. Returns the node itself if it is no list.
+    /// Returns the members of a list, or the node itself if it is not a list.
     pub fn into_list(self) -> Result<Vec<Node<'a>>, Self> {
         match self.value {
             Value::List(members) => Ok(members),
@@ -141,7 +141,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The entries of a map. Returns the node itself if it is no map.
+    /// Returns the entries of a map, or the node itself if it is not a map.
     pub fn into_map(self, problems: &mut Problems) -> Result<Vec<Entry<'a>>, Self> {
         match self.value {
             Value::Map(entries) => Ok(entries),
@@ -150,7 +150,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The kind of the value, as messages name it.
+    /// Returns the kind of the value, as messages name it.
     pub fn kind(&self) -> &'static str {
         match self.value {
             Value::Null => "nothing (null)",
@@ -164,7 +164,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The value as JSON. A value of a JSON document is kept as it is written.
+    /// Converts the value to JSON. A value of a JSON document keeps its exact text.
     pub fn payload(&self) -> Result<Payload, serde_json::Error> {
         match self.json {
             Some(json) => Ok(Payload::from(json)),
@@ -172,7 +172,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// How many values the node consists of.
+    /// Returns the number of values in the node, including itself.
     pub(super) fn weight(&self) -> usize {
         1 + match &self.value {
             Value::List(members) => members.iter().map(Self::weight).sum(),
@@ -181,7 +181,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// How many bytes of text and keys the node contains.
+    /// Returns the number of bytes of text and keys in the node.
     pub(super) fn text_bytes(&self) -> usize {
         let entry = |entry: &Entry<'_>| entry.name.len() + entry.node.text_bytes();
         match &self.value {
@@ -192,7 +192,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// How deep lists and maps are nested in the node.
+    /// Returns the nesting depth of lists and maps in the node.
     pub(super) fn depth(&self) -> usize {
         let deepest = |nodes: &mut dyn Iterator<Item = &Self>| nodes.map(Self::depth).max();
         match &self.value {
@@ -205,9 +205,9 @@ impl<'a> Node<'a> {
     }
 }
 
-/// Refuses keys that are there twice.
+/// Refuses keys that occur twice.
 pub(super) fn refuse_duplicates(entries: &[Entry<'_>], problems: &mut Problems) {
-    /// Most maps have few keys, and comparing those with each other is faster than hashing them.
+    /// Most maps have few keys, and comparing these with each other is faster than hashing them.
     const FEW: usize = 16;
     if entries.len() <= FEW {
         for (at, entry) in entries.iter().enumerate() {
@@ -240,7 +240,7 @@ impl Serialize for Node<'_> {
         }
         match &self.value {
             Value::Bool(value) => serializer.serialize_bool(*value),
-            // An integer or a float would drop digits, so the text is kept.
+            // An integer or a float could lose digits, so the text is kept.
             Value::Number(text) => RawValue::from_string(text.clone().into_owned())
                 .map_err(S::Error::custom)?
                 .serialize(serializer),
@@ -260,7 +260,7 @@ impl Serialize for Node<'_> {
                 }
                 map.end()
             }
-            // The other kinds exist only in JSON documents, which are written above.
+            // The other kinds occur only in JSON documents, which are handled above.
             Value::Null | Value::HalfText | Value::UnreadList | Value::UnreadMap => {
                 serializer.serialize_unit()
             }

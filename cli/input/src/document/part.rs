@@ -1,19 +1,19 @@
-//! The parts of a document, as the readers of all formats deliver them.
+//! The parts in which the readers of all formats deliver a document.
 
 use super::node::{Entry, Node};
 use crate::diagnostic::Problems;
 
-/// How deep lists and maps may be nested in YAML and TOML: deeper nesting is a mistake or an attack.
+/// The maximum nesting depth of lists and maps in YAML and TOML. Deeper nesting is a mistake or an attack.
 pub(super) const DEEPEST: usize = 128;
 
-/// A part of a document. Parts come in the order of the file.
+/// A part of a document. Parts are delivered in the order of the file.
 #[derive(Debug)]
 pub enum Part<'a> {
     /// A key of the document and its value.
     Entry(Entry<'a>),
-    /// A member of the list that is delivered member by member.
+    /// A member of the list that is delivered one member at a time.
     Member(Node<'a>),
-    /// The whole document, if it is no map.
+    /// The whole document, if it is not a map.
     Whole(Node<'a>),
 }
 
@@ -32,13 +32,13 @@ impl Part<'_> {
 /// How much of a document was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
-    /// The whole document, which has only blanks and comments.
+    /// The whole document, which contains only blanks and comments.
     Nothing,
     /// The whole document.
     Whole,
-    /// The parts before an error of syntax, which is the last of the problems.
+    /// The parts before a syntax error, which is the last of the problems.
     BrokenOff,
 }
 
-/// Takes the parts of a document as they are read, and may add to the problems.
+/// Receives the parts of a document as they are read, and may add to the problems.
 pub(super) type Sink<'a> = &'a mut dyn FnMut(Part<'_>, &mut Problems);

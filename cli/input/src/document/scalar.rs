@@ -13,20 +13,20 @@ use super::schema::Schemas;
 use crate::diagnostic::{Diagnostic, Problems};
 use crate::value::{self, Amount, CommandLine, ValueError};
 
-/// A type without other values in it.
+/// A type of single values.
 trait Scalar: Sized {
-    /// Reads the value. Returns nothing if the node has another type.
+    /// Reads the value. Returns `None` if the node has another type.
     fn read(node: &Node<'_>) -> Option<Result<Self, ValueError>>;
 
-    /// The values that the type accepts, as error messages name them.
+    /// Returns the values that the type accepts, as error messages name them.
     fn expected() -> Cow<'static, str>;
 
-    /// What to write instead of a value that was refused, if that can be guessed.
+    /// Returns what to write instead of a value that was refused, if that can be guessed.
     fn hint(_node: &Node<'_>) -> Option<String> {
         None
     }
 
-    /// The JSON Schema of values that this type accepts.
+    /// Returns the JSON Schema of the values that this type accepts.
     fn schema() -> Json;
 }
 
@@ -118,7 +118,7 @@ impl Scalar for TaskName {
     }
 }
 
-/// The text of a name: text that is not empty, or a whole number.
+/// Returns the text of a name: text that is not empty, or a whole number.
 fn name<'n>(node: &'n Node<'_>) -> Option<Result<&'n str, ValueError>> {
     if let Some(text) = node.text() {
         return Some(not_empty(text));
@@ -175,7 +175,7 @@ impl Scalar for bool {
     }
 }
 
-/// The word `false`, where `true` would have no meaning.
+/// The word `false`, for keys where `true` would have no meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct False;
 
@@ -236,7 +236,7 @@ impl<const LEAST: u32> Scalar for Count<LEAST> {
     }
 }
 
-/// The version of the format, of which there is only 1.
+/// The version of the format. Only version 1 exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Version;
 
@@ -311,7 +311,7 @@ impl Scalar for Factor {
     }
 }
 
-/// The pattern of what `value::duration` reads, for the JSON Schema.
+/// The pattern of the texts that `value::duration` reads, for the JSON Schema.
 const DURATION: &str = r"^\s*([0-9]+\.?[0-9]*|\.[0-9]+)(d|h|m|s|ms|us|µs|μs|ns)(([0-9]+\.?[0-9]*|\.[0-9]+)(h|m|s|ms|us|µs|μs|ns))*\s*$";
 
 /// The pattern of a number that is not 0.
@@ -355,7 +355,7 @@ impl Scalar for PositiveDuration {
     }
 }
 
-/// The pattern of what `value::size` reads, for the JSON Schema.
+/// Returns the pattern of the texts that `value::size` reads, for the JSON Schema.
 fn size_pattern() -> String {
     let units = value::size_units().collect::<Vec<_>>().join("|");
     format!(r"^\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*({units})\s*$")
@@ -383,7 +383,7 @@ impl Scalar for ByteSize {
     }
 }
 
-/// A size in bytes, 0 included.
+/// A size of at least 0, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AnyByteSize(pub u64);
 
@@ -460,7 +460,7 @@ impl Scalar for Amount {
     }
 }
 
-/// A share above 0 and at most 1, written as in 20%.
+/// A share above 0 and at most 1, written as a percentage such as `20%`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Share(pub f64);
 
@@ -489,7 +489,7 @@ impl Scalar for Share {
     }
 }
 
-/// A list of words, or one string that is split as a shell would. The program is there, and its name is not empty.
+/// A list of words, or one string that is split as in a shell. It has at least the program, whose name is not empty.
 impl FromNode for CommandLine {
     fn from_node(node: Node<'_>, problems: &mut Problems) -> Option<Self> {
         let before = problems.len();

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 /// The draft of all schemas.
 pub const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 
-/// The schemas of sections. Each is written once and then referred to.
+/// The schemas of sections. Each is defined once and then referred to.
 #[derive(Debug, Default)]
 pub struct Schemas {
     /// The schemas by the names of their sections.
@@ -16,7 +16,7 @@ pub struct Schemas {
 }
 
 impl Schemas {
-    /// Returns a schema that refers to the schema of a section, which is made on the first call.
+    /// Returns a reference to the schema of a section, which is made on the first call.
     pub fn section(&mut self, title: &'static str, make: impl FnOnce(&mut Self) -> Json) -> Json {
         let name = title.replace(' ', "-");
         if self.begun.insert(title) {

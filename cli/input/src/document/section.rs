@@ -14,7 +14,7 @@ pub trait Section: Default {
     /// The name of the section in messages, with its article, as in `a job`.
     const TITLE: &'static str;
 
-    /// The keys of the section.
+    /// Returns the keys of the section.
     fn keys() -> Vec<&'static str>;
 
     /// Reads the value of a key. Returns the entry if the key is unknown.
@@ -24,16 +24,16 @@ pub trait Section: Default {
         problems: &mut Problems,
     ) -> Result<(), Entry<'a>>;
 
-    /// Takes the values of the other section for keys that are missing here.
+    /// Takes over the values of another section for keys that are absent here.
     fn or(&mut self, other: Self);
 
-    /// The required keys that are missing, with what is expected of each.
+    /// Returns the required keys that are missing, with the expected value of each.
     fn missing(&self) -> Vec<(&'static str, Cow<'static, str>)>;
 
-    /// Sets where the section stands, and whether it has unknown keys.
+    /// Sets the place of the section, and whether it has unknown keys.
     fn set_place(&mut self, place: SectionPlace);
 
-    /// What to write instead of a value that is no map.
+    /// Returns what to write instead of a value that is not a map.
     fn hint_instead(_node: &Node<'_>) -> Option<String> {
         None
     }
@@ -45,7 +45,7 @@ pub trait Section: Default {
         schemas: &mut Schemas,
     );
 
-    /// How the keys depend on each other, as further keywords of the schema.
+    /// Returns how the keys depend on each other, as further keywords of the schema.
     fn relations() -> Json {
         json!({})
     }
@@ -56,11 +56,11 @@ pub trait Section: Default {
 pub struct SectionPlace {
     /// The place of the first key, which errors underline instead of the whole section.
     pub head: Span,
-    /// Whether it has unknown keys, which were reported.
+    /// Whether it has unknown keys, which were already reported.
     pub has_unknown: bool,
 }
 
-/// Keys of other programs, and our key for the same thing.
+/// Keys of other programs, with our key for the same purpose.
 const FOREIGN: [(&str, &str); 20] = [
     ("after", "needs"),
     ("args", "run"),
@@ -84,7 +84,7 @@ const FOREIGN: [(&str, &str); 20] = [
     ("workdir", "cwd"),
 ];
 
-/// Keys that stand in the wrong section: the section, the key, what is wrong, and what to do.
+/// Keys that are often written in the wrong section: the section, the key, what is wrong, and what to do.
 const MISPLACED: [(&str, &str, &str, &str); 1] = [(
     "retry",
     "budget",
@@ -122,7 +122,7 @@ pub fn read<T: Section + FromNode>(node: Node<'_>, problems: &mut Problems) -> O
     Some(section)
 }
 
-/// The error of an unknown key, with the key that was probably meant.
+/// Makes the error for an unknown key, and suggests the key that was probably meant.
 pub fn unknown_key<T: Section>(entry: &Entry<'_>) -> Diagnostic {
     let keys = T::keys();
     let name = entry.name.as_ref();
@@ -152,7 +152,7 @@ pub fn expected(keys: &[&str]) -> Cow<'static, str> {
     }
 }
 
-/// The schema of a section.
+/// Returns the schema of a section.
 pub fn schema<T: Section>(schemas: &mut Schemas) -> Json {
     schemas.section(T::TITLE, |schemas| {
         let mut properties = Map::new();
@@ -171,7 +171,7 @@ pub fn schema<T: Section>(schemas: &mut Schemas) -> Json {
     })
 }
 
-/// The schema of a key.
+/// Returns the schema of a key.
 pub fn property<T: FromNode>(about: &str, schemas: &mut Schemas) -> Json {
     let mut schema = T::schema(schemas);
     if let Json::Object(schema) = &mut schema {
@@ -182,9 +182,9 @@ pub fn property<T: FromNode>(about: &str, schemas: &mut Schemas) -> Json {
 
 /// Defines a map of known keys as a type.
 ///
-/// A key is a field; its comment describes it in the schema. `(required)` is for keys that have to be there,
-/// `= "name"` for keys that are no identifiers, and `..field: Type` takes in the keys of another section, but those that
-/// the section defines itself.
+/// A key is a field; its comment describes it in the schema. `(required)` marks keys that have to be present,
+/// `= "name"` gives keys that are not identifiers, and `..field: Type` includes the keys of another section, except for
+/// those that the section defines itself.
 #[macro_export]
 macro_rules! section {
     (
@@ -203,7 +203,7 @@ macro_rules! section {
             pub(crate) place: $crate::document::SectionPlace,
             $($(#[doc = $about])+ pub(crate) $key: $crate::document::Field<$type>,)*
             $(
-                /// The keys of the other section. Most sections have none of them, so they are in a box.
+                /// The keys of the other section. Most sections have none of them, so they are boxed to save memory.
                 pub(crate) $rest: Option<Box<$rest_type>>,
             )?
         }
@@ -285,7 +285,7 @@ macro_rules! section {
                 $(
                     let name = $crate::section!(@name $key $($name)?);
                     let about = concat!($($about),+);
-                    // A section may define a key of its own that stands in for one of the other section.
+                    // A section may define a key itself, which replaces that of the included section.
                     if !properties.contains_key(name) {
                         properties.insert(
                             name.to_owned(),

@@ -1,4 +1,4 @@
-//! Properties of the readers of all formats, checked with random texts.
+//! Property tests of the readers of all formats, with random texts.
 
 use proptest::prelude::*;
 
@@ -12,7 +12,7 @@ const FORMATS: [DocumentFormat; 3] = [
     DocumentFormat::Toml,
 ];
 
-/// Makes texts that look a little like a document, so that a reader gets further than the first character.
+/// Generates texts that resemble documents, so that a reader gets further than the first character.
 fn scraps() -> impl Strategy<Value = String> {
     let scrap = prop_oneof![
         proptest::sample::select(vec![
@@ -65,7 +65,7 @@ fn scraps() -> impl Strategy<Value = String> {
     proptest::collection::vec(scrap, 0..40).prop_map(|scraps| scraps.concat())
 }
 
-/// Whether every place in a tree lies within its text.
+/// Checks that every place in a tree is within its text.
 fn lies_within(node: Node<'_>, text: &str) {
     assert!(text.get(node.span.range()).is_some(), "{node:?}");
     let node = match node.into_map(&mut Vec::new()) {
@@ -83,7 +83,7 @@ fn lies_within(node: Node<'_>, text: &str) {
     }
 }
 
-/// Reads a text as a document whose list `a` is taken member by member; calls for each value of it.
+/// Reads a text as a document with the streamed list `a`, and calls a function for each value.
 fn values(
     format: DocumentFormat,
     source: &Source,

@@ -1,9 +1,8 @@
-//! The text of files.
+//! Decodes the text of files.
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Source, Span};
 
-/// Turns the bytes of a file into a source, without the byte order mark. Bytes that are not UTF-8 are refused with
-/// their place.
+/// Decodes the bytes of a file, without its byte order mark. Bytes that are not UTF-8 are refused with their place.
 pub fn source(name: &str, mut bytes: Vec<u8>) -> Result<Source, Box<Diagnostics>> {
     if bytes.starts_with(b"\xef\xbb\xbf") {
         bytes.drain(..3);

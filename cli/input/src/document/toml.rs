@@ -7,7 +7,7 @@ use super::node::{Entry, Node, Value};
 use super::part::{DEEPEST, Extent, Part, Sink};
 use crate::diagnostic::{Diagnostic, Problems, Span};
 
-/// Reads a document part by part. It finds several errors of syntax at once.
+/// Reads a document part by part. Several syntax errors are reported at once.
 pub(super) fn parts(text: &str, streamed: &str, sink: Sink<'_>, problems: &mut Problems) -> Extent {
     let (table, errors) = DeTable::parse_recoverable(text);
     problems.extend(errors.iter().map(|error| {
@@ -21,12 +21,12 @@ pub(super) fn parts(text: &str, streamed: &str, sink: Sink<'_>, problems: &mut P
         (true, false) => Extent::Whole,
     };
     let mut deliver = |part: Part<'_>, problems: &mut Problems| {
-        // The values that the parser recovers from a text with errors may not be what was meant.
+        // The values that the parser recovers from a text with errors may differ from what was meant.
         if extent == Extent::Whole {
             sink(part, problems);
         }
     };
-    // The table is ordered by name, and parts are delivered in the order of the file.
+    // The table is ordered by name, but parts are delivered in the order of the file.
     let mut entries: Vec<_> = root.iter().collect();
     entries.sort_by_key(|(name, _)| name.span().start);
     for (name, value) in entries {
@@ -56,8 +56,8 @@ fn span<T>(spanned: &Spanned<T>) -> Span {
     Span::new(span.start, span.end)
 }
 
-/// Drops a table without recursion. Keys with many dots nest deeper than the parser itself would, and the destructor
-/// would recurse as deep.
+/// Drops a table without recursion. Keys with many dots nest deeper than the parser allows otherwise, and the
+/// destructor would recurse to that depth.
 fn take_apart(table: DeTable<'_>) {
     let mut left = vec![DeValue::Table(table)];
     while let Some(value) = left.pop() {
@@ -84,6 +84,7 @@ fn map<'t>(table: &'t DeTable<'_>, depth: usize, place: Span, errors: &mut Probl
     Node::new(Value::Map(entries), place)
 }
 
+/// Converts a TOML value to a node.
 fn node<'t>(value: &'t Spanned<DeValue<'_>>, depth: usize, errors: &mut Problems) -> Node<'t> {
     let place = span(value);
     if depth == DEEPEST && matches!(value.get_ref(), DeValue::Array(_) | DeValue::Table(_)) {
@@ -94,7 +95,7 @@ fn node<'t>(value: &'t Spanned<DeValue<'_>>, depth: usize, errors: &mut Problems
     let value = match value.get_ref() {
         DeValue::String(text) => Value::Text(text.as_ref().into()),
         DeValue::Boolean(value) => Value::Bool(*value),
-        // JSON has no dates, so they become text.
+        // JSON has no dates, so they are converted to text.
         DeValue::Datetime(date) => Value::Text(date.to_string().into()),
         DeValue::Integer(integer) => {
             let number = i64::from_str_radix(integer.as_str(), integer.radix());
@@ -178,7 +179,7 @@ mod tests {
         let (_, errors) = read(&deep(65));
         assert_eq!(errors.len(), 1, "{errors:?}");
         assert!(errors[0].message.contains("more than 128 lists and maps"));
-        // Inline tables in each other, as deep as the parser goes, and each with keys as long as it takes.
+        // Inline tables nested as deep as the parser allows, each with a key as long as it allows.
         let key = dotted(79);
         let text = format!(
             "{key} = {}1{}",

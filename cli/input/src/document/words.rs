@@ -12,7 +12,7 @@ use crate::diagnostic::{Diagnostic, Problems};
 
 /// A type whose values are words.
 pub trait Words: Sized {
-    /// Each word and its value, in the order of the documentation.
+    /// Returns each word and its value, in the order of the documentation.
     fn words() -> Vec<(Cow<'static, str>, Self)>;
 }
 
@@ -36,8 +36,8 @@ pub fn read<T: FromNode>(
     found.map(|(_, value)| value)
 }
 
-/// Implements `FromNode` for types whose values are words. The words stand here for plain enums, and in an own `impl
-/// Words` for the others.
+/// Implements `FromNode` for types whose values are words. For plain enums, the words are listed here; other types
+/// implement `Words` themselves.
 #[macro_export]
 macro_rules! words {
     ($($type:ty $({ $($value:ident = $word:literal),* $(,)? })?;)*) => {$(
@@ -72,19 +72,19 @@ macro_rules! words {
 
 pub use crate::words;
 
-/// The list of words for error messages.
+/// Returns the list of words for error messages.
 pub fn expected<T>(words: &[(Cow<'static, str>, T)]) -> Cow<'static, str> {
     let words: Vec<_> = words.iter().map(|(word, _)| word.as_ref()).collect();
     format!("one of {}", words.join(", ")).into()
 }
 
-/// The JSON Schema that accepts these words.
+/// Returns the JSON Schema that accepts these words.
 pub fn schema<T>(words: &[(Cow<'static, str>, T)]) -> Json {
     let words: Vec<_> = words.iter().map(|(word, _)| word.as_ref()).collect();
     json!({"enum": words})
 }
 
-/// A word that is also the value of a flag.
+/// A word that can also be the value of a command line flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClapWord<T>(pub T);
 

@@ -1,8 +1,8 @@
-//! Reads YAML 1.2 with the place of every value, from the events of saphyr-parser. No kept crate that reads YAML into
-//! types tells places, and none delivers a document of many jobs member by member.
+//! Reads YAML 1.2 with the place of every value, from the events of saphyr-parser. No maintained crate that reads YAML
+//! into types reports places, and none delivers a document of many jobs one member at a time.
 //!
-//! Only `true` and `false` are truth values, so `no` is Norway. Numbers with leading zeros are refused, because readers
-//! differ in what they mean. Aliases are expanded within bounds.
+//! Only `true` and `false` are truth values, so that `no` can be Norway. Numbers with leading zeros are refused,
+//! because readers interpret them differently. Aliases are expanded up to a limit.
 
 mod input;
 mod number;
@@ -19,28 +19,28 @@ use super::node::{Entry, Node, Value, refuse_duplicates};
 use super::part::{DEEPEST, Extent, Part, Sink};
 use crate::diagnostic::{Diagnostic, Problems, Source, Span};
 
-/// How many values all aliases together may stand for. A few lines of aliases can stand for billions.
+/// The maximum number of values to which all aliases together expand. A few lines of aliases can expand to billions.
 const MAX_EXPANDED: usize = 100_000;
 
-/// How many bytes of text all aliases together may stand for. A few lines can repeat a long text.
+/// The maximum number of bytes to which all aliases together expand. A few lines can repeat a long text.
 const MAX_EXPANDED_BYTES: usize = 16 << 20;
 
-/// How many entries a map has room for at first. Few jobs have more.
+/// The initial capacity of a map. Few jobs have more keys.
 const USUAL: usize = 8;
 
-/// The result of a step of reading. The error ends the document.
+/// The result of a reading step. The error ends the document.
 type Reading<T> = Result<T, Box<Diagnostic>>;
 
-/// Which words without quotes are text, and what else a document may contain.
+/// The variant of YAML: which words without quotes are text, and what else a document may contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
     /// The core schema of YAML 1.2.
     Core,
-    /// What Ansible reads: the words of YAML 1.1, merge keys, and the tags `!unsafe` and `!vault`.
+    /// The YAML of Ansible: the words of YAML 1.1, merge keys, and the tags `!unsafe` and `!vault`.
     Ansible,
 }
 
-/// Reads a document as a tree. Returns nothing if there is none, or if it is refused.
+/// Reads a document as a tree. Returns `None` if it is empty, or if it is refused.
 pub(super) fn node<'a>(
     source: &'a Source,
     dialect: Dialect,
@@ -70,7 +70,7 @@ pub(super) fn parts(
 struct YamlReader<'a, 's> {
     source: &'a Source,
     dialect: Dialect,
-    /// The key of the list that is delivered member by member. Without one, the whole document is one tree.
+    /// The key of the list that is delivered one member at a time; `None` to read the whole document as one tree.
     streamed: Option<&'s str>,
     sink: &'s mut dyn FnMut(Part<'a>, &mut Problems),
     open: Vec<Open<'a>>,
@@ -88,15 +88,15 @@ struct YamlReader<'a, 's> {
 /// How far the document was read.
 #[derive(PartialEq, Eq)]
 enum Document {
-    /// Nothing was read of a document.
+    /// Nothing was read yet.
     NotBegun,
-    /// Its start was read, and no content yet.
+    /// The start was read, but no content yet.
     Begun,
     /// The document has content.
     Found,
 }
 
-/// The place that was looked up last. Places come almost in order, so the next one is near.
+/// The place that was looked up last. Places are looked up almost in order, so the next one is near.
 #[derive(Default)]
 struct Cursor {
     /// The number of characters before the place.
@@ -158,12 +158,13 @@ impl<'a, 's> YamlReader<'a, 's> {
         }
     }
 
-    /// The span of an event. The parser counts characters, and spans count bytes.
+    /// Returns the span of an event. The parser counts characters, but spans count bytes.
     fn span(&mut self, marks: Marks) -> Span {
         let start = self.offset(marks.start);
         Span::new(start, self.offset(marks.end))
     }
 
+    /// Returns the offset in bytes of a position that the parser reports in characters.
     fn offset(&mut self, mark: Marker) -> usize {
         let text = self.source.text();
         let at = mark.index();
@@ -185,13 +186,14 @@ impl<'a, 's> YamlReader<'a, 's> {
         offset
     }
 
+    /// Converts a syntax error of the parser to a diagnostic.
     fn syntax(&mut self, error: &ScanError) -> Diagnostic {
         let mark = *error.marker();
         let start = self.offset(mark);
         let text = self.source.text();
         let width = text[start..].chars().next().map_or(0, char::len_utf8);
         let found = Diagnostic::error(Span::new(start, start + width), error.info());
-        // The end of the text counts as a line of its own.
+        // An error at the end of the text has column 0, and belongs to an empty line after the text.
         let line = match mark.col() {
             0 => start,
             _ => text[..start].rfind('\n').map_or(0, |end| end + 1),
@@ -207,11 +209,12 @@ impl<'a, 's> YamlReader<'a, 's> {
             )
             .help("YAML wants blanks to indent with");
         }
-        // The words of the parser are of little help; most errors are in the shape of the lines.
+        // The messages of the parser are of little help. Most errors are in the indentation.
         found
             .help("look at how far this line and the one before it are indented, and for a quote or bracket left open")
     }
 
+    /// Handles one event of the parser.
     fn event(&mut self, event: Event<'a>, span: Span, problems: &mut Problems) -> Reading<()> {
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
@@ -253,8 +256,8 @@ impl<'a, 's> YamlReader<'a, 's> {
                     return Ok(());
                 };
                 let end = match &open.value {
-                    // The parser reports the end of a block where the next block begins. Its text ends with its last
-                    // value.
+                    // The parser reports the end of a block where the next block begins, but the text of the block ends
+                    // with its last value.
                     Value::List(members) if span.is_empty() => {
                         members.last().map(|member| member.span.end())
                     }
@@ -273,7 +276,7 @@ impl<'a, 's> YamlReader<'a, 's> {
                     && self.streamed.is_some()
                     && matches!(open.value, Value::Map(_))
                 {
-                    // The parts of the document were delivered already.
+                    // The parts of the document were already delivered.
                     return Ok(());
                 }
                 let end = end.unwrap_or(open.start.end());
@@ -384,7 +387,7 @@ impl<'a, 's> YamlReader<'a, 's> {
         Ok(())
     }
 
-    /// Whether the next value is the list that is delivered member by member.
+    /// Whether the next value is the list that is delivered one member at a time.
     fn is_streamed(&self) -> bool {
         let [root] = &self.open[..] else {
             return false;
@@ -393,7 +396,7 @@ impl<'a, 's> YamlReader<'a, 's> {
         !self.is_in_list && key.is_some() && key == self.streamed
     }
 
-    /// The value of a word without quotes, by the dialect of the document.
+    /// Returns the value of a word without quotes, in the dialect of the document.
     fn plain(&self, text: Cow<'a, str>, span: Span) -> Reading<Value<'a>> {
         if self.dialect == Dialect::Ansible {
             return version_1_1::plain(text, span);
@@ -406,7 +409,7 @@ impl<'a, 's> YamlReader<'a, 's> {
                 Number::Is(Cow::Borrowed(_)) => Value::Number(text),
                 Number::Is(Cow::Owned(number)) => Value::Number(number.into()),
                 Number::Not => Value::Text(text),
-                // A key is text, even if it looks like a number.
+                // A key is always text, even if it looks like a number.
                 Number::Odd(_) if self.is_key() => Value::Text(text),
                 Number::Odd(why) => {
                     return Err(Diagnostic::error(span, why)
@@ -424,7 +427,7 @@ impl<'a, 's> YamlReader<'a, 's> {
     }
 }
 
-/// A key as text. A key that is no text is taken as it is written.
+/// Converts a key to text. A key of another type is taken as it is written.
 fn key<'a>(node: Node<'a>, source: &'a Source, dialect: Dialect) -> Reading<Cow<'a, str>> {
     match node.value {
         Value::Text(text) if text == "<<" && dialect == Dialect::Core => {
@@ -437,7 +440,7 @@ fn key<'a>(node: Node<'a>, source: &'a Source, dialect: Dialect) -> Reading<Cow<
     }
 }
 
-/// A delivered key of the document, kept to find one that is there twice.
+/// Makes an entry for a delivered key of the document, kept to detect keys that occur twice.
 fn delivered_key(name: Cow<'_, str>, place: Span) -> Entry<'_> {
     let node = Node::new(Value::Null, place);
     Entry { name, place, node }

@@ -1,4 +1,4 @@
-//! Inventories in Ansible's own form of INI.
+//! Inventories in Ansible's variant of INI.
 //!
 //! ```text
 //! lone ansible_port=2222
@@ -14,23 +14,23 @@ use super::literal;
 use super::{GroupIndex, Inventory, UNGROUPED, range};
 use crate::diagnostic::{Diagnostic, Problems, Source, Span};
 
-/// What the lines of a section are.
+/// The kind of a section, which determines the meaning of its lines.
 #[derive(Clone, Copy)]
 enum Section {
     /// `[web]`: each line names hosts of this group, with their variables.
     Hosts(GroupIndex),
-    /// `[web:children]`: each line names a group below this one.
+    /// `[web:children]`: each line names a child of this group.
     Children(GroupIndex),
     /// `[web:vars]`: each line sets a variable of this group.
     Variables(GroupIndex),
-    /// A section that was refused, whose lines say nothing.
+    /// A section that was refused, whose lines are ignored.
     Refused,
 }
 
-/// Adds what a source says to an inventory.
+/// Adds the contents of a source to an inventory.
 pub(super) fn read(source: &Source, inventory: &mut Inventory, problems: &mut Problems) {
     let mut section = Section::Hosts(inventory.group(UNGROUPED));
-    // Groups that sections of variables or children name. Others have to declare them, in whatever order.
+    // Groups that `vars` and `children` sections name. Another section has to declare each of them, before or after.
     let mut named: Vec<(String, Span, &'static str)> = Vec::new();
     let mut declared: Vec<String> = Vec::new();
     let mut start = 0;
@@ -113,12 +113,12 @@ pub(super) fn read(source: &Source, inventory: &mut Inventory, problems: &mut Pr
     }
 }
 
-/// A line without the comment at its end.
+/// Returns a line without the comment at its end.
 fn without_comment(line: &str) -> &str {
     line.split('#').next().unwrap_or_default().trim_end()
 }
 
-/// The group of a section, and what its lines are.
+/// Returns the group of a section, and the kind of the section.
 fn section_of(line: &str) -> Option<(&str, &str)> {
     let inside = line.strip_prefix('[')?.strip_suffix(']')?;
     let (name, kind) = inside.split_once(':').unwrap_or((inside, "hosts"));
@@ -176,7 +176,7 @@ fn hosts(
     }
 }
 
-/// The words of a line and their places, by the rules of a shell: quotes, backslashes and comments.
+/// Splits a line into words with their places, by the rules of a shell: quotes, backslashes and comments.
 fn words(line: &str) -> Result<Vec<(String, Span)>, String> {
     let mut words: Vec<(String, Span)> = Vec::new();
     let mut word: Option<(String, usize)> = None;

@@ -1,11 +1,11 @@
-//! Values in INI inventories, which are Python literals where they look like one, and text otherwise.
+//! Values in INI inventories: Python literals where they look like one, and text otherwise.
 
 use serde_json::{Map, Number, Value as Json};
 
-/// How deep lists and maps may be nested.
+/// The maximum nesting depth of lists and maps.
 const DEEPEST: usize = 64;
 
-/// The value that a text stands for.
+/// Returns the value of a text.
 pub(super) fn value(text: &str) -> Json {
     let mut reader = Reader {
         rest: text.trim_start_matches([' ', '\t']),
@@ -17,11 +17,11 @@ pub(super) fn value(text: &str) -> Json {
     }
 }
 
-/// Reads a literal. Nothing means that the text is no literal.
+/// Reads a literal. `None` means that the text is not a literal.
 struct Reader<'a> {
-    /// The text that was not read yet.
+    /// The text that is not read yet.
     rest: &'a str,
-    /// How many brackets are open, so that no text overflows the stack.
+    /// How many brackets are open. It is limited, so that no text overflows the stack.
     depth: usize,
 }
 
@@ -37,7 +37,7 @@ impl Reader<'_> {
             .trim_start_matches([' ', '\t', '\n', '\r', '\x0c']);
     }
 
-    /// Takes a character if it comes next.
+    /// Takes a character if it is the next one.
     fn take(&mut self, character: char) -> bool {
         self.skip_blanks();
         let Some(rest) = self.rest.strip_prefix(character) else {
@@ -47,6 +47,7 @@ impl Reader<'_> {
         true
     }
 
+    /// Reads a literal of any type.
     fn value(&mut self) -> Option<Json> {
         if self.depth == DEEPEST {
             return None;
@@ -79,7 +80,7 @@ impl Reader<'_> {
         value
     }
 
-    /// The members up to the closing bracket, and whether a comma follows the last one.
+    /// Reads the members up to the closing bracket. Also returns whether a comma follows the last one.
     fn members(&mut self, end: char) -> Option<(Vec<Json>, bool)> {
         let mut members = Vec::new();
         let mut ends_with_comma = false;
@@ -115,7 +116,7 @@ impl Reader<'_> {
         Some(Json::Object(map))
     }
 
-    /// Strings that stand side by side are one.
+    /// Reads strings. Adjacent strings are joined, as in Python.
     fn texts(&mut self) -> Option<Json> {
         let mut text = String::new();
         loop {
@@ -198,7 +199,7 @@ impl Reader<'_> {
     }
 }
 
-/// A number as Python writes it: without leading zeros, and with underscores between digits.
+/// Reads a number as Python writes it: without leading zeros, and with underscores between digits.
 fn number(text: &str) -> Option<Number> {
     let (is_negative, digits) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),

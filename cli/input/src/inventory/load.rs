@@ -1,4 +1,4 @@
-//! Finds out what the sources of an inventory are, and reads them.
+//! Detects the kinds of the sources of an inventory, and reads them.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,28 +9,28 @@ use super::{Inventory, UNGROUPED, ini, program, range, split_port, tree, variabl
 use crate::InputError;
 use crate::document::Node;
 
-/// How names end that are no inventories, in a folder of inventories.
+/// The suffixes of files in a folder of inventories that are not inventories.
 const IGNORED_ENDS: [&str; 13] = [
     "~", ".bak", ".cfg", ".md", ".orig", ".pyc", ".pyo", ".retry", ".rpm", ".rst", ".swp", ".txt",
     ".rpmsave",
 ];
 
-/// Reads the sources of an inventory and the files of variables beside them.
+/// Reads the sources of an inventory, and the files of variables next to them.
 ///
-/// All that is wrong is told at once. Later sources count before earlier ones.
+/// All problems are reported at once. Later sources take precedence over earlier ones.
 pub fn load(sources: &[String]) -> Result<Inventory, InputError> {
     load_with(sources, &|_| {
         Err("it is encrypted; decrypt it by `ansible-vault decrypt`, or leave it out".to_owned())
     })
 }
 
-/// Reads the sources of an inventory, and decrypts the files among them that are encrypted.
+/// Reads the sources of an inventory, and decrypts those files that are encrypted.
 pub fn load_with(sources: &[String], decrypt: &Decrypt<'_>) -> Result<Inventory, InputError> {
     load_beside(sources, None, decrypt)
 }
 
-/// Reads the sources of an inventory, and the files of variables beside them and in the folder of a playbook, which count
-/// before those beside the sources.
+/// Reads the sources of an inventory, and the files of variables next to them and in the folder of a playbook. The
+/// latter take precedence over those next to the sources.
 pub fn load_beside(
     sources: &[String],
     playbook: Option<&Path>,
@@ -89,7 +89,7 @@ fn read_source(loading: &mut Loading<'_>, source: &str) -> Result<(), InputError
     read_path(loading, path)
 }
 
-/// Adds the hosts of a list with commas.
+/// Adds the hosts of a comma-separated list.
 fn list(loading: &mut Loading<'_>, source: &str) -> Result<(), InputError> {
     let group = loading.inventory.group(UNGROUPED);
     let names = source.split(',').map(str::trim);
@@ -162,7 +162,7 @@ fn read_folder(loading: &mut Loading<'_>, folder: &Path) -> Result<(), InputErro
     paths.sort_unstable();
     paths.iter().try_for_each(|path| read_path(loading, path))
 }
-/// Whether the first line that says something is one of YAML. It is for files whose name does not tell what they are.
+/// Whether the first significant line is YAML. This is for files whose name does not show their format.
 fn looks_like_a_tree(text: &str) -> bool {
     let mut lines = text.lines().map(str::trim);
     let first = lines.find(|line| !line.is_empty() && !line.starts_with(['#', ';']));

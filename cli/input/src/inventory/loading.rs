@@ -1,4 +1,4 @@
-//! What is known of an inventory while its sources are read.
+//! The state of an inventory while its sources are read.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,26 +8,26 @@ use crate::InputError;
 use crate::diagnostic::{Diagnostics, Problems, Source};
 use crate::document::{self, Node};
 
-/// The largest file that is read. Places in a text are counted in 32 bits.
+/// The largest file that is read. Offsets in a text have 32 bits.
 const LARGEST: u64 = 256 << 20;
 
-/// An inventory while its sources are read.
+/// An inventory in the making.
 pub(super) struct Loading<'a> {
-    /// What the sources that were read so far have in them.
+    /// The contents of the sources that were read so far.
     pub(super) inventory: Inventory,
-    /// What is wrong with the sources.
+    /// The problems of the sources.
     pub(super) refused: Vec<Diagnostics>,
-    /// The folders beside whose inventories files of variables may lie.
+    /// The folders of inventories, in which there may be files of variables.
     pub(super) folders: Vec<PathBuf>,
     /// Decrypts files.
     pub(super) decrypt: &'a Decrypt<'a>,
 }
 
-/// Decrypts the text of a file, or says why it cannot be decrypted.
+/// Decrypts the text of a file, or returns why it cannot be decrypted.
 pub type Decrypt<'a> = dyn Fn(&str) -> Result<String, String> + 'a;
 
 impl Loading<'_> {
-    /// The text of a file. Nothing means that it was refused.
+    /// Reads the text of a file; `None` if the file was refused.
     pub(super) fn text(&mut self, path: &Path) -> Result<Option<Source>, InputError> {
         let unreadable = |error| InputError::unreadable(path, error);
         let known = fs::metadata(path).map_err(unreadable)?;
@@ -55,7 +55,7 @@ impl Loading<'_> {
         }
     }
 
-    /// Takes note of what is wrong with a source.
+    /// Records the problems of a source.
     pub(super) fn refuse(&mut self, source: Source, diagnostics: Problems) {
         if !diagnostics.is_empty() {
             self.refused.push(Diagnostics {
@@ -66,7 +66,7 @@ impl Loading<'_> {
     }
 }
 
-/// Reads a document in YAML or JSON, by the name of its file.
+/// Reads a document in YAML or JSON, depending on the name of its file.
 pub(super) fn read_node<'a>(
     path: &Path,
     source: &'a Source,

@@ -7,44 +7,45 @@ use super::{ALL, GroupIndex, HostIndex, Inventory};
 
 /// Selects hosts of an inventory.
 ///
-/// The parts are joined by commas or colons. `!` takes away the hosts of a part, `&` keeps only those, and all other parts
-/// add theirs. A part is a group, a host, or either with `*`, `?` and `[..]`; `@` before a name says that a group is meant,
-/// and `[2]`, `[-1]` or `[0:3]` after it choose hosts by their places.
+/// The parts are joined by commas or colons. `!` removes the hosts of a part, `&` keeps only those, and all other parts
+/// add theirs. A part is a group, a host, or either with `*`, `?` and `[..]`; `@` before a name restricts it to groups,
+/// and `[2]`, `[-1]` or `[0:3]` after it select hosts by their index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     parts: Vec<Part>,
 }
 
+/// One part of a pattern: its name or glob, and how it changes the selection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Part {
     effect: Effect,
     name: String,
-    /// The places that are chosen from the hosts of the part; all if there are none.
+    /// The indices of the hosts that are selected from the part; `None` for all.
     places: Option<Places>,
 }
 
-/// What a part does with the hosts that it names.
+/// The effect of a part on the selection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Effect {
-    /// `web`: they join the selection.
+    /// `web`: its hosts are added to the selection.
     Add,
-    /// `&web`: only those stay in the selection.
+    /// `&web`: only its hosts stay in the selection.
     Keep,
-    /// `!web`: they leave the selection.
+    /// `!web`: its hosts are removed from the selection.
     Remove,
 }
 
-/// Which of the hosts of a part are meant.
+/// The indices of the selected hosts of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Places {
-    /// One, from the end if it is negative.
+    /// One host, counted from the end if it is negative.
     One(i64),
-    /// The hosts from a first to a last place, or to the end.
+    /// The hosts from a first to a last index, or to the end.
     Range(usize, Option<usize>),
 }
 
 impl Pattern {
-    /// Reads a pattern, or says why it is refused.
+    /// Parses a pattern, or returns why it is refused.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut parts = Vec::new();
         for word in split(text) {
@@ -75,7 +76,7 @@ impl Pattern {
         if parts.is_empty() {
             return Err("a pattern without a name".to_owned());
         }
-        // Whatever their order: hosts are added first, and taken away last.
+        // The order in which they are written does not matter: hosts are added first, and removed last.
         parts.sort_by_key(|part| part.effect);
         if parts[0].effect != Effect::Add {
             let name = ALL.to_owned();
@@ -93,7 +94,7 @@ impl Pattern {
         Ok(Self { parts })
     }
 
-    /// The hosts that are meant, each once, or the name of a part that is nowhere.
+    /// Returns the selected hosts, each once, or the name of a part that is not in the inventory.
     pub fn select(&self, inventory: &Inventory) -> Result<Vec<HostIndex>, String> {
         let (selected, mut unknown) = self.select_known(inventory);
         match unknown.drain(..).next() {
@@ -102,7 +103,8 @@ impl Pattern {
         }
     }
 
-    /// The hosts that are meant, each once, and the names of the parts that are nowhere, which select none.
+    /// Returns the selected hosts, each once, and the names of the parts that are not in the inventory, which select no
+    /// host.
     pub fn select_known(&self, inventory: &Inventory) -> (Vec<HostIndex>, Vec<String>) {
         let mut selected: Vec<HostIndex> = Vec::new();
         let mut unknown = Vec::new();
@@ -184,7 +186,7 @@ fn each_once(mut hosts: Vec<HostIndex>) -> Vec<HostIndex> {
     hosts
 }
 
-/// The parts of a pattern: between commas, or between colons if there is no comma.
+/// Splits a pattern into its parts at commas, or at colons if there is no comma.
 fn split(text: &str) -> Vec<&str> {
     if text.contains(',') || text.parse::<Ipv6Addr>().is_ok() {
         return text.split(',').collect();
@@ -201,7 +203,7 @@ fn split(text: &str) -> Vec<&str> {
     .collect()
 }
 
-/// A name without the places that follow it, and the places.
+/// Splits a name from the index or range that follows it.
 fn subscript(name: &str) -> (&str, Option<Places>) {
     let read = || {
         let (name, inside) = name.strip_suffix(']')?.rsplit_once('[')?;
@@ -225,7 +227,7 @@ fn subscript(name: &str) -> (&str, Option<Places>) {
 fn matches(name: &str, pattern: &str) -> bool {
     let (name, pattern): (Vec<char>, Vec<char>) =
         (name.chars().collect(), pattern.chars().collect());
-    // Where the last `*` was met, and how much of the name it stood for then.
+    // The position of the last `*`, and the position in the name up to which it matched then.
     let (mut at, mut of, mut star) = (0, 0, None);
     while at < name.len() {
         let found = match pattern.get(of) {
@@ -258,11 +260,11 @@ fn matches(name: &str, pattern: &str) -> bool {
     pattern[of..].iter().all(|character| *character == '*')
 }
 
-/// The set at the beginning of a pattern, and how long it is; nothing if it is not closed.
+/// Returns the set at the beginning of a pattern, and its length; `None` if it is not closed.
 fn set(pattern: &[char]) -> Option<(impl Fn(char) -> bool, usize)> {
     let is_not = pattern.get(1) == Some(&'!');
     let first = if is_not { 2 } else { 1 };
-    // A bracket that comes first is a member.
+    // A closing bracket in the first place is a member.
     let length = pattern.iter().skip(first + 1).position(|it| *it == ']')?;
     let members = pattern[first..=first + length].to_vec();
     let contains = move |wanted: char| {

@@ -1,7 +1,7 @@
 //! Inventories that a program prints as JSON.
 //!
-//! Called with `--list` it prints all groups, with the variables of all hosts under `_meta`. One that prints no `_meta`
-//! is called once a host, with `--host NAME`.
+//! With the argument `--list` it prints all groups, and the variables of all hosts under `_meta`. A program that prints
+//! no `_meta` is called once for each host, with `--host NAME`.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -18,11 +18,11 @@ use crate::document::{self, Node};
 pub(super) struct Program {
     /// The program itself.
     path: PathBuf,
-    /// What it is called with before `--list` or `--host`.
+    /// The arguments before `--list` or `--host`.
     args: Vec<String>,
 }
 
-/// Whether an executable file is a program, and not a file of text that happens to be executable.
+/// Whether an executable file is a program, rather than a text file with the executable bit set.
 pub(super) fn is_program(path: &Path) -> Result<bool, InputError> {
     let mut start = [0; 4];
     let read = File::open(path).and_then(|mut file| file.read(&mut start));
@@ -32,18 +32,18 @@ pub(super) fn is_program(path: &Path) -> Result<bool, InputError> {
 }
 
 impl Program {
-    /// Makes a program that is called with these arguments first.
+    /// Makes a program with these first arguments.
     pub(super) fn new(path: PathBuf, args: Vec<String>) -> Self {
         Self { path, args }
     }
 
-    /// The user's own Ansible, which has the plugins that a source asks for.
+    /// Returns the user's own Ansible as a program, which has the plugins that a source needs.
     pub(super) fn of_ansible(source: &Path) -> Self {
         let args = vec!["-i".to_owned(), source.display().to_string()];
         Self::new("ansible-inventory".into(), args)
     }
 
-    /// Adds what the program prints to an inventory.
+    /// Adds the output of the program to an inventory.
     pub(super) fn read(&self, loading: &mut Loading<'_>) -> Result<(), InputError> {
         let source = self.call(&["--list"])?;
         let mut problems = Vec::new();
@@ -74,10 +74,10 @@ impl Program {
         Ok(())
     }
 
-    /// What the program prints when it is called with these arguments.
+    /// Runs the program with these arguments, and returns its output.
     fn call(&self, more: &[&str]) -> Result<Source, InputError> {
         let line = format!("{} {}", self.path.display(), more.join(" "));
-        // A name without a slash is looked for in PATH, and a file of this name in this folder is meant.
+        // A name without a slash would be searched in PATH, but a file of this name in the current folder is meant.
         let is_here = self.path.components().count() == 1 && self.path.exists();
         let path = if is_here {
             Path::new(".").join(&self.path)
@@ -111,14 +111,15 @@ impl Program {
     }
 }
 
-/// What a program has listed.
+/// The hosts that a program has listed.
 struct Listing {
     hosts: Vec<HostIndex>,
-    /// Whether the variables of the hosts were listed, too.
+    /// Whether the program has also listed the variables of the hosts.
     has_variables: bool,
 }
 
 impl Listing {
+    /// Reads the output of `--list` into an inventory.
     fn read(node: Node<'_>, inventory: &mut Inventory, problems: &mut Problems) -> Self {
         let mut listing = Self {
             hosts: Vec::new(),
@@ -143,7 +144,7 @@ impl Listing {
             let parts = tree::map(entry.node, "a map or a list of hosts", problems);
             let is_usual = |name: &str| matches!(name, "hosts" | "children" | "vars");
             if !parts.is_empty() && !parts.iter().any(|part| is_usual(&part.name)) {
-                // An old form: a host that is called as its group, and its variables.
+                // An old format: a host with the name of its group, and its variables.
                 let host = inventory.host(&entry.name, group);
                 listing.hosts.push(host);
                 for part in parts {
@@ -175,7 +176,7 @@ impl Listing {
                             }
                         }
                     }
-                    // Programs print what else they know, and Ansible passes over it.
+                    // Programs may print other keys, which are ignored, as in Ansible.
                     _ => {}
                 }
             }
@@ -217,7 +218,7 @@ fn set_variables(
     }
 }
 
-/// The texts of a list, with their places.
+/// Returns the texts of a list, with their places.
 fn texts(node: Node<'_>, problems: &mut Problems) -> Vec<(String, crate::diagnostic::Span)> {
     let members = match node.into_list() {
         Ok(members) => members,

@@ -1,6 +1,6 @@
 //! Ranges in the names of hosts, as in `web[01:20]` and `db[a:f:2].example`.
 
-/// The names that a name with ranges stands for, or why it is refused.
+/// Expands the ranges in a name, or returns why the name is refused.
 pub(super) fn expand(name: &str) -> Result<Vec<String>, String> {
     let Some((head, bounds, tail)) = first_range(name) else {
         return Ok(vec![name.to_owned()]);
@@ -19,17 +19,17 @@ pub(super) fn expand(name: &str) -> Result<Vec<String>, String> {
     Ok(names)
 }
 
-/// How many hosts one name may stand for. A few characters can stand for billions.
+/// The maximum number of hosts to which one name may expand. A few characters can expand to billions.
 const MAX_HOSTS: usize = 100_000;
 
-/// What stands before the first range, in it and after it.
+/// Returns the text before the first range, in it and after it.
 fn first_range(name: &str) -> Option<(&str, &str, &str)> {
     let (head, rest) = name.split_once('[')?;
     let (bounds, tail) = rest.split_once(']')?;
     bounds.contains(':').then_some((head, bounds, tail))
 }
 
-/// The members of a range of numbers or letters.
+/// Returns the members of a range of numbers or letters.
 fn members(bounds: &str) -> Result<Vec<String>, String> {
     let mut parts = bounds.split(':');
     let first = parts
@@ -69,7 +69,7 @@ fn members(bounds: &str) -> Result<Vec<String>, String> {
             .map_err(|_| format!("the range `[{bounds}]` is neither of numbers nor of letters"))
     };
     let (from, to) = (number(first)?, number(last)?);
-    // A first number with leading zeros says how wide all numbers are.
+    // If the first number has leading zeros, its width is that of all numbers.
     let is_padded = first.len() > 1 && first.starts_with('0');
     if is_padded && first.len() != last.len() {
         return Err(format!(
@@ -87,10 +87,10 @@ fn members(bounds: &str) -> Result<Vec<String>, String> {
     Ok(numbers.map(|number| format!("{number:0width$}")).collect())
 }
 
-/// All letters in the order in which ranges go through them.
+/// All letters in the order of ranges.
 const LETTERS: &[u8; 52] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
-/// The place of a single letter among all of them.
+/// Returns the index of a single letter among all of them.
 fn letter(text: &str) -> Option<usize> {
     let [byte] = text.as_bytes() else {
         return None;

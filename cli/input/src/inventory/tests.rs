@@ -82,7 +82,7 @@ fn of_equally_deep_groups_the_priority_counts_and_then_the_name() {
 
 #[test]
 fn a_group_is_as_deep_as_the_longest_way_to_it_and_ways_are_not_counted_one_by_one() {
-    // Each level has two groups that are both in both of the level above: 2^200 ways.
+    // Each level has two groups, both of which are in both groups of the level above: 2^200 paths.
     let mut text = String::from("[z0]\nh\n[y0]\n");
     for level in 1..200 {
         let below = level - 1;

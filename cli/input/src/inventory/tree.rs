@@ -1,4 +1,4 @@
-//! Inventories in YAML or JSON, as people write them: a tree of groups.
+//! Inventories in YAML or JSON that are written by hand: a tree of groups.
 //!
 //! ```text
 //! all:
@@ -14,7 +14,7 @@ use super::{GroupIndex, Inventory, range};
 use crate::diagnostic::{Diagnostic, Problems, Span};
 use crate::document::{Entry, Node, Value};
 
-/// Adds what a document says to an inventory.
+/// Adds the contents of a document to an inventory.
 pub(super) fn read(document: Node<'_>, inventory: &mut Inventory, problems: &mut Problems) {
     for entry in map(document, "a map of groups", problems) {
         group(entry, None, inventory, problems);
@@ -68,9 +68,10 @@ fn group(
     }
 }
 
+/// Adds the hosts of a group, which are a map or a single name.
 fn hosts(node: Node<'_>, group: GroupIndex, inventory: &mut Inventory, problems: &mut Problems) {
     if let Some(name) = node.text() {
-        // One host without variables may be written as text.
+        // A single host without variables may be written as text.
         let (name, span) = (name.to_owned(), node.span);
         add_hosts(&name, span, group, &[], inventory, problems);
         return;
@@ -87,7 +88,7 @@ fn hosts(node: Node<'_>, group: GroupIndex, inventory: &mut Inventory, problems:
     }
 }
 
-/// Adds the hosts that a name stands for.
+/// Adds the hosts to which a name expands.
 fn add_hosts(
     name: &str,
     place: Span,
@@ -115,7 +116,7 @@ fn add_hosts(
     }
 }
 
-/// The entries of a map. Nothing at all (null) is an empty one.
+/// Returns the entries of a map. Null counts as an empty map.
 pub(super) fn map<'a>(node: Node<'a>, expected: &str, problems: &mut Problems) -> Vec<Entry<'a>> {
     if matches!(node.value, Value::Null) {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! Variables in files beside an inventory: `group_vars/NAME` and `host_vars/NAME`, each a file or a folder of files.
+//! Variables in files next to an inventory: `group_vars/NAME` and `host_vars/NAME`, each a file or a folder of files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use super::loading::{Loading, read_node};
 use super::{GroupIndex, HostIndex, Variables, tree};
 use crate::InputError;
 
-/// How the names of files of variables end.
+/// The suffixes of the names of files of variables.
 const ENDS: [&str; 4] = ["", ".yml", ".yaml", ".json"];
 
 /// Reads the files of variables of a folder.
@@ -31,7 +31,7 @@ pub(super) fn read(folder: &Path, loading: &mut Loading<'_>) -> Result<(), Input
     Ok(())
 }
 
-/// The variables of one group or host.
+/// Reads the variables of one group or host.
 fn of(folder: &Path, name: &str, loading: &mut Loading<'_>) -> Result<Variables, InputError> {
     let mut variables = Variables::new();
     for file in files(folder, name)? {
@@ -51,9 +51,10 @@ fn of(folder: &Path, name: &str, loading: &mut Loading<'_>) -> Result<Variables,
     Ok(variables)
 }
 
-/// The files of variables that a folder has for a name: one file, or all in a folder of that name and in the folders in it.
+/// Returns the files of variables in a folder for a name: one file, or all files in a folder of that name and its
+/// subfolders.
 pub fn files(folder: &Path, name: &str) -> Result<Vec<PathBuf>, InputError> {
-    // A name is no path: what is outside of the folder is not read, whatever an inventory calls its hosts.
+    // A name must not act as a path: files outside of the folder are never read, whatever names an inventory contains.
     if name.contains('/') || name.starts_with('.') {
         return Ok(Vec::new());
     }
@@ -66,7 +67,7 @@ pub fn files(folder: &Path, name: &str) -> Result<Vec<PathBuf>, InputError> {
     Ok(files)
 }
 
-/// Adds the files of a folder and of the folders in it, in the order of their names.
+/// Adds the files of a folder and its subfolders, in the order of their names.
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), InputError> {
     let unreadable = |error| InputError::unreadable(folder, error);
     let mut paths = Vec::new();

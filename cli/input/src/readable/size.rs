@@ -1,6 +1,6 @@
-//! Amounts of memory as text.
+//! Formats amounts of memory.
 
-/// An amount of memory in the largest unit that it fills, as in `1.0 KiB`.
+/// Formats an amount of memory in the largest unit that does not exceed it, as in `1.0 KiB`.
 pub fn bytes(count: u64) -> String {
     let mut unit = "B";
     #[expect(

@@ -1,19 +1,19 @@
-//! Times and durations as text.
+//! Formats times and durations.
 
 use std::time::{Duration, SystemTime};
 
 use ratchet_runtime::Timestamp;
 
-/// A time in UTC without its zone, as in `2026-03-12T10:15:00`: the schema of `JUnit` has no zone.
+/// Formats a time in UTC without its zone, as in `2026-03-12T10:15:00`: the schema of `JUnit` has no zone.
 pub fn timestamp(time: SystemTime) -> String {
     let mut text = Timestamp::from_system(time).to_string();
     text.truncate("2026-03-12T10:15:00".len());
     text
 }
 
-/// How long ago a time was, as in `5m ago`. One unit is enough to tell runs apart.
+/// Formats how long ago a time was, as in `5m ago`. One unit is enough to tell runs apart.
 pub fn ago(now: SystemTime, then: SystemTime) -> String {
-    // After the clock was set back, a time may be in the future. It is shown as now.
+    // If the clock was set back, a time may be in the future. It is shown as now.
     let seconds = now.duration_since(then).unwrap_or_default().as_secs();
     match seconds {
         0..60 => format!("{seconds}s ago"),
@@ -23,7 +23,7 @@ pub fn ago(now: SystemTime, then: SystemTime) -> String {
     }
 }
 
-/// A duration with as many digits as people need, as in `1.2 s` or `2h 05m`.
+/// Formats a duration with as many digits as people need, as in `1.2 s` or `2h 05m`.
 pub fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {

@@ -13,12 +13,12 @@ use super::ValueError;
 pub enum Amount {
     /// A number of jobs.
     Count(u64),
-    /// This share of all, from 0 to 100.
+    /// A percentage of all jobs, from 0 to 100.
     Percent(f64),
 }
 
 impl Amount {
-    /// The rule that stops a run after this many failures; 0 stops none.
+    /// Returns the rule that stops a run after this many failures; 0 never stops it.
     pub fn max_failures(self) -> Option<MaxFailures> {
         match self {
             Self::Count(0) => None,
@@ -55,7 +55,7 @@ pub fn amount(text: &str) -> Result<Amount, ValueError> {
     }
 }
 
-/// Reads a whole number, 0 included.
+/// Reads a whole number of at least 0.
 pub fn count(text: &str) -> Result<u64, ValueError> {
     let written = text.trim();
     if !written.is_empty() && written.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{ValueError, split_number};
 
-/// The units in nanoseconds. They have to stand in this order in a duration.
+/// The units in nanoseconds. A duration has to use them in this order.
 const UNITS: [(&str, u128); 7] = [
     ("d", 86_400 * NANOS),
     ("h", 3_600 * NANOS),
@@ -18,7 +18,7 @@ const UNITS: [(&str, u128); 7] = [
 /// The number of nanoseconds in a second.
 const NANOS: u128 = 1_000_000_000;
 
-/// The longest duration, a century: nobody waits longer, and no clock overflows by it.
+/// The longest duration, a century. Longer ones have no use, and could overflow a clock.
 const LONGEST: u128 = 36_525 * 86_400 * NANOS;
 
 /// Reads a duration. A number without a unit is refused, because its meaning would be a guess.
@@ -80,7 +80,7 @@ fn from_nanos(nanos: u128) -> Duration {
     Duration::new(seconds, nanos)
 }
 
-/// The shortest text that is read back as the same duration.
+/// Formats a duration as the shortest text that is read back as the same duration.
 pub fn show_duration(duration: Duration) -> String {
     let mut left = duration.as_nanos();
     if left == 0 {
@@ -97,7 +97,7 @@ pub fn show_duration(duration: Duration) -> String {
     text
 }
 
-/// The hint for a text that is no duration.
+/// The hint for a text that is not a duration.
 const EXAMPLES: &str = "write a number and a unit, as in 30s, 100ms or 1m30s";
 
 fn place(unit: &str) -> Option<usize> {
@@ -122,7 +122,7 @@ fn unknown(written: &str, unit: &str) -> ValueError {
         .hint("the units are d, h, m, s, ms, us and ns")
 }
 
-/// A valid duration for a text with whole words, capitals or blanks, as in `1 minute`.
+/// Returns a valid duration for a text with whole words, capitals or blanks, as in `1 minute`.
 fn meant(written: &str) -> Option<String> {
     let mut meant = String::new();
     let mut rest = written;
@@ -151,7 +151,7 @@ fn meant(written: &str) -> Option<String> {
     (meant != written && read(&meant).is_ok()).then_some(meant)
 }
 
-/// Multiplies a decimal number by a whole one, exactly, down to the nanosecond.
+/// Multiplies a decimal number by an integer, exactly, down to the nanosecond.
 fn scaled(number: &str, unit: u128) -> Option<u128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let whole = if whole.is_empty() { "0" } else { whole };

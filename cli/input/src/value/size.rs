@@ -2,7 +2,7 @@
 
 use super::{ValueError, split_number};
 
-/// The units: powers of 1000 without an i, powers of 1024 with one. A single letter is a power of 1024, as with most
+/// The units: powers of 1000 without an i, powers of 1024 with one. A single letter is a power of 1024, as in most
 /// tools: `512M` is 512 MiB.
 const UNITS: [(&str, u64); 14] = [
     ("B", 1),
@@ -21,10 +21,10 @@ const UNITS: [(&str, u64); 14] = [
     ("G", 1 << 30),
 ];
 
-/// The hint for a text that is no size.
+/// The hint for a text that is not a size.
 const EXAMPLES: &str = "write a number and a unit, as in 500MB or 2GiB";
 
-/// The units that a size can have.
+/// Returns the units that a size can have.
 pub fn units() -> impl Iterator<Item = &'static str> {
     UNITS.iter().map(|(name, _)| *name)
 }
@@ -57,7 +57,7 @@ pub fn size(text: &str) -> Result<u64, ValueError> {
     scaled(number, *factor).ok_or_else(|| ValueError::new(format!("`{written}` is too large")))
 }
 
-/// The size in the largest unit that represents it exactly.
+/// Formats a size in the largest unit that represents it exactly.
 pub fn show_size(bytes: u64) -> String {
     let exact = ["TiB", "GiB", "MiB", "KiB", "TB", "GB", "MB", "KB"]
         .into_iter()
@@ -73,7 +73,7 @@ fn scaled(number: &str, factor: u64) -> Option<u64> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let whole = if whole.is_empty() { "0" } else { whole };
     let mut bytes = whole.parse::<u64>().ok()?.checked_mul(factor)?;
-    // Beyond twelve digits, no unit has a whole byte.
+    // Digits after the twelfth are worth less than a byte in every unit.
     let fraction = &fraction[..fraction.len().min(12)];
     if !fraction.is_empty() {
         let digits: u128 = fraction.parse().ok()?;

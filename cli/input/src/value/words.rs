@@ -1,8 +1,8 @@
-//! Splits a command in one string into words as a shell does, without a shell.
+//! Splits a command line in one string into words as a shell does, without a shell.
 
 use super::ValueError;
 
-/// The words of a command, and what in it only a shell would understand.
+/// The words of a command, and any syntax in it that only a shell would understand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandLine {
     /// The program and its arguments.
@@ -11,7 +11,7 @@ pub struct CommandLine {
     pub shell_syntax: Option<String>,
 }
 
-/// Splits at blanks. Quotes and backslashes hide blanks as in a shell; nothing else has a meaning.
+/// Splits at blanks. Quotes and backslashes protect blanks as in a shell; nothing else has a meaning.
 pub fn split_words(text: &str) -> Result<CommandLine, ValueError> {
     let mut words = Vec::new();
     let mut shell_syntax = None;
@@ -74,7 +74,7 @@ pub fn split_words(text: &str) -> Result<CommandLine, ValueError> {
 #[derive(Default)]
 struct WordReader {
     text: String,
-    /// Whether a word has begun. `''` is a word without a character.
+    /// Whether a word has begun. `''` is an empty word.
     begun: bool,
     /// Whether any part of the word was quoted.
     quoted: bool,

@@ -10,11 +10,13 @@ use super::{ActionRequest, PlannedAction, command, find_file, option, text};
 use crate::call::{Action, CopySource};
 use crate::templates::{TemplateOptions, template_file};
 
+/// The planned action, or why the task is refused.
 type Planning = Result<PlannedAction, String>;
 
-/// The arguments that only the controller reads.
+/// The arguments that only the controller reads, so that they are not passed to the module.
 const OF_CONTROLLER: [&str; 4] = ["content", "src", "local_follow", "decrypt"];
 
+/// Plans `copy`: finds the file or folder on the controller, or takes the content from the arguments.
 pub(super) fn copy(request: ActionRequest<'_>) -> Planning {
     let mut arguments = request.arguments;
     if option(&arguments, "remote_src") {
@@ -65,6 +67,7 @@ pub(super) fn copy(request: ActionRequest<'_>) -> Planning {
     Ok(PlannedAction::Remote(Action::Copy(source), arguments))
 }
 
+/// Plans `template`: renders the file on the controller, so that the host receives the result.
 pub(super) fn template(request: ActionRequest<'_>) -> Planning {
     let mut arguments = request.arguments;
     required(&arguments, "dest", "template")?;
@@ -128,7 +131,7 @@ pub(super) fn template(request: ActionRequest<'_>) -> Planning {
     Ok(PlannedAction::Remote(Action::Copy(source), arguments))
 }
 
-/// What a template knows of itself.
+/// Returns the variables that a template has about itself.
 fn of_template(
     path: &Path,
     arguments: &Map<String, Value>,
@@ -150,6 +153,7 @@ fn of_template(
     Arc::new(values.into())
 }
 
+/// Plans `script`: finds the script on the controller.
 pub(super) fn script(request: ActionRequest<'_>) -> Planning {
     let command = command(&request)?;
     let line = ratchet_input::value::split_words(&command)
@@ -167,6 +171,7 @@ pub(super) fn script(request: ActionRequest<'_>) -> Planning {
     Ok(PlannedAction::Remote(action, arguments))
 }
 
+/// Plans `unarchive`: finds the archive on the controller, unless it is on the host or at a URL.
 pub(super) fn unarchive(request: ActionRequest<'_>) -> Planning {
     let arguments = request.arguments;
     let src = required(&arguments, "src", "unarchive")?;
@@ -184,6 +189,7 @@ pub(super) fn unarchive(request: ActionRequest<'_>) -> Planning {
     ))
 }
 
+/// Plans `assemble`: joins the fragments on the controller, unless they are on the host.
 pub(super) fn assemble(request: ActionRequest<'_>) -> Planning {
     let mut arguments = request.arguments;
     let is_remote = arguments
@@ -223,7 +229,7 @@ pub(super) fn assemble(request: ActionRequest<'_>) -> Planning {
     ))
 }
 
-/// The files of a folder one after the other, in the order of their names.
+/// Concatenates the files of a folder, in the order of their names.
 fn assembled(
     folder: &Path,
     delimiter: Option<&str>,
@@ -270,7 +276,7 @@ fn assembled(
     Ok(all)
 }
 
-/// A value that is no text, as a file has it: JSON with blanks behind commas and colons.
+/// Formats a value other than text as it is written into a file: JSON with blanks after commas and colons.
 fn json_text(value: &Value) -> String {
     let value = crate::templates::from_json(value.clone());
     let variables = crate::templates::Variables::default()

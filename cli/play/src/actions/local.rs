@@ -1,4 +1,4 @@
-//! The actions that need no host: the controller does them while it decides what comes next.
+//! The actions that need no host: the controller performs them while it decides what comes next.
 
 use serde_json::{Map, Value, json};
 
@@ -8,9 +8,10 @@ use crate::data::Value as DataValue;
 use crate::language::Condition;
 use crate::templates::{expression, to_json};
 
+/// The planned action, or why the task is refused.
 type Planning = Result<PlannedAction, String>;
 
-/// The key by which `set_fact` says that its variables are facts, too.
+/// The key by which a result of `set_fact` marks its variables as facts, too.
 pub(crate) const CACHEABLE: &str = "_ansible_facts_cacheable";
 
 fn done(result: Value) -> Planning {
@@ -20,6 +21,7 @@ fn done(result: Value) -> Planning {
     }
 }
 
+/// Performs `debug`.
 pub(super) fn debug(request: &ActionRequest<'_>) -> Planning {
     let arguments = &request.arguments;
     if arguments.contains_key("var") && arguments.contains_key("msg") {
@@ -50,6 +52,7 @@ pub(super) fn debug(request: &ActionRequest<'_>) -> Planning {
     done(Value::Object(result))
 }
 
+/// Performs `set_fact`.
 pub(super) fn set_fact(request: &ActionRequest<'_>) -> Planning {
     let mut facts = request.arguments.clone();
     facts.remove("cacheable");
@@ -69,12 +72,13 @@ pub(super) fn set_fact(request: &ActionRequest<'_>) -> Planning {
     done(result)
 }
 
+/// Performs `assert`.
 pub(super) fn assert(request: &ActionRequest<'_>) -> Planning {
     refuse_unknown(
         request,
         &["that", "fail_msg", "msg", "success_msg", "quiet"],
     )?;
-    // Conditions are expressions, so they are taken as they are written.
+    // Conditions are expressions, so they are taken unrendered.
     let Some(that) = request.task.arguments.get("that") else {
         return Err("`assert` needs `that`, the conditions that have to hold".to_owned());
     };
@@ -88,7 +92,7 @@ pub(super) fn assert(request: &ActionRequest<'_>) -> Planning {
         let Some(condition) = Condition::of(data) else {
             return Err(format!("a condition of `that` is {}", data.kind()));
         };
-        // A template may stand for a list of conditions.
+        // A template may evaluate to a list of conditions.
         let holds = hold(std::slice::from_ref(&condition), request.variables)
             .map_err(|error| format!("the condition `{condition}` fails: {error}"))?;
         if !holds {
@@ -106,6 +110,7 @@ pub(super) fn assert(request: &ActionRequest<'_>) -> Planning {
     done(json!({"changed": false, "msg": told}))
 }
 
+/// Performs `fail`.
 pub(super) fn fail(request: &ActionRequest<'_>) -> Planning {
     refuse_unknown(request, &["msg"])?;
     let told = request.arguments.get("msg").cloned();
@@ -113,6 +118,7 @@ pub(super) fn fail(request: &ActionRequest<'_>) -> Planning {
     done(json!({"failed": true, "changed": false, "msg": told}))
 }
 
+/// Performs `add_host`.
 pub(super) fn add_host(request: &ActionRequest<'_>) -> Planning {
     let mut variables = request.arguments.clone();
     let mut take = |names: &[&str]| {
@@ -137,6 +143,7 @@ pub(super) fn add_host(request: &ActionRequest<'_>) -> Planning {
     }))
 }
 
+/// Performs `group_by`.
 pub(super) fn group_by(request: &ActionRequest<'_>) -> Planning {
     refuse_unknown(request, &["key", "parents"])?;
     let Some(key) = text(&request.arguments, "key") else {
@@ -155,13 +162,14 @@ pub(super) fn group_by(request: &ActionRequest<'_>) -> Planning {
     done(json!({"changed": !is_member, "add_group": group, "parent_groups": parents}))
 }
 
+/// Plans `pause` as a wait.
 pub(super) fn pause(request: &ActionRequest<'_>) -> Planning {
     refuse_unknown(request, &["seconds", "minutes", "prompt", "echo"])?;
     let arguments = &request.arguments;
     let minutes = seconds(arguments, "minutes")?.map(|minutes| minutes * 60);
     let wait = seconds(arguments, "seconds")?.or(minutes);
     let Some(wait) = wait else {
-        // There is nobody who could answer: results are read by programs, and a run goes on without a terminal.
+        // No one could answer: programs read the results, and a run continues without a terminal.
         return Err(
             "`pause` without `seconds` or `minutes` waits for a key, which a run does not read; say how long, or ask by \
              `vars_prompt`"
@@ -181,6 +189,7 @@ pub(super) fn pause(request: &ActionRequest<'_>) -> Planning {
     }
 }
 
+/// Performs `set_stats`.
 pub(super) fn set_stats(request: &ActionRequest<'_>) -> Planning {
     refuse_unknown(request, &["data", "per_host", "aggregate"])?;
     let Some(Value::Object(data)) = request.arguments.get("data") else {
@@ -200,7 +209,7 @@ pub(super) fn set_stats(request: &ActionRequest<'_>) -> Planning {
     }))
 }
 
-/// Checks the variables of a role against what its authors have written about them.
+/// Checks the variables of a role against the argument specification of its authors.
 pub(super) fn validate_argument_spec(request: &ActionRequest<'_>) -> Planning {
     let Some(Value::Object(spec)) = request.arguments.get("argument_spec") else {
         return done(json!({"changed": false, "msg": "The arg spec validation passed"}));
@@ -289,7 +298,7 @@ fn check_argument(name: &str, about: &Value, value: &Value, errors: &mut Vec<Str
     }
 }
 
-/// Whether a value is of a type, or can be turned into it.
+/// Whether a value is of a type, or can be converted to it.
 fn is_of_kind(kind: &str, value: &Value) -> bool {
     let as_text = plain_text(value);
     match kind {
@@ -339,7 +348,7 @@ fn plain_text(value: &Value) -> String {
     }
 }
 
-/// The names in a list, or in a text with commas.
+/// Returns the names in a list, or in a comma-separated text.
 pub(crate) fn names_of(value: Option<&Value>) -> Vec<String> {
     match value {
         Some(Value::Array(members)) => members.iter().map(plain_text).collect(),

@@ -1,4 +1,4 @@
-//! What was typed, and how it overrules the settings.
+//! The command line flags, and how they override the settings.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Configuration;
 use crate::vault::VaultPassword;
 
-/// What was typed beside the playbooks. A flag that was not typed leaves the setting as it is.
+/// The flags on the command line besides the playbooks. A flag that was not given leaves the setting as it is.
 #[derive(Debug, Clone, Default)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -19,7 +19,7 @@ pub struct PlayFlags {
     pub tags: Vec<String>,
     /// The tags to skip.
     pub skip_tags: Vec<String>,
-    /// Whether results tell how files change.
+    /// Whether results show how files change.
     pub diff: bool,
     /// How many jobs may run at once.
     pub forks: Option<u32>,
@@ -27,11 +27,11 @@ pub struct PlayFlags {
     pub force_handlers: bool,
     /// The folders of modules for all playbooks, before those of the settings.
     pub libraries: Vec<PathBuf>,
-    /// Whether tasks become another user that do not say it.
+    /// Whether tasks become another user by default.
     pub becomes: bool,
-    /// The user whom tasks become.
+    /// The user that tasks become.
     pub become_user: Option<String>,
-    /// The way in which they become that user.
+    /// The method by which they become that user.
     pub become_method: Option<String>,
     /// Whether to ask for the password of `become`.
     pub asks_become_password: bool,
@@ -49,14 +49,14 @@ pub struct PlayFlags {
     pub connection: Option<String>,
     /// How many seconds it may take to connect.
     pub timeout: Option<u64>,
-    /// More arguments for ssh, behind those of the settings.
+    /// More arguments for ssh, after those of the settings.
     pub ssh_common_args: Option<String>,
     /// Files with passwords of encrypted files, which are tried before those of the settings.
     pub vault_password_files: Vec<PathBuf>,
 }
 
 impl Configuration {
-    /// Lets what was typed overrule the settings.
+    /// Replaces settings by the flags that were given.
     pub fn overrule(&mut self, flags: PlayFlags) {
         fn replace<T>(set: &mut Option<T>, typed: Option<T>) {
             if typed.is_some() {
@@ -99,7 +99,7 @@ impl Configuration {
         self.vault_passwords.splice(0..0, files);
     }
 
-    /// The arguments of ssh, if any are set.
+    /// Returns the arguments of ssh, if any are set.
     pub(crate) fn ssh_arguments(&self) -> Option<String> {
         let parts = [&self.ssh_args, &self.ssh_common_args, &self.ssh_extra_args];
         let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();

@@ -1,4 +1,4 @@
-//! Reads settings from `ansible.cfg` and from variables of the environment.
+//! Reads settings from `ansible.cfg` and from environment variables.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -12,7 +12,7 @@ use super::{Configuration, Gathering};
 use crate::ini::{Ini, IniDialect};
 use crate::vault::VaultPassword;
 
-/// Settings that change nothing here, because what they are for is not done, or is done anyway.
+/// Settings that make no difference here, because ratchet never does what they control, or always does it.
 const NEEDLESS: [(&str, &str); 13] = [
     ("defaults", "retry_files_enabled"),
     ("defaults", "deprecation_warnings"),
@@ -29,14 +29,14 @@ const NEEDLESS: [(&str, &str); 13] = [
     ("ssh_connection", "transfer_method"),
 ];
 
-/// The settings as they are written, and which of them were asked for.
+/// The settings as they are written, with a record of which were read, to warn about the others.
 pub(super) struct SettingsReader<'a> {
     folder: PathBuf,
     home: PathBuf,
     file: Option<PathBuf>,
     ini: Ini,
     environment: &'a BTreeMap<OsString, OsString>,
-    /// The variables of the environment that were asked for.
+    /// The environment variables that were read.
     used_variables: BTreeSet<String>,
     used: BTreeSet<(&'static str, &'static str)>,
     warnings: Vec<String>,
@@ -45,13 +45,14 @@ pub(super) struct SettingsReader<'a> {
 /// A setting as it is written.
 struct Written {
     text: String,
-    /// What it is called where it stands.
+    /// Its name in the place where it is set.
     name: String,
-    /// The folder that relative paths in it start from.
+    /// The folder to which relative paths in it refer.
     folder: PathBuf,
 }
 
 impl<'a> SettingsReader<'a> {
+    /// Finds and reads the configuration file of a folder.
     pub(super) fn open(
         folder: &Path,
         environment: &'a BTreeMap<OsString, OsString>,
@@ -91,7 +92,7 @@ impl<'a> SettingsReader<'a> {
         self.environment.get(OsStr::new(name))
     }
 
-    /// The first file of settings that is there.
+    /// Finds the first configuration file that exists.
     fn find(&mut self) -> Option<PathBuf> {
         if let Some(named) = self.variable("ANSIBLE_CONFIG") {
             let path = self.path(&self.folder, &named.to_string_lossy());
@@ -105,7 +106,7 @@ impl<'a> SettingsReader<'a> {
             }
         }
         let here = self.folder.join("ansible.cfg");
-        // Anybody could have put a file there that runs programs in the user's name.
+        // In a folder that anyone can write to, another user could have placed a file that runs programs as this user.
         let mode = self
             .folder
             .metadata()
@@ -135,7 +136,7 @@ impl<'a> SettingsReader<'a> {
         folder.join(expanded)
     }
 
-    /// A text in which `$NAME`, `${NAME}` and `{{CWD}}` are what they stand for.
+    /// Replaces `$NAME`, `${NAME}` and `{{CWD}}` in a text by their values.
     fn with_variables(&self, text: &str) -> String {
         let text = text.replace("{{CWD}}", &self.folder.display().to_string());
         let mut out = String::new();
@@ -161,7 +162,7 @@ impl<'a> SettingsReader<'a> {
         out
     }
 
-    /// A setting, which a variable of the environment sets before the file does.
+    /// Returns a setting. An environment variable takes precedence over the file.
     fn written(
         &mut self,
         variables: &[&str],
@@ -347,6 +348,7 @@ impl<'a> SettingsReader<'a> {
         }
     }
 
+    /// Reads all settings.
     #[expect(
         clippy::too_many_lines,
         reason = "it is a table with a line for each setting"
@@ -451,19 +453,19 @@ impl<'a> SettingsReader<'a> {
             ),
             ssh_extra_args: self.text("ANSIBLE_SSH_EXTRA_ARGS", "ssh_connection", "ssh_extra_args"),
             ssh_executable: self.text("ANSIBLE_SSH_EXECUTABLE", "ssh_connection", "ssh_executable"),
-            // These come last: they are what nothing above has asked for.
+            // This has to be evaluated last: it returns what none of the lines above has read.
             unused: self.unused(),
             warnings: std::mem::take(&mut self.warnings),
             file: self.file.clone(),
         })
     }
 
-    /// The settings that nothing asks for, each once.
+    /// Returns the settings that were not read, each once.
     fn unused(&self) -> Vec<String> {
         let mut names = BTreeSet::new();
         for setting in &self.ini.settings {
             let place = (setting.section.as_str(), setting.name.as_str());
-            // Settings of inventories are for the program that reads these.
+            // Settings of inventories are for the program that reads inventories.
             let is_known =
                 self.used.contains(&place) || NEEDLESS.contains(&place) || place.0 == "inventory";
             if !is_known {
@@ -479,7 +481,7 @@ impl<'a> SettingsReader<'a> {
     }
 }
 
-/// Whether a variable of the environment changes nothing here, or is for another program of Ansible.
+/// Whether an environment variable makes no difference here, or is for another program of Ansible.
 fn is_needless_variable(name: &str) -> bool {
     const NEEDLESS_VARIABLES: [&str; 5] = [
         "ANSIBLE_CONFIG",
@@ -488,7 +490,7 @@ fn is_needless_variable(name: &str) -> bool {
         "ANSIBLE_PIPELINING",
         "ANSIBLE_SSH_PIPELINING",
     ];
-    // Programs of Ansible that read inventories and decrypt files take these themselves.
+    // The programs of Ansible that read inventories and decrypt files read these themselves.
     let of_others = ["ANSIBLE_INVENTORY_", "ANSIBLE_VAULT_"];
     NEEDLESS_VARIABLES.contains(&name)
         || of_others.iter().any(|start| name.starts_with(start))

@@ -11,7 +11,7 @@ use crate::language::{Keyword, builtin};
 use crate::modules::Modules;
 use crate::templates::{Variables, as_document, is_omitted, render, render_data, text_of, to_json};
 
-/// How the name of a group of modules begins in `module_defaults`.
+/// The prefix of the name of a module group in `module_defaults`.
 const GROUP: &str = "group/";
 
 /// The arguments of a task, rendered.
@@ -21,7 +21,7 @@ pub(super) struct Rendered {
     pub(super) named: Map<String, Json>,
     /// The text without a name, such as the command.
     pub(super) free: Option<String>,
-    /// The values that `set_fact` gives to variables, in which maps keep their order, as they do not in JSON values.
+    /// The values that `set_fact` assigns to variables. Here maps keep their order, which JSON values do not.
     pub(super) values: HashMap<String, Value>,
 }
 
@@ -54,7 +54,7 @@ pub(super) fn arguments(
     }
     let is_assert = is_action(task, "assert");
     for entry in &task.arguments.named {
-        // Conditions are expressions, and what is not defined in them is their own matter.
+        // Conditions are expressions. They are evaluated later, and undefined names in them are handled there.
         if is_assert && entry.name == "that" || is_action(task, "debug") && entry.name == "var" {
             arguments.insert(
                 entry.name.clone(),
@@ -84,7 +84,7 @@ pub(super) fn arguments(
         Some(data) => {
             let value = render_data(data, variables).map_err(|error| error.to_string())?;
             match to_json(&value) {
-                // A template may stand for all arguments.
+                // A template may evaluate to a map of all arguments.
                 Json::Object(more) => {
                     for (name, value) in more {
                         arguments.entry(name).or_insert(value);

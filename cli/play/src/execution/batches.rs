@@ -1,11 +1,11 @@
-//! In which order and in which batches the hosts of a play go through it.
+//! The order of the hosts of a play, and their batches.
 
 use minijinja::Value;
 use minijinja::value::ValueKind;
 
 use crate::templates::text_of;
 
-/// Puts hosts in an order.
+/// Sorts hosts by the keyword `order`.
 pub(super) fn order(hosts: &mut [String], order: Option<&str>) {
     match order {
         Some("sorted") => hosts.sort_unstable(),
@@ -19,14 +19,15 @@ pub(super) fn order(hosts: &mut [String], order: Option<&str>) {
     }
 }
 
-/// Shuffles by a seed that nobody knows.
+/// Shuffles hosts with a random seed.
 fn shuffle(hosts: &mut [String]) {
     use std::hash::BuildHasher as _;
     let seed = std::hash::RandomState::new();
     hosts.sort_by_cached_key(|name| seed.hash_one(name));
 }
 
-/// The sizes of batches: a number, a percentage, or a list of these. The last one is that of all that follow.
+/// Returns the sizes of batches: a number, a percentage, or a list of these. The last size repeats for all later
+/// batches.
 pub(super) fn sizes(value: &Value, hosts: usize) -> Result<Vec<usize>, String> {
     let members: Vec<Value> = match value.kind() {
         ValueKind::Seq => value.try_iter().into_iter().flatten().collect(),
@@ -37,6 +38,7 @@ pub(super) fn sizes(value: &Value, hosts: usize) -> Result<Vec<usize>, String> {
     Ok(if sizes.is_empty() { vec![hosts] } else { sizes })
 }
 
+/// Returns the size of one batch from a number or a percentage.
 fn size(value: &Value, hosts: usize) -> Result<usize, String> {
     let text = text_of(value);
     let text = text.trim();
@@ -56,14 +58,14 @@ fn size(value: &Value, hosts: usize) -> Result<usize, String> {
         return Ok(share.max(1));
     }
     let count: i64 = text.parse().map_err(|_| refused())?;
-    // Nothing or less means that there is one batch.
+    // Zero or less means a single batch.
     Ok(usize::try_from(count)
         .ok()
         .filter(|count| *count > 0)
         .unwrap_or(hosts))
 }
 
-/// A number, which a text may have with a percent sign.
+/// Reads a number, also from a text, which may have a percent sign.
 pub(super) fn number(value: &Value) -> Option<f64> {
     text_of(value)
         .trim()

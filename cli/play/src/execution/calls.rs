@@ -1,4 +1,4 @@
-//! The call of an item: what is asked of which host, as whom, and by which rules its end is judged.
+//! Builds the call of an item: its action, its host, its user, and the rules that judge its result.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,14 +17,14 @@ use crate::module_check::{libraries_of, refused_method};
 use crate::result::TaskStatus;
 use crate::templates::{Variables, is_truthy, render_data, text_of, to_json};
 
-/// How often a task with `until` is tried if it does not say.
+/// How many times a task with `until` is tried by default.
 const USUAL_ATTEMPTS: u32 = 3;
 
-/// How long a task with `until` waits between two attempts if it does not say.
+/// How long a task with `until` waits between two attempts by default.
 const USUAL_DELAY: Duration = Duration::from_secs(5);
 
 impl Machine {
-    /// Makes the call of an item.
+    /// Builds the call of an item.
     pub(super) fn call(
         &mut self,
         task: &mut TaskRun,
@@ -133,7 +133,7 @@ impl Machine {
         })
     }
 
-    /// The id of a job: the number of the play, the place of the task, the host and the item.
+    /// Returns the id of a job: the number of the play, the place of the task, the host and the item.
     pub(super) fn id(&self, task: &TaskRun, name: &str, index: usize) -> String {
         let play = self
             .current
@@ -146,7 +146,7 @@ impl Machine {
         }
     }
 
-    /// Everything about an action but its arguments: as whom, with which environment, and on which host.
+    /// Builds an action from everything but its arguments: its user, its environment, and its host.
     pub(super) fn action(
         &self,
         task: &TaskRun,
@@ -158,7 +158,7 @@ impl Machine {
     ) -> Result<ActionCall, String> {
         let node = &task.node;
         let value = |keyword| node.value(keyword, variables);
-        // A delegated task reaches the other host as that host's own variables say.
+        // A delegated task connects to the other host with the variables of that host.
         let connection = if is_delegated && target != name {
             match self.known.variables_of(target) {
                 Some(known) => known,
@@ -253,7 +253,7 @@ impl Machine {
         })
     }
 
-    /// The host whose lock a task takes that runs on this one. The machine of the controller has one lock.
+    /// Returns the host whose lock a task takes to run on this one. All names of the controller share one lock.
     pub(super) fn lock_of(&self, target: &str) -> String {
         if matches!(target, "localhost" | "127.0.0.1" | "::1") {
             return "localhost".to_owned();
@@ -263,6 +263,7 @@ impl Machine {
         lock.map_or_else(|| target.to_owned(), |lock| text_of(&lock))
     }
 
+    /// Returns the rules that judge the result of an item.
     pub(super) fn rules(
         &self,
         task: &TaskRun,
@@ -309,7 +310,7 @@ impl Machine {
         })
     }
 
-    /// What a failure of a task is on a host.
+    /// Returns the status of a failed task on a host.
     pub(super) fn on_failure(&self, task: &TaskRun, name: &str) -> TaskStatus {
         let ignores = task.node.value(Keyword::IgnoreErrors, &task.variables);
         if ignores
@@ -325,6 +326,7 @@ impl Machine {
         }
     }
 
+    /// Returns the names that identify the task in results.
     pub(super) fn names(&self, task: &TaskRun, host: &str, item: Option<Json>) -> Names {
         let play = self.current.as_ref().map(|run| run.play.name.clone());
         Names {

@@ -1,4 +1,4 @@
-//! Where a host is in its play, and where it goes from there.
+//! The position of a host in its play, and the moves from there.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -10,14 +10,15 @@ use crate::language::{Block, Step};
 
 /// The position of a host in its play.
 ///
-/// A play is a tree: stages, blocks in them, tasks in those. The cursor is the way from the root to the task that comes
-/// next. A list of steps points at the block or the include that the host is in until the host has left it. So of two hosts of one play, the one with the smaller [position](Self::position) is behind the other.
+/// A play is a tree: stages contain blocks, and blocks contain tasks. The cursor is the path from the root to the next
+/// task. While a host is in a block or an include, the list of steps above still points at that block or include. So of
+/// two hosts of one play, the one with the smaller [position](Self::position) is behind the other.
 #[derive(Debug)]
 pub(super) struct Cursor {
     stages: Arc<[Stage]>,
     frame: Arc<Frame>,
     stage: usize,
-    /// Within the stage: the list of steps, and inside of that blocks and includes, the innermost last.
+    /// Within the stage: the list of steps, and inside of that the blocks and includes, the innermost last.
     levels: Vec<Level>,
 }
 
@@ -26,22 +27,24 @@ pub(super) struct Cursor {
 struct Level {
     steps: Steps,
     frame: Arc<Frame>,
-    /// The index of the step that is next.
+    /// The index of the next step.
     at: usize,
-    /// Set in an `always` that is gone through because something has failed, which still counts at its end.
+    /// Set in an `always` section that was entered because of a failure, which takes effect again at the end of the
+    /// section.
     has_failed: bool,
 }
 
+/// The list of steps of a level.
 #[derive(Debug)]
 enum Steps {
     List(Arc<[Step]>),
     Block(Arc<Block>, Phase),
-    /// What includes bring in: a list of tasks for each. The host has only some of them.
+    /// The steps of includes, one list for each. The host goes through only those that are marked.
     Included(Arc<[Arc<IncludedSteps>]>, Vec<bool>),
     Handlers(Handlers),
 }
 
-/// The part of a block that is gone through.
+/// The section of a block that the host is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Body,
@@ -49,24 +52,24 @@ enum Phase {
     Always,
 }
 
-/// The steps that one include brings in.
+/// The steps of one include.
 #[derive(Debug)]
 pub(super) struct IncludedSteps {
     pub(super) steps: Arc<[Step]>,
     pub(super) frame: Arc<Frame>,
 }
 
-/// What a host comes to next.
+/// What a host reaches next.
 #[derive(Debug)]
 pub(super) enum Next {
     Task(TaskNode),
     /// A handler that runs if the host has notified it.
     Handler(usize, TaskNode),
-    /// The host has come into the block of a role.
+    /// The host has entered the block of a role.
     Role(Arc<Block>),
-    /// The host has come to the end of a role.
+    /// The host has reached the end of a role.
     RoleEnd(Arc<Block>),
-    /// The host has come to a stage in which handlers run.
+    /// The host has reached a stage in which handlers run.
     Flush,
     /// There is nothing left to do in the play.
     End,
@@ -75,16 +78,16 @@ pub(super) enum Next {
 /// What follows a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AfterFailure {
-    /// A `rescue` follows, and the failure is over.
+    /// A `rescue` section follows, and clears the failure.
     Rescued,
-    /// An `always` follows, and the failure counts at its end.
+    /// An `always` section follows, and the failure takes effect again at its end.
     Always,
     /// The play is over for the host.
     Over,
 }
 
 impl Cursor {
-    /// The beginning of a play.
+    /// Returns a cursor at the beginning of a play.
     pub(super) fn new(stages: Arc<[Stage]>, frame: Arc<Frame>) -> Self {
         Self {
             stages,
@@ -94,9 +97,11 @@ impl Cursor {
         }
     }
 
-    /// Moves on to what comes next. After a task or a handler it has to be told by [`pass`](Self::pass) that this is done.
+    /// Moves to the next task, handler or stage. The caller has to call [`pass`](Self::pass) after each that it has
+    /// done.
     ///
-    /// Returns `None` if a failure that waited for the end of an `always` now counts; see [`fail`](Self::fail).
+    /// Returns `None` if a failure takes effect that was held back during an `always` section; see
+    /// [`fail`](Self::fail).
     pub(super) fn next(&mut self) -> Option<Next> {
         loop {
             let Some(level) = self.levels.last_mut() else {
@@ -161,7 +166,7 @@ impl Cursor {
         }
     }
 
-    /// Leaves the innermost list of steps, which has been gone through.
+    /// Leaves the innermost list of steps, which is done.
     fn leave(&mut self) -> Left {
         let Some(level) = self.levels.last_mut() else {
             return Left::Inside;
@@ -210,7 +215,7 @@ impl Cursor {
         self.pass();
     }
 
-    /// Goes to what follows a failure.
+    /// Moves to the steps that follow a failure.
     pub(super) fn fail(&mut self) -> AfterFailure {
         while let Some(level) = self.levels.last_mut() {
             if let Steps::Block(block, phase) = &mut level.steps {
@@ -238,13 +243,13 @@ impl Cursor {
         })
     }
 
-    /// Brings in the tasks of includes, of which the host has some. They come before all else.
+    /// Inserts the steps of includes before the next step. `mine` marks those that the host goes through.
     pub(super) fn include(&mut self, included: &Arc<[Arc<IncludedSteps>]>, mine: Vec<bool>) {
         let frame = Arc::clone(&self.frame);
         self.push(Steps::Included(Arc::clone(included), mine), frame);
     }
 
-    /// Brings in the handlers, before all else.
+    /// Inserts the handlers before the next step.
     pub(super) fn flush(&mut self, handlers: Handlers) {
         let frame = Arc::clone(&self.frame);
         self.push(Steps::Handlers(handlers), frame);
@@ -269,12 +274,12 @@ impl Cursor {
         self.pass();
     }
 
-    /// How deep the host is in blocks and includes.
+    /// Returns the number of blocks and includes around the next step.
     pub(super) fn depth(&self) -> usize {
         self.levels.len()
     }
 
-    /// The place in the play, in the order in which a play is written.
+    /// Returns the place in the play. Places compare in the order in which a play is written.
     pub(super) fn position(&self) -> Vec<u32> {
         let index = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
         let mut position = vec![index(self.stage)];
@@ -289,7 +294,7 @@ impl Cursor {
         position
     }
 
-    /// The name of the place, for ids: `tasks.3`, `roles.0.2`, `tasks.1.rescue.0`.
+    /// Returns the name of the place, for ids: `tasks.3`, `roles.0.2`, `tasks.1.rescue.0`.
     pub(super) fn path(&self) -> String {
         let mut path = match self.stages.get(self.stage) {
             Some(Stage::Gather(_)) => "facts".to_owned(),
@@ -312,7 +317,7 @@ impl Cursor {
 /// Where a host is when it has left a list of steps.
 enum Left {
     Inside,
-    /// At the end of an `always` that was gone through because something had failed.
+    /// At the end of an `always` section that was entered because of a failure.
     Failed,
     Role(Arc<Block>),
 }

@@ -1,4 +1,4 @@
-//! What follows when an item, and with the last one its task, has ended on a host.
+//! Handles the end of an item on a host, and the end of its task with the last item.
 
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ impl Machine {
         task.is_broken |= result.status == TaskStatus::Unreachable || breaks(&task, index, &result);
         task.results[index] = Some(result);
         let is_done = task.is_done();
-        // The next items see what this one has found out.
+        // The next items see the variables that this one has set.
         task.variables = self.variables_of(&task.node, name);
         let ended = is_done.then(|| self.of_all_items(&task, name));
         self.put(name, task);
@@ -60,7 +60,7 @@ impl Machine {
         }
     }
 
-    /// The result of a loop: those of its items, and whether any of them changed something or failed.
+    /// Combines the results of a loop: those of its items, and whether any of them changed something or failed.
     pub(super) fn of_all_items(&self, task: &TaskRun, name: &str) -> TaskResult {
         let results: Vec<&TaskResult> = task.results.iter().flatten().collect();
         let any = |wanted: &dyn Fn(&TaskStatus) -> bool| {
@@ -139,9 +139,9 @@ impl Machine {
             }
         }
         let status = result.status;
-        // A task that only steers the play is not counted.
+        // A task of `meta` only steers the play, so it is not counted.
         if !is_action(&task.node.task, "meta") {
-            // The result of a loop has those of all its items.
+            // The result of a loop contains those of all its items, so secret ones have to be removed.
             let shown = if task.secrets.is_empty() {
                 result.clone()
             } else {
@@ -157,7 +157,7 @@ impl Machine {
             run.running = None;
             match status {
                 TaskStatus::Failed | TaskStatus::Rescued => {
-                    // What items before the failed one have included is not brought in.
+                    // A failed task includes nothing, not even for the items before the failed one.
                     run.includes.clear();
                     let after = run.cursor.fail();
                     if after == AfterFailure::Rescued {
@@ -179,14 +179,14 @@ impl Machine {
                     }
                 }
                 _ if run.includes.is_empty() => run.cursor.pass(),
-                // The tasks that were brought in come first.
+                // Included tasks run before the next task.
                 _ => {}
             }
         }
         self.hosts_changed();
     }
 
-    /// A loop of includes counts once for each that has brought something in.
+    /// Counts a loop of includes once for each item that has included something. The first one is already counted.
     fn count_more_includes(&mut self, task: &TaskRun, result: &TaskResult) {
         if !is_action(&task.node.task, "include_tasks")
             && !is_action(&task.node.task, "include_role")
@@ -202,7 +202,7 @@ impl Machine {
         }
     }
 
-    /// The task succeeded, and what was to follow did not.
+    /// Fails a task that succeeded itself, because a step after it failed.
     fn fail_after(&mut self, name: &str, task: &TaskRun, reason: &str, has_items: bool) {
         let names = self.names(task, name, None);
         let status = self.on_failure(task, name);
@@ -215,7 +215,7 @@ impl Machine {
         self.hosts_changed();
     }
 
-    /// Ends all plays for all hosts, because the playbook is wrong. Jobs that are under way come to their ends.
+    /// Ends all plays for all hosts, because the playbook is wrong. Jobs in progress are not stopped.
     fn end_all(&mut self, reason: String) {
         self.has_error = true;
         self.events.push(Event::Error(reason));
@@ -224,7 +224,7 @@ impl Machine {
         }
     }
 
-    /// Notes the handlers that a task notifies.
+    /// Marks the handlers that a task notifies.
     fn notify(&mut self, data: &Data, variables: &Variables, name: &str) -> Result<(), String> {
         let rendered =
             render_data(data, variables).map_err(|error| format!("`notify`: {error}"))?;
@@ -260,7 +260,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Sets the variables by which a `rescue` knows what has failed.
+    /// Sets the variables that describe the failure to a `rescue` section.
     fn remember_failure(&mut self, host: &str, task: &TaskRun, result: &TaskResult) {
         let failed = from_json(registered(result));
         let is_named = task.node.task.settings.get(Keyword::Name).is_some();
@@ -277,7 +277,7 @@ impl Machine {
         });
     }
 
-    /// Updates the variables that tell which hosts are still in the play.
+    /// Updates the variables that list the hosts that are still in the play.
     fn hosts_changed(&mut self) {
         let Some(run) = &mut self.current else { return };
         let without_failure = run.hosts_without_failure();
@@ -317,7 +317,7 @@ impl Machine {
         let values: Vec<(String, Value)> = facts
             .iter()
             .map(|(name, value)| {
-                // A run that is resumed takes the value that was recorded.
+                // A resumed run has no ordered value, and takes the one that was recorded.
                 let ordered = task.values.get(&index).and_then(|values| values.get(name));
                 let ordered = ordered
                     .filter(|ordered| to_json(ordered) == *value)

@@ -13,7 +13,7 @@ pub enum Event {
         /// The name of the play.
         name: String,
     },
-    /// A play has no hosts.
+    /// A play selects no hosts, or only hosts that earlier plays have lost.
     NoHosts,
     /// A task has begun on the first of its hosts.
     Task {
@@ -26,29 +26,29 @@ pub enum Event {
     Waited {
         /// The host that the job is for.
         host: String,
-        /// How long it waited, by the word of each lock or limit.
+        /// How long it waited for each lock or limit, by its name.
         waits: Vec<(String, Duration)>,
     },
     /// An item of a loop has ended on a host.
     Item(TaskResult),
-    /// A task has ended on a host. That of a loop has the results of its items in its own.
+    /// A task has ended on a host. The result of a loop contains those of its items.
     Ended {
         /// The result.
         result: TaskResult,
         /// Whether its items were reported before.
         has_items: bool,
     },
-    /// Tasks were brought in.
+    /// Tasks were included.
     Included {
         /// The file or the role.
         what: String,
-        /// The host for which it was brought in.
+        /// The host for which it was included.
         host: String,
     },
-    /// No host is left that could go on.
+    /// No host is left that could continue.
     NoHostsLeft,
-    /// Something that people should know.
+    /// A warning for the user.
     Warning(String),
-    /// What is wrong with the playbook, so that its plays end for all hosts.
+    /// An error in the playbook, which ends its plays for all hosts.
     Error(String),
 }

@@ -14,10 +14,11 @@ use crate::templates::{Layer, Variables, is_omitted, render_data};
 pub(super) struct Frame {
     owner: Owner,
     outer: Option<Arc<Self>>,
-    /// The tags of this and of all that is around it.
+    /// The tags of this frame and of all frames around it.
     tags: Vec<String>,
 }
 
+/// The play, block or include to which a frame belongs.
 #[derive(Debug)]
 enum Owner {
     Play(Arc<Play>),
@@ -25,14 +26,14 @@ enum Owner {
     Include(Arc<Include>),
 }
 
-/// The keywords and variables that an include passes to the tasks that it brings in.
+/// The keywords and variables that an include passes to its tasks.
 #[derive(Debug, Default)]
 pub(super) struct Include {
     /// The keywords under `apply`.
     pub(super) apply: Settings,
-    /// The variables of the include, which are rendered when they are used.
+    /// The variables of the include, which are rendered when they are read.
     pub(super) variables: Layer,
-    /// The variables of its loop: the item, and what is known of it.
+    /// The variables of its loop: the item, and those that describe the loop.
     pub(super) item: Arc<Map<String, serde_json::Value>>,
 }
 
@@ -66,11 +67,12 @@ impl Frame {
         })
     }
 
-    /// This frame and those around it, the innermost first.
+    /// Iterates over this frame and those around it, the innermost first.
     pub(super) fn chain(self: &Arc<Self>) -> impl Iterator<Item = &Arc<Self>> {
         std::iter::successors(Some(self), |frame| frame.outer.as_ref())
     }
 
+    /// Returns the keywords that the frame itself sets.
     pub(super) fn settings(&self) -> &Settings {
         match &self.owner {
             Owner::Play(play) => &play.settings,
@@ -91,7 +93,7 @@ impl Frame {
         }
     }
 
-    /// The tags of a task in this frame, its own among them.
+    /// Returns the tags of a task in this frame, including its own.
     pub(super) fn tags_of(&self, task: &Task) -> Vec<String> {
         let mut tags = self.tags.clone();
         tags.extend(task.settings.tags());
@@ -107,13 +109,13 @@ pub(super) struct TaskNode {
 }
 
 impl TaskNode {
-    /// The conditions of the task, those of what is around it first.
+    /// Returns the conditions of the task. Those of the outermost frame come first.
     pub(super) fn when(&self) -> Vec<Condition> {
         let all = self.all(Keyword::When).into_iter();
         all.flat_map(Condition::all).collect()
     }
 
-    /// The value of a keyword that is nearest to the task.
+    /// Returns the rendered value of a keyword, from the innermost frame that sets it.
     pub(super) fn value(
         &self,
         keyword: Keyword,
@@ -127,7 +129,7 @@ impl TaskNode {
         Ok(Some(value).filter(|value| !is_omitted(value)))
     }
 
-    /// The value of a keyword that is nearest to the task.
+    /// Returns the unrendered value of a keyword, from the innermost frame that sets it.
     pub(super) fn nearest(&self, keyword: Keyword) -> Option<&Data> {
         self.task.settings.get(keyword).or_else(|| {
             let mut around = self.frame.chain();
@@ -135,7 +137,7 @@ impl TaskNode {
         })
     }
 
-    /// All values of a keyword, the outermost first.
+    /// Returns all values of a keyword, the outermost first.
     pub(super) fn all(&self, keyword: Keyword) -> Vec<&Data> {
         let around = self.frame.chain();
         let mut all: Vec<_> = std::iter::once(&self.task.settings)
@@ -146,7 +148,7 @@ impl TaskNode {
         all
     }
 
-    /// The name of the task as it is written, with its role; its module if it has no name.
+    /// Returns the name of the task as it is written, with its role; its module if it has no name.
     pub(super) fn title(&self) -> String {
         let role = self.task.role.as_ref().map(|role| role.name.as_str());
         let name = self.task.settings.text(Keyword::Name);

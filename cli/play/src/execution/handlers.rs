@@ -1,4 +1,4 @@
-//! The handlers of a play, and which of them a name means.
+//! The handlers of a play, and the lookup of handlers by name.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,15 +12,16 @@ use crate::language::{Block, Keyword, Play, Step};
 #[derive(Debug, Clone, Default)]
 pub(super) struct Handlers(Arc<Vec<Handler>>);
 
+/// A handler with its topics.
 #[derive(Debug, Clone)]
 struct Handler {
     node: TaskNode,
-    /// The names by which the handler is notified, among others.
+    /// The topics to which the handler listens, besides its own name.
     listens: Vec<String>,
 }
 
 impl Handlers {
-    /// The handlers of a play. `render` puts values in the places of templates in names.
+    /// Collects the handlers of a play. `render` renders the templates in names.
     pub(super) fn of(play: &Play, frame: &Arc<Frame>, render: impl Fn(&str) -> String) -> Self {
         let mut all = Self::default();
         for block in stages::roles(play) {
@@ -30,7 +31,7 @@ impl Handlers {
         all
     }
 
-    /// Adds the handlers of a role. Where a role is used twice, names mean the handlers of the later use.
+    /// Adds the handlers of a role. If a role is used twice, its names refer to the handlers of the later use.
     pub(super) fn add_role(
         &mut self,
         block: &Arc<Block>,
@@ -56,7 +57,7 @@ impl Handlers {
                         listens: listens.iter().map(|name| render(name)).collect(),
                     });
                 }
-                // What an import of tasks stands for.
+                // The block that replaced an import of tasks.
                 Step::Block(block) => {
                     let frame = frame.of_block(block);
                     let inner = {
@@ -74,8 +75,8 @@ impl Handlers {
         self.0.get(index).map(|handler| &handler.node)
     }
 
-    /// The handlers that a name means: the last one of this name, and all that listen to it. `title` renders the name of a
-    /// handler, without its role.
+    /// Returns the handlers that a name notifies: the last one of this name, and all that listen to it. `title` renders
+    /// the name of a handler, without its role.
     pub(super) fn named(&self, name: &str, title: impl Fn(&TaskNode) -> String) -> BTreeSet<usize> {
         let mut found = BTreeSet::new();
         let all = || self.0.iter().enumerate();

@@ -1,4 +1,4 @@
-//! A host while a play runs: where it is, what it does, and how its play has ended.
+//! The state of a host during a play: its position, its running task, and how its play has ended.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -16,15 +16,15 @@ use crate::templates::{Layer, Variables};
 pub(super) struct HostRun {
     pub(super) cursor: Cursor,
     pub(super) state: HostState,
-    /// What the host does now.
+    /// The task that the host runs now.
     pub(super) running: Option<TaskRun>,
     /// The handlers that the host has notified and that have not run since.
     pub(super) notified: BTreeSet<usize>,
-    /// The folders of the roles that the host has gone through, with what was given to them.
+    /// The folders of the roles that the host has completed, with the parameters of each use.
     pub(super) finished_roles: Vec<(PathBuf, Arc<Vec<crate::data::Entry>>)>,
-    /// Variables of `vars_files` whose names are made of facts.
+    /// The variables of those `vars_files` whose names depend on facts.
     pub(super) files: Vec<Layer>,
-    /// What the includes of the last task bring in.
+    /// What the last task of the host includes.
     pub(super) includes: Vec<PendingInclude>,
     /// Whether the host goes only through handlers, because it has failed and `force_handlers` is set.
     pub(super) is_forced: bool,
@@ -38,19 +38,19 @@ pub(super) enum HostState {
     Failed,
     /// The host could not be reached.
     Unreachable,
-    /// The host has come to the end of the play, or was told to end it.
+    /// The host has reached the end of the play, or a task ended it.
     Ended,
 }
 
-/// What one host or item asks to include. Hosts that ask for the same go on together.
+/// An include that one host or item requests. Hosts that request the same one continue together.
 #[derive(Debug, Clone)]
 pub(super) struct PendingInclude {
-    /// What makes two includes the same: the file or role, and the variables.
+    /// The key by which two includes are the same: the file or role, and the variables.
     pub(super) key: String,
     pub(super) steps: Arc<IncludedSteps>,
 }
 
-/// A task that a host does.
+/// A task in progress on a host.
 #[derive(Debug)]
 pub(super) struct TaskRun {
     pub(super) node: TaskNode,
@@ -65,25 +65,25 @@ pub(super) struct TaskRun {
     pub(super) control: LoopControl,
     /// The result of each item that has ended.
     pub(super) results: Vec<Option<TaskResult>>,
-    /// The index of the item that is begun next.
+    /// The index of the item that starts next.
     pub(super) next: usize,
-    /// How many items have begun and not ended.
+    /// How many items have started and not ended.
     pub(super) under_way: usize,
-    /// Whether no further item begins, by `break_when`.
+    /// Whether no further item starts, because of `break_when`.
     pub(super) is_broken: bool,
     /// The values of variables that `set_fact` sets, by the index of the item.
     pub(super) values: HashMap<usize, HashMap<String, minijinja::Value>>,
     /// The other hosts that share the result, because the task runs once.
     pub(super) followers: Vec<String>,
-    /// The result of a task whose loop cannot be gone through.
+    /// The result of a task that runs no item, for example because its loop cannot be evaluated.
     pub(super) decided: Option<serde_json::Map<String, Value>>,
     /// The indices of the items whose results are not shown.
     pub(super) secrets: BTreeSet<usize>,
-    /// The index of the task among the handlers, if it was notified.
+    /// The index of the task among the handlers, if it is one.
     pub(super) handler: Option<usize>,
 }
 
-/// How a loop goes.
+/// The settings of a loop.
 #[derive(Debug, Clone)]
 pub(super) struct LoopControl {
     pub(super) variable: String,
@@ -92,7 +92,7 @@ pub(super) struct LoopControl {
     pub(super) pause: Option<std::time::Duration>,
     pub(super) is_extended: bool,
     pub(super) has_all_items: bool,
-    /// How many items may be under way at once.
+    /// How many items may run at once.
     pub(super) parallel: usize,
 }
 
@@ -111,12 +111,12 @@ impl Default for LoopControl {
 }
 
 impl TaskRun {
-    /// How many items there are; one for a task without a loop.
+    /// Returns the number of items; one for a task without a loop.
     pub(super) fn count(&self) -> usize {
         self.items.as_ref().map_or(1, Vec::len)
     }
 
-    /// Whether every item that is to be done has ended.
+    /// Whether every item that has to run has ended.
     pub(super) fn is_done(&self) -> bool {
         self.under_way == 0 && (self.is_broken || self.next >= self.count())
     }

@@ -1,4 +1,4 @@
-//! What is known of the hosts of the inventory before a play.
+//! The variables that hosts have before a play: those of the inventory and of the files next to it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::language::{Play, layer_of_localhost};
 use crate::templates::Layer;
 
 impl Machine {
-    /// Takes in what the inventory, and the files beside it and beside a playbook, say of hosts.
+    /// Reads the variables of hosts from the inventory, and from the files next to it and next to a playbook.
     pub(super) fn read_host_variables(&mut self, play: &Play) {
         if self.folder.as_deref() == Some(play.folder.as_path()) {
             return;
@@ -35,7 +35,7 @@ impl Machine {
         }
     }
 
-    /// Takes the variables of all hosts in anew, because the inventory has other hosts and groups now.
+    /// Reads the variables of all hosts again, because the inventory has other hosts and groups now.
     pub(super) fn hosts_have_new_variables(&mut self) {
         let play = self.current.as_ref().map(|run| Arc::clone(&run.play));
         self.folder = None;
@@ -44,8 +44,8 @@ impl Machine {
         }
     }
 
-    /// Reads the sources of the inventory again. Hosts that tasks have added are gone then, and the plays that follow know those
-    /// that are new.
+    /// Reads the sources of the inventory again. This removes hosts that tasks have added, and later plays see the
+    /// hosts that are new.
     pub(super) fn refresh_inventory(&mut self) {
         let vault = self.reader.vault();
         let decrypt = |text: &str| vault.decrypt(text).map(|plain| plain.to_string());
@@ -59,7 +59,7 @@ impl Machine {
         }
     }
 
-    /// Loads what the inventory says about a host.
+    /// Loads the variables that the inventory defines for a host.
     pub(super) fn know(&mut self, name: &str) {
         let mut before = self.known.get(name).unwrap_or_default();
         if before.facts.is_empty() {
@@ -69,7 +69,7 @@ impl Machine {
             Some(index) => {
                 let mut layers = self.of_hosts.layers(&self.inventory, index);
                 if layers.is_empty() {
-                    // A host that a task has added is in no file.
+                    // A host that a task has added has no files of variables.
                     layers = vec![Layer::from(&self.inventory.variables_of(index))];
                 }
                 let mut groups = self.inventory.groups_of(index);
@@ -77,7 +77,7 @@ impl Machine {
                 groups.sort_unstable();
                 (layers, groups)
             }
-            // The machine of the controller, which is there without an inventory.
+            // The controller, which is a host even without an inventory.
             None => (vec![layer_of_localhost()], Vec::new()),
         };
         let short = name.split('.').next().unwrap_or(name);

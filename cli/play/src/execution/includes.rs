@@ -1,4 +1,4 @@
-//! What tasks bring in while a play runs: tasks, roles, variables, hosts and groups.
+//! What tasks add while a play runs: tasks, roles, variables, hosts and groups.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::module_check::check_steps;
 use crate::result::TaskResult;
 use crate::templates::{Layer, Variables, render, render_data, text_of, to_json};
 
-/// How many blocks and includes may stand within each other.
+/// The maximum depth of nested blocks and includes.
 const DEEPEST: usize = 200;
 
 impl Machine {
@@ -161,7 +161,7 @@ impl Machine {
         Ok(included_result(&role))
     }
 
-    /// Refuses tasks that were brought in and whose modules are nowhere.
+    /// Refuses included tasks whose modules do not exist.
     fn check_modules(&mut self, steps: &[Step]) -> Result<(), String> {
         let Some(modules) = self.options.modules.clone() else {
             return Ok(());
@@ -176,7 +176,7 @@ impl Machine {
         self.reader.take_error_text()
     }
 
-    /// Notes tasks that a host brings in.
+    /// Records the tasks that a host includes.
     fn bring_in(
         &mut self,
         task: &TaskRun,
@@ -196,7 +196,7 @@ impl Machine {
             return Err(format!("`{shown}` includes itself without an end"));
         }
         let key = match &task.items {
-            // Two equal items bring in the same twice.
+            // Two equal items include the same file twice, so the index tells them apart.
             Some(_) => format!("{index}\n{key}"),
             None => key,
         };
@@ -279,7 +279,8 @@ impl Machine {
         let layer = Layer::from(entries.clone());
         let inner = variables.layered(layer.clone());
         for entry in &entries {
-            // What cannot be rendered yet is a variable all the same, for when it can.
+            // A value that cannot be rendered yet is missing in the result, but its variable exists and is rendered
+            // when it is read.
             if let Ok(value) = render_data(&entry.data, &inner) {
                 facts.insert(entry.name.clone(), to_json(&value));
             }
@@ -300,7 +301,7 @@ impl Machine {
         }
     }
 
-    /// Reads the files of `vars_files` whose names are made of variables of the host.
+    /// Reads those `vars_files` whose names depend on variables of the host.
     pub(super) fn read_files_of_facts(&mut self, name: &str) {
         let Some(run) = &self.current else { return };
         let groups = run.play.files_of_hosts();
@@ -331,7 +332,7 @@ impl Machine {
         }
     }
 
-    /// Takes in the hosts and groups that `add_host` and `group_by` make. Returns whether anything is new.
+    /// Adds the hosts and groups that `add_host` and `group_by` define. Returns whether anything is new.
     pub(super) fn change_groups(
         &mut self,
         task: &TaskRun,
@@ -408,7 +409,7 @@ impl Machine {
         }
     }
 
-    /// Does a task of `meta` on a host.
+    /// Performs a task of `meta` on a host.
     pub(super) fn meta(&mut self, node: &TaskNode, name: &str) {
         let what = meta_word(&node.task).to_owned();
         let holds = self.is_meant(node, name);
@@ -422,7 +423,7 @@ impl Machine {
             return;
         }
         match what.as_str() {
-            // The handlers come first, and then what follows the task.
+            // The handlers run before the task that follows.
             "flush_handlers" => host.cursor.flush(handlers),
             "end_host" => host.state = HostState::Ended,
             "end_play" => run.is_ended = true,
@@ -445,7 +446,7 @@ impl Machine {
                 host.cursor.pass();
                 self.clear_host_errors();
             }
-            // `noop` does nothing, and the inventory was read for all hosts at once.
+            // `noop` does nothing, and `refresh_inventory` was done once for all hosts.
             _ => host.cursor.pass(),
         }
     }
@@ -462,7 +463,7 @@ fn included_result(what: &str) -> Map<String, Json> {
     result
 }
 
-/// What an include hands to its tasks.
+/// Returns the context that an include passes to its tasks.
 fn include_of(
     task: &TaskRun,
     index: usize,
@@ -496,7 +497,7 @@ fn include_of(
     }))
 }
 
-/// The files of variables in a folder, in the order of their names.
+/// Lists the files of variables in a folder, in the order of their names.
 fn files_below(
     folder: &Path,
     depth: u64,

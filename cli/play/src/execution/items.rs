@@ -1,4 +1,4 @@
-//! The loop of a task: its items, in which order and how many at once they run, and what each is told.
+//! The loop of a task: its items, how many of them run at once and in which order, and the variables of each.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::templates::{
 };
 
 impl Machine {
-    /// Finds out what a task loops over.
+    /// Evaluates the loop of a task.
     pub(super) fn items(task: &mut TaskRun) -> Result<(), Refused> {
         let settings = &task.node.task.settings;
         let written = settings.get(Keyword::Loop);
@@ -47,7 +47,7 @@ impl Machine {
                 task.items = Some(items);
                 Ok(())
             }
-            // The list may be there only where the task applies.
+            // The list may be undefined if the conditions of the task do not hold.
             Err(reason) => {
                 let conditions = task.node.when();
                 match hold(&conditions, &task.variables) {
@@ -60,7 +60,7 @@ impl Machine {
         }
     }
 
-    /// Begins items as far as hosts and limits have room.
+    /// Starts items as far as hosts and limits allow.
     pub(super) fn fill(&mut self) {
         let Some(run) = &self.current else { return };
         for name in run.batch.clone() {
@@ -68,7 +68,7 @@ impl Machine {
         }
     }
 
-    /// How many hosts and items of a task run now, of those that share its limit.
+    /// Returns how many hosts and items run now that share the limit of a task.
     fn running_of(&self, task: &Arc<Task>) -> usize {
         let hosts = self.current.iter().flat_map(|run| run.hosts.values());
         let runs = hosts.filter_map(|host| host.running.as_ref());
@@ -83,7 +83,7 @@ impl Machine {
             .sum()
     }
 
-    /// Begins the next item of a host, if one may begin. Returns whether one did.
+    /// Starts the next item of a host, if it may start. Returns whether it did.
     fn begin_item(&mut self, name: &str) -> bool {
         let Some(task) = self.host(name).and_then(|host| host.running.as_ref()) else {
             return false;
@@ -127,7 +127,7 @@ impl Machine {
         true
     }
 
-    /// Makes the call of an item, or says with which result the item ends without one.
+    /// Builds the call of an item, or returns the result with which the item ends without a call.
     pub(super) fn planned(
         &mut self,
         task: &mut TaskRun,
@@ -156,8 +156,8 @@ impl Machine {
             .map_err(|reason| failed(&reason))
     }
 
-    /// The call of an item whose result is known without any work. It is a job like any other, so that results, records and
-    /// exit codes know of it.
+    /// Builds the call of an item whose result is known without any work. It is still a job like any other, so that
+    /// results, records and exit codes include it.
     pub(super) fn decided(
         &self,
         task: &TaskRun,
@@ -179,7 +179,7 @@ impl Machine {
                 delay: Duration::ZERO,
             },
             rules: Rules::without_conditions(self.on_failure(task, name)),
-            // What cannot be told to be public is kept secret.
+            // If `no_log` cannot be evaluated, the result is kept secret.
             no_log: match no_log {
                 Ok(None) => self.options.settings.no_log,
                 Ok(Some(value)) => is_truthy(&value),
@@ -195,7 +195,7 @@ pub(super) enum Refused {
     Fail(String),
 }
 
-/// The members of a list.
+/// Returns the members of a list.
 fn list_of(value: &Value) -> Result<Vec<Value>, String> {
     use minijinja::value::ValueKind;
     match value.kind() {
@@ -251,7 +251,7 @@ fn loop_control(data: Option<&Data>, variables: &Variables) -> Result<LoopContro
     Ok(control)
 }
 
-/// The variables of an item.
+/// Returns the variables of an item.
 pub(super) fn item_variables(task: &TaskRun, index: usize) -> Variables {
     let Some(items) = &task.items else {
         return task.variables.clone();
@@ -294,7 +294,7 @@ pub(super) fn item_variables(task: &TaskRun, index: usize) -> Variables {
     task.variables.with_magic(Arc::new(values))
 }
 
-/// Adds to a result which item it is of.
+/// Adds the item to its result.
 pub(super) fn describe_item(task: &TaskRun, index: usize, result: &mut TaskResult) {
     let Some(items) = &task.items else { return };
     let control = &task.control;

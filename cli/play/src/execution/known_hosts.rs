@@ -1,4 +1,4 @@
-//! What is known of hosts while playbooks run: their variables, facts, and the results that tasks have registered.
+//! The variables of hosts while playbooks run: those of the inventory, facts, and results that tasks have registered.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -16,9 +16,10 @@ pub(super) type Values = Arc<BTreeMap<String, Value>>;
 #[derive(Debug, Clone, Default)]
 pub(super) struct KnownHosts(Arc<RwLock<HostTable>>);
 
+/// The variables of all hosts, and those of the command line.
 #[derive(Debug, Default)]
 struct HostTable {
-    /// The variables of the call, which hide those of any host.
+    /// The variables of the command line, which take precedence over those of any host.
     extra: Layer,
     /// Decrypts variables.
     vault: Arc<Vault>,
@@ -28,14 +29,14 @@ struct HostTable {
     names: Vec<String>,
 }
 
-/// The variables of one host. Each part is shared by all who have read it.
+/// The variables of one host. Readers share each part.
 #[derive(Debug, Clone, Default)]
 pub(super) struct KnownHost {
-    /// Those of the inventory and of files beside it and the playbook. The last layer counts.
+    /// The variables of the inventory, and of the files next to it and the playbook. The last layer takes precedence.
     pub(super) inventory: Vec<Layer>,
-    /// What is the same in every play: the name of the host and its groups.
+    /// The magic variables that are the same in every play: the name of the host and its groups.
     pub(super) magic: Values,
-    /// The facts, each by itself and all as `ansible_facts`.
+    /// The facts, each under its own name and all of them as `ansible_facts`.
     pub(super) facts: Values,
     /// The variables of files that tasks have included, the latest last.
     pub(super) included: Vec<Layer>,
@@ -46,7 +47,7 @@ pub(super) struct KnownHost {
 }
 
 impl KnownHosts {
-    /// Makes the variables of a call that has these of its own.
+    /// Makes an empty table with these variables of the command line.
     pub(super) fn new(extra: Layer, vault: Arc<Vault>) -> Self {
         let hosts = HostTable {
             extra,
@@ -64,19 +65,19 @@ impl KnownHosts {
         }
     }
 
-    /// What is known of a host.
+    /// Returns the variables of a host, in parts.
     pub(super) fn get(&self, name: &str) -> Option<KnownHost> {
         self.read().variables.get(name).cloned()
     }
 
-    /// Changes what is known of a host.
+    /// Changes the variables of a host.
     pub(super) fn update(&self, name: &str, change: impl FnOnce(&mut KnownHost)) {
         if let Some(host) = self.write().variables.get_mut(name) {
             change(host);
         }
     }
 
-    // A change is one assignment at a time, so a panic elsewhere leaves nothing half done.
+    // Each change is a single assignment, so a panic elsewhere cannot leave a host half changed.
     fn read(&self) -> RwLockReadGuard<'_, HostTable> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -85,7 +86,7 @@ impl KnownHosts {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The variables of a host by itself, as other hosts see them.
+    /// Returns the variables of a host as other hosts see them, outside of any play.
     pub(super) fn variables_of(&self, name: &str) -> Option<Variables> {
         let hosts = self.read();
         let host = hosts.variables.get(name)?;
@@ -105,7 +106,8 @@ impl KnownHosts {
 }
 
 impl KnownHost {
-    /// Puts what tasks have found out and set above other variables.
+    /// Adds the variables that tasks have set on top of others: included files, registered results, and those of
+    /// `set_fact`.
     pub(super) fn results_above(&self, variables: Variables) -> Variables {
         let mut variables = variables;
         for layer in &self.included {
@@ -116,7 +118,7 @@ impl KnownHost {
             .with_values(Arc::clone(&self.assigned))
     }
 
-    /// Takes facts in. Each is known by its own name, too, with `ansible_` before it.
+    /// Adds facts. Each is also set under its own name, with the prefix `ansible_`.
     pub(super) fn set_facts(&mut self, facts: Vec<(String, Value)>) {
         let known = Arc::make_mut(&mut self.facts);
         let mut all: BTreeMap<String, Value> = BTreeMap::new();
@@ -155,7 +157,7 @@ impl KnownHost {
     }
 }
 
-/// The variable `hostvars` by itself, for variables of other hosts.
+/// The variable `hostvars` on its own, for the variables of other hosts.
 #[derive(Debug)]
 pub(super) struct HostvarsVariable(pub(super) KnownHosts);
 
@@ -164,8 +166,8 @@ impl Object for HostvarsVariable {
         (key.as_str()? == "hostvars").then(|| Value::from_object(AllHosts(self.0.clone())))
     }
 
-    /// It is not among the names of variables: whoever lists all variables of a host would find those of all hosts in them,
-    /// and in those again, without an end.
+    /// `hostvars` is not listed among the variables. Otherwise, listing the variables of one host would contain those
+    /// of all hosts, each of which would contain them again, without end.
     fn enumerate(self: &Arc<Self>) -> Enumerator {
         Enumerator::Empty
     }

@@ -1,9 +1,9 @@
-//! Decides what comes next in playbooks: for each end of a job, which jobs follow.
+//! The state machine of playbooks: decides which jobs follow from the end of each job.
 //!
-//! The machine does no work and waits for nothing. It gives out calls, is told how each ended, and gives out those that
-//! follow, so all of its decisions are tested as values. With the strategy `linear` the hosts of a batch go through the play
-//! together: the hosts that are furthest behind do their task, and the others wait for them. With `free` and `host_pinned`
-//! each host goes on by itself.
+//! The machine does no work and waits for nothing. It gives out calls, receives the result of each, and gives out those
+//! that follow, so all of its decisions are tested as values. With the strategy `linear` the hosts of a batch go
+//! through the play together: the hosts that are furthest behind run their task, and the others wait for them. With
+//! `free` and `host_pinned` each host proceeds on its own.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
@@ -27,16 +27,16 @@ use crate::language::{Play, PlaybookReader, Task, builtin};
 use crate::result::TaskResult;
 use crate::selection::Tags;
 
-/// The state of running playbooks, which decides what comes next.
+/// The state of running playbooks, and the decisions that follow from it.
 #[derive(Debug)]
 pub(super) struct Machine {
     pub(super) options: Options,
     /// The tags that select tasks.
     pub(super) tags: Tags,
     pub(super) inventory: Arc<Inventory>,
-    /// The variables of hosts in the inventory and in files beside it and the playbook.
+    /// The variables of hosts in the inventory, and in the files next to it and the playbook.
     pub(super) of_hosts: HostVariables,
-    /// The folder of the playbook whose files of variables were read.
+    /// The folder of the playbook whose files of variables were read last.
     pub(super) folder: Option<PathBuf>,
     pub(super) reader: PlaybookReader,
     pub(super) registry: ModuleRegistry,
@@ -45,19 +45,19 @@ pub(super) struct Machine {
     /// How many plays have begun.
     pub(super) play_number: usize,
     pub(super) current: Option<PlayRun>,
-    /// Hosts that have failed or could not be reached: later plays leave them out.
+    /// Hosts that have failed or could not be reached. Later plays leave them out.
     pub(super) lost: Vec<String>,
-    /// Calls that were decided on and not given out yet.
+    /// Calls that were created and not given out yet.
     pub(super) calls: Vec<Call>,
-    /// Which host and item a call that was given out is for.
+    /// The host and the item of each call that was given out, by its id.
     pub(super) under_way: HashMap<String, (String, usize)>,
     pub(super) events: Vec<Event>,
     pub(super) recap: Recap,
-    /// Whether something in the playbook is wrong that ends all plays.
+    /// Whether an error in the playbook has ended all plays.
     pub(super) has_error: bool,
-    /// Asks before each task, if somebody wants to be asked.
+    /// Asks before each task, if the user wants that.
     pub(super) steps: Option<Steps>,
-    /// The name of the task that was reported last.
+    /// The key of the task that was reported last.
     pub(super) told_task: Option<String>,
 }
 
@@ -97,7 +97,7 @@ impl Machine {
         self.current.is_none() && self.plays.is_empty()
     }
 
-    /// Goes on as far as it can without the end of another call.
+    /// Advances as far as possible without the end of another call.
     pub(super) fn advance(&mut self) {
         loop {
             if self.current.is_none() {
@@ -126,7 +126,7 @@ impl Machine {
         }
     }
 
-    /// Whether a task is to be done. If steps are on, the user is asked.
+    /// Whether a task has to run. In step mode the user is asked.
     fn is_wanted(&mut self, node: &TaskNode) -> bool {
         let Some(Steps(ask)) = &mut self.steps else {
             return true;
@@ -141,7 +141,7 @@ impl Machine {
         }
     }
 
-    /// Lets hosts continue after a task.
+    /// Moves hosts past a task or a handler that they do not run.
     fn leave_out(&mut self, handler: Option<usize>, hosts: &[String]) {
         for name in hosts {
             if let Some(host) = self.host_mut(name) {
@@ -153,7 +153,7 @@ impl Machine {
         }
     }
 
-    /// Whether a host of the batch does something.
+    /// Whether a host of the batch is running a task.
     pub(super) fn is_busy(&self) -> bool {
         let hosts = self.current.iter().flat_map(|run| run.hosts.values());
         hosts
@@ -173,7 +173,7 @@ impl Machine {
         self.current.as_mut()?.hosts.get_mut(name)
     }
 
-    /// Takes the running task of a host, because it has ended.
+    /// Takes the running task of a host that has ended it.
     pub(super) fn take_running(&mut self, name: &str) -> Option<TaskRun> {
         self.host_mut(name)?.running.take()
     }
@@ -205,7 +205,7 @@ pub(super) fn is_action(task: &Task, name: &str) -> bool {
     builtin(&task.module) == name
 }
 
-/// What a task of `meta` does.
+/// Returns the word that a task of `meta` names.
 pub(super) fn meta_word(task: &Task) -> &str {
     let written = task.arguments.free.as_ref().and_then(Data::text);
     written.unwrap_or_default().trim()

@@ -1,4 +1,4 @@
-//! Which hosts do which task next.
+//! Decides which hosts run which task next.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use super::machine::Machine;
 use super::play_run::Strategy;
 use crate::language::{Keyword, builtin};
 
-/// A task, and the hosts that do it.
+/// A task, its index among the handlers if it is one, and the hosts that run it.
 type Group = (TaskNode, Option<usize>, Vec<String>);
 
 impl Machine {
-    /// The hosts that do a task now, by the task.
+    /// Returns the tasks that start now, each with its hosts.
     pub(super) fn next_groups(&mut self) -> Vec<Group> {
         let Some(run) = &self.current else {
             return Vec::new();
@@ -69,7 +69,7 @@ impl Machine {
         }
     }
 
-    /// The task that a host comes to next. What needs no job is done on the way.
+    /// Returns the next task of a host. Steps that need no job are done on the way.
     pub(super) fn next_task(&mut self, name: &str) -> Option<(TaskNode, Option<usize>)> {
         loop {
             let run = self.current.as_mut()?;
@@ -82,7 +82,7 @@ impl Machine {
                 return None;
             }
             if is_stopped && host.state == HostState::Going {
-                // A host that has not failed itself ends with the others.
+                // A host that has not failed itself ends when a failure on another one ends the play.
                 host.state = HostState::Failed;
                 host.is_forced = is_forced;
                 if is_forced {
@@ -145,7 +145,7 @@ impl Machine {
         }
     }
 
-    /// Whether a task comes at or after the one at which the call starts.
+    /// Whether the run has reached the task of `--start-at-task`.
     fn has_started(&mut self, _host: &str, node: &TaskNode) -> bool {
         let Some(wanted) = &self.options.start_at else {
             return true;
@@ -156,7 +156,7 @@ impl Machine {
             self.options.start_at = None;
             return true;
         }
-        // Facts are gathered even so, because later tasks may use them.
+        // Facts are gathered in any case, because later tasks may use them.
         builtin(&node.task.module) == "gather_facts"
     }
 }

@@ -1,4 +1,4 @@
-//! A play as it runs.
+//! The state of a play in progress.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::scope::PlayVariables;
 use super::stages::Stage;
 use crate::language::Play;
 
-/// A play that runs.
+/// A play in progress.
 #[derive(Debug)]
 pub(super) struct PlayRun {
     pub(super) play: Arc<Play>,
@@ -20,7 +20,7 @@ pub(super) struct PlayRun {
     pub(super) handlers: Handlers,
     pub(super) variables: PlayVariables,
     pub(super) strategy: Strategy,
-    /// The hosts of the batches that come later.
+    /// The batches that come later.
     pub(super) batches: VecDeque<Vec<String>>,
     /// All hosts of the play.
     pub(super) all: Vec<String>,
@@ -35,11 +35,12 @@ pub(super) struct PlayRun {
     pub(super) most_failures: Option<f64>,
 }
 
+/// How the hosts of a batch go through a play.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Strategy {
     Linear,
     Free,
-    /// As many hosts as there are slots go through the play, each by itself.
+    /// At most as many hosts as there are slots are in the play at once, and each proceeds on its own.
     Pinned,
 }
 

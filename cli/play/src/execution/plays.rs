@@ -1,4 +1,4 @@
-//! The beginning and the end of plays, and of their batches of hosts.
+//! Starts and ends plays, and their batches of hosts.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -22,6 +22,7 @@ use crate::selection;
 use crate::templates::{is_truthy, map_of_names, render, render_data, text_of};
 
 impl Machine {
+    /// Starts a play: selects its hosts, and splits them into batches.
     pub(super) fn begin_play(&mut self, play: Arc<Play>) {
         self.play_number += 1;
         self.told_task = None;
@@ -112,7 +113,7 @@ impl Machine {
         self.begin_batch();
     }
 
-    /// Begins the next batch of hosts, or ends the play if there is none.
+    /// Starts the next batch of hosts, or ends the play if there is none.
     pub(super) fn begin_batch(&mut self) {
         let Some(run) = &mut self.current else {
             return;
@@ -143,6 +144,7 @@ impl Machine {
         self.told_task = None;
     }
 
+    /// Ends a batch of hosts, and starts the next batch unless the play is over.
     pub(super) fn end_batch(&mut self) {
         let Some(run) = &mut self.current else {
             return;
@@ -159,7 +161,7 @@ impl Machine {
         let is_ended = run.is_ended;
         self.lost.extend(failed);
         if is_over {
-            // The batches and plays that follow build on this one.
+            // The later batches and plays build on this one, so they do not run either.
             self.current = None;
             if !self.plays.is_empty() || is_all {
                 self.events.push(Event::NoHostsLeft);
@@ -172,7 +174,7 @@ impl Machine {
         }
     }
 
-    /// Marks a host as failed if nothing catches its failure, and stops the play if too many have failed.
+    /// Marks a host as failed if no section handles its failure, and stops the play if too many have failed.
     pub(super) fn after_failure(&mut self, name: &str, after: AfterFailure) {
         if after != AfterFailure::Over {
             return;
@@ -200,7 +202,7 @@ impl Machine {
         }
     }
 
-    /// Makes the gathered variables of a play.
+    /// Collects the variables of a play.
     pub(super) fn play_variables(&mut self, play: &Arc<Play>) -> PlayVariables {
         let mut defaults = Vec::new();
         let mut of_roles = Vec::new();
@@ -259,7 +261,7 @@ impl Machine {
         }
     }
 
-    /// Renews what plays know of groups, after a task has changed them.
+    /// Updates the variable `groups` of the play in progress, after a task has changed the groups.
     pub(super) fn groups_changed(&mut self) {
         let Some(run) = &self.current else { return };
         let play = Arc::clone(&run.play);

@@ -15,13 +15,13 @@ pub struct HostCounts {
     pub changed: u64,
     /// How often the host could not be reached.
     pub unreachable: u64,
-    /// Tasks that failed.
+    /// Tasks that failed, without those that were rescued or ignored.
     pub failed: u64,
     /// Tasks whose condition did not hold.
     pub skipped: u64,
-    /// Tasks whose failure a `rescue` has caught.
+    /// Tasks whose failure was handled by a `rescue` section.
     pub rescued: u64,
-    /// Tasks that failed and were to be ignored.
+    /// Tasks whose failure was ignored.
     pub ignored: u64,
 }
 
@@ -33,7 +33,7 @@ pub struct Recap {
 }
 
 impl Recap {
-    /// The hosts on which something was done, in the order of the alphabet.
+    /// Returns the hosts on which something was done, in alphabetical order.
     pub fn hosts(&self) -> impl Iterator<Item = (&str, &HostCounts)> {
         self.hosts
             .iter()

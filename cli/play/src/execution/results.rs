@@ -1,4 +1,4 @@
-//! Results that are made here rather than by modules.
+//! Results that the engine creates, rather than a module.
 
 use serde_json::{Map, Value as Json};
 
@@ -6,7 +6,7 @@ use crate::actions::CACHEABLE;
 use crate::call::Names;
 use crate::result::{TaskResult, TaskStatus, flag};
 
-/// What `register` keeps of a result.
+/// Returns the value that `register` stores for a result.
 pub(super) fn registered(result: &TaskResult) -> Json {
     let mut map = result.result.clone();
     map.remove(CACHEABLE);
@@ -38,6 +38,7 @@ pub(super) fn skipped(condition: impl Into<Json>) -> Map<String, Json> {
     result
 }
 
+/// Makes the result of a failed task.
 pub(super) fn failed(reason: &str) -> Map<String, Json> {
     let mut result = Map::new();
     result.insert("changed".to_owned(), false.into());
@@ -46,6 +47,7 @@ pub(super) fn failed(reason: &str) -> Map<String, Json> {
     result
 }
 
+/// Makes the result of a task with a known status, without its rules.
 pub(super) fn plain_result(
     names: Names,
     result: Map<String, Json>,

@@ -1,4 +1,4 @@
-//! The variables that a task sees on a host.
+//! The variables that are visible to a task on a host.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use crate::vault::Vault;
 /// The variables of a play, which are the same for all of its tasks.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PlayVariables {
-    /// The variables of the call.
+    /// The variables of the command line.
     pub(super) extra: Layer,
     /// Decrypts variables.
     pub(super) vault: Arc<Vault>,
-    /// The defaults of the roles that stand in the play, those of later roles last.
+    /// The defaults of the roles in the `roles` list of the play, those of later roles last.
     pub(super) role_defaults: Vec<Layer>,
     /// The variables under `vars`.
     pub(super) own: Layer,
@@ -26,14 +26,14 @@ pub(super) struct PlayVariables {
     pub(super) answers: Values,
     /// The variables of `vars_files` that are the same for all hosts.
     pub(super) files: Vec<Layer>,
-    /// The variables of the roles that stand in the play.
+    /// The variables of the roles in the `roles` list of the play.
     pub(super) role_variables: Vec<Layer>,
     /// The magic variables of the play.
     pub(super) magic: Values,
 }
 
 impl PlayVariables {
-    /// The variables of a play for a host, outside of any task. `files` are those of `vars_files` for the host.
+    /// Returns the variables of a play for a host, outside of any task. `files` are those of `vars_files` for the host.
     pub(super) fn of_host(
         &self,
         host: &KnownHost,
@@ -44,7 +44,7 @@ impl PlayVariables {
         self.with_magic(&host.results_above(base), host, known)
     }
 
-    /// The variables of a task on a host, without those of its loop.
+    /// Returns the variables of a task on a host, without those of its loop.
     pub(super) fn of_task(
         &self,
         node: &TaskNode,
@@ -84,7 +84,7 @@ impl PlayVariables {
         variables.with_magic(Arc::new(items))
     }
 
-    /// What counts less than anything that a task says.
+    /// Returns the variables that any variable of a task overrides.
     fn below_tasks(&self, host: &KnownHost, roles: &[&Arc<Role>], files: &[Layer]) -> Variables {
         let mut variables = Variables::new(self.extra.clone()).with_vault(Arc::clone(&self.vault));
         for layer in &self.role_defaults {
@@ -117,7 +117,7 @@ impl PlayVariables {
     }
 }
 
-/// What tasks of a role know of it.
+/// Returns the magic variables that describe a role to its tasks.
 fn magic_of_role(role: &Role) -> [(String, Value); 3] {
     let path = std::path::absolute(&role.folder).unwrap_or_else(|_| role.folder.clone());
     let mut parents = Vec::new();

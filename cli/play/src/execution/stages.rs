@@ -1,17 +1,17 @@
-//! What a play consists of: its sections one after the other, and its handlers.
+//! The stages of a play: its sections one after the other, and its handlers.
 
 use std::sync::Arc;
 
 use crate::language::{Block, Play, Step, Task};
 
-/// A part of a play that a host goes through before the next one.
+/// A part of a play that a host completes before the next one.
 #[derive(Debug)]
 pub(super) enum Stage {
     /// The facts of the host are gathered.
     Gather(Arc<Task>),
     /// The tasks of a section.
     Section(SectionName, Arc<[Step]>),
-    /// The handlers run that were notified.
+    /// The notified handlers run.
     Handlers,
 }
 
@@ -35,7 +35,7 @@ impl SectionName {
     }
 }
 
-/// The stages of a play. `gather` is the task that gathers facts, if the play does.
+/// Returns the stages of a play. `gather` is the task that gathers facts, if the play does.
 pub(super) fn stages(play: &Play, gather: Option<Arc<Task>>) -> Vec<Stage> {
     let section = |name, steps: &[Step]| Stage::Section(name, steps.into());
     let mut stages: Vec<Stage> = gather.into_iter().map(Stage::Gather).collect();
@@ -51,7 +51,7 @@ pub(super) fn stages(play: &Play, gather: Option<Arc<Task>>) -> Vec<Stage> {
     stages
 }
 
-/// The blocks of the roles that stand in a play, those that a role depends on before it.
+/// Returns the blocks of the roles in the `roles` list of a play. The dependencies of a role come before it.
 pub(super) fn roles(play: &Play) -> Vec<Arc<Block>> {
     let mut found = Vec::new();
     for steps in play.sections() {

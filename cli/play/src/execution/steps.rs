@@ -1,15 +1,15 @@
-//! Questions before each task: whether it is to be done.
+//! Step mode: the user is asked before each task whether to run it.
 
 use std::fmt;
 
-/// What people answer to the question whether a task is to be done.
+/// The user's answer to the question whether to run a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StepAnswer {
-    /// The task is done.
+    /// The task runs.
     Yes,
-    /// The task is left out.
+    /// The task is skipped.
     No,
-    /// The task is done, and so are all that follow, without a question.
+    /// The task runs, and so do all later ones, without a question.
     Continue,
 }
 

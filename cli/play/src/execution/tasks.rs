@@ -1,4 +1,4 @@
-//! A task as it begins on its hosts.
+//! Starts tasks on their hosts.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use crate::language::{Keyword, builtin};
 use crate::templates::{SearchPath, Variables, is_truthy, render, render_data, text_of};
 
 impl Machine {
-    /// Begins a task on hosts.
+    /// Starts a task on hosts.
     pub(super) fn begin_task(&mut self, node: &TaskNode, handler: Option<usize>, hosts: &[String]) {
         let name = builtin(&node.task.module).to_owned();
         let resets = meta_word(&node.task) == "reset_connection";
         if name == "meta" && !resets {
-            // This is done once, whichever hosts the task is for.
+            // The inventory is read once for all hosts of the task.
             if meta_word(&node.task) == "refresh_inventory" && self.is_meant(node, &hosts[0]) {
                 self.refresh_inventory();
             }
@@ -49,7 +49,7 @@ impl Machine {
         self.fill();
     }
 
-    /// A keyword that is true or false, for a host; nothing if it cannot be told.
+    /// Returns a keyword that is true or false, for a host; `None` if it cannot be rendered.
     pub(super) fn flag_of(&self, node: &TaskNode, keyword: Keyword, host: &str) -> Option<bool> {
         let data = node.nearest(keyword)?;
         if let DataValue::Bool(value) = data.value {
@@ -59,7 +59,7 @@ impl Machine {
         Some(is_truthy(&value))
     }
 
-    /// The variables of a task on a host, without those of its loop.
+    /// Returns the variables of a task on a host, without those of its loop.
     pub(super) fn variables_of(&self, node: &TaskNode, host: &str) -> Variables {
         let Some(run) = &self.current else {
             return Variables::default();
@@ -75,7 +75,7 @@ impl Machine {
             .with_search(Arc::new(search))
     }
 
-    /// Begins a task on a host. Without `followers`, the host takes over the result of another one.
+    /// Starts a task on a host. Without `followers`, the host takes over the result of another one.
     pub(super) fn begin_on_host(
         &mut self,
         node: &TaskNode,
@@ -86,7 +86,7 @@ impl Machine {
         self.read_files_of_facts(name);
         let variables = self.variables_of(node, name);
         let title = node.title();
-        // A name that cannot be rendered is shown as it is written.
+        // A name that cannot be rendered is shown unrendered.
         let title = render(&title, &variables).map_or(title, |title| text_of(&title));
         let path = self
             .host(name)
@@ -141,7 +141,7 @@ impl Machine {
         }
     }
 
-    /// Tells that a task begins, unless that of another host is the same one.
+    /// Emits the event that a task begins, unless it was emitted last, for another host.
     fn tell_task(&mut self, path: &str, title: &str, is_handler: bool) {
         let key = format!("{path}/{title}");
         if self.told_task.as_ref() != Some(&key) {

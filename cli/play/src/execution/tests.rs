@@ -1,4 +1,4 @@
-//! The machine as a value: playbooks are read, and each job ends as the test says.
+//! Tests of the machine as a value: playbooks are read, and each job ends as the test decides.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use serde_json::json;
 use super::*;
 use crate::language;
 
-/// A playbook whose jobs are ended by hand.
+/// A playbook whose jobs are ended by the test.
 struct Play {
     execution: Execution,
     /// The jobs that were given out and have not ended, in their order.
@@ -20,12 +20,12 @@ struct Play {
     _folder: tempfile::TempDir,
 }
 
-/// Reads a playbook for the hosts h1 to h3, with files beside it, and begins it.
+/// Reads a playbook for the hosts h1 to h3, with more files next to it, and starts it.
 fn play_with(text: &str, files: &[(&str, &str)], options: Options) -> Play {
     begun(text, files, options, |_| {})
 }
 
-/// Reads a playbook for the hosts h1 to h3, and begins it with questions before its tasks.
+/// Reads a playbook for the hosts h1 to h3, and starts it in step mode.
 fn play_asking(text: &str, ask: impl FnMut(&str) -> StepAnswer + Send + 'static) -> Play {
     begun(text, &[], usual_options(), |execution| {
         execution.ask_before_tasks(ask);
@@ -68,7 +68,7 @@ fn begun(
     play
 }
 
-/// Options by which plays gather no facts, with settings that are changed.
+/// Returns options without fact gathering, and with changed settings.
 fn options_with(change: impl FnOnce(&mut Configuration)) -> Options {
     use crate::configuration::Gathering;
     let mut settings = configuration();
@@ -90,7 +90,7 @@ fn usual_options() -> Options {
     options_with(|_| {})
 }
 
-/// The settings where nobody has set anything.
+/// Returns the default settings.
 fn configuration() -> Configuration {
     let folder = tempfile::tempdir().unwrap();
     Configuration::load(folder.path(), &BTreeMap::new()).unwrap()
@@ -112,7 +112,7 @@ impl Play {
         self.open.iter().map(|job| job.id.as_str()).collect()
     }
 
-    /// Ends a job with what its module returns.
+    /// Ends a job with the result of its module.
     fn end(&mut self, id: &str, result: &serde_json::Value) {
         let at = self.open.iter().position(|job| job.id.as_str() == id);
         let job = self
@@ -136,7 +136,7 @@ impl Play {
         self.take(next);
     }
 
-    /// Ends all jobs, in their order, with what their modules return.
+    /// Ends all jobs, in their order, with the results of their modules.
     fn run(&mut self, result: impl Fn(&str) -> serde_json::Value) {
         while let Some(id) = self.open.first().map(|job| job.id.as_str().to_owned()) {
             self.end(&id, &result(&id));
@@ -144,7 +144,7 @@ impl Play {
         assert!(self.execution.is_done());
     }
 
-    /// Ends all jobs well.
+    /// Ends all jobs successfully.
     fn run_well(&mut self) {
         self.run(|_| json!({"changed": true}));
     }
@@ -165,7 +165,7 @@ impl Play {
         })
     }
 
-    /// The names of the tasks as they were told.
+    /// Takes the names of the tasks that were reported.
     fn told(&mut self) -> Vec<String> {
         let events = self.execution.take_events().into_iter();
         events
@@ -214,7 +214,7 @@ fn as_many_hosts_as_forks_go_through_a_pinned_play() {
         "- hosts: all\n  strategy: host_pinned\n  tasks:\n    - command: one\n    - command: two\n";
     let mut play = play(text);
     play.execution.machine.options.settings.forks = Some(1);
-    // The first round was begun with ten.
+    // The first round started ten.
     play.run_well();
     let mut play = play_with(text, &[], usual_options());
     assert_eq!(play.open().len(), 3);

@@ -1,4 +1,4 @@
-//! Where the time of a play went: its slowest tasks, and what its tasks waited for.
+//! Timings of plays: the slowest tasks, and how long tasks waited for locks and limits.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use ratchet_runtime::{Blocker, Outcome};
 /// The times of the tasks of plays.
 #[derive(Debug, Clone, Default)]
 pub struct Timings {
-    /// The tasks in the order in which they ended first.
+    /// The tasks in the order in which each ended for the first time.
     tasks: Vec<TaskTimes>,
     /// The index of each task by its name.
     indices: HashMap<String, usize>,
@@ -21,14 +21,14 @@ pub struct TaskTimes {
     pub name: String,
     /// The longest time that it ran on a host, or for an item.
     pub longest: Duration,
-    /// The host on which that was.
+    /// The host on which it ran longest.
     pub host: String,
-    /// How long its jobs waited for locks and limits, by the word of each.
+    /// How long its jobs waited for each lock or limit, by its name.
     pub waits: BTreeMap<String, Duration>,
 }
 
 impl Timings {
-    /// Takes in the times of a job of a task.
+    /// Adds the times of a job of a task.
     pub(super) fn add(&mut self, name: &str, host: &str, outcome: &Outcome) {
         let known = self.indices.get(name).copied();
         let index = known.unwrap_or_else(|| {
@@ -51,7 +51,7 @@ impl Timings {
         }
     }
 
-    /// The tasks that ran longest on one host, the slowest first, if they took at least this long.
+    /// Returns the tasks that ran longest on one host, the slowest first, if they took at least `least`.
     pub fn slowest(&self, most: usize, least: Duration) -> Vec<&TaskTimes> {
         let mut tasks: Vec<_> = self
             .tasks
@@ -63,8 +63,8 @@ impl Timings {
         tasks
     }
 
-    /// The tasks whose jobs waited for a lock or a limit for at least this long in all, with the word of it, the longest wait
-    /// first.
+    /// Returns the tasks whose jobs waited for one lock or limit for at least `least` in total, with its name, the
+    /// longest wait first.
     pub fn waits(&self, most: usize, least: Duration) -> Vec<(&str, &str, Duration)> {
         let mut waits: Vec<_> = self
             .tasks
@@ -81,7 +81,7 @@ impl Timings {
     }
 }
 
-/// How long a job waited for locks and limits, by the word of each.
+/// Returns how long a job waited for each lock or limit, by its name.
 pub(super) fn lock_waits(outcome: &Outcome) -> Vec<(String, Duration)> {
     let waits = outcome.waits.iter();
     waits
@@ -90,7 +90,8 @@ pub(super) fn lock_waits(outcome: &Outcome) -> Vec<(String, Duration)> {
         .collect()
 }
 
-/// Whether a job waits for this because another one runs that may not run beside it, or has used a rate.
+/// Whether a job waits because of another job: for a lock or limit that the other one holds, or for a rate that it used
+/// up.
 fn is_lock(blocker: &Blocker) -> bool {
     matches!(
         blocker,

@@ -4,17 +4,18 @@ use super::PlaybookReader;
 use crate::data::{Data, Entry, Value};
 use crate::files::Place;
 
-/// What a task gives its module.
+/// The arguments of a task for its module.
 #[derive(Debug, Clone)]
 pub(crate) struct Arguments {
-    /// The text that is no `key=value`: the command, or the name of what is included.
+    /// The text that is not `key=value`: the command, or the name of an included file.
     pub(crate) free: Option<Data>,
     /// The named arguments, in the order of the file.
     pub(crate) named: Vec<Entry>,
 }
 
-/// The modules whose text is a command, with the few names that may stand as `key=value` in it.
+/// The modules whose text is a command.
 const COMMANDS: [&str; 4] = ["command", "shell", "script", "raw"];
+/// The names that may be given as `key=value` in the text of such a command.
 const NAMES_IN_COMMANDS: [&str; 8] = [
     "chdir",
     "creates",
@@ -26,7 +27,7 @@ const NAMES_IN_COMMANDS: [&str; 8] = [
     "strip_empty_ends",
 ];
 
-/// Other modules that take text without a name.
+/// Other modules that accept text without a name.
 const WITH_TEXT: [&str; 8] = [
     "add_host",
     "group_by",
@@ -46,7 +47,7 @@ impl Arguments {
 }
 
 impl PlaybookReader {
-    /// Reads what stands behind the name of a module, and the map under `args`, whose entries count less.
+    /// Reads the value after the name of a module, and the map under `args`, whose entries have lower precedence.
     pub(super) fn arguments(
         &mut self,
         module: &str,
@@ -62,7 +63,7 @@ impl PlaybookReader {
             Value::Map(entries) => arguments.named = entries,
             Value::Text(text) => self.text_arguments(module, &text, written.place, &mut arguments),
             Value::Unsafe(_) => arguments.free = Some(written),
-            // `meta: true` would be a typing error, `include_vars: 1` is a file.
+            // `meta: true` would be a typing error, but `include_vars: 1` is a file.
             Value::Number(number) => {
                 let text = number.to_string();
                 self.text_arguments(module, &text, written.place, &mut arguments);
@@ -85,11 +86,12 @@ impl PlaybookReader {
         arguments
     }
 
+    /// Reads the arguments of a task that are written as one text.
     fn text_arguments(&mut self, module: &str, text: &str, place: Place, into: &mut Arguments) {
         let is_command = COMMANDS.contains(&module);
         let words = match split(text) {
             Ok(words) => words,
-            // A shell may know what to do with a lone quote, as within a comment.
+            // A shell may accept an unpaired quote, for example in a comment.
             Err(_) if is_command => {
                 into.free = Some(Data::of_text(text.trim(), place));
                 return;
@@ -137,7 +139,7 @@ impl PlaybookReader {
     }
 }
 
-/// The names and values of a text that has nothing else, or what is wrong with it.
+/// Returns the names and values of a text of nothing else, or what is wrong with it.
 pub(super) fn named_words(text: &str) -> Result<Vec<(String, String)>, String> {
     let words = split(text)?.into_iter().map(|word| &text[word]);
     let read = words.map(|word| match name_and_value(word) {
@@ -147,7 +149,7 @@ pub(super) fn named_words(text: &str) -> Result<Vec<(String, String)>, String> {
     read.collect()
 }
 
-/// The name and the value of `name=value`.
+/// Splits `name=value`.
 fn name_and_value(word: &str) -> Option<(&str, &str)> {
     let at = word.match_indices('=').map(|(at, _)| at);
     let at = at
@@ -157,7 +159,7 @@ fn name_and_value(word: &str) -> Option<(&str, &str)> {
     super::settings::is_name(name).then_some((name, value))
 }
 
-/// A text without the quotes around all of it.
+/// Removes the quotes around a text.
 fn unquoted(text: &str) -> &str {
     for quote in ['"', '\''] {
         if text.len() > 1
@@ -171,7 +173,7 @@ fn unquoted(text: &str) -> &str {
     text
 }
 
-/// Splits a text at blanks that stand neither in quotes nor in a template. Each word is its range.
+/// Splits a text at blanks that are neither in quotes nor in a template. Each word is its range.
 fn split(text: &str) -> Result<Vec<std::ops::Range<usize>>, &'static str> {
     let bytes = text.as_bytes();
     let mut words = Vec::new();

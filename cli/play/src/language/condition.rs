@@ -1,4 +1,4 @@
-//! Conditions, as `when` and its like take them.
+//! Conditions, as in `when` and similar keywords.
 
 use std::fmt;
 
@@ -12,11 +12,11 @@ pub(crate) enum Condition {
 }
 
 impl Condition {
-    /// The condition that a value is, if it is one.
+    /// Converts a value to a condition, if it is one.
     pub(crate) fn of(data: &Data) -> Option<Self> {
         match &data.value {
             Value::Bool(value) => Some(Self::Fixed(*value)),
-            // A condition without a text holds.
+            // An empty condition holds.
             Value::Null => Some(Self::Fixed(true)),
             Value::Text(text) | Value::Unsafe(text) if text.trim().is_empty() => {
                 Some(Self::Fixed(true))
@@ -27,7 +27,7 @@ impl Condition {
         }
     }
 
-    /// The conditions that a value is: one, or the members of a list.
+    /// Converts a value to its conditions: a single one, or the members of a list.
     pub(crate) fn all(data: &Data) -> Vec<Self> {
         match &data.value {
             Value::List(members) => members.iter().filter_map(Self::of).collect(),

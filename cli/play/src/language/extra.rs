@@ -1,4 +1,4 @@
-//! The variables of a call: `name=value`, a map in YAML or JSON, or `@file`.
+//! The variables of the command line: `name=value`, a map in YAML or JSON, or `@file`.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What tasks bring in while a play runs: files of tasks, roles and variables that are read only then.
+//! Includes: files of tasks, roles and variables that are read only while a play runs.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::files::Place;
 use crate::templates::{Layer, Variables};
 use crate::vault::Vault;
 
-/// The tasks of a file that was brought in.
+/// The tasks of an included file.
 #[derive(Debug)]
 pub(crate) struct IncludedTasks {
     pub(crate) path: PathBuf,
@@ -27,12 +27,12 @@ pub(crate) struct IncludedTasks {
 }
 
 impl PlaybookReader {
-    /// The variables of the call.
+    /// Returns the variables of the command line.
     pub(crate) fn extra(&self) -> Layer {
         self.extra.clone()
     }
 
-    /// Reads the tasks of a file that a task includes. `is_handler` says that the task is a handler.
+    /// Reads the tasks of a file that a task includes. `is_handler` is set if that task is a handler.
     pub(crate) fn include_tasks(
         &mut self,
         task: &Task,
@@ -76,7 +76,7 @@ impl PlaybookReader {
         self.variables_at(path, task.place)
     }
 
-    /// Reads a file of variables that something at a place names.
+    /// Reads a file of variables that is named at a place.
     pub(crate) fn variables_at(&mut self, path: &Path, place: Place) -> Result<Vec<Entry>, String> {
         let entries = self.variables_of_file(path, place);
         self.take_error_text()?;
@@ -115,12 +115,12 @@ impl PlaybookReader {
         }
     }
 
-    /// The folders of collections.
+    /// Returns the folders of collections.
     pub(crate) fn collections_path(&self) -> &[PathBuf] {
         &self.collections_path
     }
 
-    /// Takes note of something that is wrong, and of what to do about it.
+    /// Records a problem, with advice on how to solve it.
     pub(crate) fn refuse(
         &mut self,
         place: Place,
@@ -136,12 +136,12 @@ impl PlaybookReader {
         });
     }
 
-    /// Takes out all that is wrong with what was read, as one error.
+    /// Takes all problems of what was read as one error.
     pub(crate) fn take_error(&mut self) -> Result<(), InputError> {
         self.files.take_error()
     }
 
-    /// Takes out what is wrong with what was read last, as one text.
+    /// Takes the problems of what was read last as one text.
     pub(crate) fn take_error_text(&mut self) -> Result<(), String> {
         self.files.take_error().map_err(|mut error| {
             let mut text = error.to_string();
@@ -153,31 +153,31 @@ impl PlaybookReader {
         })
     }
 
-    /// What decrypts files and variables.
+    /// Returns the vault that decrypts files and variables.
     pub(crate) fn vault(&self) -> Arc<Vault> {
         self.files.vault()
     }
 
-    /// Reads a file that nothing names. Nothing means that it is blank, or that it was refused.
+    /// Reads a file that is not named anywhere. Returns `None` if it is blank, or if it was refused.
     pub(crate) fn data_of(&mut self, path: &Path) -> Result<Option<Data>, String> {
         let file = self.files.open(path)?;
         Ok(self.parsed(file))
     }
 
-    /// Reads a file that something at a place names.
+    /// Reads a file that is named at a place.
     pub(crate) fn data_at(&mut self, path: &Path, place: Place) -> Option<Data> {
         self.document(path, place)
     }
 }
 
-/// The variables of the machine of the controller, if no inventory knows it.
+/// Returns the variables of the controller, for the case that it is not in the inventory.
 pub(crate) fn layer_of_localhost() -> Layer {
     let mut variables = Map::new();
     variables.insert("ansible_connection".to_owned(), "local".into());
     Layer::from(&variables)
 }
 
-/// The variables of a host that no inventory knows, and that a task is delegated to.
+/// Returns the variables of a host that is not in the inventory, but that a task is delegated to.
 pub(crate) fn layer_of_unknown_host(name: &str) -> Layer {
     if matches!(name, "localhost" | "127.0.0.1" | "::1") {
         return layer_of_localhost();
@@ -221,7 +221,7 @@ impl Play {
         })
     }
 
-    /// The variables of the files that are the same for all hosts.
+    /// Returns the variables of those files that are the same for all hosts.
     pub(crate) fn files(&self) -> Vec<Layer> {
         let files = self.variable_files.iter();
         let read = files.filter_map(|file| match file {
@@ -231,7 +231,7 @@ impl Play {
         read.collect()
     }
 
-    /// The names of the files of which each host has its own.
+    /// Returns the candidate names of those files that differ from host to host.
     pub(crate) fn files_of_hosts(&self) -> Vec<Vec<Data>> {
         let files = self.variable_files.iter();
         let names = files.filter_map(|file| match file {

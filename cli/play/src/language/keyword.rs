@@ -1,6 +1,6 @@
-//! The keywords of plays, blocks, tasks and roles: which may stand where, and what values they take.
+//! The keywords of plays, blocks, tasks and roles: where each is allowed, and which values it takes.
 
-/// Where a keyword may stand.
+/// A part of a playbook in which keywords are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Section {
     Play,
@@ -14,7 +14,7 @@ pub(crate) enum Section {
 }
 
 impl Section {
-    /// The section, as messages name it.
+    /// Returns the name of the section in messages.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Play => "a play",
@@ -31,7 +31,7 @@ impl Section {
     }
 }
 
-/// What values a keyword takes.
+/// The values that a keyword takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A truth value, or a template of one.
@@ -44,7 +44,7 @@ pub(crate) enum Kind {
     Text,
     /// The name of a variable.
     Name,
-    /// A text of names with commas, or a list of texts.
+    /// A comma-separated text of names, or a list of texts.
     Words,
     /// An expression without braces, a truth value, or a list of these.
     Conditions,
@@ -65,12 +65,12 @@ macro_rules! keywords {
         impl Keyword {
             const ALL: &'static [Self] = &[$(Self::$variant),*];
 
-            /// The keyword as it is written.
+            /// Returns the keyword as it is written.
             pub(crate) fn word(self) -> &'static str {
                 match self { $(Self::$variant => $word),* }
             }
 
-            /// What values the keyword takes.
+            /// Returns which values the keyword takes.
             pub(crate) fn kind(self) -> Kind {
                 match self { $(Self::$variant => Kind::$kind),* }
             }
@@ -88,9 +88,9 @@ mod sections {
     pub(super) const PLAY: u8 = Section::Play.bit();
     pub(super) const TASK: u8 = Section::Task.bit() | Section::Handler.bit();
     pub(super) const HANDLER: u8 = Section::Handler.bit();
-    /// Whatever has tasks below it or is one.
+    /// All sections that are a task or contain tasks.
     pub(super) const ALL: u8 = PLAY | BELOW;
-    /// All of these but plays.
+    /// All of these except plays.
     pub(super) const BELOW: u8 = TASK | Section::Block.bit() | Section::Role.bit();
     pub(super) const IMPORT: u8 = Section::ImportPlaybook.bit();
 }
@@ -152,13 +152,13 @@ keywords! {
 }
 
 impl Keyword {
-    /// The keyword of this name, if it may stand in a section.
+    /// Finds the keyword of this name, if it is allowed in a section.
     pub(crate) fn find(word: &str, section: Section) -> Option<Self> {
         let found = Self::ALL.iter().find(|keyword| keyword.word() == word)?;
         (found.sections() & section.bit() != 0).then_some(*found)
     }
 
-    /// The keywords that may stand in a section.
+    /// Returns the keywords that are allowed in a section.
     pub(crate) fn of(section: Section) -> impl Iterator<Item = &'static str> + Clone {
         let all = Self::ALL.iter();
         all.filter(move |keyword| keyword.sections() & section.bit() != 0)

@@ -13,23 +13,23 @@ use crate::data::{Data, Entry, Value};
 use crate::files::Place;
 use crate::templates::{Layer, Variables, render, text_of};
 
-/// A file of plays, with the plays of the playbooks that it imports in their places.
+/// A file of plays. Imports of playbooks are replaced by the plays of those playbooks.
 #[derive(Debug)]
 pub(crate) struct Playbook {
-    /// The file as it was named.
+    /// The path of the file as it was given.
     pub(crate) name: String,
     pub(crate) plays: Vec<Play>,
 }
 
-/// A play: hosts, and what is done on them.
+/// A play: hosts, and the tasks that run on them.
 #[derive(Debug)]
 pub(crate) struct Play {
     pub(crate) settings: Settings,
-    /// The name of the play, which is that of its hosts if it has none.
+    /// The name of the play, or its host patterns if it has none.
     pub(crate) name: String,
     /// The patterns that select the hosts.
     pub(crate) hosts: Vec<String>,
-    /// Tags of the imports that the play came by.
+    /// The tags of the imports through which the play was read.
     pub(crate) imported_tags: Vec<String>,
     pub(crate) pre_tasks: Vec<Step>,
     pub(crate) roles: Vec<Step>,
@@ -37,7 +37,7 @@ pub(crate) struct Play {
     pub(crate) post_tasks: Vec<Step>,
     /// The handlers of the play itself.
     pub(crate) handlers: Vec<Step>,
-    /// The files of variables, of each of which one of several names is meant.
+    /// The files of variables. Each has one or more candidate names, of which the first that exists is read.
     pub(crate) variable_files: Vec<VariableFile>,
     /// The folder of the playbook.
     pub(crate) folder: PathBuf,
@@ -47,27 +47,27 @@ pub(crate) struct Play {
 /// A file of variables of a play.
 #[derive(Debug)]
 pub(crate) enum VariableFile {
-    /// Its variables are known.
+    /// The file was read before the run.
     Read(Layer),
-    /// Which file it is depends on the host.
+    /// The file depends on the host. These are its candidate names.
     OfHost(Vec<Data>),
 }
 
 impl Play {
-    /// The tags of the play itself.
+    /// Returns the tags of the play itself.
     pub(crate) fn tags(&self) -> Vec<String> {
         let mut tags = self.imported_tags.clone();
         tags.extend(self.settings.tags());
         tags
     }
 
-    /// All that is done in the play, in its order, without the handlers.
+    /// Returns all steps of the play in their order, without the handlers.
     pub(crate) fn sections(&self) -> [&[Step]; 4] {
         [&self.pre_tasks, &self.roles, &self.tasks, &self.post_tasks]
     }
 }
 
-/// The keys of a play that have tasks, hosts or roles below them.
+/// The keys of a play whose values contain tasks, hosts or roles.
 const STRUCTURE: [&str; 7] = [
     "hosts",
     "pre_tasks",
@@ -128,6 +128,7 @@ impl PlaybookReader {
         Ok(plays)
     }
 
+    /// Reads a playbook that another one imports.
     fn imported_playbook(
         &mut self,
         mut entries: Vec<Entry>,
@@ -175,6 +176,7 @@ impl PlaybookReader {
         }
     }
 
+    /// Reads a play.
     fn play(&mut self, entries: Vec<Entry>, place: Place, tags: &[String]) -> Play {
         let head = entries.first().map_or(place, |entry| entry.place);
         let mut play = Play {
@@ -232,7 +234,7 @@ impl PlaybookReader {
             }
         }
         let written = play.settings.text(Keyword::Name).unwrap_or(named_hosts);
-        // What it is made of may be known only on hosts.
+        // The variables in the name may be known only on hosts.
         play.name = render(&written, &scope.variables).map_or(written, |name| text_of(&name));
         if !has_hosts {
             let message = "a play needs `hosts`";
@@ -273,7 +275,7 @@ impl PlaybookReader {
 }
 
 impl PlaybookReader {
-    /// The patterns that a text of `hosts` stands for. A variable can be a list of them.
+    /// Expands a text of `hosts` to patterns. A variable in it can be a list of them.
     fn patterns(&mut self, text: &str, place: Place, variables: &Variables) -> Vec<String> {
         if !crate::data::is_template(text) {
             return vec![text.to_owned()];
@@ -295,7 +297,7 @@ impl PlaybookReader {
         }
     }
 
-    /// The variables that a play sets itself: those of its files count before those that are written in it.
+    /// Returns the variables that a play sets itself. Those of its files override those that are written in it.
     fn variables_of_play(&mut self, entries: &[Entry], files: &mut Vec<VariableFile>) -> Variables {
         let mut variables = Variables::new(self.extra.clone());
         let folder = self.folder.display().to_string();
@@ -340,8 +342,8 @@ impl PlaybookReader {
         variables
     }
 
-    /// The first file of these names that is there. A name may be made of facts, which are known only on hosts, and then
-    /// nobody knows which file is meant.
+    /// Finds the first file of these names that exists. Returns `None` if a name depends on facts, which are known only
+    /// on hosts, and if no file exists, which is refused.
     fn file_of_variables(&mut self, names: &[&Data], variables: &Variables) -> Option<PathBuf> {
         let mut known = Vec::new();
         for name in names {

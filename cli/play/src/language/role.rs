@@ -1,4 +1,4 @@
-//! Roles: where they lie, and what is in their folders.
+//! Roles: where they are found, and the files in their folders.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,26 +12,26 @@ use crate::data::{Data, Entry, Value};
 use crate::files::Place;
 use crate::templates::Layer;
 
-/// How the files of roles end.
+/// The file extensions that the files of roles may have.
 const ENDS: [&str; 4] = [".yml", ".yaml", ".json", ""];
 
-/// A role as it is asked for.
+/// A use of a role in a play, a dependency, an import or an include.
 struct RoleUse {
     name: String,
     place: Place,
     settings: Settings,
-    /// The file of tasks, without its ending.
+    /// The file of tasks, without its extension.
     tasks_from: String,
     handlers_from: String,
     defaults_from: String,
     variables_from: String,
-    /// Whether the role runs again if it has run in the same way, whatever its authors say.
+    /// Whether the role runs again after an equal use, even if its authors do not allow duplicates.
     is_repeated: bool,
-    /// The variables that are given to the role beside its keywords, and those under `vars`.
+    /// The parameters of the role besides its keywords, and the variables under `vars`.
     parameters: Vec<Entry>,
 }
 
-/// The files of a role that an include asks for, where they are not the usual ones.
+/// The files of a role that an include selects in place of the default ones.
 #[derive(Debug, Default)]
 pub(crate) struct RoleParts {
     pub(crate) tasks: Option<String>,
@@ -63,6 +63,7 @@ impl PlaybookReader {
         roles
     }
 
+    /// Reads an entry of a list of roles.
     fn role_use(&mut self, data: Data) -> Option<RoleUse> {
         let place = data.place;
         let mut asked = RoleUse {
@@ -89,7 +90,7 @@ impl PlaybookReader {
                             asked.parameters.extend(map(entry.data.clone()));
                             let _ = self.setting(entry, Section::Role, &mut asked.settings);
                         }
-                        // Whatever is no keyword is a variable for the role.
+                        // A key that is not a keyword is a parameter of the role.
                         _ => {
                             let read = self.setting(entry, Section::Role, &mut asked.settings);
                             asked.parameters.extend(read.err());
@@ -108,7 +109,7 @@ impl PlaybookReader {
         Some(asked)
     }
 
-    /// Puts the tasks of a role in the place of `import_role`.
+    /// Replaces `import_role` by the tasks of the role.
     pub(super) fn imported_role(&mut self, task: Task, scope: &Scope) -> Option<Step> {
         self.refuse_loop(&task, "import_role", "include_role");
         let arguments = &task.arguments;
@@ -160,7 +161,7 @@ impl PlaybookReader {
         self.role(asked, scope)
     }
 
-    /// Reads a role with the roles that it depends on.
+    /// Reads a role and its dependencies.
     fn role(&mut self, asked: RoleUse, scope: &Scope) -> Option<Arc<Block>> {
         let place = &asked.place;
         let name = &self.fixed(&asked.name, *place, "include_role", &scope.variables)?;
@@ -250,7 +251,7 @@ impl PlaybookReader {
             .unwrap_or_default()
     }
 
-    /// The task that checks the arguments of a role, if its authors have described them.
+    /// Returns the task that checks the arguments of a role, if its authors have described them.
     fn argument_check(&mut self, folder: &Path, asked: &RoleUse, role: &Arc<Role>) -> Option<Step> {
         let specs = self
             .part(folder, "meta", "argument_specs", asked.place)
@@ -333,7 +334,7 @@ impl PlaybookReader {
         variables
     }
 
-    /// Reads a file of variables that something at a place names.
+    /// Reads a file of variables that is named at a place.
     pub(super) fn variables_of_file(&mut self, path: &Path, place: Place) -> Vec<Entry> {
         match self.document(path, place) {
             Some(Data {
@@ -354,6 +355,7 @@ impl PlaybookReader {
         self.document(&path, place)
     }
 
+    /// Finds the folder of a role.
     fn find_role(&mut self, name: &str, place: Place, scope: &Scope) -> Option<PathBuf> {
         let mut folders = vec![self.folder.join("roles")];
         folders.extend(self.roles_path.iter().cloned());
@@ -393,7 +395,7 @@ fn find_part(folder: &Path, part: &str, file: &str) -> Option<PathBuf> {
     candidates.into_iter().find(|path| path.is_file())
 }
 
-/// Whether a task that imports or includes a role lets it run again, as it does unless it says otherwise.
+/// Whether a task that imports or includes a role lets it run again, which is the default.
 fn is_repeated(task: &Task) -> bool {
     let written = task.arguments.get("allow_duplicates");
     let word = written

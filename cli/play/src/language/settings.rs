@@ -32,7 +32,7 @@ impl Settings {
         self.get(keyword)?.word()
     }
 
-    /// The tags. A text with commas has several, and a member of a list is one, whatever is in it.
+    /// Returns the tags. A text is split at commas; a member of a list is a single tag, even with commas in it.
     pub(crate) fn tags(&self) -> Vec<String> {
         let Some(data) = self.get(Keyword::Tags) else {
             return Vec::new();
@@ -46,14 +46,14 @@ impl Settings {
         words.map(str::to_owned).collect()
     }
 
-    /// Sets a keyword that something else than its own key implies.
+    /// Sets a keyword that is implied by another key.
     pub(super) fn imply(&mut self, keyword: Keyword, data: Data) {
         self.values.push((keyword, data));
     }
 }
 
 impl PlaybookReader {
-    /// Reads an entry if it is a keyword of the section. Returns it otherwise.
+    /// Reads an entry if it is a keyword of the section. Returns the entry otherwise.
     pub(super) fn setting(
         &mut self,
         entry: Entry,
@@ -64,7 +64,7 @@ impl PlaybookReader {
             return Err(entry);
         };
         if matches!(entry.data.value, Value::Null) {
-            // A keyword without a value is as good as none.
+            // A keyword without a value is ignored.
             return Ok(());
         }
         if let Some(data) = self.checked(keyword, entry.data) {
@@ -78,6 +78,7 @@ impl PlaybookReader {
         Ok(())
     }
 
+    /// Checks a value against the kind of its keyword.
     fn checked(&mut self, keyword: Keyword, data: Data) -> Option<Data> {
         let word = keyword.word();
         if let Some(expected) = mismatch(keyword.kind(), &data) {
@@ -115,7 +116,7 @@ impl PlaybookReader {
         Some(data)
     }
 
-    /// Refuses what is no hint. A template may give one later.
+    /// Refuses a value that is not a parallelization hint, unless it is a template, which may give one later.
     fn known_hint(&mut self, data: &Data) {
         let written = data.to_json();
         if crate::data::is_template(&written.to_string()) {
@@ -162,7 +163,7 @@ impl PlaybookReader {
     }
 }
 
-/// What a value should have been, if it is not.
+/// Returns what a value should have been, if it is of another kind.
 fn mismatch(kind: Kind, data: &Data) -> Option<&'static str> {
     let is_template = data.is_template();
     let expected = match kind {
@@ -182,7 +183,7 @@ fn mismatch(kind: Kind, data: &Data) -> Option<&'static str> {
     Some(expected)
 }
 
-/// A truth value, as a text may say it, too.
+/// Returns a truth value, which may be written as text, too.
 fn flag(data: &Data) -> Option<bool> {
     match &data.value {
         Value::Bool(value) => Some(*value),

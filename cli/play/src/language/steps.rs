@@ -1,4 +1,4 @@
-//! Tasks and blocks, and the files and roles that are imported among them.
+//! Tasks and blocks, and the files and roles that are imported between them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,71 +14,71 @@ use crate::files::Place;
 use crate::known_modules::is_module;
 use crate::templates::{Layer, Variables, render, text_of, unknown_lookup};
 
-/// What stands in a list of tasks.
+/// An entry of a list of tasks.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     Task(Arc<Task>),
     Block(Arc<Block>),
 }
 
-/// A task that is not known to contain others.
+/// A task: a module with its arguments and keywords.
 #[derive(Debug)]
 pub(crate) struct Task {
     pub(crate) settings: Settings,
-    /// The module as it is written.
+    /// The name of the module as it is written.
     pub(crate) module: String,
     pub(crate) arguments: Arguments,
-    /// The lookup whose values the task loops over: `with_items` and its like, with the terms.
+    /// The lookup that the task loops over, such as `with_items`, with its terms.
     pub(crate) lookup: Option<Entry>,
     pub(crate) place: Place,
-    /// The folder of the file in which the task stands.
+    /// The folder of the file that contains the task.
     pub(crate) folder: PathBuf,
     /// The role that the task is part of.
     pub(crate) role: Option<Arc<Role>>,
 }
 
-/// Tasks that share keywords: a block, or what an import or a role stands for.
+/// Tasks that share keywords: a block, or the tasks of an import or a role.
 #[derive(Debug, Default)]
 pub(crate) struct Block {
     pub(crate) settings: Settings,
     pub(crate) steps: Vec<Step>,
-    /// What is done when one of the steps has failed.
+    /// The steps that run after one of the steps has failed.
     pub(crate) rescue: Vec<Step>,
-    /// What is done at the end in any case.
+    /// The steps that run at the end in any case.
     pub(crate) always: Vec<Step>,
-    /// The role that the block stands for.
+    /// The role whose tasks the block contains, if it is one.
     pub(crate) role: Option<Arc<Role>>,
     /// The handlers of that role.
     pub(crate) handlers: Vec<Step>,
 }
 
-/// A role as a play uses it.
+/// A use of a role in a play.
 #[derive(Debug, Clone)]
 pub(crate) struct Role {
-    /// The name as it is shown.
+    /// The name of the role in messages.
     pub(crate) name: String,
     pub(crate) folder: PathBuf,
     /// The defaults of the role, before those of the roles that it depends on.
     pub(crate) defaults: Layer,
     /// The variables of the role, before those of the roles that it depends on.
     pub(crate) variables: Layer,
-    /// The variables that are given to the role where it is asked for.
+    /// The parameters that the use passes to the role.
     pub(crate) parameters: Layer,
-    /// The same as they are written, which tells two uses of a role apart.
+    /// The parameters as they are written, which distinguish two uses of a role.
     pub(crate) written_parameters: Arc<Vec<Entry>>,
-    /// Whether the role runs again when it is asked for again in the same way.
+    /// Whether the role runs again when it is used again with the same parameters.
     pub(crate) allows_duplicates: bool,
     /// The role that depends on this one, or in which this one is imported.
     pub(crate) parent: Option<Arc<Role>>,
 }
 
-/// Where the steps that are read stand.
+/// The context of the steps that are read.
 #[derive(Debug, Clone)]
 pub(crate) struct Scope {
     /// The folder of the file.
     pub(super) folder: PathBuf,
     pub(super) role: Option<Arc<Role>>,
-    /// The files and roles that are being read, to notice circles.
+    /// The files and roles that are being read, to detect cycles.
     pub(super) open: Vec<PathBuf>,
     pub(super) section: Section,
     /// The variables that are known before anything runs.
@@ -86,7 +86,7 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
-    /// The scope within something that has variables of its own.
+    /// Returns the scope inside of something that has variables of its own.
     fn with(&self, entries: &[Entry]) -> Option<Self> {
         let own = entries.iter().find(|entry| entry.name == "vars")?;
         let Value::Map(variables) = &own.data.value else {
@@ -98,7 +98,7 @@ impl Scope {
     }
 }
 
-/// The most files and roles within each other.
+/// The maximum nesting depth of files and roles.
 const DEEPEST: usize = 64;
 
 impl PlaybookReader {
@@ -121,6 +121,7 @@ impl PlaybookReader {
             .collect()
     }
 
+    /// Reads a task or a block.
     fn step(&mut self, data: Data, scope: &Scope) -> Option<Step> {
         let place = data.place;
         let Value::Map(entries) = data.value else {
@@ -265,7 +266,7 @@ impl PlaybookReader {
         }
     }
 
-    /// The module and its arguments under `action` and `local_action`.
+    /// Returns the module and its arguments under `action` and `local_action`.
     fn action(&mut self, entry: Entry) -> Option<Entry> {
         let place = entry.data.place;
         let (name, data) = match entry.data.value {
@@ -316,7 +317,7 @@ impl PlaybookReader {
         })
     }
 
-    /// The one entry of a task that is its module. All others are no keywords.
+    /// Finds the one entry of a task that is its module. The entries that remain are all unknown as keywords.
     fn the_module(
         &mut self,
         mut entries: Vec<Entry>,
@@ -330,7 +331,8 @@ impl PlaybookReader {
             return None;
         }
         if entries.len() == 1 {
-            // It may look like a keyword, as `timezone` looks like `timeout`. Whether there is such a module is found out later.
+            // The name may resemble a keyword, as `timezone` resembles `timeout`. Whether the module exists is checked
+            // later.
             return Some(entries.remove(0));
         }
         let at = entries
@@ -361,7 +363,7 @@ impl PlaybookReader {
         Some(module)
     }
 
-    /// Refuses a key that means nothing in a section.
+    /// Refuses a key that is unknown in a section.
     pub(super) fn unknown(&mut self, entry: &Entry, section: Section, more: &[&'static str]) {
         let name = entry.name.as_str();
         let known = Keyword::of(section).chain(more.iter().copied());
@@ -387,7 +389,7 @@ impl PlaybookReader {
         });
     }
 
-    /// Checks what can be known of a task before anything runs.
+    /// Checks a task as far as that is possible before anything runs.
     fn check_task(&mut self, task: &Task, name: &str) {
         if let Some(control) = task.settings.get(Keyword::LoopControl)
             && let Value::Map(entries) = &control.value
@@ -451,7 +453,7 @@ impl PlaybookReader {
             .map(|text| text.trim().to_owned())
     }
 
-    /// Puts the tasks of a file in the place of `import_tasks`.
+    /// Replaces `import_tasks` by the tasks of its file.
     fn imported_tasks(&mut self, task: Task, scope: &Scope) -> Option<Step> {
         self.refuse_loop(&task, "import_tasks", "include_tasks");
         let Some(file) = Self::included_file(&task) else {
@@ -477,6 +479,7 @@ impl PlaybookReader {
         })))
     }
 
+    /// Refuses a loop around an import, which is resolved before anything runs.
     pub(super) fn refuse_loop(&mut self, task: &Task, name: &str, instead: &str) {
         let written = task.settings.get(Keyword::Loop).map(|data| data.place);
         if let Some(place) = written.or(task.lookup.as_ref().map(|entry| entry.place)) {
@@ -488,7 +491,8 @@ impl PlaybookReader {
         }
     }
 
-    /// A name that has to be known before anything runs. It is refused if what it is made of is known only later.
+    /// Renders a name that has to be known before anything runs. It is refused if it depends on values that are known
+    /// later.
     pub(super) fn fixed(
         &mut self,
         name: &str,
@@ -531,6 +535,7 @@ impl PlaybookReader {
         Some(self.steps(data, &inner))
     }
 
+    /// Finds a file of tasks: next to the including file, in its role, or in the folder of the playbook.
     pub(super) fn find_tasks(&self, file: &str, scope: &Scope) -> Option<PathBuf> {
         let of_section = match scope.section {
             Section::Handler => "handlers",
@@ -549,7 +554,7 @@ impl PlaybookReader {
     }
 }
 
-/// The keyword that a word is nearly.
+/// Returns the keyword to which a misspelt word is close.
 pub(crate) fn nearest(word: &str, section: Section) -> Option<&'static str> {
     ratchet_input::value::closest(word, Keyword::of(section).collect::<Vec<_>>())
 }

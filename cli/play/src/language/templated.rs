@@ -1,4 +1,4 @@
-//! Checks the form of the templates and conditions that stand in a file.
+//! Checks the syntax of the templates and conditions in a file.
 
 use ratchet_input::diagnostic::{Diagnostic, Problems, Span};
 
@@ -8,7 +8,7 @@ use crate::templates::{self, Unknown};
 /// The keywords whose values are expressions without braces.
 const CONDITIONS: [&str; 4] = ["when", "until", "changed_when", "failed_when"];
 
-/// Adds what is wrong with templates in a value, which stands under a key.
+/// Adds the problems of the templates in a value, which is below a key.
 pub(super) fn check(data: &Data, key: Option<&str>, problems: &mut Problems) {
     match &data.value {
         Value::Text(text) => {
@@ -42,7 +42,7 @@ pub(super) fn check(data: &Data, key: Option<&str>, problems: &mut Problems) {
     }
 }
 
-/// What is said of a filter, test or lookup that is not there.
+/// Returns the diagnostic for a filter, test or lookup that does not exist.
 pub(super) fn refusal(missing: &Unknown, span: Span) -> Diagnostic {
     let Unknown { what, name, help } = missing;
     match help {

@@ -7,13 +7,14 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-/// The oldest version whose modules are run.
+/// The oldest version of ansible-core whose modules are run.
 const OLDEST: (u32, u32) = (2, 15);
 
-/// The name of the file and the beginning of the line that say with which Python a command of Ansible runs.
+/// The name of the Ansible command, whose first line names the Python that it runs with.
 const COMMAND: &str = "ansible";
 
-/// Says where Ansible is, without importing it. The version is what its installation says: importing could find another one.
+/// A Python script that prints where Ansible is, without importing it. The version comes from the metadata of the
+/// installation, since an import could find another one.
 const WHERE: &str = r#"
 import importlib.metadata, importlib.util, json, os, sys
 sys.path[:] = [path for path in sys.path if path]
@@ -33,15 +34,15 @@ pub(crate) struct Ansible {
     pub(crate) root: PathBuf,
     /// Its version.
     pub(crate) version: String,
-    /// The Python that has it.
+    /// The Python in which it is installed.
     pub(crate) python: PathBuf,
-    /// The folders that Python imports from, in which there may be collections.
+    /// The folders from which that Python imports, which may contain collections.
     pub(crate) folders: Vec<PathBuf>,
 }
 
 impl Ansible {
-    /// Looks for it by the `python3` of these folders, and by the Python that their `ansible` runs with. Otherwise says
-    /// what was found instead, if anything was.
+    /// Looks for it with the `python3` in these folders, and with the Python that their `ansible` runs with. If none is
+    /// found, returns what was found instead, if anything was.
     pub(crate) fn find(programs: Option<&OsStr>) -> Result<Self, Option<String>> {
         let folders: Vec<PathBuf> =
             programs.map_or_else(Vec::new, |path| std::env::split_paths(path).collect());
@@ -65,6 +66,7 @@ impl Ansible {
         Err(reason)
     }
 
+    /// Returns the Ansible that this Python has, or what was found instead.
     fn of(python: &Path) -> Result<Self, Option<String>> {
         let output = Command::new(python)
             .args(["-c", WHERE])
@@ -101,8 +103,8 @@ fn is_supported(version: &str) -> bool {
     }
 }
 
-/// The Python that a script runs with, by its first line. Those that pipx and virtual environments make name it there, or
-/// in the second line if its path is too long.
+/// Returns the Python that a script runs with, from its first line. In scripts of pipx and of virtual environments, it
+/// is in the second line if its path is too long.
 fn interpreter(script: &Path) -> Option<PathBuf> {
     let file = std::fs::File::open(script).ok()?;
     let mut lines = BufReader::new(file).lines().take(3).map_while(Result::ok);

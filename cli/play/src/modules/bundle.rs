@@ -1,4 +1,4 @@
-//! Bundles: code as hosts get it, in files that are known by their hashes.
+//! Bundles: the code that is sent to hosts, in files that are identified by their hashes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,37 +16,37 @@ const OWN_MODULES: &str = include_str!("../../python/ratchet_modules.py");
 /// The content of a bundle.
 #[derive(Debug)]
 pub(crate) struct Bundle {
-    /// The SHA-256 of the content, by which hosts keep it.
+    /// The SHA-256 of the content, under which hosts store it.
     pub(crate) hash: String,
     pub(crate) content: Vec<u8>,
 }
 
-/// Where the content of a bundle comes from. It is read when a host needs it for the first time.
+/// The source of a bundle's content. It is read when a host needs it for the first time.
 #[derive(Debug)]
 pub(crate) struct BundleSource {
     origin: Origin,
     built: OnceLock<Result<Arc<Bundle>, String>>,
 }
 
-/// The files of a bundle.
+/// The files from which a bundle is built.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Origin {
     /// The modules and the module utilities of an ansible-core, by the folder of its package.
     Core(PathBuf),
-    /// Those of a collection.
+    /// The modules and the module utilities of a collection.
     Collection {
         root: PathBuf,
         namespace: String,
         name: String,
     },
-    /// A module of a `library` folder, with the module utilities beside such folders.
+    /// A module of a `library` folder, with the module utilities next to such folders.
     Library {
         file: PathBuf,
         /// The name of the module.
         name: String,
-        /// Folders of module utilities; the first that has a file counts.
+        /// The folders of module utilities. The first that has a file takes precedence.
         utilities: Vec<PathBuf>,
-        /// The package of ansible-core, if the module has to find all in one bundle.
+        /// The package of ansible-core, if the module needs everything in one bundle.
         core: Option<PathBuf>,
     },
     /// A program, as it is.
@@ -63,14 +63,14 @@ impl BundleSource {
         })
     }
 
-    /// Reads the files of the bundle, unless that was done. It blocks, up to some 100 ms for the modules of Ansible. The
-    /// error says which file cannot be read.
+    /// Reads the files of the bundle, unless that is already done. It blocks, for up to about 100 ms for the modules of
+    /// Ansible. The error names the file that cannot be read.
     pub(crate) fn build(&self) -> Result<Arc<Bundle>, String> {
         let built = self.built.get_or_init(|| self.origin.read().map(Arc::new));
         built.clone()
     }
 
-    /// The bundle, if it was built.
+    /// Returns the bundle, or the error of reading it; `None` if it was not read yet.
     pub(crate) fn built(&self) -> Option<Result<Arc<Bundle>, String>> {
         self.built.get().cloned()
     }
@@ -137,10 +137,11 @@ fn unreadable(path: &Path, error: &std::io::Error) -> String {
     format!("`{}` cannot be read: {error}", path.display())
 }
 
-/// The files of a zip, by their names there.
+/// The files of a zip, by their names in it.
 #[derive(Default)]
 struct BundleFiles(BTreeMap<String, Content>);
 
+/// The content of a file of a bundle.
 enum Content {
     File(PathBuf),
     Text(&'static str),
@@ -151,7 +152,8 @@ impl BundleFiles {
         self.0.insert(name, Content::File(file));
     }
 
-    /// Adds what modules of ansible-core need: not its controller, so the package itself is empty.
+    /// Adds what modules need of ansible-core. They do not need its controller, so the `__init__.py` of the package is
+    /// empty.
     fn add_core(&mut self, root: &Path) -> Result<(), String> {
         self.0
             .insert("ansible/__init__.py".to_owned(), Content::Text(""));
@@ -161,7 +163,7 @@ impl BundleFiles {
         Ok(())
     }
 
-    /// Adds the Python files of a folder and of those in it. A folder that is not there has none.
+    /// Adds the Python files of a folder and of its subfolders. A folder that does not exist has none.
     fn add_folder(&mut self, folder: &Path, name: &str) -> Result<(), String> {
         let entries = match fs::read_dir(folder) {
             Ok(entries) => entries,
@@ -171,7 +173,7 @@ impl BundleFiles {
         for entry in entries {
             let entry = entry.map_err(|error| unreadable(folder, &error))?;
             let path = entry.path();
-            // Names that are no UTF-8 cannot be imported.
+            // Python cannot import files whose names are not UTF-8.
             let Ok(own_name) = entry.file_name().into_string() else {
                 continue;
             };
@@ -186,13 +188,13 @@ impl BundleFiles {
         Ok(())
     }
 
-    /// Makes a zip file. It depends on nothing but the files, so the same files have the same hash.
+    /// Makes a zip file. It depends only on the files, so the same files always have the same hash.
     fn zip(self) -> Result<Vec<u8>, String> {
         let failed = |error: zip::result::ZipError| format!("a bundle cannot be made: {error}");
         let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
         let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
         let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
-        // Python finds packages without an `__init__.py` in a zip only if their folders are listed.
+        // Python finds packages without an `__init__.py` in a zip only if the zip lists their folders.
         let mut folders = BTreeSet::new();
         for name in self.0.keys() {
             let ends = name.match_indices('/').map(|(end, _)| end);

@@ -1,4 +1,4 @@
-//! Collections: found in folders, with the modules, routes and dependencies that they have.
+//! Collections: finds them in folders, and reads their modules, routes and dependencies.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +9,7 @@ use super::bundle::{BundleSource, Origin};
 use super::routing::Routing;
 use super::{ModuleError, ModulePaths};
 
-/// A collection that is installed.
+/// An installed collection.
 #[derive(Debug)]
 pub(super) struct Collection {
     /// The full name, as in `community.general`.
@@ -17,12 +17,12 @@ pub(super) struct Collection {
     pub(super) root: PathBuf,
     pub(super) bundle: Arc<BundleSource>,
     routing: OnceLock<Result<Routing, ModuleError>>,
-    /// The collections whose code its module utilities use.
+    /// The collections that its module utilities import.
     imports: OnceLock<BTreeSet<String>>,
 }
 
 impl Collection {
-    /// Looks for a collection by its full name.
+    /// Finds a collection by its full name.
     pub(super) fn find(name: &str, paths: &ModulePaths, more: &[PathBuf]) -> Option<Self> {
         let (namespace, own_name) = name.split_once('.')?;
         let folders = paths.collections.iter().chain(more);
@@ -58,13 +58,13 @@ impl Collection {
             .map_err(Clone::clone)
     }
 
-    /// The file of one of its modules. A dot in the name stands for a folder.
+    /// Returns the file of one of its modules. A dot in the name stands for a folder.
     pub(super) fn module_file(&self, name: &str) -> Option<PathBuf> {
         let folder = self.root.join("plugins/modules");
         module_file(&folder, &name.replace('.', "/"))
     }
 
-    /// The action plugin of this name, if it has one.
+    /// Returns the file of the action plugin of this name, if it has one.
     pub(super) fn action_file(&self, name: &str) -> Option<PathBuf> {
         let path = self
             .root
@@ -73,7 +73,7 @@ impl Collection {
         path.is_file().then_some(path)
     }
 
-    /// The names of the collections whose code its module utilities use.
+    /// Returns the names of the collections that its module utilities import.
     pub(super) fn imports(&self) -> &BTreeSet<String> {
         self.imports.get_or_init(|| {
             let mut names = BTreeSet::new();
@@ -84,12 +84,12 @@ impl Collection {
     }
 }
 
-/// The file of a module in a folder: in Python, or of any other kind that can be run.
+/// Finds the file of a module in a folder: Python code, or any other file that can be run.
 pub(super) fn module_file(folder: &Path, name: &str) -> Option<PathBuf> {
     const OTHER: [&str; 6] = [".ps1", "", ".sh", ".pl", ".rb", ".bin"];
     let path = folder.join(name);
     let (parent, own_name) = (path.parent()?, path.file_name()?.to_str()?);
-    // A module whose name begins with `_` is one that will be removed.
+    // The file name of a deprecated module begins with `_`.
     let mut names = [own_name.to_owned(), format!("_{own_name}")]
         .into_iter()
         .flat_map(|name| {
@@ -99,7 +99,8 @@ pub(super) fn module_file(folder: &Path, name: &str) -> Option<PathBuf> {
     names.find_map(|name| Some(parent.join(name)).filter(|file| file.is_file()))
 }
 
-/// Adds the collections that the Python files of a folder mention. A file that cannot be read is told when it is bundled.
+/// Adds the collections that the Python files of a folder mention. A file that cannot be read is reported later, when
+/// it is bundled.
 fn scan(folder: &Path, names: &mut BTreeSet<String>) {
     let Ok(entries) = fs::read_dir(folder) else {
         return;
@@ -116,7 +117,7 @@ fn scan(folder: &Path, names: &mut BTreeSet<String>) {
     }
 }
 
-/// Adds the collections that a text imports from, as in `ansible_collections.a.b.plugins`.
+/// Adds the collections from which a text imports, as in `ansible_collections.a.b.plugins`.
 pub(super) fn mentioned(text: &str, names: &mut BTreeSet<String>) {
     let parts = text.split("ansible_collections.").skip(1);
     for rest in parts {

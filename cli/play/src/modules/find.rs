@@ -11,7 +11,7 @@ use super::collection::{Collection, mentioned, module_file};
 use super::routing::{Route, Routing};
 use super::{Module, ModuleError, ModuleKind, ModulePaths};
 
-/// The modules that this crate has itself.
+/// The names of this crate's own modules.
 const OWN: [&str; 10] = [
     "command",
     "copy",
@@ -25,10 +25,10 @@ const OWN: [&str; 10] = [
     "tempfile",
 ];
 
-/// How often a name may be redirected.
+/// How many times a name may be redirected.
 const MAX_REDIRECTIONS: u32 = 16;
 
-/// Finds modules. What was found stays known.
+/// Finds modules, and caches what it has found.
 #[derive(Debug)]
 pub(crate) struct Modules {
     paths: ModulePaths,
@@ -41,11 +41,11 @@ pub(crate) struct Modules {
     found: Mutex<HashMap<Query, Result<Arc<Module>, ModuleError>>>,
 }
 
-/// What is asked for: a name, and the folders and collections in which it is looked for.
+/// A query: a name, and the folders and collections that are searched for it.
 type Query = (String, Vec<PathBuf>, Vec<String>);
 
 impl Modules {
-    /// Looks for the Ansible of this machine. This starts Python, and blocks until it has answered.
+    /// Finds the Ansible of this machine. This starts Python, and blocks until it has answered.
     pub(crate) fn find_ansible(paths: ModulePaths) -> Self {
         let ansible = Ansible::find(paths.programs.as_deref());
         let core = ansible.as_ref().ok();
@@ -61,7 +61,7 @@ impl Modules {
         }
     }
 
-    /// The version of ansible-core, if there is one.
+    /// Returns the version of ansible-core, if it is installed.
     pub(crate) fn version(&self) -> Option<&str> {
         self.ansible
             .as_ref()
@@ -69,7 +69,7 @@ impl Modules {
             .map(|ansible| ansible.version.as_str())
     }
 
-    /// The Python that has ansible-core, if there is one.
+    /// Returns the Python in which ansible-core is installed, if there is one.
     pub(crate) fn python(&self) -> Option<&Path> {
         self.ansible
             .as_ref()
@@ -77,10 +77,11 @@ impl Modules {
             .map(|ansible| ansible.python.as_path())
     }
 
-    /// Finds a module by a name as it stands in a playbook.
+    /// Finds a module by its name in a playbook.
     ///
-    /// `libraries` are the `library` folders of the role and the playbook, the nearest first, and `collections` the names
-    /// of that keyword. A short name is looked for in these collections, then in these folders, then in ansible-core.
+    /// `libraries` are the `library` folders of the role and the playbook, the nearest first, and `collections` is the
+    /// value of that keyword. A short name is looked up in these collections, then in these folders, then in
+    /// ansible-core.
     pub(crate) fn find(
         &self,
         name: &str,
@@ -105,8 +106,8 @@ impl Modules {
         found
     }
 
-    /// The full names of the modules in a group, which stands in the metadata of its collection. Without that, the error
-    /// says what is missing.
+    /// Returns the full names of the modules in a group, which the metadata of its collection defines. The error names
+    /// what is missing.
     pub(crate) fn group(&self, name: &str) -> Result<BTreeSet<String>, ModuleError> {
         let mut names = BTreeSet::new();
         let mut seen = BTreeSet::new();
@@ -135,7 +136,7 @@ impl Modules {
         Ok(names)
     }
 
-    /// What ansible-core says about names, if it is there.
+    /// Returns the routing metadata of ansible-core, if it is installed.
     fn builtin_routing(&self) -> Option<Result<&Routing, ModuleError>> {
         let ansible = self.ansible.as_ref().ok()?;
         let read = || Routing::read(&ansible.root.join("config/ansible_builtin_runtime.yml"));
@@ -143,6 +144,7 @@ impl Modules {
         Some(routing.as_ref().map_err(Clone::clone))
     }
 
+    /// Finds a module without the cache.
     fn look(
         &self,
         name: &str,
@@ -181,7 +183,7 @@ impl Modules {
             let full = format!("{collection}.{name}");
             match self.in_collection(&full, collection, name, redirections) {
                 Ok(Some(found)) => return Ok(found),
-                // Another one of the list may have it.
+                // Another collection of the list may have the module.
                 Ok(None) | Err(ModuleError::NoCollection { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -189,7 +191,7 @@ impl Modules {
         self.legacy(name, libraries, redirections)
     }
 
-    /// A module of a `library` folder, or of ansible-core.
+    /// Finds a module in a `library` folder, or in ansible-core.
     fn legacy(
         &self,
         name: &str,
@@ -222,7 +224,7 @@ impl Modules {
         found
     }
 
-    /// A module of ansible-core, or one of our own where there is none.
+    /// Finds a module in ansible-core, or among this crate's own if ansible-core is not installed.
     fn builtin(&self, name: &str, redirections: u32) -> Result<Module, ModuleError> {
         let full = format!("ansible.builtin.{name}");
         let (ansible, core) = match (&self.ansible, &self.core) {
@@ -276,7 +278,7 @@ impl Modules {
         }
     }
 
-    /// A module of a collection; nothing if the collection does not have it.
+    /// Finds a module in a collection; `None` if the collection does not have it.
     fn in_collection(
         &self,
         full: &str,
@@ -347,8 +349,8 @@ impl Modules {
         }))
     }
 
-    /// The bundles of the collections that code uses, directly or through others. Those that are not installed are left out:
-    /// the module says itself what it cannot import.
+    /// Returns the bundles of the collections that code imports, directly or through others. Collections that are not
+    /// installed are left out: the module itself reports what it cannot import.
     fn dependencies(&self, names: BTreeSet<String>, own: &str) -> Vec<Arc<BundleSource>> {
         let mut open: Vec<String> = names.into_iter().collect();
         let mut known = BTreeSet::from([own.to_owned()]);
@@ -365,7 +367,7 @@ impl Modules {
         bundles
     }
 
-    /// A module of a `library` folder, by its file.
+    /// Returns a module of a `library` folder, from its file.
     fn of_library(
         &self,
         name: &str,
@@ -409,7 +411,7 @@ impl Modules {
         })
     }
 
-    /// A module that is a program of its own.
+    /// Returns a module that is a program of its own.
     fn program(&self, full: &str, file: &Path) -> Result<Module, ModuleError> {
         let bytes = fs::read(file).map_err(|error| ModuleError::Unreadable {
             path: file.to_owned(),
@@ -453,7 +455,7 @@ fn split_full(name: &str) -> Option<(&str, &str)> {
     Some((&name[..end], own_name))
 }
 
-/// A folder of modules, and the folders in it down to the second level.
+/// Returns a folder of modules and its subfolders, down to the second level.
 fn with_subfolders(folder: &Path) -> Vec<PathBuf> {
     let inner = |folder: &Path| -> Vec<PathBuf> {
         let Ok(entries) = fs::read_dir(folder) else {
@@ -477,7 +479,7 @@ fn stem(file: &Path, name: &str) -> String {
     stem.unwrap_or(name).to_owned()
 }
 
-/// The text of a module in Python that uses Ansible's code; nothing if the file is another program.
+/// Returns the text of a Python module that uses Ansible's code; `None` if the file is any other program.
 fn python_text(name: &str, file: &Path) -> Result<Option<String>, ModuleError> {
     let bytes = fs::read(file).map_err(|error| ModuleError::Unreadable {
         path: file.to_owned(),

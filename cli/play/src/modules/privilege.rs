@@ -1,8 +1,8 @@
-//! As which user a module runs.
+//! The user as whom a module runs, and the password for that.
 
 use std::fmt;
 
-/// Another user as whom a module runs, by sudo.
+/// Another user as whom a module runs, through sudo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Become {
     /// The name of the user.
@@ -11,12 +11,12 @@ pub(crate) struct Become {
     pub(crate) password: Option<Secret>,
     /// The program, if it is not the `sudo` of `PATH`.
     pub(crate) program: Option<String>,
-    /// The flags of the program, without those that say how it asks for a password.
+    /// The flags of the program, without those that control how it asks for a password.
     pub(crate) flags: Vec<String>,
 }
 
 impl Become {
-    /// Makes a user with the flags that Ansible has for sudo.
+    /// Makes a user with the flags that Ansible uses for sudo.
     pub(crate) fn new(user: impl Into<String>) -> Self {
         Self {
             user: user.into(),
@@ -26,7 +26,8 @@ impl Become {
         }
     }
 
-    /// The flags without those by which sudo takes no password, or takes it from stdin: the connection sets these.
+    /// Returns the flags without those by which sudo takes no password, or takes it from stdin: the connection sets
+    /// these.
     pub(crate) fn own_flags(&self) -> impl Iterator<Item = &str> {
         const ASKING: [&str; 4] = ["-n", "-S", "--non-interactive", "--stdin"];
         let flags = self.flags.iter().map(String::as_str);
@@ -34,7 +35,7 @@ impl Become {
     }
 }
 
-/// A password. It is shown nowhere.
+/// A password. It is never printed, not even in debug output.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Secret(String);
 
@@ -43,7 +44,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The password itself.
+    /// Returns the password itself.
     pub(crate) fn reveal(&self) -> &str {
         &self.0
     }

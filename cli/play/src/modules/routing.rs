@@ -1,4 +1,4 @@
-//! Where the modules of a collection have gone, and which groups they form: its `meta/runtime.yml`.
+//! The file `meta/runtime.yml` of a collection: where modules have moved, and which groups they form.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -14,21 +14,21 @@ pub(super) struct Routing {
     groups: HashMap<String, ActionGroup>,
 }
 
-/// Modules that `module_defaults` can name together.
+/// A group of modules that `module_defaults` can name together.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct ActionGroup {
     /// The names of the modules, as they are written.
     pub(super) modules: Vec<String>,
-    /// The names of groups whose modules belong to this one, too.
+    /// The names of groups whose modules also belong to this one.
     pub(super) extends: Vec<String>,
 }
 
-/// What a collection says about one name.
+/// The routing of one module name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Route {
-    /// The name that counts instead.
+    /// The name to use instead.
     pub(super) redirect: Option<String>,
-    /// Why there is no such module any more.
+    /// Why the module was removed.
     pub(super) removed: Option<String>,
     /// The action plugin that runs under this name instead.
     pub(super) successor: Option<String>,
@@ -37,7 +37,7 @@ pub(super) struct Route {
 }
 
 impl Routing {
-    /// Reads a file of routes. One that is not there has none.
+    /// Reads a routing file. A file that does not exist has no routes.
     pub(super) fn read(path: &Path) -> Result<Self, ModuleError> {
         let unreadable = |reason: String| ModuleError::Unreadable {
             path: path.to_owned(),
@@ -77,7 +77,7 @@ impl Routing {
             entry.action = text(&route["action_plugin"]);
             entry.removed = removed;
         }
-        // The core of Ansible names successors of some modules here alone: that of `yum` is `dnf`.
+        // ansible-core names the successors of some modules only here: that of `yum` is `dnf`.
         for (name, route) in routing["action"].as_object().into_iter().flatten() {
             let entry = modules.entry(name.clone()).or_default();
             entry.successor = text(&route["redirect"]);
@@ -95,7 +95,7 @@ impl Routing {
         self.groups.get(name)
     }
 
-    /// What is said about a name.
+    /// Returns the route of a name.
     pub(super) fn get(&self, name: &str) -> Option<&Route> {
         self.modules.get(name)
     }

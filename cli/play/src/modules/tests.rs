@@ -1,4 +1,4 @@
-//! Tests of how modules are found.
+//! Tests of the lookup of modules.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::{Module, ModuleError, ModuleKind, ModulePaths, Modules};
 
-/// A user with an Ansible that has a few files, and collections.
+/// A user who has an Ansible of a few files, and collections.
 struct User {
     folder: TempDir,
 }
@@ -158,7 +158,7 @@ fn a_module_is_found_by_each_name_that_ansible_knows_for_it() {
 #[test]
 fn a_module_of_a_collection_brings_the_collections_that_it_uses() {
     let user = User::new();
-    // That of Ansible, that of the other collection, and its own.
+    // The bundle of Ansible, that of the other collection, and its own.
     assert_eq!(user.find("acme.tools.box", &[]).unwrap().bundles.len(), 3);
     assert_eq!(user.find("acme.base.deep", &[]).unwrap().bundles.len(), 2);
 }

@@ -1,4 +1,4 @@
-//! Brings files to a host: what `copy`, `template` and `assemble` do.
+//! Copies files to a host, for `copy`, `template` and `assemble`.
 
 use std::path::Path;
 
@@ -10,10 +10,10 @@ use crate::call::CopySource;
 use crate::result::flag;
 use crate::targets::{CallError, FileSource};
 
-/// The largest file of which a difference is shown.
+/// The largest file whose difference is shown.
 const LARGEST_DIFF: usize = 104_448;
 
-/// The arguments that a file has in common with what `copy` makes.
+/// The arguments of the module `file` that `copy` also takes.
 const OF_FILE: [&str; 11] = [
     "attributes",
     "follow",
@@ -29,6 +29,7 @@ const OF_FILE: [&str; 11] = [
 ];
 
 impl HostAction<'_> {
+    /// Performs `copy` for a content, a file or a folder.
     pub(super) async fn copy(&self, source: &CopySource) -> ActionResult {
         let dest = self.required("dest")?;
         match source {
@@ -47,6 +48,7 @@ impl HostAction<'_> {
         }
     }
 
+    /// Copies a folder to the host, file by file.
     async fn copy_folder(&self, dest: &str, path: &Path, only_inside: bool) -> ActionResult {
         let root = if only_inside {
             dest.to_owned()
@@ -107,7 +109,7 @@ impl HostAction<'_> {
         Ok(result)
     }
 
-    /// Brings one file to the host, if there is another one or none.
+    /// Copies one file to the host, if the host has a different one or none.
     async fn copy_file(
         &self,
         dest: &str,
@@ -169,7 +171,7 @@ impl HostAction<'_> {
         Ok(result)
     }
 
-    /// Sends a file and lets the module put it into its place.
+    /// Sends a file and runs the module that moves it to its place.
     async fn bring(
         &self,
         dest: &str,
@@ -192,14 +194,14 @@ impl HostAction<'_> {
         arguments.insert("_original_basename".to_owned(), name.into());
         arguments.entry("follow").or_insert(true.into());
         let result = self.module("ansible.legacy.copy", arguments).await;
-        // What the module has not moved away would stay until the worker ends.
+        // If the module has not moved the file away, it would stay until the worker ends.
         targets
             .remove(&self.target, privilege, &sent, self.context)
             .await?;
         result
     }
 
-    /// The arguments for the module `file` that `copy` has been given.
+    /// Returns the arguments of `copy` that are passed on to the module `file`.
     fn file_arguments(&self) -> Map<String, Value> {
         let given = self.call.arguments.iter();
         let given =
@@ -209,7 +211,7 @@ impl HostAction<'_> {
             .collect()
     }
 
-    /// How a file changes, for people.
+    /// Returns how a file changes, for display.
     async fn difference(
         &self,
         dest: &str,
@@ -250,7 +252,7 @@ impl HostAction<'_> {
         Ok(Value::Object(diff))
     }
 
-    /// The content of a small file of the host, if it can be read.
+    /// Reads a small file on the host; `None` if it cannot be read.
     async fn slurp(&self, path: &str) -> Result<Option<Vec<u8>>, CallError> {
         use base64::Engine as _;
         let mut arguments = Map::new();
@@ -270,7 +272,7 @@ impl HostAction<'_> {
     }
 }
 
-/// Puts the permissions of the file of this machine in the place of `preserve`.
+/// Replaces the mode `preserve` by the permissions of the file on this machine.
 fn preserve_mode(
     arguments: &mut Map<String, Value>,
     local: Option<&Path>,

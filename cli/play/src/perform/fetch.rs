@@ -1,4 +1,4 @@
-//! Brings files from a host to this machine.
+//! Copies files from a host to this machine.
 
 use std::path::PathBuf;
 
@@ -11,6 +11,7 @@ use super::{ActionResult, HostAction, failed, unreadable};
 use crate::result::flag;
 
 impl HostAction<'_> {
+    /// Performs `fetch`.
     pub(super) async fn fetch(&self) -> ActionResult {
         if self.call.check {
             return Ok(as_map(json!({
@@ -103,7 +104,7 @@ impl HostAction<'_> {
             "md5sum": hex(&Md5::digest(&content)),
             "checksum": checksum,
             "remote_checksum": remote,
-            // The host does not tell it.
+            // The host does not report an MD5 sum.
             "remote_md5sum": null,
         })))
     }

@@ -1,4 +1,4 @@
-//! The modules that stand for another one, which depends on the host: `package` and `service`.
+//! The modules `package` and `service`, which run another module that depends on the host.
 
 use serde_json::{Map, Value};
 
@@ -9,6 +9,7 @@ use crate::templates::text_of;
 const NOT_OF_SYSTEMD: [&str; 5] = ["pattern", "runlevel", "sleep", "arguments", "args"];
 
 impl HostAction<'_> {
+    /// Runs the module of the package manager of the host.
     pub(super) async fn package(&self) -> ActionResult {
         let manager = self.manager("pkg_mgr").await?;
         let mut arguments = self.call.arguments.clone();
@@ -16,6 +17,7 @@ impl HostAction<'_> {
         self.module(&module_name(&manager), arguments).await
     }
 
+    /// Runs the module of the service manager of the host.
     pub(super) async fn service(&self) -> ActionResult {
         let manager = self.manager("service_mgr").await?;
         let mut arguments = self.call.arguments.clone();
@@ -34,7 +36,8 @@ impl HostAction<'_> {
         self.module(&module_name(&module), arguments).await
     }
 
-    /// The manager of packages or services that the host has: what the task says, else the facts, else what the host says.
+    /// Returns the package manager or service manager of the host: from the task, else from the facts, else by asking
+    /// the host.
     async fn manager(&self, fact: &str) -> Result<String, super::CallError> {
         if let Some(wanted) = self.text("use").filter(|wanted| wanted != "auto") {
             return Ok(wanted);

@@ -1,4 +1,4 @@
-//! Waits for hosts: until they are reached, and until they are there again after a reboot.
+//! Waits for hosts: until they can be reached, and until they are back after a reboot.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::{ActionResult, HostAction, failed};
 use crate::result::flag;
 use crate::targets::CallError;
 
-/// How the boot of a host is told from the one before.
+/// The command whose output identifies one boot of a host.
 const BOOT_COMMAND: &str = "cat /proc/sys/kernel/random/boot_id";
 
 impl HostAction<'_> {
@@ -38,7 +38,7 @@ impl HostAction<'_> {
         ))
     }
 
-    /// Reboots a host, and waits until it is there again.
+    /// Reboots a host, and waits until it is back.
     pub(super) async fn reboot(&self) -> ActionResult {
         if self.call.check {
             return Ok(as_map(
@@ -70,7 +70,7 @@ impl HostAction<'_> {
                 message.replace(['"', '$', '`', '\\'], " ")
             )
         });
-        // The host may be gone before it can answer.
+        // The host may shut down before it can answer.
         match self.shell(&reboot).await {
             Ok(result)
                 if !flag(&result, "failed") && result.get("rc").is_none_or(|code| code == 0) => {}
@@ -117,7 +117,7 @@ impl HostAction<'_> {
             .await
     }
 
-    /// What tells one boot of the host from another.
+    /// Returns a text that differs from one boot of the host to the next.
     async fn boot(&self, command: &str) -> Result<String, CallError> {
         let result = self.shell(command).await?;
         let said = result
@@ -139,7 +139,7 @@ impl HostAction<'_> {
         }
     }
 
-    /// Reconnects to the host, and checks that it runs modules.
+    /// Reconnects to the host, and checks that it can run modules.
     async fn answers(&self) -> Result<(), CallError> {
         self.performer.targets.reset(&self.target).await;
         let result = self.module("ansible.builtin.ping", Map::new()).await?;
@@ -164,7 +164,7 @@ impl HostAction<'_> {
         }
     }
 
-    /// Waits before another try, or fails because the time is over.
+    /// Waits before the next try, or fails if the time is up.
     async fn wait_before_next_try(
         &self,
         deadline: &Deadline,
@@ -181,18 +181,18 @@ impl HostAction<'_> {
     }
 }
 
-/// How long something is tried.
+/// The time limit of something that is tried repeatedly.
 struct Deadline {
     began: Instant,
     limit: Duration,
     /// How long to wait between two tries.
     pause: Duration,
-    /// What is waited for.
+    /// What is waited for, for messages.
     what: &'static str,
 }
 
 impl Deadline {
-    /// Lets a try take no longer than the time that is left.
+    /// Limits a try to the remaining time.
     async fn within(
         &self,
         attempt: impl Future<Output = Result<(), CallError>>,

@@ -1,4 +1,4 @@
-//! Runs programs of this machine, archives of it, and commands without Python on a host.
+//! Runs scripts of this machine on a host, unpacks archives there, and runs commands without Python.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::result::flag;
 use crate::targets::FileSource;
 
 impl HostAction<'_> {
-    /// Sends a program and runs it.
+    /// Sends a script and runs it.
     pub(super) async fn script(&self, path: &Path, words: &[String]) -> ActionResult {
         for (name, is_wanted) in [("creates", true), ("removes", false)] {
             if let Some(there) = self.text(name)
@@ -51,7 +51,7 @@ impl HostAction<'_> {
         let mut arguments = Map::new();
         arguments.insert("_raw_params".to_owned(), line.into());
         arguments.insert("_uses_shell".to_owned(), true.into());
-        // What a script prints is told whole.
+        // The output of a script is returned in full.
         arguments.insert("strip_empty_ends".to_owned(), false.into());
         if let Some(folder) = self.argument("chdir") {
             arguments.insert("chdir".to_owned(), folder.clone());
@@ -71,7 +71,7 @@ impl HostAction<'_> {
         Ok(result)
     }
 
-    /// Runs a command without Python.
+    /// Runs a command on a host without Python.
     pub(super) async fn raw(&self) -> ActionResult {
         if self.call.check {
             return Ok(as_map(json!({"skipped": true, "changed": false})));
@@ -100,7 +100,7 @@ impl HostAction<'_> {
         Ok(result)
     }
 
-    /// Unpacks an archive, which is sent first if it is one of this machine.
+    /// Unpacks an archive, which is sent first if it is on this machine.
     pub(super) async fn unarchive(&self, source: Option<&Path>) -> ActionResult {
         if let Some(there) = self.text("creates")
             && flag(&self.stat(&there, true).await?, "exists")
@@ -135,7 +135,7 @@ impl HostAction<'_> {
     }
 }
 
-/// A word as a shell takes it as it is.
+/// Quotes a word for the shell.
 fn quoted(word: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./=:,+@%".contains(&byte);
     if !word.is_empty() && word.bytes().all(is_plain) {

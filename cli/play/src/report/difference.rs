@@ -7,7 +7,7 @@ use ratchet_input::style::{Style, Tone};
 use serde_json::Value;
 use similar::TextDiff;
 
-/// The lines of a difference, or of several.
+/// Formats one or more differences as lines.
 pub(super) fn shown(diff: &Value, style: Style) -> String {
     let mut out = String::new();
     let all = match diff {
@@ -60,7 +60,7 @@ fn add(diff: &Value, style: Style, out: &mut String) {
     paint(&shown, style, out);
 }
 
-/// A side of a difference: text, or values as JSON.
+/// Returns one side of a difference as text. Values other than text become JSON.
 fn text(side: &Value) -> String {
     match side {
         Value::String(text) => text.clone(),

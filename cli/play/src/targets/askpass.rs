@@ -1,6 +1,6 @@
-//! How ssh gets a password: it runs a program for it, which reads it from a named pipe that only this user can open.
+//! Passes a password to ssh: ssh runs a program that reads it from a named pipe that only this user can open.
 //!
-//! The password is in no argument, no environment and no file: it lies in the pipe until it is read.
+//! The password is never in an argument, the environment or a file. It is only in the pipe, until it is read.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
@@ -15,12 +15,12 @@ use tempfile::TempDir;
 use super::bootstrap::quoted;
 use crate::modules::Secret;
 
-/// A password that ssh can ask for, any number of times.
+/// A password that ssh can ask for any number of times.
 #[derive(Debug)]
 pub(super) struct Askpass {
-    /// A folder that only this user can enter, with the pipe and the program.
+    /// A folder that only this user can enter, which contains the pipe and the program.
     folder: TempDir,
-    /// Both ends of the pipe, so that it never ends and opening it never waits.
+    /// Both ends of the pipe, so that a reader never sees its end, and opening it never blocks.
     pipe: File,
     password: Secret,
 }
@@ -38,7 +38,7 @@ impl Askpass {
             .write(true)
             .custom_flags(O_NONBLOCK)
             .open(&path)?;
-        // ssh also asks whether a host may be trusted, and for the words that protect a key. Neither is the password.
+        // ssh also asks whether to trust a host, and for the passphrase of a key. Neither may get the password.
         let script = format!(
             "#!/bin/sh\ncase $1 in\n*[Pp]assword*) IFS= read -r password <{} && printf '%s\\n' \"$password\";;\n*) exit 1;;\nesac\n",
             quoted(&path.display().to_string())
@@ -61,11 +61,11 @@ impl Askpass {
         Ok(askpass)
     }
 
-    /// Fills the pipe, from which each question takes a line.
+    /// Fills the pipe, from which each question reads a line.
     pub(super) fn refill(&self) -> io::Result<()> {
         let line = format!("{}\n", self.password.reveal());
         loop {
-            // A pipe takes such a line whole, or not at all.
+            // A line as short as this is written to the pipe whole or not at all.
             match (&self.pipe).write(line.as_bytes()) {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -75,7 +75,7 @@ impl Askpass {
         }
     }
 
-    /// Has a call of ssh ask for the password here, whether it has a terminal or not.
+    /// Makes a call of ssh ask for the password here, whether it has a terminal or not.
     pub(super) fn set(&self, process: ProcessConfig) -> ProcessConfig {
         let program = self.folder.path().join("askpass");
         let environment = Environment::inherited()

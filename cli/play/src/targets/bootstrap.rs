@@ -1,4 +1,4 @@
-//! The program of the worker, as an argument of Python.
+//! The program of the worker, passed as an argument to Python.
 
 use std::io::Write as _;
 use std::sync::LazyLock;
@@ -11,15 +11,15 @@ use flate2::write::ZlibEncoder;
 /// The program itself.
 const WORKER: &str = include_str!("../../python/ratchet_ansible.py");
 
-/// The exit code of a Python that is too old, so that another one is tried.
+/// The exit code if the Python is too old, so that the script tries another one.
 pub(super) const TOO_OLD: u8 = 70;
 
-/// The names and paths under which Python may be found on a host, the likeliest first.
+/// The names and paths under which Python may be found on a host, the most likely first.
 const PYTHONS: &str = "python3 /usr/bin/python3 python3.14 python3.13 python3.12 python3.11 python3.10 python3.9 python3.8 \
                        /usr/local/bin/python3 /usr/libexec/platform-python";
 
-/// Python code that runs the worker. It has no single quotes and no newlines, so it passes through any shell in single quotes,
-/// and every Python can read it as far as it says that the Python is too old.
+/// Python code that runs the worker. It has no single quotes and no newlines, so any shell passes it on unchanged in
+/// single quotes. Even an old Python can parse the part that reports that the Python is too old.
 static CODE: LazyLock<String> = LazyLock::new(|| {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
     let compressed = encoder
@@ -39,10 +39,11 @@ static CODE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Makes a script for `sh` that runs the worker by this Python, given in words, or by the first one that is found.
+/// Makes a script for `sh` that runs the worker with this Python, given in words, or with the first one that is found.
 ///
-/// The shell stays while Python runs: the worker leaves the process group, and is ended by the end of its stdin, so that it can
-/// end what it has started. Something has to be left of the group meanwhile, and tells its exit.
+/// The shell keeps running while Python runs. The worker leaves the process group, and ends when its stdin ends, so
+/// that it can first end the processes that it has started. Until then something has to remain in the group, and pass
+/// on the exit code: the shell.
 pub(super) fn script(python: Option<&[String]>) -> String {
     let code = quoted(&CODE);
     match python {
@@ -65,7 +66,7 @@ pub(super) fn script(python: Option<&[String]>) -> String {
     }
 }
 
-/// A text as one word for a shell.
+/// Quotes a text as one word for a shell.
 pub(super) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
@@ -76,7 +77,7 @@ mod tests {
 
     #[test]
     fn the_worker_fits_into_an_argument_many_times() {
-        // Linux takes 128 KiB in one argument.
+        // Linux limits a single argument to 128 KiB.
         assert!(CODE.len() < 32 * 1024, "{}", CODE.len());
         assert!(!CODE.contains(['\'', '\n']));
     }

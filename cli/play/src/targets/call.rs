@@ -1,4 +1,4 @@
-//! Calls of modules: the request, what the host lacks for it, and the result.
+//! Calls of modules: builds the request, sends the bundles that the host lacks, and reads the result.
 
 use std::sync::Arc;
 
@@ -12,27 +12,28 @@ use super::worker::{TargetWorker, lost, python_problem};
 use super::{CallError, Target, Targets};
 use crate::modules::{Become, Bundle, BundleSource, ModuleCall, ModuleKind, Secret};
 
-/// How many bytes of a bundle or a file travel in one message.
+/// The size of the parts in which a bundle or a file is sent, one part per message.
 pub(super) const PART_BYTES: usize = 2 << 20;
 
-/// How often bundles are sent that the host has lost again.
+/// How many times bundles are sent if the host loses them again.
 const MAX_SENDINGS: u32 = 3;
 
-/// What a request to a worker ended with, if it has no result.
+/// Why a request to a worker has no result.
 pub(super) enum Refusal {
-    /// The worker refused it, or could not do it. The code is the worker's own word.
+    /// The worker refused it, or could not perform it. The failure has a code of the worker.
     Refused(Box<Failure>),
-    /// The worker does not work with the Python of the host, or there is none.
+    /// The worker does not run with the Python of the host, or the host has none.
     Python(String),
-    /// There is no worker.
+    /// The worker could not be started, or was lost.
     Lost(CallError),
 }
 
 impl Targets {
-    /// Runs a module on a target, and returns what it says.
+    /// Runs a module on a target, and returns its result.
     ///
-    /// A module that fails, crashes or prints no result has a result with `failed`. If the attempt of `context` is cancelled,
-    /// the module's session is killed before this returns. The same happens, a moment later, if the future is dropped.
+    /// A module that fails, crashes or prints no result has a result with `failed`. If the attempt of `context` is
+    /// cancelled, the module's session is killed before this returns. If the future is dropped, the session is killed
+    /// shortly afterwards.
     pub(crate) async fn call(
         &self,
         target: &Arc<Target>,
@@ -76,7 +77,7 @@ impl Targets {
         }
     }
 
-    /// Asks the worker of a target for a task, as another user if one is named.
+    /// Sends a request to the worker of a target, which performs it as another user if one is given.
     pub(super) async fn request(
         &self,
         target: &Target,
@@ -113,7 +114,7 @@ impl Targets {
         }
     }
 
-    /// Sends a bundle to a target, unless another call has just done so.
+    /// Sends a bundle to a target, unless another call has just sent it.
     async fn send_bundle(
         &self,
         target: &Target,
@@ -157,7 +158,7 @@ fn started(cell: &OnceCell<TargetWorker>) -> &TargetWorker {
         .expect("the worker of a target was started before")
 }
 
-/// The content of a bundle, which is read if that was not done.
+/// Returns the content of a bundle, and reads it if that was not done yet.
 async fn built(source: &Arc<BundleSource>) -> Result<Arc<Bundle>, String> {
     if let Some(built) = source.built() {
         return built;
@@ -167,7 +168,7 @@ async fn built(source: &Arc<BundleSource>) -> Result<Arc<Bundle>, String> {
     built.map_err(|error| format!("a bundle of modules cannot be made: {error}"))?
 }
 
-/// A refusal of the worker itself, or the error of the whole call.
+/// Returns a refusal by the worker itself, or the error of the whole call.
 pub(super) fn result_of(refusal: Refusal) -> Result<Box<Failure>, CallError> {
     match refusal {
         Refusal::Refused(failure) => Ok(failure),
@@ -178,7 +179,7 @@ pub(super) fn result_of(refusal: Refusal) -> Result<Box<Failure>, CallError> {
     }
 }
 
-/// The result of a module that was not run, or the error of the call where it says nothing about the module.
+/// Returns the result of a module that was not run, or the error of the call if the failure is not about the module.
 pub(super) fn outcome_of(failure: Failure) -> Result<Map<String, Value>, CallError> {
     match failure.code.as_deref() {
         Some("cancelled") => {
@@ -188,7 +189,7 @@ pub(super) fn outcome_of(failure: Failure) -> Result<Map<String, Value>, CallErr
                 message,
             ))))
         }
-        // The process behind sudo was killed, or the worker itself is wrong.
+        // The process behind sudo was killed, or the worker has a bug.
         Some("lost") => Err(CallError::Failed(Box::new(Failure {
             class: Class::Crash,
             ..failure
@@ -213,7 +214,7 @@ fn become_value(user: &Become) -> Value {
     json!({ "user": user.user, "exe": user.program, "flags": flags, "password": password })
 }
 
-/// The request for a module, with the arguments that Ansible adds itself.
+/// Builds the request for a module, with the arguments that Ansible adds itself.
 fn module_input(target: &Target, call: &ModuleCall, bundles: &[Arc<Bundle>]) -> Map<String, Value> {
     let module = &call.module;
     let mut arguments = call.arguments.clone();
@@ -262,12 +263,12 @@ fn builtin_name(name: &str) -> &str {
     name.strip_prefix("ansible.builtin.").unwrap_or(name)
 }
 
-/// A result of a module that did not run.
+/// Makes the result of a module that did not run.
 pub(super) fn failed(message: impl Into<String>) -> Map<String, Value> {
     object(json!({ "failed": true, "changed": false, "msg": message.into() }))
 }
 
-/// What a module has said, with what Ansible adds to it.
+/// Returns the result of a module, with the fields that Ansible adds.
 fn finished(result: &Payload) -> Result<Map<String, Value>, CallError> {
     let read = result.read::<Map<String, Value>>();
     let mut result = read.map_err(|error| {
@@ -278,7 +279,7 @@ fn finished(result: &Payload) -> Result<Map<String, Value>, CallError> {
     Ok(result)
 }
 
-/// Adds to a result what a module may leave out.
+/// Adds the fields that a module may omit.
 pub(super) fn complete(result: &mut Map<String, Value>) {
     for value in result.values_mut() {
         untag(value);
@@ -300,7 +301,7 @@ pub(super) fn complete(result: &mut Map<String, Value>) {
     }
 }
 
-/// Replaces values that ansible-core 2.19 and later mark with their type by plain ones, as earlier versions have them.
+/// Replaces the typed values of ansible-core 2.19 and later by plain values, as in earlier versions.
 fn untag(value: &mut Value) {
     let fields = match value {
         Value::Array(members) => return members.iter_mut().for_each(untag),
@@ -331,7 +332,7 @@ fn untag(value: &mut Value) {
             );
             *value = Value::Object(plain);
         }
-        // A text with where it comes from.
+        // A text with its origin.
         _ if !kind.is_empty() && fields.contains_key("value") => {
             *value = fields.remove("value").unwrap_or_default();
         }
@@ -339,7 +340,7 @@ fn untag(value: &mut Value) {
     }
 }
 
-/// The text of what has happened in a module, with its causes: where it happened, if that is known.
+/// Formats an error event of a module with its causes, and with the place if that is known.
 fn message_of(event: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     if event["formatted_traceback"].is_string() {

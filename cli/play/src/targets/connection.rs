@@ -1,4 +1,4 @@
-//! How a host is reached, by the variables that say so.
+//! Reads the connection to a host from its variables.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use serde_json::Value;
 use super::{Connection, SshConnection, Target, text_of};
 use crate::modules::Secret;
 
-/// How long it may take to connect, unless variables say otherwise.
+/// How long it may take to connect by default.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Whether hosts can be reached by a connection of this name.
+/// Whether a connection of this name is supported.
 pub(crate) fn is_connection(kind: &str) -> bool {
     let own_name = kind.strip_prefix("ansible.builtin.").unwrap_or(kind);
     matches!(
@@ -27,9 +27,9 @@ pub(crate) fn is_connection(kind: &str) -> bool {
 }
 
 impl Target {
-    /// Reads how a host is reached from its variables. Without any it is reached by ssh, by its own name.
+    /// Reads the connection to a host from its variables. By default it is ssh, to the host's own name.
     ///
-    /// The error says what is wrong with which variable.
+    /// The error names the variable, and what is wrong with it.
     pub(crate) fn of(name: &str, variable: impl Fn(&str) -> Option<Value>) -> Result<Self, String> {
         let text = |names: &[&str]| {
             let mut values = names

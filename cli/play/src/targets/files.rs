@@ -1,4 +1,4 @@
-//! Files that are sent to hosts, and those that are fetched from them.
+//! Sends files to hosts, and fetches files from them.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,11 +19,11 @@ use crate::modules::Become;
 #[derive(Debug, Clone)]
 pub(crate) enum FileSource {
     Bytes(Vec<u8>),
-    /// The content of a file of this machine.
+    /// The path of a file on this machine.
     Path(PathBuf),
 }
 
-/// What is known of a file that was fetched.
+/// The properties of a file that was fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FetchedFile {
     /// Its size in bytes.
@@ -33,8 +33,8 @@ pub(crate) struct FetchedFile {
 }
 
 impl Targets {
-    /// Sends a file to a target, into a temporary file that only the user of `privilege`, or of the connection, can read.
-    /// Returns its path there. Whoever asks for it removes it; what is left is removed when the worker ends.
+    /// Sends a file to a target, as a temporary file that only the user of `privilege`, or of the connection, can read.
+    /// Returns its path there. The caller has to remove it; otherwise it stays until the worker ends.
     pub(crate) async fn send_file(
         &self,
         target: &Arc<Target>,
@@ -76,9 +76,9 @@ impl Targets {
         }
     }
 
-    /// Fetches a file of a target, and writes it to a path of this machine.
+    /// Fetches a file from a target, and writes it to a path on this machine.
     ///
-    /// A file that changes meanwhile is an error, and what was written is removed.
+    /// If the file changes during the transfer, this is an error, and what was written is removed.
     pub(crate) async fn fetch_file(
         &self,
         target: &Arc<Target>,
@@ -94,7 +94,7 @@ impl Targets {
             .fetch_into(target, privilege, path, (&mut file, into), context)
             .await;
         if fetched.is_err() {
-            // The error of the transfer is the one that counts.
+            // The error of the transfer is the one to return.
             let _ = tokio::fs::remove_file(into).await;
         }
         fetched
@@ -141,7 +141,7 @@ impl Targets {
         }
     }
 
-    /// Removes a file that [`send_file`](Self::send_file) has made. One that a module has moved away is no error.
+    /// Removes a file that [`send_file`](Self::send_file) has made. It is no error if a module has moved it away.
     pub(crate) async fn remove(
         &self,
         target: &Arc<Target>,
@@ -155,6 +155,7 @@ impl Targets {
         Ok(())
     }
 
+    /// Sends a request about a file to the worker.
     async fn file_request(
         &self,
         target: &Target,
@@ -181,7 +182,7 @@ impl Targets {
     }
 }
 
-/// What the parts of a file are read from. The last part is empty, and so is the only one of an empty file before it.
+/// Reads a file in parts. An empty part marks the end, so an empty file consists of a single empty part.
 enum PartReader<'a> {
     Bytes(&'a [u8]),
     File(File, &'a Path),

@@ -1,4 +1,4 @@
-//! The commands that run something on a host.
+//! Builds the commands that run something on a host.
 
 use ratchet_input::value::split_words;
 use ratchet_runtime::process::ProcessConfig;
@@ -7,11 +7,11 @@ use super::askpass::Askpass;
 use super::bootstrap::quoted;
 use super::{Connection, SshConnection, Target, bootstrap};
 
-/// How often ssh asks a silent host whether it is there, in seconds, and how often in vain.
+/// After how many seconds of silence ssh probes the host, and after how many unanswered probes it gives up.
 const ALIVE: (u32, u32) = (15, 3);
 
 impl Target {
-    /// How ssh gets its password, if it has one.
+    /// Returns the password prompt for ssh, if it needs a password.
     pub(super) fn askpass(&self) -> Result<Option<Askpass>, String> {
         let Connection::Ssh(ssh) = &self.connection else {
             return Ok(None);
@@ -25,7 +25,7 @@ impl Target {
         })
     }
 
-    /// The process of the worker. The error says what is wrong with the Python that was named.
+    /// Builds the process of the worker. The error describes what is wrong with the given Python.
     pub(super) fn worker_process(
         &self,
         askpass: Option<&Askpass>,
@@ -41,13 +41,13 @@ impl Target {
         Ok(self.shell_process(&script, askpass))
     }
 
-    /// A process that runs a script by `sh` on the host.
+    /// Builds a process that runs a script with `sh` on the host.
     pub(super) fn shell_process(&self, script: &str, askpass: Option<&Askpass>) -> ProcessConfig {
         match &self.connection {
             Connection::Local => ProcessConfig::new("/bin/sh").args(["-c", script]),
             Connection::Ssh(ssh) => {
                 let process = self.ssh(ssh, askpass);
-                // The shell of the login may be any: single quotes mean the same in all.
+                // The login shell may be any shell. Single quotes mean the same in all of them.
                 process.arg(format!("exec /bin/sh -c {}", quoted(script)))
             }
             Connection::Docker { container, user } => {
@@ -60,7 +60,7 @@ impl Target {
         }
     }
 
-    /// Builds the call of ssh, without the command. Of options that are given twice, ssh takes the first.
+    /// Builds the call of ssh, without the command. If an option is given twice, ssh uses the first.
     fn ssh(&self, ssh: &SshConnection, askpass: Option<&Askpass>) -> ProcessConfig {
         let mut process = ProcessConfig::new(&ssh.program);
         process = process.args(&ssh.arguments);
@@ -86,7 +86,7 @@ impl Target {
             process = option(process, "StrictHostKeyChecking=no".to_owned());
         }
         process = match askpass {
-            // In batch mode ssh asks nobody. A password that is wrong once is wrong.
+            // In batch mode ssh never asks. A password that was refused once is not tried again.
             Some(askpass) => {
                 process = option(process, "BatchMode=no".to_owned());
                 askpass.set(option(process, "NumberOfPasswordPrompts=1".to_owned()))

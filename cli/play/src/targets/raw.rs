@@ -1,4 +1,4 @@
-//! Commands that run on a host without Python.
+//! Runs commands on a host without Python.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,17 +13,17 @@ use super::call::{complete, failed, object};
 use super::{CallError, Connection, Target, Targets};
 use crate::modules::Become;
 
-/// How much of the output of a command is kept.
+/// How many bytes of the output of a command are kept.
 const MAX_OUTPUT_BYTES: usize = 64 << 20;
 
-/// The exit code by which ssh says that the host was not reached, or was lost.
+/// The exit code with which ssh reports that the host was not reached, or that the connection was lost.
 const SSH_FAILED: i32 = 255;
 
-/// How long a command that was cancelled has to end.
+/// How long a cancelled command may take to end before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
 
 impl Targets {
-    /// Runs a command line on a target by a shell, without Python there.
+    /// Runs a command line on a target in a shell, without Python.
     pub(crate) async fn raw(
         &self,
         target: &Arc<Target>,
@@ -47,7 +47,7 @@ impl Targets {
         let ran = tokio::select! {
             ran = talk(&mut handle, password) => ran,
             () = context.cancelled() => {
-                // An error means that the manager, and so the process, has ended.
+                // An error means that the manager has ended, and the process with it.
                 let _ = self.manager.terminate_process(handle.id(), GRACE).await;
                 handle.exit().wait().await;
                 let failure = Failure::new(Class::Cancelled, "a command was cancelled");
@@ -85,7 +85,7 @@ impl Targets {
     }
 }
 
-/// The script that runs a command as a user, and what it is given by stdin.
+/// Returns the script that runs a command as a user, and its stdin.
 fn script(command: &str, shell: &str, privilege: Option<&Become>) -> (String, Option<String>) {
     let run = format!("{} -c {}", quoted(shell), quoted(command));
     let Some(user) = privilege else {
@@ -102,7 +102,7 @@ fn script(command: &str, shell: &str, privilege: Option<&Become>) -> (String, Op
     } else {
         "-n".to_owned()
     });
-    // The command gets none of the password where sudo does not ask for it.
+    // If sudo does not ask for the password, it must not reach the stdin of the command.
     let inner = format!("exec </dev/null; exec {run}");
     words.push(format!(
         "-u {} -- /bin/sh -c {}",
@@ -112,7 +112,7 @@ fn script(command: &str, shell: &str, privilege: Option<&Become>) -> (String, Op
     (words.join(" "), password)
 }
 
-/// Gives a process its input, and returns its exit and what it has printed.
+/// Writes the input of a process, and returns its exit and its output.
 async fn talk(handle: &mut ProcessHandle, input: Option<String>) -> (Exit, String, String) {
     let Some((mut stdin, stdout, stderr)) = handle.take_pipes() else {
         let ended = handle.exit().wait().await;
@@ -120,14 +120,14 @@ async fn talk(handle: &mut ProcessHandle, input: Option<String>) -> (Exit, Strin
     };
     let write = async move {
         if let Some(input) = input {
-            // A process that takes no input says itself why.
+            // A process that does not read its input reports the reason itself.
             let _ = stdin.write_all(input.as_bytes()).await;
             let _ = stdin.shutdown().await;
         }
     };
     let end = async {
         let ended = handle.exit().wait().await;
-        // What it has left running may keep the pipes open.
+        // Processes that it has left running may keep the pipes open, so the output is not waited for any longer.
         tokio::time::sleep(Duration::from_millis(500)).await;
         ended
     };
@@ -145,7 +145,7 @@ async fn talk(handle: &mut ProcessHandle, input: Option<String>) -> (Exit, Strin
     (exit, text(out), text(err))
 }
 
-/// Reads a pipe to its end, and keeps the beginning.
+/// Reads a pipe to its end, and keeps only the beginning.
 async fn keep(mut pipe: Box<dyn AsyncRead + Send + Unpin>, kept: &mut Vec<u8>) {
     let mut part = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = pipe.read(&mut part).await {

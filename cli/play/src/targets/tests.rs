@@ -24,10 +24,10 @@ use super::call::object;
 use super::{CallError, Target, Targets};
 use crate::modules::{Module, ModuleCall, ModulePaths, Modules};
 
-/// How long anything may take that a test waits for.
+/// The time limit for everything that a test waits for.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// A folder with all that a test makes, targets on this machine, and the modules of a user.
+/// A folder for all files of a test, targets on this machine, and the modules of a user.
 struct Bench {
     folder: TempDir,
     targets: Arc<Targets>,
@@ -35,12 +35,12 @@ struct Bench {
 }
 
 impl Bench {
-    /// Makes a bench of a user without Ansible.
+    /// Makes a bench for a user without Ansible.
     fn new() -> Self {
         Self::with(None)
     }
 
-    /// Makes a bench of a user with the programs of these folders.
+    /// Makes a bench for a user with the programs in these folders.
     fn with(programs: Option<std::ffi::OsString>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("home")).unwrap();
@@ -55,7 +55,7 @@ impl Bench {
         }
     }
 
-    /// Makes a bench with the Ansible of this machine. Says so loudly if there is none.
+    /// Makes a bench with the Ansible of this machine. Prints a message if it is not installed.
     fn with_ansible() -> Option<Self> {
         let bin = std::env::var_os("ANSIBLE_BIN");
         let bench = Self::with(bin.or_else(|| std::env::var_os("PATH")));
@@ -68,7 +68,7 @@ impl Bench {
         Some(bench)
     }
 
-    /// A path within the folder of the bench.
+    /// Returns a path in the folder of the bench.
     fn at(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -81,12 +81,12 @@ impl Bench {
         path
     }
 
-    /// This machine as a target, with a home of its own.
+    /// Returns this machine as a target, with a home folder of its own.
     fn target(&self) -> Arc<Target> {
         self.target_with(&format!("env HOME={} python3", self.at("home").display()))
     }
 
-    /// This machine as a target, with these words before the arguments of Python.
+    /// Returns this machine as a target, with these words before the arguments of Python.
     fn target_with(&self, python: &str) -> Arc<Target> {
         let python = python.replace("HOME_OF_BENCH", &self.at("home").display().to_string());
         let variables =
@@ -94,7 +94,7 @@ impl Bench {
         Arc::new(Target::of("here", |name| variables.get(name).cloned()).unwrap())
     }
 
-    /// A module of the user's `library` that is a program in Python, with its arguments in the map `arguments`.
+    /// Writes a module of the user's `library` that is a Python program, with its arguments in the map `arguments`.
     fn program(&self, name: &str, code: &str) -> Arc<Module> {
         let text = format!(
             "#!/usr/bin/python3\n# WANT_JSON\nimport json, os, sys, time\narguments = json.load(open(sys.argv[1]))\n{code}\n"
@@ -116,7 +116,7 @@ impl Bench {
             .expect("the call takes too long")
     }
 
-    /// Calls a module that has a result.
+    /// Calls a module, and returns its result, which it has to have.
     async fn result(&self, target: &Arc<Target>, module: &Arc<Module>, arguments: Value) -> Value {
         Value::Object(self.call(target, &call(module, arguments)).await.unwrap())
     }
@@ -128,7 +128,7 @@ impl Bench {
     }
 }
 
-/// The call of a module with these arguments.
+/// Makes the call of a module with these arguments.
 fn call(module: &Arc<Module>, arguments: Value) -> ModuleCall {
     ModuleCall {
         module: Arc::clone(module),
@@ -142,7 +142,7 @@ fn call(module: &Arc<Module>, arguments: Value) -> ModuleCall {
     }
 }
 
-/// The context of an attempt that nobody cancels.
+/// Returns the context of an attempt that is never cancelled.
 fn context() -> Context {
     context_of(&CancellationToken::new())
 }
@@ -151,7 +151,7 @@ fn context_of(token: &CancellationToken) -> Context {
     Context::new(1, token.clone(), |_| {})
 }
 
-/// Waits until something is so.
+/// Waits until a condition holds.
 async fn eventually(what: &str, mut is: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is() {
@@ -160,13 +160,13 @@ async fn eventually(what: &str, mut is: impl FnMut() -> bool) {
     }
 }
 
-/// Whether a process with this number, from a file, lives.
+/// Whether the process whose number is in a file is alive.
 fn is_alive(file: &PathBuf) -> bool {
     let text = fs::read_to_string(file).unwrap_or_default();
     let Ok(number) = text.trim().parse::<i32>() else {
         return false;
     };
-    // A process that nobody has reaped yet runs no more.
+    // A zombie, which was not reaped yet, is no longer running.
     let stat = fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
     let state = stat
         .rsplit(')')

@@ -1,4 +1,4 @@
-//! The worker of one target: its pool, and what it was sent.
+//! The worker of one target: its pool, and the bundles that it was sent.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,27 +16,28 @@ use tokio::time::timeout;
 use super::askpass::Askpass;
 use super::{CallError, Connection, Target};
 
-/// The largest message to or from a worker: results of modules, and what they print.
+/// The largest message to or from a worker: the result of a module, with its output.
 const MAX_MESSAGE_BYTES: usize = 256 << 20;
 
-/// How long the worker may take to start once the host is connected.
+/// How long the worker may take to start after the host is connected.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// How long the end of a cancelled module is waited for. The worker kills its session within half a second.
+/// How long to wait for the end of a cancelled module. The worker kills its session within half a second.
 const SETTLE_LIMIT: Duration = Duration::from_secs(5);
 
 /// The worker of a target.
 pub(super) struct TargetWorker {
     supervisor: ProcessSupervisor,
     pool: ProcessPool,
-    /// The password that ssh asks for, if it needs one.
+    /// The password prompt for ssh, if ssh needs a password.
     askpass: Option<Askpass>,
-    /// The bundles that were sent, each with the user behind sudo. One is sent at a time.
+    /// The bundles that were sent, each with the user behind sudo. The lock is held while one is sent, so only one is
+    /// sent at a time.
     pub(super) sent: Mutex<HashSet<(Option<String>, String)>>,
 }
 
 impl TargetWorker {
-    /// Makes the pool of a target. Its worker is started by the first call.
+    /// Makes the pool of a target. The first call starts its worker.
     pub(super) async fn start(
         target: &Target,
         manager: Arc<dyn ProcessManager>,
@@ -57,7 +58,7 @@ impl TargetWorker {
                 grow_after: Duration::ZERO,
                 ..Size::between(0, 1)
             },
-            // Whoever calls again makes another pool.
+            // After this, the next call makes another pool.
             restart: RestartPolicy {
                 intensity: 1,
                 ..RestartPolicy::default()
@@ -77,12 +78,12 @@ impl TargetWorker {
         })
     }
 
-    /// Lets the worker finish what it has, and ends it.
+    /// Lets the worker finish its tasks, and ends it.
     pub(super) async fn shutdown(&self) {
         self.supervisor.shutdown().await;
     }
 
-    /// Asks the worker for a task. If the attempt is cancelled, this returns when the worker has ended what it began.
+    /// Sends a task to the worker. If the attempt is cancelled, this returns when the worker has ended what it began.
     pub(super) async fn ask(
         &self,
         task: &str,
@@ -101,11 +102,11 @@ impl TargetWorker {
             reply = self.pool.run(job) => return reply.result,
             () = context.cancelled() => {}
         }
-        // The request was dropped, and the worker told so before it gets this one.
+        // The request was dropped, so the worker is told to cancel it before it receives this one.
         let input = Payload::from_value(&serde_json::json!({ "key": key }));
         if let Ok(input) = input {
             let settled = Job::task(next_key(), "settled", input);
-            // A worker that does not answer is killed by its pool.
+            // The pool kills a worker that does not answer.
             let _ = timeout(SETTLE_LIMIT, self.pool.run(settled)).await;
         }
         Err(Box::new(Failure::new(
@@ -118,11 +119,12 @@ impl TargetWorker {
 /// Makes the key of a request.
 fn next_key() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    // Relaxed: the number has to be unique, and orders nothing.
+    // Relaxed: the number only has to be unique, and orders nothing.
     format!("call-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// What the end of a worker, or of its start, means for a call. A failure that the worker told has a code, and is not for this.
+/// Converts the failure of a worker, or of its start, to the error of a call. Failures that the worker itself reports
+/// have a code, and are handled elsewhere.
 pub(super) fn lost(target: &Target, failure: &Failure) -> CallError {
     let said = failure
         .stderr
@@ -145,7 +147,7 @@ pub(super) fn lost(target: &Target, failure: &Failure) -> CallError {
     }
 }
 
-/// What the start of the worker said about the Python of the host, if it said anything.
+/// Returns what the start of the worker reported about the Python of the host, if it reported anything.
 pub(super) fn python_problem(failure: &Failure) -> Option<String> {
     let said = failure.stderr.as_ref()?.as_str();
     let mut lines = said

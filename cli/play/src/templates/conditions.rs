@@ -11,13 +11,13 @@ use super::values::{repr, text_of};
 use super::variables::{Variables, render};
 use crate::data::is_template;
 
-/// How deep a condition may name another condition.
+/// How many conditions may refer to each other in a chain.
 const DEEPEST: usize = 20;
 
 /// Evaluates a condition, such as that of `when`: an expression without braces.
 ///
-/// One that consists of braces is what its value says: true, false, or another condition if the value is a text of the
-/// user's files. Any other value is an error, as it is for Ansible.
+/// If the condition is a template in braces, its value decides: true, false, or another condition if the value is a
+/// text from the user's files. Any other value is an error, as in Ansible.
 pub(crate) fn condition(text: &str, variables: &Variables) -> Result<bool, TemplateError> {
     let mut text = text.trim().to_owned();
     for _ in 0..DEEPEST {
@@ -47,12 +47,12 @@ pub(crate) fn condition(text: &str, variables: &Variables) -> Result<bool, Templ
     Err(wrong("a condition stands for itself".to_owned()))
 }
 
-/// Evaluates an expression that is written without braces, and renders all that its value consists of.
+/// Evaluates an expression without braces, and renders everything in its value.
 pub(crate) fn expression(text: &str, variables: &Variables) -> Result<Value, TemplateError> {
     finished(&evaluate(text, Escapes::Python, || variables.root())?)
 }
 
-/// Whether the value of a keyword such as `become` is true, as a text may say it, too.
+/// Whether the value of a keyword such as `become` is true. The value may also be a text such as `yes`.
 pub(crate) fn is_truthy(value: &Value) -> bool {
     match value.as_str() {
         Some(text) => matches!(
@@ -63,7 +63,7 @@ pub(crate) fn is_truthy(value: &Value) -> bool {
     }
 }
 
-/// The text that a file gives to the variable that a template consists of.
+/// Returns the text that a file assigns to the variable of which a template consists.
 fn written(text: &str, variables: &Variables) -> Option<String> {
     let name = lone_expression(text)?;
     let is_name = name

@@ -20,8 +20,8 @@ use super::values::text_of;
 use super::{filters, jinja_tests, methods};
 use crate::data::is_template;
 
-/// The engine, with all filters and tests. It keeps what it has compiled, by the text of the template: these texts stand in
-/// the user's files, so there are only so many of them.
+/// The engine, with all filters and tests. It caches what it has compiled, by the text of the template. The cache is
+/// bounded, because these texts come from the user's files.
 static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut engine = with_filters();
     if let Ok(syntax) = minijinja::syntax::SyntaxConfig::builder()
@@ -68,30 +68,31 @@ static BASE: LazyLock<NamedFunctions> = LazyLock::new(|| {
     register
 });
 
-/// An engine that knows all filters and tests, and no templates.
+/// Returns an engine that knows all filters and tests, and no templates.
 pub(super) fn with_filters() -> Environment<'static> {
     BASE.engine.clone()
 }
 
-/// The names of all filters and of all tests.
+/// Returns the names of all filters and of all tests.
 pub(super) fn names() -> (&'static Vec<&'static str>, &'static Vec<&'static str>) {
     (&BASE.filters, &BASE.tests)
 }
 
-/// The expressions that were compiled, which are as many as the user's files have.
+/// The expressions that were compiled. Their number is bounded by that of the expressions in the user's files.
 type Compiled = HashMap<(String, Escapes), Arc<Expression<'static, 'static>>>;
 
+/// The compiled expressions.
 static EXPRESSIONS: LazyLock<Mutex<Compiled>> = LazyLock::new(Mutex::default);
 
-/// What stands in the output for a value that is no text, before and after its number. Nobody can write it, since nobody
-/// knows it.
+/// The marker that replaces a value other than text in the output, followed by the number of the value. It is random,
+/// so a template cannot contain it by accident or on purpose.
 static MARK: LazyLock<String> = LazyLock::new(|| {
     let seed = RandomState::new();
     format!("\u{1}{:016x}{:016x}:", seed.hash_one(1), seed.hash_one(2))
 });
 
 thread_local! {
-    /// Whether values that are no text get a mark in the output, or are printed.
+    /// Whether values other than text are replaced by markers in the output, instead of being printed.
     static MARKS: std::cell::Cell<bool> = const { std::cell::Cell::new(true) };
 }
 
@@ -99,7 +100,7 @@ fn format(out: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value) -> Result<
     let written = if value.is_undefined() {
         return Err(Error::new(ErrorKind::UndefinedError, "undefined value"));
     } else if value.downcast_object_ref::<Undefined>().is_some() {
-        // The evaluation fails at its end.
+        // Writes nothing: the evaluation fails at its end because of the undefined value.
         Ok(())
     } else if value.kind() == ValueKind::String {
         out.write_str(value.as_str().unwrap_or_default())
@@ -114,7 +115,7 @@ fn format(out: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value) -> Result<
     written.map_err(Error::from)
 }
 
-/// Renders a template in a context. The value of a lone expression keeps its type, and any other template is a text.
+/// Renders a template in a context. The value of a single expression keeps its type; any other template gives a text.
 pub(super) fn render(text: &str, context: impl FnOnce() -> Value) -> Result<Value, TemplateError> {
     if !is_template(text) {
         return Ok(Value::from(text));
@@ -134,7 +135,7 @@ pub(super) fn render(text: &str, context: impl FnOnce() -> Value) -> Result<Valu
     Ok(with_newlines(without_marks(&output, &values), text, "\n"))
 }
 
-/// Renders a file of an engine of its own, whose whole text it is, too.
+/// Renders a template file of a separate engine. `text` is the source text of the file.
 pub(super) fn render_file(
     engine: &Environment<'_>,
     name: &str,
@@ -158,8 +159,8 @@ pub(super) fn render_file(
     ))
 }
 
-/// Adds the newlines at the end of a template that are missing from its text. Python's Jinja takes one of them off, and
-/// Ansible puts it back.
+/// Restores the newlines at the end of a template that are missing from its output. Python's Jinja removes one of them,
+/// and Ansible adds it again.
 fn with_newlines(value: Value, template: &str, newline: &str) -> Value {
     let ending = |text: &str| text.len() - text.trim_end_matches('\n').len();
     match value.as_str() {
@@ -179,7 +180,7 @@ pub(super) fn evaluate(
 ) -> Result<Value, TemplateError> {
     let evaluation = || {
         let compiled = compiled(expression, escapes).map_err(|error| one_line(&error))?;
-        // What a macro prints is a text.
+        // The output of a macro is a text, so values in it are printed without markers.
         let before = MARKS.replace(false);
         let value = compiled.eval(context());
         MARKS.set(before);
@@ -197,7 +198,7 @@ fn compiled(
     escapes: Escapes,
 ) -> Result<Arc<Expression<'static, 'static>>, Error> {
     let key = (expression.to_owned(), escapes);
-    // Nothing panics while it holds the lock, so what a poisoned one guards is sound.
+    // No code panics while it holds the lock, so the data behind a poisoned lock is intact.
     let known = EXPRESSIONS.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(known) = known.get(&key) {
         return Ok(Arc::clone(known));
@@ -210,7 +211,7 @@ fn compiled(
     Ok(made)
 }
 
-/// Puts values in the places of their marks.
+/// Replaces the markers in an output by their values.
 fn without_marks(output: &str, values: &[Value]) -> Value {
     let mut text = String::with_capacity(output.len());
     let mut rest = output;
@@ -230,13 +231,13 @@ fn without_marks(output: &str, values: &[Value]) -> Value {
     Value::from(text)
 }
 
-/// Says what is wrong with the form of a template, if something is.
+/// Checks the syntax of a template.
 pub(crate) fn check(text: &str) -> Result<(), String> {
     let checked = ENGINE.get_template(text).map(|_| ());
     checked.map_err(|error| one_line(&error))
 }
 
-/// Says what is wrong with the form of an expression, if something is.
+/// Checks the syntax of an expression.
 pub(crate) fn check_condition(text: &str) -> Result<(), String> {
     let checked = compiled(text, Escapes::Python).map(|_| ());
     checked.map_err(|error| one_line(&error))

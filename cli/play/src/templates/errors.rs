@@ -1,4 +1,4 @@
-//! Errors of the template engine, and look-ups that know what is missing.
+//! Errors of the template engine, and the lookup of items that may be undefined.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,8 @@ use minijinja::{Error, ErrorKind, Value};
 use super::undefined::undefined;
 use super::values::repr;
 
-/// Looks up an item. One that is nowhere may still be asked for, as an attribute may.
+/// Looks up an item. If it does not exist, returns an undefined value, which a template may test as it may an
+/// attribute.
 pub(super) fn item(value: &Value, key: &Value) -> Result<Value, Error> {
     if value.is_undefined() {
         return Err(Error::new(ErrorKind::UndefinedError, "undefined value"));
@@ -20,7 +21,7 @@ pub(super) fn item(value: &Value, key: &Value) -> Result<Value, Error> {
     })
 }
 
-/// An error of the engine, in one line.
+/// Formats an error of the engine in one line.
 pub(super) fn one_line(error: &Error) -> String {
     let mut said = error
         .detail()

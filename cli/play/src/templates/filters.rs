@@ -1,4 +1,4 @@
-//! The filters of Ansible and of Python's Jinja: what may stand behind `|`.
+//! The filters of Ansible and of Python's Jinja, which follow a `|`.
 
 mod combinations;
 mod dates;
@@ -53,7 +53,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
 }
 
 impl NamedFunctions {
-    /// Adds a filter that takes its arguments by place or by name, and no undefined value.
+    /// Adds a filter that takes its arguments by position or by name, and refuses undefined values.
     fn plain(
         &mut self,
         name: &'static str,
@@ -73,7 +73,7 @@ impl NamedFunctions {
         self.filter(name, with_arguments);
     }
 
-    /// Adds a filter that the engine has, as it is there.
+    /// Adds a filter of the engine unchanged.
     fn engines<F, Rv, Args>(&mut self, name: &'static str, filter: F)
     where
         F: minijinja::functions::Function<Rv, Args>,

@@ -1,4 +1,4 @@
-//! The arguments of filters, tests and lookups, each of which may be given by its place or by its name.
+//! The arguments of filters, tests and lookups, which can be given by position or by name.
 
 use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{Error, ErrorKind, Value};
@@ -6,7 +6,7 @@ use minijinja::{Error, ErrorKind, Value};
 use super::undefined::is_undefined;
 use super::values::{repr, text_of};
 
-/// An error of a filter, test or lookup that was used wrongly.
+/// Makes the error of a filter, test or lookup that was used wrongly.
 pub(super) fn wrong(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidOperation, message.into())
 }
@@ -19,7 +19,7 @@ pub(super) struct FunctionArguments {
 }
 
 impl FunctionArguments {
-    /// Takes the arguments for these parameters. What has no parameter is an error.
+    /// Assigns the arguments to these parameters. An argument without a parameter is an error.
     pub(super) fn new(
         what: &str,
         names: &'static [&'static str],
@@ -47,31 +47,31 @@ impl FunctionArguments {
         Ok(Self { names, values })
     }
 
-    /// An argument as it was given.
+    /// Returns an argument, if it was given.
     pub(super) fn value(&self, name: &str) -> Option<&Value> {
         let at = self.names.iter().position(|known| *known == name)?;
         self.values[at].as_ref()
     }
 
-    /// An argument that cannot be left out.
+    /// Returns an argument that is required.
     pub(super) fn needed(&self, name: &str) -> Result<&Value, Error> {
         self.value(name)
             .ok_or_else(|| wrong(format!("the argument `{name}` is missing")))
     }
 
-    /// An argument as text.
+    /// Returns an argument as text.
     pub(super) fn text(&self, name: &str) -> Option<String> {
         let value = self.value(name).filter(|value| !value.is_none());
         value.map(text_of)
     }
 
-    /// Whether an argument is true in the sense of Python.
+    /// Whether an argument is true by Python's rules.
     pub(super) fn flag(&self, name: &str) -> Option<bool> {
         self.value(name)
             .map(|value| !is_undefined(value) && value.is_true())
     }
 
-    /// An argument as a whole number.
+    /// Returns an argument as an integer.
     pub(super) fn whole(&self, name: &str) -> Result<Option<i64>, Error> {
         match self.value(name) {
             None => Ok(None),
@@ -87,7 +87,7 @@ impl FunctionArguments {
         }
     }
 
-    /// An argument as a number of things, which cannot be negative.
+    /// Returns an argument as a count, which cannot be negative.
     pub(super) fn count(&self, name: &str) -> Result<Option<usize>, Error> {
         let whole = self.whole(name)?;
         let count = whole.map(usize::try_from).transpose();
@@ -95,7 +95,7 @@ impl FunctionArguments {
     }
 }
 
-/// The members of a list, or the keys of a map.
+/// Returns the members of a list, or the keys of a map.
 pub(super) fn members(value: &Value) -> Result<Vec<Value>, Error> {
     match value.kind() {
         ValueKind::Seq | ValueKind::Iterable | ValueKind::Map => Ok(value.try_iter()?.collect()),
@@ -103,7 +103,7 @@ pub(super) fn members(value: &Value) -> Result<Vec<Value>, Error> {
     }
 }
 
-/// The members of anything that Python goes through, of which texts give their characters.
+/// Returns the members of anything that Python can iterate over. Those of a text are its characters.
 pub(super) fn iterated(value: &Value) -> Result<Vec<Value>, Error> {
     match value.as_str() {
         Some(text) => Ok(text
@@ -114,7 +114,7 @@ pub(super) fn iterated(value: &Value) -> Result<Vec<Value>, Error> {
     }
 }
 
-/// A number as Python computes with it: true is one.
+/// Converts a value to a number by Python's rules: true is one.
 pub(super) fn number(value: &Value) -> Result<f64, Error> {
     match value.kind() {
         ValueKind::Bool => Ok(if value.is_true() { 1.0 } else { 0.0 }),
@@ -123,7 +123,7 @@ pub(super) fn number(value: &Value) -> Result<f64, Error> {
     }
 }
 
-/// What a value is, as messages name it.
+/// Returns the type of a value, as messages name it.
 pub(super) fn kind(value: &Value) -> &'static str {
     match value.kind() {
         ValueKind::None => "nothing (null)",
@@ -137,7 +137,7 @@ pub(super) fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// What a path such as `a.b.0` leads to, or a number that is the place in a list.
+/// Returns the value at a path such as `a.b.0`, or at an index of a list.
 pub(super) fn at_path(value: &Value, path: &Value) -> Result<Value, Error> {
     let Some(path) = path.as_str() else {
         return super::errors::item(value, path);

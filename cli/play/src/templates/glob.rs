@@ -1,9 +1,9 @@
-//! Patterns of names of files.
+//! Glob patterns of file names.
 
 use std::path::{Path, PathBuf};
 
-/// The files that a pattern means, in the order of the alphabet. `*`, `?` and `[..]` mean names within a folder, and `**` any
-/// folders.
+/// Returns the files that a pattern matches, in alphabetical order. `*`, `?` and `[..]` match within a name, and `**`
+/// matches any folders.
 pub(super) fn files(pattern: &Path) -> Vec<PathBuf> {
     let mut found = vec![PathBuf::new()];
     for part in pattern.components() {
@@ -20,7 +20,7 @@ pub(super) fn files(pattern: &Path) -> Vec<PathBuf> {
                         .unwrap_or_default()
                         .to_string_lossy()
                         .into_owned();
-                    // Names that begin with a point are hidden from patterns that do not.
+                    // A pattern matches hidden names, which begin with a dot, only if it begins with a dot itself.
                     (part.starts_with('.') || !name.starts_with('.')) && matches(&part, &name)
                 }));
             } else {
@@ -56,7 +56,7 @@ fn add_folders(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Whether a name is one that a pattern means.
+/// Whether a pattern matches a name.
 pub(super) fn matches(pattern: &str, name: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let name: Vec<char> = name.chars().collect();

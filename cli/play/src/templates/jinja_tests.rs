@@ -1,4 +1,4 @@
-//! The tests of Ansible and of Python's Jinja: what may stand behind `is`.
+//! The tests of Ansible and of Python's Jinja, which follow `is`.
 
 mod files;
 mod results;
@@ -82,7 +82,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
     engine.question("urn", &[], |value, _| {
         Ok(text_of(value).to_lowercase().starts_with("urn:"))
     });
-    // Encrypted values are decrypted before a template sees them.
+    // Encrypted variables are decrypted before a template sees them, so only other texts can have this header.
     engine.question("vault_encrypted", &[], |value, _| {
         Ok(text_of(value).starts_with("$ANSIBLE_VAULT"))
     });
@@ -104,7 +104,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
 }
 
 impl NamedFunctions {
-    /// Adds a test that takes its arguments by place or by name, and no undefined value.
+    /// Adds a test that takes its arguments by position or by name, and refuses undefined values.
     fn question(
         &mut self,
         name: &'static str,
@@ -185,7 +185,8 @@ fn types(engine: &mut NamedFunctions) {
     });
     engine.question("sameas", &["other"], |value, given| {
         let other = given.needed("other")?;
-        // Values have no identity of their own: a number and a float are two, whatever they are worth.
+        // Values have no identity here, so equal values of equal type count as the same. An integer and a float always
+        // differ.
         Ok(value.kind() == other.kind()
             && value.is_integer() == other.is_integer()
             && value == other)
@@ -292,7 +293,7 @@ fn matches(value: &Value, given: &FunctionArguments, how: &str) -> Result<bool, 
     }
 }
 
-/// Whether a text is an address with a scheme, and with a host if that is asked for, too.
+/// Whether a text is a URI with a scheme, and with a host if that is required.
 fn is_uri(value: &Value, given: &FunctionArguments, needs_host: bool) -> Result<bool, Error> {
     let text = text_of(value);
     let Some((scheme, rest)) = text.split_once(':') else {

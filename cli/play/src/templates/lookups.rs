@@ -1,4 +1,4 @@
-//! Lookups: values that expressions and loops take from elsewhere.
+//! Lookups: values that expressions and loops read from elsewhere.
 
 mod commands;
 mod files;
@@ -19,7 +19,7 @@ use super::undefined::{TemplateError, Undefined};
 use super::variables::{Variables, render, render_data};
 use crate::data::{self, Data};
 
-/// The names of the lookups that there are.
+/// The names of the supported lookups.
 pub(super) const NAMES: [&str; 27] = [
     "community.general.flattened",
     "csvfile",
@@ -50,16 +50,16 @@ pub(super) const NAMES: [&str; 27] = [
     "community.general.cartesian",
 ];
 
-/// Looks up terms. Each term may give any number of values.
+/// Evaluates a lookup. Each term may give any number of values.
 #[cfg(test)]
 fn lookup(name: &str, terms: &[Value], variables: &Variables) -> Result<Vec<Value>, TemplateError> {
     let named = no_options();
     run(name, terms, &named, variables, "").map_err(|error| TemplateError::Wrong(one_line(&error)))
 }
 
-/// The items of a loop such as `with_dict`. What stands below it is the list of terms, or the only one.
+/// Returns the items of a loop such as `with_dict`. Its value is the list of terms, or a single term.
 ///
-/// `module` is the module of the task, which says where `first_found` looks for files.
+/// `module` is the module of the task, which determines where `first_found` searches for files.
 pub(crate) fn loop_items(
     name: &str,
     terms: &Data,
@@ -116,7 +116,7 @@ fn render_known(data: &Data, variables: &Variables) -> Result<Value, TemplateErr
     }
 }
 
-/// The function `lookup` of templates, and `query`, which always gives a list.
+/// The functions `lookup` and `query` of templates. `query` always returns a list.
 pub(super) fn call(
     is_query: bool,
     name: &str,
@@ -128,7 +128,7 @@ pub(super) fn call(
     if !NAMES.contains(&name) {
         return Err(wrong(format!("there is no lookup `{name}`")));
     }
-    // Nothing is run with a term that is not known.
+    // A lookup with an undefined term is not evaluated: it could run a command.
     let is_undefined =
         |value: &Value| value.is_undefined() || value.downcast_object_ref::<Undefined>().is_some();
     if let Some(term) = terms.iter().find(|term| is_undefined(term)) {

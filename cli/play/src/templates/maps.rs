@@ -1,4 +1,4 @@
-//! Maps that filters, modules and documents make, and values as JSON.
+//! The maps of filters, modules and documents, and the conversion of values from and to JSON.
 
 use std::sync::Arc;
 
@@ -11,21 +11,21 @@ use serde::{Deserialize, Deserializer};
 use super::undefined::undefined;
 use super::values::text_of;
 
-/// Makes a map with these entries in their order. Of two entries with one key, the later one gives the value.
+/// Makes a map with these entries in their order. If a key occurs twice, the later value wins.
 pub(super) fn map_of(pairs: impl IntoIterator<Item = (Value, Value)>) -> Value {
     let entries = pairs.into_iter().collect();
     let is_plain = false;
     Value::from_object(Map { entries, is_plain })
 }
 
-/// Makes a map whose values are known to hold nothing that has to be rendered.
+/// Makes a map whose values are known to contain nothing that has to be rendered.
 pub(super) fn plain_map_of(pairs: impl IntoIterator<Item = (Value, Value)>) -> Value {
     let entries = pairs.into_iter().collect();
     let is_plain = true;
     Value::from_object(Map { entries, is_plain })
 }
 
-/// Makes a map of names. What is missing in it is undefined.
+/// Makes a map of names. A missing name is an undefined value.
 pub(crate) fn map_of_names(pairs: Vec<(String, Value)>) -> Value {
     map_of(
         pairs
@@ -34,11 +34,11 @@ pub(crate) fn map_of_names(pairs: Vec<(String, Value)>) -> Value {
     )
 }
 
-/// A map whose entries keep their order, and whose missing attributes are known to be missing.
+/// A map whose entries keep their order, and whose missing attributes are undefined values.
 #[derive(Debug)]
 pub(super) struct Map {
     entries: IndexMap<Value, Value>,
-    /// Whether no value in it is lazy, undefined or left out, so that it need not be rendered once more.
+    /// Whether it contains no lazy, undefined or omitted value, so that it does not have to be rendered again.
     pub(super) is_plain: bool,
 }
 
@@ -47,8 +47,8 @@ impl Object for Map {
         self.entries.get(key).cloned()
     }
 
-    /// What is asked for as an attribute may have attributes itself, even if it is nowhere. The engine looks up items, and
-    /// whether the map has a key, by the other function.
+    /// Returns an undefined value for a missing attribute, so that a template can read attributes of it in turn. The
+    /// engine calls the other function to look up items, and to test whether the map has a key.
     fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
         let found = self.get_value(&Value::from(key));
         found.or_else(|| Some(undefined(format!("..{key}"))))
@@ -66,14 +66,14 @@ impl Object for Map {
     }
 }
 
-/// Reads JSON, such as the result of a module. Nothing in it is a template, whatever it looks like. Maps keep the order of
-/// their entries, which a [`serde_json::Value`] does not.
+/// Reads JSON, such as the result of a module. No text in it is a template, whatever it looks like. Unlike in a
+/// [`serde_json::Value`], maps keep the order of their entries.
 pub(crate) fn from_json_text(text: &str) -> Result<Value, serde_json::Error> {
     let Ordered(value) = serde_json::from_str(text)?;
     Ok(value)
 }
 
-/// A value that is read from a document.
+/// A value that is deserialized from a document.
 struct Ordered(Value);
 
 impl<'de> Deserialize<'de> for Ordered {
@@ -82,6 +82,7 @@ impl<'de> Deserialize<'de> for Ordered {
     }
 }
 
+/// Builds a value from the events of a deserializer, with maps in their order.
 struct OrderedVisitor;
 
 impl<'de> Visitor<'de> for OrderedVisitor {
@@ -136,7 +137,7 @@ impl<'de> Visitor<'de> for OrderedVisitor {
     }
 }
 
-/// Takes over a value that was read from JSON. Nothing in it is a template, whatever it looks like.
+/// Converts a value of JSON. No text in it is a template, whatever it looks like.
 pub(crate) fn from_json(value: serde_json::Value) -> Value {
     match value {
         serde_json::Value::Null => Value::from(()),
@@ -151,7 +152,7 @@ pub(crate) fn from_json(value: serde_json::Value) -> Value {
     }
 }
 
-/// A number of a document.
+/// Converts a number of a document.
 pub(super) fn number_value(number: &serde_json::Number) -> Value {
     match (number.as_i64(), number.as_u64()) {
         (Some(whole), _) => Value::from(whole),
@@ -160,12 +161,12 @@ pub(super) fn number_value(number: &serde_json::Number) -> Value {
     }
 }
 
-/// The same value as if it had been read from a document: nothing in it is a template, and maps keep their order.
+/// Returns the value as if it had been read from a document: no text in it is a template, and maps keep their order.
 pub(crate) fn as_document(value: &Value) -> Result<Value, serde_json::Error> {
     from_json_text(&to_json_text(value))
 }
 
-/// A value as the text of JSON, in which the entries of maps keep their order.
+/// Formats a value as JSON. The entries of maps keep their order.
 pub(crate) fn to_json_text(value: &Value) -> String {
     let mut out = String::new();
     write_json_text(value, &mut out);
@@ -196,7 +197,7 @@ fn write_json_text(value: &Value, out: &mut String) {
     }
 }
 
-/// A value as JSON. What JSON has no form for becomes text, and numbers without an end become null.
+/// Converts a value to JSON. Values that JSON has no type for become text, and infinite numbers and NaN become null.
 pub(crate) fn to_json(value: &Value) -> serde_json::Value {
     match value.kind() {
         ValueKind::None | ValueKind::Undefined => serde_json::Value::Null,
@@ -222,7 +223,7 @@ pub(crate) fn to_json(value: &Value) -> serde_json::Value {
     }
 }
 
-/// A key as JSON writes it.
+/// Returns a key as JSON writes it.
 pub(super) fn key_text(key: &Value) -> String {
     match key.kind() {
         ValueKind::Bool => text_of(key).to_lowercase(),

@@ -1,4 +1,4 @@
-//! The methods of Python's texts and lists that the engine does not have.
+//! The methods of Python's strings and lists that the engine does not have.
 
 use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, State, Value};
@@ -150,7 +150,7 @@ fn of_text(text: &str, method: &str, arguments: &[Value]) -> Result<Option<Value
     }))
 }
 
-/// Words from the end on, at most so many, and what is before them.
+/// Splits off words from the end, at most `most`, and keeps the rest in one piece.
 fn from_the_end(text: &str, most: usize) -> Vec<&str> {
     let mut parts = Vec::new();
     let mut rest = text.trim_end();

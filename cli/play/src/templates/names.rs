@@ -1,4 +1,4 @@
-//! The names of filters, tests and lookups: which there are, and which are refused before anything runs.
+//! The names of filters, tests and lookups, and the check for unknown ones before anything runs.
 
 use minijinja::Environment;
 use minijinja::functions::Function;
@@ -7,7 +7,7 @@ use minijinja::value::{FunctionArgs, FunctionResult};
 use super::source::{self, DELIMITERS, Named};
 use super::{engine, lookups};
 
-/// An engine to which filters and tests are added, with the names of all that were.
+/// An engine to which filters and tests are added, with a record of all their names.
 pub(super) struct NamedFunctions {
     pub(super) engine: Environment<'static>,
     pub(super) filters: Vec<&'static str>,
@@ -23,7 +23,7 @@ impl NamedFunctions {
         }
     }
 
-    /// Adds a filter as the engine calls it.
+    /// Adds a filter with the signature of the engine.
     pub(super) fn filter<F, Rv, Args>(&mut self, name: &'static str, filter: F)
     where
         F: Function<Rv, Args>,
@@ -34,7 +34,7 @@ impl NamedFunctions {
         self.filters.push(name);
     }
 
-    /// Adds a test as the engine calls it.
+    /// Adds a test with the signature of the engine.
     pub(super) fn test<F, Rv, Args>(&mut self, name: &'static str, test: F)
     where
         F: Function<Rv, Args>,
@@ -46,18 +46,18 @@ impl NamedFunctions {
     }
 }
 
-/// A filter, test or lookup that a template names and that is not there.
+/// A filter, test or lookup that a template names but that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unknown {
-    /// What the name is one of: a filter, a test or a lookup.
+    /// The kind of the name: filter, test or lookup.
     pub(crate) what: &'static str,
     pub(crate) name: String,
-    /// What to do instead, for those that are known and refused.
+    /// What to use instead, if the name is one that is known and refused.
     pub(crate) help: Option<&'static str>,
 }
 
 impl Unknown {
-    /// The names among which the right one may be.
+    /// Returns all names of the kind, among which the intended one may be.
     pub(crate) fn known(&self) -> Vec<&'static str> {
         match self.what {
             "filter" => engine::names().0.clone(),
@@ -67,7 +67,7 @@ impl Unknown {
     }
 }
 
-/// The filters, tests and lookups of a template that are not there.
+/// Returns the unknown filters, tests and lookups of a template.
 pub(crate) fn unknown(text: &str) -> Vec<Unknown> {
     source::names(text, &DELIMITERS)
         .into_iter()
@@ -75,7 +75,7 @@ pub(crate) fn unknown(text: &str) -> Vec<Unknown> {
         .collect()
 }
 
-/// The filters, tests and lookups of an expression that are not there.
+/// Returns the unknown filters, tests and lookups of an expression.
 pub(crate) fn unknown_in_expression(text: &str) -> Vec<Unknown> {
     source::names_in_expression(text)
         .into_iter()
@@ -83,7 +83,7 @@ pub(crate) fn unknown_in_expression(text: &str) -> Vec<Unknown> {
         .collect()
 }
 
-/// The keyword of a loop by lookup, such as `dict` for `with_dict`, if there is no such lookup.
+/// Checks the lookup of a loop, such as `dict` of `with_dict`. Returns it if it is unknown.
 pub(crate) fn unknown_lookup(name: &str) -> Option<Unknown> {
     missing(Named::Lookup(source::without_builtin(name)))
 }
@@ -102,7 +102,7 @@ fn missing(named: Named<'_>) -> Option<Unknown> {
     })
 }
 
-/// What to do instead of a filter, test or lookup that is known and refused.
+/// Returns what to use instead of a filter, test or lookup that is known and refused.
 fn help(what: &str, name: &str) -> Option<&'static str> {
     let short = name.rsplit('.').next().unwrap_or(name);
     let found = REFUSED
@@ -114,6 +114,7 @@ fn help(what: &str, name: &str) -> Option<&'static str> {
     })
 }
 
+/// What to do instead of filters for IP addresses.
 const ADDRESSES: &str =
     "addresses are not computed with; write the result into a variable, or compute it by `command`";
 
@@ -121,6 +122,7 @@ const WINDOWS: &str = "Windows is not supported";
 
 const VAULT: &str = "encrypt and decrypt by `ansible-vault`";
 
+/// The filters, tests and lookups that are known and refused: kind, name, and what to do instead.
 const REFUSED: &[(&str, &str, &str)] = &[
     ("filter", "ipaddr", ADDRESSES),
     ("filter", "ipv4", ADDRESSES),

@@ -1,4 +1,4 @@
-//! Templates, conditions and files beside what Ansible makes of them, where it is installed.
+//! Compares our results of templates, conditions and files with those of Ansible, where it is installed.
 
 mod conditions;
 mod data;
@@ -49,7 +49,7 @@ by_name: "{{ written }}"
 text: "a.b-c\td\ne's \"q\" ü"
 "#;
 
-/// Renders probes as Ansible does, and prints each result as JSON in a line.
+/// Renders probes with Ansible, and prints each result as one line of JSON.
 const THEIRS: &str = r"
 import json, os, sys, tempfile
 from ansible.parsing.dataloader import DataLoader
@@ -89,7 +89,7 @@ for probe in given['probes']:
         print('error')
 ";
 
-/// The Python of an Ansible, if there is one.
+/// Returns the Python of an Ansible, if there is one.
 fn python() -> Option<PathBuf> {
     let folder = std::env::var_os("ANSIBLE_BIN")?;
     Some(PathBuf::from(folder).join("python3")).filter(|path| path.is_file())
@@ -110,7 +110,7 @@ pub(super) fn variables() -> Variables {
     Variables::new(entries)
 }
 
-/// What is said of a result: JSON as Python writes it, or that there is none.
+/// Formats a result: JSON as Python writes it, or a marker for an error.
 fn said(result: Result<minijinja::Value, TemplateError>) -> String {
     let shown = result.and_then(|value| {
         python_json(&value, None, true).map_err(|error| TemplateError::Wrong(error.to_string()))
@@ -122,7 +122,7 @@ fn ours(template: &str, variables: &Variables) -> String {
     said(render(template, variables))
 }
 
-/// Files that the templates of the probes include, by their names.
+/// The files that the templates of the probes include, by their names.
 const INCLUDED: &[(&str, &str)] = &[
     ("part.j2", "part of {{ s }}{% set inner = 1 %}\n"),
     ("base.j2", "<{% block body %}base {{ n }}{% endblock %}>\n"),
@@ -162,7 +162,7 @@ fn probes_have_the_results_that_ansible_gives() {
         tests::TESTS,
         lookups::LOOKUPS,
     ];
-    // Ansible hashes passwords by a package of its own, which may be missing.
+    // Ansible hashes passwords with a separate package, which may not be installed.
     let passlib = Command::new(&python)
         .args(["-c", "import passlib"])
         .output();

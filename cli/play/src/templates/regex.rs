@@ -1,4 +1,4 @@
-//! Regular expressions, as Python has them.
+//! Regular expressions in the syntax of Python.
 
 use minijinja::Error;
 
@@ -21,13 +21,13 @@ pub(super) fn compiled(
         .map_err(|error| wrong(format!("`{pattern}` is no regular expression: {error}")))
 }
 
-/// The error of an expression that failed while it was looked for.
+/// Makes the error of an expression that failed while it was matched.
 #[expect(clippy::needless_pass_by_value, reason = "it is used with `map_err`")]
 pub(super) fn failed(error: fancy_regex::Error) -> Error {
     wrong(format!("the regular expression failed: {error}"))
 }
 
-/// The text that replaces a match: `\1` and `\g<name>` are its groups.
+/// Expands the text that replaces a match: `\1` and `\g<name>` are its groups.
 pub(super) fn expand(replacement: &str, found: &fancy_regex::Captures<'_>) -> String {
     let mut out = String::new();
     let mut rest = replacement;
@@ -71,7 +71,7 @@ pub(super) fn expand(replacement: &str, found: &fancy_regex::Captures<'_>) -> St
     out
 }
 
-/// A text in which no character means anything to a regular expression.
+/// Escapes the characters of a text that have a meaning in a regular expression.
 pub(super) fn escaped(text: &str) -> String {
     let mut out = String::new();
     for character in text.chars() {

@@ -1,4 +1,4 @@
-//! Values that leave the templates: everything in them is rendered, and nothing is undefined.
+//! Final values of templates: everything in them is rendered, and nothing is undefined.
 
 use std::sync::Arc;
 
@@ -28,8 +28,8 @@ pub(crate) fn is_omitted(value: &Value) -> bool {
     value.downcast_object_ref::<Omit>().is_some()
 }
 
-/// Renders all that is still to be rendered in a value, and leaves out what is omitted. Fails if something in it is
-/// undefined.
+/// Renders everything in a value that is not rendered yet, and leaves out what is omitted. It is an error if something
+/// in it is undefined.
 pub(super) fn finished(value: &Value) -> Result<Value, TemplateError> {
     match value.kind() {
         ValueKind::Map | ValueKind::Seq | ValueKind::Iterable | ValueKind::Plain => {
@@ -70,7 +70,7 @@ fn deep(value: &Value) -> Result<Value, TemplateError> {
             }
             Ok(Value::from(members))
         }
-        // What is undefined ends the evaluation.
+        // An undefined value makes the evaluation fail at its end.
         ValueKind::Plain if value.downcast_object_ref::<Undefined>().is_some() => Ok(value.clone()),
         _ => Ok(value.clone()),
     }

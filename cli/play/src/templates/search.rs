@@ -1,28 +1,29 @@
-//! Where lookups look for files.
+//! The search path of lookups.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ratchet_input::inventory::Inventory;
 
-/// Where files are looked for that lookups and templates name, and which hosts there are.
+/// The folders in which lookups and templates search for files, and the inventory in which they search for hosts.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SearchPath {
-    /// The folders, those that count first in front: of the role, of the files with tasks, and of the playbook.
+    /// The folders in the order in which they are searched: of the role, of the files with tasks, and of the playbook.
     pub(crate) folders: Vec<PathBuf>,
-    /// The hosts and groups that patterns select among.
+    /// The hosts and groups that patterns can select.
     pub(crate) inventory: Option<Arc<Inventory>>,
 }
 
 impl SearchPath {
-    /// The file or folder of a name. In each folder, one within `kind` (`files`, `templates`, `vars`) comes first.
+    /// Finds the file or folder of a name. In each folder, the subfolder `kind` (`files`, `templates`, `vars`) is
+    /// searched first.
     pub(crate) fn find(&self, kind: &str, name: &str) -> Option<PathBuf> {
         self.candidates(kind, name)
             .into_iter()
             .find(|path| path.exists())
     }
 
-    /// The paths that a name can mean, in the order in which they are looked at.
+    /// Returns the paths that a name can refer to, in the order in which they are searched.
     pub(crate) fn candidates(&self, kind: &str, name: &str) -> Vec<PathBuf> {
         let name = name.strip_prefix("./").unwrap_or(name);
         if Path::new(name).is_absolute() {
@@ -38,7 +39,7 @@ impl SearchPath {
         paths
     }
 
-    /// The folders in which templates include others.
+    /// Returns the folders in which templates search for other templates.
     pub(crate) fn template_folders(&self) -> Vec<PathBuf> {
         let folders = self.folders.iter();
         folders
@@ -46,7 +47,7 @@ impl SearchPath {
             .collect()
     }
 
-    /// The folder against which relative paths are meant that need not exist.
+    /// Returns the folder to which relative paths refer that do not have to exist.
     pub(super) fn base(&self) -> PathBuf {
         self.folders.last().cloned().unwrap_or_default()
     }

@@ -1,28 +1,28 @@
-//! The text of templates before it is compiled.
+//! Preprocesses the text of templates before it is compiled.
 //!
-//! The engine reads almost the language that people write. What it reads otherwise is rewritten here: escapes in texts,
-//! items that are asked for by a key, and names of filters with their collection.
+//! The language of the engine differs slightly from that of Ansible. The differences are rewritten here: escapes in
+//! strings, access to items by key, and names of filters with their collection.
 
 use std::fmt::Write as _;
 
 use super::tokens::{Token, TokenKind, token, tokens};
 
-/// What a backslash in the quotes of an expression means.
+/// The meaning of a backslash in a string of an expression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Escapes {
-    /// Nothing, but before a quote: so Ansible reads templates that stand in a playbook.
+    /// A backslash escapes only a quote. Ansible reads templates in a playbook in this way.
     Kept,
-    /// What it means in Python: so Ansible reads conditions, and files that are templates.
+    /// The escapes of Python. Ansible reads conditions and template files in this way.
     Python,
 }
 
-/// What templates in a text begin and end with.
+/// The delimiters of templates in a text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Delimiters {
     pub(super) variable: (String, String),
     pub(super) block: (String, String),
     pub(super) comment: (String, String),
-    /// What a line begins with that is a statement as a whole.
+    /// The prefix of a line that is a statement as a whole.
     pub(super) line_statement: Option<String>,
 }
 
@@ -38,13 +38,14 @@ impl Default for Delimiters {
     }
 }
 
-/// The function that looks up an item. What is nowhere is known to be so, which the engine does not see to.
+/// The function that looks up an item. Unlike the engine, it returns a value for a missing item that remembers its
+/// name.
 pub(super) const ITEM: &str = "__item";
 
-/// The function that puts values into a text, which `%` does in Python.
+/// The function that formats values into a string, as `%` does in Python.
 pub(super) const FORMAT: &str = "__format";
 
-/// The words that are no values, so that a bracket behind them begins a list.
+/// The words that are not values, so that a bracket after them starts a list.
 const KEYWORDS: [&str; 21] = [
     "and",
     "or",
@@ -69,10 +70,10 @@ const KEYWORDS: [&str; 21] = [
     "print",
 ];
 
-/// The collection whose filters, tests and lookups are meant if none is named.
+/// The collections whose filters, tests and lookups can be named without a prefix.
 const BUILTIN: [&str; 2] = ["ansible.builtin.", "ansible.legacy."];
 
-/// Prepares the expressions of a text for the engine. All other lines of it end as they are to end in what is rendered.
+/// Rewrites the expressions of a text for the engine. The other lines get the newlines of the rendered output.
 pub(super) fn prepared(
     text: &str,
     delimiters: &Delimiters,
@@ -98,7 +99,7 @@ pub(super) fn prepared(
     out
 }
 
-/// The expression that a template consists of, if it is nothing else.
+/// Returns the expression of which a template consists, if it contains nothing else.
 pub(super) fn lone_expression(text: &str) -> Option<&str> {
     let delimiters = &*DELIMITERS;
     if !(text.starts_with("{{") && text.ends_with("}}")) {
@@ -121,7 +122,7 @@ pub(super) fn lone_expression(text: &str) -> Option<&str> {
     }
 }
 
-/// The delimiters that are usual.
+/// The default delimiters.
 pub(super) static DELIMITERS: std::sync::LazyLock<Delimiters> =
     std::sync::LazyLock::new(Delimiters::default);
 
@@ -133,7 +134,7 @@ pub(super) enum Named<'a> {
     Lookup(&'a str),
 }
 
-/// The filters, tests and lookups that the expressions of a text name.
+/// Returns the filters, tests and lookups that the expressions of a text name.
 pub(super) fn names<'a>(text: &'a str, delimiters: &Delimiters) -> Vec<Named<'a>> {
     let mut found = Vec::new();
     for part in parts(text, delimiters) {
@@ -153,11 +154,11 @@ pub(super) fn names<'a>(text: &'a str, delimiters: &Delimiters) -> Vec<Named<'a>
     found
 }
 
-/// The filters, tests and lookups that an expression names.
+/// Returns the filters, tests and lookups that an expression names.
 pub(super) fn names_in_expression(expression: &str) -> Vec<Named<'_>> {
     let mut found = Vec::new();
     let mut rest = expression;
-    // The filter whose first argument names another filter or a test, and how many arguments are before that.
+    // The filter whose argument names another filter or a test, and the number of arguments before that one.
     let mut before = "";
     while let Some(word) = token(rest) {
         let at = rest;
@@ -205,7 +206,7 @@ pub(super) fn names_in_expression(expression: &str) -> Vec<Named<'_>> {
     found
 }
 
-/// The filter or test that an argument of a filter names.
+/// Returns the filter or test that an argument of a filter names.
 fn inner_name<'a>(filter: &str, behind: &'a str) -> Option<Named<'a>> {
     let mut arguments = behind.trim_start().strip_prefix('(')?.trim_start();
     if matches!(filter, "selectattr" | "rejectattr") {
@@ -221,7 +222,7 @@ fn inner_name<'a>(filter: &str, behind: &'a str) -> Option<Named<'a>> {
     }
 }
 
-/// The content of the text that stands first, if it is the whole argument.
+/// Returns the content of a leading string, if the string is the whole argument.
 fn quoted(text: &str) -> Option<&str> {
     let first = token(text).filter(|first| first.kind == TokenKind::Text)?;
     let behind = text[first.text.len()..].trim_start();
@@ -233,13 +234,13 @@ fn is_of_name(character: char) -> bool {
     character.is_alphanumeric() || character == '_' || character == '.'
 }
 
-/// A name without the collection that needs no naming.
+/// Strips the prefix of a builtin collection from a name.
 pub(super) fn without_builtin(name: &str) -> &str {
     let short = BUILTIN.iter().find_map(|prefix| name.strip_prefix(prefix));
     short.unwrap_or(name)
 }
 
-/// Prepares a lone expression for the engine.
+/// Rewrites a single expression for the engine.
 pub(super) fn prepared_expression(expression: &str, escapes: Escapes) -> String {
     let mut out = Rewritten::default();
     let mut rest = expression;
@@ -278,16 +279,16 @@ pub(super) fn prepared_expression(expression: &str, escapes: Escapes) -> String 
     out.text
 }
 
-/// What the word before is to the one that follows it.
+/// What the last word means for the next one.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Last {
-    /// Something that a bracket behind it takes an item of.
+    /// A value. A bracket after it takes an item of it.
     Value,
-    /// A point, behind which a name is an attribute.
+    /// A dot. A name after it is an attribute.
     Point,
-    /// `|`, behind which a name is that of a filter.
+    /// `|`. A name after it is a filter.
     Pipe,
-    /// `is`, or `is not`, behind which a name is that of a test.
+    /// `is` or `is not`. A name after it is a test.
     Is,
     #[default]
     Other,
@@ -296,18 +297,18 @@ enum Last {
 /// An open bracket.
 #[derive(Debug)]
 struct Open {
-    /// Where the value begins that ends with the bracket's end.
+    /// The offset of the value that ends at the closing bracket.
     start: Option<usize>,
-    /// Where the bracket is in what was written, if it may take an item.
+    /// The offset of the bracket in the output, if it may take an item.
     item: Option<usize>,
 }
 
-/// An expression as far as it is rewritten.
+/// The part of an expression that is already rewritten.
 #[derive(Debug, Default)]
 struct Rewritten {
     text: String,
     last: Last,
-    /// Where the value begins that was written last.
+    /// The offset of the last value in the output.
     start: Option<usize>,
     open: Vec<Open>,
 }
@@ -325,7 +326,7 @@ impl Rewritten {
         self.start = Some(self.text.len());
     }
 
-    /// Writes a name, and returns what is behind it.
+    /// Writes a name, and returns the text after it.
     fn name<'a>(&mut self, word: Token<'a>, rest: &'a str) -> &'a str {
         match self.last {
             Last::Point => {
@@ -410,7 +411,7 @@ impl Rewritten {
     }
 }
 
-/// What follows `%` behind a text, and what is behind that.
+/// Splits the text after a `%` that follows a string into the operand and the rest.
 fn formatted(rest: &str) -> Option<(&str, &str)> {
     let values = rest.trim_start().strip_prefix('%')?;
     let mut length = 0;
@@ -435,12 +436,12 @@ fn formatted(rest: &str) -> Option<(&str, &str)> {
         }
         length += word.text.len();
     }
-    // The blanks before an operator stay there.
+    // The blanks before an operator are part of the rest.
     let (inside, behind) = values.split_at(values[..length].trim_end().len());
     (!inside.trim().is_empty()).then_some((inside.trim(), behind))
 }
 
-/// Whether what follows an opening bracket is one key, and neither a part of a list nor several keys.
+/// Whether the text after an opening bracket is a single key, rather than a slice or several keys.
 fn is_item(rest: &str) -> bool {
     let mut depth = 0_usize;
     for word in tokens(rest) {
@@ -456,7 +457,7 @@ fn is_item(rest: &str) -> bool {
     false
 }
 
-/// The name in quotes before a bracket, and what follows that.
+/// Splits a quoted name before a closing bracket from the rest.
 fn quoted_name(text: &str) -> Option<(&str, &str)> {
     let quote = text
         .chars()
@@ -471,7 +472,7 @@ fn quoted_name(text: &str) -> Option<(&str, &str)> {
     is_name.then_some((name, behind))
 }
 
-/// A text with its quotes, as the engine has to read it.
+/// Rewrites the escapes of a string, including its quotes, for the engine.
 fn with_escapes(text: &str, escapes: Escapes) -> String {
     let mut out = String::with_capacity(text.len() + 8);
     let quote = text.chars().next();
@@ -483,12 +484,12 @@ fn with_escapes(text: &str, escapes: Escapes) -> String {
         }
         let next = characters.next();
         match (escapes, next) {
-            // A quote that is escaped ends nothing, and stays escaped.
+            // An escaped quote does not end the string, and stays escaped.
             _ if next.is_some() && next == quote => {
                 out.push('\\');
                 out.extend(next);
             }
-            // Two backslashes are two, and the second one escapes nothing.
+            // Two backslashes are literal, and the second one does not escape the next character.
             (Escapes::Kept, Some('\\')) => out.push_str("\\\\\\\\"),
             (Escapes::Python, Some('\n')) => {}
             (Escapes::Python, Some('a')) => out.push_str("\\u0007"),
@@ -519,7 +520,7 @@ fn with_escapes(text: &str, escapes: Escapes) -> String {
     out
 }
 
-/// Whether a template has blocks whose output is kept as a text, in which no value may be anything else.
+/// Whether a template has blocks whose output is captured as a text, so that values in it must be printed.
 pub(super) fn captures(text: &str) -> bool {
     let words = ["macro", "call", "filter", "set"];
     text.split("{%").skip(1).any(|block| {
@@ -536,7 +537,7 @@ pub(super) fn captures(text: &str) -> bool {
 
 /// A part of a template.
 enum Part<'a> {
-    /// Text, with comments and raw text.
+    /// Text, including comments and raw blocks.
     Plain(&'a str),
     /// An expression or a statement.
     Code {
@@ -546,6 +547,7 @@ enum Part<'a> {
     },
 }
 
+/// Splits a template into its parts.
 fn parts<'a>(text: &'a str, delimiters: &Delimiters) -> impl Iterator<Item = Part<'a>> {
     let mut rest = text;
     let mut is_line_start = true;
@@ -581,17 +583,17 @@ fn parts<'a>(text: &'a str, delimiters: &Delimiters) -> impl Iterator<Item = Par
     })
 }
 
-/// What begins behind a text.
+/// What follows a text.
 #[derive(Debug, Clone, Copy)]
 enum Begin {
     Variable,
     Block,
-    /// A line that is a statement, with the length of what it begins with.
+    /// A line that is a statement, with the length of its prefix.
     Line(usize),
     Nothing,
 }
 
-/// The offset of the next expression or statement, behind comments and raw text.
+/// Returns the offset of the next expression or statement, skipping comments and raw blocks, and what it is.
 fn next_block(text: &str, delimiters: &Delimiters, is_line_start: bool) -> (usize, Begin) {
     let mut from = 0;
     let mut is_line_start = is_line_start;
@@ -625,7 +627,7 @@ fn next_block(text: &str, delimiters: &Delimiters, is_line_start: bool) -> (usiz
     (text.len(), Begin::Nothing)
 }
 
-/// The length of an expression or statement up to its end. An end within brackets of its own is none.
+/// Returns the length of an expression or statement up to its closing delimiter. One within brackets does not count.
 fn inside_length(text: &str, close: &str) -> usize {
     let mut depth = 0_usize;
     let mut at = 0;

@@ -1,4 +1,4 @@
-//! Files that are templates as a whole.
+//! Template files.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -12,28 +12,28 @@ use super::undefined::TemplateError;
 use super::values::text_of;
 use super::variables::Variables;
 
-/// How a file is read that is a template.
+/// The options with which a template file is read.
 #[derive(Debug, Clone)]
 pub(crate) struct TemplateOptions {
-    /// Whether the newline behind a statement or a comment belongs to it.
+    /// Whether the newline after a statement or a comment is removed.
     pub(crate) trim_blocks: bool,
-    /// Whether the blanks between the beginning of a line and a statement belong to it.
+    /// Whether the blanks between the beginning of a line and a statement are removed.
     pub(crate) lstrip_blocks: bool,
-    /// Whether a newline at the end of a file that another one includes stays.
+    /// Whether the newline at the end of an included file is kept.
     pub(crate) keep_trailing_newline: bool,
-    /// What ends a line of the result.
+    /// The newline of the result.
     pub(crate) newline_sequence: String,
-    /// What a value begins and ends with.
+    /// The delimiters of a value.
     pub(crate) variable: (String, String),
-    /// What a statement begins and ends with.
+    /// The delimiters of a statement.
     pub(crate) block: (String, String),
-    /// What a comment begins and ends with.
+    /// The delimiters of a comment.
     pub(crate) comment: (String, String),
-    /// What a line begins with that is a statement as a whole.
+    /// The prefix of a line that is a statement as a whole.
     pub(crate) line_statement_prefix: Option<String>,
-    /// What a line begins with that is a comment from there on.
+    /// The prefix of a comment that extends to the end of the line.
     pub(crate) line_comment_prefix: Option<String>,
-    /// The folders in which other templates are looked for that the file includes, imports or extends.
+    /// The folders that are searched for templates that the file includes, imports or extends.
     pub(crate) folders: Vec<PathBuf>,
 }
 
@@ -60,10 +60,10 @@ impl Default for TemplateOptions {
     }
 }
 
-/// The name under which the engine knows the file itself. No file can have it.
+/// The name of the file itself in the engine. No other file can have it.
 const ITSELF: &str = "\0";
 
-/// The first line of a file that says how the file is read.
+/// The beginning of a first line that sets options of the file.
 const HEADER: &str = "#jinja2:";
 
 /// Renders the text of a file, as the module `template` does.
@@ -118,7 +118,7 @@ impl TemplateOptions {
         let delimiters = self.delimiters();
         let folders = self.folders.clone();
         let newline = self.newline_sequence.clone();
-        // Python's Jinja reads each kind of newline as one.
+        // Python's Jinja treats all kinds of newlines as equal.
         let prepared = move |text: &str| {
             let text = text.replace("\r\n", "\n").replace('\r', "\n");
             source::prepared(&text, &delimiters, Escapes::Python, &newline)
@@ -140,7 +140,7 @@ impl TemplateOptions {
         Ok(engine)
     }
 
-    /// Takes off the first line if it says how the file is read.
+    /// Removes the first line if it sets options, and applies them.
     fn take_header<'a>(&mut self, text: &'a str) -> Result<&'a str, String> {
         let Some(behind) = text.strip_prefix(HEADER) else {
             return Ok(text);
@@ -188,7 +188,7 @@ impl TemplateOptions {
     }
 }
 
-/// The file that a template names, in the first folder that has it.
+/// Finds the file that a template names, in the first folder that has it.
 fn found(folders: &[PathBuf], name: &str) -> Option<PathBuf> {
     let name = Path::new(name);
     let relative: Cow<'_, Path> = name

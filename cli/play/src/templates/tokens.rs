@@ -1,26 +1,26 @@
-//! The words of expressions.
+//! The tokens of expressions.
 
-/// What a word of an expression is.
+/// The kind of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TokenKind {
     Space,
     /// A name or a keyword.
     Name,
     Number,
-    /// A text with its quotes.
+    /// A string with its quotes.
     Text,
     /// One character of an operator, or a bracket.
     Symbol,
 }
 
-/// A word of an expression.
+/// A token of an expression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Token<'a> {
     pub(super) kind: TokenKind,
     pub(super) text: &'a str,
 }
 
-/// Takes the first word of an expression.
+/// Returns the first token of an expression.
 pub(super) fn token(expression: &str) -> Option<Token<'_>> {
     let first = expression.chars().next()?;
     let until = |ends: fn(char) -> bool| expression.find(ends).unwrap_or(expression.len());
@@ -38,7 +38,7 @@ pub(super) fn token(expression: &str) -> Option<Token<'_>> {
     Some(Token { kind, text })
 }
 
-/// All words of an expression.
+/// Iterates over the tokens of an expression.
 pub(super) fn tokens(expression: &str) -> impl Iterator<Item = Token<'_>> {
     let mut rest = expression;
     std::iter::from_fn(move || {
@@ -48,7 +48,7 @@ pub(super) fn tokens(expression: &str) -> impl Iterator<Item = Token<'_>> {
     })
 }
 
-/// The length of a text with its quotes; all that is left if it has no end.
+/// Returns the length of a string with its quotes; all of the rest if it is not closed.
 fn text_length(expression: &str, quote: char) -> usize {
     let mut is_escaped = false;
     for (at, character) in expression.char_indices().skip(1) {
@@ -62,7 +62,7 @@ fn text_length(expression: &str, quote: char) -> usize {
     expression.len()
 }
 
-/// The length of a number. The point behind it is part of it only before a digit.
+/// Returns the length of a number. A dot after it is part of it only before a digit.
 fn number_length(expression: &str) -> usize {
     let is_part = |character: char| character.is_ascii_alphanumeric() || character == '_';
     let whole = expression

@@ -1,8 +1,8 @@
-//! Values that nobody has defined.
+//! Undefined values.
 //!
-//! A name that is nowhere may be asked for (`is defined`), may have a default, and may have attributes, which are nowhere
-//! either. Any other use is an error. So each look-up of such a name gives an [`Undefined`], which remembers whether it was
-//! asked for, and an evaluation fails if one of its look-ups was used otherwise.
+//! A template may test whether an undefined name `is defined`, give it a default, and read its attributes, which are
+//! undefined as well. Any other use is an error. So each lookup of such a name returns an [`Undefined`], which records
+//! whether it was used in one of these ways, and an evaluation fails at its end if one of them was used otherwise.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -12,25 +12,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use minijinja::Value;
 use minijinja::value::{Object, ObjectRepr};
 
-/// The result of looking up a name that is nowhere.
+/// The result of looking up a name that does not exist.
 #[derive(Debug)]
 pub(super) struct Undefined {
     name: String,
-    /// Whether it was asked for, or has a default.
+    /// Whether the template tested whether it is defined, gave it a default, or read an attribute of it.
     is_expected: AtomicBool,
 }
 
-/// Why something has no value.
+/// Why a template has no value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TemplateError {
-    /// A name is nowhere, and nobody asked whether it is.
+    /// A name is undefined, and the template does not expect that.
     Undefined(String),
-    /// Anything else.
+    /// Any other error.
     Wrong(String),
 }
 
 impl TemplateError {
-    /// Whether a name is nowhere.
+    /// Whether the error is an undefined name.
     pub(crate) fn is_undefined(&self) -> bool {
         matches!(self, Self::Undefined(_))
     }
@@ -45,25 +45,25 @@ impl fmt::Display for TemplateError {
     }
 }
 
-/// What is known of an evaluation that goes on.
+/// The state of an evaluation in progress.
 #[derive(Debug, Default)]
 struct Evaluation {
     undefined: Vec<Arc<Undefined>>,
-    /// The first error where none could be returned.
+    /// The first error that could not be returned where it occurred.
     error: Option<TemplateError>,
-    /// The values that stand in the output, where it has a mark for them.
+    /// The values for which the output has markers.
     values: Vec<Value>,
 }
 
 thread_local! {
-    /// The evaluations that go on, the innermost last. A variable that is a template is one within another.
+    /// The evaluations in progress, the innermost last. Rendering a variable that is a template is a nested evaluation.
     static OPEN: RefCell<Vec<Evaluation>> = const { RefCell::new(Vec::new()) };
 }
 
-/// How many variables may stand for each other in a row. One that stands for itself has no end.
+/// The maximum number of nested evaluations. A variable that refers to itself would nest without end.
 const DEEPEST: usize = 60;
 
-/// Evaluates something, and fails if something undefined was used in it. Returns the values in its output, too.
+/// Runs an evaluation, which fails if an undefined value was used in it. Also returns the values in its output.
 pub(super) fn evaluate<T>(
     evaluation: impl FnOnce() -> Result<T, String>,
 ) -> Result<(T, Vec<Value>), TemplateError> {
@@ -77,7 +77,7 @@ pub(super) fn evaluate<T>(
         evaluation()
     };
     let ended = OPEN.with_borrow_mut(Vec::pop).unwrap_or_default();
-    // The cause comes first: what was undefined often makes something else fail.
+    // The cause comes first: a stored error or an undefined name often makes the result fail in some other way.
     if let Some(error) = ended.error {
         return Err(error);
     }
@@ -89,7 +89,7 @@ pub(super) fn evaluate<T>(
     }
 }
 
-/// Keeps an error that cannot be returned where it is noticed. It ends the evaluation.
+/// Stores an error that cannot be returned where it occurs. It makes the evaluation fail at its end.
 pub(super) fn fail(error: TemplateError) -> Value {
     OPEN.with_borrow_mut(|open| {
         if let Some(evaluation) = open.last_mut() {
@@ -99,7 +99,7 @@ pub(super) fn fail(error: TemplateError) -> Value {
     Value::UNDEFINED
 }
 
-/// Keeps a value of the output, and returns its number.
+/// Stores a value of the output, and returns its number.
 pub(super) fn keep(value: Value) -> usize {
     OPEN.with_borrow_mut(|open| {
         let Some(evaluation) = open.last_mut() else {
@@ -110,7 +110,7 @@ pub(super) fn keep(value: Value) -> usize {
     })
 }
 
-/// The value of a name that is nowhere.
+/// Makes the value of a name that does not exist.
 pub(crate) fn undefined(name: String) -> Value {
     let found = Arc::new(Undefined {
         name,
@@ -124,7 +124,7 @@ pub(crate) fn undefined(name: String) -> Value {
     Value::from_dyn_object(found)
 }
 
-/// Whether a value is undefined. Whoever asks expects it.
+/// Whether a value is undefined. Testing it marks it as expected.
 pub(super) fn is_undefined(value: &Value) -> bool {
     if let Some(found) = value.downcast_object_ref::<Undefined>() {
         found.is_expected.store(true, Ordering::Relaxed);

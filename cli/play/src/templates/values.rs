@@ -1,4 +1,4 @@
-//! Values as Python shows them.
+//! Formats values as Python prints them.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use minijinja::value::ValueKind;
 
 use super::undefined::{TemplateError, fail};
 
-/// A value as text, as Python prints it.
+/// Formats a value like Python's `str`.
 pub(crate) fn text_of(value: &Value) -> String {
     match value.kind() {
         ValueKind::None => String::new(),
@@ -24,14 +24,14 @@ pub(crate) fn text_of(value: &Value) -> String {
     }
 }
 
-/// A value as Python shows it within others.
+/// Formats a value like Python's `repr`.
 pub(super) fn repr(value: &Value) -> String {
     let mut out = String::new();
     write_repr(value, &mut out);
     out
 }
 
-/// Writes a value as Python shows it within others.
+/// Writes a value like Python's `repr`.
 pub(super) fn write_repr(value: &Value, out: &mut String) {
     match value.kind() {
         ValueKind::None | ValueKind::Undefined => out.push_str("None"),
@@ -89,7 +89,7 @@ fn write_number(value: &Value, out: &mut String) {
     };
 }
 
-/// A float as Python prints it: with a point or an exponent, and with an exponent from 1e16 on and below 1e-4.
+/// Formats a float as in Python: with a point or an exponent, and with an exponent from 1e16 on and below 1e-4.
 pub(super) fn float_text(number: f64) -> String {
     if number.is_nan() {
         return "nan".to_owned();

@@ -1,8 +1,8 @@
 //! The variables of playbooks, as templates see them.
 //!
-//! Variables come in layers, of which a later one counts before those below it. Layers are shared: a set of variables for a
-//! host is made once, and each task and each item of a loop puts its own few on top. Values of files may be templates, which
-//! are rendered each time that they are asked for; values of results never are.
+//! Variables come in layers. A later layer overrides those below it. Layers are shared: the set of variables of a host
+//! is built once, and each task and each item of a loop adds its own few on top. Values of files may be templates,
+//! which are rendered each time that they are read; values of results never are.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock};
@@ -18,14 +18,14 @@ use super::{engine, lookups};
 use crate::data::{self, Data, Entry};
 use crate::vault::Vault;
 
-/// Renders a template, and all that its value consists of. The value of a lone expression keeps its type, and any other
-/// template is a text.
+/// Renders a template, and everything in its value. The value of a single expression keeps its type; any other template
+/// gives a text.
 pub(crate) fn render(text: &str, variables: &Variables) -> Result<Value, TemplateError> {
     finished(&engine::render(text, || variables.root())?)
 }
 
-/// Renders all templates within a value. Entries and members that are `omit` are left out of it. Anything that is undefined
-/// is an error, wherever it stands. Keys are no templates, as they are none for Ansible.
+/// Renders all templates within a value. Entries and members that are `omit` are left out. It is an error if anything
+/// in it is undefined. Keys are never templates, as in Ansible.
 pub(crate) fn render_data(data: &Data, variables: &Variables) -> Result<Value, TemplateError> {
     match &data.value {
         data::Value::Null => Ok(Value::from(())),
@@ -57,7 +57,7 @@ pub(crate) fn render_data(data: &Data, variables: &Variables) -> Result<Value, T
     }
 }
 
-/// Variables of files, any value of which may be a template. Of two with one name, the first one counts.
+/// Variables of files. Any of their values may be a template. If a name occurs twice, the first one wins.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Layer(Arc<Lazies>);
 
@@ -68,14 +68,14 @@ impl From<Vec<Entry>> for Layer {
 }
 
 impl From<&serde_json::Map<String, serde_json::Value>> for Layer {
-    /// Takes over the variables of an inventory, any text of which may be a template.
+    /// Converts the variables of an inventory. Any text in them may be a template.
     fn from(variables: &serde_json::Map<String, serde_json::Value>) -> Self {
         Self(Arc::new(Lazies::of_json(variables)))
     }
 }
 
 impl Layer {
-    /// These variables, and below them those of other layers, of which the first one counts.
+    /// Returns these variables on top of those of other layers, of which the first one has precedence.
     pub(crate) fn above<'a>(&'a self, below: impl IntoIterator<Item = &'a Self>) -> Self {
         let mut lazies = Lazies::default();
         for layer in std::iter::once(self).chain(below) {
@@ -86,7 +86,7 @@ impl Layer {
         Self(Arc::new(lazies))
     }
 
-    /// Whether there is a variable of this name.
+    /// Whether a variable of this name exists.
     pub(crate) fn contains(&self, name: &str) -> bool {
         self.0.get(name).is_some()
     }
@@ -101,7 +101,7 @@ impl Layer {
 enum Source {
     Files(Layer),
     Values(Arc<BTreeMap<String, Value>>),
-    /// A map that knows its values when it is asked for them.
+    /// A map that computes its values when they are read.
     Object(Value),
 }
 
@@ -110,7 +110,7 @@ impl Source {
         match self {
             Self::Files(layer) => layer.0.get(name).map(Found::Lazy),
             Self::Values(values) => values.get(name).map(|value| Found::Value(value.clone())),
-            // As an item: what is missing as an attribute is an undefined value.
+            // Looked up as an item, because a missing attribute is an undefined value.
             Self::Object(object) => {
                 let found = object.as_object()?.get_value(&Value::from(name));
                 found.map(Found::Value)
@@ -132,20 +132,20 @@ impl Source {
     }
 }
 
-/// What a name stands for.
+/// The value of a name.
 enum Found<'a> {
     Lazy(&'a Lazy),
     Value(Value),
 }
 
-/// A layer, and those below it.
+/// A layer, with those below it.
 #[derive(Debug)]
 struct Stacked {
     source: Source,
     below: Stack,
 }
 
-/// Layers that are shared with other sets of variables, the one that counts first on top.
+/// Layers that are shared with other sets of variables. The top one has precedence.
 #[derive(Debug, Clone, Default)]
 struct Stack(Option<Arc<Stacked>>);
 
@@ -166,7 +166,7 @@ impl Stack {
         })
     }
 
-    /// The same layers above one more.
+    /// Returns the same layers on top of one more.
     fn above(&self, source: Source) -> Self {
         let sources: Vec<Source> = self.sources().cloned().collect();
         let bottom = Self::default().with(source);
@@ -175,14 +175,14 @@ impl Stack {
     }
 }
 
-/// Variables in layers. Cloning it, and putting a layer on it, copies no variable.
+/// Variables in layers. Cloning them, and adding a layer, copies no variable.
 ///
-/// There are three kinds: values that nothing else can hide (magic variables, items of loops), then those of the call (`-e`),
-/// then all others, those first that were put on last.
+/// There are three kinds, in descending precedence: magic variables and items of loops, which no other variable can
+/// override; those of the command line (`-e`); and all others, of which the layer added last comes first.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Variables {
     magic: Stack,
-    /// Those of the call, before which only magic variables count.
+    /// The variables of the command line. Only magic variables override them.
     extra: Stack,
     layers: Stack,
     search: Arc<SearchPath>,
@@ -190,7 +190,8 @@ pub(crate) struct Variables {
 }
 
 impl Variables {
-    /// The variables of a call. They count before all layers that are put on later, but not before magic variables.
+    /// Makes a set of the variables of the command line. They override all layers that are added later, except for
+    /// magic variables.
     pub(crate) fn new(extra: impl Into<Layer>) -> Self {
         let extra = extra.into();
         let mut variables = Self::default();
@@ -221,7 +222,8 @@ impl Variables {
         variables
     }
 
-    /// Returns these variables with values on top that take precedence even over those of the call: magic variables and items of loops.
+    /// Returns these variables with values on top that take precedence even over those of the command line: magic
+    /// variables and items of loops.
     #[must_use]
     pub(crate) fn with_magic(&self, values: Arc<BTreeMap<String, Value>>) -> Self {
         let mut variables = self.clone();
@@ -231,7 +233,8 @@ impl Variables {
         variables
     }
 
-    /// Returns these variables with a map on top that takes precedence even over those of the call, such as `hostvars`.
+    /// Returns these variables with a map on top that takes precedence even over those of the command line, such as
+    /// `hostvars`.
     #[must_use]
     pub(crate) fn with_magic_object(&self, object: Arc<impl Object + 'static>) -> Self {
         let object = Source::Object(Value::from_dyn_object(object));
@@ -240,7 +243,7 @@ impl Variables {
         variables
     }
 
-    /// These variables, with another place where lookups look for files and hosts.
+    /// Returns these variables with another search path for lookups.
     #[must_use]
     pub(crate) fn with_search(&self, search: Arc<SearchPath>) -> Self {
         let mut variables = self.clone();
@@ -248,7 +251,7 @@ impl Variables {
         variables
     }
 
-    /// These variables, with what decrypts those that are encrypted.
+    /// Returns these variables with another vault, which decrypts the encrypted ones.
     #[must_use]
     pub(crate) fn with_vault(&self, vault: Arc<Vault>) -> Self {
         let mut variables = self.clone();
@@ -256,7 +259,7 @@ impl Variables {
         variables
     }
 
-    /// What decrypts files and values.
+    /// Returns the vault that decrypts files and values.
     pub(super) fn vault(&self) -> &Vault {
         &self.vault
     }
@@ -266,24 +269,24 @@ impl Variables {
         self.vault.decrypt(text).map(Value::from).map_err(refused)
     }
 
-    /// Where lookups look for files and hosts.
+    /// Returns the search path of lookups.
     pub(crate) fn search(&self) -> &SearchPath {
         &self.search
     }
 
-    /// Adds variables that count before all others but those of the call.
+    /// Adds variables that override all others except for those of the command line.
     pub(crate) fn put_before(&mut self, more: Vec<Entry>) {
         *self = self.layered(more);
     }
 
-    /// Adds variables that count after all others.
+    /// Adds variables that all others override.
     pub(crate) fn put_behind(&mut self, more: Vec<Entry>) {
         if !more.is_empty() {
             self.layers = self.layers.above(Source::Files(more.into()));
         }
     }
 
-    /// The value of a variable with everything in it rendered, or nothing if there is no such variable.
+    /// Returns the value of a variable with everything in it rendered, or `None` if there is no such variable.
     pub(crate) fn get(&self, name: &str) -> Result<Option<Value>, TemplateError> {
         let Some(found) = self.find(name) else {
             return Ok(None);
@@ -293,7 +296,8 @@ impl Variables {
         finished(&value).map(Some)
     }
 
-    /// The text that a file gives to a variable, if it gives one. It may be given by way of other variables.
+    /// Returns the text that a file assigns to a variable, if it does so. Variables that only refer to another one are
+    /// followed.
     pub(super) fn written(&self, name: &str) -> Option<String> {
         let mut name = name.to_owned();
         for _ in 0..MAX_NAMES {
@@ -308,7 +312,7 @@ impl Variables {
         None
     }
 
-    /// The names of all variables, each once, in the order of the alphabet.
+    /// Returns the names of all variables, each once, in alphabetical order.
     pub(crate) fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.sources().flat_map(Source::names).collect();
         names.sort_unstable();
@@ -332,31 +336,31 @@ impl Variables {
         }
     }
 
-    /// The value of a variable, as a template asks for it.
+    /// Returns the value of a variable as a template reads it.
     pub(super) fn lazy(&self, name: &str) -> Option<Value> {
         let found = self.find(name)?;
         Some(self.value_of_found(found))
     }
 
-    /// All of these variables as one value, such as that of a host in `hostvars`.
+    /// Returns all of these variables as one value, such as that of a host in `hostvars`.
     pub(crate) fn as_map(&self) -> Value {
         Value::from_object(VariableMap(self.clone()))
     }
 
-    /// What a template sees.
+    /// Returns the root of the names that a template can use.
     pub(super) fn root(&self) -> Value {
         Value::from_object(Root(self.clone()))
     }
 }
 
-/// How many variables may stand for each other before the last of them is a condition.
+/// How many variables may refer to each other before the last one has to be a text.
 const MAX_NAMES: usize = 20;
 
 /// The names that a template can use.
 #[derive(Debug)]
 struct Root(Variables);
 
-/// The names of functions, which no variable hides by being undefined.
+/// The names of functions. They must not be looked up as undefined variables, which would hide them.
 const FUNCTIONS: [&str; 6] = [
     "dict",
     "namespace",
@@ -366,7 +370,7 @@ const FUNCTIONS: [&str; 6] = [
     super::source::FORMAT,
 ];
 
-/// The value of `omit`, which is one for all templates.
+/// The value of `omit`, which all templates share.
 static OMIT: LazyLock<Value> = LazyLock::new(|| Value::from_object(Omit));
 
 impl Object for Root {
@@ -383,14 +387,14 @@ impl Object for Root {
             }
             None if FUNCTIONS.contains(&name) || name == "loop" || name == "caller" => None,
             None if name == "omit" => Some(OMIT.clone()),
-            // All variables as one map, in which it is not itself.
+            // All variables as one map, which does not contain itself.
             None if name == "vars" => Some(self.0.as_map()),
             None => Some(undefined(name.to_owned())),
         }
     }
 }
 
-/// Variables as a map, in which a name that is missing is undefined.
+/// Variables as a map. A missing name in it is an undefined value.
 #[derive(Debug)]
 struct VariableMap(Variables);
 
@@ -409,18 +413,18 @@ impl Object for VariableMap {
     }
 }
 
-/// A value of a file, in the form in which it is rendered when it is asked for. What holds no template is made once.
+/// A value of a file, which is rendered when it is read. A value without templates is converted only once.
 #[derive(Debug, Clone)]
 enum Lazy {
     Value(Value),
     Template(Arc<str>),
-    /// A text that is decrypted when it is asked for. What it says is no template.
+    /// A text that is decrypted when it is read. The decrypted text is never a template.
     Encrypted(Arc<str>),
     List(Arc<[Lazy]>),
     Map(Arc<Lazies>),
 }
 
-/// Values of files with their names, in their order.
+/// The values of files by their names, in the order of the file.
 #[derive(Debug, Default)]
 struct Lazies {
     names: Vec<Arc<str>>,
@@ -445,7 +449,7 @@ impl Lazies {
         lazies
     }
 
-    /// Adds a value, unless there is one of this name.
+    /// Adds a value, unless the name already has one.
     fn add(&mut self, name: Arc<str>, value: impl FnOnce() -> Lazy) {
         if !self.places.contains_key(&name) {
             self.places.insert(Arc::clone(&name), self.names.len());
@@ -526,14 +530,14 @@ impl Lazy {
         }
     }
 
-    /// The value. What is wrong with a template in it ends the evaluation that asks.
+    /// Returns the value. If a template in it is wrong, the evaluation that reads it fails.
     fn value(&self, variables: &Variables) -> Value {
         match self {
             Self::Value(value) => value.clone(),
             Self::Encrypted(text) => variables.decrypted(text).unwrap_or_else(fail),
             Self::Template(text) => match engine::render(text, || variables.root()) {
                 Ok(value) => value,
-                // Whoever asks for the variable may have a default for it.
+                // The reader of the variable may have a default for it.
                 Err(TemplateError::Undefined(name)) => undefined(name),
                 Err(error) => fail(error),
             },
@@ -549,7 +553,7 @@ impl Lazy {
     }
 }
 
-/// A map of a playbook, each value of which is rendered when it is asked for.
+/// A map of a playbook. Each value is rendered when it is read.
 #[derive(Debug)]
 struct LazyMap {
     lazies: Arc<Lazies>,
@@ -565,8 +569,8 @@ impl Object for LazyMap {
         found.map(|lazy| lazy.value(&self.variables))
     }
 
-    /// What is asked for as an attribute may have attributes itself, even if it is nowhere. The engine looks up items, and
-    /// whether the map has a key, by the other function.
+    /// Returns an undefined value for a missing attribute, so that a template can read attributes of it in turn. The
+    /// engine calls the other function to look up items, and to test whether the map has a key.
     fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
         let found = self.lazies.get(key);
         let found = found.map(|lazy| lazy.value(&self.variables));
@@ -585,7 +589,7 @@ impl Object for LazyMap {
     }
 }
 
-/// A list of a playbook, each member of which is rendered when it is asked for.
+/// A list of a playbook. Each member is rendered when it is read.
 #[derive(Debug)]
 struct LazyList {
     members: Arc<[Lazy]>,

@@ -6,7 +6,7 @@ use super::*;
 use crate::protocol::Readiness;
 use crate::serialization::{Codec, Incoming, Limits};
 
-/// A session, and what a server of it would see and say.
+/// A session, and a simulated server.
 struct Session(Codec);
 
 impl Session {
@@ -19,7 +19,7 @@ impl Session {
         Self(Codec::new(Mcp::new(concurrency), limits))
     }
 
-    /// What was sent to the server since the last time.
+    /// Takes what was sent to the server since the last call.
     fn sent(&mut self) -> Vec<Value> {
         let text = String::from_utf8(self.0.outgoing().to_vec()).unwrap();
         self.0.mark_written(text.len());
@@ -46,7 +46,7 @@ impl Session {
         Ok(sent.remove(0))
     }
 
-    /// A session that is past its handshake, with these tools.
+    /// Returns a session after its handshake, with these tools.
     fn ready(concurrency: u32, tools: &Value) -> Self {
         let mut session = Self::new(concurrency);
         assert!(session.says(&initialized("2025-06-18")).is_empty());
@@ -268,7 +268,7 @@ fn a_cancel_is_answered_by_the_session_once_the_server_has_read_it() {
         TaskError::CANCELLED
     );
 
-    // An answer that was on its way is the answer, and the pong behind it says nothing more.
+    // If the answer was already sent, it counts, and the pong after it has no effect.
     session.call(5, "echo", &json!("x")).unwrap();
     session
         .0
@@ -340,7 +340,7 @@ fn a_changed_list_of_tools_is_read_again() {
     let changed = json!({"method": "notifications/tools/list_changed"});
     assert!(session.says(&changed).is_empty());
     assert_eq!(session.sent()[0]["method"], "tools/list");
-    // It changes once more before the answer.
+    // The list changes once more before the answer.
     session.says(&changed);
     assert!(
         session

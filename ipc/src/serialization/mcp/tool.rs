@@ -9,7 +9,7 @@ use crate::messages::{Payload, TaskDeclaration, TaskName};
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Tool {
     description: Option<String>,
-    /// The argument that may stand alone: the only one, or the only one that is required.
+    /// The argument whose value may be given without an object: the only one, or the only one that is required.
     sole: Option<Argument>,
     /// The names of all arguments, for messages.
     names: Vec<String>,
@@ -19,12 +19,12 @@ pub(super) struct Tool {
 #[derive(Debug, Clone, PartialEq)]
 struct Argument {
     name: String,
-    /// The type of JSON that the argument has, if the schema names one.
+    /// The JSON type of the argument, if the schema defines one.
     kind: Option<String>,
 }
 
 impl Tool {
-    /// Reads what a server says of a tool. An unusual schema only means that no argument may stand alone.
+    /// Reads the description of a tool. With an unusual schema, arguments always have to be given as an object.
     pub(super) fn new(description: Option<String>, schema: &Value) -> Self {
         let properties = schema.get("properties").and_then(Value::as_object);
         let names: Vec<String> = properties
@@ -86,7 +86,7 @@ impl Tool {
 }
 
 impl Argument {
-    /// Reads the value of the argument. An item of a list is a text, though the tool may want a number.
+    /// Converts the value of the argument. An item of a list is a text, although the tool may expect a number.
     fn value(&self, input: &Payload) -> Result<Value, IpcError> {
         let value: Value = input.read()?;
         let wants = |kinds: &[&str]| {
@@ -106,7 +106,7 @@ impl Argument {
     }
 }
 
-/// Returns the arguments of a call whose input is an object, or no arguments for `null`. Other inputs are refused.
+/// Returns the arguments of a call whose input is an object; no arguments for `null`. Other inputs are refused.
 pub(super) fn object(task: &TaskName, input: &Payload) -> Result<Payload, IpcError> {
     match input.as_str().trim_start() {
         "null" => Ok(Payload::from_value(&Map::new())?),

@@ -1,4 +1,4 @@
-//! What stands on the lines of JSON-RPC 2.0, as MCP uses it.
+//! The lines of JSON-RPC 2.0, as MCP uses it.
 
 use std::borrow::Cow;
 
@@ -32,7 +32,7 @@ pub(super) struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Reads a line; none if it is no object of JSON-RPC.
+    /// Reads a line; `None` if it is not a JSON-RPC object.
     pub(super) fn read(line: &'a str) -> Option<Self> {
         let message: Self = serde_json::from_str(line).ok()?;
         let has_content = message.method.is_some() || message.id.is_some();
@@ -40,13 +40,13 @@ impl<'a> Message<'a> {
     }
 }
 
-/// What an answer of the server belongs to.
+/// The request to which an answer of the server belongs.
 #[derive(Debug, PartialEq)]
 pub(super) enum CallId {
     Initialize,
     Tools,
     Ping(u64),
-    /// The ping behind the cancel of this call.
+    /// The ping after the cancel of this call.
     Cancelled(MessageId),
     /// A call of a tool.
     Call(MessageId),
@@ -54,6 +54,7 @@ pub(super) enum CallId {
 }
 
 impl CallId {
+    /// Reads the id of an answer, and finds the request to which it belongs.
     pub(super) fn read(id: &RawValue) -> Self {
         if let Ok(number) = serde_json::from_str::<u64>(id.get()) {
             return Self::Call(number.into());
@@ -77,7 +78,7 @@ impl CallId {
     }
 }
 
-/// Returns the id of a call as JSON: a number where the host counts, else a text.
+/// Returns the id of a call as JSON: a number if the host counts its calls, otherwise a text.
 fn call_id(id: &MessageId) -> Value {
     match id.as_counter() {
         Some(counter) => counter.into(),
@@ -92,11 +93,12 @@ fn write_line(message: &impl Serialize, line: &mut Vec<u8>) -> Result<(), serde_
     Ok(())
 }
 
-/// Makes a line of a message that the session composes.
+/// Makes a line from a message of the session.
 fn line_of(message: &Value) -> Vec<u8> {
     format!("{message}\n").into_bytes()
 }
 
+/// Makes the `initialize` request.
 pub(super) fn initialize(version: &str) -> Vec<u8> {
     line_of(&json!({
         "jsonrpc": "2.0", "id": INITIALIZE, "method": "initialize",
@@ -108,12 +110,13 @@ pub(super) fn initialize(version: &str) -> Vec<u8> {
     }))
 }
 
+/// Makes the request for a page of tools; `None` for the first page.
 pub(super) fn list_tools(cursor: Option<&str>) -> Vec<u8> {
     let params = cursor.map_or_else(|| json!({}), |cursor| json!({"cursor": cursor}));
     line_of(&json!({"jsonrpc": "2.0", "id": TOOLS, "method": "tools/list", "params": params}))
 }
 
-/// Answers a request of the server. The host offers nothing but the answer to a ping.
+/// Answers a request of the server. The host supports only pings.
 pub(super) fn answer_request(method: &str, id: &RawValue) -> Vec<u8> {
     let id: Value = serde_json::from_str(id.get()).unwrap_or_default();
     line_of(&match method {
@@ -147,7 +150,7 @@ pub(super) fn write_cancel(cancel: &Cancel, line: &mut Vec<u8>) {
     ));
 }
 
-/// Appends the call of a tool. The arguments are written as they came.
+/// Appends the call of a tool. The arguments are copied unchanged.
 pub(super) fn write_call(
     request: &Request,
     arguments: &Payload,
@@ -189,7 +192,7 @@ pub(super) fn write_call(
     )
 }
 
-/// What a server says of itself.
+/// The description of a server in its answer to `initialize`.
 #[derive(Debug)]
 pub(super) struct Server {
     /// The version of MCP that it speaks.
@@ -199,7 +202,7 @@ pub(super) struct Server {
     pub(super) has_tools: bool,
 }
 
-/// The error of a request, as JSON-RPC has it.
+/// The error of a request in JSON-RPC.
 #[derive(Deserialize)]
 struct RpcError {
     code: i64,
@@ -223,6 +226,7 @@ fn result_of<'a>(message: &Message<'a>, what: &str) -> Result<&'a RawValue, Stri
     }
 }
 
+/// Reads the answer to `initialize`.
 pub(super) fn read_initialized(message: &Message<'_>) -> Result<Server, String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -255,10 +259,11 @@ pub(super) fn read_initialized(message: &Message<'_>) -> Result<Server, String> 
 /// One page of the list of tools.
 pub(super) struct Page {
     pub(super) tools: Vec<(TaskName, Tool)>,
-    /// What to ask for next, if there is more.
+    /// The cursor of the next page, if there is one.
     pub(super) next: Option<String>,
 }
 
+/// Reads the answer to a request for a page of tools.
 pub(super) fn read_tools(message: &Message<'_>) -> Result<Page, String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -286,7 +291,7 @@ pub(super) fn read_tools(message: &Message<'_>) -> Result<Page, String> {
     })
 }
 
-/// Reads the answer to a call: the result of the tool, or its error, or why the answer is neither.
+/// Reads the answer to a call: the result of the tool, its error, or why the answer is neither.
 pub(super) fn read_result(message: &Message<'_>) -> Result<Result<Payload, TaskError>, String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -315,7 +320,7 @@ pub(super) fn read_result(message: &Message<'_>) -> Result<Result<Payload, TaskE
     Ok(Err(TaskError::new("tool_error", message).data(payload)))
 }
 
-/// Turns an error of JSON-RPC into that of a task. What is wrong with the request itself is final.
+/// Converts a JSON-RPC error to the error of a task. A fault in the request itself is final.
 fn task_error(error: RpcError) -> TaskError {
     let (code, is_final): (Cow<'static, str>, bool) = match error.code {
         -32601 => (TaskError::UNKNOWN_TASK.into(), true),
@@ -340,7 +345,7 @@ fn text_of(result: &RawValue) -> String {
     texts.collect::<Vec<_>>().join("\n")
 }
 
-/// Reads a progress notification; none if it belongs to no call.
+/// Reads a progress notification; `None` if it belongs to no call.
 pub(super) fn read_progress(params: Option<&RawValue>) -> Option<Progress> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]

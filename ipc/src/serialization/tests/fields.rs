@@ -115,7 +115,7 @@ fn a_malformed_hello_is_reported_as_one_with_the_field_that_is_wrong() {
         ),
     ] {
         let line = format!(r#"{{"type":"event","event":"hello",{fields}}}"#);
-        // Chatter is not let through here, and this is none.
+        // Stray lines are not passed on here, but a malformed hello is not one of them.
         let limits = Limits {
             stray_lines_per_second: 0,
             ..Limits::default()

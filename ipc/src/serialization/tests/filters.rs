@@ -1,4 +1,4 @@
-//! Any program that answers a line with a line.
+//! Tests of programs that answer each line with one line.
 
 use super::limits::small;
 use super::*;

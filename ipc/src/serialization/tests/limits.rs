@@ -1,4 +1,4 @@
-//! What is too large, too much, or broken off.
+//! Tests of input that is too large, too much, or broken off.
 
 use super::*;
 

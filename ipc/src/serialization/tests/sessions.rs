@@ -1,4 +1,4 @@
-//! Dialects with a handshake and with questions of their own.
+//! Tests of dialects with a handshake and with questions of the peer.
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream, duplex};
 
@@ -8,7 +8,7 @@ use crate::protocol::{
 };
 use crate::transport::{IpcTransport, StdioTransport};
 
-/// A small protocol of lines that is nothing like the native one:
+/// A small line-based protocol that is entirely different from the native one:
 ///
 /// ```text
 /// -> hi 1                the session opens
@@ -62,7 +62,7 @@ impl Dialect for Telegraph {
     }
 }
 
-/// The host's transport, and the worker's ends of its pipes.
+/// Returns the host's transport, and the worker's ends of its pipes.
 fn connect(
     pipe_bytes: usize,
     limits: Limits,
@@ -164,7 +164,7 @@ async fn a_peer_that_asks_and_does_not_listen_is_not_read_any_further() {
         stdout.write_all(&questions).await.unwrap();
         stdout
     });
-    // The clock is paused, so the time is over once both sides wait for each other.
+    // The clock is paused, so the time passes as soon as both sides wait for each other.
     let waited = std::time::Duration::from_secs(1);
     let received = tokio::time::timeout(waited, host.receive()).await;
     assert!(received.is_err(), "{received:?}");

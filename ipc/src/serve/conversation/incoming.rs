@@ -7,7 +7,7 @@ use crate::serialization::Incoming;
 use crate::transport::IpcTransport;
 
 impl<T: IpcTransport> Conversation<T> {
-    /// Handles what came in first, and what came in with the same read.
+    /// Handles a first result, and all others of the same read.
     pub(super) fn handle_all(&mut self, first: Incoming) -> Result<(), IpcError> {
         let mut next = Some(first);
         while let Some(incoming) = next {
@@ -21,7 +21,7 @@ impl<T: IpcTransport> Conversation<T> {
         Ok(())
     }
 
-    /// Handles one thing that came in.
+    /// Handles one result of the incoming bytes.
     fn handle(&mut self, incoming: Incoming) -> Result<(), IpcError> {
         match incoming {
             Incoming::Message(IpcMessage::Request(request)) => {
@@ -32,7 +32,7 @@ impl<T: IpcTransport> Conversation<T> {
             Incoming::Message(IpcMessage::Response(response)) => {
                 self.log_error(format!("a worker takes no response ({})", response.id))
             }
-            // Only a host waits until its peer is ready.
+            // Only a host waits for its peer to be ready.
             Incoming::Readiness(_) => Ok(()),
             Incoming::Stray(stray) => self.log_error(format!("not a message: {}", stray.text)),
             Incoming::Malformed(malformed) => {
@@ -66,7 +66,7 @@ impl<T: IpcTransport> Conversation<T> {
                 self.is_draining = true;
                 Ok(())
             }
-            // Only workers send these, or a later version does.
+            // Only workers, or later versions of the protocol, send these.
             Event::Hello(_)
             | Event::Ready
             | Event::Started(_)
@@ -77,7 +77,7 @@ impl<T: IpcTransport> Conversation<T> {
         }
     }
 
-    /// Cancels a request. A queued one is answered here, and a running one is told and answers by itself.
+    /// Cancels a request. A queued one is answered here; a running one is notified and answers itself.
     fn cancel(&mut self, id: &MessageId) -> Result<(), IpcError> {
         let mut running = self
             .calls
@@ -94,7 +94,7 @@ impl<T: IpcTransport> Conversation<T> {
         self.reply(id.clone(), Err(error))
     }
 
-    /// Answers a request that could not be read. If its id is not known, the error is only logged.
+    /// Answers a request that could not be read. If its id is unknown, the error is only logged.
     fn refuse(
         &mut self,
         kind: Option<MessageKind>,

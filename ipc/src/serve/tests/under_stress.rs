@@ -1,4 +1,4 @@
-//! Hosts and tasks that ask for too much, say too much, or go wrong on the way.
+//! Tests of hosts and tasks that send too much, or fail in the middle of something.
 
 use super::*;
 
@@ -22,7 +22,8 @@ async fn a_message_that_is_too_large_does_not_end_the_worker() {
     assert!(matches!(host.event().await, Event::Log(log) if log.message == "short"));
     assert_eq!(host.reply().await, (1, Ok("null".into())));
 
-    // An id so long that not even a refusal fits: nobody can be answered, and the worker goes on.
+    // With an id this long, not even a refusal fits into a message. The request gets no answer, and the worker
+    // continues.
     let id = "i".repeat(210);
     host.send(Request::new(id.as_str(), "t", Payload::null()))
         .await;
@@ -134,7 +135,7 @@ async fn a_worker_with_a_full_queue_still_sends_events() {
     let (mut host, _served) = Host::of(Worker::new("w").task(task)).await;
     host.ask(1, "talk", "1").await;
     assert!(matches!(host.event().await, Event::Progress(_)));
-    // More than it is ready to hold: the rest waits in the pipe.
+    // More than the worker is willing to hold, so the rest stays in the pipe.
     let input = Payload::from_text(&"x".repeat(8 * 1024 * 1024));
     for id in 2..14 {
         host.0
@@ -161,7 +162,7 @@ fn a_reply_does_not_wait_for_the_next_request_to_be_done() {
         }
         Ok(())
     });
-    // It blocks the whole worker until the host has the first reply.
+    // This task blocks the whole worker until the host has the first reply.
     let stuck = Task::new("stuck", move |_| {
         gone.lock().unwrap().recv().unwrap();
         async { Ok(()) }

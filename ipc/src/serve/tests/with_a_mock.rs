@@ -1,4 +1,4 @@
-//! Hosts that no process could play.
+//! Tests with hosts that behave as no process could.
 
 use super::*;
 use crate::mock::MockIpcTransport;
@@ -61,7 +61,7 @@ async fn a_host_that_does_not_read_gets_at_most_a_pipe_full_of_replies() {
         .expect_unsent_bytes()
         .returning(move || seen.load(Ordering::SeqCst));
     let full = Arc::clone(&unsent);
-    // Each reply fills the pipe, and has to have left before the next is begun.
+    // Each reply fills the pipe, and has to be sent before the next request is started.
     transport.expect_queue().times(3).returning(move |_| {
         assert_eq!(full.swap(64 * 1024, Ordering::SeqCst), 0);
         Ok(())

@@ -2,7 +2,7 @@ use super::*;
 
 const RAMP: Duration = Duration::from_secs(10);
 
-/// Goes through an outage and gives the time at which the ramp begins: at a tenth, for ten seconds.
+/// Takes a breaker through an outage, and returns when its ramp begins: at a share of 0.1, for ten seconds.
 fn recovered(builder: CircuitBreakerBuilder) -> (CircuitBreaker, Instant) {
     let breaker = builder.probes(1).ramp(RAMP, 0.1).build().unwrap();
     let back = opened(&breaker, now());
@@ -17,7 +17,7 @@ fn succeed(breaker: &CircuitBreaker, now: Instant) {
     permit.record(CallOutcome::Success, now);
 }
 
-/// One letter a call: admitted or refused.
+/// Returns one letter per call: admitted or refused.
 fn ask(breaker: &CircuitBreaker, now: Instant, calls: usize) -> String {
     let letter = |_| match breaker.try_acquire(now) {
         Ok(_) => 'a',
@@ -38,7 +38,7 @@ fn the_share_is_exact_and_grows_evenly() {
             "after {seconds} s"
         );
     }
-    // A clock that lies behind is at the start still.
+    // A clock that is behind still sees the initial share.
     let behind = start.checked_sub(SECOND).unwrap();
     assert_eq!(ask(&breaker, behind, 100).matches('a').count(), 10);
     assert_eq!(ask(&breaker, start + RAMP, 50), "a".repeat(50));
@@ -85,7 +85,7 @@ fn failures_on_the_ramp_open_it_for_longer_than_before() {
     let failed = start + 9 * SECOND;
     let until = opened(&breaker, failed);
     assert_eq!(until - failed, 2 * SECOND);
-    // Once it is over, all is forgotten.
+    // After the ramp the earlier openings are forgotten, so the open time is the first one again.
     succeed(&breaker, until);
     let over = until + RAMP;
     succeed(&breaker, over);

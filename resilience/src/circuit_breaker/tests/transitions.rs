@@ -84,7 +84,7 @@ fn transitions_are_told_one_at_a_time_and_in_order_whoever_causes_them() {
     std::thread::scope(|scope| {
         scope.spawn(|| breaker.force_open(now));
         told_first.recv().unwrap();
-        // While the other thread is still being told of the first.
+        // The other thread is still reporting the first change.
         breaker.force_close(now);
         breaker.reset(now);
         go_on.send(()).unwrap();
@@ -131,7 +131,7 @@ fn a_listener_that_panics_is_told_of_the_next_transition() {
             tell.send(change.generation).unwrap();
             if change.generation == 1 {
                 let breaker = seen.lock().unwrap().clone().unwrap();
-                // This one waits for its turn, which the panic must not cost it.
+                // This change waits for its turn, which it must not lose because of the panic.
                 breaker.force_close(change.at);
                 panic!("on purpose");
             }

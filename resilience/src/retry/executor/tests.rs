@@ -208,7 +208,7 @@ async fn errors_of_any_type_are_retried_where_a_function_says_so() {
     assert_eq!(gone.into_last(), Some("gone"));
 }
 
-/// A retry for each call, and none for nothing.
+/// A budget of one retry per call, and none without a call.
 fn one_for_one() -> RetryBudget {
     let builder = RetryBudget::builder().share(1.0).floor_per_second(0.0);
     builder.build().unwrap()
@@ -247,7 +247,7 @@ async fn executors_share_a_budget() {
             .unwrap_err()
     };
     let attempts = [call().await.failures().len(), call().await.failures().len()];
-    // The second call pays for one retry.
+    // The second call has added one retry to the budget.
     assert_eq!(attempts, [1, 2]);
     assert_eq!(call().await.reason(), GiveUpReason::Budget);
 }
@@ -304,7 +304,7 @@ mod through_a_breaker {
     use super::*;
     use crate::circuit_breaker::State;
 
-    /// Opens at the second failure in a row, for ten seconds.
+    /// A breaker that opens at the second failure in a row, for ten seconds.
     fn breaker() -> CircuitBreaker {
         CircuitBreaker::builder()
             .consecutive_failures(2)
@@ -340,7 +340,7 @@ mod through_a_breaker {
                 }
             })
             .await;
-        // Failures at 0 s and 1 s open it; it rejects at 2 s and admits the third attempt at 11 s.
+        // The failures at 0 s and 1 s open the breaker. It rejects at 2 s, and admits the third attempt at 11 s.
         assert_eq!(result.unwrap(), 3);
         assert_eq!(start.elapsed(), 11 * SECOND);
     }
@@ -401,7 +401,7 @@ mod through_a_breaker {
         assert!(!budget.withdraw(now()));
     }
 
-    /// Might work another time, but nobody wants it any longer.
+    /// An error that could succeed later, but of a call that was cancelled.
     #[derive(Debug)]
     struct Interrupted;
 

@@ -1,7 +1,7 @@
-//! Values of a JSON document whose members are read only when somebody asks for them.
+//! Values of a JSON document whose members are read on demand.
 //!
-//! A [`RawValue`] borrows from the document, so its address tells its place. Its syntax was checked when the document
-//! was read.
+//! A [`RawValue`] borrows from the document, so its place follows from its address. Its syntax was checked when the
+//! document was read.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,12 +13,12 @@ use serde_json::{Deserializer, Error};
 use super::{Entry, Node, Value, refuse_duplicates};
 use crate::diagnostic::{Diagnostic, Problems, Span};
 
-/// The offset of a value in the text that it was read from.
+/// Returns the offset of a value in the text that it was read from.
 pub(in crate::document) fn offset(text: &str, raw: &RawValue) -> usize {
     raw.get().as_ptr().addr() - text.as_ptr().addr()
 }
 
-/// The node of a value whose text begins at the offset `start` of the document.
+/// Makes the node of a value whose text begins at the offset `start` of the document.
 pub(in crate::document) fn value(raw: &RawValue, start: usize) -> Node<'_> {
     let text = raw.get();
     let value = match text.as_bytes().first() {
@@ -37,16 +37,16 @@ pub(in crate::document) fn value(raw: &RawValue, start: usize) -> Node<'_> {
     }
 }
 
-/// The text of a JSON string; nothing if it contains half of a character.
+/// Returns the text of a JSON string; `None` if it contains an unpaired surrogate.
 fn string(json: &str) -> Option<Cow<'_, str>> {
-    // Nearly all keys and values are so short that a search made for long texts costs more than it saves.
+    // Nearly all keys and values are so short that a search optimized for long texts costs more than it saves.
     if !json.as_bytes().contains(&b'\\') {
         return Some(Cow::Borrowed(&json[1..json.len() - 1]));
     }
     serde_json::from_str(json).ok().map(Cow::Owned)
 }
 
-/// The members of an unread list.
+/// Returns the members of an unread list.
 pub(in crate::document) fn members<'a>(node: &Node<'a>) -> Vec<Node<'a>> {
     let Some(raw) = node.json else {
         return Vec::new();
@@ -58,7 +58,7 @@ pub(in crate::document) fn members<'a>(node: &Node<'a>) -> Vec<Node<'a>> {
         .collect()
 }
 
-/// The entries of an unread map.
+/// Returns the entries of an unread map.
 pub(in crate::document) fn entries<'a>(node: &Node<'a>, problems: &mut Problems) -> Vec<Entry<'a>> {
     let Some(raw) = node.json else {
         return Vec::new();
@@ -81,12 +81,12 @@ fn checked<T>(read: Result<T, Error>) -> T {
     read.expect("a raw value is JSON")
 }
 
-/// The place of a key that begins at `start`.
+/// Returns the place of a key that begins at `start`.
 pub(in crate::document) fn key_span(key: &RawValue, start: usize) -> Span {
     Span::new(start, start + key.get().len())
 }
 
-/// The text of a key. A key with half of a character is refused.
+/// Returns the text of a key. A key with an unpaired surrogate is refused.
 pub(in crate::document) fn name<'a>(
     key: &'a RawValue,
     start: usize,
@@ -102,11 +102,11 @@ pub(in crate::document) fn name<'a>(
 
 /// Reads the entries of a map.
 pub(in crate::document) struct Entries<'a, 'p> {
-    /// The text that is read, and its offset in the document.
+    /// The text that is read.
     pub(in crate::document) text: &'a str,
     /// The offset of the text in the document.
     pub(in crate::document) start: usize,
-    /// Takes what is wrong with keys.
+    /// Collects the problems of the keys.
     pub(in crate::document) problems: &'p mut Problems,
 }
 

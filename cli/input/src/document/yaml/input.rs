@@ -1,13 +1,13 @@
-//! The text of a document, as the scanner of saphyr-parser asks for it.
+//! The text of a document, as input for the scanner of saphyr-parser.
 //!
-//! The input that the parser brings with it decodes each character several times, and makes the scanner reserve 128
-//! bytes for every word without quotes. Large files consist of millions of short words, so this one reads bytes as long
-//! as they are ASCII, and asks for less room. It only answers what comes next; what that means is the scanner's.
+//! The parser's own input decodes each character several times, and makes the scanner reserve 128 bytes for every word
+//! without quotes. Large files consist of millions of short words, so this input reads bytes as long as they are ASCII,
+//! and requests less space. It only returns the next characters; the scanner interprets them.
 
 use saphyr_parser::Input;
 
-/// How many bytes the scanner reserves before it reads on in a word without quotes. Of the 32 that it begins with, one is
-/// in use by then, so most words are read without growing.
+/// How many bytes the scanner reserves before it continues with a word without quotes. It begins with 32 bytes, one of
+/// which is in use by then, so most words are read without an allocation.
 const ROOM: usize = 31;
 
 /// The rest of a text.
@@ -22,7 +22,7 @@ impl<'a> Text<'a> {
         Self { text, at: 0 }
     }
 
-    /// The next byte. Like the parser's own input, this takes the end for a NUL.
+    /// Returns the next byte. Like the parser's own input, this returns a NUL at the end.
     #[inline]
     fn byte(&self) -> u8 {
         self.byte_after(0)
@@ -49,17 +49,18 @@ const fn is_flow(byte: u8) -> bool {
     matches!(byte, b',' | b'[' | b']' | b'{' | b'}')
 }
 
-/// What a byte can be within a word without quotes.
+/// What a byte means within a word without quotes.
 #[derive(Clone, Copy)]
 enum Class {
     /// A part of the word.
     Plain,
-    /// A part of the word, unless this is within brackets.
+    /// A part of the word, except within brackets.
     Flow,
-    /// A colon or a byte of a wide character, which take a closer look.
+    /// A colon or a byte of a multi-byte character, which need a closer look.
     Other,
 }
 
+/// The class of each byte.
 const CLASSES: [Class; 256] = {
     let mut classes = [Class::Other; 256];
     let mut byte = 0;
@@ -77,7 +78,7 @@ const CLASSES: [Class; 256] = {
 impl Input for Text<'_> {
     #[inline]
     fn lookahead(&mut self, _: usize) {
-        // The whole text is there.
+        // The whole text is already available.
     }
 
     #[inline]
@@ -182,7 +183,7 @@ mod tests {
         ) {
             let mut text = pieces.concat();
             if text.contains('%') {
-                // In a directive, the parser's own input counts the bytes of wide characters.
+                // In a directive, the parser's own input counts the bytes of multi-byte characters.
                 text.retain(|character| character.is_ascii());
             }
             let mut ours = Parser::new(Text::new(&text));

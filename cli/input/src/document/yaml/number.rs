@@ -2,19 +2,19 @@
 
 use std::borrow::Cow;
 
-/// The number that a word without quotes stands for.
+/// The number that a word without quotes represents.
 pub(super) enum Number<'a> {
-    /// A number, as JSON writes it. It is borrowed if the word is written so.
+    /// A number, as JSON writes it. It is borrowed if the word is already in that form.
     Is(Cow<'a, str>),
-    /// The word is no number.
+    /// The word is not a number.
     Not,
-    /// A number that some readers take for something else, or that JSON cannot represent. The text says why.
+    /// A number that some readers interpret differently, or that JSON cannot represent. The text is the reason.
     Odd(&'static str),
 }
 
 /// Reads a word as a number.
 pub(super) fn number(text: &str) -> Number<'_> {
-    // Most words are no numbers, which their first character tells.
+    // Most words are not numbers, which their first character shows.
     if !text.starts_with(|first: char| matches!(first, '+' | '-' | '.' | '0'..='9')) {
         return Number::Not;
     }

@@ -2,7 +2,7 @@ use std::fmt::Write;
 
 use super::*;
 
-/// Reads a document, and passes its node to a function. Returns nothing if there is no document.
+/// Reads a document, and passes its node to a function. Returns `None` if there is no document.
 fn look<T>(text: &str, look: impl FnOnce(Node<'_>) -> T) -> Result<Option<T>, Diagnostic> {
     let source = Source::new("f", text.to_owned());
     let mut problems = Vec::new();

@@ -1,4 +1,4 @@
-//! What Ansible reads beyond YAML 1.2: the words and numbers of YAML 1.1, merge keys, and tags.
+//! The parts of YAML that Ansible reads beyond YAML 1.2: the words and numbers of YAML 1.1, merge keys, and tags.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use super::Reading;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::document::node::{Entry, Node, Value};
 
-/// The value of a word without quotes.
+/// Returns the value of a word without quotes.
 pub(super) fn plain(text: Cow<'_, str>, span: Span) -> Reading<Value<'_>> {
     Ok(match text.as_ref() {
         "" | "~" | "null" | "Null" | "NULL" => Value::Null,
@@ -27,7 +27,7 @@ pub(super) fn plain(text: Cow<'_, str>, span: Span) -> Reading<Value<'_>> {
     })
 }
 
-/// A whole number: in tens, with `0b`, `0` (octal) or `0x` before it, or with colons between sixties.
+/// Reads an integer: decimal, binary (`0b`), octal (`0`), hexadecimal (`0x`), or sexagesimal, with colons.
 fn integer(word: &str) -> Option<String> {
     let (sign, digits) = sign(word);
     if !digits.starts_with(|c: char| c.is_ascii_digit()) {
@@ -36,7 +36,7 @@ fn integer(word: &str) -> Option<String> {
     let plain = digits.replace('_', "");
     let read = |digits: &str, radix| i128::from_str_radix(digits, radix).ok();
     let number = if let Some(sixties) = sixties(&plain) {
-        // The leading part may not begin with 0, or 08:30 would be a number.
+        // The first part may not begin with 0, or 08:30 would be a number.
         if plain.starts_with('0') || plain.contains('.') {
             return None;
         }
@@ -53,7 +53,7 @@ fn integer(word: &str) -> Option<String> {
     Some(format!("{}{number}", if number == 0 { "" } else { sign }))
 }
 
-/// A number with a point. An exponent has a sign, as in `1.5e+3`.
+/// Reads a number with a decimal point. An exponent has a sign, as in `1.5e+3`.
 fn float(word: &str) -> Option<String> {
     let (sign, digits) = sign(word);
     let plain = digits.replace('_', "");
@@ -86,7 +86,7 @@ fn float(word: &str) -> Option<String> {
     Some(format!("{sign}{whole}.{fraction}{power}"))
 }
 
-/// The sign that JSON writes, and what follows it.
+/// Splits a number into the sign as JSON writes it, and the rest.
 fn sign(word: &str) -> (&'static str, &str) {
     match word.as_bytes().first() {
         Some(b'-') => ("-", &word[1..]),
@@ -95,7 +95,7 @@ fn sign(word: &str) -> (&'static str, &str) {
     }
 }
 
-/// A number with colons between its sixties, as in `1:30` for ninety.
+/// Reads a sexagesimal number, as in `1:30` for ninety.
 fn sixties(word: &str) -> Option<i64> {
     let (first, rest) = word.split_once(':')?;
     let mut number: i64 = first.parse().ok()?;
@@ -112,8 +112,8 @@ fn sixties(word: &str) -> Option<i64> {
     Some(number)
 }
 
-/// Puts the entries of merged maps into the place of the key `<<`. What the map has itself counts, and then what was merged
-/// first.
+/// Replaces the key `<<` by the entries of the merged maps. Keys of the map itself take precedence, and then those of
+/// the map that is merged first.
 pub(super) fn merge(entries: &mut Vec<Entry<'_>>) -> Reading<()> {
     let Some(at) = entries.iter().position(|entry| entry.name == "<<") else {
         return Ok(());
@@ -139,8 +139,8 @@ pub(super) fn merge(entries: &mut Vec<Entry<'_>>) -> Reading<()> {
     Ok(())
 }
 
-/// A value with a tag of Ansible's, in the form in which Ansible writes it as JSON: a text that is encrypted, or in which
-/// nothing is to be replaced.
+/// Returns a value with one of Ansible's tags, as Ansible writes it to JSON: an encrypted text, or a text that is never
+/// a template.
 pub(super) fn tagged<'a>(tag: &str, text: Cow<'a, str>, span: Span) -> Option<Value<'a>> {
     let name = match tag {
         "vault" => "__ansible_vault",

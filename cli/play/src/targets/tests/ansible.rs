@@ -1,4 +1,4 @@
-//! Modules of the Ansible of this machine, and what they say beside what `ansible` says of them.
+//! Compares results of modules of the Ansible of this machine with those that `ansible-playbook` returns.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::{Bench, call};
 use crate::modules::{ModulePaths, Modules};
 
-/// Fields that differ from one call to the next.
+/// Fields that differ from call to call.
 const PASSING: [&str; 15] = [
     "start",
     "end",
@@ -29,7 +29,7 @@ const PASSING: [&str; 15] = [
     "backup",
 ];
 
-/// What `ansible-playbook` registers for calls, each in check mode or not.
+/// Returns what `ansible-playbook` registers for calls, each with or without check mode.
 fn registered(bench: &Bench, calls: &[(&str, Value, bool)]) -> Vec<Map<String, Value>> {
     let tasks = calls.iter().enumerate().map(|(number, (name, arguments, check))| {
         let mut arguments = arguments.clone();
@@ -67,12 +67,12 @@ fn registered(bench: &Bench, calls: &[(&str, Value, bool)]) -> Vec<Map<String, V
     serde_json::from_slice(&said).unwrap()
 }
 
-/// What counts of a result.
+/// Returns the fields of a result that are compared.
 fn essence(result: &Map<String, Value>) -> Value {
     let mut result = result.clone();
     let is_failed = result.get("failed") == Some(&json!(true));
     result.retain(|name, _| !name.starts_with("_ansible") && !PASSING.contains(&name.as_str()));
-    // `ansible` leaves out the lines where the text is empty, and the warnings that it prints.
+    // `ansible` omits the lines of an empty text, and the warnings that it prints.
     for name in [
         "stdout_lines",
         "stderr_lines",
@@ -94,7 +94,7 @@ fn essence(result: &Map<String, Value>) -> Value {
     result
 }
 
-/// The calls that are compared, for a folder of their own.
+/// Returns the calls that are compared, for a folder of their own.
 fn calls(folder: &Path) -> Vec<(&'static str, Value)> {
     let at = |name: &str| folder.join(name).display().to_string();
     vec![
@@ -176,7 +176,7 @@ fn calls(folder: &Path) -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// Fills the folder that the calls are about.
+/// Fills the folder that the calls work on.
 fn fill(folder: &Path) {
     let _ = fs::remove_dir_all(folder);
     fs::create_dir_all(folder.join("folder/inner")).unwrap();
@@ -184,7 +184,7 @@ fn fill(folder: &Path) {
     std::os::unix::fs::symlink("file", folder.join("link")).unwrap();
 }
 
-/// The files of a folder, with their modes and contents.
+/// Collects the files of a folder, with their modes and contents.
 fn state_of(folder: &Path, found: &mut Vec<String>) {
     let mut entries: Vec<PathBuf> = fs::read_dir(folder)
         .unwrap()
@@ -209,7 +209,8 @@ fn state_of(folder: &Path, found: &mut Vec<String>) {
     }
 }
 
-/// What not all modules say: Ansible's own take it from programs that a host may not have, or have it from some version on.
+/// Fields that some modules omit: Ansible's modules take them from programs that a host may lack, or return them only
+/// since some version.
 const ADDITIONS: [&str; 5] = [
     "attr_flags",
     "attributes",
@@ -218,7 +219,7 @@ const ADDITIONS: [&str; 5] = [
     "mimetype",
 ];
 
-/// What our own modules have to say as well: all but additions, and the words for what went wrong.
+/// Returns the fields that our own modules have to return as well: all but the additions and the error messages.
 fn common(mut result: Value) -> Value {
     if let Some(stat) = result.get_mut("stat").and_then(Value::as_object_mut) {
         stat.retain(|name, _| !ADDITIONS.contains(&name.as_str()));

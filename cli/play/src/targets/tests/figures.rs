@@ -1,4 +1,4 @@
-//! Figures, for whoever asks for them: `cargo test --release -p ratchet-play figures -- --ignored --nocapture`.
+//! Measurements, run on demand: `cargo test --release -p ratchet-play figures -- --ignored --nocapture`.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{Bench, call, context};
 use crate::modules::{ModulePaths, Modules};
 
-/// How many calls are counted.
+/// The number of calls that are measured.
 const CALLS: u32 = 200;
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn figures_of_a_local_target() {
     }
 }
 
-/// How many calls a second there are, so many at once.
+/// Measures how many calls per second complete with this many at once.
 async fn rate(
     bench: &Bench,
     modules: &Modules,

@@ -1,4 +1,4 @@
-//! Modules that run as another user, by a program that behaves as sudo does.
+//! Tests of modules that run as another user, with a program that behaves like sudo.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,8 +14,8 @@ use super::super::{CallError, FileSource, Target};
 use super::{Bench, LIMIT, call, context, context_of, eventually, is_alive};
 use crate::modules::{Become, ModuleCall, Secret};
 
-/// A program that takes the arguments of sudo, and runs the command as the same user with `AS` in its environment. With a
-/// password it asks for it as sudo does, up to three times.
+/// A program that takes the arguments of sudo, and runs the command as the same user with `AS` in its environment. If
+/// it has a password, it asks for it like sudo, up to three times.
 const SUDO: &str = r#"#!/usr/bin/env python3
 import os, sys
 arguments, prompt, user, asks = sys.argv[1:], "", None, True
@@ -43,7 +43,7 @@ os.environ["AS"] = user
 os.execvp(arguments[1], arguments[1:])
 "#;
 
-/// A program like sudo with this password; without one, it asks for none.
+/// Writes a program like sudo with this password. If the password is empty, the program does not ask for it.
 fn sudo(bench: &Bench, password: &str) -> PathBuf {
     let path = bench.file(
         &format!("sudo-{password}"),
@@ -114,13 +114,13 @@ async fn a_password_reaches_sudo_where_it_asks_for_one_and_nothing_else() {
     let asking = sudo(&bench, "geheim");
     let result = as_other(&bench, &target, &privilege(&asking, Some("geheim"))).await;
     assert_eq!((&result["as"], &result["n"]), (&json!("other"), &json!(7)));
-    // One that does not ask gets none: it would be taken for a request.
+    // A program that does not ask must not get the password: the worker behind it would read it as a request.
     let silent = sudo(&bench, "");
     assert_eq!(
         as_other(&bench, &target, &privilege(&silent, Some("geheim"))).await["as"],
         "other"
     );
-    // It is in no list of processes, and in no environment.
+    // The password is in no list of processes, and in no environment.
     let everything = std::process::Command::new("sh")
         .args(["-c", "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep -c '^geheim$'"])
         .output();
@@ -145,7 +145,7 @@ async fn a_wrong_or_missing_password_fails_the_module_and_says_so() {
             (&json!(true), &json!(message))
         );
     }
-    // The right one counts afterwards.
+    // After a wrong password, the right one still works.
     assert_eq!(
         as_other(&bench, &target, &privilege(&asking, Some("geheim"))).await["as"],
         "other"
@@ -162,7 +162,7 @@ async fn a_wrong_or_missing_password_fails_the_module_and_says_so() {
 async fn a_call_as_another_user_can_be_cancelled_before_and_after_sudo_has_started() {
     let bench = Bench::new();
     let target = bench.target();
-    // The first one does not start anything until the file is there.
+    // The first one starts nothing until the file exists.
     let waits = bench.file(
         "waits",
         "#!/bin/sh\ntouch FOLDER/asked\nwhile ! [ -e FOLDER/go ]; do sleep 0.01; done\n\
@@ -210,7 +210,7 @@ async fn a_call_as_another_user_can_be_cancelled_before_and_after_sudo_has_start
         );
         assert!(!is_alive(&own));
     }
-    // The worker was asked, and not killed.
+    // The worker was asked to cancel the module, and was not killed.
     assert_eq!(bench.result(&target, &parent, json!({})).await, before);
 }
 

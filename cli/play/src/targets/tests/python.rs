@@ -1,4 +1,4 @@
-//! Modules in Python, which use the code of the Ansible of this machine.
+//! Tests of Python modules that use the code of the Ansible of this machine.
 
 use std::fs;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Bench, call};
 use crate::modules::{Module, ModulePaths, Modules};
 
-/// A module with these lines in its `main`, after its arguments were read into `module`.
+/// Returns the code of a module with these lines in its `main`, after its arguments were read into `module`.
 fn code(main: &str) -> String {
     let main = main.replace('\n', "\n    ");
     format!(
@@ -19,13 +19,13 @@ fn code(main: &str) -> String {
 }
 
 impl Bench {
-    /// A module of the user's `library` with these lines in its `main`.
+    /// Writes a module of the user's `library` with these lines in its `main`.
     fn python(&self, name: &str, main: &str) -> Arc<Module> {
         self.file(&format!("library/{name}.py"), &code(main));
         self.modules.find(name, &[self.at("library")], &[]).unwrap()
     }
 
-    /// The modules with the collections of this bench.
+    /// Returns the modules, including the collections of this bench.
     fn with_collections(&self) -> Modules {
         let bin = std::env::var_os("ANSIBLE_BIN").or_else(|| std::env::var_os("PATH"));
         Modules::find_ansible(ModulePaths {
@@ -63,7 +63,7 @@ async fn a_module_finds_what_an_earlier_one_has_installed_or_updated() {
         if let Some(version) = version {
             bench.file("site/late_library.py", &format!("VERSION = '{version}'\n"));
         }
-        // The first call may import what the second one then has already.
+        // The first call may import modules that are then already imported for the second one.
         for _ in 0..3 {
             let result = bench.result(&target, &look, json!({})).await;
             assert_eq!(
@@ -271,7 +271,7 @@ async fn a_module_in_python_has_no_open_files_but_its_own() {
         "names = os.listdir('/dev/fd')\n\
          module.exit_json(open=sorted(name for name in names if os.path.exists('/dev/fd/' + name)))",
     );
-    // The first call tells the worker what it imports, by a file of its own.
+    // In the first call the module has one more file open, in which it records its imports for the worker.
     bench.result(&target, &show, json!({})).await;
     let result = bench.result(&target, &show, json!({})).await;
     calling.abort();

@@ -1,4 +1,4 @@
-//! Hosts that are reached by a program that behaves as ssh does.
+//! Tests of hosts that are reached with a program that behaves like ssh.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::super::{CallError, Target};
 use super::{Bench, call, context};
 
-/// A program that takes the arguments of ssh, and runs the command on this machine as a login would. The password is asked
-/// for as ssh does, if it has one.
+/// A program that takes the arguments of ssh, and runs the command on this machine like a login. If it has a password,
+/// it asks for it like ssh.
 const SSH: &str = r#"#!/bin/sh
 echo "$*" >>'FOLDER/arguments'
 for last; do :; done
@@ -26,7 +26,7 @@ exec sh -c "$last"
 "#;
 
 impl Bench {
-    /// A host behind such a program, with more variables.
+    /// Returns a host behind such a program, with more variables.
     fn host(&self, password: &str, variables: Value) -> Arc<Target> {
         let folder = self.folder.path().display().to_string();
         let ssh = self.file(
@@ -109,7 +109,7 @@ async fn a_password_reaches_ssh_each_time_that_it_connects() {
         assert_eq!(bench.run(&host, "ping", json!({})).await["ping"], "pong");
         bench.targets.reset(&host).await;
     }
-    // A worker that is lost is started again by its pool.
+    // If the worker is lost, its pool starts it again.
     let loser = bench.program("lose", "os.kill(os.getppid(), 9)\ntime.sleep(1000)");
     bench
         .call(&host, &call(&loser, json!({})))

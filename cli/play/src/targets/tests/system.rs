@@ -1,4 +1,4 @@
-//! A real server for ssh and a real sudo, where this machine has them.
+//! Tests with a real ssh server and a real sudo, where this machine has them.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -14,7 +14,7 @@ use crate::modules::{Become, ModuleCall};
 
 const SSHD: &str = "/usr/sbin/sshd";
 
-/// Whether this user is root and has all of these programs. Says loudly what is not tried otherwise.
+/// Whether this user is root and has all of these programs. Otherwise prints what is not tested.
 fn can_use(programs: &[&str], what: &str) -> bool {
     let is_root = Command::new("id")
         .arg("-u")
@@ -34,14 +34,14 @@ fn can_use(programs: &[&str], what: &str) -> bool {
     is_root && has_all
 }
 
-/// A server for ssh, which ends when this is dropped.
+/// An ssh server, which is stopped when this is dropped.
 struct Server {
     process: Child,
     port: u16,
 }
 
 impl Server {
-    /// Starts a server that takes the key in `user_key`, or this password of root, which counts for it alone.
+    /// Starts a server that accepts the key in `user_key`, or this password of root, which works only for this server.
     async fn start(bench: &Bench, password: &str) -> Self {
         let at = |name: &str| bench.at(name).display().to_string();
         for key in ["host_key", "user_key"] {
@@ -62,7 +62,7 @@ impl Server {
             .chain([format!("root:{}:19000:0:99999:7:::", hash.trim())])
             .collect();
         let shadow = bench.file("shadow", &(lines.join("\n") + "\n"));
-        // The port is free now, and nobody else is likely to take it within a moment.
+        // The port is free now, and it is unlikely that another process takes it within a moment.
         let port = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
@@ -75,7 +75,7 @@ impl Server {
             at("user_key.pub"),
         );
         let config = bench.file("sshd_config", &config);
-        // It is where the server separates its privileges. It may exist.
+        // The folder that the server needs for privilege separation. It may already exist.
         let _ = fs::create_dir("/run/sshd");
         let run = format!(
             "mount --bind {} /etc/shadow && exec {SSHD} -D -e -f {}",
@@ -97,7 +97,7 @@ impl Server {
         server
     }
 
-    /// The server as a host, with more variables.
+    /// Returns the server as a host, with more variables.
     fn host(&self, bench: &Bench, more: Value) -> Arc<Target> {
         let python = format!("env HOME={} /usr/bin/python3", bench.at("home").display());
         let mut all = json!({
@@ -120,7 +120,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // An error means that it has ended.
+        // An error means that it has already ended.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -1,4 +1,4 @@
-//! What the worker does with modules that behave in any way.
+//! Tests of the worker with modules that misbehave in various ways.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -111,7 +111,7 @@ async fn a_cancelled_module_is_killed_with_its_session_before_the_call_returns()
         !is_alive(&own) && !is_alive(&child),
         "something of the module lives on"
     );
-    // The worker itself goes on.
+    // The worker itself keeps running.
     assert_eq!(bench.run(&target, "ping", json!({})).await["ping"], "pong");
 }
 
@@ -130,7 +130,7 @@ async fn a_daemon_that_keeps_the_output_open_holds_nobody_up_and_lives_on() {
         true
     );
     assert!(is_alive(&pid));
-    // Nor does it keep the worker from ending.
+    // The process that is left does not keep the worker from ending, either.
     tokio::time::timeout(LIMIT, bench.targets.shutdown())
         .await
         .unwrap();
@@ -161,7 +161,8 @@ async fn modules_end_within_two_seconds_when_nobody_is_left_to_ask() {
     let targets = Arc::clone(&bench.targets);
     let calling = tokio::spawn(async move { targets.call(&target, &hanging, &context()).await });
     eventually("the module runs", || is_alive(&own) && is_alive(&child)).await;
-    // What is killed from outside is what the manager knows of: the shell before the worker. The rest is up to the worker.
+    // The manager can only kill the process that it knows: the shell above the worker. The worker has to notice that
+    // itself.
     let worker = fs::read_to_string(&parent).unwrap();
     let status = fs::read_to_string(format!("/proc/{worker}/status")).unwrap();
     let shell = status
@@ -268,7 +269,7 @@ async fn a_bundle_that_does_not_have_its_hash_is_refused_and_sent_again() {
     };
     assert_eq!(failure.code.as_deref(), Some("bundle"));
 
-    // What lies in the cache of the host is not run if it was changed.
+    // A bundle in the cache of the host is not run if it was changed.
     assert_eq!(bench.run(&target, "ping", json!({})).await["ping"], "pong");
     bench.targets.reset(&target).await;
     let cache = bench.at("home/.cache/ratchet/ansible");
@@ -310,7 +311,7 @@ async fn a_host_without_a_python_that_is_new_enough_says_so() {
         "{result}"
     );
 
-    // What an old Python does with the code of the worker: it reads it, and finds itself too old.
+    // An old Python can parse the code of the worker, which then reports that the Python is too old.
     let old = bench.file(
         "old",
         "#!/bin/sh\ncode=$(printf %s \"$3\" | sed 's/sys.version_info<(3,8)/True /')\nexec python3 -u -c \"$code\"\n",
@@ -359,7 +360,7 @@ async fn a_worker_that_was_killed_takes_its_modules_along_and_is_started_again_b
 #[tokio::test]
 async fn a_module_has_no_open_files_but_its_own() {
     let bench = Bench::new();
-    // What a test runner or a lock leaves open must not live on in a daemon of a module.
+    // Files that a test runner or a lock leaves open must not stay open in a daemon of a module.
     let inherited = bench.file("inherited", "");
     let python = format!(
         "sh -c 'exec 9<{}; HOME=HOME_OF_BENCH exec python3 \"$@\"' sh",
@@ -458,7 +459,7 @@ async fn files_of_any_size_are_sent_fetched_and_removed() {
                 .await
                 .unwrap();
             assert!(!fs::exists(&path).unwrap());
-            // A module may have moved it.
+            // It is no error if a module has moved the file.
             bench
                 .targets
                 .remove(&target, None, &path, &context())
@@ -466,7 +467,7 @@ async fn files_of_any_size_are_sent_fetched_and_removed() {
                 .unwrap();
         }
     }
-    // Nothing else can be removed, and what is not there cannot be fetched.
+    // No other file can be removed, and a file that does not exist cannot be fetched.
     let other = bench.file("other", "");
     let refused = bench
         .targets
@@ -486,7 +487,7 @@ async fn files_of_any_size_are_sent_fetched_and_removed() {
         .await;
     assert!(missing.unwrap_err().to_string().contains("No such file"));
     assert!(!into.exists());
-    // What is left is removed with the worker.
+    // A file that is left is removed when the worker ends.
     let left = bench
         .targets
         .send_file(&target, None, &FileSource::Bytes(vec![1]), &context())

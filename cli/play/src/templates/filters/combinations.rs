@@ -72,7 +72,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
     engine.engines("slice", minijinja::filters::slice);
 }
 
-/// Rows as lists, which is what Python's tuples are for Ansible.
+/// Converts rows to lists, since Ansible treats Python's tuples as lists.
 fn rows(rows: Vec<Vec<Value>>) -> Value {
     rows.into_iter().map(Value::from).collect()
 }
@@ -84,7 +84,7 @@ fn columns(value: &Value, others: &Rest<Value>) -> Result<Vec<Vec<Value>>, Error
         .collect()
 }
 
-/// All rows with one member of each list.
+/// Returns all rows with one member of each list.
 pub(in crate::templates) fn product(lists: &[Vec<Value>]) -> Vec<Vec<Value>> {
     let mut rows: Vec<Vec<Value>> = vec![Vec::new()];
     for list in lists {
@@ -97,7 +97,7 @@ pub(in crate::templates) fn product(lists: &[Vec<Value>]) -> Vec<Vec<Value>> {
     rows
 }
 
-/// The rows of lists that stand beside each other, filled up to a length.
+/// Combines the members of lists at the same index to rows. Shorter lists are filled up to a length.
 pub(in crate::templates) fn zipped(
     lists: &[Vec<Value>],
     length: usize,
@@ -144,7 +144,7 @@ fn choose(
     }
 }
 
-/// Each element with each member of a list in it.
+/// Returns each element with each member of a list in it.
 pub(in crate::templates) fn subelements(
     value: &Value,
     keys: &Value,

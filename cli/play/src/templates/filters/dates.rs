@@ -37,14 +37,14 @@ pub(super) fn add(engine: &mut NamedFunctions) {
         };
         let parsed = strtime::parse(&format, &text).map_err(refused)?;
         let date = parsed.to_date();
-        // What the form leaves out is the beginning.
+        // Fields that the format omits have the values of 1900-01-01, as in Python.
         let date = date.unwrap_or_else(|_| jiff::civil::date(1900, 1, 1));
         let time = parsed.to_time().unwrap_or_default();
         Ok(Value::from_object(Date(date.to_datetime(time))))
     });
 }
 
-/// What time it is, for the function `now`.
+/// Returns the current time, for the function `now`.
 pub(in crate::templates) fn now(is_utc: bool, format: Option<&str>) -> Result<Value, Error> {
     let now = zoned(Timestamp::now(), is_utc);
     match format {
@@ -75,7 +75,7 @@ fn moment(second: &Value) -> Result<Timestamp, Error> {
 
 fn written(format: &str, at: &ZonedDateTime) -> Result<String, Error> {
     let refused = |error| wrong(format!("`{format}` is no form of a date: {error}"));
-    // For Python, what is not of this place is of Greenwich.
+    // In a UTC time, Python's `strftime` prints the zone as `GMT`.
     if at.time_zone() == &TimeZone::UTC {
         let mut named = String::new();
         let mut characters = format.chars();
@@ -97,7 +97,7 @@ fn written(format: &str, at: &ZonedDateTime) -> Result<String, Error> {
     strtime::format(format, at).map_err(refused)
 }
 
-/// A date with its time, which prints as Python prints it.
+/// A date with its time, which prints as in Python.
 #[derive(Debug)]
 struct Date(DateTime);
 

@@ -1,4 +1,4 @@
-//! Filters for digests, hashes of passwords, and bytes as text.
+//! Filters for digests, password hashes, UUIDs and Base64.
 
 use std::fmt::Write as _;
 
@@ -61,7 +61,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
     });
     engine.plain("b64decode", &["encoding", "urlsafe"], |value, given| {
         let text = text_of(value);
-        // Python passes over what is no character of the code.
+        // Python ignores characters that are not part of Base64.
         let is_code =
             |character: &char| character.is_ascii_alphanumeric() || "+/-_=".contains(*character);
         let text: String = text.chars().filter(is_code).collect();
@@ -121,7 +121,7 @@ fn decoded(bytes: Vec<u8>, given: &FunctionArguments) -> Result<String, Error> {
     }
 }
 
-/// How characters are bytes.
+/// A character encoding.
 enum Encoding {
     Utf8,
     Utf16,
@@ -141,7 +141,7 @@ fn encoding(given: &FunctionArguments) -> Result<Encoding, Error> {
 /// The namespace of Ansible's own names.
 const NAMESPACE: &str = "361E6D51-FAEC-444A-9079-341386DA8E2E";
 
-/// The name-based UUID of a text (version 5).
+/// Returns the name-based UUID of a text (version 5).
 fn uuid(text: &str, given: &FunctionArguments) -> Result<String, Error> {
     let namespace = given
         .text("namespace")
@@ -173,6 +173,7 @@ fn uuid(text: &str, given: &FunctionArguments) -> Result<String, Error> {
 /// The characters of the hashes in `/etc/shadow`, in the order of their values.
 const CRYPT: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
+/// Hashes a password as `crypt` does, for `/etc/shadow`.
 pub(in crate::templates) fn password_hash(
     password: &str,
     given: &FunctionArguments,
@@ -185,7 +186,7 @@ pub(in crate::templates) fn password_hash(
     match kind.as_str() {
         "sha512" | "sha512_crypt" | "sha256" | "sha256_crypt" => {
             let is_long = kind.starts_with("sha512");
-            // What Python's libraries use if nothing is said.
+            // The default of Python's libraries.
             let usual = if is_long { 656_000 } else { 535_000 };
             let rounds = u32::try_from(rounds.unwrap_or(usual))
                 .map_err(|_| wrong("there are too many rounds"))?;
@@ -235,7 +236,7 @@ fn sha_crypt(
         .map_err(|_| wrong(format!("{rounds} is no number of rounds")))?;
     let (name, hash) = if is_long {
         let bytes = sha_crypt::sha512_crypt(password.as_bytes(), salt.as_bytes(), params);
-        // Three bytes are four characters; the bytes are taken from each third of the hash in turn.
+        // Three bytes become four characters. The bytes are taken from each third of the hash in turn.
         let mut hash = String::new();
         let (mut one, mut two, mut three) = (0, 21, 42);
         for _ in 0..21 {
@@ -255,7 +256,7 @@ fn sha_crypt(
         hash.push_str(&crypt_text([0, bytes[31], bytes[30]], 3));
         ("5", hash)
     };
-    // The number of rounds that is usual goes without saying.
+    // The default number of rounds is not written into the hash.
     let shown = if rounds == 5000 {
         String::new()
     } else {

@@ -1,4 +1,4 @@
-//! Filters for JSON and for queries of documents.
+//! Filters for JSON and for queries on documents.
 
 use std::fmt::Write as _;
 
@@ -24,7 +24,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
     });
     engine.plain("tojson", &["indent"], |value, given| {
         let text = JsonStyle::of(given, None, true)?.text(value)?;
-        // What HTML could take for its own.
+        // Characters that have a meaning in HTML.
         let escaped = text
             .replace('<', "\\u003c")
             .replace('>', "\\u003e")
@@ -56,7 +56,7 @@ fn query(value: &Value, expression: &str) -> Result<Value, Error> {
         .map_err(|error| wrong(format!("`{expression}` gives no JSON: {error}")))
 }
 
-/// A value as JSON, as Python writes it.
+/// Formats a value as JSON, as Python writes it.
 #[cfg(test)]
 pub(in crate::templates) fn json(
     value: &Value,
@@ -75,7 +75,7 @@ pub(in crate::templates) fn json(
     form.text(value)
 }
 
-/// How JSON is written.
+/// The format of JSON.
 struct JsonStyle {
     indent: Option<String>,
     sorted: bool,
@@ -177,7 +177,7 @@ impl JsonStyle {
 
     fn write_text(&self, text: &str, out: &mut String) {
         let written = serde_json::Value::from(text).to_string();
-        // Python writes ASCII alone, the halves of far characters each by themselves.
+        // Python writes only ASCII: each half of a surrogate pair is escaped on its own.
         for character in written.chars() {
             if character.is_ascii() && character != '\u{7f}' || !self.ascii {
                 out.push(character);

@@ -75,7 +75,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
                 ));
             }
             comparable(&keyed)?;
-            // A sort that is reversed keeps the order of those that are equal.
+            // A reversed sort keeps the order of equal members.
             let is_reversed = given.flag("reverse") == Some(true);
             keyed.sort_by(|(one, _), (other, _)| {
                 if is_reversed {
@@ -131,7 +131,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
         &["attribute", "default", "case_sensitive"],
         groups,
     );
-    // What maps hold are items, and no attributes.
+    // `attr` reads attributes and never items. Maps have only items, so the result is always undefined.
     engine.plain("attr", &["name"], |_, given| {
         Ok(undefined(format!("..{}", text_of(given.needed("name")?))))
     });
@@ -160,7 +160,8 @@ pub(super) fn add(engine: &mut NamedFunctions) {
     }
 }
 
-/// The members for which a test holds, or for which it does not. Without a test, what counts is whether they are true.
+/// Returns the members for which a test holds, or does not hold. Without a test, the members themselves have to be
+/// true.
 fn chosen(
     state: &mut State<'_, '_>,
     value: &Value,
@@ -244,7 +245,7 @@ fn add_flat(
     Ok(())
 }
 
-/// Values that Python refuses to compare cannot be sorted.
+/// Refuses to sort values that Python refuses to compare.
 pub(super) fn comparable(keyed: &[(Vec<Value>, Value)]) -> Result<(), Error> {
     let class = |value: &Value| match value.kind() {
         ValueKind::Bool | ValueKind::Number => 1,
@@ -360,7 +361,7 @@ fn groups(value: &Value, given: &FunctionArguments) -> Result<Value, Error> {
         .collect())
 }
 
-/// A group of `groupby`: a pair, whose parts have names, too.
+/// A group of `groupby`: a pair whose parts also have names.
 #[derive(Debug)]
 struct Group {
     grouper: Value,

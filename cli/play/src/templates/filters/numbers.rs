@@ -16,7 +16,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
         let method = given.text("method");
         let method = method.as_deref().unwrap_or("common");
         let rounded = round(number(value)?, precision, method)?;
-        // A whole number stays one.
+        // An integer stays an integer.
         if method == "common" && value.is_integer() {
             return whole(number(&rounded)?);
         }
@@ -27,7 +27,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
         Ok(Value::from(match base {
             None => number.ln(),
             Some(10.0) => number.log10(),
-            // Python divides the natural logarithms.
+            // Python divides the natural logarithms, which gives other last digits than a logarithm to the base.
             Some(base) => number.ln() / base.ln(),
         }))
     });
@@ -90,7 +90,7 @@ fn logged(value: &Value) -> Result<f64, minijinja::Error> {
 fn round(number: f64, precision: i32, method: &str) -> Result<Value, minijinja::Error> {
     let scale = 10_f64.powi(precision);
     let rounded = match method {
-        // Python rounds a half to the even number, and looks at all the digits that the number really has.
+        // Python rounds the exact binary value of the number, and half to even.
         "common" if precision > 0 => {
             let digits = usize::try_from(precision).unwrap_or_default();
             return Ok(Value::from(
@@ -109,7 +109,7 @@ fn round(number: f64, precision: i32, method: &str) -> Result<Value, minijinja::
     Ok(Value::from(rounded / scale))
 }
 
-/// The letters of sizes, from the smallest on, each 1024 times the one before it.
+/// The letters of units, in ascending order. Each is 1024 times the one before it.
 const UNITS: [char; 9] = ['B', 'K', 'M', 'G', 'T', 'P', 'E', 'Z', 'Y'];
 
 fn limit(at: usize) -> f64 {
@@ -185,7 +185,7 @@ fn bytes(text: &str, default_unit: Option<&str>, is_bits: bool) -> Result<Value,
     }
 }
 
-/// The long names of units behind that of bytes.
+/// The long names of the units above bytes.
 const LONG_UNITS: [&[&str]; 8] = [
     &["kilo"],
     &["mega"],

@@ -82,7 +82,7 @@ fn path_join(value: &Value) -> Result<String, Error> {
     Ok(path.display().to_string())
 }
 
-/// A path whose `~` is the folder of a user.
+/// Returns a path with a leading `~` or `~user` replaced by the home folder of the user.
 pub(in crate::templates) fn expanded_user(path: &str) -> Result<String, Error> {
     let Some(behind) = path.strip_prefix('~') else {
         return Ok(path.to_owned());
@@ -105,7 +105,7 @@ pub(in crate::templates) fn expanded_user(path: &str) -> Result<String, Error> {
     ))
 }
 
-/// A text in which `$NAME` and `${NAME}` are variables of the environment. Those that are not set stay.
+/// Replaces `$NAME` and `${NAME}` by environment variables. Names that are not set are kept.
 fn expanded_variables(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -129,7 +129,7 @@ fn expanded_variables(text: &str) -> String {
     out
 }
 
-/// A path without what leads nowhere: `.`, `..` behind a name, and doubled slashes.
+/// Normalizes a path: removes `.`, `..` after a name, and doubled slashes.
 pub(in crate::templates) fn normal(path: &str) -> String {
     let mut normal = PathBuf::new();
     for part in Path::new(path).components() {
@@ -145,7 +145,7 @@ pub(in crate::templates) fn normal(path: &str) -> String {
         }
     }
     let text = normal.display().to_string();
-    // Two slashes at the beginning mean something of their own, and stay.
+    // POSIX gives exactly two leading slashes a meaning of their own, so they are kept.
     match text {
         text if text.is_empty() => ".".to_owned(),
         text if path.starts_with("//") && !path.starts_with("///") => format!("/{text}"),
@@ -159,7 +159,7 @@ fn absolute(path: &str) -> Result<String, Error> {
     Ok(normal(&here.join(path).display().to_string()))
 }
 
-/// A path with its links followed, as far as it exists.
+/// Resolves the symbolic links in a path, as far as it exists.
 fn real(path: &str) -> Result<String, Error> {
     let mut known = PathBuf::from(absolute_with_links(path)?);
     let mut missing = Vec::new();

@@ -1,4 +1,4 @@
-//! Values in texts, as `%` and `format` put them there in Python.
+//! Formats values into texts like `%` and `format` in Python.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use minijinja::{Error, Value};
 use super::super::function_arguments::{kind, wrong};
 use super::super::values::{float_text, repr, text_of};
 
-/// Puts values into a text as `%` does.
+/// Formats values into a text like `%`.
 pub(in crate::templates) fn percent_format(format: &Value, values: &Value) -> Result<Value, Error> {
     let placed = if values.is_tuple() {
         values.try_iter()?.collect()
@@ -18,7 +18,7 @@ pub(in crate::templates) fn percent_format(format: &Value, values: &Value) -> Re
     formatted(&text_of(format), placed, values).map(Value::from)
 }
 
-/// Puts values into a text as the filter `format` does.
+/// Formats values into a text like the filter `format`.
 pub(super) fn printf(format: &Value, placed: Rest<Value>, named: Kwargs) -> Result<Value, Error> {
     let has_names = named.args().next().is_some();
     if has_names && !placed.is_empty() {
@@ -27,7 +27,7 @@ pub(super) fn printf(format: &Value, placed: Rest<Value>, named: Kwargs) -> Resu
     formatted(&text_of(format), placed.0, &Value::from(named)).map(Value::from)
 }
 
-/// How a value is to be written.
+/// The format of one value.
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of Python's")]
 struct Spec {
@@ -284,7 +284,7 @@ fn exponent(number: f64, precision: usize) -> String {
     format!("{digits}e{sign}{:02}", power.abs())
 }
 
-/// The shorter of the two forms, without zeros at its end.
+/// Returns the shorter of the two forms, without zeros at its end.
 fn general(number: f64, precision: usize) -> String {
     if number == 0.0 || !number.is_finite() {
         return float_text(number).trim_end_matches(".0").to_owned();

@@ -1,4 +1,4 @@
-//! Filters that choose at random, with Python's numbers where a seed is given.
+//! Filters for random choices. With a seed, the results are those of Python.
 
 use std::io::Read as _;
 
@@ -48,7 +48,7 @@ fn shuffle(value: &Value, given: &FunctionArguments) -> Result<Value, Error> {
     Ok(Value::from(list))
 }
 
-/// Bytes that nobody can foretell.
+/// Returns random bytes that cannot be predicted.
 pub(in crate::templates) fn random_bytes<const LENGTH: usize>() -> Result<[u8; LENGTH], Error> {
     let mut bytes = [0; LENGTH];
     let read = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
@@ -56,17 +56,17 @@ pub(in crate::templates) fn random_bytes<const LENGTH: usize>() -> Result<[u8; L
     Ok(bytes)
 }
 
-/// The length of the state of the generator.
+/// The number of words in the state of the generator.
 const WORDS: usize = 624;
 
-/// The generator of Python, so that a seed gives the same numbers here and there: a Mersenne Twister.
+/// Python's generator, a Mersenne Twister, so that a seed gives the same numbers as in Python.
 pub(in crate::templates) struct Random {
     state: [u32; WORDS],
     at: usize,
 }
 
 impl Random {
-    /// A generator with a seed, or with one that nobody knows.
+    /// Makes a generator with a seed, or with an unpredictable one.
     pub(in crate::templates) fn new(seed: Option<&Value>) -> Result<Self, Error> {
         let Some(seed) = seed.filter(|seed| !seed.is_none()) else {
             let key: Vec<u32> = random_bytes::<32>()?.chunks(4).map(word).collect();
@@ -74,7 +74,7 @@ impl Random {
         };
         let key: Vec<u32> = match (seed.as_str(), seed.kind()) {
             (Some(text), _) => {
-                // A text is a number whose bytes are its own and those of its digest.
+                // The seed of a text is the number that its bytes and those of its digest form.
                 let mut bytes = text.as_bytes().to_vec();
                 bytes.extend_from_slice(&Sha512::digest(text.as_bytes()));
                 bytes.reverse();
@@ -168,7 +168,7 @@ impl Random {
         low | (u64::from(self.next() >> (64 - count)) << 32)
     }
 
-    /// A number below a bound that is not zero.
+    /// Returns a number below a bound that is not zero.
     pub(in crate::templates) fn below(&mut self, bound: u64) -> u64 {
         let bits = u64::BITS - bound.leading_zeros();
         loop {
@@ -194,7 +194,7 @@ impl Random {
         i64::try_from(chosen).map_err(|_| wrong("the number is too large"))
     }
 
-    /// One member of a list.
+    /// Returns a random member of a list.
     pub(in crate::templates) fn choice(&mut self, list: &[Value]) -> Result<Value, Error> {
         let length = u64::try_from(list.len()).unwrap_or(u64::MAX);
         if length == 0 {
@@ -211,7 +211,7 @@ fn word(bytes: &[u8]) -> u32 {
     u32::from_le_bytes(word)
 }
 
-/// A place in the state as a word, which it always fits into.
+/// Converts an index of the state to a word, which it always fits into.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "places in the state and in a key are far below 2^32"

@@ -1,4 +1,4 @@
-//! Filters that take regular expressions, as Python has them.
+//! Filters for regular expressions in the syntax of Python.
 
 #![expect(
     clippy::needless_pass_by_value,

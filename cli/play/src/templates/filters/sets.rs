@@ -55,7 +55,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
     );
 }
 
-/// A text in small letters, and any other value as it is.
+/// Converts a text to lowercase, and returns any other value as it is.
 pub(super) fn without_case(value: Value) -> Value {
     match value.as_str() {
         Some(text) => Value::from(text.to_lowercase()),
@@ -73,7 +73,7 @@ fn each_once(members: impl IntoIterator<Item = Value>) -> Vec<Value> {
     once
 }
 
-/// The attributes by which members are compared, with or without regard to capital letters.
+/// Returns the attributes by which members are compared, case-sensitively or not.
 pub(super) fn sort_key(
     member: &Value,
     attribute: Option<&Value>,

@@ -72,7 +72,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
         let text = text_of(value);
         let width = given.count("width")?.unwrap_or(80);
         let blank = width.saturating_sub(text.chars().count());
-        // Python puts the odd blank to the left if the width is odd.
+        // If the width is odd, Python puts the extra blank on the left.
         let left = blank / 2 + (blank & width & 1);
         Ok(Value::from(format!(
             "{}{text}{}",
@@ -145,7 +145,7 @@ fn capitalized(text: &str) -> String {
     )
 }
 
-/// A text in which each word begins with a capital letter.
+/// Capitalizes each word of a text.
 fn titled(text: &str) -> String {
     let mut out = String::new();
     let mut is_begin = true;
@@ -193,7 +193,7 @@ fn split(text: &str, given: &FunctionArguments) -> Result<Value, minijinja::Erro
     Ok(parts.into_iter().map(Value::from).collect())
 }
 
-/// A text as one word for a shell, as Python quotes it.
+/// Quotes a text as one word for a shell, as Python does.
 fn quoted(text: &str) -> String {
     let is_plain =
         |character: char| character.is_ascii_alphanumeric() || "_@%+=:,./-".contains(character);
@@ -203,7 +203,7 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\"'\"'"))
 }
 
-/// A text as a comment in one of the languages that are known.
+/// Formats a text as a comment in one of the supported languages.
 fn comment(text: &str, given: &FunctionArguments) -> Result<String, minijinja::Error> {
     let (beginning, decoration, end) = match given.text("style").as_deref().unwrap_or("plain") {
         "plain" => ("", "# ", ""),
@@ -245,7 +245,7 @@ fn comment(text: &str, given: &FunctionArguments) -> Result<String, minijinja::E
         "{decoration}{}",
         text.replace(&newline, &format!("{newline}{decoration}"))
     );
-    // A line that is nothing but its decoration has no blank at its end.
+    // A line that consists only of its decoration has no blank at its end.
     out.push_str(&decorated.replace(
         &format!("{decoration}{newline}"),
         &format!("{}{newline}", decoration.trim_end()),
@@ -263,7 +263,7 @@ fn comment(text: &str, given: &FunctionArguments) -> Result<String, minijinja::E
 
 fn indented(text: &str, width: &str, is_first: bool, is_blank: bool) -> String {
     let mut out = String::new();
-    // A newline at the end begins one more line, which is blank.
+    // A newline at the end starts one more line, which is blank.
     for (at, line) in text.split('\n').enumerate() {
         if at > 0 {
             out.push('\n');
@@ -341,7 +341,7 @@ fn wrapped(text: &str, given: &FunctionArguments) -> Result<String, minijinja::E
     Ok(lines.join(&newline))
 }
 
-/// The pieces of a line between which it may be broken, with the blanks that follow them.
+/// Splits a line into the pieces between which it may be broken. Each keeps the blanks that follow it.
 fn pieces(line: &str, hyphens: bool) -> Vec<&str> {
     let mut pieces = Vec::new();
     let mut start = 0;
@@ -386,7 +386,7 @@ fn without_tags(text: &str) -> String {
     })
 }
 
-/// A text in which no character means anything to HTML.
+/// Escapes the characters of a text that have a meaning in HTML.
 fn html(text: &str) -> String {
     let mut out = String::new();
     for character in text.chars() {

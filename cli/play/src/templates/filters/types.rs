@@ -71,7 +71,7 @@ fn mandatory(value: Value, placed: Rest<Value>, named: Kwargs) -> Result<Value, 
     Ok(value)
 }
 
-/// Words and numbers that mean true; all others mean false.
+/// Converts a value to a truth value: certain words and numbers mean true, all others false.
 fn boolean(value: &Value) -> Value {
     if value.kind() == ValueKind::Bool {
         return value.clone();

@@ -1,4 +1,4 @@
-//! Filters for addresses.
+//! Filters for URLs.
 
 use minijinja::value::ValueKind;
 use minijinja::{Error, Value};
@@ -32,7 +32,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
     engine.plain("urlencode", &[], |value, _| encoded(value).map(Value::from));
 }
 
-/// The parts of an address, in the order of their names.
+/// Returns the parts of a URL, in the order of their names.
 fn split(url: &str) -> Vec<(&'static str, Value)> {
     let (rest, fragment) = url.split_once('#').unwrap_or((url, ""));
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -90,7 +90,7 @@ fn split(url: &str) -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// A text whose escapes are bytes, and whose `+` are blanks.
+/// Decodes percent escapes, and `+` as a blank.
 fn decoded(text: &str) -> Result<String, Error> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -113,7 +113,7 @@ fn decoded(text: &str) -> Result<String, Error> {
     String::from_utf8(bytes).map_err(|_| wrong("what is decoded is no UTF-8"))
 }
 
-/// A text in an address, or the pairs of a map as its query.
+/// Percent-encodes a text, or formats a map as a query.
 fn encoded(value: &Value) -> Result<String, Error> {
     let pair = |key: &Value, value: &Value| {
         format!(

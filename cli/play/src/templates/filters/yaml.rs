@@ -1,4 +1,4 @@
-//! Filters for YAML, which is written as Python's library writes it, to the blank.
+//! Filters for YAML. The output is exactly that of Python's library, down to the blanks.
 
 use minijinja::value::ValueKind;
 use minijinja::{Error, Value};
@@ -55,7 +55,7 @@ pub(in crate::templates) fn from_yaml(text: &str) -> Result<Value, Error> {
     }
 }
 
-/// The documents of a text, which lines of `---` part.
+/// Splits a text into its documents at the lines with `---`.
 fn documents(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut start = 0;
@@ -105,30 +105,31 @@ fn of_node(node: Node<'_>, problems: &mut Problems) -> Value {
     }
 }
 
-/// How YAML is written.
+/// Writes YAML.
 struct Writer {
     out: String,
-    /// Whether lists and maps stand within brackets; if nothing is said, those do that hold no others.
+    /// Whether lists and maps are written in flow style, in brackets. `None` uses flow style for those without nested
+    /// ones.
     flow: Option<bool>,
     indent: usize,
     width: usize,
     sorted: bool,
-    /// Whether characters beyond ASCII stand for themselves.
+    /// Whether non-ASCII characters are written as they are, rather than escaped.
     unicode: bool,
-    /// The quotes that all texts get.
+    /// The quotes of all texts.
     style: Option<char>,
     column: usize,
     is_blank: bool,
 }
 
-/// Where a value stands.
+/// The position of a value.
 #[derive(Debug, Clone, Copy)]
 struct Position {
-    /// The indentation of what is around it; nothing at the root.
+    /// The indentation of the enclosing list or map; `None` at the root.
     indent: Option<usize>,
     in_flow: bool,
     is_key: bool,
-    /// Whether it is a value of a map that stands in lines of its own.
+    /// Whether it is a value of a map in block style.
     in_map: bool,
 }
 
@@ -189,7 +190,7 @@ fn is_collection(value: &Value) -> bool {
     )
 }
 
-/// Whether a value stands in lines of its own.
+/// Whether a value is written in block style, in lines of its own.
 fn is_block(value: &Value, flow: Option<bool>) -> bool {
     if !is_collection(value) || value.len() == Some(0) {
         return false;
@@ -215,7 +216,7 @@ impl Writer {
         }
     }
 
-    /// Begins an indicator, behind a blank if something stands before it.
+    /// Writes an indicator, after a blank if something precedes it in the line.
     fn indicator(&mut self, text: &str, needs_blank: bool) {
         if needs_blank && !self.is_blank {
             self.write(" ");
@@ -272,8 +273,7 @@ impl Writer {
         Ok(())
     }
 
-    /// A key of a map and what it stands for. Behind a key that is no simple one, a block begins a new line with this
-    /// indentation.
+    /// Writes a key of a map and its value. After a complex key, a block value starts a new line with this indentation.
     fn entry(
         &mut self,
         map: &Value,
@@ -299,13 +299,14 @@ impl Writer {
         self.node(&map.get_item(key)?, other)
     }
 
-    /// Whether the line holds nothing but what a list or map within another begins with.
+    /// Whether the line is at this indentation, with only blanks and the indicators of enclosing lists and maps before
+    /// it.
     fn is_line_start(&self, indent: usize) -> bool {
         self.column == indent && self.is_blank
     }
 
     fn block_list(&mut self, value: &Value, position: Position) -> Result<(), Error> {
-        // A list in a map is not indented, as Python has it.
+        // A list in a map is not indented, as in Python.
         let indent = match position.indent {
             None => 0,
             Some(indent) if position.in_map => indent,
@@ -316,7 +317,7 @@ impl Writer {
                 self.line(indent);
             }
             self.indicator("-", true);
-            // A list or map begins in the line of its dash, with blanks up to its own indentation.
+            // A nested list or map starts in the line of the dash, after blanks up to its own indentation.
             if is_block(&member, self.flow) {
                 let blanks = (indent + self.indent).saturating_sub(self.column);
                 self.write(&" ".repeat(blanks));
@@ -408,7 +409,7 @@ impl Writer {
         };
         match self.style {
             Some(quote) => {
-                // With its tag: what is in quotes would be a text.
+                // The tag is needed, because a quoted value without one would be a text.
                 let tag = match value.kind() {
                     ValueKind::None => "!!null",
                     ValueKind::Bool => "!!bool",
@@ -468,7 +469,7 @@ impl Writer {
         self.indicator("'", false);
     }
 
-    /// Writes a text that is broken at single blanks where its line grows too long, and whose newlines are doubled.
+    /// Writes a text that is broken at single blanks where a line becomes too long, and whose newlines are doubled.
     fn folded(
         &mut self,
         text: &str,
@@ -501,7 +502,7 @@ impl Writer {
                     }
                 }
                 2 => {
-                    // A newline that is no fold stands twice.
+                    // A newline that is not a fold is doubled.
                     if part.starts_with('\n') {
                         self.out.push('\n');
                     }
@@ -593,14 +594,14 @@ fn yaml_float(number: f64) -> String {
         return if number > 0.0 { ".inf" } else { "-.inf" }.to_owned();
     }
     let text = float_text(number);
-    // A float needs a point, so that it is read as one.
+    // A float needs a decimal point, so that it is read as a float.
     match text.split_once('e') {
         Some((digits, power)) if !digits.contains('.') => format!("{digits}.0e{power}"),
         _ => text,
     }
 }
 
-/// Whether a key stands before its colon in one line.
+/// Whether a key fits in one line before its colon.
 fn is_simple(key: &Value) -> bool {
     match key.kind() {
         ValueKind::Map | ValueKind::Seq | ValueKind::Iterable => key.len() == Some(0),
@@ -612,7 +613,7 @@ fn is_simple(key: &Value) -> bool {
     }
 }
 
-/// What forms a text can have.
+/// The styles in which a text can be written.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each form is possible or not, whatever the others are"
@@ -721,7 +722,7 @@ impl Analysis {
     }
 }
 
-/// Whether a text without quotes would be read as something else.
+/// Whether a text without quotes would be read as another type.
 fn resolves_to_other(text: &str) -> bool {
     const WORDS: [&str; 11] = [
         "yes", "no", "true", "false", "on", "off", "null", "~", "", "<<", "=",
@@ -738,7 +739,7 @@ fn resolves_to_other(text: &str) -> bool {
     is_word || NUMBERS.is_match(text).unwrap_or(false)
 }
 
-/// Numbers and dates, as YAML 1.1 has them.
+/// Numbers and dates in YAML 1.1.
 static NUMBERS: std::sync::LazyLock<fancy_regex::Regex> = std::sync::LazyLock::new(|| {
     let forms = [
         r"[-+]?0b[0-1_]+",

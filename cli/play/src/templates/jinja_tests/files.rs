@@ -55,7 +55,7 @@ fn metadata(path: &str) -> Result<std::fs::Metadata, Error> {
     std::fs::metadata(path).map_err(|error| wrong(format!("`{path}` cannot be read: {error}")))
 }
 
-/// Whether a folder is on another device than the one around it, or is the root.
+/// Whether a folder is a mount point: the root, or a folder on another device than its parent.
 fn is_mount(path: &str) -> Result<bool, Error> {
     let path = Path::new(path);
     let Ok(own) = path.symlink_metadata() else {

@@ -36,7 +36,7 @@ fn flag(result: &Value, name: &str) -> Result<bool, Error> {
     Ok(result.get_item(&Value::from(name))?.is_true())
 }
 
-/// Whether a result, or one of the results of a loop, says that something changed.
+/// Whether a result, or one of the results of a loop, reports a change.
 fn has_changed(result: &Value) -> Result<bool, Error> {
     let changed = flag(result, "changed")?;
     if !result.get_item(&Value::from("changed"))?.is_undefined() {

@@ -71,7 +71,7 @@ enum Part {
     Word(String),
 }
 
-/// Compares versions of any form. A number and a word in one place cannot be compared.
+/// Compares versions of any format. A number cannot be compared with a word in the same position.
 fn loose(one: &str, other: &str) -> Result<Ordering, Error> {
     let (first, second) = (loose_parts(one), loose_parts(other));
     for pair in first.iter().zip(&second) {
@@ -87,7 +87,8 @@ fn loose(one: &str, other: &str) -> Result<Ordering, Error> {
     Ok(first.len().cmp(&second.len()))
 }
 
-/// Runs of digits are numbers, runs of letters are words, points part them, and anything else is a word by itself.
+/// Splits a version: runs of digits are numbers, runs of letters are words, dots separate, and anything else is a word
+/// of its own.
 fn loose_parts(version: &str) -> Vec<Part> {
     let class = |character: char| match character {
         '0'..='9' => 1,
@@ -110,10 +111,10 @@ fn loose_parts(version: &str) -> Vec<Part> {
     parts
 }
 
-/// The numbers of a version, and whether it is released, or else how far it is before that.
+/// The numbers of a version, whether it is final, and otherwise its pre-release letter and number.
 type Strict = ([u64; 3], (bool, char, u64));
 
-/// A version of two or three numbers, which may end with `a` or `b` and a number.
+/// Parses a version of two or three numbers, which may end with `a` or `b` and a number.
 fn strict_parts(version: &str) -> Result<Strict, Error> {
     let refused = || wrong(format!("`{version}` is no strict version such as 1.2.3"));
     let end = version.find(['a', 'b']);
@@ -126,7 +127,7 @@ fn strict_parts(version: &str) -> Result<Strict, Error> {
     for (part, text) in parts.iter_mut().zip(&read) {
         *part = text.parse().map_err(|_| refused())?;
     }
-    // A version without such an end comes after all with one.
+    // A final version comes after all of its pre-releases.
     let mut characters = rest.chars();
     let before = match characters.next() {
         None => (true, 'z', 0),
@@ -139,7 +140,7 @@ fn strict_parts(version: &str) -> Result<Strict, Error> {
     Ok((parts, before))
 }
 
-/// A semantic version: three numbers, and what comes before its release.
+/// A semantic version: three numbers, and a pre-release.
 struct Semantic {
     core: [u64; 3],
     before: Vec<Part>,
@@ -186,7 +187,8 @@ fn semantic_order(one: &Semantic, other: &Semantic) -> Ordering {
         })
 }
 
-/// A version of Python's packages, in the order of its parts: epoch, release, and what is before and after the release.
+/// A version of a Python package, in the order of its parts: epoch, release, pre-release, post-release, development
+/// release and local version.
 type Package = (u64, Vec<u64>, (i8, u64), i64, (i8, u64), Vec<Part>);
 
 fn pep440(version: &str) -> Result<Package, Error> {
@@ -227,7 +229,7 @@ fn pep440(version: &str) -> Result<Package, Error> {
         }
         rest = behind;
     }
-    // A development version of a release comes before everything else of it.
+    // A development version of a release comes before all of its other versions.
     let pre = match (pre, post, dev) {
         (Some((kind, number)), _, _) => (kind, number),
         (None, None, Some(_)) => (-1, 0),

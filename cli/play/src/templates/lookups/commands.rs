@@ -8,14 +8,14 @@ use super::super::function_arguments::wrong;
 use super::super::values::text_of;
 use super::super::variables::Variables;
 
-/// What commands print, without the blanks at its end.
+/// Returns the output of commands, without the blanks at its end.
 pub(super) fn pipe(terms: &[Value], variables: &Variables) -> Result<Vec<Value>, Error> {
     let printed =
         |term: &Value| output(&text_of(term), variables).map(|text| Value::from(text.trim_end()));
     terms.iter().map(printed).collect()
 }
 
-/// The lines that commands print.
+/// Returns the lines of the output of commands.
 pub(super) fn lines(terms: &[Value], variables: &Variables) -> Result<Vec<Value>, Error> {
     let mut lines = Vec::new();
     for term in terms {

@@ -13,7 +13,7 @@ use super::super::values::text_of;
 use super::super::variables::Variables;
 use super::super::{from_json_text, glob as globs};
 
-/// The text of the file that a term names.
+/// Returns the text of the file that a term names.
 pub(super) fn text_of_file(
     term: &str,
     folder: &str,
@@ -45,7 +45,7 @@ pub(super) fn text_of_file(
     Ok(text)
 }
 
-/// The contents of files.
+/// Returns the contents of files.
 pub(super) fn contents(
     terms: &[Value],
     given: &FunctionArguments,
@@ -65,7 +65,7 @@ pub(super) fn contents(
     Ok(texts)
 }
 
-/// The files that patterns mean.
+/// Returns the files that patterns match.
 pub(super) fn glob(terms: &[Value], variables: &Variables) -> Vec<Value> {
     let mut found = Vec::new();
     for term in terms {
@@ -91,7 +91,7 @@ pub(super) fn glob(terms: &[Value], variables: &Variables) -> Vec<Value> {
     found
 }
 
-/// The first of several files that is there.
+/// Returns the first of several files that exists.
 pub(super) fn first_found(
     terms: &[Value],
     given: &FunctionArguments,
@@ -148,7 +148,7 @@ fn add_names(
     Ok(())
 }
 
-/// The names in an option, which may be a list, or one text in which commas part them.
+/// Returns the names in an option, which may be a list, or a comma-separated text.
 fn listed(option: Option<&Value>) -> Result<Vec<String>, Error> {
     match option {
         None => Ok(Vec::new()),
@@ -182,7 +182,7 @@ fn combine(files: &[String], paths: &[String], names: &mut Vec<String>) {
     }
 }
 
-/// What files of templates render to.
+/// Renders template files.
 pub(super) fn template(
     terms: &[Value],
     given: &FunctionArguments,

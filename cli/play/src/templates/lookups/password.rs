@@ -1,4 +1,4 @@
-//! The lookup that makes passwords, and keeps them in files.
+//! The lookup that generates passwords, and stores them in files.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -14,7 +14,7 @@ use super::super::values::text_of;
 use super::super::variables::Variables;
 use super::inline_options;
 
-/// The password in the file that a term names. If there is no file, one is made with a new password.
+/// Returns the password in the file that a term names. If the file does not exist, it is created with a new password.
 pub(super) fn password(
     terms: &[Value],
     given: &FunctionArguments,
@@ -65,10 +65,10 @@ pub(super) fn password(
     Ok(passwords)
 }
 
-/// The arguments of the hash of a password.
+/// The arguments of the password hash.
 const NAMES: &[&str] = &["hashtype", "salt", "salt_size", "rounds", "ident"];
 
-/// A password as it is asked for.
+/// The options of a password.
 struct Wanted {
     length: usize,
     characters: Vec<char>,
@@ -88,7 +88,8 @@ impl Wanted {
             if self.encrypt.is_some() {
                 text = format!("{text} salt={}", self.new_salt()?);
             }
-            // Whoever makes the file first decides: the link is made at once or not at all.
+            // Another process may create the file at the same time. A hard link is atomic: the first one wins, and the
+            // other one uses the password of the first.
             let temporary = folder.join(format!(
                 ".{}.{}",
                 path.file_name().unwrap_or_default().to_string_lossy(),
@@ -176,7 +177,7 @@ impl Wanted {
             if is_blowfish { 21 } else { 16 },
         )?;
         if is_blowfish {
-            // The last character of such a salt has only two bits.
+            // The last character of such a salt has only two significant bits.
             salt.push('.');
         }
         Ok(salt)
@@ -195,7 +196,7 @@ fn choose(random: &mut Random, characters: &[char], length: usize) -> Result<Str
     Ok(text)
 }
 
-/// The kinds of characters that a text names. Two commas are one.
+/// Returns the kinds of characters that a text names. Two commas mean a comma.
 fn chars(text: &str) -> Vec<String> {
     let mut kinds = Vec::new();
     if text.contains(",,") {
@@ -210,7 +211,7 @@ fn chars(text: &str) -> Vec<String> {
     kinds
 }
 
-/// The characters of all kinds, as Python's module `string` names them, without quotes.
+/// Returns the characters of all kinds, as in Python's module `string`, without quotes.
 fn candidates(kinds: &[String]) -> Vec<char> {
     let lower: String = ('a'..='z').collect();
     let upper: String = ('A'..='Z').collect();

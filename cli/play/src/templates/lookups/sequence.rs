@@ -1,4 +1,4 @@
-//! The lookup that counts.
+//! The lookup of sequences of numbers.
 
 use minijinja::{Error, Value};
 
@@ -7,7 +7,7 @@ use super::super::function_arguments::{FunctionArguments, wrong};
 use super::super::values::text_of;
 use super::inline_options;
 
-/// What is counted, and how it is written.
+/// A range of numbers, and their format.
 struct Sequence {
     start: i64,
     end: Option<i64>,
@@ -16,7 +16,7 @@ struct Sequence {
     format: String,
 }
 
-/// The numbers of a term such as `5`, `2-10/2`, `4:host%02d`, or `start=1 end=9`.
+/// Returns the numbers of a term such as `5`, `2-10/2`, `4:host%02d`, or `start=1 end=9`.
 pub(super) fn sequence(terms: &[Value], given: &FunctionArguments) -> Result<Vec<Value>, Error> {
     let mut numbers = Vec::new();
     let only = [Value::from("")];
@@ -71,7 +71,7 @@ impl Sequence {
         Ok(())
     }
 
-    /// Reads the short form, `[start-]end[/stride][:format]`, if the term has it.
+    /// Parses the short form, `[start-]end[/stride][:format]`, if the term has it.
     fn shortcut(&mut self, term: &str) -> Result<bool, Error> {
         if term.is_empty() || term.contains('=') {
             return Ok(false);
@@ -146,7 +146,7 @@ impl Sequence {
     }
 }
 
-/// A whole number, which may be octal (`0644`) or hexadecimal (`0x1f`).
+/// Parses an integer, which may be octal (`0644`) or hexadecimal (`0x1f`).
 fn whole(text: &str) -> Result<i64, Error> {
     let text = text.trim();
     let (sign, digits) = text

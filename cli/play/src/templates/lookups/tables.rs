@@ -1,4 +1,4 @@
-//! Lookups in files of tables.
+//! Lookups in CSV and INI files.
 
 use minijinja::{Error, Value};
 
@@ -10,7 +10,7 @@ use super::files::text_of_file;
 use super::inline_options;
 use crate::ini::{Ini, IniDialect};
 
-/// The options of a term, which stand in it or beside it.
+/// The options of a term, which are in the term or in separate arguments.
 struct Options<'a> {
     given: &'a FunctionArguments,
     inline: Vec<(String, String)>,
@@ -51,7 +51,7 @@ impl Options<'_> {
         }
     }
 
-    /// Files are read as UTF-8, whatever else is said of them.
+    /// Files are always read as UTF-8, so any other encoding is refused.
     fn check_encoding(&self) -> Result<(), Error> {
         match self.text("encoding", "utf-8").to_lowercase().as_str() {
             "utf-8" | "utf8" | "ascii" => Ok(()),
@@ -60,7 +60,7 @@ impl Options<'_> {
     }
 }
 
-/// The column of the row whose key is a term.
+/// Returns a column of the row whose key is a term.
 pub(super) fn csv(
     terms: &[Value],
     given: &FunctionArguments,
@@ -106,7 +106,7 @@ pub(super) fn csv(
     Ok(found)
 }
 
-/// The values of keys in a section of an INI file, or in a file of properties.
+/// Returns the values of keys in a section of an INI file, or in a properties file.
 pub(super) fn ini(
     terms: &[Value],
     given: &FunctionArguments,
@@ -152,7 +152,7 @@ pub(super) fn ini(
     Ok(found)
 }
 
-/// The entries of a section, with those that the section `DEFAULT` has for all, in front.
+/// Returns the entries of a section, after those of the section `DEFAULT`, which apply to all sections.
 fn section_of(text: &str, wanted: &str, form: IniDialect) -> Result<Vec<(String, String)>, String> {
     let ini = Ini::parse(text, form)?;
     if wanted != "DEFAULT" && !ini.sections.iter().any(|name| name == wanted) {

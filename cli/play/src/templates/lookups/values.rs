@@ -1,4 +1,4 @@
-//! Lookups that take values from values.
+//! Lookups that compute values from other values.
 
 use minijinja::value::ValueKind;
 use minijinja::{Error, Value};
@@ -16,7 +16,7 @@ fn is_list(value: &Value) -> bool {
     matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable)
 }
 
-/// The members of the terms, where these are lists.
+/// Flattens the terms by one level.
 pub(super) fn flat_once(terms: &[Value]) -> Vec<Value> {
     let mut flat = Vec::new();
     for term in terms {
@@ -28,7 +28,7 @@ pub(super) fn flat_once(terms: &[Value]) -> Vec<Value> {
     flat
 }
 
-/// The members of the terms, of the lists in them, and so on.
+/// Flattens the terms completely.
 pub(super) fn flat(terms: &[Value]) -> Vec<Value> {
     let mut all = Vec::new();
     for term in terms {
@@ -41,7 +41,7 @@ pub(super) fn flat(terms: &[Value]) -> Vec<Value> {
     all
 }
 
-/// The entries of maps, each as a map of its key and its value.
+/// Returns the entries of maps, each as a map of its key and its value.
 pub(super) fn pairs(terms: &[Value]) -> Result<Vec<Value>, Error> {
     let mut pairs = Vec::new();
     for term in flat_once(terms) {
@@ -67,7 +67,7 @@ fn as_lists(terms: &[Value]) -> Vec<Vec<Value>> {
     terms.iter().map(list).collect()
 }
 
-/// The first members of all lists, then the second ones, and so on.
+/// Returns the first members of all lists, then the second ones, and so on.
 pub(super) fn together(terms: &[Value]) -> Result<Vec<Value>, Error> {
     if terms.is_empty() {
         return Err(wrong("`together` needs at least one list"));
@@ -78,7 +78,7 @@ pub(super) fn together(terms: &[Value]) -> Result<Vec<Value>, Error> {
     Ok(rows.iter().map(|row| Value::from(flat_once(row))).collect())
 }
 
-/// Each member of the first list with each one of the second, and so on.
+/// Returns the cross product of the lists.
 pub(super) fn nested(terms: &[Value]) -> Result<Vec<Value>, Error> {
     if terms.is_empty() {
         return Err(wrong("`nested` needs at least one list"));
@@ -87,7 +87,7 @@ pub(super) fn nested(terms: &[Value]) -> Result<Vec<Value>, Error> {
     Ok(rows.iter().map(|row| Value::from(flat_once(row))).collect())
 }
 
-/// Each element of a list with each member of a list in it.
+/// Returns each element of a list with each member of a list in it.
 pub(super) fn subelements(terms: &[Value]) -> Result<Vec<Value>, Error> {
     let (elements, path, options) = match terms {
         [elements, path] => (elements, path, None),
@@ -124,7 +124,7 @@ pub(super) fn subelements(terms: &[Value]) -> Result<Vec<Value>, Error> {
     Ok(pairs)
 }
 
-/// A map without the entry that a path leads to.
+/// Returns a map without the entry at a path.
 fn without(map: &Value, path: &[&str]) -> Result<Value, Error> {
     let mut pairs = Vec::new();
     for key in map.try_iter()? {
@@ -140,7 +140,7 @@ fn without(map: &Value, path: &[&str]) -> Result<Value, Error> {
     Ok(map_of(pairs))
 }
 
-/// The members of the terms with their places.
+/// Returns the members of the terms with their indices.
 pub(super) fn indexed(terms: &[Value]) -> Vec<Value> {
     let members = flat_once(terms).into_iter().enumerate();
     members
@@ -155,7 +155,7 @@ pub(super) fn random_choice(terms: &[Value]) -> Result<Vec<Value>, Error> {
     Ok(vec![Random::new(None)?.choice(terms)?])
 }
 
-/// The values of variables that are named by texts.
+/// Returns the values of variables that the terms name.
 pub(super) fn variables(
     terms: &[Value],
     given: &FunctionArguments,
@@ -178,7 +178,7 @@ pub(super) fn variables(
     Ok(found)
 }
 
-/// The names of variables that a regular expression finds.
+/// Returns the names of variables that match a regular expression.
 pub(super) fn names(terms: &[Value], variables: &Variables) -> Result<Vec<Value>, Error> {
     let names = variables.names();
     let mut found = Vec::new();
@@ -193,7 +193,7 @@ pub(super) fn names(terms: &[Value], variables: &Variables) -> Result<Vec<Value>
     Ok(found)
 }
 
-/// The names of the hosts that patterns select.
+/// Returns the names of the hosts that patterns select.
 pub(super) fn hosts(terms: &[Value], variables: &Variables) -> Result<Vec<Value>, Error> {
     let inventory = variables.search().inventory.as_ref();
     let inventory = inventory.ok_or_else(|| wrong("there is no inventory to look hosts up in"))?;
@@ -206,7 +206,7 @@ pub(super) fn hosts(terms: &[Value], variables: &Variables) -> Result<Vec<Value>
         .collect())
 }
 
-/// Variables of the environment of this process.
+/// Returns environment variables of this process.
 pub(super) fn environment(terms: &[Value], given: &FunctionArguments) -> Result<Vec<Value>, Error> {
     let mut values = Vec::new();
     for term in terms {

@@ -1,4 +1,4 @@
-//! The lookup of addresses, which the system's `curl` fetches.
+//! The lookup of URLs, which runs the system's `curl`.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -10,7 +10,7 @@ use minijinja::{Error, Value};
 use super::super::function_arguments::{FunctionArguments, wrong};
 use super::super::values::text_of;
 
-/// The lines of what addresses give, or the whole of it as one text.
+/// Returns the lines of the responses, or each response as one text.
 pub(super) fn url(terms: &[Value], given: &FunctionArguments) -> Result<Vec<Value>, Error> {
     let mut found = Vec::new();
     for term in terms {
@@ -83,7 +83,7 @@ fn fetched(address: &str, given: &FunctionArguments) -> Result<String, Error> {
         ))
     };
     let mut curl = Command::new("curl");
-    // By stdin, since everybody sees the arguments of a process.
+    // The options are passed through stdin, because the arguments of a process are visible to all users.
     curl.args(["--fail", "--silent", "--show-error", "--config", "-"]);
     curl.stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -1,6 +1,6 @@
-//! Conditions that Ansible evaluates as we do.
+//! Conditions that have to evaluate as in Ansible.
 
-/// Conditions as they stand under `when`.
+/// Conditions in the syntax of `when`.
 pub(super) const CONDITIONS: &[&str] = &[
     "n == 5",
     "{{ n == 5 }}",
@@ -50,7 +50,7 @@ pub(super) const CONDITIONS: &[&str] = &[
     "t ==",
 ];
 
-/// Expressions as they stand under `var` of `debug`.
+/// Expressions in the syntax of `var` of `debug`.
 pub(super) const EXPRESSIONS: &[&str] = &[
     "n",
     "map.a.y",

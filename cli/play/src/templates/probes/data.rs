@@ -1,4 +1,4 @@
-//! Values of playbooks that Ansible renders as we do.
+//! Values of playbooks that have to render as in Ansible.
 
 /// Values in YAML.
 pub(super) const DATA: &[&str] = &[

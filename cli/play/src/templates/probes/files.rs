@@ -1,8 +1,8 @@
-//! Files of templates that Ansible renders as we do.
+//! Template files that have to render as in Ansible.
 
 use crate::templates::TemplateOptions;
 
-/// Files, and how they are read.
+/// Returns files, and the options with which they are read.
 pub(super) fn files() -> Vec<(&'static str, TemplateOptions)> {
     let usual = TemplateOptions::default;
     let mut all: Vec<_> = TEXTS.iter().map(|text| (*text, usual())).collect();
@@ -37,7 +37,7 @@ pub(super) fn files() -> Vec<(&'static str, TemplateOptions)> {
     all
 }
 
-/// The options as the module has them.
+/// Returns the options as the module takes them.
 pub(super) fn as_given(options: &TemplateOptions) -> serde_json::Value {
     serde_json::json!({
         "trim_blocks": options.trim_blocks,
@@ -52,7 +52,7 @@ pub(super) fn as_given(options: &TemplateOptions) -> serde_json::Value {
     })
 }
 
-/// Files that are read as usual.
+/// Files that are read with the default options.
 const TEXTS: &[&str] = &[
     "plain\n",
     "plain",

@@ -1,8 +1,8 @@
-//! Filters that have the results that Ansible's have.
+//! Filters that have to return the same results as Ansible's.
 
 /// Templates of one filter each, with the forms of its arguments.
 pub(super) const FILTERS: &[&str] = &[
-    // Digests and codes.
+    // Digests and encodings.
     "{{ s | hash }}",
     "{{ s | hash('sha256') }}",
     "{{ s | hash('md5') }}",
@@ -29,7 +29,7 @@ pub(super) const FILTERS: &[&str] = &[
     "{{ 'aGVs\nbG8=' | b64decode }}",
     "{{ 'w7_Dvj8=' | b64decode(urlsafe=true) }}",
     "{{ '!' | b64decode }}",
-    // Chance with a seed.
+    // Random choices with a seed.
     "{{ 60 | random(seed='web1') }}",
     "{{ 1000000 | random(seed='web1') }}",
     "{{ 100 | random(1, 10, seed=5) }}",
@@ -120,7 +120,7 @@ pub(super) const FILTERS: &[&str] = &[
     "{{ ['a', '', 'b'] | path_join }}|{{ 'a' | path_join }}|{{ ['/a', '/b', 'c'] | path_join }}",
     "{{ '.bashrc' | splitext }}|{{ 'a.b/c' | splitext }}",
     "{{ '/etc/passw?' | fileglob }}",
-    // Addresses.
+    // URLs.
     "{{ 'https://user:pw@Www.Example.com:9000/dir/index.html?query=term#frag' | urlsplit }}",
     "{{ 'https://www.example.com/dir' | urlsplit('hostname') }}|{{ 'https://x:1/' | urlsplit('port') }}",
     "{{ 'http://[::1]:80/' | urlsplit }}",

@@ -1,6 +1,6 @@
-//! Lookups that have the results that Ansible's have.
+//! Lookups that have to return the same results as Ansible's.
 
-/// Files that lookups read, by their names.
+/// The files that lookups read, by their names.
 pub(super) const FILES: &[(&str, &str)] = &[
     ("files/a.txt", "  text of a\n\n"),
     ("files/b.txt", "b\n"),

@@ -1,4 +1,4 @@
-//! Templates that Ansible renders as we do.
+//! Templates that have to render as in Ansible.
 
 /// Templates of one text each.
 pub(super) const TEMPLATES: &[&str] = &[

@@ -1,4 +1,4 @@
-//! Tests that have the results that Ansible's have.
+//! Tests that have to return the same results as Ansible's.
 
 /// Templates of one test each, with the forms of its arguments.
 pub(super) const TESTS: &[&str] = &[
