@@ -1,23 +1,23 @@
 //! The journal of a run: the outcomes of its jobs on disk, from which a later run can continue.
 //!
 //! A run of a million jobs that dies at the last one must not start over. So each outcome is written to the journal
-//! before anyone hears of it. [`Resume`] then decides from the journal which jobs still have to run: those that never
+//! before it is delivered. [`Resume`] then decides from the journal which jobs still have to run: those that never
 //! ended, those that did not succeed, and those that have changed since.
 //!
 //! **The file.** Each record is a line: a CRC-32 in eight digits, a space, and JSON. The file is only ever appended to,
 //! and ordinary tools can read it: `cut -c10- journal | jq .outcome` prints the results. The first line is the header
 //! with the version, and a journal of another version is refused. The checksum detects faults of disks and torn writes,
-//! not forgery. It costs about 20 ns a record; BLAKE3 would cost more than all other work on a record.
+//! not forgery. It costs about 20 ns per record; BLAKE3 would cost more than all other work on a record.
 //!
 //! **After a crash** the last line may be unfinished. It is cut off and reported. A damaged line in the middle is
 //! reported with its position and skipped, and the rest is read. At worst a job then runs again, or an older outcome of
 //! the same content counts. A journal whose header is damaged is refused.
 //!
 //! **Durability.** [`append`](Journal::append) collects records in memory, and [`flush`](Journal::flush) writes them to
-//! the file. [`Durability`] says what a flushed record survives. A caller that flushes once for all jobs that ended during
-//! the last flush pays for one sync a group, not for one sync a job.
+//! the file. [`Durability`] defines what a flushed record survives. A caller that flushes once for all jobs that ended
+//! during the last flush pays for one sync per group, not for one sync per job.
 //!
-//! **A failed write** poisons the journal: this call and all later ones fail with the same error, because nobody knows
+//! **A failed write** poisons the journal: this call and all later ones fail with the same error, because it is unknown
 //! how much of the data is in the file.
 //!
 //! **Compaction.** When a run has ended, only the last outcome of each job counts, and [`compact`](Journal::compact)
@@ -95,13 +95,13 @@ use crate::outcome::Outcome;
 use crate::summary::Summary;
 use syncer::Syncer;
 
-/// Says which failures a flushed record survives.
+/// The failures that a flushed record survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
     /// A record survives the death of this process, but not a crash of the machine. Nothing is synced.
     None,
-    /// A record survives the death of this process at once, and a crash of the machine a moment later: what is written is
-    /// synced within a fifth of a second, while the run goes on.
+    /// A record survives the death of this process at once, and a crash of the machine a moment later: written data is
+    /// synced within a fifth of a second, while the run continues.
     #[default]
     Batch,
     /// A record survives a crash of the machine: a flush returns only after the sync.
@@ -112,7 +112,7 @@ pub enum Durability {
 /// freed again costs more than the saved writes.
 const BUFFER: usize = 1024 * 1024;
 
-/// The size of the reads by which a whole journal is read.
+/// The size of the reads when a whole journal is read.
 const CHUNK: usize = 256 * 1024;
 
 /// How often to try for a lock that is held. A process that only inspects a journal holds it for a microsecond.
@@ -130,8 +130,8 @@ pub struct Journal {
     unflushed: bool,
     /// The number of job records in the journal.
     recorded: u64,
-    /// Whether jobs of items are recorded by their identities. A journal that began without identities continues without
-    /// them, because a job with two records under different keys would count twice.
+    /// Whether jobs of items are recorded by their identities. A journal that began without identities continues
+    /// without them, because a job with two records under different keys would count twice.
     knows_identities: bool,
     /// The last record says that the run has ended.
     has_ended: bool,
@@ -167,7 +167,7 @@ impl Journal {
 
     /// Reopens a journal to continue its run: reads it, cuts off an unfinished last line, and records the resumption.
     ///
-    /// `about` is what the caller wants to record about this part of the run, such as its command line.
+    /// `about` is what the caller records about this part of the run, such as its command line.
     pub fn resume(
         path: impl AsRef<Path>,
         now: SystemTime,
@@ -176,7 +176,7 @@ impl Journal {
     ) -> Result<(Self, History), JournalError> {
         let path = path.as_ref();
         let failed = |action| move |error| JournalError::io(action, path, error);
-        // The lock comes before the read, so that no other process appends to what is read.
+        // The lock is taken before the read, so that no other process appends to what is read.
         let file = open_locked(path, OpenOptions::new().append(true))?;
         let mut journal = Self::new(path, file, durability, Vec::new(), 0)?;
         let history = History::load(path)?;
@@ -193,7 +193,7 @@ impl Journal {
         Ok((journal, history))
     }
 
-    /// Makes a journal of a file whose lock this process holds.
+    /// Makes a journal from a file whose lock this process holds.
     fn new(
         path: &Path,
         file: File,
@@ -216,7 +216,7 @@ impl Journal {
         })
     }
 
-    /// The path of the journal.
+    /// Returns the path of the journal.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -244,8 +244,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Appends that the outcomes of these jobs may be wrong, so that a run that resumes this one does them again. It is in
-    /// the file after the next flush.
+    /// Appends a record that the outcomes of these jobs may be wrong, so that a run that resumes this one does them
+    /// again. It is in the file after the next flush.
     pub fn suspect(&mut self, ids: &[JobKey]) -> Result<(), JournalError> {
         self.check()?;
         record::write_suspect(&mut self.buffer, self.recorded, ids)?;
@@ -255,8 +255,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Records with which slots and limits the run, or another part of it, begins. The record is in the file after the next
-    /// flush.
+    /// Records the slots and limits with which the run, or another part of it, begins. The record is in the file after
+    /// the next flush.
     pub fn planned(&mut self, now: SystemTime, plan: &RunPlan) -> Result<(), JournalError> {
         self.check()?;
         if !self.has_ended {
@@ -265,7 +265,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Records an event that no outcome tells, for reports. It is in the file after the next flush.
+    /// Records an event that is not part of any outcome, for reports. It is in the file after the next flush.
     pub fn event(&mut self, event: &EventRecord) -> Result<(), JournalError> {
         self.check()?;
         if !self.has_ended {
@@ -274,7 +274,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Records that this process and all jobs are stopped now, as by Ctrl-Z, until they have [continued](Self::continued). The record is in the file when this returns.
+    /// Records that this process and all jobs are stopped now, as by Ctrl-Z, until they have
+    /// [continued](Self::continued). The record is in the file when this returns.
     pub fn suspended(&mut self, now: SystemTime) -> Result<(), JournalError> {
         self.check()?;
         if !self.has_ended {
@@ -283,7 +284,7 @@ impl Journal {
         self.flush()
     }
 
-    /// Records that this process and all jobs go on after they were [stopped](Self::suspended).
+    /// Records that this process and all jobs continue after they were [stopped](Self::suspended).
     pub fn continued(&mut self, now: SystemTime) -> Result<(), JournalError> {
         self.check()?;
         if !self.has_ended {
@@ -292,7 +293,7 @@ impl Journal {
         self.flush()
     }
 
-    /// Writes all appended records, and returns when they are as durable as the journal's [`Durability`] says.
+    /// Writes all appended records, and returns when they are as durable as the journal's [`Durability`] requires.
     pub fn flush(&mut self) -> Result<(), JournalError> {
         self.check()?;
         if !self.buffer.is_empty() {
@@ -338,8 +339,8 @@ impl Journal {
             Durability::None | Durability::Each => Ok(()),
             Durability::Batch => {
                 let synced = self.sync();
-                // The system reports a failed write-back to only one of two syncs, so the background sync has to end before
-                // this one's result can be trusted.
+                // The system reports a failed write-back to only one of two syncs, so the background sync has to end
+                // before this one's result can be trusted.
                 let idle = self.syncer.as_ref().map_or(Ok(()), Syncer::wait_idle);
                 self.keep(synced.and(idle))
             }
@@ -370,7 +371,7 @@ impl Drop for Journal {
             // A failure is ignored here: a record that was never flushed was never promised to be durable.
             let _ = self.flush();
         }
-        // The syncer's last sync has to come before the lock is released.
+        // The syncer's last sync has to end before the lock is released.
         self.syncer = None;
         // Closing the file is not enough: a child that was forked and has not executed its program yet still shares the
         // open file, and with it the lock.
@@ -400,8 +401,9 @@ fn open_locked(path: &Path, how: &OpenOptions) -> Result<File, JournalError> {
             .open(path)
             .map_err(|error| JournalError::io("open", path, error))?;
         lock(path, &file)?;
-        // Between opening and locking, the last owner may have put a compacted journal in the place of this file, or another
-        // process may have removed it. Records that are written to a file without a name are lost, so it is opened again.
+        // Between opening and locking, the last owner may have replaced this file by a compacted journal, or another
+        // process may have removed it. Records that are written to a file without a name are lost, so the journal is
+        // opened again.
         if is_at(path, &file).map_err(|error| JournalError::io("open", path, error))? {
             return Ok(file);
         }
@@ -431,7 +433,7 @@ fn lock(path: &Path, file: &File) -> Result<(), JournalError> {
     })
 }
 
-/// Syncs the folder of a file. Without that, a new or renamed file may not be there after a crash of the machine.
+/// Syncs the folder of a file. Without that, a new or renamed file may be missing after a crash of the machine.
 fn sync_folder_of(path: &Path) -> Result<(), JournalError> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -440,7 +442,7 @@ fn sync_folder_of(path: &Path) -> Result<(), JournalError> {
     File::open(folder)
         .and_then(|folder| folder.sync_all())
         .or_else(|error| match error.kind() {
-            // Some file systems cannot sync folders, and there is nothing else to do on them.
+            // Some file systems cannot sync folders, and there is no alternative on them.
             io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported => Ok(()),
             _ => Err(JournalError::io("sync", folder, error)),
         })

@@ -1,18 +1,19 @@
-//! Processes of the operating system: started in groups of their own, watched, and ended with all that they started.
+//! Processes of the operating system: each is started in a group of its own, watched, and ended with all that it
+//! started.
 //!
-//! This module knows nothing of jobs, workers or pools.
+//! This module knows nothing about jobs, workers or pools.
 //!
-//! Starting a program is easy, but ending it is not. Its children live on and hold its pipes, a killed shell leaves the programs
-//! that it has started, and a host that is killed leaves everything. So:
+//! Starting a program is easy, but ending it is not. Its children live on and hold its pipes, a killed shell leaves
+//! behind the programs that it has started, and a host that is killed leaves everything behind. So:
 //!
 //! - Every process leads a **group** of its own. Signals go to the group, and a process counts as ended
 //!   when it is reaped and its group is empty.
 //! - The **exit** of a process is noticed at once, without polling, by a task that owns only this process.
-//! - A process is ended by **TERM, the grace, and KILL**. KILL is repeated until no member of the group is left. A process
-//!   that survives even that, because it is stuck in the kernel, is reported with its id.
-//! - A small **keeper** process holds a pipe to this one. When the pipe ends because this process was killed, the keeper kills
-//!   the groups that are left. On Linux a process is on the keeper's list before it runs its program.
-//! - A start that fails because the system is **short** of descriptors, processes or memory is tried again, until the
+//! - A process is ended by **TERM, the grace, and KILL**. KILL is repeated until no member of the group is left. A
+//!   process that survives even that, because it is stuck in the kernel, is reported with its id.
+//! - A small **keeper** process holds a pipe to this one. When the pipe ends because this process was killed, the
+//!   keeper kills the groups that are left. On Linux a process is on the keeper's list before it runs its program.
+//! - A start that fails because the system is **short** of descriptors, processes or memory is retried, until the
 //!   shortage has lasted for half a minute in which no process of this runtime ran.
 //! - [`suspend_while`] **stops** every group while this process is stopped itself, as by Ctrl-Z.
 //! - Every process begins with the **default signals**, but an ignored SIGHUP stays ignored (Linux; elsewhere only
@@ -20,8 +21,8 @@
 //!
 //! A process that leaves its group on purpose, with `setsid` as daemons do, is out of reach.
 //!
-//! [`ProcessManager`] is the trait that tests replace: [`LocalProcesses`] starts real processes, and a mock or
-//! [`ProcessHandle::new`] stands in for them in tests. [`CommandRunner`] runs a program once and gives back its output.
+//! [`ProcessManager`] is the trait that tests replace: [`LocalProcesses`] starts real processes, and tests use a mock
+//! or [`ProcessHandle::new`] instead. [`CommandRunner`] runs a program once and returns its output.
 
 mod child;
 mod command;
@@ -72,7 +73,7 @@ pub use usage::{ProcessCost, ProcessUsage};
 pub use work_files::{Direction, FileError, WorkFiles, WorkPath, WorkPathError};
 pub use work_folder::WorkFolder;
 
-/// Starts processes, and ends them with all that they have started.
+/// Starts processes, and ends them with everything that they have started.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -94,15 +95,15 @@ pub trait ProcessManager: Send + Sync {
     /// Starts a process.
     async fn spawn_process(&self, config: &ProcessConfig) -> Result<ProcessHandle, ProcessError>;
 
-    /// Describes a process that lives, or returns nothing if it has ended.
+    /// Describes a living process; returns `None` if it has ended.
     async fn get_process(&self, id: ProcessId) -> Result<Option<ProcessInfo>, ProcessError>;
 
-    /// Describes every process that lives, oldest first.
+    /// Describes every living process, oldest first.
     async fn list_processes(&self) -> Result<Vec<ProcessInfo>, ProcessError>;
 
-    /// Asks a process and its group to end, kills them when the grace is over, and does not wait.
+    /// Asks a process and its group to end, and kills them when the grace is over. It does not wait for that.
     ///
-    /// Asked again, the shorter grace counts. A process that has ended is not an error.
+    /// If it is called again, the shorter grace counts. A process that has ended is not an error.
     async fn terminate_process(
         &self,
         id: ProcessId,
@@ -117,7 +118,7 @@ pub trait ProcessManager: Send + Sync {
     /// Continues a process and its group. A process that has ended is not an error.
     async fn continue_process(&self, id: ProcessId) -> Result<(), ProcessError>;
 
-    /// Measures what these processes use, each together with its group. Processes that have ended are left out.
+    /// Measures the usage of these processes, each together with its group. Processes that have ended are left out.
     async fn measure_processes(
         &self,
         ids: &[ProcessId],

@@ -1,8 +1,8 @@
 //! Pools of worker processes, the supervisor that keeps them, and the processes themselves.
 //!
-//! A [`ProcessPool`] keeps workers of one kind; a [`ProcessSupervisor`] starts, watches, replaces and ends the workers of
-//! all pools. Both start their processes through a [`ProcessManager`], which is the seam for tests: [`LocalProcesses`]
-//! starts real ones.
+//! A [`ProcessPool`] keeps workers of one kind; a [`ProcessSupervisor`] starts, watches, replaces and ends the workers
+//! of all pools. Both start their processes through a [`ProcessManager`], which is the seam for tests:
+//! [`LocalProcesses`] starts real ones.
 
 mod pool;
 mod programs;

@@ -3,26 +3,28 @@
 //! ```text
 //!   RemoteProcesses                  ssh, docker exec ..                 Agent
 //!   a stream of messages  <======== one connection: HTTP/2 ========>  a stream of messages
-//!   two streams a process            over a pair of pipes             a task a process --> LocalProcesses
+//!   two streams per process          over a pair of pipes             a task per process --> LocalProcesses
 //! ```
 //!
 //! A host is a [`ProcessManager`](crate::process::ProcessManager). Pools, their supervisor and the
 //! [`CommandRunner`](crate::process::CommandRunner) work on one as they do on this system.
 //!
-//! - **A process** is a request. It begins with the program, and the rest of it is the stdin. The response is the stdout,
-//!   and the response to a second request the stderr. So each pipe has a window of its own, and a process that floods one of
-//!   them holds up nobody else.
-//! - **Messages** in both directions are lines of JSON on a stream of their own: that a process has ended, that it is to be
-//!   stopped, what it uses. The end of a process is told last, after all that it printed.
-//! - **Files** are streams of their own, too. They go into a work folder before a process starts, and come back when it has
-//!   succeeded.
-//! - **A stream that was cut** ends with an error, and one that has ended does not. So a broken connection is never taken
-//!   for the end of an output.
-//! - **Nothing from the other side is trusted:** sizes, numbers and texts are bounded, and control characters are replaced.
-//! - **A host without an agent** is a bare prefix before each command, as in `docker exec -i box`: [`PrefixedProcesses`].
-//! - **A host is lost** when its connection breaks or nothing comes for `lost_after`. What ran there counts as ended only
-//!   when it is surely dead: a [keeper](Agent::keeper) kills it, even if the agent is stopped, when the dispatcher has granted
-//!   it no more time.
+//! - **A process** is a request. It begins with the program, and the rest of it is the stdin. The response is the
+//!   stdout, and the response to a second request the stderr. So each pipe has a window of its own, and a process that
+//!   floods one of them holds up nobody else.
+//! - **Messages** in both directions are lines of JSON on a stream of their own: that a process has ended, that it is
+//!   to be stopped, what it uses. The message of a process's end is sent last, after all that it printed.
+//! - **Files** are streams of their own, too. They are copied to a work folder before a process starts, and copied back
+//!   when it has succeeded.
+//! - **A stream that was cut** ends with an error, and one that has ended does not. So a broken connection is never
+//!   taken for the end of an output.
+//! - **Nothing from the other side is trusted:** sizes, numbers and texts are bounded, and control characters are
+//!   replaced.
+//! - **A host without an agent** is a bare prefix before each command, as in `docker exec -i box`:
+//!   [`PrefixedProcesses`].
+//! - **A host is lost** when its connection breaks or nothing comes for `lost_after`. What ran there counts as ended
+//!   only when it is surely dead: a [keeper](Agent::keeper) kills it, even if the agent is stopped, when the dispatcher
+//!   has granted it no more time.
 
 mod activity;
 mod agent;

@@ -34,7 +34,7 @@ pub(crate) struct Assignment {
 /// Identifies an attempt between the loop or a caller, the supervisor and a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AttemptKey {
-    /// An attempt of the run that has the pool.
+    /// An attempt of the run that uses the pool.
     Ticket(Ticket),
     /// A call that was made to the pool directly, outside of any run.
     Call(u64),
@@ -50,7 +50,7 @@ impl AttemptKey {
     }
 }
 
-/// Who gets the result of an attempt.
+/// The receiver of an attempt's result.
 #[derive(Debug)]
 pub(crate) enum ReplyTo {
     /// The loop of a run gets it as a report.
@@ -76,7 +76,7 @@ impl Assignment {
         matches!(self.reply, ReplyTo::Loop { .. })
     }
 
-    /// Whether somebody still waits for the result. A run always does.
+    /// Whether the result is still awaited. A run always awaits it.
     pub(crate) fn is_wanted(&self) -> bool {
         match &self.reply {
             ReplyTo::Loop { .. } => true,
@@ -84,7 +84,7 @@ impl Assignment {
         }
     }
 
-    /// Sends the final result of the attempt to whoever waits for it.
+    /// Sends the final result of the attempt to its receiver.
     pub(crate) fn answer(
         self,
         result: Result<Payload, Box<Failure>>,
@@ -103,7 +103,7 @@ impl Assignment {
                 provisional: false,
             }),
             ReplyTo::Caller { reply, .. } => {
-                // A caller that has gone away has no use for the answer.
+                // An error means that the caller was dropped and does not need the answer.
                 let _ = reply.send(Reply {
                     result,
                     worker,
@@ -113,8 +113,8 @@ impl Assignment {
         }
     }
 
-    /// Sends a result that is not confirmed yet to a run. A caller gets nothing before it is confirmed, so its assignment
-    /// and result come back.
+    /// Sends a result that is not confirmed yet to a run. A caller gets nothing before it is confirmed, so its
+    /// assignment and result come back.
     pub(crate) fn answer_provisionally(
         self,
         result: Payload,
@@ -139,8 +139,8 @@ impl Assignment {
         }
     }
 
-    /// Gives an attempt that never began back to the run, uncharged. `next` has begun in its place, and `withdrawn` says
-    /// that its worker takes no more. A caller's attempt comes back to the one who passed it on.
+    /// Gives an attempt that never began back to the run, uncharged. `next` has begun in its place, and `withdrawn` is
+    /// set if its worker takes no more attempts. A caller's attempt is returned to the caller of this method.
     pub(crate) fn give_back(self, next: Option<Ticket>, withdrawn: bool) -> Result<(), Self> {
         match self.reply {
             ReplyTo::Loop { ticket, reporter } => {
@@ -192,25 +192,25 @@ pub(crate) enum Order {
     Perform(Assignment),
     /// Stop an attempt.
     Stop(AttemptKey, StopRequest),
-    /// Ask the worker to give back what was sent ahead, because another worker is idle.
+    /// Ask the worker to give back the attempts that were sent ahead, because another worker is idle.
     Recall,
-    /// With `true`, the pool of this worker gets nothing more as far as anybody knows, so a filter that buffers may be told by
-    /// the end of its input. With `false`, something may come after all.
+    /// With `true`, no more attempts are expected for the pool of this worker, so a filter that buffers may be shown
+    /// the end of its input. With `false`, more may come after all.
     Last(bool),
     /// Stop all attempts of the run that used the worker: the run is gone.
     Abandon,
-    /// Finish what the worker has, then end it.
+    /// Let the worker finish its attempts, then end it.
     Retire(Retirement),
     /// Kill the worker now.
     Kill(Kill),
 }
 
-/// The reason for which the supervisor has a worker killed.
+/// The reason for which the supervisor kills a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kill {
     /// The worker uses more memory than its pool allows.
     Memory { used: u64, limit: u64 },
-    /// All workers are ended at once, and nobody waits for them to end by themselves.
+    /// All workers are ended at once, without waiting for them to end by themselves.
     Shutdown,
 }
 
@@ -233,7 +233,7 @@ pub enum Retirement {
 }
 
 impl Retirement {
-    /// The name under which metrics count workers that retired for this reason.
+    /// Returns the name under which metrics count workers that retired for this reason.
     pub fn name(self) -> &'static str {
         match self {
             Self::MaxJobs => "max_jobs",
@@ -248,7 +248,7 @@ impl Retirement {
 
 /// The sending end of the channel of orders to the connection of one worker.
 ///
-/// The channel has no bound of its own: what lies in it is bounded by the seats of the worker.
+/// The channel has no bound of its own: the seats of the worker bound how many orders are in it.
 #[derive(Debug, Clone)]
 pub(crate) struct WorkerLink(mpsc::UnboundedSender<Order>);
 
@@ -263,7 +263,7 @@ impl WorkerLink {
     pub(crate) fn perform(&self, assignment: Assignment) -> Result<(), Assignment> {
         match self.0.send(Order::Perform(assignment)) {
             Err(mpsc::error::SendError(Order::Perform(assignment))) => Err(assignment),
-            // `send` returns what it was given.
+            // A failed `send` returns the order that it was given, so no other order can come back.
             Ok(()) | Err(_) => Ok(()),
         }
     }
@@ -274,18 +274,18 @@ impl WorkerLink {
     }
 }
 
-/// A worker that takes attempts, with all that is needed to send it some.
+/// A worker that takes attempts, with all that is needed to send it attempts.
 #[derive(Debug, Clone)]
 pub(crate) struct Offer {
-    /// The number of the worker, by which its pool knows it.
+    /// The number of the worker in its pool.
     pub(crate) number: WorkerNumber,
     /// The name of the worker, as people see it.
     pub(crate) name: WorkerName,
-    /// The way to its connection.
+    /// The link to its connection.
     pub(crate) link: WorkerLink,
     /// How many attempts the worker works on at once.
     pub(crate) concurrency: u32,
-    /// The worker can be asked to give back what was sent ahead.
+    /// The worker can be asked to give back attempts that were sent ahead.
     pub(crate) gives_back: bool,
     /// The worker has shown that it reads its requests: by its hello, or by having read one.
     pub(crate) is_proven: bool,
@@ -293,7 +293,7 @@ pub(crate) struct Offer {
     pub(crate) filter: FilterState,
 }
 
-/// Whether the answers of a filter can be counted on, which decides how many items it is sent ahead.
+/// How far the answers of a filter can be relied on. That decides how many items it is sent ahead.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FilterState {
     /// The filter's count of lines has matched, so it may be sent items ahead.
@@ -303,7 +303,7 @@ pub(crate) struct FilterState {
 }
 
 impl FilterState {
-    /// Takes in what the connection has found out.
+    /// Applies what the connection has found out.
     pub(crate) fn apply(&mut self, change: FilterChange) {
         match change {
             FilterChange::Aligned => self.is_aligned = true,

@@ -1,4 +1,4 @@
-//! The reports to the executor's loop, and what the loop says in return.
+//! The reports to the executor's loop, and the loop's answers to pools and connections.
 
 use std::time::Duration;
 
@@ -20,16 +20,17 @@ pub(crate) enum StopRequest {
     Ask { grace: Duration },
     /// Kill it at once.
     Kill,
-    /// Give it back if it was sent ahead and has not begun. One that has begun continues, and the loop is told.
+    /// Give it back if it was sent ahead and has not begun. One that has begun continues, and the loop gets its result
+    /// as usual.
     Recall,
 }
 
-/// How much work a run has left for a pool, which decides whether the pool starts workers.
+/// How much work a run has left for a pool. That decides whether the pool starts workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Demand {
     /// Attempts run or may come. Pools grow by the number of jobs that wait without a free seat.
     Open { unseated: usize },
-    /// Nothing waits and nothing comes. Only what workers have is left, unless an attempt fails and is tried again.
+    /// No job waits and none will come. Only the attempts at workers are left, unless one fails and is tried again.
     Last,
     /// No attempt begins any more, so a worker that ends is not replaced.
     Over,
@@ -44,7 +45,7 @@ impl Default for Demand {
 }
 
 impl Demand {
-    /// How many jobs wait for which no seat is free.
+    /// Returns how many jobs wait without a free seat.
     pub(crate) fn unseated(self) -> usize {
         match self {
             Self::Open { unseated } => unseated,
@@ -72,17 +73,17 @@ pub(crate) enum Report {
         worker: Option<WorkerName>,
         /// How long the attempt ran, by the clock of work.
         ran: Duration,
-        /// What the attempt used, as far as that is known.
+        /// The resource usage of the attempt, as far as it is known.
         usage: Option<Box<AttemptUsage>>,
         /// The attempt sent ahead that has begun in its place.
         next: Option<Ticket>,
         /// Whether the result may still be refuted: then [`Report::Confirmed`] or [`Report::Refuted`] follows.
         provisional: bool,
     },
-    /// The provisional result of an attempt is its result, as far as can be known. If it is `in_doubt` it may still
-    /// prove wrong.
+    /// The provisional result of an attempt is final, as far as can be known. If it is `in_doubt`, it may still prove
+    /// wrong.
     Confirmed { ticket: Ticket, in_doubt: bool },
-    /// The provisional result of an attempt is the answer to something else.
+    /// The provisional result of an attempt is the answer to something else, so it is discarded.
     Refuted {
         ticket: Ticket,
         failure: Box<Failure>,
@@ -91,7 +92,7 @@ pub(crate) enum Report {
     Cleared { worker: WorkerName },
     /// Any result that this worker has given since [`Report::Cleared`] may be wrong.
     OutOfStep { worker: WorkerName, reason: String },
-    /// An attempt comes back that never began. It does not count as an attempt of its job.
+    /// An attempt that never began comes back. It does not count as an attempt of its job.
     Returned {
         ticket: Ticket,
         /// The attempt sent ahead that has begun in its place.
@@ -99,16 +100,16 @@ pub(crate) enum Report {
         /// The worker that had it takes no more attempts.
         withdrawn: bool,
     },
-    /// An attempt tells how far it has come.
+    /// An attempt reports its progress.
     Step { ticket: Ticket, step: Step },
-    /// A worker says something, perhaps about an attempt.
+    /// A worker logs a message, perhaps about an attempt.
     Log {
         ticket: Option<Ticket>,
         worker: Option<WorkerName>,
         level: LogLevel,
         message: String,
     },
-    /// A worker takes attempts from now on, or has said more of itself.
+    /// A worker takes attempts from now on, or what is known of it has changed.
     Offered { pool: PoolKey, offer: Offer },
     /// A worker has read a request, which shows that it reads requests as they come.
     Proven { pool: PoolKey, worker: WorkerNumber },
@@ -118,9 +119,9 @@ pub(crate) enum Report {
         worker: WorkerNumber,
         change: FilterChange,
     },
-    /// A worker takes no more attempts. Those that it has end or come back as usual.
+    /// A worker takes no more attempts. Its current attempts end or come back as usual.
     Withdrawn { pool: PoolKey, worker: WorkerNumber },
-    /// A place has this many slots from now on, or nothing will ever run there any more for this reason.
+    /// A place has this many slots from now on, or will never run anything again, for this reason.
     Place {
         place: PlaceId,
         slots: Result<u32, Failure>,
@@ -130,17 +131,17 @@ pub(crate) enum Report {
         place: PlaceId,
         round_trip: Option<Duration>,
     },
-    /// The supervisor asks for the demand anew: it has to know whether a worker that has ended needs a successor.
+    /// The supervisor asks for the current demand, to decide whether a worker that has ended needs a successor.
     DemandWanted { pool: PoolKey },
-    /// A pool's worker has introduced itself.
+    /// A pool's worker has sent its hello.
     Introduced {
         kind: KindId,
-        /// The version that the worker says it is.
+        /// The version that the worker declares.
         version: Option<String>,
-        /// The tasks that it knows, with their hints, if it says.
+        /// The tasks that the worker knows, with their hints; `None` if it declares none.
         tasks: Option<Vec<Introduction>>,
     },
-    /// A pool has no workers, now and for the rest of the run.
+    /// A pool has no workers now, and gets none for the rest of the run.
     Broken {
         pool: PoolKey,
         failure: Box<Failure>,

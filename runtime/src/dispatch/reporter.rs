@@ -1,4 +1,4 @@
-//! The channels by which reports reach the loop.
+//! The channels through which reports get to the loop.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,39 +9,40 @@ use super::report::Report;
 use crate::context::{Step, StepListener};
 use crate::ids::Ticket;
 
-/// The capacity of the channel of steps and log lines. What comes beyond that is counted and dropped: it is for people
-/// to read, and nobody reads faster.
+/// The capacity of the channel of steps and log lines. Messages beyond it are counted and dropped: people read them,
+/// and no one reads faster than this.
 const MESSAGE_CAPACITY: usize = 4096;
 
 /// Sends reports to the loop of a run. A clone costs one reference count.
 ///
-/// A report on what became of an attempt is never dropped and never waits, since there are no more of them than there are
-/// attempts. A worker can talk without end, so steps and logs can be dropped.
+/// A report about the outcome of an attempt is never dropped and never waits: each attempt causes only a few of them. A
+/// worker can log without end, so steps and log lines can be dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct Reporter(Arc<Channels>);
 
-/// The sending ends of the channels to the loop of one run, which all clones of its reporter share.
+/// The sending ends of the channels to the loop of one run. All clones of its reporter share them.
 #[derive(Debug)]
 struct Channels {
-    /// The channel of reports that the loop must get, such as the end of an attempt. It has no limit: each attempt has few.
+    /// The channel of reports that the loop must get, such as the end of an attempt. It is unbounded: each attempt
+    /// causes few.
     reports: mpsc::UnboundedSender<Report>,
-    /// Progress and log lines. What finds no room is dropped and counted.
+    /// The channel of progress and log lines. A message that finds it full is dropped and counted.
     messages: mpsc::Sender<Report>,
-    /// How many messages found no room since this was last reported.
+    /// How many messages were dropped in this run.
     dropped: AtomicU64,
 }
 
-/// The receiving ends of a [`Reporter`], which the loop has.
+/// The receiving ends of a [`Reporter`], which the loop holds.
 #[derive(Debug)]
 pub(crate) struct ReportReceiver {
-    /// Receives what became of attempts and of workers. None of it is ever dropped.
+    /// Receives the outcomes of attempts and the changes of workers. None of them is ever dropped.
     pub(crate) reports: mpsc::UnboundedReceiver<Report>,
     /// Receives steps and log lines, some of which are dropped if they come too fast.
     pub(crate) messages: mpsc::Receiver<Report>,
 }
 
 impl Reporter {
-    /// Makes a reporter, and the receiver of what is reported by it and its clones.
+    /// Makes a reporter, and the receiver of all reports from it and its clones.
     pub(crate) fn new() -> (Self, ReportReceiver) {
         let (reports, received_reports) = mpsc::unbounded_channel();
         let (messages, received_messages) = mpsc::channel(MESSAGE_CAPACITY);
@@ -72,7 +73,7 @@ impl Reporter {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// How many steps and log lines were dropped because nobody could read that fast.
+    /// Returns how many steps and log lines were dropped because the channel was full.
     pub(crate) fn dropped(&self) -> u64 {
         self.0.dropped.load(Ordering::Relaxed)
     }
@@ -88,7 +89,7 @@ impl Channels {
                 }
             }
             report => {
-                // An error means that the run has ended, so nobody waits for the report.
+                // An error means that the run has ended, so no task waits for the report.
                 let _ = self.reports.send(report);
             }
         }

@@ -1,9 +1,9 @@
-//! What an attempt comes to that was stopped.
+//! The failure of an attempt that was stopped.
 
 use crate::outcome::{Class, Failure};
 use crate::stop_clock::StopReason;
 
-// It does not stand with its type because the clock, which programs have too, knows no jobs and no failures.
+// This is not defined next to the type because the stop clock, which programs use too, knows neither jobs nor failures.
 impl StopReason {
     /// Returns the failure of an attempt that stops for this reason.
     pub(crate) fn failure(self) -> Failure {

@@ -1,4 +1,4 @@
-//! Compacts a journal: removes the records that no longer count.
+//! Compacts a journal: removes the records that do not count any more.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
@@ -15,11 +15,11 @@ use super::{CHUNK, Durability, Journal, lock, sync_folder_of, syncer};
 use crate::summary::Summary;
 
 impl Journal {
-    /// Rewrites the journal of a run that has [ended](Self::end), so that only the last outcome of each job is in it. Returns
-    /// whether there was anything to remove.
+    /// Rewrites the journal of a run that has [ended](Self::end), so that it has only the last outcome of each job.
+    /// Returns whether there was anything to remove.
     ///
-    /// The new journal is written beside the old one and replaces it by a rename, so a crash leaves the old journal or the new
-    /// one. A damaged journal is left as it is, so that people can still see what is wrong with it.
+    /// The new journal is written next to the old one and replaces it by a rename, so a crash leaves either the old
+    /// journal or the new one. A damaged journal is left as it is, so that people can still see what is wrong with it.
     pub fn compact(&mut self) -> Result<bool, JournalError> {
         self.save()?;
         let history = History::load(&self.path)?;
@@ -43,11 +43,11 @@ impl Journal {
                 return Err(error);
             }
         };
-        // Closing the old file releases its lock. A process that waited for the lock checks that the file is still at its
-        // path (`open_locked`) and then opens the new one.
+        // Closing the old file releases its lock. A process that waited for the lock checks that the file is still at
+        // its path (`open_locked`) and then opens the new one.
         self.file = file;
         self.recorded = history.jobs() as u64;
-        // The replaced syncer has the old file, in which nothing is left to sync.
+        // The replaced syncer has the old file, where nothing is left to sync.
         match syncer(&self.path, &self.file, self.durability) {
             Ok(syncer) => self.syncer = syncer,
             Err(error) => self.keep(Err(error))?,
@@ -55,7 +55,8 @@ impl Journal {
         Ok(true)
     }
 
-    /// Writes the new journal and replaces the old one by it. Returns `None` and replaces nothing if a record cannot be copied.
+    /// Writes the new journal and replaces the old one by it. Returns `None` and replaces nothing if a record cannot be
+    /// copied.
     fn write_compacted(
         &self,
         path: &Path,
@@ -72,7 +73,8 @@ impl Journal {
             .mode(0o600)
             .open(path)
             .map_err(failed("create"))?;
-        // The new file has to be locked before it gets the journal's name, so that no other process opens it in between.
+        // The new file has to be locked before it gets the journal's name, so that no other process opens it in
+        // between.
         lock(path, &file)?;
         let old =
             File::open(&self.path).map_err(|error| JournalError::io("open", &self.path, error))?;
@@ -92,8 +94,8 @@ impl Journal {
             .map_err(failed("write"))?;
         drop(output);
         if self.durability != Durability::None {
-            // The content has to be on disk before the rename, or a crash could leave an empty file in the place of a journal
-            // that was safe.
+            // The content has to be on disk before the rename, or a crash could leave an empty file in place of an
+            // intact journal.
             file.sync_all().map_err(failed("sync"))?;
         }
         fs::rename(path, &self.path).map_err(failed("rename"))?;
@@ -107,8 +109,8 @@ impl Journal {
 /// When the run was last resumed, and what the caller recorded about that. `None` if it was never resumed.
 type LastResumption = Option<(SystemTime, Payload)>;
 
-/// Copies the header and the outcomes that count, and returns the last resumption. Returns `None` if a record is not what
-/// the history says it is.
+/// Copies the header and the outcomes that count, and returns the last resumption. Returns `None` if a record is not
+/// what the history has read.
 fn copy(
     input: &mut impl BufRead,
     output: &mut impl Write,
@@ -140,7 +142,7 @@ fn copy(
                 Ok(resumed) => last = Some(resumed),
                 Err(_) => return Ok(None),
             },
-            // The record concerns the outcomes before it, so it keeps its place among them.
+            // The record applies to the outcomes before it, so it keeps its place among them.
             Ok(Record::Suspect { ids, .. }) => {
                 let ids: Vec<JobKey> = ids.iter().map(|id| JobKey::from(&**id)).collect();
                 record::write_suspect(&mut copied, n, &ids)?;
@@ -152,7 +154,7 @@ fn copy(
                     return Ok(None);
                 }
             }
-            // Superseded outcomes are dropped, and so are ends, since the last one is written anew.
+            // Superseded outcomes are dropped, and so are ends, since the last one is written again.
             Ok(Record::Job(_) | Record::Ended { .. }) => {}
             Err(_) => return Ok(None),
         }
@@ -162,12 +164,13 @@ fn copy(
     Ok(counting.peek().is_none().then_some(last))
 }
 
-/// The path at which the new journal is written.
+/// Returns the path at which the new journal is written.
 fn compacted_path(path: &Path) -> PathBuf {
     path.with_extension("compacted")
 }
 
-/// Removes a file if that is possible. The error is ignored: whoever needs the name next fails with an error of its own.
+/// Removes a file if that is possible. The error is ignored: the next operation that needs the name fails with an error
+/// of its own.
 fn try_remove(path: &Path) {
     let _ = fs::remove_file(path);
 }

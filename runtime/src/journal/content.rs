@@ -1,4 +1,4 @@
-//! A digest of what a job does, by which a resumed run tells whether the job has changed.
+//! A digest of what a job does, by which a resumed run detects whether the job has changed.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -11,16 +11,16 @@ use crate::item::{JobIdentity, first_half, from_hex, to_hex};
 use crate::job::{Job, Work};
 use crate::os::{ProcessConfig, ProgramInput};
 
-/// Fields are collected in a buffer of this size before they are hashed, because small updates cost the hasher more than
-/// copying does.
+/// Fields are collected in a buffer of this size before they are hashed, because small updates cost the hasher more
+/// than copying does.
 const GATHERED: usize = 1024;
 
-/// A digest of what a job does: of its task and input, or of its command with arguments, environment, folder and stdin, and
-/// of its host. A file that is read as stdin counts by its name.
+/// A digest of what a job does: of its task and input, or of its command with arguments, environment, folder and stdin,
+/// and of its host. A file that is read as stdin counts by its name.
 ///
-/// The terms of a job (hint, timeouts, retries, priority) are not part of it, because they say how the job is done, not
-/// what it does. Inputs are compared byte for byte. The code of a closure cannot be hashed, so all closures on one host
-/// have the same content, and only their ids tell them apart.
+/// The terms of a job (hint, timeouts, retries, priority) are not part of it, because they define how the job is done,
+/// not what it does. Inputs are compared byte for byte. The code of a closure cannot be hashed, so all closures on one
+/// host have the same content, and only their ids distinguish them.
 ///
 /// ```
 /// use ratchet_runtime::{Content, Job, Payload};
@@ -57,7 +57,7 @@ impl Content {
     }
 }
 
-/// The key of a job in a journal: its identity, or the digest of its id if it has no identity.
+/// Returns the key of a job in a journal: its identity, or the digest of its id if it has no identity.
 pub(super) fn key_of(id: &str, identity: Option<JobIdentity>) -> [u8; 16] {
     identity.map_or_else(
         || first_half(blake3::hash(id.as_bytes())),
@@ -71,7 +71,7 @@ struct Digest {
     gathered: [u8; GATHERED],
     /// How many bytes of `gathered` are in use.
     filled: usize,
-    /// The hasher, which is made only when the fields do not fit into the buffer.
+    /// The hasher. It is made only when the fields do not fit into the buffer.
     hasher: Option<Box<Hasher>>,
 }
 
@@ -84,6 +84,7 @@ impl Digest {
         }
     }
 
+    /// Adds what a command does: program, arguments, environment, folder, stdin and files.
     fn command(&mut self, config: &ProcessConfig) {
         self.field(b"command");
         self.text(config.command.as_os_str());
@@ -114,9 +115,10 @@ impl Digest {
         }
     }
 
+    /// Adds the stdin of a command. Files and pipes count by their names or kinds, not by their contents.
     fn stdin(&mut self, input: &ProgramInput) {
         match input {
-            // Journals of earlier versions knew nothing of stdin.
+            // Journals of earlier versions have no stdin.
             ProgramInput::Nothing | ProgramInput::Terminal => {}
             ProgramInput::Bytes(bytes) => {
                 self.field(b"stdin");
@@ -149,6 +151,7 @@ impl Digest {
         }
     }
 
+    /// Adds a field of text in the encoding of the operating system.
     fn text(&mut self, text: &OsStr) {
         self.field(text.as_encoded_bytes());
     }
@@ -158,10 +161,12 @@ impl Digest {
         self.put(bytes);
     }
 
+    /// Adds a number, such as the length of the list that follows.
     fn count(&mut self, count: u64) {
         self.put(&count.to_le_bytes());
     }
 
+    /// Adds raw bytes: to the buffer while they fit, else to the hasher.
     fn put(&mut self, bytes: &[u8]) {
         if let Some(room) = self
             .gathered
@@ -188,7 +193,7 @@ impl Digest {
 }
 
 impl Content {
-    /// The digest as text of 32 hexadecimal digits.
+    /// Formats the digest as 32 hexadecimal digits.
     pub(super) fn to_hex(self) -> [u8; 32] {
         to_hex(self.0)
     }
@@ -277,7 +282,7 @@ mod tests {
         assert_eq!(Content::of(&job), Content::of(&same));
     }
 
-    /// What is gathered and what is hashed piece by piece come to the same.
+    /// Fields that are gathered and fields that are hashed piece by piece give the same digest.
     #[test]
     fn the_content_of_an_input_of_any_size_covers_all_of_it() {
         for size in [0, 1, GATHERED - 60, GATHERED - 20, GATHERED, 5 * GATHERED] {

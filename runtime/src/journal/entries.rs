@@ -1,4 +1,4 @@
-//! Reads all that a journal tells in one pass, for reports.
+//! Reads everything that a journal records in one pass, for reports.
 
 use std::io::{BufRead, BufReader};
 use std::time::SystemTime;
@@ -11,7 +11,7 @@ use super::{CHUNK, content};
 use crate::event::EventRecord;
 use crate::outcome::{Outcome, Status};
 
-/// Something that a journal tells about its run.
+/// Something that a journal records about its run.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum JournalEntry {
@@ -19,7 +19,7 @@ pub enum JournalEntry {
     Job {
         /// The outcome.
         outcome: Box<Outcome>,
-        /// What the job needed; none if that was a slot alone, and in journals of versions that recorded none.
+        /// What the job needed; `None` if that was only a slot, and in journals of versions that did not record it.
         plan: Option<Box<JobPlan<'static>>>,
     },
     /// The run, or another part of it, began with these slots and limits.
@@ -29,11 +29,11 @@ pub enum JournalEntry {
         /// The slots and limits.
         plan: RunPlan,
     },
-    /// An event of the run that no outcome tells, such as the unexpected end of a worker.
+    /// An event of the run that is not part of any outcome, such as the unexpected end of a worker.
     Event(EventRecord),
     /// The process was stopped with all its jobs, as by Ctrl-Z.
     Suspended(SystemTime),
-    /// The process went on after it was stopped.
+    /// The process continued after it was stopped.
     Continued(SystemTime),
     /// The run was resumed. In a compacted journal this stands for the last of several resumptions.
     Resumed(SystemTime),
@@ -50,8 +50,8 @@ pub struct Entries<'a> {
 }
 
 impl History {
-    /// Reads all entries of the journal that count, from its beginning up to where it was when it was loaded: one outcome
-    /// for each job, and what else is recorded. Damaged lines are left out.
+    /// Reads all entries of the journal that count, from its beginning up to the end that it had when it was loaded:
+    /// one outcome for each job, and everything else that is recorded. Damaged lines are left out.
     pub fn entries(&self) -> Entries<'_> {
         Entries {
             history: self,
@@ -73,7 +73,7 @@ impl Iterator for Entries<'_> {
             }
             self.line.clear();
             match self.input.read_until(b'\n', &mut self.line) {
-                // The file is shorter than it was, which only happens to a file that somebody else changes.
+                // The file is shorter than it was, which happens only if another program changes it.
                 Ok(0) => return None,
                 Ok(read) => self.offset += read as u64,
                 Err(error) => {

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// How many runs an error names of those that an ambiguous id may mean.
+/// How many matching runs are named in the error for an ambiguous id.
 const NAMED: usize = 5;
 
 /// The errors of journals and of the store of runs.
@@ -28,7 +28,7 @@ pub enum JournalError {
         /// The journal.
         path: PathBuf,
     },
-    /// The file is no journal, or its first line is damaged. Nothing of it is used.
+    /// The file is not a journal, or its first line is damaged. Nothing of it is used.
     #[error("{} is not a journal: {reason}", path.display())]
     NotAJournal {
         /// The file.
@@ -95,7 +95,8 @@ impl JournalError {
         }
     }
 
-    /// The kind of the error, as of [`io::Error::kind`]. It tells a full disk or a read-only folder from other errors.
+    /// Returns the kind of the error, as in [`io::Error::kind`]. It distinguishes a full disk or a read-only folder
+    /// from other errors.
     pub fn kind(&self) -> io::ErrorKind {
         match self {
             Self::Io { source, .. } => source.kind(),
@@ -121,7 +122,7 @@ impl From<JournalError> for io::Error {
     }
 }
 
-/// The first few of these ids as text, with `..` if there are more.
+/// Lists the first few of these ids as text, with `..` if there are more.
 fn first_few(runs: &[String]) -> String {
     let named = runs[..runs.len().min(NAMED)].join(", ");
     let more = if runs.len() > NAMED { ", .." } else { "" };

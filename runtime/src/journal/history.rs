@@ -18,43 +18,43 @@ use crate::job::Job;
 use crate::outcome::{Class, Failure, Outcome, Status};
 use crate::summary::Summary;
 
-/// How many damaged lines are kept one by one; more are only counted.
+/// How many damaged lines are kept individually; more are only counted.
 const DAMAGE_KEPT: usize = 100;
 
 /// What a journal records about a run: the last outcome of each job, and the content that the job had then.
 ///
-/// Only forty bytes a job are kept in memory. Outcomes are read from the file again when they are asked for.
+/// Only forty bytes per job are kept in memory. Outcomes are read from the file again when they are requested.
 #[derive(Debug)]
 pub struct History {
     path: PathBuf,
-    /// The journal, from which outcomes are read when they are asked for.
+    /// The journal, from which outcomes are read on request.
     file: File,
     header: Header,
     index: Index,
     /// Whether jobs of items are recorded by their identities, not by their ids.
     knows_identities: bool,
-    /// The byte after the last whole line. A run that is resumed writes on from here.
+    /// The byte after the last complete line. A resumed run appends from here.
     end: u64,
     facts: RunFacts,
 }
 
-/// What the lines of a journal tell about the run as a whole.
+/// What the lines of a journal say about the run as a whole.
 #[derive(Debug, Default)]
 struct RunFacts {
-    /// How many outcomes were recorded, those of replaced and missing records included.
+    /// How many outcomes were recorded, including those of replaced and missing records.
     recorded: u64,
-    /// When the run came to its end, with its summary; none if it was interrupted, or went on after that end.
+    /// When the run ended, with its summary; `None` if it was interrupted, or continued after that end.
     ended: Option<(SystemTime, Box<Summary>)>,
     /// How often the run was resumed.
     resumed: u32,
-    /// How many records say so. More than one is a reason to compact the journal.
+    /// How many records of resumptions there are. More than one is a reason to compact the journal.
     resumed_records: u32,
     suspensions: Suspensions,
     /// The last line, if it was not finished.
     torn: Option<TornLine>,
     /// The first damaged lines.
     damage: Vec<DamagedLine>,
-    /// How many lines are damaged in all.
+    /// How many lines are damaged in total.
     damaged: u64,
 }
 
@@ -63,7 +63,7 @@ struct RunFacts {
 struct Suspensions {
     /// The length of all stops that have ended.
     total: Duration,
-    /// When the stop began that has not ended, if there is one.
+    /// When the current stop began, if there is one.
     since: Option<SystemTime>,
 }
 
@@ -78,7 +78,7 @@ impl Suspensions {
     }
 
     fn until(&self, at: SystemTime) -> Duration {
-        // The system's clock may have been set back meanwhile, and then nobody knows how long it was.
+        // The system's clock may have been set back during the stop, and then its length is unknown.
         let last = self.since.and_then(|since| at.duration_since(since).ok());
         self.total + last.unwrap_or_default()
     }
@@ -100,15 +100,15 @@ pub struct RecordedOutcome {
 impl History {
     /// Reads a journal, even while another process writes it.
     ///
-    /// An unfinished last line ([`torn`](Self::torn)) and damaged lines ([`damage`](Self::damage)) are left out. Only the first
-    /// line has to be whole.
+    /// An unfinished last line ([`torn`](Self::torn)) and damaged lines ([`damage`](Self::damage)) are left out. Only
+    /// the first line has to be whole.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, JournalError> {
         let path = path.as_ref();
         let file = File::open(path).map_err(|error| JournalError::io("open", path, error))?;
         Self::read(path, file)
     }
 
-    /// Reads the journal in an open file. The path is only for errors.
+    /// Reads the journal in an open file. The path is used only in errors.
     pub(super) fn read(path: &Path, file: File) -> Result<Self, JournalError> {
         let failed = |error| JournalError::io("read", path, error);
         let mut input = file.try_clone().map_err(failed)?;
@@ -136,22 +136,22 @@ impl History {
         })
     }
 
-    /// The first line of the journal: what the run was started with.
+    /// Returns the first line of the journal: what the run was started with.
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// The number of jobs that have an outcome.
+    /// Returns the number of jobs that have an outcome.
     pub fn jobs(&self) -> usize {
         self.index.len()
     }
 
-    /// The number of outcomes that were recorded. A job that was done again has more than one.
+    /// Returns the number of outcomes that were recorded. A job that was done again has more than one.
     pub fn recorded(&self) -> u64 {
         self.facts.recorded
     }
 
-    /// When the run ended, and its summary. There is none if the run was interrupted or goes on.
+    /// Returns when the run ended, and its summary; `None` if the run was interrupted or is in progress.
     pub fn ended(&self) -> Option<(SystemTime, &Summary)> {
         self.facts
             .ended
@@ -159,28 +159,28 @@ impl History {
             .map(|(at, summary)| (*at, &**summary))
     }
 
-    /// How often the run was resumed.
+    /// Returns how often the run was resumed.
     pub fn resumed(&self) -> u32 {
         self.facts.resumed
     }
 
-    /// How long the process of the run was stopped with all its jobs, as by Ctrl-Z, up to this time. The durations of
-    /// jobs do not count that time.
+    /// Returns how long the process of the run was stopped with all its jobs, as by Ctrl-Z, up to this time. The
+    /// durations of jobs do not include that time.
     pub fn suspended(&self, until: SystemTime) -> Duration {
         self.facts.suspensions.until(until)
     }
 
-    /// The unfinished last line, if there is one.
+    /// Returns the unfinished last line, if there is one.
     pub fn torn(&self) -> Option<TornLine> {
         self.facts.torn
     }
 
-    /// The first hundred damaged lines.
+    /// Returns the first hundred damaged lines.
     pub fn damage(&self) -> &[DamagedLine] {
         &self.facts.damage
     }
 
-    /// The number of lines that are damaged, and of places where lines are missing.
+    /// Returns the number of lines that are damaged, and of places where lines are missing.
     pub fn damaged(&self) -> u64 {
         self.facts.damaged
     }
@@ -190,7 +190,7 @@ impl History {
         self.find_key(content::key_of(id.as_str(), None))
     }
 
-    /// Finds the last outcome of a job. The job of an item is found even if the item has another place in its list now.
+    /// Finds the last outcome of a job. The job of an item is found even if the item has moved in its list.
     pub fn find_job(&self, job: &Job) -> Option<RecordedOutcome> {
         let identity = job.item.as_ref().map(|item| item.identity);
         let identity = identity.filter(|_| self.knows_identities);
@@ -224,7 +224,7 @@ impl History {
             .and_then(|(mut outcome, identity)| {
                 let found = self.find_key(content::key_of(outcome.id.as_str(), identity));
                 if found.is_some_and(|found| found.offset == recorded.offset) {
-                    // The record says that the job succeeded, and a later record says that this result is suspect.
+                    // The record has a success, but a later record marks this result as suspect.
                     if outcome.is_success() && recorded.status != Status::Succeeded {
                         outcome.result = Err(Box::new(suspect()));
                     }
@@ -242,17 +242,18 @@ impl History {
         let mut recorded: Vec<RecordedOutcome> = entries
             .map(|(number, entry)| RecordedOutcome::new(number, entry))
             .collect();
-        // The file is then also read from its beginning to its end, which is faster than jumping.
+        // The file is then also read in order, which is faster than jumping.
         recorded.sort_unstable_by_key(|recorded| recorded.offset);
         recorded.into_iter().map(|recorded| self.outcome(&recorded))
     }
 
-    /// Whether compaction would remove anything: outcomes that were superseded, or more than one record of a resumption.
+    /// Whether compaction would remove anything: outcomes that were superseded, or more than one record of a
+    /// resumption.
     pub(super) fn has_superseded(&self) -> bool {
         self.facts.recorded > self.index.len() as u64 || self.facts.resumed_records > 1
     }
 
-    /// The offsets of the last record of each job, in the order of the file.
+    /// Returns the offsets of the last record of each job, in the order of the file.
     pub(super) fn offsets(&self) -> Vec<u64> {
         let mut offsets: Vec<u64> = self
             .index
@@ -264,7 +265,7 @@ impl History {
         offsets
     }
 
-    /// The path of the journal.
+    /// Returns the path of the journal.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -277,13 +278,13 @@ impl History {
         }
     }
 
-    /// The status of the outcome that counts for a job, if it is the one at this offset.
+    /// Returns the status of the outcome that counts for a job, if it is the one at this offset.
     pub(super) fn status_at(&self, key: [u8; 16], offset: u64) -> Option<Status> {
         let found = self.find_key(key)?;
         (found.offset == offset).then_some(found.status)
     }
 
-    /// The byte at which the last whole line ends.
+    /// Returns the byte at which the last complete line ends.
     pub(super) fn end(&self) -> u64 {
         self.end
     }
@@ -308,7 +309,7 @@ impl RecordedOutcome {
     }
 }
 
-/// The failure that replaces a result whose filter proved to be out of step after the result was reported.
+/// Makes the failure that replaces a result whose filter proved to be out of step after the result was reported.
 pub(super) fn suspect() -> Failure {
     Failure::new(
         Class::Protocol,
@@ -316,7 +317,7 @@ pub(super) fn suspect() -> Failure {
     )
 }
 
-/// Reads the header of a journal, which has to be its first line.
+/// Reads the header of a journal, which has to be the first line.
 pub(super) fn read_header<R: BufRead>(
     path: &Path,
     scanner: &mut Scanner<R>,
@@ -355,8 +356,8 @@ struct HistoryReader {
     entries: Vec<IndexEntry>,
     /// Whether a job was recorded by its identity.
     knows_identities: bool,
-    /// The ids of suspect jobs, each with the number of entries before the record that said so. Only these entries of the job
-    /// are suspect: an outcome after that record is that of a new attempt.
+    /// The ids of suspect jobs, each with the number of entries before the record that marks them. Only these entries
+    /// of the job are suspect: an outcome after that record is that of a new attempt.
     suspects: HashMap<String, usize>,
     /// Whether a damaged line was skipped since the last record. It may be the record that is missing.
     left_out: bool,
@@ -364,12 +365,13 @@ struct HistoryReader {
 }
 
 impl HistoryReader {
+    /// Handles one line of the journal.
     fn take(&mut self, scanned: Scanned<'_>) {
         match scanned {
             Scanned::Torn(torn) => self.facts.torn = Some(torn),
             Scanned::Damaged { damage, .. } => {
                 self.left_out = true;
-                // Whatever the line was, the run went on after its recorded end.
+                // Whatever the line was, the run continued after its recorded end.
                 self.facts.ended = None;
                 self.note_damage(damage);
             }
@@ -381,6 +383,7 @@ impl HistoryReader {
         }
     }
 
+    /// Handles a record, and reports a gap in the numbers of job records as damage.
     fn take_record(&mut self, offset: u64, line: u64, record: Record<'_>) {
         self.facts.ended = None;
         let n = match record {
@@ -414,7 +417,7 @@ impl HistoryReader {
                 n
             }
             Record::Resumed { n, times } => {
-                // A process that was killed while it was stopped does not go on.
+                // A process that was killed while it was stopped does not continue.
                 self.facts.suspensions.since = None;
                 self.facts.resumed = self.facts.resumed.saturating_add(times);
                 self.facts.resumed_records = self.facts.resumed_records.saturating_add(1);
@@ -439,8 +442,8 @@ impl HistoryReader {
 
     /// Makes results that may be wrong count as failures.
     ///
-    /// A `suspect` record names ids, but the keys of entries may be made from identities. So the file is read once more from
-    /// its beginning: its job records come in the order of the entries.
+    /// A `suspect` record names ids, but the keys of entries may be made from identities. So the file is read once more
+    /// from its beginning: its job records come in the order of the entries.
     fn mark_suspects<R: BufRead>(&mut self, mut scanner: Scanner<R>) -> io::Result<()> {
         // If the journal is being written, this second read may find more records than the first.
         let mut entries = self.entries.iter_mut().enumerate();

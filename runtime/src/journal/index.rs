@@ -1,7 +1,7 @@
-//! An index of a journal: where each job's last record begins, in forty bytes a job.
+//! An index of a journal: where each job's last record begins, in forty bytes per job.
 //!
-//! A map from ids to the outcomes of ten million jobs would not fit into the memory of a laptop. So the index keeps ids as
-//! 128-bit digests in one sorted list, and the rest of a record stays in the file.
+//! A map from ids to the outcomes of ten million jobs would not fit into the memory of a laptop. So the index keeps ids
+//! as 128-bit digests in one sorted list, and the rest of a record stays in the file.
 
 use super::content::Content;
 use crate::outcome::Status;
@@ -17,7 +17,7 @@ pub(super) struct IndexEntry {
 }
 
 impl IndexEntry {
-    /// Makes an entry of the parts of a record.
+    /// Makes an entry from the parts of a record.
     pub(super) fn new(id: [u8; 16], content: Content, status: Status, offset: u64) -> Self {
         #[expect(clippy::expect_used, reason = "`ALL` is what its name says")]
         let status = (Status::ALL.iter().position(|other| *other == status))
@@ -36,17 +36,17 @@ impl IndexEntry {
         }
     }
 
-    /// What the job did when it was recorded.
+    /// Returns the digest of what the job did when it was recorded.
     pub(super) fn content(&self) -> Content {
         self.content
     }
 
-    /// The byte at which the record begins.
+    /// Returns the byte at which the record begins.
     pub(super) fn offset(&self) -> u64 {
         self.place >> 3
     }
 
-    /// The status of the outcome.
+    /// Returns the status of the outcome.
     pub(super) fn status(&self) -> Status {
         #[expect(
             clippy::cast_possible_truncation,
@@ -58,7 +58,7 @@ impl IndexEntry {
     }
 }
 
-/// How many bits of an id are looked up in a table at the most. With 16 bits the table takes 256 KiB.
+/// The highest number of bits of an id that are looked up in a table. With 16 bits the table takes 256 KiB.
 const PREFIX: u32 = 16;
 
 /// Finds the entry of a job by the digest of its id.
@@ -73,9 +73,9 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Makes an index of the entry with the greatest offset of each id.
+    /// Makes an index that has, for each id, the entry with the greatest offset.
     pub(super) fn new(mut entries: Vec<IndexEntry>) -> Self {
-        // Of several entries of one id the last one is sorted first, because `dedup_by_key` keeps the first.
+        // Of several entries with one id the last one is sorted first, because `dedup_by_key` keeps the first.
         entries.sort_unstable_by_key(|entry| (entry.id, std::cmp::Reverse(entry.offset())));
         entries.dedup_by_key(|entry| entry.id);
         entries.shrink_to_fit();
@@ -97,7 +97,7 @@ impl Index {
         }
     }
 
-    /// The number of entries.
+    /// Returns the number of entries.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -111,7 +111,7 @@ impl Index {
         Some((begin as usize + found, part.get(found)?))
     }
 
-    /// All entries, sorted by the digests of their ids.
+    /// Returns all entries, sorted by the digests of their ids.
     pub(super) fn entries(&self) -> &[IndexEntry] {
         &self.entries
     }

@@ -1,4 +1,4 @@
-//! Makes a journal the ledger of an executor.
+//! Implements the ledger of an executor with a journal.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -24,7 +24,7 @@ impl Ledger for Journal {
     }
 }
 
-/// Shares a journal between the executor and its owner, who records the end of the run.
+/// A journal that the executor shares with its owner, which records the end of the run.
 impl Ledger for Arc<Mutex<Journal>> {
     fn append(&mut self, job: &Job, outcome: &Outcome) -> io::Result<()> {
         Ok(lock(self)?.append(job, outcome)?)

@@ -1,4 +1,4 @@
-//! What a journal keeps of how jobs and runs were planned: the things that can hold a job back.
+//! The part of a journal about how jobs and runs were planned: what can hold a job back.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use crate::scheduling::{Limit, ParallelizationHint, Priority};
 
 /// What a job needed in order to start: other jobs, locks, limits and slots.
 ///
-/// Reports and simulations read it. A resumed run reads the jobs themselves again and does not look at it.
+/// Reports and simulations read it. A resumed run reads the jobs themselves again and ignores it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct JobPlan<'a> {
@@ -27,10 +27,10 @@ pub struct JobPlan<'a> {
     /// How many units of resources the job took, by their names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub resources: BTreeMap<String, u64>,
-    /// How many slots the job filled, if that was not one.
+    /// How many slots the job filled; `None` if it was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slots: Option<u32>,
-    /// The priority of the job, if that was not the usual one.
+    /// The priority of the job; `None` if it was the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<Priority>,
 }
@@ -40,7 +40,7 @@ fn is_empty<T>(list: &[T]) -> bool {
 }
 
 impl<'a> JobPlan<'a> {
-    /// The plan of a job; none where nothing but a slot was needed, as for most jobs of a long list.
+    /// Makes the plan of a job; `None` if it needed only a slot, as most jobs of a long list do.
     pub(super) fn of(job: &'a Job) -> Option<Self> {
         let Terms {
             hint,

@@ -1,8 +1,8 @@
 //! Decides which runs are kept, and removes the others.
 //!
-//! A run is removed when nothing was written to it for too long. If there are still too many runs, or they take too much
-//! space, the oldest finished runs are removed: first those in which all jobs succeeded, then those in which some failed.
-//! An interrupted run is removed only because of its age, and a run that goes on is never removed.
+//! A run is removed when nothing was written to it for too long. If there are still too many runs, or they take too
+//! much space, the oldest finished runs are removed: first those in which all jobs succeeded, then those in which some
+//! failed. An interrupted run is removed only because of its age, and a run in progress is never removed.
 
 use std::cmp::Reverse;
 use std::fs;
@@ -13,7 +13,8 @@ use super::error::JournalError;
 use super::run_id::RunId;
 use super::run_store::{RunState, RunStore};
 
-/// How old a folder without a journal has to be before it is removed. A younger one may belong to a run that begins now.
+/// How old a folder without a journal has to be before it is removed. A younger one may belong to a run that begins
+/// now.
 const MIN_ORPHAN_AGE: Duration = Duration::from_hours(1);
 
 /// The limits on the runs that are kept. A limit that is `None` does not apply.
@@ -47,7 +48,7 @@ pub struct PrunedRun {
     pub was_resumable: bool,
 }
 
-/// What has to be known about a run in order to decide whether to remove it.
+/// The facts about a run that decide whether to remove it.
 #[derive(Debug, Clone, Copy)]
 struct PruneCandidate {
     id: RunId,
@@ -58,10 +59,10 @@ struct PruneCandidate {
     rank: PruneRank,
 }
 
-/// How valuable a run is. Runs with the least rank are removed first.
+/// How valuable a run is. Runs with the lowest rank are removed first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum PruneRank {
-    /// Every job of the run succeeded, so nothing of it is left to do.
+    /// Every job of the run succeeded, so no work is left.
     Succeeded,
     /// The run has ended, and some of its jobs did not succeed.
     Failed,
@@ -74,7 +75,7 @@ enum PruneRank {
 impl RunStore {
     /// Removes the runs that exceed the limits, but never `current`, and returns those that it removed.
     ///
-    /// A run that cannot be removed stays, and the others are removed nevertheless.
+    /// If a run cannot be removed, it stays, and the others are still removed.
     pub fn prune(
         &self,
         retention: &Retention,
@@ -91,12 +92,12 @@ impl RunStore {
                     rank: PruneRank::Unfinished,
                 }),
                 Err(error) if error.kind() == ErrorKind::NotFound => self.remove_unbegun(id, now),
-                // Its age and size are not known, so nothing can be decided about it.
+                // Its age and size are unknown, so it is left alone.
                 Err(_) => {}
             }
         }
         if !retention.is_exceeded(&stored, now) {
-            // In the usual case no journal has to be opened, which keeps the start of a run fast.
+            // Usually no journal has to be opened, which keeps the start of a run fast.
             return Ok(Vec::new());
         }
         for run in &mut stored {
@@ -120,8 +121,8 @@ impl RunStore {
         let folder = self.folder_of(id);
         let made = fs::metadata(&folder).and_then(|folder| folder.modified());
         if made.is_ok_and(|made| is_older(made, MIN_ORPHAN_AGE, now)) {
-            // `remove_dir` refuses a folder that is not empty, and ratchet did not write what is in it. The error is ignored,
-            // because the folder does no harm.
+            // `remove_dir` refuses a folder that is not empty: ratchet did not write what is in it. The error is
+            // ignored, because the folder does no harm.
             let _ = fs::remove_dir(&folder);
         }
     }
@@ -154,6 +155,8 @@ impl Retention {
             || stored.iter().any(|run| self.is_too_old(run, now))
     }
 
+    /// Chooses the runs to remove: those that are too old, then finished ones until the limits on number and size are
+    /// met. `current` and running runs always stay.
     fn choose(&self, stored: &[PruneCandidate], now: SystemTime, current: RunId) -> Vec<PrunedRun> {
         let mut going = Vec::new();
         let mut kept = Vec::new();
@@ -192,7 +195,7 @@ impl PruneCandidate {
     }
 }
 
-/// Whether a moment is longer ago than `age`. A moment in the future, by a clock that was set back since, is not.
+/// Whether a time is longer ago than `age`. A time in the future, because the clock was set back since, is not.
 fn is_older(then: SystemTime, age: Duration, now: SystemTime) -> bool {
     now.duration_since(then).is_ok_and(|since| since > age)
 }
@@ -209,8 +212,8 @@ mod tests {
         SystemTime::UNIX_EPOCH + 20_000 * DAY
     }
 
-    /// Makes a run of each entry, which says how many days ago it was written, how large it is, and its rank. Later
-    /// entries have greater ids.
+    /// Makes a run from each entry: how many days ago it was written, how large it is, and its rank. Later entries have
+    /// greater ids.
     fn candidates(runs: impl IntoIterator<Item = (u32, u64, PruneRank)>) -> Vec<PruneCandidate> {
         (1..)
             .zip(runs)
@@ -251,7 +254,7 @@ mod tests {
         let resumable: Vec<bool> = chosen.iter().map(|run| run.was_resumable).collect();
         assert_eq!(resumable, [false, true]);
         assert!(!retention.is_exceeded(&runs[4..], now()));
-        // A clock that was set back makes nothing old.
+        // If the clock was set back, no run counts as old.
         assert!(!retention.is_exceeded(&runs, now() - 40 * DAY));
     }
 

@@ -13,14 +13,14 @@
 //! c2e9141b {"record":"ended","n":2,"at_ms":..,"summary":{..}}
 //! ```
 //!
-//! `n` counts the job records, so that the last line says how many there are, and a gap is noticed. Where a journal
-//! was compacted, one `resumed` record stands for several, and says for how many: `"times":3`.
+//! `n` counts the job records, so that the last line has their number, and a gap is noticed. In a compacted journal,
+//! one `resumed` record stands for several, and has their number: `"times":3`.
 //!
 //! A job that needed more than a slot has a `plan`, which reports read: its needs, hint, limits, slots and priority.
 //!
-//! A job that is known by its item rather than by its id has an `identity`. Of two records with one identity, or with
-//! one id where there is none, the later one counts. Where a list has changed, a result that is kept is recorded once
-//! more under the number that its item has now.
+//! A job that is identified by its item rather than by its id has an `identity`. Of two records with one identity, or
+//! with one id where there is no identity, the later one counts. If a list has changed, a result that is kept is
+//! recorded again under the number that its item has now.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
@@ -40,7 +40,7 @@ use crate::summary::Summary;
 /// The length of a checksum: eight digits and the blank after them.
 const SUM: usize = 9;
 
-/// The first line of a journal, which says what the run was begun with.
+/// The first line of a journal: what the run was started with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Header {
     /// The id of the run.
@@ -49,7 +49,8 @@ pub struct Header {
     pub started: SystemTime,
     /// The identity of the file that the jobs come from, if it can be read again.
     pub source: Option<SourceIdentity>,
-    /// What the caller needs in order to resume the run, such as a command line and a folder. The journal only stores it.
+    /// What the caller needs in order to resume the run, such as a command line and a folder. The journal only stores
+    /// it.
     pub about: Payload,
 }
 
@@ -57,7 +58,7 @@ impl Header {
     /// The version of the journals that are written.
     pub const VERSION: u32 = 1;
 
-    /// Makes the header of a run whose jobs come from nothing that can be read again.
+    /// Makes the header of a run whose jobs come from a source that cannot be read again.
     pub fn new(run: RunId, started: SystemTime, about: Payload) -> Self {
         Self {
             run,
@@ -68,7 +69,7 @@ impl Header {
     }
 }
 
-/// Tells whether the file that jobs come from is still the same when a run is resumed.
+/// Identifies the file that jobs come from, to detect whether it has changed when a run is resumed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceIdentity {
     /// The path of the file, or another name for it.
@@ -86,38 +87,38 @@ pub(super) enum Record<'a> {
     Job(JobRecord<'a>),
     /// The outcomes of these jobs that were recorded before this record may be wrong.
     Suspect {
-        /// How many job records stand before it.
+        /// How many job records come before it.
         n: u64,
         /// The ids of the jobs.
         ids: Vec<Cow<'a, str>>,
     },
     /// The process was stopped with all its jobs, as by Ctrl-Z.
     Suspended {
-        /// How many job records stand before it.
+        /// How many job records come before it.
         n: u64,
         /// When the process was stopped.
         at: SystemTime,
     },
-    /// The process went on after it was stopped.
+    /// The process continued after it was stopped.
     Continued {
-        /// How many job records stand before it.
+        /// How many job records come before it.
         n: u64,
-        /// When the process went on.
+        /// When the process continued.
         at: SystemTime,
     },
     /// The run was resumed.
     Resumed {
-        /// How many job records stand before it.
+        /// How many job records come before it.
         n: u64,
         /// How many resumptions the record stands for: more than one in a compacted journal.
         times: u32,
     },
     /// Something that only reports read: slots and limits, or an event.
     Remark {
-        /// How many job records stand before it.
+        /// How many job records come before it.
         n: u64,
     },
-    /// The run came to its end.
+    /// The run ended.
     Ended {
         /// How many job records the journal has.
         n: u64,
@@ -128,14 +129,14 @@ pub(super) enum Record<'a> {
     },
 }
 
-/// The part of a job's record that the index keeps. The result itself is read again when somebody wants it.
+/// The part of a job's record that the index keeps. The result itself is read again on request.
 #[derive(Debug, PartialEq)]
 pub(super) struct JobRecord<'a> {
     /// The number of the record, counted from 1.
     pub(super) n: u64,
     /// The digest of what the job did.
     pub(super) content: Content,
-    /// The identity of the job, if the job is known by its item rather than by its id.
+    /// The identity of the job, if the job is identified by its item rather than by its id.
     pub(super) identity: Option<JobIdentity>,
     /// The id of the job.
     pub(super) id: Cow<'a, str>,
@@ -149,10 +150,10 @@ pub(super) enum Unreadable {
     /// The line is damaged.
     #[error("its checksum does not match")]
     Checksum,
-    /// The line is too short, or no blank stands where the checksum ends.
+    /// The line is too short, or has no blank after the checksum.
     #[error("it does not begin with a checksum")]
     NoChecksum,
-    /// The line is no JSON, or has a field of another type.
+    /// The line is not JSON, or has a field of another type.
     #[error("{0}")]
     Json(#[from] serde_json::Error),
     /// The line is of a kind that this version does not know.
@@ -166,12 +167,12 @@ pub(super) enum Unreadable {
         /// The name of the field.
         field: &'static str,
     },
-    /// The journal was written in a version of the format that is not read.
+    /// The journal has a version of the format that this program cannot read.
     #[error("version {0}")]
     Version(u32),
 }
 
-/// The JSON of a line of any kind, for reading. `record` tells which of the fields there are.
+/// The JSON of a line of any kind, for reading. `record` determines which of the fields are set.
 #[derive(Deserialize)]
 struct RecordLine<'a, O> {
     #[serde(borrow)]
@@ -265,7 +266,7 @@ struct EventLine<'a> {
     event: &'a EventRecord,
 }
 
-/// Appends the line that says with which slots and limits the run, or another part of it, begins.
+/// Appends the line with the slots and limits with which the run, or another part of it, begins.
 pub(super) fn write_planned(
     out: &mut Vec<u8>,
     n: u64,
@@ -277,7 +278,7 @@ pub(super) fn write_planned(
     write_line(out, |out| serde_json::to_writer(out, &line))
 }
 
-/// Appends the line of an event that no outcome tells.
+/// Appends the line of an event that is not part of any outcome.
 pub(super) fn write_event(
     out: &mut Vec<u8>,
     n: u64,
@@ -328,18 +329,18 @@ pub(super) fn write_header(out: &mut Vec<u8>, header: &Header) -> serde_json::Re
     write_line(out, |out| serde_json::to_writer(out, &line))
 }
 
-/// Appends the line that says that the outcomes of these jobs may be wrong.
+/// Appends the line that marks the outcomes of these jobs as possibly wrong.
 pub(super) fn write_suspect(out: &mut Vec<u8>, n: u64, ids: &[JobKey]) -> serde_json::Result<()> {
     let line = SuspectLine { n, ids };
     write_line(out, |out| serde_json::to_writer(out, &line))
 }
 
-/// Appends the line that says that the process was stopped with all its jobs.
+/// Appends the line of a stop: the process was stopped with all its jobs.
 pub(super) fn write_suspended(out: &mut Vec<u8>, n: u64, at: SystemTime) -> serde_json::Result<()> {
     write_suspension(out, "suspended", n, at)
 }
 
-/// Appends the line that says that the process went on.
+/// Appends the line of the end of a stop: the process continued.
 pub(super) fn write_continued(out: &mut Vec<u8>, n: u64, at: SystemTime) -> serde_json::Result<()> {
     write_suspension(out, "continued", n, at)
 }
@@ -355,7 +356,7 @@ fn write_suspension(
     write_line(out, |out| serde_json::to_writer(out, &line))
 }
 
-/// Appends the line that says that the run was resumed, once or `times` times.
+/// Appends the line of a resumption of the run, once or `times` times.
 pub(super) fn write_resumed(
     out: &mut Vec<u8>,
     n: u64,
@@ -372,7 +373,7 @@ pub(super) fn write_resumed(
     write_line(out, |out| serde_json::to_writer(out, &line))
 }
 
-/// Appends the line that says that the run came to its end.
+/// Appends the line of the end of the run.
 pub(super) fn write_ended(
     out: &mut Vec<u8>,
     n: u64,
@@ -398,8 +399,8 @@ const BEGIN: &[u8] = b"{\"record\":\"";
 /// The text between the kind of a record and its number.
 const NUMBER: &[u8] = b"\",\"n\":";
 
-/// Appends a line under another number, or returns nothing if the line has no number. The rest of the line is copied byte by
-/// byte, so that fields of a later version are not lost.
+/// Appends a line under another number; `None` if the line has no number. The rest of the line is copied byte by byte,
+/// so that fields of a later version are not lost.
 pub(super) fn renumber(out: &mut Vec<u8>, line: &[u8], n: u64) -> Option<()> {
     let json = line.get(SUM..)?;
     let kind = json.strip_prefix(BEGIN)?;
@@ -526,7 +527,7 @@ pub(super) fn read(line: &[u8]) -> Result<Record<'_>, Unreadable> {
     }
 }
 
-/// A line with all that it says, for reports.
+/// A line with everything that it records, for reports.
 pub(super) enum FullRecord {
     /// The outcome of a job, with its identity and plan.
     Job {
@@ -540,7 +541,7 @@ pub(super) enum FullRecord {
     Event(EventRecord),
     /// The process was stopped.
     Suspended(SystemTime),
-    /// The process went on.
+    /// The process continued.
     Continued(SystemTime),
     /// The run was resumed.
     Resumed(SystemTime),
@@ -562,7 +563,7 @@ struct FullLine<'a> {
     event: Option<&'a serde_json::value::RawValue>,
 }
 
-/// Reads a line with all that it says.
+/// Reads a line with everything that it records.
 pub(super) fn read_full(line: &[u8]) -> Result<FullRecord, Unreadable> {
     let line: FullLine<'_> = serde_json::from_slice(checked(line)?)?;
     let at = |record| {
@@ -603,7 +604,7 @@ fn missing(record: &'static str, field: &'static str) -> Unreadable {
     Unreadable::Missing { record, field }
 }
 
-/// Writes a checksum as eight hexadecimal digits. Only small letters are right when it is read, so that a line has one spelling.
+/// Formats a checksum as eight hexadecimal digits. Reading accepts only lower case, so that a line has one spelling.
 fn hex(sum: u32) -> [u8; 8] {
     let mut digits = [0; 8];
     for (digit, shift) in digits.iter_mut().zip((0..8).rev()) {
@@ -619,7 +620,7 @@ fn to_millis(at: SystemTime) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A time that the system cannot tell becomes the epoch: it is for people, and nothing depends on it.
+/// A time that the system cannot represent becomes the epoch: it is for people, and nothing depends on it.
 fn from_millis(millis: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH
         .checked_add(Duration::from_millis(millis))

@@ -30,19 +30,20 @@ pub enum RunReason {
     Failed,
     /// The job does something else than before.
     Changed,
-    /// A job that it needs is done again, or was done again after it, so its result was made from an older one.
+    /// A job that it needs is done again, or was done again after it, so its result was made from an outdated one.
     NeedRedone,
 }
 
 impl History {
-    /// Decides whether a job with this id and content has to be done, without regard to the jobs that it needs. `same_source`
-    /// says that the jobs come from the same source as those of the history, so that a job without an outcome is not new but
-    /// did not end.
+    /// Decides whether a job with this id and content has to be done, without regard to the jobs that it needs.
+    /// `same_source` is set if the jobs come from the same source as those of the history, so that a job without an
+    /// outcome is not new but did not end.
     pub fn decide(&self, id: &JobKey, content: Content, same_source: bool) -> ResumeDecision {
         decide(self.find(id), content, same_source)
     }
 }
 
+/// Decides from the recorded outcome of a job alone. The content is compared before the status.
 fn decide(found: Option<RecordedOutcome>, content: Content, same_source: bool) -> ResumeDecision {
     match found {
         None if same_source => ResumeDecision::Run(RunReason::NotEnded),
@@ -58,24 +59,24 @@ fn decide(found: Option<RecordedOutcome>, content: Content, same_source: bool) -
     }
 }
 
-/// How many jobs are kept, and how many are done again for which reason.
+/// How many jobs are kept, and how many are done again for each reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ResumeCounts {
     /// Jobs that are kept, because they have succeeded and have not changed.
     pub kept: u64,
-    /// Jobs that the history does not know.
+    /// Jobs that are not in the history.
     pub new: u64,
     /// Jobs that had not ended.
     pub not_ended: u64,
     /// Jobs that had failed.
     pub failed: u64,
-    /// Jobs that do something else now.
+    /// Jobs that do something else than before.
     pub changed: u64,
     /// Jobs that had succeeded and need a job that is done again.
     pub dependents: u64,
 }
 
-/// A set of jobs of a history, by their positions in its index: a bit for each job.
+/// A set of jobs of a history: one bit for each job, by its position in the index.
 #[derive(Debug)]
 struct JobSet(Vec<u64>);
 
@@ -97,10 +98,10 @@ impl JobSet {
     }
 }
 
-/// Decides for one job after the other whether it has to be done, and counts the decisions.
+/// Decides for one job after another whether it has to be done, and counts the decisions.
 ///
-/// A job that has succeeded is kept only if all jobs that it needs are kept. So ask about a job only after you have asked
-/// about those that it needs.
+/// A job that has succeeded is kept only if all jobs that it needs are kept. So ask about a job only after you have
+/// asked about those that it needs.
 #[derive(Debug)]
 pub struct Resume {
     history: Arc<History>,
@@ -130,7 +131,7 @@ impl Resume {
         }
     }
 
-    /// The history that is continued.
+    /// Returns the history that is continued.
     pub fn history(&self) -> &Arc<History> {
         &self.history
     }
@@ -162,8 +163,8 @@ impl Resume {
         decision
     }
 
-    /// Revokes the decision to keep a job, because its outcome cannot be read. The job is done again, and so are the jobs
-    /// that need it.
+    /// Revokes the decision to keep a job, because its outcome cannot be read. The job is done again, and so are the
+    /// jobs that need it.
     pub fn redo(&mut self, kept: &RecordedOutcome) {
         if !self.redone.contains(kept.number) {
             self.redone.insert(kept.number);
@@ -172,27 +173,27 @@ impl Resume {
         }
     }
 
-    /// Whether the result of a needed job is newer than the result `recorded`, or will be, because the needed job is done
-    /// again.
+    /// Whether the result of a needed job is newer than the result `recorded`, or will be, because the needed job is
+    /// done again.
     ///
-    /// An earlier resumption may have done the needed job again and died before its dependents. An outcome is recorded before
-    /// any job that needs it begins. So the record of a dependent comes after those of its needs, unless a need was done again
-    /// later.
+    /// An earlier resumption may have done the needed job again and died before its dependents. An outcome is recorded
+    /// before any job that needs it begins. So the record of a dependent comes after those of its needs, unless a need
+    /// was done again later.
     fn is_newer(&self, need: &JobKey, recorded: &RecordedOutcome) -> bool {
         self.history
             .find(need)
             .is_none_or(|need| self.redone.contains(need.number) || need.offset > recorded.offset)
     }
 
-    /// The counts of the decisions so far.
+    /// Returns the counts of the decisions so far.
     pub fn differences(&self) -> ResumeCounts {
         self.differences
     }
 
-    /// The number of jobs of the history that were not asked about. After the last job these are the jobs that are gone from
-    /// the source.
+    /// Returns the number of jobs of the history that were not asked about. After the last job these are the jobs that
+    /// are gone from the source.
     pub fn gone(&self) -> u64 {
-        // Only jobs of the history are noted as seen.
+        // Only jobs of the history are recorded as seen.
         self.history.jobs() as u64 - self.seen.count()
     }
 }

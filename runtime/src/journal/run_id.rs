@@ -11,10 +11,10 @@ use super::JournalError;
 /// The digits of Crockford's base 32, which leaves out letters that look like digits.
 const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
-/// The moment from which ids count: 2025-01-01, as the time since the Unix epoch.
+/// The time from which ids count: 2025-01-01, as the time since the Unix epoch.
 const EPOCH: Duration = Duration::from_hours(20_089 * 24);
 
-/// How many ids there are for each second, so that the last digit counts the parts of a second.
+/// How many ids there are for each second; the last digit counts the fractions of a second.
 const A_SECOND: u64 = 32;
 
 /// The least number of digits. Seven digits last until 2058; longer ids are read and sorted correctly as well.
@@ -22,8 +22,8 @@ const WIDTH: usize = 7;
 
 /// The id of a run, as in `1ksdg00`. Later runs have greater ids.
 ///
-/// An id counts thirty-seconds of a second since the beginning of 2025. If the clock was set back since the last run, the
-/// id is that of the last run plus one. Users may type ids in capitals, with `o` for `0` and `i` or `l` for `1`.
+/// An id counts thirty-seconds of a second since the beginning of 2025. If the clock was set back since the last run,
+/// the id is that of the last run plus one. Users may type ids in capitals, with `o` for `0` and `i` or `l` for `1`.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -40,7 +40,7 @@ const WIDTH: usize = 7;
 pub struct RunId(u64);
 
 impl RunId {
-    /// The id of a run that begins now.
+    /// Makes the id of a run that begins now.
     pub fn at(now: SystemTime) -> Self {
         let since = now
             .duration_since(SystemTime::UNIX_EPOCH)
@@ -55,13 +55,13 @@ impl RunId {
         )
     }
 
-    /// The next id, for a run that begins in the same moment as another one, or after the clock was set back. There is none
-    /// after the greatest.
+    /// Returns the next id, for a run that begins at the same moment as another one, or after the clock was set back;
+    /// `None` after the greatest id.
     pub(super) fn next(self) -> Option<Self> {
         self.0.checked_add(1).map(Self)
     }
 
-    /// Converts what a user typed into the digits of ids. It fails if there is any other character.
+    /// Converts user input to the digits of ids. It fails if there is any other character.
     pub(super) fn normalize(text: &str) -> Result<String, JournalError> {
         let spelled: Option<String> = text
             .chars()

@@ -1,4 +1,4 @@
-//! The folder in which runs are kept.
+//! The folder that holds all runs.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufRead, BufReader, ErrorKind};
@@ -19,7 +19,8 @@ use crate::summary::Summary;
 /// The name of the journal in a run's folder.
 const JOURNAL: &str = "journal";
 
-/// How many bytes at the end of a journal are read first to find its last record. If there is none, twice as many are read.
+/// How many bytes at the end of a journal are read first to find its last record. If they hold none, twice as many are
+/// read.
 const TAIL: u64 = 64 * 1024;
 
 /// Creates, lists, finds and removes runs. The journal of a run is `runs/<id>/journal` under a state folder.
@@ -43,11 +44,11 @@ const TAIL: u64 = 64 * 1024;
 /// ```
 #[derive(Debug, Clone)]
 pub struct RunStore {
-    /// The folder `runs`, which may not be there yet.
+    /// The folder `runs`, which may not exist yet.
     folder: PathBuf,
 }
 
-/// A run in the store, as the beginning and the end of its journal tell it.
+/// A run in the store, as the beginning and the end of its journal describe it.
 #[derive(Debug, Clone)]
 pub struct StoredRun {
     /// The id of the run.
@@ -60,7 +61,7 @@ pub struct StoredRun {
     pub state: RunState,
 }
 
-/// Whether a run is in progress, has ended, or was interrupted, as the last record of its journal tells.
+/// Whether a run is in progress, has ended, or was interrupted, according to the last record of its journal.
 #[derive(Debug, Clone)]
 pub enum RunState {
     /// A process has the journal open and writes to it.
@@ -85,7 +86,7 @@ pub enum RunState {
 }
 
 impl RunStore {
-    /// The folder in which each run has a folder.
+    /// Returns the folder in which each run has a folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -134,15 +135,15 @@ impl RunStore {
                 Ok((run, journal))
             }
             Err(error) => {
-                // A run without a journal cannot be resumed, so its folder goes. The error of that is ignored, because the
-                // reason why there is no journal is what the caller has to hear.
+                // A run without a journal cannot be resumed, so its folder is removed. An error of the removal is
+                // ignored, because the caller has to get the reason for which there is no journal.
                 let _ = fs::remove_dir_all(&folder);
                 Err(error)
             }
         }
     }
 
-    /// The id after this one. There is one unless a folder with the greatest id was made by hand.
+    /// Returns the id after this one. There is one unless a folder with the greatest id was made by hand.
     fn after(&self, run: RunId) -> Result<RunId, JournalError> {
         run.next().ok_or_else(|| {
             let last = io::Error::other("there is no id for a run after it");
@@ -206,14 +207,15 @@ impl RunStore {
         }
     }
 
-    /// The run that began last. A run that died before its journal had a first line never began and is ignored.
+    /// Returns the run that began last. A run that died before its journal had a first line does not count as begun and
+    /// is ignored.
     pub fn latest(&self) -> Result<Option<RunId>, JournalError> {
         let ids = self.ids()?;
         Ok(ids.into_iter().rev().find(|id| self.has_begun(*id)))
     }
 
-    /// Whether a run's journal has a first line. A journal that cannot be read counts as begun, so that the error is reported
-    /// by whoever reads it next.
+    /// Whether a run's journal has a first line. A journal that cannot be read counts as begun, so that the next reader
+    /// of it reports the error.
     pub(super) fn has_begun(&self, id: RunId) -> bool {
         let first_line = File::open(self.journal(id)).and_then(|file| {
             let mut line = Vec::new();
@@ -226,7 +228,7 @@ impl RunStore {
         }
     }
 
-    /// The path of a run's journal.
+    /// Returns the path of a run's journal.
     pub fn journal(&self, id: RunId) -> PathBuf {
         self.folder_of(id).join(JOURNAL)
     }
@@ -248,7 +250,7 @@ impl RunStore {
         })
     }
 
-    /// The ids of all runs, the earliest first.
+    /// Returns the ids of all runs, the earliest first.
     pub fn ids(&self) -> Result<Vec<RunId>, JournalError> {
         let failed = |error| JournalError::io("read", &self.folder, error);
         let entries = match fs::read_dir(&self.folder) {
@@ -265,7 +267,7 @@ impl RunStore {
         Ok(ids)
     }
 
-    /// The folder of a run.
+    /// Returns the folder of a run.
     pub(super) fn folder_of(&self, id: RunId) -> PathBuf {
         self.folder.join(id.to_string())
     }
@@ -283,7 +285,7 @@ fn read_ends(path: &Path) -> Result<(Header, RunState), JournalError> {
     let failed = |error| JournalError::io("read", path, error);
     let file = File::open(path).map_err(|error| JournalError::io("open", path, error))?;
     let header = read_header(path, &mut Scanner::new(BufReader::new(&file)))?;
-    // The lock is shared, so that two processes that inspect a journal do not take each other for its writer.
+    // The lock is shared, so that two processes that inspect a journal do not mistake each other for its writer.
     let running = match file.try_lock_shared() {
         Ok(()) => {
             file.unlock().map_err(failed)?;
@@ -303,7 +305,7 @@ fn read_ends(path: &Path) -> Result<(Header, RunState), JournalError> {
     Ok((header, state))
 }
 
-/// What the last whole record of a journal tells: the end of the run, or the number of outcomes so far.
+/// The last complete record of a journal: the end of the run, or the number of outcomes so far.
 enum LastRecord {
     /// The run has not ended; this many outcomes are recorded.
     Count(u64),
@@ -311,6 +313,7 @@ enum LastRecord {
     Ended(SystemTime, Box<Summary>),
 }
 
+/// Finds the last complete record of a journal, reading backwards from the end of the file.
 fn last_record(file: &File) -> io::Result<LastRecord> {
     let size = file.metadata()?.len();
     let mut length = TAIL.min(size);
@@ -319,8 +322,8 @@ fn last_record(file: &File) -> io::Result<LastRecord> {
         let mut tail = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
         file.read_exact_at(&mut tail, begin)?;
         let mut damaged = false;
-        // The last piece is unfinished or empty and is skipped. The first piece may begin in the middle of a line, and then
-        // fails its checksum like a damaged line.
+        // The last piece is unfinished or empty and is skipped. The first piece may begin in the middle of a line; it
+        // then fails its checksum like a damaged line.
         for line in tail.split(|byte| *byte == b'\n').rev().skip(1) {
             match record::read(line) {
                 Ok(Record::Job(job)) => return Ok(LastRecord::Count(job.n)),
@@ -331,7 +334,7 @@ fn last_record(file: &File) -> io::Result<LastRecord> {
                     | Record::Continued { n, .. }
                     | Record::Remark { n },
                 ) => return Ok(LastRecord::Count(n)),
-                // Whatever the damaged line was, the run went on after this recorded end.
+                // Whatever the damaged line was, the run continued after this recorded end.
                 Ok(Record::Ended { n, .. }) if damaged => return Ok(LastRecord::Count(n)),
                 Ok(Record::Ended { at, summary, .. }) => {
                     return Ok(LastRecord::Ended(at, summary));
@@ -347,7 +350,7 @@ fn last_record(file: &File) -> io::Result<LastRecord> {
     }
 }
 
-/// A builder of folders that only their owner can read, because command lines and outputs may hold secrets.
+/// Returns a builder of folders that only their owner can read, because command lines and outputs may hold secrets.
 fn private_folder() -> DirBuilder {
     let mut builder = DirBuilder::new();
     builder.mode(0o700);

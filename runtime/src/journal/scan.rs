@@ -7,7 +7,7 @@ use super::record::{self, Record, Unreadable};
 
 /// A line that could not be read as a record. It is skipped, and the lines after it are read.
 ///
-/// Skipping it is safe: the outcome in it is then unknown, so its job is done again.
+/// Skipping it is safe: its outcome is then unknown, so its job is done again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DamagedLine {
     /// The number of the line. The first line is 1.
@@ -29,7 +29,7 @@ impl fmt::Display for DamagedLine {
     }
 }
 
-/// An unfinished last line, which a run was writing when it was killed. It is cut off when the run is resumed.
+/// An unfinished last line: the run was killed while it wrote the line. It is cut off when the run is resumed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TornLine {
     /// The byte at which the line begins.
@@ -44,7 +44,7 @@ pub(super) struct Scanner<R> {
     line: Vec<u8>,
     /// The byte at which the current line begins.
     begin: u64,
-    /// The byte after the last whole line.
+    /// The byte after the last complete line.
     end: u64,
     /// The number of the current line, from 1 on.
     number: u64,
@@ -79,7 +79,7 @@ impl<R: BufRead> Scanner<R> {
         }
     }
 
-    /// The byte after the last whole line.
+    /// Returns the byte after the last complete line.
     pub(super) fn end(&self) -> u64 {
         self.end
     }

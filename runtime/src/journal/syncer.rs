@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use super::error::JournalError;
 
-/// The longest time that written data stays unsynced. Syncs that take ten milliseconds then take a twentieth of the time,
-/// and a crash of the machine loses a fifth of a second of work.
+/// The longest time that written data stays unsynced. Syncs that take ten milliseconds then take a twentieth of the
+/// time, and a crash of the machine loses a fifth of a second of work.
 const INTERVAL: Duration = Duration::from_millis(200);
 
 /// A thread that syncs a file in the background. Dropping the syncer syncs what is left and waits for that.
 #[derive(Debug)]
 pub(super) struct Syncer {
     shared: Arc<Shared>,
-    /// The thread; none once the syncer is dropped and waits for it.
+    /// The thread; `None` once the syncer was dropped and waits for it.
     thread: Option<JoinHandle<()>>,
 }
 
@@ -26,25 +26,26 @@ pub(super) struct Syncer {
 struct Shared {
     path: PathBuf,
     state: Mutex<SyncState>,
-    /// Wakes the thread when the state has changed, and those who wait for the end of a sync.
+    /// Wakes the thread when the state has changed, and the tasks that wait for the end of a sync.
     wake: Condvar,
 }
 
-/// What the thread has to do, and what became of it.
+/// What the thread has to do, and its result.
 #[derive(Debug, Default)]
 struct SyncState {
     /// Whether something was written that is not synced.
     dirty: bool,
-    /// Whether a sync is going on.
+    /// Whether a sync is in progress.
     syncing: bool,
     /// Whether the thread has to end after a last sync.
     closing: bool,
-    /// The error of a failed sync. It stays for ever: after it nobody knows what is in the file, even if a later sync succeeds.
+    /// The error of a failed sync. It stays forever, because it is unknown what is in the file after it, even if a
+    /// later sync succeeds.
     failure: Option<JournalError>,
 }
 
 impl Syncer {
-    /// Starts the thread for a file. The path is only for errors.
+    /// Starts the thread for a file. The path is used only in errors.
     pub(super) fn spawn(path: &Path, file: File) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             path: path.to_path_buf(),
@@ -63,7 +64,7 @@ impl Syncer {
         })
     }
 
-    /// Tells the thread that something was written. Fails if an earlier sync has failed.
+    /// Notifies the thread that data was written. Fails if an earlier sync has failed.
     pub(super) fn notify_written(&self) -> Result<(), JournalError> {
         let mut state = self.shared.lock();
         if let Some(failure) = &state.failure {
@@ -75,7 +76,7 @@ impl Syncer {
         Ok(())
     }
 
-    /// Waits for the end of a sync that is going on. Fails if any sync so far has failed.
+    /// Waits for the end of a sync in progress. Fails if any sync so far has failed.
     pub(super) fn wait_idle(&self) -> Result<(), JournalError> {
         let state = self.shared.lock();
         let state = self.shared.wake.wait_while(state, |state| state.syncing);
@@ -107,6 +108,7 @@ impl Drop for Syncer {
 }
 
 impl Shared {
+    /// Runs the thread: syncs the file a moment after each write, until it is closed or a sync fails.
     fn run(&self, file: &File) {
         let mut state = self.lock();
         loop {
@@ -117,7 +119,7 @@ impl Shared {
             if !state.dirty {
                 return;
             }
-            // Waiting makes one sync of many writes. A close does not wait.
+            // Waiting combines many writes into one sync. A close does not wait.
             state = self
                 .wake
                 .wait_timeout_while(state, INTERVAL, |state| !state.closing)
@@ -136,7 +138,7 @@ impl Shared {
         }
     }
 
-    /// Locks the state. Nothing panics under the lock, so the state is sound and poisoning can be ignored.
+    /// Locks the state. Nothing panics under the lock, so the state is consistent and poisoning can be ignored.
     fn lock(&self) -> MutexGuard<'_, SyncState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -148,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_failed_sync_is_reported_by_all_later_calls() {
-        // A pipe takes writes and refuses to be synced.
+        // A pipe accepts writes but cannot be synced.
         let (_reader, pipe) = io::pipe().unwrap();
         let file = File::from(std::os::fd::OwnedFd::from(pipe));
         let mut syncer = Syncer::spawn(Path::new("journal"), file).unwrap();
@@ -167,7 +169,7 @@ mod tests {
         syncer.shared.lock().syncing = true;
         let failure = std::thread::scope(|scope| {
             let settling = scope.spawn(|| syncer.wait_idle());
-            // Whether it waits already or not: it hears of what ends only now.
+            // Whether it waits already or not, it is notified of the end only now.
             syncer.notify_written().unwrap();
             settling.join().unwrap()
         });

@@ -1,4 +1,4 @@
-//! Journals and the folder they lie in, with real files.
+//! Tests of journals and their folder, with real files.
 
 mod compacting;
 mod damage;
@@ -15,7 +15,7 @@ use super::*;
 use crate::outcome::{Class, Failure};
 use crate::summary::Results;
 
-/// A journal of version 1. It is never to change: whoever changes the format writes another one.
+/// A journal of version 1. It must never change: a change of the format needs another file.
 const VERSION_1: &[u8] = include_bytes!("tests/version-1.journal");
 
 fn now() -> SystemTime {
@@ -40,7 +40,7 @@ fn header() -> Header {
     }
 }
 
-/// Checks that these jobs are done again because a job that they need is.
+/// Checks that these jobs are done again because a job that they need is done again.
 fn assert_run_for_a_need<'a>(resume: &mut Resume, jobs: impl IntoIterator<Item = &'a Job>) {
     for job in jobs {
         let decision = resume.decide(job);
@@ -71,7 +71,7 @@ fn the_time_for_which_a_run_was_suspended_is_known_while_it_is_and_afterwards() 
     journal.append(&a, &succeeded(&a)).unwrap();
     journal.suspended(at(30)).unwrap();
     assert_eq!(suspended(31), 11);
-    // It was killed, and somebody resumes it.
+    // The run was killed, and is resumed.
     drop(journal);
     let (mut journal, _) = Journal::resume(&path, at(50), &about(), Durability::None).unwrap();
     assert_eq!(suspended(60), 10);
@@ -82,7 +82,7 @@ fn the_time_for_which_a_run_was_suspended_is_known_while_it_is_and_afterwards() 
     let summary = [succeeded(&a)].summarize(Duration::from_secs(2));
     journal.end(at(99), &summary).unwrap();
     assert!(journal.compact().unwrap());
-    // What has ended stays ended.
+    // A run that has ended stays ended.
     journal.suspended(at(100)).unwrap();
     journal.continued(at(101)).unwrap();
     let history = History::load(&path).unwrap();
@@ -90,7 +90,7 @@ fn the_time_for_which_a_run_was_suspended_is_known_while_it_is_and_afterwards() 
     assert_eq!(history.suspended(at(120)).as_secs(), 13);
 }
 
-/// Memory does not follow how much is appended between two flushes.
+/// The memory in use does not grow with the data that is appended between two flushes.
 #[test]
 fn records_beyond_the_buffer_are_written_early_and_still_flushed() {
     let folder = TempDir::new().unwrap();
@@ -264,13 +264,13 @@ fn a_resumed_run_does_the_jobs_that_are_new_changed_failed_or_not_ended() {
     }
 }
 
-/// The journal of a chain in which `c` needs `b`, which needs `a`, and of `x`, which needs nothing.
+/// Makes the jobs of a chain in which `c` needs `b`, which needs `a`, and `x`, which needs nothing.
 fn chain() -> [Job; 4] {
     let (a, x) = (job("a"), job("x"));
     [a, job("b").needs(["a"]), job("c").needs(["b"]), x]
 }
 
-/// Writes a journal in which these jobs have succeeded, as the whole run.
+/// Writes a journal of a whole run in which these jobs have succeeded.
 fn write_succeeded(path: &Path, jobs: &[Job]) {
     let mut journal = Journal::create(path, &header(), Durability::None).unwrap();
     record(&mut journal, jobs);
@@ -312,7 +312,7 @@ fn dependents_of_a_job_that_is_done_again_are_done_again() {
     };
     assert_eq!(resume.differences(), differences);
 
-    // One that needs a job of which nothing is recorded has not seen its result.
+    // A job that needs one without a recorded outcome has not used its result.
     let mut resume = resumed(&path);
     let needy = x.clone().needs(["new"]);
     assert_eq!(
@@ -320,7 +320,7 @@ fn dependents_of_a_job_that_is_done_again_are_done_again() {
         ResumeDecision::Run(RunReason::NeedRedone)
     );
 
-    // And a result that is recorded but cannot be read is as good as none.
+    // A recorded result that cannot be read counts as none.
     let mut resume = resumed(&path);
     let ResumeDecision::Keep(recorded) = resume.decide(&a) else {
         panic!("it has succeeded");
@@ -337,7 +337,7 @@ fn dependents_of_a_job_that_is_done_again_are_done_again() {
     );
 }
 
-/// The run that did `a` again was interrupted before it came to `b`.
+/// The run that did `a` again was interrupted before it did `b`.
 #[test]
 fn dependents_of_a_job_that_an_interrupted_run_did_again_are_done_again() {
     let (_folder, path) = folder();

@@ -1,4 +1,4 @@
-//! A process that was started, for whoever waits for it in a task.
+//! A process that was started, for a task that waits for it.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -18,17 +18,17 @@ use super::start::{PreparedProcess, StartedProcess, Stdin};
 use super::{Exit, Keeper, ProcessConfig, groups, terminal};
 
 /// Children that were dropped before they had ended. They are reaped when another one is started or dropped, so that
-/// zombies do not pile up.
+/// zombies do not accumulate.
 static DROPPED: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
 /// A child of this process, until it is reaped.
 #[derive(Debug)]
 pub(super) struct Child {
-    /// The id of the process, which leads its group.
+    /// The id of the process. The process leads its group.
     leader: Pid,
     /// A descriptor that is readable once the child has ended.
     ended: Arc<AsyncFd<OwnedFd>>,
-    /// How the child ended, once it was reaped.
+    /// How the child ended; `None` until it was reaped.
     exit: Option<Exit>,
 }
 
@@ -82,7 +82,7 @@ impl Child {
         }
     }
 
-    /// Whether the terminal has stopped the child, which is not reaped yet, so its process id is still its own.
+    /// Whether the terminal has stopped the child. The child is not reaped yet, so its process id is still its own.
     pub(super) fn is_stopped_by_terminal(&self) -> bool {
         self.exit.is_none() && terminal::is_stopped_by_terminal(self.leader)
     }
@@ -93,7 +93,7 @@ impl Child {
             return exit;
         }
         if self.ended.readable().await.is_err() {
-            // The runtime is shutting down, and nobody is told of anything any more.
+            // The runtime is shutting down, and no event is delivered any more.
             return Exit::Unknown;
         }
         *self.exit.insert(reap(self.leader))

@@ -1,4 +1,4 @@
-//! Runs a program once and gives back what it printed.
+//! Runs a program once and returns its output.
 //!
 //! ```text
 //! run() --ProgramRun--> a thread of its own --bytes--> OutputSink
@@ -6,13 +6,13 @@
 //!   '------> Program <-----'
 //! ```
 //!
-//! Starting a process blocks the thread that does it until the program is loaded, so programs that run
-//! at the same time are started on as many threads. A thread stays with its program: it needs no
-//! registration with an event loop, and a sink may hold it up as long as it likes. What has to happen
-//! in time, asking and killing, does not happen there.
+//! Starting a process blocks the thread that does it until the program is loaded, so programs that run at the same time
+//! are started on separate threads. A thread stays with its program: it needs no registration with an event loop, and a
+//! sink may block it for as long as it likes. What has to happen in time, which is asking and killing, does not happen
+//! on this thread.
 //!
-//! A runner can also start its programs through a [`ProcessManager`], for example on another host (`via_manager.rs`). The
-//! thread of a program then only takes its output.
+//! A runner can also start its programs through a [`ProcessManager`], for example on another host (`via_manager.rs`).
+//! The thread of a program then only passes its output on.
 
 mod input_feed;
 mod memory;
@@ -45,7 +45,7 @@ use super::{
 use crate::stop_clock::{StopAction, StopClock, StopLimits, StopMethod, StopReason};
 use crate::suspension::{until, working_now};
 
-/// How long a killed process may take to be reaped. Only the kernel can hold it up.
+/// How long a killed process may take until it can be reaped. Only the kernel can delay it.
 const REAP_LIMIT: Duration = Duration::from_secs(2);
 
 /// The limits of one run of a program: its time, and how much of its output is kept.
@@ -59,7 +59,7 @@ pub struct CommandLimits {
     pub grace: Duration,
     /// How many bytes to keep of each of stdout and stderr.
     pub capture_bytes: usize,
-    /// How much memory the program may have together with all that it has started.
+    /// How much memory the program may use together with all that it has started.
     pub memory: MemoryLimits,
 }
 
@@ -89,9 +89,10 @@ pub enum StopCause {
         /// The limit that was exceeded.
         limit: u64,
     },
-    /// The system stopped the program because it read from the terminal or changed it, so it was killed.
+    /// The system stopped the program because it read from the terminal or changed it in the background, so it was
+    /// killed.
     Terminal,
-    /// The file from which its stdin comes could not be read to the end, so it was killed.
+    /// The file for its stdin could not be read to the end, so it was killed.
     InputFailed(std::io::ErrorKind),
 }
 
@@ -111,12 +112,12 @@ pub struct CommandEnd {
     pub ended: Ended,
     /// The reason for which the program was made to end, if it was.
     pub stopped: Option<StopCause>,
-    /// What the program has cost; nothing if it was not reaped here, or the system does not tell.
+    /// What the program has cost; `None` if it was not reaped here, or the system does not report it.
     pub cost: Option<ProcessCost>,
 }
 
 impl StopCause {
-    /// The message of the failure of a program that the terminal stopped.
+    /// The failure message for a program that the terminal stopped.
     pub const WANTED_TERMINAL: &str = "it was stopped because it wants the terminal (/dev/tty), which jobs do not get, \
          and was killed: give it what it asks for by an option, a variable or a file, or give it the terminal (--tty)";
 }
@@ -142,16 +143,16 @@ impl CommandEnd {
     }
 }
 
-/// How a program ended, and what it printed.
+/// The end of a program, and its output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandOutput {
     /// How the process ended.
     pub ended: Ended,
     /// The reason for which the program was made to end, if it was.
     pub stopped: Option<StopCause>,
-    /// The beginning of what the program printed to stdout.
+    /// The beginning of the program's stdout.
     pub stdout: Captured,
-    /// The beginning of what the program printed to stderr.
+    /// The beginning of the program's stderr.
     pub stderr: Captured,
 }
 
@@ -162,10 +163,10 @@ impl CommandOutput {
     }
 }
 
-/// Runs programs to their ends, each on a thread of its own.
+/// Runs programs until they end, each on a thread of its own.
 ///
-/// A program's stdin is empty, unless it has an [input](ProcessConfig::stdin). What it leaves running in its group is
-/// killed when it ends. Dropping the future of a run kills the program.
+/// A program's stdin is empty, unless it has an [input](ProcessConfig::stdin). Processes that it leaves running in its
+/// group are killed when it ends. Dropping the future of a run kills the program.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -183,13 +184,13 @@ impl CommandOutput {
 /// Cheap to clone; all clones share their threads. A thread that has had no program to run for a while ends.
 #[derive(Clone)]
 pub struct CommandRunner {
-    /// What starts the programs, if not the threads themselves.
+    /// The manager that starts the programs; `None` if the threads start them.
     manager: Option<Arc<dyn ProcessManager>>,
     keeper: Option<Keeper>,
     threads: Arc<Threads>,
-    /// Tells a start that failed for a shortage when a process of this runner has ended.
+    /// Notifies a start that failed because of a shortage when a process of this runner has ended.
     starts: Arc<RunningProcesses>,
-    /// Measures the programs that have limits of memory.
+    /// Measures the programs that have memory limits.
     memory: Arc<MemoryWatch>,
 }
 
@@ -214,9 +215,9 @@ impl CommandRunner {
         }
     }
 
-    /// Makes a runner that starts its programs through a process manager, which may be one of another host.
+    /// Makes a runner that starts its programs through a process manager, which may be that of another host.
     ///
-    /// Where the programs run on this system, [`new`](Self::new) is faster. A program with the
+    /// If the programs run on this system, [`new`](Self::new) is faster. A program with the
     /// [terminal](super::ProgramInput::Terminal) is refused.
     ///
     /// ```
@@ -238,7 +239,7 @@ impl CommandRunner {
         }
     }
 
-    /// Runs a program to its end and keeps what it prints, up to a limit.
+    /// Runs a program until it ends, and keeps its output up to a limit.
     pub async fn run(
         &self,
         config: &ProcessConfig,
@@ -257,16 +258,16 @@ impl CommandRunner {
         })
     }
 
-    /// Runs a program to its end and passes what it prints to a sink, as it comes and without a limit.
+    /// Runs a program until it ends, and passes its output to a sink as it comes, without a limit.
     ///
     /// The sink has received everything when this returns.
     ///
-    /// Where the system is short of descriptors, processes or memory, or the program is just being written, this waits
-    /// and tries again, and the limits count from the try that succeeds. Only a shortage that lasts is an error.
+    /// If the system is short of descriptors, processes or memory, or the program is just being written, this waits and
+    /// tries again, and the limits count from the attempt that succeeds. Only a shortage that lasts is an error.
     ///
     /// [Files](ProcessConfig::files) are pushed before the program starts, and pulled when it has succeeded. The limits
-    /// count for both, too: an attempt takes no longer because its files are large. Files that are not brought are an
-    /// error, and so is a program that has not made a file that is to be pulled.
+    /// cover both, too: large files do not prolong an attempt. Files that cannot be transferred are an error, and so is
+    /// a program that has not made a file that is to be pulled.
     pub async fn run_into(
         &self,
         config: &ProcessConfig,
@@ -316,7 +317,7 @@ impl CommandRunner {
         }
     }
 
-    /// Runs a program to its end. An error means that it was not started.
+    /// Runs a program until it ends. An error means that it was not started.
     async fn try_run(
         &self,
         config: &ProcessConfig,
@@ -364,27 +365,28 @@ impl CommandRunner {
 
 /// A program that runs on its thread. Dropping this kills the program.
 struct CommandRun {
-    /// How long the program has between being asked to stop and being killed.
+    /// The time between the request to stop the program and its kill.
     grace: Duration,
-    /// Tells of too much memory; nothing without limits.
+    /// Reports too much memory; `None` without limits.
     memory: Option<WatchedMemory>,
-    /// The part that the thread shares, by which the program is signalled.
+    /// The state that is shared with the thread, by which the program is signalled.
     program: Arc<Program>,
-    /// Brings the exit of the program, or the error for which it did not start.
+    /// Receives the exit of the program, or the error for which it did not start.
     replied: oneshot::Receiver<std::io::Result<Reaped>>,
-    /// Decides when the limits of the program are reached, by the clock of work, which stands still during a suspension.
+    /// Decides when the limits of the program are reached, by the clock of work, which does not run during a
+    /// suspension.
     clock: StopClock,
     limits: StopLimits,
-    /// A limit was over before the program was known to have started, so the limits have counted anew from then.
+    /// A limit was over before the program was known to have started, so the limits count again from the start.
     waited_for_start: bool,
     /// The first reason for which the program was asked to stop.
     stopped: Option<StopCause>,
-    /// How far the program was made to end: by itself, asked, or killed.
+    /// How the program was made to end: not at all, asked, or killed.
     ending: Ending,
 }
 
 impl CommandRun {
-    /// Waits for the end of the program, and asks or kills it when its limits or a cancellation demand that.
+    /// Waits for the end of the program, and asks or kills it when its limits or a cancellation require that.
     async fn finish(mut self, cancel: &CancellationToken) -> std::io::Result<CommandEnd> {
         let reaped = loop {
             let next = self.clock.next(self.limits, StopMethod::Signalled);
@@ -407,10 +409,11 @@ impl CommandRun {
                     }
                 }
             };
-            // Read before the end is asked for: of a program that was not known to have started, nothing is known of its end.
+            // `began` is read before `has_ended`: nothing is known about the end of a program that was not known to
+            // have started at that point.
             let began = self.program.began();
-            // This is asked of the system, and after the time was over. So no program that ended in time counts as timed out,
-            // however late it is judged, and whatever its thread has heard of it so far.
+            // The system is asked, after the time was over. So no program that ended in time counts as timed out,
+            // however late this check is, and whatever its thread has noticed so far.
             if self.program.has_ended() {
                 break (&mut self.replied).await.ok();
             }
@@ -419,8 +422,8 @@ impl CommandRun {
             }
             let is_cancelled = matches!(due, Some(StopAction::Ask(StopReason::Unwanted)));
             if began.is_none() && !is_cancelled && !self.waited_for_start {
-                // The thread of the program may have been stopped before it could say that it has started the program. Only
-                // a start that takes as long as the whole limit is given up.
+                // The thread of the program may have been stopped before it could report that it has started the
+                // program. The start is given up only if it takes as long as the whole limit.
                 self.waited_for_start = true;
                 self.clock = StopClock::new(working_now());
                 continue;
@@ -479,8 +482,8 @@ impl CommandRun {
                 (ended.left_behind, ended.survivors) = group.clear().await;
             }
         } else {
-            // The program was killed. Either the kernel has not let go of it within the limit, or its thread is gone because
-            // the sink has panicked.
+            // The program was killed. Either the kernel has not released it within the limit, or its thread is gone
+            // because the sink has panicked.
             ended.ending = Ending::Killed;
             ended.survivors.extend(self.program.number());
         }
@@ -491,8 +494,8 @@ impl CommandRun {
         })
     }
 
-    /// Lets the clock count from the start of the program, which may have waited for a thread or a processor. Returns whether
-    /// that moved the clock.
+    /// Makes the clock count from the start of the program, which may have waited for a thread or a processor. Returns
+    /// whether that moved the clock.
     fn count_from_start(&mut self, began: Option<Instant>) -> bool {
         let began =
             began.filter(|began| *began != self.clock.started() && self.clock.asked().is_none());
@@ -554,7 +557,7 @@ mod tests {
         assert!(end.ended.survivors.is_empty(), "{:?}", end.ended);
     }
 
-    /// Holds up the thread of a program that prints its process id, from when the program has ended.
+    /// A sink that blocks the thread of a program once the program, which prints its process id, has ended.
     struct Slow {
         has_ended: Mutex<Option<oneshot::Sender<()>>>,
         go_on: Mutex<mpsc::Receiver<()>>,
@@ -573,7 +576,8 @@ mod tests {
         }
     }
 
-    /// Lets a program end by itself, does `meanwhile` before its waiter notices the end, and returns the end that is reported.
+    /// Makes a program end by itself, does `meanwhile` before its waiter notices the end, and returns the end that is
+    /// reported.
     async fn end_while_unnoticed(
         limits: CommandLimits,
         meanwhile: impl FnOnce(&CancellationToken),
@@ -600,7 +604,7 @@ mod tests {
         has_ended.await.unwrap();
         tokio::time::pause();
         meanwhile(&cancel);
-        // Longer than any limit and any patience with a program that was killed.
+        // This is longer than any limit and any wait for a program that was killed.
         tokio::time::sleep(Duration::from_hours(2)).await;
         assert!(!run.is_finished());
         tokio::time::resume();
@@ -623,8 +627,8 @@ mod tests {
         }
     }
 
-    /// Reports the end of a program whose start was not known before, so long after the start was ordered, with a limit of an
-    /// hour.
+    /// Reports the end of a program whose start was not known before, this long after the start was ordered, with a
+    /// limit of an hour.
     async fn end_after(time: Duration) -> CommandEnd {
         let (reply, replied) = oneshot::channel();
         let run = CommandRun {

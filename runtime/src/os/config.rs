@@ -20,18 +20,18 @@ use super::{ProgramInput, WorkFiles};
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessConfig {
-    /// The program: a path, or a name that is looked for in `PATH`.
+    /// The program: a path, or a name that is searched in `PATH`.
     pub command: PathBuf,
-    /// The arguments. They reach the program as they are, because no shell is involved.
+    /// The arguments. They are passed on unchanged, because no shell is involved.
     pub args: Vec<OsString>,
     /// The environment that the program gets.
     pub env: Environment,
-    /// The folder that the program is started in, if not the folder of this process.
+    /// The folder that the program is started in; `None` for the folder of this process.
     pub working_dir: Option<PathBuf>,
-    /// What the program reads from its stdin, if it is no worker.
+    /// What the program reads from its stdin, if it is not a worker.
     pub stdin: ProgramInput,
-    /// The files that the program gets, and those that come back. On another host it then runs in a work folder that was
-    /// made for it, and [`working_dir`](Self::working_dir) is relative to that.
+    /// The files that the program gets, and those that come back. On another host the program then runs in a work
+    /// folder that was made for it, and [`working_dir`](Self::working_dir) is relative to that.
     pub files: Option<Arc<WorkFiles>>,
 }
 
@@ -69,7 +69,7 @@ impl ProcessConfig {
         self
     }
 
-    /// Sets the folder to start in.
+    /// Sets the folder that the program is started in.
     #[must_use]
     pub fn working_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.working_dir = Some(folder.into());
@@ -123,12 +123,12 @@ impl std::fmt::Display for ProcessConfig {
     }
 }
 
-/// The environment of a process: that of this process or an empty one, with declared variables on top.
+/// The environment of a process: that of this process or an empty one, with declared variables added.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Environment {
     /// Whether the variables of this process are passed on.
     inherits: bool,
-    /// The variables that are set on top, and replace inherited ones.
+    /// The declared variables, which are added and replace inherited ones.
     declared: BTreeMap<OsString, OsString>,
 }
 
@@ -141,7 +141,7 @@ impl Environment {
         }
     }
 
-    /// Makes an environment without any variable that is not declared.
+    /// Makes an environment that has only declared variables.
     pub fn clean() -> Self {
         Self {
             inherits: false,
@@ -172,12 +172,12 @@ impl Environment {
         }
     }
 
-    /// Whether the environment begins with the one of this process.
+    /// Whether the environment begins with that of this process.
     pub fn inherits(&self) -> bool {
         self.inherits
     }
 
-    /// The value of a variable as the process sees it.
+    /// Returns the value of a variable as the process sees it.
     pub(crate) fn value_of(&self, name: &OsStr) -> Option<OsString> {
         match self.declared.get(name) {
             Some(value) => Some(value.clone()),
@@ -186,7 +186,7 @@ impl Environment {
         }
     }
 
-    /// The declared variables, by name.
+    /// Returns the declared variables, by name.
     pub fn declared(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.declared
             .iter()

@@ -1,20 +1,20 @@
-//! How many descriptors this process may have, and those that it starts.
+//! The limit of open descriptors, for this process and for those that it starts.
 
 use std::io;
 use std::sync::OnceLock;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// The limit that this process was started with. It is set once this process has changed its limit.
+/// The limit that this process was started with. It is set just before this process changes its limit.
 static ORIGINAL: OnceLock<Rlimit> = OnceLock::new();
 
-/// The most descriptors that macOS allows although it calls its limit infinite.
+/// The highest limit of descriptors that macOS allows, although it calls its limit infinite.
 const MAX_ON_MACOS: u64 = 10_240;
 
-/// Raises this process's soft limit of open descriptors to so many, or as far as the hard limit allows, and returns
-/// the limit that holds now. It is never lowered.
+/// Raises this process's soft limit of open descriptors to this number, or as far as the hard limit allows, and returns
+/// the limit that is in effect now. The limit is never lowered.
 ///
-/// Processes that are started get the soft limit back that this process was started with: programs that use `select` break
+/// Processes that are started get the soft limit that this process was started with: programs that use `select` break
 /// with descriptors above 1024, and some close every descriptor up to the limit before they do anything.
 ///
 /// ```
@@ -35,7 +35,7 @@ pub fn raise_descriptor_limit(needed: u64) -> io::Result<u64> {
     if raised <= current {
         return Ok(current);
     }
-    // Known before the change, so that nobody is started with a limit that was raised.
+    // The limit is stored before the change, so that no process is started with the raised limit.
     ORIGINAL.get_or_init(|| limit);
     let set = |current| {
         let limit = Rlimit {
@@ -55,7 +55,7 @@ pub fn raise_descriptor_limit(needed: u64) -> io::Result<u64> {
     Ok(set(raised).or_else(set_less)?)
 }
 
-/// The limit that child processes are started with, if it is not the limit of this process.
+/// Returns the limit that child processes are started with; `None` if it is the limit of this process.
 pub(super) fn original() -> Option<Rlimit> {
     ORIGINAL.get().copied()
 }

@@ -11,25 +11,25 @@ use super::{FileError, ProcessConfig, ProgramInput};
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ProcessError {
-    /// There is no such program.
+    /// The program does not exist.
     #[error("there is no program `{}`", command.display())]
     NotFound {
         /// The program.
         command: PathBuf,
     },
-    /// The file is there, but may not be run.
+    /// The file exists, but may not be executed.
     #[error("`{}` may not be run: it is not executable", command.display())]
     NotExecutable {
         /// The program.
         command: PathBuf,
     },
-    /// The file may be run, but is no program.
+    /// The file may be executed, but is not a program.
     #[error("`{}` is not a program for this system, and has no `#!` line", command.display())]
     WrongFormat {
         /// The program.
         command: PathBuf,
     },
-    /// The folder to start it in is not there.
+    /// The folder to start it in does not exist.
     #[error("`{}` cannot be started in `{}`: there is no such folder", command.display(), folder.display())]
     NoFolder {
         /// The program.
@@ -46,13 +46,13 @@ pub enum ProcessError {
         #[source]
         source: io::Error,
     },
-    /// The program is to have the terminal, which only a program on this system can get.
+    /// The program wants the terminal, which only a program on this system can get.
     #[error("`{}` cannot get the terminal: only a program that runs here can", command.display())]
     NoTerminal {
         /// The program.
         command: PathBuf,
     },
-    /// The file that the program is to read cannot be opened.
+    /// The file for its stdin cannot be opened.
     #[error("`{}` cannot be read as stdin", path.display())]
     Input {
         /// The file.
@@ -61,7 +61,7 @@ pub enum ProcessError {
         #[source]
         source: io::Error,
     },
-    /// What processes use could not be read.
+    /// The usage of processes could not be read.
     #[error("the memory and the processor time of processes cannot be read")]
     Measure(#[source] io::Error),
     /// The host of the process is lost.
@@ -74,7 +74,7 @@ pub enum ProcessError {
         /// Whether the process may have been started, and has been killed since.
         has_begun: bool,
     },
-    /// The files of the process were not brought to it, or not back.
+    /// The files of the process could not be pushed or pulled.
     #[error(transparent)]
     Files(#[from] FileError),
     /// The manager has ended, and all its processes with it.
@@ -83,7 +83,7 @@ pub enum ProcessError {
 }
 
 impl ProcessError {
-    /// The error of an input that cannot be opened.
+    /// Makes the error of an input that cannot be opened.
     pub(super) fn input(input: &ProgramInput, source: io::Error) -> Self {
         let path = match input {
             ProgramInput::File(path) | ProgramInput::Part { path, .. } => path.clone(),
@@ -92,8 +92,7 @@ impl ProcessError {
         Self::Input { path, source }
     }
 
-    /// Tells the usual reasons apart; the system has one error for a missing program and a missing
-    /// folder.
+    /// Distinguishes the usual reasons: the system has one error for a missing program and a missing folder.
     pub(super) fn spawn(config: &ProcessConfig, source: io::Error) -> Self {
         let command = config.command.clone();
         if let Some(folder) = config
@@ -118,7 +117,7 @@ impl ProcessError {
     }
 }
 
-/// Whether a program that was not found exists after all, so that the interpreter in its `#!` line is missing.
+/// Whether a program that was not found exists after all, which means that the interpreter in its `#!` line is missing.
 fn lacks_interpreter(config: &ProcessConfig) -> bool {
     let path: &Path = &config.command;
     path.components().count() > 1 && config.working_dir.is_none() && path.is_file()

@@ -1,4 +1,4 @@
-//! How processes end.
+//! The ends of processes.
 
 use std::fmt;
 use std::os::unix::process::ExitStatusExt;
@@ -15,7 +15,7 @@ pub enum Exit {
     Code(i32),
     /// This signal ended the process.
     Signal(i32),
-    /// The status is not known: somebody else has reaped the process, or the kernel did not let go of it.
+    /// The status is unknown: another part of this process has reaped the process, or the kernel did not release it.
     Unknown,
 }
 
@@ -25,7 +25,7 @@ impl Exit {
         self == Self::Code(0)
     }
 
-    /// The exit code, or 128 plus the number of the signal, as shells have it.
+    /// Returns the exit code, or 128 plus the number of the signal, as shells do.
     pub fn code(self) -> Option<i32> {
         match self {
             Self::Code(code) => Some(code),
@@ -58,7 +58,7 @@ impl fmt::Display for Exit {
     }
 }
 
-/// The names of the signals that end processes most often.
+/// Returns the name of a signal, for those that end processes most often.
 fn signal_name(signal: i32) -> Option<&'static str> {
     use rustix::process::Signal;
     const NAMES: [(Signal, &str); 12] = [
@@ -96,29 +96,29 @@ pub enum Ending {
     WantedTerminal,
 }
 
-/// A process that has ended, with all that it had started.
+/// The end of a process and of everything that it had started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
     /// The exit status of the process.
     pub exit: Exit,
-    /// Whether the process ended by itself, was asked to, or was killed.
+    /// Whether the process ended by itself, was asked to end, or was killed.
     pub ending: Ending,
-    /// Whether a process of its group was still there after it, and was killed.
+    /// Whether a process of its group was still alive after it, and was killed.
     pub left_behind: bool,
-    /// The process ids of those that could not be killed in time.
+    /// The ids of the processes that could not be killed in time.
     pub survivors: Vec<u32>,
 }
 
-/// Waits for a child that has ended, or is about to, and takes its exit.
+/// Waits for a child that has ended, or is about to, and returns its exit.
 pub(super) fn reap(child: Pid) -> Exit {
     reap_with_cost(child).0
 }
 
-/// Waits for a child that has ended, or is about to, and takes its exit and what it has cost, if the system tells.
+/// Waits for a child that has ended, or is about to, and returns its exit and its cost, if the system reports that.
 pub(super) fn reap_with_cost(child: Pid) -> (Exit, Option<ProcessCost>) {
     match platform::wait_for(child) {
         Ok((status, cost)) => (Exit::from(ExitStatus::from_raw(status)), cost),
-        // Somebody else has reaped it.
+        // Another part of this process has reaped it.
         Err(_) => (Exit::Unknown, None),
     }
 }

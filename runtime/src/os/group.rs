@@ -1,4 +1,4 @@
-//! A process group: a process that this process has started, and all that it has started in turn.
+//! A process group: a process that this process has started, and all processes that it has started in turn.
 
 use std::time::Duration;
 
@@ -8,30 +8,31 @@ use super::keeper::Listing;
 use super::{groups, platform};
 use crate::suspension::working_now;
 
-/// How long a group may take to vanish after it was killed. Only the kernel can hold it up.
+/// How long a group may take to vanish after it was killed. Only the kernel can delay it.
 const KILL_LIMIT: Duration = Duration::from_secs(2);
 
-/// The first pause between two checks whether a killed group is empty, which the system reports to nobody. The pause doubles.
+/// The first pause between two checks whether a killed group is empty. The system does not report that. The pause
+/// doubles.
 const FIRST_PAUSE: Duration = Duration::from_micros(200);
 /// The longest pause between two checks.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// The group of a process that this process started.
 ///
-/// While it has a member, no other process can get its number; so it is signalled only until it is
-/// known to be empty, and then never again. Dropping it kills what is left.
+/// While the group has a member, no other process can get its number; so it is signalled only until it is known to be
+/// empty, and then never again. Dropping it kills the members that are left.
 #[derive(Debug)]
 pub(super) struct ProcessGroup {
     /// The process that was started. Its id is that of the group.
     leader: Pid,
-    /// The group's line of the keeper's list, until the group is known to be empty.
+    /// The line of the group on the keeper's list; `None` once the group is known to be empty.
     listing: Option<Listing>,
     /// The group is known to be empty, so its number may belong to another group.
     is_known_empty: bool,
 }
 
 impl ProcessGroup {
-    /// Makes the group of a process that was just started and leads it.
+    /// Makes the group of a process that was just started as its leader.
     pub(super) fn led_by(leader: Pid, listing: Option<Listing>) -> Self {
         groups::add(leader);
         Self {
@@ -44,11 +45,11 @@ impl ProcessGroup {
     /// Asks all members to end, by SIGTERM.
     pub(super) fn terminate(&self) {
         self.signal(Signal::TERM);
-        // A stopped process would sleep through it.
+        // A stopped process would not handle SIGTERM.
         self.signal(Signal::CONT);
     }
 
-    /// Kills all members. Linux lets no fork slip through; elsewhere one may, and the next round of
+    /// Kills all members. On Linux no fork escapes this; elsewhere one may, and the next round of
     /// [`clear`](Self::clear) finds it.
     pub(super) fn kill(&self) {
         self.signal(Signal::KILL);
@@ -66,8 +67,8 @@ impl ProcessGroup {
 
     fn signal(&self, signal: Signal) {
         if !self.is_known_empty {
-            // It fails if nobody is left, which is what signals are sent for, or if all members have
-            // changed their user, which puts them out of reach; `clear` reports those.
+            // An error means that no member is left, which is the aim of such signals, or that all members have changed
+            // their user and are out of reach; `clear` reports those.
             let _ = kill_process_group(self.leader, signal);
         }
     }
@@ -76,12 +77,12 @@ impl ProcessGroup {
         test_kill_process_group(self.leader) == Err(rustix::io::Errno::SRCH)
     }
 
-    /// The process that leads the group.
+    /// Returns the process that leads the group.
     pub(super) fn leader(&self) -> Pid {
         self.leader
     }
 
-    /// The process id of the leader, which is also the number of the group.
+    /// Returns the process id of the leader, which is also the number of the group.
     pub(super) fn number(&self) -> u32 {
         self.leader.as_raw_nonzero().get().unsigned_abs()
     }
@@ -95,9 +96,9 @@ impl ProcessGroup {
         Some(self)
     }
 
-    /// Kills the members that are left after the leader was reaped, until there is none.
+    /// Kills the members that are left after the leader was reaped, until there are none.
     ///
-    /// Says whether there was anybody, and who could not be killed in time.
+    /// Returns whether there were any, and which ones could not be killed in time.
     pub(super) async fn clear(mut self) -> (bool, Vec<u32>) {
         if self.is_empty() {
             self.forget();
@@ -108,7 +109,7 @@ impl ProcessGroup {
         let (mut left_behind, mut survivors) = (false, Vec::new());
         let mut killed = false;
         loop {
-            // The dead that nobody has reaped yet belong to the group too, but leave nothing behind.
+            // Dead members that are not reaped yet belong to the group too, but leave nothing behind.
             survivors = if self.is_empty() {
                 killed = true;
                 Vec::new()
@@ -119,8 +120,8 @@ impl ProcessGroup {
                 self.forget();
                 return (left_behind, survivors);
             }
-            // Even if nobody was seen: who is born while the others are looked at is not, and only of
-            // the killed nobody is born.
+            // This is done even if no living member was seen: a process that is forked during the check is not seen,
+            // and only killed processes cannot fork.
             self.kill();
             killed = true;
             if !survivors.is_empty() {
@@ -131,7 +132,8 @@ impl ProcessGroup {
         }
     }
 
-    /// The members that live. If the system does not say, those of the last check, or at least the leader.
+    /// Returns the living members. If the system does not report them, returns those of the last check, or at least the
+    /// leader.
     fn living(&self, before: Vec<u32>) -> Vec<u32> {
         let leader = self.number();
         match platform::living_members(leader) {

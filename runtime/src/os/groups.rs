@@ -1,5 +1,5 @@
-//! The list of all process groups that this process has started and that may have members. They are stopped while this process
-//! itself is stopped.
+//! The list of all process groups that this process has started and that may have members. The groups are stopped while
+//! this process itself is stopped.
 
 use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,8 +9,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::suspension::pause_clock;
 
-/// How long a suspension waits for starts that have begun. A start takes milliseconds, unless its program lies on a
-/// file system that does not answer; who has typed Ctrl-Z does not wait for that.
+/// How long a suspension waits for starts that have begun. A start takes milliseconds, unless its program is on a file
+/// system that does not answer, and a user who has typed Ctrl-Z must not wait for that.
 const START_LIMIT: Duration = Duration::from_secs(1);
 
 /// The list of this process. It is global because Ctrl-Z stops everything that the process has started.
@@ -19,13 +19,13 @@ static GROUPS: Groups = Groups::new();
 /// Stops every process group that this process has started, commands and workers alike, performs an action, and
 /// continues them.
 ///
-/// The action is to stop this process, as Ctrl-Z asks for: the terminal stops only the group of this process, and what
-/// was started has groups of its own. Until the action returns, nothing is started and the clocks of jobs stand still:
-/// the timeout of a job does not count the time that it was stopped.
+/// The action is to stop this process, as Ctrl-Z demands: the terminal stops only the group of this process, and the
+/// processes that it has started are in groups of their own. Until the action returns, nothing is started and the
+/// clocks of jobs do not run: the timeout of a job does not count the time for which it was stopped.
 ///
-/// It blocks the thread for as long as the action does. What has left its group is not stopped.
+/// It blocks the thread for as long as the action does. Processes that have left their group are not stopped.
 pub fn suspend_while<T>(action: impl FnOnce() -> T) -> T {
-    // There is one suspension at a time, and the clock stands still within it: locals are dropped in reverse order.
+    // Only one suspension exists at a time, and the clock does not run within it: locals are dropped in reverse order.
     let _suspended = GROUPS.suspend();
     let _clock = pause_clock();
     action()
@@ -35,24 +35,26 @@ pub fn suspend_while<T>(action: impl FnOnce() -> T) -> T {
 #[derive(Debug)]
 pub(super) struct Start<'a>(&'a Groups);
 
-/// Call it before a process is started, and keep the result until its [`ProcessGroup`](super::group::ProcessGroup) exists.
+/// Marks the start of a process as begun. Call it before a process is started, and keep the result until its
+/// [`ProcessGroup`](super::group::ProcessGroup) exists.
 ///
-/// Without it, a process could start while all others are stopped, and run on. This blocks while they are.
+/// Without it, a process could start while all others are stopped, and keep running. This blocks while they are
+/// stopped.
 pub(super) fn begin_start() -> Start<'static> {
     GROUPS.begin_start()
 }
 
-/// Adds a group to the list. If all others are stopped just now, it is stopped as well.
+/// Adds a group to the list. If all others are stopped at the moment, it is stopped as well.
 pub(super) fn add(leader: Pid) {
     GROUPS.add(leader);
 }
 
-/// Removes a group that is empty. From now on its number may belong to another group.
+/// Removes a group that is empty. Its number may belong to another group from now on.
 pub(super) fn remove(leader: Pid) {
     GROUPS.remove(leader);
 }
 
-/// The list of groups, with what is needed to stop them all.
+/// The list of groups, with the state that is needed to stop them all.
 #[derive(Debug)]
 struct Groups {
     state: Mutex<GroupsState>,
@@ -60,12 +62,12 @@ struct Groups {
     changed: Condvar,
 }
 
-/// The groups that live, the number of starts that are going on, and whether the groups are stopped.
+/// The living groups, the number of starts in progress, and whether the groups are stopped.
 #[derive(Debug)]
 struct GroupsState {
     /// The groups that were started and not reaped.
     living: BTreeSet<i32>,
-    /// How many starts are going on, which a suspension waits for.
+    /// How many starts are in progress. A suspension waits for them.
     starting: usize,
     /// Whether all groups are stopped, so that nothing may be started.
     is_suspended: bool,
@@ -105,10 +107,10 @@ impl Groups {
         self.state().living.remove(&leader.as_raw_nonzero().get());
     }
 
-    /// Stops all groups, after the starts that have begun.
+    /// Stops all groups, once the starts that have begun are done.
     fn suspend(&self) -> Suspended<'_> {
         let mut state = self.unless_suspended();
-        // Set before the starts are waited for, so that no further ones begin.
+        // The flag is set before the wait for the starts, so that no further ones begin.
         state.is_suspended = true;
         let waited = self
             .changed
@@ -119,7 +121,7 @@ impl Groups {
         Suspended(self)
     }
 
-    /// Waits for the end of a suspension.
+    /// Waits until there is no suspension.
     fn unless_suspended(&self) -> MutexGuard<'_, GroupsState> {
         self.changed
             .wait_while(self.state(), |state| state.is_suspended)
@@ -133,7 +135,8 @@ impl Groups {
 }
 
 impl GroupsState {
-    /// Sends a signal to all groups. It is called under the lock, since a group is removed before another can get its number.
+    /// Sends a signal to all groups. It is called under the lock, since a group is removed before its number can belong
+    /// to another.
     fn signal(&self, to_all: Signal) {
         for leader in self
             .living
@@ -146,7 +149,7 @@ impl GroupsState {
 }
 
 fn signal(leader: Pid, signal: Signal) {
-    // It fails if nobody is left in the group, or if all have changed their user: then they cannot be stopped.
+    // An error means that no process is left in the group, or that all have changed their user and cannot be stopped.
     let _ = kill_process_group(leader, signal);
 }
 
@@ -188,7 +191,7 @@ mod tests {
         command.arg("1000").process_group(0).spawn().unwrap()
     }
 
-    /// Waits for the next change of a child's state, and says whether the child was stopped or continued.
+    /// Waits for the next change of a child's state, and returns whether the child was stopped or continued.
     fn change(child: &Child) -> &'static str {
         let options = WaitOptions::UNTRACED | WaitOptions::CONTINUED;
         let (_, status) = waitpid(Some(Pid::from_child(child)), options)

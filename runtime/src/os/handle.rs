@@ -1,4 +1,4 @@
-//! The handle on a process, for whoever talks to it.
+//! The handle of a process, for the tasks that communicate with it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::{Ended, Ending, Exit, WorkFolder};
 
-/// The id of a process within one manager. Unlike the system's process ids it is never used again.
+/// The id of a process within one manager. Unlike the system's process ids it is never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProcessId(u64);
 
@@ -18,7 +18,7 @@ impl ProcessId {
         Self(n)
     }
 
-    /// The number of the process.
+    /// Returns the number of the process.
     pub(crate) fn number(self) -> u64 {
         self.0
     }
@@ -30,7 +30,7 @@ impl fmt::Display for ProcessId {
     }
 }
 
-/// The description of a process that lives.
+/// The description of a living process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessInfo {
     /// The id of the process within its manager.
@@ -41,47 +41,49 @@ pub struct ProcessInfo {
     pub command: Arc<str>,
 }
 
-/// The handle on a process: its pipes, and a watch on its end.
+/// The handle of a process: its pipes, and a watch on its end.
 ///
 /// Dropping it closes the pipes and does not end the process; the manager does that.
 pub struct ProcessHandle {
     id: ProcessId,
     /// The id that the system gave the process, on the machine where it runs.
     system_id: Option<u32>,
-    /// The pipes, until somebody takes them.
+    /// The pipes; `None` once they are taken.
     pipes: Option<Pipes>,
-    /// Asks the system how far the process is; none if the manager offers none.
+    /// Asks the system about the state of the process; `None` if the manager does not support that.
     view: Option<Box<dyn ProcessView>>,
     input: Option<InputWatch>,
     folder: Option<Box<dyn WorkFolder>>,
     exit: ExitWatch,
 }
 
-/// Asks the operating system about a process at this moment, so that answers do not depend on what the event loop has noticed.
+/// Asks the operating system about a process at this moment, so that answers do not depend on what the event loop has
+/// noticed.
 ///
-/// After this process was stopped or starved, its timers can ring before its event loop hears what has happened
-/// meanwhile. So whoever is about to judge an attempt by the clock asks here first, and takes in what has come.
+/// After this process was stopped or starved, its timers can fire before its event loop notices what has happened in
+/// the meantime. So code that is about to decide about an attempt by the clock has to ask here first, and handle what
+/// has come.
 pub trait ProcessView: Send + Sync {
-    /// How much of its stdin the process has been sent, and how much of that it has read.
+    /// Returns how many bytes were written to the stdin of the process, and how many of them it has read.
     ///
-    /// After the process has broken the pipe, this tells how far it came. Nothing if that is not known, for example once
-    /// the host has closed the pipe.
+    /// After the process has broken the pipe, this still returns how many it has read. `None` if that is not known, for
+    /// example once the host has closed the pipe.
     fn input(&self) -> Option<InputCount>;
 
-    /// How much of its stdin the process has been sent. It costs no system call.
+    /// Returns how many bytes were written to the stdin of the process. It costs no system call.
     fn written_input(&self) -> Option<u64>;
 
-    /// How much the process has printed to its stdout by now.
+    /// Returns how many bytes the process has printed to its stdout by now.
     ///
-    /// What is printed by now can be read afterwards without waiting. Nothing if that is not known, for example once the
+    /// What is printed by now can be read afterwards without waiting. `None` if that is not known, for example once the
     /// pipe is closed.
     fn output(&self) -> Option<OutputCount>;
 
-    /// Whether the process has ended, even if its [`ExitWatch`] does not say so yet.
+    /// Whether the process has ended, even if its [`ExitWatch`] does not report that yet.
     fn has_ended(&self) -> bool;
 }
 
-/// How many bytes went into the pipe to the stdin of a process, and came out of it.
+/// How many bytes were written into the pipe to the stdin of a process, and read from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InputCount {
     /// How many bytes were written into the pipe so far.
@@ -90,7 +92,7 @@ pub struct InputCount {
     pub read: u64,
 }
 
-/// How many bytes a process has printed to its stdout.
+/// How many bytes a process has printed to its stdout, and how many of them have been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutputCount {
     /// How many bytes the process has printed so far.
@@ -99,7 +101,7 @@ pub struct OutputCount {
     pub read: u64,
 }
 
-/// The ends of a process's pipes: its stdin, its stdout and its stderr.
+/// Our ends of a process's pipes: its stdin, its stdout and its stderr.
 pub type Pipes = (
     Box<dyn AsyncWrite + Send + Unpin>,
     Box<dyn AsyncRead + Send + Unpin>,
@@ -120,7 +122,7 @@ impl ProcessHandle {
         }
     }
 
-    /// The id of the process within its manager.
+    /// Returns the id of the process within its manager.
     pub fn id(&self) -> ProcessId {
         self.id
     }
@@ -132,19 +134,19 @@ impl ProcessHandle {
         self
     }
 
-    /// The system's id of the process, if it is a process of this system.
+    /// Returns the system's id of the process, if it is a process of this system.
     pub fn system_id(&self) -> Option<u32> {
         self.system_id
     }
 
-    /// Sets the view of the process that the operating system has.
+    /// Sets the operating system's view of the process.
     #[must_use]
     pub fn with_view(mut self, view: impl ProcessView + 'static) -> Self {
         self.view = Some(Box::new(view));
         self
     }
 
-    /// The view of the process that the operating system has, if the process is one that can be looked at.
+    /// Returns the operating system's view of the process, if there is one.
     pub fn view(&self) -> Option<&dyn ProcessView> {
         self.view.as_deref()
     }
@@ -154,7 +156,7 @@ impl ProcessHandle {
         self.pipes.take()
     }
 
-    /// Sets the watch that tells when the process closes its stdin.
+    /// Sets the watch that reports when the process closes its stdin.
     #[must_use]
     pub fn with_input_watch(mut self, watch: InputWatch) -> Self {
         self.input = Some(watch);
@@ -163,8 +165,8 @@ impl ProcessHandle {
 
     /// Waits until the process is known to have closed its stdin; cancel safe.
     ///
-    /// A pipe to a process on another host takes bytes that nobody will read, so a write does not tell this. On this
-    /// system the next write fails at once. So a handle without a watch waits for ever.
+    /// A pipe to a process on another host accepts bytes that will never be read, so a write does not show this. On
+    /// this system the next write fails at once. So a handle without a watch waits forever.
     pub async fn input_closed(&mut self) {
         match &mut self.input {
             Some(watch) => watch.wait().await,
@@ -172,19 +174,19 @@ impl ProcessHandle {
         }
     }
 
-    /// Sets the work folder of the process. It is given up with the handle.
+    /// Sets the work folder of the process. It is given up when the handle is dropped.
     #[must_use]
     pub fn with_folder(mut self, folder: impl WorkFolder + 'static) -> Self {
         self.folder = Some(Box::new(folder));
         self
     }
 
-    /// The work folder of the process, if one was made for it.
+    /// Returns the work folder of the process, if one was made for it.
     pub fn folder(&self) -> Option<&dyn WorkFolder> {
         self.folder.as_deref()
     }
 
-    /// The watch on the end of the process.
+    /// Returns the watch on the end of the process.
     pub fn exit(&mut self) -> &mut ExitWatch {
         &mut self.exit
     }
@@ -198,7 +200,7 @@ impl fmt::Debug for ProcessHandle {
     }
 }
 
-/// Tells the watcher of a process that it has closed its stdin.
+/// Notifies the watcher of a process that it has closed its stdin.
 #[derive(Debug)]
 pub struct InputNotice(watch::Sender<bool>);
 
@@ -213,7 +215,7 @@ impl InputWatch {
         (InputNotice(sender), Self(receiver))
     }
 
-    /// Waits until the process has closed its stdin, and for ever if the notice is dropped before; cancel safe.
+    /// Waits until the process has closed its stdin; forever if the notice is dropped before that; cancel safe.
     pub async fn wait(&mut self) {
         if self.0.wait_for(|is_closed| *is_closed).await.is_err() {
             std::future::pending::<()>().await;
@@ -227,13 +229,13 @@ impl InputWatch {
 }
 
 impl InputNotice {
-    /// Tells all watches that the process has closed its stdin.
+    /// Notifies all watches that the process has closed its stdin.
     pub fn send(&self) {
         self.0.send_replace(true);
     }
 }
 
-/// Tells the watchers of a process that it has ended.
+/// Notifies the watchers of a process that it has ended.
 #[derive(Debug)]
 pub struct ExitNotice(watch::Sender<Option<Ended>>);
 
@@ -248,11 +250,12 @@ impl ExitWatch {
         (ExitNotice(sender), Self(receiver))
     }
 
-    /// Waits until the process has ended, and all that it had started; cancel safe.
+    /// Waits until the process and all that it had started have ended; cancel safe.
     pub async fn wait(&mut self) -> Ended {
         match self.0.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(ended)) => ended.clone(),
-            // Whoever watched it is gone, and has killed it in going.
+            // The notice was dropped with the task that watched the process, and that task has killed the process on
+            // drop.
             Ok(None) | Err(_) => Ended {
                 exit: Exit::Unknown,
                 ending: Ending::Killed,
@@ -262,16 +265,16 @@ impl ExitWatch {
         }
     }
 
-    /// How the process has ended, if it has.
+    /// Returns how the process has ended; `None` if it has not.
     pub fn ended(&self) -> Option<Ended> {
         self.0.borrow().clone()
     }
 }
 
 impl ExitNotice {
-    /// Tells all watches that the process has ended.
+    /// Notifies all watches that the process has ended.
     pub fn send(self, ended: Ended) {
-        // An error means that nobody watches the process.
+        // The value is stored even if no watch exists any more.
         self.0.send_replace(Some(ended));
     }
 }

@@ -1,11 +1,11 @@
-//! The keeper: a process that outlives this one for a moment, to kill what it leaves.
+//! The keeper: a process that outlives this one for a moment, to kill the groups that it leaves behind.
 //!
 //! A process that is killed with SIGKILL cannot clean up, and the kernel does not kill its descendants.
-//! `PR_SET_PDEATHSIG` reaches the child but not its children, and depends on the thread that started it.
-//! So a process that does nothing but wait holds the read end of a pipe. When the pipe ends, it reads the
-//! list of groups that are left, and kills them.
+//! `PR_SET_PDEATHSIG` affects the child but not its children, and depends on the thread that started it. So a process
+//! that does nothing but wait holds the read end of a pipe. When the pipe ends, it reads the list of groups that are
+//! left, and kills them.
 //!
-//! Three facts together leave no gap, whenever this process is killed:
+//! Three facts together leave no gap, at whatever moment this process is killed:
 //!
 //! - A child writes its own line of the list after it has made its group and before it executes its program
 //!   (`start/linux.rs`, `start/portable.rs`). This process reserves the line before.
@@ -13,14 +13,14 @@
 //!   on exec. So the pipe ends only when every child is on the list or has ended.
 //! - This process takes a line off the list only when the group is empty.
 //!
-//! The list is a file without a name that both have open: a line a group. Told through the pipe, the keeper
-//! would wake up twice for every process that is started, which costs short commands a quarter of their
-//! speed; a file is written in a microsecond and wakes nobody.
+//! The list is a file without a name that both have open, with one line per group. If the keeper got the groups through
+//! the pipe, it would wake up twice for every process that is started, which costs short commands a quarter of their
+//! speed; a file is written in a microsecond and wakes no process.
 //!
-//! A thread waits for the end of the keeper and starts another one. The list stays the same file, so the
-//! next keeper knows all that runs.
+//! A thread waits for the end of the keeper and starts another one. The list stays the same file, so the next keeper
+//! knows everything that runs.
 //!
-//! The keeper is a short shell script, so that a library needs no program of its own beside it. An agent has a
+//! The keeper is a short shell script, so that a library does not need a separate program. An agent has a
 //! [`KeeperProgram`] instead, which also kills when the agent is only stopped.
 
 use std::ffi::OsString;
@@ -42,7 +42,7 @@ use tokio::time::Instant;
 
 use super::platform;
 
-/// The script of the keeper. Its stdin is the pipe, on which nothing is ever written, and its stdout is the list.
+/// The script of the keeper. Its stdin is the pipe, to which nothing is ever written, and its stdout is the list.
 const SCRIPT: &str = r#"
 while read -r _; do :; done
 while read -r group; do
@@ -50,22 +50,22 @@ while read -r group; do
 done <&1 2>/dev/null
 "#;
 
-/// The length of a line: the longest number a process can have, blanks, and the newline.
+/// The length of a line: the longest number of a process, blanks, and the newline.
 pub(super) const LINE_BYTES: usize = 12;
 
 /// A line of the list that is free.
 const BLANK: [u8; LINE_BYTES] = *b"           \n";
 
-/// How long to wait before a keeper is replaced that has ended soon after its start; the wait doubles each time.
+/// The first wait before a keeper is replaced that has ended soon after its start; the wait doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// The longest wait before a keeper is replaced.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// A keeper that lived this long was killed by somebody. One that ends sooner may be unable to live on this system, so its
-/// successor is started after a pause.
+/// A keeper that lived this long was killed from outside. One that ends sooner may be unable to run on this system, so
+/// its successor is started after a pause.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
 
-/// The stack of the thread, which waits and starts processes.
+/// The stack size of the thread that waits for keepers and starts them.
 const STACK_BYTES: usize = 256 * 1024;
 
 /// Kills the process groups that this process leaves behind if it is killed.
@@ -74,24 +74,24 @@ const STACK_BYTES: usize = 256 * 1024;
 #[derive(Debug, Clone)]
 pub struct Keeper(Arc<Owner>);
 
-/// Ends the keeper, and the thread that replaces it, when it is dropped.
+/// Ends the keeper, and the thread that replaces it, on drop.
 #[derive(Debug)]
 struct Owner {
     shared: Arc<Shared>,
     replacer: Option<JoinHandle<()>>,
 }
 
-/// A program that is the keeper instead of the script. Its stdin is a socket to this process, which takes the place of the
-/// pipe and carries what both say to each other. Its stdout is the [list](KeeperList).
+/// A program that is the keeper instead of the script. Its stdin is a socket to this process, which replaces the pipe
+/// and carries messages in both directions. Its stdout is the [list](KeeperList).
 pub(crate) struct KeeperProgram {
     /// The program and its arguments.
     pub(crate) command: Vec<OsString>,
-    /// Is called with this process's end of the socket before each start of the program, and may write what it is to read
-    /// first.
+    /// A function that is called with this process's end of the socket before each start of the program. It may write
+    /// what the program is to read first.
     pub(crate) on_start: OnStart,
 }
 
-/// Is called before a keeper is started.
+/// A function that is called before a keeper is started.
 type OnStart = Box<dyn Fn(&UnixStream) -> io::Result<()> + Send + Sync>;
 
 impl fmt::Debug for KeeperProgram {
@@ -100,38 +100,38 @@ impl fmt::Debug for KeeperProgram {
     }
 }
 
-/// What a keeper's process runs.
+/// What the process of a keeper runs.
 #[derive(Debug)]
 enum KeeperCommand {
     Script,
     Own(KeeperProgram),
 }
 
-/// The part that the handles share with the thread that replaces the keeper.
+/// The state that the handles share with the thread that replaces the keeper.
 #[derive(Debug)]
 struct Shared {
     program: KeeperCommand,
     /// The file with the list. Children write their own lines through a copy of its descriptor.
     file: File,
     state: Mutex<KeeperState>,
-    /// Wakes the replacer out of a pause when the last [`Keeper`] is dropped.
+    /// Wakes the replacing thread from a pause when the last [`Keeper`] is dropped.
     closing: Condvar,
 }
 
 /// The keeper's process, and the lines of its list.
 #[derive(Debug)]
 struct KeeperState {
-    /// The process that is the keeper now.
+    /// The current process of the keeper.
     keeper: KeeperProcess,
     /// How many lines the file has.
     lines: usize,
-    /// The lines that are reserved for nobody.
+    /// The lines that are not reserved.
     free: Vec<usize>,
     /// Whether the last handle was dropped, so that the keeper is not replaced.
     closing: bool,
 }
 
-/// The process of a keeper, and our end of the pipe whose closing makes it kill.
+/// The process of a keeper, and our end of its pipe. Closing the pipe makes the keeper kill.
 #[derive(Debug)]
 struct KeeperProcess {
     process: Child,
@@ -156,8 +156,8 @@ pub(super) struct Listing {
 impl Keeper {
     /// Starts a keeper.
     ///
-    /// It needs `sh`, which POSIX systems have, a thread and three descriptors; where one of these is not to be had,
-    /// this is an error, and the caller may continue without a keeper.
+    /// It needs `sh`, which POSIX systems have, a thread and three descriptors; if one of these is unavailable, this is
+    /// an error, and the caller may continue without a keeper.
     pub fn start() -> io::Result<Self> {
         Self::run(KeeperCommand::Script)
     }
@@ -167,6 +167,7 @@ impl Keeper {
         Self::run(KeeperCommand::Own(program))
     }
 
+    /// Starts the first keeper, and the thread that replaces it.
     fn run(program: KeeperCommand) -> io::Result<Self> {
         let file = platform::file_without_a_name()?;
         let keeper = KeeperProcess::start(&program, &file)?;
@@ -182,7 +183,7 @@ impl Keeper {
             closing: Condvar::new(),
         });
         let replacing = Arc::clone(&shared);
-        // Without the thread, dropping the owner ends the keeper.
+        // If the thread cannot be started, dropping the owner ends the keeper.
         let mut owner = Owner {
             shared,
             replacer: None,
@@ -203,7 +204,8 @@ impl Keeper {
             line
         } else {
             let line = state.lines;
-            // Whoever writes a later line first would leave a hole here, which is no line.
+            // The line is filled now, because a process that writes a later line first would leave a hole here, which
+            // is not a line.
             shared.write(line, BLANK)?;
             state.lines += 1;
             line
@@ -215,7 +217,7 @@ impl Keeper {
         })
     }
 
-    /// The system's id of the keeper's process. It changes when the keeper is replaced.
+    /// Returns the system's id of the keeper's process. It changes when the keeper is replaced.
     #[cfg(test)]
     fn process(&self) -> Pid {
         Pid::from_child(&self.0.shared.state().keeper.process)
@@ -223,12 +225,12 @@ impl Keeper {
 }
 
 impl Listing {
-    /// The file with the list, to which the child writes.
+    /// Returns the file with the list, to which the child writes.
     pub(super) fn file(&self) -> BorrowedFd<'_> {
         self.keeper.0.shared.file.as_fd()
     }
 
-    /// The offset in the file at which the child writes its line.
+    /// Returns the offset in the file at which the child writes its line.
     pub(super) fn offset(&self) -> u64 {
         (self.line * LINE_BYTES) as u64
     }
@@ -257,7 +259,7 @@ impl Drop for Listing {
     }
 }
 
-/// The line of a group. Called between fork and exec, so it neither allocates nor panics.
+/// Formats the line of a group. It is called between fork and exec, so it neither allocates nor panics.
 pub(super) fn line_of(leader: i32) -> [u8; LINE_BYTES] {
     let mut line = BLANK;
     let mut digits = [0; LINE_BYTES - 1];
@@ -278,6 +280,7 @@ pub(super) fn line_of(leader: i32) -> [u8; LINE_BYTES] {
 }
 
 impl KeeperProcess {
+    /// Starts the process of a keeper, with the list as its stdout.
     fn start(program: &KeeperCommand, list: &File) -> io::Result<Self> {
         let (mut command, socket) = match program {
             KeeperCommand::Script => {
@@ -299,7 +302,8 @@ impl KeeperProcess {
         let mut process = command
             .stdout(list.try_clone()?)
             .stderr(Stdio::null())
-            // The keeper leads a group of its own, so that signals of the terminal to the group of this process do not reach it.
+            // The keeper leads a group of its own, so that it does not get the signals that the terminal sends to the
+            // group of this process.
             .process_group(0)
             .spawn()?;
         let pipe = process.stdin.take().map(KeeperPipe::Script);
@@ -313,18 +317,18 @@ impl KeeperProcess {
     /// Ends the pipe, so that the process kills what is left and ends.
     fn end(&mut self) {
         if let Some(KeeperPipe::Socket(socket)) = self.pipe.take() {
-            // Others have copies of it. An error means that the process has ended.
+            // Others have copies of the socket, so it is shut down. An error means that the process has ended.
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
 }
 
-/// The list as a [`KeeperProgram`] reads it.
+/// The list of groups, for a [`KeeperProgram`] that reads it.
 #[derive(Debug)]
 pub(crate) struct KeeperList(File);
 
 impl KeeperList {
-    /// Takes the file that is the stdout of the program.
+    /// Makes the list from the file that is the stdout of the program.
     pub(crate) fn new(file: impl Into<OwnedFd>) -> Self {
         Self(File::from(file.into()))
     }
@@ -345,9 +349,9 @@ impl KeeperList {
             let group = str::from_utf8(line)
                 .ok()
                 .and_then(|line| line.trim().parse().ok());
-            // Zero and one would mean this process and everybody. They are never on the list.
+            // Zero and one would mean this process's own group and all processes. They are never on the list.
             if let Some(group) = group.filter(|group| *group > 1).and_then(Pid::from_raw) {
-                // It fails if nobody is left in the group, or if all members have changed their user.
+                // An error means that no process is left in the group, or that all members have changed their user.
                 let _ = kill_process_group(group, signal);
             }
         }
@@ -361,9 +365,9 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a line in one call, so that nobody ever reads half of it.
+    /// Writes a line in one call, so that a reader never sees half of it.
     ///
-    /// A limit on the size of files (`ulimit -f`) can forbid every line. Jobs run all the same then: only a host that is
+    /// A limit on the size of files (`ulimit -f`) can forbid every line. Jobs run nevertheless: only a host that is
     /// killed would leave them behind.
     fn write(&self, line: usize, text: [u8; LINE_BYTES]) -> io::Result<()> {
         match self.file.write_all_at(&text, (line * LINE_BYTES) as u64) {
@@ -379,7 +383,7 @@ impl Shared {
         let mut pause = FIRST_PAUSE;
         loop {
             let keeper = Pid::from_child(&self.state().keeper.process);
-            // It is not reaped here: its number must stay its own until `closing` was looked at under the lock, as
+            // It is not reaped here: its number must stay its own until `closing` was checked under the lock, because
             // `Owner::drop` signals it.
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
             while matches!(
@@ -397,7 +401,8 @@ impl Shared {
                 pause = FIRST_PAUSE;
             }
             loop {
-                // Not under the lock: a start takes milliseconds, and whoever starts a process meanwhile would wait for it.
+                // This is not done under the lock: a start takes milliseconds, and a task that starts a process at that
+                // time would wait for it.
                 drop(state);
                 let started = KeeperProcess::start(&self.program, &self.file);
                 state = self.state();
@@ -405,7 +410,7 @@ impl Shared {
                     Ok(keeper) => {
                         state.keeper = keeper;
                         if state.closing {
-                            // The last handle was dropped during the start, so the new keeper is to end by the end of its pipe.
+                            // The last handle was dropped during the start. The end of its pipe ends the new keeper.
                             state.keeper.end();
                             let _ = state.keeper.process.wait();
                             return;
@@ -445,10 +450,11 @@ impl Drop for Owner {
         let mut state = self.shared.state();
         state.closing = true;
         if state.free.len() == state.lines {
-            // Nothing is left to do for it. Killed, it ends even if somebody has stopped it.
+            // It has nothing left to do. The kill ends it even if it was stopped.
             let _ = state.keeper.process.kill();
         }
-        // The keeper ends when its pipe ends. It kills the groups that are left before, which takes no time.
+        // The keeper ends when its pipe ends. Before that it kills the groups that are left, which takes almost no
+        // time.
         state.keeper.end();
         if self.replacer.is_none() {
             let _ = state.keeper.process.wait();

@@ -1,4 +1,4 @@
-//! Watches a process until it has ended, and ends it when asked to, always with all that it has started.
+//! Watches a process until it has ended, and ends it on request, always with all that it has started.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,11 @@ use super::terminal::STOP_CHECK_INTERVAL;
 use super::{Ended, Ending, Exit, platform};
 use crate::suspension::{until, working_now};
 
-/// How long a killed process may take to be reaped. Only the kernel can hold it up.
+/// How long a killed process may take until it can be reaped. Only the kernel can delay it.
 const REAP_LIMIT: Duration = Duration::from_secs(2);
 
-/// The time at which a process that was asked to end is killed, by the clock of work. It can only be moved to an earlier time.
+/// The time at which a process that was asked to end is killed, by the clock of work. It can only be moved to an
+/// earlier time.
 pub(super) type KillTime = watch::Receiver<Option<Instant>>;
 
 /// Whether to stop or to continue a process.
@@ -22,7 +23,7 @@ pub(super) type KillTime = watch::Receiver<Option<Instant>>;
 pub(super) enum Pause {
     /// The process stops until it is continued.
     Stop,
-    /// The process goes on.
+    /// The process continues.
     Continue,
 }
 
@@ -37,7 +38,7 @@ pub(super) fn bring_nearer(kill_at: &watch::Sender<Option<Instant>>, time: Insta
     });
 }
 
-/// Waits for the end of a process, ends it when asked to, and kills what it leaves behind in its group.
+/// Waits for the end of a process, ends it on request, and kills the processes that it leaves behind in its group.
 pub(super) async fn watch(
     mut child: Child,
     group: ProcessGroup,
@@ -47,14 +48,14 @@ pub(super) async fn watch(
     let mut ending = Ending::ByItself;
     let mut asked = None;
     let mut has_owner = true;
-    // Without a terminal nothing is stopped by one, and there is nothing to check.
+    // Without a terminal nothing can be stopped by one, so no checks are needed.
     let has_terminal = platform::has_terminal();
     let exit = loop {
         tokio::select! {
             biased;
             exit = child.wait() => break exit,
             changed = kill_at.changed(), if has_owner => {
-                // The sender is gone, and with it the owner of the process: nobody wants it any more.
+                // The sender is gone, and with it the owner of the process, so the process is not wanted any more.
                 has_owner = changed.is_ok();
                 asked = if has_owner { *kill_at.borrow_and_update() } else { Some(working_now()) };
                 if ending == Ending::ByItself {
@@ -70,7 +71,7 @@ pub(super) async fn watch(
                 ending = Ending::Killed;
                 break kill(&group, &mut child).await;
             }
-            // Each check sleeps anew. The other events are so few that they cannot put it off for ever.
+            // Each check starts a new sleep. The other events are so few that they cannot delay it forever.
             () = sleep(STOP_CHECK_INTERVAL), if has_terminal => {
                 if child.is_stopped_by_terminal() {
                     ending = match ending {
@@ -91,7 +92,7 @@ pub(super) async fn watch(
     }
 }
 
-/// Kills a process with its group and reaps it, unless the kernel does not let go of it.
+/// Kills a process with its group and reaps it, unless the kernel does not release it.
 async fn kill(group: &ProcessGroup, child: &mut Child) -> Exit {
     group.kill();
     tokio::select! {
@@ -111,7 +112,7 @@ mod tests {
     use super::super::ProcessConfig;
     use super::*;
 
-    /// A receiver that never tells anything.
+    /// Makes a receiver that never receives anything.
     fn watch_pauses() -> watch::Receiver<Pause> {
         watch::channel(Pause::Continue).1
     }

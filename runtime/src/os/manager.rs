@@ -1,7 +1,7 @@
-//! Real processes on this machine. One actor owns them, and everybody else sends it orders.
+//! Real processes on this machine. One actor owns them, and all other tasks send it orders.
 //!
 //! ```text
-//! LocalProcesses --ProcessOrder--> actor --owns--> a watch task a process --Ended--> actor, ExitWatch
+//! LocalProcesses --ProcessOrder--> actor --owns--> one watch task per process --Ended--> actor, ExitWatch
 //! ```
 
 use std::collections::BTreeMap;
@@ -22,7 +22,8 @@ use super::{
 use crate::blocking::run_blocking;
 use crate::suspension::working_now;
 
-/// The capacity of the channel of orders. They are few and answered at once, and a caller waits while it is full.
+/// The capacity of the channel of orders. Orders are few and answered at once, and a caller waits while the channel is
+/// full.
 const ORDER_CAPACITY: usize = 64;
 
 /// Processes on this machine.
@@ -51,7 +52,7 @@ enum ProcessOrder {
 impl LocalProcesses {
     /// Starts the actor, and a keeper for its processes.
     ///
-    /// Call it within a tokio runtime. Without a keeper it goes on and says so once.
+    /// Call it within a tokio runtime. If a keeper cannot be started, it continues without one and logs that once.
     pub fn start() -> Self {
         let keeper = Keeper::start().inspect_err(|error| {
             tracing::warn!(%error, "no keeper: should this process be killed, its workers live on");
@@ -59,7 +60,7 @@ impl LocalProcesses {
         Self::with_keeper(keeper.ok())
     }
 
-    /// Starts the actor with a keeper that is there already, or with none.
+    /// Starts the actor with an existing keeper, or with none.
     pub fn with_keeper(keeper: Option<Keeper>) -> Self {
         let (orders, received) = mpsc::channel(ORDER_CAPACITY);
         let starts = Arc::<RunningProcesses>::default();
@@ -151,7 +152,7 @@ impl ProcessManager for LocalProcesses {
             .map(|process| (process.id, process.system_id))
             .collect();
         let numbers: Vec<u32> = groups.values().copied().collect();
-        // The whole list of processes is read, which takes a while on a machine with many.
+        // The whole list of processes is read, which takes a while on a machine that has many.
         let usage = run_blocking(move || platform::usage_of_groups(&numbers)).await;
         let usage = usage
             .and_then(|usage| usage)
@@ -166,40 +167,40 @@ impl ProcessManager for LocalProcesses {
 /// Owns the processes of a manager, and handles the orders to it one by one.
 struct ProcessActor {
     keeper: Option<Keeper>,
-    /// Told of each end, so that starts that failed for a shortage are tried again.
+    /// Notified of each end, so that starts that failed because of a shortage are retried.
     starts: Arc<RunningProcesses>,
     /// The number of the next process.
     next: u64,
     living: BTreeMap<ProcessId, LiveProcess>,
-    /// A task for each process that lives, which ends with the process.
+    /// One task for each living process. It ends with the process.
     watches: JoinSet<ProcessId>,
 }
 
-/// A process that has not ended, and the way to have it killed.
+/// A living process, and the means to have it killed or stopped.
 struct LiveProcess {
     info: ProcessInfo,
     /// The task that watches it.
     watch: task::Id,
-    /// When the process is killed, as its watch task gets it; none if it was not asked to end.
+    /// When the process is killed, for its watch task; `None` if it was not asked to end.
     kill_at: watch::Sender<Option<Instant>>,
-    /// Whether the process is stopped, as its watch task gets it.
+    /// Whether the process is to be stopped, for its watch task.
     pause: watch::Sender<Pause>,
 }
 
 impl ProcessActor {
-    /// Handles orders until all handles on the manager are gone.
+    /// Handles orders until all handles of the manager are gone.
     async fn run(mut self, mut orders: mpsc::Receiver<ProcessOrder>) {
         loop {
             tokio::select! {
                 order = orders.recv() => match order {
                     Some(order) => self.handle_order(order),
-                    // Nobody is left to give orders. Dropping the watches kills the processes that they watch.
+                    // No task is left to give orders. Dropping the watches kills the processes that they watch.
                     None => return,
                 },
                 Some(watched) = self.watches.join_next() => {
                     match watched {
                         Ok(process) => drop(self.living.remove(&process)),
-                        // A panic, which is a bug in this crate. The drop of the group has killed the process.
+                        // This is a panic, and a bug in this crate. Dropping the group has killed the process.
                         Err(error) => self.living.retain(|_, living| living.watch != error.id()),
                     }
                     self.starts.ended();
@@ -208,8 +209,9 @@ impl ProcessActor {
         }
     }
 
+    /// Handles one order.
     fn handle_order(&mut self, order: ProcessOrder) {
-        // The caller may have gone away. A process whose handle nobody takes is ended again.
+        // The receiver of an answer may have been dropped. A process whose handle is not taken is ended again.
         match order {
             ProcessOrder::Spawn(config, answer) => {
                 if let Err(Ok(handle)) = answer.send(self.spawn(&config)) {
@@ -233,6 +235,7 @@ impl ProcessActor {
         }
     }
 
+    /// Starts a process and the task that watches it.
     fn spawn(&mut self, config: &ProcessConfig) -> Result<ProcessHandle, ProcessError> {
         let (child, group, pipes, view) = Child::start(config, self.keeper.as_ref())
             .map_err(|source| ProcessError::spawn(config, source))?;
@@ -267,7 +270,7 @@ impl ProcessActor {
     fn terminate(&self, id: ProcessId, grace: Duration) {
         if let Some(living) = self.living.get(&id) {
             let now = working_now();
-            // A grace beyond the clock's range is a grace without end, and an hour is as good.
+            // A grace beyond the clock's range is unlimited, and an hour is as good.
             let time = now
                 .checked_add(grace)
                 .unwrap_or(now + Duration::from_hours(1));

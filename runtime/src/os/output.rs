@@ -1,4 +1,4 @@
-//! Keeps what a process has printed, within limits.
+//! Keeps the output of a process, within limits.
 
 mod excerpt;
 
@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 pub use excerpt::OutputExcerpt;
 
-/// One of the two pipes that a program prints into.
+/// One of the two output pipes of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stream {
     /// The standard output, for results.
@@ -17,20 +17,20 @@ pub enum Stream {
     Stderr,
 }
 
-/// Takes what a program prints, as it comes.
+/// Receives the output of a program as it comes.
 ///
-/// It is called on the thread that the program has to itself while it runs, and may block there: a
-/// program whose output nobody takes waits, as it does in a shell's pipeline. Breaking off closes the
-/// pipe, and a program that goes on printing into it gets SIGPIPE.
+/// It is called on the thread that serves only this program while it runs, and may block there: a program whose output
+/// is not read waits, as in a shell pipeline. Breaking off closes the pipe, and a program that continues to print into
+/// it gets SIGPIPE.
 pub trait OutputSink: Send + Sync {
-    /// Takes the next bytes, cut wherever the pipe cut them.
+    /// Receives the next bytes, in the pieces in which the pipe delivers them.
     fn receive(&self, stream: Stream, bytes: &[u8]) -> ControlFlow<()>;
 }
 
 /// Keeps the beginning of both streams.
 #[derive(Debug)]
 pub(super) struct Capture {
-    /// The most bytes of each stream that are kept.
+    /// The highest number of bytes of each stream that are kept.
     limit: usize,
     /// The beginnings of stdout and stderr, in this order.
     kept: Mutex<[Captured; 2]>,
@@ -45,7 +45,7 @@ impl Capture {
         }
     }
 
-    /// Takes out what was kept of stdout and of stderr.
+    /// Takes the kept parts of stdout and stderr.
     pub(super) fn take(&self) -> [Captured; 2] {
         std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -64,7 +64,7 @@ impl OutputSink for Capture {
     }
 }
 
-/// The beginning of what a process printed, and how much more there was.
+/// The beginning of the output of a process, and how many more bytes there were.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Captured {
     /// The bytes that were kept.
@@ -74,15 +74,15 @@ pub struct Captured {
 }
 
 impl Captured {
-    /// Adds what was printed next, up to the limit.
+    /// Adds the next output, up to the limit.
     pub fn push(&mut self, bytes: &[u8], limit: usize) {
         let room = limit.saturating_sub(self.bytes.len()).min(bytes.len());
         self.bytes.extend_from_slice(&bytes[..room]);
         self.dropped += (bytes.len() - room) as u64;
     }
 
-    /// Turns the kept bytes into text, in which what is not UTF-8 is replaced. What was [dropped](Self::dropped) is not told
-    /// in it.
+    /// Converts the kept bytes to text. What is not UTF-8 is replaced, and nothing marks that bytes were
+    /// [dropped](Self::dropped).
     ///
     /// ```
     /// use ratchet_runtime::process::Captured;
@@ -95,7 +95,7 @@ impl Captured {
     }
 }
 
-/// The beginning and the end of what a process printed, in bounded memory.
+/// The beginning and the end of the output of a process, in bounded memory.
 ///
 /// ```
 /// use ratchet_runtime::process::HeadTail;
@@ -110,9 +110,9 @@ impl Captured {
 pub struct HeadTail {
     /// The first bytes, up to `head_size`.
     head: Vec<u8>,
-    /// The most bytes that the head has.
+    /// The highest number of bytes of the head.
     head_size: usize,
-    /// The last bytes of what came after the head.
+    /// The last bytes of the output after the head.
     tail: Tail,
 }
 
@@ -126,7 +126,7 @@ impl HeadTail {
         }
     }
 
-    /// Adds what was printed next.
+    /// Adds the next output.
     pub fn push(&mut self, bytes: &[u8]) {
         let room = self.head_size.saturating_sub(self.head.len());
         let (head, rest) = bytes.split_at(room.min(bytes.len()));
@@ -134,13 +134,13 @@ impl HeadTail {
         self.tail.push(rest);
     }
 
-    /// How many bytes were printed in all, those included that were dropped.
+    /// Returns how many bytes were printed in total, including those that were dropped.
     pub fn total(&self) -> u64 {
         (self.head.len() + self.tail.bytes.len()) as u64 + self.tail.dropped
     }
 
-    /// The kept bytes after the first `offset` that were printed, and how many bytes after these were dropped. Whoever asks
-    /// again and again, from the [total](Self::total) of the time before, sees a program print.
+    /// Returns how many bytes after the first `offset` were dropped, and the kept bytes from there on. A caller that
+    /// asks repeatedly, each time from the last [total](Self::total), can follow the output of a program.
     ///
     /// ```
     /// use ratchet_runtime::process::HeadTail;
@@ -157,15 +157,15 @@ impl HeadTail {
         let of_head = self.head.get(index(offset)..).unwrap_or_default();
         let tail_at = self.head.len() as u64 + self.tail.dropped;
         let skipped = index(offset.saturating_sub(tail_at)).min(self.tail.bytes.len());
-        // What was dropped lies between the head and the tail.
+        // The dropped bytes are between the head and the tail.
         let dropped = tail_at.saturating_sub(offset.max(self.head.len() as u64));
         let mut bytes = of_head.to_vec();
         bytes.extend(self.tail.bytes.range(skipped..));
         (dropped, bytes)
     }
 
-    /// Makes an excerpt of the kept bytes, in which what is not UTF-8 is replaced. Where bytes were dropped, the head ends and the
-    /// tail begins with a whole line, if there is one.
+    /// Makes an excerpt of the kept bytes, in which what is not UTF-8 is replaced. If bytes were dropped, the head ends
+    /// and the tail begins with a complete line, if there is one.
     pub fn to_excerpt(&self) -> OutputExcerpt {
         if self.tail.dropped == 0 {
             let mut bytes = self.head.clone();
@@ -183,7 +183,7 @@ impl HeadTail {
     }
 }
 
-/// The end of what a process printed: a ring that never grows beyond its size.
+/// The end of the output of a process: a ring that never grows beyond its size.
 ///
 /// ```
 /// use ratchet_runtime::process::Tail;
@@ -196,7 +196,7 @@ impl HeadTail {
 #[derive(Debug, Clone)]
 pub struct Tail {
     bytes: VecDeque<u8>,
-    /// The most bytes that are kept.
+    /// The highest number of bytes that are kept.
     size: usize,
     /// How many bytes were dropped before those that are kept.
     dropped: u64,
@@ -212,7 +212,7 @@ impl Tail {
         }
     }
 
-    /// Adds what was printed next, and forgets the oldest where there is no room.
+    /// Adds the next output, and drops the oldest bytes where there is no room.
     pub fn push(&mut self, bytes: &[u8]) {
         let kept = &bytes[bytes.len().saturating_sub(self.size)..];
         let surplus = (self.bytes.len() + kept.len()).saturating_sub(self.size);
@@ -221,31 +221,31 @@ impl Tail {
         self.bytes.extend(kept);
     }
 
-    /// How many bytes there were before the [text](Self::to_text): those that were forgotten, and what is left of
-    /// the line that they cut.
+    /// Returns how many bytes came before the [text](Self::to_text): those that were dropped, and the rest of the line
+    /// that was cut.
     pub fn dropped(&self) -> u64 {
         self.dropped + self.start() as u64
     }
 
-    /// Makes an excerpt. If something was forgotten, it has only an end and no beginning.
+    /// Makes an excerpt. If bytes were dropped, it has only an end and no beginning.
     pub fn to_excerpt(&self) -> OutputExcerpt {
         OutputExcerpt::with_gap(String::new(), self.dropped(), &self.to_text())
     }
 
-    /// The kept text from the first whole line on. What is not UTF-8 is replaced.
+    /// Returns the kept text, beginning with the first complete line. What is not UTF-8 is replaced.
     pub fn to_text(&self) -> String {
         let bytes: Vec<u8> = self.bytes.range(self.start()..).copied().collect();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// The index at which the first whole line begins.
+    /// Returns the index at which the first complete line begins.
     fn start(&self) -> usize {
         if self.dropped == 0 {
             return 0;
         }
         let end = self.bytes.iter().position(|byte| *byte == b'\n');
         let first_line = end.map_or(0, |end| end + 1);
-        // Half a line is better than nothing at all.
+        // Without a complete line, half a line is better than nothing.
         if first_line < self.bytes.len() {
             first_line
         } else {

@@ -1,4 +1,4 @@
-//! The pipes to and from a process, and what the system knows of them and of the process at this moment.
+//! The pipes to and from a process, and the system's current view of them and of the process.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -19,11 +19,11 @@ pub(super) struct StdinPipe(Arc<Mutex<Stdin>>);
 
 /// The pipe to the stdin of a process, with counts of the bytes that went through it.
 struct Stdin {
-    /// `None` once the pipe is closed.
+    /// The pipe; `None` once it is closed.
     pipe: Option<ChildStdin>,
     /// How many bytes have been written.
     written: u64,
-    /// How many bytes the process has read by the time when it broke the pipe. Nobody can read the rest.
+    /// How many bytes the process had read when it broke the pipe. The rest cannot be read any more.
     read_when_broken: Option<u64>,
 }
 
@@ -39,13 +39,15 @@ struct Stdout {
     printed: u64,
 }
 
-/// The view of a process of this system. It keeps no pipe open, or the process would never read the end of its stdin.
+/// The view of a process of this system. It does not keep the pipe open, or the process would never reach the end of
+/// its stdin.
 pub(super) struct LocalView {
-    /// Also tells how many bytes the process has read, after the pipe was closed by the process.
+    /// The state of stdin. It still has the number of bytes that the process has read after the process has closed the
+    /// pipe.
     stdin: Arc<Mutex<Stdin>>,
-    /// Gone once the reader of the pipe is dropped.
+    /// The state of stdout, which is gone once the reader of the pipe is dropped.
     stdout: Weak<Mutex<Stdout>>,
-    /// Readable when the process has ended. It is gone once the process is reaped.
+    /// A descriptor that is readable when the process has ended. It is gone once the process is reaped.
     ended: Weak<AsyncFd<OwnedFd>>,
 }
 
@@ -94,27 +96,27 @@ impl ProcessView for LocalView {
             return true;
         };
         let mut polled = [PollFd::new(ended.get_ref(), PollFlags::IN)];
-        // An error says nothing, and whoever asks will ask again.
+        // An error has no meaning here, and the caller will ask again.
         poll(&mut polled, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 }
 
-/// Locks a pipe. A panic of an earlier holder is ignored, because no use leaves a pipe in a broken state. Nobody holds the lock
-/// for longer than one system call takes, so `poll` functions may take it.
+/// Locks a pipe. A panic of an earlier holder is ignored, because no use leaves a pipe in an inconsistent state. The
+/// lock is never held for longer than one system call takes, so `poll` functions may take it.
 fn lock<T>(pipe: &Mutex<T>) -> MutexGuard<'_, T> {
     pipe.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Stdin {
-    /// How many bytes the process has read, if the pipe is open.
+    /// Returns how many bytes the process has read, if the pipe is open.
     fn read(&self) -> Option<u64> {
-        // The system counts what lies in a pipe at either end of it, and also when nobody can read it any more.
+        // The system counts the bytes in a pipe at either end of it, even when they cannot be read any more.
         let unread = rustix::io::ioctl_fionread(self.pipe.as_ref()?).ok()?;
         // Both counts are taken under one lock, and only this end writes.
         self.written.checked_sub(unread)
     }
 
-    /// Passes a call on to the pipe, and notes what was written or that the process has broken the pipe.
+    /// Forwards a call to the pipe, and records what was written or that the process has broken the pipe.
     fn poll_with(
         &mut self,
         call: impl FnOnce(Pin<&mut ChildStdin>) -> Poll<io::Result<usize>>,
@@ -171,7 +173,7 @@ impl AsyncWrite for StdinPipe {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // A pipe has no buffer of its own: what was written is with the system.
+        // A pipe has no buffer of its own: what was written is already in the system.
         Poll::Ready(Ok(()))
     }
 
@@ -200,7 +202,7 @@ impl AsyncRead for StdoutPipe {
     ) -> Poll<io::Result<()>> {
         let mut stdout = lock(&self.0);
         let before = buffer.filled().len();
-        // The system has shown these bytes. The event loop may not know of them yet, and would not even try to read.
+        // The system has reported these bytes. The event loop may not know of them yet, and would not even try to read.
         while stdout.read < stdout.printed && buffer.remaining() > 0 {
             match rustix::io::read(&stdout.pipe, buffer.initialize_unfilled()) {
                 Ok(bytes) => {
@@ -230,7 +232,7 @@ mod tests {
     use super::super::child::Child;
     use super::super::{InputCount, ProcessConfig, ProcessView};
 
-    /// Waits without a turn of the event loop, so that it hears of nothing.
+    /// Waits without a turn of the event loop, so that the event loop notices nothing.
     fn block_until(holds: impl Fn() -> bool) {
         let deadline = Instant::now() + Duration::from_mins(1);
         while !holds() {
@@ -287,7 +289,7 @@ mod tests {
             Child::start(&config, None).unwrap();
         let mut read = [0; 9];
         assert_eq!(stdout.read(&mut read).await.unwrap(), 2);
-        // The event loop has found the pipe empty, and the rest is printed when it does not look any more.
+        // The event loop has found the pipe empty, and the rest is printed while the event loop does not poll.
         stdin.write_all(b"go\n").await.unwrap();
         block_until(|| view.output().unwrap().printed == 5);
         assert_eq!(view.output().unwrap().read, 2);

@@ -1,4 +1,4 @@
-//! What each system is asked in its own way.
+//! The queries that each system answers in its own way.
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -17,6 +17,6 @@ pub(super) use portable::{file_without_a_name, living_members, usage_of_groups, 
 /// Whether this process has a controlling terminal.
 pub(super) fn has_terminal() -> bool {
     static HAS: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    // Without one there is no such device.
+    // Without a controlling terminal this device cannot be opened.
     *HAS.get_or_init(|| std::fs::File::open("/dev/tty").is_ok())
 }

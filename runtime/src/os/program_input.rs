@@ -11,24 +11,24 @@ use std::sync::{Arc, OnceLock};
 /// What a program reads from its stdin. It is for a [`CommandRunner`](super::CommandRunner): workers have a stdin of
 /// their own.
 ///
-/// A program that ends or closes its stdin before it has read everything does nothing wrong.
+/// It is not an error if a program ends or closes its stdin before it has read everything.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum ProgramInput {
-    /// Nothing: the end comes at once.
+    /// Nothing: the stdin ends at once.
     #[default]
     Nothing,
-    /// The terminal of this process (`/dev/tty`), in whose foreground the program is while it runs. One program has it at
-    /// a time; the others wait.
+    /// The terminal of this process (`/dev/tty`), with the program in its foreground while it runs. One program has it
+    /// at a time; the others wait.
     ///
-    /// Ctrl-C reaches the program alone, so where SIGINT ends it, this process gets SIGINT as well. Where Ctrl-Z stops
-    /// it, this process gets SIGTSTP, and is expected to call [`suspend_while`](super::suspend_while) then.
+    /// Only the program gets Ctrl-C, so if SIGINT ends it, this process gets SIGINT as well. If Ctrl-Z stops it, this
+    /// process gets SIGTSTP, and is expected to call [`suspend_while`](super::suspend_while) then.
     Terminal,
     /// These bytes.
     Bytes(InputBytes),
-    /// The content of a file of this machine, which is opened anew at each start.
+    /// The content of a file of this machine, which is opened again at each start.
     File(PathBuf),
-    /// A part of a file of this machine, which is opened anew at each start.
+    /// A part of a file of this machine, which is opened again at each start.
     Part {
         /// The file.
         path: PathBuf,
@@ -46,7 +46,7 @@ pub enum ProgramInput {
 }
 
 impl ProgramInput {
-    /// How many bytes of memory the input takes.
+    /// Returns how many bytes of memory the input takes.
     pub fn weight(&self) -> usize {
         match self {
             Self::Bytes(bytes) => bytes.as_slice().len(),
@@ -79,7 +79,8 @@ impl ProgramInput {
     }
 }
 
-/// Opens a file for a program. A named pipe could be waited for without end, and a second start would find nothing in it.
+/// Opens a file for a program. A pipe is refused: the program could wait on it forever, and a second start would find
+/// nothing in it.
 fn open(path: &PathBuf) -> io::Result<File> {
     let mut options = OpenOptions::new();
     let wait_for_no_writer = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
@@ -101,12 +102,12 @@ fn open(path: &PathBuf) -> io::Result<File> {
 pub struct InputBytes(Arc<dyn AsRef<[u8]> + Send + Sync>);
 
 impl InputBytes {
-    /// Shares bytes. Whatever holds them is dropped when no job and no attempt needs them any more.
+    /// Shares bytes. Their owner is dropped when no job and no attempt needs them any more.
     pub fn new(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
         Self(Arc::new(bytes))
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub fn as_slice(&self) -> &[u8] {
         (*self.0).as_ref()
     }
@@ -201,7 +202,7 @@ impl Eq for EarlierOutput {}
 pub struct InputPipe(Arc<OwnedFd>);
 
 impl InputPipe {
-    /// Makes the input of a pipe. This process keeps the reading end open until no job needs it any more.
+    /// Makes an input from a pipe. This process keeps the reading end open until no job needs it any more.
     pub fn new(reader: impl Into<OwnedFd>) -> Self {
         Self(Arc::new(reader.into()))
     }
@@ -268,7 +269,7 @@ impl Read for FilePart {
             }
         };
         if count == 0 {
-            // The file has become shorter, so the program would take a piece for the whole.
+            // The file has become shorter, so the program would take a part for the whole.
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         self.start += count as u64;

@@ -1,4 +1,4 @@
-//! Tries again to start a process when the system is short of descriptors, processes or memory.
+//! Retries to start a process when the system is short of descriptors, processes or memory.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::suspension::working_now;
 
-/// How long a shortage may last, while nothing of ours runs whose end could relieve it, before a start fails.
+/// How long a shortage may last before a start fails, counted while no process of ours runs whose end could relieve it.
 const SHORTAGE_LIMIT: Duration = Duration::from_secs(30);
 
 /// The first pause between two tries. The pause doubles, and ends early when a process of ours ends.
@@ -18,7 +18,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Counts the processes of one runner or manager. All starts that wait for a shortage share it.
+/// Counts the processes of one runner or manager. All starts that wait because of a shortage share it.
 #[derive(Debug, Default)]
 pub(super) struct RunningProcesses {
     /// How many processes run. Relaxed accesses are enough: the count decides only whether waiting may help, and orders
@@ -30,12 +30,12 @@ pub(super) struct RunningProcesses {
     is_logged: AtomicBool,
 }
 
-/// The tries of one start: how long it has failed, and how long to pause before the next try.
+/// The retries of one start: how long it has failed, and how long to pause before the next try.
 #[derive(Debug)]
 pub(super) struct StartRetry<'a> {
-    /// Tells when a process has ended, so that the pause can be cut short.
+    /// Notifies when a process has ended, so that the pause can be cut short.
     starts: &'a RunningProcesses,
-    /// When the start first failed; none before.
+    /// When the start first failed; `None` if it has not.
     since: Option<Instant>,
     /// How long the next pause is. It grows from try to try.
     pause: Duration,
@@ -53,7 +53,7 @@ impl RunningProcesses {
         self.ended.notify_one();
     }
 
-    /// Begins the tries of one start.
+    /// Makes the retries of one start.
     pub(super) fn retry(&self) -> StartRetry<'_> {
         StartRetry {
             starts: self,
@@ -76,14 +76,14 @@ impl RunningProcesses {
 impl StartRetry<'_> {
     /// Waits until another try is worthwhile, and returns whether it is.
     ///
-    /// It is not worthwhile if the error is no shortage, or if the shortage lasts. While processes run, their ends may
-    /// relieve a shortage of descriptors, processes or memory; nothing but time relieves a program that is being
-    /// written.
+    /// Another try is not worthwhile if the error is not a shortage, or if the shortage lasts. While processes run,
+    /// their ends may relieve a shortage of descriptors, processes or memory; only time relieves a program that is
+    /// being written.
     pub(super) async fn wait(&mut self, error: &io::Error) -> bool {
         if !is_shortage(error) {
             return false;
         }
-        // The clock of work is used, because the time in which this process was stopped is no time of waiting.
+        // The clock of work is used, because the time for which this process was stopped does not count as waiting.
         let now = working_now();
         let is_being_written = error.raw_os_error() == Some(Errno::TXTBSY.raw_os_error());
         let has_hope = !is_being_written && self.starts.running.load(Ordering::Relaxed) > 0;
@@ -94,14 +94,14 @@ impl StartRetry<'_> {
             return false;
         }
         self.starts.log_once(error);
-        // It is tried again whether a process has ended or the pause is over.
+        // The start is retried whether a process has ended or the pause is over.
         let _ = timeout(self.pause, self.starts.ended.notified()).await;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         true
     }
 }
 
-/// Whether an error says that the system is short of something for the moment.
+/// Whether an error means that the system is short of something at the moment.
 fn is_shortage(error: &io::Error) -> bool {
     const SHORTAGES: [Errno; 5] = [
         Errno::MFILE,

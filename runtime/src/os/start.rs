@@ -1,4 +1,4 @@
-//! How a process is started in a group of its own: by Linux's `clone`, or by what the standard library offers.
+//! Starts a process in a group of its own: by Linux's `clone`, or by the standard library.
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -20,11 +20,11 @@ use super::keeper::Listing;
 /// The stdin of a process.
 #[derive(Debug, Clone)]
 pub(super) enum Stdin {
-    /// Nothing: the end comes at once.
+    /// Nothing: the stdin ends at once.
     Empty,
     /// The process reads from a pipe that this process writes to.
     Piped,
-    /// The terminal, in whose foreground it is.
+    /// The terminal, with the process in its foreground.
     Terminal,
     /// The process reads from this descriptor.
     Given(Arc<OwnedFd>),
@@ -32,7 +32,7 @@ pub(super) enum Stdin {
 
 /// A process that was just started. It leads a group of its own and prints into two pipes.
 ///
-/// Descriptors are close-on-exec everywhere in Rust, so it got its three and no others.
+/// Descriptors are close-on-exec everywhere in Rust, so it got these three and no others.
 #[derive(Debug)]
 pub(super) struct StartedProcess {
     /// The process, whose id is also that of its group.

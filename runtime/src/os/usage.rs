@@ -1,4 +1,4 @@
-//! What processes use of the machine.
+//! The usage of the machine by processes.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ pub struct ProcessUsage {
     pub processor_time: Duration,
 }
 
-/// What a process has cost that has ended and was reaped.
+/// The cost of a process that has ended and was reaped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProcessCost {
     /// The processor time of the process, and of those of its descendants that were waited for.
     pub cpu: Duration,
-    /// The peak of the resident memory in bytes of the largest of them. It is not known if it is no greater than the peak of
-    /// this process, which the system counts as that of each process that this one starts.
+    /// The peak of the resident memory in bytes of the largest of them. It is `None` if it is not greater than the peak
+    /// of this process, which the system counts as that of each process that this one starts.
     pub max_rss: Option<u64>,
 }
 

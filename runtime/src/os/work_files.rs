@@ -1,7 +1,7 @@
 //! The files that a process gets from this machine, and those that come back from it.
 //!
-//! A process on another host that has such files runs in a *work folder* of its own, which has the pushed files under their
-//! names. On this machine the files are where they are, so nothing is moved: it is only checked that they are there.
+//! A process on another host that has such files runs in a *work folder* of its own, which has the pushed files under
+//! their names. On this machine the files stay where they are, and it is only checked that they exist.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 
 use thiserror::Error;
 
-/// A file or a folder that has the same name here, within a folder, and in a work folder.
+/// A file or a folder that has the same name in a folder of this machine and in a work folder.
 ///
 /// ```
 /// use std::path::Path;
@@ -62,7 +62,8 @@ pub enum WorkPathError {
 }
 
 impl WorkPath {
-    /// Reads a path that is relative to a folder. A path with `/./` in it has only what follows as its name in a work folder.
+    /// Reads a path that is relative to a folder. If it has a `/./` in it, only the part after that is its name in a
+    /// work folder.
     pub fn parse(folder: &Path, text: &OsStr) -> Result<Self, WorkPathError> {
         let bytes = text.as_bytes();
         if bytes.is_empty() {
@@ -74,7 +75,7 @@ impl WorkPath {
         let cut = bytes.windows(3).position(|window| window == b"/./");
         let (folder, name) = match cut {
             None => (folder.to_path_buf(), bytes),
-            // The slash is kept, or the root would become nothing.
+            // The slash is kept, or the root would become an empty path.
             Some(cut) => (
                 folder.join(OsStr::from_bytes(&bytes[..=cut])),
                 trim_slashes(&bytes[cut + 3..]),
@@ -99,24 +100,24 @@ impl WorkPath {
         })
     }
 
-    /// The same name in a work folder, and here in a folder within the one that it was relative to.
+    /// Returns a path with the same name in a work folder, but here in a folder within the one that it was relative to.
     #[must_use]
     pub fn within(mut self, folder: &Path) -> Self {
         self.folder.push(folder);
         self
     }
 
-    /// The folder here that the name is relative to.
+    /// Returns the folder here that the name is relative to.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The name in a work folder. It is empty for the folder itself.
+    /// Returns the name in a work folder. It is empty for the folder itself.
     pub fn name(&self) -> &Path {
         &self.name
     }
 
-    /// The path here.
+    /// Returns the path here.
     pub fn here(&self) -> PathBuf {
         if self.name.as_os_str().is_empty() {
             self.folder.clone()
@@ -125,7 +126,7 @@ impl WorkPath {
         }
     }
 
-    /// Whether the path was written as that of a folder, with a slash at its end. Such a folder may be reached by a link.
+    /// Whether the path was written as that of a folder, with a slash at its end. A link may lead to such a folder.
     pub fn is_folder(&self) -> bool {
         self.is_folder
     }
@@ -152,12 +153,12 @@ pub struct WorkFiles {
     pub push: Vec<WorkPath>,
     /// The files and folders that are brought back.
     pub pull: Vec<WorkPath>,
-    /// What the work folder is called if it is to be kept. Otherwise it is removed when the process has ended.
+    /// The name of the work folder if it is to be kept; `None` if it is to be removed when the process has ended.
     pub keep: Option<String>,
 }
 
 impl WorkFiles {
-    /// Checks that what a process on this machine needs is there.
+    /// Checks that the files that a process on this machine needs exist.
     pub(super) fn check_pushed(&self) -> Result<(), FileError> {
         for path in &self.push {
             check_there(path, |path| FileError::Missing { path })?;
@@ -165,7 +166,7 @@ impl WorkFiles {
         Ok(())
     }
 
-    /// Checks that a process on this machine has made what it was to make.
+    /// Checks that a process on this machine has made the files that it was to make.
     pub(super) fn check_pulled(&self) -> Result<(), FileError> {
         for path in &self.pull {
             check_there(path, |path| FileError::NotMade { path })?;
@@ -183,17 +184,17 @@ fn check_there(path: &WorkPath, missing: fn(PathBuf) -> FileError) -> Result<(),
     }
 }
 
-/// The reason for which files were not brought to a host, or not brought back.
+/// The reason for which files could not be pushed to a host, or pulled back.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FileError {
-    /// A file that is to be pushed is not there.
+    /// A file that is to be pushed does not exist.
     #[error("`{}` is to be pushed and is not there", path.display())]
     Missing {
         /// The path here.
         path: PathBuf,
     },
-    /// A file cannot be pushed for what it is.
+    /// A file cannot be pushed because of its kind.
     #[error("`{}` cannot be pushed: {reason}", path.display())]
     NotPushable {
         /// The path here.
@@ -216,21 +217,21 @@ pub enum FileError {
         /// The path here.
         path: PathBuf,
     },
-    /// The host could not do its part. It holds what was said there, without control characters.
+    /// The host could not do its part. The error holds the message from there, without control characters.
     #[error("host `{host}` says: {message}")]
     OnHost {
         /// The name of the host.
         host: String,
-        /// What the host says.
+        /// The message of the host.
         message: String,
     },
-    /// A file that is to be pulled is not there.
+    /// A file that is to be pulled does not exist.
     #[error("`{}` is to be pulled and is not there: it was not made", path.display())]
     NotMade {
         /// The path, as it is here.
         path: PathBuf,
     },
-    /// What a host sent is not what it may send.
+    /// A host sent something that it is not allowed to send.
     #[error("what host `{host}` sent for `{}` is refused: {reason}", path.display())]
     Refused {
         /// The name of the host.
@@ -249,18 +250,18 @@ pub enum FileError {
         #[source]
         source: io::Error,
     },
-    /// The host has no agent, and nobody else brings files there.
+    /// The host has no agent, and nothing else can transfer files there.
     #[error("its host has no agent (`agent: none`), and only an agent brings files there and back")]
     NoAgent,
-    /// The files were not there in the time that an attempt may take.
+    /// The files could not be transferred within the time that an attempt may take.
     #[error("its files were not {direction} in the time that it may take")]
     TooSlow {
-        /// What was being done with them.
+        /// The direction of the transfer.
         direction: Direction,
     },
 }
 
-/// In which direction files are brought.
+/// The direction in which files are transferred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// To the host.

@@ -1,4 +1,4 @@
-//! The work folder of a process on another host, as its handle has it.
+//! The work folder of a process on another host, for the handle of the process.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use async_trait::async_trait;
 
 use super::{ProcessError, WorkPath};
 
-/// The work folder of a process on another host. Dropping it lets the host remove the folder, unless it is kept.
+/// The work folder of a process on another host. Dropping it makes the host remove the folder, unless it is kept.
 #[async_trait]
 pub trait WorkFolder: Send + Sync + fmt::Debug {
-    /// Brings files back. Each is whole when it appears here, and they appear only when all of them have come.
+    /// Pulls files. Each is complete when it appears here, and they appear only when all of them have come.
     async fn pull(&self, files: &[WorkPath]) -> Result<(), ProcessError>;
 
     /// Waits until the host has removed the folder, unless it is kept or the host is lost.

@@ -1,4 +1,4 @@
-//! Pools: workers of one kind, kept at the size that the work asks for.
+//! Pools: workers of one kind, kept at the size that the work requires.
 
 mod ahead;
 mod lease;
@@ -25,8 +25,8 @@ use crate::worker::config::PoolConfig;
 
 /// The workers of one kind.
 ///
-/// Cheap to clone; all clones are one pool. Its workers belong to the supervisor and end with the last
-/// handle on it.
+/// Cheap to clone; all clones are one pool. Its workers belong to the supervisor and end with the last handle of the
+/// supervisor or one of its pools.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -63,7 +63,7 @@ impl ProcessPool {
         ProcessSupervisor::start(manager).add(config).await
     }
 
-    /// Makes the handle on a pool that the supervisor has added.
+    /// Makes the handle of a pool that the supervisor has added.
     pub(super) fn of(
         id: PoolId,
         config: Arc<PoolConfig>,
@@ -79,17 +79,17 @@ impl ProcessPool {
         }
     }
 
-    /// The configuration of the pool.
+    /// Returns the configuration of the pool.
     pub fn config(&self) -> &PoolConfig {
         &self.config
     }
 
-    /// The stamps of the files that the workers run, taken before the first worker started.
+    /// Returns the stamps of the files that the workers run, taken before the first worker started.
     pub(crate) fn programs(&self) -> &Arc<StartedPrograms> {
         &self.programs
     }
 
-    /// Attaches a run, which knows the pool by this key. It is refused while another run uses the pool.
+    /// Attaches a run, which identifies the pool by this key. It is refused while another run uses the pool.
     pub(crate) fn attach(&self, key: PoolKey, reporter: Reporter) -> Result<Attachment, Error> {
         let (supervisor, in_use) = (self.supervisor.clone(), self.in_use.clone());
         Attachment::new(self.id, self.name(), supervisor, in_use, key, reporter)
@@ -100,7 +100,7 @@ impl ProcessPool {
         Seats::new(Arc::clone(&self.config))
     }
 
-    /// The name of the pool.
+    /// Returns the name of the pool.
     pub fn name(&self) -> &str {
         &self.config.name
     }
@@ -125,7 +125,7 @@ impl ProcessPool {
         }
     }
 
-    /// Changes the number of workers, which stays the same from then on. Workers that are too many finish their jobs first.
+    /// Changes the number of workers, which stays the same from then on. Surplus workers finish their jobs first.
     ///
     /// Returns when the pool has that size; its new workers may not be ready yet.
     pub async fn scale_to(&self, size: u32) -> Result<(), Error> {
@@ -133,12 +133,12 @@ impl ProcessPool {
             .await
     }
 
-    /// How many workers the pool has: those that start and those that work, without those that leave.
+    /// Returns how many workers the pool has: those that start and those that work, without those that leave.
     pub async fn size(&self) -> Result<u32, Error> {
         Ok(self.metrics().await?.size)
     }
 
-    /// The figures of the pool: how many workers it has started, how many jobs they have done, and so on.
+    /// Returns the figures of the pool: how many workers it has started, how many jobs they have done, and so on.
     pub async fn metrics(&self) -> Result<PoolMetrics, Error> {
         self.ask(|answer| Command::Metrics(self.id, answer)).await
     }

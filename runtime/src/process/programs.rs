@@ -10,19 +10,19 @@ use ratchet_caching::{CacheError, FileHasher, InputFiles, ProgramStamps};
 use crate::ids::WorkerName;
 use crate::os::ProcessConfig;
 
-/// The words of a command, and the folders in which the files that they name are looked for.
+/// The words of a command, and the folders in which the files that they name are searched.
 #[derive(Debug)]
 pub(crate) struct CommandLine {
     /// The program and its arguments.
     pub(crate) words: Vec<OsString>,
     /// The folder it runs in, absolute.
     pub(crate) folder: PathBuf,
-    /// The `PATH` in which the program is looked for.
+    /// The `PATH` in which the program is searched.
     search_path: Option<OsString>,
 }
 
 impl CommandLine {
-    /// Takes what the command line of a process depends on. It fails if the folder cannot be resolved.
+    /// Collects what the command line of a process depends on. It fails if the folder cannot be resolved.
     pub(crate) fn of(process: &ProcessConfig) -> Result<Self, CacheError> {
         let program = process.command.clone().into_os_string();
         Ok(Self {
@@ -45,7 +45,7 @@ impl CommandLine {
     }
 }
 
-/// The absolute path of a folder.
+/// Returns the absolute path of a folder.
 pub(crate) fn absolute(folder: &Path) -> Result<PathBuf, CacheError> {
     std::path::absolute(folder).map_err(|error| CacheError::Io {
         action: "find the folder of",
@@ -56,12 +56,13 @@ pub(crate) fn absolute(folder: &Path) -> Result<PathBuf, CacheError> {
 
 /// The content of the files that the workers of a pool run, as it was when the pool was made.
 ///
-/// A worker reads its program once, when it starts, and then works for a long time. A script that is edited meanwhile does
-/// not change what the worker answers, so its results belong to the content of then. A worker that replaces another one
-/// after the edit runs the new content, and nobody knows about one that starts at that very moment. So:
+/// A worker reads its program once, when it starts, and then works for a long time. A script that is edited in that
+/// time does not change what the worker answers, so its results belong to the content from before the edit. A worker
+/// that replaces another one after the edit runs the new content, and for one that starts at that very moment the
+/// content is unknown. So:
 ///
 /// 1. The stamps of the files are taken before the first worker starts.
-/// 2. What is read later counts only if it still has these stamps; then it is what was there before the start.
+/// 2. What is read later counts only if it still has these stamps; then it is the content from before the start.
 /// 3. A worker whose first result comes while the files still have them was started from that content, whatever
 ///    happens to the files afterwards. The results of any other worker are not kept.
 #[derive(Debug)]
@@ -70,7 +71,7 @@ pub(crate) struct StartedPrograms {
     command: Result<(CommandLine, ProgramStamps), CacheError>,
     /// The digests of the files, once they were computed.
     content: OnceLock<InputFiles>,
-    /// The workers that were started from this content. A worker's name is never given again.
+    /// The workers that were started from this content. The name of a worker is never reused.
     started_from_it: Mutex<HashSet<WorkerName>>,
 }
 
@@ -89,7 +90,7 @@ impl StartedPrograms {
         }
     }
 
-    /// The content that the first workers were started from, or why it is not known.
+    /// Returns the content that the first workers were started from, or why it is not known.
     pub(crate) fn content(&self, hasher: &FileHasher) -> Result<InputFiles, String> {
         if let Some(content) = self.content.get() {
             return Ok(content.clone());
@@ -110,7 +111,7 @@ impl StartedPrograms {
             .contains(worker)
     }
 
-    /// Finds out whether a worker that has a result was started from that content. It reads files, so it blocks.
+    /// Checks whether a worker that has a result was started from that content. It reads files, so it blocks.
     pub(crate) fn find_out(&self, worker: &WorkerName, hasher: &FileHasher) -> bool {
         let unchanged = self
             .content
@@ -146,12 +147,12 @@ mod tests {
         let content = programs.content(&hasher).unwrap();
         assert!(programs.find_out(&early, &hasher));
         fs::write(&script, "two").unwrap();
-        // Lookups go on with the content of that time, which the early worker still runs.
+        // Lookups continue to use the content of that time, which the early worker still runs.
         assert_eq!(programs.content(&hasher), Ok(content));
         assert!(programs.is_known(&early) && !programs.is_known(&late));
         assert!(!programs.find_out(&late, &hasher));
 
-        // Edited between the start and the first look: nobody knows what the workers run.
+        // The file was edited between the start and the first check, so it is unknown what the workers run.
         let programs = StartedPrograms::about_to_start(&process);
         fs::write(&script, "three").unwrap();
         assert!(programs.content(&hasher).is_err());

@@ -13,7 +13,7 @@ pub(super) struct RestartLimiter {
     failures: VecDeque<Instant>,
     /// How many failures there were since a worker last did a job.
     in_a_row: u32,
-    /// When the next worker may be started; none if at once.
+    /// When the next worker may be started; `None` if at once.
     not_before: Option<Instant>,
 }
 
@@ -22,7 +22,7 @@ pub(super) struct RestartLimiter {
 pub(super) enum RestartDecision {
     /// Start another worker after this delay.
     After(Duration),
-    /// Give the pool up: its workers have failed too often.
+    /// Give up the pool: its workers have failed too often.
     GiveUp,
 }
 
@@ -59,7 +59,7 @@ impl RestartLimiter {
         self.not_before = None;
     }
 
-    /// The time before which no worker may be started, if it is not past.
+    /// Returns the time before which no worker may be started, unless it has passed.
     pub(super) fn not_before(&self, now: Instant) -> Option<Instant> {
         self.not_before.filter(|at| *at > now)
     }

@@ -1,16 +1,16 @@
 //! The supervisor: one actor that owns all workers.
 //!
 //! ```text
-//! pools, runs --Command--> supervisor --Order--> connection (one a worker) ==pipes== worker
+//! pools, runs --Command--> supervisor --Order--> connection (one per worker) ==pipes== worker
 //!      ^                    |      ^                 |    |
 //!      |                    |      +--WorkerEvent----+    +--Report, Reply: results--> runs, callers
 //!      +--Report: workers---+
 //! ```
 //!
-//! The supervisor starts, watches, replaces and ends workers, and offers them to whoever has their pool. It gives attempts
-//! to workers only while callers use a pool directly. What it decides for a pool is a plain value, [`PoolState`]; the
-//! actor starts connections, passes on what they tell, and looks at the clock. No failure of a worker, of a pool or of the
-//! system ends it.
+//! The supervisor starts, watches, replaces and ends workers, and offers them to the user of their pool. It sends
+//! attempts to workers only while callers use a pool directly. The decisions for a pool are a plain value,
+//! [`PoolState`]; the actor starts connections, forwards their events, and reads the clock. No failure of a worker, of
+//! a pool or of the system ends it.
 
 mod actor;
 mod attachment;
@@ -43,9 +43,9 @@ use crate::os::{ProcessId, ProcessManager, ProcessUsage};
 use crate::outcome::Failure;
 use crate::worker::config::PoolConfig;
 
-/// Owns workers: starts them, gives them work, replaces them, and sees that none is left behind.
+/// Owns workers: starts them, gives them work, replaces them, and makes sure that none is left behind.
 ///
-/// Cheap to clone. It ends with the last handle on it or on one of its pools, and its workers with it.
+/// Cheap to clone. It ends, with its workers, when the last handle of it or of one of its pools is dropped.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -77,14 +77,14 @@ pub(super) struct AttachmentId(u64);
 
 impl AttachmentId {
     fn next() -> Self {
-        // Relaxed: only uniqueness matters, no order with anything else.
+        // Relaxed: only uniqueness matters; it orders nothing else.
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }
 
-/// A command to the supervisor. None of the channel's users waits, so it has no bound of its own:
-/// what is in it is bounded by what they have in flight.
+/// A command to the supervisor. None of the channel's users waits, so it has no bound of its own: what is in it is
+/// bounded by what its users have in flight.
 pub(super) enum Command {
     /// Adds a pool, and answers with its number.
     Add(Box<PoolConfig>, oneshot::Sender<Result<PoolId, Error>>),
@@ -92,11 +92,11 @@ pub(super) enum Command {
     Attach(PoolId, PoolUser),
     /// Ends the use of a pool by a run.
     Detach(PoolId, AttachmentId),
-    /// Tells how much work a run has left for a pool.
+    /// Reports how much work a run has left for a pool.
     Demand(PoolId, AttachmentId, Demand),
     /// A call to a pool, or to one worker of it.
     Perform(PoolId, Option<WorkerNumber>, Assignment),
-    /// Asks the worker of a caller's attempt to stop it, because the caller has gone away.
+    /// Asks a worker to stop a caller's attempt, because the caller was dropped.
     Stop(PoolId, AttemptKey),
     /// Asks for the exclusive use of a worker.
     Acquire(PoolId, LeaseRequest),
@@ -106,7 +106,7 @@ pub(super) enum Command {
     ScaleTo(PoolId, u32, oneshot::Sender<()>),
     /// Asks for the figures of a pool.
     Metrics(PoolId, oneshot::Sender<PoolMetrics>),
-    /// Brings what workers use by their processes, or nothing if that could not be measured.
+    /// Delivers the usage of the workers' processes; `None` if it could not be measured.
     Measured(Option<BTreeMap<ProcessId, ProcessUsage>>),
     /// Ends all workers, and answers when none is left.
     Close(oneshot::Sender<()>),
@@ -114,9 +114,10 @@ pub(super) enum Command {
 
 /// The request of a caller for a lease.
 pub(super) struct LeaseRequest {
-    /// Takes the lease, or the failure for which there is none.
+    /// Receives the lease, or the failure for which there is none.
     pub(super) answer: oneshot::Sender<Result<Lease, Box<Failure>>>,
-    /// The supervisor that the lease tells of its drop. A request that waits must not keep the supervisor alive, so this is weak.
+    /// The supervisor that the lease notifies when it is dropped. A waiting request must not keep the supervisor alive,
+    /// so this is weak.
     pub(super) supervisor: mpsc::WeakUnboundedSender<Command>,
 }
 
@@ -151,7 +152,7 @@ impl ProcessSupervisor {
     fn with(manager: Arc<dyn ProcessManager>, most: Option<u32>) -> Self {
         let (commands, received) = mpsc::unbounded_channel();
         let (news, told) = mpsc::unbounded_channel();
-        // Weighing ends with the supervisor, so this must not keep it alive.
+        // The measurement ends with the supervisor, so this must not keep it alive.
         let actor = Actor::new(manager, most, commands.downgrade(), news);
         tokio::spawn(actor.run(received, told));
         Self { commands }
@@ -161,7 +162,8 @@ impl ProcessSupervisor {
     pub async fn add(&self, config: PoolConfig) -> Result<ProcessPool, Error> {
         config.check()?;
         let known = Arc::new(config.clone());
-        // Before the first worker starts: what is looked at later may not be what it was started from.
+        // The stamps are taken before the first worker starts: a file that is read later may not be the one that the
+        // worker was started from.
         let process = config.process.clone();
         let programs = run_blocking(move || StartedPrograms::about_to_start(&process)).await;
         let programs = programs.map_err(|error| Error::NoThread {
@@ -181,11 +183,11 @@ impl ProcessSupervisor {
         ))
     }
 
-    /// Lets all workers finish what they have, and returns when the last is gone.
+    /// Lets all workers finish their attempts, and returns when the last worker is gone.
     pub async fn shutdown(&self) {
         let (answer, answered) = oneshot::channel();
         if self.commands.send(Command::Close(answer)).is_ok() {
-            // Gone is gone, whether it could say so or not.
+            // An error means that the supervisor is gone without an answer, and then its workers are gone, too.
             let _ = answered.await;
         }
     }

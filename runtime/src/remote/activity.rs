@@ -1,4 +1,4 @@
-//! When the other side was last heard of.
+//! Records when a byte last came from the other side.
 
 use std::io;
 use std::pin::Pin;
@@ -10,12 +10,12 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::suspension::{until, working_now};
 
-/// The time at which the last byte came. Any byte shows that the other side lives.
+/// The time at which the last byte came. Any byte shows that the other side is alive.
 #[derive(Debug, Clone)]
 pub(super) struct LastActivity(Arc<Mutex<Instant>>);
 
 impl LastActivity {
-    /// Counts the silence from now on.
+    /// Starts to measure the silence now.
     pub(super) fn now() -> Self {
         Self(Arc::new(Mutex::new(working_now())))
     }
@@ -24,14 +24,14 @@ impl LastActivity {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that the other side was heard just now.
+    /// Records that a byte came just now.
     pub(super) fn note(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = working_now();
     }
 
     /// Waits until nothing has come for this long; cancel safe.
     ///
-    /// If this process was stopped itself, it waits a moment longer, for what lies in the pipe to be read.
+    /// If this process itself was stopped, it waits a moment longer, so that what is already in the pipe can be read.
     pub(super) async fn silence(&self, limit: Duration) {
         loop {
             let by = self.get() + limit;
@@ -43,7 +43,7 @@ impl LastActivity {
     }
 }
 
-/// A reader that notes when something came.
+/// A reader that records when bytes arrive.
 #[derive(Debug)]
 pub(super) struct ActivityReader<R> {
     reader: R,

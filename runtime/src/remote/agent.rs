@@ -43,13 +43,13 @@ use crate::blocking::run_blocking;
 use crate::monitor::{Probe as _, Sampler};
 use crate::os::{LocalProcesses, ProcessId, ProcessManager};
 
-/// How long a dispatcher may take to answer the hello. Its host may be busy with many others.
+/// How long a dispatcher may take to answer the hello. The dispatcher's machine may be busy with many hosts.
 const HELLO_LIMIT: Duration = Duration::from_mins(1);
 
-/// Starts processes for a dispatcher on another host, which reaches it over a pair of pipes.
+/// Starts processes for a dispatcher on another host. The dispatcher reaches the agent over a pair of pipes.
 ///
-/// When the connection ends, or nothing comes from the dispatcher for too long, the agent kills all that it has started. With a
-/// [`keeper`](Self::keeper), that is done even when the agent is stopped.
+/// When the connection ends, or nothing comes from the dispatcher for too long, the agent kills all processes that it
+/// has started. With a [`keeper`](Self::keeper), they are killed even when the agent is stopped.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -93,9 +93,10 @@ impl Agent {
 
     /// Sets the command of the keeper: a program that calls [`run_keeper`](super::run_keeper) and does nothing else.
     ///
-    /// The keeper asks the dispatcher for time again and again, and **kills this process** with all that it has started once
-    /// it has been granted none for [`fence_after`](super::RemoteConfig::fence_after). So no dispatcher counts for dead what
-    /// still runs. Without this, all that was started lives on for as long as this process is stopped.
+    /// The keeper asks the dispatcher for time again and again, and **kills this process** with all that it has started
+    /// once it has been granted none for [`fence_after`](super::RemoteConfig::fence_after). So a dispatcher never takes
+    /// a process for dead that still runs. Without a keeper, all that was started lives on while this process is
+    /// stopped.
     #[must_use]
     pub fn keeper(mut self, command: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
         self.keeper = Some(command.into_iter().map(Into::into).collect());
@@ -107,14 +108,15 @@ impl Agent {
     /// Nothing else may read or print there.
     pub async fn serve_stdio(self) -> Result<(), RemoteError> {
         let (input, output) = stdio::open()?;
-        // A file that would be larger than a limit of the host allows is an error then, and does not end the agent.
+        // With this handler, a file that would exceed the size limit of the host is an error. Otherwise the signal
+        // would end the agent.
         let _too_large = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
         self.serve(input, output).await
     }
 
-    /// Serves a dispatcher until the connection ends, and ends all that was started.
+    /// Serves a dispatcher until the connection ends, then ends everything that was started.
     ///
-    /// An end of the connection is no error.
+    /// The end of the connection is not an error.
     pub async fn serve(
         self,
         input: impl AsyncRead + Send + Unpin,
@@ -130,7 +132,8 @@ impl Agent {
         let hello = timeout(HELLO_LIMIT, hello::receive_dispatcher_hello(&mut input)).await;
         let hello = hello.map_err(|_| RemoteError::NoAnswer(HELLO_LIMIT))??;
         let (tell_main, told) = mpsc::unbounded_channel();
-        // Before the dispatcher hears more: by then the time of the keeper has begun.
+        // The keeper is started before the dispatcher hears more than the hello: the dispatcher assumes that the
+        // keeper's time has begun by then.
         let (link, local) = match self.keeper {
             Some(command) => {
                 let news = tell_main.clone();
@@ -145,7 +148,7 @@ impl Agent {
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_concurrent_streams(MAX_STREAMS)
-            // A dispatcher may give up many starts at once. It is no attacker: it may run what it likes here.
+            // A dispatcher may cancel many starts at once. It is not an attacker: it may run what it likes here.
             .max_pending_accept_reset_streams(usize::MAX)
             .max_local_error_reset_streams(None)
             .max_header_list_size(HEADER_BYTES)
@@ -172,7 +175,7 @@ impl Agent {
     }
 }
 
-/// What a task of the session tells the session.
+/// What a task of the session reports to the session.
 enum SessionEvent {
     /// The dispatcher has sent a message.
     Message(ToAgent),
@@ -180,47 +183,48 @@ enum SessionEvent {
     NoMoreMessages(RemoteError),
     /// A process runs.
     Started { id: u64, local: ProcessId },
-    /// A process has ended, or was not started. Nothing more is sent for it but the message of its end.
+    /// A process has ended, or was not started. Nothing but the message of its end is sent for it from now on.
     Gone { id: u64, ended: Option<FromAgent> },
     /// No process is being started any more, and none will be before the guard is dropped.
     NoStarts(OwnedRwLockWriteGuard<()>),
-    /// The keeper has said something.
+    /// The keeper has sent a message.
     Keeper(FromKeeper),
 }
 
-/// Whether everything is stopped because the dispatcher is.
+/// Whether everything is stopped because the dispatcher is stopped.
 #[derive(Debug)]
 enum Suspension {
     None,
-    /// What is being started has to run, or to have failed, before everything is stopped.
+    /// The starts that are under way have to succeed or fail before everything is stopped.
     Begins,
     /// All processes are stopped, and none is started while the guard lives.
     Holds(OwnedRwLockWriteGuard<()>),
-    /// The dispatcher goes on. The keeper has not said yet that the processes may.
+    /// The dispatcher has resumed. The keeper has not yet confirmed that the processes may continue.
     Ends(OwnedRwLockWriteGuard<()>),
 }
 
-/// A connection to a dispatcher, with all that was started over it.
+/// A connection to a dispatcher, with everything that was started over it.
 struct DispatcherSession {
     hello: DispatcherHello,
     heard: LastActivity,
     local: Arc<LocalProcesses>,
     files: FileService,
-    /// The way to the keeper that is a fence, if there is one.
+    /// The link to the keeper, which is a fence, if there is one.
     keeper: Option<KeeperLink>,
     processes: BTreeMap<u64, AgentProcessEntry>,
     /// The messages to the dispatcher.
     messages: mpsc::UnboundedSender<FromAgent>,
-    /// The other end of them, until the dispatcher asks for messages.
+    /// The receiving end of `messages`, until the dispatcher opens the stream of messages.
     to_send: Option<mpsc::UnboundedReceiver<FromAgent>>,
     tell_main: mpsc::UnboundedSender<SessionEvent>,
     tasks: JoinSet<()>,
-    /// Reads memory and load, if this system can be asked for them.
+    /// Reads memory and load, if this system can measure them.
     sampler: Option<Arc<Mutex<Sampler>>>,
-    /// Whoever starts a process reads this meanwhile.
+    /// Each task that starts a process holds a read guard of this until it is done.
     starts: Arc<RwLock<()>>,
     suspension: Suspension,
-    /// What is to be done to processes once they go on. They would run before that if they were asked to end.
+    /// The requests about processes that are done once the processes continue. A process that is asked to end would run
+    /// again before that.
     held: Vec<ToAgent>,
 }
 
@@ -228,14 +232,14 @@ struct DispatcherSession {
 struct AgentProcessEntry {
     /// The process, once it runs.
     local: Option<ProcessId>,
-    /// Takes the stream for stderr, until it was taken.
+    /// Passes on the stream for stderr, until that stream was opened.
     stderr: Option<oneshot::Sender<SendResponse<Bytes>>>,
-    /// Cancelled when nobody reads the pipe any more.
+    /// Cancelled when the pipe is not read any more.
     close_stdout: CancellationToken,
     close_stderr: CancellationToken,
-    /// What was asked before the process ran.
+    /// The grace of a request to end the process that came before it ran.
     asked: Option<Duration>,
-    /// The request to remove the work folder of the process, which is done when it has ended.
+    /// The request to remove the work folder of the process. It is done when the process has ended.
     removal: Option<(RecvStream, SendResponse<Bytes>)>,
     is_stopped: bool,
 }
@@ -270,7 +274,7 @@ impl DispatcherSession {
                 },
                 Some(news) = told.recv() => self.take(news).await?,
                 _ = beat.tick() => self.send(FromAgent::Beat),
-                // The tasks are only kept so that they end with the session.
+                // The tasks are kept only so that they end with the session.
                 Some(_) = self.tasks.join_next() => {}
                 // A dispatcher that is stopped is silent.
                 () = &mut silence, if !self.is_suspended() => return Err(RemoteError::Silent(lost_after)),
@@ -283,11 +287,11 @@ impl DispatcherSession {
     }
 
     fn send(&self, message: FromAgent) {
-        // An error means that the stream of messages has ended, of which the session is told.
+        // An error means that the stream of messages has ended, which the session learns by an event.
         let _ = self.messages.send(message);
     }
 
-    /// Answers a request. Nothing here waits, or the whole connection would.
+    /// Answers a request. Nothing here may wait, or the whole connection would wait.
     fn accept(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
         let (head, body) = request.into_parts();
         let path = head.uri.path();
@@ -312,7 +316,7 @@ impl DispatcherSession {
                 .get_mut(&id)
                 .and_then(|known| known.stderr.take())
         {
-            // An error means that the process was not started, so its stderr is reset by being dropped.
+            // An error means that the process was not started. The dropped sender then resets its stderr.
             let _ = stderr.send(respond);
         } else if let Some(request) = FileRequest::parse(&head.method, path) {
             if let FileRequest::Remove(id) = request
@@ -327,6 +331,7 @@ impl DispatcherSession {
         }
     }
 
+    /// Starts a process in a task of its own, unless its number is in use or there are too many processes.
     fn start(&mut self, id: u64, body: RecvStream, mut respond: SendResponse<Bytes>) {
         if self.processes.contains_key(&id) {
             return respond.send_reset(h2::Reason::PROTOCOL_ERROR);
@@ -365,7 +370,7 @@ impl DispatcherSession {
         self.tasks.spawn(process.run());
     }
 
-    /// Takes in what a task tells.
+    /// Handles an event from a task.
     async fn take(&mut self, news: SessionEvent) -> Result<(), RemoteError> {
         match news {
             SessionEvent::Message(message) => self.apply(message).await,
@@ -391,7 +396,7 @@ impl DispatcherSession {
                 }
             }
             SessionEvent::Gone { id, ended } => {
-                // Before the dispatcher is told, or its next process might find no room.
+                // The process is removed before its end is sent, or the dispatcher's next process might find no room.
                 let known = self.processes.remove(&id);
                 if let Some(ended) = ended {
                     self.send(ended);
@@ -405,7 +410,7 @@ impl DispatcherSession {
         Ok(())
     }
 
-    /// Does what the dispatcher asks for. A process that is not known has ended while the message was on its way.
+    /// Applies a message of the dispatcher. An unknown process has ended while the message was on its way.
     async fn apply(&mut self, message: ToAgent) {
         match message {
             ToAgent::Terminate { .. } | ToAgent::Stop { .. } | ToAgent::Continue { .. }
@@ -478,10 +483,10 @@ impl DispatcherSession {
         }
     }
 
-    /// Stops all processes, of which none is being started.
+    /// Stops all processes. The guard keeps any from being started.
     async fn suspend(&mut self, guard: OwnedRwLockWriteGuard<()>) {
         if !self.is_suspended() {
-            // The dispatcher has gone on meanwhile.
+            // The dispatcher has resumed before everything was stopped.
             return;
         }
         self.suspension = Suspension::Holds(guard);
@@ -493,7 +498,8 @@ impl DispatcherSession {
         }
     }
 
-    /// Continues all processes but those that the dispatcher has stopped one by one, and does what was held back.
+    /// Continues all processes except those that the dispatcher has stopped one by one, and applies the requests that
+    /// were held back.
     async fn resume_processes(&mut self) {
         self.suspension = Suspension::None;
         if let Some(keeper) = &self.keeper {
@@ -529,8 +535,8 @@ impl DispatcherSession {
         }
     }
 
-    /// Measures the machine on a thread of its own, since that takes a while. One that is being measured is not measured
-    /// a second time meanwhile.
+    /// Measures the machine on a thread of its own, since that takes a while. It does nothing while another measurement
+    /// is under way.
     fn measure_machine(&mut self) {
         let Some(sampler) = &self.sampler else {
             return;
@@ -575,7 +581,7 @@ impl DispatcherSession {
     }
 }
 
-/// The sampler of this machine. Without one, the dispatcher hears nothing of memory and load.
+/// Returns the sampler of this machine. Without one, the dispatcher gets no readings of memory and load.
 fn sampler() -> Option<Arc<Mutex<Sampler>>> {
     match Sampler::new() {
         Ok(sampler) => Some(Arc::new(Mutex::new(sampler))),
@@ -593,13 +599,13 @@ fn sampler() -> Option<Arc<Mutex<Sampler>>> {
 fn refuse(respond: &mut SendResponse<Bytes>, error: &StartError) {
     let mut head = Response::new(());
     *head.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
-    // An error means that the dispatcher has given the process up.
+    // An error means that the dispatcher has cancelled the process.
     if let (Ok(mut stream), Ok(body)) = (respond.send_response(head, false), line(error)) {
         let _ = stream.send_data(body, true);
     }
 }
 
-/// Reads the dispatcher's messages until there are no more.
+/// Reads the dispatcher's messages until the stream ends.
 async fn receive_messages(mut body: RecvStream, news: mpsc::UnboundedSender<SessionEvent>) {
     let mut lines = Lines::default();
     let error = loop {
@@ -609,7 +615,7 @@ async fn receive_messages(mut body: RecvStream, news: mpsc::UnboundedSender<Sess
             None => break RemoteError::Closed,
         };
         lines.push(&bytes);
-        // An error means that the stream has ended, which the next read tells.
+        // An error means that the stream has ended, which the next read reports.
         let _ = body.flow_control().release_capacity(bytes.len());
         loop {
             match lines.next() {

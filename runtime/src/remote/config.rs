@@ -11,27 +11,28 @@ pub struct RemoteConfig {
     pub max_processes: u32,
     /// How long the host may take to answer with a hello.
     pub connect_timeout: Duration,
-    /// How long the host may be silent before it is lost. Any byte counts, and both sides send some all the time.
+    /// How long the host may be silent before it is lost. Any byte counts, and both sides send some regularly.
     pub lost_after: Duration,
-    /// How long processes of the host may run after the last answered question of its keeper. Then the keeper kills them,
-    /// whether the agent lives, is stopped or is gone.
+    /// How long processes of the host may run after the last answered question of its keeper. Then the keeper kills
+    /// them, whether the agent is alive, stopped or gone.
     pub fence_after: Duration,
-    /// How much longer than `fence_after` to wait, since the last answer, before what ran on a lost host counts as ended. It
-    /// is for clocks that run at different speeds, and for the time that the keeper takes to kill.
+    /// How much longer than `fence_after` to wait, since the last answer, before the processes of a lost host count as
+    /// ended. It allows for clocks that run at different speeds, and for the time that the keeper takes to kill.
     ///
-    /// The time of a host without a keeper runs from its loss and is longer by `lost_after`, in which the agent sees that the
-    /// connection is gone.
+    /// For a host without a keeper, the time runs from its loss and is longer by `lost_after`, within which the agent
+    /// notices that the connection is gone.
     pub kill_margin: Duration,
-    /// The agent measures memory and load of the host with each heartbeat; see [`HostHealth`](super::HostHealth).
+    /// Whether the agent measures memory and load of the host with each heartbeat; see
+    /// [`HostHealth`](super::HostHealth).
     pub measures_machine: bool,
 }
 
-/// The most processes of one connection. The windows of all their streams have to fit into that of the connection, or a
-/// process whose output nobody reads could hold up the others.
+/// The highest number of processes of one connection. The windows of all their streams have to fit into that of the
+/// connection, or a process whose output is not read could hold up the others.
 pub(super) const MAX_PROCESSES: u32 = 2048;
 
 impl RemoteConfig {
-    /// Makes the settings of a host with this name, which is lost after 15 seconds of silence.
+    /// Makes the settings of a host with this name. The host counts as lost after 15 seconds of silence.
     pub fn new(host: impl Into<String>) -> Self {
         Self {
             host: host.into(),
@@ -44,8 +45,8 @@ impl RemoteConfig {
         }
     }
 
-    /// Sets how many processes may run at once, by the slots of the host. Workers that are replaced, and those that are
-    /// kept idle, come on top of those that have a job.
+    /// Sets how many processes may run at once, from the slots of the host. Workers that are being replaced, and idle
+    /// ones, come on top of those that have a job.
     #[must_use]
     pub fn slots(mut self, slots: u32) -> Self {
         self.max_processes = slots

@@ -13,20 +13,21 @@ pub enum RemoteError {
     /// The launcher could not be started.
     #[error("the launcher `{launcher}` could not be started")]
     Launcher {
-        /// The program that was to give the connection.
+        /// The program that was to make the connection.
         launcher: String,
         /// The reason.
         #[source]
         source: io::Error,
     },
-    /// What answered is no agent. It holds what was said instead, without control characters.
+    /// The program that answered is not an agent. The error holds its output, without control characters.
     #[error("no agent answered{}", said(.0))]
     NoHello(String),
-    /// The host has no agent, and none could be put there. It holds what was said there, without control characters.
+    /// The host has no agent, and none could be copied to it. The error holds the output from there, without control
+    /// characters.
     #[error("no agent could be put on the host: {0}")]
     NoAgent(String),
-    /// The program that was copied to the host does not run there. It holds the folder of the copy and what was said there,
-    /// without control characters.
+    /// The program that was copied to the host does not run there. The error holds the folder of the copy and the
+    /// output from there, without control characters.
     #[error(
         "{0} (name another program by `agent: PATH`, such as a static one, or set XDG_CACHE_HOME there to another folder)"
     )]
@@ -50,7 +51,7 @@ pub enum RemoteError {
         /// The platform of the host.
         theirs: String,
     },
-    /// The other side speaks other versions of the protocol.
+    /// The other side speaks different versions of the protocol.
     #[error(
         "the other side{} speaks version {} of the agent's protocol, and this is version {ours}: use the same ratchet on both hosts",
         with_ratchet(ratchet),
@@ -70,7 +71,7 @@ pub enum RemoteError {
     /// Nothing came from the other side for too long.
     #[error("nothing came from the other side for {0:?}")]
     Silent(Duration),
-    /// The agent could not start the keeper of what it is to start.
+    /// The agent could not start its keeper.
     #[error("the agent could not start its keeper")]
     Keeper(#[source] io::Error),
     /// The agent did not answer in time.

@@ -1,5 +1,5 @@
-//! The fence: what runs on a host ends there when the dispatcher has granted it no more time, whatever has become of the
-//! agent and the network.
+//! The fence: the processes of a host end there when the dispatcher has granted them no more time, whatever has
+//! happened to the agent and the network.
 //!
 //! ```text
 //!   keeper   asks at t -------> may run until t + fence_after
@@ -9,15 +9,15 @@
 //!   dispatcher      answers at s -----> counts it as ended at s + fence_after + margin
 //! ```
 //!
-//! An answer cannot be sent before its question, so the keeper's time is over first, however long a message was on its way
-//! and whichever were lost. The two clocks are never compared. The margin is for clocks that run at different speeds, and for
-//! the time that the keeper takes to kill.
+//! An answer cannot be sent before its question, so the keeper's time is over first, however long a message took and
+//! whichever were lost. The two clocks are never compared. The margin allows for clocks that run at different speeds,
+//! and for the time that the keeper takes to kill.
 //!
-//! While the dispatcher is stopped by Ctrl-Z it answers nothing. It announces that, and the keeper stops all groups and lets
-//! the fence rest. They go on only by an answer to a question that was asked afterwards: the word to go on may have lain in
-//! the network until the dispatcher had given the host up.
+//! While the dispatcher is stopped by Ctrl-Z it answers nothing. It announces that, and the keeper stops all groups and
+//! suspends the fence. The groups continue only after an answer to a question that was asked later: the message to
+//! continue may have been in the network until after the dispatcher had given the host up.
 //!
-//! Both sides are values that take the time, and do nothing themselves.
+//! Both sides are plain values that are given the time and do no I/O.
 
 use std::time::{Duration, Instant};
 
@@ -25,31 +25,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::os::boot_time;
 
-/// How many questions fall into the time that an answer to one of them gives.
+/// How many questions are asked within the time that one answer grants.
 const QUESTIONS: u32 = 6;
 
-/// A time by the clock of a host that goes on while the host sleeps. It means nothing on another host.
+/// A time by the clock of a host, which also counts while the host sleeps. It means nothing on another host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct BootTime(u64);
 
 impl BootTime {
-    /// Now, on this host.
+    /// Returns the current time of this host.
     pub(super) fn now() -> Self {
         Self::at(boot_time())
     }
 
-    /// So long after the host was started.
+    /// Makes the time that is this long after the start of the host.
     pub(super) fn at(since_start: Duration) -> Self {
         Self(u64::try_from(since_start.as_nanos()).unwrap_or(u64::MAX))
     }
 
-    /// How long after the host was started that is.
+    /// Returns how long after the start of the host this is.
     pub(super) fn since_start(self) -> Duration {
         Duration::from_nanos(self.0)
     }
 
-    /// So much later. A time that no clock reaches is the last one.
+    /// Returns the time that is this much later. A sum out of range is the last time.
     pub(super) fn after(self, time: Duration) -> Self {
         Self::at(self.since_start().saturating_add(time))
     }
@@ -66,12 +66,12 @@ pub(super) struct GrantedTime {
     stage: Stage,
 }
 
-/// Whether the groups run.
+/// Whether the groups run, and whether the fence counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// They run.
     Running,
-    /// They are stopped, and the fence rests.
+    /// They are stopped, and the fence is suspended.
     Suspended,
     /// They are stopped until the answer to a question of this time or later.
     Resuming(BootTime),
@@ -84,12 +84,12 @@ pub(super) enum FenceStep {
     Kill,
     /// Ask the dispatcher for an answer to a question of this time.
     Ask(BootTime),
-    /// Wait until this time, or until something is said.
+    /// Wait until this time, or until a message comes.
     Wait(Option<BootTime>),
 }
 
 impl GrantedTime {
-    /// Makes the time that is given by the answer to a question that was asked at this time.
+    /// Makes the time that is granted by the answer to a question of this time.
     pub(super) fn new(fence_after: Duration, asked_at: BootTime) -> Self {
         Self {
             fence_after,
@@ -99,7 +99,7 @@ impl GrantedTime {
         }
     }
 
-    /// Returns what to do. Call it again after each step, and whenever something was said.
+    /// Returns what to do. Call it again after each step, and after each message.
     pub(super) fn step(&mut self, now: BootTime) -> FenceStep {
         if self.stage == Stage::Suspended {
             return FenceStep::Wait(None);
@@ -114,10 +114,10 @@ impl GrantedTime {
         FenceStep::Wait(Some(self.asks_at.min(self.until)))
     }
 
-    /// Takes in the answer to a question that was asked at this time. Returns whether the groups may go on now.
+    /// Handles the answer to a question that was asked at this time. Returns whether the groups may continue now.
     pub(super) fn granted(&mut self, asked_at: BootTime, now: BootTime) -> bool {
         let until = asked_at.after(self.fence_after);
-        // Nobody can answer a question of the future, and an answer may come after the time that it gives.
+        // A question of the future cannot have been answered, and an answer may come after the time that it grants.
         if asked_at > now || now >= until {
             return false;
         }
@@ -126,7 +126,7 @@ impl GrantedTime {
                 self.until = self.until.max(until);
                 false
             }
-            // An answer from before the suspension would give next to no time.
+            // An answer to a question from before the suspension would grant next to no time.
             Stage::Resuming(since) if asked_at >= since => {
                 self.until = until;
                 self.stage = Stage::Running;
@@ -136,12 +136,13 @@ impl GrantedTime {
         }
     }
 
-    /// Lets the fence rest. The caller has stopped all groups.
+    /// Suspends the fence. The caller has stopped all groups.
     pub(super) fn suspend(&mut self) {
         self.stage = Stage::Suspended;
     }
 
-    /// Asks for an answer by which the groups may go on. Without one they are killed in due time, as if they ran.
+    /// Asks for an answer that lets the groups continue. Without one they are killed when the time is over, as if they
+    /// ran.
     pub(super) fn resume(&mut self, now: BootTime) {
         if self.stage == Stage::Suspended {
             self.stage = Stage::Resuming(now);
@@ -158,17 +159,17 @@ pub(super) struct Grants {
 }
 
 impl Grants {
-    /// Makes the record of a host whose keeper was started before this time, with as much time as an answer gives.
+    /// Makes the record of a host whose keeper was started before this time, as if a question had been answered then.
     pub(super) fn started_before(now: Instant) -> Self {
         Self { last: now }
     }
 
-    /// Notes that a question has come and is answered.
+    /// Records that a question has come and is answered.
     pub(super) fn grant(&mut self, now: Instant) {
         self.last = now;
     }
 
-    /// From when on nothing runs on the host any more, if no further question is answered.
+    /// Returns the time from which nothing runs on the host any more, if no further question is answered.
     pub(super) fn over_by(&self, fence_after: Duration, margin: Duration) -> Instant {
         self.last + fence_after + margin
     }

@@ -3,23 +3,23 @@
 //! ```text
 //!   FileClient (dispatcher)                                          FileService (agent)
 //!   hashes what is to be pushed  ---- manifest: names, digests --->  which contents are missing?
-//!   sends what is missing        ---- a stream a content --------->  the store, by digest
+//!   sends what is missing        ---- one stream per content ----->  the store, by digest
 //!                                ---- the manifest again --------->  the work folder, copied from the store
 //!                                     (the process runs in it)
-//!   a folder beside the target   <--- a stream of frames ----------  what is pulled
+//!   a folder next to the target  <--- a stream of frames ----------  what is pulled
 //!   renames
 //! ```
 //!
-//! Everything lies in the cache folder of the host's user: contents in `files`, work folders in `work`, and those that are kept
-//! in `kept`. A content is checked when it comes, and gets its name by a rename, so the store has no half file. A work
-//! folder has copies of the contents, since a hard link would let a job change the store.
+//! Everything is in the cache folder of the host's user: contents in `files`, work folders in `work`, and those that
+//! are kept in `kept`. A content is checked when it comes, and gets its name by a rename, so the store never has a
+//! partial file. A work folder has copies of the contents, since a hard link would let a job change the store.
 //!
 //! Each transfer is a stream with a window of its own, so a big file holds up no process. There are at most
 //! [`MAX_TRANSFERS`](super::stream::MAX_TRANSFERS) at once.
 //!
-//! The dispatcher trusts nothing that comes back. A host says which of the pulled paths an entry belongs to by a number, and
-//! only names beneath that path are its own. They are written into a new folder beside the target, without following any link,
-//! and are renamed when all have come.
+//! The dispatcher trusts nothing that comes back. A host names the pulled path of an entry by a number, and only
+//! chooses the names beneath that path. Entries are written into a new folder next to the target, without following any
+//! link, and are renamed when all have come.
 
 mod agent;
 mod client;

@@ -1,27 +1,27 @@
-//! The heartbeat of a connection, and what it tells of the host at the other end.
+//! The heartbeat of a connection, and what it measures of the host at the other end.
 
 use std::time::{Duration, Instant};
 
 use crate::monitor::Reading;
 
-/// How many beats are remembered that were not answered. A host that leaves more of them unanswered is lost.
+/// How many unanswered beats are remembered. A host that leaves more of them unanswered is lost.
 const MAX_UNANSWERED: usize = 16;
 
-/// How much of a new round trip counts: one part in so many. One that was slow by chance changes little.
+/// The weight of a new round trip is one part in this many, so that a single slow one changes little.
 const PARTS: u32 = 4;
 
-/// What the heartbeat tells of a host.
+/// What the heartbeat measures of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
 pub struct HostHealth {
-    /// How long a message takes to the host and back, as an average in which the last ones count most.
+    /// How long a message takes to the host and back, as an average in which the most recent ones count most.
     pub round_trip: Option<Duration>,
-    /// The last reading of memory and load, where [`measures_machine`](super::RemoteConfig::measures_machine) asks for it.
-    /// Of the processors nothing but the load is told.
+    /// The last reading of memory and load, where [`measures_machine`](super::RemoteConfig::measures_machine) asks for
+    /// it. For the processors it has only the load.
     pub machine: Option<Reading>,
 }
 
-/// The beats that were sent and not answered yet, and how long the others took.
+/// The beats that were sent and not answered yet, and the average round trip of the others.
 #[derive(Debug, Default)]
 pub(super) struct Heartbeats {
     last: u64,
@@ -40,9 +40,9 @@ impl Heartbeats {
         self.last
     }
 
-    /// Takes the answer to a beat in. Returns the average of the round trips.
+    /// Handles the answer to a beat. Returns the average of the round trips.
     pub(super) fn answered(&mut self, number: u64, now: Instant) -> Option<Duration> {
-        // A host could answer what was not asked.
+        // A host could answer a beat that was never sent.
         if let Some(at) = self.sent.iter().position(|(sent, _)| *sent == number) {
             let (_, sent) = self.sent.remove(at);
             let taken = now.saturating_duration_since(sent);

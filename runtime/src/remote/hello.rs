@@ -1,7 +1,7 @@
-//! The first words of both sides, in which they agree on a version.
+//! The hellos of both sides, by which they agree on a version.
 //!
-//! The agent speaks first: a line that begins with a mark, whatever a login shell has printed before it. The dispatcher
-//! picks a version out of that line and answers with a line of its own. All that follows is HTTP/2.
+//! The agent sends first: a line that begins with a mark, so that output of a login shell before it can be skipped. The
+//! dispatcher picks a version from that line and answers with a line of its own. All that follows is HTTP/2.
 
 use std::time::Duration;
 
@@ -14,19 +14,19 @@ use super::{AgentInfo, RemoteError};
 /// The version of the agent's protocol that this code speaks.
 pub(super) const PROTOCOL: u32 = 1;
 
-/// The word before the agent's hello.
+/// The mark before the agent's hello.
 const AGENT_MARK: &str = "ratchet-agent ";
 
-/// The word before the dispatcher's hello.
+/// The mark before the dispatcher's hello.
 const DISPATCHER_MARK: &str = "ratchet-dispatcher ";
 
 /// How many bytes may come before and with a hello. A login banner is a page of text.
 const HELLO_BYTES: usize = 64 * 1024;
 
-/// How much of what came instead of a hello is part of the error.
+/// How many characters of what came instead of a hello are part of the error.
 const BANNER_CHARACTERS: usize = 500;
 
-/// What the agent says of itself, and which versions it speaks.
+/// The agent's hello: a description of the agent, and the versions that it speaks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct AgentHello {
     /// The versions of the protocol that the agent speaks.
@@ -36,7 +36,7 @@ pub(super) struct AgentHello {
     pub(super) info: AgentInfo,
 }
 
-/// The version that the dispatcher has picked, and how the connection is kept.
+/// The dispatcher's hello: the version that it has picked, and the settings of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct DispatcherHello {
     /// The version of the protocol that both speak from now on.
@@ -45,7 +45,7 @@ pub(super) struct DispatcherHello {
     pub(super) max_processes: u32,
     /// How long a side may be silent before it counts as lost, in milliseconds.
     pub(super) lost_after_ms: u64,
-    /// For how long an answer to the keeper gives time, in milliseconds.
+    /// For how long an answer to the keeper grants time, in milliseconds.
     pub(super) fence_after_ms: u64,
 }
 
@@ -55,7 +55,7 @@ impl DispatcherHello {
         Duration::from_millis(self.lost_after_ms)
     }
 
-    /// For how long an answer to the keeper gives time.
+    /// Returns for how long an answer to the keeper grants time.
     pub(super) fn fence_after(&self) -> Duration {
         Duration::from_millis(self.fence_after_ms)
     }
@@ -74,7 +74,7 @@ pub(super) async fn send_agent_hello(
     send(output, "\n", AGENT_MARK, &hello).await
 }
 
-/// Reads the agent's hello, and checks that the agent speaks our version.
+/// Reads the agent's hello, and checks that the agent speaks a version that we speak.
 pub(super) async fn receive_agent_hello(
     input: &mut (impl AsyncBufRead + Unpin),
 ) -> Result<AgentInfo, RemoteError> {
@@ -103,7 +103,7 @@ pub(super) async fn send_dispatcher_hello(
 pub(super) async fn receive_dispatcher_hello(
     input: &mut (impl AsyncBufRead + Unpin),
 ) -> Result<DispatcherHello, RemoteError> {
-    /// The part of the hello that no version changes.
+    /// The part of the hello that is the same in every version.
     #[derive(Deserialize)]
     struct Picked {
         protocol: u32,
@@ -123,6 +123,7 @@ pub(super) async fn receive_dispatcher_hello(
     serde_json::from_str(&line).map_err(malformed)
 }
 
+/// Writes a line with a mark and a hello, with some text before it.
 async fn send(
     output: &mut (impl AsyncWrite + Unpin),
     before: &str,

@@ -1,4 +1,4 @@
-//! A host that is connected to, again and again, until it is given up.
+//! A host to which ratchet connects, and connects again after each loss, until it is given up.
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -23,18 +23,18 @@ use crate::os::{
 use crate::outcome::{Class, Failure};
 use crate::place::PlaceState;
 
-/// How many launches are under way at once. A server refuses more than about ten that have not logged in yet.
+/// How many connections are launched at once. A server refuses more than about ten that have not logged in yet.
 const MAX_LAUNCHES: usize = 8;
 
-/// How long to wait until a host has heard that everything stops.
+/// How long to wait for the answer of a host that everything is to stop.
 const SUSPEND_LIMIT: Duration = Duration::from_secs(1);
 
-/// Bounds how many hosts are being connected to at once. Hosts that share it wait for each other.
+/// Bounds how many hosts are connected to at once. Hosts that share a gate wait for each other.
 #[derive(Debug, Clone)]
 pub struct LaunchGate(Arc<Semaphore>);
 
 impl Default for LaunchGate {
-    /// Lets eight launches be under way at once.
+    /// Makes a gate that allows eight launches at once.
     fn default() -> Self {
         Self(Arc::new(Semaphore::new(MAX_LAUNCHES)))
     }
@@ -49,33 +49,36 @@ impl LaunchGate {
     }
 }
 
-/// How a host is reached, and for how long it is tried.
+/// How to reach a host, and for how long to try.
 #[derive(Debug, Clone)]
 pub struct HostConfig {
     /// The name of the host.
     pub name: PlaceName,
-    /// The words before a command that run it on the host, as in `ssh web1`. Without any, the host is this machine.
+    /// The words before a command that run it on the host, as in `ssh web1`. If there are none, the host is this
+    /// machine.
     pub launcher: Vec<String>,
     /// The agent that is run there.
     pub agent: AgentProgram,
-    /// How many slots the host has; as many as it has cores if nothing is said.
+    /// How many slots the host has; `None` for as many as it has cores.
     pub slots: Option<u32>,
-    /// Variables for everything that is started there. What a process declares itself counts before them.
+    /// Variables for every process that is started there. The variables that a process declares itself override them.
     pub env: Vec<(String, String)>,
-    /// The limits within which jobs start there. A host that can never keep them is given up. Whoever sets them has to have
-    /// the machine measured ([`RemoteConfig::measures_machine`]), and hold jobs back by what [`RemoteHost::health`] tells.
+    /// The limits within which jobs start there. A host that can never meet them is given up. A caller that sets them
+    /// has to make the machine be measured ([`RemoteConfig::measures_machine`]), and hold jobs back by the readings of
+    /// [`RemoteHost::health`].
     pub admission: AdmissionLimits,
     /// How the connection is kept.
     pub remote: RemoteConfig,
-    /// How long a host that was never reached is tried.
+    /// How long to try a host that was never reached.
     pub first_connect_timeout: Duration,
-    /// How long a host that was lost is tried again.
+    /// How long to try to reach a lost host again.
     pub give_up: Duration,
 }
 
-/// A host as a process manager. It is connected to in the background, and again when the connection is lost.
+/// A host as a process manager. It connects in the background, and again when the connection is lost.
 ///
-/// A process is started as soon as there is a connection. Dropping this ends the connection, and all that runs there.
+/// A process is started as soon as there is a connection. Dropping this ends the connection, and everything that runs
+/// there.
 #[derive(Debug)]
 pub struct RemoteHost {
     name: PlaceName,
@@ -89,19 +92,19 @@ pub struct RemoteHost {
     keeping: JoinHandle<()>,
 }
 
-/// The connection over which processes are started now.
+/// The connection over which processes are started.
 #[derive(Debug, Clone, Default)]
 enum Current {
     /// There is no connection at present.
     #[default]
     None,
-    /// This one.
+    /// This connection is open.
     Open(Arc<RemoteProcesses>),
-    /// There will be no connection any more, for this reason.
+    /// There will be no further connection, for this reason.
     GivenUp(String),
 }
 
-/// The connection that is open, and those that are lost while what ran over them may still run.
+/// The open connection, and the lost ones whose processes may still run.
 #[derive(Debug, Default)]
 struct Connections(Mutex<Vec<Arc<RemoteProcesses>>>);
 
@@ -110,12 +113,12 @@ impl Connections {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns all connections, without holding the lock.
+    /// Returns all connections. The lock is not held any more then.
     fn all(&self) -> Vec<Arc<RemoteProcesses>> {
         self.list().clone()
     }
 
-    /// Adds a connection, and forgets those over which nothing runs any more.
+    /// Adds a connection, and forgets those whose processes have all ended.
     fn add(&self, connection: Arc<RemoteProcesses>) {
         let mut list = self.list();
         list.retain(|known| known.has_processes());
@@ -124,7 +127,7 @@ impl Connections {
 }
 
 impl RemoteHost {
-    /// Begins to connect to a host. It does not wait for the connection. Call it within a tokio runtime.
+    /// Starts to connect to a host, without waiting for the connection. Call it within a tokio runtime.
     pub fn start(config: HostConfig, gate: &LaunchGate) -> Self {
         let (tell_state, state) = watch::channel(PlaceState::Away);
         let (tell_current, current) = watch::channel(Current::None);
@@ -159,29 +162,32 @@ impl RemoteHost {
         self.state.clone()
     }
 
-    /// What the heartbeat of the present connection tells. Without a connection nothing is known.
+    /// Returns a watch channel with the health that the heartbeat measures. It is empty while there is no connection.
     pub fn health(&self) -> watch::Receiver<HostHealth> {
         self.health.clone()
     }
 
-    /// Returns a watch channel with the round trip time of the host, which is updated when it has changed much.
+    /// Returns a watch channel with the round trip time of the host. It is updated when the time has changed much.
     pub fn round_trip(&self) -> watch::Receiver<Option<Duration>> {
         self.round_trip.clone()
     }
 
-    /// The operating system and the kind of processor of the host, as in `linux-x86_64`, from when it was first reached.
+    /// Returns a watch channel with the operating system and the processor type of the host, as in `linux-x86_64`;
+    /// `None` until the host is reached for the first time.
     pub fn platform(&self) -> watch::Receiver<Option<Arc<str>>> {
         self.platform.clone()
     }
 
-    /// Stops all processes of the host, for as long as this process is stopped itself; see [`RemoteProcesses::suspend`].
+    /// Stops all processes of the host, for as long as this process is stopped itself; see
+    /// [`RemoteProcesses::suspend`].
     ///
-    /// Returns when the host has heard it, or after a moment: this process cannot send anything while it is stopped.
+    /// Returns when the host has confirmed it, or after a moment: this process cannot send anything while it is
+    /// stopped.
     pub async fn suspend(&self) {
         for connection in self.connections.all() {
             connection.suspend();
-            // Messages are obeyed in their order, so the answer to this one says that the other has arrived. An error means
-            // that the connection is lost, and a host that answers nothing is about to be.
+            // Messages are applied in their order, so the answer to this one shows that the `suspend` has arrived. An
+            // error means that the connection is lost, and a host that does not answer is about to be.
             let _ = timeout(SUSPEND_LIMIT, connection.measure_processes(&[])).await;
         }
     }
@@ -229,7 +235,7 @@ struct HostTask {
 }
 
 impl HostTask {
-    /// Connects to the host again and again, until it is given up.
+    /// Connects to the host again and again, until the host is given up.
     async fn keep(self, config: HostConfig) {
         let mut pauses = ReconnectBackoff::new(Rng::new());
         let mut was_reached = false;
@@ -254,7 +260,8 @@ impl HostTask {
                         config.first_connect_timeout
                     };
                     let reason = reason(&failed);
-                    // A host that was reached before may only be busy with its list of users.
+                    // A host that was reached before may only have trouble with its user database, so the refusal may
+                    // be temporary.
                     let is_refused = !was_reached && advice(&failed.last_words).is_some();
                     let is_final = is_refused || is_final(&failed.error);
                     if is_final || away_since.elapsed() >= patience {
@@ -270,7 +277,7 @@ impl HostTask {
         }
     }
 
-    /// Lets processes be started over a connection until it is lost.
+    /// Makes the connection available for processes until it is lost.
     async fn serve(&self, config: &HostConfig, launched: Launched) {
         let Launched {
             processes,
@@ -282,7 +289,7 @@ impl HostTask {
         tracing::debug!(host = %config.name, agent = ?processes.agent(), "a host is connected");
         self.tell_current
             .send_replace(Current::Open(Arc::clone(&processes)));
-        // Before the state, by which others learn that the platform is known.
+        // The platform is published before the state, because watchers of the state rely on the platform being known.
         let platform = Arc::from(processes.agent().platform.as_str());
         self.tell_platform.send_replace(Some(platform));
         self.tell_state.send_replace(PlaceState::Ready { slots });
@@ -320,7 +327,7 @@ impl HostTask {
         self.tell_health.send_replace(health);
     }
 
-    /// Tells that the host will not be reached any more.
+    /// Publishes that the host will not be reached any more.
     async fn give_up(&self, config: &HostConfig, reason: String) {
         let message = format!("host {} cannot be reached: {reason}", config.name);
         tracing::error!(host = %config.name, reason, "a host is given up");
@@ -328,12 +335,12 @@ impl HostTask {
         self.tell_current.send_replace(Current::GivenUp(reason));
         self.tell_state
             .send_replace(PlaceState::GivenUp(Box::new(failure)));
-        // Whoever watches the state hears no more when its sender goes.
+        // The task stays alive, because a dropped sender would end the watch for those that watch the state.
         pending::<()>().await;
     }
 }
 
-/// Returns why no job could ever start on a host within its limits, if that is so.
+/// Returns why no job could ever start on a host within its limits; `None` if one could.
 fn never_admits(config: &HostConfig, agent: &AgentInfo) -> Option<String> {
     if config.admission == AdmissionLimits::default() {
         return None;
@@ -349,7 +356,7 @@ fn never_admits(config: &HostConfig, agent: &AgentInfo) -> Option<String> {
     Some(format!("no job would ever start there: {shortage}"))
 }
 
-/// Whether a round trip is another one by more than a quarter, so that it could make a difference.
+/// Whether a round trip differs from the one before by more than a quarter, so that it could make a difference.
 fn has_changed_much(before: Option<Duration>, now: Option<Duration>) -> bool {
     match (before, now) {
         (Some(before), Some(now)) => before.abs_diff(now) * 4 > before,
@@ -369,12 +376,12 @@ fn is_final(error: &RemoteError) -> bool {
     }
 }
 
-/// Why a host was not reached, with the last words of its launcher and what to do about them.
+/// Returns why a host was not reached, with the last words of its launcher and advice about them.
 pub(super) fn reason(failed: &LaunchError) -> String {
     let error = ratchet_ipc::error_chain(&failed.error);
     let reason = match &failed.error {
         _ if failed.last_words.is_empty() => error,
-        // The launcher has ended, and knows more about that.
+        // The launcher has ended, and its last words explain it better.
         RemoteError::NoHello(_) | RemoteError::Closed | RemoteError::Io(_) => {
             failed.last_words.clone()
         }
@@ -386,8 +393,8 @@ pub(super) fn reason(failed: &LaunchError) -> String {
     }
 }
 
-/// What to do where ssh was refused in a way that only people can change. Trying again would be refused in the same way, and
-/// some servers lock out who tries too often.
+/// Returns advice for a refusal by ssh that only people can fix. Another try would be refused in the same way, and some
+/// servers lock out a client that tries too often.
 fn advice(last_words: &str) -> Option<&'static str> {
     if last_words.contains("Host key verification failed") {
         return Some("connect once by hand, to check the key of the host and to accept it");
@@ -431,7 +438,7 @@ impl ProcessManager for RemoteHost {
         Ok(processes)
     }
 
-    // The ids of processes are unique over all connections, and a connection passes over those that it does not know.
+    // The ids of processes are unique over all connections, and a connection ignores those that it does not know.
 
     async fn terminate_process(&self, id: ProcessId, grace: Duration) -> Result<(), ProcessError> {
         for connection in self.connections.all() {
@@ -461,7 +468,7 @@ impl ProcessManager for RemoteHost {
         let current = self.current.borrow().clone();
         match current {
             Current::Open(connection) => connection.measure_processes(ids).await,
-            // What ran there is not known to run, and uses nothing that could be measured.
+            // What ran there is not known to run any more, and cannot be measured.
             Current::None | Current::GivenUp(_) => Ok(BTreeMap::new()),
         }
     }

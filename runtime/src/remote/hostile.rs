@@ -1,5 +1,5 @@
-//! Whole connections to another side that keeps no promise: a dispatcher with a hostile agent, and an agent with a hostile
-//! dispatcher.
+//! Tests of whole connections to another side that breaks every promise: a dispatcher with a hostile agent, and an
+//! agent with a hostile dispatcher.
 
 mod agent;
 mod dispatcher;
@@ -15,8 +15,8 @@ thread_local! {
     static PANICS: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Runs a test on an event loop of this thread, and returns its result and how many tasks have panicked meanwhile: the
-/// runtime catches a panic of a task of which nobody asks for the result.
+/// Runs a test on an event loop of this thread. Returns its result and how many tasks panicked in it, since the runtime
+/// catches the panic of a task whose result is not awaited.
 fn count_panics<T>(paused: bool, test: impl Future<Output = T>) -> (T, u32) {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -37,8 +37,8 @@ fn count_panics<T>(paused: bool, test: impl Future<Output = T>) -> (T, u32) {
     (tested, PANICS.get() - before)
 }
 
-/// Whether a panic is an assertion that is wrong itself: in debug builds h2 asserts of a connection that broke that all of its
-/// streams had been closed (hyperium/h2#907).
+/// Whether a panic is a false alarm: in debug builds h2 asserts that all streams of a broken connection have been
+/// closed, which need not hold (hyperium/h2#907).
 fn is_of_no_harm(info: &PanicHookInfo<'_>) -> bool {
     let is_there = |at: &Location<'_>| at.file().ends_with("proto/streams/counts.rs");
     let said = info.payload_as_str().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What an agent says of itself and its host.
+//! An agent's description of itself and its host.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +22,8 @@ pub struct AgentInfo {
     pub memory: u64,
     /// The process id of the agent on its host.
     pub process: u32,
-    /// Whether a keeper kills what the agent has started when the agent is stopped; see [`Agent::keeper`](super::Agent::keeper).
+    /// Whether a keeper kills what the agent has started when the agent is stopped; see
+    /// [`Agent::keeper`](super::Agent::keeper).
     #[serde(default)]
     pub is_fenced: bool,
 }
@@ -42,12 +43,13 @@ impl AgentInfo {
         }
     }
 
-    /// The platform of this process, as agents name theirs.
+    /// Returns the platform of this process, in the form that agents use.
     pub fn own_platform() -> String {
         format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH)
     }
 
-    /// The same without what a host that is not trusted could have put into the names.
+    /// Returns the same info with bounded names and without control characters, which an untrusted host could have put
+    /// into them.
     pub(super) fn trimmed(self) -> Self {
         Self {
             ratchet: printable(self.ratchet.as_bytes(), NAME_CHARACTERS),

@@ -1,7 +1,8 @@
-//! The keeper of an agent: a second process on the host, which knows for how long what runs there may go on.
+//! The keeper of an agent: a second process on the host, which enforces for how long the processes there may run.
 //!
-//! It kills the agent and everything that the agent has started when the granted time is over, also when the agent is only stopped. So
-//! what the agent is about to start is killed as well, and nothing is started after that time.
+//! When the granted time is over, it kills the agent and everything that the agent has started, even if the agent is
+//! only stopped. So a process that the agent is about to start is killed as well, and nothing is started after that
+//! time.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -15,40 +16,41 @@ use super::fence::{BootTime, FenceStep, GrantedTime};
 use super::message::{Lines, line};
 use crate::os::{BootTimer, KeeperList};
 
-/// How long to wait between two rounds of killing, until the agent is gone.
+/// How long to wait between two rounds of killing until the agent is gone.
 const KILL_PAUSE: Duration = Duration::from_millis(10);
 
-/// What an agent tells its keeper.
+/// A message from an agent to its keeper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum ToKeeper {
-    /// The first message: for how long an answer gives time, and the time of the last question that was answered.
+    /// The first message: for how long an answer grants time, and the time of the last question that was answered.
     Begin {
         fence_after: Duration,
         asked_at: BootTime,
     },
     /// The dispatcher has answered the question of this time.
     Granted(BootTime),
-    /// The dispatcher is stopped by Ctrl-Z: all groups are to be stopped, and the fence is to rest.
+    /// The dispatcher is stopped by Ctrl-Z: all groups are to be stopped, and the fence is to be suspended.
     Suspend,
-    /// The dispatcher goes on.
+    /// The dispatcher continues.
     Resume,
 }
 
-/// What a keeper tells its agent.
+/// A message from a keeper to its agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum FromKeeper {
     /// A question for the dispatcher.
     Ask(BootTime),
-    /// The groups that were stopped may go on.
+    /// The groups that were stopped may continue.
     Resumed,
 }
 
-/// Keeps the processes of the [`Agent`](super::Agent) that has started this program by [`Agent::keeper`](super::Agent::keeper).
+/// Runs the keeper for the [`Agent`](super::Agent) that has started this program by
+/// [`Agent::keeper`](super::Agent::keeper).
 ///
-/// It speaks with the agent on stdin, and stdout is the list of what the agent has started, so nothing may be printed. It
-/// returns when the agent is gone and all that was left is killed.
+/// It exchanges messages with the agent on stdin, and stdout is the list of what the agent has started, so nothing may
+/// be printed. It returns when the agent is gone and everything that was left is killed.
 pub fn run_keeper() -> io::Result<()> {
     let agent = getppid();
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
@@ -73,7 +75,7 @@ struct RemoteKeeper {
     lines: Lines,
     /// The process that has started this one.
     agent: Option<Pid>,
-    /// The time for which what runs may go on, once the agent has told of it.
+    /// The time for which processes may run; `None` until the agent has sent it.
     granted_time: Option<GrantedTime>,
 }
 
@@ -82,14 +84,16 @@ impl RemoteKeeper {
         match self.keep() {
             Ok(KeeperEnd::AgentGone) => self.list.signal(Signal::KILL),
             Ok(KeeperEnd::TimeOver) => self.kill(),
-            // A keeper that cannot go on is no fence, so nothing may run.
+            // A keeper that cannot work is not a fence, so nothing may run.
             Err(error) => self.kill().and(Err(error)),
         }
     }
 
+    /// Reads messages, asks for time and waits, until the time is over or the agent is gone.
     fn keep(&mut self) -> io::Result<KeeperEnd> {
         loop {
-            // What has come is read before the time is judged: more time may have been granted while this process was starved.
+            // Messages are read before the time is checked: more time may have been granted while this process got no
+            // processor.
             if self.read()? == Agent::Gone {
                 return Ok(KeeperEnd::AgentGone);
             }
@@ -108,7 +112,7 @@ impl RemoteKeeper {
         }
     }
 
-    /// Takes in what the agent has said.
+    /// Reads and applies the messages of the agent.
     fn read(&mut self) -> io::Result<Agent> {
         let mut chunk = [0; 1024];
         loop {
@@ -117,7 +121,7 @@ impl RemoteKeeper {
                 Ok(bytes) => self.lines.push(&chunk[..bytes]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // The agent is gone, and something that was told to it had not been read.
+                // The agent is gone, and a message to it had not been read.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
                     return Ok(Agent::Gone);
                 }
@@ -130,6 +134,7 @@ impl RemoteKeeper {
         Ok(Agent::Lives)
     }
 
+    /// Handles a message of the agent.
     fn take(&mut self, message: ToKeeper) -> io::Result<()> {
         if let ToKeeper::Begin {
             fence_after,
@@ -160,24 +165,24 @@ impl RemoteKeeper {
 
     /// Sends a message to the agent. An agent that is stopped for long does not read it, and its granted time ends.
     fn send(&mut self, message: &FromKeeper) {
-        // No message of ours fails to be written as JSON. An error of the socket says that the agent is gone, which the next
-        // read tells, or that it has not read anything for long.
+        // Our messages can always be written as JSON. An error of the socket means that the agent is gone, which the
+        // next read reports, or that it has not read anything for long.
         if let Ok(line) = line(message) {
             let _ = self.socket.write_all(&line);
         }
     }
 
-    /// Kills the agent and all that it has started.
+    /// Kills the agent and everything that it has started.
     fn kill(mut self) -> io::Result<()> {
-        // First those that are there: those that are stopped would be continued by the end of the agent.
+        // The processes on the list are killed first: the end of the agent would continue those that are stopped.
         let listed = self.list.signal(Signal::KILL);
-        // If the agent is gone, this process has another parent by now.
+        // If the agent is gone, this process has another parent by now, and its id may belong to another process.
         if let Some(agent) = self.agent.filter(|_| getppid() == self.agent) {
-            // It fails if the agent is gone.
+            // An error means that the agent is gone.
             let _ = kill_process(agent, Signal::KILL);
         }
         listed?;
-        // What was being started holds the agent's end of the socket until it is on the list.
+        // A process that is being started holds the agent's end of the socket until it is on the list.
         while !matches!(self.read(), Ok(Agent::Gone)) {
             self.list.signal(Signal::KILL)?;
             let pause = BootTime::now().after(KILL_PAUSE).since_start();
@@ -193,7 +198,7 @@ enum KeeperEnd {
     TimeOver,
 }
 
-/// What is known of an agent by its socket.
+/// The state of the agent, as the socket shows it.
 #[derive(PartialEq, Eq)]
 enum Agent {
     Lives,

@@ -1,11 +1,12 @@
-//! Starts the program that connects to a host, and the agent at its other end.
+//! Starts the program that connects to a host, and the agent on that host.
 //!
-//! A launcher is a command that runs another one on a host and passes stdin and stdout on: `ssh web1`, `docker exec -i box`. It
-//! is given the one word `sh`, and a script by stdin, so nothing has to be quoted for it. The script runs the agent that lies in
-//! the cache folder of the host. If there is none, this program is copied there first.
+//! A launcher is a command that runs another one on a host and forwards stdin and stdout: `ssh web1`, `docker exec -i
+//! box`. Its only argument is the word `sh`, and it gets a script on stdin, so nothing has to be quoted for it. The
+//! script runs the agent in the cache folder of the host. If there is none, this program is copied there first.
 //!
-//! A shell may take bytes that follow its script for more of it. So the script is one command in braces, and after it, and
-//! after the copy, nothing is sent until the marker has come back. Text before the marker is what a login prints.
+//! A shell may read bytes that follow its script as more of the script. So the script is one command in braces, and
+//! after it, and after the copy, nothing is sent until the marker has come back. Text before the marker is output of
+//! the login.
 
 use std::ffi::OsString;
 use std::io;
@@ -36,17 +37,17 @@ const COPY_LIMIT: Duration = Duration::from_mins(5);
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AgentProgram {
-    /// This program is copied to the host, unless it is there. It is one for the platform of this process, and a host of
-    /// another platform is refused. It has to serve as an agent when it is called with the word `agent`, and to print its own
-    /// hash for `agent --hash`, as [`content_hash`] makes it.
+    /// This program is copied to the host, unless it is there. It is built for the platform of this process, and a host
+    /// of another platform is refused. It has to serve as an agent when it is called with the word `agent`, and to
+    /// print its own hash for `agent --hash`, as [`content_hash`] computes it.
     Copied(PathBuf),
-    /// This program is copied as well, to a host of any platform: it was made for that of the host.
+    /// This program is copied as well, to a host of any platform: it was built for that of the host.
     CopiedForHost(PathBuf),
     /// This command is run there, with the word `agent`.
     Installed(String),
 }
 
-/// Returns the hash of a program by which hosts know it.
+/// Returns the hash by which hosts identify a program.
 pub fn content_hash(program: &Path) -> io::Result<String> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(std::fs::File::open(program)?)?;
@@ -66,28 +67,28 @@ pub(super) struct Launcher {
     /// The process, which is killed when this is dropped.
     process: Child,
     said: Arc<Mutex<Tail>>,
-    /// The task that keeps what the launcher prints to stderr, until the launcher has ended.
+    /// The task that collects the launcher's stderr, until the launcher has ended.
     listening: Option<JoinHandle<()>>,
 }
 
 impl Launcher {
-    /// Waits until the launcher has ended and has said all.
+    /// Waits until the launcher has ended and all of its stderr was read.
     async fn end(&mut self) {
-        // An error says that it is gone, too.
+        // An error means that it is gone, too.
         let _ = self.process.wait().await;
         if let Some(listening) = self.listening.take() {
             let _ = listening.await;
         }
     }
 
-    /// What the launcher printed to stderr last, without control characters.
+    /// Returns what the launcher printed to stderr last, without control characters.
     pub(super) fn last_words(&self) -> String {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         printable(said.to_excerpt().to_string().as_bytes(), MAX_STDERR_BYTES)
     }
 }
 
-/// The reason for which a host was not reached, and what the launcher said last.
+/// The reason for which a host was not reached, and what the launcher printed last.
 #[derive(Debug)]
 pub(super) struct LaunchError {
     /// The reason.
@@ -117,7 +118,7 @@ pub(super) async fn launch(
             launcher,
         }),
         Err(error) => {
-            // The launcher may be about to say why.
+            // The launcher may be about to print the reason.
             let mut launcher = launcher;
             let _ = timeout(Duration::from_secs(1), launcher.end()).await;
             Err(LaunchError {
@@ -141,7 +142,7 @@ fn start(launcher: &[String]) -> Result<(Launcher, ChildStdin, ChildStdout), Rem
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // Signals of the terminal are for this process, which ends its launchers in order.
+        // Signals of the terminal are meant for this process, which ends its launchers in order.
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
@@ -169,7 +170,7 @@ async fn listen(mut stderr: ChildStderr, said: Arc<Mutex<Tail>>) {
     }
 }
 
-/// Has the shell at the other end run the agent, and connects to it.
+/// Makes the shell at the other end run the agent, and connects to it.
 async fn connect(
     mut stdin: ChildStdin,
     stdout: ChildStdout,
@@ -199,8 +200,8 @@ async fn connect(
     RemoteProcesses::connect(stdout, stdin, config).await
 }
 
-/// Has the shell run the copy of this program, which is sent there if it is missing. If a platform is named, a host of another
-/// one is refused.
+/// Makes the shell run the copy of this program, which is sent if it is missing. If a platform is given, a host of
+/// another one is refused.
 async fn copied(
     stdin: &mut ChildStdin,
     stdout: &mut BufReader<ChildStdout>,
@@ -240,7 +241,8 @@ async fn copied(
         stdin.flush().await
     });
     let sent = sent.await.map_err(|_| RemoteError::NoAnswer(COPY_LIMIT))?;
-    // A script that cannot keep the copy says why, and reads no more. So its words count before the broken pipe.
+    // A script that cannot store the copy prints the reason, and reads no more. So its answer counts more than the
+    // broken pipe.
     let said = match (timeout(limit, answer(stdout, marker)).await, sent) {
         (Ok(Ok(said)), _) => said,
         (_, Err(broken)) => return Err(broken.into()),
@@ -276,7 +278,8 @@ async fn answer(stdout: &mut BufReader<ChildStdout>, marker: &str) -> Result<Str
     }
 }
 
-/// The script that runs the agent with this hash. If it is not there, the script says so, and reads so many bytes of it.
+/// Returns the script that runs the agent with this hash. If that is missing, the script reports so, and reads this
+/// many bytes of it.
 fn script(marker: &str, hash: &str, size: u64) -> String {
     format!(
         r#"{{
@@ -314,7 +317,7 @@ exec "$f" agent
     )
 }
 
-/// The platform of a host, as agents name it, by what `uname` prints.
+/// Returns the platform of a host, as agents name it, from the output of `uname`.
 fn platform_of(uname: &str) -> String {
     let (system, machine) = uname.split_once(' ').unwrap_or((uname, ""));
     let system = match system {

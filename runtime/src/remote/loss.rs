@@ -1,4 +1,4 @@
-//! Tells whether a connection is lost, and why.
+//! Records whether a connection is lost, and why.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// Watches whether a connection is lost.
+/// Watches for the loss of a connection.
 #[derive(Debug, Clone)]
 pub(super) struct LossWatch {
     ended: CancellationToken,
@@ -24,12 +24,12 @@ impl LossWatch {
         }
     }
 
-    /// Notes the reason for which the connection is lost.
+    /// Records the reason for which the connection is lost.
     pub(super) fn set_reason(&self, reason: String) {
         *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
     }
 
-    /// Tells everybody that the connection has ended.
+    /// Announces that the connection has ended.
     pub(super) fn end(&self) {
         self.ended.cancel();
     }
@@ -44,13 +44,13 @@ impl LossWatch {
         self.ended.cancelled().await;
     }
 
-    /// Waits for the end of a connection on which something has failed, which may be known only in a moment. Returns whether it
-    /// has ended.
+    /// Waits for the end of a connection on which something has failed, since the loss may be noticed only a moment
+    /// later. Returns whether it has ended.
     pub(super) async fn is_lost_soon(&self) -> bool {
         timeout(self.lost_after, self.ended()).await.is_ok()
     }
 
-    /// Why the connection has ended.
+    /// Returns why the connection has ended.
     pub(super) fn reason(&self) -> String {
         let reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
         let reason = reason.clone();

@@ -1,4 +1,5 @@
-//! The messages between dispatcher and agent: lines of JSON on a stream of their own, beside the bytes of processes.
+//! The messages between dispatcher and agent: lines of JSON on a stream of their own, apart from the bytes of
+//! processes.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -17,10 +18,10 @@ use crate::os::{
     Ended, Ending, Environment, Exit, ProcessConfig, ProcessError, ProcessId, ProcessUsage,
 };
 
-/// How long a line may be. The longest one has the usage of all processes of a connection.
+/// The highest length of a line. The longest one has the usage of all processes of a connection.
 const LINE_BYTES: usize = 1 << 20;
 
-/// How many bytes a program with its arguments and its environment may have. Linux takes no more than 6 MiB.
+/// The highest number of bytes of a program with its arguments and its environment. Linux takes no more than 6 MiB.
 pub(super) const SPEC_BYTES: usize = 8 << 20;
 
 /// The highest number of survivors of a process that is reported. A host that is not trusted could name any number.
@@ -29,7 +30,7 @@ const MAX_SURVIVORS: usize = 1000;
 /// How many characters of an error of another host are kept.
 const ERROR_CHARACTERS: usize = 500;
 
-/// Which of its two output pipes a process prints into.
+/// One of the two output pipes of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Output {
@@ -39,7 +40,7 @@ pub(super) enum Output {
     Stderr,
 }
 
-/// What the dispatcher tells an agent.
+/// A message from the dispatcher to an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub(super) enum ToAgent {
@@ -49,25 +50,25 @@ pub(super) enum ToAgent {
     Stop { id: u64 },
     /// Continues a process.
     Continue { id: u64 },
-    /// Closes the pipe from a process, because nobody reads it any more.
+    /// Closes the output pipe of a process, because it is not read any more.
     CloseOutput { id: u64, output: Output },
-    /// Asks what processes use.
+    /// Asks for the usage of processes.
     Measure { question: u64, ids: Vec<u64> },
-    /// Shows that the dispatcher lives, and asks for an answer.
+    /// Shows that the dispatcher is alive, and asks for an answer.
     Beat {
         number: u64,
-        /// The agent shall measure its machine, too.
+        /// Whether the agent is to measure its machine, too.
         measures: bool,
     },
-    /// Stops all processes while the dispatcher is stopped, which is silent from now on.
+    /// Stops all processes while the dispatcher, which sends nothing from now on, is stopped.
     Suspend,
     /// Continues all processes.
     Resume,
-    /// Answers the keeper's question of this time: what was started may run on for a while from then.
+    /// Answers the keeper's question of this time: the processes may run for a while, counted from that time.
     TimeGranted { asked_at: BootTime },
 }
 
-/// What an agent tells the dispatcher.
+/// A message from an agent to the dispatcher.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub(super) enum FromAgent {
@@ -87,28 +88,28 @@ pub(super) enum FromAgent {
         /// How many bytes of its stdin the process has read, if that is known.
         read: Option<u64>,
     },
-    /// What processes use: the process, its memory in bytes, and its processor time in milliseconds.
+    /// The usage of processes: the process, its memory in bytes, and its processor time in milliseconds.
     Measured {
         question: u64,
         usage: Vec<(u64, u64, u64)>,
     },
-    /// Shows that the agent lives.
+    /// Shows that the agent is alive.
     Beat,
     /// Answers the beat of this number.
     Answer { beat: u64 },
-    /// What the machine of the agent has, and what of it is used.
+    /// The memory and the load of the agent's machine.
     Machine(WireReading),
-    /// The keeper asks, at this time of its own clock, whether what was started may run on.
+    /// The keeper asks, at this time of its own clock, whether the processes may continue to run.
     TimeAsked { at: BootTime },
 }
 
-/// A reading of a machine as it is sent: memory in bytes, and the load in thousandths.
+/// A reading of a machine in the form that is sent: memory in bytes, and the load in thousandths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct WireReading {
     memory_total: u64,
     memory_available: u64,
     load: u32,
-    /// How many bytes of memory the processes use that the agent has started.
+    /// How many bytes of memory are used by the processes that the agent has started.
     used: u64,
 }
 
@@ -152,7 +153,7 @@ pub(super) enum WireExit {
     Unknown,
 }
 
-/// How far the agent had to go for a process to end.
+/// What it took for the agent to end a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum WireEnding {
@@ -185,7 +186,7 @@ impl FromAgent {
     }
 }
 
-/// Makes the end of a process as it is told here.
+/// Converts the end of a process to the form that is reported here.
 pub(super) fn ended(
     exit: WireExit,
     ending: WireEnding,
@@ -196,7 +197,7 @@ pub(super) fn ended(
     Ended {
         exit: match exit {
             WireExit::Code(code) => Exit::Code(code),
-            // A host could name a number that is no signal.
+            // A host could name a number that is not a signal.
             WireExit::Signal(signal) if (1..=127).contains(&signal) => Exit::Signal(signal),
             WireExit::Signal(_) | WireExit::Unknown => Exit::Unknown,
         },
@@ -211,28 +212,28 @@ pub(super) fn ended(
     }
 }
 
-/// A grace as it is sent: one beyond the range is a grace without end.
+/// Converts a grace to the form that is sent: a grace out of range is unlimited.
 pub(super) fn grace_ms(grace: Duration) -> u64 {
     u64::try_from(grace.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A usage as it is sent.
+/// Converts a usage to the form that is sent.
 pub(super) fn usage_to_wire(id: u64, usage: ProcessUsage) -> (u64, u64, u64) {
     (id, usage.memory, grace_ms(usage.processor_time))
 }
 
-/// A usage as it was sent.
+/// Converts a usage from the form that is sent.
 pub(super) fn usage_from_wire((id, memory, time): (u64, u64, u64)) -> (ProcessId, ProcessUsage) {
     let usage = ProcessUsage::new(memory, Duration::from_millis(time));
     (ProcessId::new(id), usage)
 }
 
-/// The id of a process as it is sent.
+/// Converts the id of a process to the form that is sent.
 pub(super) fn wire_id(id: ProcessId) -> u64 {
     id.number()
 }
 
-/// Writes a message as a line.
+/// Encodes a message as a line.
 pub(super) fn line(message: &impl Serialize) -> Result<Bytes, RemoteError> {
     let mut line = serde_json::to_vec(message)
         .map_err(|error| RemoteError::Malformed(format!("our own message: {error}")))?;
@@ -240,19 +241,19 @@ pub(super) fn line(message: &impl Serialize) -> Result<Bytes, RemoteError> {
     Ok(line.into())
 }
 
-/// Puts the lines of a stream together, and reads a message out of each.
+/// Reassembles the lines of a stream, and decodes a message from each.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     unread: BytesMut,
 }
 
 impl Lines {
-    /// Adds the bytes that came next.
+    /// Adds the next bytes of the stream.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.unread.extend_from_slice(bytes);
     }
 
-    /// Takes the next message, if it is whole.
+    /// Takes the next message, if it is complete.
     pub(super) fn next<T: for<'a> Deserialize<'a>>(&mut self) -> Result<Option<T>, RemoteError> {
         let Some(newline) = memchr(&self.unread) else {
             if self.unread.len() > LINE_BYTES {
@@ -272,7 +273,7 @@ fn memchr(bytes: &[u8]) -> Option<usize> {
     bytes.iter().position(|byte| *byte == b'\n')
 }
 
-/// A string of the operating system: as text where it is text.
+/// A string of the operating system. It is sent as text where it is text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(super) enum WireText {
@@ -309,7 +310,7 @@ pub(super) struct Spec {
 }
 
 impl Spec {
-    /// Writes a program: the length of its JSON in four bytes, and the JSON.
+    /// Encodes a program: the length of its JSON in four bytes, and the JSON.
     pub(super) fn encode(config: &ProcessConfig) -> Result<Bytes, ProcessError> {
         let spec = Self {
             command: config.command.as_os_str().into(),
@@ -347,7 +348,7 @@ impl Spec {
         Ok(bytes.freeze())
     }
 
-    /// Reads a program out of what has come so far. Returns nothing if more has to come.
+    /// Decodes a program from what has come so far. Returns `None` if more has to come.
     pub(super) fn decode(bytes: &mut BytesMut) -> Result<Option<ProcessConfig>, RemoteError> {
         let malformed =
             |what: String| RemoteError::Malformed(format!("a program to start: {what}"));
@@ -382,7 +383,7 @@ impl Spec {
     }
 }
 
-/// The reason for which a program was not started, as it is sent.
+/// The reason for which a program was not started, in the form that is sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "error", rename_all = "snake_case")]
 pub(super) enum StartError {
@@ -412,7 +413,7 @@ impl From<&ProcessError> for StartError {
 }
 
 impl StartError {
-    /// Makes the error of a program that was to be started.
+    /// Converts this to the error of a program that was to be started.
     pub(super) fn of(self, config: &ProcessConfig) -> ProcessError {
         let command = config.command.clone();
         match (self, &config.working_dir) {

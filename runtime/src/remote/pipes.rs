@@ -65,7 +65,7 @@ pub(super) struct RemoteWriter {
 }
 
 impl RemoteWriter {
-    /// Makes the writer of a stream. The watch tells that the process has closed its stdin.
+    /// Makes the writer of a stream. The watch shows whether the process has closed its stdin.
     pub(super) fn new(
         stream: SendStream<Bytes>,
         closed: InputWatch,
@@ -105,13 +105,13 @@ impl AsyncWrite for RemoteWriter {
         let taken = ready!(poll_capacity(&mut self.stream, wanted, cx)).map_err(broken)?;
         let data = Bytes::copy_from_slice(&bytes[..taken]);
         self.stream.send_data(data, false).map_err(broken)?;
-        // Relaxed: a count that orders nothing.
+        // Relaxed: the count orders nothing.
         self.written.fetch_add(taken as u64, Ordering::Relaxed);
         Poll::Ready(Ok(taken))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // The task of the connection sends what was taken.
+        // The task of the connection sends the bytes that were taken.
         Poll::Ready(Ok(()))
     }
 

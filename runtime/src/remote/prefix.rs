@@ -14,22 +14,22 @@ use crate::os::{
 };
 use crate::place::PlaceState;
 
-/// How the words of a command reach the host behind a prefix.
+/// How the words of a command get to the host behind a prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PrefixWords {
-    /// As they are: the prefix runs them as a program and its arguments, as `docker exec` does.
+    /// Unchanged: the prefix runs them as a program and its arguments, as `docker exec` does.
     Passed,
-    /// Through a shell, which gets them as one line, as `ssh` does. So each word is quoted.
+    /// As one line for a shell, as with `ssh`. So each word is quoted.
     ThroughShell,
 }
 
-/// Processes that are started by a prefix, such as `docker exec -i box`. It stands for a host without an agent.
+/// Processes that are started by a prefix, such as `docker exec -i box`. It is used for a host without an agent.
 ///
-/// A process is the local one of the prefix. So ending, stopping and waiting reach no further than the prefix, and what
-/// it started elsewhere ends only if the prefix sees to that. Nothing is measured, for that would be the prefix.
+/// A process is the local process of the prefix. So ending, stopping and waiting affect only the prefix, and what it
+/// started elsewhere ends only if the prefix ends it. Nothing is measured, because only the prefix could be measured.
 ///
-/// The environment of this process is for the prefix. Variables that a process declares are set on the host by `env`, where
-/// others can see them in the list of processes.
+/// The prefix gets the environment of this process. Variables that a process declares are set on the host by `env`,
+/// where others can see them in the list of processes.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -53,12 +53,12 @@ pub struct PrefixedProcesses {
     prefix: Vec<OsString>,
     words: PrefixWords,
     env: Vec<(String, String)>,
-    /// It is kept, because whoever watches the state hears no more when its sender goes.
+    /// The sender is kept, because dropping it would end the watch for those that watch the state.
     state: watch::Sender<PlaceState>,
 }
 
 impl PrefixedProcesses {
-    /// Makes a host of a prefix, with variables for everything that is started there, and this many slots.
+    /// Makes a host from a prefix, with variables for every process that is started there, and with this many slots.
     ///
     /// Call it within a tokio runtime. The keeper kills what is left of the prefixes if this process is killed.
     pub fn start(
@@ -89,20 +89,20 @@ impl PrefixedProcesses {
             words = words.iter().map(|word| quoted(word)).collect();
         }
         let mut words = self.prefix.iter().cloned().chain(words);
-        // There is the program of the config at least.
+        // There is always at least the program of the config.
         let program = words.next().unwrap_or_default();
         ProcessConfig::new(program).args(words)
     }
 }
 
-/// The words of a program on the host, with what sets its folder and its variables.
+/// Returns the words of a program on the host, with those that set its folder and its variables.
 fn words_there(env: &[(String, String)], config: &ProcessConfig) -> Vec<OsString> {
     let mut words: Vec<OsString> = Vec::new();
     if let Some(folder) = &config.working_dir {
         words.extend(["sh", "-c", r#"cd -- "$0" && exec "$@""#].map(OsString::from));
         words.push(folder.into());
     }
-    // What a process declares itself counts before the variables of the host.
+    // The variables that a process declares override those of the host.
     let mut variables: BTreeMap<&OsStr, &OsStr> = BTreeMap::new();
     let of_host = env.iter();
     variables.extend(of_host.map(|(name, value)| (OsStr::new(name), OsStr::new(value))));
@@ -119,7 +119,7 @@ fn words_there(env: &[(String, String)], config: &ProcessConfig) -> Vec<OsString
             words.push(variable);
         }
         if config.command.as_os_str().as_bytes().contains(&b'=') {
-            // `env` would take the program for one more variable.
+            // `env` would take the program for another variable.
             words.extend(["sh", "-c", r#"exec "$0" "$@""#].map(OsString::from));
         }
     }

@@ -1,4 +1,4 @@
-//! Tries whether a host can be reached.
+//! Checks whether a host can be reached.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::{AgentInfo, HostConfig, LaunchGate, RemoteError};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HostReport {
-    /// What the agent says of itself and its host.
+    /// The agent's description of itself and its host.
     pub agent: AgentInfo,
     /// How many slots the host has: those of its configuration, or as many as it has cores.
     pub slots: u32,
@@ -21,7 +21,7 @@ pub struct HostReport {
 }
 
 impl HostReport {
-    /// Makes the report of this machine, whose round trip is zero.
+    /// Makes the report of this machine. Its round trip is zero.
     pub fn of_this_host(slots: u32) -> Self {
         Self {
             agent: AgentInfo::of_this_host(),
@@ -36,7 +36,7 @@ impl HostReport {
 #[error("{0}")]
 pub struct Unreachable(String);
 
-/// Connects to a host once, asks how long a message takes, and ends the connection.
+/// Connects to a host once, measures how long a message takes, and ends the connection.
 pub async fn probe(config: &HostConfig, gate: &LaunchGate) -> Result<HostReport, Unreachable> {
     let launched = gate.launch(config).await;
     let launched = launched.map_err(|failed| Unreachable(reason(&failed)))?;

@@ -27,28 +27,28 @@ use crate::os::{
     ProcessInfo, ProcessManager, ProcessUsage,
 };
 
-/// How many bytes an agent may send to say why a program was not started.
+/// How many bytes an agent may send to explain why a program was not started.
 const ERROR_BYTES: usize = 16 * 1024;
 
 /// Processes on another host, over one connection to its [`Agent`](super::Agent).
 ///
-/// Dropping it ends the connection, and with it the processes.
+/// Dropping it ends the connection and the processes.
 ///
 /// When nothing comes from the host for [`lost_after`](RemoteConfig::lost_after), or the connection breaks, the host is
-/// lost. The agent sees that as well, and kills what it has started. An agent that is stopped does not, nor one that has no
-/// processor; so its [keeper](super::Agent::keeper) kills, once it has been granted no more time for
+/// lost. The agent notices that as well, and kills what it has started. An agent that is stopped or that gets no
+/// processor does not; so its [keeper](super::Agent::keeper) kills, once it has been granted no more time for
 /// [`fence_after`](RemoteConfig::fence_after). Here the processes end with
 /// [`Ending::HostLost`](crate::process::Ending::HostLost) when both are over: `fence_after` and
 /// [`kill_margin`](RemoteConfig::kill_margin) after the last time that was granted.
 ///
-/// An agent without a keeper that is stopped kills only once it goes on. So does a whole machine that was frozen, if its clock
-/// has stood still meanwhile.
+/// An agent that has no keeper and is stopped kills only once it is continued. The same is true of a whole machine that
+/// was frozen, if its clock did not run in that time.
 #[derive(Debug)]
 pub struct RemoteProcesses {
     config: Arc<RemoteConfig>,
     table: Arc<ProcessTable>,
     connection: AgentConnection,
-    /// One permit a process, so that two streams for each are always to be had.
+    /// One permit for each process, so that two streams for each are always available.
     places: Arc<Semaphore>,
     files: Arc<FileClient>,
 }
@@ -75,12 +75,13 @@ impl RemoteProcesses {
         })
     }
 
-    /// What the agent says of itself and its host.
+    /// Returns the agent's description of itself and its host.
     pub fn agent(&self) -> &AgentInfo {
         self.connection.agent()
     }
 
-    /// What the heartbeat tells of the host. Nothing is known before the first beat was answered.
+    /// Returns a watch channel with the health that the heartbeat measures. It is empty until the first beat is
+    /// answered.
     pub fn health(&self) -> watch::Receiver<HostHealth> {
         self.connection.health()
     }
@@ -98,8 +99,8 @@ impl RemoteProcesses {
 
     /// Stops all processes of the host, for as long as this process is stopped itself.
     ///
-    /// Call it before this process stops, as by Ctrl-Z: a host that hears nothing without a word before takes this one
-    /// for lost.
+    /// Call it before this process stops, as by Ctrl-Z: a host that hears nothing, without having been warned, takes
+    /// this process for lost.
     pub fn suspend(&self) {
         self.connection.send(ToAgent::Suspend);
     }
@@ -117,7 +118,7 @@ impl RemoteProcesses {
         }
     }
 
-    /// Asks the agent to start a process. The caller holds a guard that ends it if this is dropped.
+    /// Asks the agent to start a process. If this is dropped, a guard that the caller holds ends the process.
     async fn start(
         &self,
         id: ProcessId,
@@ -134,7 +135,7 @@ impl RemoteProcesses {
         let (stderr, _) = self.requests().await?.send_request(get, true)?;
         let (head, body) = response.await?.into_parts();
         if head.status != StatusCode::OK {
-            // Nobody reads the rest of the request. An error means that the agent has ended it.
+            // The rest of the request is not read any more. An error means that the agent has ended it.
             let _ = stdin.send_data(Bytes::new(), true);
             return Ok(Err(read_start_error(body).await?));
         }
@@ -160,11 +161,12 @@ impl RemoteProcesses {
     }
 }
 
-/// The inboxes of a process whose start was not answered. Without an answer nothing comes into them.
+/// The inboxes of a process whose start is not answered yet. If it never is, dropping this breaks them off, since
+/// nothing will come into them.
 struct UnansweredStart<'a>(&'a RemoteView);
 
 impl UnansweredStart<'_> {
-    /// Leaves the inboxes to those who fill them.
+    /// Leaves the inboxes to the tasks that fill them.
     fn are_filled(self) {
         std::mem::forget(self);
     }
@@ -172,7 +174,7 @@ impl UnansweredStart<'_> {
 
 impl Drop for UnansweredStart<'_> {
     fn drop(&mut self) {
-        // The end of the process may have been told before the answer, and it waits for what comes here.
+        // The message of the process's end may have come before the answer, and its handling waits for what comes here.
         self.0.stdout.break_off();
         self.0.stderr.break_off();
     }
@@ -196,7 +198,7 @@ fn request(method: Method, path: &str, number: u64) -> Request<()> {
         .expect("the path is one of a URI")
 }
 
-/// Reads why a program was not started.
+/// Reads the reason for which a program was not started.
 async fn read_start_error(mut body: RecvStream) -> Result<StartError, RemoteError> {
     let mut json = BytesMut::new();
     while let Some(bytes) = body.data().await {
@@ -213,7 +215,7 @@ async fn read_start_error(mut body: RecvStream) -> Result<StartError, RemoteErro
 struct StartGuard<'a> {
     table: &'a ProcessTable,
     id: Option<ProcessId>,
-    /// Whether the agent was asked to start it. Otherwise it would never tell its end.
+    /// Whether the agent was asked to start it. Otherwise the agent would never report its end.
     is_asked: bool,
 }
 
@@ -272,8 +274,8 @@ impl ProcessManager for RemoteProcesses {
                 return Err(error.of(config));
             }
             Err(error) => {
-                // The process may run there until the agent has killed it, so the start has not failed before that. It may take a
-                // moment until the connection is known to be lost.
+                // The process may run there until the agent has killed it, so the start does not count as failed before
+                // that. The loss of the connection may be noticed only a moment later.
                 self.table.terminate(id, Duration::ZERO);
                 let is_lost = self.connection.loss().is_lost_soon().await;
                 if is_lost {

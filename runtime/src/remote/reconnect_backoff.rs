@@ -1,19 +1,20 @@
-//! How long a host is left alone before it is tried again.
+//! The pauses before a host is tried again.
 //!
-//! A server that refuses too many logins at once refuses many hosts in the same moment. With the same pauses they would all
-//! come back in the same moment, too, so the pauses are drawn.
+//! A server that refuses too many logins at once refuses many hosts at the same moment. With equal pauses all of them
+//! would come back at the same moment, too, so the pauses are random.
 
 use std::time::Duration;
 
 use ratchet_resilience::Rng;
 
-/// How long the first pause is at most; it doubles each time.
+/// The highest length of the first pause; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
-/// How long any pause is at most.
+/// The highest length of any pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// The pauses between the tries to reach a host. They grow, and each is drawn between half and all of its length.
+/// The pauses between the attempts to reach a host. They grow, and each is a random part, between half and all, of its
+/// length.
 #[derive(Debug)]
 pub(super) struct ReconnectBackoff {
     rng: Rng,
@@ -21,7 +22,7 @@ pub(super) struct ReconnectBackoff {
 }
 
 impl ReconnectBackoff {
-    /// Makes the pauses of a host that was not tried yet.
+    /// Makes the pauses for a host that was not tried yet.
     pub(super) fn new(rng: Rng) -> Self {
         Self {
             rng,
@@ -29,7 +30,7 @@ impl ReconnectBackoff {
         }
     }
 
-    /// Begins again with short ones, because the host was reached.
+    /// Starts with short pauses again, because the host was reached.
     pub(super) fn begin_again(&mut self) {
         self.longest = FIRST_PAUSE;
     }

@@ -1,4 +1,4 @@
-//! The stdin and the stdout of an agent, as the event loop drives them.
+//! The stdin and the stdout of an agent, as asynchronous pipes.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,12 +9,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 
-/// What an agent reads from.
+/// The stream that an agent reads from.
 pub(super) type Input = Box<dyn AsyncRead + Send + Unpin>;
-/// What an agent writes to.
+/// The stream that an agent writes to.
 pub(super) type Output = Box<dyn AsyncWrite + Send + Unpin>;
 
-/// Opens stdin and stdout. Both have to be pipes or sockets, as they are behind ssh, docker and the like.
+/// Opens stdin and stdout. Both have to be pipes or sockets, as they are under ssh, docker and the like.
 pub(super) fn open() -> io::Result<(Input, Output)> {
     let (stdin, stdout) = (io::stdin(), io::stdout());
     let input: Input = match kind(stdin.as_fd())? {
@@ -35,7 +35,7 @@ fn kind(descriptor: BorrowedFd<'_>) -> io::Result<FileType> {
 }
 
 fn copy(descriptor: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    // Copies are closed on exec, so that no process that the agent starts holds the connection open.
+    // Copies are closed on exec, so that no process that the agent starts keeps the connection open.
     descriptor.try_clone_to_owned()
 }
 

@@ -1,7 +1,8 @@
-//! The streams of processes within a connection: what of HTTP/2 is used, and how much a stream may hold.
+//! The streams of processes within a connection: which parts of HTTP/2 are used, and how many bytes a stream may
+//! buffer.
 //!
-//! Each stream has a window of its own, and the window of the whole connection is as large as there can be. So a process
-//! whose output nobody reads stops when its window is full, and holds up no other.
+//! Each stream has a window of its own, and the window of the whole connection is as large as HTTP/2 allows. So a
+//! process whose output is not read stops when its window is full, and holds up no other process.
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,16 +18,17 @@ use super::RemoteError;
 use super::config::MAX_PROCESSES;
 use super::message::line;
 
-/// How many bytes of one stream may be on the way.
+/// How many bytes of one stream may be in flight.
 pub(super) const STREAM_WINDOW: u32 = 256 * 1024;
 
-/// How many bytes of all streams may be on the way: the most that HTTP/2 can count.
+/// How many bytes of all streams may be in flight: the most that HTTP/2 can count.
 pub(super) const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
-/// How many files are brought at once in each direction of a connection. More would only share its width.
+/// How many files are transferred at once in each direction of a connection. More would only share its bandwidth.
 pub(super) const MAX_TRANSFERS: u32 = 32;
 
-/// How many streams there may be: two for each process, one for messages, those of files, and a few that are being refused.
+/// How many streams there may be: two for each process, one for messages, those of files, and a few that are being
+/// refused.
 pub(super) const MAX_STREAMS: u32 = 2 * MAX_PROCESSES + 2 * MAX_TRANSFERS + 8;
 
 // The windows of all streams fit into that of the connection, or one stream could hold up another.
@@ -41,7 +43,7 @@ pub(super) const HEADER_BYTES: u32 = 4 * 1024;
 /// How many bytes may wait to be sent on one stream.
 pub(super) const SEND_BUFFER: usize = STREAM_WINDOW as usize;
 
-/// How many beats fall into the time after which a silent side is lost.
+/// How many beats are sent within the time after which a silent side is lost.
 const HEARTBEATS_PER_TIMEOUT: u32 = 5;
 
 /// The path of the requests for messages.
@@ -56,7 +58,7 @@ pub(super) const FOLDER_PATH: &str = "/folder/";
 pub(super) const CONTENT_PATH: &str = "/content/";
 /// The path of the requests for files of a work folder; the number of its process follows.
 pub(super) const PULL_PATH: &str = "/pull/";
-/// The header that tells the system's id of a process that was started.
+/// The header with the system's id of a process that was started.
 pub(super) const SYSTEM_ID: &str = "ratchet-system-id";
 
 /// How often each side sends a beat.
@@ -72,6 +74,7 @@ pub(super) async fn capacity(
     std::future::poll_fn(|cx| poll_capacity(stream, wanted, cx)).await
 }
 
+/// Polls for room on a stream, as [`capacity`] does.
 pub(super) fn poll_capacity(
     stream: &mut SendStream<Bytes>,
     wanted: usize,
@@ -90,14 +93,15 @@ pub(super) fn poll_capacity(
     }
 }
 
-/// What has come from one output pipe of a process on another host, until it is read here.
+/// The buffer for one output pipe of a process on another host: what has come and is not read yet.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     state: Mutex<InboxState>,
-    /// Tells that something came, or that the stream has ended.
+    /// Notifies that data came, or that the stream has ended.
     changed: Notify,
 }
 
+/// The state of an inbox.
 #[derive(Debug, Default)]
 struct InboxState {
     unread: BytesMut,
@@ -106,14 +110,14 @@ struct InboxState {
     /// How many of them have been read.
     read: u64,
     end: Option<StreamEnd>,
-    /// The stream has broken off, so nothing more comes, and how it has ended is not known.
+    /// The stream has broken off, so no more data comes, and it is not known whether it was complete.
     is_broken: bool,
-    /// The end of the process is known. Nobody would end a stream that breaks off after that.
+    /// The end of the process is known. After that, nothing else would end a stream that breaks off.
     has_process_ended: bool,
     reader: Option<Waker>,
-    /// Gives the room of what was read back to the sender.
+    /// Gives the room of what was read back to the sender's window.
     flow: Option<FlowControl>,
-    /// Nobody reads any more, so what comes is dropped.
+    /// The output is not read any more, so what comes is dropped.
     is_abandoned: bool,
 }
 
@@ -131,7 +135,7 @@ impl Inbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in what comes on a stream, until the stream ends. A stream that is cut [breaks off](Self::break_off).
+    /// Receives the data of a stream, until the stream ends. A stream that is cut [breaks off](Self::break_off).
     pub(super) async fn fill(&self, mut stream: RecvStream) {
         self.state().flow = Some(stream.flow_control().clone());
         while let Some(bytes) = stream.data().await {
@@ -162,8 +166,8 @@ impl Inbox {
         });
     }
 
-    /// Notes that nothing more comes. While the process may still run, the stream has no end: the reader would take its
-    /// end for that of the process.
+    /// Records that no more data comes. While the process may still run, the stream does not end: the reader would take
+    /// its end for that of the process.
     pub(super) fn break_off(&self) {
         self.change(|state| {
             state.is_broken = true;
@@ -171,7 +175,7 @@ impl Inbox {
         });
     }
 
-    /// Notes that the end of the process is known. So a stream that breaks off ends as cut from now on.
+    /// Records that the end of the process is known. A stream that breaks off ends as cut from now on.
     pub(super) fn process_ended(&self) {
         self.change(|state| {
             state.has_process_ended = true;
@@ -192,16 +196,17 @@ impl Inbox {
         self.changed.notify_waiters();
     }
 
-    /// Waits until the stream has ended or broken off, or until nothing more comes before it is read.
+    /// Waits until the stream has ended or broken off, or until no more comes before something is read.
     pub(super) async fn is_settled(&self) {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
-            // Before the state is looked at, or a change between the two would be missed.
+            // The waiter is registered before the state is looked at, or a change between the two would be missed.
             changed.as_mut().enable();
             {
                 let state = self.state();
-                // Room is given back in halves of a window, so a stream may stand still with less than a whole one.
+                // Room is given back in halves of a window, so a sender may be stuck with less than a whole window
+                // unread.
                 let is_full = state.unread.len() >= STREAM_WINDOW as usize / 2;
                 if state.end.is_some() || state.is_broken || is_full {
                     return;
@@ -211,7 +216,7 @@ impl Inbox {
         }
     }
 
-    /// Reads what has come.
+    /// Reads the data that has come.
     pub(super) fn poll_read(
         &self,
         cx: &mut Context<'_>,
@@ -236,13 +241,13 @@ impl Inbox {
         Poll::Ready(Ok(()))
     }
 
-    /// How many bytes have come, and how many of them have been read.
+    /// Returns how many bytes have come, and how many of them have been read.
     pub(super) fn counts(&self) -> (u64, u64) {
         let state = self.state();
         (state.received, state.read)
     }
 
-    /// Drops what has come and what will come. Returns whether the stream has ended.
+    /// Drops the data that has come and that will come. Returns whether the stream has ended.
     pub(super) fn abandon(&self) -> bool {
         let mut state = self.state();
         state.is_abandoned = true;
@@ -258,7 +263,7 @@ impl Inbox {
 }
 
 impl InboxState {
-    /// Ends a stream that has broken off, once the end of the process is known.
+    /// Ends a stream that has broken off, if the end of the process is known.
     fn cut_if_over(&mut self) {
         if self.is_broken && self.has_process_ended {
             self.end.get_or_insert(StreamEnd::Cut);
@@ -267,7 +272,7 @@ impl InboxState {
 
     fn release(&mut self, bytes: usize) {
         if let Some(flow) = &mut self.flow {
-            // An error means that the stream or the connection has ended, and no room is needed any more.
+            // An error means that the stream or the connection has ended, so the room is not needed any more.
             let _ = flow.release_capacity(bytes);
         }
     }

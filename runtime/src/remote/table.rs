@@ -1,4 +1,4 @@
-//! The processes on another host, as the dispatcher knows them.
+//! The table of the processes on another host, on the dispatcher's side.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,13 +20,15 @@ pub(super) struct ProcessTable {
     state: Mutex<TableState>,
 }
 
-/// The last number that a process or a question on any host has had. So an id is never that of another connection.
+/// The last number that a process or a question on any host has had. All connections share it, so an id is never used
+/// by two of them.
 static LAST: AtomicU64 = AtomicU64::new(0);
 
+/// The state of a table.
 #[derive(Debug, Default)]
 struct TableState {
     living: BTreeMap<ProcessId, ProcessEntry>,
-    /// The connections that were lost. Nobody would tell the end of a process that is added for one of them.
+    /// The connections that were lost. A process that is added for one of them would never be reported as ended.
     lost: BTreeSet<u64>,
     questions: BTreeMap<u64, oneshot::Sender<BTreeMap<ProcessId, ProcessUsage>>>,
 }
@@ -36,15 +38,15 @@ struct TableState {
 pub(super) struct ProcessEntry {
     /// The connection over which it was started.
     pub(super) connection: u64,
-    /// The way to its agent.
+    /// The sender of messages to its agent.
     pub(super) messages: mpsc::UnboundedSender<ToAgent>,
     /// The program and its arguments.
     pub(super) command: Arc<str>,
     /// The id of the process on its host, once it runs.
     pub(super) system_id: Option<u32>,
-    /// Tells that it has ended.
+    /// Announces that it has ended.
     pub(super) notice: ExitNotice,
-    /// Tells that it has closed its stdin.
+    /// Announces that it has closed its stdin.
     pub(super) input: InputNotice,
     /// The output and the state of the process that have arrived so far.
     pub(super) shared: Arc<RemoteView>,
@@ -60,9 +62,10 @@ pub(super) struct RemoteView {
     state: Mutex<ViewState>,
 }
 
+/// The part of a process's state that its agent reports.
 #[derive(Debug, Default)]
 struct ViewState {
-    /// How many bytes of its stdin it has read, once its agent has told.
+    /// How many bytes of its stdin it has read; `None` until its agent has reported that.
     read: Option<u64>,
     has_ended: bool,
 }
@@ -72,7 +75,7 @@ impl RemoteView {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends both streams of a process of which nothing will come any more.
+    /// Ends both streams of a process for which no more data will come.
     pub(super) fn cut(&self) {
         self.stdout.end(StreamEnd::Cut);
         self.stderr.end(StreamEnd::Cut);
@@ -82,13 +85,13 @@ impl RemoteView {
 impl ProcessView for Arc<RemoteView> {
     fn input(&self) -> Option<InputCount> {
         let written = self.written_input()?;
-        // A host could tell any number.
+        // A host could report any number.
         let read = self.state().read?.min(written);
         Some(InputCount { written, read })
     }
 
     fn written_input(&self) -> Option<u64> {
-        // Relaxed: a count that orders nothing.
+        // Relaxed: the count orders nothing.
         Some(self.written.load(Ordering::Relaxed))
     }
 
@@ -104,7 +107,7 @@ impl ProcessView for Arc<RemoteView> {
 
 /// Returns a number that no process and no question has had.
 fn number() -> u64 {
-    // Relaxed: only uniqueness hangs on it.
+    // Relaxed: only uniqueness depends on it.
     LAST.fetch_add(1, Ordering::Relaxed) + 1
 }
 
@@ -129,7 +132,7 @@ impl ProcessTable {
         Some(id)
     }
 
-    /// Notes that a process runs.
+    /// Records that a process runs.
     pub(super) fn started(&self, id: ProcessId, system_id: u32) {
         if let Some(entry) = self.state().living.get_mut(&id) {
             entry.system_id = Some(system_id);
@@ -143,7 +146,7 @@ impl ProcessTable {
         }
     }
 
-    /// The processes that run, oldest first.
+    /// Returns the processes that run, oldest first.
     pub(super) fn list(&self) -> Vec<ProcessInfo> {
         let state = self.state();
         let infos = state.living.iter().filter_map(|(id, entry)| {
@@ -156,15 +159,15 @@ impl ProcessTable {
         infos.collect()
     }
 
-    /// Tells the agent of a process something about it. The process may have ended.
+    /// Sends the agent of a process a message about it. The process may have ended.
     pub(super) fn send(&self, id: ProcessId, message: ToAgent) {
         if let Some(entry) = self.state().living.get(&id) {
-            // An error means that the connection is lost. The agent ends the process then.
+            // An error means that the connection is lost, and then the agent ends the process.
             let _ = entry.messages.send(message);
         }
     }
 
-    /// Has a process end.
+    /// Makes a process end.
     pub(super) fn terminate(&self, id: ProcessId, grace: Duration) {
         let message = ToAgent::Terminate {
             id: wire_id(id),
@@ -173,7 +176,7 @@ impl ProcessTable {
         self.send(id, message);
     }
 
-    /// Asks an agent what processes use.
+    /// Asks an agent for the usage of processes.
     pub(super) fn measure(
         &self,
         connection: u64,
@@ -184,9 +187,9 @@ impl ProcessTable {
         let question = number();
         let ids = ids.iter().map(|id| wire_id(*id)).collect();
         let mut state = self.state();
-        // Who asked may have gone away.
+        // The receiver of an answer may have been dropped.
         state.questions.retain(|_, answer| !answer.is_closed());
-        // A connection that is lost may take messages for a moment still. Nobody would answer them.
+        // A lost connection may accept messages for a moment, but they would never be answered.
         if !state.lost.contains(&connection)
             && messages.send(ToAgent::Measure { question, ids }).is_ok()
         {
@@ -195,7 +198,7 @@ impl ProcessTable {
         answered
     }
 
-    /// Handles a message of an agent. A message about an unknown process is about one that was given up.
+    /// Handles a message from an agent. If the process is unknown, it was given up, and the message is ignored.
     pub(super) fn take(&self, connection: u64, message: FromAgent) {
         match message {
             FromAgent::Ended {
@@ -233,11 +236,11 @@ impl ProcessTable {
                 let answer = self.state().questions.remove(&question);
                 if let Some(answer) = answer {
                     let usage = usage.into_iter().map(usage_from_wire);
-                    // Who asked may have gone away.
+                    // The receiver may have been dropped.
                     let _ = answer.send(usage.collect());
                 }
             }
-            // These concern the connection.
+            // The connection handles these.
             FromAgent::Beat
             | FromAgent::Answer { .. }
             | FromAgent::Machine(_)
@@ -269,9 +272,9 @@ impl ProcessTable {
     }
 }
 
-/// Tells that a process has ended, once all that it printed has come or waits to be read, or no more can come.
+/// Announces that a process has ended, once all its output has come or waits to be read, or no more can come.
 async fn announce(entry: ProcessEntry, ended: Ended) {
-    // The agent has sent everything before it told the end, but streams may overtake each other.
+    // The agent has sent all output before the message of the end, but streams may overtake each other.
     tokio::join!(
         entry.shared.stdout.is_settled(),
         entry.shared.stderr.is_settled()

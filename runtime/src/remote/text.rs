@@ -1,6 +1,6 @@
-//! Text from another host, made harmless.
+//! Sanitizes text from another host.
 
-/// Makes text of bytes that another host has sent, without control characters and of a bounded length.
+/// Converts bytes that another host has sent to text without control characters and of a bounded length.
 ///
 /// A terminal obeys control characters, so a host could change what the user sees.
 pub(super) fn printable(bytes: &[u8], most: usize) -> String {

@@ -9,7 +9,7 @@ use crate::Error;
 use crate::os::ProcessConfig;
 use crate::scheduling::Balance;
 
-/// The settings of a kind of worker and its pool: what to start, what it speaks, and how many workers there are.
+/// The settings of a kind of worker and its pool: the program, its protocol, and the number of workers.
 ///
 /// ```
 /// use ratchet_runtime::process::{PoolConfig, ProcessConfig, Size};
@@ -29,17 +29,18 @@ pub struct PoolConfig {
     pub process: ProcessConfig,
     /// The protocol that the workers speak.
     pub language: WorkerProtocol,
-    /// How many lines a filter prints before it answers anything, which are skipped as its banner.
+    /// How many lines a filter prints before its first answer. They are skipped as its banner.
     pub skip_lines: u64,
     /// The limits of the conversation with a worker, such as the size of a message.
     pub limits: Limits,
     /// Whether a worker has to say hello.
     pub handshake: HandshakeMode,
-    /// How long to wait for a hello before jobs are sent. A later hello still counts, but not for jobs that were sent before.
+    /// How long to wait for a hello before jobs are sent. A later hello still counts, but not for jobs that were sent
+    /// before.
     pub handshake_wait: Duration,
-    /// How long a worker may take to be ready.
+    /// How long a worker may take to become ready.
     pub start_timeout: Duration,
-    /// How many workers the pool has.
+    /// The number of workers in the pool.
     pub size: Size,
     /// How many requests a worker works on at once. Without a setting, the number in the worker's hello counts.
     pub concurrency: Option<NonZeroU32>,
@@ -51,7 +52,7 @@ pub struct PoolConfig {
     pub recycling: Recycling,
     /// How many bytes of memory a worker and its children may use together before the worker is killed.
     pub hard_memory: Option<u64>,
-    /// How often workers may fail before the kind is given up.
+    /// How often workers may fail before the pool is given up.
     pub restart: RestartPolicy,
     /// The interval at which a worker with the capability `ping` is pinged, and the time that it has to answer.
     pub ping: Option<Duration>,
@@ -86,7 +87,7 @@ impl PoolConfig {
         }
     }
 
-    /// Checks that the settings can work. The error names the setting that cannot.
+    /// Checks that the settings can work. The error names the setting that is wrong.
     pub fn check(&self) -> Result<(), Error> {
         let refuse = |reason| {
             Err(Error::InvalidPool {
@@ -145,8 +146,8 @@ pub enum WorkerProtocol {
     /// The worker protocol, in which each line is a JSON object.
     #[default]
     Native,
-    /// The lines of a filter, which answers each line with a line. Lines carry no ids. So an answer is given out only when the
-    /// next one has come, or the filter was quiet for 50 ms after it.
+    /// The lines of a filter, which answers each line with a line. Lines carry no ids. So an answer is delivered only
+    /// when the next one has come, or the filter was quiet for 50 ms after it.
     Lines {
         /// How an input is written as a line.
         input: LineFormat,
@@ -165,8 +166,9 @@ pub enum WorkerProtocol {
 /// How many workers a pool has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
-    /// The least number of workers. With 0, the first job starts the first worker. If only executors use the pool, there may
-    /// be fewer once they have nothing left to do, because a worker that ends then is not replaced before there is work.
+    /// The least number of workers. With 0, the first job starts the first worker. If only executors use the pool,
+    /// there may be fewer once they have nothing left to do, because a worker that ends then is not replaced before
+    /// there is work.
     pub min: u32,
     /// The greatest number of workers.
     pub max: u32,
@@ -193,23 +195,23 @@ impl Size {
 /// How many requests are sent to a worker beyond those that it works on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Prefetch {
-    /// The pool sends as many ahead as make a few milliseconds of work, estimated from the durations of earlier jobs.
+    /// The pool sends ahead as many as make a few milliseconds of work, estimated from the durations of earlier jobs.
     #[default]
     Auto,
     /// The pool sends this many ahead.
     Fixed(u32),
 }
 
-/// The rules by which a worker is replaced although nothing is wrong with it. Its successor is ready before it leaves.
+/// The rules for replacing a worker although nothing is wrong with it. Its successor is ready before it leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Recycling {
-    /// A worker is replaced after about this many jobs. The number varies a little, so that not all workers leave at once.
+    /// The number of jobs after which a worker is replaced. It varies a little, so that not all workers leave at once.
     pub max_jobs: Option<u64>,
-    /// A worker is replaced at this age.
+    /// The age at which a worker is replaced.
     pub ttl: Option<Duration>,
-    /// A worker ends after this time without a job, as long as the pool stays above its least size.
+    /// The time without a job after which a worker ends, as long as the pool stays above its least size.
     pub idle_ttl: Option<Duration>,
-    /// A worker is replaced when it and its children use more bytes of memory than this after a job.
+    /// The bytes of memory at which a worker is replaced, if it and its children use more than this after a job.
     pub soft_memory: Option<u64>,
 }
 

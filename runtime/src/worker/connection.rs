@@ -3,11 +3,11 @@
 //! ```text
 //! run, supervisor --Order--> connection <==bytes==> worker process
 //!                                |  |
-//!     supervisor <--WorkerEvent--+  +--Report, Reply--> whoever gave the attempt
+//!     supervisor <--WorkerEvent--+  +--Report, Reply--> the sender of the attempt
 //! ```
 //!
-//! Attempts come straight from the run that uses the pool, and their results go straight back to it. The supervisor gets
-//! only figures. Whatever happens to the worker, each attempt that was given to it is answered or given back exactly once.
+//! Attempts come straight from the run that uses the pool, and their results go straight back to it. The supervisor
+//! gets only figures. However the worker ends, each attempt that was sent to it is answered or given back exactly once.
 
 mod alignment;
 mod buffering;
@@ -45,13 +45,13 @@ use crate::os::{ExitWatch, OutputCount, ProcessHandle, ProcessManager, ProcessVi
 use crate::suspension::working_now;
 use crate::worker::config::{PoolConfig, WorkerProtocol};
 
-/// How many orders are taken from the channel at once. Their requests leave in one write.
+/// How many orders are taken from the channel at once. Their requests are sent in one write.
 const ORDERS: usize = 256;
 
 /// How many attempts of a worker that is never idle may end before the supervisor is sent an update.
 const MAX_UNREPORTED: u32 = 1024;
 
-/// How often to look whether a worker that says no hello has read its first request. Until it has, no other attempt
+/// How often to check whether a worker that sends no hello has read its first request. Until it has, no other attempt
 /// may take a token of the rate that this one has taken.
 const PROOF_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
@@ -63,13 +63,14 @@ pub(crate) struct Connection {
     pub(crate) config: Arc<PoolConfig>,
     /// The manager that starts the process.
     pub(crate) manager: Arc<dyn ProcessManager>,
-    /// An earlier worker of the pool has shown that these workers say no hello, so this one is not waited for.
+    /// An earlier worker of the pool has shown that these workers send no hello, so this connection does not wait for
+    /// one.
     pub(crate) expect_silence: bool,
     /// The number of jobs after which the supervisor replaces the worker.
     pub(crate) max_jobs: Option<u64>,
-    /// The number of the worker over all pools, which marks its events.
+    /// The number of the worker over all pools. It marks the worker's events.
     pub(crate) number: u64,
-    /// The way to the supervisor.
+    /// The sender of events to the supervisor.
     pub(crate) events: mpsc::UnboundedSender<(u64, WorkerEvent)>,
     /// The orders of the supervisor and the attempts of the pool's user.
     pub(crate) orders: mpsc::UnboundedReceiver<Order>,
@@ -94,12 +95,12 @@ impl Connection {
         self.run_in(dialect).await;
     }
 
-    /// How many requests the worker works on at once, where its protocol does not say so.
+    /// Returns how many requests the worker works on at once, where its protocol does not declare it.
     fn concurrency(&self) -> NonZeroU32 {
         self.config.concurrency.unwrap_or(NonZeroU32::MIN)
     }
 
-    /// Starts and serves the worker, which speaks this dialect.
+    /// Starts and serves a worker that speaks this dialect.
     async fn run_in(mut self, dialect: Box<dyn Dialect>) {
         let end = match self.start().await {
             Ok(handle) => match RunningWorker::new(&self, handle, dialect) {
@@ -108,8 +109,8 @@ impl Connection {
             },
             Err(cause) => WorkerEnd::uncharged(cause),
         };
-        // Orders may have crossed the end of the worker. The channel is closed before they are taken out, so that none can
-        // come in between and be lost.
+        // Orders may have been sent while the worker ended. The channel is closed before they are taken out, so that
+        // none can be added in between and be lost.
         self.orders.close();
         while let Ok(order) = self.orders.try_recv() {
             if let Order::Perform(assignment) = order
@@ -144,12 +145,12 @@ impl Connection {
     }
 
     fn emit(&self, event: WorkerEvent) {
-        // An error means that the supervisor is gone, so nobody waits for events.
+        // An error means that the supervisor is gone, so no task waits for events.
         let _ = self.events.send((self.number, event));
     }
 }
 
-/// A worker whose process runs, with all that its connection knows of it.
+/// A worker whose process runs, with the state of its connection.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "facts that have nothing to do with each other"
@@ -161,23 +162,23 @@ struct RunningWorker {
     number: u64,
     events: mpsc::UnboundedSender<(u64, WorkerEvent)>,
 
-    /// The handle on the process. Its pipes are taken; it still tells how much of stdin was not read.
+    /// The handle of the process. Its pipes are taken; it still reports how much of stdin was not read.
     process: ProcessHandle,
     exit: ExitWatch,
     transport: Box<dyn IpcTransport>,
     stderr: Stderr,
     handshake: Handshake,
-    /// The worker has said hello, or has taken part in the handshake of its dialect.
+    /// The worker has sent its hello, or has taken part in the handshake of its dialect.
     introduced: bool,
-    /// The worker has shown that it reads its requests, and the supervisor was told.
+    /// The worker has shown that it reads its requests, and the supervisor was notified.
     is_proven: bool,
     /// When to check whether the worker has read its first request.
     check_proof_at: Option<Instant>,
     /// The worker has answered an attempt.
     has_answered: bool,
-    /// Nothing that the worker printed was a message yet, and no warning has said so.
+    /// Nothing that the worker printed was a message yet, and no warning about that was logged.
     has_sent_no_message: bool,
-    /// The profile of the worker, from the moment on that it takes work.
+    /// The profile of the worker, set when it starts to take work.
     profile: Option<Profile>,
     /// The deadline by which the worker has to be ready.
     ready_by: Option<Instant>,
@@ -186,13 +187,13 @@ struct RunningWorker {
     filter: Option<Filter>,
     /// What the worker has done since the last update to the supervisor.
     update: WorkUpdate,
-    /// Whether the last update to the supervisor said that the worker has attempts.
+    /// Whether the worker had attempts according to the last update to the supervisor.
     told_busy: bool,
     /// How many jobs are left until the supervisor replaces the worker.
     jobs_left: Option<u64>,
-    /// The worker's process has ended, and its exit is not reported yet. No deadline matters any more.
+    /// The worker's process has ended, and its exit is not reported yet. Deadlines are ignored from now on.
     awaits_exit: bool,
-    /// When the last attempt ended. What the worker does is busy time from then on.
+    /// When the last attempt ended, or when an idle worker got an attempt. Busy time counts from then on.
     ended_at: Instant,
     open_ping: Option<Ping>,
     /// How many pings were sent. The number is the nonce of the next, so a late pong never answers another ping.
@@ -204,14 +205,14 @@ struct RunningWorker {
     is_output_closed: bool,
     /// The deadline by which the worker has to end after it has closed its stdout.
     ends_by: Option<Instant>,
-    /// The worker gets no more attempts, and the supervisor was told.
+    /// The worker gets no more attempts, and the supervisor was notified.
     takes_no_work: bool,
     /// The run that used the worker is gone, and the supervisor waits for the end of the last attempt of that run.
     awaits_vacancy: bool,
     exit_stage: ExitStage,
     /// The cause of the worker's end, once it is decided.
     end_cause: Option<EndCause>,
-    /// The worker is being killed, so no deadline matters any more.
+    /// The worker is being killed, so deadlines are ignored.
     is_killed: bool,
     /// The attempt for which the worker is killed, and the reason. The other attempts are given back uncharged.
     killed_for: Option<(u64, StopReason)>,
@@ -225,12 +226,12 @@ struct Ping {
     by: Instant,
 }
 
-/// How far a worker is on its way to its end.
+/// The stage of a worker's way to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ExitStage {
-    /// The worker works on.
+    /// The worker continues to work.
     Working,
-    /// The worker is asked to end once it has finished the attempts that it has.
+    /// The worker is asked to end once it has finished its attempts.
     AfterWork(Retirement),
     /// The worker's stdin is closed. Its process group gets SIGTERM if it has not ended by this time.
     InputClosed(Instant),
@@ -239,6 +240,7 @@ enum ExitStage {
 }
 
 impl RunningWorker {
+    /// Prepares the connection to a process that was just started. Returns `None` if its pipes are taken already.
     fn new(
         connection: &Connection,
         mut handle: ProcessHandle,
@@ -301,7 +303,7 @@ impl RunningWorker {
         })
     }
 
-    /// Serves the worker until its process has ended, and says how it ended.
+    /// Serves the worker until its process has ended, and returns how it ended.
     async fn run(mut self, orders: &mut mpsc::UnboundedReceiver<Order>) -> WorkerEnd {
         let mut batch = Vec::with_capacity(ORDERS);
         let mut alarm = Box::pin(sleep_until(tokio::time::Instant::now()));
@@ -313,7 +315,7 @@ impl RunningWorker {
                 biased;
                 taken = orders.recv_many(&mut batch, ORDERS) => {
                     if taken == 0 {
-                        // All senders are gone: the supervisor has ended, and nobody can want this worker again.
+                        // All senders are gone: the supervisor has ended, and this worker cannot be used again.
                         self.kill(EndCause::Retired(Retirement::Shutdown)).await;
                         break self.exit.wait().await;
                     }
@@ -322,7 +324,8 @@ impl RunningWorker {
                         self.handle_order(order, now).await;
                     }
                 }
-                // Before the output: a descendant that left the group can hold the pipe open and print for ever.
+                // The exit is polled before the output: a descendant that left the group can hold the pipe open and
+                // print forever.
                 ended = self.exit.wait() => break ended,
                 incoming = self.transport.receive(), if !self.is_output_closed => {
                     self.take_all(incoming).await;
@@ -343,8 +346,8 @@ impl RunningWorker {
         self.conclude(ended).await
     }
 
-    /// Judges deadlines and reads stderr between two reads of stdout. The select prefers stdout, so a worker that prints
-    /// without a pause would otherwise never meet a deadline, or would block on a full stderr.
+    /// Checks deadlines and reads stderr between two reads of stdout. The select prefers stdout, so without this a
+    /// worker that prints without a pause would never meet a deadline, or would block on a full stderr.
     async fn check_between_reads(&mut self, deadline: Option<Instant>) {
         if self.stderr.read_now() {
             self.stderr.stream(&self.name, self.jobs.oldest());
@@ -355,20 +358,20 @@ impl RunningWorker {
         }
     }
 
-    /// Does what is due at this time, after everything that had happened by then is taken in.
+    /// Does what is due at this time, after everything that happened before it was handled.
     ///
-    /// The order makes it right, however late this is called: `now` is read first, then the system is asked what the worker
-    /// has printed and whether it has ended, and only what is not answered by that is judged, as of `now`. It does not
-    /// matter what the event loop has heard so far. It can ring a timer before it reports what lies in a pipe, when this
-    /// process was stopped or starved.
+    /// The order makes this correct, however late it is called: `now` is read first, then the system is asked what the
+    /// worker has printed and whether it has ended, and only attempts that this does not answer are checked, as of
+    /// `now`. It does not matter which events the event loop has delivered so far. When this process was stopped or
+    /// starved, the event loop can fire a timer before it reports the data in a pipe.
     async fn check_deadlines(&mut self, now: Instant) {
         if self.has_ended() {
-            // Its exit is about to be reported. What it has printed is read then, and counts.
+            // Its exit is about to be reported. Its remaining output is read then, and counts.
             self.awaits_exit = true;
             return;
         }
         self.read_printed().await;
-        // An answer may have moved the deadline away.
+        // An answer may have moved the deadline.
         if self.deadline().is_some_and(|at| at <= now) {
             self.on_time(now).await;
         }
@@ -378,17 +381,17 @@ impl RunningWorker {
         self.exit.ended().is_some() || self.process.view().is_some_and(ProcessView::has_ended)
     }
 
-    /// Handles all that the worker has printed by now.
+    /// Handles everything that the worker has printed so far.
     async fn read_printed(&mut self) {
         let output = |process: &ProcessHandle| process.view().and_then(ProcessView::output);
         let Some(OutputCount { printed, mut read }) = output(&self.process) else {
             return;
         };
-        // A write that could not be finished at once may have read meanwhile.
+        // A write that could not be finished at once may have read messages in the meantime.
         if let Some(incoming) = self.transport.try_receive() {
             self.take_all(Ok(incoming)).await;
         }
-        // Only what is printed by now is read, because a worker that prints without a pause must meet its deadlines.
+        // Only what is printed by now is read, because a worker that prints without a pause has to meet its deadlines.
         while read < printed && !self.is_output_closed {
             let incoming = tokio::select! {
                 biased;
@@ -403,14 +406,15 @@ impl RunningWorker {
                 return;
             };
             if is_nothing && count.read == read {
-                // The worker asks the host more than it reads answers to. The transport does not read it before it reads them.
+                // The worker asks more questions than it reads answers to. The transport reads no more from it until it
+                // reads them.
                 return;
             }
             read = count.read;
         }
     }
 
-    /// The earliest time at which something is due by the clock.
+    /// Returns the earliest time at which something is due.
     fn deadline(&self) -> Option<Instant> {
         let leaving = match self.exit_stage {
             ExitStage::InputClosed(at) => Some(at),
@@ -434,7 +438,7 @@ impl RunningWorker {
         .filter(|_| !self.is_killed && !self.awaits_exit)
     }
 
-    /// When to look at the filter. Once its stdin is closed, the end of its output tells all there is to know.
+    /// Returns when to check the filter. Once its stdin is closed, the end of its output answers everything.
     fn filter_deadline(&self) -> Option<Instant> {
         let leaves = matches!(
             self.exit_stage,
@@ -485,6 +489,7 @@ impl RunningWorker {
         }
     }
 
+    /// Handles one order of the supervisor or the run.
     async fn handle_order(&mut self, order: Order, now: Instant) {
         match order {
             Order::Perform(assignment) => self.send(assignment, now),
@@ -517,7 +522,7 @@ impl RunningWorker {
         }
     }
 
-    /// Stops an attempt as the order says. An attempt that has not begun is asked back instead.
+    /// Stops an attempt in the requested way. The worker is asked to give back an attempt that has not begun.
     async fn stop(&mut self, key: AttemptKey, stop: StopRequest, now: Instant) {
         let Some(entry) = self.jobs.find(key) else {
             return; // The attempt ended while this order was on its way.
@@ -529,12 +534,12 @@ impl RunningWorker {
         match stop {
             StopRequest::Ask { grace } => self.ask(id, StopReason::Unwanted, grace, now),
             StopRequest::Kill => self.kill_for(id, StopReason::Unwanted).await,
-            // The attempt has begun meanwhile, of which the loop has been told. It goes on.
+            // The attempt has begun in the meantime, as a report to the loop has said. It continues.
             StopRequest::Recall => {}
         }
     }
 
-    /// Takes no more attempts, and tells the supervisor so.
+    /// Takes no more attempts, and notifies the supervisor.
     fn close_to_work(&mut self) {
         if !self.takes_no_work {
             self.takes_no_work = true;
@@ -542,15 +547,15 @@ impl RunningWorker {
         }
     }
 
-    /// Gives back an attempt that never began, or that was only begun to be given back.
+    /// Gives back an attempt that never began, or that began only to be given back.
     fn give_back(&self, assignment: Assignment, begun: bool, next: Option<Ticket>) {
         if let Err(assignment) = assignment.give_back(next, self.takes_no_work) {
             self.emit(WorkerEvent::CallReturned { assignment, begun });
         }
     }
 
-    /// Sends the supervisor an update where it has to know: when the worker becomes busy or idle, when it has done as many jobs
-    /// as it may, after many jobs, and for each call, because the supervisor owns the seats of calls.
+    /// Sends the supervisor an update where it needs one: when the worker becomes busy or idle, when it has done as
+    /// many jobs as it may, after many jobs, and for each call, because the supervisor owns the seats of calls.
     fn send_update(&mut self) {
         let in_hand = self.jobs.len();
         let is_busy = in_hand > 0;
@@ -580,7 +585,7 @@ impl RunningWorker {
         }
     }
 
-    /// Tells the supervisor that the worker reads its requests.
+    /// Reports to the supervisor that the worker reads its requests.
     fn prove(&mut self) {
         self.check_proof_at = None;
         if !self.is_proven {
@@ -589,7 +594,8 @@ impl RunningWorker {
         }
     }
 
-    /// Checks whether the worker has read all that it was sent. Only this shows that a worker without a hello is ready.
+    /// Checks whether the worker has read everything that it was sent. Only this shows that a worker without a hello is
+    /// ready.
     fn check_proof(&mut self, now: Instant) {
         let input = self.process.view().and_then(ProcessView::input);
         let all_read = self.transport.unsent_bytes() == 0
@@ -602,15 +608,15 @@ impl RunningWorker {
     }
 
     fn emit(&self, event: WorkerEvent) {
-        // An error means that the supervisor is gone, so nobody waits for events.
+        // An error means that the supervisor is gone, so no task waits for events.
         let _ = self.events.send((self.number, event));
     }
 }
 
 /// Waits until the clock of work shows a time.
 ///
-/// The timer is moved only when it would ring too late. As jobs end and begin, their deadlines mostly move away, and a timer that
-/// rings too early now and then costs less than one that is moved for each job.
+/// The timer is moved only when it would fire too late. As jobs end and begin, their deadlines mostly move to later,
+/// and a timer that sometimes fires too early costs less than one that is moved for each job.
 async fn ring(alarm: &mut std::pin::Pin<Box<Sleep>>, deadline: Option<Instant>) {
     let Some(deadline) = deadline else {
         return pending().await;
@@ -628,7 +634,7 @@ async fn ring(alarm: &mut std::pin::Pin<Box<Sleep>>, deadline: Option<Instant>) 
     }
 }
 
-/// Now, by the clock of work: it stands still while jobs are suspended.
+/// Returns the current time of the clock of work, which does not run while jobs are suspended.
 fn now() -> Instant {
     working_now()
 }

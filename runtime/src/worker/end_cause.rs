@@ -27,7 +27,7 @@ pub(crate) enum EndCause {
     AttemptTimedOut,
     /// The worker was killed to stop an attempt that was cancelled.
     AttemptCancelled,
-    /// The terminal stopped the process, which used it in the background, so the process was killed.
+    /// The process used the terminal in the background and was stopped by it, so it was killed.
     WantedTerminal,
     /// The host of the worker was lost.
     HostLost,
@@ -35,15 +35,15 @@ pub(crate) enum EndCause {
     Memory { used: u64, limit: u64 },
     /// The worker did not answer a ping in time, so it was killed.
     PingUnanswered(Duration),
-    /// The worker printed a line that is no message, and its pool says `stray: kill`.
+    /// The worker printed a line that is not a message, and its pool has `stray: kill`.
     StrayOutput(String),
-    /// The worker printed a line that is no message while it had a job, and its pool says `stray: fail`.
+    /// The worker printed a line that is not a message while it had a job, and its pool has `stray: fail`.
     StrayOutputDuringJob(String),
     /// A filter printed more lines than it was given, so its lines can no longer be matched to items.
     SurplusLine {
-        /// The first line that answers no item.
+        /// The first line that does not answer an item.
         line: String,
-        /// The filter has never answered as it should. Its successors would not either, so the pool is given up.
+        /// The filter has never answered correctly. Its successors would not either, so the pool is given up.
         is_fresh: bool,
     },
     /// The worker was asked to end although nothing was wrong with it.
@@ -53,7 +53,7 @@ pub(crate) enum EndCause {
 }
 
 impl EndCause {
-    /// Makes the cause for a filter that printed a line too many; see [`SurplusLine`](Self::SurplusLine).
+    /// Makes the cause for a filter that printed one line too many; see [`SurplusLine`](Self::SurplusLine).
     pub(crate) fn surplus_line(line: &str, is_fresh: bool) -> Self {
         Self::SurplusLine {
             line: line.to_owned(),
@@ -66,7 +66,7 @@ impl EndCause {
         matches!(self, Self::SurplusLine { is_fresh: true, .. }) || self.is_final()
     }
 
-    /// Whether the end counts as a failure of the pool, because nobody wanted it.
+    /// Whether the end counts as a failure of the pool, because it was not requested.
     pub(crate) fn is_unexpected(&self) -> bool {
         match self {
             Self::StartFailed(_)
@@ -84,7 +84,7 @@ impl EndCause {
             Self::AttemptTimedOut
             | Self::AttemptCancelled
             | Self::StrayOutputDuringJob(_)
-            // Its successors are started when the host is there again.
+            // Its successors are started when the host is available again.
             | Self::HostLost
             | Self::Retired(_) => false,
         }
@@ -108,7 +108,7 @@ impl EndCause {
         }
     }
 
-    /// The name under which metrics count ends of this cause.
+    /// Returns the name under which metrics count ends of this cause.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::StartFailed(_) => "spawn",

@@ -17,13 +17,13 @@ pub(crate) enum WorkerEvent {
         process: ProcessId,
         system_id: Option<u32>,
     },
-    /// The worker takes attempts from now on, or has declared more of itself.
+    /// The worker takes attempts from now on, or has declared more about itself.
     Ready {
         profile: Box<Profile>,
-        /// The worker has said hello, so what the profile says comes from the worker itself.
+        /// The worker has sent its hello, so the profile comes from the worker itself.
         introduced: bool,
     },
-    /// The worker has read a request, which shows that it reads its stdin although it has said no hello.
+    /// The worker has read a request, which shows that it reads its stdin although it has sent no hello.
     Proven,
     /// The worker takes no more attempts. It may still answer those that it has; the connection gives back later ones.
     Withdrawn,
@@ -31,7 +31,7 @@ pub(crate) enum WorkerEvent {
     Updated(WorkUpdate),
     /// The connection has found out something about a filter.
     Filter(FilterChange),
-    /// A caller's attempt comes back without a result, and nobody is charged with it.
+    /// A caller's attempt comes back without a result, and no job is charged with it.
     CallReturned {
         assignment: Assignment,
         /// The worker had begun it.
@@ -41,13 +41,14 @@ pub(crate) enum WorkerEvent {
     Vacated,
     /// The worker's process has ended. This is the last event of a worker.
     Ended(Box<WorkerEnd>),
-    /// The connection has panicked with this message, which is a bug in this crate. This is the last event of a worker, too.
+    /// The connection has panicked with this message, which is a bug in this crate. This is the last event of a worker,
+    /// too.
     ///
     /// The attempts that the worker had are lost: they were not answered and were not given back.
     Broke(String),
 }
 
-/// How many attempts a worker has now, and what it has done since the update before.
+/// How many attempts a worker has now, and what it has done since the last update.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct WorkUpdate {
     /// How many attempts the worker has now, begun or not.
@@ -67,9 +68,9 @@ pub(crate) struct WorkUpdate {
 pub(crate) struct WorkerEnd {
     /// The cause for which the worker ended.
     pub(crate) cause: EndCause,
-    /// How many attempts failed with the worker. With none the pool is to blame, not a job.
+    /// How many attempts failed with the worker. If there are none, the pool is to blame, not a job.
     pub(crate) charged: u32,
-    /// The end of what the worker printed to stderr.
+    /// The last output of the worker on stderr.
     pub(crate) stderr: OutputExcerpt,
 }
 

@@ -25,7 +25,7 @@ pub(crate) enum WorkerState {
     Idle { since: Instant },
     /// The worker has work.
     Busy { since: Instant },
-    /// The worker finishes what it has and gets nothing new.
+    /// The worker finishes its work and gets nothing new.
     Draining { why: Retirement },
     /// The worker was asked to end and has nothing left to finish.
     Stopping { why: Retirement },
@@ -33,16 +33,16 @@ pub(crate) enum WorkerState {
     Dead,
 }
 
-/// A change that happens to a worker.
+/// A change of a worker's state.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Transition {
     /// The worker takes work from now on.
     Readied,
     /// The worker was given work.
     Began,
-    /// The worker has nothing left to do.
+    /// The worker has no work left.
     Emptied,
-    /// The worker is to end when it has finished what it has.
+    /// The worker is to end when it has finished its work.
     Retire(Retirement),
     /// The process has ended.
     Died,
@@ -57,7 +57,7 @@ pub(crate) struct IllegalTransition {
 }
 
 impl WorkerState {
-    /// Returns the state after a transition, and refuses every transition that is not legal.
+    /// Returns the state after a transition; refuses every transition that is not legal.
     #[expect(
         clippy::match_same_arms,
         reason = "the arms stand in the order of the states that they are for"
@@ -78,7 +78,7 @@ impl WorkerState {
             // An attempt that was sent before the worker was asked to end may reach it after that.
             (Self::Busy { .. } | Self::Draining { .. } | Self::Stopping { .. }, Transition::Began)
             | (Self::Idle { .. } | Self::Stopping { .. }, Transition::Emptied)
-            // Asked twice, it ends for the first reason.
+            // A worker that is asked twice ends for the first reason.
             | (Self::Draining { .. } | Self::Stopping { .. }, Transition::Retire(_)) => self,
             (Self::Starting { .. }, Transition::Began | Transition::Emptied)
             | (

@@ -1,4 +1,4 @@
-//! Journals from which is left out what no longer counts.
+//! Tests of journals from which records that do not count any more are removed.
 
 use proptest::prelude::*;
 
@@ -49,7 +49,7 @@ fn a_compacted_journal_has_the_same_outcomes_in_less_space() {
     assert!(fs::metadata(&path).unwrap().len() < size);
     assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
 
-    // Whoever has it goes on with the new one.
+    // The process that holds the journal continues with the new one.
     let refused = Journal::resume(&path, now(), &about(), Durability::None).unwrap_err();
     assert!(matches!(refused, JournalError::InUse { .. }), "{refused}");
     let e = job("e");
@@ -85,7 +85,7 @@ fn only_an_undamaged_journal_of_a_run_that_ended_is_compacted() {
     assert_eq!(fs::read(&path).unwrap(), before);
 }
 
-/// Who opens a journal just before another takes its place must not write into the one that is gone.
+/// A process that opens a journal just before it is replaced must not write into the old file.
 #[test]
 fn a_journal_that_was_replaced_is_not_written_any_more() {
     let (folder, path) = folder();
@@ -97,7 +97,7 @@ fn a_journal_that_was_replaced_is_not_written_any_more() {
     assert!(journal.compact().unwrap());
     drop(journal);
     assert!(!is_at(&path, &opened).unwrap());
-    // What a process that died has left of another compaction is in nobody's way.
+    // A file that a dead process has left of another compaction is not in the way.
     fs::write(folder.path().join("journal.compacted"), "half").unwrap();
     let mut journal = resume(&path);
     journal
@@ -108,7 +108,7 @@ fn a_journal_that_was_replaced_is_not_written_any_more() {
 }
 
 proptest! {
-    /// Which job has which outcome, and in which order they were recorded, is the same before and after.
+    /// The outcomes of jobs, and the order in which they were recorded, are the same before and after.
     #[test]
     fn a_compacted_journal_keeps_the_last_outcome_of_each_job(parts in prop::collection::vec(prop::collection::vec((0_u8..6, any::<bool>()), 0..8), 1..5)) {
         let (_folder, path) = folder();

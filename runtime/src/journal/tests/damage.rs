@@ -1,4 +1,4 @@
-//! Journals that are cut, flipped, missing lines or no journals at all: what was lost is said.
+//! Tests of journals that are cut, flipped, missing lines or not journals at all: every loss is reported.
 
 use proptest::prelude::*;
 
@@ -67,9 +67,9 @@ fn a_missing_record_is_reported_as_damage() {
     assert_eq!(history.damaged(), 1);
 }
 
-/// Whatever is in the file: what is told is what was written, and what was lost is said.
+/// Checks, for any content of the file, that what is read is what was written, and that losses are reported.
 fn never_wrong(bytes: &[u8], path: &Path) {
-    // A file that is written over is synced by some file systems, which takes its time.
+    // Some file systems sync a file that is overwritten, which is slow.
     let _ = fs::remove_file(path);
     fs::write(path, bytes).unwrap();
     let Ok(history) = History::load(path) else {
@@ -109,7 +109,7 @@ fn a_journal_cut_at_any_byte_never_gives_a_wrong_outcome() {
 fn a_flipped_bit_in_a_journal_never_gives_a_wrong_outcome() {
     let (_folder, path) = folder();
     for position in 0..VERSION_1.len() {
-        // The fifth turns digits into others and small letters into capitals.
+        // The fifth bit turns digits into other characters and lower case into capitals.
         for bit in [5, position % 8] {
             let mut bytes = VERSION_1.to_vec();
             bytes[position] ^= 1 << bit;

@@ -1,4 +1,4 @@
-//! Jobs that are known by their items, wherever those stand in their list.
+//! Tests of jobs that are identified by their items, wherever those are in their list.
 
 use super::*;
 use crate::item::{ItemName, JobIdentity, JobItem};
@@ -80,7 +80,7 @@ fn a_journal_without_identities_is_resumed_by_the_ids_of_its_jobs() {
     let path = folder.path().join("journal");
     let mut journal = Journal::create(&path, &header(), Durability::None).unwrap();
     let (a, b) = (item(1, "a", 0), item(2, "b", 0));
-    // As versions wrote it that knew no items.
+    // This is what versions wrote that did not support items.
     let nameless = Job {
         item: None,
         ..a.clone()

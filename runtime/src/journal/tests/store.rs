@@ -1,4 +1,4 @@
-//! Runs in the folder that keeps them: listed, found, removed.
+//! Tests of runs in their folder: listed, found, removed.
 
 use super::*;
 
@@ -19,7 +19,7 @@ fn runs_are_listed_with_their_states() {
     let summary = [succeeded(&a)].summarize(Duration::from_secs(1));
     journal.end(now(), &summary).unwrap();
     drop(journal);
-    // In the same moment.
+    // This one begins at the same moment.
     let (second, mut journal) = create(&store, now());
     journal.append(&a, &succeeded(&a)).unwrap();
     drop(journal);
@@ -74,7 +74,7 @@ fn the_latest_run_is_the_one_that_began_last_even_if_the_clock_was_set_back() {
     let (third, _journal) = create(&store, now() - Duration::from_hours(24));
     assert!(first < second && second < third);
     assert_eq!(store.latest().unwrap(), Some(third));
-    // The folders of runs that died before they began.
+    // These are the folders of runs that died before they began.
     for id in ["2000000", "2000001"] {
         fs::create_dir(store.folder().join(id)).unwrap();
     }
@@ -82,7 +82,7 @@ fn the_latest_run_is_the_one_that_began_last_even_if_the_clock_was_set_back() {
     assert_eq!(store.latest().unwrap(), Some(third));
     let (later, _journal) = create(&store, now());
     assert_eq!(store.latest().unwrap(), Some(later));
-    // Nobody but who makes them up gets to the end of ids.
+    // Ids can only run out if somebody makes up a folder by hand.
     fs::create_dir(store.folder().join("fzzzzzzzzzzzz")).unwrap();
     let refused = store
         .create(now(), None, about(), Durability::None)
@@ -187,7 +187,7 @@ fn a_run_is_found_by_the_beginning_of_its_id() {
     assert!(store.find("../x").is_err());
 }
 
-/// The last record may be larger than what is read of the end at first, and damage may follow it.
+/// The last record may be longer than the first read at the end, and damage may follow it.
 #[test]
 fn the_last_record_is_found_even_if_it_is_longer_than_the_first_read() {
     let folder = tempfile::tempdir().unwrap();

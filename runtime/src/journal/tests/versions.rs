@@ -1,4 +1,4 @@
-//! What is written and read, to the letter, and what is refused because of its version.
+//! Tests of the exact bytes that are written and read, and of versions that are refused.
 
 use super::*;
 use crate::ids::{SlotNumber, WorkerName};
@@ -45,10 +45,10 @@ fn version_1_journals_are_read_and_written_byte_for_byte() {
     assert_eq!(written, String::from_utf8_lossy(VERSION_1));
 }
 
-/// Version 1 as it has been written since outcomes have times. Older programs pass over what is new in it.
+/// Version 1 as it has been written since outcomes have times. Older programs ignore the new fields in it.
 const WITH_TIMES: &[u8] = include_bytes!("version-1-with-times.journal");
 
-/// The same as versions wrote it that did not tell flaky jobs.
+/// The same from versions that did not mark flaky jobs.
 const BEFORE_FLAKY: &[u8] = include_bytes!("version-1-before-flaky.journal");
 
 /// A job of two attempts, and one of a single attempt.

@@ -1,4 +1,4 @@
-//! Writes what a program is to read into the pipe to its stdin, as far as the pipe has room.
+//! Writes the input of a program into the pipe to its stdin, as far as the pipe has room.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -8,27 +8,27 @@ use rustix::fs::OFlags;
 use crate::os::program_input::{FilePart, InputBytes, OpenedInput};
 use crate::os::start::Stdin;
 
-/// How many bytes a pipe holds if nothing else is asked for.
+/// How many bytes a pipe holds by default.
 const USUAL_PIPE_BYTES: usize = 64 * 1024;
 
-/// How many bytes the pipe of a large input holds: fewer turns of two processes for the same bytes. The system gives a user
-/// 64 MiB of pipes, and then makes new ones very small.
+/// How many bytes the pipe of a large input holds, so that two processes alternate less often for the same bytes. The
+/// system allows a user 64 MiB of pipes, and then makes new ones very small.
 const LARGE_PIPE_BYTES: usize = 256 * 1024;
 
 /// The size of one read of a file.
 const READ_BYTES: usize = 64 * 1024;
 
-/// What is still to be written to a program.
+/// The part of an input that is still to be written to a program.
 #[derive(Debug)]
 pub(super) enum InputRest {
     /// The bytes from this offset on.
     Bytes { bytes: InputBytes, written: usize },
-    /// The rest of a part of a file, and what was read of it and is not written.
+    /// The rest of a part of a file, and the bytes that were read of it and are not written yet.
     File { part: FilePart, read: Vec<u8> },
 }
 
 impl InputRest {
-    /// Splits an input into the stdin with which a program starts, and what is written to it then.
+    /// Splits an input into the stdin with which a program starts, and the rest that is written to it after that.
     pub(super) fn of(input: OpenedInput) -> (Stdin, Option<Self>) {
         match input {
             OpenedInput::Nothing => (Stdin::Empty, None),
@@ -42,7 +42,7 @@ impl InputRest {
         }
     }
 
-    /// The bytes that come next; none after the last ones.
+    /// Returns the next bytes; none after the last ones.
     pub(super) fn next_bytes(&mut self) -> io::Result<&[u8]> {
         match self {
             Self::Bytes { bytes, written } => Ok(&bytes.as_slice()[*written..]),
@@ -58,7 +58,7 @@ impl InputRest {
         }
     }
 
-    /// Takes note that so many of the next bytes were written.
+    /// Records that this many of the next bytes were written.
     pub(super) fn advance(&mut self, count: usize) {
         match self {
             Self::Bytes { written, .. } => *written += count,
@@ -66,7 +66,7 @@ impl InputRest {
         }
     }
 
-    /// How many bytes there are at most.
+    /// Returns the highest number of bytes that can be left.
     fn length(&self) -> usize {
         match self {
             Self::Bytes { bytes, .. } => bytes.as_slice().len(),
@@ -83,9 +83,10 @@ pub(super) struct InputFeed {
 }
 
 impl InputFeed {
-    /// Begins to write. Returns nothing if everything is written already, so that the pipe is closed.
+    /// Begins to write. Returns `None` if everything is written already, so that the pipe is closed.
     pub(super) fn begin(pipe: OwnedFd, rest: InputRest) -> io::Result<Option<Self>> {
-        // The reading end has flags of its own, so the program still reads as from any pipe.
+        // The flag applies only to this end: the reading end has flags of its own, so the program still reads as from
+        // any pipe.
         rustix::fs::fcntl_setfl(&pipe, OFlags::NONBLOCK)?;
         if rest.length() > USUAL_PIPE_BYTES {
             enlarge(&pipe);
@@ -94,7 +95,8 @@ impl InputFeed {
         Self { pipe, rest }.write()
     }
 
-    /// Writes as much as the pipe has room for. Returns nothing when everything is written, or when nobody reads any more.
+    /// Writes as much as the pipe has room for. Returns `None` when everything is written, or when the pipe has no
+    /// reader any more.
     pub(super) fn write(mut self) -> io::Result<Option<Self>> {
         loop {
             let bytes = self.rest.next_bytes()?;
@@ -105,7 +107,7 @@ impl InputFeed {
                 Ok(count) => self.rest.advance(count),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Some(self)),
-                // The program has read what it wanted, or has ended.
+                // The program has closed its stdin, or has ended.
                 Err(_) => return Ok(None),
             }
         }
@@ -120,7 +122,7 @@ impl AsFd for InputFeed {
 
 #[cfg(target_os = "linux")]
 fn enlarge(pipe: &OwnedFd) {
-    // A user who has too many large pipes already keeps the small one.
+    // An error means that the user has too many large pipes already, so this one stays small.
     let _ = rustix::pipe::fcntl_setpipe_size(pipe, LARGE_PIPE_BYTES);
 }
 

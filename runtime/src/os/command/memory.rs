@@ -1,7 +1,7 @@
-//! Watches the memory of programs that have limits for it.
+//! Watches the memory of programs that have memory limits.
 //!
-//! All programs of a runner are measured at once, since each measurement reads the whole list of processes. A program that
-//! takes and gives back memory between two measurements is not noticed.
+//! All programs of a runner are measured at once, since each measurement reads the whole list of processes. A program
+//! that allocates and frees memory between two measurements is not noticed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +17,7 @@ use crate::os::{ProcessError, ProcessId, ProcessManager, platform};
 /// How often the memory of programs with limits is measured.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// How much memory a program may have together with all that it has started.
+/// How much memory a program may use together with all that it has started.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -37,25 +37,25 @@ const INTERVAL: Duration = Duration::from_millis(250);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct MemoryLimits {
-    /// With more bytes than this it is asked to end.
+    /// The bytes beyond which it is asked to end.
     pub soft: Option<u64>,
-    /// With more bytes than this it is killed.
+    /// The bytes beyond which it is killed.
     pub hard: Option<u64>,
 }
 
-/// More memory than a limit allows.
+/// A use of more memory than a limit allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Excess {
     /// How many bytes were used.
     pub(super) used: u64,
     /// The limit.
     pub(super) limit: u64,
-    /// The program is to be killed, and not only asked to end.
+    /// Whether the program is to be killed, and not only asked to end.
     pub(super) kills: bool,
 }
 
 impl MemoryLimits {
-    /// Whether there is a limit.
+    /// Whether any limit is set.
     pub fn are_set(&self) -> bool {
         self.soft.is_some() || self.hard.is_some()
     }
@@ -69,7 +69,7 @@ impl MemoryLimits {
     }
 }
 
-/// What is measured of a program.
+/// What is measured for a program.
 #[derive(Clone)]
 pub(super) enum Measured {
     /// The group of a program on a thread of this process, once it has started.
@@ -78,15 +78,16 @@ pub(super) enum Measured {
     Process(ProcessId),
 }
 
-/// Measures the programs of a runner that have limits.
+/// Measures the programs of a runner that have memory limits.
 #[derive(Default)]
 pub(super) struct MemoryWatch(Mutex<Watched>);
 
+/// The watched programs of a runner, each with the sender of its usage.
 #[derive(Default)]
 struct Watched {
     next: u64,
     programs: BTreeMap<u64, (Measured, watch::Sender<u64>)>,
-    /// A task measures them. It ends when there is none.
+    /// Whether a task measures them. The task ends when there is no program left.
     is_measuring: bool,
 }
 
@@ -99,7 +100,7 @@ pub(super) struct WatchedMemory {
 }
 
 impl MemoryWatch {
-    /// Watches a program, if it has limits. `manager` is the one that has started it, if one has.
+    /// Watches a program, if it has limits. `manager` is the process manager that has started it, if one has.
     pub(super) fn watch(
         self: &Arc<Self>,
         limits: MemoryLimits,
@@ -129,7 +130,7 @@ impl MemoryWatch {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The programs to measure. If there is none, the task that measures ends.
+    /// Returns the programs to measure. If there are none, the measuring task ends.
     fn programs(&self) -> Option<Vec<(u64, Measured)>> {
         let mut watched = self.lock();
         if watched.programs.is_empty() {
@@ -144,7 +145,7 @@ impl MemoryWatch {
         )
     }
 
-    /// Tells each program what it uses.
+    /// Sends each program its usage.
     fn report_usage(&self, used: impl IntoIterator<Item = (u64, u64)>) {
         let watched = self.lock();
         for (number, used) in used {
@@ -155,7 +156,7 @@ impl MemoryWatch {
     }
 }
 
-/// Measures the programs again and again, until there is none.
+/// Measures the programs again and again, until there are none.
 async fn measure_all(watch: Arc<MemoryWatch>, manager: Option<Arc<dyn ProcessManager>>) {
     let mut has_failed = false;
     loop {
@@ -178,7 +179,7 @@ async fn measure_all(watch: Arc<MemoryWatch>, manager: Option<Arc<dyn ProcessMan
     }
 }
 
-/// Measures programs. What has not started or has ended is left out.
+/// Measures programs. Those that have not started or have ended are left out.
 async fn measure(
     programs: Vec<(u64, Measured)>,
     manager: Option<&Arc<dyn ProcessManager>>,
@@ -218,7 +219,7 @@ impl WatchedMemory {
     async fn exceeded(&mut self) -> Excess {
         loop {
             if self.used.changed().await.is_err() {
-                // The sender goes when this is dropped, and not before.
+                // The sender lives as long as this, so this is never reached.
                 std::future::pending::<()>().await;
             }
             let used = *self.used.borrow_and_update();
@@ -228,13 +229,13 @@ impl WatchedMemory {
         }
     }
 
-    /// Notes that the program was asked to end, for which it needs time and not another request.
+    /// Records that the program was asked to end: it needs time for that, and not another request.
     pub(super) fn asked(&mut self) {
         self.limits.soft = None;
     }
 }
 
-/// Waits until a program uses more memory than it may; for ever if it has no limits.
+/// Waits until a program uses more memory than it may; forever if it has no limits.
 pub(super) async fn exceeded(memory: &mut Option<WatchedMemory>) -> Excess {
     match memory {
         Some(memory) => memory.exceeded().await,

@@ -1,4 +1,4 @@
-//! Takes the output of one program that a process manager has started, on a thread of its own.
+//! Reads the output of one program that a process manager has started, on a thread of its own.
 
 use std::io;
 use std::sync::Arc;
@@ -11,27 +11,27 @@ use tokio_util::sync::CancellationToken;
 
 use crate::os::{OutputSink, Stream};
 
-/// One of the two pipes that a program prints into.
+/// One of the two output pipes of a program.
 pub(super) type OutputPipe = Box<dyn AsyncRead + Send + Unpin>;
 
-/// The output of one program, as its thread gets it.
+/// The work of the thread that reads the output of one program.
 pub(super) struct OutputRun {
     /// The runtime that drives the pipes.
     pub(super) runtime: Handle,
-    /// Brings the pipes once the program is started.
+    /// Receives the pipes once the program is started.
     pub(super) pipes: oneshot::Receiver<(OutputPipe, OutputPipe)>,
     /// The receiver of the output.
     pub(super) sink: Arc<dyn OutputSink>,
-    /// Counts the calls of the sink, at their beginnings and at their ends. It is odd while the sink holds up the thread.
+    /// Counts the calls of the sink, at their beginnings and at their ends. It is odd while a call blocks the thread.
     pub(super) calls: Arc<AtomicUsize>,
-    /// Cancelled when no more output is waited for. What has come by then is read all the same.
+    /// Cancelled when no more output is awaited. The output that has come by then is still read.
     pub(super) enough: CancellationToken,
-    /// Told when everything has been read.
+    /// Signalled when everything has been read.
     pub(super) all_read: oneshot::Sender<()>,
 }
 
 impl OutputRun {
-    /// Passes the output to the sink until it ends. Says whether the program was started.
+    /// Passes the output to the sink until it ends. Returns whether the program was started.
     pub(super) fn carry_out(self, chunk: &mut [u8]) -> bool {
         let Self {
             runtime,
@@ -41,14 +41,14 @@ impl OutputRun {
             enough,
             all_read,
         } = self;
-        // Relaxed: the count tells only whether time passes in the sink, and orders nothing.
+        // Relaxed: the count shows only whether time is spent in the sink, and orders nothing.
         let give = |stream, bytes: &[u8]| {
             calls.fetch_add(1, Ordering::Relaxed);
             let flow = sink.receive(stream, bytes);
             calls.fetch_add(1, Ordering::Relaxed);
             flow
         };
-        // Without them the program was not started, which its manager has reported.
+        // Without the pipes the program was not started, which its manager has reported.
         let Ok((stdout, stderr)) = pipes.blocking_recv() else {
             return true;
         };
@@ -62,8 +62,8 @@ impl OutputRun {
                         read = read(&mut stderr, other), if stderr.is_some() => (Stream::Stderr, read),
                     }
                 };
-                // What lies in the pipes comes first. On a busy machine this thread may have had no turn since the program
-                // ended, and would lose all that was printed.
+                // Data in the pipes comes before `enough`. On a busy machine this thread may not have run since the
+                // program ended, and would lose all that was printed.
                 let (stream, read) = tokio::select! {
                     biased;
                     next = next => next,
@@ -73,14 +73,14 @@ impl OutputRun {
                     Stream::Stdout => (&mut stdout, &*one),
                     Stream::Stderr => (&mut stderr, &*other),
                 };
-                // A pipe that cannot be read has no more to say than one that has ended.
+                // A pipe that cannot be read is treated like one that has ended.
                 let bytes = read.unwrap_or(0);
                 if bytes == 0 || give(stream, &chunk[..bytes]).is_break() {
                     *pipe = None;
                 }
             }
         });
-        // An error means that nobody waits any more.
+        // An error means that the end is not awaited any more.
         let _ = all_read.send(());
         true
     }
@@ -100,7 +100,7 @@ mod tests {
 
     use super::*;
 
-    /// Collects what comes, whichever stream it comes from.
+    /// Collects the output of both streams.
     #[derive(Default)]
     struct Collected(Mutex<Vec<u8>>);
 
@@ -116,7 +116,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();
-        // Without an order, each read would be lost in every other try.
+        // Without the order of the branches, each read would be lost in half of the runs.
         for _ in 0..20 {
             let printed: &[u8] = b"hello\n";
             let (_held_open, stderr) = tokio::io::duplex(1);

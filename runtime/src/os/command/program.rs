@@ -25,26 +25,26 @@ use crate::suspension::working_now;
 /// How long the pipes of a program that has ended are read if a descendant still holds them open.
 const DRAIN_LIMIT: Duration = Duration::from_millis(200);
 
-/// How often a program that has the terminal is checked for a stop. Whoever has typed Ctrl-Z waits for this check.
+/// How often a program that has the terminal is checked for a stop. A user who has typed Ctrl-Z waits for this check.
 const TERMINAL_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// One run of a program, as its thread gets it: what to start, where the output goes, and who waits for the end.
+/// One run of a program, as its thread gets it: what to start, where the output goes, and where to report the end.
 pub(super) struct ProgramRun {
-    /// The program to start, with all that was allocated for it.
+    /// The program to start, with everything that was allocated for it.
     pub(super) process: PreparedProcess,
-    /// What is written to its stdin.
+    /// The input that is written to its stdin.
     pub(super) input: Option<InputRest>,
-    /// The program is to have the terminal.
+    /// Whether the program gets the terminal.
     pub(super) terminal: bool,
     /// The keeper that lists the program's group.
     pub(super) keeper: Option<Keeper>,
-    /// The count of running processes, which a start that fails for a shortage waits for.
+    /// The count of running processes. A start that fails because of a shortage waits for their ends.
     pub(super) starts: Arc<RunningProcesses>,
-    /// The program as its waiter signals it.
+    /// The state of the program, through which its waiter signals it.
     pub(super) program: Arc<Program>,
     /// The receiver of the output.
     pub(super) sink: Arc<dyn OutputSink>,
-    /// Takes the end of the program, or the error of its start.
+    /// Sends the end of the program, or the error of its start.
     pub(super) reply: oneshot::Sender<io::Result<Reaped>>,
 }
 
@@ -52,25 +52,27 @@ pub(super) struct ProgramRun {
 pub(super) struct Reaped {
     /// The exit code or the signal.
     pub(super) exit: Exit,
-    /// What it has cost, if the system tells.
+    /// What it has cost, if the system reports that.
     pub(super) cost: Option<ProcessCost>,
     /// The program's group, if a member of it lives on.
     pub(super) left: Option<ProcessGroup>,
     /// The program was killed because the terminal had stopped it.
     pub(super) wanted_terminal: bool,
-    /// The program was killed because this happened to the file that its stdin comes from.
+    /// The program was killed because reading the file for its stdin failed with this error.
     pub(super) input_error: Option<io::ErrorKind>,
     /// The program had the terminal, and Ctrl-C ended it.
     pub(super) interrupted: bool,
 }
 
-/// A running program as two threads share it: the thread that waits for it signals it, and its own thread reaps it.
+/// The state of a running program that two threads share: the thread that waits for it signals it, and its own thread
+/// reaps it.
 ///
-/// The lock keeps a signal from reaching another process: once a process is reaped, its number can be given to the next one.
+/// The lock keeps a signal from reaching another process: once a process is reaped, the system can give its number to a
+/// new one.
 #[derive(Debug, Default)]
 pub(super) struct Program(Mutex<ProgramState>);
 
-/// The group of a program, and what was asked of it before it had one.
+/// The group of a program, and the requests that came before it had one.
 #[derive(Debug, Default)]
 struct ProgramState {
     /// The group while the program runs.
@@ -106,7 +108,7 @@ impl Program {
         });
     }
 
-    /// The process id of the program while it runs.
+    /// Returns the process id of the program while it runs.
     pub(super) fn number(&self) -> Option<u32> {
         self.with(|state| state.group.as_ref().map(ProcessGroup::number))
     }
@@ -127,7 +129,7 @@ impl Program {
         self.with(|state| state.killed)
     }
 
-    /// Takes in the group of the program that was just started, and sends it the signals that came before.
+    /// Sets the group of the program that was just started, and sends it the signals that were requested before.
     fn begin(&self, group: ProcessGroup) {
         self.with(|state| {
             if state.killed {
@@ -140,7 +142,7 @@ impl Program {
         });
     }
 
-    /// When the program was started, by the clock of work.
+    /// Returns when the program was started, by the clock of work.
     pub(super) fn began(&self) -> Option<Instant> {
         self.with(|state| state.began)
     }
@@ -172,14 +174,15 @@ impl ProgramRun {
     pub(super) fn carry_out(mut self, chunk: &mut [u8]) -> bool {
         let result = self.run(chunk);
         let was_started = result.is_ok();
-        // An error means that nobody waits any more. Whoever stopped waiting has killed the program, and dropping the rest
-        // kills what it has left behind.
+        // An error means that the run is not awaited any more. The waiter has killed the program then, and dropping the
+        // rest kills what the program has left behind.
         let _ = self.reply.send(result);
         was_started
     }
 
+    /// Starts the program, feeds its stdin, passes its output to the sink, and reaps it.
     fn run(&mut self, chunk: &mut [u8]) -> io::Result<Reaped> {
-        // Given back after the program was reaped: locals are dropped in reverse order.
+        // The terminal is given back after the program was reaped: locals are dropped in reverse order.
         let mut terminal_guard = if self.terminal {
             Some(TerminalGuard::take()?)
         } else {
@@ -226,7 +229,7 @@ impl ProgramRun {
             (Some(pipe), Some(input)) => taken(InputFeed::begin(pipe, input)),
             _ => None,
         };
-        // Without a terminal nothing is stopped by one, and there is nothing to look for.
+        // Without a terminal nothing can be stopped by one, so no checks are needed.
         let look = if self.terminal {
             TERMINAL_CHECK_INTERVAL
         } else {
@@ -262,8 +265,8 @@ impl ProgramRun {
                 }
             }
         }
-        // The program has ended, and what it has printed may still lie in the pipes. A descendant can hold them open, so they
-        // are read for a limited time.
+        // The program has ended, and its output may still be in the pipes. A descendant can hold them open, so they are
+        // read for a limited time.
         let deadline = working_now() + DRAIN_LIMIT;
         while outputs.iter().any(|output| output.pipe.is_some()) {
             let left = deadline.saturating_duration_since(working_now());
@@ -272,8 +275,8 @@ impl ProgramRun {
             }
             read_outputs(&mut outputs, [None; 2], Some(left), &*self.sink, chunk);
         }
-        // This thread may come late, because its sink has held it up or this process was stopped. What lies in the pipes was
-        // printed all the same.
+        // This thread may come late, because its sink has blocked it or this process was stopped. What is in the pipes
+        // was printed before that, and counts.
         for output in &mut outputs {
             output.read_rest(&*self.sink, chunk);
         }
@@ -288,11 +291,11 @@ impl ProgramRun {
     }
 }
 
-/// Makes sure that a child is reaped. If it is dropped before the child has ended, as when a sink panics, it kills and reaps
-/// the child: nobody else would.
+/// Makes sure that a child is reaped. If it is dropped before the child has ended, as when a sink panics, it kills and
+/// reaps the child, because nothing else would.
 struct ReapGuard<'a> {
     program: &'a Program,
-    /// Told of the end, so that starts that failed for a shortage are tried again.
+    /// Notified of the end, so that starts that failed because of a shortage are retried.
     starts: &'a RunningProcesses,
     child: Pid,
     /// The child was reaped, so its number may belong to another process.
@@ -310,17 +313,17 @@ impl Drop for ReapGuard<'_> {
     fn drop(&mut self) {
         if !self.reaped {
             self.program.kill();
-            // Whoever else is in its group was killed with it.
+            // The other members of its group were killed with it.
             drop(self.reap());
         }
         self.starts.ended();
     }
 }
 
-/// One of the two pipes that a program prints into.
+/// One of the two output pipes of a program.
 struct OutputStream {
     stream: Stream,
-    /// None once the pipe has ended or the sink wants no more.
+    /// The pipe; `None` once it has ended or the sink wants no more.
     pipe: Option<PipeReader>,
 }
 
@@ -332,7 +335,7 @@ impl OutputStream {
         }
     }
 
-    /// Reads once, and returns how many bytes. The caller has found the pipe readable, so this does not block.
+    /// Reads once, and returns the number of bytes. The caller has found the pipe readable, so this does not block.
     fn read(&mut self, sink: &dyn OutputSink, chunk: &mut [u8]) -> usize {
         let Some(pipe) = &mut self.pipe else { return 0 };
         let (bytes, flow) = match pipe.read(chunk) {
@@ -341,7 +344,7 @@ impl OutputStream {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                 (0, ControlFlow::Continue(()))
             }
-            // A pipe that cannot be read has no more to say than one that has ended.
+            // A pipe that cannot be read is treated like one that has ended.
             Err(_) => (0, ControlFlow::Break(())),
         };
         if flow.is_break() {
@@ -350,10 +353,10 @@ impl OutputStream {
         bytes
     }
 
-    /// Reads what lies in the pipe now, and no more: a descendant of the program may print on for ever.
+    /// Reads what is in the pipe now, and no more: a descendant of the program may print forever.
     fn read_rest(&mut self, sink: &dyn OutputSink, chunk: &mut [u8]) {
         let Some(pipe) = &self.pipe else { return };
-        // An error says that nothing can be read.
+        // An error means that nothing can be read.
         let mut left = rustix::io::ioctl_fionread(pipe).unwrap_or(0);
         while left > 0 && self.pipe.is_some() {
             left = left.saturating_sub(self.read(sink, chunk) as u64);
@@ -361,7 +364,8 @@ impl OutputStream {
     }
 }
 
-/// Waits until there is something to read or one of the other descriptors is ready, reads, and says which others are ready.
+/// Waits until there is something to read or one of the other descriptors is ready, then reads. Returns which others
+/// are ready.
 fn read_outputs(
     outputs: &mut [OutputStream; 2],
     others: [Option<(BorrowedFd<'_>, PollFlags)>; 2],
@@ -392,7 +396,7 @@ fn news(watched: [Option<(BorrowedFd<'_>, PollFlags)>; 4], limit: Option<Duratio
         .collect();
     let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
     if poll(&mut list, limit.as_ref()).is_err() {
-        // Interrupted, or the kernel is out of memory for a moment: the caller asks again.
+        // The call was interrupted, or the kernel is out of memory for a moment. The caller tries again.
         return [false; 4];
     }
     let mut polled = list.iter().map(|one| !one.revents().is_empty());

@@ -1,4 +1,4 @@
-//! The threads of a runner, one for each program that runs. They stay for the next program.
+//! The threads of a runner: one for each program that runs. They wait for further programs.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,7 +12,8 @@ use super::program::ProgramRun;
 /// How long a thread waits for another program before it ends.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// The stack of a thread. It reads into a buffer on the heap, so little is enough, and there is a thread for each program.
+/// The stack size of a thread. The thread reads into a buffer on the heap, so little is enough, and there is a thread
+/// for each program.
 const STACK_BYTES: usize = 256 * 1024;
 
 /// The size of one read: as much as a pipe holds.
@@ -27,7 +28,7 @@ pub(super) enum ThreadRun {
 }
 
 impl ThreadRun {
-    /// Does it, and says whether the program was started.
+    /// Performs it, and returns whether the program was started.
     fn carry_out(self, chunk: &mut [u8]) -> bool {
         match self {
             Self::Program(run) => run.carry_out(chunk),
@@ -36,11 +37,11 @@ impl ThreadRun {
     }
 }
 
-/// The threads of a runner. Dropping them lets each finish what it does, and no more.
+/// The threads of a runner. After this is dropped, each thread finishes its current program and then ends.
 #[derive(Default)]
 pub(super) struct Threads(Arc<Shared>);
 
-/// The part that the threads share with the runner.
+/// The state that the threads share with the runner.
 #[derive(Default)]
 struct Shared {
     queue: Mutex<RunQueue>,
@@ -51,7 +52,7 @@ struct Shared {
 /// The programs that wait for a thread.
 #[derive(Default)]
 struct RunQueue {
-    /// The programs that wait, never more than there are idle threads.
+    /// The waiting programs, never more than there are idle threads.
     runs: VecDeque<ThreadRun>,
     /// How many threads wait for a program.
     idle: usize,
@@ -60,7 +61,7 @@ struct RunQueue {
 }
 
 impl Threads {
-    /// Hands a program to a thread, a new one if none is idle.
+    /// Hands a program to a thread, which is started if none is idle.
     pub(super) fn take(&self, run: ThreadRun) -> io::Result<()> {
         let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if queue.idle > queue.runs.len() {
@@ -95,16 +96,16 @@ impl Shared {
         let mut next = Some(first);
         while let Some(run) = next {
             if !run.carry_out(&mut chunk) {
-                // The system counts threads and processes together. A thread that stayed after a failed start would take
-                // the place of the process that could not be started.
+                // The system counts threads and processes together. A thread that stayed after a failed start would
+                // take the place of the process that could not be started.
                 return;
             }
             next = self.next();
         }
     }
 
-    /// Waits for the next program. Returns nothing if none comes within [`IDLE`], so that the thread ends, or if the queue is
-    /// closed.
+    /// Waits for the next program. Returns `None`, so that the thread ends, if none comes within [`IDLE`] or the queue
+    /// is closed.
     fn next(&self) -> Option<ThreadRun> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.idle += 1;

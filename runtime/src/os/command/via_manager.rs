@@ -1,7 +1,7 @@
 //! Runs a program once through a process manager.
 //!
-//! The manager starts the program and watches it. Its output is read on a thread of its own, since a sink may hold that
-//! up as long as it likes.
+//! The manager starts the program and watches it. Its output is read on a thread of its own, since a sink may block
+//! that for as long as it likes.
 
 use std::fs::File;
 use std::future::Future;
@@ -29,8 +29,8 @@ use crate::os::{
 use crate::stop_clock::{StopAction, StopClock, StopLimits, StopMethod, StopReason};
 use crate::suspension::{until, working_now};
 
-/// How long the pipes of a program that has ended are read while nothing comes. Only a descendant that left its group
-/// can still hold them open.
+/// How long the pipes of a program that has ended are still read while no data comes. Only a descendant that left its
+/// group can hold them open.
 const DRAIN_LIMIT: Duration = Duration::from_millis(200);
 
 /// How long a program that has ended waits for its work folder to be removed.
@@ -39,16 +39,16 @@ const REMOVE_LIMIT: Duration = Duration::from_secs(5);
 /// The size of one read of a file for stdin.
 const READ_BYTES: usize = 64 * 1024;
 
-/// Writes the stdin of a program. Its result tells whether the input could be read.
+/// Writes the stdin of a program. Its result shows whether the input could be read.
 type InputWriter = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 
 /// A thread that waits for the pipes of a program, or reads them.
 struct Reader {
-    /// Takes the pipes.
+    /// Sends the pipes to the thread.
     pipes: Option<oneshot::Sender<(OutputPipe, OutputPipe)>>,
     /// Signals that everything was read. If it is dropped instead, the thread is gone, because the sink has panicked.
     all_read: oneshot::Receiver<()>,
-    /// The thread has not said yet that everything was read.
+    /// The thread has not reported yet that everything was read.
     is_reading: bool,
     /// Counts the beginnings and the ends of the sink's calls, so it is odd during a call.
     calls: Arc<AtomicUsize>,
@@ -57,7 +57,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// Waits until the rest of the output of a program that has ended is read, or until nothing comes any more.
+    /// Waits until the rest of the output of a program that has ended is read, or until no more comes.
     async fn finish(mut self) {
         while self.is_reading {
             let before = self.calls.load(Ordering::Relaxed);
@@ -80,21 +80,22 @@ struct StartedProgram<'a> {
     manager: &'a Arc<dyn ProcessManager>,
     id: ProcessId,
     handle: ProcessHandle,
-    /// Dropping it kills nothing any more.
+    /// The program has ended, so a drop kills nothing.
     has_ended: bool,
     /// Decides when the limits are reached.
     clock: StopClock,
     limits: StopLimits,
-    /// How long the program has between being asked to stop and being killed.
+    /// The time between the request to stop the program and its kill.
     grace: Duration,
     /// The first reason for which the program was asked to stop.
     stopped: Option<StopCause>,
-    /// Tells of too much memory; nothing without limits.
+    /// Reports too much memory; `None` without limits.
     memory: Option<WatchedMemory>,
 }
 
 impl StartedProgram<'_> {
-    /// Waits for the end of the program, and asks or kills it when its limits, a cancellation or a lost reader demand that.
+    /// Waits for the end of the program, and asks or kills it when its limits, a cancellation or a lost reader require
+    /// that.
     async fn wait(
         &mut self,
         reader: &mut Reader,
@@ -138,7 +139,8 @@ impl StartedProgram<'_> {
                     None
                 }
             };
-            // This is asked of the system, and after the time was over, so that a program that ended in time is no timeout.
+            // The system is asked, after the time was over, so that a program that ended in time does not count as
+            // timed out.
             if self.handle.view().is_some_and(ProcessView::has_ended) {
                 return exit.wait().await;
             }
@@ -175,7 +177,7 @@ async fn written(input: &mut Option<InputWriter>) -> io::Result<()> {
     }
 }
 
-/// Writes what a program is to read, until everything is written or nobody reads any more. Then the stdin is closed.
+/// Writes the input of a program, until everything is written or the program stops reading. Then the stdin is closed.
 async fn write_input(
     mut stdin: Box<dyn AsyncWrite + Send + Unpin>,
     input: OpenedInput,
@@ -183,7 +185,7 @@ async fn write_input(
     let mut file: Box<dyn Read + Send> = match input {
         OpenedInput::Nothing | OpenedInput::Terminal => return Ok(()),
         OpenedInput::Bytes(bytes) => {
-            // An error means that the program has read what it wanted, or has ended.
+            // An error means that the program has closed its stdin, or has ended.
             let _ = stdin.write_all(bytes.as_slice()).await;
             return Ok(());
         }
@@ -205,14 +207,14 @@ async fn write_input(
     }
 }
 
-/// When a limit is over that counts from this time.
+/// Returns when a limit that counts from this time is over.
 fn limit_from(began: Option<Instant>, limit: Option<Duration>) -> Option<Instant> {
     began?.checked_add(limit?)
 }
 
-/// Has a manager end a process.
+/// Makes a manager end a process.
 async fn terminate(manager: &Arc<dyn ProcessManager>, id: ProcessId, grace: Duration) {
-    // An error means that the manager has ended. Its processes have ended with it, which the exit tells.
+    // An error means that the manager has ended. Its processes have ended with it, and the exit watch reports that.
     let _ = manager.terminate_process(id, grace).await;
 }
 
@@ -229,7 +231,7 @@ impl Drop for StartedProgram<'_> {
 }
 
 impl CommandRunner {
-    /// Runs a program to its end through a manager.
+    /// Runs a program through a manager until it ends.
     pub(super) async fn run_through(
         &self,
         manager: &Arc<dyn ProcessManager>,
@@ -244,12 +246,12 @@ impl CommandRunner {
         }
         let input = config.stdin.open();
         let input = input.map_err(|source| ProcessError::input(&config.stdin, source))?;
-        // The thread comes first: a program whose output nobody can take is not started.
+        // The thread is started first: a program whose output cannot be read must not be started.
         let started = async {
             let reader = self.start_reader(config, sink).await?;
             Ok::<_, ProcessError>((reader, manager.spawn_process(config).await?))
         };
-        // The time in which files are brought counts, so that slots are never held for longer than the limits allow.
+        // The time of the file transfer counts, so that slots are never held for longer than the limits allow.
         let began = config.files.as_ref().map(|_| working_now());
         let push_limit = limits.soft.into_iter().chain(limits.hard).min();
         let (mut reader, mut handle) = tokio::select! {
@@ -267,7 +269,7 @@ impl CommandRunner {
             if !matches!(input, OpenedInput::Nothing) {
                 writer = Some(Box::pin(write_input(stdin, input)));
             }
-            // An error means that the thread is gone, which the end of `all_read` tells.
+            // An error means that the thread is gone, which the end of `all_read` reports.
             let _ = pipes.send((stdout, stderr));
         }
         let mut program = StartedProgram {
@@ -319,12 +321,12 @@ impl CommandRunner {
         } else {
             Ok(end)
         };
-        // A host that is slow about it goes on by itself.
+        // A host that takes longer continues by itself.
         let _ = timeout(REMOVE_LIMIT, folder.remove()).await;
         end
     }
 
-    /// Starts a thread that waits for the pipes of a program. A shortage of threads is waited for.
+    /// Starts a thread that waits for the pipes of a program. If threads are short, it waits and retries.
     async fn start_reader(
         &self,
         config: &ProcessConfig,

@@ -1,11 +1,11 @@
-//! The kept part of what an attempt printed to one of its streams.
+//! The kept part of the output of an attempt on one of its streams.
 
 use std::ops::Deref;
 
-/// The beginning and the end of what was printed to a stream, as text, and how much between them was dropped.
+/// The beginning and the end of the output on a stream, as text, and how many bytes between them were dropped.
 ///
-/// The text holds only what was printed. [`dropped`](Self::dropped) says whether something is missing, so no
-/// program has to search the text for a remark of ratchet's.
+/// The text holds only what was printed. [`dropped`](Self::dropped) shows whether something is missing, so no program
+/// has to search the text for a remark of ratchet's.
 ///
 /// ```
 /// use ratchet_runtime::OutputExcerpt;
@@ -20,7 +20,8 @@ use std::ops::Deref;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OutputExcerpt(Box<ExcerptFields>);
 
-/// The fields of an [`OutputExcerpt`]. They are boxed because a failure, which may have two excerpts, is moved by value.
+/// The fields of an [`OutputExcerpt`]. They are boxed because a failure, which may have two excerpts, is moved by
+/// value.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct ExcerptFields {
     text: String,
@@ -42,7 +43,8 @@ impl OutputExcerpt {
         }))
     }
 
-    /// Makes an excerpt from the fields of a result line. A gap that is not at a character boundary is moved to the beginning.
+    /// Makes an excerpt from the fields of a result line. A gap that is not at a character boundary is moved to the
+    /// beginning.
     pub(crate) fn from_parts(text: String, dropped: u64, gap_at: Option<u64>) -> Self {
         let gap_at = gap_at
             .and_then(|place| usize::try_from(place).ok())
@@ -55,22 +57,22 @@ impl OutputExcerpt {
         }))
     }
 
-    /// All of the text that was kept.
+    /// Returns all of the text that was kept.
     pub fn as_str(&self) -> &str {
         &self.0.text
     }
 
-    /// How many bytes were printed and not kept.
+    /// Returns how many bytes were printed and not kept.
     pub fn dropped(&self) -> u64 {
         self.0.dropped
     }
 
-    /// How many bytes of the text stand before those that were dropped; nothing if none were.
+    /// Returns how many bytes of the text come before the gap; `None` if nothing was dropped.
     pub fn gap_at(&self) -> Option<usize> {
         (self.0.dropped > 0).then_some(self.0.gap_at)
     }
 
-    /// The text before and after the gap. If nothing was dropped, all of the text is in the second part.
+    /// Returns the text before and after the gap. If nothing was dropped, all of the text is in the second part.
     pub fn parts(&self) -> (&str, &str) {
         self.0.text.split_at(self.0.gap_at)
     }

@@ -1,4 +1,4 @@
-//! Reads processes and their groups from `/proc`, and makes files in memory.
+//! Linux: reads processes and their groups from `/proc`, and makes files in memory.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -17,32 +17,32 @@ use rustix::time::{
 
 use crate::os::{ProcessCost, ProcessUsage};
 
-/// Makes a file that is in no folder, so that nobody else can open it by a path.
+/// Makes a file that is in no folder, so that no other process can open it by a path.
 pub(in crate::os) fn file_without_a_name() -> io::Result<File> {
     Ok(memfd_create("ratchet", MemfdFlags::CLOEXEC)?.into())
 }
 
-/// The permission bits that are taken from what this process and its children make.
+/// Returns the permission bits that are removed from files that this process and its children make.
 pub(crate) fn umask() -> u32 {
-    // The system call changes the mask in order to tell it, for all threads at once: a file that another one makes at this
-    // moment would get the wrong mode.
+    // The system call changes the mask in order to report it, for all threads at once: a file that another thread makes
+    // at this moment would get the wrong mode.
     let told = fs::read_to_string("/proc/self/status").ok();
     let line = |text: &str| {
         let digits = text.lines().find_map(|line| line.strip_prefix("Umask:"))?;
         u32::from_str_radix(digits.trim(), 8).ok()
     };
-    // A system older than Linux 4.7 does not say; then the mask is not part of any key.
+    // A system older than Linux 4.7 does not report it; then the mask is not part of any key.
     told.as_deref().and_then(line).unwrap_or(0)
 }
 
-/// How long ago the system was started, with the time that it has slept since then.
+/// Returns how long ago the system was started, including the time for which it has slept since then.
 pub(crate) fn boot_time() -> Duration {
     let now = clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
     Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
-/// A timer by [`boot_time`]. It also rings right after the system has slept beyond its time.
+/// A timer by [`boot_time`]. If the system sleeps beyond its time, it fires right after the sleep.
 pub(crate) struct BootTimer(OwnedFd);
 
 impl BootTimer {
@@ -52,7 +52,7 @@ impl BootTimer {
         Ok(Self(timerfd_create(TimerfdClockId::Boottime, flags)?))
     }
 
-    /// Blocks until something can be read or this time has come, or until a signal has come.
+    /// Blocks until the input can be read, this time has come, or a signal has come.
     pub(crate) fn wait(&self, input: BorrowedFd<'_>, until: Option<Duration>) -> io::Result<()> {
         let time = Itimerspec {
             it_interval: Timespec::default(),
@@ -70,7 +70,7 @@ impl BootTimer {
     }
 }
 
-/// The time at which a timer rings. Zero would turn it off, so it stands for never.
+/// Converts the time at which a timer fires. Zero would turn the timer off, so it stands for never.
 fn timespec(time: Option<Duration>) -> Timespec {
     let Some(time) = time else {
         return Timespec::default();
@@ -81,7 +81,7 @@ fn timespec(time: Option<Duration>) -> Timespec {
     }
 }
 
-/// Waits for a child, and takes its status and what it has cost.
+/// Waits for a child, and returns its status and its cost.
 #[expect(
     unsafe_code,
     reason = "no safe interface tells what a child has cost: waitid does not, and getrusage sums up all children"
@@ -122,20 +122,20 @@ pub(in crate::os) fn wait_for(child: Pid) -> io::Result<(i32, Option<ProcessCost
     Ok((status, Some(cost)))
 }
 
-/// The peak of the resident memory of this process in bytes.
+/// Returns the peak of the resident memory of this process in bytes.
 ///
 /// A child shares the memory of this process until it executes its program, and the kernel counts that as a peak of the
-/// child. So a child's peak says something of the child only if it is greater.
+/// child. So a child's peak is meaningful only if it is greater.
 fn own_peak() -> u64 {
     use nix::sys::resource::{UsageWho, getrusage};
     let usage = getrusage(UsageWho::RUSAGE_SELF);
-    // Without an answer, no peak of a child counts as known.
+    // If the system call fails, no peak of a child counts as known.
     usage.map_or(u64::MAX, |usage| {
         u64::try_from(usage.max_rss()).unwrap_or_default() * 1024
     })
 }
 
-/// The members of a process group that are alive, the dead that wait to be reaped left out.
+/// Returns the living members of a process group, without dead ones that wait to be reaped.
 ///
 /// This reads every process of the system, so it is for the rare case that a group outlives its leader.
 pub(in crate::os) fn living_members(group: u32) -> io::Result<Vec<u32>> {
@@ -148,7 +148,7 @@ pub(in crate::os) fn living_members(group: u32) -> io::Result<Vec<u32>> {
     Ok(members)
 }
 
-/// What the living members of each of these groups use together.
+/// Returns the total usage of the living members of each of these groups.
 pub(in crate::os) fn usage_of_groups(groups: &[u32]) -> io::Result<BTreeMap<u32, ProcessUsage>> {
     let page = u64::try_from(rustix::param::page_size()).unwrap_or(4096);
     let ticks = rustix::param::clock_ticks_per_second().max(1);
@@ -157,7 +157,7 @@ pub(in crate::os) fn usage_of_groups(groups: &[u32]) -> io::Result<BTreeMap<u32,
     for_each_living(|member| {
         if let Some(used) = used.get_mut(&member.group) {
             used.memory += member.resident_pages * page;
-            // Hundredths of a second mostly, so a whole number of them loses nothing.
+            // The ticks are usually hundredths of a second, so whole milliseconds lose nothing.
             used.processor_time += Duration::from_millis(member.processor_ticks * 1000 / ticks);
         }
     })?;
@@ -170,17 +170,18 @@ struct Member {
     process: u32,
     group: u32,
     resident_pages: u64,
-    /// The time that it has used, and those of its children that it has reaped.
+    /// The processor time of the process itself, and of those of its children that it has reaped.
     processor_ticks: u64,
 }
 
+/// Calls `see` for each living process of the system.
 fn for_each_living(mut see: impl FnMut(Member)) -> io::Result<()> {
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
         let Some(process) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
         };
-        // A process that ends between the two steps has no file, and is no member.
+        // A process that ends between the two steps has no file, and is not a member.
         if let Ok(stat) = fs::read_to_string(format!("/proc/{process}/stat"))
             && let Some(member) = living_member(process, &stat)
         {
@@ -200,9 +201,9 @@ fn living_member(process: u32, stat: &str) -> Option<Member> {
         return None;
     }
     let mut number = |skip| fields.nth(skip)?.parse::<u64>().ok();
-    // The 14th to the 17th field of all: utime, stime, cutime, cstime. What is not there is nothing.
+    // These are the fields 14 to 17 of the line: utime, stime, cutime, cstime. A missing field counts as zero.
     let times = [number(8), number(0), number(0), number(0)];
-    // The 24th.
+    // This is field 24.
     let resident_pages = number(6);
     Some(Member {
         process,

@@ -1,4 +1,4 @@
-//! macOS, and any system with a `ps` as POSIX has it.
+//! macOS, and any system with a POSIX `ps`.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -14,9 +14,9 @@ use rustix::process::Pid;
 use rustix::time::{ClockId, clock_gettime};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Makes a file that is in no folder, so that nobody else can open it by a path.
+/// Makes a file that is in no folder, so that no other process can open it by a path.
 pub(in crate::os) fn file_without_a_name() -> io::Result<File> {
-    // Only uniqueness within this process hangs on the number, so it orders nothing.
+    // Only uniqueness within this process depends on the number, so it orders nothing.
     static NEXT: AtomicU64 = AtomicU64::new(0);
     loop {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -32,33 +32,34 @@ pub(in crate::os) fn file_without_a_name() -> io::Result<File> {
                 fs::remove_file(&path)?;
                 return Ok(file);
             }
-            // Removes a file that an earlier process with this id has left, or that somebody has put there.
+            // Removes a file that an earlier process with this id, or another program, has left there.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
     }
 }
 
-/// The permission bits that are taken from what this process and its children make.
+/// Returns the permission bits that are removed from files that this process and its children make.
 pub(crate) fn umask() -> u32 {
     static MASK: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
     *MASK.get_or_init(|| {
-        // The system call changes the mask in order to tell it. Whatever another thread makes at this moment is nobody
-        // else's business; it happens once.
+        // The system call changes the mask in order to report it. For that moment the mask forbids all access by
+        // others, so a file that another thread makes at the same time is only more private than intended; and this
+        // happens once.
         let mask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
         rustix::process::umask(mask);
         u32::from(mask.as_raw_mode())
     })
 }
 
-/// How long ago the system was started. On macOS this clock goes on while the system sleeps.
+/// Returns how long ago the system was started. On macOS this clock also runs while the system sleeps.
 pub(crate) fn boot_time() -> Duration {
     let now = clock_gettime(ClockId::Monotonic);
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
     Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
-/// The longest wait between two looks at the clock: a wait does not count the time that the system sleeps.
+/// The longest wait between two reads of the clock: a wait does not count the time for which the system sleeps.
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
 
 /// A timer by [`boot_time`].
@@ -87,7 +88,7 @@ impl BootTimer {
     }
 }
 
-/// Waits for a child and takes its status. What it has cost is not asked for here.
+/// Waits for a child and returns its status. Its cost is not determined here.
 pub(in crate::os) fn wait_for(child: Pid) -> io::Result<(i32, Option<ProcessCost>)> {
     loop {
         match rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty()) {
@@ -99,7 +100,7 @@ pub(in crate::os) fn wait_for(child: Pid) -> io::Result<(i32, Option<ProcessCost
     }
 }
 
-/// The members of a process group that are alive, the dead that wait to be reaped left out.
+/// Returns the living members of a process group, without dead ones that wait to be reaped.
 pub(in crate::os) fn living_members(group: u32) -> io::Result<Vec<u32>> {
     let output = Command::new("ps")
         .args(["-A", "-o", "pid=,pgid=,stat="])
@@ -113,7 +114,7 @@ pub(in crate::os) fn living_members(group: u32) -> io::Result<Vec<u32>> {
         .collect())
 }
 
-/// What the living members of each of these groups use together.
+/// Returns the total usage of the living members of each of these groups.
 pub(in crate::os) fn usage_of_groups(groups: &[u32]) -> io::Result<BTreeMap<u32, ProcessUsage>> {
     let output = Command::new("ps")
         .args(["-A", "-o", "pgid=,rss=,time="])

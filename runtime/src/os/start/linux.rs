@@ -1,22 +1,22 @@
 //! Linux: starts a process, with a few steps between fork and exec.
 //!
-//! The standard library starts processes with `posix_spawn`, which has no step of our own, or, with `pre_exec`, by a
-//! plain `fork`, which copies the page tables of this process and is several times slower. This is what `posix_spawn`
-//! does underneath, `clone` with `CLONE_VM` and `CLONE_VFORK`, with these steps in the child:
+//! The standard library starts processes with `posix_spawn`, which allows no steps of our own, or, with `pre_exec`, by
+//! a plain `fork`, which copies the page tables of this process and is several times slower. This module does what
+//! `posix_spawn` does internally, `clone` with `CLONE_VM` and `CLONE_VFORK`, with these steps in the child:
 //!
-//! 1. It makes its group, so that signals to the group of this process do not reach it, and takes the terminal if it is
+//! 1. It makes its group, so that it does not get signals to the group of this process, and takes the terminal if it is
 //!    to have it.
-//! 2. All signals get their default action back. Only a SIGHUP that is ignored stays so: whoever said `nohup` meant
+//! 2. All signals get their default action back. Only an ignored SIGHUP stays ignored: a user who said `nohup` meant
 //!    the jobs as well.
 //! 3. It gets its three descriptors, and then the limit of descriptors that this process was started with, before it
 //!    raised its own.
 //! 4. It changes to its folder.
-//! 5. It writes its own line of the keeper's list, so that no process ever runs that is not on it.
+//! 5. It writes its own line of the keeper's list, so that no process ever runs that is not on the list.
 //! 6. It executes the program.
 //!
 //! The child shares the memory of this process, and the thread that started it waits until it has executed its program
 //! or has ended. So between fork and exec it makes system calls and nothing else: it does not allocate, lock or panic,
-//! and everything that it needs stands ready in a [`ChildPlan`].
+//! and everything that it needs is prepared in a [`ChildPlan`].
 
 #![expect(
     unsafe_code,
@@ -38,7 +38,7 @@ use crate::os::keeper::{LINE_BYTES, line_of};
 use crate::os::start::{StartedProcess, Stdin};
 use crate::os::{Keeper, ProcessConfig, descriptors, terminal};
 
-/// The folders in which programs are looked for if there is no `PATH`. They are those of the C library.
+/// The folders in which programs are searched if there is no `PATH`. They are those of the C library.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
 /// The size of the child's stack. The deepest call on it is a system call.
@@ -50,13 +50,14 @@ pub(in crate::os) struct PreparedProcess {
     programs: Vec<CString>,
     args: Vec<CString>,
     env: Vec<CString>,
-    /// The folder that the child enters; none if it stays in that of this process.
+    /// The folder that the child enters; `None` if it stays in that of this process.
     folder: Option<CString>,
     stdin: Stdin,
 }
 
 impl PreparedProcess {
-    /// Prepares the strings for system calls. An argument, a variable or a path with a NUL in it is an error: no process can get it.
+    /// Prepares the strings for system calls. An argument, a variable or a path with a NUL in it is an error, because
+    /// it cannot be passed to a process.
     pub(in crate::os) fn new(config: &ProcessConfig, stdin: Stdin) -> io::Result<Self> {
         let command = config.command.as_os_str();
         let args = std::iter::once(command).chain(config.args.iter().map(OsString::as_os_str));
@@ -127,7 +128,8 @@ impl PreparedProcess {
                 stderr: our_stderr.into(),
             }),
             error => {
-                // The child has ended without executing a program, and only this function knows of it, so it is reaped here.
+                // The child has ended without executing a program, and only this function knows of it, so it is reaped
+                // here.
                 reap(leader);
                 Err(io::Error::from_raw_os_error(error))
             }
@@ -135,7 +137,7 @@ impl PreparedProcess {
     }
 }
 
-/// Turns a limit into the form that the system call takes.
+/// Converts a limit to the form that the system call takes.
 fn rlimit(limit: Rlimit) -> libc::rlimit {
     let number = |limit: Option<u64>| limit.unwrap_or(libc::RLIM_INFINITY);
     libc::rlimit {
@@ -144,7 +146,7 @@ fn rlimit(limit: Rlimit) -> libc::rlimit {
     }
 }
 
-/// The value of `PATH` by which the program is found: the one that the process gets, if its configuration sets it.
+/// Returns the value of `PATH` by which the program is found: that of the new process, if its configuration sets it.
 fn search_path(config: &ProcessConfig) -> OsString {
     let mut declared = config.env.declared();
     let own = declared.find(|(name, _)| *name == "PATH");
@@ -154,14 +156,14 @@ fn search_path(config: &ProcessConfig) -> OsString {
         .unwrap_or_else(|| DEFAULT_PATH.into())
 }
 
-/// The files that a program's name may stand for.
+/// Returns the files that a program's name may refer to.
 fn programs(command: &OsStr, path: &OsStr) -> io::Result<Vec<CString>> {
     if command.is_empty() || command.as_bytes().contains(&b'/') {
         return Ok(vec![c_string(command)?]);
     }
     let folders = path.as_bytes().split(|byte| *byte == b':');
     let files = folders.map(|folder| {
-        // An empty folder is the one it runs in.
+        // An empty entry means the folder that the program runs in.
         let separator: &[u8] = if folder.is_empty() { b"" } else { b"/" };
         CString::new([folder, separator, command.as_bytes()].concat())
     });
@@ -179,13 +181,14 @@ fn c_string(text: &OsStr) -> io::Result<CString> {
     Ok(CString::new(text.as_bytes())?)
 }
 
-/// A list of strings as `execve` takes it: it ends with a null pointer.
+/// Makes a list of strings for `execve`, which ends with a null pointer.
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
     let pointers = strings.iter().map(|string| string.as_ptr());
     pointers.chain([ptr::null()]).collect()
 }
 
-/// All that the child needs between fork and exec. Parent and child share it, since they share memory until the exec.
+/// Everything that the child needs between fork and exec. Parent and child share it, since they share memory until the
+/// exec.
 struct ChildPlan<'a> {
     /// The files to try, in this order.
     programs: &'a [CString],
@@ -194,16 +197,16 @@ struct ChildPlan<'a> {
     /// The variables as `NAME=value`, with a null pointer at the end.
     env: &'a [*const c_char],
     folder: Option<&'a CStr>,
-    /// The descriptors that become stdin, stdout and stderr. Nothing stands for an empty stdin.
+    /// The descriptors that become stdin, stdout and stderr. `None` stands for an empty stdin.
     stdio: [Option<RawFd>; 3],
-    /// Its stdin is the terminal, and its group becomes the foreground group.
+    /// Whether its stdin is the terminal, and its group becomes the foreground group.
     takes_terminal: bool,
     /// The limit of descriptors that the child gets back, if this process has raised its own.
     descriptors: Option<libc::rlimit>,
     /// The file with the keeper's list, and the offset of the child's line in it.
     list: Option<(RawFd, i64)>,
-    /// The error for which the child has not executed its program, if any. The parent reads it after `clone` has returned, which
-    /// the kernel orders after all that the child did.
+    /// The error for which the child has not executed its program, if any. The parent reads it after `clone` has
+    /// returned; the kernel orders that after everything that the child did.
     error: AtomicI32,
 }
 
@@ -217,9 +220,9 @@ impl ChildPlan<'_> {
         let plan = ptr::from_ref(self).cast_mut().cast::<c_void>();
         let mut descriptor: c_int = -1;
         let blocked = BlockedSignals::new();
-        // SAFETY: The stack is aligned and belongs to nobody else. `run` reads the plan and writes only the atomic in
-        // it. Stack and plan outlive the call, and with CLONE_VFORK this thread goes on only when the child no longer
-        // uses them. No signal handler runs in the child: all signals are blocked until they have their default
+        // SAFETY: The stack is aligned and not used by anything else. `run` reads the plan and writes only the atomic
+        // in it. Stack and plan outlive the call, and with CLONE_VFORK this thread continues only when the child no
+        // longer uses them. No signal handler runs in the child: all signals are blocked until they have their default
         // actions. With CLONE_PIDFD the kernel takes the next argument as the place for the descriptor.
         let child =
             unsafe { libc::clone(run, top.cast(), flags, plan, ptr::from_mut(&mut descriptor)) };
@@ -234,15 +237,15 @@ impl ChildPlan<'_> {
         let Some(child) = child else {
             return Err(error);
         };
-        // SAFETY: The kernel has just opened it for this call and nobody else knows of it.
+        // SAFETY: The kernel has just opened the descriptor for this call, and nothing else owns it.
         Ok((child, unsafe { OwnedFd::from_raw_fd(descriptor) }))
     }
 
-    /// Does what the child does between fork and exec, and executes the program. It returns only with an error.
+    /// Performs the child's steps between fork and exec, and executes the program. It returns only with an error.
     ///
     /// # Safety
     ///
-    /// Only between fork and exec, with all signals blocked. It makes system calls and nothing else.
+    /// Call it only between fork and exec, with all signals blocked. It makes system calls and nothing else.
     unsafe fn execute(&self) -> Result<(), c_int> {
         // SAFETY: These are system calls on this process alone, with pointers that live until the exec. The memory is
         // shared with the parent, and nothing in it is written but this stack, `errno` of the thread that waits, and
@@ -250,14 +253,14 @@ impl ChildPlan<'_> {
         unsafe {
             check(libc::setpgid(0, 0))?;
             if let (true, [Some(terminal), ..]) = (self.takes_terminal, self.stdio) {
-                // Its group is in the background until now, and SIGTTOU is blocked as all signals are.
+                // The child's group is in the background until now, and SIGTTOU is blocked as all signals are.
                 check(libc::tcsetpgrp(terminal, libc::getpid()))?;
             }
             default_signals();
             self.place_descriptors()?;
             if let Some(limit) = &self.descriptors {
-                // Not before: the child still has all descriptors of this process, so below the lower limit none may be
-                // free for a copy.
+                // The limit is not set earlier: the child still has all descriptors of this process, so below the lower
+                // limit none may be free for a copy.
                 check(libc::setrlimit(libc::RLIMIT_NOFILE, limit))?;
             }
             if let Some(folder) = self.folder {
@@ -291,13 +294,13 @@ impl ChildPlan<'_> {
             };
         }
         for (number, from) in (0..).zip(stdio) {
-            // SAFETY: As for `execute`. Both differ, so the copy is not closed on exec.
+            // SAFETY: As for `execute`. The two numbers differ, so the copy is not closed on exec.
             check(unsafe { libc::dup2(from, number) })?;
         }
         Ok(())
     }
 
-    /// Writes the child into its line of the keeper's list.
+    /// Writes the child's id into its line of the keeper's list.
     unsafe fn write_list_line(&self) -> Result<(), c_int> {
         let Some((file, offset)) = self.list else {
             return Ok(());
@@ -310,9 +313,9 @@ impl ChildPlan<'_> {
                 return Ok(());
             }
             match if written < 0 { errno() } else { libc::EIO } {
-                // A limit on the size of files (`ulimit -f`) can forbid every line. A job that runs and is not on the list
-                // is better than none: only a killed host would leave it behind. The signal that came with the refusal is
-                // pending, and ignoring a signal discards it.
+                // A limit on the size of files (`ulimit -f`) can forbid every line. A job that runs and is not on the
+                // list is better than no job: only a killed host would leave it behind. The signal that came with the
+                // refusal is pending, and ignoring a signal discards it.
                 libc::EFBIG => {
                     let mut action: libc::sigaction = std::mem::zeroed();
                     for disposition in [libc::SIG_IGN, libc::SIG_DFL] {
@@ -326,7 +329,7 @@ impl ChildPlan<'_> {
         }
     }
 
-    /// Executes the first of the files that there is. Returns the error that tells most.
+    /// Executes the first of the files that exists. Returns the most informative error.
     unsafe fn execute_program(&self) -> c_int {
         let mut refused = None;
         let mut error = libc::ENOENT;
@@ -359,13 +362,13 @@ extern "C" fn run(plan: *mut c_void) -> c_int {
     127
 }
 
-/// Gives all signals their default action, but a SIGHUP that is ignored.
+/// Gives all signals their default action, except an ignored SIGHUP.
 unsafe fn default_signals() {
     // SAFETY: As for `ChildPlan::execute`. A zeroed `sigaction` has no flags and an empty mask, and 0 is SIG_DFL.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
-        // Until it had its own group, the terminal may have sent it what was meant for this process. Ignoring a signal
-        // discards one that is pending.
+        // Until the child had its own group, the terminal may have sent it signals that were meant for this process.
+        // Ignoring a signal discards one that is pending.
         action.sa_sigaction = libc::SIG_IGN;
         for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTSTP] {
             libc::sigaction(signal, &raw const action, ptr::null_mut());
@@ -385,13 +388,13 @@ unsafe fn default_signals() {
     }
 }
 
-/// The result of a system call, or its error.
+/// Converts the result of a system call, and reads its error.
 fn check(result: c_int) -> Result<c_int, c_int> {
     if result < 0 { Err(errno()) } else { Ok(result) }
 }
 
 fn errno() -> c_int {
-    // SAFETY: It is a valid pointer on every thread.
+    // SAFETY: The pointer is valid on every thread.
     unsafe { *libc::__errno_location() }
 }
 

@@ -25,7 +25,7 @@ pub(in crate::os) struct PreparedProcess {
 }
 
 impl PreparedProcess {
-    /// Keeps the configuration. Whatever prevents a start is an error of [`start`](Self::start).
+    /// Keeps the configuration. Anything that prevents a start is an error of [`start`](Self::start).
     #[expect(clippy::unnecessary_wraps, reason = "on Linux it can fail")]
     pub(in crate::os) fn new(config: &ProcessConfig, stdin: Stdin) -> io::Result<Self> {
         let config = config.clone();
@@ -34,10 +34,10 @@ impl PreparedProcess {
 
     /// Starts the process, and waits until its program is loaded.
     ///
-    /// Between fork and exec the child writes its own line of the keeper's list, so that no process ever runs that is not
-    /// on it, and gets back the limit of descriptors that this process was started with. For these steps the standard
-    /// library forks, which copies the page tables of this process. It would start a process without them by
-    /// `posix_spawn`, which is faster, and leaves the process unlisted for a moment.
+    /// Between fork and exec the child writes its own line of the keeper's list, so that no process ever runs that is
+    /// not on the list, and gets back the limit of descriptors that this process was started with. For these steps the
+    /// standard library forks, which copies the page tables of this process. Without them it would use `posix_spawn`,
+    /// which is faster, but would leave the process unlisted for a moment.
     pub(in crate::os) fn start(&self, keeper: Option<&Keeper>) -> io::Result<StartedProcess> {
         let listing = keeper.map(Keeper::reserve).transpose()?;
         let list = match &listing {
@@ -69,7 +69,7 @@ impl PreparedProcess {
             Ok(())
         };
         // SAFETY: Another thread may have held any lock when this process was forked, so the child must not allocate or
-        // lock. The closure makes system calls alone; its errors are numbers of the system, which need no memory, and
+        // lock. The closure only makes system calls; its errors are numbers of the system, which need no memory, and
         // nothing that it owns is dropped before the exec.
         unsafe { command.pre_exec(prepare) };
         if !config.env.inherits() {
@@ -100,15 +100,15 @@ impl PreparedProcess {
     }
 }
 
-/// Writes the line of this process, a child between fork and exec, on the keeper's list.
+/// Writes the line of this process, which is a child between fork and exec, on the keeper's list.
 fn write_own_line(file: &OwnedFd, offset: u64) -> io::Result<()> {
     let line = line_of(getpid().as_raw_nonzero().get());
     match pwrite(file, &line, offset) {
         Ok(written) if written == line.len() => Ok(()),
-        // `Errno` converts to an error of the system's number, which allocates nothing.
+        // `Errno` converts to an error with the system's number, which allocates nothing.
         Ok(_) => Err(Errno::IO.into()),
         // A limit on the size of files (`ulimit -f`) can forbid every line. A job that runs and is not on the list is
-        // better than none: only a host that is killed would leave it behind.
+        // better than no job: only a host that is killed would leave it behind.
         Err(Errno::FBIG) => Ok(()),
         Err(error) => Err(error.into()),
     }

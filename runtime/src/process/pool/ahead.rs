@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use crate::worker::config::{PoolConfig, Prefetch, WorkerProtocol};
 
-/// How much work lies in a worker's pipe: enough to cover a round trip many times over, and so little that nobody notices
-/// how long a job lies there.
+/// How much work may wait in a worker's pipe: enough to cover a round trip many times over, and so little that the
+/// delay of a job is not noticeable.
 const BUDGET: Duration = Duration::from_millis(2);
 
-/// How many attempts are sent ahead at most. A larger number would hide the round trip no better.
+/// The highest number of attempts that are sent ahead. A larger number would not hide the round trip any better.
 const MOST: u32 = 256;
 
-/// How many attempts are sent ahead at most to a worker that cannot be asked to give them back.
+/// The highest number of attempts that are sent ahead to a worker that cannot be asked to give them back.
 const MAX_WITHOUT_RECALL: u32 = 4;
 
-/// How long jobs may take at most to be sent ahead to a worker that cannot be asked to give them back.
+/// The longest duration of jobs that are sent ahead to a worker that cannot be asked to give them back.
 const LONGEST_WITHOUT_RECALL: Duration = Duration::from_micros(500);
 
 /// The weight of the latest jobs in the estimate.
@@ -25,7 +25,7 @@ const WEIGHT: f64 = 0.2;
 pub(in crate::process) struct Estimate(Option<f64>);
 
 impl Estimate {
-    /// Takes in that this many jobs have taken this long together.
+    /// Records that this many jobs took this long in total.
     pub(in crate::process) fn record_throughput(&mut self, jobs: u32, busy: Duration) {
         if jobs == 0 {
             return;
@@ -35,7 +35,7 @@ impl Estimate {
         self.0 = Some(known + WEIGHT * (each - known));
     }
 
-    /// How many jobs to send ahead to a worker, beyond those that it works on.
+    /// Returns how many jobs to send ahead to a worker, beyond those that it works on.
     pub(in crate::process) fn ahead(
         &self,
         config: &PoolConfig,
@@ -44,21 +44,21 @@ impl Estimate {
     ) -> u32 {
         match (config.prefetch, config.language) {
             (Prefetch::Fixed(ahead), _) => ahead,
-            // A filter and a worker of Bazel cannot be asked to give anything back. A server of MCP begins with each
-            // request as it comes.
+            // A filter and a Bazel worker cannot be asked to give anything back. An MCP server begins with each request
+            // as it arrives.
             (
                 Prefetch::Auto,
                 WorkerProtocol::Lines { .. }
                 | WorkerProtocol::Mcp
                 | WorkerProtocol::BazelJson { .. },
             ) => 0,
-            // A worker that works on several attempts at once hides the round trip by that.
+            // A worker that works on several attempts at once hides the round trip that way.
             (Prefetch::Auto, WorkerProtocol::Native) if concurrency > 1 => 0,
             (Prefetch::Auto, WorkerProtocol::Native) => self.within_budget(gives_back),
         }
     }
 
-    /// How many jobs of the estimated length fit into the budget.
+    /// Returns how many jobs of the estimated length fit into the budget.
     fn within_budget(&self, gives_back: bool) -> u32 {
         let Some(each) = self.0 else { return 0 };
         if !gives_back && each > LONGEST_WITHOUT_RECALL.as_secs_f64() {
@@ -72,7 +72,7 @@ impl Estimate {
             reason = "between 0 and MOST"
         )]
         let fits = fits.min(f64::from(most)) as u32;
-        // The number is rounded to a power of two, so that not every job changes it.
+        // The number is rounded down to a power of two, so that not every job changes it.
         fits.checked_ilog2().map_or(0, |power| 1 << power)
     }
 }

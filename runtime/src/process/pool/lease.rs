@@ -1,4 +1,4 @@
-//! Leases: a caller has the exclusive use of one worker for a while.
+//! Leases: the exclusive use of one worker by a caller for a while.
 
 use tokio::sync::mpsc;
 
@@ -10,8 +10,8 @@ use crate::process::supervisor::{Call, Command, PoolId};
 
 /// Keeps a worker for one caller until it is dropped.
 ///
-/// It goes back to its pool on drop, whatever happens: after a panic, out of a cancelled future, or
-/// with the worker dead.
+/// It returns the worker to its pool on drop, in every case: after a panic, from a cancelled future, or when the worker
+/// is dead.
 #[derive(Debug)]
 #[must_use = "the worker goes back to its pool when this is dropped"]
 pub struct Lease {
@@ -19,15 +19,15 @@ pub struct Lease {
     /// The number of the worker in its pool.
     number: WorkerNumber,
     worker: WorkerName,
-    /// The supervisor that gets the worker back, unless nobody took the lease. A lease on its way to the caller must not keep
-    /// the supervisor alive, so this reference is weak.
+    /// The supervisor that gets the worker back; `None` if the lease was not taken. A lease on its way to the caller
+    /// must not keep the supervisor alive, so this reference is weak.
     owner: Option<mpsc::WeakUnboundedSender<Command>>,
     /// Keeps the supervisor alive once the lease has arrived.
     supervisor: Option<mpsc::UnboundedSender<Command>>,
 }
 
 impl Lease {
-    /// Makes the lease of a worker, whose drop tells the supervisor.
+    /// Makes the lease of a worker. Its drop notifies the supervisor.
     pub(in crate::process) fn new(
         pool: PoolId,
         number: WorkerNumber,
@@ -52,12 +52,12 @@ impl Lease {
         self
     }
 
-    /// Drops a lease that nobody took. The supervisor knows that already, so nothing is given back.
+    /// Drops a lease that was not taken. The supervisor knows that already, so nothing is given back.
     pub(in crate::process) fn forget(mut self) {
         self.owner = None;
     }
 
-    /// The name of the worker.
+    /// Returns the name of the worker.
     pub fn worker(&self) -> &WorkerName {
         &self.worker
     }
@@ -73,10 +73,10 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // This also runs where the caller went away before the lease arrived.
+        // This also runs where the caller was dropped before the lease arrived.
         let owner = self.owner.take().and_then(|owner| owner.upgrade());
         if let Some(supervisor) = owner {
-            // An error means that the supervisor has ended, and with it the worker.
+            // An error means that the supervisor has ended, and the worker with it.
             let _ = supervisor.send(Command::Release(self.pool, self.number));
         }
     }

@@ -1,4 +1,4 @@
-//! The seats of a pool: which of its workers gets the next attempt, and how many attempts lie in each worker's pipe.
+//! The seats of a pool: which of its workers gets the next attempt, and how many attempts wait in each worker's pipe.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,18 +12,18 @@ use crate::worker::config::{PoolConfig, WorkerProtocol};
 /// How long a worker may be idle while another one has attempts in its pipe that it has not begun.
 const RECALL_AFTER: Duration = Duration::from_millis(2);
 
-/// Identifies an offered worker by its index. The index is used again once the worker has left.
+/// Identifies an offered worker by its index. The index is reused once the worker has left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SeatId(u32);
 
 /// Counts the attempts of each offered worker of a pool, and chooses a worker for the next attempt.
 ///
-/// A plain value with one owner at a time: the loop of the run that has the pool, or the supervisor while callers use the
-/// pool directly. The owner tells it what begins and ends, and asks it where the next attempt goes.
+/// A plain value with one owner at a time: the loop of the run that uses the pool, or the supervisor while callers use
+/// the pool directly. The owner reports what begins and ends, and asks where the next attempt goes.
 #[derive(Debug)]
 pub(crate) struct Seats {
     config: Arc<PoolConfig>,
-    /// The offered workers by their numbers; none where a worker is gone.
+    /// The offered workers by their numbers; `None` where a worker is gone.
     workers: Vec<Option<OfferedWorker>>,
     /// How many seats are free, over all workers.
     free: u64,
@@ -32,9 +32,9 @@ pub(crate) struct Seats {
     balancer: Box<dyn Balancer>,
     /// The candidates of the last choice, kept to save an allocation.
     candidates: Vec<Candidate>,
-    /// How long jobs take, which decides how many are sent ahead.
+    /// The estimate of how long jobs take. It decides how many are sent ahead.
     estimate: Estimate,
-    /// The time at which attempts were last asked back.
+    /// The time at which attempts were last recalled.
     recalled_at: Option<Instant>,
 }
 
@@ -44,15 +44,15 @@ struct OfferedWorker {
     offer: Offer,
     /// How many attempts the worker works on.
     running: u32,
-    /// How many attempts lie in the worker's pipe and have not begun.
+    /// How many attempts wait in the worker's pipe and have not begun.
     staged: u32,
-    /// Whether the worker gets no more attempts. It is forgotten when those that it has have ended.
+    /// Whether the worker gets no more attempts. It is forgotten when its attempts have ended.
     is_withdrawn: bool,
     /// Whether a caller has the exclusive use of the worker.
     is_leased: bool,
     /// The worker was asked to give back what was staged, and has not given back all of it.
     is_recalled: bool,
-    /// The time since which the worker has had no attempt at all.
+    /// The time since which the worker has had no attempt; `None` while it has one.
     idle_since: Option<Instant>,
 }
 
@@ -61,7 +61,7 @@ impl OfferedWorker {
         !self.is_withdrawn && !self.is_leased
     }
 
-    /// How many more attempts the worker can begin at once.
+    /// Returns how many more attempts the worker can begin at once.
     fn room(&self) -> u32 {
         if self.takes_attempts() {
             self.offer.concurrency.saturating_sub(self.running)
@@ -95,7 +95,8 @@ impl Seats {
         }
     }
 
-    /// Changes one worker and keeps both counts of free seats true. A withdrawn worker is forgotten when it is empty.
+    /// Changes one worker and keeps both counts of free seats correct. A withdrawn worker is forgotten when it is
+    /// empty.
     #[expect(
         clippy::expect_used,
         reason = "whoever has a seat gives it back once, and its worker is forgotten only after that"
@@ -143,7 +144,7 @@ impl Seats {
         worker.find_map(|(id, one)| (one.offer.number == number).then_some(id))
     }
 
-    /// Adds a worker that takes attempts, or takes in what a known worker has declared.
+    /// Adds a worker that takes attempts, or updates a known worker with what it has declared.
     #[expect(
         clippy::expect_used,
         reason = "the workers of a pool are counted by a u32"
@@ -161,7 +162,7 @@ impl Seats {
             offer,
             running: 0,
             staged: 0,
-            // Withdrawn at first: `change` below counts its seats when it is let in.
+            // It is withdrawn at first: `change` below counts its seats when it is let in.
             is_withdrawn: true,
             is_leased: false,
             is_recalled: false,
@@ -176,7 +177,7 @@ impl Seats {
         self.change(SeatId(seat), |worker| worker.is_withdrawn = false);
     }
 
-    /// Notes that a worker has shown that it reads its requests.
+    /// Records that a worker has shown that it reads its requests.
     pub(crate) fn proven(&mut self, number: WorkerNumber) {
         if let Some(seat) = self.find(number) {
             self.change(seat, |worker| worker.offer.is_proven = true);
@@ -190,27 +191,27 @@ impl Seats {
         }
     }
 
-    /// Notes that a worker takes no more attempts. It is forgotten once it has none.
+    /// Records that a worker takes no more attempts. It is forgotten once it has none.
     pub(crate) fn withdrawn(&mut self, number: WorkerNumber) {
         if let Some(seat) = self.find(number) {
             self.change(seat, |worker| worker.is_withdrawn = true);
         }
     }
 
-    /// How many attempts can begin at once.
+    /// Returns how many attempts can begin at once.
     pub(crate) fn free(&self) -> u32 {
         // Workers may declare any concurrency, so the sum is capped.
         u32::try_from(self.free).unwrap_or(u32::MAX)
     }
 
-    /// How many attempts surely begin as soon as they are sent.
+    /// Returns how many attempts surely begin as soon as they are sent.
     pub(crate) fn free_and_proven(&self) -> u32 {
         u32::try_from(self.proven).unwrap_or(u32::MAX)
     }
 
     /// Takes a seat for an attempt that begins now. The balancer may prefer one worker for all attempts of a `key`.
     ///
-    /// Workers that are proven to read their requests go before others, which may still be loading.
+    /// Workers that are proven to read their requests come before others, which may still be loading.
     pub(crate) fn take(&mut self, key: Option<&str>) -> Option<SeatId> {
         let only_proven = self.proven > 0;
         self.candidates.clear();
@@ -246,7 +247,7 @@ impl Seats {
         Some(seat)
     }
 
-    /// How many attempts may lie in the pipe of a worker at most.
+    /// Returns how many attempts may wait in the pipe of a worker.
     fn most_ahead(&self, worker: &OfferedWorker) -> u32 {
         let Offer {
             concurrency,
@@ -254,8 +255,8 @@ impl Seats {
             filter,
             ..
         } = worker.offer;
-        // Until the first answer of a filter is confirmed, nobody knows whether its lines can be counted, so it gets only
-        // what its silence demands.
+        // Until the first answer of a filter is confirmed, it is not known whether its lines can be counted, so it gets
+        // only as many as its silence requires.
         if matches!(self.config.language, WorkerProtocol::Lines { .. }) && !filter.is_aligned {
             return filter.silent_ahead;
         }
@@ -263,7 +264,7 @@ impl Seats {
         wanted.max(filter.silent_ahead)
     }
 
-    /// How many attempts may lie in the pipes of all workers at most.
+    /// Returns how many attempts may wait in the pipes of all workers.
     pub(crate) fn room_ahead(&self) -> u32 {
         let worker = self.ids().filter(|(_, one)| one.takes_attempts());
         // Workers may declare any concurrency, so the sum is capped.
@@ -275,12 +276,12 @@ impl Seats {
         &self.get(seat).offer.link
     }
 
-    /// The name of a seat's worker.
+    /// Returns the name of a seat's worker.
     pub(crate) fn name(&self, seat: SeatId) -> &WorkerName {
         &self.get(seat).offer.name
     }
 
-    /// The number of a seat's worker.
+    /// Returns the number of a seat's worker.
     pub(crate) fn number(&self, seat: SeatId) -> WorkerNumber {
         self.get(seat).offer.number
     }
@@ -290,7 +291,8 @@ impl Seats {
         self.get(seat).offer.is_proven
     }
 
-    /// Gives back the seat of an attempt that has ended or come back. With `next`, one from the pipe has begun in its place.
+    /// Gives back the seat of an attempt that has ended or come back. With `next`, one from the pipe has begun in its
+    /// place.
     pub(crate) fn ended(&mut self, seat: SeatId, next: bool, now: Instant) {
         self.change(seat, |worker| {
             worker.running -= 1;
@@ -310,17 +312,17 @@ impl Seats {
         });
     }
 
-    /// Notes that the worker of a seat takes no more attempts.
+    /// Records that the worker of a seat takes no more attempts.
     pub(crate) fn withdraw(&mut self, seat: SeatId) {
         self.change(seat, |worker| worker.is_withdrawn = true);
     }
 
-    /// Takes in how many attempts have ended, and how long workers have worked on them in all.
+    /// Records how many attempts have ended, and how long workers have worked on them in total.
     pub(crate) fn record_throughput(&mut self, jobs: u32, busy: Duration) {
         self.estimate.record_throughput(jobs, busy);
     }
 
-    /// The time at which [`recall`](Self::recall) has to be called, if it has something to do.
+    /// Returns the time at which [`recall`](Self::recall) has to be called, if it has something to do.
     pub(crate) fn recall_at(&self) -> Option<Instant> {
         if !self
             .workers
@@ -333,14 +335,14 @@ impl Seats {
         let worker = self.workers.iter().flatten();
         let idle = worker.filter(|one| one.takes_attempts());
         let since = idle.filter_map(|one| one.idle_since).min()?;
-        // A recall does not follow another one at once, because the same attempts may have been sent ahead once more.
+        // A recall does not follow another one at once, because the same attempts may have been sent ahead again.
         since
             .max(self.recalled_at.unwrap_or(since))
             .checked_add(RECALL_AFTER)
     }
 
-    /// Asks workers to give back what lies in their pipes while another worker is idle: a short job must not wait behind a long
-    /// one.
+    /// Asks workers to give back the attempts in their pipes while another worker is idle, because a short job must not
+    /// wait behind a long one.
     pub(crate) fn recall(&mut self, now: Instant) {
         if self.recall_at().is_none_or(|at| now < at) {
             return;
@@ -383,7 +385,7 @@ impl Seats {
         Some(seat)
     }
 
-    /// Whether a caller has the exclusive use of a worker.
+    /// Whether a worker is leased.
     pub(crate) fn is_leased(&self, number: WorkerNumber) -> bool {
         self.find(number)
             .is_some_and(|seat| self.get(seat).is_leased)
@@ -395,7 +397,7 @@ impl Seats {
             .is_some_and(|seat| !self.get(seat).is_empty())
     }
 
-    /// Takes in how many attempts in the pipe of a worker have begun, and how many attempts have ended after that.
+    /// Records how many attempts in the pipe of a worker have begun, and how many attempts have ended after that.
     pub(crate) fn calls_changed(
         &mut self,
         number: WorkerNumber,
@@ -426,14 +428,14 @@ impl Seats {
 }
 
 impl OfferedWorker {
-    /// Notes that the oldest attempt in the pipe has begun.
+    /// Records that the oldest attempt in the pipe has begun.
     fn begin_staged(&mut self) {
         self.staged -= 1;
         self.running += 1;
         self.is_recalled &= self.staged > 0;
     }
 
-    /// Notes the time if the worker has no attempt any more.
+    /// Records the time if the worker has no attempt any more.
     fn note_idle(&mut self, now: Instant) {
         if self.is_empty() && self.idle_since.is_none() {
             self.idle_since = Some(now);

@@ -24,7 +24,7 @@ use crate::worker::config::PoolConfig;
 use crate::worker::connection::Connection;
 use crate::worker::event::{WorkerEnd, WorkerEvent};
 
-/// The divisor of `max_jobs` by which it varies from worker to worker, so that not all of them leave at once.
+/// `max_jobs` varies from worker to worker by up to one part in this many, so that not all workers leave at once.
 const JITTER: u64 = 7;
 
 /// How many commands or events are taken from a channel at once.
@@ -33,25 +33,25 @@ const BATCH: usize = 256;
 /// Owns the workers of all pools.
 pub(super) struct Actor {
     manager: Arc<dyn ProcessManager>,
-    /// How many workers all pools may have together; none without a limit.
+    /// How many workers all pools may have together; `None` for no limit.
     most: Option<u32>,
-    /// Given to what asks for a command later. It is weak, since the actor ends when all others are gone.
+    /// A sender for tasks that send a command later. It is weak, since the actor ends when all other senders are gone.
     commands: mpsc::WeakUnboundedSender<Command>,
-    /// A measurement is on its way, so another one is not begun.
+    /// A measurement is in progress, so another one is not begun.
     is_measuring: bool,
-    /// The last measurement has failed, and the log says so.
+    /// The last measurement has failed, and that was logged.
     has_failed_to_measure: bool,
-    /// When the memory of workers is measured next; none while no worker has a limit.
+    /// When the memory of workers is measured next; `None` while no worker has a limit.
     measure_at: Option<Instant>,
     pools: Vec<PoolState>,
-    /// Given to each connection, with the number of its worker.
+    /// Cloned for each connection, which sends the number of its worker with each event.
     events: mpsc::UnboundedSender<(u64, WorkerEvent)>,
     /// The pool of each worker and its number there, by the worker's number over all pools.
     workers: BTreeMap<u64, (PoolId, WorkerNumber)>,
     /// The number of the next worker, over all pools.
     next_worker: u64,
     rng: Rng,
-    /// Those who wait for the end of all workers.
+    /// The callers that wait for the end of all workers.
     closing: Vec<oneshot::Sender<()>>,
     /// All workers are to end, and no pool is added any more.
     is_closing: bool,
@@ -82,7 +82,7 @@ impl Actor {
         }
     }
 
-    /// Handles commands and events until all handles on the supervisor are gone.
+    /// Handles commands and events until all handles of the supervisor are gone.
     pub(super) async fn run(
         mut self,
         mut commands: mpsc::UnboundedReceiver<Command>,
@@ -94,11 +94,11 @@ impl Actor {
         loop {
             tokio::select! {
                 biased;
-                // Events of workers first: they free the workers that commands ask for.
+                // Events of workers come first: they free the workers that commands ask for.
                 _ = events.recv_many(&mut received_events, BATCH) => {}
                 taken = commands.recv_many(&mut received_commands, BATCH) => {
                     if taken == 0 {
-                        // All handles on the supervisor and its pools are gone. Dropping the links ends the workers.
+                        // All handles of the supervisor and its pools are gone. Dropping the links ends the workers.
                         return;
                     }
                 }
@@ -115,13 +115,14 @@ impl Actor {
         }
     }
 
-    /// The pool with this id. Pools are never removed, so an id stays valid.
+    /// Returns the pool with this id. Pools are never removed, so an id stays valid.
     fn pool(&mut self, id: PoolId) -> &mut PoolState {
         &mut self.pools[id.0]
     }
 
+    /// Handles a command of a pool, a run or a caller.
     fn handle_command(&mut self, command: Command, now: Instant) {
-        // Whoever asked may have gone away before the answer, so errors of `send` are ignored.
+        // The receiver of an answer may have been dropped, so errors of `send` are ignored.
         match command {
             Command::Add(config, answer) => drop(answer.send(self.add(*config))),
             Command::Attach(pool, user) => self.pool(pool).attach(user, now),
@@ -168,6 +169,7 @@ impl Actor {
         Ok(id)
     }
 
+    /// Handles an event from the connection with the number `from`.
     fn handle_event(&mut self, from: u64, event: WorkerEvent, now: Instant) {
         #[expect(
             clippy::expect_used,
@@ -211,7 +213,7 @@ impl Actor {
                 let worker = pool.ended(number, &WorkerEnd::uncharged(cause), now);
                 let name = worker.name;
                 tracing::error!(worker = %name, %reason, "the connection to a worker panicked");
-                // The last: the loop of the run panics, too, since attempts are lost.
+                // This report is the last: the loop of the run panics, too, since attempts are lost.
                 pool.report(|_| Report::ConnectionBroke {
                     worker: name,
                     reason,
@@ -223,11 +225,11 @@ impl Actor {
         }
     }
 
-    /// Starts and ends workers as all pools need it. Returns when to do so again, if nothing happens before.
+    /// Starts and ends workers as all pools require. Returns when to call it again, if nothing happens before.
     fn maintain(&mut self, now: Instant) -> Option<Instant> {
         for place in 0..self.pools.len() {
             for replaces in self.pools[place].plan_starts(now) {
-                // A successor takes the place of one that leaves, so it is within the cap.
+                // A successor takes the place of a worker that leaves, so it is within the cap.
                 if replaces.is_some() || self.has_room(place, now) {
                     self.start(place, replaces, now);
                 }
@@ -240,7 +242,7 @@ impl Actor {
             }
         }
         let checks = self.pools.iter().filter_map(|pool| pool.next_check(now));
-        // A reading that is under way wakes the supervisor when it is there.
+        // A measurement that is under way wakes the supervisor when it is done.
         let measure_at = self.measure_at.filter(|_| !self.is_measuring);
         checks.chain(measure_at).min()
     }
@@ -252,7 +254,7 @@ impl Actor {
         if size < most {
             return true;
         }
-        // There is room once the worker of the other pool has ended, which wakes the actor.
+        // There is room once the worker of the other pool has ended, and that event wakes the actor.
         let mut others = self.pools.iter_mut().enumerate();
         others.any(|(other, pool)| other != place && pool.retire_one_idle(now));
         false
@@ -285,19 +287,20 @@ impl Actor {
         let (number, events) = (self.next_worker, self.events.clone());
         let connection = tokio::spawn(connection.run());
         tokio::spawn(async move {
-            // The connection reports its end by itself, unless it panics. It is cancelled only with the whole tokio runtime.
+            // The connection reports its end by itself, unless it panics. It is cancelled only with the whole tokio
+            // runtime.
             if let Err(error) = connection.await
                 && let Ok(panic) = error.try_into_panic()
             {
                 let reason = panic_message(&*panic).to_owned();
-                // An error means that the supervisor is gone, so nobody waits for events.
+                // An error means that the supervisor is gone, so no task waits for events.
                 let _ = events.send((number, WorkerEvent::Broke(reason)));
             }
         });
     }
 }
 
-/// Kills a process that no connection serves any more.
+/// Kills a process whose connection has ended.
 fn kill(manager: Arc<dyn ProcessManager>, process: ProcessId) {
     tokio::spawn(async move {
         if let Err(error) = manager.terminate_process(process, Duration::ZERO).await {
@@ -311,11 +314,11 @@ fn jittered(most: u64, rng: &mut Rng) -> u64 {
     let share = most / JITTER;
     let (low, high) = (most - share, most.saturating_add(share));
     let nanos = rng.between(Duration::from_nanos(low), Duration::from_nanos(high));
-    // A duration of that many nanoseconds, so the number fits.
+    // The duration has that many nanoseconds, so the number fits.
     u64::try_from(nanos.as_nanos()).unwrap_or(most).max(1)
 }
 
-/// Now, by the clock of work: the ages and delays of workers do not grow while they are stopped.
+/// Returns the current time of the clock of work: the ages and delays of workers do not grow while they are stopped.
 fn now() -> Instant {
     working_now()
 }

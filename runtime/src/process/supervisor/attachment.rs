@@ -9,11 +9,11 @@ use super::{AttachmentId, Command, PoolId};
 use crate::Error;
 use crate::dispatch::{Demand, PoolKey, Reporter};
 
-/// Whether a run uses a pool. All handles on the pool share this flag.
+/// Whether a run uses a pool. All handles of the pool share this flag.
 #[derive(Debug, Clone, Default)]
 pub(in crate::process) struct InUseFlag(Arc<AtomicBool>);
 
-/// Keeps a pool for one run: until it is dropped, the pool's workers are offered to that run and to nobody else.
+/// Keeps a pool for one run: until it is dropped, the pool's workers are offered to that run only.
 #[derive(Debug)]
 pub(crate) struct Attachment {
     pool: PoolId,
@@ -24,7 +24,7 @@ pub(crate) struct Attachment {
 }
 
 impl Attachment {
-    /// Attaches a run, which knows the pool by this key. It is refused while another run uses the pool.
+    /// Attaches a run, which identifies the pool by this key. It is refused while another run uses the pool.
     pub(in crate::process) fn new(
         pool: PoolId,
         name: &str,
@@ -33,8 +33,8 @@ impl Attachment {
         key: PoolKey,
         reporter: Reporter,
     ) -> Result<Self, Error> {
-        // AcqRel pairs with the Release in `drop`: the supervisor gets the `Detach` of the run before first, and then the
-        // `Attach` of this one.
+        // AcqRel pairs with the Release in `drop`: the supervisor gets the `Detach` of the earlier run first, and then
+        // the `Attach` of this one.
         if in_use.0.swap(true, Ordering::AcqRel) {
             return Err(Error::PoolInUse {
                 pool: name.to_owned(),
@@ -49,7 +49,8 @@ impl Attachment {
         if let Err(refused) = supervisor.send(Command::Attach(pool, user))
             && let Command::Attach(_, super::PoolUser::Run { reporter, .. }) = refused.0
         {
-            // The supervisor has ended, so no worker will ever be offered. The run hears it as it would from the supervisor.
+            // The supervisor has ended, so no worker will ever be offered. The run gets the same report as from the
+            // supervisor.
             reporter.send(super::pool_state::supervisor_ended_report(key));
         }
         Ok(Self {
@@ -60,9 +61,9 @@ impl Attachment {
         })
     }
 
-    /// Tells the supervisor how much work the run has left for the pool.
+    /// Reports to the supervisor how much work the run has left for the pool.
     pub(crate) fn demand(&self, demand: Demand) {
-        // A supervisor that is gone has no workers.
+        // An error means that the supervisor is gone, and so are its workers.
         let _ = self
             .supervisor
             .send(Command::Demand(self.pool, self.run, demand));
@@ -70,11 +71,11 @@ impl Attachment {
 }
 
 impl Drop for Attachment {
-    /// Stops the attempts that the run has given to the pool's workers, and lets others use the pool.
+    /// Stops the run's attempts at the pool's workers, and lets others use the pool.
     fn drop(&mut self) {
-        // A supervisor that is gone has stopped everything.
+        // An error means that the supervisor is gone, and has stopped everything.
         let _ = self.supervisor.send(Command::Detach(self.pool, self.run));
-        // Release pairs with the swap in `new`. It comes after the `Detach` was sent.
+        // Release pairs with the swap in `new`. The flag is cleared only after the `Detach` was sent.
         self.in_use.0.store(false, Ordering::Release);
     }
 }

@@ -14,7 +14,7 @@ use crate::outcome::{Class, Failure};
 /// A call that waits for its reply. Dropping it cancels the job.
 pub(in crate::process) struct Call<'a> {
     pool: PoolId,
-    /// The number by which the supervisor knows the call.
+    /// The number by which the supervisor identifies the call.
     number: u64,
     supervisor: &'a mpsc::UnboundedSender<Command>,
     /// The reply has come, so dropping this cancels nothing.
@@ -66,7 +66,7 @@ impl<'a> Call<'a> {
             Reply::failed(if supervisor.is_closed() {
                 supervisor_ended()
             } else {
-                // Only a panic of the connection drops a call without a reply.
+                // A call is dropped without a reply only if the connection panics.
                 Failure::new(
                     Class::Crash,
                     "the connection to the worker broke, which is a bug in ratchet",
@@ -79,7 +79,7 @@ impl<'a> Call<'a> {
 impl Drop for Call<'_> {
     fn drop(&mut self) {
         if !self.answered {
-            // An error means that the supervisor has ended, and with it every worker.
+            // An error means that the supervisor has ended, and every worker with it.
             let _ = self
                 .supervisor
                 .send(Command::Stop(self.pool, AttemptKey::Call(self.number)));
@@ -87,7 +87,7 @@ impl Drop for Call<'_> {
     }
 }
 
-/// The failure of a caller whose supervisor has ended.
+/// Makes the failure for a caller whose supervisor has ended.
 pub(in crate::process) fn supervisor_ended() -> Failure {
     Failure::new(Class::Cancelled, "the workers' supervisor has ended")
 }

@@ -14,7 +14,7 @@ pub struct PoolMetrics {
     pub size: u32,
     /// How many of the workers are busy.
     pub busy: u32,
-    /// How many workers ended although nobody wanted it, by cause.
+    /// How many workers ended unexpectedly, by cause.
     pub failures: BTreeMap<&'static str, u64>,
     /// How many workers were ended on purpose, by cause.
     pub retired: BTreeMap<&'static str, u64>,
@@ -22,12 +22,12 @@ pub struct PoolMetrics {
     pub jobs: u64,
     /// How many jobs each living worker has done.
     pub jobs_by_worker: Vec<(WorkerName, u64)>,
-    /// The share of their lives in which the living workers were busy, from 0 to 1.
+    /// The share of time for which the living workers have been busy since their starts, from 0 to 1.
     pub busy_share: f64,
-    /// How long there has been more work than workers for it.
+    /// How long there has been more work than the workers can take.
     pub queue_age: Duration,
-    /// How many bytes of memory the living workers use, with all that they have started. It is measured only where a memory
-    /// limit is set, and 0 elsewhere.
+    /// How many bytes of memory the living workers use, with all that they have started. It is measured only where a
+    /// memory limit is set, and 0 elsewhere.
     pub rss: u64,
 }
 

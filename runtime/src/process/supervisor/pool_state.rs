@@ -1,7 +1,8 @@
-//! The state of one pool: which workers are started, to whom they are offered, and which of them have to end.
+//! The state of one pool: which workers are started, to which user they are offered, and which of them have to end.
 //!
-//! It is a plain value: it is told what happens and when, and [`PoolState::plan_starts`] returns which workers to start. It
-//! gives attempts to workers only while callers use the pool directly. Otherwise the run that uses the pool does.
+//! It is a plain value: it is informed of events with their times, and [`PoolState::plan_starts`] returns which workers
+//! to start. It sends attempts to workers only while callers use the pool directly. Otherwise the run that uses the
+//! pool does.
 
 mod callers;
 mod filters;
@@ -33,13 +34,13 @@ use crate::worker::state::Transition;
 /// What the workers of a pool have declared in their hellos.
 #[derive(Clone)]
 struct Introduced {
-    /// The version that the workers say they are, if they say one.
+    /// The version that the workers declare, if they declare one.
     version: Option<String>,
     /// The tasks that the workers know, if they list them.
     tasks: Option<Vec<Introduction>>,
 }
 
-/// The state of one pool, which decides what happens to its workers.
+/// The state of one pool, with the decisions about its workers.
 pub(super) struct PoolState {
     /// The number of the pool.
     pub(super) id: PoolId,
@@ -47,16 +48,16 @@ pub(super) struct PoolState {
     pub(super) config: Arc<PoolConfig>,
     /// The workers that have not ended.
     pub(super) workers: Vec<SupervisedWorker>,
-    /// How many workers the pool keeps at least; `scale_to` changes it.
+    /// The least number of workers that the pool keeps; `scale_to` changes it.
     min: u32,
-    /// How many workers the pool has at most; `scale_to` changes it.
+    /// The greatest number of workers of the pool; `scale_to` changes it.
     max: u32,
-    /// The user of the pool, who gives attempts to its workers.
+    /// The user of the pool, which sends attempts to its workers.
     user: PoolUser,
-    /// How much work the run has left that uses the pool, or used it last.
+    /// How much work is left in the run that uses the pool, or used it last.
     demand: Demand,
-    /// The run has been asked for its demand and has not answered. Until then no worker is started: what has just
-    /// ended may have been the last.
+    /// The run has been asked for its demand and has not answered. Until then no worker is started, because the attempt
+    /// that has just ended may have been the last.
     awaits_demand: bool,
     /// A caller has used the pool directly, and may do so again at any time.
     is_called: bool,
@@ -70,13 +71,13 @@ pub(super) struct PoolState {
     restarts: RestartLimiter,
     /// The failure for which the pool was given up.
     pub(super) broken: Option<Box<Failure>>,
-    /// The time since which there has been more work than workers for it.
+    /// The time since which there has been more work than the workers can take.
     short_since: Option<Instant>,
-    /// What filters were told, and whether a warning was logged for them.
+    /// The last order that was sent to filters, and whether a warning was logged for them.
     told_filters: filters::FilterNotices,
-    /// The workers of the pool say no hello, as far as is known.
+    /// The workers of the pool send no hello, as far as is known.
     pub(super) is_silent: bool,
-    /// What the workers have declared, once one has said hello or has shown that it says none.
+    /// What the workers have declared, once one has sent its hello or has shown that it sends none.
     introduced: Option<Introduced>,
     /// The counters for the metrics.
     pub(super) counts: PoolCounts,
@@ -112,14 +113,14 @@ impl PoolState {
         }
     }
 
-    /// Finds a worker, which may have ended meanwhile.
+    /// Finds a worker; `None` if it has ended in the meantime.
     pub(super) fn worker(&mut self, number: WorkerNumber) -> Option<&mut SupervisedWorker> {
         self.workers
             .iter_mut()
             .find(|worker| worker.number == number)
     }
 
-    /// A worker that is in the list: it has reported an event, and leaves the list only with its last one.
+    /// Returns a worker that is in the list: it has reported an event, and leaves the list only with its last one.
     #[expect(
         clippy::expect_used,
         reason = "a worker leaves the list with the event of its end, which is its last one"
@@ -136,7 +137,7 @@ impl PoolState {
         WorkerNumber(number)
     }
 
-    /// How many workers there are, without those that leave and those that are to replace a worker that stays.
+    /// Returns how many workers there are, without those that leave and those that are to replace a worker that stays.
     pub(super) fn size(&self) -> u32 {
         count(self.workers.iter().filter(|worker| {
             worker.stays() && worker.replaces.is_none_or(|old| !self.is_staying(old))
@@ -155,7 +156,7 @@ impl PoolState {
         self.is_called = true;
     }
 
-    /// Handles a worker that takes attempts from now on, or has declared more of itself.
+    /// Handles the event that a worker takes attempts from now on, or has declared more about itself.
     pub(super) fn ready(
         &mut self,
         number: WorkerNumber,
@@ -187,7 +188,7 @@ impl PoolState {
         let says_more = profile.tasks.is_some() || profile.worker_version.is_some();
         if self.introduced.is_none() || says_more {
             let introduced = Introduced::by(profile);
-            // Before the worker is offered: its hints hold for whatever begins on it.
+            // Reported before the worker is offered, so that its hints apply to every attempt on it.
             self.report(|pool| introduced.clone().report(pool.kind));
             self.introduced = Some(introduced);
         }
@@ -197,7 +198,7 @@ impl PoolState {
         }
     }
 
-    /// Handles that a worker has read a request.
+    /// Handles the event that a worker has read a request.
     pub(super) fn proven(&mut self, number: WorkerNumber) {
         self.known_worker(number).prove();
         self.seats.proven(number);
@@ -223,7 +224,7 @@ impl PoolState {
         }
     }
 
-    /// Asks a worker to end once it has finished what it has.
+    /// Asks a worker to end once it has finished its attempts.
     fn retire(&mut self, number: WorkerNumber, why: Retirement, now: Instant) {
         let worker = self.known_worker(number);
         worker.apply(Transition::Retire(why), now);
@@ -231,7 +232,7 @@ impl PoolState {
         self.withdraw(number);
     }
 
-    /// Handles that a worker has begun or ended attempts.
+    /// Handles the event that a worker has begun or ended attempts.
     pub(super) fn worker_updated(
         &mut self,
         number: WorkerNumber,
@@ -261,7 +262,7 @@ impl PoolState {
         self.calls_updated(number, update, now);
     }
 
-    /// Handles that the process of a worker has ended. Removes the worker from the pool and returns it.
+    /// Handles the event that the process of a worker has ended. Removes the worker from the pool and returns it.
     pub(super) fn ended(
         &mut self,
         number: WorkerNumber,
@@ -276,7 +277,8 @@ impl PoolState {
             .expect("a worker is in the list of its pool until it has ended");
         self.withdraw(number);
         let mut worker = self.workers.remove(place);
-        // If no attempt is charged, it ended idle or before it was ready: the pool is to blame and not a job.
+        // If no attempt is charged, the worker ended idle or before it was ready, so the pool is to blame and not a
+        // job.
         let blames_pool = end.charged == 0 || end.cause.blames_kind();
         worker.apply(Transition::Died, now);
         let unexpected = end.cause.is_unexpected();
@@ -300,7 +302,7 @@ impl PoolState {
         worker
     }
 
-    /// Records a failure that the pool is to blame for, and gives the pool up if there were too many.
+    /// Records a failure that the pool is to blame for, and gives up the pool if there were too many.
     fn failed(&mut self, worker: &SupervisedWorker, end: &WorkerEnd, now: Instant) {
         let restart = if end.cause.is_final() {
             RestartDecision::GiveUp
@@ -317,7 +319,7 @@ impl PoolState {
         }
     }
 
-    /// Gives the pool up: it starts no more workers, and everybody who waits for one is told why.
+    /// Gives up the pool: it starts no more workers, and all that wait for one get the reason.
     fn give_up(&mut self, worker: &SupervisedWorker, end: &WorkerEnd) {
         let policy = self.config.restart;
         let reason = match &end.cause {
@@ -348,7 +350,7 @@ impl PoolState {
         });
     }
 
-    /// Ends all workers, and tells everybody who waits for one.
+    /// Ends all workers, and refuses all that wait for one.
     pub(super) fn close(&mut self, now: Instant) {
         (self.min, self.max) = (0, 0);
         let failure = Failure::new(Class::Cancelled, "the workers are shutting down");
@@ -364,7 +366,7 @@ impl PoolState {
         }
     }
 
-    /// What the pool has done so far, and what it has now.
+    /// Returns what the pool has done so far, and what it has now.
     pub(super) fn metrics(&self, now: Instant) -> PoolMetrics {
         let busy = self.workers.iter().filter(|worker| worker.state.is_busy());
         let age = |worker: &SupervisedWorker| now.saturating_duration_since(worker.started_at);
@@ -392,7 +394,7 @@ impl PoolState {
         }
     }
 
-    /// How long there has been more work than workers for it.
+    /// Returns how long there has been more work than the workers can take.
     fn queue_age(&self, now: Instant) -> Duration {
         self.short_since
             .map_or(Duration::ZERO, |since| now.saturating_duration_since(since))

@@ -1,4 +1,4 @@
-//! The record that the supervisor keeps of a worker.
+//! The supervisor's record of a worker.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::ids::WorkerName;
 use crate::os::ProcessId;
 use crate::worker::state::{Transition, WorkerState};
 
-/// The record that the supervisor keeps of a worker.
+/// The supervisor's record of a worker.
 #[derive(Debug)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -20,7 +20,7 @@ pub(super) struct SupervisedWorker {
     pub(super) number: WorkerNumber,
     /// The name of the worker.
     pub(super) name: WorkerName,
-    /// The way to the worker's connection.
+    /// The link to the worker's connection.
     pub(super) link: WorkerLink,
     /// The state of the worker.
     pub(super) state: WorkerState,
@@ -36,7 +36,7 @@ pub(super) struct SupervisedWorker {
     pub(super) process: Option<ProcessId>,
     /// How many attempts the worker has ended.
     pub(super) jobs_done: u64,
-    /// How long the worker has been busy in all.
+    /// How long the worker has been busy in total.
     pub(super) busy: Duration,
     /// The number of jobs after which the worker is replaced.
     pub(super) max_jobs: Option<u64>,
@@ -46,7 +46,7 @@ pub(super) struct SupervisedWorker {
     pub(super) rss: u64,
     /// The connection takes no more attempts: the process has ended, or is about to.
     pub(super) is_withdrawn: bool,
-    /// The worker has no attempt left of a former user of the pool, so it can be offered.
+    /// The worker has no attempt of a former user of the pool left, so it can be offered.
     pub(super) is_vacant: bool,
     /// The worker that this one is to replace once it is ready.
     pub(super) replaces: Option<WorkerNumber>,
@@ -99,14 +99,15 @@ impl SupervisedWorker {
         }
     }
 
-    /// Takes in the profile of the worker, which it has declared or which stands for a worker that says no hello.
+    /// Records the profile of the worker, which it has declared or which is the default for a worker that sends no
+    /// hello.
     pub(super) fn introduce(&mut self, profile: &Profile, introduced: bool, concurrency: u32) {
         self.concurrency = concurrency;
         self.gives_back = profile.capabilities.has(&Capability::Cancel);
         self.is_proven |= introduced;
     }
 
-    /// Notes that the worker has read a request.
+    /// Records that the worker has read a request.
     pub(super) fn prove(&mut self) {
         self.is_proven = true;
     }
@@ -116,7 +117,7 @@ impl SupervisedWorker {
         self.state.takes_work() && !self.is_withdrawn
     }
 
-    /// The offer of this worker to the user of its pool.
+    /// Makes the offer of this worker to the user of its pool.
     pub(super) fn offer(&self) -> Offer {
         Offer {
             number: self.number,
@@ -129,7 +130,7 @@ impl SupervisedWorker {
         }
     }
 
-    /// Whether the worker counts for the size of its pool, which workers that leave do not.
+    /// Whether the worker counts towards the size of its pool. Workers that leave do not.
     pub(super) fn stays(&self) -> bool {
         match self.state {
             WorkerState::Starting { .. } | WorkerState::Idle { .. } | WorkerState::Busy { .. } => {
@@ -146,7 +147,7 @@ impl SupervisedWorker {
         matches!(self.state, WorkerState::Starting { .. })
     }
 
-    /// The time since which the worker has been idle, if it is.
+    /// Returns the time since which the worker has been idle; `None` if it is not idle.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         match self.state {
             WorkerState::Idle { since } => Some(since),

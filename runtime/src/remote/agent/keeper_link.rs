@@ -15,17 +15,18 @@ use crate::remote::fence::BootTime;
 use crate::remote::keeper::ToKeeper;
 use crate::remote::message::{Lines, line};
 
-/// The way to the keeper, and what a successor of the keeper has to know.
+/// The link to the keeper, with the state that a successor of the keeper has to get.
 #[derive(Debug, Clone)]
 pub(super) struct KeeperLink(Arc<Mutex<LinkState>>);
 
+/// The state that a successor of the keeper has to get, and the current socket.
 #[derive(Debug)]
 struct LinkState {
     fence_after: Duration,
     /// The time of the last question that was answered.
     asked_at: BootTime,
     stage: GroupsStage,
-    /// The socket to the keeper that is there now.
+    /// The socket to the current keeper.
     socket: Option<UnixStream>,
 }
 
@@ -34,12 +35,12 @@ struct LinkState {
 enum GroupsStage {
     Running,
     Suspended,
-    /// The keeper has not said yet that they may go on.
+    /// The keeper has not yet confirmed that they may continue.
     Resuming,
 }
 
 impl KeeperLink {
-    /// Starts the keeper. Its messages are passed on to `news`.
+    /// Starts the keeper. Its messages are forwarded to `news`.
     pub(super) fn start(
         command: Vec<OsString>,
         fence_after: Duration,
@@ -47,7 +48,7 @@ impl KeeperLink {
     ) -> io::Result<(Self, Keeper)> {
         let link = Self(Arc::new(Mutex::new(LinkState {
             fence_after,
-            // Until the first answer. The dispatcher hears from this agent only after this time.
+            // This holds until the first answer. The dispatcher gets no answer from this agent before this time.
             asked_at: BootTime::now(),
             stage: GroupsStage::Running,
             socket: None,
@@ -90,14 +91,14 @@ impl KeeperLink {
         Ok(())
     }
 
-    /// Passes an answer of the dispatcher on.
+    /// Passes an answer of the dispatcher on to the keeper.
     pub(super) fn granted(&self, asked_at: BootTime) {
         let mut state = self.state();
         state.asked_at = asked_at.max(state.asked_at);
         state.send(&ToKeeper::Granted(asked_at));
     }
 
-    /// Has the keeper stop all groups, and let the fence rest.
+    /// Makes the keeper stop all groups and suspend the fence.
     pub(super) fn suspend(&self) {
         let mut state = self.state();
         state.stage = GroupsStage::Suspended;
@@ -111,26 +112,27 @@ impl KeeperLink {
         state.send(&ToKeeper::Resume);
     }
 
-    /// Notes that the keeper has said that the groups may go on.
+    /// Records that the keeper has confirmed that the groups may continue.
     pub(super) fn resumed(&self) {
         self.state().stage = GroupsStage::Running;
     }
 }
 
 impl LinkState {
-    /// Sends a message to the keeper. There is always room: it only gets what it asked for, and a message for each Ctrl-Z.
+    /// Sends a message to the keeper. The socket always has room: a keeper only gets answers to its questions, and one
+    /// message for each Ctrl-Z.
     fn send(&self, message: &ToKeeper) {
         let Some(mut socket) = self.socket.as_ref() else {
             return;
         };
-        // An error of the socket means that the keeper has ended. Its successor is told how things stand.
+        // An error of the socket means that the keeper has ended. Its successor gets the current state.
         if let Ok(line) = line(message) {
             let _ = socket.write_all(&line);
         }
     }
 }
 
-/// Tells as news what one keeper after the other says.
+/// Forwards the messages of one keeper after the other as events.
 async fn listen(
     mut sockets: mpsc::UnboundedReceiver<UnixStream>,
     news: mpsc::UnboundedSender<SessionEvent>,
@@ -140,7 +142,7 @@ async fn listen(
         let mut socket = match socket {
             Ok(socket) => socket,
             Err(error) => {
-                // Without it the keeper is never granted more time, and ends everything.
+                // Without the socket the keeper is never granted more time, and kills everything.
                 tracing::error!(%error, "the keeper cannot be heard");
                 continue;
             }

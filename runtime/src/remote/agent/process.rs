@@ -19,7 +19,8 @@ use crate::remote::RemoteError;
 use crate::remote::message::{FromAgent, Spec, StartError};
 use crate::remote::stream::{CHUNK, SYSTEM_ID, capacity};
 
-/// How long the pipes of a process that has ended are read. Only a descendant that left its group can still hold them open.
+/// How long the pipes of a process that has ended are still read. Only a descendant that left its group can hold them
+/// open.
 const DRAIN_LIMIT: Duration = Duration::from_millis(500);
 
 /// How much of a process that has ended is sent although the dispatcher has no room for it yet: what a pipe can hold.
@@ -33,13 +34,13 @@ pub(super) struct AgentProcess {
     pub(super) local: Arc<LocalProcesses>,
     /// The work folder that was made for the process.
     pub(super) folder: Option<PathBuf>,
-    /// Is read while the process is being started.
+    /// A lock of which this holds a read guard while the process is being started.
     pub(super) starts: Arc<RwLock<()>>,
-    /// Brings the program, and then its stdin.
+    /// The stream that brings the program, and then its stdin.
     pub(super) body: RecvStream,
-    /// Takes what the process prints to stdout, or why it was not started.
+    /// Sends the process's stdout, or why it was not started.
     pub(super) respond: SendResponse<Bytes>,
-    /// Brings the stream that takes what the process prints to stderr.
+    /// Receives the stream for the process's stderr.
     pub(super) stderr: oneshot::Receiver<SendResponse<Bytes>>,
     pub(super) close_stdout: CancellationToken,
     pub(super) close_stderr: CancellationToken,
@@ -68,6 +69,7 @@ impl AgentProcess {
         }
     }
 
+    /// Starts the process in its work folder, and reports it to the session.
     async fn start(&self, mut config: ProcessConfig) -> Result<ProcessHandle, StartError> {
         if let Some(folder) = &self.folder {
             config.working_dir = Some(match &config.working_dir {
@@ -75,7 +77,8 @@ impl AgentProcess {
                 None => folder.clone(),
             });
         }
-        // Until the process is told of, or it would not be stopped with the others.
+        // The guard is held until the session knows of the process, or the process would not be stopped with the
+        // others.
         let _started = self.starts.read().await;
         let started = self.local.spawn_process(&config).await;
         let handle = started.map_err(|error| StartError::from(&error))?;
@@ -86,7 +89,7 @@ impl AgentProcess {
         Ok(handle)
     }
 
-    /// Carries the pipes of the process, and tells its end when all of its output was sent.
+    /// Carries the pipes of the process, and sends its end after all of its output.
     async fn carry(mut self, mut handle: ProcessHandle, unread: BytesMut) {
         let mut head = Response::new(());
         let system_id = HeaderValue::from(handle.system_id().unwrap_or_default());
@@ -132,7 +135,7 @@ impl AgentProcess {
         };
         exited.cancel();
         if is_reading {
-            // A descendant that has left the group may hold the pipes open. What it prints is nobody's.
+            // A descendant that has left the group may hold the pipes open. Its output is dropped.
             let _ = timeout(DRAIN_LIMIT, &mut outputs).await;
         }
         // This closes the pipes, so that such a descendant gets SIGPIPE as it would here.
@@ -145,14 +148,14 @@ impl AgentProcess {
             ended: Some(ended),
         });
         if is_writing {
-            // The dispatcher ends the stream of stdin when it hears of the end. A stream that is not read to its end would be
-            // reset, and streams that are reset count against the connection.
+            // The dispatcher ends the stream of stdin when it gets the message of the end. A stream that is dropped
+            // before its end would be reset, and streams that are reset count against the connection.
             input.await;
         }
     }
 }
 
-/// How many bytes of its stdin the process has read.
+/// Returns how many bytes of its stdin the process has read.
 fn read_input(handle: &ProcessHandle) -> Option<u64> {
     Some(handle.view().and_then(ProcessView::input)?.read)
 }
@@ -172,7 +175,8 @@ async fn read_spec(
     }
 }
 
-/// Copies the stream to the stdin of the process. Once the process stops reading, it signals `broken` and drops the rest.
+/// Copies the stream to the stdin of the process. Once the process stops reading, it signals `broken` and drops the
+/// rest.
 async fn pump_input(
     stdin: Box<dyn AsyncWrite + Send + Unpin>,
     body: &mut RecvStream,
@@ -188,10 +192,10 @@ async fn pump_input(
             && pipe.write_all(&bytes).await.is_err()
             && let Some((_, broken)) = stdin.take()
         {
-            // An error means that the process has ended, and nobody needs to know.
+            // An error means that the process has ended, so the signal is not needed.
             let _ = broken.send(());
         }
-        // The first bytes came with the program, and their room was given back then.
+        // The first bytes came with the program, and their room in the window was given back then.
         if !is_counted {
             let _ = body.flow_control().release_capacity(bytes.len());
         }
@@ -201,29 +205,30 @@ async fn pump_input(
     }
 }
 
-/// Reads a stream to its end, for nobody. A stream that is dropped before its end is reset, and streams that are reset count
-/// against the connection.
+/// Reads a stream to its end, and drops what it reads. A stream that is dropped before its end is reset, and streams
+/// that are reset count against the connection.
 pub(super) async fn drain(mut body: RecvStream) {
     while let Some(Ok(bytes)) = body.data().await {
         let _ = body.flow_control().release_capacity(bytes.len());
     }
 }
 
-/// Carries what a process prints into one of its pipes.
+/// Carries the output of a process from one of its pipes to a stream.
 struct OutputPump {
     pipe: Option<OutputPipe>,
     stream: Option<SendStream<Bytes>>,
-    /// Cancelled when nobody reads the pipe any more.
+    /// Cancelled when the pipe is not read any more.
     close: CancellationToken,
-    /// Cancelled when the process has ended. What is left in the pipe is sent at once then, whether there is room or not, so
-    /// that the end of the process waits for no reader.
+    /// Cancelled when the process has ended. What is left in the pipe is then sent at once, whether there is room or
+    /// not, so that the end of the process waits for no reader.
     exited: CancellationToken,
 }
 
 impl OutputPump {
     /// Waits for the stream, and carries the output on it.
     async fn run_on(mut self, stream: oneshot::Receiver<SendResponse<Bytes>>) {
-        // The request for stderr follows that for the process at once, so this waits for no longer than the network takes.
+        // The request for stderr follows that for the process at once, so this waits for no longer than the network
+        // takes.
         if let Ok(mut respond) = stream.await {
             self.stream = respond.send_response(Response::new(()), false).ok();
         }
@@ -240,6 +245,8 @@ impl OutputPump {
         }
     }
 
+    /// Copies the pipe to the stream as the stream has room. Once the process has ended, up to [`DRAIN_BYTES`] are sent
+    /// without waiting for room.
     async fn pump(&mut self) {
         let (Some(pipe), Some(stream)) = (&mut self.pipe, &mut self.stream) else {
             return;
@@ -279,7 +286,7 @@ impl OutputPump {
 
 impl Drop for OutputPump {
     fn drop(&mut self) {
-        // Closed first, so that the process gets SIGPIPE as it would here.
+        // The pipe is closed first, so that the process gets SIGPIPE as it would here.
         self.pipe = None;
         if let Some(stream) = &mut self.stream {
             // An error means that the stream has ended already.

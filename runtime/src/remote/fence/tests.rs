@@ -1,4 +1,4 @@
-//! A model of a host, its dispatcher and all that lies between them, in which anything is late, lost or stopped.
+//! A model of a host, its dispatcher and everything between them, in which anything can be late, lost or stopped.
 
 use std::collections::VecDeque;
 
@@ -8,17 +8,17 @@ use super::*;
 
 const FENCE: Duration = Duration::from_millis(1200);
 
-/// How late the keeper may be. It is what the margin is for.
+/// How late the keeper may be. The margin is for this.
 const MARGIN: Duration = Duration::from_millis(100);
 
-/// Something that happens.
+/// One event of the model.
 #[derive(Debug, Clone)]
 enum Happening {
     /// Time passes.
     Pass(u64),
-    /// What lies longest on a way arrives at its other end, if that is not stopped.
+    /// The oldest message on a way arrives, if its receiver is not stopped.
     Arrive(Way),
-    /// What lies longest on a way is lost.
+    /// The oldest message on a way is lost.
     Lose(Way),
     /// The agent is stopped, or continued.
     StopAgent(bool),
@@ -64,7 +64,7 @@ enum Said {
     Resume,
 }
 
-/// All of it, in a time that both sides see through clocks of their own.
+/// The whole model, in one time that both sides see through clocks of their own.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each side is stopped, or over, by itself"
@@ -110,7 +110,7 @@ impl World {
         self.begin + Duration::from_millis(self.now)
     }
 
-    /// The dispatcher counts the groups as ended.
+    /// Whether the dispatcher counts the groups as ended.
     fn is_released(&self) -> bool {
         self.is_given_up && self.dispatcher_time() >= self.grants.over_by(FENCE, MARGIN)
     }
@@ -118,7 +118,7 @@ impl World {
     fn run(&mut self, happening: &Happening) {
         match *happening {
             Happening::Pass(time) => {
-                // The keeper wakes up in time, or nearly.
+                // The keeper wakes up in time, or with a small delay.
                 let end = self.now + time;
                 while self.now < end {
                     self.now = (self.now + 1).next_multiple_of(50).min(end);
@@ -143,7 +143,7 @@ impl World {
                     self.say(Way::DispatcherToAgent, said);
                 }
             }
-            // A dispatcher that is stopped gives nobody up.
+            // A dispatcher that is stopped gives no host up.
             Happening::GiveUp => self.is_given_up |= !self.is_suspended,
         }
         self.keep();
@@ -153,7 +153,7 @@ impl World {
         self.ways[way as usize].push_back(said);
     }
 
-    /// Takes what lies longest on a way, if somebody takes it at the end of the way.
+    /// Takes the oldest message on a way, if the receiver at its end takes messages.
     fn take(&mut self, way: Way) -> Option<Said> {
         let is_taken = match way {
             Way::KeeperToAgent | Way::DispatcherToAgent => {
@@ -187,7 +187,7 @@ impl World {
         }
     }
 
-    /// Lets the keeper do what is due.
+    /// Makes the keeper do what is due.
     fn keep(&mut self) {
         while !self.is_killed {
             match self.granted_time.step(self.boot_time()) {

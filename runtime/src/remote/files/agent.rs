@@ -22,7 +22,7 @@ use crate::blocking::run_blocking;
 use crate::remote::RemoteError;
 use crate::remote::stream::{CONTENT_PATH, FOLDER_PATH, PULL_PATH};
 
-/// What is asked for about files.
+/// A request about files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::remote) enum FileRequest {
     /// The work folder of a process is to be made.
@@ -60,12 +60,13 @@ pub(in crate::remote) struct FileService {
     shared: Arc<ServiceState>,
 }
 
-/// A place for the work folder of a process. It is locked while the folder is made or removed.
+/// The slot for the work folder of a process. It is locked while the folder is made or removed.
 type Slot = Arc<AsyncMutex<Option<MadeFolder>>>;
 
+/// The state that the requests of one connection share.
 #[derive(Debug)]
 struct ServiceState {
-    /// The cache folder, if it is not that of the user.
+    /// The cache folder; `None` for that of the user.
     cache: Option<PathBuf>,
     /// The folders of this agent, once they are needed.
     folders: OnceCell<Arc<HostFolders>>,
@@ -77,6 +78,7 @@ impl ServiceState {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns the folders of this agent. The first call makes them, and prunes old files in the background.
     async fn folders(&self) -> Result<Arc<HostFolders>, Problem> {
         let folders = self.folders.get_or_try_init(|| async {
             let cache = self.cache.clone().or_else(default_cache);
@@ -101,7 +103,7 @@ impl ServiceState {
     }
 }
 
-/// Does work that blocks.
+/// Runs blocking work on a thread for that.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
@@ -110,7 +112,7 @@ async fn blocking<T: Send + 'static>(
 }
 
 impl FileService {
-    /// Makes the service for the files of a connection. `cache` is the cache folder, if it is not that of the user.
+    /// Makes the service for the files of a connection. `cache` is the cache folder; `None` for that of the user.
     pub(in crate::remote) fn new(cache: Option<PathBuf>) -> Self {
         Self {
             shared: Arc::new(ServiceState {
@@ -121,16 +123,16 @@ impl FileService {
         }
     }
 
-    /// The work folder that was made for a process, if there is one.
+    /// Returns the work folder that was made for a process, if there is one.
     pub(in crate::remote) fn folder_of(&self, id: u64) -> Option<PathBuf> {
         let slot = self.shared.slots().get(&id).cloned()?;
-        // A dispatcher starts a process when it knows that its folder was made.
+        // The lock is free: a dispatcher starts a process only when it knows that its folder was made.
         let made = slot.try_lock().ok()?;
         Some(made.as_ref()?.path.clone())
     }
 
-    /// Answers a request. What has to happen in the order of requests has happened when this returns, before the future is
-    /// polled.
+    /// Answers a request. The part that has to follow the order of requests is done when this returns, before the
+    /// future is polled.
     pub(in crate::remote) fn answer(
         &self,
         request: FileRequest,
@@ -151,7 +153,7 @@ impl FileService {
     }
 }
 
-/// A request with what was looked up for it.
+/// A request, with what it refers to.
 enum PreparedRequest {
     Make(u64, Option<OwnedMutexGuard<Option<MadeFolder>>>),
     Store(ContentDigest, u64),
@@ -160,6 +162,7 @@ enum PreparedRequest {
 }
 
 impl PreparedRequest {
+    /// Performs the request, and answers it.
     async fn run(
         self,
         shared: Arc<ServiceState>,
@@ -190,7 +193,7 @@ impl PreparedRequest {
     }
 }
 
-/// Sends an answer. The dispatcher may have gone, or may not want it any more.
+/// Sends an answer. Errors are ignored: the dispatcher may be gone, or may not want it any more.
 fn reply(respond: &mut SendResponse<Bytes>, status: StatusCode, answer: &impl Serialize) {
     let mut head = Response::new(());
     *head.status_mut() = status;
@@ -208,6 +211,7 @@ fn broken(error: &RemoteError) -> Problem {
     }
 }
 
+/// Makes a work folder from the manifest in the body, or returns which contents are missing.
 async fn make(
     shared: &ServiceState,
     id: u64,
@@ -229,13 +233,14 @@ async fn make(
                 message: format!("a manifest is malformed: {error}"),
             })?;
         let (answer, made) = work_folder::make(&folders, id, manifest)?;
-        // The lock is held until then, even if the task that waits for this has ended.
+        // The lock is held until here, even if the task that waits for this has ended.
         *slot = made;
         Ok(answer)
     })
     .await
 }
 
+/// Stores the content in the body.
 async fn store(
     shared: &ServiceState,
     digest: ContentDigest,
@@ -250,11 +255,12 @@ async fn store(
             .store
             .receive(digest, size, &unfinished, &mut receiver)
     });
-    // A stream that breaks off ends the pieces, so what was stored of them is damaged.
+    // A stream that breaks off ends the pieces early, so the store refuses what came as damaged.
     let (stored, _) = tokio::join!(storing, receive_pieces(body, sender));
     stored
 }
 
+/// Reads a request for files, and finds the work folder that it is about.
 async fn pull(slot: Option<Slot>, body: RecvStream) -> Result<(PathBuf, PullRequest), Problem> {
     let request = read_all(body, MANIFEST_BYTES)
         .await
@@ -271,6 +277,7 @@ async fn pull(slot: Option<Slot>, body: RecvStream) -> Result<(PathBuf, PullRequ
     Ok((made.path.clone(), request))
 }
 
+/// Sends the requested files of a work folder as frames.
 async fn send_back(folder: PathBuf, request: PullRequest, mut respond: SendResponse<Bytes>) {
     let Ok(mut stream) = respond.send_response(Response::new(()), false) else {
         return;

@@ -27,23 +27,24 @@ use crate::remote::message::WireText;
 use crate::remote::stream::{CONTENT_PATH, FOLDER_PATH, MAX_TRANSFERS, PULL_PATH};
 use crate::remote::text::printable;
 
-/// How many characters of what a host says are shown.
+/// How many characters of a host's message are shown.
 const MESSAGE_CHARACTERS: usize = 500;
 
-/// How often missing contents are sent before a folder is given up. Only a store that loses contents needs more than one.
+/// How often missing contents are sent before a folder is given up. Only a store that loses contents needs more than
+/// one round.
 const MAX_ROUNDS: u32 = 3;
 
-/// How many contents are remembered that were sent. The host knows which it has; this only saves it the question.
+/// How many sent contents are remembered. The host knows which ones it has; this only saves asking it.
 const MAX_REMEMBERED: usize = 4096;
 
-/// The digests of files that were read. All hosts share it, so a file that goes to many of them is hashed once.
+/// The digests of files that were read. All hosts share them, so a file that is sent to many hosts is hashed once.
 static HASHER: LazyLock<Arc<FileHasher>> = LazyLock::new(Arc::default);
 
-/// Why something about files has failed.
+/// Why a transfer has failed.
 enum Failed {
-    /// The files, or the host.
+    /// The files or the host are the cause.
     Files(FileError),
-    /// The connection.
+    /// The connection is the cause.
     Connection(RemoteError),
 }
 
@@ -71,9 +72,10 @@ pub(in crate::remote) struct FileClient {
     host: String,
     requests: SendRequest<Bytes>,
     loss: LossWatch,
-    /// One permit a transfer.
+    /// One permit for each transfer.
     transfers: Semaphore,
-    /// The contents that are on their way to the host, or were sent there. Whoever needs one that comes waits for it.
+    /// The contents that are being sent to the host, or were sent. A process that needs one that is being sent waits
+    /// for it.
     sent: Mutex<BTreeMap<ContentDigest, Arc<AsyncMutex<bool>>>>,
 }
 
@@ -93,13 +95,13 @@ impl FileClient {
         }
     }
 
-    /// Makes the work folder of a process that is about to be started, with all that is pushed.
+    /// Makes the work folder of a process that is about to be started, with all files that are pushed.
     pub(in crate::remote) async fn make_folder(
         self: &Arc<Self>,
         id: u64,
         files: Arc<WorkFiles>,
     ) -> Result<RemoteFolder, ProcessError> {
-        // It is there before the request is sent, so the folder is removed whatever becomes of the request.
+        // The handle exists before the request is sent, so the folder is removed whatever happens to the request.
         let folder = RemoteFolder {
             client: Arc::clone(self),
             id,
@@ -114,6 +116,7 @@ impl FileClient {
         }
     }
 
+    /// Sends the manifest, then the missing contents, until the host has made the folder.
     async fn try_make_folder(&self, id: u64, files: Arc<WorkFiles>) -> Result<PathBuf, Failed> {
         let hasher = Arc::clone(&HASHER);
         let collected = run_blocking(move || collect(&hasher, &files)).await;
@@ -137,7 +140,7 @@ impl FileClient {
                 break;
             }
             for digest in missing {
-                // A host cannot ask for anything that is not to be pushed.
+                // A host can only ask for contents that are to be pushed.
                 let Some(source) = collected.sources.get(&digest) else {
                     let message = "it asks for a file that is not pushed".to_owned();
                     return Err(RemoteError::Malformed(message).into());
@@ -167,7 +170,7 @@ impl FileClient {
         let slot = {
             let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
             if sent.len() >= MAX_REMEMBERED {
-                // Those that are on their way have other owners, too.
+                // Contents that are being sent have further owners.
                 sent.retain(|_, slot| Arc::strong_count(slot) > 1);
             }
             Arc::clone(sent.entry(digest).or_default())
@@ -181,6 +184,7 @@ impl FileClient {
         Ok(())
     }
 
+    /// Sends the content of a file, and waits until the host has stored it.
     async fn send_content(&self, digest: ContentDigest, source: &SourceFile) -> Result<(), Failed> {
         let _permit = self.transfers.acquire().await;
         let path = format!("{CONTENT_PATH}{digest}/{}", source.size);
@@ -197,19 +201,21 @@ impl FileClient {
                 source: error,
             })??;
             sent?;
-            // A stream that is dropped before its end is reset, so the host never takes it for whole.
+            // A stream that is dropped before its end is reset, so the host never takes a partial content for a whole
+            // one.
             stream.send_data(Bytes::new(), true)?;
             Ok::<(), Failed>(())
         };
         tokio::select! {
             biased;
-            // A host that cannot store it says so before it has come.
+            // A host that cannot store the content answers before all of it has come.
             answered = &mut answer => return answered,
             sent = sending => sent?,
         }
         answer.await
     }
 
+    /// Pulls files from the work folder of a process, and writes them here.
     async fn pull(&self, id: u64, paths: &[WorkPath]) -> Result<(), Failed> {
         let _permit = self.transfers.acquire().await;
         let asked = paths.iter().map(|path| PulledPath {
@@ -262,6 +268,7 @@ impl FileClient {
         self.answer(response).await
     }
 
+    /// Opens a stream for a request to the agent.
     async fn open(
         &self,
         method: Method,
@@ -285,7 +292,7 @@ impl FileClient {
         Ok(answer)
     }
 
-    /// The body of a response that is no error.
+    /// Returns the body of a response that is not an error.
     async fn good_body(&self, response: ResponseFuture) -> Result<RecvStream, Failed> {
         let (head, body) = response.await?.into_parts();
         if head.status == StatusCode::OK {
@@ -302,7 +309,8 @@ impl FileClient {
         })
     }
 
-    /// Turns a failed transfer into the error of its process. It waits a moment to learn whether the connection was lost.
+    /// Turns a failed transfer into the error of its process. It waits a moment to find out whether the connection was
+    /// lost.
     async fn process_error(&self, failed: Failed) -> ProcessError {
         match failed {
             Failed::Files(error) => error.into(),
@@ -311,7 +319,7 @@ impl FileClient {
                     return ProcessError::HostLost {
                         host: self.host.clone(),
                         reason: self.loss.reason(),
-                        // Or a link that breaks on each push would be tried again for ever.
+                        // Otherwise a link that breaks on each push would be retried forever.
                         has_begun: true,
                     };
                 }
@@ -330,7 +338,7 @@ pub(in crate::remote) struct RemoteFolder {
 }
 
 impl RemoteFolder {
-    /// Whether this is the first call.
+    /// Marks the removal as begun. Returns whether this is the first call.
     fn begin_removal(&self) -> bool {
         let mut is_removed = self
             .is_removed
@@ -368,7 +376,7 @@ impl Drop for RemoteFolder {
     }
 }
 
-/// Has a host remove a folder. One that is lost does so by itself.
+/// Makes a host remove a folder. A host that is lost does so by itself.
 async fn removed(client: &FileClient, id: u64) {
     if let Err(Failed::Files(error)) = client.remove(id).await {
         tracing::warn!(host = client.host, %error, "a work folder was not removed");

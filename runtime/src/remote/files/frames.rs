@@ -6,13 +6,14 @@ use serde::Serialize;
 use super::wire::{ContentDigest, Problem, PulledEntry};
 use crate::remote::RemoteError;
 
-/// How long a frame may be that is no content: a head with the longest name and the longest target of a link, as numbers.
+/// The highest length of a frame other than a content: a head with the longest name and the longest target of a link,
+/// as numbers.
 const MAX_HEAD: usize = 64 * 1024;
 
-/// How long a piece of a content may be.
+/// The highest length of a piece of a content.
 const MAX_DATA: usize = 1 << 20;
 
-/// How many bytes stand before a frame: its kind and its length.
+/// How many bytes precede a frame: its kind and its length.
 const PREFIX: usize = 5;
 
 /// A part of what is pulled.
@@ -22,16 +23,16 @@ pub(super) enum Frame {
     Entry(PulledEntry),
     /// The next piece of the content of a file.
     Data(Bytes),
-    /// The content is whole, and has this digest.
+    /// The content is complete, and has this digest.
     End(ContentDigest),
-    /// Nothing more comes, for this reason.
+    /// The transfer has failed, for this reason.
     Problem(Problem),
     /// Everything has come.
     Done,
 }
 
 impl Frame {
-    /// Writes the frame.
+    /// Encodes the frame.
     pub(super) fn encode(&self) -> Result<Bytes, RemoteError> {
         let (kind, body) = match self {
             Self::Entry(entry) => (b'e', json(entry)?),
@@ -56,19 +57,19 @@ fn json(value: &impl Serialize) -> Result<Bytes, RemoteError> {
     Ok(json.into())
 }
 
-/// Puts the frames of a stream together.
+/// Reassembles the frames of a stream.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     unread: BytesMut,
 }
 
 impl Frames {
-    /// Adds the bytes that came next.
+    /// Adds the next bytes of the stream.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.unread.extend_from_slice(bytes);
     }
 
-    /// Takes the next frame, if it is whole.
+    /// Takes the next frame, if it is complete.
     pub(super) fn next(&mut self) -> Result<Option<Frame>, String> {
         let Some(prefix) = self.unread.first_chunk::<PREFIX>() else {
             return Ok(None);

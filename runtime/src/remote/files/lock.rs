@@ -1,9 +1,10 @@
-//! Tells a folder that is in use from one that a killed process has left.
+//! Distinguishes a folder that is in use from one that a killed process has left behind.
 //!
-//! A file in the folder is locked as long as its process lives, whatever becomes of that. The file gets its name when it is
-//! locked. So a folder without it is just being made, or lies on a file system without locks, and is nobody's to remove.
+//! A file in the folder is locked for as long as its process lives, however the process ends. The file gets its name
+//! only when it is locked. So a folder without it is just being made, or is on a file system without locks, and no
+//! other process may remove it.
 //!
-//! The folder of a user's job gets no such file. It is locked itself.
+//! The folder of a user's job gets no such file. The folder itself is locked.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -17,7 +18,7 @@ const LOCK: &str = "lock";
 /// The name of the file before it is locked.
 const UNLOCKED: &str = "lock.new";
 
-/// Holds a folder for this process until this is dropped, or the process has ended.
+/// Holds a folder until this is dropped or the process has ended.
 #[derive(Debug)]
 pub(super) struct FolderLock {
     _file: File,
@@ -35,22 +36,23 @@ impl FolderLock {
         Ok(Self { _file: file })
     }
 
-    /// Holds a folder without a file in it. On a file system without locks nobody can [tell](Self::take) that it is free.
+    /// Holds a folder by a lock on itself, without a file in it. On a file system without locks, no process can
+    /// [tell](Self::take) that it is free.
     pub(super) fn hold_itself(folder: &Path) -> io::Result<Self> {
         let file = File::open(folder)?;
-        // Whoever finds it free meanwhile looks at its age, and it was just made.
+        // A process that finds it free before the lock is taken looks at its age, and the folder was just made.
         let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
         Ok(Self { _file: file })
     }
 
-    /// Takes a folder that was held without a file in it, if nobody holds it any more.
+    /// Takes a folder that was held by a lock on itself, unless a process still holds it.
     pub(super) fn take(folder: &Path) -> Option<Self> {
         let file = File::open(folder).ok()?;
         flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
         Some(Self { _file: file })
     }
 
-    /// Whether a process has left a folder that it held.
+    /// Whether the process that held a folder has left it behind.
     pub(super) fn is_left(folder: &Path) -> bool {
         let mut options = OpenOptions::new();
         let file = options.write(true).open(folder.join(LOCK));

@@ -1,4 +1,4 @@
-//! Finds out what is to be pushed: the names, modes and digests of all files, folders and links.
+//! Collects what is to be pushed: the names, modes and digests of all files, folders and links.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, Metadata};
@@ -20,7 +20,7 @@ use crate::remote::message::WireText;
 pub(super) struct CollectedFiles {
     /// The manifest as it is sent.
     pub(super) manifest: Vec<u8>,
-    /// A file with each content.
+    /// A local file for each content.
     pub(super) sources: BTreeMap<ContentDigest, SourceFile>,
 }
 
@@ -46,7 +46,7 @@ pub(super) fn collect(hasher: &FileHasher, files: &WorkFiles) -> Result<Collecte
             links.push_back(path.clone());
         }
     }
-    // A link that was named is a link there, too. What it leads to goes with it.
+    // A link that was named is a link there, too. Its target is pushed with it.
     while let Some(link) = links.pop_front() {
         if let Some(target) = walk.target_of(&link)?
             && walk.add_named(&target)?
@@ -79,9 +79,10 @@ pub(super) fn collect(hasher: &FileHasher, files: &WorkFiles) -> Result<Collecte
     })
 }
 
+/// A walk through the files that are to be pushed, with the entries and contents found so far.
 struct Walk<'a> {
     hasher: &'a FileHasher,
-    /// By their names in the work folder, so a folder stands before what is in it.
+    /// The entries by their names in the work folder, so a folder comes before its entries.
     entries: BTreeMap<PathBuf, ManifestKind>,
     sources: BTreeMap<ContentDigest, SourceFile>,
 }
@@ -106,7 +107,7 @@ impl Walk<'_> {
         Ok(found.is_symlink())
     }
 
-    /// Adds what lies at a path, with all that is in it.
+    /// Adds the entry at a path, with everything in it.
     fn add(&mut self, here: &Path, name: &Path, found: &Metadata) -> Result<(), FileError> {
         let mode = found.permissions().mode() & MODE_BITS;
         if found.is_dir() {
@@ -116,7 +117,7 @@ impl Walk<'_> {
             let read = |error| unreadable(here, error);
             for entry in fs::read_dir(here).map_err(read)? {
                 let entry = entry.map_err(read)?;
-                // Another job's files are coming back there, and it is gone in a moment.
+                // Files of another job are being pulled into that folder, which exists only for a moment.
                 if entry
                     .file_name()
                     .as_encoded_bytes()
@@ -154,6 +155,7 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// Adds an entry, unless another one has its name already.
     fn insert(&mut self, here: &Path, name: &Path, kind: ManifestKind) -> Result<(), FileError> {
         match self.entries.get(name) {
             Some(known) if *known != kind => Err(FileError::NotPushable {
@@ -170,7 +172,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Finds what a link leads to that was named, unless that is pushed already.
+    /// Returns the target of a link that was named, unless it is pushed already.
     fn target_of(&self, link: &WorkPath) -> Result<Option<WorkPath>, FileError> {
         let here = link.here();
         let target = fs::read_link(&here).map_err(|error| changed(&here, error))?;
@@ -213,7 +215,7 @@ fn unreadable(path: &Path, source: io::Error) -> FileError {
     }
 }
 
-/// The error of something that was there a moment ago.
+/// Makes the error for an entry that existed a moment ago.
 fn changed(path: &Path, source: io::Error) -> FileError {
     let path = path.to_path_buf();
     if source.kind() == io::ErrorKind::NotFound {
@@ -247,7 +249,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             fs::create_dir_all(folder.path().join("model/deep")).unwrap();
             fs::write(folder.path().join("model/deep/weights"), "12345").unwrap();
-            // What another job pulls is no part of the model yet.
+            // A pull of another job that is not complete is not part of the model.
             fs::create_dir_all(folder.path().join("model/.ratchet-pull-1-0/top")).unwrap();
             fs::write(folder.path().join("in.png"), "pixels").unwrap();
             symlink("deep/weights", folder.path().join("model/latest")).unwrap();
@@ -305,7 +307,7 @@ mod tests {
         assert_eq!(names, ["link", "model/deep/weights", "model/latest"]);
         let error = files.collect(&["out"]).unwrap_err().to_string();
         assert!(error.contains("it is a link to `/etc/hosts`"), "{error}");
-        // A slash at the end means what the link leads to.
+        // A slash at the end means the target of the link.
         assert!(
             files
                 .names(&["models/"])

@@ -1,7 +1,7 @@
 //! Carries the bytes of a stream to a thread that may block, and back.
 //!
-//! Files are read and written by plain calls on a thread of its own, which hands over pieces of a bounded size and waits
-//! while there are too many. When either end goes, the other one finds out at the next piece.
+//! Files are read and written by blocking calls on a thread of their own, which exchanges pieces of a bounded size with
+//! the stream and waits while too many are queued. When either end is dropped, the other one notices at the next piece.
 
 use bytes::Bytes;
 use h2::{RecvStream, SendStream};
@@ -10,24 +10,25 @@ use tokio::sync::mpsc;
 use crate::remote::RemoteError;
 use crate::remote::stream::{CHUNK, capacity};
 
-/// How many pieces wait between a stream and a thread. The thread reads or writes one while the others come or go.
+/// How many pieces are queued between a stream and a thread. The thread reads or writes one piece while the others come
+/// or go.
 const WAITING: usize = 4;
 
 /// The size of a piece that is read from a file.
 pub(super) const PIECE: usize = CHUNK;
 
-/// Takes the pieces that come on a stream.
+/// Receives the pieces that come on a stream.
 pub(super) type PieceReceiver = mpsc::Receiver<Bytes>;
 
-/// Gives pieces for a stream.
+/// Sends pieces to a stream.
 pub(super) type PieceSender = mpsc::Sender<Bytes>;
 
-/// Makes the ends of a way for pieces.
+/// Makes a channel for pieces.
 pub(super) fn channel() -> (PieceSender, PieceReceiver) {
     mpsc::channel(WAITING)
 }
 
-/// Passes on the data of a stream, until the stream ends or its receiver is gone.
+/// Forwards the data of a stream, until the stream ends or the receiver is dropped.
 pub(super) async fn receive_pieces(
     mut body: RecvStream,
     pieces: PieceSender,
@@ -35,11 +36,11 @@ pub(super) async fn receive_pieces(
     while let Some(bytes) = body.data().await {
         let bytes = bytes?;
         let length = bytes.len();
-        // The room is given back when the thread has taken the piece, so a slow disk slows the sender down.
+        // The window is given back when the thread has taken the piece, so a slow disk slows the sender down.
         if pieces.send(bytes).await.is_err() {
             return Ok(());
         }
-        // An error means that the stream has ended, which the next read tells.
+        // An error means that the stream has ended, which the next read reports.
         let _ = body.flow_control().release_capacity(length);
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Reads what is pulled out of a work folder.
+//! Reads the files that are pulled out of a work folder.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
@@ -19,11 +19,11 @@ use crate::remote::message::WireText;
 enum Stop {
     /// Something cannot be read.
     Problem(Problem),
-    /// Nobody takes it any more.
+    /// The receiver is gone.
     Unwanted,
 }
 
-/// Sends all paths of a request as frames. If that fails, the last frame tells why.
+/// Sends all paths of a request as frames. If that fails, the last frame holds the reason.
 pub(super) fn read_back(folder: &Path, request: PullRequest, pieces: &PieceSender) {
     let mut sending = Sending { pieces };
     let mut paths = request.paths.into_iter().enumerate();
@@ -33,10 +33,11 @@ pub(super) fn read_back(folder: &Path, request: PullRequest, pieces: &PieceSende
         Err(Stop::Problem(problem)) => Frame::Problem(problem),
         Err(Stop::Unwanted) => return,
     };
-    // An error means that nobody takes it any more.
+    // An error means that the receiver is gone.
     let _ = sending.frame(&last);
 }
 
+/// The sender of frames.
 struct Sending<'a> {
     pieces: &'a PieceSender,
 }
@@ -51,6 +52,7 @@ impl Sending<'_> {
         self.pieces.blocking_send(frame).map_err(|_| Stop::Unwanted)
     }
 
+    /// Sends one of the requested paths with everything in it.
     fn path(&mut self, folder: &Path, number: usize, path: PulledPath) -> Result<(), Stop> {
         let name = relative(path.name).map_err(|why| other(format!("a path is refused: {why}")))?;
         let top = if name.as_os_str().is_empty() {
@@ -72,7 +74,7 @@ impl Sending<'_> {
         }
     }
 
-    /// Sends a file, folder or link with all that is in it. `name` is its name beneath the path of this number.
+    /// Sends a file, folder or link with everything in it. `name` is its name beneath the path of this number.
     fn entry(
         &mut self,
         number: usize,
@@ -115,6 +117,7 @@ impl Sending<'_> {
         self.content(&mut file, size, path)
     }
 
+    /// Sends the content of a file in pieces, then its digest. The file must not become shorter in that time.
     fn content(&mut self, file: &mut File, size: u64, path: &Path) -> Result<(), Stop> {
         let mut hash = blake3::Hasher::new();
         let mut sent = 0;

@@ -1,6 +1,7 @@
-//! Writes what is pulled from a host, which is not trusted.
+//! Writes the files that are pulled from a host. The host is not trusted.
 //!
-//! Everything is written into a new folder beside its target, and renamed when all has come. Nothing there is reached by a link.
+//! Everything is written into a new folder next to its target, and renamed when all has come. No link is followed in
+//! it.
 
 mod staging;
 
@@ -25,7 +26,7 @@ use crate::remote::text::printable;
 /// How many files, folders and links a pull may bring.
 const MAX_ENTRIES: usize = 500_000;
 
-/// How many characters of what a host says are shown.
+/// How many characters of a host's message are shown.
 const MESSAGE_CHARACTERS: usize = 500;
 
 /// The name of a pulled path within its staging folder.
@@ -34,7 +35,7 @@ const TOP: &str = "top";
 /// Why a pull has failed.
 #[derive(Debug)]
 pub(super) enum ReceiveError {
-    /// What came cannot be used, or not be written.
+    /// What came is not acceptable, or cannot be written.
     Files(FileError),
     /// The stream broke off.
     Cut,
@@ -46,7 +47,7 @@ impl From<FileError> for ReceiveError {
     }
 }
 
-/// Takes in all frames of a pull. The files appear under their names at the end, or not at all.
+/// Receives all frames of a pull. The files appear under their names at the end, or not at all.
 pub(super) fn receive(
     host: &str,
     paths: Vec<WorkPath>,
@@ -74,17 +75,18 @@ pub(super) fn receive(
     Err(ReceiveError::Cut)
 }
 
+/// The state of a pull: the paths, and the position in the stream of frames.
 struct Receiving<'a> {
     host: &'a str,
     paths: Vec<PulledPathState>,
-    /// The number of the path that comes.
+    /// The number of the path that is being received.
     current: usize,
     entries: usize,
-    /// The file whose content comes.
+    /// The file whose content is being received.
     file: Option<OpenFile>,
 }
 
-/// A file whose content comes.
+/// A file whose content is being received.
 struct OpenFile {
     file: File,
     path: PathBuf,
@@ -93,14 +95,15 @@ struct OpenFile {
     hash: blake3::Hasher,
 }
 
-/// A path that is pulled, and what has come of it.
+/// A path that is pulled, and the entries that have come of it.
 struct PulledPathState {
     path: WorkPath,
     staging: Option<Staging>,
-    /// What has come, by names beneath the path. The first one is the path itself.
+    /// The entries that have come, by names beneath the path. The first one is the path itself.
     entries: Vec<StagedEntry>,
 }
 
+/// An entry that was written into the staging folder.
 struct StagedEntry {
     name: PathBuf,
     /// The mode of a folder.
@@ -127,6 +130,7 @@ impl Receiving<'_> {
         }
     }
 
+    /// Handles one frame.
     fn take(&mut self, frame: Frame) -> Result<(), FileError> {
         match frame {
             Frame::Entry(entry) => self.entry(entry),
@@ -146,6 +150,7 @@ impl Receiving<'_> {
         }
     }
 
+    /// Handles the head of an entry: checks its name and kind, and makes it in the staging folder.
     fn entry(&mut self, entry: PulledEntry) -> Result<(), FileError> {
         if self.file.is_some() {
             return Err(self.refuse("a file did not come whole"));
@@ -234,6 +239,7 @@ impl Receiving<'_> {
         Ok(())
     }
 
+    /// Writes a piece of the current file.
     fn data(&mut self, bytes: &[u8]) -> Result<(), FileError> {
         let Some(file) = &mut self.file else {
             return Err(self.refuse("a content came without its file"));
@@ -251,6 +257,7 @@ impl Receiving<'_> {
             })
     }
 
+    /// Ends the current file: checks its size and digest, and sets its mode.
     fn end(&mut self, digest: ContentDigest) -> Result<(), FileError> {
         let Some(file) = self.file.take() else {
             return Err(self.refuse("a content ended without its file"));
@@ -267,7 +274,7 @@ impl Receiving<'_> {
         })
     }
 
-    /// Gives everything its name. What is in the way is found before anything is renamed.
+    /// Gives all entries their names. Obstacles are found before anything is renamed.
     fn finish(mut self) -> Result<(), FileError> {
         if self.file.is_some() {
             return Err(self.refuse("a file did not come whole"));
@@ -283,7 +290,7 @@ impl Receiving<'_> {
     }
 }
 
-/// Whether a name has characters that a terminal obeys.
+/// Whether a name has control characters, which a terminal obeys.
 fn has_control(name: &Path) -> bool {
     name.to_string_lossy().chars().any(char::is_control)
 }
@@ -301,7 +308,7 @@ impl PulledPathState {
         }
     }
 
-    /// The folder that lies where a pulled folder goes, if there is one. It may be reached by a link.
+    /// Returns the folder that already exists where a pulled folder goes, if there is one. A link may lead to it.
     fn present_folder(&self) -> Result<Option<Tree>, FileError> {
         match Tree::open(&self.path.here()) {
             Ok(tree) => Ok(Some(tree)),
@@ -310,7 +317,7 @@ impl PulledPathState {
         }
     }
 
-    /// Refuses a target on which something of another kind lies.
+    /// Refuses a target where an entry of another kind exists.
     fn check_target(&self) -> Result<(), FileError> {
         let is_folder = |entry: &StagedEntry| entry.folder_mode.is_some();
         let is_folder_here = |found: Option<FileType>| found == Some(FileType::Directory);
@@ -343,7 +350,7 @@ impl PulledPathState {
         Ok(())
     }
 
-    /// Renames what has come. A folder that is there stays, and gets what is in the other one.
+    /// Renames what has come. An existing folder stays, and gets the entries of the pulled one.
     fn commit(&self) -> Result<(), FileError> {
         let (Some(staging), [top, ..]) = (&self.staging, &self.entries[..]) else {
             return Ok(());
@@ -355,7 +362,7 @@ impl PulledPathState {
         if let Some(present) = self.present_folder()? {
             return self.merge(staging, &present);
         }
-        // The mode of the folder itself comes last, for one that may not be changed cannot be moved.
+        // The mode of the top folder is set after the rename, because a read-only folder cannot be moved.
         for StagedEntry { name, folder_mode } in self.entries[1..].iter().rev() {
             if let Some(mode) = folder_mode {
                 let inside = Path::new(TOP).join(name);
@@ -370,7 +377,7 @@ impl PulledPathState {
             .map_err(whole)
     }
 
-    /// Moves each file into a folder that is there. Folders that are new get their modes.
+    /// Moves each file into an existing folder. Folders that are new get their modes.
     fn merge(&self, staging: &Staging, present: &Tree) -> Result<(), FileError> {
         let mut new_folders = Vec::new();
         for StagedEntry { name, folder_mode } in &self.entries[1..] {

@@ -10,7 +10,7 @@ use super::pieces::{PIECE, PieceSender};
 use super::wire::ContentDigest;
 use crate::os::FileError;
 
-/// Passes on the content of a file. An error says that the host must not take what was passed on for the content.
+/// Forwards the content of a file. An error means that the host must not take what was sent for the content.
 pub(super) fn read_content(
     source: &SourceFile,
     digest: ContentDigest,
@@ -36,7 +36,7 @@ pub(super) fn read_content(
         piece.truncate(read);
         hash.update(&piece);
         if pieces.blocking_send(Bytes::from(piece)).is_err() {
-            // The host takes no more, and says why.
+            // The host takes no more, and its answer holds the reason.
             return Ok(());
         }
     }

@@ -12,7 +12,7 @@ use super::store::{Store, make_private};
 use super::tree;
 use super::wire::Problem;
 
-/// How long the name of a kept folder may be.
+/// The highest length of the name of a kept folder.
 const LONGEST_LABEL: usize = 64;
 
 /// How many folders of one name may be kept.
@@ -21,7 +21,7 @@ const MAX_OF_A_LABEL: u32 = 10_000;
 /// How long a kept folder stays after its process has ended.
 const KEPT_FOR: Duration = Duration::from_hours(7 * 24);
 
-/// The cache folder of the user of this process, where programs keep what they can do without.
+/// Returns the cache folder of the user of this process, where programs keep data that they can do without.
 pub(super) fn default_cache() -> Option<PathBuf> {
     let folder = |name| std::env::var_os(name).map(PathBuf::from);
     let is_usable = |folder: &PathBuf| folder.is_absolute();
@@ -29,7 +29,7 @@ pub(super) fn default_cache() -> Option<PathBuf> {
     own.or_else(|| Some(folder("HOME").filter(is_usable)?.join(".cache")))
 }
 
-/// The folders of one agent. Dropping this removes all that lies there but the store and what is kept.
+/// The folders of one agent. Dropping this removes everything in them except the store and the kept folders.
 #[derive(Debug)]
 pub(super) struct HostFolders {
     /// The contents, which all agents of this user share.
@@ -41,7 +41,7 @@ pub(super) struct HostFolders {
 }
 
 impl HostFolders {
-    /// Makes the folders in a cache folder, and removes what agents have left there that were killed.
+    /// Makes the folders in a cache folder, and removes those of agents that were killed.
     pub(super) fn open(cache: &Path) -> Result<Self, Problem> {
         let root = cache.join("ratchet");
         let folder = |name: &str| private_folder(root.join(name));
@@ -62,14 +62,14 @@ impl HostFolders {
         })
     }
 
-    /// A path for a content that is being received.
+    /// Returns a path for a content that is being received.
     pub(super) fn unfinished(&self) -> PathBuf {
-        // Relaxed: only uniqueness hangs on it.
+        // Relaxed: only uniqueness depends on it.
         let number = self.unfinished.fetch_add(1, Ordering::Relaxed);
         self.session.join(format!("content-{number}"))
     }
 
-    /// Makes the empty work folder of a process, which may be one that is kept.
+    /// Makes the empty work folder of a process, in the folder of kept ones if it is to be kept.
     pub(super) fn make_work_folder(&self, id: u64, keep: Option<&str>) -> io::Result<PathBuf> {
         let make = |folder: &Path| DirBuilder::new().mode(0o700).create(folder);
         let Some(label) = keep else {
@@ -83,7 +83,7 @@ impl HostFolders {
             .map(|char| if is_plain(char) { char } else { '_' })
             .collect();
         for number in 1..=MAX_OF_A_LABEL {
-            // It begins with a letter, whatever the label is.
+            // The name begins with a letter, whatever the label is.
             let folder = self.kept.join(format!("job-{label}-{number}"));
             match make(&folder) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -95,15 +95,15 @@ impl HostFolders {
 }
 
 impl HostFolders {
-    /// Removes the folders that were kept a week ago, and are held by no agent any more.
+    /// Removes the folders that were kept a week ago and that no agent holds any more.
     pub(super) fn prune_kept(&self, now: SystemTime) -> io::Result<()> {
         for folder in fs::read_dir(&self.kept)? {
             let folder = folder?.path();
-            // Another agent may remove it meanwhile.
+            // Another agent may remove it at the same time.
             let Ok(found) = fs::symlink_metadata(&folder) else {
                 continue;
             };
-            // A time of the future is that of a clock that was set back since then.
+            // A time in the future means that the clock was set back since then.
             let age = now.duration_since(found.modified()?).unwrap_or_default();
             if found.is_dir() && age >= KEPT_FOR && FolderLock::take(&folder).is_some() {
                 tree::remove(&folder)?;
@@ -115,12 +115,12 @@ impl HostFolders {
 
 impl Drop for HostFolders {
     fn drop(&mut self) {
-        // What cannot be removed now, the next agent removes.
+        // If the removal fails now, the next agent removes the folder.
         let _ = tree::remove(&self.session);
     }
 }
 
-/// Makes a folder that only its owner can read or change, and refuses one that is not so.
+/// Makes a folder that only its owner can read or change, and refuses an existing one with other rights.
 fn private_folder(folder: PathBuf) -> Result<PathBuf, Problem> {
     let failed = |error: io::Error| {
         Problem::io(

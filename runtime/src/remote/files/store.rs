@@ -1,7 +1,7 @@
 //! The contents that a host has, by their digests.
 //!
-//! A content that is there has come whole: it is written under another name, checked, and renamed. Its time of modification is
-//! the time of its last use, by which old contents are removed.
+//! A content in the store is complete: it is written under another name, checked, and then renamed. Its modification
+//! time is the time of its last use, which decides which contents are removed.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -14,16 +14,16 @@ use ratchet_caching::{Clock, SystemClock};
 use super::pieces::PieceReceiver;
 use super::wire::{ContentDigest, Problem};
 
-/// How long a content stays that nobody uses.
+/// How long a content stays that is not used.
 const LONGEST_UNUSED: Duration = Duration::from_hours(14 * 24);
 
-/// How many bytes of contents stay. The ones that were used least recently go first.
+/// The highest number of bytes of contents that stay. The least recently used ones are removed first.
 const MAX_BYTES: u64 = 32 << 30;
 
-/// How often the store is looked through.
+/// How often the store is searched for contents to remove.
 const PRUNE_INTERVAL: Duration = Duration::from_hours(24);
 
-/// The name of the file whose time says when the store was last looked through.
+/// The name of the file whose modification time is that of the last search.
 const PRUNED: &str = "pruned";
 
 /// The contents in a folder.
@@ -32,18 +32,18 @@ pub(super) struct Store {
     folder: PathBuf,
 }
 
-/// Removes a file that was not finished.
+/// Removes an unfinished file on drop.
 struct UnfinishedFile<'a>(&'a Path);
 
 impl Drop for UnfinishedFile<'_> {
     fn drop(&mut self) {
-        // After the rename there is no such file.
+        // After the rename this file does not exist, and the error is expected.
         let _ = fs::remove_file(self.0);
     }
 }
 
 impl Store {
-    /// Makes the store of a folder that is there.
+    /// Makes the store of an existing folder.
     pub(super) fn new(folder: PathBuf) -> Self {
         Self { folder }
     }
@@ -59,7 +59,7 @@ impl Store {
         found.is_ok_and(|found| found.is_file() && found.len() == size)
     }
 
-    /// Takes in a content that comes in pieces. Until it is whole it lies at `unfinished`.
+    /// Stores a content that comes in pieces. Until it is complete, it is at `unfinished`.
     pub(super) fn receive(
         &self,
         digest: ContentDigest,
@@ -100,7 +100,7 @@ impl Store {
         fs::rename(unfinished, path).map_err(failed)
     }
 
-    /// Copies a content into a new file. Returns whether it was there.
+    /// Copies a content into a new file. Returns whether the store has the content.
     pub(super) fn copy(
         &self,
         digest: ContentDigest,
@@ -112,14 +112,14 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
         };
-        // Where the file system can, this shares the blocks.
+        // This shares the blocks where the file system can.
         let copied = io::copy(&mut source, target)?;
-        // An error means that somebody else's agent has stored it, and it is only removed earlier.
+        // An error means that another user's agent has stored the content, which is then only removed earlier.
         let _ = source.set_modified(SystemClock.now());
         Ok(copied == size)
     }
 
-    /// Removes contents that are old, or too many, unless that was done in the last day.
+    /// Removes contents that are old, or too many, unless this was done within the last day.
     pub(super) fn prune(&self) -> io::Result<()> {
         let now = SystemClock.now();
         let stamp = self.folder.join(PRUNED);
@@ -138,7 +138,7 @@ impl Store {
             }
             for content in fs::read_dir(folder)? {
                 let content = content?;
-                // One that is gone was removed by another agent.
+                // A content that is gone was removed by another agent.
                 let Ok(found) = content.metadata() else {
                     continue;
                 };
@@ -159,7 +159,7 @@ impl Store {
     }
 }
 
-/// Makes a folder for its owner alone. One that is there stays.
+/// Makes a folder for its owner alone. An existing one stays.
 pub(super) fn make_private(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
@@ -172,8 +172,8 @@ struct StoredContent {
     used: SystemTime,
 }
 
-/// Decides which contents are removed: those that were not used for long, and of the others the oldest until few enough bytes
-/// are left.
+/// Decides which contents are removed: those that were unused for long, and then the oldest until few enough bytes are
+/// left.
 fn to_remove(mut contents: Vec<StoredContent>, now: SystemTime) -> Vec<PathBuf> {
     contents.sort_by_key(|content| content.used);
     let mut bytes: u64 = contents.iter().map(|content| content.size).sum();

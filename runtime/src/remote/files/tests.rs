@@ -27,7 +27,7 @@ const DEADLINE: Duration = Duration::from_mins(1);
 struct Counted<W> {
     writer: W,
     count: Arc<AtomicUsize>,
-    /// How many bytes are let through.
+    /// How many bytes are passed on.
     most: usize,
 }
 
@@ -58,7 +58,7 @@ impl<W: AsyncWrite + Unpin> AsyncWrite for Counted<W> {
     }
 }
 
-/// Breaks the connection after so many bytes from the agent.
+/// Breaks the connection after this many bytes from the agent.
 struct Cut<R>(R, usize);
 
 impl<R: AsyncRead + Unpin> AsyncRead for Cut<R> {
@@ -81,7 +81,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for Cut<R> {
     }
 }
 
-/// A host with a cache folder, and a folder here with files.
+/// A host with a cache folder, and a local folder with files.
 struct Pair {
     here: tempfile::TempDir,
     cache: tempfile::TempDir,
@@ -108,7 +108,7 @@ impl Pair {
         self.connect_until(usize::MAX, usize::MAX).await
     }
 
-    /// Connects over pipes that break after so many bytes there and back.
+    /// Connects over pipes that break after this many bytes there and back.
     async fn connect_until(&self, there: usize, back: usize) -> Connected {
         let (here, far) = tokio::io::duplex(64 * 1024);
         let (input, output) = tokio::io::split(far);
@@ -160,7 +160,7 @@ impl Pair {
         }
     }
 
-    /// What lies in a folder of the host, with all that is in it.
+    /// Lists everything in a folder of the host, with its subfolders.
     fn on_host(&self, folder: &str) -> Vec<PathBuf> {
         fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
             for entry in fs::read_dir(folder).into_iter().flatten() {
@@ -176,7 +176,7 @@ impl Pair {
         found
     }
 
-    /// Waits until the host has no work folder and no half content. What is lost is removed in the background.
+    /// Waits until the host has no work folder and no unfinished content. They are removed in the background.
     async fn wait_until_clean(&self, is_clean: impl Fn(&Self) -> bool) {
         let waiting = async {
             while !is_clean(self) {
@@ -267,7 +267,8 @@ async fn what_a_host_has_is_not_sent_again() {
         (3_000_000..3_200_000).contains(&first),
         "the content was sent once: {first}"
     );
-    // The job has changed its copy, and not the store. Jobs at the same time and over another connection share it, too.
+    // The job has changed its copy, but not the store. Jobs that run at the same time and over another connection share
+    // the store, too.
     let again = tokio::join!(host.run(&config), host.run(&config));
     assert!(again.0.unwrap().is_success() && again.1.unwrap().is_success());
     let second = host.sent.load(Ordering::Relaxed) - first;
@@ -325,7 +326,7 @@ async fn a_missing_file_is_an_error_before_anything_is_started_and_one_that_was_
         "{error:?}"
     );
     assert!(!pair.at("a").exists(), "nothing comes back unless all does");
-    // Nothing comes back from a program that has failed.
+    // Nothing is pulled from a program that has failed.
     let output = host
         .run(&shell("echo > a; exit 3", pair.files(&[], &["a"])))
         .await
@@ -392,7 +393,7 @@ async fn files_that_take_longer_than_an_attempt_may_are_a_timeout_and_a_cancelle
  {
     let pair = Pair::new();
     pair.write("big", vec![7; 3_000_000]);
-    // The agent answers nothing any more, so the push stands still.
+    // The agent answers nothing any more, so the push makes no progress.
     let host = pair.connect_until(usize::MAX, 2_000).await;
     let config = shell("true", pair.files(&["big"], &[]));
     let never = CancellationToken::new();

@@ -1,7 +1,8 @@
-//! A folder in which nothing is reached by a link.
+//! A folder in which no link is followed.
 //!
-//! What is written into a work folder, or pulled from a host, must not leave its folder, even if a link that leads elsewhere
-//! lies in the way or is put there meanwhile. So each part of a path is opened by itself, from the folder before it.
+//! What is written into a work folder, or pulled from a host, must not leave its folder, even if a link that leads
+//! elsewhere is in the way or is put there during the work. So each part of a path is opened by itself, from the folder
+//! before it.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -20,9 +21,10 @@ use super::wire::MODE_BITS;
 /// The mode of a file or folder that is being filled.
 const PRIVATE: Mode = Mode::RWXU;
 
-/// How often the removal of a folder begins again, while something is still being written into it.
+/// How often the removal of a folder is retried while something is still being written into it.
 const MAX_REMOVALS: u32 = 100;
 
+/// The flags that open a folder itself, and never the target of a link.
 const FOLDER: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
@@ -35,19 +37,19 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// Opens a folder, which links may lead to.
+    /// Opens a folder. Only here links are followed.
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
         let flags = FOLDER.difference(OFlags::NOFOLLOW);
         let root = openat(CWD, folder, flags, Mode::empty())?;
         Ok(Self { root })
     }
 
-    /// Makes a folder with the folders before it. One that is there stays.
+    /// Makes a folder with its parent folders. An existing one stays.
     pub(super) fn make_folder(&self, path: &Path) -> io::Result<()> {
         self.folder(path, true).map(drop)
     }
 
-    /// Makes a new file for its owner alone, and the folders before it.
+    /// Makes a new file for its owner alone, with its parent folders.
     pub(super) fn make_file(&self, path: &Path) -> io::Result<File> {
         let (folder, name) = self.parent(path, true)?;
         let flags =
@@ -56,7 +58,7 @@ impl Tree {
         Ok(file.into())
     }
 
-    /// Makes a symbolic link, and the folders before it.
+    /// Makes a symbolic link, with its parent folders.
     pub(super) fn make_link(&self, path: &Path, target: &OsStr) -> io::Result<()> {
         let (folder, name) = self.parent(path, true)?;
         Ok(symlinkat(target, &folder, name)?)
@@ -80,20 +82,21 @@ impl Tree {
         }
     }
 
-    /// Moves what lies at a path to a path of another tree. What is there is replaced.
+    /// Moves the entry at a path to a path of another tree, where it replaces what exists.
     pub(super) fn rename(&self, from: &Path, to: &Self, target: &Path) -> io::Result<()> {
         let (from_folder, from_name) = self.parent(from, false)?;
         let (to_folder, to_name) = to.parent(target, true)?;
         Ok(renameat(&from_folder, from_name, &to_folder, to_name)?)
     }
 
-    /// Opens the folder that a path lies in.
+    /// Opens the folder that a path is in.
     fn parent<'a>(&self, path: &'a Path, makes: bool) -> io::Result<(OwnedFd, &'a OsStr)> {
         let name = path.file_name().ok_or(Errno::INVAL)?;
         let folder = self.folder(path.parent().unwrap_or(Path::new("")), makes)?;
         Ok((folder, name))
     }
 
+    /// Opens a folder beneath this one, part by part without following links. With `makes`, missing folders are made.
     fn folder(&self, path: &Path, makes: bool) -> io::Result<OwnedFd> {
         let mut folder = self.root.try_clone()?;
         for part in path.components() {
@@ -103,7 +106,7 @@ impl Tree {
             folder = match openat(&folder, name, FOLDER, Mode::empty()) {
                 Err(Errno::NOENT) if makes => {
                     match mkdirat(&folder, name, PRIVATE) {
-                        // Another one may have made it meanwhile.
+                        // Another task may have made it in between.
                         Ok(()) | Err(Errno::EXIST) => {}
                         Err(error) => return Err(error.into()),
                     }
@@ -116,7 +119,7 @@ impl Tree {
     }
 }
 
-/// Removes a folder with all that is in it. Folders that may not be changed are, too. One that is not there is no error.
+/// Removes a folder with everything in it, even read-only folders. A folder that does not exist is not an error.
 pub(super) fn remove(folder: &Path) -> io::Result<()> {
     let (Some(parent), Some(name)) = (folder.parent(), folder.file_name()) else {
         return Err(Errno::INVAL.into());
@@ -136,13 +139,14 @@ pub(super) fn remove(folder: &Path) -> io::Result<()> {
     }
 }
 
+/// Removes an entry, and if it is a folder, first everything in it. Links are removed, not followed.
 fn remove_at(parent: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
     let folder = match openat(parent, name, FOLDER, Mode::empty()) {
         Ok(folder) => folder,
         Err(Errno::NOENT) => return Ok(()),
         Err(Errno::NOTDIR | Errno::LOOP) => return unlink(parent, name, AtFlags::empty()),
         Err(Errno::ACCESS) => {
-            // It is ours, and its owner may not read it.
+            // The folder is ours, and its mode does not let its owner read it.
             rustix::fs::chmodat(parent, name, PRIVATE, AtFlags::empty())?;
             openat(parent, name, FOLDER, Mode::empty())?
         }

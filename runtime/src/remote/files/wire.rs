@@ -1,4 +1,4 @@
-//! What both sides tell each other about files: manifests, answers, and the heads of what is pulled.
+//! The messages about files in both directions: manifests, answers, and the heads of what is pulled.
 
 use std::fmt;
 use std::io;
@@ -8,19 +8,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::remote::message::WireText;
 
-/// How many bytes a manifest may have: that of some half a million files.
+/// The highest number of bytes of a manifest: that of about half a million files.
 pub(super) const MANIFEST_BYTES: usize = 64 << 20;
 
-/// How many bytes an answer may have. The longest one names each content of a manifest.
+/// The highest number of bytes of an answer. The longest one names each content of a manifest.
 pub(super) const ANSWER_BYTES: usize = 64 << 20;
 
-/// How many bytes the name of a file may have, with those of its folders. Linux takes no longer paths.
+/// The highest number of bytes of the name of a file, with those of its folders. Linux takes no longer paths.
 const LONGEST_NAME: usize = 4096;
 
-/// What the names of the folders begin with in which pulled files wait until they are whole.
+/// The prefix of the names of the folders in which pulled files wait until all have come.
 pub(super) const STAGING_PREFIX: &str = ".ratchet-pull-";
 
-/// The bits of a mode that are kept. A file that is brought somewhere gets no rights of its owner there.
+/// The bits of a mode that are kept. A file that is copied gets no rights of its owner there, such as setuid.
 pub(super) const MODE_BITS: u32 = 0o777;
 
 /// The BLAKE3 digest of a content.
@@ -57,12 +57,12 @@ impl From<ContentDigest> for String {
     }
 }
 
-/// What a work folder consists of.
+/// The contents of a work folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Manifest {
-    /// What the folder is called, if it is to be kept.
+    /// The name of the folder, if it is to be kept.
     pub(super) keep: Option<String>,
-    /// The entries. A folder stands before what is in it.
+    /// The entries. A folder comes before its entries.
     pub(super) entries: Vec<ManifestEntry>,
 }
 
@@ -71,11 +71,11 @@ pub(super) struct Manifest {
 pub(super) struct ManifestEntry {
     /// Its name within the work folder.
     pub(super) name: WireText,
-    /// What it is.
+    /// Its kind.
     pub(super) is: ManifestKind,
 }
 
-/// What an entry of a work folder is.
+/// The kind of an entry of a work folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum ManifestKind {
@@ -95,13 +95,13 @@ pub(super) enum ManifestKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum FolderAnswer {
-    /// The folder was made, here.
+    /// The folder was made at this path.
     Made { folder: WireText },
     /// The store lacks these contents.
     Missing { contents: Vec<ContentDigest> },
 }
 
-/// The paths that are to be pulled, as they are called in the work folder.
+/// The paths that are to be pulled, by their names in the work folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct PullRequest {
     pub(super) paths: Vec<PulledPath>,
@@ -112,7 +112,7 @@ pub(super) struct PullRequest {
 pub(super) struct PulledPath {
     /// Its name within the work folder.
     pub(super) name: WireText,
-    /// Whether it is a folder, which a link may lead to.
+    /// Whether it is a folder. A link may lead to the folder.
     pub(super) is_folder: bool,
 }
 
@@ -121,13 +121,13 @@ pub(super) struct PulledPath {
 pub(super) struct PulledEntry {
     /// The number of the path that it belongs to.
     pub(super) path: usize,
-    /// Its name beneath that path, which is empty for the path itself.
+    /// Its name beneath that path; empty for the path itself.
     pub(super) name: WireText,
-    /// What it is.
+    /// Its kind.
     pub(super) is: PulledKind,
 }
 
-/// What an entry that is pulled is.
+/// The kind of an entry that is pulled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum PulledKind {
@@ -143,14 +143,14 @@ pub(super) enum PulledKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Problem {
-    /// The path of this number is not there.
+    /// The process has not made the path of this number.
     NotMade { path: usize },
-    /// Something else, as it is told to people.
+    /// Another problem, with a message for people.
     Other { message: String },
 }
 
 impl Problem {
-    /// Tells what failed, and why.
+    /// Makes a problem that names what failed, and why.
     pub(super) fn io(what: impl fmt::Display, error: &io::Error) -> Self {
         Self::Other {
             message: format!("{what}: {error}"),
@@ -158,7 +158,7 @@ impl Problem {
     }
 }
 
-/// Reads the name of an entry. It is relative, leads nowhere else, and has no part that is none.
+/// Reads the name of an entry. It has to be relative, and none of its parts may lead elsewhere.
 pub(super) fn relative(name: WireText) -> Result<PathBuf, &'static str> {
     let name = PathBuf::from(std::ffi::OsString::from(name));
     if name.as_os_str().len() > LONGEST_NAME {
@@ -175,9 +175,10 @@ pub(super) fn relative(name: WireText) -> Result<PathBuf, &'static str> {
     Ok(name.components().collect())
 }
 
-/// Whether a link leads out of a folder. `depth` is how many folders lie between that folder and the link.
+/// Whether a link leads out of a folder. `depth` is the number of folders between that folder and the link.
 ///
-/// Only leading `..` are possible. After the name of another link a `..` would lead where that one leads.
+/// Only leading `..` are allowed. After the name of another link, a `..` would lead to wherever the target of that link
+/// is.
 pub(super) fn leads_outside(target: &Path, depth: usize) -> bool {
     let mut up = 0;
     let mut is_leading = true;

@@ -21,7 +21,8 @@ use super::wire::{
 pub(super) struct MadeFolder {
     /// Where it is.
     pub(super) path: PathBuf,
-    /// Holds a folder that stays when its process has ended, until then. Nobody holds another one.
+    /// The lock on a folder that stays when its process has ended, held until then. Other folders have no lock of their
+    /// own.
     pub(super) kept: Option<FolderLock>,
 }
 
@@ -31,18 +32,18 @@ impl MadeFolder {
         if self.kept.is_none() {
             return tree::remove(&self.path);
         }
-        // The time for which it stays runs from now.
+        // The time for which the folder stays starts now.
         File::open(&self.path)?.set_modified(SystemClock.now())
     }
 }
 
-/// Removes a folder whose making has failed.
+/// Removes a folder whose making has failed, on drop.
 struct UnfinishedFolder(Option<PathBuf>);
 
 impl Drop for UnfinishedFolder {
     fn drop(&mut self) {
         if let Some(folder) = &self.0 {
-            // The folder of the session goes with its agent.
+            // If the removal fails, the folder is removed with the session of its agent.
             let _ = tree::remove(folder);
         }
     }
@@ -85,7 +86,7 @@ pub(super) fn make(
     Ok((FolderAnswer::Made { folder }, Some(made)))
 }
 
-/// Fills a folder. Returns a content that has just been removed from the store, if there is one.
+/// Fills a folder. Returns a content that was removed from the store in the meantime, if there is one.
 fn fill(
     folders: &HostFolders,
     folder: &Path,
@@ -124,7 +125,7 @@ fn fill(
             }
         }
     }
-    // At the end, for nothing could be written into a folder that may not be changed.
+    // Modes are set at the end, because nothing could be written into a read-only folder.
     for (name, mode) in folder_modes.into_iter().rev() {
         tree.set_folder_mode(&name, mode).map_err(|error| {
             Problem::io(format!("{} cannot be changed", name.display()), &error)

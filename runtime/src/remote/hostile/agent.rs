@@ -1,4 +1,4 @@
-//! A dispatcher ends all that it has begun in due time, whatever an agent answers.
+//! Tests that a dispatcher ends everything that it has begun in due time, whatever an agent answers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,14 +25,14 @@ const PROCESSES: usize = 4;
 /// How many bytes it writes to each of them.
 const WRITTEN: usize = 100_000;
 
-/// How long the agent does anything, before it closes the connection.
+/// How long the agent acts before it closes the connection.
 const LIFE: Duration = Duration::from_mins(1);
 
-/// Within which time the dispatcher has to be done. That is the life of the agent, and all that it takes to be sure that what
-/// ran on a lost host is dead.
+/// The time within which the dispatcher has to be done: the life of the agent, and the time until the processes of a
+/// lost host are surely dead.
 const DEADLINE: Duration = Duration::from_mins(3);
 
-/// What an agent answers to one request.
+/// The answer of an agent to one request.
 #[derive(Debug, Clone)]
 struct Answer {
     /// The messages before the answer.
@@ -44,15 +44,16 @@ struct Answer {
     after: Vec<Message>,
 }
 
+/// The head of an agent's answer.
 #[derive(Debug, Clone)]
 enum Head {
-    /// No answer comes while the connection lasts.
+    /// No answer comes while the connection is open.
     Never,
     Reset,
     Status(u16, Option<Vec<u8>>),
 }
 
-/// What becomes of the stream of an answer.
+/// How the stream of an answer ends.
 #[derive(Debug, Clone, Copy)]
 enum End {
     Whole,
@@ -60,10 +61,10 @@ enum End {
     Reset,
 }
 
-/// What an agent tells beside the streams.
+/// What an agent sends on the stream of messages.
 #[derive(Debug, Clone)]
 enum Message {
-    /// The end of the process with this distance from the last one that was asked for.
+    /// The end of the process whose number is this far from the last one that was asked for.
     Ended(u64, WireExit, Option<u64>),
     InputClosed(u64, Option<u64>),
     Measured(u64, Vec<(u64, u64, u64)>),
@@ -76,14 +77,15 @@ enum Message {
 /// How an agent ends the connection.
 #[derive(Debug, Clone, Copy)]
 enum Close {
-    /// It beats until the end of its life.
+    /// It sends beats until the end of its life.
     Late,
-    /// It says nothing more once it has answered everything.
+    /// It sends nothing more once it has answered everything.
     Silent,
     /// It closes the connection after this many answers.
     After(usize),
 }
 
+/// Generates a message of an agent.
 fn message() -> impl Strategy<Value = Message> {
     let id = || prop_oneof![4 => 0..4_u64, 1 => any::<u64>()];
     let exit = prop_oneof![
@@ -104,6 +106,7 @@ fn message() -> impl Strategy<Value = Message> {
     ]
 }
 
+/// Generates an answer of an agent.
 fn answer() -> impl Strategy<Value = Answer> {
     let messages = || proptest::collection::vec(message(), 0..3);
     let system_id = proptest::option::of(prop_oneof![
@@ -120,7 +123,7 @@ fn answer() -> impl Strategy<Value = Answer> {
         2 => Just(Vec::new()),
         2 => Just(b"{\"error\":\"not_found\"}".to_vec()),
         1 => proptest::collection::vec(any::<u8>(), 0..200),
-        // More than a process has room for here, and less.
+        // This is more than a process has room for here, and the next one is less.
         1 => Just(vec![b'x'; 1 << 20]),
         1 => Just(vec![b'x'; 150_000]),
     ];
@@ -155,6 +158,7 @@ struct HostileAgent {
 }
 
 impl HostileAgent {
+    /// Serves a dispatcher until the agent closes the connection.
     async fn serve(mut self, stream: DuplexStream, close: Close) {
         let (input, mut output) = tokio::io::split(stream);
         let mut input = BufReader::new(input);
@@ -178,7 +182,7 @@ impl HostileAgent {
                     self.answer(request, respond);
                     count += 1;
                     if matches!(close, Close::After(most) if count > most) {
-                        // What was said is sent before the connection is closed.
+                        // The messages are sent before the connection is closed.
                         let _ = timeout(Duration::from_secs(1), connection.accept()).await;
                         return;
                     }
@@ -251,7 +255,7 @@ impl HostileAgent {
                 read,
             },
             Message::Measured(distance, usage) => FromAgent::Measured {
-                // Numbers of questions are from the same sequence.
+                // The numbers of questions come from the same sequence.
                 question: last.wrapping_add(distance),
                 usage,
             },
@@ -272,7 +276,7 @@ impl HostileAgent {
     }
 }
 
-/// Starts a process, writes to it, reads it, stops it, measures it, and has it end.
+/// Starts a process, writes to it, reads its output, stops it, measures it, and ends it.
 async fn use_process(processes: &RemoteProcesses) {
     let started = processes.spawn_process(&ProcessConfig::new("cat")).await;
     let Ok(mut handle) = started else { return };
@@ -311,7 +315,7 @@ async fn use_process(processes: &RemoteProcesses) {
     handle.exit().wait().await;
 }
 
-/// Lets a dispatcher use processes over an agent. Returns whether it was done in time, and left nothing.
+/// Makes a dispatcher use processes over an agent. Returns whether it was done in time, and left nothing behind.
 async fn is_over_in_time(answers: Vec<Answer>, close: Close) -> Result<(), &'static str> {
     let (here, there) = tokio::io::duplex(64 * 1024);
     let agent = HostileAgent {
@@ -325,7 +329,7 @@ async fn is_over_in_time(answers: Vec<Answer>, close: Close) -> Result<(), &'sta
     tokio::spawn(agent.serve(there, close));
     let (input, output) = tokio::io::split(here);
     let config = RemoteConfig::new("hostile");
-    // The agent may close the connection before it is made.
+    // The agent may close the connection before it is set up.
     let Ok(processes) = RemoteProcesses::connect(input, output, config).await else {
         return Ok(());
     };
@@ -337,7 +341,7 @@ async fn is_over_in_time(answers: Vec<Answer>, close: Close) -> Result<(), &'sta
     let uses: Vec<_> = uses.collect();
     let all = async {
         for done in uses {
-            // A panic is counted.
+            // A panic is counted elsewhere.
             let _ = done.await;
         }
     };

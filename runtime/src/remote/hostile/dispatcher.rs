@@ -1,4 +1,4 @@
-//! An agent leaves no process behind, whatever a dispatcher asks for.
+//! Tests that an agent leaves no process behind, whatever a dispatcher asks for.
 
 use std::fs;
 use std::io;
@@ -25,15 +25,16 @@ use crate::remote::stream::{
 };
 use crate::remote::{Agent, RemoteError};
 
+/// The time within which the agent has to end, and its processes have to be gone.
 const DEADLINE: Duration = Duration::from_mins(1);
 
-/// How long a dispatcher may be silent. It is short, so that an agent that has to notice this does so soon.
+/// How long a dispatcher may be silent. It is short, so that an agent that has to notice the silence does so soon.
 const LOST_AFTER: Duration = Duration::from_millis(300);
 
 /// The variable by which the processes of a case are found.
 const MARK: &str = "RATCHET_HOSTILE_DISPATCHER";
 
-/// What a dispatcher does.
+/// One step of a dispatcher.
 #[derive(Debug, Clone)]
 enum Step {
     /// Sends a request, its body in parts, and ends the body or not.
@@ -41,17 +42,18 @@ enum Step {
     Message(Told),
     /// Sends more on a stream that was left open.
     Data(usize, Vec<u8>),
-    /// Reads nothing, and lets the agent work for a moment.
+    /// Sends nothing, and gives the agent a moment to work.
     Yield,
 }
 
+/// What a request is about.
 #[derive(Debug, Clone)]
 enum Target {
     /// A process that sleeps, with another one in its group.
     Sleeper(u64),
-    /// A process that prints without an end.
+    /// A process that prints endlessly.
     Flood(u64),
-    /// A process of which the program is in the body.
+    /// A process whose program is in the body.
     Process(u64),
     Stderr(u64),
     Folder(u64),
@@ -62,6 +64,7 @@ enum Target {
     Other(String),
 }
 
+/// How the body of a request ends.
 #[derive(Debug, Clone, Copy)]
 enum End {
     Whole,
@@ -69,6 +72,7 @@ enum End {
     Reset,
 }
 
+/// A message to the agent.
 #[derive(Debug, Clone)]
 enum Told {
     Terminate(u64, u64),
@@ -92,11 +96,11 @@ enum Close {
     After(usize),
     /// Nothing more is sent, and the pipe stays open.
     Silent,
-    /// Something that is no frame is sent.
+    /// Bytes that are not a frame are sent.
     NoFrame,
 }
 
-/// The number of a process. There are few, so that most steps are about one that is there.
+/// Generates the number of a process. There are few, so that most steps are about a process that exists.
 fn id() -> impl Strategy<Value = u64> {
     prop_oneof![8 => 1..4_u64, 1 => any::<u64>()]
 }
@@ -160,7 +164,7 @@ fn close() -> impl Strategy<Value = Close> {
     ]
 }
 
-/// Breaks after so many bytes.
+/// Breaks after this many bytes.
 struct Breaking<W>(W, usize);
 
 impl<W: AsyncWrite + Unpin> AsyncWrite for Breaking<W> {
@@ -199,7 +203,7 @@ struct HostileDispatcher {
 }
 
 impl HostileDispatcher {
-    /// Does all steps. What the agent does not take any more is dropped: it may have given the connection up.
+    /// Takes all steps. What the agent no longer accepts is dropped: it may have given up the connection.
     async fn take_steps(&mut self, steps: Vec<Step>) {
         for step in steps {
             match step {
@@ -218,6 +222,7 @@ impl HostileDispatcher {
         }
     }
 
+    /// Sends a request with this body.
     async fn request(&mut self, target: Target, body: Vec<Vec<u8>>, end: End) {
         let program = match &target {
             Target::Sleeper(_) => Some("sleep 1000 & sleep 1000"),
@@ -269,6 +274,7 @@ fn ask(method: Method, path: &str) -> Request<()> {
     request.unwrap()
 }
 
+/// Encodes a message.
 fn message(told: Told) -> Bytes {
     let message = match told {
         Told::Terminate(id, grace_ms) => ToAgent::Terminate { id, grace_ms },
@@ -294,7 +300,7 @@ fn message(told: Told) -> Bytes {
     line(&message).unwrap()
 }
 
-/// Does all steps over a connection, and ends it. Returns the error of the library if it did not get so far.
+/// Takes all steps over a connection, and ends it. Returns the error of the library if it fails before that.
 async fn dispatch(
     stream: DuplexStream,
     steps: Vec<Step>,
@@ -333,7 +339,7 @@ async fn dispatch(
             mark,
         };
         dispatcher.take_steps(steps).await;
-        // The streams live on.
+        // The streams are kept open.
         Ok::<_, RemoteError>(dispatcher)
     };
     let acted = tokio::select! {
@@ -341,22 +347,22 @@ async fn dispatch(
         acted = acting => acted?,
     };
     if matches!(close, Close::Silent) {
-        // Nothing is read or sent, and the pipe stays open until the agent has given the dispatcher up.
+        // Nothing is read or sent, and the pipe stays open until the agent has given up on the dispatcher.
         sleep(LOST_AFTER * 2).await;
     } else {
-        // What was asked for gets to the agent before the pipe is closed.
+        // The requests are flushed to the agent before the pipe is closed.
         let _ = timeout(Duration::from_millis(20), &mut connection).await;
     }
     drop(acted);
     Ok(())
 }
 
-/// The processes of this system that have the mark.
+/// Returns the processes of this system that have the mark.
 fn marked(mark: &str) -> Vec<String> {
     let wanted = format!("{MARK}={mark}");
     let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| {
         let process = entry.ok()?;
-        // A process that ends meanwhile cannot be read.
+        // The environment of a process that has just ended cannot be read.
         let environment = fs::read(process.path().join("environ")).ok()?;
         let mut variables = environment.split(|byte| *byte == 0);
         let is_marked = variables.any(|variable| variable == wanted.as_bytes());
@@ -365,6 +371,8 @@ fn marked(mark: &str) -> Vec<String> {
     processes.collect()
 }
 
+/// Makes an agent serve a dispatcher that takes these steps. Returns an error if the agent does not end, or leaves a
+/// process behind.
 async fn is_over_and_clean(steps: Vec<Step>, close: Close) -> Result<(), String> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -375,7 +383,7 @@ async fn is_over_and_clean(steps: Vec<Step>, close: Close) -> Result<(), String>
     let agent = Agent::new().cache_dir(cache.path());
     let serving = agent.serve(input, output);
     let dispatching = dispatch(here, steps, close, mark.clone());
-    // Errors of both sides are what such a connection is about.
+    // Errors of both sides are expected on such a connection.
     let both = async { tokio::join!(serving, dispatching) };
     if timeout(DEADLINE, both).await.is_err() {
         return Err("the agent serves for ever".to_owned());

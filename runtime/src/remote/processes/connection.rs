@@ -30,7 +30,7 @@ use crate::suspension::{until, working_now};
 /// The number of the next connection of this process.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
-/// A connection to an agent. Dropping it ends the connection, and with it all that was started over it.
+/// A connection to an agent. Dropping it ends the connection and everything that was started over it.
 #[derive(Debug)]
 pub(super) struct AgentConnection {
     number: u64,
@@ -38,14 +38,14 @@ pub(super) struct AgentConnection {
     requests: SendRequest<Bytes>,
     messages: mpsc::UnboundedSender<ToAgent>,
     health: watch::Receiver<HostHealth>,
-    /// Tells when and why the connection has ended.
+    /// Records when and why the connection has ended.
     loss: LossWatch,
-    /// Cancelled when nobody wants the connection any more.
+    /// Cancelled when the connection is not used any more.
     unwanted: CancellationToken,
 }
 
 impl AgentConnection {
-    /// Says hello to an agent, and starts the task that keeps the connection.
+    /// Exchanges hellos with an agent, and starts the task that keeps the connection.
     pub(super) async fn open(
         input: impl AsyncRead + Send + Unpin + 'static,
         mut output: impl AsyncWrite + Send + Unpin + 'static,
@@ -70,7 +70,7 @@ impl AgentConnection {
                 .initial_connection_window_size(CONNECTION_WINDOW)
                 .initial_max_send_streams(2)
                 .max_concurrent_streams(MAX_STREAMS)
-                // Output that nobody wants any more may arrive after its stream is forgotten, any number of times.
+                // Output that is no longer wanted may arrive after its stream is forgotten, any number of times.
                 .max_local_error_reset_streams(None)
                 .max_header_list_size(HEADER_BYTES)
                 .max_send_buffer_size(SEND_BUFFER)
@@ -87,7 +87,7 @@ impl AgentConnection {
         });
         let opened = opened.await.map_err(|_| RemoteError::NoAnswer(limit))?;
         let (agent, requests, driver, (to_agent, from_agent)) = opened?;
-        // An agent has started its keeper before it answers anything.
+        // An agent has started its keeper before it sends anything after its hello.
         let grants = Grants::started_before(working_now());
         let (messages, to_send) = mpsc::unbounded_channel();
         let (tell_health, health) = watch::channel(HostHealth::default());
@@ -117,27 +117,27 @@ impl AgentConnection {
         Ok(connection)
     }
 
-    /// The number of the connection, which no other one has.
+    /// Returns the number of the connection, which is unique.
     pub(super) fn number(&self) -> u64 {
         self.number
     }
 
-    /// What the agent says of itself.
+    /// Returns the agent's description of itself.
     pub(super) fn agent(&self) -> &AgentInfo {
         &self.agent
     }
 
-    /// What the heartbeat tells of the host.
+    /// Returns a watch channel with the health that the heartbeat measures.
     pub(super) fn health(&self) -> watch::Receiver<HostHealth> {
         self.health.clone()
     }
 
-    /// The way to open streams.
+    /// Returns the handle that opens streams.
     pub(super) fn requests(&self) -> SendRequest<Bytes> {
         self.requests.clone()
     }
 
-    /// The way to send messages.
+    /// Returns the sender of messages.
     pub(super) fn messages(&self) -> mpsc::UnboundedSender<ToAgent> {
         self.messages.clone()
     }
@@ -148,7 +148,7 @@ impl AgentConnection {
         let _ = self.messages.send(message);
     }
 
-    /// The watch on the end of the connection.
+    /// Returns the watch for the loss of the connection.
     pub(super) fn loss(&self) -> &LossWatch {
         &self.loss
     }
@@ -179,7 +179,7 @@ struct ConnectionTask {
     number: u64,
     /// Whether a keeper asks for time.
     is_fenced: bool,
-    /// The answers that it got.
+    /// The answers to the keeper.
     grants: Grants,
     config: Arc<RemoteConfig>,
     table: Arc<ProcessTable>,
@@ -191,7 +191,7 @@ struct ConnectionTask {
 }
 
 impl ConnectionTask {
-    /// Keeps the connection until it ends, breaks, or falls silent. Then it waits until what ran is surely dead.
+    /// Keeps the connection until it ends, breaks, or falls silent. Then it waits until what ran there is surely dead.
     async fn run(
         mut self,
         driver: impl Future<Output = Result<(), RemoteError>>,
@@ -204,7 +204,7 @@ impl ConnectionTask {
         let error = tokio::select! {
             biased;
             () = unwanted.cancelled() => {
-                // Nobody waits for the end of the processes any more. The agent kills them when its pipe ends.
+                // The end of the processes is not awaited any more. The agent kills them when its pipe ends.
                 self.loss.end();
                 self.table.lose(self.number);
                 return;
@@ -228,7 +228,7 @@ impl ConnectionTask {
         self.table.lose(self.number);
     }
 
-    /// Returns the reason for which the connection is lost. The pipes are closed by then.
+    /// Keeps the connection, and returns the reason for which it is lost. The pipes are closed by then.
     async fn keep(
         &mut self,
         driver: impl Future<Output = Result<(), RemoteError>>,
@@ -254,7 +254,7 @@ impl ConnectionTask {
                         None => return RemoteError::Closed,
                     };
                     lines.push(&bytes);
-                    // An error means that the stream has ended, which the next read tells.
+                    // An error means that the stream has ended, which the next read reports.
                     let _ = from_agent.flow_control().release_capacity(bytes.len());
                     loop {
                         match lines.next() {
@@ -270,7 +270,7 @@ impl ConnectionTask {
                     drop(self.messages.send(ToAgent::Beat { number, measures }));
                 }
                 () = &mut silence => return RemoteError::Silent(self.config.lost_after),
-                // It ends only with the stream of messages, of which the others tell more.
+                // It ends only with the stream of messages, and the other branches report that better.
                 Some(_) = tasks.join_next() => {}
             }
         }
@@ -278,7 +278,7 @@ impl ConnectionTask {
 }
 
 impl ConnectionTask {
-    /// Takes in what the agent tells.
+    /// Handles a message of the agent.
     fn take(&mut self, message: FromAgent, beats: &mut Heartbeats) {
         match message {
             FromAgent::Answer { beat } => {

@@ -1,24 +1,25 @@
-//! Whether a filter's answers match what it was asked, as far as that can be known.
+//! Tracks whether a filter's answers match its items, as far as that can be known.
 //!
-//! Lines carry no ids, so an answer belongs to the oldest request without one. A filter that prints a line too
-//! many shifts all answers behind it, and nothing in them shows it. So each answer is held until the next one
-//! comes, or until the filter was quiet for a moment; a surplus line that follows at once finds it still here.
+//! Lines carry no ids, so an answer belongs to the oldest request without one. A filter that prints one line too many
+//! shifts all later answers, and nothing in them shows it. So each answer is held until the next one comes, or until
+//! the filter was quiet for a moment; a surplus line that follows at once finds the answer still held.
 //!
-//! The count of lines *surely* matches when the filter was quiet and had nothing left to answer. Answers since
-//! then were given out and may yet prove wrong.
+//! The count of lines *surely* matches when the filter was quiet and had nothing left to answer. Answers since then
+//! were delivered and may still prove wrong.
 
 use std::time::{Duration, Instant};
 
-/// How long a filter has to be quiet before its last answer is believed.
+/// How long a filter has to be quiet before its last answer counts as confirmed.
 ///
-/// A surplus line is printed right behind the answer, so it comes within a scheduler's delay.
+/// A surplus line is printed right after the answer, so it comes within a scheduler's delay.
 pub(super) const QUIET_TIME: Duration = Duration::from_millis(50);
 
-/// How many answers in a row may be unconfirmed. Then the filter is given a moment of quiet, so that the list of answers that may
-/// yet prove wrong has a bound. The pause costs less than one percent of the time that so many take.
+/// How many answers in a row may be unconfirmed. After that the filter is given a moment of quiet, so that the list of
+/// answers that may still prove wrong is bounded. The pause costs less than one percent of the time that so many
+/// answers take.
 const MAX_UNCONFIRMED_ANSWERS: u64 = 1 << 17;
 
-/// Holds the last answer of a filter, and knows how far the count of its lines can be relied on.
+/// Holds the last answer of a filter, and tracks how far the count of its lines is reliable.
 #[derive(Debug)]
 pub(super) struct Alignment<H> {
     /// The last answer, until it is known to belong to its item.
@@ -59,7 +60,7 @@ impl<H> Alignment<H> {
         self.proven
     }
 
-    /// Whether the filter is fresh, which means that its count of lines has never matched yet.
+    /// Whether the filter is fresh: its count of lines has never matched yet.
     pub(super) fn is_fresh(&self) -> bool {
         !self.matched_once
     }
@@ -69,7 +70,7 @@ impl<H> Alignment<H> {
         self.unsure > 0
     }
 
-    /// Takes in an answer and returns the one before it, which is confirmed by that.
+    /// Handles an answer and returns the one before it, which this confirms.
     pub(super) fn answered(&mut self, answer: Option<H>, now: Instant) -> Option<H> {
         self.unsure += 1;
         if self.unsure >= MAX_UNCONFIRMED_ANSWERS {
@@ -87,12 +88,13 @@ impl<H> Alignment<H> {
         self.held = Some(answer);
     }
 
-    /// The time at which [`quiet`](Self::quiet) has to be called.
+    /// Returns the time at which [`quiet`](Self::quiet) has to be called.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.quiet_at
     }
 
-    /// Returns what follows if the moment of quiet is over. `is_idle` says that the filter has nothing left to answer.
+    /// Returns the conclusions if the moment of quiet is over. `is_idle` is set if the filter has nothing left to
+    /// answer.
     pub(super) fn quiet(&mut self, is_idle: bool, now: Instant) -> Option<Quiet<H>> {
         self.quiet_at.filter(|at| *at <= now)?;
         self.quiet_at = None;
@@ -117,14 +119,14 @@ impl<H> Alignment<H> {
         }
     }
 
-    /// Notes that the count of lines surely matches.
+    /// Records that the count of lines surely matches.
     fn matched(&mut self) {
         self.unsure = 0;
         self.proven = true;
         self.matched_once = true;
     }
 
-    /// Handles a count that does not match. Returns the answer that was held, which is refuted.
+    /// Handles a count that does not match. Returns the held answer, which this refutes.
     pub(super) fn lost(&mut self) -> Option<H> {
         self.quiet_at = None;
         self.unsure = 0;
@@ -156,7 +158,7 @@ mod tests {
             Some(told(Some(2), false))
         );
         assert_eq!(alignment.deadline(), None);
-        // A failure is an answer, and is not held.
+        // A failure counts as an answer, but is not held.
         alignment.answered(Some(3), start);
         assert_eq!(alignment.answered(None, start), Some(3));
     }
@@ -173,7 +175,7 @@ mod tests {
             Some(told(Some(2), true))
         );
         assert!(alignment.is_proven() && !alignment.is_fresh());
-        // The answers that are given out may be refuted until the next moment of quiet.
+        // The answers that are delivered may be refuted until the next moment of quiet.
         alignment.hold(2, start);
         assert_eq!(
             alignment.quiet(true, start + QUIET_TIME),

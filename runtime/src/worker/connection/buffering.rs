@@ -1,17 +1,17 @@
-//! Filters that print nothing: they may buffer their output until they have read more, or until their input ends.
+//! Filters that print nothing yet: they may buffer their output until they have read more, or until their input ends.
 
 use std::time::{Duration, Instant};
 
 /// How long a filter may be silent before it is taken for one that buffers.
 pub(super) const MAX_SILENCE: Duration = Duration::from_secs(2);
 
-/// How long a silent filter gets before it is sent more again.
+/// How long a silent filter has before it is sent more items.
 const STEP: Duration = Duration::from_secs(1);
 
-/// Decides how much a filter is sent ahead because it is silent.
+/// Decides how many items a filter is sent ahead because it is silent.
 ///
-/// A filter that answers one by one is left alone however slow it is, once it has answered for the first time.
-/// One that answers in blocks is sent more again when its next block is late.
+/// A filter that answers one by one is sent nothing ahead for being silent, however slow it is, once it has answered
+/// for the first time. One that answers in blocks is sent more items when its next block is late.
 #[derive(Debug, Default)]
 pub(super) struct Silence {
     /// The time at which the filter has been silent for too long.
@@ -27,14 +27,14 @@ pub(super) struct Silence {
 }
 
 impl Silence {
-    /// Notes that the filter was sent an item.
+    /// Records that the filter was sent an item.
     pub(super) fn asked(&mut self, now: Instant) {
         if self.due.is_none() && self.may_buffer() {
             self.due = now.checked_add(MAX_SILENCE);
         }
     }
 
-    /// Notes that the filter printed an answer. `left` says whether it has more to answer.
+    /// Records that the filter printed an answer. `left` is set if it has more to answer.
     pub(super) fn answered(&mut self, left: bool, now: Instant) {
         self.in_blocks |= self.spoke == Some(now);
         self.spoke = Some(now);
@@ -50,12 +50,13 @@ impl Silence {
         self.spoke.is_none() || (self.in_blocks && self.ahead > 0)
     }
 
-    /// The time at which [`on_time`](Self::on_time) has to be called.
+    /// Returns the time at which [`on_time`](Self::on_time) has to be called.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.due
     }
 
-    /// Returns how many items the filter may be sent ahead from now on, if it has been silent for long enough to change that.
+    /// Returns how many items the filter may be sent ahead from now on, if it has been silent for long enough to change
+    /// that.
     pub(super) fn on_time(&mut self, now: Instant) -> Option<u32> {
         self.due.filter(|due| *due <= now)?;
         self.due = now.checked_add(STEP);
@@ -69,7 +70,7 @@ impl Silence {
         self.ahead > 0
     }
 
-    /// Stops the timer: nothing more is sent to the filter, so nothing follows from its silence.
+    /// Stops the timer: nothing more is sent to the filter, so its silence has no consequence.
     pub(super) fn end(&mut self) {
         self.due = None;
     }

@@ -1,4 +1,4 @@
-//! How a worker ends, and what becomes of the attempts that it had.
+//! The end of a worker, and of the attempts that it still had.
 
 use std::time::Duration;
 
@@ -12,15 +12,16 @@ use crate::os::{Ended, Ending};
 use crate::outcome::{Class, Failure};
 use crate::worker::event::WorkerEnd;
 
-/// How long the pipes of a worker that has ended are read. Only a descendant that left its group can still hold them open.
+/// How long the pipes of a worker that has ended are still read. Only a descendant that left its group can hold them
+/// open.
 const DRAIN_LIMIT: Duration = Duration::from_millis(500);
 
-/// How long a worker that closed its stdout has to end by itself, because an exit code tells more than a kill does. A worker
-/// that is not ready yet has as long when it is asked to end.
+/// How long a worker that closed its stdout has to end by itself, because an exit code explains more than a kill does.
+/// A worker that is not ready yet has the same time when it is asked to end.
 const EXIT_WAIT: Duration = Duration::from_millis(500);
 
 impl RunningWorker {
-    /// Kills the worker for this cause. The worker has ended only when its exit is seen.
+    /// Kills the worker for this cause. The worker counts as ended only when its exit is observed.
     pub(super) async fn kill(&mut self, cause: EndCause) {
         if !self.is_killed {
             self.is_killed = true;
@@ -69,7 +70,7 @@ impl RunningWorker {
         self.ends_by = now().checked_add(EXIT_WAIT);
     }
 
-    /// Asks the worker to end if it is to end and has no attempt left.
+    /// Asks the worker to end, if its end is due and it has no attempt left.
     pub(super) async fn exit_if_done(&mut self) {
         if self.jobs.is_empty()
             && matches!(self.exit_stage, ExitStage::InputClosed(_))
@@ -94,7 +95,8 @@ impl RunningWorker {
         if self.can(&Capability::Drain) {
             self.queue(Event::Drain);
         }
-        // The next read writes what is queued and closes. A worker that does not read on gets SIGTERM after the grace.
+        // The next read writes what is queued and closes. A worker that does not read any more gets SIGTERM after the
+        // grace.
         self.transport.finish();
         self.exit_stage = now()
             .checked_add(self.config.grace)
@@ -104,11 +106,13 @@ impl RunningWorker {
         }
     }
 
-    /// Settles everything after the process has ended: reads the rest of its output, and answers or gives back each attempt.
+    /// Settles everything after the process has ended: reads the rest of its output, and answers or gives back each
+    /// attempt.
     pub(super) async fn conclude(mut self, ended: Ended) -> WorkerEnd {
         self.close_to_work();
         if timeout(DRAIN_LIMIT, self.drain_output()).await.is_err() {
-            // A timer can ring before the event loop has looked into the pipes. What lies there was printed all the same.
+            // A timer can fire before the event loop has polled the pipes. What is in them was printed before that, and
+            // counts.
             self.read_printed().await;
             self.stderr.read_now();
         }
@@ -116,22 +120,22 @@ impl RunningWorker {
         let was_stopped_by_terminal = ended.ending == Ending::WantedTerminal;
         self.is_killed |= was_stopped_by_terminal;
         let cause = match self.end_cause.take() {
-            // Whatever was noticed before followed from that.
+            // Whatever was noticed before is a consequence of the lost host.
             _ if ended.ending == Ending::HostLost => EndCause::HostLost,
-            // The pipes of the worker may have broken before its end was seen.
+            // The pipes of the worker may have broken before its end was observed.
             None | Some(EndCause::ClosedInput | EndCause::ClosedOutput)
                 if was_stopped_by_terminal =>
             {
                 EndCause::WantedTerminal
             }
-            // A pipe of a process that ends breaks before its exit is seen.
+            // A pipe of a process that ends breaks before its exit is observed.
             Some(EndCause::ClosedInput | EndCause::ClosedOutput)
                 if ended.ending == Ending::ByItself =>
             {
                 EndCause::Exited(ended.exit)
             }
             Some(cause) => cause,
-            // A filter that was sent all there is ends by the end of its input.
+            // A filter that was sent all its items ends because its input ends.
             None if self.filter.as_ref().is_some_and(Filter::was_closed) => {
                 EndCause::Retired(Retirement::Shutdown)
             }
@@ -143,7 +147,7 @@ impl RunningWorker {
                 "processes of this worker could not be killed"
             );
         }
-        // Nothing more can be read: what was read so far is all that the attempts get.
+        // Nothing more can be read, so what was read so far is final for the attempts.
         self.end_output(now());
         let stderr = self.stderr.tail();
         let now = now();
@@ -158,8 +162,8 @@ impl RunningWorker {
             let asked = entry.asked();
             let is_unread = unread_from.is_some_and(|read| entry.starts_at >= Some(read));
             if !begun || (asked.is_none() && (!mine || is_unread)) {
-                // The attempt never began, or the worker was killed because of another attempt, or the worker ended after its
-                // last answer and had read nothing of this request.
+                // The attempt never began, or the worker was killed because of another attempt, or the worker ended
+                // after its last answer and had read nothing of this request.
                 self.give_back(entry.assignment, begun, None);
                 continue;
             }
@@ -200,10 +204,10 @@ impl RunningWorker {
         }
     }
 
-    /// The number of bytes that the worker has read of its stdin, if it ended by itself after an answer.
+    /// Returns the number of bytes that the worker has read of its stdin, if it ended by itself after an answer.
     ///
-    /// Such a worker may have decided to end before it was sent its next request. One that never answered is charged with
-    /// what it was sent: otherwise the job that it cannot do would go from one worker to the next for ever.
+    /// Such a worker may have decided to end before it was sent its next request. One that never answered is charged
+    /// with its requests: otherwise a job that crashes it would go from one worker to the next forever.
     fn unread_from(&self, cause: &EndCause) -> Option<u64> {
         let ended_idle = self.has_answered && matches!(cause, EndCause::Exited(_));
         let view = self.process.view().filter(|_| ended_idle)?;
@@ -215,7 +219,7 @@ impl RunningWorker {
         while !self.is_output_closed || self.stderr.is_open() {
             tokio::select! {
                 incoming = self.transport.receive(), if !self.is_output_closed => match incoming {
-                    // A broken stdin says nothing about the answers that lie in stdout.
+                    // A broken stdin does not affect the answers that are in stdout.
                     Err(IpcError::Write(_)) => {}
                     Ok(Incoming::End) | Err(_) => self.is_output_closed = true,
                     incoming => self.take_all(incoming).await,

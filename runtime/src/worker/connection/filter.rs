@@ -3,11 +3,11 @@
 //! ```text
 //!              answer k     answer k+1 or quiet
 //! asked k ---> Ended(k) ----------------------> Confirmed(k)
-//!              slot back    \--- surplus line -> Refuted(k), OutOfStep
+//!              slot freed   \--- surplus line -> Refuted(k), OutOfStep
 //! ```
 //!
-//! An answer gives its slot back at once, so the next item is on its way while the answer is held. Only the
-//! first answer of a fresh filter keeps its slot until the filter was quiet.
+//! An answer gives its slot back at once, so the next item is sent while the answer is held. Only the first answer of a
+//! fresh filter keeps its slot until the filter was quiet.
 
 use std::time::{Duration, Instant};
 
@@ -22,14 +22,15 @@ use crate::ids::Ticket;
 use crate::outcome::{Class, Failure};
 use crate::worker::config::{PoolConfig, WorkerProtocol};
 
-/// What the connection knows of a worker that is a filter: held answers, counts of lines, and silence.
+/// The connection's state of a worker that is a filter: held answers, counts of lines, and silence.
 pub(super) struct Filter {
     alignment: Alignment<Held>,
     silence: Silence,
     /// How many items the filter was sent, and how many lines it has printed for them.
     asked: u64,
     answered: u64,
-    /// The runs that got answers since the count of lines last surely matched. They are told if the count proves wrong.
+    /// The runs that got answers since the count of lines last surely matched. They are notified if the count proves
+    /// wrong.
     answered_to: Vec<Reporter>,
     /// Whether the pool gets no more items, as far as is known.
     is_last: bool,
@@ -41,12 +42,13 @@ pub(super) struct Filter {
     pub(super) charged: u32,
 }
 
-/// An answer that is held because it may yet be refuted.
+/// An answer that is held because it may still be refuted.
 #[derive(Debug)]
 enum Held {
-    /// The result was not reported. The attempt counts as running, so that the filter is sent nothing meanwhile.
+    /// The result was not reported. The attempt counts as running, so that the filter is sent nothing until it is
+    /// confirmed.
     Whole(Box<FreshAnswer>),
-    /// The run was told provisionally, and waits for the confirmation.
+    /// The run got the result provisionally, and waits for the confirmation.
     Reported {
         ticket: Ticket,
         reporter: Reporter,
@@ -72,7 +74,7 @@ struct FreshAnswer {
 
 /// The two ways in which a filter's count of lines can be wrong.
 enum Mismatch<'a> {
-    /// The filter printed a line that answers nothing.
+    /// The filter printed a line that answers no item.
     Surplus(&'a str),
     /// The filter's output ended before it had answered everything.
     Missing { asked: u64, answered: u64 },
@@ -97,13 +99,13 @@ impl Filter {
         }
     }
 
-    /// Notes that the filter was sent an item.
+    /// Records that the filter was sent an item.
     pub(super) fn asked(&mut self, now: Instant) {
         self.asked += 1;
         self.silence.asked(now);
     }
 
-    /// The time at which the filter has to be looked at again, if nothing happens before.
+    /// Returns the time at which the filter has to be checked, if nothing happens before.
     pub(super) fn deadline(&self) -> Option<Instant> {
         [self.alignment.deadline(), self.silence.deadline()]
             .into_iter()
@@ -124,7 +126,7 @@ impl Filter {
 }
 
 impl RunningWorker {
-    /// Holds the answer of a fresh filter whole, with its slot. Returns every other answer, which is to be told now.
+    /// Holds the answer of a fresh filter whole, with its slot. Returns every other answer, to be sent now.
     pub(super) fn hold(
         &mut self,
         entry: InFlightAttempt,
@@ -158,7 +160,7 @@ impl RunningWorker {
         told
     }
 
-    /// Sends the result of an attempt to whoever waits for it. The answer of a filter is sent provisionally, and held.
+    /// Sends the result of an attempt to its receiver. The answer of a filter is sent provisionally, and held.
     #[expect(clippy::expect_used, reason = "the answers of other workers are final")]
     pub(super) fn tell_end(
         &mut self,
@@ -248,7 +250,7 @@ impl RunningWorker {
 
     /// Confirms the answer that was held, and clears earlier ones if the count surely matches.
     fn apply_quiet(&mut self, quiet: Quiet<Held>, now: Instant) {
-        // An answer that is told only now is in doubt again, and stays so until the next moment of quiet.
+        // An answer that is reported only now is in doubt again, and stays so until the next moment of quiet.
         let is_told = !matches!(quiet.confirmed, Some(Held::Whole(_)));
         if quiet.matches && !is_told {
             self.tell_cleared();
@@ -259,7 +261,7 @@ impl RunningWorker {
         }
     }
 
-    /// Tells all runs that no answer that they have can prove wrong any more.
+    /// Reports to all runs that none of their answers can prove wrong any more.
     fn tell_cleared(&mut self) {
         let Some(filter) = &mut self.filter else {
             return;
@@ -270,7 +272,7 @@ impl RunningWorker {
         }
     }
 
-    /// Confirms an answer after a moment of quiet, and lets more items be sent to a silent filter.
+    /// Confirms an answer after a moment of quiet, and lets a silent filter be sent more items.
     pub(super) fn watch_filter(&mut self, now: Instant) {
         let is_idle = self.jobs.is_empty();
         let Some(filter) = &mut self.filter else {
@@ -278,7 +280,7 @@ impl RunningWorker {
         };
         let was_proven = filter.alignment.is_proven();
         if let Some(quiet) = filter.alignment.quiet(is_idle, now) {
-            // The answer that was held whole gives its slot back by this, so the filter has to count as proven first.
+            // This frees the slot of the answer that was held whole, so the filter has to be marked as proven first.
             if is_idle && !was_proven {
                 self.emit(WorkerEvent::Filter(FilterChange::Aligned));
             }
@@ -293,7 +295,7 @@ impl RunningWorker {
         self.close_if_last();
     }
 
-    /// Notes whether the filter has been sent the last item that there is.
+    /// Records whether the filter has been sent the last item.
     pub(super) fn expect_last(&mut self, is_last: bool) {
         if let Some(filter) = &mut self.filter {
             filter.is_last = is_last;
@@ -301,7 +303,7 @@ impl RunningWorker {
         self.close_if_last();
     }
 
-    /// Closes the stdin of a filter that buffers and was sent all items: then it prints the rest.
+    /// Closes the stdin of a filter that buffers and was sent all its items, so that it prints the rest.
     fn close_if_last(&mut self) {
         let has_items = !self.jobs.is_empty();
         let Some(filter) = &mut self.filter else {
@@ -315,13 +317,14 @@ impl RunningWorker {
         filter.input_closed = true;
         filter.silence.end();
         self.close_to_work();
-        // The items that it has yet to answer keep it alive. After them it is retired like any idle worker.
+        // It stays alive until it has answered its items. After them it is retired like any idle worker.
         self.exit_stage = ExitStage::AfterWork(Retirement::Shutdown);
-        // This must not wait: the filter may not read on before its output is read.
+        // This must not wait: the filter may stop reading until its output is read.
         self.transport.finish();
     }
 
-    /// Marks the filter as out of step. The answer that is held fails, and runs are told that earlier answers may be wrong.
+    /// Marks the filter as out of step. The answer that is held fails, and runs are notified that earlier answers may
+    /// be wrong.
     fn mark_out_of_step(&mut self, mismatch: &Mismatch<'_>, now: Instant) -> Option<Failure> {
         let who = self.display_name();
         let filter = self.filter.as_mut()?;
@@ -345,7 +348,7 @@ impl RunningWorker {
         Some(failure)
     }
 
-    /// Handles a line that answers no item: no line can be matched to an item any more, so the filter is killed.
+    /// Handles a line that answers no item: lines can no longer be matched to items, so the filter is killed.
     pub(super) async fn take_surplus_line(&mut self, line: String, now: Instant) {
         let is_fresh = (self.filter.as_ref()).is_some_and(|filter| filter.alignment.is_fresh());
         self.mark_out_of_step(&Mismatch::Surplus(&line), now);
@@ -369,7 +372,8 @@ impl RunningWorker {
         else {
             return;
         };
-        // Each attempt begins in the place of the one before it, as if that had been answered, so that the slots add up.
+        // Each attempt begins in the place of the one before it, as if that had been answered, so that the number of
+        // slots stays right.
         while let Some(entry) = self.jobs.oldest().and_then(|id| self.jobs.remove(id)) {
             if let Some(filter) = &mut self.filter {
                 filter.charged += 1;

@@ -9,8 +9,8 @@ use crate::ids::SlotNumber;
 
 /// All attempts of one worker that are not answered, in the order in which they were sent.
 ///
-/// The worker works on the oldest of them, up to its concurrency. The others lie in its pipe. The timeouts of an attempt
-/// count from the moment when it becomes one of the oldest.
+/// The worker works on the oldest of them, up to its concurrency. The others wait in its pipe. The timeouts of an
+/// attempt start when it becomes one of the oldest.
 #[derive(Debug)]
 pub(super) struct InFlight {
     entries: VecDeque<InFlightAttempt>,
@@ -18,7 +18,7 @@ pub(super) struct InFlight {
     next_id: u64,
     /// How many of the oldest entries the worker works on.
     begun: usize,
-    /// How many requests the worker works on at once, as its hello said.
+    /// How many requests the worker works on at once, according to its hello.
     concurrency: usize,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct InFlightAttempt {
     pub(super) id: u64,
     /// The attempt.
     pub(super) assignment: Assignment,
-    /// The number of bytes that the worker reads before its request. Nothing if nobody counts them.
+    /// The number of bytes that the worker reads before its request. `None` if they are not counted.
     pub(super) starts_at: Option<u64>,
     /// The clock of the attempt once it has begun.
     pub(super) begun: Option<StopClock>,
@@ -38,7 +38,7 @@ pub(super) struct InFlightAttempt {
 }
 
 impl InFlight {
-    /// Makes the list of a worker without attempts, which works on one at a time.
+    /// Makes the list of a worker that has no attempts and works on one at a time.
     pub(super) fn new() -> Self {
         Self {
             entries: VecDeque::new(),
@@ -69,13 +69,13 @@ impl InFlight {
         self.begun < self.concurrency
     }
 
-    /// The id of the next request.
+    /// Returns the id of the next request.
     pub(super) fn next_id(&self) -> u64 {
         self.next_id
     }
 
-    /// The slot in which an attempt will begin that is sent now. One that is sent ahead gets that of the attempt in whose
-    /// place it begins, which is not known where the worker works on several at once.
+    /// Returns the slot in which an attempt will begin if it is sent now. One that is sent ahead gets the slot of the
+    /// attempt that it replaces, which is not known where the worker works on several at once.
     pub(super) fn slot_of(&self, assignment: &Assignment) -> Option<SlotNumber> {
         if assignment.ahead && self.is_serial() {
             self.entries.back()?.assignment.slot
@@ -104,12 +104,12 @@ impl InFlight {
         begins
     }
 
-    /// The id of the oldest attempt. A message without an id is about this attempt.
+    /// Returns the id of the oldest attempt. A message without an id is about this attempt.
     pub(super) fn oldest(&self) -> Option<u64> {
         self.entries.front().map(|entry| entry.id)
     }
 
-    /// The index of the attempt with this id.
+    /// Returns the index of the attempt with this id.
     fn place(&self, id: u64) -> Option<usize> {
         // Answers mostly come in order. Ids only grow, so a binary search finds the others.
         if self.entries.front()?.id == id {
@@ -133,7 +133,7 @@ impl InFlight {
             .find(|entry| entry.assignment.key() == key)
     }
 
-    /// The attempts of a run, each with whether it has begun.
+    /// Returns the attempts of runs, each with whether it has begun.
     pub(super) fn of_run(&self) -> Vec<(u64, bool)> {
         let of_run = self
             .entries
@@ -144,7 +144,7 @@ impl InFlight {
             .collect()
     }
 
-    /// How many attempts the worker has.
+    /// Returns how many attempts the worker has.
     #[expect(
         clippy::expect_used,
         reason = "so many attempts do not fit into memory"
@@ -154,7 +154,7 @@ impl InFlight {
             .expect("a worker has fewer than four thousand million attempts")
     }
 
-    /// Takes out an attempt that was answered.
+    /// Removes an attempt that was answered.
     pub(super) fn remove(&mut self, id: u64) -> Option<InFlightAttempt> {
         let place = self.place(id)?;
         let entry = self.entries.remove(place)?;
@@ -180,21 +180,21 @@ impl InFlight {
         self.entries.get(next)
     }
 
-    /// The attempts that were sent ahead and have neither begun nor been asked back yet.
+    /// Returns the attempts that were sent ahead, have not begun, and were not recalled yet.
     pub(super) fn waiting(&mut self) -> impl Iterator<Item = &mut InFlightAttempt> {
         self.entries
             .iter_mut()
             .filter(|entry| entry.begun.is_none() && !entry.recalled)
     }
 
-    /// The earliest time at which [`due`](Self::due) returns something.
+    /// Returns the earliest time at which [`due`](Self::due) returns something.
     pub(super) fn deadline(&self, can_ask: bool) -> Option<Instant> {
         self.running()
             .filter_map(|(entry, clock)| entry.next(clock, can_ask).map(|(at, _)| at))
             .min()
     }
 
-    /// The first step that timeouts demand by now, with the id of its attempt.
+    /// Returns the first step that is due for a timeout now, with the id of its attempt.
     pub(super) fn due(&self, can_ask: bool, now: Instant) -> Option<(u64, StopAction)> {
         self.running().find_map(|(entry, clock)| {
             let (at, due) = entry.next(clock, can_ask)?;
@@ -202,7 +202,7 @@ impl InFlight {
         })
     }
 
-    /// The attempts that have begun, with their clocks.
+    /// Returns the attempts that have begun, with their clocks.
     fn running(&self) -> impl Iterator<Item = (&InFlightAttempt, &StopClock)> {
         let running = self
             .entries
@@ -211,7 +211,7 @@ impl InFlight {
         running.filter_map(|entry| Some((entry, entry.begun.as_ref()?)))
     }
 
-    /// Takes out all attempts, because the worker has ended.
+    /// Removes all attempts, because the worker has ended.
     pub(super) fn take_all(&mut self) -> VecDeque<InFlightAttempt> {
         self.begun = 0;
         std::mem::take(&mut self.entries)
@@ -219,14 +219,14 @@ impl InFlight {
 }
 
 impl InFlightAttempt {
-    /// Notes that the attempt has reported progress.
+    /// Records that the attempt has reported progress.
     pub(super) fn note_activity(&mut self, now: Instant) {
         if let Some(clock) = &mut self.begun {
             clock.note_activity(now);
         }
     }
 
-    /// Starts the time until the kill. It runs whether the worker understands `cancel` or not.
+    /// Starts the grace until the kill. It runs whether the worker understands `cancel` or not.
     pub(super) fn ask(&mut self, why: StopReason, grace: Duration, now: Instant) {
         let timeouts = self.assignment.job.terms.timeouts;
         if let Some(clock) = &mut self.begun {
@@ -234,7 +234,7 @@ impl InFlightAttempt {
         }
     }
 
-    /// The next step that the timeouts of the attempt demand.
+    /// Returns the next step that the timeouts of the attempt require.
     fn next(&self, clock: &StopClock, can_ask: bool) -> Option<(Instant, StopAction)> {
         let method = if can_ask {
             StopMethod::Asked

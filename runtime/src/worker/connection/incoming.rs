@@ -1,4 +1,4 @@
-//! How a connection handles what the worker prints to stdout.
+//! How a connection handles the messages and lines that the worker prints to stdout.
 
 use std::time::Instant;
 
@@ -42,7 +42,7 @@ impl RunningWorker {
         }
     }
 
-    /// Handles a message that is no response, or a line that is no message.
+    /// Handles a message that is not a response, or a line that is not a message.
     async fn take(&mut self, incoming: Incoming, now: Instant) {
         match incoming {
             Incoming::Message(IpcMessage::Event(event)) => {
@@ -102,7 +102,8 @@ impl RunningWorker {
                     self.log(None, LogLevel::Warn, message);
                 }
             },
-            // Responses and the end are handled by `take_all`. Kinds of later versions are ignored, as the protocol demands.
+            // Responses and the end are handled by `take_all`. Kinds of later versions are ignored, as the protocol
+            // requires.
             _ => {}
         }
     }
@@ -141,7 +142,7 @@ impl RunningWorker {
                 self.open_ping = None;
                 self.ping_at = self.config.ping.and_then(|every| now.checked_add(every));
             }
-            // `started` tells nothing that the order of answers does not. The other events are those of a host, or of a later
+            // `started` adds nothing to the order of answers. The other events are those of a host, or of a later
             // version.
             _ => {}
         }
@@ -172,7 +173,7 @@ impl RunningWorker {
         }
     }
 
-    /// Fails the attempt to which an unreadable answer belongs: it will get no other.
+    /// Fails the attempt to which an unreadable answer belongs, because it will get no other answer.
     fn fail_unreadable_answer(&mut self, id: Option<&MessageId>, failure: Failure, now: Instant) {
         let id = match id {
             Some(id) => id.as_counter(),
@@ -195,7 +196,7 @@ impl RunningWorker {
         }
     }
 
-    /// Decides what the answer to an attempt means, and ends the attempt or gives it back.
+    /// Interprets the answer to an attempt, and ends the attempt or gives it back.
     pub(super) fn settle(
         &mut self,
         entry: InFlightAttempt,
@@ -213,7 +214,7 @@ impl RunningWorker {
         }
         let killed_for = self.killed_for.filter(|(id, _)| *id == entry.id);
         let result = match killed_for.map(|(_, why)| why).or(entry.asked()) {
-            // The timeout decides, whatever the worker still answers after it was asked to stop.
+            // The timeout decides, whatever the worker answers after it was asked to stop.
             Some(why @ (StopReason::Time(_) | StopReason::Silence(_))) => {
                 Err(Box::new(why.failure()))
             }
@@ -252,7 +253,7 @@ impl RunningWorker {
         self.ended_at = now;
     }
 
-    /// Notes that the worker begins the next attempt that was sent ahead. Returns its ticket if it belongs to a run.
+    /// Makes the worker begin the next attempt that was sent ahead. Returns its ticket if it belongs to a run.
     fn begin_next(&mut self, now: Instant) -> Option<Ticket> {
         let next = self.jobs.begin_next(now)?;
         let assignment = &next.assignment;
@@ -260,10 +261,10 @@ impl RunningWorker {
         AttemptKey::ticket(assignment.key())
     }
 
-    /// Handles a line that is no message, as the pool says.
+    /// Handles a line that is not a message in the way that the pool is configured for.
     async fn take_stray(&mut self, stray: StrayLine, now: Instant) {
         if matches!(self.config.language, WorkerProtocol::Lines { .. }) {
-            // The next line of the filter would be taken for the answer to this item, so the filter must not go on.
+            // The next line of the filter would be taken for the answer to this item, so the filter must not continue.
             return self.take_surplus_line(stray.text, now).await;
         }
         match stray.mode {
@@ -285,8 +286,9 @@ impl RunningWorker {
         }
     }
 
-    /// Fails the attempt during which the worker printed a line that is no message (`stray: fail`), and replaces the worker. It
-    /// may go on with the failed attempt for long, and the time of another attempt must not pass meanwhile.
+    /// Fails the attempt during which the worker printed a line that is not a message (`stray: fail`), and replaces the
+    /// worker. It may keep working on the failed attempt for long, and that must not use up the time of another
+    /// attempt.
     async fn fail_for(&mut self, printed: String, now: Instant) {
         let failure = Failure::new(
             Class::Protocol,
@@ -309,8 +311,8 @@ impl RunningWorker {
             .answer(Err(Box::new(failure)), worker, ran, None);
     }
 
-    /// Warns once if a worker with a job has printed no message so far. Without it, a filter that was not declared as one would
-    /// be waited for in silence.
+    /// Warns once if a worker with a job has printed no message so far. Without the warning, the run would wait in
+    /// silence for a filter that was not declared as one.
     fn warn_of_no_messages(&mut self, printed: &str) {
         if self.has_sent_no_message && self.jobs.oldest().is_some() {
             self.has_sent_no_message = false;
@@ -322,7 +324,8 @@ impl RunningWorker {
         }
     }
 
-    /// Handles that the worker closed its stdin. It gets no more attempts, and may still answer those that it has.
+    /// Handles the event that the worker closed its stdin. It gets no more attempts, and may still answer those that it
+    /// has.
     pub(super) async fn on_input_closed(&mut self) {
         self.close_to_work();
         if self.end_cause.is_none()
@@ -335,7 +338,7 @@ impl RunningWorker {
         }
     }
 
-    /// Handles that the worker's stdout has ended, or cannot be read any more.
+    /// Handles the event that the worker's stdout has ended, or cannot be read any more.
     fn on_output_end(&mut self, error: Option<IpcError>) {
         self.is_output_closed = true;
         self.close_to_work();
@@ -345,7 +348,7 @@ impl RunningWorker {
         if let Some(error) = error {
             tracing::warn!(worker = %self.name, %error, "the worker's stdout cannot be read");
         }
-        // The process is mostly about to end. One that lives on without a stdout is of no use, and is killed.
+        // The process is usually about to end. One that lives on without a stdout is useless, and is killed.
         let leaves = matches!(
             self.exit_stage,
             ExitStage::InputClosed(_) | ExitStage::Terminated
@@ -355,7 +358,7 @@ impl RunningWorker {
         }
     }
 
-    /// Logs what the worker says, and reports it to the run if it is about an attempt.
+    /// Logs a message of the worker, and reports it to the run if it is about an attempt.
     pub(super) fn log(&mut self, id: Option<&MessageId>, level: LogLevel, message: String) {
         let (worker, word) = (&self.name, level.as_str());
         match level {
@@ -365,7 +368,7 @@ impl RunningWorker {
             LogLevel::Error => {
                 tracing::error!(%worker, level = word, %message, "the worker says");
             }
-            // At the same level as what the worker prints to stderr.
+            // This is the level of the lines that the worker prints to stderr.
             LogLevel::Info | LogLevel::Warn => {
                 tracing::info!(%worker, level = word, %message, "the worker says");
             }
@@ -385,7 +388,7 @@ impl RunningWorker {
         });
     }
 
-    /// The name of the worker for messages.
+    /// Returns the name of the worker for messages.
     pub(super) fn display_name(&self) -> String {
         format!("worker {}", self.name)
     }

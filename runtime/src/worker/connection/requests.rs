@@ -16,7 +16,7 @@ impl RunningWorker {
     pub(super) fn send(&mut self, mut assignment: Assignment, now: Instant) {
         let begins = self.jobs.has_room();
         if self.takes_no_work || (assignment.ahead && begins && assignment.is_of_run()) {
-            // The attempt came too late, or it was sent ahead and there is no attempt any more in whose place it could begin.
+            // The attempt came too late, or it was sent ahead and no attempt is left in whose place it could begin.
             return self.give_back(assignment, false, None);
         }
         assignment.slot = self.jobs.slot_of(&assignment);
@@ -44,7 +44,7 @@ impl RunningWorker {
         }
     }
 
-    /// The number of bytes that the worker was sent or will be sent, if somebody counts them.
+    /// Returns the number of bytes that the worker was sent or will be sent, if they are counted.
     fn input_end(&self) -> Option<u64> {
         let written = self.process.view()?.written_input()?;
         Some(written + self.transport.unsent_bytes() as u64)
@@ -89,8 +89,8 @@ impl RunningWorker {
         }
     }
 
-    /// Asks the worker to give back all attempts that were sent ahead, or only one. Each comes back answered as cancelled, or
-    /// is done after all.
+    /// Asks the worker to give back all attempts that were sent ahead, or only one. Each is answered as cancelled, or
+    /// is performed after all.
     pub(super) fn recall(&mut self, only: Option<u64>) {
         if !self.can(&Capability::Cancel) {
             return;
@@ -112,7 +112,7 @@ impl RunningWorker {
         }
     }
 
-    /// Sends a ping, and notes by when its pong has to come.
+    /// Sends a ping, and sets the deadline for its pong.
     #[expect(
         clippy::expect_used,
         reason = "`ping_at` is set only where the pool has an interval for pings"
@@ -152,8 +152,8 @@ fn request(assignment: &Assignment, id: u64) -> Request {
     }
 }
 
-/// What an attempt has of resources, as a worker is told: a list of identities, or a number. An identity that is written as
-/// a whole number is one.
+/// Converts the resources of an attempt to the form that a worker gets: a list of identities, or a number. An identity
+/// that is written as a whole number is sent as one.
 fn resources(shares: &[ResourceShare]) -> Payload {
     use serde_json::{Map, Value};
     let identity = |identity: &str| match identity.parse::<u64>() {
@@ -178,7 +178,7 @@ fn resources(shares: &[ResourceShare]) -> Payload {
     Payload::from_value(&Value::Object(told)).expect("a map of plain values is JSON")
 }
 
-/// Whole milliseconds, rounded up and at least one: a timeout of 0 ms would mean no time at all.
+/// Returns whole milliseconds, rounded up and at least one: a timeout of 0 ms would mean no time at all.
 fn milliseconds(limit: Duration) -> u64 {
     let whole = limit.as_nanos().div_ceil(1_000_000).max(1);
     u64::try_from(whole).unwrap_or(u64::MAX)

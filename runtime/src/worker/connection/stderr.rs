@@ -8,7 +8,7 @@ use crate::ids::WorkerName;
 use crate::os::OutputExcerpt;
 use crate::os::Tail;
 
-/// How much one read takes: what a pipe holds.
+/// How much one read takes: as much as a pipe holds.
 const READ_BYTES: usize = 64 * 1024;
 
 /// How much of one line is logged.
@@ -19,18 +19,18 @@ type Pipe = Box<dyn AsyncRead + Send + Unpin>;
 
 /// The stderr of one worker.
 pub(super) struct Stderr {
-    /// None once the pipe has ended.
+    /// The pipe; `None` once it has ended.
     pipe: Option<Pipe>,
-    /// What was read last; it is kept so that its memory is reused.
+    /// The buffer of the last read, kept so that its memory is reused.
     chunk: Vec<u8>,
-    /// The last output, which goes with the failure of a job.
+    /// The last output, which is attached to the failure of a job.
     tail: Tail,
     /// The beginning of a line that has not ended yet.
     line: Vec<u8>,
 }
 
 impl Stderr {
-    /// Makes a reader that keeps the last bytes of a pipe.
+    /// Makes a reader that keeps this many of the last bytes of a pipe.
     pub(super) fn new(pipe: Pipe, kept_bytes: usize) -> Self {
         Self {
             pipe: Some(pipe),
@@ -40,7 +40,7 @@ impl Stderr {
         }
     }
 
-    /// Whether the pipe may still bring something.
+    /// Whether the pipe may still deliver data.
     pub(super) fn is_open(&self) -> bool {
         self.pipe.is_some()
     }
@@ -54,12 +54,12 @@ impl Stderr {
         self.chunk.clear();
         match pipe.read_buf(&mut self.chunk).await {
             Ok(1..) => self.tail.push(&self.chunk),
-            // A pipe that cannot be read gives no more than one that has ended.
+            // A pipe that cannot be read is treated like one that has ended.
             Ok(0) | Err(_) => self.pipe = None,
         }
     }
 
-    /// Reads once if that needs no waiting. Returns whether it has read.
+    /// Reads once if that is possible without waiting. Returns whether it has read.
     pub(super) fn read_now(&mut self) -> bool {
         if !self.is_open() {
             return false;
@@ -85,7 +85,7 @@ impl Stderr {
         self.stream(worker, None);
     }
 
-    /// The lines that have ended with what was read last. At the end of the pipe the last line needs no newline.
+    /// Returns the lines that were completed by the last read. At the end of the pipe the last line needs no newline.
     fn lines(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         let mut end = |line: &mut Vec<u8>| {
@@ -105,7 +105,7 @@ impl Stderr {
         lines
     }
 
-    /// The end of what was printed, and how much was dropped before it.
+    /// Returns the end of the output, and how much was dropped before it.
     pub(super) fn tail(&self) -> OutputExcerpt {
         self.tail.to_excerpt()
     }

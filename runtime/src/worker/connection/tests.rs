@@ -1,4 +1,4 @@
-//! Workers that speak a dialect which no pool is configured with.
+//! Tests of workers that speak a dialect for which no pool has a setting.
 
 use std::io;
 use std::pin::Pin;
@@ -71,16 +71,16 @@ struct Played {
     events: mpsc::UnboundedReceiver<(u64, WorkerEvent)>,
     orders: mpsc::UnboundedSender<Order>,
     system: Arc<System>,
-    /// Says that the process has closed its stdin, however much can still be written.
+    /// Announces that the process has closed its stdin, however much can still be written.
     input: InputNotice,
     /// Dropping it is the end of the process.
     notice: Arc<Mutex<Option<ExitNotice>>>,
 }
 
-/// What the system shows of a worker although the event loop has not noticed it.
+/// What the system reports of a worker although the event loop has not noticed it.
 #[derive(Default)]
 struct System {
-    /// Whether the event loop notices nothing of what the worker prints.
+    /// Whether the event loop notices none of the worker's output.
     is_deaf: AtomicBool,
     /// Whether the worker prints without a pause until it is killed.
     is_endless: AtomicBool,
@@ -90,7 +90,7 @@ struct System {
     input_read: AtomicU64,
     printed: AtomicU64,
     read: AtomicU64,
-    /// How many bytes the system has shown to have been printed.
+    /// How many bytes the system has reported as printed.
     shown: AtomicU64,
     has_ended: AtomicBool,
 }
@@ -122,8 +122,8 @@ impl ProcessView for Arc<System> {
     }
 }
 
-/// The stdout of a worker. Like a pipe that the event loop watches, it is read only after the event loop has told that
-/// there is something, or the system has shown it.
+/// The stdout of a worker. Like a pipe that the event loop watches, it is read only after the event loop has reported
+/// data, or the system has.
 struct Watched(DuplexStream, Arc<System>);
 
 impl AsyncRead for Watched {
@@ -206,7 +206,7 @@ impl Played {
         }
     }
 
-    /// Goes through the handshake.
+    /// Performs the handshake.
     async fn introduce(&mut self) {
         assert!(matches!(self.event().await, WorkerEvent::Started { .. }));
         assert_eq!(self.line().await, "hi\n");
@@ -214,7 +214,7 @@ impl Played {
         assert_eq!(self.line().await, "go\n");
     }
 
-    /// Gives the worker an attempt, and reads the request. Returns the id of the request and the receiver of the reply.
+    /// Sends the worker an attempt, and reads the request. Returns the id of the request and the receiver of the reply.
     async fn asked(&mut self, timeouts: Timeouts) -> (String, oneshot::Receiver<Reply>) {
         let (reply, answer) = oneshot::channel();
         let job = Job::task("a", "t", Payload::from_text("x"));
@@ -427,7 +427,7 @@ async fn a_worker_is_ended_when_it_is_known_to_have_closed_its_stdin_without_ano
         failure.message,
         "worker telegraph/1 closed its stdin, so that it could not be asked any more, and was ended"
     );
-    // It may answer within its grace, and its stdout is read for a moment after its end.
+    // The worker may answer within its grace, and its stdout is read for a moment after its end.
     let waited = start.elapsed();
     assert!(
         waited >= grace && waited < grace + Duration::from_secs(1),

@@ -46,13 +46,13 @@ impl Actor {
                 }
             });
             if let Some(commands) = commands.upgrade() {
-                // A supervisor that has just ended needs no measurement.
+                // An error means that the supervisor has ended, and then no measurement is needed.
                 let _ = commands.send(Command::Measured(usage.ok()));
             }
         });
     }
 
-    /// Takes in a measurement: kills workers over the hard limit, and marks those over the soft one.
+    /// Handles a measurement: kills workers over the hard limit, and marks those over the soft one.
     pub(super) fn measured(&mut self, usage: Option<&BTreeMap<ProcessId, ProcessUsage>>) {
         self.is_measuring = false;
         self.has_failed_to_measure = usage.is_none();
@@ -86,7 +86,7 @@ mod tests {
     use crate::os::{MockProcessManager, ProcessConfig, ProcessError};
     use crate::process::{PoolConfig, Size};
 
-    /// Adds a pool whose workers have a limit of memory, with one worker.
+    /// Adds a pool with one worker and a memory limit.
     fn add_limited_worker(actor: &mut Actor, now: Instant) {
         let config = PoolConfig {
             size: Size::between(0, 1),
@@ -105,7 +105,7 @@ mod tests {
     async fn the_next_check_does_not_poll_for_a_slow_measurement() {
         let (commands, mut received) = mpsc::unbounded_channel();
         let mut manager = MockProcessManager::new();
-        // It is answered when the event loop has its next turn.
+        // The measurement is answered in the event loop's next turn.
         manager
             .expect_measure_processes()
             .times(2)
@@ -123,7 +123,7 @@ mod tests {
             panic!("there is a reading");
         };
         actor.measured(usage.as_ref());
-        // The next one is due, begins at once, and can be waited for in the same way.
+        // The next one is due, begins at once, and can be awaited in the same way.
         assert_eq!(actor.maintain(late), None);
         assert!(received.recv().await.is_some());
     }

@@ -1,4 +1,4 @@
-//! What a pool does for callers: it sends their attempts to workers, and leases workers to them.
+//! The part of a pool that serves callers: it sends their attempts to workers, and leases workers to them.
 
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ impl PoolState {
         self.hand_out(now);
     }
 
-    /// The failure that callers get if they cannot use the pool.
+    /// Returns the failure for callers if they cannot use the pool.
     fn refusal(&self) -> Option<Box<Failure>> {
         if let Some(failure) = &self.broken {
             return Some(failure.clone());
@@ -45,7 +45,7 @@ impl PoolState {
         self.is_used_by_run().then(|| Box::new(self.used_by_run()))
     }
 
-    /// The failure of callers while a run uses the pool.
+    /// Makes the failure for callers while a run uses the pool.
     pub(super) fn used_by_run(&self) -> Failure {
         let message = format!(
             "a run has the pool `{}`: its workers take no calls until it has ended",
@@ -72,7 +72,7 @@ impl PoolState {
         self.hand_out(now);
     }
 
-    /// Fails all attempts and lease requests of callers that wait.
+    /// Fails all waiting attempts and lease requests of callers.
     pub(super) fn refuse_callers(&mut self, failure: &Failure) {
         for assignment in self.pending.drain(..) {
             assignment.answer(Err(Box::new(failure.clone())), None, Duration::ZERO, None);
@@ -83,7 +83,7 @@ impl PoolState {
         }
     }
 
-    /// Takes in how many calls have begun and ended on a worker.
+    /// Records how many calls have begun and ended on a worker.
     pub(super) fn calls_updated(&mut self, number: WorkerNumber, update: WorkUpdate, now: Instant) {
         self.seats
             .calls_changed(number, update.calls_begun, update.calls_ended, now);
@@ -94,7 +94,8 @@ impl PoolState {
         }
     }
 
-    /// Offers a worker to the run that uses the pool once the calls that went on when the run took the pool have ended.
+    /// Offers a worker to the run that uses the pool, once the calls have ended that were running when the run took the
+    /// pool.
     fn vacate_if_empty(&mut self, number: WorkerNumber, now: Instant) {
         let is_free = !self.seats.has_attempts(number) && !self.seats.is_leased(number);
         if is_free && self.is_used_by_run() && self.worker(number).is_some_and(|one| !one.is_vacant)
@@ -103,7 +104,7 @@ impl PoolState {
         }
     }
 
-    /// Handles a call that comes back without a result: another worker gets it.
+    /// Handles a call that comes back without a result. Another worker gets it.
     pub(in crate::process::supervisor) fn call_returned(
         &mut self,
         number: WorkerNumber,
@@ -112,12 +113,12 @@ impl PoolState {
         now: Instant,
     ) {
         let was_leased = self.seats.is_leased(number);
-        // A call that was not sent ahead was counted as running when it was handed out, even if it never reached the worker.
+        // A call that was not sent ahead was counted as running when it was sent, even if it never reached the worker.
         let held_seat = begun || !assignment.ahead;
         self.seats.call_returned(number, held_seat, now);
         self.vacate_if_empty(number, now);
         if !assignment.is_wanted() {
-            // The caller has gone away while it was on its way back.
+            // The caller was dropped while the call was on its way back.
             self.hand_out(now);
         } else if was_leased {
             // The caller has leased this worker, so no other may have the call.
@@ -135,7 +136,7 @@ impl PoolState {
         }
     }
 
-    /// Gives the attempts that wait to workers that have room.
+    /// Sends waiting attempts to workers that have room.
     pub(super) fn hand_out(&mut self, now: Instant) {
         if self.is_used_by_run() {
             return;
@@ -144,7 +145,7 @@ impl PoolState {
         while let Some(assignment) = self.pending.pop_front() {
             let host = assignment.job.host.clone();
             let host = host.as_ref().map(ratchet_ipc::HostName::as_str);
-            // A caller's attempt holds no slot, so it can lie in a pipe as well.
+            // A caller's attempt holds no slot, so it can wait in a pipe as well.
             let (seat, ahead) = match self.seats.take(host) {
                 Some(seat) => (seat, false),
                 None => match self.seats.take_ahead() {
@@ -157,7 +158,7 @@ impl PoolState {
                 ..assignment
             };
             if let Err(assignment) = self.seats.link(seat).perform(assignment) {
-                // The connection has ended, of which its event is on the way.
+                // The connection has ended, and the event of that is on its way.
                 self.seats.withdraw(seat);
                 if ahead {
                     self.seats.note_returned(seat, now);
@@ -169,7 +170,7 @@ impl PoolState {
         }
     }
 
-    /// Leases idle workers to the callers that wait for one.
+    /// Leases idle workers to waiting callers.
     fn lease_out(&mut self) {
         while let Some(request) = self.lease_requests.pop_front() {
             if request.answer.is_closed() {
@@ -194,7 +195,8 @@ impl PoolState {
         }
     }
 
-    /// Stops the call of a caller that has gone away. A worker that does not stop it within the grace of the pool is killed.
+    /// Stops the call of a caller that was dropped. A worker that does not stop it within the grace of the pool is
+    /// killed.
     pub(in crate::process::supervisor) fn stop_call(&mut self, key: AttemptKey) {
         let place = self.pending.iter().position(|one| one.key() == key);
         if let Some(assignment) = place.and_then(|place| self.pending.remove(place)) {

@@ -1,4 +1,5 @@
-//! What a pool does for filters: it sends silent ones more items ahead, and tells them when nothing more comes.
+//! The part of a pool that serves filters: it sends silent ones more items ahead, and announces when no more items
+//! come.
 
 use std::time::Instant;
 
@@ -6,10 +7,10 @@ use super::PoolState;
 use crate::dispatch::{Demand, FilterChange, Order, Report, Retirement, WorkerNumber};
 use crate::process::WorkerProtocol;
 
-/// What the filters of a pool were told, and whether a warning was logged for them.
+/// The last order that was sent to the filters of a pool, and whether a warning was logged for them.
 #[derive(Debug, Default)]
 pub(super) struct FilterNotices {
-    /// The filters were told that nothing more comes.
+    /// The last order to the filters was that no more items come.
     pub(super) last: bool,
     /// The warning that they may buffer their output was logged.
     silent: bool,
@@ -20,7 +21,7 @@ impl PoolState {
         matches!(self.config.language, WorkerProtocol::Lines { .. })
     }
 
-    /// Takes in what a connection has found out about its filter.
+    /// Handles what a connection has found out about its filter.
     pub(in crate::process::supervisor) fn filter_changed(
         &mut self,
         number: WorkerNumber,
@@ -52,7 +53,8 @@ impl PoolState {
         }
     }
 
-    /// Tells the filters when nothing more comes for them: one that buffers prints the rest once its input ends.
+    /// Orders the filters to expect no more items when none will come: one that buffers prints the rest once its input
+    /// ends.
     pub(super) fn tell_filters(&mut self) {
         let is_last = self.demand == Demand::Last;
         if !self.has_filters() || std::mem::replace(&mut self.told_filters.last, is_last) == is_last
@@ -64,8 +66,7 @@ impl PoolState {
         }
     }
 
-    /// Ends unneeded filters at once. Only the end of their output confirms the last answer, for which a run
-    /// waits.
+    /// Ends unneeded filters at once. Only the end of their output confirms the last answer, and a run waits for that.
     pub(super) fn retire_filters(&mut self, now: Instant) {
         let is_over = matches!(self.demand, Demand::Over | Demand::Killed);
         if !self.has_filters() || !is_over || !self.needs_no_worker() {

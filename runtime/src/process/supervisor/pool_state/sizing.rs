@@ -7,8 +7,8 @@ use super::{PoolState, count};
 use crate::dispatch::{Demand, Kill, Order, Retirement, WorkerNumber};
 
 impl PoolState {
-    /// Retires workers that are not needed, and returns the workers to start now: one entry each, with the worker that it
-    /// replaces, if it replaces one.
+    /// Retires workers that are not needed, and returns the workers to start now: one entry each, with the worker that
+    /// it replaces, if it replaces one.
     pub(in crate::process::supervisor) fn plan_starts(
         &mut self,
         now: Instant,
@@ -49,7 +49,7 @@ impl PoolState {
         starts
     }
 
-    /// How many workers to add, by how much work waits and for how long.
+    /// Returns how many workers to add, from how much work waits and for how long.
     fn growth(&mut self, size: u32, now: Instant) -> u32 {
         let waiting = self.demand.unseated();
         let waiting = waiting.saturating_add(self.pending.len() + self.lease_requests.len());
@@ -65,7 +65,7 @@ impl PoolState {
         if self.config.size.grow_after.is_zero() {
             return step.min(self.max - size);
         }
-        // Without any worker the waiting work would wait for nothing.
+        // If there is no worker at all, waiting before the start would gain nothing.
         if size > 0 && waited < self.config.size.grow_after {
             return 0;
         }
@@ -73,7 +73,7 @@ impl PoolState {
         1
     }
 
-    /// Kills idle workers once the work of the run was killed. Busy workers are killed with their attempts.
+    /// Kills idle workers if the work of the run was killed. Busy workers are killed with their attempts.
     fn kill_unwanted(&self) {
         if self.is_called || self.demand != Demand::Killed {
             return;
@@ -113,7 +113,7 @@ impl PoolState {
         }
     }
 
-    /// The idle workers that nobody has leased, with the times since which they have been idle.
+    /// Returns the idle workers that are not leased, with the times since which they have been idle.
     fn idle(&self) -> impl Iterator<Item = (WorkerNumber, Instant)> {
         let free = self
             .workers
@@ -122,7 +122,8 @@ impl PoolState {
         free.filter_map(|worker| Some((worker.number, worker.idle_since()?)))
     }
 
-    /// Retires the worker that has been idle for longest, to make room for another pool. Returns whether one was retired.
+    /// Retires the worker that has been idle for longest, to make room for another pool. Returns whether one was
+    /// retired.
     pub(in crate::process::supervisor) fn retire_one_idle(&mut self, now: Instant) -> bool {
         if self.size() <= self.min || self.demand.unseated() > 0 {
             return false;
@@ -134,7 +135,7 @@ impl PoolState {
         longest.is_some()
     }
 
-    /// The time at which [`plan_starts`](Self::plan_starts) has to be called again, if nothing happens before.
+    /// Returns the time at which [`plan_starts`](Self::plan_starts) has to be called again, if nothing happens before.
     pub(in crate::process::supervisor) fn next_check(&self, now: Instant) -> Option<Instant> {
         if self.broken.is_some() {
             return None;
@@ -161,7 +162,7 @@ impl PoolState {
             .and_then(|since| since.checked_add(self.config.size.grow_after));
         let recall = self.seats.recall_at().filter(|_| !self.is_used_by_run());
         let restart = self.restarts.not_before(now);
-        // A time that is past was handled by `plan_starts`, or waits for an event that wakes the actor.
+        // A time in the past was handled by `plan_starts`, or waits for an event that wakes the actor.
         let times = [grow, recall, restart].into_iter().flatten();
         let times = times.chain(ages).chain(idles);
         times.filter(|at| *at > now).min()

@@ -1,4 +1,4 @@
-//! The users of a pool, who give attempts to its workers: one run, or callers.
+//! The users of a pool, which send attempts to its workers: one run, or callers.
 
 use std::time::Instant;
 
@@ -10,12 +10,12 @@ use crate::dispatch::{Demand, Introduction, Order, PoolKey, Report, Reporter, Wo
 use crate::ids::KindId;
 use crate::scheduling::ParallelizationHint;
 
-/// The user of a pool: whoever gives attempts to its workers.
+/// The user of a pool, which sends attempts to its workers.
 #[derive(Debug, Clone)]
 pub(in crate::process) enum PoolUser {
     /// Callers use the pool directly, by [`ProcessPool::run`](crate::process::ProcessPool::run) and leases.
     Callers,
-    /// A run uses the pool, which it knows by this key.
+    /// A run uses the pool, which it identifies by this key.
     Run {
         run: AttachmentId,
         reporter: Reporter,
@@ -30,7 +30,7 @@ pub(in crate::process::supervisor) fn supervisor_ended_report(pool: PoolKey) -> 
 }
 
 impl PoolState {
-    /// Gives the pool to a run. Callers that wait are refused; their attempts that have begun go on.
+    /// Gives the pool to a run. Callers that wait are refused; their attempts that have begun continue.
     pub(in crate::process::supervisor) fn attach(&mut self, user: PoolUser, now: Instant) {
         self.refuse_callers(&self.used_by_run());
         self.user = user;
@@ -58,19 +58,19 @@ impl PoolState {
         }
         self.user = PoolUser::Callers;
         self.awaits_demand = false;
-        // `Killed` stays until another user comes, or workers that are being killed would be let end well.
+        // `Killed` stays until another user comes, or workers that are being killed would be given time to finish.
         if self.demand != Demand::Killed {
             self.demand = Demand::Over;
         }
         for worker in &mut self.workers {
-            // Attempts of the run may still be on their way to the connection, which says when it has none.
+            // Attempts of the run may still be on their way to the connection, which reports when it has none.
             worker.is_vacant = false;
             worker.order(Order::Abandon);
         }
         self.tell_filters();
     }
 
-    /// Takes in how much work the run that uses the pool has left.
+    /// Records how much work the run that uses the pool has left.
     pub(in crate::process::supervisor) fn demanded(&mut self, run: AttachmentId, demand: Demand) {
         if self.is_used_by(run) {
             self.demand = demand;
@@ -83,7 +83,7 @@ impl PoolState {
         matches!(self.user, PoolUser::Run { run, .. } if run == other)
     }
 
-    /// Whether a run gives the attempts to this pool.
+    /// Whether a run sends the attempts to this pool.
     pub(super) fn is_used_by_run(&self) -> bool {
         matches!(self.user, PoolUser::Run { .. })
     }
@@ -101,7 +101,7 @@ impl PoolState {
         !self.is_called && !matches!(self.demand, Demand::Open { .. })
     }
 
-    /// Offers a worker anew after the last attempt of its former user has ended.
+    /// Offers a worker again after the last attempt of its former user has ended.
     pub(in crate::process::supervisor) fn vacated(&mut self, number: WorkerNumber, now: Instant) {
         self.known_worker(number).is_vacant = true;
         self.offer(number, now);
@@ -125,7 +125,7 @@ impl PoolState {
         }
     }
 
-    /// Tells the user of the pool, once, that a worker takes no more attempts.
+    /// Notifies the user of the pool, once, that a worker takes no more attempts.
     pub(in crate::process::supervisor) fn withdraw(&mut self, number: WorkerNumber) {
         let worker = self.known_worker(number);
         if !std::mem::replace(&mut worker.is_withdrawn, true) {
@@ -146,7 +146,7 @@ impl PoolState {
 }
 
 impl Drop for PoolState {
-    /// Tells the run that the pool is gone, or it would wait for ever for workers that nobody starts.
+    /// Reports to the run that the pool is gone, or it would wait forever for workers that are never started.
     fn drop(&mut self) {
         if self.broken.is_none() {
             self.report(supervisor_ended_report);
@@ -155,7 +155,7 @@ impl Drop for PoolState {
 }
 
 impl Introduced {
-    /// Makes the report that tells a run of it.
+    /// Makes the report about these declarations for a run.
     pub(super) fn report(self, kind: KindId) -> Report {
         let Self { version, tasks } = self;
         Report::Introduced {

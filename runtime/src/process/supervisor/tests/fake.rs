@@ -28,14 +28,14 @@ pub(super) struct FakeWorker {
     pub(super) transport: StdioTransport<ReadHalf<DuplexStream>, WriteHalf<DuplexStream>>,
     exit: Exits,
     id: u64,
-    /// Told when it was ended by the host.
+    /// Resolves when the host ends the process.
     ended: oneshot::Receiver<()>,
     /// The writing end of stderr. Dropping it ends stderr.
     _stderr: DuplexStream,
 }
 
-/// Makes a process manager whose processes have a stdout that panics once they were sent something, and the receiver of the
-/// ids of the processes that it was asked to end.
+/// Makes a process manager whose processes have a stdout that panics once they were sent something, and the receiver of
+/// the ids of the processes that it was asked to end.
 pub(super) fn panicking_manager() -> (Arc<MockProcessManager>, mpsc::UnboundedReceiver<ProcessId>) {
     let (tell_ended, ended) = mpsc::unbounded_channel();
     let mut manager = MockProcessManager::new();
@@ -80,7 +80,7 @@ pub(super) fn manager() -> (Arc<MockProcessManager>, mpsc::UnboundedReceiver<Fak
     manager_with(|_| {})
 }
 
-/// Makes such a manager, of which the test expects more.
+/// Makes such a manager, to which the test adds expectations.
 pub(super) fn manager_with(
     expect: impl FnOnce(&mut MockProcessManager),
 ) -> (Arc<MockProcessManager>, mpsc::UnboundedReceiver<FakeWorker>) {
@@ -142,7 +142,7 @@ fn end(exits: &Exits, number: u64, exit: Exit, ending: Ending) {
     }
 }
 
-/// The native dialect, except that the message of a log is printed as a plain line.
+/// The native dialect, except that a log message is printed as a plain line.
 struct Spoken;
 
 impl Dialect for Spoken {
@@ -176,7 +176,7 @@ impl FakeWorker {
         printed.unwrap();
     }
 
-    /// Says hello, with these capabilities.
+    /// Sends a hello with these capabilities.
     pub(super) async fn hello(&mut self, capabilities: &[Capability]) {
         let hello = Hello {
             capabilities: capabilities.iter().cloned().collect(),
@@ -188,7 +188,7 @@ impl FakeWorker {
             .unwrap();
     }
 
-    /// Reads the next item that the filter is sent; nothing once the host has closed its end.
+    /// Reads the next item that the filter is sent; `None` once the host has closed its end.
     pub(super) async fn line(&mut self) -> Option<String> {
         match self.transport.receive().await.unwrap() {
             Incoming::Stray(line) => Some(line.text),
@@ -197,7 +197,7 @@ impl FakeWorker {
         }
     }
 
-    /// Reads the next message of the host; nothing once it has closed its end.
+    /// Reads the next message of the host; `None` once it has closed its end.
     pub(super) async fn heard(&mut self) -> Option<IpcMessage> {
         match self.transport.receive().await.unwrap() {
             Incoming::Message(message) => Some(message),
@@ -233,7 +233,7 @@ impl FakeWorker {
         end(&self.exit, self.id, exit, Ending::ByItself);
     }
 
-    /// Does nothing until the worker is killed, and closes its pipes then.
+    /// Does nothing until the worker is killed, and then closes its pipes.
     pub(super) async fn hang(self) {
         let _ = self.ended.await;
     }
@@ -249,7 +249,7 @@ impl FakeWorker {
     }
 }
 
-/// Lets all workers that are started say hello and answer each request.
+/// Makes all workers that are started send their hello and answer each request.
 pub(super) fn serve_all(mut workers: mpsc::UnboundedReceiver<FakeWorker>) {
     tokio::spawn(async move {
         while let Some(mut worker) = workers.recv().await {
@@ -272,7 +272,7 @@ pub(super) fn job(id: &str) -> Job {
     Job::task(id, "echo", Payload::from_text(id))
 }
 
-/// Runs a job on the pool while the test goes on.
+/// Runs a job on the pool in the background.
 pub(super) fn submit(pool: &ProcessPool, job: Job) -> JoinHandle<Reply> {
     let pool = pool.clone();
     tokio::spawn(async move { pool.run(job).await })

@@ -1,4 +1,4 @@
-//! Filters: answers that are held until they can be believed, and programs that buffer.
+//! Filters: answers that are held until they are confirmed, and programs that buffer.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ const MOMENT: Duration = Duration::from_millis(1);
 const QUIET: Duration = Duration::from_millis(50);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A pool with one filter, both ends of which are played by the test: the run and the filter.
+/// A pool with one filter. The test plays both the run and the filter.
 struct Scene {
     pool: ProcessPool,
     filter: FakeWorker,
@@ -63,7 +63,7 @@ impl Scene {
             .perform_job(&self.offer, self.tickets[number], job, ahead);
     }
 
-    /// Lets the filter answer its next line as it should.
+    /// Makes the filter answer its next line correctly.
     async fn answer(&mut self) {
         let line = self.filter.line().await.unwrap();
         self.filter.print(&line).await;
@@ -117,7 +117,7 @@ impl Scene {
         }
     }
 
-    /// Waits for the next report of how many items may be sent ahead.
+    /// Waits for the next report of how many items may be sent ahead, and returns it.
     async fn ahead(&mut self) -> u32 {
         loop {
             let report = self.run.reports.reports.recv().await.unwrap();
@@ -132,7 +132,7 @@ impl Scene {
         }
     }
 
-    /// Lets the filter answer a first item, and waits until the answer is confirmed.
+    /// Makes the filter answer a first item, and waits until the answer is confirmed.
     async fn prove(&mut self) {
         self.start(0, false);
         self.answer().await;
@@ -171,7 +171,7 @@ async fn an_answer_is_held_until_the_next_one_and_its_place_is_free_meanwhile() 
         let ended = format!("{number} ended: \"{number}\", held");
         scene.hears(&[before, &ended]).await;
     }
-    // A moment of quiet with nothing asked: the count of lines surely matches.
+    // After a moment of quiet with nothing asked, the count of lines surely matches.
     scene.hears(&["2 confirmed, in doubt", "cleared"]).await;
 }
 
@@ -253,7 +253,7 @@ async fn the_last_answer_is_held_until_the_end_of_the_output() {
         scene.hears(&["0 confirmed", "1 ended: \"1\", held"]).await;
         scene.run.demand(Demand::Over);
         assert_eq!(scene.filter.line().await, None, "its input ends");
-        // Quiet tells nothing any more.
+        // Quiet has no meaning any more.
         pass(QUIET * 10).await;
         if extra {
             scene.filter.print("and one more").await;
@@ -310,7 +310,7 @@ async fn a_silent_filter_is_sent_twice_as_many_ahead_each_second_until_its_input
             ])
             .await;
     }
-    // The end of the output tells that each was answered once.
+    // The end of the output confirms that each item was answered once.
     scene.hears(&["cleared", "7 ended: \"7\""]).await;
 }
 

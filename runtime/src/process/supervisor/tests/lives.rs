@@ -41,7 +41,7 @@ async fn a_successor_is_ready_before_the_old_worker_leaves() {
     old.answer(&request).await;
     run.await.unwrap().result.unwrap();
 
-    // The worker has done its share, and works on until its successor is ready.
+    // The worker has done its maximum of jobs, and continues to work until its successor is ready.
     let mut young = workers.recv().await.unwrap();
     let run = submit(&pool, job("b"));
     let request = old.request().await;
@@ -125,7 +125,7 @@ fn memory_measured(soft: Option<u64>, hard: Option<u64>) -> PoolConfig {
     }
 }
 
-/// Makes a manager by whose measurements the first worker uses as much memory as the test sets.
+/// Makes a manager whose measurements show as much memory for the first worker as the test sets.
 fn scales() -> (
     Arc<MockProcessManager>,
     mpsc::UnboundedReceiver<FakeWorker>,
@@ -230,7 +230,7 @@ async fn a_kind_that_dies_on_every_start_is_given_up_with_its_reason() {
         "worker `echo` is given up: 3 of its workers failed within 10s; \
          the last, echo/3, ended with exit code 1"
     );
-    // 100 ms before the second start, 200 ms before the third.
+    // The delay is 100 ms before the second start, and 200 ms before the third.
     let took = start.elapsed();
     assert!(
         took >= Duration::from_millis(300) && took < Duration::from_millis(400),

@@ -1,4 +1,4 @@
-//! How workers end and are not replaced once nobody needs them.
+//! How workers end, and are not replaced once they are not needed.
 
 use std::time::Duration;
 
@@ -48,8 +48,8 @@ impl Scene {
     }
 }
 
-/// Lets the worker die of a job, whereupon the run reports this demand. Returns how many workers were started before the
-/// report, and how many after it.
+/// Makes the worker die of a job, after which the run reports this demand. Returns how many workers were started before
+/// the report, and how many after it.
 async fn lost_with(left: Demand, others: impl AsyncFnOnce(&Scene)) -> [u64; 2] {
     let scene = Scene::set(config()).await;
     others(&scene).await;
@@ -78,7 +78,7 @@ async fn nobody(_: &Scene) {}
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_died_is_replaced_only_while_the_run_has_work_for_it() {
-    // Until the run has said what is left, nobody is started.
+    // No worker is started until the run has reported what is left.
     let open = Demand::Open { unseated: 0 };
     assert_eq!(lost_with(open, nobody).await, [1, 2]);
     assert_eq!(lost_with(Demand::Over, nobody).await, [1, 1]);

@@ -1,4 +1,4 @@
-//! A run, as a pool sees it: it takes the pool, gives attempts to its workers, and hears what becomes of them.
+//! A run from the side of a pool: it takes the pool, sends attempts to its workers, and receives the reports.
 
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ use crate::process::ProcessPool;
 use crate::process::supervisor::Attachment;
 use crate::scheduling::{Decision, Scheduler, SchedulerRequest, SchedulerSettings};
 
-/// The key by which the run knows its pool.
+/// The key by which the run identifies its pool.
 const KEY: PoolKey = PoolKey {
     kind: KindId(1),
     place: PlaceId::LOCAL,
 };
 
-/// Makes tickets as a run has them.
+/// Makes tickets as a run would.
 pub(super) fn tickets(count: usize) -> Vec<Ticket> {
     let now = tokio::time::Instant::now().into_std();
     let slots = u32::try_from(count).unwrap();
@@ -40,7 +40,7 @@ pub(super) fn tickets(count: usize) -> Vec<Ticket> {
     tickets.collect()
 }
 
-/// Tells a worker to stop an attempt.
+/// Orders a worker to stop an attempt.
 pub(super) fn stop(offer: &Offer, ticket: Ticket, stop: StopRequest) {
     let order = Order::Stop(AttemptKey::Ticket(ticket), stop);
     offer.link.order(order);
@@ -77,7 +77,7 @@ impl RunSide {
         self.offers[0].clone()
     }
 
-    /// Gives an attempt to the first worker that is offered.
+    /// Sends an attempt to the first worker that is offered.
     pub(super) async fn perform(&mut self, ticket: Ticket, ahead: bool) {
         let offer = self.offered().await;
         self.perform_on(&offer, ticket, ahead);
@@ -128,7 +128,7 @@ impl RunSide {
         true
     }
 
-    /// The next report about an attempt.
+    /// Waits for the next report about an attempt.
     pub(super) async fn next(&mut self) -> Report {
         loop {
             let report = self.reports.reports.recv().await.unwrap();

@@ -89,7 +89,7 @@ async fn a_worker_is_offered_to_the_next_run_once_it_has_stopped_what_the_last_o
     );
     let stopped = TaskError::new(TaskError::CANCELLED, "stopped");
     worker.say(&request, Err(stopped)).await;
-    // The same ticket means another attempt now.
+    // The same ticket refers to another attempt now.
     second.perform(ticket, false).await;
     let request = worker.request().await;
     worker.answer(&request).await;

@@ -134,7 +134,7 @@ async fn the_cap_over_all_pools_is_kept_and_idle_pools_make_room() {
     for _ in 0..2 {
         let (a, b) = tokio::join!(one.run(job("a")), one.run(job("b")));
         assert!(a.result.is_ok() && b.result.is_ok());
-        // The first kind has both workers; one leaves for the second kind.
+        // The first pool has both workers; one leaves to make room for the second pool.
         assert!(other.run(job("c")).await.result.is_ok());
         let sizes = (one.size().await.unwrap(), other.size().await.unwrap());
         assert!(sizes.0 + sizes.1 <= 2, "{sizes:?}");
@@ -156,7 +156,7 @@ async fn a_lease_comes_back_on_drop_and_nobody_else_has_its_worker_meanwhile() {
     assert!(!others.is_finished());
     drop(lease);
     assert!(others.await.unwrap().result.is_ok());
-    // The caller of these goes away before the lease has arrived, or before the caller has taken it.
+    // The caller of these is dropped before the lease has arrived, or before the caller has taken it.
     for has_arrived in [false, true] {
         let mut lease = Box::pin(pool.acquire());
         let is_pending = poll_fn(|cx| Poll::Ready(lease.as_mut().poll(cx).is_pending())).await;

@@ -1,4 +1,4 @@
-//! How messages are handled that workers should not send, or send at unusual times.
+//! How unexpected messages of workers, or messages at unusual times, are handled.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Clocks of attempts: who is asked to stop, and who is killed.
+//! Clocks of attempts: which worker is asked to stop, and which is killed.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ async fn a_worker_with_cancel_is_asked_to_stop_an_attempt_and_goes_on() {
         (cancel.id, cancel.reason.as_deref()),
         (request.id.clone(), Some("timeout"))
     );
-    // Even a result comes too late now.
+    // Even a result is too late now.
     worker.say(&request, Ok(Payload::null())).await;
     let failure = run.await.unwrap().result.unwrap_err();
     assert_eq!(
@@ -65,7 +65,7 @@ async fn a_worker_that_cannot_be_asked_or_does_not_stop_is_killed() {
         (&[][..], idle, 2),
         (&[Capability::Cancel][..], after, 4),
         (&[Capability::Cancel][..], soft, 8),
-        // Asked after two seconds, with five of grace.
+        // The worker is asked after two seconds, with five seconds of grace.
         (&[Capability::Cancel][..], idle, 7),
     ] {
         let (manager, mut workers) = manager();
@@ -84,7 +84,7 @@ async fn a_worker_that_cannot_be_asked_or_does_not_stop_is_killed() {
             took >= expected && took < expected + MOMENT * 10,
             "{took:?} for {timeouts:?}"
         );
-        // The next worker is there.
+        // The next worker has started.
         let mut next = workers.recv().await.unwrap();
         next.hello(&[]).await;
         tokio::spawn(next.serve());

@@ -111,7 +111,7 @@ async fn a_crash_charges_the_attempts_that_had_begun_and_returns_the_others() {
         (crashed, returned),
         (vec![tickets[0]], tickets[1..].to_vec())
     );
-    // And another worker takes its place, once the run has said that something may be left.
+    // Another worker takes its place, once the run has reported that work may be left.
     run.demand(crate::dispatch::Demand::Open { unseated: 0 });
     assert!(workers.recv().await.is_some());
 }
@@ -134,7 +134,7 @@ async fn a_short_call_does_not_lie_behind_a_long_one_while_a_worker_is_idle() {
     let short_call = submit(&pool, job("short"));
     let short = busy.request().await;
 
-    // Another worker comes, and finds nothing to do.
+    // Another worker starts, and gets no work.
     let mut idle = workers.recv().await.unwrap();
     idle.hello(&[Capability::Cancel]).await;
     let cancel = busy.heard().await;
@@ -208,7 +208,7 @@ async fn an_attempt_sent_to_a_worker_that_has_died_comes_back_uncharged() {
     let charged = run.next().await;
     assert!(matches!(charged, Report::Ended { ticket, .. } if ticket == tickets[0]));
 
-    // Sent before the run has heard that the worker is gone.
+    // The attempt is sent before the run knows that the worker is gone.
     run.perform_on(&first, tickets[1], false);
     let back = run.next().await;
     assert!(
@@ -241,7 +241,7 @@ async fn a_recalled_attempt_that_had_begun_passes_its_slot_to_the_next_one() {
     let second = worker.request().await;
     let third = worker.request().await;
     stop(&offer, tickets[1], StopRequest::Recall);
-    // The worker turns to it before it reads that it is recalled, and stops then.
+    // The worker begins it before it reads that it is recalled, and then stops.
     worker.answer(&first).await;
     pass(MOMENT).await;
     let cancelled = TaskError::new(TaskError::CANCELLED, "stopped");

@@ -1,4 +1,4 @@
-//! The folder beside a target in which what is pulled waits until it is whole.
+//! The staging folder next to a target, which holds the pulled entries until all have come.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
@@ -16,13 +16,13 @@ use crate::remote::files::lock::FolderLock;
 use crate::remote::files::tree::{self, Tree};
 use crate::remote::files::wire::STAGING_PREFIX;
 
-/// The folders in which this process has looked for what a process that was killed has left.
+/// The folders in which this process has looked for staging folders that killed processes have left.
 static SEARCHED: LazyLock<Mutex<BTreeSet<PathBuf>>> = LazyLock::new(Mutex::default);
 
 /// The number of the next folder.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// A folder in which what is pulled waits. Dropping it removes it.
+/// A staging folder for pulled entries. Dropping it removes it.
 pub(super) struct Staging {
     path: PathBuf,
     pub(super) tree: Tree,
@@ -38,7 +38,7 @@ impl Staging {
         } else {
             here.parent().unwrap_or(target.folder())
         };
-        // Nothing before the name of a file in the folder of this process.
+        // The name of a file in the current folder has an empty parent.
         let parent = if parent.as_os_str().is_empty() {
             Path::new(".")
         } else {
@@ -50,6 +50,7 @@ impl Staging {
         })
     }
 
+    /// Makes a staging folder in this folder, and first removes old ones if the folder was not searched yet.
     fn within(parent: &Path) -> io::Result<Self> {
         fs::create_dir_all(parent)?;
         let is_new = SEARCHED
@@ -60,7 +61,7 @@ impl Staging {
             remove_left(parent)?;
         }
         loop {
-            // Relaxed: only uniqueness hangs on it.
+            // Relaxed: only uniqueness depends on it.
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let path = parent.join(format!("{STAGING_PREFIX}{}-{number}", std::process::id()));
             match DirBuilder::new().mode(0o700).create(&path) {
@@ -79,13 +80,13 @@ impl Staging {
         }
     }
 
-    /// How many bytes the file system has room for.
+    /// Returns how many bytes the file system has room for.
     pub(super) fn free(&self) -> io::Result<u64> {
         let found = statvfs(&self.path)?;
         Ok(found.f_bavail.saturating_mul(found.f_frsize))
     }
 
-    /// Renames what came of the path itself to its target.
+    /// Renames the entry of the path itself to its target.
     pub(super) fn rename_top(&self, target: &WorkPath) -> io::Result<()> {
         fs::rename(self.path.join(TOP), target.here())
     }
@@ -93,12 +94,12 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        // What cannot be removed now, the next run removes.
+        // If the removal fails now, the next run removes the folder.
         let _ = tree::remove(&self.path);
     }
 }
 
-/// Removes what processes that were killed have left in a folder.
+/// Removes the staging folders that killed processes have left in a folder.
 fn remove_left(parent: &Path) -> io::Result<()> {
     for entry in fs::read_dir(parent)? {
         let entry = entry?;

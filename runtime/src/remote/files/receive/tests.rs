@@ -26,7 +26,7 @@ fn link(target: &str) -> PulledKind {
     }
 }
 
-/// The frames of a file of this content.
+/// Makes the frames of a file with this content.
 fn file(path: usize, name: &str, content: &[u8]) -> Vec<Frame> {
     let size = content.len() as u64;
     let mode = 0o4640;
@@ -53,7 +53,7 @@ impl Base {
         let frames: Vec<Bytes> = frames.iter().map(|frame| frame.encode().unwrap()).collect();
         let feeding = std::thread::spawn(move || {
             for frame in frames {
-                // It stops taking them when one is refused.
+                // The receiver stops taking frames when one is refused.
                 if sender.blocking_send(frame).is_err() {
                     return;
                 }
@@ -68,7 +68,7 @@ impl Base {
         result
     }
 
-    /// Pulls what has to be refused, and returns why it was. Nothing may be left of it.
+    /// Pulls frames that have to be refused, and returns why they were. Nothing may be left of them.
     fn refused(&self, paths: &[&str], frames: &[Frame]) -> String {
         let before = self.names();
         match self.pull(paths, frames) {
@@ -197,7 +197,7 @@ fn nothing_is_written_through_a_link_that_came_before_or_lies_in_the_way() {
     .concat();
     assert!(base.pull(&["out"], &done(came)).is_err());
     assert!(!base.at("out").exists());
-    // This one is swapped in while the files come.
+    // This one is put in place while the files come.
     fs::create_dir(base.at("out")).unwrap();
     symlink(outside.path(), base.at("out/a")).unwrap();
     let frames = [vec![top()], file(0, "a/file", b"x")].concat();
@@ -254,7 +254,7 @@ fn a_host_sends_what_was_asked_for_and_nothing_else() {
         &["a"],
         &done([Frame::Problem(Problem::NotMade { path: 7 })]),
     );
-    // A stream that ends early is no end.
+    // A stream that ends early is not complete.
     assert!(matches!(base.pull(&["a"], &a), Err(ReceiveError::Cut)));
     assert_eq!(base.names(), [""; 0]);
 }
@@ -268,7 +268,7 @@ fn a_file_that_was_not_made_is_named_and_nothing_of_the_others_appears() {
         Err(ReceiveError::Files(FileError::NotMade { path })) => assert_eq!(path, base.at("b")),
         other => panic!("{other:?}"),
     }
-    // A folder lies where a file goes, so the other one does not appear, either.
+    // A folder exists where a file goes, so the other file does not appear, either.
     fs::create_dir(base.at("b")).unwrap();
     let frames = [file(0, "", b"a"), file(1, "", b"b")].concat();
     assert!(base.pull(&["a", "b"], &done(frames)).is_err());

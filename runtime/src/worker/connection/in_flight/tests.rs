@@ -27,7 +27,7 @@ fn assignment(call: u64, timeouts: Timeouts) -> Assignment {
     }
 }
 
-/// Makes attempts with the ids 1, 2 and so on that were sent to a worker of this concurrency.
+/// Makes attempts with the ids 1, 2 and so on that were sent to a worker with this concurrency.
 fn sent(count: u64, concurrency: u32, timeouts: Timeouts) -> (InFlight, Instant) {
     let now = tokio::time::Instant::now().into_std();
     let mut jobs = InFlight::new();
@@ -85,7 +85,7 @@ fn attempts_may_be_answered_in_any_order_and_only_once() {
 #[test]
 fn an_answer_to_an_attempt_that_has_not_begun_frees_no_place() {
     let (mut jobs, now) = sent(3, 1, Timeouts::default());
-    // A worker gives back what it was asked back.
+    // A worker gives back a recalled attempt.
     assert!(jobs.remove(2).unwrap().begun.is_none());
     assert!(!jobs.has_room());
     assert!(jobs.begin_next(now).is_none());
@@ -161,7 +161,7 @@ fn the_limit_that_ends_first_decides_what_is_due_and_when() {
             2,
             kill(silence(2)),
         ),
-        // Asked first; who cannot be asked has all its time.
+        // A worker that can be asked is asked first; one that cannot has all of its time.
         (
             limits(Some(3), Some(5), None),
             3,
