@@ -1,4 +1,4 @@
-//! The verbs of `ratchet`, one a file.
+//! The verbs of `ratchet`, one per file.
 
 pub(crate) mod agent;
 pub(crate) mod cache;

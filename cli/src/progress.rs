@@ -1,11 +1,11 @@
-//! Shows how far a run is.
+//! Shows the progress of a run.
 //!
 //! ```text
 //! events --observe(now)--> View (a plain value) --> ProgressFrame --draw(now)--> Bars on a terminal, or LineDisplay
 //! ```
 //!
-//! The view decides what is shown; bars and lines only show it. A terminal is redrawn a few times a second, however many
-//! events there are; elsewhere a line is printed every few seconds. Only `draw` may wait for whoever reads.
+//! The view decides what is shown; bars and lines only show it. A terminal is redrawn a few times per second, however
+//! many events there are; elsewhere a line is printed every few seconds. Only `draw` may wait for a reader.
 
 mod bars;
 mod canvas;
@@ -33,9 +33,9 @@ pub(crate) use frame::ProgressFrame;
 pub(crate) enum ProgressMode {
     /// No progress is shown.
     None,
-    /// Progress is shown as bars, which are drawn again in place.
+    /// Progress is shown as bars, which are redrawn in place.
     Bars,
-    /// A line now and then, for logs.
+    /// Progress is shown as a line every few seconds, for logs.
     Lines,
 }
 
@@ -52,12 +52,12 @@ impl ProgressMode {
     }
 }
 
-/// Follows the events of a run.
+/// Computes the progress of a run from its events.
 pub(crate) struct Progress {
     view: View,
     mode: ProgressMode,
     style: Style,
-    /// Whether a message tells of each failure as it happens.
+    /// Whether each failure is reported by a message as it happens.
     tells_failures: bool,
     /// Whether the run has begun. Nothing is drawn before.
     has_begun: bool,
@@ -84,12 +84,12 @@ impl Progress {
         }
     }
 
-    /// Sets how many jobs there will be, because that has become known.
+    /// Sets how many jobs there will be, once that is known.
     pub(crate) fn announce(&mut self, total: u64) {
         self.view.announce(total);
     }
 
-    /// Takes an event. Returns a message that has to be printed at once, if there is one.
+    /// Handles an event. Returns a message that has to be printed at once, if there is one.
     pub(crate) fn observe(&mut self, event: &Event, now: Instant) -> Option<String> {
         if self.mode == ProgressMode::None {
             return None;
@@ -107,13 +107,13 @@ impl Progress {
         }
     }
 
-    /// The frame to show now, or nothing before the first event.
+    /// Returns the frame to show now, or `None` before the first event.
     pub(crate) fn frame(&self, now: Instant) -> Option<ProgressFrame> {
         self.has_begun.then(|| ProgressFrame::of(&self.view, now))
     }
 }
 
-/// Returns the message for people at the terminal: why jobs wait, or that they continue.
+/// Returns the message for the user: why jobs wait, or that they continue.
 fn changed(report: &BreakerReport) -> Option<String> {
     let on = report
         .host
@@ -135,7 +135,7 @@ pub(crate) enum ProgressDisplay {
     None,
     /// Progress is drawn as bars.
     Bars(Bars),
-    /// Progress is printed as a line now and then.
+    /// Progress is printed as a line every few seconds.
     Lines(LineDisplay),
 }
 
@@ -149,7 +149,7 @@ impl ProgressDisplay {
         }
     }
 
-    /// Draws a frame. The caller calls it several times a second.
+    /// Draws a frame. The caller calls it several times per second.
     pub(crate) fn draw(&mut self, frame: ProgressFrame, now: Instant) {
         match self {
             Self::None => {}

@@ -1,4 +1,4 @@
-//! Times, sizes and the names of jobs as people read them.
+//! Formats times, sizes and the names of jobs for people.
 
 mod name;
 

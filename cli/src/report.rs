@@ -25,32 +25,32 @@ pub(crate) use times::{times, waits};
 use crate::output::{Output, OutputError};
 use crate::style::Style;
 
-/// How results are written.
+/// The format in which results are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ResultFormat {
-    /// For people: a line a job, and why it failed.
+    /// For people: one line per job, and why it failed.
     Human,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Jsonl,
     /// One JSON document with a summary.
     Json,
-    /// Test results in XML, as build servers read them.
+    /// Test results in XML, for build servers.
     Junit,
 }
 
-/// Takes the outcomes of a run as its jobs end, and writes them.
+/// Receives the outcomes of a run as its jobs end, and writes them.
 pub(crate) trait Report: Send {
-    /// Takes the outcome of a job.
+    /// Writes or buffers the outcome of a job.
     fn outcome(&mut self, outcome: &Outcome) -> Result<(), OutputError>;
 
     /// Writes what is buffered, because no further outcome is there yet.
     fn idle(&mut self) -> Result<(), OutputError>;
 
-    /// Writes what stands at the end, because the run has ended.
+    /// Writes the end of the report, because the run has ended.
     fn finish(&mut self, summary: &Summary) -> Result<(), OutputError>;
 }
 
-/// The report of a run that goes on as one document, with how the run stands, as JSON.
+/// Makes a JSON report of a run in progress, as one document that includes the state of the run.
 pub(crate) fn live_document<'a>(
     out: Output<'a>,
     live: &[u8],
@@ -58,8 +58,8 @@ pub(crate) fn live_document<'a>(
     Ok(Box::new(json::JsonReport::begin_with(out, Some(live))?))
 }
 
-/// A report in a format; `started` is when the run was started. Lines of results tell these attempts one by one, and a
-/// document tells all of them.
+/// Makes a report in a format; `started` is when the run was started. JSON lines list these attempts one by one, and a
+/// JSON document lists all of them.
 pub(crate) fn report<'a>(
     format: ResultFormat,
     attempts: AttemptsShown,
@@ -75,7 +75,8 @@ pub(crate) fn report<'a>(
     })
 }
 
-/// A report as `JUnit` XML of a run that was started at this time, with or without what jobs printed that succeeded.
+/// Makes a report as `JUnit` XML of a run that was started at this time. `outputs` is whether it includes what
+/// successful jobs printed.
 pub(crate) fn junit(out: Output<'_>, started: SystemTime, outputs: bool) -> impl Report {
     junit::JunitReport::new(out, started, outputs)
 }

@@ -1,4 +1,4 @@
-//! A run from its jobs to its exit code: what `run`, `map` and `resume` have in common.
+//! Takes a run from its jobs to its exit code: what `run`, `map` and `resume` have in common.
 //!
 //! ```text
 //!        thread `jobs`              the loop                   thread `results`
@@ -7,8 +7,8 @@
 //!                      workers    journal          Summary, HumanSummary
 //! ```
 //!
-//! Jobs are read and results are written on threads of their own, and so is everything that people are told meanwhile.
-//! The loop handles signals and watches workers, so it never waits for anybody who writes or reads.
+//! Jobs are read, and results and messages are written, on threads of their own. The loop handles signals and watches
+//! workers, so it must not block on a reader or a writer.
 
 mod conclusion;
 mod console;
@@ -90,40 +90,41 @@ pub(crate) use repeated_jobs::Repetition;
 pub(crate) use system_limits::most_jobs;
 pub(crate) use terminal::TerminalUse;
 
-/// How many outcomes are handed over together.
+/// How many outcomes are delivered together.
 const BATCH: usize = 256;
 
 /// How long writing results, and then the last messages, may take after the third signal.
 const FINAL_WRITE_LIMIT: Duration = Duration::from_secs(2);
 
-/// A call that is about to run jobs, and the event loop in which it will.
+/// A call that is about to run jobs, with the event loop for them.
 pub(crate) struct Session {
     context: RunContext,
     runtime: Runtime,
 }
 
-/// What a call has for its run: its options, its console, and its signal handlers.
+/// What a call needs for its run: its options, its console, and its signal handlers.
 struct RunContext {
     /// The flags and settings of the run.
     options: RunOptions,
-    /// Decides whether the folder of the cache may be used, once it is known whether a job may use it.
+    /// Decides whether the folder of the cache may be used. It is asked once it is known whether a job may use the
+    /// cache.
     trust: Trust,
     /// The stderr of this process, on which messages and progress are shown.
     console: Console,
     environment: UserEnvironment,
-    /// The run that this call continues; none for a new run. The run takes it when it begins.
+    /// The run that this call continues; `None` for a new run. It is taken when the run begins.
     resumed_run: Option<ResumedRun>,
     progress_mode: ProgressMode,
     signals: SignalHandler,
 }
 
-/// The jobs of a run, and who performs and reports them.
+/// The jobs of a run, and the workers, hosts and reports for them.
 pub(crate) struct RunSetup {
     /// Where the jobs come from.
     pub(crate) jobs: JobSource,
     /// The file that the jobs come from, as the journal records it.
     pub(crate) source: Option<SourceIdentity>,
-    /// What is read from stdin, as the name of a file in messages; nothing if stdin is not read.
+    /// What is read from stdin, as messages name it; `None` if stdin is not read.
     pub(crate) stdin: Option<&'static str>,
     /// The pools of workers that the run starts.
     pub(crate) workers: Vec<WorkerPlan>,
@@ -131,7 +132,7 @@ pub(crate) struct RunSetup {
     pub(crate) hosts: HostRegistry,
     /// The limits that jobs can name.
     pub(crate) limits: Vec<(String, Limit)>,
-    /// The resources of which jobs can take some.
+    /// The resources of which jobs can take units.
     pub(crate) resources: Resources,
     /// The breakers and the retry budget of the run.
     pub(crate) protection: BreakerAndBudget,
@@ -141,14 +142,14 @@ pub(crate) struct RunSetup {
     pub(crate) command_runner: Option<MapRunner>,
     /// Makes the runner of the tasks of a play.
     pub(crate) play: Option<MakeRunner>,
-    /// The process that kills what is left of the jobs if this process is killed.
+    /// The process that kills the remaining processes of the jobs if this process is killed.
     pub(crate) keeper: Keeper,
-    /// When the run stops early, if a flag says so.
+    /// The rule for stopping the run early, if a flag gives one.
     pub(crate) halt: Option<HaltRule>,
 }
 
 impl Session {
-    /// Reads the settings, begins to log, and installs the signal handlers.
+    /// Reads the settings, starts the log, and installs the signal handlers.
     pub(crate) fn open(
         typed: &SharedRunArguments,
         record: &RecordArguments,
@@ -208,12 +209,12 @@ impl Session {
         Ok(Self { context, runtime })
     }
 
-    /// What was typed and set for the run.
+    /// Returns the options of the run.
     pub(crate) fn options(&self) -> &RunOptions {
         &self.context.options
     }
 
-    /// Where messages for people go.
+    /// Returns the console for messages to people.
     pub(crate) fn console(&self) -> &Console {
         &self.context.console
     }
@@ -223,7 +224,7 @@ impl Session {
         self.context.progress_mode != ProgressMode::None
     }
 
-    /// The options for reading a job file.
+    /// Returns the options for reading a job file.
     pub(crate) fn plan_options(&self) -> PlanOptions {
         PlanOptions {
             flags: self.context.options.flags.clone(),
@@ -240,16 +241,16 @@ impl Session {
         }
     }
 
-    /// Refuses a `--on` that names what is not among these hosts.
+    /// Refuses a `--on` that names a host that is not among these.
     pub(crate) fn check_hosts(&self, hosts: &HostRegistry) -> Result<(), CliError> {
         self.context.options.hosts.refuse_unknown(hosts)
     }
 
-    /// Reads what the run needs before it can begin, such as a job file. `what` is how messages call it.
+    /// Reads the input that the run needs before it can begin, such as a job file. `what` is its name in messages.
     ///
-    /// It is read on a thread of its own, because a large file takes seconds and a pipe may stay silent for ever, and
-    /// the event loop handles signals meanwhile. SIGINT and SIGTERM end the call at once: the thread holds nothing
-    /// that has to be given back.
+    /// It is read on a thread of its own, because a large file takes seconds and a pipe may stay silent forever, and
+    /// the event loop handles signals in the meantime. SIGINT and SIGTERM end the call at once: the thread holds
+    /// nothing that has to be given back.
     pub(crate) fn read<T: Send + 'static>(
         &mut self,
         what: &str,
@@ -274,7 +275,7 @@ impl Session {
     pub(crate) fn perform(self, setup: RunSetup) -> Result<u8, CliError> {
         let Self { context, runtime } = self;
         let code = runtime.block_on(context.run_shown(setup));
-        // A thread of ours that is stuck in a system call must not keep the process from ending.
+        // A thread that is stuck in a system call must not keep the process from ending.
         runtime.shutdown_background();
         code
     }
@@ -287,15 +288,15 @@ struct StartedRun {
     executor: Executor,
     pools: Vec<ProcessPool>,
     run: Run,
-    /// Tells how the source of the jobs ended.
+    /// Reports how the source of the jobs ended.
     source: SourceEnd,
     report: Box<dyn Report>,
-    /// Tells at the end whether all events could be written, where a file takes them.
+    /// Reports at the end whether all events could be written, if they are written to a file.
     events: Option<EventFailure>,
 }
 
 impl RunContext {
-    /// Runs all jobs, and waits until the last message is written, if anybody reads it.
+    /// Runs all jobs, and waits until the last message is written, if stderr has a reader.
     async fn run_shown(mut self, setup: RunSetup) -> Result<u8, CliError> {
         let keys = TerminalKeys::default();
         let _restored = KeyGuard(keys.clone());
@@ -310,6 +311,7 @@ impl RunContext {
         }
     }
 
+    /// Runs all jobs, while the thread of the console writes messages.
     async fn run(
         &mut self,
         setup: RunSetup,
@@ -363,7 +365,7 @@ impl RunContext {
         };
         let handle = run.handle();
         self.steer(&handle, reads_keys.then_some(keys));
-        // It lives until the end of the run is recorded, so that whoever watches can look up how it ended.
+        // It lives until the end of the run is recorded, so that clients that watch the run can look up how it ended.
         let _socket = record
             .as_ref()
             .and_then(|record| self.serve(record, &handle, &figures, began));
@@ -392,11 +394,11 @@ impl RunContext {
         if completed.is_some() {
             tokio::select! {
                 () = async { tokio::join!(supervisor.shutdown(), hosts.shutdown()); } => {}
-                // The keeper kills what is left when this process ends.
+                // The keeper kills the remaining processes when this process ends.
                 () = signals.next() => {}
             }
         }
-        // The executor holds the journal too, which is closed when its last owner goes.
+        // The executor holds the journal too, which is closed when its last owner is dropped.
         drop(executor);
         self.console.end_display();
         let Some(completed) = completed else {
@@ -421,7 +423,7 @@ impl RunContext {
         Ok(code)
     }
 
-    /// Refuses a cache that somebody else could have written, if the jobs may use it.
+    /// Refuses a cache that another user could have written to, if the jobs may use it.
     fn check_cache(&self, jobs: &JobSource) -> Result<(), CliError> {
         match self.options.used_cache_dir() {
             Some(cache) if jobs.may_use_cache() => Ok(self.trust.folder(cache)?),
@@ -429,7 +431,7 @@ impl RunContext {
         }
     }
 
-    /// Starts the workers and the executor. From then on, signals and the machine steer the run.
+    /// Starts the workers and the executor. From then on, signals and the readings of the machine steer the run.
     async fn start(
         &mut self,
         setup: RunSetup,
@@ -491,7 +493,8 @@ impl RunContext {
             builder = builder.sink(sink);
             events = Some(failure);
         }
-        // It is empty without a record: a run within another run would otherwise pass on the id of the outer one.
+        // The variable is empty for a run without a record. If it were unset, a run within another run would pass on
+        // the id of the outer one.
         let run_id = record.map(|record| record.id().to_string());
         builder = builder.command_variable(RUN_ID_VARIABLE, run_id.unwrap_or_default());
         if self.progress_mode != ProgressMode::None {
@@ -534,7 +537,7 @@ impl RunContext {
         })
     }
 
-    /// Lets signals steer the run, and keys ask about it if they are read.
+    /// Lets signals steer the run, and keys query it if they are read.
     fn steer(&mut self, handle: &RunHandle, keys: Option<&TerminalKeys>) {
         let keys = keys.and_then(|keys| {
             let started = keys.start();
@@ -546,14 +549,15 @@ impl RunContext {
             .steer(handle, &self.options, &self.console, keys);
     }
 
-    /// Whether the key `t` is read from the terminal: somebody looks at it, and nobody else reads from it.
+    /// Whether the key `t` is read from the terminal: stderr is shown on it, and nothing else reads from it.
     fn reads_keys(&self, reads_stdin: bool) -> bool {
         let is_used = self.options.terminal == TerminalUse::Job;
         let is_source = reads_stdin && io::stdin().is_terminal();
         io::stderr().is_terminal() && !self.options.quiet && !is_used && !is_source
     }
 
-    /// Serves the socket through which others query and steer this run. Without it, the run continues all the same.
+    /// Serves the socket through which other processes query and steer this run. Without it, the run continues all the
+    /// same.
     fn serve(
         &self,
         record: &RunRecord,
@@ -571,7 +575,7 @@ impl RunContext {
                 if uses_terminal {
                     return 1;
                 }
-                // Where the limit cannot be raised, there is room for no more than there was.
+                // If the limit cannot be raised, there is room for no more than before.
                 system_limits::prepare(slots, 0).unwrap_or(1)
             }),
             record: record.steering(),
@@ -585,7 +589,7 @@ impl RunContext {
         }
     }
 
-    /// The file that takes a summary of the run for a workflow on GitHub, if one is wanted.
+    /// Returns the file that takes a summary of the run for a GitHub workflow, if one is wanted.
     fn summary_file(&self) -> Result<Option<PathBuf>, CliError> {
         if self.options.github == When::Always && self.options.no_record {
             return Err(CliError::usage(
@@ -596,8 +600,8 @@ impl RunContext {
         wanted_summary(self.options.github, |name| std::env::var_os(name))
     }
 
-    /// Adds the summary of a run that has ended to the file that a workflow on GitHub shows, and prints annotations. A run without
-    /// jobs has no record, and nothing to tell.
+    /// Appends the summary of a run that has ended to the file that a GitHub workflow shows, and prints annotations. A
+    /// run without jobs has no record, and so no summary.
     fn tell_github(&self, path: Option<PathBuf>, run: Option<StoredRun>) -> Result<(), CliError> {
         let (Some(path), Some(run)) = (path, run) else {
             return Ok(());
@@ -630,7 +634,7 @@ impl RunContext {
     }
 }
 
-/// Starts the process that kills what is left of the jobs if this process is killed.
+/// Starts the process that kills the remaining processes of the jobs if this process is killed.
 pub(crate) fn start_keeper() -> Result<Keeper, CliError> {
     Keeper::start().map_err(|error| {
         CliError::internal(format!(
@@ -640,7 +644,7 @@ pub(crate) fn start_keeper() -> Result<Keeper, CliError> {
     })
 }
 
-/// Tells the progress display how many jobs a stream has, once that is known.
+/// Returns a function that announces how many jobs a stream has, once that is known.
 fn total_announcer(console: &Console, figures: &Arc<LiveFigures>) -> impl Fn(u64) + Send + use<> {
     let (console, figures) = (console.clone(), Arc::clone(figures));
     move |total| {
@@ -649,8 +653,8 @@ fn total_announcer(console: &Console, figures: &Arc<LiveFigures>) -> impl Fn(u64
     }
 }
 
-/// Delivers outcomes until the last. Returns why the run stopped before all jobs were done, if it did, and whether that
-/// is because enough jobs succeeded.
+/// Delivers all outcomes. Returns why the run stopped before all jobs were done, if it did, and whether it stopped
+/// because enough jobs succeeded.
 async fn consume(
     mut run: Run,
     delivery: &Delivery,
@@ -687,7 +691,7 @@ async fn consume(
     }
 }
 
-/// The figures of a run that has ended which its outcomes do not tell.
+/// Returns the figures of a run that has ended, as far as they do not follow from its outcomes.
 async fn run_figures(handle: &RunHandle, pools: &[ProcessPool], began: Instant) -> RunFigures {
     let status = handle.status();
     RunFigures {
@@ -701,14 +705,14 @@ async fn run_figures(handle: &RunHandle, pools: &[ProcessPool], began: Instant) 
     }
 }
 
-/// How many workers were started in the place of one that had failed.
+/// Returns how many workers were started to replace one that had failed.
 async fn worker_restarts(pools: &[ProcessPool]) -> u64 {
     let mut restarts = 0;
     for pool in pools {
         // A pool whose supervisor has ended has no figures; the run itself is complete all the same.
         if let Ok(metrics) = pool.metrics().await {
             let failures: u64 = metrics.failures.values().sum();
-            // The first start replaces nobody.
+            // The first start does not replace a worker.
             restarts += failures.min(metrics.spawned.saturating_sub(1));
         }
     }

@@ -1,4 +1,4 @@
-//! The context of an attempt that runs in this process: what it can know and report.
+//! The context of an attempt that runs in this process: what the attempt can read and report.
 
 mod output;
 mod progress;
@@ -19,24 +19,24 @@ pub(crate) use stop_signal::StopSignal;
 pub use variables::{ATTEMPT_VARIABLES, RUN_ID_VARIABLE};
 pub(crate) use variables::{AttemptFacts, Variables};
 
-/// A report of how far an attempt has come.
+/// A report of the progress of an attempt.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Step {
     /// How much of the work is done, in any unit.
     pub done: Option<f64>,
     /// How much work there is, in the same unit.
     pub total: Option<f64>,
-    /// What the attempt is doing now, as text for people.
+    /// The current activity of the attempt, as text for people.
     pub message: Option<String>,
 }
 
-/// Takes the steps of the attempts of a run.
+/// Receives the steps of the attempts of a run.
 pub(crate) trait StepListener: Send + Sync {
-    /// Takes a step of the attempt with this ticket.
+    /// Receives a step of the attempt with this ticket.
     fn step(&self, ticket: Ticket, step: Step);
 }
 
-/// The job of an attempt, as its context knows it. The type of jobs itself stands above this module.
+/// The job of an attempt, as its context sees it. The job type itself is defined in a module above this one.
 pub(crate) trait Subject: Send + Sync {
     /// Returns the id of the job.
     fn job_id(&self) -> &JobKey;
@@ -44,24 +44,24 @@ pub(crate) trait Subject: Send + Sync {
     fn host(&self) -> Option<&HostName>;
 }
 
-/// What an attempt can know and report while it runs. A runner and a closure get one for each attempt.
+/// What an attempt can read and report while it runs. A runner and a closure get a context for each attempt.
 #[derive(Clone)]
 pub struct Context {
     /// The number of the attempt, from 1 on.
     attempt: u32,
     /// The job and its host, if the attempt is one of a run.
     subject: Option<Arc<dyn Subject>>,
-    /// Tells the attempt when it is asked to stop.
+    /// Signals the attempt to stop.
     stop: StopSignal,
-    /// Takes the progress and the messages of the attempt.
+    /// Receives the steps of the attempt.
     listener: Listener,
-    /// Keeps the output of the attempt, if the run wants it.
+    /// Keeps the output of the attempt, if the run keeps it.
     output: Option<Arc<AttemptOutput>>,
-    /// Where the attempt is to run, if that is not the machine of the executor.
+    /// The place where the attempt is to run; `None` for the machine of the executor.
     place: Option<PlaceName>,
     /// The first slot that the attempt holds.
     slot: Option<SlotNumber>,
-    /// What the attempt has of resources.
+    /// The attempt's shares of resources.
     resources: Option<Arc<[ResourceShare]>>,
     /// The environment variables that describe the attempt to a command.
     variables: Variables,
@@ -72,8 +72,8 @@ pub struct Context {
 enum Listener {
     /// A function of the caller that made the context.
     Anybody(Arc<dyn Fn(Step) + Send + Sync>),
-    /// The run that the attempt belongs to. Its listener is shared, so that an attempt allocates nothing for what most
-    /// attempts never use.
+    /// The run that the attempt belongs to. Its listener is shared, so that no attempt allocates for steps, which most
+    /// attempts never report.
     Run {
         listener: Arc<dyn StepListener>,
         ticket: Ticket,
@@ -82,7 +82,7 @@ enum Listener {
 }
 
 impl Context {
-    /// Makes a context that hands steps to `tell`.
+    /// Makes a context that passes steps to `tell`.
     pub fn new(
         attempt: u32,
         cancelled: CancellationToken,
@@ -101,7 +101,7 @@ impl Context {
         }
     }
 
-    /// Makes a context whose steps go to a run, and count as progress where the attempt has an idle timeout.
+    /// Makes a context whose steps go to a run, and restart the idle timeout of the attempt if it has one.
     pub(crate) fn of_attempt(
         attempt: u32,
         stop: StopSignal,
@@ -127,28 +127,28 @@ impl Context {
         }
     }
 
-    /// Says which job the attempt is of.
+    /// Sets the job of the attempt.
     #[must_use]
     pub(crate) fn about(mut self, subject: Arc<dyn Subject>) -> Self {
         self.subject = Some(subject);
         self
     }
 
-    /// Says where the attempt is to run.
+    /// Sets where the attempt is to run.
     #[must_use]
     pub(crate) fn at(mut self, place: Option<PlaceName>) -> Self {
         self.place = place;
         self
     }
 
-    /// Says which slot the attempt holds.
+    /// Sets the slot that the attempt holds.
     #[must_use]
     pub(crate) fn in_slot(mut self, slot: Option<SlotNumber>) -> Self {
         self.slot = slot;
         self
     }
 
-    /// Says what the attempt has of resources.
+    /// Sets the attempt's shares of resources.
     #[must_use]
     pub(crate) fn with_resources(mut self, resources: Option<Arc<[ResourceShare]>>) -> Self {
         self.resources = resources;
@@ -162,50 +162,52 @@ impl Context {
         self
     }
 
-    /// The first slot that the attempt holds. A runner's or a closure's attempt in a run always has one.
+    /// Returns the first slot that the attempt holds. An attempt of a runner or a closure in a run always has one.
     pub fn slot(&self) -> Option<SlotNumber> {
         self.slot
     }
 
-    /// What the attempt has of the resources that its job takes.
+    /// Returns the attempt's shares of the resources that its job takes.
     pub fn resources(&self) -> &[ResourceShare] {
         self.resources.as_deref().unwrap_or_default()
     }
 
-    /// What the attempt has of the resource of this name, if its job takes some.
+    /// Returns the attempt's share of the resource of this name, if its job takes some.
     pub fn resource(&self, name: &str) -> Option<&ResourceShare> {
         let mut shares = self.resources().iter();
         shares.find(|share| share.name() == name)
     }
 
-    /// The command with variables in its environment that tell it of this attempt: [`ATTEMPT_VARIABLES`], and one for each
-    /// resource that it has. Variables that the command declares itself stay as they are, but for `${NAME}` in them, which
-    /// becomes what it has of that resource. It is for runners of commands.
+    /// Returns the command with environment variables that describe this attempt: [`ATTEMPT_VARIABLES`], and one for
+    /// each resource of which the attempt has a share. Variables that the command itself declares are kept, except that
+    /// `${NAME}` in their values is replaced by the share of that resource. It is for runners of commands.
     pub fn command_with_variables(&self, config: &ProcessConfig) -> ProcessConfig {
         variables::with_variables(config, &self.variables, self.resources())
     }
 
-    /// The place where the attempt is to run; nothing for the machine of the executor itself. It is for runners of commands.
+    /// Returns the place where the attempt is to run; `None` for the machine of the executor. It is for runners of
+    /// commands.
     pub fn place(&self) -> Option<&PlaceName> {
         self.place.as_ref()
     }
 
-    /// The number of the attempt. The first attempt at a job is 1.
+    /// Returns the number of the attempt. The first attempt at a job is 1.
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// The id of the job. An attempt in a run always has one; a context that was made by [`new`](Self::new) has none.
+    /// Returns the id of the job. An attempt in a run always has one; a context that was made by [`new`](Self::new) has
+    /// none.
     pub fn job_id(&self) -> Option<&JobKey> {
         self.subject.as_ref().map(|subject| subject.job_id())
     }
 
-    /// The machine, tenant or other place that the job is about, if it names one.
+    /// Returns the machine, tenant or other place that the job names as its host, if it names one.
     pub fn host(&self) -> Option<&HostName> {
         self.subject.as_ref()?.host()
     }
 
-    /// Waits until the attempt is asked to stop. An attempt that goes on regardless is killed after the grace.
+    /// Waits until the attempt is asked to stop. An attempt that continues regardless is killed after the grace.
     ///
     /// ```
     /// use std::time::Duration;
@@ -236,27 +238,27 @@ impl Context {
         self.stop.token().is_cancelled()
     }
 
-    /// The token that is cancelled when the attempt is asked to stop, for code that takes one.
+    /// Returns the token that is cancelled when the attempt is asked to stop, for code that takes such a token.
     pub fn cancellation(&self) -> &CancellationToken {
         self.stop.token()
     }
 
-    /// Keeps bytes that the attempt's program has printed. It is for runners of commands. The head and the tail of the output
-    /// become part of the attempt's failure, even if the attempt is killed and its future dropped.
+    /// Keeps bytes that the attempt's program has printed. It is for runners of commands. The head and the tail of the
+    /// output become part of the attempt's failure, even if the attempt is killed and its future dropped.
     pub fn printed(&self, stream: Stream, bytes: &[u8]) {
         if let Some(output) = &self.output {
             output.push(stream, bytes);
         }
     }
 
-    /// Notes what the attempt's program has cost, for the outcome of the job. It is for runners of commands.
+    /// Records the resource usage of the attempt's program, for the outcome of the job. It is for runners of commands.
     pub fn ended(&self, end: &CommandEnd) {
         if let Some(output) = &self.output {
             output.ended(end.cost);
         }
     }
 
-    /// Reports how far the attempt has come. This also restarts its idle timeout.
+    /// Reports the progress of the attempt. This also restarts its idle timeout.
     pub fn progress(&self, step: Step) {
         match &self.listener {
             Listener::Anybody(tell) => tell(step),

@@ -1,10 +1,10 @@
 //! Watches the machine, and decides when a run has to hold back new jobs.
 //!
-//! A [`Monitor`] takes a [`Reading`] at its own interval, outside of the run's loop. Two values without a clock decide
-//! what follows from a reading. [`Warnings`] says when memory or processors run short, and the [`AdmissionGate`] with its
-//! [`AdmissionLimits`] says whether new jobs may start. Both have a margin between the level at which they begin to object and
-//! the level at which they stop, so that a value that varies around a limit does not make them change their mind at
-//! every reading.
+//! A [`Monitor`] takes a [`Reading`] at its own interval, outside of the run's event loop. Two values without a clock
+//! evaluate each reading. [`Warnings`] decides when to warn that memory or processors run short, and the
+//! [`AdmissionGate`] with its [`AdmissionLimits`] decides whether new jobs may start. Both have a margin between the
+//! level at which they begin to object and the level at which they stop, so that a value that varies around a limit
+//! does not change their decision at every reading.
 //!
 //! Free memory is memory that ratchet may use: in a container it is what the control group leaves, not what the machine
 //! has. Page cache counts as free in both, since the system takes it back when it is needed.
@@ -42,9 +42,9 @@ pub struct Reading {
     /// How much of the processors is used, in percent of what may be used. The first reading has no figure, because usage is
     /// computed from two readings.
     pub cpu_percent: Option<f64>,
-    /// How many processes ran or wanted to, on average over the last minute.
+    /// How many processes ran or were ready to run, on average over the last minute.
     pub load: f64,
-    /// The processes that this process has started, and all that those have started.
+    /// The usage of the processes that this process has started, and of all their descendants.
     pub workers: Usage,
 }
 
@@ -60,7 +60,7 @@ pub struct Usage {
 }
 
 impl Reading {
-    /// How much of the memory is used, in percent.
+    /// Returns how much of the memory is used, in percent.
     #[expect(clippy::cast_precision_loss, reason = "it is a percentage")]
     pub fn memory_percent(&self) -> f64 {
         if self.memory_total == 0 {
@@ -75,7 +75,7 @@ impl Reading {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MonitorError {
-    /// The system gives no figures.
+    /// The system does not report its resources.
     #[error("this system cannot be asked for its memory and processors")]
     Unsupported(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The interval is so short that the monitor would do nothing but take readings.
@@ -88,7 +88,7 @@ pub enum MonitorError {
     },
 }
 
-/// Takes readings; the [`Sampler`] takes real ones.
+/// Takes readings. A [`Sampler`] takes them of this machine.
 pub trait Probe: Send + 'static {
     /// Takes a reading. The call may block.
     fn read(&mut self) -> Reading;
@@ -165,7 +165,7 @@ impl<P: Probe> Monitor<P> {
                 .spawn(move || {
                     if let Some(mut probe) = take(&taken) {
                         let reading = probe.read();
-                        // The watch may have been dropped meanwhile.
+                        // The watch may have been dropped in the meantime.
                         let _ = tell.send((probe, reading));
                     }
                 });
@@ -190,8 +190,8 @@ impl<P: Probe> Monitor<P> {
     }
 }
 
-/// Takes the probe out of its slot. A poisoned lock is as good as any, since nothing runs while it is held that could
-/// leave the slot half changed.
+/// Takes the probe out of its slot. A poisoned lock is used all the same: no code runs under it that could leave the
+/// slot half changed.
 fn take<P>(probe: &Mutex<Option<P>>) -> Option<P> {
     probe.lock().unwrap_or_else(PoisonError::into_inner).take()
 }

@@ -33,8 +33,8 @@ pub(crate) use wire::present;
 /// The age of a job is the time from its arrival to its end. It is the sum of [`waits`](Self::waits) and of the
 /// durations of all [attempts](Self::attempts_detail).
 ///
-/// Serialised, an outcome is one result line; [`VERSION`](Self::VERSION) is the version of the line. What an outcome does
-/// not know is absent from the line, as are the times in lines of versions that wrote none.
+/// Serialised, an outcome is one result line; [`VERSION`](Self::VERSION) is the version of the line. Unknown values are
+/// absent from the line, as are the times in lines of versions that wrote none.
 ///
 /// ```
 /// use ratchet_runtime::{Outcome, Payload};
@@ -56,11 +56,11 @@ pub struct Outcome {
     pub task: TaskName,
     /// The host that the job named.
     pub host: Option<HostName>,
-    /// The job's result, or why there is none.
+    /// The result of the job, or the failure that is the reason why there is none.
     pub result: Result<Payload, Box<Failure>>,
     /// How many attempts were charged to the job; 0 if it never started.
     pub attempts: u32,
-    /// Whether the result is an earlier one that was used again.
+    /// Whether the result is an earlier one that was reused.
     pub cached: bool,
     /// The worker that performed the last attempt, as in `resize/2`.
     pub worker: Option<WorkerName>,
@@ -68,7 +68,7 @@ pub struct Outcome {
     pub queued: Duration,
     /// How long the last attempt ran.
     pub duration: Duration,
-    /// The place where the last attempt ran; nothing if that was the machine of the executor itself.
+    /// The place where the last attempt ran; `None` for the machine of the executor.
     pub place: Option<PlaceName>,
     /// The slot that the last attempt held, or the first of them.
     pub slot: Option<SlotNumber>,
@@ -76,11 +76,11 @@ pub struct Outcome {
     pub started: Option<Timestamp>,
     /// When the job ended.
     pub ended: Option<Timestamp>,
-    /// How long the job waited for what.
+    /// How long the job waited, by the reason.
     pub waits: Waits,
-    /// What the last attempt used of the machine, as far as that is known.
+    /// The last attempt's usage of the machine, as far as it is known.
     pub usage: Option<Box<AttemptUsage>>,
-    /// The attempts one by one, where the fields above do not tell them all: see
+    /// The attempts one by one, if the fields above do not describe them all: see
     /// [`attempts_detail`](Self::attempts_detail).
     pub several: Option<Box<Attempts>>,
 }
@@ -89,7 +89,7 @@ impl Outcome {
     /// The version of a result line, its `v`.
     pub const VERSION: u32 = 1;
 
-    /// Makes the outcome of a job that never started. All that is not given here is empty.
+    /// Makes the outcome of a job that never started. All other fields are empty.
     pub fn new(
         id: impl Into<JobKey>,
         task: impl Into<TaskName>,
@@ -116,7 +116,7 @@ impl Outcome {
         }
     }
 
-    /// The outcome in one word.
+    /// Returns the outcome in one word.
     pub fn status(&self) -> Status {
         match &self.result {
             Ok(_) => Status::Succeeded,
@@ -124,7 +124,7 @@ impl Outcome {
         }
     }
 
-    /// How many bytes of results and of kept output the outcome holds in memory.
+    /// Returns how many bytes of results and of kept output the outcome holds in memory.
     pub fn weight(&self) -> usize {
         match &self.result {
             Ok(payload) => payload.as_str().len(),
@@ -147,7 +147,7 @@ impl Outcome {
         self.is_success() && self.attempts > 1 && !self.cached
     }
 
-    /// Reads the result as a value of this type. If the job has no result, the error says which job, and why.
+    /// Reads the result as a value of this type. If the job has no result, the error names the job and the reason.
     ///
     /// ```
     /// use ratchet_runtime::{Class, Failure, Outcome, Payload};
@@ -170,7 +170,7 @@ impl Outcome {
         })
     }
 
-    /// Why the job did not succeed, if it did not.
+    /// Returns the failure of the job; `None` if it succeeded.
     pub fn failure(&self) -> Option<&Failure> {
         self.result.as_ref().err().map(AsRef::as_ref)
     }
@@ -188,14 +188,14 @@ pub enum Status {
     TimedOut,
     /// The worker died, or a closure panicked, during the last attempt.
     Crashed,
-    /// The run stopped before the job had ended, or somebody stopped the job.
+    /// The run stopped before the job had ended, or the job was stopped by a user.
     Cancelled,
     /// A job that this one needs did not succeed.
     Skipped,
 }
 
 impl Status {
-    /// All statuses, in the order in which summaries tell them.
+    /// All statuses, in the order of summaries.
     pub const ALL: [Self; 6] = [
         Self::Succeeded,
         Self::Failed,
@@ -205,7 +205,7 @@ impl Status {
         Self::Skipped,
     ];
 
-    /// The name of the status in result lines.
+    /// Returns the name of the status in result lines.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",
@@ -235,18 +235,18 @@ pub struct Failure {
     pub message: String,
     /// Whether another attempt may succeed.
     pub retryable: bool,
-    /// How long to wait at least before another attempt, if the worker says so.
+    /// The least time to wait before another attempt, if the worker asks for one.
     pub retry_after: Option<Duration>,
-    /// More that the worker says about the failure.
+    /// Further data of the worker about the failure.
     pub data: Option<Payload>,
     /// What the program printed to stdout.
     pub stdout: Option<OutputExcerpt>,
-    /// What the program, or the worker, printed to stderr. Of a worker only the end is kept.
+    /// What the program, or the worker, printed to stderr. For a worker only the end is kept.
     pub stderr: Option<OutputExcerpt>,
 }
 
 impl Failure {
-    /// A failure of this class. It is retryable if failures of the class usually are.
+    /// Makes a failure of this class. It is retryable if failures of the class usually are.
     pub fn new(class: Class, message: impl Into<String>) -> Self {
         Self {
             class,
@@ -272,7 +272,7 @@ impl Failure {
         self
     }
 
-    /// Says whether another attempt may succeed.
+    /// Sets whether another attempt may succeed.
     #[must_use]
     pub fn retryable(mut self, retryable: bool) -> Self {
         self.retryable = retryable;
@@ -302,7 +302,7 @@ impl fmt::Display for Failure {
 
 /// Makes a failure of any error, of a box of one, or of a text, so that `?` works in closures and runners.
 ///
-/// The failure is of the class `task`, and its message has the causes of the error, too.
+/// The failure is of the class `task`, and its message includes the causes of the error.
 ///
 /// ```
 /// use ratchet_runtime::{Class, Failure};
@@ -314,14 +314,14 @@ impl fmt::Display for Failure {
 /// assert_eq!(failure.class, Class::Task);
 /// assert_eq!(failure.to_string(), "invalid digit found in string");
 /// ```
-// A failure is no `std::error::Error` itself, or this would contradict the conversion of every type into itself.
+// `Failure` does not implement `std::error::Error`, or this would contradict the conversion of every type into itself.
 impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::new(Class::Task, error_chain(&*error.into()))
     }
 }
 
-/// So that `?` passes a failure on from a function that returns any error.
+/// Lets `?` pass a failure on from a function that returns any error.
 impl From<Failure> for Box<dyn std::error::Error> {
     fn from(failure: Failure) -> Self {
         failure.message.into()
@@ -329,8 +329,8 @@ impl From<Failure> for Box<dyn std::error::Error> {
 }
 
 impl Failure {
-    /// Makes the failure that a worker's answer stands for. Only the code `message_too_large` has a class of its own. The code
-    /// `cancelled` is no reason for the class `cancelled`: only the host knows whether it asked the worker to stop.
+    /// Makes the failure of a worker's answer. Only the code `message_too_large` has a class of its own. The code
+    /// `cancelled` does not give the class `cancelled`: only the host knows whether it asked the worker to stop.
     pub fn from_answer(error: TaskError) -> Self {
         let class = match &*error.code {
             TaskError::TOO_LARGE => Class::TooLarge,
@@ -361,7 +361,7 @@ pub enum Class {
     Timeout,
     /// The worker died, or a closure panicked.
     Crash,
-    /// The job took as many workers with it as a job may.
+    /// The job crashed as many workers as a job may.
     Poison,
     /// The worker was killed because it used too much memory.
     Memory,
@@ -371,11 +371,11 @@ pub enum Class {
     Protocol,
     /// A message to the worker or from it was too large.
     TooLarge,
-    /// The run stopped, or somebody stopped the job.
+    /// The run stopped, or a user stopped the job.
     Cancelled,
     /// A job that this one needs did not succeed.
     Need,
-    /// The job itself is wrong, as one that names an unknown task.
+    /// The job itself is wrong: for example, it names an unknown task.
     Input,
     /// A breaker refused the job, or was open for longer than the job may wait.
     Breaker,
@@ -383,7 +383,7 @@ pub enum Class {
     Host,
     /// No host on which the job may run can be reached.
     Unreachable,
-    /// Files were not brought to the host, or not brought back.
+    /// Files could not be copied to the host, or back from it.
     Transfer,
 }
 
@@ -408,7 +408,7 @@ impl Class {
         Self::Transfer,
     ];
 
-    /// The name of the class in result lines and in `retry.on`.
+    /// Returns the name of the class in result lines and in `retry.on`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Task => "task",
@@ -430,7 +430,7 @@ impl Class {
         }
     }
 
-    /// Whether another attempt may succeed, as far as the class says.
+    /// Whether another attempt may succeed, judged by the class alone.
     pub fn is_retryable(self) -> bool {
         match self {
             Self::Task
@@ -452,7 +452,7 @@ impl Class {
         }
     }
 
-    /// The status of a job that ends with a failure of this class.
+    /// Returns the status of a job that ends with a failure of this class.
     pub fn status(self) -> Status {
         match self {
             Self::Timeout => Status::TimedOut,

@@ -1,10 +1,10 @@
-//! Who may run now, on which worker, and in which order.
+//! Decides which job runs next, on which worker, and in which order.
 //!
-//! What people write is in `hints`, `limits`, `rate`, `priority` and `needs`; `claims`
-//! is what a job asks with. The `scheduler` decides; the documentation of [`Scheduler`] states its promises and rules. It
-//! is built from `queue` (jobs, in lanes), `gates` (what they can wait at), `bucket` (rates), and
-//! two containers, `heap` and `slab`. The `manager` wraps it for callers who only want a guard, and
-//! the `balancer` comes after it: who runs is decided, where is not.
+//! The types that users write are in `hints`, `limits`, `rate`, `priority` and `needs`; `claims` is the request of a
+//! job. The `scheduler` decides which job starts; the documentation of [`Scheduler`] states its promises and rules. It
+//! is built from `queue` (jobs, in lanes), `gates` (what they can wait at), `bucket` (rates), and two containers,
+//! `heap` and `slab`. The `manager` wraps it for callers who only want a guard. The `balancer` comes after the
+//! scheduler: it chooses the worker for a job that was started.
 
 mod acquisitions;
 mod balancer;

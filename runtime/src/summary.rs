@@ -1,7 +1,7 @@
-//! Figures about a run: how many jobs ended how, and how long they took.
+//! Figures about a run: how many jobs ended with which status, and how long they took.
 //!
-//! There are three views of the same counting. [`Tally`] counts while the run goes on and becomes a [`Summary`] at its
-//! end. [`LiveStats`] adds what only makes sense during the run, such as its present speed and the time that is left.
+//! There are three views of the same counting. [`Tally`] counts during the run and becomes a [`Summary`] at its end.
+//! [`LiveStats`] adds figures that make sense only during the run, such as its present speed and the remaining time.
 //! [`Results`] answers questions about outcomes that a caller has collected.
 //!
 //! A job counts once, under the status that it ended with. *Failures*, as in the failure rate, are jobs that failed,
@@ -39,7 +39,7 @@ pub struct Counts {
     pub failed: u64,
     /// Jobs that took longer than they may.
     pub timed_out: u64,
-    /// Jobs whose last attempt took its worker, or a closure, down.
+    /// Jobs whose last attempt crashed its worker, or panicked in a closure.
     pub crashed: u64,
     /// Jobs that were stopped, alone or with their run, before they had ended.
     pub cancelled: u64,
@@ -60,7 +60,7 @@ impl Counts {
         } += 1;
     }
 
-    /// The number of jobs of this status.
+    /// Returns the number of jobs of this status.
     pub fn of(&self, status: Status) -> u64 {
         match status {
             Status::Succeeded => self.succeeded,
@@ -72,27 +72,27 @@ impl Counts {
         }
     }
 
-    /// The number of jobs that were worked on to their end: those that succeeded, failed, timed out or crashed.
+    /// Returns the number of jobs that were worked on to their end: those that succeeded, failed, timed out or crashed.
     pub fn done(&self) -> u64 {
         self.succeeded + self.failures()
     }
 
-    /// The number of all jobs that ended.
+    /// Returns the number of all jobs that ended.
     pub fn total(&self) -> u64 {
         Status::ALL.iter().map(|status| self.of(*status)).sum()
     }
 
-    /// The number of jobs that failed, timed out or crashed.
+    /// Returns the number of jobs that failed, timed out or crashed.
     pub fn failures(&self) -> u64 {
         self.failed + self.timed_out + self.crashed
     }
 
-    /// The share of jobs that succeeded, in percent; 0 if no job ended.
+    /// Returns the share of jobs that succeeded, in percent; 0 if no job ended.
     pub fn success_rate(&self) -> f64 {
         percent(self.succeeded, self.total())
     }
 
-    /// The share of jobs that failed, timed out or crashed, in percent; 0 if no job ended.
+    /// Returns the share of jobs that failed, timed out or crashed, in percent; 0 if no job ended.
     pub fn failure_rate(&self) -> f64 {
         percent(self.failures(), self.total())
     }
@@ -164,7 +164,7 @@ impl Summary {
     }
 }
 
-/// The share that a part has of a total, in percent; 0 if the total is 0.
+/// Returns the share of a part in a total, in percent; 0 if the total is 0.
 #[expect(clippy::cast_precision_loss, reason = "nobody counts to 2^53")]
 fn percent(part: u64, total: u64) -> f64 {
     if total == 0 {
@@ -173,7 +173,7 @@ fn percent(part: u64, total: u64) -> f64 {
     part as f64 / total as f64 * 100.0
 }
 
-/// The number per second; 0 if no time has passed.
+/// Returns the number per second; 0 if no time has passed.
 #[expect(clippy::cast_precision_loss, reason = "nobody counts to 2^53")]
 fn per_second(count: u64, elapsed: Duration) -> f64 {
     if elapsed.is_zero() {

@@ -1,6 +1,6 @@
-//! The clock of work: it stands still while this process and its jobs are suspended, as by Ctrl-Z.
+//! The work clock: it is paused while this process and its jobs are suspended, as by Ctrl-Z.
 //!
-//! The system's clock goes on while a process is stopped. A timeout that is measured with it would end a job that was
+//! The system's clock continues while a process is stopped. A timeout that is measured with it would end a job that was
 //! stopped and has not worked in that time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,51 +9,53 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-/// How late a timer has to fire to show that the whole process was held up, because it was stopped or starved.
+/// How late a timer has to fire to show that the whole process was held up, because it was stopped or got no processor
+/// time.
 pub(crate) const LATE: Duration = Duration::from_millis(100);
 
-/// How long to take in what has ended meanwhile, after such a delay, before closures and jobs that wait are judged by the
-/// clock. For workers and programs no such time is needed: the system is asked whether they have ended.
+/// How long to handle pending events after such a delay, before the clock decides on closures and waiting jobs. For
+/// workers and programs no such time is needed: the system is asked whether they have ended.
 pub(crate) const CATCH_UP: Duration = TURN.saturating_mul(TURNS);
 
-/// A wait of this length lets the event loop take a turn and receive pending events, however starved it is.
+/// A wait of this length lets the event loop take a turn and receive pending events, however little processor time it
+/// gets.
 const TURN: Duration = Duration::from_millis(1);
 
-/// How many turns the event loop takes in which it catches up.
+/// How many turns the event loop takes to catch up.
 const TURNS: u32 = 20;
 
-/// The bit of [`WorkClock::state`] that is set while the clock stands still.
+/// The bit of [`WorkClock::state`] that is set while the clock is paused.
 const PAUSED_BIT: u64 = 1 << 63;
 
-/// The clock of work of this process, by which every deadline of work is kept.
+/// The work clock of this process, by which all deadlines of jobs and runs are kept.
 static CLOCK: WorkClock = WorkClock::new();
 
-/// The time by the clock of work: the system's time without all the time that [`suspend_while`] has taken so far.
+/// Returns the time by the work clock: the system's time without all the time that [`suspend_while`] has taken so far.
 ///
-/// Deadlines, waits and durations of jobs and runs are kept in this time, so whoever compares a time of their own with one
-/// of these takes it from here. It is no time of day.
+/// Deadlines, waits and durations of jobs and runs are kept in this time. Code that compares another time with one of
+/// these has to take that from here as well. It is not a time of day.
 ///
 /// [`suspend_while`]: crate::process::suspend_while
 pub fn working_now() -> Instant {
     CLOCK.now()
 }
 
-/// What the system's clock shows when the clock of work shows this time, if the clock of work does not stand still
-/// between now and then.
+/// Returns what the system's clock shows when the work clock shows this time, if the work clock is not paused between
+/// now and then.
 pub(crate) fn system_time_of(time: Instant) -> Instant {
     CLOCK.system_time_of(time)
 }
 
-/// What the system's clock showed when the clock of work showed this time, which is over. Unlike [`system_time_of`] it
-/// leaves out what the clock of work has stood still since then.
+/// Returns what the system's clock showed when the work clock showed this time, which is in the past. Unlike
+/// [`system_time_of`] it does not add the pauses since then.
 pub(crate) fn past_system_time(time: Instant) -> Instant {
     CLOCK.past_system_time(time)
 }
 
-/// Waits until the clock of work shows this time; for `None` it waits forever.
+/// Waits until the work clock shows this time; for `None` it waits forever.
 ///
-/// If this process was stopped meanwhile, it waits a moment longer: whoever selects between this and the end of a job
-/// hears of the end first.
+/// If this process was stopped in the meantime, it waits a moment longer, so that a caller that selects between this
+/// and the end of a job sees the end of the job first.
 pub(crate) async fn until(time: Option<Instant>) {
     match time {
         Some(time) => CLOCK.until(time).await,
@@ -61,14 +63,14 @@ pub(crate) async fn until(time: Option<Instant>) {
     }
 }
 
-/// Pauses the clock of work until the returned guard is dropped. There is only one such guard at a time.
+/// Pauses the work clock until the returned guard is dropped. There is only one such guard at a time.
 #[must_use]
 pub(crate) fn pause_clock() -> SuspensionGuard {
     CLOCK.stop(system_now());
     SuspensionGuard(())
 }
 
-/// Keeps the clock of work still until it is dropped.
+/// Keeps the work clock paused until it is dropped.
 #[derive(Debug)]
 pub(crate) struct SuspensionGuard(());
 
@@ -78,15 +80,15 @@ impl Drop for SuspensionGuard {
     }
 }
 
-/// A clock that can stand still.
+/// A clock that can be paused.
 #[derive(Debug)]
 struct WorkClock {
     /// When the clock was first stopped. The times in `state` are relative to this.
     origin: OnceLock<Instant>,
-    /// While the clock goes: for how many nanoseconds it has stood still so far. While it stands still: the nanoseconds
-    /// from `origin` to what it shows, and [`PAUSED_BIT`]. One atomic, so that no reader sees half of a change.
+    /// While the clock runs: for how many nanoseconds it was paused so far. While it is paused: the nanoseconds from
+    /// `origin` to what it shows, and [`PAUSED_BIT`]. One atomic, so that no reader sees half of a change.
     state: AtomicU64,
-    /// When it has stood still, in that order. They are few: each takes a Ctrl-Z.
+    /// The past pauses, in order. They are few: each takes a Ctrl-Z.
     pauses: Mutex<Vec<PastPause>>,
 }
 
@@ -95,7 +97,7 @@ struct WorkClock {
 struct PastPause {
     /// What the clock showed during the pause.
     shown: Instant,
-    /// How long the clock had stood still in all when this pause ended.
+    /// How long the clock had been paused in all when this pause ended.
     total: Duration,
 }
 
@@ -136,7 +138,7 @@ impl WorkClock {
         match self.origin.get() {
             Some(origin) if state & PAUSED_BIT != 0 => {
                 let shown = *origin + Duration::from_nanos(state & !PAUSED_BIT);
-                // The clock has shown this time since it was stopped.
+                // The clock has shown this time since it was paused.
                 system_now() + time.saturating_duration_since(shown)
             }
             _ => time + Duration::from_nanos(state & !PAUSED_BIT),
@@ -144,18 +146,18 @@ impl WorkClock {
     }
 
     fn past_system_time(&self, time: Instant) -> Instant {
-        // Every job asks, and almost no process is ever stopped.
+        // This is called for every job, and almost no process is ever stopped.
         if self.state.load(Ordering::Acquire) == 0 {
             return time;
         }
         let pauses = self.pauses();
-        // What happened at the moment of a pause happened before it.
+        // An event at the moment of a pause happened before the pause.
         let earlier = pauses.partition_point(|pause| pause.shown < time);
         let last = earlier.checked_sub(1).and_then(|last| pauses.get(last));
         time + last.map_or(Duration::ZERO, |pause| pause.total)
     }
 
-    /// A poisoned lock is used all the same: a pause is pushed whole or not at all.
+    /// Locks the pauses. A poisoned lock is used all the same: a pause is pushed whole or not at all.
     fn pauses(&self) -> MutexGuard<'_, Vec<PastPause>> {
         self.pauses.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -189,11 +191,12 @@ impl WorkClock {
             if left.is_zero() {
                 break;
             }
-            // The clock may stand still meanwhile, so it is looked at again.
+            // The clock may have been paused in the meantime, so it is read again.
             sleep(left).await;
         }
         if self.now().saturating_duration_since(time) >= LATE {
-            // Not one sleep: it may be over at once if this process is starved or stopped again.
+            // Several sleeps: a single one may be over at once if this process gets no processor time or is stopped
+            // again.
             for _ in 0..TURNS {
                 sleep(TURN).await;
             }
@@ -201,12 +204,12 @@ impl WorkClock {
     }
 }
 
-/// Now, by the system's clock, or by the paused clock of a test.
+/// Returns the time by the system's clock, or by the paused clock of a test.
 fn system_now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// The nanoseconds of a duration. They last for 292 years, longer than any process runs.
+/// Returns the nanoseconds of a duration. A u64 holds 292 years, longer than any process runs.
 #[expect(clippy::expect_used, reason = "no process runs for 292 years")]
 fn nanos(duration: Duration) -> u64 {
     let nanos = u64::try_from(duration.as_nanos()).ok();

@@ -5,8 +5,9 @@
 //! ```
 //!
 //! It takes some minutes, prints figures, and fails if a promise was broken. `--keep FOLDER` keeps all files that were
-//! written. The suite runs the same with 4,000 jobs (`suite/chaos.rs`), which takes some ten seconds. With `--hosts N` it is
-//! another soak: plain jobs over N hosts whose agents and connections are killed and stopped, see `chaos/hosts.rs`.
+//! written. The suite runs it with 4,000 jobs (`suite/chaos.rs`), which takes some ten seconds. With `--hosts N`
+//! another soak runs: plain jobs over N hosts whose agents and connections are killed and stopped, see
+//! `chaos/hosts.rs`.
 //!
 //! ```text
 //! driver --starts, disturbs, kills (SIGKILL)--> host --ratchet--> workers, commands
@@ -25,10 +26,10 @@
 //!   children behind, and die while they are idle. The workers of one pool load for a moment before they say hello. Those
 //!   of another pool load for so long that they are given work before, and some never say hello. Workers [note](notes)
 //!   when their attempts begin and end.
-//! - The driver disturbs the host. It stops it (SIGSTOP) for about as long as attempts may take, keeps it from starting any
-//!   process or thread for a while, and edits the script that one pool of workers runs and that some commands read. Their
-//!   results are cached, and the cache lasts from life to life.
-//! - The [`checker`] shares no code with the scheduler. Its documentation says what it takes for proven, and where it
+//! - The driver disturbs the host. It stops it (SIGSTOP) for about as long as attempts may take, keeps it from starting
+//!   any process or thread for a while, and edits the script that one pool of workers runs and that some commands read.
+//!   Their results are cached, and the cache is kept from life to life.
+//! - The [`checker`] shares no code with the scheduler. Its documentation states what it takes for proven, and where it
 //!   needs a tolerance.
 //!
 //! The driver itself checks that the processes of a life are gone after it (by a mark in their environment), that no life
@@ -36,7 +37,7 @@
 //!
 //! The way to keep the host from starting anything depends on the machine: a control group if one can be made (as root, or
 //! if one is delegated), else the user's limit of processes, and for root without control groups a limit of descriptors.
-//! What is not tested then is printed to stderr.
+//! Aspects that cannot be tested then are printed to stderr.
 //!
 //! # Does it catch anything?
 //!
@@ -46,30 +47,30 @@
 //! | what was broken | what was found |
 //! |---|---|
 //! | `Bucket::take`: `(full + interval).max(now)` for `full.max(now) + interval` | Rate: 3 |
-//! | `Request::global` in `claims.rs`: the global lock is not claimed | Global: 5 |
+//! | `SchedulerRequest::global` in `claims.rs`: the global lock is not claimed | Global: 5 |
 //! | `Level::holds`: one more than `max` | Limit: 4, Global: 6 (that lock is a limit, too) |
-//! | `obstacle`: who must be alone does not wait for it | Alone: 8 |
-//! | `conclude`: an outcome leaves and is not recorded | Ended: 4,002, Heard: 5,324 |
-//! | `judge` in `journal/resume.rs`: what has succeeded is done again | Again: 2,644 |
+//! | `obstacle`: a job that must be alone does not wait for quiet | Alone: 8 |
+//! | `conclude` in `orchestrator.rs`: an outcome is delivered and not recorded | Ended: 4,002, Heard: 5,324 |
+//! | `decide` in `journal/resume.rs`: a job that has succeeded is done again | Again: 2,644 |
 //! | `executor/uncertain.rs`: a token is taken for an attempt in the pipe of a worker that still loads | Rate: 4 |
-//! | `judge` in `worker/connection.rs`: what a worker has printed is not read before its deadlines are judged | Late: 2 |
+//! | `check_deadlines` in `worker/connection.rs`: output is not read before deadlines are checked | Late: 2 |
 //! | `free` in `scheduler.rs`: one slot more than there are | Slots: 382 |
 //! | `is_shortage`: EAGAIN fails a start | Failed: 20 |
-//! | `runs_what_is_in_the_key` in `executor/reuse.rs`: a worker that was started after an edit fills the cache, too | Cached: 63 |
-//! | `verify_inputs` in `task_cache.rs`: what a key was made of is not read again before a result is stored | Cached: 26 |
+//! | `check_started_content` in `executor/reuse.rs`: a worker started after an edit fills the cache | Cached: 63 |
+//! | `verify_inputs` in `task_cache.rs`: the inputs of a key are not read again before a store | Cached: 26 |
 //!
-//! In a build without debug assertions, which would notice first, and before workers loaded and the host was disturbed,
-//! these were found as well:
+//! In a build without debug assertions, which would notice first, and before there were loading workers and
+//! disturbances of the host, these faults were found as well:
 //!
 //! | what was broken | what was found |
 //! |---|---|
-//! | `start` in `scheduler/pop.rs`: the lane is looked at before its place is taken, and finds it free | Host: 18, Rate: 8 |
+//! | `start` in `scheduler/pop.rs`: the lane is checked before its place is taken | Host: 18, Rate: 8 |
 //! | `obstacle`: one slot more than there are | Slots: 1 |
 //! | `pop_ahead`: jobs with claims are sent ahead, too | Granted: 356 |
 //!
-//! A soak of 200,000 jobs has found one by itself: an attempt whose worker was dying when it was sent kept its claims and
-//! its token while it waited for another worker, and began when its rate no longer let it (3 windows of 14,514 starts).
-//! Broken like that again, 200,000 jobs show it as Slots: 9 and Poison: 3.
+//! A soak of 200,000 jobs has found one fault by itself: an attempt whose worker was dying when it was sent kept its
+//! claims and its token while it waited for another worker, and began when its rate no longer let it (3 windows of
+//! 14,514 starts). With this fault put in again, 200,000 jobs show it as Slots: 9 and Poison: 3.
 mod driver;
 mod host;
 mod hosts;
@@ -103,8 +104,8 @@ const SCRIPT: &str = "script";
 /// The variable that all processes of a soak have in their environment, by which the driver finds them.
 const MARK: &str = "RATCHET_CHAOS";
 
-/// The variable with the life in which a process was started. Variables with this prefix are not part of what a cached
-/// result depends on, which holds for the next three as well.
+/// The variable with the life in which a process was started. Variables with this prefix, also the next three, are not
+/// part of the key of a cached result.
 const LIFE_VARIABLE: &str = "RATCHET_CHAOS_LIFE";
 
 /// The variable with the file to which a process writes its notes.

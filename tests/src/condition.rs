@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The longest time that a test waits for something that has to happen. It only ends a test that hangs.
+/// The longest time that a test waits for an event that has to happen. It only ends a test that hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(3);
 
-/// Polls a condition until it holds, and fails the test if that takes too long. Use it where nothing signals the condition.
+/// Polls a condition until it holds, and fails the test if that takes too long. Use it for conditions that cannot be
+/// awaited.
 pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     eventually_async(what, async || holds()).await;
 }
 
-/// Polls a condition that has to be asked for until it holds, and fails the test if that takes too long.
+/// Polls an asynchronous condition until it holds, and fails the test if that takes too long.
 pub async fn eventually_async(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !within(holds()).await {

@@ -13,7 +13,7 @@ pub enum WorkerProtocol {
 }
 
 impl WorkerProtocol {
-    /// The program that runs scripts in the language.
+    /// Returns the program that runs scripts in the language.
     pub fn program(self) -> &'static str {
         match self {
             Self::Python => "python3",

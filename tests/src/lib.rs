@@ -1,8 +1,9 @@
 //! Tests of ratchet from the outside, with real processes.
 //!
 //! The tests are in `suite/`, one file for each promise. The workers that they use are in `src/bin` and `workers/`. This
-//! library has what several tests need: calls of the real `ratchet` as from a shell, a worker process to talk to, and a
-//! check for languages that may not be installed.
+//! The tests are in `suite/`, one file for each promise. The workers that they use are in `src/bin` and `workers/`.
+//! This library has what several tests need: calls of the real `ratchet` as from a shell, a worker process to talk to,
+//! and a check for languages that may not be installed.
 //!
 //! ```no_run
 //! use ratchet_tests::{Folder, Ratchet};
@@ -12,7 +13,7 @@
 //! assert!(ended.with_code(0).quiet().stdout().contains("succeeded"));
 //! ```
 //!
-//! `chaos` is a soak test with a checker of its own. By hand it runs for minutes, and in the suite for seconds.
+//! `chaos` is a soak test with its own checker. By hand it runs for minutes, and in the suite for seconds.
 //!
 //! `orphans` kills `ratchet` in its first milliseconds and looks for processes that it leaves. By hand it does so hundreds
 //! of times, and in the suite a few times.
@@ -20,10 +21,10 @@
 //! # Coverage
 //!
 //! `cargo llvm-cov --workspace --all-features` measures the coverage. It includes the real `ratchet`, since the harness
-//! passes on the variable that says where to write the profile. At least some 92 % of the lines are covered. These are
-//! not: code in processes that are killed at once, since they leave no profile; code for a system without threads,
-//! descriptors or event loops to give; texts of errors that no test causes; and code for macOS. A process that is killed
-//! while it writes its profile leaves a damaged one. If the merge refuses a profile, remove it.
+//! passes on the variable with the path of the profile. At least some 92 % of the lines are covered. These are not:
+//! code in processes that are killed at once, since they leave no profile; code for a system that has no more threads,
+//! descriptors or event loops; texts of errors that no test causes; and code for macOS. A process that is killed while
+//! it writes its profile leaves a damaged one. If the merge refuses a profile, remove it.
 
 #![expect(
     clippy::panic,

@@ -11,11 +11,11 @@ const GRANTS: &str = "ratchet_runtime::grants";
 
 /// Receives log messages of ratchet in this process.
 pub(crate) trait LogListener: Send + Sync + 'static {
-    /// Receives an error: ratchet found something wrong with itself, or cannot go on.
+    /// Receives an error: ratchet found a bug in itself, or cannot continue.
     fn complaint(&self, complaint: String);
 
-    /// Receives that an attempt at a job was granted this many nanoseconds after its run began, and the greatest number among
-    /// its slots.
+    /// Receives that an attempt at a job was granted this many nanoseconds after its run began, with the greatest
+    /// number among its slots.
     fn grant(&self, _job: &str, _after_ns: u64, _last_slot: u64) {}
 }
 

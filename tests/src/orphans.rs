@@ -62,7 +62,7 @@ impl OrphanHunt {
         let both = format!("sleep {mark} & exec sleep {mark}");
         let command = match number % 3 {
             0 => vec!["sleep", mark],
-            // It has an empty environment, so nobody can find it by a variable.
+            // It has an empty environment, so it cannot be found by a variable.
             1 => vec!["env", "-i", "sleep", mark],
             _ => vec!["sh", "-c", &both],
         };
@@ -84,7 +84,8 @@ impl OrphanHunt {
             .stderr(Stdio::null())
             .spawn()?;
         thread::sleep(after);
-        // The host is killed before its jobs are counted: counting takes time, in which it would go on.
+        // The host is killed before its jobs are counted: counting takes time, in which it would continue to start
+        // jobs.
         host.kill()?;
         let begun = with_argument(mark)
             .iter()

@@ -35,7 +35,7 @@ pub async fn start_announced(
     (process, numbers)
 }
 
-/// Reads all that comes out of a pipe, up to its end.
+/// Reads a pipe to its end.
 pub async fn read_text(mut pipe: impl AsyncRead + Unpin) -> String {
     let mut text = String::new();
     match within(pipe.read_to_string(&mut text)).await {
@@ -44,7 +44,7 @@ pub async fn read_text(mut pipe: impl AsyncRead + Unpin) -> String {
     }
 }
 
-/// Waits until none of these processes lives.
+/// Waits until none of these processes is alive.
 pub async fn all_gone(ids: &[u32]) {
     let none_lives = || !ids.iter().any(|id| is_alive(*id));
     eventually("none of the processes lives", none_lives).await;

@@ -46,7 +46,7 @@ pub struct Ratchet {
     watched: bool,
 }
 
-/// What the stdin of a call is.
+/// The stdin of a call.
 #[derive(Debug)]
 enum Input {
     Bytes(Vec<u8>),
@@ -55,7 +55,7 @@ enum Input {
     From(Stdio),
 }
 
-/// Where the stdout or stderr of a call goes.
+/// The destination of the stdout or stderr of a call.
 #[derive(Debug)]
 enum Output {
     Gathered,
@@ -69,7 +69,7 @@ impl Default for Ratchet {
 }
 
 impl Ratchet {
-    /// The path of the program, for tests that start it in another way or use it as a worker.
+    /// Returns the path of the program, for tests that start it in another way or use it as a worker.
     pub fn program() -> &'static std::path::Path {
         binary::path()
     }
@@ -102,14 +102,14 @@ impl Ratchet {
         self
     }
 
-    /// Sets a variable of the environment.
+    /// Sets an environment variable.
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         let value = Some(value.as_ref().to_owned());
         self.variables.push((name.as_ref().to_owned(), value));
         self
     }
 
-    /// Removes a variable from the environment: `HOME` or `PATH`.
+    /// Removes an environment variable: `HOME` or `PATH`.
     pub fn without(mut self, name: impl AsRef<OsStr>) -> Self {
         self.variables.push((name.as_ref().to_owned(), None));
         self
@@ -121,7 +121,7 @@ impl Ratchet {
         self
     }
 
-    /// Gives these bytes to stdin, and closes it after them.
+    /// Writes these bytes to stdin, and closes it after them.
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = Input::Bytes(bytes.into());
         self
@@ -151,7 +151,7 @@ impl Ratchet {
         self
     }
 
-    /// Makes stdout a pipe without a reader, as `head` leaves it behind when it exits.
+    /// Makes stdout a pipe without a reader, as after the exit of `head`.
     pub fn unread(self) -> Self {
         let (reader, writer) =
             std::io::pipe().unwrap_or_else(|error| panic!("there is no pipe: {error}"));
@@ -171,7 +171,7 @@ impl Ratchet {
         self
     }
 
-    /// Runs the call on a terminal that nobody reads, as after Ctrl-S. It is soon full, and then writes to it block.
+    /// Runs the call on a terminal that is not read, as after Ctrl-S. It is soon full, and then writes to it block.
     pub fn on_stuck_terminal(mut self, shown: Shown) -> Self {
         self.watched = false;
         self.on_terminal(100, 40, shown)
@@ -198,7 +198,7 @@ impl Ratchet {
             .env_clear()
             .env("HOME", self.folder.path())
             .current_dir(self.cwd.as_deref().unwrap_or(self.folder.path()));
-        // `LLVM_PROFILE_FILE` says where a program that is built for coverage writes its profile.
+        // `LLVM_PROFILE_FILE` is where a program that is built for coverage writes its profile.
         for name in ["PATH", "LLVM_PROFILE_FILE"] {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
@@ -239,7 +239,7 @@ impl Ratchet {
         let mut child = command
             .spawn()
             .unwrap_or_else(|error| panic!("ratchet does not start: {error}"));
-        // The command holds the child's ends of the pipes. As long as it lives, no pipe would ever end.
+        // The command holds the child's ends of the pipes. While it lives, no pipe would end.
         drop(command);
         let mut stdin = child.stdin.take();
         if let Some(bytes) = input

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-/// The state of a process, such as `S` or `Z`, or `None` if there is no such process.
+/// Returns the state of a process, such as `S` or `Z`, or `None` if there is no such process.
 pub fn process_state(process: u32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(") ")?;
@@ -27,7 +27,7 @@ pub struct Holdings {
 }
 
 impl Holdings {
-    /// Counts what this process holds now.
+    /// Counts the descriptors, threads and children of this process now.
     pub fn now() -> Self {
         let count = |path: &str| fs::read_dir(path).map_or(0, Iterator::count);
         Self {
@@ -38,12 +38,12 @@ impl Holdings {
     }
 }
 
-/// The ids of the children of a process.
+/// Returns the ids of the children of a process.
 pub fn children_of(parent: u32) -> Vec<u32> {
     processes(|process| parent_of(process) == Some(parent))
 }
 
-/// All processes of this machine of which something holds.
+/// Returns all processes of this machine for which a condition holds.
 fn processes(holds: impl Fn(u32) -> bool) -> Vec<u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten();
     let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
@@ -55,7 +55,8 @@ fn parent_of(process: u32) -> Option<u32> {
     stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
 }
 
-/// The living processes that have this variable in their environment. Children inherit it, so it finds descendants.
+/// Returns the living processes that have this variable in their environment. Children inherit it, so it finds
+/// descendants.
 pub fn marked(variable: &str) -> Vec<u32> {
     processes(|process| {
         let environment = fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
@@ -64,7 +65,7 @@ pub fn marked(variable: &str) -> Vec<u32> {
     })
 }
 
-/// The living processes whose command line contains this text.
+/// Returns the living processes whose command line contains this text.
 pub fn with_argument(text: &str) -> Vec<u32> {
     processes(|process| {
         let command = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
@@ -72,7 +73,7 @@ pub fn with_argument(text: &str) -> Vec<u32> {
     })
 }
 
-/// The resident memory of this process in bytes, without pages that are backed by files.
+/// Returns the resident memory of this process in bytes, without pages that are backed by files.
 pub fn resident_bytes() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status
@@ -82,7 +83,7 @@ pub fn resident_bytes() -> u64 {
     kilobytes.unwrap_or_else(|| panic!("the system does not say: {status}")) * 1024
 }
 
-/// The processor time that all threads of this process have used.
+/// Returns the processor time that all threads of this process have used.
 pub fn cpu_time() -> Duration {
     let threads = fs::read_dir("/proc/self/task").into_iter().flatten();
     let of_one = |path: std::path::PathBuf| {

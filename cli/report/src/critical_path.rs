@@ -1,7 +1,7 @@
-//! The chain of jobs that set the length of a run: from the last end back to the beginning.
+//! The critical path: the chain of jobs that set the length of a run, from the last end back to the beginning.
 //!
-//! The chain is found backwards. Of all that a job waited for, what was given last decided when the job began: a need, a slot or
-//! worker, the lock of a host, a limit. Whoever gave it is the job before it in the chain.
+//! The chain is found backwards. A job began when it got the last of all that it waited for: a need, a slot or worker,
+//! the lock of a host, a limit. The job that released that is the job before it in the chain.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use ratchet_runtime::{Blocker, ParallelizationHint};
 
 use crate::model::{JobFacts, Moment, RunModel};
 
-/// By how much recorded times may be wrong: starts and ends are recorded to the millisecond.
+/// The greatest error of recorded times: starts and ends are recorded to the millisecond.
 const ROUNDING: u64 = 1_000;
 
 /// A job of the chain.
@@ -22,11 +22,11 @@ pub struct Link {
     pub ran: u64,
     /// What the job waited for last, if it waited after the job before it in the chain had ended.
     pub waited: Option<(Blocker, u64)>,
-    /// What the job got from the one before it in the chain; nothing of the first one.
+    /// What the job got from the one before it in the chain; `None` for the first one.
     pub got: Option<Blocker>,
 }
 
-/// The chain of jobs that set the length of a run, the first one first. It is empty if the record tells no times.
+/// Finds the chain of jobs that set the length of a run, the first one first. It is empty if the record has no times.
 pub fn critical_path(model: &RunModel) -> Vec<Link> {
     let timed = |job: &&(usize, &JobFacts)| job.1.is_timed;
     let jobs: Vec<_> = model.jobs.iter().enumerate().collect();
@@ -53,7 +53,7 @@ pub fn critical_path(model: &RunModel) -> Vec<Link> {
                 .filter(|(_, time)| *time > ROUNDING),
             got: before.as_ref().map(|(.., got)| got.clone()),
         });
-        // Each job of the chain ended before the next one began, so the chain comes to an end.
+        // Each job of the chain ended before the next one began, so the loop ends.
         match before {
             Some((index, given, _)) => {
                 at = index;
@@ -66,20 +66,20 @@ pub fn critical_path(model: &RunModel) -> Vec<Link> {
     links
 }
 
-/// The job that gave a job what it waited for last, and what that was.
+/// Returns the job that released what a job waited for last, and what that was.
 pub(crate) fn before(model: &RunModel, index: u32) -> Option<(u32, Blocker)> {
     let job = &model.jobs[index as usize];
     let found = Search::new(model).before(index, job, began(model, job))?;
     Some((found.0, found.2))
 }
 
-/// When the first attempt of a job began, or when the job ended if it had none.
+/// Returns when the first attempt of a job began, or when the job ended if it had no attempt.
 fn began(model: &RunModel, job: &JobFacts) -> Moment {
     let first = model.attempts_of(job).first();
     first.map_or(job.ended, |attempt| attempt.began)
 }
 
-/// What a job waited for last, as far as its waits tell: the last blocker in the order in which they are charged.
+/// Returns what a job waited for last, judged by its waits: the last blocker in the order in which they are charged.
 fn last_wait(model: &RunModel, job: &JobFacts) -> Option<Blocker> {
     let waits = model.waits_of(job).iter();
     let long = waits.filter(|wait| wait.time > ROUNDING);
@@ -90,7 +90,7 @@ fn last_wait(model: &RunModel, job: &JobFacts) -> Option<Blocker> {
         .cloned()
 }
 
-/// What one job takes from another.
+/// What one job gets from another.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Resource<'a> {
     /// A slot or a worker, by its row.
@@ -103,16 +103,17 @@ enum Resource<'a> {
     Limit(&'a str),
 }
 
-/// Finds who had a resource before.
+/// Finds which job held a resource before another one.
 struct Search<'a> {
     model: &'a RunModel,
-    /// For each resource, the jobs that had it, by the ends of their last attempts.
+    /// For each resource, the jobs that held it, by the ends of their last attempts.
     holders: HashMap<Resource<'a>, Vec<(Moment, u32)>, RandomState>,
-    /// For each job with needs, the one that ended last.
+    /// For each job with needs, the need that ended last.
     needs: HashMap<u32, u32, RandomState>,
 }
 
 impl<'a> Search<'a> {
+    /// Collects the holders of all resources, and the last need of each job.
     fn new(model: &'a RunModel) -> Self {
         let mut holders: HashMap<Resource<'a>, Vec<(Moment, u32)>, RandomState> =
             HashMap::default();
@@ -149,7 +150,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// The job that gave a job what it waited for last, when it did, and what that was.
+    /// Returns the job that released what a job waited for last, when it did, and what that was.
     fn before(
         &self,
         index: u32,
@@ -199,7 +200,7 @@ impl<'a> Search<'a> {
         found.map(|(given, giver, blocker)| (giver, given, blocker))
     }
 
-    /// The job that had a resource last before a moment.
+    /// Returns the job that held a resource last before a moment.
     fn last_holder(
         &self,
         resource: &Resource<'a>,
@@ -208,7 +209,8 @@ impl<'a> Search<'a> {
     ) -> Option<(Moment, u32)> {
         let list = self.holders.get(resource)?;
         let end = list.partition_point(|(ended, _)| *ended <= before + ROUNDING);
-        // Whoever ends when it begins is no job before this one: it may be a job that took no time at all.
+        // The holder must have begun earlier: a job that took no time at all may have begun and ended at this very
+        // moment.
         let candidates = list[..end].iter().rev();
         let mut earlier = candidates.filter(|(_, job)| {
             let other = &self.model.jobs[*job as usize];
@@ -218,7 +220,7 @@ impl<'a> Search<'a> {
     }
 }
 
-/// What a job took beside its slot.
+/// Returns what a job held in addition to its slot.
 fn resources<'a>(model: &'a RunModel, job: &'a JobFacts) -> Vec<Resource<'a>> {
     let terms = model.terms_of(job);
     let limits = terms.limits.iter().map(|name| Resource::Limit(name));

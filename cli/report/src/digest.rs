@@ -1,4 +1,4 @@
-//! What a page or a document tells of a run: figures of all jobs, and the jobs that are worth a closer look.
+//! The content of a page or a document about a run: figures of all jobs, and the jobs that are worth a closer look.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,31 +13,31 @@ use crate::explain::{Explanation, describe, story};
 use crate::model::{AttemptFacts, JobFacts, RunModel, shown_name};
 use crate::timeline::{LimitUse, Series, Steps, limit_uses};
 
-/// Up to so many jobs, all of them are listed one by one.
+/// Up to this number of jobs, all of them are listed one by one.
 const ALL_JOBS: usize = 5_000;
 
-/// Of more jobs, so many failed, flaky and slow ones are listed.
+/// If there are more jobs, at most this many failed, flaky and slow ones are listed.
 const LISTED: usize = 1_000;
 
-/// The highest number of jobs of the chain that is listed.
+/// The greatest number of jobs of the chain that are listed.
 const LINKS: usize = 400;
 
-/// Into how many steps the time is divided.
+/// The number of steps into which the time is divided.
 const STEPS: usize = 480;
 
-/// How many rows a timeline has at most.
+/// The greatest number of rows of a timeline.
 const ROWS: usize = 400;
 
-/// Into how many cells a timeline is divided where not every job has a bar.
+/// The number of cells into which a timeline is divided if not every job has a bar.
 const CELLS: usize = 60_000;
 
-/// How many limits are shown with their use.
+/// How many limits are shown with their usage.
 const LIMITS: usize = 8;
 
-/// The highest number of events that is listed.
+/// The greatest number of events that are listed.
 const EVENTS: usize = 300;
 
-/// All that a page tells. It is short on purpose where there is much of it: jobs, attempts and waits are lists without names.
+/// The content of a page. To keep it short, jobs, attempts and waits are lists without field names.
 #[derive(Debug, Serialize)]
 pub(crate) struct Digest {
     v: u32,
@@ -51,10 +51,10 @@ pub(crate) struct Digest {
     blockers: Vec<String>,
     rows: Vec<(String, String)>,
     waits: Vec<(u32, u64)>,
-    /// For each task: its place, jobs, failures, cached results, time of all attempts, time of the longest.
+    /// For each task: its index, jobs, failures, cached results, time of all attempts, time of the longest.
     per_task: Vec<(u32, u64, u64, u64, u64, u64)>,
     series: SeriesFigures,
-    /// For each limit: name, text, most, values, whether it is a rate.
+    /// For each limit: name, text, maximum, values, whether it is a rate.
     limits: Vec<(String, String, f64, Vec<f64>, bool)>,
     suspensions: Vec<(u64, u64)>,
     cells: Option<Cells>,
@@ -80,7 +80,7 @@ struct RunFigures {
     damaged: u64,
     slots: u32,
     jobs: usize,
-    /// How many jobs ended in which way, in the order of the statuses.
+    /// How many jobs ended with each status, in the order of the statuses.
     counts: [u64; 6],
     flaky: usize,
     retries: u64,
@@ -91,7 +91,7 @@ struct RunFigures {
     max_rss: Option<u64>,
 }
 
-/// How a run went over time.
+/// The figures of a run over time.
 #[derive(Debug, Serialize)]
 struct SeriesFigures {
     bins: usize,
@@ -99,16 +99,16 @@ struct SeriesFigures {
     waiting: Vec<(u32, Vec<f64>)>,
 }
 
-/// How busy each row was, where not every attempt is told. For each row: a percentage a step, and for steps with failures the
-/// percentage of the time of those.
+/// How busy each row was, if not every attempt is listed. For each row: the percentage of each step in which attempts
+/// ran, and for steps with failures the percentage in which failed attempts ran.
 #[derive(Debug, Serialize)]
 struct Cells {
     bins: usize,
     rows: Vec<(Vec<u8>, BTreeMap<usize, u8>)>,
 }
 
-/// A job of the chain: its place among the listed ones, name, time, what linked it to the one before it, how long after that it
-/// began.
+/// A job of the chain: its index among the listed ones, name, time, what linked it to the one before it, how long after
+/// that it began.
 type ListedLink = (Option<usize>, String, u64, Option<String>, u64);
 
 /// A job that is listed individually.
@@ -129,7 +129,7 @@ struct ListedJob(
     Option<(Class, Option<String>, String, String)>,
 );
 
-/// An attempt that is told one by one: row, begin, length, kind, processor time, memory.
+/// An attempt that is listed one by one: row, begin, length, kind, processor time, memory.
 #[derive(Debug, Serialize)]
 struct ListedAttempt(u32, u64, u64, u8, Option<u64>, Option<u64>);
 
@@ -141,7 +141,7 @@ fn has_failed(job: &JobFacts) -> bool {
     )
 }
 
-/// How an attempt is drawn: as succeeded, failed, timed out, failed and tried again, crashed, or none of these.
+/// Returns how an attempt is drawn: as succeeded, failed, timed out, failed and tried again, crashed, or none of these.
 fn kind(attempt: &AttemptFacts, is_last: bool) -> u8 {
     match attempt.class {
         _ if attempt.returned => 5,
@@ -157,7 +157,7 @@ fn kind(attempt: &AttemptFacts, is_last: bool) -> u8 {
 }
 
 impl Digest {
-    /// Sums up a run.
+    /// Summarizes a run.
     pub(crate) fn of(model: &RunModel) -> Self {
         let explanation = Explanation::of(model);
         let listed = listed(model, &explanation.chain);
@@ -236,7 +236,8 @@ impl Digest {
     }
 }
 
-/// The jobs that are told one by one: all, or of very many the failed, the flaky and the slowest ones, and those of the chain.
+/// Returns the jobs that are listed one by one: all, or of very many the failed, the flaky and the slowest ones, and
+/// those of the chain.
 fn listed(model: &RunModel, chain: &[Link]) -> Vec<u32> {
     let all = 0..u32::try_from(model.jobs.len()).unwrap_or(u32::MAX);
     if model.jobs.len() <= ALL_JOBS {
@@ -255,7 +256,7 @@ fn listed(model: &RunModel, chain: &[Link]) -> Vec<u32> {
     listed.into_iter().collect()
 }
 
-/// The jobs of the chain that are told: of very many the first and the last ones.
+/// Iterates over the jobs of the chain that are listed: of very many the first and the last ones.
 fn listed_links(chain: &[Link]) -> impl Iterator<Item = (usize, &Link)> {
     let most = chain.len();
     chain
@@ -264,6 +265,7 @@ fn listed_links(chain: &[Link]) -> impl Iterator<Item = (usize, &Link)> {
         .filter(move |(place, _)| *place < LINKS / 2 || *place + LINKS / 2 >= most)
 }
 
+/// Lists the jobs of the chain. `place_of` returns the index of a job among the listed ones.
 fn chain(
     model: &RunModel,
     chain: &[Link],
@@ -282,6 +284,7 @@ fn chain(
     told.collect()
 }
 
+/// Computes the figures of a run.
 fn figures(model: &RunModel) -> RunFigures {
     let mut counts = [0; 6];
     let (mut retries, mut cached) = (0, 0);
@@ -317,6 +320,7 @@ fn figures(model: &RunModel) -> RunFigures {
     }
 }
 
+/// Computes the figures of each task, for the tasks that took the most time.
 fn per_task(model: &RunModel) -> Vec<(u32, u64, u64, u64, u64, u64)> {
     let mut tasks: BTreeMap<u32, (u64, u64, u64, u64, u64)> = BTreeMap::new();
     for job in &model.jobs {
@@ -338,6 +342,7 @@ fn per_task(model: &RunModel) -> Vec<(u32, u64, u64, u64, u64, u64)> {
     tasks
 }
 
+/// Returns the most frequent reasons why jobs did not succeed.
 fn reasons(model: &RunModel) -> Vec<(u32, Class, String)> {
     let mut reasons = model.reasons.clone();
     reasons.sort_by_key(|(count, ..)| Reverse(*count));
@@ -348,8 +353,9 @@ fn reasons(model: &RunModel) -> Vec<(u32, Class, String)> {
 /// The rows of a timeline, which are those of the model unless there are too many of them.
 struct Rows {
     names: Vec<(String, String)>,
-    /// The row on which each row of the model is shown, and how many rows that one stands for.
+    /// For each row of the model, the index of the row on which it is shown.
     places: Vec<u32>,
+    /// How many rows of the model share each shown row.
     sizes: Vec<u32>,
 }
 
@@ -364,12 +370,13 @@ impl Rows {
         }
     }
 
+    /// Makes one row for adjacent rows of the model with the same name, up to the maximum number of rows.
     fn by(model: &RunModel, name: impl Fn(&crate::model::Row) -> (String, String)) -> Self {
         let (mut names, mut places, mut sizes) =
             (Vec::<(String, String)>::new(), Vec::new(), Vec::new());
         let mut last = None;
         for row in &model.rows {
-            // Parts of a worker that does several attempts at once are rows of their own.
+            // The parts of a worker that performs several attempts at once are separate rows.
             let key = (
                 name(row),
                 if model.rows.len() <= ROWS {
@@ -399,6 +406,7 @@ impl Rows {
     }
 }
 
+/// Computes how busy each row was.
 fn cells(model: &RunModel, rows: &Rows) -> Cells {
     let bins = (CELLS / rows.names.len().max(1)).clamp(100, 1_200);
     let new = || Steps::new(model.length, bins);
@@ -483,6 +491,7 @@ fn jobs(model: &RunModel, listed: &[u32], rows: &Rows) -> Vec<ListedJob> {
     told.collect()
 }
 
+/// Lists the events of a run, each with its moment.
 fn events(model: &RunModel) -> Vec<(u64, String)> {
     let told = model.events.iter().filter_map(|record| {
         let at = (record.at_ms * 1_000).saturating_sub(model.began_us);
@@ -491,7 +500,7 @@ fn events(model: &RunModel) -> Vec<(u64, String)> {
     told.take(EVENTS).collect()
 }
 
-/// An event for people; none for those that the journal does not keep.
+/// Describes an event for people; `None` for an event that the journal does not keep.
 pub(crate) fn describe_event(record: &EventRecord) -> Option<String> {
     Some(match &record.event {
         Event::Worker(news) => match news {
@@ -531,7 +540,7 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Three digits are enough for the eye.
+/// Rounds to about three digits, which are enough for a chart.
 fn rounded(value: f64) -> f64 {
     if value >= 100.0 {
         value.round()

@@ -1,4 +1,4 @@
-//! Why a run took as long as it did, in ten lines.
+//! Explains in ten lines why a run took as long as it did.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use crate::critical_path::{Link, before, critical_path};
 use crate::model::{RunEnd, RunModel, shown_name};
 use crate::simulation::{Change, Simulation};
 
-/// The highest number of jobs of the chain that is shown.
+/// The greatest number of jobs of the chain that are shown.
 const LINKS_SHOWN: usize = 3;
 
 /// How many changes are tried.
@@ -25,27 +25,28 @@ const LONGEST_NAME: usize = 40;
 /// How long a run would have taken with a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WhatIf {
-    /// What is different.
+    /// The change.
     pub change: Change,
-    /// The length of the run with that.
+    /// The length of the run with the change.
     pub length: Duration,
     /// How much sooner the run would have ended.
     pub saved: Duration,
 }
 
-/// Why a run took as long as it did.
+/// The reasons why a run took as long as it did.
 #[derive(Debug)]
 pub struct Explanation {
     /// The chain of jobs that set the length of the run.
     pub chain: Vec<Link>,
-    /// By how much the simulation of the unchanged run differs from the record, in percent. None if nothing can be simulated.
+    /// By how much the simulation of the unchanged run differs from the record, in percent. `None` if nothing can be
+    /// simulated.
     pub error: Option<f64>,
-    /// What would have made the run shorter, the best first.
+    /// The changes that would have made the run shorter, the best first.
     pub changes: Vec<WhatIf>,
 }
 
 impl Explanation {
-    /// Finds the chain of a run, and simulates the run with changes that concern it.
+    /// Finds the chain of a run, and simulates the run with changes that affect it.
     pub fn of(model: &RunModel) -> Self {
         let chain = critical_path(model);
         let simulation = Simulation::new(model);
@@ -82,8 +83,8 @@ impl Explanation {
     }
 }
 
-/// The changes that may shorten the run: a slot, the limits and locks that were waited for most, and the longest job of the
-/// chain.
+/// Returns the changes that may shorten the run: one more slot, no limits and locks of those that were waited for most,
+/// and a shorter longest job of the chain.
 fn changes(model: &RunModel, chain: &[Link]) -> Vec<Change> {
     let mut changes = vec![Change::MoreSlots(1)];
     let longest = chain.iter().max_by_key(|link| link.ran);
@@ -103,7 +104,7 @@ fn changes(model: &RunModel, chain: &[Link]) -> Vec<Change> {
     changes
 }
 
-/// What the figures and the chain of a run say, a sentence a line.
+/// Describes the figures and the chain of a run, one sentence per line.
 pub(crate) fn story(model: &RunModel, explanation: &Explanation) -> Vec<String> {
     let mut text = String::new();
     if model.jobs.is_empty() {
@@ -116,7 +117,7 @@ pub(crate) fn story(model: &RunModel, explanation: &Explanation) -> Vec<String> 
     text.lines().map(str::to_owned).collect()
 }
 
-/// Says why a run took as long as it did, in some ten lines.
+/// Explains why a run took as long as it did, in some ten lines.
 pub fn explain(model: &RunModel) -> String {
     let mut text = head(model);
     if model.jobs.is_empty() {
@@ -134,8 +135,8 @@ pub fn explain(model: &RunModel) -> String {
     text
 }
 
-/// Says what a job waited for, how its attempts ended, and who gave it what it waited for last. None if no job of this id or
-/// item has ended.
+/// Explains what a job waited for, how its attempts ended, and which job released what it waited for last. `None` if no
+/// job of this id or item has ended.
 pub fn explain_job(model: &RunModel, wanted: &str) -> Option<String> {
     let mut jobs = model.jobs.iter().enumerate();
     let (index, job) = jobs
@@ -195,7 +196,7 @@ pub fn explain_job(model: &RunModel, wanted: &str) -> Option<String> {
     Some(text)
 }
 
-/// What a job waited for, as people say it.
+/// Describes a blocker for people.
 fn meaning(blocker: &Blocker) -> String {
     match blocker {
         Blocker::Needs => "the jobs that it needs".to_owned(),
@@ -215,6 +216,7 @@ fn meaning(blocker: &Blocker) -> String {
     }
 }
 
+/// Describes how the run ended, how long it took, and how many jobs ended with which status.
 fn head(model: &RunModel) -> String {
     let count = |status: Status| {
         let jobs = model.jobs.iter();
@@ -256,6 +258,7 @@ fn head(model: &RunModel) -> String {
     )
 }
 
+/// Appends how long the jobs ran and waited in all, and for what they waited most.
 fn waits(model: &RunModel, text: &mut String) {
     let waits = model.waits_by_blocker();
     let all: Duration = waits.iter().map(|(_, time)| *time).sum();
@@ -283,6 +286,7 @@ fn waits(model: &RunModel, text: &mut String) {
     );
 }
 
+/// Appends the length of the chain and its longest jobs.
 fn chain(model: &RunModel, chain: &[Link], text: &mut String) {
     links(chain, text);
     let mut longest: Vec<(usize, &Link)> = chain.iter().enumerate().collect();
@@ -306,7 +310,7 @@ fn chain(model: &RunModel, chain: &[Link], text: &mut String) {
     }
 }
 
-/// Says how long the chain is, and what links it.
+/// Appends how long the chain is, and what links it.
 fn links(chain: &[Link], text: &mut String) {
     let ran: u64 = chain.iter().map(|link| link.ran).sum();
     let mut waited: BTreeMap<&Blocker, u64> = BTreeMap::new();
@@ -350,6 +354,7 @@ fn links(chain: &[Link], text: &mut String) {
     text.push_str(".\n");
 }
 
+/// Appends how long the run would have taken with each change.
 fn what_if(model: &RunModel, explanation: &Explanation, text: &mut String) {
     let Some(error) = explanation.error else {
         text.push_str("The record does not tell enough for a simulation.\n");
@@ -359,7 +364,7 @@ fn what_if(model: &RunModel, explanation: &Explanation, text: &mut String) {
     for change in &explanation.changes {
         let saved = change.saved;
         let with = describe(model, &change.change);
-        // What is less than a thousandth is noise.
+        // A saving of less than a thousandth is noise.
         if saved * 1_000 < whole {
             let _ = writeln!(text, "{with}, it would have taken as long.");
         } else {
@@ -381,7 +386,7 @@ fn what_if(model: &RunModel, explanation: &Explanation, text: &mut String) {
     }
 }
 
-/// A change as the beginning of a sentence.
+/// Describes a change, as the beginning of a sentence.
 pub fn describe(model: &RunModel, change: &Change) -> String {
     match change {
         Change::Nothing => "As it was".to_owned(),

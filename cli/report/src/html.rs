@@ -15,7 +15,8 @@ const SCRIPT: &str = include_str!("html/page.js");
 /// Writes the report of a run as a page.
 pub fn html(model: &RunModel, out: &mut dyn io::Write) -> io::Result<()> {
     let mut rest = PAGE;
-    // The parts come in this order. Nothing that was put in is looked at again, so that no text of a job is taken for a mark.
+    // The parts are inserted in this order. Inserted text is not searched for marks again, so that no text of a job is
+    // taken for a mark.
     for (mark, part) in [
         ("@TITLE@", Part::Title),
         ("@STYLE@", Part::Style),
@@ -37,7 +38,7 @@ pub fn html(model: &RunModel, out: &mut dyn io::Write) -> io::Result<()> {
     out.write_all(rest.as_bytes())
 }
 
-/// What stands for a mark of the page.
+/// The content that replaces a mark of the page.
 #[derive(Clone, Copy)]
 enum Part {
     Title,
@@ -46,7 +47,7 @@ enum Part {
     Script,
 }
 
-/// Writes JSON that can stand within a `script` element: no text in it ends the element or begins a comment.
+/// Writes JSON that is safe within a `script` element: no text in it ends the element or begins a comment.
 fn write_data(digest: &Digest, out: &mut dyn io::Write) -> io::Result<()> {
     use serde::Serialize as _;
     let mut serializer = serde_json::Serializer::with_formatter(out, WithinScript);

@@ -1,7 +1,8 @@
-//! Reports on runs: from a journal to texts.
+//! Reports on runs: makes texts from a journal.
 //!
-//! A [`RunModel`] is what a journal tells of a run, in memory. From it come [`explain`], which says why the run took as long as
-//! it did, and the reports that people and programs read. Nothing here finds runs or opens files: the command does.
+//! A [`RunModel`] is the content of a journal, in memory. From it are made [`explain`], which explains why the run took
+//! as long as it did, and the reports that people and programs read. This crate does not find runs or open files: the
+//! command does.
 //!
 //! ```text
 //! journal --> model --> timeline, critical_path, simulation --> explain --> digest --> html, document

@@ -1,4 +1,4 @@
-//! A report as Markdown, for the summary of a job on GitHub and for comments, and annotations for failed jobs.
+//! A report as Markdown, for job summaries on GitHub and for comments, and annotations for failed jobs.
 
 use std::fmt::Write as _;
 use std::io;
@@ -11,13 +11,13 @@ use ratchet_runtime::Status;
 use crate::explain::explain;
 use crate::model::{FailureFacts, RunEnd, RunModel, shown_name};
 
-/// The highest number of failed jobs that is listed.
+/// The greatest number of failed jobs that are listed.
 const FAILURES: usize = 50;
 
-/// The highest number of flaky jobs that is listed.
+/// The greatest number of flaky jobs that are listed.
 const FLAKY: usize = 20;
 
-/// How many annotations are written: GitHub shows ten of a step.
+/// The greatest number of annotations that are written: GitHub shows ten per step.
 const ANNOTATIONS: usize = 10;
 
 /// How many characters of a text in a table are shown.
@@ -30,7 +30,7 @@ pub fn markdown(model: &RunModel, out: &mut dyn io::Write) -> io::Result<()> {
     failures(model, &mut text);
     flaky(model, &mut text);
     slowest(model, &mut text);
-    // Within a block of code nothing is markup, but for its end.
+    // Within a block of code, nothing is markup except its end.
     let why = explain(model);
     let fence = fence(&why);
     // Writing to a string does not fail.
@@ -173,7 +173,8 @@ fn class(failure: &FailureFacts) -> String {
     }
 }
 
-/// Writes an annotation for each failed job, as workflow commands of GitHub; of many failed jobs for the first ones.
+/// Writes an annotation for each failed job, as workflow commands of GitHub; if there are many, only for the first
+/// ones.
 pub fn annotations(model: &RunModel, out: &mut dyn io::Write) -> io::Result<()> {
     for failure in model.failures.iter().take(ANNOTATIONS) {
         let job = &model.jobs[failure.job as usize];
@@ -192,7 +193,7 @@ pub fn annotations(model: &RunModel, out: &mut dyn io::Write) -> io::Result<()> 
     Ok(())
 }
 
-/// A fence that is longer than any in the text.
+/// Returns a fence that is longer than any in the text.
 fn fence(text: &str) -> String {
     let mut longest = 0;
     let mut current = 0;
@@ -203,7 +204,7 @@ fn fence(text: &str) -> String {
     "`".repeat((longest + 1).max(3))
 }
 
-/// A text within a workflow command, as a property or as the message.
+/// Escapes a text for a workflow command of GitHub. The flag says whether it is a property; else it is the message.
 struct WorkflowCommand<'a>(&'a str, bool);
 
 impl std::fmt::Display for WorkflowCommand<'_> {
@@ -223,7 +224,7 @@ impl std::fmt::Display for WorkflowCommand<'_> {
     }
 }
 
-/// A text of several lines in which nothing affects the text around it.
+/// A text of several lines, escaped so that it does not affect the text around it.
 struct Plain<'a>(&'a str);
 
 impl std::fmt::Display for Plain<'_> {

@@ -1,4 +1,4 @@
-//! A run as reports see it: what its journal tells, in memory, in some two hundred bytes a job.
+//! The model of a run for reports: the content of its journal, in memory, in some two hundred bytes per job.
 
 mod load;
 mod rows;
@@ -15,19 +15,19 @@ pub use load::Source;
 /// A moment of a run, in microseconds since it began.
 pub type Moment = u64;
 
-/// How far a run has come.
+/// Whether a run has ended, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunEnd {
     /// The run came to its end.
     Ended,
     /// The run was interrupted, and can be resumed.
     Interrupted,
-    /// The run goes on.
+    /// The run is in progress.
     Running,
 }
 
 impl RunEnd {
-    /// The state in one word, as `ratchet runs list` has it.
+    /// Returns the state in one word, as in `ratchet runs list`.
     pub fn word(self) -> &'static str {
         match self {
             Self::Ended => "finished",
@@ -37,18 +37,18 @@ impl RunEnd {
     }
 }
 
-/// All that the journal of a run tells, for reports.
+/// The content of the journal of a run, for reports.
 #[derive(Debug)]
 pub struct RunModel {
     /// The id of the run.
     pub id: String,
     /// The command line of the run.
     pub command: String,
-    /// Whether the run has ended.
+    /// Whether the run has ended, and how.
     pub end: RunEnd,
     /// When the run began, in microseconds since the Unix epoch.
     pub began_us: u64,
-    /// How long the run lasted, or lasts so far, by the wall clock.
+    /// How long the run lasted, or has lasted so far, by the wall clock.
     pub length: Moment,
     /// How often the run was resumed.
     pub resumed: u32,
@@ -56,35 +56,37 @@ pub struct RunModel {
     pub plans: Vec<(Moment, RunPlan)>,
     /// The jobs that have ended, in the order in which they were recorded.
     pub jobs: Vec<JobFacts>,
-    /// The attempts of all jobs: those of one job stand together.
+    /// The attempts of all jobs. Those of one job are adjacent.
     pub attempts: Vec<AttemptFacts>,
-    /// What all jobs waited for.
+    /// The waits of all jobs. Those of one job are adjacent.
     pub waits: Vec<WaitFacts>,
     /// The jobs that succeeded only after a failed attempt, in the order of [`jobs`](Self::jobs).
     pub flaky: Vec<u32>,
-    /// What is known of jobs that failed, timed out or crashed, in the order of [`jobs`](Self::jobs); of very many, of the first ones.
+    /// The details of jobs that failed, timed out or crashed, in the order of [`jobs`](Self::jobs); if there are very
+    /// many, of the first ones.
     pub failures: Vec<FailureFacts>,
-    /// Why jobs did not succeed, with the number of jobs for each reason; of very many reasons, the first ones.
+    /// The reasons why jobs did not succeed, with the number of jobs for each reason; if there are very many, the first
+    /// ones.
     pub reasons: Vec<(u32, Class, String)>,
     /// The names of tasks.
     pub tasks: Vec<String>,
-    /// What jobs can wait for, in the order in which it is charged.
+    /// The blockers for which jobs waited, in the order in which they are charged.
     pub blockers: Vec<Blocker>,
-    /// The different terms of jobs. The first is that of a job that needs a slot alone.
+    /// The different terms of jobs. The first is that of a job that needs only a slot.
     pub terms: Vec<TermsFacts>,
-    /// The names of the hosts that jobs are about.
+    /// The names of the hosts that jobs name.
     pub hosts: Vec<String>,
     /// The slots and workers on which attempts ran.
     pub rows: Vec<Row>,
     /// The needs of jobs: pairs of the job and the index of the job that it needed.
     pub needs: Vec<(u32, u32)>,
-    /// Events of the run that no outcome tells.
+    /// Events of the run that do not follow from outcomes.
     pub events: Vec<EventRecord>,
     /// The times in which the run was stopped with all its jobs, as by Ctrl-Z.
     pub suspensions: Vec<(Moment, Moment)>,
     /// How many lines of the journal are damaged.
     pub damaged: u64,
-    /// How many workers were started in the place of one that had failed, if the run has told.
+    /// How many workers were started to replace one that had failed; `None` if the run has not recorded it.
     pub restarts: Option<u64>,
 }
 
@@ -97,17 +99,17 @@ pub struct JobFacts {
     pub item: Option<ItemName>,
     /// The index of the job's task.
     pub task: u32,
-    /// The index of the host that the job was about, plus one; 0 for none.
+    /// The index of the host that the job named, plus one; 0 for none.
     pub host: u32,
     /// The index of the job's terms.
     pub terms: u32,
-    /// When the job came.
+    /// When the job arrived.
     pub arrived: Moment,
     /// When the job ended.
     pub ended: Moment,
-    /// The first of the job's waits.
+    /// The index of the first of the job's waits.
     first_wait: u32,
-    /// The first of the job's attempts.
+    /// The index of the first of the job's attempts.
     first_attempt: u32,
     /// The number of waits.
     wait_count: u32,
@@ -117,7 +119,7 @@ pub struct JobFacts {
     pub charged: u32,
     /// How the job ended.
     pub status: Status,
-    /// Whether the result is an earlier one that was used again.
+    /// Whether the result is an earlier one that was reused.
     pub cached: bool,
     /// Whether the times of the job are known. Journals of old versions have none.
     pub is_timed: bool,
@@ -138,7 +140,7 @@ pub struct AttemptFacts {
     pub slot: u32,
     /// The class of the failure, if the attempt failed.
     pub class: Option<Class>,
-    /// Whether the attempt came back before it had begun.
+    /// Whether the attempt was given back before it had begun.
     pub returned: bool,
     /// The processor time in microseconds, if that is known.
     pub cpu: Option<u64>,
@@ -147,7 +149,7 @@ pub struct AttemptFacts {
 }
 
 impl AttemptFacts {
-    /// When the attempt ended.
+    /// Returns when the attempt ended.
     pub fn ended(&self) -> Moment {
         self.began.saturating_add(self.ran)
     }
@@ -156,9 +158,9 @@ impl AttemptFacts {
 /// How long a job waited for one thing.
 #[derive(Debug, Clone, Copy)]
 pub struct WaitFacts {
-    /// The index of what the job waited for.
+    /// The index of the blocker.
     pub blocker: u32,
-    /// How long it waited for that, in microseconds.
+    /// How long the job waited, in microseconds.
     pub time: u64,
 }
 
@@ -169,15 +171,15 @@ pub struct TermsFacts {
     pub hint: Option<ParallelizationHint>,
     /// The named limits.
     pub limits: Vec<String>,
-    /// How many units of resources each of the jobs takes, by their names.
+    /// How many units of each resource a job takes, by the name of the resource.
     pub resources: Vec<(String, u64)>,
-    /// How many slots each of the jobs fills.
+    /// How many slots each job fills.
     pub slots: u32,
     /// The priority.
     pub priority: Priority,
 }
 
-/// The slot or the worker on which attempts ran.
+/// A row of a timeline: the slot or the worker on which attempts ran.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Row {
     /// The kind of worker, or the place of commands: `local`, or a host.
@@ -186,27 +188,27 @@ pub struct Row {
     pub name: String,
     /// The number of the slot or worker, by which rows of a group are sorted.
     pub number: u32,
-    /// Which of several rows of one worker it is, if the worker does several attempts at once.
+    /// The number of this row among those of one worker, if the worker performs several attempts at once.
     pub part: u32,
 }
 
-/// What is known of a job that did not succeed.
+/// The details of a job that did not succeed.
 #[derive(Debug, Clone)]
 pub struct FailureFacts {
     /// The index of the job.
     pub job: u32,
     /// The kind of the failure.
     pub class: Class,
-    /// The worker's own word for it.
+    /// The failure code that the worker gave.
     pub code: Option<String>,
-    /// What happened.
+    /// The message of the failure.
     pub message: String,
-    /// The end of what was printed: stderr, or stdout where that is empty.
+    /// The end of the output: of stderr, or of stdout if stderr is empty.
     pub output: String,
 }
 
 impl RunModel {
-    /// A run without jobs.
+    /// Makes a run without jobs.
     fn empty() -> Self {
         Self {
             id: String::new(),
@@ -238,37 +240,37 @@ impl RunModel {
         }
     }
 
-    /// The waits of a job.
+    /// Returns the waits of a job.
     pub fn waits_of(&self, job: &JobFacts) -> &[WaitFacts] {
         let first = job.first_wait as usize;
         &self.waits[first..first + job.wait_count as usize]
     }
 
-    /// The attempts of a job.
+    /// Returns the attempts of a job.
     pub fn attempts_of(&self, job: &JobFacts) -> &[AttemptFacts] {
         let first = job.first_attempt as usize;
         &self.attempts[first..first + job.attempt_count as usize]
     }
 
-    /// How long a job waited for this, in microseconds.
+    /// Returns how long a job waited for this, in microseconds.
     pub fn waited_for(&self, job: &JobFacts, blocker: &Blocker) -> u64 {
         let waits = self.waits_of(job).iter();
         let of = waits.filter(|wait| self.blockers[wait.blocker as usize] == *blocker);
         of.map(|wait| wait.time).sum()
     }
 
-    /// The terms of a job.
+    /// Returns the terms of a job.
     pub fn terms_of(&self, job: &JobFacts) -> &TermsFacts {
         &self.terms[job.terms as usize]
     }
 
-    /// The host that a job is about.
+    /// Returns the host that a job names.
     pub fn host_of(&self, job: &JobFacts) -> Option<&str> {
         let index = job.host.checked_sub(1)?;
         Some(&self.hosts[index as usize])
     }
 
-    /// How long the attempts of a job ran together, in microseconds.
+    /// Returns how long all attempts of a job ran, in microseconds.
     pub fn ran(&self, job: &JobFacts) -> u64 {
         self.attempts_of(job)
             .iter()
@@ -276,7 +278,8 @@ impl RunModel {
             .sum()
     }
 
-    /// The slots of the machine of the executor in the last part of the run, or as many as were seen if none are recorded.
+    /// Returns the slots of the machine of the executor in the last part of the run, or as many as were seen if none
+    /// are recorded.
     pub fn slots(&self) -> u32 {
         match self.plans.last() {
             Some((_, plan)) => plan.slots,
@@ -286,7 +289,7 @@ impl RunModel {
         }
     }
 
-    /// The slots of all places on which attempts ran, or could have.
+    /// Returns the slots of all places on which attempts ran, or could have.
     pub fn all_slots(&self) -> u32 {
         let Some((_, plan)) = self.plans.last() else {
             return self.slots();
@@ -299,7 +302,7 @@ impl RunModel {
         plan.slots.saturating_add(others)
     }
 
-    /// How long all jobs together waited for each blocker, the longest first.
+    /// Returns how long all jobs together waited for each blocker, the longest first.
     pub fn waits_by_blocker(&self) -> Vec<(&Blocker, Duration)> {
         let mut sums = vec![0_u64; self.blockers.len()];
         for wait in &self.waits {
@@ -318,17 +321,17 @@ impl RunModel {
     }
 }
 
-/// The name of a job for people: its item if it has one, else its id.
+/// Returns the name of a job for people: its item if it has one, else its id.
 pub fn shown_name(job: &JobFacts) -> &str {
     job.item.as_ref().map_or(job.id.as_str(), ItemName::as_str)
 }
 
-/// A number of things that are all in memory, of which there are never four thousand million.
+/// Converts a number of things that are all in memory to `u32`. There are never four billion of them.
 fn count(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
 
-/// The part of an output that tells most: the end of stderr, or of stdout where there is no stderr.
+/// Returns the most informative part of an output: the end of stderr, or of stdout if there is no stderr.
 fn telling_output(outcome: &Outcome, most: usize) -> String {
     let Some(failure) = outcome.failure() else {
         return String::new();

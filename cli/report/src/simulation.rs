@@ -1,8 +1,9 @@
-//! A run done again in a moment: the real scheduler decides, with a clock that jumps from event to event, how long the run
-//! would have taken if something had been different.
+//! Simulates a run in a moment: the real scheduler decides, with a clock that jumps from event to event, how long the
+//! run would have taken with a change.
 //!
-//! Each job comes when it came, waits for its needs, and its attempts take as long as they took. What is not simulated keeps
-//! its recorded time: the delays of retries, and waits for breakers, the cache, connections, pauses and short memory.
+//! Each job arrives when it arrived, waits for its needs, and its attempts take as long as they took. Waits that are
+//! not simulated keep their recorded time: the delays of retries, and waits for breakers, the cache, connections,
+//! pauses and short memory.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -18,37 +19,37 @@ use ratchet_runtime::{
 
 use crate::model::{JobFacts, RunModel, TermsFacts};
 
-/// The time within which attempts on one row follow each other if nothing but their start takes time.
+/// The time within which attempts on one row follow each other if only their start takes time.
 const QUICK_MICROS: u64 = 20_000;
 
-/// From how many jobs in hand on a run is taken to have held back its source.
+/// The least number of unfinished jobs at which a run is assumed to have held back its source.
 const SMALLEST_WINDOW: usize = 512;
 
-/// What is different from the recorded run.
+/// A difference from the recorded run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// Nothing is different.
     Nothing,
     /// There are more slots, and as many more workers of each kind.
     MoreSlots(u32),
-    /// A named limit does not hold.
+    /// A named limit is not enforced.
     WithoutLimit(String),
-    /// A hint does not hold: the jobs that named one by this name run fully parallel.
+    /// A hint is ignored: the jobs with the hint of this name run fully parallel.
     WithoutHint(&'static str),
     /// The attempts of a job take half as long.
     Halved(u32),
 }
 
-/// A job as it is simulated.
+/// The state of a job in the simulation.
 struct SimulatedJob {
-    /// When the job comes, if its source was not held back.
+    /// When the job arrives, if its source was not held back.
     comes: Option<u64>,
-    /// How long the job waits between its needs and the queue, for what is not simulated.
+    /// How long the job waits between its needs and the queue, for reasons that are not simulated.
     held: u64,
     /// How many of its needs have not ended.
     needs_left: u32,
     has_come: bool,
-    /// The next attempt.
+    /// The index of the next attempt.
     next: u32,
 }
 
@@ -59,38 +60,39 @@ enum Event {
     Ends(u32),
     /// The job enters the queue.
     Queues(u32),
-    /// The job comes.
+    /// The job arrives.
     Comes(u32),
-    /// The scheduler wants to be asked.
+    /// The scheduler has to be asked again.
     Wakes,
 }
 
-/// The recorded run in the form in which it is simulated again and again.
+/// The recorded run, prepared to be simulated several times.
 pub struct Simulation<'a> {
     model: &'a RunModel,
-    /// The jobs in the order in which they were started, those that never were at their ends.
+    /// The jobs in the order of their ids if all of these are numbers, else in the order in which they were started.
+    /// Jobs that were never started are ordered by their ends.
     order: Vec<u32>,
-    /// When each job came, without the time for which the run was stopped.
+    /// When each job arrived, without the time for which the run was stopped.
     arrivals: Vec<u64>,
-    /// Whether the job came as soon as there was room for it.
+    /// Whether the job arrived as soon as there was room for it.
     is_held_back: Vec<bool>,
-    /// How many jobs were in hand at most, if that held back the source.
+    /// The greatest number of unfinished jobs, if that held back the source.
     window: usize,
-    /// The jobs that each job is needed by.
+    /// The dependents of each job.
     dependents: HashMap<u32, Vec<u32>, RandomState>,
     needs: Vec<u32>,
     /// The kind of worker of each row, and how many workers each kind has.
     kind_of_row: Vec<u16>,
     workers: Vec<Workers>,
     slots: u32,
-    /// How long it took from the end of an attempt until the next one began in its place.
+    /// The time from the end of an attempt until the next one began in its place.
     overhead: u64,
     /// The recorded end of the last job, without the time for which the run was stopped.
     recorded: u64,
 }
 
 impl<'a> Simulation<'a> {
-    /// Prepares a run. There is nothing to simulate if the journal tells no times.
+    /// Prepares a run. Returns `None` if the journal has no times.
     pub fn new(model: &'a RunModel) -> Option<Self> {
         if model.jobs.is_empty() || model.jobs.iter().any(|job| !job.is_timed) {
             return None;
@@ -109,7 +111,7 @@ impl<'a> Simulation<'a> {
             })
             .collect();
         let mut order: Vec<u32> = (0..number(model.jobs.len())).collect();
-        // The ids of items and of jobs without a name are their places in the list.
+        // The ids of items, and of jobs without a name, are their positions in the list.
         let places: Option<Vec<u64>> = (model.jobs.iter())
             .map(|job| job.id.as_str().parse().ok())
             .collect();
@@ -119,7 +121,7 @@ impl<'a> Simulation<'a> {
             }
             let job = &model.jobs[*index as usize];
             let began = model.attempts_of(job).first().map(|first| first.began);
-            // Starts are known to the millisecond, and slots are given from the first on.
+            // Starts are known to the millisecond, and slots are given out from the first on.
             let slot = model.attempts_of(job).first().map(|first| first.slot);
             (began.unwrap_or(job.ended) / 1_000, slot, *index)
         });
@@ -148,18 +150,19 @@ impl<'a> Simulation<'a> {
         })
     }
 
-    /// When the last job of the recorded run ended, in microseconds, without the time for which the run was stopped.
+    /// Returns when the last job of the recorded run ended, in microseconds, without the time for which the run was
+    /// stopped.
     pub fn recorded(&self) -> u64 {
         self.recorded
     }
 
-    /// When the last job ends if this is different, in microseconds. None if the scheduler refuses a job, as when the record
-    /// names no limits.
+    /// Returns when the last job ends with this change, in microseconds. `None` if the scheduler refuses a job, for
+    /// example if the record has no limits.
     pub fn length(&self, change: &Change) -> Option<u64> {
         SimulationRun::new(self, change)?.run()
     }
 
-    /// Where a job stands in the order of starts, by the job's index.
+    /// Returns the position of each job in [`order`](Self::order), by the index of the job.
     fn ranks(&self) -> Vec<u32> {
         let mut ranks = vec![0; self.order.len()];
         for (rank, job) in self.order.iter().enumerate() {
@@ -174,7 +177,7 @@ impl<'a> Simulation<'a> {
 struct Stops<'a>(&'a [(u64, u64)]);
 
 impl Stops<'_> {
-    /// The moment by a clock that stands still while the run is stopped.
+    /// Returns the moment by a clock that is paused while the run is stopped.
     fn working(self, at: u64) -> u64 {
         let before = self.0.iter().filter(|(from, _)| *from < at);
         let stopped: u64 = before.map(|(from, to)| (*to).min(at) - from).sum();
@@ -186,7 +189,7 @@ fn number(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
 
-/// Finds the jobs that came only when there was room for them, and how many there was room for.
+/// Finds the jobs that arrived only when there was room for them, and for how many there was room.
 fn held_back(model: &RunModel, arrivals: &[u64], stops: Stops<'_>) -> (Vec<bool>, usize) {
     let mut is_held_back = vec![false; arrivals.len()];
     let mut came: Vec<u32> = (0..number(arrivals.len())).collect();
@@ -219,7 +222,8 @@ fn held_back(model: &RunModel, arrivals: &[u64], stops: Stops<'_>) -> (Vec<bool>
     (is_held_back, window)
 }
 
-/// Gives each row the number of its kind of worker, and says how many workers each kind has, and how many slots there are.
+/// Assigns each row the number of its kind of worker. Also returns how many workers each kind has, and how many slots
+/// there are.
 fn kinds(model: &RunModel) -> (Vec<u16>, Vec<Workers>, u32) {
     let plan = model.plans.last().map(|(_, plan)| plan);
     let mut numbers: HashMap<&str, u16, RandomState> = HashMap::default();
@@ -249,8 +253,8 @@ fn kinds(model: &RunModel) -> (Vec<u16>, Vec<Workers>, u32) {
     (rows, of_kinds, slots)
 }
 
-/// How long it took between two attempts on one row, where the second one waited for nothing else: the middle of all such
-/// times.
+/// Returns the usual time between two attempts on one row if the second one waited for nothing else: the mean of all
+/// such times.
 fn overhead(model: &RunModel) -> u64 {
     let mut order: Vec<u32> = (0..number(model.attempts.len())).collect();
     order.sort_unstable_by_key(|index| {
@@ -282,7 +286,7 @@ fn overhead(model: &RunModel) -> u64 {
     sum / gaps.len() as u64
 }
 
-/// The resources that the run could use.
+/// Returns the resources that the run could use.
 fn resources(plan: Option<&RunPlan>) -> Vec<(String, Resource)> {
     let declared = plan.into_iter().flat_map(|plan| &plan.resources);
     declared
@@ -309,9 +313,9 @@ struct SimulationRun<'a> {
     /// The units of resources that each of the terms takes.
     resources_of: Vec<Vec<(ResourceId, u64)>>,
     workers: Vec<Workers>,
-    /// How many jobs have come and not ended.
+    /// How many jobs have arrived and not ended.
     in_flight: usize,
-    /// The next job in the order of arrival whose source is held back.
+    /// The jobs that are still held back, in the order of arrival.
     held_back: std::vec::IntoIter<u32>,
     last_end: u64,
 }
@@ -348,7 +352,7 @@ impl<'a> SimulationRun<'a> {
         });
         let resources_of = of.model.terms.iter().map(|terms| {
             let taken = terms.resources.iter();
-            // What a record does not declare holds nobody back.
+            // A limit that the record does not declare holds no job back.
             taken
                 .filter_map(|(name, units)| Some((scheduler.resource(name).ok()?, *units)))
                 .collect()
@@ -413,6 +417,7 @@ impl<'a> SimulationRun<'a> {
         Some(pass)
     }
 
+    /// Schedules an event. Events of one moment are handled by kind, and then by the ranks of their jobs.
     fn plan(&mut self, at: u64, event: Event) {
         let (order, rank) = match event {
             Event::Ends(job) => (0, self.ranks[job as usize]),
@@ -427,6 +432,7 @@ impl<'a> SimulationRun<'a> {
         self.begin + Duration::from_micros(self.now)
     }
 
+    /// Simulates the run, and returns the end of the last job. `None` if the scheduler refuses a job.
     fn run(mut self) -> Option<u64> {
         self.admit_held_back();
         let mut wake = None;
@@ -438,7 +444,7 @@ impl<'a> SimulationRun<'a> {
                 Event::Ends(job) => self.ends(job)?,
                 Event::Wakes => wake = None,
             }
-            // All that happens at one moment happens before anything starts.
+            // All events of one moment are handled before anything starts.
             let next = self.events.peek().map(|Reverse((at, ..))| *at);
             if next.is_some_and(|next| next <= self.now) {
                 continue;
@@ -463,6 +469,7 @@ impl<'a> SimulationRun<'a> {
         }
     }
 
+    /// Handles the arrival of a job.
     fn comes(&mut self, job: u32) {
         self.in_flight += 1;
         self.jobs[job as usize].has_come = true;
@@ -471,18 +478,19 @@ impl<'a> SimulationRun<'a> {
         }
     }
 
-    /// Puts a job whose needs have ended into the queue, after what is not simulated.
+    /// Puts a job whose needs have ended into the queue, after the waits that are not simulated.
     fn is_ready(&mut self, job: u32) {
         let held = self.jobs[job as usize].held;
         self.plan(self.now + held, Event::Queues(job));
     }
 
+    /// Pushes a job into the scheduler. `None` if the scheduler refuses it.
     fn queues(&mut self, index: u32) -> Option<()> {
         let model = self.of.model;
         let job = &model.jobs[index as usize];
         let attempts = model.attempts_of(job);
         let Some(first) = attempts.first() else {
-            // It never ran: its result was there, a need had failed, or it was given up.
+            // It never ran: its result was cached, a need had failed, or it was given up.
             self.has_ended(index);
             return Some(());
         };
@@ -504,6 +512,7 @@ impl<'a> SimulationRun<'a> {
         Some(())
     }
 
+    /// Returns the hint of a job, unless the change ignores it.
     fn hint(&self, terms: &TermsFacts) -> ParallelizationHint {
         let hint = terms.hint.clone().unwrap_or_default();
         match self.change {
@@ -512,7 +521,7 @@ impl<'a> SimulationRun<'a> {
         }
     }
 
-    /// Starts what may start. Returns when to ask again.
+    /// Starts the jobs that may start. Returns when to ask again.
     fn start(&mut self) -> Option<u64> {
         loop {
             match self.scheduler.pop(self.instant()) {
@@ -527,7 +536,7 @@ impl<'a> SimulationRun<'a> {
                 }
                 Decision::WaitUntil(at) => {
                     let at = at.saturating_duration_since(self.begin);
-                    // The clock here counts microseconds, and the scheduler's nanoseconds.
+                    // The clock here counts microseconds, and the clock of the scheduler nanoseconds.
                     let at = u64::try_from(at.as_nanos().div_ceil(1_000)).unwrap_or(u64::MAX);
                     return Some(at.max(self.now + 1));
                 }
@@ -540,6 +549,7 @@ impl<'a> SimulationRun<'a> {
         &self.of.model.jobs[job as usize]
     }
 
+    /// Returns the kind of worker of a job's first attempt.
     fn kind(&self, job: u32) -> usize {
         let first = self.of.model.attempts_of(self.facts(job)).first();
         first.map_or(0, |first| {
@@ -547,7 +557,7 @@ impl<'a> SimulationRun<'a> {
         })
     }
 
-    /// How long the next attempt of a job takes.
+    /// Returns how long the next attempt of a job takes.
     fn duration(&self, job: u32) -> u64 {
         let attempts = self.of.model.attempts_of(self.facts(job));
         let next = self.jobs[job as usize].next as usize;
@@ -560,6 +570,7 @@ impl<'a> SimulationRun<'a> {
         ran + self.of.overhead
     }
 
+    /// Handles the end of an attempt: the job is tried again, or has ended.
     fn ends(&mut self, job: u32) -> Option<()> {
         let ticket = self.ticket_of[job as usize]?;
         let kind = self.kind(job);
@@ -582,7 +593,7 @@ impl<'a> SimulationRun<'a> {
         Some(())
     }
 
-    /// The delay before this attempt: its part of the time that the job waited for retries.
+    /// Returns the delay before this attempt: its part of the time that the job waited for retries.
     fn delay(&self, job: u32, attempt: usize) -> u64 {
         let facts = self.facts(job);
         let all = self.of.model.waited_for(facts, &Blocker::Retry);
@@ -596,6 +607,7 @@ impl<'a> SimulationRun<'a> {
         u64::try_from(part).unwrap_or(u64::MAX)
     }
 
+    /// Handles the end of a job: releases its dependents, and admits jobs that were held back.
     fn has_ended(&mut self, job: u32) {
         self.last_end = self.last_end.max(self.now);
         self.in_flight = self.in_flight.saturating_sub(1);
@@ -605,7 +617,7 @@ impl<'a> SimulationRun<'a> {
             waiting.needs_left = waiting.needs_left.saturating_sub(1);
             let has_failed = self.of.model.jobs[*dependent as usize].status == Status::Skipped;
             if (waiting.needs_left == 0 || has_failed) && waiting.has_come {
-                // One that was skipped ends with the first need that fails.
+                // A job that was skipped ends with the first need that fails.
                 waiting.needs_left = 0;
                 waiting.has_come = !has_failed;
                 self.is_ready(*dependent);

@@ -1,4 +1,4 @@
-//! How a run went over time: how many jobs ran and waited, how limits were used, and how busy each row was.
+//! A run over time: how many jobs ran and waited, how limits were used, and how busy each row was.
 
 use std::collections::BTreeMap;
 
@@ -7,19 +7,19 @@ use ratchet_runtime::{Blocker, Limit};
 
 use crate::model::{JobFacts, Moment, RunModel};
 
-/// Adds up what holds for spans of time, in equal steps.
+/// Adds up values over spans of time, in equal steps.
 #[derive(Debug, Clone)]
 pub(crate) struct Steps {
     /// The length of a step in microseconds.
     step: f64,
-    /// For each step, how much of it was filled beyond whole steps.
+    /// For each step, the sum of the parts of it that spans cover incompletely.
     parts: Vec<f64>,
-    /// For each step, by how much the number of whole steps changes.
+    /// For each step, the change in the number of spans that cover it completely.
     changes: Vec<f64>,
 }
 
 impl Steps {
-    /// So many steps over a time.
+    /// Makes this many steps over a time.
     pub(crate) fn new(length: Moment, count: usize) -> Self {
         Self {
             step: seconds(length.max(1)) / seconds(count as u64),
@@ -28,7 +28,7 @@ impl Steps {
         }
     }
 
-    /// Adds a span in which something held once.
+    /// Adds a span of time.
     pub(crate) fn add(&mut self, from: Moment, to: Moment) {
         let most = seconds(self.parts.len() as u64 - 1);
         let (from, to) = (
@@ -49,20 +49,20 @@ impl Steps {
         self.changes[last] -= 1.0;
     }
 
-    /// Adds something that happened at a moment.
+    /// Adds an event at a moment.
     pub(crate) fn count(&mut self, at: Moment) {
         let place = index(seconds(at) / self.step).min(self.parts.len() - 2);
         self.parts[place] += 1.0;
     }
 
-    /// How often it held in each step, on average.
+    /// Returns, for each step, the average number of spans plus the number of events.
     pub(crate) fn values(&self) -> Vec<f64> {
         let mut whole = 0.0;
         let steps = self.parts.len() - 1;
         (0..steps)
             .map(|place| {
                 whole += self.changes[place];
-                // Sums of fractions are not exact.
+                // Sums of fractions are not exact, so they could be slightly below 0.
                 (whole + self.parts[place]).max(0.0)
             })
             .collect()
@@ -86,20 +86,20 @@ fn index(place: f64) -> usize {
     place as usize
 }
 
-/// How a run went over time.
+/// The figures of a run over time.
 #[derive(Debug)]
 pub(crate) struct Series {
     /// How many attempts ran in each step.
     pub(crate) running: Vec<f64>,
-    /// How many jobs waited in each step, by the index of what they waited for.
+    /// How many jobs waited in each step, by the index of the blocker.
     pub(crate) waiting: Vec<(u32, Vec<f64>)>,
 }
 
 impl Series {
-    /// How a run went, in so many steps.
+    /// Computes the figures of a run, in this many steps.
     ///
-    /// A record tells how long a job waited for what, and not when. The waits before the first attempt are taken to follow each
-    /// other in the order in which they are charged, and delays of retries lie between attempts.
+    /// A record has how long a job waited for what, and not when. The waits before the first attempt are assumed to
+    /// follow each other in the order in which they are charged, and delays of retries lie between attempts.
     pub(crate) fn of(model: &RunModel, steps: usize) -> Self {
         let new = || Steps::new(model.length, steps);
         let mut running = new();
@@ -126,7 +126,7 @@ impl Series {
     }
 }
 
-/// The times in which a job waited, with what it waited for.
+/// Returns the times in which a job waited, with the indices of the blockers.
 pub(crate) fn wait_spans(model: &RunModel, job: &JobFacts) -> Vec<(u32, Moment, Moment)> {
     let attempts = model.attempts_of(job);
     let first = attempts.first().map_or(job.ended, |attempt| attempt.began);
@@ -158,22 +158,22 @@ pub(crate) fn wait_spans(model: &RunModel, job: &JobFacts) -> Vec<(u32, Moment, 
     spans
 }
 
-/// How a limit was used over time.
+/// The usage of a limit over time.
 #[derive(Debug)]
 pub(crate) struct LimitUse {
     /// The name of the limit.
     pub(crate) name: String,
-    /// The limit as text; empty if the record does not tell it.
+    /// The limit as text; empty if the record does not have it.
     pub(crate) text: String,
-    /// The most units, or starts a second.
+    /// The maximum of units, or of starts per second.
     pub(crate) most: f64,
-    /// The units that were held, or the starts a second, in each step.
+    /// The units that were held, or the starts per second, in each step.
     pub(crate) values: Vec<f64>,
     /// Whether the limit is a rate.
     pub(crate) is_rate: bool,
 }
 
-/// How the limits were used that jobs named.
+/// Computes the usage of the limits that jobs named.
 pub(crate) fn limit_uses(model: &RunModel, steps: usize) -> Vec<LimitUse> {
     let limits: BTreeMap<&str, &Limit> = (model.plans.iter())
         .flat_map(|(_, RunPlan { limits, .. })| limits)

@@ -1,7 +1,7 @@
-//! A report as Chrome trace events, which Perfetto and `chrome://tracing` open.
+//! A report as Chrome trace events, for Perfetto and `chrome://tracing`.
 //!
-//! A host or a kind of worker is a process, and a slot or a worker is a thread. Needs are arrows, and the queue and the limits are
-//! counters.
+//! A host or a kind of worker is a process, and a slot or a worker is a thread. Needs are arrows; the queue and the
+//! limits are counters.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -32,7 +32,7 @@ struct Slice<'a> {
     args: SliceFacts<'a>,
 }
 
-/// What a trace event tells of an attempt.
+/// The details of an attempt in a trace event.
 #[derive(Serialize)]
 struct SliceFacts<'a> {
     id: &'a str,
@@ -151,7 +151,7 @@ fn threads(model: &RunModel, events: &mut Events<'_>) -> io::Result<Vec<(u32, u3
     Ok(threads)
 }
 
-/// The colour of an attempt that did not succeed, by the names that trace viewers know.
+/// Returns the colour of an attempt that did not succeed, by the names that trace viewers know.
 fn color(attempt: &AttemptFacts, is_last: bool) -> Option<&'static str> {
     match attempt.class {
         None => None,
@@ -180,7 +180,7 @@ fn arrows(model: &RunModel, threads: &[(u32, u32)], events: &mut Events<'_>) -> 
     Ok(())
 }
 
-/// Tells how many jobs ran and waited, and how limits were used.
+/// Writes counters of how many jobs ran and waited, and of how limits were used.
 fn counters(model: &RunModel, events: &mut Events<'_>) -> io::Result<()> {
     let Series { running, waiting } = Series::of(model, STEPS);
     let at = |step: usize| {

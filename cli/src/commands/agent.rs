@@ -1,4 +1,4 @@
-//! `ratchet agent`: the other end of a connection to this host.
+//! `ratchet agent`: the remote end of a connection to this host.
 
 use std::io::{self, Write};
 
@@ -8,7 +8,7 @@ use ratchet_runtime::remote::{Agent, content_hash, run_keeper};
 use crate::args::agent::AgentArguments;
 use crate::error::CliError;
 
-/// How many descriptors an agent may need: four for each process, of which there are up to 2048.
+/// How many descriptors an agent may need: four per process, for up to 2048 processes.
 const DESCRIPTORS: u64 = 4 * 2048 + 256;
 
 /// Serves a dispatcher on stdin and stdout until stdin ends.
@@ -23,7 +23,7 @@ pub(crate) fn run(arguments: &AgentArguments) -> Result<(), CliError> {
     let program = std::env::current_exe()
         .map_err(|error| failed("this program is not found, to be the keeper").because(error))?;
     let keeper = [program.into_os_string(), "agent".into(), "--keeper".into()];
-    // An agent that cannot have so many can start fewer processes, and says so when it has no more.
+    // If the limit cannot be raised, the agent can start fewer processes, and reports when it has no descriptors left.
     let _ = raise_descriptor_limit(DESCRIPTORS);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -42,7 +42,7 @@ pub(crate) fn run(arguments: &CacheArguments) -> Result<(), CliError> {
         .map_err(|error| Destination::Stdout.error(error).into())
 }
 
-/// The cache in a folder, if there is one. A command that only looks must not create one.
+/// Opens the cache in a folder; `None` if there is none. A command that only reads must not create one.
 fn existing(folders: &Folders) -> Result<Option<DiskCache>, CliError> {
     let folder = &folders.cache;
     match std::fs::metadata(folder) {
@@ -99,7 +99,7 @@ async fn clear(
     Ok(describe_removed(count))
 }
 
-/// Tells on stderr that no result of a task is stored, because its name may be misspelt.
+/// Prints to stderr that no result of a task is stored, because its name may be misspelt.
 async fn note_misspelt(cache: &DiskCache, task: &str) -> Result<(), CliError> {
     let listings = cache.list(&Selector::all()).await?;
     let tasks = listings
@@ -128,7 +128,7 @@ fn count_results(count: u64) -> String {
     }
 }
 
-/// A time: for people as how long ago it was, for programs as it is.
+/// Formats a time: for people as how long ago it was, for programs as it is.
 fn show_time(then: SystemTime, now: Option<SystemTime>) -> String {
     match now {
         Some(now) => ago(now, then),

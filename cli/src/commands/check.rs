@@ -81,7 +81,7 @@ struct FileSummary {
     commands: BTreeMap<String, u64>,
     /// How many jobs have needs.
     with_needs: u64,
-    /// How many jobs the longest chain of needs has; none for a stream, whose jobs are not all known.
+    /// How many jobs the longest chain of needs has; `None` for a stream, whose jobs are not all known.
     #[serde(skip_serializing_if = "Option::is_none")]
     depth: Option<u64>,
     workers: Vec<WorkerSummary>,
@@ -96,7 +96,7 @@ struct WorkerSummary {
     command: String,
     min: u32,
     max: u32,
-    /// The tasks that the worker serves, or nothing if it serves every task.
+    /// The tasks that the worker serves; `None` if it serves every task.
     #[serde(skip_serializing_if = "Option::is_none")]
     tasks: Option<Vec<String>>,
 }
@@ -135,7 +135,7 @@ impl FileSummary {
         Ok(summary)
     }
 
-    /// Reads a stream to its end. All lines that make no job are reported, not only the first.
+    /// Reads a stream to its end. All lines that do not make a job are reported, not only the first.
     fn read(&mut self, lines: JobLines, style: Style) -> Result<(), CliError> {
         let mut bad = 0;
         for line in lines {
@@ -162,6 +162,7 @@ impl FileSummary {
         Ok(())
     }
 
+    /// Counts a job by its task or its program.
     fn count(&mut self, job: &Job) {
         self.jobs += 1;
         self.with_needs += u64::from(!job.needs.is_empty());
@@ -231,7 +232,7 @@ impl FileSummary {
     }
 }
 
-/// How many lines that make no job are shown; the others are counted.
+/// How many lines that do not make a job are shown; further ones are only counted.
 const SHOWN: u64 = 20;
 
 impl WorkerSummary {
@@ -256,7 +257,7 @@ fn jobs(count: u64) -> String {
     }
 }
 
-/// The length of the longest chain of jobs that wait for each other. `order` lists each job after its needs.
+/// Returns the length of the longest chain of jobs that wait for each other. `order` lists each job after its needs.
 fn depth(jobs: &[Job], order: &[usize]) -> u64 {
     if jobs.iter().all(|job| job.needs.is_empty()) {
         return u64::from(!jobs.is_empty());

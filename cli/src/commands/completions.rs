@@ -11,7 +11,7 @@ use crate::output::Destination;
 
 /// Prints the completion script of a shell.
 pub(crate) fn run(arguments: &CompletionsArguments, out: &mut dyn Write) -> Result<(), CliError> {
-    // Generated in memory, because the generator panics on a pipe that is closed.
+    // Generated in memory, because the generator panics if it writes to a closed pipe.
     let mut script = Vec::new();
     clap_complete::generate(
         arguments.shell,

@@ -12,7 +12,7 @@ use crate::output::Destination;
 use crate::reference::Reference;
 use crate::value::closest;
 
-/// Programs whose options have a table of what stands for them here.
+/// The programs with a table of the options of ratchet that replace theirs.
 const PROGRAMS: [(&str, Program); 2] = [("parallel", Program::Parallel), ("xargs", Program::Xargs)];
 
 /// Prints a reference, the table of another program, or the help of a verb.
@@ -57,13 +57,13 @@ pub(crate) fn run(arguments: &HelpArguments, out: &mut dyn Write) -> Result<(), 
         .map_err(|error| Destination::Stdout.error(error).into())
 }
 
-/// The error of a format for something that is no reference.
+/// Returns the error for a format that was given for something other than a reference.
 fn format_needs_reference() -> CliError {
     CliError::usage("--format is for the references job-file, settings and protocol, and --format markdown for parallel and xargs")
         .with_help("leave it out; `ratchet man` writes the help of verbs as man pages")
 }
 
-/// The error of words that name neither a verb nor a reference.
+/// Returns the error for words that name neither a verb nor a reference.
 fn unknown(parent: &Command, words: &[String]) -> CliError {
     let typed = words.join(" ");
     let verbs = parent.get_subcommands().map(Command::get_name);

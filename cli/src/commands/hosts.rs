@@ -1,4 +1,4 @@
-//! `ratchet hosts`: lists hosts, and tries which of them can be reached.
+//! `ratchet hosts`: lists hosts, and checks which of them can be reached.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -29,7 +29,7 @@ use crate::session::{HostConnector, HostFlags, cores, prefixed, start_keeper};
 /// How long a host without an agent may take to run `true`.
 const TRY_LIMIT: Duration = Duration::from_secs(30);
 
-/// Lists hosts, or tries to reach them.
+/// Lists hosts, or checks whether they can be reached.
 pub(crate) fn run(arguments: &HostsVerbArguments) -> Result<u8, CliError> {
     let (selection, is_check) = match &arguments.action {
         None => (&arguments.selection, false),
@@ -38,7 +38,7 @@ pub(crate) fn run(arguments: &HostsVerbArguments) -> Result<u8, CliError> {
     };
     let (table, plans) = select(selection)?;
     if plans.is_empty() {
-        // If stderr is closed, the exit code still tells.
+        // If stderr is closed, the exit code still reports the error.
         let _ = io::stderr().write_all(b"ratchet: there are no hosts: nothing to do\n");
         return Ok(exit::NOTHING);
     }
@@ -66,7 +66,7 @@ pub(crate) fn run(arguments: &HostsVerbArguments) -> Result<u8, CliError> {
     })
 }
 
-/// Finds the hosts that are meant: those of `--on`, else all of the file and the inventories.
+/// Returns the hosts that the arguments select: those of `--on`, else all of the file and the inventories.
 fn select(selection: &SelectionArguments) -> Result<(HostRegistry, Vec<HostPlan>), CliError> {
     let SelectionArguments { file, chosen, .. } = selection;
     let typed = HostFlags::of(chosen)?;
@@ -117,20 +117,20 @@ fn select(selection: &SelectionArguments) -> Result<(HostRegistry, Vec<HostPlan>
     Ok((table, plans))
 }
 
-/// Whether the host is the machine on which ratchet runs, to which nothing is connected.
+/// Whether the host is the machine on which ratchet runs, which needs no connection.
 fn is_here(plan: &HostPlan) -> bool {
     plan.name.as_str() == LOCAL
 }
 
-/// A host that was reached.
+/// A host that was reached, and how.
 enum Reached {
-    /// Its agent has told this.
+    /// The agent of the host has sent this report.
     Agent(HostReport),
-    /// It has no agent, and has run a command.
+    /// The host has no agent, and has run a command.
     Behind,
 }
 
-/// Runs `true` behind the launcher of a host without an agent.
+/// Runs `true` on a host without an agent, behind the launcher of the host.
 async fn try_behind(processes: PrefixedProcesses) -> Result<Reached, String> {
     let runner = CommandRunner::through(Arc::new(processes));
     let limits = CommandLimits {
@@ -190,7 +190,7 @@ fn check(plans: &[HostPlan]) -> Result<Vec<Result<Reached, String>>, CliError> {
     })
 }
 
-/// A host as it is shown.
+/// A host, as it is shown.
 #[derive(Serialize)]
 struct ShownHost<'a> {
     host: &'a str,
@@ -267,12 +267,12 @@ impl<'a> ShownHost<'a> {
     }
 }
 
-/// A duration in milliseconds, to the microsecond.
+/// Returns a duration in milliseconds, to the microsecond.
 fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
-/// The hosts for programs: a JSON list of objects.
+/// Formats the hosts for programs: a JSON list of objects.
 fn document(hosts: &[ShownHost<'_>]) -> Result<String, CliError> {
     let text = serde_json::to_vec(hosts);
     let text = text
@@ -280,7 +280,7 @@ fn document(hosts: &[ShownHost<'_>]) -> Result<String, CliError> {
     Ok(String::from_utf8_lossy(&plain_json(&text)).into_owned() + "\n")
 }
 
-/// The hosts for people. `-` stands for as many slots as the host has cores.
+/// Formats the hosts for people. `-` means as many slots as the host has cores.
 fn listed(hosts: &[ShownHost<'_>]) -> String {
     let lines = hosts.iter().map(|host| {
         [
@@ -294,7 +294,7 @@ fn listed(hosts: &[ShownHost<'_>]) -> String {
     table(std::iter::once(titles).chain(lines))
 }
 
-/// What became of the tries, for people.
+/// Formats the results of the checks for people.
 fn checked(hosts: &[ShownHost<'_>]) -> String {
     let lines = hosts.iter().map(|host| {
         let none = || "-".to_owned();
@@ -329,7 +329,7 @@ fn checked(hosts: &[ShownHost<'_>]) -> String {
     text
 }
 
-/// Lines of aligned columns. The last column is as wide as its texts.
+/// Formats lines of aligned columns. The last column is not padded.
 fn table<const COLUMNS: usize>(lines: impl Iterator<Item = [String; COLUMNS]>) -> String {
     let lines: Vec<[String; COLUMNS]> = lines
         .map(|line| line.map(|text| plain(&text).into_owned()))

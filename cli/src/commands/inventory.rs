@@ -73,12 +73,13 @@ pub(crate) fn run(arguments: &InventoryArguments) -> Result<(), CliError> {
     written.map_err(|error| Destination::Stdout.error(error).into())
 }
 
-/// The group that contains every other.
+/// Returns the group that contains all other groups.
 #[expect(clippy::expect_used, reason = "every inventory begins with this group")]
 fn root(inventory: &Inventory) -> GroupIndex {
     inventory.find_group(ALL).expect("`all` is there")
 }
 
+/// Returns the hosts that `--limit` selects; all without it.
 fn select(inventory: &Inventory, limit: Option<&str>) -> Result<HashSet<HostIndex>, CliError> {
     let Some(limit) = limit else {
         return Ok(inventory.hosts_of(root(inventory)).into_iter().collect());
@@ -92,6 +93,7 @@ fn select(inventory: &Inventory, limit: Option<&str>) -> Result<HashSet<HostInde
     Ok(selected.into_iter().collect())
 }
 
+/// Returns the error for an unknown name, with the closest known one as a suggestion.
 fn unknown(what: &str, name: &str, known: Vec<&str>) -> CliError {
     let error = CliError::usage(format!("no {what} `{name}` is in the inventory"));
     match closest(name, known) {
@@ -100,13 +102,13 @@ fn unknown(what: &str, name: &str, known: Vec<&str>) -> CliError {
     }
 }
 
-/// The names of all groups.
+/// Iterates over the names of all groups.
 fn group_names(inventory: &Inventory) -> impl Iterator<Item = &str> {
     let groups = inventory.groups_below(root(inventory)).into_iter();
     groups.map(|group| inventory.get_group(group).name.as_str())
 }
 
-/// The names of all hosts.
+/// Iterates over the names of all hosts.
 fn host_names(inventory: &Inventory) -> impl Iterator<Item = &str> {
     let hosts = inventory.hosts_of(root(inventory)).into_iter();
     hosts.map(|host| inventory.get_host(host).name.as_str())
@@ -117,7 +119,7 @@ fn as_json(value: &Json) -> String {
     String::from_utf8_lossy(&plain_json(text.as_bytes())).into_owned()
 }
 
-/// All groups and the variables of hosts, in the form in which programs print an inventory.
+/// Returns all groups and the variables of hosts, in the form in which programs print an inventory.
 fn list(inventory: &Inventory, selected: &HashSet<HostIndex>) -> Json {
     let mut all = Map::new();
     for index in inventory.groups_below(root(inventory)) {
@@ -155,10 +157,11 @@ fn list(inventory: &Inventory, selected: &HashSet<HostIndex>) -> Json {
     Json::Object(all)
 }
 
-/// How many lines a tree may have. A group is shown in each group that contains it, so a few can make billions.
+/// How many lines a tree may have. A group is shown in each group that contains it, so a few groups can make billions
+/// of lines.
 const MAX_LINES: usize = 1_000_000;
 
-/// The groups as a tree of lines.
+/// Writes the groups as a tree of lines.
 struct Graph<'a> {
     inventory: &'a Inventory,
     /// The hosts that are shown; the others are left out.
@@ -166,7 +169,7 @@ struct Graph<'a> {
     /// Whether the variables are shown below each host and group.
     has_variables: bool,
     text: String,
-    /// How many lines there are; no more are written once they are too many.
+    /// How many lines were written. Once they are too many, no further groups are added.
     lines: usize,
 }
 

@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &ManArguments, out: &mut dyn Write) -> Result<(), C
     }
 }
 
-/// The command that the words name, and the name of its page. Without words, it is `ratchet` itself.
+/// Returns the command that the words name, and the name of its page. Without words, it is `ratchet` itself.
 fn named<'a>(root: &'a Command, words: &[PathBuf]) -> Option<(&'a Command, String)> {
     let mut found = (root, "ratchet".to_owned());
     for word in words {
@@ -70,7 +70,7 @@ fn write_pages(command: &Command, name: &str, folder: &Path) -> Result<(), CliEr
         .map_err(|error| CliError::unwritable(&path, error))?;
     for verb in command
         .get_subcommands()
-        // The verbs below have a `help` that clap makes.
+        // The verbs below have a `help` that clap adds.
         .filter(|verb| name == "ratchet" || verb.get_name() != "help")
     {
         write_pages(verb, &format!("{name}-{}", verb.get_name()), folder)?;

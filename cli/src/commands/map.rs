@@ -36,8 +36,8 @@ use terms::{item_terms, placement_of_jobs, terms};
 use work::{warn_of_operator, work};
 use worker::{words, worker_protocol};
 
-/// How many bytes of each output become part of the result where no results are asked for. They are there so that a
-/// resumed run can print them again; `--keep-order` keeps many of them in memory.
+/// How many bytes of each output become part of the result if results are not asked for. A resumed run prints them
+/// again; `--keep-order` keeps many of them in memory.
 const RECORDED_OUTPUT_BYTES: usize = 64 * 1024;
 
 /// The message for a map without items.
@@ -117,7 +117,7 @@ pub(crate) fn run(
     );
     let report = MapReport {
         outputs: Arc::clone(&outputs),
-        // Without --quiet, the summary at the end tells why items failed.
+        // Without --quiet, the summary at the end reports why items failed.
         reports_errors: options.quiet,
         written,
         command: work.command().cloned(),
@@ -153,7 +153,7 @@ pub(crate) fn run(
     perform(session, setup, nothing)
 }
 
-/// Who reads from the terminal.
+/// Decides who reads from the terminal.
 fn terminal_use(arguments: &MapArguments, reads_stdin: bool) -> Result<TerminalUse, CliError> {
     if arguments.interactive {
         return Ok(TerminalUse::Questions);
@@ -171,7 +171,7 @@ fn perform(session: Session, setup: RunSetup, nothing: &str) -> Result<u8, CliEr
     Ok(code)
 }
 
-/// How several items are joined for each command, if there are items and that was asked for.
+/// Returns how several items are joined for each command; `None` for blocks, or if that was not asked for.
 fn group_rule_of(
     arguments: &MapArguments,
     source: &MapSource,
@@ -183,7 +183,7 @@ fn group_rule_of(
     }
 }
 
-/// Joins items by a rule, if there is one, and counts them ahead where people see the progress.
+/// Joins items by the rule, if there is one, and counts them ahead if progress is shown.
 fn grouped(
     source: MapSource,
     rule: Option<GroupRule>,
@@ -201,7 +201,7 @@ fn grouped(
     Ok(MapSource::Items(items))
 }
 
-/// Makes what runs the commands.
+/// Makes the runner of the commands.
 fn command_runner(
     arguments: &MapArguments,
     options: &RunOptions,
@@ -238,13 +238,13 @@ fn command_runner(
     }
 }
 
-/// The hosts that flags name.
+/// Reads the hosts that flags name.
 fn typed_hosts(arguments: &MapArguments) -> Result<HostFlags, CliError> {
     let typed = &arguments.common.hosts;
     HostFlags::of(&typed.chosen)
 }
 
-/// The hosts on each of which the command runs once: those of `--on`, else all of the inventory.
+/// Returns the hosts on each of which the command runs once: those of `--on`, else all of the inventory.
 fn each_host(typed: &HostFlags) -> Result<Vec<PlaceName>, CliError> {
     typed.refuse_unknown(&typed.table)?;
     let refuse = |reason: &str| {

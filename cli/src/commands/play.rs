@@ -94,7 +94,7 @@ pub(crate) fn run(
     exit_code(code, end.counts(), arguments.ansible_exit_codes)
 }
 
-/// The exit code of a play whose run has ended with a code.
+/// Returns the exit code of a play whose run has ended with this code.
 fn exit_code(code: u8, counts: PlayCounts, is_of_ansible: bool) -> Result<u8, CliError> {
     let has_ended = matches!(code, crate::exit::SUCCESS | crate::exit::UNSUCCESSFUL);
     if has_ended && counts.is_stuck {
@@ -117,6 +117,7 @@ fn exit_code(code: u8, counts: PlayCounts, is_of_ansible: bool) -> Result<u8, Cl
     })
 }
 
+/// Makes the request to the library of plays from the arguments.
 fn request(arguments: &PlayArguments) -> Request {
     Request {
         playbooks: arguments.playbooks.clone(),
@@ -128,14 +129,14 @@ fn request(arguments: &PlayArguments) -> Request {
     }
 }
 
-/// The options that a play has in common with other runs.
+/// Returns the options that a play has in common with other runs.
 fn common(arguments: &PlayArguments, forks: u32) -> SharedRunArguments {
     let mut common = SharedRunArguments::default();
     common.concurrency.jobs = Some(JobCount::Number(forks));
     common.stop = arguments.stop.clone();
     common.display = arguments.display.clone();
     if arguments.step {
-        // Questions are asked where progress would be shown.
+        // Questions are asked on the terminal on which progress would be shown.
         common.display.progress = Some(crate::style::When::Never);
     }
     common.output.format = arguments.format;
@@ -143,7 +144,7 @@ fn common(arguments: &PlayArguments, forks: u32) -> SharedRunArguments {
     common
 }
 
-/// The settings that people have for Ansible, with what was typed.
+/// Returns the user's settings for Ansible, overridden by the arguments.
 fn configuration(arguments: &PlayArguments) -> Result<Configuration, CliError> {
     let mut configuration =
         Configuration::load(Path::new("."), &UserEnvironment::current()?.variables)?;
@@ -172,7 +173,7 @@ fn configuration(arguments: &PlayArguments) -> Result<Configuration, CliError> {
     Ok(configuration)
 }
 
-/// Looks up a variable of the environment.
+/// Looks up an environment variable.
 fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }
@@ -184,6 +185,7 @@ fn inventory_of(configuration: &Configuration) -> Result<Inventory, CliError> {
     Ok(inventory::load_with(&configuration.inventory, &decrypt)?)
 }
 
+/// Reads the inventory and the passwords, and prepares the playbooks.
 fn prepared(arguments: &PlayArguments, configuration: Configuration) -> Result<Prepared, CliError> {
     let inventory = inventory_of(&configuration)?;
     let passwords = Passwords {
@@ -208,7 +210,7 @@ fn prepared(arguments: &PlayArguments, configuration: Configuration) -> Result<P
     )?)
 }
 
-/// A password from a file, or from the terminal.
+/// Reads a password from a file, or from the terminal.
 fn password(asks: bool, file: Option<&Path>, prompt: &str) -> Result<Option<String>, CliError> {
     if let Some(path) = file {
         let text =
@@ -224,7 +226,7 @@ fn password(asks: bool, file: Option<&Path>, prompt: &str) -> Result<Option<Stri
     Ok(Some(typed))
 }
 
-/// Asks a question of `vars_prompt` on the terminal. Without one, the default is the answer.
+/// Asks a question of `vars_prompt` on the terminal. Without a terminal, the default is the answer.
 fn ask(question: &Question) -> Result<String, InputError> {
     let prompt = match &question.default {
         Some(default) => format!("{} [{default}]: ", plain(&question.prompt)),
@@ -245,7 +247,7 @@ fn ask(question: &Question) -> Result<String, InputError> {
         if question.is_confirmed {
             let again = typed(&format!("confirm {prompt}"), question.is_private).map_err(failed)?;
             if again != answer {
-                // A message that cannot be written leaves the question, which is asked again.
+                // If the message cannot be written, the question is asked again all the same.
                 let _ = writeln!(io::stderr(), "the two answers differ");
                 continue;
             }
@@ -257,7 +259,7 @@ fn ask(question: &Question) -> Result<String, InputError> {
     }
 }
 
-/// Asks on the terminal whether a task is to be done. Without an answer it is not.
+/// Asks on the terminal whether to perform a task. Without an answer it is not performed.
 fn ask_step(name: &str) -> StepAnswer {
     let prompt = format!("Perform task: {} (N)o/(y)es/(c)ontinue: ", plain(name));
     let answer = typed(&prompt, false).unwrap_or_default();
@@ -268,6 +270,7 @@ fn ask_step(name: &str) -> StepAnswer {
     }
 }
 
+/// Reads a line from the terminal after a prompt; without an echo if it is private.
 fn typed(prompt: &str, is_private: bool) -> io::Result<String> {
     if is_private {
         return rpassword::prompt_password(prompt);
@@ -297,7 +300,7 @@ fn list(arguments: &PlayArguments) -> Result<(), CliError> {
     let listing = ratchet_play::list(&request(arguments), &configuration, listed, &inventory)?;
     for name in &listing.unknown {
         let line = format!("no host or group `{}` is in the inventory\n", plain(name));
-        // The lists are what was asked for; a warning that cannot be written keeps nobody from them.
+        // The lists are what was asked for; a warning that cannot be written must not prevent them.
         let _ = io::stderr().write_all(line.as_bytes());
     }
     let written = io::stdout().write_all(listing.text.as_bytes());

@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: ResumeArguments, color: &mut Option<When>) -> Resul
                 .with_help(format!("none is recorded in `{}`", state_dir.display()))
         })?,
     };
-    // The journal says which commands are run, so nobody else may have written it.
+    // The journal names the commands to run, so one that another user may have written is refused.
     trust.file(&store.journal(id))?;
     let kept = store.run(id);
     if let RunState::Unreadable(error) = kept.state {
@@ -83,7 +83,7 @@ pub(crate) fn run(arguments: ResumeArguments, color: &mut Option<When>) -> Resul
         Verb::Map(mut typed) => {
             over.write(&mut typed.common, &mut typed.record.state);
             if over.arguments.common.stop.max_fail.is_some() {
-                // --max-fail and a --halt that counts failures exclude each other, and what is typed now wins.
+                // --max-fail and a --halt that counts failures exclude each other, and a flag of this call wins.
                 typed.halt = typed.halt.filter(HaltRule::is_goal);
             }
             *color = typed.common.display.color;
@@ -100,6 +100,7 @@ pub(crate) fn run(arguments: ResumeArguments, color: &mut Option<When>) -> Resul
     }
 }
 
+/// Refuses a terminal as stdin for a run whose jobs came from stdin.
 fn refuse_terminal(again: &ResumedRun) -> Result<(), CliError> {
     if !io::stdin().is_terminal() {
         return Ok(());
@@ -113,15 +114,15 @@ fn refuse_terminal(again: &ResumedRun) -> Result<(), CliError> {
     )))
 }
 
-/// The flags that were typed for `resume`. They override those of the call that began the run.
+/// The flags of `resume`. They override those of the call that began the run.
 struct Overrides {
     arguments: ResumeArguments,
-    /// The folder of this call, from which its relative paths start.
+    /// The folder of this call, to which its relative paths refer.
     here: PathBuf,
     state_dir: PathBuf,
 }
 
-/// Replaces each option that was typed for `resume`.
+/// Replaces each option that was given to `resume`.
 macro_rules! over {
     ($typed:expr, $then:expr, $($field:ident),+) => {
         $(if $typed.$field.is_some() {
@@ -179,7 +180,7 @@ impl Overrides {
         if now.display.quiet || now.display.verbose > 0 {
             (then.display.quiet, then.display.verbose) = (now.display.quiet, now.display.verbose);
         }
-        // A path that was typed now is relative to the folder of this call, not to that of the run.
+        // A path of this call is relative to the folder of this call, not to that of the run.
         if let Some(path) = &now.output.output {
             then.output.output = Some(self.here.join(path));
         }

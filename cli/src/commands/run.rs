@@ -66,7 +66,7 @@ pub(crate) fn run(
         );
     }
     let mut limits = terms.defined_limits();
-    // What is typed counts before what the file says.
+    // Flags override what the file sets.
     let is_typed = |name: &str| {
         terms
             .limit

@@ -1,4 +1,4 @@
-//! `ratchet runs`: lists, shows and removes the records of runs, and asks and steers those that go on.
+//! `ratchet runs`: lists, shows and removes the records of runs, and queries and steers runs in progress.
 
 mod explain;
 mod list;
@@ -52,7 +52,7 @@ struct OpenedRun {
     history: History,
 }
 
-/// Opens the run that was named, or the last one, and tells what is damaged in its record.
+/// Opens the run that was named, or the last one, and reports what is damaged in its record.
 fn open(state: &StateArguments, wanted: Option<&str>) -> Result<OpenedRun, CliError> {
     let (folders, _, trust) = Folders::load_with_trust(state)?;
     let store = RunStore::at(&folders.state);
@@ -63,18 +63,18 @@ fn open(state: &StateArguments, wanted: Option<&str>) -> Result<OpenedRun, CliEr
         return Err(error.into());
     }
     let history = History::load(&run.journal)?;
-    // If stderr is closed, nobody can be told.
+    // If stderr is closed, the complaints are lost.
     let _ = io::stderr().write_all(show::complaints(&run, &history).as_bytes());
     Ok(OpenedRun { run, history })
 }
 
-/// Reads all that the journal of a run tells.
+/// Reads the journal of a run into a model.
 fn model(opened: &OpenedRun) -> Result<RunModel, CliError> {
     let OpenedRun { run, history } = opened;
     Ok(recorded::model(run, history, SystemClock.now())?)
 }
 
-/// The run that was named, or the last run where none was.
+/// Returns the run that was named, or the last run if none was.
 pub(crate) fn named_or_last(store: &RunStore, wanted: Option<&str>) -> Result<RunId, CliError> {
     match wanted {
         Some(wanted) => find(store, wanted),
@@ -115,7 +115,7 @@ fn style(settings: &Settings) -> Style {
     Style::of_stdout(settings.color().unwrap_or_default())
 }
 
-/// The path of a folder, safe to print.
+/// Formats the path of a folder, safe to print.
 fn folder(path: &Path) -> String {
     plain(&path.display().to_string()).into_owned()
 }

@@ -1,4 +1,4 @@
-//! `ratchet sem`: runs a command as soon as a semaphore has a place.
+//! `ratchet sem`: runs a command as soon as a semaphore has a free place.
 
 use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
@@ -14,7 +14,7 @@ use crate::folders::Folders;
 use crate::job_file::cannot_start;
 use crate::semaphore::{Acquired, Semaphore};
 
-/// The variable that tells the command its place.
+/// The variable that holds the place of the command.
 const PLACE: &str = "RATCHET_SLOT";
 
 /// Waits for the semaphore, and starts the command.
@@ -33,7 +33,7 @@ pub(crate) fn run(arguments: &SemArguments) -> Result<u8, CliError> {
     let Some((program, words)) = arguments.words.split_first() else {
         return Err(CliError::usage("there is no command to run"));
     };
-    // Before it waits for its turn, perhaps for hours.
+    // This is checked before the wait for a place, which may take hours.
     if let Some(missing) = cannot_start(&ProcessConfig::new(program)) {
         return Err(CliError::usage(missing));
     }
@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: &SemArguments) -> Result<u8, CliError> {
     let mut command = Command::new(program);
     command.args(words).env(PLACE, held.place.to_string());
     if arguments.fg {
-        // It returns only if the command cannot be started.
+        // `exec` returns only if the command cannot be started.
         return Err(failed(command.exec()));
     }
     command.stdin(Stdio::null()).spawn().map_err(failed)?;

@@ -1,4 +1,4 @@
-//! Refuses an output that is also an input: an output is truncated before the input has been read.
+//! Refuses an output that is also an input, because an output is truncated before the input has been read.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -10,7 +10,7 @@ use crate::args::map::MapArguments;
 use crate::args::run::RunArguments;
 use crate::error::CliError;
 
-/// Checks a `run`.
+/// Checks the outputs of a `run` against its inputs.
 pub(crate) fn refuse_of_run(arguments: &RunArguments, file: &Path) -> Result<(), CliError> {
     let outputs = [
         ("--output", arguments.common.output.output.as_deref()),
@@ -20,7 +20,7 @@ pub(crate) fn refuse_of_run(arguments: &RunArguments, file: &Path) -> Result<(),
     refuse_same(&outputs)
 }
 
-/// Checks a `map`, whose items are read from these files.
+/// Checks the outputs of a `map`, whose items are read from these files.
 pub(crate) fn refuse_of_map(arguments: &MapArguments, inputs: &[&Path]) -> Result<(), CliError> {
     let outputs = [
         ("--output", arguments.common.output.output.as_deref()),
@@ -57,7 +57,7 @@ fn refuse<const N: usize>(
         let Some(output) = output.filter(|output| *output != Path::new("-")) else {
             continue;
         };
-        // A file that does not exist is no input. An error of `metadata` is reported when the output is opened.
+        // A file that does not exist is not an input. An error of `metadata` is reported when the output is opened.
         let Some(written) = std::fs::metadata(output).ok().filter(Metadata::is_file) else {
             continue;
         };

@@ -90,6 +90,7 @@ pub(crate) fn refuse_of_run(
     Ok(())
 }
 
+/// Returns the error for a flag that each worker of the file overrides by its own key.
 fn all_workers_set(flag: &str, key: &str) -> CliError {
     CliError::usage(format!(
         "{flag} is for workers that set no `{key}`, and in this file each sets it"
@@ -97,7 +98,7 @@ fn all_workers_set(flag: &str, key: &str) -> CliError {
     .with_help(format!("leave {flag} out, or change `{key}` in the file"))
 }
 
-/// Checks a `map`.
+/// Refuses flags of `map` that would have no effect.
 pub(crate) fn refuse_of_map(arguments: &MapArguments) -> Result<(), CliError> {
     if arguments.warm && arguments.common.terms.job_memory.is_some() {
         return Err(CliError::usage(
@@ -132,6 +133,7 @@ pub(crate) fn refuse_of_map(arguments: &MapArguments) -> Result<(), CliError> {
     )))
 }
 
+/// Returns the advice for a flag without effect; for `--workers` this one.
 fn hint(flag: &str, otherwise: &str) -> String {
     match flag {
         "--workers" => otherwise.to_owned(),
@@ -139,6 +141,7 @@ fn hint(flag: &str, otherwise: &str) -> String {
     }
 }
 
+/// Returns the first of these flags that was given.
 fn first_typed<const N: usize>(typed: [(&'static str, bool); N]) -> Option<&'static str> {
     typed
         .into_iter()

@@ -20,13 +20,13 @@ const NARROW: u16 = 60;
 /// The bar of the run, and a line for each running job below it.
 pub(crate) struct Bars {
     canvas: Canvas,
-    /// The bars together, which `indicatif` draws as one block.
+    /// The group of all bars, which `indicatif` draws as one block.
     all: MultiProgress,
     /// The bar of the whole run.
     run: ProgressBar,
-    /// Whether the bar is left out; nothing before the first frame.
+    /// Whether the bar is left out; `None` before the first frame.
     is_narrow: Option<bool>,
-    /// A line for each job that runs, as far as there is room.
+    /// A line for each running job, as far as there is room.
     running: Vec<ProgressBar>,
     /// When the bars were last drawn, so that they are not drawn too often.
     last: Option<Instant>,
@@ -93,8 +93,8 @@ impl Bars {
         }
     }
 
-    /// The line of a running job. Lines are added on demand and emptied instead of removed, because a display that
-    /// shrinks and grows flickers.
+    /// Returns the line of a running job. Lines are added on demand and emptied instead of removed, because a display
+    /// that shrinks and grows flickers.
     fn line(&mut self, index: usize) -> &ProgressBar {
         while self.running.len() <= index {
             let bar = self.all.add(ProgressBar::no_length());
@@ -275,7 +275,7 @@ mod tests {
         assert_eq!(term.contents(), "half a line");
     }
 
-    /// A terminal that breaks its lines anew when its width changes, as most do.
+    /// A terminal that rewraps its lines when its width changes, as most do.
     #[derive(Clone)]
     struct Reflowing(std::sync::Arc<std::sync::Mutex<Model>>);
 
@@ -288,7 +288,7 @@ mod tests {
     }
 
     impl Model {
-        /// The first row of a line, counted from the first of all.
+        /// Returns the first row of a line, counted from the first row of all.
         fn first_row(&self, line: usize) -> usize {
             let rows = |line: &Vec<char>| line.len().div_ceil(self.columns).max(1);
             self.lines[..line].iter().map(rows).sum()

@@ -21,9 +21,9 @@ pub(super) type Size = (u16, u16);
 
 /// Draws a block of lines below all other output, and survives a change of the terminal's size.
 ///
-/// A terminal whose width changes wraps long lines anew, so it cannot be known how many rows the block has afterwards.
+/// A terminal whose width changes rewraps long lines, so it cannot be known how many rows the block has afterwards.
 /// Moving up by the number of rows that were drawn would then erase output above the block, or leave rows of it behind.
-/// So the cursor rests at the first character of the block. Terminals keep it there when they wrap lines, and erasing
+/// So the cursor stays at the first character of the block. Terminals keep it there when they wrap lines, and erasing
 /// from there to the end of the screen erases the block and nothing else.
 ///
 /// `indicatif` moves up over what it drew before, and writes each line and then the blanks after it. This type ignores
@@ -51,7 +51,7 @@ struct Block {
 }
 
 impl Canvas {
-    /// Makes a canvas on a terminal whose size a function tells.
+    /// Makes a canvas on a terminal. The function returns the size of the terminal.
     pub(super) fn new(
         out: Box<dyn Write + Send>,
         size: impl Fn() -> Size + Send + Sync + 'static,
@@ -89,7 +89,7 @@ impl Canvas {
 }
 
 impl Block {
-    /// The bytes that turn the drawn block into the wanted one.
+    /// Returns the bytes that turn the drawn block into the wanted one.
     fn frame(&mut self, columns: usize) -> String {
         let mut lines = std::mem::take(&mut self.lines);
         self.is_open = false;
@@ -126,14 +126,15 @@ impl fmt::Debug for Canvas {
 }
 
 impl TermLike for Canvas {
-    /// The usable width: one column less than the terminal has. Terminals differ in whether they begin a new row when the last column is
-    /// filled.
+    /// Returns the usable width: one column less than the terminal has. Terminals differ in whether they begin a new
+    /// row when the last column is filled.
     fn width(&self) -> u16 {
         let (columns, _) = (self.size)();
         columns.saturating_sub(1).max(1)
     }
 
-    /// The usable height: one row less than the terminal has, so that the block never scrolls its first row away.
+    /// Returns the usable height: one row less than the terminal has, so that the block never scrolls its first row
+    /// away.
     fn height(&self) -> u16 {
         let (_, rows) = (self.size)();
         rows.saturating_sub(1).max(1)
@@ -175,7 +176,8 @@ impl TermLike for Canvas {
         Ok(())
     }
 
-    /// Writes the frame and ignores errors, because `indicatif` would panic. Bars that nobody can see are no reason to end a run.
+    /// Writes the frame and ignores errors, because `indicatif` would panic. Bars that cannot be seen are no reason to
+    /// end a run.
     fn flush(&self) -> io::Result<()> {
         let (columns, _) = (self.size)();
         let mut block = self.block();

@@ -1,4 +1,4 @@
-//! What the progress display shows at one time, and how it differs from what was shown before.
+//! The content of the progress display at one time, and how it differs from the content before.
 
 use std::time::Instant;
 
@@ -40,7 +40,7 @@ impl ProgressFrame {
         }
     }
 
-    /// The differences from the frame before. A line that is gone becomes an empty one.
+    /// Returns the differences from the frame before. A line that is gone becomes an empty one.
     pub(super) fn changes<'a>(&'a self, before: &Self) -> Vec<Change<'a>> {
         let mut changes = Vec::new();
         if self.total != before.total {

@@ -1,4 +1,4 @@
-//! Prints progress as a line every few seconds, where nothing can be redrawn.
+//! Prints progress as a line every few seconds, where bars cannot be redrawn.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use super::frame::ProgressFrame;
 /// How often a line is printed: often enough to show that the run is alive, seldom enough for a log.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Prints progress as a line every few seconds, for stderr that is no terminal.
+/// Prints progress as a line every few seconds, if stderr is not a terminal.
 pub(crate) struct LineDisplay {
     err: Box<dyn Write + Send>,
     /// When the last line was printed.
@@ -27,7 +27,7 @@ impl LineDisplay {
     pub(super) fn draw(&mut self, frame: &ProgressFrame, now: Instant) {
         if now.saturating_duration_since(self.last) >= INTERVAL {
             self.last = now;
-            // Progress that nobody can see is no reason to end a run.
+            // Progress that cannot be seen is no reason to end a run.
             let _ = writeln!(self.err, "ratchet: {}", frame.figures);
         }
     }

@@ -1,4 +1,4 @@
-//! What people see of a run, as a plain value that takes the time as an argument.
+//! The progress of a run as it is shown, as a plain value that takes the time as an argument.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,26 +11,26 @@ use ratchet_runtime::{ItemName, JobKey, PlaceName};
 use crate::escape::plain;
 use crate::readable::{duration, job_name};
 
-/// How many lines show running jobs. If more jobs run, the last line shows how many have no line.
+/// How many lines show running jobs. If more jobs run, the last line shows how many are not shown.
 pub(super) const LINES: usize = 8;
 
 /// The state of a run as progress displays show it, computed from events.
 pub(super) struct View {
     stats: LiveStats,
     running: BTreeMap<JobKey, RunningJob>,
-    /// Why new jobs are held back, if they are.
+    /// The reason why new jobs are held back, if they are.
     held: Option<String>,
     stopping: Option<String>,
-    /// When the run began, by the clock of work.
+    /// When the run began, by the work clock.
     begin: Instant,
 }
 
-/// A job of which an attempt runs.
+/// A job with a running attempt.
 struct RunningJob {
     item: Option<ItemName>,
     since: Instant,
     worker: Option<WorkerName>,
-    /// The host on which it runs, if it is not this machine.
+    /// The host on which it runs, if that is not this machine.
     place: Option<PlaceName>,
     message: Option<String>,
     share: Option<f64>,
@@ -48,7 +48,7 @@ impl View {
         }
     }
 
-    /// Takes in an event.
+    /// Handles an event.
     pub(super) fn observe(&mut self, event: &Event, now: Instant) {
         self.stats.observe(event, now);
         match event {
@@ -95,7 +95,8 @@ impl View {
         self.stats.announce(total);
     }
 
-    /// How many jobs have ended, and of how many. Cancelled jobs do not count as ended, because `resume` runs them.
+    /// Returns how many jobs have ended, and of how many. Cancelled jobs do not count as ended, because `resume` runs
+    /// them.
     pub(super) fn position(&self, now: Instant) -> (u64, u64) {
         let queue = self.stats.stats(now).queue;
         (queue.ended - self.cancelled(), queue.total)
@@ -105,7 +106,7 @@ impl View {
         self.stats.tally().counts().cancelled
     }
 
-    /// The figures behind the bar, or all of a line where there are no bars.
+    /// Returns the figures to the right of the bar, which are the whole line if there are no bars.
     pub(super) fn figures(&self, now: Instant) -> String {
         let ExecutionStats {
             failed_jobs,
@@ -140,7 +141,7 @@ impl View {
         parts.join("  ")
     }
 
-    /// A line for each running job, the longest running first.
+    /// Returns a line for each running job, the longest running first.
     pub(super) fn running(&self, now: Instant) -> Vec<String> {
         let mut running: Vec<(&JobKey, &RunningJob)> = self.running.iter().collect();
         let shown = if running.len() > LINES {
@@ -150,7 +151,7 @@ impl View {
         };
         let by_start = |job: &(&JobKey, &RunningJob)| job.1.since;
         if shown < running.len() {
-            // Thousands of jobs may run, and this is called several times a second, so not all of them are sorted.
+            // Thousands of jobs may run, and this is called several times per second, so not all of them are sorted.
             running.select_nth_unstable_by_key(shown, by_start);
         }
         let others = running.split_off(shown).len();
@@ -163,7 +164,7 @@ impl View {
                 if let Some(worker) = &running.worker {
                     parts.push(plain(worker.as_str()).into_owned());
                 } else if let Some(place) = &running.place {
-                    // The name of a worker has its place.
+                    // The name of a worker includes its place.
                     parts.push(format!("at {}", plain(place.as_str())));
                 }
                 if let Some(share) = running.share.filter(|share| share.is_finite()) {
@@ -183,7 +184,7 @@ impl View {
     }
 }
 
-/// A duration without digits that change with every frame.
+/// Formats a duration without digits that change with every frame.
 fn whole(duration: Duration) -> String {
     match duration.as_secs() {
         seconds @ 0..60 => format!("{seconds} s"),

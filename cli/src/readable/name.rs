@@ -1,4 +1,4 @@
-//! The names of jobs.
+//! Formats the names of jobs.
 
 use ratchet_runtime::{ItemName, JobKey, Outcome};
 
@@ -7,7 +7,7 @@ use crate::escape::plain;
 /// How many characters of an item are shown.
 const LONGEST_ITEM: usize = 60;
 
-/// The id of a job, and its item where it has one, as in `17 (a.png)`.
+/// Returns the id of a job, with its item if it has one, as in `17 (a.png)`.
 pub(crate) fn job_name(id: &JobKey, item: Option<&ItemName>) -> String {
     let id = plain(id.as_str()).into_owned();
     match item {
@@ -20,7 +20,7 @@ pub(crate) fn job_name(id: &JobKey, item: Option<&ItemName>) -> String {
     }
 }
 
-/// The name of the job of an outcome.
+/// Returns the name of the job of an outcome.
 pub(crate) fn name_of(outcome: &Outcome) -> String {
     job_name(&outcome.id, outcome.item.as_ref())
 }

@@ -1,4 +1,4 @@
-//! Results for people: a line a job, and why it failed.
+//! Results for people: one line per job, and why it failed.
 
 use ratchet_runtime::{Outcome, OutputExcerpt, Status, Summary};
 
@@ -21,7 +21,7 @@ impl<'a> HumanReport<'a> {
     }
 }
 
-/// The colour of a status.
+/// Returns the colour of a status.
 pub(super) fn tone(status: Status) -> Tone {
     match status {
         Status::Succeeded => Tone::Good,
@@ -30,7 +30,7 @@ pub(super) fn tone(status: Status) -> Tone {
     }
 }
 
-/// The lines of an outcome. They are printed above the progress bar, too.
+/// Returns the lines of an outcome. They are printed above the progress bar, too.
 pub(crate) fn describe(outcome: &Outcome, style: Style) -> String {
     let status = outcome.status();
     let name = style
@@ -80,7 +80,7 @@ pub(crate) fn describe(outcome: &Outcome, style: Style) -> String {
     text
 }
 
-/// The place of a job, unless it is this machine or the host that the job is about.
+/// Returns the place of a job, unless it is this machine or the host that the job names.
 fn other_place(outcome: &Outcome) -> Option<&str> {
     let place = outcome.place.as_ref()?.as_str();
     let is_host = outcome
@@ -90,7 +90,7 @@ fn other_place(outcome: &Outcome) -> Option<&str> {
     (!is_host).then_some(place)
 }
 
-/// The output of a stream, with a line where bytes were dropped.
+/// Appends the output of a stream, with a line where bytes were dropped.
 fn excerpt(output: &OutputExcerpt, stream: &str, margin: &str, style: Style, text: &mut String) {
     let (head, tail) = output.parts();
     indent(head, margin, text);

@@ -1,4 +1,4 @@
-//! The summary at the end of a run for people: what failed and why comes first.
+//! The summary at the end of a run for people. It begins with what failed and why.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -37,9 +37,9 @@ const BREAKERS: usize = 10;
 pub(crate) struct HumanSummary {
     /// The failures by their reasons, up to a number of reasons.
     reasons: BTreeMap<Reason, FailureGroup>,
-    /// How many jobs failed for reasons beyond that number.
+    /// How many jobs failed for further reasons.
     others: u64,
-    /// The slowest jobs. The fastest of them is at the top of the heap, and makes room for a slower one.
+    /// The slowest jobs. The fastest of them is at the top of the heap, and is replaced by a slower one.
     slowest: BinaryHeap<Reverse<(Duration, String)>>,
     /// The repetitions of each job, if the jobs of a file are run again and again.
     repetitions: Option<Repetitions>,
@@ -49,7 +49,7 @@ pub(crate) struct HumanSummary {
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Reason {
     class: Class,
-    /// The first line of the message, which jobs that failed alike have in common.
+    /// The first line of the message, which jobs that failed in the same way have in common.
     said: String,
 }
 
@@ -75,7 +75,7 @@ impl HumanSummary {
     /// Keeps a job if it is among the slowest so far.
     fn add_slow(&mut self, outcome: &Outcome) {
         if self.slowest.len() == SLOWEST {
-            // Nearly every job of a long run ends here, without its name being made.
+            // Nearly every job of a long run returns here, before its name is made.
             let least = self.slowest.peek().map(|Reverse((least, _))| *least);
             if least.is_some_and(|least| outcome.duration < least) {
                 return;
@@ -125,7 +125,7 @@ impl HumanSummary {
         }
     }
 
-    /// The summary as text. `rerun` is the command that runs again what did not succeed.
+    /// Formats the summary. `rerun` is the command that runs again what did not succeed.
     pub(crate) fn render(&self, summary: &Summary, style: Style, rerun: Option<&str>) -> String {
         let mut text = String::new();
         self.render_reasons(style, &mut text);
@@ -198,7 +198,7 @@ impl HumanSummary {
     }
 }
 
-/// Names the jobs whose results were reported before they proved to be suspect.
+/// Appends the names of the jobs whose results were reported before they proved to be suspect.
 fn render_suspects(suspects: &[JobKey], style: Style, text: &mut String) {
     if suspects.is_empty() {
         return;
@@ -225,7 +225,7 @@ fn render_suspects(suspects: &[JobKey], style: Style, text: &mut String) {
     );
 }
 
-/// Tells when and why breakers were open.
+/// Appends when and why breakers were open.
 fn render_breakers(breakers: &[BreakerReport], text: &mut String) {
     for report in breakers.iter().take(BREAKERS) {
         line(text, format_args!("{}", breaker(report)));
@@ -236,7 +236,7 @@ fn render_breakers(breakers: &[BreakerReport], text: &mut String) {
     }
 }
 
-/// Says when and why a breaker was open.
+/// Describes when and why a breaker was open.
 fn breaker(report: &BreakerReport) -> String {
     let on = report
         .host
@@ -299,7 +299,7 @@ fn render_counts(summary: &Summary, style: Style, text: &mut String) {
         }
     }
     let mut said = format!("{} in {}", parts.join(", "), duration(summary.elapsed));
-    // The time of a run that was stopped says nothing about its jobs.
+    // The time of a run that was stopped does not describe its jobs.
     if summary.counts.cancelled == 0 {
         // Writing to a string does not fail.
         let _ = write!(said, ", {:.1} jobs/s", summary.throughput);
@@ -307,7 +307,7 @@ fn render_counts(summary: &Summary, style: Style, text: &mut String) {
     line(text, format_args!("{said}"));
 }
 
-/// What is told of the jobs that succeeded, behind their number.
+/// Returns the details that follow the number of jobs that succeeded.
 fn details(summary: &Summary) -> String {
     let counts = [(summary.cached, "cached"), (summary.flaky, "flaky")];
     let told = counts.iter().filter(|(count, _)| *count > 0);
@@ -325,7 +325,7 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
     let _ = writeln!(text, "{line}");
 }
 
-/// The first line of a text, shortened.
+/// Returns the first line of a text, shortened.
 fn first_line(text: &str) -> String {
     const LONGEST: usize = 160;
     let line = text.lines().next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Results as one JSON document. It is written as the results come, so the summary stands at its end.
+//! Results as one JSON document. Results are written as they come, so the summary is at the end.
 
 use ratchet_runtime::{AttemptsShown, Outcome, Summary};
 
@@ -10,9 +10,9 @@ use crate::output::{Output, OutputError};
 /// Writes all results and the summary as one JSON document.
 pub(super) struct JsonReport<'a> {
     out: Output<'a>,
-    /// No result was written yet, so the next one needs no comma before it.
+    /// Whether no result was written yet, so that the next one needs no comma before it.
     is_empty: bool,
-    /// The result that is being written; it is kept so that its memory is reused.
+    /// The buffer for the result that is being written; it is kept so that its memory is reused.
     line: Vec<u8>,
 }
 
@@ -22,7 +22,7 @@ impl<'a> JsonReport<'a> {
         Self::begin_with(out, None)
     }
 
-    /// Begins the document. For a run in progress, it first has the state of the run, as JSON.
+    /// Begins the document. For a run in progress, it begins with the state of the run, as JSON.
     pub(super) fn begin_with(
         mut out: Output<'a>,
         live: Option<&[u8]>,

@@ -6,14 +6,14 @@ use super::Report;
 use crate::escape::plain_json;
 use crate::output::{Output, OutputError};
 
-/// How much memory the buffer of a line keeps after a longer line was written.
+/// How much memory of the line buffer is kept after a longer line was written.
 pub(super) const KEPT_LINE_BYTES: usize = 64 * 1024;
 
 /// Writes each result as a line of JSON.
 pub(super) struct JsonLinesReport<'a> {
     out: Output<'a>,
     attempts: AttemptsShown,
-    /// The line that is being made; it is kept so that its memory is reused.
+    /// The buffer for the line that is being made; it is kept so that its memory is reused.
     line: Vec<u8>,
 }
 

@@ -1,6 +1,6 @@
-//! Results as `JUnit` XML, as build servers read it.
+//! Results as `JUnit` XML, for build servers.
 //!
-//! The first element has to say how many test cases follow, so the cases are spooled until all are known.
+//! The first element has the number of test cases, so the cases are spooled until all are known.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -14,12 +14,12 @@ use crate::output::{Output, OutputError};
 use crate::readable::timestamp;
 use crate::spool::Spool;
 
-/// Writes results as a `JUnit` XML report, which build servers read.
+/// Writes results as a `JUnit` XML report for build servers.
 pub(super) struct JunitReport<'a> {
     out: Output<'a>,
     /// When the run started.
     started: SystemTime,
-    /// Whether the outputs of jobs are written that succeeded.
+    /// Whether the outputs of successful jobs are written.
     outputs: bool,
     /// The test cases so far. They are copied behind the first element, which has their number.
     cases: Spool,
@@ -71,6 +71,7 @@ impl Report for JunitReport<'_> {
     }
 }
 
+/// Returns the test case of a job.
 fn case(outcome: &Outcome, outputs: bool) -> String {
     let name = match &outcome.item {
         // An item stays the same when lines are inserted before it; its number does not.
@@ -107,8 +108,8 @@ fn case(outcome: &Outcome, outputs: bool) -> String {
     text
 }
 
-/// The host that a job is about, the place where it ran, and how many bytes of its output were dropped, as far as there
-/// are such.
+/// Returns the properties of a job: the host that it names, the place where it ran, and how many bytes of its output
+/// were dropped, as far as it has them.
 fn properties(outcome: &Outcome, outputs: &Outputs<'_>) -> String {
     let host = outcome.host.as_ref().map(|host| ("host", host.as_str()));
     let place = outcome
@@ -131,8 +132,8 @@ fn properties(outcome: &Outcome, outputs: &Outputs<'_>) -> String {
     format!("<properties>{properties}</properties>")
 }
 
-/// An element for each failed attempt that was followed by another one. Build servers call a test that succeeded after such an
-/// attempt flaky.
+/// Returns an element for each failed attempt that was followed by another one. Build servers call a test flaky if it
+/// succeeded after such an attempt.
 fn reruns(outcome: &Outcome) -> String {
     let Some(attempts) = outcome.several.as_deref() else {
         return String::new();
@@ -166,7 +167,7 @@ fn reruns(outcome: &Outcome) -> String {
     elements
 }
 
-/// The element that tells why a job did not succeed.
+/// Returns the element with the reason why a job did not succeed.
 fn ending(status: Status, failure: &Failure) -> String {
     let Failure {
         class,
@@ -185,7 +186,7 @@ fn ending(status: Status, failure: &Failure) -> String {
     let kind = code
         .as_deref()
         .map_or_else(|| class.to_string(), |code| format!("{class}.{code}"));
-    // Some build servers show only this text, so it is what the job printed where it printed anything.
+    // Some build servers show only this text, so it is the output of the job, if there is any.
     let printed = stderr.as_deref().or(stdout.as_deref());
     let details = Content(printed.unwrap_or(message.0));
     format!(
@@ -197,9 +198,9 @@ fn ending(status: Status, failure: &Failure) -> String {
 /// What a job printed to each of its streams, and how many bytes of it were dropped.
 #[derive(Default)]
 struct Outputs<'a> {
-    /// The text of stdout; none if nothing was printed.
+    /// The text of stdout and the number of dropped bytes; `None` if nothing was printed.
     stdout: Option<(Cow<'a, str>, u64)>,
-    /// The text of stderr; none if nothing was printed.
+    /// The text of stderr and the number of dropped bytes; `None` if nothing was printed.
     stderr: Option<(Cow<'a, str>, u64)>,
 }
 
@@ -215,7 +216,7 @@ impl<'a> Outputs<'a> {
         }
     }
 
-    /// The outputs in the result of a command; none where the result is not that of a command.
+    /// Returns the outputs in the result of a command; empty if the result is not that of a command.
     fn of_result(result: &Payload) -> Self {
         let Ok(result) = result.read::<CommandResult<'static>>() else {
             return Self::default();
@@ -229,7 +230,7 @@ impl<'a> Outputs<'a> {
         }
     }
 
-    /// The elements that tell how many bytes were dropped, if any were.
+    /// Returns the elements for the numbers of dropped bytes, if any were dropped.
     fn dropped(&self) -> String {
         let mut counts = String::new();
         for (stream, output) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {

@@ -1,4 +1,4 @@
-//! How often each job of a file failed that was run again and again.
+//! Counts how often each job failed, if the jobs of a file are run again and again.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,7 +8,7 @@ use ratchet_runtime::{Outcome, Status};
 use crate::escape::plain;
 use crate::style::{Style, Tone};
 
-/// How many jobs are named.
+/// How many jobs are listed by name.
 const NAMED: usize = 20;
 
 /// Counts how many repetitions of each job failed.
@@ -20,7 +20,7 @@ pub(super) struct Repetitions {
 /// The repetitions of a job.
 #[derive(Debug, Default, Clone, Copy)]
 struct Repeated {
-    /// How many came to an end of their own.
+    /// How many ended by themselves, that is, were neither cancelled nor skipped.
     ended: u64,
     /// How many of these failed.
     failed: u64,
@@ -46,7 +46,8 @@ impl Repetitions {
         repeated.failed += u64::from(has_failed);
     }
 
-    /// Appends a line for each job of which repetitions failed, the one first that failed most often, and how many never failed.
+    /// Appends a line for each job with failed repetitions, the one that failed most often first, and how many jobs
+    /// never failed.
     pub(super) fn render(&self, style: Style, text: &mut String) {
         let mut failed: Vec<_> = self.by_id.iter().filter(|(_, it)| it.failed > 0).collect();
         failed.sort_by_key(|(_, it)| std::cmp::Reverse(it.failed));

@@ -7,7 +7,7 @@ use ratchet_runtime::summary::Spread;
 
 use crate::readable::duration;
 
-/// A line for each kind of time, and a line with the figures that the short summary leaves out.
+/// Formats a line for each kind of time, and a line with the figures that the short summary leaves out.
 pub(crate) fn statistics(summary: &Summary) -> String {
     let mut text = String::new();
     for (name, spread) in [("run", &summary.run), ("queue", &summary.queue)] {

@@ -56,7 +56,7 @@ fn summary(outcomes: &[Outcome]) -> Summary {
     tally.summary(Duration::from_millis(2_500))
 }
 
-/// A report that writes to memory.
+/// Makes a report that writes to memory.
 fn report_to<'a>(
     format: ResultFormat,
     out: &'a mut Vec<u8>,

@@ -7,7 +7,8 @@ use ratchet_runtime::{AttemptEnd, Outcome, Waits};
 use crate::escape::plain;
 use crate::readable::duration;
 
-/// The lines on when a job began, what it waited for, and each of several attempts. What is not known is left out.
+/// Formats the lines about when a job began, what it waited for, and each of several attempts. Unknown values are left
+/// out.
 pub(crate) fn times(outcome: &Outcome) -> String {
     let mut parts = Vec::new();
     if let Some(started) = outcome.started {
@@ -52,7 +53,7 @@ pub(crate) fn times(outcome: &Outcome) -> String {
             }
             (None, None) => {}
         }
-        // The name of a worker has its place.
+        // The name of a worker includes its place.
         if let (None, Some(place)) = (&attempt.worker, &attempt.place) {
             let _ = write!(text, " at {}", plain(place.as_str()));
         }
@@ -61,7 +62,7 @@ pub(crate) fn times(outcome: &Outcome) -> String {
     text
 }
 
-/// How long was waited in all, and for what, as in `4.2 s (worker 4.0 s, slot 200 ms)`.
+/// Formats how long a job waited in all, and for what, as in `4.2 s (worker 4.0 s, slot 200 ms)`.
 pub(crate) fn waits(waits: &Waits) -> String {
     let named = waits
         .iter()

@@ -1,4 +1,4 @@
-//! The end of a run: its last messages, the end of its record, and its exit code.
+//! Concludes a run: its last messages, the end of its record, and its exit code.
 
 use ratchet_runtime::Stopped;
 use ratchet_runtime::journal::PrunedRun;
@@ -24,7 +24,7 @@ pub(super) struct CompletedRun {
     pub(super) reached_goal: bool,
     /// Whether all jobs could be read.
     pub(super) source: Result<(), CliError>,
-    /// How many jobs were kept and done again, if the run was resumed.
+    /// How many jobs were kept and how many are run again, if the run was resumed.
     pub(super) differences: Option<ResumeDifferences>,
 }
 
@@ -60,7 +60,7 @@ pub(super) fn conclude(
         .ok()
         .and_then(|pruned| describe_pruned(pruned))
     {
-        // Printed in spite of `--quiet`, because nobody can resume these runs any more.
+        // Printed in spite of `--quiet`, because these runs can no longer be resumed.
         console.say(&text);
     }
     if let Some(differences) = differences.filter(|_| is_resumed && !options.quiet) {
@@ -91,8 +91,7 @@ pub(super) fn conclude(
         delivery.written?;
     }
     source?;
-    // Where a failing record ended the run, `end` is that error. It comes before what `recorded` says, which is only a
-    // consequence.
+    // If a failing record ended the run, `end` is that error. It comes before `recorded`, which is only a consequence.
     let end = end?;
     recorded?;
     let end = match end {
@@ -107,11 +106,12 @@ pub(super) fn conclude(
 }
 
 /// Whether the run came to its end by itself. A run that stopped, for whatever reason, may have jobs without outcomes,
-/// so its record says that it was interrupted, whatever its exit code is.
+/// so it is recorded as interrupted, whatever its exit code is.
 fn is_finished(end: &Result<RunEnd, CliError>, stopped: Option<&Stopped>) -> bool {
     matches!(end, Ok(RunEnd::Done)) && stopped.is_none()
 }
 
+/// Returns how the run ended: by signals, by a limit or a goal of its own, or with all jobs done.
 fn run_end(
     stopped: Option<&Stopped>,
     reached_goal: bool,
@@ -131,18 +131,18 @@ fn run_end(
             "what was recorded is safe: mend it, then `ratchet resume` goes on; or run with --no-record",
         )),
         Some(_) if reached_goal => Ok(RunEnd::Halted(HaltReason::Goal)),
-        // The run is also asked to stop where nobody reads its results.
+        // A run is also asked to stop when its results have no reader.
         None | Some(Stopped::Asked) => Ok(RunEnd::Done),
         Some(other) => Err(CliError::internal(other.to_string())),
     }
 }
 
-/// The last line of a run that signals ended.
+/// Returns the last line of a run that signals ended.
 pub(super) fn interrupted(rerun: Option<&str>) -> String {
     stopped_by("interrupted", rerun)
 }
 
-/// The last line of a run that was stopped from outside: the cause, and the command that resumes it.
+/// Returns the last line of a run that was stopped from outside: the cause, and the command that resumes it.
 fn stopped_by(cause: &str, rerun: Option<&str>) -> String {
     match rerun {
         Some(rerun) => format!("ratchet: {cause}; go on with: {rerun}\n"),
@@ -173,7 +173,7 @@ fn describe_pruned(pruned: &[PrunedRun]) -> Option<String> {
     ))
 }
 
-/// Tells how the jobs of a resumed run differ from those of its earlier part.
+/// Describes how the jobs of a resumed run differ from those of its earlier part.
 fn describe_differences(
     ResumeDifferences {
         jobs: differences,
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn a_run_is_finished_only_if_nothing_stopped_it() {
         assert!(is_finished(&Ok(RunEnd::Done), None));
-        // The executor says so where its loop ended before the jobs did.
+        // The executor reports this if its loop ended before the jobs did.
         assert!(!is_finished(&Ok(RunEnd::Done), Some(&Stopped::Asked)));
         assert!(!is_finished(&Ok(RunEnd::Interrupted), None));
         let broken = Err(CliError::internal("the loop panicked"));

@@ -4,8 +4,8 @@
 //! the loop --on, say, log--> State --thread `console`--> terminal <--write_aside-- thread `results`
 //! ```
 //!
-//! A terminal that nobody reads takes nothing more, and whoever writes to it waits. So while a run goes on, its loop
-//! only leaves its messages here, and a thread of its own writes them and draws the progress.
+//! Writing to a terminal whose reader is stuck blocks. So during a run the loop only queues its messages here, and a
+//! thread of its own writes them and draws the progress.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -23,11 +23,11 @@ use crate::style::Style;
 /// How often the display is redrawn.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How long the thread may take to hide the bars before this process is stopped. A terminal that takes nothing must not
-/// keep the process from being stopped.
+/// How long the thread may take to hide the bars before this process is stopped. A terminal that accepts no output must
+/// not keep the process from being stopped.
 const HIDE_LIMIT: Duration = Duration::from_millis(200);
 
-/// How many bytes of messages may wait. Messages of the log and of progress beyond that are counted and dropped.
+/// How many bytes of messages may be queued. Messages of the log and of progress beyond that are counted and dropped.
 const WAITING_BYTES: usize = 1 << 20;
 
 /// The stderr of this process. Clones are the same console.
@@ -36,31 +36,31 @@ pub(crate) struct Console(Arc<Shared>);
 
 /// The part that the clones and the thread of a console share.
 struct Shared {
-    /// The messages and frames to write. The lock is held for moments only, because the loop takes it.
+    /// The messages and frames to write. The lock is held only for moments, because the loop takes it.
     state: Mutex<State>,
     /// Wakes the thread when there is something to write, and when the run is over.
     changed: Condvar,
-    /// The progress display. Whoever holds this lock may wait for a reader, so the loop never takes it while a run goes on.
+    /// The progress display. The holder of this lock may wait for a reader, so the loop never takes it during a run.
     display: Mutex<ProgressDisplay>,
-    /// How long the thread waits where nothing has to be drawn.
+    /// How long the thread waits if nothing has to be drawn.
     tick: Duration,
 }
 
-/// What is still to be written and drawn.
+/// The text to write, and the stage of the display.
 struct State {
     progress: Progress,
-    /// Messages that wait to be written.
+    /// The messages that are queued.
     text: Vec<u8>,
     /// How many messages were dropped.
     dropped: u64,
     /// Whether the thread writes the messages.
     has_thread: bool,
     visibility: Visibility,
-    /// How far the run has come, which decides what is drawn.
+    /// The stage of the run, which decides what is drawn.
     stage: Stage,
 }
 
-/// Whether the bars are out of the way of the shell, which has the terminal while this process is stopped.
+/// Whether the bars are shown. They are hidden before this process is stopped and a shell gets the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Visibility {
     /// The bars may be drawn.
@@ -71,7 +71,7 @@ enum Visibility {
     Hidden,
 }
 
-/// How far the display is on its way to its end.
+/// The stage of the display on the way to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// Bars are drawn, and messages are written above them.
@@ -82,11 +82,11 @@ enum Stage {
     Ending,
 }
 
-/// What the thread writes and draws next.
+/// The next text and frame for the thread.
 struct Update {
     /// The messages, in the order in which they came.
     text: Vec<u8>,
-    /// Nothing once the run is over.
+    /// The frame to draw; `None` once the run is over.
     frame: Option<ProgressFrame>,
     /// Whether this is the last update.
     is_over: bool,
@@ -125,7 +125,7 @@ impl Console {
             .name("console".to_owned())
             .spawn(move || {
                 console.0.run_thread();
-                // After a third signal, nobody waits for this.
+                // After a third signal, the receiver is dropped.
                 let _ = send.send(());
             })
             .map_err(|error| {
@@ -140,12 +140,12 @@ impl Console {
         self.0.state().progress.announce(total);
     }
 
-    /// Prints a message, above the bars if there are any.
+    /// Prints a message, above the bars if there are any. Once the thread runs, the message is only queued.
     pub(crate) fn say(&self, text: &str) {
         self.print(text.as_bytes(), usize::MAX);
     }
 
-    /// Prints a message that is dropped where too many wait.
+    /// Prints a message, or drops it if too many are queued.
     fn log(&self, text: &[u8]) {
         self.print(text, WAITING_BYTES);
     }
@@ -158,7 +158,7 @@ impl Console {
             self.0.changed.notify_all();
         } else {
             drop(state);
-            // Where stderr is closed, nobody can be told.
+            // If stderr is closed, the message is lost.
             let _ = self.write_now(text);
         }
     }
@@ -184,13 +184,14 @@ impl Console {
                 .wait_timeout_while(state, HIDE_LIMIT, is_requested);
             (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
-        // The thread waits for a change of the state and not for the lock, so the lock is not held meanwhile.
+        // The thread waits for a change of the state and not for the lock, so the lock is not held during the action.
         drop(state);
         action();
         self.0.state().visibility = Visibility::Shown;
         self.0.changed.notify_all();
     }
 
+    /// Writes to stderr at once. It may wait for a reader.
     fn write_now(&self, bytes: &[u8]) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());
@@ -207,7 +208,7 @@ impl Console {
 /// The thread that writes messages and draws progress.
 pub(super) struct ConsoleThread {
     console: Console,
-    /// Told when the thread has written everything.
+    /// Resolves when the thread has written everything.
     ended: oneshot::Receiver<()>,
 }
 
@@ -215,12 +216,13 @@ impl ConsoleThread {
     /// Waits until all messages are written.
     pub(super) async fn end(self) {
         self.console.0.enter(Stage::Ending);
-        // A thread that has panicked writes no more either.
+        // A thread that has panicked writes nothing more either.
         let _ = self.ended.await;
     }
 }
 
 impl State {
+    /// Queues a message, or counts it as dropped if the queue would be longer than the limit.
     fn push(&mut self, text: &[u8], limit: usize) {
         if self.text.len().saturating_add(text.len()) > limit {
             self.dropped += 1;
@@ -229,7 +231,7 @@ impl State {
         }
     }
 
-    /// Waits for what to write next. Returns nothing when the thread has to end.
+    /// Waits for the next update. Returns `None` when the thread has to end.
     fn next_update(&mut self, now: Instant) -> Option<Update> {
         if self.dropped > 0 {
             let dropped = std::mem::take(&mut self.dropped);
@@ -258,7 +260,8 @@ impl Shared {
         while let Some(update) = self.wait_for_update() {
             let mut display = self.display();
             if update.hides {
-                // Whatever a shell writes meanwhile ends with the newline of the command that continues this process.
+                // All that a shell writes in the meantime ends with the newline of the command that continues this
+                // process.
                 display.hide_while(true, || self.stay_hidden());
             }
             if update.is_over {
@@ -266,7 +269,7 @@ impl Shared {
             }
             if !update.text.is_empty() {
                 let ends_line = update.text.ends_with(b"\n");
-                // Where stderr is closed, nobody can be told.
+                // If stderr is closed, the messages are lost.
                 let _ = display.hide_while(ends_line, || io::stderr().write_all(&update.text));
             }
             if let Some(frame) = update.frame {
@@ -287,6 +290,7 @@ impl Shared {
         drop(self.changed.wait_while(state, is_hidden));
     }
 
+    /// Waits until there is something to write, but no longer than until the next redraw.
     fn wait_for_update(&self) -> Option<Update> {
         let is_idle = |state: &mut State| {
             state.text.is_empty()
@@ -300,6 +304,7 @@ impl Shared {
         state.next_update(now())
     }
 
+    /// Moves the display to another stage, and wakes the thread.
     fn enter(&self, stage: Stage) {
         self.state().stage = stage;
         self.changed.notify_all();
@@ -345,7 +350,7 @@ impl Write for Console {
     }
 }
 
-/// Writes the log to the console. Lines are dropped where too many wait.
+/// Writes the log to the console. Lines are dropped if too many are queued.
 pub(super) struct LogWriter(pub(super) Console);
 
 impl Write for LogWriter {

@@ -1,5 +1,5 @@
-//! Delivers outcomes to the report on a thread of its own. A reader that is stuck holds up results, and in time new
-//! jobs, but neither signals nor workers.
+//! Delivers outcomes to the report on a thread of its own. A stuck reader holds up results, and in time new jobs, but
+//! neither signals nor workers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,22 +15,22 @@ use crate::error::CliError;
 use crate::output::OutputError;
 use crate::report::{HumanSummary, Report};
 
-/// How many batches may wait for the thread: enough that it never waits for the loop.
+/// How many batches may be queued for the thread: enough that it never waits for the loop.
 const WAITING_BATCHES: usize = 4;
 
-/// How many KiB of results may wait for the thread. One batch may always wait, however large it is.
+/// How many KiB of results may be queued for the thread. One batch may always be queued, however large it is.
 const WAITING_KIB: u32 = 32 * 1024;
 
 /// Sends outcomes to the thread that writes the report.
 pub(super) struct Delivery {
-    /// Brings outcomes to the thread, and at the end the figures of the run.
+    /// Sends outcomes to the thread, and at the end the figures of the run.
     outcomes: mpsc::Sender<Message>,
-    /// One permit for each KiB of outcomes that may wait for the thread, so that memory stays bounded.
+    /// One permit for each KiB of outcomes that may be queued for the thread, so that memory stays bounded.
     room: Arc<Semaphore>,
     thread: JoinHandle<()>,
     /// Sent when the thread ends.
     result: oneshot::Receiver<DeliveryResult>,
-    /// Set when nothing more can be written.
+    /// Set when no more results can be written.
     failed: watch::Receiver<Option<Unwritable>>,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Delivery {
 pub(super) enum Unwritable {
     /// The reader of stdout has closed it.
     ReaderGone,
-    /// Any other error; the end of the run tells it.
+    /// Any other error, which is reported at the end of the run.
     Failed,
 }
 
@@ -60,7 +60,7 @@ enum Message {
     End(RunFigures),
 }
 
-/// The figures of a run that its outcomes do not tell.
+/// The figures of a run that do not follow from its outcomes.
 pub(super) struct RunFigures {
     /// How long the run took.
     pub(super) elapsed: Duration,
@@ -72,7 +72,7 @@ pub(super) struct RunFigures {
     pub(super) slow: u64,
     /// The jobs whose results may be wrong.
     pub(super) suspects: Vec<JobKey>,
-    /// What the breakers did that have opened.
+    /// The reports of the breakers that have opened.
     pub(super) breakers: Vec<BreakerReport>,
     /// How many retries were not made because the retry budget was used up.
     pub(super) retries_refused: u64,
@@ -89,7 +89,7 @@ pub(super) struct DeliveryResult {
 }
 
 impl Delivery {
-    /// Starts the thread that writes results to this report. `is_repeated` says that they are those of the same jobs again and
+    /// Starts the thread that writes results to this report. `is_repeated` is whether the same jobs are run again and
     /// again.
     pub(super) fn begin(report: Box<dyn Report>, is_repeated: bool) -> Result<Self, CliError> {
         let (outcomes, messages) = mpsc::channel(WAITING_BATCHES);
@@ -104,7 +104,7 @@ impl Delivery {
             .name("results".to_owned())
             .spawn(move || {
                 if let Some(delivered) = deliver(report, summary, messages, &fail) {
-                    // After a third signal, nobody waits for the result.
+                    // After a third signal, the receiver is dropped.
                     let _ = send.send(delivered);
                 }
             })
@@ -120,7 +120,7 @@ impl Delivery {
         })
     }
 
-    /// Hands over outcomes. Waits while the thread is behind.
+    /// Sends outcomes to the thread. Waits while the thread is behind.
     #[expect(
         clippy::expect_used,
         reason = "the semaphore has no other owner that could close it"
@@ -130,11 +130,11 @@ impl Delivery {
         let kib = u32::try_from(bytes / 1024).map_or(WAITING_KIB, |kib| kib.min(WAITING_KIB));
         let room = Arc::clone(&self.room).acquire_many_owned(kib).await;
         let room = room.expect("the semaphore is never closed");
-        // Fails only where the thread has panicked, which `end` reports.
+        // Fails only if the thread has panicked, which `end` reports.
         let _ = self.outcomes.send(Message::Outcomes(outcomes, room)).await;
     }
 
-    /// Resolves when nothing more can be written.
+    /// Resolves when no more results can be written.
     pub(super) fn failed(&self) -> impl Future<Output = Unwritable> + Send + use<> {
         let mut failed = self.failed.clone();
         async move {
@@ -149,7 +149,7 @@ impl Delivery {
 
     /// Tells the thread that the run has ended, and waits until everything is written.
     pub(super) async fn end(self, figures: RunFigures) -> Result<DeliveryResult, CliError> {
-        // Fails only where the thread has panicked, which the next lines report.
+        // Fails only if the thread has panicked, which the next lines report.
         let _ = self.outcomes.send(Message::End(figures)).await;
         let result = self.result.await;
         // This does not block: the thread has sent its result as its last act, or it has panicked.
@@ -158,7 +158,7 @@ impl Delivery {
     }
 }
 
-/// Takes messages until the run has ended. Returns nothing where the run was given up before.
+/// Handles messages until the run has ended. Returns `None` if the run was given up before.
 fn deliver(
     mut report: Box<dyn Report>,
     mut human_summary: HumanSummary,

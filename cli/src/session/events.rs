@@ -1,4 +1,4 @@
-//! Sinks of the events of a run: the file of `--events`, and the events that the journal keeps for reports.
+//! Sinks of the events of a run: the file of `--events`, and the journal, which keeps events for reports.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -10,14 +10,14 @@ use ratchet_runtime::{Interest, Journal, Sink};
 
 use crate::error::CliError;
 
-/// Writes every event of a run to a file, one JSON object a line.
+/// Writes every event of a run to a file, one JSON object per line.
 pub(super) struct EventFile {
     out: BufWriter<File>,
-    /// The first error, after which nothing more is written. The owner of the run asks for it at the end.
+    /// The first error, after which nothing more is written. It is checked at the end of the run.
     failure: EventFailure,
 }
 
-/// Tells whether all events could be written.
+/// Reports whether all events could be written.
 #[derive(Clone)]
 pub(super) struct EventFailure {
     path: PathBuf,
@@ -25,7 +25,7 @@ pub(super) struct EventFailure {
 }
 
 impl EventFailure {
-    /// Fails if an event could not be written. It tells this once.
+    /// Fails if an event could not be written. It reports this once.
     pub(super) fn check(&self) -> Result<(), CliError> {
         let mut error = self.error.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(error) = error.take() else {
@@ -40,7 +40,7 @@ impl EventFailure {
 }
 
 impl EventFile {
-    /// Opens the file of events. What was in it is lost.
+    /// Opens the file of events. Its former content is lost.
     pub(super) fn create(path: &Path) -> Result<(Self, EventFailure), CliError> {
         if path == Path::new("-") {
             return Err(
@@ -60,6 +60,7 @@ impl EventFile {
         Ok((sink, failure))
     }
 
+    /// Keeps the error of a write, if it is the first one.
     fn keep(&self, written: io::Result<()>) {
         if let Err(error) = written {
             let mut kept = self
@@ -98,9 +99,9 @@ impl Sink for EventFile {
     }
 }
 
-/// Records the events in the journal that reports need and that no outcome tells.
+/// Records in the journal the events that reports need and that do not follow from outcomes.
 pub(super) struct JournalEvents {
-    /// The journal, which is closed with the record of the run, however long this lives.
+    /// The journal. It is closed with the record of the run, even if this value lives longer.
     journal: Weak<Mutex<Journal>>,
 }
 
@@ -122,7 +123,7 @@ impl Sink for JournalEvents {
             return;
         };
         let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
-        // A journal that cannot be written keeps its failure, and the run ends with it at its next outcome.
+        // A journal that cannot be written to keeps its failure, and the run ends with it at its next outcome.
         let _ = journal.event(record);
     }
 
@@ -135,8 +136,8 @@ impl Sink for JournalEvents {
     }
 }
 
-/// Whether an event is worth its place in the journal. The usual starts and ends of workers are not: a pool that
-/// replaces its workers after each job has millions of them.
+/// Whether an event is recorded in the journal. The usual starts and ends of workers are not: a pool that replaces its
+/// workers after each job has millions of them.
 fn is_kept(event: &Event) -> bool {
     match event {
         Event::Worker(news) => match news {

@@ -22,7 +22,7 @@ use crate::error::CliError;
 use crate::job_file::{BreakerAndBudget, Resources, ServedTasks, WorkerPlan};
 use crate::map::HaltRule;
 
-/// How often memory and load are measured, where new jobs depend on them.
+/// How often memory and load are measured, if new jobs depend on them.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How many bytes of cached results a run keeps in memory: the small results of some ten thousand jobs. A hit in memory
@@ -125,7 +125,7 @@ pub(super) async fn add_pools(
                     let mut config = config.clone();
                     config.name = format!("{name}@{place}");
                     if let Some(slots) = host.slots {
-                        // No more workers than can have a job at once.
+                        // A pool needs no more workers than can have a job at once.
                         config.size =
                             Size::between(config.size.min.min(slots), config.size.max.min(slots));
                     }
@@ -150,6 +150,7 @@ fn pool_places(on: &Placement, hosts: &StartedHosts) -> Vec<PlaceName> {
     }
 }
 
+/// Returns the services of a pool; none if the pool serves every task.
 fn services(serves: ServedTasks) -> Vec<Service> {
     match serves {
         ServedTasks::Everything => Vec::new(),
@@ -157,7 +158,8 @@ fn services(serves: ServedTasks) -> Vec<Service> {
     }
 }
 
-/// The sampler of memory and load, if new jobs depend on them. A limit that this machine can never meet is refused.
+/// Makes the sampler of memory and load, if new jobs depend on them. A limit that this machine can never meet is
+/// refused.
 pub(super) fn machine_sampler(admission: &AdmissionLimits) -> Result<Option<Sampler>, CliError> {
     if *admission == AdmissionLimits::default() {
         return Ok(None);
@@ -175,10 +177,10 @@ pub(super) fn machine_sampler(admission: &AdmissionLimits) -> Result<Option<Samp
     }
 }
 
-/// Why nothing starts before the first reading of a machine.
+/// The reason why nothing starts before the first reading of a machine.
 const MEASURING: &str = "memory and load are being measured";
 
-/// Holds new jobs back on this machine while it has too little memory or too much load. Where it `is_alone`, there are no
+/// Holds new jobs back on this machine while it has too little memory or too much load. If it `is_alone`, there are no
 /// other hosts, and the whole run is held back.
 pub(super) fn watch_machine(
     admission: AdmissionLimits,
@@ -204,7 +206,7 @@ pub(super) fn watch_machine(
     Ok(())
 }
 
-/// Holds new jobs back on each host while its agent tells of too little memory or too much load there.
+/// Holds new jobs back on each host while its agent reports too little memory or too much load there.
 pub(super) fn watch_hosts(admission: AdmissionLimits, hosts: &StartedHosts, handle: &RunHandle) {
     for (name, host) in hosts.with_agents() {
         let (name, mut health, handle) = (name.clone(), host.health(), handle.clone());
@@ -228,8 +230,8 @@ pub(super) fn watch_hosts(admission: AdmissionLimits, hosts: &StartedHosts, hand
     }
 }
 
-/// Why no new jobs may start on a machine, if there is a reason. The workers of a place where nothing runs free no memory, so
-/// only the jobs of this place count.
+/// Returns why no new jobs may start on a machine, if there is a reason. Idle workers free no memory, so only the
+/// running jobs of this place count.
 fn shortage(
     gate: &mut AdmissionGate,
     reading: &Reading,

@@ -1,4 +1,4 @@
-//! The hosts of a run: which there are by flags and inventories, and how they are reached.
+//! The hosts of a run: those that flags and inventories name, and how they are reached.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -23,24 +23,24 @@ use crate::job_file::{
     AgentPlan, HostAccess, HostPlan, HostRegistry, HostTimes, LOCAL, OWN_HOST, WorkerPlan,
 };
 
-/// How long a host is tried that was never reached.
+/// How long to try to reach a host that was never reached.
 const FIRST_CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a host that was lost may be away before jobs that can run only there fail.
+/// How long a lost host may be away before jobs that can run only there fail.
 const GIVE_UP: Duration = Duration::from_mins(5);
 
 /// The hosts that flags name.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct HostFlags {
-    /// The hosts of inventories, and those that were typed.
+    /// The hosts of inventories, and those of `--on`.
     pub(crate) table: HostRegistry,
-    /// The words of `--on`, if it was typed.
+    /// The words of `--on`, if it was given.
     pub(crate) on: Option<Vec<String>>,
-    /// How many slots were typed for this machine.
+    /// The number of slots of this machine, if `--on` gives one.
     pub(crate) local_slots: Option<u32>,
-    /// The Slurm allocation, if its nodes were typed.
+    /// The Slurm allocation, if `--on` names its nodes.
     pub(crate) allocation: Option<Allocation>,
-    /// Whether work folders stay when their jobs have ended.
+    /// Whether work folders are kept when their jobs have ended.
     pub(crate) keep_remote: bool,
 }
 
@@ -123,7 +123,7 @@ impl HostFlags {
         Ok(hosts)
     }
 
-    /// Refuses a `--on` that names what is not among these hosts.
+    /// Refuses a `--on` that names a host that is not among these.
     pub(crate) fn refuse_unknown(&self, hosts: &HostRegistry) -> Result<(), CliError> {
         let on = self.on.as_deref().unwrap_or_default();
         let Some(unknown) = hosts.unknown(on) else {
@@ -197,7 +197,7 @@ fn add_inventory(table: &mut HostRegistry, inventory: &Inventory) -> Result<(), 
     Ok(())
 }
 
-/// Knows how hosts are connected to.
+/// Makes the configurations of connections to hosts.
 pub(crate) struct HostConnector {
     /// This program, which is copied to hosts.
     program: PathBuf,
@@ -206,7 +206,7 @@ pub(crate) struct HostConnector {
 }
 
 impl HostConnector {
-    /// Finds what connections need. Jobs start on each host within these limits.
+    /// Makes a connector. Jobs start on each host within these limits.
     pub(crate) fn new(admission: AdmissionLimits) -> Result<Self, CliError> {
         let program = std::env::current_exe().map_err(|error| {
             CliError::internal("this program is not found, to be copied to hosts").because(error)
@@ -214,7 +214,7 @@ impl HostConnector {
         Ok(Self { program, admission })
     }
 
-    /// How a host is reached, and for how long it is tried. One that has no agent has no connection.
+    /// Returns how a host is reached, and for how long this is tried; `None` for a host without an agent.
     pub(crate) fn config(&self, plan: &HostPlan) -> Option<HostConfig> {
         let mut remote = RemoteConfig::new(plan.name.as_str());
         if let Some(slots) = plan.slots {
@@ -241,7 +241,7 @@ impl HostConnector {
     }
 }
 
-/// The processes of a host that has no agent.
+/// Returns the processes of a host without an agent.
 pub(crate) fn prefixed(plan: &HostPlan, keeper: Keeper) -> PrefixedProcesses {
     let words = match plan.reach {
         HostAccess::Ssh { .. } => PrefixWords::ThroughShell,
@@ -256,14 +256,14 @@ pub(crate) fn prefixed(plan: &HostPlan, keeper: Keeper) -> PrefixedProcesses {
     )
 }
 
-/// The hosts of a run that were started, each with what runs on it.
+/// The hosts of a run that were started, each with its supervisor and its runner of commands.
 pub(super) struct StartedHosts {
     hosts: BTreeMap<PlaceName, StartedHost>,
 }
 
-/// A host that is being reached, or is.
+/// A host to which a connection is being made, or was made.
 pub(super) struct StartedHost {
-    /// The way to its processes.
+    /// The transport to its processes.
     way: HostTransport,
     /// The supervisor of the workers there.
     pub(super) supervisor: ProcessSupervisor,
@@ -273,7 +273,7 @@ pub(super) struct StartedHost {
     pub(super) slots: Option<u32>,
 }
 
-/// The way to the processes of a host.
+/// The transport to the processes of a host.
 enum HostTransport {
     /// Over a connection to its agent.
     Agent(Arc<RemoteHost>),
@@ -333,12 +333,12 @@ impl StartedHosts {
         })
     }
 
-    /// The hosts by their names.
+    /// Iterates over the hosts, by their names.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&PlaceName, &StartedHost)> {
         self.hosts.iter()
     }
 
-    /// The hosts that have agents, which can measure their machine and stop what runs there.
+    /// Iterates over the hosts with agents, which can measure their machine and stop the processes there.
     pub(super) fn with_agents(&self) -> impl Iterator<Item = (&PlaceName, &Arc<RemoteHost>)> {
         self.hosts
             .iter()
@@ -348,7 +348,7 @@ impl StartedHosts {
             })
     }
 
-    /// What is lost on the hosts that have no agent, if there are any.
+    /// Returns a warning about what is not supported on hosts without agents, if there are any.
     pub(super) fn warning(&self) -> Option<String> {
         let bare = self.hosts.iter();
         let bare = bare.filter(|(_, host)| matches!(host.way, HostTransport::Prefix(_)));
@@ -367,7 +367,7 @@ impl StartedHosts {
         self.hosts.get(name)
     }
 
-    /// The hosts as places of an executor.
+    /// Iterates over the hosts as places of an executor.
     pub(super) fn places(&self) -> impl Iterator<Item = Place> {
         let hosts = self.hosts.iter();
         hosts.map(|(name, host)| {
@@ -382,7 +382,7 @@ impl StartedHosts {
         })
     }
 
-    /// The runners of commands, by host.
+    /// Returns the runners of commands, by host.
     pub(super) fn commands(&self) -> BTreeMap<PlaceName, CommandRunner> {
         let hosts = self.hosts.iter();
         hosts
@@ -401,13 +401,14 @@ impl StartedHosts {
 
 /// The hosts that a run can use.
 enum UsedHosts {
-    /// All hosts: the jobs are not known yet.
+    /// All hosts, since the jobs are not known yet.
     All,
-    /// These.
+    /// Only these hosts.
     These(HashSet<PlaceName>),
 }
 
 impl UsedHosts {
+    /// Returns the hosts on which the jobs or the workers of a run may run.
     fn of(jobs: &JobSource, workers: &[WorkerPlan]) -> Self {
         let (jobs, all_on): (&[Job], _) = match jobs {
             JobSource::List(jobs) => (jobs, None),

@@ -1,4 +1,4 @@
-//! The source of the jobs of a run: a list, or a stream that is read as there is room.
+//! The source of the jobs of a run: a list, or a stream that is read as room allows.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,34 +17,34 @@ use crate::error::CliError;
 use crate::job_file::{JobLines, Jobs, StreamError};
 use crate::map::MapJobs;
 
-/// How many jobs are handed over together.
+/// How many jobs are submitted together.
 const BATCH: usize = 128;
 
-/// How many bytes of jobs are handed over together. A batch of large jobs is handed over before it is full.
+/// How many bytes of jobs are submitted together. A batch of large jobs is submitted before it is full.
 const BATCH_BYTES: usize = 1024 * 1024;
 
 /// The source of the jobs of a run.
 pub(crate) enum JobSource {
     /// All jobs are known before the run begins.
     List(Vec<Job>),
-    /// Jobs are read as there is room.
+    /// Jobs are read as room allows.
     Stream(Box<dyn JobStream>),
 }
 
 /// Jobs that are read one by one. They are read on a thread of their own, so reading may wait.
 pub(crate) trait JobStream: Send {
-    /// Reads the next job, or returns nothing after the last one.
+    /// Reads the next job. Returns `None` after the last one.
     fn next(&mut self) -> Option<Result<Job, CliError>>;
 
-    /// Whether asking for the next job may wait for whoever writes it.
+    /// Whether reading the next job may wait for the writer of the stream.
     fn may_wait(&self) -> bool;
 
-    /// How many jobs there are, if that is known before they are read.
+    /// Returns how many jobs there are, if that is known before they are read.
     fn total(&self) -> Option<u64> {
         None
     }
 
-    /// Where all jobs run, if that is known before they are read.
+    /// Returns where all jobs run, if that is known before they are read.
     fn placement(&self) -> Option<Placement> {
         None
     }
@@ -54,7 +54,7 @@ pub(crate) trait JobStream: Send {
         true
     }
 
-    /// Who has to be told of jobs that have ended, if the jobs are those of a file, again and again.
+    /// Returns the counter of ended jobs, if the jobs of a file are run again and again.
     fn ended_jobs(&self) -> Option<Arc<EndedJobs>> {
         None
     }
@@ -85,7 +85,7 @@ impl JobSource {
         )))
     }
 
-    /// Who has to be told of jobs that have ended, if the source waits for that.
+    /// Returns the counter of ended jobs, if the source waits for it.
     pub(super) fn ended_jobs(&self) -> Option<Arc<EndedJobs>> {
         match self {
             Self::List(_) => None,
@@ -98,7 +98,7 @@ impl JobSource {
         Self::Stream(Box::new(jobs))
     }
 
-    /// Whether a job may use the cache. A worker may say in its hello that the results of its tasks can be used again.
+    /// Whether a job may use the cache. A worker may declare in its hello that the results of its tasks can be reused.
     pub(super) fn may_use_cache(&self) -> bool {
         match self {
             Self::List(jobs) => jobs.iter().any(|job| match job.terms.cache {
@@ -110,7 +110,7 @@ impl JobSource {
         }
     }
 
-    /// Gives the terminal to the jobs that are commands, if `terminal` says so.
+    /// Gives the terminal to the jobs that are commands, if `terminal` is [`TerminalUse::Job`].
     pub(crate) fn with_terminal(self, terminal: TerminalUse) -> Self {
         match (terminal, self) {
             (TerminalUse::Progress | TerminalUse::Questions, feed) => feed,
@@ -123,8 +123,8 @@ impl JobSource {
         }
     }
 
-    /// Begins the run. The second part of the result tells, once the run has ended, how the source ended. `announce` is
-    /// called with the number of jobs of a stream, as soon as that is known.
+    /// Begins the run. The second part of the result reports, once the run has ended, how the source ended. `announce`
+    /// is called with the number of jobs of a stream, as soon as that is known.
     pub(super) fn begin(
         self,
         executor: &Executor,
@@ -167,9 +167,9 @@ impl JobSource {
     }
 }
 
-/// Tells how the source of the jobs ended.
+/// Reports how the source of the jobs ended.
 pub(super) enum SourceEnd {
-    /// A list ends when it is handed over.
+    /// A list ends when it is submitted.
     Known(Option<ResumeDifferences>),
     /// The thread that reads a stream sends it.
     Thread(oneshot::Receiver<(Result<(), CliError>, Option<ResumeDifferences>)>),
@@ -177,14 +177,15 @@ pub(super) enum SourceEnd {
 
 /// How the jobs of a resumed run differ from those of its earlier part.
 pub(super) struct ResumeDifferences {
-    /// How many jobs are kept, and how many are run again for which reason.
+    /// How many jobs are kept, and how many are run again, by the reason.
     pub(super) jobs: ResumeCounts,
     /// How many jobs of the earlier part are not among the jobs any more.
     pub(super) gone: u64,
 }
 
 impl SourceEnd {
-    /// The error and the differences of a source whose run has ended. A stream that still waits for jobs has neither.
+    /// Returns the error and the differences of a source whose run has ended. A stream that still waits for jobs has
+    /// neither.
     pub(super) fn end(self) -> (Result<(), CliError>, Option<ResumeDifferences>) {
         match self {
             Self::Known(differences) => (Ok(()), differences),
@@ -195,7 +196,7 @@ impl SourceEnd {
 
 /// The outcomes of an earlier part of the run.
 pub(super) struct EarlierOutcomes {
-    /// Decides which jobs have to be done again.
+    /// Decides which jobs have to be run again.
     resume: Resume,
     /// The journal, which this part of the run continues.
     journal: Arc<Mutex<Journal>>,
@@ -214,7 +215,7 @@ impl EarlierOutcomes {
         }
     }
 
-    /// Looks each job up after the jobs that it needs, and leaves all in their order.
+    /// Looks each job up after the jobs that it needs, and keeps the order of the list.
     #[expect(clippy::expect_used, reason = "the order has each index once")]
     fn look_up_all(&mut self, jobs: Vec<Job>) -> Vec<Job> {
         let order = needs_first(&jobs);
@@ -252,9 +253,9 @@ impl EarlierOutcomes {
         }
     }
 
-    /// Records the new number of a kept result, because its item stands elsewhere in the list now.
+    /// Records the new number of a kept result, because its item has another position in the list now.
     fn renumber(&self, job: &Job, outcome: &Outcome) {
-        // A journal is whole between two calls, so a panic elsewhere does not spoil it.
+        // A journal is consistent between two calls, so a panic elsewhere does not spoil it.
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = journal.append(job, outcome) {
             // A journal that failed once fails at every further call, so the run itself ends with this error.
@@ -270,7 +271,7 @@ impl EarlierOutcomes {
     }
 }
 
-/// The indexes of jobs, in an order in which each job comes after the jobs that it needs.
+/// Returns the indexes of jobs, in an order in which each job comes after the jobs that it needs.
 fn needs_first(jobs: &[Job]) -> Vec<usize> {
     let in_file = || (0..jobs.len()).collect();
     if jobs.iter().all(|job| job.needs.is_empty()) {
@@ -280,7 +281,7 @@ fn needs_first(jobs: &[Job]) -> Vec<usize> {
     Job::order_by_needs(jobs).unwrap_or_else(|_| in_file())
 }
 
-/// Submits the jobs of a stream, in batches as long as the next job is there without waiting.
+/// Submits the jobs of a stream, in batches of the jobs that can be read without waiting.
 fn submit_all(
     mut stream: Box<dyn JobStream>,
     submitter: &Submitter,
@@ -313,14 +314,14 @@ fn submit_all(
             bytes = 0;
             let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
             if runtime.block_on(submitter.submit_many(full)).is_err() {
-                // The run takes no more jobs; it knows why.
+                // The run takes no more jobs, and reports the reason itself.
                 return Ok(());
             }
         }
     }
     announce(total);
     if !batch.is_empty() {
-        // If the run takes no more jobs, it knows why.
+        // If the run takes no more jobs, it reports the reason itself.
         let _ = runtime.block_on(submitter.submit_many(batch));
     }
     result
@@ -355,6 +356,7 @@ impl JobStream for TerminalJobs {
     }
 }
 
+/// Gives the terminal to a job, if it is a command.
 fn on_terminal(mut job: Job) -> Job {
     if let Work::Command(config) = &mut job.work {
         *config = Arc::new(ProcessConfig::clone(config).on_terminal());
@@ -362,7 +364,7 @@ fn on_terminal(mut job: Job) -> Job {
     job
 }
 
-/// The jobs of a JSON lines file. A line that makes no job is a failed job, or an error with `--strict`.
+/// The jobs of a JSON lines file. A line that does not make a job is a failed job, or an error with `--strict`.
 struct FileLines {
     lines: Box<JobLines>,
     strict: bool,
@@ -376,7 +378,7 @@ impl JobStream for FileLines {
             Err(StreamError::Refused(line)) => Ok(line.job()),
             Err(StreamError::Unreadable(source)) => {
                 let name = self.lines.name();
-                // Jobs have run already, so this is no usage error.
+                // Jobs have run already, so this is not a usage error.
                 Err(CliError::internal(format!("`{name}` cannot be read further")).because(source))
             }
         })

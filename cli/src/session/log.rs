@@ -1,4 +1,4 @@
-//! Sets up the log, which is never written to stdout.
+//! Sets up the log, which never goes to stdout.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -61,6 +61,7 @@ impl<W: Write> Write for OneLine<W> {
     }
 }
 
+/// Returns what is logged: by the variable if it is set, else by `--verbose` and `--quiet`.
 fn filter(options: &RunOptions) -> Result<Targets, CliError> {
     let level = match options.verbose {
         0 if options.quiet => LevelFilter::ERROR,

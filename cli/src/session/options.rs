@@ -28,10 +28,10 @@ use crate::settings::Settings;
 use crate::style::{Style, When};
 use crate::value::Amount;
 
-/// The least time that a job has after it was asked to stop.
+/// The least time that a job has to stop after it was asked to.
 const LEAST_GRACE: Duration = Duration::from_secs(1);
 
-/// The default of how long running jobs have to finish after the first signal.
+/// The default time for running jobs to finish after the first signal.
 const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 
 /// The options of a run.
@@ -39,19 +39,19 @@ const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 pub(crate) struct RunOptions {
     /// How many jobs may run at once.
     pub(crate) slots: u32,
-    /// The file that says how many, if that may change while the run goes on.
+    /// The file with the number of jobs, if that may change during the run.
     pub(super) slots_file: Option<PathBuf>,
-    /// Who reads from the terminal.
+    /// The user of the terminal.
     pub(crate) terminal: TerminalUse,
     /// The hosts that flags name.
     pub(crate) hosts: HostFlags,
-    /// How many jobs may run at once on all machines together, if that was typed.
+    /// How many jobs may run at once on all machines together, if a flag sets it.
     pub(crate) total_slots: Option<u32>,
-    /// How many workers a pool has that does not set it.
+    /// How many workers a pool has if its worker does not set it.
     pub(crate) workers: u32,
     /// The prefetch of pools that do not set it.
     pub(crate) prefetch: Option<Prefetch>,
-    /// The resources that were typed.
+    /// The resources of flags.
     pub(crate) resources: Resources,
     /// The limits of memory and load within which new jobs start.
     pub(crate) admission: AdmissionLimits,
@@ -59,7 +59,7 @@ pub(crate) struct RunOptions {
     pub(crate) flags: PartialTerms,
     /// The terms of jobs, as settings set them.
     pub(crate) settings: PartialTerms,
-    /// The breaker that was typed.
+    /// The breaker of flags.
     pub(crate) breaker: Option<BreakerConfig>,
     /// Whether cached results are used, replaced or ignored.
     pub(crate) cache: CacheMode,
@@ -67,7 +67,7 @@ pub(crate) struct RunOptions {
     pub(crate) cache_dir: Option<PathBuf>,
     /// Whether the owners of cache files are checked.
     pub(crate) cache_owner: CacheOwner,
-    /// What it means for the run that jobs are flaky.
+    /// How the run ends if jobs are flaky.
     pub(crate) flaky: FlakyResult,
     /// How many failed jobs stop the run.
     pub(crate) max_failures: Option<MaxFailures>,
@@ -85,7 +85,7 @@ pub(crate) struct RunOptions {
     pub(crate) progress: When,
     /// When text is coloured.
     pub(crate) color: When,
-    /// Whether stderr has only errors.
+    /// Whether only errors are written to stderr.
     pub(crate) quiet: bool,
     /// How often `--verbose` was given.
     pub(crate) verbose: u8,
@@ -93,17 +93,17 @@ pub(crate) struct RunOptions {
     pub(crate) log_file: Option<PathBuf>,
     /// The file that takes the events of the run.
     pub(crate) events: Option<PathBuf>,
-    /// Whether a workflow on GitHub is told of the run.
+    /// Whether the summary for a GitHub workflow is written.
     pub(crate) github: When,
-    /// Whether the run is not recorded.
+    /// Whether no record of the run is made.
     pub(crate) no_record: bool,
     /// The folder for the records of runs, if there is one.
     pub(crate) state_dir: Option<PathBuf>,
-    /// The folder that was typed, which has to be typed again to resume the run.
+    /// The folder that a flag names, which has to be given again to resume the run.
     pub(crate) typed_state_dir: Option<PathBuf>,
-    /// Which failures a recorded outcome survives.
+    /// The failures that a recorded outcome survives.
     pub(crate) durability: Durability,
-    /// Which records are kept when the run ends.
+    /// The records that are kept when the run ends.
     pub(crate) retention: Retention,
 }
 
@@ -194,14 +194,14 @@ impl RunOptions {
         })
     }
 
-    /// The folder of the cache, unless no result may be taken from it or put into it.
+    /// Returns the folder of the cache, unless no result may be taken from it or put into it.
     pub(super) fn used_cache_dir(&self) -> Option<&Path> {
         self.cache_dir
             .as_deref()
             .filter(|_| self.cache != CacheMode::Off)
     }
 
-    /// The settings of pools whose workers do not set them.
+    /// Returns the settings of pools whose workers do not set them.
     pub(crate) fn pool_defaults(&self) -> PoolDefaults {
         PoolDefaults {
             size: Some(Size::between(1, self.workers)),
@@ -210,33 +210,33 @@ impl RunOptions {
         }
     }
 
-    /// The style of text on stderr.
+    /// Returns the style of text on stderr.
     pub(crate) fn stderr_style(&self) -> Style {
         Style::of_stderr(self.color)
     }
 
-    /// Whether results are lines for people on the terminal that they look at.
+    /// Whether results are written as lines for people to the terminal.
     pub(crate) fn writes_results_for_people(&self) -> bool {
         self.output.is_none()
             && io::stdout().is_terminal()
             && matches!(self.format, None | Some(ResultFormat::Human))
     }
 
-    /// Gives the terminal to the jobs, one at a time. Progress is shown on it only if that was asked for.
+    /// Gives the terminal to the jobs, one at a time. Progress is shown only if that was asked for.
     pub(super) fn leave_terminal_to_jobs(&mut self) {
         self.terminal = TerminalUse::Job;
         self.slots = 1;
         self.hide_progress();
     }
 
-    /// Shows no progress, unless that was asked for.
+    /// Turns off progress, unless that was asked for.
     pub(super) fn hide_progress(&mut self) {
         if self.progress == When::Auto {
             self.progress = When::Never;
         }
     }
 
-    /// The folder in which the run is recorded.
+    /// Returns the folder in which the run is recorded.
     pub(super) fn state_dir(&self) -> Result<PathBuf, CliError> {
         match &self.state_dir {
             Some(folder) => Ok(folder.clone()),
@@ -249,19 +249,19 @@ impl RunOptions {
         }
     }
 
-    /// How long each phase of a stop takes.
+    /// Returns how long each phase of a stop takes.
     pub(crate) fn phases(&self) -> Grace {
         let usual = Grace::default();
         Grace {
             draining: self.grace,
-            // A grace that was shortened also shortens the time to obey, but not to nothing.
+            // A shorter grace also shortens the time to obey, but not to zero.
             cancelling: self.grace.clamp(LEAST_GRACE, usual.cancelling),
             ..usual
         }
     }
 }
 
-/// The default of how many jobs run at once.
+/// Returns the default of how many jobs run at once.
 pub(crate) fn cores() -> u32 {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     u32::try_from(cores).unwrap_or(u32::MAX)

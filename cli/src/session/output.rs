@@ -1,4 +1,4 @@
-//! Where the results of a run are written: a file or stdout, beside whatever else is on the same terminal.
+//! Opens the output of a run: a file or stdout, which may share a terminal with progress and messages.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -28,7 +28,8 @@ pub(crate) fn open_output(
     }
 }
 
-/// Opens the report of a run: in the format that was asked for, else in the one that suits its reader.
+/// Opens the report of a run: in the format that was asked for, else in one for people on a terminal and for programs
+/// elsewhere.
 pub(crate) fn open_report(
     options: &RunOptions,
     console: &Console,
@@ -61,7 +62,7 @@ pub(crate) fn open_play_output(
     Ok((Output::new(out, destination), style))
 }
 
-/// Stdout. On a terminal, the bars are hidden while it is written.
+/// Returns stdout. On a terminal, the bars are hidden during each write.
 pub(crate) fn stdout(console: &Console) -> Box<dyn Write + Send> {
     if io::stdout().is_terminal() {
         Box::new(TerminalStdout {

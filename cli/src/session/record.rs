@@ -15,7 +15,7 @@ use crate::invocation::Invocation;
 use crate::live::{Steered, SteeringRecord};
 use crate::shell_quote::shell_line;
 
-/// A run that is recorded.
+/// The record of a run in progress.
 #[derive(Debug)]
 pub(super) struct RunRecord {
     store: RunStore,
@@ -24,7 +24,7 @@ pub(super) struct RunRecord {
     pub(super) journal: Arc<Mutex<Journal>>,
     /// Whether the journal has an earlier part of the run.
     is_resumed: bool,
-    /// The number of slots was typed for this part of the run.
+    /// Whether the number of slots was set for this part of the run.
     has_own_slots: bool,
     /// What was read from stdin, which has to be given again to resume the run.
     stdin: Option<&'static str>,
@@ -37,32 +37,33 @@ pub(crate) struct ResumedRun {
     pub(crate) store: RunStore,
     /// The id of the run that is resumed.
     pub(crate) id: RunId,
-    /// Whether the number of slots was typed for this part.
+    /// Whether the number of slots was set for this part of the run.
     pub(crate) has_own_slots: bool,
 }
 
 impl RunRecord {
-    /// The id of the run.
+    /// Returns the id of the run.
     pub(super) fn id(&self) -> RunId {
         self.id
     }
 
-    /// The folder of the run.
+    /// Returns the folder of the run.
     pub(super) fn folder(&self) -> PathBuf {
         self.store.folder().join(self.id.to_string())
     }
 
-    /// Where the run is found when its record is closed.
+    /// Returns the store and the id under which the run is found when its record is closed.
     pub(super) fn reported(&self) -> (RunStore, RunId) {
         (self.store.clone(), self.id)
     }
 
-    /// The record of how the run is steered.
+    /// Returns the record of changes that are made to the run in progress.
     pub(super) fn steering(&self) -> SteeringRecord {
         SteeringRecord::of(&self.folder())
     }
 
-    /// Makes the changes again that somebody made to the earlier part of the run. They hold before the first job starts.
+    /// Repeats the changes that were made to the earlier part of the run. They are in effect before the first job
+    /// starts.
     pub(super) fn steer_as_before(&self, handle: &RunHandle) -> Result<(), CliError> {
         if !self.is_resumed {
             return Ok(());
@@ -84,7 +85,7 @@ impl RunRecord {
         Ok(())
     }
 
-    /// Begins the record of a run, unless none is wanted. Of a resumed run, it also returns the earlier part.
+    /// Begins the record of a run, unless none is wanted. For a resumed run, it also returns the earlier part.
     pub(super) fn begin(
         options: &RunOptions,
         folder: &Path,
@@ -138,8 +139,8 @@ impl RunRecord {
         Ok(Some((record, None)))
     }
 
-    /// Records with which slots, limits and resources the run, or this part of it, begins. Slots of hosts that are not known yet are left
-    /// out.
+    /// Records the slots, limits and resources with which the run, or this part of it, begins. Slots of hosts that are
+    /// not known yet are left out.
     pub(super) fn plan(
         &self,
         slots: u32,
@@ -160,7 +161,7 @@ impl RunRecord {
         Ok(())
     }
 
-    /// The command that resumes the run.
+    /// Returns the command that resumes the run.
     pub(super) fn resume_command(&self, options: &RunOptions) -> String {
         let mut words = vec![OsString::from("ratchet"), "resume".into()];
         words.push(self.id.to_string().into());
@@ -188,10 +189,10 @@ impl RunRecord {
     /// Ends the record of a run that came to its end, or that stopped and can be resumed. A run without jobs is not
     /// kept.
     ///
-    /// `gone` is how many recorded jobs are no longer among the jobs. Where jobs have to be given again on stdin, and
-    /// some are gone, the run has not come to its end: somebody gave fewer of them, or none.
+    /// `gone` is how many recorded jobs are no longer among the jobs. If jobs have to be given again on stdin, and some
+    /// are gone, the run has not come to its end: fewer of them were given this time, or none.
     ///
-    /// Then old runs are removed. Returns those that were.
+    /// Then old runs are removed. Returns the runs that were removed.
     pub(super) fn end(
         self,
         summary: &Summary,
@@ -206,10 +207,11 @@ impl RunRecord {
             return Ok(Vec::new());
         }
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        // Only this line makes a run a finished one: whatever else ends this process leaves it interrupted.
+        // Only this line makes a run a finished one. If this process ends in another way, the run stays interrupted.
         if is_done {
             journal.end(SystemClock.now(), summary)?;
-            // A run without an earlier part has recorded each job once, and reading that again would take a while.
+            // A run without an earlier part has recorded each job once, so there is nothing to compact, and reading the
+            // journal again would take a while.
             if self.is_resumed
                 && let Err(error) = journal.compact()
             {
@@ -226,7 +228,7 @@ impl RunRecord {
     }
 }
 
-/// Makes a change of the earlier part of a run again. A limit that is gone from the job file has nothing to change.
+/// Repeats a change of the earlier part of a run. A limit that was removed from the job file cannot be changed.
 fn again(change: impl Future<Output = Result<(), ratchet_runtime::Error>> + Send + 'static) {
     tokio::spawn(async move {
         if let Err(error) = change.await {
@@ -235,7 +237,8 @@ fn again(change: impl Future<Output = Result<(), ratchet_runtime::Error>> + Send
     });
 }
 
-/// Makes the identity of a job file for the journal. Its size and its time of modification tell whether it is still the same.
+/// Makes the identity of a job file for the journal. Its size and its time of modification show whether it is still the
+/// same.
 pub(crate) fn job_file_source(path: &Path) -> Option<SourceIdentity> {
     let path = std::path::absolute(path).ok()?;
     let known = std::fs::metadata(&path).ok()?;

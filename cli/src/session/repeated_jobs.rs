@@ -8,20 +8,20 @@ use std::time::{Duration, Instant};
 use ratchet_runtime::process::{EarlierOutput, ProgramInput, working_now};
 use ratchet_runtime::{CacheTerms, Job, JobKey, Terms, Work};
 
-/// What stands between the id of a job and the number of its repetition.
+/// Separates the id of a job from the number of its repetition.
 const MARK: char = '#';
 
 /// How often the jobs of a file are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Repetition {
-    /// They are run so many times.
+    /// They are run this many times.
     Times(NonZeroU32),
-    /// They are run again until so much time has passed.
+    /// They are run again until this much time has passed.
     For(Duration),
 }
 
-/// Brings all jobs of a file once in each round. Each repetition is a job of its own, as in `a#1` and `a#2`, and needs the jobs
-/// of its own round.
+/// Returns all jobs of a file once per round. Each repetition is a job of its own, as in `a#1` and `a#2`, and needs the
+/// jobs of its own round.
 pub(super) struct RepeatedJobs {
     /// The setup scripts that were not brought yet. They run once.
     setups: VecDeque<Job>,
@@ -34,9 +34,9 @@ pub(super) struct RepeatedJobs {
     repetition: Repetition,
     /// The number of the round, from 1 on; 0 before the first one.
     round: u64,
-    /// How many jobs of the round were brought.
+    /// How many jobs of the round were returned.
     brought: usize,
-    /// How many jobs were brought in all.
+    /// How many jobs were returned in all.
     total: u64,
     /// How many jobs run at once.
     slots: u32,
@@ -45,7 +45,7 @@ pub(super) struct RepeatedJobs {
     ended: Arc<EndedJobs>,
 }
 
-/// Counts the jobs of a run that have ended, for whoever makes further ones.
+/// Counts the jobs of a run that have ended, for the source that makes further ones.
 #[derive(Debug, Default)]
 pub(crate) struct EndedJobs {
     count: Mutex<u64>,
@@ -53,13 +53,13 @@ pub(crate) struct EndedJobs {
 }
 
 impl EndedJobs {
-    /// Counts jobs that have ended.
+    /// Adds jobs that have ended.
     pub(super) fn add(&self, jobs: usize) {
         *self.count.lock().unwrap_or_else(PoisonError::into_inner) += jobs as u64;
         self.changed.notify_all();
     }
 
-    /// Waits until so many jobs have ended.
+    /// Waits until this many jobs have ended.
     fn wait_for(&self, wanted: u64) {
         let count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.changed.wait_while(count, |count| *count < wanted));
@@ -133,8 +133,8 @@ impl RepeatedJobs {
         let goes_on = match self.repetition {
             Repetition::Times(times) => self.round < u64::from(times.get()),
             Repetition::For(limit) => {
-                // A round is begun when the one before leaves slots free, so that few jobs are left when the time is over. When
-                // the run stops, all jobs end, and nobody takes the next one.
+                // A round begins when the one before leaves slots free, so that few jobs are left when the time is
+                // over. When the run stops, all jobs end, and the next job is not taken.
                 let least = (self.total + 1).saturating_sub(u64::from(self.slots));
                 self.ended.wait_for(least);
                 let now = working_now();
@@ -191,7 +191,7 @@ impl RepeatedJobs {
     }
 }
 
-/// Turns off the cache of a job: a result that is used again says nothing about the next attempt.
+/// Turns off the cache of a job: a reused result says nothing about the next attempt.
 fn uncached(job: Job) -> Job {
     let terms = Terms {
         cache: Some(CacheTerms::Off),

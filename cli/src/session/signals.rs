@@ -1,7 +1,7 @@
 //! SIGINT and SIGTERM: the first lets running jobs finish, the second asks them to stop, the third kills them.
 //!
-//! The handlers are installed before anything is read, so that no signal ends the process in a way that is not its own.
-//! Until the run begins, SIGINT and SIGTERM end the call at once.
+//! The handlers are installed before anything is read, so that no signal ends the process by its default action. Until
+//! the run begins, SIGINT and SIGTERM end the call at once.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::readable::duration;
 
 /// Receives the signals of a call, and decides what they do.
 pub(super) struct SignalHandler {
-    /// The streams of signals, or nothing once signals steer a run.
+    /// The streams of signals; `None` once signals steer a run.
     listeners: Option<Listeners>,
     shutdown: ShutdownCoordinator,
 }
@@ -31,13 +31,13 @@ struct Listeners {
 }
 
 impl SignalHandler {
-    /// Installs the handlers. Until they steer a run, signals are only noted.
+    /// Installs the handlers. Until they steer a run, signals are only recorded.
     pub(super) fn install() -> Result<Self, CliError> {
         let refused = |error: Box<dyn std::error::Error + Send + Sync>| {
             CliError::internal("a signal handler cannot be installed").because(error)
         };
-        // SIGXFSZ would end this process where a file may not become longer. With a handler, the write fails instead.
-        // A program that is started gets the default action again.
+        // SIGXFSZ would end this process when a file exceeds its size limit. With a handler, the write fails instead. A
+        // program that is started gets the default action again.
         let too_long = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
         drop(unix::signal(too_long).map_err(|error| refused(error.into()))?);
         let listeners = Listeners {
@@ -50,7 +50,7 @@ impl SignalHandler {
         })
     }
 
-    /// Waits for a thread that reads `what`. SIGINT and SIGTERM end the wait, and SIGUSR1 tells what is waited for.
+    /// Waits for a thread that reads `what`. SIGINT and SIGTERM end the wait, and SIGUSR1 prints what is waited for.
     #[expect(
         clippy::expect_used,
         reason = "`Session::perform` consumes the session, so nothing is read after `steer`"
@@ -77,7 +77,8 @@ impl SignalHandler {
         }
     }
 
-    /// Lets signals stop this run from now on, and `keys` ask about it. Those that arrived since `install` are handled at once.
+    /// Lets signals stop this run from now on, and `keys` query it. Signals that arrived since `install` are handled at
+    /// once.
     #[expect(clippy::expect_used, reason = "a session performs one run")]
     pub(super) fn steer(
         &mut self,
@@ -118,7 +119,7 @@ impl SignalHandler {
         });
     }
 
-    /// Waits for the third signal, and then as long as `later`.
+    /// Waits for the third signal, and then for this time.
     pub(super) async fn third(&self, later: Duration) {
         self.shutdown.reached(Phase::Killing).await;
         tokio::time::sleep(later).await;
@@ -129,7 +130,7 @@ impl SignalHandler {
         self.shutdown.next_signal().await;
     }
 
-    /// How the run ended, if a signal ended it.
+    /// Returns how the run ended, if a signal ended it.
     pub(super) fn run_end(&self) -> Option<RunEnd> {
         self.shutdown.first_signal().map(|signal| match signal {
             Signal::Interrupt => RunEnd::Interrupted,
@@ -137,7 +138,7 @@ impl SignalHandler {
         })
     }
 
-    /// The exit code of the first signal, if there was one.
+    /// Returns the exit code of the first signal, if there was one.
     pub(super) fn exit_code(&self) -> Option<u8> {
         self.shutdown.first_signal().map(exit_code)
     }

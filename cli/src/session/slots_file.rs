@@ -1,4 +1,4 @@
-//! `-j FILE`: changes how many jobs run at once while the run goes on.
+//! `-j FILE`: changes how many jobs run at once during the run.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use super::options::cores;
 use super::system_limits;
 use crate::args::concurrency::JobCount;
 
-/// How often the file is read. Nothing tells of a change of a file on every kind of disk.
+/// How often the file is read. It is polled, because not every file system can notify of changes.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Reads the file again and again, and passes on how many jobs it says. No more run than the limits of open files allow.
+/// Polls the file, and applies the number of jobs in it. No more jobs run than the limits of open files allow.
 pub(super) fn watch(path: PathBuf, mut slots: u32, handle: RunHandle, console: Option<Console>) {
     let most = slots.max(system_limits::most_jobs());
     tokio::spawn(async move {
@@ -35,9 +35,9 @@ pub(super) fn watch(path: PathBuf, mut slots: u32, handle: RunHandle, console: O
                     }
                     Err(error) => Some(error.to_string()),
                 },
-                // The file may just be written, so the last number holds.
+                // The file may be in the middle of a write, so the last number stays in effect.
                 Ok(Err(error)) => Some(error.to_string()),
-                // This process ends.
+                // This process is ending.
                 Err(_) => return,
             };
             if problem != told

@@ -1,4 +1,4 @@
-//! Warns people of jobs that are slow, while they run.
+//! Warns of jobs that are slow, while they run.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The Slurm allocation in which a run has been started: its nodes, their slots, and its end.
+//! The Slurm allocation in which a run was started: its nodes, their slots, and its end.
 
 mod nodes;
 
@@ -16,13 +16,13 @@ use crate::error::CliError;
 use crate::escape::plain;
 use crate::readable::duration;
 
-/// How long Slurm may take to say how much time an allocation has left.
+/// How long Slurm may take to answer how much time an allocation has left.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
 /// How long the last results and messages may take before the allocation ends.
 const FINAL_OUTPUT_TIME: Duration = Duration::from_secs(5);
 
-/// How often the clock is looked at. It may be set, and the machine may sleep.
+/// How often the clock is read. It may be set, and the machine may sleep.
 const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(30);
 
 /// An allocation, as the variables of its jobs describe it.
@@ -30,14 +30,14 @@ const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(30);
 pub(crate) struct Allocation {
     /// The number of the job that has the allocation.
     id: String,
-    /// The nodes, each with the slots that it has.
+    /// The nodes, each with its slots if their number is known.
     nodes: Vec<(String, Option<u32>)>,
-    /// The end, if a variable tells it.
+    /// The end, if a variable gives it.
     end: Option<SystemTime>,
 }
 
 impl Allocation {
-    /// The allocation in which this process runs.
+    /// Reads the allocation in which this process runs.
     pub(super) fn current() -> Result<Self, CliError> {
         Self::of(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
     }
@@ -53,7 +53,7 @@ impl Allocation {
         let refuse =
             |name: &str, why: String| CliError::usage(format!("--on slurm: {name}: {why}"));
         let names = nodes::expand(&list).map_err(|why| refuse("SLURM_JOB_NODELIST", why))?;
-        // Without a wanted number of tasks, Slurm counts one a node.
+        // If no number of tasks was asked for, Slurm counts one per node.
         let source = match variable("SLURM_NTASKS") {
             Some(_) => "SLURM_TASKS_PER_NODE",
             None => "SLURM_JOB_CPUS_PER_NODE",
@@ -83,13 +83,13 @@ impl Allocation {
         })
     }
 
-    /// The nodes, each with the slots that it has, if that is known.
+    /// Returns the nodes, each with its slots if their number is known.
     pub(super) fn nodes(&self) -> &[(String, Option<u32>)] {
         &self.nodes
     }
 
-    /// Has no new jobs start when what is left of the allocation is needed to end those that run.
-    /// Running jobs have `grace` to finish. Where it is `told`, the console says what happens.
+    /// Stops the start of new jobs when the rest of the allocation is needed to end those that run. Running jobs have
+    /// `grace` to finish. If `told` is a console, it shows what happens.
     pub(super) fn watch_end(
         self,
         handle: RunHandle,
@@ -120,19 +120,19 @@ impl Allocation {
         });
     }
 
-    /// Waits until no more than this is left of the allocation. An error tells why that is not known.
+    /// Waits until no more than this is left of the allocation. The error is the reason why that is not known.
     async fn until_left(&self, reserve: Duration) -> Result<(), String> {
         let mut end = match self.end {
             Some(end) => end,
             None => match self.ask_for_end().await? {
                 Some(end) => end,
-                // It has no end.
+                // The allocation has no end.
                 None => return std::future::pending().await,
             },
         };
         loop {
             let Ok(left) = end.duration_since(SystemClock.now() + reserve) else {
-                // Somebody may have given the allocation more time. Where Slurm does not answer, the known end counts.
+                // The allocation may have got more time. If Slurm does not answer, the known end counts.
                 match self.ask_for_end().await {
                     Ok(Some(later)) if later > end + CLOCK_CHECK_INTERVAL => end = later,
                     Ok(None) => return std::future::pending().await,
@@ -144,7 +144,7 @@ impl Allocation {
         }
     }
 
-    /// Asks Slurm when the allocation ends. It may have no end.
+    /// Asks Slurm when the allocation ends; `None` if it has no end.
     async fn ask_for_end(&self) -> Result<Option<SystemTime>, String> {
         let squeue = Command::new("squeue")
             .args(["-h", "-j", &self.id, "-o", "%L"])

@@ -1,4 +1,4 @@
-//! SIGUSR1, and the key `t`: print what runs and what waits for what, for people who ask why nothing moves.
+//! SIGUSR1, and the key `t`: print what runs and what waits for what, for users who wonder why nothing moves.
 
 use std::io;
 
@@ -26,7 +26,8 @@ impl StatusSignal {
         }
     }
 
-    /// Answers the signal and the key with the state of this run from now on. Somebody asked, so `--quiet` does not hide it.
+    /// Answers the signal and the key with the state of this run from now on. The user asked for it, so `--quiet` does
+    /// not hide it.
     pub(super) fn answer(
         mut self,
         mut keys: Option<mpsc::Receiver<()>>,
@@ -58,7 +59,7 @@ async fn next_key(keys: &mut Option<mpsc::Receiver<()>>) {
         None => std::future::pending().await,
     };
     if key.is_none() {
-        // Nobody reads them any more.
+        // Keys are no longer read.
         std::future::pending::<()>().await;
     }
 }

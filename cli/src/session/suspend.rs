@@ -17,12 +17,12 @@ use super::console::Console;
 use super::terminal_keys::TerminalKeys;
 use crate::error::CliError;
 
-/// Records in a journal when everything was stopped, and for how long.
+/// Records in a journal when this process and its jobs were stopped, and for how long.
 ///
 /// It does not keep the journal open, which is released with the record of the run.
 #[derive(Clone, Default)]
 pub(super) struct SuspensionRecord {
-    /// The journal, once the run is recorded; empty before, and with `--no-record` for good.
+    /// The journal; set once the run is recorded, and never with `--no-record`.
     journal: Arc<OnceLock<Weak<Mutex<Journal>>>>,
     /// The hosts whose processes are stopped, too.
     hosts: Arc<OnceLock<Vec<Weak<RemoteHost>>>>,
@@ -40,17 +40,19 @@ impl SuspensionRecord {
             .get_or_init(|| hosts.map(Arc::downgrade).collect());
     }
 
+    /// Returns the hosts whose processes are to be stopped, too.
     fn hosts(&self) -> Vec<Arc<RemoteHost>> {
         let hosts = self.hosts.get().into_iter().flatten();
         hosts.filter_map(Weak::upgrade).collect()
     }
 
+    /// Records a stop or its end in the journal, if there is one.
     fn note(&self, record: fn(&mut Journal, SystemTime) -> Result<(), JournalError>) {
         let Some(journal) = self.journal.get().and_then(Weak::upgrade) else {
             return;
         };
         let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
-        // A journal keeps its failure, and the run is told of it with the next outcome.
+        // A journal keeps its failure, and the run gets it with the next outcome.
         let _ = record(&mut journal, SystemClock.now());
     }
 }
@@ -84,13 +86,13 @@ pub(super) fn install(console: Console, keys: TerminalKeys) -> Result<Suspension
     Ok(kept)
 }
 
-/// Stops the jobs and this process. Returns when somebody has continued it.
+/// Stops the jobs and this process. Returns when this process is continued.
 fn stop(record: &SuspensionRecord) {
     suspend_while(|| {
         record.note(Journal::suspended);
         // SIGTSTP itself has a handler, so this process is stopped by SIGSTOP. The call returns after SIGCONT: a signal
         // that a process sends to itself is delivered to its main thread first, and this is the main thread. The event
-        // loop handles signals that came meanwhile, after the jobs were continued.
+        // loop handles signals that arrived in the meantime, after the jobs were continued.
         if let Err(error) = kill_process(getpid(), Signal::STOP) {
             tracing::warn!(%error, "this process cannot be stopped");
         }
@@ -100,12 +102,12 @@ fn stop(record: &SuspensionRecord) {
 
 /// Whether a shell could continue this process.
 ///
-/// The kernel discards SIGTSTP where nobody in the session could continue the process group (an orphaned group). It
-/// does not discard SIGSTOP, which would stop this process for ever.
+/// The kernel discards SIGTSTP if no process of the session could continue the process group (an orphaned group). It
+/// does not discard SIGSTOP, which would stop this process forever.
 fn is_under_job_control() -> bool {
     let Ok(session) = getsid(None) else {
         return false;
     };
-    // The parent of a session's leader is outside of the session.
+    // The parent of the leader of a session is outside of the session.
     getpgrp() != session && getppid().is_some_and(|parent| getsid(Some(parent)) == Ok(session))
 }

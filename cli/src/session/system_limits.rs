@@ -1,4 +1,4 @@
-//! Prepares what the system limits, descriptors and threads, before anything runs.
+//! Prepares for the system's limits of descriptors and threads, before anything runs.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,17 +10,17 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::error::CliError;
 
-/// How many descriptors this process needs besides its jobs: files, journal, cache, event loop, keeper.
+/// How many descriptors this process needs in addition to those of its jobs: files, journal, cache, event loop, keeper.
 const OWN: u64 = 48;
 
-/// How many descriptors a running job needs: two pipes, the notice of its end, and two files where it prints much; or
-/// the three pipes of a worker and the notice.
+/// How many descriptors a running job needs: two pipes, the notification of its end, and two files if it prints much;
+/// or the three pipes of a worker and the notification.
 const PER_JOB: u64 = 5;
 
 /// How many descriptors a job needs while it starts.
 const PER_START: u64 = 8;
 
-/// How long an idle thread stays: longer than any run takes.
+/// How long an idle thread is kept: longer than any run takes.
 const FOR_EVER: Duration = Duration::from_hours(24 * 365 * 100);
 
 /// Raises the limit of descriptors as far as the jobs and workers need, and returns how many jobs fit into it.
@@ -40,9 +40,10 @@ pub(super) fn prepare(slots: u32, workers: u32) -> Result<u32, CliError> {
     Ok(u32::try_from(fit).map_or(slots, |fit| fit.min(slots)))
 }
 
-/// How many jobs fit into the limits of open files and of processes. Each job has a process and a thread that waits for it.
+/// Returns how many jobs fit into the limits of open files and of processes. Each job has a process and a thread that
+/// waits for it.
 pub(crate) fn most_jobs() -> u32 {
-    /// How many processes and threads are left to others.
+    /// How many processes and threads are left to other programs.
     const OTHERS: u64 = 64;
     let limit = |resource| getrlimit(resource).maximum.unwrap_or(u64::MAX);
     let files = limit(Resource::Nofile).saturating_sub(OWN) / PER_START;
@@ -61,16 +62,16 @@ pub(crate) fn most_jobs() -> u32 {
 
 /// Starts the event loop.
 ///
-/// tokio gives blocking work to a pool of threads, and panics where the system refuses the first thread of that pool. So
+/// tokio gives blocking work to a pool of threads, and panics if the system refuses the first thread of that pool. So
 /// the first thread is started here, where a refusal is an error, and never ends. Once it exists, blocking work waits
-/// for it where the system refuses further threads.
+/// for it if the system refuses further threads.
 pub(super) fn event_loop() -> Result<Runtime, CliError> {
     let no_loop = |error: io::Error| {
         CliError::internal("the event loop cannot be started")
             .because(error)
             .with_help("the limit of processes and threads may be too low (`ulimit -u`)")
     };
-    // This asks for a thread in a way that returns an error instead of a panic.
+    // `Builder::spawn` returns an error instead of a panic if the system refuses a thread.
     let thread = std::thread::Builder::new().spawn(|| ()).map_err(no_loop)?;
     let runtime = Builder::new_current_thread()
         .enable_all()

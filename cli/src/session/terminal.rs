@@ -7,14 +7,14 @@ use crate::args::shared_run::SharedRunArguments;
 use crate::args::terms::CacheMode;
 use crate::error::CliError;
 
-/// The user of the terminal while a run goes on: the progress display or the jobs.
+/// The user of the terminal during a run: the progress display or the jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TerminalUse {
     /// This process shows progress on the terminal.
     Progress,
     /// The running job reads from the terminal.
     Job,
-    /// This process asks on the terminal whether jobs are to run.
+    /// This process asks on the terminal whether to run jobs.
     Questions,
 }
 

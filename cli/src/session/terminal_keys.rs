@@ -1,8 +1,8 @@
-//! The key `t`: asks on a terminal what runs and what waits, as SIGUSR1 does.
+//! The key `t`: prints what runs and what waits, as SIGUSR1 does.
 //!
-//! A terminal hands over a key at once only while it is told not to wait for a whole line. It is told so only while this
-//! process is in its foreground, and is as it was before when the run ends, and while Ctrl-Z stops it. A shell sets its
-//! terminal right by itself after a program that was killed.
+//! A terminal passes on a key at once only in non-canonical mode; otherwise it waits for a whole line. That mode is set
+//! only while this process is in the foreground of the terminal, and the former mode is restored when the run ends, and
+//! while Ctrl-Z stops it. If this process is killed, the shell restores its terminal by itself.
 
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
@@ -17,10 +17,10 @@ use rustix::termios::{
 };
 use tokio::sync::mpsc;
 
-/// The key that asks.
+/// The key that asks for the state of the run.
 const KEY: u8 = b't';
 
-/// How often it is looked whether this process is in the foreground, while it is not, or whether the terminal can be read.
+/// How often to check whether this process is in the foreground while it is not, or whether the terminal can be read.
 const CHECK_INTERVAL: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 500_000_000,
@@ -30,18 +30,18 @@ const CHECK_INTERVAL: Timespec = Timespec {
 #[derive(Clone, Default)]
 pub(super) struct TerminalKeys(Arc<Mutex<State>>);
 
-/// What was done to the terminal.
+/// The terminal and its settings.
 #[derive(Default)]
 struct State {
-    /// The terminal and what wakes the thread that reads it, once it is read.
+    /// The terminal and the waker of the thread that reads it, once it is read.
     open: Option<(File, PipeWriter)>,
-    /// The settings that the terminal had, while it has others.
+    /// The former settings of the terminal, while they are changed.
     before: Option<Termios>,
-    /// This process is about to be stopped, or the run has ended: the terminal is left alone.
+    /// Whether the terminal is left alone, because this process is about to be stopped, or the run has ended.
     rests: bool,
 }
 
-/// Leaves the terminal as it was when the run has ended, in whatever way.
+/// Restores the terminal when it is dropped, however the run has ended.
 pub(super) struct KeyGuard(pub(super) TerminalKeys);
 
 impl Drop for KeyGuard {
@@ -51,12 +51,12 @@ impl Drop for KeyGuard {
 }
 
 impl TerminalKeys {
-    /// Begins to read, on a thread of its own. Each key comes out of the channel; never one if there is no terminal.
+    /// Begins to read, on a thread of its own. The channel receives each key; none if there is no terminal.
     pub(super) fn start(&self) -> io::Result<mpsc::Receiver<()>> {
         let terminal = File::open("/dev/tty")?;
         let (woken, waker) = io::pipe()?;
         let read = terminal.try_clone()?;
-        // Whoever holds a key down asks no more often than can be answered.
+        // A key that is held down asks no more often than can be answered.
         let (send, keys) = mpsc::channel(1);
         self.lock().open = Some((terminal, waker));
         let reader = self.clone();
@@ -66,7 +66,7 @@ impl TerminalKeys {
         Ok(keys)
     }
 
-    /// Does something, such as stopping this process, while the terminal is as it was before.
+    /// Performs an action, such as stopping this process, while the terminal is as it was before the run.
     pub(super) fn while_resting<T>(&self, action: impl FnOnce() -> T) -> T {
         self.lock().rest();
         let done = action();
@@ -76,8 +76,9 @@ impl TerminalKeys {
         done
     }
 
+    /// Reads keys until the run has ended, and sends each one that asks for the state of the run.
     fn read(&self, mut terminal: &File, mut woken: &PipeReader, send: &mpsc::Sender<()>) {
-        // With these blocked, a terminal that somebody else has in the foreground by now refuses what is done to it,
+        // With these signals blocked, changing a terminal that has another process in the foreground by now fails,
         // instead of stopping this process.
         let mut stops = SigSet::empty();
         stops.add(Signal::SIGTTIN);
@@ -98,7 +99,7 @@ impl TerminalKeys {
             }
             let wants = ends.iter().map(|end| !end.revents().is_empty());
             let wants: Vec<bool> = wants.collect();
-            // The pipe ends with the run.
+            // The pipe is closed at the end of the run.
             if wants[0] && !matches!(woken.read(&mut bytes), Ok(1..)) {
                 return;
             }
@@ -111,7 +112,8 @@ impl TerminalKeys {
                         let _ = send.try_send(());
                     }
                     Ok(1..) => {}
-                    // It is gone, or somebody else has it. Nothing wakes this thread then, so it waits before it looks again.
+                    // The terminal is gone, or another process has it. Then no event wakes this thread, so it waits
+                    // before it checks again.
                     Ok(_) | Err(_) => {
                         let _ = poll(
                             &mut [PollFd::new(woken, PollFlags::IN)],
@@ -129,13 +131,13 @@ impl TerminalKeys {
 }
 
 impl State {
-    /// Has the terminal hand over keys at once, if this process is in its foreground. Returns whether it does.
+    /// Makes the terminal pass on keys at once, if this process is in its foreground. Returns whether it does.
     fn take(&mut self) -> bool {
         let Some((terminal, _)) = self.open.as_ref().filter(|_| !self.rests) else {
             return false;
         };
         if !is_in_foreground(terminal) {
-            // Whoever has it has its own settings.
+            // The process in the foreground has its own settings.
             self.before = None;
             return false;
         }
@@ -152,7 +154,7 @@ impl State {
         }
         let mut changed = before.clone();
         changed.local_modes.remove(whole_lines);
-        // A read never waits: another program may take what was there.
+        // A read must not wait: another program may have taken the input.
         changed.special_codes[SpecialCodeIndex::VMIN] = 0;
         changed.special_codes[SpecialCodeIndex::VTIME] = 0;
         if tcsetattr(terminal, OptionalActions::Now, &changed).is_err() {
@@ -162,13 +164,13 @@ impl State {
         true
     }
 
-    /// Leaves the terminal as it was, and alone from now on.
+    /// Restores the terminal, and leaves it alone from now on.
     fn rest(&mut self) {
         self.rests = true;
         if let (Some(before), Some((terminal, _))) = (self.before.take(), &self.open)
             && is_in_foreground(terminal)
         {
-            // A terminal that is gone needs nothing.
+            // A terminal that is gone needs no restoring.
             let _ = tcsetattr(terminal, OptionalActions::Now, &before);
         }
         self.wake();

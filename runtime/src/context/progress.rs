@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::suspension::working_now;
 
-/// The time at which an attempt last reported progress, by the clock of work. Two threads share it.
+/// The time at which an attempt last reported progress, by the work clock. Two threads share it.
 #[derive(Debug)]
 pub(crate) struct LastProgress {
     /// When the attempt began, from which `at` counts.
@@ -26,11 +26,11 @@ impl LastProgress {
     /// Records that the attempt reports progress now.
     pub(crate) fn note(&self) {
         let nanos = u64::try_from((working_now() - self.started).as_nanos()).unwrap_or(u64::MAX);
-        // Relaxed: the clock looks at this one number alone, and again later.
+        // Relaxed: the clock reads only this number, and reads it again later.
         self.at.store(nanos, Ordering::Relaxed);
     }
 
-    /// The time of the last report, or of the start.
+    /// Returns the time of the last report, or of the start.
     pub(crate) fn at(&self) -> Instant {
         let nanos = self.at.load(Ordering::Relaxed);
         self.started

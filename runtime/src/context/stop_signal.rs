@@ -14,7 +14,7 @@ impl StopSignal {
         self.0.get().is_some()
     }
 
-    /// The token that is cancelled when the attempt is asked to stop.
+    /// Returns the token that is cancelled when the attempt is asked to stop.
     pub(crate) fn token(&self) -> &CancellationToken {
         self.0.get_or_init(CancellationToken::new)
     }

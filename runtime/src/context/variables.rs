@@ -1,4 +1,4 @@
-//! The variables of the environment that tell a command of its attempt.
+//! The environment variables that describe an attempt to its command.
 
 use std::ffi::{OsStr, OsString};
 
@@ -17,16 +17,16 @@ const ATTEMPT: &str = "RATCHET_ATTEMPT";
 /// The variable for the host that the job is about, or else for the place where it runs.
 const HOST: &str = "RATCHET_HOST";
 
-/// The resource whose identities are the devices that programs with CUDA may use.
+/// The resource whose identities are the devices that CUDA programs may use.
 const GPU: &str = "gpu";
-/// The variable by which programs with CUDA know which devices they may use.
+/// The variable by which CUDA programs find the devices that they may use.
 const CUDA_DEVICES: &str = "CUDA_VISIBLE_DEVICES";
 
-/// The variable for the id of the run. Whoever records the run sets it by
+/// The variable for the id of the run. The code that records a run sets it by
 /// [`ExecutorBuilder::command_variable`](crate::ExecutorBuilder::command_variable).
 pub const RUN_ID_VARIABLE: &str = "RATCHET_RUN_ID";
 
-/// The variables that tell a command of its attempt and its run.
+/// The variables that describe the attempt and the run to a command.
 pub const ATTEMPT_VARIABLES: [&str; 5] = [SLOT, JOB_ID, ATTEMPT, HOST, RUN_ID_VARIABLE];
 
 /// Variables of the environment, by name.
@@ -42,15 +42,15 @@ pub(crate) struct AttemptFacts<'a> {
     pub(crate) attempt: u32,
     /// The first slot that the attempt holds.
     pub(crate) slot: Option<SlotNumber>,
-    /// Where the attempt runs, if that is not the machine of the executor.
+    /// The place where the attempt runs; `None` for the machine of the executor.
     pub(crate) place: Option<&'a PlaceName>,
-    /// What the attempt has of resources.
+    /// The attempt's shares of resources.
     pub(crate) resources: &'a [ResourceShare],
 }
 
 impl AttemptFacts<'_> {
-    /// The facts as variables. All of them are there, if need be empty: a command of a run within another run would otherwise
-    /// inherit what the outer run says of its own attempts.
+    /// Returns the facts as variables. All of them are set, if need be to an empty value: a command of a run within
+    /// another run would otherwise inherit the variables that describe an attempt of the outer run.
     pub(crate) fn variables(&self) -> Variables {
         let local = PlaceName::LOCAL;
         let place = self.place.unwrap_or(&local);
@@ -75,8 +75,8 @@ impl AttemptFacts<'_> {
     }
 }
 
-/// The command with these variables. Those that it declares itself stay as they are, with the resources that it has in the
-/// place of their names.
+/// Returns the command with these variables added. Variables that it declares itself are kept, with the names of
+/// resources in their values replaced by the shares of the attempt.
 pub(super) fn with_variables(
     config: &ProcessConfig,
     variables: &Variables,
@@ -94,7 +94,8 @@ pub(super) fn with_variables(
     config
 }
 
-/// Puts what an attempt has of resources in the place of their names, as in `cuda:${gpu}`. Returns nothing if none is named.
+/// Replaces the names of resources by the attempt's shares, as in `cuda:${gpu}`. Returns `None` if the value needs no
+/// change.
 fn put_resources(value: &OsStr, resources: &[ResourceShare]) -> Option<OsString> {
     let text = value.to_str()?;
     if !text.contains("${") {

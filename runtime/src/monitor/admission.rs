@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::Reading;
 
-/// The limits within which new jobs may start. A limit that is not set does not matter.
+/// The limits within which new jobs may start. A limit of `None` is not checked.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct AdmissionLimits {
     /// How many bytes of memory have to be free.
@@ -74,7 +74,8 @@ pub struct AdmissionGate {
 }
 
 impl AdmissionLimits {
-    /// The limit that this machine can never keep, if there is one: it asks for more free memory than the machine has.
+    /// Returns the limit that this machine can never meet, if there is one: it asks for more free memory than the
+    /// machine has.
     pub fn never(&self, reading: &Reading) -> Option<Shortage> {
         let wanted = self.memory_free?;
         (wanted > reading.memory_total).then_some(Shortage::MemoryFree {
@@ -83,7 +84,7 @@ impl AdmissionLimits {
         })
     }
 
-    /// The first limit that is exceeded. With `spare`, each limit is tightened by its margin.
+    /// Returns the first limit that is exceeded. With `spare`, each limit is tightened by its margin.
     fn shortage(&self, reading: &Reading, running: u64, spare: bool) -> Option<Shortage> {
         if let Some(wanted) = self.memory_free {
             let free = reading.memory_available;
@@ -101,7 +102,7 @@ impl AdmissionLimits {
             }
         }
         if let Some(limit) = self.memory_limit
-            // Workers that are idle free no memory, so a run that waits for them would wait for ever.
+            // Idle workers free no memory, so a run that waits for them would wait forever.
             && running > 0
         {
             let used = reading.workers.memory;

@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The limits and the usage of a control group, as its files say.
+/// The limits and the usage of a control group, read from its files.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) struct Cgroup {
     /// The tightest memory limit, with the memory that its group uses.
@@ -26,7 +26,7 @@ pub(super) struct MemoryLimit {
 }
 
 impl MemoryLimit {
-    /// How many bytes are left.
+    /// Returns how many bytes are left.
     pub(super) fn free(&self) -> u64 {
         self.limit.saturating_sub(self.used)
     }
@@ -44,7 +44,7 @@ pub(super) struct CpuLimit {
 /// The folders of the control groups of this process.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct ControlGroups {
-    /// The group that limits memory; none if the system has no such groups.
+    /// The group that limits memory; `None` if the system has no such groups.
     memory: Option<ControlGroup>,
     /// The group that limits processor time.
     cpu: Option<ControlGroup>,
@@ -54,7 +54,7 @@ pub(super) struct ControlGroups {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ControlGroup {
     version: Version,
-    /// The folder at which the hierarchy is mounted. No limit lies above it.
+    /// The folder at which the hierarchy is mounted. There are no limits above it.
     mount: PathBuf,
     /// The folder of the group of this process, at or below `mount`.
     path: PathBuf,
@@ -78,7 +78,7 @@ impl ControlGroups {
         Self::of(&memberships, Path::new("/sys/fs/cgroup"))
     }
 
-    /// The groups that `/proc/self/cgroup` names, below the folders where they are mounted.
+    /// Returns the groups that `/proc/self/cgroup` names, below the folders where they are mounted.
     fn of(memberships: &str, mounts: &Path) -> Self {
         let one = |controller: &str| {
             let path = membership(memberships, controller)?;
@@ -92,7 +92,7 @@ impl ControlGroups {
         };
         let two = || {
             let path = membership(memberships, "")?;
-            // Version 2 is mounted at the root if it is alone, and in `unified` if it stands beside version 1.
+            // Version 2 is mounted at the root if it is alone, and in `unified` next to version 1.
             let mount = [mounts.to_path_buf(), mounts.join("unified")]
                 .into_iter()
                 .find(|mount| mount.join("cgroup.controllers").is_file())?;
@@ -119,6 +119,7 @@ impl ControlGroups {
 }
 
 impl ControlGroup {
+    /// Reads the memory limit that leaves the least memory, of all groups from this one up.
     fn memory(&self) -> Option<MemoryLimit> {
         let read = |folder: &Path| match self.version {
             Version::Two => Some(MemoryLimit {
@@ -165,17 +166,18 @@ impl ControlGroup {
         self.folders().filter_map(read).min_by(tighter)
     }
 
-    /// The group's folder and all above it, up to where they are mounted.
+    /// Iterates over the group's folder and all above it, up to where they are mounted.
     fn folders(&self) -> impl Iterator<Item = &Path> {
         let all = self.path.ancestors();
         all.take_while(|folder| folder.starts_with(&self.mount))
     }
 }
 
-/// A memory limit that means that there is none: version 1 writes the greatest number of pages for no limit.
+/// The least memory limit that means "no limit": version 1 writes the greatest number of pages for it.
 const NO_LIMIT: u64 = 1 << 60;
 
-/// The path of the group of a controller. The empty name stands for version 2, which has one group for all controllers.
+/// Returns the path of the group of a controller. The empty name stands for version 2, which has one group for all
+/// controllers.
 fn membership<'a>(memberships: &'a str, controller: &str) -> Option<&'a str> {
     memberships.lines().find_map(|line| {
         let (number, rest) = line.split_once(':')?;
@@ -189,6 +191,7 @@ fn membership<'a>(memberships: &'a str, controller: &str) -> Option<&'a str> {
     })
 }
 
+/// Returns the folder of a group below a mount, or the mount itself if the group is not mounted there.
 fn below(mount: &Path, path: &str) -> PathBuf {
     let folder = mount.join(path.trim_start_matches('/'));
     let stays = Path::new(path)
@@ -206,7 +209,7 @@ fn text(folder: &Path, file: &str) -> Option<String> {
     fs::read_to_string(folder.join(file)).ok()
 }
 
-/// Reads the only number of a file. The word `max` stands for no limit and gives `None`.
+/// Reads the only number of a file. The word `max` means no limit and gives `None`.
 fn number(text: &str) -> Option<u64> {
     text.trim().parse().ok()
 }
@@ -224,7 +227,7 @@ fn stat(text: &str, name: &str) -> u64 {
         .unwrap_or(0)
 }
 
-/// Computes the number of processors that `quota period` allows. The quotas `max` and `-1` stand for no limit.
+/// Computes the number of processors that `quota period` allows. The quotas `max` and `-1` mean no limit.
 fn quota(text: &str) -> Option<f64> {
     let (quota, period) = text.trim().split_once(' ')?;
     let (quota, period): (u32, u32) = (quota.parse().ok()?, period.parse().ok()?);

@@ -1,4 +1,4 @@
-//! What an executor watches of the machine during its runs.
+//! The monitor of an executor: how it watches the machine during its runs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use super::{AdmissionGate, AdmissionLimits, Monitor, MonitorError, Probe, Sample
 /// Makes the probe of a run.
 type ProbeFactory = dyn Fn() -> Result<Box<dyn Probe>, MonitorError> + Send + Sync;
 
-/// What an executor watches of the machine while it runs jobs. It warns when memory or processors run short, and can hold new
-/// jobs back meanwhile.
+/// Configures how an executor watches the machine while it runs jobs. The monitor warns when memory or processors run
+/// short, and can hold back new jobs while they do.
 ///
-/// By default it takes a reading every ten seconds, warns at 80 % of memory and 90 % of the processors, and holds nothing back.
-/// [`ExecutorBuilder::resource_monitor`](crate::ExecutorBuilder::resource_monitor) takes it.
+/// By default it takes a reading every ten seconds, warns at 80 % of memory and 90 % of the processors, and holds
+/// nothing back. Pass it to [`ExecutorBuilder::resource_monitor`](crate::ExecutorBuilder::resource_monitor).
 ///
 /// ```
 /// use ratchet_runtime::Executor;
@@ -43,35 +43,35 @@ impl ResourceMonitor {
         }
     }
 
-    /// Sets the time between two readings. The least is [`Monitor::LEAST_INTERVAL`].
+    /// Sets the time between two readings. It has to be at least [`Monitor::LEAST_INTERVAL`].
     #[must_use]
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
     }
 
-    /// Sets when to warn.
+    /// Sets the levels at which to warn.
     #[must_use]
     pub fn warnings(mut self, warnings: Warnings) -> Self {
         self.warnings = warnings;
         self
     }
 
-    /// Sets the limits within which new jobs may start. Before the first reading none does.
+    /// Sets the limits within which new jobs may start. No job starts before the first reading.
     #[must_use]
     pub fn hold_back(mut self, limits: AdmissionLimits) -> Self {
         self.admission = limits;
         self
     }
 
-    /// Sets who takes the readings of each run, in the place of a [`Sampler`]. It is for tests.
+    /// Sets the probe that takes the readings of each run, instead of a [`Sampler`]. It is for tests.
     #[must_use]
     pub fn probe<P: Probe>(mut self, probe: impl Fn() -> P + Send + Sync + 'static) -> Self {
         self.probe = Arc::new(move || Ok(Box::new(probe())));
         self
     }
 
-    /// Refuses what could never work on this machine.
+    /// Refuses settings that could never work on this machine.
     pub(crate) fn check(&self) -> Result<(), String> {
         let mut probe = (self.probe)().map_err(|error| error.to_string())?;
         let never = self
@@ -90,12 +90,12 @@ impl ResourceMonitor {
         Monitor::new((self.probe)()?, self.interval)
     }
 
-    /// Returns when a run is to warn.
+    /// Returns the warnings for a run, of which none was given yet.
     pub(crate) fn fresh_warnings(&self) -> Warnings {
         self.warnings.clone()
     }
 
-    /// Makes the gate of a run, if new jobs may have to wait.
+    /// Makes the gate of a run, if it has admission limits.
     pub(crate) fn gate(&self) -> Option<AdmissionGate> {
         (self.admission != AdmissionLimits::default()).then(|| AdmissionGate::new(self.admission))
     }

@@ -12,7 +12,7 @@ use super::{MonitorError, Probe, Reading, Usage};
 #[derive(Debug)]
 pub struct Sampler {
     system: System,
-    /// This process, whose descendants are measured.
+    /// The id of this process, whose descendants are measured.
     own: Pid,
     groups: ControlGroups,
     /// The time of the last reading, and the processor time that the control group had used by then.
@@ -20,7 +20,7 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// Makes a sampler for this process and those that it starts.
+    /// Makes a sampler for this process and its descendants.
     pub fn new() -> Result<Self, MonitorError> {
         let system = System::new().map_err(|error| MonitorError::Unsupported(error.into()))?;
         Ok(Self {
@@ -110,11 +110,11 @@ mod tests {
         assert!(second >= 0.0 && second.is_finite());
     }
 
-    /// The memory of a child of a child is its own.
+    /// Grandchildren of this process count, with their own memory.
     #[test]
     fn processes_that_children_have_started_count_as_workers() {
         let mut sampler = Sampler::new().unwrap();
-        // Both end when their input does.
+        // Both end when their stdin is closed.
         let mut child = Command::new("sh")
             .args(["-c", "sh -c 'echo started; cat; true'; true"])
             .stdin(Stdio::piped())

@@ -1,4 +1,4 @@
-//! Decides when to warn that the machine runs short of something.
+//! Decides when to warn that the machine runs short of a resource.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ pub enum MachineResource {
 }
 
 impl MachineResource {
-    /// The name of the resource in events.
+    /// Returns the name of the resource in events.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Memory => "memory",
@@ -64,7 +64,7 @@ pub struct Warnings {
 #[derive(Debug, Clone)]
 struct Threshold {
     percent: f64,
-    /// A warning was given, and the usage has not fallen since.
+    /// Whether a warning was given, and the usage has not fallen since.
     warned: bool,
 }
 
@@ -72,14 +72,14 @@ struct Threshold {
 const MARGIN: f64 = 5.0;
 
 impl Default for Warnings {
-    /// Warns at 80 % of memory and 90 % of the processors.
+    /// Makes warnings at 80 % of memory and 90 % of the processors.
     fn default() -> Self {
         Self::at(80.0, 90.0)
     }
 }
 
 impl Warnings {
-    /// Warns at these percentages of memory and of the processors.
+    /// Makes warnings at these percentages of memory and of the processors.
     pub fn at(memory: f64, cpu: f64) -> Self {
         let level = |percent| Threshold {
             percent,
@@ -91,7 +91,7 @@ impl Warnings {
         }
     }
 
-    /// Returns the warnings that a reading gives rise to.
+    /// Returns the warnings that follow from a reading.
     pub fn observe(&mut self, reading: &Reading) -> Vec<Warning> {
         let memory = self.memory.observe(reading.memory_percent());
         let cpu = reading.cpu_percent.and_then(|cpu| self.cpu.observe(cpu));
@@ -105,6 +105,7 @@ impl Warnings {
 }
 
 impl Threshold {
+    /// Returns the usage if it gives rise to a warning.
     fn observe(&mut self, percent: f64) -> Option<f64> {
         if percent > self.percent {
             return (!std::mem::replace(&mut self.warned, true)).then_some(percent);

@@ -1,4 +1,4 @@
-//! What is kept of each attempt at a job.
+//! The details that are kept of each attempt at a job.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::{AttemptUsage, Class, Outcome, Status};
 use crate::ids::{PlaceName, SlotNumber, WorkerName};
 use crate::timestamp::Timestamp;
 
-/// How many attempts of a job are listed at most: half of them are the first ones, and half the last ones.
+/// The greatest number of attempts of a job that are listed: half of them are the first ones, and half the last ones.
 const MAX_LISTED: usize = 16;
 
 /// An attempt at a job, after it has ended.
@@ -17,15 +17,15 @@ pub struct AttemptDetail {
     pub number: u32,
     /// The first slot that the attempt held. Records of versions without slot numbers have none.
     pub slot: Option<SlotNumber>,
-    /// The worker that performed the attempt; nothing if it ran in this process or as a command.
+    /// The worker that performed the attempt; `None` if it ran in this process or as a command.
     pub worker: Option<WorkerName>,
-    /// The place where the attempt ran; nothing if that was the machine of the executor itself.
+    /// The place where the attempt ran; `None` for the machine of the executor.
     pub place: Option<PlaceName>,
     /// When the attempt began.
     pub started: Timestamp,
     /// How long the attempt ran, by the monotonic clock.
     pub duration: Duration,
-    /// What the attempt used of the machine, as far as that is known.
+    /// The attempt's usage of the machine, as far as it is known.
     pub usage: Option<AttemptUsage>,
     /// How the attempt ended.
     pub end: AttemptEnd,
@@ -43,7 +43,7 @@ pub enum AttemptEnd {
 }
 
 impl AttemptEnd {
-    /// The status of the attempt in result lines.
+    /// Returns the status of the attempt in result lines.
     pub fn word(self) -> &'static str {
         match self {
             Self::Succeeded => Status::Succeeded.as_str(),
@@ -52,7 +52,7 @@ impl AttemptEnd {
         }
     }
 
-    /// The class of the failure, if the attempt failed.
+    /// Returns the class of the failure, if the attempt failed.
     pub fn class(self) -> Option<Class> {
         match self {
             Self::Failed(class) => Some(class),
@@ -66,11 +66,12 @@ impl AttemptEnd {
     }
 }
 
-/// The attempts at a job. Of very many, only the first and the last ones are listed, so that memory stays bounded.
+/// The attempts at a job. If there are very many, only the first and the last ones are listed, so that memory stays
+/// bounded.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Attempts {
     listed: Vec<AttemptDetail>,
-    /// What was left out of the middle; none if everything is listed.
+    /// What was left out of the middle; `None` if everything is listed.
     left_out: Option<LeftOut>,
 }
 
@@ -81,7 +82,7 @@ pub struct LeftOut {
     pub after: usize,
     /// The number of attempts left out.
     pub count: u64,
-    /// How long they ran together.
+    /// The sum of their durations.
     pub duration: Duration,
 }
 
@@ -101,17 +102,17 @@ impl Attempts {
         self.listed.push(attempt);
     }
 
-    /// The attempts that are listed, in their order.
+    /// Returns the attempts that are listed, in their order.
     pub fn listed(&self) -> &[AttemptDetail] {
         &self.listed
     }
 
-    /// The attempts between the first and the last ones that are not listed.
+    /// Returns the attempts between the first and the last ones that are not listed.
     pub fn left_out(&self) -> Option<LeftOut> {
         self.left_out
     }
 
-    /// How long all attempts ran together, also those that are not listed.
+    /// Returns the sum of the durations of all attempts, also of those that are not listed.
     pub fn duration(&self) -> Duration {
         let listed: Duration = self.listed.iter().map(|attempt| attempt.duration).sum();
         listed + self.left_out.map_or(Duration::ZERO, |rest| rest.duration)
@@ -124,8 +125,8 @@ impl Attempts {
 }
 
 impl Outcome {
-    /// The attempts at the job, one by one. There are none where the job never started, where its result is an earlier
-    /// one, and in records of versions that kept no times.
+    /// Returns the attempts at the job, one by one. It is empty if the job never started, if its result is an earlier
+    /// one, and for records of versions that kept no times.
     pub fn attempts_detail(&self) -> Cow<'_, Attempts> {
         if let Some(several) = &self.several {
             return Cow::Borrowed(&**several);

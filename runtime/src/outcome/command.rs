@@ -4,17 +4,17 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-/// The result of a command that succeeded, as it stands in its job's result line.
+/// The result of a command that succeeded, as in its job's result line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandResult<'a> {
-    /// The code that it ended with; nothing if a signal ended it.
+    /// The exit code of the command; `None` if a signal ended it.
     pub exit_code: Option<i32>,
-    /// What it printed to stdout, as far as it was kept.
+    /// What the command printed to stdout, as far as it was kept.
     pub stdout: Cow<'a, str>,
     /// How many bytes after that were dropped.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub stdout_dropped: u64,
-    /// What it printed to stderr, as far as it was kept.
+    /// What the command printed to stderr, as far as it was kept.
     pub stderr: Cow<'a, str>,
     /// How many bytes after that were dropped.
     #[serde(default, skip_serializing_if = "is_zero")]

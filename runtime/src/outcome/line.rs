@@ -1,5 +1,5 @@
-//! Writes outcomes as result lines without a serializer. Each outcome is written twice, for its reader and for the journal, and a
-//! serializer takes longer for that than everything else takes that is done for a short job.
+//! Writes outcomes as result lines without a serializer. Each outcome is written twice, for its reader and for the
+//! journal, and a serializer takes longer for that than all other work for a short job.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::timestamp::Timestamp;
 pub enum AttemptsShown {
     /// No attempts are listed.
     None,
-    /// The attempts are listed of a job that had several. A single attempt follows from the rest of the line.
+    /// The attempts are listed if there are several. A single attempt follows from the rest of the line.
     Several,
     /// All attempts are listed.
     All,
@@ -42,9 +42,9 @@ impl Outcome {
         self.write_line_with(AttemptsShown::Several, out);
     }
 
-    /// Appends the result line, without a line break, with these attempts.
+    /// Appends the result line, without a line break, and lists these attempts.
     pub fn write_line_with(&self, shown: AttemptsShown, out: &mut Vec<u8>) {
-        /// How long a line without its result is at most, for most jobs.
+        /// The greatest length of a line without its result, for most jobs.
         const USUAL: usize = 512;
         out.reserve(USUAL);
         out.extend_from_slice(b"{\"v\":");
@@ -151,7 +151,7 @@ fn write_waits(waits: &Waits, out: &mut Vec<u8>) {
         out.extend_from_slice(before);
         before = b",";
         match blocker {
-            // A name may have any character.
+            // A name may contain any character.
             Blocker::Limit(_) | Blocker::Resource(_) => write_string(&blocker.word(), out),
             plain => {
                 out.push(b'"');
@@ -167,7 +167,7 @@ fn write_waits(waits: &Waits, out: &mut Vec<u8>) {
     }
 }
 
-/// Milliseconds to the microsecond, without zeros at the end of the fraction.
+/// Writes milliseconds with up to three decimal places, without zeros at the end of the fraction.
 fn write_millis(duration: Duration, out: &mut Vec<u8>) {
     let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     write_decimal(micros / 1000, out);
@@ -334,7 +334,7 @@ mod tests {
             let read: Outcome = serde_json::from_slice(&line).unwrap();
             let mut again = Vec::new();
             read.write_line(&mut again);
-            // The retry delay is told to the microsecond, and whether an attempt failed by its class.
+            // The retry delay is kept to the microsecond, and of a failed attempt its class.
             prop_assert_eq!(String::from_utf8(again), String::from_utf8(line));
         }
 

@@ -1,4 +1,4 @@
-//! Outcomes as result lines, by serde: the one definition of what stands in a line. `line.rs` writes the same bytes.
+//! Outcomes as result lines, by serde: the one definition of the fields of a line. `line.rs` writes the same bytes.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use crate::os::OutputExcerpt;
 use crate::scheduling::{Blocker, Waits};
 use crate::timestamp::Timestamp;
 
-/// A result line. A field that is absent is not known, or is 0.
+/// A result line. A field that is absent is unknown, or is 0.
 #[derive(Serialize, Deserialize)]
 struct ResultLine<'a> {
     v: u32,
@@ -67,10 +67,10 @@ struct ResultLine<'a> {
     attempts_left_out: Option<LeftOutLine>,
 }
 
-/// The time that a job waited, by the words of what it waited for.
+/// The time that a job waited, by the words of the reasons.
 struct WaitsLine<'a>(Cow<'a, Waits>);
 
-/// An attempt as it stands in a result line.
+/// An attempt, as it is written in a result line.
 #[derive(Serialize, Deserialize)]
 struct AttemptLine<'a> {
     number: u32,
@@ -99,7 +99,7 @@ struct AttemptLine<'a> {
     charged: bool,
 }
 
-/// The attempts of a job that are not listed, as they stand in a result line.
+/// The attempts of a job that are not listed, as they are written in a result line.
 #[derive(Serialize, Deserialize)]
 struct LeftOutLine {
     after: usize,
@@ -107,7 +107,7 @@ struct LeftOutLine {
     duration_ms: Milliseconds,
 }
 
-/// Puts together what an attempt used, if the line says anything of it.
+/// Makes the usage of an attempt, if the line has any of its fields.
 fn usage(
     cpu: Option<Milliseconds>,
     max_rss: Option<u64>,
@@ -152,7 +152,7 @@ impl Serialize for WaitsLine<'_> {
 impl<'de> Deserialize<'de> for WaitsLine<'_> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let times = BTreeMap::<String, Milliseconds>::deserialize(deserializer)?;
-        // Words of later versions are passed over.
+        // Words of later versions are skipped.
         let known = times
             .into_iter()
             .filter_map(|(word, time)| Some((Blocker::from_word(&word)?, time.0)));
@@ -160,7 +160,8 @@ impl<'de> Deserialize<'de> for WaitsLine<'_> {
     }
 }
 
-/// The waits that a result line lists. Those of less than a microsecond are left out, because they would be written as 0.
+/// Iterates over the waits that a result line lists. Waits below a microsecond are left out, because they would be
+/// written as 0.
 pub(super) fn nonzero_waits(waits: &Waits) -> impl Iterator<Item = (&Blocker, Duration)> {
     waits.iter().filter(|(_, time)| time.as_micros() > 0)
 }
@@ -224,13 +225,13 @@ impl From<LeftOutLine> for LeftOut {
     }
 }
 
-/// Appends the attempts of a job as they stand in a result line.
+/// Appends the attempts of a job to a result line.
 pub(super) fn write_attempts(attempts: &Attempts, out: &mut Vec<u8>) {
     let lines: Vec<AttemptLine<'_>> = attempts.listed().iter().map(AttemptLine::from).collect();
     write_json(&lines, out);
 }
 
-/// Appends the entry of a result line about attempts that are not listed.
+/// Appends to a result line the entry about attempts that are not listed.
 pub(super) fn write_left_out(left_out: LeftOut, out: &mut Vec<u8>) {
     write_json(&LeftOutLine::from(left_out), out);
 }
@@ -243,7 +244,7 @@ fn write_json(value: &impl Serialize, out: &mut Vec<u8>) {
     serde_json::to_writer(out, value).expect("texts and numbers are written into memory");
 }
 
-/// A failure as it stands in a result line.
+/// A failure, as it is written in a result line.
 #[derive(Serialize, Deserialize)]
 struct FailureLine<'a> {
     class: Class,
@@ -273,7 +274,7 @@ struct FailureLine<'a> {
     stderr_gap_at: Option<u64>,
 }
 
-/// Reads a field that is there, `null` included, since `null` is a payload like any other.
+/// Reads a field that is present, even if it is `null`, since `null` is a payload like any other.
 pub(crate) fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -282,7 +283,7 @@ where
     T::deserialize(deserializer).map(Some)
 }
 
-/// Milliseconds to the microsecond.
+/// A duration in milliseconds, with up to three decimal places.
 #[derive(Clone, Copy)]
 pub(crate) struct Milliseconds(pub(crate) Duration);
 
@@ -304,7 +305,7 @@ impl<'de> Deserialize<'de> for Milliseconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let seconds = f64::deserialize(deserializer)? / 1e3;
         let duration = Duration::try_from_secs_f64(seconds).map_err(D::Error::custom)?;
-        // The decimal fraction need not be one of binary.
+        // The decimal fraction need not have an exact binary form.
         let nanos = duration.subsec_nanos();
         let micros = (nanos + 500) / 1000;
         Ok(Self(
@@ -354,7 +355,7 @@ impl Serialize for Outcome {
     }
 }
 
-/// Appends a failure as it stands in a result line.
+/// Appends a failure to a result line.
 pub(super) fn write_failure(failure: &Failure, out: &mut Vec<u8>) {
     write_json(&FailureLine::from(failure), out);
 }
@@ -388,7 +389,7 @@ impl<'a> From<&'a Failure> for FailureLine<'a> {
 }
 
 impl FailureLine<'_> {
-    /// Makes the failure that the line tells of.
+    /// Makes the failure that the line describes.
     fn into_failure(self) -> Failure {
         let wrong = self;
         let output = |text: Option<Cow<'_, str>>, dropped: Option<u64>, gap_at| {

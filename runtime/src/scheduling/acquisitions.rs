@@ -1,13 +1,14 @@
-//! Debug events that tell who acquires, holds and waits for what a hint claims.
+//! Debug events that report who acquires, holds and waits for the claims of a hint.
 //!
-//! All have the target `ratchet_runtime::parallelization`. Nothing is collected for them unless somebody listens to it.
+//! All have the target `ratchet_runtime::parallelization`. No data is collected for them unless a subscriber listens to
+//! it.
 
 use tracing::Level;
 
 /// The target of these events.
 const TARGET: &str = "ratchet_runtime::parallelization";
 
-/// An acquisition of what a hint claims, as its events tell it.
+/// An acquisition of the claims of a hint, as its events report it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Acquisition<'a> {
     /// The name of the hint.
@@ -20,12 +21,12 @@ pub(crate) struct Acquisition<'a> {
     pub(crate) job: Option<&'a str>,
 }
 
-/// Whether anybody listens to these events.
+/// Whether a subscriber listens to these events.
 pub(crate) fn are_traced() -> bool {
     tracing::enabled!(target: TARGET, Level::DEBUG)
 }
 
-/// What has become of an acquisition.
+/// What has happened to an acquisition.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum AcquisitionChange {
     /// The claims were granted.
@@ -37,7 +38,7 @@ pub(crate) enum AcquisitionChange {
 }
 
 impl Acquisition<'_> {
-    /// Tells what has become of the acquisition.
+    /// Emits the event for this change of the acquisition.
     pub(crate) fn tell(self, change: AcquisitionChange) {
         let Self {
             hint,
@@ -59,7 +60,7 @@ impl Acquisition<'_> {
     }
 }
 
-/// An acquisition that can be told of later.
+/// An owned copy of an acquisition, for events that are emitted later.
 #[derive(Debug)]
 pub(crate) struct OwnedAcquisition {
     hint: &'static str,
@@ -68,7 +69,7 @@ pub(crate) struct OwnedAcquisition {
 }
 
 impl OwnedAcquisition {
-    /// Copies what the events tell.
+    /// Copies the fields that the events report.
     pub(crate) fn new(hint: &'static str, host: Option<&str>, task: &str) -> Self {
         Self {
             hint,
@@ -77,7 +78,7 @@ impl OwnedAcquisition {
         }
     }
 
-    /// The acquisition, for its events.
+    /// Borrows the acquisition, for its events.
     pub(crate) fn get(&self) -> Acquisition<'_> {
         Acquisition {
             hint: self.hint,

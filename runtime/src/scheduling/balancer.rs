@@ -21,11 +21,11 @@ pub struct WorkerNumber(pub u64);
 pub struct Candidate {
     /// The number of the worker.
     pub worker: WorkerNumber,
-    /// Attempts it is busy with.
+    /// How many attempts the worker is busy with.
     pub in_flight: u32,
-    /// Attempts it can be busy with at once. Candidates that are full are passed over.
+    /// How many attempts the worker can be busy with at once. Full candidates are skipped.
     pub capacity: u32,
-    /// Its share of the work, where shares matter.
+    /// The worker's share of the work, for balancers that use weights.
     pub weight: u32,
 }
 
@@ -43,15 +43,15 @@ impl Candidate {
 
 /// Chooses the worker for an attempt.
 ///
-/// A value that is told what happens, as the scheduler is. It is asked once the scheduler has
+/// A balancer is a plain value that is informed of events, like the scheduler. It is asked once the scheduler has
 /// started a job of a kind.
 pub trait Balancer: Send + std::fmt::Debug {
-    /// Returns the candidate that gets the attempt, as an index; none if all are full.
+    /// Returns the index of the candidate that gets the attempt; `None` if all are full.
     ///
-    /// The key is what attempts have in common that do better on one worker: a host, say.
+    /// The key is common to attempts that run better on the same worker: a host, for example.
     fn choose(&mut self, candidates: &[Candidate], key: Option<&str>) -> Option<usize>;
 
-    /// Takes note of an attempt that has ended on a worker after this time, well or not.
+    /// Records that an attempt has ended on a worker after this time, successfully or not.
     fn record(&mut self, worker: WorkerNumber, took: Duration, well: bool) {
         let _ = (worker, took, well);
     }
@@ -62,7 +62,7 @@ pub trait Balancer: Send + std::fmt::Debug {
     }
 }
 
-/// The balancers there are, as settings name them.
+/// The available balancers, by their names in settings.
 ///
 /// ```
 /// use ratchet_runtime::{Balance, Candidate, WorkerNumber};
@@ -80,16 +80,16 @@ pub trait Balancer: Send + std::fmt::Debug {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Balance {
-    /// The one with the most room.
+    /// The worker with the most free capacity.
     #[default]
     LeastLoaded,
     /// The workers take turns.
     RoundRobin,
-    /// One after the other, in proportion to their weights.
+    /// Each worker in turn, in proportion to the weights.
     Weighted,
-    /// The faster of two picked at random; errors count as slow.
+    /// The faster of two workers picked at random; errors count as slow.
     PowerOfTwo,
-    /// The one that had the same key before, unless it has too much already.
+    /// The worker that had the same key before, unless it is too busy already.
     Affinity,
 }
 

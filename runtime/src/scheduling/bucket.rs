@@ -6,13 +6,12 @@
 //! than `burst - 1` intervals ahead. There is nothing to refill, nothing to poll, and an idle
 //! bucket costs nothing.
 //!
-//! Time is counted in units of `1 / count` nanoseconds, in which one interval is a whole number.
-//! So there is no rounding at all: three a second do not become 3.000000003, whatever the length
-//! of the run. A change of the rate rounds once, by less than a nanosecond, towards waiting.
+//! Time is counted in units of `1 / count` nanoseconds, in which one interval is a whole number. So there is no
+//! rounding at all: a rate of 3 per second does not become 3.000000003, however long the run. A change of the rate
+//! rounds once, by less than a nanosecond, towards waiting.
 //!
-//! That is why this is not the `governor` crate: it rounds the interval down to whole nanoseconds,
-//! so 7 a second become a little more than 7 and 700,000,000 become 1,000,000,000, and its rate is
-//! fixed when it is made.
+//! That is why this is not the `governor` crate: it rounds the interval down to whole nanoseconds, so 7 per second
+//! become a little more than 7 and 700,000,000 become 1,000,000,000, and its rate is fixed when it is made.
 //!
 //! **Never too many.** Let `n` tokens be taken in a window of length `L`, the first at `s`, the
 //! last at `e <= s + L`. After the first, the moment is at least `s + interval`, each later one
@@ -27,7 +26,7 @@ use super::limits::Quota;
 /// The bucket on the scheduler's own clock: nanoseconds since its start.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bucket {
-    /// How many tokens come in which time, and how many the bucket holds.
+    /// The number of tokens that come in a period, and the number that the bucket holds.
     quota: Quota,
     /// When the bucket is full again, in units of 1 / count nanoseconds.
     full: u128,
@@ -44,12 +43,12 @@ impl Bucket {
         self.quota
     }
 
-    /// Returns how many tokens come in the quota's time.
+    /// Returns how many tokens come in the period of the quota.
     fn count(&self) -> u128 {
         self.quota.rate.count().into()
     }
 
-    /// Returns the nanoseconds in which the quota's tokens come.
+    /// Returns the period of the quota in nanoseconds.
     fn interval(&self) -> u128 {
         self.quota.rate.nanos().into()
     }
@@ -59,7 +58,7 @@ impl Bucket {
         self.quota.burst.get().into()
     }
 
-    /// How far the bucket is from full.
+    /// Returns how far the bucket is from full, in units of 1 / count nanoseconds.
     fn debt(&self, now: u64) -> u128 {
         self.full.saturating_sub(u128::from(now) * self.count())
     }
@@ -82,14 +81,14 @@ impl Bucket {
         self.full = self.full.max(now) + self.interval();
     }
 
-    /// A token that was taken earlier counts as taken now: what it was taken for began only now. No other token may have
-    /// been taken in between.
+    /// Counts a token that was taken earlier as taken now, because the work that it was taken for began only now. No
+    /// other token may have been taken in between.
     pub(super) fn take_later(&mut self, now: u64) {
         let now = u128::from(now) * self.count();
         self.full = self.full.max(now + self.interval());
     }
 
-    /// Returns the first moment at which there are this many tokens, if the bucket is that large.
+    /// Returns the first moment at which there are this many tokens; `None` if the bucket is too small for them.
     pub(super) fn when(&self, tokens: u32) -> Option<u64> {
         let rest = self.burst().checked_sub(tokens.into())? * self.interval();
         let moment = self.full.saturating_sub(rest).div_ceil(self.count());
@@ -102,7 +101,7 @@ impl Bucket {
         u64::try_from(moment).unwrap_or(u64::MAX)
     }
 
-    /// Goes on with another quota; it lacks as many tokens as the old one did.
+    /// Replaces the quota. The bucket lacks as many tokens as it did under the old one.
     pub(super) fn change(&mut self, quota: Quota, now: u64) {
         let (debt, interval) = (self.debt(now), self.interval());
         self.quota = quota;
@@ -112,7 +111,7 @@ impl Bucket {
         self.full = u128::from(now) * self.count() + debt;
     }
 
-    /// Returns how many tokens are there, with fractions.
+    /// Returns how many tokens there are, with fractions.
     #[expect(clippy::cast_precision_loss, reason = "a figure to show")]
     pub(super) fn tokens(&self, now: u64) -> f64 {
         let missing = self.debt(now) as f64 / self.interval() as f64;
@@ -122,8 +121,8 @@ impl Bucket {
 
 /// A rate limit that is used without a scheduler.
 ///
-/// It starts full, with `burst` tokens, and never lets more than `burst + rate x length` tokens
-/// go in any window of any length. It does not wait: it says until when to.
+/// It starts full, with `burst` tokens, and never allows more than `burst + rate x length` tokens in any window of any
+/// length. It does not wait: it returns the moment until which the caller has to wait.
 ///
 /// ```
 /// use ratchet_runtime::{Quota, TokenBucket};
@@ -154,7 +153,7 @@ impl TokenBucket {
         }
     }
 
-    /// Takes a token, or says when there will be one.
+    /// Takes a token. If there is none, the error is the moment at which there will be one.
     pub fn try_take(&mut self, now: Instant) -> Result<(), Instant> {
         let nanos = since(self.epoch, now);
         if self.bucket.holds(1, nanos) {
@@ -167,7 +166,7 @@ impl TokenBucket {
         Err(self.epoch + Duration::from_nanos(when))
     }
 
-    /// Returns the tokens there now, refilled up to `now`, as a figure to show.
+    /// Returns the number of tokens at `now`, as a figure to show.
     pub fn tokens(&self, now: Instant) -> f64 {
         self.bucket.tokens(since(self.epoch, now))
     }
@@ -177,7 +176,7 @@ impl TokenBucket {
         self.bucket.quota()
     }
 
-    /// Goes on with another rate and burst. What was taken stays taken.
+    /// Replaces the rate and the burst. Tokens that were taken stay taken.
     pub fn set_quota(&mut self, quota: Quota, now: Instant) {
         self.bucket.change(quota, since(self.epoch, now));
     }
@@ -227,7 +226,7 @@ mod tests {
         bucket.take_later(4_000_000_000);
         assert_eq!(bucket.when(1), Some(4_500_000_000));
 
-        // Those taken before it stay taken.
+        // Tokens that were taken before it stay taken.
         let mut bucket = Bucket::new(quota(2, 1_000_000_000, 3));
         (0..3).for_each(|_| bucket.take(0));
         bucket.take_later(100_000_000);
@@ -242,14 +241,14 @@ mod tests {
         let mut bucket = TokenBucket::new(quota(1, 1_000_000_000, 2), start);
         assert_eq!(bucket.try_take(start), Ok(()));
         assert_eq!(bucket.try_take(start), Ok(()));
-        // Half a token has come back, the other half comes at ten a second.
+        // Half a token has come back, the other half comes at 10 per second.
         bucket.set_quota(quota(10, 1_000_000_000, 2), at(500));
         assert_eq!(bucket.try_take(at(500)), Err(at(550)));
         assert_eq!(bucket.try_take(at(550)), Ok(()));
     }
 
-    /// Seven in 3,000 nanoseconds are no whole number of nanoseconds apart. A bucket that rounds
-    /// its interval drifts here, in one direction or the other.
+    /// Seven tokens in 3,000 nanoseconds have an interval that is not a whole number of nanoseconds. A bucket that
+    /// rounds its interval drifts here, in one direction or the other.
     #[test]
     fn a_rate_between_two_nanoseconds_neither_drifts_nor_exceeds() {
         let mut bucket = Bucket::new(quota(7, 3_000, 2));
@@ -298,8 +297,8 @@ mod tests {
             }
         }
 
-        /// What was taken stays taken, so a new rate or burst opens no window for more than both
-        /// of them allow together, each for as long as it held.
+        /// Tokens that were taken stay taken, so a new rate or burst opens no window for more than both of them allow
+        /// together, each for as long as it was in effect.
         #[test]
         fn no_window_holds_more_when_rate_and_burst_change_inside_it(
             first in (1u64..50, 1u64..5_000, 1u32..6),

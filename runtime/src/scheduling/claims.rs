@@ -1,4 +1,4 @@
-//! What a job asks for, and what that comes to.
+//! The request of a job to the scheduler, and the claims that follow from it.
 
 use super::hints::ParallelizationHint;
 use super::limits::Quota;
@@ -8,8 +8,7 @@ use crate::Error;
 
 /// A kind of worker, as a small number that the caller hands out.
 ///
-/// A job runs on a worker of its kind. Kinds are independent: one without a free worker holds up
-/// its own jobs only.
+/// A job runs on a worker of its kind. Kinds are independent: a kind without a free worker holds up only its own jobs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Kind(pub u16);
 
@@ -22,8 +21,7 @@ pub(super) const GLOBAL: LimitId = LimitId(0);
 
 /// What a job asks of the scheduler.
 ///
-/// Only what a job's hint needs is looked at: a fully parallel job's host and task are never
-/// hashed.
+/// The scheduler reads only what the job's hint needs: the host and the task of a fully parallel job are never hashed.
 ///
 /// ```
 /// use ratchet_runtime::{ParallelizationHint, Priority, SchedulerRequest};
@@ -38,21 +36,21 @@ pub(super) const GLOBAL: LimitId = LimitId(0);
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct SchedulerRequest<'a> {
-    /// The task's name: the rate key of a rate-limited job that names none.
+    /// The name of the task: the rate key of a rate-limited job that names no key.
     pub task: &'a str,
-    /// Which workers can run it.
+    /// The kind of worker that the job needs.
     pub kind: Kind,
     /// How urgent the job is.
     pub priority: Priority,
-    /// How many slots it fills while it runs.
+    /// How many slots the job fills while it runs.
     pub slots: u32,
     /// How parallel it may be.
     pub hint: &'a ParallelizationHint,
-    /// The host on which the job runs. Jobs that name no host are all on one host of their own, the local one.
+    /// The host on which the job runs. All jobs that name no host are on one host, the local one.
     pub host: Option<&'a str>,
-    /// The named limits it counts against.
+    /// The named limits that the job counts against.
     pub limits: &'a [LimitId],
-    /// How many units of which resources it has while it runs.
+    /// The resources that the job takes while it runs, each with the number of units.
     pub resources: &'a [(ResourceId, u64)],
 }
 
@@ -71,7 +69,7 @@ impl<'a> SchedulerRequest<'a> {
         }
     }
 
-    /// Returns what the hint claims for itself alone, besides slots and named limits.
+    /// Returns what the hint claims in addition to slots and named limits.
     pub(super) fn private_claim(&self) -> Result<PrivateClaim<'a>, Error> {
         Ok(match self.hint {
             ParallelizationHint::FullyParallel | ParallelizationHint::Alone => {
@@ -92,7 +90,7 @@ impl<'a> SchedulerRequest<'a> {
         *self.hint == ParallelizationHint::GlobalExclusive
     }
 
-    /// Whether the job runs only while nothing else does.
+    /// Whether the job runs only while no other job does.
     pub(super) fn alone(&self) -> bool {
         *self.hint == ParallelizationHint::Alone
     }

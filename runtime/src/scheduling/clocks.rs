@@ -1,25 +1,26 @@
-//! The clocks that tell how long groups and lanes have waited for what; `scheduler/accounting.rs` says how they run.
+//! The clocks that measure how long groups and lanes have waited for what; `scheduler/accounting.rs` describes when
+//! each runs.
 
-/// The places of the clocks that every group has.
+/// The index of the clock of admission. Every group has this clock and the following ones.
 pub(super) const ADMISSION: usize = 0;
-/// The place of the clock of a free worker.
+/// The index of the clock of a free worker.
 pub(super) const WORKER: usize = 1;
-/// The place of the clock of free slots.
+/// The index of the clock of free slots.
 pub(super) const SLOT: usize = 2;
-/// The place of the clock of a connected host.
+/// The index of the clock of a connected host.
 pub(super) const CONNECT: usize = 3;
 
 /// The clocks of a group, in nanoseconds.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Clocks {
-    /// One for each limit of the group, in the order of the limits; empty as long as all of them show 0.
+    /// One clock for each limit of the group, in the order of the limits; empty while all of them show 0.
     pub(super) limits: Box<[u64]>,
-    /// The clocks of admission, workers, slots and connections, at the places above.
+    /// The clocks of admission, workers, slots and connections, at the indices above.
     pub(super) others: [u64; 4],
 }
 
 impl Clocks {
-    /// How much more these clocks show than earlier ones of the same group.
+    /// Returns how much these clocks have advanced since earlier ones of the same group.
     pub(super) fn since(&self, earlier: &Self) -> Self {
         let before = |number: usize| earlier.limits.get(number).copied().unwrap_or_default();
         let limits = self.limits.iter().enumerate();
@@ -29,7 +30,7 @@ impl Clocks {
         }
     }
 
-    /// Adds what other clocks show.
+    /// Adds the times of other clocks.
     pub(super) fn add(&mut self, more: &Self) {
         if self.limits.len() < more.limits.len() {
             let mut limits = std::mem::take(&mut self.limits).into_vec();
@@ -44,19 +45,19 @@ impl Clocks {
         }
     }
 
-    /// Returns what all clocks show together.
+    /// Returns the sum of all clocks.
     pub(super) fn sum(&self) -> u64 {
         self.limits.iter().chain(&self.others).sum()
     }
 }
 
-/// The clock of a lane that has a place.
+/// The clock of the place (host or rate key) of a lane.
 #[derive(Debug, Default)]
 pub(super) struct PlaceClock {
-    /// The time, without the present stop, for which the place has let nobody of the lane pass.
+    /// How long the place has blocked the lane, without the present stop.
     pub(super) shown: u64,
-    /// What clocks of the group have shown more in that time: for this lane they stood still.
+    /// How much the clocks of the group advanced in that time. For this lane that time does not count on them.
     pub(super) instead_of: Clocks,
-    /// What the clocks of the group showed when the present stop began, if there is one.
+    /// The clocks of the group when the present stop began; `None` if the lane is not blocked.
     pub(super) stopped_at: Option<Clocks>,
 }

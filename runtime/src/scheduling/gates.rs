@@ -1,4 +1,4 @@
-//! What a job can wait at: gates that many share, and places that belong to few.
+//! What a job can wait at: gates, which many jobs share, and places, which belong to few.
 
 use std::num::NonZeroU32;
 
@@ -8,7 +8,7 @@ use super::heap::{Heap, NOWHERE};
 use super::limits::{Limit, Quota};
 use super::resources::{HeldUnits, ResourcePool};
 
-/// Jobs that share everything but their place: kind, slots, named limits.
+/// Jobs that share everything but their place: kind, slots, limits and units of resources.
 ///
 /// What blocks one of them at a shared gate blocks all of them, so a whole group waits at one
 /// gate and moves as one, however many hosts it spans.
@@ -18,27 +18,27 @@ pub(super) struct Group {
     pub(super) kind: u16,
     /// The number of slots that each of its jobs fills.
     pub(super) slots: u32,
-    /// Its jobs run only while nothing else does.
+    /// Whether its jobs run only while no other job does.
     pub(super) alone: bool,
     /// Indices of the named limits, ascending.
     pub(super) limits: Box<[u32]>,
-    /// How many units each of its jobs takes of each of these limits. Empty if that is one of each.
+    /// How many units each of its jobs takes of each of these limits. Empty if it is one of each.
     pub(super) units: Box<[u64]>,
     /// Its position in the line of each of them.
     pub(super) line_positions: Box<[u32]>,
-    /// Lanes that could go on from their place, by the rank of their heads.
+    /// The lanes whose place lets them pass, by the rank of their heads.
     pub(super) lanes: Heap,
     /// The gate it waits at, or waited at last.
     pub(super) gate: u32,
-    /// Its position there; nowhere while no lane could go on.
+    /// Its position at that gate; `NOWHERE` while no lane of the group could pass its place.
     pub(super) position: u32,
     /// The lane of jobs without a place.
     pub(super) plain: u32,
     /// How many lanes there are.
     pub(super) lane_count: u32,
-    /// How long its jobs have lacked each thing, if waiting times are recorded.
+    /// How long its jobs have lacked each thing; kept only if waiting times are recorded.
     pub(super) clocks: Clocks,
-    /// The first group of its kind, which stays for the next fully parallel job.
+    /// Whether this is the first group of its kind, which is kept for the next fully parallel job.
     pub(super) lasting: bool,
 }
 
@@ -63,12 +63,12 @@ impl Default for Group {
 }
 
 impl Group {
-    /// How many units each of its jobs takes of the limit with this place among its limits.
+    /// Returns how many units each of its jobs takes of the limit at this index among its limits.
     pub(super) fn units_at(&self, at: usize) -> u64 {
         self.units.get(at).copied().unwrap_or(1)
     }
 
-    /// How many units each of its jobs takes of this limit, which it names.
+    /// Returns how many units each of its jobs takes of this limit, which it has to name.
     pub(super) fn units_of(&self, limit: u32) -> u64 {
         if self.units.is_empty() {
             return 1;
@@ -85,26 +85,26 @@ impl Group {
 /// The condition that holds back the groups of a gate.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum GateCondition {
-    /// As many free slots as each job of its groups fills.
+    /// There are not as many free slots as each job of its groups fills.
     Slots,
-    /// Nothing at all running.
+    /// Other jobs are running, and the jobs of its groups have to be alone.
     Quiet,
-    /// A free worker of its groups' kind.
+    /// No worker of its groups' kind is free.
     Kind,
-    /// A unit of this limit, or as many units of this resource as each job of its groups takes.
+    /// A unit of this limit is missing, or units of this resource for a job of its groups.
     Limit(u32),
 }
 
 /// The groups that wait for the same condition.
 #[derive(Debug)]
 pub(super) struct Gate {
-    /// The condition that its groups lack.
+    /// The condition that holds back its groups.
     pub(super) barred: GateCondition,
     /// The groups that wait here, by the rank of their first jobs.
     pub(super) groups: Heap,
-    /// Nobody here can pass until something about this gate changes.
+    /// Whether no group here can pass until something about this gate changes.
     pub(super) shut: bool,
-    /// Its position among the gates worth looking at.
+    /// Its position among the gates that may let a group pass.
     pub(super) position: u32,
 }
 
@@ -115,7 +115,7 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// Makes a gate at which no group waits, for groups that lack this.
+    /// Makes an empty gate, for groups that this condition holds back.
     pub(super) fn new(barred: GateCondition) -> Self {
         Self {
             barred,
@@ -133,16 +133,17 @@ pub(super) struct NamedLimit {
     pub(super) name: Box<str>,
     /// How much of the limit is left.
     pub(super) level: Level,
-    /// Every group that names it and could go on from its place, wherever it waits.
+    /// Every group that names it and can pass its place, whichever gate it waits at.
     pub(super) line: Heap,
-    /// The gate at which groups wait for a unit of the limit. Of a resource, it is that of groups that take one.
+    /// The gate at which groups wait for a unit of the limit. Of a resource, it is the gate of groups that take one
+    /// unit.
     pub(super) gate: u32,
     /// Its position among the timers.
     pub(super) wake: u32,
 }
 
 impl NamedLimit {
-    /// The gate at which groups wait whose jobs take so many units of it.
+    /// Returns the gate of the groups whose jobs take this many units of it.
     pub(super) fn gate_of(&self, units: u64) -> u32 {
         match self.level.resource() {
             Some(level) if units != 1 => {
@@ -161,7 +162,7 @@ impl NamedLimit {
 /// How much of a limit is left.
 #[derive(Debug)]
 pub(super) enum Level {
-    /// A bound on how many jobs run, and how many do.
+    /// A bound on how many jobs run, and how many run now.
     Max { max: NonZeroU32, held: u32 },
     /// A bound on how often jobs start.
     Rate(Bucket),
@@ -174,12 +175,12 @@ pub(super) enum Level {
 pub(super) struct ResourceLevel {
     /// Which units are free.
     pub(super) pool: ResourcePool,
-    /// The gates of groups that take more than one unit, by their units: groups at one gate pass one after the other, so
-    /// those that need less may not stand behind those that need more.
+    /// The gates of groups that take more than one unit, by the number of units. Groups at one gate pass one after the
+    /// other, so groups that need few units must not wait behind groups that need more.
     pub(super) gates: Vec<UnitsGate>,
 }
 
-/// The gate of the groups that take so many units of a resource.
+/// The gate of the groups that take a certain number of units of a resource.
 #[derive(Debug)]
 pub(super) struct UnitsGate {
     /// How many units each of their jobs takes.
@@ -190,14 +191,14 @@ pub(super) struct UnitsGate {
 }
 
 impl ResourceLevel {
-    /// Where the gate of groups stands that take so many units, or where it would stand.
+    /// Returns the index of the gate of groups that take this many units; as an error, the index at which to insert it.
     pub(super) fn find_gate(&self, units: u64) -> Result<usize, usize> {
         self.gates.binary_search_by_key(&units, |gate| gate.units)
     }
 }
 
 impl Level {
-    /// Makes the level of a limit of which nothing is taken yet.
+    /// Makes the level of a limit of which no unit is taken yet.
     pub(super) fn new(limit: Limit) -> Self {
         match limit {
             Limit::Max(max) => Self::Max { max, held: 0 },
@@ -214,7 +215,7 @@ impl Level {
         }
     }
 
-    /// Returns the resource, if it is one.
+    /// Returns the resource, or `None` if this is a limit.
     pub(super) fn resource(&self) -> Option<&ResourceLevel> {
         match self {
             Self::Resource(level) => Some(level),
@@ -232,7 +233,7 @@ impl Level {
         }
     }
 
-    /// Takes units: one, unless it is a resource. Returns which units of a resource were taken.
+    /// Takes units: always one, unless it is a resource. Returns which units of a resource were taken.
     pub(super) fn take(&mut self, units: u64, now: u64) -> Option<HeldUnits> {
         match self {
             Self::Max { held, .. } => *held += 1,
@@ -249,7 +250,8 @@ impl Level {
         }
     }
 
-    /// Returns when this many units will be free if no job gives one back: only the units of a rate come with time.
+    /// Returns when this many units will be free if no job gives one back: `None` unless it is a rate, whose tokens
+    /// come with time.
     pub(super) fn when(&self, units: u32) -> Option<u64> {
         match self {
             Self::Max { .. } | Self::Resource(_) => None,
@@ -269,21 +271,21 @@ pub(super) struct HostOrKey {
     pub(super) lanes: u32,
     /// Its position among the timers that can let a job start.
     pub(super) wake: u32,
-    /// Its position among the timers that cannot: a job falls due, a bucket is full.
+    /// Its position among the timers that cannot let a job start: a job falls due, or a bucket is full.
     pub(super) chore: u32,
 }
 
-/// What a place has to give.
+/// What the jobs of a place compete for: the lock of a host, or the tokens of a rate key.
 #[derive(Debug)]
 pub(super) enum LockOrBucket {
     /// The lock of a host.
     Host {
-        /// A job has the lock.
+        /// Whether a job has the lock.
         locked: bool,
     },
     /// The bucket of a rate key.
     Key {
-        /// What jobs declare, which the bucket's own quota may differ from since it was changed.
+        /// The quota that jobs declare. The quota of the bucket differs from it after `set_rate`.
         declared: Quota,
         /// The tokens that are left.
         bucket: Bucket,
@@ -324,7 +326,7 @@ impl HostOrKey {
         }
     }
 
-    /// Returns when this many tokens will be there; a lock does not come with time.
+    /// Returns when this many tokens will be there; `None` for a lock, which does not become free with time.
     pub(super) fn when(&self, units: u32) -> Option<u64> {
         match &self.hold {
             LockOrBucket::Host { .. } => None,

@@ -2,7 +2,7 @@
 
 use super::priority::Rank;
 
-/// The position of what is in no heap.
+/// The position of an entry that is in no heap.
 pub(super) const NOWHERE: u32 = u32::MAX;
 
 /// The number of children of a node. Four halve the depth, and with it the positions that are written on the way.
@@ -10,8 +10,8 @@ const ARITY: usize = 4;
 
 /// A min-heap of ids by rank.
 ///
-/// Who owns the ids also keeps their positions. Every operation tells the new position of each entry it
-/// moves through `position(id, moved)`; what was removed is not told, its owner knows.
+/// The owner of the ids also keeps their positions. Every operation reports the new position of each entry that it
+/// moves through `position(id, moved)`; removed entries are not reported, since the owner knows of them.
 #[derive(Debug, Default)]
 pub(super) struct Heap {
     /// The heap as an array: the children of the entry at `n` begin at `n * ARITY + 1`.
@@ -91,10 +91,10 @@ impl Heap {
         self.place(at, entry, moved);
     }
 
-    /// Puts an entry at a position, and tells it.
+    /// Puts an entry at a position, and reports the position.
     fn place(&mut self, at: usize, entry: (Rank, u32), moved: &mut impl FnMut(u32, u32)) {
         self.entries[at] = entry;
-        // Ids are u32, so positions are.
+        // The ids are u32, so there are no more positions than a u32 holds.
         #[expect(
             clippy::cast_possible_truncation,
             reason = "a heap holds each u32 id once"

@@ -1,4 +1,4 @@
-//! What a job says about how parallel it may be.
+//! Parallelization hints: how parallel a job may be.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,12 +18,12 @@ use crate::scheduling::closest;
 /// | hint | also holds | means |
 /// |---|---|---|
 /// | `fully_parallel` | nothing | no restriction |
-/// | `host_exclusive` | its host | one such job a host; other hosts, and fully parallel jobs on the same host, go on |
+/// | `host_exclusive` | its host | one such job per host; other hosts, and fully parallel jobs on the host, continue |
 /// | `rate_limited` | takes a token at its start | starts, retries included, never exceed `burst + rate x length` in any window; waiters in order |
 /// | `global_exclusive` | the global lock, its host | one at a time everywhere, and alone with host-exclusive work on its host |
 /// | `alone` | everything | nothing else runs at all |
 ///
-/// In files a hint is its name, or a map for what needs figures:
+/// In files a hint is its name, or a map if it has figures:
 ///
 /// ```
 /// use ratchet_runtime::ParallelizationHint;
@@ -42,29 +42,29 @@ use crate::scheduling::closest;
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ParallelizationHint {
-    /// A slot and nothing else.
+    /// The job holds a slot and nothing else.
     #[default]
     FullyParallel,
     /// One job with this hint runs on a host at a time.
     HostExclusive,
     /// Attempts start at this rate at most.
     RateLimited {
-        /// Starts a second. Fractions are fine; zero, negative and infinite are refused.
+        /// Starts per second. Fractions are fine; zero, negative and infinite are refused.
         requests_per_second: f64,
-        /// Starts that may come together after a pause.
+        /// How many starts may come together after a pause.
         burst: u32,
         /// Jobs with one key share one bucket. Without one, the task's name is the key.
         #[serde(skip_serializing_if = "Option::is_none")]
         key: Option<String>,
     },
-    /// One at a time everywhere, and alone with host-exclusive work on its host.
+    /// One job with this hint runs at a time everywhere, and alone with host-exclusive work on its host.
     GlobalExclusive,
-    /// Nothing else runs at all.
+    /// No other job runs at all.
     Alone,
 }
 
 impl ParallelizationHint {
-    /// Rate limited with burst 1 and the task's name as the key.
+    /// Makes a rate-limited hint with burst 1 and the task's name as the key.
     pub fn rate_limited(requests_per_second: f64) -> Self {
         Self::RateLimited {
             requests_per_second,
@@ -73,7 +73,7 @@ impl ParallelizationHint {
         }
     }
 
-    /// The hints that a name alone can say.
+    /// The hints that consist of a name alone.
     pub const PLAIN: [Self; 4] = [
         Self::FullyParallel,
         Self::HostExclusive,
@@ -127,6 +127,7 @@ impl fmt::Display for ParallelizationHint {
     }
 }
 
+/// Returns the error for an unknown name, with the closest hint as a suggestion.
 fn unknown(name: &str) -> Error {
     let names = ParallelizationHint::PLAIN
         .iter()
@@ -140,7 +141,7 @@ fn unknown(name: &str) -> Error {
 impl FromStr for ParallelizationHint {
     type Err = Error;
 
-    /// The hints that a name alone can say, as on a command line.
+    /// Parses a hint that consists of a name alone, as on a command line.
     fn from_str(name: &str) -> Result<Self, Error> {
         if name == "rate_limited" {
             return Err(Error::InvalidLimit {
@@ -154,17 +155,18 @@ impl FromStr for ParallelizationHint {
     }
 }
 
-/// By hand, because a derived one suggests nothing, and in formats that have tags of their own
-/// (YAML) would want a tag instead of a map.
+/// Written by hand, because a derived one makes no suggestions, and in formats that have tags of their own (YAML) would
+/// expect a tag instead of a map.
 impl<'de> Deserialize<'de> for ParallelizationHint {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
         input.deserialize_any(Written)
     }
 }
 
+/// Reads a hint as it is written: a name, or a map.
 struct Written;
 
-/// The figures of a rate limit as they are written, before they are known to make sense.
+/// The figures of a rate limit as they are written, not validated yet.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenRate {

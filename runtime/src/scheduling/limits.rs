@@ -11,14 +11,14 @@ use crate::Error;
 /// A rate, and how many may start at once after a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Quota {
-    /// How many starts a period has.
+    /// How many starts there may be in a period.
     pub rate: Rate,
-    /// Starts that may come together. With 1, starts are evenly spaced.
+    /// How many starts may come together. With 1, starts are evenly spaced.
     pub burst: NonZeroU32,
 }
 
 impl Quota {
-    /// Makes a quota whose burst is not zero.
+    /// Makes a quota; a burst of zero is refused.
     pub fn new(rate: Rate, burst: u32) -> Result<Self, Error> {
         let burst = NonZeroU32::new(burst).ok_or(Error::InvalidLimit {
             reason: "a burst of 0 would never let anything start",
@@ -63,7 +63,7 @@ impl Limit {
         Ok(Self::Max(max))
     }
 
-    /// Makes a limit of this many starts a period, `burst` of them together; a burst of zero is refused.
+    /// Makes a limit of this rate, with `burst` starts together; a burst of zero is refused.
     pub fn rate(rate: Rate, burst: u32) -> Result<Self, Error> {
         Quota::new(rate, burst).map(Self::Rate)
     }
@@ -78,7 +78,7 @@ impl fmt::Display for Limit {
     }
 }
 
-/// A limit as it is written, before it is known to make sense.
+/// A limit as it is written, not validated yet.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenLimit {

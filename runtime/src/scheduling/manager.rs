@@ -27,16 +27,16 @@ const KEEP: usize = 16_384;
 
 /// Holds tasks back until they may run, by the rules of the [`Scheduler`].
 ///
-/// Cloning it is cheap, and all clones are one manager. For rate limits and timeouts, and for
-/// nothing else, it needs a tokio runtime with time enabled. Such a runtime looks at the clock once
-/// a millisecond, so more than a thousand starts a second take a `burst` above 1.
+/// Cloning it is cheap, and all clones are one manager. It needs a tokio runtime with time enabled only for rate limits
+/// and timeouts. The timers of tokio have a resolution of a millisecond, so more than a thousand starts per second take
+/// a `burst` above 1.
 ///
-/// - **First come, first served**, inside a priority.
-/// - **Cancel safe.** Dropping a waiting `acquire` leaves the queue; dropping one that was just
-///   let through lets the next one through.
+/// - **First come, first served**, within a priority.
+/// - **Cancel safe.** Dropping a waiting `acquire` leaves the queue; dropping one that was just granted lets the next
+///   one start.
 /// - **Released on drop**, and so on a panic too.
-/// - **Told of.** Debug events of `tracing` say who has `acquired`, has `released` and `waits for` a hint on a host, with its
-///   task. Their target is `ratchet_runtime::parallelization`. An [`Executor`](crate::Executor) sends them, too.
+/// - **Traced.** Debug events of `tracing` report which task has `acquired`, has `released` or `waits for` a hint on a
+///   host. Their target is `ratchet_runtime::parallelization`. An [`Executor`](crate::Executor) emits them, too.
 ///
 /// ```
 /// use ratchet_runtime::{ParallelizationHint, ParallelizationManager};
@@ -57,17 +57,17 @@ const KEEP: usize = 16_384;
 /// ```
 #[derive(Clone)]
 pub struct ParallelizationManager {
-    /// What all clones share.
+    /// The state that all clones share.
     shared: Arc<Mutex<Shared>>,
 }
 
-/// What all clones share.
+/// The state that all clones of a manager share.
 struct Shared {
     /// The scheduler that decides.
     scheduler: Scheduler,
     /// The `acquire` calls that wait, by the index of their tickets.
     waiters: Vec<Waiter>,
-    /// How long requests have waited until they were granted.
+    /// How long requests waited until they were granted.
     waits: WaitTimes,
     /// The next moment at which time alone lets a request start, as of the last dispatch.
     next: Option<Instant>,
@@ -80,7 +80,7 @@ struct Shared {
 struct Waiter {
     /// Wakes the task that waits.
     waker: Option<Waker>,
-    /// The scheduler has started the request.
+    /// Whether the scheduler has started the request.
     granted: bool,
 }
 
@@ -93,7 +93,7 @@ impl ParallelizationManager {
         Self::of(Scheduler::empty(u32::MAX, capacity, ageing, now()))
     }
 
-    /// Makes a manager with slots, limits, capacity and ageing of your choice.
+    /// Makes a manager with these slots, limits, capacity and ageing.
     ///
     /// ```
     /// use ratchet_runtime::{Limit, ParallelizationManager, SchedulerRequest, SchedulerSettings};
@@ -129,8 +129,8 @@ impl ParallelizationManager {
 
     /// Waits until a task with this hint may run on this host, and holds what it claims.
     ///
-    /// The task's name is the rate key of a rate-limited hint that names none. Fails at once on a
-    /// hint that could never let anything run, or that contradicts another one in use.
+    /// The task's name is the rate key of a rate-limited hint that names no key. Fails at once on a hint that could
+    /// never let a task run, or that contradicts another one in use.
     ///
     /// # Cancel safety
     ///
@@ -153,7 +153,7 @@ impl ParallelizationManager {
         Acquire::new(self.clone(), request)
     }
 
-    /// Takes what the task claims, if it may run right now; never waits.
+    /// Takes what the task claims if it may run right now; never waits. Returns `None` if it may not.
     pub fn try_acquire(
         &self,
         hint: &ParallelizationHint,
@@ -174,7 +174,7 @@ impl ParallelizationManager {
         if granted {
             shared.waits.record(Duration::ZERO);
         } else {
-            // Nobody was to be called for it, so there is no waker to drop.
+            // No waker was set for it, so there is none to drop.
             let _ = shared.withdraw(ticket);
             woken.extend(shared.dispatch(now));
         }
@@ -187,7 +187,7 @@ impl ParallelizationManager {
         }))
     }
 
-    /// Waits for permission as [`acquire`](Self::acquire) does, but gives up after a while. With no time at all, it
+    /// Waits for permission as [`acquire`](Self::acquire) does, but gives up after this time. With a time of zero, it
     /// still gets what is free at once.
     ///
     /// ```
@@ -230,18 +230,18 @@ impl ParallelizationManager {
         self.lock().scheduler.limit(name)
     }
 
-    /// Returns what is held, what is left and who waits, as of now.
+    /// Returns what is held, what is left and how many wait, as of now.
     pub fn stats(&self) -> ParallelizationStats {
         let shared = self.lock();
         ParallelizationStats::of(&shared.scheduler, now())
     }
 
-    /// Returns how long those who got through had waited.
+    /// Returns how long the requests that were granted had waited.
     pub fn wait_times(&self) -> WaitTimes {
         self.lock().waits.clone()
     }
 
-    /// Frees what this ticket holds, or its place in the queue, and lets others through.
+    /// Releases what this ticket holds, or its place in the queue, and starts the requests that may run now.
     fn give_back(&self, ticket: Ticket) {
         let mut shared = self.lock();
         let unused = shared.withdraw(ticket);
@@ -251,8 +251,8 @@ impl ParallelizationManager {
         wake(woken);
     }
 
-    /// No code of ours panics while it holds the lock, and a waker's panic happens after the
-    /// state is whole: what a poisoned lock holds is as good as any.
+    /// Locks the shared state, even if it is poisoned. Our code does not panic while it holds the lock, and wakers,
+    /// which may panic, are called only when the state is consistent. So the state behind a poisoned lock is valid.
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -287,7 +287,7 @@ impl Shared {
     fn dispatch(&mut self, now: Instant) -> Vec<Waker> {
         let mut woken = Vec::new();
         let next = loop {
-            // Most of the time nobody waits, and then there is nothing to ask.
+            // Most of the time no request waits, and then there is nothing to ask.
             if self.scheduler.load().waiting == 0 {
                 break None;
             }
@@ -306,8 +306,8 @@ impl Shared {
             self.timekeeper.wake();
         }
         if next.is_some() && self.timekeeper.is_missing() {
-            // Only a future is polled where a timekeeper can be started: any one will do, and if
-            // it goes away instead, its going comes by here.
+            // A timekeeper can be started only while a future is polled, and any waiting future will do. If that future
+            // is dropped instead, its drop dispatches again and comes back here.
             woken.extend(
                 self.waiters
                     .iter_mut()

@@ -1,4 +1,4 @@
-//! In which order jobs can be done that need each other.
+//! Orders jobs that need each other.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -6,11 +6,11 @@ use std::collections::{BinaryHeap, HashMap};
 use crate::Error;
 use crate::scheduling::closest;
 
-/// Gives an order in which every job comes after its needs, and otherwise as early as it was written.
+/// Returns an order in which every job comes after its needs, and otherwise as early as it was written.
 ///
-/// What no order can satisfy is refused by name: a need that does not exist, and a circle, whose members are named in
-/// order. The [`Scheduler`](crate::Scheduler) knows no needs: an [`Executor`](crate::Executor) gives it a job once all
-/// that the job needs has succeeded.
+/// A need that does not exist is refused by name, and so is a circle, with its members in order. The
+/// [`Scheduler`](crate::Scheduler) knows no needs: an [`Executor`](crate::Executor) pushes a job once all jobs that it
+/// needs have succeeded.
 ///
 /// ```
 /// use ratchet_runtime::order_by_needs;
@@ -73,7 +73,8 @@ pub fn order_by_needs<Name: AsRef<str>>(jobs: &[(Name, Vec<Name>)]) -> Result<Ve
     }
 }
 
-/// Follows unmet needs from a job that has one: each leads to another, so one comes again.
+/// Finds a circle by following unmet needs, from a job that has one. Each leads to another job with an unmet need, so
+/// one has to repeat.
 fn circle(start: usize, needs: &[Vec<usize>], left: &[usize]) -> Vec<usize> {
     let mut path: Vec<usize> = Vec::new();
     let mut seen = HashMap::new();

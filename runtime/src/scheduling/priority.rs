@@ -1,10 +1,9 @@
-//! Priority is how long a job lets later ones pass.
+//! Priority: how long a job lets later ones pass.
 //!
-//! A fixed order of classes starves the lowest one as soon as the others never run dry. So a
-//! priority is not a class here but a span of time: a job is *due* one span after it was pushed,
-//! and the queue is ordered by due time, then by arrival. Inside one priority that is first in,
-//! first out. Between two priorities the higher goes first unless the lower has waited longer by
-//! more than the difference of their spans.
+//! A fixed order of classes starves the lowest class as long as there is work in the others. So a priority is not a
+//! class here but a span of time: a job is *due* one span after it was pushed, and the queue is ordered by due time,
+//! then by arrival. Within one priority that is first in, first out. Between two priorities the higher goes first
+//! unless the lower has waited longer by more than the difference of their spans.
 
 use std::time::Duration;
 
@@ -36,7 +35,7 @@ pub enum Priority {
 }
 
 impl Priority {
-    /// All of them, most urgent first.
+    /// All priorities, most urgent first.
     pub const ALL: [Self; 4] = [Self::Critical, Self::High, Self::Normal, Self::Low];
 
     /// Returns the name that it has in files.
@@ -62,9 +61,9 @@ impl Priority {
 
 /// How fast a waiting job gains on those of higher priority.
 ///
-/// A job is due after one step if it is critical, two if high, three if normal, four if low.
-/// Nothing pushed after a job is due can pass it by priority, and a due job that is held up by
-/// its claims keeps others from taking them (see [`Scheduler`](super::Scheduler)).
+/// A job is due after one step if it is critical, two if high, three if normal, four if low. A job that is pushed after
+/// another one is due cannot pass that one by priority, and a due job that is held up by its claims keeps others from
+/// taking them (see [`Scheduler`](super::Scheduler)).
 ///
 /// ```
 /// use ratchet_runtime::{Ageing, Priority};
@@ -81,7 +80,7 @@ pub struct Ageing {
 }
 
 impl Ageing {
-    /// How long after its push a job of this priority is due.
+    /// Returns the time from the push of a job of this priority until it is due.
     pub fn span(&self, priority: Priority) -> Duration {
         let steps = [1, 2, 3, 4][priority.level()];
         self.step.saturating_mul(steps)
@@ -105,6 +104,6 @@ impl Default for Ageing {
 pub(super) struct Rank {
     /// The moment from which the job is due, or at which a timer is.
     pub(super) due: u64,
-    /// The arrival number, by which jobs are ordered that are due at the same moment.
+    /// The arrival number, which orders jobs that are due at the same moment.
     pub(super) seq: u64,
 }

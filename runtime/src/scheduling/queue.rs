@@ -1,11 +1,9 @@
-//! The jobs that wait, and the lanes they wait in.
+//! The jobs that wait, and the lanes in which they wait.
 //!
-//! Jobs that claim exactly the same things stand in one lane: whether the first of them may run
-//! decides for all of them, so the scheduler looks at heads of lanes and never at a job behind.
-//! A lane is four lists, one a priority, each in order of rank because time only goes forward.
-//! What comes back out of order (a retry) goes to a heap beside
-//! them. Taking the first, adding at the end and removing from the middle cost the same with ten
-//! jobs as with a million.
+//! Jobs with exactly the same claims share one lane: whether the first of them may run decides for all of them, so the
+//! scheduler looks only at heads of lanes. A lane is four lists, one for each priority, each in order of rank because
+//! time only goes forward. A job that comes back out of order (a retry) goes to the lane's heap instead. Taking the
+//! first job, adding at the end and removing from the middle cost the same with ten jobs as with a million.
 
 use super::clocks::PlaceClock;
 use super::heap::{Heap, NOWHERE};
@@ -13,10 +11,10 @@ use super::priority::{Priority, Rank};
 use super::slab::Slab;
 use crate::ids::SlotNumber;
 
-/// Where a job stands on its way through the scheduler.
+/// The state of a job in the scheduler.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// The record stands for no job.
+    /// The record belongs to no job.
     #[default]
     Free,
     /// The job waits for its not-before time.
@@ -36,9 +34,9 @@ pub(super) enum Standing {
 pub(super) struct QueuedJob {
     /// The position in the order of all jobs.
     pub(super) rank: Rank,
-    /// Where the job stands on its way.
+    /// The state of the job.
     pub(super) standing: Standing,
-    /// The list of its lane in which the job stands.
+    /// The priority, which is the list of its lane that holds the job.
     pub(super) priority: Priority,
     /// The lane of jobs with the same claims.
     pub(super) lane: u32,
@@ -57,7 +55,7 @@ impl Default for QueuedJob {
 }
 
 impl QueuedJob {
-    /// Makes the record of a job that is in no list of its lane yet.
+    /// Makes the record of a job that is not in a lane yet.
     pub(super) fn new(rank: Rank, priority: Priority, lane: u32) -> Self {
         Self {
             rank,
@@ -70,12 +68,12 @@ impl QueuedJob {
         }
     }
 
-    /// Returns the position in the heap in which the job is.
+    /// Returns the job's position in the heap that holds it.
     pub(super) fn position(&self) -> u32 {
         self.before
     }
 
-    /// Notes the position in the heap in which the job is.
+    /// Records the job's position in the heap that holds it.
     pub(super) fn set_position(&mut self, position: u32) {
         self.before = position;
     }
@@ -101,17 +99,17 @@ const EMPTY: List = List {
 pub(super) struct Lane {
     /// The group of lanes that differ only in their place.
     pub(super) group: u32,
-    /// The host or rate key that only this lane's jobs claim besides the group's limits.
+    /// The host or rate key that this lane's jobs claim in addition to the claims of the group.
     pub(super) place: u32,
     /// The next lane of the same place.
     pub(super) sibling: u32,
-    /// Its position in the group's heap; nowhere while it is empty or its place is taken.
+    /// Its position in the group's heap; `NOWHERE` while it is empty or its place is taken.
     pub(super) position: u32,
-    /// Jobs of this lane that are waiting or running: the lane lives as long as there are any.
+    /// How many jobs of this lane wait or run. The lane lives as long as there are any.
     pub(super) jobs: u32,
     /// How many of these jobs wait.
     pub(super) waiting: u32,
-    /// How long its place has let nobody pass, where somebody asks.
+    /// How long its place has blocked the lane; kept only if waiting times are recorded.
     pub(super) clock: Option<Box<PlaceClock>>,
     /// The first job of the lists and of the heap, with its rank.
     head: Option<(Rank, u32)>,
@@ -128,7 +126,7 @@ impl Default for Lane {
 }
 
 impl Lane {
-    /// Makes an empty lane of a group at a place, which is listed at neither yet.
+    /// Makes an empty lane of a group at a place. The caller links it to both.
     pub(super) fn new(group: u32, place: u32) -> Self {
         Self {
             group,
@@ -149,7 +147,7 @@ impl Lane {
         self.head
     }
 
-    /// Adds a job that waits from now on: at the end of its list, or in the heap if it comes back out of order.
+    /// Adds a job that waits: at the end of its list, or in the heap if it comes back out of order.
     pub(super) fn insert(&mut self, id: u32, jobs: &mut Slab<QueuedJob>) {
         self.waiting += 1;
         let (rank, level) = (jobs[id].rank, jobs[id].priority.level());
@@ -173,7 +171,7 @@ impl Lane {
         }
     }
 
-    /// Takes out a job that waits no longer, wherever in the lane it stands.
+    /// Removes a job that no longer waits, from its list or from the heap.
     pub(super) fn remove(&mut self, id: u32, jobs: &mut Slab<QueuedJob>) {
         self.waiting -= 1;
         let job = &mut jobs[id];

@@ -1,4 +1,4 @@
-//! How often something may start, as people write it.
+//! Rates: how often jobs may start.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -25,8 +25,8 @@ const MOST: u64 = 1_000_000_000_000_000_000;
 
 /// A number of starts in a period, written as `10/s`, `2.5/s`, `100/m`, `5/h` or `1/15m`.
 ///
-/// Kept as a whole number of starts in a whole number of nanoseconds, never as a fraction, so
-/// that three a second is three a second for ever.
+/// It is kept as a whole number of starts in a whole number of nanoseconds, never as a fraction, so that 3 per second
+/// stays exactly 3 per second.
 ///
 /// ```
 /// use ratchet_runtime::Rate;
@@ -48,7 +48,7 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// Makes a rate of `count` starts a `period`.
+    /// Makes a rate of `count` starts per `period`.
     pub fn new(count: u64, period: Duration) -> Result<Self, Error> {
         let refuse = |reason| Error::InvalidRate {
             rate: format!("{count} every {period:?}"),
@@ -64,10 +64,11 @@ impl Rate {
         Ok(Self { count, nanos })
     }
 
-    /// Makes a rate of this many starts a second; fractions are fine, zero, negative and infinite numbers are not.
+    /// Makes a rate of this many starts per second. Fractions are fine; zero, negative and infinite numbers are
+    /// refused.
     ///
-    /// A rate that is no decimal fraction is rounded down to the next whole number of
-    /// nanoseconds between two starts.
+    /// A rate that is not a decimal fraction is rounded down to the next whole number of nanoseconds between two
+    /// starts.
     pub fn per_second(starts: f64) -> Result<Self, Error> {
         let refuse = |reason| Error::InvalidRate {
             rate: format!("{starts}/s"),
@@ -90,7 +91,7 @@ impl Rate {
                 "is out of range: from one in a thousand million seconds to a thousand million a second",
             ));
         }
-        // What was typed as 2.5 is exactly 25 in ten seconds.
+        // The rate 2.5 is exactly 25 in ten seconds.
         for (scale, seconds) in [(1.0, 1), (10.0, 10), (100.0, 100), (1000.0, 1000)] {
             let scaled = starts * scale;
             if scaled.fract() == 0.0 {
@@ -110,18 +111,18 @@ impl Rate {
         Self::new(1, Duration::from_nanos((1e9 / starts).ceil() as u64))
     }
 
-    /// Starts a second, for people; the scheduler never uses this number.
+    /// Returns the starts per second, for display; the scheduler never uses this number.
     #[expect(clippy::cast_precision_loss, reason = "a figure to show")]
     pub fn as_per_second(&self) -> f64 {
         self.count() as f64 * 1e9 / self.nanos() as f64
     }
 
-    /// Returns the number of starts.
+    /// Returns the number of starts in a period.
     pub(super) fn count(self) -> u64 {
         self.count.get()
     }
 
-    /// Returns the time, in nanoseconds.
+    /// Returns the period in nanoseconds.
     pub(super) fn nanos(self) -> u64 {
         self.nanos.get()
     }
@@ -157,7 +158,7 @@ impl FromStr for Rate {
             "" => 1,
             times => times.parse().map_err(|_| too_far())?,
         };
-        // 2.5 a second are 25 in ten: exact, where a float would not be.
+        // 2.5 per second are 25 in ten seconds: exact, where a float would not be.
         let scale = (0..fraction.len()).fold(1u64, |scale, _| scale * 10);
         let count = format!("{whole}{fraction}")
             .parse()
@@ -188,7 +189,7 @@ impl From<Rate> for String {
 }
 
 impl fmt::Display for Rate {
-    /// A form that parses back to the same rate.
+    /// Writes the rate in a form that parses back to the same rate.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (count, nanos) = (self.count(), self.nanos());
         for (name, unit) in UNITS {

@@ -1,4 +1,4 @@
-//! Resources: what jobs take of a machine or of a licence for as long as they run, and who has which part.
+//! Resources: the parts of a machine, or the licences, that jobs hold while they run, and which job holds which.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -9,10 +9,10 @@ use smol_str::SmolStr;
 
 use crate::Error;
 
-/// How long a name of a resource is at most.
+/// The greatest length of the name of a resource.
 const LONGEST_NAME: usize = 64;
 
-/// How many identities a resource has at most: as many as there are ports.
+/// The greatest number of identities of a resource: as many as there are ports.
 const MAX_IDENTITIES: usize = 65_536;
 
 /// A resource, as a small number from [`Scheduler::resource`](super::Scheduler::resource).
@@ -41,14 +41,14 @@ pub struct Resource(Supply);
 enum Supply {
     /// Things that can be told apart.
     Identities(Arc<[SmolStr]>),
-    /// So many of a kind.
+    /// This many units of a kind.
     Count(u64),
-    /// So many bytes.
+    /// This many bytes.
     Bytes(u64),
 }
 
 impl Resource {
-    /// Makes a resource of things that can be told apart, by what each is called. None of them is called twice.
+    /// Makes a resource of things that can be told apart, by their names. The names have to be unique.
     pub fn identities<N: Into<SmolStr>>(names: impl IntoIterator<Item = N>) -> Result<Self, Error> {
         let names: Vec<SmolStr> = names.into_iter().map(Into::into).collect();
         let refuse = |reason: String| Err(Error::InvalidResource { reason });
@@ -77,12 +77,12 @@ impl Resource {
         Ok(Self(Supply::Identities(names.into())))
     }
 
-    /// Makes a resource of so many things of a kind.
+    /// Makes a resource of this many units of a kind.
     pub fn count(count: u64) -> Result<Self, Error> {
         Self(Supply::Count(count)).checked()
     }
 
-    /// Makes a resource of so many bytes, such as memory.
+    /// Makes a resource of this many bytes, such as memory.
     pub fn bytes(bytes: u64) -> Result<Self, Error> {
         Self(Supply::Bytes(bytes)).checked()
     }
@@ -95,7 +95,7 @@ impl Resource {
         Ok(self)
     }
 
-    /// How many units there are in all: identities, things or bytes.
+    /// Returns the number of units: identities, things or bytes.
     pub fn total(&self) -> u64 {
         match &self.0 {
             Supply::Identities(names) => names.len() as u64,
@@ -108,7 +108,7 @@ impl Resource {
         matches!(self.0, Supply::Bytes(_))
     }
 
-    /// Writes a number of units as people do: bytes as a size.
+    /// Formats a number of units for people: bytes as a size.
     pub fn show(&self, units: u64) -> String {
         match self.0 {
             Supply::Bytes(_) => show_bytes(units),
@@ -130,7 +130,7 @@ impl fmt::Display for Resource {
     }
 }
 
-/// Writes a number of bytes in the largest unit in which it is a whole number.
+/// Formats a number of bytes in the largest unit in which it is a whole number.
 fn show_bytes(bytes: u64) -> String {
     let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
     let fitting = units
@@ -142,7 +142,7 @@ fn show_bytes(bytes: u64) -> String {
     }
 }
 
-/// Refuses a name of a resource that could not stand in a variable of the environment.
+/// Refuses a resource name that could not be part of the name of an environment variable.
 ///
 /// A name consists of letters, digits, `_` and `-`, and begins with a letter.
 pub fn check_resource_name(name: &str) -> Result<(), Error> {
@@ -155,7 +155,7 @@ pub fn check_resource_name(name: &str) -> Result<(), Error> {
     } else if name.len() > LONGEST_NAME {
         format!("the name of a resource has at most {LONGEST_NAME} letters")
     } else {
-        // They tell other things already.
+        // These variables have another meaning already.
         match &*resource_variable(name) {
             variable @ ("RATCHET_SLOT" | "RATCHET_JOB_ID" | "RATCHET_ATTEMPT" | "RATCHET_HOST"
             | "RATCHET_RUN_ID" | "RATCHET_PROTOCOLS" | "RATCHET_WORKER_ID") => {
@@ -167,37 +167,37 @@ pub fn check_resource_name(name: &str) -> Result<(), Error> {
     Err(Error::InvalidResource { reason })
 }
 
-/// The variable of the environment that tells a command what it has of a resource, as in `RATCHET_GPU`.
+/// Returns the name of the environment variable that holds a command's share of a resource, as in `RATCHET_GPU`.
 pub fn resource_variable(name: &str) -> String {
     format!("RATCHET_{}", name.to_ascii_uppercase().replace('-', "_"))
 }
 
-/// What an attempt has of a resource for as long as it runs.
+/// The share of a resource that an attempt holds while it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResourceShare {
     /// The name of the resource.
     name: SmolStr,
-    /// The part of the resource.
+    /// The units in this share.
     part: Part,
 }
 
-/// A part of a resource.
+/// The units in a share of a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
     /// These things.
     Identities(Vec<SmolStr>),
-    /// So many of a kind, or so many bytes.
+    /// This many units of a kind, or this many bytes.
     Amount(u64),
 }
 
 impl ResourceShare {
-    /// The name of the resource.
+    /// Returns the name of the resource.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The identities that the attempt has, in the order in which they were declared; none of a resource that has only a
-    /// number.
+    /// Iterates over the identities that the attempt holds, in the order in which they were declared. It is empty for a
+    /// resource without identities.
     pub fn identities(&self) -> impl Iterator<Item = &str> {
         let identities = match &self.part {
             Part::Identities(names) => names.as_slice(),
@@ -206,7 +206,7 @@ impl ResourceShare {
         identities.iter().map(SmolStr::as_str)
     }
 
-    /// How many units the attempt has.
+    /// Returns how many units the attempt holds.
     pub fn units(&self) -> u64 {
         match &self.part {
             Part::Identities(names) => names.len() as u64,
@@ -214,7 +214,7 @@ impl ResourceShare {
         }
     }
 
-    /// The share as text: its identities with commas in between, or else a number.
+    /// Returns the share as text: its identities separated by commas, or else a number.
     pub fn value(&self) -> String {
         match &self.part {
             Part::Identities(names) => names.join(","),
@@ -222,18 +222,18 @@ impl ResourceShare {
         }
     }
 
-    /// Whether the attempt was told which things it has.
+    /// Whether the share consists of identities.
     pub fn has_identities(&self) -> bool {
         matches!(self.part, Part::Identities(_))
     }
 }
 
-/// The units of a resource that somebody holds. They are given back to the pool from which they were taken.
+/// The units of a resource that a job holds. They are given back to the pool from which they were taken.
 #[derive(Debug, Default)]
 pub(crate) struct HeldUnits {
     /// How many there are.
     units: u64,
-    /// The places of the identities among those of the resource.
+    /// The indices of the identities among those of the resource.
     identities: Vec<u32>,
 }
 
@@ -243,12 +243,12 @@ pub(crate) struct ResourcePool {
     name: SmolStr,
     resource: Resource,
     free: u64,
-    /// The places of the identities that nobody has. Empty where there are none.
+    /// The indices of the free identities. Empty for a resource without identities.
     free_identities: BinaryHeap<Reverse<u32>>,
 }
 
 impl ResourcePool {
-    /// Makes a pool of which nobody has anything.
+    /// Makes a pool in which all units are free.
     pub(crate) fn new(name: &str, resource: Resource) -> Self {
         let identities = match &resource.0 {
             Supply::Identities(names) => names.len(),
@@ -264,22 +264,22 @@ impl ResourcePool {
         }
     }
 
-    /// The name of the resource.
+    /// Returns the name of the resource.
     pub(crate) fn name(&self) -> &SmolStr {
         &self.name
     }
 
-    /// What there is in all.
+    /// Returns the resource, with all its units.
     pub(crate) fn resource(&self) -> &Resource {
         &self.resource
     }
 
-    /// How many units nobody has.
+    /// Returns how many units are free.
     pub(crate) fn free(&self) -> u64 {
         self.free
     }
 
-    /// Takes units, which the caller knows to be free: the first ones in the order of the declaration.
+    /// Takes units, which the caller knows to be free: the first free ones in the order of declaration.
     pub(crate) fn take(&mut self, units: u64) -> HeldUnits {
         #[expect(clippy::expect_used, reason = "the caller has asked what is free")]
         let free = (self.free.checked_sub(units)).expect("only units that are free are taken");
@@ -310,7 +310,7 @@ impl ResourcePool {
             .extend(held.identities.into_iter().map(Reverse));
     }
 
-    /// Describes units for the attempt that has them.
+    /// Describes units to the attempt that holds them.
     pub(crate) fn share(&self, held: &HeldUnits) -> ResourceShare {
         let part = match &self.resource.0 {
             Supply::Identities(names) => {

@@ -30,7 +30,7 @@ use crate::ids::{SlotNumber, Ticket};
 use crate::scheduling::closest;
 use crate::table::Table;
 
-/// What [`Scheduler::pop`] decides.
+/// The decision of [`Scheduler::pop`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Start this job now. Its claims and slots are taken.
@@ -47,21 +47,22 @@ pub enum Workers {
     /// Any number, as for plain commands.
     #[default]
     Unlimited,
-    /// This many workers are free. Each start takes one; what the caller says next replaces the count.
+    /// This many workers are free. Each start takes one; the next call of [`Scheduler::set_workers`] replaces the
+    /// count.
     Free(u32),
-    /// None is free, and none can be before a host is connected. Jobs are said to wait for
+    /// No worker is free, and none can be before a host is connected. Jobs then wait for
     /// [`Blocker::Connect`](crate::Blocker::Connect).
     Away,
-    /// None is free, because all hosts that are connected are short of memory or busy. Jobs are said to wait for
+    /// No worker is free, because all connected hosts are short of memory or busy. Jobs then wait for
     /// [`Blocker::Admission`](crate::Blocker::Admission).
     Held,
-    /// Some are free, and all slots of their hosts are filled. Jobs are said to wait for
+    /// Some workers are free, but all slots of their hosts are filled. Jobs then wait for
     /// [`Blocker::Slot`](crate::Blocker::Slot).
     Full,
 }
 
 impl Workers {
-    /// Whether no job can be taken.
+    /// Whether no worker can take a job.
     fn are_none(self) -> bool {
         match self {
             Self::Unlimited => false,
@@ -71,7 +72,7 @@ impl Workers {
     }
 }
 
-/// What a scheduler is made with.
+/// The settings with which a scheduler is made.
 ///
 /// ```
 /// use ratchet_runtime::{Limit, SchedulerSettings};
@@ -87,7 +88,7 @@ impl Workers {
 pub struct SchedulerSettings {
     /// How many slots all running jobs may fill together.
     pub slots: u32,
-    /// How many jobs may wait; a push beyond that is refused, which is what slows a source down.
+    /// How many jobs may wait. A push beyond that is refused, which slows a source down.
     pub capacity: usize,
     /// How waiting makes up for priority.
     pub ageing: Ageing,
@@ -98,7 +99,7 @@ pub struct SchedulerSettings {
 }
 
 impl Default for SchedulerSettings {
-    /// One slot, a million waiting jobs, no limits.
+    /// Returns one slot, a million waiting jobs, and no limits.
     fn default() -> Self {
         Self {
             slots: 1,
@@ -110,25 +111,25 @@ impl Default for SchedulerSettings {
     }
 }
 
-/// What is known of a kind of worker.
+/// The state of a kind of worker.
 #[derive(Debug)]
 struct KindState {
     /// How many of its workers are free.
     workers: Workers,
     /// The gate at which groups wait for one of its workers.
     gate: u32,
-    /// Its group of jobs that weigh one slot and name no limit.
+    /// The group of its jobs that fill one slot and name no limit.
     base: u32,
 }
 
-/// A pure, synchronous scheduler: it is told what happens and when, and says what may start.
+/// A pure, synchronous scheduler: the caller reports what happens and when, and the scheduler decides what may start.
 ///
 /// # What it promises
 ///
-/// - **All or nothing.** A job's slots, locks, limits, tokens and worker are taken in one step,
-///   at its start. A job that waits, for whatever, holds nothing.
-/// - **Order.** A pop starts the first job, by [due time](super::Priority) and then by arrival,
-///   of all that can run. First in, first out inside a priority. A retry keeps its place.
+/// - **All or nothing.** A job's slots, locks, limits, tokens and worker are taken in one step, at its start. A job
+///   that waits holds nothing, whatever it waits for.
+/// - **Order.** A pop starts the first job, by [due time](super::Priority) and then by arrival, of all that can run.
+///   Within a priority that is first in, first out. A retry keeps its place.
 /// - **Work conservation.** If any waiting job could run, one is started, unless a due job keeps
 ///   what it would take.
 /// - **No starvation.** See below.
@@ -137,15 +138,15 @@ struct KindState {
 ///
 /// # A job that is due keeps what it needs
 ///
-/// A job that needs several things at once could be passed for ever by jobs that need only one
-/// of them. So, as soon as it is due:
+/// A job that needs several things at once could be passed forever by jobs that need only one of them. So, as soon as
+/// it is due:
 ///
 /// 1. While it waits for its host (or its key's bucket), the lock (or one token) is kept for it
 ///    once free: for the first in order of the due jobs there.
 /// 2. Once its host is free, or if it needs none, one unit of each limit it names is kept for
 ///    it, and as many units of each resource as it takes: for the first in order of the due jobs
 ///    that name the limit or the resource.
-/// 3. Once it lacks nothing but slots, or quiet if it must be alone, nothing behind it starts.
+/// 3. Once it lacks only slots, or quiet if it must be alone, no job behind it starts.
 ///
 /// Nothing else is held back. A due job behind a busy host keeps no slot, no unit and no worker,
 /// so a backlog on one host, however old, costs the others nothing.
@@ -157,32 +158,28 @@ struct KindState {
 /// it falls due. **It starts within S + 4(n + 1)T of its push**, time not counted while it waits
 /// for its not-before time.
 ///
-/// *Proof.* After *S* the job *J* is due, and whatever is pushed from then on has a later due
-/// time, so the jobs ahead are among the *n*. First, *n* = 0: nobody is ahead. Its place is free
-/// within *T*, and then by rule 1 nobody takes it. From then on rule 2 holds, and as *J* is first in
-/// line for each of its limits and resources, nobody takes what is kept for it of any: what is held now
-/// comes back within *T*, after which it is there and stays. Then *J* lacks at most a worker of
-/// its kind and slots. A pop looks at *J* before all others. If a worker is missing, the next one
-/// to come free, within *T*, is not given to anybody else: either *J* starts, or it now lacks
-/// nothing but slots, and by rule 3 nothing else starts. Then within *T* all that runs has ended,
-/// and *J* starts. That is 4*T*. Now *n* > 0: the first of the *n* starts within 4*T* by the same
-/// argument, which leaves *n* - 1 ahead. (A job ahead may come back by a retry and
-/// take its place again: each return counts as one more of the *n*.) Induction on
-/// *n* gives
+/// *Proof.* After *S* the job *J* is due, and every job that is pushed from then on has a later due time, so the jobs
+/// ahead are among the *n*. First, *n* = 0: no job is ahead. Its place is free within *T*, and then by rule 1 no other
+/// job takes it. From then on rule 2 holds, and as *J* is first in line for each of its limits and resources, no other
+/// job takes what is kept for it of any of them: what is held now comes back within *T*, after which it is there and
+/// stays. Then *J* lacks at most a worker of its kind and slots. A pop looks at *J* before all others. If a worker is
+/// missing, the next one to come free, within *T*, is not given to another job: either *J* starts, or it now lacks only
+/// slots, and by rule 3 nothing else starts. Then within *T* all that runs has ended, and *J* starts. That is 4*T*. Now
+/// *n* > 0: the first of the *n* starts within 4*T* by the same argument, which leaves *n* - 1 ahead. (A job ahead may
+/// come back by a retry and take its place again: each return counts as one more of the *n*.) Induction on *n* gives
 /// the bound.
 ///
 /// # What it costs
 ///
-/// Jobs with the same claims stand in one lane, of which only the head is looked at. Lanes that
-/// differ in nothing but their host or key form a group. A group that is blocked waits at the one
-/// gate that blocks it, and gates that can let nobody pass are not looked at: a busy host, a full
-/// limit and an empty bucket cost nothing until they change. What changes is one heap operation,
-/// never a search. So a push, a pop and a finish each cost O(c log n), for the job's own *c* claims
-/// and *n* lanes; the length of the queue does not enter. Three numbers are taken to be small,
-/// because they are of a user's settings, not of a run's size: the different weights in use, the
-/// different combinations of kind, weight, limits and units of resources used on one host, and the combinations that share one limit
-/// while all of them are blocked by yet another. A fully parallel job hashes nothing and, once the
-/// queue has been as long before, allocates nothing.
+/// Jobs with the same claims share one lane, of which only the head is looked at. Lanes that differ only in their host
+/// or key form a group. A group that is blocked waits at the one gate that blocks it, and gates that can let no group
+/// pass are not looked at: a busy host, a full limit and an empty bucket cost nothing until they change. A change is
+/// one heap operation, never a search. So a push, a pop and a finish each cost O(c log n), for the job's own *c* claims
+/// and *n* lanes; the length of the queue does not matter. Three numbers are assumed to be small, because they follow
+/// from a user's settings and not from the size of a run: the different weights in use, the different combinations of
+/// kind, weight, limits and units of resources used on one host, and the combinations that share one limit while all of
+/// them are blocked by yet another. A fully parallel job hashes nothing and, once the queue has been as long before,
+/// allocates nothing.
 ///
 /// ```
 /// use ratchet_runtime::{Decision, ParallelizationHint, SchedulerRequest, Scheduler, SchedulerSettings};
@@ -212,7 +209,7 @@ struct KindState {
 pub struct Scheduler {
     /// The moment from which nanoseconds count.
     epoch: Instant,
-    /// The latest time that the scheduler was told, in nanoseconds since the epoch.
+    /// The latest time that the caller has passed, in nanoseconds since the epoch.
     now: u64,
     /// How waiting makes up for priority.
     ageing: Ageing,
@@ -224,11 +221,11 @@ pub struct Scheduler {
     used: u32,
     /// How many jobs run.
     running: u32,
-    /// Jobs sent ahead: they hold nothing, but it is not quiet with them.
+    /// How many jobs were sent ahead. They hold nothing, but a job that must be alone cannot start while there are any.
     ahead: u32,
     /// How many jobs wait, in lanes or for their not-before time.
     waiting: usize,
-    /// A job that must be alone is running.
+    /// Whether a job that must be alone is running.
     runs_alone: bool,
     /// The arrival number of the next job.
     next_seq: u64,
@@ -239,18 +236,17 @@ pub struct Scheduler {
     lanes: Slab<Lane>,
     /// All groups, by their number.
     groups: Slab<Group>,
-    /// The numbers of groups by kind, slots, aloneness and limits; groups for which a kind's `base` stands are not in
-    /// it.
+    /// The numbers of groups by kind, slots, aloneness and limits, without the groups that are the `base` of a kind.
     group_index: Table<Box<[u32]>, u32>,
-    /// The key of the group that is looked up, kept for its memory.
+    /// A buffer for the key of the group that is looked up, kept to save an allocation.
     group_key: Vec<u32>,
-    /// All hosts and rate keys that a job needs, by their number.
+    /// All hosts and rate keys in use, by their number.
     places: Slab<HostOrKey>,
     /// The places of hosts, by name.
     hosts: Table<Box<str>, u32>,
     /// The places of rate keys, by name.
     keys: Table<Box<str>, u32>,
-    /// Rates that were set at run time, and hold instead of what jobs declare.
+    /// The quotas of rate keys that were set at run time, and replace those that jobs declare.
     changed_rates: Table<Box<str>, Quota>,
     /// The global lock and the named limits, by their number.
     limits: Vec<NamedLimit>,
@@ -262,17 +258,17 @@ pub struct Scheduler {
     held_units: Table<u32, Vec<HeldUnits>>,
     /// What is known of each kind of worker, by its number.
     kinds: Vec<KindState>,
-    /// One gate a weight in use, lightest first.
+    /// The gate of each weight in use, lightest first.
     weights: Vec<(u32, u32)>,
-    /// How many jobs, waiting or running, are of each weight above one.
+    /// How many jobs, waiting or running, have each weight above one.
     heavy: BTreeMap<u32, u32>,
-    /// The gate of groups whose jobs must be alone.
+    /// The gate of groups whose jobs must run alone.
     quiet: u32,
-    /// The numbers of slots that nobody has.
+    /// The numbers of free slots.
     numbers: SlotNumbers,
-    /// The slots of running jobs that fill several, without the first of each.
+    /// The slots of running jobs that fill several, except the first of each.
     more_numbers: Table<u32, Vec<SlotNumber>>,
-    /// The accounting of waiting times, if it is kept.
+    /// The accounting of waiting times, if they are recorded.
     accounting: Option<Box<accounting::Accounting>>,
 
     /// All gates, by their number.
@@ -283,7 +279,7 @@ pub struct Scheduler {
     delayed: Heap,
     /// Places and limits to check again because time may let a lane pass.
     wakes: Heap,
-    /// Places to look at again because time makes a job due, or a bucket full.
+    /// Places to check again because time makes a job due, or a bucket full.
     chores: Heap,
 }
 
@@ -349,13 +345,13 @@ impl Scheduler {
             chores: Heap::default(),
         };
         scheduler.quiet = scheduler.add_gate(GateCondition::Quiet);
-        // The global lock, GLOBAL: a limit without a name that anybody could say.
+        // The global lock, GLOBAL. Its name is empty, so no job can name it.
         let one = Limit::Max(std::num::NonZeroU32::MIN);
         scheduler.add_limit(Box::default(), Level::new(one));
         scheduler
     }
 
-    /// Declares a limit that jobs can name. The same declaration twice is one; another is refused.
+    /// Declares a limit that jobs can name. Repeating the same declaration is allowed; a different one is refused.
     pub fn declare_limit(&mut self, name: &str, limit: Limit) -> Result<LimitId, Error> {
         let Some(&id) = self.limit_index.get(name) else {
             let id = self.add_limit(name.into(), Level::new(limit));
@@ -372,10 +368,11 @@ impl Scheduler {
         }
     }
 
-    /// Declares a resource of which jobs can take units. The same declaration twice is one; another is refused.
+    /// Declares a resource of which jobs can take units. Repeating the same declaration is allowed; a different one is
+    /// refused.
     ///
-    /// Jobs that wait are charged for the first thing that they lack, and limits come before resources: so declare limits
-    /// first.
+    /// The wait of a job is charged to the first thing that it lacks, and limits come before resources. So declare
+    /// limits first.
     pub fn declare_resource(
         &mut self,
         name: &str,
@@ -399,7 +396,7 @@ impl Scheduler {
         Ok(id)
     }
 
-    /// Adds a resource that no name finds, beside others of the same name.
+    /// Adds a resource that cannot be found by name, next to others of the same name.
     pub(crate) fn add_resource(&mut self, name: &str, resource: Resource) -> ResourceId {
         let level = ResourceLevel {
             pool: ResourcePool::new(name, resource),
@@ -434,7 +431,7 @@ impl Scheduler {
         limit.is_some_and(|limit| matches!(limit.level, Level::Rate(_)))
     }
 
-    /// Makes a limit, its gate and its line.
+    /// Adds a limit with its gate and its line.
     #[expect(
         clippy::expect_used,
         reason = "four thousand million limits would not fit into memory"
@@ -452,12 +449,13 @@ impl Scheduler {
         id
     }
 
-    /// Makes a gate at which no group waits.
+    /// Adds a gate at which no group waits.
     fn add_gate(&mut self, barred: GateCondition) -> u32 {
         self.gates.insert(Gate::new(barred))
     }
 
-    /// Charges and advances the time, which goes forward only: an earlier moment is taken as the last one.
+    /// Advances the time, and charges it to what groups lack. Time only goes forward: an earlier moment is taken as the
+    /// last one.
     fn tell_time(&mut self, now: Instant) {
         let to = self.now.max(since(self.epoch, now));
         self.charge(to - self.now);
@@ -466,14 +464,14 @@ impl Scheduler {
 
     /// Returns the moment that is this many nanoseconds after the epoch.
     fn moment(&self, nanos: u64) -> Instant {
-        // A moment further off than the system can count never comes.
+        // A moment beyond what the system can count never comes.
         let far = || self.epoch + Duration::from_hours(24 * 365);
         self.epoch
             .checked_add(Duration::from_nanos(nanos))
             .unwrap_or_else(far)
     }
 
-    /// Returns how many slots are free. There may be fewer than are used after their number was lowered.
+    /// Returns how many slots are free. More may be used than there are, after their number was lowered.
     fn free(&self) -> u32 {
         self.total.saturating_sub(self.used)
     }
@@ -492,7 +490,7 @@ impl Scheduler {
     }
 }
 
-/// The lower half of the arrival number. It is the same only for jobs that are four billion apart.
+/// Returns the lower half of the arrival number. It is the same only for jobs that are four billion apart.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "the lower half is what is wanted"

@@ -1,16 +1,16 @@
-//! Storage by small integer, so that the hot path follows indices and hashes nothing.
+//! Storage under small integers, so that the hot path follows indices and hashes nothing.
 
 use std::ops::{Index, IndexMut};
 
-/// Below this many slots an empty slab keeps its memory: it is warm, not wasteful.
+/// An empty slab with fewer slots than this keeps its memory, since it will soon be used again.
 const KEEP: usize = 16_384;
 
-/// Values under small integers that are used again once they are free.
+/// Values under small integers, which are reused once they are free.
 #[derive(Debug)]
 pub(super) struct Slab<T> {
     /// The values; free slots hold the default.
     slots: Vec<T>,
-    /// The free slots, the one that was freed last at the end.
+    /// The free slots; the one that was freed last is at the end.
     free: Vec<u32>,
 }
 
@@ -38,7 +38,7 @@ impl<T: Default> Slab<T> {
         u32::try_from(id).expect("a slab's values are counted by a u32")
     }
 
-    /// Frees a slot, and gives the memory back when it was the last of many.
+    /// Frees a slot, and frees the memory of a large slab when it becomes empty.
     pub(super) fn remove(&mut self, id: u32) -> T {
         let value = std::mem::take(&mut self[id]);
         self.free.push(id);
@@ -49,7 +49,7 @@ impl<T: Default> Slab<T> {
         value
     }
 
-    /// Returns the value of a number; of a free one it is the default.
+    /// Returns the value of a number; for a free one that is the default.
     pub(super) fn get(&self, id: u32) -> Option<&T> {
         self.slots.get(id as usize)
     }

@@ -5,10 +5,10 @@ use std::collections::BinaryHeap;
 
 use crate::ids::SlotNumber;
 
-/// Gives out the lowest number that nobody holds, from 1 on.
+/// Gives out the lowest free slot number, from 1 on.
 ///
-/// Whoever holds `n` numbers in all and takes one more gets one of the first `n + 1`. So as long as no more slots are
-/// taken than there are, no number is greater than the number of slots.
+/// If `n` numbers are held and one more is taken, it is one of the first `n + 1`. So as long as no more slots are taken
+/// than there are, no number is greater than the number of slots.
 #[derive(Debug, Default)]
 pub(crate) struct SlotNumbers {
     /// Numbers that were given back.

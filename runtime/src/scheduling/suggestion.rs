@@ -1,10 +1,11 @@
-//! "Did you mean": the closest of the names that exist.
+//! Suggestions ("did you mean"): the closest of the names that exist.
 
-/// How many letters a text has at most that is compared: a longer one is no typing error, and comparing it takes long.
+/// The greatest length of a text that is compared, in letters. A longer one is not a typing error, and comparing it
+/// takes long.
 const LONGEST: usize = 64;
 
-/// Finds the name nearest to what was typed, if one is near enough to be meant: at most a third of the letters
-/// are added, left out, mistaken or swapped with their neighbour.
+/// Returns the name closest to what was typed, if it is close enough to be meant: at most a third of the letters are
+/// added, left out, mistaken or swapped with their neighbour.
 ///
 /// ```
 /// use ratchet_runtime::closest;

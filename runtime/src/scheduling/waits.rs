@@ -1,27 +1,27 @@
-//! How long jobs waited, by what kept them waiting.
+//! How long jobs waited, by the reason.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use smol_str::SmolStr;
 
-/// What keeps a job from running.
+/// The reason why a job does not run yet.
 ///
-/// Where several things do, the first one counts, in the order of the variants.
+/// If there are several, the first one counts, in the order of the variants.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Blocker {
-    /// A job that has to succeed first.
+    /// A job that has to succeed first has not ended.
     Needs,
     /// The delay before another attempt.
     Retry,
-    /// The run is paused. The time for which the whole process is suspended, as by Ctrl-Z, is in no job's age.
+    /// The run is paused. A time for which the whole process is suspended, as by Ctrl-Z, is not part of any job's age.
     Paused,
-    /// A breaker that lets no attempt through.
+    /// A breaker lets no attempt through.
     Breaker,
-    /// The cache, which looks for an earlier result or waits for that of a job that is the same.
+    /// The cache looks for an earlier result, or waits for that of an equal job.
     Cache,
-    /// A connection to a host: none of those on which it may run can be reached yet, or again.
+    /// No connection to a host: none of the hosts on which it may run can be reached yet, or again.
     Connect,
     /// The lock of its host.
     Host,
@@ -42,12 +42,12 @@ pub enum Blocker {
 }
 
 impl Blocker {
-    /// How the word of a named limit begins.
+    /// The prefix of the word of a named limit.
     const LIMIT: &str = "limit:";
-    /// How the word of a resource begins.
+    /// The prefix of the word of a resource.
     const RESOURCE: &str = "resource:";
 
-    /// Its word in result lines, as in `needs` or `limit:db`.
+    /// Returns the word in result lines, as in `needs` or `limit:db`.
     pub fn word(&self) -> Cow<'_, str> {
         Cow::Borrowed(match self {
             Self::Limit(name) => return Cow::Owned(format!("{}{name}", Self::LIMIT)),
@@ -67,7 +67,7 @@ impl Blocker {
         })
     }
 
-    /// The blocker of this word. Later versions may know others.
+    /// Returns the blocker of this word; `None` for words of later versions.
     pub(crate) fn from_word(word: &str) -> Option<Self> {
         if let Some(name) = word.strip_prefix(Self::LIMIT) {
             return Some(Self::Limit(name.into()));
@@ -93,9 +93,9 @@ impl Blocker {
     }
 }
 
-/// How long a job waited for each thing that kept it from running.
+/// How long a job waited, by blocker.
 ///
-/// Most jobs wait for a worker and a slot alone, for which nothing is allocated.
+/// Most jobs wait only for a worker and a slot, for which nothing is allocated.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Waits {
     /// Times for all but the last two blockers, in the order of the blockers.
@@ -129,7 +129,7 @@ impl Waits {
         }
     }
 
-    /// Takes away time that proved not to be waiting, from the last blockers first.
+    /// Subtracts time that proved not to be waiting, from the last blockers first.
     pub(crate) fn take_back(&mut self, mut time: Duration) {
         let mut take = |from: &mut Duration| {
             let taken = time.min(*from);
@@ -153,19 +153,19 @@ impl Waits {
         others.chain(last.into_iter().filter(|(_, time)| !time.is_zero()))
     }
 
-    /// How long the job waited for this.
+    /// Returns how long the job waited for this.
     pub fn of(&self, blocker: &Blocker) -> Duration {
         let mut times = self.iter();
         let found = times.find(|(known, _)| *known == blocker);
         found.map_or(Duration::ZERO, |(_, time)| time)
     }
 
-    /// How long the job waited in all.
+    /// Returns how long the job waited in all.
     pub fn total(&self) -> Duration {
         self.iter().map(|(_, time)| time).sum()
     }
 
-    /// Whether it did not wait at all.
+    /// Whether the job did not wait at all.
     pub fn is_empty(&self) -> bool {
         self.others.is_empty() && self.worker.is_zero() && self.slot.is_zero()
     }

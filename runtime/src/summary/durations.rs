@@ -62,12 +62,12 @@ impl Durations {
         self.sum += u128::from(nanos);
     }
 
-    /// The number of durations that were added.
+    /// Returns the number of durations that were added.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// The exact average, or `None` if nothing was added.
+    /// Returns the exact average, or `None` if no duration was added.
     pub fn average(&self) -> Option<Duration> {
         let average = self.sum.checked_div(self.count.into())?;
         Some(Duration::from_nanos(
@@ -75,17 +75,17 @@ impl Durations {
         ))
     }
 
-    /// The shortest duration.
+    /// Returns the shortest duration.
     pub fn min(&self) -> Option<Duration> {
         (self.count > 0).then(|| Duration::from_nanos(self.min))
     }
 
-    /// The longest duration.
+    /// Returns the longest duration.
     pub fn max(&self) -> Option<Duration> {
         (self.count > 0).then(|| Duration::from_nanos(self.max))
     }
 
-    /// The duration that this many percent of all durations do not exceed, off by less than 0.8 %.
+    /// Returns the duration that this many percent of all durations do not exceed, off by less than 0.8 %.
     pub fn percentile(&self, percent: f64) -> Option<Duration> {
         let rank = rank(percent, self.count)?;
         let mut seen = 0;
@@ -97,7 +97,7 @@ impl Durations {
         Some(Duration::from_nanos(middle))
     }
 
-    /// The least, the greatest, the average and the usual percentiles, or `None` if nothing was added.
+    /// Returns the least, the greatest, the average and the usual percentiles, or `None` if no duration was added.
     pub fn spread(&self) -> Option<Spread> {
         Some(Spread {
             min: self.min()?,
@@ -133,8 +133,8 @@ pub struct Spread {
     pub max: Duration,
 }
 
-/// The rank of a percentile among `count` sorted values, by the nearest-rank method. The least value has rank 1. There is
-/// none if there are no values, and a percentage that is not a number counts as 100.
+/// Returns the rank of a percentile among `count` sorted values, by the nearest-rank method, from 1 for the least value
+/// on. It is `None` if there are no values; a percentage that is not a number counts as 100.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -150,8 +150,8 @@ pub(super) fn rank(percent: f64, count: u64) -> Option<u64> {
     (count > 0).then(|| ((share * count as f64).ceil() as u64).clamp(1, count))
 }
 
-/// The number of the bucket of a value. Values below `BUCKETS` have a bucket each, and each doubling after that has
-/// `BUCKETS` buckets.
+/// Returns the number of the bucket of a value. Values below `BUCKETS` have a bucket each, and each doubling after that
+/// has `BUCKETS` buckets.
 fn bucket(value: u64) -> usize {
     let Some(shift) = value.checked_ilog2().and_then(|log| log.checked_sub(BITS)) else {
         #[expect(clippy::expect_used, reason = "it has fewer bits than `BITS`")]
@@ -165,7 +165,7 @@ fn bucket(value: u64) -> usize {
     usize::try_from(place).expect("there are a few thousand buckets")
 }
 
-/// The value in the middle of a bucket.
+/// Returns the value in the middle of a bucket.
 fn middle(bucket: usize) -> u64 {
     let bucket = bucket as u64;
     if bucket < 2 * BUCKETS {

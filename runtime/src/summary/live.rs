@@ -1,4 +1,4 @@
-//! Figures about a run while it goes on, such as its speed and the time that is left.
+//! Figures about a run in progress, such as its speed and the remaining time.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -13,10 +13,10 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// The step by which the window moves on. It bounds the memory: the window holds 40 steps, however many jobs end in it.
 const STEP: Duration = Duration::from_millis(250);
 
-/// The figures of a run at one moment while it goes on.
+/// The figures of a run in progress, at one moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ExecutionStats {
-    /// How many jobs the run has, as far as is known now.
+    /// How many jobs the run has, as far as it is known now.
     pub total_jobs: u64,
     /// How many jobs have succeeded.
     pub completed_jobs: u64,
@@ -26,7 +26,7 @@ pub struct ExecutionStats {
     pub unfinished_jobs: u64,
     /// How many of the completed jobs used an earlier result and did not run.
     pub cached_jobs: u64,
-    /// The average run time of last attempts; 0 as long as no job has ended.
+    /// The average run time of last attempts; 0 until a job has ended.
     pub average_execution_time: Duration,
     /// The highest number of attempts that ran at the same time so far.
     pub peak_concurrent_jobs: u64,
@@ -46,7 +46,7 @@ pub struct ExecutionStats {
 pub struct QueueStatus {
     /// Jobs that wait, for their first attempt or for another one.
     pub queued: u64,
-    /// Jobs of which an attempt runs.
+    /// Jobs with a running attempt.
     pub running: u64,
     /// Jobs that have ended.
     pub ended: u64,
@@ -56,7 +56,7 @@ pub struct QueueStatus {
 
 /// Computes the [`ExecutionStats`] of a run from its events. It has no clock, so callers pass the time.
 ///
-/// This example runs a batch whose priorities follow from the type of each query, with at most three attempts a job:
+/// This example runs a batch whose priorities follow from the type of each query, with at most three attempts per job:
 ///
 /// ```
 /// use std::sync::{Arc, Mutex};
@@ -144,11 +144,12 @@ pub struct LiveStats {
     taken: u64,
     /// How many jobs the run will have, if that is known.
     announced: Option<u64>,
-    /// How many attempts have failed, those that were tried again included.
+    /// How many attempts have failed, including those that were tried again.
     failed_attempts: u64,
     /// When the run began.
     began: Instant,
-    /// The time of each step, and how many jobs had been done before it. Cancelled and skipped jobs are not done.
+    /// The time of each step, and how many jobs had been done before it. Cancelled and skipped jobs do not count as
+    /// done.
     steps: VecDeque<(Instant, u64)>,
 }
 
@@ -165,30 +166,30 @@ impl LiveStats {
         }
     }
 
-    /// Takes in an event that happened now.
+    /// Handles an event that happened now.
     pub fn observe(&mut self, event: &Event, now: Instant) {
         match event {
             Event::RunStarted { total } => self.announced = total.or(self.announced),
             Event::JobQueued { .. } => self.taken += 1,
             Event::AttemptFailed { .. } => self.failed_attempts += 1,
-            // The step has to be taken before the job is counted, since it says what was done before it.
+            // The step has to be taken before the job is counted, since it records how many jobs were done before it.
             Event::JobEnded { .. } => self.step(now),
             _ => {}
         }
         self.tally.observe(event);
     }
 
-    /// Sets how many jobs the run will have, for a run that learns that only after it has begun.
+    /// Sets how many jobs the run will have, if this is known only after the run has begun.
     pub fn announce(&mut self, total: u64) {
         self.announced = Some(total);
     }
 
-    /// The counts of the events so far.
+    /// Returns the counts of the events so far.
     pub fn tally(&self) -> &Tally {
         &self.tally
     }
 
-    /// The figures at this moment.
+    /// Returns the figures at this moment.
     pub fn stats(&self, now: Instant) -> ExecutionStats {
         let counts = self.tally.counts();
         let ended = counts.total();
@@ -237,13 +238,14 @@ impl LiveStats {
         }
     }
 
+    /// Records how many jobs are done, once per step, and drops steps that the window has left behind.
     fn step(&mut self, now: Instant) {
         let last = self.steps.back().map_or(self.began, |(at, _)| *at);
         if now.saturating_duration_since(last) < STEP {
             return;
         }
         self.steps.push_back((now, self.tally.counts().done()));
-        // The last step before the window stays: it tells how many jobs had been done when the window begins.
+        // The last step before the window is kept: it has the number of jobs that were done when the window begins.
         while let Some((second, _)) = self.steps.get(1)
             && now.saturating_duration_since(*second) >= WINDOW
         {
@@ -251,6 +253,7 @@ impl LiveStats {
         }
     }
 
+    /// Returns how many jobs were done per second within the window, or since the first step if that is in the window.
     fn throughput(&self, now: Instant) -> f64 {
         let ended = self.tally.counts().done();
         let inside = |at: Instant| now.saturating_duration_since(at) < WINDOW;

@@ -78,10 +78,10 @@ use crate::outcome::{Failure, Outcome, Status};
 /// # }
 /// ```
 pub trait Results {
-    /// The outcomes themselves.
+    /// Returns the outcomes themselves.
     fn outcomes(&self) -> impl Iterator<Item = &Outcome>;
 
-    /// The number of jobs that ended with each status.
+    /// Returns the number of jobs that ended with each status.
     fn counts(&self) -> Counts {
         let mut counts = Counts::default();
         for outcome in self.outcomes() {
@@ -90,22 +90,22 @@ pub trait Results {
         counts
     }
 
-    /// The number of jobs that succeeded.
+    /// Returns the number of jobs that succeeded.
     fn count_successful(&self) -> usize {
         self.filter_successful().count()
     }
 
-    /// The number of jobs that failed, timed out or crashed.
+    /// Returns the number of jobs that failed, timed out or crashed.
     fn count_failed(&self) -> usize {
         self.filter_failed().count()
     }
 
-    /// The outcomes of jobs that succeeded.
+    /// Returns the outcomes of jobs that succeeded.
     fn filter_successful(&self) -> impl Iterator<Item = &Outcome> {
         self.filter_by_status(Status::Succeeded)
     }
 
-    /// The outcomes of jobs that failed, timed out or crashed.
+    /// Returns the outcomes of jobs that failed, timed out or crashed.
     fn filter_failed(&self) -> impl Iterator<Item = &Outcome> {
         self.outcomes().filter(|outcome| {
             matches!(
@@ -115,13 +115,13 @@ pub trait Results {
         })
     }
 
-    /// The outcomes with this status.
+    /// Returns the outcomes with this status.
     fn filter_by_status(&self, status: Status) -> impl Iterator<Item = &Outcome> {
         let all = self.outcomes();
         all.filter(move |outcome| outcome.status() == status)
     }
 
-    /// The outcomes of jobs that named this host.
+    /// Returns the outcomes of jobs that named this host.
     fn filter_by_host(&self, host: &str) -> impl Iterator<Item = &Outcome> {
         self.outcomes().filter(move |outcome| {
             let own = outcome.host.as_ref();
@@ -146,7 +146,7 @@ pub trait Results {
         group(self.outcomes(), |outcome| Some(outcome.status()))
     }
 
-    /// The average run time of the jobs that ran, or `None` if no job ran.
+    /// Returns the average run time of the jobs that ran, or `None` if no job ran.
     fn average_duration(&self) -> Option<Duration> {
         let times = run_times(self.outcomes());
         let sum: u128 = times.iter().map(Duration::as_nanos).sum();
@@ -156,17 +156,17 @@ pub trait Results {
         ))
     }
 
-    /// The shortest run time, or `None` if no job ran.
+    /// Returns the shortest run time, or `None` if no job ran.
     fn min_duration(&self) -> Option<Duration> {
         run_times(self.outcomes()).into_iter().min()
     }
 
-    /// The longest run time, or `None` if no job ran.
+    /// Returns the longest run time, or `None` if no job ran.
     fn max_duration(&self) -> Option<Duration> {
         run_times(self.outcomes()).into_iter().max()
     }
 
-    /// The exact run time that this many percent of the jobs that ran did not exceed, or `None` if no job ran.
+    /// Returns the exact run time that this many percent of the jobs that ran did not exceed, or `None` if no job ran.
     fn percentile_duration(&self, percent: f64) -> Option<Duration> {
         let mut times = run_times(self.outcomes());
         let place = usize::try_from(rank(percent, times.len() as u64)?).ok()? - 1;
@@ -174,12 +174,12 @@ pub trait Results {
         Some(*found)
     }
 
-    /// The share of jobs that succeeded, in percent; 0 if there are no outcomes.
+    /// Returns the share of jobs that succeeded, in percent; 0 if there are no outcomes.
     fn success_rate(&self) -> f64 {
         self.counts().success_rate()
     }
 
-    /// The share of jobs that failed, timed out or crashed, in percent; 0 if there are no outcomes.
+    /// Returns the share of jobs that failed, timed out or crashed, in percent; 0 if there are no outcomes.
     fn failure_rate(&self) -> f64 {
         self.counts().failure_rate()
     }
@@ -194,13 +194,13 @@ pub trait Results {
         self.outcomes().all(Outcome::is_success)
     }
 
-    /// The outcomes of jobs that did not succeed, each with its failure.
+    /// Returns the outcomes of jobs that did not succeed, each with its failure.
     fn errors(&self) -> impl Iterator<Item = (&Outcome, &Failure)> {
         let all = self.outcomes();
         all.filter_map(|outcome| Some((outcome, outcome.failure()?)))
     }
 
-    /// The hosts that these jobs named.
+    /// Returns the hosts that these jobs named.
     fn host_names(&self) -> BTreeSet<&str> {
         let all = self.outcomes();
         all.filter_map(|outcome| outcome.host.as_ref())
@@ -208,8 +208,8 @@ pub trait Results {
             .collect()
     }
 
-    /// The figures of these outcomes, for a run that took this long. The peak of concurrency and the number of restarts
-    /// cannot be told from outcomes and stay 0.
+    /// Returns the figures of these outcomes, for a run that took this long. The peak of concurrency and the number of
+    /// restarts do not follow from outcomes and stay 0.
     fn summarize(&self, elapsed: Duration) -> Summary {
         let mut tally = Tally::default();
         for outcome in self.outcomes() {
@@ -238,7 +238,7 @@ fn group<'a, K: Ord>(
     groups
 }
 
-/// The run times of the jobs that ran.
+/// Returns the run times of the jobs that ran.
 fn run_times<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> Vec<Duration> {
     let ran = outcomes.filter(|outcome| ran(outcome));
     ran.map(|outcome| outcome.duration).collect()

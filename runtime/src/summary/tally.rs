@@ -1,4 +1,4 @@
-//! Counts outcomes and events while a run goes on.
+//! Counts outcomes and events during a run.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::outcome::Outcome;
 
 /// Counts the outcomes of a run, in memory that does not grow with the number of jobs.
 ///
-/// Give it every [`Event`] of a run by [`observe`](Self::observe), and it knows all figures. Give it only outcomes by
+/// Pass every [`Event`] of a run to [`observe`](Self::observe), and all figures are known. Pass only outcomes to
 /// [`record`](Self::record), and the peak of concurrency and the number of restarts stay 0.
 ///
 /// ```
@@ -37,7 +37,7 @@ pub struct Tally {
     run: Durations,
     /// How long jobs waited.
     queue: Durations,
-    /// The jobs of which an attempt runs now, as far as events were observed.
+    /// The jobs with a running attempt, as far as events were observed.
     running: HashSet<JobKey>,
     /// The most jobs that ran at once.
     peak: u64,
@@ -47,7 +47,7 @@ pub struct Tally {
     restarts: u64,
     /// The jobs whose results were delivered and may be wrong.
     suspects: Vec<JobKey>,
-    /// What the breakers did that have opened.
+    /// The reports of the breakers that have opened.
     breakers: Vec<BreakerReport>,
     /// How many retries the budget refused.
     retries_refused: u64,
@@ -83,6 +83,7 @@ impl Tally {
         }
     }
 
+    /// Counts a start as a restart if a worker of the same kind has failed and was not replaced yet.
     fn observe_worker(&mut self, news: &WorkerNews) {
         match news {
             WorkerNews::Ended {
@@ -124,7 +125,7 @@ impl Tally {
         self.restarts += 1;
     }
 
-    /// Sets how many jobs ran for longer than their terms call slow, which outcomes do not tell.
+    /// Sets how many jobs ran for longer than their terms call slow, which does not follow from outcomes.
     pub fn slow(&mut self, count: u64) {
         self.slow = count;
     }
@@ -144,37 +145,37 @@ impl Tally {
         self.retries_refused = count;
     }
 
-    /// The number of jobs that ended with each status so far.
+    /// Returns the number of jobs that ended with each status so far.
     pub fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// The number of attempts beyond the first one of each job that has ended.
+    /// Returns the number of attempts beyond the first one of each job that has ended.
     pub fn retries(&self) -> u64 {
         self.retries
     }
 
-    /// The number of jobs that used an earlier result and did not run.
+    /// Returns the number of jobs that used an earlier result and did not run.
     pub fn cached(&self) -> u64 {
         self.cached
     }
 
-    /// The highest number of attempts that ran at the same time.
+    /// Returns the highest number of attempts that ran at the same time.
     pub fn peak_concurrency(&self) -> u64 {
         self.peak
     }
 
-    /// The number of attempts that run now, as far as events were observed.
+    /// Returns the number of attempts that run now, as far as events were observed.
     pub(super) fn running(&self) -> u64 {
         self.running.len() as u64
     }
 
-    /// The run times of last attempts, one of each job that ran.
+    /// Returns the run times of last attempts, one of each job that ran.
     pub fn run_times(&self) -> &Durations {
         &self.run
     }
 
-    /// The figures so far, for a run that has taken this long.
+    /// Returns the figures so far, for a run that has taken this long.
     pub fn summary(&self, elapsed: Duration) -> Summary {
         let total = self.counts.total();
         Summary {
@@ -204,12 +205,12 @@ pub(super) fn ran(outcome: &Outcome) -> bool {
     outcome.attempts > 0 && !outcome.cached
 }
 
-/// The number of attempts beyond the first.
+/// Returns the number of attempts beyond the first.
 pub(super) fn retries(outcome: &Outcome) -> u32 {
     outcome.attempts.saturating_sub(1)
 }
 
-/// The kind of a worker: its name without its number.
+/// Returns the kind of a worker: its name without its number.
 fn kind(worker: &str) -> String {
     let kind = worker.rsplit_once('/').map_or(worker, |(kind, _)| kind);
     kind.to_owned()

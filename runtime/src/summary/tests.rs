@@ -27,7 +27,7 @@ fn failed(id: &str, class: Class, attempts: u32) -> Outcome {
     }
 }
 
-/// One of each sort.
+/// Makes one outcome of each sort.
 fn outcomes() -> [Outcome; 8] {
     [
         Outcome {
@@ -111,7 +111,7 @@ fn a_summary_counts_each_job_once_under_its_status() {
     assert!((summary.throughput - 3.0).abs() < 1e-9);
     assert!((summary.success_rate - 37.5).abs() < 1e-9);
     assert!((summary.failure_rate - 37.5).abs() < 1e-9);
-    // Neither the cached one nor those that never ran make it look quicker: (30 + 10 + 10 + 50 + 10) / 5.
+    // The cached job and those that never ran must not make the run look faster: (30 + 10 + 10 + 50 + 10) / 5.
     let run = summary.run.unwrap();
     assert_eq!((run.min, run.average, run.max), (10 * MS, 22 * MS, 50 * MS));
     assert_eq!(summary.queue.unwrap().min, MS);
@@ -168,7 +168,7 @@ fn no_outcomes_make_rates_of_0_and_no_errors() {
     assert!(none.all_successful() && !none.has_errors());
     assert_eq!(none.average_duration(), None);
     assert_eq!(none.percentile_duration(50.0), None);
-    // Nothing ran, but there is something.
+    // No job ran, but there is an outcome.
     let skipped = [failed("h", Class::Need, 0)];
     assert_eq!(skipped.max_duration(), None);
     assert_eq!((skipped.success_rate(), skipped.failure_rate()), (0.0, 0.0));
@@ -288,7 +288,7 @@ fn the_remaining_time_is_known_once_the_total_is_announced() {
     live.observe(&ended(succeeded("a")), at(30));
     assert_eq!(live.stats(at(45)).remaining, None);
     live.announce(4);
-    // Nothing ended in the last ten seconds: the pace since the beginning, one job in 45 s, is all there is.
+    // No job ended in the last ten seconds, so the throughput since the beginning counts: one job in 45 s.
     let remaining = live.stats(at(45)).remaining.unwrap();
     assert_eq!(remaining.as_secs(), 135);
 }
@@ -299,20 +299,20 @@ fn the_throughput_is_that_of_the_last_ten_seconds() {
     let mut live = LiveStats::new(began);
     let at = |millis: u64| began + Duration::from_millis(millis);
     assert!(live.stats(began).throughput_per_second.abs() < 1e-9);
-    // Ten a second for a minute.
+    // 10 jobs per second for a minute.
     for number in 0..600 {
         live.observe(&ended(succeeded(&number.to_string())), at(number * 100));
     }
     let pace = live.stats(at(60_000)).throughput_per_second;
     assert!((9.5..=10.5).contains(&pace), "{pace}");
-    // A hundred a second for the next ten.
+    // 100 jobs per second for the next ten seconds.
     for number in 0..1000 {
         let outcome = succeeded(&number.to_string());
         live.observe(&ended(outcome), at(60_000 + number * 10));
     }
     let pace = live.stats(at(70_000)).throughput_per_second;
     assert!((95.0..=105.0).contains(&pace), "{pace}");
-    // Then nothing.
+    // Then no jobs.
     let pace = live.stats(at(75_000)).throughput_per_second;
     assert!((45.0..=55.0).contains(&pace), "{pace}");
     let stats = live.stats(at(81_000));

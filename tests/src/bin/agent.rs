@@ -1,4 +1,4 @@
-//! An agent on stdin and stdout, as `ratchet agent` is one, and the keeper that belongs to it.
+//! An agent on stdin and stdout, like `ratchet agent`, and the keeper that belongs to it.
 
 use std::env;
 use std::error::Error;
@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use ratchet_runtime::remote::{Agent, content_hash, run_keeper};
 
-/// The variable by which an agent has no keeper that could be a fence.
+/// The variable that turns off the agent's keeper, which would be its fence.
 const NO_FENCE: &str = "AGENT_WITHOUT_FENCE";
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -9,7 +9,7 @@ use ratchet_tests::chaos::{self, HostPlan, HostSoak, Performer, Plan, Soak};
 
 type Failed = Box<dyn Error>;
 
-/// The text that is printed for flags that are not known.
+/// The text that is printed for unknown flags.
 const USAGE: &str = "usage: chaos [--seed N] [--jobs N] [--kills N] [--hosts N] [--keep FOLDER]";
 
 fn main() -> Result<ExitCode, Failed> {
@@ -81,12 +81,13 @@ fn host_plan(seed: &str, jobs: &str, hosts: &str) -> Result<HostPlan, Failed> {
     })
 }
 
-/// Makes the plan of a seed for workers, which need not know how many jobs there are.
+/// Makes the plan of a seed for workers, for which the number of jobs does not matter.
 fn plan(seed: &str) -> Result<Plan, Failed> {
     let seed = seed.parse()?;
     Ok(Plan { seed, jobs: 0 })
 }
 
+/// Runs a soak by these flags, and prints its report.
 #[expect(clippy::print_stdout, reason = "the report is what it is run for")]
 fn drive(words: &[&str]) -> Result<ExitCode, Failed> {
     let folder = tempfile::tempdir()?;

@@ -188,7 +188,7 @@ fn meet(fault: &str, id: &str, lines: &Receiver<String>, waiting: &mut Vec<Strin
             Ok(())
         }
         "late" => {
-            // The worker goes on until it is cancelled, and then answers with a result nevertheless.
+            // The worker continues until it is cancelled, and then answers with a result nevertheless.
             while lines
                 .recv()
                 .is_ok_and(|line| !line.contains(r#""event":"cancel""#))
@@ -217,6 +217,7 @@ fn lines() -> Receiver<String> {
     lines
 }
 
+/// Returns the id of a request, which is read without a JSON parser.
 fn id_of(request: &str) -> &str {
     let (_, rest) = request.split_once(r#""id":""#).unwrap_or_default();
     rest.split('"').next().unwrap_or_default()
@@ -234,6 +235,7 @@ fn say(line: &str) -> Said {
     stdout.flush()
 }
 
+/// Prints log events of this many bytes in all.
 fn flood(bytes: u64) -> Said {
     let line =
         r#"{"type":"event","event":"log","level":"info","message":"still here"}"#.to_owned() + "\n";
@@ -246,6 +248,7 @@ fn flood(bytes: u64) -> Said {
     io::stdout().flush()
 }
 
+/// Sends a signal to this process.
 fn signal(name: &str) -> Said {
     Command::new("sh")
         .args(["-c", &format!("kill -{name} $PPID")])

@@ -6,6 +6,7 @@ use std::process::Command;
 use ratchet_ipc::serve::{Call, Json, Task, Worker};
 use ratchet_ipc::{IpcError, LogLevel, Payload, TaskError};
 
+/// Prints, and starts a child that reads stdin and prints.
 #[expect(clippy::print_stdout, reason = "to see that it does no harm")]
 fn noisy(_: &Call) -> Result<Json<&'static str>, TaskError> {
     println!("a print");
@@ -18,12 +19,14 @@ fn noisy(_: &Call) -> Result<Json<&'static str>, TaskError> {
     Ok(Json("quiet"))
 }
 
+/// Reports progress and logs a warning.
 async fn talk(call: Call) -> Result<(), TaskError> {
     call.progress(1.0, Some(2.0), Some("half"));
     call.log(LogLevel::Warn, "odd");
     Ok(())
 }
 
+/// Fails with all fields of an error set.
 fn fail(_: &Call) -> Result<(), TaskError> {
     Err(TaskError::new("not_found", "no such file")
         .retryable(false)
@@ -31,6 +34,7 @@ fn fail(_: &Call) -> Result<(), TaskError> {
         .data(Payload::from_text("a.png")))
 }
 
+/// Waits until it is cancelled.
 fn wait(call: &Call) -> Result<(), TaskError> {
     call.progress(0.0, None, None);
     while !call.is_cancelled() {
@@ -39,7 +43,7 @@ fn wait(call: &Call) -> Result<(), TaskError> {
     Err(call.cancelled_error())
 }
 
-/// Returns the descriptors that a child of this worker has.
+/// Returns the descriptors that a child of this worker inherits.
 fn descriptors(_: &Call) -> Result<Json<Vec<String>>, TaskError> {
     let output = Command::new("ls").arg("/proc/self/fd").output()?;
     Ok(Json(

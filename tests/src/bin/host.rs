@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let processes = LocalProcesses::start();
-    // Both processes ignore signals that ask them to end, and hold no pipe whose end would tell them.
+    // Both processes ignore signals that ask them to end, and hold no pipe whose end would signal it to them.
     let script = "trap '' TERM HUP; sleep 1000 & echo $$ $!; exec >/dev/null; wait";
     let config = ProcessConfig::new("sh").args(["-c", script]);
     let mut process = processes.spawn_process(&config).await?;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use ratchet_tests::orphans::{OrphanCounts, OrphanHunt};
 
-/// The text that is printed for flags that are not known.
+/// The text that is printed for unknown flags.
 const USAGE: &str = "usage: orphans [--seed N] [--kills N] [--jobs N,N,..]";
 
 #[expect(clippy::print_stdout, reason = "the report is what it is run for")]

@@ -20,10 +20,11 @@ use ratchet_runtime::{Durability, Executor, Job, Journal, Payload, Resume, RunSt
 /// The time of day of the run, which does not matter here.
 const NOW: SystemTime = UNIX_EPOCH;
 
+/// Runs the jobs with a journal, or resumes the run that the state folder has.
 #[tokio::main(flavor = "current_thread")]
 async fn run(state: &Path, log: &str, jobs: u64) -> Result<(), Box<dyn Error>> {
     let store = RunStore::at(state);
-    // A run that was killed before its journal had a header has done nothing, and is started anew.
+    // A run that was killed before its journal had a header has done nothing, and is started again from the beginning.
     let known = store.list()?.into_iter().find(|run| run.header.is_some());
     let (journal, mut resume) = if let Some(run) = known {
         let about = Payload::null();

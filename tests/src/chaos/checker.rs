@@ -3,52 +3,54 @@
 //! It shares no code with what it checks. It reads what each job asked for ([`plan`]), what the workers noted about each
 //! attempt, what the host noted about limits, grants and outcomes, and the lines of the journal.
 //!
-//! **When an attempt runs.** A worker writes a line when it has read a request, and one before it answers or dies; so
-//! the attempt held its claims from the first of these stamps to the second at least. An attempt whose worker was
-//! killed from outside has no last line. Those that hang write a line every few milliseconds, and the last one stands for
-//! the end: it was there at least until then. So no stamp is ever taken for more than it proves, and two attempts that
-//! overlap by their stamps did overlap.
+//! **When an attempt runs.** A worker writes a line when it has read a request, and one before it answers or dies. So
+//! the attempt held its claims at least from the first of these stamps to the second. An attempt whose worker was
+//! killed from outside has no last line. Attempts that hang write a line every few milliseconds, and the last of these
+//! counts as the end: the attempt ran at least until then. So no stamp is taken for more than it proves, and two
+//! attempts that overlap by their stamps did overlap.
 //!
-//! **When an attempt was granted** no worker knows, only that it was before the attempt's first line, and as a rule
-//! after its worker had said that it was free (its last answer, or its birth). A window of time holds for certain the
-//! starts of which both ends lie in it, and of those no window may hold more than `burst + rate x length`.
+//! **When an attempt was granted** is not known to any worker. It is only known that this was before the attempt's
+//! first line, and as a rule after its worker had reported that it was free (its last answer, or its birth). A window
+//! of time contains for certain the starts for which both of these bounds lie in it, and no window may contain more of
+//! those than `burst + rate x length`.
 //!
-//! **Limits and slots.** The host writes down what its executor grants (the executor logs it), in that order. Whoever was
-//! granted before another one, and by its own notes had not ended when the other one was granted, held its share then:
-//! together they are no more than the limit was at that moment. Apart from that, the journal says which slot each
-//! attempt had: none has a number above the number of slots, and no two attempts that run at once have the same.
+//! **Limits and slots.** The host writes down what its executor grants (the executor logs it), in that order. When an
+//! attempt is granted, all attempts that were granted before and had not ended by their own notes hold their shares.
+//! Together these are no more than the limit was at that moment. Apart from that, the journal has the slot of each
+//! attempt: none has a number above the number of slots, and no two attempts that run at once have the same.
 //!
-//! **The exception to the rule.** What is granted because one worker is idle may go to another that becomes free while
-//! it is on its way: a few attempts of a hundred, by microseconds, and by milliseconds when the machine stalls. So the
-//! moment of the grant counts if it is the earlier one. It is
-//! no excuse for one that is kept waiting with what it was granted: a pool gives out in the order of the grants, so
-//! none may have begun that was granted later when the worker becomes free that one gets. And without a grant nobody
-//! may begin.
+//! **The exception to the rule.** An attempt that is granted because one worker is idle may go to another worker that
+//! becomes free while the attempt is on its way. This happens to a few attempts in a hundred, by microseconds, or by
+//! milliseconds when the machine stalls. So the moment of the grant counts if it is the earlier one. This does not
+//! excuse an attempt that is granted and kept waiting: a pool assigns attempts in the order of their grants, so when a
+//! worker becomes free for an attempt, no attempt with a later grant may have begun. And no attempt may begin without a
+//! grant.
 //!
-//! **Workers that load.** A worker that says no hello is given work while it still loads. It notes when it has loaded, and
-//! did not begin before, so for rates that moment counts where it is later than the grant.
+//! **Workers that load.** A worker that says no hello is given work while it still loads. It notes when it has loaded,
+//! and did not begin before. So for rates, that moment counts if it is later than the grant.
 //!
-//! **What was answered in time.** A worker notes that its answer is on its way when the call that wrote it has returned.
-//! If that was before the attempt's timeout, it has to be the job's result, whatever happened to the host meanwhile.
+//! **Answers in time.** A worker notes that its answer is on its way when the call that wrote it has returned. If that
+//! was before the attempt's timeout, the answer has to be the job's result, whatever happened to the host in between.
 //!
-//! **Failures.** A job may fail only if as many attempts as are charged to it began and did not do well.
+//! **Failures.** A job may fail only if at least as many attempts as are charged to it began and did not succeed.
 //!
-//! **Cached results.** Each says from which input and by which content of the script it was computed, and when. The
-//! driver notes before and after each edit, so the contents that a job may be given are known: those that the script may
-//! have had when the pool was made, whose workers are taken to run that; and for a command those between when the host took
-//! the job from its list and when it heard of its outcome.
+//! **Cached results.** Each result names the input and the content of the script from which it was computed, and when.
+//! The driver notes before and after each edit, so the contents that a job may be given are known. For a worker, these
+//! are the contents that the script may have had when the pool was made, since the workers of the pool are assumed to
+//! run that content. For a command, they are the contents between the time when the host took the job from its list and
+//! the time when it heard of its outcome.
 //!
-//! **Tolerance.** All stamps are of one clock (`CLOCK_MONOTONIC`, the same in all processes and on all processors), every
-//! comparison goes by what is certain, and that a worker notes a start later than the scheduler granted it is in the
-//! window's lower end. So there is none, but for commands: one is done when its process has ended, which it cannot note,
-//! so its result has to be printed 200 ms before its timeout. What this costs is sharpness, and the report says how
-//! much: the time that lies between the earliest moment for a grant and the start.
+//! **Tolerance.** There is none, except for commands. All stamps are of one clock (`CLOCK_MONOTONIC`, the same in all
+//! processes and on all processors), every comparison uses what is certain, and the delay from the grant of the
+//! scheduler to the worker's note of the start is part of the lower bound of a window. A command is done when its
+//! process has ended, which it cannot note, so its result has to be printed 200 ms before its timeout. The cost is
+//! sharpness, and the report has the amount: the time between the earliest moment for a grant and the start.
 //!
-//! **What it cannot see.** Rates and limits belong to a host process, and are checked for each of its lives. A limit
-//! that is changed counts with both values from just before the change is asked for until it is confirmed. In lives in
-//! which jobs are sent ahead of time, slots of those are only checked against the most there were, since nobody says when
-//! their turn comes. A command with a cached result cannot say of which job it is, so it is left out where jobs are
-//! counted.
+//! **Limitations.** Rates and limits belong to a host process, and are checked for each of its lives. A limit that is
+//! changed counts with both values from just before the change is requested until it is confirmed. In lives in which
+//! jobs are sent ahead of time, slots of those jobs are only checked against the greatest number of slots so far, since
+//! no note has the moment of their turn. A command with a cached result does not know its job, so it is left out where
+//! jobs are counted.
 
 mod attempts;
 mod cached;
@@ -69,7 +71,7 @@ use super::plan::{self, JobSpec, Plan, Quota};
 pub use journal::{Ending, Success, read as read_journal};
 pub use report::{Figures, Report, Rule, Violation};
 
-/// Everything that is known about a soak: its plan, all notes, and the journal.
+/// All evidence about a soak: its plan, all notes, and the journal.
 #[derive(Debug)]
 pub struct Evidence {
     /// What each job asked for.

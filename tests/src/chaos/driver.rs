@@ -1,4 +1,4 @@
-//! The driver of a soak: starts the host, disturbs it, kills it again and again, and has the checker check the notes.
+//! The driver of a soak: starts the host, disturbs it, kills it again and again, and lets the checker check the notes.
 
 mod disturbances;
 
@@ -29,7 +29,7 @@ type Failed = Box<dyn Error>;
 /// The file that takes the stderr of hosts, which should stay empty.
 const COMPLAINTS: &str = "complaints";
 
-/// How long nothing may happen in a soak before it counts as hanging.
+/// How long nothing may happen before the soak counts as hanging.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How long the processes of a host may take to be gone after its end.
@@ -69,12 +69,12 @@ impl Soak {
             let mut host = self.start(life, &shortage)?;
             let ended = self.watch(life, &mut host, &shortage, &mut editor);
             if ended.is_err() {
-                // The host must not go on after an error of the driver.
+                // The host must not continue after an error of the driver.
                 host.kill()?;
                 host.wait()?;
             }
-            // The shortage may stay until then: processes that the host left need no new ones to end, and nobody else is in the
-            // group.
+            // The shortage may last until then: processes that the host left need no new ones to end, and no other
+            // process is in the group.
             left_behind.extend(self.wait_for_end(life));
             ended?;
         }
@@ -103,7 +103,7 @@ impl Soak {
         Ok(report)
     }
 
-    /// The value of the variable by which the processes of this soak are found.
+    /// Returns the value of the variable by which the processes of this soak are found.
     fn mark(&self) -> String {
         format!("{}-{}", std::process::id(), self.plan.seed)
     }
@@ -131,7 +131,8 @@ impl Soak {
         Ok(host.spawn()?)
     }
 
-    /// Disturbs the host until it has done its share, and then kills it. The host of the last life is left to end by itself.
+    /// Disturbs the host until it has written its share of notes, and then kills it. The host of the last life ends by
+    /// itself.
     fn watch(
         &self,
         life: u32,
@@ -185,15 +186,15 @@ impl Soak {
         }
     }
 
-    /// How many bytes of notes the workers write before the host of this life is killed. A job has three notes, unless its
-    /// result is cached.
+    /// Returns how many bytes of notes the workers write before the host of this life is killed. A job has three notes,
+    /// unless its result is cached.
     fn share(&self, life: u32) -> u64 {
         let fair = u64::from(self.plan.jobs) * 5 / 2 / u64::from(self.kills + 1);
         let percent = 60 + self.plan.roll(life, 2 << 32, 50);
         fair * percent / 100 * notes::LINE as u64
     }
 
-    /// Waits until all processes are gone that the host or its workers have started.
+    /// Waits until all processes that the host or its workers have started are gone.
     fn wait_for_end(&self, life: u32) -> Option<Violation> {
         let mark = format!("{MARK}={}", self.mark());
         let deadline = Instant::now() + END_LIMIT;
@@ -212,7 +213,7 @@ impl Soak {
     }
 }
 
-/// The length of a file, which is 0 if it does not exist yet.
+/// Returns the length of a file, which is 0 if it does not exist yet.
 fn length(path: &Path) -> io::Result<u64> {
     match fs::metadata(path) {
         Ok(metadata) => Ok(metadata.len()),

@@ -36,7 +36,7 @@ type Failed = Box<dyn Error>;
 /// How many changes of limits the host makes in one life.
 const CHANGES: u32 = 40;
 
-/// How long the host waits for processes to end before those that are left count as left behind.
+/// How long the host waits for processes to end before they count as left behind.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many bytes of results the cache keeps in memory.
@@ -135,13 +135,15 @@ async fn settled(enough: impl Fn(&Holdings) -> bool) -> Holdings {
 }
 
 impl Host<'_> {
+    /// Runs the jobs that are left, with the journal and the cache, and changes limits in the meantime.
     async fn run_jobs(self, began: &OnceLock<u64>, notes: &mut NoteWriter) -> Result<(), Failed> {
         let Self { plan, folder, life } = self;
         let keeper = Keeper::start()?;
         let (journal, resume) = journal(folder, life)?;
         let journal = Arc::new(Mutex::new(journal));
         let cache = cache(folder);
-        // Creating the index waits for the disk, for seconds on a busy machine, and meanwhile no job could use the cache.
+        // Creating the index waits for the disk, for seconds on a busy machine, and until then no job could use the
+        // cache.
         cache.stats().await?;
         let mut builder = Executor::builder()
             .slots(plan::SLOTS)
@@ -209,7 +211,7 @@ fn cache(folder: &Path) -> TaskCache {
     TaskCache::new(Arc::new(TieredCache::new(memory, disk)))
 }
 
-/// Opens the journal, with what is left to do after an earlier life.
+/// Opens the journal, with the jobs that are left after an earlier life.
 pub(super) fn journal(folder: &Path, life: u32) -> Result<(Journal, Option<Resume>), Failed> {
     let store = RunStore::at(folder);
     let about = Payload::from_value(&life)?;
@@ -272,6 +274,7 @@ impl Host<'_> {
             .args(words)
     }
 
+    /// Returns the configuration of a performer's pool.
     fn pool(self, performer: Performer) -> Result<PoolConfig, Failed> {
         let worker = ProcessConfig::new(std::env::current_exe()?).args([
             "worker",
@@ -388,8 +391,8 @@ impl Host<'_> {
             if matches!(verdict, Some(ResumeDecision::Keep(_))) {
                 return None;
             }
-            // The checker has to know from when on the cache may have been asked for the job. If that cannot be noted,
-            // the job is left out, and the checker reports that it never ended.
+            // The checker has to know the earliest time at which the cache may have been asked for the job. If that
+            // cannot be noted, the job is left out, and the checker reports that it never ended.
             let is_noted = spec.performer != Performer::ScriptedCommand
                 || notes.note(Fact::Takes(number)).is_ok();
             is_noted.then_some(job)
@@ -397,6 +400,7 @@ impl Host<'_> {
     }
 }
 
+/// Makes the terms of a job from what it asks for.
 fn terms(spec: &JobSpec, policy: &Arc<BackoffPolicy>) -> Terms {
     let hint = match spec.claim {
         Claim::Nothing => ParallelizationHint::FullyParallel,
@@ -477,7 +481,7 @@ async fn change(
     };
     match changed {
         Ok(()) => notes.note(Fact::Changed(limit, value)).map(drop)?,
-        // The run has ended meanwhile, and its last outcome is on the way.
+        // The run has ended in the meantime, and its last outcome is not delivered yet.
         Err(ratchet_runtime::Error::RunEnded) => {}
         Err(error) => return Err(error.into()),
     }

@@ -12,15 +12,15 @@
 //!    +------------- when the last life is over ------> checker
 //! ```
 //!
-//! - The [`plan`] follows from the seed. It says for each job which host it concerns and on which of them it may run, what it
+//! - The [`plan`] follows from the seed. It has for each job which host it names and on which hosts it may run, what it
 //!   claims, how long an attempt takes, and whether the first ones fail.
 //! - The [dispatcher](run_dispatcher) is an ordinary user of ratchet with an executor, a journal, and a place for each host.
 //!   After a kill the driver waits until all of its processes are gone, and the next life resumes the journal.
-//! - A [relay](run_relay) is what `ssh` is: a process between the dispatcher and the agent that passes bytes on. To kill it
-//!   cuts the connection, and to stop it silences the connection in both directions.
-//! - An [attempt](run_attempt) notes that it begins, every few milliseconds that it goes on, and its end.
-//! - The [`checker`] takes from these notes which attempts ran at the same time for certain: one that was killed ran until
-//!   its last note at least. It shares no code with what it checks.
+//! - A [relay](run_relay) takes the place of `ssh`: a process between the dispatcher and the agent that passes bytes
+//!   on. Killing it cuts the connection, and stopping it silences the connection in both directions.
+//! - An [attempt](run_attempt) notes its beginning, every few milliseconds that it still runs, and its end.
+//! - The [`checker`] concludes from these notes which attempts ran at the same time for certain: one that was killed
+//!   ran at least until its last note. It shares no code with what it checks.
 //!
 //! # Does it catch anything?
 //!
@@ -44,7 +44,7 @@ pub use driver::HostSoak;
 pub use plan::HostPlan;
 pub use relay::run_relay;
 
-/// The variable that tells an attempt the number of its host.
+/// The variable with the number of the host on which an attempt runs.
 const HOST_VARIABLE: &str = "RATCHET_CHAOS_HOST";
 
 /// The number of this machine among the hosts.

@@ -32,9 +32,9 @@ pub enum Fact {
     Born,
     /// The worker has read a request and begins the attempt.
     Starts(u32, u32),
-    /// The attempt at this job, which has just begun, was told that it has this device.
+    /// The attempt at this job, which has just begun, was given this device.
     Has(u32, u32),
-    /// The worker is still at the attempt.
+    /// The worker is still working on the attempt.
     Beats(u32, u32),
     /// The attempt succeeded, and the worker is about to answer.
     Done(u32, u32),
@@ -50,7 +50,8 @@ pub enum Fact {
     Computes(u32, u32),
     /// Such a command is about to print its result.
     Computed(u32, u32),
-    /// The host granted an attempt at a job. The second number is how many nanoseconds ago it decided that at the most.
+    /// The host granted an attempt at a job. The second number is the greatest number of nanoseconds that may have
+    /// passed since the decision.
     Grants(u32, u32),
     /// The host granted an attempt at the job just before. The second number is the greatest among its slots.
     Fills(u32, u32),
@@ -66,7 +67,7 @@ pub enum Fact {
     Children(u32, u32),
     /// The host is about to make its pools.
     MakesPools,
-    /// The host has made its pools, and has read before what their workers are taken to run.
+    /// The host has made its pools, and has read the content that their workers are assumed to run.
     MadePools,
     /// The host takes a job from its list.
     Takes(u32),
@@ -74,13 +75,14 @@ pub enum Fact {
     Edits(u32),
     /// The driver has given the script this content.
     Edited(u32),
-    /// The driver has stopped the host for so many milliseconds.
+    /// The driver has stopped the host for this many milliseconds.
     Stopped(u32),
-    /// The host could start nothing for so many milliseconds.
+    /// The host could start nothing for this many milliseconds.
     Short(u32),
 }
 
 impl Fact {
+    /// Returns the word and the two numbers of the fact in a note.
     fn words(self) -> (&'static str, u32, u32) {
         match self {
             Self::Born => ("born", 0, 0),
@@ -111,6 +113,7 @@ impl Fact {
         }
     }
 
+    /// Makes a fact from its word and its two numbers.
     fn read(word: &str, one: u32, two: u32) -> Option<Self> {
         Some(match word {
             "born" => Self::Born,
@@ -185,7 +188,7 @@ impl NoteWriter {
     }
 }
 
-/// The time on the system's monotonic clock, which is the same for all processes and processors.
+/// Returns the time on the system's monotonic clock, which is the same for all processes and processors.
 pub fn now() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();

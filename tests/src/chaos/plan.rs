@@ -1,14 +1,14 @@
 //! The plan of a soak: derives from a seed what each job asks for, and how each of its attempts behaves.
 //!
-//! Each process derives the plan for itself: the host to make jobs, the worker to behave, and the checker to know what was
-//! asked for. Nothing of it is sent between them.
+//! Each process derives the plan for itself: the host to make jobs, the worker to behave, and the checker to know what
+//! was asked for. The plan is not sent between them.
 
 use std::time::Duration;
 
 /// How many hosts the jobs name.
 pub const HOSTS: u32 = 100;
 
-/// How many slots a life begins with. There are more workers than slots, so a limit that is not kept shows.
+/// How many slots a life begins with. There are more workers than slots, so a limit that is not enforced shows.
 pub const SLOTS: u32 = 8;
 
 /// How many jobs with `db` may run at once when a life begins.
@@ -32,8 +32,8 @@ pub const KEYS: u32 = 10;
 /// machine does not make them time out.
 pub const HARD_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How long an attempt on a worker that loads for long may take. The clock runs while the attempt lies in the pipe of a worker that
-/// still loads.
+/// How long an attempt may take on a worker that loads for a long time. The clock runs while the attempt lies in the
+/// pipe of a worker that still loads.
 const LOADING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often a job may be tried in one life.
@@ -42,11 +42,11 @@ pub const ATTEMPTS: u32 = 6;
 /// How many workers a job may kill in one life.
 pub const CRASHES: u32 = 3;
 
-/// How many contents the script has, numbered from 0. With only two, a content soon comes back, and only then is a result
-/// found that was stored under a wrong key.
+/// How many contents the script has, numbered from 0. With only two, a content soon comes back, and only then is a
+/// result found that was stored under a wrong key.
 pub const CONTENTS: u32 = 2;
 
-/// Workers that load for long have loaded at multiples of this many milliseconds.
+/// Workers that load for a long time finish at multiples of this many milliseconds.
 const LOADED_EVERY: u64 = 300;
 
 /// A soak, which follows from two numbers.
@@ -84,7 +84,8 @@ pub struct JobSpec {
     pub priority: u32,
     /// The performer of the job.
     pub performer: Performer,
-    /// The input that the result depends on beside the script, if the result is cached. Several jobs share an input.
+    /// The input on which the result depends in addition to the script, if the result is cached. Several jobs share an
+    /// input.
     pub input: u32,
     /// How long an attempt works if it succeeds.
     pub work: Duration,
@@ -97,7 +98,7 @@ pub enum Performer {
     Swift,
     /// A pool of one to four workers, which load for a moment before they say hello.
     Steady,
-    /// A pool of workers that load for long. Some say hello after that, and others never do.
+    /// A pool of workers that load for a long time. Some say hello after that, and others never do.
     Loading,
     /// A pool of workers whose program is the script. The results are cached.
     Scripted,
@@ -118,11 +119,11 @@ pub enum Claim {
     Key(u32),
     /// The global lock, and the lock of the job's host.
     Global,
-    /// Everything, so that nothing runs beside the job.
+    /// Everything, so that no other job runs at the same time.
     Alone,
 }
 
-/// A named limit. The number stands for it in notes, where slots have the number 0.
+/// A named limit. Its number identifies it in notes, in which slots have the number 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Named {
     /// A number of jobs at once, which the host changes.
@@ -134,7 +135,7 @@ pub enum Named {
 }
 
 impl Named {
-    /// The name of the limit.
+    /// Returns the name of the limit.
     pub fn name(self) -> &'static str {
         match self {
             Self::Db => "db",
@@ -154,7 +155,7 @@ impl Performer {
         Self::ScriptedCommand,
     ];
 
-    /// The name of the performer's pool and of its task.
+    /// Returns the name of the performer's pool and of its task.
     pub fn name(self) -> &'static str {
         match self {
             Self::Swift => "swift",
@@ -183,7 +184,7 @@ impl Performer {
         matches!(self, Self::Scripted | Self::ScriptedCommand)
     }
 
-    /// How long an attempt may take before it is killed.
+    /// Returns how long an attempt may take before it is killed.
     pub fn hard_timeout(self) -> Duration {
         match self {
             Self::Loading => LOADING_TIMEOUT,
@@ -211,13 +212,13 @@ pub enum Behaviour {
     Stops,
     /// Its worker floods its stdout, and answers.
     Floods,
-    /// Its worker floods its stdout for ever.
+    /// Its worker floods its stdout forever.
     FloodsOn,
     /// Its worker answers among garbage, and twice.
     Babbles,
-    /// Its worker answers with what is no answer.
+    /// Its worker answers with an invalid answer.
     Mangles,
-    /// Its worker keeps much memory.
+    /// Its worker allocates much memory and keeps it.
     Leaks,
     /// Its worker leaves a child behind.
     LeavesChild,
@@ -246,14 +247,14 @@ const SHARES: [(u64, Behaviour); 13] = [
 const KILLERS: u64 = 2000;
 
 /// How many jobs in a row share the same set of inputs. That is more than the host takes in at once, because a job that
-/// comes while another one computes the same waits for that result and does not ask the cache.
+/// arrives while another one computes the same result waits for that result and does not ask the cache.
 const BAND: u32 = 20_000;
 
 /// How many inputs the jobs of a band have.
 const INPUTS: u32 = 80;
 
 impl Plan {
-    /// What a job asks for.
+    /// Returns what a job asks for.
     pub fn spec(&self, job: u32) -> JobSpec {
         let performer = self.performer(job);
         let (claim, limits): (Claim, &[Named]) = match self.roll(job, 1, 10_000) {
@@ -271,8 +272,8 @@ impl Plan {
             (Performer::Loading, _) => (Claim::Key(4 + 4 * self.number(job, 10, 2)), &[]),
             // Jobs without claims may be sent ahead, and many jobs have to be looked up in the cache at once.
             (Performer::Scripted | Performer::ScriptedCommand, _) => (Claim::Nothing, &[]),
-            // A command takes its token when it is granted, and it is not known how long its process takes to begin. So no
-            // command has a rate.
+            // A command takes its token when it is granted, and it is not known how long its process takes to begin. So
+            // no command has a rate.
             (Performer::Command, Claim::Key(_)) => (Claim::Host, &[Named::Db]),
             (Performer::Command, _) if limits.contains(&Named::Api) => (claim, &[Named::Db]),
             _ => (claim, limits),
@@ -292,13 +293,13 @@ impl Plan {
             limits,
             slots: if heavy { 2 } else { 1 },
             devices: match self.roll(job, 12, 100) {
-                // Some take so many that jobs which take one could keep them waiting for ever.
+                // Some take so many that jobs which take one could keep them waiting forever.
                 0..2 if may_take => 2,
                 2..9 if may_take => 1,
                 _ => 0,
             },
-            // If a job waits for long between its lookup in the cache and its start, an edit comes in between, and its
-            // result is not stored.
+            // If a job waits for a long time between its lookup in the cache and its start, an edit comes in between,
+            // and its result is not stored.
             priority: if performer.is_cached() || performer == Performer::Loading {
                 0
             } else {
@@ -315,8 +316,10 @@ impl Plan {
         }
     }
 
+    /// Returns the performer of a job.
     fn performer(&self, job: u32) -> Performer {
-        // Jobs of loading workers come in groups: only several jobs in hand while workers load can be sent too early.
+        // Jobs of loading workers come in groups: a job can be sent too early only if several are in flight while
+        // workers load.
         if job % 250 < 5 {
             return Performer::Loading;
         }
@@ -329,7 +332,7 @@ impl Plan {
         }
     }
 
-    /// How an attempt at a job behaves. The first attempt is 1.
+    /// Returns how an attempt at a job behaves. The first attempt is 1.
     pub fn behaviour(&self, job: u32, attempt: u32) -> Behaviour {
         if self.roll(job, 8, KILLERS) == 0 {
             return Behaviour::Exits;
@@ -352,13 +355,14 @@ impl Plan {
         Behaviour::Well
     }
 
-    /// How long a worker that starts now loads before it reads its first request. The process id decides what is random.
+    /// Returns how long a worker that starts now loads before it reads its first request. The process id is the source
+    /// of randomness.
     pub fn loading(&self, performer: Performer, process: u32, now_millis: u64) -> Duration {
         let millis = match performer {
             Performer::Steady => self.roll(process, 20, 100),
             Performer::Loading => {
-                // Seven of eight workers have loaded at the same moment, as if they had waited for the same disk. Requests
-                // that lie in the pipes of all of them would begin at once.
+                // Seven of eight workers finish loading at the same moment, as if they had waited for the same disk.
+                // Requests that lie in the pipes of all of them would begin at once.
                 let until_next = LOADED_EVERY - now_millis % LOADED_EVERY;
                 let beats = if self.roll(process, 20, 8) == 0 { 4 } else { 1 };
                 until_next + beats * LOADED_EVERY
@@ -376,12 +380,13 @@ impl Plan {
         performer != Performer::Loading || self.roll(process, 22, 2) == 0
     }
 
-    /// A random number below `below`, which is the same for the same arguments.
+    /// Returns a random number below `below`, which is the same for the same arguments.
     pub fn roll(&self, job: u32, salt: u64, below: u64) -> u64 {
         let mixed = mix(mix(self.seed ^ mix(salt)) ^ u64::from(job));
         mixed % below
     }
 
+    /// Returns a random number like [`roll`](Self::roll), as a `u32`.
     fn number(&self, job: u32, salt: u64, below: u32) -> u32 {
         u32::try_from(self.roll(job, salt, below.into())).unwrap_or_default()
     }
@@ -405,20 +410,20 @@ impl Chance {
         }
     }
 
-    /// The next number, which is below `below`.
+    /// Returns the next number, which is below `below`.
     pub fn below(&mut self, below: u32) -> u32 {
         self.drawn += 1;
         self.plan.number(self.drawn, self.salt, below)
     }
 
-    /// The next time, which lies between two numbers of milliseconds.
+    /// Returns the next time, which lies between two numbers of milliseconds.
     pub fn between(&mut self, [least, most]: [u32; 2]) -> Duration {
         let millis = least + self.below(most - least + 1);
         Duration::from_millis(millis.into())
     }
 }
 
-/// The rate of a key.
+/// Returns the rate of a key.
 pub fn quota(key: u32) -> Quota {
     Quota {
         per_second: 40 + 10 * key,
@@ -426,19 +431,19 @@ pub fn quota(key: u32) -> Quota {
     }
 }
 
-/// Whether jobs are sent ahead to workers in this life. They are in every other life only, because a job in a worker's pipe
-/// begins even if the number of slots falls, and then the checker cannot check slots exactly.
+/// Whether jobs are sent ahead to workers in this life. This is so only in every other life, because a job in a
+/// worker's pipe begins even if the number of slots falls, and then the checker cannot check slots exactly.
 pub fn sends_ahead(life: u32) -> bool {
     life % 2 == 1
 }
 
-/// How many jobs the host may have in hand in a life, or `None` for ratchet's default. In most lives they are few, so that
-/// jobs are looked up in the cache over the whole life, and not all of them at its beginning.
+/// Returns how many unfinished jobs the host may have taken in a life, or `None` for ratchet's default. In most lives
+/// they are few, so that jobs are looked up in the cache over the whole life, and not all of them at its beginning.
 pub fn window(life: u32) -> Option<usize> {
     (life % 3 != 1).then_some(300)
 }
 
-/// The finaliser of splitmix64, in which every bit of the argument affects every bit of the result.
+/// Applies the finaliser of splitmix64, in which every bit of the argument affects every bit of the result.
 fn mix(number: u64) -> u64 {
     let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

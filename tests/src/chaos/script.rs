@@ -1,6 +1,7 @@
-//! The script of a soak: a file that workers and commands read when they start, and that the driver edits meanwhile.
+//! The script of a soak: a file that workers and commands read when they start, and that the driver edits in the
+//! meantime.
 //!
-//! Its content is a number, and each result says from which content it was computed.
+//! Its content is a number, and each result has the content from which it was computed.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -45,7 +46,7 @@ pub(super) fn read(path: &Path) -> io::Result<u32> {
     content.ok_or_else(|| io::Error::other(format!("{} is no script: {text:?}", path.display())))
 }
 
-/// The text of a content. All texts have the same length.
+/// Returns the text of a content. All texts have the same length.
 fn text(content: u32) -> String {
     format!("content {content:010}\n")
 }

@@ -19,14 +19,14 @@ pub(super) struct Shortage {
 enum Way {
     /// A control group that the host joins, with a limit on the processes and threads in it.
     ControlGroup(PathBuf),
-    /// `RLIMIT_NPROC` of the host. It counts all processes of the user, and binds nobody but the host.
+    /// `RLIMIT_NPROC` of the host. It counts all processes of the user, but restricts only the host.
     UserLimit,
     /// `RLIMIT_NOFILE` of the host: a start needs descriptors.
     Descriptors,
 }
 
 impl Shortage {
-    /// Finds the first way that works on this machine. It prints to stderr what that way does not test.
+    /// Finds the first way that works on this machine, and prints to stderr what that way does not test.
     pub(super) fn find() -> io::Result<Self> {
         if let Some(folder) = control_group()? {
             return Ok(Self {
@@ -46,7 +46,7 @@ impl Shortage {
         Ok(Self { way })
     }
 
-    /// The control group that the host has to join before it starts anything, if this way needs one.
+    /// Returns the control group that the host has to join before it starts anything, if this way needs one.
     pub(super) fn group(&self) -> Option<&Path> {
         match &self.way {
             Way::ControlGroup(folder) => Some(folder),
@@ -73,6 +73,7 @@ impl Shortage {
         }
     }
 
+    /// Sets the limit of the host to its value in a shortage or outside of one.
     fn set(&self, host: Pid, is_short: bool) -> io::Result<()> {
         let resource = match &self.way {
             Way::ControlGroup(folder) => {

@@ -21,10 +21,10 @@ type Failed = Box<dyn Error>;
 /// The interval at which an attempt that hangs notes that it is still alive.
 const BEAT: Duration = Duration::from_millis(5);
 
-/// How many bytes an attempt prints that floods its output.
+/// How many bytes an attempt prints if it floods its output.
 const FLOOD: usize = 256 * 1024;
 
-/// How many bytes an attempt keeps that leaks memory.
+/// How many bytes an attempt keeps if it leaks memory.
 const LEAK: usize = 12 << 20;
 
 /// Opens the notes of this process. Life and file come from variables and not from arguments, because the arguments are part
@@ -85,7 +85,8 @@ pub fn run_worker(plan: &Plan, performer: Performer, program: Option<&Path>) -> 
     Ok(())
 }
 
-/// Reads the next line of stdin and nothing beyond it, so that a request counts as read only when the worker turns to it.
+/// Reads the next line of stdin and nothing beyond it, so that a request counts as read only when the worker handles
+/// it.
 fn read_line() -> io::Result<Option<String>> {
     let mut line = Vec::new();
     let mut byte = [0];
@@ -101,7 +102,7 @@ fn read_line() -> io::Result<Option<String>> {
     String::from_utf8(line).map(Some).map_err(io::Error::other)
 }
 
-/// Makes a result, which names its attempt and what it was computed from.
+/// Makes a result, which names its attempt and the content from which it was computed.
 fn result(begun: u64, spec: &JobSpec, content: Option<u32>) -> String {
     match content {
         Some(content) => {
@@ -139,8 +140,8 @@ pub fn run_command(plan: &Plan, job: u32) -> Result<ExitCode, Failed> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Computes a result by the script. Neither the job nor the attempt is known to it, because its arguments are part of
-/// the key, which is to be the same for several jobs.
+/// Computes a result by the script. The command knows neither the job nor the attempt, because its arguments are part
+/// of the key, which has to be the same for several jobs.
 pub fn run_scripted_command(plan: &Plan, input: u32, program: &Path) -> Result<(), Failed> {
     let mut notes = open_notes()?;
     // The wait lets an edit come before the script is read.
@@ -162,6 +163,7 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
+    /// Performs the attempt in this way.
     fn behave(&mut self, behaviour: Behaviour) -> io::Result<()> {
         match behaviour {
             Behaviour::Well => self.answer(),
@@ -194,8 +196,9 @@ impl Attempt<'_> {
             Behaviour::Stops => {
                 self.notes.note(Fact::Beats(self.job, self.number))?;
                 kill_process(getpid(), Signal::STOP)?;
-                // The system continues a stopped worker when its host was killed. It also sends SIGHUP, which has no effect
-                // if the soak was started by nohup, and the worker would go on with the next request until it is killed.
+                // The system continues a stopped worker when its host was killed. It also sends SIGHUP, which has no
+                // effect if the soak was started by nohup, and then the worker would perform the next request until it
+                // is killed.
                 leave()
             }
             Behaviour::Floods => {
@@ -248,6 +251,7 @@ impl Attempt<'_> {
         }
     }
 
+    /// Notes the success, answers, and notes that the answer was written.
     fn answer(&mut self) -> io::Result<()> {
         self.notes.note(Fact::Done(self.job, self.number))?;
         self.respond()?;
@@ -255,6 +259,7 @@ impl Attempt<'_> {
         Ok(())
     }
 
+    /// Writes the result to stdout.
     fn respond(&self) -> io::Result<()> {
         let (id, result) = (self.id, &self.result);
         say(&format!(
@@ -262,6 +267,7 @@ impl Attempt<'_> {
         ))
     }
 
+    /// Notes that the worker is about to die of the attempt, and exits.
     fn die(&mut self) -> io::Result<()> {
         self.notes.note(Fact::Dies(self.job, self.number))?;
         leave()

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The path of the program, built with the profile of the tests.
+/// Returns the path of the program, built with the profile of the tests.
 ///
 /// Cargo builds the programs of a package only for that package's own tests. So this function asks cargo to build
 /// `ratchet`, and under `cargo test` the program is never an old one. If the tests run without cargo, the program that

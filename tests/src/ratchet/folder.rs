@@ -43,12 +43,12 @@ impl Folder {
         self
     }
 
-    /// The path of the folder.
+    /// Returns the path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The path of a file or folder in this folder.
+    /// Returns the path of a file or folder in this folder.
     pub fn at(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }

@@ -72,6 +72,8 @@ impl Gathered {
         std::mem::take(&mut self.lock().bytes)
     }
 
+    /// Waits until a condition holds, the output ends, or the patience ends. Returns the output and whether the
+    /// condition holds.
     fn wait_until(&self, holds: impl Fn(&State) -> bool) -> (String, bool) {
         let deadline = tokio::time::Instant::now().into_std() + PATIENCE;
         let mut state = self.lock();

@@ -63,7 +63,7 @@ pub struct Ended {
 }
 
 impl Running {
-    /// The process id.
+    /// Returns the process id.
     pub fn id(&self) -> u32 {
         self.child.as_ref().map_or(0, Child::id)
     }
@@ -82,7 +82,7 @@ impl Running {
         kill_process(id, signal).unwrap_or_else(|error| panic!("no signal is sent: {error}"));
     }
 
-    /// Polls a condition that the output does not tell, and fails the test if that takes too long.
+    /// Polls a condition that does not follow from the output, and fails the test if that takes too long.
     #[track_caller]
     pub fn until(&self, what: &str, holds: impl FnMut() -> bool) {
         let clock = tokio::runtime::Builder::new_current_thread()
@@ -92,7 +92,7 @@ impl Running {
         clock.block_on(crate::eventually(what, holds));
     }
 
-    /// The pipe to stdin, for a call made with [`Ratchet::stdin_open`](super::Ratchet::stdin_open).
+    /// Returns the pipe to stdin, for a call made with [`Ratchet::stdin_open`](super::Ratchet::stdin_open).
     pub fn stdin(&mut self) -> &mut ChildStdin {
         let Some(stdin) = &mut self.stdin else {
             panic!("its stdin is not open")
@@ -167,7 +167,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // A failing test must leave no process behind. Errors are ignored, because there is nothing else to do.
+            // A failing test must not leave a process behind. Errors are ignored, because there is nothing else to do.
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -175,17 +175,17 @@ impl Drop for Running {
 }
 
 impl Ended {
-    /// All of stdout, as text.
+    /// Returns all of stdout, as text.
     pub fn stdout(&self) -> String {
         text(&self.stdout)
     }
 
-    /// All of stderr, as text.
+    /// Returns all of stderr, as text.
     pub fn stderr(&self) -> String {
         text(&self.stderr)
     }
 
-    /// All that was printed on the terminal, as text.
+    /// Returns all that was printed on the terminal, as text.
     pub fn screen(&self) -> String {
         text(&self.screen)
     }

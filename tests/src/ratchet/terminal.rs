@@ -51,7 +51,7 @@ impl Terminal {
         terminal
     }
 
-    /// Changes the size of the terminal, which the foreground group is told by SIGWINCH.
+    /// Changes the size of the terminal. SIGWINCH notifies the foreground group.
     pub(super) fn resize(&self, columns: u16, rows: u16) {
         let size = Winsize {
             ws_row: rows,

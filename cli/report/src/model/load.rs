@@ -31,7 +31,7 @@ const OUTPUTS_KEPT: usize = 1024 * 1024;
 const REASONS_KEPT: usize = 500;
 const REASON_KEPT: usize = 200;
 
-/// What a model is read from.
+/// The input from which a model is read.
 #[derive(Debug)]
 pub struct Source<'a> {
     /// The journal.
@@ -42,11 +42,11 @@ pub struct Source<'a> {
     pub command: String,
     /// Whether the run has ended.
     pub end: RunEnd,
-    /// When the run ended, or now if it goes on. Of an interrupted run, the last moment that its journal tells counts.
+    /// When the run ended, or now if it is in progress. For an interrupted run, the last moment in its journal counts.
     pub last: SystemTime,
 }
 
-/// Numbers values in the order in which they first come.
+/// Numbers values in the order in which they first occur.
 struct Numbers<T> {
     values: Vec<T>,
     numbers: HashMap<T, u32, RandomState>,
@@ -60,6 +60,7 @@ impl<T: Clone + Eq + Hash> Numbers<T> {
         }
     }
 
+    /// Returns the number of a value, which gets the next one if it is new.
     fn of(&mut self, value: &T) -> u32 {
         if let Some(number) = self.numbers.get(value) {
             return *number;
@@ -91,13 +92,13 @@ struct Loader {
     rows: RowTable,
     /// The plans of jobs that needed others.
     plans: Vec<(u32, Box<JobPlan<'static>>)>,
-    /// When a stop began that has not ended.
+    /// When a stop began that has not ended; `None` if there is none.
     suspended: Option<Moment>,
-    /// The places of reasons in their list.
+    /// The indices of reasons in their list.
     reasons: HashMap<(Class, String), usize, RandomState>,
-    /// How many bytes of outputs are kept.
+    /// How many bytes of outputs were kept so far.
     output_kept: usize,
-    /// The last moment that was told.
+    /// The last moment in the entries so far.
     last: Moment,
 }
 
@@ -126,6 +127,7 @@ impl Loader {
         }
     }
 
+    /// Handles an entry of the journal.
     fn take(&mut self, entry: JournalEntry) {
         match entry {
             JournalEntry::Job { outcome, plan } => self.job(&outcome, plan),
@@ -141,12 +143,13 @@ impl Loader {
                     self.model.suspensions.push((since, at.max(since)));
                 }
             }
-            // A process that was killed while it was stopped does not go on.
+            // A process that was killed while it was stopped is not continued.
             JournalEntry::Resumed(_) => self.suspended = None,
             _ => {}
         }
     }
 
+    /// Converts microseconds since the Unix epoch to a moment of the run.
     fn moment(&self, us: u64) -> Moment {
         us.saturating_sub(self.model.began_us)
     }
@@ -227,6 +230,7 @@ impl Loader {
         }
     }
 
+    /// Records the reason and the details of a failure, as far as there is room.
     fn failure(&mut self, job: u32, outcome: &Outcome, failure: &Failure) {
         if matches!(outcome.status(), Status::Cancelled | Status::Skipped) {
             return;
@@ -257,6 +261,7 @@ impl Loader {
         });
     }
 
+    /// Returns the index of the terms of a job, which are added if they are new.
     fn terms(&mut self, plan: &JobPlan<'static>) -> u32 {
         let terms = TermsFacts {
             hint: plan.hint.as_deref().cloned(),
@@ -265,7 +270,7 @@ impl Loader {
             slots: plan.slots.unwrap_or(1),
             priority: plan.priority.unwrap_or_default(),
         };
-        // A run has few different terms, and the last ones are likely to come again.
+        // A run has few different terms, and the last ones are likely to occur again.
         let known = self.model.terms.iter();
         let found = known.rev().position(|known| *known == terms);
         if let Some(back) = found {
@@ -294,6 +299,7 @@ impl Loader {
         pairs.collect()
     }
 
+    /// Completes the model, after the last entry.
     fn finish(mut self, source: Source<'_>) -> RunModel {
         self.model.needs = self.needs();
         let Self {

@@ -1,4 +1,4 @@
-//! On which row of a timeline each attempt stands.
+//! Assigns each attempt to a row of a timeline.
 
 use std::collections::HashMap;
 
@@ -8,13 +8,13 @@ use ratchet_runtime::{PlaceName, SlotNumber};
 
 use super::{AttemptFacts, Row, count};
 
-/// By how much a told start may be too early: starts are recorded to the millisecond.
+/// By how much a recorded start may be too early: starts are recorded to the millisecond.
 const ROUNDING: u64 = 1_000;
 
-/// How many parts a row has at most. More attempts that overlap stand on the last of them.
+/// The greatest number of parts of a row. Further attempts that overlap are put on the last of them.
 const MAX_PARTS: usize = 64;
 
-/// Gives attempts their rows.
+/// Assigns attempts to rows.
 #[derive(Debug, Default)]
 pub(super) struct RowTable {
     rows: Vec<Row>,
@@ -23,7 +23,7 @@ pub(super) struct RowTable {
 }
 
 impl RowTable {
-    /// The row of an attempt that ran on this worker, or in this slot of a place.
+    /// Returns the row of an attempt that ran on this worker, or in this slot of a place.
     pub(super) fn of(
         &mut self,
         worker: Option<&WorkerName>,
@@ -64,7 +64,7 @@ impl RowTable {
         next
     }
 
-    /// Gives attempts that overlap rows of their own, puts right what rounding has made overlap, and sorts the rows.
+    /// Moves attempts that overlap to rows of their own, corrects overlaps that come from rounding, and sorts the rows.
     ///
     /// The attempts are in the order in which their jobs ended, which is that of the attempts on one row.
     pub(super) fn arrange(self, attempts: &mut [AttemptFacts]) -> Vec<Row> {
@@ -100,7 +100,8 @@ impl RowTable {
             };
             let (row, end) = &mut parts[part];
             attempt.row = *row;
-            // Within the millisecond that was told, it cannot have begun before the last one had ended.
+            // The start was rounded down to the millisecond, and the attempt cannot have begun before the last one had
+            // ended.
             attempt.began = attempt.began.max((*end).min(attempt.began + ROUNDING - 1));
             *end = (*end).max(attempt.ended());
         }
@@ -108,7 +109,7 @@ impl RowTable {
     }
 }
 
-/// Sorts rows by their groups and numbers, and gives attempts the new positions.
+/// Sorts rows by their groups and numbers, and gives attempts the new indices.
 fn sorted(rows: &[Row], attempts: &mut [AttemptFacts]) -> Vec<Row> {
     let mut order: Vec<&Row> = rows.iter().collect();
     order.sort_by_key(|row| {
@@ -147,7 +148,7 @@ mod tests {
     fn what_overlaps_by_rounding_stands_one_after_the_other() {
         let mut table = RowTable::default();
         let row = table.of(None, None, SlotNumber::new(1));
-        // Both began within one millisecond, and are told as its beginning.
+        // Both began within one millisecond, and are recorded at its beginning.
         let mut attempts = [attempt(row, 5_000, 400), attempt(row, 5_000, 300)];
         let rows = table.arrange(&mut attempts);
         assert_eq!(rows.len(), 1);

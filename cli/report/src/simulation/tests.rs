@@ -15,7 +15,7 @@ use super::*;
 use crate::critical_path::critical_path;
 use crate::model::{RunEnd, Source};
 
-/// A run as it is drawn.
+/// A random run, as proptest generates it.
 #[derive(Debug, Clone)]
 struct Plot {
     slots: u32,
@@ -58,7 +58,7 @@ fn plot() -> impl Strategy<Value = Plot> {
     (2_u32..6, jobs).prop_map(|(slots, jobs)| Plot { slots, jobs })
 }
 
-/// A wall clock that goes with the paused one.
+/// A wall clock that follows the paused one.
 struct PausedClock(tokio::time::Instant);
 
 impl Clock for PausedClock {
@@ -126,7 +126,7 @@ fn job(index: usize, drawn: &Drawn) -> Job {
         .terms(terms)
 }
 
-/// Runs a plot on the paused clock, and returns its jobs and outcomes in the order in which they ended.
+/// Performs a plot on the paused clock, and returns its jobs and outcomes in the order in which they ended.
 fn performed(plot: &Plot) -> (Vec<Job>, Vec<Arc<Outcome>>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -151,7 +151,7 @@ fn performed(plot: &Plot) -> (Vec<Job>, Vec<Arc<Outcome>>) {
     })
 }
 
-/// Runs a plot, records it, and reads the record.
+/// Performs a plot, records it, and reads the record.
 fn recorded(plot: &Plot) -> RunModel {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal");
@@ -202,7 +202,7 @@ proptest! {
         let simulation = Simulation::new(&model).unwrap();
         let simulated = simulation.length(&Change::Nothing).unwrap();
         let recorded = simulation.recorded();
-        // A millisecond is how exactly a start is recorded, and the order of jobs that came at once is not recorded.
+        // A start is recorded to the millisecond, and the order of jobs that arrived at once is not recorded.
         let allowed = recorded / 4 + 2_000;
         prop_assert!(
             simulated.abs_diff(recorded) <= allowed,
@@ -219,7 +219,8 @@ proptest! {
             .iter()
             .map(|link| link.ran + link.waited.as_ref().map_or(0, |(_, time)| *time))
             .sum();
-        // What the jobs of the chain ran and waited is the length of the run, but for a millisecond a link.
+        // The times that the jobs of the chain ran and waited add up to the length of the run, except for a millisecond
+        // per link.
         let allowed = 2_000 * (chain.len() as u64 + 1);
         prop_assert!(covered <= model.length + allowed, "{covered} of {}: {chain:?}", model.length);
         for pair in chain.windows(2) {

@@ -1,4 +1,4 @@
-//! `ratchet cache explain`: tells whether a job's result would be reused, and if not, why.
+//! `ratchet cache explain`: prints whether a job's result would be reused, and if not, why.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
@@ -23,7 +23,7 @@ use crate::job_file::{
 use crate::readable::{bytes, duration};
 use crate::value;
 
-/// What the key of a result does not cover, for people who wonder why an earlier result is used.
+/// What the key of a result does not cover, for people who wonder why an earlier result is reused.
 const UNSEEN: &str = "a change of stdin, the clock, the network, a variable of the terminal, or a file that no argument \
      names goes unnoticed; `ratchet help run` has the list";
 
@@ -33,11 +33,11 @@ const COMPARED: usize = 10_000;
 /// Whether the result of a job can be reused, and if not, why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Reusability {
-    /// Its result is stored and would be used.
+    /// A result is stored and would be reused.
     Reused(Listing),
-    /// Its result is stored but too old or damaged.
+    /// A result is stored but too old or damaged.
     Unusable(Listing),
-    /// Only results with other dependencies are stored: the nearest of them, and in what it differs.
+    /// Only results with other dependencies are stored: the most similar of them, and how it differs.
     Differs(Listing, Vec<Difference>),
     /// No result of its task is stored.
     Nothing,
@@ -45,7 +45,7 @@ pub(super) enum Reusability {
     Uncached(String),
 }
 
-/// Explains whether the result of a job would be used again.
+/// Explains whether the result of a job would be reused.
 pub(super) async fn run(arguments: &ExplainArguments) -> Result<String, CliError> {
     let (folders, settings) = Folders::load(&arguments.state)?;
     let worker = arguments
@@ -101,7 +101,7 @@ fn find(jobs: Jobs, arguments: &ExplainArguments) -> Result<Job, CliError> {
                         found = Some(job);
                         break;
                     }
-                    // A line that makes no job cannot be the wanted one.
+                    // A line that does not make a job cannot be the wanted one.
                     Ok(_) | Err(StreamError::Refused(_)) => {}
                     Err(StreamError::Unreadable(source)) => {
                         return Err(CliError::unreadable(&arguments.file, source));
@@ -121,7 +121,7 @@ fn find(jobs: Jobs, arguments: &ExplainArguments) -> Result<Job, CliError> {
     })
 }
 
-/// The process of the worker that would perform the job, unless it is a command.
+/// Returns the process of the worker that would perform the job; `None` if the job is a command.
 fn process<'a>(job: &Job, workers: &'a [WorkerPlan]) -> Option<&'a ProcessConfig> {
     let Work::Task { task, .. } = &job.work else {
         return None;
@@ -133,7 +133,7 @@ fn process<'a>(job: &Job, workers: &'a [WorkerPlan]) -> Option<&'a ProcessConfig
     Some(&workers.iter().find(serves)?.pool.process)
 }
 
-/// Finds out whether the result of a job would be used again, and why not.
+/// Finds out whether the result of a job would be reused, and if not, why.
 pub(super) async fn reusability(
     job: &Job,
     process: Option<&ProcessConfig>,
@@ -169,7 +169,7 @@ pub(super) async fn reusability(
     })
 }
 
-/// The answer as text: first whether the job would run, then the reasons, a line each.
+/// Formats the answer as text: first whether the job would run, then the reasons, one per line.
 pub(super) fn render(job: &Job, reusability: &Reusability, now: Option<SystemTime>) -> String {
     let id = plain(job.id.as_str());
     let task = plain(job.task_name());

@@ -11,7 +11,7 @@ use super::{count_results, show_time};
 use crate::escape::plain;
 use crate::readable::{bytes, duration};
 
-/// The results that are stored of one task: how many, how large, and how long they took to compute.
+/// The stored results of one task: how many, how large, and how long they took to compute.
 #[derive(Debug)]
 struct TaskShare {
     results: u64,
@@ -44,7 +44,7 @@ fn by_task(listings: &[Listing]) -> BTreeMap<&str, TaskShare> {
     shares
 }
 
-/// The statistics for programs: fields with tabs between them.
+/// Formats the statistics for programs: fields with tabs between them.
 pub(super) fn lines(listings: &[Listing]) -> String {
     let mut out = String::new();
     for (task, share) in by_task(listings) {
@@ -63,12 +63,12 @@ pub(super) fn lines(listings: &[Listing]) -> String {
     out
 }
 
-/// The name of a task as a field: in one line, without tabs and control characters.
+/// Formats the name of a task as a field: in one line, without tabs and control characters.
 fn field(task: &str) -> String {
     plain(task).into_owned()
 }
 
-/// The statistics for people. `kept` is how many bytes the whole cache takes on disk.
+/// Formats the statistics for people. `kept` is how many bytes the whole cache takes on disk.
 pub(super) fn table(folder: &Path, kept: u64, listings: &[Listing], now: SystemTime) -> String {
     let folder = folder.display().to_string();
     let count = count_results(listings.len() as u64);

@@ -8,7 +8,7 @@ use ratchet_runtime::{CacheTerms, Executor, Job, Payload, Terms};
 use super::explain::{Reusability, render, reusability};
 use super::*;
 
-/// The time at which all results of these tests are stored.
+/// Returns the time at which all results of these tests are stored.
 fn stored() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000)
 }

@@ -6,7 +6,7 @@ use crate::args::map::{MapArguments, PipeArguments};
 use crate::error::CliError;
 use crate::map::{BlockRule, BlockSize, Blocks, Columns, ListSources, RecordSeparator, Template};
 
-/// How large a block is if nothing is said.
+/// The default size of a block.
 const USUAL_BLOCK_BYTES: u64 = 1 << 20;
 
 /// The columns of a block: none, since it is the stdin of its command.
@@ -21,7 +21,7 @@ pub(super) fn are_wanted(arguments: &MapArguments) -> bool {
     arguments.pipe.pipe || arguments.pipe.pipe_part
 }
 
-/// Checks what was typed about blocks.
+/// Checks the arguments about blocks.
 pub(super) fn check(
     arguments: &MapArguments,
     lists: Option<&ListSources>,
@@ -61,7 +61,7 @@ pub(super) fn check(
     }
 }
 
-/// Opens what blocks are read from. So many jobs run at once.
+/// Opens the input of the blocks. `slots` is how many jobs run at once.
 pub(super) fn open(arguments: &MapArguments, slots: u32) -> Result<Blocks, CliError> {
     let typed = &arguments.pipe;
     let bytes = usize::try_from(typed.block.unwrap_or(USUAL_BLOCK_BYTES)).unwrap_or(usize::MAX);
@@ -82,7 +82,7 @@ pub(super) fn open(arguments: &MapArguments, slots: u32) -> Result<Blocks, CliEr
     }
 }
 
-/// What ends and begins a record. If nothing is said, a newline ends it.
+/// Returns the separator of records. By default, a newline ends a record.
 fn separator(typed: &PipeArguments) -> Result<RecordSeparator, CliError> {
     let start = typed.recstart.as_deref().unwrap_or_default();
     let end = match &typed.recend {
@@ -96,7 +96,7 @@ fn separator(typed: &PipeArguments) -> Result<RecordSeparator, CliError> {
     })
 }
 
-/// Refuses a command with a place for an item.
+/// Refuses a command with a placeholder for an item.
 pub(super) fn refuse_items(template: &Template) -> Result<(), CliError> {
     if !template.uses_item() {
         return Ok(());

@@ -16,7 +16,7 @@ use crate::output::Destination;
 use crate::session::{cores, most_jobs};
 use crate::shell_quote::shell_line;
 
-/// Prints the commands and runs nothing. What the run would refuse is refused here too.
+/// Prints the commands and runs nothing. It refuses all that the run would refuse.
 pub(super) fn dry_run(
     arguments: &MapArguments,
     command: &[OsString],
@@ -72,7 +72,7 @@ pub(super) fn dry_run(
     if any {
         return Ok(exit::SUCCESS);
     }
-    // If stderr is closed, the message is lost, but the exit code still tells of the error.
+    // If stderr is closed, the message is lost, but the exit code still reports the error.
     let _ = io::stderr().write_all(NO_ITEMS.as_bytes());
     Ok(exit::NOTHING)
 }

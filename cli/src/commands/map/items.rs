@@ -1,4 +1,4 @@
-//! What the items of a map are, and how many of them each command gets.
+//! The items of a map, and how many of them each command gets.
 
 use std::io::{self, IsTerminal};
 use std::num::NonZeroU32;
@@ -9,7 +9,8 @@ use crate::error::CliError;
 use crate::map::{ColumnSplitter, Columns, GroupRule, ItemEnd, Items, ListSources};
 use crate::session::Session;
 
-/// Checks what was typed about the items. Returns what opens them, which may wait for the first record of a CSV file.
+/// Checks the arguments about the items. Returns the opener of the items, which may wait for the first record of a CSV
+/// file.
 pub(super) fn items(
     arguments: &MapArguments,
     lists: Option<ListSources>,
@@ -81,7 +82,7 @@ pub(super) fn items(
     })
 }
 
-/// The files that items are read from; `-` is stdin.
+/// Returns the files from which items are read; `-` is stdin.
 pub(super) fn inputs<'a>(
     arguments: &'a MapArguments,
     lists: Option<&'a ListSources>,
@@ -104,7 +105,7 @@ pub(super) fn reads_stdin(arguments: &MapArguments, lists: Option<&ListSources>)
     }
 }
 
-/// How several items are joined for each command, if that was asked for.
+/// Returns how several items are joined for each command, if that was asked for.
 pub(super) fn group_rule(
     arguments: &MapArguments,
     items: &Items,
@@ -126,7 +127,7 @@ pub(super) fn group_rule(
     GroupRule::new(most, arguments.max_chars, spread_over).map(Some)
 }
 
-/// The columns that a command can name.
+/// Returns the columns that a command can name.
 pub(super) fn columns<'a>(items: &'a Items, rule: Option<&GroupRule>) -> Columns<'a> {
     match rule {
         None => Columns {
@@ -142,7 +143,7 @@ pub(super) fn columns<'a>(items: &'a Items, rule: Option<&GroupRule>) -> Columns
     }
 }
 
-/// Counts the items ahead of their use where people see the progress, so that the display knows early how many there are.
+/// Counts the items ahead of their use if progress is shown, so that the display knows early how many there are.
 pub(super) fn count_ahead(items: &mut Items, session: &Session) -> Result<(), CliError> {
     if !session.shows_progress() {
         return Ok(());

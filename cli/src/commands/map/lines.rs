@@ -1,4 +1,4 @@
-//! A map without a command: each item is one.
+//! A map without a command: each item is a command.
 
 use std::io::{self, IsTerminal};
 
@@ -6,7 +6,7 @@ use crate::args::map::MapArguments;
 use crate::error::CliError;
 use crate::map::ListSources;
 
-/// Refuses what a map without a command cannot have.
+/// Refuses arguments that a map without a command cannot have.
 pub(super) fn check(arguments: &MapArguments, lists: Option<&ListSources>) -> Result<(), CliError> {
     let refuse = |reason: &str, help: &str| Err(CliError::usage(reason).with_help(help));
     if lists.is_none() && arguments.arg_file.is_empty() && io::stdin().is_terminal() {

@@ -1,4 +1,4 @@
-//! Where the outputs of a map go.
+//! Opens the outputs of a map.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::map::{
 };
 use crate::session::{Session, open_output, open_report, stdout};
 
-/// Opens the log of commands, if one was asked for. A resumed run goes on with it.
+/// Opens the log of commands, if one was asked for. A resumed run appends to it.
 pub(super) fn open_joblog(
     arguments: &MapArguments,
     session: &Session,
@@ -24,7 +24,8 @@ pub(super) fn open_joblog(
     Joblog::open(path.clone(), stdout, is_resumed).map(Some)
 }
 
-/// Opens what keeps the output of each command, if that was asked for: a table by the name of its file, else a folder.
+/// Opens the store of the outputs of commands, if that was asked for: a table if the file has the extension of one,
+/// else a folder.
 pub(super) fn open_results(
     arguments: &MapArguments,
     columns: Columns<'_>,
@@ -49,7 +50,7 @@ pub(super) fn open_map_output(
     session: &Session,
     columns: Columns<'_>,
 ) -> Result<MapOutput, CliError> {
-    // A format that is a setting is for `run`: without --format, a map prints what its commands print.
+    // The setting for the format is for `run`: without --format, a map prints what its commands print.
     if arguments.common.output.format.is_some() {
         return Ok(MapOutput::Report(open_report(
             session.options(),

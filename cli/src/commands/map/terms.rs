@@ -15,7 +15,8 @@ use crate::session::{RunOptions, Session};
 /// Limits by their names.
 pub(super) type NamedLimits = Vec<(String, Limit)>;
 
-/// The terms of all jobs, and the limits that they count against. With `--each-host`, they run on these hosts.
+/// Returns the terms of all jobs, and the limits that they count against. With `--each-host`, the jobs run on these
+/// hosts.
 pub(super) fn terms(
     arguments: &MapArguments,
     session: &Session,
@@ -27,7 +28,7 @@ pub(super) fn terms(
         terms.on = Placement::Among(Arc::clone(hosts));
     }
     if arguments.pipe.round_robin {
-        // Another attempt would read what the first has left.
+        // Another attempt would read only what the first has left.
         terms.retry = None;
     }
     let mut limits = start_limits(arguments)?;
@@ -40,7 +41,7 @@ pub(super) fn terms(
     Ok((usual, limits))
 }
 
-/// The parts of the terms that depend on the item.
+/// Returns the parts of the terms that depend on the item.
 pub(super) fn item_terms(
     arguments: &MapArguments,
     columns: Columns<'_>,
@@ -54,17 +55,17 @@ pub(super) fn item_terms(
     Ok(ItemTerms { host, hint })
 }
 
-/// Where each job runs, if that is not where --on says that all run.
+/// Returns where each job runs, if it does not simply follow --on.
 pub(super) fn placement_of_jobs(work: &MapWork, on_each_host: bool) -> Option<Placement> {
     match work {
         // Each job names its host.
         MapWork::Command { .. } => on_each_host.then_some(Placement::Host),
-        // The filter runs there, and its items go to it.
+        // The filter runs on the hosts, and its items are sent to it.
         MapWork::Warm(_) | MapWork::Worker(_) => Some(Placement::Here),
     }
 }
 
-/// The terms of all jobs from their flags and settings.
+/// Returns the terms of all jobs from their flags and settings.
 fn usual_terms(options: &RunOptions) -> Result<Arc<Terms>, CliError> {
     let terms = options
         .flags
@@ -74,7 +75,7 @@ fn usual_terms(options: &RunOptions) -> Result<Arc<Terms>, CliError> {
     Ok(Arc::new(terms.map_err(CliError::from)?))
 }
 
-/// The limit on how fast commands start, by its name, if there is one.
+/// Returns the limit on how fast commands start, with its name, if there is one.
 fn start_limits(arguments: &MapArguments) -> Result<Vec<(String, Limit)>, CliError> {
     let rate = match (arguments.rate, arguments.delay) {
         (Some(rate), _) => rate,
@@ -87,7 +88,7 @@ fn start_limits(arguments: &MapArguments) -> Result<Vec<(String, Limit)>, CliErr
     Ok(vec![("start".to_owned(), limit)])
 }
 
-/// The limits that flags define. A limit that is only named is defined nowhere: a map has no file.
+/// Returns the limits that flags define. A limit that is only named has no definition, since a map has no file.
 fn defined_limits(arguments: &MapArguments) -> Result<Vec<(String, Limit)>, CliError> {
     let terms = &arguments.common.terms;
     match terms.undefined_limit(|_| false) {
@@ -101,7 +102,7 @@ fn defined_limits(arguments: &MapArguments) -> Result<Vec<(String, Limit)>, CliE
     }
 }
 
-/// Refuses what the hosts of `--on` cannot do.
+/// Refuses arguments that the hosts of `--on` do not support.
 fn check_placement(
     arguments: &MapArguments,
     session: &Session,

@@ -1,4 +1,4 @@
-//! What is done for each item: a command with placeholders, or a filter that keeps running.
+//! The work for each item: a command with placeholders, or a filter that keeps running.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -17,7 +17,7 @@ use crate::map::{
 };
 use crate::session::{RunOptions, Session};
 
-/// Makes the work of each item, and the kind of worker that does it if the command is a filter.
+/// Makes the work for each item, and the kind of worker that performs it if the command is a filter.
 pub(super) fn work(
     arguments: &MapArguments,
     command: &[OsString],
@@ -27,7 +27,7 @@ pub(super) fn work(
 ) -> Result<(MapWork, Vec<WorkerPlan>), CliError> {
     let refuse_missing = |process: &ProcessConfig| match on {
         Placement::Here => refuse_missing(process),
-        // It is looked for there.
+        // The program is looked up on the host.
         Placement::Host | Placement::Among(_) => Ok(()),
     };
     let files = FileTemplates::of(typed_files(arguments), columns)?;
@@ -49,7 +49,7 @@ pub(super) fn work(
         };
         let mut plan = warm_worker(pool, task, options.breaker, on.clone());
         if matches!(protocol, Protocol::Ratchet | Protocol::Mcp) {
-            // It says itself what it serves, so that an unknown task is refused by name.
+            // The worker itself declares what it serves, so that an unknown task is refused by name.
             plan.serves = ServedTasks::Everything;
         }
         return Ok((work, vec![plan]));
@@ -76,7 +76,7 @@ pub(super) fn work(
     Ok((work, Vec::new()))
 }
 
-/// How the command of an item is found. Without a command, each item is one.
+/// Returns how the command of an item is found. Without a command, each item is one.
 pub(super) fn item_command(
     arguments: &MapArguments,
     command: &[OsString],
@@ -90,7 +90,7 @@ pub(super) fn item_command(
     })
 }
 
-/// Refuses a program that no item could be run by, once and before the first item.
+/// Refuses a program that cannot be started, once and before the first item.
 pub(super) fn refuse_missing(process: &ProcessConfig) -> Result<(), CliError> {
     let Some(missing) = cannot_start(process) else {
         return Ok(());
@@ -103,7 +103,7 @@ pub(super) fn refuse_missing(process: &ProcessConfig) -> Result<(), CliError> {
     })
 }
 
-/// Refuses files of commands whose results may be used again, because then the files would not be made.
+/// Refuses files of commands whose results may be reused, because a reused result makes no files.
 pub(super) fn refuse_cached_files(arguments: &MapArguments, terms: &Terms) -> Result<(), CliError> {
     if matches!(terms.cache, Some(CacheTerms::On { .. })) && typed_files(arguments).has_any() {
         return Err(
@@ -114,7 +114,7 @@ pub(super) fn refuse_cached_files(arguments: &MapArguments, terms: &Terms) -> Re
     Ok(())
 }
 
-/// What was typed about files.
+/// Returns the arguments about files.
 pub(super) fn typed_files(arguments: &MapArguments) -> FileFlags<'_> {
     FileFlags {
         push: &arguments.push,
@@ -127,7 +127,7 @@ pub(super) fn typed_files(arguments: &MapArguments) -> FileFlags<'_> {
     }
 }
 
-/// The kind of worker that answers the items of `--warm`.
+/// Returns the kind of worker that answers the items of `--warm`.
 pub(super) fn warm_worker(
     pool: PoolConfig,
     task: TaskName,

@@ -1,4 +1,4 @@
-//! Items that go to a worker, which `--worker` names.
+//! Sends items to a worker, which `--worker` names.
 
 use std::ffi::OsString;
 
@@ -10,7 +10,8 @@ use crate::error::CliError;
 use crate::job_file::Protocol;
 use crate::value::split_words;
 
-/// The words of the line: the command, and the items after it. A worker stands in the place of the command.
+/// Returns the words of the command line: the command, and the items after it. With `--worker`, the worker and its task
+/// replace the command.
 pub(super) fn words(arguments: &MapArguments) -> Result<Vec<OsString>, CliError> {
     let Some(worker) = &arguments.worker else {
         return Ok(arguments.words.clone());
@@ -25,10 +26,10 @@ pub(super) fn words(arguments: &MapArguments) -> Result<Vec<OsString>, CliError>
             "write items after `:::`, as in: ratchet map --worker ./w.py --task t ::: a b",
         ));
     }
-    // The worker and its task tell these jobs from those of another worker, for --resume.
+    // The worker and its task tell these jobs apart from those of another worker, for --resume.
     let mut words: Vec<OsString> = match split_words(worker) {
         Ok(split) => split.words.into_iter().map(OsString::from).collect(),
-        // What is wrong with it is told where the worker is made.
+        // An error in it is reported where the worker is made.
         Err(_) => vec![worker.into()],
     };
     words.extend(arguments.task.iter().map(OsString::from));
@@ -36,13 +37,13 @@ pub(super) fn words(arguments: &MapArguments) -> Result<Vec<OsString>, CliError>
     Ok(words)
 }
 
-/// The protocol of the worker that takes the items, if one does.
+/// Returns the protocol of the worker that gets the items, if there is one.
 pub(super) fn worker_protocol(arguments: &MapArguments) -> Option<Protocol> {
     arguments.worker.as_ref()?;
     Some(arguments.protocol.unwrap_or_default())
 }
 
-/// The task that gets the items. Protocols without tasks have one, with the name of the worker.
+/// Returns the task that gets the items. A protocol without tasks has one, with the name of the worker.
 pub(super) fn task_of_worker(
     arguments: &MapArguments,
     protocol: Protocol,

@@ -1,4 +1,4 @@
-//! `ratchet runs explain`: says why a run took as long as it did, and why a job does not run.
+//! `ratchet runs explain`: prints why a run took as long as it did, and why a job does not run.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -41,7 +41,7 @@ pub(super) fn run(arguments: &ExplainArguments) -> Result<(), CliError> {
     })
 }
 
-/// Explains a job of a run that goes on, unless the job has ended.
+/// Explains a job of a run in progress, unless the job has ended.
 fn explain_live(arguments: &ExplainArguments, job: &str) -> Result<Option<Explanation>, CliError> {
     let Some(run) = &arguments.run else {
         return Ok(None);
@@ -55,7 +55,7 @@ fn explain_live(arguments: &ExplainArguments, job: &str) -> Result<Option<Explan
     Ok(Some(explanation).filter(|found| found.state != "unknown"))
 }
 
-/// Asks a run that goes on about a job.
+/// Asks a run in progress about a job.
 fn explain(client: &mut LiveClient, job: &JobKey) -> Result<Explanation, CliError> {
     Ok(client.ask(&Question::Explain { job: job.clone() })?)
 }
@@ -80,7 +80,7 @@ fn json(explanation: &Explanation) -> Result<String, CliError> {
     Ok(text + "\n")
 }
 
-/// An explanation for people.
+/// Formats an explanation for people.
 fn human(explanation: &Explanation) -> String {
     let (job, text) = (plain(explanation.job.as_str()), plain(&explanation.text));
     let mut out = format!("{job} {text}");

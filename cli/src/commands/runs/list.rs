@@ -1,4 +1,4 @@
-//! `ratchet runs list`: a line or an object for each run.
+//! `ratchet runs list`: prints one line or one object per run.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -46,22 +46,22 @@ pub(super) fn run(arguments: &ListArguments) -> Result<(), CliError> {
     let format = arguments.format.unwrap_or(usual);
     if runs.is_empty() && format != ListFormat::Json {
         let path = folder(&folders.state);
-        // If stderr is closed, nobody can be told.
+        // If stderr is closed, the message is lost.
         let _ = writeln!(io::stderr(), "ratchet: no runs are recorded in `{path}`");
         return Ok(());
     }
     let text = match format {
         ListFormat::Human => {
             let columns = rustix::termios::tcgetwinsize(io::stdout()).map(|size| size.ws_col);
-            // A terminal that does not know its size reports 0 columns. Its lines are not cut, and neither are those of
-            // a file.
+            // A terminal that does not know its size reports 0 columns. Then lines are not cut, and neither are those
+            // of a file.
             let columns = columns.ok().filter(|columns| *columns > 0);
             let columns = columns.map_or(usize::MAX, usize::from);
             table(&runs, SystemClock.now(), style(&settings), columns)
         }
         ListFormat::Tsv => lines(&runs),
         ListFormat::Json => document(&runs, |id| {
-            // One that cannot be asked is listed all the same.
+            // A run that cannot be asked is listed all the same.
             connect(&store, id).is_ok_and(|client| client.is_some())
         })?,
     };
@@ -75,13 +75,13 @@ pub(super) fn run(arguments: &ListArguments) -> Result<(), CliError> {
 struct Listed<'a> {
     id: RunId,
     state: &'static str,
-    /// Whether it can be asked and steered.
+    /// Whether the run can be queried and steered.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     live: bool,
     started_at: Option<String>,
     command: Option<String>,
     cwd: Option<String>,
-    /// How many outcomes are recorded; none if the journal cannot be read.
+    /// How many outcomes are recorded; `None` if the journal cannot be read.
     recorded: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_at: Option<String>,
@@ -122,7 +122,7 @@ impl<'a> From<&'a StoredRun> for Listed<'a> {
     }
 }
 
-/// The runs for programs: a JSON list of objects.
+/// Formats the runs for programs: a JSON list of objects.
 pub(super) fn document(
     runs: &[StoredRun],
     is_live: impl Fn(RunId) -> bool,
@@ -142,7 +142,7 @@ pub(super) fn document(
     Ok(text + "\n")
 }
 
-/// A time with milliseconds, as in `2026-03-12T10:15:00.250Z`.
+/// Formats a time with milliseconds, as in `2026-03-12T10:15:00.250Z`.
 fn moment(time: SystemTime) -> String {
     let since = time
         .duration_since(SystemTime::UNIX_EPOCH)
@@ -150,7 +150,7 @@ fn moment(time: SystemTime) -> String {
     format!("{}.{:03}Z", timestamp(time), since.subsec_millis())
 }
 
-/// The runs for programs: fields with tabs between them.
+/// Formats the runs for programs: fields with tabs between them.
 pub(super) fn lines(runs: &[StoredRun]) -> String {
     let mut out = String::new();
     for run in runs {
@@ -183,8 +183,8 @@ pub(super) fn lines(runs: &[StoredRun]) -> String {
     out
 }
 
-/// The runs for people: an aligned table with colours. Command lines are cut so that each run fits into one line of
-/// `columns`.
+/// Formats the runs for people: an aligned table with colours. Command lines are cut so that each run fits into one
+/// line of `columns`.
 pub(super) fn table(runs: &[StoredRun], now: SystemTime, style: Style, columns: usize) -> String {
     let mut out = String::new();
     for run in runs {
@@ -210,7 +210,7 @@ pub(super) fn table(runs: &[StoredRun], now: SystemTime, style: Style, columns: 
     out
 }
 
-/// The state of a run in a word.
+/// Returns the state of a run in a word.
 pub(super) fn state_word(state: &RunState) -> &'static str {
     match state {
         RunState::Running { .. } => "running",
@@ -220,7 +220,7 @@ pub(super) fn state_word(state: &RunState) -> &'static str {
     }
 }
 
-/// The colour of a state: a run that did not succeed has to stand out.
+/// Returns the colour of a state: a run that did not succeed has to stand out.
 pub(super) fn state_tone(state: &RunState) -> Tone {
     match state {
         RunState::Ended { summary, .. } if summary.all_successful() => Tone::Good,
@@ -230,6 +230,7 @@ pub(super) fn state_tone(state: &RunState) -> Tone {
     }
 }
 
+/// Formats how many jobs of a run ended, and how.
 fn counts(state: &RunState) -> String {
     match state {
         RunState::Ended { summary, .. } => in_words(summary),
@@ -252,11 +253,12 @@ fn in_words(summary: &Summary) -> String {
     }
 }
 
-/// A text as a field: in one line, without tabs and control characters.
+/// Formats a text as a field: in one line, without tabs and control characters.
 fn field(text: &str) -> String {
     plain(text).into_owned()
 }
 
+/// Cuts a text to this many characters.
 fn shorten(text: &str, room: usize) -> String {
     if text.chars().count() <= room {
         return text.to_owned();

@@ -51,7 +51,7 @@ pub(super) fn last(store: &RunStore) -> Result<Option<LiveRun>, CliError> {
     Ok(None)
 }
 
-/// Splits words into the run, if more than one word says so, and the jobs.
+/// Splits words into the run and the jobs. If there is only one word, it is a job.
 pub(super) fn run_and_jobs(words: &[String]) -> (Option<&str>, Vec<JobKey>) {
     let (run, jobs) = match words {
         [job] => (None, std::slice::from_ref(job)),

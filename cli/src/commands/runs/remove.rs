@@ -28,7 +28,7 @@ pub(super) fn run(arguments: &RemoveArguments) -> Result<(), CliError> {
         SystemClock.now(),
         &mut io::stdout(),
     )?;
-    // If stderr is closed, nobody can be told.
+    // If stderr is closed, the message is lost.
     let _ = io::stderr().write_all(said.as_bytes());
     Ok(())
 }
@@ -82,7 +82,7 @@ pub(super) fn all(
         &ids,
         |id| match store.remove(*id) {
             Ok(()) => Ok(true),
-            // The run was resumed a moment ago, or somebody else has removed it.
+            // The run was resumed a moment ago, or another process has removed it.
             Err(JournalError::InUse { .. }) => {
                 running += 1;
                 Ok(false)
@@ -127,7 +127,7 @@ fn is_older(run: &StoredRun, age: Duration, now: SystemTime) -> bool {
     let written = std::fs::metadata(&run.journal).and_then(|journal| journal.modified());
     let began = run.header.as_ref().map(|header| header.started);
     let since = began.into_iter().chain(written.ok()).min();
-    // After the clock was set back, a run may begin in the future. It is not old.
+    // After the clock was set back, a run may have begun in the future. Such a run is not old.
     since.is_some_and(|since| now.duration_since(since).is_ok_and(|since| since > age))
 }
 

@@ -38,7 +38,7 @@ pub(super) fn run(arguments: &ReportArguments) -> Result<(), CliError> {
         Some(path) => Destination::of(path.clone()),
         None => Destination::Stdout,
     };
-    // A report that cannot be made leaves an earlier file as it is, so the file is opened when all has been read.
+    // A report that cannot be made must not change an existing file, so the file is opened when all has been read.
     if format == ReportFormat::Junit {
         return write_junit(&opened, arguments.outputs, destination);
     }
@@ -53,7 +53,7 @@ pub(super) fn run(arguments: &ReportArguments) -> Result<(), CliError> {
     Ok(out.flush()?)
 }
 
-/// The format that the name of the file says; HTML where it says nothing.
+/// Returns the format that the name of the file implies; HTML if it implies none.
 fn usual(arguments: &ReportArguments) -> ReportFormat {
     if arguments.github {
         return ReportFormat::Markdown;
@@ -77,6 +77,7 @@ fn output(destination: Destination) -> Result<Output<'static>, CliError> {
     Ok(Output::new(writer, destination))
 }
 
+/// Writes the report as `JUnit` XML from the outcomes in the journal, which the model does not keep.
 fn write_junit(
     opened: &OpenedRun,
     outputs: bool,
@@ -99,7 +100,7 @@ fn write_junit(
     Ok(())
 }
 
-/// Adds the report to the summary of the step, and prints annotations to stdout, from where GitHub takes them.
+/// Appends the report to the summary of the step, and prints annotations to stdout, from where GitHub takes them.
 fn write_for_github(model: &RunModel) -> Result<(), CliError> {
     let Some(path) = step_summary() else {
         return Err(CliError::usage("GITHUB_STEP_SUMMARY is not set")

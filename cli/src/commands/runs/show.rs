@@ -63,7 +63,7 @@ pub(super) fn run(arguments: &ShowArguments) -> Result<(), CliError> {
     }
 }
 
-/// How a run stands that goes on. What cannot be asked is shown by its record alone.
+/// Asks a run in progress for its state. If it cannot be asked, only its record is shown.
 fn live_state(store: &RunStore, id: RunId) -> Option<LiveState> {
     let asked = connect(store, id).and_then(|client| {
         let ask = |mut client: LiveClient| client.ask(&Question::State);
@@ -79,7 +79,7 @@ fn create(path: &Path) -> Result<File, CliError> {
     File::create(path).map_err(|error| CliError::unwritable(path, error))
 }
 
-/// Messages about damage in the record itself.
+/// Returns messages about damage in the record itself.
 pub(super) fn complaints(run: &StoredRun, history: &History) -> String {
     let mut out = String::new();
     let path = folder(&run.journal);
@@ -92,7 +92,7 @@ pub(super) fn complaints(run: &StoredRun, history: &History) -> String {
             plain(&first.to_string())
         );
     }
-    // While a run goes on, its last line may be one that is being written.
+    // While a run is in progress, its last line may be incomplete because it is being written.
     if let (Some(torn), RunState::Interrupted { .. }) = (history.torn(), &run.state) {
         let bytes = torn.bytes;
         let _ = writeln!(
@@ -130,7 +130,7 @@ pub(super) fn results(
     Ok(())
 }
 
-/// Writes for people which run it was, what did not succeed, and the summary.
+/// Writes for people which run it was, which jobs did not succeed, and the summary.
 pub(super) fn human(
     run: &StoredRun,
     history: &History,
@@ -183,7 +183,7 @@ pub(super) fn human(
         );
         out.write(format!("still running: {count} {jobs} ended so far\n").as_bytes())?;
     }
-    // All jobs that ended before the interruption may have succeeded, and yet the run is not done.
+    // All jobs that ended before the interruption may have succeeded, although the run is not done.
     if let (RunState::Interrupted { .. }, true, Some(rerun)) =
         (&run.state, summary.all_successful(), rerun)
     {
@@ -192,7 +192,7 @@ pub(super) fn human(
     Ok(out.flush()?)
 }
 
-/// How a run stands that goes on, for people.
+/// Formats the state of a run in progress for people.
 pub(super) fn live_lines(live: &LiveState) -> String {
     let millis = Duration::from_millis;
     let mut counts = Vec::new();
@@ -245,7 +245,7 @@ fn head(run: &StoredRun, history: &History, now: SystemTime, style: Style) -> St
     out
 }
 
-/// The recorded summary if it covers all jobs, else one that is made from the outcomes.
+/// Returns the recorded summary if it covers all jobs, else one that is made from the outcomes.
 pub(super) fn summary(
     run: &StoredRun,
     history: &History,
@@ -266,7 +266,7 @@ pub(super) fn summary(
         }
     };
     let started = history.header().started;
-    // The time from Ctrl-Z to `fg` does not count, as it does not in a recorded summary.
+    // The time from Ctrl-Z to `fg` does not count, as in a recorded summary.
     let elapsed = last.and_then(|last| {
         let since = last.duration_since(started).ok()?;
         Some(since.saturating_sub(history.suspended(last)))

@@ -1,4 +1,4 @@
-//! `ratchet runs cancel`, `pause`, `continue` and `set`: steer a run that goes on.
+//! `ratchet runs cancel`, `pause`, `continue` and `set`: steer a run in progress.
 
 use std::io::{self, Write};
 
@@ -9,7 +9,7 @@ use crate::escape::plain;
 use crate::live::{Became, Question};
 use crate::output::Destination;
 
-/// Cancels jobs, and says what became of each.
+/// Cancels jobs, and prints the result for each.
 pub(super) fn cancel(arguments: &CancelArguments) -> Result<(), CliError> {
     let (run, jobs) = run_and_jobs(&arguments.words);
     let mut live = open(&arguments.state, run)?;
@@ -46,14 +46,14 @@ pub(super) fn pause(arguments: &LiveRunArguments) -> Result<(), CliError> {
     ))
 }
 
-/// Lets a run go on that was paused.
+/// Continues a run that was paused.
 pub(super) fn continue_run(arguments: &LiveRunArguments) -> Result<(), CliError> {
     let mut live = open(&arguments.state, arguments.run.as_deref())?;
     let _: bool = live.client.ask(&Question::Continue)?;
     write(&format!("run {} goes on\n", live.id))
 }
 
-/// Changes how much runs at once.
+/// Changes how many jobs run at once.
 pub(super) fn set(arguments: &SetArguments) -> Result<(), CliError> {
     let mut live = open(&arguments.state, arguments.run.as_deref())?;
     let question = Question::Set {

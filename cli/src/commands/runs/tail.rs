@@ -10,10 +10,10 @@ use crate::escape::{plain, plain_lines};
 use crate::live::{AskError, Explanation, Piece, Printed, Question};
 use crate::output::{Destination, OutputError};
 
-/// How often a job is asked that is followed.
+/// The interval at which a job that is followed is asked for its output.
 const POLL: Duration = Duration::from_millis(100);
 
-/// Prints what a job has printed so far, and what it prints until it ends if that is wanted.
+/// Prints what a job has printed so far, and with `--follow` also what it prints until it ends.
 pub(super) fn run(arguments: &TailArguments) -> Result<(), CliError> {
     let (run, mut jobs) = run_and_jobs(&arguments.words);
     let Some(job) = jobs.pop() else {
@@ -30,7 +30,7 @@ pub(super) fn run(arguments: &TailArguments) -> Result<(), CliError> {
         };
         let printed: Printed = match live.client.ask(&question) {
             Ok(printed) => printed,
-            // The run has ended with the job that is followed.
+            // The run has ended together with the job that is followed.
             Err(AskError::Ended | AskError::Refused(_)) if attempt > 0 => return Ok(()),
             Err(error) => return Err(error.into()),
         };
@@ -63,7 +63,7 @@ pub(super) fn run(arguments: &TailArguments) -> Result<(), CliError> {
                             .with_help(explanation.text),
                     );
                 }
-                // It has just begun, or its next attempt begins anew.
+                // The attempt has just begun, or the next one is about to begin.
                 _ if arguments.follow || explanation.state == "running" => {
                     (stdout_from, stderr_from) = (0, 0);
                 }
@@ -78,7 +78,7 @@ pub(super) fn run(arguments: &TailArguments) -> Result<(), CliError> {
     }
 }
 
-/// Where the output of a job goes. On a terminal, control characters are shown and not obeyed.
+/// The destination of the output of a job. On a terminal, control characters are escaped.
 struct Streams {
     escapes_stdout: bool,
     escapes_stderr: bool,
@@ -102,12 +102,12 @@ impl Streams {
 
     fn write_stderr(&self, piece: &Piece) {
         tell_dropped(piece);
-        // Where stderr is closed, nobody can be told.
+        // If stderr is closed, the output is lost.
         let _ = io::stderr().write_all(&shown(piece, self.escapes_stderr));
     }
 }
 
-/// Tells how many bytes are left out before a piece.
+/// Reports how many bytes are left out before a piece.
 fn tell_dropped(piece: &Piece) {
     if piece.dropped > 0 {
         say(&format!("ratchet: {} bytes are left out\n", piece.dropped));
@@ -115,11 +115,11 @@ fn tell_dropped(piece: &Piece) {
 }
 
 fn say(text: &str) {
-    // Where stderr is closed, nobody can be told.
+    // If stderr is closed, the message is lost.
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
-/// The bytes of a piece, as they are written.
+/// Returns the bytes of a piece, as they are written.
 fn shown(piece: &Piece, escapes: bool) -> Vec<u8> {
     let bytes = piece.decode().unwrap_or_default();
     if !escapes {
@@ -136,7 +136,7 @@ fn shown(piece: &Piece, escapes: bool) -> Vec<u8> {
     out.into_bytes()
 }
 
-/// Lets some time pass before the job is asked again. Nothing tells this process when the job has printed more.
+/// Waits before the job is asked again. This process is not notified when the job has printed more.
 #[expect(
     clippy::disallowed_methods,
     reason = "a question is repeated at an interval"

@@ -13,7 +13,7 @@ use crate::output::{Destination, Output};
 use crate::report::ResultFormat;
 use crate::style::Style;
 
-/// The state folder, its runs, and what keeps one of them running.
+/// The state folder, its runs, and the lock that keeps one of them running.
 struct Records {
     folder: TempDir,
     store: RunStore,
@@ -47,8 +47,8 @@ fn about(words: &[&str]) -> Payload {
     Payload::from_json(&about.to_string()).unwrap()
 }
 
-/// Makes records in this order: a run that finished, one that finished badly, one that was interrupted, one whose record
-/// is damaged, and one that goes on.
+/// Makes records in this order: a run that finished, one that finished badly, one that was interrupted, one whose
+/// record is damaged, and one that is in progress.
 fn records() -> Records {
     let folder = tempfile::tempdir().unwrap();
     let store = RunStore::at(folder.path());
@@ -104,7 +104,7 @@ fn records() -> Records {
 }
 
 impl Records {
-    /// The id of the run that was created as the nth, from 0.
+    /// Returns the id of the run that was created as the nth, from 0.
     fn id(&self, nth: usize) -> RunId {
         self.store.ids().unwrap()[nth]
     }
@@ -244,7 +244,7 @@ fn either_all_that_are_named_are_removed_or_none() {
     assert_eq!(running.exit_code(), exit::USAGE);
     refuse(&[records.id(0).to_string(), "zzzzzzz".to_owned()]);
 
-    // Named twice it is removed once, and what cannot be read can be removed all the same.
+    // A run that is named twice is removed once, and a run that cannot be read can be removed all the same.
     let wanted = names(&[0, 3, 0]);
     let mut out = Vec::new();
     remove::named(&records.store, &wanted, &mut out).unwrap();

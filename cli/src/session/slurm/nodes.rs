@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// How many nodes a list may have. A few characters can stand for billions.
+/// How many nodes a list may have. A few characters can mean billions.
 const MAX_NODES: usize = 100_000;
 
-/// The names in a list of nodes, as in `login,n[01-03,7],rack[1-2]n[1-8]`.
+/// Returns the names in a list of nodes, as in `login,n[01-03,7],rack[1-2]n[1-8]`.
 pub(super) fn expand(list: &str) -> Result<Vec<String>, String> {
     let mut names = Vec::new();
     for word in split(list)? {
@@ -61,7 +61,7 @@ fn split(list: &str) -> Result<Vec<&str>, String> {
     Ok(words)
 }
 
-/// The members of ranges of numbers, as in `01-03,7`.
+/// Returns the members of ranges of numbers, as in `01-03,7`.
 fn members(ranges: &str) -> Result<Vec<String>, String> {
     let mut members = Vec::new();
     for range in ranges.split(',') {
@@ -80,14 +80,14 @@ fn members(ranges: &str) -> Result<Vec<String>, String> {
                 "the range `{range}` has more than {MAX_NODES} numbers"
             ));
         }
-        // The first number says how wide all of them are.
+        // The first number sets the width of all of them.
         let width = first.len();
         members.extend((from..=to).map(|number| format!("{number:0width$}")));
     }
     Ok(members)
 }
 
-/// The numbers of so many nodes, as in `16(x2),8`.
+/// Returns one number for each of this many nodes, as in `16(x2),8`.
 pub(super) fn counts(text: &str, nodes: usize) -> Result<Vec<u32>, String> {
     let mut counts = Vec::new();
     for word in text.split(',') {
@@ -116,8 +116,8 @@ pub(super) fn counts(text: &str, nodes: usize) -> Result<Vec<u32>, String> {
     Ok(counts)
 }
 
-/// The time that an allocation has left, as in `1-02:03:04` or `3:04`. The inner value is nothing if it has no end. Returns
-/// nothing if this is no time.
+/// Parses the time that an allocation has left, as in `1-02:03:04` or `3:04`. The inner value is `None` if it has no
+/// end. Returns `None` if this is not a time.
 #[expect(
     clippy::option_option,
     reason = "no time and a time without an end are two things"

@@ -1,8 +1,8 @@
-//! The same key to the same worker, as far as balance allows.
+//! Sends attempts with the same key to the same worker, as far as balance allows.
 
 use super::{Balancer, Candidate, LeastLoaded};
 
-/// The worker that had the same key before, unless it has too much already.
+/// Chooses the worker that had the same key before, unless it is too busy already.
 ///
 /// Each key ranks the workers in an order of its own (rendezvous hashing), so that a worker that
 /// comes or goes changes nothing but its own keys, and nothing has to be remembered. The first in
@@ -10,7 +10,7 @@ use super::{Balancer, Candidate, LeastLoaded};
 /// without a key go to the least loaded.
 #[derive(Debug, Default)]
 pub struct Affinity {
-    /// Chooses for attempts without a key, and where the worker of a key has too much.
+    /// Chooses for attempts without a key, and where the worker of a key is too busy.
     without_key: LeastLoaded,
 }
 
@@ -23,7 +23,7 @@ impl Balancer for Affinity {
         let capacity: u64 = candidates.iter().map(|one| u64::from(one.capacity)).sum();
         let key = hash(key.as_bytes());
         let free = || (0..candidates.len()).filter(|&at| candidates[at].has_room());
-        // Its share of all there is to do, this attempt included, and a quarter more, rounded up.
+        // The worker's share of all attempts in flight, this one included, plus a quarter, rounded up.
         let fair = |&at: &usize| {
             let one = &candidates[at];
             let share = (in_flight + 1) * u64::from(one.capacity) * 5;

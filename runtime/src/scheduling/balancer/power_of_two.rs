@@ -1,33 +1,33 @@
-//! The faster of two picked at random.
+//! Chooses the faster of two workers picked at random.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use super::{Balancer, Candidate, WorkerNumber};
 
-/// How much the latest attempt counts beside all before it.
+/// The weight of the latest attempt in the moving averages, compared to all attempts before it.
 const NEWEST: f64 = 0.2;
 
 /// What an error costs: a worker whose every attempt fails seems this many times slower.
 const ERROR_COST: f64 = 20.0;
 
-/// How much of its errors and its latency a worker keeps each time it is passed over. Without
-/// this, one that failed or was slow once would get nothing any more, and so could never show that
-/// it has recovered.
+/// The share of its errors and its latency that a worker keeps each time it is passed over. Without this, a worker that
+/// failed or was slow once would never get another attempt, and so could never show that it has recovered.
 const DECAY: f64 = 0.98;
 
-/// The faster of two picked at random, by latency and load, with errors counted as slow.
+/// Chooses the faster of two workers picked at random, by latency and load, with errors counted as slow.
 ///
-/// A worker that fails does so quickly, so latency alone would send it everything. Two at random
-/// instead of the best of all, because the best of all is the best for every caller at once.
+/// A worker that fails does so quickly, so latency alone would send it everything. Two are picked at random instead of
+/// the best of all, because all callers would choose the best of all at the same time.
 #[derive(Debug)]
 pub struct PowerOfTwo {
-    /// What was measured of each worker.
+    /// The measurements of each worker.
     known: HashMap<WorkerNumber, WorkerRecord>,
     /// The state of the random numbers.
     random: u64,
 }
 
+/// The measurements of a worker.
 #[derive(Clone, Copy, Debug)]
 struct WorkerRecord {
     /// The moving average of how long its attempts took.
@@ -66,7 +66,7 @@ impl PowerOfTwo {
             .expect("a number below a usize is one")
     }
 
-    /// Returns what an attempt seems to take there, if it was ever tried.
+    /// Returns how long an attempt is expected to take there, `None` if the worker was never tried.
     fn seconds(&self, candidate: &Candidate) -> Option<f64> {
         let record = self.known.get(&candidate.worker)?;
         Some(record.seconds * (1.0 + ERROR_COST * record.errors))
@@ -74,8 +74,8 @@ impl PowerOfTwo {
 
     /// Whether the second one is cheaper.
     fn prefers_second(&self, first: &Candidate, second: &Candidate) -> bool {
-        // One that nobody knows yet is tried before those that are known, but with one attempt:
-        // until that has ended it is taken to be as fast as the other.
+        // An untried worker is tried before known ones, but with one attempt only: until that has ended, it is taken to
+        // be as fast as the other.
         let untried = |one: &Candidate| self.seconds(one).is_none() && one.in_flight == 0;
         if untried(first) || untried(second) {
             return !untried(first);
@@ -111,7 +111,7 @@ impl Balancer for PowerOfTwo {
     }
 
     fn record(&mut self, worker: WorkerNumber, took: Duration, well: bool) {
-        // Never quite nothing, or errors times nothing would be nothing.
+        // Never 0, or errors times 0 would be 0.
         let seconds = took.as_secs_f64().max(1e-6);
         let errors = if well { 0.0 } else { 1.0 };
         let record = self

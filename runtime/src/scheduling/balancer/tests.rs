@@ -58,7 +58,7 @@ fn weighted_follows_the_weights_and_mixes_them() {
     assert_eq!(choices(&mut balancer, &candidates, 1), [1]);
 }
 
-/// Attempts each worker gets when it answers as `answer` says.
+/// Returns how many attempts each worker gets when it answers as `answer` says.
 fn simulate(
     balancer: &mut dyn Balancer,
     rounds: usize,
@@ -100,7 +100,7 @@ fn power_of_two_prefers_the_fast_and_distrusts_the_failing() {
 
 #[test]
 fn power_of_two_tries_one_again_that_was_slow_once() {
-    // Its first attempt took a minute, as one that finds everything cold may.
+    // Its first attempt took a minute, as may happen with cold caches.
     let cold = |at, round| {
         let minute = at == 0 && round < 20;
         let took = Duration::from_millis(if minute { 60_000 } else { 10 });

@@ -1,10 +1,10 @@
-//! Those that only count: least loaded, round robin, weighted.
+//! The balancers that only count: least loaded, round robin, weighted.
 
 use std::collections::BTreeMap;
 
 use super::{Balancer, Candidate, WorkerNumber};
 
-/// The one with the most room; among equals, one after the other.
+/// Chooses the worker with the most free capacity; equal ones take turns.
 #[derive(Debug, Default)]
 pub struct LeastLoaded {
     /// The worker that was chosen last, after which the next turn begins.
@@ -25,7 +25,7 @@ impl Balancer for LeastLoaded {
     }
 }
 
-/// Picks workers in turn, by number, so that workers may come and go meanwhile.
+/// Chooses workers in turn, by number, so that workers may join and leave between two choices.
 #[derive(Debug, Default)]
 pub struct RoundRobin {
     /// The worker that was chosen last, after which the next turn begins.
@@ -46,10 +46,10 @@ fn after(last: Option<WorkerNumber>, worker: WorkerNumber) -> (bool, WorkerNumbe
     (last.is_some_and(|last| worker <= last), worker)
 }
 
-/// One after the other, in proportion to their weights and as evenly mixed as they allow.
+/// Chooses workers in proportion to their weights, and mixes them as evenly as the weights allow.
 ///
-/// Every worker earns its weight at each choice, the richest is chosen and pays what all have
-/// earned. A worker without weight gets work only if nobody else has room.
+/// Every worker earns its weight at each choice; the one with the most is chosen and pays what all have earned. A
+/// worker without weight gets work only if no other has room.
 #[derive(Debug, Default)]
 pub struct Weighted {
     /// What each worker has earned by its weight. The one with the most is chosen, and pays for it.

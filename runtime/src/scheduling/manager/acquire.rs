@@ -1,4 +1,4 @@
-//! One caller who waits.
+//! The future of a request that waits for permission.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,23 +13,23 @@ use crate::scheduling::acquisitions::{AcquisitionChange, OwnedAcquisition, are_t
 
 /// The future of [`ParallelizationManager::acquire`].
 ///
-/// It takes its place in the queue when it is first polled. Dropping it at any time leaves the
-/// queue, or gives back what it was just granted.
+/// The request joins the queue when the future is first polled. Dropping the future at any time leaves the queue, or
+/// gives back what was just granted.
 #[derive(Debug)]
 #[must_use = "it does nothing unless awaited"]
 pub struct Acquire<'a> {
-    /// The manager that is asked.
+    /// The manager that grants the request.
     manager: ParallelizationManager,
-    /// What is asked.
+    /// What the task asks for.
     request: SchedulerRequest<'a>,
-    /// How far the request has come.
+    /// The progress of the request.
     stage: Stage,
 }
 
-/// How far an acquisition has come.
+/// The progress of a request.
 #[derive(Debug)]
 enum Stage {
-    /// Nothing was asked yet.
+    /// The request was not sent to the scheduler yet.
     Asking,
     /// The scheduler has the request.
     Waiting { ticket: Ticket, since: Instant },
@@ -109,7 +109,7 @@ impl Future for Acquire<'_> {
 }
 
 impl Acquire<'_> {
-    /// What is acquired, for debug events.
+    /// Describes the acquisition, for debug events.
     fn acquisition(&self) -> OwnedAcquisition {
         let SchedulerRequest {
             hint, host, task, ..
@@ -117,7 +117,7 @@ impl Acquire<'_> {
         OwnedAcquisition::new(hint.name(), host, task)
     }
 
-    /// Takes the request back, or gives back what was granted and nobody took.
+    /// Withdraws the request, or gives back what was granted and not received yet.
     fn leave(&mut self) {
         if let Stage::Waiting { ticket, .. } = std::mem::replace(&mut self.stage, Stage::Over) {
             self.manager.give_back(ticket);

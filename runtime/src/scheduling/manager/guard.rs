@@ -6,16 +6,16 @@ use crate::scheduling::acquisitions::{AcquisitionChange, OwnedAcquisition};
 
 /// The right to run, until it is dropped.
 ///
-/// Everything its hint claims is held as long as it lives, and given back when it is dropped: at
-/// the end of its scope, by `drop`, or because its task panicked or was cancelled.
+/// All claims of its hint are held while it lives, and given back when it is dropped: at the end of its scope, by
+/// `drop`, or because its task panicked or was cancelled.
 #[derive(Debug)]
 #[must_use = "what it holds is given back as soon as it is dropped"]
 pub struct ParallelizationGuard {
     /// The manager to which the claims go back.
     manager: ParallelizationManager,
-    /// The job that holds them.
+    /// The ticket of the job that holds them.
     ticket: Ticket,
-    /// What was acquired, if anybody listens to the debug events.
+    /// What was acquired, if a subscriber listens to the debug events.
     told: Option<Box<OwnedAcquisition>>,
 }
 

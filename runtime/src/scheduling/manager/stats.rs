@@ -1,4 +1,4 @@
-//! What a manager shows of itself.
+//! The figures that a manager reports about itself.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::scheduling::scheduler::{LimitState, Scheduler};
 pub struct ParallelizationStats {
     /// The hosts that a request wants exclusively: true while one holds the lock of the host.
     pub host_locks: BTreeMap<String, bool>,
-    /// Nobody is globally exclusive.
+    /// Whether no job holds the global lock.
     pub global_available: bool,
     /// The rate keys in use, refilled to the moment of the call.
     pub rate_limiter_states: BTreeMap<String, RateLimiterState>,
@@ -18,7 +18,7 @@ pub struct ParallelizationStats {
     pub limits: BTreeMap<String, LimitState>,
     /// How many requests, or jobs, wait.
     pub waiters: usize,
-    /// How many hold a guard, or run.
+    /// How many requests hold a guard, or how many jobs run.
     pub running: usize,
 }
 
@@ -29,12 +29,12 @@ pub struct RateLimiterState {
     pub tokens: f64,
     /// Tokens of a full bucket: the burst.
     pub capacity: f64,
-    /// How many tokens come in a second.
+    /// How many tokens come per second.
     pub refill_rate: f64,
 }
 
 impl ParallelizationStats {
-    /// Reads the figures off a scheduler as of `now`.
+    /// Reads the figures from a scheduler as of `now`.
     pub(crate) fn of(scheduler: &Scheduler, now: Instant) -> Self {
         let hosts = scheduler.hosts();
         let keys = scheduler.keys(now).map(|(name, key)| {
@@ -60,7 +60,7 @@ impl ParallelizationStats {
     }
 }
 
-/// How long waiters waited, in buckets that double: below 1 us, 2 us, 4 us and so on.
+/// A histogram of how long requests waited, in buckets that double: below 1 us, 2 us, 4 us and so on.
 ///
 /// ```
 /// use ratchet_runtime::WaitTimes;
@@ -91,18 +91,18 @@ impl WaitTimes {
         self.longest = self.longest.max(wait);
     }
 
-    /// How many were counted.
+    /// Returns how many waits were counted.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// Returns the longest of them, exactly.
+    /// Returns the longest wait, exactly.
     pub fn longest(&self) -> Duration {
         self.longest
     }
 
-    /// A time that this share of them did not exceed: the upper end of its bucket, so at most
-    /// twice the truth.
+    /// Returns a time that this share of the waits did not exceed: the upper end of a bucket, so at most twice the
+    /// exact quantile.
     pub fn quantile(&self, share: f64) -> Duration {
         #[expect(clippy::cast_precision_loss, reason = "a share of a count")]
         let wanted = self.count() as f64 * share.clamp(0.0, 1.0);

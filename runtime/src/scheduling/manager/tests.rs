@@ -1,4 +1,4 @@
-//! All on tokio's paused clock: time passes exactly when everybody waits.
+//! All tests use tokio's paused clock: time passes exactly when all tasks wait.
 
 mod timekeeping;
 
@@ -72,7 +72,7 @@ async fn test_global_exclusive_blocks_all() {
     assert_eq!(elapsed(start), 100);
 }
 
-/// And alone with host-exclusive work on its host, in both directions.
+/// The global lock also excludes host-exclusive work on its host, in both directions.
 #[tokio::test(start_paused = true)]
 async fn global_exclusive_excludes_host_exclusive_on_its_host_only() {
     let manager = ParallelizationManager::new();
@@ -99,7 +99,7 @@ async fn test_rate_limited_enforces_limit() {
     let hint = ParallelizationHint::rate_limited(5.0);
     for request in 0..10u128 {
         let guard = manager.acquire(&hint, "h", "ec2").await.unwrap();
-        // The n-th leaves at n x 200 ms, rounded up to tokio's millisecond.
+        // Request n leaves at n x 200 ms, rounded up to tokio's millisecond.
         assert!((request * 200..=request * 200 + request + 1).contains(&elapsed(start)));
         drop(guard);
     }
@@ -129,7 +129,7 @@ async fn test_stats_tracking() {
     assert!(!busy.global_available);
     assert_eq!(busy.host_locks, [("a".to_owned(), true)].into());
     assert_eq!((busy.waiters, busy.running), (1, 1));
-    // One token was taken, half of one has come back: seen now, not as it was left.
+    // One token was taken and half of it has come back: the figure is that of the call, not that of the last take.
     let bucket = busy.rate_limiter_states["ec2"];
     assert!((bucket.tokens - 1.5).abs() < 0.02, "{bucket:?}");
     assert!((bucket.capacity - 2.0).abs() < 1e-9 && (bucket.refill_rate - 10.0).abs() < 1e-9);
@@ -159,8 +159,8 @@ async fn waiters_go_in_the_order_they_came() {
     assert_eq!(*order.lock().unwrap(), (0..300).collect::<Vec<_>>());
 }
 
-/// Every place at which a waiting future can be dropped: before its first poll, while it waits,
-/// and after it was let through but before it knows.
+/// A waiting future can be dropped in three states: before its first poll, while it waits, and after it was granted but
+/// before it was polled again.
 #[tokio::test(start_paused = true)]
 async fn a_dropped_acquire_holds_nothing_and_strands_nobody() {
     let manager = ParallelizationManager::new();
@@ -173,13 +173,13 @@ async fn a_dropped_acquire_holds_nothing_and_strands_nobody() {
     let behind = spawn_hold(&manager, &hint, "h", 10);
     tokio::task::yield_now().await;
     assert!(waits.poll().is_pending() && granted.poll().is_pending());
-    // `behind` ran at the yield, so it is first in the queue.
+    // `behind` was polled at the yield, so it is first in the queue.
     assert_eq!(manager.stats().waiters, 3);
     drop(waits);
     assert_eq!(manager.stats().waiters, 2);
     drop(guard);
     behind.await.unwrap();
-    // Now it has been let through, and goes without looking.
+    // It was granted by now, and is dropped without being polled.
     assert_eq!(manager.stats().running, 1);
     drop(granted);
     assert_eq!(manager.stats().running, 0);
@@ -320,7 +320,7 @@ async fn a_hundred_thousand_cancelled_waiters_leave_no_memory_behind() {
     assert_eq!(manager.lock().waiters.capacity(), 0);
 }
 
-/// A waker's drop may run anything, its owner's use of the same manager included.
+/// Dropping a waker may run any code, which may use the same manager.
 #[test]
 fn a_waker_is_dropped_outside_the_lock() {
     struct Looks(ParallelizationManager);

@@ -1,8 +1,8 @@
-//! The task that lets waiters through when time alone does.
+//! The task that dispatches again when time alone lets a request start.
 //!
-//! There is one at most, and only while somebody waits for a moment. If every waiter had a timer
-//! of its own, all of them would wake for each token. The task lives in the runtime of the waiter
-//! that started it; should that runtime end, another waiter starts the next one in its own.
+//! There is at most one such task, and only while a request waits for a moment. If every waiter had a timer of its own,
+//! all of them would wake for each token. The task lives in the runtime of the waiter that started it; if that runtime
+//! ends, another waiter starts the next one in its own.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -14,29 +14,29 @@ use tokio::sync::Notify;
 
 use super::{Shared, now, wake};
 
-/// Knows whether a task keeps the time of a manager.
+/// Whether a timekeeper runs, and the way to wake it.
 #[derive(Default)]
 pub(super) struct Timekeeper {
-    /// There is such a task, or one is appointed. It says here when it ends.
+    /// Whether there is such a task, or a pending one. Its guard resets this when it ends.
     running: bool,
-    /// The next moment has changed.
+    /// Notified when the next moment has changed.
     alarm: Arc<Notify>,
 }
 
 impl Timekeeper {
-    /// Whether there is no such task.
+    /// Whether there is no timekeeper.
     pub(super) fn is_missing(&self) -> bool {
         !self.running
     }
 
-    /// Tells the timekeeper, if there is one, that the next moment is another one.
+    /// Wakes the timekeeper, if there is one, because the next moment has changed.
     pub(super) fn wake(&self) {
         if self.running {
             self.alarm.notify_one();
         }
     }
 
-    /// Appoints a timekeeper, unless there is one. Who gets it has to [`start`](PendingTimekeeper::start) it.
+    /// Makes a timekeeper, unless there is one. The caller has to [`start`](PendingTimekeeper::start) it.
     pub(super) fn appoint(&mut self, shared: &Arc<Mutex<Shared>>) -> Option<PendingTimekeeper> {
         if self.running {
             return None;
@@ -51,18 +51,18 @@ impl Timekeeper {
 
 /// A timekeeper that does not run yet.
 ///
-/// Neither start nor drop it while the manager is locked: a runtime that is shutting down drops a
-/// task as soon as it is spawned, and a timekeeper that goes locks the manager to say so.
+/// Neither start nor drop it while the manager is locked: a runtime that is shutting down drops a task as soon as it is
+/// spawned, and a timekeeper locks the manager when it is dropped.
 #[must_use = "nobody else starts a timekeeper until this one is gone"]
 pub(super) struct PendingTimekeeper {
-    /// Tells, by being dropped, that the task has ended.
+    /// Resets [`Timekeeper::running`] when it is dropped.
     presence: TimekeeperGuard,
-    /// Tells that the next moment has changed.
+    /// Notified when the next moment has changed.
     alarm: Arc<Notify>,
 }
 
 impl PendingTimekeeper {
-    /// Runs the timekeeper in the runtime of the caller. Returns false if there is none that can.
+    /// Runs the timekeeper in the runtime of the caller. Returns false if the caller is in no runtime with time.
     pub(super) fn start(self) -> bool {
         let Some(runtime) = runtime_with_time() else {
             return false;
@@ -73,14 +73,14 @@ impl PendingTimekeeper {
     }
 }
 
-/// The runtime that this is called in, if its time is enabled. There is no way to ask but to try.
+/// Returns the runtime of the caller, if its time is enabled. The only way to find that out is to try.
 pub(super) fn runtime_with_time() -> Option<Handle> {
     let runtime = Handle::try_current().ok()?;
     let tried = std::panic::catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO)));
     tried.is_ok().then_some(runtime)
 }
 
-/// Tells the manager when the task is gone, however it goes.
+/// Resets [`Timekeeper::running`] when it is dropped, however the task ended.
 struct TimekeeperGuard(Weak<Mutex<Shared>>);
 
 impl Drop for TimekeeperGuard {
@@ -90,14 +90,14 @@ impl Drop for TimekeeperGuard {
         };
         let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
         shared.timekeeper.running = false;
-        // Wakes a waiter to start the next one, if there is a moment to wait for.
+        // Wakes a waiter that starts the next timekeeper, if there is a moment to wait for.
         let woken = shared.dispatch(now());
         drop(shared);
         wake(woken);
     }
 }
 
-/// Asks the scheduler whenever time may let somebody go on, until there is no such moment or no manager.
+/// Dispatches whenever time may let a request start, until there is no such moment or the manager is dropped.
 async fn keep_time(presence: TimekeeperGuard, alarm: Arc<Notify>) {
     loop {
         let Some(shared) = presence.0.upgrade() else {
@@ -107,7 +107,7 @@ async fn keep_time(presence: TimekeeperGuard, alarm: Arc<Notify>) {
             let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
             (shared.dispatch(now()), shared.next)
         };
-        // Kept no longer: the manager may be dropped while this task sleeps.
+        // Not kept: the manager may be dropped while this task sleeps.
         drop(shared);
         wake(woken);
         let Some(next) = next else { return };

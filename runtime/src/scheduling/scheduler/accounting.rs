@@ -1,17 +1,16 @@
-//! How long each job waits for what.
+//! Accounts for how long each job waits for what.
 //!
-//! Thousands of jobs wait at once, and the scheduler looks only at the first of each lane, so nothing is counted for
-//! each job. Clocks are kept for what jobs have in common:
+//! Thousands of jobs wait at once, and the scheduler looks only at the first of each lane, so waiting is not counted
+//! per job. Clocks are kept for what jobs have in common:
 //!
-//! - One clock runs while the run is paused, and then no other does.
+//! - One clock runs while the run is paused, and no other clock runs then.
 //! - A group has a clock for each thing that its jobs may lack: a connected host, each of its limits and resources,
-//!   admission, a worker, a slot. One of
-//!   them runs at any moment: that of the first thing that the group lacks.
-//! - A lane with a place (a host or a rate key) has one more clock, which runs while the place lets nobody of the lane
-//!   pass. It runs instead of those clocks of the group that come after it in the order of blockers.
+//!   admission, a worker, a slot. One of them runs at any moment: that of the first thing that the group lacks.
+//! - A lane with a place (a host or a rate key) has one more clock, which runs while the place blocks the lane. It runs
+//!   instead of those clocks of the group that come after it in the order of blockers.
 //!
-//! A job takes note of what the clocks show when it comes into its lane. What they show more when it starts is what it
-//! waited for. At each moment exactly one clock runs for a job, so its waits add up to the time that it waited.
+//! A job records what the clocks show when it enters its lane. When it starts, it has waited for what they show in
+//! addition. At each moment exactly one clock runs for a job, so its waits add up to the time that it waited.
 
 use std::time::{Duration, Instant};
 
@@ -23,23 +22,23 @@ use super::{Scheduler, Workers};
 use crate::Error;
 use crate::ids::Ticket;
 
-/// What is kept besides the clocks of groups and lanes.
+/// The accounting, except for the clocks of groups and lanes.
 #[derive(Debug, Default)]
 pub(super) struct Accounting {
-    /// The run is paused.
+    /// Whether the run is paused.
     is_paused: bool,
-    /// New jobs are held back.
+    /// Whether new jobs are held back.
     is_held: bool,
     /// How long the run has been paused in all.
     paused: u64,
-    /// What is noted of each job that waits, by the number of the job.
+    /// The record of each waiting job, by the number of the job.
     notes: Vec<WaitRecord>,
 }
 
-/// What is noted of a job that waits.
+/// The record of how a job has waited.
 #[derive(Debug, Default)]
 pub(super) struct WaitRecord {
-    /// How the job waits, and what the clocks showed when it began to.
+    /// How the job waits now, and what the clocks showed when it began to.
     mark: WaitMark,
     /// What it waited for before the mark. Few jobs wait in more than one way between two attempts.
     before: Option<Box<Waits>>,
@@ -57,9 +56,9 @@ enum WaitMark {
         since: u64,
         /// How long the run had been paused by then.
         paused: u64,
-        /// Until then it is the delay of a retry.
+        /// The moment until which it is the delay of a retry.
         retry_until: u64,
-        /// A breaker has put it off.
+        /// Whether a breaker has put it off.
         by_breaker: bool,
     },
     /// The job waits in its lane.
@@ -73,49 +72,49 @@ enum WaitMark {
     },
 }
 
-/// What a group lacks first.
+/// The first thing that a group lacks.
 enum FirstBlocker {
-    /// A unit of the limit with this place among the limits of the group.
+    /// A unit of the limit with this index among the limits of the group.
     Limit(usize),
-    /// The thing of this place among the other clocks.
+    /// The thing with this index among the other clocks.
     Other(usize),
 }
 
 impl Scheduler {
-    /// Has the scheduler know how long jobs wait for what. Without this it costs nothing.
+    /// Turns on the recording of waiting times. Without it they cost nothing.
     pub(crate) fn keep_waits(&mut self) {
         self.accounting = Some(Box::default());
     }
 
-    /// Time has passed. Whoever wants to know what jobs waited for says this before any change at this moment: the time is
-    /// charged to what was lacking until now.
+    /// Advances the time. A caller that records waiting times calls this before any change at this moment, so that the
+    /// time is charged to what was lacking until now.
     pub(crate) fn pass_time(&mut self, now: Instant) {
         self.tell_time(now);
         self.catch_up();
     }
 
-    /// Makes the run pause from now on, or go on.
+    /// Records whether the run is paused.
     pub(crate) fn set_paused(&mut self, is_paused: bool) {
         if let Some(accounting) = &mut self.accounting {
             accounting.is_paused = is_paused;
         }
     }
 
-    /// Holds new jobs back from now on, or no longer.
+    /// Records whether new jobs are held back.
     pub(crate) fn set_held(&mut self, is_held: bool) {
         if let Some(accounting) = &mut self.accounting {
             accounting.is_held = is_held;
         }
     }
 
-    /// How long the run has been paused so far.
+    /// Returns how long the run has been paused so far.
     pub(crate) fn time_paused(&self) -> Duration {
         let paused = self.accounting.as_ref().map_or(0, |known| known.paused);
         Duration::from_nanos(paused)
     }
 
-    /// Adds what a job has waited for since it was pushed, since its last attempt ended, or since this was last asked.
-    /// It has begun, or leaves.
+    /// Adds what a job has waited for since it was pushed, since its last attempt ended, or since the last call. To be
+    /// called when the job has begun or leaves.
     pub(crate) fn take_waits(&mut self, ticket: Ticket, waits: &mut Waits) -> Result<(), Error> {
         let id = self.find(ticket)?;
         let Some(note) = self.take_note(id) else {
@@ -162,22 +161,22 @@ impl Scheduler {
         }
     }
 
-    /// Whether jobs of a group wait or run.
+    /// Whether a job of a group waits or runs.
     fn has_jobs(&self, group: u32) -> bool {
         let group = &self.groups[group];
         match group.lane_count {
             0 => false,
-            // The lane of fully parallel jobs stays without jobs.
+            // The lane of fully parallel jobs is kept when it has no jobs.
             1 if group.plain != NOWHERE => self.lanes[group.plain].jobs > 0,
             _ => true,
         }
     }
 
-    /// Returns what the jobs of a group lack first, once they can go on from their place.
+    /// Returns what the jobs of a group lack first, once their place lets them pass.
     fn lacking(&self, id: u32, is_held: bool) -> FirstBlocker {
         let workers = self.kinds[usize::from(self.groups[id].kind)].workers;
         if workers == Workers::Away {
-            // This comes before limits, which are looked at first.
+            // A connection comes before limits, and `obstacle` looks at limits first.
             return FirstBlocker::Other(CONNECT);
         }
         let barred = self.obstacle(id).map(|gate| self.gates[gate].barred);
@@ -192,14 +191,15 @@ impl Scheduler {
             }
             _ if is_held || workers == Workers::Held => FirstBlocker::Other(ADMISSION),
             Some(GateCondition::Kind) if workers != Workers::Full => FirstBlocker::Other(WORKER),
-            // Nothing is lacking where jobs before it keep what it needs, or nothing is started for the moment.
+            // Without a gate, nothing is lacking: jobs before it keep what it needs, or nothing is started for the
+            // moment.
             Some(GateCondition::Kind | GateCondition::Slots | GateCondition::Quiet) | None => {
                 FirstBlocker::Other(SLOT)
             }
         }
     }
 
-    /// Notes that a job comes into its lane.
+    /// Records that a job enters its lane.
     pub(super) fn note_listed(&mut self, id: u32) {
         if self.accounting.is_none() {
             return;
@@ -213,7 +213,7 @@ impl Scheduler {
         });
     }
 
-    /// Notes that a job waits until this moment at least: after an attempt, or because a breaker puts it off.
+    /// Records that a job waits until this moment at least: after an attempt, or because a breaker puts it off.
     pub(super) fn note_delayed(&mut self, id: u32, due: u64) {
         let now = self.now;
         let Some(accounting) = &mut self.accounting else {
@@ -240,7 +240,7 @@ impl Scheduler {
         }
     }
 
-    /// Notes whether a place lets jobs of a lane pass.
+    /// Records whether a place lets jobs of a lane pass.
     pub(super) fn note_place(&mut self, lane: u32, may_go: bool) {
         if self.accounting.is_none() || self.lanes[lane].place == NOWHERE {
             return;
@@ -268,8 +268,8 @@ impl Scheduler {
         }
     }
 
-    /// What the group's clocks have shown more since the place of a lane lets nobody pass, as far as the clock of the lane
-    /// runs instead of them.
+    /// Returns how much the group's clocks have advanced since the place has blocked a lane, for those clocks instead
+    /// of which the clock of the lane runs.
     fn present_stop(&self, lane: u32) -> Clocks {
         let lane = &self.lanes[lane];
         let stopped_at = lane
@@ -296,7 +296,7 @@ impl Scheduler {
         }
     }
 
-    /// Returns what the clock of a lane's place shows, and what the group's clocks show to this lane.
+    /// Returns what the clock of a lane's place shows, and what the group's clocks show for this lane.
     fn lane_clocks(&self, id: u32) -> (u64, Clocks) {
         let lane = &self.lanes[id];
         let clocks = &self.groups[lane.group].clocks;
@@ -308,7 +308,7 @@ impl Scheduler {
         (shown, clocks.since(&clock.instead_of).since(&stop))
     }
 
-    /// Notes how a job waits from now on, if waits are accounted for.
+    /// Records how a job waits from now on, if waiting times are recorded.
     fn set_mark(&mut self, id: u32, mark: impl FnOnce(u64) -> WaitMark) {
         let Some(accounting) = &mut self.accounting else {
             return;
@@ -320,13 +320,13 @@ impl Scheduler {
         accounting.notes[at].mark = mark(accounting.paused);
     }
 
-    /// Takes what is noted of a job, so that nothing is.
+    /// Takes the record of a job, and leaves an empty one.
     pub(super) fn take_note(&mut self, id: u32) -> Option<WaitRecord> {
         let notes = &mut self.accounting.as_mut()?.notes;
         notes.get_mut(id as usize).map(std::mem::take)
     }
 
-    /// Charges what a job has waited for, because it waits in another way from now on.
+    /// Charges what a job has waited for, because it is about to wait in another way.
     pub(super) fn close_mark(&mut self, id: u32) {
         let Some(mut note) = self.take_note(id) else {
             return;

@@ -1,4 +1,4 @@
-//! Jobs that are sent to a busy worker before their turn.
+//! Sends jobs ahead: to a busy worker, before their turn.
 
 use std::time::Instant;
 
@@ -11,16 +11,17 @@ use crate::Error;
 use crate::ids::Ticket;
 
 impl Scheduler {
-    /// Takes the next job of a kind that may be sent ahead, to begin when another of its worker ends.
+    /// Takes the next job of a kind that may be sent ahead. It begins when another job of its worker ends.
     ///
-    /// Only jobs that claim one slot and nothing else are, and only the first in order of all jobs that could run
-    /// but for slots and workers of this kind, so that nobody is passed who would not have been passed by a pop.
-    /// Once a due job lacks nothing but slots or quiet, none is sent.
+    /// Only a job that claims nothing but one slot is sent ahead, and only if it is the first in order of all jobs that
+    /// could run but for slots and workers of this kind. So no job is passed that a pop would not have passed. Once a
+    /// due job lacks only slots or quiet, no job is sent ahead.
     ///
-    /// A job sent ahead holds no slot and no worker, but counts as running for what must be alone: rule 3 keeps
-    /// others from following, and those that are ahead begin and end, or come back, so it waits for no more than
-    /// there are. It begins by [`begin_after`](Self::begin_after) or comes back by [`put_back`](Self::put_back).
-    /// Call it after [`pop`](Self::pop) starts no more.
+    /// A job that was sent ahead holds no slot and no worker, but counts as running for a job that must be alone. Rule
+    /// 3 keeps further jobs from being sent ahead, and those already sent begin and end, or come back, so the job that
+    /// must be alone waits for no more of them than there are. A job that was sent ahead begins by
+    /// [`begin_after`](Self::begin_after) or comes back by [`put_back`](Self::put_back). Call this after
+    /// [`pop`](Self::pop) starts no more.
     ///
     /// ```
     /// use ratchet_runtime::{Decision, AfterAttempt, Kind, SchedulerRequest, Scheduler, SchedulerSettings};
@@ -60,7 +61,7 @@ impl Scheduler {
             && first < rank
         {
             let (_, group) = self.first_group(open);
-            // What must be alone is passed by all until it is due, as by a pop.
+            // A job that must be alone is passed by all others until it is due, as in a pop.
             let noisy = self.groups[group].alone && self.running + self.ahead > 0;
             let barred = if noisy && !self.is_due(first) {
                 self.quiet
@@ -84,10 +85,11 @@ impl Scheduler {
         Some(self.ticket(job))
     }
 
-    /// Ends a running job, and begins one that was sent ahead in its place: in one step, so nobody comes between.
+    /// Ends a running job, and begins one that was sent ahead in its place, in one step, so that no other job comes in
+    /// between.
     ///
-    /// An error changes nothing. The count of free workers is
-    /// the caller's to set: the worker of the one is that of the other.
+    /// An error changes nothing. The count of free workers is not changed: the worker of the first job is now that of
+    /// the second.
     pub fn begin_after(
         &mut self,
         ended: Ticket,
@@ -96,7 +98,7 @@ impl Scheduler {
     ) -> Result<(), Error> {
         let id = self.find_ahead(ahead)?;
         let before = self.find_running(ended)?;
-        // The number passes on, and is free at no moment.
+        // The slot number is passed on, and is never free in between.
         let slot = self.jobs[before].slot.take();
         self.end(ended, end)?;
         self.jobs[id].slot = slot;
@@ -108,7 +110,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Has a job that was sent ahead wait again, in its old place.
+    /// Makes a job that was sent ahead wait again, in its old place.
     pub fn put_back(&mut self, ticket: Ticket) -> Result<(), Error> {
         let id = self.find_ahead(ticket)?;
         self.ahead -= 1;
@@ -127,8 +129,8 @@ impl Scheduler {
         Ok(id)
     }
 
-    /// Opens the gates for slots, and for this kind of worker, at which a job before this rank waits: by now that job
-    /// may lack something else first.
+    /// Reopens the gates for slots, and for this kind of worker, at which a job before this rank waits: that job may
+    /// lack something else first by now.
     fn show_before(&mut self, rank: Rank, kind_gate: u32) {
         for at in 0..=self.weights.len() {
             let gate = self.weights.get(at).map_or(kind_gate, |(_, gate)| *gate);
@@ -139,7 +141,7 @@ impl Scheduler {
         }
     }
 
-    /// Looks again at the jobs that must be alone, once nobody is in their way.
+    /// Reopens the gate of jobs that must be alone, once no job runs or was sent ahead.
     pub(super) fn reopen_quiet(&mut self) {
         if self.running == 0 && self.ahead == 0 {
             self.reopen(self.quiet);

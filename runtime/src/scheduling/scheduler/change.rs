@@ -1,4 +1,4 @@
-//! What may change while jobs wait and run.
+//! The changes that are possible while jobs wait and run.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use crate::ids::Ticket;
 impl Scheduler {
     /// Changes the number of slots. Running jobs keep theirs, even if they are more.
     ///
-    /// Refused if a job that waits or runs weighs more than that: it could never run again.
+    /// Refused if a job that waits or runs fills more slots than that: it could never run again.
     pub fn set_slots(&mut self, slots: u32) -> Result<(), Error> {
         let heaviest = self.heavy.last_key_value().map_or(1, |(weight, _)| *weight);
         if slots < heaviest {
@@ -38,13 +38,13 @@ impl Scheduler {
         }
     }
 
-    /// How many workers of a kind are free, as far as was said.
+    /// Returns how many workers of a kind are free, as it was set last.
     pub fn workers(&self, kind: Kind) -> Workers {
         let kind = self.kinds.get(usize::from(kind.0));
         kind.map_or(Workers::Unlimited, |kind| kind.workers)
     }
 
-    /// Changes a limit. What is held stays held, what was taken stays taken.
+    /// Changes a limit. Units that are held stay held, and tokens that were taken stay taken.
     ///
     /// A max stays a max and a rate stays a rate.
     pub fn set_limit(&mut self, id: LimitId, limit: Limit, now: Instant) -> Result<(), Error> {
@@ -76,10 +76,9 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Has a job that waits take these units of resources from now on, instead of those that it was pushed with. It keeps its
-    /// place and its not-before time.
+    /// Changes the units of resources that a waiting job takes. The job keeps its place and its not-before time.
     ///
-    /// It is for a job that failed for want of something and needs more of it the next time.
+    /// It is for a job that failed for lack of a resource and needs more of it the next time.
     ///
     /// ```
     /// use std::time::Instant;
@@ -140,7 +139,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Changes the rate of a key, whatever its jobs declare, from now on. Use it where an API tells how often it may be called.
+    /// Changes the rate of a key, whatever its jobs declare. Use it where an API tells how often it may be called.
     ///
     /// ```
     /// use std::time::{Duration, Instant};

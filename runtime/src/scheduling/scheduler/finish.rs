@@ -1,4 +1,4 @@
-//! A job ends, or comes back.
+//! Ends jobs, or makes them wait again.
 
 use std::time::Instant;
 
@@ -12,27 +12,27 @@ use super::push::finish_group_key;
 use crate::Error;
 use crate::ids::Ticket;
 
-/// What came of [`Scheduler::cancel`].
+/// The result of [`Scheduler::cancel`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CancelResult {
-    /// The job waited, and is gone.
+    /// The job waited, and was removed.
     Removed,
-    /// The job runs: stop it, then say [`finish`](Scheduler::finish). Or it was sent ahead: get it back, and
-    /// [put it back](Scheduler::put_back) first.
+    /// The job runs: stop it, then call [`finish`](Scheduler::finish). Or it was sent ahead: get it back, and [put it
+    /// back](Scheduler::put_back) first.
     Running,
 }
 
-/// What becomes of a job whose attempt has ended.
+/// What happens to a job whose attempt has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterAttempt {
-    /// The job is over, as by [`finish`](Scheduler::finish).
+    /// The job is over, as with [`finish`](Scheduler::finish).
     Over,
-    /// The job is to run again, not before this moment, as by [`retry`](Scheduler::retry).
+    /// The job is to run again, not before this moment, as with [`retry`](Scheduler::retry).
     Again(Instant),
 }
 
 impl Scheduler {
-    /// Ends a running job in one of these ways.
+    /// Ends the attempt of a running job in one of these ways.
     pub fn end(&mut self, ticket: Ticket, end: AfterAttempt) -> Result<(), Error> {
         match end {
             AfterAttempt::Over => self.finish(ticket),
@@ -40,8 +40,8 @@ impl Scheduler {
         }
     }
 
-    /// A running job has begun only now, though it was started before: its worker was not there yet. The tokens that it
-    /// took count from now on. No other job that takes of them may have been started in between.
+    /// Counts the tokens that a running job took as taken now, because it has begun only now: its worker was not there
+    /// when it was started. No other job that takes tokens of the same rates may have been started in between.
     pub fn began_late(&mut self, ticket: Ticket, now: Instant) -> Result<(), Error> {
         self.tell_time(now);
         let now = self.now;
@@ -64,7 +64,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Ends a running job, well or not: what it held is free.
+    /// Ends a running job, successfully or not, and frees what it held.
     pub fn finish(&mut self, ticket: Ticket) -> Result<(), Error> {
         let id = self.find_running(ticket)?;
         self.release(id);
@@ -72,10 +72,10 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Has a running job run again, not before a given time: what it held is free.
+    /// Makes a running job wait for another attempt, not before a given time, and frees what it held.
     ///
-    /// It keeps its place, and until then it holds nothing. A retry is never refused, even when
-    /// the queue is full.
+    /// It keeps its place in the queue and holds nothing while it waits. A retry is never refused, even when the queue
+    /// is full.
     pub fn retry(&mut self, ticket: Ticket, not_before: Instant) -> Result<(), Error> {
         let id = self.find_running(ticket)?;
         self.release(id);
@@ -84,8 +84,8 @@ impl Scheduler {
         Ok(())
     }
 
-    /// A job that waits for its turn, or for its not-before time, waits for another not-before time from now on. One
-    /// that lies in the past lets it go on at once. It keeps its place.
+    /// Changes the not-before time of a job that waits for its turn or for such a time. With a moment in the past it
+    /// can start at once. It keeps its place.
     pub fn postpone(&mut self, ticket: Ticket, not_before: Instant) -> Result<(), Error> {
         let id = self.find(ticket)?;
         match self.jobs[id].standing {
@@ -99,7 +99,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Has a job wait for its turn, from this moment on.
+    /// Makes a job wait for its turn, from this moment on.
     fn enter_at(&mut self, id: u32, not_before: Instant) {
         let due = since(self.epoch, not_before);
         if due <= self.now {
@@ -109,7 +109,7 @@ impl Scheduler {
         }
     }
 
-    /// Delays a job that is in no lane until a future moment.
+    /// Delays a job that is not in a lane until a future moment.
     pub(super) fn delay(&mut self, id: u32, due: u64) {
         self.note_delayed(id, due);
         let job = &mut self.jobs[id];
@@ -123,14 +123,14 @@ impl Scheduler {
             .push(rank, id, |id, at| jobs[id].set_position(at));
     }
 
-    /// Takes a job out of those that wait for their not-before time.
+    /// Removes a job from those that wait for their not-before time.
     fn leave_delayed(&mut self, id: u32) {
         let (position, jobs) = (self.jobs[id].position(), &mut self.jobs);
         self.delayed
             .remove(position, |id, at| jobs[id].set_position(at));
     }
 
-    /// Takes a waiting job out of its lane.
+    /// Removes a waiting job from its lane.
     pub(super) fn leave_lane(&mut self, id: u32) {
         let lane = self.jobs[id].lane;
         let first = self.lanes[lane].head();
@@ -140,7 +140,7 @@ impl Scheduler {
         }
     }
 
-    /// Takes a waiting job out.
+    /// Removes a waiting job.
     pub fn cancel(&mut self, ticket: Ticket) -> Result<CancelResult, Error> {
         let id = self.find(ticket)?;
         match self.jobs[id].standing {
@@ -154,7 +154,7 @@ impl Scheduler {
         Ok(CancelResult::Removed)
     }
 
-    /// Returns the index of a ticket whose job waits, lies ahead or runs.
+    /// Returns the index of a ticket whose job waits, was sent ahead or runs.
     pub(super) fn find(&self, ticket: Ticket) -> Result<u32, Error> {
         match self.jobs.get(ticket.index) {
             Some(job)
@@ -176,7 +176,7 @@ impl Scheduler {
         Ok(id)
     }
 
-    /// Gives back what a running job holds, and looks again at those who may want it.
+    /// Gives back what a running job holds, and reopens the gates of groups that may need it.
     fn release(&mut self, id: u32) {
         let lane = self.jobs[id].lane;
         let group = self.lanes[lane].group;
@@ -232,7 +232,7 @@ impl Scheduler {
         }
     }
 
-    /// Looks again at those for whom the slots that have become free may suffice.
+    /// Reopens the gates of groups for which the slots that have become free may suffice.
     pub(super) fn reopen_weights(&mut self, before: u32) {
         let free = self.free();
         let first = self
@@ -247,9 +247,9 @@ impl Scheduler {
         }
     }
 
-    /// Removes all trace of a job that neither waits nor runs.
+    /// Forgets a job that neither waits nor runs.
     fn forget(&mut self, id: u32) {
-        // Whoever wanted to know what it waited for has asked by now; another job may get its number.
+        // A caller that wanted to know its waits has asked by now, and another job may get its number.
         self.take_note(id);
         let job = self.jobs.remove(id);
         let lane = job.lane;
@@ -264,7 +264,7 @@ impl Scheduler {
         }
     }
 
-    /// Counts a heavy job out; with the last of its weight goes the gate, at which no group waits.
+    /// Counts down the jobs of a weight. The last one removes the gate, at which no group waits any more.
     #[expect(
         clippy::expect_used,
         reason = "a push counts a heavy job and makes the gate of its weight, and this alone undoes both"
@@ -284,7 +284,7 @@ impl Scheduler {
         self.gates.remove(gate);
     }
 
-    /// Removes a lane with its last job, and its group with its last lane.
+    /// Removes a lane that has no jobs left, and its group if that was its last lane.
     pub(super) fn drop_lane(&mut self, id: u32) {
         let (group, place) = (self.lanes[id].group, self.lanes[id].place);
         if place == NOWHERE {
@@ -318,8 +318,8 @@ impl Scheduler {
         }
     }
 
-    /// Unlinks a lane from its place, and forgets the place with its last lane, unless its
-    /// bucket still counts what was taken from it.
+    /// Unlinks a lane from its place, and removes the place if that was its last lane, unless the bucket of the place
+    /// still counts tokens that were taken.
     #[expect(
         clippy::expect_used,
         reason = "`lane_for` links each lane of a place, and this alone takes it out"
@@ -339,7 +339,7 @@ impl Scheduler {
             return;
         }
         match &self.places[place].hold {
-            // A bucket that is not full still counts what was taken from it.
+            // A bucket that is not full still counts tokens that were taken from it.
             LockOrBucket::Key { bucket, .. } if bucket.when_full() > self.now => {
                 self.refresh_place(place);
             }

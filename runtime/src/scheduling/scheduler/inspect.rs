@@ -1,4 +1,4 @@
-//! What can be seen from outside.
+//! The figures and states that a scheduler shows to its callers.
 
 use std::time::Duration;
 
@@ -12,28 +12,28 @@ use super::super::resources::{Resource, ResourceId, ResourceShare};
 use super::Scheduler;
 use crate::ids::{SlotNumber, Ticket};
 
-/// How much the scheduler holds, all of it in numbers of things.
+/// The sizes of a scheduler: how many jobs, slots, hosts, keys and lanes it holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SchedulerLoad {
-    /// How many jobs wait, for whatever cause.
+    /// How many jobs wait, for whatever reason.
     pub waiting: usize,
     /// How many jobs run.
     pub running: usize,
-    /// Jobs that were sent ahead, which neither wait nor run.
+    /// How many jobs were sent ahead. They neither wait nor run.
     pub ahead: usize,
-    /// Slots that running jobs fill.
+    /// How many slots running jobs fill.
     pub slots_used: u32,
     /// How many slots there are in all.
     pub slots: u32,
-    /// Hosts that a job waiting or running needs for itself.
+    /// How many hosts a waiting or running job needs exclusively.
     pub hosts: usize,
-    /// Rate keys that a job uses, or whose bucket is not full again yet.
+    /// How many rate keys a job uses, or have a bucket that is not full again yet.
     pub keys: usize,
-    /// Lanes: different sets of claims among the jobs there are.
+    /// How many lanes there are: different sets of claims among the jobs.
     pub lanes: usize,
 }
 
-/// A rate key's bucket, refilled to the moment it is looked at.
+/// The bucket of a rate key, as of the moment of the call.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct KeyState {
     /// How many tokens the bucket has.
@@ -42,17 +42,17 @@ pub struct KeyState {
     pub quota: Quota,
 }
 
-/// A named limit at the moment it is looked at.
+/// The state of a named limit, as of the moment of the call.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LimitState {
     /// What the limit allows.
     pub limit: Limit,
-    /// Units, or tokens, that nobody holds.
+    /// How many units, or tokens, are free.
     pub left: f64,
 }
 
 impl Scheduler {
-    /// Whether a job of a kind waits that lacks nothing but a worker of its kind, as far as was looked at.
+    /// Whether a waiting job of a kind is known to lack only a worker of its kind.
     pub(crate) fn lacks_only_workers(&self, kind: Kind) -> bool {
         let kind = self.kinds.get(usize::from(kind.0));
         kind.is_some_and(|kind| self.gates[kind.gate].groups.top().is_some())
@@ -72,19 +72,19 @@ impl Scheduler {
         }
     }
 
-    /// How many more jobs may be pushed.
+    /// Returns how many more jobs may be pushed.
     pub fn room(&self) -> usize {
         self.capacity.saturating_sub(self.waiting)
     }
 
-    /// How many of the jobs that wait claim one slot and nothing else, so that only slots and workers keep them.
+    /// Returns how many of the waiting jobs claim only one slot, so that only slots and workers hold them back.
     pub fn unclaimed(&self) -> usize {
         let plain = self.kinds.iter().map(|kind| self.groups[kind.base].plain);
         let lanes = plain.filter(|&lane| lane != NOWHERE);
         lanes.map(|lane| self.lanes[lane].waiting as usize).sum()
     }
 
-    /// Whether this job waits or runs.
+    /// Whether this job waits, runs or was sent ahead.
     ///
     /// ```
     /// use std::time::Instant;
@@ -108,13 +108,13 @@ impl Scheduler {
             .is_ok_and(|id| self.jobs[id].standing == Standing::Running)
     }
 
-    /// The slot that a running job fills, or the first of them: the lowest number that was free when it started, or that
-    /// of the job in whose place it began.
+    /// Returns the first slot that a running job fills: the lowest number that was free when it started, or that of the
+    /// job in whose place it began.
     pub fn slot(&self, ticket: Ticket) -> Option<SlotNumber> {
         self.find(ticket).ok().and_then(|id| self.jobs[id].slot)
     }
 
-    /// The greatest number among the slots that a running job fills.
+    /// Returns the greatest number among the slots that a running job fills.
     pub(crate) fn last_slot(&self, ticket: Ticket) -> Option<SlotNumber> {
         let id = self.find(ticket).ok()?;
         let more = self.more_numbers.get(&id).into_iter().flatten().copied();
@@ -127,7 +127,7 @@ impl Scheduler {
             .is_ok_and(|id| self.jobs[id].standing == Standing::Delayed)
     }
 
-    /// How long a job has still to wait for its not-before time, if it does.
+    /// Returns how long a job still has to wait for its not-before time, `None` if it does not wait for one.
     pub(crate) fn delay_left(&self, ticket: Ticket, now: std::time::Instant) -> Option<Duration> {
         let id = self.find(ticket).ok()?;
         let job = &self.jobs[id];
@@ -138,7 +138,7 @@ impl Scheduler {
         })
     }
 
-    /// The name of the hint of a job that waits, runs or lies ahead, by what it claims.
+    /// Returns the name of the hint of a job that waits, runs or was sent ahead, derived from its claims.
     pub(crate) fn hint_name(&self, ticket: Ticket) -> Option<&'static str> {
         let lane = &self.lanes[self.jobs[self.find(ticket).ok()?].lane];
         let group = &self.groups[lane.group];
@@ -154,12 +154,12 @@ impl Scheduler {
         Some(hint.name())
     }
 
-    /// Whether nobody holds the global lock.
+    /// Whether no job holds the global lock.
     pub fn global_available(&self) -> bool {
         self.limits[0].level.holds(1, self.now)
     }
 
-    /// Iterates over the hosts that a job needs for itself, each with whether one holds it now.
+    /// Iterates over the hosts that a job needs exclusively, each with whether a job holds it now.
     pub fn hosts(&self) -> impl Iterator<Item = (&str, bool)> {
         self.hosts.iter().map(|(name, &place)| {
             let locked = matches!(self.places[place].hold, LockOrBucket::Host { locked: true });
@@ -197,7 +197,7 @@ impl Scheduler {
         })
     }
 
-    /// Iterates over the resources, each with how many units of it nobody has.
+    /// Iterates over the resources, each with the number of its free units.
     pub fn resources(&self) -> impl Iterator<Item = (&str, &Resource, u64)> {
         let levels = self
             .limits
@@ -209,13 +209,13 @@ impl Scheduler {
         })
     }
 
-    /// How many units there are of a resource that this scheduler has declared.
+    /// Returns how many units there are of a resource that this scheduler has declared.
     pub(crate) fn total_of(&self, resource: ResourceId) -> u64 {
         let level = self.limits[resource.0 as usize].level.resource();
         level.map_or(0, |level| level.pool.resource().total())
     }
 
-    /// What a running job has of the resources that it takes.
+    /// Returns what a running job holds of the resources that it takes.
     ///
     /// ```
     /// use std::time::Instant;

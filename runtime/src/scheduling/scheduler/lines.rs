@@ -1,11 +1,11 @@
-//! Keeps every line in order: which groups may pass each gate, and which is first.
+//! Keeps gates, lines and timers in order: which groups may pass each gate, and which is first.
 
 use super::super::gates::{GateCondition, Level, LockOrBucket};
 use super::super::heap::NOWHERE;
 use super::super::priority::Rank;
 use super::Scheduler;
 
-/// What a timer is for: a place or a limit, in one number.
+/// The target of a timer: a place or a limit, packed into one number.
 #[derive(Clone, Copy)]
 pub(super) enum Alarm {
     /// A host or a rate key, by its number.
@@ -15,7 +15,7 @@ pub(super) enum Alarm {
 }
 
 impl Alarm {
-    /// Puts the alarm into one number, under which the heap of timers keeps it.
+    /// Packs the alarm into one number, under which the heap of timers keeps it.
     fn pack(self) -> u32 {
         match self {
             Self::Place(id) => id << 1,
@@ -23,7 +23,7 @@ impl Alarm {
         }
     }
 
-    /// Reads an alarm from its number.
+    /// Unpacks an alarm from its number.
     fn unpack(packed: u32) -> Self {
         match packed & 1 {
             0 => Self::Place(packed >> 1),
@@ -33,7 +33,7 @@ impl Alarm {
 }
 
 impl Scheduler {
-    /// Puts a lane where it belongs in its group, after its head or its place has changed.
+    /// Moves a lane to its position in its group, after its head or its place has changed.
     pub(super) fn reposition_lane(&mut self, lane: u32, may_go: bool) {
         self.note_place(lane, may_go);
         let (group, position) = (self.lanes[lane].group, self.lanes[lane].position);
@@ -56,8 +56,7 @@ impl Scheduler {
         self.reposition_group(group);
     }
 
-    /// A group's first job changed: put the group where it belongs, at its gate and in the lines
-    /// of its limits.
+    /// Moves a group to its position at its gate and in the lines of its limits, after its first job has changed.
     pub(super) fn reposition_group(&mut self, id: u32) {
         let group = &self.groups[id];
         let rank = group.lanes.top().map(|(rank, _)| rank);
@@ -80,7 +79,7 @@ impl Scheduler {
         self.relist(gate);
     }
 
-    /// Puts a group where it belongs in the line of one of its limits.
+    /// Moves a group to its position in the line of one of its limits.
     fn reposition_in_line(&mut self, id: u32, number: usize, rank: Option<Rank>) {
         let limit = self.groups[id].limits[number];
         let position = self.groups[id].line_positions[number];
@@ -108,7 +107,7 @@ impl Scheduler {
             (Some(rank), at) => line.rerank(at, rank, &mut keep),
         }
         if line.top() != first {
-            // Units may have been kept for the one that was first.
+            // Units may have been kept for the group that was first.
             self.reopen_limit(limit);
         }
     }
@@ -142,11 +141,11 @@ impl Scheduler {
         }
     }
 
-    /// Puts a gate among those worth looking at, or takes it from there.
+    /// Adds a gate to those that may let a group pass, or removes it from them.
     pub(super) fn relist(&mut self, id: u32) {
         let gate = &mut self.gates[id];
         if gate.shut && gate.groups.top().is_none() {
-            // Who comes next is looked at anew, and until then nobody has to be woken.
+            // The next group that comes is checked in any case, and until then no timer is needed.
             gate.shut = false;
             if let GateCondition::Limit(limit) = gate.barred {
                 self.set_wake(Alarm::Limit(limit), None);
@@ -174,7 +173,7 @@ impl Scheduler {
         }
     }
 
-    /// Decides which lanes of a place may go on, after its lock, its tokens or its first jobs have changed.
+    /// Decides which lanes of a place may pass it, after its lock, its tokens or its first jobs have changed.
     ///
     /// This is rule 1 of the scheduler's documentation. It looks at every lane of the place;
     /// there is one for each combination of kind, weight and limits used there.
@@ -210,7 +209,7 @@ impl Scheduler {
         let falls_due = |(rank, _): &(Rank, u32)| waiting > 1 && !self.is_due(*rank);
         let due = first.filter(falls_due).map(|(rank, _)| rank.due);
         let chore = match place.hold {
-            // Nobody needs it any more: it goes when the bucket is full, that is, as new.
+            // No job needs it any more. It is removed when the bucket is full, which is the state of a new one.
             LockOrBucket::Key { bucket, .. } if place.lanes == NOWHERE => Some(bucket.when_full()),
             _ => due,
         };
@@ -226,7 +225,7 @@ impl Scheduler {
         })
     }
 
-    /// Sets the timer that can let a job start, or takes it away.
+    /// Sets or removes the timer that can let a job start.
     pub(super) fn set_wake(&mut self, alarm: Alarm, when: Option<u64>) {
         let position = match alarm {
             Alarm::Place(id) => self.places[id].wake,
@@ -250,7 +249,7 @@ impl Scheduler {
         }
     }
 
-    /// Sets the timer of a place that lets no job start, or takes it away.
+    /// Sets or removes the timer of a place that lets no job start.
     pub(super) fn set_chore(&mut self, id: u32, when: Option<u64>) {
         let (position, places) = (self.places[id].chore, &mut self.places);
         let rank = when.map(|due| Rank { due, seq: 0 });
@@ -269,7 +268,7 @@ impl Scheduler {
         }
     }
 
-    /// Does what time has brought since the last pop.
+    /// Handles the timers that have fallen due since the last call.
     pub(super) fn catch_up(&mut self) {
         while let Some((rank, id)) = self.delayed.top()
             && self.is_due(rank)

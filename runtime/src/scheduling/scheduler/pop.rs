@@ -1,4 +1,4 @@
-//! A slot is free: who gets it.
+//! Chooses the job that starts next.
 
 use std::time::Instant;
 
@@ -10,17 +10,17 @@ use super::{Decision, Scheduler, Workers};
 use crate::ids::Ticket;
 
 impl Scheduler {
-    /// Decides what happens now: one job starts, or until when nothing can.
+    /// Starts one job, or returns until when none can start.
     ///
-    /// Call it until it starts no more. Call it again whenever something has been pushed, has
-    /// ended, was changed, or the moment it named has come.
+    /// Call it until it starts no more. Call it again whenever a job was pushed or has ended, a setting was changed, or
+    /// the moment that it returned has come.
     pub fn pop(&mut self, now: Instant) -> Decision {
         self.pop_if(now, |_| Ok(()))
     }
 
-    /// Decides what happens now, and asks before a job starts whether it may.
+    /// Starts one job like [`pop`](Self::pop), but asks `admit` first whether the job may start.
     ///
-    /// `admit` is asked about a job that lacks nothing, before any of its claims is taken. If it names a moment, the
+    /// `admit` is asked about a job that lacks nothing, before any of its claims is taken. If it returns a moment, the
     /// job waits for that moment and holds nothing until then, no token of a rate either, and the next job is looked
     /// at. A job that is admitted starts.
     ///
@@ -60,7 +60,7 @@ impl Scheduler {
                 let job = self.first_job(group);
                 if let Err(not_before) = admit(self.ticket(job)) {
                     self.leave_lane(job);
-                    // Later than now in any case, or this loop would ask about the same job for ever.
+                    // Later than now in any case, or this loop would ask about the same job forever.
                     let due = since(self.epoch, not_before).max(self.now.saturating_add(1));
                     self.delay(job, due);
                     continue;
@@ -88,7 +88,7 @@ impl Scheduler {
         }
     }
 
-    /// Marks the gates of slots and quiet where a due job waits to be checked again: it may stop those behind it.
+    /// Reopens the gates of slots and quiet at which a due job waits: it may hold back the jobs behind it.
     pub(super) fn show_due(&mut self) {
         for at in 0..=self.weights.len() {
             let gate = self.weights.get(at).map_or(self.quiet, |(_, gate)| *gate);
@@ -113,7 +113,7 @@ impl Scheduler {
             if !limit.level.holds(units, self.now) {
                 return Some(limit.gate_of(units));
             }
-            // Rule 2: what the first in line needs is for it, once it is due.
+            // Rule 2: the units that the first in line needs are kept for it, once it is due.
             if let Some((rank, first)) = limit.line.top()
                 && first != id
                 && self.is_due(rank)
@@ -145,7 +145,7 @@ impl Scheduler {
         None
     }
 
-    /// Has a group wait at another gate.
+    /// Moves a group to another gate.
     pub(super) fn move_group(&mut self, id: u32, gate: u32) {
         let (old, position) = (self.groups[id].gate, self.groups[id].position);
         let groups = &mut self.groups;
@@ -156,13 +156,13 @@ impl Scheduler {
         self.gates[gate]
             .groups
             .push(rank, id, |id, at| groups[id].position = at);
-        // The old gate's first has changed; the new one is looked at in its turn, and shut if
-        // nobody can pass.
+        // The first group of the old gate has changed. The new gate is checked in its turn, and closed if no group can
+        // pass.
         self.relist(old);
         self.relist(gate);
     }
 
-    /// Returns the first group at a gate that is worth looking at.
+    /// Returns the first group at a gate that may let a group pass.
     #[expect(clippy::expect_used, reason = "`relist` takes an empty gate out")]
     pub(super) fn first_group(&self, gate: u32) -> (Rank, u32) {
         (self.gates[gate].groups.top()).expect("an empty gate is never listed")

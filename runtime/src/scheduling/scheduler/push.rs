@@ -1,4 +1,4 @@
-//! A job comes in: its claims are compiled, and it is put in its lane.
+//! Takes in jobs: compiles their claims, and puts each in its lane.
 
 use std::time::Instant;
 
@@ -15,10 +15,10 @@ use crate::Error;
 use crate::ids::Ticket;
 
 impl Scheduler {
-    /// Takes in a job, which starts by a later [`pop`](Self::pop).
+    /// Adds a job, which a later [`pop`](Self::pop) starts.
     ///
-    /// Refused, with nothing changed: a job when the queue is full, one that could never run, and one
-    /// whose rate key is declared differently.
+    /// It is refused, and nothing is changed, when the queue is full, when it could never run, and when its rate key is
+    /// declared differently.
     pub fn push(&mut self, request: SchedulerRequest<'_>, now: Instant) -> Result<Ticket, Error> {
         self.tell_time(now);
         let private = request.private_claim()?;
@@ -64,7 +64,7 @@ impl Scheduler {
             });
         }
         for limit in request.limits {
-            // From another scheduler, or there would be no such number.
+            // An id of another scheduler may have no such number here.
             let named = self.limits.get(limit.0 as usize);
             if *limit == GLOBAL || named.is_none_or(|named| named.level.resource().is_some()) {
                 return Err(Error::UnknownLimit {
@@ -78,7 +78,7 @@ impl Scheduler {
             && let Some(&place) = self.keys.get(key)
             && let LockOrBucket::Key { declared, .. } = self.places[place].hold
             && declared != second
-            // What no job uses any more binds nobody; only what was taken from it counts.
+            // A declaration that no job uses any more is not binding; only the tokens that were taken count.
             && self.places[place].lanes != NOWHERE
         {
             return Err(Error::RateConflict {
@@ -90,7 +90,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Refuses units of resources of which there will never be as many.
+    /// Refuses units of resources if there will never be as many.
     pub(super) fn check_resources(&self, resources: &[(ResourceId, u64)]) -> Result<(), Error> {
         for (resource, units) in resources {
             let named = self.limits.get(resource.0 as usize);
@@ -114,7 +114,7 @@ impl Scheduler {
 
     /// Puts a job in its lane, for the first time or again.
     pub(super) fn enter(&mut self, id: u32) {
-        // One that was sent ahead and comes back has waited all the time.
+        // A job that was sent ahead and comes back has been waiting all the time.
         if self.jobs[id].standing != Standing::Ahead {
             self.note_listed(id);
         }
@@ -126,7 +126,7 @@ impl Scheduler {
         }
     }
 
-    /// Decides who may go on after the head of a lane has changed.
+    /// Decides which lanes may pass after the head of a lane has changed.
     pub(super) fn refresh_lane(&mut self, lane: u32) {
         match self.lanes[lane].place {
             NOWHERE => self.reposition_lane(lane, true),
@@ -134,7 +134,7 @@ impl Scheduler {
         }
     }
 
-    /// Finds the group of a request, or makes one.
+    /// Finds or makes the group of a request.
     fn group_for(&mut self, request: &SchedulerRequest<'_>) -> u32 {
         let kind = self.ensure_kind(request.kind.0);
         let plain = request.slots == 1 && request.limits.is_empty() && request.resources.is_empty();
@@ -151,7 +151,7 @@ impl Scheduler {
         self.group_of(key, request.resources, rest)
     }
 
-    /// Finds the group of jobs that name these limits and take these units, or makes it.
+    /// Finds or makes the group of jobs that name these limits and take these units.
     pub(super) fn group_of(
         &mut self,
         mut key: Vec<u32>,
@@ -174,14 +174,16 @@ impl Scheduler {
         group
     }
 
-    /// Returns how many units are taken of each of these limits. Empty if no resources are, which is nearly always so.
+    /// Returns how many units are taken of each of these limits. Empty if no resources are taken, which is nearly
+    /// always so.
     fn units(&self, limits: &[u32], resources: &[(ResourceId, u64)]) -> Box<[u64]> {
         if resources.is_empty() {
             return Box::default();
         }
         let of = |limit: &u32| {
             let same = resources.iter().filter(|(id, _)| id.0 == *limit);
-            // What was named twice is taken twice; the sum was checked by whoever made the request, or is cut here.
+            // A resource that is named twice is taken twice. The sum was checked when the request was made, or is
+            // capped here.
             let sum = same.map(|(_, units)| *units).reduce(u64::saturating_add);
             let total = self.limits[*limit as usize].level.resource();
             match (sum, total) {
@@ -217,8 +219,8 @@ impl Scheduler {
         })
     }
 
-    /// Returns the index of a kind of worker. If the kind is new, it is added, with all lower numbers that are missing; it has
-    /// any number of workers until the scheduler is told otherwise.
+    /// Returns the index of a kind of worker. A new kind is added, with all lower numbers that are missing. It has any
+    /// number of workers until [`set_workers`](Self::set_workers) is called.
     pub(super) fn ensure_kind(&mut self, kind: u16) -> usize {
         let missing = u16::try_from(self.kinds.len()).ok();
         for next in missing.into_iter().flat_map(|first| first..=kind) {
@@ -234,7 +236,7 @@ impl Scheduler {
         kind.into()
     }
 
-    /// Returns the gate of jobs that fill this many slots, which is made if there is none.
+    /// Finds or makes the gate of jobs that fill this many slots.
     pub(super) fn weight_gate(&mut self, slots: u32) -> u32 {
         match self
             .weights
@@ -249,7 +251,7 @@ impl Scheduler {
         }
     }
 
-    /// Counts a group that takes so many units of a resource, and makes the gate where such groups wait.
+    /// Counts a group that takes this many units of a resource, and makes the gate where such groups wait.
     fn add_units_gate(&mut self, limit: u32, units: u64) {
         let Level::Resource(level) = &mut self.limits[limit as usize].level else {
             return;
@@ -273,7 +275,7 @@ impl Scheduler {
         }
     }
 
-    /// Counts a group out that took so many units of a resource. With the last such group goes the gate.
+    /// Counts down the groups that take this many units of a resource. The last one removes the gate.
     #[expect(
         clippy::expect_used,
         reason = "`add_units_gate` has counted the group, and this alone undoes that"
@@ -293,7 +295,7 @@ impl Scheduler {
         }
     }
 
-    /// Finds the lane of a request in its group, or makes one.
+    /// Finds or makes the lane of a request in its group.
     fn lane_for(&mut self, group: u32, private: PrivateClaim<'_>) -> u32 {
         let place = match private {
             PrivateClaim::Nothing => NOWHERE,
@@ -303,7 +305,7 @@ impl Scheduler {
         self.lane_at(group, place)
     }
 
-    /// Finds the lane of a group at a place, or makes one.
+    /// Finds or makes the lane of a group at a place.
     pub(super) fn lane_at(&mut self, group: u32, place: u32) -> u32 {
         if place == NOWHERE {
             if self.groups[group].plain == NOWHERE {
@@ -322,7 +324,7 @@ impl Scheduler {
         })
     }
 
-    /// Finds the place of a host, or makes one.
+    /// Finds or makes the place of a host.
     fn host_place(&mut self, name: &str) -> u32 {
         let known = self.hosts.get(name).copied();
         known.unwrap_or_else(|| {
@@ -333,7 +335,7 @@ impl Scheduler {
         })
     }
 
-    /// Finds the place of a rate key, or makes one.
+    /// Finds or makes the place of a rate key.
     fn key_place(&mut self, name: &str, quota: Quota) -> u32 {
         let holds = self.changed_rates.get(name).copied().unwrap_or(quota);
         let Some(&place) = self.keys.get(name) else {
@@ -348,7 +350,7 @@ impl Scheduler {
         if let LockOrBucket::Key { declared, bucket } = &mut self.places[place].hold
             && *declared != quota
         {
-            // Nobody used the old declaration any more, or this job would have been refused.
+            // No job used the old declaration any more, or this job would have been refused.
             *declared = quota;
             bucket.change(holds, self.now);
         }
@@ -362,8 +364,8 @@ impl Scheduler {
     }
 }
 
-/// Completes the key of a group that begins with its limits. Groups that differ in anything have different keys: the last
-/// number says whether there are units, and so how many numbers are limits.
+/// Completes the key of a group, which begins with its limits. Groups that differ in anything have different keys: the
+/// last number shows whether there are units, and so how many of the numbers are limits.
 pub(super) fn finish_group_key(
     key: &mut Vec<u32>,
     units: &[u64],

@@ -32,7 +32,7 @@ pub(super) struct Attempt {
     /// The earliest time from which its timeout can count: its grant, or the time since which its worker was free if it was
     /// sent ahead.
     pub(super) timed_from: u64,
-    /// The time by which it had begun.
+    /// The time by which it had certainly begun.
     pub(super) start: u64,
     /// The time until which it ran at least.
     pub(super) until: u64,
@@ -40,12 +40,12 @@ pub(super) struct Attempt {
     pub(super) answered: Option<u64>,
     /// How it ended.
     pub(super) end: End,
-    /// The devices that it was told it has.
+    /// The devices that it was given.
     pub(super) devices: [Option<u32>; 2],
 }
 
 impl Attempt {
-    /// The earliest time at which it can have been granted.
+    /// Returns the earliest time at which it can have been granted.
     pub(super) fn not_before(&self) -> u64 {
         self.granted.map_or(0, |grant| grant.from.min(self.free))
     }
@@ -62,8 +62,9 @@ impl Attempt {
     }
 }
 
-/// How long before its timeout a command has to have printed its result to be in time for certain. What counts is the end of
-/// its process, which it cannot note. A worker's answer counts from when it was written, so it needs no such time.
+/// The time before its timeout by which a command has to have printed its result to be in time for certain. What counts
+/// is the end of its process, which it cannot note. For a worker's answer the time at which it was written counts, so
+/// it needs no such margin.
 const EXIT_TIME: Duration = Duration::from_millis(200);
 
 /// How an attempt ended, as its worker noted it.
@@ -97,7 +98,7 @@ impl std::fmt::Display for Attempt {
     }
 }
 
-/// What the notes tell about a worker, or about the process of a command.
+/// The state of a worker, or of the process of a command, according to its notes.
 struct Worker {
     free: u64,
     ready: u64,
@@ -153,7 +154,7 @@ pub(super) fn read(evidence: &Evidence, report: &mut Report) -> Vec<Attempt> {
     attempts
 }
 
-/// Takes in a note of a worker. Returns the attempt before, if the note shows that it is over.
+/// Handles a note of a worker. Returns the attempt before, if the note shows that it is over.
 fn follow(
     evidence: &Evidence,
     grants: &Grants,
@@ -177,8 +178,8 @@ fn follow(
             let granted = grant.filter(|_| !may_go_ahead);
             let sent_from = if may_go_ahead { worker.free } else { u64::MAX };
             let number = if spec.performer.is_command() {
-                // A command does not know the number of its attempt. It can be counted, because no two attempts at a job run at
-                // once.
+                // A command does not know the number of its attempt. It can be counted, because no two attempts at a
+                // job run at once.
                 let count = commands.entry((note.life, job)).or_default();
                 *count += 1;
                 *count

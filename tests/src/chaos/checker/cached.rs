@@ -143,9 +143,9 @@ impl Contents {
     }
 }
 
-/// When the host may have read the script for the key of a job.
+/// The times at which the host may have read the script for the key of a job.
 struct Asked {
-    /// The time in which each life made its pools. The workers of a pool are taken to run the content of that time.
+    /// The time in which each life made its pools. The workers of a pool are assumed to run the content of that time.
     pools: HashMap<u32, (u64, u64)>,
     /// For each life and job, when the host took the job from its list, and when it heard of its outcome.
     jobs: HashMap<(u32, u32), (u64, u64)>,
@@ -181,6 +181,7 @@ impl Asked {
         asked
     }
 
+    /// Returns the times between which the host may have read the script for the key of a job.
     fn between(&self, performer: Performer, life: u32, job: u32) -> Option<(u64, u64)> {
         if performer.is_command() {
             self.jobs.get(&(life, job)).copied()

@@ -11,7 +11,7 @@ pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Repo
     for attempt in attempts {
         let devices = attempt.devices.iter().flatten();
         let count = u32::try_from(devices.clone().count()).unwrap_or(u32::MAX);
-        // One that was killed right after its start may not have said what it has.
+        // An attempt that was killed right after its start may not have noted its devices.
         if count != attempt.spec.devices && attempt.end != End::Vanished {
             let takes = attempt.spec.devices;
             report.add(

@@ -48,6 +48,7 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// Checks all endings of a job against its attempts.
     fn check(&self, number: usize, crashes: u32, report: &mut Report) {
         let Some(last) = self.endings.last() else {
             return report.add(Rule::Ended, format!("job {number} has no outcome"));
@@ -168,6 +169,7 @@ impl Job<'_> {
         }
     }
 
+    /// Checks that the job killed no more workers in a life than allowed.
     fn count_crashes(&self, number: usize, most: u32, report: &mut Report) {
         let mut crashes: HashMap<u32, u32> = HashMap::new();
         for attempt in self

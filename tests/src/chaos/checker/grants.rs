@@ -37,8 +37,8 @@ impl Grants {
         Self(grants)
     }
 
-    /// The grant by which an attempt at a job began. A job may have several, because a worker can return an attempt, which is
-    /// then granted again.
+    /// Returns the grant by which an attempt at a job began. A job may have several, because a worker can return an
+    /// attempt, which is then granted again.
     pub(super) fn before(&self, life: u32, job: u32, start: u64) -> Option<Grant> {
         let grants = self.0.get(&(life, job))?;
         let mut earlier = grants.iter().filter(|grant| grant.told < start);
@@ -46,7 +46,7 @@ impl Grants {
     }
 }
 
-/// Whether a job may be sent to a busy worker before its turn. Then no grant says when its turn comes.
+/// Whether a job may be sent to a busy worker before its turn. Then no grant shows when its turn comes.
 pub(super) fn may_go_ahead(evidence: &Evidence, life: u32, spec: &JobSpec) -> bool {
     (evidence.declared.sends_ahead)(life)
         && spec.claim == Claim::Nothing

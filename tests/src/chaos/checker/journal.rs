@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// The length of the checksum with its space.
+/// The length of the checksum and the space after it.
 const SUM: usize = 9;
 
 /// The end of a job, as the journal records it.
@@ -20,7 +20,7 @@ pub struct Ending {
     pub result: Result<Success, String>,
 }
 
-/// A result, which says by which attempt it was computed.
+/// A result, and the attempt by which it was computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Success {
     /// The start of the attempt that computed it.
@@ -53,6 +53,7 @@ pub fn read(text: &str) -> Result<Vec<Ending>, String> {
     Ok(endings)
 }
 
+/// Reads the ending of a job from its result line.
 fn ending(outcome: &Value, life: Option<u32>) -> Option<Ending> {
     let result = if outcome["status"].as_str()? == "succeeded" {
         Ok(success(outcome)?)
@@ -69,19 +70,20 @@ fn ending(outcome: &Value, life: Option<u32>) -> Option<Ending> {
     })
 }
 
-/// A single attempt is told by the fields of its job, and several one by one.
+/// Returns the slots of the charged attempts. The fields of the job describe a single attempt; several attempts are
+/// listed.
 fn slots(outcome: &Value) -> Vec<(u32, u32)> {
     let Some(several) = outcome["attempts_detail"].as_array() else {
         let only = small(&outcome["attempts"]).zip(small(&outcome["slot"]));
         return only.into_iter().collect();
     };
-    // One that came back to be given to another worker has the number of the attempt that followed.
+    // An attempt that was returned, to be given to another worker, has the number of the attempt that followed.
     let charged = several.iter().filter(|it| it["status"] != "returned");
     let slots = charged.filter_map(|it| small(&it["number"]).zip(small(&it["slot"])));
     slots.collect()
 }
 
-/// Reads a result. That of a worker is a number, or an object if it may be cached. A command prints the same as text.
+/// Reads a result. A worker's result is a number, or an object if it may be cached. A command prints the same as text.
 fn success(outcome: &Value) -> Option<Success> {
     let result = &outcome["result"];
     let cached = outcome["cached"].as_bool()?;

@@ -8,7 +8,7 @@ use super::attempts::Attempt;
 use super::profile::Profile;
 use super::{Evidence, Report, Rule};
 
-/// The number that stands for slots in profiles of limits.
+/// The number of slots in profiles of limits.
 const SLOTS: u32 = 0;
 
 /// Checks the slots and each named limit, life by life.
@@ -49,7 +49,7 @@ pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Repo
     report.figures.changes = changes.count();
 }
 
-/// The attempts that share a limit, and how high the limit was.
+/// The attempts that share a limit, and the values of the limit.
 struct SharedLimit {
     rule: Rule,
     name: &'static str,
@@ -57,7 +57,8 @@ struct SharedLimit {
 }
 
 impl SharedLimit {
-    /// Whoever was granted before another one, and had not ended when the other one was granted, holds its share beside it.
+    /// Checks the limit at each grant: the attempts that were granted before and had not ended hold their shares as
+    /// well.
     fn check_granted<'a>(
         &self,
         members: impl Iterator<Item = (&'a Attempt, u32)>,
@@ -76,8 +77,8 @@ impl SharedLimit {
         }
     }
 
-    /// Where jobs are sent ahead, nobody says when the turn of those comes. At the start of each the limit may be what it
-    /// ever was.
+    /// Checks the limit at each start, for lives in which jobs are sent ahead and no note has the moment of their turn.
+    /// At each start, the greatest value so far is allowed.
     fn check_all<'a>(
         &self,
         members: impl Iterator<Item = (&'a Attempt, u32)>,
@@ -111,7 +112,7 @@ impl SharedLimit {
     }
 }
 
-/// A job that starts gets the lowest numbers that are free, so that none of them is above the number of slots.
+/// Checks that no slot number is above the number of slots: a job that starts gets the lowest numbers that are free.
 fn greatest(evidence: &Evidence, life: u32, slots: &Profile, report: &mut Report) {
     let mut granted = None;
     for note in evidence.host_notes.iter().filter(|it| it.life == life) {
@@ -126,7 +127,7 @@ fn greatest(evidence: &Evidence, life: u32, slots: &Profile, report: &mut Report
                     continue;
                 };
                 let most = if (evidence.declared.sends_ahead)(life) {
-                    // One that is there no more may have passed to a job that was sent ahead.
+                    // A slot that no longer exists may have passed to a job that was sent ahead.
                     slots.most(0, told)
                 } else {
                     slots.most(from, told)
@@ -143,8 +144,8 @@ fn greatest(evidence: &Evidence, life: u32, slots: &Profile, report: &mut Report
     }
 }
 
-/// The numbers of slots in the records of jobs. None is above the number of slots, and no two attempts that run at once
-/// have the same.
+/// Checks the slot numbers in the records of jobs. None is above the number of slots, and no two attempts that run at
+/// once have the same.
 ///
 /// Commands do not know which attempt they are, so they are left out.
 fn numbers(
@@ -168,7 +169,7 @@ fn numbers(
         report.figures.slot_numbers += 1;
         let most = match attempt.granted {
             Some(grant) => slots.most(grant.from, grant.told),
-            // It may have taken over a slot that is there no more.
+            // It may have taken over a slot that no longer exists.
             None => slots.most(0, attempt.start),
         };
         if *slot > most {

@@ -11,7 +11,7 @@ use super::{Evidence, Report, Rule};
 struct Last<'a>(Option<&'a Attempt>);
 
 impl<'a> Last<'a> {
-    /// The attempt that still ran when this one began, if there is one.
+    /// Returns the attempt that still ran when this one began, if there is one.
     fn beside(&self, attempt: &Attempt) -> Option<&'a Attempt> {
         self.0.filter(|last| last.until > attempt.start)
     }

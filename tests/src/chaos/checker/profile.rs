@@ -13,7 +13,7 @@ impl Profile {
         let mut holds = initial;
         for note in notes.iter().filter(|note| note.life == life) {
             match note.fact {
-                // Until the change is confirmed, the old or the new value may hold, so the higher one counts.
+                // Until the change is confirmed, the old or the new value may be in effect, so the higher one counts.
                 Fact::Changing(which, value) if which == limit => {
                     steps.push((note.at, holds.max(value)));
                 }
@@ -27,14 +27,14 @@ impl Profile {
         Self(steps)
     }
 
-    /// The highest value between two moments.
+    /// Returns the highest value between two moments.
     pub(super) fn most(&self, from: u64, to: u64) -> u32 {
         let first = self.0.partition_point(|(at, _)| *at <= from).max(1) - 1;
         let steps = self.0.iter().skip(first).take_while(|(at, _)| *at <= to);
         steps.map(|(_, value)| *value).max().unwrap_or_default()
     }
 
-    /// Takes the value as a rate per second, and adds it up until this time, in units of a thousand-millionth.
+    /// Adds up the value as a rate per second until this time, in units of a billionth.
     pub(super) fn sum(&self, to: u64) -> u128 {
         let ends = self.0.iter().skip(1).map(|(at, _)| *at).chain([u64::MAX]);
         let spans = self.0.iter().zip(ends).map(|((from, value), end)| {

@@ -8,7 +8,7 @@ use super::grants::Grant;
 use super::profile::Profile;
 use super::{Evidence, Report, Rule};
 
-/// The number that stands for the rate of a key in profiles. Rates of keys never change, so no note has this number.
+/// The number of the rate of a key in profiles. Rates of keys never change, so no note has this number.
 const KEY: u32 = u32::MAX;
 
 /// The earliest and the latest time at which an attempt can have taken its token.
@@ -20,7 +20,7 @@ struct Start {
 
 /// Checks the limit with a rate and the rate of each key, life by life.
 pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Report) {
-    // The starts are grouped by life and key. No key stands for the named limit `api`.
+    // The starts are grouped by life and key. `None` is the named limit `api`.
     let mut buckets: BTreeMap<(u32, Option<u32>), Vec<Start>> = BTreeMap::new();
     let mut blurs = Vec::new();
     for attempt in attempts {

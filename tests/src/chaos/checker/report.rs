@@ -12,7 +12,7 @@ pub enum Rule {
     Host,
     /// No two global-exclusive jobs run at once.
     Global,
-    /// Nothing runs beside a job with the hint `alone`.
+    /// Nothing runs at the same time as a job with the hint `alone`.
     Alone,
     /// No attempt begins without a grant, and none with a grant is overtaken by one with a later grant.
     Granted,
@@ -64,7 +64,7 @@ impl Violation {
     }
 }
 
-/// How much the soak exercised, by which readers can tell how much a clean report is worth.
+/// How much the soak exercised, which shows how much a clean report is worth.
 #[derive(Debug, Clone, Default)]
 pub struct Figures {
     /// How many jobs the plan has.
@@ -83,8 +83,8 @@ pub struct Figures {
     pub exclusive: usize,
     /// How many attempts took a token of a rate.
     pub rated: usize,
-    /// The uncertainty about grants: how many nanoseconds before its start an attempt may have been granted, as the median and
-    /// the 90th percentile. The lower it is, the sharper are the checks of rates and limits.
+    /// The uncertainty about grants: how many nanoseconds before its start an attempt may have been granted, as the
+    /// median and the 90th percentile. The lower it is, the sharper the checks of rates and limits are.
     pub blur: (u64, u64),
     /// How many attempts were granted before their worker was free, and by how many nanoseconds at most.
     pub early: (usize, u64),
@@ -94,7 +94,7 @@ pub struct Figures {
     pub changes: usize,
     /// How many attempts of workers have a slot that the journal names.
     pub slot_numbers: usize,
-    /// How many devices attempts were told that they have.
+    /// How many devices attempts were given.
     pub devices: usize,
     /// How many jobs succeeded in the end.
     pub succeeded: usize,
@@ -113,7 +113,7 @@ pub struct Figures {
     pub stopped: usize,
     /// How many times the host could start nothing for a while.
     pub short: usize,
-    /// What the host was short of then.
+    /// The resource that the host was short of then.
     pub short_of: String,
 }
 

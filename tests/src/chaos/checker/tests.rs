@@ -1,4 +1,4 @@
-//! Logs by hand, each of which breaks one promise.
+//! Tests of the checker with notes written by hand, each of which breaks one promise.
 
 mod ending;
 mod running;
@@ -26,7 +26,8 @@ fn spec(claim: Claim, limits: &'static [Named]) -> JobSpec {
     }
 }
 
-/// Four slots, two of `db`, one of `disk`; ten starts a second of `api` and of the one key there is, one at once.
+/// Makes evidence with four slots, two of `db`, one of `disk`; ten starts per second of `api` and of the only key, one
+/// at once.
 fn evidence(specs: &[JobSpec]) -> Evidence {
     let quota = Quota {
         per_second: 10,
@@ -109,15 +110,15 @@ impl Evidence {
         self.host_notes.push(host_note(999, life, heard));
     }
 
-    /// The promises that are broken, each once, but that jobs fail for a reason: most tests write down no attempts of
-    /// jobs that fail.
+    /// Returns the promises that are broken, each once. The rule that jobs fail for a reason is left out: most tests
+    /// write no attempts of jobs that fail.
     fn broken(&self) -> Vec<Rule> {
         let mut rules = self.all_broken();
         rules.retain(|rule| *rule != Rule::Failed);
         rules
     }
 
-    /// The rules that are broken, each once.
+    /// Returns the rules that are broken, each once.
     fn all_broken(&self) -> Vec<Rule> {
         let report = self.check();
         let mut rules: Vec<Rule> = report.violations.iter().map(|broken| broken.rule).collect();
@@ -127,7 +128,7 @@ impl Evidence {
     }
 }
 
-/// The rules that are broken if these attempts run, each on a worker of its own.
+/// Returns the rules that are broken if these attempts run, each on a worker of its own.
 fn broken(specs: &[JobSpec], times: &[[u64; 3]]) -> Vec<Rule> {
     let mut evidence = evidence(specs);
     for (job, times) in (0..).zip(times) {

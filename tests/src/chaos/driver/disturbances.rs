@@ -29,8 +29,8 @@ const BEFORE_STOP: Span = [200, 600];
 /// The time between two stops.
 const BETWEEN_STOPS: Span = [500, 3000];
 
-/// How long a host is stopped, which is about as long as attempts may take, so that their timeouts are over by little or
-/// by much.
+/// How long a host is stopped. This is about as long as attempts may take, so that their timeouts are exceeded by
+/// little or by much.
 const STOP: Span = [300, 900];
 
 /// The time before the first shortage of a life.
@@ -82,7 +82,7 @@ impl Editor {
 struct Recurring {
     lasts: Span,
     between: Span,
-    /// When the disturbance began, if it is going on.
+    /// When the disturbance began, if it is in progress.
     since: Option<Instant>,
     /// When it begins or ends next.
     changes: Instant,
@@ -131,8 +131,8 @@ pub(super) struct Disturbances<'a> {
     shortage: &'a Shortage,
     editor: &'a mut Editor,
     next_edit: Option<Instant>,
-    /// Stops and shortages. They come only after the host has begun, because a host that can start nothing at its beginning
-    /// reports that and ends.
+    /// Stops and shortages. They come only after the host has begun, because a host that cannot start anything at its
+    /// beginning reports that and ends.
     recurring: Option<(Recurring, Recurring)>,
 }
 

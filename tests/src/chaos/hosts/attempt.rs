@@ -12,7 +12,7 @@ use super::{HERE, HOST_VARIABLE};
 use crate::chaos::LIFE_VARIABLE;
 use crate::chaos::notes::{Fact, NoteWriter};
 
-/// How often an attempt notes that it goes on.
+/// How often an attempt notes that it still runs.
 const BEAT: Duration = Duration::from_millis(2);
 
 /// Does the work of a job, and notes it.

@@ -1,7 +1,7 @@
 //! Decides from the notes of a soak over hosts whether every promise was kept.
 //!
-//! An attempt runs from its first note to its last one at least, wherever it was killed. So two attempts that overlap by
-//! their notes did overlap, and no clock of ratchet's is believed.
+//! An attempt runs at least from its first note to its last one, wherever it was killed. So two attempts that overlap
+//! by their notes did overlap, and no clock of ratchet is trusted.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -11,10 +11,10 @@ use super::plan::{self, Claim, HostPlan, Where};
 use crate::chaos::notes::{Fact, Note};
 use crate::chaos::{Rule, Violation};
 
-/// How many violations of a rule are told.
+/// How many violations of each rule are printed one by one.
 const TOLD: usize = 5;
 
-/// What the notes of a soak over hosts tell.
+/// The result of a check of the notes of a soak over hosts.
 #[derive(Debug, Default)]
 pub struct HostReport {
     /// The promises that were broken.
@@ -25,7 +25,7 @@ pub struct HostReport {
     remote: usize,
     /// How many attempts were killed.
     vanished: usize,
-    /// How many times each deed was done to a host.
+    /// How many times each disturbance was done to a host.
     pub(super) deeds: BTreeMap<&'static str, u32>,
     pub(super) lives: u32,
 }
@@ -77,7 +77,7 @@ impl fmt::Display for HostReport {
     }
 }
 
-/// An attempt, as it noted itself.
+/// An attempt, according to its own notes.
 #[derive(Debug, Clone, Copy)]
 struct Attempt {
     job: u32,
@@ -85,7 +85,7 @@ struct Attempt {
     life: u32,
     process: u32,
     start: u64,
-    /// It ran until then at least.
+    /// The time until which it ran at least.
     until: u64,
     end: Option<Fact>,
 }
@@ -168,7 +168,7 @@ pub(super) fn check(plan: HostPlan, worker_notes: &[Note], host_notes: &[Note]) 
     report
 }
 
-/// Puts the notes of each attempt together.
+/// Collects the notes of each attempt.
 fn read(notes: &[Note], report: &mut HostReport) -> Vec<Attempt> {
     let mut running: HashMap<(u32, u32), Attempt> = HashMap::new();
     let mut ended = Vec::new();
@@ -184,7 +184,7 @@ fn read(notes: &[Note], report: &mut HostReport) -> Vec<Attempt> {
                 until: note.at,
                 end: None,
             };
-            // The system reuses the number of a process that is gone.
+            // The system reuses the id of a process that is gone.
             ended.extend(running.insert(key, attempt));
             continue;
         }
@@ -205,7 +205,7 @@ fn read(notes: &[Note], report: &mut HostReport) -> Vec<Attempt> {
     ended
 }
 
-/// Checks that no more than so many attempts ran at once.
+/// Checks that no more than `most` attempts ran at once.
 fn check_overlaps(rule: Rule, most: usize, attempts: &[Attempt], report: &mut HostReport) {
     let mut running: Vec<Attempt> = Vec::new();
     for attempt in attempts {
@@ -218,7 +218,7 @@ fn check_overlaps(rule: Rule, most: usize, attempts: &[Attempt], report: &mut Ho
     }
 }
 
-/// Checks that each job has succeeded once, where its attempt says so, and was not done again.
+/// Checks that each job has succeeded once if its attempt succeeded, and was not done again.
 fn check_outcomes(
     plan: HostPlan,
     attempts: &[Attempt],
@@ -257,7 +257,8 @@ fn check_outcomes(
             report.add(Rule::Again, format!("{attempt} had succeeded before"));
         }
     }
-    // An outcome may be in the journal without having been heard of before a kill. Then a success was noted.
+    // An outcome may be in the journal although the host was killed before it heard of it. Then a success was noted by
+    // the attempt.
     for job in (0..plan.plan.jobs).filter(|job| !heard.contains_key(job)) {
         let is_done = done.range((job, 0, 0)..=(job, u32::MAX, u32::MAX)).next();
         if is_done.is_none() {
@@ -285,7 +286,7 @@ mod tests {
         }
     }
 
-    /// An attempt at a job where it may run, by a process of its own.
+    /// Makes the notes of an attempt at a job where it may run, by a process of its own.
     fn attempt(job: u32, [start, until]: [u64; 2]) -> [Note; 2] {
         let host = match PLAN.job(job).place {
             Where::At(host) => host,
@@ -298,7 +299,7 @@ mod tests {
         ]
     }
 
-    /// What is broken, apart from jobs that never ended: most tests write only a few down.
+    /// Returns the rules that are broken, apart from jobs that never ended: most tests write down only a few jobs.
     fn broken(worker_notes: &[Note], host_notes: &[Note]) -> Vec<Rule> {
         let report = check(PLAN, worker_notes, host_notes);
         let mut rules: Vec<Rule> = report.violations.iter().map(|one| one.rule).collect();
@@ -308,7 +309,7 @@ mod tests {
         rules
     }
 
-    /// Two jobs with claims of one kind, so that they exclude each other.
+    /// Returns two jobs with claims of one kind, so that they exclude each other.
     fn two(is_wanted: impl Fn(Claim) -> bool) -> [u32; 2] {
         let mut jobs = (0..PLAN.plan.jobs).filter(|job| is_wanted(PLAN.job(*job).claim));
         [jobs.next().unwrap(), jobs.next().unwrap()]

@@ -37,7 +37,7 @@ pub fn run_dispatcher(plan: HostPlan, folder: &Path, life: u32) -> Result<(), Fa
     runtime.block_on(run(plan, folder, life))
 }
 
-/// Writes errors of the log to stderr. Hosts that are lost are what the soak is about, and no errors.
+/// Writes errors of the log to stderr. A lost host is the subject of the soak, and not an error.
 struct Complaints;
 
 impl LogListener for Complaints {
@@ -81,7 +81,7 @@ async fn run(plan: HostPlan, folder: &Path, life: u32) -> Result<(), Failed> {
         .build()?;
     let policy = Arc::new(policy);
     let jobs = (0..plan.plan.jobs).filter_map(move |number| {
-        // The life is in the environment, or it would be another job in each life.
+        // The life is passed in the environment: as an argument, it would make another job of it in each life.
         let words = [plan.plan.seed, plan.hosts.into(), number.into()];
         let config = ProcessConfig::new(&program)
             .arg("attempt")
@@ -131,6 +131,7 @@ fn name(host: u32) -> PlaceName {
     }
 }
 
+/// Returns how a host is reached: through a relay, with an agent that is this program.
 fn config(number: u32) -> Result<HostConfig, Failed> {
     let program = std::env::current_exe()?;
     let program = program.to_str().ok_or("the program has a strange name")?;
@@ -153,6 +154,7 @@ fn config(number: u32) -> Result<HostConfig, Failed> {
     })
 }
 
+/// Makes the terms of a job from what it asks for.
 fn terms(spec: HostJob, hosts: u32) -> Terms {
     let hint = match spec.claim {
         Claim::Nothing | Claim::Db => ParallelizationHint::FullyParallel,

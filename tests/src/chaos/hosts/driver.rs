@@ -1,4 +1,5 @@
-//! The driver of the soak over hosts: starts the dispatcher, and kills, stops and cuts what it works with.
+//! The driver of the soak over hosts: starts the dispatcher, and kills, stops and cuts the processes on which it
+//! depends.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -22,22 +23,22 @@ type Failed = Box<dyn Error>;
 /// The file that takes the stderr of dispatchers, which should stay empty.
 const COMPLAINTS: &str = "complaints";
 
-/// How long nothing may happen in a soak before it counts as hanging.
+/// How long nothing may happen before the soak counts as hanging.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How long the processes of a dispatcher may take to be gone after its end: its keepers wait for the granted time.
 const END_LIMIT: Duration = Duration::from_secs(20);
 
-/// The interval at which the driver looks at what happens.
+/// The interval at which the driver checks what has happened.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// The time between two deeds, in milliseconds.
+/// The time between two disturbances, in milliseconds.
 const BETWEEN: [u32; 2] = [300, 1200];
 
-/// For how long something is stopped, in milliseconds: for less and for more than it takes to be lost.
+/// How long a process is stopped, in milliseconds: for less and for more than it takes to be considered lost.
 const STOP: [u32; 2] = [300, 4000];
 
-/// What is done to a host.
+/// A disturbance of a host.
 #[derive(Debug, Clone, Copy)]
 enum Deed {
     KillAgent,
@@ -48,7 +49,7 @@ enum Deed {
     Sever,
 }
 
-/// All deeds. They are done in turn.
+/// All disturbances, in the order in which they are done.
 const DEEDS: [Deed; 5] = [
     Deed::KillAgent,
     Deed::StopAgent,
@@ -115,7 +116,7 @@ impl HostSoak {
         Ok(report)
     }
 
-    /// The value of the variable by which the processes of this soak are found.
+    /// Returns the value of the variable by which the processes of this soak are found.
     fn mark(&self) -> String {
         format!("{}-{}", std::process::id(), self.plan.plan.seed)
     }
@@ -139,7 +140,7 @@ impl HostSoak {
         Ok(dispatcher)
     }
 
-    /// Does things to hosts until the dispatcher has done its share, and then kills it. The last one is left to end by itself.
+    /// Disturbs hosts until the dispatcher has done its share, and then kills it. The last dispatcher ends by itself.
     fn watch(
         &self,
         life: u32,
@@ -197,12 +198,12 @@ impl HostSoak {
             }
             park_timeout(POLL_INTERVAL);
         }
-        // A relay that stays stopped keeps its agent from hearing that the dispatcher is gone, and the fence has to act. It is
-        // continued when that is over.
+        // A relay that stays stopped keeps its agent from noticing that the dispatcher is gone, so the fence has to
+        // act. The relay is continued when that is over.
         Ok(())
     }
 
-    /// Does something to a host. Returns to which process, or nothing if that is not there now, or is stopped already.
+    /// Disturbs a host. Returns the process that was signalled; `None` if it does not exist now, or is stopped already.
     fn act(&self, deed: Deed, host: u32, stopped: &[(u32, Instant)]) -> Option<u32> {
         let is_free = |process: &u32| stopped.iter().all(|(other, _)| other != process);
         let agent = || self.agent(host).filter(is_free);
@@ -223,7 +224,7 @@ impl HostSoak {
         Some(process)
     }
 
-    /// The processes of the soak whose second word is this.
+    /// Returns the processes of the soak whose second word is this.
     fn named(&self, word: &str) -> Vec<(u32, Vec<String>)> {
         let ours = marked(&format!("{MARK}={}", self.mark())).into_iter();
         let with_words = ours.map(|process| (process, words(process)));
@@ -232,12 +233,14 @@ impl HostSoak {
         with_words.filter(is_named).collect()
     }
 
+    /// Finds the process of a host's agent.
     fn agent(&self, host: u32) -> Option<u32> {
         let of_host = marked(&format!("{HOST_VARIABLE}={host}"));
         let mut agents = self.named("agent").into_iter().map(|(process, _)| process);
         agents.find(|process| of_host.contains(process))
     }
 
+    /// Finds the process of a host's relay.
     fn relay(&self, host: u32) -> Option<u32> {
         let host = host.to_string();
         let relays = self.named("relay").into_iter();
@@ -245,14 +248,14 @@ impl HostSoak {
         Some(of_host.next()?.0)
     }
 
-    /// Waits until all processes are gone that the dispatcher or its agents have started.
+    /// Waits until all processes that the dispatcher or its agents have started are gone.
     fn wait_for_end(&self, life: u32, found: &mut HostReport) {
         let mark = format!("{MARK}={}", self.mark());
         let deadline = Instant::now() + END_LIMIT;
         loop {
             let mut left = marked(&mark);
             left.retain(|process| *process != std::process::id());
-            // Relays that were left stopped hear nothing. They are no part of ratchet.
+            // Relays that were left stopped do not notice the end. They are not part of ratchet.
             for (relay, _) in self.named("relay") {
                 signal(relay, Signal::CONT);
             }
@@ -272,16 +275,16 @@ impl HostSoak {
     }
 }
 
-/// Sends a signal to a process, which may have ended meanwhile.
+/// Sends a signal to a process, which may have ended in the meantime.
 fn signal(process: u32, signal: Signal) {
     let id = i32::try_from(process).ok().and_then(Pid::from_raw);
     if let Some(id) = id.filter(|_| is_alive(process)) {
-        // An error says that it is gone.
+        // An error means that the process is gone.
         let _ = kill_process(id, signal);
     }
 }
 
-/// The words of the command line of a process.
+/// Returns the words of the command line of a process.
 fn words(process: u32) -> Vec<String> {
     let command = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
     let words = command.split(|byte| *byte == 0);
@@ -290,7 +293,7 @@ fn words(process: u32) -> Vec<String> {
         .collect()
 }
 
-/// The length of a file, which is 0 if it does not exist yet.
+/// Returns the length of a file, which is 0 if it does not exist yet.
 fn length(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |metadata| metadata.len())
 }

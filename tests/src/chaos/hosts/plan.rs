@@ -10,10 +10,10 @@ pub(super) const SLOTS: u32 = 3;
 /// How many jobs with the limit may run at once, over all places.
 pub(super) const DB: usize = 2;
 
-/// How many things there are that jobs concern.
+/// How many concerns there are.
 const CONCERNS: u32 = 8;
 
-/// The jobs of a soak over so many hosts.
+/// The plan of a soak over this many hosts.
 #[derive(Debug, Clone, Copy)]
 pub struct HostPlan {
     /// The seed and the number of jobs.
@@ -22,15 +22,15 @@ pub struct HostPlan {
     pub hosts: u32,
 }
 
-/// What a job claims for itself.
+/// A claim of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Claim {
     Nothing,
-    /// What it concerns.
+    /// The concern of the job, which it claims for itself.
     Concern(u32),
     /// The whole run.
     Global,
-    /// One of the few permits of the limit.
+    /// A permit of the limit `db`, of which there are few.
     Db,
 }
 
@@ -38,7 +38,7 @@ pub(super) enum Claim {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Where {
     Anywhere,
-    /// On the host with this number, or here.
+    /// On the host with this number, or on this machine.
     At(u32),
 }
 
@@ -55,7 +55,7 @@ pub(super) struct HostJob {
 }
 
 impl HostPlan {
-    /// What a job asks for.
+    /// Returns what a job asks for.
     pub(super) fn job(&self, number: u32) -> HostJob {
         let roll = |salt: u64, below: u64| {
             let rolled = self.plan.roll(number, 100 + salt, below);
@@ -74,7 +74,7 @@ impl HostPlan {
                 0..3 => Where::At(roll(3, u64::from(self.hosts) + 1)),
                 _ => Where::Anywhere,
             },
-            // Some last longer than it takes to find out that a host is lost, and until its claims are released.
+            // Some take longer than it takes to notice that a host is lost and to release its claims.
             work: Duration::from_millis(match roll(4, 100) {
                 0..6 => 2700,
                 _ => 1 + u64::from(roll(5, 30)),

@@ -1,4 +1,4 @@
-//! What lies between the dispatcher and the agent of a host.
+//! The relay between the dispatcher and the agent of a host.
 
 use std::error::Error;
 use std::io::{self, Read, Write};
@@ -20,7 +20,7 @@ pub fn run_relay(host: &str, command: &[&str]) -> Result<(), Box<dyn Error>> {
     let (Some(stdin), Some(stdout)) = (stdin, stdout) else {
         return Err("the pipes are not there".into());
     };
-    // It ends with this process.
+    // The thread ends with this process.
     thread::spawn(move || pass_on(io::stdin(), stdin));
     pass_on(stdout, io::stdout());
     child.wait()?;

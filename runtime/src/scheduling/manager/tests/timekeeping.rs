@@ -1,4 +1,4 @@
-//! What the timekeeper must not sleep through, and what must not depend on it.
+//! The timekeeper must not sleep through a moment, and some things must not depend on it.
 
 use std::task::Poll;
 
@@ -11,8 +11,7 @@ fn runtime() -> tokio::runtime::Runtime {
     builder.enable_time().start_paused(true).build().unwrap()
 }
 
-/// The last guard's drop is what makes a moment the next thing to wait for, and nobody was there
-/// to keep time before.
+/// The drop of the last guard makes a moment the next thing to wait for, and no timekeeper ran before.
 #[tokio::test(start_paused = true)]
 async fn a_rate_that_blocks_only_after_a_lock_is_waited_for_too() {
     let quota = Quota::new("10/s".parse().unwrap(), 1).unwrap();
@@ -32,7 +31,7 @@ async fn a_rate_that_blocks_only_after_a_lock_is_waited_for_too() {
     let start = tokio::time::Instant::now();
     let first = manager.acquire_request(request("a")).await.unwrap();
     let waiter = manager.clone();
-    // A task of its own, so that nothing but its own waker has it polled.
+    // A task of its own, so that only its own waker makes it polled.
     let second = tokio::spawn(async move {
         let api = [waiter.limit("api").unwrap()];
         let request = SchedulerRequest {
@@ -44,7 +43,7 @@ async fn a_rate_that_blocks_only_after_a_lock_is_waited_for_too() {
         drop(waiter.acquire_request(request).await.unwrap());
     });
     tokio::time::sleep(Duration::from_millis(10)).await;
-    // Not in a poll of the waiter, and without a runtime's handle at hand.
+    // This runs outside of a poll of the waiter, and without a runtime.
     std::thread::spawn(move || drop(first)).join().unwrap();
     tokio::time::timeout(Duration::from_secs(5), second)
         .await
@@ -127,7 +126,7 @@ fn a_waiter_outlives_the_runtime_that_kept_its_time() {
     drop(long.block_on(waits).unwrap());
 }
 
-/// What is spawned on a runtime that has shut down is dropped at once, in the middle of the poll.
+/// A task that is spawned on a runtime that has shut down is dropped at once, in the middle of the poll.
 #[test]
 fn a_runtime_that_has_shut_down_is_refused_and_the_others_go_on() {
     let manager = ParallelizationManager::new();
@@ -145,7 +144,7 @@ fn a_runtime_that_has_shut_down_is_refused_and_the_others_go_on() {
     drop(alive.block_on(manager.acquire(&hint, "h", "task")).unwrap());
 }
 
-/// A runtime that goes away in a panic says nothing about the runtimes of the others.
+/// A runtime that ends by a panic must not affect the waiters of other runtimes.
 #[test]
 fn a_panic_elsewhere_is_not_taken_for_a_missing_timer() {
     let manager = ParallelizationManager::new();
@@ -160,7 +159,7 @@ fn a_panic_elsewhere_is_not_taken_for_a_missing_timer() {
                 Poll::Ready(Future::poll(waits.as_mut(), context).is_pending())
             });
             assert!(poll.await);
-            // It sleeps now, and so is dropped with the runtime.
+            // The timekeeper sleeps now, and so is dropped with the runtime.
             tokio::task::yield_now().await;
             panic!("the program's own fault");
         });

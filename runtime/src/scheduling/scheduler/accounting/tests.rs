@@ -1,4 +1,4 @@
-//! The clocks, beside a model that looks at every job at every moment.
+//! Compares the clocks with a model that looks at every job at every moment.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::scheduling::{
     Ageing, Kind, Limit, LimitId, ParallelizationHint, Priority, SchedulerRequest,
 };
 
-/// Moments lie so far apart, and delays are multiples of it.
+/// The time between two moments of the model. Delays are multiples of it.
 const MOMENT: Duration = Duration::from_millis(100);
 
 const SLOTS: u32 = 3;
@@ -73,14 +73,14 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the model knows of a job.
+/// The state of a job in the model.
 struct Known {
     hint: ParallelizationHint,
     host: &'static str,
     limited: bool,
     kind: u16,
     state: State,
-    /// Until when its delay is that of a retry.
+    /// The moment until which its delay is that of a retry.
     retry_until: Instant,
     waited: BTreeMap<Blocker, Duration>,
 }
@@ -99,7 +99,7 @@ struct Life {
     now: Instant,
     slots: u32,
     free_workers: u32,
-    /// Why there are no workers, if it is not that all of them are busy.
+    /// Why there are no workers, if the reason is not that all of them are busy.
     absent: Option<Workers>,
     is_paused: bool,
     is_held: bool,
@@ -110,7 +110,7 @@ impl Life {
         let now = tokio::time::Instant::now().into_std();
         let settings = SchedulerSettings {
             slots: SLOTS,
-            // Nothing falls due, so that nothing is kept for anybody.
+            // No job falls due, so that nothing is kept for any.
             ageing: Ageing {
                 step: Duration::from_hours(10_000),
             },
@@ -190,7 +190,7 @@ impl Life {
         Blocker::Slot
     }
 
-    /// A moment passes.
+    /// Lets a moment pass.
     fn pass(&mut self) {
         let waiting = self
             .jobs
@@ -219,8 +219,8 @@ impl Life {
         }
     }
 
-    /// A job begins: what it waited for is what the model says, and its slots are nobody else's. One that inherits its slot has
-    /// the number of a job that may have begun when there were more slots.
+    /// Checks a job that begins: it has waited for what the model says, and no other job has its slots. One that
+    /// inherits its slot has the number of a job that may have begun when there were more slots.
     fn starts(&mut self, ticket: Ticket, inherits_slot: bool) {
         self.leaves(ticket);
         let id = self.scheduler.find(ticket).unwrap();
@@ -253,13 +253,13 @@ impl Life {
         self.jobs.get_mut(&ticket).unwrap().state = State::Running(mine);
     }
 
-    /// More slots are not filled than there are, so that every number is in range. After slots were taken away, jobs that
-    /// run keep theirs, and pass them on to those that begin in their place.
+    /// Whether no more slots are filled than there are, so that every number is in range. After slots were taken away,
+    /// running jobs keep theirs, and pass them on to those that begin in their place.
     fn is_full_by_choice(&self) -> bool {
         self.scheduler.load().slots_used <= self.slots
     }
 
-    /// What a job has waited for since it waits is what the model says.
+    /// Checks a job that leaves: it has waited for what the model says.
     fn leaves(&mut self, ticket: Ticket) {
         let mut waits = Waits::default();
         self.scheduler.take_waits(ticket, &mut waits).unwrap();
@@ -397,7 +397,7 @@ impl Life {
         }
     }
 
-    /// A job that was sent ahead begins in the place of one of its kind, and gets its slot.
+    /// Begins a job that was sent ahead, in the place and in the slot of another of its kind.
     fn begin_ahead(&mut self, which: prop::sample::Index) {
         let Some(ahead) = self
             .tickets(|known| known.state == State::Ahead)

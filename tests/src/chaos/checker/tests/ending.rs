@@ -1,4 +1,4 @@
-//! What becomes of jobs, and what is written of them.
+//! How jobs end, and what is recorded of them.
 
 use super::super::read_journal;
 use super::*;
@@ -156,9 +156,9 @@ fn the_checker_finds_an_answer_in_time_that_is_not_the_result() {
     assert_eq!(answered(2, None), []);
     assert_eq!(answered(2, Some(Some(502))), [Rule::Late]);
     assert_eq!(answered(499, Some(Some(999))), [Rule::Late]);
-    // It was late.
+    // The answer was late.
     assert_eq!(answered(501, Some(Some(1001))), []);
-    // A command has to end as well.
+    // For a command, the process has to end in time as well.
     let by_command = |at, outcome| answered_by(Performer::Command, at, outcome);
     assert_eq!(by_command(299, Some(Some(799))), [Rule::Late]);
     assert_eq!(by_command(301, Some(Some(801))), []);
@@ -230,7 +230,7 @@ fn the_checker_finds_a_cached_result_of_another_input() {
     let worker = Performer::Scripted;
     assert_eq!(from_cache(worker, 0, (8, 0)), [Rule::Cached]);
     assert_eq!(from_cache(worker, 0, (7, 1)), [Rule::Cached]);
-    // Nobody said that it may be cached.
+    // The result of this job must not be cached.
     let rules = from_cache(Performer::Swift, 0, (7, 0));
     assert!(rules.contains(&Rule::Cached), "{rules:?}");
 }

@@ -1,4 +1,4 @@
-//! Who may run, and when.
+//! Which attempts may run, and when.
 
 use super::*;
 
@@ -12,7 +12,7 @@ fn the_checker_finds_two_exclusive_jobs_on_one_host() {
     assert_eq!(broken(&[host, host], &[[0, 5, 10], [0, 10, 12]]), []);
     assert_eq!(broken(&[host, elsewhere], &together), []);
     assert_eq!(broken(&[host, free], &together), []);
-    // One that ends in between hides nobody.
+    // An attempt that ends in between hides none.
     let long = [[0, 1, 20], [0, 2, 3], [0, 19, 21]];
     assert_eq!(broken(&[host, elsewhere, host], &long), [Rule::Host]);
 }
@@ -54,13 +54,13 @@ fn the_checker_takes_a_killed_attempt_to_last_until_its_last_sign_of_life() {
 #[test]
 fn the_checker_finds_a_window_with_more_starts_than_its_rate_allows() {
     let key = spec(Claim::Key(0), &[]);
-    // At ten a second, granted between 0 and 5 and between 90 and 101: they can be 100 apart.
+    // The rate is ten per second. They were granted between 0 and 5 and between 90 and 101, so they can be 100 apart.
     assert_eq!(broken(&[key; 2], &[[0, 5, 6], [90, 101, 102]]), []);
     assert_eq!(broken(&[key; 2], &[[0, 5, 6], [90, 99, 102]]), [Rule::Rate]);
     // Only all three together are too many.
     let three = [[0, 1, 2], [50, 120, 121], [60, 190, 191]];
     assert_eq!(broken(&[key; 3], &three), [Rule::Rate]);
-    // Another key's, and those of nobody, are not counted.
+    // The starts of another key, and those without a key, are not counted.
     let free = spec(Claim::Nothing, &[]);
     assert_eq!(broken(&[key, free], &[[0, 5, 6], [90, 99, 102]]), []);
 }
@@ -72,7 +72,7 @@ fn the_checker_counts_a_start_under_a_rate_from_when_its_worker_has_loaded() {
         let mut evidence = evidence(&[key; 2]);
         for (job, ready) in (0..).zip(ready) {
             let process = 7 + job;
-            // Granted a tenth of a second apart, as the rate asks.
+            // Granted a tenth of a second apart, as the rate demands.
             evidence.worker(process, 0, Fact::Born);
             evidence.worker(process, ready, Fact::Ready(0));
             evidence.worker(process, ready + 1, Fact::Starts(job, 1));
@@ -126,10 +126,10 @@ fn the_checker_allows_a_grant_for_one_worker_to_go_to_another_that_became_free()
         evidence.attempt(1, [60, 150, 152]);
         evidence.broken()
     };
-    // The window is from 51 to 150, and a tenth of a second is due.
+    // The window is from 51 to 150, and a tenth of a second is required.
     assert_eq!(granted(1, 57), [Rule::Rate]);
     assert_eq!(granted(2, 57), []);
-    // It was kept waiting: one that was granted later had begun before it got its worker.
+    // It was kept waiting: an attempt with a later grant had begun before it got its worker.
     assert_eq!(granted(2, 50), [Rule::Granted]);
 }
 
@@ -147,7 +147,7 @@ fn the_checker_allows_the_higher_rate_until_a_change_is_confirmed() {
     evidence
         .host_notes
         .push(host_note(20, 1, Fact::Changed(api, 10)));
-    // 50 ms at ten, and 10 of them at twenty more.
+    // 50 ms at 10 per second, and 10 of them at 20 more.
     assert_eq!(evidence.broken(), [Rule::Rate]);
     evidence.host_notes.pop();
     assert_eq!(evidence.broken(), []);
