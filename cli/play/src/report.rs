@@ -2,6 +2,7 @@
 
 mod difference;
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -31,6 +32,10 @@ pub struct PlayLines {
     style: Style,
     /// How many `-v` flags were given. With any, results are shown in full.
     verbosity: u8,
+    /// The title of the task under whose heading results are shown.
+    current_task: String,
+    /// The titles of handlers.
+    handlers: HashSet<String>,
     /// The hosts that the next line will name, with the status that they share.
     pending: Option<(TaskStatus, Vec<String>)>,
     text: String,
@@ -42,6 +47,8 @@ impl PlayLines {
         Self {
             style,
             verbosity,
+            current_task: String::new(),
+            handlers: HashSet::new(),
             pending: None,
             text: String::new(),
         }
@@ -53,12 +60,10 @@ impl PlayLines {
             Event::Play { name } => self.heading(&format!("PLAY [{name}]")),
             Event::NoHosts => self.line(Tone::Doubtful, "skipping: no hosts matched"),
             Event::Task { name, is_handler } => {
-                let word = if *is_handler {
-                    "RUNNING HANDLER"
-                } else {
-                    "TASK"
-                };
-                self.heading(&format!("{word} [{name}]"));
+                if *is_handler {
+                    self.handlers.insert(name.clone());
+                }
+                self.task_heading(name);
             }
             Event::Waited { host, waits } if self.verbosity > 0 => {
                 for (word, time) in waits {
@@ -72,6 +77,7 @@ impl PlayLines {
                 }
             }
             Event::Item(result) => {
+                self.show_task_of(result);
                 let item = result.item.as_ref().map(item_text).unwrap_or_default();
                 let place = format!("[{}] => (item={item})", result.host);
                 self.result(result, &place);
@@ -87,6 +93,24 @@ impl PlayLines {
         }
     }
 
+    /// Begins the results of a task.
+    fn task_heading(&mut self, title: &str) {
+        let word = if self.handlers.contains(title) {
+            "RUNNING HANDLER"
+        } else {
+            "TASK"
+        };
+        self.heading(&format!("{word} [{title}]"));
+        title.clone_into(&mut self.current_task);
+    }
+
+    /// Repeats the heading of a task if another one has begun since: hosts do not wait for each other under `strategy: free`.
+    fn show_task_of(&mut self, result: &TaskResult) {
+        if result.task != self.current_task {
+            self.task_heading(&result.task);
+        }
+    }
+
     fn ended(&mut self, result: &TaskResult, has_items: bool) {
         let place = format!("[{}]", result.host);
         let tells_nothing = !self.tells_more(result);
@@ -95,6 +119,7 @@ impl PlayLines {
             // An include was already shown by its own event.
             TaskStatus::Ok if result.result.contains_key("include") => {}
             TaskStatus::Ok | TaskStatus::Skipped | TaskStatus::Changed if tells_nothing => {
+                self.show_task_of(result);
                 match &mut self.pending {
                     Some((status, hosts)) if *status == result.status => {
                         hosts.push(result.host.clone());
@@ -105,7 +130,10 @@ impl PlayLines {
                     }
                 }
             }
-            _ => self.result(result, &place),
+            _ => {
+                self.show_task_of(result);
+                self.result(result, &place);
+            }
         }
     }
 
@@ -379,4 +407,66 @@ fn add_json(more: &mut String, value: &Value) {
     let text = serde_json::to_string_pretty(value).unwrap_or_else(|error| error.to_string());
     more.push_str(&text);
     more.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(task: &str, host: &str) -> Event {
+        let result = TaskResult {
+            status: TaskStatus::Ok,
+            changed: false,
+            msg: None,
+            play: "p".to_owned(),
+            task: task.to_owned(),
+            module: "stat".to_owned(),
+            host: host.to_owned(),
+            item: None,
+            result: serde_json::Map::new(),
+            diff: None,
+        };
+        Event::Ended {
+            result,
+            has_items: false,
+        }
+    }
+
+    fn begun(name: &str, is_handler: bool) -> Event {
+        Event::Task {
+            name: name.to_owned(),
+            is_handler,
+        }
+    }
+
+    #[test]
+    fn a_result_stands_under_the_heading_of_its_task_although_another_has_begun() {
+        let mut lines = PlayLines::new(Style::PLAIN, 0);
+        for event in [
+            begun("one", true),
+            ended("one", "h1"),
+            ended("one", "h2"),
+            begun("two", false),
+            ended("one", "h3"),
+            ended("two", "h1"),
+        ] {
+            lines.add(&event);
+        }
+        let text = lines.take();
+        let shown: Vec<_> = text
+            .lines()
+            .filter(|line| !line.is_empty())
+            .map(|line| line.trim_end_matches('*').trim_end())
+            .collect();
+        let expected = [
+            "RUNNING HANDLER [one]",
+            "ok: [h1] [h2]",
+            "TASK [two]",
+            "RUNNING HANDLER [one]",
+            "ok: [h3]",
+            "TASK [two]",
+            "ok: [h1]",
+        ];
+        assert_eq!(shown, expected);
+    }
 }

@@ -238,6 +238,7 @@ fn keys_of_other_programs_are_answered_with_those_of_ratchet() {
 jobs:
   - { name: a, cmd: ls }
   - { id: b, command: [ls], depends_on: [a] }
+  - { id: c, run: [ls], retry: { attempts: 3 } }
 ",
     );
     let ended = check(&folder, &["jobs.yaml"]).run().with_code(2);
@@ -247,6 +248,7 @@ jobs:
         ("cmd", "run"),
         ("command", "run"),
         ("depends_on", "needs"),
+        ("attempts", "max"),
     ] {
         let at = said.find(&format!("unknown key `{theirs}`")).expect(&said);
         let help = said[at..].lines().find(|line| line.contains("help:"));
@@ -256,7 +258,7 @@ jobs:
             "{said}"
         );
     }
-    assert_eq!(said.matches("error:").count(), 4, "{said}");
+    assert_eq!(said.matches("error:").count(), 5, "{said}");
     let folder = Folder::new().file("jobs.yaml", "steps: [{ run: ls }]\n");
     let said = check(&folder, &["jobs.yaml"]).run().with_code(2).stderr();
     assert!(said.contains("did you mean `jobs`?"), "{said}");

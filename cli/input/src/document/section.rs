@@ -61,9 +61,10 @@ pub struct SectionPlace {
 }
 
 /// Keys of other programs, with our key for the same purpose.
-const FOREIGN: [(&str, &str); 20] = [
+const FOREIGN: [(&str, &str); 23] = [
     ("after", "needs"),
     ("args", "run"),
+    ("attempts", "max"),
     ("cmd", "run"),
     ("cmd", "command"),
     ("command", "run"),
@@ -73,11 +74,13 @@ const FOREIGN: [(&str, &str); 20] = [
     ("depends", "needs"),
     ("depends_on", "needs"),
     ("environment", "env"),
+    ("max_attempts", "max"),
     ("name", "id"),
     ("params", "input"),
     ("payload", "input"),
     ("retries", "retry"),
     ("steps", "jobs"),
+    ("tries", "max"),
     ("type", "task"),
     ("working_dir", "cwd"),
     ("working_directory", "cwd"),
