@@ -10,7 +10,8 @@ use ratchet_ipc::{JobKey, Payload};
 
 use super::error::JournalError;
 use super::history::History;
-use super::record::{self, Record};
+use super::plan::RunPlan;
+use super::record::{self, FullRecord, Record};
 use super::{CHUNK, Durability, Journal, lock, sync_folder_of, syncer};
 use crate::summary::Summary;
 
@@ -84,7 +85,10 @@ impl Journal {
             return Ok(None);
         };
         let (jobs, mut end) = (history.jobs() as u64, Vec::new());
-        if let Some((resumed_at, about)) = last {
+        if let Some((planned_at, plan)) = &last.plan {
+            record::write_planned(&mut end, jobs, *planned_at, plan)?;
+        }
+        if let Some((resumed_at, about)) = last.resumption {
             record::write_resumed(&mut end, jobs, history.resumed(), resumed_at, &about)?;
         }
         record::write_ended(&mut end, jobs, at, summary)?;
@@ -106,20 +110,26 @@ impl Journal {
     }
 }
 
-/// When the run was last resumed, and what the caller recorded about that. `None` if it was never resumed.
-type LastResumption = Option<(SystemTime, Payload)>;
+/// Of what each part of a run records, what the last part recorded.
+#[derive(Default)]
+struct LastPart {
+    /// When the run was last resumed, and what the caller recorded about that. `None` if it was never resumed.
+    resumption: Option<(SystemTime, Payload)>,
+    /// When the last part began, and with which slots and limits.
+    plan: Option<(SystemTime, RunPlan)>,
+}
 
-/// Copies the header and the outcomes that count, and returns the last resumption. Returns `None` if a record is not
+/// Copies the header and the outcomes that count, and returns what the last part recorded. Returns `None` if a record is not
 /// what the history has read.
 fn copy(
     input: &mut impl BufRead,
     output: &mut impl Write,
     history: &History,
-) -> io::Result<Option<LastResumption>> {
+) -> io::Result<Option<LastPart>> {
     let offsets = history.offsets();
     let mut counting = offsets.iter().peekable();
     let (mut line, mut copied) = (Vec::new(), Vec::new());
-    let (mut offset, mut n, mut last) = (0, 0, None);
+    let (mut offset, mut n, mut last) = (0, 0, LastPart::default());
     while offset < history.end() {
         line.clear();
         let read = input.read_until(b'\n', &mut line)? as u64;
@@ -139,8 +149,12 @@ fn copy(
                 }
             }
             Ok(Record::Resumed { .. }) => match record::read_resumed(&line) {
-                Ok(resumed) => last = Some(resumed),
+                Ok(resumed) => last.resumption = Some(resumed),
                 Err(_) => return Ok(None),
+            },
+            Ok(Record::Planned { .. }) => match record::read_full(&line) {
+                Ok(FullRecord::Planned { at, plan }) => last.plan = Some((at, plan)),
+                _ => return Ok(None),
             },
             // The record applies to the outcomes before it, so it keeps its place among them.
             Ok(Record::Suspect { ids, .. }) => {

@@ -423,7 +423,7 @@ impl HistoryReader {
                 self.facts.resumed_records = self.facts.resumed_records.saturating_add(1);
                 n
             }
-            Record::Remark { n } => n,
+            Record::Planned { n } | Record::Remark { n } => n,
             Record::Ended { n, at, summary } => {
                 self.facts.ended = Some((at, summary));
                 n

@@ -113,7 +113,12 @@ pub(super) enum Record<'a> {
         /// How many resumptions the record stands for: more than one in a compacted journal.
         times: u32,
     },
-    /// Something that only reports read: slots and limits, or an event.
+    /// The slots and limits of the run, or of a part of it, which only reports read.
+    Planned {
+        /// How many job records stand before it.
+        n: u64,
+    },
+    /// An event, which only reports read.
     Remark {
         /// How many job records come before it.
         n: u64,
@@ -505,7 +510,7 @@ pub(super) fn read(line: &[u8]) -> Result<Record<'_>, Unreadable> {
                 _ => Record::Continued { n, at },
             })
         }
-        "planned" => Ok(Record::Remark {
+        "planned" => Ok(Record::Planned {
             n: line.n.ok_or_else(|| missing("planned", "n"))?,
         }),
         "event" => Ok(Record::Remark {

@@ -21,6 +21,37 @@ fn outcomes(path: &Path) -> Vec<Outcome> {
 }
 
 #[test]
+fn of_the_plans_of_many_parts_a_compacted_journal_has_the_last() {
+    let (_folder, path) = folder();
+    write_everything(&path);
+    let plan = |slots| RunPlan {
+        slots,
+        ..RunPlan::default()
+    };
+    for slots in 1..=5 {
+        let mut journal = resume(&path);
+        journal.planned(now(), &plan(slots)).unwrap();
+        let d = job("d");
+        journal.append(&d, &succeeded(&d)).unwrap();
+    }
+    let plans = |path: &Path| -> Vec<RunPlan> {
+        let history = History::load(path).unwrap();
+        let entries = history.entries().map(Result::unwrap);
+        let plans = entries.filter_map(|entry| match entry {
+            JournalEntry::Planned { plan, .. } => Some(plan),
+            _ => None,
+        });
+        plans.collect()
+    };
+    assert_eq!(plans(&path).len(), 5);
+    let mut journal = resume(&path);
+    end(&mut journal, &[]);
+    assert!(journal.compact().unwrap());
+    assert_eq!(plans(&path), [plan(5)]);
+    assert_eq!(outcomes(&path).len(), 4);
+}
+
+#[test]
 fn a_compacted_journal_has_the_same_outcomes_in_less_space() {
     let (_folder, path) = folder();
     write_everything(&path);
