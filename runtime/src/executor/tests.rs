@@ -1,6 +1,7 @@
 //! The executor as a whole, on the paused clock.
 
 mod acquisitions;
+mod ages;
 mod ahead;
 mod at_random;
 mod breaking;
