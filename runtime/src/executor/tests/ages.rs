@@ -82,7 +82,7 @@ fn job(index: usize, drawn: &Drawn) -> Job {
             let takes = Duration::from_millis(times[(attempt - 1).min(times.len() - 1)]);
             tokio::select! {
                 () = tokio::time::sleep(takes) => {}
-                () = context.cancelled().cancelled() => {}
+                () = context.cancelled() => {}
             }
             if attempt < times.len() || is_lost {
                 return Err(Failure::new(Class::Task, "not yet"));
@@ -155,7 +155,7 @@ async fn performed(plot: &Plot) -> Vec<(Arc<Outcome>, Duration)> {
         });
     }
     let jobs = plot.jobs.clone();
-    let submitted = tokio::spawn(async move {
+    let handed_over = tokio::spawn(async move {
         let mut came = Vec::new();
         for (index, drawn) in jobs.iter().enumerate() {
             tokio::time::sleep(Duration::from_millis(drawn.later)).await;
@@ -168,10 +168,10 @@ async fn performed(plot: &Plot) -> Vec<(Arc<Outcome>, Duration)> {
     while let Some(outcome) = run.next().await {
         ended.push((outcome, began.elapsed()));
     }
-    let came = submitted.await.unwrap();
+    let came = handed_over.await.unwrap();
     let ages = ended.into_iter().map(|(outcome, ended)| {
         let index: usize = outcome.id.as_str().parse().unwrap();
-        (outcome, ended - came[index])
+        (outcome, ended.abs_diff(came[index]))
     });
     ages.collect()
 }
