@@ -24,7 +24,7 @@ const CRATES: [(&str, Layers); 8] = [
             &["protocol"],
             &["serialization"],
             &["transport"],
-            &["guides", "host", "mock", "serve"],
+            &["host", "mock", "serve"],
         ],
     ),
     (
@@ -139,7 +139,7 @@ type Circle = (&'static str, &'static [&'static str], &'static str);
 const CIRCLES: [Circle; 4] = [
     (
         "cli/play::templates",
-        &["engine", "filters", "names", "questions"],
+        &["engine", "filters", "jinja_tests", "names"],
         "the engine is made of filters and tests, some of which ask it for the names of all",
     ),
     (
