@@ -40,7 +40,7 @@ enum ProcessOrder {
     /// Start a process, and answer with its handle.
     Spawn(
         ProcessConfig,
-        oneshot::Sender<Result<ProcessHandle, ProcessError>>,
+        oneshot::Sender<Result<UnclaimedProcess, ProcessError>>,
     ),
     /// Answer with the processes that run.
     List(oneshot::Sender<Vec<ProcessInfo>>),
@@ -108,7 +108,7 @@ impl ProcessManager for LocalProcesses {
             let order = |answer| ProcessOrder::Spawn(config.clone(), answer);
             match self.order(order).await? {
                 Err(ProcessError::Spawn { source, .. }) if retry.wait(&source).await => {}
-                started => return started,
+                started => return started.map(UnclaimedProcess::claim),
             }
         }
     }
@@ -176,6 +176,34 @@ struct ProcessActor {
     watches: JoinSet<ProcessId>,
 }
 
+/// A process whose handle is on its way to the caller. Dropping this kills the process: the caller may stop waiting at
+/// any moment, even after the answer was sent.
+struct UnclaimedProcess {
+    /// The handle, until it is claimed.
+    handle: Option<ProcessHandle>,
+    /// When the process is killed, for its watch task.
+    kill_at: watch::Sender<Option<Instant>>,
+}
+
+impl UnclaimedProcess {
+    /// Takes the handle. From now on its owner decides when the process ends.
+    #[expect(
+        clippy::expect_used,
+        reason = "only this takes the handle, and it takes `self`"
+    )]
+    fn claim(mut self) -> ProcessHandle {
+        self.handle.take().expect("the handle was not claimed")
+    }
+}
+
+impl Drop for UnclaimedProcess {
+    fn drop(&mut self) {
+        if self.handle.is_some() {
+            lifecycle::bring_nearer(&self.kill_at, working_now());
+        }
+    }
+}
+
 /// A living process, and the means to have it killed or stopped.
 struct LiveProcess {
     info: ProcessInfo,
@@ -211,13 +239,9 @@ impl ProcessActor {
 
     /// Handles one order.
     fn handle_order(&mut self, order: ProcessOrder) {
-        // The receiver of an answer may have been dropped. A process whose handle is not taken is ended again.
+        // The receiver of an answer may have been dropped. A process that nobody claims is killed.
         match order {
-            ProcessOrder::Spawn(config, answer) => {
-                if let Err(Ok(handle)) = answer.send(self.spawn(&config)) {
-                    self.terminate(handle.id(), Duration::ZERO);
-                }
-            }
+            ProcessOrder::Spawn(config, answer) => drop(answer.send(self.spawn(&config))),
             ProcessOrder::List(answer) => {
                 let _ = answer.send(
                     self.living
@@ -236,7 +260,7 @@ impl ProcessActor {
     }
 
     /// Starts a process and the task that watches it.
-    fn spawn(&mut self, config: &ProcessConfig) -> Result<ProcessHandle, ProcessError> {
+    fn spawn(&mut self, config: &ProcessConfig) -> Result<UnclaimedProcess, ProcessError> {
         let (child, group, pipes, view) = Child::start(config, self.keeper.as_ref())
             .map_err(|source| ProcessError::spawn(config, source))?;
         let system_id = group.number();
@@ -258,13 +282,17 @@ impl ProcessActor {
         let living = LiveProcess {
             info,
             watch: watch.id(),
-            kill_at,
+            kill_at: kill_at.clone(),
             pause,
         };
         self.living.insert(id, living);
-        Ok(ProcessHandle::new(id, pipes, exit)
+        let handle = ProcessHandle::new(id, pipes, exit)
             .with_system_id(system_id)
-            .with_view(view))
+            .with_view(view);
+        Ok(UnclaimedProcess {
+            handle: Some(handle),
+            kill_at,
+        })
     }
 
     fn terminate(&self, id: ProcessId, grace: Duration) {
@@ -282,6 +310,24 @@ impl ProcessActor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_process_whose_caller_left_after_the_answer_was_sent_is_killed() {
+        let manager = LocalProcesses::with_keeper(None);
+        let config = ProcessConfig::new("sleep").arg("1000");
+        let (answer, answered) = oneshot::channel();
+        let order = ProcessOrder::Spawn(config, answer);
+        manager.orders.send(order).await.unwrap();
+        assert_eq!(manager.list_processes().await.unwrap().len(), 1);
+        drop(answered);
+        let emptied = async {
+            while !manager.list_processes().await.unwrap().is_empty() {
+                task::yield_now().await;
+            }
+        };
+        let limit = Duration::from_mins(1);
+        tokio::time::timeout(limit, emptied).await.unwrap();
+    }
 
     #[tokio::test]
     async fn a_process_whose_watch_panicked_is_off_the_list() {
