@@ -232,9 +232,10 @@ fn a_paused_run_starts_nothing_until_it_is_continued() {
     let folder = jobs(&format!(
         "jobs:
   - {{ id: a, run: [sh, -c, \"{}\"] }}
-  - {{ id: b, run: [touch, b.begun] }}
+  - {{ id: b, run: [sh, -c, \"{}\"] }}
 ",
-        until("a")
+        until("a"),
+        until("b")
     ));
     let running = start(&folder, &["run", "-j1", "--format", "jsonl", "jobs.yaml"]);
     wait_for(&running, &folder, "a");
@@ -250,6 +251,8 @@ fn a_paused_run_starts_nothing_until_it_is_continued() {
     assert_eq!(now["waits"][0]["cause"], "paused");
     assert!(!folder.at("b.begun").exists());
     let _ = runs(&folder, &["continue"]).with_code(0);
+    wait_for(&running, &folder, "b");
+    go(&folder, "b");
     let ended = running.wait().with_code(0);
     let waited = &result(&ended, "b")["waited"];
     assert!(
