@@ -1,4 +1,4 @@
-//! One command over many items: what `ratchet map` is made of.
+//! The parts of `ratchet map`, which runs one command for many items.
 //!
 //! ```text
 //! stdin, files, lists --Items--> Item --Template--> Job --(the executor)--> Outcome

@@ -4,7 +4,8 @@
 //! stdin --BlockReader--> Block --(the stdin of a job)--> dropped with its job --> BlockBuffers --> BlockReader
 //! ```
 //!
-//! A reader waits for a buffer before it reads the next block, so memory follows the jobs in flight.
+//! The number of buffers is fixed, and a reader waits for one before it reads the next block. So memory is bounded by
+//! the number of jobs that run at once, however long the input is.
 
 mod buffers;
 mod parts;
@@ -28,7 +29,7 @@ use self::sharing::SharedBlocks;
 use super::item::ItemError;
 use crate::error::CliError;
 
-/// How many blocks there are beside those whose jobs run: one that is read, and one that is ready.
+/// How many blocks may exist besides those of running jobs: one that is being read, and one that is ready.
 const AHEAD: usize = 2;
 
 /// How the input is split.
@@ -45,13 +46,13 @@ pub(crate) struct BlockRule {
 /// How large a block is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BlockSize {
-    /// As many records as fit into so many bytes, and one at least.
+    /// As many records as fit into this many bytes, and at least one.
     Bytes(usize),
-    /// So many records.
+    /// This many records.
     Records(NonZeroU32),
 }
 
-/// Where the blocks of a map come from.
+/// The source of the blocks of a map.
 pub(crate) enum Blocks {
     /// Each block is the stdin of a job.
     OfStream(Box<BlockReader>),
@@ -62,7 +63,7 @@ pub(crate) enum Blocks {
 }
 
 impl Blocks {
-    /// The blocks of a file or of stdin, each for a job of its own.
+    /// Opens a file or stdin, each block of which becomes the stdin of a job of its own.
     pub(crate) fn of_stream(
         file: Option<&PathBuf>,
         rule: BlockRule,
@@ -72,7 +73,7 @@ impl Blocks {
         Ok(Self::OfStream(Box::new(reader)))
     }
 
-    /// The blocks of a file or of stdin, shared by so many jobs.
+    /// Opens a file or stdin, whose blocks are shared by up to `jobs` jobs.
     pub(crate) fn shared(
         file: Option<&PathBuf>,
         rule: BlockRule,
@@ -82,7 +83,7 @@ impl Blocks {
         Ok(Self::Shared(SharedBlocks::new(reader, jobs)))
     }
 
-    /// The parts of a file.
+    /// Opens a file, each part of which becomes the stdin of a job.
     pub(crate) fn of_file(
         path: &Path,
         bytes: usize,
@@ -93,7 +94,7 @@ impl Blocks {
             .map(|parts| Self::OfFile(Box::new(parts)))
     }
 
-    /// The stdin of the next job.
+    /// Returns the stdin of the next job. It may wait for input, and for a buffer.
     pub(super) fn next(&mut self) -> Option<Result<ProgramInput, ItemError>> {
         match self {
             Self::OfStream(reader) => {
@@ -106,10 +107,10 @@ impl Blocks {
     }
 }
 
-/// Opens a file, or stdin if none is named.
+/// Makes the reader of a file, or of stdin if no file or `-` is named.
 fn reader(file: Option<&PathBuf>, rule: BlockRule, slots: u32) -> Result<BlockReader, CliError> {
     let file = file.filter(|file| file.as_os_str() != "-");
-    // Without a buffer between, bytes are copied once.
+    // The file is read without `BufReader` or `Stdin`, whose buffers would cost a second copy of each byte.
     let opened = match file {
         Some(path) => File::open(path),
         None => io::stdin().as_fd().try_clone_to_owned().map(File::from),

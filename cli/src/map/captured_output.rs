@@ -1,14 +1,14 @@
-//! What a command printed, as part of the result of its job.
+//! The output of a command as a part of the result of its job.
 //!
-//! Programs read results, the journal keeps them, and perhaps the cache. So a job that is not run again can print to
-//! the byte what it printed before: a result has the text, and also the bytes in hexadecimal digits if they are not
+//! The journal and the cache keep results, and other programs read them. A job that is not run again has to print the
+//! same bytes as before. So a result has the output as a text, and also the bytes in hexadecimal digits if they are not
 //! UTF-8.
 
 use ratchet_runtime::Payload;
 use ratchet_runtime::process::{Captured, Stream};
 use serde::{Deserialize, Serialize};
 
-/// The beginning of what a command prints, up to a limit.
+/// The beginning of the output of a command, up to a limit for each stream.
 #[derive(Debug, Default)]
 pub(super) struct CapturedOutput {
     stdout: Captured,
@@ -30,13 +30,13 @@ struct OutputJson {
     exit_code: i32,
     stdout: Option<String>,
     stderr: Option<String>,
-    /// The bytes in hexadecimal, in place of `stdout` where they are no UTF-8.
+    /// The bytes in hexadecimal digits, if they are not UTF-8. They then count instead of `stdout`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stdout_hex: Option<String>,
-    /// The bytes in hexadecimal, in place of `stderr` where they are no UTF-8.
+    /// The bytes in hexadecimal digits, if they are not UTF-8. They then count instead of `stderr`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stderr_hex: Option<String>,
-    /// How many bytes were dropped after those that were kept.
+    /// How many bytes of stdout followed those that were kept, and were dropped.
     #[serde(default, skip_serializing_if = "is_none")]
     stdout_dropped: u64,
     #[serde(default, skip_serializing_if = "is_none")]

@@ -1,4 +1,4 @@
-//! Takes what one command prints: keeps it, and writes its lines as they come where that is wanted.
+//! Collects the output of one command, and writes its lines as they come if that is wanted.
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -11,18 +11,18 @@ use super::item::Item;
 use super::live::{LiveOutput, OutputPiece};
 use crate::spool::Spool;
 
-/// How many bytes of a line are held back until it ends. A longer line is written in pieces.
+/// How many bytes of a line that has not ended are held back. A longer line is written in pieces.
 pub(super) const HELD_LINE_BYTES: usize = 256 * 1024;
 
-/// The output of one command.
+/// The receiver of the output of one command.
 ///
 /// Two threads may call it at once: the one that reads the pipes of the command, and the executor's loop, which drops
-/// the attempt when it kills the command. The first may wait for a slow reader while it holds the lock, so the loop
-/// never waits for the lock.
+/// the attempt when it kills the command. The first one may hold the lock while it waits for a slow reader of stdout.
+/// So the loop must never wait for the lock: it calls only `cut_off`, which gives up if the lock is taken.
 pub(super) struct OutputCollector {
-    /// Takes lines as they come, with `--line-buffer`.
+    /// The output to which lines are written as they come, with `--line-buffer`.
     pub(super) live: Option<Arc<LiveOutput>>,
-    /// The attempt, which keeps the excerpt that goes with a failure.
+    /// The context of the attempt, which keeps the excerpt of the output for the message of a failure.
     pub(super) context: Context,
     /// The number of the job.
     pub(super) number: u64,
@@ -47,11 +47,12 @@ pub(super) struct CollectedOutput {
     pub(super) captured: CapturedOutput,
     /// The lines of stdout and stderr that have not ended.
     pub(super) lines: [PartialLine; 2],
-    /// Whether no more is taken. What a killed command still prints must not follow the newline that ended its last line.
+    /// Whether further output is refused. The last line was ended with a newline then, and what a killed command still
+    /// prints must not follow it.
     is_closed: bool,
 }
 
-/// A line that has begun.
+/// The line of a stream that has not ended.
 #[derive(Default)]
 pub(super) struct PartialLine {
     /// The bytes that have not been written.
@@ -76,7 +77,8 @@ enum PieceEnd {
 }
 
 impl OutputCollector {
-    /// Ends the last lines, and returns what was printed. It may wait for whoever reads the lines.
+    /// Ends the last lines, and returns what was printed. With `--line-buffer` this may wait for the reader of stdout
+    /// or stderr.
     pub(super) fn finish(&self) -> CollectedOutput {
         let mut collected = self.lock();
         collected.is_closed = true;
@@ -100,7 +102,7 @@ impl OutputCollector {
         )
     }
 
-    /// Finishes on a thread of the runtime that may wait.
+    /// Calls `finish` on a thread of the runtime that may block, if it may have to wait.
     pub(super) async fn finish_without_blocking(
         self: Arc<Self>,
     ) -> Result<CollectedOutput, Failure> {
@@ -113,7 +115,8 @@ impl OutputCollector {
             .map_err(|error| Failure::new(Class::Crash, error.to_string()))
     }
 
-    /// Whether the last line of a stream is still to be ended.
+    /// Whether the last line of a stream may still have to be ended. If the lock is taken, nobody can tell, so this is
+    /// true.
     fn has_open_line(&self) -> bool {
         self.live.is_some()
             && match self.collected.try_lock() {
@@ -122,7 +125,8 @@ impl OutputCollector {
             }
     }
 
-    /// Takes the output so far of a command that is killed. Returns nothing if the output is being written at this moment.
+    /// Takes the output so far of a command that is killed, without waiting. Returns nothing if the output is being
+    /// written at this moment.
     pub(super) fn cut_off(&self) -> Option<CollectedOutput> {
         let mut collected = match self.collected.try_lock() {
             Ok(collected) => collected,
@@ -164,7 +168,7 @@ impl OutputCollector {
         flow
     }
 
-    /// Locks the output. It may wait for a slow reader.
+    /// Locks the output. This may wait for a slow reader.
     pub(super) fn lock(&self) -> MutexGuard<'_, CollectedOutput> {
         self.collected
             .lock()

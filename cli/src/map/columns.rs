@@ -3,19 +3,19 @@
 use super::path_part::PathPart;
 use super::placeholder::Placeholder;
 
-/// The number and the names of the columns, as they are known before the first item.
+/// The number and the names of the columns, which are known before the first item.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Columns<'a> {
     /// How many columns each item has.
     pub(crate) count: usize,
     /// The names of the columns, if they have any.
     pub(crate) names: &'a [Vec<u8>],
-    /// Whether each column is an item of its own. There may be fewer than `count`, or any number if that is 0.
+    /// Whether each column is an item of its own. Then `count` is the most that there can be, and 0 means any number.
     pub(crate) are_items: bool,
 }
 
 impl Columns<'_> {
-    /// How words follow from these columns, if nothing else is said.
+    /// How words use these columns outside of a script for a shell.
     pub(super) fn usual_use(&self) -> UseOfColumns {
         if self.are_items {
             UseOfColumns::SeveralItems
@@ -24,7 +24,7 @@ impl Columns<'_> {
         }
     }
 
-    /// What is added to a command without a placeholder: all columns.
+    /// The placeholders that are added to a command without any: all columns.
     pub(super) fn added(&self) -> Vec<Placeholder> {
         if self.are_items {
             return vec![Placeholder::All(PathPart::Whole)];
@@ -46,14 +46,15 @@ impl Columns<'static> {
     };
 }
 
-/// How the words of a command follow from the columns of an item.
+/// How the words of a command use the columns of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum UseOfColumns {
     /// Each word is one argument. All items have the same number of columns.
     OneItem,
-    /// The columns are items of their own. A word with `{}` is repeated for each of them, and one that is nothing but an item
-    /// that is not there is left out.
+    /// The columns are items of their own. A word with `{}` is repeated for each of them. A word that consists only of
+    /// an item that is missing is left out.
     SeveralItems,
-    /// The same, for parameters of a shell: none is left out, since they have numbers.
+    /// As `SeveralItems`, but the words are the parameters of a shell. None is left out, because the script names them
+    /// by number.
     SeveralParameters,
 }

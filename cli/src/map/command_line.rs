@@ -9,10 +9,10 @@ use super::word::PlaceholderValues;
 use crate::escape::{plain, text_of};
 use crate::value;
 
-/// How the command of an item is found.
+/// How an item becomes a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ItemCommand {
-    /// The item is filled in.
+    /// The item is filled into a command with placeholders.
     Template(Template),
     /// The item is the command.
     Line(LineInterpreter),
@@ -21,7 +21,7 @@ pub(crate) enum ItemCommand {
 /// Who reads the line of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LineInterpreter {
-    /// It is split into words, and nothing in it is for a shell.
+    /// The line is split into words. Syntax that only a shell understands is refused.
     Words,
     /// `sh -c` runs it.
     Shell,
@@ -44,7 +44,7 @@ impl ItemCommand {
         }
     }
 
-    /// Whether the item is no command: a line without words, or a comment.
+    /// Whether the item is a line without a command: an empty line or a comment.
     pub(crate) fn skips(&self, item: &Item) -> bool {
         let is_line = matches!(self, Self::Line(_));
         is_line && matches!(item.joined().trim_ascii_start(), [] | [b'#', ..])

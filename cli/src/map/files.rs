@@ -1,4 +1,4 @@
-//! The files that the jobs of a map get on other hosts, and those that come back.
+//! The files that are pushed to other hosts for the jobs of a map, and those that are pulled back.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path};
@@ -13,7 +13,7 @@ use super::text_template::TextTemplate;
 use crate::error::CliError;
 use crate::escape::{plain, text_of};
 
-/// The paths of files, which are filled in for every item.
+/// The paths of the files of a job, with placeholders for its item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FileTemplates {
     push: Vec<TextTemplate>,
@@ -23,7 +23,7 @@ pub(crate) struct FileTemplates {
     keeps: bool,
 }
 
-/// What was typed about files.
+/// The flags about files, as they were typed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FileFlags<'a> {
     /// The files to push, for each item.
@@ -32,18 +32,18 @@ pub(crate) struct FileFlags<'a> {
     pub(crate) pull: &'a [OsString],
     /// Whether the item itself is pushed.
     pub(crate) transfer: bool,
-    /// The files to pull, if the item itself is pushed because of them.
+    /// The files of `--trc`, which are pulled. The item itself is then pushed, too.
     pub(crate) trc: &'a [OsString],
-    /// The files that all items need.
+    /// The files that are pushed for every item.
     pub(crate) basefile: &'a [OsString],
-    /// Whether the removal of the files was asked for.
+    /// Whether `--cleanup` was typed. The files are removed without it, too.
     pub(crate) cleanup: bool,
     /// Whether the work folders stay.
     pub(crate) keep_remote: bool,
 }
 
 impl FileFlags<'_> {
-    /// Whether files are brought to hosts, or back.
+    /// Whether any file is pushed or pulled.
     pub(crate) fn has_any(&self) -> bool {
         let lists = [self.push, self.pull, self.trc, self.basefile];
         self.transfer || lists.iter().any(|list| !list.is_empty())
@@ -51,7 +51,7 @@ impl FileFlags<'_> {
 }
 
 impl FileTemplates {
-    /// Reads what was typed. Returns nothing if no files are brought anywhere.
+    /// Parses the flags. Returns nothing if no file is pushed or pulled.
     pub(crate) fn of(typed: FileFlags<'_>, columns: Columns<'_>) -> Result<Option<Self>, CliError> {
         let whole = OsString::from("{}");
         let is_item_pushed = typed.transfer || !typed.trc.is_empty();
@@ -80,8 +80,8 @@ impl FileTemplates {
         }
     }
 
-    /// The files of an item. With `--each-host` the item is this host, and what it gives back gets a folder of its name, or
-    /// each host would write over what the others gave.
+    /// The files of an item. With `--each-host`, `each_host` is the host of the job. What is pulled from it goes into a
+    /// folder of its name, because the hosts would otherwise overwrite each other's files.
     pub(super) fn expand(
         &self,
         item: &Item,
@@ -89,7 +89,7 @@ impl FileTemplates {
         each_host: Option<&str>,
     ) -> Result<Arc<WorkFiles>, String> {
         let own_folder = match each_host {
-            // Here the files stay where the command has made them.
+            // On this machine nothing is pulled: the files stay where the command made them.
             Some(host) if host != PlaceName::LOCAL.as_str() => Some(folder_of(host)?),
             _ => None,
         };
@@ -114,7 +114,7 @@ impl FileTemplates {
         }))
     }
 
-    /// The files of a filter, which has them before the first item.
+    /// The files of a filter. They are pushed before the first item, so they do not depend on items.
     pub(crate) fn of_filter(&self) -> WorkFiles {
         WorkFiles {
             push: self.base.clone(),
@@ -124,7 +124,7 @@ impl FileTemplates {
     }
 }
 
-/// The folder for what a host gives back.
+/// The folder for what is pulled from a host: its name, if that can be the name of a folder.
 fn folder_of(host: &str) -> Result<&Path, String> {
     let path = Path::new(host);
     let mut parts = path.components();
@@ -137,7 +137,7 @@ fn folder_of(host: &str) -> Result<&Path, String> {
     }
 }
 
-/// The files of `--basefile`, which have to be there.
+/// The files of `--basefile`, which have to exist.
 fn base_files(paths: &[OsString]) -> Result<Vec<WorkPath>, CliError> {
     let files = paths.iter().map(|path| {
         let refuse = |why: String| CliError::usage(format!("--basefile {why}"));

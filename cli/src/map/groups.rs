@@ -1,4 +1,4 @@
-//! Several items for each command: as many as are asked for, and as fit into its line.
+//! Groups of items for one command each: as many as were asked for, and as fit into the command line.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
@@ -10,28 +10,29 @@ use crate::error::CliError;
 use crate::escape::{plain, text_of};
 use crate::value;
 
-/// The most bytes of a command line, if nothing else is said. The system allows more, but long lines run less in parallel,
-/// and another host may allow less.
+/// The most bytes of a command line without `--max-chars`. The system allows more, but with longer lines fewer commands
+/// run in parallel, and another host may allow less.
 const USUAL_BYTES: usize = 128 * 1024;
 
-/// How many bytes of the system's limit are left free, for what a program adds to its environment.
+/// How many bytes of the system's limit are left free, in case that a program adds variables to its environment and
+/// starts another one with the same arguments.
 const FREE_BYTES: usize = 4096;
 
 /// How many items each command gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct GroupRule {
-    /// The most items of a command; as many as fit, if nothing is said.
+    /// The most items of a command. Without it, a command gets as many as fit.
     most: Option<NonZeroU32>,
     /// The most bytes of a command with its items.
     bytes: usize,
-    /// How many bytes the system allows, with a pointer for each word.
+    /// How many bytes the system allows, including a pointer for each word.
     allowed: usize,
-    /// Over how many slots the last items are spread evenly; over none, each command is filled before the next one.
+    /// Over how many slots the last items are spread evenly. Without it, each command is filled before the next one.
     spread_over: Option<NonZeroU32>,
 }
 
 impl GroupRule {
-    /// Makes a rule, if the typed numbers fit to the system. `bytes` is what was typed.
+    /// Makes a rule from the typed numbers. Refuses more `bytes` than the system allows.
     pub(crate) fn new(
         most: Option<NonZeroU32>,
         bytes: Option<NonZeroU32>,
@@ -56,13 +57,13 @@ impl GroupRule {
         })
     }
 
-    /// Whether a command may be that long.
+    /// Whether a command may have this length.
     fn allows(&self, line: LineLength) -> bool {
         let pointers = line.words.saturating_mul(size_of::<usize>());
         line.bytes <= self.bytes && line.bytes.saturating_add(pointers) <= self.allowed
     }
 
-    /// How many columns a command can name: one for each item that it gets at most.
+    /// How many columns a command can name: as many as the most items that it gets.
     pub(crate) fn columns(&self) -> Option<usize> {
         self.most.map(as_usize)
     }
@@ -73,10 +74,10 @@ fn as_usize(number: NonZeroU32) -> usize {
     usize::try_from(number.get()).expect("a u32 fits into a usize")
 }
 
-/// How many bytes the words of a command can have, besides the environment of this process.
+/// How many bytes the words of a command can have beside the environment of this process.
 fn allowed_bytes() -> usize {
     let limit = nix::unistd::sysconf(nix::unistd::SysconfVar::ARG_MAX);
-    // A system without a limit says nothing.
+    // `sysconf` returns nothing on a system without a limit.
     let limit = limit.ok().flatten().unwrap_or(i64::MAX);
     let variables = std::env::vars_os();
     let taken: usize = variables
@@ -87,29 +88,29 @@ fn allowed_bytes() -> usize {
         .saturating_sub(taken + FREE_BYTES)
 }
 
-/// Items that are joined to groups as they are read. Each item of a group is a column of it.
+/// Groups of items, which are joined as they are read. Each item of a group is a column of the joined item.
 pub(crate) struct Groups {
     items: Box<dyn Iterator<Item = Result<Item, ItemError>> + Send>,
-    /// Whether all items are there, so that none is waited for.
+    /// Whether all items are known already, so that reading one never waits.
     are_all_there: bool,
     rule: GroupRule,
     template: Template,
-    /// The items that were read and are in no group yet, with the length that each adds to a command at most.
+    /// The items that were read and are in no group yet, each with the most that it adds to the length of a command.
     waiting: VecDeque<(Item, LineLength)>,
-    /// How many bytes the waiting items add together.
+    /// The sum of the bytes that the waiting items add.
     waiting_bytes: usize,
-    /// What comes next instead of the next item.
+    /// An error of the source, which is returned after the waiting items.
     failed: Option<ItemError>,
-    /// The items have ended.
+    /// Whether the source of the items has ended.
     has_ended: bool,
-    /// How many more commands the waiting items are spread over, once the items have ended.
+    /// Over how many commands the waiting items are spread, once the source has ended.
     commands_left: usize,
 }
 
 impl Groups {
-    /// Joins items by this rule, for this command.
+    /// Groups items by this rule for this command.
     ///
-    /// `are_all_there` says that no item is waited for.
+    /// `are_all_there` is whether reading an item never waits.
     pub(super) fn new(
         items: impl Iterator<Item = Result<Item, ItemError>> + Send + 'static,
         are_all_there: bool,
@@ -161,8 +162,8 @@ impl Groups {
         Some(Ok(Item::from_columns(columns)))
     }
 
-    /// Reads items until there are enough for the next group. Where the last ones are to be spread, these are as many as the
-    /// commands of all slots have room for.
+    /// Reads items until there are enough for the next group. If the last items are to be spread, these are as many as
+    /// the commands of all slots have room for.
     fn fill(&mut self) {
         let commands = if self.rule.spread_over.is_some() {
             self.commands_left
@@ -203,7 +204,7 @@ impl Groups {
         by_bytes.max(self.waiting.len().div_ceil(most))
     }
 
-    /// How many of the items that are there the next command gets at most.
+    /// How many of the waiting items the next command gets at most.
     fn most_of_next(&self) -> usize {
         let most = self.rule.most.map_or(usize::MAX, as_usize);
         if self.has_ended && self.rule.spread_over.is_some() {

@@ -1,4 +1,4 @@
-//! `--halt`: when a run stops early.
+//! The rule of `--halt`, by which a run stops early.
 
 use std::str::FromStr;
 
@@ -7,7 +7,7 @@ use ratchet_runtime::{Halt, MaxFailures};
 
 use crate::value::{Amount, amount};
 
-/// A rule that stops a run.
+/// A rule of `--halt`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct HaltRule {
     /// Whether running jobs are asked to stop. Otherwise they may finish.
@@ -23,7 +23,7 @@ enum HaltLimit {
     Never,
     /// Jobs that failed, timed out or crashed.
     Failures(Amount),
-    /// The limit counts jobs that succeeded.
+    /// Jobs that succeeded.
     Successes(Amount),
 }
 
@@ -42,12 +42,12 @@ pub(crate) enum HaltDecision {
 const SHARE_OF_AT_LEAST: u64 = 3;
 
 impl HaltRule {
-    /// Whether the rule waits for successes.
+    /// Whether the rule stops the run after successes.
     pub(crate) fn is_goal(&self) -> bool {
         matches!(self.limit, HaltLimit::Successes(_))
     }
 
-    /// The rule of failures that an executor enforces, if it is one.
+    /// The limit of failures as the executor enforces it, if the rule counts failures.
     pub(crate) fn failure_limit(self) -> Option<(MaxFailures, Halt)> {
         let HaltLimit::Failures(amount) = self.limit else {
             return None;

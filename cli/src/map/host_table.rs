@@ -1,4 +1,4 @@
-//! The table of `--each-host`: hosts, how the command ended there, and what it printed.
+//! The table of `--each-host`: the hosts, how the command ended there, and what it printed.
 
 use std::io::{self, Write};
 
@@ -9,16 +9,16 @@ use super::outputs::CommandRecord;
 use crate::escape::{plain, text_of};
 use crate::spool::Spool;
 
-/// How wide the column of hosts gets before names go into another line.
+/// The width of the column of hosts beyond which further names go into another line.
 const HOSTS_WIDTH: usize = 30;
 
-/// What the command printed on each host. Hosts on which it ended in the same way with the same output are one row.
+/// The output of the command on each host. Hosts on which it ended in the same way with the same output share a row.
 #[derive(Debug, Default)]
 pub(crate) struct HostOutputs {
     rows: Vec<Row>,
 }
 
-/// What hosts have in common.
+/// The result that one or more hosts have in common.
 #[derive(Debug)]
 struct Row {
     /// The numbers and the names of the hosts.
@@ -26,19 +26,19 @@ struct Row {
     exit: String,
     stdout: Spool,
     stderr: Spool,
-    /// What kept the command from its end, or from being run at all.
+    /// Why the command did not end by itself, or was not run at all.
     message: Option<String>,
 }
 
 impl HostOutputs {
-    /// Adds what came of a host. Without a record, no command ran there.
+    /// Adds the result of a host. Without a record, no command ran there.
     pub(super) fn add(
         &mut self,
         record: Option<CommandRecord>,
         outcome: &Outcome,
     ) -> io::Result<()> {
         let failure = outcome.failure().filter(|_| !outcome.is_success());
-        // The column tells the exit code of a command that failed by itself.
+        // If the command failed by itself, the column of exit codes says enough.
         let message = failure.filter(|failure| failure.class != Class::Exit);
         let row = match record {
             Some(record) => Row {
@@ -69,7 +69,7 @@ impl HostOutputs {
         Ok(())
     }
 
-    /// Writes the table, in the order of the hosts.
+    /// Writes the table in the order of the hosts.
     pub(super) fn write(&mut self, out: &mut dyn Write) -> io::Result<()> {
         if self.rows.is_empty() {
             return Ok(());

@@ -10,8 +10,8 @@ use ratchet_runtime::JobIdentity;
 
 use super::item::Item;
 
-/// How many bits the filter has that tells whether an item is surely new: 8 MiB, of which pages are used as needed.
-/// Lists may have any length, so the items themselves are not kept.
+/// The number of bits of the Bloom filter, which take 8 MiB. Lists may have any length, so the items themselves are not
+/// kept.
 const FILTER_BITS: u32 = 1 << 26;
 
 /// How many repeated items are counted.
@@ -21,15 +21,15 @@ const MAX_COUNTED: usize = 1 << 18;
 pub(super) struct Identities {
     /// The digest of the command, which is part of each identity.
     command: [u8; 16],
-    /// A Bloom filter of the items that came; empty until the first one.
+    /// A Bloom filter of the items so far. The vector is empty until the first item.
     filter: Vec<u64>,
-    /// How often each item came that may have come before. If the filter takes a new item for an old one, the item is
-    /// counted here and nothing else happens: equal items still have different counts.
+    /// How many equal items came before the last one, for each item that the filter took for a repeated one. If the
+    /// filter was wrong, the count is too high, which does no harm: equal items still get different counts.
     counts: HashMap<[u8; 16], u64>,
 }
 
 impl Identities {
-    /// Makes the identities of a command's items, none of which has come yet.
+    /// Makes the identities of the jobs of a command, before the first item.
     pub(super) fn of_command(words: &[OsString]) -> Self {
         let words = words.iter().map(|word| word.as_bytes());
         Self {
@@ -39,7 +39,7 @@ impl Identities {
         }
     }
 
-    /// The identity of the next item, whose job has this number.
+    /// The identity of the job of the next item. The job has this number.
     pub(super) fn next(&mut self, item: &Item, number: u64) -> JobIdentity {
         let command = self.command;
         let parts = || std::iter::once(&command[..]).chain(item.columns());
@@ -61,17 +61,17 @@ impl Identities {
         }
         if self.counts.len() >= MAX_COUNTED {
             // To keep memory bounded, further repeated items are told apart by their numbers. If the list changes
-            // before them, they are run again. No count is as high as this number.
+            // before them, they are run again. The highest bit keeps these numbers apart from counts.
             return 1 << 63 | number;
         }
         self.counts.insert(item, 1);
         1
     }
 
-    /// Whether the item is surely new. From then on it is not.
+    /// Adds the item to the filter, and returns whether it is certainly new.
     fn is_new(&mut self, item: [u8; 16]) -> bool {
         if self.filter.is_empty() {
-            // Pages of zeros take no memory before they are written.
+            // The system provides pages of zeros only when they are written, so a short list uses little memory.
             self.filter = vec![0_u64; (FILTER_BITS / 64) as usize];
         }
         let mut is_new = false;

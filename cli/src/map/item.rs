@@ -2,7 +2,7 @@
 
 use crate::escape::plain;
 
-/// What a command is run for: bytes in one or more columns.
+/// The item of a job: bytes in one or more columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Item {
     bytes: Vec<u8>,
@@ -10,12 +10,12 @@ pub(crate) struct Item {
     cuts: Vec<usize>,
 }
 
-/// Why an item cannot be had. It becomes a failed job, and the other items go on.
+/// The reason for which an item cannot be read or used. It becomes a failed job, and the other items go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ItemError(pub(crate) String);
 
 impl Item {
-    /// Makes an item of its columns.
+    /// Makes an item from its columns.
     pub(crate) fn from_columns<'a>(columns: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let (mut bytes, mut cuts) = (Vec::new(), Vec::new());
         for (index, column) in columns.into_iter().enumerate() {
@@ -42,8 +42,8 @@ impl Item {
         (0..=self.cuts.len()).filter_map(|column| self.column(column))
     }
 
-    /// The tag before lines of the item's output: the item in one line without control characters. Bytes that are not UTF-8 stay as they
-    /// are.
+    /// The tag before the lines of the item's output: the item in one line without control characters. Bytes that are
+    /// not UTF-8 stay as they are.
     pub(crate) fn tag(&self) -> Vec<u8> {
         tag_of(&self.joined())
     }

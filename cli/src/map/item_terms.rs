@@ -1,4 +1,4 @@
-//! Terms of jobs that depend on the item: the hint, and the host that the job is about.
+//! The terms of jobs that depend on the item: the hint, and the host that the job concerns.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,15 +8,15 @@ use ratchet_runtime::{HostName, ParallelizationHint, Terms};
 use super::item::Item;
 use super::text_template::TextTemplate;
 
-/// How many different hints are remembered, so that jobs with equal ones share their terms.
+/// How many different hints are remembered. Jobs with an equal hint share their terms.
 const MAX_REMEMBERED: usize = 1024;
 
 /// The parts of a job's terms that depend on its item.
 #[derive(Default)]
 pub(crate) struct ItemTerms {
-    /// The host that a job is about.
+    /// The host that a job concerns, from `--host`.
     pub(crate) host: Option<TextTemplate>,
-    /// The hint of a job, and who reads it.
+    /// The hint of a job, from `--hint`.
     pub(crate) hint: Option<HintTemplate>,
 }
 
@@ -24,12 +24,12 @@ pub(crate) struct ItemTerms {
 pub(crate) struct HintTemplate {
     template: TextTemplate,
     parse: fn(&str) -> Result<ParallelizationHint, String>,
-    /// The terms of each hint that came.
+    /// The terms of each hint so far.
     known: HashMap<String, Arc<Terms>>,
 }
 
 impl HintTemplate {
-    /// Makes the hint of a template, whose text is read by this function for each item.
+    /// Makes a hint from a template. `parse` parses its text for each item.
     pub(crate) fn new(
         template: TextTemplate,
         parse: fn(&str) -> Result<ParallelizationHint, String>,
@@ -65,7 +65,7 @@ impl HintTemplate {
 }
 
 impl ItemTerms {
-    /// The host and the terms of the job of an item, where nothing else is said.
+    /// The host and the terms of the job of an item. `usual` are the terms without a hint of its own.
     pub(super) fn of(
         &mut self,
         usual: &Arc<Terms>,

@@ -1,4 +1,4 @@
-//! Reads items one by one, as there is room for their jobs.
+//! The sources of items, which are read one by one when there is room for their jobs.
 
 mod cut;
 mod read_ahead;
@@ -21,7 +21,7 @@ use super::shuffle::shuffle;
 use super::template::Template;
 use crate::error::CliError;
 
-/// Where the items of a map come from.
+/// A source of the items of a map.
 pub(crate) enum Items {
     /// Each line is an item.
     LineItems(LineItems),
@@ -29,7 +29,7 @@ pub(crate) enum Items {
     Csv(Box<Records>),
     /// The columns of each item are cut by a regular expression.
     Cut(Box<CutItems>),
-    /// Several items are joined to one.
+    /// Each group of several items is an item.
     Groups(Box<Groups>),
     /// Each combination of the lists after `:::` is an item.
     CombinedLists(CombinedLists),
@@ -47,7 +47,7 @@ pub(crate) struct HostItems {
     columns: [Vec<u8>; 1],
 }
 
-/// Items that were all read, and put into random order.
+/// Items in random order, which were all read before the first one is returned.
 pub(crate) struct ShuffledItems {
     items: std::vec::IntoIter<Result<Item, ItemError>>,
     columns: usize,
@@ -55,12 +55,12 @@ pub(crate) struct ShuffledItems {
 }
 
 impl Items {
-    /// The items in these files, one file after the other, or in stdin if no file is named.
+    /// The items of these files, one file after the other, or those of stdin if no file is named.
     pub(crate) fn lines(files: &[PathBuf], end: ItemEnd) -> Result<Self, CliError> {
         LineItems::open(files, end).map(Self::LineItems)
     }
 
-    /// The items of lists. A single file is read as there is room for its jobs. Where there are several lists, their files
+    /// The items of lists. A single file is read as there is room for its jobs. If there are several lists, their files
     /// are read now, each as a whole.
     pub(crate) fn lists(lists: ListSources, end: ItemEnd) -> Result<Self, CliError> {
         match lists.single_file() {
@@ -113,7 +113,8 @@ impl Items {
         })
     }
 
-    /// How many columns each item has. The name of a host is none, so it is not added to a command that does not ask for it.
+    /// How many columns each item has. The name of a host is not counted as a column, so it is not added to a command
+    /// without a placeholder.
     pub(crate) fn column_count(&self) -> usize {
         match self {
             Self::LineItems(_) => 1,
@@ -121,7 +122,7 @@ impl Items {
             Self::Cut(items) => items.columns,
             Self::CombinedLists(lists) => lists.columns(),
             Self::Shuffled(shuffled) => shuffled.columns,
-            // How many there are is not the same for all.
+            // Groups differ in how many columns they have.
             Self::Hosts(_) | Self::Groups(_) => 0,
         }
     }
@@ -148,8 +149,8 @@ impl Items {
         }
     }
 
-    /// Reads ahead on a thread of its own, so that the number of items is known early. Several files and CSV files are
-    /// not read ahead, because their number is known only when all of them are read.
+    /// Reads ahead on a thread of its own, so that the number of items is known early. Only a single source of lines is
+    /// read ahead.
     pub(crate) fn count_ahead(
         &mut self,
         announce: impl FnOnce(u64) + Send + 'static,
@@ -161,7 +162,7 @@ impl Items {
         if lines.sources.len() == 1
             && let Some(source) = lines.sources.front_mut()
         {
-            // Nothing was read from it yet, so its buffer is empty and may be replaced.
+            // Nothing was read from the source yet, so its buffer is empty and no byte is lost with it.
             let reader =
                 std::mem::replace(&mut source.reader, BufReader::new(Box::new(io::empty())));
             let ahead = ReadAhead::start(reader.into_inner(), end, announce)?;
@@ -170,7 +171,7 @@ impl Items {
         Ok(())
     }
 
-    /// Whether reading the next item may wait. Nobody can tell for CSV, so it counts as if it did.
+    /// Whether reading the next item may wait. For CSV this cannot be known, so it is true.
     pub(crate) fn may_wait(&self) -> bool {
         match self {
             Self::CombinedLists(_) | Self::Hosts(_) | Self::Shuffled(_) => false,

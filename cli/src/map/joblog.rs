@@ -1,4 +1,4 @@
-//! `--joblog`: a line for each command that has ended, in GNU parallel's columns.
+//! The file of `--joblog`, with a line for each command that has ended, in the columns of GNU parallel.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -23,7 +23,7 @@ pub(crate) struct Joblog {
 }
 
 impl Joblog {
-    /// Opens a log; `-` is `stdout`. A run that is resumed continues its log.
+    /// Opens a log. The path `-` stands for `stdout`. A run that is resumed continues its log.
     pub(crate) fn open(
         path: PathBuf,
         stdout: impl FnOnce() -> Box<dyn Write + Send>,
@@ -86,7 +86,7 @@ fn line(record: &CommandRecord) -> Vec<u8> {
     .into_bytes();
     for byte in shell_line(&record.command) {
         match byte {
-            // The quoting leaves a newline as it is where a word is not UTF-8.
+            // If a word is not UTF-8, the quoting leaves a newline in it as it is.
             b'\n' => line.extend_from_slice(b"\\n"),
             byte => line.push(byte),
         }

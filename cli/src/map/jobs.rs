@@ -1,4 +1,4 @@
-//! Turns items into jobs.
+//! The jobs of a map, which are made from its items.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -27,25 +27,25 @@ use super::word::PlaceholderValues;
 use crate::error::CliError;
 use crate::escape::{plain, text_of};
 
-/// How the item of each job is processed: by a command, or by a filter.
+/// How each item is processed: by a command, a filter or a worker.
 pub(crate) enum MapWork {
-    /// A command is started for it.
+    /// A command is started for each item.
     Command {
         /// The command of each item.
         command: ItemCommand,
-        /// The files that it gets, and those that come back.
+        /// The files that are pushed for it and pulled after it.
         files: Option<FileTemplates>,
         /// The folder and the variables of all commands.
         start: CommandStart,
     },
-    /// A filter that keeps running gets it as a line.
+    /// A filter that keeps running gets each item as a line.
     Warm(TaskName),
-    /// A worker that keeps running gets it as the input of a task.
+    /// A worker that keeps running gets each item as the input of a task.
     Worker(TaskName),
 }
 
 impl MapWork {
-    /// The command of each item, if one is started for it.
+    /// The command, if one is started for each item.
     pub(crate) fn command(&self) -> Option<&ItemCommand> {
         match self {
             Self::Command { command, .. } => Some(command),
@@ -53,7 +53,7 @@ impl MapWork {
         }
     }
 
-    /// How the commands start.
+    /// The folder, the variables and the niceness with which commands start.
     pub(crate) fn start(&self) -> CommandStart {
         match self {
             Self::Command { start, .. } => start.clone(),
@@ -61,7 +61,7 @@ impl MapWork {
         }
     }
 
-    /// The command with its placeholders, if one is started for each item.
+    /// The command with its placeholders, if one is started for each item and the items are not commands themselves.
     pub(crate) fn template(&self) -> Option<&Template> {
         match self {
             Self::Command { command, .. } => command.template(),
@@ -70,7 +70,7 @@ impl MapWork {
     }
 }
 
-/// What each job of a map is for.
+/// The source of the jobs of a map.
 pub(crate) enum MapSource {
     /// Each job is for an item.
     Items(Items),
@@ -78,12 +78,12 @@ pub(crate) enum MapSource {
     Blocks(Box<Blocks>),
 }
 
-/// The jobs of a map, numbered from 1. They are made one by one, as there is room.
+/// The jobs of a map, numbered from 1. They are made one by one, when there is room for them.
 pub(crate) struct MapJobs {
     source: MapSource,
     work: MapWork,
     terms: Arc<Terms>,
-    /// Where the jobs leave what their commands print, until the report takes it.
+    /// The outputs of the commands that have ended, until the report takes them.
     outputs: Arc<PendingOutputs>,
     identities: Identities,
     /// The number of the last job that was made.
@@ -92,12 +92,13 @@ pub(crate) struct MapJobs {
     item_terms: ItemTerms,
     /// Asks before each command, with `--interactive`.
     prompt: Option<Prompt>,
-    /// The hosts of which each item names one, with `--each-host`.
+    /// The hosts of `--each-host`. Each item is the name of one of them.
     hosts: Option<Arc<[PlaceName]>>,
 }
 
 impl MapJobs {
-    /// Makes the jobs of items or blocks. `command` is the command as it was typed, which is part of the identities of the jobs.
+    /// Makes the jobs for items or blocks. `command` is the command as it was typed. It is part of the identities of
+    /// the jobs.
     pub(crate) fn new(
         source: MapSource,
         command: &[OsString],
@@ -125,14 +126,14 @@ impl MapJobs {
         self
     }
 
-    /// Asks before each command. An item whose command is not to be run becomes no job.
+    /// Asks before each command. An item whose command is refused becomes no job.
     #[must_use]
     pub(crate) fn asking(mut self, prompt: Option<Prompt>) -> Self {
         self.prompt = prompt;
         self
     }
 
-    /// Makes each job one of the host that its item names. These are all hosts.
+    /// Runs each job on the host that its item names. `hosts` are all hosts.
     #[must_use]
     pub(crate) fn on_each(mut self, hosts: Option<Arc<[PlaceName]>>) -> Self {
         self.hosts = hosts;
@@ -147,7 +148,7 @@ impl MapJobs {
         }
     }
 
-    /// Where the jobs run that are commands.
+    /// Where the commands run.
     pub(crate) fn placement(&self) -> Placement {
         match &self.hosts {
             Some(hosts) => Placement::Among(Arc::clone(hosts)),
@@ -169,7 +170,7 @@ impl MapJobs {
         }
     }
 
-    /// The job of an item, or nothing if its command is not to be run.
+    /// The job of an item, or nothing if the user refused its command.
     fn job(
         &mut self,
         id: String,
@@ -249,7 +250,7 @@ impl MapJobs {
         })
     }
 
-    /// A job that fails at once, in the place of an item that cannot be had.
+    /// A job that fails at once, in place of an item that cannot be read or used.
     fn refused(&self, id: String, reason: String) -> Job {
         bad(id, reason).terms(Arc::clone(&self.terms))
     }
@@ -271,7 +272,7 @@ impl Iterator for MapJobs {
 }
 
 impl MapJobs {
-    /// The item of the job of this number, and what its command reads.
+    /// The item of the job of this number, and the stdin of its command.
     fn next_item(&mut self, number: u64) -> Option<(Result<Item, ItemError>, ProgramInput)> {
         match &mut self.source {
             MapSource::Items(items) => loop {
@@ -285,7 +286,7 @@ impl MapJobs {
                 }
             },
             MapSource::Blocks(blocks) => Some(match blocks.next()? {
-                // A block has no text of its own, so it is called by its number.
+                // A block has no text of its own, so its item is its number.
                 Ok(stdin) => (Ok(Item::from(number.to_string().as_str())), stdin),
                 Err(error) => (Err(error), ProgramInput::Nothing),
             }),
@@ -293,14 +294,14 @@ impl MapJobs {
     }
 }
 
-/// The input of a worker: an object or a list as it stands in the item, and any other item as a text.
+/// The input of a task: an item that is a JSON object or array as it is, and any other item as a string.
 fn input_of(text: &str) -> Payload {
     let is_json = text.trim_start().starts_with(['{', '[']);
     let json = is_json.then(|| Payload::from_json(text).ok()).flatten();
     json.unwrap_or_else(|| Payload::from_text(text))
 }
 
-/// A job that fails at once, in the place of an item that cannot be had.
+/// A job that fails at once, in place of an item that cannot be read or used.
 fn bad(id: String, reason: String) -> Job {
     Job::refused(id, "item", Failure::new(Class::Input, reason))
 }
@@ -315,7 +316,7 @@ fn process(words: Vec<OsString>) -> ProcessConfig {
     ProcessConfig::new(PathBuf::from(command)).args(words)
 }
 
-/// The pool of a filter that keeps running, and the name of its task.
+/// The pool of a filter that keeps running, and the name of the filter's task.
 pub(crate) fn warm_pool(
     words: &[OsString],
     columns: Columns<'_>,

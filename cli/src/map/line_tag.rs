@@ -1,4 +1,4 @@
-//! What stands before each line that a command prints.
+//! The tag before each line that a command prints.
 
 use std::borrow::Cow;
 use std::os::unix::ffi::OsStrExt;
@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use super::item::{Item, tag_of};
 use super::text_template::TextTemplate;
 
-/// What stands before each line that a command prints.
+/// The tag before each line that a command prints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LineTag {
     /// Nothing.
@@ -18,7 +18,7 @@ pub(crate) enum LineTag {
 }
 
 impl LineTag {
-    /// The tag of the lines of an item, without the tab. Without a tag, lines stay as they are.
+    /// The tag of the lines of an item, without the tab. If there is none, the lines are written as they are.
     pub(super) fn of(&self, item: &Item, number: u64) -> Option<Cow<'_, [u8]>> {
         match self {
             Self::None => None,

@@ -1,4 +1,4 @@
-//! Items that are the lines of files, or that end with another character.
+//! Items that are the lines of files, or that end with another byte than a newline.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -13,15 +13,15 @@ use crate::value;
 /// How much of a file is read at once.
 pub(super) const BUFFER_BYTES: usize = 256 * 1024;
 
-/// The capacity that the buffer of a line keeps after a longer line.
+/// The capacity to which the buffer of a line shrinks after a longer line.
 pub(super) const KEPT: usize = 1 << 20;
 
-/// The character that ends an item.
+/// How an item ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ItemEnd {
-    /// A newline, with or without a carriage return. Empty lines are no items.
+    /// With a newline, before which a carriage return may stand. Empty lines are skipped.
     Line,
-    /// This byte. Items are taken as they are, even empty ones.
+    /// With this byte. Items are taken as they are, even empty ones.
     Byte(u8),
 }
 
@@ -29,7 +29,7 @@ impl ItemEnd {
     /// NUL, which ends the names that `find -print0` writes.
     pub(crate) const NULL: Self = Self::Byte(0);
 
-    /// The name of what is counted in messages.
+    /// What messages call the things that are counted.
     fn word(self) -> &'static str {
         match self {
             Self::Line => "line",
@@ -46,7 +46,7 @@ impl ItemEnd {
     }
 }
 
-/// A file with items, and its name in messages.
+/// An open file with items, and its name in messages.
 pub(super) struct ItemFile {
     /// What messages call the source: a path, or `stdin`.
     pub(super) name: String,
@@ -54,10 +54,10 @@ pub(super) struct ItemFile {
     pub(super) reader: ItemReader,
 }
 
-/// A reader whose buffered bytes can be looked at.
+/// The reader of a file with items. Its buffer shows whether a whole item was read already.
 pub(super) type ItemReader = BufReader<Box<dyn Read + Send>>;
 
-/// Opens files, or stdin if none is named.
+/// Opens files, or stdin if no file is named.
 pub(super) fn open(files: &[PathBuf]) -> Result<VecDeque<ItemFile>, CliError> {
     let stdin = [PathBuf::from("-")];
     let files = if files.is_empty() { &stdin } else { files };
@@ -84,7 +84,7 @@ fn open_one(path: &Path) -> Result<ItemFile, CliError> {
 
 /// The lines of the sources, one source after the other.
 pub(crate) struct LineItems {
-    /// The sources that are not read to their ends, the current one first.
+    /// The sources that have not ended, the current one first.
     pub(super) sources: VecDeque<ItemFile>,
     /// The byte that ends an item.
     pub(super) end: ItemEnd,
@@ -95,7 +95,7 @@ pub(crate) struct LineItems {
 }
 
 impl LineItems {
-    /// The lines of these files, one file after the other, or of stdin if no file is named.
+    /// Opens these files, whose lines are read one file after the other, or stdin if no file is named.
     pub(super) fn open(files: &[PathBuf], end: ItemEnd) -> Result<Self, CliError> {
         Ok(Self {
             sources: open(files)?,

@@ -1,4 +1,4 @@
-//! Items after `:::` and `::::`: the combinations of several lists.
+//! The items after `:::` and `::::`: the combinations of several lists.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -8,15 +8,15 @@ use super::item::Item;
 use super::lines::{ItemEnd, LineItems};
 use crate::error::CliError;
 
-/// Lists that are combined with each other. The last one changes fastest.
+/// All combinations of the items of several lists. The last list changes fastest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CombinedLists {
     groups: Vec<ListGroup>,
-    /// The position in each group; nothing when all combinations are used up.
+    /// The position of the next combination in each group. It is nothing when all combinations were returned.
     next: Option<Vec<usize>>,
 }
 
-/// Lists that go along with each other.
+/// Lists that are linked: their first items belong together, then their second items, and so on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ListGroup {
     lists: Vec<Vec<Item>>,
@@ -27,9 +27,9 @@ struct ListGroup {
 /// Where the lists of items come from, before files are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ListSources {
-    /// The lists that are combined, each with those that go along with it.
+    /// The groups that are combined. The lists of a group are linked.
     groups: Vec<Vec<ListSource>>,
-    /// Which of the lists of a group tells how long it is.
+    /// Whether a group is as long as its shortest or its longest list.
     length: GroupLength,
 }
 
@@ -42,21 +42,22 @@ enum ListSource {
     File(PathBuf),
 }
 
-/// How long a group of lists of different lengths is.
+/// The length of a group whose lists have different lengths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum GroupLength {
-    /// As long as its shortest list: lists that are joined by `:::+`.
+    /// The length of its shortest list. So it is for lists that `:::+` links.
     Shortest,
-    /// As long as its longest list, and the others begin anew: lists that `--link` joins.
+    /// The length of its longest list; the others start again from their beginning. So it is for lists that `--link`
+    /// links.
     Longest,
 }
 
-/// What begins a list among the words of a command line.
+/// A word of the command line after which a list follows.
 #[derive(Debug, Clone, Copy)]
 struct Mark {
-    /// Whether files follow, and not items.
+    /// Whether files with items follow, and not the items themselves.
     names_files: bool,
-    /// Whether the list goes along with the one before it.
+    /// Whether the list is linked to the one before it.
     joins: bool,
 }
 
@@ -73,7 +74,8 @@ impl Mark {
     }
 }
 
-/// Splits the arguments into the command and the lists, if there are any. Without a command, the items are commands.
+/// Splits the arguments into the command and the lists, if there are any. If the command is empty, the items are
+/// commands.
 pub(crate) fn split_words(
     words: &[OsString],
 ) -> Result<(&[OsString], Option<ListSources>), CliError> {
@@ -116,7 +118,7 @@ pub(crate) fn split_words(
 }
 
 impl ListSources {
-    /// The lists in these files, each of which goes along with the others.
+    /// The lists in these files, all of which are linked.
     pub(crate) fn linked_files(files: &[PathBuf]) -> Self {
         let files = files.iter().map(|file| ListSource::File(file.clone()));
         Self {
@@ -125,7 +127,7 @@ impl ListSources {
         }
     }
 
-    /// Makes all lists go along with each other. The shorter ones begin anew until the longest has ended.
+    /// Links all lists. The shorter ones start again from their beginning until the longest has ended.
     #[must_use]
     pub(crate) fn linked(self) -> Self {
         Self {
@@ -154,7 +156,7 @@ impl ListSources {
         })
     }
 
-    /// The file that the only list is read from, if there is one list and it is read from a file.
+    /// The file of the only list, if there is exactly one list and it is read from a file.
     pub(super) fn single_file(&self) -> Option<&Path> {
         match &self.groups[..] {
             [group] => match &group[..] {
@@ -200,7 +202,7 @@ impl ListGroup {
         let lengths = lists.iter().map(Vec::len);
         let shortest = lengths.clone().min().unwrap_or(0);
         let length = match length {
-            // Nothing goes along with a list that is empty.
+            // An empty list has no item to repeat, so the group is empty.
             GroupLength::Longest if shortest > 0 => lengths.max().unwrap_or(0),
             _ => shortest,
         };

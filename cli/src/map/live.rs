@@ -1,4 +1,4 @@
-//! Writes the lines of running commands as they come: one writer at a time, and never two jobs within one line.
+//! Writes the lines of running commands as they come. Only one job writes at a time, and no line has text of two jobs.
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -13,17 +13,18 @@ use super::print::tagged_lines;
 /// Stdout and stderr of this process, which the running commands share.
 ///
 /// A line that is too long to be held back is written in pieces. Until it has ended, no other job writes to either
-/// stream, since both may be the same terminal. The other commands wait then, as they do for a slow reader.
+/// stream, since both may be the same terminal. Meanwhile the threads of the other jobs wait, as they do for a slow
+/// reader.
 pub(crate) struct LiveOutput {
     /// What stands before each line.
     tag: LineTag,
     /// Both streams under one lock, since both may be the same terminal.
     streams: Mutex<Streams>,
-    /// Notified when the job that was inside a line has ended it.
+    /// Notified when no job is inside a line any more.
     released: Condvar,
 }
 
-/// Both streams, and the job that is inside a line.
+/// Both streams, and what is known of them.
 struct Streams {
     stdout: Box<dyn Write + Send>,
     stderr: Box<dyn Write + Send>,
@@ -35,24 +36,24 @@ struct Streams {
     is_closed: bool,
 }
 
-/// Bytes that are written at once.
+/// Bytes of a job that are written in one go.
 pub(super) struct OutputPiece<'a> {
     /// The stream of the command.
     pub(super) stream: Stream,
-    /// The bytes, which end with a line unless the line is long.
+    /// The bytes. They end with a newline, unless the line is too long to be held back.
     pub(super) bytes: &'a [u8],
     /// The number of the job.
     pub(super) number: u64,
     /// The item that the command runs for.
     pub(super) item: &'a Item,
-    /// Whether it begins with the beginning of a line.
+    /// Whether the bytes begin at the start of a line.
     pub(super) starts_line: bool,
-    /// Whether the job is inside a line afterwards, on either stream.
+    /// Whether the job is inside a line afterwards, on one of the two streams.
     pub(super) leaves_line_open: bool,
 }
 
 impl LiveOutput {
-    /// Makes the output of a map, whose lines have this tag.
+    /// Makes the output of a map whose lines have this tag.
     pub(crate) fn new(
         tag: LineTag,
         stdout: Box<dyn Write + Send>,
@@ -72,9 +73,9 @@ impl LiveOutput {
         }
     }
 
-    /// Writes a message about an output to stderr.
+    /// Writes a message of ratchet to stderr.
     pub(super) fn note(&self, text: &[u8]) {
-        // Where stderr is closed, nobody can be told.
+        // If stderr is closed, there is no place left for a message.
         let _ = self.wait_for_turn(None).stderr.write_all(text);
     }
 
@@ -83,7 +84,7 @@ impl LiveOutput {
         self.lock().error.take()
     }
 
-    /// Writes whole lines of an item, unless stdout takes no more.
+    /// Writes whole lines of an item. Breaks if its stream takes no more.
     pub(super) fn write_lines(
         &self,
         stream: Stream,
@@ -101,10 +102,11 @@ impl LiveOutput {
         })
     }
 
-    /// Writes a piece when no other job is inside a line. Breaks where nobody reads what the job prints.
+    /// Waits until no other job is inside a line, and writes a piece. Breaks if its stream takes no more.
     pub(super) fn write(&self, piece: &OutputPiece<'_>) -> ControlFlow<()> {
         let mut streams = self.wait_for_turn(Some(piece.number));
-        // Cleared before anything is written: a job whose line cannot be written must not hold up the others.
+        // The owner is cleared before anything is written, because a job whose line cannot be written must not hold up
+        // the others.
         streams.line_owner = None;
         if piece.stream == Stream::Stdout && streams.is_closed {
             self.released.notify_all();

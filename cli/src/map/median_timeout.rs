@@ -1,4 +1,4 @@
-//! Ends commands that take far longer than the others: after a multiple of the median so far.
+//! The timeout that ends commands which take far longer than the others: a multiple of the median so far.
 
 use std::future::Future;
 use std::sync::{Mutex, PoisonError};
@@ -8,10 +8,10 @@ use ratchet_runtime::process::{CommandEnd, ProcessError, StopCause, working_now}
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// How many commands have to succeed before their median says anything.
+/// How many commands have to succeed before the median of their durations is used.
 const LEAST_COUNT: u64 = 3;
 
-/// The ratio of the upper to the lower bound of a class of durations: the median is known to one percent.
+/// The ratio of the upper to the lower bound of a class of durations. The median is known to one percent.
 const CLASS_RATIO: f64 = 1.01;
 
 /// How many classes there are. The last one begins at some ten thousand years.
@@ -19,15 +19,15 @@ const CLASSES: usize = 4096;
 
 /// The timeout of commands, which follows the median of those that have succeeded.
 pub(crate) struct MedianTimeout {
-    /// How many percent of the median a command may take.
+    /// How long a command may take, in percent of the median.
     percent: u32,
     durations: Mutex<Durations>,
-    /// How long a command may take, once that is known.
+    /// How long a command may take. It is nothing until enough commands have succeeded.
     limit: watch::Sender<Option<Duration>>,
 }
 
 impl MedianTimeout {
-    /// Makes a timeout of so many percent of the median.
+    /// Makes a timeout of this many percent of the median.
     pub(crate) fn new(percent: u32) -> Self {
         Self {
             percent,
@@ -36,7 +36,8 @@ impl MedianTimeout {
         }
     }
 
-    /// Waits for a command that starts now. If it takes too long, it is asked to stop by `cancel`, and counts as timed out.
+    /// Waits for the end of a command that starts now. If it takes too long, `cancel` asks it to stop, and it counts as
+    /// timed out.
     pub(super) async fn guard(
         &self,
         run: impl Future<Output = Result<CommandEnd, ProcessError>>,
@@ -62,7 +63,7 @@ impl MedianTimeout {
         result
     }
 
-    /// Returns when a command that started at this time has taken too long.
+    /// Waits until a command that started at this time has taken too long.
     async fn exceeded(&self, start: Instant) {
         let mut limit = self.limit.subscribe();
         loop {
@@ -75,9 +76,10 @@ impl MedianTimeout {
                 }
             };
             tokio::select! {
-                // The sender lives as long as this.
+                // This cannot fail, because the sender is a field of `self`.
                 _ = limit.changed() => {}
-                // The clock of work may have stood still meanwhile.
+                // During a suspension the sleep goes on, but the clock of work stands still. So the time left is
+                // computed anew, and only zero counts.
                 () = over => if left == Some(Duration::ZERO) {
                     return;
                 },
@@ -85,7 +87,7 @@ impl MedianTimeout {
         }
     }
 
-    /// Takes note of a command that has succeeded.
+    /// Adds the duration of a command that has succeeded, and updates the limit.
     fn note(&self, duration: Duration) {
         let mut durations = self
             .durations
@@ -103,7 +105,7 @@ impl MedianTimeout {
     }
 }
 
-/// Durations, counted in classes of which each begins one percent above the one before.
+/// Counts of durations in classes. Each class begins one percent above the one before.
 struct Durations {
     classes: Box<[u64]>,
     count: u64,
@@ -121,7 +123,7 @@ impl Default for Durations {
 impl Durations {
     fn add(&mut self, duration: Duration) {
         let micros = duration.as_secs_f64() * 1e6;
-        // A float becomes the nearest number that there is, and less than a microsecond is the first class.
+        // The cast saturates: less than a microsecond, whose logarithm is negative, falls into the first class.
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -132,7 +134,7 @@ impl Durations {
         self.count += 1;
     }
 
-    /// The upper bound of the class of the median, if there are enough.
+    /// The upper bound of the class of the median, if there are enough durations.
     fn median(&self) -> Option<Duration> {
         if self.count < LEAST_COUNT {
             return None;

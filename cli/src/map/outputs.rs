@@ -1,8 +1,8 @@
-//! The outputs of commands that have ended, until the outcomes of their jobs arrive.
+//! The outputs of commands that have ended, which are kept until the outcomes of their jobs arrive.
 //!
-//! A result line has room for text; what a command prints is bytes, and as many as it likes. So the output does not
-//! travel with the outcome: the runner stores it here under the job's id, and the report takes it from here when it
-//! hears of the outcome. The output of a retried attempt replaces the one before.
+//! The result of a job is text of bounded length, but a command may print any bytes, and any number of them. So the
+//! output does not travel with the outcome. The runner stores it here under the id of the job, and the report takes it
+//! from here when the outcome arrives. The output of a retried attempt replaces that of the attempt before.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -15,7 +15,7 @@ use ratchet_runtime::process::Exit;
 use super::item::Item;
 use crate::spool::Spool;
 
-/// A command that has ended: what it was, when and how it ran, and what it printed.
+/// The record of a command that has ended: its words, when and how it ran, and what it printed.
 #[derive(Debug)]
 pub(crate) struct CommandRecord {
     /// The number of the job.
@@ -53,11 +53,11 @@ impl CommandRecord {
     }
 }
 
-/// The items and outputs of jobs whose outcomes have not arrived: as many as there are jobs in flight.
+/// The items and outputs of jobs whose outcomes have not arrived. There are as many as jobs in flight.
 #[derive(Debug, Default)]
 pub(crate) struct PendingOutputs(Mutex<HashMap<JobKey, OutputEntry>>);
 
-/// The item of a job, and its command once that has ended.
+/// The item of a job, and the record of its command once that has ended.
 #[derive(Debug)]
 struct OutputEntry {
     number: u64,
@@ -65,11 +65,11 @@ struct OutputEntry {
     record: Option<CommandRecord>,
 }
 
-/// What is stored for a job when its outcome arrives.
+/// What was stored for a job until its outcome arrived.
 pub(super) enum PendingOutput {
-    /// A command ran in this part of the run.
+    /// A command ran in this part of the run, and ended.
     Command(Box<CommandRecord>),
-    /// No command ran: the number and the item of the job.
+    /// No command ran. These are the number and the item of the job.
     Item(u64, Arc<Item>),
 }
 
@@ -101,7 +101,7 @@ impl PendingOutputs {
         drop(before);
     }
 
-    /// Removes a job, because its outcome has arrived.
+    /// Removes a job whose outcome has arrived, and returns what was stored for it.
     pub(super) fn take(&self, id: &JobKey) -> Option<PendingOutput> {
         let entry = self.lock().remove(id)?;
         Some(match entry.record {

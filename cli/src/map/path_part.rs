@@ -5,13 +5,13 @@
 pub(super) enum PathPart {
     /// `{}`: the whole item.
     Whole,
-    /// `{.}`: without its extension.
+    /// `{.}`: the item without its extension.
     Stem,
-    /// `{/}`: its last component.
+    /// `{/}`: the last component of the path.
     Name,
-    /// `{//}`: its folder.
+    /// `{//}`: the folder of the path.
     Folder,
-    /// `{/.}`: its last component without extension.
+    /// `{/.}`: the last component without its extension.
     NameStem,
 }
 

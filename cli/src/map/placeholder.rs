@@ -17,9 +17,9 @@ pub(super) enum Piece {
 pub(super) enum Placeholder {
     /// All columns, with blanks between them.
     All(PathPart),
-    /// One column, from 0.
+    /// One column, counted from 0.
     Column(usize, PathPart),
-    /// One column, from 0, with a replacement.
+    /// One column, counted from 0, in which matches of an expression are replaced.
     Replaced(usize, Box<Substitution>),
     /// The number of the item.
     Number,

@@ -6,11 +6,11 @@ use super::line_tag::LineTag;
 use super::outputs::CommandRecord;
 use crate::spool::Spool;
 
-/// Prints outputs: stdout to stdout, and stderr to stderr.
+/// A printer of outputs: stdout goes to stdout, and stderr to stderr.
 pub(crate) struct Printer {
     out: Box<dyn Write + Send>,
     err: Box<dyn Write + Send>,
-    /// What stands before each line.
+    /// The tag before each line.
     tag: LineTag,
 }
 
@@ -30,7 +30,7 @@ impl Printer {
         self.err.flush()
     }
 
-    /// Prints a message about an output to stderr.
+    /// Prints a message of ratchet to stderr.
     pub(crate) fn note(&mut self, text: &[u8]) -> io::Result<()> {
         self.err.write_all(text)
     }
@@ -57,7 +57,7 @@ fn tagged(tag: &[u8], spool: &Spool, out: &mut dyn Write) -> io::Result<()> {
         (starts, empty) = (bytes.ends_with(b"\n"), false);
         Ok(())
     })?;
-    // A last line without a newline would run into the next tag.
+    // Without a newline, the next tag would continue the last line.
     if empty || starts {
         Ok(())
     } else {
@@ -65,7 +65,7 @@ fn tagged(tag: &[u8], spool: &Spool, out: &mut dyn Write) -> io::Result<()> {
     }
 }
 
-/// Writes lines, each after a tag and a tab. `starts` is whether the bytes begin with the beginning of a line.
+/// Writes lines, each after a tag and a tab. `starts` is whether the bytes begin at the start of a line.
 pub(super) fn tagged_lines(
     tag: &[u8],
     bytes: &[u8],

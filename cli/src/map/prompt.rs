@@ -7,14 +7,14 @@ use std::io::{self, BufRead, BufReader, Write};
 use crate::error::CliError;
 use crate::shell_quote::shell_line;
 
-/// Asks on a terminal.
+/// The terminal on which is asked before each command.
 pub(crate) struct Prompt {
     questions: Box<dyn Write + Send>,
     answers: Box<dyn BufRead + Send>,
 }
 
 impl Prompt {
-    /// Opens the terminal of this process. Stdin may bring items, so it is not asked.
+    /// Opens the terminal of this process. Answers are not read from stdin, because it may contain the items.
     pub(crate) fn open() -> Result<Self, CliError> {
         let open = || {
             let terminal = File::options().read(true).write(true).open("/dev/tty")?;
@@ -32,7 +32,7 @@ impl Prompt {
         })
     }
 
-    /// Asks whether to run the command. Anything but a yes means no, as does the end of the input.
+    /// Asks whether to run the command. Every answer but a yes means no, and so does the end of the input.
     pub(super) fn allows(&mut self, words: &[OsString]) -> bool {
         let mut question = shell_line(words);
         question.extend_from_slice(b" ?... ");

@@ -1,4 +1,4 @@
-//! Writes the results of `map`: outputs to stdout and stderr, a line each into the joblog, files into the results folder.
+//! Writes the results of `map`: outputs to stdout and stderr, lines into the joblog, and files into the results folder.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -36,17 +36,17 @@ pub(crate) struct MapReport {
     pub(crate) written: MapOutput,
     /// The command of an item, unless a filter takes the items.
     pub(crate) command: Option<ItemCommand>,
-    /// The protocol of the worker that takes the items, if one does.
+    /// The protocol of the filter or worker that takes the items, if one does.
     pub(crate) protocol: Option<Protocol>,
-    /// Tells the times of day in the joblog.
+    /// The clock for the times of day in the joblog.
     pub(crate) clock: fn() -> SystemTime,
     /// The log of commands, with `--joblog`.
     pub(crate) joblog: Option<Joblog>,
-    /// What keeps the output of each command, with `--results`.
+    /// Where the output of each command is kept, with `--results`.
     pub(crate) results: Option<KeptResults>,
 }
 
-/// What keeps the output of each command.
+/// Where the output of each command is kept.
 pub(crate) enum KeptResults {
     /// A folder with files for each command.
     Folder(ResultsFolder),
@@ -54,25 +54,25 @@ pub(crate) enum KeptResults {
     Table(ResultsTable),
 }
 
-/// What a map writes to its output.
+/// What a map writes to stdout.
 pub(crate) enum MapOutput {
-    /// What each command printed, once it has ended.
+    /// The whole output of each command, once it has ended.
     Whole {
         printer: Printer,
         destination: Destination,
     },
-    /// Nothing: lines were written as they came.
+    /// Nothing, because the lines were written as they came.
     Live {
         live: Arc<LiveOutput>,
         destination: Destination,
     },
-    /// What each host printed, in a table at the end, with `--each-host`.
+    /// A table at the end of what each host printed, with `--each-host`.
     ByHost {
         table: HostOutputs,
         out: Box<dyn Write + Send>,
         destination: Destination,
     },
-    /// Results are written in a format, with `--format`.
+    /// Results in a format, with `--format`.
     Report(Box<dyn Report>),
 }
 
@@ -85,7 +85,7 @@ impl Report for MapReport {
             }
             None => (None, false),
         };
-        // A result of an earlier part of the run is in the joblog and in the results folder already.
+        // A result of an earlier part of the run was written to the joblog and to the results then.
         let is_new = ran || outcome.cached;
         if let Some(record) = record.as_ref().filter(|_| is_new) {
             self.keep(record)?;
@@ -145,7 +145,7 @@ impl Report for MapReport {
 }
 
 impl MapReport {
-    /// Writes a command into the joblog and into the results folder.
+    /// Writes a command into the joblog, and into the folder or table of results.
     fn keep(&mut self, record: &CommandRecord) -> Result<(), OutputError> {
         if let Some(joblog) = &mut self.joblog {
             joblog.write(record)?;
@@ -158,7 +158,8 @@ impl MapReport {
         Ok(())
     }
 
-    /// The record of a job that ran no command now, because a filter answered it or because it was done before.
+    /// The record of a job that ran no command now, because a filter answered it or because its result is an earlier
+    /// one.
     fn record_of(
         &mut self,
         number: u64,
@@ -168,7 +169,7 @@ impl MapReport {
         let Ok(answer) = &outcome.result else {
             return Ok(None);
         };
-        // The result of a worker may look like the output of a command, and is none.
+        // The result of a worker may have the form of a command's output, but is to be printed as it is.
         let is_command = self.protocol.is_none();
         let recorded = is_command.then(|| RecordedOutput::read(answer)).flatten();
         let (stdout, stderr) = match recorded {
@@ -198,13 +199,13 @@ impl MapReport {
             slot: None,
         };
         let command = self.command.as_ref();
-        // A line that is no command has not succeeded before.
+        // `expand` fails for a line that is not a command. The job succeeded earlier, so its line was one.
         let command = command.and_then(|command| command.expand(values).ok());
         Ok(Some(CommandRecord {
             number,
             item,
             command: command.unwrap_or_default(),
-            // It is not known when the command was started, so this is when its result was used.
+            // Nobody knows when the command was started, so this is the time at which its result is used.
             started: (self.clock)(),
             ran: outcome.duration,
             exit: Exit::Code(0),
@@ -213,7 +214,7 @@ impl MapReport {
         }))
     }
 
-    /// Writes a message about a job to stderr, unless results are written in a format, which have the message in them.
+    /// Writes a message about a job to stderr, unless the table or the results in a format contain it.
     fn note(&mut self, text: &str) -> Result<(), OutputError> {
         match &mut self.written {
             MapOutput::Whole {
@@ -226,7 +227,7 @@ impl MapReport {
                 live.note(text.as_bytes());
                 Ok(())
             }
-            // The message is in the table, or in the results.
+            // The table or the results contain the message.
             MapOutput::ByHost { .. } | MapOutput::Report(_) => Ok(()),
         }
     }
@@ -263,7 +264,7 @@ fn text_of_tool(answer: &Payload) -> Option<String> {
     Some(texts.join("\n"))
 }
 
-/// What one of Bazel's workers says of a request.
+/// The output in the answer of a Bazel worker.
 fn output_of_work(answer: &Payload) -> Option<String> {
     #[derive(Deserialize)]
     struct Work {

@@ -1,4 +1,4 @@
-//! `--results`: the output of each command in files of its own, in the folders of GNU parallel.
+//! The folder of `--results`: the output of each command in files of its own, with the folder names of GNU parallel.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -12,10 +12,10 @@ use crate::error::CliError;
 use crate::output::{Destination, OutputError};
 use crate::spool::Spool;
 
-/// The longest name in a folder.
+/// The most bytes of a file name.
 const NAME_BYTES: usize = 255;
 
-/// The separator between the parts of a name that is too long.
+/// What stands between the parts of a name that is too long: a slash, and the prefix of nested folders.
 const INNER: &[u8] = b"/+-";
 
 /// The folder of results: `DIR/1/ITEM/stdout`, `stderr` and `seq`. A second column adds `/2/COLUMN`.
@@ -29,7 +29,7 @@ impl ResultsFolder {
         Ok(Self(path.to_owned()))
     }
 
-    /// Writes the files of a command. An error names the folder and not the file.
+    /// Writes the files of a command. An error names the folder of results, not the file.
     pub(super) fn write(&self, record: &CommandRecord) -> Result<(), OutputError> {
         let destination = || Destination::File(self.0.clone());
         self.write_files(record)
@@ -57,7 +57,7 @@ impl ResultsFolder {
     }
 }
 
-/// A column as the name of a folder. Characters that cannot stand in a name are escaped with a plus.
+/// The name of the folder for a column. Characters that cannot be part of a name are escaped with a plus.
 ///
 /// A name that is too long is cut into nested folders. Each but the first begins with `+-`, which escaping never
 /// produces. So a nested folder never has the name of one of the files, nor the number of the next column.

@@ -1,4 +1,5 @@
-//! `--results FILE.csv`: a row for each command that has ended, with its output, in GNU parallel's columns.
+//! The table of `--results FILE.csv`: a row for each command that has ended, with its output, in the columns of GNU
+//! parallel.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -35,21 +36,21 @@ pub(crate) struct ResultsTable {
     out: BufWriter<Box<dyn Write + Send>>,
     destination: Destination,
     format: TableFormat,
-    /// How many columns of items there are. If they differ from item to item, the item is one column.
+    /// How many columns the table has for the item. If items differ in this number, it is 1.
     columns: usize,
 }
 
 /// How the rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TableFormat {
-    /// Fields with this byte between them.
+    /// Fields that this byte separates.
     Separated(u8),
-    /// A JSON object each.
+    /// A JSON object for each row.
     JsonLines,
 }
 
 impl TableFormat {
-    /// The format that the name of a file asks for. Other names are those of folders.
+    /// The format that the extension of a file stands for. Other names are those of folders.
     pub(crate) fn of(path: &Path) -> Option<Self> {
         match path.extension().and_then(OsStr::to_str)? {
             "csv" => Some(Self::Separated(b',')),
@@ -61,7 +62,7 @@ impl TableFormat {
 }
 
 impl ResultsTable {
-    /// Opens a table. A run that is resumed continues it.
+    /// Opens a table. A run that is resumed continues its table.
     pub(crate) fn open(
         path: &Path,
         format: TableFormat,
@@ -195,7 +196,7 @@ impl ResultsTable {
     }
 }
 
-/// When a command started, in seconds, and its exit code and signal.
+/// The time at which a command started, in seconds since 1970, its exit code and its signal.
 fn figures(record: &CommandRecord) -> (f64, i32, i32) {
     let started = record.started.duration_since(SystemTime::UNIX_EPOCH);
     let (exit, signal) = match record.exit {
@@ -206,7 +207,7 @@ fn figures(record: &CommandRecord) -> (f64, i32, i32) {
     (started.unwrap_or_default().as_secs_f64(), exit, signal)
 }
 
-/// The columns of an item, as many as the table has.
+/// The fields of an item, as many as the table has columns for it.
 fn item_fields(item: &Item, columns: usize) -> Vec<Vec<u8>> {
     if columns == 1 {
         return vec![item.joined()];

@@ -1,4 +1,4 @@
-//! Runs the commands of a map.
+//! The runner of the commands of a map.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -23,19 +23,19 @@ use super::word::PlaceholderValues;
 /// SIGKILL, the signal that ends an attempt whose future is dropped.
 const SIGKILL: i32 = 9;
 
-/// Runs the command of a job, and stores what it prints with the pending outputs.
+/// Runs the commands of jobs, and stores what they print with the pending outputs.
 pub(crate) struct MapRunner {
-    /// Runs the commands of this machine.
+    /// Runs commands on this machine.
     pub(crate) commands: CommandRunner,
-    /// Runs the commands of other hosts.
+    /// Runs commands on other hosts.
     pub(crate) elsewhere: BTreeMap<PlaceName, CommandRunner>,
     /// The command, if it depends on the slot, which is known only when an attempt starts.
     pub(crate) slot_template: Option<Template>,
     /// The folder, the variables and the niceness of all commands.
     pub(crate) start: CommandStart,
-    /// Ends commands that take far longer than the others, with a timeout in percent.
+    /// The timeout in percent of the median, which ends commands that take far longer than the others.
     pub(crate) median_timeout: Option<MedianTimeout>,
-    /// How long a command has to end after it was asked to.
+    /// How long a command has to end after it was asked to stop.
     pub(crate) grace: Duration,
     /// Takes each command with its output when it has ended.
     pub(crate) outputs: Arc<PendingOutputs>,
@@ -45,7 +45,7 @@ pub(crate) struct MapRunner {
     pub(crate) keeps: bool,
     /// How many bytes of stdout, and of stderr, become part of the result.
     pub(crate) result_bytes: usize,
-    /// Tells the times of day at which jobs start and end.
+    /// The clock for the times of day at which jobs start.
     pub(crate) clock: fn() -> SystemTime,
 }
 
@@ -121,7 +121,7 @@ impl Runner for MapRunner {
         } = collector.finish_without_blocking().await?;
         let exit = match &result {
             Ok(end) => end.ended.exit,
-            // The code with which shells end where there is no such program.
+            // A shell exits with this code if there is no such program.
             Err(_) => Exit::Code(127),
         };
         let record = CommandRecord {
@@ -154,12 +154,12 @@ fn words(config: &ProcessConfig) -> Vec<OsString> {
 
 /// Stores the output of a command that is killed.
 ///
-/// An attempt is killed by dropping the future that runs it, so nothing after an `await` in that future is reached:
-/// only a destructor sees the end.
+/// An attempt is killed by dropping the future that runs it. No code after an `await` of that future runs then, so only
+/// a destructor can store the output.
 struct KillGuard<'a> {
     outputs: &'a PendingOutputs,
     job: &'a Job,
-    /// Nothing once the command has ended by itself.
+    /// The output of the command. It is nothing once the command has ended by itself.
     collector: Option<Arc<OutputCollector>>,
     /// The words of the command with the item filled in.
     command: Vec<OsString>,
@@ -170,8 +170,8 @@ struct KillGuard<'a> {
 }
 
 impl KillGuard<'_> {
-    /// Makes the drop of the guard do nothing, because the command has ended by itself. Returns the command, when it started and
-    /// how long it ran.
+    /// Keeps the destructor from storing the output, because the command has ended by itself. Returns the command, when
+    /// it started and how long it ran.
     fn disarm(mut self) -> (Vec<OsString>, SystemTime, Duration) {
         self.collector = None;
         let command = std::mem::take(&mut self.command);
@@ -201,8 +201,8 @@ impl Drop for KillGuard<'_> {
             };
             self.outputs.put(&self.job.id, record);
         }
-        // Ending the last line may wait for a reader, and this may be the thread of the executor's loop. Without a
-        // runtime the whole program is about to end.
+        // Ending the last line may wait for the reader of stdout, and this may be the thread of the executor's loop, so
+        // it is done on another thread. Without a runtime the program is about to end, and the line stays open.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             drop(runtime.spawn_blocking(move || collector.finish()));
         }

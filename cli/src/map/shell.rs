@@ -1,25 +1,26 @@
 //! Scripts for `sh -c` into which nothing can be injected.
 //!
-//! Quoting an item and pasting it into a script goes wrong if the script has quotes of its own, a command substitution
-//! or a here-document. So an item is never pasted: it is a parameter of the shell, and the placeholder becomes
-//! `"${1}"`. The worst that unusual quoting around it can do is to split the item at blanks.
+//! If an item was quoted and pasted into a script, it could be run as a part of the script where the script has quotes
+//! of its own, a command substitution or a here-document. So an item is never pasted. It becomes a parameter of the
+//! shell, and its placeholder becomes `"${1}"`. If the quotes around a placeholder are not recognised, the shell may
+//! split the item at blanks, but nothing worse can happen.
 
 use super::placeholder::{Piece, Placeholder};
 
-/// The quotes in which a placeholder stands.
+/// The kind of quotes around a place in a script.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Quotes {
-    /// It stands outside of quotes, so the shell would split its value into words.
+    /// No quotes: the shell would split a value here into words.
     None,
-    /// It stands in single quotes, in which a shell replaces nothing.
+    /// Single quotes, in which the shell replaces nothing.
     Single,
-    /// It stands in double quotes, so its value stays one word.
+    /// Double quotes, in which a value stays one word.
     Double,
 }
 
-/// The script, and the placeholders that its parameters stand for.
+/// Makes a script, and returns it with the placeholders whose values are its parameters.
 ///
-/// With `all_are_parameters`, `{}` stands for all parameters, and no other placeholder is beside it.
+/// With `all_are_parameters`, `{}` becomes `$@`. The caller makes sure that there is no other placeholder then.
 pub(super) fn script(pieces: Vec<Piece>, all_are_parameters: bool) -> (Vec<u8>, Vec<Placeholder>) {
     let (mut script, mut parameters) = (Vec::new(), Vec::new());
     let mut open = Vec::new();
@@ -57,8 +58,8 @@ pub(super) fn script(pieces: Vec<Piece>, all_are_parameters: bool) -> (Vec<u8>, 
     (script, parameters)
 }
 
-/// Follows the quotes of a script. The last of `open` is the innermost. A parenthesis begins a new level without
-/// quotes.
+/// Updates `open`, the quotes that are open at the end of a piece of script, innermost last. A parenthesis begins a new
+/// level without quotes.
 fn follow(open: &mut Vec<Quotes>, text: &[u8]) {
     let mut bytes = text.iter().peekable();
     while let Some(byte) = bytes.next() {

@@ -9,10 +9,11 @@ use crate::job_file::cannot_start;
 use crate::shell_quote::shell_line;
 use crate::value;
 
-/// Words that are operators to a shell and hardly ever arguments. `;`, `<` and `&` are arguments of `find` and `test`.
+/// Words that are operators of a shell and hardly ever arguments. `;`, `<` and `&` are not among them, because `find`
+/// and `test` have them as arguments.
 const OPERATORS: [&str; 8] = ["|", "||", "&&", ">", ">>", "2>", "2>&1", "|&"];
 
-/// Refuses a whole command line in one word, as in `map 'echo {} | wc -c'`.
+/// Refuses a command that is a whole command line in one word, as in `map 'echo {} | wc -c'`.
 pub(crate) fn refuse_shell_line(command: &[OsString], has_shell: bool) -> Result<(), CliError> {
     let [line] = command else {
         return Ok(());
@@ -27,7 +28,7 @@ pub(crate) fn refuse_shell_line(command: &[OsString], has_shell: bool) -> Result
         return Ok(());
     };
     let is_program = |word: &str| cannot_start(&ProcessConfig::new(word)).is_none();
-    // The name of a program may contain blanks, and an item may be part of it.
+    // The name of a program may contain blanks.
     if is_program(text) {
         return Ok(());
     }
@@ -53,7 +54,7 @@ pub(crate) fn refuse_shell_line(command: &[OsString], has_shell: bool) -> Result
     }))
 }
 
-/// The first word on which a shell would have acted, if it had not been quoted or escaped.
+/// The first word that is an operator of a shell. It reached ratchet because it was quoted or escaped.
 pub(crate) fn shell_operator(command: &[OsString]) -> Option<&str> {
     let mut words = command.iter().filter_map(|word| word.to_str());
     words.find(|word| OPERATORS.contains(word))

@@ -7,7 +7,7 @@ pub(super) fn shuffle<T>(list: &mut [T]) {
     shuffle_by(list, RandomState::new().hash_one(0_u64));
 }
 
-/// Shuffles a list by the numbers that follow from a seed (Fisher and Yates).
+/// Shuffles a list with the random numbers of a seed, by the method of Fisher and Yates.
 fn shuffle_by<T>(list: &mut [T], seed: u64) {
     let mut random = SplitMix(seed);
     for last in (1..list.len()).rev() {
@@ -15,7 +15,7 @@ fn shuffle_by<T>(list: &mut [T], seed: u64) {
     }
 }
 
-/// The generator `SplitMix64`, which is good enough for an order.
+/// The random number generator `SplitMix64`, which is good enough for an order.
 struct SplitMix(u64);
 
 impl SplitMix {
@@ -27,9 +27,9 @@ impl SplitMix {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below a bound.
+    /// A random number below a bound.
     fn below(&mut self, bound: usize) -> usize {
-        // The high half of the product is as evenly spread as 64 bits allow.
+        // The high half of the product is below the bound, and as evenly spread as 64 bits allow.
         let product = u128::from(self.next()) * bound as u128;
         usize::try_from(product >> 64).unwrap_or(0)
     }

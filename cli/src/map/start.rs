@@ -1,4 +1,4 @@
-//! How the commands of a map start: in which folder, and with which variables.
+//! How the commands of a map start: in which folder, with which variables, and how nice.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -9,7 +9,7 @@ use ratchet_runtime::process::ProcessConfig;
 use crate::error::CliError;
 use crate::escape::{plain, text_of};
 
-/// The folder and the variables of all commands of a map.
+/// The folder, the variables and the niceness of all commands of a map.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct CommandStart {
     folder: Option<PathBuf>,
@@ -19,7 +19,7 @@ pub(crate) struct CommandStart {
 }
 
 impl CommandStart {
-    /// Reads what was typed. A variable is `NAME=VALUE`, or a name whose value is that of this process.
+    /// Parses the flags. A variable is `NAME=VALUE`, or a name whose value is taken from this process.
     pub(crate) fn of(
         folder: Option<&PathBuf>,
         variables: &[OsString],
@@ -44,7 +44,7 @@ impl CommandStart {
         process
     }
 
-    /// The process, started by `nice` if that was asked for. It is found as `nice` finds it.
+    /// The process, started by the program `nice` if `--nice` was typed. `nice` then looks for the command.
     pub(crate) fn niced(&self, process: ProcessConfig) -> ProcessConfig {
         let Some(nice) = self.nice else {
             return process;
@@ -58,7 +58,8 @@ impl CommandStart {
         }
     }
 
-    /// The process as it is found from the folder of this process: a path of a program is relative to the folder of commands.
+    /// The process with a command that can be looked for from the folder of this process. A relative path of a program
+    /// starts at the folder of the commands.
     pub(crate) fn seen_from_here(&self, process: ProcessConfig) -> ProcessConfig {
         let mut process = self.apply(process);
         if let Some(folder) = &self.folder

@@ -1,17 +1,17 @@
-//! `{1/REGEX/TEXT/}`: a column in which what an expression matches is replaced.
+//! The replacement in `{1/REGEX/TEXT/}`: a column in which the matches of an expression are replaced.
 
 use regex::bytes::{Captures, Regex};
 
 use crate::error::CliError;
 
-/// A replacement in a column. Two are equal if they are written alike.
+/// A replacement in a column. Two are equal if their texts are.
 #[derive(Debug, Clone)]
 pub(super) struct Substitution {
     /// The expression, the text and the flag as they are written.
     written: Vec<u8>,
     expression: Regex,
     text: Vec<TextPart>,
-    /// Whether every match is replaced, and not the first one alone.
+    /// Whether every match is replaced, and not only the first one.
     every: bool,
 }
 
@@ -33,8 +33,8 @@ impl PartialEq for Substitution {
 impl Eq for Substitution {}
 
 impl Substitution {
-    /// Parses what follows the column in a placeholder, up to its brace: `/REGEX/TEXT/` or `/REGEX/TEXT/g`. Returns it with its
-    /// length; nothing if it has another form.
+    /// Parses what follows the column in a placeholder, up to its brace: `/REGEX/TEXT/` or `/REGEX/TEXT/g`. Returns the
+    /// replacement with the length of its text, or nothing if the text has another form.
     pub(super) fn parse(text: &[u8]) -> Result<Option<(Self, usize)>, CliError> {
         let Some((expression, rest)) = text.strip_prefix(b"/").and_then(until_slash) else {
             return Ok(None);
@@ -98,7 +98,7 @@ impl Substitution {
     }
 }
 
-/// Splits at the first slash that no backslash stands before. Nothing if there is none.
+/// Splits at the first slash without a backslash before it. Returns nothing if there is none.
 fn until_slash(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut is_escaped = false;
     let slash = text.iter().position(|byte| {
@@ -109,7 +109,7 @@ fn until_slash(text: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&text[..slash], &text[slash + 1..]))
 }
 
-/// The parts of a text, in which `\1` is a group, and a backslash before another character stands for that character.
+/// Parses a text into its parts. `\1` is a group, and a backslash before another character stands for that character.
 fn text_parts(text: &[u8]) -> Vec<TextPart> {
     let (mut parts, mut literal) = (Vec::new(), Vec::new());
     let mut bytes = text.iter();

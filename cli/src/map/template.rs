@@ -1,4 +1,4 @@
-//! The command with its placeholders: it is parsed once, and filled in for every item.
+//! The command with its placeholders, which is parsed once and filled in for every item.
 
 use std::ffi::{OsStr, OsString};
 use std::ops::Add as _;
@@ -21,12 +21,12 @@ use crate::error::CliError;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Template {
     words: Vec<TemplateWord>,
-    /// How the words follow from the columns of an item.
+    /// How the words use the columns of an item.
     use_of_columns: UseOfColumns,
 }
 
 impl Template {
-    /// Parses a command. If it has no placeholder, each column becomes an argument at its end.
+    /// Parses a command. If it has no placeholder, the columns are added to its end as arguments.
     pub(crate) fn parse(words: &[OsString], columns: Columns<'_>) -> Result<Self, CliError> {
         let mut words: Vec<TemplateWord> = words
             .iter()
@@ -112,7 +112,7 @@ impl Template {
             .collect()
     }
 
-    /// How long a command is at most without its items.
+    /// The most that a command has of length without its items.
     pub(super) fn fixed_length(&self) -> LineLength {
         let words = self.words.iter().filter(|word| !has_all(word));
         words.fold(LineLength::default(), |sum, word| {
@@ -120,7 +120,7 @@ impl Template {
         })
     }
 
-    /// How much longer an item of a group makes a command at most.
+    /// The most that an item of a group adds to the length of a command.
     pub(super) fn added_length(&self, item: &Item) -> LineLength {
         let words = self.words.iter().map(|word| {
             let bytes = word.iter().map(|piece| bytes_of_item(piece, item)).sum();
@@ -135,7 +135,8 @@ impl Template {
     }
 }
 
-/// Refuses scripts in which `{}` stands for several items and others for single ones: the shell has one list of parameters.
+/// Refuses a script that has both `{}` for all items and a placeholder for a single one. `{}` becomes all parameters of
+/// the shell, so there can be no further parameter.
 fn refuse_mixed_script(pieces: &[Piece]) -> Result<(), CliError> {
     let is_whole = |piece: &Piece| {
         matches!(

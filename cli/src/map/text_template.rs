@@ -32,7 +32,7 @@ impl TextTemplate {
         })
     }
 
-    /// The text for an item. For a group of items, the texts of all stand side by side.
+    /// The text for an item. For a group of items, it is the texts of all of them with blanks between them.
     pub(crate) fn text(&self, item: &Item, number: u64) -> OsString {
         self.expand(item, number).join(OsStr::new(" "))
     }

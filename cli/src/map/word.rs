@@ -1,4 +1,4 @@
-//! A word of a command: its pieces, and what they become for an item.
+//! The words of a command, which consist of pieces, and what they become for an item.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -10,21 +10,21 @@ use super::item::Item;
 use super::line_length::LineLength;
 use super::placeholder::{Piece, Placeholder};
 
-/// What the placeholders of a command stand for.
+/// The values that are filled in for placeholders.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PlaceholderValues<'a> {
     /// The item.
     pub(crate) item: &'a Item,
     /// The number of the item, from 1 on.
     pub(crate) number: u64,
-    /// The slot in which the command runs. Before it is known, `{%}` stays as it is.
+    /// The slot in which the command runs. As long as it is not known, `{%}` stays as it is.
     pub(crate) slot: Option<SlotNumber>,
 }
 
-/// A word of the command.
+/// A word of a command, as the pieces that it consists of.
 pub(super) type TemplateWord = Vec<Piece>;
 
-/// How many bytes of an item a piece has at most.
+/// The most bytes that an item adds to a piece.
 pub(super) fn bytes_of_item(piece: &Piece, item: &Item) -> usize {
     let columns = item.columns();
     match piece {
@@ -45,9 +45,9 @@ pub(super) fn has_all(pieces: &[Piece]) -> bool {
         .any(|piece| matches!(piece, Piece::Placeholder(Placeholder::All(_))))
 }
 
-/// How long a word is at most without its items.
+/// The most that a word has of length without its items.
 pub(super) fn length_without_items(pieces: &[Piece]) -> LineLength {
-    /// The digits of the greatest number.
+    /// The number of digits of the greatest `u64`.
     const DIGITS: usize = 20;
     let pieces = pieces.iter().map(|piece| match piece {
         Piece::Literal(literal) => literal.len(),
@@ -55,7 +55,7 @@ pub(super) fn length_without_items(pieces: &[Piece]) -> LineLength {
         Piece::Placeholder(_) => 0,
     });
     LineLength {
-        // The zero at its end counts.
+        // The zero byte at the end counts, too.
         bytes: pieces.sum::<usize>() + 1,
         words: 1,
     }
@@ -81,7 +81,7 @@ pub(super) fn has_placeholder(pieces: &[Piece]) -> bool {
         .any(|piece| matches!(piece, Piece::Placeholder(_)))
 }
 
-/// The arguments that a word becomes.
+/// The arguments that a word becomes: one, none, or one for each item of a group.
 pub(super) fn expand_word<'a>(
     pieces: &'a [Piece],
     use_of_columns: UseOfColumns,
@@ -105,7 +105,7 @@ pub(super) fn expand_word<'a>(
     }
 }
 
-/// Whether a piece is nothing but an item that is not there.
+/// Whether a piece is a placeholder for an item that the group does not have.
 fn is_missing(piece: &Piece, item: &Item) -> bool {
     match piece {
         Piece::Placeholder(Placeholder::Column(column, _) | Placeholder::Replaced(column, _)) => {
@@ -115,8 +115,8 @@ fn is_missing(piece: &Piece, item: &Item) -> bool {
     }
 }
 
-/// Fills in the placeholders of a word. `{}` stands for `all`. Of a group of items, those that are not there are empty; all
-/// other items have each column that a template names.
+/// Fills in the placeholders of a word. `{}` stands for `all`. An item that a group does not have is empty. Items that
+/// are not groups have every column that a template can name.
 fn fill_in(pieces: &[Piece], values: PlaceholderValues<'_>, all: &[&[u8]]) -> OsString {
     let PlaceholderValues { item, number, slot } = values;
     let mut text = Vec::with_capacity(pieces.len() * 24);

@@ -1,4 +1,4 @@
-//! Parses the words of a command: what in them is literal, and what is a placeholder.
+//! Parses the words of a command into literal text and placeholders.
 
 use super::columns::Columns;
 use super::path_part::PathPart;
@@ -7,7 +7,7 @@ use super::substitution::Substitution;
 use crate::error::CliError;
 use crate::value::closest;
 
-/// Parses a word.
+/// Parses a word into its pieces, of which there is at least one.
 pub(super) fn parse_word(word: &[u8], columns: Columns<'_>) -> Result<Vec<Piece>, CliError> {
     let mut pieces = Vec::new();
     let mut literal = Vec::new();
@@ -46,7 +46,8 @@ pub(super) fn parse_word(word: &[u8], columns: Columns<'_>) -> Result<Vec<Piece>
     Ok(pieces)
 }
 
-/// Parses the placeholder at the beginning of a text, which is a brace. Returns it with the position of its closing brace.
+/// Parses the placeholder with which a text begins. The first byte is a brace. Returns the placeholder with the
+/// position of its closing brace.
 fn braced(text: &[u8], columns: Columns<'_>) -> Result<Option<(Placeholder, usize)>, CliError> {
     let Some(close) = closing_brace(text) else {
         return Ok(None);
@@ -61,7 +62,7 @@ fn closing_brace(text: &[u8]) -> Option<usize> {
     text.iter().position(|byte| *byte == b'}')
 }
 
-/// Parses a placeholder with a replacement, as in `{1/.jpg$/.png/}`, whose expression may have braces.
+/// Parses a placeholder with a replacement, as in `{1/.jpg$/.png/}`. Its expression may contain braces.
 fn replaced(text: &[u8], columns: Columns<'_>) -> Result<Option<(Placeholder, usize)>, CliError> {
     let inner = &text[1..];
     let named = (columns.names.iter().enumerate())
@@ -87,12 +88,12 @@ fn number(text: &[u8]) -> Option<(usize, &[u8])> {
     if number.is_empty() {
         return None;
     }
-    // There is no column of a number that is too large to be read, so any such number stands for all.
+    // No item has so many columns that the number of one does not fit, so `usize::MAX` is as good as any.
     let number = std::str::from_utf8(number).ok()?.parse();
     Some((number.unwrap_or(usize::MAX), rest))
 }
 
-/// Refuses `{= .. =}`, in which GNU parallel has Perl.
+/// Refuses `{= .. =}`, in which GNU parallel runs Perl.
 fn refuse_perl(text: &[u8]) -> Result<(), CliError> {
     let Some(inner) = text.strip_prefix(b"{=") else {
         return Ok(());
@@ -104,7 +105,7 @@ fn refuse_perl(text: &[u8]) -> Result<(), CliError> {
         .with_help("{1/REGEX/TEXT/} replaces what an expression matches, as in {1/\\.jpg$/.png/}; --shell does the rest"))
 }
 
-/// Parses the text between braces. Returns nothing if it is no placeholder.
+/// Parses the text between braces. Returns nothing if it is not a placeholder.
 fn placeholder(inner: &[u8], columns: Columns<'_>) -> Result<Option<Placeholder>, CliError> {
     if inner == b"#" {
         return Ok(Some(Placeholder::Number));
@@ -162,7 +163,7 @@ fn no_column(number: usize, columns: Columns<'_>) -> CliError {
     ))
 }
 
-/// Refuses braces whose text is almost the name of a column.
+/// Refuses a text in braces that is almost the name of a column.
 fn refuse_misspelt(inner: &[u8], columns: Columns<'_>) -> Result<(), CliError> {
     let names = columns
         .names

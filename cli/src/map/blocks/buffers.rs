@@ -1,11 +1,11 @@
-//! The buffers of blocks, of which there are so many and no more.
+//! The buffers of blocks. Their number is bounded.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// The capacity up to which a buffer is used again.
+/// The capacity up to which a buffer is used again. Larger ones are freed.
 const KEPT_BYTES: usize = 4 << 20;
 
-/// The buffers of blocks. Whoever wants another one waits until a block is dropped.
+/// The buffers of blocks. Taking one waits while all of them are in use.
 #[derive(Debug)]
 pub(super) struct BlockBuffers {
     state: Mutex<State>,
@@ -17,13 +17,13 @@ pub(super) struct BlockBuffers {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Buffers that no block has.
+    /// The buffers that no block uses.
     free: Vec<Vec<u8>>,
-    /// How many blocks there are.
+    /// How many blocks exist.
     taken: usize,
 }
 
-/// A block of records. Its buffer goes back when it is dropped.
+/// A block of records. When it is dropped, its buffer is given back.
 #[derive(Debug)]
 pub(super) struct Block {
     /// The records.
@@ -32,7 +32,7 @@ pub(super) struct Block {
 }
 
 impl BlockBuffers {
-    /// Makes room for so many blocks at once.
+    /// Makes buffers for up to `most` blocks at once.
     pub(super) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
@@ -41,7 +41,7 @@ impl BlockBuffers {
         })
     }
 
-    /// Makes an empty block. Waits while there are as many as can be.
+    /// Makes an empty block. Waits while there are as many blocks as allowed.
     pub(super) fn take(self: &Arc<Self>) -> Block {
         let state = self.lock();
         let is_full = |state: &mut State| state.taken >= self.most;
@@ -55,7 +55,7 @@ impl BlockBuffers {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // The state is whole between two calls, so a panic elsewhere does not spoil it.
+        // No call leaves the state half changed, so the lock is safe to use after a panic in another thread.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! The parts of a file, which are found without reading all of it.
+//! The parts of a file. Their boundaries are found without reading the whole file.
 
 use std::fs::File;
 use std::io;
@@ -12,10 +12,10 @@ use crate::error::CliError;
 use crate::job_file::LONGEST;
 use crate::map::item::ItemError;
 
-/// How much of the file is read at once where the end of a record is looked for.
+/// How many bytes are read at once to find the end of a record.
 const READ_BYTES: usize = 64 * 1024;
 
-/// Splits a file into parts of whole records. Each job reads its part from the file.
+/// A file that is split into parts of whole records. Each job reads its part from the file.
 pub(crate) struct FileParts {
     path: PathBuf,
     file: File,
@@ -23,15 +23,16 @@ pub(crate) struct FileParts {
     length: u64,
     /// The offset of the next part.
     start: u64,
-    /// How many bytes a part has at least, except for the last one.
+    /// The least number of bytes of a part, except for the last one.
     bytes: u64,
     separator: RecordSeparator,
-    /// The first line, if it stands before each part.
+    /// The first line, if it is written before each part.
     header: Option<InputBytes>,
 }
 
 impl FileParts {
-    /// Opens a file. What is no plain file has no parts. With `has_header`, the first line stands before each part.
+    /// Opens a file. Refuses everything that is not a regular file. With `has_header`, the first line is written before
+    /// each part.
     pub(super) fn open(
         path: &Path,
         bytes: usize,
@@ -46,13 +47,13 @@ impl FileParts {
         if path == Path::new("-") {
             return Err(no_parts("is stdin"));
         }
-        // A named pipe would be waited for when it is opened.
+        // This is checked before the file is opened, because opening a named pipe would wait for a writer.
         if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
             return Err(no_parts("is no plain file"));
         }
         let file = File::open(path).map_err(unreadable)?;
         let length = file.metadata().map_err(unreadable)?.len();
-        // Files of /proc say that they are empty.
+        // The files in /proc have content although their length is given as 0.
         if length == 0 && file.read_at(&mut [0], 0).map_err(unreadable)? > 0 {
             return Err(no_parts("does not tell its length"));
         }
@@ -62,7 +63,7 @@ impl FileParts {
             Vec::new()
         };
         Ok(Self {
-            // Jobs may start in another folder.
+            // The path is made absolute, because jobs may start in another folder.
             path: std::path::absolute(path).map_err(unreadable)?,
             file,
             length,
@@ -98,11 +99,11 @@ impl FileParts {
         }))
     }
 
-    /// The first boundary at or after the end of a part of the usual size.
+    /// The first boundary between records at which the part is long enough.
     fn end_of_part(&self) -> io::Result<u64> {
         let target = self.start.saturating_add(self.bytes);
         let mut chunk = Vec::new();
-        // The separator may have begun before.
+        // A separator that ends after the target may begin before it.
         let overlap = self.separator.overlap() as u64;
         let begin = target.saturating_sub(overlap + 1).max(self.start);
         let mut from = 0;
@@ -135,7 +136,7 @@ impl FileParts {
     }
 }
 
-/// Reads the first line with its end, or all of a file that has only one.
+/// Reads the first line with its newline, or the whole file if it has no newline.
 fn first_line(file: &File, length: u64) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     while (line.len() as u64) < length {

@@ -11,24 +11,24 @@ use crate::job_file::LONGEST;
 use crate::map::item::ItemError;
 use crate::value;
 
-/// How much is read at once where records are counted.
+/// How many bytes are read at once to count records.
 const READ_BYTES: usize = 256 * 1024;
 
-/// Reads an input block by block.
+/// A reader that splits an input into blocks.
 pub(crate) struct BlockReader {
     input: Box<dyn Read + Send>,
     size: BlockSize,
     separator: RecordSeparator,
     buffers: Arc<BlockBuffers>,
-    /// Whether the first line is still to be read, which then stands before each block.
+    /// Whether the first line has to be read before the next block, because it is a header.
     needs_header: bool,
-    /// The first line, if it stands before each block.
+    /// The first line, if it is written before each block. Otherwise it is empty.
     header: Vec<u8>,
-    /// What was read of the next blocks.
+    /// The bytes that were read and belong to later blocks.
     read: Vec<u8>,
-    /// The offset of the next block in what was read.
+    /// The offset of the next block in `read`.
     start: usize,
-    /// Nothing is left to be read.
+    /// Whether the input has ended.
     has_ended: bool,
 }
 
@@ -76,7 +76,7 @@ impl BlockReader {
         }
     }
 
-    /// Fills a block with as many records as fit, and with one at least.
+    /// Fills a block with as many records as fit, and with at least one.
     fn fill_by_bytes(&mut self, block: &mut Vec<u8>, bytes: usize) -> io::Result<()> {
         let header = block.len();
         let pending = &self.read[self.start..];
@@ -105,12 +105,14 @@ impl BlockReader {
             if content.len() >= LONGEST.max(bytes) {
                 return Err(too_long());
             }
-            // A longer step each time, or a long record would be searched again and again.
+            // The step is doubled each time. With a fixed step, a long record would be searched from its beginning
+            // again and again.
             most = most.saturating_mul(2);
         }
     }
 
-    /// The end of the last record that fits into so many bytes, or else of the first one. Nothing if more has to be read.
+    /// The end of the last record that fits into this many bytes, or else the end of the first record. It is nothing if
+    /// more has to be read.
     fn end_of_block(&self, content: &[u8], bytes: usize) -> Option<usize> {
         if self.has_ended && content.len() <= bytes {
             return Some(content.len());
@@ -125,7 +127,7 @@ impl BlockReader {
         }
     }
 
-    /// Fills a block with so many records.
+    /// Fills a block with this many records, or with all that are left.
     fn fill_by_records(&mut self, block: &mut Vec<u8>, records: NonZeroU32) -> io::Result<()> {
         let (mut count, mut from, mut record) = (0, 0, 0);
         loop {
@@ -177,7 +179,7 @@ impl BlockReader {
         }
     }
 
-    /// Reads more of the input behind what was read.
+    /// Reads more of the input, after dropping what earlier blocks took.
     fn read_more(&mut self) -> io::Result<()> {
         self.read.drain(..self.start);
         self.start = 0;

@@ -1,29 +1,29 @@
-//! Where one record ends and the next begins.
+//! The separator of records, which finds the boundaries between them.
 
 use memchr::memmem;
 
-/// What separates records: how each ends, and how each begins.
+/// The bytes with which each record ends, and those with which each begins.
 #[derive(Debug, Clone)]
 pub(crate) struct RecordSeparator {
     /// The end of a record and the beginning of the next one.
     between: Vec<u8>,
-    /// How many bytes of these belong to the record that ends.
+    /// How many bytes of `between` belong to the record that ends.
     of_end: usize,
     finder: memmem::Finder<'static>,
     last_finder: memmem::FinderRev<'static>,
 }
 
-/// The first boundary that was found from a position on, or from where to look once there is more to see.
+/// The result of looking for the first boundary after a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
-    /// The next record begins here. The one after it is looked for from `next` on.
+    /// The next record begins at `boundary`. The search for the one after it starts at `next`.
     At { boundary: usize, next: usize },
-    /// There is none yet.
+    /// There is no boundary. Once there are more bytes, the search goes on at `next`.
     Not { next: usize },
 }
 
 impl RecordSeparator {
-    /// Makes a separator of what each record begins and ends with. One of them may be empty, not both.
+    /// Makes a separator from the bytes with which each record begins and ends. Returns nothing if both are empty.
     pub(crate) fn new(start: &[u8], end: &[u8]) -> Option<Self> {
         let between = [end, start].concat();
         if between.is_empty() {
@@ -37,7 +37,8 @@ impl RecordSeparator {
         })
     }
 
-    /// The first boundary whose separator begins at this position or later. A record begins at the first byte anyway.
+    /// The first boundary whose separator begins at this position or later. The beginning of the first record is not a
+    /// boundary.
     pub(super) fn find(&self, bytes: &[u8], from: usize) -> Found {
         let from = if self.of_end == 0 { from.max(1) } else { from };
         let found = match &self.between[..] {
@@ -50,7 +51,7 @@ impl RecordSeparator {
                 let next = boundary.max(from + position + 1);
                 Found::At { boundary, next }
             }
-            // The last bytes may be the beginning of a separator.
+            // The last bytes may be the beginning of a separator, so they are searched again.
             None => Found::Not {
                 next: from.max((bytes.len() + 1).saturating_sub(self.between.len())),
             },
@@ -66,7 +67,7 @@ impl RecordSeparator {
         Some(position + self.of_end).filter(|boundary| *boundary > 0)
     }
 
-    /// How many bytes before a position can be part of a separator that ends after it.
+    /// The most bytes of a separator that can lie before a position if the separator ends after it.
     pub(super) fn overlap(&self) -> usize {
         self.between.len() - 1
     }

@@ -1,8 +1,8 @@
-//! Shares the blocks of one input among jobs that run at the same time.
+//! The blocks of one input, which are shared by jobs that run at the same time.
 //!
-//! Each job reads a pipe to which a thread writes. A thread whose pipe has taken a block gets the next one, so a job that is
-//! slow gets fewer. The first block of each job is its own, so that as many jobs run as there are blocks, up to the number
-//! of slots.
+//! Each job reads a pipe to which a thread writes. A thread whose pipe has taken a block gets the next one, so a slow
+//! job gets fewer blocks. The first block of each job is reserved for it, so that as many jobs run as there are blocks,
+//! up to the number of slots.
 
 use std::io::{self, PipeWriter, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,35 +14,36 @@ use super::buffers::Block;
 use super::reader::BlockReader;
 use crate::map::item::ItemError;
 
-/// The stack of a thread that writes blocks.
+/// The size of the stack of a thread that writes blocks.
 const STACK_BYTES: usize = 128 * 1024;
 
-/// Blocks that are shared by a number of jobs.
+/// The blocks that are shared by a number of jobs.
 pub(crate) struct SharedBlocks {
     shared: Arc<Shared>,
-    /// How many jobs there can still be.
+    /// How many more jobs may be made.
     jobs_left: u32,
 }
 
-/// What the threads share.
+/// The state that the threads share.
 struct Shared {
     state: Mutex<State>,
-    /// Wakes the threads when all jobs are made, and whoever waits for the end when a thread has ended.
+    /// Notified when all jobs are made, for which the threads wait, and when a thread has ended, for which
+    /// `SharedBlocks::next` waits.
     changed: Condvar,
 }
 
 struct State {
     reader: BlockReader,
-    /// All jobs are made, so further blocks are shared.
+    /// Whether all jobs are made, so that further blocks are shared.
     is_open: bool,
-    /// How many threads write.
+    /// How many threads are writing.
     writers: usize,
-    /// What went wrong, until it is told.
+    /// An error of a thread, until it is returned.
     failed: Option<ItemError>,
 }
 
 impl SharedBlocks {
-    /// Shares what a reader reads among so many jobs at most.
+    /// Shares the blocks of a reader among up to `jobs` jobs.
     pub(super) fn new(reader: BlockReader, jobs: u32) -> Self {
         let state = State {
             reader,
@@ -59,7 +60,8 @@ impl SharedBlocks {
         }
     }
 
-    /// The stdin of the next job. When all jobs are made, this waits until everything is read, and tells what went wrong.
+    /// Returns the stdin of the next job. When all jobs are made, this waits until all blocks are written, and returns
+    /// the error of a thread if there was one.
     pub(super) fn next(&mut self) -> Option<Result<ProgramInput, ItemError>> {
         if self.jobs_left > 0 {
             self.jobs_left -= 1;
@@ -89,7 +91,7 @@ impl SharedBlocks {
         failed.map(Err)
     }
 
-    /// Starts the thread that writes to the next job, whose first block this is.
+    /// Starts the thread that writes to the next job, beginning with this block.
     fn start_writer(&self, first: Block) -> io::Result<ProgramInput> {
         let (reader, writer) = io::pipe()?;
         let shared = Arc::clone(&self.shared);
@@ -112,14 +114,14 @@ impl SharedBlocks {
 
 impl Drop for SharedBlocks {
     fn drop(&mut self) {
-        // No more jobs come, so nobody has to wait for them.
+        // No more jobs are made, and threads that wait for them would wait for ever.
         self.shared.lock().is_open = true;
         self.shared.changed.notify_all();
     }
 }
 
 impl Shared {
-    /// Writes blocks to one job, until there are none or the job reads no more.
+    /// Writes blocks to one job, until there are no more or the job stops reading.
     fn write(&self, first: Block, mut writer: PipeWriter) {
         let mut next = Some(first);
         while let Some(block) = next {
@@ -132,7 +134,7 @@ impl Shared {
         }
     }
 
-    /// The next block, once all jobs are made.
+    /// Waits until all jobs are made, and returns the next block.
     fn next(&self) -> Option<Block> {
         let state = self.changed.wait_while(self.lock(), |state| !state.is_open);
         let mut state = state.unwrap_or_else(PoisonError::into_inner);
@@ -146,7 +148,7 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // The state is whole between two calls, so a panic elsewhere does not spoil it.
+        // No call leaves the state half changed, so the lock is safe to use after a panic in another thread.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

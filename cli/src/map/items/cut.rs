@@ -1,4 +1,4 @@
-//! Items whose columns are cut by a regular expression.
+//! Items that a regular expression cuts into columns.
 
 use regex::bytes::Regex;
 
@@ -10,9 +10,9 @@ use crate::map::item::Item;
 /// How the text of an item becomes columns.
 #[derive(Debug, Clone)]
 pub(crate) enum ColumnSplitter {
-    /// What the expression matches separates two columns.
+    /// A match of the expression separates two columns.
     AtSeparators(Regex),
-    /// The columns are the groups of the expression, or all that it matches if it has none.
+    /// The columns are the groups of the expression. If it has none, the whole match is the only column.
     IntoGroups(Regex),
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct CutItems {
     pub(super) names: Vec<Vec<u8>>,
     /// How many columns each item has.
     pub(super) columns: usize,
-    /// The first item, which was read to see how many columns there are.
+    /// The first item, if it was read to see how many columns there are.
     first: Option<Result<Item, ItemError>>,
 }
 
@@ -44,7 +44,7 @@ impl ColumnSplitter {
         parse("--match", expression).map(Self::IntoGroups)
     }
 
-    /// The columns of an item. Each of its own columns is cut by itself.
+    /// Cuts an item into columns. If it has columns already, separators cut each of them by itself.
     fn cut(&self, item: &Item) -> Result<Item, ItemError> {
         match self {
             Self::AtSeparators(separator) => {
@@ -61,7 +61,7 @@ impl ColumnSplitter {
                         "the item `{text}` is not what --match expects: `{expression}`"
                     )));
                 };
-                // A group that took no part is an empty column.
+                // A group that took no part in the match is an empty column.
                 let group = |number| found.get(number).map_or(&b""[..], |group| group.as_bytes());
                 let groups = if found.len() > 1 {
                     1..found.len()
@@ -81,7 +81,8 @@ fn parse(flag: &str, expression: &str) -> Result<Regex, CliError> {
 }
 
 impl CutItems {
-    /// Cuts items. Reads the first one, which tells how many columns there are; with `header`, it names them and is no item.
+    /// Cuts items. With separators, this reads the first item, which decides how many columns there are. With `header`,
+    /// it names the columns and is not an item.
     pub(super) fn open(mut items: Items, cut: ColumnSplitter, header: bool) -> Self {
         let (mut names, mut columns, mut first) = (Vec::new(), 1, None);
         match &cut {
@@ -98,7 +99,7 @@ impl CutItems {
             ColumnSplitter::IntoGroups(expression) => {
                 let groups = expression.captures_len() - 1;
                 columns = groups.max(1);
-                // A group without a name is known by its number alone.
+                // Unless all groups have names, the columns are known by their numbers alone.
                 let groups = expression.capture_names().skip(1);
                 let all: Option<_> = groups.map(|name| Some(name?.into())).collect();
                 names = all.unwrap_or_default();

@@ -1,26 +1,26 @@
-//! Reads items ahead, so that their number is known early.
+//! Reads items ahead of their jobs, so that their number is known early.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 
 use super::ItemEnd;
 
-/// The size of a chunk, and how many chunks may wait: 4 MiB, some hundred thousand items.
+/// The size of a chunk. All chunks together have 4 MiB, which are some hundred thousand items.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// How many chunks may wait for the reader, which bounds the memory.
+/// How many chunks may wait for the reader. This bounds the memory.
 const CHUNKS: usize = 64;
 
 /// A source that a thread reads ahead of its reader.
 ///
 /// The thread counts items as it reads. At the end of the source their number is known, although most of the items may
-/// still wait in chunks. The thread ends with the source or when its reader is dropped. If it waits for a writer, it
-/// ends with the process.
+/// still wait in chunks. The thread ends at the end of the source, or with the first chunk that it reads after its
+/// reader was dropped. A thread that waits for the writer of a pipe ends with the process.
 pub(super) struct ReadAhead {
     /// What the thread has read, or the error that ended it.
     chunks: Receiver<io::Result<Vec<u8>>>,
-    /// The chunk that is being given out.
+    /// The chunk that is being read.
     chunk: Vec<u8>,
-    /// How many bytes of the chunk were read.
+    /// How many bytes of the chunk were returned.
     given: usize,
 }
 
@@ -47,7 +47,7 @@ impl ReadAhead {
     }
 }
 
-/// Reads to the end. Returns the number of items, or nothing if it did not reach the end.
+/// Reads to the end of the source. Returns the number of items, or nothing if the end was not reached.
 fn read(
     mut source: Box<dyn Read + Send>,
     end: ItemEnd,
@@ -61,7 +61,7 @@ fn read(
             Ok(length) => {
                 chunk.truncate(length);
                 counter.take(&chunk);
-                // `send` fails if the reader was dropped, and then nobody needs the chunk.
+                // `send` fails only if the reader was dropped, and then nobody needs the chunk.
                 chunks.send(Ok(chunk)).ok()?;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -130,7 +130,7 @@ impl Read for ReadAhead {
         if self.given == self.chunk.len() {
             match self.chunks.recv() {
                 Ok(chunk) => (self.chunk, self.given) = (chunk?, 0),
-                // The thread has reached the end.
+                // The thread has ended. It sends an error before it ends with one, so this is the end of the source.
                 Err(mpsc::RecvError) => return Ok(0),
             }
         }

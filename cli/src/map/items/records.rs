@@ -1,4 +1,4 @@
-//! Items from the records of CSV files.
+//! Items that are the records of CSV files.
 
 mod quote_tracker;
 
@@ -14,19 +14,19 @@ use crate::value;
 
 /// The records of CSV files, one file after the other.
 pub(crate) struct Records {
-    /// The file that is being read; none between two files.
+    /// The file that is being read. It is nothing after the last file.
     current: Option<RecordReader>,
     /// The files that come after it.
     waiting: VecDeque<ItemFile>,
     /// The byte between two columns.
     separator: u8,
-    /// Whether the first record of each file is its header.
+    /// Whether the first record of each file is a header.
     header: bool,
     /// The names of the columns, if the first record is a header.
     pub(super) names: Vec<Vec<u8>>,
     /// The number of columns of each record.
     pub(super) columns: usize,
-    /// The record that was read last; it is kept so that its memory is reused.
+    /// The record that was read last. It is kept so that its memory is used again.
     record: csv::ByteRecord,
 }
 
@@ -37,7 +37,7 @@ struct RecordReader {
     csv: csv::Reader<BoundedRecords>,
 }
 
-/// Limits the bytes of a record, and refuses an end within quotes.
+/// A reader that limits the bytes of a record, and fails if the text ends within quotes.
 struct BoundedRecords {
     reader: ItemReader,
     /// How many more bytes the current record may have.

@@ -1,6 +1,6 @@
 //! Tells whether a CSV text ends within quotes, which the crate `csv` does not report.
 
-/// Follows the quotes of a text.
+/// The quotes of a text, as far as it was read.
 #[derive(Debug)]
 pub(super) struct QuoteTracker {
     /// The byte between two fields.
@@ -8,7 +8,7 @@ pub(super) struct QuoteTracker {
     place: QuoteState,
     /// The number of the current line.
     line: u64,
-    /// The number of the line on which the last quote was opened, for messages.
+    /// The number of the line on which the last quoted field began, for messages.
     opened: u64,
 }
 
@@ -21,13 +21,13 @@ enum QuoteState {
     Field,
     /// Inside the quotes of a field, where separators and newlines belong to the field.
     Quoted,
-    /// After a quote in a quoted field: another quote stands for itself, and anything else follows the end of the
-    /// quotes.
+    /// After a quote in a quoted field. If another quote follows, the two stand for one character. Otherwise the quoted
+    /// part has ended.
     Quote,
 }
 
 impl QuoteTracker {
-    /// Makes the tracker of a text whose fields are separated by this byte.
+    /// Makes a tracker for a text whose fields are separated by this byte.
     pub(super) fn new(separator: u8) -> Self {
         Self {
             separator,
@@ -55,7 +55,7 @@ impl QuoteTracker {
         }
     }
 
-    /// The line of the quote that is still open, if one is.
+    /// The line on which the quoted field began that has not ended, if there is one.
     pub(super) fn open(&self) -> Option<u64> {
         (self.place == QuoteState::Quoted).then_some(self.opened)
     }
