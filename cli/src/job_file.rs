@@ -1,20 +1,21 @@
 //! Reads job files in YAML, JSON, TOML or as JSON lines.
 //!
 //! [`open()`] reads a file, refuses what can never work, and returns a [`Plan`]. Documents are read to their end, so
-//! that jobs can need each other in any order. JSON lines are read on demand in constant memory, and a line that makes
-//! no job is a [`StreamError`] among good jobs.
+//! jobs can need each other in any order. JSON lines are read on demand in constant memory, and a line that makes no
+//! job becomes a [`StreamError`] among the jobs.
 //!
 //! The sections of a file are defined in `spec`, and are read from text to typed values in one pass. A `JobReader`
-//! turns the section of one job into a [`Job`](ratchet_runtime::Job). A `JobBuilder` then adds what depends on the rest
-//! of the file: the terms, and whether the task, the limits and the needs exist.
+//! turns the section of one job into a [`Job`](ratchet_runtime::Job). A `JobBuilder` then does what depends on the rest
+//! of the file: it sets the terms, and checks that the task, the limits and the resources exist.
 //!
-//! The terms of a job are taken from the first of these that sets them: the job, the section of its worker, the flags,
-//! the `defaults` of the file, the settings, the hello of its worker. `retry` is merged key by key; everything else is
-//! taken as a whole.
+//! Each term of a job is taken from the first of these that sets it: the job, the overrides that match it, the section
+//! of its worker, the flags, the `defaults` of the file, the settings, the hello of its worker. `retry` is merged key
+//! by key. Everything else is taken as a whole.
 //!
-//! A document can include others, whose texts are appended to its own. Relative paths are relative to the file in which they stand. Its workers and commands start in its folder; a `cwd` and a program with a
-//! slash in its name are looked for from there. A program without a slash is looked for in `PATH`. What comes from
-//! stdin has no folder, and is relative to the current one.
+//! A document can include others, whose texts are appended to its own. Relative paths in a file start at the folder of
+//! that file. Its workers and commands start in this folder, and a `cwd` and a program with a slash in its name are
+//! looked for from there. A program without a slash is looked for in `PATH`. A job file from stdin has no folder, so
+//! its paths start at the current one.
 
 mod breaker;
 mod builder;

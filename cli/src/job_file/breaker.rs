@@ -1,4 +1,4 @@
-//! Breakers as a file or a flag says them.
+//! Makes breakers from the section of a file or from a flag.
 
 use ratchet_runtime::{BreakerConfig, BreakerWindow, SlowAttempts};
 
@@ -6,14 +6,14 @@ use super::spec::{BreakerSpec, SlowSpec};
 use crate::diagnostic::{Diagnostic, Problems, Source, Span};
 use crate::document::{Count, Either, Field, FromNode, yaml_node};
 
-/// How many of the attempts in the window are too many slow ones, where only a time is said.
+/// The share of slow attempts at which a breaker opens, if only the time of `slow` is written.
 const SLOW_RATE: f64 = 0.5;
 
-/// What a section, a flag or the defaults say of a breaker. The outer one is none where nothing is said, the inner one
-/// where there is to be none.
+/// The breaker of a section, a flag or the defaults. The outer option is `None` if none of them mentions a breaker. The
+/// inner one is `None` if they ask for no breaker.
 pub(crate) type PartialBreaker = Option<Option<BreakerConfig>>;
 
-/// The breaker of a section; what makes no sense is refused.
+/// Makes the breaker of a section, and reports rules that cannot work.
 pub(super) fn from_spec(
     said: Field<Either<bool, BreakerSpec>>,
     problems: &mut Problems,
@@ -59,7 +59,7 @@ fn config(spec: BreakerSpec, place: Span, problems: &mut Problems) -> Option<Bre
         Either::First(attempts) => BreakerWindow::Attempts(attempts.0),
         Either::Second(span) => BreakerWindow::Time(span.0),
     });
-    // A figure alone is meant as it is written, so the other one makes room for it.
+    // If only one of the two is written, it holds as it is, and the default of the other is adjusted to it.
     let (window, minimum) = match (window, minimum) {
         (None, None) => (usual.window, usual.minimum),
         (None, Some(minimum)) => {
@@ -89,7 +89,7 @@ fn config(spec: BreakerSpec, place: Span, problems: &mut Problems) -> Option<Bre
     }
     let (failure_rate, consecutive) = (share(spec.failure_rate), count(spec.consecutive));
     let config = BreakerConfig {
-        // Whoever names a rule means that one; without any, the usual ones hold.
+        // If any rule is written, only the written ones hold. Otherwise the default rules hold.
         failure_rate: if has_rule {
             failure_rate
         } else {
@@ -108,7 +108,7 @@ fn config(spec: BreakerSpec, place: Span, problems: &mut Problems) -> Option<Bre
         ramp: time(spec.ramp),
         reject: spec.reject.into_value().unwrap_or(usual.reject),
     };
-    // A rule that was refused was told, and would be missing here.
+    // If a rule was refused, `config` lacks it. It was reported already, so no second error follows from its absence.
     let is_whole = !has_rule
         || config.failure_rate.is_some()
         || config.consecutive.is_some()
@@ -124,7 +124,7 @@ fn count_of(field: &Field<Count<1>>) -> Option<u32> {
     field.get().map(|count| count.0)
 }
 
-/// A breaker that was typed, as it would stand in a file.
+/// Parses the value of `--breaker`, which is written as in a file.
 pub(crate) fn typed_breaker(text: &str) -> Result<BreakerConfig, String> {
     let mut problems = Vec::new();
     let source = Source::new("--breaker", text.to_owned());

@@ -1,4 +1,4 @@
-//! Adds to jobs what the sections of their file set for all of them: workers, limits and terms.
+//! Completes jobs with what the other sections of their file set: workers, limits and terms.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -28,11 +28,12 @@ use crate::value::ValueError;
 /// How many names and terms are kept for reuse, so that the memory of a stream stays bounded.
 const MAX_KEPT: usize = 4096;
 
-/// The tasks that are served. Each job looks its task up twice, and the standard hash would take most of that time. A
-/// stream adds no more than [`MAX_KEPT`] names, so names that are made to collide slow it down by little.
+/// The tasks that are served. Each job looks its task up twice, and the standard hash would take most of that time.
+/// This hash does not protect against names that are made to collide. A stream adds at most [`MAX_KEPT`] names, so such
+/// names cannot slow it down by much.
 type KnownTasks = HashMap<TaskName, SharedTerms, foldhash::fast::RandomState>;
 
-/// Sets the terms of jobs, and checks whether what they name exists.
+/// Sets the terms of jobs, and checks that the names in them exist.
 pub(super) struct JobBuilder {
     /// The pools of workers that the file declares.
     pub(super) workers: Vec<WorkerPlan>,
@@ -47,22 +48,22 @@ pub(super) struct JobBuilder {
     folders: Folders,
     slots: Option<u32>,
     tasks: KnownTasks,
-    /// Whether work folders on hosts stay.
+    /// Whether work folders on hosts are kept.
     keep_remote: bool,
     /// The terms of tasks without a worker of their own, if one worker serves every task.
     other_tasks: Option<SharedTerms>,
     /// The terms of commands.
     commands: SharedTerms,
-    /// The terms of jobs that a pattern matches.
+    /// The overrides, in the order of the file.
     overrides: Vec<Override>,
-    /// The groups of which the first failure ends the others.
+    /// The groups that are given up when one of their jobs fails.
     pub(super) groups: FailFastGroups,
     /// The variables of commands that do not set them.
     env: Vec<(String, String)>,
-    /// The folder of commands that set none.
+    /// The folder of commands that do not set one.
     cwd: Option<Spanned<String>>,
     settled: HashMap<PartialTerms, Arc<Terms>>,
-    /// The rate and burst of each rate key, and where they were written first.
+    /// The rate and the burst of each rate key, and the place at which they were written first.
     rates: HashMap<String, (f64, u32, Span)>,
 }
 
@@ -70,13 +71,13 @@ pub(super) struct JobBuilder {
 #[derive(Clone)]
 struct SharedTerms {
     terms: PartialTerms,
-    /// The place in the file at which `retry` is set for all of them, if it is.
+    /// The place of the `retry` that holds for all of them, if there is one.
     retry: Option<Span>,
-    /// The terms of a job that sets none itself, once such a job was met.
+    /// The terms of a job that sets none itself. They are computed for the first such job.
     plain: Option<Arc<Terms>>,
 }
 
-/// Terms of the jobs that a pattern matches.
+/// The terms of the jobs that a pattern matches.
 struct Override {
     pattern: JobPattern,
     place: Span,
@@ -85,7 +86,7 @@ struct Override {
 }
 
 impl JobBuilder {
-    /// Reads the sections before the jobs.
+    /// Reads the sections that are not jobs.
     pub(super) fn new(
         header: HeaderSpec,
         folders: &Folders,
@@ -222,7 +223,7 @@ impl JobBuilder {
         }
     }
 
-    /// Adds to the terms of a job those of the overrides that match it.
+    /// Returns the terms of a job with those of the overrides that match it, or nothing if no override does.
     fn overridden(&mut self, job: &Job, places: &JobPlaces) -> Option<PartialTerms> {
         let mut terms: Option<PartialTerms> = None;
         for one in &mut self.overrides {
@@ -241,7 +242,7 @@ impl JobBuilder {
         }
     }
 
-    /// Warns of overrides that no job of the file was matched by.
+    /// Warns of overrides that match no job of the file.
     pub(super) fn warn_of_unused_overrides(&self, problems: &mut Problems) {
         for unused in self.overrides.iter().filter(|one| !one.is_used) {
             let warning = Diagnostic::warning(unused.place, "this matches no job");
@@ -249,7 +250,8 @@ impl JobBuilder {
         }
     }
 
-    /// Adds what a command does not set itself: variables and the folder of all, and the values of variables in variables.
+    /// Adds the variables and the folder of all commands where a command does not set its own, and fills in the
+    /// variables that values name.
     fn start(&self, job: &mut Job, places: &JobPlaces, problems: &mut Problems) {
         let Work::Command(process) = &mut job.work else {
             return;
@@ -315,7 +317,7 @@ impl JobBuilder {
         });
     }
 
-    /// Registers the tasks of a worker. Those of a server of MCP are its tools, unless the section names some.
+    /// Registers the tasks of a worker. An MCP server serves all its tools, unless the section names tasks.
     fn serve(
         &mut self,
         name: &str,
@@ -360,7 +362,7 @@ impl JobBuilder {
         ServedTasks::Named(tasks.into_iter().map(|task| task.value).collect())
     }
 
-    /// Sets the terms of a job, and refuses names that do not exist.
+    /// Sets the terms of a job, and reports names that do not exist.
     pub(super) fn settle(&mut self, job: &mut Job, places: &JobPlaces, problems: &mut Problems) {
         if let Some(own) = &places.terms {
             let limits = own.terms.limits.iter().flatten().zip(&own.limits);
@@ -465,7 +467,7 @@ impl JobBuilder {
         self.check_rate(&job.terms, task, place, problems);
     }
 
-    /// Refuses a variable that is to hold what the job has of a resource of which it takes nothing.
+    /// Reports a variable that names a resource of which the job takes nothing.
     fn check_shares(&self, job: &Job, places: &JobPlaces, problems: &mut Problems) {
         let Work::Command(process) = &job.work else {
             return;
@@ -490,7 +492,7 @@ impl JobBuilder {
         }
     }
 
-    /// Prepares a command for another host, and refuses what is possible on this machine only.
+    /// Prepares a command for another host, and reports what is possible only on this machine.
     fn send_elsewhere(&self, job: &mut Job, places: &JobPlaces, problems: &mut Problems) {
         if job.terms.on == Placement::Host && job.host.is_none() {
             let message = "`on: host` is the host of the job, and it names none";
@@ -531,7 +533,7 @@ impl JobBuilder {
         }
     }
 
-    /// Refuses jobs that share a rate key and set different rates.
+    /// Reports jobs that share a rate key and set different rates.
     fn check_rate(
         &mut self,
         terms: &Terms,
@@ -547,7 +549,7 @@ impl JobBuilder {
         else {
             return;
         };
-        // The key of a command is the name of its program, which the executor checks.
+        // A command without a key uses the name of its program. The executor checks that.
         let Some(key) = key.as_deref().or(task) else {
             return;
         };
@@ -571,7 +573,7 @@ impl JobBuilder {
         }
     }
 
-    /// The name of a task that is served, as it is shared by all jobs of the task.
+    /// The name of a task that is served. All jobs of the task share its memory.
     fn task(&mut self, name: &TaskName) -> Option<TaskName> {
         if let Some((known, _)) = self.tasks.get_key_value(name) {
             return Some(known.clone());
@@ -619,7 +621,7 @@ impl JobBuilder {
         Ok(terms)
     }
 
-    /// The terms of a job that sets some. Jobs with equal terms share them.
+    /// The terms of a job that sets some itself. Jobs with equal terms share them.
     fn terms(
         &mut self,
         task: Option<&str>,
@@ -642,7 +644,7 @@ impl JobBuilder {
     }
 }
 
-/// The folder of a command, with the values of the variables that it names.
+/// The folder of a command, in which variables were replaced by their values.
 fn expanded_cwd(
     declared: &BTreeMap<String, String>,
     cwd: &Spanned<String>,
@@ -650,7 +652,7 @@ fn expanded_cwd(
 ) -> Option<String> {
     let mut refuse = |message: String, help: &str| {
         let error = Diagnostic::error(cwd.span, message).help(help);
-        // A folder that all jobs have is refused once.
+        // A folder that many jobs have in common is reported once.
         if !problems.contains(&error) {
             problems.push(error);
         }
@@ -664,7 +666,7 @@ fn expanded_cwd(
     }
     match variables::expand(declared, &cwd.value) {
         Ok(cwd) => Some(cwd),
-        // The variable itself is refused as well.
+        // The variable itself is reported as well.
         Err(VariablesError::Circle(name) | VariablesError::TooLong(name)) => refuse(
             format!("`cwd` names `${{{name}}}`, which cannot be made"),
             "mend the variable",
@@ -672,26 +674,26 @@ fn expanded_cwd(
     }
 }
 
-/// The error of a file with workers for which another worker was typed.
+/// The error of a file with workers if `--worker` was typed, too.
 fn second_worker(workers: Span) -> Diagnostic {
     let message = "this file has workers, and another one was typed";
     Diagnostic::error(workers, message).help("leave --worker out, or the section")
 }
 
-/// Whether something was found wrong within a section.
+/// Whether a problem was found within a section.
 fn is_within(section: Span, problems: &Problems) -> bool {
     let is_inside = |inner: Span| section.start() <= inner.start() && inner.end() <= section.end();
     let mut found = problems.iter();
     found.any(|found| found.span.is_some_and(is_inside))
 }
 
-/// Terms that contradict each other, and where they stand, if they are in the file.
+/// The reason why terms contradict each other, with their place if they are in the file.
 struct TermsError {
     error: ValueError,
     place: Option<Span>,
 }
 
-/// Refuses limits and resources that are not declared.
+/// Reports limits and resources that are not declared.
 fn check_names(
     (limits, resources): (&[(String, Limit)], &Resources),
     terms: &TermsSpec,
@@ -721,7 +723,8 @@ fn limits(declared: Vec<Named<LimitSpec>>, problems: &mut Problems) -> Vec<(Stri
         .collect()
 }
 
-/// The limit of a section. A refused limit counts as declared, so that the jobs that name it are not refused as well.
+/// The limit of a section. A refused limit still counts as declared, so that the jobs that name it are not refused as
+/// well.
 fn limit(named: Named<LimitSpec>, problems: &mut Problems) -> Limit {
     let name = &named.name;
     let refuse = |message: String, help: &str| Diagnostic::error(named.place, message).help(help);

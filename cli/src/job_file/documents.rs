@@ -1,7 +1,7 @@
-//! Reads a job file, and the files that it includes, as if they were one.
+//! Reads a job file and the files that it includes as if they were one.
 //!
-//! The texts of all files stand behind each other in one [`Source`], so a span tells its file, too. Paths are relative to the file
-//! in which they are written, which [`Folders`] knows by their spans.
+//! The texts of all files follow each other in one [`Source`], so a span also identifies the file. Paths are relative
+//! to the file in which they are written, and [`Folders`] finds its folder by the span of a path.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -22,13 +22,13 @@ use crate::document::{
     unknown_key,
 };
 
-/// What a job file and those that it includes say together.
+/// The content of a job file and of those that it includes.
 pub(super) struct Documents {
     /// The texts of all files.
     pub(super) source: Source,
     /// The folders of the files.
     pub(super) folders: Folders,
-    /// The sections before the jobs.
+    /// The sections that are not jobs.
     pub(super) header: HeaderSpec,
     /// The jobs, those of the first file first.
     pub(super) jobs: Vec<Job>,
@@ -38,37 +38,38 @@ pub(super) struct Documents {
     pub(super) setup: Vec<Spanned<SetupSpec>>,
     /// The sections that make several jobs.
     pub(super) expanded: SectionExpansion,
-    /// How much was read: the least of all files.
+    /// How much was read. If the reading of any file was broken off, this says so.
     pub(super) extent: Extent,
 }
 
-/// The largest document: it takes several times its size in memory.
+/// The largest document, in bytes. A document takes several times its size in memory.
 pub(super) const LARGEST: u64 = 256 << 20;
 
-/// A file that was read or is to be read.
+/// A file of the documents: the first one, or one that is included.
 struct IncludedFile {
     /// What messages call it.
     name: String,
-    /// The path without links, by which it is known.
+    /// The path without symbolic links, by which files are compared.
     path: PathBuf,
-    /// Which of the files includes it; nothing for the first one.
+    /// The index of the file that includes it. It is nothing for the first file.
     by: Option<usize>,
     /// Where it is included.
     place: Span,
 }
 
-/// Reads a document whole; nothing if it is too large, beside so many bytes of others that were read before.
+/// Reads a whole document. Returns nothing if it and the `before` bytes of earlier files are too large together.
 pub(super) fn read_document(path: &Path, before: u64) -> io::Result<Option<Vec<u8>>> {
     let file = File::open(path)?;
     let left = LARGEST.saturating_sub(before);
-    // A buffer that grows would touch several times the memory. A pipe has no length, and its buffer grows.
+    // The capacity is reserved at once, because a buffer that grows would touch several times the memory. For a pipe
+    // the length is not known, so its buffer grows.
     let capacity = usize::try_from(file.metadata()?.len().min(left)).unwrap_or_default();
     let mut bytes = Vec::with_capacity(capacity + 1);
     file.take(left + 1).read_to_end(&mut bytes)?;
     Ok((bytes.len() as u64 <= left).then_some(bytes))
 }
 
-/// Reads a document and what it includes. `path` is where the document stands.
+/// Reads a document and the files that it includes. `path` is the path of the document.
 pub(super) fn read(
     root: Source,
     path: &Path,
@@ -84,7 +85,7 @@ pub(super) fn read(
     let mut setup = first.setup.into_value().unwrap_or_default();
     let mut files = vec![IncludedFile {
         name: root.name().to_owned(),
-        // A path that cannot be resolved is that of no file, and is met by no other.
+        // If the path cannot be resolved, an empty one is stored, which equals the path of no other file.
         path: path.canonicalize().unwrap_or_default(),
         by: None,
         place: Span::default(),
@@ -129,7 +130,7 @@ pub(super) fn read(
     }
 }
 
-/// The files that a file includes, with its number.
+/// The files that a file includes, each with the index of that file.
 fn included(
     include: &Field<crate::document::Either<String, Vec<Spanned<String>>>>,
     by: usize,
@@ -146,7 +147,7 @@ fn included(
     named.into_iter().map(|named| (by, named)).collect()
 }
 
-/// Opens a file that another one includes, unless it is refused.
+/// Opens a file that another one includes. Returns nothing if it was refused.
 fn open(
     files: &[IncludedFile],
     by: usize,
@@ -245,7 +246,7 @@ fn chain(files: &[IncludedFile], to: usize) -> Vec<usize> {
     chain
 }
 
-/// Adds the sections of a file that was included.
+/// Adds the sections of an included file.
 fn add(header: &mut HeaderSpec, other: HeaderSpec, problems: &mut Problems) {
     for (key, place) in [
         ("defaults", other.defaults.key()),
@@ -268,7 +269,7 @@ fn add(header: &mut HeaderSpec, other: HeaderSpec, problems: &mut Problems) {
     join(&mut header.overrides, other.overrides);
 }
 
-/// Refuses names that a file declares that was included, and another one as well.
+/// Reports names that an included file declares and another file declares, too.
 fn refuse_twice<T>(
     what: &str,
     known: &Field<Vec<Named<T>>>,
@@ -298,7 +299,7 @@ fn join<T>(list: &mut Field<Vec<T>>, other: Field<Vec<T>>) {
     *list = joined;
 }
 
-/// Collects the parts of documents. The sections may come after the jobs, so jobs are completed at the end.
+/// Collects the parts of documents. Sections may follow the jobs, so jobs are completed when all is read.
 #[derive(Default)]
 struct DocumentReader {
     /// The sections of the file that is read now.
@@ -309,7 +310,7 @@ struct DocumentReader {
 }
 
 impl DocumentReader {
-    /// Reads a file that begins at this offset of the whole source.
+    /// Reads a file whose text begins at this offset of the whole source.
     fn read(
         &mut self,
         text: &Source,
@@ -339,12 +340,12 @@ impl DocumentReader {
         extent
     }
 
-    /// Takes the sections of the file that was read.
+    /// Returns the sections of the file that was read.
     fn take_file(&mut self) -> FileSpec {
         std::mem::take(&mut self.file)
     }
 
-    /// Takes the section of a job, which may make several.
+    /// Adds the jobs of a section, which may be several.
     fn take_job(
         &mut self,
         node: Node<'_>,
@@ -377,7 +378,7 @@ impl DocumentReader {
     ) {
         match part {
             Part::Member(node) => self.take_job(node, reader, folder, problems),
-            // A list that was not delivered member by member.
+            // The list of jobs was not delivered member by member.
             Part::Entry(entry) if entry.name == "jobs" && entry.node.is_list() => {
                 for node in entry.node.into_list().unwrap_or_default() {
                     self.take_job(node, reader, folder, problems);
@@ -397,7 +398,7 @@ impl DocumentReader {
                 );
             }
             Part::Whole(node) => {
-                // The document is no map, so this adds the error.
+                // The document is not a map, so this call only reports the error.
                 FileSpec::from_node(node, problems);
             }
         }

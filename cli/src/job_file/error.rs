@@ -27,7 +27,7 @@ pub(crate) enum FileError {
         #[source]
         source: io::Error,
     },
-    /// The name does not tell the format.
+    /// The name of the file does not show its format.
     #[error(
         "what format is `{name}`? its name should end with .jsonl, .yaml, .json or .toml; `-` is JSON lines from stdin"
     )]
@@ -40,12 +40,12 @@ pub(crate) enum FileError {
     /// The content has errors.
     #[error("{0}")]
     Refused(Box<Diagnostics>),
-    /// Jobs of a stream were to be selected.
+    /// Flags select jobs, but the jobs come from a stream.
     #[error(
         "--only, --skip, --partition and --list are for files whose jobs are all known, and {name} is a stream: filter its lines before"
     )]
     NotSelectable { name: String },
-    /// A flag names groups that no job of the file is in.
+    /// `--group-fail-fast` matches the group of no job.
     #[error("--group-fail-fast {pattern}: no job is of such a group; a job says `group: NAME`")]
     NoSuchGroup { pattern: String },
     /// The file has no jobs.

@@ -1,7 +1,7 @@
-//! Makes several jobs of one section: one for each combination of a `matrix`, or for each item of `for_each`.
+//! Makes several jobs from one section: one for each combination of a `matrix`, or for each item of `for_each`.
 //!
-//! It works on the values of a document before their types are known. So `{NAME}` can stand in every text of a job, and each
-//! job is read and checked like one that was written out.
+//! This works on the values of a document before they are read into types. So `{NAME}` can be used in every text of a
+//! job, and each job is read and checked like one that was written out.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -14,7 +14,7 @@ use crate::diagnostic::{Diagnostic, Problems, Span};
 use crate::document::{Entry, Node, Value};
 use crate::value;
 
-/// How many jobs one section makes at most. A list that is longer is better written as JSON lines, which are read one by one.
+/// The most jobs that one section makes. More of them are better written as JSON lines, which are read one by one.
 const MOST: usize = 1_000_000;
 
 /// The largest file of items, in bytes.
@@ -24,22 +24,23 @@ const LARGEST: u64 = 64 << 20;
 const MATRIX: &str = "matrix";
 const FOR_EACH: &str = "for_each";
 
-/// What stands for the item of `for_each`, and for its number.
+/// The names in braces for the item of `for_each`, `{}`, and for its number, `{#}`.
 const ITEM: &str = "";
 const NUMBER: &str = "#";
 
-/// Expands sections into jobs, and remembers which jobs the id of a section with several jobs stands for.
+/// Expands sections into jobs, and remembers the jobs for which the id of such a section stands.
 #[derive(Debug, Default)]
 pub(super) struct SectionExpansion {
     /// The ids of the jobs of each section that makes several.
     groups: HashMap<String, Vec<JobKey>>,
 }
 
-/// The values of one job of a section, each with what stands for it.
+/// The values of one job of a section, each with its name.
 type Binding<'a> = Vec<(String, Node<'a>)>;
 
 impl SectionExpansion {
-    /// Calls `take` with the section of each job that a section makes: the section itself if it makes only one.
+    /// Calls `take` with the section of each job that a section makes. A section without `matrix` and `for_each` is
+    /// passed on as it is.
     pub(super) fn each<'a>(
         &mut self,
         node: Node<'a>,
@@ -123,7 +124,7 @@ impl SectionExpansion {
         }
     }
 
-    /// The jobs of a section that has this id and makes several, unless a job has this id itself.
+    /// The jobs of the section that has this id and makes several.
     pub(super) fn of(&self, id: &str) -> Option<&[JobKey]> {
         self.groups.get(id).map(Vec::as_slice)
     }
@@ -134,7 +135,8 @@ impl SectionExpansion {
     }
 }
 
-/// Returns the suffix that tells the jobs of a section apart if their id does not: their values, or the number of the item.
+/// The suffix by which the jobs of a section differ if their id has no placeholder: the number of the item, or the
+/// values.
 fn suffix(binding: &Binding<'_>) -> String {
     if let Some((_, number)) = binding.iter().find(|(name, _)| name == NUMBER) {
         return number.text_or_number().unwrap_or_default().to_owned();
@@ -150,7 +152,7 @@ fn placeholder(name: &str) -> String {
     format!("{{{name}}}")
 }
 
-/// Splits a command that is written as one text, before values come into it: a value is never more than one word, whatever
+/// Splits a command that is written as one text before values are filled in. So a value is always one word, whatever
 /// blanks and quotes it has.
 fn in_words<'a>(node: Node<'a>, binding: &Binding<'_>) -> Node<'a> {
     let names_any = node
@@ -167,8 +169,8 @@ fn in_words<'a>(node: Node<'a>, binding: &Binding<'_>) -> Node<'a> {
     }
 }
 
-/// Puts the values of a job in the place of their names. Where `keeps_types` is set, a text that is nothing but a name becomes
-/// the value as it is; everywhere else it becomes text.
+/// Fills the values of a job into a node. With `keeps_types`, a text that consists only of a placeholder becomes the
+/// value with its type. Otherwise values become text.
 fn fill<'a>(
     node: Node<'a>,
     binding: &Binding<'a>,
@@ -203,8 +205,8 @@ fn fill<'a>(
     }
 }
 
-/// Puts values in the place of their names in a text. Nothing if there is none. What is read is not read again, so a value
-/// may have braces.
+/// Fills values into a text. Returns nothing if the text has no placeholder. Values are not searched for placeholders,
+/// so they may contain braces.
 fn fill_text(text: &str, binding: &Binding<'_>) -> Option<String> {
     if !text.contains('{') {
         return None;
@@ -216,7 +218,7 @@ fn fill_text(text: &str, binding: &Binding<'_>) -> Option<String> {
         rest = &rest[at..];
         let named = binding.iter().find_map(|(name, value)| {
             let after = rest.strip_prefix(&placeholder(name))?;
-            // `${NAME}` is for variables.
+            // `${NAME}` is a variable, not a placeholder.
             let is_variable = filled.ends_with('$') && !name.is_empty();
             (!is_variable).then_some((value, after))
         });
@@ -232,7 +234,7 @@ fn fill_text(text: &str, binding: &Binding<'_>) -> Option<String> {
     has_any.then_some(filled)
 }
 
-/// A value within a text.
+/// A value as it is written within a text.
 fn shown<'n>(value: &'n Node<'_>) -> Cow<'n, str> {
     match &value.value {
         Value::Bool(value) => value.to_string().into(),
@@ -240,7 +242,7 @@ fn shown<'n>(value: &'n Node<'_>) -> Cow<'n, str> {
     }
 }
 
-/// Refuses a value that cannot stand within a text.
+/// Whether a value can be filled into a text. If not, this reports it.
 fn is_plain(node: &Node<'_>, problems: &mut Problems) -> bool {
     let is_plain = matches!(node.value, Value::Bool(_)) || node.text_or_number().is_some();
     if !is_plain {
@@ -250,7 +252,7 @@ fn is_plain(node: &Node<'_>, problems: &mut Problems) -> bool {
     is_plain
 }
 
-/// Refuses a name that could not be told from other braces.
+/// Whether a name can be used in braces. If not, this reports it.
 fn is_name(name: &str, place: Span, problems: &mut Problems) -> bool {
     let is_letter = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-');
     let is_name = !name.is_empty() && name.chars().all(is_letter);
@@ -262,7 +264,8 @@ fn is_name(name: &str, place: Span, problems: &mut Problems) -> bool {
     is_name
 }
 
-/// The combinations of a matrix: each value with each, without what is excluded, and with what is included.
+/// The combinations of a matrix: all combinations of its values, without those of `exclude`, and with those of
+/// `include`.
 fn matrix<'a>(node: Node<'a>, problems: &mut Problems) -> Option<Vec<Binding<'a>>> {
     let span = node.span;
     let Ok(entries) = node.into_map(problems) else {
@@ -344,7 +347,7 @@ fn matrix<'a>(node: Node<'a>, problems: &mut Problems) -> Option<Vec<Binding<'a>
     (problems.len() == before).then_some(combinations)
 }
 
-/// A combination that is written out, with its place.
+/// Reads a combination that is written out, and returns it with its place.
 fn combination<'a>(
     node: Node<'a>,
     problems: &mut Problems,
@@ -372,7 +375,7 @@ fn matches(combination: &Binding<'_>, named: &BTreeMap<String, Node<'_>>) -> boo
     })
 }
 
-/// The items of a list, or the lines of a file.
+/// The items of `for_each`: the members of a list, or the lines of a file.
 fn items<'a>(
     node: Node<'a>,
     folder: Option<&Path>,
@@ -407,7 +410,7 @@ fn counted<'a>(number: u64, span: Span) -> Node<'a> {
     Node::new(Value::Number(Cow::Owned(number.to_string())), span)
 }
 
-/// The lines of a file, but those that are blank.
+/// The lines of a file as items, without blank lines.
 fn lines<'a>(
     path: &str,
     folder: Option<&Path>,

@@ -11,22 +11,22 @@ use super::program;
 use crate::diagnostic::{Diagnostic, Problems, Span};
 use crate::document::{Field, Spanned};
 
-/// What stands in a path for the id of the job.
+/// The placeholder in a path for the id of the job.
 const ID: &str = "{id}";
 
-/// A list of paths, as it stands in a file.
+/// A list of paths, as it is written in a file.
 pub(super) type Paths = Field<Vec<Spanned<String>>>;
 
-/// Whether a file that is pushed has to be there when the job file is read.
+/// Whether a file that is pushed has to exist when the job file is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Presence {
-    /// It has to.
+    /// It has to exist.
     Now,
-    /// A job that is needed may make it.
+    /// It may be made by a job that comes before.
     Later,
 }
 
-/// Makes the files of a process, if it has any. `id` is the id of its job, if it is one of a job.
+/// Makes the files of a process, if it has any. `id` is the id of its job, if the process is that of a job.
 pub(super) fn work_files(
     push: &Paths,
     pull: &Paths,
@@ -92,9 +92,9 @@ fn read_path(
     Some(parsed)
 }
 
-/// Prepares a process for another host. With a name, its work folder is kept under that.
+/// Prepares a process for another host. If `keep` is a name, the work folder is kept under that name.
 ///
-/// A process with files whose folder lies outside of its work folder is refused.
+/// Reports a process that has files, but whose folder lies outside of its work folder.
 pub(super) fn prepare_for_remote(
     process: &mut ProcessConfig,
     folder: Option<&Path>,

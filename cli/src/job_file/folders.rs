@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use crate::diagnostic::Span;
 
-/// The folders of the files of a source: where each file begins, and its folder.
+/// The folder of each file of a source, with the offset at which the file begins.
 #[derive(Debug, Clone)]
 pub(super) struct Folders(Vec<(usize, Option<PathBuf>)>);
 
 impl Folders {
-    /// The folder of a single file; nothing for stdin.
+    /// Makes the folders of a single file. Without a folder, the file is stdin.
     pub(super) fn of_one(folder: Option<&Path>) -> Self {
         Self(vec![(0, folder.map(Path::to_path_buf))])
     }
@@ -19,7 +19,7 @@ impl Folders {
         self.0.push((start, folder));
     }
 
-    /// The folder of the file in which a span is.
+    /// The folder of the file that contains a span.
     pub(super) fn at(&self, span: Span) -> Option<&Path> {
         let before = self.0.iter().rev();
         let file = before

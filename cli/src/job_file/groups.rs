@@ -1,4 +1,4 @@
-//! The groups of jobs of which the first failure ends the others.
+//! The groups of jobs that are given up when one of their jobs fails.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use super::spec::GroupSpec;
 use crate::diagnostic::{Diagnostic, Problems, Span};
 use crate::document::{Field, Named};
 
-/// Knows which groups are given up once one of their jobs has failed.
+/// The groups that are given up when one of their jobs fails, from the file and from flags.
 pub(super) struct FailFastGroups {
-    /// The groups of the file, with the place of each.
+    /// The groups of the section `groups`.
     named: Vec<NamedGroup>,
-    /// The groups that were typed.
+    /// The patterns of `--group-fail-fast`.
     typed: Vec<GroupPattern>,
-    /// Which of those that were typed have matched a group.
+    /// Which of the typed patterns have matched the group of a job.
     used: Vec<bool>,
 }
 
@@ -26,7 +26,7 @@ struct NamedGroup {
 }
 
 impl FailFastGroups {
-    /// Reads the section `groups`, to which typed patterns add.
+    /// Reads the section `groups`, and adds the typed patterns.
     pub(super) fn new(groups: Field<Vec<Named<GroupSpec>>>, typed: &[GroupPattern]) -> Self {
         let groups = groups.into_value().unwrap_or_default().into_iter();
         let named = groups.map(|group| NamedGroup {
@@ -44,7 +44,7 @@ impl FailFastGroups {
         }
     }
 
-    /// The group of a job, if it is given up once one of its jobs has failed.
+    /// The group of a job, if the group is given up when one of its jobs fails.
     pub(super) fn of(&mut self, group: Option<&str>) -> Option<Arc<str>> {
         let group = group?;
         let named = self.named.iter_mut().find(|known| *known.name == *group);
@@ -70,7 +70,7 @@ impl FailFastGroups {
         }
     }
 
-    /// Returns a pattern that was typed and matches no group.
+    /// Returns a typed pattern that has matched no group, if there is one.
     pub(super) fn unused_typed(&self) -> Option<&GroupPattern> {
         let mut typed = self.typed.iter().zip(&self.used);
         typed.find_map(|(pattern, is_used)| (!is_used).then_some(pattern))

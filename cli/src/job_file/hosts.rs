@@ -1,4 +1,4 @@
-//! The hosts of a file, and the names by which jobs and workers say where they run.
+//! The hosts of a run, and the words of `on` by which jobs and workers are placed.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ pub(crate) const OWN_HOST: &str = "host";
 /// The word in `--on` for the nodes of the Slurm allocation.
 const SLURM: &str = "slurm";
 
-/// A host, as a file, an inventory or a flag declares it.
+/// A host that a file, an inventory or a flag declares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HostPlan {
     /// The name by which jobs call the host.
@@ -30,33 +30,33 @@ pub(crate) struct HostPlan {
     pub(crate) reach: HostAccess,
     /// The agent that runs there.
     pub(crate) agent: AgentPlan,
-    /// How many slots it has, if that is said.
+    /// How many slots the host has, if that was declared.
     pub(crate) slots: Option<u32>,
-    /// Variables for what runs there.
+    /// The variables for all processes there.
     pub(crate) env: Vec<(String, String)>,
-    /// When it is lost, and when it is given up.
+    /// When the host counts as lost, and when it is given up.
     pub(crate) times: HostTimes,
 }
 
 /// The times of a host that were declared.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct HostTimes {
-    /// How long nothing may come from the host before it is lost.
+    /// After how much silence the host counts as lost.
     pub(crate) lost_after: Option<Duration>,
-    /// How long what runs there may go on without a word from here.
+    /// How long the processes there may go on without a word from the dispatcher.
     pub(crate) fence_after: Option<Duration>,
-    /// How long a lost host is tried again.
+    /// How long ratchet tries to connect to a lost host again.
     pub(crate) give_up: Option<Duration>,
 }
 
 /// The agent of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum AgentPlan {
-    /// This program.
+    /// This ratchet.
     Own,
-    /// This one, which was made for the platform of the host.
+    /// The ratchet in this file, which was built for the platform of the host.
     File(PathBuf),
-    /// None: commands run behind the launcher.
+    /// No agent: the launcher stands before each command.
     None,
 }
 
@@ -65,9 +65,9 @@ pub(crate) enum AgentPlan {
 pub(crate) enum HostAccess {
     /// By ssh.
     Ssh {
-        /// The destination, with its user if one is said.
+        /// The destination, with its user if there is one.
         destination: String,
-        /// The port, if one is said.
+        /// The port, if it is not the default.
         port: Option<u16>,
     },
     /// By `docker exec`, in this container.
@@ -85,14 +85,14 @@ pub(crate) enum HostAccess {
     },
     /// By `srun`, on this node of the allocation.
     Srun(String),
-    /// By a command that runs another one there: the words before that command.
+    /// By a prefix: these words, before a command, run it on the host.
     Via(Vec<String>),
-    /// Not at all: it is this machine, under another name.
+    /// The host is this machine, under another name.
     Local,
 }
 
 impl HostAccess {
-    /// The words before a command that run it on the host.
+    /// The words that, before a command, run it on the host.
     pub(crate) fn launcher(&self) -> Vec<String> {
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         let option = |launcher: &mut Vec<String>, flag: &str, value: &Option<String>| {
@@ -102,7 +102,8 @@ impl HostAccess {
         };
         match self {
             Self::Ssh { destination, port } => {
-                // It must not ask for anything, and a connection of its own is not shared with others.
+                // ssh must not ask for a password, because nobody could answer. It must not use the connection of
+                // another ssh, whose end would end this one, too.
                 let mut launcher: Vec<String> = words(&[
                     "ssh",
                     "-T",
@@ -136,8 +137,9 @@ impl HostAccess {
                 launcher.push("--".to_owned());
                 launcher
             }
-            // The step shares what the allocation has with all others. Without `--unbuffered`, srun would keep what is
-            // no whole line, and the agent speaks in bytes.
+            // With `--overlap` the step shares the resources of the allocation with all other steps. Without
+            // `--unbuffered`, srun would hold back bytes until a line ends, but the messages of the agent are not
+            // lines.
             Self::Srun(node) => words(&[
                 "srun",
                 "--overlap",
@@ -154,7 +156,7 @@ impl HostAccess {
         }
     }
 
-    /// The way to the host as people write it, without the options that every launcher of its kind has.
+    /// The way to the host in the words of a user, without the options that every launcher of its kind has.
     pub(crate) fn in_words(&self) -> String {
         match self {
             Self::Ssh { destination, port } => match port {
@@ -168,7 +170,7 @@ impl HostAccess {
         }
     }
 
-    /// Reads the destination of ssh: `[user@]name[:port]`, with a name in brackets if it has colons of its own.
+    /// Parses a destination of ssh: `[user@]name[:port]`. A name that contains colons stands in brackets.
     pub(crate) fn ssh(text: &str) -> Result<Self, ValueError> {
         let refuse = |reason: &str| {
             Err(ValueError::new(reason.to_owned())
@@ -187,7 +189,7 @@ impl HostAccess {
                 },
                 None => return refuse("the bracket is not closed"),
             },
-            // More than one colon is an address of IPv6 without a port.
+            // More than one colon means an IPv6 address without a port.
             None => match rest.split_once(':') {
                 Some((name, port)) if !port.contains(':') => (name, Some(port)),
                 _ => (rest, None),
@@ -220,7 +222,7 @@ impl HostAccess {
     }
 }
 
-/// The hosts of a run, and the groups that stand for several of them.
+/// The hosts of a run, and the groups of hosts.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct HostRegistry {
     hosts: Vec<HostPlan>,
@@ -228,7 +230,7 @@ pub(crate) struct HostRegistry {
 }
 
 impl HostRegistry {
-    /// Makes the table of the section `hosts`, with the hosts that flags name.
+    /// Makes the registry of the section `hosts`, and adds the hosts of flags and inventories.
     pub(super) fn new(
         section: Field<Vec<Named<HostSpec>>>,
         typed: &Self,
@@ -271,7 +273,7 @@ impl HostRegistry {
         }
     }
 
-    /// Adds a host that was typed or stands in an inventory, with its groups. One of this name that is there stays.
+    /// Adds a host with its groups. A host of this name that is there already is kept.
     pub(crate) fn add<'a>(&mut self, host: HostPlan, groups: impl IntoIterator<Item = &'a str>) {
         for group in groups {
             let members = self.groups.entry(group.to_owned()).or_default();
@@ -284,7 +286,7 @@ impl HostRegistry {
         }
     }
 
-    /// Adds a host that was typed. Slots that were typed count for one of this name that is there, too.
+    /// Adds a host of a flag. If there is a host of this name already, it is kept, but takes the slots of the flag.
     pub(crate) fn add_typed(&mut self, host: HostPlan) {
         let known = self.hosts.iter_mut().find(|known| known.name == host.name);
         match known {
@@ -293,7 +295,8 @@ impl HostRegistry {
         }
     }
 
-    /// Adds the hosts and groups of another table. Hosts that are there already stay, with the slots of the other.
+    /// Adds the hosts and groups of another registry. Hosts that are there already are kept, but take the slots of the
+    /// other registry.
     fn merge(&mut self, other: &Self) {
         for host in &other.hosts {
             self.add_typed(host.clone());
@@ -306,13 +309,13 @@ impl HostRegistry {
         }
     }
 
-    /// Returns a word that names no host and no group.
+    /// Returns the first word that names neither a host nor a group.
     pub(crate) fn unknown<'a>(&self, words: &'a [String]) -> Option<&'a str> {
         let mut words = words.iter().map(String::as_str);
         words.find(|word| *word != OWN_HOST && !self.knows(word))
     }
 
-    /// Refuses a limit of memory for a worker that can run where nothing measures it.
+    /// Reports a limit of memory for a worker that can run on a host where nothing measures memory.
     pub(super) fn check_memory(
         &self,
         worker: &str,
@@ -329,7 +332,7 @@ impl HostRegistry {
         }
     }
 
-    /// A host without an agent on which jobs or workers can run that are placed so, if there is one.
+    /// A host without an agent to which this placement allows a job or worker to go, if there is one.
     pub(crate) fn without_agent(&self, on: &Placement) -> Option<&PlaceName> {
         let mut hosts = self.hosts.iter().filter(|host| match on {
             Placement::Here => false,
@@ -350,7 +353,7 @@ impl HostRegistry {
         self.hosts.iter().find(|host| host.name == *name)
     }
 
-    /// The groups that have this host, in the order of their names.
+    /// The groups of this host, in the order of their names.
     pub(crate) fn groups_of(&self, name: &PlaceName) -> impl Iterator<Item = &str> {
         let groups = self.groups.iter();
         let with_it = groups.filter(|(_, members)| members.contains(name));
@@ -362,12 +365,12 @@ impl HostRegistry {
         self.hosts.iter().any(|host| host.name.as_str() == name)
     }
 
-    /// Whether a word can stand in `on`.
+    /// Whether a word can be used in `on`, apart from `host`.
     pub(super) fn knows(&self, word: &str) -> bool {
         word == LOCAL || self.groups.contains_key(word) || self.is_host(word)
     }
 
-    /// The words that can stand in `on`, for suggestions.
+    /// The words that can be used in `on`, for suggestions.
     pub(crate) fn words(&self) -> impl Iterator<Item = &str> + Clone {
         let hosts = self.hosts.iter().map(|host| host.name.as_str());
         hosts
@@ -375,7 +378,7 @@ impl HostRegistry {
             .chain([LOCAL])
     }
 
-    /// Makes the placement of the words of an `on`, which are known.
+    /// Makes the placement of the words of an `on`. The caller has checked that all of them are known.
     pub(crate) fn placement(&self, words: &[String]) -> Placement {
         if let [only] = words {
             match only.as_str() {
@@ -400,7 +403,7 @@ impl HostRegistry {
     }
 }
 
-/// Why a host or a group cannot have this name.
+/// The reason why a host or a group cannot have this name, if there is one.
 fn wrong_name(name: &str) -> Option<String> {
     if [LOCAL, OWN_HOST, SLURM].contains(&name) {
         return Some(format!("`{name}` has a meaning of its own in `on`"));
@@ -482,7 +485,7 @@ fn agent(
     None
 }
 
-/// Refuses a time within which a message may not reach a host and come back.
+/// Reports a time that is too short for messages to reach the host and come back.
 fn at_least_a_second(
     key: &str,
     field: Field<PositiveDuration>,
@@ -553,7 +556,7 @@ fn reach(spec: &HostSpec, problems: &mut Problems) -> Option<HostAccess> {
     ))
 }
 
-/// Refuses a name that a program would take for a flag, or that is empty.
+/// Reports a name that is empty, or that a program would take for a flag.
 fn not_a_flag(text: &str, field: &Field<String>, problems: &mut Problems) -> Option<String> {
     if !text.is_empty() && !text.starts_with('-') && !text.contains('\0') {
         return Some(text.to_owned());
@@ -581,7 +584,7 @@ fn variables(env: Field<Vec<Named<ScalarText>>>, problems: &mut Problems) -> Vec
     variables
 }
 
-/// The words of an `on`, each with its place.
+/// The words of a field that is a word or a list of words, each with its place.
 pub(super) fn words_of(on: &Field<Either<String, Vec<Spanned<String>>>>) -> Vec<Spanned<String>> {
     let span = on.span().unwrap_or_default();
     match on.get() {
@@ -594,7 +597,7 @@ pub(super) fn words_of(on: &Field<Either<String, Vec<Spanned<String>>>>) -> Vec<
     }
 }
 
-/// Refuses an `on` that names nothing, or what is not there.
+/// Reports an `on` that is an empty list, or that has an unknown word.
 pub(super) fn check_on(
     table: &HostRegistry,
     on: &Field<Either<String, Vec<Spanned<String>>>>,
@@ -610,7 +613,7 @@ pub(super) fn check_on(
     check_words(table, &words, problems);
 }
 
-/// Refuses words of an `on` that name nothing.
+/// Reports words of an `on` that are unknown, and a `host` beside other words.
 pub(super) fn check_words(
     table: &HostRegistry,
     words: &[Spanned<String>],

@@ -1,4 +1,4 @@
-//! Turns the section of a job into a job, as far as that is possible without the rest of the file.
+//! Turns the section of a job into a job, as far as this does not depend on the rest of the file.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use super::variables;
 use crate::diagnostic::{Diagnostic, Problems, Span};
 use crate::document::Spanned;
 
-/// The places of the parts of a job, for what is checked when the whole file is known.
+/// The places of the parts of a job, for the checks that are made when the whole file is known.
 #[derive(Debug)]
 pub(super) struct JobPlaces {
     /// The first key of the job, which errors underline instead of the whole job.
@@ -34,7 +34,7 @@ pub(super) struct JobPlaces {
     pub(super) stdin: Option<Box<Spanned<JobKey>>>,
     /// Whether the job is a setup script.
     pub(super) is_setup: bool,
-    /// The folder that the job sets, if it names variables.
+    /// The folder that the job sets, if its text names variables.
     pub(super) cwd: Option<Box<Spanned<String>>>,
     /// The needs, in the order of `Job::needs`.
     pub(super) needs: Box<[Span]>,
@@ -53,7 +53,7 @@ pub(super) struct OwnTerms {
     pub(super) resources: Vec<(String, Span)>,
     /// The place of `slots`.
     pub(super) slots: Option<Span>,
-    /// The key `memory`.
+    /// The place of the key `memory`.
     pub(super) memory: Option<Span>,
     /// The place of `hint`.
     pub(super) hint: Option<Span>,
@@ -65,9 +65,9 @@ pub(super) struct OwnTerms {
     pub(super) on: Vec<Spanned<String>>,
 }
 
-/// Turns sections into jobs. Equal terms are kept once, because most jobs of a file have the same.
+/// Turns sections into jobs. Jobs with equal terms share them, because most jobs of a file have the same terms.
 pub(super) struct JobReader {
-    /// The folder that paths are relative to; nothing for stdin.
+    /// The folder to which paths are relative. It is nothing for stdin.
     folder: Option<PathBuf>,
     known: HashSet<Arc<PartialTerms>>,
 }
@@ -84,11 +84,11 @@ impl JobReader {
         }
     }
 
-    /// Makes a job. `number` is its id if it has none. It has the standard terms, and it is not known yet whether its
-    /// task, its limits and its needs exist.
+    /// Makes a job. Without an id, its id is `number`. The job has the standard terms, and its task, its limits and its
+    /// needs are not checked yet.
     ///
-    /// A refused job is made too, so that its relations to other jobs are checked. The id and the task stay in the section,
-    /// for whoever refuses the job.
+    /// A refused job is made, too, so that its relations to other jobs are checked. The id and the task stay in the
+    /// section, because the caller needs them to report a refused job.
     pub(super) fn read(
         &mut self,
         spec: &mut JobSpec,
@@ -222,7 +222,7 @@ fn each_once(said: Vec<Spanned<JobKey>>) -> (Vec<JobKey>, Box<[Span]>) {
     let mut places = Vec::with_capacity(said.len());
     let mut seen = HashSet::new();
     for need in said {
-        // Most jobs have few needs, and comparing those is faster than hashing them.
+        // Most jobs have few needs, and comparing a few ids is faster than hashing them.
         let is_new = match needs.len() {
             0..8 => !needs.contains(&need.value),
             8 => {

@@ -23,10 +23,10 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Problems, Source, Span};
 use crate::document::{DocumentFormat, Extent, source};
 use crate::value;
 
-/// How much is read at once; larger reads are not faster.
+/// How many bytes are read at once. Larger reads are not faster.
 const BUFFER: usize = 256 * 1024;
 
-/// A job file that can be run, as far as that can be told without running it.
+/// The content of a job file that passed all checks which are possible without running it.
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// The kinds of workers, in the order of the file.
@@ -39,13 +39,13 @@ pub(crate) struct Plan {
     pub(crate) protection: BreakerAndBudget,
     /// The hosts on which jobs and workers can run.
     pub(crate) hosts: HostRegistry,
-    /// The jobs of the file, or the stream that brings them.
+    /// The jobs of the file, or the stream from which they are read.
     pub(crate) jobs: Jobs,
     /// The warnings, which do not stop the run.
     pub(crate) warnings: Diagnostics,
 }
 
-/// The jobs of a file, which are all known or are read on demand.
+/// The jobs of a file. Either all are known, or they are read on demand.
 #[derive(Debug)]
 pub(crate) enum Jobs {
     /// The jobs are all known.
@@ -57,7 +57,7 @@ pub(crate) enum Jobs {
         /// The setup scripts among them.
         setups: HashSet<JobKey>,
     },
-    /// Jobs that are read on demand. A job can need only earlier ones.
+    /// The jobs are read on demand. A job can need only earlier ones.
     Streamed(Box<JobLines>),
 }
 
@@ -145,7 +145,7 @@ fn document(
             let name = documents.source.name().to_owned();
             return Err(FileError::Nothing { name });
         }
-        // Relations to the part that could not be read cannot be checked.
+        // The relations to jobs in the part that was not read cannot be checked.
         Extent::BrokenOff => return Err(refused(documents.source, problems)),
         Extent::Whole => {}
     }
@@ -215,7 +215,7 @@ fn document(
     })
 }
 
-/// Has needs of a section that makes several jobs be needs of each of them.
+/// Replaces each need of a section that makes several jobs by needs of all these jobs.
 fn name_each(expanded: &SectionExpansion, jobs: &mut [Job], places: &mut [JobPlaces]) {
     if expanded.is_empty() {
         return;
@@ -242,7 +242,7 @@ fn name_each(expanded: &SectionExpansion, jobs: &mut [Job], places: &mut [JobPla
     }
 }
 
-/// Leaves the jobs that are selected, and their order.
+/// Keeps only the selected jobs, and returns them with their order.
 fn select(
     selection: &Selection,
     jobs: Vec<Job>,
@@ -274,7 +274,7 @@ fn select(
     (jobs, order)
 }
 
-/// Warns of a program that does not exist. Another job may create it, so a job with needs is not checked.
+/// Warns of a program that does not exist. A job with needs is not checked, because one of them may create the program.
 fn missing(job: &Job, place: Span, programs: &mut ProgramSearch) -> Option<Diagnostic> {
     let Work::Command(process) = &job.work else {
         return None;
@@ -287,10 +287,11 @@ fn missing(job: &Job, place: Span, programs: &mut ProgramSearch) -> Option<Diagn
     Some(warning.help("the job fails, unless the program is there by then"))
 }
 
-/// Indexes of jobs by their ids. There may be hundreds of thousands, and the standard hash takes three times as long.
+/// The indexes of jobs by their ids. There may be hundreds of thousands, and the standard hash takes three times as
+/// long.
 type ById<'a> = HashMap<&'a str, usize, foldhash::fast::RandomState>;
 
-/// Indexes the jobs by their ids, and refuses ids that are used twice.
+/// Indexes the jobs by their ids, and reports ids that are used twice.
 fn by_id<'a>(jobs: &'a [Job], places: &[JobPlaces], problems: &mut Problems) -> ById<'a> {
     let mut used =
         ById::with_capacity_and_hasher(jobs.len(), foldhash::fast::RandomState::default());
@@ -300,7 +301,8 @@ fn by_id<'a>(jobs: &'a [Job], places: &[JobPlaces], problems: &mut Problems) -> 
             continue;
         };
         let first = &places[first];
-        // Of an id and a number, only the id can be changed.
+        // If an id equals the number of a job without an id, the error is placed at the id, because only the id can be
+        // changed.
         let (here, other) = match (place.id, first.id) {
             (Some(here), other) => (here, other.unwrap_or(first.head)),
             (None, Some(here)) => (here, place.head),
@@ -318,14 +320,16 @@ fn by_id<'a>(jobs: &'a [Job], places: &[JobPlaces], problems: &mut Problems) -> 
     used
 }
 
-/// An order of the jobs in which each comes after its needs. If there is none, the circles are reported.
+/// An order of the jobs in which each comes after its needs. If there is none because needs form circles, these are
+/// reported.
 fn order(
     all: &[Job],
     places: &[JobPlaces],
     known: ById<'_>,
     problems: &mut Problems,
 ) -> Vec<usize> {
-    /// Finding a similar name takes time, and nobody reads more suggestions.
+    /// The number of problems after which no similar names are suggested. Finding them takes time, and nobody reads so
+    /// many.
     const SUGGESTED: usize = 50;
     let mut names: Option<Vec<&str>> = None;
     let mut jobs = Vec::with_capacity(all.len());
@@ -352,7 +356,7 @@ fn order(
         jobs.push((job.id.as_str(), needs));
     }
     drop(known);
-    // Each circle is reported, up to a handful.
+    // At most five circles are reported. One need of each is taken away, so that the next round finds another circle.
     for _ in 0..5 {
         let names = match order_by_needs(&jobs) {
             Ok(order) => return order,
@@ -380,7 +384,7 @@ fn order(
     Vec::new()
 }
 
-/// A job file in the same folder with almost this name.
+/// The path of a job file in the same folder that has almost this name.
 fn similar(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
     let folder = match path.parent() {

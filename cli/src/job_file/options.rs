@@ -1,4 +1,4 @@
-//! What a job file is read with, and the workers that it asks for.
+//! The options with which a job file is read, and the workers that it declares.
 
 use std::time::Duration;
 
@@ -14,38 +14,38 @@ use super::terms::PartialTerms;
 /// The flags and settings that hold for the jobs of a file.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PlanOptions {
-    /// The flags, which come before the file's defaults and after its jobs and workers.
+    /// The terms of flags. They take precedence over the defaults of the file, but not over its jobs and workers.
     pub(crate) flags: PartialTerms,
-    /// The breaker of the flags, which comes before the file's defaults and after its workers.
+    /// The breaker of flags. It takes precedence over the defaults of the file, but not over its workers.
     pub(crate) breaker: PartialBreaker,
-    /// The settings, which come after the file's defaults.
+    /// The terms of settings. The defaults of the file take precedence over them.
     pub(crate) settings: PartialTerms,
-    /// One worker for every task of a file without `workers`.
+    /// The worker of `--worker`, which serves every task of a file without `workers`.
     pub(crate) worker: Option<PoolConfig>,
-    /// The settings of pools whose workers do not set them.
+    /// The settings for pools whose workers do not set them.
     pub(crate) pools: PoolDefaults,
     /// How many slots this machine has, if it is known. A job that needs more can never run here.
     pub(crate) slots: Option<u32>,
-    /// Which jobs of a file are run.
+    /// The selection of the jobs of a file that are run.
     pub(crate) selection: Selection,
-    /// The groups of which the first job that fails ends the others.
+    /// The patterns of `--group-fail-fast`, for groups that are given up when one of their jobs fails.
     pub(crate) fail_fast: Vec<GroupPattern>,
-    /// The resources of flags, which come before those of the file.
+    /// The resources of flags. They replace those of the file that have the same names.
     pub(crate) resources: Resources,
-    /// The hosts of inventories and flags, which come before those of the file.
+    /// The hosts of inventories and flags, which are added to those of the file.
     pub(crate) hosts: HostRegistry,
-    /// Whether work folders on hosts stay when their jobs have ended.
+    /// Whether work folders on hosts are kept when their jobs have ended.
     pub(crate) keep_remote: bool,
 }
 
-/// The settings of pools whose workers do not set them.
+/// The settings for pools whose workers do not set them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct PoolDefaults {
     /// The number of workers.
     pub(crate) size: Option<Size>,
-    /// The prefetch of the workers.
+    /// How many requests may wait in the pipe of a worker.
     pub(crate) prefetch: Option<Prefetch>,
-    /// How long a worker has when it is asked to stop.
+    /// How long a worker has to end after it was asked to stop.
     pub(crate) grace: Option<Duration>,
 }
 
@@ -58,17 +58,17 @@ impl PoolDefaults {
     }
 }
 
-/// The breaker of commands and the retry budget, which keep a run from making attempts in vain.
+/// The breaker of commands and the retry budget, which keep a run from making attempts that are likely to fail.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct BreakerAndBudget {
-    /// The breaker before commands.
+    /// The breaker of commands.
     pub(crate) breaker: Option<BreakerConfig>,
-    /// How many retries are allowed for each first attempt.
+    /// How many retries the run may make, as a share of first attempts.
     pub(crate) retry_budget: Option<f64>,
 }
 
 impl BreakerAndBudget {
-    /// A breaker and no retry budget.
+    /// Makes protection with a breaker and without a retry budget.
     pub(crate) fn by(breaker: Option<BreakerConfig>) -> Self {
         Self {
             breaker,
@@ -84,7 +84,7 @@ pub(crate) struct WorkerPlan {
     pub(crate) pool: PoolConfig,
     /// The tasks that it serves.
     pub(crate) serves: ServedTasks,
-    /// The breaker before the workers.
+    /// The breaker of the workers.
     pub(crate) breaker: Option<BreakerConfig>,
     /// Where the workers run.
     pub(crate) on: Placement,

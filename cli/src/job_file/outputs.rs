@@ -1,4 +1,4 @@
-//! Connects jobs with those whose output they read.
+//! Connects jobs with the jobs whose output they read.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::expand::SectionExpansion;
 use super::job::JobPlaces;
 use crate::diagnostic::{Diagnostic, Problems};
 
-/// Connects jobs that read what others give with these.
+/// Makes the output of a job the stdin of the jobs that read it.
 pub(super) fn connect(
     jobs: &mut [Job],
     places: &[JobPlaces],

@@ -15,10 +15,10 @@ use super::spec::{Protocol, RestartSpec, SizeSpec, WorkerSpec};
 use crate::diagnostic::{Diagnostic, Problems, Severity, Span};
 use crate::document::{self, ClapWord, Count, Either, Field};
 
-/// Makes the pool of a section. Errors of single values were reported when the section was read, and the others are
-/// reported here.
+/// Makes the pool of a section. Errors of single values were reported when the section was read. This reports the
+/// others.
 ///
-/// `is_refused` is whether something was wrong with the section before.
+/// `is_refused` is whether an error of the section was reported before.
 pub(super) fn from_spec(
     name: &str,
     place: Span,
@@ -39,7 +39,7 @@ pub(super) fn from_spec(
         problems,
     );
     let process = program::process(spec.command, spec.env, spec.cwd, folder, problems);
-    // Without a command there is no pool, but the rest is checked all the same.
+    // Without a command no pool is returned, but the rest of the section is checked nevertheless.
     let is_whole = process.is_some();
     let mut process = process.unwrap_or_else(|| ProcessConfig::new("none"));
     process.files = files;
@@ -89,7 +89,7 @@ pub(super) fn from_spec(
     if let Some(spec) = spec.restart.into_value() {
         restart(spec, &mut pool.restart);
     }
-    // Errors of single values were reported. The remaining ones are reported where the worker is named.
+    // Errors of single values were reported at their places. The others are reported at the name of the worker.
     let mut found = problems[before..].iter();
     let is_told = is_refused || found.any(|found| found.severity == Severity::Error);
     if !is_told && let Err(error) = pool.check() {
@@ -98,7 +98,7 @@ pub(super) fn from_spec(
     is_whole.then_some(pool)
 }
 
-/// A size as a number of bytes in memory.
+/// Reads a size of something in memory as a number of bytes.
 fn bytes(field: Field<document::ByteSize>, problems: &mut Problems) -> Option<usize> {
     let place = field.span();
     let bytes = usize::try_from(field.into_value()?.0);
@@ -122,7 +122,7 @@ fn language(spec: &WorkerSpec, problems: &mut Problems) -> WorkerProtocol {
                 output: format(&spec.output),
             }
         }
-        // The refused protocol may have been any of them.
+        // The protocol was refused. Nobody knows which one was meant, so the keys that depend on it are not checked.
         None if spec.protocol.is_present() => WorkerProtocol::Native,
         protocol => {
             for (key, place) in [

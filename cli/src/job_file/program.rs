@@ -42,14 +42,14 @@ pub(super) fn process(
     Some(config)
 }
 
-/// Changes a process that was made for this machine so that it starts on another one: paths below `folder`, that of the job
-/// file, become relative to the home folder there.
+/// Changes a process that was made for this machine so that it starts on another one. Paths below `folder`, the folder
+/// of the job file, become relative to the folder in which commands start there.
 pub(super) fn prepare_for_remote(process: &mut ProcessConfig, folder: Option<&Path>) {
     let Some(folder) = folder else { return };
     if process.working_dir.as_deref() == Some(folder) {
         process.working_dir = None;
     }
-    // A bare name would be looked for in PATH.
+    // A name without a slash would be looked for in PATH.
     let as_written = |path: &Path| Some(Path::new(".").join(path.strip_prefix(folder).ok()?));
     if let Some(program) = as_written(&process.command) {
         process.command = program;
@@ -60,7 +60,7 @@ pub(super) fn prepare_for_remote(process: &mut ProcessConfig, folder: Option<&Pa
     }
 }
 
-/// The pool of a worker command that was typed as a flag.
+/// Makes the pool of a worker whose command was typed.
 pub(crate) fn typed_worker(command: &str, protocol: Protocol) -> Result<PoolConfig, CliError> {
     let pool = worker_of(command, protocol).map_err(|error| {
         let message = format!("the worker's command cannot be read: {}", error.reason);
@@ -94,7 +94,7 @@ fn worker_of(command: &str, protocol: Protocol) -> Result<PoolConfig, ValueError
     Ok(pool)
 }
 
-/// The language of a protocol, with texts as the lines of filters.
+/// The protocol in the words of the runtime. The lines of filters are texts.
 pub(super) fn language(protocol: Protocol, understands_cancel: bool) -> WorkerProtocol {
     match protocol {
         Protocol::Ratchet => WorkerProtocol::Native,
@@ -107,7 +107,7 @@ pub(super) fn language(protocol: Protocol, understands_cancel: bool) -> WorkerPr
     }
 }
 
-/// Makes a process in a folder. A program with a slash in its name is looked for from there.
+/// Makes a process that starts in a folder. A program with a slash in its name is looked for from there.
 pub(super) fn from_words(words: &[String], folder: Option<&Path>) -> Option<ProcessConfig> {
     let (program, args) = words.split_first()?;
     let program = if program.contains('/') {
@@ -154,12 +154,12 @@ fn checked(env: Vec<Named<ScalarText>>, problems: &mut Problems) -> Vec<(String,
     variables
 }
 
-/// Why a typed program cannot be started, if that can be told without starting it.
+/// The reason why a typed program cannot be started, as far as it is known without trying.
 pub(crate) fn cannot_start(config: &ProcessConfig) -> Option<String> {
     missing(config, std::env::var_os("PATH").as_ref())
 }
 
-/// Why a program cannot be started, if that can be told without starting it.
+/// The reason why a program cannot be started, as far as it is known without trying.
 pub(super) fn missing(config: &ProcessConfig, path: Option<&OsString>) -> Option<String> {
     let program = &config.command;
     if program.components().count() > 1 || program.is_absolute() {
@@ -186,7 +186,7 @@ pub(super) fn missing(config: &ProcessConfig, path: Option<&OsString>) -> Option
     (!found).then(|| format!("there is no program `{}` in PATH", program.display()))
 }
 
-/// Looks for the programs of commands, once for each.
+/// Looks for the programs of commands, for each program only once.
 #[derive(Debug)]
 pub(super) struct ProgramSearch {
     path: Option<OsString>,
@@ -194,7 +194,7 @@ pub(super) struct ProgramSearch {
 }
 
 impl ProgramSearch {
-    /// Makes a check that has looked for no program yet.
+    /// Makes a search that has looked for no program yet.
     pub(super) fn new() -> Self {
         Self {
             path: std::env::var_os("PATH"),
@@ -202,7 +202,7 @@ impl ProgramSearch {
         }
     }
 
-    /// Why a program cannot be started. Returns nothing for a program that was looked for before.
+    /// The reason why a program cannot be started. Returns nothing for a program that was looked for before.
     pub(super) fn missing(&mut self, config: &ProcessConfig) -> Option<String> {
         let mut declared = config.env.declared();
         let own = declared.find(|(name, _)| *name == "PATH");

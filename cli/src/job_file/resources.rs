@@ -1,4 +1,4 @@
-//! Resources as files and flags declare them, and what jobs take of them.
+//! The resources that files and flags declare, and what jobs take of them.
 
 use ratchet_runtime::{Resource, ResourceNeed, check_resource_name};
 
@@ -11,7 +11,7 @@ use crate::value::{ValueError, closest};
 /// The resources of a run, by name.
 pub(crate) type Resources = Vec<(String, Resource)>;
 
-/// How much of a resource a job takes, as it was written.
+/// The amount that a job takes of a resource, as it was written.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct WrittenNeed {
     /// The name of the resource.
@@ -21,7 +21,7 @@ pub(crate) struct WrittenNeed {
 }
 
 impl WrittenNeed {
-    /// The need as the executor takes it.
+    /// The need in the form in which the executor takes it.
     pub(super) fn to_need(&self) -> ResourceNeed {
         ResourceNeed::new(&*self.name, self.amount.units())
     }
@@ -38,7 +38,7 @@ pub(crate) fn typed_resource(text: &str) -> Result<(String, Resource), String> {
     Ok((name.to_owned(), resource))
 }
 
-/// What a job takes of each resource, as one flag says it.
+/// What a job takes of each resource, from one flag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TypedNeeds(pub(crate) Vec<WrittenNeed>);
 
@@ -72,14 +72,14 @@ fn with_hint(error: &ValueError) -> String {
     }
 }
 
-/// Refuses memory that is a plain number, which could be bytes as well as gigabytes.
+/// The error of memory that is declared as a plain number, which could mean bytes as well as gigabytes.
 fn memory_without_unit(name: &str, resource: &Resource) -> Option<ValueError> {
     (name == ResourceNeed::MEMORY && !resource.is_in_bytes()).then(|| {
         ValueError::new("`memory` is a size with its unit").hint("write as in memory: 16GiB")
     })
 }
 
-/// The resources that a file declares. Those that were typed come before those of the file.
+/// The typed resources, and those that a file declares. A typed one replaces one of the same name in the file.
 pub(super) fn declared(
     written: Field<Vec<Named<ResourceSpec>>>,
     typed: &Resources,
@@ -97,7 +97,7 @@ pub(super) fn declared(
             problems.push(Diagnostic::error(place, error.to_string()));
             continue;
         }
-        // A refused resource counts as declared, so that the jobs that take some of it are not refused as well.
+        // A refused resource still counts as declared, so that the jobs that take some of it are not refused as well.
         let resource = value.map_or_else(any_amount, |spec| spec.0);
         if let Some(error) = memory_without_unit(&name, &resource)
             && resource != any_amount()
@@ -112,13 +112,13 @@ pub(super) fn declared(
     resources
 }
 
-/// Stands for a resource that was refused.
+/// The stand-in for a resource that was refused. It is enough for every need.
 #[expect(clippy::expect_used, reason = "the greatest number is more than 0")]
 fn any_amount() -> Resource {
     Resource::count(u64::MAX).expect("there is some of it")
 }
 
-/// Reads what a section takes of resources, in the order of their names.
+/// Reads what a section takes of resources. The result is sorted by name, so that equal needs are equal values.
 pub(super) fn needs(written: Vec<Named<Amount>>) -> Vec<WrittenNeed> {
     let needs = written.into_iter();
     let mut needs: Vec<WrittenNeed> = needs
@@ -133,13 +133,13 @@ pub(super) fn needs(written: Vec<Named<Amount>>) -> Vec<WrittenNeed> {
     needs
 }
 
-/// The names in a section of what it takes of resources, with their places.
+/// The names of the resources that a section takes, with their places.
 pub(super) fn places(spec: &TermsSpec) -> Vec<(String, Span)> {
     let needs = spec.resources.get().into_iter().flatten();
     needs.map(|need| (need.name.clone(), need.place)).collect()
 }
 
-/// Refuses what a section takes of resources of which there is not as much.
+/// Reports the needs of a section that the resources cannot meet.
 pub(super) fn check_section(known: &Resources, spec: &TermsSpec, problems: &mut Problems) {
     for written in spec.resources.get().into_iter().flatten() {
         let Some(amount) = written.value else {
@@ -153,7 +153,7 @@ pub(super) fn check_section(known: &Resources, spec: &TermsSpec, problems: &mut 
     }
 }
 
-/// Refuses a need at this place of which there is not as much.
+/// Reports a need, at this place, that the resources cannot meet.
 pub(super) fn check(known: &Resources, need: &WrittenNeed, place: Span, problems: &mut Problems) {
     if let Some(wrong) = wrong_need(known, need) {
         let names = known.iter().map(|(name, _)| name.as_str());
@@ -167,7 +167,7 @@ pub(super) fn check(known: &Resources, need: &WrittenNeed, place: Span, problems
     }
 }
 
-/// What is wrong with a need, with what to do; nothing to do is said of a name that is not known.
+/// The error of a need. It has a hint, unless the name of the resource is unknown.
 fn wrong_need(known: &Resources, need: &WrittenNeed) -> Option<ValueError> {
     let name = &need.name;
     let Some((_, resource)) = known.iter().find(|(known, _)| known == name) else {

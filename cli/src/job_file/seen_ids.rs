@@ -1,29 +1,30 @@
-//! Remembers which ids a stream has used. A stream may be endless.
+//! The ids that a stream has used, in constant memory, since a stream may be endless.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 
 use foldhash::quality::RandomState;
 
-/// How many ids are remembered at least; at most, it is twice as many. So many digests just fit into a hash table of
-/// 2^19 places, of which one in eight stays free. The two tables take nine bytes a place, below 10 MiB in all.
+/// How many ids are remembered at least. At most, it is twice as many. This is the most that fits into a hash table of
+/// 2^19 places, of which one in eight stays free. Each of the two tables takes nine bytes a place, so both take less
+/// than 10 MiB.
 const WINDOW: usize = (1 << 19) / 8 * 7;
 
-/// The ids of a stream: exact for the last 458,752, in constant memory.
+/// The ids of a stream. The last 458,752 are remembered exactly.
 ///
-/// Lines without an id are called by their number. They are a range and need no memory.
+/// The id of a line without one is its number. These numbers are kept as a range, which needs no memory.
 pub(super) struct SeenIds {
-    /// Makes the digests. It spreads all bits, since two ids with one digest count as the same.
+    /// Makes the digests, which have to differ for different ids: two ids with the same digest count as the same.
     hasher: RandomState,
     young: Digests,
     old: Digests,
-    /// Whether ids were forgotten.
+    /// Whether ids were forgotten, so that an unknown id may have been used.
     forgot: bool,
-    /// The first and the last line that are called by their number.
+    /// The numbers of the first and the last line without an id.
     numbered: Option<(u64, u64)>,
 }
 
-/// A set of digests, which need no further hashing.
+/// A set of digests, which are used as their own hashes.
 type Digests = HashSet<u64, BuildHasherDefault<IdentityHasher>>;
 
 /// A hasher that takes a digest as its own hash.
@@ -89,7 +90,7 @@ impl SeenIds {
         Ok(())
     }
 
-    /// Whether there is surely no earlier job with this id.
+    /// Whether there is certainly no earlier job with this id.
     pub(super) fn lacks(&self, id: &str) -> bool {
         let numbered = self.numbered.zip(as_number(id));
         let is_number = numbered.is_some_and(|((first, last), id)| (first..=last).contains(&id));
@@ -107,7 +108,7 @@ impl SeenIds {
         }
         if self.young.len() == WINDOW {
             self.forgot |= !self.old.is_empty();
-            // The older table is filled anew, so that none grows again and again in an endless stream.
+            // The older table is cleared and filled again. A new table would have to grow from nothing each time.
             std::mem::swap(&mut self.young, &mut self.old);
             self.young.clear();
         }
@@ -115,7 +116,7 @@ impl SeenIds {
     }
 }
 
-/// The number of an id that is the usual spelling of a number.
+/// The number that an id spells, if it is the usual spelling of a number.
 fn as_number(id: &str) -> Option<u64> {
     let number: u64 = id.parse().ok()?;
     (number.to_string() == id).then_some(number)

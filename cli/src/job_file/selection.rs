@@ -1,4 +1,4 @@
-//! Patterns that match jobs, and the part of a file that is run.
+//! Patterns that match jobs, and the selection of the jobs of a file.
 
 use std::str::FromStr;
 
@@ -12,7 +12,7 @@ pub(crate) struct JobPattern {
     glob: String,
 }
 
-/// What of a job a pattern is compared with.
+/// The property of a job with which a pattern is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Subject {
     Id,
@@ -50,7 +50,7 @@ impl FromStr for JobPattern {
 }
 
 impl JobPattern {
-    /// Whether a job of this group is meant.
+    /// Whether the pattern matches a job, which is in this group.
     pub(crate) fn matches(&self, job: &Job, group: Option<&str>) -> bool {
         let text = match self.subject {
             Subject::Id => job.id.as_str(),
@@ -85,16 +85,17 @@ impl GroupPattern {
         &self.0
     }
 
-    /// Whether a group is meant.
+    /// Whether the pattern matches a group.
     pub(super) fn matches(&self, group: &str) -> bool {
         is_glob_of(self.0.as_bytes(), group.as_bytes())
     }
 }
 
-/// Whether a pattern matches a whole text. It takes no more than the product of their lengths.
+/// Whether a pattern matches a whole text. It takes at most a time proportional to the product of their lengths.
 fn is_glob_of(glob: &[u8], text: &[u8]) -> bool {
     let (mut at, mut in_text) = (0, 0);
-    // Where to go on if what comes after the last `*` does not match.
+    // The position of the last `*`, and the position in the text up to which it matches. If what follows does not
+    // match, the `*` takes one more character.
     let mut star: Option<(usize, usize)> = None;
     while in_text < text.len() {
         match glob.get(at) {
@@ -123,7 +124,7 @@ fn is_glob_of(glob: &[u8], text: &[u8]) -> bool {
     glob[at..].iter().all(|byte| *byte == b'*')
 }
 
-/// Where the character after that at this place begins, which may have several bytes.
+/// The position of the next character of a UTF-8 text.
 fn next_character(text: &[u8], at: usize) -> usize {
     let rest = text.iter().skip(at + 1);
     at + 1 + rest.take_while(|byte| **byte & 0xC0 == 0x80).count()
@@ -141,9 +142,9 @@ pub(crate) struct Partition {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum By {
-    /// Each job goes to the part after that of the job before it.
+    /// The jobs are dealt to the parts in turn.
     Slice,
-    /// A job is in the same part whatever other jobs there are.
+    /// The id of a job decides its part, whatever other jobs there are.
     Hash,
 }
 
@@ -180,7 +181,7 @@ impl Partition {
     }
 }
 
-/// FNV-1a, which is the same on every machine and in every version.
+/// The hash FNV-1a, which is the same on every machine and in every version of ratchet.
 fn hash(text: &str) -> u64 {
     let start: u64 = 0xcbf2_9ce4_8422_2325;
     text.bytes().fold(start, |hash, byte| {
@@ -191,11 +192,11 @@ fn hash(text: &str) -> u64 {
 /// Which jobs of a file are run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Selection {
-    /// One of these has to match, if there are any.
+    /// A job has to match one of these patterns, if there are any.
     pub(crate) only: Vec<JobPattern>,
-    /// None of these may match.
+    /// A job must not match any of these patterns.
     pub(crate) skip: Vec<JobPattern>,
-    /// The part of what is left.
+    /// The part of the remaining jobs that is run.
     pub(crate) partition: Option<Partition>,
 }
 
@@ -205,8 +206,8 @@ impl Selection {
         *self == Self::default()
     }
 
-    /// Decides which jobs are run, setup scripts only for others: those that are selected and what these need, but not what needs a skipped one. `order` has
-    /// each job after its needs.
+    /// Decides which jobs are run: the selected ones and those that they need, but not those that need a skipped one.
+    /// Setup scripts run only if others need them. `order` has each job after its needs.
     pub(super) fn choose(
         &self,
         jobs: &[Job],

@@ -1,4 +1,4 @@
-//! Setup scripts: jobs that run once before the jobs that a pattern matches, because these need them.
+//! Setup scripts, which run once before the jobs that a pattern matches. They are jobs that the others need.
 
 use ratchet_runtime::{Job, JobKey};
 
@@ -9,10 +9,10 @@ use super::spec::SetupSpec;
 use crate::diagnostic::{Diagnostic, Problems};
 use crate::document::Spanned;
 
-/// Turns setup scripts into jobs, and has the jobs that they match need them. A script that matches no job is left out, and a
-/// warning tells.
+/// Turns setup scripts into jobs, and adds them to the needs of the jobs that they match. A script that matches no job
+/// is left out with a warning.
 ///
-/// Returns the scripts with their places, in their order.
+/// Returns the scripts with their places, in the order of the file.
 pub(super) fn needed(
     setup: Vec<Spanned<SetupSpec>>,
     folders: &Folders,

@@ -88,7 +88,7 @@ section! {
 }
 
 impl DefaultsSpec {
-    /// Takes out how programs start: their variables and their folder.
+    /// Takes out the variables and the folder of programs.
     pub(crate) fn take_start(
         &mut self,
     ) -> (Field<Vec<Named<ScalarText>>>, Option<Spanned<String>>) {
@@ -98,8 +98,8 @@ impl DefaultsSpec {
         (std::mem::take(&mut self.env), cwd)
     }
 
-    /// Takes the section apart: the breaker, the retry budget of the run, and the terms of jobs that do not set them. What it
-    /// says of programs is [taken](Self::take_start) before.
+    /// Splits the section into the breaker, the retry budget of the run, and the terms of jobs that do not set them.
+    /// Variables and folder have to be taken by [`take_start`](Self::take_start) before.
     pub(crate) fn into_parts(self) -> (Field<Either<bool, BreakerSpec>>, Option<f64>, TermsSpec) {
         let Self {
             breaker,
@@ -152,7 +152,7 @@ section! {
 }
 
 impl SetupSpec {
-    /// Takes the pattern out, with its place, and returns what is left as a job.
+    /// Takes the pattern out with its place, and returns the rest as a job.
     pub(crate) fn into_job(self) -> (Option<Spanned<String>>, JobSpec) {
         let span = self.pattern.span().unwrap_or(self.place.head);
         let pattern = self.pattern.into_value();
@@ -241,7 +241,7 @@ section! {
     }
 }
 
-/// What to write instead of a number or a rate, which people often write first.
+/// The hint for a plain number or rate, which people often write first.
 fn instead_of_a_limit(node: &Node<'_>) -> Option<String> {
     if let Some(rate) = node.text().filter(|text| text.contains('/')) {
         return Some(format!("write `{{rate: {rate}}}`"));

@@ -1,4 +1,4 @@
-//! What the programs of jobs read from their stdin.
+//! The key `stdin`: what the program of a job reads.
 
 use std::path::Path;
 
@@ -10,11 +10,11 @@ use super::spec::StdinSpec;
 use crate::diagnostic::{Diagnostic, Problems};
 use crate::document::{Either, Field, Spanned};
 
-/// What a job reads, as far as that is known without the rest of the file.
+/// The input of a program, as far as it is known without the rest of the file.
 pub(super) enum JobInput {
-    /// It reads this.
+    /// The program reads this input.
     Known(ProgramInput),
-    /// It reads what this job gives.
+    /// The program reads the output of this job.
     Of(Spanned<JobKey>),
 }
 

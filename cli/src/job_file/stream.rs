@@ -26,7 +26,7 @@ use crate::value;
 /// The reader of the lines.
 pub(super) type LineReader = BufReader<Box<dyn io::Read + Send>>;
 
-/// The capacity that the buffer keeps after a longer line.
+/// The capacity above which the buffer is freed after a line.
 const KEPT: usize = 1 << 20;
 
 /// The jobs of a stream, which are read on demand.
@@ -38,7 +38,7 @@ pub(crate) struct JobLines {
     warnings: Diagnostics,
     number: u64,
     buffer: Vec<u8>,
-    /// The job of the first line, which was read to see whether it is a header.
+    /// The job of the first line, which had to be read because it could be a header.
     first: Option<Result<Job, StreamError>>,
     ids: SeenIds,
     ended: bool,
@@ -151,7 +151,7 @@ impl JobLines {
         &self.warnings
     }
 
-    /// Reads the next line that is not blank into the buffer.
+    /// Reads the next line into the buffer, and skips blank lines.
     fn next_line(&mut self) -> io::Result<LineRead> {
         loop {
             if self.buffer.capacity() > KEPT {
@@ -166,7 +166,7 @@ impl JobLines {
         }
     }
 
-    /// The job of what was read; nothing at the end.
+    /// The job of the line that was read. It is nothing at the end.
     fn item(&mut self, read: &LineRead) -> Option<Result<Job, StreamError>> {
         match read {
             LineRead::End => {
@@ -175,7 +175,7 @@ impl JobLines {
             }
             LineRead::TooLong => Some(Err(StreamError::Refused(self.too_long()))),
             LineRead::Line => {
-                // The buffer is taken out, because the line is borrowed while `self` is changed.
+                // The buffer is taken out of `self`, because the line is borrowed while `self` is changed.
                 let buffer = std::mem::take(&mut self.buffer);
                 let job = self.job(&buffer);
                 self.buffer = buffer;
@@ -224,7 +224,7 @@ impl JobLines {
         Ok(job)
     }
 
-    /// Checks the id and the needs of a job, which depend on the lines before.
+    /// Checks the id and the needs of a job against the earlier lines.
     fn check_relations(&mut self, job: &Job, places: &JobPlaces, problems: &mut Problems) {
         if let Some(of) = &places.stdin {
             let message = "a job of a stream cannot read what another one gives: each line of a stream is read for itself";
@@ -285,13 +285,13 @@ impl JobLines {
     }
 }
 
-/// Whether a line is a header: it has sections, and neither a task nor a command.
+/// Whether a line is a header: it has a section for all jobs, and neither a task nor a command.
 fn is_header(node: &Node<'_>) -> bool {
     let Value::Map(entries) = &node.value else {
         return false;
     };
     let is_about_all = |entry: &Entry<'_>| match entry.name.as_ref() {
-        // A job has the last of these keys, too, but then it has work to do.
+        // A job can have `resources`, too, but then it also has a task or a command.
         "version" | "workers" | "defaults" | "overrides" | "resources" => true,
         "limits" => entry.node.is_map(),
         _ => false,

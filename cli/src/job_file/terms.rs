@@ -1,4 +1,4 @@
-//! The terms of jobs, as far as each part of a file or the flags set them.
+//! The terms that a part of a file, the flags or the settings set for jobs.
 
 use std::hash::{Hash, Hasher};
 use std::mem::discriminant;
@@ -20,25 +20,25 @@ use crate::diagnostic::{Diagnostic, Problems, Source, Span};
 use crate::document::{Count, Either, Field, FromNode, Spanned, yaml_node};
 use crate::value::{self, ValueError};
 
-/// The terms that a job, a worker, the defaults, the flags or the settings set. The others are taken from the next of
-/// these.
+/// The terms that a job, an override, a worker, the flags, the defaults or the settings set. A term that is `None` is
+/// taken from the next of these.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct PartialTerms {
-    /// How the job may run beside others.
+    /// How parallel the job may be.
     pub(crate) hint: Option<ParallelizationHint>,
     /// The names of the limits that the job counts against.
     pub(crate) limits: Option<Vec<String>>,
     /// How many slots an attempt holds.
     pub(crate) slots: Option<u32>,
-    /// What an attempt has of resources.
+    /// What an attempt takes of resources.
     pub(crate) resources: Option<Vec<WrittenNeed>>,
     /// Which of the waiting jobs start first.
     pub(crate) priority: Option<Priority>,
     /// How long an attempt may take.
     pub(crate) timeouts: Option<Timeouts>,
-    /// After how long the job is slow.
+    /// After how long a warning reports the job as slow.
     pub(crate) slow: Option<Duration>,
-    /// The group of the job, if it is given up once one of its jobs has failed.
+    /// The group of the job, if the group is given up when one of its jobs fails.
     pub(crate) fail_fast: Option<Arc<str>>,
     /// How much memory a command may have.
     pub(crate) memory: Option<MemoryLimits>,
@@ -46,7 +46,7 @@ pub(crate) struct PartialTerms {
     pub(crate) retry: PartialRetry,
     /// Whether results are cached, and what they depend on.
     pub(crate) cache: Option<CacheTerms>,
-    /// The words that say where the job runs: hosts and groups, `local`, or `host`.
+    /// The words of `on`: hosts and groups, `local`, or `host`.
     pub(crate) on: Option<Vec<String>>,
 }
 
@@ -69,9 +69,9 @@ pub(crate) struct PartialRetry {
     pub(crate) jitter: Option<Jitter>,
     /// The classes of failures that are tried again.
     pub(crate) on: Option<Vec<String>>,
-    /// How long after the first attempt the last one may start.
+    /// How long after the start of the first attempt the last one may start.
     pub(crate) within: Option<Duration>,
-    /// By which factor the job needs more memory after each attempt that lacked it.
+    /// The factor by which the need of memory grows after each attempt that was killed for its memory.
     pub(crate) memory: Option<f64>,
 }
 
@@ -117,7 +117,7 @@ impl PartialTerms {
         }
     }
 
-    /// Adds the terms of another part, where none are set here.
+    /// Takes each term that is not set here from `other`.
     pub(crate) fn or(self, other: &Self) -> Self {
         Self {
             hint: self.hint.or_else(|| other.hint.clone()),
@@ -135,7 +135,7 @@ impl PartialTerms {
         }
     }
 
-    /// The terms of a job, after all parts were added. A command runs on these hosts.
+    /// Makes the terms of a job, after all parts were joined. `hosts` are the hosts that `on` can name.
     pub(crate) fn settle(self, hosts: &HostRegistry) -> Result<Terms, ValueError> {
         let standard = Terms::default();
         let needs = self.resources.iter().flatten();
@@ -206,7 +206,7 @@ impl PartialRetry {
         }
     }
 
-    /// The retry policy; nothing for a single attempt.
+    /// Makes the retry policy. It is nothing for a single attempt.
     fn settle(self) -> Result<Option<BackoffPolicy>, ValueError> {
         let Some(max) = self.max else {
             if self == Self::default() {
@@ -223,7 +223,7 @@ impl PartialRetry {
         let backoff = self.backoff.unwrap_or(Backoff::Exponential);
         self.refuse_idle_figures(backoff)?;
         let base = self.base.unwrap_or(BASE);
-        // If the first delay is longer than the usual cap, the user wants that delay.
+        // A first delay that is longer than the default of the longest one was written on purpose, so it holds.
         let cap = self.cap.unwrap_or(CAP.max(base));
         if base > cap {
             let (base, cap) = (value::show_duration(base), value::show_duration(cap));
@@ -267,7 +267,7 @@ impl PartialRetry {
         Ok(Some(policy))
     }
 
-    /// Refuses parameters that have no effect with the chosen backoff.
+    /// Refuses parameters that have no effect together with the chosen backoff.
     fn refuse_idle_figures(&self, backoff: Backoff) -> Result<(), ValueError> {
         let idle = match backoff {
             _ if self.on.as_ref().is_some_and(Vec::is_empty) => {
@@ -301,7 +301,7 @@ const BASE: Duration = Duration::from_millis(100);
 /// The default of the longest delay.
 const CAP: Duration = Duration::from_secs(30);
 
-/// Parses a typed hint with parameters, which is written as in a file.
+/// Parses the value of `--hint` if it has parameters. It is written as in a file.
 pub(crate) fn typed_hint(text: &str) -> Result<ParallelizationHint, String> {
     let mut problems = Vec::new();
     let source = Source::new("--hint", text.to_owned());
@@ -420,10 +420,10 @@ fn values<T>(list: Vec<Spanned<T>>) -> Vec<T> {
     list.into_iter().map(|member| member.value).collect()
 }
 
-/// The numbers are parsed from texts that cannot be NaN, so equality is reflexive.
+/// Equality is reflexive although terms contain floats, because none of the parsed numbers can be NaN.
 impl Eq for PartialTerms {}
 
-/// Terms are keys of a map, so that equal ones are shared.
+/// Terms are hashed because they are keys of a map, through which equal ones are shared.
 impl Hash for PartialTerms {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let Self {
@@ -482,7 +482,7 @@ impl Hash for PartialTerms {
     }
 }
 
-/// The bits of a number, the same for both zeros, which are equal.
+/// The bits of a number. Adding 0 makes them the same for both zeros, which are equal.
 fn bits(figure: f64) -> u64 {
     (figure + 0.0).to_bits()
 }

@@ -1,24 +1,24 @@
-//! `${NAME}` in the variables of a command: the values of other variables that are declared for it.
+//! Expands `${NAME}` in the variables and the folder of a command to the values of its declared variables.
 
 use std::collections::BTreeMap;
 
 use crate::document::{Field, Spanned};
 
-/// The most bytes that a value may have after all names in it were replaced: variables that name others twice would grow
-/// without a bound.
+/// The most bytes that a value may have after all names in it were replaced. A chain of variables that name the one
+/// before it twice would double the value with each link.
 const LONGEST: usize = 1 << 20;
 
-/// Why variables cannot be made.
+/// The reason why a text with variables cannot be expanded.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum VariablesError {
-    /// They name each other in a circle, this one among them.
+    /// Variables name each other in a circle. This is one of them.
     Circle(String),
-    /// The value of this one would be too long.
+    /// The value of this variable would be too long.
     TooLong(String),
 }
 
-/// Puts the values of declared variables in the place of `${NAME}` in each other and in a text. A name that is not declared
-/// stays as it is, and `$${` stands for `${`.
+/// Replaces `${NAME}` in a text by the value of the variable, whose own names are replaced as well. A name that is not
+/// declared stays as it is, and `$${` stands for `${`.
 pub(super) fn expand(
     declared: &BTreeMap<String, String>,
     text: &str,

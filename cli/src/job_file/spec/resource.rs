@@ -1,4 +1,4 @@
-//! The values for resources: how much there is, and how much a job takes.
+//! The values of resources: how much there is, and how much a job takes.
 
 use std::borrow::Cow;
 
@@ -16,9 +16,9 @@ pub(crate) struct ResourceSpec(pub(crate) Resource);
 /// How much of a resource a job takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Amount {
-    /// So many identities, or things of a kind.
+    /// This many identities, or things that are counted.
     Count(u64),
-    /// So many bytes.
+    /// This many bytes.
     Bytes(u64),
 }
 
@@ -30,7 +30,7 @@ impl Amount {
         }
     }
 
-    /// Reads an amount that was typed: a number, or a size with its unit.
+    /// Parses an amount: a number, or a size with its unit.
     pub(crate) fn parse(text: &str) -> Result<Self, ValueError> {
         let amount = match value::count(text) {
             Ok(count) => Self::Count(count),
@@ -43,15 +43,15 @@ impl Amount {
     }
 }
 
-/// What a resource is written as, for messages.
+/// The forms of a resource, for messages.
 const RESOURCE: &str =
     "identities like [0, 1], a range like 8000-8010, a number or a size like 16GiB";
 
-/// What an amount is written as, for messages.
+/// The forms of an amount, for messages.
 const AMOUNT: &str = "a number like 1, or a size like 4GiB";
 
 impl ResourceSpec {
-    /// Reads a resource that was typed: `0,1`, `[0]`, `8000-8010`, `2` or `16GiB`.
+    /// Parses a resource that was typed: `0,1`, `[0]`, `8000-8010`, `2` or `16GiB`.
     pub(crate) fn parse(text: &str) -> Result<Self, ValueError> {
         let inner = text
             .strip_prefix('[')
@@ -66,7 +66,7 @@ impl ResourceSpec {
         Self::parse_text(text)
     }
 
-    /// Reads a range or a size.
+    /// Parses a range or a size.
     fn parse_text(text: &str) -> Result<Self, ValueError> {
         if let Some((first, last)) = text.split_once('-')
             && let (Ok(first), Ok(last)) = (value::count(first), value::count(last))
@@ -104,7 +104,7 @@ fn range(text: &str, first: u64, last: u64) -> Result<ResourceSpec, ValueError> 
         return Err(ValueError::new(format!("`{text}` ends before it begins"))
             .hint(format!("write {last}-{first}")));
     }
-    // A longer one is refused as a resource, and would take its time before that.
+    // `Resource` refuses a longer range anyway. The range is cut first, because making all its texts would take long.
     let last = last.min(first.saturating_add(u64::from(u32::MAX >> 8)));
     made(Resource::identities(
         (first..=last).map(|number| number.to_string()),

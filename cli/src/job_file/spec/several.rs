@@ -1,5 +1,5 @@
-//! The keys by which one section makes several jobs. They are taken out of a section before it is read, in `expand.rs`; here
-//! they are described, and noticed where they cannot be used.
+//! The keys by which one section makes several jobs. `expand.rs` takes them out of a section before it is read. Here
+//! they are described for the schema, and recognised where they cannot be used.
 
 use std::borrow::Cow;
 
@@ -8,11 +8,11 @@ use serde_json::{Value as Json, json};
 use crate::diagnostic::{Diagnostic, Problems};
 use crate::document::{FromNode, Node, Schemas};
 
-/// The lists of values of which each is combined with each.
+/// The lists of values of a `matrix`, all combinations of which are jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MatrixSpec;
 
-/// The items for each of which there is a job.
+/// The items of `for_each`, each of which is a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ForEachSpec;
 

@@ -155,7 +155,7 @@ pub(crate) enum Backoff {
 pub(crate) enum HintWord {
     /// A hint without parameters.
     Plain(ParallelizationHint),
-    /// The hint needs parameters, so the name alone is refused.
+    /// The hint that needs parameters. Its name alone is refused.
     RateLimited,
 }
 
@@ -196,7 +196,7 @@ impl Words for RetryableClass {
     }
 }
 
-/// A hint without parameters, which is all that a setting can hold.
+/// A hint without parameters. A setting can hold no other.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct PlainHint(pub(crate) ParallelizationHint);
 

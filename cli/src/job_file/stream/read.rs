@@ -2,8 +2,8 @@
 
 use std::io::{self, BufRead};
 
-/// The longest line; longer ones are refused and skipped. It is twice the largest message, so no job that could be sent
-/// is refused.
+/// The most bytes of a line. Longer lines are refused and skipped. The limit is twice the default of the largest
+/// message, so that a job which fits into a message is not refused.
 pub(crate) const LONGEST: usize = 32 << 20;
 
 /// The result of reading a line.
@@ -35,7 +35,7 @@ pub(crate) fn read_until(
         any = true;
         let end = memchr::memchr(delimiter, bytes);
         let taken = end.unwrap_or(bytes.len());
-        // One byte more than allowed is kept, which shows that the line is too long.
+        // One byte more than allowed is kept, by which the caller sees that the line is too long.
         let room = (LONGEST + 1).saturating_sub(line.len());
         line.extend_from_slice(&bytes[..taken.min(room)]);
         reader.consume(taken + usize::from(end.is_some()));

@@ -1,4 +1,4 @@
-//! Lines that make no job.
+//! The lines of a stream that make no job.
 
 use std::io;
 
@@ -7,10 +7,10 @@ use ratchet_runtime::{Class, Failure, Job, JobKey, TaskName};
 use crate::diagnostic::{Diagnostics, Severity};
 use crate::error::CliError;
 
-/// Why the next line of a stream makes no job.
+/// The reason why the next line of a stream makes no job.
 #[derive(Debug)]
 pub(crate) enum StreamError {
-    /// The line is refused; later ones may make jobs.
+    /// The line was refused. Later lines may make jobs.
     Refused(Box<RefusedLine>),
     /// The stream cannot be read any further.
     Unreadable(io::Error),
@@ -19,9 +19,9 @@ pub(crate) enum StreamError {
 /// A line that was refused.
 #[derive(Debug)]
 pub(crate) struct RefusedLine {
-    /// The number of the line, from 1.
+    /// The number of the line, counted from 1.
     pub(crate) line: u64,
-    /// The id of its result: that of the line, or its number.
+    /// The id of the result of the line: the id in the line, or its number.
     pub(crate) id: JobKey,
     /// The task of the line, if it names one.
     pub(crate) task: Option<TaskName>,
@@ -56,7 +56,7 @@ impl RefusedLine {
         message
     }
 
-    /// A job that fails at once with the class `input`, so that the line has its place among the results.
+    /// A job that fails at once with the class `input`, so that there is a result for the line.
     pub(crate) fn job(&self) -> Job {
         let failure = Failure::new(Class::Input, self.message());
         let task = self.task.clone().unwrap_or_else(|| "unknown".into());
