@@ -5,8 +5,8 @@
 //!                        <--one line of JSON--
 //! ```
 //!
-//! The thread reads, checks and writes; the loop only hears what was understood, and never more often than it can do beside
-//! its work. So nobody who asks too much, too slowly or nonsense holds the run up.
+//! The thread reads, checks and writes. The loop receives only questions that were understood, and no more of them than
+//! it can answer beside its work. So a client that asks too often, too slowly or nonsense does not hold up the run.
 
 mod client;
 mod figures;

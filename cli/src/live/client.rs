@@ -12,22 +12,22 @@ use super::place;
 use crate::error::CliError;
 use crate::exit;
 
-/// How long an answer may take.
+/// How long an answer may take before the client gives up.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The most bytes that an answer may have.
 const LONGEST_ANSWER: u64 = 16 << 20;
 
-/// Why there is no answer.
+/// The reason why a question was not answered.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AskError {
-    /// The run has ended meanwhile.
+    /// The run has ended in the meantime.
     #[error("the run has ended")]
     Ended,
-    /// The run refuses what it was asked.
+    /// The run refused the question.
     #[error("{}", .0.message)]
     Refused(Refusal),
-    /// The connection fails.
+    /// The connection failed.
     #[error("the run does not answer: {0}")]
     Broken(io::Error),
 }
@@ -55,7 +55,7 @@ pub(crate) struct LiveClient {
 }
 
 impl LiveClient {
-    /// Connects to a run. Returns `None` if it is not in progress, or has no socket.
+    /// Connects to a run. Returns `None` if the run is not in progress, or has no socket.
     pub(crate) fn connect(store: &RunStore, id: RunId) -> io::Result<Option<Self>> {
         let Some(stream) = place::connect(&store.folder().join(id.to_string()))? else {
             return Ok(None);
@@ -63,7 +63,7 @@ impl LiveClient {
         Self::on(stream).map(Some)
     }
 
-    /// Asks by this connection.
+    /// Makes a client that asks over this connection.
     pub(super) fn on(stream: UnixStream) -> io::Result<Self> {
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;

@@ -8,33 +8,33 @@ use ratchet_runtime::Outcome;
 
 use super::message::Failed;
 
-/// How many failures are kept.
+/// How many of the last failures are kept.
 const FAILURES: usize = 20;
 
-/// How many characters of a message are kept.
+/// How many characters of the message of a failure are kept.
 const MESSAGE: usize = 300;
 
-/// What the rest of the command knows of a run: how many jobs a stream has, and which did not succeed of late.
+/// What the live server cannot learn from the loop: how many jobs a stream has, and the last jobs that did not succeed.
 #[derive(Debug, Default)]
 pub(crate) struct LiveFigures {
-    /// How many jobs there are in all, and one more; 0 as long as that is not known.
+    /// The number of all jobs plus one. It is 0 as long as the number is not known.
     total: AtomicU64,
     failures: Mutex<VecDeque<Failed>>,
 }
 
 impl LiveFigures {
-    /// Takes note of how many jobs there are in all.
+    /// Stores the number of all jobs.
     pub(crate) fn announce(&self, total: u64) {
-        // Relaxed: a figure for people that orders nothing.
+        // `Relaxed` is enough: the figure is only shown, and no other access depends on it.
         self.total.store(total.saturating_add(1), Ordering::Relaxed);
     }
 
-    /// How many jobs there are in all, where that is known.
+    /// The number of all jobs, if it is known.
     pub(super) fn total(&self) -> Option<u64> {
         self.total.load(Ordering::Relaxed).checked_sub(1)
     }
 
-    /// Takes note of a job that has ended, if it did not succeed.
+    /// Stores a job that has ended, if it did not succeed.
     pub(crate) fn ended(&self, outcome: &Outcome) {
         let Some(failure) = outcome.failure() else {
             return;
@@ -51,7 +51,7 @@ impl LiveFigures {
         failures.push_back(failed);
     }
 
-    /// The jobs that did not succeed of late.
+    /// The last jobs that did not succeed, the latest at the end.
     pub(super) fn failures(&self) -> Vec<Failed> {
         self.lock().iter().cloned().collect()
     }

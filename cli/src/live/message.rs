@@ -1,18 +1,18 @@
-//! What is asked and answered on the socket of a run: a JSON object a line.
+//! The questions and answers on the socket of a run. Each is a line with a JSON object.
 
 use std::num::NonZeroU32;
 
 use ratchet_runtime::{JobKey, Limit, Rate};
 use serde::{Deserialize, Serialize};
 
-/// The version of the lines.
+/// The version of the format of these lines.
 pub(super) const VERSION: u32 = 1;
 
 /// A question or an order to a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Question {
-    /// How does it stand? Answered by a [`LiveState`].
+    /// What is the state of the run? Answered by a [`LiveState`].
     State,
     /// Where is a job, and why does it not run? Answered by an [`Explanation`].
     Explain {
@@ -35,7 +35,7 @@ pub(crate) enum Question {
         /// The ids of the jobs.
         jobs: Vec<JobKey>,
     },
-    /// Start nothing until it is continued.
+    /// Start no jobs until the run is continued.
     Pause,
     /// Let jobs start again.
     Continue,
@@ -54,13 +54,13 @@ pub(crate) enum Question {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum LimitChange {
-    /// So many units at once.
+    /// This many units at once.
     Max(NonZeroU32),
-    /// So many starts in a period; the burst stays unless it is said.
+    /// This many starts in a time. Without `burst`, the burst stays as it is.
     Rate {
         /// The rate.
         rate: Rate,
-        /// How many may start at once after a pause.
+        /// How many attempts may start at once after a pause.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         burst: Option<NonZeroU32>,
     },
@@ -74,17 +74,17 @@ pub(super) struct Reply<T> {
     /// The answer, unless the question was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) answer: Option<T>,
-    /// Why it was refused.
+    /// The reason why the question was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<Refusal>,
 }
 
-/// Why a question is not answered.
+/// The reason why a question is refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Refusal {
     /// What is wrong.
     pub(crate) message: String,
-    /// What to do about it.
+    /// What the user can do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) help: Option<String>,
 }
@@ -98,7 +98,7 @@ impl Refusal {
         }
     }
 
-    /// Adds what to do about it.
+    /// Adds what the user can do about it.
     pub(super) fn with_help(self, help: impl Into<String>) -> Self {
         Self {
             help: Some(help.into()),
@@ -114,23 +114,23 @@ pub(crate) struct LiveState {
     pub(crate) run: String,
     /// The process that runs it.
     pub(crate) pid: u32,
-    /// How far it is on the way to its end, as in `running` or `draining`.
+    /// The phase of the run, such as `running` or `draining`.
     pub(crate) phase: String,
-    /// Why nothing starts, if nothing does.
+    /// The reason why no jobs start, if none do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) held: Option<String>,
     /// Whether a user has paused the run.
     pub(crate) paused: bool,
-    /// How long it has been working.
+    /// How long the run has been working.
     pub(crate) elapsed_ms: u64,
     /// How many slots there are.
     pub(crate) slots: u32,
     /// How many slots are filled.
     pub(crate) slots_used: u32,
-    /// How many jobs there are in all, where that is known.
+    /// How many jobs there are in all, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) total: Option<u64>,
-    /// How many jobs it has not taken in yet, where that is known.
+    /// How many jobs the run has not taken in yet, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) queued: Option<u64>,
     /// How many jobs wait.
@@ -139,44 +139,44 @@ pub(crate) struct LiveState {
     pub(crate) running: u64,
     /// How many jobs have ended.
     pub(crate) ended: u64,
-    /// How many of those succeeded.
+    /// How many of the ended jobs succeeded.
     pub(crate) succeeded: u64,
-    /// How many of those failed, timed out or crashed.
+    /// How many of the ended jobs failed, timed out or crashed.
     pub(crate) failed: u64,
-    /// How many jobs end in a second, as of late.
+    /// How many jobs end in a second, measured over the last seconds.
     pub(crate) rate: f64,
-    /// How long the rest takes at this rate, where that can be told.
+    /// How long the remaining jobs take at this rate, if that can be computed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) left_ms: Option<u64>,
-    /// How many jobs have ended in each second of late, the last one at the end.
+    /// How many jobs have ended in each of the last seconds, the latest second at the end.
     pub(crate) history: Vec<u64>,
     /// What jobs wait for.
     pub(crate) waits: Vec<WaitCount>,
     /// The named limits.
     pub(crate) limits: Vec<LimitNow>,
-    /// The jobs that run, the one that has run longest first. Of very many, only the first are named.
+    /// The running jobs, the one that has run longest first. If there are very many, only the first ones are listed.
     pub(crate) jobs: Vec<RunningNow>,
-    /// The jobs that did not succeed of late, the last one at the end.
+    /// The last jobs that did not succeed, the latest at the end.
     pub(crate) failures: Vec<Failed>,
 }
 
 /// Something that jobs wait for, and how many of them do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WaitCount {
-    /// What the jobs wait for, in the word that result lines use.
+    /// What the jobs wait for, in the words of result lines.
     pub(crate) cause: String,
-    /// How many they are.
+    /// How many jobs wait for it.
     pub(crate) jobs: u64,
 }
 
 /// A named limit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LimitNow {
-    /// Its name.
+    /// The name of the limit.
     pub(crate) name: String,
-    /// What it allows.
+    /// What the limit allows.
     pub(crate) limit: Limit,
-    /// How many units or tokens nobody holds.
+    /// How many units or tokens are free.
     pub(crate) left: f64,
 }
 
@@ -185,10 +185,10 @@ pub(crate) struct LimitNow {
 pub(crate) struct RunningNow {
     /// The id of the job.
     pub(crate) id: JobKey,
-    /// The item of a list that it is for.
+    /// The item of the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) item: Option<String>,
-    /// What it does.
+    /// What the job does: its command, or its task with the input.
     pub(crate) does: String,
     /// How long the attempt has been running.
     pub(crate) age_ms: u64,
@@ -197,7 +197,7 @@ pub(crate) struct RunningNow {
     /// The slot, the worker and the place of the attempt.
     #[serde(flatten)]
     pub(crate) at: JobAt,
-    /// How much of the work is done, from 0 to 1.
+    /// How much of the work is done, from 0 to 1, if the job reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) share: Option<f64>,
 }
@@ -205,13 +205,13 @@ pub(crate) struct RunningNow {
 /// Where an attempt runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct JobAt {
-    /// The slot that it holds.
+    /// The slot that the attempt holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) slot: Option<u32>,
-    /// The worker that performs it.
+    /// The worker that performs the attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) worker: Option<String>,
-    /// The place, if it is not the machine of the run itself.
+    /// The place, if it is not the machine of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) place: Option<String>,
 }
@@ -221,46 +221,46 @@ pub(crate) struct JobAt {
 pub(crate) struct Failed {
     /// The id of the job.
     pub(crate) id: JobKey,
-    /// How it ended.
+    /// The status with which the job ended.
     pub(crate) status: String,
     /// What went wrong.
     pub(crate) message: String,
 }
 
-/// Where a job is, and why it does not run.
+/// The state of a job, and why it does not run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Explanation {
     /// The id of the job.
     pub(crate) job: JobKey,
     /// `running`, `waiting`, `pending` (not taken in yet), `ended` or `unknown`.
     pub(crate) state: String,
-    /// What is to be said about it, in a sentence.
+    /// The state in a sentence.
     pub(crate) text: String,
-    /// How long it has been in this state.
+    /// How long the job has been in this state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) age_ms: Option<u64>,
-    /// What it waits for, in a word.
+    /// What the job waits for, in the words of result lines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cause: Option<String>,
-    /// After what time it may go on by itself.
+    /// After how long the job may start without anything else happening.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) left_ms: Option<u64>,
-    /// The jobs that it needs and that have not succeeded yet.
+    /// The needs of the job that have not succeeded yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) needs: Vec<JobKey>,
-    /// The jobs that hold what it waits for.
+    /// The jobs that hold what this job waits for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) held_by: Vec<JobKey>,
-    /// The attempt that runs.
+    /// The number of the running attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) attempt: Option<u32>,
-    /// Where it runs.
+    /// Where the attempt runs.
     #[serde(flatten)]
     pub(crate) at: JobAt,
 }
 
 impl Explanation {
-    /// Says this about a job, and nothing more.
+    /// Makes an explanation that has only a state and a text.
     pub(crate) fn new(job: JobKey, state: &str, text: impl Into<String>) -> Self {
         Self {
             job,
@@ -277,16 +277,17 @@ impl Explanation {
     }
 }
 
-/// What a job has printed since it was asked last.
+/// What a job has printed since the last question.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Printed {
-    /// Whether the attempt runs. If not, it prints no more; another one may run by now.
+    /// Whether the attempt is running. If not, it prints no more, but another attempt may be running.
     pub(crate) running: bool,
-    /// Which attempt prints; each begins anew. It is 0 if the job does not run and was not followed.
+    /// The number of the attempt. The output of each attempt begins anew. It is 0 if the job does not run and was not
+    /// followed.
     pub(crate) attempt: u32,
     /// What was printed on stdout.
     pub(crate) stdout: Piece,
-    /// What was printed on stderr, or what its worker has said.
+    /// What was printed on stderr, or what the worker has reported about the job.
     pub(crate) stderr: Piece,
 }
 
@@ -295,9 +296,9 @@ pub(crate) struct Printed {
 pub(crate) struct Piece {
     /// How many bytes were printed up to the end of this piece.
     pub(crate) next: u64,
-    /// How many bytes were left out before the last ones, because only the beginning and the end of an output are kept.
+    /// How many bytes are left out within this piece, because only the beginning and the end of an output are kept.
     pub(crate) dropped: u64,
-    /// The bytes, in hexadecimal digits: they need not be text.
+    /// The bytes in hexadecimal digits, because they need not be text.
     pub(crate) bytes: String,
 }
 
@@ -317,7 +318,7 @@ impl Piece {
         }
     }
 
-    /// The bytes; nothing if they are no hexadecimal digits.
+    /// The bytes, or nothing if the text is not made of hexadecimal digits.
     pub(crate) fn decode(&self) -> Option<Vec<u8>> {
         let digits = self.bytes.as_bytes();
         if !digits.len().is_multiple_of(2) {
@@ -331,12 +332,12 @@ impl Piece {
     }
 }
 
-/// What became of the wish to cancel a job.
+/// The effect of cancelling a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Became {
     /// The id of the job.
     pub(crate) job: JobKey,
-    /// `cancelled`, `asked` (it runs and was asked to stop) or `unknown`.
+    /// `cancelled`, `asked` (the job runs, and was asked to stop) or `unknown`.
     pub(crate) became: String,
 }
 

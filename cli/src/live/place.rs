@@ -1,4 +1,5 @@
-//! Where the socket of a run is: in a folder that only its user can open, and named in the run's own folder.
+//! The place of the socket of a run. The socket is in a folder that only its user can open. A file in the folder of the
+//! run contains its path.
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, Write};
@@ -8,36 +9,36 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
-/// The file in the folder of a run that names the socket.
+/// The file in the folder of a run that contains the path of the socket.
 const NAME_FILE: &str = "socket";
 
-/// The variable that names the folder for what lives as long as the user is logged in.
+/// The variable that names the folder for files which are needed only while the user is logged in.
 const RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
 
-/// The permissions of all but the owner.
+/// The permission bits of everybody except the owner.
 const OTHERS: u32 = 0o077;
 
-/// How the name of a folder begins that is made for one socket.
+/// The prefix of the name of a folder that is made for one socket.
 const OWN_FOLDER: &str = "ratchet-";
 
-/// The most bytes that the path of a socket may have.
+/// The most bytes that the path of a socket may have: `sun_path` of Linux has 108, one of them for the zero at the end.
 const LONGEST_PATH: usize = 107;
 
-/// How many sockets of others are looked at when one is made.
+/// How many entries of the shared folder are checked when a socket is made.
 const MAX_SWEPT: usize = 64;
 
-/// A socket that takes connections, as long as this lives.
+/// A socket that accepts connections. It is removed when this is dropped.
 #[derive(Debug)]
 pub(super) struct BoundSocket {
     path: PathBuf,
-    /// The file that names the socket.
+    /// The file that contains the path of the socket.
     name_file: PathBuf,
-    /// A folder that was made for this socket alone.
+    /// The folder that was made for this socket alone, which is removed with it.
     _own_folder: Option<tempfile::TempDir>,
 }
 
 impl BoundSocket {
-    /// Makes the socket of a run, and names it in the folder of the run.
+    /// Makes the socket of a run, and writes its path into the folder of the run.
     pub(super) fn bind(run_folder: &Path, run: &str) -> io::Result<(Self, UnixListener)> {
         let name = format!("{run}-{}.sock", std::process::id());
         remove_left(run_folder);
@@ -53,7 +54,7 @@ impl BoundSocket {
             }
         };
         let path = folder.join(name);
-        // What is left of a process that had the same number.
+        // A killed process of the same run with the same process id may have left a socket of this name.
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -64,7 +65,8 @@ impl BoundSocket {
             name_file: run_folder.join(NAME_FILE),
             _own_folder: own_folder,
         };
-        // Nobody else gets through the folder, so it does not matter that this comes later.
+        // Between `bind` and this call the socket may have wider permissions. This is harmless, because nobody else can
+        // enter its folder.
         fs::set_permissions(&socket.path, fs::Permissions::from_mode(0o600))?;
         let mut file = tempfile::NamedTempFile::new_in(run_folder)?;
         file.write_all(socket.path.as_os_str().as_encoded_bytes())?;
@@ -75,14 +77,13 @@ impl BoundSocket {
 
 impl Drop for BoundSocket {
     fn drop(&mut self) {
-        // Nobody can be told, and what is left is recognised as stale.
+        // There is nobody to report an error to, and a socket that stays is recognised as stale.
         let _ = fs::remove_file(&self.path);
         let _ = fs::remove_file(&self.name_file);
     }
 }
 
-/// Connects to the run whose folder this is. There is nothing if nobody answers there: the run has ended, or keeps no
-/// socket.
+/// Connects to the run that has this folder. Returns nothing if the run has ended, or has no socket.
 pub(super) fn connect(run_folder: &Path) -> io::Result<Option<UnixStream>> {
     let named = match fs::read_to_string(run_folder.join(NAME_FILE)) {
         Ok(named) => PathBuf::from(named),
@@ -102,7 +103,7 @@ pub(super) fn connect(run_folder: &Path) -> io::Result<Option<UnixStream>> {
     }
     match UnixStream::connect(&named) {
         Ok(stream) => Ok(Some(stream)),
-        // It was left behind by a process that was killed.
+        // A killed process has left the socket behind.
         Err(error) if is_stale(&error) => Ok(None),
         Err(error) => Err(error),
     }
@@ -124,7 +125,7 @@ fn path_fits(path: &Path) -> bool {
     path.as_os_str().len() <= LONGEST_PATH
 }
 
-/// The folder for the sockets of all runs of this user, if there can be one.
+/// The folder for the sockets of all runs of this user, or nothing if no private one can be made.
 fn shared_folder(runtime_dir: &Path) -> Option<PathBuf> {
     let is_private = |path: &Path| {
         let found = fs::symlink_metadata(path).ok()?;
@@ -144,7 +145,7 @@ fn shared_folder(runtime_dir: &Path) -> Option<PathBuf> {
     Some(folder)
 }
 
-/// Makes a folder that only this user can open, with a path that is short enough.
+/// Makes a folder that only this user can open. If its path is too long for a socket, it is made in `/tmp`.
 fn own_folder(name: &str) -> io::Result<tempfile::TempDir> {
     let make = |parent: &Path| {
         let mut builder = tempfile::Builder::new();
@@ -159,7 +160,7 @@ fn own_folder(name: &str) -> io::Result<tempfile::TempDir> {
     }
 }
 
-/// Removes the socket of an earlier part of a run, whose process was killed.
+/// Removes the socket of an earlier part of the run, if its process was killed.
 fn remove_left(run_folder: &Path) {
     let Ok(named) = fs::read_to_string(run_folder.join(NAME_FILE)) else {
         return;
@@ -173,12 +174,12 @@ fn remove_left(run_folder: &Path) {
             let name = folder.file_name().and_then(|name| name.to_str());
             name.is_some_and(|name| name.starts_with(OWN_FOLDER))
         });
-        // It is removed only if it is empty.
+        // `remove_dir` removes the folder only if it is empty.
         let _ = folder.map(fs::remove_dir);
     }
 }
 
-/// Removes the sockets of processes that were killed.
+/// Removes sockets that killed processes have left.
 fn sweep(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else {
         return;

@@ -1,4 +1,4 @@
-//! Keeps those who ask from taking more of the loop's time than it has to spare.
+//! Keeps clients from taking more of the loop's time than it has to spare.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,17 +10,17 @@ use tokio::time::Instant;
 /// The least time between two questions to the loop.
 const MIN_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How many times as long as the loop took to answer it is left alone then.
+/// The pause after an answer, as a multiple of the time that the answer took.
 const REST_FACTOR: u32 = 20;
 
-/// How old a snapshot may be that answers another question.
+/// How old a snapshot may be that is used for another question.
 const MAX_SNAPSHOT_AGE: Duration = Duration::from_millis(100);
 
-/// Lets one question at a time through to the loop, with pauses that are long compared to the answers. So whoever floods the
-/// socket makes others who ask wait, and not the run.
+/// Passes one question at a time to the loop, with pauses that are long compared to the answers. So a client that
+/// floods the socket makes other clients wait, but not the run.
 pub(super) struct QuestionLimiter(Mutex<LimiterState>);
 
-/// When the next question may pass, and the last snapshot.
+/// The time at which the next question may pass, and the last snapshot.
 #[derive(Default)]
 pub(super) struct LimiterState {
     next: Option<Instant>,
@@ -28,18 +28,18 @@ pub(super) struct LimiterState {
 }
 
 impl QuestionLimiter {
-    /// Makes a limiter that has let no question through yet.
+    /// Makes a limiter that has passed no question yet.
     pub(super) fn new() -> Self {
         Self(Mutex::new(LimiterState::default()))
     }
 
-    /// Asks the loop something when it is this one's turn. Those who ask have their turns in the order in which they came.
+    /// Waits for its turn, and asks the loop. Turns are in the order of the calls, because the mutex is fair.
     pub(super) async fn pass<T>(&self, question: impl Future<Output = T>) -> T {
         let mut gate = self.0.lock().await;
         Self::ask(&mut gate, question).await
     }
 
-    /// A snapshot of the run that is fresh enough to be looked at.
+    /// Returns a snapshot of the run that is fresh enough, and asks the loop if there is none.
     pub(super) async fn snapshot(&self, handle: &RunHandle) -> Result<Arc<Snapshot>, Error> {
         let mut gate = self.0.lock().await;
         if let Some((at, snapshot)) = &gate.snapshot
@@ -52,7 +52,7 @@ impl QuestionLimiter {
         Ok(snapshot)
     }
 
-    /// Forgets the snapshot, because something was changed that whoever asks next has to see.
+    /// Forgets the snapshot, because the next question has to see a change that was made.
     pub(super) async fn forget(&self) {
         self.0.lock().await.snapshot = None;
     }

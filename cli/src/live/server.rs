@@ -1,4 +1,4 @@
-//! Answers those who ask a run.
+//! The server of a run in progress, which answers clients on the socket of the run.
 
 use std::cell::Cell;
 use std::io;
@@ -27,45 +27,45 @@ use super::question_limiter::QuestionLimiter;
 use super::state::{self, History};
 use super::steering::{Steered, SteeringRecord};
 
-/// How many can ask at the same time. Each costs a buffer of a line.
+/// The most clients at the same time. Each needs a buffer for a question.
 const CLIENTS: usize = 16;
 
 /// The most bytes that a question may have.
 const LONGEST_QUESTION: usize = 1 << 20;
 
-/// How long a connection may be silent: whoever holds a place has to use it.
+/// How long a connection may be silent. A client that does not ask must not keep others out.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long an answer may take to be read.
+/// How long a client may take to read an answer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the end of a run waits for those who follow a job and have not read the rest of its output.
+/// How long the end of a run waits for clients that follow a job and have not read the rest of its output.
 const FOLLOWER_DRAIN_LIMIT: Duration = Duration::from_secs(1);
 
-/// How long no connection is accepted after one could not be accepted.
+/// The pause after a connection could not be accepted.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(200);
 
 /// The parts of a run that the live server shows and controls.
 pub(crate) struct Served {
     /// The id of the run.
     pub(crate) run: String,
-    /// Steers the run.
+    /// The handle by which the loop is asked and steered.
     pub(crate) handle: RunHandle,
-    /// What the loop does not know.
+    /// The figures that the loop does not know.
     pub(crate) figures: Arc<LiveFigures>,
     /// When the run began, by the clock of work.
     pub(crate) began: Instant,
-    /// Returns how many of so many jobs could run at once on this machine.
+    /// Returns how many of this many jobs could run at once on this machine.
     pub(crate) fit: Box<dyn Fn(u32) -> u32 + Send + Sync>,
-    /// The record of changes that hold for the rest of the run.
+    /// The record of changes, from which `resume` repeats them.
     pub(crate) record: SteeringRecord,
 }
 
-/// The socket of a run, which is gone when this is dropped.
+/// The server of a run. When it is dropped, its thread ends and the socket is removed.
 #[derive(Debug)]
 pub(crate) struct LiveServer {
     stop: CancellationToken,
-    /// The thread that answers, until it is waited for.
+    /// The thread that answers. It is nothing once it was joined.
     thread: Option<JoinHandle<()>>,
     _socket: BoundSocket,
 }
@@ -74,14 +74,15 @@ impl Drop for LiveServer {
     fn drop(&mut self) {
         self.stop.cancel();
         if let Some(thread) = self.thread.take() {
-            // It ends at once unless somebody follows a job. A panic in it was told when it happened, and harms no job.
+            // The thread ends at once unless a client follows a job. A panic in it was reported when it happened, and
+            // harms no job.
             let _ = thread.join();
         }
     }
 }
 
 impl LiveServer {
-    /// Makes the socket of the run that has this folder, and answers on a thread of its own.
+    /// Makes the socket of the run that has this folder, and starts the thread that answers.
     pub(crate) fn start(run_folder: &Path, served: Served) -> io::Result<Self> {
         let (socket, listener) = BoundSocket::bind(run_folder, &served.run)?;
         listener.set_nonblocking(true)?;
@@ -128,7 +129,7 @@ async fn serve(listener: StdListener, served: Served, stop: CancellationToken) -
                     }
                 }
                 Ok(_) => {}
-                // There may be no descriptor left for it.
+                // This happens if the process has no file descriptor left, so another try needs a pause.
                 Err(error) => {
                     tracing::debug!(%error, "a connection cannot be taken");
                     tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
@@ -138,30 +139,32 @@ async fn serve(listener: StdListener, served: Served, stop: CancellationToken) -
     }
 }
 
-/// Lets those who follow a job ask for the rest of its output, since the job may have ended with the run.
+/// Waits until clients that follow a job have asked for the rest of its output, because the job may have ended together
+/// with the run.
 async fn say_farewell(answers: &Answers, clients: &mut JoinSet<()>) {
     let rest = async {
         while answers.followers.load(Ordering::Relaxed) > 0 && clients.join_next().await.is_some() {
         }
     };
-    // Who has not asked by then is slow, or gone.
+    // A client that has not asked by then is too slow, or gone.
     let _ = timeout(FOLLOWER_DRAIN_LIMIT, rest).await;
 }
 
-/// Whether the other end belongs to the user of this process. The folder of the socket lets nobody else in, and root.
+/// Whether the client belongs to the user of this process, or to root. The folder of the socket keeps out all others,
+/// too; this is a second check.
 fn is_trusted(stream: &UnixStream) -> bool {
     let peer = stream.peer_cred();
     peer.is_ok_and(|peer| is_ours(peer.uid()) || peer.uid() == 0)
 }
 
-/// Says that too many ask, without waiting for the other end.
+/// Tells a client that there are too many, without waiting for it.
 fn refuse(stream: &UnixStream) {
     let refusal = Refusal::new(format!("{CLIENTS} others ask this run already"));
-    // Whoever does not take it finds the connection closed.
+    // If the client does not take the answer, it finds the connection closed.
     let _ = stream.try_write(&line::<()>(Err(refusal)));
 }
 
-/// Answers questions until the other end is gone, silent, slow, or says more than a line may have.
+/// Answers the questions of a client until it is gone, silent or slow, or sends a line that is too long.
 async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin, answers: Arc<Answers>) {
     let (read, mut write) = tokio::io::split(stream);
     let mut reader = BufReader::new(read);
@@ -190,13 +193,13 @@ async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin, answers: Arc<Answers>
     }
 }
 
-/// A job whose output a connection follows.
+/// The job whose output a connection follows, with the output.
 struct Followed {
     job: JobKey,
     output: JobOutput,
 }
 
-/// Counts a connection among those that follow a job, as long as it does.
+/// Counts a connection as a follower as long as it follows a job.
 struct Follower<'a> {
     followers: &'a AtomicUsize,
     is_counted: Cell<bool>,
@@ -226,7 +229,7 @@ impl Drop for Follower<'_> {
     }
 }
 
-/// What was read.
+/// The result of reading a line.
 enum ReadLine {
     /// A complete line, without its newline.
     Whole,
@@ -278,12 +281,12 @@ fn line<T: Serialize>(answer: Result<T, Refusal>) -> Vec<u8> {
     line
 }
 
-/// Who answers, for all connections.
+/// The part of the server that all connections share, and that answers their questions.
 struct Answers {
     served: Served,
     question_limiter: QuestionLimiter,
     history: Mutex<History>,
-    /// How many connections follow a job and have not been given all of its output.
+    /// How many connections follow a job and have not received all of its output.
     followers: AtomicUsize,
 }
 
@@ -306,7 +309,7 @@ impl Answers {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers a line. `followed` is the job whose output this connection has asked for last.
+    /// Answers a line. `followed` is the job whose output this connection last asked for.
     async fn answer(&self, question: &[u8], followed: &mut Option<Followed>) -> Vec<u8> {
         let question = match serde_json::from_slice(question) {
             Ok(question) => question,
@@ -359,7 +362,7 @@ impl Answers {
         let state = match (running, waiting) {
             (Some(running), _) => Some(JobState::Running(running.clone())),
             (None, Some(waiting)) => Some(JobState::Waiting(waiting.clone())),
-            // It may not have been taken in yet, which a snapshot does not tell.
+            // The job may not have been taken in yet. A snapshot does not contain such jobs.
             (None, None) => {
                 let find = self.served.handle.find([job.clone()]);
                 let found = self.question_limiter.pass(find).await.map_err(refusal)?;
@@ -369,8 +372,8 @@ impl Answers {
         Ok(state::explanation(job, state.as_ref()))
     }
 
-    /// Returns what a job has printed after these bytes of stdout and stderr. If it has ended since this connection last asked
-    /// for it, that is the rest of its output.
+    /// Returns what a job has printed after these bytes of stdout and stderr. If the job has ended since this
+    /// connection last asked for it, this is the rest of its output.
     async fn output(
         &self,
         job: JobKey,
@@ -382,7 +385,7 @@ impl Answers {
             .pass(self.served.handle.output(job.clone()));
         let now = match asked.await {
             Ok(now) => now,
-            // The rest of what is followed is still here.
+            // The run has ended, but `followed` still has the rest of the output.
             Err(_)
                 if followed
                     .as_ref()
@@ -397,7 +400,8 @@ impl Answers {
             (Some(now), Some(before)) if before.output.attempt() != now.attempt() => {
                 let rest = before.output;
                 *followed = Some(Followed { job, output: now });
-                // That attempt prints no more, and the output of the next one begins anew.
+                // The attempt of `before` prints no more. Its rest is returned first, and the next question gets the
+                // output of the new attempt.
                 (rest, false)
             }
             (Some(now), _) => {
@@ -427,7 +431,7 @@ impl Answers {
         Ok(became.collect())
     }
 
-    /// Pauses the run or lets it go on. Returns whether it is paused now.
+    /// Pauses the run, or continues it. Returns whether it is paused now.
     async fn pause(&self, is_paused: bool) -> Result<bool, Refusal> {
         let handle = &self.served.handle;
         if is_paused {
@@ -436,7 +440,7 @@ impl Answers {
             handle.resume();
         }
         self.question_limiter.forget().await;
-        // The loop obeys in the order in which it is told, so the order was obeyed when this is answered.
+        // The loop handles its messages in order, so when it has made this snapshot, it has handled the order before.
         self.question_limiter
             .snapshot(handle)
             .await
@@ -444,7 +448,7 @@ impl Answers {
             .map(|_| is_paused)
     }
 
-    /// Changes slots and limits. All that is wrong is refused before anything is changed. Returns what was changed, in words.
+    /// Changes slots and limits. Everything is checked before anything is changed. Returns what was changed, in words.
     async fn set(
         &self,
         slots: Option<u32>,
@@ -507,7 +511,7 @@ impl Answers {
     }
 }
 
-/// What a limit becomes by a change. One of units stays one of units, and a rate a rate.
+/// The limit after a change. A limit of units cannot become a rate, nor a rate a limit of units.
 fn changed(name: &str, now: Limit, change: LimitChange) -> Result<Limit, Refusal> {
     match (now, change) {
         (Limit::Max(_), LimitChange::Max(max)) => Ok(Limit::Max(max)),

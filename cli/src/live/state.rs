@@ -1,4 +1,4 @@
-//! Makes answers of what the loop of a run tells.
+//! Makes the answers to clients from what the loop of a run reports.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::message::{
 use super::status_text::command;
 use crate::readable::duration;
 
-/// The highest number of running jobs that is listed.
+/// The most running jobs that are listed.
 const MAX_RUNNING: usize = 500;
 
 /// How many seconds of the history are listed.
@@ -24,14 +24,14 @@ const HISTORY: usize = 120;
 /// Over how many of the last seconds the rate is measured.
 const RATE: usize = 10;
 
-/// How many jobs had ended at each of the last seconds.
+/// The number of ended jobs at each of the last seconds.
 #[derive(Debug, Default)]
 pub(super) struct History {
     ended: VecDeque<u64>,
 }
 
 impl History {
-    /// Takes note of how many jobs have ended by now. It is called once a second.
+    /// Adds the current number of ended jobs. It is called once a second.
     pub(super) fn note(&mut self, ended: u64) {
         if self.ended.len() > HISTORY {
             self.ended.pop_front();
@@ -45,7 +45,8 @@ impl History {
         pairs.map(|(before, after)| after - before).collect()
     }
 
-    /// How many jobs end in a second, as of late; over the whole run if none has ended of late.
+    /// How many jobs end in a second, measured over the last seconds, or over the whole run if none has ended in these
+    /// seconds.
     pub(super) fn rate(&self, ended: u64, elapsed: Duration) -> f64 {
         let seconds = self.per_second();
         let of_late = &seconds[seconds.len().saturating_sub(RATE)..];
@@ -69,7 +70,7 @@ pub(super) fn state(
     history: &History,
 ) -> LiveState {
     let total = status.total.or_else(|| figures.total());
-    // A stream may have announced its jobs, and more were added.
+    // Jobs may have been added after a stream had announced its number of jobs.
     let total = total.map(|total| total.max(status.taken));
     let rate = history.rate(status.ended, elapsed);
     let left = total.map(|total| total.saturating_sub(status.ended));
@@ -154,7 +155,7 @@ fn at(running: &RunningJob) -> JobAt {
     }
 }
 
-/// Says where a job is, and why it does not run.
+/// Makes the answer about the state of a job.
 pub(super) fn explanation(job: JobKey, state: Option<&JobState>) -> Explanation {
     let text = "the run has no such job now: it has ended, or has not been handed over yet";
     let mut explanation = Explanation::new(job, "unknown", text);
@@ -200,7 +201,7 @@ pub(super) fn explanation(job: JobKey, state: Option<&JobState>) -> Explanation 
     explanation
 }
 
-/// Makes the answer of what a job has printed after these bytes.
+/// Makes the answer about what a job has printed after these bytes.
 pub(super) fn printed(
     output: &JobOutput,
     running: bool,
@@ -219,7 +220,7 @@ pub(super) fn printed(
     }
 }
 
-/// Whole milliseconds.
+/// A duration in whole milliseconds.
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,4 @@
-//! What runs and what waits for what, as text for people who ask why nothing moves.
+//! The text that is printed on SIGUSR1 and on the key `t`: what runs, and what waits for what.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,13 +13,13 @@ use crate::shell_quote::shell_line;
 /// How many waiting jobs are named. The others are counted by what they wait for.
 const NAMED: usize = 20;
 
-/// How many causes of waiting are listed for the jobs that are not named.
+/// How many causes are listed for the waiting jobs that are not named.
 const CAUSES: usize = 10;
 
 /// How many characters of a command, a host or an input are shown.
 const SHOWN: usize = 100;
 
-/// Says what runs and what waits for what.
+/// Describes what runs, and what waits for what.
 pub(crate) fn describe(snapshot: &Snapshot, status: &RunStatus) -> String {
     let mut text = format!(
         "ratchet: {} running, {} waiting, {} ended",
@@ -73,12 +73,13 @@ pub(crate) fn describe(snapshot: &Snapshot, status: &RunStatus) -> String {
     text
 }
 
-/// What people call a job: by its id, and its item if it has one.
+/// The name of a job for people: its id, and its item if it has one.
 fn name(job: &Job) -> String {
     job_name(&job.id, job.item.as_ref().map(|item| &item.name))
 }
 
-/// What a job does. The input of a filter of `map` is its item, which is named already.
+/// What a job does: its command, or its task with the input. The input of a job with an item is left out, because it is
+/// the item.
 pub(crate) fn command(job: &Job) -> String {
     match &job.work {
         Work::Command(config) => shortened(&String::from_utf8_lossy(&line(config))),
@@ -99,7 +100,7 @@ fn line(config: &ProcessConfig) -> Vec<u8> {
     shell_line(&words)
 }
 
-/// A text on one line, as long as somebody reads it.
+/// A text on one line, cut to a length that people read.
 fn shortened(text: &str) -> String {
     let mut shown: String = text.chars().take(SHOWN).collect();
     if shown.len() < text.len() {

@@ -1,4 +1,4 @@
-//! The record of how a run was steered, which `resume` goes on with.
+//! The record of how a run was steered, from which `resume` repeats the changes.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use ratchet_runtime::Limit;
 use serde::{Deserialize, Serialize};
 
-/// The file in the folder of a run that says how it was steered.
+/// The file in the folder of a run with its changes.
 const FILE: &str = "steering";
 
 /// A change that holds for the rest of a run.
@@ -22,7 +22,7 @@ pub(crate) enum Steered {
     Limit(String, Limit),
 }
 
-/// The changes that somebody made to a run while it went on.
+/// The record of the changes that were made to a run in progress.
 #[derive(Debug)]
 pub(crate) struct SteeringRecord {
     path: PathBuf,
@@ -36,7 +36,7 @@ impl SteeringRecord {
         }
     }
 
-    /// Adds a change, before it is told that it was made.
+    /// Adds a change, and syncs it to the disk before the client is told that the change was made.
     pub(super) fn add(&self, change: &Steered) -> io::Result<()> {
         let mut line = serde_json::to_vec(change)?;
         line.push(b'\n');
@@ -50,7 +50,7 @@ impl SteeringRecord {
         file.sync_data()
     }
 
-    /// The changes in the order in which they were made. A last line that was cut off is left out.
+    /// Reads the changes in the order in which they were made. An incomplete last line is left out.
     pub(crate) fn read(&self) -> io::Result<Vec<Steered>> {
         let file = match File::open(&self.path) {
             Ok(file) => file,
