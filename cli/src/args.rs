@@ -1,7 +1,7 @@
 //! The arguments of every verb, a file each, and the groups of options that several verbs share.
 //!
-//! Nothing is decided here. An option that was not typed is `None`, so that the environment, the config files and the
-//! defaults apply. `session` puts them together.
+//! Nothing is decided here. An option that was not typed is `None`. Then the environment, the config files and the
+//! defaults apply, which `session` puts together.
 
 pub(crate) mod agent;
 pub(crate) mod cache;

@@ -2,8 +2,8 @@
 //!
 //! A flag comes first, then a variable `RATCHET_..`, then the project's `ratchet.toml` (the nearest one in this folder
 //! or above, up to the root of the repository or the home folder, and only if nobody else may have written it), then
-//! the user's own `ratchet/config.toml`, then the default. Each value knows where it comes from. Unknown and unreadable
-//! settings are refused, whether or not they would be used.
+//! the user's own `ratchet/config.toml`, then the default. Each value is stored with its origin. Unknown and invalid
+//! settings are refused, even if they would not be used.
 
 mod keys;
 mod load;
@@ -35,13 +35,13 @@ pub(crate) use origin::Origin;
 pub(crate) struct Settings {
     /// The values of the settings.
     spec: SettingsSpec,
-    /// The text of each setting, and where it was written.
+    /// The text and the origin of each setting that is set.
     written: HashMap<String, Written>,
     /// The folders that the user's own config file trusts.
     trusted: Vec<PathBuf>,
 }
 
-/// The text of a setting as it was written, and where.
+/// The text of a setting as it was written, with its origin.
 #[derive(Debug)]
 struct Written {
     text: String,
@@ -54,7 +54,8 @@ impl Settings {
         load::load(environment)
     }
 
-    /// Takes what one source says, key by key. Sources are added by precedence, so an earlier value stays.
+    /// Adds the settings of a source. Sources are added in the order of their precedence, so a value that is already
+    /// set is kept.
     fn add(&mut self, spec: SettingsSpec, written: HashMap<String, Written>) {
         self.spec.or(spec);
         for (key, written) in written {
@@ -72,7 +73,7 @@ impl Settings {
         positive(&self.spec.workers)
     }
 
-    /// The prefetch of pools that do not set it.
+    /// How many requests may wait in the pipe of a worker, for pools that do not set it.
     pub(crate) fn prefetch(&self) -> Option<Prefetch> {
         self.spec.prefetch.get().copied()
     }
@@ -139,7 +140,7 @@ impl Settings {
         SettingsSpec::keys().into_iter().map(with_origin).collect()
     }
 
-    /// The folders that `trust` names. In a file, they are relative to the file.
+    /// The folders that `trust` names. Relative paths in a file start at the folder of the file.
     fn trust_folders(&self) -> Vec<PathBuf> {
         let paths = match self.spec.trust.get() {
             None => Vec::new(),
@@ -151,7 +152,7 @@ impl Settings {
         paths.into_iter().map(|path| base.join(path)).collect()
     }
 
-    /// The path of a setting. In a file, it is relative to the file.
+    /// The path of a setting. A relative path in a file starts at the folder of the file.
     fn path(&self, key: &str, field: &Field<String>) -> Option<PathBuf> {
         let path = field.get()?;
         let origin = self.written.get(key).map(|written| &written.origin);
@@ -201,12 +202,12 @@ impl Settings {
         self.spec.color.get().map(|when| when.0)
     }
 
-    /// Which failures a recorded outcome survives.
+    /// Which failures of the system a recorded outcome survives.
     pub(crate) fn durability(&self) -> Option<Durability> {
         self.spec.durability.get().copied()
     }
 
-    /// Which runs are kept. In the settings, 0 is no limit.
+    /// Which runs are kept. In the settings, 0 means no limit.
     pub(crate) fn retention(&self) -> Retention {
         let usual = Retention::default();
         let age = self.spec.keep_age.get().copied();
@@ -225,8 +226,8 @@ impl Settings {
     }
 }
 
-/// The typed value of `--color`, else the setting. For messages outside of a run: an invalid setting is ignored,
-/// because it must not keep another error from being shown.
+/// The typed value of `--color`, else the setting. This is for messages outside of a run. An invalid setting is
+/// ignored, because it must not keep another error from being shown.
 pub(crate) fn color_or_default(typed: Option<When>) -> When {
     let set = || load::load_valid(&UserEnvironment::current().ok()?).color();
     typed.or_else(set).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Options that say how much runs at once.
+//! Options for how much runs at once.
 
 mod job_count;
 

@@ -1,4 +1,4 @@
-//! Options that say on which machines jobs run.
+//! Options for the machines on which jobs run.
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -48,7 +48,7 @@ pub(crate) struct HostsArguments {
 /// One word of `--on`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OnArgument {
-    /// How many slots the host has, if the word says so.
+    /// How many slots the host has, if the word contains it.
     pub(crate) slots: Option<u32>,
     /// The host or group.
     pub(crate) target: OnTarget,

@@ -291,7 +291,7 @@ pub(crate) struct MapArguments {
     pub(crate) record: RecordArguments,
 }
 
-/// Parses the character that ends an item. It is a single byte, which may be written as an escape.
+/// Parses the character that ends an item: a single byte, which may be written as an escape.
 fn delimiter(text: &str) -> Result<u8, String> {
     if let [byte] = text.as_bytes() {
         return Ok(*byte);

@@ -1,4 +1,4 @@
-//! Flags of xargs, GNU parallel and others that ratchet spells differently.
+//! Flags of xargs, GNU parallel and other programs that ratchet spells differently.
 
 mod spellings;
 
@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 pub(crate) use self::spellings::Program;
 use self::spellings::SPELLINGS;
 
-/// Finds what stands for a flag of another program.
+/// Finds what replaces a flag of another program.
 ///
 /// A flag that ratchet has itself is never listed, whatever it means elsewhere.
 pub(crate) fn spelling(flag: &str) -> Option<&'static str> {
@@ -23,12 +23,12 @@ pub(crate) fn spelling(flag: &str) -> Option<&'static str> {
         .map(|row| row.ours)
 }
 
-/// Whether a flag is one of ours with another meaning, so that it is listed and never unknown.
+/// Whether ratchet has this flag with another meaning. The table lists it, but it is never an unknown flag.
 fn is_read_as_value(name: &str) -> bool {
     name == "-o"
 }
 
-/// A table for those who know another program: their flags, and what stands for them.
+/// A table for users of another program: its flags, and what replaces them.
 pub(crate) fn table(program: Program) -> String {
     let (name, verb, same) = match program {
         Program::Xargs => (

@@ -1,4 +1,4 @@
-//! The verbs of `ratchet runs` that ask or steer a run that goes on.
+//! The verbs of `ratchet runs` that ask or steer a run in progress.
 
 use std::num::NonZeroU32;
 
@@ -93,7 +93,7 @@ pub(crate) struct SetArguments {
     pub(crate) state: StateArguments,
 }
 
-/// Reads a named limit, as in `db=2`, `api=5/s` or `api=5/s:3`.
+/// Parses a named limit, as in `db=2`, `api=5/s` or `api=5/s:3`.
 fn limit(text: &str) -> Result<(String, LimitChange), String> {
     let wanted = "say a limit as NAME=2, NAME=5/s or NAME=5/s:BURST";
     let (name, change) = text.split_once('=').ok_or(wanted)?;

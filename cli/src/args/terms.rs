@@ -1,4 +1,4 @@
-//! Options for jobs that do not set them themselves.
+//! Options for the terms of jobs that do not set their own.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -49,7 +49,7 @@ pub(crate) struct TermsArguments {
     pub(crate) cache: Option<CacheMode>,
 }
 
-/// The help on what commands are told by their environment, for the verbs that run commands.
+/// The help on the variables that ratchet sets for commands, for the verbs that run commands.
 pub(crate) const VARIABLES_HELP: &str = "\
 Variables of each command, unless the job sets them itself:
   RATCHET_SLOT     the slot it runs in, from 1; no other command has it meanwhile
@@ -110,9 +110,9 @@ pub(crate) enum CacheMode {
 /// A hint as it is typed.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum TypedHint {
-    /// The same for all jobs.
+    /// The hint is the same for all jobs.
     Same(ParallelizationHint),
-    /// It has placeholders of an item.
+    /// The hint has placeholders for the item.
     Template(OsString),
 }
 
@@ -128,9 +128,9 @@ pub(crate) struct TypedLimit {
 /// A timeout as it is typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TypedTimeout {
-    /// So long.
+    /// This long.
     Fixed(Duration),
-    /// So many percent of the median so far.
+    /// This many percent of the median of the commands so far.
     OfMedian(u32),
 }
 
@@ -202,7 +202,7 @@ fn typed_limit(text: &str) -> Result<TypedLimit, String> {
 }
 
 impl TermsArguments {
-    /// The limits that are defined by what was typed.
+    /// The limits that the typed flags define.
     pub(crate) fn defined_limits(&self) -> Vec<(String, Limit)> {
         let limits = self.limit.iter();
         limits
@@ -210,7 +210,7 @@ impl TermsArguments {
             .collect()
     }
 
-    /// The first limit that is named and is not defined by what was typed.
+    /// The first limit that a flag names, but neither a flag nor `is_defined` defines.
     pub(crate) fn undefined_limit(&self, is_defined: impl Fn(&str) -> bool) -> Option<&str> {
         let defined = self.defined_limits();
         let mut names = self.limit.iter().map(|typed| typed.name.as_str());
@@ -229,7 +229,7 @@ pub(crate) fn hint(text: &str) -> Result<ParallelizationHint, String> {
     })
 }
 
-/// The list of hints, which is printed where an unknown one was typed.
+/// The list of hints, which is printed if an unknown hint was typed.
 const HINTS: &str = "  the hints are:
     fully_parallel    no restriction (the default)
     host_exclusive    one such job at a time on each host

@@ -130,7 +130,7 @@ enum Reached {
     Behind,
 }
 
-/// Runs `true` on a host without an agent, behind the launcher of the host.
+/// Runs `true` on a host without an agent, with the launcher of the host before it.
 async fn try_behind(processes: PrefixedProcesses) -> Result<Reached, String> {
     let runner = CommandRunner::through(Arc::new(processes));
     let limits = CommandLimits {
@@ -151,7 +151,7 @@ async fn try_behind(processes: PrefixedProcesses) -> Result<Reached, String> {
     })
 }
 
-/// Tries to reach all hosts at once.
+/// Tries to reach all hosts. `LaunchGate` limits how many are connected to at once.
 fn check(plans: &[HostPlan]) -> Result<Vec<Result<Reached, String>>, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -190,7 +190,7 @@ fn check(plans: &[HostPlan]) -> Result<Vec<Result<Reached, String>>, CliError> {
     })
 }
 
-/// A host, as it is shown.
+/// A host as it is printed.
 #[derive(Serialize)]
 struct ShownHost<'a> {
     host: &'a str,

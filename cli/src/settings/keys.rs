@@ -1,4 +1,4 @@
-//! The keys of a config file. Each is a variable `RATCHET_..`, too.
+//! The keys of a config file. For each key there is also a variable `RATCHET_..`.
 
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ section! {
     }
 }
 
-/// The variable of a key.
+/// The name of the variable of a key.
 pub(super) fn variable(key: &str) -> String {
     format!("RATCHET_{}", key.to_ascii_uppercase().replace('-', "_"))
 }
@@ -86,7 +86,7 @@ fn kept(key: &str) -> String {
     kept.unwrap_or_else(|| "0 (no limit)".to_owned())
 }
 
-/// The default of a setting, for people.
+/// The default of a setting in words.
 pub(super) fn default(key: &str, settings: &Settings, environment: &UserEnvironment) -> String {
     let folder = match key {
         "state-dir" => settings.state_dir(environment),

@@ -30,7 +30,7 @@ pub(crate) enum SettingsError {
         #[source]
         source: io::Error,
     },
-    /// Somebody else may have written the project's file.
+    /// Another user may have written the project's file.
     #[error(transparent)]
     Untrusted(#[from] Untrusted),
     /// The config file of a project sets `trust`.
@@ -39,7 +39,7 @@ pub(crate) enum SettingsError {
         path.display()
     )]
     ProjectTrusts { path: PathBuf },
-    /// The config file has the name of an older format.
+    /// The user's config file is not in TOML.
     #[error("`{name}` is not read: put what it says into `config.toml` beside it, as TOML")]
     NotToml { name: String },
     /// There is no folder in which runs could be recorded.
@@ -61,7 +61,7 @@ pub(super) fn load(environment: &UserEnvironment) -> Result<Settings, SettingsEr
     }
 }
 
-/// Reads the valid settings, and ignores the others.
+/// Reads all settings, and ignores invalid ones.
 pub(super) fn load_valid(environment: &UserEnvironment) -> Settings {
     gather(environment, &mut Vec::new()).0
 }
@@ -72,8 +72,8 @@ fn gather(
 ) -> (Settings, Result<(), SettingsError>) {
     let mut settings = Settings::default();
     variables(environment, &mut settings, refused);
-    // The user's file is read first, because it says which project files of other users may be used. The project's file
-    // takes precedence all the same, so its settings are added first.
+    // The user's file is read first, because it decides which project files of other users may be used. The project's
+    // file nevertheless takes precedence, so its settings are added first.
     let (mut users, mut users_refused) = (Settings::default(), Vec::new());
     let read_users = environment
         .user_file()
@@ -98,7 +98,7 @@ fn gather(
     (settings, read)
 }
 
-/// Refuses a config file of the user in another format, which would be ignored without a word.
+/// Refuses a config file of the user in another format, which would otherwise be ignored silently.
 fn refuse_other_formats(environment: &UserEnvironment) -> Result<(), SettingsError> {
     let file = environment.user_file();
     let others = ["yaml", "yml", "json"].map(|ending| Some(file.as_ref()?.with_extension(ending)));
@@ -123,7 +123,7 @@ impl From<SettingsError> for CliError {
     }
 }
 
-/// The settings of one source.
+/// The settings of one source: the environment, or a file.
 #[derive(Default)]
 struct SourceSettings {
     spec: SettingsSpec,
@@ -146,7 +146,7 @@ impl SourceSettings {
     }
 }
 
-/// A value as text. The members of a list are joined with colons, as in a variable.
+/// A value as text. Members of a list are joined with colons, as in a variable.
 fn written(node: &Node<'_>) -> String {
     match node.clone().into_list() {
         Ok(members) => {
@@ -193,14 +193,15 @@ fn variables(
     refuse_misspelt(environment, &names, refused);
 }
 
-/// Refuses variables whose names are almost those of settings. Other programs may have variables that begin with
-/// `RATCHET_`.
+/// Refuses variables whose names are almost those of settings. Other unknown variables are accepted, because other
+/// programs may use names that begin with `RATCHET_`.
 fn refuse_misspelt(
     environment: &UserEnvironment,
     names: &[String],
     refused: &mut Vec<Diagnostics>,
 ) {
-    // The variables that ratchet sets for its workers and commands, each of which may be a ratchet itself.
+    // The variables that ratchet sets for its workers and commands. They are accepted, because a worker or command may
+    // be a ratchet itself.
     let told = [ratchet_ipc::PROTOCOLS_ENV, ratchet_ipc::WORKER_ID_ENV];
     let is_told = |name: &str| told.contains(&name) || ATTEMPT_VARIABLES.contains(&name);
     for name in environment

@@ -1,4 +1,4 @@
-//! Where a setting comes from.
+//! The origins of settings.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,12 +10,12 @@ pub(crate) enum Origin {
     Variable(String),
     /// A line of a config file.
     File { path: PathBuf, line: u64 },
-    /// The setting is not set anywhere.
+    /// The setting is not set anywhere, so its default holds.
     Default,
 }
 
 impl Origin {
-    /// The folder of the file.
+    /// The folder of the config file, if the setting comes from one.
     pub(super) fn folder(&self) -> Option<&Path> {
         match self {
             Self::File { path, .. } => path.parent(),

@@ -1,4 +1,4 @@
-//! How many jobs run at once, as it is typed.
+//! The value of `-j`: how many jobs run at once.
 
 use std::path::{Path, PathBuf};
 
@@ -8,20 +8,20 @@ use crate::value;
 /// How many jobs run at once, as it is typed after `-j`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum JobCount {
-    /// So many.
+    /// This many.
     Number(u32),
-    /// As many as there are cores, or another part of that in percent.
+    /// This many percent of the number of cores.
     Percent(u32),
-    /// So many more than there are cores, or fewer.
+    /// The number of cores plus this number, which may be negative.
     Beside(i32),
     /// As many as the limits of this process allow.
     Most,
-    /// What the first line of this file says, now and whenever it changes.
+    /// The value in the first line of this file, which is read again whenever it changes.
     File(PathBuf),
 }
 
 impl JobCount {
-    /// The number, if it was typed as one.
+    /// The number, if it was typed as a plain number.
     pub(crate) fn number(&self) -> Option<u32> {
         match self {
             Self::Number(number) => Some(*number),
@@ -29,7 +29,8 @@ impl JobCount {
         }
     }
 
-    /// How many these are on a machine with so many cores, of whose processes so many can run. At least one.
+    /// The number of jobs on a machine with this many cores, at least 1. `most` returns how many the limits of this
+    /// process allow.
     pub(crate) fn resolve(&self, cores: u32, most: impl Fn() -> u32) -> Result<u32, CliError> {
         Ok(match self {
             Self::Number(number) => *number,
@@ -44,7 +45,7 @@ impl JobCount {
         .max(1))
     }
 
-    /// Reads a file whose first line says how many.
+    /// Reads a file whose first line contains the value.
     pub(crate) fn read(path: &Path) -> Result<Self, CliError> {
         let text = std::fs::read_to_string(path);
         let text = text.map_err(|error| CliError::unreadable(path, error))?;
@@ -60,7 +61,7 @@ impl JobCount {
     }
 }
 
-/// Parses what stands after `-j`.
+/// Parses the value of `-j`.
 pub(super) fn parse(text: &str) -> Result<JobCount, String> {
     const FORMS: &str = "write a number, 50% of the cores, +1 or -1 beside the cores, 0 for as many as possible, or the name of a file that says it";
     if text == "0" {

@@ -32,10 +32,10 @@ pub(crate) struct PipeArguments {
     pub(crate) round_robin: bool,
 }
 
-/// Bytes that were typed with escapes.
+/// Bytes that were typed as a text with escapes.
 pub(crate) type Text = Box<[u8]>;
 
-/// The options that make no sense beside blocks.
+/// The options that cannot be combined with blocks.
 const BLOCKS_CONFLICT: [&str; 16] = [
     "null",
     "delimiter",
@@ -60,7 +60,7 @@ fn text(text: &str) -> Result<Text, String> {
 }
 
 fn block(text: &str) -> Result<u64, String> {
-    // A number alone is one of bytes, as in GNU parallel.
+    // A number without a unit is a number of bytes, as in GNU parallel.
     let bytes = text.parse().map_or_else(|_| value::size(text), Ok);
     match bytes {
         Ok(0) => Err("a block has at least one byte".to_owned()),

@@ -1,23 +1,23 @@
-//! The flags of other programs, and what stands for each here.
+//! The flags of other programs, and what replaces them in ratchet.
 
-/// A program whose users come here.
+/// A program whose flags are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Program {
     Parallel,
     Xargs,
-    /// make, test runners, task queues.
+    /// Other programs: make, test runners, task queues.
     Others,
 }
 
 use Program::{Others, Parallel, Xargs};
 
-/// What stands for some flags of other programs.
+/// A row of the table: flags of other programs, and what replaces them.
 pub(crate) struct Spelling {
     /// The programs that have the flags.
     pub(crate) of: &'static [Program],
     /// The flags as they are typed there.
     pub(crate) theirs: &'static [&'static str],
-    /// What stands for them here.
+    /// What replaces them in ratchet.
     pub(crate) ours: &'static str,
 }
 
@@ -36,7 +36,7 @@ const PARALLEL: &[Program] = &[Parallel];
 const XARGS: &[Program] = &[Xargs];
 const OTHERS: &[Program] = &[Others];
 
-/// All flags that are spelled differently, or that are not there for a reason.
+/// All flags that ratchet spells differently, or lacks on purpose.
 pub(crate) const SPELLINGS: &[Spelling] = &[
     // How much at once.
     row(
