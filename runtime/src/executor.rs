@@ -1,4 +1,4 @@
-//! The executor: jobs in, outcomes out, nothing lost.
+//! The executor runs jobs and gives exactly one outcome for each.
 
 mod arrival;
 mod arrivals;

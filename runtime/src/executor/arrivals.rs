@@ -63,7 +63,7 @@ impl NextStep {
     }
 }
 
-/// The result of pulling one job from the source.
+/// The result of asking the source for one job.
 #[derive(Debug)]
 pub(super) enum PullResult {
     /// A job, which has to be [admitted](Arrivals::admit).
@@ -76,35 +76,35 @@ pub(super) enum PullResult {
 
 /// Takes in jobs, holds them until their dependencies have ended, and finds their kind of worker or a cached result.
 ///
-/// Each method that takes a job gives it back with its next step, or keeps it. While the run stops, `refusal` says why no
-/// job is queued any more.
+/// Each method that takes a job returns it with its next step, or keeps it. While the run stops, the argument `refusal`
+/// is the failure of every job that would otherwise be queued.
 pub(super) struct Arrivals {
     intake: Intake,
     resolver: Resolver,
 }
 
 impl Arrivals {
-    /// Puts the parts together. Jobs come by `intake`.
+    /// Makes the arrivals of a run from their two parts.
     pub(super) fn new(intake: Intake, resolver: Resolver) -> Self {
         Self { intake, resolver }
     }
 
-    /// Lends out both owners, since the loop waits for what each brings: new jobs, and answers of the cache.
+    /// Returns both owners, because the loop waits for both: for new jobs and for answers of the cache.
     pub(super) fn sources(&mut self) -> (&mut Intake, &mut Resolver) {
         (&mut self.intake, &mut self.resolver)
     }
 
-    /// Returns how many jobs there will be, where that is known.
+    /// Returns how many jobs the run will have, if that is known.
     pub(super) fn total(&self) -> Option<u64> {
         self.intake.total()
     }
 
-    /// Returns how many jobs came.
+    /// Returns how many jobs were pulled so far.
     pub(super) fn taken(&self) -> u64 {
         self.intake.taken()
     }
 
-    /// Returns how many jobs came and have no outcome yet, wherever they are.
+    /// Returns how many jobs were pulled and have no outcome yet, wherever they are.
     pub(super) fn living(&self) -> usize {
         self.intake.living()
     }
@@ -114,19 +114,19 @@ impl Arrivals {
         self.intake.is_exhausted()
     }
 
-    /// Whether pulling would bring a job now, or would find that no more come.
+    /// Whether pulling would return a job now, or find that no more jobs come.
     pub(super) fn has_more(&self) -> bool {
         self.intake.has_more()
     }
 
-    /// Whether the window has room for another job, given the outcomes that were not delivered yet.
+    /// Whether the window has room for another job, besides the outcomes that are not delivered yet.
     pub(super) fn has_room(&self, out: UndeliveredOutcomes) -> bool {
         let outcomes = out.outcomes + self.resolver.storing();
         self.intake
             .has_room(UndeliveredOutcomes { outcomes, ..out })
     }
 
-    /// Returns until when no more jobs have to be pulled, as [`Intake::enough_until`] does.
+    /// Returns the time until which no more jobs have to be pulled, as [`Intake::enough_until`] does.
     pub(super) fn enough_until(
         &self,
         ready: usize,
@@ -146,27 +146,27 @@ impl Arrivals {
         self.resolver.unresolved_for(kind)
     }
 
-    /// Iterates over the jobs that wait for others, each with those that it still waits for.
+    /// Iterates over the jobs that wait for other jobs, each with the ids of those that have not ended yet.
     pub(super) fn needing(&self) -> impl Iterator<Item = (&Arrival, Vec<JobKey>)> {
         self.intake.waiting()
     }
 
-    /// Iterates over the jobs whose worker has not introduced itself yet, or whose places were not reached.
+    /// Iterates over the jobs that wait for a worker's hello, or for a place that was not reached yet.
     pub(super) fn unresolved(&self) -> impl Iterator<Item = &Arrival> {
         self.resolver.unresolved()
     }
 
-    /// Iterates over the jobs about which the cache is asked.
+    /// Iterates over the jobs for which a question to the cache is open.
     pub(super) fn asking(&self) -> impl Iterator<Item = &Arrival> {
         self.resolver.asking()
     }
 
-    /// Iterates over the jobs that the run knows, and that were not pulled yet.
+    /// Iterates over the ids of the jobs that the run knows and that were not pulled yet.
     pub(super) fn pending(&self) -> impl Iterator<Item = &JobKey> {
         self.intake.pending()
     }
 
-    /// Has these jobs end when they are pulled, without being started.
+    /// Marks jobs that were not pulled yet as cancelled. Each ends without an attempt when it is pulled.
     pub(super) fn cancel_pending(&mut self, ids: impl IntoIterator<Item = JobKey>) {
         self.intake.cancel_pending(ids);
     }
@@ -176,7 +176,7 @@ impl Arrivals {
         self.intake.add(jobs, living)
     }
 
-    /// Takes out the jobs that wait here and for which the condition holds.
+    /// Removes the waiting jobs for which the condition holds, and returns them.
     pub(super) fn take(
         &mut self,
         is_wanted: impl Fn(&Arrival) -> bool,
@@ -189,7 +189,7 @@ impl Arrivals {
 
     // Jobs come in.
 
-    /// Takes jobs that were submitted, or ends the source where no more come.
+    /// Takes jobs that were submitted; `None` says that no more will be.
     pub(super) fn received(&mut self, jobs: Option<Batch>) {
         self.intake.received(jobs);
     }
@@ -205,7 +205,7 @@ impl Arrivals {
         }
     }
 
-    /// Takes no more jobs from outside; what was handed over already is still there to be pulled.
+    /// Stops taking jobs from outside. Jobs that were already handed over can still be pulled.
     pub(super) fn close(&mut self) {
         self.intake.close();
     }
@@ -268,7 +268,8 @@ impl Arrivals {
         }
     }
 
-    /// Takes out the jobs whose worker had not introduced itself, or whose places had not been reached. They have to [proceed](Self::proceed) anew.
+    /// Removes and returns the jobs that waited for a worker's hello, or for a place that was not reached yet. The
+    /// caller passes each of them to [`proceed`](Self::proceed) again.
     pub(super) fn take_unresolved(&mut self, at: RunInstant) -> Vec<Arrival> {
         let mut taken = Vec::from(self.resolver.take_unresolved());
         for arrival in &mut taken {
@@ -277,7 +278,7 @@ impl Arrivals {
         taken
     }
 
-    /// Takes out all jobs that wait, because the run stops.
+    /// Removes and returns all waiting jobs, because the run stops.
     pub(super) fn give_up(&mut self, at: RunInstant) -> Vec<Arrival> {
         let needing = self.intake.give_up();
         let (unresolved, asking) = self.resolver.give_up();
@@ -296,7 +297,7 @@ impl Arrivals {
         self.resolver.introduced(kind, version, tasks)
     }
 
-    /// Takes note that a kind has no workers any more, for this reason.
+    /// Records that a kind has no workers any more, for this reason.
     pub(super) fn broke(&mut self, kind: KindId, failure: Failure) {
         self.resolver.broke(kind, failure);
     }
@@ -308,22 +309,23 @@ impl Arrivals {
         self.intake.concluded(job);
     }
 
-    /// Takes note of how many jobs have ended since the run began.
+    /// Records how many jobs have ended since the run began.
     pub(super) fn note_ended(&mut self, ended: u64, now: Instant) {
         self.intake.note_ended(ended, now);
     }
 
-    /// Whether a job that has come waits for this one, because it needs it.
+    /// Whether a job that was pulled waits for this one, because it needs it.
     pub(super) fn awaits(&self, id: &JobKey) -> bool {
         self.intake.awaits(id)
     }
 
-    /// Records that the outcome of a job is final, so its id is free again and its dependents can be released.
+    /// Records that the outcome of a job is final: its id is free again, and its dependents can be released.
     pub(super) fn ended(&mut self, id: &JobKey, well: bool) {
         self.intake.ended(id, well);
     }
 
-    /// Stores a result in the background. `worker` and `place` say where it was made; `None` is a command, or this machine.
+    /// Stores a result in the background. `worker` and `place` say where it was made. `worker` is `None` for a command,
+    /// and `place` is `None` for this machine.
     pub(super) fn store(
         &mut self,
         share: StorePermit,
@@ -334,7 +336,7 @@ impl Arrivals {
         self.resolver.store(share, payload, worker, place);
     }
 
-    /// Takes results out of the cache that proved wrong after they were stored.
+    /// Removes results from the cache that proved wrong after they were stored.
     pub(super) fn withdraw(&mut self, keys: Vec<Key>) {
         self.resolver.withdraw(keys);
     }
@@ -345,7 +347,7 @@ impl Arrivals {
     }
 }
 
-/// Charges jobs for the time that they have waited: for others, for a worker's hello, and for the cache.
+/// Charges the waiting time of jobs to its cause: other jobs, a worker's hello, or the cache.
 fn charged(
     needing: Vec<Arrival>,
     unresolved: Vec<Arrival>,

@@ -1,4 +1,4 @@
-//! One attempt of work that runs in this process: timed, contained, and reported exactly once.
+//! One attempt that runs in this process: its time limits, its panics, and the single report of its end.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,15 +20,16 @@ use crate::suspension::{until, working_now};
 /// The result of an attempt, or its failure.
 pub(super) type AttemptResult = Result<Payload, Failure>;
 
-/// The end of an attempt of a command: the command ran, or its host was lost first.
+/// How an attempt of a command ended: the command ran, or its host was lost before the start.
 pub(super) enum CommandAttempt {
-    /// It has ended.
+    /// The attempt has ended with a result or a failure.
     Ended(AttemptResult),
-    /// Its host was lost before the command was started.
+    /// The host was lost before the command was started, so the attempt does not count.
     NeverBegan,
 }
 
-/// Reports the end of an attempt exactly once: with its result, or as killed when it is dropped before.
+/// Reports the end of an attempt exactly once. If the guard is dropped before [`end`](Self::end), it reports that the
+/// attempt was killed.
 #[derive(Debug)]
 pub(super) struct AttemptGuard {
     reporter: Reporter,
@@ -38,9 +39,9 @@ pub(super) struct AttemptGuard {
     started: Instant,
     /// What the attempt prints, if it is a program.
     output: Option<Arc<AttemptOutput>>,
-    /// Whether the end is still to be reported.
+    /// Whether the end was not reported yet.
     is_open: bool,
-    /// Whether the attempt never began, so that it is given back instead of ended.
+    /// Whether the attempt never began, so that it is given back instead of reported as ended.
     never_began: bool,
 }
 
@@ -57,7 +58,8 @@ impl AttemptGuard {
         }
     }
 
-    /// Returns the buffer for what a program prints. What is in it goes with the failure, however the attempt ends.
+    /// Returns the buffer for what a program prints. Its content becomes a part of the failure, however the attempt
+    /// ends.
     pub(super) fn keep_output(&mut self) -> Arc<AttemptOutput> {
         Arc::clone(self.output.get_or_insert_default())
     }
@@ -72,7 +74,7 @@ impl AttemptGuard {
         self.report(result);
     }
 
-    /// Sends the report of the end, once.
+    /// Sends the report of the end, and notes that it was sent.
     fn report(&mut self, result: AttemptResult) {
         self.is_open = false;
         if self.never_began {
@@ -111,14 +113,14 @@ impl Drop for AttemptGuard {
     }
 }
 
-/// A future that turns a panic of the work into a failure.
+/// Polls the work of an attempt, and turns a panic of the work into a failure.
 pub(super) struct CatchPanic<'a, F>(pub(super) Pin<&'a mut F>);
 
 impl<F: Future<Output = AttemptResult>> Future for CatchPanic<'_, F> {
     type Output = AttemptResult;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<AttemptResult> {
-        // After a panic the future is only dropped.
+        // `AssertUnwindSafe` holds because the future is not polled again after a panic, only dropped.
         match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(context))) {
             Ok(polled) => polled,
             Err(panic) => {
@@ -135,16 +137,17 @@ pub(super) struct TimeLimits {
     pub(super) timeouts: Timeouts,
     /// When the attempt last reported progress.
     pub(super) last_progress: Option<Arc<LastProgress>>,
-    /// Tells the attempt that it is to stop.
+    /// The signal by which the attempt is asked to stop.
     pub(super) stop: StopSignal,
-    /// How long an attempt that was asked to stop has, where its timeouts do not say when to kill it.
+    /// How long the attempt may go on after it was asked to stop, unless its timeouts say when to kill it.
     pub(super) grace: Duration,
 }
 
 impl TimeLimits {
-    /// Runs work until it ends or its time is over. Work that is out of time is dropped, which kills it.
+    /// Runs work until it ends or one of its timeouts has passed. Work whose time is over is dropped, which kills it.
     ///
-    /// Work that never took its stop token cannot hear that it is asked, so it is dropped when it would be.
+    /// Work that never took its stop token cannot learn that it is to stop. It is dropped at the moment at which it
+    /// would be asked.
     pub(super) async fn watch(self, work: impl Future<Output = AttemptResult>) -> AttemptResult {
         let mut work = std::pin::pin!(work);
         let mut clock = StopClock::new(working_now());
@@ -154,7 +157,8 @@ impl TimeLimits {
                 biased;
                 result = &mut work => {
                     return match (result, clock.asked()) {
-                        // It stopped because it was asked to, which is no success but no other failure either.
+                        // The work failed because it was asked to stop, so the reason for asking is its failure. A
+                        // crash stays a crash.
                         (Err(failure), Some(reason)) if failure.class != Class::Crash => Err(reason.failure()),
                         (result, _) => result,
                     };
@@ -166,7 +170,7 @@ impl TimeLimits {
             }
             let now = working_now();
             match clock.next(&self.timeouts, StopMethod::Dropped) {
-                // There has been progress meanwhile.
+                // The attempt has reported progress in the meantime, which moved its idle timeout.
                 Some((at, _)) if at > now => {}
                 Some((_, StopAction::Ask(reason))) if self.stop.is_heard() => {
                     self.stop.ask();

@@ -1,18 +1,19 @@
-//! What workers say about the attempts that they perform.
+//! The messages and the progress that workers report for their attempts.
 
 use std::sync::Arc;
 
 use crate::context::{AttemptOutput, Step};
 use crate::os::Stream;
 
-/// The messages and the progress that a worker has reported for an attempt. Most report nothing, so an entry boxes it.
+/// The messages and the progress that a worker has reported for an attempt. Most workers report nothing, so an entry
+/// has this in a box.
 #[derive(Debug)]
 pub(super) struct AttemptMessages {
-    /// The attempt that it is about.
+    /// The number of the attempt to which the messages belong.
     pub(super) attempt: u32,
-    /// The messages, a line each.
+    /// The messages, one on each line.
     pub(super) lines: Arc<AttemptOutput>,
-    /// How far the attempt had come when it last said so.
+    /// The progress that was reported last.
     pub(super) progress: Option<Step>,
 }
 
@@ -26,13 +27,13 @@ impl AttemptMessages {
         }
     }
 
-    /// Keeps a message.
+    /// Appends a message.
     pub(super) fn say(&mut self, message: &str) {
         self.lines.push(Stream::Stderr, message.as_bytes());
         self.lines.push(Stream::Stderr, b"\n");
     }
 
-    /// Keeps how far the attempt has come.
+    /// Keeps the latest progress, and appends its message if that has changed.
     pub(super) fn step(&mut self, step: &Step) {
         let before = self
             .progress

@@ -1,10 +1,10 @@
-//! The breakers of a run: which attempts may start, and which jobs ask again when a breaker changes.
+//! The breakers of a run decide which attempts may start, and which refused jobs ask again after a breaker has changed.
 //!
-//! Each kind of worker with a breaker has one for its jobs without a host and one for each host. A host that is down so
-//! stops neither the other hosts nor the jobs without one.
+//! Each kind of worker with a breaker has one for its jobs without a host and one for each host. So a host that is down
+//! stops neither the jobs of other hosts nor those without a host.
 //!
-//! The loop asks before an attempt takes any claim, tells how each attempt ended, and asks once more for the jobs that
-//! were refused whenever a breaker has changed.
+//! The loop asks the breaker before an attempt takes any claim, and reports how each attempt ended. Whenever a breaker
+//! has changed, the loop asks again for the jobs that the breaker had refused.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant, SystemTime};
@@ -22,38 +22,39 @@ use crate::outcome::{Class, Failure};
 use crate::suspension::past_system_time;
 use crate::table::Table;
 
-/// How long a job waits whose breaker cannot tell when to ask again: in practice, until the breaker changes.
+/// How long a job waits if its breaker cannot tell when to ask again. It is so long that in practice the job waits
+/// until the breaker changes.
 const NO_TIME: Duration = Duration::from_hours(365 * 24);
 
-/// How much is kept of what a failure says.
+/// How many characters of a failure are kept for the report of a breaker.
 const LONGEST_MESSAGE: usize = 200;
 
-/// Why an attempt may not start.
+/// The answer of a breaker that does not admit an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Refusal {
-    /// When to ask again. A change of the breaker comes first where it can.
+    /// When to ask again. If the breaker changes before that, the job is asked for again at once.
     pub(super) retry_at: Instant,
-    /// The job fails instead of waiting.
+    /// Whether the job fails instead of waiting.
     pub(super) fails: bool,
 }
 
-/// The breakers of a run.
+/// All breakers of a run, and the permits that they have given.
 pub(super) struct Breakers {
     /// The breakers of each kind, by its number; none for kinds without a breaker.
     kinds: Vec<Option<KindBreakers>>,
     /// The permits of attempts that run.
     running: Table<Ticket, RunningPermit>,
-    /// Jobs that were refused, and that may be admitted since a breaker has changed.
+    /// Jobs that were refused, and that have to ask again because a breaker has changed since.
     released: BTreeSet<Ticket>,
     /// One report for each breaker that has opened, in the order of the first opening.
     reports: Vec<BreakerReport>,
     /// The indices of the reports that have changed since they were last taken.
     changed: Vec<usize>,
-    /// The same moment by the run's clock and by the wall clock.
+    /// The begin of the run, by the clock of work and by the wall clock.
     began: (Instant, SystemTime),
-    /// The seed of the breakers' jitter, for tests; none in real runs, which are random.
+    /// The seed of the breakers' jitter, which tests set. Without a seed the jitter is random.
     seed: Option<u64>,
-    /// How many breakers were made, so that each gets a seed of its own.
+    /// How many breakers were made. It is added to the seed, so that each breaker gets a seed of its own.
     made: u64,
 }
 
@@ -63,28 +64,28 @@ struct KindBreakers {
     config: BreakerConfig,
     /// The breaker of jobs without a host.
     without_host: Option<BreakerEntry>,
-    /// The breaker of each host that a job names. One without jobs and without failures is removed.
+    /// The breaker of each host that a job names. A breaker without jobs and without failures is removed.
     hosts: HashMap<HostName, BreakerEntry>,
 }
 
-/// A breaker, and the jobs that it has refused.
+/// A breaker, its jobs, and what its report needs.
 struct BreakerEntry {
     breaker: CircuitBreaker,
-    /// Jobs that are queued or run.
+    /// How many jobs of this breaker are queued or run.
     jobs: u32,
-    /// The jobs that it has refused, and that wait for it.
+    /// The jobs that the breaker has refused and that wait for it.
     refused: BTreeSet<Ticket>,
-    /// The generation of the latest change of state that was noticed.
+    /// The generation of the latest change of state that [`Breakers::notice`] has handled.
     seen: u64,
-    /// When it opened, if it is open or half-open.
+    /// When the breaker opened, if it is open or half-open.
     open_since: Option<Instant>,
-    /// What the last failed attempt failed with.
+    /// The first line of the last failure that the breaker counted.
     failure: Option<String>,
-    /// The index of its report, once it has opened.
+    /// The index of the breaker's report, if it has opened before.
     report: Option<usize>,
 }
 
-/// The permit of an attempt that runs, and whose breaker gave it.
+/// The permit of a running attempt, and the breaker to which the permit belongs.
 struct RunningPermit {
     permit: Permit,
     kind: KindId,
@@ -92,7 +93,7 @@ struct RunningPermit {
 }
 
 impl Breakers {
-    /// The breakers for these kinds of workers, by their numbers.
+    /// Makes the breakers for these kinds of workers, given in the order of their numbers.
     pub(super) fn new(
         kinds: Vec<(String, Option<BreakerConfig>)>,
         began: (Instant, SystemTime),
@@ -125,7 +126,7 @@ impl Breakers {
             .is_some_and(Option::is_some)
     }
 
-    /// Counts a job that is queued now, and makes its breaker if there is none.
+    /// Counts a job that was queued, and makes its breaker if there is none.
     pub(super) fn arrived(&mut self, kind: KindId, host: Option<&HostName>) {
         let Some(Some(breakers)) = self.kinds.get_mut(usize::from(kind.0)) else {
             return;
@@ -135,7 +136,7 @@ impl Breakers {
             return;
         }
         let rng = match self.seed {
-            // Breakers with the same jitter would all ask again at once.
+            // Each breaker gets its own seed. With the same jitter, all would probe at the same moment.
             Some(seed) => Rng::seeded(seed.wrapping_add(self.made)),
             None => Rng::new(),
         };
@@ -163,7 +164,7 @@ impl Breakers {
         }
     }
 
-    /// Takes out a job that has left the queue, for whatever reason.
+    /// Removes a job that has left the queue, for whatever reason.
     pub(super) fn left(
         &mut self,
         ticket: Ticket,
@@ -184,7 +185,8 @@ impl Breakers {
         };
         entry.refused.remove(&ticket);
         entry.jobs -= 1;
-        // Hosts come and go. A breaker goes with the last job of its host, unless it knows something against the host.
+        // The breaker of a host is removed with the host's last job, or the map would grow with every host ever named.
+        // A breaker that has counted failures stays, because the next job of the host needs it.
         if let (Some(host), 0) = (host, entry.jobs) {
             let known = entry.breaker.snapshot(now);
             if known.state == State::Closed && known.failures == 0 {
@@ -193,7 +195,7 @@ impl Breakers {
         }
     }
 
-    /// Asks whether an attempt may start, which then has to start now.
+    /// Asks whether an attempt may start. If it is admitted, the caller has to start it now, because it holds a permit.
     pub(super) fn admit(
         &mut self,
         ticket: Ticket,
@@ -233,7 +235,7 @@ impl Breakers {
         result
     }
 
-    /// Records that an attempt has ended.
+    /// Records that an attempt has ended, with its failure if it failed.
     pub(super) fn ended(&mut self, ticket: Ticket, failure: Option<&Failure>, now: Instant) {
         let Some(RunningPermit { permit, kind, host }) = self.running.remove(&ticket) else {
             return;
@@ -254,7 +256,7 @@ impl Breakers {
         self.notice(kind, host.as_ref(), now);
     }
 
-    /// Gives back the permit of an attempt that did not begin, or whose end will not be reported.
+    /// Returns the permit of an attempt that did not begin, or whose end will not be reported.
     pub(super) fn returned(&mut self, ticket: Ticket, now: Instant) {
         let Some(RunningPermit { permit, kind, host }) = self.running.remove(&ticket) else {
             return;
@@ -271,17 +273,17 @@ impl Breakers {
         self.notice(kind, host.as_ref(), now);
     }
 
-    /// Says whether jobs that were refused may be admitted now.
+    /// Whether there are refused jobs that have to ask again.
     pub(super) fn has_released(&self) -> bool {
         !self.released.is_empty()
     }
 
-    /// The jobs that were refused and may be admitted now.
+    /// Takes the refused jobs that have to ask again.
     pub(super) fn take_released(&mut self) -> BTreeSet<Ticket> {
         std::mem::take(&mut self.released)
     }
 
-    /// The reports of the breakers that have changed since they were taken last.
+    /// Takes the reports of the breakers that have changed since the last call.
     pub(super) fn take_changed(&mut self) -> Vec<BreakerReport> {
         let changed = std::mem::take(&mut self.changed);
         changed
@@ -302,7 +304,7 @@ impl Breakers {
         reports
     }
 
-    /// Why jobs of a kind are refused, for the failure of one that does not wait.
+    /// Describes why jobs of a kind are refused. It is the failure of a job that does not wait.
     pub(super) fn why_refused(&self, kind: KindId, host: Option<&HostName>) -> String {
         let known = self.kinds.get(usize::from(kind.0)).and_then(Option::as_ref);
         let Some(breakers) = known else {
@@ -323,7 +325,7 @@ impl Breakers {
         }
     }
 
-    /// Takes note of the latest change of a breaker, and has the jobs that it refused ask again.
+    /// Handles the latest change of a breaker: updates its report, and has the jobs that it refused ask again.
     fn notice(&mut self, kind: KindId, host: Option<&HostName>, now: Instant) {
         let Some(Some(breakers)) = self.kinds.get_mut(usize::from(kind.0)) else {
             return;
@@ -334,7 +336,8 @@ impl Breakers {
             None => breakers.without_host.as_mut(),
         };
         let Some(entry) = entry else { return };
-        // Each call of a breaker makes one change at most, so none is missed.
+        // Each call of a breaker changes its state once at most, and `notice` follows each call, so no change is
+        // missed.
         let last = entry.breaker.last_transition();
         let Some(transition) = last.filter(|last| last.generation > entry.seen) else {
             return;
@@ -347,7 +350,8 @@ impl Breakers {
         let number = *entry.report.get_or_insert_with(|| {
             let number = self.reports.len();
             let (began, at) = self.began;
-            // The time of day does not stand still while everything is suspended.
+            // `now` and `began` are times of the clock of work, which stands still during suspensions. The time of day
+            // does not.
             let since = past_system_time(now).saturating_duration_since(past_system_time(began));
             let at = at.checked_add(since);
             let at = at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
@@ -364,7 +368,7 @@ impl Breakers {
         });
         let report = &mut self.reports[number];
         report.state = state;
-        // What a failed probe says is no new reason: the outage began before it.
+        // A failed probe gives no new reason, because the outage began before it.
         if let Some(reason) = reason {
             report.opened += 1;
             if transition.cause != TransitionCause::ProbeFailed || report.reason.is_empty() {
@@ -392,7 +396,7 @@ impl KindBreakers {
         }
     }
 
-    /// The breaker of a job that has arrived and has not left.
+    /// Returns the breaker of a job that has arrived and has not left.
     fn entry(&mut self, host: Option<&HostName>) -> &mut BreakerEntry {
         #[expect(
             clippy::expect_used,
@@ -407,7 +411,8 @@ impl KindBreakers {
     }
 }
 
-/// Returns what the end of an attempt tells its breaker: nothing if the job itself was wrong or was cancelled.
+/// Returns what the end of an attempt means for its breaker. A failure for which the job itself is to blame, or its
+/// cancellation, is ignored.
 fn call_outcome(failure: Option<&Failure>) -> CallOutcome {
     let Some(failure) = failure else {
         return CallOutcome::Success;
@@ -440,7 +445,7 @@ fn state(state: State) -> BreakerState {
     }
 }
 
-/// Which rule opened a breaker, and what the last failed attempt said.
+/// Describes which rule opened a breaker, and how the last attempt failed.
 fn reason(cause: TransitionCause, failure: Option<&str>) -> String {
     let rule = match cause {
         TransitionCause::FailureRate => "too many attempts failed",
@@ -455,7 +460,7 @@ fn reason(cause: TransitionCause, failure: Option<&str>) -> String {
     }
 }
 
-/// The first line of what a failure says.
+/// Returns the first line of a failure, shortened to [`LONGEST_MESSAGE`].
 fn excerpt(failure: &Failure) -> String {
     let said = format!("{}: {failure}", failure.class);
     let line = said.lines().next().unwrap_or_default();

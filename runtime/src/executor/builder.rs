@@ -32,7 +32,7 @@ use crate::place::Place;
 use crate::process::ProcessPool;
 use crate::scheduling::{Ageing, Limit, ParallelizationHint, Resource, Scheduler};
 
-/// Builds an [`Executor`]. The defaults suit a laptop.
+/// Builds an [`Executor`]. The defaults suit a single machine.
 ///
 /// ```
 /// use std::time::Duration;
@@ -52,9 +52,9 @@ use crate::scheduling::{Ageing, Limit, ParallelizationHint, Resource, Scheduler}
 #[derive(Default)]
 #[must_use = "nothing is checked or made before `build`"]
 pub struct ExecutorBuilder {
-    /// How many slots were asked for; without, as many as the machine has cores.
+    /// The number of slots that was set; without it, there are as many as the machine has cores.
     pub(super) slots: Option<u32>,
-    /// All settings that need no check, as a run takes them.
+    /// All other settings, in the form in which a run takes them.
     pub(super) plan: RunSettings,
     /// The runner that performs the tasks in `tasks`.
     pub(super) runner: Option<Arc<dyn Runner>>,
@@ -62,13 +62,14 @@ pub struct ExecutorBuilder {
     pub(super) tasks: Vec<(TaskName, ParallelizationHint)>,
     /// A text that becomes part of every cache key; `build` refuses it without a cache.
     pub(super) salt: Option<String>,
-    /// The cache, and whether its results are made anew instead of used.
+    /// The cache, and whether results are only stored in it and not taken from it.
     pub(super) cache: Option<(TaskCache, bool)>,
 }
 
-// It stands here and not with `Executor`, so that the builder knows what it builds and not the other way around.
+// This `impl` is here and not beside `Executor`, so that the builder depends on the executor and not the other way
+// around.
 impl Executor {
-    /// Starts from the defaults, which each method of the builder names.
+    /// Returns a builder with the defaults, which the methods of the builder name.
     pub fn builder() -> ExecutorBuilder {
         ExecutorBuilder::default()
     }
@@ -81,9 +82,11 @@ impl ExecutorBuilder {
         self
     }
 
-    /// Sets how many jobs the run holds at once: waiting, running, and ended but not taken by anybody yet. Memory follows
-    /// it. 4096 if nothing is said. There are fewer where inputs and results are large, so that no more than some 64 MiB
-    /// of them are in hand, or one; and fewer wait where jobs end so fast that more would be of no use.
+    /// Sets how many jobs the run holds at once: waiting, running, and ended but not taken by anybody yet. The default
+    /// is 4096. Memory grows with this number.
+    ///
+    /// The run takes in fewer jobs while their inputs and results have 64 MiB in all, but always at least one. It also
+    /// takes in fewer jobs while jobs end so fast that more in the queue would be of no use.
     pub fn window(mut self, jobs: usize) -> Self {
         self.plan.window = jobs;
         self
@@ -101,7 +104,7 @@ impl ExecutorBuilder {
         self
     }
 
-    /// Sets how the time that a job has waited makes up for its priority.
+    /// Sets how the priority of a job rises with the time that it has waited.
     pub fn ageing(mut self, ageing: Ageing) -> Self {
         self.plan.scheduling.ageing = ageing;
         self
@@ -125,21 +128,22 @@ impl ExecutorBuilder {
         self
     }
 
-    /// Sets a runner that runs commands instead of the executor. The runner enforces their timeouts, too.
+    /// Sets a runner that runs commands instead of the executor. The runner then has to enforce the timeouts of
+    /// commands, too.
     pub fn command_runner(mut self, runner: impl Runner + 'static) -> Self {
         self.plan.command_override = Some(Arc::new(runner));
         self
     }
 
-    /// Declares a task that the runner knows, with the hint of its jobs that set none. As soon as one is
-    /// declared, a job with another fails and is not run.
+    /// Declares a task that the runner knows, with the hint for those of its jobs that set none. If any task is
+    /// declared, a job that names another task fails without being run.
     pub fn task(mut self, task: impl Into<TaskName>, hint: ParallelizationHint) -> Self {
         self.tasks.push((task.into(), hint));
         self
     }
 
-    /// Remembers every job of a stream, so that later ones can need it. Memory then follows the length of the
-    /// stream; a list needs no such thing.
+    /// Remembers every job of a stream, so that later jobs can need jobs that have ended. Memory then grows with the
+    /// length of the stream. A list needs no such setting.
     ///
     /// ```
     /// use ratchet_runtime::{Executor, Job, Payload};
@@ -166,8 +170,8 @@ impl ExecutorBuilder {
         self
     }
 
-    /// Asserts that the caller has checked that each need in a stream names an earlier job. Then only those
-    /// that did not succeed are remembered, and memory follows them.
+    /// States that the caller has checked that each need in a stream names an earlier job. Only jobs that did not
+    /// succeed are then remembered, so memory grows with their number.
     pub fn needs_are_checked(mut self) -> Self {
         self.plan.memory = RetainedJobs::Losses;
         self
@@ -179,12 +183,12 @@ impl ExecutorBuilder {
         self
     }
 
-    /// Stops the run softly after this many failures; without it all jobs are run.
+    /// Stops the run with [`Halt::Soon`] after this many failures. Without a rule, all jobs are run.
     pub fn max_failures(self, rule: MaxFailures) -> Self {
         self.halt(rule, Halt::Soon)
     }
 
-    /// Sets how the run stops when its failures are too many.
+    /// Sets after how many failures the run stops, and how it stops then.
     pub fn halt(mut self, rule: MaxFailures, halt: Halt) -> Self {
         self.plan.max_failures = Some((rule, halt));
         self
@@ -230,7 +234,7 @@ impl ExecutorBuilder {
         self
     }
 
-    /// Sets the order in which outcomes come; without, they come as jobs end.
+    /// Sets the order in which outcomes come; by default, they come as jobs end.
     pub fn ordering(mut self, ordering: OutcomeOrder) -> Self {
         self.plan.ordering = ordering;
         self
@@ -248,16 +252,19 @@ impl ExecutorBuilder {
         self
     }
 
-    /// Puts a breaker before each kind of worker, commands and closures that have no other one.
+    /// Puts a breaker before each kind of worker, before commands and before closures. A pool with a breaker of its own
+    /// keeps that one.
     ///
     /// A kind has one breaker for its jobs without a host, and one for each host. A job that a breaker refuses waits
-    /// until the breaker admits it, and is not charged for that; with [`reject`](BreakerConfig::reject) it fails.
+    /// until the breaker admits it, and the refusal does not count as an attempt. With
+    /// [`reject`](BreakerConfig::reject), such a job fails.
     pub fn breaker(mut self, config: BreakerConfig) -> Self {
         self.plan.breaker = Some(config);
         self
     }
 
-    /// Puts a breaker before the workers of the pool of this name, or none, whatever [`breaker`](Self::breaker) says.
+    /// Sets the breaker of the pool of this name, in place of the one of [`breaker`](Self::breaker). `None` gives the
+    /// pool no breaker.
     pub fn breaker_of(
         mut self,
         pool: impl Into<String>,
@@ -267,8 +274,8 @@ impl ExecutorBuilder {
         self
     }
 
-    /// Limits the retries of a run to this share of its first attempts, as in 0.2, but allows ten in any case. A failed
-    /// attempt beyond that ends its job.
+    /// Limits the retries of a run to this share of its first attempts, such as 0.2. Ten retries are allowed in any
+    /// case. When the budget is used up, a failed attempt ends its job.
     pub fn retry_budget(mut self, share: f64) -> Self {
         self.plan.retry_budget = Some(share);
         self
@@ -286,7 +293,8 @@ impl ExecutorBuilder {
         self
     }
 
-    /// Adds a text to every cache key, such as the version of the runner. Another text makes all stored results unused.
+    /// Adds a text to every cache key, such as the version of the runner. With another text, no result that was stored
+    /// before is found.
     ///
     /// ```no_run
     /// use ratchet_runtime::Executor;
@@ -314,8 +322,8 @@ impl ExecutorBuilder {
         self
     }
 
-    /// Watches the machine while a run goes on: warns when memory or processors run short, by an event and in the log, and holds
-    /// new jobs back if the monitor says so.
+    /// Watches the machine during a run. It warns by an event and in the log when memory or processors run short, and
+    /// holds new jobs back if the monitor is set to do so.
     ///
     /// ```
     /// use ratchet_runtime::Executor;
@@ -352,22 +360,23 @@ impl ExecutorBuilder {
         self.sink(sink)
     }
 
-    /// Sets the clock from which the time of day in records is taken.
+    /// Sets the clock for the times of day in records.
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.plan.clock = Arc::new(clock);
         self
     }
 
-    /// Makes the jitter of retries repeatable.
+    /// Sets the seed of the jitter of retries and breakers, which makes the jitter repeatable.
     pub fn seed(mut self, seed: u64) -> Self {
         self.plan.seed = Some(seed);
         self
     }
 
-    /// Has the workers of a pool do these tasks, and those that they name themselves.
+    /// Adds a pool whose workers perform the given tasks, and those that they declare themselves.
     ///
-    /// Without services it is left to the first worker that is ready: it does what it names, and one that
-    /// names nothing does any task if its pool is the only one, else the one that is called as its pool is.
+    /// Without services, the first worker that is ready decides: the pool performs the tasks that this worker declares.
+    /// If it declares none, the pool performs any task if it is the only pool, and otherwise the task that has the name
+    /// of the pool.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -394,8 +403,8 @@ impl ExecutorBuilder {
         self.pools_at(name, [(PlaceName::LOCAL, pool)], Placement::Here, services)
     }
 
-    /// Has the workers of several pools do the same tasks, each pool at a place of its own. `name` is that of the kind of
-    /// worker, and `on` says where a job of the kind may run.
+    /// Adds several pools whose workers perform the same tasks, each pool at a place of its own. `name` is the name of
+    /// the kind of worker, and `on` says where a job of the kind may run.
     pub fn pools_at(
         self,
         name: impl Into<String>,
@@ -411,8 +420,8 @@ impl ExecutorBuilder {
         }))
     }
 
-    /// Adds a place where commands and the workers of [`pools_at`](Self::pools_at) can run. Each place has slots of its own;
-    /// [`slots`](Self::slots) are those of this machine.
+    /// Adds a place where commands and the workers of [`pools_at`](Self::pools_at) can run. Each place has slots of its
+    /// own; [`slots`](Self::slots) sets those of this machine.
     pub fn place(mut self, place: Place) -> Self {
         self.plan.places.push(place);
         self
@@ -437,7 +446,7 @@ impl ExecutorBuilder {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let cores = u32::try_from(cores).unwrap_or(u32::MAX);
         self.plan.scheduling.slots = self.slots.unwrap_or(cores);
-        // The window is what keeps the queue short.
+        // The queue of the scheduler has no bound of its own, because the window bounds it.
         self.plan.scheduling.capacity = usize::MAX;
         self.check()?;
         self.plan.kinds = self.kinds();
@@ -536,12 +545,12 @@ impl ExecutorBuilder {
         if let Some(share) = plan.retry_budget {
             RunBudget::new(share)?;
         }
-        // Limits that contradict each other.
+        // The scheduler refuses limits that contradict each other. It is made only to check them.
         let now = tokio::time::Instant::now().into_std();
         Scheduler::new(plan.scheduling.clone(), now).map(drop)
     }
 
-    /// Returns the kinds that are always there, in the order of their numbers.
+    /// Returns the kinds that every run has, in the order of their numbers.
     fn kinds(&self) -> Vec<KindOfWorker> {
         let kind = |name: &str, tasks| KindOfWorker {
             name: name.to_owned(),

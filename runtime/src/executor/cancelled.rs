@@ -1,4 +1,4 @@
-//! The failures of jobs that were cancelled by themselves, while the run goes on.
+//! The failures of jobs that were cancelled while the run goes on.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::outcome::{Class, Failure};
 /// Why a job was cancelled while the run goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum CancelReason {
-    /// Somebody asked for it.
+    /// A user has cancelled the job.
     Request,
     /// Another job of its group has failed.
     Group {
@@ -21,8 +21,8 @@ pub(super) enum CancelReason {
 }
 
 impl CancelReason {
-    /// The failure of a job that was cancelled before it started. A job of a failed group is skipped, as one is of which a need
-    /// has failed.
+    /// Returns the failure of a job that was cancelled before it started. A job of a failed group has the class of a
+    /// job that lacks a need, so it counts as skipped.
     pub(super) fn before_start(&self) -> Failure {
         match self {
             Self::Request => {
@@ -36,7 +36,7 @@ impl CancelReason {
         }
     }
 
-    /// The failure of a job that was cancelled while it ran, from what its attempt came to.
+    /// Returns the failure of a job that was cancelled while it ran, from the failure of its attempt.
     pub(super) fn while_running(&self, failure: Failure) -> Failure {
         let (code, why) = match self {
             Self::Request => (None, "somebody cancelled it".to_owned()),

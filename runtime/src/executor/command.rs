@@ -1,4 +1,4 @@
-//! Plain commands as jobs.
+//! Runs commands as attempts of jobs, and turns their ends into results or failures.
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,17 +20,18 @@ use crate::outcome::{Class, CommandResult, Failure};
 pub(super) struct Commands {
     /// Starts the programs and waits for their ends.
     pub(super) runner: CommandRunner,
-    /// The grace and the bounds of output that hold for every command; each attempt adds its own timeouts.
+    /// The grace and the limits on output that hold for every command. Each attempt adds its own timeouts.
     pub(super) limits: CommandLimits,
 }
 
-/// Takes what a command prints: as much as a result may hold, and the head and tail that a failure gets.
+/// Receives what a command prints. It keeps as much as a result may hold, and the head and the tail for a failure.
 struct CommandSink {
-    /// The most bytes of each stream that a result may have.
+    /// How many bytes of each stream a result may have at most.
     limit: usize,
     /// The beginnings of stdout and stderr, in this order.
     captured: Mutex<[Captured; 2]>,
-    /// Keeps the head and the tail for a failure. It outlives the future of a command that is killed.
+    /// The head and the tail for a failure. They are shared, because the future of a killed command is dropped before
+    /// the failure is made.
     output: Arc<AttemptOutput>,
 }
 
@@ -48,7 +49,7 @@ impl OutputSink for CommandSink {
 }
 
 impl Commands {
-    /// Runs a command to its end, and fails if its job has an idle timeout, which no command could keep.
+    /// Runs a command to its end. It refuses a job with an idle timeout, because a command cannot report progress.
     pub(super) async fn run(
         &self,
         config: &ProcessConfig,
@@ -105,11 +106,11 @@ fn result_of(end: &CommandEnd, sink: &CommandSink, timeouts: Timeouts) -> Attemp
     Err(command_failure(end, timeouts))
 }
 
-/// The failure of a command that was not started, or whose files were not brought.
+/// Returns the failure of a command that was not started, or whose files could not be transferred.
 pub fn start_failure(error: &ProcessError) -> Failure {
     let class = match error {
         ProcessError::HostLost { .. } => Class::Host,
-        // The files are as they are, whoever tries again.
+        // These depend only on the files and the settings of the job, so another attempt would fail in the same way.
         ProcessError::Files(
             FileError::Missing { .. } | FileError::NotPushable { .. } | FileError::NoAgent,
         )
@@ -121,7 +122,7 @@ pub fn start_failure(error: &ProcessError) -> Failure {
     Failure::new(class, error_chain(error))
 }
 
-/// The failure of a command that did not end with exit code 0. `timeouts` are those that it ran under.
+/// Returns the failure of a command that did not end with exit code 0. `timeouts` are those under which it ran.
 pub fn command_failure(end: &CommandEnd, timeouts: Timeouts) -> Failure {
     let exit = end.ended.exit;
     if end.ended.ending == Ending::HostLost && end.stopped.is_none() {
@@ -131,7 +132,7 @@ pub fn command_failure(end: &CommandEnd, timeouts: Timeouts) -> Failure {
         Some(StopCause::Timeout) => {
             let message = match timeouts.soft.or(timeouts.hard) {
                 Some(limit) => format!("it ran for longer than {limit:?}, and {exit}"),
-                // Whoever ran it did not say for how long it may run.
+                // The caller did not say for how long the command may run.
                 None => format!("it ran for too long, and {exit}"),
             };
             Failure::new(Class::Timeout, message)

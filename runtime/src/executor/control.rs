@@ -1,4 +1,4 @@
-//! Whether a run goes on: how far it has come on the way to its end, why it stops, and what holds its starts back.
+//! The control of a run: its phase, the reason why it stops, and what holds new starts back.
 
 use std::time::{Duration, Instant};
 
@@ -9,45 +9,45 @@ use crate::dispatch::StopRequest;
 use crate::outcome::{Class, Failure};
 use crate::suspension::{CATCH_UP, LATE};
 
-/// When a run stops by itself.
+/// The rules by which a run stops by itself.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct StopRules {
-    /// How many jobs may fail, and how the run stops then.
+    /// How many jobs may fail, and how the run stops when more have failed.
     pub(super) max_failures: Option<(MaxFailures, Halt)>,
-    /// When the run is cancelled.
+    /// The moment at which the run is cancelled.
     pub(super) deadline: Option<Instant>,
 }
 
-/// What has become due by the clock.
+/// What [`RunControl::poll`] has found to be due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PhaseChange {
     /// The run has entered this phase.
     Entered(Phase),
-    /// The time for killing is over.
+    /// The killing phase has ended, so the run gives up what has not ended yet.
     TimeIsOver,
 }
 
 /// Decides whether jobs may start, and when the run stops.
 pub(super) struct RunControl {
-    /// How far the run is on the way to its end.
+    /// The phase of the run, and when the next one begins.
     phases: PhaseClock,
-    /// When it stops by itself.
+    /// The rules by which the run stops by itself.
     rules: StopRules,
-    /// How long what is asked to stop has before it is killed.
+    /// How long an attempt that was asked to stop may go on before it is killed.
     grace: Duration,
-    /// Why it stops, if it does.
+    /// The first reason to stop; `None` while the run goes on.
     stopped: Option<Stopped>,
-    /// The reason for which new jobs are held back, set by the monitor of the machine.
+    /// The reason for which no job starts, set by the monitor of the machine.
     held: Option<String>,
     /// Whether a user has paused the run.
     is_paused: bool,
-    /// No deadline is enforced before this time. This process was stopped, and reports that came meanwhile are handled
-    /// first.
+    /// No deadline is enforced before this time. It is set after this process was stopped, so that the reports that
+    /// came in the meantime are handled first.
     judges_from: Option<Instant>,
 }
 
 impl RunControl {
-    /// Makes the control of a run that goes on, with its rules for stopping.
+    /// Makes the control of a run that goes on.
     pub(super) fn new(phases: PhaseClock, rules: StopRules, grace: Duration) -> Self {
         Self {
             phases,
@@ -60,12 +60,12 @@ impl RunControl {
         }
     }
 
-    /// Returns how far the run is on the way to its end.
+    /// Returns the phase of the run.
     pub(super) fn phase(&self) -> Phase {
         self.phases.phase()
     }
 
-    /// Whether jobs are taken in and the run comes to its end by itself.
+    /// Whether the run goes on, so that jobs are taken in and started.
     pub(super) fn is_running(&self) -> bool {
         self.phases.phase() == Phase::Running
     }
@@ -75,7 +75,7 @@ impl RunControl {
         self.is_running() && !self.is_paused && self.held.is_none()
     }
 
-    /// Returns why nothing starts, where it is for a reason that people may want to know.
+    /// Returns the reason that [`hold`](Self::hold) has set, if there is one.
     pub(super) fn held(&self) -> Option<&str> {
         self.held.as_deref()
     }
@@ -85,7 +85,7 @@ impl RunControl {
         self.is_paused
     }
 
-    /// Holds new jobs back for this reason, or no longer.
+    /// Holds new jobs back for this reason, or no longer if it is `None`.
     pub(super) fn hold(&mut self, reason: Option<String>) {
         self.held = reason;
     }
@@ -95,13 +95,14 @@ impl RunControl {
         self.is_paused = is_paused;
     }
 
-    /// Enters a later phase and returns it. If the run is as far already, nothing happens. The first reason stays.
+    /// Enters a later phase and returns it. It returns `None` if the run is in that phase or a later one already. The
+    /// first reason to stop is kept.
     pub(super) fn stop(&mut self, phase: Phase, why: Stopped, now: Instant) -> Option<Phase> {
         self.stopped.get_or_insert(why);
         self.phases.advance_to(phase, now)
     }
 
-    /// Returns the phase and the reason by which the run has to stop, if too many jobs have failed.
+    /// Returns the phase that the run has to enter and the reason, if too many jobs have failed.
     pub(super) fn broken_rule(
         &self,
         tally: &EndCounts,
@@ -114,7 +115,7 @@ impl RunControl {
             .then(|| (halt.phase(), Stopped::Failures { failed }))
     }
 
-    /// Whether the time of the run is over.
+    /// Whether the deadline of the run has passed.
     pub(super) fn is_past_deadline(&self, now: Instant) -> bool {
         let deadline = self.rules.deadline.filter(|_| self.is_running());
         deadline.is_some_and(|deadline| deadline <= now)
@@ -128,7 +129,7 @@ impl RunControl {
         self.phases.poll(now).map(PhaseChange::Entered)
     }
 
-    /// Returns the moment at which the deadline of the run or of its phase has come.
+    /// Returns the next moment at which a deadline passes: that of the run, or that of its phase.
     pub(super) fn next_timer(&self) -> Option<Instant> {
         let deadline = self.rules.deadline.filter(|_| self.is_running());
         [deadline, self.phases.deadline()]
@@ -137,14 +138,15 @@ impl RunControl {
             .min()
     }
 
-    /// Records that the loop woke now, and was to wake at `timer`. If that is much later, this process was stopped meanwhile.
+    /// Records that the loop woke now and had set its timer to `timer`. If it woke much later than that, this process
+    /// was stopped or got no processor time, and no deadline is enforced for a moment.
     pub(super) fn note_wakeup(&mut self, timer: Instant, now: Instant) {
         if now.saturating_duration_since(timer) >= LATE {
             self.judges_from = now.checked_add(CATCH_UP);
         }
     }
 
-    /// Whether what is due by the clock may be done by now.
+    /// Whether deadlines may be enforced now.
     pub(super) fn may_judge_deadlines(&mut self, now: Instant) -> bool {
         if self.judges_from.is_some_and(|from| now < from) {
             return false;
@@ -153,27 +155,28 @@ impl RunControl {
         true
     }
 
-    /// Returns the moment from which deadlines are judged again, if they are not at present.
+    /// Returns the moment from which deadlines are enforced again, if they are not enforced now.
     pub(super) fn judges_from(&self) -> Option<Instant> {
         self.judges_from
     }
 
-    /// How a job is asked to stop while the run goes on.
+    /// Returns the request by which a single job is asked to stop while the run goes on.
     pub(super) fn ask_to_stop(&self) -> StopRequest {
         StopRequest::Ask { grace: self.grace }
     }
 
-    /// How what runs is to stop by now, if it is.
+    /// Returns the request by which running attempts have to stop in the current phase, if they have to.
     pub(super) fn stop_of_phase(&self) -> Option<StopRequest> {
         match self.phases.phase() {
             Phase::Running | Phase::Draining => None,
-            // Cancelling ends in killing by the clock of the phases, which is later than any grace here.
+            // The phase of killing begins when the time for cancelling is over. It kills every attempt, whatever is
+            // left of its grace.
             Phase::Cancelling => Some(StopRequest::Ask { grace: self.grace }),
             Phase::Killing => Some(StopRequest::Kill),
         }
     }
 
-    /// Returns the failure of jobs that are not started because the run stops, if it does.
+    /// Returns the failure of the jobs that are not started because the run stops; `None` while it goes on.
     pub(super) fn refusal(&self) -> Option<Failure> {
         if self.is_running() {
             return None;
@@ -182,7 +185,7 @@ impl RunControl {
         Some(Failure::new(Class::Cancelled, message))
     }
 
-    /// Returns why the run stops, in words; an empty text if it does not.
+    /// Returns the reason to stop as text, which is empty while the run goes on.
     pub(super) fn reason(&self) -> String {
         self.stopped
             .as_ref()
@@ -190,7 +193,7 @@ impl RunControl {
             .unwrap_or_default()
     }
 
-    /// Returns why the run stopped before its jobs were done, if it did.
+    /// Returns why the run stopped before its jobs were done; `None` if it did not.
     pub(super) fn into_stopped(self) -> Option<Stopped> {
         self.stopped
     }

@@ -1,4 +1,4 @@
-//! How outcomes leave: each is made once, counted, recorded, and handed over in order.
+//! The delivery of outcomes: each is made once, counted, recorded, and handed over in order.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use crate::ids::{PlaceName, SlotNumber, WorkerName};
 use crate::job::{Job, Work};
 use crate::outcome::{AttemptDetail, AttemptEnd, AttemptUsage, Failure, Outcome};
 
-/// A job that ends now, with what its outcome is made of.
+/// A job that ends now, with the parts of its outcome.
 #[derive(Debug)]
 pub(super) struct EndedJob {
     /// The job itself.
@@ -27,25 +27,25 @@ pub(super) struct EndedJob {
     pub(super) position: u64,
     /// The result, or the failure.
     pub(super) result: Result<Payload, Box<Failure>>,
-    /// The number of attempts that count.
+    /// How many charged attempts the job had.
     pub(super) attempts: u32,
-    /// The result was in the cache.
+    /// Whether the result came from the cache.
     pub(super) cached: bool,
     /// The worker of the last attempt.
     pub(super) worker: Option<WorkerName>,
     /// How long the last attempt ran.
     pub(super) duration: Duration,
-    /// What the last attempt used, as far as that is known.
+    /// The resource usage of the last attempt, as far as it is known.
     pub(super) usage: Option<Box<AttemptUsage>>,
     /// When the last attempt began.
     pub(super) began: Option<Instant>,
-    /// The slot of the last attempt.
+    /// The first slot of the last attempt.
     pub(super) slot: Option<SlotNumber>,
-    /// The place where it ran, if that was not the local one.
+    /// The place of the last attempt; `None` for the local place.
     pub(super) place: Option<PlaceName>,
-    /// What the time of the job was charged to.
+    /// The times of the job, charged to attempts and blockers.
     pub(super) times: Box<JobTimes>,
-    /// Whether the job has no id of its own: it has none, or that of another job.
+    /// Whether the job has no id, or the id of another job, so that no other job can depend on it.
     pub(super) lacks_own_id: bool,
 }
 
@@ -77,7 +77,7 @@ impl EndedJob {
         }
     }
 
-    /// Makes the end of a job that has left the queue, with what its last attempt came to.
+    /// Makes the end of a job that has left the queue, with the end of its last attempt.
     pub(super) fn attempted(entry: JobEntry, attempted: EndedAttempt) -> Self {
         Self {
             job: entry.job,
@@ -96,12 +96,13 @@ impl EndedJob {
         }
     }
 
-    /// Makes the end of a job that was taken out of the queue while it waited.
+    /// Makes the end of a job that was removed from the queue while it waited.
     pub(super) fn waited(entry: JobEntry, failure: Box<Failure>) -> Self {
         Self::attempted(entry, EndedAttempt::none(failure))
     }
 
-    /// Takes note of the attempt with which the job ends, if it is not the only one.
+    /// Adds the last attempt to the list of attempts, if the job had earlier ones. A job with a single attempt has no
+    /// list.
     fn close(&mut self, wall: &WallClock) {
         let (Some(_), Some(began)) = (&self.times.several, self.began) else {
             return;
@@ -122,23 +123,23 @@ impl EndedJob {
     }
 }
 
-/// Owns outcomes from their creation until they are delivered: records them, and keeps them in the requested order.
+/// Owns outcomes from their creation until they are delivered. It records them, and keeps them in the requested order.
 pub(super) struct Delivery {
-    /// The outcomes on their way through the ledger.
+    /// The outcomes that are not recorded yet.
     recording: Recording,
-    /// The outcomes that are recorded, in the order in which they leave.
+    /// The recorded outcomes, in the order in which they are delivered.
     outgoing: Outgoing,
-    /// The channel to whoever takes the outcomes of the run.
+    /// The channel to the receiver of the outcomes.
     out: mpsc::Sender<Arc<Outcome>>,
-    /// How many bytes the outcomes carry that were not handed over yet.
+    /// How many bytes the undelivered outcomes have.
     bytes: usize,
     tally: EndCounts,
-    /// The task name of closures.
+    /// The task name of closures, made once because many jobs share it.
     closure: TaskName,
 }
 
 impl Delivery {
-    /// Makes a delivery that holds no outcome, and records into the ledger if there is one.
+    /// Makes a delivery that holds no outcome.
     pub(super) fn new(
         recording: Recording,
         outgoing: Outgoing,
@@ -154,8 +155,9 @@ impl Delivery {
         }
     }
 
-    /// Makes the outcome of a job, and counts it. Gives it back if it is final; one that is to be recorded first comes by
-    /// [`next_recorded`](Self::next_recorded), the sooner if it is `awaited`.
+    /// Makes the outcome of a job and counts it. Without a ledger the outcome is final at once and is returned. With a
+    /// ledger this returns `None`, and [`next_recorded`](Self::next_recorded) returns the outcome after it was
+    /// recorded. `awaited` says that other jobs wait for it, so that it is recorded sooner.
     pub(super) fn conclude(
         &mut self,
         mut done: EndedJob,
@@ -211,12 +213,13 @@ impl Delivery {
         }
     }
 
-    /// Counts the outcome of a job that had ended before it came. It was recorded then, so it is final.
+    /// Counts the outcome of a job that had ended before it came. It was recorded by the run in which it ended, so it
+    /// is final.
     pub(super) fn pass_on(&mut self, arrival: &Arrival, outcome: Arc<Outcome>) -> OutgoingOutcome {
         self.count(arrival.position, outcome, false)
     }
 
-    /// Counts an outcome, and makes it ready to leave.
+    /// Counts an outcome that now exists.
     fn count(&mut self, position: u64, outcome: Arc<Outcome>, nameless: bool) -> OutgoingOutcome {
         self.bytes += outcome.weight();
         self.tally.count(outcome.status());
@@ -227,43 +230,43 @@ impl Delivery {
         }
     }
 
-    /// Hands over an outcome that is final, when its turn in the order has come.
+    /// Queues a final outcome for delivery. It leaves when its turn in the order has come.
     pub(super) fn push(&mut self, position: u64, outcome: Arc<Outcome>) {
         self.outgoing.push(position, outcome);
     }
 
-    /// Records the gathered outcomes. A small batch waits if `more` outcomes are about to come.
+    /// Begins to record the outcomes that were gathered. A small batch is put off if `more` outcomes are about to come.
     pub(super) fn record(&mut self, more: bool, now: Instant) {
         self.recording.begin(more, now);
     }
 
-    /// Returns when to record again, if a small batch waits for that.
+    /// Returns when [`record`](Self::record) has to be called again, if a small batch was put off.
     pub(super) fn record_at(&self) -> Option<Instant> {
         self.recording.due()
     }
 
-    /// Takes the next outcome that was recorded, and so is final.
+    /// Takes the next recorded outcome, which is final.
     pub(super) fn next_recorded(&mut self) -> Option<OutgoingOutcome> {
         self.recording.pop()
     }
 
-    /// Returns why outcomes could not be recorded. It is told once.
+    /// Returns why outcomes could not be recorded. The reason is returned only once.
     pub(super) fn recording_failure(&mut self) -> Option<String> {
         self.recording.failure()
     }
 
-    /// Takes note in the ledger that the outcomes of these jobs may be wrong.
+    /// Records in the ledger that the results of these jobs may be wrong.
     pub(super) fn suspect(&mut self, ids: &[ratchet_ipc::JobKey]) {
         self.recording.suspect(ids);
     }
 
-    /// Returns when a batch was recorded, or somebody takes outcomes. Cancel safe.
+    /// Waits until a batch was recorded, or the receiver has room for an outcome that is ready. Cancel safe.
     pub(super) async fn changed(&mut self) {
         let is_ready = self.outgoing.is_ready();
         tokio::select! {
             biased;
             () = self.recording.done() => {}
-            // An error says that nobody listens, which sending finds out.
+            // An error says that the receiver is gone, which `send` handles.
             _ = self.out.reserve(), if is_ready => {}
         }
     }
@@ -274,7 +277,7 @@ impl Delivery {
             let permit = match self.out.try_reserve() {
                 Ok(permit) => Some(permit),
                 Err(mpsc::error::TrySendError::Full(())) => return,
-                // Nobody wants outcomes any more; the run is about to be dropped.
+                // The receiver is gone, so outcomes are dropped. The run itself is about to be dropped.
                 Err(mpsc::error::TrySendError::Closed(())) => None,
             };
             let Some(outcome) = self.outgoing.pop() else {
@@ -287,13 +290,13 @@ impl Delivery {
         }
     }
 
-    /// How many jobs ended, and how.
+    /// Returns how many jobs have ended, by status.
     pub(super) fn tally(&self) -> &EndCounts {
         &self.tally
     }
 
-    /// What counts as in hand. Outcomes that wait for those before them do not where all jobs are `known` beforehand: the
-    /// list that waits for its first outcome is there as a whole anyway.
+    /// Returns the undelivered outcomes, which count against the window. If all jobs are `known` beforehand, outcomes
+    /// that wait for an earlier job do not count: the whole list of jobs is in memory anyway.
     pub(super) fn on_the_way_out(&self, known: bool) -> UndeliveredOutcomes {
         let early = if known { 0 } else { self.outgoing.held() };
         UndeliveredOutcomes {
@@ -302,8 +305,8 @@ impl Delivery {
         }
     }
 
-    /// Whether outcomes pile up because nobody takes them. Those that wait for an earlier job do not count: it has to
-    /// start for them to leave.
+    /// Whether outcomes pile up because the receiver does not take them. It is false while outcomes wait for an earlier
+    /// job, because that job has to start before they can leave.
     pub(super) fn has_untaken_outcomes(&self) -> bool {
         self.bytes >= MAX_BYTES && self.outgoing.held() == 0
     }
@@ -313,7 +316,7 @@ impl Delivery {
         self.recording.is_idle() && !self.outgoing.is_ready()
     }
 
-    /// Waits until the ledger is released.
+    /// Waits until the recording thread has released the ledger.
     pub(super) async fn finish(self) {
         self.recording.finish().await;
     }

@@ -1,4 +1,4 @@
-//! How attempts begin, by their turn or sent ahead of it, and what happens when they end.
+//! The dispatcher starts attempts, sends some ahead of their turn, and settles what follows when they end.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,47 +34,51 @@ use crate::scheduling::{
     Acquisition, AcquisitionChange, AfterAttempt, Decision, SchedulerLoad, are_traced,
 };
 
-/// The highest number of jobs without a free seat that is reported to a pool.
+/// The highest number of jobs without a free seat that is reported to a pool. With a cap, the number does not change
+/// with each job of a long queue, and each change would be a message to the pool.
 const MAX_UNSEATED: usize = 1024;
 
-/// What follows the end of an attempt. Variants hold their job unboxed, which saves an allocation for each job.
+/// What follows the end of an attempt. The variants hold their job without a box, which saves an allocation for each
+/// job.
 pub(super) enum Settled {
     /// The job ends with the attempt. It has left the queue.
     Ended(JobEntry, EndedAttempt),
-    /// The job has left the queue, and ends with this result if the result is confirmed.
+    /// The job has left the queue. It ends with this result if the result is confirmed.
     Provisional(JobEntry, EndedAttempt),
     /// Another attempt follows.
     Again,
     /// The attempt was sent ahead and never began, so the job waits as before.
     Returned,
-    /// The job was given up before.
+    /// The job was given up before, so the end of its attempt has no consequence.
     Unknown,
 }
 
-/// What a run expects, which decides how much work pools are told of.
+/// What the run still expects, which decides how much demand pools are told of.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ExpectedWork {
     /// How far the run is on the way to its end.
     pub(super) phase: Phase,
-    /// Jobs of any kind may still come to the queue.
+    /// Whether jobs of any kind may still come to the queue.
     pub(super) may_come: bool,
 }
 
-/// Starts the jobs of the queue, as scheduler and breakers allow, and settles what follows when their attempts end.
+/// Starts the jobs of the queue as the scheduler and the breakers allow, and settles what follows when their attempts
+/// end.
 pub(super) struct Dispatcher {
     seated: SeatedQueue,
     breakers: Breakers,
     /// When the run began.
     began: Instant,
-    /// How to stop attempts that still begin while the run stops.
+    /// The request that stops every attempt that begins from now on; `None` while the run goes on.
     stopping: Option<StopRequest>,
-    /// How to stop a job that was cancelled individually and begins all the same; `None` before the first such job.
+    /// The request that stops a cancelled job whose attempt, sent ahead, has begun all the same. It is `None` until a
+    /// single job is cancelled.
     cancelling: Option<StopRequest>,
     /// The moment at which the scheduler wants to be asked again.
     wake: Option<Instant>,
-    /// When jobs become slow that run.
+    /// When each running job becomes slow.
     slow: SlowWatch,
-    /// The jobs that came to the queue in this turn, if anybody is told which of them wait.
+    /// The jobs that were queued in this turn. They are only kept if a subscriber traces acquisitions.
     queued: Vec<Ticket>,
 }
 
@@ -93,12 +97,12 @@ impl Dispatcher {
         }
     }
 
-    /// The jobs that wait, lie ahead or run.
+    /// Returns the queue, which holds the jobs that wait, were sent ahead or run.
     pub(super) fn queue(&self) -> &Queue {
         self.seated.queue()
     }
 
-    /// Collects what is known of the queue and of performers, to make a snapshot of.
+    /// Returns what a snapshot is made of: the queue, the performers and the places.
     pub(super) fn view<'a>(
         &'a self,
         kinds: &'a Kinds,
@@ -120,15 +124,15 @@ impl Dispatcher {
         self.seated.load()
     }
 
-    /// Returns how many jobs lack nothing but slots and workers.
+    /// Returns how many jobs wait for nothing but a slot or a worker.
     pub(super) fn ready(&self) -> usize {
         self.queue().scheduler().unclaimed()
     }
 
-    /// Returns how many attempts may be sent ahead at most.
+    /// Returns how many attempts may be sent ahead to all workers together.
     pub(super) fn room_ahead(&self) -> u32 {
         let pools = self.seated.performers().pools();
-        // What workers say of themselves can be any number.
+        // Workers declare their own concurrency, which can be any number, so the sum could overflow.
         pools.fold(0, |sum: u32, pool| {
             sum.saturating_add(pool.seats.room_ahead())
         })
@@ -151,13 +155,13 @@ impl Dispatcher {
         }
     }
 
-    /// Whether what comes back from a worker's pipe could begin elsewhere.
+    /// Whether a slot is free, so that an attempt that is recalled could begin on another worker.
     pub(super) fn has_free_slots(&self) -> bool {
         let load = self.load();
         load.slots_used < load.slots
     }
 
-    /// Takes a job into the queue.
+    /// Puts a job into the queue.
     pub(super) fn enqueue(
         &mut self,
         arrival: Arrival,
@@ -171,7 +175,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Takes a job into the queue again, with what is known of its attempts.
+    /// Puts a job into the queue again, with the record of its attempts.
     pub(super) fn requeue(
         &mut self,
         entry: JobEntry,
@@ -183,7 +187,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Tells the breakers of a job that was queued.
+    /// Tells the breakers that a job was queued.
     fn arrived(&mut self, ticket: Ticket) {
         let entry = self.seated.queue().get(ticket);
         self.breakers.arrived(entry.kind, entry.job.host.as_ref());
@@ -192,7 +196,7 @@ impl Dispatcher {
         }
     }
 
-    /// Tells of the jobs that came to the queue in this turn and have to wait.
+    /// Traces the jobs that were queued in this turn and have to wait.
     fn tell_waiting(&mut self) {
         for ticket in std::mem::take(&mut self.queued) {
             let entry = self.queue().find(ticket);
@@ -202,7 +206,7 @@ impl Dispatcher {
         }
     }
 
-    /// Tells what becomes of the claims of a job's hint, if anybody listens.
+    /// Traces a change of the claims of a job's hint, if a subscriber is there.
     fn tell_acquisition(&self, ticket: Ticket, change: AcquisitionChange) {
         if !are_traced() {
             return;
@@ -220,18 +224,19 @@ impl Dispatcher {
         }
     }
 
-    /// Charges the time until `now` to what kept jobs waiting, so this comes before any change of a turn.
+    /// Charges the time until `now` to the blockers of waiting jobs. It has to come before any change of a turn,
+    /// because the time belongs to the state before the change.
     pub(super) fn pass_time(&mut self, now: Instant) {
         self.seated.pass_time(now);
     }
 
-    /// Lets nothing start in this turn.
+    /// Ends a turn in which no job may start.
     pub(super) fn start_nothing(&mut self) {
         self.wake = None;
         self.tell_waiting();
     }
 
-    /// Starts what may start. Returns the jobs that breakers have rejected and that do not wait for them.
+    /// Starts all jobs that may start. Returns the jobs that their breaker has rejected and that do not wait for it.
     #[must_use = "a job that was rejected has failed"]
     pub(super) fn start_jobs(&mut self, turn: Turn<'_>) -> Vec<Ticket> {
         self.wake = None;
@@ -240,9 +245,9 @@ impl Dispatcher {
             self.release_refused(turn.now);
             match self.pop(turn.now, &mut rejected) {
                 Decision::Start(ticket) => self.start(ticket, turn),
-                // A breaker that has changed meanwhile may admit those that it refused.
+                // A breaker has changed in this loop, and may admit jobs that it refused before.
                 Decision::WaitUntil(_) | Decision::Idle if self.breakers.has_released() => {}
-                // The slots of a place that were kept for a job may be free for others.
+                // The slots that a place kept for a job may be free for other jobs again.
                 Decision::WaitUntil(_) | Decision::Idle if self.seated.update_kept() => {}
                 Decision::WaitUntil(when) => {
                     self.wake = Some(when);
@@ -256,7 +261,7 @@ impl Dispatcher {
         rejected
     }
 
-    /// Has the scheduler start a job, if its breaker admits it.
+    /// Asks the scheduler for the next job to start, and passes over jobs that their breaker refuses.
     fn pop(&mut self, now: Instant, rejected: &mut Vec<Ticket>) -> Decision {
         let breakers = &mut self.breakers;
         self.seated.pop_if(now, |entry| {
@@ -271,10 +276,10 @@ impl Dispatcher {
         })
     }
 
-    /// Lets the jobs that a breaker has refused, and may now admit, ask it again at once.
+    /// Lets the jobs that a breaker has refused and may admit now be asked for again at once.
     fn release_refused(&mut self, now: Instant) {
         for ticket in self.breakers.take_released() {
-            // One that has started or waits for its retry by now need not ask.
+            // A job that has started since, or waits for its retry, does not wait for the breaker.
             let is_refused =
                 |entry: &JobEntry| entry.state() == JobState::Waiting && entry.rejected;
             if self.queue().find(ticket).is_some_and(is_refused) {
@@ -283,8 +288,8 @@ impl Dispatcher {
         }
     }
 
-    /// Decides whether a job is retried that its breaker has rejected and that does not wait for the breaker. Returns the
-    /// failure with which it ends, unless it is tried again.
+    /// Decides whether a job that its breaker has rejected, and that does not wait for the breaker, is tried again.
+    /// Returns the failure with which the job ends, or `None` if it is tried again.
     pub(super) fn rejected(
         &mut self,
         ticket: Ticket,
@@ -300,7 +305,7 @@ impl Dispatcher {
             AfterAttempt::Again(when) => {
                 entry.failure = Some(failure);
                 self.seated.postpone(ticket, when);
-                // The queue may have been asked already when the next job starts.
+                // `wake` was computed before this retry was known, so it is moved forward if the retry is due earlier.
                 self.wake = Some(self.wake.map_or(when, |wake| wake.min(when)));
                 None
             }
@@ -308,11 +313,11 @@ impl Dispatcher {
         }
     }
 
-    /// Starts an attempt at a job that the scheduler lets start.
+    /// Starts an attempt of a job that the scheduler has let start.
     fn start(&mut self, ticket: Ticket, turn: Turn<'_>) {
         let entry = self.queue().get(ticket);
-        // Whoever checks that no rate is exceeded counts grants, so the grant is told before its worker can begin. Likewise
-        // the slots: no number is greater than the number of slots.
+        // A test checks rates by counting these lines, so each line has to come before its worker can begin. The slot
+        // is here so that a test can check that no number exceeds the number of slots.
         let last_slot = || self.queue().scheduler().last_slot(ticket);
         tracing::trace!(
             target: "ratchet_runtime::grants",
@@ -331,12 +336,12 @@ impl Dispatcher {
         }
     }
 
-    /// Emits the event that an attempt has begun on this worker.
+    /// Emits the event that an attempt has begun, on this worker if it has one.
     fn tell_start(&mut self, ticket: Ticket, worker: Option<WorkerName>, turn: Turn<'_>) {
         self.tell_acquisition(ticket, AcquisitionChange::Acquired);
         let entry = self.queue().get(ticket);
         let limit = entry.job.terms.slow.filter(|_| !entry.is_slow);
-        // A time beyond what the clock can tell never comes.
+        // A limit beyond the range of the clock never passes.
         if let Some(due) = limit.and_then(|limit| turn.now.checked_add(limit)) {
             self.slow.begin(ticket, due);
         }
@@ -353,10 +358,11 @@ impl Dispatcher {
         });
     }
 
-    /// Sends fully parallel jobs to workers that are busy, so that these need not wait for the next one.
+    /// Sends fully parallel jobs ahead to busy workers, so that these workers do not idle between two jobs.
     fn send_ahead(&mut self, now: Instant) {
         for kind in self.seated.performers().pool_kinds() {
-            // A breaker is asked when an attempt begins, and one that is sent ahead begins elsewhere.
+            // A breaker has to be asked when an attempt begins. An attempt that was sent ahead begins on its worker,
+            // without the loop.
             if self.breakers.has_breaker(kind) {
                 continue;
             }
@@ -364,7 +370,8 @@ impl Dispatcher {
         }
     }
 
-    /// Settles what follows an attempt that has ended, and in whose place `next` of those that lay ahead has begun.
+    /// Settles what follows the end of an attempt. `next` is the attempt that was sent ahead and has begun in its
+    /// place.
     pub(super) fn ended(
         &mut self,
         ticket: Ticket,
@@ -375,10 +382,10 @@ impl Dispatcher {
     ) -> Settled {
         let now = turn.now;
         match self.queue().find(ticket) {
-            // It was given up, and ended after all.
+            // The job was given up before, and its attempt has ended only now.
             None => return Settled::Unknown,
             Some(entry) if entry.state() != JobState::Running => {
-                // Sent ahead, and nobody said that its turn had come: nothing is charged to it.
+                // The attempt was sent ahead and was never reported to have begun, so nothing is charged to it.
                 self.returned(ticket, None, false, turn);
                 return Settled::Returned;
             }
@@ -430,17 +437,18 @@ impl Dispatcher {
         }
     }
 
-    /// Frees what an attempt held. An attempt that has begun in its place is reported, and stopped if the run stops.
+    /// Frees the claims and the seat of an attempt. If `next` has begun in its place, that is reported.
     fn free(&mut self, ticket: Ticket, end: AfterAttempt, next: Option<Ticket>, turn: Turn<'_>) {
         self.tell_acquisition(ticket, AcquisitionChange::Released);
         let begun = self.seated.free(ticket, end, next, turn.now);
         self.begun_ahead(begun, turn);
     }
 
-    /// Tells of an attempt that lay ahead and has begun.
+    /// Emits the event of an attempt that was sent ahead and has begun. If the run stops, or the job was cancelled, the
+    /// attempt is stopped.
     fn begun_ahead(&mut self, begun: Option<(Ticket, Option<WorkerName>)>, turn: Turn<'_>) {
         if let Some((next, worker)) = begun {
-            // It had begun before it could be recalled.
+            // The attempt had begun before the recall reached it, so it has to be stopped instead.
             let cancelling = self.cancelling;
             let cancelling = cancelling.filter(|_| self.queue().get(next).cancelled.is_some());
             if let Some(stop) = self.stopping.or(cancelling) {
@@ -450,8 +458,9 @@ impl Dispatcher {
         }
     }
 
-    /// Takes back an attempt that never began, so that its job waits again. `next` of those that lay ahead may have begun
-    /// in its place, and `withdrawn` says that its worker takes no more. Returns whether the job is still there.
+    /// Takes back an attempt that never began, so that its job waits again. `next` is an attempt that was sent ahead
+    /// and has begun in its place. `withdrawn` says that the worker takes no more attempts. Returns whether the job is
+    /// waiting again because of this report.
     pub(super) fn returned(
         &mut self,
         ticket: Ticket,
@@ -463,7 +472,7 @@ impl Dispatcher {
             return false; // It was given up.
         };
         match entry.state() {
-            // Its worker was gone when it was given to it, and both sides found out.
+            // The job waits already, because the loss of its worker was noticed on both sides.
             JobState::Waiting => return false,
             JobState::Ahead => self.seated.put_back(ticket, withdrawn, turn.now),
             JobState::Running => {
@@ -477,14 +486,15 @@ impl Dispatcher {
         true
     }
 
-    /// Takes a job that waits out of the queue.
+    /// Removes a waiting job from the queue.
     pub(super) fn cancel(&mut self, ticket: Ticket, now: Instant) -> JobEntry {
         let entry = self.seated.cancel(ticket);
         self.left(&entry, now);
         entry
     }
 
-    /// Has the attempt of a job be its last, and asks it to `stop` if it has begun. It is killed if it was asked before.
+    /// Cancels a job that has an attempt: the attempt becomes the last one. It is recalled if it was sent ahead, asked
+    /// to `stop` if it runs, and killed if the job was cancelled before.
     pub(super) fn cancel_started(
         &mut self,
         ticket: Ticket,
@@ -503,14 +513,15 @@ impl Dispatcher {
         self.seated.stop(ticket, stop);
     }
 
-    /// Returns what a command prints that is performed from this process.
+    /// Returns the output of an attempt that is performed in this process.
     pub(super) fn output_here(&self, ticket: Ticket) -> Option<Arc<AttemptOutput>> {
         self.seated.performers().output_here(ticket)
     }
 
-    /// Keeps what a worker says about a job.
+    /// Returns the messages of a job's attempt, so that another one can be added; `None` if the job is not in the
+    /// queue.
     pub(super) fn said(&mut self, ticket: Ticket) -> Option<&mut AttemptMessages> {
-        // One that was given up may go on for a moment.
+        // The attempt of a job that was given up may go on for a moment and still report.
         self.queue().find(ticket)?;
         Some(self.seated.entry_mut(ticket).said())
     }
@@ -525,20 +536,20 @@ impl Dispatcher {
         entry
     }
 
-    /// Tells the breakers of a job that has left the queue.
+    /// Tells the breakers and the slow watch that a job has left the queue.
     fn left(&mut self, entry: &JobEntry, now: Instant) {
         self.slow.end(entry.ticket);
         let host = entry.job.host.as_ref();
         self.breakers.left(entry.ticket, entry.kind, host, now);
     }
 
-    /// Takes out the next job that has waited for its first start for as long as it may.
+    /// Removes and returns the next job whose queue timeout has passed before its first start.
     pub(super) fn cancel_past_deadline(&mut self, now: Instant) -> Option<JobEntry> {
         let ticket = self.seated.pop_past_deadline(now)?;
         Some(self.cancel(ticket, now))
     }
 
-    /// Takes note of the next job that is slow by now, and returns it. Each job is returned once.
+    /// Marks the next running job that has become slow by now, and returns it. Each job is returned once.
     pub(super) fn pop_slow(&mut self, now: Instant) -> Option<&JobEntry> {
         let ticket = self.slow.pop(now)?;
         let entry = self.seated.entry_mut(ticket);
@@ -551,24 +562,24 @@ impl Dispatcher {
         self.slow.next()
     }
 
-    /// Returns the first moment by which a job has to have started.
+    /// Returns the next moment at which a queue timeout passes.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.queue().next_deadline()
     }
 
-    /// Stops what runs in this way from now on, if it is to stop, and recalls what lies ahead, for it may not begin any
-    /// more.
+    /// Sends this request to every running attempt, and to each that begins later. Attempts that were sent ahead are
+    /// recalled, because they may not begin any more.
     pub(super) fn stop_all(&mut self, stop: Option<StopRequest>) {
         self.stopping = stop;
         self.seated.stop_all(stop);
     }
 
-    /// Changes which seats a pool has.
+    /// Applies a change to the seats of a pool.
     pub(super) fn change_seats(&mut self, pool: PoolKey, change: impl FnOnce(&mut Seats)) {
         self.seated.change_seats(pool, change);
     }
 
-    /// Notes that a pool has no workers any more. Returns whether no pool of its kind has.
+    /// Notes that a pool has no workers any more. Returns whether no pool of its kind has workers any more.
     pub(super) fn pool_broke(&mut self, pool: PoolKey, failure: &Failure) -> bool {
         self.seated.pool_broke(pool, failure)
     }
@@ -581,12 +592,12 @@ impl Dispatcher {
         }
     }
 
-    /// Notes how long a message takes to a place and back.
+    /// Sets the round trip time of a place.
     pub(super) fn set_round_trip(&mut self, place: PlaceId, round_trip: Option<Duration>) {
         self.seated.set_round_trip(place, round_trip);
     }
 
-    /// Holds starts at a place back for this reason, or no longer. Refused if there is no such place.
+    /// Holds starts at a place back for this reason, or no longer if it is `None`. It fails if there is no such place.
     pub(super) fn hold_place(
         &mut self,
         place: &str,
@@ -595,7 +606,7 @@ impl Dispatcher {
         self.seated.hold_place(place, reason)
     }
 
-    /// Returns the jobs that wait and can never start any more, each with the reason.
+    /// Returns the waiting jobs that can never start, each with the reason.
     pub(super) fn unstartable(&self) -> Vec<(Ticket, Failure)> {
         self.seated.unstartable()
     }
@@ -605,7 +616,7 @@ impl Dispatcher {
         self.seated.slot(ticket)
     }
 
-    /// Returns the name of the place where an attempt runs, if that is not the local one.
+    /// Returns the name of the place where an attempt runs; `None` for the local place.
     pub(super) fn place_of(&self, ticket: Ticket) -> Option<PlaceName> {
         self.seated.place_of(ticket)
     }
@@ -615,18 +626,18 @@ impl Dispatcher {
         self.seated.set_slots(slots)
     }
 
-    /// Records that a worker has read its requests, so that its attempt has begun by now.
+    /// Records that a worker has read a request, which shows that its attempt has begun.
     pub(super) fn proven(&mut self, pool: PoolKey, worker: WorkerNumber, now: Instant) {
         self.seated.proven(pool, worker, now);
     }
 
-    /// Updates the throughput of pools, which decides how many attempts they send ahead.
+    /// Updates the throughput of pools, which decides how many attempts are sent ahead.
     pub(super) fn update_throughput(&mut self) {
         self.seated.update_throughput();
     }
 
-    /// Tells pools how much work is left for them, by which they grow, and replace no worker for which nothing is left.
-    /// `unresolved` says how many jobs wait for the hello of a kind.
+    /// Tells each pool how much work is left for it. By that, pools grow, and do not replace workers that are not
+    /// needed. `unresolved` returns how many jobs wait for the hello of a kind.
     pub(super) fn tell_demand(
         &mut self,
         outlook: ExpectedWork,
@@ -651,7 +662,7 @@ impl Dispatcher {
         self.seated.demand_again(pool, demand);
     }
 
-    /// Works out how much work is left for a pool.
+    /// Returns how much work is left for a pool.
     pub(super) fn demand(&self, pool: PoolKey, outlook: ExpectedWork, unresolved: usize) -> Demand {
         let counts: KindCounts = self.queue().count(pool.kind);
         let waiting = self.seated.waiting_for(pool) + unresolved;
@@ -659,7 +670,7 @@ impl Dispatcher {
         let free = seats.map_or(0, |seats| seats.free() as usize);
         match outlook.phase {
             Phase::Running if outlook.may_come || waiting > 0 => Demand::Open {
-                // Pools start no more workers than they may have, and the figure changes with every job.
+                // The cap keeps the figure from changing with every job.
                 unseated: waiting.saturating_sub(free).min(MAX_UNSEATED),
             },
             Phase::Running if counts.jobs() > 0 => Demand::Last,
@@ -668,29 +679,29 @@ impl Dispatcher {
         }
     }
 
-    /// The performers of the jobs.
+    /// Returns the performers of the jobs.
     #[cfg(test)]
     pub(super) fn performers(&self) -> &super::performers::Performers {
         self.seated.performers()
     }
 
-    /// Takes the breakers whose state has changed since this was asked last.
+    /// Takes the reports of the breakers whose state has changed since the last call.
     pub(super) fn changed_breakers(&mut self) -> Vec<BreakerReport> {
         self.breakers.take_changed()
     }
 
-    /// Reports what the breakers did that have opened.
+    /// Returns the reports of all breakers that have opened.
     pub(super) fn breakers(&self, now: Instant) -> Vec<BreakerReport> {
         self.breakers.reports(now)
     }
 
-    /// Returns the controls of how many jobs run at once.
+    /// Returns the capacity of the run, through which slots and limits are changed.
     pub(super) fn capacity(&mut self) -> Capacity<'_> {
         self.seated.capacity()
     }
 }
 
-/// Emits the event that a failed attempt is followed by another one.
+/// Emits the event that another attempt follows a failed one.
 pub(super) fn tell_retry(entry: &JobEntry, failure: &Failure, when: Instant, turn: Turn<'_>) {
     turn.emit_of_job(|| {
         let wait = when.saturating_duration_since(turn.now).as_millis();

@@ -1,4 +1,4 @@
-//! An attempt that has ended.
+//! The end of an attempt, with its result.
 
 use std::time::{Duration, Instant};
 
@@ -13,24 +13,24 @@ use crate::outcome::{AttemptDetail, AttemptEnd, AttemptUsage, Failure};
 pub(super) struct EndedAttempt {
     /// The result, or why there is none.
     pub(super) result: Result<Payload, Box<Failure>>,
-    /// The worker that performed it, if one did.
+    /// The worker that performed the attempt; `None` if no worker did.
     pub(super) worker: Option<WorkerName>,
-    /// How long it ran, by the clock of work.
+    /// How long the attempt ran, by the clock of work.
     pub(super) ran: Duration,
-    /// What it used, as far as that is known.
+    /// The resource usage of the attempt, as far as it is known.
     pub(super) usage: Option<Box<AttemptUsage>>,
-    /// When it began, if it did.
+    /// When the attempt began; `None` if it never did.
     pub(super) began: Option<Instant>,
-    /// The slot that it held, or the first of them.
+    /// The first of the slots that the attempt held.
     pub(super) slot: Option<SlotNumber>,
-    /// The place where it ran, if that was not the local one.
+    /// The place where the attempt ran; `None` for the local place.
     pub(super) place: Option<PlaceName>,
     /// Whether the result may still be refuted.
     pub(super) provisional: bool,
 }
 
 impl EndedAttempt {
-    /// Makes the end of a job that had no attempt, or none that counts.
+    /// Makes the end of a job that had no attempt, or none that was charged.
     pub(super) fn none(failure: Box<Failure>) -> Self {
         Self {
             result: Err(failure),
@@ -44,7 +44,7 @@ impl EndedAttempt {
         }
     }
 
-    /// The attempt as the outcome of its job tells it. It has ended, so it is known when it began.
+    /// Returns the attempt in the form in which the outcome of its job lists it.
     pub(super) fn detail(&self, number: u32, end: AttemptEnd, wall: &WallClock) -> AttemptDetail {
         #[expect(
             clippy::expect_used,

@@ -1,4 +1,4 @@
-//! A job in the queue, and what is known of its attempts.
+//! The entry of a job in the queue, with the record of its attempts.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,9 +19,10 @@ use crate::outcome::{Class, Failure};
 use crate::process::SeatId;
 use crate::scheduling::Blocker;
 
-/// A job of the queue: it waits for its start, was sent ahead to a worker, or runs.
+/// A job of the queue, which waits for its start, was sent ahead to a worker, or runs.
 ///
-/// There are as many entries as the window is wide, and each is looked at again and again: what few jobs have is in boxes.
+/// There can be as many entries as the window is wide, and the loop reads each of them often. So what only few jobs
+/// have is in boxes, which keeps an entry small.
 #[derive(Debug)]
 pub(super) struct JobEntry {
     /// The id under which the scheduler knows the job.
@@ -36,37 +37,37 @@ pub(super) struct JobEntry {
     pub(super) route: RouteId,
     /// Where its attempt runs or lies ahead. It is the local place while the job waits.
     pub(super) at: PlaceId,
-    /// What the job does in the queue. `Entries` changes it, and counts the entries by state as it does.
+    /// The state of the job in the queue. Only `Entries` changes it, because it counts the entries by state.
     state: JobState,
-    /// The seat on which it runs or lies ahead, if that is on a worker of a pool.
+    /// The seat on which the job runs or was sent ahead; `None` if it waits, or if no worker of a pool performs it.
     pub(super) seat: Option<SeatId>,
-    /// The number of its attempts that count.
+    /// How many charged attempts the job has had.
     pub(super) attempts: u32,
-    /// The number of its attempts that ended with a crash.
+    /// How many of its attempts ended with a crash.
     pub(super) crashes: u32,
-    /// The number of its attempts that ended for want of memory and were tried again.
+    /// How many of its attempts ended for want of memory and were followed by another one.
     pub(super) memory_kills: u32,
-    /// The moment at which it entered its state.
+    /// When the job entered its state.
     pub(super) since: Instant,
-    /// What the time of the job was charged to so far.
+    /// The times of the job, charged to attempts and blockers so far.
     pub(super) times: Box<JobTimes>,
-    /// What its retry policy knows of its failures.
+    /// The record of its failures, from which its retry policy decides.
     pub(super) history: Option<Box<RetryHistory>>,
-    /// The failure of its last attempt, if it is to be tried again.
+    /// The failure of its last attempt, if another attempt is to follow.
     pub(super) failure: Option<Box<Failure>>,
-    /// The start of its first attempt, from which its retry policy counts.
+    /// When its first attempt started. Its retry policy counts from then.
     pub(super) first_start: Option<Instant>,
-    /// The moment at which it fails if it has not started. `QueueDeadlines` keeps it.
+    /// The moment at which the job fails if it has not started. `QueueDeadlines` maintains it.
     pub(super) queue_deadline: Option<Instant>,
-    /// The job takes tokens of a rate.
+    /// Whether the job takes tokens of a rate.
     pub(super) is_rated: bool,
     /// Whether the breaker refused its start when it was last asked.
     pub(super) rejected: bool,
-    /// Why it was cancelled, if it was. Then its attempt is its last.
+    /// Why the job was cancelled, if it was. Its present attempt is then its last one.
     pub(super) cancelled: Option<Arc<CancelReason>>,
-    /// Its terms say after how long it is slow, and it was told that it is.
+    /// Whether the job was reported as slow, after the time that its terms set.
     pub(super) is_slow: bool,
-    /// What its worker has said about its attempt.
+    /// The messages of its worker about the present attempt.
     pub(super) said: Option<Box<AttemptMessages>>,
     /// The permit to store its result in the cache.
     pub(super) share: Option<Box<StorePermit>>,
@@ -77,7 +78,7 @@ pub(super) struct JobEntry {
 pub(super) enum JobState {
     /// The job waits for its start.
     Waiting,
-    /// The job was sent to its worker before its turn. It holds no slot and has not begun.
+    /// The job was sent ahead to a busy worker. It holds no slot and has not begun.
     Ahead,
     /// An attempt at the job runs and holds all its claims.
     Running,
@@ -119,7 +120,7 @@ impl JobEntry {
         }
     }
 
-    /// Returns the entry of a job that had left the queue and comes back to it, with what is known of its attempts.
+    /// Returns the entry of a job that left the queue and comes back to it. The record of its attempts is kept.
     pub(super) fn requeued(self, ticket: Ticket, route: RouteId, is_rated: bool) -> Self {
         Self {
             ticket,
@@ -133,12 +134,12 @@ impl JobEntry {
         }
     }
 
-    /// Returns what the job does in the queue.
+    /// Returns the state of the job in the queue.
     pub(super) fn state(&self) -> JobState {
         self.state
     }
 
-    /// The pool to which its attempt was given.
+    /// Returns the pool to which its attempt was given.
     pub(super) fn pool(&self) -> PoolKey {
         PoolKey {
             kind: self.kind,
@@ -146,19 +147,20 @@ impl JobEntry {
         }
     }
 
-    /// Changes the state. Only `Entries` may call it for an entry that it has, or its counts would be wrong.
+    /// Changes the state. Only `Entries` may call this for an entry that it holds, because it has to change its counts
+    /// with it.
     pub(super) fn set_state(&mut self, state: JobState) {
         self.state = state;
     }
 
-    /// Returns the moment at which the job fails if its first attempt has not started, where its terms set one.
+    /// Returns the moment at which the queue timeout of the job passes, if its terms set one.
     pub(super) fn deadline_of_first_start(&self) -> Option<Instant> {
         let limit = self.job.terms.timeouts.queue?;
-        // A limit beyond what the clock can tell is no limit.
+        // A limit beyond the range of the clock never passes.
         self.times.arrived.checked_add(limit)
     }
 
-    /// What is said about its attempt.
+    /// Returns the messages about its present attempt. Those about an earlier attempt are dropped.
     pub(super) fn said(&mut self) -> &mut AttemptMessages {
         let attempt = self.attempts;
         let said = self
@@ -175,12 +177,12 @@ impl JobEntry {
         now.saturating_duration_since(self.since)
     }
 
-    /// Whether the job waits and no attempt at it has been made.
+    /// Whether the job waits and has had no charged attempt.
     pub(super) fn is_at_start(&self) -> bool {
         self.state == JobState::Waiting && self.attempts == 0
     }
 
-    /// Returns the job as it came, so that it can be looked at anew.
+    /// Turns the entry back into the job as it arrived, so that it can be resolved again.
     pub(super) fn into_arrival(self) -> Arrival {
         Arrival {
             job: self.job,
@@ -189,7 +191,7 @@ impl JobEntry {
         }
     }
 
-    /// Charges the time for which the job's result was held, until now, as a wait for its worker.
+    /// Charges the time until `now` for which the result of the job was held. It counts as waiting for its worker.
     pub(super) fn charge_hold(&mut self, now: Instant) {
         let held = self.in_state_for(now);
         self.times.waits.add(Blocker::Worker, held);

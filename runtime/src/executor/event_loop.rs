@@ -1,5 +1,5 @@
-//! The loop of a run: waits for the first of many things, has the orchestrator do all that follows from it in one turn,
-//! and waits again.
+//! The loop of a run waits for the next event, lets the orchestrator do all that follows from it in one turn, and waits
+//! again.
 
 use std::time::Instant;
 
@@ -14,8 +14,8 @@ use super::stop::Stopped;
 use crate::dispatch::{Report, ReportReceiver, Reporter};
 use crate::suspension::{system_time_of, working_now};
 
-/// The most reports that are taken in one turn: enough that a turn's fixed cost is nothing beside them, few enough
-/// that what they free starts again at once.
+/// The most reports that are taken in one turn. With so many, the fixed cost of a turn does not matter, and what they
+/// free can still start again soon.
 const REPORTS: usize = 1024;
 
 /// The event loop of a run. Only the loop awaits; the orchestrator decides without waiting.
@@ -30,32 +30,32 @@ pub(super) struct Channels {
     pub(super) orders: mpsc::UnboundedReceiver<RunOrder>,
     /// The reports of those who perform attempts.
     pub(super) reports: ReportReceiver,
-    /// A sender of such reports. It is kept so that the channel never closes, and for its count of dropped messages.
+    /// A sender of such reports. It keeps the channel open, and counts the messages that were dropped.
     pub(super) reporter: Reporter,
 }
 
-/// What woke the loop.
+/// The event that woke the loop.
 enum Wakeup {
     /// An order came from a handle of the run; `None` once all handles are dropped.
     Order(Option<RunOrder>),
-    /// Reports on attempts and workers have come. They lie in the loop's buffer.
+    /// Reports on attempts and workers have come. They are in the loop's buffer.
     Reports,
-    /// A step or a log line has come.
+    /// A progress step or a log line has come.
     Message(Option<Report>),
     /// The cache has answered, or has stored a result.
     Consulted(Option<CacheAnswer>),
-    /// A batch was recorded, or somebody takes outcomes.
+    /// A batch of outcomes was recorded, or the receiver has room for outcomes.
     Delivery,
-    /// Jobs were submitted, or no more come.
+    /// Jobs were submitted; `None` says that no more will be.
     Jobs(Option<Batch>),
-    /// The time has come for which the loop set its timer.
+    /// The timer of the loop has fired.
     Timer,
-    /// The last turn left something to do.
+    /// The last turn has left something to do.
     More,
 }
 
 impl EventLoop {
-    /// Makes the loop of a run, which hears by these channels.
+    /// Makes the loop of a run with these channels.
     pub(super) fn new(run: Orchestrator, channels: Channels) -> Self {
         Self { run, channels }
     }
@@ -70,12 +70,12 @@ impl EventLoop {
             reporter,
         } = channels;
         run.begin(working_now());
-        // What was ordered before the first turn counts in it.
+        // Orders from before the first turn are obeyed in it.
         while let Ok(order) = orders.try_recv() {
             run.apply_order(order);
         }
         let mut buffer = Vec::with_capacity(REPORTS);
-        // One sleep is reset in place, which costs no allocation a turn.
+        // One sleep is reset in place, which saves an allocation in each turn.
         let sleep = tokio::time::sleep_until(tokio::time::Instant::now());
         let mut sleep = std::pin::pin!(sleep);
         let mut set_to: Option<Instant> = None;
@@ -97,8 +97,9 @@ impl EventLoop {
                 intake,
                 takes_jobs,
             } = run.sources();
-            // In this order: an order is obeyed before anything else; what has ended is heard before the timer judges it,
-            // and before new jobs and messages, so that a flood of these delays nothing.
+            // The order of the branches matters. An order comes first. The end of an attempt is read before the timer
+            // decides that the attempt has taken too long. New jobs and messages come last, so that a flood of them
+            // delays nothing.
             let wakeup = tokio::select! {
                 biased;
                 order = orders.recv() => Wakeup::Order(order),
@@ -118,14 +119,14 @@ impl EventLoop {
             }
             match wakeup {
                 Wakeup::Order(Some(order)) => run.apply_order(order),
-                // Nobody can order anything any more, and nobody takes outcomes.
+                // All handles are gone, and the receiver of the outcomes has one, so nobody takes outcomes any more.
                 Wakeup::Order(None) => run.stop(Phase::Killing, Stopped::Asked),
                 Wakeup::Reports => run.handle_reports(buffer.drain(..)),
                 Wakeup::Message(Some(message)) => run.handle_report(message),
                 Wakeup::Consulted(Some(consulted)) => run.consulted(consulted),
                 Wakeup::Delivery => run.take_recorded(),
                 Wakeup::Jobs(jobs) => run.received(jobs),
-                // The timer is set anew: it rings too early if the clock of work stood still meanwhile.
+                // The timer has to be set again. It fires too early if the clock of work stood still in the meantime.
                 Wakeup::Timer => set_to = None,
                 Wakeup::Consulted(None) | Wakeup::Message(None) | Wakeup::More => {}
             }

@@ -1,4 +1,4 @@
-//! An execution of the jobs that were submitted, with a deadline, a token and progress of its own.
+//! An execution of the submitted jobs, with a deadline, a cancellation token and a progress callback of its own.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -45,13 +45,14 @@ pub struct Execute<'a> {
     on_progress: Option<ProgressCallback<'a>>,
 }
 
-// They stand here and not with `Executor`, so that an execution knows its executor and not the other way around.
+// These methods are here and not beside `Executor`, so that an execution depends on its executor and not the other way
+// around.
 impl Executor {
-    /// Runs the jobs that were submitted since the last time, and gives their outcomes in that order. What this returns can be
-    /// told a deadline, a token and whom to tell of progress before it is awaited.
+    /// Runs the jobs that were submitted since the last execution, and returns their outcomes in the order of
+    /// submission. A deadline, a token and a progress callback can be set on the returned value before it is awaited.
     ///
-    /// Where it is refused, as for a need that is not there, they stay submitted: what is missing can be submitted, and
-    /// [`withdraw`](Self::withdraw) gives them back.
+    /// If the execution is refused, for example because a needed job is not there, the jobs stay submitted. The missing
+    /// jobs can then be submitted, and [`withdraw`](Self::withdraw) returns all of them.
     ///
     /// ```
     /// use ratchet_runtime::{Executor, Job, Payload};
@@ -78,7 +79,7 @@ impl Executor {
         Execute::new(self)
     }
 
-    /// [Executes](Self::execute) the jobs that were submitted, and calls back with `(completed, total)` after each.
+    /// [Executes](Self::execute) the submitted jobs, and calls back with `(completed, total)` after each of them.
     ///
     /// ```
     /// use ratchet_runtime::Executor;
@@ -104,7 +105,7 @@ impl Executor {
 }
 
 impl<'a> Execute<'a> {
-    /// Makes an execution that nothing limits but the settings of its executor.
+    /// Makes an execution that only the settings of its executor limit.
     pub(super) fn new(executor: &'a Executor) -> Self {
         Self {
             executor,
@@ -114,14 +115,14 @@ impl<'a> Execute<'a> {
         }
     }
 
-    /// Sets how long this execution may take. Then what runs is asked to stop, and nothing more starts. If the executor has a
-    /// deadline, too, the earlier one counts.
+    /// Sets how long this execution may take. After that, running jobs are asked to stop, and no job starts. If the
+    /// executor has a deadline too, the earlier one counts.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
-    /// Stops this execution when the token is cancelled: what runs is asked to stop, and nothing more starts.
+    /// Stops this execution when the token is cancelled: running jobs are asked to stop, and no job starts.
     ///
     /// ```
     /// use ratchet_runtime::{Executor, Status};
@@ -147,8 +148,8 @@ impl<'a> Execute<'a> {
         self
     }
 
-    /// Calls back with `(completed, total)` after each job that has ended. The outcomes still come in the order of the
-    /// submissions. The run waits while the callback works.
+    /// Calls back with `(completed, total)` after each job that has ended. The outcomes are still returned in the order
+    /// of submission. The next outcome is taken only after the callback has returned.
     pub fn on_progress(mut self, callback: impl FnMut(u64, u64) + Send + 'a) -> Self {
         self.on_progress = Some(Box::new(callback));
         self

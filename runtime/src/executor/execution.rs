@@ -31,16 +31,16 @@ use crate::scheduling::{AfterAttempt, Blocker, ParallelizationHint};
 pub(super) enum Consequence {
     /// The job has left the queue and ends.
     Ends(JobEntry, EndedAttempt),
-    /// The job waits in the queue again as if it had not started, so it ends where nothing starts any more.
+    /// The job waits in the queue again as if it had not started. It has to end if no job starts any more.
     WaitsAgain,
-    /// Nothing has to be done now: the job is tried again, its result is held, or it has its outcome already.
+    /// Nothing has to be done: the job is tried again, its result is held, or it has its outcome already.
     Nothing,
 }
 
-/// The queue with its dispatcher, the decision whether a failed attempt is followed by another one, and the results that
-/// are held until they are confirmed.
+/// Owns the queue with its dispatcher, the decision on retries, and the results that are held until they are confirmed.
 ///
-/// A job leaves by the methods that return its [`JobEntry`]; whoever gets that has to give the job its outcome.
+/// A job leaves by the methods that return its [`JobEntry`]. The caller of such a method has to give the job its
+/// outcome.
 pub(super) struct Execution {
     dispatcher: Dispatcher,
     retries: Retries,
@@ -48,7 +48,7 @@ pub(super) struct Execution {
 }
 
 impl Execution {
-    /// Puts the parts of an execution together. No result is held yet.
+    /// Makes the execution of a run. No result is held yet.
     pub(super) fn new(dispatcher: Dispatcher, retries: Retries) -> Self {
         Self {
             dispatcher,
@@ -62,17 +62,17 @@ impl Execution {
         &self.dispatcher
     }
 
-    /// The dispatcher, for what concerns neither retries nor held results.
+    /// Returns the dispatcher, for changes that concern neither retries nor held results.
     pub(super) fn dispatcher_mut(&mut self) -> &mut Dispatcher {
         &mut self.dispatcher
     }
 
-    /// The jobs that wait, lie ahead or run.
+    /// Returns the queue, which holds the jobs that wait, were sent ahead or run.
     pub(super) fn queue(&self) -> &Queue {
         self.dispatcher.queue()
     }
 
-    /// Returns how many jobs are queued, or have a result that is held.
+    /// Returns how many jobs are queued or have a held result.
     pub(super) fn queued_or_held(&self) -> usize {
         self.queue().len() + self.provisional.held()
     }
@@ -84,7 +84,8 @@ impl Execution {
 
     // What is due by the clock.
 
-    /// Returns the moment at which something is due here, leaving out starts and recalls where the run makes none.
+    /// Returns the next moment at which something is due here. Starts are left out unless the run `is_running`, and
+    /// recalls unless it `may_start` jobs.
     pub(super) fn next_timer(&self, is_running: bool, may_start: bool) -> Option<Instant> {
         let may_recall = may_start && self.dispatcher.has_free_slots();
         [
@@ -99,8 +100,8 @@ impl Execution {
         .min()
     }
 
-    /// Puts the jobs into the queue again whose answers were refuted, and whose retry is due. Returns the first of them
-    /// that cannot be queued again, and why; it has to be asked again until there is none.
+    /// Queues again the jobs whose answers were refuted and whose retry is due. It stops at the first job that cannot
+    /// be queued again, and returns it with its failure. The caller has to call this until it returns `None`.
     pub(super) fn retry_refuted(
         &mut self,
         kinds: &Kinds,
@@ -110,7 +111,7 @@ impl Execution {
             let waited = entry.in_state_for(now);
             entry.times.waits.add(Blocker::Retry, waited);
             entry.since = now;
-            // Its worker may be gone for good by now.
+            // The pools of its kind may have broken in the meantime.
             if let Err(failure) = kinds.check(&entry.job) {
                 return Some(ends_with_last_failure(entry, failure));
             }
@@ -123,7 +124,7 @@ impl Execution {
 
     // Attempts begin and end.
 
-    /// Starts what may start. Returns the jobs that end because a breaker has rejected them.
+    /// Starts all jobs that may start. Returns the jobs that end because a breaker has rejected them.
     pub(super) fn start_jobs(&mut self, turn: Turn<'_>) -> Vec<(JobEntry, Failure)> {
         let rejected = self.dispatcher.start_jobs(turn);
         let end = |ticket| {
@@ -134,7 +135,7 @@ impl Execution {
         rejected.into_iter().filter_map(end).collect()
     }
 
-    /// Settles an attempt that has ended, and in whose place `next` of those that lay ahead has begun.
+    /// Settles the end of an attempt. `next` is the attempt that was sent ahead and has begun in its place.
     pub(super) fn attempt_ended(
         &mut self,
         ticket: Ticket,
@@ -155,7 +156,7 @@ impl Execution {
         }
     }
 
-    /// Takes back an attempt that never began, as [`Dispatcher::returned`] says.
+    /// Takes back an attempt that never began, as [`Dispatcher::returned`] does.
     pub(super) fn attempt_returned(
         &mut self,
         ticket: Ticket,
@@ -218,19 +219,20 @@ impl Execution {
         }
     }
 
-    /// Notes that no result of this worker is in doubt any more.
+    /// Records that no result of this worker is in doubt any more.
     pub(super) fn cleared(&mut self, worker: &WorkerName) {
         self.provisional.cleared(worker);
     }
 
-    /// Takes the results of this worker that were in doubt, and may be the answers to other jobs.
+    /// Takes the results of this worker that are in doubt, because they may be the answers to other jobs.
     pub(super) fn out_of_step(&mut self, worker: &WorkerName) -> Option<Suspects> {
         self.provisional.out_of_step(worker)
     }
 
     // Workers come and go.
 
-    /// Returns the jobs of a kind that are with its workers and that no hint binds, if its workers may still declare one.
+    /// Returns the jobs of a kind that were given to its workers and that no hint binds. It returns nothing if the
+    /// workers of the kind have already declared their hints.
     pub(super) fn unbound(&self, kind: KindId, kinds: &Kinds) -> Vec<Ticket> {
         if !kinds.is_guessed(kind) {
             return Vec::new();
@@ -241,7 +243,7 @@ impl Execution {
         self.queue().tickets(is_unbound)
     }
 
-    /// Counts those of the jobs that a hint binds after all.
+    /// Counts those of the jobs that a hint now binds.
     pub(super) fn count_bound(&self, tickets: &[Ticket], kinds: &Kinds) -> usize {
         let is_bound = |ticket: &&Ticket| {
             let entry = self.queue().find(**ticket);
@@ -250,8 +252,8 @@ impl Execution {
         tickets.iter().filter(is_bound).count()
     }
 
-    /// Takes the jobs of a kind that were never given to a worker out of the queue, in the order in which they came, so
-    /// that they can be looked at anew.
+    /// Removes from the queue the jobs of a kind that were never given to a worker, and returns them in the order in
+    /// which they came. They can then be resolved again.
     pub(super) fn take_untried(&mut self, kind: KindId, now: Instant) -> Vec<Arrival> {
         let queue = self.dispatcher.queue();
         let mut waiting = queue.tickets(|entry| entry.kind == kind && entry.is_at_start());
@@ -260,13 +262,14 @@ impl Execution {
         let taken = waiting.into_iter().map(|ticket| {
             let mut entry = self.dispatcher.cancel(ticket, now);
             entry.times.skip_to(now, paused);
-            // Its right to store a result goes to whoever asked for the same.
+            // The permit to store its result is dropped with the entry, and passes to a job that waits for the same
+            // result.
             entry.into_arrival()
         });
         taken.collect()
     }
 
-    /// Takes all jobs of a kind that wait out of the queue.
+    /// Removes all waiting jobs of a kind from the queue, and returns them.
     pub(super) fn cancel_waiting_for(&mut self, kind: KindId, now: Instant) -> Vec<JobEntry> {
         self.cancel_all(
             |entry| entry.kind == kind && entry.state() == JobState::Waiting,
@@ -274,7 +277,7 @@ impl Execution {
         )
     }
 
-    /// Takes out the waiting jobs for which the condition holds.
+    /// Removes and returns the waiting jobs for which the condition holds.
     fn cancel_all(&mut self, is_wanted: impl Fn(&JobEntry) -> bool, now: Instant) -> Vec<JobEntry> {
         let tickets = self.queue().tickets(is_wanted).into_iter();
         tickets
@@ -284,8 +287,8 @@ impl Execution {
 
     // Single jobs are cancelled.
 
-    /// Cancels the jobs of the queue for which the condition holds, and asks those that run to `stop`, or has them killed that
-    /// were asked before. Returns those that waited, and the ids of those that end by themselves.
+    /// Cancels the queued jobs for which the condition holds. A running job is asked to `stop`, or killed if it was
+    /// cancelled before. Returns the jobs that waited, and the ids of those whose attempts have yet to end.
     pub(super) fn cancel_wanted(
         &mut self,
         is_wanted: impl Fn(&Job) -> bool,
@@ -315,12 +318,12 @@ impl Execution {
         (ended, asked)
     }
 
-    /// Returns why a job of the queue was cancelled, if it was.
+    /// Returns why a queued job was cancelled, if it was.
     pub(super) fn cancelled(&self, ticket: Ticket) -> Option<&CancelReason> {
         self.queue().find(ticket)?.cancelled.as_deref()
     }
 
-    /// Returns what a job of the queue that runs has printed so far.
+    /// Returns what a running job has printed so far.
     pub(super) fn output(&self, id: &JobKey) -> Option<JobOutput> {
         let mut entries = self.queue().entries();
         let entry =
@@ -333,12 +336,13 @@ impl Execution {
         ))
     }
 
-    /// Iterates over the jobs whose answers were refuted and that are tried again, each with when.
+    /// Iterates over the jobs whose answers were refuted and that wait for their retry, each with the moment of the
+    /// retry.
     pub(super) fn refuted_jobs(&self) -> impl Iterator<Item = (Instant, &JobEntry)> {
         self.provisional.retries()
     }
 
-    /// Iterates over the ids of all jobs that are here.
+    /// Iterates over the ids of all jobs that are queued, held, or wait for a retry after a refuted answer.
     pub(super) fn ids(&self) -> impl Iterator<Item = &JobKey> {
         let queued = self.queue().entries();
         let refuted = self.provisional.retries().map(|(_, entry)| entry);
@@ -353,7 +357,7 @@ impl Execution {
         self.retries.end();
     }
 
-    /// Takes out the jobs whose answers were refuted and that were to be tried again, each with the failure of its last
+    /// Removes the jobs that wait for a retry after a refuted answer, and returns each with the failure of its last
     /// attempt.
     pub(super) fn give_up_retries(
         &mut self,
@@ -368,7 +372,8 @@ impl Execution {
         given_up.collect()
     }
 
-    /// Takes out all jobs that wait, each with the failure of its last attempt, or with `refusal` if there was none.
+    /// Removes all waiting jobs, and returns each with the failure of its last attempt, or with `refusal` if it had
+    /// none.
     pub(super) fn cancel_all_waiting(
         &mut self,
         refusal: &Failure,
@@ -379,7 +384,7 @@ impl Execution {
         waiting.into_iter().map(ends).collect()
     }
 
-    /// Removes all jobs in any state, because the run no longer waits for them.
+    /// Removes all jobs in any state, because the run does not wait for them any longer.
     pub(super) fn give_up(&mut self, now: Instant) -> Vec<(JobEntry, EndedAttempt)> {
         let held = self.provisional.give_up_held().map(|(mut entry, held)| {
             entry.charge_hold(now);
@@ -409,7 +414,7 @@ impl Execution {
     }
 }
 
-/// Ends a job with the failure of its last attempt, which says more than why it is not tried again.
+/// Ends a job with the failure of its last attempt, because that says more than the reason why it is not tried again.
 fn ends_with_last_failure(mut entry: JobEntry, refusal: Failure) -> (JobEntry, Box<Failure>) {
     let last = entry.failure.take();
     (entry, last.unwrap_or_else(|| Box::new(refusal)))

@@ -1,4 +1,4 @@
-//! The groups of which a job has failed, so that none of their jobs starts any more.
+//! The groups of which a job has failed. None of their jobs starts any more.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,22 +7,22 @@ use super::cancelled::CancelReason;
 use crate::job::Job;
 use crate::outcome::{Class, Failure, Status};
 
-/// Knows which groups have failed. It is empty where no terms name a group.
+/// Knows which groups have failed. It is empty if no terms name a group.
 #[derive(Debug, Default)]
 pub(super) struct FailedGroups {
     failed: HashMap<Arc<str>, CancelReason>,
-    /// The groups that have failed and whose jobs were not ended yet.
+    /// The failed groups whose jobs have yet to be ended.
     new: Vec<Arc<str>>,
 }
 
 impl FailedGroups {
-    /// Takes note of a job that did not succeed. If it failed, and is the first of its group that did, the other jobs of the
-    /// group are [to be ended](Self::pop).
+    /// Records a job that did not succeed. If it is the first failed job of its group, the other jobs of the group are
+    /// [to be ended](Self::pop).
     pub(super) fn failed(&mut self, job: &Job, class: Class) {
         let Some(group) = &job.terms.fail_fast else {
             return;
         };
-        // One that was cancelled or skipped says nothing about the others.
+        // A cancelled or skipped job does not make its group fail.
         let has_failed = !matches!(class.status(), Status::Cancelled | Status::Skipped);
         if !has_failed || self.failed.contains_key(group) {
             return;
@@ -35,14 +35,14 @@ impl FailedGroups {
         self.new.push(Arc::clone(group));
     }
 
-    /// Takes the next group whose jobs are to be ended, and why.
+    /// Takes the next group whose jobs are to be ended, with the reason.
     pub(super) fn pop(&mut self) -> Option<(Arc<str>, CancelReason)> {
         let group = self.new.pop()?;
         let reason = self.failed.get(&group)?.clone();
         Some((group, reason))
     }
 
-    /// Why a job does not start, if its group has failed.
+    /// Returns the failure of a job that may not start because its group has failed.
     pub(super) fn refusal(&self, job: &Job) -> Option<Failure> {
         if self.failed.is_empty() {
             return None;

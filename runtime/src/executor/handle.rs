@@ -47,18 +47,18 @@ use crate::scheduling::{Limit, ParallelizationStats};
 pub struct RunHandle {
     /// The channel to the loop, which is closed once the loop has ended.
     pub(super) orders: mpsc::UnboundedSender<RunOrder>,
-    /// The figures that the loop shows after each turn.
+    /// The figures that the loop publishes after each turn.
     pub(super) gauges: Arc<Gauges>,
 }
 
 impl RunHandle {
-    /// Starts no more jobs: running jobs finish, and waiting jobs are cancelled. When the grace for that is over,
-    /// what still runs is cancelled too.
+    /// Starts no more jobs: running jobs finish, and waiting jobs are cancelled. Jobs that still run after the grace
+    /// for draining are cancelled too.
     pub fn drain(&self) {
         self.order(RunOrder::Stop(Phase::Draining));
     }
 
-    /// Asks running jobs to stop, and kills them when the grace for that is over.
+    /// Asks running jobs to stop, and kills those that still run after the grace for cancelling.
     pub fn cancel(&self) {
         self.order(RunOrder::Stop(Phase::Cancelling));
     }
@@ -78,37 +78,38 @@ impl RunHandle {
         self.order(RunOrder::Pause(false));
     }
 
-    /// Starts no job while a reason is set, in addition to any pause. This is for a monitor of the
-    /// machine. The reason is told to sinks.
+    /// Holds all starts back while a reason is set, independently of [`pause`](Self::pause). A monitor of the machine
+    /// uses this. Sinks are told the reason.
     pub fn hold(&self, reason: Option<String>) {
         self.order(RunOrder::Hold(reason));
     }
 
-    /// Starts no job at a place while a reason is set; other places continue. A run with no other place than its
-    /// own one is held by [`hold`](Self::hold).
+    /// Holds starts at one place back while a reason is set; other places continue. If the run has only its own place,
+    /// use [`hold`](Self::hold).
     pub fn hold_place(&self, place: PlaceName, reason: Option<String>) {
         self.order(RunOrder::HoldPlace(place, reason));
     }
 
-    /// How many attempts run at a place now.
+    /// Returns how many attempts run at a place now.
     pub fn running_at(&self, place: &PlaceName) -> usize {
         self.gauges.running_at(place)
     }
 
-    /// Changes the number of slots. It is refused if a waiting or running job needs more.
+    /// Changes the number of slots. It fails if a waiting or running job needs more slots than that.
     pub async fn set_slots(&self, slots: u32) -> Result<(), Error> {
         self.ask(|answer| RunOrder::SetSlots(slots, answer)).await
     }
 
-    /// Changes a named limit; a max stays a max and a rate a rate.
+    /// Changes a named limit. A maximum cannot become a rate, nor a rate a maximum.
     pub async fn set_limit(&self, name: impl Into<String>, limit: Limit) -> Result<(), Error> {
         let name = name.into();
         self.ask(|answer| RunOrder::SetLimit(name, limit, answer))
             .await
     }
 
-    /// Cancels single jobs, and returns what became of each; the run continues. One that waits ends as cancelled, one
-    /// that runs is asked to stop, and is killed when its grace is over or when it is asked again. What needs them is skipped.
+    /// Cancels single jobs, and returns what became of each; the run continues. A waiting job ends as cancelled. A
+    /// running job is asked to stop, and is killed when its grace is over or when it is cancelled again. Jobs that need
+    /// a cancelled job are skipped.
     ///
     /// ```
     /// use ratchet_runtime::{Cancellation, Executor, Job, Payload, Status};
@@ -137,8 +138,8 @@ impl RunHandle {
             .await
     }
 
-    /// Returns the state of each job; `None` for one that has ended or was not handed over yet. Like a
-    /// [`snapshot`](Self::snapshot), this is for people who ask.
+    /// Returns the state of each job; `None` for a job that has ended or was not handed over yet. Like a
+    /// [`snapshot`](Self::snapshot), this takes time that grows with the jobs of the run.
     ///
     /// ```
     /// use ratchet_runtime::{Executor, Job, JobState, Payload};
@@ -165,7 +166,8 @@ impl RunHandle {
         self.question(|answer| RunOrder::Find(ids, answer)).await
     }
 
-    /// Returns the output of a running job, which also gets what the job prints later; `None` if the job does not run.
+    /// Returns the output of a running job, or `None` if the job does not run. What the job prints later is added to
+    /// the returned value.
     ///
     /// ```
     /// use ratchet_runtime::process::ProcessConfig;
@@ -190,8 +192,8 @@ impl RunHandle {
         self.question(|answer| RunOrder::Output(id, answer)).await
     }
 
-    /// Adds jobs to the run, all or none. Each may need those before it, and those that the run knows and that have not
-    /// ended; the id of one that has ended is free again.
+    /// Adds jobs to the run, all or none. Each may need jobs that come before it in the list, and unfinished jobs of
+    /// the run. The id of a job that has ended may be used again.
     ///
     /// ```
     /// use ratchet_runtime::{Executor, Job, Payload};
@@ -214,13 +216,13 @@ impl RunHandle {
         self.ask(|answer| RunOrder::Add(jobs, answer)).await
     }
 
-    /// Which locks and limits are held, what is left of them, and how many jobs wait, as of now.
+    /// Returns which locks and limits are held, what is left of them, and how many jobs wait.
     pub async fn parallelization(&self) -> Result<ParallelizationStats, Error> {
         self.question(RunOrder::Parallelization).await
     }
 
-    /// Returns what runs, and what waits for what. It takes time that grows with the jobs of the run, so it is for people
-    /// who ask, not for a display.
+    /// Returns which jobs run, and what each waiting job waits for. This takes time that grows with the jobs of the
+    /// run, so it should not be called for each refresh of a display.
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
         self.question(RunOrder::Snapshot).await
     }
@@ -235,7 +237,7 @@ impl RunHandle {
         let _ = self.orders.send(order);
     }
 
-    /// Asks the loop, which answers in its next turn.
+    /// Sends an order with a channel for the answer, and waits for the answer of the loop's next turn.
     async fn question<T>(
         &self,
         order: impl FnOnce(oneshot::Sender<T>) -> RunOrder,
@@ -252,12 +254,12 @@ impl RunHandle {
         self.question(order).await?
     }
 
-    /// Returns when all jobs have their outcomes, or the run was dropped.
+    /// Waits until all jobs have their outcomes, or the run was dropped.
     pub(super) async fn quiet(&self) {
         let orders = self.orders.clone();
         let mut quiet = self.gauges.watch();
         tokio::select! {
-            // The gauges live as long as this handle, so it does not fail.
+            // This cannot fail, because the handle keeps the gauges alive.
             _ = quiet.wait_for(|quiet| *quiet) => {}
             () = orders.closed() => {}
         }
@@ -269,29 +271,29 @@ impl RunHandle {
     }
 }
 
-/// Sends jobs to a run that takes them.
+/// Submits jobs to a run that takes them one after another.
 ///
-/// When the last clone is dropped, no more come, and the run ends with those that came.
+/// When the last clone is dropped, the run ends after the jobs that were submitted.
 #[derive(Debug, Clone)]
 pub struct Submitter {
-    /// The way to the source of the run, which waits while the window is full.
+    /// The channel to the source of the run. The source does not read it while the window is full.
     pub(super) jobs: mpsc::Sender<Vec<Arc<Job>>>,
-    /// Says whether the run still takes jobs.
+    /// The handle that says whether the run still takes jobs.
     pub(super) handle: RunHandle,
 }
 
 impl Submitter {
-    /// Sends a job; waits while the run has as many as it takes.
+    /// Submits a job, and waits while the window of the run is full.
     ///
     /// Cancel safe: a job whose future is dropped was not sent.
     pub async fn submit(&self, job: Job) -> Result<(), Error> {
         self.submit_many(vec![job]).await
     }
 
-    /// Sends several jobs at once, which costs hardly more than sending one.
+    /// Submits several jobs at once, which costs hardly more than submitting one.
     ///
-    /// All are sent or none is; they are taken in as there is room. Cancel safe, as [`submit`](Self::submit)
-    /// is.
+    /// All are submitted or none is. The run takes them in as its window has room. Cancel safe, like
+    /// [`submit`](Self::submit).
     pub async fn submit_many(&self, jobs: Vec<Job>) -> Result<(), Error> {
         for job in &jobs {
             super::source::check(job)?;

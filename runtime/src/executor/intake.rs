@@ -1,4 +1,4 @@
-//! The intake of jobs: pulls them from their source, and checks their ids and their dependencies.
+//! The intake of a run pulls jobs from their source, and checks their ids and their dependencies.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,35 +20,35 @@ use crate::table::{Names, Table};
 /// The decision about a job that was pulled.
 #[derive(Debug)]
 pub(super) enum Admitted {
-    /// The job needs no other any more.
+    /// No need of the job is left to wait for.
     Clear(Arrival),
-    /// The job waits for others, and comes back by [`Intake::release`].
+    /// The job waits for other jobs, and [`Intake::release`] returns it later.
     Waits,
     /// The job ends without an attempt.
     Refused(Refused),
 }
 
-/// Owns the source of jobs, and knows which pulled jobs are unfinished, and which wait for others.
+/// Owns the source of jobs, and knows which pulled jobs are unfinished and which of them wait for others.
 pub(super) struct Intake {
     source: Source,
-    /// How many there will be, where that is known.
+    /// How many jobs the run will have, if that is known.
     total: Option<u64>,
     /// How many jobs were pulled.
     taken: u64,
-    /// The ids of unfinished jobs; `None` where the source has already checked that ids are unique.
+    /// The ids of unfinished jobs; `None` if the source has already checked that ids are unique.
     names: Option<Names<JobKey>>,
     needs: Needs,
-    /// Jobs that have ended and whose dependents do not know it yet.
+    /// The jobs that have ended and whose dependents were not released yet, each with whether it succeeded.
     ended: VecDeque<(JobKey, bool)>,
     in_hand: JobWindow,
-    /// Jobs that were added while the run goes on, each with its position where the source knows those of its jobs.
+    /// The jobs that were added during the run. Each has its position, if the source has a known number of jobs.
     added: VecDeque<(Option<u64>, Arc<Job>)>,
-    /// Jobs that were cancelled before they were pulled.
+    /// The ids of jobs that were cancelled before they were pulled.
     cancelled: Names<JobKey>,
 }
 
 impl Intake {
-    /// Makes an intake from a source of which no job was pulled yet.
+    /// Makes an intake from a source that was not pulled from yet.
     pub(super) fn new(
         mut source: Source,
         memory: RetainedJobs,
@@ -57,7 +57,7 @@ impl Intake {
     ) -> Self {
         let total = source.total();
         let (needs, names) = match &mut source {
-            // All that is needed is known beforehand, and that no two have the same name.
+            // A list has already counted which jobs are needed, and checked that ids are unique.
             Source::List { needed, .. } => (
                 Needs::new(std::mem::take(needed), RetainedJobs::Nothing),
                 None,
@@ -77,17 +77,17 @@ impl Intake {
         }
     }
 
-    /// How many jobs there will be, where that is known.
+    /// Returns how many jobs the run will have, if that is known.
     pub(super) fn total(&self) -> Option<u64> {
         self.total
     }
 
-    /// How many jobs were pulled so far.
+    /// Returns how many jobs were pulled so far.
     pub(super) fn taken(&self) -> u64 {
         self.taken
     }
 
-    /// How many jobs came and have no outcome yet.
+    /// Returns how many jobs were pulled and have no outcome yet.
     pub(super) fn living(&self) -> usize {
         self.in_hand.living()
     }
@@ -97,23 +97,23 @@ impl Intake {
         self.source.is_exhausted() && self.added.is_empty()
     }
 
-    /// Whether pulling would bring a job now, or would find that no more come.
+    /// Whether pulling would return a job now, or find that no more jobs come.
     pub(super) fn has_more(&self) -> bool {
         self.source.has_more() || !self.added.is_empty()
     }
 
-    /// Whether the window has room for another job, given the outcomes that were not delivered yet.
+    /// Whether the window has room for another job, besides the outcomes that are not delivered yet.
     pub(super) fn has_room(&self, out: UndeliveredOutcomes) -> bool {
         self.in_hand.has_room(out)
     }
 
-    /// Takes note of how many jobs have ended since the run began.
+    /// Records how many jobs have ended since the run began.
     pub(super) fn note_ended(&mut self, ended: u64, now: Instant) {
         self.in_hand.note_ended(ended, now);
     }
 
-    /// Returns until when no more jobs have to be pulled, because jobs end fast and `ready` of them could start
-    /// already. `ahead` is how many can be sent ahead at most.
+    /// Returns the time until which no more jobs have to be pulled, because jobs end fast and `ready` of them could
+    /// start already. `ahead` returns how many attempts can be sent ahead at most.
     pub(super) fn enough_until(
         &self,
         ready: usize,
@@ -123,8 +123,8 @@ impl Intake {
         self.in_hand.enough_until(ready, ahead, now)
     }
 
-    /// The next jobs that somebody submits; never where nobody does, or those that came before were not all pulled.
-    /// `None` says that no more come. Cancel safe.
+    /// Waits for the next submitted jobs; `None` says that no more come. It waits forever if the source is no channel,
+    /// or if earlier submitted jobs were not pulled yet. Cancel safe.
     pub(super) async fn submitted(&mut self) -> Option<Vec<Arc<Job>>> {
         match &mut self.source {
             Source::Submitted { coming, here } if here.len() == 0 => coming.recv().await,
@@ -132,7 +132,7 @@ impl Intake {
         }
     }
 
-    /// Takes what was submitted; `None` ends the source.
+    /// Takes submitted jobs; `None` ends the source.
     pub(super) fn received(&mut self, jobs: Option<Vec<Arc<Job>>>) {
         match jobs {
             Some(jobs) => self.source.received(jobs),
@@ -140,15 +140,15 @@ impl Intake {
         }
     }
 
-    /// Takes no more jobs from outside; what was handed over already is still there to be pulled.
+    /// Stops taking jobs from outside. Jobs that were already handed over can still be pulled.
     pub(super) fn close(&mut self) {
         self.source.close();
     }
 
     /// Takes the next job from the source.
     ///
-    /// Jobs that were added may need jobs of a list, so they come after it. Any other source may have jobs for ever, so
-    /// they come before.
+    /// Added jobs may need jobs of a list, so they come after the list. Any other source may never end, so added jobs
+    /// come before it.
     pub(super) fn pull(&mut self) -> Pulled {
         if self.added.is_empty() || self.source.is_list() {
             match self.source.pull() {
@@ -162,19 +162,19 @@ impl Intake {
         }
     }
 
-    /// Iterates over the jobs that the run knows, and that were not pulled yet.
+    /// Iterates over the ids of the jobs that the run knows and that were not pulled yet.
     pub(super) fn pending(&self) -> impl Iterator<Item = &JobKey> {
         let added = self.added.iter().map(|(_, job)| &job.id);
         self.source.handed_over().chain(added)
     }
 
-    /// Has these jobs end when they are pulled, without being started.
+    /// Marks jobs that were not pulled yet as cancelled. Each ends without an attempt when it is pulled.
     pub(super) fn cancel_pending(&mut self, ids: impl IntoIterator<Item = JobKey>) {
         self.cancelled.extend(ids);
     }
 
-    /// Adds jobs to the run. Each may need jobs before it, and jobs that the run knows and that have not ended. `living`
-    /// are those that were pulled and have not ended.
+    /// Adds jobs to the run. Each may need jobs before it in the batch, and unfinished jobs of the run. `living` has
+    /// the ids of the jobs that were pulled and have not ended.
     ///
     /// All are added or none is.
     pub(super) fn add(&mut self, jobs: Batch, living: &Names<JobKey>) -> Result<(), Error> {
@@ -218,7 +218,7 @@ impl Intake {
         Ok(())
     }
 
-    /// Counts a job that was pulled. It has to be [admitted](Self::admit).
+    /// Counts a pulled job. The caller has to pass it to [`admit`](Self::admit).
     pub(super) fn arrive(&mut self, position: Option<u64>, job: Arc<Job>, now: Instant) -> Arrival {
         let arrival = Arrival {
             job,
@@ -230,7 +230,7 @@ impl Intake {
         arrival
     }
 
-    /// Decides the next step of a job that was pulled.
+    /// Checks the id and the needs of a pulled job, and decides whether it can proceed.
     pub(super) fn admit(&mut self, arrival: Arrival) -> Admitted {
         let id = &arrival.job.id;
         if id.as_str().is_empty() {
@@ -270,7 +270,7 @@ impl Intake {
         }
     }
 
-    /// Returns the jobs that no longer wait for one ended job; `None` once all ended jobs were handled.
+    /// Returns the jobs that waited for one ended job and no longer wait; `None` once all ended jobs were handled.
     pub(super) fn release(&mut self) -> Option<impl Iterator<Item = Admitted> + use<>> {
         let (id, well) = self.ended.pop_front()?;
         Some(self.needs.ended(&id, well).into_iter().map(admitted))
@@ -281,17 +281,17 @@ impl Intake {
         !self.ended.is_empty()
     }
 
-    /// Iterates over the jobs that wait for others, each with those that it still waits for.
+    /// Iterates over the jobs that wait for other jobs, each with the ids of those that have not ended yet.
     pub(super) fn waiting(&self) -> impl Iterator<Item = (&Arrival, Vec<JobKey>)> {
         self.needs.waiting()
     }
 
-    /// Takes out the jobs that wait for others and for which the condition holds.
+    /// Removes and returns the jobs that wait for others and for which the condition holds.
     pub(super) fn take(&mut self, is_wanted: impl Fn(&Arrival) -> bool) -> Vec<Arrival> {
         self.needs.take(is_wanted)
     }
 
-    /// Takes out all jobs that wait for others, because the run stops.
+    /// Removes and returns all jobs that wait for others, because the run stops.
     pub(super) fn give_up(&mut self) -> Vec<Arrival> {
         self.needs.give_up()
     }
@@ -315,10 +315,10 @@ fn admitted(status: NeedsStatus) -> Admitted {
     }
 }
 
-/// Refuses a job that has no id, or the id of another.
+/// Refuses a job that has no id, or the id of another job.
 fn refuse_nameless(arrival: Arrival, error: &Error) -> Admitted {
     let failure = match &arrival.job.work {
-        // Whoever refused it knows better what is wrong with it, and where it stands.
+        // The job was refused before, and that failure says better what is wrong and where.
         Work::Refused { failure, .. } => failure.clone(),
         _ => Box::new(Failure::new(Class::Input, error.to_string())),
     };

@@ -1,14 +1,15 @@
-//! The window of a run: how many jobs it holds, and whether there is room for another one.
+//! The window bounds how many jobs a run holds at once.
 
 use std::time::Instant;
 
 use super::throughput::Throughput;
 
-/// How many bytes of inputs and results may be in hand before no more jobs are taken in, and of results before no
-/// more are started: as many as the window has room for would be gigabytes if each carries a megabyte.
+/// How many bytes of inputs and results may be in memory before no more jobs are taken in, and how many bytes of
+/// untaken results before no more jobs start. The window alone is not enough: if each of 4096 jobs carries a megabyte,
+/// they need gigabytes.
 pub(super) const MAX_BYTES: usize = 64 * 1024 * 1024;
 
-/// The outcomes that were not delivered yet. They count against the window, too.
+/// The outcomes that were not delivered yet. They count against the window as well.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct UndeliveredOutcomes {
     /// How many outcomes were not taken yet.
@@ -17,20 +18,21 @@ pub(super) struct UndeliveredOutcomes {
     pub(super) bytes: usize,
 }
 
-/// Counts the jobs between their source and the receiver of their outcomes. Memory follows this count.
+/// Counts the jobs between their source and the receiver of their outcomes. The memory that a run needs grows with this
+/// count.
 pub(super) struct JobWindow {
-    /// How many jobs may be in hand at once.
+    /// How many jobs and undelivered outcomes there may be at once.
     window: usize,
-    /// Jobs that came and have no outcome yet.
+    /// How many jobs were pulled and have no outcome yet.
     living: usize,
-    /// How many bytes these carry.
+    /// How many bytes these jobs carry.
     bytes: usize,
-    /// Whether jobs end so fast that fewer need to be in hand.
+    /// Measures how fast jobs end, because fewer jobs have to be held while they end fast.
     throughput: Throughput,
 }
 
 impl JobWindow {
-    /// Makes a count of no jobs, with room for `window` of them.
+    /// Makes an empty window with room for `window` jobs.
     pub(super) fn new(window: usize, now: Instant) -> Self {
         Self {
             window,
@@ -40,7 +42,7 @@ impl JobWindow {
         }
     }
 
-    /// Counts a job that has come and that carries this many bytes.
+    /// Counts a pulled job that carries this many bytes.
     pub(super) fn add(&mut self, bytes: usize) {
         self.living += 1;
         self.bytes += bytes;
@@ -52,25 +54,25 @@ impl JobWindow {
         self.bytes -= bytes;
     }
 
-    /// How many jobs came and have no outcome yet.
+    /// Returns how many jobs were pulled and have no outcome yet.
     pub(super) fn living(&self) -> usize {
         self.living
     }
 
     /// Whether there is room for another job.
     pub(super) fn has_room(&self, out: UndeliveredOutcomes) -> bool {
-        // Something always has to be in hand, or nothing would ever become less.
+        // One job is always let in. Without it, no job would end and free memory.
         let is_light = self.bytes + out.bytes < MAX_BYTES || self.living == 0;
         is_light && self.living + out.outcomes < self.window
     }
 
-    /// Takes note of how many jobs have ended since the run began.
+    /// Records how many jobs have ended since the run began.
     pub(super) fn note_ended(&mut self, ended: u64, now: Instant) {
         self.throughput.ended(ended, now);
     }
 
-    /// Returns until when no more jobs have to be pulled, because jobs end fast and `ready` of them could start
-    /// already. `ahead` is how many can be sent ahead at most.
+    /// Returns the time until which no more jobs have to be pulled, because jobs end fast and `ready` of them could
+    /// start already. `ahead` returns how many attempts can be sent ahead at most.
     pub(super) fn enough_until(
         &self,
         ready: usize,

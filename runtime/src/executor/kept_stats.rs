@@ -1,4 +1,4 @@
-//! The figures of runs, kept for whoever asks an executor.
+//! The sink that keeps the figures of a run for [`Executor::stats`](super::Executor::stats).
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,14 +7,14 @@ use crate::event::{Event, EventRecord};
 use crate::summary::LiveStats;
 use crate::suspension::working_now;
 
-/// The figures of the run that goes on, or of the last one.
+/// The figures of the current run, or of the last one.
 pub(super) type SharedStats = Arc<Mutex<LiveStats>>;
 
-/// Keeps the figures of each run. A run begins with new ones.
+/// Updates the figures of the current run from its events, and starts with empty figures when a run begins.
 pub(super) struct StatsSink(SharedStats);
 
 impl StatsSink {
-    /// Makes a sink, and the figures that it keeps.
+    /// Makes a sink and its figures.
     pub(super) fn new() -> (Self, SharedStats) {
         let stats = Arc::new(Mutex::new(LiveStats::new(working_now())));
         (Self(Arc::clone(&stats)), stats)

@@ -1,4 +1,4 @@
-//! Which kind of worker does which task, and what is known of both.
+//! The kinds of worker of a run, and which of them performs which task.
 
 use std::sync::Arc;
 
@@ -16,87 +16,88 @@ use crate::scheduling::ParallelizationHint;
 use crate::scheduling::closest;
 use crate::table::Table;
 
-/// The kind that performs closures. Every run has it, before the kinds of the runner and of workers.
+/// The kind that performs closures. Every run has it, and its number comes before those of the runner and of workers.
 pub(super) const CLOSURES: KindId = KindId(0);
 /// The kind that performs commands.
 pub(super) const COMMANDS: KindId = KindId(1);
 
-/// How many known tasks the refusal of an unknown one names: nobody would read a longer list.
+/// How many known tasks a message about an unknown task names at most. A longer list would hide the rest of the
+/// message.
 const NAMED: usize = 16;
 
 /// A kind of worker, as the loop knows it.
 #[derive(Debug, Clone)]
 pub(crate) struct KindOfWorker {
-    /// Its name, which is also that of a task it does.
+    /// The name of the kind. If its workers declare no tasks, the kind may perform the task of this name.
     pub(crate) name: String,
-    /// Which tasks it does.
+    /// The tasks that the kind performs.
     pub(crate) tasks: Tasks,
-    /// Where its workers run. Commands run where their own terms say.
+    /// Where its workers run. A command runs where the terms of its job say.
     pub(crate) on: Placement,
     /// The program of its workers, on which cached results depend.
     pub(crate) process: Option<ProcessConfig>,
-    /// The files of that program, as they were before its first worker started.
+    /// The files of that program, as they were before the first worker of the kind started.
     pub(crate) programs: Option<Arc<StartedPrograms>>,
 }
 
 /// Which tasks a kind of worker performs, and how that becomes known.
 #[derive(Debug, Clone)]
 pub(crate) enum Tasks {
-    /// The kind does every task that no other kind does.
+    /// The kind performs every task that no other kind performs.
     Any,
-    /// The kind does these tasks.
+    /// The kind performs these tasks.
     Declared(Vec<(TaskName, ParallelizationHint)>),
-    /// The kind does these tasks, and those that its first worker names. What is not set for a task here, that worker
-    /// says.
+    /// The kind performs these tasks, and those that its first worker declares. What is not set for a task here is
+    /// taken from that declaration.
     Served(Vec<Service>),
-    /// The kind does the tasks that its first worker names; jobs without a hint of their own wait for that. If the
-    /// worker names none, the kind does the task of its own name, or any task if it is the only kind.
+    /// The kind performs the tasks that its first worker declares, and jobs without a hint of their own wait for that.
+    /// If the worker declares none, the kind performs the task of its own name, or any task if it is the only kind.
     Introduced,
 }
 
-/// Who performs a task, and on what terms.
+/// The kind that performs a task, and what is declared for the task.
 #[derive(Debug)]
 struct TaskEntry {
     /// The kind of worker that performs it.
     kind: KindId,
     /// The hint that the worker has declared.
     hint: Option<Result<ParallelizationHint, String>>,
-    /// The worker says that results can be used again.
+    /// Whether results of the task can be used again, if that is declared.
     cacheable: Option<bool>,
 }
 
-/// Which kinds of worker there are, and which of them does which task.
+/// Knows the kinds of worker, and finds the kind that performs a job.
 #[derive(Debug)]
 pub(super) struct Kinds {
-    /// What is known of each kind, by its number.
+    /// The kinds, indexed by their numbers.
     list: Vec<KindOfWorker>,
-    /// Which kind does a task.
+    /// The kind that performs each known task.
     tasks: Table<TaskName, TaskEntry>,
-    /// The kind that does every task that no other does, if there is one.
+    /// The kind that performs every task that no other kind performs, if there is one.
     any: Option<KindId>,
-    /// Kinds that have not introduced themselves yet.
+    /// The kinds whose first worker was not heard yet.
     silent: Vec<KindId>,
-    /// Kinds whose tasks were assumed from their name, or taken to be any, because their workers said no hello.
+    /// The kinds whose tasks were guessed, because their first worker said no hello.
     guessed: Vec<KindId>,
-    /// What workers say of their version.
+    /// The version that the workers of a kind declare.
     versions: Table<KindId, String>,
-    /// The kinds that have no workers any more, and why.
+    /// The kinds that have no workers any more, each with the reason.
     broken: Table<KindId, Failure>,
 }
 
-/// Which kind of worker does a job, as far as that is known.
+/// The answer to the question which kind performs a job.
 #[derive(Debug)]
 pub(super) enum Resolved {
-    /// This kind does the job.
+    /// This kind performs the job.
     Known { kind: KindId, cacheable: bool },
-    /// It is known when all kinds have introduced themselves.
+    /// The answer depends on a kind whose first worker was not heard yet.
     Later,
-    /// No kind does the job.
+    /// No kind can perform the job.
     Refused(Failure),
 }
 
 impl Kinds {
-    /// Makes the list of kinds; a kind's number is its place in it.
+    /// Makes the list of kinds. The number of a kind is its index in the list.
     pub(super) fn new(kinds: Vec<KindOfWorker>) -> Self {
         let mut table = Self {
             list: Vec::new(),
@@ -145,7 +146,7 @@ impl Kinds {
         hint: Option<Result<ParallelizationHint, String>>,
         cacheable: Option<bool>,
     ) {
-        // Who said so first does it; kinds are asked for by their names where that is not wanted.
+        // If several kinds declare a task, the first of them performs it.
         let entry = self.tasks.entry(task).or_insert(TaskEntry {
             kind,
             hint: None,
@@ -157,7 +158,8 @@ impl Kinds {
         }
     }
 
-    /// Records what a kind has declared. Returns whether its tasks had been guessed, so that jobs were resolved by a guess.
+    /// Records what the worker of a kind has declared, or with `None` that it declares nothing. Returns whether its
+    /// tasks had been guessed, so that jobs were resolved by a guess.
     pub(super) fn introduced(&mut self, kind: KindId, tasks: Option<Vec<Introduction>>) -> bool {
         let is_first = take(&mut self.silent, kind);
         let Some(tasks) = tasks else {
@@ -171,7 +173,7 @@ impl Kinds {
             return false; // A later worker of the kind says the same again.
         }
         if is_late && !self.is_served(kind) {
-            // It does what it says, and nothing else.
+            // The declaration replaces all that was guessed.
             self.any = self.any.filter(|any| *any != kind);
             self.tasks.retain(|_, entry| entry.kind != kind);
         }
@@ -186,7 +188,7 @@ impl Kinds {
         is_late
     }
 
-    /// Guesses the tasks of a kind that takes work and has not declared any.
+    /// Guesses the tasks of a kind whose worker takes work and has declared none.
     fn guess(&mut self, kind: KindId) {
         self.guessed.push(kind);
         if self.is_served(kind) {
@@ -200,7 +202,7 @@ impl Kinds {
         }
     }
 
-    /// Whether what a kind does was guessed, so that it may say more yet.
+    /// Whether the tasks of a kind were guessed, so that its workers may still declare some.
     pub(super) fn is_guessed(&self, kind: KindId) -> bool {
         self.guessed.contains(&kind)
     }
@@ -210,7 +212,7 @@ impl Kinds {
         matches!(self.list[usize::from(kind.0)].tasks, Tasks::Served(_))
     }
 
-    /// Whether no other kind does named tasks.
+    /// Whether no other kind performs named tasks.
     fn is_only(&self, kind: KindId) -> bool {
         let others = (0..).map(KindId).zip(&self.list);
         others
@@ -218,7 +220,7 @@ impl Kinds {
             .all(|(_, other)| matches!(&other.tasks, Tasks::Declared(tasks) if tasks.is_empty()))
     }
 
-    /// Takes note that a kind has no workers any more, for this reason.
+    /// Records that a kind has no workers any more, for this reason.
     pub(super) fn broke(&mut self, kind: KindId, failure: Failure) {
         if self.silent.contains(&kind) {
             let name = TaskName::from(self.name(kind));
@@ -228,7 +230,7 @@ impl Kinds {
         self.broken.insert(kind, failure);
     }
 
-    /// Returns the kinds that have not introduced themselves yet.
+    /// Returns the kinds whose first worker was not heard yet.
     pub(super) fn silent(&self) -> &[KindId] {
         &self.silent
     }
@@ -238,7 +240,7 @@ impl Kinds {
         &self.list[usize::from(kind.0)].name
     }
 
-    /// Takes note of the version that a worker of a kind says it is.
+    /// Records the version that a worker of a kind declares.
     pub(super) fn set_version(&mut self, kind: KindId, version: String) {
         self.versions.insert(kind, version);
     }
@@ -250,17 +252,17 @@ impl Kinds {
             process: known.process.as_ref(),
             programs: known.programs.as_ref(),
             version: self.versions.get(&kind).map(String::as_str),
-            // It depends on the places of the job.
+            // The platform depends on the places of the job, so the caller sets it.
             platform: None,
         }
     }
 
-    /// Finds out which kind does a job.
+    /// Finds the kind that performs a job.
     pub(super) fn resolve(&self, job: &Job) -> Resolved {
         let (kind, cacheable) = match &job.work {
             Work::Closure(_) => (CLOSURES, false),
             Work::Refused { failure, .. } => return Resolved::Refused((**failure).clone()),
-            // The last never comes so far: it needs nobody.
+            // An ended job is never resolved, because its outcome is passed on before that.
             Work::Command(_) | Work::Ended(_) => (COMMANDS, false),
             Work::Task { task, .. } => match self.find(task) {
                 Ok((kind, _)) if self.may_still_say(kind, task, job) => return Resolved::Later,
@@ -275,7 +277,7 @@ impl Kinds {
         }
     }
 
-    /// Checks that somebody can do a job, as far as is known by now.
+    /// Checks that a kind can perform a job, as far as that is known by now.
     pub(super) fn check(&self, job: &Job) -> Result<(), Failure> {
         match self.resolve(job) {
             Resolved::Refused(failure) => Err(failure),
@@ -283,7 +285,7 @@ impl Kinds {
         }
     }
 
-    /// Whether the worker may yet declare a hint or cacheability that this job leaves open, in a hello that has not come.
+    /// Whether a hello that has not come may still declare the hint or the cacheability that this job leaves open.
     fn may_still_say(&self, kind: KindId, task: &TaskName, job: &Job) -> bool {
         let says = |entry: &TaskEntry| {
             (job.terms.hint.is_none() && entry.hint.is_none())
@@ -314,7 +316,7 @@ impl Kinds {
         Err(Failure::new(Class::Input, message).code("unknown_task"))
     }
 
-    /// Where a job of a kind can run: where its workers are, or if it is a command, where its terms say.
+    /// Returns where a job of a kind can run: at the places of its workers, or for a command, where its terms say.
     pub(super) fn placement<'a>(
         &'a self,
         kind: KindId,
@@ -331,7 +333,7 @@ impl Kinds {
         Ok(&self.list[usize::from(kind.0)].on)
     }
 
-    /// How parallel a job may be: as it says, or as its worker declares, or fully.
+    /// Returns the hint of a job: its own, or the one that its worker declares, or fully parallel.
     pub(super) fn hint<'a>(&'a self, job: &'a Job) -> Result<&'a ParallelizationHint, Failure> {
         const FULLY: &ParallelizationHint = &ParallelizationHint::FullyParallel;
         if let Some(hint) = &job.terms.hint {

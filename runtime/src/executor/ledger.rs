@@ -7,13 +7,12 @@ use ratchet_ipc::JobKey;
 use crate::job::Job;
 use crate::outcome::Outcome;
 
-/// Keeps outcomes, so that they are known after the run and after its host was killed.
+/// Keeps outcomes, so that they are still known after the run, and after this process was killed.
 ///
-/// A run appends the outcomes of a batch, flushes once for all of them, and reports them when that has
-/// returned; meanwhile it goes on and gathers the next batch. Both calls are made on a thread on which
-/// it is fine to wait.
+/// A run appends the outcomes of a batch and flushes once for all of them. It reports them when the flush has returned,
+/// and gathers the next batch in the meantime. Both methods are called on a thread that may block.
 ///
-/// A ledger that fails stops the run, because work whose outcome cannot be recorded would be lost.
+/// An error of the ledger stops the run, because work whose outcome is not recorded would be lost.
 ///
 /// ```
 /// use ratchet_runtime::{Job, Ledger, Outcome};
@@ -34,13 +33,14 @@ use crate::outcome::Outcome;
 /// }
 /// ```
 pub trait Ledger: Send {
-    /// Takes note of an outcome; may buffer it.
+    /// Records an outcome. The ledger may buffer it until [`flush`](Self::flush).
     fn append(&mut self, job: &Job, outcome: &Outcome) -> io::Result<()>;
 
-    /// Takes note that the outcomes of these jobs, which were appended before, may be wrong; may buffer it.
+    /// Records that the results of these jobs, which were appended before, may be wrong. The ledger may buffer this
+    /// until [`flush`](Self::flush).
     ///
-    /// A filter proved to be out of step after they were reported. One that keeps outcomes only for the time of
-    /// the run need not care.
+    /// This is called when a filter proves to be out of step after its results were reported. A ledger that keeps
+    /// outcomes only during the run can ignore it.
     fn suspect(&mut self, _ids: &[JobKey]) -> io::Result<()> {
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The performer in this process: closures, a runner, and plain commands.
+//! The performer in this process, which runs closures, the jobs of a runner, and commands.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -17,48 +17,50 @@ use crate::outcome::{Class, Failure};
 use crate::scheduling::ResourceShare;
 use crate::suspension::{until, working_now};
 
-/// Performs as many attempts at once as it is given, each on a task of its own.
+/// Performs attempts in this process, each on a task of its own. It has no limit of its own; the slots limit how many
+/// it is given.
 pub(super) struct LocalPerformer {
     reporter: Reporter,
     tasks: TaskPool<LocalRunners>,
-    /// The attempts by the index of their tickets; those that have ended stay until the index is used again.
+    /// The attempts, by the index of their tickets. An attempt that has ended stays until its index is used again.
     attempts: Vec<Option<RunningTask>>,
 }
 
-/// An attempt in this process that was not dropped yet.
+/// What is needed to stop and to watch an attempt that was started here.
 struct RunningTask {
     ticket: Ticket,
     stop: StopSignal,
     task: Arc<TaskHandle<LocalAttempt>>,
-    /// The output of the attempt, if it is a command. It is dropped with the attempt.
+    /// The output of the attempt, if it is a command. The reference is weak, so the output is freed when the attempt
+    /// ends.
     output: Weak<AttemptOutput>,
 }
 
-/// The runners of what is performed in this process: closures, tasks and commands.
+/// Performs closures, commands and the tasks of the runner.
 struct LocalRunners {
     reporter: Reporter,
-    /// Runs the tasks that no kind of worker does; none if the executor has no runner.
+    /// The runner of tasks; `None` if the executor has none.
     runner: Option<Arc<dyn Runner>>,
-    /// How commands are run, by the number of the place.
+    /// What runs commands at each place, by the number of the place.
     commands: Vec<CommandsAt>,
-    /// Runs commands instead of `commands`.
+    /// The runner that runs commands instead of `commands`, if there is one.
     command_override: Option<Arc<dyn Runner>>,
     /// The variables that every command of the run gets.
     variables: Variables,
-    /// How long a command has between being asked to stop and being killed.
+    /// How long an attempt may go on after it was asked to stop, unless its timeouts say when to kill it.
     grace: Duration,
 }
 
-/// How commands are run at a place.
+/// What runs commands at one place.
 pub(super) struct CommandsAt {
-    /// The name of the place, if it is not the local one.
+    /// The name of the place; `None` for the local place.
     pub(super) name: Option<PlaceName>,
     pub(super) commands: Commands,
-    /// Whether commands are told of their attempts by variables of their environment.
+    /// Whether commands get the variables that describe their attempts.
     pub(super) sets_attempt_variables: bool,
 }
 
-/// An attempt, as a task gets it.
+/// An attempt with all that its task needs to perform it.
 struct LocalAttempt {
     ticket: Ticket,
     job: Arc<Job>,
@@ -69,12 +71,13 @@ struct LocalAttempt {
     /// The resources that the attempt holds.
     resources: Option<Arc<[ResourceShare]>>,
     stop: StopSignal,
-    // The last to be dropped, since it reports the end.
+    // Fields are dropped in the order of their declaration. The guard has to be the last, because its drop reports the
+    // end of the attempt.
     guard: AttemptGuard,
 }
 
 impl LocalPerformer {
-    /// Makes a performer of closures, of commands, and of the jobs of a [`Runner`]. It runs nothing yet.
+    /// Makes a performer that runs nothing yet.
     pub(super) fn new(
         reporter: Reporter,
         runner: Option<Arc<dyn Runner>>,
@@ -98,7 +101,7 @@ impl LocalPerformer {
         }
     }
 
-    /// Performs an attempt on a task of its own. A command runs at this place.
+    /// Performs an attempt on a task of its own. If it is a command, it runs at this place.
     pub(super) fn perform(&mut self, ticket: Ticket, assignment: Assignment, place: PlaceId) {
         let Assignment {
             job,
@@ -135,15 +138,14 @@ impl LocalPerformer {
         });
     }
 
-    /// Returns what a command prints. There is nothing if this is no command, or it has
-    /// ended.
+    /// Returns the output of a running command; `None` if the attempt is no command or has ended.
     pub(super) fn output(&self, ticket: Ticket) -> Option<Arc<AttemptOutput>> {
         let running = self.attempts.get(ticket.index())?.as_ref()?;
         let output = running.output.upgrade()?;
         (running.ticket == ticket).then_some(output)
     }
 
-    /// Stops an attempt; one that has ended meanwhile is not an error.
+    /// Stops an attempt. If it has ended in the meantime, nothing happens.
     pub(super) fn stop(&mut self, ticket: Ticket, stop: StopRequest) {
         let Some(Some(running)) = self.attempts.get(ticket.index()) else {
             return;
@@ -152,7 +154,7 @@ impl LocalPerformer {
             return;
         }
         match stop {
-            // Nothing is sent ahead here.
+            // No attempt is sent ahead to this process, so there is nothing to give back.
             StopRequest::Recall => {}
             StopRequest::Ask { grace } if running.stop.is_heard() => {
                 running.stop.ask();
@@ -162,7 +164,7 @@ impl LocalPerformer {
                     task.kill(ticket);
                 });
             }
-            // One that never took its token cannot hear that it is asked.
+            // Work that never took its stop token cannot learn that it is to stop, so it is killed.
             StopRequest::Kill | StopRequest::Ask { .. } => running.task.kill(ticket),
         }
     }
@@ -229,13 +231,14 @@ impl Perform for LocalRunners {
                     let context = context.at(at.name.clone());
                     let job = Arc::clone(&job);
                     let attempt = Attempt { job, number };
-                    // It keeps the time itself, as it has to stop more than a future.
+                    // This runner enforces the timeouts itself, because dropping its future may not stop all that it
+                    // has started.
                     let work = std::pin::pin!(command_override.run(attempt, context));
                     return (guard, CatchPanic(work).await);
                 }
                 let config = context.command_with_variables(config);
                 let limits_of_command = (timeouts, job.terms.memory);
-                // Boxed, for it is much larger than the others.
+                // Boxed, because this future is much larger than those of the other kinds of work.
                 let run =
                     Box::pin(
                         at.commands
@@ -276,7 +279,7 @@ impl Perform for LocalRunners {
 }
 
 impl TimeLimits {
-    /// Runs work until it ends or its time is over, and turns a panic into a failure.
+    /// Runs work until it ends or one of its timeouts has passed, and turns a panic into a failure.
     async fn run(self, work: impl Future<Output = AttemptResult>) -> AttemptResult {
         let work = CatchPanic(std::pin::pin!(work));
         let Timeouts {

@@ -1,14 +1,14 @@
-//! Watches the machine while a run goes on: warns, and holds new jobs back.
+//! Watches the machine during a run: warns about shortages, and holds new jobs back.
 
 use super::handle::RunHandle;
 use super::run_orders::RunOrder;
 use crate::ids::PlaceName;
 use crate::monitor::{AdmissionDecision, MonitorError, ResourceMonitor};
 
-/// Why nothing starts before the first reading.
+/// The reason for which nothing starts before the first reading.
 const MEASURING: &str = "memory and load are being measured";
 
-/// Starts to watch the machine until the run is over.
+/// Starts a task that watches the machine until the run is over.
 pub(super) fn watch_machine(
     settings: &ResourceMonitor,
     handle: RunHandle,
@@ -38,7 +38,8 @@ pub(super) fn watch_machine(
         });
         tokio::select! {
             () = watching => {
-                // It ends by itself only if the probe panicked. Nobody would let jobs start again.
+                // The watch ends by itself only if a probe panicked. Then nobody would release a hold, so it is
+                // released here.
                 handle.hold(None);
             }
             () = handle.quiet() => {}

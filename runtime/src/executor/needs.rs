@@ -1,4 +1,4 @@
-//! The dependencies of jobs: which jobs wait for which others, and how the needed jobs have ended.
+//! The dependencies of a run: which jobs wait for which others, and how the needed jobs have ended.
 
 use ratchet_ipc::JobKey;
 
@@ -11,7 +11,8 @@ struct Needed {
     state: NeededState,
     /// The numbers of the jobs that wait for it.
     dependents: Vec<u64>,
-    /// How many jobs have yet to ask for it, if that is known: after the last one it is forgotten.
+    /// How many jobs that need it have not come yet, if that is known. When it reaches zero and the job has ended, the
+    /// record is removed.
     left: Option<u32>,
 }
 
@@ -26,7 +27,7 @@ impl Needed {
     }
 }
 
-/// What has become of a job that others need.
+/// The state of a job that others need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NeededState {
     /// The job has not come yet.
@@ -48,9 +49,9 @@ struct WaitingForNeeds {
 
 /// The state of a job's dependencies.
 pub(super) enum NeedsStatus {
-    /// All its needs have succeeded, so it may go on.
+    /// All needs of the job have succeeded, so it may proceed.
     Clear(Arrival),
-    /// It waits for others, and comes back by [`Needs::ended`].
+    /// The job waits for others, and [`Needs::ended`] returns it later.
     Waits,
     /// A job that it needs did not succeed.
     Lost(Arrival, JobKey),
@@ -58,13 +59,13 @@ pub(super) enum NeedsStatus {
     Unknown(Arrival, JobKey),
 }
 
-/// Which jobs wait for which others, and what has become of those.
+/// Knows which jobs wait for which others, and the state of each needed job.
 pub(super) struct Needs {
     /// What is known of each job that others need or may need.
     needed: Table<JobKey, Needed>,
-    /// The jobs that wait, by numbers of their own.
+    /// The jobs that wait, by numbers that only this struct uses.
     waiting: Table<u64, WaitingForNeeds>,
-    /// The number of the next job that waits.
+    /// The number for the next job that waits.
     next: u64,
     memory: RetainedJobs,
 }
@@ -76,14 +77,14 @@ pub(super) enum RetainedJobs {
     Nothing,
     /// All jobs are remembered.
     All,
-    /// Jobs that did not succeed are remembered. Needs name earlier jobs only, so one that is neither among these nor
-    /// living has succeeded.
+    /// Only jobs that did not succeed are remembered. All needs name earlier jobs, so a needed job that is neither
+    /// remembered nor unfinished has succeeded.
     Losses,
 }
 
 impl Needs {
-    /// Makes the needs of a list, from how many jobs need each job, or those of a stream, from which jobs are
-    /// remembered.
+    /// Makes the needs of a run. For a list, `needed` says how many jobs need each job. For a stream it is empty, and
+    /// `memory` says which jobs are remembered.
     pub(super) fn new(needed: Table<JobKey, u32>, memory: RetainedJobs) -> Self {
         let needed = needed.into_iter().map(|(id, count)| {
             let needed = Needed {
@@ -101,7 +102,8 @@ impl Needs {
         }
     }
 
-    /// Records that a job has ended, if later jobs may need to know. Returns whether anything is recorded of any job.
+    /// Remembers that a job did not succeed, if later jobs may ask. Returns whether any needed job is recorded, so that
+    /// [`ended`](Self::ended) has something to do.
     pub(super) fn record_end(&mut self, id: &JobKey, well: bool) -> bool {
         if self.memory == RetainedJobs::Losses && !well {
             let lost = Needed::of_stream(NeededState::Lost);
@@ -110,7 +112,7 @@ impl Needs {
         !self.needed.is_empty()
     }
 
-    /// Whether a job of this name came before; only where all are remembered.
+    /// Whether a job with this id came before. It is always false unless all jobs are remembered.
     pub(super) fn remembers(&self, id: &JobKey) -> bool {
         self.memory == RetainedJobs::All && self.needed.contains_key(id)
     }
@@ -121,13 +123,14 @@ impl Needs {
         needed.is_some_and(|needed| !needed.dependents.is_empty())
     }
 
-    /// Whether it is known what has become of a job that others need.
+    /// Whether a needed job is known to have come.
     pub(super) fn knows(&self, id: &JobKey) -> bool {
         let needed = self.needed.get(id);
         needed.is_some_and(|needed| needed.state != NeededState::Unseen)
     }
 
-    /// Takes note that one more job will need this one, which `lives` or has not come yet. It comes before that job.
+    /// Records that one more job will need this one. `lives` says that the needed job was pulled; otherwise it will
+    /// come before the job that needs it.
     pub(super) fn expect(&mut self, id: &JobKey, lives: bool) {
         if self.memory != RetainedJobs::Nothing {
             return; // Who needs it looks it up when it comes.
@@ -157,7 +160,7 @@ impl Needs {
         }
     }
 
-    /// Whether a job that has come may go on; `lives` says whether one of this name is in the run.
+    /// Decides whether a pulled job may proceed. `lives` says whether an unfinished job has an id.
     pub(super) fn admit(
         &mut self,
         arrival: Arrival,
@@ -253,7 +256,7 @@ impl Needs {
         free
     }
 
-    /// Iterates over the jobs that wait, each with those that it still waits for.
+    /// Iterates over the jobs that wait, each with the ids of the needed jobs that have not ended.
     pub(super) fn waiting(&self) -> impl Iterator<Item = (&Arrival, Vec<JobKey>)> {
         self.waiting.values().map(|waiting| {
             let needs = waiting.arrival.job.needs.iter();
@@ -265,16 +268,16 @@ impl Needs {
         })
     }
 
-    /// Takes out the jobs that wait and for which the condition holds.
+    /// Removes and returns the waiting jobs for which the condition holds.
     pub(super) fn take(&mut self, is_wanted: impl Fn(&Arrival) -> bool) -> Vec<Arrival> {
-        // Those that they wait for skip them when they end.
+        // Their numbers stay in the lists of dependents. `ended` skips numbers that no longer wait.
         let taken = self
             .waiting
             .extract_if(|_, waiting| is_wanted(&waiting.arrival));
         taken.map(|(_, waiting)| waiting.arrival).collect()
     }
 
-    /// Takes out all jobs that wait, because the run stops.
+    /// Removes and returns all waiting jobs in the order in which they came, because the run stops.
     pub(super) fn give_up(&mut self) -> Vec<Arrival> {
         let mut all: Vec<_> = self.waiting.drain().collect();
         all.sort_unstable_by_key(|(number, _)| *number);

@@ -15,12 +15,12 @@ use crate::event::Event;
 use crate::scheduling::SchedulerLoad;
 use crate::timestamp::Timestamp;
 
-/// Tells those who watch a run what happens.
+/// Tells sinks and gauges what happens in a run.
 pub(super) struct Observers {
     sinks: Sinks,
     /// The figures that the handles of the run read.
     gauges: Arc<Gauges>,
-    /// Turns moments of the monotonic clock into times of day.
+    /// Turns times of the clock of work into times of day.
     wall: WallClock,
 }
 
@@ -29,19 +29,19 @@ pub(super) struct Observers {
 pub(super) struct Turn<'a> {
     /// The time of the turn.
     pub(super) now: Instant,
-    /// Who is told of what happens in it.
+    /// The observers of the run.
     pub(super) observers: &'a Observers,
 }
 
 impl Turn<'_> {
-    /// Tells sinks of an event of a single job, which is not even made where nobody listens to these.
+    /// Emits an event of a single job. The event is not even made if no sink wants events of single jobs.
     pub(super) fn emit_of_job(&self, event: impl FnOnce() -> Event) {
         self.observers.emit_of_job(self.now, event);
     }
 }
 
 impl Observers {
-    /// Makes the observers of a run, which stamp events with this clock.
+    /// Makes the observers of a run. `wall` is the clock for the times of events.
     pub(super) fn new(sinks: Sinks, gauges: Arc<Gauges>, wall: WallClock) -> Self {
         Self {
             sinks,
@@ -50,12 +50,12 @@ impl Observers {
         }
     }
 
-    /// Begins another turn: looks at the wall clock again if it is time.
+    /// Begins a turn, in which the wall clock is read again if that is due.
     pub(super) fn pass_time(&mut self, now: Instant) {
         self.wall.keep(now);
     }
 
-    /// Returns the wall clock by which moments are told.
+    /// Returns the wall clock of the run.
     pub(super) fn wall(&self) -> &WallClock {
         &self.wall
     }
@@ -65,22 +65,22 @@ impl Observers {
         self.wall.at(moment)
     }
 
-    /// Tells sinks of an event, which is not even made where nobody listens.
+    /// Emits an event. The event is not even made if there is no sink.
     pub(super) fn emit(&self, now: Instant, event: impl FnOnce() -> Event) {
         if !self.sinks.is_empty() {
             self.sinks.emit(event(), self.wall.at(now));
         }
     }
 
-    /// Tells sinks of an event of a single job, which is not even made where nobody listens to these.
+    /// Emits an event of a single job. The event is not even made if no sink wants events of single jobs.
     pub(super) fn emit_of_job(&self, now: Instant, event: impl FnOnce() -> Event) {
         if self.sinks.want_jobs() {
             self.sinks.emit(event(), self.wall.at(now));
         }
     }
 
-    /// Shows the figures of the run to its handles: how many jobs there will be, if that is known, how many were `taken`, and
-    /// how many of these are `living`, because they have not ended.
+    /// Publishes the figures of the run to its handles. `total` is how many jobs there will be, if that is known,
+    /// `taken` how many were pulled, and `living` how many of these have no outcome.
     pub(super) fn show(
         &self,
         total: Option<u64>,
@@ -108,7 +108,7 @@ impl Observers {
         });
     }
 
-    /// Shows and tells why nothing starts, or that things start again.
+    /// Publishes and emits why no job starts; `None` says that jobs start again.
     pub(super) fn show_admission(&self, held: Option<String>, is_paused: bool, now: Instant) {
         self.set(|status| {
             status.is_paused = is_paused;
@@ -117,14 +117,14 @@ impl Observers {
         self.emit(now, || Event::Admission { held });
     }
 
-    /// Tells and shows that the run has entered this phase, and why.
+    /// Publishes and emits that the run has entered this phase, and why.
     pub(super) fn show_phase(&self, phase: Phase, reason: String, now: Instant) {
         self.set(|status| status.phase = phase);
         let phase = phase.to_string();
         self.emit(now, || Event::RunStopping { phase, reason });
     }
 
-    /// Shows the jobs whose results may be wrong, though they were delivered.
+    /// Publishes which delivered results may be wrong.
     pub(super) fn show_suspects(&self, ids: &[JobKey]) {
         self.set(|status| status.suspects.extend(ids.iter().cloned()));
     }
@@ -134,17 +134,17 @@ impl Observers {
         self.set(|status| status.slow += 1);
     }
 
-    /// Shows what the breakers did that have opened.
+    /// Publishes the reports of the breakers that have opened.
     pub(super) fn show_breakers(&self, breakers: Vec<BreakerReport>) {
         self.set(|status| status.breakers = breakers);
     }
 
-    /// How many retries were not made because the retry budget was used up.
+    /// Publishes how many retries were not made because the retry budget was used up.
     pub(super) fn show_retries_refused(&self, count: u64) {
         self.set(|status| status.retries_refused = count);
     }
 
-    /// Shows that all jobs have their outcomes, and that nothing is done any more.
+    /// Publishes that all jobs have their outcomes, so that the run takes no more orders.
     pub(super) fn show_quiet(&self) {
         self.gauges.set_quiet();
     }
@@ -153,7 +153,7 @@ impl Observers {
         self.gauges.set(change);
     }
 
-    /// Emits the end of the run, and waits for the sinks to see the remaining events.
+    /// Emits the end of the run, and waits until the sinks have seen the remaining events.
     pub(super) async fn finish(self, tally: &EndCounts, now: Instant) {
         if self.sinks.is_empty() {
             return;

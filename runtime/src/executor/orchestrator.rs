@@ -1,4 +1,4 @@
-//! The orchestrator of a run: passes what one owner of its state reports on to the next.
+//! The orchestrator of a run passes what one owner of its state returns to the next owner.
 //!
 //! ```text
 //!              +-- retry, return --+
@@ -10,12 +10,13 @@
 //!   who needed it
 //! ```
 //!
-//! Each owner has private state and decides alone: [`Arrivals`] which jobs there are, whom they wait for, who does them,
-//! and whether their result is there already; [`Execution`] what starts where, and what follows its end; [`Delivery`] how
-//! outcomes leave; [`RunControl`] whether the run goes on. None of them knows another.
+//! Each owner has private state and decides alone. [`Arrivals`] decides which jobs there are, what they wait for, who
+//! performs them, and whether their result is in the cache. [`Execution`] decides what starts where, and what follows
+//! the end of an attempt. [`Delivery`] decides how outcomes leave, and [`RunControl`] whether the run goes on. No owner
+//! knows another.
 //!
-//! Nothing here waits for anybody, so a test can put an [`Orchestrator`] through a run without a loop: performers
-//! report, the cache and the ledger work beside it, sinks have backlogs.
+//! Nothing here waits. Performers report through a channel, the cache and the ledger work on other threads, and sinks
+//! have queues. So a test can take an [`Orchestrator`] through a run without a loop.
 
 mod steering;
 
@@ -49,12 +50,12 @@ use crate::job::Job;
 use crate::outcome::Failure;
 use crate::process::Seats;
 
-/// The most jobs that are taken in before reports are looked at again.
+/// The most jobs that are taken in during one turn, before reports are read again.
 const JOBS: usize = 256;
 
 /// The state of a run, divided among its owners.
 ///
-/// A turn reads the clock of work once: all that happens in it happens at `now`.
+/// A turn reads the clock of work once, and all that happens in the turn happens at `now`.
 pub(super) struct Orchestrator {
     now: Instant,
     arrivals: Arrivals,
@@ -67,13 +68,13 @@ pub(super) struct Orchestrator {
 
 /// The parts of a run that the event loop waits for.
 pub(super) struct Sources<'a> {
-    /// Tells when the cache has answered.
+    /// Returns the answers of the cache.
     pub(super) resolver: &'a mut Resolver,
-    /// Tells when outcomes were recorded or taken.
+    /// Wakes the loop when outcomes were recorded or can be delivered.
     pub(super) delivery: &'a mut Delivery,
-    /// Tells when jobs were submitted.
+    /// Returns the jobs that were submitted.
     pub(super) intake: &'a mut Intake,
-    /// Whether there is room for more jobs.
+    /// Whether the window has room for more jobs.
     pub(super) takes_jobs: bool,
 }
 
@@ -98,26 +99,27 @@ impl Orchestrator {
         }
     }
 
-    /// Tells of the beginning of the run. This comes before everything else.
+    /// Emits the event that the run has begun. It has to come before everything else.
     pub(super) fn begin(&mut self, now: Instant) {
         self.pass_time(now);
         let total = self.arrivals.total();
         self.emit(|| Event::RunStarted { total });
     }
 
-    /// Begins a turn. The time until `now` is charged before anything changes.
+    /// Begins a turn. The time until `now` is charged before anything changes, because it belongs to the state before
+    /// the turn.
     pub(super) fn pass_time(&mut self, now: Instant) {
         self.now = self.now.max(now);
         self.observers.pass_time(self.now);
         self.execution.dispatcher_mut().pass_time(self.now);
     }
 
-    /// Takes note that the loop was to wake at `timer`, and has now.
+    /// Records that the loop has woken and had set its timer to `timer`.
     pub(super) fn note_wakeup(&mut self, timer: Instant) {
         self.control.note_wakeup(timer, self.now);
     }
 
-    /// Does all that follows from what has come. Returns whether there is more to do at once.
+    /// Does all that follows from the last event. Returns whether there is more to do at once.
     pub(super) fn turn(&mut self) -> bool {
         self.keep_time();
         self.arrivals
@@ -143,7 +145,7 @@ impl Orchestrator {
             &self.execution.dispatcher().load(),
             self.delivery.tally(),
         );
-        // What has left has made room, which nothing else will tell.
+        // Outcomes that have left make room for jobs to start, and no other event will say so.
         let unclogged = was_clogged && !self.delivery.has_untaken_outcomes();
         let takes_in = self.has_room() || !self.control.is_running();
         unclogged || self.arrivals.has_unreleased() || (self.arrivals.has_more() && takes_in)
@@ -158,7 +160,7 @@ impl Orchestrator {
         over && self.delivery.is_idle()
     }
 
-    /// Returns the moment at which the next turn is due, if nothing else brings it.
+    /// Returns the moment at which the next turn is due if no event comes before.
     pub(super) fn next_timer(&self) -> Option<Instant> {
         if self.control.judges_from().is_some() {
             return self.control.judges_from();
@@ -176,7 +178,7 @@ impl Orchestrator {
         .min()
     }
 
-    /// Lends out the owners for whose news the loop waits.
+    /// Returns the owners for whose events the loop waits.
     pub(super) fn sources(&mut self) -> Sources<'_> {
         let takes_jobs = self.has_room();
         let (intake, resolver) = self.arrivals.sources();
@@ -188,7 +190,7 @@ impl Orchestrator {
         }
     }
 
-    /// Lets what works beside the loop come to its end. Returns why the run stopped early, if it did.
+    /// Waits for the cache, the ledger and the sinks to finish. Returns why the run stopped early, if it did.
     pub(super) async fn finish(self, messages_dropped: u64) -> Option<Stopped> {
         let Self {
             now,
@@ -199,10 +201,11 @@ impl Orchestrator {
             observers,
             groups: _,
         } = self;
-        // A breaker that is still open has been so until now.
+        // The report of a breaker that is still open counts the time until now.
         observers.show_breakers(execution.dispatcher().breakers(now));
         observers.show_retries_refused(execution.retries_refused());
-        // Pools are given up before the rest is waited for, so that another run can have them.
+        // Dropping the execution releases the pools. It comes before the waits below, so that another run can use them
+        // sooner.
         drop(execution);
         let tally = *delivery.tally();
         let mut stopped = control.into_stopped();
@@ -227,15 +230,16 @@ impl Orchestrator {
 
     // Jobs come in.
 
-    /// Takes jobs that were submitted, or ends the source where no more come.
+    /// Takes jobs that were submitted; `None` says that no more will be.
     pub(super) fn received(&mut self, jobs: Option<Batch>) {
         self.arrivals.received(jobs);
     }
 
-    /// Pulls jobs as far as there is room, but no more than a batch.
+    /// Pulls jobs while the window has room, up to a batch.
     fn take_in(&mut self) {
         for _ in 0..JOBS {
-            // Those that were handed over have their outcomes, even if nothing is done any more.
+            // While the run stops, jobs are pulled whatever the window says, because each job that was handed over gets
+            // an outcome.
             if self.control.is_running() && !self.has_room() {
                 return;
             }
@@ -257,7 +261,7 @@ impl Orchestrator {
         }
     }
 
-    /// Why a job is not queued, if the run stops or its group has failed.
+    /// Returns the failure of a job that may not be queued, because the run stops or the group of the job has failed.
     fn refusal(&self, job: &Job) -> Option<Failure> {
         let refusal = self.control.refusal();
         refusal.or_else(|| self.groups.refusal(job))
@@ -270,7 +274,7 @@ impl Orchestrator {
         self.arrivals.has_room(out) && self.enough_until().is_none()
     }
 
-    /// Returns until when there are jobs enough, if they end faster than more could be of use.
+    /// Returns the time until which enough jobs wait, if jobs end so fast that more would be of no use.
     fn enough_until(&self) -> Option<Instant> {
         let dispatcher = self.execution.dispatcher();
         let ahead = || dispatcher.room_ahead() as usize;
@@ -278,7 +282,7 @@ impl Orchestrator {
             .enough_until(dispatcher.ready(), ahead, self.now)
     }
 
-    /// Returns this moment, by which the time is charged that jobs have waited outside of the queue.
+    /// Returns the time of the turn, up to which waiting outside of the queue is charged.
     fn moment(&self) -> RunInstant {
         RunInstant {
             now: self.now,
@@ -286,7 +290,7 @@ impl Orchestrator {
         }
     }
 
-    /// Does the next step with a job that is not queued.
+    /// Takes the next step of a job that is not queued.
     fn take_step(&mut self, next: NextStep) {
         match next {
             NextStep::Enqueue(arrival, kind, share) => {
@@ -312,14 +316,14 @@ impl Orchestrator {
         }
     }
 
-    /// Goes on with a job about which the cache has answered.
+    /// Continues with a job for which the cache has answered.
     pub(super) fn consulted(&mut self, consulted: CacheAnswer) {
         let (at, refusal) = (self.moment(), self.control.refusal());
         let next = NextStep::after_cache(consulted, at, refusal);
         self.take_step(next);
     }
 
-    /// Goes on with jobs that need not be resolved any more, or that are to be looked at anew.
+    /// Continues with jobs that can be resolved, or have to be resolved again.
     fn proceed_all(&mut self, arrivals: Vec<Arrival>) {
         for arrival in arrivals {
             let refusal = self.refusal(&arrival.job);
@@ -328,13 +332,13 @@ impl Orchestrator {
         }
     }
 
-    /// Goes on with the jobs that waited for a kind that has introduced itself or is given up, or for a place.
+    /// Continues with the jobs that waited for a worker's hello or for a place, because one of these has changed.
     fn resolve_again(&mut self) {
         let unresolved = self.arrivals.take_unresolved(self.moment());
         self.proceed_all(unresolved);
     }
 
-    /// Goes on with the jobs that needed one that has ended.
+    /// Continues with the jobs that needed a job that has ended.
     fn release_dependents(&mut self) {
         while let Some(released) = self.arrivals.release() {
             for admitted in released {
@@ -347,7 +351,7 @@ impl Orchestrator {
 
     // Attempts begin and end.
 
-    /// Starts what may start, unless too many results wait to be taken.
+    /// Starts the jobs that may start. None may start while too many outcomes wait for the receiver.
     fn start_jobs(&mut self, has_untaken_outcomes: bool) {
         if !self.control.may_start() || has_untaken_outcomes {
             return self.execution.dispatcher_mut().start_nothing();
@@ -361,13 +365,13 @@ impl Orchestrator {
         }
     }
 
-    /// Takes in the reports of one turn.
+    /// Handles the reports of one turn.
     pub(super) fn handle_reports(&mut self, reports: impl Iterator<Item = Report>) {
         reports.for_each(|report| self.handle_report(report));
         self.execution.dispatcher_mut().update_throughput();
     }
 
-    /// Takes in what a performer or the supervisor reports.
+    /// Handles a report of a performer, a connection or the supervisor.
     #[expect(
         clippy::too_many_lines,
         reason = "one short arm for each kind of report"
@@ -423,7 +427,7 @@ impl Orchestrator {
                 if let Some(said) = self.execution.dispatcher_mut().said(ticket) {
                     said.step(&step);
                 }
-                // One that was given up may go on for a moment.
+                // The attempt of a job that was given up may go on for a moment and still report.
                 if let Some(entry) = self.execution.queue().find(ticket) {
                     self.emit_of_job(|| Event::AttemptProgress {
                         id: entry.job.id.clone(),
@@ -472,7 +476,7 @@ impl Orchestrator {
             Report::Place { place, slots } => {
                 self.execution.dispatcher_mut().place_changed(place, slots);
                 self.end_unstartable();
-                // The platform of the place may be known now.
+                // The place may be connected for the first time, so that its platform is known now.
                 self.resolve_again();
             }
             Report::RoundTrip { place, round_trip } => self
@@ -496,12 +500,12 @@ impl Orchestrator {
         }
     }
 
-    /// Changes which seats a pool has.
+    /// Applies a change to the seats of a pool.
     fn change_seats(&mut self, pool: PoolKey, change: impl FnOnce(&mut Seats)) {
         self.execution.dispatcher_mut().change_seats(pool, change);
     }
 
-    /// Does with a job what the end or the return of its attempt means for it.
+    /// Applies the consequence of the end or the return of an attempt to its job.
     fn follow(&mut self, ticket: Ticket, consequence: Consequence) {
         match consequence {
             Consequence::Ends(entry, attempted) => self.end(entry, attempted),
@@ -517,7 +521,7 @@ impl Orchestrator {
         }
     }
 
-    /// Queues the jobs again whose answers were refuted, when their time has come.
+    /// Queues again the jobs whose answers were refuted and whose retry is due.
     fn retry_refuted(&mut self) {
         loop {
             let kinds = self.arrivals.kinds();
@@ -528,7 +532,7 @@ impl Orchestrator {
         }
     }
 
-    /// Marks the jobs as suspect whose results this worker has given since its answers were last confirmed.
+    /// Marks as suspect the jobs whose results this worker has given since its answers were last confirmed.
     fn out_of_step(&mut self, worker: WorkerName, reason: String) {
         let Some(suspects) = self.execution.out_of_step(&worker) else {
             return;
@@ -546,7 +550,7 @@ impl Orchestrator {
 
     // Kinds of worker say what they do.
 
-    /// Goes on with the jobs of a kind that has introduced itself, or has shown that it does not.
+    /// Continues with the jobs of a kind whose worker has declared its tasks, or has shown that it declares none.
     fn kind_introduced(
         &mut self,
         kind: KindId,
@@ -565,15 +569,16 @@ impl Orchestrator {
                      them; `handshake: required` or a longer `handshake_wait` has jobs wait for its hello"
                 );
             }
-            // Their hints, their tasks and the cache may mean something else by now. All are out before the first is
-            // back, or it would be bound by what those behind it declared.
+            // The declaration may change the kind, the hint and the cache key of these jobs, so they are resolved
+            // again. All of them leave the queue before the first one is queued again, or it would be bound by what the
+            // jobs behind it had declared.
             let untried = self.execution.take_untried(kind, self.now);
             self.proceed_all(untried);
         }
         self.resolve_again();
     }
 
-    /// Ends the jobs that wait for a pool that has no workers any more, and could be given to no other.
+    /// Ends the jobs that wait for a pool without workers and that no other pool can take.
     fn pool_broke(&mut self, pool: PoolKey, failure: &Failure) {
         let is_last = self.execution.dispatcher_mut().pool_broke(pool, failure);
         if !is_last {
@@ -586,7 +591,7 @@ impl Orchestrator {
         self.resolve_again();
     }
 
-    /// Ends the jobs that can run nowhere any more.
+    /// Ends the jobs that cannot run at any place any more.
     fn end_unstartable(&mut self) {
         for (ticket, failure) in self.execution.dispatcher().unstartable() {
             let entry = self.execution.dispatcher_mut().cancel(ticket, self.now);
@@ -596,9 +601,9 @@ impl Orchestrator {
 
     // Jobs end.
 
-    /// Ends a job that has left the queue, with what its last attempt came to.
+    /// Ends a job that has left the queue, with the end of its last attempt.
     fn end(&mut self, mut entry: JobEntry, attempted: EndedAttempt) {
-        // Without a result the right to store one passes to whoever waits for it.
+        // Without a result the permit is dropped here, and passes to a job that waits for the same result.
         if let (Some(share), Ok(payload)) = (entry.share.take(), &attempted.result) {
             let (worker, place) = (attempted.worker.clone(), attempted.place.as_ref());
             self.arrivals.store(*share, payload, worker, place);
@@ -606,7 +611,8 @@ impl Orchestrator {
         self.conclude(EndedJob::attempted(entry, attempted));
     }
 
-    /// Makes the outcome of a job and sends it on its way. Every job comes here once.
+    /// Makes the outcome of a job and passes it on. Every job comes here once, except those that had ended before the
+    /// run.
     fn conclude(&mut self, done: EndedJob) {
         self.arrivals.concluded(&done.job);
         match &done.result {
@@ -620,8 +626,8 @@ impl Orchestrator {
         }
     }
 
-    /// Delivers a final outcome and releases its dependents. It has to be recorded first, or a run that is
-    /// resumed would repeat a job on whose result others already depend.
+    /// Queues a final outcome for delivery, and releases the dependents of its job. The outcome has to be recorded
+    /// before that. Otherwise a resumed run could repeat a job on whose result others already depend.
     fn leave(&mut self, leaving: OutgoingOutcome) {
         let OutgoingOutcome {
             position,
@@ -649,7 +655,7 @@ impl Orchestrator {
 
     // The run stops.
 
-    /// Does what became due by the clock.
+    /// Does all that is due by the clock.
     fn keep_time(&mut self) {
         let now = self.now;
         if !self.control.may_judge_deadlines(now) {
@@ -688,15 +694,15 @@ impl Orchestrator {
         }
     }
 
-    /// Goes over to a later phase; nothing happens in one that is as late.
+    /// Enters a later phase. Nothing happens if the run is in this phase or a later one already.
     pub(super) fn stop(&mut self, phase: Phase, why: Stopped) {
         if let Some(phase) = self.control.stop(phase, why, self.now) {
             self.enter_phase(phase);
         }
     }
 
-    /// Does what a phase begins with: nothing is retried or queued any more, what waits ends, and what runs is stopped
-    /// as the phase says.
+    /// Begins a phase: from now on nothing is retried or queued, waiting jobs end, and running attempts are stopped as
+    /// the phase says.
     fn enter_phase(&mut self, phase: Phase) {
         let reason = self.control.reason();
         self.observers.show_phase(phase, reason, self.now);
@@ -733,17 +739,17 @@ impl Orchestrator {
 
     // Others are told.
 
-    /// Tells sinks of an event of a single job.
+    /// Emits an event of a single job.
     fn emit_of_job(&self, event: impl FnOnce() -> Event) {
         self.observers.emit_of_job(self.now, event);
     }
 
-    /// Tells sinks of an event.
+    /// Emits an event.
     fn emit(&self, event: impl FnOnce() -> Event) {
         self.observers.emit(self.now, event);
     }
 
-    /// Tells why nothing starts, or that things start again.
+    /// Publishes and emits why no job starts, or that jobs start again.
     fn tell_admission(&self) {
         let held = self.control.held().map(str::to_owned);
         let held = held.or_else(|| self.control.is_paused().then(|| "paused".to_owned()));
@@ -751,7 +757,7 @@ impl Orchestrator {
         self.observers.show_admission(held, is_paused, self.now);
     }
 
-    /// Returns what the run expects of the rest of its jobs.
+    /// Returns what the run still expects, from which the demand for pools is computed.
     fn outlook(&self) -> ExpectedWork {
         let settled = self.execution.queued_or_held();
         ExpectedWork {
@@ -760,7 +766,7 @@ impl Orchestrator {
         }
     }
 
-    /// Tells pools how much work is left for them.
+    /// Tells each pool how much work is left for it.
     fn tell_demand(&mut self) {
         let (outlook, arrivals) = (self.outlook(), &self.arrivals);
         self.execution
@@ -777,7 +783,7 @@ impl Orchestrator {
             .tell_demand_again(pool, outlook, unresolved);
     }
 
-    /// Tells of the breakers that have changed.
+    /// Emits and publishes the breakers that have changed.
     fn tell_breakers(&mut self) {
         let changed = self.execution.dispatcher_mut().changed_breakers();
         if changed.is_empty() {

@@ -1,4 +1,4 @@
-//! In which order outcomes leave.
+//! The order in which outcomes leave a run.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,27 +11,27 @@ pub enum OutcomeOrder {
     /// Outcomes come as jobs end.
     #[default]
     Completion,
-    /// In the order of the jobs. An outcome waits for those before it, so the source of a stream waits too when one job takes
-    /// much longer than its neighbours.
+    /// Outcomes come in the order of the jobs. An outcome waits for those of all earlier jobs. So if one job of a
+    /// stream takes much longer than its neighbours, the window fills up and the source waits.
     Submission,
 }
 
-/// Outcomes on their way out.
+/// The final outcomes that were not delivered yet, in the order in which they leave.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     ordering: OutcomeOrder,
-    /// Outcomes whose turn it is.
+    /// The outcomes that may leave now.
     ready: VecDeque<Arc<Outcome>>,
-    /// Outcomes that came before their turn: the first is that of job `next`.
+    /// The outcomes that wait for earlier ones. The element at index 0 belongs to the job at position `next`.
     early: VecDeque<Option<Arc<Outcome>>>,
-    /// The position of the job whose outcome is next.
+    /// The position of the job whose outcome has to leave next.
     next: u64,
     /// How many outcomes are in `early`. It has gaps, so this is not its length.
     held: usize,
 }
 
 impl Outgoing {
-    /// Makes an order in which no outcome waits.
+    /// Makes an order that holds no outcome.
     pub(super) fn new(ordering: OutcomeOrder) -> Self {
         Self {
             ordering,
@@ -42,7 +42,7 @@ impl Outgoing {
         }
     }
 
-    /// Adds the outcome of the job that came as number `position`.
+    /// Adds the outcome of the job at this position.
     pub(super) fn push(&mut self, position: u64, outcome: Arc<Outcome>) {
         if self.ordering == OutcomeOrder::Completion {
             self.ready.push_back(outcome);
@@ -77,12 +77,12 @@ impl Outgoing {
         !self.ready.is_empty()
     }
 
-    /// How many could leave.
+    /// Returns how many outcomes may leave now.
     pub(super) fn ready(&self) -> usize {
         self.ready.len()
     }
 
-    /// How many wait for those before them.
+    /// Returns how many outcomes wait for earlier ones.
     pub(super) fn held(&self) -> usize {
         self.held
     }

@@ -13,13 +13,13 @@ use crate::Error;
 use crate::error::panic_message;
 use crate::outcome::Outcome;
 
-/// Hears how many of how many jobs have ended.
+/// A callback that is told how many jobs have ended, and how many there are.
 pub(super) type ProgressCallback<'a> = Box<dyn FnMut(u64, u64) + Send + 'a>;
 
 /// A run, which yields the outcomes of its jobs.
 ///
-/// Outcomes have to be taken: a run whose outcomes nobody takes stops pulling jobs when its window is full. Dropping
-/// it stops all that it has started.
+/// Outcomes have to be taken: if nobody takes them, the run stops pulling jobs when its window is full. Dropping a run
+/// stops all that it has started.
 #[derive(Debug)]
 #[must_use = "dropping a run stops it"]
 pub struct Run {
@@ -27,14 +27,14 @@ pub struct Run {
     pub(super) outcomes: mpsc::Receiver<Arc<Outcome>>,
     /// The handle through which the run is watched and stopped.
     pub(super) handle: RunHandle,
-    /// The task of the loop, until its end was waited for.
+    /// The task of the loop; `None` after its end was waited for.
     pub(super) task: Option<JoinHandle<Option<Stopped>>>,
-    /// Why the loop stopped before its jobs were done, once its task has ended.
+    /// Why the run stopped before its jobs were done. It is set when the task of the loop has ended.
     pub(super) stopped: Option<Stopped>,
 }
 
 impl Run {
-    /// Returns the next outcome; nothing after the last. Cancel safe.
+    /// Returns the next outcome; `None` after the last one. Cancel safe.
     pub async fn next(&mut self) -> Option<Arc<Outcome>> {
         if let Some(outcome) = self.outcomes.recv().await {
             return Some(outcome);
@@ -45,7 +45,7 @@ impl Run {
                     Ok(panic) => Stopped::Broken {
                         reason: panic_message(&*panic).to_owned(),
                     },
-                    // Only the drop of the run aborts it, and then nobody asks.
+                    // Only the drop of the run aborts its task, so nobody sees this value.
                     Err(_) => Stopped::Asked,
                 })
             });
@@ -54,8 +54,8 @@ impl Run {
         None
     }
 
-    /// Waits for an outcome, and takes it with those that are there, up to `most`. Returns how many it took: 0 after
-    /// the last. Cancel safe.
+    /// Waits for an outcome, and takes it with the others that are ready, up to `most`. Returns how many it took, which
+    /// is 0 after the last outcome. Cancel safe.
     pub async fn next_many(&mut self, outcomes: &mut Vec<Arc<Outcome>>, most: usize) -> usize {
         match self.next().await {
             None => 0,
@@ -73,8 +73,8 @@ impl Run {
         }
     }
 
-    /// Collects the outcomes of a run, which has to come to its end by itself or because this token was cancelled. Calls back with
-    /// `(completed, total)` after each.
+    /// Collects all outcomes of the run, and cancels the run when the token is cancelled. Calls back with `(completed,
+    /// total)` after each outcome.
     pub(super) async fn collect(
         mut self,
         mut token: Option<CancellationToken>,
@@ -114,12 +114,12 @@ impl Run {
         self.handle.clone()
     }
 
-    /// Returns why the run stopped before its jobs were done, if it did. It is known after the last outcome.
+    /// Returns why the run stopped before its jobs were done, if it did. This is known only after the last outcome.
     pub fn stopped(&self) -> Option<&Stopped> {
         self.stopped.as_ref()
     }
 
-    /// Stops the run with this phase, and discards the remaining outcomes.
+    /// Takes the run to this phase, waits for its end, and discards the remaining outcomes.
     pub async fn stop(mut self, phase: Phase) -> Option<Stopped> {
         match phase {
             Phase::Running => {}

@@ -1,4 +1,4 @@
-//! Those who perform the attempts of a run, by the kind of worker that a job asks for.
+//! The performers of a run: this process, and the pools of each kind of worker.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,13 +11,13 @@ use crate::ids::{PlaceId, Ticket};
 use crate::outcome::Failure;
 use crate::process::{Attachment, SeatId, Seats};
 
-/// A pool of workers that a run has.
+/// A pool of workers that the run uses.
 pub(crate) struct PoolPerformer {
-    /// Where its workers run.
+    /// The place where its workers run.
     place: PlaceId,
     /// The seats of its workers.
     pub(super) seats: Seats,
-    /// Tells the pool how much work is left, and lets the pool go when it is dropped.
+    /// The link that tells the pool how much work is left. Dropping it releases the pool.
     link: Box<dyn DemandLink>,
     /// The demand that the pool was told last.
     told: Demand,
@@ -25,9 +25,9 @@ pub(crate) struct PoolPerformer {
     broken: Option<Box<Failure>>,
 }
 
-/// Tells the supervisor of a pool how much work is left. Dropping it gives the pool up.
+/// Tells the supervisor of a pool how much work is left. Dropping the link releases the pool.
 pub(crate) trait DemandLink: Send {
-    /// Says how much work is left. It does not wait.
+    /// Sends how much work is left. It does not wait.
     fn demand(&self, demand: Demand);
 }
 
@@ -80,19 +80,19 @@ impl PoolsByPlace {
     }
 }
 
-/// All performers of a run: this process for the first kinds, and pools for each kind after them.
+/// All performers of a run. This process performs the first kinds, and pools perform each kind after them.
 pub(super) struct Performers {
     local: LocalPerformer,
-    /// How many kinds this process performs. The numbers of pools begin after them.
+    /// How many kinds this process performs. The kinds with pools have the numbers after them.
     local_kinds: usize,
     /// The pools of each kind, beginning with the first kind that has pools.
     kinds: Vec<PoolsByPlace>,
-    /// How long the attempts of this turn ran, by pool.
+    /// How long each attempt ran that has ended since the throughput was updated, with its pool.
     ran: Vec<(PoolKey, Duration)>,
 }
 
 impl Performers {
-    /// Makes the performers of a run without pools; the first `local_kinds` kinds belong to this process.
+    /// Makes the performers of a run without pools. This process performs the first `local_kinds` kinds.
     pub(super) fn new(local: LocalPerformer, local_kinds: usize) -> Self {
         Self {
             local,
@@ -107,18 +107,18 @@ impl Performers {
         self.kinds.push(PoolsByPlace::new(pools));
     }
 
-    /// Returns the pools of a kind; nothing where this process performs the attempts itself.
+    /// Returns the pools of a kind; `None` if this process performs the kind.
     fn of_kind(&self, kind: KindId) -> Option<&PoolsByPlace> {
         self.kinds
             .get(usize::from(kind.0).checked_sub(self.local_kinds)?)
     }
 
-    /// Whether this process performs the attempts of a kind itself, in whatever number.
+    /// Whether this process performs the attempts of a kind, which need no seats.
     pub(super) fn performs_here(&self, kind: KindId) -> bool {
         usize::from(kind.0) < self.local_kinds
     }
 
-    /// Returns a pool; nothing where this process performs the attempts itself, or where the kind has no workers.
+    /// Returns a pool; `None` if this process performs the kind, or if the kind has no pool at this place.
     pub(super) fn pool(&mut self, key: PoolKey) -> Option<&mut PoolPerformer> {
         let at = usize::from(key.kind.0).checked_sub(self.local_kinds)?;
         let kind = self.kinds.get_mut(at)?;
@@ -126,16 +126,15 @@ impl Performers {
         kind.list.get_mut(index)
     }
 
-    /// Returns the seats of a pool; nothing where this process performs the attempts itself, or where the kind has no
-    /// workers.
+    /// Returns the seats of a pool; `None` if this process performs the kind, or if the kind has no pool at this place.
     pub(super) fn seats(&self, key: PoolKey) -> Option<&Seats> {
         let kind = self.of_kind(key.kind)?;
         Some(&kind.list[kind.index(key.place)?].seats)
     }
 
-    /// Returns how many seats of a kind are free at all places. This process has none.
+    /// Returns how many seats of a kind are free at all places together. A kind of this process has no seats.
     pub(super) fn free_seats(&self, kind: KindId) -> usize {
-        // Workers may declare any concurrency, so the sum is capped.
+        // Workers may declare any concurrency, so the sum could overflow.
         let free = self.pools_of(kind).map(|pool| pool.seats.free() as usize);
         free.fold(0, usize::saturating_add)
     }
@@ -159,7 +158,7 @@ impl Performers {
         (self.local_kinds..self.local_kinds + self.kinds.len()).map(kind)
     }
 
-    /// Takes note of how long an attempt ran that has ended.
+    /// Records how long an attempt ran that has ended.
     pub(super) fn note_ran(&mut self, pool: PoolKey, ran: Duration) {
         self.ran.push((pool, ran));
     }
@@ -182,17 +181,17 @@ impl Performers {
         self.ran.clear();
     }
 
-    /// Performs an attempt in this process, or as a command at a place.
+    /// Performs an attempt in this process. If it is a command, it runs at this place.
     pub(super) fn perform_here(&mut self, ticket: Ticket, assignment: Assignment, place: PlaceId) {
         self.local.perform(ticket, assignment, place);
     }
 
-    /// Returns what a command prints that is performed from this process.
+    /// Returns the output of a command that this process has started.
     pub(super) fn output_here(&self, ticket: Ticket) -> Option<Arc<AttemptOutput>> {
         self.local.output(ticket)
     }
 
-    /// Stops an attempt; one that has ended meanwhile is not an error.
+    /// Stops an attempt. If it has ended in the meantime, nothing happens.
     pub(super) fn stop(
         &mut self,
         pool: PoolKey,
@@ -229,13 +228,13 @@ impl Performers {
         self.of_kind(kind).into_iter().flat_map(|kind| &kind.list)
     }
 
-    /// Iterates over the keys of the pools of a kind.
+    /// Returns the keys of the pools of a kind.
     pub(super) fn keys_of(&self, kind: KindId) -> Vec<PoolKey> {
         let places = self.pools_of(kind).map(|pool| pool.place);
         places.map(|place| PoolKey { kind, place }).collect()
     }
 
-    /// Notes that a pool has no workers any more. Returns whether that was the last pool of its kind.
+    /// Records that a pool has no workers any more. Returns whether no pool of its kind has workers any more.
     pub(super) fn broke(&mut self, key: PoolKey, failure: &Failure) -> bool {
         if let Some(pool) = self.pool(key) {
             pool.broken = Some(Box::new(failure.clone()));
@@ -244,7 +243,7 @@ impl Performers {
         pools.all(|pool| pool.broken.is_some())
     }
 
-    /// Returns why a pool has no workers any more, if that is so.
+    /// Returns why a pool has no workers any more; `None` if it has.
     pub(super) fn broken(&self, key: PoolKey) -> Option<&Failure> {
         let kind = self.of_kind(key.kind)?;
         kind.list[kind.index(key.place)?].broken.as_deref()
@@ -255,7 +254,7 @@ impl Performers {
         self.pools().filter_map(|pool| pool.seats.recall_at()).min()
     }
 
-    /// Asks back what lies in pipes while other workers of the same pool are idle.
+    /// Recalls the attempts that lie in pipes while other workers of the same pool are idle.
     pub(super) fn recall(&mut self, now: Instant) {
         for pool in self.pools_mut() {
             pool.seats.recall(now);
@@ -263,7 +262,7 @@ impl Performers {
     }
 }
 
-/// Makes a kind of its number. A run has 32,767 kinds at most, which is checked when it is put together.
+/// Makes the id of a kind from its number. A run has at most 32,767 kinds, which is checked when it is started.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "checked where kinds are added"

@@ -1,8 +1,8 @@
-//! The places where the jobs of a run can run, and who holds the slots of each.
+//! The places where the jobs of a run can run, and the slots of each.
 //!
-//! A run always has the place [`LOCAL`](PlaceName::LOCAL). Where it is the only one, the scheduler counts its slots. With
-//! more places each has slots of its own: then they are counted here, a start takes a slot of the place that it is made
-//! at, and the scheduler is told how many starts are possible.
+//! A run always has the place [`LOCAL`](PlaceName::LOCAL). If it is the only one, the scheduler counts its slots. With
+//! more places, each has slots of its own, which are counted here: a start takes slots of its place, and the scheduler
+//! is told how many starts are possible.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,20 +22,21 @@ use crate::place::PlaceState;
 use crate::scheduling::{SlotNumbers, Workers, closest};
 use crate::table::Table;
 
-/// The most sets of places that the jobs of a run can name. A user writes few of them.
+/// The most different sets of places that the jobs of a run can name. Users write far fewer. The limit keeps the number
+/// of a set within 16 bits.
 const MAX_SETS: usize = 4096;
 
 /// The places of a run, the sets of them that jobs name, and the slots of each.
 #[derive(Debug)]
 pub(crate) struct Places {
-    /// By their numbers.
+    /// The places, indexed by their numbers.
     list: Vec<PlaceCount>,
     /// The sets of places, by number. The first one has only the local place.
     sets: Vec<Arc<[PlaceId]>>,
     set_index: Table<Arc<[PlaceId]>, PlaceSetId>,
-    /// The slots of the attempts that run, where slots are counted here.
+    /// The slots of the running attempts, if slots are counted here.
     held: Table<Ticket, HeldSlots>,
-    /// The place whose free slots are kept for the jobs of a route, which fill several.
+    /// The place whose free slots are kept for the jobs of one route, each of which fills several slots.
     kept: Option<(PlaceId, RouteId)>,
 }
 
@@ -47,16 +48,16 @@ struct PlaceCount {
     slots: u32,
     /// The number of slots that the place had when it was last reached.
     largest: Option<u32>,
-    /// How many slots attempts hold. There may be more than the place has, after it has lost some.
+    /// How many slots attempts hold. This can exceed `slots` after the place has lost some.
     used: u32,
-    /// How many attempts run there, which others read.
+    /// How many attempts run there. It is shared with the gauges, which read it.
     running: Arc<AtomicUsize>,
     numbers: SlotNumbers,
-    /// Why nothing will ever run here any more.
+    /// Why nothing will ever run at this place again, if that is so.
     gone: Option<Box<Failure>>,
-    /// Why nothing starts here for the moment.
+    /// Why nothing may start at this place for now, if that is so.
     held: Option<Box<str>>,
-    /// How long a message takes there and back, if that is known.
+    /// How long a message takes to the place and back, if that is known.
     round_trip: Option<Duration>,
 }
 
@@ -65,12 +66,12 @@ struct PlaceCount {
 struct HeldSlots {
     place: PlaceId,
     first: SlotNumber,
-    /// Those of an attempt that fills several.
+    /// The other slots of an attempt that fills several.
     more: Vec<SlotNumber>,
 }
 
 impl Places {
-    /// Makes the local place, with this many slots, and the others, which have none before they are reached.
+    /// Makes the local place with this many slots, and the other places, which have no slots until they are reached.
     pub(super) fn new(local_slots: u32, others: impl IntoIterator<Item = PlaceName>) -> Self {
         let local = PlaceCount::new(PlaceName::LOCAL, local_slots);
         let others = others.into_iter().map(|name| PlaceCount::new(name, 0));
@@ -127,7 +128,7 @@ impl Places {
         })
     }
 
-    /// Finds out on which places a job can run that concerns this host.
+    /// Returns the set of places where a job with this placement can run. `host` is the host of the job.
     pub(super) fn set_of(
         &mut self,
         placement: &Placement,
@@ -173,7 +174,7 @@ impl Places {
         &self.sets[set.index()]
     }
 
-    /// Returns the target of the jobs of a kind that can run on any place of a set: who can perform them, and where.
+    /// Returns the target of the jobs of a kind that can run at any place of a set.
     pub(super) fn target(&self, kind: KindId, places: PlaceSetId) -> Target<'_> {
         Target {
             kind,
@@ -183,15 +184,15 @@ impl Places {
         }
     }
 
-    /// Returns how many slots the largest place of a set has. Nothing if one of them was never reached, so that this is not
-    /// known.
+    /// Returns how many slots the largest place of a set has. It is `None`, because not known, if one of the places was
+    /// never reached.
     pub(super) fn most_slots(&self, set: PlaceSetId) -> Option<u32> {
         let places = self.members(set).iter();
         let largest = places.map(|place| self.list[place.index()].largest);
         largest.collect::<Option<Vec<u32>>>()?.into_iter().max()
     }
 
-    /// Returns why no place of a set will ever run anything any more, if that is so.
+    /// Returns why nothing will ever run at any place of a set again, if that is so.
     pub(super) fn gone(&self, set: PlaceSetId) -> Option<&Failure> {
         let mut last = None;
         for place in self.members(set) {
@@ -200,8 +201,8 @@ impl Places {
         last
     }
 
-    /// Returns how many more jobs of a route, each of which fills this many slots, fit into a place. Slots that are kept
-    /// for others do not count.
+    /// Returns how many more jobs of a route could start at a place now, if each fills this many slots. Slots that are
+    /// kept for another route do not count.
     pub(super) fn starts(&self, place: PlaceId, route: RouteId, slots: u32) -> u32 {
         let is_kept_for_others = self
             .kept
@@ -212,8 +213,7 @@ impl Places {
         self.list[place.index()].free() / slots.max(1)
     }
 
-    /// Returns why no job can start on a set of places before something happens to them: none is connected, or all that are
-    /// connected are held back.
+    /// Returns why no job can start at any place of a set: none is connected, or all connected ones are held back.
     pub(super) fn absence(&self, set: PlaceSetId) -> Option<Workers> {
         let places = self.members(set).iter();
         let mut connected = places
@@ -228,7 +228,7 @@ impl Places {
             .then_some(Workers::Held)
     }
 
-    /// Returns why nothing starts on the first place of a set that is held back.
+    /// Returns the reason of the first place of a set that is held back.
     pub(super) fn held(&self, set: PlaceSetId) -> Option<&str> {
         let mut places = self.members(set).iter();
         places.find_map(|place| self.list[place.index()].held.as_deref())
@@ -239,19 +239,19 @@ impl Places {
         self.list[place.index()].held.is_some()
     }
 
-    /// Holds starts at a place back for this reason, or no longer.
+    /// Holds starts at a place back for this reason, or no longer if it is `None`.
     pub(super) fn hold(&mut self, place: PlaceId, reason: Option<String>) {
         self.list[place.index()].held = reason.map(Into::into);
     }
 
-    /// Sets how long a message takes to a place and back.
+    /// Sets the round trip time of a place.
     pub(super) fn set_round_trip(&mut self, place: PlaceId, round_trip: Option<Duration>) {
         self.list[place.index()].round_trip = round_trip;
     }
 
-    /// Chooses a place for a start: the one with the greatest share of its slots free, of those for which `has_room` holds.
-    /// Of equal ones it is the nearest, by the round trip; the local place has none, and one whose round trip is not known
-    /// is the farthest.
+    /// Chooses the place of a start among those for which `has_room` holds: the one with the greatest share of its
+    /// slots free. Of equal places it is the nearest by round trip. The local place counts as nearest, and a place with
+    /// an unknown round trip as farthest.
     pub(super) fn choose(
         &self,
         id: RouteId,
@@ -266,10 +266,10 @@ impl Places {
             Some(round_trip) => round_trip,
             None => Duration::MAX,
         };
-        // Of equal ones the first, and `max_by` would give the last.
+        // Of equal places the first one is chosen. `max_by` returns the last maximum, so the order is reversed.
         candidates.copied().rev().max_by(|at, other_at| {
             let (one, other) = (&self.list[at.index()], &self.list[other_at.index()]);
-            // one.free / one.slots against other.free / other.slots, without a rounding.
+            // Compares one.free / one.slots with other.free / other.slots, without rounding.
             let share = |a: &PlaceCount, b: &PlaceCount| u64::from(a.free()) * u64::from(b.slots);
             share(one, other)
                 .cmp(&share(other, one))
@@ -288,11 +288,11 @@ impl Places {
         };
         let before = self.held.insert(ticket, held);
         debug_assert!(before.is_none(), "an attempt starts once");
-        // Relaxed: a count that orders nothing.
+        // Relaxed: nothing else is ordered by this count.
         at.running.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Passes the slots of an attempt that has ended on to the one that begins in its place.
+    /// Passes the slots of an ended attempt on to the attempt that begins in its place.
     #[expect(
         clippy::expect_used,
         reason = "where there are several places, each attempt that runs holds slots"
@@ -305,11 +305,11 @@ impl Places {
         self.held.insert(next, held);
     }
 
-    /// Frees the slots of an attempt that has ended. Returns the place to which they belong.
+    /// Frees the slots of an ended attempt. Returns their place.
     pub(super) fn give_back(&mut self, ticket: Ticket) -> Option<PlaceId> {
         let HeldSlots { place, first, more } = self.held.remove(&ticket)?;
         let at = &mut self.list[place.index()];
-        // Relaxed: a count that orders nothing.
+        // Relaxed: nothing else is ordered by this count.
         at.running.fetch_sub(1, Ordering::Relaxed);
         for number in std::iter::once(first).chain(more) {
             at.numbers.give_back(number);
@@ -318,7 +318,7 @@ impl Places {
         Some(place)
     }
 
-    /// Returns the first of the slots that an attempt holds, if it is known here.
+    /// Returns the first of the slots that an attempt holds; `None` if slots are not counted here.
     pub(super) fn slot(&self, ticket: Ticket) -> Option<SlotNumber> {
         self.held.get(&ticket).map(|held| held.first)
     }
@@ -338,7 +338,7 @@ impl Places {
         slots.fold(0, u32::saturating_add)
     }
 
-    /// Notes that nothing will ever run at a place any more, for this reason.
+    /// Records that nothing will ever run at a place again, for this reason.
     pub(super) fn give_up(&mut self, place: PlaceId, failure: Failure) {
         let at = &mut self.list[place.index()];
         at.slots = 0;
@@ -347,10 +347,10 @@ impl Places {
         self.kept = self.kept.filter(|(kept, _)| *kept != place);
     }
 
-    /// Keeps the free slots of a place for the jobs of a route that fill several, and for which no place has enough now.
-    /// Without this the jobs that fill one would take each slot as it comes free. Returns the place.
+    /// Keeps the free slots of a place for the jobs of a route that fill several slots, because no place has enough
+    /// free ones now. Without this, jobs that fill one slot would take each slot as it becomes free. Returns the place.
     ///
-    /// One place is kept at a time, so that the others go on meanwhile.
+    /// Only one place is kept at a time, so that the other places go on.
     pub(super) fn keep(&mut self, id: RouteId, route: Route) -> Option<PlaceId> {
         let large_enough = |place: &&PlaceId| self.list[place.index()].slots >= route.slots;
         let candidates = self.members(route.places).iter().filter(large_enough);
@@ -359,7 +359,7 @@ impl Places {
         Some(place)
     }
 
-    /// Returns the place whose free slots are kept, with the route for which they are.
+    /// Returns the place whose free slots are kept, and for which route.
     pub(super) fn kept(&self) -> Option<(PlaceId, RouteId)> {
         self.kept
     }

@@ -1,4 +1,4 @@
-//! The settings of an executor, checked once for all of its runs.
+//! The settings of an executor, which are checked once for all of its runs.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -55,30 +55,30 @@ use crate::place::Place;
 use crate::scheduling::{Scheduler, SchedulerSettings};
 use crate::suspension::working_now;
 
-/// How many kinds of worker a run has at most. Each has a second number for its jobs that take tokens, see
-/// `uncertain.rs`.
+/// How many kinds of worker a run has at most. Each kind needs two routes from the start, one of them for jobs that
+/// take tokens (see `uncertain.rs`), and routes are counted by a `u16`.
 const MAX_KINDS: u16 = u16::MAX / 2;
 
-/// How many slots all places of a run may have together, unless it is told.
+/// How many slots all places of a run may have together, if that is not set.
 const MAX_SLOTS: u32 = u32::MAX / 2;
 
-/// How many jobs a run has in hand, unless it is told: enough that there is always one that can start, some
-/// megabytes of memory.
+/// How many jobs a run holds at once, if that is not set. With so many there is nearly always one that can start, and
+/// they take only some megabytes of memory.
 const WINDOW: usize = 4096;
 
 /// The channels and shared values that connect the loop of a run to the outside.
 pub(super) struct RunChannels {
-    /// Where the loop pulls its jobs from.
+    /// The source from which the loop pulls its jobs.
     pub(super) source: Source,
-    /// Whether outcomes leave as jobs end or in the order in which the jobs came.
+    /// The order in which outcomes leave.
     pub(super) ordering: OutcomeOrder,
-    /// How long this run may last, besides the deadline of all runs.
+    /// How long this run may last. The deadline of the executor holds as well.
     pub(super) deadline: Option<Duration>,
-    /// Takes the outcomes; while it is full, outcomes wait in the loop.
+    /// The channel to the receiver of the outcomes. While it is full, outcomes wait in the loop.
     pub(super) out: mpsc::Sender<Arc<Outcome>>,
-    /// Brings what the handles of the run order, such as a pause or a stop.
+    /// The channel of the orders from the handles of the run, such as a pause or a stop.
     pub(super) orders: mpsc::UnboundedReceiver<RunOrder>,
-    /// Shows the figures of the run to its handles.
+    /// The figures of the run, which its handles read.
     pub(super) gauges: Arc<Gauges>,
 }
 
@@ -86,55 +86,55 @@ pub(super) struct RunChannels {
 pub(super) struct RunSettings {
     /// The slots, the named limits and the ageing of the scheduler.
     pub(super) scheduling: SchedulerSettings,
-    /// How many jobs a run has in hand at most.
+    /// How many jobs a run holds at once.
     pub(super) window: usize,
     /// Which jobs are remembered after their end, because later jobs may need them.
     pub(super) memory: RetainedJobs,
     /// How many workers a job may crash before it fails as poison.
     pub(super) crash_limit: u32,
-    /// After how many failures the run stops, and how; without, it does not stop.
+    /// After how many failures the run stops, and how. Without a rule, failures do not stop it.
     pub(super) max_failures: Option<(MaxFailures, Halt)>,
-    /// How long the run may last; without, as long as it needs.
+    /// How long the run may last; `None` is no limit.
     pub(super) deadline: Option<Duration>,
-    /// How long running jobs have at each step of a stop before the next one.
+    /// How long each phase of a stop lasts before the next one begins.
     pub(super) grace: Grace,
-    /// The order in which outcomes leave, unless a run asks for another.
+    /// The order in which outcomes leave, unless a run sets another one.
     pub(super) ordering: OutcomeOrder,
-    /// Performs the tasks of a library user's runner.
+    /// The runner that performs tasks; a user of the library sets it.
     pub(super) runner: Option<Arc<dyn Runner>>,
-    /// Performs commands instead of this process; tests put a mock here.
+    /// The runner that runs commands instead of this process, such as a mock in tests.
     pub(super) command_override: Option<Arc<dyn Runner>>,
     /// The variables that every command gets, unless it sets them itself.
     pub(super) command_variables: Variables,
-    /// Kills the programs of commands if this process is killed; without, they outlive it.
+    /// The keeper that kills the programs of commands if this process is killed. Without a keeper, they outlive it.
     pub(super) keeper: Option<Keeper>,
     /// How many bytes of each stream of a command are kept for its result.
     pub(super) capture_bytes: usize,
-    /// The kinds of worker, pools last; the loop numbers them by their places.
+    /// The kinds that this process performs. The kinds of `pools` are numbered after them.
     pub(super) kinds: Vec<KindOfWorker>,
-    /// The pools of the last kinds, in the order of the kinds.
+    /// The sources of the pools, one for each further kind.
     pub(super) pools: Vec<Arc<dyn PoolSource>>,
     /// The places besides the local one.
     pub(super) places: Vec<Place>,
-    /// How many slots jobs may fill at all places together.
+    /// How many slots jobs may fill at all places together; `None` is no limit beyond those of the places.
     pub(super) total_slots: Option<u32>,
-    /// The breaker of kinds of worker that have none of their own.
+    /// The breaker of the kinds of worker that have none of their own.
     pub(super) breaker: Option<BreakerConfig>,
-    /// Breakers of pools by name, which replace the one for all kinds; `None` switches it off.
+    /// The breakers of single pools by name, in place of `breaker`. `None` means that the pool has no breaker.
     pub(super) pool_breakers: Vec<(String, Option<BreakerConfig>)>,
     /// How many retries are allowed for each first attempt.
     pub(super) retry_budget: Option<f64>,
-    /// The cache and how it is used; without, every job is done.
+    /// The cache and how it is used; without it, every job is performed.
     pub(super) cache: Option<CacheUse>,
-    /// The journal that records outcomes before they leave.
+    /// The ledger that records outcomes before they leave.
     pub(super) ledger: Option<SharedLedger>,
-    /// Watches the machine during each run, if that is wanted.
+    /// The monitor that watches the machine during each run, if that is wanted.
     pub(super) monitor: Option<ResourceMonitor>,
-    /// The figures of runs that one of the sinks keeps, if they are wanted.
+    /// The figures of the current run, if they are kept. One of the sinks updates them.
     pub(super) stats: Option<SharedStats>,
     /// The receivers of the events of every run.
     pub(super) sinks: Vec<SharedSink>,
-    /// Tells the time of day for events and outcomes; tests replace it.
+    /// The clock for the times of day in events and outcomes.
     pub(super) clock: Arc<dyn Clock>,
     /// The seed of all jitter, for tests that need the same delays each time.
     pub(super) seed: Option<u64>,
@@ -188,7 +188,7 @@ impl RunSettings {
         Ok(EventLoop::new(run, channels))
     }
 
-    /// Makes the queue of a run and those who perform its jobs, with all kinds of worker.
+    /// Makes the dispatcher of a run, with its queue and its performers, and returns it with all kinds of worker.
     fn dispatcher(
         &self,
         reporter: &Reporter,
@@ -210,7 +210,7 @@ impl RunSettings {
         let mut scheduling = self.scheduling.clone();
         if places.are_several() {
             gauges.count_at(places.running());
-            // Each place counts its own slots, and the scheduler bounds what they come to.
+            // Each place counts its own slots, so the scheduler only bounds their sum.
             scheduling.slots = self.total_slots.unwrap_or(MAX_SLOTS);
         }
         let scheduler = Scheduler::new(scheduling, now)?;
@@ -241,7 +241,7 @@ impl RunSettings {
         Ok((kinds, dispatcher))
     }
 
-    /// How commands are run, at each place.
+    /// Returns what runs commands at each place.
     fn commands(&self) -> Vec<CommandsAt> {
         let limits = CommandLimits {
             grace: self.grace.cancelling,
@@ -266,7 +266,7 @@ impl RunSettings {
         self.runner.is_some() || !self.pools.is_empty()
     }
 
-    /// Returns the kinds of workers by their names, each with the breaker before it.
+    /// Returns the name and the breaker of each kind of worker.
     fn breakers(&self, kinds: &[KindOfWorker]) -> Vec<(String, Option<BreakerConfig>)> {
         let config = |(number, kind): (usize, &KindOfWorker)| {
             let is_pool = number >= self.kinds.len();

@@ -1,4 +1,4 @@
-//! The platforms of places: results are cached under that of the place where a job runs.
+//! The platforms of places. The key of a cached result contains the platform of the place where the job runs.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::job::Placement;
 use crate::place::{Place, PlaceState};
 use crate::remote::AgentInfo;
 
-/// The operating system and the kind of processor of a place, as in `linux-x86_64`. Nothing if they are those of this machine.
+/// The operating system and the processor of a place, as in `linux-x86_64`; `None` if they are those of this machine.
 pub(super) type Platform = Option<Arc<str>>;
 
 /// The platforms of the places of a run.
@@ -19,7 +19,7 @@ pub(super) struct Platforms {
     others: Vec<OtherPlace>,
 }
 
-/// What is known of a place besides this machine.
+/// A place besides this machine, with its state and its platform.
 struct OtherPlace {
     name: PlaceName,
     state: watch::Receiver<PlaceState>,
@@ -27,12 +27,12 @@ struct OtherPlace {
     platform: Option<watch::Receiver<Option<Arc<str>>>>,
 }
 
-/// What is known of the platform on which a job will run.
+/// The platform on which a job is expected to run.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum PlatformForecast {
-    /// It is this one, as far as its places are known.
+    /// The job is expected to run on this platform, as far as its places are known.
     Platform(Platform),
-    /// None of its places was reached yet.
+    /// No place of the job was reached yet.
     Later,
     /// The platform cannot be predicted, for this reason.
     Unknown(String),
@@ -52,10 +52,10 @@ impl Platforms {
         }
     }
 
-    /// Predicts the platform on which a job will run that concerns this host.
+    /// Predicts the platform on which a job will run. `host` is the host of the job.
     ///
-    /// Of several places those count that are known: a job does not wait for a host that may never be reached. If it runs on
-    /// another one, the [platform of that](Self::of) may prove to be another.
+    /// If the job has several places, only those with a known platform count, because the job must not wait for a host
+    /// that may never be reached. If it then runs at another place, [`of`](Self::of) may return another platform.
     pub(super) fn expected(
         &self,
         placement: &Placement,
@@ -86,12 +86,13 @@ impl Platforms {
             (None, Some(place)) => {
                 PlatformForecast::Unknown(format!("the platform of {} is not known", place.name))
             }
-            // A place that there is not. The job is refused for that when it is queued.
+            // The place does not exist. The job is refused for that when it is queued.
             (None, None) => PlatformForecast::Unknown("it has no place to run on".to_owned()),
         }
     }
 
-    /// Returns the platform of a place, or of this machine. Nothing if it is not known.
+    /// Returns the platform of a place, or of this machine for `None`. The result is `None` if the platform is not
+    /// known.
     pub(super) fn of(&self, place: Option<&PlaceName>) -> Option<Platform> {
         let Some(name) = place else {
             return Some(None);

@@ -1,4 +1,4 @@
-//! Pools of workers as an executor has them.
+//! The pools of workers that an executor has.
 
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ use crate::ids::PlaceName;
 use crate::job::Placement;
 use crate::process::ProcessPool;
 
-/// A pool that runs can have, one after the other.
+/// The pools of one kind of worker. One run after the other can attach them.
 pub(crate) trait PoolSource: Send + Sync {
-    /// Returns what the loop has to know of its workers.
+    /// Returns the kind of worker that the pools make up.
     fn kind(&self) -> KindOfWorker;
 
-    /// Takes the pools for a run, which knows their workers as `kind`. There is one pool a place.
+    /// Attaches the pools to a run, in which their workers have the number `kind`. There is one pool for each place.
     fn attach(
         &self,
         kind: KindId,
@@ -27,7 +27,7 @@ pub(crate) trait PoolSource: Send + Sync {
     ) -> Result<Vec<PoolPerformer>, Error>;
 }
 
-/// The pools of a kind of worker, and what its workers do.
+/// The pools of a kind of worker, and the tasks of its workers.
 #[derive(Debug)]
 pub(super) struct KindPools {
     /// The name of the kind.
@@ -36,7 +36,7 @@ pub(super) struct KindPools {
     pub(super) at: Vec<(PlaceName, ProcessPool)>,
     /// Where a job of the kind runs.
     pub(super) on: Placement,
-    /// The tasks that the workers do; none if the workers declare them.
+    /// The tasks that the workers perform; empty if the workers declare them.
     pub(super) services: Vec<Service>,
 }
 

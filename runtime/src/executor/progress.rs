@@ -1,26 +1,26 @@
-//! How far a run has come.
+//! The progress of a run: how many of its jobs have ended.
 //!
-//! Progress is a value that is replaced, not a queue of reports: whoever looks sees the latest, and who is
-//! slow sees fewer, in order. It never goes back, and completed reaches the total exactly once: as long as
-//! jobs may still be added, the report that both are equal is held back, for it would not be true for long.
+//! Progress is a value that is replaced, not a queue of reports. A reader sees the latest report, and a slow reader
+//! misses some of them. Reports never go back. `completed` equals `total` only in the last report: while jobs may still
+//! be added, a report in which both are equal is held back, because it would soon be wrong.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// How far a run has come.
+/// The progress of a run: how many of its jobs have ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RunProgress {
-    /// How many jobs have ended, however they did.
+    /// How many jobs have ended, in whatever way.
     pub completed: u64,
-    /// How many there are, as far as is known.
+    /// How many jobs there are, as far as is known.
     pub total: u64,
-    /// No more will be added, and all have ended: this is the last report.
+    /// Whether this is the last report: no more jobs will be added, and all have ended.
     pub finished: bool,
 }
 
 impl RunProgress {
-    /// How much is done, in percent; 0 of nothing.
+    /// Returns the share of jobs that have ended, in percent. It is 0 if there are no jobs.
     #[expect(clippy::cast_precision_loss, reason = "nobody counts to 2^53")]
     pub fn percent(&self) -> f64 {
         if self.total == 0 {
@@ -33,13 +33,13 @@ impl RunProgress {
 /// How often a callback is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProgressInterval {
-    /// The callback is called whenever something has changed and it is ready for more.
+    /// The callback is called for each change. Changes that come while it runs are reported together.
     Change,
-    /// The callback is called at most once in this time; the last report comes at once.
+    /// The callback is called at most once in this time, except that the last report comes at once.
     Every(Duration),
 }
 
-/// Counts the progress of a run. This end is the run's; dropping it ends the other one.
+/// Counts the progress of a run. Dropping the meter ends its [`ProgressWatch`].
 ///
 /// ```
 /// use ratchet_runtime::{Executor, Job, ProgressInterval, Payload, ProgressMeter};
@@ -74,14 +74,14 @@ pub struct ProgressMeter {
     completed: u64,
     /// How many jobs were added.
     added: u64,
-    /// How many are said to come in all.
+    /// How many jobs are announced to come in all.
     announced: u64,
-    /// No more jobs are added, so the total is known.
+    /// Whether no more jobs are added, so that the total is known.
     closed: bool,
     reports: watch::Sender<RunProgress>,
 }
 
-/// Watches the progress of a run.
+/// Receives the progress reports of a [`ProgressMeter`].
 ///
 /// ```
 /// use ratchet_runtime::{ProgressInterval, ProgressMeter};
@@ -105,7 +105,7 @@ pub struct ProgressWatch {
 }
 
 impl ProgressMeter {
-    /// Makes the two ends of a run's progress.
+    /// Makes a meter, and the watch that receives its reports.
     pub fn new() -> (Self, ProgressWatch) {
         let (sender, receiver) = watch::channel(RunProgress::default());
         let meter = Self {
@@ -118,13 +118,13 @@ impl ProgressMeter {
         (meter, ProgressWatch { reports: receiver })
     }
 
-    /// Says how many jobs will come in all.
+    /// Announces how many jobs will come in all.
     pub fn announce(&mut self, total: u64) {
         self.announced = total;
         self.report();
     }
 
-    /// Counts jobs that were added. After [`close`](Self::close) none are.
+    /// Counts jobs that were added. It has no effect after [`close`](Self::close).
     pub fn add(&mut self, jobs: u64) {
         if !self.closed {
             self.added += jobs;
@@ -132,13 +132,13 @@ impl ProgressMeter {
         }
     }
 
-    /// Counts jobs that have ended; more than were added cannot have.
+    /// Counts jobs that have ended. The count never exceeds that of the jobs that were added.
     pub fn complete(&mut self, jobs: u64) {
         self.completed = self.completed.saturating_add(jobs).min(self.added);
         self.report();
     }
 
-    /// Says that no more jobs will be added.
+    /// States that no more jobs will be added.
     pub fn close(&mut self) {
         self.closed = true;
         self.report();
@@ -174,7 +174,7 @@ impl ProgressWatch {
         *self.reports.borrow()
     }
 
-    /// The next report after the last one that this returned; nothing after the run has gone.
+    /// Waits for the next report after the one that this method returned last; `None` if the meter was dropped.
     ///
     /// Cancel safe.
     pub async fn changed(&mut self) -> Option<RunProgress> {
@@ -182,7 +182,7 @@ impl ProgressWatch {
         Some(*self.reports.borrow_and_update())
     }
 
-    /// Calls back with `(completed, total)` until the run has ended or gone, one call at a time.
+    /// Calls back with `(completed, total)` until the last report, or until the meter is dropped.
     pub async fn each(mut self, pace: ProgressInterval, mut callback: impl FnMut(u64, u64) + Send) {
         while let Some(progress) = self.changed().await {
             callback(progress.completed, progress.total);
@@ -195,12 +195,12 @@ impl ProgressWatch {
         }
     }
 
-    /// Lets time pass, but not the end of the run.
+    /// Waits for this time, but no longer than until the last report.
     async fn pass(&self, interval: Duration) {
-        // A look of its own, because what it sees counts as not yet told.
+        // A clone of the receiver, because `wait_for` marks the reports that it sees as seen.
         let mut ahead = self.reports.clone();
         let finished = ahead.wait_for(|progress| progress.finished);
-        // Either way it is time to tell what there is.
+        // Whether the time is over, the last report has come or the meter was dropped: the next report is due.
         let _ = tokio::time::timeout(interval, finished).await;
     }
 }

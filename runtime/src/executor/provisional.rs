@@ -1,4 +1,4 @@
-//! Results that may yet prove wrong: answers of filters, whose lines carry no ids.
+//! Results that may still prove wrong: the answers of filters, whose lines carry no ids.
 //!
 //! ```text
 //! Ended, provisional --> held --Confirmed--> outcome, in doubt until Cleared
@@ -6,8 +6,8 @@
 //!                                OutOfStep: what is in doubt is suspect
 //! ```
 //!
-//! A job whose result is held has no slot and no ticket of the scheduler any more. A result that was delivered
-//! cannot be withdrawn; if it proves wrong the run names it as suspect, and the journal takes note of it.
+//! A job whose result is held has no slot, and the scheduler no longer knows it. A delivered result cannot be taken
+//! back. If it proves wrong, the run reports it as suspect, and the journal records that.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -27,35 +27,35 @@ use crate::outcome::Failure;
 pub(super) struct Provisional {
     /// The jobs whose results are held, by the tickets that they had.
     held: HashMap<Ticket, (JobEntry, EndedAttempt)>,
-    /// What each worker has answered since its answers were last beyond doubt.
+    /// The results of each worker that were delivered and may be wrong.
     in_doubt: HashMap<WorkerName, Vec<InDoubt>>,
-    /// Jobs whose answer was refuted and that are tried again, by when and by their position.
+    /// The jobs whose answer was refuted and that wait for their retry, by its moment and the position of the job.
     again: BTreeMap<(Instant, u64), JobEntry>,
 }
 
-/// A result that was delivered and may be wrong.
+/// A delivered result that may be wrong.
 struct InDoubt {
     id: JobKey,
-    /// The key under which the result is cached, if it is.
+    /// The key under which the result was stored in the cache, if it was.
     cached: Option<Box<Key>>,
 }
 
-/// Results that were delivered and may be wrong.
+/// Delivered results that may be wrong.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Suspects {
     /// The jobs whose results may be those of other jobs.
     pub(super) ids: Vec<JobKey>,
-    /// The keys under which the results are cached.
+    /// The keys under which the results were stored in the cache.
     pub(super) cached: Vec<Key>,
 }
 
 impl Provisional {
-    /// How many results are held.
+    /// Returns how many results are held.
     pub(super) fn held(&self) -> usize {
         self.held.len()
     }
 
-    /// Returns when the next job is tried again.
+    /// Returns when the next retry is due.
     pub(super) fn next_retry(&self) -> Option<Instant> {
         self.again.first_key_value().map(|((when, _), _)| *when)
     }
@@ -65,8 +65,8 @@ impl Provisional {
         self.held.insert(entry.ticket, (entry, attempted));
     }
 
-    /// Takes the job of a confirmed result. If the result is `in_doubt`, it may still prove wrong. Returns the job,
-    /// unless it was given up and has its outcome already.
+    /// Removes and returns the job of a confirmed result; `None` if it was given up and has its outcome already. If the
+    /// result is `in_doubt`, it may still prove wrong.
     pub(super) fn confirm(
         &mut self,
         ticket: Ticket,
@@ -84,12 +84,13 @@ impl Provisional {
         Some((entry, attempted))
     }
 
-    /// Takes a job whose result is the answer to something else, unless it was given up and has its outcome already.
+    /// Removes and returns a job whose result is the answer to something else; `None` if it was given up and has its
+    /// outcome already.
     pub(super) fn refute(&mut self, ticket: Ticket) -> Option<(JobEntry, EndedAttempt)> {
         self.held.remove(&ticket)
     }
 
-    /// Keeps a job whose answer was refuted until it is tried again at this moment.
+    /// Keeps a job whose answer was refuted until its retry at this moment.
     pub(super) fn retry_at(
         &mut self,
         when: Instant,
@@ -102,18 +103,18 @@ impl Provisional {
         self.again.insert((when, entry.position), entry);
     }
 
-    /// Takes the next job that is to be tried again by now.
+    /// Removes and returns the next job whose retry is due.
     pub(super) fn pop_retry(&mut self, now: Instant) -> Option<JobEntry> {
         let first = self.again.first_entry()?;
         (first.key().0 <= now).then(|| first.remove())
     }
 
-    /// Forgets the results of this worker that were in doubt: they are right.
+    /// Forgets the results of this worker that were in doubt, because they are right.
     pub(super) fn cleared(&mut self, worker: &WorkerName) {
         self.in_doubt.remove(worker);
     }
 
-    /// Takes the results of this worker that were in doubt, since they may be the answers to other jobs.
+    /// Takes the results of this worker that were in doubt, because they may be the answers to other jobs.
     pub(super) fn out_of_step(&mut self, worker: &WorkerName) -> Option<Suspects> {
         let in_doubt = self.in_doubt.remove(worker)?;
         let cached = in_doubt
@@ -125,7 +126,7 @@ impl Provisional {
         })
     }
 
-    /// Iterates over the jobs that are tried again, each with when.
+    /// Iterates over the jobs that wait for a retry, each with its moment.
     pub(super) fn retries(&self) -> impl Iterator<Item = (Instant, &JobEntry)> {
         self.again.iter().map(|((when, _), entry)| (*when, entry))
     }
@@ -135,13 +136,14 @@ impl Provisional {
         self.held.values().map(|(entry, _)| entry)
     }
 
-    /// Takes out the jobs that were to be tried again and for which the condition holds.
+    /// Removes and returns the jobs that wait for a retry and for which the condition holds.
     pub(super) fn take_retries(&mut self, is_wanted: impl Fn(&JobEntry) -> bool) -> Vec<JobEntry> {
         let again = self.again.extract_if(.., |_, entry| is_wanted(entry));
         again.map(|(_, entry)| entry).collect()
     }
 
-    /// Prevents the retry of jobs whose results are held and for which the condition holds. Calls `found` with each.
+    /// Marks the jobs with held results for which the condition holds as cancelled, so that they are not tried again.
+    /// Calls `found` with each.
     pub(super) fn cancel_held(
         &mut self,
         is_wanted: impl Fn(&JobEntry) -> bool,
@@ -156,12 +158,12 @@ impl Provisional {
         }
     }
 
-    /// Takes out the jobs that were to be tried again, because the run stops.
+    /// Removes and returns the jobs that wait for a retry, because the run stops.
     pub(super) fn give_up_retries(&mut self) -> impl Iterator<Item = JobEntry> + use<> {
         std::mem::take(&mut self.again).into_values()
     }
 
-    /// Takes out the jobs whose results are held, because the run does not wait for that any longer.
+    /// Removes and returns the jobs whose results are held, because the run does not wait for them any longer.
     pub(super) fn give_up_held(
         &mut self,
     ) -> impl Iterator<Item = (JobEntry, EndedAttempt)> + use<> {

@@ -1,4 +1,5 @@
-//! The jobs that wait, lie ahead or run, and the scheduler that decides which starts next.
+//! The queue of a run: the jobs that wait, were sent ahead or run, and the scheduler that decides which of them starts
+//! next.
 
 mod deadlines;
 mod entries;
@@ -32,29 +33,29 @@ use crate::scheduling::{
     ResourceShare, Scheduler, SchedulerLoad, SchedulerRequest, Workers,
 };
 
-/// What an attempt gave back when it ended or was returned.
+/// What became free when an attempt ended or was returned.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Freed {
-    /// The pool that it was given to.
+    /// The pool to which the attempt was given.
     pub(super) pool: PoolKey,
-    /// The seat that it had, if it ran on a worker of a pool.
+    /// The seat of the attempt, if it ran on a worker of a pool.
     pub(super) seat: Option<SeatId>,
-    /// The attempt that lay ahead and has begun in its place.
+    /// The attempt that was sent ahead and has begun in its place.
     pub(super) next: Option<Ticket>,
 }
 
-/// A job that the scheduler has taken in.
+/// A job that was pushed to the scheduler.
 struct Scheduled {
     ticket: Ticket,
     route: RouteId,
-    /// The job takes tokens of a rate.
+    /// Whether the job takes tokens of a rate.
     is_rated: bool,
 }
 
-/// The jobs of a run that wait, lie ahead or run, and the scheduler that decides which of them starts next.
+/// Owns the jobs of a run that wait, were sent ahead or run, and the scheduler that decides which of them starts next.
 ///
-/// Scheduler and entries change state in the same step, by the methods of this type: an entry waits, lies ahead or runs
-/// exactly when the scheduler says so of its ticket.
+/// The methods of this type change the scheduler and the entries in the same step. So the state of an entry is always
+/// the state that the scheduler has for its ticket.
 pub(super) struct Queue {
     scheduler: Scheduler,
     entries: Entries,
@@ -82,7 +83,8 @@ impl Queue {
         }
     }
 
-    /// Charges the time until `now` to what kept jobs waiting, so this comes before any change of a turn.
+    /// Charges the time until `now` to the blockers of waiting jobs. It has to come before any change of a turn,
+    /// because the time belongs to the state before the change.
     pub(super) fn pass_time(&mut self, now: Instant) {
         self.scheduler.pass_time(now);
     }
@@ -92,7 +94,7 @@ impl Queue {
         self.scheduler.time_paused()
     }
 
-    /// Takes in a job, which waits from now on and can run as `target` says.
+    /// Adds a job, which waits from now on and can run as `target` says.
     pub(super) fn push(
         &mut self,
         arrival: Arrival,
@@ -117,7 +119,7 @@ impl Queue {
         Ok(ticket)
     }
 
-    /// Takes in a job again that had left the queue, with what is known of its attempts.
+    /// Adds a job again that had left the queue, with the record of its attempts.
     pub(super) fn requeue(
         &mut self,
         entry: JobEntry,
@@ -139,7 +141,7 @@ impl Queue {
         }
     }
 
-    /// How many units of a resource the next attempt at a job takes.
+    /// Returns how many units of a resource the next attempt of a job takes.
     pub(super) fn units_needed(&self, entry: &JobEntry, need: &ResourceNeed) -> u64 {
         match self.scheduler.resource(&need.name) {
             Ok(id) => self.units(id, need, &entry.job.terms, entry.memory_kills),
@@ -156,7 +158,7 @@ impl Queue {
         grown(need.units, terms.memory_growth, memory_kills).min(total)
     }
 
-    /// Fills the buffer with the resources that a job takes after this many attempts that ran out of memory.
+    /// Fills `resources` with what a job takes after this many attempts that ran out of memory.
     fn note_resources(&mut self, terms: &Terms, memory_kills: u32) -> Result<(), Error> {
         self.resources.clear();
         for need in &terms.resources {
@@ -167,8 +169,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Has a job that waits take more of the resource `memory` from now on, if it is to, since another attempt has ended for
-    /// want of it.
+    /// Records that an attempt has ended for want of memory. From now on the waiting job takes more of the resource
+    /// `memory`, if its terms say so.
     pub(super) fn raise_memory(&mut self, ticket: Ticket, now: Instant) {
         let entry = self.entries.get_mut(ticket);
         entry.memory_kills += 1;
@@ -277,7 +279,7 @@ impl Queue {
         self.entries.len()
     }
 
-    /// The scheduler, for those who only show what waits and what is free.
+    /// Returns the scheduler for reading.
     pub(super) fn scheduler(&self) -> &Scheduler {
         &self.scheduler
     }
@@ -287,8 +289,8 @@ impl Queue {
         self.scheduler.load()
     }
 
-    /// Decides which job starts now, and asks before it takes its claims whether it may. A job that is to start has to
-    /// be [started](Self::start) here, too.
+    /// Decides which job starts now. `admit` is called before a job takes its claims, and can refuse it until a moment.
+    /// The caller has to [start](Self::start) a returned job here as well.
     pub(super) fn pop_if(
         &mut self,
         now: Instant,
@@ -303,12 +305,12 @@ impl Queue {
         })
     }
 
-    /// Keeps a job that waits from starting before this moment.
+    /// Keeps a waiting job from starting before this moment.
     pub(super) fn postpone(&mut self, ticket: Ticket, not_before: Instant) {
         expect_known(self.scheduler.postpone(ticket, not_before));
     }
 
-    /// Starts an attempt at a job that was popped, or that lies ahead, at this place.
+    /// Starts an attempt of a job that was popped, or that was sent ahead and has begun, at this place.
     pub(super) fn start(&mut self, ticket: Ticket, place: PlaceId, now: Instant) {
         let entry = self.entries.enter(ticket, JobState::Running);
         entry.at = place;
@@ -319,7 +321,7 @@ impl Queue {
         self.deadlines.set(entry, None);
     }
 
-    /// Notes when an attempt began that has ended.
+    /// Computes when an ended attempt began, and charges the rest of the time since its start to its way.
     pub(super) fn note_end(&mut self, ticket: Ticket, attempted: &mut EndedAttempt, now: Instant) {
         let entry = self.entries.get_mut(ticket);
         let (started, way) = (entry.since, way(entry));
@@ -327,7 +329,7 @@ impl Queue {
         attempted.began = Some(began);
     }
 
-    /// Notes that an attempt came back from this worker at this place without having begun there.
+    /// Records that an attempt came back from this worker at this place without having begun.
     pub(super) fn note_return(
         &mut self,
         ticket: Ticket,
@@ -358,12 +360,12 @@ impl Queue {
         Some(self.scheduler.shares(ticket).into())
     }
 
-    /// Notes the seat on which a job runs that was started.
+    /// Records the seat on which a started job runs.
     pub(super) fn take_seat(&mut self, ticket: Ticket, seat: SeatId) {
         self.entries.get_mut(ticket).seat = Some(seat);
     }
 
-    /// Takes the next job of a route that may be sent ahead of its turn, for this seat at this place.
+    /// Takes the next job of a route that may be sent ahead, and records its place and seat.
     pub(super) fn pop_ahead(
         &mut self,
         route: RouteId,
@@ -377,11 +379,11 @@ impl Queue {
         Some(ticket)
     }
 
-    /// Takes back what an attempt held. An attempt that lay ahead and has begun in its place gets the slot in the same
+    /// Frees what an attempt held. An attempt that was sent ahead and has begun in its place gets the slot in the same
     /// step, so that no other job can take the slot in between.
     ///
-    /// The job stays in the queue. Before anything else happens it has to [wait again](Self::wait_again), be
-    /// [uncharged](Self::uncharge), or be [taken out](Self::take).
+    /// The job stays in the queue. The caller has to make it [wait again](Self::wait_again), [uncharge](Self::uncharge)
+    /// it, or [take it out](Self::take) before anything else happens.
     pub(super) fn free(
         &mut self,
         ticket: Ticket,
@@ -389,7 +391,7 @@ impl Queue {
         next: Option<Ticket>,
         now: Instant,
     ) -> Freed {
-        // One that was given up meanwhile has its outcome already.
+        // `next` may have been given up in the meantime, and then has its outcome already.
         let is_ahead = |entry: &JobEntry| entry.state() == JobState::Ahead;
         let next = next.filter(|next| self.find(*next).is_some_and(is_ahead));
         match next {
@@ -410,14 +412,14 @@ impl Queue {
         }
     }
 
-    /// Makes a job wait for another attempt, because the freed one has failed.
+    /// Makes a job wait for another attempt, because its freed attempt has failed.
     pub(super) fn wait_again(&mut self, ticket: Ticket, failure: Box<Failure>, now: Instant) {
         let entry = self.entries.enter(ticket, JobState::Waiting);
         entry.since = now;
         entry.failure = Some(failure);
     }
 
-    /// Makes a job wait as if it had not started, because the freed attempt never began.
+    /// Makes a job wait as if it had not started, because its freed attempt never began.
     pub(super) fn uncharge(&mut self, ticket: Ticket, now: Instant) {
         let entry = self.entries.enter(ticket, JobState::Waiting);
         entry.attempts -= 1;
@@ -425,7 +427,7 @@ impl Queue {
         self.restore_deadline(ticket);
     }
 
-    /// Moves a job that was sent ahead back to its old position among those that wait.
+    /// Moves a job that was sent ahead back to its old position among the waiting jobs.
     pub(super) fn put_back(&mut self, ticket: Ticket) {
         expect_known(self.scheduler.put_back(ticket));
         let entry = self.entries.enter(ticket, JobState::Waiting);
@@ -434,7 +436,8 @@ impl Queue {
         self.restore_deadline(ticket);
     }
 
-    /// Restores the queue deadline of a job that waits for its first start again. One that has passed is due at once.
+    /// Restores the queue deadline of a job that waits for its first start again. If the deadline has passed, it is due
+    /// at once.
     fn restore_deadline(&mut self, ticket: Ticket) {
         let entry = self.entries.get_mut(ticket);
         if entry.attempts > 0 {
@@ -445,7 +448,7 @@ impl Queue {
         self.deadlines.set(entry, deadline);
     }
 
-    /// Returns the next job that has not started by its deadline in the queue. Each is returned once.
+    /// Returns the next job whose queue deadline has passed. Each job is returned once.
     pub(super) fn pop_past_deadline(&mut self, now: Instant) -> Option<&JobEntry> {
         let ticket = self.deadlines.pop(now)?;
         let entry = self.entries.get_mut(ticket);
@@ -453,12 +456,12 @@ impl Queue {
         Some(entry)
     }
 
-    /// Returns the first moment by which a job has to have started.
+    /// Returns the next queue deadline.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.next()
     }
 
-    /// Takes out a job whose last attempt was [freed](Self::free).
+    /// Removes a job whose last attempt was [freed](Self::free).
     pub(super) fn take(&mut self, ticket: Ticket) -> JobEntry {
         debug_assert!(
             self.uncertain.attempt() != Some(ticket),
@@ -469,7 +472,7 @@ impl Queue {
         entry
     }
 
-    /// Takes out a job that waits.
+    /// Removes a waiting job.
     pub(super) fn cancel(&mut self, ticket: Ticket) -> JobEntry {
         let waits = &mut self.entries.get_mut(ticket).times.waits;
         expect_known(self.scheduler.take_waits(ticket, waits));
@@ -495,7 +498,7 @@ impl Queue {
         self.cancel(ticket)
     }
 
-    /// Returns the routes that jobs have taken.
+    /// Returns the routes of the jobs.
     pub(super) fn routes(&self) -> &Routes {
         &self.routes
     }
@@ -505,7 +508,7 @@ impl Queue {
         self.entries.waiting_on(route)
     }
 
-    /// Whether a job of a route lacks nothing but a worker and slots.
+    /// Whether a job of a route waits for nothing but a worker and slots.
     pub(super) fn lacks_only_workers(&self, route: RouteId) -> bool {
         self.scheduler.lacks_only_workers(route.scheduled())
     }
@@ -515,32 +518,32 @@ impl Queue {
         self.scheduler.set_workers(route.scheduled(), workers);
     }
 
-    /// How many attempts of a route can begin, as the scheduler was told.
+    /// Returns how many attempts of a route can begin, as the scheduler was told.
     pub(super) fn workers(&self, route: RouteId) -> Workers {
         self.scheduler.workers(route.scheduled())
     }
 
-    /// How many attempts that take tokens can begin, as [`UncertainStart::starts`] says.
+    /// Returns how many attempts that take tokens can begin, as [`UncertainStart::starts`] does.
     pub(super) fn rated_starts(&self, free: u32, proven: u32) -> u32 {
         self.uncertain.starts(free, proven)
     }
 
-    /// Whether a job has come that takes tokens of a rate, so that the seats for such jobs are counted, too.
+    /// Whether a job that takes tokens of a rate was queued. Only then the seats for such jobs are counted.
     pub(super) fn has_rates(&self) -> bool {
         self.uncertain.has_rates()
     }
 
-    /// Returns the attempt that has taken tokens and of which it is not known whether it has begun.
+    /// Returns the attempt that has taken tokens and may not have begun yet.
     pub(super) fn uncertain(&self) -> Option<Ticket> {
         self.uncertain.attempt()
     }
 
-    /// Notes that an attempt with tokens was given to a worker that may not read it at once.
+    /// Records that an attempt with tokens was sent to a worker that may not read it at once.
     pub(super) fn begins_later(&mut self, ticket: Ticket) {
         self.uncertain.begins_later(ticket);
     }
 
-    /// Notes that an attempt has begun, now at the latest. Returns whether that was in doubt.
+    /// Records that an attempt has begun by now. Returns whether that was in doubt.
     pub(super) fn began_by_now(&mut self, ticket: Ticket, now: Instant) -> bool {
         let was_uncertain = self.uncertain.settle(ticket);
         if was_uncertain {
@@ -549,13 +552,13 @@ impl Queue {
         was_uncertain
     }
 
-    /// Notes that an attempt has not begun and will not, so that its tokens were not used. Returns whether that was in
-    /// doubt.
+    /// Records that an attempt has not begun and will not, so that its tokens were not used. Returns whether that was
+    /// in doubt.
     pub(super) fn never_began(&mut self, ticket: Ticket) -> bool {
         self.uncertain.settle(ticket)
     }
 
-    /// Returns the controls of how much runs at once.
+    /// Returns the controls of how many jobs run at once.
     pub(super) fn capacity(&mut self) -> Capacity<'_> {
         Capacity(&mut self.scheduler)
     }
@@ -570,7 +573,7 @@ impl Capacity<'_> {
         self.0.set_paused(is_paused);
     }
 
-    /// Holds new jobs back, or stops holding them back.
+    /// Holds all starts back, or no longer.
     pub(super) fn set_held(self, is_held: bool) {
         self.0.set_held(is_held);
     }
@@ -602,7 +605,7 @@ fn grown(units: u64, factor: f64, times: u32) -> u64 {
     (units as f64 * factor.max(1.0).powi(times)).ceil() as u64
 }
 
-/// Returns the blocker that is charged for the time in which an attempt is on its way to its performer and back.
+/// Returns the blocker for the time in which an attempt is on its way to its performer and back.
 fn way(entry: &JobEntry) -> Blocker {
     match entry.seat {
         Some(_) => Blocker::Worker,
@@ -610,7 +613,7 @@ fn way(entry: &JobEntry) -> Blocker {
     }
 }
 
-/// Unwraps what the scheduler says of a ticket whose entry is in the state that the call needs.
+/// Unwraps an answer of the scheduler about a ticket whose entry is in the state that the call needs.
 fn expect_known<T>(said: Result<T, Error>) -> T {
     #[expect(
         clippy::expect_used,

@@ -1,4 +1,4 @@
-//! Outcomes on their way through the ledger, a batch at a time.
+//! Records outcomes in the ledger, a batch at a time.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,33 +13,34 @@ use crate::error::panic_message;
 use crate::job::Job;
 use crate::outcome::Outcome;
 
-/// A ledger that runs use one after the other.
+/// A ledger that several runs use, one after the other.
 pub(super) type SharedLedger = Arc<Mutex<Box<dyn Ledger>>>;
 
 /// An outcome on its way out of the run.
 pub(super) struct OutgoingOutcome {
-    /// Its job's position in the order of submission.
+    /// The position of its job in the order of submission.
     pub(super) position: u64,
-    /// The outcome, which the journal records before anybody sees it.
+    /// The outcome, which the ledger records before anybody sees it.
     pub(super) outcome: Arc<Outcome>,
-    /// The job has no id of its own: it has none, or that of another job.
+    /// Whether the job has no id, or the id of another job.
     pub(super) nameless: bool,
 }
 
 type OutcomeBatch = Vec<(Arc<Job>, OutgoingOutcome)>;
 
-/// The outcomes that the ledger has recorded. Their jobs were dropped on the thread that wrote them.
+/// The outcomes that the ledger has recorded. Their jobs were dropped on the thread that recorded them, which costs the
+/// loop nothing.
 type RecordedBatch = (Vec<OutgoingOutcome>, io::Result<()>);
 
 /// How many outcomes make a batch that is written without waiting for more.
 const BATCH: usize = 256;
 
-/// How long a batch gathers at least where more is about to come: writes that follow each other at once cost more
-/// than what is in them.
+/// The least time between two small batches while more outcomes are about to come. Writes that follow each other faster
+/// cost more than their content.
 const MIN_BATCH_DELAY: Duration = Duration::from_millis(1);
 
-/// The thread on which the ledger may wait for the disk. It is started with the run, so that a failure to start a
-/// thread can be told from a full disk, and it ends with the run.
+/// The thread on which the ledger may wait for the disk. It starts and ends with the run. Starting it early tells a
+/// failure to start a thread from a full disk.
 struct Writer {
     batches: mpsc::UnboundedSender<(OutcomeBatch, Vec<JobKey>)>,
     written: mpsc::UnboundedReceiver<RecordedBatch>,
@@ -54,12 +55,13 @@ impl Writer {
             .spawn(move || {
                 while let Some((batch, suspects)) = received.blocking_recv() {
                     let result = write(&ledger, &batch, &suspects);
-                    // A run that was dropped wants to hear nothing more.
+                    // The run was dropped, so nobody waits for the answer.
                     if tell.send((without_jobs(batch), result)).is_err() {
                         return;
                     }
                 }
-                // In this order: whoever hears that the thread ends may open the journal itself.
+                // The order matters. The end of `written` tells the run that the ledger is released, and its owner may
+                // then open the journal itself.
                 drop(ledger);
                 drop(tell);
             })?;
@@ -67,17 +69,18 @@ impl Writer {
     }
 }
 
-/// While one batch is written and flushed, the next gathers: the slower the disk, the larger the batch.
+/// Writes outcomes to the ledger in batches. While one batch is written and flushed, the next one gathers, so a slower
+/// disk gets larger batches.
 pub(super) struct Recording {
     writer: Option<Writer>,
     gathering: OutcomeBatch,
-    /// Jobs whose outcomes were recorded before, or are in the batch that gathers, and may be wrong.
+    /// The jobs whose outcomes may be wrong. The outcomes were recorded before, or are in the batch that gathers.
     suspects: Vec<JobKey>,
     is_writing: bool,
     in_writing: usize,
-    /// When a small batch may follow the last one.
+    /// When the next small batch may be written.
     next: Option<Instant>,
-    /// Somebody waits for what has gathered.
+    /// Whether somebody waits for an outcome of the batch that gathers.
     awaited: bool,
     written: VecDeque<OutgoingOutcome>,
     failure: Option<String>,
@@ -99,18 +102,18 @@ impl Recording {
         })
     }
 
-    /// Whether outcomes are to be written down at all.
+    /// Whether outcomes are recorded at all.
     pub(super) fn is_wanted(&self) -> bool {
         self.writer.is_some()
     }
 
-    /// Adds an outcome to the batch. If somebody waits for it (`awaited`), the batch is written at once.
+    /// Adds an outcome to the batch. If it is `awaited`, the batch is written at once.
     pub(super) fn push(&mut self, job: Arc<Job>, leaving: OutgoingOutcome, awaited: bool) {
         self.gathering.push((job, leaving));
         self.awaited |= awaited;
     }
 
-    /// Takes note that the outcomes of these jobs may be wrong. They were recorded earlier.
+    /// Records that the outcomes of these jobs, which were pushed earlier, may be wrong.
     pub(super) fn suspect(&mut self, ids: &[JobKey]) {
         if self.writer.is_some() {
             self.suspects.extend_from_slice(ids);
@@ -118,18 +121,18 @@ impl Recording {
         }
     }
 
-    /// How many outcomes are in it.
+    /// Returns how many outcomes were pushed and not popped.
     pub(super) fn len(&self) -> usize {
         self.gathering.len() + self.in_writing + self.written.len()
     }
 
-    /// Whether everything was written, and read by the loop.
+    /// Whether everything was written, and taken by the loop.
     pub(super) fn is_idle(&self) -> bool {
         self.len() == 0 && self.suspects.is_empty() && !self.is_writing
     }
 
-    /// Writes what has gathered, unless a batch is being written, or a small one would follow close upon another
-    /// while there is `more` to come.
+    /// Writes the batch that has gathered, unless another one is being written. A small batch is put off for a moment
+    /// after the last one if `more` outcomes are about to come.
     pub(super) fn begin(&mut self, more: bool, now: Instant) {
         let Some(writer) = &self.writer else { return };
         if self.is_writing || (self.gathering.is_empty() && self.suspects.is_empty()) {
@@ -151,13 +154,13 @@ impl Recording {
         }
     }
 
-    /// When to begin again, if a small batch waits for that.
+    /// Returns when to call [`begin`](Self::begin) again, if a small batch was put off.
     pub(super) fn due(&self) -> Option<Instant> {
         let waits = !self.is_writing && !self.gathering.is_empty();
         self.next.filter(|_| waits)
     }
 
-    /// Returns when the batch is written. Cancel safe.
+    /// Waits until the batch is written. Cancel safe.
     pub(super) async fn done(&mut self) {
         let Some(writer) = self.writer.as_mut().filter(|_| self.is_writing) else {
             return std::future::pending().await;
@@ -171,12 +174,13 @@ impl Recording {
                     self.fail(error_chain(&error));
                 }
             }
-            // It contains panics of the ledger, so this is a bug; what it had is lost.
+            // The thread catches panics of the ledger, so its end is a bug. The outcomes that it had are lost.
             None => self.fail("the thread that writes them has ended".to_owned()),
         }
     }
 
-    /// Stops recording after a failure: nothing more is written, and what has gathered goes out as it is.
+    /// Stops recording after a failure. Nothing more is written, and the outcomes that have gathered are delivered
+    /// unrecorded.
     fn fail(&mut self, reason: String) {
         self.writer = None;
         self.suspects.clear();

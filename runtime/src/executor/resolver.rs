@@ -1,4 +1,4 @@
-//! Resolves which kind of worker does a job, and whether the cache has its result.
+//! Resolves which kind of worker performs a job, and whether the cache has its result.
 
 use std::collections::VecDeque;
 
@@ -18,25 +18,25 @@ use crate::outcome::Failure;
 /// The resolution of a job whose dependencies have succeeded.
 #[derive(Debug)]
 pub(super) enum Resolution {
-    /// This kind of worker does the job, and there is no result yet.
+    /// This kind of worker performs the job, and the cache need not be asked.
     Ready(Arrival, KindId),
-    /// It is known later: when a worker has introduced itself, or the cache has answered.
+    /// The job waits for a worker's hello, for a place that was not reached yet, or for the cache.
     Later,
     /// The job ends without an attempt.
     Refused(Refused),
 }
 
-/// Owns what is known of kinds of worker, and the cache: decides who does a job, unless its result is there already.
+/// Owns the kinds of worker and the cache of a run, and decides who performs a job unless its result is in the cache.
 pub(super) struct Resolver {
     kinds: Kinds,
-    /// Jobs whose worker has not introduced itself yet, or of whose places none was reached.
+    /// The jobs that wait for a worker's hello, or for a place that was not reached yet.
     unresolved: VecDeque<Arrival>,
     reuse: RunCache,
     platforms: Platforms,
 }
 
 impl Resolver {
-    /// Makes a resolver that waits for no worker and no cache.
+    /// Makes a resolver for which no job waits.
     pub(super) fn new(kinds: Kinds, reuse: RunCache, platforms: Platforms) -> Self {
         Self {
             kinds,
@@ -46,12 +46,12 @@ impl Resolver {
         }
     }
 
-    /// Returns what is known of kinds of worker.
+    /// Returns the kinds of worker.
     pub(super) fn kinds(&self) -> &Kinds {
         &self.kinds
     }
 
-    /// Finds out who does a job.
+    /// Decides who performs a job, or asks the cache first. The answer then comes from [`consulted`](Self::consulted).
     pub(super) fn resolve(&mut self, arrival: Arrival) -> Resolution {
         match self.kinds.resolve(&arrival.job) {
             Resolved::Later => {
@@ -86,33 +86,33 @@ impl Resolver {
         }
     }
 
-    /// Tells on which platform a job will run.
+    /// Predicts on which platform a job will run.
     fn expected(&self, kind: KindId, job: &Job) -> PlatformForecast {
         match self.kinds.placement(kind, job) {
             Ok(placement) => self.platforms.expected(placement, job.host.as_ref()),
-            // It is refused when it is queued.
+            // Such a job is refused when it is queued.
             Err(failure) => PlatformForecast::Unknown(failure.message),
         }
     }
 
-    /// Takes out the jobs whose worker had not introduced itself, or whose places had not been reached: they are to be
-    /// resolved anew.
+    /// Removes and returns the jobs that waited for a worker's hello or for a place. The caller has to resolve them
+    /// again.
     pub(super) fn take_unresolved(&mut self) -> VecDeque<Arrival> {
         std::mem::take(&mut self.unresolved)
     }
 
-    /// Iterates over the jobs whose worker has not introduced itself yet, or whose places were not reached.
+    /// Iterates over the jobs that wait for a worker's hello, or for a place that was not reached yet.
     pub(super) fn unresolved(&self) -> impl Iterator<Item = &Arrival> {
         self.unresolved.iter()
     }
 
-    /// Iterates over the jobs about which the cache is asked.
+    /// Iterates over the jobs for which a question to the cache is open.
     pub(super) fn asking(&self) -> impl Iterator<Item = &Arrival> {
         self.reuse.asking()
     }
 
-    /// Takes out the jobs for which the condition holds: those that wait for a worker's hello, and those that wait for the
-    /// cache.
+    /// Removes and returns the jobs for which the condition holds: those that wait for a worker's hello or a place, and
+    /// those that wait for the cache.
     pub(super) fn take(
         &mut self,
         is_wanted: impl Fn(&Arrival) -> bool,
@@ -122,9 +122,9 @@ impl Resolver {
         (Vec::from(taken), self.reuse.take(is_wanted))
     }
 
-    /// How many jobs wait for the hello of a kind.
+    /// Returns how many jobs may wait for the hello of a kind.
     pub(super) fn unresolved_for(&self, kind: KindId) -> usize {
-        // Any kind that has said nothing yet may be the one.
+        // Any kind that was not heard yet may be the one that performs them.
         if self.kinds.silent().contains(&kind) {
             self.unresolved.len()
         } else {
@@ -146,27 +146,28 @@ impl Resolver {
         self.kinds.introduced(kind, tasks)
     }
 
-    /// Takes note that a kind has no workers any more, for this reason.
+    /// Records that a kind has no workers any more, for this reason.
     pub(super) fn broke(&mut self, kind: KindId, failure: Failure) {
         self.kinds.broke(kind, failure);
     }
 
-    /// Whether nothing is asked of the cache, and nothing is stored.
+    /// Whether no question to the cache is open, and no result is being stored.
     pub(super) fn is_idle(&self) -> bool {
         self.reuse.is_idle()
     }
 
-    /// Returns the next answer of the cache; nothing if a result has been stored instead. Cancel safe.
+    /// Returns the next answer of the cache; `None` if a result was stored instead. Cancel safe.
     pub(super) async fn consulted(&mut self) -> Option<CacheAnswer> {
         self.reuse.next().await
     }
 
-    /// How many results are being stored.
+    /// Returns how many results are being stored.
     pub(super) fn storing(&self) -> usize {
         self.reuse.storing()
     }
 
-    /// Stores a result in the background. `worker` and `place` say where it was made; `None` is a command, or this machine.
+    /// Stores a result in the background. `worker` and `place` say where it was made. `worker` is `None` for a command,
+    /// and `place` is `None` for this machine. A result from another platform than that of its key is not stored.
     pub(super) fn store(
         &mut self,
         share: StorePermit,
@@ -181,12 +182,13 @@ impl Resolver {
         }
     }
 
-    /// Takes results out of the cache that proved wrong after they were stored.
+    /// Removes results from the cache that proved wrong after they were stored.
     pub(super) fn withdraw(&mut self, keys: Vec<Key>) {
         self.reuse.withdraw(keys);
     }
 
-    /// Takes out all jobs because the run stops: those that wait for a worker's hello, and those that wait for the cache.
+    /// Removes and returns all jobs, because the run stops: those that wait for a worker's hello or a place, and those
+    /// that wait for the cache.
     pub(super) fn give_up(&mut self) -> (VecDeque<Arrival>, Vec<Arrival>) {
         (self.take_unresolved(), self.reuse.give_up())
     }

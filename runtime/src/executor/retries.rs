@@ -1,4 +1,4 @@
-//! Whether a failed attempt is followed by another one.
+//! Decides whether another attempt follows a failed one.
 
 use std::time::{Duration, Instant};
 
@@ -13,17 +13,17 @@ use crate::scheduling::AfterAttempt;
 
 /// Decides what follows the failure of an attempt.
 pub(super) struct Retries {
-    /// How many workers a job may crash before it fails for good.
+    /// How many workers a job may crash before it fails as poison.
     crash_limit: u32,
-    /// How many retries the whole run may make; none if that is not limited.
+    /// How many retries the whole run may make; `None` is no limit.
     budget: Option<RunBudget>,
     rng: Rng,
-    /// The run stops, so nothing is tried again.
+    /// Whether the run stops, so that no job is tried again.
     is_over: bool,
 }
 
 impl Retries {
-    /// Makes the rules for retries of a run; without a budget, only the jobs' own policies bound them.
+    /// Makes the rules for retries of a run. Without a budget, only the policies of the jobs limit them.
     pub(super) fn new(crash_limit: u32, budget: Option<RunBudget>, rng: Rng) -> Self {
         Self {
             crash_limit,
@@ -38,19 +38,19 @@ impl Retries {
         self.is_over = true;
     }
 
-    /// Counts an attempt that has ended, by which the budget of the run grows if it is the first of its job.
+    /// Counts an attempt that has ended. The first attempt of a job adds to the budget of the run.
     pub(super) fn count_attempt(&mut self, entry: &JobEntry, now: Instant) {
         if let (Some(budget), 1) = (&mut self.budget, entry.attempts) {
             budget.count_first_attempt(now);
         }
     }
 
-    /// How many retries were not made because the budget of the run was used up.
+    /// Returns how many retries were not made because the budget of the run was used up.
     pub(super) fn refused(&self) -> u64 {
         self.budget.as_ref().map_or(0, RunBudget::refused)
     }
 
-    /// Decides what follows a failed attempt. A retry that the budget of the run does not allow is not made.
+    /// Decides what follows a failed attempt. A retry is only made if the budget of the run allows it.
     pub(super) fn decide(
         &mut self,
         entry: &mut JobEntry,
@@ -67,16 +67,17 @@ impl Retries {
         }
     }
 
-    /// Decides what follows when a breaker has rejected a job. No attempt was made, so a retry costs the budget nothing.
+    /// Decides what follows when a breaker has rejected a job. No attempt was made, so a retry takes nothing from the
+    /// budget.
     ///
-    /// As for a failed attempt, the failure of a job is made another failure if it was one too many.
+    /// If the job has crashed too many workers, its failure is replaced by one of class `poison`.
     pub(super) fn judge_rejection(
         &mut self,
         entry: &mut JobEntry,
         failure: &mut Box<Failure>,
         now: Instant,
     ) -> AfterAttempt {
-        // A command has taken no worker with it.
+        // A command that runs out of memory ends without harm to a worker.
         let is_command = matches!(entry.job.work, Work::Command(_));
         let took_worker = match failure.class {
             Class::Crash => true,
@@ -105,7 +106,7 @@ impl Retries {
         if self.is_over {
             return AfterAttempt::Over;
         }
-        // One that a breaker has rejected may not have started yet.
+        // A job that a breaker has rejected may not have started yet.
         let started = entry.first_start.unwrap_or(now);
         let history = entry
             .history

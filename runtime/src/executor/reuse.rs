@@ -1,4 +1,4 @@
-//! Results that are there already: the cache, asked before a job is queued and filled after it has succeeded.
+//! The use of the cache in a run: it is asked before a job is queued, and filled after the job has succeeded.
 
 mod dependencies;
 
@@ -31,18 +31,19 @@ pub(super) struct CacheUse {
     pub(super) cache: TaskCache,
     /// Hashes the files that keys depend on, and remembers the hashes of files that have not changed.
     pub(super) hasher: Arc<FileHasher>,
-    /// Results are stored, but none is used.
+    /// Whether results are only stored, and none is taken from the cache.
     pub(super) refresh: bool,
     /// A text that is part of every key.
     pub(super) salt: Option<String>,
-    /// Whether a warning that some results are not kept was logged.
+    /// Whether the warning about results that are not cached was logged. It is logged once.
     pub(super) has_warned: Arc<AtomicBool>,
 }
 
 impl CacheUse {
-    /// Logs that a result is not kept: a warning once, then debug messages, since the reason is often the same for every job.
+    /// Logs that a result is not cached. The first message is a warning and the others are debug messages, because the
+    /// reason is often the same for every job.
     fn warn(&self, job: &JobKey, reason: &str) {
-        // Relaxed: nothing is read because of it.
+        // Relaxed: no other memory is read depending on this flag.
         if self.has_warned.swap(true, Ordering::Relaxed) {
             tracing::debug!(%job, "a result is not cached: {reason}");
         } else {
@@ -51,103 +52,103 @@ impl CacheUse {
     }
 }
 
-/// The permit to compute and store the result of a cache key. Other jobs with the same key wait for it.
+/// The permit to compute and store the result of a cache key. Other jobs with the same key wait for that result.
 #[derive(Debug)]
 pub(super) struct StorePermit {
     /// The permit of the cache. Dropping it lets another job with the same key compute the result.
     permit: ComputePermit,
     job: JobKey,
-    /// What the workers of its kind were started from, which is part of the key.
+    /// The files from which the workers of its kind were started. Their content is a part of the key.
     programs: Option<Arc<StartedPrograms>>,
-    /// The platform that is part of the key.
+    /// The platform that is a part of the key.
     platform: Platform,
 }
 
-/// What the cache says about a job.
+/// The answer of the cache for a job.
 pub(super) struct CacheAnswer {
-    /// The job that the cache was asked about.
+    /// The job for which the cache was asked.
     pub(super) arrival: Arrival,
-    /// The kind of worker that does the job if the cache has no result of it.
+    /// The kind of worker that performs the job if the cache has no result of it.
     pub(super) kind: KindId,
     /// The answer of the cache.
     pub(super) found: CacheLookup,
 }
 
-/// What the cache says of a job.
+/// What the cache has for a job.
 pub(super) enum CacheLookup {
-    /// An earlier result, or that of another job that was the same.
+    /// A result: an earlier one, or that of an equal job that has just ended.
     Result(Payload),
-    /// Nothing; the job has the right to store its result.
+    /// No result. The job has the permit to store its own.
     Share(Box<StorePermit>),
-    /// Nothing, and nothing is to be stored.
+    /// No result, and the result of the job is not stored.
     Nothing,
-    /// What the job says it depends on cannot be read.
+    /// The files on which the job depends by its own account cannot be read.
     Refused(Failure),
 }
 
 /// A lookup of a job in the cache.
 pub(super) struct CacheQuery {
     cache: CacheUse,
-    /// What the worker runs, if it is one that does the job.
+    /// The process of the worker, if a worker performs the job.
     process: Option<ProcessConfig>,
-    /// Which version the worker says it is.
+    /// The version that the worker declares.
     version: Option<String>,
-    /// The content of the files that the workers were started from.
+    /// The files from which the workers were started.
     programs: Option<Arc<StartedPrograms>>,
     /// The platform on which the job will run.
     platform: Platform,
     job: Arc<Job>,
 }
 
-/// The cache of a run: looks results up beside the loop, and stores them.
+/// Looks results up in the cache of a run, and stores results, on tasks beside the loop.
 pub(super) struct RunCache {
     cache: Option<CacheUse>,
-    /// The tasks that ask the cache, one for each entry of `asked` without an answer.
+    /// The tasks that ask the cache. There is one for each entry of `asked` without an answer.
     asking: JoinSet<Answer>,
-    /// The jobs that are asked about, in the order in which they came: in that order they go on, too.
+    /// The jobs for which the cache is asked. They are answered in the order in which they came.
     asked: VecDeque<PendingQuery>,
     /// The tasks that wait for the result of another job.
     sharing: JoinSet<CacheLookup>,
-    /// The jobs that wait for the result of another, by the task that waits.
+    /// The jobs that wait for the result of an equal job, by the task that waits.
     sharers: HashMap<task::Id, (Arrival, KindId)>,
     /// The tasks that store results. The end of a run waits for them.
     storing: JoinSet<()>,
-    /// Results that proved wrong after they were stored.
+    /// The keys of results that proved wrong after they were stored.
     withdrawn: Vec<Key>,
 }
 
 impl StorePermit {
-    /// Returns the key under which the result will be.
+    /// Returns the key under which the result is stored.
     pub(super) fn key(&self) -> Key {
         self.permit.key()
     }
 
-    /// Returns the platform under which the result will be.
+    /// Returns the platform that is a part of the key.
     pub(super) fn platform(&self) -> &Platform {
         &self.platform
     }
 }
 
-/// A job about which the cache is asked.
+/// A job for which the cache is asked.
 struct PendingQuery {
     /// The task that asks.
     by: task::Id,
     arrival: Arrival,
-    /// The kind of worker that does the job if the cache has no result of it.
+    /// The kind of worker that performs the job if the cache has no result of it.
     kind: KindId,
-    /// The answer, while a job before it has none.
+    /// The answer, which is kept while an earlier job has none.
     answer: Option<Answer>,
 }
 
-/// What became of a question to the cache.
+/// The outcome of a question to the cache.
 enum Answer {
     /// The cache has answered.
     Found(CacheLookup),
-    /// Another job that is the same is running, and its result is waited for.
+    /// An equal job runs, and its result is waited for.
     Shared(Box<PendingSharedResult>),
 }
 
-/// The lookup of a job that waits for the result of another job.
+/// The lookup of a job that waits for the result of an equal job.
 struct PendingSharedResult {
     cache: TaskCache,
     key: Key,
@@ -172,7 +173,8 @@ impl RunCache {
         }
     }
 
-    /// Decides what a job has to ask the cache before it is queued, if anything.
+    /// Returns the question that a job has for the cache before it is queued; `None` if it need not ask. `declared`
+    /// says that its worker declares the task as cacheable.
     pub(super) fn wants(
         &self,
         job: &Arc<Job>,
@@ -201,7 +203,7 @@ impl RunCache {
         }))
     }
 
-    /// Asks; the answer comes by [`next`](Self::next).
+    /// Asks the cache for a job. The answer comes from [`next`](Self::next).
     pub(super) fn consult(&mut self, arrival: Arrival, kind: KindId, question: CacheQuery) {
         self.asked.push_back(PendingQuery {
             by: self.asking.spawn(question.ask()).id(),
@@ -211,15 +213,15 @@ impl RunCache {
         });
     }
 
-    /// Whether nothing is asked and nothing is stored.
+    /// Whether no question is open and no result is being stored.
     pub(super) fn is_idle(&self) -> bool {
         self.asked.is_empty() && self.sharing.is_empty() && self.storing.is_empty()
     }
 
-    /// Returns the next answer; nothing if a result has been stored instead. Cancel safe.
+    /// Returns the next answer; `None` if a result was stored instead. Cancel safe.
     ///
-    /// Those who ask later are told later, so that jobs come to the queue in the order in which they came; but nobody
-    /// waits for one that waits for another's result.
+    /// Questions are answered in the order in which they were asked, so that jobs are queued in the order in which they
+    /// came. A job that waits for the result of an equal job holds up no other.
     pub(super) async fn next(&mut self) -> Option<CacheAnswer> {
         loop {
             if let Some(consulted) = self.first_answered() {
@@ -228,7 +230,7 @@ impl RunCache {
             tokio::select! {
                 Some(answer) = self.asking.join_next_with_id() => {
                     let (by, answer) = joined_value(answer, || Answer::Found(CacheLookup::Nothing));
-                    // Those of a run that stops were given up before.
+                    // The job may have been removed in the meantime.
                     if let Some(asked) = self.asked.iter_mut().find(|asked| asked.by == by) {
                         asked.answer = Some(answer);
                     }
@@ -264,7 +266,7 @@ impl RunCache {
         }
     }
 
-    /// Stores a result of this worker, or of a command, beside the run.
+    /// Stores a result in the background. `worker` is the worker that made it, or `None` for a command.
     pub(super) fn store(
         &mut self,
         share: StorePermit,
@@ -301,7 +303,7 @@ impl RunCache {
         });
     }
 
-    /// Keeps a result out of the cache that came from another platform than that of its key.
+    /// Gives up the permit for a result that was made on another platform than that of its key.
     pub(super) fn withhold(&self, share: StorePermit) {
         if let Some(cache) = &self.cache {
             let reason = "it ran on a host of another platform than those that had been reached";
@@ -310,19 +312,19 @@ impl RunCache {
         }
     }
 
-    /// How many results are being stored.
+    /// Returns how many results are being stored.
     pub(super) fn storing(&self) -> usize {
         self.storing.len()
     }
 
-    /// Iterates over the jobs about which the cache is asked, and those that wait for the result of another.
+    /// Iterates over the jobs for which the cache is asked, and those that wait for the result of an equal job.
     pub(super) fn asking(&self) -> impl Iterator<Item = &Arrival> {
         let asked = self.asked.iter().map(|asked| &asked.arrival);
         asked.chain(self.sharers.values().map(|(arrival, _)| arrival))
     }
 
-    /// Takes out those of the jobs that are asked about for which the condition holds. Their answers are dropped, and with
-    /// them the right to store a result, which passes to whoever waits for it.
+    /// Removes and returns the jobs that wait for the cache and for which the condition holds. Their answers are
+    /// dropped. If such an answer is a permit, it passes to a job that waits for the same result.
     pub(super) fn take(&mut self, is_wanted: impl Fn(&Arrival) -> bool) -> Vec<Arrival> {
         let mut taken = Vec::new();
         for asked in std::mem::take(&mut self.asked) {
@@ -339,7 +341,7 @@ impl RunCache {
         taken
     }
 
-    /// Takes out the jobs that are asked about, because the run stops.
+    /// Removes and returns all jobs that wait for the cache, because the run stops.
     pub(super) fn give_up(&mut self) -> Vec<Arrival> {
         self.asking.abort_all();
         self.sharing.abort_all();
@@ -350,7 +352,7 @@ impl RunCache {
         arrivals
     }
 
-    /// Takes results out of the cache that proved wrong after they were stored.
+    /// Removes results from the cache that proved wrong after they were stored.
     pub(super) fn withdraw(&mut self, keys: Vec<Key>) {
         if keys.is_empty() {
             return;
@@ -360,7 +362,7 @@ impl RunCache {
             reason = "the key is that of a result in the cache"
         )]
         let CacheUse { cache, .. } = (self.cache.clone()).expect("only the cache has results");
-        // One may be on its way into the cache, so this is done once more when all are there.
+        // Such a result may be on its way into the cache, so `finish` removes them once more when all are stored.
         self.withdrawn.extend(keys.iter().copied());
         self.storing
             .spawn(async move { remove(&cache, keys).await });
@@ -396,7 +398,8 @@ fn joined_value<T>(
     })
 }
 
-/// Checks that a worker was started from the content that is in the key, or says why its result must not be stored.
+/// Checks that a worker was started from the content that the key contains. Returns why its result must not be stored
+/// if it was not.
 async fn check_started_content(
     programs: Arc<StartedPrograms>,
     worker: Option<WorkerName>,
@@ -427,7 +430,7 @@ impl CacheQuery {
         self
     }
 
-    /// Says why the cache cannot be asked.
+    /// Logs why the cache cannot be asked.
     pub(super) fn give_up(self, reason: &str) {
         self.cache.warn(&self.job.id, reason);
     }
@@ -521,7 +524,7 @@ impl PendingSharedResult {
     }
 }
 
-/// Returns the answer of the cache, unless the job has to wait for it.
+/// Returns the answer of the cache, or the waiter if the job has to wait for an equal one.
 fn settled(
     begin: Begin,
     share: impl Fn(ComputePermit) -> StorePermit,
@@ -538,6 +541,6 @@ fn settled(
 fn result(bytes: &[u8]) -> CacheLookup {
     let text = std::str::from_utf8(bytes).ok();
     let payload = text.and_then(|text| Payload::from_json(text).ok());
-    // What was stored is what a worker answered, so anything else is a miss.
+    // Only payloads are stored, so anything else is damaged and counts as a miss.
     payload.map_or(CacheLookup::Nothing, CacheLookup::Result)
 }

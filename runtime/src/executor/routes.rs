@@ -1,11 +1,11 @@
-//! Routes: which jobs can be performed by the same performers.
+//! Routes group the jobs that the same performers can perform.
 
 use crate::ids::KindId;
 use crate::ids::PlaceId;
 use crate::scheduling::Kind;
 use crate::table::Table;
 
-/// The number of a set of places, on any of which a job can run.
+/// The number of a set of places, at any of which a job can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct PlaceSetId(u16);
 
@@ -18,39 +18,39 @@ impl PlaceSetId {
         Self(number)
     }
 
-    /// The number as an index.
+    /// Returns the number as an index.
     pub(super) fn index(self) -> usize {
         self.0.into()
     }
 }
 
-/// Who can perform a job, and where.
+/// The kind of worker and the places that can perform a job.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Target<'a> {
     /// The kind of worker.
     pub(super) kind: KindId,
-    /// The set of places, any of which will do.
+    /// The set of places, at any of which the job can run.
     pub(super) places: PlaceSetId,
     /// The places of that set.
     pub(super) members: &'a [PlaceId],
-    /// Each place counts its slots, and the scheduler does not.
+    /// Whether each place counts its own slots, instead of the scheduler.
     pub(super) counts_slots: bool,
 }
 
-/// What decides who can perform a job.
+/// All that decides which performers can perform a job.
 ///
-/// Jobs of one route can start at the same places, on the same workers, and need as many slots. So one number says how
-/// many of them could start now, which is all that the scheduler has to know of performers and places. The scheduler has
-/// a kind of its own for each route.
+/// Jobs of one route can start at the same places, on the same workers, and fill as many slots. So one number says how
+/// many of them could start now. That number is all that the scheduler has to know of performers and places. The
+/// scheduler has a kind of its own for each route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Route {
     /// The kind of worker.
     pub(super) kind: KindId,
-    /// The places, any of which will do.
+    /// The places, at any of which the jobs can run.
     pub(super) places: PlaceSetId,
-    /// How many slots a job fills. It is 1 where the scheduler counts the slots.
+    /// How many slots a job fills. It is 1 if the scheduler counts the slots.
     pub(super) slots: u32,
-    /// The jobs take tokens of a rate, so that it matters when their attempts begin: see `uncertain.rs`.
+    /// Whether the jobs take tokens of a rate, so that it matters when their attempts begin (see `uncertain.rs`).
     pub(super) is_rated: bool,
 }
 
@@ -59,29 +59,29 @@ pub(super) struct Route {
 pub(super) struct RouteId(u16);
 
 impl RouteId {
-    /// The number as an index.
+    /// Returns the number as an index.
     pub(super) fn index(self) -> usize {
         self.0.into()
     }
 
-    /// The kind by which the scheduler knows the jobs of the route.
+    /// Returns the kind under which the scheduler knows the jobs of the route.
     pub(super) fn scheduled(self) -> Kind {
         Kind(self.0)
     }
 }
 
-/// The most routes of a run, which is what a scheduler can tell apart.
+/// The most routes of a run. The scheduler can tell no more kinds apart.
 const MAX_ROUTES: usize = u16::MAX as usize;
 
 /// The routes of a run. A route is added by the first job that takes it.
 #[derive(Debug)]
 pub(super) struct Routes {
-    /// Each route, by its number.
+    /// The routes, indexed by their numbers.
     list: Vec<Route>,
     /// The number of each route.
     index: Table<Route, RouteId>,
-    /// The routes of each kind, by whether their jobs take tokens, that fill one slot of the local place: most jobs
-    /// take one of these, and no hash is computed for them.
+    /// The two routes of each kind that fill one slot of the local place: without and with tokens. Most jobs take one
+    /// of these, and finding it needs no hash.
     plain: Vec<[RouteId; 2]>,
     /// The routes that can use a place, by the number of the place.
     through: Vec<Vec<RouteId>>,
@@ -136,7 +136,7 @@ impl Routes {
         Some(id)
     }
 
-    /// Finds a route, or adds it. `places` are those of its set. Returns nothing if there are too many.
+    /// Finds a route, or adds it. `places` are those of its set. Returns `None` if there are too many routes.
     pub(super) fn find_or_add(&mut self, route: Route, places: &[PlaceId]) -> Option<RouteId> {
         if route.places == PlaceSetId::LOCAL && route.slots == 1 {
             return Some(self.plain(route.kind, route.is_rated));
@@ -152,17 +152,17 @@ impl Routes {
         self.plain[usize::from(kind.0)][usize::from(is_rated)]
     }
 
-    /// Returns what a route is.
+    /// Returns the route of this number.
     pub(super) fn get(&self, id: RouteId) -> Route {
         self.list[usize::from(id.0)]
     }
 
-    /// How many routes there are.
+    /// Returns how many routes there are.
     pub(super) fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// Returns the routes that were added when there were this many.
+    /// Returns the routes that were added since there were `count` of them.
     pub(super) fn from(&self, count: usize) -> impl Iterator<Item = RouteId> + use<> {
         #[expect(clippy::expect_used, reason = "no more routes are added")]
         let [first, end] = [count, self.list.len()]
@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(routes.len(), 5);
         assert_eq!(routes.through(PlaceId(2)), [added]);
         assert_eq!(routes.of_kind(KindId(1)).count(), 3);
-        // A job that fills two slots goes its own way.
+        // A job that fills two slots has a route of its own.
         let heavy = Route { slots: 2, ..wide };
         assert_ne!(routes.find_or_add(heavy, places.members(set)), Some(added));
     }

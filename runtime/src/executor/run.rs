@@ -1,4 +1,4 @@
-//! The executor, and a run of it.
+//! The executor: takes jobs, and starts runs of them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,17 +22,17 @@ use crate::summary::{ExecutionStats, QueueStatus};
 use crate::suspension::working_now;
 use crate::table::Names;
 
-/// How many outcomes lie between the run and whoever takes them. Beyond that they wait in the run, and count
+/// How many outcomes the channel from the run to their receiver holds. Further outcomes stay in the run, and count
 /// against its window.
 const OUTCOMES: usize = 256;
 
-/// How many submissions, of one or of many jobs, lie between those who submit them and the run.
+/// How many submissions, each of one or of many jobs, the channel to the run holds.
 const SUBMISSIONS: usize = 8;
 
 /// Runs jobs, and gives one outcome for each.
 ///
 /// Jobs come [as a stream](Self::run), [as a list](Self::run_list) or [one by one](Self::open), and outcomes leave as
-/// they come. Clones are the same executor. It does one run at a time.
+/// they come. Clones are the same executor, which does one run at a time.
 ///
 /// ```
 /// use ratchet_runtime::{Executor, Job};
@@ -59,27 +59,27 @@ pub struct Executor {
 
 struct Shared {
     plan: RunSettings,
-    /// Locks the session. A panic elsewhere does not spoil it, since each change is one assignment.
+    /// The session. A poisoned lock is used all the same, because each change is one assignment.
     session: Mutex<ExecutorSession>,
 }
 
 /// The submitted jobs and the current run of an executor. Each change under the lock leaves them consistent.
 #[derive(Default)]
 struct ExecutorSession {
-    /// The latest run, which may have ended; none before the first one.
+    /// The latest run, which may have ended; `None` before the first run.
     current: Option<RunHandle>,
-    /// Jobs that were submitted since the last execution, and that the next one runs.
+    /// The jobs that were submitted since the last execution. The next execution runs them.
     submitted: Vec<Job>,
     /// The ids of the submitted jobs.
     names: Names<JobKey>,
-    /// The number that was given last to a job without a name of its own.
+    /// The last number that was given to a job as its id.
     numbered: u64,
-    /// The executor was shut down, and takes no more jobs.
+    /// Whether the executor was shut down, so that it takes no more jobs.
     shut: bool,
 }
 
 impl Executor {
-    /// Makes an executor from a plan that the builder has checked.
+    /// Makes an executor from settings that the builder has checked.
     pub(super) fn new(plan: RunSettings) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -89,13 +89,13 @@ impl Executor {
         }
     }
 
-    /// Runs jobs that are pulled one by one, as there is room: any number of them, in memory that does not grow
-    /// with it.
+    /// Runs jobs that are pulled one by one as the run has room. There can be any number of them, and memory does not
+    /// grow with it.
     ///
-    /// The iterator is called by the run, so it must not wait; where jobs have to be waited for, [`open`](Self::open)
-    /// a run and submit them. When the run stops early, those that were not pulled have no outcomes. A job can only
-    /// need others if the executor [remembers](crate::ExecutorBuilder::remember) them, or if whoever makes the jobs
-    /// [sees to it](crate::ExecutorBuilder::needs_are_checked) that they came before.
+    /// The run calls the iterator, so the iterator must not wait. If jobs have to be waited for, [`open`](Self::open) a
+    /// run and submit them. If the run stops early, jobs that were not pulled have no outcomes. A job can only need
+    /// other jobs if the executor [remembers](crate::ExecutorBuilder::remember) jobs, or if the caller [has
+    /// checked](crate::ExecutorBuilder::needs_are_checked) that the needed jobs come before it.
     pub fn run<I>(&self, jobs: I) -> Result<Run, Error>
     where
         I: IntoIterator<Item = Job>,
@@ -105,16 +105,16 @@ impl Executor {
         self.begin(Source::Stream(jobs), self.shared.plan.ordering)
     }
 
-    /// Runs jobs of which all are known: they may need each other in any direction, and each has its outcome
-    /// whatever happens.
+    /// Runs a list of jobs. They may need each other in any order, and each gets an outcome whatever happens.
     ///
-    /// Two jobs of one name, a need that is not there and a circle of needs are refused before anything runs.
+    /// Two jobs with the same id, a need that is not in the list, and a circle of needs are refused before anything
+    /// runs.
     pub fn run_list(&self, jobs: impl IntoIterator<Item = Job>) -> Result<Run, Error> {
         let jobs = jobs.into_iter().collect();
         self.begin(Source::list(jobs)?, self.shared.plan.ordering)
     }
 
-    /// Runs a list of jobs to its end, and gives its outcomes in the order of the jobs.
+    /// Runs a list of jobs to its end, and returns the outcomes in the order of the jobs.
     pub async fn run_all(
         &self,
         jobs: impl IntoIterator<Item = Job>,
@@ -161,8 +161,8 @@ impl Executor {
 
     /// Queues a job for the next [`execute`](Self::execute).
     ///
-    /// Refused while a run goes on, since that has its jobs; see [`open`](Self::open) for one that takes more. A
-    /// second job of one name is refused, too, and the first one stays.
+    /// It is refused while a run goes on, because that run has its jobs; see [`open`](Self::open) for a run that takes
+    /// more. A second job with the same id is refused too, and the first one stays.
     pub fn submit(&self, job: Job) -> Result<(), Error> {
         check(&job)?;
         if matches!(job.work, Work::Task { .. }) && !self.shared.plan.does_tasks() {
@@ -179,10 +179,10 @@ impl Executor {
         Ok(())
     }
 
-    /// Submits a closure for a host, such as a cluster or a tenant. The job gets a number as its id, which is returned, so any
-    /// number of jobs can be about one host.
+    /// Submits a closure for a host, such as a cluster or a tenant. The id of the job is a number, which is returned.
+    /// So any number of jobs can concern one host.
     ///
-    /// The closure returns what one of [`Job::closure`] does.
+    /// The closure may return whatever a closure of [`Job::closure`] may.
     ///
     /// ```
     /// use ratchet_runtime::Executor;
@@ -212,7 +212,8 @@ impl Executor {
         self.submit_numbered(|id| Job::closure(id, work).on_host(host))
     }
 
-    /// Submits the job that `make` returns for the next free number, which is to be its id. Returns the id of the job.
+    /// Submits the job that `make` returns for the next free number, which `make` has to use as its id. Returns the id
+    /// of the job.
     ///
     /// ```
     /// use ratchet_runtime::process::ProcessConfig;
@@ -237,7 +238,7 @@ impl Executor {
         Ok(id)
     }
 
-    /// Takes back the jobs that were submitted since the last execution.
+    /// Returns the jobs that were submitted since the last execution, and forgets them.
     pub fn withdraw(&self) -> Vec<Job> {
         let mut session = self.session();
         session.names.clear();
@@ -245,16 +246,17 @@ impl Executor {
         std::mem::take(&mut session.submitted)
     }
 
-    /// Begins a run of the jobs that were submitted. Returns it with their ids in the order in which they were submitted.
+    /// Begins a run of the submitted jobs. Returns it with their ids, in the order of submission.
     pub(super) fn begin_submitted(
         &self,
         ordering: OutcomeOrder,
         deadline: Option<Duration>,
     ) -> Result<(Run, Vec<JobKey>), Error> {
-        // Locked until the run has begun, so that a job that is submitted meanwhile is in it or refused.
+        // The lock is held until the run has begun. So a job that is submitted in the meantime is either in this run or
+        // refused.
         let mut session = self.session();
         session.check()?;
-        // A copy, because a run that is refused does not give its jobs back.
+        // The jobs are copied, because a refused run does not return them.
         let source = Source::list(session.submitted.clone())?;
         let run = self.begin_at(&mut session, source, ordering, deadline)?;
         let submitted = std::mem::take(&mut session.submitted);
@@ -263,8 +265,8 @@ impl Executor {
         Ok((run, submitted.into_iter().map(|job| job.id).collect()))
     }
 
-    /// How many jobs there are: those that were submitted for the next execution, and those of the run that goes on that have
-    /// not ended. Of a stream, those that the run has not taken yet are not known.
+    /// Returns how many jobs there are: those that were submitted for the next execution, and those of the current run
+    /// that have not ended. Jobs of a stream count from the moment at which the run has pulled them.
     pub fn task_count(&self) -> usize {
         let status = self.status();
         let running = status.run.filter(|_| status.is_running).map_or(0, |run| {
@@ -274,7 +276,7 @@ impl Executor {
         status.submitted + usize::try_from(running).unwrap_or(usize::MAX)
     }
 
-    /// How many slots all running jobs fill together at most.
+    /// Returns how many slots all running jobs may fill together.
     pub fn worker_count(&self) -> u32 {
         let status = self.status();
         let current = status.run.map(|run| run.slots);
@@ -303,11 +305,11 @@ impl Executor {
         }
     }
 
-    /// Which locks and limits are held, what is left of them, and how many jobs wait, as of now. While no run goes on, nothing
-    /// is held.
+    /// Returns which locks and limits are held, what is left of them, and how many jobs wait. While no run goes on,
+    /// nothing is held.
     ///
-    /// Debug events of `tracing` tell the same as it changes: which job has `acquired`, has `released` and `waits for` a hint on
-    /// a host, with its task. Their target is `ratchet_runtime::parallelization`.
+    /// Debug events of `tracing` report the same changes as they happen: which job has `acquired`, has `released` or
+    /// `waits for` a hint on a host, with its task. Their target is `ratchet_runtime::parallelization`.
     ///
     /// ```
     /// use std::time::Duration;
@@ -348,8 +350,8 @@ impl Executor {
         Ok(ParallelizationStats::of(&unused, now))
     }
 
-    /// How many jobs wait, run and have ended: those that were submitted for the next execution, and those of the run that goes
-    /// on, or of the last one.
+    /// Returns how many jobs wait, run and have ended: those that were submitted for the next execution, and those of
+    /// the current or last run.
     pub fn queue_status(&self) -> QueueStatus {
         let ExecutorStatus {
             submitted,
@@ -375,15 +377,15 @@ impl Executor {
         }
     }
 
-    /// The figures of the run that goes on, or of the last one, if the executor was told to
-    /// [keep them](crate::ExecutorBuilder::keep_stats).
+    /// Returns the figures of the current or last run, if the executor was told to [keep
+    /// them](crate::ExecutorBuilder::keep_stats).
     pub fn stats(&self) -> Option<ExecutionStats> {
         let stats = self.shared.plan.stats.as_ref()?;
         let stats = stats.lock().unwrap_or_else(PoisonError::into_inner);
         Some(stats.stats(working_now()))
     }
 
-    /// Takes no more jobs, and waits this long for running jobs. Then it kills them and returns an error.
+    /// Takes no more jobs, and waits this long for the running jobs. After that it kills them and returns an error.
     ///
     /// ```
     /// use std::time::Duration;
@@ -437,12 +439,12 @@ impl Executor {
         session.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts the loop, unless there is one.
+    /// Starts a run, unless one goes on.
     fn begin(&self, source: Source, ordering: OutcomeOrder) -> Result<Run, Error> {
         self.begin_at(&mut self.session(), source, ordering, None)
     }
 
-    /// Starts the loop in this session, unless there is one. The run has a deadline of its own, if one is given.
+    /// Starts a run in this session, unless one goes on. The run can have a deadline besides that of the executor.
     fn begin_at(
         &self,
         session: &mut ExecutorSession,
@@ -487,7 +489,7 @@ impl Executor {
 }
 
 impl ExecutorSession {
-    /// Returns the next number that is the name of no job that was submitted.
+    /// Returns the next number that is not the id of a submitted job.
     fn free_number(&mut self) -> JobKey {
         loop {
             self.numbered += 1;
@@ -498,7 +500,7 @@ impl ExecutorSession {
         }
     }
 
-    /// Refuses another run while one goes on, or after the shutdown.
+    /// Refuses jobs and runs while a run goes on, and after the shutdown.
     fn check(&self) -> Result<(), Error> {
         if self.shut {
             return Err(Error::ShuttingDown);
@@ -517,9 +519,9 @@ pub struct ExecutorStatus {
     pub submitted: usize,
     /// Whether a run is in progress.
     pub is_running: bool,
-    /// Whether it takes no more jobs.
+    /// Whether the executor was shut down, so that it takes no more jobs.
     pub is_shut_down: bool,
-    /// The current run, or the last one.
+    /// The status of the current or last run.
     pub run: Option<RunStatus>,
 }
 

@@ -1,4 +1,4 @@
-//! How many attempts of a run may be retries.
+//! The retry budget of a run: how many of its attempts may be retries.
 
 use std::time::Instant;
 
@@ -10,21 +10,21 @@ use crate::outcome::Failure;
 /// How many retries a run may make in any case, so that a small run can retry at all.
 const MINIMUM: u32 = 10;
 
-/// The retry budget of a run.
+/// Limits the retries of a run to a share of its first attempts.
 ///
-/// Where everything fails, each job is tried as often as it may be: with three retries a job, that is four times the work
-/// for nothing. With a budget, retries are at most a share of the first attempts.
+/// When everything fails, each job is tried as often as its policy allows. With three retries for each job, that is
+/// four times the work for nothing. With a budget, retries are at most a share of the first attempts.
 #[derive(Debug)]
 pub(super) struct RunBudget {
     budget: RetryBudget,
-    /// The share of first attempts that retries may have, for messages.
+    /// The share that retries may have, for messages.
     share: f64,
     /// How many retries the budget has refused.
     refused: u64,
 }
 
 impl RunBudget {
-    /// Makes a budget of this share of retries for each first attempt, from 0 to 1.
+    /// Makes a budget that allows this share of retries for each first attempt, from 0 to 1.
     pub(super) fn new(share: f64) -> Result<Self, Error> {
         let budget = RetryBudget::builder()
             .share(share)
@@ -46,7 +46,7 @@ impl RunBudget {
         self.budget.deposit(now);
     }
 
-    /// Takes a retry out of the budget. Returns false if none is left, which the failure then says.
+    /// Takes a retry from the budget. If none is left, it returns false and adds that to the message of the failure.
     pub(super) fn take(&mut self, failure: &mut Failure, now: Instant) -> bool {
         if self.budget.withdraw(now) {
             return true;
@@ -60,7 +60,7 @@ impl RunBudget {
         false
     }
 
-    /// How many retries were not made because none was left.
+    /// Returns how many retries were not made because the budget was used up.
     pub(super) fn refused(&self) -> u64 {
         self.refused
     }

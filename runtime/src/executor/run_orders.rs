@@ -1,4 +1,4 @@
-//! The orders that the loop of a run gets from its handles.
+//! The orders that the handles of a run send to its loop.
 
 use ratchet_ipc::JobKey;
 use ratchet_resilience::shutdown::Phase;
@@ -15,30 +15,30 @@ use crate::scheduling::{Limit, ParallelizationStats};
 /// An order to the loop of a run.
 #[derive(Debug)]
 pub(super) enum RunOrder {
-    /// Go over to this phase, unless the run is further already.
+    /// Enter this phase, unless the run is in it or in a later one already.
     Stop(Phase),
-    /// Hold new jobs back for this reason, or no longer.
+    /// Hold all starts back for this reason, or no longer if it is `None`.
     Hold(Option<String>),
-    /// Hold new jobs back at a place for this reason, or no longer.
+    /// Hold starts at a place back for this reason, or no longer if it is `None`.
     HoldPlace(PlaceName, Option<String>),
-    /// Tell sinks that the machine runs short of something.
+    /// Emit the event that the machine runs short of something.
     Warn(Warning),
-    /// Start nothing, or go on.
+    /// Pause the run, or resume it.
     Pause(bool),
     /// Change the number of slots.
     SetSlots(u32, oneshot::Sender<Result<(), Error>>),
     /// Change a named limit.
     SetLimit(String, Limit, oneshot::Sender<Result<(), Error>>),
-    /// Tell what locks and limits are held, and what is left.
+    /// Answer which locks and limits are held, and what is left of them.
     Parallelization(oneshot::Sender<ParallelizationStats>),
-    /// Tell what runs and what waits.
+    /// Answer which jobs run, and what each waiting job waits for.
     Snapshot(oneshot::Sender<Snapshot>),
-    /// Tell where these jobs stand.
+    /// Answer with the states of these jobs.
     Find(Vec<JobKey>, oneshot::Sender<Vec<Option<JobState>>>),
-    /// Cancel these jobs, and tell of each what became of that.
+    /// Cancel these jobs, and answer what became of each.
     CancelJobs(Vec<JobKey>, oneshot::Sender<Vec<Cancellation>>),
-    /// Tell what a running job has printed so far.
+    /// Answer with the output of a running job.
     Output(JobKey, oneshot::Sender<Option<JobOutput>>),
-    /// Take more jobs.
+    /// Add jobs to the run.
     Add(Batch, oneshot::Sender<Result<(), Error>>),
 }

@@ -1,4 +1,4 @@
-//! The seam under the executor: whoever performs attempts.
+//! The trait under the executor, through which any code can perform attempts.
 
 use std::sync::Arc;
 
@@ -12,16 +12,16 @@ use crate::outcome::Failure;
 /// One try at a job.
 #[derive(Debug, Clone)]
 pub struct Attempt {
-    /// The job that is tried.
+    /// The job to perform.
     pub job: Arc<Job>,
-    /// Which try this is; the first is 1.
+    /// The number of this attempt; the first is 1.
     pub number: u32,
 }
 
-/// Does a job's work, one attempt at a time; any number of them may run at once.
+/// Performs attempts of jobs. Any number of them may run at once.
 ///
-/// Dropping the future of [`run`](Self::run) must stop the work: that is how an attempt is killed. A panic
-/// is a crash of the attempt, and of nothing else.
+/// Dropping the future of [`run`](Self::run) must stop the work, because that is how an attempt is killed. A panic is a
+/// crash of this attempt, and of nothing else.
 ///
 /// ```
 /// use ratchet_runtime::{Attempt, Context, Executor, Failure, Job, Payload, Runner};

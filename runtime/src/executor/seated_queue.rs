@@ -1,4 +1,4 @@
-//! The queue together with the seats of those who perform its jobs, and the slots of the places where they do.
+//! The queue of a run together with the seats of its performers and the slots of its places.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,11 +37,10 @@ pub(super) enum Started {
     Unsent,
 }
 
-/// The queue of a run, the performers of its jobs, and the places where they perform them.
+/// Owns the queue of a run, the performers of its jobs, and the places where they run.
 ///
-/// The scheduler counts how many jobs of each route can start, since it lets no job start for which there is no seat or
-/// no slot. Queue, seats and slots are therefore changed together, by the methods of this type, and the scheduler is told
-/// in the same step.
+/// The scheduler lets no job start for which there is no seat or no slot, so it has to know how many jobs of each route
+/// can start. Each method of this type that changes the queue, seats or slots tells the scheduler in the same step.
 pub(super) struct SeatedQueue {
     queue: Queue,
     performers: Performers,
@@ -52,7 +51,7 @@ pub(super) struct SeatedQueue {
 }
 
 impl SeatedQueue {
-    /// Puts a queue, the performers of its jobs and their places together. Performers send their reports by `reporter`.
+    /// Makes the queue of a run from its parts. `reporter` gets the reports of the performers.
     pub(super) fn new(
         queue: Queue,
         performers: Performers,
@@ -67,7 +66,7 @@ impl SeatedQueue {
             reporter,
             _watches: watches,
         };
-        // Nobody has a seat before a worker is offered.
+        // No pool has a seat before its first worker is offered.
         for kind in seated.performers.pool_kinds() {
             seated.count_kind(kind);
         }
@@ -77,12 +76,12 @@ impl SeatedQueue {
         seated
     }
 
-    /// Returns the jobs that wait, lie ahead or run.
+    /// Returns the queue, which holds the jobs that wait, were sent ahead or run.
     pub(super) fn queue(&self) -> &Queue {
         &self.queue
     }
 
-    /// Returns those who perform the jobs.
+    /// Returns the performers of the jobs.
     pub(super) fn performers(&self) -> &Performers {
         &self.performers
     }
@@ -108,25 +107,26 @@ impl SeatedQueue {
         }
     }
 
-    /// Returns the name of the place where an attempt runs, if that is not the local one.
+    /// Returns the name of the place where an attempt runs; `None` for the local place.
     pub(super) fn place_of(&self, ticket: Ticket) -> Option<PlaceName> {
         let place = self.queue.find(ticket)?.at;
         (place != PlaceId::LOCAL).then(|| self.places.name(place).clone())
     }
 
-    /// Returns the entry of a job, to change what concerns only the job.
+    /// Returns the entry of a job, for changes that concern only the job.
     pub(super) fn entry_mut(&mut self, ticket: Ticket) -> &mut JobEntry {
         self.queue.get_mut(ticket)
     }
 
-    /// Charges the time until `now` to what kept jobs waiting, so this comes before any change of a turn.
+    /// Charges the time until `now` to the blockers of waiting jobs. It has to come before any change of a turn,
+    /// because the time belongs to the state before the change.
     pub(super) fn pass_time(&mut self, now: Instant) {
         self.queue.pass_time(now);
     }
 
     // Jobs come and go.
 
-    /// Takes a job into the queue.
+    /// Puts a job into the queue.
     pub(super) fn push(
         &mut self,
         arrival: Arrival,
@@ -146,7 +146,7 @@ impl SeatedQueue {
         Ok(ticket)
     }
 
-    /// Takes a job into the queue again, with what is known of its attempts.
+    /// Puts a job into the queue again, with the record of its attempts.
     pub(super) fn requeue(
         &mut self,
         entry: JobEntry,
@@ -164,7 +164,7 @@ impl SeatedQueue {
         Ok(ticket)
     }
 
-    /// Finds out on which places a job can run, and whether one of them ever can.
+    /// Returns the places where a job can run. It fails if none of them ever can run it.
     fn places_for(
         &mut self,
         job: &Job,
@@ -176,7 +176,7 @@ impl SeatedQueue {
             .map_or(Ok(places), Err)
     }
 
-    /// Returns why no job of this kind and weight will ever start on these places, if that is so.
+    /// Returns why no job of this kind and with this many slots will ever start at these places, if that is so.
     fn refusal(&self, kind: KindId, places: PlaceSetId, slots: u32) -> Option<Failure> {
         if !self.places.are_several() {
             return None;
@@ -203,8 +203,8 @@ impl SeatedQueue {
         })
     }
 
-    /// Counts the seats for what is new since then: routes, and jobs that take tokens, for which nothing is counted
-    /// before the first of them has come.
+    /// Counts the seats for new routes. When the first job that takes tokens has come, it counts the seats of all
+    /// routes, because none were counted for such jobs before.
     fn count_new(&mut self, (had_rates, routes): (bool, usize)) {
         if self.queue.has_rates() && !had_rates {
             self.count_all_seats();
@@ -215,18 +215,17 @@ impl SeatedQueue {
         }
     }
 
-    /// Takes out a job that waits.
+    /// Removes a waiting job.
     pub(super) fn cancel(&mut self, ticket: Ticket) -> JobEntry {
         self.queue.cancel(ticket)
     }
 
-    /// Takes out a job whose last attempt was [freed](Self::free).
+    /// Removes a job whose last attempt was [freed](Self::free).
     pub(super) fn take(&mut self, ticket: Ticket) -> JobEntry {
         self.queue.take(ticket)
     }
 
-    /// Removes a job in any state. Its seat stays taken, because its worker may still be busy with the
-    /// attempt.
+    /// Removes a job in any state. Its seat stays taken, because its worker may still be busy with the attempt.
     pub(super) fn give_up(&mut self, ticket: Ticket) -> JobEntry {
         let entry = self.queue.give_up(ticket);
         if let Some(place) = self.places.give_back(ticket) {
@@ -237,8 +236,8 @@ impl SeatedQueue {
 
     // Attempts begin.
 
-    /// Decides which job starts now, and asks before it takes its claims whether it may. A job that is to start has to
-    /// be [started](Self::start).
+    /// Decides which job starts now. `admit` is called before a job takes its claims, and can refuse it until a moment.
+    /// The caller has to [start](Self::start) a returned job.
     pub(super) fn pop_if(
         &mut self,
         now: Instant,
@@ -247,12 +246,12 @@ impl SeatedQueue {
         self.queue.pop_if(now, admit)
     }
 
-    /// Keeps a job that waits from starting before this moment.
+    /// Keeps a waiting job from starting before this moment.
     pub(super) fn postpone(&mut self, ticket: Ticket, not_before: Instant) {
         self.queue.postpone(ticket, not_before);
     }
 
-    /// Starts an attempt at a job that was popped, and sends it to a performer.
+    /// Starts an attempt of a job that was popped, and sends it to a performer.
     pub(super) fn start(&mut self, ticket: Ticket, now: Instant) -> Started {
         let place = self.take_slots(ticket);
         self.queue.start(ticket, place, now);
@@ -283,13 +282,14 @@ impl SeatedQueue {
             self.queue.begins_later(ticket);
             self.count_all_seats();
         } else if self.queue.has_rates() || self.places.are_several() {
-            // The scheduler has counted the seat down for the route of the job alone, and other routes use the same seats.
+            // The scheduler has counted the seat down only for the route of this job, and other routes use the same
+            // seats.
             self.count_seats(key);
         }
         Started::On(worker)
     }
 
-    /// Takes the slots of an attempt that starts. Returns the place of its slots.
+    /// Chooses the place of an attempt that starts, and takes its slots there. Returns the place.
     fn take_slots(&mut self, ticket: Ticket) -> PlaceId {
         if !self.places.are_several() {
             return PlaceId::LOCAL; // The scheduler counts them.
@@ -306,7 +306,8 @@ impl SeatedQueue {
                 Some(seats) => seats.free() > 0,
             }
         };
-        // An attempt with tokens has to begin at once, so a worker that may still be loading is the last choice.
+        // An attempt with tokens has to begin at once. So a place whose free workers may all be still loading is the
+        // last choice.
         let is_proven = |place| {
             let seats = performers.seats(PoolKey {
                 kind: route.kind,
@@ -327,7 +328,7 @@ impl SeatedQueue {
         place
     }
 
-    /// Sends one job of a kind ahead. Returns whether there was one, and room in a pipe for it.
+    /// Sends one job of a kind ahead. Returns whether there was such a job, and room for it on a worker.
     pub(super) fn send_one_ahead(&mut self, kind: KindId, now: Instant) -> bool {
         let counts = self.queue.count(kind);
         if counts.running == 0 || counts.waiting == 0 {
@@ -345,7 +346,7 @@ impl SeatedQueue {
                 is_rated,
                 ..
             } = self.queue.routes().get(route);
-            // Only jobs that claim one slot and nothing else are sent ahead.
+            // Only jobs that take one slot and no other claim are sent ahead.
             if is_rated || slots > 1 || self.queue.waiting_on(route) == 0 {
                 return false;
             }
@@ -355,7 +356,8 @@ impl SeatedQueue {
         })
     }
 
-    /// Sends one job of a route ahead to a worker at a place. Returns whether there was one, and room in a pipe for it.
+    /// Sends one job of a route ahead to a worker at a place. Returns whether there was such a job, and room for it on
+    /// a worker.
     fn send_one_of(&mut self, route: RouteId, place: PlaceId, now: Instant) -> bool {
         if self.places.is_held(place) {
             return false;
@@ -385,9 +387,9 @@ impl SeatedQueue {
             job: Arc::clone(&entry.job),
             attempt,
             ahead,
-            // One that is sent ahead holds none yet.
+            // An attempt that is sent ahead holds no slot yet.
             slot: self.slot(entry.ticket),
-            // One that takes resources is not sent ahead.
+            // A job that takes resources is never sent ahead.
             resources: self.queue.shares(entry.ticket),
             reply: ReplyTo::Loop {
                 ticket: entry.ticket,
@@ -398,7 +400,7 @@ impl SeatedQueue {
 
     // Attempts end.
 
-    /// Notes that an attempt has ended. It still holds what it held, until it is [freed](Self::free).
+    /// Records that an attempt has ended. It keeps its claims and its seat until it is [freed](Self::free).
     pub(super) fn note_end(&mut self, ticket: Ticket, attempted: &mut EndedAttempt, now: Instant) {
         attempted.slot = self.slot(ticket);
         attempted.place = self.place_of(ticket);
@@ -410,10 +412,10 @@ impl SeatedQueue {
         }
     }
 
-    /// Takes back what an attempt held. Returns the attempt that lay ahead and has begun in its place, if there is one,
-    /// with its worker: it got the slot and the seat in the same step.
+    /// Frees the claims and the seat of an attempt. If an attempt that was sent ahead has begun in its place, it gets
+    /// the slot and the seat in the same step, and is returned with its worker.
     ///
-    /// The job has to be dealt with as [`Queue::free`] says.
+    /// The caller has to continue with the job as [`Queue::free`] says.
     pub(super) fn free(
         &mut self,
         ticket: Ticket,
@@ -441,7 +443,7 @@ impl SeatedQueue {
         next.map(|next| (next, worker))
     }
 
-    /// Makes a job wait for another attempt, because the freed one has failed.
+    /// Makes a job wait for another attempt, because its freed attempt has failed.
     pub(super) fn wait_again(&mut self, ticket: Ticket, failure: Box<Failure>, now: Instant) {
         self.queue.wait_again(ticket, failure, now);
     }
@@ -451,8 +453,8 @@ impl SeatedQueue {
         self.queue.raise_memory(ticket, now);
     }
 
-    /// Takes back an attempt that runs for the scheduler and never began, and has its job wait as if it had not started.
-    /// Returns what [`free`](Self::free) does.
+    /// Takes back an attempt that the scheduler counts as running but that never began. Its job waits as if it had not
+    /// started. Returns the same as [`free`](Self::free).
     pub(super) fn take_back(
         &mut self,
         ticket: Ticket,
@@ -474,7 +476,7 @@ impl SeatedQueue {
         begun
     }
 
-    /// Takes back an attempt that lay ahead, and has its job wait in its old place.
+    /// Takes back an attempt that was sent ahead. Its job waits at its old position.
     pub(super) fn put_back(&mut self, ticket: Ticket, withdrawn: bool, now: Instant) {
         self.withdraw(ticket, withdrawn);
         let entry = self.queue.get(ticket);
@@ -486,7 +488,7 @@ impl SeatedQueue {
         self.count_seats(key);
     }
 
-    /// Withdraws the worker that has an attempt, if the worker takes no more attempts.
+    /// Withdraws the seats of the worker that has an attempt, if it takes no more attempts.
     fn withdraw(&mut self, ticket: Ticket, withdrawn: bool) {
         let entry = self.queue.get(ticket);
         if let (Some(pool), Some(seat), true) =
@@ -498,8 +500,8 @@ impl SeatedQueue {
 
     // Attempts are stopped.
 
-    /// Returns the next job that waits and has not started by its deadline in the queue. One that lies ahead is recalled
-    /// instead, and its deadline is due again when it comes back.
+    /// Returns the next waiting job whose queue deadline has passed. A job that was sent ahead is recalled instead, and
+    /// its deadline is due again when it comes back.
     pub(super) fn pop_past_deadline(&mut self, now: Instant) -> Option<Ticket> {
         loop {
             let entry = self.queue.pop_past_deadline(now)?;
@@ -507,19 +509,19 @@ impl SeatedQueue {
             match entry.state() {
                 JobState::Waiting => return Some(ticket),
                 JobState::Ahead => self.stop(ticket, StopRequest::Recall),
-                // It started in this turn.
+                // The job has started in this turn.
                 JobState::Running => {}
             }
         }
     }
 
-    /// Stops an attempt that runs or lies ahead.
+    /// Stops an attempt that runs or was sent ahead.
     pub(super) fn stop(&mut self, ticket: Ticket, mode: StopRequest) {
         let entry = self.queue.get(ticket);
         (self.performers).stop(entry.pool(), entry.seat, ticket, mode);
     }
 
-    /// Stops what runs in this way, if it is to stop, and recalls what lies ahead.
+    /// Sends this request to all running attempts, if there is one, and recalls those that were sent ahead.
     pub(super) fn stop_all(&mut self, mode: Option<StopRequest>) {
         for entry in self.queue.entries() {
             let mode = match (entry.state(), mode) {
@@ -531,14 +533,14 @@ impl SeatedQueue {
         }
     }
 
-    /// Asks back what lies in the pipes of busy workers while other workers of the same pool are idle.
+    /// Recalls the attempts that lie in the pipes of busy workers while other workers of the same pool are idle.
     pub(super) fn recall(&mut self, now: Instant) {
         self.performers.recall(now);
     }
 
     // Seats come and go.
 
-    /// Changes which seats a pool has.
+    /// Applies a change to the seats of a pool.
     pub(super) fn change_seats(&mut self, key: PoolKey, change: impl FnOnce(&mut Seats)) {
         if let Some(pool) = self.performers.pool(key) {
             change(&mut pool.seats);
@@ -546,7 +548,7 @@ impl SeatedQueue {
         self.count_seats(key);
     }
 
-    /// Notes that a pool has no workers any more. Returns whether no pool of its kind has.
+    /// Records that a pool has no workers any more. Returns whether no pool of its kind has workers any more.
     pub(super) fn pool_broke(&mut self, key: PoolKey, failure: &Failure) -> bool {
         self.performers.broke(key, failure)
     }
@@ -557,12 +559,13 @@ impl SeatedQueue {
         self.count_place(place);
     }
 
-    /// Notes how long a message takes to a place and back. It decides only where a start goes, and not whether there is one.
+    /// Sets the round trip time of a place. It only decides where a job starts, not whether it does, so nothing is
+    /// counted.
     pub(super) fn set_round_trip(&mut self, place: PlaceId, round_trip: Option<Duration>) {
         self.places.set_round_trip(place, round_trip);
     }
 
-    /// Holds starts at a place back for this reason, or no longer. Refused if there is no such place.
+    /// Holds starts at a place back for this reason, or no longer if it is `None`. It fails if there is no such place.
     pub(super) fn hold_place(
         &mut self,
         place: &str,
@@ -574,18 +577,18 @@ impl SeatedQueue {
         Ok(())
     }
 
-    /// The places of the run.
+    /// Returns the places of the run.
     pub(super) fn places(&self) -> &Places {
         &self.places
     }
 
-    /// Notes that nothing will ever run at a place any more.
+    /// Records that nothing will ever run at a place again.
     pub(super) fn place_gone(&mut self, place: PlaceId, failure: Failure) {
         self.places.give_up(place, failure);
         self.count_place(place);
     }
 
-    /// Returns the jobs that wait and can never start any more, each with the reason.
+    /// Returns the waiting jobs that can never start, each with the reason.
     pub(super) fn unstartable(&self) -> Vec<(Ticket, Failure)> {
         if !self.places.are_several() {
             return Vec::new();
@@ -600,8 +603,8 @@ impl SeatedQueue {
         unstartable.collect()
     }
 
-    /// Notes that a worker has read what it was given. If it has the attempt of which it was in doubt whether it has begun,
-    /// this attempt has begun by now.
+    /// Records that a worker has read a request. If the worker has the attempt that may not have begun, this attempt
+    /// has begun by now.
     pub(super) fn proven(&mut self, key: PoolKey, worker: WorkerNumber, now: Instant) {
         self.change_seats(key, |seats| seats.proven(worker));
         let Some(ticket) = self.queue.uncertain() else {
@@ -632,7 +635,8 @@ impl SeatedQueue {
         self.performers.demand_again(key, demand);
     }
 
-    /// Returns how many jobs wait that a pool could be given. Where other pools could be given them, too, each has its share.
+    /// Returns how many waiting jobs a pool could be given. If other pools could be given them too, each gets its
+    /// share.
     pub(super) fn waiting_for(&self, key: PoolKey) -> usize {
         if !self.places.are_several() {
             return self.queue.count(key.kind).waiting;
@@ -646,8 +650,8 @@ impl SeatedQueue {
         waiting.sum()
     }
 
-    /// Tells the scheduler how many attempts can begin that a pool may be given, and where slots are counted here, how many
-    /// can begin at its place.
+    /// Tells the scheduler how many attempts of a pool's kind can begin, or if places count their slots, how many can
+    /// begin at the place of the pool.
     fn count_seats(&mut self, key: PoolKey) {
         if self.places.are_several() {
             self.count_place(key.place);
@@ -676,7 +680,7 @@ impl SeatedQueue {
         }
     }
 
-    /// Tells the scheduler how many attempts can begin that could be made at a place.
+    /// Tells the scheduler how many jobs of each route through a place can start.
     fn count_place(&mut self, place: PlaceId) {
         for at in 0..self.queue.routes().through(place).len() {
             let route = self.queue.routes().through(place)[at];
@@ -735,11 +739,11 @@ impl SeatedQueue {
         Workers::Free(starts)
     }
 
-    /// Keeps the free slots of a place for a job that lacks nothing but slots, of which it fills several, and lets others have
-    /// them again once there is no such job. Returns whether more may start because of that.
+    /// Keeps the free slots of one place for jobs that fill several slots and lack nothing else, and frees them when
+    /// there is no such job any more. Returns whether more jobs may start because of that.
     ///
-    /// Slots are kept for no other job: one that waits for the lock of its host, too, could wait for one that waits for the
-    /// slots.
+    /// Slots are kept only for a job that lacks nothing else. A job that also waits for the lock of its host could wait
+    /// for a job that waits for the kept slots, and neither would ever start.
     pub(super) fn update_kept(&mut self) -> bool {
         if !self.places.are_several() {
             return false;

@@ -1,12 +1,12 @@
-//! The tasks that a pool's workers do, as a library user declares them.
+//! The tasks that the workers of a pool perform, as a user of the library declares them.
 
 use ratchet_ipc::TaskName;
 
 use crate::scheduling::ParallelizationHint;
 
-/// A task that a pool's workers do, whether they name it or not.
+/// A task that the workers of a pool perform, whether they declare it or not.
 ///
-/// A field that is not set here is as the worker declares it in its hello.
+/// A field that is not set here has the value that the worker declares in its hello.
 ///
 /// ```
 /// use ratchet_runtime::{ParallelizationHint, Service};
@@ -21,9 +21,9 @@ use crate::scheduling::ParallelizationHint;
 pub struct Service {
     /// The name of the task.
     pub task: TaskName,
-    /// How parallel its jobs may be, where they do not say.
+    /// The hint of its jobs that set none themselves.
     pub hint: Option<ParallelizationHint>,
-    /// Whether results may be used again, where jobs do not say.
+    /// Whether results may be used again, for jobs whose terms do not say.
     pub cacheable: Option<bool>,
 }
 

@@ -1,4 +1,4 @@
-//! Sinks, which receive the events of a run and cannot hold it up.
+//! Sinks receive the events of a run and cannot hold it up.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,20 +12,21 @@ use crate::error::panic_message;
 use crate::event::{Event, EventRecord};
 use crate::timestamp::Timestamp;
 
-/// How many records wait for a sink before it misses some: a second of a run that is as fast as they get
-/// would be a hundred times that, so who cannot keep up at all costs no more than this.
+/// How many records may wait for a sink before it misses some. A fast run makes a hundred times as many in a second, so
+/// a sink that cannot keep up would not be helped by a longer backlog.
 const BACKLOG: usize = 4096;
 
-/// How long the end of a run waits for its sinks to see the rest.
+/// How long the end of a run waits for its sinks to see the remaining records.
 const FINISH_LIMIT: Duration = Duration::from_secs(5);
 
 /// Receives the events of runs.
 ///
-/// Each sink has a task and a backlog of its own, so one that is slow holds up nobody: when its backlog is
-/// full it misses the oldest record it can do without (progress, logs, starts), and after those the oldest
-/// of all, and is told how many. One that panics is named in the log and sees nothing more.
+/// Each sink has a task and a backlog of its own, so a slow sink holds up nobody. When its backlog is full, the sink
+/// misses the oldest record that it does not need to count right (progress, logs, queued jobs, starts), or if there is
+/// none, the oldest record. It is told how many it has missed. A sink that panics is named in the log and gets no more
+/// records.
 pub trait Sink: Send {
-    /// Sees what happened. It should not wait for long: it runs on a task of the runtime.
+    /// Receives an event. It should not block for long, because it runs on a task of the runtime.
     fn on(&mut self, record: &EventRecord);
 
     /// Tells the sink that it has seen all records for now, so that it can write what it has gathered.
@@ -57,14 +58,14 @@ pub enum Interest {
     /// All events. If the sink is too slow, it misses some.
     #[default]
     Current,
-    /// All events, without exception. If the sink is too slow, those that wait for it take memory.
+    /// All events, without exception. If the sink is too slow, the records that wait for it take memory without limit.
     Complete,
-    /// Only the events that are not about single jobs and attempts. They are few, and a run in which no sink wants more does not
-    /// even make the others.
+    /// Only the events that do not concern single jobs and attempts. They are few. If no sink of a run wants more, the
+    /// other events are not even made.
     Run,
 }
 
-/// A sink that runs use one after the other.
+/// A sink that several runs use, one after the other.
 pub(super) type SharedSink = Arc<Mutex<Box<dyn Sink>>>;
 
 /// The sinks of a run.
@@ -72,7 +73,7 @@ pub(super) struct Sinks {
     backlogs: Vec<Arc<Backlog>>,
     /// Whether a sink wants the events of single jobs.
     wants_jobs: bool,
-    /// The task of each sink. A sink that is slow holds up nobody but itself.
+    /// The task of each sink.
     tasks: JoinSet<()>,
 }
 
@@ -80,23 +81,23 @@ pub(super) struct Sinks {
 struct Backlog {
     interest: Interest,
     records: Mutex<Records>,
-    /// Wakes the sink when there are records, and at the end.
+    /// Wakes the task of the sink when there are records, and at the end.
     changed: Notify,
 }
 
-/// The records of a backlog, and what was left out of it.
+/// The records of a backlog, and how many were dropped.
 #[derive(Default)]
 struct Records {
-    /// The records that the sink has not taken, oldest first.
+    /// The records that the sink has not taken, the oldest first.
     waiting: VecDeque<Arc<EventRecord>>,
-    /// How many records found no room since the sink last took some.
+    /// How many records were dropped since the sink last took some.
     missed: u64,
-    /// The run has ended, so no more records come.
+    /// Whether the run has ended or the sink has panicked, so that no more records come.
     closed: bool,
 }
 
 impl Sinks {
-    /// Starts a task for each sink, which sees the events of the run from then on.
+    /// Starts a task for each sink, which receives the events of the run from then on.
     pub(super) fn start(sinks: &[SharedSink]) -> Self {
         let mut tasks = JoinSet::new();
         let backlogs = sinks.iter().map(|sink| {
@@ -172,7 +173,7 @@ impl Backlog {
                 .waiting
                 .iter()
                 .position(|record| !is_essential(&record.event));
-            // Where all are essential the oldest goes, and the sink is told that it has missed some.
+            // If all are essential, the oldest is dropped. The sink is told that it has missed some.
             records.waiting.remove(expendable.unwrap_or(0));
             records.missed += 1;
         }
@@ -181,12 +182,13 @@ impl Backlog {
         self.changed.notify_one();
     }
 
-    /// Locks the records. A panic elsewhere does not spoil them: each change under the lock leaves them whole.
+    /// Locks the records. A poisoned lock is used all the same, because each change under the lock leaves the records
+    /// consistent.
     fn lock(&self) -> MutexGuard<'_, Records> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns what has come since; nothing after the end.
+    /// Waits for the records since the last call; `None` after the end.
     async fn next(&self) -> Option<(u64, VecDeque<Arc<EventRecord>>)> {
         loop {
             {
@@ -199,13 +201,13 @@ impl Backlog {
                     return None;
                 }
             }
-            // A notice that came in between is kept.
+            // A notification that came between the check and here is kept, so none is lost.
             self.changed.notified().await;
         }
     }
 }
 
-/// Whether a sink needs the event to count right. Others may be dropped for a sink that is too slow.
+/// Whether a sink needs the event to count jobs right. Other events are dropped first if a sink is too slow.
 fn is_essential(event: &Event) -> bool {
     !matches!(
         event,
@@ -254,7 +256,7 @@ async fn show(sink: SharedSink, backlog: Arc<Backlog>) {
             records.waiting = VecDeque::new();
             return;
         }
-        // Others have their turn, however much there is to see.
+        // Other tasks get a turn, however many records there are.
         tokio::task::yield_now().await;
     }
 }

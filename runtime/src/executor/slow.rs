@@ -1,29 +1,29 @@
-//! The jobs that run and will be slow, because their terms say after how long a job is slow.
+//! The running jobs that will become slow, because their terms say after how long a job is slow.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
 use crate::ids::Ticket;
 
-/// Knows when each job that runs becomes slow. It is empty where no terms set that.
+/// Knows when each running job becomes slow. It is empty if no terms set that.
 #[derive(Debug, Default)]
 pub(super) struct SlowWatch {
     due: BTreeSet<(Instant, Ticket)>,
-    /// When each of them is due, so that one can be taken out without a search.
+    /// When each job is due, so that it can be removed without a search.
     by_ticket: HashMap<Ticket, Instant>,
 }
 
 impl SlowWatch {
-    /// Watches a job whose attempt has begun, until this moment.
+    /// Watches a job whose attempt has begun. The job becomes slow at `due`.
     pub(super) fn begin(&mut self, ticket: Ticket, due: Instant) {
         self.end(ticket);
         self.due.insert((due, ticket));
         self.by_ticket.insert(ticket, due);
     }
 
-    /// Watches a job no longer, because its attempt has ended or did not begin.
+    /// Stops watching a job, because its attempt has ended or did not begin.
     pub(super) fn end(&mut self, ticket: Ticket) {
-        // Nearly all runs end here.
+        // In nearly all runs no terms set a limit, and this check is all that they pay.
         if self.by_ticket.is_empty() {
             return;
         }
@@ -32,7 +32,7 @@ impl SlowWatch {
         }
     }
 
-    /// Takes out the next job that is slow by now.
+    /// Removes and returns the next job that has become slow by now.
     pub(super) fn pop(&mut self, now: Instant) -> Option<Ticket> {
         self.next().filter(|due| *due <= now)?;
         let (_, ticket) = self.due.pop_first()?;

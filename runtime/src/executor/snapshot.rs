@@ -1,4 +1,4 @@
-//! What runs at one moment, and what waits for what: for people who ask why nothing moves.
+//! Snapshots of a run: which jobs run at one moment, and what each waiting job waits for.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,22 +21,22 @@ use crate::scheduling::{
     Blocker, KeyState, Limit, LimitState, ParallelizationHint, Quota, ResourceShare, Workers,
 };
 
-/// How many jobs are named that a waiting job waits for.
+/// How many of the jobs that a waiting job waits for are named.
 const NAMED: usize = 3;
 
-/// How many jobs are collected at most that hold a unit of one limit.
+/// How many holders of one limit are collected at most.
 const MAX_HOLDERS: usize = 16;
 
-/// The jobs that a run has in hand at one moment.
+/// The running and waiting jobs of a run at one moment.
 ///
-/// Jobs that its source has not handed over yet are not among them, nor are those of a filter whose answer is still to be
-/// confirmed.
+/// It leaves out the jobs that were not pulled from their source yet, and those with an answer of a filter that is not
+/// confirmed yet.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// The jobs that run, the one that has run longest first.
+    /// The running jobs, the one that has run longest first.
     pub running: Vec<RunningJob>,
-    /// The jobs that wait, the one that has waited longest first.
+    /// The waiting jobs, the one that has waited longest first.
     pub waiting: Vec<WaitingJob>,
     /// The named limits, each with what is left of it.
     pub limits: Vec<(String, LimitState)>,
@@ -48,15 +48,15 @@ pub struct Snapshot {
 pub struct RunningJob {
     /// The job that runs.
     pub job: Arc<Job>,
-    /// Which attempt it is; the first is 1.
+    /// The number of the attempt; the first is 1.
     pub attempt: u32,
-    /// The place where it runs; nothing if that is the machine of the executor itself.
+    /// The place where the attempt runs; `None` for the machine of the executor.
     pub place: Option<PlaceName>,
     /// The first slot that the attempt holds.
     pub slot: Option<SlotNumber>,
     /// The worker that performs the attempt, if one does.
     pub worker: Option<WorkerName>,
-    /// How far the attempt says that it has come.
+    /// The progress that the attempt has reported last.
     pub progress: Option<Step>,
     /// How long this attempt has been running.
     pub age: Duration,
@@ -76,7 +76,7 @@ pub struct WaitingJob {
     pub cause: WaitCause,
 }
 
-/// What a job waits for. If it waits for several things, this is the first one that a snapshot finds.
+/// What a job waits for. If it waits for several things, this is the first one that the snapshot has found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WaitCause {
@@ -94,13 +94,13 @@ pub enum WaitCause {
         /// After what time the breaker is asked again.
         left: Duration,
     },
-    /// The cache, which looks for an earlier result or waits for that of a job that is the same.
+    /// The cache, which looks for an earlier result or waits for that of an equal job.
     Cache,
-    /// A connection to a host: none of those on which it may run can be reached now.
+    /// A connection to a host: none of the hosts on which the job may run is connected.
     Connect,
     /// The lock of its host.
     Host {
-        /// The host; empty is the host of jobs that name none.
+        /// The host; it is empty for jobs without a host.
         host: String,
         /// The jobs that run under the lock.
         held_by: Vec<JobKey>,
@@ -116,41 +116,42 @@ pub enum WaitCause {
         name: String,
         /// What the limit allows.
         limit: Limit,
-        /// After what time the next token is there, if the limit is a rate.
+        /// The time until the next token, if the limit is a rate.
         next: Option<Duration>,
-        /// Jobs that run and name the limit, a few of them.
+        /// Some of the running jobs that name the limit.
         held_by: Vec<JobKey>,
     },
     /// Units of a resource.
     Resource {
         /// The name of the resource.
         name: String,
-        /// Jobs that run and have some of it, a few of them.
+        /// The running jobs that have some of it.
         held_by: Vec<JobKey>,
     },
-    /// A token of the rate of its own hint.
+    /// A token of the rate in its own hint.
     Rate {
         /// The key of the rate.
         key: String,
-        /// After what time the next token is there.
+        /// The time until the next token.
         next: Duration,
     },
-    /// New jobs are held back, for this reason.
+    /// Starts are held back, for this reason.
     Held(String),
-    /// A worker of this kind that is ready.
+    /// A free worker of this kind.
     Worker(String),
-    /// The end of all jobs that run, because it has to be alone.
+    /// The end of all running jobs, because the job has to be alone.
     Quiet,
     /// The end of this job, which has to be alone.
     Alone(JobKey),
     /// All slots are filled, or too few are free for this job.
     Slot,
-    /// Its turn: another job keeps what it needs, or it is about to start.
+    /// Its turn: another job has reserved what it needs, or it is about to start.
     Turn,
 }
 
 impl WaitCause {
-    /// Its word in result lines, as [`Blocker::word`] tells it. A few causes that people are told apart have one word.
+    /// Returns the blocker that is charged for this cause, whose [`Blocker::word`] stands in result lines. Several
+    /// causes share a blocker.
     pub fn blocker(&self) -> Blocker {
         match self {
             Self::Needs(_) => Blocker::Needs,
@@ -227,7 +228,7 @@ impl fmt::Display for WaitCause {
     }
 }
 
-/// Joins the names of jobs for a message, the first few of them.
+/// Joins the first few names of jobs for a message.
 fn names(jobs: &[JobKey]) -> String {
     let named: Vec<&str> = jobs.iter().take(NAMED).map(JobKey::as_str).collect();
     let more = jobs.len() - named.len();
@@ -238,12 +239,12 @@ fn names(jobs: &[JobKey]) -> String {
     }
 }
 
-/// Who holds what, as far as a waiting job may want it.
+/// The holders of each lock, limit and resource for which a job may wait.
 #[derive(Default)]
 struct Holders<'a> {
     /// The jobs that hold the lock of each host.
     hosts: HashMap<&'a str, Vec<JobKey>>,
-    /// The job that holds the global lock; empty if nobody does.
+    /// The job that holds the global lock; empty if none does.
     global: Vec<JobKey>,
     /// The jobs that hold units of each named limit.
     limits: HashMap<&'a str, Vec<JobKey>>,
@@ -253,13 +254,13 @@ struct Holders<'a> {
     alone: Option<JobKey>,
 }
 
-/// What the scheduler has left, looked up once for all jobs.
+/// What the scheduler has left of everything, read once for all jobs.
 struct RemainingCapacity<'a> {
     /// What each named limit has left.
     limits: HashMap<&'a str, LimitState>,
-    /// How many units of each resource nobody has.
+    /// How many units of each resource are free.
     resources: HashMap<&'a str, u64>,
-    /// What each key of a rate has left.
+    /// The state of each rate by its key.
     rates: HashMap<&'a str, KeyState>,
     /// Whether a job holds the lock of each host.
     locked: HashMap<&'a str, bool>,
@@ -267,23 +268,24 @@ struct RemainingCapacity<'a> {
 
 /// The state of a run from which a snapshot is made.
 pub(super) struct SnapshotInput<'a> {
-    /// The moment as of which all waits and ages are told.
+    /// The moment to which all waits and ages are computed.
     pub(super) now: Instant,
     /// The jobs that are queued or running.
     pub(super) queue: &'a Queue,
-    /// The pools with their seats, which say who waits for a worker.
+    /// The performers, whose seats show who waits for a worker.
     pub(super) performers: &'a Performers,
-    /// The places, of which some may not be connected, or be held back.
+    /// The places. Some may not be connected, or may be held back.
     pub(super) places: &'a Places,
-    /// The names of the kinds of worker.
+    /// The kinds of worker, with their names and hints.
     pub(super) kinds: &'a Kinds,
-    /// Says whether the run is paused or held back, which keeps every job waiting.
+    /// The control of the run, which knows whether it is paused or held back.
     pub(super) control: &'a RunControl,
 }
 
 impl SnapshotInput<'_> {
-    /// What runs now and what waits for what, with the jobs that are not queued: those that wait for others, and those
-    /// whose worker is not known yet, those that the cache is asked about, and those whose answers were refuted. It reads all that lives, so it is for a question, not for every turn.
+    /// Makes a snapshot of the queue and of the jobs that are not queued: those that wait for others, for a worker's
+    /// hello or a place, for the cache, and for a retry after a refuted answer. It reads every unfinished job, so it is
+    /// made when somebody asks, and not in every turn.
     pub(super) fn snapshot<'b>(
         &self,
         needing: impl Iterator<Item = (&'b Arrival, Vec<JobKey>)>,
@@ -389,19 +391,19 @@ impl SnapshotInput<'_> {
         Some(seats.name(entry.seat?).clone())
     }
 
-    /// Returns how far the attempt of a running job has come.
+    /// Returns the progress that the attempt of a running job has reported.
     fn progress(entry: &JobEntry) -> Option<Step> {
         let said = entry.said.as_ref()?;
         let is_of_attempt = said.attempt == entry.attempts;
         said.progress.clone().filter(|_| is_of_attempt)
     }
 
-    /// Notes what a running job holds.
+    /// Records what a running job holds.
     fn note_holder<'a>(&'a self, entry: &'a JobEntry, holders: &mut Holders<'a>) {
         let id = || entry.job.id.clone();
         for limit in &entry.job.terms.limits {
             let holders = holders.limits.entry(limit.as_str()).or_default();
-            // Each job that waits for the limit gets a copy, so a large limit names only some of its holders.
+            // Each job that waits for the limit gets a copy of the list, so only some of the holders are kept.
             if holders.len() < MAX_HOLDERS {
                 holders.push(id());
             }
@@ -409,7 +411,7 @@ impl SnapshotInput<'_> {
         for need in &entry.job.terms.resources {
             holders.resources.entry(&need.name).or_default().push(id());
         }
-        // Its worker has declared a hint that is wrong after the job was given out, which so is bound by none.
+        // The worker has declared a wrong hint after the job was started, so no hint binds this job.
         let Ok(hint) = self.kinds.hint(&entry.job) else {
             return;
         };
@@ -434,7 +436,7 @@ impl SnapshotInput<'_> {
         }
     }
 
-    /// Finds the first thing that a job of the queue waits for. The order of the checks decides which is first.
+    /// Finds the first thing for which a job waits. The order of the checks decides which one is first.
     fn cause(
         &self,
         entry: &JobEntry,
@@ -519,7 +521,7 @@ impl SnapshotInput<'_> {
         }
         let has_seats = !self.performers.performs_here(entry.kind);
         let is_full = has_seats && self.performers.free_seats(entry.kind) == 0;
-        // One that takes tokens waits for a worker that is proven to read its requests.
+        // A job that takes tokens also waits while it is not known whether an attempt with tokens has begun.
         if is_full || (entry.is_rated && self.queue.uncertain().is_some()) {
             return WaitCause::Worker(self.kinds.name(entry.kind).to_owned());
         }
@@ -554,13 +556,13 @@ impl SnapshotInput<'_> {
     }
 }
 
-/// Returns after what time a whole token is there, of which a bucket has a part.
+/// Returns the time until a bucket with this part of a token has a whole one.
 fn next_token(tokens: f64, quota: Quota) -> Duration {
     let seconds = (1.0 - tokens).max(0.0) / quota.rate.as_per_second();
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
-/// Returns the host whose lock a job takes; those that name none share the lock of the empty name.
+/// Returns the host whose lock a job takes. Jobs without a host share the lock of the empty name.
 fn host(job: &Job) -> &str {
     job.host.as_ref().map_or("", |host| host.as_str())
 }

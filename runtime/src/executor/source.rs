@@ -1,4 +1,4 @@
-//! Where the jobs of a run come from.
+//! The source of a run, from which its jobs are pulled.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +12,7 @@ use crate::error::panic_message;
 use crate::job::{Job, Work};
 use crate::table::{Names, Table};
 
-/// Refuses a job that lacks what every job must have.
+/// Refuses a job without an id, or a command without a program.
 pub(super) fn check(job: &Job) -> Result<(), Error> {
     if job.id.as_str().is_empty() {
         return Err(Error::NoName);
@@ -26,18 +26,19 @@ pub(super) fn check(job: &Job) -> Result<(), Error> {
 /// Jobs that were submitted together.
 pub(super) type Batch = Vec<Arc<Job>>;
 
-/// Jobs that are pulled as there is room.
+/// The source of the jobs of a run, which are pulled as the window has room.
 pub(super) enum Source {
-    /// All jobs are known. Each comes after the jobs that it needs, with its position in the list.
+    /// A list of which all jobs are known. Each job comes after those that it needs, with its position in the original
+    /// list.
     List {
         jobs: VecDeque<(u64, Job)>,
         total: u64,
-        /// How many jobs need each that is needed.
+        /// How many jobs need each needed job.
         needed: Table<JobKey, u32>,
     },
-    /// A job is known only when it is pulled.
+    /// A stream, whose jobs are known only when they are pulled.
     Stream(Box<dyn Iterator<Item = Job> + Send>),
-    /// A [`Submitter`](super::Submitter) sends the jobs.
+    /// The jobs that a [`Submitter`](super::Submitter) sends.
     Submitted {
         coming: mpsc::Receiver<Vec<Arc<Job>>>,
         here: std::vec::IntoIter<Arc<Job>>,
@@ -48,12 +49,12 @@ pub(super) enum Source {
 
 /// The answer of a source that was asked for a job.
 pub(super) enum Pulled {
-    /// The next job, with its position where the source knows it.
+    /// The next job, with its position if the source knows it.
     Job {
         position: Option<u64>,
         job: Arc<Job>,
     },
-    /// No job has come yet; a submission wakes the loop.
+    /// No job has come yet. A submission wakes the loop.
     Nothing,
     /// No more jobs will come.
     Exhausted,
@@ -62,9 +63,9 @@ pub(super) enum Pulled {
 }
 
 impl Source {
-    /// A list, in an order in which all that is needed comes first.
+    /// Makes a list in an order in which each job comes after those that it needs.
     ///
-    /// Two jobs of one name, a need that is not there, and a circle are refused.
+    /// Two jobs with the same id, a need that is not in the list, and a circle of needs are refused.
     pub(super) fn list(jobs: Vec<Job>) -> Result<Self, Error> {
         let mut names = Names::default();
         let mut needed: Table<JobKey, u32> = Table::default();
@@ -102,7 +103,7 @@ impl Source {
                 }
                 None => Pulled::Exhausted,
             },
-            // It is somebody else's code, and the run has to end in good order whatever it does.
+            // The iterator is foreign code, and the run has to end properly even if it panics.
             Self::Stream(jobs) => match catch_unwind(AssertUnwindSafe(|| jobs.next())) {
                 Ok(Some(job)) => {
                     let job = Arc::new(job);
@@ -140,17 +141,17 @@ impl Source {
         }
     }
 
-    /// Takes no more jobs from outside; what was handed over already is still there to be pulled.
+    /// Stops taking jobs from outside. Jobs that were already handed over can still be pulled.
     pub(super) fn close(&mut self) {
         match self {
             Self::Submitted { coming, .. } => coming.close(),
-            // Nobody handed these over yet.
+            // The jobs of a stream were not handed over yet.
             Self::Stream(_) => *self = Self::Exhausted,
             Self::List { .. } | Self::Exhausted => {}
         }
     }
 
-    /// Whether pulling would bring a job now, or would find that no more come.
+    /// Whether pulling would return a job now, or find that no more jobs come.
     pub(super) fn has_more(&self) -> bool {
         match self {
             Self::List { .. } | Self::Stream(_) => true,
@@ -159,7 +160,7 @@ impl Source {
         }
     }
 
-    /// Whether the jobs are those of a list, of which some were not pulled yet.
+    /// Whether the source is a list of which some jobs were not pulled yet.
     pub(super) fn is_list(&self) -> bool {
         matches!(self, Self::List { .. })
     }
@@ -169,7 +170,7 @@ impl Source {
         matches!(self, Self::Exhausted)
     }
 
-    /// Iterates over the jobs that were handed over and not pulled yet.
+    /// Iterates over the ids of the jobs that were handed over and not pulled yet.
     pub(super) fn handed_over(&self) -> impl Iterator<Item = &JobKey> {
         let (listed, submitted) = match self {
             Self::List { jobs, .. } => (Some(jobs), None),
@@ -181,7 +182,7 @@ impl Source {
         listed.chain(submitted)
     }
 
-    /// How many there are in all, where that is known.
+    /// Returns how many jobs there are in all, if that is known.
     pub(super) fn total(&self) -> Option<u64> {
         match self {
             Self::List { total, .. } => Some(*total),
@@ -190,7 +191,7 @@ impl Source {
     }
 }
 
-/// Puts jobs into an order in which each comes after those that it needs, each with its position in the list.
+/// Sorts jobs so that each comes after those that it needs. Each keeps its position in the list.
 fn in_order(jobs: Vec<Job>) -> Result<VecDeque<(u64, Job)>, Error> {
     let order = Job::order_by_needs(&jobs)?;
     let mut positions: Vec<Option<Job>> = jobs.into_iter().map(Some).collect();

@@ -1,4 +1,4 @@
-//! How a run stands, as its loop shows it.
+//! The status of a run, which its loop publishes.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,15 +14,15 @@ use crate::ids::PlaceName;
 /// The phase and the figures of a run, as of the last turn of its loop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunStatus {
-    /// How far it has come on the way to its end.
+    /// The phase of the run.
     pub phase: Phase,
-    /// Why no attempt starts, if none does.
+    /// Why no attempt starts; `None` while attempts may start.
     pub held: Option<String>,
     /// Whether somebody has paused the run.
     pub is_paused: bool,
-    /// How many jobs there will be, where that is known.
+    /// How many jobs there will be, if that is known.
     pub total: Option<u64>,
-    /// How many jobs the run has taken.
+    /// How many jobs the run has pulled.
     pub taken: u64,
     /// How many of them wait, for whatever cause.
     pub waiting: usize,
@@ -36,12 +36,11 @@ pub struct RunStatus {
     pub succeeded: u64,
     /// How many of those that ended failed, timed out or crashed.
     pub failed: u64,
-    /// Jobs whose results were delivered and may be wrong, because the filter that gave them proved to be out of
-    /// step.
+    /// The jobs whose delivered results may be wrong, because the filter that gave them proved to be out of step.
     pub suspects: Vec<JobKey>,
     /// How many jobs ran for longer than their terms call [slow](crate::Terms::slow).
     pub slow: u64,
-    /// What breakers did, of those that have opened.
+    /// The reports of the breakers that have opened.
     pub breakers: Vec<BreakerReport>,
     /// How many retries were not made because the retry budget was used up.
     pub retries_refused: u64,
@@ -80,9 +79,9 @@ impl RunStatus {
 #[derive(Debug)]
 pub(super) struct Gauges {
     status: Mutex<RunStatus>,
-    /// How many attempts run at each place, once the places count them. Nothing where there is only one.
+    /// How many attempts run at each place. It is not set if there is only one place.
     at_places: OnceLock<BTreeMap<PlaceName, Arc<AtomicUsize>>>,
-    /// Whether all jobs have their outcomes and nothing is done any more. It never changes back.
+    /// Whether all jobs have their outcomes. It never changes back.
     quiet: watch::Sender<bool>,
 }
 
@@ -96,7 +95,8 @@ impl Gauges {
         }
     }
 
-    /// Changes the figures. They are plain, so there is nothing that a panic could leave half done.
+    /// Changes the figures. A poisoned lock is used all the same, because a panic cannot leave plain figures half
+    /// changed.
     pub(super) fn set(&self, change: impl FnOnce(&mut RunStatus)) {
         change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -118,7 +118,7 @@ impl Gauges {
     /// Returns how many attempts run at a place.
     pub(super) fn running_at(&self, place: &PlaceName) -> usize {
         match self.at_places.get() {
-            // Relaxed: a count that orders nothing.
+            // Relaxed: nothing else is ordered by this count.
             Some(places) => places
                 .get(place)
                 .map_or(0, |count| count.load(Ordering::Relaxed)),
@@ -127,18 +127,18 @@ impl Gauges {
         }
     }
 
-    /// Shows that all jobs have their outcomes, and that nothing is done any more.
+    /// Publishes that all jobs have their outcomes, so that the run takes no more orders.
     pub(super) fn set_quiet(&self) {
         self.quiet
             .send_if_modified(|quiet| !std::mem::replace(quiet, true));
     }
 
-    /// Whether all jobs have their outcomes, and nothing is done any more.
+    /// Whether all jobs have their outcomes.
     pub(super) fn is_quiet(&self) -> bool {
         *self.quiet.borrow()
     }
 
-    /// Subscribes to [`is_quiet`](Self::is_quiet).
+    /// Returns a receiver of the changes of [`is_quiet`](Self::is_quiet).
     pub(super) fn watch(&self) -> watch::Receiver<bool> {
         self.quiet.subscribe()
     }

@@ -1,4 +1,4 @@
-//! What a run answers to whoever asks about single jobs, or steers them.
+//! The answers of a run about single jobs.
 
 use std::sync::Arc;
 
@@ -7,11 +7,11 @@ use super::snapshot::{RunningJob, WaitingJob};
 use crate::context::{AttemptOutput, Step};
 use crate::os::HeadTail;
 
-/// Where a job of a run stands.
+/// The state of an unfinished job of a run.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum JobState {
-    /// The run knows the job, and has not taken it in yet: there is no room.
+    /// The run knows the job and has not pulled it yet, because its window is full.
     Pending,
     /// The job waits.
     Waiting(WaitingJob),
@@ -19,35 +19,35 @@ pub enum JobState {
     Running(RunningJob),
 }
 
-/// What became of the wish to cancel a job.
+/// What became of the request to cancel a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Cancellation {
     /// The job had not started, or waited for another attempt, and ends as cancelled.
     Ended,
-    /// The job runs and was asked to stop. It ends as cancelled, unless it succeeds before it hears of that. One that is
-    /// asked a second time is killed.
+    /// The job runs and was asked to stop. It ends as cancelled, unless it succeeds first. If it was asked before, it
+    /// is killed.
     Asked,
-    /// The run knows no job of this id: it has ended, or has not come yet.
+    /// The run has no unfinished job with this id: the job has ended, or has not come yet.
     Unknown,
 }
 
-/// What a job has printed so far, and goes on to print as long as its attempt runs.
+/// The output of a job so far. It grows as long as the attempt runs.
 ///
-/// Of a command these are its stdout and stderr. Of a job of a worker, stderr has the messages that the worker has sent
-/// about it, a line each.
+/// For a command these are its stdout and stderr. For a job of a worker, stderr has the messages that the worker has
+/// sent about it, one on each line.
 #[derive(Debug, Clone)]
 pub struct JobOutput {
-    /// The attempt that prints; the first is 1.
+    /// Returns the number of the attempt that prints; the first is 1.
     attempt: u32,
-    /// How far the attempt says that it has come.
+    /// The progress that the attempt had reported when its output was asked for.
     progress: Option<Step>,
-    /// What it prints. It stays as it is when the attempt has ended.
+    /// The buffer of the output. It does not change after the end of the attempt.
     printed: Arc<AttemptOutput>,
 }
 
 impl JobOutput {
-    /// Makes the output of an attempt, from what its command prints, and from what its worker says about it.
+    /// Makes the output of an attempt from what its command prints, or from what its worker says about it.
     pub(super) fn new(
         attempt: u32,
         printed: Option<Arc<AttemptOutput>>,
@@ -62,23 +62,23 @@ impl JobOutput {
         }
     }
 
-    /// The attempt that prints; the first is 1.
+    /// Returns the number of the attempt that prints; the first is 1.
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// How far the attempt said that it had come when it was asked for.
+    /// Returns the progress that the attempt had reported when its output was asked for.
     pub fn progress(&self) -> Option<&Step> {
         self.progress.as_ref()
     }
 
-    /// Copies what was printed on stdout by now.
+    /// Returns a copy of what was printed on stdout so far.
     pub fn stdout(&self) -> HeadTail {
         let [stdout, _] = self.printed.copy();
         stdout
     }
 
-    /// Copies what was printed on stderr, or said, by now.
+    /// Returns a copy of what was printed on stderr, or said by the worker, so far.
     pub fn stderr(&self) -> HeadTail {
         let [_, stderr] = self.printed.copy();
         stderr

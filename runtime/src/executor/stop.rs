@@ -1,4 +1,4 @@
-//! When a run stops before its jobs are done.
+//! The rules by which a run stops before its jobs are done.
 
 use std::fmt;
 
@@ -9,23 +9,24 @@ use crate::outcome::Status;
 
 /// How many jobs may fail before the run stops.
 ///
-/// Failed, timed out and crashed jobs count, after their last attempt. Skipped and cancelled ones are
-/// consequences, not causes.
+/// Failed, timed out and crashed jobs count, after their last attempt. Skipped and cancelled jobs do not count, because
+/// they are the consequence of something else.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum MaxFailures {
     /// The run stops after this many failures.
     Count(u64),
     /// The run stops when at least this percentage of the jobs that have ended failed.
     Percent {
-        /// More than 0, 100 at most.
+        /// The percentage, more than 0 and at most 100.
         percent: f64,
-        /// Not before so many have ended, or all there are: the first job alone is no statistic.
+        /// The rule applies only after this many jobs have ended, or after all if there are fewer. The first failed job
+        /// alone would be 100 percent.
         at_least: u64,
     },
 }
 
 impl MaxFailures {
-    /// A percentage of the jobs that have ended, once there are 20 of them.
+    /// Makes a rule that stops the run at this percentage of failures, once 20 jobs have ended.
     pub fn percent(percent: f64) -> Self {
         Self::Percent {
             percent,
@@ -33,7 +34,7 @@ impl MaxFailures {
         }
     }
 
-    /// Refuses a rule by which no run could go on, or none could ever stop.
+    /// Refuses a rule that would stop every run before its first job, or could never stop one.
     pub(super) fn check(self) -> Result<Self, Error> {
         let refuse = |reason: &str| {
             Err(Error::InvalidSetting {
@@ -56,10 +57,10 @@ impl MaxFailures {
 /// What a run does when a stop rule says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Halt {
-    /// The run starts nothing more, and lets finish what runs.
+    /// The run starts no more jobs, and lets the running ones finish.
     #[default]
     Soon,
-    /// The run asks what runs to stop.
+    /// The run asks its running jobs to stop.
     Now,
 }
 
@@ -79,16 +80,16 @@ impl Halt {
 pub enum Stopped {
     /// Too many jobs failed.
     Failures {
-        /// So many had by then.
+        /// How many jobs had failed by then.
         failed: u64,
     },
-    /// The deadline of the run was over.
+    /// The deadline of the run had passed.
     Deadline,
-    /// Somebody asked for it.
+    /// A user asked for it, through a handle.
     Asked,
-    /// Its outcomes could not be written down.
+    /// The ledger could not record its outcomes.
     Ledger {
-        /// Why.
+        /// The error of the ledger.
         reason: String,
     },
     /// Its loop has ended before its jobs had their outcomes, which is a bug in ratchet.
@@ -98,7 +99,7 @@ pub enum Stopped {
     },
     /// The source of its jobs panicked.
     Source {
-        /// With these words.
+        /// The message of the panic.
         reason: String,
     },
 }
@@ -119,7 +120,7 @@ impl fmt::Display for Stopped {
     }
 }
 
-/// How many jobs ended, and how.
+/// Counts the ended jobs of a run by their status.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct EndCounts {
     /// How many jobs have ended.

@@ -1,8 +1,8 @@
-//! A pool of tasks, each of which performs one attempt after the other.
+//! A pool of tasks, each of which performs one attempt after another.
 //!
-//! A task of the runtime is an allocation, an entry in the runtime's list and a wake-up, which together cost
-//! more than all else that becomes of a job that does nothing. So a task that has performed its attempt waits for
-//! the next one.
+//! Starting a task of the runtime costs an allocation, an entry in the list of tasks and a wake-up. For a job that does
+//! nothing, that is more than all its other costs together. So a task that has performed its attempt waits for the next
+//! one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -27,10 +27,10 @@ pub(super) trait Perform: Send + Sync + 'static {
     ) -> impl Future<Output = (AttemptGuard, AttemptResult)> + Send;
 }
 
-/// Tasks that perform attempts; dropping the pool kills what they perform.
+/// A pool of tasks that perform attempts. Dropping the pool kills the attempts.
 pub(super) struct TaskPool<P: Perform> {
     performer: Arc<P>,
-    /// Tasks that wait for another attempt, so that none has to be started for it.
+    /// The tasks that wait for another attempt, so that none has to be started for it.
     idle: IdleTasks<P::Attempt>,
     tasks: JoinSet<()>,
 }
@@ -45,16 +45,16 @@ pub(super) struct TaskHandle<A> {
     changed: Notify,
 }
 
-/// What the task of a handle is to do next.
+/// What a task has to do next.
 struct TaskInbox<A> {
-    /// The attempt that the task takes next; none while it works or idles.
+    /// The attempt that the task takes next; `None` while it performs one or is idle.
     next: Option<A>,
     /// The attempt that was killed last.
     killed: Option<Ticket>,
 }
 
 impl<P: Perform> TaskPool<P> {
-    /// Makes a pool without tasks. A task is spawned where an attempt finds none idle.
+    /// Makes a pool without tasks. A task is started when an attempt finds none idle.
     pub(super) fn new(performer: P) -> Self {
         Self {
             performer: Arc::new(performer),
@@ -63,7 +63,7 @@ impl<P: Perform> TaskPool<P> {
         }
     }
 
-    /// Has a task perform an attempt.
+    /// Gives an attempt to an idle task, or to a new one.
     pub(super) fn give(&mut self, attempt: P::Attempt) -> Arc<TaskHandle<P::Attempt>> {
         let idle = lock(&self.idle).pop();
         let task = idle.unwrap_or_else(|| self.spawn());
@@ -86,13 +86,13 @@ impl<P: Perform> TaskPool<P> {
             loop {
                 let attempt = theirs.next().await;
                 let ticket = P::ticket(&attempt);
-                // An attempt that is killed is dropped with this statement, and its guard reports that.
+                // A killed attempt is dropped with this statement, and its guard reports that.
                 let done = tokio::select! {
                     biased;
                     done = performer.perform(attempt) => Some(done),
                     () = theirs.killed(ticket) => None,
                 };
-                // Before the report, so that whoever hears of the end finds this task idle.
+                // The task becomes idle before the report, so that whoever reads of the end finds it idle.
                 lock(&idle).push(Arc::clone(&theirs));
                 if let Some((guard, result)) = done {
                     guard.end(result);
@@ -104,7 +104,7 @@ impl<P: Perform> TaskPool<P> {
 }
 
 impl<A> TaskHandle<A> {
-    /// Ends this attempt, if it is still the one that is being done.
+    /// Kills this attempt, if the task still performs it.
     pub(super) fn kill(&self, ticket: Ticket) {
         lock(&self.inbox).killed = Some(ticket);
         self.changed.notify_one();
@@ -115,7 +115,7 @@ impl<A> TaskHandle<A> {
             if let Some(attempt) = lock(&self.inbox).next.take() {
                 return attempt;
             }
-            // A notice that came in between is kept.
+            // A notification that came between the check and here is kept, so none is lost.
             self.changed.notified().await;
         }
     }
@@ -127,7 +127,8 @@ impl<A> TaskHandle<A> {
     }
 }
 
-/// Locks a mutex. Each change under these locks leaves what they guard whole, whoever panics.
+/// Locks a mutex. A poisoned lock is used all the same, because each change under these locks leaves the value
+/// consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

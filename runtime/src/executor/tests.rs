@@ -1,4 +1,4 @@
-//! The executor as a whole, on the paused clock.
+//! Tests of the executor as a whole, on the paused clock.
 
 mod acquisitions;
 mod ages;
@@ -37,14 +37,14 @@ use crate::outcome::{Class, Failure, Outcome};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A wall clock that goes as tokio's paused clock does.
+/// A wall clock that moves with tokio's paused clock.
 struct PausedClock {
     began: tokio::time::Instant,
     at: SystemTime,
 }
 
 impl PausedClock {
-    /// A clock that shows so much since the Unix epoch now.
+    /// Makes a clock that shows this time since the Unix epoch now.
     fn new(since_epoch: Duration) -> Self {
         Self {
             began: tokio::time::Instant::now(),
@@ -59,7 +59,7 @@ impl ratchet_caching::Clock for PausedClock {
     }
 }
 
-/// A job that takes so many seconds and gives back its id.
+/// Makes a job that takes this many seconds and returns its id.
 fn takes(id: &str, seconds: u64) -> Job {
     let text = id.to_owned();
     Job::closure(id, move |_| {
@@ -71,19 +71,19 @@ fn takes(id: &str, seconds: u64) -> Job {
     })
 }
 
-/// A job that has nothing to do.
+/// Makes a job that ends at once.
 fn instant(id: &str) -> Job {
     Job::closure(id, |_| async { Ok(Payload::null()) })
 }
 
-/// A job that fails, always.
+/// Makes a job of which every attempt fails.
 fn fails(id: &str) -> Job {
     Job::closure(id, |_| async {
         Err::<(), _>(Failure::new(Class::Task, "no"))
     })
 }
 
-/// A job that hears that it is asked to stop, and does not.
+/// Makes a job that takes its stop token but does not stop when it is asked.
 fn stubborn(id: &str) -> Job {
     Job::closure(id, |context| async move {
         context.cancelled().await;
@@ -95,7 +95,7 @@ fn executor(slots: u32) -> Executor {
     Executor::builder().slots(slots).build().unwrap()
 }
 
-/// So many attempts, a second apart.
+/// Makes a policy of this many attempts, a second apart.
 fn retrying(attempts: u32) -> Arc<BackoffPolicy> {
     let policy = BackoffPolicy::builder()
         .max_attempts(attempts)
@@ -111,7 +111,7 @@ fn terms(timeouts: Timeouts) -> Terms {
     }
 }
 
-/// A job that fails after a second, and is tried again up to nine times.
+/// Makes a job that fails after a second, and is tried again up to nine times.
 fn fails_and_is_tried_again(id: &str) -> Job {
     let job = Job::closure(id, |_| async {
         tokio::time::sleep(SECOND).await;
@@ -127,7 +127,7 @@ async fn all(mut run: Run) -> Vec<Arc<Outcome>> {
     rest(&mut run).await
 }
 
-/// The outcomes of a run up to its end.
+/// Collects the outcomes of a run up to its end.
 async fn rest(run: &mut Run) -> Vec<Arc<Outcome>> {
     let mut outcomes = Vec::new();
     while let Some(outcome) = run.next().await {
@@ -136,7 +136,7 @@ async fn rest(run: &mut Run) -> Vec<Arc<Outcome>> {
     outcomes
 }
 
-/// Ids and statuses, as text.
+/// Formats the ids and statuses of outcomes.
 fn told(outcomes: &[Arc<Outcome>]) -> Vec<String> {
     let told = outcomes
         .iter()

@@ -1,29 +1,29 @@
-//! How fast jobs end, and how many are worth holding ready because of it.
+//! Measures how fast jobs end, which decides how many are held ready.
 
 use std::time::{Duration, Instant};
 
-/// How many jobs are enough to hold ready where jobs end fast: a longer queue only leaves the processor's cache before
-/// it is looked at again.
+/// How many ready jobs are enough while jobs end fast. A longer queue would only leave the cache of the processor
+/// before it is used.
 const FAST_BATCH_JOBS: usize = 512;
 
-/// The time in which a stock of jobs has to end for jobs to count as fast.
+/// The time in which a batch of this many jobs has to end for jobs to count as fast.
 const FAST_BATCH_TIME: Duration = Duration::from_millis(20);
 
 /// Measures how fast jobs end, so that the intake keeps only a short queue while they end fast.
 ///
-/// Where they do not, the queue is as long as the window: among many jobs there may be one for a host, or a kind of
-/// worker, that has nothing to do, and it would be seen late.
+/// While jobs are slow, the queue is as long as the window. Among many jobs there may be one for an idle host or an
+/// idle kind of worker, and a short queue would show it late.
 #[derive(Debug)]
 pub(super) struct Throughput {
-    /// When the stock that ends now began to, and how many jobs had ended before it.
+    /// When the present batch began.
     since: Instant,
     before: u64,
-    /// Until when jobs count as fast, because the last stock ended in no time.
+    /// The time until which jobs count as fast, because the last batch ended fast.
     fast_until: Option<Instant>,
 }
 
 impl Throughput {
-    /// Makes the measure of a run in which no job has ended, so that none counts as fast.
+    /// Makes the measure of a run in which no job has ended. No job counts as fast then.
     pub(super) fn new(now: Instant) -> Self {
         Self {
             since: now,
@@ -32,7 +32,7 @@ impl Throughput {
         }
     }
 
-    /// Takes note of how many jobs have ended by now.
+    /// Records how many jobs have ended by now.
     pub(super) fn ended(&mut self, ended: u64, now: Instant) {
         if ended.saturating_sub(self.before) < FAST_BATCH_JOBS as u64 {
             return;
@@ -44,8 +44,8 @@ impl Throughput {
         (self.since, self.before) = (now, ended);
     }
 
-    /// Returns until when no more jobs have to be pulled, because jobs end fast and `ready` of them could start
-    /// already. `ahead` is how many can be sent ahead at most.
+    /// Returns the time until which no more jobs have to be pulled, because jobs end fast and `ready` of them could
+    /// start already. `ahead` returns how many attempts can be sent ahead at most.
     pub(super) fn enough_until(
         &self,
         ready: usize,
@@ -53,7 +53,7 @@ impl Throughput {
         now: Instant,
     ) -> Option<Instant> {
         let fast_until = self.fast_until.filter(|until| now < *until)?;
-        // It is asked for each job that comes, and nearly always fewer are ready.
+        // This is called for each job, and nearly always too few are ready, so `ahead` is only called when it matters.
         (ready >= FAST_BATCH_JOBS && ready >= ahead()).then_some(fast_until)
     }
 }

@@ -1,4 +1,4 @@
-//! Where the time of a job goes: what it waits for, and its attempts.
+//! The times of a job: what it waited for, and its attempts.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -10,22 +10,22 @@ use crate::scheduling::{Blocker, Waits};
 use crate::suspension::past_system_time;
 use crate::timestamp::Timestamp;
 
-/// How long a moment is told by an earlier look at the wall clock.
+/// How long a reading of the wall clock is used before it is read again.
 const WALL_CLOCK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Tells the moments of a run by the wall clock.
+/// Converts moments of a run into times of day.
 ///
-/// It looks at the system's clock once a second at most. In between it counts on with the clock of the run, so that
-/// what follows within a second is in order even if the system's clock is set.
+/// It reads the wall clock at most once a second and counts on with the clock of the run in between. So times within a
+/// second are in order even if somebody sets the wall clock.
 pub(super) struct WallClock {
     clock: Arc<dyn Clock>,
-    /// The last look: when it was by the system's clock that nobody sets, and what the wall clock showed, as the time since
-    /// the Unix epoch.
+    /// The last reading: its moment by the monotonic clock of the system, and what the wall clock showed, as the time
+    /// since the Unix epoch.
     looked: (Instant, Duration),
 }
 
 impl WallClock {
-    /// Reads both clocks once, so that each later moment of one can be told by the other.
+    /// Reads both clocks once, so that moments of one can be converted to times of the other.
     pub(super) fn new(clock: Arc<dyn Clock>, now: Instant) -> Self {
         let time = since_epoch(clock.now());
         Self {
@@ -34,20 +34,20 @@ impl WallClock {
         }
     }
 
-    /// Looks at the system's clock again if it is time.
+    /// Reads the wall clock again if that is due.
     pub(super) fn keep(&mut self, now: Instant) {
-        // The wall clock does not stand still while this process is stopped, as the clock of work does.
+        // Unlike the clock of work, the wall clock does not stand still while this process is stopped.
         let now = past_system_time(now);
         if now.saturating_duration_since(self.looked.0) >= WALL_CLOCK_INTERVAL {
             self.looked = (now, since_epoch(self.clock.now()));
         }
     }
 
-    /// What the wall clock showed at a moment that is over.
+    /// Returns what the wall clock showed at a past moment.
     pub(super) fn at(&self, moment: Instant) -> Timestamp {
         let (looked, time) = self.looked;
         let moment = past_system_time(moment);
-        // Every job asks twice, and nearly always for a moment since the last look.
+        // This is called twice for every job, nearly always for a moment after the last reading.
         let time = match moment.checked_duration_since(looked) {
             Some(later) => time.saturating_add(later),
             None => time.saturating_sub(looked.saturating_duration_since(moment)),
@@ -56,32 +56,31 @@ impl WallClock {
     }
 }
 
-/// The time since the Unix epoch. A clock that is set before it shows its beginning.
+/// Returns the time since the Unix epoch. A clock that is set to an earlier time counts as showing the epoch.
 fn since_epoch(time: SystemTime) -> Duration {
     time.duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default()
 }
 
-/// What the time of a job was charged to so far. Each moment since it came is charged to what it waited for, or to an
-/// attempt.
+/// The times of a job so far. Each moment since its arrival is charged once: to a blocker, or to an attempt.
 #[derive(Debug)]
 pub(super) struct JobTimes {
-    /// When the job came.
+    /// When the job arrived.
     pub(super) arrived: Instant,
-    /// What it has waited for.
+    /// How long the job has waited for each blocker.
     pub(super) waits: Waits,
     /// When its first attempt began.
     pub(super) first_began: Option<Instant>,
-    /// Its attempts, if there was another one than the one with which it ends.
+    /// The attempts of the job, if there was one before the last one.
     pub(super) several: Option<Box<Attempts>>,
-    /// Up to this moment its time outside of the queue is charged.
+    /// The moment up to which its time outside of the queue is charged.
     charged_to: Instant,
-    /// How long the run had been paused by then.
+    /// How long the run had been paused in all at that moment.
     paused_before: Duration,
 }
 
 impl JobTimes {
-    /// The times of a job that comes now.
+    /// Makes the times of a job that arrives now.
     pub(super) fn new(now: Instant) -> Self {
         Self {
             arrived: now,
@@ -89,7 +88,8 @@ impl JobTimes {
             first_began: None,
             several: None,
             charged_to: now,
-            // What a job waits for first are its needs, which come before a pause.
+            // The first charge of a job is for its needs, which leaves pauses out, so this value is not used before it
+            // is set.
             paused_before: Duration::ZERO,
         }
     }
@@ -98,7 +98,7 @@ impl JobTimes {
     pub(super) fn waited_for(&mut self, blocker: Blocker, now: Instant, paused: Duration) {
         let time = now.saturating_duration_since(self.charged_to);
         let was_paused = match blocker {
-            // These come before a pause in the order of blockers.
+            // These blockers come before a pause in the order of blockers.
             Blocker::Needs | Blocker::Retry => Duration::ZERO,
             _ => time.min(paused.saturating_sub(self.paused_before)),
         };
@@ -113,10 +113,11 @@ impl JobTimes {
         self.paused_before = paused;
     }
 
-    /// An attempt that was started at one moment has ended by another, and ran for a part of that time: the rest of it was
-    /// the way to whoever performed it and back, which is charged to this. Says when the attempt began.
+    /// Charges an attempt that was started at `started`, has ended by `now`, and ran for `ran`. The rest of that time
+    /// was its way to the performer and back, which is charged to `way`. Returns when the attempt began.
     ///
-    /// One that was sent ahead may have begun before anybody heard of it, so that it ran while it was taken to wait.
+    /// An attempt that was sent ahead may have begun before the loop heard of it. Then it ran while its job was charged
+    /// for waiting, and that wait is taken back.
     pub(super) fn attempt_ended(
         &mut self,
         started: Instant,
@@ -136,7 +137,7 @@ impl JobTimes {
         began
     }
 
-    /// Takes note of an attempt that is not the last one.
+    /// Adds an attempt that is not the last one.
     pub(super) fn push(&mut self, attempt: AttemptDetail) {
         self.several.get_or_insert_default().push(attempt);
     }

@@ -1,4 +1,4 @@
-//! The breakers as a value.
+//! Tests of the breakers as a value.
 
 use proptest::prelude::*;
 
@@ -36,7 +36,7 @@ fn down() -> Failure {
     Failure::new(Class::Task, "connection refused")
 }
 
-/// A job arrives, runs and leaves.
+/// Lets a job arrive, run and leave.
 fn run(
     breakers: &mut Breakers,
     number: u32,
@@ -230,18 +230,18 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A job of the model: which host it has, and whether it runs.
+/// A job of the model: its host, and whether it runs.
 #[derive(Debug, Clone, Copy)]
 struct ModelJob {
     ticket: Ticket,
     host: u8,
     runs: bool,
-    /// It was refused, and nobody told it since to ask again.
+    /// Whether the job was refused and was not told since to ask again.
     refused: bool,
 }
 
 proptest! {
-    /// Whatever happens, a refused job is told to ask again whenever its breaker would admit it.
+    /// A refused job is told to ask again whenever its breaker would admit it.
     #[test]
     fn no_job_waits_for_a_breaker_that_would_admit_it(
         probes in 1_u32..4,
@@ -304,7 +304,7 @@ proptest! {
             }
             let is_known = |ticket: &Ticket| jobs.iter().any(|job| job.ticket == *ticket);
             prop_assert!(released.iter().all(is_known), "a job that has left is released");
-            // A closed breaker keeps nobody, and a half-open one only as many as it has probes for.
+            // A closed breaker refuses no job, and a half-open one refuses only the jobs beyond its probes.
             for number in 0..3 {
                 let of_host = |job: &&ModelJob| job.host == number;
                 let refused = jobs.iter().filter(of_host).filter(|job| job.refused).count();

@@ -1,4 +1,4 @@
-//! What the run does for those who steer it, and answers to those who ask.
+//! How the orchestrator obeys orders of a [`RunHandle`](crate::executor::RunHandle) and answers its questions.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::scheduling::ParallelizationStats;
 use crate::table::{Names, Table};
 
 impl Orchestrator {
-    /// Does what somebody orders who steers the run.
+    /// Obeys an order that came from a handle of the run.
     pub(in crate::executor) fn apply_order(&mut self, order: RunOrder) {
         match order {
             RunOrder::Stop(phase) => self.stop(phase, Stopped::Asked),
@@ -52,11 +52,11 @@ impl Orchestrator {
             }
             RunOrder::Parallelization(answer) => {
                 let scheduler = self.execution.queue().scheduler();
-                // Who asked need not wait for the answer.
+                // An error means that the caller no longer waits for the answer.
                 let _ = answer.send(ParallelizationStats::of(scheduler, self.now));
             }
             RunOrder::Snapshot(answer) => {
-                // Who asked need not wait for the answer.
+                // An error means that the caller no longer waits for the answer.
                 let _ = answer.send(self.snapshot());
             }
             RunOrder::Find(ids, answer) => {
@@ -72,7 +72,7 @@ impl Orchestrator {
                 let _ = answer.send(self.add(jobs));
             }
             RunOrder::SetSlots(slots, answer) => {
-                // Who asked need not wait for the answer.
+                // An error means that the caller no longer waits for the answer.
                 let _ = answer.send(self.execution.dispatcher_mut().set_slots(slots));
             }
             RunOrder::SetLimit(name, limit, answer) => {
@@ -85,13 +85,13 @@ impl Orchestrator {
                     let limit = limit.to_string();
                     self.emit(|| Event::LimitChanged { name, limit });
                 }
-                // Who asked need not wait for the answer.
+                // An error means that the caller no longer waits for the answer.
                 let _ = answer.send(result);
             }
         }
     }
 
-    /// Returns where a job stands each, or nothing of one that is not known.
+    /// Returns the state of each job; `None` for a job that is not known.
     fn find(&self, ids: &[JobKey]) -> Vec<Option<JobState>> {
         let wanted: Names<&JobKey> = ids.iter().collect();
         let Snapshot {
@@ -114,7 +114,7 @@ impl Orchestrator {
         ids.iter().map(|id| states.get(id).cloned()).collect()
     }
 
-    /// Cancels these jobs wherever they are. What needs them is skipped.
+    /// Cancels these jobs in whatever state they are. Jobs that need them are skipped.
     fn cancel_jobs(&mut self, ids: &[JobKey]) -> Vec<Cancellation> {
         let wanted: Names<&JobKey> = ids.iter().collect();
         let (ended, asked) =
@@ -132,8 +132,8 @@ impl Orchestrator {
         ids.iter().map(became).collect()
     }
 
-    /// Ends the jobs for which the condition holds and that have not started, and asks those to stop that run. Returns the ids of
-    /// both.
+    /// Ends the jobs for which the condition holds and that have not started, and asks the running ones to stop.
+    /// Returns the ids of both.
     fn cancel_wanted(
         &mut self,
         is_wanted: impl Fn(&Job) -> bool,
@@ -159,7 +159,7 @@ impl Orchestrator {
         (ended, asked)
     }
 
-    /// Ends the jobs of groups of which a job has failed, before any of them starts.
+    /// Ends the jobs of the groups that have failed. It comes before the starts of a turn, so that none of them starts.
     pub(in crate::executor) fn end_failed_groups(&mut self) {
         while let Some((group, reason)) = self.groups.pop() {
             let is_of_group = |job: &Job| job.terms.fail_fast.as_ref() == Some(&group);
@@ -167,7 +167,7 @@ impl Orchestrator {
         }
     }
 
-    /// Takes more jobs.
+    /// Adds jobs to the run.
     fn add(&mut self, jobs: Batch) -> Result<(), Error> {
         if !self.control.is_running() {
             return Err(Error::ShuttingDown);
@@ -181,7 +181,7 @@ impl Orchestrator {
         self.arrivals.add(jobs, &living)
     }
 
-    /// Returns what runs now, and what waits for what.
+    /// Returns which jobs run now, and what each waiting job waits for.
     fn snapshot(&self) -> Snapshot {
         let kinds = self.arrivals.kinds();
         let view = self

@@ -1,4 +1,4 @@
-//! Places as values.
+//! Tests of places as values.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ fn among(places: &mut Places, names: &[&str]) -> PlaceSetId {
     places.set_of(&Placement::Among(names), None).unwrap()
 }
 
-/// A route of jobs that fill so many slots of any of these places.
+/// Makes a route of jobs that fill this many slots of any of these places.
 fn route(routes: &mut Routes, places: &Places, set: PlaceSetId, slots: u32) -> (RouteId, Route) {
     let route = Route {
         kind: KindId(0),
@@ -77,12 +77,12 @@ fn of_places_with_the_same_share_of_free_slots_the_nearest_is_chosen() {
     assert_eq!(choose(&places), 2, "the other one may be anywhere");
     places.set_round_trip(PlaceId(1), millis(5));
     assert_eq!(choose(&places), 1);
-    // Free slots count before the way.
+    // The share of free slots counts before the round trip.
     places.take(ticket(0), PlaceId(1), 1);
     assert_eq!(choose(&places), 2);
     places.take(ticket(1), PlaceId(2), 1);
     assert_eq!(choose(&places), 1);
-    // The local place has no way at all.
+    // The local place has no round trip.
     places.set_slots(PlaceId::LOCAL, 2);
     places.take(ticket(2), PlaceId::LOCAL, 1);
     let set = among(&mut places, &["web1", "local"]);

@@ -1,4 +1,4 @@
-//! The entries of the jobs in the queue, and how many of them are in which state.
+//! The entries of the jobs in the queue, and the counts of their states.
 
 use super::super::entry::{JobEntry, JobState};
 use super::super::routes::RouteId;
@@ -8,11 +8,11 @@ use crate::ids::Ticket;
 /// How many jobs of a kind of worker are in each state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::executor) struct KindCounts {
-    /// Jobs whose attempts run.
+    /// How many jobs run.
     pub(in crate::executor) running: u32,
-    /// Jobs that were sent ahead and have not begun.
+    /// How many jobs were sent ahead and have not begun.
     pub(in crate::executor) ahead: u32,
-    /// Jobs that wait for their start.
+    /// How many jobs wait for their start.
     pub(in crate::executor) waiting: usize,
 }
 
@@ -22,7 +22,7 @@ impl KindCounts {
         self.waiting + self.running as usize + self.ahead as usize
     }
 
-    /// Counts a job in this state in.
+    /// Adds a job in this state to the counts.
     fn add(&mut self, state: JobState) {
         match state {
             JobState::Waiting => self.waiting += 1,
@@ -31,9 +31,9 @@ impl KindCounts {
         }
     }
 
-    // A count below zero would be an entry that was counted twice, so the subtractions are left to panic where overflow
+    // A count below zero would show that an entry was counted out twice. The subtractions panic then where overflow
     // checks are on.
-    /// Counts a job in this state out.
+    /// Removes a job in this state from the counts.
     fn remove(&mut self, state: JobState) {
         match state {
             JobState::Waiting => self.waiting -= 1,
@@ -45,7 +45,7 @@ impl KindCounts {
 
 /// Owns an entry for each job that the scheduler knows, and counts the entries of each kind by their state.
 ///
-/// The counts are always those of the entries, because a state changes only by [`enter`](Self::enter).
+/// The counts always match the entries, because a state changes only by [`enter`](Self::enter).
 pub(super) struct Entries {
     /// The entries by the index of their tickets.
     list: Vec<Option<JobEntry>>,
@@ -56,7 +56,7 @@ pub(super) struct Entries {
 }
 
 impl Entries {
-    /// Makes a table without entries, for this many kinds of worker.
+    /// Makes an empty table for this many kinds of worker.
     pub(super) fn new(kinds: u16) -> Self {
         Self {
             list: Vec::new(),
@@ -65,7 +65,7 @@ impl Entries {
         }
     }
 
-    /// Adds the entry of a job that the scheduler has just been given.
+    /// Adds the entry of a job that was just pushed to the scheduler.
     pub(super) fn insert(&mut self, entry: JobEntry) {
         let route = entry.route.index();
         if self.waiting.len() <= route {
@@ -100,7 +100,7 @@ impl Entries {
             .expect("a ticket that the scheduler knows has its entry")
     }
 
-    /// Returns the entry of a job, to change what concerns only the job and not the counts.
+    /// Returns the entry of a job, for changes that do not concern the counts.
     pub(super) fn get_mut(&mut self, ticket: Ticket) -> &mut JobEntry {
         #[expect(
             clippy::expect_used,
@@ -114,7 +114,7 @@ impl Entries {
 
     /// Changes the state of an entry, and returns the entry.
     pub(super) fn enter(&mut self, ticket: Ticket, state: JobState) -> &mut JobEntry {
-        // Not by `get_mut`, which would borrow the counts, too.
+        // `get_mut` would borrow the counts as well.
         #[expect(
             clippy::expect_used,
             reason = "the scheduler knows exactly the tickets that have an entry"
@@ -133,7 +133,7 @@ impl Entries {
         entry
     }
 
-    /// Takes out the entry of a job that leaves the queue.
+    /// Removes the entry of a job that leaves the queue.
     pub(super) fn remove(&mut self, ticket: Ticket) -> JobEntry {
         #[expect(
             clippy::expect_used,

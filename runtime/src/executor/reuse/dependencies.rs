@@ -1,4 +1,4 @@
-//! What a result depends on, and on what terms it is kept.
+//! What the result of a job depends on, and the terms on which it is cached.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -13,26 +13,30 @@ use crate::os::{Environment, ProcessConfig, ProgramInput, umask};
 use crate::outcome::{Class, Failure};
 use crate::process::{CommandLine, StartedPrograms, absolute};
 
-/// What a job's result depends on, and on what terms it is kept: what the executor asks its cache by.
+/// What a job's result depends on, and the terms on which it is cached. The executor asks its cache with this.
 ///
-/// With it one can ask the same without running the job, to find out whether an earlier result would be used.
+/// A caller can ask the cache with it as well, to find out without running the job whether an earlier result would be
+/// used.
 #[derive(Debug, Clone)]
 pub struct Dependencies {
     fingerprint: Fingerprint,
     policy: Policy,
 }
 
-/// Why there is no key to look a job's result up by.
+/// Why there is no key under which a job's result could be looked up.
 #[derive(Debug, Clone, PartialEq)]
 pub enum NoCacheKey {
-    /// What the job says it depends on cannot be read, so the job cannot be done as it is meant.
+    /// The files on which the job depends by its own account cannot be read, so the job cannot be performed as
+    /// intended.
     Refused(Failure),
-    /// The job is done and its result is not kept, because it is not known what the result depends on. This says why.
+    /// The job is performed and its result is not cached, because it is not known what the result depends on. The text
+    /// says why.
     Uncached(String),
 }
 
-/// The variables that differ between two terminals, two logins or two runs, and that no program should compute anything
-/// from. They are not part of what a result depends on. A name that ends with `*` means all that begin so.
+/// The environment variables that are left out of what a result depends on. They differ between two terminals, logins
+/// or runs, and no program should compute its result from them. A name that ends with `*` stands for all names that
+/// begin like it.
 pub const SESSION_VARIABLES: [&str; 19] = [
     "_",
     "SHLVL",
@@ -55,26 +59,26 @@ pub const SESSION_VARIABLES: [&str; 19] = [
     "RATCHET_*",
 ];
 
-/// What a cached result depends on of whoever does the job.
+/// The part of a cache key that describes who performs the job.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::executor) struct PerformerIdentity<'a> {
-    /// What it runs, if it is a worker.
+    /// The process of the worker, if a worker performs the job.
     pub(in crate::executor) process: Option<&'a ProcessConfig>,
-    /// Which version it says it is. A job that need not wait for its worker's hello is looked up without one.
+    /// The version that the worker declares. It is `None` for a job that did not wait for its worker's hello.
     pub(in crate::executor) version: Option<&'a str>,
-    /// The files of what it runs, as they were when it was started.
+    /// The files of the worker's program, as they were when the worker was started.
     pub(in crate::executor) programs: Option<&'a Arc<StartedPrograms>>,
-    /// Where it does the job, as in `linux-x86_64`, unless that is this platform.
+    /// The platform where the job runs, as in `linux-x86_64`; `None` for the platform of this machine.
     pub(in crate::executor) platform: Option<&'a str>,
 }
 
 impl Dependencies {
-    /// Looks at all that a job depends on; `process` is what its worker runs, if a worker does it, and `salt`
-    /// what the executor was given.
+    /// Reads all that a job depends on. `process` is the process of its worker, if a worker performs it, and `salt` is
+    /// the text that was given to the executor.
     ///
-    /// Reads files, so it may wait for the disk. A job that says nothing of the cache is taken to be one whose worker
-    /// does. Which version a worker says it is, and on which platform a host does the job, on which its results depend too,
-    /// is not known here: the platform is taken to be that of this machine.
+    /// This reads files, so it may block. A job whose terms do not mention the cache is treated as one whose worker
+    /// declares the task as cacheable. Results also depend on the version that a worker declares and on the platform of
+    /// a host. These are not known here, so no version and the platform of this machine are assumed.
     pub fn of(
         job: &Job,
         process: Option<&ProcessConfig>,
@@ -95,17 +99,17 @@ impl Dependencies {
         &self.fingerprint
     }
 
-    /// Returns on what terms the result is kept, and an earlier one used.
+    /// Returns the terms on which the result is cached, and an earlier one is used.
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
 
-    /// Turns the terms into what the cache understands.
+    /// Returns the terms alone, which the cache asks for.
     pub(super) fn into_policy(self) -> Policy {
         self.policy
     }
 
-    /// Looks at all that a job depends on, its worker's version included.
+    /// Reads all that a job depends on, including the version and the platform of its performer.
     pub(super) fn on(
         job: &Job,
         PerformerIdentity {
@@ -144,15 +148,15 @@ impl Dependencies {
             Work::Command(config) => Some(&**config),
             Work::Closure(_) | Work::Refused { .. } | Work::Ended(_) => None,
         };
-        // A job that is done here is not the same as one that is done elsewhere.
+        // The folder is a part of the key: the same command in another folder is another job.
         let folder = process.and_then(|process| process.working_dir.as_deref());
         let base = absolute(folder.unwrap_or(Path::new("."))).map_err(refused)?;
         let mut read_again = Vec::new();
         if let Some(process) = process {
             let command = CommandLine::of(process).map_err(refused)?;
             let files = if let Some(programs) = programs {
-                // What the worker runs is what it was started from. Whether this very worker was is found out when it
-                // has a result.
+                // The key contains the files from which the workers of the kind were started. Whether this very worker
+                // was started from them is checked when it has a result.
                 programs.content(hasher).map_err(NoCacheKey::Uncached)?
             } else {
                 let files = command.read(hasher);
@@ -199,7 +203,7 @@ impl Dependencies {
     }
 }
 
-/// Tells an error of the cache together with its cause.
+/// Describes an error of the cache together with its cause.
 fn with_cause(error: &CacheError) -> String {
     match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),
@@ -212,7 +216,7 @@ fn refused(error: CacheError) -> NoCacheKey {
     NoCacheKey::Refused(Failure::new(Class::Input, with_cause(&error)))
 }
 
-/// What a process has in its environment: what is declared by name, and the rest as one part.
+/// Adds the environment of a process: each declared variable by its name, and all inherited ones as one part.
 fn with_environment(
     mut builder: FingerprintBuilder,
     environment: &Environment,
@@ -230,7 +234,7 @@ fn with_environment(
     builder.inherited_environment(inherited)
 }
 
-/// What a process reads from its stdin, apart from the content of a file.
+/// Adds what a process reads from its stdin, apart from the content of a file.
 fn with_stdin(
     builder: FingerprintBuilder,
     input: &ProgramInput,
@@ -263,7 +267,7 @@ fn with_stdin(
     })
 }
 
-/// The file that a process reads as its stdin.
+/// Returns the file that a process reads as its stdin.
 fn file_of_stdin(input: &ProgramInput) -> Option<&PathBuf> {
     match input {
         ProgramInput::File(path) | ProgramInput::Part { path, .. } => Some(path),

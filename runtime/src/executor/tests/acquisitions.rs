@@ -1,4 +1,4 @@
-//! What is told of locks, limits and waiters: figures for who asks, and debug events for who listens.
+//! Tests of what is reported about locks, limits and waiting jobs: the figures, and the debug events.
 
 use std::fmt::{Debug, Write as _};
 use std::sync::Mutex;

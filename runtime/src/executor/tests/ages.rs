@@ -1,33 +1,33 @@
-//! Every moment of a job's age is charged to what the job waited for, or to one of its attempts.
+//! Tests that every moment of a job's age is charged to what the job waited for, or to one of its attempts.
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::scheduling::{Limit, ParallelizationHint, Priority, Rate};
 
-/// A run as it is drawn.
+/// A random run: its jobs, its pauses and its cancellations.
 #[derive(Debug, Clone)]
 struct Plot {
     slots: u32,
     jobs: Vec<Drawn>,
     /// When the run is paused, and for how long, in milliseconds.
     pauses: Vec<(u64, u64)>,
-    /// When which job is cancelled.
+    /// When a job is cancelled, in milliseconds, and which one.
     cancelled: Vec<(u64, prop::sample::Index)>,
 }
 
 #[derive(Debug, Clone)]
 struct Drawn {
-    /// How many milliseconds after the job before it comes.
+    /// How many milliseconds the job comes after the previous one.
     later: u64,
-    /// How long each attempt takes in milliseconds; all but the last one fail.
+    /// How long each attempt takes, in milliseconds. All but the last one fail.
     attempts: Vec<u64>,
     delay: u64,
     hint: u8,
     limit: u8,
     slots: u32,
     priority: Priority,
-    /// The needs of a job, each as a number that is taken modulo the number of jobs before it.
+    /// The needs of the job, each as a number that is taken modulo the number of jobs before it.
     needs: Vec<usize>,
     is_lost: bool,
 }
@@ -124,8 +124,8 @@ fn job(index: usize, drawn: &Drawn) -> Job {
         .terms(terms)
 }
 
-/// Runs a plot. Returns each outcome, with the job's age by the clock of the test: from when it was handed over until its
-/// outcome came out.
+/// Runs a plot. Returns each outcome with the age of its job by the clock of the test: from its submission until its
+/// outcome came.
 async fn performed(plot: &Plot) -> Vec<(Arc<Outcome>, Duration)> {
     let began = tokio::time::Instant::now();
     let rate = Rate::per_second(3.0).and_then(|rate| Limit::rate(rate, 2));

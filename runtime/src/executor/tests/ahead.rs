@@ -1,4 +1,4 @@
-//! What is sent to workers before its turn.
+//! Tests of attempts that are sent ahead to busy workers.
 
 use super::scripted::{Act, Deaf, How, ScriptedPool};
 use super::*;
@@ -41,7 +41,7 @@ async fn fully_parallel_jobs_lie_in_the_pipe_and_begin_in_turn() {
     let begun = pool.begun();
     assert_eq!(begun.iter().filter(|one| one.was_ahead).count(), 8);
     assert_eq!(pool.most_slots(), 2);
-    // They waited in the pipe: that is no time of work.
+    // The time in the pipe counts as waiting, not as work.
     let queued: Vec<u64> = outcomes.iter().map(|one| one.queued.as_secs()).collect();
     assert_eq!(queued, [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]);
 }
@@ -141,7 +141,7 @@ async fn what_has_to_be_alone_waits_for_the_pipes_too_and_not_for_ever() {
     assert!(outcomes.iter().all(|one| one.is_success()));
     let begun = pool.begun();
     let alone = begun.iter().find(|one| one.id == "alone").unwrap();
-    // It is due after 90 s; then those in the pipes end, at most 8 on each worker.
+    // The job is due after 90 s. After that, the jobs in the pipes have to end, at most 8 on each worker.
     let at = alone.at.as_secs();
     assert!((90..=99).contains(&at), "{at}");
 }

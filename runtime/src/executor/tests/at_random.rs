@@ -1,4 +1,4 @@
-//! Random jobs with random fates, and somebody who steers at random: every job has exactly one outcome.
+//! A test with random jobs and random orders from a handle: every job has exactly one outcome.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -145,7 +145,7 @@ impl Fate {
         } else {
             Job::task(id.as_str(), "t", Payload::null())
         };
-        // Only on jobs before it, so that there is no circle.
+        // A job needs only jobs before it, so that there is no circle.
         let needs = self.needs.iter().filter(|_| as_list && number > 0);
         let needs: Vec<String> = needs.map(|need| need.index(number).to_string()).collect();
         job.on_host(format!("host {}", number % 3))
@@ -164,7 +164,7 @@ impl Fate {
     }
 }
 
-/// When each job came, in milliseconds of the wall clock.
+/// When each job was submitted, in milliseconds of the wall clock.
 #[derive(Clone, Default)]
 struct Arrivals(Arc<Mutex<HashMap<String, u64>>>);
 
@@ -177,8 +177,8 @@ impl Sink for Arrivals {
     }
 }
 
-/// Each millisecond of a job's age is charged once: to what the job waited for, or to an attempt. No two attempts hold
-/// one slot at once.
+/// Checks that each millisecond of a job's age is charged once, to a blocker or to an attempt, and that no two attempts
+/// hold one slot at the same time.
 fn check_times(outcomes: &[Arc<Outcome>], arrivals: &Arrivals, most_slots: u32) {
     let arrivals = arrivals.0.lock().unwrap();
     let mut by_slot: HashMap<u32, Vec<(u64, u64)>> = HashMap::new();
@@ -218,7 +218,7 @@ async fn steer(handle: RunHandle, steering: Vec<(u64, Steer)>) {
         match steer {
             Steer::Pause => handle.pause(),
             Steer::Resume => handle.resume(),
-            // Refused if a heavier job waits, or if it has ended.
+            // This is refused if a job that fills more slots waits, or if the run has ended.
             Steer::Slots(slots) => drop(handle.set_slots(slots).await),
             Steer::Drain => handle.drain(),
             Steer::Cancel => handle.cancel(),
@@ -287,7 +287,7 @@ async fn live(mut plot: Plot) {
     sorted.sort_unstable();
     sorted.dedup();
     assert_eq!(sorted.len(), outcomes.len(), "nothing twice");
-    // A stream that stops has no outcomes for what was not pulled; all else has one each.
+    // If a stream stops, the jobs that were not pulled have no outcomes. All other jobs have one each.
     if as_list || !stopped {
         assert_eq!(outcomes.len(), plot.jobs.len(), "nothing lost");
     }

@@ -1,4 +1,4 @@
-//! Breakers, and the retry budget.
+//! Tests of breakers and of the retry budget in a run.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -8,8 +8,8 @@ use crate::event::{Event, EventRecord};
 use crate::executor::Sink;
 use crate::{BreakerConfig, HostName, Limit};
 
-/// Opens after two failures in a row, for ten seconds, and lets one probe through. Its open time has jitter, as always:
-/// it may be a tenth shorter.
+/// Makes a breaker that opens after two failures in a row, for ten seconds, and lets one probe through. Jitter may make
+/// its open time a tenth shorter.
 fn breaker() -> BreakerConfig {
     BreakerConfig {
         failure_rate: None,
@@ -20,7 +20,7 @@ fn breaker() -> BreakerConfig {
     }
 }
 
-/// Fails until so many seconds have passed.
+/// Makes a job that fails until this many seconds have passed.
 fn fails_until(id: &str, seconds: u32, since: tokio::time::Instant) -> Job {
     Job::closure(id, move |_| async move {
         if since.elapsed() < SECOND * seconds {
@@ -141,7 +141,7 @@ async fn a_service_that_is_down_for_a_minute_gets_few_calls_and_each_job_succeed
     let outcomes = all(executor.run_list(jobs).unwrap()).await;
     assert!(outcomes.iter().all(|outcome| outcome.is_success()));
     let failed = calls.load(Relaxed) - 1_000;
-    // Eight ran when it opened; then one probe after 10, 30 and 70 seconds.
+    // Eight jobs ran when the breaker opened. Then one probe failed after 10, 30 and 70 seconds.
     assert!(failed <= 8 + 3, "{failed} calls failed");
     assert!(begin.elapsed() < SECOND * 75, "{:?}", begin.elapsed());
 }
@@ -161,7 +161,8 @@ async fn a_refused_attempt_takes_no_token_of_a_rate() {
             ..Terms::default()
         })
     };
-    // Two tokens go into two failures. The refusals of ten seconds must leave the third to the probe.
+    // Two tokens are used by two failures. The refusals of the next ten seconds must leave the third token to the
+    // probe.
     let jobs = ["a", "b", "c"].map(|id| limited(fails_until(id, 5, begin)));
     let outcomes = all(executor.run_list(jobs).unwrap()).await;
     assert_eq!(told(&outcomes), ["a failed", "b failed", "c succeeded"]);
@@ -189,7 +190,7 @@ async fn jobs_that_wait_for_a_probe_start_as_soon_as_it_has_succeeded() {
     let outcomes = all(executor.run_list(ids.map(slow)).unwrap()).await;
     let succeeded = outcomes.iter().filter(|outcome| outcome.is_success());
     assert_eq!(succeeded.count(), 3);
-    // Open from 2 s to 12 s, one probe of 2 s, then the other two at once.
+    // The breaker is open from 2 s to 12 s, then one probe takes 2 s, then the other two run at once.
     assert!(begin.elapsed() <= SECOND * 16, "{:?}", begin.elapsed());
 }
 
@@ -309,7 +310,7 @@ async fn retries_stay_within_the_budget_of_the_run() {
     while let Some(outcome) = run.next().await {
         messages.push(message(&outcome).to_owned());
     }
-    // A tenth of the first attempts, and ten in any case.
+    // Retries are a tenth of the first attempts, and ten in any case.
     assert_eq!(calls.load(Relaxed), 100 + 10 + 10);
     let refused = "down (not tried again: the retry budget of 10 % is used up)";
     assert!(messages.iter().filter(|said| *said == refused).count() >= 90);

@@ -1,4 +1,4 @@
-//! Work that runs in this process.
+//! Tests of work that runs in this process.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -108,7 +108,7 @@ async fn a_closure_that_never_took_its_token_is_dropped_when_it_would_be_asked()
     assert_eq!(told(&outcomes), ["a timed_out"]);
     assert_eq!(begin.elapsed(), SECOND / 5);
 
-    // So it is with the deadline of the whole run.
+    // The same holds for the deadline of the whole run.
     let limited = Executor::builder()
         .deadline(SECOND * 3 / 10)
         .build()
@@ -197,7 +197,7 @@ async fn commands_run_as_jobs() {
 
 #[tokio::test(start_paused = true)]
 async fn dropping_a_run_stops_all_it_has_started() {
-    /// Counts those that live.
+    /// Counts the values that were not dropped yet.
     struct Lives(Arc<AtomicU32>);
     impl Drop for Lives {
         fn drop(&mut self) {

@@ -1,4 +1,4 @@
-//! Where jobs come from, what they need, and in which order their outcomes leave.
+//! Tests of the sources of jobs, of needs, and of the order of outcomes.
 
 use super::*;
 use crate::Error;
@@ -263,7 +263,7 @@ async fn a_stream_whose_needs_are_checked_remembers_only_what_was_lost() {
         takes("a", 1).needs(["well", "long"]),
         takes("b", 1).needs(["lost"]),
         takes("c", 1).needs(["well"]),
-        // They come when all that they need has ended.
+        // Jobs come when all that they need has ended.
         takes("d", 1).needs(["c", "a"]),
         takes("e", 1).needs(["b"]),
     ];

@@ -1,4 +1,5 @@
-//! Jobs that are submitted and executed together: their numbers, a deadline, a token and progress of one execution.
+//! Tests of jobs that are submitted and executed together: their numbers, and the deadline, token and progress of an
+//! execution.
 
 use std::sync::Mutex;
 
@@ -151,7 +152,7 @@ async fn a_closure_knows_its_job_and_its_attempt() {
     assert_eq!(*facts.lock().unwrap(), [fact(1), fact(2)]);
 }
 
-/// An error that has a cause, as those of most crates.
+/// An error that has a cause, as the errors of most crates have.
 #[derive(Debug, thiserror::Error)]
 #[error("the file is lost")]
 struct Lost(#[source] std::io::Error);

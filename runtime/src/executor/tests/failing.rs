@@ -1,4 +1,4 @@
-//! Retries, poison, and what is not tried again.
+//! Tests of retries, of poison, and of failures that are not tried again.
 
 use super::scripted::{Act, How, ScriptedPool};
 use super::*;
@@ -146,7 +146,7 @@ async fn a_kind_that_broke_fails_what_waits_for_it_and_what_comes() {
     assert_eq!(message(&outcomes[1]), "there is no such program");
 }
 
-/// A job of a group that is given up at its first failure.
+/// Makes a job of a group that is given up at its first failure.
 fn of_group(job: Job, group: &str) -> Job {
     job.terms(Terms {
         fail_fast: Some(group.into()),

@@ -1,4 +1,4 @@
-//! How much of a run is in hand at once: as many jobs as the window is wide, and so many bytes.
+//! Tests of how much a run holds at once: as many jobs as the window allows, and as many bytes.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -17,7 +17,8 @@ async fn a_stream_is_pulled_as_there_is_room_and_no_further() {
     });
     let executor = Executor::builder().window(300).build().unwrap();
     let mut run = executor.run(jobs).unwrap();
-    // Nobody takes an outcome, so after a while nothing goes on: 256 lie in the channel, the others in the run.
+    // Nobody takes an outcome, so the run stands still after a while: 256 outcomes are in the channel, the others in
+    // the run.
     tokio::time::sleep(SECOND).await;
     assert_eq!(pulled.load(Relaxed), 256 + 300);
     let mut outcomes = 0;
@@ -45,13 +46,13 @@ async fn large_results_that_nobody_takes_hold_up_the_rest() {
         let executor = Executor::builder().slots(1).ordering(ordering);
         let run = executor.build().unwrap().run(jobs.clone()).unwrap();
         tokio::time::sleep(SECOND).await;
-        // 256 lie in the channel, and of 64 in the run each has a few bytes more than a MiB.
+        // 256 outcomes are in the channel, and 64 in the run. Each has a few bytes more than a MiB.
         assert_eq!(ran.load(Relaxed), 256 + 64);
         assert_eq!(all(run).await.len(), 1_000);
     }
 }
 
-/// Takes its time, and answers with nothing.
+/// A runner that takes a while and returns nothing.
 struct Slow;
 
 #[async_trait::async_trait]
@@ -78,8 +79,8 @@ async fn a_stream_of_large_jobs_is_pulled_by_their_bytes() {
     assert_eq!(all(run).await.len(), 1_000);
 }
 
-/// Where jobs end at once a short queue will do, but as soon as they take their time all the window allows is looked
-/// at: there may be one that should go first.
+/// While jobs end at once, a short queue is enough. When they take longer, the run looks at all jobs that the window
+/// allows, because one of them may have to start first.
 #[tokio::test(start_paused = true)]
 async fn a_job_behind_many_that_have_become_slow_is_seen_in_time() {
     let job = |number: u32| match number {

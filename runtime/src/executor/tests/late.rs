@@ -1,4 +1,4 @@
-//! Workers that introduce themselves after they were given jobs.
+//! Tests of workers that declare their tasks after they were given jobs.
 
 use ratchet_caching::{MemoryCache, TaskCache};
 
@@ -11,7 +11,8 @@ fn task(id: &str, task: &str) -> Job {
     Job::task(id, task, Payload::null())
 }
 
-/// Runs jobs of two seconds each by two workers that are taken to say nothing, and declare this a second later.
+/// Runs jobs of two seconds each on two workers that are first taken to say no hello, and then declare this a second
+/// later.
 async fn declared_late(
     pool: &ScriptedPool,
     executor: crate::ExecutorBuilder,
@@ -100,7 +101,7 @@ async fn what_is_declared_cacheable_late_asks_the_cache_while_it_waits() {
     let cache = TaskCache::new(Arc::new(MemoryCache::new(1 << 20)));
     let executor = Executor::builder().cache(cache);
     let outcomes = declared_late(&pool, executor, jobs, cacheable).await;
-    // Whichever asks first does it, and the others take what it has done.
+    // The job that asks first is performed, and the others take its result.
     let begun = pool.begun();
     let at: Vec<Duration> = begun.iter().map(|one| one.at).collect();
     assert_eq!(at, [SECOND / 2, SECOND / 2, SECOND * 5 / 2]);

@@ -1,4 +1,4 @@
-//! A run on a machine that runs short of something.
+//! Tests of a run on a machine that runs short of something.
 
 use std::sync::Mutex;
 
@@ -8,7 +8,7 @@ use crate::executor::{Interest, Sink};
 use crate::mock::MockProbe;
 use crate::monitor::{AdmissionLimits, Reading, ResourceMonitor};
 
-/// Takes the warnings and the reasons for which jobs are held back.
+/// A sink that collects the warnings, and the reasons for which jobs are held back.
 #[derive(Clone, Default)]
 struct Told(Arc<Mutex<Vec<String>>>);
 
@@ -27,7 +27,7 @@ impl Sink for Told {
     }
 }
 
-/// A machine with so little free memory in the first readings, of 100 bytes.
+/// Makes a probe of a machine with 100 bytes of memory, whose first readings show this much free memory.
 fn probe(free: &'static [u64]) -> MockProbe {
     let mut probe = MockProbe::new();
     let mut readings = free.iter();

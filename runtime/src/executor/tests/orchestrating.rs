@@ -1,4 +1,4 @@
-//! The state of a run as a value: turns without a loop, and workers that only take down what they are told.
+//! Tests of the state of a run as a value: turns without a loop, and workers that only record what they are sent.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -29,7 +29,7 @@ use crate::ids::Ticket;
 use crate::job::{Job, Terms};
 use crate::outcome::{Class, Failure, Outcome};
 
-/// A run on one slot and one worker, of which the tests make each turn.
+/// A run with one slot and one worker, of which the test makes each turn.
 struct Turns {
     run: Orchestrator,
     outcomes: mpsc::Receiver<Arc<Outcome>>,
@@ -72,7 +72,7 @@ impl Turns {
         }
     }
 
-    /// Lets a second pass, has the run hear this, and makes a turn.
+    /// Lets a second pass, calls this, and makes a turn.
     fn after_a_second(&mut self, handle_report: impl FnOnce(&mut Orchestrator)) {
         self.now += SECOND;
         self.run.pass_time(self.now);
@@ -80,7 +80,7 @@ impl Turns {
         self.run.turn();
     }
 
-    /// The next attempt that the worker was given: its ticket, and the id of its job.
+    /// Returns the next attempt that the worker was given: its ticket, and the id of its job.
     fn given(&mut self) -> (Ticket, String) {
         let told = self.told.try_recv();
         let Ok(Order::Perform(given)) = told else {
@@ -90,7 +90,7 @@ impl Turns {
         (ticket, given.job.id.to_string())
     }
 
-    /// What has become of the jobs that have ended since the last time.
+    /// Returns the status of each job that has ended since the last call.
     fn ended(&mut self) -> Vec<String> {
         let mut ended = Vec::new();
         while let Ok(outcome) = self.outcomes.try_recv() {
@@ -124,7 +124,7 @@ async fn a_job_starts_when_the_one_that_it_needs_has_ended_and_the_run_is_over_a
     assert!(turns.told.try_recv().is_err(), "b waits for a");
     turns.after_a_second(|run| run.handle_report(end_of(first, Ok(Payload::null()))));
     assert_eq!(turns.ended(), ["a succeeded"]);
-    // What was released in the turn in which a job ended goes on in the next one.
+    // A job that was released in the turn in which its need ended proceeds in the next turn.
     turns.run.turn();
     let (second, id) = turns.given();
     assert_eq!(id, "b");
@@ -169,7 +169,7 @@ async fn a_run_that_is_stopped_ends_what_waits_and_gives_up_in_the_end_what_woul
     };
     turns.after_a_second(|run| run.handle_report(returned));
     assert_eq!(turns.ended(), ["b cancelled"]);
-    // Nobody says that `a` has ended: it is killed after a second, and given up after another one.
+    // No report says that `a` has ended, so it is killed after a second, and given up after another one.
     assert!(!turns.run.is_over());
     turns.after_a_second(|_| {});
     assert_eq!(turns.ended(), ["a cancelled"]);

@@ -1,4 +1,4 @@
-//! The owners of a run's state as values: no loop, and workers that only take down what they are told.
+//! Tests of the owners of a run's state as values: no loop, and workers that only record what they are sent.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -46,16 +46,16 @@ use crate::scheduling::{AfterAttempt, Decision, Scheduler, SchedulerSettings, Wo
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The kind of worker that does any task.
+/// The kind of worker that performs any task.
 pub(super) const POOL: KindId = KindId(0);
 
-/// Its pool.
+/// The pool of this kind.
 pub(super) const KEY: PoolKey = PoolKey {
     kind: POOL,
     place: PlaceId::LOCAL,
 };
 
-/// The way of a job to it.
+/// The target of a job for this pool.
 const TARGET: Target<'_> = Target {
     kind: POOL,
     places: PlaceSetId::LOCAL,
@@ -300,7 +300,7 @@ fn a_job_is_resolved_when_its_worker_has_said_what_it_does() {
     assert!(matches!(resolver.resolve(job), Resolution::Later));
     assert_eq!(resolver.unresolved_for(POOL), 1);
 
-    // It says nothing of its tasks, and is the only one that could do any.
+    // The worker declares no tasks, and its kind is the only one that could perform any.
     assert!(!resolver.introduced(POOL, None, None));
     assert_eq!(resolver.unresolved_for(POOL), 0);
     let job = resolver.take_unresolved().pop_front().unwrap();
@@ -315,7 +315,7 @@ fn a_job_is_resolved_when_its_worker_has_said_what_it_does() {
     assert_eq!(refused.failure.message, "it does not start");
 }
 
-/// Seats on workers of one seat each, and what these are told.
+/// Makes workers of one seat each, and the orders that they get.
 fn seats(
     workers: u64,
     is_proven: bool,
@@ -344,14 +344,14 @@ fn seats(
     (seats, told)
 }
 
-/// Nobody keeps the size of this pool.
+/// A link for a pool whose size nobody controls.
 struct Unkept;
 
 impl DemandLink for Unkept {
     fn demand(&self, _: Demand) {}
 }
 
-/// A dispatcher with one pool, and what its workers are told.
+/// A dispatcher with one pool, and the orders that its workers get.
 pub(super) struct Scene {
     pub(super) dispatcher: Dispatcher,
     pub(super) told: Vec<mpsc::UnboundedReceiver<Order>>,
@@ -459,7 +459,7 @@ impl Scene {
             .tickets(|entry| entry.job.id.as_str() == id)[0]
     }
 
-    /// What the first worker was told since the last time.
+    /// Returns the orders that the first worker got since the last call.
     fn told(&mut self) -> Vec<String> {
         let mut told = Vec::new();
         while let Ok(order) = self.told[0].try_recv() {
@@ -510,7 +510,7 @@ fn a_dispatcher_that_stops_recalls_what_lies_ahead_and_stops_what_begins_neverth
     scene.told();
     scene.dispatcher.stop_all(Some(StopRequest::Kill));
     assert_eq!(scene.told(), ["Kill", "give one back"]);
-    // It had begun before it was recalled.
+    // The attempt had begun before it was recalled.
     let (first, second) = (scene.ticket("a"), scene.ticket("b"));
     scene.ended(first, Some(second));
     assert_eq!(scene.told(), ["Kill"]);

@@ -1,4 +1,4 @@
-//! Jobs at places: each has slots of its own, may be away, and may be lost for good.
+//! Tests of jobs at places, each of which has slots of its own, may be away, and may be lost for good.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -26,7 +26,7 @@ struct Ran {
     ended: tokio::time::Instant,
 }
 
-/// Runs commands that take as many seconds as their arguments say, and takes down where and when.
+/// A runner of commands that take as many seconds as their arguments say. It records where and when each ran.
 #[derive(Clone, Default)]
 struct Sleeper(Arc<Mutex<Vec<Ran>>>);
 
@@ -58,13 +58,13 @@ impl Sleeper {
         self.0.lock().unwrap().clone()
     }
 
-    /// Where each job ran, by id.
+    /// Returns where each job ran, by id.
     fn places(&self) -> BTreeMap<String, String> {
         let ran = self.ran().into_iter();
         ran.map(|ran| (ran.id, ran.place)).collect()
     }
 
-    /// The greatest number of slots that were filled at once at each place.
+    /// Returns the greatest number of slots that were filled at once at each place.
     fn most(&self) -> BTreeMap<String, u32> {
         let ran = self.ran();
         let mut most = BTreeMap::new();
@@ -80,7 +80,7 @@ impl Sleeper {
     }
 }
 
-/// The way to tell how a place stands.
+/// Sets the state of a place.
 type Tell = watch::Sender<PlaceState>;
 
 fn place(name: &str, state: PlaceState) -> (Place, Tell) {
@@ -105,7 +105,7 @@ fn command(id: &str, seconds: u64, on: Placement) -> Job {
     })
 }
 
-/// An executor with a local slot and two places, and what its commands do.
+/// Makes an executor with a local slot and two places, and the runner of its commands.
 fn scene(states: [PlaceState; 2]) -> (ExecutorBuilder, Sleeper, [Tell; 2]) {
     let sleeper = Sleeper::default();
     let [one, two] = states;
@@ -302,7 +302,7 @@ async fn a_job_that_fills_several_slots_starts_although_lighter_ones_wait() {
         ..Terms::clone(&heavy.terms)
     };
     let mut jobs: Vec<Job> = (0..40)
-        // Of different lengths, so that slots come free one at a time.
+        // The jobs take different times, so that slots become free one at a time.
         .map(|id| command(&id.to_string(), 2 + id % 3, among(&["web1", "web2"])))
         .collect();
     jobs.insert(5, command("heavy", 1, Placement::Here).terms(heavy));
@@ -454,7 +454,7 @@ async fn a_kind_of_worker_goes_on_at_other_places_when_one_of_its_pools_is_given
     assert_eq!(message(&outcomes[0]), "no such program on web1");
 }
 
-/// A job at random: where it may run, how long it takes, how many slots it fills, whether it is exclusive.
+/// A random job: where it may run, how long it takes, how many slots it fills, and whether it is exclusive.
 fn job_at_random() -> impl Strategy<Value = (u8, u64, u32, bool)> {
     (0_u8..5, 0_u64..4, 1_u32..3, any::<bool>())
 }
@@ -502,7 +502,7 @@ proptest! {
                 let next = tokio::time::timeout(Duration::from_hours(1), run.next());
                 outcomes.extend(next.await.expect("nothing waits for ever"));
             }
-            // The end is not waited for by this clock, which does not stand still while threads end.
+            // The end of the run is awaited without a timeout, because the paused clock runs on while threads end.
             outcomes.extend(run.next().await);
             (sleeper, outcomes)
         });
@@ -523,7 +523,7 @@ proptest! {
     }
 }
 
-/// The same as [`command`], with a result that is used again.
+/// Makes a [`command`] whose result is cached.
 fn cached(id: &str, on: Placement) -> Job {
     let job = command(id, 1, on);
     let terms = Terms {
@@ -537,7 +537,7 @@ fn cached(id: &str, on: Placement) -> Job {
     job.terms(terms)
 }
 
-/// A place that tells its platform.
+/// Makes a place that reports its platform.
 fn place_of_platform(
     name: &str,
     state: PlaceState,
@@ -566,7 +566,7 @@ async fn a_result_is_used_again_only_for_the_platform_on_which_it_was_made() {
     let run = run
         .run_list(vec![cached("there", among(&["web1"]))])
         .unwrap();
-    // Nobody knows yet what to ask the cache for.
+    // No platform is known yet, so there is no key to ask the cache for.
     tokio::time::sleep(SECOND * 10).await;
     tell_platform.send_replace(Some("vms-vax".into()));
     tell.send_replace(ready(1));
@@ -596,7 +596,7 @@ async fn a_result_of_another_platform_than_was_expected_is_not_kept() {
     let cache = TaskCache::new(Arc::new(MemoryCache::new(1 << 20)));
     let sleeper = Sleeper::default();
     for _ in 0..2 {
-        // It was reached before, and is gone.
+        // The place was reached before, and is away now.
         let (web1, _tell1, _platform1) =
             place_of_platform("web1", PlaceState::Away, Some("vms-vax"));
         let (web2, tell2, tell_platform) = place_of_platform("web2", PlaceState::Away, None);

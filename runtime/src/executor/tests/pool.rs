@@ -1,4 +1,4 @@
-//! Submit, execute, shut down.
+//! Tests of submitting, executing and shutting down.
 
 use super::*;
 use crate::Error;
@@ -96,7 +96,7 @@ async fn what_was_submitted_is_not_lost_when_a_job_or_an_execution_is_refused() 
         ["a succeeded", "b succeeded", "c succeeded"]
     );
 
-    // A name is free again when its job has been executed or withdrawn.
+    // An id is free again when its job was executed or withdrawn.
     pool.submit(takes("a", 1).needs(["a"])).unwrap();
     pool.execute().await.unwrap_err();
     assert_eq!(pool.withdraw().len(), 1);

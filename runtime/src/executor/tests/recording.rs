@@ -1,4 +1,4 @@
-//! Outcomes are written down before anybody hears of them.
+//! Tests that outcomes are recorded before they are delivered.
 
 use std::io;
 use std::sync::Mutex;
@@ -14,7 +14,7 @@ struct Book {
     flushes: usize,
 }
 
-/// Writes into a book; each flush waits for its turn.
+/// A ledger in memory. Each flush waits until the test lets it go on.
 struct Scribe {
     book: Arc<Mutex<Book>>,
     turns: Option<mpsc::Receiver<io::Result<()>>>,
@@ -55,7 +55,7 @@ async fn nothing_is_reported_before_it_is_flushed_and_many_share_a_flush() {
         .map(|number: u32| Job::closure(number.to_string(), |_| async { Ok(Payload::null()) }));
     let mut run = executor.run(jobs).unwrap();
     let handle = run.handle();
-    // The run goes on while the first batch is flushed: nobody hears of anything meanwhile.
+    // The run goes on while the first batch is flushed, and delivers nothing in the meantime.
     while handle.status().ended < 1_000 {
         tokio::task::yield_now().await;
     }

@@ -1,4 +1,4 @@
-//! Jobs that take resources.
+//! Tests of jobs that take resources.
 
 use std::sync::Mutex;
 
@@ -16,7 +16,7 @@ fn taking(needs: &[(&str, u64)]) -> Terms {
     }
 }
 
-/// A job that takes so many seconds and gives back what it has of each resource.
+/// Makes a job that takes this many seconds and returns its share of each resource.
 fn tells(id: &str, seconds: u64) -> Job {
     Job::closure(id, move |context| async move {
         tokio::time::sleep(SECOND * u32::try_from(seconds).unwrap()).await;
@@ -112,7 +112,7 @@ async fn a_job_that_was_killed_for_its_memory_takes_more_the_next_time_up_to_all
             noted.lock().unwrap().push(units);
             tokio::time::sleep(SECOND).await;
             match context.attempt() {
-                // Only what ends for want of memory needs more of it.
+                // Only a job that ends for want of memory gets more of it.
                 2 => Err(Failure::new(Class::Task, "something else")),
                 5 => Ok(Payload::null()),
                 _ => Err(Failure::new(Class::Memory, "it had too much")),

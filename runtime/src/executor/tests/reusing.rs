@@ -1,4 +1,4 @@
-//! The cache.
+//! Tests of the cache in a run.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -13,7 +13,7 @@ use crate::executor::Dependencies;
 use crate::executor::runner::{Attempt, Runner};
 use crate::job::CacheTerms;
 
-/// Takes a second for each job, counts them, and fails those whose input is not its id.
+/// A runner that takes a second for each job, counts the jobs, and fails those whose input is not their id.
 struct Counts(Arc<AtomicU32>);
 
 #[async_trait::async_trait]
@@ -200,7 +200,7 @@ async fn what_another_version_of_the_worker_did_is_not_used_again() {
     assert_eq!(done, [true, false, true, false, true, false]);
 }
 
-/// Counts jobs, which take no time.
+/// A runner that counts the jobs and takes no time for them.
 struct CountsAtOnce(Arc<AtomicU32>);
 
 #[async_trait::async_trait]

@@ -1,4 +1,4 @@
-//! A pool whose workers do as a script says, and which checks what is asked of it.
+//! A pool whose workers follow a script, and which checks what the loop asks of it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -25,12 +25,12 @@ use crate::outcome::{Class, Failure};
 use crate::process::{PoolConfig, Prefetch, Seats};
 use crate::scheduling::ParallelizationHint;
 
-/// What an attempt does.
+/// What an attempt does, by the script.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Act {
     pub(super) takes: Duration,
     pub(super) end: How,
-    /// How deaf it is.
+    /// Which requests to stop it ignores.
     pub(super) deaf: Deaf,
 }
 
@@ -39,7 +39,7 @@ pub(super) enum How {
     Well,
     Fails,
     Crashes,
-    /// The worker gives it back, the first time.
+    /// The worker gives the attempt back, the first time.
     Returned,
 }
 
@@ -48,7 +48,7 @@ pub(super) enum Deaf {
     No,
     ToAsking,
     ToKilling,
-    /// It begins, though it was recalled from the pipe.
+    /// It ignores a recall, and begins.
     ToRecalling,
 }
 
@@ -62,7 +62,7 @@ impl Act {
     }
 }
 
-/// An attempt that has begun.
+/// A record of an attempt that has begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Begun {
     pub(super) id: String,
@@ -70,7 +70,7 @@ pub(super) struct Begun {
     pub(super) was_ahead: bool,
 }
 
-/// A pool of workers that take one attempt at a time, each with a pipe for what is sent ahead.
+/// A pool of workers that perform one attempt at a time. Each has a pipe for attempts that are sent ahead.
 #[derive(Clone)]
 pub(super) struct ScriptedPool(Arc<Mutex<State>>);
 
@@ -96,7 +96,7 @@ struct State {
 #[derive(Default)]
 struct Worker {
     running: Option<(Assignment, Option<AbortHandle>)>,
-    /// When that has begun.
+    /// When that attempt began.
     since: Option<Instant>,
     pipe: VecDeque<Assignment>,
 }
@@ -125,7 +125,7 @@ impl ScriptedPool {
         })))
     }
 
-    /// Workers that come and introduce themselves when the first job is waiting for them.
+    /// Makes the workers come and declare these tasks when the first job waits for them.
     pub(super) fn introducing(self, tasks: Vec<Introduction>) -> Self {
         let mut state = self.0.lock().unwrap();
         state.tasks = Tasks::Introduced;
@@ -134,32 +134,32 @@ impl ScriptedPool {
         self
     }
 
-    /// Workers that say which version they are when they introduce themselves.
+    /// Makes the workers declare this version.
     pub(super) fn of_version(self, version: Option<&str>) -> Self {
         self.0.lock().unwrap().version = version.map(str::to_owned);
         self
     }
 
-    /// Workers that say what they do when they are made to, by [`report`](Self::report).
+    /// Makes the workers declare their tasks only when the test calls [`report`](Self::report).
     pub(super) fn silent(self) -> Self {
         self.0.lock().unwrap().tasks = Tasks::Introduced;
         self
     }
 
-    /// A pool that panics in the loop when it is told how much is left.
+    /// Makes the pool panic in the loop when it is told how much work is left.
     pub(super) fn panicking(self) -> Self {
         self.0.lock().unwrap().panics = true;
         self
     }
 
-    /// Workers that take attempts at once and read the first one only when they have loaded, of which they tell nothing
-    /// else.
+    /// Makes the workers take attempts at once, but read the first one only after this time, which they do not
+    /// announce.
     pub(super) fn loading(self, time: Duration) -> Self {
         self.0.lock().unwrap().loading = Some(time);
         self
     }
 
-    /// Says what an attempt at a job does; all others end well at once.
+    /// Sets what an attempt of a job does. All other attempts succeed at once.
     pub(super) fn script(&self, id: &str, attempt: u32, act: Act) {
         let mut state = self.0.lock().unwrap();
         state.script.insert((id.to_owned(), attempt), act);
@@ -169,7 +169,7 @@ impl ScriptedPool {
         self.0.lock().unwrap().begun.clone()
     }
 
-    /// The most slots that were ever filled at once.
+    /// Returns the most slots that were ever filled at once.
     pub(super) fn most_slots(&self) -> u32 {
         self.0.lock().unwrap().most_slots
     }
@@ -184,7 +184,7 @@ impl ScriptedPool {
         reporter.send(report(state.key));
     }
 
-    /// Offers all workers, each with a task that does what it is told.
+    /// Offers all workers, each with a task that obeys its orders.
     fn offer_all(&self, state: &State) {
         let reporter = state.reporter.clone().expect("a run goes on");
         for at in 0..state.workers.len() {
@@ -207,7 +207,7 @@ impl ScriptedPool {
                 if let Some(loading) = loading {
                     tokio::time::sleep(loading).await;
                     let worker = WorkerNumber(number);
-                    // As its connection does, which looks every now and then.
+                    // A real connection also looks for orders every now and then.
                     if !orders.is_empty() {
                         reporter.send(Report::Proven { pool: key, worker });
                     } else if let Some(order) = orders.recv().await {
@@ -379,7 +379,7 @@ impl State {
         running.is_some_and(|(assignment, _)| assignment.key() == key)
     }
 
-    /// What must hold at every moment.
+    /// Checks what must hold at every moment.
     fn check(&mut self) {
         let running = self
             .workers
@@ -449,7 +449,7 @@ impl PoolSource for ScriptedPool {
 }
 
 impl ScriptedPool {
-    /// Gives the pool to a run, which knows it by this key.
+    /// Attaches the pool to a run, which knows it by this key.
     fn attach_at(&self, key: PoolKey, reporter: Reporter) -> PoolPerformer {
         let mut state = self.0.lock().unwrap();
         state.key = key;

@@ -1,4 +1,4 @@
-//! What runs and what waits, as a handle tells it.
+//! Tests of the snapshots that a handle returns.
 
 use super::*;
 use crate::scheduling::{Limit, ParallelizationHint};

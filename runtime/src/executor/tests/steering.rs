@@ -1,4 +1,4 @@
-//! Single jobs are asked about, cancelled and added while a run goes on.
+//! Tests of finding, cancelling and adding single jobs during a run.
 
 use ratchet_ipc::JobKey;
 use ratchet_resilience::shutdown::Grace;
@@ -10,13 +10,13 @@ use crate::context::Step;
 use crate::executor::{Cancellation, JobState, OutcomeOrder, RunHandle};
 use crate::scheduling::{Limit, ParallelizationHint};
 
-/// What became of the wish to cancel these jobs.
+/// Cancels these jobs, and returns what became of each.
 async fn cancel(handle: &RunHandle, ids: &[&str]) -> Vec<Cancellation> {
     let ids = ids.iter().map(|id| JobKey::from(*id));
     handle.cancel_jobs(ids).await.unwrap()
 }
 
-/// Where a job stands, in words.
+/// Describes the state of a job.
 async fn stands(handle: &RunHandle, id: &str) -> String {
     match &handle.find([id.into()]).await.unwrap()[0] {
         None => "unknown".to_owned(),
@@ -96,7 +96,7 @@ async fn a_job_that_is_cancelled_while_it_runs_has_its_grace_and_no_other_attemp
     assert_eq!(told(&[Arc::clone(&first)]), ["a cancelled"]);
     assert_eq!((first.attempts, begin.elapsed()), (1, SECOND * 2));
     assert!(message(&first).starts_with("somebody cancelled it: "));
-    // It does not hear, and fails by itself.
+    // The job ignores the request, and fails by itself.
     handle.cancel_jobs(["b".into()]).await.unwrap();
     let last = run.next().await.unwrap();
     assert_eq!(told(&[last]), ["b cancelled"]);

@@ -1,4 +1,4 @@
-//! Stop rules, deadlines, phases, and patience.
+//! Tests of stop rules, deadlines, phases and grace.
 
 use ratchet_resilience::shutdown::{Grace, Phase};
 
@@ -56,7 +56,7 @@ async fn a_halt_now_asks_what_runs_to_stop() {
         .build()
         .unwrap();
     let begin = tokio::time::Instant::now();
-    // Of three jobs one is the share that counts: there are no 20.
+    // Of three jobs, one failure is the percentage that counts, because there are no 20 jobs.
     let outcomes = executor
         .run_all([fails("a"), fails("b"), fails("c")])
         .await
@@ -142,7 +142,7 @@ async fn a_drain_tries_nothing_again() {
     let run = executor(1).run_list([job]).unwrap();
     run.handle().drain();
     let outcomes = all(run).await;
-    // It was not even started: the order came before the first turn.
+    // The job was not even started, because the order came before the first turn.
     assert_eq!(told(&outcomes), ["a cancelled"]);
 
     let job = fails_and_is_tried_again("a");
@@ -176,7 +176,7 @@ async fn patience_with_the_queue_ends() {
     );
     assert_eq!((outcomes[1].attempts, outcomes[1].queued), (0, SECOND * 2));
 
-    // A start in time ends it: what runs long is another limit's.
+    // A start in time ends the queue timeout. How long the job runs is the matter of other timeouts.
     let outcomes = executor(1)
         .run_all([takes("a", 9).terms(impatient)])
         .await
@@ -288,7 +288,7 @@ async fn a_pool_hears_when_nothing_is_left() {
         pool.demands()
     };
     let open = |unseated| Demand::Open { unseated };
-    // The one that failed waits to be done again, beside a seat that is free.
+    // The failed job waits for its retry, and a seat is free beside it.
     let last = Demand::Last;
     let to_the_end = [open(2), open(1), last, open(0), last, Demand::Over];
     assert_eq!(over_after(None).await, to_the_end);
@@ -307,7 +307,7 @@ async fn a_loop_that_panics_is_no_success() {
     assert!(run.next().await.is_none());
     let reason = "the pool is upset".to_owned();
     assert_eq!(run.stopped(), Some(&Stopped::Broken { reason }));
-    // Whoever asks for all outcomes at once is told, too.
+    // `run_all` returns the error, too.
     let refused = executor.run_all(jobs).await.unwrap_err();
     assert!(
         refused.to_string().contains("the pool is upset"),

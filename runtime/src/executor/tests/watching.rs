@@ -1,4 +1,4 @@
-//! Sinks.
+//! Tests of sinks.
 
 use std::sync::Mutex;
 use std::sync::mpsc;
@@ -9,7 +9,7 @@ use crate::context::Step;
 use crate::event::{Event, EventRecord};
 use crate::executor::{Interest, Sink};
 
-/// Writes down what it sees.
+/// A sink that records all events.
 struct Notes(Arc<Mutex<Vec<EventRecord>>>);
 
 impl Sink for Notes {
@@ -107,7 +107,7 @@ async fn a_sink_may_panic_and_others_see_on() {
     );
 }
 
-/// Waits at the first record until it is let on.
+/// A sink that waits at its first record until the test lets it go on.
 struct Stuck {
     gate: mpsc::Receiver<()>,
     seen: Arc<Mutex<(u64, u64, u64)>>,
@@ -115,7 +115,7 @@ struct Stuck {
 
 impl Sink for Stuck {
     fn on(&mut self, record: &EventRecord) {
-        // Whoever lets it on may be gone by then.
+        // The test may have ended by then.
         let _ = self.gate.recv();
         let mut seen = self.seen.lock().unwrap();
         seen.0 += 1;
@@ -127,7 +127,7 @@ impl Sink for Stuck {
     }
 }
 
-/// On threads, since a sink that waits holds one up.
+/// The test needs several threads, because a sink that waits blocks one of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_sink_that_is_stuck_holds_up_nobody_and_is_told_what_it_missed() {
     let (open, gate) = mpsc::channel();
@@ -149,13 +149,14 @@ async fn a_sink_that_is_stuck_holds_up_nobody_and_is_told_what_it_missed() {
     drop(open);
     assert!(run.next().await.is_none());
     let (records, ended, missed) = *seen.lock().unwrap();
-    // Queued, started and ended, and the run's own two; what it could do without went first.
+    // Each job is queued, started and ended, and the run has two events of its own. The records that the sink does not
+    // need were dropped first.
     assert_eq!(records + missed, 3 * 3_000 + 2);
     assert!(missed > 0);
     assert_eq!(ended, 3_000);
 }
 
-/// Notes the events that it is told of, as far as it is interested.
+/// A sink with this interest that records its events.
 struct Interested(Interest, Arc<Mutex<Vec<EventRecord>>>);
 
 impl Sink for Interested {
@@ -199,7 +200,7 @@ async fn a_sink_with_interest_in_the_run_hears_of_no_single_job() {
 
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_wants_all_events_misses_none() {
-    // Many more than the backlog of another sink has room for.
+    // These are many more events than the backlog of a sink with another interest holds.
     let events = seen_of(Interest::Complete, 20_000).await;
     assert_eq!(events.len(), 3 * 20_000 + 2);
 }
