@@ -171,7 +171,7 @@ fn perform(session: Session, setup: RunSetup, nothing: &str) -> Result<u8, CliEr
     Ok(code)
 }
 
-/// Returns how several items are joined for each command; `None` for blocks, or if that was not asked for.
+/// Returns how several items are joined for each command. It is `None` for blocks, or if that was not asked for.
 fn group_rule_of(
     arguments: &MapArguments,
     source: &MapSource,

@@ -66,7 +66,7 @@ pub(crate) fn run(
         );
     }
     let mut limits = terms.defined_limits();
-    // Flags override what the file sets.
+    // A limit that a flag defines overrides the limit of the same name in the file.
     let is_typed = |name: &str| {
         terms
             .limit

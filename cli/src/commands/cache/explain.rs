@@ -23,7 +23,7 @@ use crate::job_file::{
 use crate::readable::{bytes, duration};
 use crate::value;
 
-/// What the key of a result does not cover, for people who wonder why an earlier result is reused.
+/// The note on what the key of a result does not cover, for users who wonder why an earlier result is reused.
 const UNSEEN: &str = "a change of stdin, the clock, the network, a variable of the terminal, or a file that no argument \
      names goes unnoticed; `ratchet help run` has the list";
 

@@ -16,7 +16,7 @@ use crate::output::Destination;
 use crate::session::{cores, most_jobs};
 use crate::shell_quote::shell_line;
 
-/// Prints the commands and runs nothing. It refuses all that the run would refuse.
+/// Prints the commands and runs nothing. It refuses everything about the commands that the run would refuse.
 pub(super) fn dry_run(
     arguments: &MapArguments,
     command: &[OsString],

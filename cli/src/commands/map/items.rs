@@ -122,7 +122,7 @@ pub(super) fn group_rule(
         ))
         .with_help("leave out -n, -N, -L, -X, -m, -s and --xargs, or what makes the columns"));
     }
-    // -s alone is the limit of a command with as many items as fit, as in xargs.
+    // With -s alone, each command gets as many items as fit into its limit, as in xargs.
     let spread_over = NonZeroU32::new(slots).filter(|_| arguments.spread);
     GroupRule::new(most, arguments.max_chars, spread_over).map(Some)
 }

@@ -28,7 +28,7 @@ pub(super) fn terms(
         terms.on = Placement::Among(Arc::clone(hosts));
     }
     if arguments.pipe.round_robin {
-        // Another attempt would read only what the first has left.
+        // A retry would not read the blocks that the first attempt has read, so jobs are not retried.
         terms.retry = None;
     }
     let mut limits = start_limits(arguments)?;

@@ -76,7 +76,7 @@ pub(super) fn work(
     Ok((work, Vec::new()))
 }
 
-/// Returns how the command of an item is found. Without a command, each item is one.
+/// Returns how an item becomes a command. If no command was typed, each item is one.
 pub(super) fn item_command(
     arguments: &MapArguments,
     command: &[OsString],

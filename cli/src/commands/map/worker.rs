@@ -1,4 +1,4 @@
-//! Sends items to a worker, which `--worker` names.
+//! The worker of `--worker`, to which items are sent.
 
 use std::ffi::OsString;
 
@@ -26,10 +26,11 @@ pub(super) fn words(arguments: &MapArguments) -> Result<Vec<OsString>, CliError>
             "write items after `:::`, as in: ratchet map --worker ./w.py --task t ::: a b",
         ));
     }
-    // The worker and its task tell these jobs apart from those of another worker, for --resume.
+    // The words become part of the identities of the jobs. With the worker and its task, `resume` does not take these
+    // jobs for those of another worker.
     let mut words: Vec<OsString> = match split_words(worker) {
         Ok(split) => split.words.into_iter().map(OsString::from).collect(),
-        // An error in it is reported where the worker is made.
+        // A command that cannot be split is reported when the worker is made.
         Err(_) => vec![worker.into()],
     };
     words.extend(arguments.task.iter().map(OsString::from));
@@ -43,7 +44,7 @@ pub(super) fn worker_protocol(arguments: &MapArguments) -> Option<Protocol> {
     Some(arguments.protocol.unwrap_or_default())
 }
 
-/// Returns the task that gets the items. A protocol without tasks has one, with the name of the worker.
+/// Returns the task that gets the items. With a protocol without tasks, this is the name of the worker.
 pub(super) fn task_of_worker(
     arguments: &MapArguments,
     protocol: Protocol,

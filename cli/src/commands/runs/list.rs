@@ -61,7 +61,7 @@ pub(super) fn run(arguments: &ListArguments) -> Result<(), CliError> {
         }
         ListFormat::Tsv => lines(&runs),
         ListFormat::Json => document(&runs, |id| {
-            // A run that cannot be asked is listed all the same.
+            // A run that cannot be asked is listed nevertheless, as not live.
             connect(&store, id).is_ok_and(|client| client.is_some())
         })?,
     };

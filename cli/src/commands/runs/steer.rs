@@ -53,7 +53,7 @@ pub(super) fn continue_run(arguments: &LiveRunArguments) -> Result<(), CliError>
     write(&format!("run {} goes on\n", live.id))
 }
 
-/// Changes how many jobs run at once.
+/// Changes how many jobs of a run go on at once, and its limits.
 pub(super) fn set(arguments: &SetArguments) -> Result<(), CliError> {
     let mut live = open(&arguments.state, arguments.run.as_deref())?;
     let question = Question::Set {

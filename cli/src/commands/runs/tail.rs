@@ -63,7 +63,7 @@ pub(super) fn run(arguments: &TailArguments) -> Result<(), CliError> {
                             .with_help(explanation.text),
                     );
                 }
-                // The attempt has just begun, or the next one is about to begin.
+                // The attempt has just begun, or the next one is about to begin. Its output begins anew.
                 _ if arguments.follow || explanation.state == "running" => {
                     (stdout_from, stderr_from) = (0, 0);
                 }
@@ -107,7 +107,7 @@ impl Streams {
     }
 }
 
-/// Reports how many bytes are left out before a piece.
+/// Reports how many bytes of a piece are left out.
 fn tell_dropped(piece: &Piece) {
     if piece.dropped > 0 {
         say(&format!("ratchet: {} bytes are left out\n", piece.dropped));
