@@ -288,10 +288,10 @@ struct StartedRun {
     executor: Executor,
     pools: Vec<ProcessPool>,
     run: Run,
-    /// Reports how the source of the jobs ended.
+    /// How the source of the jobs ended, once it has.
     source: SourceEnd,
     report: Box<dyn Report>,
-    /// Reports at the end whether all events could be written, if they are written to a file.
+    /// Whether all events could be written, for the end of the run. It is nothing without `--events`.
     events: Option<EventFailure>,
 }
 
@@ -365,7 +365,8 @@ impl RunContext {
         };
         let handle = run.handle();
         self.steer(&handle, reads_keys.then_some(keys));
-        // It lives until the end of the run is recorded, so that clients that watch the run can look up how it ended.
+        // The socket lives until the end of the run is recorded, so that clients that watch the run can then look up
+        // how it ended.
         let _socket = record
             .as_ref()
             .and_then(|record| self.serve(record, &handle, &figures, began));

@@ -22,7 +22,7 @@ pub(super) struct CompletedRun {
     pub(super) stopped: Option<Stopped>,
     /// Whether as many jobs succeeded as `--halt` wanted.
     pub(super) reached_goal: bool,
-    /// Whether all jobs could be read.
+    /// The error of the source of the jobs, if not all jobs could be read.
     pub(super) source: Result<(), CliError>,
     /// How many jobs were kept and how many are run again, if the run was resumed.
     pub(super) differences: Option<ResumeDifferences>,

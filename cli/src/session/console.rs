@@ -231,7 +231,7 @@ impl State {
         }
     }
 
-    /// Waits for the next update. Returns `None` when the thread has to end.
+    /// Takes the next update. Returns `None` when the thread has to end.
     fn next_update(&mut self, now: Instant) -> Option<Update> {
         if self.dropped > 0 {
             let dropped = std::mem::take(&mut self.dropped);

@@ -277,7 +277,7 @@ pub(super) struct StartedHost {
 enum HostTransport {
     /// Over a connection to its agent.
     Agent(Arc<RemoteHost>),
-    /// Behind a prefix.
+    /// With a prefix before each command.
     Prefix(Arc<PrefixedProcesses>),
 }
 
@@ -298,7 +298,7 @@ impl HostTransport {
 }
 
 impl StartedHosts {
-    /// Begins to reach the hosts that the jobs and workers of a run can use. It does not wait for any of them.
+    /// Begins to connect to the hosts that the jobs and workers of a run can use. It does not wait for any of them.
     pub(super) fn start(
         table: &HostRegistry,
         jobs: &JobSource,
@@ -333,7 +333,7 @@ impl StartedHosts {
         })
     }
 
-    /// Iterates over the hosts, by their names.
+    /// Iterates over the hosts, in the order of their names.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&PlaceName, &StartedHost)> {
         self.hosts.iter()
     }

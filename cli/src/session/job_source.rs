@@ -1,4 +1,4 @@
-//! The source of the jobs of a run: a list, or a stream that is read as room allows.
+//! The source of the jobs of a run: a list, or a stream that is read when there is room.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,7 +27,7 @@ const BATCH_BYTES: usize = 1024 * 1024;
 pub(crate) enum JobSource {
     /// All jobs are known before the run begins.
     List(Vec<Job>),
-    /// Jobs are read as room allows.
+    /// Jobs are read when there is room for them.
     Stream(Box<dyn JobStream>),
 }
 
@@ -69,8 +69,8 @@ impl JobSource {
         }
     }
 
-    /// Makes the source of jobs that are run again and again, but for setup scripts, which are run once. `order` has each after
-    /// those that it needs, and `slots` run at once.
+    /// Makes the source of jobs that are run again and again. Setup scripts are run once. `order` has each job after
+    /// those that it needs, and `slots` is how many run at once.
     pub(crate) fn repeated(
         jobs: Vec<Job>,
         (order, setups): (&[usize], &HashSet<JobKey>),
@@ -167,11 +167,11 @@ impl JobSource {
     }
 }
 
-/// Reports how the source of the jobs ended.
+/// The end of the source of the jobs of a run.
 pub(super) enum SourceEnd {
     /// A list ends when it is submitted.
     Known(Option<ResumeDifferences>),
-    /// The thread that reads a stream sends it.
+    /// The thread that reads a stream sends its end.
     Thread(oneshot::Receiver<(Result<(), CliError>, Option<ResumeDifferences>)>),
 }
 
@@ -255,7 +255,7 @@ impl EarlierOutcomes {
 
     /// Records the new number of a kept result, because its item has another position in the list now.
     fn renumber(&self, job: &Job, outcome: &Outcome) {
-        // A journal is consistent between two calls, so a panic elsewhere does not spoil it.
+        // No call leaves the journal half changed, so the lock is safe to use after a panic in another thread.
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = journal.append(job, outcome) {
             // A journal that failed once fails at every further call, so the run itself ends with this error.

@@ -49,7 +49,7 @@ pub(crate) struct RunOptions {
     pub(crate) total_slots: Option<u32>,
     /// How many workers a pool has if its worker does not set it.
     pub(crate) workers: u32,
-    /// The prefetch of pools that do not set it.
+    /// How many requests may wait in the pipe of a worker, for pools that do not set it.
     pub(crate) prefetch: Option<Prefetch>,
     /// The resources of flags.
     pub(crate) resources: Resources,
@@ -63,7 +63,7 @@ pub(crate) struct RunOptions {
     pub(crate) breaker: Option<BreakerConfig>,
     /// Whether cached results are used, replaced or ignored.
     pub(crate) cache: CacheMode,
-    /// The folder of the cache, if it is not below the state folder.
+    /// The folder of the cache, if there is one.
     pub(crate) cache_dir: Option<PathBuf>,
     /// Whether the owners of cache files are checked.
     pub(crate) cache_owner: CacheOwner,
@@ -101,7 +101,7 @@ pub(crate) struct RunOptions {
     pub(crate) state_dir: Option<PathBuf>,
     /// The folder that a flag names, which has to be given again to resume the run.
     pub(crate) typed_state_dir: Option<PathBuf>,
-    /// The failures that a recorded outcome survives.
+    /// The failures of the system that a recorded outcome survives.
     pub(crate) durability: Durability,
     /// The records that are kept when the run ends.
     pub(crate) retention: Retention,

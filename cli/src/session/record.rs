@@ -24,7 +24,7 @@ pub(super) struct RunRecord {
     pub(super) journal: Arc<Mutex<Journal>>,
     /// Whether the journal has an earlier part of the run.
     is_resumed: bool,
-    /// Whether the number of slots was set for this part of the run.
+    /// Whether the number of slots was set for this part of the run. If so, earlier changes of it are not repeated.
     has_own_slots: bool,
     /// What was read from stdin, which has to be given again to resume the run.
     stdin: Option<&'static str>,
@@ -37,7 +37,7 @@ pub(crate) struct ResumedRun {
     pub(crate) store: RunStore,
     /// The id of the run that is resumed.
     pub(crate) id: RunId,
-    /// Whether the number of slots was set for this part of the run.
+    /// Whether the number of slots was set for this part of the run. If so, earlier changes of it are not repeated.
     pub(crate) has_own_slots: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Runs the jobs of a file again and again, to find those that succeed only sometimes.
+//! The repetition of the jobs of a file, which finds jobs that succeed only sometimes.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::num::NonZeroU32;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ratchet_runtime::process::{EarlierOutput, ProgramInput, working_now};
 use ratchet_runtime::{CacheTerms, Job, JobKey, Terms, Work};
 
-/// Separates the id of a job from the number of its repetition.
+/// The character between the id of a job and the number of its repetition.
 const MARK: char = '#';
 
 /// How often the jobs of a file are run.
@@ -20,19 +20,19 @@ pub(crate) enum Repetition {
     For(Duration),
 }
 
-/// Returns all jobs of a file once per round. Each repetition is a job of its own, as in `a#1` and `a#2`, and needs the
-/// jobs of its own round.
+/// A source that returns all jobs of a file once in each round. Each repetition is a job of its own, as in `a#1` and
+/// `a#2`, and needs the jobs of its own round.
 pub(super) struct RepeatedJobs {
-    /// The setup scripts that were not brought yet. They run once.
+    /// The setup scripts that were not returned yet. They run once.
     setups: VecDeque<Job>,
     /// The ids of all setup scripts.
     setup_ids: HashSet<JobKey>,
     /// The jobs, each after those that it needs.
     jobs: Vec<Job>,
-    /// What the jobs of the round give to others, by their ids without a number.
+    /// The outputs of jobs of the round that other jobs read, by the ids of the jobs without a number.
     outputs: HashMap<JobKey, EarlierOutput>,
     repetition: Repetition,
-    /// The number of the round, from 1 on; 0 before the first one.
+    /// The number of the round, counted from 1. It is 0 before the first round.
     round: u64,
     /// How many jobs of the round were returned.
     brought: usize,
@@ -67,8 +67,8 @@ impl EndedJobs {
 }
 
 impl RepeatedJobs {
-    /// Makes the repetitions of jobs, and single ones of setup scripts. `order` has each job after those that it needs, and `slots`
-    /// run at once.
+    /// Makes the source. Setup scripts run once, and all other jobs are repeated. `order` has each job after those that
+    /// it needs, and `slots` is how many run at once.
     pub(super) fn new(
         jobs: Vec<Job>,
         (order, setups): (&[usize], &HashSet<JobKey>),
@@ -103,7 +103,8 @@ impl RepeatedJobs {
                 *need = JobKey::from(repeated(need.as_str()));
             }
         }
-        // A group that was given up in one round is tried again in the next one.
+        // The group gets another name in each round, because a group that was given up in one round must be tried again
+        // in the next one.
         if let Some(group) = &job.terms.fail_fast {
             let fail_fast = Some(repeated(group).into());
             job.terms = Arc::new(Terms {
@@ -111,7 +112,8 @@ impl RepeatedJobs {
                 ..Terms::clone(&job.terms)
             });
         }
-        // Each round has outputs of its own. A job comes after the one whose output it reads.
+        // Each round has outputs of its own. The output is in the map already, because a job comes after the one whose
+        // output it reads.
         if let Work::Command(process) = &mut job.work
             && let ProgramInput::Output(of) = &process.stdin
             && let Some(output) = self.outputs.get(&JobKey::from(of.job()))
@@ -185,13 +187,13 @@ impl RepeatedJobs {
         }
     }
 
-    /// Counts the jobs that have ended, which the owner of the run has to [add](EndedJobs::add).
+    /// The counter of ended jobs. The owner of the run has to [add](EndedJobs::add) to it.
     pub(super) fn ended_jobs(&self) -> Arc<EndedJobs> {
         Arc::clone(&self.ended)
     }
 }
 
-/// Turns off the cache of a job: a reused result says nothing about the next attempt.
+/// Turns off the cache of a job, because a reused result would not show whether the job succeeds again.
 fn uncached(job: Job) -> Job {
     let terms = Terms {
         cache: Some(CacheTerms::Off),

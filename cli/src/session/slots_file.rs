@@ -35,9 +35,9 @@ pub(super) fn watch(path: PathBuf, mut slots: u32, handle: RunHandle, console: O
                     }
                     Err(error) => Some(error.to_string()),
                 },
-                // The file may be in the middle of a write, so the last number stays in effect.
+                // The file may have been read in the middle of a write, so the last number stays in effect.
                 Ok(Err(error)) => Some(error.to_string()),
-                // This process is ending.
+                // The event loop is ending.
                 Err(_) => return,
             };
             if problem != told

@@ -22,7 +22,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 /// How long the last results and messages may take before the allocation ends.
 const FINAL_OUTPUT_TIME: Duration = Duration::from_secs(5);
 
-/// How often the clock is read. It may be set, and the machine may sleep.
+/// How often the clock is read while waiting. A single long sleep would miss that the clock was set, or that the
+/// machine was asleep.
 const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(30);
 
 /// An allocation, as the variables of its jobs describe it.
@@ -88,8 +89,8 @@ impl Allocation {
         &self.nodes
     }
 
-    /// Stops the start of new jobs when the rest of the allocation is needed to end those that run. Running jobs have
-    /// `grace` to finish. If `told` is a console, it shows what happens.
+    /// Drains the run when the rest of the allocation is needed to end the running jobs, which then have `grace` to
+    /// finish. If `told` is a console, messages about this are printed on it.
     pub(super) fn watch_end(
         self,
         handle: RunHandle,
@@ -120,7 +121,7 @@ impl Allocation {
         });
     }
 
-    /// Waits until no more than this is left of the allocation. The error is the reason why that is not known.
+    /// Waits until no more than `reserve` is left of the allocation. The error is the reason why its end is not known.
     async fn until_left(&self, reserve: Duration) -> Result<(), String> {
         let mut end = match self.end {
             Some(end) => end,

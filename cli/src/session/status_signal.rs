@@ -1,4 +1,4 @@
-//! SIGUSR1, and the key `t`: print what runs and what waits for what, for users who wonder why nothing moves.
+//! SIGUSR1 and the key `t`, which print what runs and what waits for what.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::console::Console;
 use crate::live::describe;
 
-/// The handler of SIGUSR1, which would end this process otherwise.
+/// The handler of SIGUSR1. Without a handler, the signal would end this process.
 pub(super) struct StatusSignal(unix::Signal);
 
 impl StatusSignal {

@@ -1,6 +1,7 @@
-//! SIGTSTP, which Ctrl-Z sends: stops the jobs and then this process. SIGCONT, which `fg` sends, continues both.
+//! The handler of SIGTSTP, which Ctrl-Z sends. It stops the jobs and then this process. SIGCONT, which `fg` sends,
+//! continues both.
 //!
-//! Jobs have process groups of their own, so the terminal's signal reaches only this process.
+//! Jobs have process groups of their own, so the signal of the terminal reaches only this process.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::SystemTime;
@@ -19,10 +20,10 @@ use crate::error::CliError;
 
 /// Records in a journal when this process and its jobs were stopped, and for how long.
 ///
-/// It does not keep the journal open, which is released with the record of the run.
+/// The journal is held weakly, so that it is closed together with the record of the run.
 #[derive(Clone, Default)]
 pub(super) struct SuspensionRecord {
-    /// The journal; set once the run is recorded, and never with `--no-record`.
+    /// The journal. It is set once the run is recorded, and never with `--no-record`.
     journal: Arc<OnceLock<Weak<Mutex<Journal>>>>,
     /// The hosts whose processes are stopped, too.
     hosts: Arc<OnceLock<Vec<Weak<RemoteHost>>>>,

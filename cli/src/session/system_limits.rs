@@ -1,4 +1,4 @@
-//! Prepares for the system's limits of descriptors and threads, before anything runs.
+//! Prepares for the limits of the system on descriptors and threads, before anything runs.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

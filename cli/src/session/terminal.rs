@@ -1,4 +1,4 @@
-//! `--tty`: gives the terminal to the jobs, one at a time.
+//! `--tty`, which gives the terminal to the jobs, one at a time.
 
 use std::fs::File;
 use std::io::{self, IsTerminal};

@@ -1,4 +1,4 @@
-//! The key `t`: prints what runs and what waits, as SIGUSR1 does.
+//! The key `t`, which prints what runs and what waits, as SIGUSR1 does.
 //!
 //! A terminal passes on a key at once only in non-canonical mode; otherwise it waits for a whole line. That mode is set
 //! only while this process is in the foreground of the terminal, and the former mode is restored when the run ends, and
@@ -20,7 +20,8 @@ use tokio::sync::mpsc;
 /// The key that asks for the state of the run.
 const KEY: u8 = b't';
 
-/// How often to check whether this process is in the foreground while it is not, or whether the terminal can be read.
+/// The interval at which a process in the background checks whether it is in the foreground now, and at which a
+/// terminal that cannot be read is tried again.
 const CHECK_INTERVAL: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 500_000_000,
@@ -33,7 +34,7 @@ pub(super) struct TerminalKeys(Arc<Mutex<State>>);
 /// The terminal and its settings.
 #[derive(Default)]
 struct State {
-    /// The terminal and the waker of the thread that reads it, once it is read.
+    /// The terminal, and the pipe that wakes the thread which reads it. It is nothing until reading begins.
     open: Option<(File, PipeWriter)>,
     /// The former settings of the terminal, while they are changed.
     before: Option<Termios>,
@@ -56,7 +57,7 @@ impl TerminalKeys {
         let terminal = File::open("/dev/tty")?;
         let (woken, waker) = io::pipe()?;
         let read = terminal.try_clone()?;
-        // A key that is held down asks no more often than can be answered.
+        // The channel holds one key, so a key that is held down does not ask more often than is answered.
         let (send, keys) = mpsc::channel(1);
         self.lock().open = Some((terminal, waker));
         let reader = self.clone();
@@ -131,7 +132,8 @@ impl TerminalKeys {
 }
 
 impl State {
-    /// Makes the terminal pass on keys at once, if this process is in its foreground. Returns whether it does.
+    /// Makes the terminal pass on keys at once, if this process is in its foreground. Returns whether keys can be read
+    /// now.
     fn take(&mut self) -> bool {
         let Some((terminal, _)) = self.open.as_ref().filter(|_| !self.rests) else {
             return false;
@@ -170,7 +172,7 @@ impl State {
         if let (Some(before), Some((terminal, _))) = (self.before.take(), &self.open)
             && is_in_foreground(terminal)
         {
-            // A terminal that is gone needs no restoring.
+            // This fails only if the terminal is gone, and then there is nothing to restore.
             let _ = tcsetattr(terminal, OptionalActions::Now, &before);
         }
         self.wake();
@@ -178,7 +180,7 @@ impl State {
 
     fn wake(&mut self) {
         if let Some((_, waker)) = &mut self.open {
-            // The thread may have ended.
+            // Writing fails only if the thread has ended.
             let _ = waker.write_all(b".");
         }
     }
