@@ -81,7 +81,7 @@ impl Diagnostic {
         self
     }
 
-    /// The same diagnostic of a text that begins so many bytes later.
+    /// Moves the diagnostic by this many bytes, for a text that is part of a longer one.
     #[must_use]
     pub fn shifted(mut self, by: usize) -> Self {
         self.span = self.span.map(|span| span.shifted(by));

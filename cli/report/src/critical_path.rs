@@ -20,7 +20,7 @@ pub struct Link {
     pub job: u32,
     /// How long the job kept the next one of the chain from beginning, or the run from ending, in microseconds.
     pub ran: u64,
-    /// What the job waited for last, if it waited after the job before it in the chain had ended.
+    /// What the job waited for last, and for how long, if it waited after the job before it in the chain had ended.
     pub waited: Option<(Blocker, u64)>,
     /// What the job got from the one before it in the chain; `None` for the first one.
     pub got: Option<Blocker>,
@@ -90,7 +90,7 @@ fn last_wait(model: &RunModel, job: &JobFacts) -> Option<Blocker> {
         .cloned()
 }
 
-/// What one job gets from another.
+/// Something that one job releases and another one then gets.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Resource<'a> {
     /// A slot or a worker, by its row.
@@ -106,7 +106,7 @@ enum Resource<'a> {
 /// Finds which job held a resource before another one.
 struct Search<'a> {
     model: &'a RunModel,
-    /// For each resource, the jobs that held it, by the ends of their last attempts.
+    /// For each resource, the jobs that held it, with the moments at which they released it, in this order.
     holders: HashMap<Resource<'a>, Vec<(Moment, u32)>, RandomState>,
     /// For each job with needs, the need that ended last.
     needs: HashMap<u32, u32, RandomState>,

@@ -111,7 +111,9 @@ struct Cells {
 /// that it began.
 type ListedLink = (Option<usize>, String, u64, Option<String>, u64);
 
-/// A job that is listed individually.
+/// A job that is listed individually: id, item, index of the task, index of the host plus one, arrival, end, index of
+/// the status, whether it was cached, charged attempts, waits as blocker and time, attempts, and the failure as class,
+/// code, message and output.
 #[derive(Debug, Serialize)]
 struct ListedJob(
     String,
@@ -141,7 +143,8 @@ fn has_failed(job: &JobFacts) -> bool {
     )
 }
 
-/// Returns how an attempt is drawn: as succeeded, failed, timed out, failed and tried again, crashed, or none of these.
+/// Returns how an attempt is drawn: as succeeded (0), failed (1), timed out (2), failed and tried again (3), crashed
+/// (4), or none of these (5).
 fn kind(attempt: &AttemptFacts, is_last: bool) -> u8 {
     match attempt.class {
         _ if attempt.returned => 5,

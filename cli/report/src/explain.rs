@@ -1,4 +1,4 @@
-//! Explains in ten lines why a run took as long as it did.
+//! Explains in about ten lines why a run took as long as it did.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -83,8 +83,8 @@ impl Explanation {
     }
 }
 
-/// Returns the changes that may shorten the run: one more slot, no limits and locks of those that were waited for most,
-/// and a shorter longest job of the chain.
+/// Returns the changes that may shorten the run: one more slot, the longest job of the chain in half the time, and the
+/// run without the limits and locks for which jobs waited most.
 fn changes(model: &RunModel, chain: &[Link]) -> Vec<Change> {
     let mut changes = vec![Change::MoreSlots(1)];
     let longest = chain.iter().max_by_key(|link| link.ran);

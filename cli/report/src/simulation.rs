@@ -1,5 +1,5 @@
-//! Simulates a run in a moment: the real scheduler decides, with a clock that jumps from event to event, how long the
-//! run would have taken with a change.
+//! Simulates how long a run would have taken with a change. The real scheduler decides, with a clock that jumps from
+//! event to event, so a simulation takes only a moment.
 //!
 //! Each job arrives when it arrived, waits for its needs, and its attempts take as long as they took. Waits that are
 //! not simulated keep their recorded time: the delays of retries, and waits for breakers, the cache, connections,
@@ -352,7 +352,7 @@ impl<'a> SimulationRun<'a> {
         });
         let resources_of = of.model.terms.iter().map(|terms| {
             let taken = terms.resources.iter();
-            // A limit that the record does not declare holds no job back.
+            // A resource that the record does not declare holds no job back.
             taken
                 .filter_map(|(name, units)| Some((scheduler.resource(name).ok()?, *units)))
                 .collect()
@@ -490,7 +490,7 @@ impl<'a> SimulationRun<'a> {
         let job = &model.jobs[index as usize];
         let attempts = model.attempts_of(job);
         let Some(first) = attempts.first() else {
-            // It never ran: its result was cached, a need had failed, or it was given up.
+            // The job never ran: its result was cached, a need had failed, or it was given up.
             self.has_ended(index);
             return Some(());
         };

@@ -13,7 +13,7 @@ use super::{Diagnostic, Diagnostics, Severity, Source, Span};
 use crate::escape::{is_unsafe, plain};
 use crate::style::Style;
 
-/// How many diagnostics are shown; the others are counted.
+/// How many diagnostics are shown. The others are only counted.
 const MAX_SHOWN: usize = 20;
 
 /// How many columns of a line are shown.
@@ -88,7 +88,7 @@ fn render(source: &Source, diagnostic: &Diagnostic, renderer: &Renderer) -> Stri
 struct Excerpt {
     /// The number of the line in the file.
     number: usize,
-    /// The start of the range of the source that it covers; `end` is its end.
+    /// The offset in the source at which the excerpt begins.
     start: usize,
     end: usize,
     /// How many bytes of the line precede the excerpt.

@@ -47,7 +47,7 @@ impl Span {
         self.start()..self.end()
     }
 
-    /// The same span, so many bytes later.
+    /// Returns the same span, moved by this many bytes.
     #[must_use]
     pub fn shifted(self, by: usize) -> Self {
         Self::new(self.start() + by, self.end() + by)
@@ -102,13 +102,14 @@ impl Source {
         }
     }
 
-    /// The offset at which a file would begin that is appended now.
+    /// Returns the offset at which the next file that is appended will begin.
     pub fn next_start(&self) -> usize {
         self.text.len() + 1
     }
 
-    /// Appends another file, whose spans have to be [shifted](Span::shifted) by [`next_start`](Self::next_start) as it was before.
-    /// Places are told with the name and the lines of the file in which they are.
+    /// Appends another file. Its spans have to be [shifted](Span::shifted) by the [`next_start`](Self::next_start) from
+    /// before this call. [`name_at`](Self::name_at) and [`place`](Self::place) then return the name and the lines of
+    /// the file that contains an offset.
     pub fn append(&mut self, other: &Self) {
         let start = self.next_start();
         self.appended.push(Appended {
@@ -123,7 +124,7 @@ impl Source {
             .extend(starts.map(|at| Span::new(*at as usize, *at as usize).shifted(start).start));
     }
 
-    /// The name of the file that has an offset.
+    /// Returns the name of the file that contains an offset.
     pub fn name_at(&self, offset: usize) -> &str {
         self.appended_at(offset)
             .map_or(&self.name, |appended| &appended.name)

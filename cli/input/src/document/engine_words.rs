@@ -1,5 +1,4 @@
-//! The words of types of the engine. Those types cannot implement `Words` themselves, since the engine does not know
-//! documents.
+//! The words of types of the engine. `Words` is implemented here, because the engine does not depend on this crate.
 
 use std::borrow::Cow;
 

@@ -115,7 +115,7 @@ impl<T> Field<T> {
         }))
     }
 
-    /// Takes the other field if this key is absent.
+    /// Takes the other field if this one has no value.
     pub fn or(&mut self, other: Self) {
         if self.get().is_none() {
             *self = other;

@@ -60,7 +60,7 @@ pub struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    /// The same entry of a document that begins so many bytes later.
+    /// Moves the places of the entry by this many bytes, for a document that is part of a longer text.
     #[must_use]
     pub fn shifted(self, by: usize) -> Self {
         Self {
@@ -78,7 +78,7 @@ impl<'a> Node<'a> {
         Self { value, span, json }
     }
 
-    /// The same node of a document that begins so many bytes later.
+    /// Moves the places of the node by this many bytes, for a document that is part of a longer text.
     #[must_use]
     pub fn shifted(self, by: usize) -> Self {
         let value = match self.value {
@@ -99,7 +99,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The text, if the value is one.
+    /// Returns the text, if the value is one.
     pub fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) => Some(text),

@@ -18,7 +18,7 @@ pub enum Part<'a> {
 }
 
 impl Part<'_> {
-    /// The same part of a document that begins so many bytes later.
+    /// Moves the places of the part by this many bytes, for a document that is part of a longer text.
     #[must_use]
     pub fn shifted(self, by: usize) -> Self {
         match self {

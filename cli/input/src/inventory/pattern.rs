@@ -76,7 +76,7 @@ impl Pattern {
         if parts.is_empty() {
             return Err("a pattern without a name".to_owned());
         }
-        // The order in which they are written does not matter: hosts are added first, and removed last.
+        // The order in which the parts are written does not matter: hosts are added first, and removed last.
         parts.sort_by_key(|part| part.effect);
         if parts[0].effect != Effect::Add {
             let name = ALL.to_owned();

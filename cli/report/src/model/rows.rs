@@ -66,7 +66,8 @@ impl RowTable {
 
     /// Moves attempts that overlap to rows of their own, corrects overlaps that come from rounding, and sorts the rows.
     ///
-    /// The attempts are in the order in which their jobs ended, which is that of the attempts on one row.
+    /// Attempts are in the order in which their jobs ended. The sort is stable, so attempts on one row that began in
+    /// the same millisecond stay in that order.
     pub(super) fn arrange(self, attempts: &mut [AttemptFacts]) -> Vec<Row> {
         let mut rows = self.rows;
         let mut order: Vec<u32> = (0..count(attempts.len())).collect();

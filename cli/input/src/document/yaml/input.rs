@@ -49,7 +49,7 @@ const fn is_flow(byte: u8) -> bool {
     matches!(byte, b',' | b'[' | b']' | b'{' | b'}')
 }
 
-/// What a byte means within a word without quotes.
+/// The meaning of a byte within a word without quotes.
 #[derive(Clone, Copy)]
 enum Class {
     /// A part of the word.
