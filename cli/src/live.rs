@@ -20,7 +20,9 @@ mod steering;
 
 pub(crate) use client::{AskError, LiveClient};
 pub(crate) use figures::LiveFigures;
-pub(crate) use message::{Became, Explanation, LimitChange, LiveState, Piece, Printed, Question};
+pub(crate) use message::{
+    Became, Explanation, LimitChange, LiveState, OutputPiece, Printed, Question,
+};
 pub(crate) use server::{LiveServer, Served};
 pub(crate) use status_text::describe;
 pub(crate) use steering::{Steered, SteeringRecord};

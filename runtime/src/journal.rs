@@ -78,7 +78,7 @@ use std::time::SystemTime;
 use ratchet_ipc::{JobKey, Payload};
 
 pub use content::Content;
-pub use entries::{Entries, JournalEntry};
+pub use entries::{JournalEntries, JournalEntry};
 pub use error::JournalError;
 pub use history::{History, RecordedOutcome};
 pub use plan::{JobPlan, RunPlan};

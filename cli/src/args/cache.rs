@@ -47,7 +47,7 @@ pub(crate) enum CacheAction {
     },
     /// Tells whether a job's result would be used again, and if not, what differs.
     #[command(after_help = EXPLAIN_HELP)]
-    Explain(ExplainArguments),
+    Explain(CacheExplainArguments),
     /// Removes results: all of them, or those that match.
     Clear {
         /// Only those of this task.
@@ -62,7 +62,7 @@ pub(crate) enum CacheAction {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct ExplainArguments {
+pub(crate) struct CacheExplainArguments {
     /// The job file; `-` is JSON lines from stdin.
     pub(crate) file: PathBuf,
     /// The job's id.

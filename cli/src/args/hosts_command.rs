@@ -36,21 +36,21 @@ pub(crate) struct HostsVerbArguments {
     pub(crate) action: Option<HostsAction>,
     /// Which hosts are listed, if no action is named.
     #[command(flatten)]
-    pub(crate) selection: SelectionArguments,
+    pub(crate) selection: HostSelectionArguments,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum HostsAction {
     /// Lists the hosts with their groups and slots, and how they are reached.
-    List(SelectionArguments),
+    List(HostSelectionArguments),
     /// Connects to each host, and tells how long a message takes there and back, or why it is not reached.
     #[command(after_help = CHECK_HELP)]
-    Check(SelectionArguments),
+    Check(HostSelectionArguments),
 }
 
 /// Which hosts are meant, and how they are written.
 #[derive(Debug, Args)]
-pub(crate) struct SelectionArguments {
+pub(crate) struct HostSelectionArguments {
     /// A job file with `hosts`.
     #[arg(value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,

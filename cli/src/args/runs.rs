@@ -85,7 +85,7 @@ pub(crate) enum RunsAction {
     /// Says why a run took as long as it did: what its jobs waited for, which chain of jobs set its length, and what would
     /// have made it shorter. Of a job that has not ended, it says where the job is, and why it does not run.
     #[command(after_help = EXPLAIN_HELP)]
-    Explain(ExplainArguments),
+    Explain(RunsExplainArguments),
     /// Writes a report on a run, of what has ended so far if it goes on: a page, a trace, a summary, a document, test results.
     #[command(after_help = REPORT_HELP)]
     Report(ReportArguments),
@@ -183,7 +183,7 @@ pub(crate) enum ReportFormat {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct ExplainArguments {
+pub(crate) struct RunsExplainArguments {
     /// Which run; the last one, if none is named.
     pub(crate) run: Option<String>,
     /// A job of the run, to say what only this one waits for, or has waited for.

@@ -15,7 +15,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::check::SummaryFormat;
-use crate::args::hosts_command::{HostsAction, HostsVerbArguments, SelectionArguments};
+use crate::args::hosts_command::{HostSelectionArguments, HostsAction, HostsVerbArguments};
 use crate::error::CliError;
 use crate::escape::{plain, plain_json};
 use crate::exit;
@@ -67,8 +67,8 @@ pub(crate) fn run(arguments: &HostsVerbArguments) -> Result<u8, CliError> {
 }
 
 /// Returns the hosts that the arguments select: those of `--on`, else all of the file and the inventories.
-fn select(selection: &SelectionArguments) -> Result<(HostRegistry, Vec<HostPlan>), CliError> {
-    let SelectionArguments { file, chosen, .. } = selection;
+fn select(selection: &HostSelectionArguments) -> Result<(HostRegistry, Vec<HostPlan>), CliError> {
+    let HostSelectionArguments { file, chosen, .. } = selection;
     let typed = HostFlags::of(chosen)?;
     let table = match file {
         None if typed.on.is_none() && chosen.inventory.is_empty() => {

@@ -9,7 +9,7 @@ use ratchet_runtime::{
 };
 
 use super::files::prepare_for_remote;
-use super::folders::Folders;
+use super::folders::FileFolders;
 use super::groups::FailFastGroups;
 use super::hosts::{HostRegistry, check_on, check_words};
 use super::job::JobPlaces;
@@ -45,7 +45,7 @@ pub(super) struct JobBuilder {
     pub(super) protection: BreakerAndBudget,
     /// The hosts on which jobs and workers can run.
     pub(super) hosts: HostRegistry,
-    folders: Folders,
+    folders: FileFolders,
     slots: Option<u32>,
     tasks: KnownTasks,
     /// Whether work folders on hosts are kept.
@@ -89,7 +89,7 @@ impl JobBuilder {
     /// Reads the sections that are not jobs.
     pub(super) fn new(
         header: HeaderSpec,
-        folders: &Folders,
+        folders: &FileFolders,
         options: &PlanOptions,
         problems: &mut Problems,
     ) -> Self {

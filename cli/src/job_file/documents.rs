@@ -1,7 +1,7 @@
 //! Reads a job file and the files that it includes as if they were one.
 //!
 //! The texts of all files follow each other in one [`Source`], so a span also identifies the file. Paths are relative
-//! to the file in which they are written, and [`Folders`] finds its folder by the span of a path.
+//! to the file in which they are written, and [`FileFolders`] finds its folder by the span of a path.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use ratchet_runtime::Job;
 
 use super::expand::SectionExpansion;
-use super::folders::Folders;
+use super::folders::FileFolders;
 use super::hosts::words_of;
 use super::job::{JobPlaces, JobReader};
 use super::paths::within;
@@ -27,7 +27,7 @@ pub(super) struct Documents {
     /// The texts of all files.
     pub(super) source: Source,
     /// The folders of the files.
-    pub(super) folders: Folders,
+    pub(super) folders: FileFolders,
     /// The sections that are not jobs.
     pub(super) header: HeaderSpec,
     /// The jobs, those of the first file first.
@@ -78,7 +78,7 @@ pub(super) fn read(
     problems: &mut Problems,
 ) -> Documents {
     let mut reader = DocumentReader::default();
-    let mut folders = Folders::of_one(folder);
+    let mut folders = FileFolders::of_one(folder);
     let mut extent = reader.read(&root, format, folder, 0, problems);
     let first = reader.take_file();
     let mut header = *first.header.unwrap_or_default();
@@ -152,7 +152,7 @@ fn open(
     files: &[IncludedFile],
     by: usize,
     named: &Spanned<String>,
-    folders: &Folders,
+    folders: &FileFolders,
     all: &Source,
     problems: &mut Problems,
 ) -> Option<(IncludedFile, Source, DocumentFormat)> {

@@ -6,9 +6,9 @@ use crate::diagnostic::Span;
 
 /// The folder of each file of a source, with the offset at which the file begins.
 #[derive(Debug, Clone)]
-pub(super) struct Folders(Vec<(usize, Option<PathBuf>)>);
+pub(super) struct FileFolders(Vec<(usize, Option<PathBuf>)>);
 
-impl Folders {
+impl FileFolders {
     /// Makes the folders of a single file. Without a folder, the file is stdin.
     pub(super) fn of_one(folder: Option<&Path>) -> Self {
         Self(vec![(0, folder.map(Path::to_path_buf))])

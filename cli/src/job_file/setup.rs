@@ -2,7 +2,7 @@
 
 use ratchet_runtime::{Job, JobKey};
 
-use super::folders::Folders;
+use super::folders::FileFolders;
 use super::job::{JobPlaces, JobReader};
 use super::selection::JobPattern;
 use super::spec::SetupSpec;
@@ -15,7 +15,7 @@ use crate::document::Spanned;
 /// Returns the scripts with their places, in the order of the file.
 pub(super) fn needed(
     setup: Vec<Spanned<SetupSpec>>,
-    folders: &Folders,
+    folders: &FileFolders,
     jobs: &mut [Job],
     places: &mut [JobPlaces],
     problems: &mut Problems,

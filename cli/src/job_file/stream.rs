@@ -12,7 +12,7 @@ pub(crate) use self::read::{LONGEST, LineRead, read_until};
 pub(crate) use self::refused::{RefusedLine, StreamError};
 use super::builder::JobBuilder;
 use super::error::FileError;
-use super::folders::Folders;
+use super::folders::FileFolders;
 use super::hosts::HostRegistry;
 use super::job::{JobPlaces, JobReader};
 use super::options::{BreakerAndBudget, PlanOptions, WorkerPlan};
@@ -53,7 +53,7 @@ impl JobLines {
         options: &PlanOptions,
     ) -> Result<Self, FileError> {
         let mut problems = Vec::new();
-        let folders = Folders::of_one(folder);
+        let folders = FileFolders::of_one(folder);
         let no_header = HeaderSpec::default();
         let mut lines = Self {
             name: name.to_owned(),

@@ -286,14 +286,14 @@ pub(crate) struct Printed {
     /// followed.
     pub(crate) attempt: u32,
     /// What was printed on stdout.
-    pub(crate) stdout: Piece,
+    pub(crate) stdout: OutputPiece,
     /// What was printed on stderr, or what the worker has reported about the job.
-    pub(crate) stderr: Piece,
+    pub(crate) stderr: OutputPiece,
 }
 
 /// A piece of an output.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Piece {
+pub(crate) struct OutputPiece {
     /// How many bytes were printed up to the end of this piece.
     pub(crate) next: u64,
     /// How many bytes are left out within this piece, because only the beginning and the end of an output are kept.
@@ -302,7 +302,7 @@ pub(crate) struct Piece {
     pub(crate) bytes: String,
 }
 
-impl Piece {
+impl OutputPiece {
     /// Makes a piece of bytes.
     pub(super) fn new(next: u64, dropped: u64, bytes: &[u8]) -> Self {
         use std::fmt::Write as _;
@@ -348,11 +348,11 @@ mod tests {
     #[test]
     fn a_piece_keeps_all_bytes() {
         let bytes: Vec<u8> = (0..=255).collect();
-        assert_eq!(Piece::new(256, 0, &bytes).decode(), Some(bytes));
+        assert_eq!(OutputPiece::new(256, 0, &bytes).decode(), Some(bytes));
         for no_digits in ["0", "0g", "é1"] {
-            let piece = Piece {
+            let piece = OutputPiece {
                 bytes: no_digits.to_owned(),
-                ..Piece::default()
+                ..OutputPiece::default()
             };
             assert_eq!(piece.decode(), None, "{no_digits}");
         }

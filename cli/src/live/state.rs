@@ -10,7 +10,7 @@ use ratchet_runtime::{
 
 use super::figures::LiveFigures;
 use super::message::{
-    Explanation, JobAt, LimitNow, LiveState, Piece, Printed, RunningNow, WaitCount,
+    Explanation, JobAt, LimitNow, LiveState, OutputPiece, Printed, RunningNow, WaitCount,
 };
 use super::status_text::command;
 use crate::readable::duration;
@@ -210,7 +210,7 @@ pub(super) fn printed(
 ) -> Printed {
     let piece = |kept: &HeadTail, from| {
         let (dropped, bytes) = kept.since(from);
-        Piece::new(kept.total(), dropped, &bytes)
+        OutputPiece::new(kept.total(), dropped, &bytes)
     };
     Printed {
         running,

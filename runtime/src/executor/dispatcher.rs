@@ -12,7 +12,7 @@ use super::breakers::Breakers;
 use super::cancelled::CancelReason;
 use super::control::RunControl;
 use super::ended_attempt::EndedAttempt;
-use super::entry::{JobEntry, JobState};
+use super::entry::{EntryState, JobEntry};
 use super::kinds::Kinds;
 use super::observers::Turn;
 use super::queue::{Capacity, KindCounts, Queue};
@@ -200,7 +200,7 @@ impl Dispatcher {
     fn tell_waiting(&mut self) {
         for ticket in std::mem::take(&mut self.queued) {
             let entry = self.queue().find(ticket);
-            if entry.is_some_and(|entry| entry.state() == JobState::Waiting) {
+            if entry.is_some_and(|entry| entry.state() == EntryState::Waiting) {
                 self.tell_acquisition(ticket, AcquisitionChange::Waits);
             }
         }
@@ -281,7 +281,7 @@ impl Dispatcher {
         for ticket in self.breakers.take_released() {
             // A job that has started since, or waits for its retry, does not wait for the breaker.
             let is_refused =
-                |entry: &JobEntry| entry.state() == JobState::Waiting && entry.rejected;
+                |entry: &JobEntry| entry.state() == EntryState::Waiting && entry.rejected;
             if self.queue().find(ticket).is_some_and(is_refused) {
                 self.seated.postpone(ticket, now);
             }
@@ -384,7 +384,7 @@ impl Dispatcher {
         match self.queue().find(ticket) {
             // The job was given up before, and its attempt has ended only now.
             None => return Settled::Unknown,
-            Some(entry) if entry.state() != JobState::Running => {
+            Some(entry) if entry.state() != EntryState::Running => {
                 // The attempt was sent ahead and was never reported to have begun, so nothing is charged to it.
                 self.returned(ticket, None, false, turn);
                 return Settled::Returned;
@@ -473,9 +473,9 @@ impl Dispatcher {
         };
         match entry.state() {
             // The job waits already, because the loss of its worker was noticed on both sides.
-            JobState::Waiting => return false,
-            JobState::Ahead => self.seated.put_back(ticket, withdrawn, turn.now),
-            JobState::Running => {
+            EntryState::Waiting => return false,
+            EntryState::Ahead => self.seated.put_back(ticket, withdrawn, turn.now),
+            EntryState::Running => {
                 self.slow.end(ticket);
                 self.tell_acquisition(ticket, AcquisitionChange::Released);
                 let begun = self.seated.take_back(ticket, next, withdrawn, turn);
@@ -506,7 +506,7 @@ impl Dispatcher {
         let was_cancelled = entry.cancelled.is_some();
         entry.cancelled.get_or_insert_with(|| Arc::clone(reason));
         let stop = match entry.state() {
-            JobState::Ahead => StopRequest::Recall,
+            EntryState::Ahead => StopRequest::Recall,
             _ if was_cancelled => StopRequest::Kill,
             _ => stop,
         };
@@ -528,7 +528,7 @@ impl Dispatcher {
 
     /// Removes a job from the queue in any state. If its attempt still runs, the report of its end is ignored.
     pub(super) fn give_up(&mut self, ticket: Ticket, now: Instant) -> JobEntry {
-        if self.queue().get(ticket).state() == JobState::Running {
+        if self.queue().get(ticket).state() == EntryState::Running {
             self.tell_acquisition(ticket, AcquisitionChange::Released);
         }
         let entry = self.seated.give_up(ticket);

@@ -37,8 +37,8 @@ pub(super) struct JobEntry {
     pub(super) route: RouteId,
     /// Where its attempt runs or lies ahead. It is the local place while the job waits.
     pub(super) at: PlaceId,
-    /// The state of the job in the queue. Only `Entries` changes it, because it counts the entries by state.
-    state: JobState,
+    /// The state of the job in the queue. Only `JobEntries` changes it, because it counts the entries by state.
+    state: EntryState,
     /// The seat on which the job runs or was sent ahead; `None` if it waits, or if no worker of a pool performs it.
     pub(super) seat: Option<SeatId>,
     /// How many charged attempts the job has had.
@@ -75,7 +75,7 @@ pub(super) struct JobEntry {
 
 /// The state of a job in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum JobState {
+pub(super) enum EntryState {
     /// The job waits for its start.
     Waiting,
     /// The job was sent ahead to a busy worker. It holds no slot and has not begun.
@@ -100,7 +100,7 @@ impl JobEntry {
             kind,
             route,
             at: PlaceId::LOCAL,
-            state: JobState::Waiting,
+            state: EntryState::Waiting,
             seat: None,
             attempts: 0,
             crashes: 0,
@@ -126,7 +126,7 @@ impl JobEntry {
             ticket,
             route,
             is_rated,
-            state: JobState::Waiting,
+            state: EntryState::Waiting,
             at: PlaceId::LOCAL,
             seat: None,
             queue_deadline: None,
@@ -135,7 +135,7 @@ impl JobEntry {
     }
 
     /// Returns the state of the job in the queue.
-    pub(super) fn state(&self) -> JobState {
+    pub(super) fn state(&self) -> EntryState {
         self.state
     }
 
@@ -147,9 +147,9 @@ impl JobEntry {
         }
     }
 
-    /// Changes the state. Only `Entries` may call this for an entry that it holds, because it has to change its counts
+    /// Changes the state. Only `JobEntries` may call this for an entry that it holds, because it has to change its counts
     /// with it.
-    pub(super) fn set_state(&mut self, state: JobState) {
+    pub(super) fn set_state(&mut self, state: EntryState) {
         self.state = state;
     }
 
@@ -179,7 +179,7 @@ impl JobEntry {
 
     /// Whether the job waits and has had no charged attempt.
     pub(super) fn is_at_start(&self) -> bool {
-        self.state == JobState::Waiting && self.attempts == 0
+        self.state == EntryState::Waiting && self.attempts == 0
     }
 
     /// Turns the entry back into the job as it arrived, so that it can be resolved again.

@@ -9,7 +9,7 @@ use super::arrival::Arrival;
 use super::cancelled::CancelReason;
 use super::dispatcher::{Dispatcher, Settled, tell_retry};
 use super::ended_attempt::EndedAttempt;
-use super::entry::{JobEntry, JobState};
+use super::entry::{EntryState, JobEntry};
 use super::kinds::Kinds;
 use super::observers::Turn;
 use super::provisional::{Provisional, Suspects};
@@ -272,7 +272,7 @@ impl Execution {
     /// Removes all waiting jobs of a kind from the queue, and returns them.
     pub(super) fn cancel_waiting_for(&mut self, kind: KindId, now: Instant) -> Vec<JobEntry> {
         self.cancel_all(
-            |entry| entry.kind == kind && entry.state() == JobState::Waiting,
+            |entry| entry.kind == kind && entry.state() == EntryState::Waiting,
             now,
         )
     }
@@ -300,7 +300,7 @@ impl Execution {
         let mut asked = Vec::new();
         for ticket in self.queue().tickets(|entry| is_wanted(&entry.job)) {
             let entry = self.queue().get(ticket);
-            if entry.state() == JobState::Waiting {
+            if entry.state() == EntryState::Waiting {
                 ended.push(self.dispatcher.cancel(ticket, now));
             } else {
                 asked.push(entry.job.id.clone());
@@ -327,7 +327,7 @@ impl Execution {
     pub(super) fn output(&self, id: &JobKey) -> Option<JobOutput> {
         let mut entries = self.queue().entries();
         let entry =
-            entries.find(|entry| entry.state() == JobState::Running && entry.job.id == *id)?;
+            entries.find(|entry| entry.state() == EntryState::Running && entry.job.id == *id)?;
         let printed = self.dispatcher.output_here(entry.ticket);
         Some(JobOutput::new(
             entry.attempts,
@@ -379,7 +379,7 @@ impl Execution {
         refusal: &Failure,
         now: Instant,
     ) -> Vec<(JobEntry, Box<Failure>)> {
-        let waiting = self.cancel_all(|entry| entry.state() == JobState::Waiting, now);
+        let waiting = self.cancel_all(|entry| entry.state() == EntryState::Waiting, now);
         let ends = |entry| ends_with_last_failure(entry, refusal.clone());
         waiting.into_iter().map(ends).collect()
     }
@@ -401,7 +401,7 @@ impl Execution {
             let message = "it was killed, and had not ended when the run did";
             let failure = Box::new(Failure::new(Class::Cancelled, message));
             let mut attempted = EndedAttempt::none(failure);
-            if entry.state() == JobState::Running {
+            if entry.state() == EntryState::Running {
                 attempted.ran = entry.in_state_for(now);
                 attempted.began = Some(entry.since);
                 attempted.slot = slot;

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use ratchet_ipc::HostName;
 
 use deadlines::QueueDeadlines;
-use entries::Entries;
+use entries::JobEntries;
 pub(super) use entries::KindCounts;
 
 use super::arrival::{Arrival, Refused};
 use super::ended_attempt::EndedAttempt;
-use super::entry::{JobEntry, JobState};
+use super::entry::{EntryState, JobEntry};
 use super::kinds::Kinds;
 use super::observers::Turn;
 use super::reuse::StorePermit;
@@ -58,7 +58,7 @@ struct Scheduled {
 /// the state that the scheduler has for its ticket.
 pub(super) struct Queue {
     scheduler: Scheduler,
-    entries: Entries,
+    entries: JobEntries,
     deadlines: QueueDeadlines,
     routes: Routes,
     uncertain: UncertainStart,
@@ -74,7 +74,7 @@ impl Queue {
         scheduler.keep_waits();
         Self {
             scheduler,
-            entries: Entries::new(kinds),
+            entries: JobEntries::new(kinds),
             deadlines: QueueDeadlines::default(),
             routes: Routes::new(kinds),
             uncertain: UncertainStart::default(),
@@ -312,7 +312,7 @@ impl Queue {
 
     /// Starts an attempt of a job that was popped, or that was sent ahead and has begun, at this place.
     pub(super) fn start(&mut self, ticket: Ticket, place: PlaceId, now: Instant) {
-        let entry = self.entries.enter(ticket, JobState::Running);
+        let entry = self.entries.enter(ticket, EntryState::Running);
         entry.at = place;
         expect_known(self.scheduler.take_waits(ticket, &mut entry.times.waits));
         entry.since = now;
@@ -373,7 +373,7 @@ impl Queue {
         now: Instant,
     ) -> Option<Ticket> {
         let ticket = self.scheduler.pop_ahead(route.scheduled(), now)?;
-        let entry = self.entries.enter(ticket, JobState::Ahead);
+        let entry = self.entries.enter(ticket, EntryState::Ahead);
         entry.at = place;
         entry.seat = Some(seat);
         Some(ticket)
@@ -392,7 +392,7 @@ impl Queue {
         now: Instant,
     ) -> Freed {
         // `next` may have been given up in the meantime, and then has its outcome already.
-        let is_ahead = |entry: &JobEntry| entry.state() == JobState::Ahead;
+        let is_ahead = |entry: &JobEntry| entry.state() == EntryState::Ahead;
         let next = next.filter(|next| self.find(*next).is_some_and(is_ahead));
         match next {
             Some(next) => {
@@ -414,14 +414,14 @@ impl Queue {
 
     /// Makes a job wait for another attempt, because its freed attempt has failed.
     pub(super) fn wait_again(&mut self, ticket: Ticket, failure: Box<Failure>, now: Instant) {
-        let entry = self.entries.enter(ticket, JobState::Waiting);
+        let entry = self.entries.enter(ticket, EntryState::Waiting);
         entry.since = now;
         entry.failure = Some(failure);
     }
 
     /// Makes a job wait as if it had not started, because its freed attempt never began.
     pub(super) fn uncharge(&mut self, ticket: Ticket, now: Instant) {
-        let entry = self.entries.enter(ticket, JobState::Waiting);
+        let entry = self.entries.enter(ticket, EntryState::Waiting);
         entry.attempts -= 1;
         entry.since = now;
         self.restore_deadline(ticket);
@@ -430,7 +430,7 @@ impl Queue {
     /// Moves a job that was sent ahead back to its old position among the waiting jobs.
     pub(super) fn put_back(&mut self, ticket: Ticket) {
         expect_known(self.scheduler.put_back(ticket));
-        let entry = self.entries.enter(ticket, JobState::Waiting);
+        let entry = self.entries.enter(ticket, EntryState::Waiting);
         entry.at = PlaceId::LOCAL;
         entry.seat = None;
         self.restore_deadline(ticket);
@@ -488,9 +488,9 @@ impl Queue {
     pub(super) fn give_up(&mut self, ticket: Ticket) -> JobEntry {
         self.uncertain.settle(ticket);
         match self.get(ticket).state() {
-            JobState::Waiting => {}
-            JobState::Ahead => self.put_back(ticket),
-            JobState::Running => {
+            EntryState::Waiting => {}
+            EntryState::Ahead => self.put_back(ticket),
+            EntryState::Running => {
                 expect_known(self.scheduler.finish(ticket));
                 return self.take(ticket);
             }

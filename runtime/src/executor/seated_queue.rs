@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::arrival::{Arrival, Refused};
 use super::ended_attempt::EndedAttempt;
-use super::entry::{JobEntry, JobState};
+use super::entry::{EntryState, JobEntry};
 use super::kinds::Kinds;
 use super::observers::Turn;
 use super::performers::Performers;
@@ -507,10 +507,10 @@ impl SeatedQueue {
             let entry = self.queue.pop_past_deadline(now)?;
             let ticket = entry.ticket;
             match entry.state() {
-                JobState::Waiting => return Some(ticket),
-                JobState::Ahead => self.stop(ticket, StopRequest::Recall),
+                EntryState::Waiting => return Some(ticket),
+                EntryState::Ahead => self.stop(ticket, StopRequest::Recall),
                 // The job has started in this turn.
-                JobState::Running => {}
+                EntryState::Running => {}
             }
         }
     }
@@ -525,9 +525,9 @@ impl SeatedQueue {
     pub(super) fn stop_all(&mut self, mode: Option<StopRequest>) {
         for entry in self.queue.entries() {
             let mode = match (entry.state(), mode) {
-                (JobState::Running, Some(mode)) => mode,
-                (JobState::Ahead, _) => StopRequest::Recall,
-                (JobState::Running, None) | (JobState::Waiting, _) => continue,
+                (EntryState::Running, Some(mode)) => mode,
+                (EntryState::Ahead, _) => StopRequest::Recall,
+                (EntryState::Running, None) | (EntryState::Waiting, _) => continue,
             };
             (self.performers).stop(entry.pool(), entry.seat, entry.ticket, mode);
         }
@@ -594,7 +594,7 @@ impl SeatedQueue {
             return Vec::new();
         }
         let waiting = self.queue.entries();
-        let waiting = waiting.filter(|entry| entry.state() == JobState::Waiting);
+        let waiting = waiting.filter(|entry| entry.state() == EntryState::Waiting);
         let unstartable = waiting.filter_map(|entry| {
             let route = self.queue.routes().get(entry.route);
             let failure = self.refusal(route.kind, route.places, route.slots)?;

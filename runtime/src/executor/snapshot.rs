@@ -9,7 +9,7 @@ use ratchet_ipc::JobKey;
 
 use super::arrival::Arrival;
 use super::control::RunControl;
-use super::entry::{JobEntry, JobState};
+use super::entry::{EntryState, JobEntry};
 use super::kinds::Kinds;
 use super::performers::Performers;
 use super::places::Places;
@@ -299,7 +299,7 @@ impl SnapshotInput<'_> {
         let mut waiting = Vec::new();
         let mut holders = Holders::default();
         for entry in self.queue.entries() {
-            if entry.state() == JobState::Running {
+            if entry.state() == EntryState::Running {
                 self.note_holder(entry, &mut holders);
                 running.push((entry.since, entry.position, entry));
             }
@@ -315,7 +315,7 @@ impl SnapshotInput<'_> {
             locked: scheduler.hosts().collect(),
         };
         for entry in self.queue.entries() {
-            if entry.state() != JobState::Running {
+            if entry.state() != EntryState::Running {
                 let cause = self.cause(entry, &holders, &left);
                 waiting.push((entry.since, entry.position, Arc::clone(&entry.job), cause));
             }

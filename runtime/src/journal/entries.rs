@@ -41,7 +41,7 @@ pub enum JournalEntry {
 
 /// The entries of a journal, in the order in which they were recorded.
 #[derive(Debug)]
-pub struct Entries<'a> {
+pub struct JournalEntries<'a> {
     history: &'a History,
     input: BufReader<ReadAt<'a>>,
     line: Vec<u8>,
@@ -52,8 +52,8 @@ pub struct Entries<'a> {
 impl History {
     /// Reads all entries of the journal that count, from its beginning up to the end that it had when it was loaded:
     /// one outcome for each job, and everything else that is recorded. Damaged lines are left out.
-    pub fn entries(&self) -> Entries<'_> {
-        Entries {
+    pub fn entries(&self) -> JournalEntries<'_> {
+        JournalEntries {
             history: self,
             input: BufReader::with_capacity(CHUNK, self.reader()),
             line: Vec::new(),
@@ -62,7 +62,7 @@ impl History {
     }
 }
 
-impl Iterator for Entries<'_> {
+impl Iterator for JournalEntries<'_> {
     type Item = Result<JournalEntry, JournalError>;
 
     fn next(&mut self) -> Option<Self::Item> {

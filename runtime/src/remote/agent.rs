@@ -32,7 +32,7 @@ use super::files::{FileRequest, FileService};
 use super::hello::{self, DispatcherHello};
 use super::keeper::FromKeeper;
 use super::message::{
-    FromAgent, Lines, Output, StartError, ToAgent, WireReading, line, usage_to_wire,
+    FromAgent, Lines, OutputStream, StartError, ToAgent, WireReading, line, usage_to_wire,
 };
 use super::stream::{
     CHUNK, CONNECTION_WINDOW, HEADER_BYTES, MAX_STREAMS, MESSAGES_PATH, PROCESS_PATH, SEND_BUFFER,
@@ -441,8 +441,8 @@ impl DispatcherSession {
             ToAgent::CloseOutput { id, output } => {
                 if let Some(known) = self.processes.get(&id) {
                     match output {
-                        Output::Stdout => known.close_stdout.cancel(),
-                        Output::Stderr => known.close_stderr.cancel(),
+                        OutputStream::Stdout => known.close_stdout.cancel(),
+                        OutputStream::Stderr => known.close_stderr.cancel(),
                     }
                 }
             }

@@ -33,7 +33,7 @@ const ERROR_CHARACTERS: usize = 500;
 /// One of the two output pipes of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Output {
+pub(super) enum OutputStream {
     /// The standard output.
     Stdout,
     /// The standard error.
@@ -51,7 +51,7 @@ pub(super) enum ToAgent {
     /// Continues a process.
     Continue { id: u64 },
     /// Closes the output pipe of a process, because it is not read any more.
-    CloseOutput { id: u64, output: Output },
+    CloseOutput { id: u64, output: OutputStream },
     /// Asks for the usage of processes.
     Measure { question: u64, ids: Vec<u64> },
     /// Shows that the dispatcher is alive, and asks for an answer.
@@ -538,7 +538,7 @@ mod tests {
             },
             ToAgent::CloseOutput {
                 id: 3,
-                output: Output::Stderr,
+                output: OutputStream::Stderr,
             },
             ToAgent::Suspend,
             ToAgent::TimeGranted {

@@ -11,7 +11,7 @@ use h2::SendStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
 
-use super::message::{Output, ToAgent};
+use super::message::{OutputStream, ToAgent};
 use super::stream::{CHUNK, Inbox, poll_capacity};
 use super::table::RemoteView;
 use crate::os::InputWatch;
@@ -20,15 +20,15 @@ use crate::os::InputWatch;
 pub(super) struct RemoteReader {
     pub(super) view: Arc<RemoteView>,
     pub(super) id: u64,
-    pub(super) output: Output,
+    pub(super) output: OutputStream,
     pub(super) messages: mpsc::UnboundedSender<ToAgent>,
 }
 
 impl RemoteReader {
     fn inbox(&self) -> &Inbox {
         match self.output {
-            Output::Stdout => &self.view.stdout,
-            Output::Stderr => &self.view.stderr,
+            OutputStream::Stdout => &self.view.stdout,
+            OutputStream::Stderr => &self.view.stderr,
         }
     }
 }

@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use self::connection::AgentConnection;
 use super::files::FileClient;
-use super::message::{Output, Spec, StartError, ToAgent, wire_id};
+use super::message::{OutputStream, Spec, StartError, ToAgent, wire_id};
 use super::pipes::{RemoteReader, RemoteWriter};
 use super::stream::{Inbox, PROCESS_PATH, STDERR_PATH, SYSTEM_ID, StreamEnd};
 use super::table::{ProcessEntry, ProcessTable, RemoteView};
@@ -308,8 +308,8 @@ impl ProcessManager for RemoteProcesses {
         };
         let pipes: Pipes = (
             Box::new(stdin),
-            Box::new(reader(Output::Stdout)),
-            Box::new(reader(Output::Stderr)),
+            Box::new(reader(OutputStream::Stdout)),
+            Box::new(reader(OutputStream::Stderr)),
         );
         let handle = ProcessHandle::new(id, pipes, exit)
             .with_view(view)

@@ -12,7 +12,7 @@ use ratchet_runtime::process::ProcessConfig;
 use ratchet_runtime::{CacheTerms, Dependencies, Failure, Job, NoCacheKey, Timeouts, Work};
 
 use super::{existing, show_time};
-use crate::args::cache::ExplainArguments;
+use crate::args::cache::CacheExplainArguments;
 use crate::error::CliError;
 use crate::escape::plain;
 use crate::folders::Folders;
@@ -46,7 +46,7 @@ pub(super) enum Reusability {
 }
 
 /// Explains whether the result of a job would be reused.
-pub(super) async fn run(arguments: &ExplainArguments) -> Result<String, CliError> {
+pub(super) async fn run(arguments: &CacheExplainArguments) -> Result<String, CliError> {
     let (folders, settings) = Folders::load(&arguments.state)?;
     let worker = arguments
         .worker
@@ -81,7 +81,7 @@ pub(super) async fn run(arguments: &ExplainArguments) -> Result<String, CliError
 }
 
 /// Finds the job with the id that was typed.
-fn find(jobs: Jobs, arguments: &ExplainArguments) -> Result<Job, CliError> {
+fn find(jobs: Jobs, arguments: &CacheExplainArguments) -> Result<Job, CliError> {
     let wanted = arguments.job.as_str();
     let mut ids = Vec::new();
     let mut is_wanted = |job: &Job| {

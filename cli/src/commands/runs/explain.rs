@@ -9,7 +9,7 @@ use ratchet_runtime::{JobKey, RunStore};
 use super::live::connect;
 use super::steer::write;
 use super::{find, model, open};
-use crate::args::runs::ExplainArguments;
+use crate::args::runs::RunsExplainArguments;
 use crate::args::runs_live::AnswerFormat;
 use crate::error::CliError;
 use crate::escape::plain;
@@ -18,7 +18,7 @@ use crate::live::{Explanation, LiveClient, Question};
 use crate::readable::duration;
 
 /// Explains a run, or one of its jobs.
-pub(super) fn run(arguments: &ExplainArguments) -> Result<(), CliError> {
+pub(super) fn run(arguments: &RunsExplainArguments) -> Result<(), CliError> {
     if let Some(job) = &arguments.job
         && let Some(explanation) = explain_live(arguments, job)?
     {
@@ -42,7 +42,10 @@ pub(super) fn run(arguments: &ExplainArguments) -> Result<(), CliError> {
 }
 
 /// Explains a job of a run in progress, unless the job has ended.
-fn explain_live(arguments: &ExplainArguments, job: &str) -> Result<Option<Explanation>, CliError> {
+fn explain_live(
+    arguments: &RunsExplainArguments,
+    job: &str,
+) -> Result<Option<Explanation>, CliError> {
     let Some(run) = &arguments.run else {
         return Ok(None);
     };

@@ -7,7 +7,7 @@ use super::live::{open, run_and_jobs};
 use crate::args::runs_live::TailArguments;
 use crate::error::CliError;
 use crate::escape::{plain, plain_lines};
-use crate::live::{AskError, Explanation, Piece, Printed, Question};
+use crate::live::{AskError, Explanation, OutputPiece, Printed, Question};
 use crate::output::{Destination, OutputError};
 
 /// The interval at which a job that is followed is asked for its output.
@@ -92,7 +92,7 @@ impl Streams {
         }
     }
 
-    fn write_stdout(&self, piece: &Piece) -> Result<(), OutputError> {
+    fn write_stdout(&self, piece: &OutputPiece) -> Result<(), OutputError> {
         tell_dropped(piece);
         let bytes = shown(piece, self.escapes_stdout);
         let mut stdout = io::stdout();
@@ -100,7 +100,7 @@ impl Streams {
         written.map_err(|error| Destination::Stdout.error(error))
     }
 
-    fn write_stderr(&self, piece: &Piece) {
+    fn write_stderr(&self, piece: &OutputPiece) {
         tell_dropped(piece);
         // If stderr is closed, the output is lost.
         let _ = io::stderr().write_all(&shown(piece, self.escapes_stderr));
@@ -108,7 +108,7 @@ impl Streams {
 }
 
 /// Reports how many bytes of a piece are left out.
-fn tell_dropped(piece: &Piece) {
+fn tell_dropped(piece: &OutputPiece) {
     if piece.dropped > 0 {
         say(&format!("ratchet: {} bytes are left out\n", piece.dropped));
     }
@@ -120,7 +120,7 @@ fn say(text: &str) {
 }
 
 /// Returns the bytes of a piece, as they are written.
-fn shown(piece: &Piece, escapes: bool) -> Vec<u8> {
+fn shown(piece: &OutputPiece, escapes: bool) -> Vec<u8> {
     let bytes = piece.decode().unwrap_or_default();
     if !escapes {
         return bytes;

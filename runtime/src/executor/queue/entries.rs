@@ -1,6 +1,6 @@
 //! The entries of the jobs in the queue, and the counts of their states.
 
-use super::super::entry::{JobEntry, JobState};
+use super::super::entry::{EntryState, JobEntry};
 use super::super::routes::RouteId;
 use crate::ids::KindId;
 use crate::ids::Ticket;
@@ -23,22 +23,22 @@ impl KindCounts {
     }
 
     /// Adds a job in this state to the counts.
-    fn add(&mut self, state: JobState) {
+    fn add(&mut self, state: EntryState) {
         match state {
-            JobState::Waiting => self.waiting += 1,
-            JobState::Ahead => self.ahead += 1,
-            JobState::Running => self.running += 1,
+            EntryState::Waiting => self.waiting += 1,
+            EntryState::Ahead => self.ahead += 1,
+            EntryState::Running => self.running += 1,
         }
     }
 
     // A count below zero would show that an entry was counted out twice. The subtractions panic then where overflow
     // checks are on.
     /// Removes a job in this state from the counts.
-    fn remove(&mut self, state: JobState) {
+    fn remove(&mut self, state: EntryState) {
         match state {
-            JobState::Waiting => self.waiting -= 1,
-            JobState::Ahead => self.ahead -= 1,
-            JobState::Running => self.running -= 1,
+            EntryState::Waiting => self.waiting -= 1,
+            EntryState::Ahead => self.ahead -= 1,
+            EntryState::Running => self.running -= 1,
         }
     }
 }
@@ -46,7 +46,7 @@ impl KindCounts {
 /// Owns an entry for each job that the scheduler knows, and counts the entries of each kind by their state.
 ///
 /// The counts always match the entries, because a state changes only by [`enter`](Self::enter).
-pub(super) struct Entries {
+pub(super) struct JobEntries {
     /// The entries by the index of their tickets.
     list: Vec<Option<JobEntry>>,
     /// The counts of jobs by kind.
@@ -55,7 +55,7 @@ pub(super) struct Entries {
     waiting: Vec<usize>,
 }
 
-impl Entries {
+impl JobEntries {
     /// Makes an empty table for this many kinds of worker.
     pub(super) fn new(kinds: u16) -> Self {
         Self {
@@ -72,7 +72,7 @@ impl Entries {
             self.waiting.resize(route + 1, 0);
         }
         self.counts[usize::from(entry.kind.0)].add(entry.state());
-        self.waiting[route] += usize::from(entry.state() == JobState::Waiting);
+        self.waiting[route] += usize::from(entry.state() == EntryState::Waiting);
         let index = entry.ticket.index();
         if self.list.len() <= index {
             self.list.resize_with(index + 1, || None);
@@ -113,7 +113,7 @@ impl Entries {
     }
 
     /// Changes the state of an entry, and returns the entry.
-    pub(super) fn enter(&mut self, ticket: Ticket, state: JobState) -> &mut JobEntry {
+    pub(super) fn enter(&mut self, ticket: Ticket, state: EntryState) -> &mut JobEntry {
         // `get_mut` would borrow the counts as well.
         #[expect(
             clippy::expect_used,
@@ -127,8 +127,8 @@ impl Entries {
         counts.remove(entry.state());
         counts.add(state);
         let waiting = &mut self.waiting[entry.route.index()];
-        *waiting -= usize::from(entry.state() == JobState::Waiting);
-        *waiting += usize::from(state == JobState::Waiting);
+        *waiting -= usize::from(entry.state() == EntryState::Waiting);
+        *waiting += usize::from(state == EntryState::Waiting);
         entry.set_state(state);
         entry
     }
@@ -143,7 +143,7 @@ impl Entries {
             .take_if(|entry| entry.ticket == ticket)
             .expect("a job that leaves the queue has its entry");
         self.counts[usize::from(entry.kind.0)].remove(entry.state());
-        self.waiting[entry.route.index()] -= usize::from(entry.state() == JobState::Waiting);
+        self.waiting[entry.route.index()] -= usize::from(entry.state() == EntryState::Waiting);
         entry
     }
 
@@ -183,7 +183,7 @@ mod tests {
         let now = tokio::time::Instant::now().into_std();
         let entry = entry(Arc::new(Job::task("a", "t", Payload::null())), now);
         let (ticket, kind, route) = (entry.ticket, entry.kind, entry.route);
-        let mut entries = Entries::new(1);
+        let mut entries = JobEntries::new(1);
         let counts = |running, ahead, waiting| KindCounts {
             running,
             ahead,
@@ -192,10 +192,10 @@ mod tests {
         entries.insert(entry);
         assert_eq!(entries.count(kind), counts(0, 0, 1));
         assert_eq!(entries.waiting_on(route), 1);
-        entries.enter(ticket, JobState::Ahead);
+        entries.enter(ticket, EntryState::Ahead);
         assert_eq!(entries.count(kind), counts(0, 1, 0));
         assert_eq!(entries.waiting_on(route), 0);
-        entries.enter(ticket, JobState::Running);
+        entries.enter(ticket, EntryState::Running);
         assert_eq!((entries.count(kind), entries.len()), (counts(1, 0, 0), 1));
         entries.remove(ticket);
         assert_eq!((entries.count(kind), entries.len()), (counts(0, 0, 0), 0));

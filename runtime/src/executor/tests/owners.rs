@@ -20,7 +20,7 @@ use crate::executor::command::Commands;
 use crate::executor::dispatcher::{Dispatcher, ExpectedWork, Settled};
 use crate::executor::ended_attempt::EndedAttempt;
 use crate::executor::entry::tests::entry;
-use crate::executor::entry::{JobEntry, JobState};
+use crate::executor::entry::{EntryState, JobEntry};
 use crate::executor::kinds::{KindOfWorker, Kinds, Tasks};
 use crate::executor::local::{CommandsAt, LocalPerformer};
 use crate::executor::observers::{Observers, Turn};
@@ -180,7 +180,7 @@ fn a_job_that_lies_ahead_gets_the_slot_in_the_step_in_which_it_is_free() {
         next: Some(second),
     };
     assert_eq!(freed, expected);
-    assert_eq!(queue.get(second).state(), JobState::Running);
+    assert_eq!(queue.get(second).state(), EntryState::Running);
     assert_eq!(queue.get(second).seat, Some(seat));
     queue.take(first);
     assert_eq!(counts(&queue), (1, 0, 1));
@@ -485,7 +485,7 @@ fn an_attempt_goes_to_a_free_seat_and_the_next_one_ahead_of_its_turn() {
     assert!(matches!(settled, Settled::Ended(entry, _) if entry.job.id.as_str() == "a"));
     assert_eq!(
         scene.dispatcher.queue().get(second).state(),
-        JobState::Running
+        EntryState::Running
     );
     scene.start_jobs();
     assert_eq!(scene.told(), ["c ahead"]);
@@ -499,7 +499,7 @@ fn an_attempt_that_cannot_be_given_to_its_worker_waits_and_the_seat_is_gone() {
     scene.enqueue(&["a"]);
     let queue = scene.dispatcher.queue();
     let entry = queue.get(scene.ticket("a"));
-    assert_eq!((entry.state(), entry.attempts), (JobState::Waiting, 0));
+    assert_eq!((entry.state(), entry.attempts), (EntryState::Waiting, 0));
     assert_eq!(scene.dispatcher.performers().free_seats(POOL), 0);
 }
 

@@ -19,7 +19,7 @@ use super::{count_panics, garbage};
 use crate::os::{Environment, ProcessConfig};
 use crate::remote::fence::BootTime;
 use crate::remote::hello::{self, DispatcherHello, PROTOCOL};
-use crate::remote::message::{Output, Spec, ToAgent, line};
+use crate::remote::message::{OutputStream, Spec, ToAgent, line};
 use crate::remote::stream::{
     CONTENT_PATH, FOLDER_PATH, MESSAGES_PATH, PROCESS_PATH, PULL_PATH, STDERR_PATH,
 };
@@ -283,9 +283,9 @@ fn message(told: Told) -> Bytes {
         Told::CloseOutput(id, is_stderr) => ToAgent::CloseOutput {
             id,
             output: if is_stderr {
-                Output::Stderr
+                OutputStream::Stderr
             } else {
-                Output::Stdout
+                OutputStream::Stdout
             },
         },
         Told::Measure(question, ids) => ToAgent::Measure { question, ids },
