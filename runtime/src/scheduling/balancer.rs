@@ -1,4 +1,4 @@
-//! Which worker of a kind gets the next attempt.
+//! Balancers choose the worker of a kind that gets the next attempt.
 
 mod affinity;
 mod power_of_two;
@@ -80,16 +80,16 @@ pub trait Balancer: Send + std::fmt::Debug {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Balance {
-    /// The worker with the most free capacity.
+    /// The worker with the most free capacity gets the attempt.
     #[default]
     LeastLoaded,
     /// The workers take turns.
     RoundRobin,
-    /// Each worker in turn, in proportion to the weights.
+    /// The workers take turns in proportion to their weights.
     Weighted,
-    /// The faster of two workers picked at random; errors count as slow.
+    /// The faster of two workers that are picked at random gets the attempt. Errors count as slow.
     PowerOfTwo,
-    /// The worker that had the same key before, unless it is too busy already.
+    /// The worker that had the same key before gets the attempt, unless it is too busy.
     Affinity,
 }
 

@@ -43,17 +43,17 @@ impl Bucket {
         self.quota
     }
 
-    /// Returns how many tokens come in the period of the quota.
+    /// Returns how many tokens come in one period. Time is counted in units of 1 / this number of nanoseconds.
     fn count(&self) -> u128 {
         self.quota.rate.count().into()
     }
 
-    /// Returns the period of the quota in nanoseconds.
+    /// Returns the time between two tokens, in units of 1 / count nanoseconds: the number of nanoseconds in the period.
     fn interval(&self) -> u128 {
         self.quota.rate.nanos().into()
     }
 
-    /// Returns how many tokens the bucket holds.
+    /// Returns how many tokens a full bucket holds.
     fn burst(&self) -> u128 {
         self.quota.burst.get().into()
     }

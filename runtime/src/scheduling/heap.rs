@@ -35,7 +35,7 @@ impl Heap {
         self.rise(self.entries.len() - 1, &mut moved);
     }
 
-    /// Takes out the id at this position.
+    /// Removes the id at this position.
     pub(super) fn remove(&mut self, at: u32, mut moved: impl FnMut(u32, u32)) {
         let at = at as usize;
         self.entries.swap_remove(at);

@@ -48,7 +48,7 @@ impl fmt::Display for Quota {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "WrittenLimit", into = "WrittenLimit")]
 pub enum Limit {
-    /// At most this many units are held at once.
+    /// At most this many attempts hold a unit at once.
     Max(NonZeroU32),
     /// At most this many attempts start in a period, retries included.
     Rate(Quota),

@@ -1,4 +1,4 @@
-//! Priority: how long a job lets later ones pass.
+//! Priorities: how long a job lets later jobs pass.
 //!
 //! A fixed order of classes starves the lowest class as long as there is work in the others. So a priority is not a
 //! class here but a span of time: a job is *due* one span after it was pushed, and the queue is ordered by due time,

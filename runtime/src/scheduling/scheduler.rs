@@ -44,7 +44,7 @@ pub enum Decision {
 /// Whether a kind of worker can take a job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Workers {
-    /// Any number, as for plain commands.
+    /// Any number of jobs can be taken, as for plain commands.
     #[default]
     Unlimited,
     /// This many workers are free. Each start takes one; the next call of [`Scheduler::set_workers`] replaces the
