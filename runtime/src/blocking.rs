@@ -10,16 +10,16 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-/// How often work that waits for a thread tries again to have one started.
+/// How long to wait before trying again to start a thread for waiting work.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How often the work is tried again. Work for which there is no thread by then is given up.
+/// How often to try again to start a thread. After that, the work is given up.
 const RETRIES: u32 = 300;
 
-/// Work that waits for a thread. Whoever takes it performs it, so it is done once at most.
+/// Work that waits for a thread. The first thread that takes it performs it, so it is performed at most once.
 type PendingWork<W> = Arc<Mutex<Option<W>>>;
 
-/// Performs work that blocks on a thread of tokio's pool, without a panic where the system starts no thread.
+/// Performs blocking work on a thread of tokio's pool. It does not panic if the system cannot start a thread.
 ///
 /// Dropping the future does not stop work that has begun.
 pub(crate) async fn run_blocking<T: Send + 'static>(
@@ -27,7 +27,7 @@ pub(crate) async fn run_blocking<T: Send + 'static>(
 ) -> io::Result<T> {
     let (tell, mut told) = oneshot::channel();
     let waiting: PendingWork<_> = Arc::new(Mutex::new(Some(move || {
-        // Nobody may wait for the result any more.
+        // An error means that the caller no longer waits for the result.
         let _ = tell.send(catch_unwind(AssertUnwindSafe(work)));
     })));
     let begins = Arc::clone(&waiting);
@@ -49,9 +49,9 @@ pub(crate) async fn run_blocking<T: Send + 'static>(
                     }
                 }
                 retries += 1;
-                // The work is in the queue of the pool, whether a thread was started or not, and whenever there is more work,
-                // tokio tries again to start a thread. Without any thread in its pool, it panics where it cannot, so then the
-                // system is asked first.
+                // The work is in the queue of the pool, whether a thread was started or not. Tokio tries again to start
+                // a thread whenever more work comes. But if its pool has no thread at all and none can be started, it
+                // panics. So the system is asked first whether it can start a thread.
                 if is_queued || thread::Builder::new().spawn(|| ()).is_ok() {
                     start(|| ());
                 }
@@ -65,15 +65,15 @@ pub(crate) async fn run_blocking<T: Send + 'static>(
     }
 }
 
-/// Gives work to tokio's pool. Returns whether the pool has a thread for it, now or later.
+/// Gives work to tokio's pool. Returns whether the pool has a thread that will perform it.
 fn start(work: impl FnOnce() + Send + 'static) -> bool {
-    // Tokio panics if its pool is empty and the system starts no thread. It has left its locks by then, and the work stays in
-    // the queue of the pool.
+    // Tokio panics if its pool has no thread and the system cannot start one. It has released its locks by then, and
+    // the work stays in the queue of the pool.
     catch_unwind(AssertUnwindSafe(|| spawn_blocking(work))).is_ok()
 }
 
 fn take<W>(waiting: &PendingWork<W>) -> Option<W> {
-    // It is locked only to take the work out.
+    // The lock is held only while the work is taken out.
     waiting
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
@@ -105,13 +105,13 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// Runs a future where no thread can be started, because no address space has room for such a stack. Time goes on as fast
-    /// as it can.
+    /// Runs a future in a process that cannot start threads, because no address space has room for their stacks. The
+    /// paused clock advances as fast as it can.
     pub(crate) fn run_without_threads<T>(future: impl Future<Output = T>) -> T {
         let mut builder = Builder::new_current_thread();
         builder.enable_all().thread_stack_size(1 << 60);
         builder.build().unwrap().block_on(async {
-            // Work that waits for a thread keeps a paused clock from going on by itself.
+            // A paused clock does not advance by itself while work waits for a thread.
             pause();
             let mut future = pin!(future);
             loop {

@@ -151,7 +151,7 @@ impl BreakerState {
     /// All states, in the order of their declaration.
     pub const ALL: [Self; 4] = [Self::Closed, Self::Open, Self::HalfOpen, Self::Ramping];
 
-    /// The name of the state in events and summaries.
+    /// Returns the name of the state in events and summaries.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Closed => "closed",

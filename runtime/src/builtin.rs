@@ -1,4 +1,4 @@
-//! The worker that comes with ratchet, whose tasks serve for trials, tests and measurements.
+//! The built-in worker, whose tasks serve for trials, tests and measurements.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,15 +20,15 @@ use crate::outcome::CommandResult;
 pub enum BuiltinTask {
     /// The task returns its input.
     Echo,
-    /// The task waits for `{"ms": n}` and returns its input.
+    /// The task waits for the time in `{"ms": n}` and returns its input.
     Sleep,
-    /// The task fails with what its input sets of `code`, `message`, `retryable`, `retry_after_ms` and `data`.
+    /// The task fails with the `code`, `message`, `retryable`, `retry_after_ms` and `data` of its input.
     Fail,
     /// The task fails the first `{"failures": n}` attempts of a job, and then returns the number of the attempt.
     Flaky,
-    /// The task keeps a core busy for `{"ms": n}` and returns the number of rounds.
+    /// The task keeps a core busy for the time in `{"ms": n}` and returns the number of rounds.
     Burn,
-    /// Runs `{"run": [program, argument..], "env": {..}, "cwd": ".."}` and gives back its output.
+    /// The task runs the program in `{"run": [program, argument..], "env": {..}, "cwd": ".."}` and returns its output.
     Command,
 }
 
@@ -43,7 +43,7 @@ impl BuiltinTask {
         Self::Command,
     ];
 
-    /// The name of the task in requests.
+    /// Returns the name of the task in requests.
     pub fn name(self) -> &'static str {
         match self {
             Self::Echo => "echo",
@@ -55,12 +55,12 @@ impl BuiltinTask {
         }
     }
 
-    /// The task with this name.
+    /// Returns the task with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|task| task.name() == name)
     }
 
-    /// One line that says what the task does.
+    /// Returns one line that says what the task does.
     pub fn description(self) -> &'static str {
         match self {
             Self::Echo => "give back the input",
@@ -85,7 +85,7 @@ impl BuiltinTask {
             Self::Flaky => Task::new(self.name(), |call: Call| async move { flaky(&call) }),
             Self::Burn => Task::blocking(self.name(), burn),
             Self::Command => {
-                // Started with the first command: most workers never run one.
+                // The runner is started with the first command, because most workers never run one.
                 let runner = Arc::new(OnceLock::new());
                 Task::new(self.name(), move |call: Call| {
                     let runner = Arc::clone(&runner);
@@ -118,7 +118,7 @@ pub fn builtin(tasks: impl IntoIterator<Item = BuiltinTask>) -> Worker {
         .fold(worker, |worker, task| worker.task(task.task()))
 }
 
-/// The input of the tasks that take a time. A misspelled key is refused.
+/// The input of the tasks that take a while. A misspelled key is refused.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Span {
@@ -179,7 +179,8 @@ struct FlakyResult {
     attempt: u32,
 }
 
-/// Counts the attempts that the host counts, so it fails as often whichever worker gets the job.
+/// Fails by the number of the attempt, which the host counts. So the number of failures does not depend on which worker
+/// gets the job.
 fn flaky(call: &Call) -> Result<Json<FlakyResult>, TaskError> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -196,7 +197,7 @@ fn flaky(call: &Call) -> Result<Json<FlakyResult>, TaskError> {
 }
 
 fn runner_with_keeper() -> CommandRunner {
-    // Without one, commands are still killed with the worker's own end, unless that is a SIGKILL.
+    // Without a keeper, commands are still killed at the end of the worker, unless the worker is killed by SIGKILL.
     CommandRunner::new(Keeper::start().ok())
 }
 
@@ -226,7 +227,7 @@ async fn command(
         });
     let mut config = ProcessConfig::new(program).args(arguments).env(declared);
     config.working_dir = cwd;
-    // The host holds the clock; a cancel drops this future, which kills the command.
+    // The host enforces the timeouts. A cancel drops this future, which kills the command.
     let never = CancellationToken::new();
     let output = runner
         .run(&config, CommandLimits::default(), &never)

@@ -40,7 +40,7 @@ pub enum Error {
         /// The ticket of the job.
         ticket: Ticket,
     },
-    /// The system refuses to start a thread that the run cannot do without.
+    /// The system cannot start a thread that the run needs.
     #[error("the thread that {purpose} cannot be started: {reason}")]
     NoThread {
         /// The purpose of the thread, as in `writes outcomes`.
@@ -197,7 +197,7 @@ pub enum Error {
     /// The supervisor that owned the workers has ended.
     #[error("the workers' supervisor has ended")]
     SupervisorEnded,
-    /// A rate limit or a timeout has to wait where nothing can wake it.
+    /// A rate limit or a timeout has to wait, and there is no tokio runtime with a timer to wake it.
     #[error(
         "rate limits and timeouts can only wait inside a running tokio runtime whose time is enabled"
     )]
@@ -205,13 +205,13 @@ pub enum Error {
     /// A shutdown has begun, so no more jobs are taken.
     #[error("pool is shutting down")]
     ShuttingDown,
-    /// A run is going on. Its jobs were given as a whole, and there is one run at a time.
+    /// A run goes on. It takes no more jobs this way, and an executor does one run at a time.
     #[error("pool is running")]
     AlreadyRunning,
     /// The pool was already shut down.
     #[error("pool already shut down")]
     AlreadyShutDown,
-    /// The shutdown took longer than it may, and the processes that were left have been killed.
+    /// The shutdown took longer than it may, and the jobs that still ran were killed.
     #[error("shutdown timeout")]
     ShutdownTimeout,
     /// A job has no name.
@@ -226,7 +226,7 @@ pub enum Error {
         /// The id.
         id: String,
     },
-    /// A job has no result that could be read, because it did not succeed.
+    /// A job has no result to read, because it did not succeed.
     #[error("job `{job}` has no result: {reason}")]
     NoResult {
         /// The id of the job.
@@ -234,7 +234,7 @@ pub enum Error {
         /// Why there is no result.
         reason: String,
     },
-    /// The result of a job is no value of the type that was asked for.
+    /// The result of a job is not a value of the requested type.
     #[error("the result of job `{job}` is not of the type that was asked for: {reason}")]
     UnreadableResult {
         /// The id of the job.
@@ -256,7 +256,7 @@ pub enum Error {
     /// There is no tokio runtime with a timer, which an executor needs.
     #[error("an executor can only run inside a running tokio runtime whose time is enabled")]
     NoRuntime,
-    /// A call of `acquire_timeout` ended without a guard, because its time was over.
+    /// A call of `acquire_timeout` ended without a guard, because its timeout has passed.
     #[error("`{task}` on `{host}` could not start within {waited:?}")]
     AcquireTimeout {
         /// The task that wanted to start.

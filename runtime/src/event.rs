@@ -62,7 +62,7 @@ pub enum Event {
         /// The name of the job's task, or of its program.
         task: TaskName,
     },
-    /// An attempt at a job has begun.
+    /// An attempt of a job has begun.
     AttemptStarted {
         /// The id of the job.
         id: JobKey,
@@ -71,7 +71,7 @@ pub enum Event {
         item: Option<ItemName>,
         /// The number of the attempt. The first attempt at a job is 1.
         attempt: u32,
-        /// The slot that the attempt holds. Of an attempt that holds several slots it is the first.
+        /// The slot that the attempt holds, or the first one if it holds several.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         slot: Option<SlotNumber>,
         /// The worker that performs the attempt. There is none for a command or a closure.
@@ -95,7 +95,8 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         message: Option<String>,
     },
-    /// A job runs for longer than its terms call slow. This is told once for each job, whatever its number of attempts.
+    /// A job runs for longer than its terms call slow. There is one such event for each job, whatever its number of
+    /// attempts.
     JobSlow {
         /// The id of the job.
         id: JobKey,

@@ -19,7 +19,7 @@ impl WorkerName {
         Self(format_smolstr!("{kind}/{number}"))
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -46,7 +46,7 @@ impl PlaceName {
         Self(name.into())
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -58,9 +58,9 @@ impl fmt::Display for PlaceName {
     }
 }
 
-/// The number of a kind of worker, or of what performs jobs in this process, within a run.
+/// The number within a run of a kind of worker, or of what performs jobs in this process.
 ///
-/// The scheduler has numbers of its own, one for each route of such a kind.
+/// The scheduler has kinds of its own, one for each route of such a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct KindId(pub(crate) u16);
 
@@ -72,7 +72,7 @@ impl PlaceId {
     /// The machine on which the executor itself runs. Every run has this place.
     pub(crate) const LOCAL: Self = Self(0);
 
-    /// The number as an index.
+    /// Returns the number as an index.
     pub(crate) fn index(self) -> usize {
         self.0.into()
     }
@@ -80,8 +80,9 @@ impl PlaceId {
 
 /// The number of a slot: from 1 to the number of slots, and never held by two attempts at once.
 ///
-/// An attempt gets the lowest number that is free when it begins. One that was sent ahead gets that of the attempt in
-/// whose place it begins. One that fills several slots holds several numbers, and is known by the first of them.
+/// An attempt gets the lowest number that is free when it begins. An attempt that was sent ahead gets the number of the
+/// attempt in whose place it begins. An attempt that fills several slots holds several numbers, and is identified by
+/// the first of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SlotNumber(NonZeroU32);
@@ -92,7 +93,7 @@ impl SlotNumber {
         NonZeroU32::new(number).map(Self)
     }
 
-    /// The number as an integer.
+    /// Returns the number as an integer.
     pub fn get(self) -> u32 {
         self.0.get()
     }
@@ -116,7 +117,8 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// A small number that no other job in the scheduler has. Callers can use it as an index for what they keep about the job.
+    /// Returns a small number that no other job in the scheduler has. Callers can use it as an index for their own data
+    /// about the job.
     pub fn index(&self) -> usize {
         self.index as usize
     }

@@ -1,4 +1,4 @@
-//! The items of lists that jobs are for, and identities by which jobs are found again in later runs.
+//! The items of lists for which there are jobs, and the identities by which later runs recognise these jobs.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smol_str::SmolStr;
 
-/// The item of a list that a job is for, with its name for people and its identity for later runs.
+/// The item of a list for which there is a job, with its name for people and its identity for later runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobItem {
     /// The name of the item in results, events and reports.
@@ -34,24 +34,24 @@ const LONGEST_NAME: usize = 256;
 pub struct ItemName(SmolStr);
 
 impl ItemName {
-    /// The name of an item with this text.
+    /// Makes the name of an item with this text.
     pub fn new(text: &str) -> Self {
         Self(shortened(text, LONGEST_NAME).into())
     }
 
-    /// The name as text. It may hold any character: who shows it to people escapes it.
+    /// Returns the name as text. It may hold any character, so it has to be escaped before it is shown.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The name with no more than this many characters.
+    /// Returns the name, shortened to this many characters.
     pub fn shortened(&self, most: usize) -> String {
         shortened(&self.0, most)
     }
 }
 
-/// A text with no more than this many characters: the middle of a longer one is left out, since both the beginning
-/// and the end of a path tell it from others.
+/// Shortens a text to this many characters. The middle is left out, because both the beginning and the end of a path
+/// distinguish it from others.
 fn shortened(text: &str, most: usize) -> String {
     let count = text.chars().count();
     if count <= most {
@@ -66,8 +66,8 @@ fn shortened(text: &str, most: usize) -> String {
     head.chain(['…']).chain(tail).collect()
 }
 
-/// The identity of a job whose id is only its place in a list. It tells the job from all others, in this run and in later
-/// ones.
+/// The identity of a job whose id is only its position in a list. It distinguishes the job from all others, in this run
+/// and in later ones.
 ///
 /// ```
 /// use ratchet_runtime::JobIdentity;
@@ -81,11 +81,11 @@ fn shortened(text: &str, most: usize) -> String {
 pub struct JobIdentity(pub(crate) [u8; 16]);
 
 impl JobIdentity {
-    /// The identity of the job with these parts, of which `earlier` jobs with the same parts come before it.
+    /// Makes the identity of the job with these parts. `earlier` is how many jobs with the same parts come before it.
     pub fn new<'a>(parts: impl IntoIterator<Item = &'a [u8]>, earlier: u64) -> Self {
         let mut hasher = Hasher::new();
         for part in parts {
-            // Each part follows its length, so that no two lists of parts look the same.
+            // Each part is preceded by its length, so that no two different lists of parts give the same bytes.
             hasher.update(&(part.len() as u64).to_le_bytes());
             hasher.update(part);
         }
@@ -93,13 +93,13 @@ impl JobIdentity {
         Self(first_half(hasher.finalize()))
     }
 
-    /// The identity as bytes, each of which is as likely as any other.
+    /// Returns the identity as bytes, which are evenly distributed.
     pub fn to_bytes(self) -> [u8; 16] {
         self.0
     }
 }
 
-/// Half of a 256-bit digest is as good as any 128-bit one.
+/// Returns the first half of a 256-bit digest, which is as good as any 128-bit one.
 pub(crate) fn first_half(hash: blake3::Hash) -> [u8; 16] {
     let mut half = [0; 16];
     half.copy_from_slice(&hash.as_bytes()[..16]);
@@ -109,7 +109,7 @@ pub(crate) fn first_half(hash: blake3::Hash) -> [u8; 16] {
 /// The hexadecimal digits in small letters.
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
-/// A digest as text of 32 hexadecimal digits.
+/// Formats a digest as 32 hexadecimal digits.
 pub(crate) fn to_hex(digest: [u8; 16]) -> [u8; 32] {
     let mut text = [0; 32];
     let (pairs, _) = text.as_chunks_mut();
@@ -120,7 +120,7 @@ pub(crate) fn to_hex(digest: [u8; 16]) -> [u8; 32] {
     text
 }
 
-/// The digest that a text of 32 hexadecimal digits stands for.
+/// Parses a digest from 32 hexadecimal digits.
 pub(crate) fn from_hex(text: &str) -> Option<[u8; 16]> {
     let mut digest = [0; 16];
     if text.len() != 32 {

@@ -1,4 +1,4 @@
-//! Jobs: the work, and the terms on which it is done.
+//! Jobs: the work, and the terms on which it is performed.
 
 use std::any::Any;
 use std::fmt;
@@ -19,7 +19,7 @@ use crate::outcome::{Class, CommandResult, Failure, Outcome};
 use crate::scheduling::{ParallelizationHint, Priority, order_by_needs};
 use crate::stop_clock::StopLimits;
 
-/// A piece of work with an id, and the terms on which it is done.
+/// A piece of work with an id, and the terms on which it is performed.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -42,15 +42,15 @@ pub struct Job {
     pub id: JobKey,
     /// The work that the job does.
     pub work: Work,
-    /// The machine, tenant or other place that the job is about.
+    /// The machine, tenant or anything else that the job concerns.
     pub host: Option<HostName>,
-    /// The item of a list that the job is for. It is set if the id is only the job's place in that list.
+    /// The item of a list for which the job is. It is set if the id is only the position of the job in that list.
     pub item: Option<Arc<JobItem>>,
     /// The ids of the jobs that have to succeed before this one may start.
     pub needs: Vec<JobKey>,
-    /// Where what the job gives is kept for jobs that read it as their stdin, if there are any.
+    /// The buffer that keeps the output of the job for jobs that read it as their stdin, if there are any.
     pub kept_output: Option<EarlierOutput>,
-    /// The terms on which the job is done. Jobs with the same terms share them.
+    /// The terms on which the job is performed. Jobs with the same terms share them.
     pub terms: Arc<Terms>,
 }
 
@@ -75,8 +75,8 @@ pub enum Work {
         /// What is wrong with the job.
         failure: Box<Failure>,
     },
-    /// No work: the job has ended in an earlier run with this outcome. It counts and can be needed like any other job, but
-    /// its outcome is not recorded again.
+    /// No work: the job has ended in an earlier run with this outcome. It counts and can be needed like any other job,
+    /// but its outcome is not recorded again.
     Ended(Arc<Outcome>),
 }
 
@@ -86,7 +86,7 @@ pub type Closure = Arc<dyn Fn(Context) -> ClosureFuture + Send + Sync>;
 /// The future of an attempt of a closure.
 pub type ClosureFuture = Pin<Box<dyn Future<Output = Result<Payload, Failure>> + Send>>;
 
-/// What a closure of a job can return: a `Result` of any value that serde can write, or nothing.
+/// A value that a closure of a job can return: a `Result` of any value that serde can write, or nothing.
 ///
 /// ```
 /// use ratchet_runtime::{ClosureResult, Failure};
@@ -97,7 +97,7 @@ pub type ClosureFuture = Pin<Box<dyn Future<Output = Result<Payload, Failure>> +
 /// # Ok::<(), Failure>(())
 /// ```
 pub trait ClosureResult {
-    /// Makes the result of the attempt of it.
+    /// Converts it to the result of the attempt.
     fn into_result(self) -> Result<Payload, Failure>;
 }
 
@@ -110,7 +110,8 @@ impl ClosureResult for () {
 impl<T: Serialize + 'static> ClosureResult for Result<T, Failure> {
     fn into_result(self) -> Result<Payload, Failure> {
         let mut value = Some(self?);
-        // A payload is JSON already, and not written again. The compiler knows the type, so nothing is looked up here.
+        // A payload is JSON already and is passed on as it is. The compiler knows the type, so this check costs nothing
+        // at run time.
         let payload = (&mut value as &mut dyn Any).downcast_mut::<Option<Payload>>();
         if let Some(payload) = payload.and_then(Option::take) {
             return Ok(payload);
@@ -151,8 +152,8 @@ impl Job {
 
     /// Makes a job that calls an async closure, once for each attempt.
     ///
-    /// The closure returns a `Result` of any value that serde can write, or nothing. [`Outcome::read`] gives the value back.
-    /// `?` makes a [`Failure`] of any error, and of a box of one.
+    /// The closure returns a `Result` of any value that serde can write, or nothing. [`Outcome::read`] returns the
+    /// value. With `?`, any error or boxed error becomes a [`Failure`].
     ///
     /// ```
     /// use ratchet_runtime::{Executor, Job};
@@ -185,7 +186,7 @@ impl Job {
         Self::new(id, Work::Closure(Arc::new(work)))
     }
 
-    /// Makes a job that is not valid, so that its failure appears among the outcomes of the others.
+    /// Makes a job that is not valid. It ends with this failure, which appears among the outcomes of the other jobs.
     pub fn refused(id: impl Into<JobKey>, task: impl Into<TaskName>, failure: Failure) -> Self {
         Self::new(
             id,
@@ -202,8 +203,8 @@ impl Job {
         Self::new(outcome.id.clone(), Work::Ended(outcome))
     }
 
-    /// Returns the indexes of jobs in an order in which each comes after the jobs that it needs, and otherwise as they
-    /// stand. A need that is not there is refused, and so are needs in a circle.
+    /// Returns the indices of jobs in an order in which each comes after the jobs that it needs, and otherwise in the
+    /// given order. It fails if a needed job does not exist, or if jobs need each other in a circle.
     pub fn order_by_needs(jobs: &[Self]) -> Result<Vec<usize>, crate::Error> {
         let names: Vec<(&str, Vec<&str>)> = jobs
             .iter()
@@ -215,14 +216,14 @@ impl Job {
         order_by_needs(&names)
     }
 
-    /// Keeps the result of the job for those that read it.
+    /// Keeps the result of the job for the jobs that read it as their stdin.
     pub(crate) fn give_output(&self, result: &Payload) {
         if let Some(output) = &self.kept_output {
             output.give(readable_output(result));
         }
     }
 
-    /// The size of the job's input in bytes.
+    /// Returns the size of the job's input in bytes.
     pub(crate) fn weight(&self) -> usize {
         match &self.work {
             Work::Task { input, .. } => input.as_str().len(),
@@ -243,35 +244,35 @@ impl Job {
         }
     }
 
-    /// Sets the host that the job is about.
+    /// Sets the host that the job concerns.
     #[must_use]
     pub fn on_host(mut self, host: impl Into<HostName>) -> Self {
         self.host = Some(host.into());
         self
     }
 
-    /// Sets the item of a list that the job is for.
+    /// Sets the item of a list for which the job is.
     #[must_use]
     pub fn for_item(mut self, item: JobItem) -> Self {
         self.item = Some(Arc::new(item));
         self
     }
 
-    /// Adds jobs that have to succeed first.
+    /// Adds jobs that have to succeed before this one may start.
     #[must_use]
     pub fn needs<K: Into<JobKey>>(mut self, needs: impl IntoIterator<Item = K>) -> Self {
         self.needs.extend(needs.into_iter().map(Into::into));
         self
     }
 
-    /// Sets the terms on which the job is done.
+    /// Sets the terms on which the job is performed.
     #[must_use]
     pub fn terms(mut self, terms: impl Into<Arc<Terms>>) -> Self {
         self.terms = terms.into();
         self
     }
 
-    /// The name of the job's task, or of its program, or `closure`.
+    /// Returns the name of the job's task, or of its program, or `closure`.
     pub fn task_name(&self) -> &str {
         match &self.work {
             Work::Task { task, .. } | Work::Refused { task, .. } => task.as_str(),
@@ -286,7 +287,8 @@ impl Job {
     }
 }
 
-/// What a job gives to another one: what its command has printed to stdout, or the result of its task as JSON.
+/// Returns what a job passes to a job that reads its output: the stdout of its command, or the result of its task as
+/// JSON.
 fn readable_output(result: &Payload) -> Result<Vec<u8>, String> {
     let Ok(printed) = result.read::<CommandResult<'static>>() else {
         return Ok(format!("{}\n", result.as_str()).into_bytes());
@@ -297,7 +299,7 @@ fn readable_output(result: &Payload) -> Result<Vec<u8>, String> {
             printed.stdout_dropped
         ));
     }
-    // What is no text was replaced when the result was made.
+    // Bytes that are not text were replaced when the result was made, so the original output is lost.
     if printed.stdout.contains(char::REPLACEMENT_CHARACTER) {
         return Err("what it printed is no text in UTF-8: let it write a file".to_owned());
     }
@@ -324,19 +326,20 @@ impl fmt::Debug for Work {
     }
 }
 
-/// The terms on which a job is done.
+/// The terms on which a job is performed.
 #[derive(Debug, Clone)]
 pub struct Terms {
-    /// How parallel the job may be. Without a hint, that of the worker's hello counts, or the job is fully parallel.
+    /// How parallel the job may be. Without a hint, the hint in the worker's hello applies; without that, the job is
+    /// fully parallel.
     pub hint: Option<ParallelizationHint>,
     /// The named limits that the job counts against.
     pub limits: Vec<String>,
     /// How many slots the job takes.
     pub slots: u32,
-    /// How much of which resources the job has while it runs.
+    /// The resources that the job has while it runs, each with the number of units.
     pub resources: Vec<ResourceNeed>,
-    /// The factor by which the job needs more of the resource `memory` after each attempt that ran out of it, up to all
-    /// that there is.
+    /// The factor by which the job takes more of the resource `memory` after each attempt that ran out of memory, up to
+    /// the whole resource.
     pub memory_growth: f64,
     /// Where the job runs if it is a command. Jobs for workers run where their workers are.
     pub on: Placement,
@@ -344,16 +347,19 @@ pub struct Terms {
     pub priority: Priority,
     /// How long the job may wait and run.
     pub timeouts: Timeouts,
-    /// How much memory an attempt may have if the job is a command, together with all that it has started. Workers have the
-    /// limits of their pool.
+    /// How much memory an attempt of a command may use, together with all that it has started. Workers have the limits
+    /// of their pool.
     pub memory: MemoryLimits,
-    /// How long an attempt may run before an [event](crate::event::Event::JobSlow) tells that the job is slow, once for each job.
+    /// How long an attempt may run before an [event](crate::event::Event::JobSlow) reports, once for each job, that the
+    /// job is slow.
     pub slow: Option<Duration>,
-    /// The group of the job, if none of its jobs is to start any more, and none to go on, once one of them has failed.
+    /// The group of the job. When one job of the group has failed, no other job of it starts, and running ones are
+    /// stopped.
     pub fail_fast: Option<Arc<str>>,
-    /// When the job is tried again. Without a policy there is one attempt.
+    /// The policy that decides when the job is tried again. Without a policy there is one attempt.
     pub retry: Option<Arc<BackoffPolicy>>,
-    /// Whether the result may be used again. Without a setting, that of the worker's hello counts, or the result may not.
+    /// Whether the result may be used again. Without a setting, the one in the worker's hello applies; without that,
+    /// the result is not used again.
     pub cache: Option<CacheTerms>,
 }
 
@@ -378,7 +384,7 @@ impl Default for Terms {
 }
 
 impl Terms {
-    /// The default terms, which all jobs without terms share.
+    /// Returns the default terms, which all jobs without terms share.
     pub fn standard() -> Arc<Self> {
         static STANDARD: std::sync::LazyLock<Arc<Terms>> = std::sync::LazyLock::new(Arc::default);
         Arc::clone(&STANDARD)
@@ -413,15 +419,15 @@ impl Terms {
 pub struct ResourceNeed {
     /// The name of the resource.
     pub name: String,
-    /// How many identities, things or bytes.
+    /// The number of units: identities, things or bytes.
     pub units: u64,
 }
 
 impl ResourceNeed {
-    /// The name of the resource of which a job needs more after it was killed for its memory.
+    /// The name of the resource of which a job takes more after an attempt ran out of memory.
     pub const MEMORY: &str = "memory";
 
-    /// Makes a need of so many units.
+    /// Makes a need of this many units.
     pub fn new(name: impl Into<String>, units: u64) -> Self {
         Self {
             name: name.into(),
@@ -433,19 +439,19 @@ impl ResourceNeed {
 /// Where jobs run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Placement {
-    /// They run on the machine of the executor.
+    /// Jobs run on the machine of the executor.
     #[default]
     Here,
-    /// They run on the host that each of them names.
+    /// Each job runs on the host that it names.
     Host,
-    /// Each runs on one of these places, on whichever has the most room.
+    /// Each job runs at one of these places, at the one with the most room.
     Among(Arc<[PlaceName]>),
 }
 
 /// How long a job may wait, and how long an attempt may run. The clocks of an attempt start when it starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Timeouts {
-    /// How long the job may wait for its first start. Like all timeouts it does not count the time of a suspension.
+    /// How long the job may wait for its first start. Like all timeouts, it does not count the time of a suspension.
     pub queue: Option<Duration>,
     /// How long an attempt may run before it is asked to stop.
     pub soft: Option<Duration>,
@@ -459,8 +465,8 @@ impl Timeouts {
     /// The least time between asking an attempt to stop and killing it.
     pub const LAST_MOMENT: Duration = crate::stop_clock::LAST_MOMENT;
 
-    /// Makes timeouts of a single figure: an attempt is asked to stop after it, and killed [a moment](Self::LAST_MOMENT)
-    /// later. An attempt that cannot be asked is killed after it.
+    /// Makes the timeouts for a single limit: an attempt is asked to stop after this time, and killed [a
+    /// moment](Self::LAST_MOMENT) later. An attempt that cannot be asked is killed after this time.
     pub fn after(limit: Duration) -> Self {
         Self {
             soft: Some(limit),
@@ -469,7 +475,8 @@ impl Timeouts {
         }
     }
 
-    /// How long an attempt that can be asked to stop may run before it is killed. That is never right after it was asked.
+    /// Returns how long an attempt that can be asked to stop may run before it is killed. It is always given a moment
+    /// after it was asked.
     pub fn hard_for_asked(&self) -> Option<Duration> {
         let hard = self.hard?;
         let asked = self.soft.map(|soft| soft.saturating_add(Self::LAST_MOMENT));
@@ -498,7 +505,7 @@ pub enum CacheTerms {
         inputs: Vec<std::path::PathBuf>,
         /// Variables of the environment that the job depends on.
         env: Vec<String>,
-        /// How long the result may be used, or `None` for ever.
+        /// How long the result may be used; `None` for no limit.
         ttl: Option<Duration>,
     },
 }

@@ -1,6 +1,6 @@
-//! Mocks and fakes of the traits of this crate, for tests of one's own code.
+//! Mocks and fakes of the traits of this crate, for tests of the code that uses it.
 //!
-//! Code that runs jobs is tested without whoever does them, by a [`MockRunner`]:
+//! Code that runs jobs can be tested with a [`MockRunner`] in place of real work:
 //!
 //! ```
 //! use ratchet_runtime::mock::MockRunner;
@@ -31,7 +31,7 @@
 //! # }
 //! ```
 //!
-//! Code that has a pool is tested without processes, by [`FakeProcesses`], whose workers are closures.
+//! Code that has a pool can be tested without processes, with [`FakeProcesses`], whose workers are closures.
 
 mod fake_processes;
 
@@ -49,7 +49,7 @@ use crate::monitor::{Probe, Reading};
 use crate::outcome::Outcome;
 
 mockall::mock! {
-    /// A mock of [`Sink`]. It is told of all events.
+    /// A mock of [`Sink`], which wants all events.
     pub Sink {}
 
     impl Sink for Sink {
@@ -58,7 +58,7 @@ mockall::mock! {
 }
 
 mockall::mock! {
-    /// A mock of [`Ledger`], which takes suspects without a word.
+    /// A mock of [`Ledger`], which ignores suspects.
     pub Ledger {}
 
     impl Ledger for Ledger {
@@ -68,7 +68,7 @@ mockall::mock! {
 }
 
 mockall::mock! {
-    /// A mock of [`Probe`], for readings of a machine that is short of something.
+    /// A mock of [`Probe`], for readings of a machine that runs short of something.
     pub Probe {}
 
     impl Probe for Probe {

@@ -1,4 +1,4 @@
-//! Places: machines besides that of the executor on which its jobs can run.
+//! Places: machines besides that of the executor, on which its jobs can run.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,17 +10,17 @@ use crate::ids::PlaceName;
 use crate::os::CommandRunner;
 use crate::outcome::Failure;
 
-/// What is known of a place at a moment.
+/// The state of a place.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PlaceState {
-    /// It cannot be reached now. Jobs that can run only there wait.
+    /// The place cannot be reached now. Jobs that can run only there wait.
     Away,
     /// The place can run this many jobs at once.
     Ready {
-        /// How many slots its jobs fill together.
+        /// How many slots running jobs may fill there together.
         slots: u32,
     },
-    /// It will not be reached any more, so jobs that can run only there fail for this reason.
+    /// The place will not be reached any more. Jobs that can run only there fail for this reason.
     GivenUp(Box<Failure>),
 }
 
@@ -56,7 +56,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Makes a place that runs commands by this runner, and has the slots that `state` tells.
+    /// Makes a place that runs commands with this runner, and has the slots that `state` reports.
     pub fn new(
         name: PlaceName,
         commands: CommandRunner,
@@ -72,23 +72,24 @@ impl Place {
         }
     }
 
-    /// Sets the channel that tells the operating system and the kind of processor of the place, as in `linux-x86_64`, before its state is first
-    /// [`PlaceState::Ready`]. Results of jobs that ran there are cached under it, and without it they are not cached.
+    /// Sets the channel that reports the operating system and the processor of the place, as in `linux-x86_64`. It has
+    /// to report them before `state` is first [`PlaceState::Ready`]. They are a part of the cache keys of jobs that ran
+    /// there; without them, results from there are not cached.
     #[must_use]
     pub fn platform(mut self, platform: watch::Receiver<Option<Arc<str>>>) -> Self {
         self.platform = Some(platform);
         self
     }
 
-    /// Sets the channel that tells how long a message takes to the place and back. Of places with the same share of free
-    /// slots, the nearest one gets a job first, and one without a known round trip comes last.
+    /// Sets the channel that reports the round trip time of the place. Of places with the same share of free slots, the
+    /// nearest one gets a job first. A place without a known round trip counts as the farthest.
     #[must_use]
     pub fn round_trip(mut self, round_trip: watch::Receiver<Option<Duration>>) -> Self {
         self.round_trip = Some(round_trip);
         self
     }
 
-    /// Runs commands without the variables that tell them of their attempts, because each variable is one more word of the
+    /// Makes commands run without the variables that describe their attempts. Each variable is one more word of the
     /// command there, which may not be possible.
     #[must_use]
     pub fn without_attempt_variables(mut self) -> Self {
@@ -96,7 +97,7 @@ impl Place {
         self
     }
 
-    /// The name of the place.
+    /// Returns the name of the place.
     pub fn name(&self) -> &PlaceName {
         &self.name
     }

@@ -16,14 +16,14 @@ pub(crate) struct StopLimits {
     pub(crate) idle: Option<Duration>,
 }
 
-/// Keeps the timeouts of an attempt. It is a plain value, and whoever performs the attempt asks it what is due.
+/// Keeps the timeouts of an attempt. It is a plain value, and the code that performs the attempt asks it what is due.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StopClock {
     /// When the attempt began. The soft and the hard timeout count from then.
     started: Instant,
     /// When the attempt last reported progress. The idle timeout counts from then.
     last_activity: Instant,
-    /// None until the attempt is asked to stop.
+    /// The reason and the time of the kill, once the attempt was asked to stop.
     stopping: Option<Stopping>,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct StopClock {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stopping {
     reason: StopReason,
-    /// When it is killed; none if there is no limit to its grace.
+    /// When it is killed; `None` if its grace has no limit.
     kill_at: Option<Instant>,
 }
 
@@ -55,15 +55,16 @@ pub(crate) enum StopAction {
     Kill(StopReason),
 }
 
-/// The ways in which an attempt can be stopped, which depend on who performs it.
+/// The ways in which an attempt can be stopped, which depend on what performs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StopMethod {
-    /// The attempt can be asked, and has [a moment](LAST_MOMENT) at least before it is killed.
+    /// The attempt can be asked to stop, and has at least [a moment](LAST_MOMENT) before it is killed.
     Asked,
     /// The attempt is a program that can be asked by a signal, and is killed when its grace or its hard timeout is over,
     /// whichever comes first.
     Signalled,
-    /// The attempt can be asked, and is killed at its hard timeout whether it was asked or not: killing it costs nothing.
+    /// The attempt can be asked to stop, and is killed at its hard timeout, however shortly before it was asked:
+    /// killing it costs nothing.
     Dropped,
     /// The attempt can only be killed, which costs its worker, so it is killed as late as its timeouts allow.
     Killed,
@@ -79,7 +80,7 @@ impl StopClock {
         }
     }
 
-    /// Returns the time from which it counts.
+    /// Returns when the attempt began.
     pub(crate) fn started(&self) -> Instant {
         self.started
     }
@@ -89,7 +90,7 @@ impl StopClock {
         now.saturating_duration_since(self.started)
     }
 
-    /// Notes that the attempt has reported progress.
+    /// Records that the attempt has reported progress at this time.
     pub(crate) fn note_activity(&mut self, at: Instant) {
         self.last_activity = self.last_activity.max(at);
     }
@@ -99,7 +100,8 @@ impl StopClock {
         self.stopping.map(|stopping| stopping.reason)
     }
 
-    /// Notes that the attempt was asked to stop. If it is asked again, the first reason stays and the earlier kill time counts.
+    /// Records that the attempt was asked to stop. If it is asked again, the first reason is kept and the earlier time
+    /// of the kill counts.
     pub(crate) fn ask(
         &mut self,
         reason: StopReason,
@@ -158,10 +160,10 @@ impl StopClock {
     }
 }
 
-/// The moment at which a timeout is over, with the reason to stop that it gives.
+/// When a timeout is over, and the reason to stop that it gives.
 type TimeLimit = Option<(Instant, StopReason)>;
 
-/// The limit that is over first.
+/// Returns the limit that is over first.
 fn first(one: TimeLimit, other: TimeLimit) -> TimeLimit {
     match (one, other) {
         (Some(one), Some(other)) => Some(if other.0 < one.0 { other } else { one }),
@@ -177,7 +179,7 @@ fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
 }
 
 impl StopReason {
-    /// The word for the reason in a `cancel` message to a worker.
+    /// Returns the word for the reason in a `cancel` message to a worker.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Time(_) | Self::Silence(_) => "timeout",

@@ -1,4 +1,4 @@
-//! Moments by the wall clock, as results and journals tell them.
+//! Moments by the wall clock, as results and journals have them.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -20,8 +20,8 @@ const LENGTH: usize = 24;
 
 /// A moment by the wall clock, to the millisecond.
 ///
-/// As text it is in UTC, in the one form of RFC 3339 that sorts as the moments do. It is for people and for comparison
-/// with other logs: a wall clock can be set, so that a difference of two timestamps is no duration.
+/// Its text is in UTC, in the form of RFC 3339 that sorts in the order of time. It is for people and for comparison
+/// with other logs. A wall clock can be set, so the difference of two timestamps is not a duration.
 ///
 /// ```
 /// use ratchet_runtime::Timestamp;
@@ -44,7 +44,7 @@ impl Timestamp {
         Self(millis.min(LAST))
     }
 
-    /// The moment that the system's clock shows. A clock that is set before 1970 shows its beginning.
+    /// Returns the moment of a system time. A time before 1970 becomes the Unix epoch.
     pub fn from_system(time: SystemTime) -> Self {
         let since = time.duration_since(SystemTime::UNIX_EPOCH);
         Self::since_epoch(since.unwrap_or_default())
@@ -55,28 +55,29 @@ impl Timestamp {
         Self::from_millis(u64::try_from(time.as_millis()).unwrap_or(LAST))
     }
 
-    /// Milliseconds since the Unix epoch.
+    /// Returns the milliseconds since the Unix epoch.
     pub fn as_millis(self) -> u64 {
         self.0
     }
 
-    /// The moment a duration later.
+    /// Returns the moment that is this much later.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         let millis = u64::try_from(duration.as_millis()).unwrap_or(LAST);
         Self::from_millis(self.0.saturating_add(millis))
     }
 
-    /// The moment a duration earlier, or the Unix epoch.
+    /// Returns the moment that is this much earlier, or the Unix epoch.
     #[must_use]
     pub fn before(self, duration: Duration) -> Self {
         let millis = u64::try_from(duration.as_millis()).unwrap_or(LAST);
         Self(self.0.saturating_sub(millis))
     }
 
-    /// The text, which has only ASCII characters.
+    /// Returns the text, which has only ASCII characters.
     ///
-    /// A result line has two of them, and most are of the same second as the one before. So each thread keeps the last text.
+    /// A result line has two timestamps, and most fall into the same second as the one before. So each thread keeps the
+    /// last text.
     pub(crate) fn to_text(self) -> [u8; LENGTH] {
         thread_local! {
             static LAST_TEXT: Cell<(u64, [u8; LENGTH])> = const { Cell::new((0, *b"1970-01-01T00:00:00.000Z")) };
@@ -94,7 +95,7 @@ impl Timestamp {
     }
 }
 
-/// The text of the beginning of a second since 1970.
+/// Formats the beginning of a second since 1970.
 fn text_of_second(second: u64) -> [u8; LENGTH] {
     let (year, month, day) = date(second / DAY);
     let second = second % DAY;
@@ -114,12 +115,13 @@ fn text_of_second(second: u64) -> [u8; LENGTH] {
     text
 }
 
-/// The last digit of a number.
+/// Returns the last decimal digit of a number, in ASCII.
 fn digit(number: u64) -> u8 {
     b'0' + (number % 10) as u8
 }
 
-/// The date of a day since 1970. Years begin in March here, so that the odd day is the last of one.
+/// Returns the year, month and day of a day since 1970. Years begin in March in this computation, so that a leap day is
+/// the last day of a year.
 fn date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);
@@ -135,7 +137,7 @@ fn date(days: u64) -> (u64, u64, u64) {
     (era * 400 + year + later, month, date)
 }
 
-/// How many days there are before the first of January of a year, since 1970.
+/// Returns how many days lie between 1970 and the first of January of a year.
 fn days_before(year: u64) -> Option<u64> {
     let years = year.checked_sub(1)?;
     (years * 365 + years / 4 - years / 100 + years / 400).checked_sub(719_162)
@@ -162,13 +164,13 @@ impl FromStr for Timestamp {
             let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
             let (hour, minute) = (number(11, 13)?, number(14, 16)?);
             let (second, millis) = (number(17, 19)?, number(20, 23)?);
-            // The day is searched among those of its year, so that there is one calendar here and not two.
+            // The day is searched among the days of its year, so that there is only one calendar here.
             let first = days_before(year)?;
             let days = (first..first + 366).find(|days| date(*days) == (year, month, day))?;
             let seconds = days * DAY + (hour * 60 + minute) * 60 + second;
             Some(Self::from_millis(seconds * 1000 + millis))
         };
-        // What is out of range or in another form reads as a moment with another text.
+        // A text that is out of range or in another form parses to a moment with another text.
         read()
             .filter(|read| read.to_text() == text.as_bytes())
             .ok_or(InvalidTimestamp)

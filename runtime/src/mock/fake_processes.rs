@@ -1,4 +1,4 @@
-//! Processes that are workers in memory, for tests of code that has a pool.
+//! Fake processes that are workers in memory, for tests of code that has a pool.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,13 +16,14 @@ use crate::os::{
     ProcessInfo, ProcessManager, ProcessUsage,
 };
 
-/// How many bytes are in a pipe at most: as many as in one of Linux.
+/// How many bytes a pipe holds at most: as many as a pipe of Linux.
 const PIPE: usize = 1 << 16;
 
-/// A [`ProcessManager`] without processes: each that it "starts" is a worker in memory, whose tasks are closures of the test.
+/// A [`ProcessManager`] without processes: each process that it starts is a worker in memory, whose tasks are closures
+/// of the test.
 ///
-/// The workers speak the protocol with the pool as real ones do. They end when they are terminated, when their pool closes
-/// their stdin, or by [`crash_all`](Self::crash_all). Clones are the same manager.
+/// The workers speak the protocol with the pool as real workers do. They end when they are terminated, when their pool
+/// closes their stdin, or by [`crash_all`](Self::crash_all). Clones are the same manager.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -51,13 +52,13 @@ pub struct FakeProcesses {
 /// The processes of a manager.
 #[derive(Default)]
 struct State {
-    /// How many were started.
+    /// How many processes were started.
     started: u64,
-    /// Those that live.
+    /// The processes that have not ended.
     living: BTreeMap<ProcessId, Living>,
 }
 
-/// A process that lives.
+/// A process that has not ended.
 struct Living {
     info: ProcessInfo,
     /// Ends the process.
@@ -65,7 +66,7 @@ struct Living {
 }
 
 impl FakeProcesses {
-    /// Makes a manager whose workers do one task, by this closure.
+    /// Makes a manager whose workers perform one task with this closure.
     pub fn of_task<F, Fut, R>(task: impl Into<TaskName>, work: F) -> Self
     where
         F: Fn(Call) -> Fut + Send + Sync + 'static,
@@ -79,7 +80,7 @@ impl FakeProcesses {
         })
     }
 
-    /// Makes a manager whose workers are those that `worker` returns, one for each start.
+    /// Makes a manager that calls `worker` for the worker of each process that it starts.
     pub fn of_workers(worker: impl Fn(&ProcessConfig) -> Worker + Send + Sync + 'static) -> Self {
         Self {
             worker: Arc::new(worker),
@@ -87,25 +88,25 @@ impl FakeProcesses {
         }
     }
 
-    /// How many processes were started so far.
+    /// Returns how many processes were started so far.
     pub fn started(&self) -> u64 {
         self.state().started
     }
 
-    /// Ends all processes that live as if each had crashed, which is how a test sees that work survives that.
+    /// Ends all processes as if each had crashed. With this, a test can check that work survives crashes.
     pub fn crash_all(&self) {
         for (_, process) in std::mem::take(&mut self.state().living) {
-            // One that has ended by itself meanwhile is not told.
+            // An error means that the process has ended by itself in the meantime.
             let _ = process.end.send((Exit::Signal(9), Ending::ByItself));
         }
     }
 
-    /// Locks the state. A panic elsewhere does not spoil it, since each change is one call.
+    /// Locks the state. A poisoned lock is used all the same, because each change is one call.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes another process. Returns its id, and how it hears that it is to end.
+    /// Adds a process. Returns its id, and the receiver of the request to end it.
     fn add(&self, config: &ProcessConfig) -> (ProcessId, oneshot::Receiver<(Exit, Ending)>) {
         let mut state = self.state();
         state.started += 1;
@@ -173,10 +174,10 @@ impl ProcessManager for FakeProcesses {
             .collect())
     }
 
-    /// Ends a process at once, since there is nothing that could need the grace.
+    /// Ends a process at once, because a fake process needs no grace.
     async fn terminate_process(&self, id: ProcessId, _grace: Duration) -> Result<(), ProcessError> {
         if let Some(process) = self.state().living.remove(&id) {
-            // One that has ended by itself meanwhile is not told.
+            // An error means that the process has ended by itself in the meantime.
             let _ = process.end.send((Exit::Signal(15), Ending::Asked));
         }
         Ok(())
@@ -192,7 +193,7 @@ impl ProcessManager for FakeProcesses {
         Ok(())
     }
 
-    /// Tells that those of the processes that live use nothing.
+    /// Reports that the living processes among these use nothing.
     async fn measure_processes(
         &self,
         ids: &[ProcessId],
