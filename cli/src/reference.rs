@@ -13,12 +13,14 @@ use keys::sections;
 /// The first sentences of the reference of job files.
 const JOB_FILES: &str = "A job file is YAML, JSON or TOML, all with the same keys. A stream (`.jsonl` or stdin) has a job on each \
 line; its first line may set `version`, `workers`, `limits`, `hosts` and `defaults`. A job beats its worker, and that beats \
-`defaults`. Relative paths are relative to the file. `ratchet check FILE` says whether a file is sound.";
+`defaults`. Relative paths are relative to the file. `ratchet check FILE` says whether a file is sound. \
+A key is there since version 0.1.0, unless its text names a later one.";
 
 /// The first sentences of the reference of config files.
 const SETTINGS: &str = "A config file is `ratchet.toml` of a project, or `ratchet/config.toml` in the XDG config folder of the user. A \
 flag comes first, then a variable `RATCHET_..`, then the project's file, then the user's, then the default. `ratchet config \
-show` prints what holds and where it comes from.";
+show` prints what holds and where it comes from. \
+A key is there since version 0.1.0, unless its text names a later one.";
 
 /// A reference that `ratchet help` prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
