@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::super::notes::{Fact, Note};
 use super::super::plan::Performer;
 use super::attempts::{Attempt, End};
+use super::journal::Success;
 use super::{Evidence, Report, Rule};
 
 /// A result that a worker or a command computed, and that may be in the cache.
@@ -19,7 +20,7 @@ struct Computation {
 
 /// Checks the source of each cached result that a job ended with.
 pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Report) {
-    let computations = computations(evidence, attempts);
+    let computations = Computations::read(evidence, attempts);
     let contents = Contents::read(&evidence.driver_notes);
     let asked = Asked::read(&evidence.host_notes);
     for ending in &evidence.journal {
@@ -36,11 +37,11 @@ pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Repo
             }
             continue;
         }
-        let Some(computation) = computations.get(&success.start) else {
+        let Some(computation) = computations.of(success) else {
             report.add(Rule::Result, format!("nobody has computed it: {ending:?}"));
             continue;
         };
-        let Computation { input, content, .. } = *computation;
+        let Computation { input, content, .. } = computation;
         if success.computed != Some((input, content)) || input != spec.input {
             report.add(
                 Rule::Cached,
@@ -85,31 +86,49 @@ pub(super) fn check(evidence: &Evidence, attempts: &[Attempt], report: &mut Repo
     report.figures.short = count(|fact| matches!(fact, Fact::Short(_)));
 }
 
-/// Reads all results that may be in the cache, by the start of their computation.
-fn computations(evidence: &Evidence, attempts: &[Attempt]) -> HashMap<u64, Computation> {
-    let of_workers = attempts.iter().filter(|attempt| attempt.end == End::Done);
-    let of_workers = of_workers.map(|attempt| {
-        let computation = Computation {
-            life: attempt.life,
-            job: Some(attempt.job),
-            input: attempt.spec.input,
-            content: attempt.content,
-        };
-        (attempt.start, computation)
-    });
-    let of_commands = evidence.worker_notes.iter().filter_map(|note| {
-        let Fact::Computes(input, content) = note.fact else {
-            return None;
-        };
-        let computation = Computation {
-            life: note.life,
-            job: None,
-            input,
-            content,
-        };
-        Some((note.at, computation))
-    });
-    of_workers.chain(of_commands).collect()
+/// All results that may be in the cache, by the start of their computation.
+struct Computations(HashMap<u64, Vec<Computation>>);
+
+impl Computations {
+    fn read(evidence: &Evidence, attempts: &[Attempt]) -> Self {
+        let mut computations = Self(HashMap::new());
+        for attempt in attempts.iter().filter(|attempt| attempt.end == End::Done) {
+            let computation = Computation {
+                life: attempt.life,
+                job: Some(attempt.job),
+                input: attempt.spec.input,
+                content: attempt.content,
+            };
+            computations.add(attempt.start, computation);
+        }
+        for note in &evidence.worker_notes {
+            if let Fact::Computes(input, content) = note.fact {
+                let computation = Computation {
+                    life: note.life,
+                    job: None,
+                    input,
+                    content,
+                };
+                computations.add(note.at, computation);
+            }
+        }
+        computations
+    }
+
+    fn add(&mut self, start: u64, computation: Computation) {
+        self.0.entry(start).or_default().push(computation);
+    }
+
+    /// Returns the computation that began when a result says that it did.
+    ///
+    /// The clock of some machines counts in steps of more than a nanosecond, so two workers can begin at the same moment.
+    /// The result is then taken for that of the computation with its input and content.
+    fn of(&self, success: &Success) -> Option<Computation> {
+        let began = self.0.get(&success.start)?;
+        let mut same = began.iter();
+        let named = same.find(|one| success.computed == Some((one.input, one.content)));
+        named.or(began.first()).copied()
+    }
 }
 
 /// The contents of the script, each with the earliest and the latest time at which the script may have had it.

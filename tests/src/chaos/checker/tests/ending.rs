@@ -236,6 +236,37 @@ fn the_checker_finds_a_cached_result_of_another_input() {
 }
 
 #[test]
+fn the_checker_tells_results_apart_that_were_begun_in_the_same_nanosecond() {
+    let scripted = |input| JobSpec {
+        performer: Performer::Scripted,
+        input,
+        ..spec(Claim::Nothing, &[])
+    };
+    let rules = |computed: (u32, u32)| {
+        let mut evidence = evidence(&[scripted(7), scripted(8)]);
+        for (worker, job) in [(5, 0), (6, 1)] {
+            evidence.worker(worker, 21, Fact::Born);
+            evidence.worker(worker, 22, Fact::Ready(0));
+            evidence.worker(worker, 23, Fact::Starts(job, 1));
+            evidence.worker(worker, 24, Fact::Done(job, 1));
+            evidence.ended(job, 1, Some(23));
+        }
+        for (ending, computed) in evidence.journal.iter_mut().zip([(7, 0), computed]) {
+            ending.result = Ok(Success {
+                start: 23 * MS,
+                computed: Some(computed),
+                cached: false,
+            });
+        }
+        evidence.broken()
+    };
+    assert_eq!(rules((8, 0)), []);
+    let confused = rules((7, 0));
+    assert!(confused.contains(&Rule::Cached), "{confused:?}");
+    assert!(confused.contains(&Rule::Result), "{confused:?}");
+}
+
+#[test]
 fn the_checker_refuses_notes_that_contradict_each_other() {
     let free = spec(Claim::Nothing, &[]);
     let nonsense: [&[Fact]; 5] = [
