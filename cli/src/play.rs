@@ -190,7 +190,7 @@ impl PlayReport {
 
 impl Report for PlayReport {
     fn outcome(&mut self, outcome: &Outcome) -> Result<(), OutputError> {
-        self.execution.ended(outcome);
+        let is_of_task = self.execution.ended(outcome);
         if self.asks {
             // Whoever is asked for the next task wants to see how this one ended.
             self.show_events();
@@ -199,8 +199,8 @@ impl Report for PlayReport {
         self.proceed();
         self.show_events();
         match &mut self.output_form {
-            PlayOutput::Programs(inner) => inner.outcome(outcome),
-            PlayOutput::People { .. } => Ok(()),
+            PlayOutput::Programs(inner) if is_of_task => inner.outcome(outcome),
+            PlayOutput::Programs(_) | PlayOutput::People { .. } => Ok(()),
         }
     }
 

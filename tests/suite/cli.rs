@@ -36,6 +36,7 @@ mod pages;
 mod pipes;
 mod play;
 mod play_faults;
+mod play_lookups;
 mod play_oracle;
 mod play_run;
 mod play_site;

@@ -88,7 +88,8 @@ const CRATES: [(&str, Layers); 8] = [
     (
         "cli/play",
         &[
-            &["ini", "known_modules", "result", "vault"],
+            &["ini", "known_modules", "programs", "result"],
+            &["vault"],
             &["configuration", "files"],
             &["data"],
             &["templates"],

@@ -7,6 +7,7 @@ use ratchet_runtime::{ParallelizationHint, Timeouts};
 use serde_json::{Map, Value};
 
 use crate::language::Condition;
+use crate::programs::Program;
 use crate::result::{TaskResult, TaskStatus, flag};
 use crate::templates::{TemplateError, Variables, condition, from_json};
 
@@ -53,8 +54,18 @@ pub(crate) enum Work {
     Done(Map<String, Value>),
     /// Wait for this long, and then return this result.
     Wait(Duration, Map<String, Value>),
+    /// Run a program whose output the task needs before it can be planned.
+    Lookup(Lookup),
     /// An action on a host.
     Action(Box<ActionCall>),
+}
+
+/// A program whose output a task needs.
+#[derive(Debug)]
+pub(crate) struct Lookup {
+    pub(crate) program: Program,
+    /// How long it may run.
+    pub(crate) limit: Option<Duration>,
 }
 
 /// An action on a host, with its arguments.
@@ -159,6 +170,12 @@ pub(crate) enum AttemptResult {
 }
 
 impl Rules {
+    /// Whether conditions decide what the result of an attempt means.
+    pub(crate) fn has_conditions(&self) -> bool {
+        let all = [&self.changed_when, &self.failed_when, &self.until];
+        all.into_iter().any(|conditions| !conditions.is_empty())
+    }
+
     /// Returns the rules of a task without conditions.
     pub(crate) fn without_conditions(on_failure: TaskStatus) -> Self {
         Self {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::call::Call;
+use crate::programs::Answer;
 use crate::result::TaskResult;
 
 /// The calls that were given out, by the ids of their jobs. Clones share them.
@@ -17,7 +18,16 @@ pub(crate) struct Calls(Arc<Mutex<HashMap<String, Entry>>>);
 #[derive(Debug)]
 struct Entry {
     call: Arc<Call>,
-    result: Option<TaskResult>,
+    result: Option<CallResult>,
+}
+
+/// The result of an attempt at a call.
+#[derive(Debug)]
+pub(crate) enum CallResult {
+    /// The result of a task.
+    Task(TaskResult),
+    /// The answer of the program of a lookup, or why it was killed.
+    Lookup(Result<Answer, String>),
 }
 
 impl Calls {
@@ -33,7 +43,7 @@ impl Calls {
     }
 
     /// Stores the result of an attempt, in place of that of an earlier attempt.
-    pub(crate) fn set_result(&self, id: &str, result: TaskResult) {
+    pub(crate) fn set_result(&self, id: &str, result: CallResult) {
         if let Some(entry) = self.lock().get_mut(id) {
             entry.result = Some(result);
         }
@@ -47,7 +57,7 @@ impl Calls {
     }
 
     /// Removes the call of a job that has ended, with its result.
-    pub(crate) fn take(&self, id: &str) -> Option<(Arc<Call>, Option<TaskResult>)> {
+    pub(crate) fn take(&self, id: &str) -> Option<(Arc<Call>, Option<CallResult>)> {
         let entry = self.lock().remove(id)?;
         Some((entry.call, entry.result))
     }

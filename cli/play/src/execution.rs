@@ -18,6 +18,7 @@ mod items;
 mod known_hosts;
 mod machine;
 mod next_tasks;
+mod planning;
 mod play_run;
 mod plays;
 mod recap;
@@ -44,7 +45,7 @@ pub use recap::{HostCounts, Recap};
 pub use timings::{TaskTimes, Timings};
 
 use crate::call::{Call, Work};
-use crate::calls::Calls;
+use crate::calls::{CallResult, Calls};
 use crate::configuration::Configuration;
 use crate::hints::ModuleRegistry;
 use crate::language::{Play, PlaybookReader};
@@ -179,10 +180,12 @@ impl Execution {
     }
 
     /// Applies the outcome of a job. [`proceed`](Self::proceed) returns the jobs that follow from it.
-    pub fn ended(&mut self, outcome: &Outcome) {
+    ///
+    /// Returns whether it was the job of a task, and not of a lookup that a task needs before it can start.
+    pub fn ended(&mut self, outcome: &Outcome) -> bool {
         let id = outcome.id.as_str();
         let Some((call, result)) = self.calls.take(id) else {
-            return;
+            return false;
         };
         self.under_way = self.under_way.saturating_sub(1);
         self.timings
@@ -192,8 +195,22 @@ impl Execution {
             let host = call.names.host.clone();
             self.machine.events.push(Event::Waited { host, waits });
         }
-        let result = result.unwrap_or_else(|| result_of(&call, outcome));
+        if let Work::Lookup(lookup) = &call.work {
+            let answer = match (result, &outcome.result) {
+                (Some(CallResult::Lookup(answer)), _) => answer,
+                (_, Err(failure)) => Err(failure.message.clone()),
+                (_, Ok(_)) => Err("the answer of a lookup is lost".to_owned()),
+            };
+            let program = lookup.program.clone();
+            self.machine.answered(id, program, answer, outcome.duration);
+            return false;
+        }
+        let result = match result {
+            Some(CallResult::Task(result)) => result,
+            _ => result_of(&call, outcome),
+        };
         self.machine.ended(id, result);
+        true
     }
 
     /// Advances the plays as far as possible, and returns the jobs that can start.
@@ -285,6 +302,8 @@ fn input_of(call: &Call) -> Payload {
     }
     let what = match &call.work {
         Work::Done(result) | Work::Wait(_, result) => json!(result),
+        // Its answer is not recorded, so a resumed run looks it up again.
+        Work::Lookup(_) => return Payload::null(),
         Work::Action(action) => json!({"arguments": action.arguments, "host": action.host}),
     };
     Payload::from_text(&what.to_string())

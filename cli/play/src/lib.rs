@@ -23,6 +23,7 @@ mod module_check;
 mod modules;
 mod perform;
 mod prepare;
+mod programs;
 mod report;
 mod result;
 mod runner;

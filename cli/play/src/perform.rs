@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::call::{Action, ActionCall};
 use crate::modules::{Become, ModuleCall, Modules, Secret};
+use crate::programs::ProgramRunner;
 use crate::targets::{CallError, Target, Targets};
 use crate::templates::to_json;
 
@@ -44,6 +45,8 @@ pub(crate) struct Performer {
     pub(crate) modules: Arc<Modules>,
     pub(crate) targets: Arc<Targets>,
     pub(crate) defaults: ConnectionDefaults,
+    /// Runs programs that variables of connections need, such as one that prints a password.
+    pub(crate) programs: ProgramRunner,
 }
 
 /// An action, and the host on which it runs.
@@ -58,11 +61,15 @@ struct HostAction<'a> {
 impl Performer {
     /// Performs an action.
     pub(crate) async fn perform(&self, call: &ActionCall, context: &Context) -> ActionResult {
+        let connection = || Ok((self.target(call)?, self.privilege(call)?));
+        let connected = self.programs.evaluate(context, connection).await;
+        let (target, privilege) =
+            connected.map_err(|failure| CallError::Failed(Box::new(failure)))??;
         let host = HostAction {
             performer: self,
             call,
-            target: Arc::new(self.target(call)?),
-            privilege: self.privilege(call)?,
+            target: Arc::new(target),
+            privilege,
             context,
         };
         match &call.action {

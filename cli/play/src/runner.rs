@@ -8,9 +8,10 @@ use ratchet_runtime::{Attempt, Class, Context, Failure, Payload, Runner};
 use serde_json::{Map, Value};
 
 use crate::call::{AttemptResult, Call, Work};
-use crate::calls::Calls;
+use crate::calls::{CallResult, Calls};
 use crate::modules::Modules;
 use crate::perform::{ConnectionDefaults, Performer};
+use crate::programs::ProgramRunner;
 use crate::result::{TaskResult, TaskStatus};
 use crate::targets::{CallError, Targets};
 
@@ -20,6 +21,7 @@ use crate::targets::{CallError, Targets};
 pub struct PlayRunner {
     calls: Calls,
     performer: Performer,
+    programs: ProgramRunner,
 }
 
 impl std::fmt::Debug for PlayRunner {
@@ -36,12 +38,18 @@ impl PlayRunner {
         defaults: ConnectionDefaults,
         manager: Arc<dyn ProcessManager>,
     ) -> Self {
+        let programs = ProgramRunner::new(Arc::clone(&manager));
         let performer = Performer {
             modules,
             defaults,
             targets: Arc::new(Targets::new(manager)),
+            programs: programs.clone(),
         };
-        Self { calls, performer }
+        Self {
+            calls,
+            performer,
+            programs,
+        }
     }
 
     async fn raw_result(
@@ -51,6 +59,8 @@ impl PlayRunner {
     ) -> Result<Map<String, Value>, CallError> {
         match &call.work {
             Work::Done(result) => Ok(result.clone()),
+            // Its answer is not the result of a task.
+            Work::Lookup(_) => Ok(Map::new()),
             Work::Wait(wait, result) => {
                 tokio::select! {
                     () = tokio::time::sleep(*wait) => Ok(result.clone()),
@@ -86,6 +96,17 @@ impl Runner for PlayRunner {
             ));
         };
         self.calls.clear_result(id);
+        if let Work::Lookup(lookup) = &call.work {
+            let ran = self.programs.run(&lookup.program, lookup.limit, &context);
+            let answer = match ran.await {
+                // The run goes on: the task decides what the timeout means.
+                Err(failure) if failure.class == Class::Timeout => Err(failure.message),
+                other => Ok(other?),
+            };
+            // The answer may be a secret, so it is not recorded.
+            self.calls.set_result(id, CallResult::Lookup(answer));
+            return Ok(Payload::null());
+        }
         let raw = match self.raw_result(&call, &context).await {
             Ok(raw) => raw,
             Err(CallError::Unreachable(reason)) => {
@@ -103,7 +124,13 @@ impl Runner for PlayRunner {
                 result
             }
         };
-        match call.rules.apply(&call.names, raw, attempt.number) {
+        let judged = if call.rules.has_conditions() {
+            let judge = || call.rules.apply(&call.names, raw.clone(), attempt.number);
+            self.programs.evaluate(&context, judge).await?
+        } else {
+            call.rules.apply(&call.names, raw, attempt.number)
+        };
+        match judged {
             AttemptResult::Again(result) => Err(failure_of(&call, &result).retryable(true)),
             AttemptResult::Ended(result) => {
                 let ended = if result.status.is_failure() {
@@ -111,7 +138,7 @@ impl Runner for PlayRunner {
                 } else {
                     payload_of(&call, &result)
                 };
-                self.calls.set_result(id, result);
+                self.calls.set_result(id, CallResult::Task(result));
                 ended
             }
         }

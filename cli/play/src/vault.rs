@@ -5,10 +5,10 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::programs::{self, Program};
 
 /// The source of a password.
 #[derive(Clone, PartialEq, Eq)]
@@ -88,23 +88,9 @@ impl Vault {
                         ANSIBLE_VAULT_PASSWORD_FILE or in ansible.cfg"
                 .to_owned());
         }
-        let failed = |error: std::io::Error| {
-            format!("`ansible-vault`, which decrypts it, cannot be used: {error}")
-        };
-        let mut encrypted = tempfile::NamedTempFile::new().map_err(failed)?;
-        // The lines of a value in YAML are indented.
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        for line in lines {
-            writeln!(encrypted, "{line}").map_err(failed)?;
-        }
-        encrypted.flush().map_err(failed)?;
-        let program = self
-            .program
-            .clone()
-            .unwrap_or_else(|| "ansible-vault".into());
-        let mut command = Command::new(program);
-        command.args(["decrypt", "--output", "-"]);
-        let mut typed = None;
+        let program = self.program.clone();
+        let mut program = Program::new(program.unwrap_or_else(|| "ansible-vault".into()));
+        program.arguments = ["decrypt", "--output", "-"].map(Into::into).to_vec();
         for password in &self.passwords {
             match password {
                 VaultPassword::File { id, path } => {
@@ -112,27 +98,24 @@ impl Vault {
                         std::ffi::OsString::from(if id.is_empty() { "default" } else { id });
                     argument.push("@");
                     argument.push(path);
-                    command.arg("--vault-id").arg(argument);
+                    program.arguments.extend(["--vault-id".into(), argument]);
                 }
                 VaultPassword::Typed(text) => {
-                    typed = Some(text);
-                    command.args(["--vault-password-file", "/dev/stdin"]);
+                    program.stdin = format!("{text}\n").into_bytes();
+                    let typed = ["--vault-password-file", "/dev/stdin"].map(Into::into);
+                    program.arguments.extend(typed);
                 }
             }
         }
-        command.arg(encrypted.path());
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(failed)?;
-        if let (Some(mut stdin), Some(typed)) = (child.stdin.take(), typed) {
-            // A program that ended early reports the reason itself.
-            let _ = writeln!(stdin, "{typed}");
-        }
-        let output = child.wait_with_output().map_err(failed)?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
+        // The lines of a value in YAML are indented.
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let lines: String = lines.flat_map(|line| [line, "\n"]).collect();
+        program.file = Some(lines.into_bytes());
+        let output = programs::output(&program).map_err(|error| {
+            format!("`ansible-vault`, which decrypts it, cannot be used: {error}")
+        })?;
+        if output.failure.is_some() {
+            let said = output.stderr;
             let said = said
                 .lines()
                 .find(|line| line.contains("ERROR"))

@@ -7,6 +7,7 @@ use ratchet_runtime::{ParallelizationHint, Timeouts};
 use serde_json::{Map, Value as Json};
 
 use super::arguments::arguments;
+use super::frame::TaskNode;
 use super::host_run::TaskRun;
 use super::machine::Machine;
 use crate::actions::{self, ActionRequest, PlannedAction};
@@ -56,17 +57,15 @@ impl Machine {
             free: rendered.free,
         };
         let planned = actions::plan(request)?;
-        let mut timeouts = Timeouts {
-            hard: self.options.settings.task_timeout,
+        let spent = task.plans.get(&index).map(|planning| planning.spent);
+        let timeouts = Timeouts {
+            // The time of its lookups is a part of the time of the task.
+            hard: self.timeout(node, variables)?.map(|timeout| {
+                let left = timeout.saturating_sub(spent.unwrap_or_default());
+                left.max(Duration::from_millis(1))
+            }),
             ..Timeouts::default()
         };
-        if let Some(value) = value(Keyword::Timeout)? {
-            let seconds: u64 = text_of(&value)
-                .trim()
-                .parse()
-                .map_err(|_| "`timeout` has to be a whole number of seconds".to_owned())?;
-            timeouts.hard = (seconds > 0).then(|| Duration::from_secs(seconds));
-        }
         let lock = self.lock_of(&target);
         let hint = match value(Keyword::Hint)? {
             Some(hint) => serde_json::from_value(to_json(&hint))
@@ -131,6 +130,22 @@ impl Machine {
             rules,
             no_log,
         })
+    }
+
+    /// Returns how long a task may take, with its lookups.
+    pub(super) fn timeout(
+        &self,
+        node: &TaskNode,
+        variables: &Variables,
+    ) -> Result<Option<Duration>, String> {
+        let Some(value) = node.value(Keyword::Timeout, variables)? else {
+            return Ok(self.options.settings.task_timeout);
+        };
+        let seconds: u64 = text_of(&value)
+            .trim()
+            .parse()
+            .map_err(|_| "`timeout` has to be a whole number of seconds".to_owned())?;
+        Ok((seconds > 0).then(|| Duration::from_secs(seconds)))
     }
 
     /// Returns the id of a job: the number of the play, the place of the task, the host and the item.

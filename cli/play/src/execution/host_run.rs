@@ -3,11 +3,13 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::cursor::{Cursor, IncludedSteps};
 use super::frame::TaskNode;
+use crate::programs::Answers;
 use crate::result::TaskResult;
 use crate::templates::{Layer, Variables};
 
@@ -79,8 +81,31 @@ pub(super) struct TaskRun {
     pub(super) decided: Option<serde_json::Map<String, Value>>,
     /// The indices of the items whose results are not shown.
     pub(super) secrets: BTreeSet<usize>,
+    /// Whether the title and the items of the loop are known.
+    pub(super) is_prepared: bool,
+    /// What was looked up for the title and the loop.
+    pub(super) preparation: Planning,
+    /// What was looked up for each item that is being planned.
+    pub(super) plans: HashMap<usize, Planning>,
     /// The index of the task among the handlers, if it is one.
     pub(super) handler: Option<usize>,
+}
+
+/// What was looked up for a task or an item that is being planned.
+#[derive(Debug, Default)]
+pub(super) struct Planning {
+    pub(super) answers: Answers,
+    /// How long the lookups took.
+    pub(super) spent: Duration,
+}
+
+/// What a lookup is needed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Planned {
+    /// The title and the loop of a task.
+    Task,
+    /// The item of this index.
+    Item(usize),
 }
 
 /// The settings of a loop.
@@ -89,7 +114,7 @@ pub(super) struct LoopControl {
     pub(super) variable: String,
     pub(super) index: Option<String>,
     pub(super) label: Option<String>,
-    pub(super) pause: Option<std::time::Duration>,
+    pub(super) pause: Option<Duration>,
     pub(super) is_extended: bool,
     pub(super) has_all_items: bool,
     /// How many items may run at once.

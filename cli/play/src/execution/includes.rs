@@ -17,6 +17,7 @@ use crate::call::hold;
 use crate::data::{Data, Entry};
 use crate::language::{RoleParts, Settings, Step};
 use crate::module_check::check_steps;
+use crate::programs;
 use crate::result::TaskResult;
 use crate::templates::{Layer, Variables, render, render_data, text_of, to_json};
 
@@ -284,6 +285,9 @@ impl Machine {
             if let Ok(value) = render_data(&entry.data, &inner) {
                 facts.insert(entry.name.clone(), to_json(&value));
             }
+        }
+        if programs::is_broken_off() {
+            return Err("a value has to be looked up first".to_owned());
         }
         self.known.update(name, |known| known.included.push(layer));
         let shown: Vec<_> = files

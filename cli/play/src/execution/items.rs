@@ -88,7 +88,11 @@ impl Machine {
         let Some(task) = self.host(name).and_then(|host| host.running.as_ref()) else {
             return false;
         };
-        if task.is_broken || task.next >= task.count() || task.under_way >= task.control.parallel {
+        if !task.is_prepared
+            || task.is_broken
+            || task.next >= task.count()
+            || task.under_way >= task.control.parallel
+        {
             return false;
         }
         let throttle = task.node.nearest(Keyword::Throttle);
@@ -102,29 +106,28 @@ impl Machine {
         };
         let index = task.next;
         task.next += 1;
-        let variables = item_variables(&task, index);
-        let item = task.items.as_ref().map(|items| items[index].clone());
-        let label = item.as_ref().map(|item| match &task.control.label {
+        task.under_way += 1;
+        self.put(name, task);
+        self.plan_item(name, index);
+        true
+    }
+
+    /// Returns the names of an item in its result.
+    pub(super) fn names_of_item(
+        &self,
+        task: &TaskRun,
+        name: &str,
+        index: usize,
+        variables: &Variables,
+    ) -> Names {
+        let item = task.items.as_ref().map(|items| &items[index]);
+        let label = item.map(|item| match &task.control.label {
             Some(label) => {
-                render(label, &variables).map_or_else(|_| to_json(item), |label| to_json(&label))
+                render(label, variables).map_or_else(|_| to_json(item), |label| to_json(&label))
             }
             None => to_json(item),
         });
-        let names = self.names(&task, name, label);
-        let planned = match task.decided.take() {
-            Some(result) => Err(result),
-            None => self.planned(&mut task, name, index, &variables, names.clone()),
-        };
-        let call = planned.unwrap_or_else(|result| self.decided(&task, name, index, names, result));
-        task.under_way += 1;
-        if call.no_log {
-            task.secrets.insert(index);
-        }
-        let id = call.id.as_str().to_owned();
-        self.under_way.insert(id, (name.to_owned(), index));
-        self.calls.push(call);
-        self.put(name, task);
-        true
+        self.names(task, name, label)
     }
 
     /// Builds the call of an item, or returns the result with which the item ends without a call.

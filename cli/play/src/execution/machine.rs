@@ -14,7 +14,7 @@ use ratchet_input::inventory::Inventory;
 use super::Options;
 use super::event::Event;
 use super::frame::TaskNode;
-use super::host_run::{HostRun, HostState, TaskRun};
+use super::host_run::{HostRun, HostState, Planned, TaskRun};
 use super::known_hosts::KnownHosts;
 use super::play_run::PlayRun;
 use super::recap::Recap;
@@ -51,6 +51,8 @@ pub(super) struct Machine {
     pub(super) calls: Vec<Call>,
     /// The host and the item of each call that was given out, by its id.
     pub(super) under_way: HashMap<String, (String, usize)>,
+    /// The host and the purpose of each lookup that was given out, by its id.
+    pub(super) lookups: HashMap<String, (String, Planned)>,
     pub(super) events: Vec<Event>,
     pub(super) recap: Recap,
     /// Whether an error in the playbook has ended all plays.
@@ -84,6 +86,7 @@ impl Machine {
             lost: Vec::new(),
             calls: Vec::new(),
             under_way: HashMap::new(),
+            lookups: HashMap::new(),
             events: Vec::new(),
             recap: Recap::default(),
             has_error: false,

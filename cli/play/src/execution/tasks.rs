@@ -3,18 +3,14 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use serde_json::Value as Json;
-
 use super::event::Event;
 use super::frame::TaskNode;
-use super::host_run::{LoopControl, TaskRun};
-use super::items::Refused;
+use super::host_run::{LoopControl, Planning, TaskRun};
 use super::machine::{Machine, meta_word};
-use super::results::{failed, skipped};
 use crate::actions;
 use crate::data::Value as DataValue;
 use crate::language::{Keyword, builtin};
-use crate::templates::{SearchPath, Variables, is_truthy, render, render_data, text_of};
+use crate::templates::{SearchPath, Variables, is_truthy, render_data};
 
 impl Machine {
     /// Starts a task on hosts.
@@ -84,20 +80,16 @@ impl Machine {
         followers: Option<Vec<String>>,
     ) {
         self.read_files_of_facts(name);
-        let variables = self.variables_of(node, name);
-        let title = node.title();
-        // A name that cannot be rendered is shown unrendered.
-        let title = render(&title, &variables).map_or(title, |title| text_of(&title));
         let path = self
             .host(name)
             .map(|host| host.cursor.path())
             .unwrap_or_default();
         let is_follower = followers.is_none();
-        let mut task = TaskRun {
+        let task = TaskRun {
             node: node.clone(),
-            title,
+            title: node.title(),
             path,
-            variables,
+            variables: self.variables_of(node, name),
             items: None,
             control: LoopControl::default(),
             results: Vec::new(),
@@ -108,31 +100,18 @@ impl Machine {
             decided: None,
             secrets: BTreeSet::new(),
             values: HashMap::new(),
+            is_prepared: is_follower,
+            preparation: Planning::default(),
+            plans: HashMap::new(),
             handler,
         };
         if let (Some(index), Some(host)) = (handler, self.host_mut(name)) {
             host.notified.remove(&index);
         }
-        if is_follower {
-            self.put(name, task);
-            return;
-        }
-        self.tell_task(&task.path, &task.title, handler.is_some());
-        match Self::items(&mut task) {
-            Ok(()) => {}
-            Err(Refused::Skip) => task.decided = Some(skipped(false)),
-            Err(Refused::Fail(reason)) => task.decided = Some(failed(&reason)),
-        }
-        if task.items.as_ref().is_some_and(Vec::is_empty) {
-            task.items = None;
-            let mut result = skipped("");
-            result.remove("false_condition");
-            result.insert("skip_reason".to_owned(), "No items in the list".into());
-            result.insert("results".to_owned(), Json::Array(Vec::new()));
-            task.decided = Some(result);
-        }
-        task.results.resize(task.count(), None);
         self.put(name, task);
+        if !is_follower {
+            self.prepare(name);
+        }
     }
 
     pub(super) fn put(&mut self, name: &str, task: TaskRun) {
@@ -142,7 +121,7 @@ impl Machine {
     }
 
     /// Emits the event that a task begins, unless it was emitted last, for another host.
-    fn tell_task(&mut self, path: &str, title: &str, is_handler: bool) {
+    pub(super) fn tell_task(&mut self, path: &str, title: &str, is_handler: bool) {
         let key = format!("{path}/{title}");
         if self.told_task.as_ref() != Some(&key) {
             self.told_task = Some(key);

@@ -10,6 +10,8 @@ use serde_json::json;
 use super::*;
 use crate::language;
 
+mod lookups;
+
 /// A playbook whose jobs are ended by the test.
 struct Play {
     execution: Execution,
@@ -122,6 +124,7 @@ impl Play {
         let raw = match &call.work {
             Work::Done(result) | Work::Wait(_, result) => result.clone(),
             Work::Action(_) => result.as_object().unwrap().clone(),
+            Work::Lookup(lookup) => panic!("{id} is the lookup {lookup:?}"),
         };
         let ended = match call.rules.apply(&call.names, raw, 1) {
             crate::call::AttemptResult::Ended(result) => result,
@@ -129,6 +132,7 @@ impl Play {
                 panic!("{id} wants another attempt: {result:?}")
             }
         };
+        let ended = CallResult::Task(ended);
         self.execution.calls().set_result(id, ended);
         let outcome = Outcome::new(job.id.clone(), "task", Ok(Payload::null()));
         self.execution.ended(&outcome);

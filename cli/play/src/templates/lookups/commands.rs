@@ -1,12 +1,11 @@
 //! Lookups that run commands on the controller.
 
-use std::process::{Command, Stdio};
-
 use minijinja::{Error, Value};
 
 use super::super::function_arguments::wrong;
 use super::super::values::text_of;
 use super::super::variables::Variables;
+use crate::programs::{self, Program};
 
 /// Returns the output of commands, without the blanks at its end.
 pub(super) fn pipe(terms: &[Value], variables: &Variables) -> Result<Vec<Value>, Error> {
@@ -25,22 +24,14 @@ pub(super) fn lines(terms: &[Value], variables: &Variables) -> Result<Vec<Value>
 }
 
 fn output(command: &str, variables: &Variables) -> Result<String, Error> {
-    let mut shell = Command::new("/bin/sh");
-    shell.arg("-c").arg(command).stdin(Stdio::null());
-    let folder = variables.search().base();
-    if folder.is_dir() {
-        shell.current_dir(folder);
-    }
-    let output = shell
-        .output()
+    let mut shell = Program::new("/bin/sh");
+    shell.arguments = vec!["-c".into(), command.into()];
+    shell.folder = Some(variables.search().base().clone()).filter(|folder| folder.is_dir());
+    let output = programs::output(&shell)
         .map_err(|error| wrong(format!("`{command}` cannot be run: {error}")))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(wrong(format!(
-            "`{command}` failed ({}): {}",
-            output.status,
-            said.trim()
-        )));
+    if let Some(failure) = output.failure {
+        let said = output.stderr.trim();
+        return Err(wrong(format!("`{command}` failed ({failure}): {said}")));
     }
     String::from_utf8(output.stdout)
         .map_err(|_| wrong(format!("`{command}` prints what is no UTF-8")))

@@ -12,6 +12,7 @@ use super::super::template_file::{TemplateOptions, template_file};
 use super::super::values::text_of;
 use super::super::variables::Variables;
 use super::super::{from_json_text, glob as globs};
+use crate::programs::{self, Program};
 
 /// Returns the text of the file that a term names.
 pub(super) fn text_of_file(
@@ -33,7 +34,7 @@ pub(super) fn text_of_file(
     };
     let unreadable =
         |reason: String| wrong(format!("`{}` cannot be read: {reason}", path.display()));
-    let text = std::fs::read_to_string(&path).map_err(|error| unreadable(error.to_string()))?;
+    let text = read(&path).map_err(unreadable)?;
     if text.starts_with("$ANSIBLE_VAULT") {
         return Ok(variables
             .vault()
@@ -43,6 +44,23 @@ pub(super) fn text_of_file(
             .to_owned());
     }
     Ok(text)
+}
+
+/// Returns the text of a file.
+fn read(path: &Path) -> Result<String, String> {
+    // Reading a pipe may wait for whoever writes to it, so a program does it.
+    let bytes = if std::fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir()) {
+        let mut cat = Program::new("cat");
+        cat.arguments = vec!["--".into(), path.into()];
+        let output = programs::output(&cat)?;
+        match output.failure {
+            None => output.stdout,
+            Some(_) => return Err(output.stderr.trim().to_owned()),
+        }
+    } else {
+        std::fs::read(path).map_err(|error| error.to_string())?
+    };
+    String::from_utf8(bytes).map_err(|_| "it is no UTF-8".to_owned())
 }
 
 /// Returns the contents of files.

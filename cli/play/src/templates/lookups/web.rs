@@ -1,14 +1,13 @@
 //! The lookup of URLs, which runs the system's `curl`.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::process::{Command, Stdio};
 
 use minijinja::value::ValueKind;
 use minijinja::{Error, Value};
 
 use super::super::function_arguments::{FunctionArguments, wrong};
 use super::super::values::text_of;
+use crate::programs::{self, Program};
 
 /// Returns the lines of the responses, or each response as one text.
 pub(super) fn url(terms: &[Value], given: &FunctionArguments) -> Result<Vec<Value>, Error> {
@@ -77,28 +76,19 @@ fn fetched(address: &str, given: &FunctionArguments) -> Result<String, Error> {
     if given.flag("force") == Some(true) {
         config.push_str("header = \"Cache-Control: no-cache\"\n");
     }
-    let failed = |error| {
+    let mut curl = Program::new("curl");
+    // The options are passed through stdin, because the arguments of a process are visible to all users.
+    let arguments = ["--fail", "--silent", "--show-error", "--config", "-"];
+    curl.arguments = arguments.map(Into::into).to_vec();
+    curl.stdin = config.into_bytes();
+    let output = programs::output(&curl).map_err(|error| {
         wrong(format!(
             "`{address}` cannot be fetched, which the program `curl` does: {error}"
         ))
-    };
-    let mut curl = Command::new("curl");
-    // The options are passed through stdin, because the arguments of a process are visible to all users.
-    curl.args(["--fail", "--silent", "--show-error", "--config", "-"]);
-    curl.stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = curl.spawn().map_err(failed)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(config.as_bytes()).map_err(failed)?;
-    }
-    let output = child.wait_with_output().map_err(failed)?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(wrong(format!(
-            "`{address}` cannot be fetched: {}",
-            said.trim()
-        )));
+    })?;
+    if output.failure.is_some() {
+        let said = output.stderr.trim();
+        return Err(wrong(format!("`{address}` cannot be fetched: {said}")));
     }
     String::from_utf8(output.stdout)
         .map_err(|_| wrong(format!("`{address}` gives what is no UTF-8")))
