@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::actions::modules_of;
 use crate::data::{Data, Value};
+use crate::known_modules::is_module;
 use crate::language::{Keyword, PlaybookReader, Section, Settings, Step, Task, builtin, nearest};
 use crate::modules::{ModuleError, Modules};
 use crate::targets::is_connection;
@@ -49,6 +50,8 @@ fn check_task(task: &Task, playbook: &Path, modules: &Modules, reader: &mut Play
         };
         let help = error.help().or_else(meant);
         reader.refuse(task.place, error.to_string(), help);
+    } else if !is_module(builtin(&task.module)) {
+        reader.refuse_text(builtin(&task.module), &task.arguments);
     }
 }
 

@@ -624,8 +624,11 @@ fn modules_that_are_nowhere_are_found_by_syntax_check() {
         return;
     };
     let bin = program.parent().expect("a program is in a folder");
-    let playbook = "- hosts: all\n  tasks:\n  - whn: {}\n  - nosuch_module:\n  - yum: {name: x}\n";
-    let folder = site().file("modules.yml", playbook);
+    let playbook = "- hosts: all\n  tasks:\n  - whn: {}\n  - nosuch_module:\n  - yum: {name: x}\n  - tasg: x\n  \
+                    - timezon: Europe/Berlin\n";
+    let folder = site()
+        .file("modules.yml", playbook)
+        .file("library/timezon.py", "#!/usr/bin/python3\n");
     let call = |flag| {
         Ratchet::within(&folder)
             .args(["play", "-i", "inv", "modules.yml", flag])
@@ -644,6 +647,15 @@ fn modules_that_are_nowhere_are_found_by_syntax_check() {
         "{told}"
     );
     assert!(!told.contains("`yum`"), "{told}");
+    // A misspelt keyword with a text is told as one with a map, and a module that exists takes no text.
+    assert!(told.contains("there is no module `tasg`"), "{told}");
+    assert!(
+        told.contains("the keyword `tags` has a similar name"),
+        "{told}"
+    );
+    let text = "`Europe/Berlin` is no argument: `timezon` takes `name=value`";
+    assert!(told.contains(text), "{told}");
+    assert!(!told.contains("module `timezon`"), "{told}");
     // The tasks can be listed on a machine that lacks their modules.
     let listed = call("--list-tasks").with_code(0).stdout();
     assert!(listed.contains("nosuch_module"), "{listed}");

@@ -129,13 +129,25 @@ impl PlaybookReader {
         if rest.is_empty() {
             return;
         }
-        if !is_command && !WITH_TEXT.contains(&module) && !crate::data::is_template(&rest) {
-            let message = format!("`{rest}` is no argument: `{module}` takes `name=value`");
-            let help = "write the arguments as a map below the module";
-            self.files.refuse_with_help(place, message, help);
-            return;
-        }
         into.free = Some(Data::of_text(rest, place));
+        // A word that may be a misspelt keyword is refused only once its module was found.
+        if crate::known_modules::is_module(module) {
+            self.refuse_text(module, into);
+        }
+    }
+
+    /// Refuses text without a name among the arguments of a module that accepts none.
+    pub(crate) fn refuse_text(&mut self, module: &str, arguments: &Arguments) {
+        let Some(free) = &arguments.free else { return };
+        let Value::Text(text) = &free.value else {
+            return;
+        };
+        let accepts_text = COMMANDS.contains(&module) || WITH_TEXT.contains(&module);
+        if !accepts_text && !crate::data::is_template(text) {
+            let message = format!("`{text}` is no argument: `{module}` takes `name=value`");
+            let help = "write the arguments as a map below the module";
+            self.files.refuse_with_help(free.place, message, help);
+        }
     }
 }
 
