@@ -55,7 +55,7 @@ pub enum Error {
         reason: String,
     },
     /// Another run uses the pool. A pool serves one run at a time.
-    #[error("the pool `{pool}` is in use: a run has it until that run has ended or was dropped")]
+    #[error("the pool `{pool}` is in use by a run, until that run has ended or is dropped")]
     PoolInUse {
         /// The name of the pool.
         pool: String,
@@ -235,7 +235,7 @@ pub enum Error {
         reason: String,
     },
     /// The result of a job is not a value of the requested type.
-    #[error("the result of job `{job}` is not of the type that was asked for: {reason}")]
+    #[error("the result of job `{job}` is not of the requested type: {reason}")]
     UnreadableResult {
         /// The id of the job.
         job: String,

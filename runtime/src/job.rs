@@ -295,13 +295,13 @@ fn readable_output(result: &Payload) -> Result<Vec<u8>, String> {
     };
     if printed.stdout_dropped > 0 {
         return Err(format!(
-            "{} bytes of what it printed were not kept, so it would be a piece: let it write a file",
+            "{} bytes of its output were not kept, so it is not complete: let it write a file instead",
             printed.stdout_dropped
         ));
     }
     // Bytes that are not text were replaced when the result was made, so the original output is lost.
     if printed.stdout.contains(char::REPLACEMENT_CHARACTER) {
-        return Err("what it printed is no text in UTF-8: let it write a file".to_owned());
+        return Err("its output is not text in UTF-8: let it write a file instead".to_owned());
     }
     Ok(printed.stdout.into_owned().into_bytes())
 }

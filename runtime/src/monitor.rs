@@ -76,10 +76,10 @@ impl Reading {
 #[non_exhaustive]
 pub enum MonitorError {
     /// The system does not report its resources.
-    #[error("this system cannot be asked for its memory and processors")]
+    #[error("this system does not report its memory and processors")]
     Unsupported(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The interval is so short that the monitor would do nothing but take readings.
-    #[error("an interval of {given:?} is too short to look at the machine: {least:?} is the least")]
+    #[error("an interval of {given:?} is too short: {least:?} is the least")]
     IntervalTooShort {
         /// The interval that was asked for.
         given: Duration,

@@ -80,7 +80,7 @@ fn read_path(
         && let Err(error) = parsed.here().symlink_metadata()
     {
         let message = if error.kind() == ErrorKind::NotFound {
-            format!("`{text}` is to be pushed and is not there")
+            format!("`{text}` has to be pushed, but does not exist")
         } else {
             format!("`{text}` is to be pushed: {error}")
         };

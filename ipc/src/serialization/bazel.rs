@@ -251,7 +251,7 @@ impl Dialect for BazelJson {
                     && !self.is_multiplex() =>
             {
                 let id = self.answered(0);
-                let reason = format!("the answer is no WorkResponse: {error}");
+                let reason = format!("the answer is not a WorkResponse: {error}");
                 decoded.malformed(RESPONSE, id, reason, line);
             }
             Err(_) => decoded.stray(line),

@@ -60,7 +60,7 @@ impl Commands {
         if timeouts.idle.is_some() {
             return CommandAttempt::Ended(Err(Failure::new(
                 Class::Input,
-                "a command tells of no progress, so it cannot have an idle timeout: use soft or hard",
+                "a command cannot report progress, so it cannot have an idle timeout: use soft or hard",
             )));
         }
         let limits = CommandLimits {

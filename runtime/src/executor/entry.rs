@@ -206,7 +206,8 @@ impl JobEntry {
         let limit =
             (self.job.terms.timeouts.queue).expect("a job that ran into its queue timeout has one");
         let failure = if self.rejected {
-            let message = format!("its breaker was open for as long as it may wait, {limit:?}");
+            let message =
+                format!("its breaker did not admit it within its queue timeout of {limit:?}");
             Failure::new(Class::Breaker, message)
         } else {
             let message = format!("it waited for its start for longer than {limit:?}");

@@ -388,8 +388,7 @@ impl Execution {
     pub(super) fn give_up(&mut self, now: Instant) -> Vec<(JobEntry, EndedAttempt)> {
         let held = self.provisional.give_up_held().map(|(mut entry, held)| {
             entry.charge_hold(now);
-            let message =
-                "it had answered, and nothing could confirm its answer before the run ended";
+            let message = "it had answered, but the answer was not confirmed before the run ended";
             let result = Err(Box::new(Failure::new(Class::Cancelled, message)));
             (entry, EndedAttempt { result, ..held })
         });
@@ -398,7 +397,7 @@ impl Execution {
             let slot = self.dispatcher.slot(ticket);
             let place = self.dispatcher.place_of(ticket);
             let mut entry = self.dispatcher.give_up(ticket, now);
-            let message = "it was killed, and had not ended when the run did";
+            let message = "it was killed, but had not ended when the run ended";
             let failure = Box::new(Failure::new(Class::Cancelled, message));
             let mut attempted = EndedAttempt::none(failure);
             if entry.state() == EntryState::Running {

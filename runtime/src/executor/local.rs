@@ -269,7 +269,7 @@ impl Perform for LocalRunners {
                     let work = async { runner.run(attempt, context).await };
                     limits.run(work).await
                 } else {
-                    let message = format!("nobody here does `{task}`");
+                    let message = format!("there is no runner for task `{task}`");
                     Err(Failure::new(Class::Input, message))
                 }
             }

@@ -24,7 +24,7 @@ pub(super) fn watch_machine(
             for warning in warnings.observe(reading) {
                 tracing::warn!(
                     percent = warning.percent,
-                    "the machine runs short: {warning}"
+                    "the machine runs short of a resource: {warning}"
                 );
                 handle.order(RunOrder::Warn(warning));
             }

@@ -219,7 +219,7 @@ impl Orchestrator {
         if messages_dropped > 0 {
             tracing::warn!(
                 dropped = messages_dropped,
-                "workers said more than could be listened to"
+                "workers sent more progress and log messages than could be handled, so some were dropped"
             );
         }
         arrivals.finish().await;
@@ -565,8 +565,8 @@ impl Orchestrator {
                 tracing::warn!(
                     worker = kinds.name(kind),
                     jobs = too_late,
-                    "a worker declared hints only after jobs had been given out, which run without \
-                     them; `handshake: required` or a longer `handshake_wait` has jobs wait for its hello"
+                    "a worker declared hints after jobs had been sent to workers. These jobs run without the \
+                     hints. With `handshake: required` or a longer `handshake_wait`, jobs wait for the hello"
                 );
             }
             // The declaration may change the kind, the hint and the cache key of these jobs, so they are resolved

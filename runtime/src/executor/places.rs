@@ -138,7 +138,7 @@ impl Places {
             Placement::Here => return Ok(PlaceSetId::LOCAL),
             Placement::Host => {
                 let Some(host) = host else {
-                    let message = "it runs on its host, and names none: give it a `host`";
+                    let message = "it has to run on its host, but it names none: give it a `host`";
                     return Err(Failure::new(Class::Input, message));
                 };
                 vec![self.find(host.as_str())?]

@@ -215,7 +215,7 @@ impl Queue {
             is_rated,
         };
         let Some(route) = self.routes.find_or_add(route, target.members) else {
-            let message = "the jobs of this run differ too much in where they can run";
+            let message = "the jobs of this run have too many different combinations of worker, places and slots";
             return Err(Failure::new(Class::Input, message));
         };
         let request = SchedulerRequest {

@@ -87,10 +87,7 @@ impl Retries {
         if took_worker {
             entry.crashes += 1;
             if entry.crashes >= self.crash_limit && entry.job.terms.retry.is_some() {
-                let message = format!(
-                    "it took {} workers with it: {}",
-                    entry.crashes, failure.message
-                );
+                let message = format!("it crashed {} workers: {}", entry.crashes, failure.message);
                 **failure = Failure {
                     class: Class::Poison,
                     message,

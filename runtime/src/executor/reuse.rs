@@ -380,7 +380,7 @@ impl RunCache {
 async fn remove(cache: &TaskCache, keys: Vec<Key>) {
     for key in keys {
         if let Err(error) = cache.invalidate(&Selector::key(key)).await {
-            tracing::error!(%error, "a wrong result could not be taken out of the cache: clear it (ratchet cache clear)");
+            tracing::error!(%error, "a wrong result could not be removed from the cache; clear the cache with `ratchet cache clear`");
         }
     }
 }
@@ -416,9 +416,9 @@ async fn check_started_content(
     let hasher = Arc::clone(hasher);
     match run_blocking(move || programs.find_out(&worker, &hasher)).await {
         Ok(true) => Ok(()),
-        Ok(false) => Err("the files of its worker changed around the worker's start".to_owned()),
+        Ok(false) => Err("the files of its worker changed while the worker started".to_owned()),
         Err(error) => Err(format!(
-            "nobody could look at the files of its worker: {error}"
+            "the files of its worker could not be read: {error}"
         )),
     }
 }
@@ -461,7 +461,7 @@ impl CacheQuery {
             Err(error) => {
                 using.warn(
                     &id,
-                    &format!("nobody could look at what it depends on: {error}"),
+                    &format!("the files that it depends on could not be read: {error}"),
                 );
                 return Answer::Found(CacheLookup::Nothing);
             }

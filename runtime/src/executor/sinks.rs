@@ -157,7 +157,7 @@ impl Sinks {
         }
         let all = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(FINISH_LIMIT, all).await.is_err() {
-            tracing::warn!("a sink did not see the end of the run: it takes too long");
+            tracing::warn!("a sink is too slow and did not get all events of the run");
         }
     }
 }
@@ -249,7 +249,7 @@ async fn show(sink: SharedSink, backlog: Arc<Backlog>) {
             tracing::error!(
                 sink,
                 panic,
-                "a sink panicked and sees nothing more of the run"
+                "a sink panicked and gets no more events of the run"
             );
             let mut records = backlog.lock();
             records.closed = true;

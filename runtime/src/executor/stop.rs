@@ -111,7 +111,7 @@ impl fmt::Display for Stopped {
             Self::Failures { failed } => write!(f, "{failed} jobs failed"),
             Self::Deadline => f.write_str("the time of the run is over"),
             Self::Asked => f.write_str("the run was asked to stop"),
-            Self::Ledger { reason } => write!(f, "outcomes could not be written down: {reason}"),
+            Self::Ledger { reason } => write!(f, "outcomes could not be recorded: {reason}"),
             Self::Broken { reason } => {
                 write!(f, "the run broke off, which is a bug in ratchet: {reason}")
             }

@@ -37,7 +37,7 @@ pub enum JournalError {
         reason: String,
     },
     /// The journal was written by a newer version of this program.
-    #[error("the journal {} has version {version}, and {newest} is the newest that is understood here", path.display())]
+    #[error("the journal {} has version {version}, and this program understands versions up to {newest}", path.display())]
     Version {
         /// The journal.
         path: PathBuf,
@@ -68,7 +68,7 @@ pub enum JournalError {
         folder: PathBuf,
     },
     /// The ids of several runs begin with this text.
-    #[error("`{wanted}` may be any of {} runs: {}", .matches.len(), first_few(.matches))]
+    #[error("`{wanted}` is the beginning of {} run ids: {}", .matches.len(), first_few(.matches))]
     AmbiguousRun {
         /// The id that was asked for.
         wanted: String,

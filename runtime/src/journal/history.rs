@@ -336,7 +336,7 @@ pub(super) fn read_header<R: BufRead>(
             record: Record::Header(header),
             ..
         }) => Ok(header),
-        Some(Scanned::Record { .. }) => Err(refused("its first line is no header")),
+        Some(Scanned::Record { .. }) => Err(refused("its first line is not a header")),
         Some(Scanned::Damaged {
             why: Unreadable::Version(version),
             ..

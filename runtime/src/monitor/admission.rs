@@ -136,7 +136,7 @@ impl fmt::Display for Shortage {
         match *self {
             Self::MemoryFree { free, wanted } => write!(
                 f,
-                "{} of memory are free, and {} have to be",
+                "{} of memory are free, but {} are needed",
                 Bytes(free),
                 Bytes(wanted)
             ),
@@ -144,7 +144,7 @@ impl fmt::Display for Shortage {
             Self::MemoryLimit { used, limit } => {
                 write!(
                     f,
-                    "workers use {} of memory, over {}",
+                    "workers use {} of memory, more than {}",
                     Bytes(used),
                     Bytes(limit)
                 )
@@ -225,7 +225,7 @@ mod tests {
         let never = admission.never(&reading).unwrap();
         assert_eq!(
             never.to_string(),
-            "16.0 GiB of memory are free, and 17.0 GiB have to be"
+            "16.0 GiB of memory are free, but 17.0 GiB are needed"
         );
         assert_eq!(AdmissionLimits::default().never(&reading), None);
     }
@@ -249,7 +249,7 @@ mod tests {
         };
         assert_eq!(
             shortage.to_string(),
-            "workers use 1.5 KiB of memory, over 1000 B"
+            "workers use 1.5 KiB of memory, more than 1000 B"
         );
         assert!(matches!(
             gate.decide(&at(950), 1),

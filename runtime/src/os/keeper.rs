@@ -419,7 +419,7 @@ impl Shared {
                     }
                     Err(error) => tracing::warn!(
                         %error,
-                        "there is no keeper: should this process be killed now, its jobs live on"
+                        "there is no keeper: if this process is killed now, its jobs live on"
                     ),
                 }
                 (state, pause) = self.pause(state, pause);

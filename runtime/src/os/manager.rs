@@ -55,7 +55,7 @@ impl LocalProcesses {
     /// Call it within a tokio runtime. If a keeper cannot be started, it continues without one and logs that once.
     pub fn start() -> Self {
         let keeper = Keeper::start().inspect_err(|error| {
-            tracing::warn!(%error, "no keeper: should this process be killed, its workers live on");
+            tracing::warn!(%error, "there is no keeper: if this process is killed, its workers live on");
         });
         Self::with_keeper(keeper.ok())
     }

@@ -155,7 +155,7 @@ pub struct EarlierOutput {
 }
 
 impl EarlierOutput {
-    /// Makes the output of the job of this id, which has given nothing yet.
+    /// Makes the output of the job of this id, which has no output yet.
     pub fn of(job: &str) -> Self {
         Self {
             job: job.into(),
@@ -182,9 +182,7 @@ impl EarlierOutput {
             Some(Err(why)) => Err(io::Error::other(format!(
                 "the output of job `{job}`: {why}"
             ))),
-            None => Err(io::Error::other(format!(
-                "job `{job}` has given nothing yet"
-            ))),
+            None => Err(io::Error::other(format!("job `{job}` has no output yet"))),
         }
     }
 }

@@ -67,7 +67,7 @@ impl RunningProcesses {
         if !self.is_logged.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 %error,
-                "a process cannot be started for the moment: fewer run at once, and it is tried again"
+                "a process cannot be started for now; it is tried again, and fewer processes run at once until then"
             );
         }
     }

@@ -189,7 +189,7 @@ fn check_there(path: &WorkPath, missing: fn(PathBuf) -> FileError) -> Result<(),
 #[non_exhaustive]
 pub enum FileError {
     /// A file that is to be pushed does not exist.
-    #[error("`{}` is to be pushed and is not there", path.display())]
+    #[error("`{}` has to be pushed, but does not exist", path.display())]
     Missing {
         /// The path here.
         path: PathBuf,
@@ -226,7 +226,7 @@ pub enum FileError {
         message: String,
     },
     /// A file that is to be pulled does not exist.
-    #[error("`{}` is to be pulled and is not there: it was not made", path.display())]
+    #[error("`{}` has to be pulled, but the process has not made it", path.display())]
     NotMade {
         /// The path, as it is here.
         path: PathBuf,
@@ -254,7 +254,7 @@ pub enum FileError {
     #[error("its host has no agent (`agent: none`), and only an agent brings files there and back")]
     NoAgent,
     /// The files could not be transferred within the time that an attempt may take.
-    #[error("its files were not {direction} in the time that it may take")]
+    #[error("its files were not {direction} within its time limit")]
     TooSlow {
         /// The direction of the transfer.
         direction: Direction,

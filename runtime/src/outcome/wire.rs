@@ -414,7 +414,7 @@ impl<'de> Deserialize<'de> for Outcome {
         let line = ResultLine::deserialize(deserializer)?;
         if line.v != Self::VERSION {
             return Err(D::Error::custom(format!(
-                "a result line of version {}, and {} is what is understood here",
+                "a result line has version {}, and this program understands version {}",
                 line.v,
                 Self::VERSION
             )));
@@ -455,7 +455,7 @@ impl<'de> Deserialize<'de> for Outcome {
             Ok(outcome)
         } else {
             Err(D::Error::custom(format!(
-                "the status is `{}`, and by its error it is `{}`",
+                "the status is `{}`, but its error has the status `{}`",
                 line.status,
                 outcome.status()
             )))
@@ -599,7 +599,11 @@ mod tests {
         let line = serde_json::to_string(&outcome()).unwrap();
         for (from, to, why) in [
             ("\"v\":1", "\"v\":2", "version 2"),
-            ("succeeded", "failed", "by its error it is `succeeded`"),
+            (
+                "succeeded",
+                "failed",
+                "but its error has the status `succeeded`",
+            ),
             ("\"result\":{\"w\":3},", "", "either a result or an error"),
         ] {
             let refused = serde_json::from_str::<Outcome>(&line.replace(from, to)).unwrap_err();

@@ -588,7 +588,7 @@ fn sampler() -> Option<Arc<Mutex<Sampler>>> {
         Err(error) => {
             tracing::warn!(
                 error = ratchet_ipc::error_chain(&error),
-                "memory and load of this host are not told"
+                "the memory and the load of this host are not reported"
             );
             None
         }

@@ -90,9 +90,9 @@ pub enum RemoteError {
 
 fn said(banner: &str) -> String {
     if banner.is_empty() {
-        ", and nothing was said".to_owned()
+        ", and it printed nothing".to_owned()
     } else {
-        format!("; this was said instead: {banner}")
+        format!("; it printed this instead: {banner}")
     }
 }
 

@@ -269,7 +269,7 @@ impl HostTask {
                     }
                     if !has_warned {
                         has_warned = true;
-                        tracing::warn!(host = %config.name, reason, "a host cannot be reached, and is tried again");
+                        tracing::warn!(host = %config.name, reason, "a host cannot be reached; trying again");
                     }
                     sleep(pauses.next()).await;
                 }
@@ -401,7 +401,7 @@ fn advice(last_words: &str) -> Option<&'static str> {
     }
     let is_denied = last_words.contains("Permission denied (");
     is_denied.then_some(
-        "nobody can be asked for a password here: use a key that ssh has without one, as by ssh-agent",
+        "ssh cannot ask for a password here: use a key that needs none, for example by ssh-agent",
     )
 }
 

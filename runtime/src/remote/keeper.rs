@@ -145,7 +145,7 @@ impl RemoteKeeper {
             return Ok(());
         }
         let Some(granted_time) = &mut self.granted_time else {
-            return Err(io::Error::other("the agent has not told of the time"));
+            return Err(io::Error::other("the agent has not sent the granted time"));
         };
         match message {
             ToKeeper::Granted(asked_at) => {

@@ -134,7 +134,7 @@ impl PoolConfig {
             return refuse("speaks Bazel's protocol, which has no hello, so none can be required");
         }
         if !is_filter && self.skip_lines > 0 {
-            return refuse("speaks no lines, so skip_lines means nothing");
+            return refuse("does not speak lines, so skip_lines has no effect");
         }
         Ok(())
     }

@@ -142,14 +142,14 @@ impl fmt::Display for EndCause {
                     None => Ok(()),
                 }
             }
-            Self::HandshakeFailed(error) => write!(f, "cannot be talked to: {error}"),
+            Self::HandshakeFailed(error) => write!(f, "cannot be used: {error}"),
             Self::NotReady(limit) => write!(f, "was not ready within {limit:?}"),
             Self::Exited(exit) => exit.fmt(f),
             Self::ClosedOutput => f.write_str(
-                "closed its stdout, so that it could not answer any more, and was killed",
+                "closed its stdout, so it could not answer any more and was killed",
             ),
             Self::ClosedInput => f.write_str(
-                "closed its stdin, so that it could not be asked any more, and was ended",
+                "closed its stdin, so it could get no more jobs and was ended",
             ),
             Self::WantedTerminal => f.write_str(
                 "was stopped because it wants the terminal (/dev/tty), which workers do not get, and was killed: give it \
@@ -169,11 +169,11 @@ impl fmt::Display for EndCause {
             }
             Self::StrayOutput(line) => write!(
                 f,
-                "was killed because it printed what is no message (`stray: kill`): {line}"
+                "was killed because it printed a line that is not a message (`stray: kill`): {line}"
             ),
             Self::StrayOutputDuringJob(line) => write!(
                 f,
-                "was replaced because it printed what is no message while it had a job (`stray: fail`): {line}"
+                "was replaced because it printed a line that is not a message while it had a job (`stray: fail`): {line}"
             ),
             Self::SurplusLine { line, .. } => write!(
                 f,

@@ -342,13 +342,10 @@ fn an_output_that_was_not_kept_whole_is_no_input() {
     let ended = run(&folder, &["-q", "--no-record"]).with_code(100);
     let out = ended.stdout();
     assert!(
-        out.contains("the output of job `binary`: what it printed is no text in UTF-8"),
+        out.contains("the output of job `binary`: its output is not text in UTF-8"),
         "{out}"
     );
-    assert!(
-        out.contains("bytes of what it printed were not kept"),
-        "{out}"
-    );
+    assert!(out.contains("bytes of its output were not kept"), "{out}");
 }
 
 #[test]

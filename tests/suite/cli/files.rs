@@ -119,7 +119,7 @@ jobs:
     assert_eq!(results[1]["error"]["class"], "input", "{results:?}");
     let message = results[1]["error"]["message"].as_str().unwrap();
     assert!(
-        message.contains("sub` is to be pushed and is not there"),
+        message.contains("sub` has to be pushed, but does not exist"),
         "{message}"
     );
 
@@ -169,7 +169,7 @@ fn files_that_are_wrong_are_refused_before_anything_runs() {
     for (job, expected) in [
         (
             "{ run: [touch, ran], on: web1, push: [no.txt] }",
-            "`no.txt` is to be pushed and is not there",
+            "`no.txt` has to be pushed, but does not exist",
         ),
         (
             "{ run: [touch, ran], on: web1, push: [/etc/passwd] }",
@@ -227,7 +227,7 @@ fn jobs_on_this_machine_use_their_files_where_they_are() {
         of("b")["error"]["message"]
             .as_str()
             .unwrap()
-            .contains("none.txt` is to be pulled and is not there")
+            .contains("none.txt` has to be pulled, but the process has not made it")
     );
 }
 

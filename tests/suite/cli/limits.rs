@@ -111,7 +111,7 @@ fn a_worker_that_cannot_start_for_want_of_descriptors_is_waited_for_and_its_job_
         ..getrlimit(Resource::Nofile)
     });
     item(b"2\n", &mut running);
-    running.wait_for_stderr("cannot be started for the moment");
+    running.wait_for_stderr("cannot be started for now");
     limit(before);
     let ended = running.wait().with_code(0);
     assert_eq!(ended.stdout(), "1\n2\n");
@@ -146,7 +146,7 @@ fn a_program_that_is_still_being_written_is_started_later() {
     let running = Ratchet::within(&folder)
         .args(["map", "--", "./program", ":::", "a", "b"])
         .start();
-    running.wait_for_stderr("cannot be started for the moment");
+    running.wait_for_stderr("cannot be started for now");
     drop(writer);
     let ended = running.wait().with_code(0);
     let said = ended.stderr();

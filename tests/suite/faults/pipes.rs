@@ -16,7 +16,7 @@ fn a_worker_that_closes_its_stdout_and_lives_is_killed() {
         is(
             &setting.meet().await,
             Class::Crash,
-            "worker faulty/1 closed its stdout, so that it could not answer any more, and was killed",
+            "worker faulty/1 closed its stdout, so it could not answer any more and was killed",
         );
         assert_eq!(setting.failures().await, [("closed_output", 1)]);
         setting.end().await;
@@ -59,7 +59,7 @@ fn a_worker_that_closes_its_stdin_crashes_the_next_job_and_is_replaced() {
         is(
             &found.result.expect_err("it cannot be asked"),
             Class::Crash,
-            "worker faulty/1 closed its stdin, so that it could not be asked any more, and was ended",
+            "worker faulty/1 closed its stdin, so it could get no more jobs and was ended",
         );
         assert_eq!(fine(&other), "\"fine\"");
         assert!(start.elapsed() >= SHORT);

@@ -113,7 +113,7 @@ fn a_worker_that_has_to_say_hello_and_does_not_is_killed() {
         assert!(
             failure.message.starts_with(
                 "worker `faulty` is given up: 3 of its workers failed within 1000s; \
-                 the last, faulty/3, cannot be talked to: "
+                 the last, faulty/3, cannot be used: "
             ),
             "{failure}"
         );

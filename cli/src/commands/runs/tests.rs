@@ -216,7 +216,7 @@ fn a_run_is_found_by_the_beginning_of_its_id_and_suggested_if_it_is_misspelt() {
     );
     assert!(refused("zzzzzzz").ends_with("; `ratchet runs` lists them"));
     assert!(refused("no/way").starts_with("`no/way` is not the id of a run"));
-    assert!(refused("1ks").contains("may be any of 5 runs"));
+    assert!(refused("1ks").contains("is the beginning of 5 run ids"));
     let empty = RunStore::at(records.folder.path().join("none"));
     let error = find(&empty, "1ks").unwrap_err();
     assert_eq!(error.help().unwrap(), "no runs are recorded there");

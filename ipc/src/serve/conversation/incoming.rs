@@ -29,9 +29,10 @@ impl<T: IpcTransport> Conversation<T> {
                 Ok(())
             }
             Incoming::Message(IpcMessage::Event(event)) => self.handle_event(event),
-            Incoming::Message(IpcMessage::Response(response)) => {
-                self.log_error(format!("a worker takes no response ({})", response.id))
-            }
+            Incoming::Message(IpcMessage::Response(response)) => self.log_error(format!(
+                "a worker does not take responses ({})",
+                response.id
+            )),
             // Only a host waits for its peer to be ready.
             Incoming::Readiness(_) => Ok(()),
             Incoming::Stray(stray) => self.log_error(format!("not a message: {}", stray.text)),

@@ -96,7 +96,7 @@ async fn a_job_that_takes_too_many_workers_with_it_is_poison() {
     assert_eq!(outcomes[0].failure().unwrap().class, Class::Poison);
     assert_eq!(
         message(&outcomes[0]),
-        "it took 3 workers with it: its worker died"
+        "it crashed 3 workers: its worker died"
     );
     assert!(outcomes[0].worker.is_some());
 }

@@ -285,7 +285,7 @@ fn a_job_that_takes_too_many_workers_with_it_is_poison() {
     assert!(matches!(end, AfterAttempt::Again(_)));
     let end = retries.decide(&mut entry, &mut failure, now());
     assert_eq!((end, failure.class), (AfterAttempt::Over, Class::Poison));
-    assert_eq!(failure.message, "it took 2 workers with it: no");
+    assert_eq!(failure.message, "it crashed 2 workers: no");
 }
 
 #[test]

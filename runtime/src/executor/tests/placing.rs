@@ -200,7 +200,7 @@ async fn a_job_that_names_no_place_of_the_run_is_refused() {
         [
             "there is no host `web3` to run on, did you mean `web1`?",
             "there is no host `db` to run on",
-            "it runs on its host, and names none: give it a `host`",
+            "it has to run on its host, but it names none: give it a `host`",
             "`on` is for commands: a task runs where its workers do, and a closure in this process",
         ]
     );

@@ -20,7 +20,7 @@ fn a_file_that_is_no_journal_is_refused_with_the_reason() {
             "00000000 {}\n",
             "line 1 (byte 0): its checksum does not match",
         ),
-        (&*second, "its first line is no header"),
+        (&*second, "its first line is not a header"),
     ] {
         fs::write(&path, content).unwrap();
         let refused = History::load(&path).unwrap_err().to_string();

@@ -173,13 +173,16 @@ fn a_run_is_found_by_the_beginning_of_its_id() {
     let refused = store.find(&shared).unwrap_err().to_string();
     assert_eq!(
         refused,
-        format!("`{shared}` may be any of 2 runs: {second}, {first}")
+        format!("`{shared}` is the beginning of 2 run ids: {second}, {first}")
     );
     let more: Vec<_> = (1..=6)
         .map(|day| create(&store, now() + Duration::from_hours(20 + 24 * day)))
         .collect();
     let said = store.find(&shared[..1]).unwrap_err().to_string();
-    assert!(said.starts_with(&format!("`{}` may be any of 8 runs: ", &shared[..1])));
+    assert!(said.starts_with(&format!(
+        "`{}` is the beginning of 8 run ids: ",
+        &shared[..1]
+    )));
     assert!(said.ends_with(", .."), "{said}");
     drop(more);
     let refused = store.find("zz").unwrap_err().to_string();

@@ -134,5 +134,5 @@ fn a_journal_of_a_newer_version_is_refused() {
     line.push(b'\n');
     fs::write(&path, line).unwrap();
     let refused = History::load(&path).unwrap_err().to_string();
-    assert!(refused.ends_with("has version 2, and 1 is the newest that is understood here"));
+    assert!(refused.ends_with("has version 2, and this program understands versions up to 1"));
 }

@@ -169,10 +169,7 @@ async fn measure_all(watch: Arc<MemoryWatch>, manager: Option<Arc<dyn ProcessMan
             Err(error) if !has_failed => {
                 has_failed = true;
                 let error = error_chain(&error);
-                tracing::warn!(
-                    error,
-                    "the memory of commands cannot be read, and is tried again"
-                );
+                tracing::warn!(error, "the memory of commands cannot be read; trying again");
             }
             Err(_) => {}
         }

@@ -96,7 +96,7 @@ impl Frames {
             },
             b'p' => Frame::Problem(serde_json::from_slice(&body).map_err(malformed)?),
             b'z' if body.is_empty() => Frame::Done,
-            _ => return Err("a frame is of no known kind".to_owned()),
+            _ => return Err("a frame has an unknown kind".to_owned()),
         }))
     }
 }

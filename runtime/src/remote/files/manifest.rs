@@ -100,7 +100,7 @@ impl Walk<'_> {
         if path.is_folder() && !found.is_dir() {
             return Err(FileError::NotPushable {
                 path: here,
-                reason: "it is no folder: write it without the slash at its end".to_owned(),
+                reason: "it is not a folder: write it without the slash at its end".to_owned(),
             });
         }
         self.add(&here, path.name(), &found)?;
@@ -160,10 +160,7 @@ impl Walk<'_> {
         match self.entries.get(name) {
             Some(known) if *known != kind => Err(FileError::NotPushable {
                 path: here.to_path_buf(),
-                reason: format!(
-                    "another file that is pushed is called `{}`, too",
-                    name.display()
-                ),
+                reason: format!("another pushed file has the name `{}`, too", name.display()),
             }),
             _ => {
                 self.entries.insert(name.to_path_buf(), kind);
@@ -335,7 +332,9 @@ mod tests {
         fs::write(files.0.path().join("other/in.png"), "others").unwrap();
         let error = files.collect(&["in.png", "other/./in.png"]).unwrap_err();
         assert!(
-            error.to_string().contains("called `in.png`, too"),
+            error
+                .to_string()
+                .contains("another pushed file has the name `in.png`"),
             "{error}"
         );
     }

@@ -140,7 +140,7 @@ impl Receiving<'_> {
                 Some(state) => Err(FileError::NotMade {
                     path: state.path.here(),
                 }),
-                None => Err(self.refuse("it is about a path that was not asked for")),
+                None => Err(self.refuse("it is about a path that was not requested")),
             },
             Frame::Problem(Problem::Other { message }) => Err(FileError::OnHost {
                 host: self.host.to_owned(),
@@ -153,7 +153,7 @@ impl Receiving<'_> {
     /// Handles the head of an entry: checks its name and kind, and makes it in the staging folder.
     fn entry(&mut self, entry: PulledEntry) -> Result<(), FileError> {
         if self.file.is_some() {
-            return Err(self.refuse("a file did not come whole"));
+            return Err(self.refuse("a file was not complete"));
         }
         let name = relative(entry.name).map_err(|why| self.refuse(why))?;
         let is_top = name.as_os_str().is_empty();
@@ -163,11 +163,11 @@ impl Receiving<'_> {
                 _ => self.current + 1,
             };
             if entry.path != expected || expected >= self.paths.len() {
-                return Err(self.refuse("it is about a path that was not asked for"));
+                return Err(self.refuse("it is about a path that was not requested"));
             }
             self.current = expected;
         } else if entry.path != self.current || self.paths[self.current].entries.is_empty() {
-            return Err(self.refuse("a name came without the folder that it lies in"));
+            return Err(self.refuse("an entry came before its folder"));
         }
         self.entries += 1;
         if self.entries > MAX_ENTRIES {
@@ -242,10 +242,10 @@ impl Receiving<'_> {
     /// Writes a piece of the current file.
     fn data(&mut self, bytes: &[u8]) -> Result<(), FileError> {
         let Some(file) = &mut self.file else {
-            return Err(self.refuse("a content came without its file"));
+            return Err(self.refuse("a content came before its file"));
         };
         let Some(left) = file.left.checked_sub(bytes.len() as u64) else {
-            return Err(self.refuse("more of a file came than was announced"));
+            return Err(self.refuse("a file was longer than announced"));
         };
         file.left = left;
         file.hash.update(bytes);
@@ -260,10 +260,10 @@ impl Receiving<'_> {
     /// Ends the current file: checks its size and digest, and sets its mode.
     fn end(&mut self, digest: ContentDigest) -> Result<(), FileError> {
         let Some(file) = self.file.take() else {
-            return Err(self.refuse("a content ended without its file"));
+            return Err(self.refuse("a content ended before its file came"));
         };
         if file.left > 0 {
-            return Err(self.refuse("less of a file came than was announced"));
+            return Err(self.refuse("a file was shorter than announced"));
         }
         if *file.hash.finalize().as_bytes() != digest.0 {
             return Err(self.refuse("a file came damaged"));
@@ -277,7 +277,7 @@ impl Receiving<'_> {
     /// Gives all entries their names. Obstacles are found before anything is renamed.
     fn finish(mut self) -> Result<(), FileError> {
         if self.file.is_some() {
-            return Err(self.refuse("a file did not come whole"));
+            return Err(self.refuse("a file was not complete"));
         }
         if let Some(missing) = self.paths.iter().position(|state| state.entries.is_empty()) {
             self.current = missing;

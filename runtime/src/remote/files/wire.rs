@@ -38,7 +38,7 @@ impl std::str::FromStr for ContentDigest {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let hash = blake3::Hash::from_hex(text).map_err(|_| format!("{text:?} is no digest"))?;
+        let hash = blake3::Hash::from_hex(text).map_err(|_| format!("{text:?} is not a digest"))?;
         Ok(Self(*hash.as_bytes()))
     }
 }

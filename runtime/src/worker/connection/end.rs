@@ -50,7 +50,7 @@ impl RunningWorker {
             .terminate_process(self.process.id(), grace)
             .await
         {
-            tracing::warn!(worker = %self.name, %error, "the worker could not be told to end");
+            tracing::warn!(worker = %self.name, %error, "the worker could not be asked to end");
         }
     }
 

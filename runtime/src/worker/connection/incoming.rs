@@ -54,7 +54,7 @@ impl RunningWorker {
                 self.log(
                     None,
                     LogLevel::Warn,
-                    format!("a host answers no request ({})", request.id),
+                    format!("a host does not answer requests ({})", request.id),
                 );
             }
             Incoming::Readiness(readiness) => {
@@ -191,7 +191,8 @@ impl RunningWorker {
     fn take_unknown_answer(&mut self, id: &MessageId) {
         self.unknown_answers += 1;
         if self.unknown_answers <= LOGGED_UNKNOWN_ANSWERS {
-            let message = format!("answered {id}, which nobody had asked, or answered it twice");
+            let message =
+                format!("answered request {id}, which was never sent or was answered before");
             self.log(None, LogLevel::Warn, message);
         }
     }
@@ -272,7 +273,7 @@ impl RunningWorker {
                 self.warn_of_no_messages(&stray.text);
                 if stray.suppressed > 0 {
                     let message = format!(
-                        "{} lines that are no messages were dropped",
+                        "{} lines that are not messages were dropped",
                         stray.suppressed
                     );
                     self.log(None, LogLevel::Info, message);
@@ -293,7 +294,7 @@ impl RunningWorker {
         let failure = Failure::new(
             Class::Protocol,
             format!(
-                "{} printed what is no message: {printed}",
+                "{} printed a line that is not a message: {printed}",
                 self.display_name()
             ),
         );
@@ -319,7 +320,7 @@ impl RunningWorker {
             tracing::warn!(
                 worker = %self.name,
                 printed,
-                "a worker has a job and prints what is no answer; a filter needs protocol `lines`"
+                "a worker that has a job printed a line that is not an answer; if it is a filter, set its protocol to `lines`"
             );
         }
     }

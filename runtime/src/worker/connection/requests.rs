@@ -129,7 +129,7 @@ impl RunningWorker {
     /// Queues an event for the worker. If that fails, the pipe is broken, and the next read reports it.
     pub(super) fn queue(&mut self, event: Event) {
         if let Err(error) = self.transport.queue(&event.into()) {
-            tracing::debug!(worker = %self.name, %error, "the worker could not be told");
+            tracing::debug!(worker = %self.name, %error, "an event could not be sent to the worker");
         }
     }
 }

@@ -425,7 +425,7 @@ async fn a_worker_is_ended_when_it_is_known_to_have_closed_its_stdin_without_ano
     assert_eq!(failure.class, Class::Crash);
     assert_eq!(
         failure.message,
-        "worker telegraph/1 closed its stdin, so that it could not be asked any more, and was ended"
+        "worker telegraph/1 closed its stdin, so it could get no more jobs and was ended"
     );
     // The worker may answer within its grace, and its stdout is read for a moment after its end.
     let waited = start.elapsed();

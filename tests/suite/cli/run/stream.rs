@@ -97,7 +97,9 @@ fn waiting_for_the_hello_of_an_undeclared_filter_is_reported() {
         let mut running = call.stdin_open().start();
         let written = running.stdin().write_all(b"{\"task\":\"t\"}\n");
         written.expect("it reads");
-        running.wait_for_stderr("prints what is no answer; a filter needs protocol `lines`");
+        running.wait_for_stderr(
+            "printed a line that is not an answer; if it is a filter, set its protocol to `lines`",
+        );
         for told in ["no new jobs", "are asked to stop", "are killed"] {
             running.signal(Signal::Terminate);
             running.wait_for_stderr(told);

@@ -41,7 +41,7 @@ impl Actor {
                     let error = ratchet_ipc::error_chain(error);
                     tracing::warn!(
                         error,
-                        "the memory of the workers cannot be read, and is tried again"
+                        "the memory of the workers cannot be read; trying again"
                     );
                 }
             });

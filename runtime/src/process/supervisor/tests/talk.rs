@@ -16,7 +16,7 @@ use crate::process::{PoolConfig, Prefetch, ProcessPool};
 #[tokio::test(start_paused = true)]
 async fn a_malformed_hello_is_refused_and_says_why() {
     let says = r#"{"type":"event","event":"hello","protocol":[1],"concurrency":0}"#;
-    let why = "worker echo/1 cannot be talked to: its hello is malformed: `concurrency` is 0, and has to \
+    let why = "worker echo/1 cannot be used: its hello is malformed: `concurrency` is 0, and has to \
                be a whole number from 1";
     for handshake in [HandshakeMode::Auto, HandshakeMode::Required] {
         let (manager, mut workers) = manager();
@@ -132,7 +132,7 @@ async fn a_worker_that_failed_a_job_by_a_stray_line_is_replaced_before_the_next_
     worker.answer(&request).await;
     let failure = run.await.unwrap().result.unwrap_err();
     assert_eq!(failure.class, Class::Protocol);
-    let what = "worker echo/1 printed what is no message: working..";
+    let what = "worker echo/1 printed a line that is not a message: working..";
     assert_eq!(failure.message, what);
 
     let mut second = workers.recv().await.unwrap();
