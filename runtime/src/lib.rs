@@ -89,7 +89,7 @@
     expect(
         dead_code,
         unused_imports,
-        reason = "the executor uses parts of the modules below it that nobody else does"
+        reason = "only the executor uses some parts of the modules below it"
     )
 )]
 #![doc = include_str!("../ARCHITECTURE.md")]

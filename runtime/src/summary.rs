@@ -151,7 +151,7 @@ pub struct Summary {
 
 #[expect(
     clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes what it may skip by reference"
+    reason = "serde passes the field by reference"
 )]
 fn is_zero(count: &u64) -> bool {
     *count == 0
@@ -165,7 +165,7 @@ impl Summary {
 }
 
 /// Returns the share of a part in a total, in percent; 0 if the total is 0.
-#[expect(clippy::cast_precision_loss, reason = "nobody counts to 2^53")]
+#[expect(clippy::cast_precision_loss, reason = "no count reaches 2^53")]
 fn percent(part: u64, total: u64) -> f64 {
     if total == 0 {
         return 0.0;
@@ -174,7 +174,7 @@ fn percent(part: u64, total: u64) -> f64 {
 }
 
 /// Returns the number per second; 0 if no time has passed.
-#[expect(clippy::cast_precision_loss, reason = "nobody counts to 2^53")]
+#[expect(clippy::cast_precision_loss, reason = "no count reaches 2^53")]
 fn per_second(count: u64, elapsed: Duration) -> f64 {
     if elapsed.is_zero() {
         return 0.0;

@@ -46,7 +46,10 @@ struct OutputJson {
     dropped: u64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde requires this signature"
+)]
 fn is_none(dropped: &u64) -> bool {
     *dropped == 0
 }

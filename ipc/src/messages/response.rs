@@ -193,7 +193,7 @@ impl<'de> Deserialize<'de> for Milliseconds {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "the number is not negative, and beyond 64 bits any number is for ever"
+            reason = "the number is not negative, and the cast of a greater number saturates"
         )]
         let rounded = |float: f64| (float >= 0.0).then(|| float.round() as u64);
         let whole = number

@@ -400,7 +400,7 @@ impl KindBreakers {
     fn entry(&mut self, host: Option<&HostName>) -> &mut BreakerEntry {
         #[expect(
             clippy::expect_used,
-            reason = "the loop tells of a job's arrival before it asks about the job"
+            reason = "the loop reports the arrival of a job before it asks about the job"
         )]
         self.find_entry(host)
             .expect("a job that has arrived has its breaker")

@@ -48,7 +48,7 @@ impl EndedAttempt {
     pub(super) fn detail(&self, number: u32, end: AttemptEnd, wall: &WallClock) -> AttemptDetail {
         #[expect(
             clippy::expect_used,
-            reason = "whoever settles the end of an attempt notes when it began first"
+            reason = "the begin of an attempt is recorded before its end is settled"
         )]
         let began = self.began.expect("an attempt that has ended has begun");
         AttemptDetail {

@@ -26,7 +26,7 @@ use crate::scheduling::{AfterAttempt, Blocker, ParallelizationHint};
 /// What the end or the return of an attempt means for its job.
 #[expect(
     clippy::large_enum_variant,
-    reason = "it is taken apart at once, and a box would be an allocation a job"
+    reason = "it is matched at once, and a box would cost an allocation for each job"
 )]
 pub(super) enum Consequence {
     /// The job has left the queue and ends.

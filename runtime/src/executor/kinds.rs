@@ -117,7 +117,7 @@ impl Kinds {
     fn add(&mut self, kind: KindOfWorker) {
         #[expect(
             clippy::expect_used,
-            reason = "a run with more kinds was refused when it was put together"
+            reason = "a run with more kinds is refused when it is started"
         )]
         let number = KindId(u16::try_from(self.list.len()).expect("kinds are counted by a u16"));
         match &kind.tasks {

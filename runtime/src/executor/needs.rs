@@ -244,9 +244,9 @@ impl Needs {
             if well && waiting.left > 0 {
                 continue;
             }
-            #[expect(clippy::expect_used, reason = "it was found just now")]
+            #[expect(clippy::expect_used, reason = "`get_mut` has just found it")]
             let WaitingForNeeds { arrival, .. } =
-                (self.waiting.remove(&number)).expect("a job that was found waiting waits");
+                (self.waiting.remove(&number)).expect("the job is still in the table");
             free.push(if well {
                 NeedsStatus::Clear(arrival)
             } else {

@@ -90,10 +90,10 @@ impl Observers {
     ) {
         #[expect(
             clippy::expect_used,
-            reason = "a job is counted out after it has left the queue"
+            reason = "a job is counted as unfinished until after it has left the queue"
         )]
-        let waiting = (living.checked_sub(load.running))
-            .expect("each job that runs has come and has no outcome yet");
+        let waiting =
+            (living.checked_sub(load.running)).expect("each running job is an unfinished job");
         self.gauges.set(|status| {
             status.total = total;
             status.taken = taken;

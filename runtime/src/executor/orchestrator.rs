@@ -491,7 +491,7 @@ impl Orchestrator {
             Report::Broken { pool, failure } => self.pool_broke(pool, &failure),
             #[expect(
                 clippy::panic,
-                reason = "attempts are lost, so the run can never come to its end; a panic of the loop ends it as broken"
+                reason = "attempts are lost, so the run could never end by itself; a panic of the loop ends it as broken"
             )]
             Report::ConnectionBroke { worker, reason } => {
                 panic!("the connection to worker {worker} broke: {reason}")

@@ -50,7 +50,7 @@ impl Outgoing {
         }
         #[expect(
             clippy::expect_used,
-            reason = "a job has one outcome, and no more jobs are in hand than fit into memory"
+            reason = "a job has one outcome, and the unfinished jobs of a run fit into memory"
         )]
         let at = (position.checked_sub(self.next))
             .and_then(|at| usize::try_from(at).ok())

@@ -265,7 +265,7 @@ impl Performers {
 /// Makes the id of a kind from its number. A run has at most 32,767 kinds, which is checked when it is started.
 #[expect(
     clippy::cast_possible_truncation,
-    reason = "checked where kinds are added"
+    reason = "the number of kinds is checked when they are added"
 )]
 fn kind(number: usize) -> KindId {
     KindId(number as u16)

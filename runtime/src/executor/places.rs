@@ -94,7 +94,7 @@ impl Places {
     pub(super) fn ids(&self) -> impl Iterator<Item = PlaceId> + use<> {
         #[expect(
             clippy::expect_used,
-            reason = "a run with more places was refused when it was put together"
+            reason = "the builder refuses an executor with more places"
         )]
         let count = u16::try_from(self.list.len()).expect("places are counted by a u16");
         (0..count).map(PlaceId)
@@ -295,7 +295,7 @@ impl Places {
     /// Passes the slots of an ended attempt on to the attempt that begins in its place.
     #[expect(
         clippy::expect_used,
-        reason = "where there are several places, each attempt that runs holds slots"
+        reason = "with several places, each running attempt holds slots"
     )]
     pub(super) fn pass_on(&mut self, ended: Ticket, next: Ticket) {
         let held = self

@@ -21,7 +21,7 @@ pub struct RunProgress {
 
 impl RunProgress {
     /// Returns the share of jobs that have ended, in percent. It is 0 if there are no jobs.
-    #[expect(clippy::cast_precision_loss, reason = "nobody counts to 2^53")]
+    #[expect(clippy::cast_precision_loss, reason = "no count reaches 2^53")]
     pub fn percent(&self) -> f64 {
         if self.total == 0 {
             return 0.0;

@@ -598,7 +598,7 @@ impl Capacity<'_> {
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "a need that is a little off is as good, and the cast of a float stops at the greatest number"
+    reason = "a rounded need is good enough, and the cast of a float saturates"
 )]
 fn grown(units: u64, factor: f64, times: u32) -> u64 {
     let times = i32::try_from(times).unwrap_or(i32::MAX);

@@ -273,11 +273,8 @@ impl RunCache {
         payload: &Payload,
         worker: Option<WorkerName>,
     ) {
-        #[expect(
-            clippy::expect_used,
-            reason = "a share is what the cache has given out"
-        )]
-        let cache = (self.cache.clone()).expect("a share comes from the cache");
+        #[expect(clippy::expect_used, reason = "only the cache gives permits to store")]
+        let cache = (self.cache.clone()).expect("a permit comes from the cache");
         let bytes: Arc<[u8]> = payload.as_str().as_bytes().into();
         self.storing.spawn(async move {
             let StorePermit {
@@ -407,7 +404,7 @@ async fn check_started_content(
 ) -> Result<(), String> {
     #[expect(
         clippy::expect_used,
-        reason = "whoever performs the job of a pool is a worker, and each worker has a name"
+        reason = "workers perform the jobs of a pool, and each worker has a name"
     )]
     let worker = worker.expect("the result of a pool's job comes from a worker");
     if programs.is_known(&worker) {

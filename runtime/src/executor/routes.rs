@@ -107,7 +107,10 @@ impl Routes {
                     slots: 1,
                     is_rated,
                 };
-                #[expect(clippy::expect_used, reason = "checked where kinds are added")]
+                #[expect(
+                    clippy::expect_used,
+                    reason = "the number of kinds is checked when they are added"
+                )]
                 let id = (routes.add(route, &[PlaceId::LOCAL]))
                     .expect("a run has at most half as many kinds as routes");
                 id
@@ -164,7 +167,10 @@ impl Routes {
 
     /// Returns the routes that were added since there were `count` of them.
     pub(super) fn from(&self, count: usize) -> impl Iterator<Item = RouteId> + use<> {
-        #[expect(clippy::expect_used, reason = "no more routes are added")]
+        #[expect(
+            clippy::expect_used,
+            reason = "`add` refuses more routes than a u16 counts"
+        )]
         let [first, end] = [count, self.list.len()]
             .map(|at| u16::try_from(at).expect("routes are counted by a u16"));
         (first..end).map(RouteId)

@@ -112,7 +112,7 @@ impl Gauges {
         #[expect(clippy::expect_used, reason = "the loop of a run is made once")]
         self.at_places
             .set(places)
-            .expect("the places are told once");
+            .expect("the counts of the places are set once");
     }
 
     /// Returns how many attempts run at a place.

@@ -19,9 +19,9 @@ pub(super) struct IndexEntry {
 impl IndexEntry {
     /// Makes an entry from the parts of a record.
     pub(super) fn new(id: [u8; 16], content: Content, status: Status, offset: u64) -> Self {
-        #[expect(clippy::expect_used, reason = "`ALL` is what its name says")]
+        #[expect(clippy::expect_used, reason = "`Status::ALL` has every status")]
         let status = (Status::ALL.iter().position(|other| *other == status))
-            .expect("every status is among all of them");
+            .expect("every status is in `Status::ALL`");
         Self {
             id,
             content,
@@ -50,11 +50,14 @@ impl IndexEntry {
     pub(super) fn status(&self) -> Status {
         #[expect(
             clippy::cast_possible_truncation,
-            reason = "three bits are all that is wanted"
+            reason = "only the lowest three bits are needed"
         )]
         let status = Status::ALL.get(self.place as usize & 7).copied();
-        #[expect(clippy::expect_used, reason = "`new` has put it there")]
-        status.expect("an entry has a place of `Status::ALL`")
+        #[expect(
+            clippy::expect_used,
+            reason = "`new` stores the index of a status in these bits"
+        )]
+        status.expect("the lowest bits of an entry are an index into `Status::ALL`")
     }
 }
 

@@ -392,7 +392,7 @@ pub(super) fn write_ended(
 
 #[expect(
     clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes what it may skip by reference"
+    reason = "serde passes the field by reference"
 )]
 fn is_one(times: &u32) -> bool {
     *times == 1

@@ -159,7 +159,7 @@ struct Bytes(u64);
 impl fmt::Display for Bytes {
     #[expect(
         clippy::cast_precision_loss,
-        reason = "one digit after the point is told"
+        reason = "only one decimal place is shown"
     )]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (shift, unit) = match self.0 {

@@ -21,7 +21,10 @@ pub struct CommandResult<'a> {
     pub stderr_dropped: u64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde requires this signature"
+)]
 fn is_zero(count: &u64) -> bool {
     *count == 0
 }

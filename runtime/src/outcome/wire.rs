@@ -127,7 +127,7 @@ fn yes() -> bool {
 
 #[expect(
     clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes what it may skip by reference"
+    reason = "serde passes the field by reference"
 )]
 fn is_true(value: &bool) -> bool {
     *value
@@ -135,7 +135,7 @@ fn is_true(value: &bool) -> bool {
 
 #[expect(
     clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes what it may skip by reference"
+    reason = "serde passes the field by reference"
 )]
 fn is_false(value: &bool) -> bool {
     !*value
@@ -238,7 +238,7 @@ pub(super) fn write_left_out(left_out: LeftOut, out: &mut Vec<u8>) {
 
 #[expect(
     clippy::expect_used,
-    reason = "memory takes every byte, and each key of a line is a text"
+    reason = "writing to memory cannot fail, and each key of a line is text"
 )]
 fn write_json(value: &impl Serialize, out: &mut Vec<u8>) {
     serde_json::to_writer(out, value).expect("texts and numbers are written into memory");

@@ -281,7 +281,10 @@ impl ResourcePool {
 
     /// Takes units, which the caller knows to be free: the first free ones in the order of declaration.
     pub(crate) fn take(&mut self, units: u64) -> HeldUnits {
-        #[expect(clippy::expect_used, reason = "the caller has asked what is free")]
+        #[expect(
+            clippy::expect_used,
+            reason = "the caller has checked that the units are free"
+        )]
         let free = (self.free.checked_sub(units)).expect("only units that are free are taken");
         self.free = free;
         let mut identities = Vec::new();
@@ -289,7 +292,7 @@ impl ResourcePool {
             for _ in 0..units {
                 #[expect(
                     clippy::expect_used,
-                    reason = "one is listed for each unit that is free"
+                    reason = "the pool lists one identity for each free unit"
                 )]
                 let Reverse(at) =
                     (self.free_identities.pop()).expect("as many identities are free as units are");

@@ -493,7 +493,7 @@ impl Scheduler {
 /// Returns the lower half of the arrival number. It is the same only for jobs that are four billion apart.
 #[expect(
     clippy::cast_possible_truncation,
-    reason = "the lower half is what is wanted"
+    reason = "only the lower half is needed"
 )]
 fn generation(rank: Rank) -> u32 {
     rank.seq as u32

@@ -210,7 +210,7 @@ impl LiveStats {
         } else {
             per_second(counts.done(), now.saturating_duration_since(self.began))
         };
-        #[expect(clippy::cast_precision_loss, reason = "nobody counts to 2^53")]
+        #[expect(clippy::cast_precision_loss, reason = "no count reaches 2^53")]
         let remaining = (known && jobs_per_second > 0.0)
             .then(|| Duration::try_from_secs_f64(rest as f64 / jobs_per_second).ok())
             .flatten();

@@ -153,7 +153,7 @@ impl Connection {
 /// A worker whose process runs, with the state of its connection.
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "facts that have nothing to do with each other"
+    reason = "the flags are independent of each other"
 )]
 struct RunningWorker {
     name: WorkerName,

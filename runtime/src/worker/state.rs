@@ -60,7 +60,7 @@ impl WorkerState {
     /// Returns the state after a transition; refuses every transition that is not legal.
     #[expect(
         clippy::match_same_arms,
-        reason = "the arms stand in the order of the states that they are for"
+        reason = "the arms are in the order of the states"
     )]
     pub(crate) fn after(self, to: Transition, now: Instant) -> Result<Self, IllegalTransition> {
         let illegal = Err(IllegalTransition { from: self, to });

@@ -135,10 +135,7 @@ impl JobEntries {
 
     /// Removes the entry of a job that leaves the queue.
     pub(super) fn remove(&mut self, ticket: Ticket) -> JobEntry {
-        #[expect(
-            clippy::expect_used,
-            reason = "a job is taken out once, by whoever ends it"
-        )]
+        #[expect(clippy::expect_used, reason = "a job leaves the queue once")]
         let entry = self.list[ticket.index()]
             .take_if(|entry| entry.ticket == ticket)
             .expect("a job that leaves the queue has its entry");

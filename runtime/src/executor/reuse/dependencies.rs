@@ -211,7 +211,10 @@ fn with_cause(error: &CacheError) -> String {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "`map_err` passes the error by value"
+)]
 fn refused(error: CacheError) -> NoCacheKey {
     NoCacheKey::Refused(Failure::new(Class::Input, with_cause(&error)))
 }

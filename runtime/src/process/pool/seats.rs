@@ -99,7 +99,7 @@ impl Seats {
     /// empty.
     #[expect(
         clippy::expect_used,
-        reason = "whoever has a seat gives it back once, and its worker is forgotten only after that"
+        reason = "each seat is given back once, and a worker is forgotten only after all of its seats were"
     )]
     fn change<T>(&mut self, seat: SeatId, change: impl FnOnce(&mut OfferedWorker) -> T) -> T {
         let worker = self.workers[seat.0 as usize]
@@ -126,7 +126,7 @@ impl Seats {
 
     #[expect(
         clippy::expect_used,
-        reason = "whoever has a seat gives it back once, and its worker is forgotten only after that"
+        reason = "each seat is given back once, and a worker is forgotten only after all of its seats were"
     )]
     fn get(&self, seat: SeatId) -> &OfferedWorker {
         self.workers[seat.0 as usize]

@@ -173,7 +173,7 @@ impl Actor {
     fn handle_event(&mut self, from: u64, event: WorkerEvent, now: Instant) {
         #[expect(
             clippy::expect_used,
-            reason = "the end of a worker is its last event, and takes it off the list"
+            reason = "the end of a worker is its last event, and removes it from the list"
         )]
         let &(id, number) =
             (self.workers.get(&from)).expect("a worker that has not ended is known");

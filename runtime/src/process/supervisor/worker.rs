@@ -13,7 +13,7 @@ use crate::worker::state::{Transition, WorkerState};
 #[derive(Debug)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "independent facts, any of which may hold"
+    reason = "the flags are independent of each other"
 )]
 pub(super) struct SupervisedWorker {
     /// The number of the worker over all pools.

@@ -63,7 +63,7 @@ impl PowerOfTwo {
             reason = "the upper half of the product is below `below`"
         )]
         usize::try_from((u128::from(word) * below as u128) >> 64)
-            .expect("a number below a usize is one")
+            .expect("a number below a usize fits into a usize")
     }
 
     /// Returns how long an attempt is expected to take there, `None` if the worker was never tried.

@@ -267,7 +267,7 @@ impl Scheduler {
     /// Counts down the jobs of a weight. The last one removes the gate, at which no group waits any more.
     #[expect(
         clippy::expect_used,
-        reason = "a push counts a heavy job and makes the gate of its weight, and this alone undoes both"
+        reason = "a push counts a heavy job and makes the gate of its weight, and only this function undoes both"
     )]
     fn forget_weight(&mut self, slots: u32) {
         let count = (self.heavy.get_mut(&slots)).expect("each heavy job was counted at its push");
@@ -322,7 +322,7 @@ impl Scheduler {
     /// still counts tokens that were taken.
     #[expect(
         clippy::expect_used,
-        reason = "`lane_for` links each lane of a place, and this alone takes it out"
+        reason = "`lane_for` links each lane of a place, and only this function unlinks it"
     )]
     fn leave_place(&mut self, lane: u32, place: u32) {
         let next = self.lanes[lane].sibling;

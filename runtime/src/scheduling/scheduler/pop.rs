@@ -135,7 +135,7 @@ impl Scheduler {
             let gates = &self.weights;
             #[expect(
                 clippy::expect_used,
-                reason = "the gate of a weight goes with the last job of that weight"
+                reason = "the gate of a weight is removed with the last job of that weight"
             )]
             let at = gates
                 .binary_search_by_key(&group.slots, |(weight, _)| *weight)
@@ -163,7 +163,7 @@ impl Scheduler {
     }
 
     /// Returns the first group at a gate that may let a group pass.
-    #[expect(clippy::expect_used, reason = "`relist` takes an empty gate out")]
+    #[expect(clippy::expect_used, reason = "`relist` removes an empty gate")]
     pub(super) fn first_group(&self, gate: u32) -> (Rank, u32) {
         (self.gates[gate].groups.top()).expect("an empty gate is never listed")
     }
@@ -171,7 +171,7 @@ impl Scheduler {
     /// Returns the first job of a group that waits at a gate.
     #[expect(
         clippy::expect_used,
-        reason = "a group waits at a gate only while a lane of it has a job that could go on from its place"
+        reason = "a group waits at a gate only while one of its lanes has a job that its place lets pass"
     )]
     fn first_job(&self, group: u32) -> u32 {
         let (_, lane) = self.groups[group]

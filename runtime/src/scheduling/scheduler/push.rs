@@ -278,7 +278,7 @@ impl Scheduler {
     /// Counts down the groups that take this many units of a resource. The last one removes the gate.
     #[expect(
         clippy::expect_used,
-        reason = "`add_units_gate` has counted the group, and this alone undoes that"
+        reason = "`add_units_gate` has counted the group, and only this function undoes that"
     )]
     pub(super) fn remove_units_gate(&mut self, limit: u32, units: u64) {
         let Level::Resource(level) = &mut self.limits[limit as usize].level else {

@@ -173,7 +173,7 @@ fn resources(shares: &[ResourceShare]) -> Payload {
         .collect();
     #[expect(
         clippy::expect_used,
-        reason = "names, texts and numbers can be written as JSON"
+        reason = "names, texts and numbers can always be written as JSON"
     )]
     Payload::from_value(&Value::Object(told)).expect("a map of plain values is JSON")
 }
