@@ -39,9 +39,9 @@ pub enum ProgramInput {
         /// What the program reads before them, as the first line of the file.
         header: Option<InputBytes>,
     },
-    /// What another job has given, which has to have ended before.
+    /// The output of another job, which must have ended before the program starts.
     Output(EarlierOutput),
-    /// What comes out of a pipe. It can be read once, so a second start finds what the first has left.
+    /// What comes out of a pipe. It can be read only once, so a second start gets only what the first did not read.
     Pipe(InputPipe),
 }
 
@@ -127,8 +127,8 @@ impl PartialEq for InputBytes {
 
 impl Eq for InputBytes {}
 
-/// What a job has given, for later jobs that read it as their stdin. The job that gives it has it as its
-/// [`kept_output`](crate::Job::kept_output), and the others need that job.
+/// The output of a job, for later jobs that read it as their stdin. The job that produces it has this as its
+/// [`kept_output`](crate::Job::kept_output), and the jobs that read it must need that job.
 ///
 /// ```
 /// use ratchet_runtime::process::{EarlierOutput, ProcessConfig, ProgramInput};
@@ -148,14 +148,14 @@ impl Eq for InputBytes {}
 /// ```
 #[derive(Debug, Clone)]
 pub struct EarlierOutput {
-    /// The id of the job that gives it.
+    /// The id of the job that produces it.
     job: Arc<str>,
-    /// What it has given, or why that cannot be read.
+    /// The output, or why it cannot be read; unset until the job has ended.
     given: Arc<OnceLock<Result<InputBytes, String>>>,
 }
 
 impl EarlierOutput {
-    /// Makes the output of the job of this id, which has no output yet.
+    /// Makes a place for the output of the job of this id. It is empty until that job has ended.
     pub fn of(job: &str) -> Self {
         Self {
             job: job.into(),
@@ -163,18 +163,18 @@ impl EarlierOutput {
         }
     }
 
-    /// The id of the job that gives the output.
+    /// The id of the job that produces the output.
     pub fn job(&self) -> &str {
         &self.job
     }
 
-    /// Takes what the job has given, or why that cannot be read.
+    /// Stores the output of the job, or why it cannot be read.
     pub(crate) fn give(&self, given: Result<Vec<u8>, String>) {
         // A job has one result, and one that was kept from an earlier run is the same.
         let _ = self.given.set(given.map(InputBytes::new));
     }
 
-    /// What the job has given.
+    /// Returns the output of the job.
     pub(crate) fn bytes(&self) -> io::Result<InputBytes> {
         let job = &self.job;
         match self.given.get() {
@@ -240,7 +240,7 @@ pub(super) struct FilePart {
     pub(super) bytes: u64,
     /// What comes before them.
     header: Option<InputBytes>,
-    /// How much of the header was read.
+    /// How many bytes of the header have been read.
     header_read: usize,
 }
 

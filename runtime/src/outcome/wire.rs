@@ -94,7 +94,7 @@ struct AttemptLine<'a> {
     status: Cow<'a, str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     class: Option<Class>,
-    /// Absent where it is true.
+    /// It is absent if it is true.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     charged: bool,
 }

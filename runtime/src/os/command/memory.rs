@@ -176,7 +176,7 @@ async fn measure_all(watch: Arc<MemoryWatch>, manager: Option<Arc<dyn ProcessMan
     }
 }
 
-/// Measures programs. Those that have not started or have ended are left out.
+/// Measures the memory of programs, except those that have not started yet or have already ended.
 async fn measure(
     programs: Vec<(u64, Measured)>,
     manager: Option<&Arc<dyn ProcessManager>>,
