@@ -490,7 +490,8 @@ impl RunContext {
         }
         let mut events = None;
         if let Some(path) = &self.options.events {
-            let (sink, failure) = EventFile::create(path)?;
+            let continues = record.is_some_and(|record| record.continues_events);
+            let (sink, failure) = EventFile::open(path, continues)?;
             builder = builder.sink(sink);
             events = Some(failure);
         }

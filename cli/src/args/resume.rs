@@ -1,5 +1,7 @@
 //! `ratchet resume`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::record::StateArguments;
@@ -9,7 +11,8 @@ use crate::exit;
 const HELP: &str = "\
 Examples:
   ratchet resume
-  ratchet resume 1rtfzfx -j 2 --retries 3";
+  ratchet resume 1rtfzfx -j 2 --retries 3
+  ratchet resume --events resumed.events.jsonl";
 
 /// Continues a run that was interrupted, or whose jobs failed.
 ///
@@ -24,6 +27,10 @@ pub(crate) struct ResumeArguments {
     /// Settings of the resumed run, which replace those of the interrupted one.
     #[command(flatten)]
     pub(crate) common: SharedRunArguments,
+    /// Write each event of this part of the run to a file as a JSON line (`ratchet schema events` describes the lines). Without
+    /// it, a run that was begun with `--events` appends to its file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) events: Option<PathBuf>,
     /// Where the record of the run lies.
     #[command(flatten)]
     pub(crate) state: StateArguments,

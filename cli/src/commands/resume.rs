@@ -11,7 +11,7 @@ use ratchet_runtime::journal::RunState;
 use super::{map, play, run};
 use crate::args::concurrency::JobCount;
 use crate::args::play::PlayArguments;
-use crate::args::record::StateArguments;
+use crate::args::record::RecordArguments;
 use crate::args::resume::ResumeArguments;
 use crate::args::shared_run::SharedRunArguments;
 use crate::args::{Arguments, Verb};
@@ -70,18 +70,19 @@ pub(crate) fn run(arguments: ResumeArguments, color: &mut Option<When>) -> Resul
         store,
         id,
         has_own_slots: over.arguments.common.concurrency.jobs.is_some(),
+        has_own_events: over.arguments.events.is_some(),
     };
     match begun.verb {
         Verb::Run(mut typed) => {
             if typed.file.is_none() || typed.file.as_deref() == Some("-".as_ref()) {
                 refuse_terminal(&again)?;
             }
-            over.write(&mut typed.common, &mut typed.record.state);
+            over.write(&mut typed.common, &mut typed.record);
             *color = typed.common.display.color;
             run::run(&typed, Some(again))
         }
         Verb::Map(mut typed) => {
-            over.write(&mut typed.common, &mut typed.record.state);
+            over.write(&mut typed.common, &mut typed.record);
             if over.arguments.common.stop.max_fail.is_some() {
                 // --max-fail and a --halt that counts failures exclude each other, and a flag of this call wins.
                 typed.halt = typed.halt.filter(HaltRule::is_goal);
@@ -151,13 +152,10 @@ impl Overrides {
         if let Some(path) = &now.display.log_file {
             then.display.log_file = Some(self.here.join(path));
         }
-        let state = &mut then.record.state;
-        if self.arguments.state.state_dir.is_some() || state.state_dir.is_some() {
-            state.state_dir = Some(self.state_dir.clone());
-        }
+        self.write_record(&mut then.record);
     }
 
-    fn write(&self, then: &mut SharedRunArguments, state: &mut StateArguments) {
+    fn write(&self, then: &mut SharedRunArguments, record: &mut RecordArguments) {
         let now = &self.arguments.common;
         over!(
             now.concurrency,
@@ -187,8 +185,16 @@ impl Overrides {
         if let Some(path) = &now.display.log_file {
             then.display.log_file = Some(self.here.join(path));
         }
-        if self.arguments.state.state_dir.is_some() || state.state_dir.is_some() {
-            state.state_dir = Some(self.state_dir.clone());
+        self.write_record(record);
+    }
+
+    /// Overrides where the run is recorded, and where its events go.
+    fn write_record(&self, then: &mut RecordArguments) {
+        if let Some(path) = &self.arguments.events {
+            then.events = Some(self.here.join(path));
+        }
+        if self.arguments.state.state_dir.is_some() || then.state.state_dir.is_some() {
+            then.state.state_dir = Some(self.state_dir.clone());
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Sinks of the events of a run: the file of `--events`, and the journal, which keeps events for reports.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -40,15 +40,20 @@ impl EventFailure {
 }
 
 impl EventFile {
-    /// Opens the file of events. Its former content is lost.
-    pub(super) fn create(path: &Path) -> Result<(Self, EventFailure), CliError> {
+    /// Opens the file of events. Its former content is lost, unless the run `continues` it.
+    pub(super) fn open(path: &Path, continues: bool) -> Result<(Self, EventFailure), CliError> {
         if path == Path::new("-") {
             return Err(
                 CliError::usage("stdout carries results, so events cannot go there")
                     .with_help("name a file, or /dev/stderr"),
             );
         }
-        let file = File::create(path).map_err(|error| CliError::unwritable(path, error))?;
+        let file = if continues {
+            continued(path)
+        } else {
+            File::create(path)
+        };
+        let file = file.map_err(|error| CliError::unwritable(path, error))?;
         let failure = EventFailure {
             path: path.to_path_buf(),
             error: Arc::default(),
@@ -71,6 +76,25 @@ impl EventFile {
             kept.get_or_insert(error);
         }
     }
+}
+
+/// Opens a file to append to it. A last line that was cut off, because the process was killed that wrote it, is removed.
+fn continued(path: &Path) -> io::Result<File> {
+    /// The most bytes that an event has, and more.
+    const LONGEST: u64 = 64 << 20;
+    let mut options = OpenOptions::new();
+    let mut file = options.create(true).read(true).append(true).open(path)?;
+    let length = file.metadata()?.len();
+    if !file.metadata()?.is_file() || length == 0 {
+        return Ok(file);
+    }
+    let from = length.saturating_sub(LONGEST);
+    file.seek(SeekFrom::Start(from))?;
+    let mut end = Vec::new();
+    (&file).take(length - from).read_to_end(&mut end)?;
+    let whole = memchr::memrchr(b'\n', &end).map_or(0, |at| at + 1);
+    file.set_len(from + whole as u64)?;
+    Ok(file)
 }
 
 impl Sink for EventFile {
@@ -167,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_file_of_events_that_cannot_be_written_is_told_once() {
-        let (mut sink, failure) = match EventFile::create(Path::new("/dev/full")) {
+        let (mut sink, failure) = match EventFile::open(Path::new("/dev/full"), false) {
             Ok(opened) => opened,
             Err(error) => panic!("{error:?}"),
         };
@@ -177,6 +201,21 @@ mod tests {
         let error = failure.check().unwrap_err();
         assert!(format!("{error:?}").contains("/dev/full"), "{error:?}");
         assert!(failure.check().is_ok());
+    }
+
+    #[test]
+    fn a_file_of_events_is_continued_without_a_line_that_was_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        for (before, kept) in [("", ""), ("{", ""), ("a\n", "a\n"), ("a\nb", "a\n")] {
+            std::fs::write(&path, before).unwrap();
+            let mut file = continued(&path).unwrap();
+            file.write_all(b"c\n").unwrap();
+            let all = std::fs::read_to_string(&path).unwrap();
+            assert_eq!(all, format!("{kept}c\n"), "{before}");
+        }
+        // What has no content is written to as well.
+        assert!(continued(Path::new("/dev/null")).is_ok());
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub(super) struct RunRecord {
     is_resumed: bool,
     /// Whether the number of slots was set for this part of the run. If so, earlier changes of it are not repeated.
     has_own_slots: bool,
+    /// Whether events are appended to the file of the earlier part of the run.
+    pub(super) continues_events: bool,
     /// What was read from stdin, which has to be given again to resume the run.
     stdin: Option<&'static str>,
 }
@@ -39,6 +41,8 @@ pub(crate) struct ResumedRun {
     pub(crate) id: RunId,
     /// Whether the number of slots was set for this part of the run. If so, earlier changes of it are not repeated.
     pub(crate) has_own_slots: bool,
+    /// Whether the events of this part of the run have a file of their own.
+    pub(crate) has_own_events: bool,
 }
 
 impl RunRecord {
@@ -102,6 +106,7 @@ impl RunRecord {
             store,
             id,
             has_own_slots,
+            has_own_events,
         }) = resumed_run
         {
             let path = store.journal(id);
@@ -113,6 +118,7 @@ impl RunRecord {
                 journal: Arc::new(Mutex::new(journal)),
                 is_resumed: true,
                 has_own_slots,
+                continues_events: !has_own_events,
                 stdin,
             };
             return Ok(Some((record, Some(history))));
@@ -134,6 +140,7 @@ impl RunRecord {
             journal: Arc::new(Mutex::new(journal)),
             is_resumed: false,
             has_own_slots: true,
+            continues_events: false,
             stdin,
         };
         Ok(Some((record, None)))

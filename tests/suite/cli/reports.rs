@@ -93,6 +93,28 @@ fn the_file_of_events_has_all_of_a_run_and_is_what_the_schema_says() {
 }
 
 #[test]
+fn the_events_of_a_resumed_run_continue_its_file_or_have_one_of_their_own() {
+    let folder = Folder::new().file(
+        "jobs.yaml",
+        "version: 1\njobs: [{ id: a, run: [test, -e, go] }, { id: b, run: [echo] }]\n",
+    );
+    let call = |words: &[&str]| Ratchet::within(&folder).args(words).run();
+    let _ = call(&["run", "jobs.yaml", "--events", "events.jsonl"]).with_code(100);
+    let count = |file: &str, name: &str| {
+        let events = lines(&folder.at(file));
+        events.iter().filter(|event| event["event"] == name).count()
+    };
+    assert_eq!(count("events.jsonl", "attempt_started"), 2);
+    let _ = call(&["resume", "--events", "own.jsonl"]).with_code(100);
+    assert_eq!(count("own.jsonl", "attempt_started"), 1);
+    assert_eq!(count("events.jsonl", "run_ended"), 1);
+    std::fs::write(folder.at("go"), "").expect("it is written");
+    let _ = call(&["resume"]).with_code(0);
+    assert_eq!(count("events.jsonl", "attempt_started"), 3);
+    assert_eq!(count("events.jsonl", "run_ended"), 2);
+}
+
+#[test]
 fn events_do_not_go_into_results() {
     let folder = Folder::new();
     for (words, says) in [
