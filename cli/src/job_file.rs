@@ -17,6 +17,7 @@
 //! looked for from there. A program without a slash is looked for in `PATH`. A job file from stdin has no folder, so
 //! its paths start at the current one.
 
+mod addition;
 mod breaker;
 mod builder;
 mod documents;
@@ -24,7 +25,9 @@ mod error;
 mod expand;
 mod files;
 mod folders;
+mod found;
 mod groups;
+mod header_line;
 mod hosts;
 mod job;
 mod open;
@@ -33,6 +36,7 @@ mod outputs;
 mod paths;
 mod pool;
 mod program;
+mod relations;
 mod resources;
 mod seen_ids;
 mod selection;
@@ -45,6 +49,7 @@ mod terms;
 mod tests;
 mod variables;
 
+pub(crate) use addition::{Addition, JobAdder, JobFate, StartedParts, may_use_cache};
 pub(crate) use breaker::typed_breaker;
 pub(crate) use hosts::{AgentPlan, HostAccess, HostPlan, HostRegistry, HostTimes, LOCAL, OWN_HOST};
 pub(crate) use open::{Jobs, Plan, open};

@@ -8,6 +8,7 @@
 //! The thread reads, checks and writes. The loop receives only questions that were understood, and no more of them than
 //! it can answer beside its work. So a client that asks too often, too slowly or nonsense does not hold up the run.
 
+mod additions;
 mod client;
 mod figures;
 mod message;
@@ -18,10 +19,11 @@ mod state;
 mod status_text;
 mod steering;
 
+pub(crate) use additions::{AdditionRecord, JobAdding};
 pub(crate) use client::{AskError, LiveClient};
 pub(crate) use figures::LiveFigures;
 pub(crate) use message::{
-    Became, Explanation, LimitChange, LiveState, OutputPiece, Printed, Question,
+    Added, Became, Explanation, Finding, LimitChange, LiveState, OutputPiece, Printed, Question,
 };
 pub(crate) use server::{LiveServer, Served};
 pub(crate) use status_text::describe;

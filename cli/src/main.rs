@@ -22,7 +22,7 @@
 //! output, environment                   writers that know their destination; variables and folders of the user
 //! report, semaphore, trust              results as text; locks that calls share; whose files may be used
 //! job_file                              job files: from text to jobs
-//! settings, map                         variables and config files; one command over many items
+//! settings, map, live                   variables and config files; one command over many items; the socket of a run
 //! schema, args                          JSON Schemas; what can be typed
 //! reference                             every key of job files and settings, for people
 //! folders, progress                     where runs and results are kept; bars and lines that show how far a run is

@@ -22,6 +22,7 @@ mod options;
 mod output;
 mod record;
 mod repeated_jobs;
+mod serving;
 mod signals;
 mod slots_file;
 mod slow_warnings;
@@ -40,6 +41,7 @@ use std::time::{Duration, Instant};
 use ratchet_caching::{Clock, SystemClock};
 use ratchet_play::MakeRunner;
 use ratchet_runtime::journal::{RunState, SourceIdentity, StoredRun};
+use ratchet_runtime::monitor::Sampler;
 use ratchet_runtime::process::{
     Keeper, LocalProcesses, ProcessPool, ProcessSupervisor, working_now,
 };
@@ -56,9 +58,10 @@ use crate::exit;
 use crate::folders::{CacheOwner, check_state};
 use crate::github::{wanted_summary, write_summary};
 use crate::job_file::{
-    BreakerAndBudget, HostRegistry, PlanOptions, Resources, Selection, WorkerPlan,
+    BreakerAndBudget, HostRegistry, JobAdder, PlanOptions, Resources, Selection, StartedParts,
+    WorkerPlan,
 };
-use crate::live::{LiveFigures, LiveServer, Served};
+use crate::live::LiveFigures;
 use crate::map::{HaltDecision, HaltRule, MapRunner};
 use crate::progress::ProgressMode;
 use crate::readable::duration;
@@ -146,6 +149,8 @@ pub(crate) struct RunSetup {
     pub(crate) keeper: Keeper,
     /// The rule for stopping the run early, if a flag gives one.
     pub(crate) halt: Option<HaltRule>,
+    /// Reads what is added to the run while it goes on; `None` if it takes no more jobs.
+    pub(crate) adder: Option<Arc<JobAdder>>,
 }
 
 impl Session {
@@ -293,6 +298,8 @@ struct StartedRun {
     report: Box<dyn Report>,
     /// Whether all events could be written, for the end of the run. It is nothing without `--events`.
     events: Option<EventFailure>,
+    /// Reads what is added to the run, which has begun with these parts.
+    adder: Option<(Arc<JobAdder>, StartedParts)>,
 }
 
 impl RunContext {
@@ -350,6 +357,7 @@ impl RunContext {
             source,
             report,
             events,
+            adder,
         } = match self
             .start(setup, (record.as_ref(), earlier), &figures, suspensions)
             .await
@@ -369,7 +377,7 @@ impl RunContext {
         // how it ended.
         let _socket = record
             .as_ref()
-            .and_then(|record| self.serve(record, &handle, &figures, began));
+            .and_then(|record| self.serve(record, &handle, (&figures, began), adder));
         let delivery = Delivery::begin(report, ended.is_some())?;
         self.drain_when_unwritable(&delivery, &handle);
 
@@ -403,11 +411,7 @@ impl RunContext {
         drop(executor);
         self.console.end_display();
         let Some(completed) = completed else {
-            let resume = record
-                .as_ref()
-                .map(|record| record.resume_command(&self.options));
-            self.console.say(&interrupted(resume.as_deref()));
-            return Ok(signals.exit_code().unwrap_or(exit::INTERNAL));
+            return Ok(self.tell_interrupted(record.as_ref()));
         };
         let reported = record.as_ref().map(RunRecord::reported);
         let code = conclude(
@@ -422,6 +426,13 @@ impl RunContext {
         let run = reported.map(|(store, id)| store.run(id));
         self.tell_github(summary_file, run)?;
         Ok(code)
+    }
+
+    /// Tells how the interrupted run is resumed. Returns the exit code.
+    fn tell_interrupted(&self, record: Option<&RunRecord>) -> u8 {
+        let resume = record.map(|record| record.resume_command(&self.options));
+        self.console.say(&interrupted(resume.as_deref()));
+        self.signals.exit_code().unwrap_or(exit::INTERNAL)
     }
 
     /// Refuses a cache that another user could have written to, if the jobs may use it.
@@ -452,6 +463,7 @@ impl RunContext {
             play,
             keeper,
             halt,
+            adder,
             ..
         } = setup;
         let processes = Arc::new(LocalProcesses::with_keeper(Some(keeper.clone())));
@@ -459,6 +471,7 @@ impl RunContext {
         let supervisor = ProcessSupervisor::start(processes);
         let workers = needed_workers(workers, &jobs);
         let hosts = StartedHosts::start(&hosts, &jobs, &workers, self.options.admission, &keeper)?;
+        let adder = adder.map(|adder| (adder, self.started_parts(&workers, &hosts)));
         let run_limits: Vec<_> = limits.clone();
         let totals = resources
             .iter()
@@ -513,10 +526,31 @@ impl RunContext {
         if let Some(record) = record {
             record.steer_as_before(&handle)?;
         }
+        self.watch(sampler, &hosts, &handle)?;
+        Ok(StartedRun {
+            supervisor,
+            hosts,
+            executor,
+            pools,
+            run,
+            source,
+            report,
+            events,
+            adder,
+        })
+    }
+
+    /// Watches what changes how much runs at once: memory and load, the file of slots, the end of an allocation.
+    fn watch(
+        &mut self,
+        sampler: Option<Sampler>,
+        hosts: &StartedHosts,
+        handle: &RunHandle,
+    ) -> Result<(), CliError> {
         if let Some(sampler) = sampler {
             let is_alone = hosts.iter().next().is_none();
             watch_machine(self.options.admission, sampler, handle.clone(), is_alone)?;
-            watch_hosts(self.options.admission, &hosts, &handle);
+            watch_hosts(self.options.admission, hosts, handle);
         }
         if let Some(path) = self.options.slots_file.clone() {
             let console = (!self.options.quiet).then(|| self.console.clone());
@@ -527,16 +561,7 @@ impl RunContext {
             let (phases, grace) = (self.options.phases(), self.options.grace);
             allocation.watch_end(handle.clone(), phases, grace, console);
         }
-        Ok(StartedRun {
-            supervisor,
-            hosts,
-            executor,
-            pools,
-            run,
-            source,
-            report,
-            events,
-        })
+        Ok(())
     }
 
     /// Lets signals steer the run, and keys query it if they are read.
@@ -556,39 +581,6 @@ impl RunContext {
         let is_used = self.options.terminal == TerminalUse::Job;
         let is_source = reads_stdin && io::stdin().is_terminal();
         io::stderr().is_terminal() && !self.options.quiet && !is_used && !is_source
-    }
-
-    /// Serves the socket through which other processes query and steer this run. Without it, the run continues all the
-    /// same.
-    fn serve(
-        &self,
-        record: &RunRecord,
-        handle: &RunHandle,
-        figures: &Arc<LiveFigures>,
-        began: Instant,
-    ) -> Option<LiveServer> {
-        let uses_terminal = self.options.terminal == TerminalUse::Job;
-        let served = Served {
-            run: record.id().to_string(),
-            handle: handle.clone(),
-            figures: Arc::clone(figures),
-            began,
-            fit: Box::new(move |slots| {
-                if uses_terminal {
-                    return 1;
-                }
-                // If the limit cannot be raised, there is room for no more than before.
-                system_limits::prepare(slots, 0).unwrap_or(1)
-            }),
-            record: record.steering(),
-        };
-        match LiveServer::start(&record.folder(), served) {
-            Ok(socket) => Some(socket),
-            Err(error) => {
-                tracing::warn!(%error, "nobody can ask this run, because its socket cannot be made");
-                None
-            }
-        }
     }
 
     /// Returns the file that takes a summary of the run for a GitHub workflow, if one is wanted.

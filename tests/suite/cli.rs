@@ -1,6 +1,7 @@
 //! `ratchet` as it is called from a shell.
 #![cfg(target_os = "linux")]
 
+mod added;
 mod ansible;
 mod blocks;
 mod breakers;

@@ -8,7 +8,8 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::record::StateArguments;
 use super::runs_live::{
-    self, AnswerFormat, CancelArguments, LiveRunArguments, SetArguments, TailArguments,
+    self, AddArguments, AnswerFormat, CancelArguments, LiveRunArguments, SetArguments,
+    TailArguments,
 };
 use crate::report::ResultFormat;
 use crate::value;
@@ -24,6 +25,7 @@ Examples:
   ratchet runs explain 1ksd build
   ratchet runs tail 1ksd build --follow
   ratchet runs set --jobs 8 --limit api=5/s
+  ratchet runs add 1ksd more.yaml
   ratchet runs rm 1ksdg00 1ksdg01
   ratchet runs rm --older-than 7d
 
@@ -102,6 +104,9 @@ pub(crate) enum RunsAction {
     /// Changes how many jobs of a run go on at once, or what its limits allow.
     #[command(after_help = runs_live::SET_HELP)]
     Set(SetArguments),
+    /// Adds jobs to a run that goes on.
+    #[command(after_help = runs_live::ADD_HELP)]
+    Add(AddArguments),
     /// Removes the records of runs; those that are named have to exist, and none may be running.
     Rm(RemoveArguments),
 }

@@ -1,5 +1,6 @@
 //! The verbs of `ratchet runs` that ask or steer a run in progress.
 
+use std::ffi::OsString;
 use std::num::NonZeroU32;
 
 use clap::{Args, ValueEnum};
@@ -88,6 +89,26 @@ pub(crate) struct SetArguments {
     /// What a named limit allows from now on: NAME=N at once, or NAME=RATE as in api=5/s.
     #[arg(long = "limit", value_name = "NAME=LIMIT", value_parser = limit)]
     pub(crate) limits: Vec<(String, LimitChange)>,
+    /// Where the record of the run lies.
+    #[command(flatten)]
+    pub(crate) state: StateArguments,
+}
+
+pub(crate) const ADD_HELP: &str = "\
+Examples:
+  ratchet runs add 1ksd more.yaml
+  echo '{\"run\":[\"echo\",\"more\"]}' | ratchet runs add -
+
+All jobs of the file are added, or none. The file has nothing but jobs: they may name the workers, limits, resources and hosts \
+of the run, and its defaults hold for them. They may need each other, and jobs of the run. Paths are relative to the file. A job \
+without an id is called added-1-1 and so on. resume knows the jobs. Only runs of `ratchet run` take more jobs, as long as they \
+go on.";
+
+#[derive(Debug, Args)]
+pub(crate) struct AddArguments {
+    /// The run and the file of jobs, or `-` for JSON lines from stdin; the last run that goes on, if only a file is named.
+    #[arg(value_name = "RUN FILE|-", num_args = 1..=2, required = true)]
+    pub(crate) words: Vec<OsString>,
     /// Where the record of the run lies.
     #[command(flatten)]
     pub(crate) state: StateArguments,

@@ -149,6 +149,7 @@ pub(crate) fn run(
         play: None,
         keeper,
         halt: arguments.halt,
+        adder: None,
     };
     perform(session, setup, nothing)
 }

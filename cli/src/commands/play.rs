@@ -89,6 +89,7 @@ pub(crate) fn run(
         play: Some(runner),
         keeper: start_keeper()?,
         halt: None,
+        adder: None,
     };
     let code = session.perform(setup)?;
     exit_code(code, end.counts(), arguments.ansible_exit_codes)

@@ -19,6 +19,7 @@ use crate::environment::UserEnvironment;
 use crate::error::CliError;
 use crate::folders::check_state;
 use crate::invocation::Invocation;
+use crate::live::AdditionRecord;
 use crate::map::HaltRule;
 use crate::session::ResumedRun;
 use crate::settings::Settings;
@@ -45,6 +46,8 @@ pub(crate) fn run(arguments: ResumeArguments, color: &mut Option<When>) -> Resul
     };
     // The journal names the commands to run, so one that another user may have written is refused.
     trust.file(&store.journal(id))?;
+    let run_folder = store.folder().join(id.to_string());
+    trust.folder(AdditionRecord::of(&run_folder).folder())?;
     let kept = store.run(id);
     if let RunState::Unreadable(error) = kept.state {
         return Err(error.into());

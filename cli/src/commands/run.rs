@@ -2,11 +2,15 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ratchet_runtime::{Job, Limit};
 
 use crate::args::run::RunArguments;
+use crate::args::terms::TermsArguments;
 use crate::error::CliError;
 use crate::exit;
-use crate::job_file::{self, Jobs, Protocol};
+use crate::job_file::{self, Addition, JobAdder, Jobs, Protocol};
 use crate::output::Destination;
 use crate::preflight::{overwrite, unused_flags};
 use crate::session::{
@@ -32,6 +36,10 @@ pub(crate) fn run(
         )
         .with_help("add --protocol lines if it is a filter"));
     }
+    let additions = match &resumed_run {
+        Some(resumed) => resumed.additions()?,
+        None => Vec::new(),
+    };
     let reads_stdin = file == Path::new("-");
     let terminal = TerminalUse::of(arguments.tty, &arguments.common, reads_stdin)?;
     let mut session = Session::open(&arguments.common, &arguments.record, terminal, resumed_run)?;
@@ -57,23 +65,7 @@ pub(crate) fn run(
     unused_flags::refuse_of_run(arguments, &plan, &pools)?;
     session.check_hosts(&plan.hosts)?;
     let terms = &arguments.common.terms;
-    let is_defined = |name: &str| plan.limits.iter().any(|(known, _)| known == name);
-    if let Some(name) = terms.undefined_limit(is_defined) {
-        return Err(
-            CliError::usage(format!("--limit {name}: no limit of that name is defined")).with_help(
-                format!("define it in `limits` of the file, or by --limit {name}=4 or {name}=10/s"),
-            ),
-        );
-    }
-    let mut limits = terms.defined_limits();
-    // A limit that a flag defines overrides the limit of the same name in the file.
-    let is_typed = |name: &str| {
-        terms
-            .limit
-            .iter()
-            .any(|it| it.limit.is_some() && it.name == name)
-    };
-    limits.extend(plan.limits.into_iter().filter(|(name, _)| !is_typed(name)));
+    let limits = limits(terms, plan.limits)?;
     job_file::check_typed(
         &plan.resources,
         session.options().flags.resources.as_deref(),
@@ -85,8 +77,10 @@ pub(crate) fn run(
     }
     let times = arguments.repeat.map(Repetition::Times);
     let repetition = times.or(arguments.stress.map(Repetition::For));
+    let (more, adder) = added_before(plan.adder, additions, session.options().slots)?;
+    let adder = repetition.is_none().then(|| Arc::new(adder));
     let jobs = match repetition {
-        None => JobSource::of(plan.jobs, arguments.strict),
+        None => JobSource::of(plan.jobs, arguments.strict, more),
         Some(repetition) => {
             let Jobs::Listed {
                 jobs,
@@ -115,8 +109,55 @@ pub(crate) fn run(
         play: None,
         keeper: start_keeper()?,
         halt: None,
+        adder,
     };
     session.perform(setup)
+}
+
+/// The limits of flags, and those of the file that flags do not replace. A flag that names a limit that nobody defines is refused.
+fn limits(
+    terms: &TermsArguments,
+    of_file: Vec<(String, Limit)>,
+) -> Result<Vec<(String, Limit)>, CliError> {
+    let is_defined = |name: &str| of_file.iter().any(|(known, _)| known == name);
+    if let Some(name) = terms.undefined_limit(is_defined) {
+        return Err(
+            CliError::usage(format!("--limit {name}: no limit of that name is defined")).with_help(
+                format!("define it in `limits` of the file, or by --limit {name}=4 or {name}=10/s"),
+            ),
+        );
+    }
+    let mut limits = terms.defined_limits();
+    // A limit that a flag defines overrides the limit of the same name in the file.
+    let is_typed = |name: &str| {
+        terms
+            .limit
+            .iter()
+            .any(|it| it.limit.is_some() && it.name == name)
+    };
+    limits.extend(of_file.into_iter().filter(|(name, _)| !is_typed(name)));
+    Ok(limits)
+}
+
+/// Reads what was added to the earlier part of the run. Returns the jobs and the reader of the next addition.
+fn added_before(
+    mut adder: JobAdder,
+    additions: Vec<(u32, Addition)>,
+    slots: u32,
+) -> Result<(Vec<Job>, JobAdder), CliError> {
+    let mut jobs = Vec::new();
+    for (number, addition) in additions {
+        let (more, next) = adder.read(&addition, number, slots).map_err(|report| {
+            CliError::usage(format!(
+                "jobs of `{}` were added to the run, and its file has changed so that they are refused",
+                addition.name
+            ))
+            .with_diagnostics(vec![*report])
+        })?;
+        jobs.extend(more.into_jobs());
+        adder = next;
+    }
+    Ok((jobs, adder))
 }
 
 /// Prints the ids of the jobs that would run.

@@ -1,5 +1,6 @@
 //! `ratchet runs`: lists, shows and removes the records of runs, and queries and steers runs in progress.
 
+mod add;
 mod explain;
 mod list;
 mod live;
@@ -39,6 +40,7 @@ pub(crate) fn run(arguments: &RunsArguments) -> Result<(), CliError> {
         Some(RunsAction::Pause(pause)) => steer::pause(pause),
         Some(RunsAction::Continue(arguments)) => steer::continue_run(arguments),
         Some(RunsAction::Set(set)) => steer::set(set),
+        Some(RunsAction::Add(add)) => add::run(add),
         Some(RunsAction::Report(report)) => report::run(report),
         Some(RunsAction::Rm(remove)) => remove::run(remove),
     }

@@ -1,6 +1,7 @@
 //! Completes jobs with what the other sections of their file set: workers, limits and terms.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 
 use ratchet_runtime::process::PoolConfig;
@@ -34,6 +35,7 @@ const MAX_KEPT: usize = 4096;
 type KnownTasks = HashMap<TaskName, SharedTerms, foldhash::fast::RandomState>;
 
 /// Sets the terms of jobs, and checks that the names in them exist.
+#[derive(Clone)]
 pub(super) struct JobBuilder {
     /// The pools of workers that the file declares.
     pub(super) workers: Vec<WorkerPlan>,
@@ -78,6 +80,7 @@ struct SharedTerms {
 }
 
 /// The terms of the jobs that a pattern matches.
+#[derive(Clone)]
 struct Override {
     pattern: JobPattern,
     place: Span,
@@ -194,6 +197,19 @@ impl JobBuilder {
             builder.add_typed_worker(pool, on);
         }
         builder
+    }
+
+    /// Goes on with a text that is added to the run. It lies in this folder and begins at `start`, behind the file of the run, as
+    /// the text that was added before did. `slots` is how many slots the run has by now.
+    pub(super) fn begin_addition(&mut self, start: usize, folder: &Path, slots: u32) {
+        self.folders.replace_from(start, folder.to_path_buf());
+        self.slots = Some(slots);
+        for (_, _, first) in self.rates.values_mut() {
+            if first.start() >= start {
+                // It is a place of the text before, and would be taken for one of this text.
+                *first = Span::default();
+            }
+        }
     }
 
     /// Reads the overrides.

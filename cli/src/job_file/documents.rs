@@ -12,14 +12,15 @@ use ratchet_runtime::Job;
 
 use super::expand::SectionExpansion;
 use super::folders::FileFolders;
+use super::header_line::is_header;
 use super::hosts::words_of;
 use super::job::{JobPlaces, JobReader};
 use super::paths::within;
 use super::spec::{FileSpec, HeaderSpec, JobSpec, SetupSpec};
 use crate::diagnostic::{Diagnostic, Problems, Source, Span};
 use crate::document::{
-    DocumentFormat, Extent, Field, FromNode, Named, Node, Part, Section, Spanned, source,
-    unknown_key,
+    DocumentFormat, Extent, Field, FromNode, Named, Node, Part, Section, Spanned, json_node,
+    source, unknown_key,
 };
 
 /// The content of a job file and of those that it includes.
@@ -125,6 +126,73 @@ pub(super) fn read(
         jobs,
         places,
         setup,
+        expanded,
+        extent,
+    }
+}
+
+/// The jobs of a text that is added to a run, and the places of their parts.
+pub(super) struct AddedSections {
+    /// The jobs in the order of the text.
+    pub(super) jobs: Vec<Job>,
+    /// The places of the parts of the jobs.
+    pub(super) places: Vec<JobPlaces>,
+    /// The sections that make several jobs.
+    pub(super) expanded: SectionExpansion,
+    /// How much was read.
+    pub(super) extent: Extent,
+}
+
+/// Reads a text that is added to a run. Its spans begin at `start`, and it has nothing but jobs: all other sections are those of
+/// the run. A job without an id is called by its number, behind `number_prefix`.
+pub(super) fn read_added(
+    text: &Source,
+    format: DocumentFormat,
+    folder: &Path,
+    (start, number_prefix): (usize, &str),
+    problems: &mut Problems,
+) -> AddedSections {
+    let folder = Some(folder);
+    let mut reader = DocumentReader {
+        number_prefix: number_prefix.to_owned(),
+        ..DocumentReader::default()
+    };
+    let extent = match format {
+        DocumentFormat::JsonLines => reader.read_lines(text, folder, start, problems),
+        format => reader.read(text, format, folder, start, problems),
+    };
+    let FileSpec {
+        include,
+        setup,
+        header,
+        ..
+    } = reader.take_file();
+    let header = *header.unwrap_or_default();
+    for (key, place) in [
+        ("include", include.key()),
+        ("setup", setup.key()),
+        ("workers", header.workers.key()),
+        ("limits", header.limits.key()),
+        ("resources", header.resources.key()),
+        ("hosts", header.hosts.key()),
+        ("defaults", header.defaults.key()),
+        ("groups", header.groups.key()),
+        ("overrides", header.overrides.key()),
+    ] {
+        let Some(place) = place else { continue };
+        let message = format!("`{key}` cannot be added to a run, which has begun with its own");
+        let help = "leave only `jobs`; they may name what the run has";
+        problems.push(Diagnostic::error(place, message).help(help));
+    }
+    let DocumentReader {
+        jobs,
+        places,
+        expanded,
+        ..
+    } = reader;
+    AddedSections {
+        jobs,
+        places,
         expanded,
         extent,
     }
@@ -304,6 +372,8 @@ fn join<T>(list: &mut Field<Vec<T>>, other: Field<Vec<T>>) {
 struct DocumentReader {
     /// The sections of the file that is read now.
     file: FileSpec,
+    /// What stands before the number of a job that has no id.
+    number_prefix: String,
     jobs: Vec<Job>,
     places: Vec<JobPlaces>,
     expanded: SectionExpansion,
@@ -319,7 +389,8 @@ impl DocumentReader {
         start: usize,
         problems: &mut Problems,
     ) -> Extent {
-        let mut jobs = JobReader::new(folder.map(Path::to_path_buf));
+        let mut jobs =
+            JobReader::new(folder.map(Path::to_path_buf)).with_number_prefix(&self.number_prefix);
         let mut found = Problems::new();
         let mut of_syntax = Problems::new();
         let mut take = |part: Part<'_>, _: &mut Problems| {
@@ -338,6 +409,50 @@ impl DocumentReader {
             }
         }
         extent
+    }
+
+    /// Reads JSON lines that begin at this offset: a job on each line that is not blank.
+    fn read_lines(
+        &mut self,
+        text: &Source,
+        folder: Option<&Path>,
+        start: usize,
+        problems: &mut Problems,
+    ) -> Extent {
+        let mut reader =
+            JobReader::new(folder.map(Path::to_path_buf)).with_number_prefix(&self.number_prefix);
+        let mut extent = Extent::Nothing;
+        let mut start = start;
+        for line in text.text().split_inclusive('\n') {
+            if !line.trim_ascii().is_empty() {
+                extent = Extent::Whole;
+                let mut of_line = Problems::new();
+                // What is wrong with the end of a line is not told of the next one.
+                let line = line.trim_end_matches(['\r', '\n']);
+                if let Some(node) = json_node(line, &mut of_line) {
+                    self.take_line(node.shifted(start), &mut reader, folder, problems);
+                }
+                problems.extend(of_line.into_iter().map(|problem| problem.shifted(start)));
+            }
+            start += line.len();
+        }
+        extent
+    }
+
+    /// Takes what a line says: the sections of a header, or else a job.
+    fn take_line(
+        &mut self,
+        node: Node<'_>,
+        reader: &mut JobReader,
+        folder: Option<&Path>,
+        problems: &mut Problems,
+    ) {
+        if !is_header(&node) {
+            return self.take_job(node, reader, folder, problems);
+        }
+        for entry in node.into_map(problems).unwrap_or_default() {
+            self.take(Part::Entry(entry), reader, folder, problems);
+        }
     }
 
     /// Returns the sections of the file that was read.

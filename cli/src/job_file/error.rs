@@ -37,6 +37,11 @@ pub(crate) enum FileError {
         "`{name}` is larger than {limit}; write its jobs as JSON lines (.jsonl), which are read one by one"
     )]
     TooLarge { name: String, limit: String },
+    /// The file is larger than a text that is added to a run may be.
+    #[error(
+        "`{name}` is larger than {limit}, which is the most that is added at once; add it in parts"
+    )]
+    TooLargeToAdd { name: String, limit: String },
     /// The content has errors.
     #[error("{0}")]
     Refused(Box<Diagnostics>),

@@ -29,7 +29,7 @@ const ITEM: &str = "";
 const NUMBER: &str = "#";
 
 /// Expands sections into jobs, and remembers the jobs for which the id of such a section stands.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct SectionExpansion {
     /// The ids of the jobs of each section that makes several.
     groups: HashMap<String, Vec<JobKey>>,

@@ -19,6 +19,12 @@ impl FileFolders {
         self.0.push((start, folder));
     }
 
+    /// Makes this the folder of the only file that begins at this offset or later.
+    pub(super) fn replace_from(&mut self, start: usize, folder: PathBuf) {
+        self.0.retain(|(other, _)| *other < start);
+        self.add(start, Some(folder));
+    }
+
     /// The folder of the file that contains a span.
     pub(super) fn at(&self, span: Span) -> Option<&Path> {
         let before = self.0.iter().rev();

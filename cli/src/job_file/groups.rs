@@ -8,6 +8,7 @@ use crate::diagnostic::{Diagnostic, Problems, Span};
 use crate::document::{Field, Named};
 
 /// The groups that are given up when one of their jobs fails, from the file and from flags.
+#[derive(Clone)]
 pub(super) struct FailFastGroups {
     /// The groups of the section `groups`.
     named: Vec<NamedGroup>,
@@ -18,6 +19,7 @@ pub(super) struct FailFastGroups {
 }
 
 /// A group of the section `groups`.
+#[derive(Clone)]
 struct NamedGroup {
     name: Arc<str>,
     place: Span,

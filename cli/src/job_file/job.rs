@@ -69,6 +69,8 @@ pub(super) struct OwnTerms {
 pub(super) struct JobReader {
     /// The folder to which paths are relative. It is nothing for stdin.
     folder: Option<PathBuf>,
+    /// What stands before the number of a job that has no id.
+    number_prefix: String,
     known: HashSet<Arc<PartialTerms>>,
 }
 
@@ -80,11 +82,18 @@ impl JobReader {
     pub(super) fn new(folder: Option<PathBuf>) -> Self {
         Self {
             folder,
+            number_prefix: String::new(),
             known: HashSet::new(),
         }
     }
 
-    /// Makes a job. Without an id, its id is `number`. The job has the standard terms, and its task, its limits and its
+    /// Puts this before the number of a job that has no id.
+    pub(super) fn with_number_prefix(mut self, prefix: &str) -> Self {
+        prefix.clone_into(&mut self.number_prefix);
+        self
+    }
+
+    /// Makes a job. Without an id, its id is `number`, after the prefix of numbers. The job has the standard terms, and its task, its limits and its
     /// needs are not checked yet.
     ///
     /// A refused job is made, too, so that its relations to other jobs are checked. The id and the task stay in the
@@ -121,7 +130,7 @@ impl JobReader {
         };
         let (needs, need_places) = each_once(needs);
         let place = spec.task.span().or(spec.run.span());
-        let id = id.unwrap_or_else(|| number.to_string().into());
+        let id = id.unwrap_or_else(|| format!("{}{number}", self.number_prefix).into());
         let presence = if needs.is_empty() {
             Presence::Now
         } else {

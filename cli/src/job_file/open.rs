@@ -1,25 +1,27 @@
 //! Opens job files of every format.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use ratchet_runtime::{Error, Job, JobKey, Limit, Placement, Work, order_by_needs};
+use ratchet_runtime::{Job, JobKey, Limit};
 
+use super::addition::JobAdder;
 use super::builder::JobBuilder;
 use super::documents::{self, Documents};
 use super::error::FileError;
-use super::expand::SectionExpansion;
+use super::found::FoundFile;
 use super::hosts::HostRegistry;
 use super::job::JobPlaces;
 use super::options::{BreakerAndBudget, PlanOptions, WorkerPlan};
-use super::program::ProgramSearch;
+use super::program::{ProgramSearch, warn_missing};
+use super::relations::{by_id, name_each, order};
 use super::resources::Resources;
 use super::selection::Selection;
 use super::stream::JobLines;
 use super::{outputs, setup};
-use crate::diagnostic::{Diagnostic, Diagnostics, Problems, Source, Span};
+use crate::diagnostic::{Diagnostic, Diagnostics, Source, Span};
 use crate::document::{DocumentFormat, Extent, source};
 use crate::value;
 
@@ -41,6 +43,8 @@ pub(crate) struct Plan {
     pub(crate) hosts: HostRegistry,
     /// The jobs of the file, or the stream from which they are read.
     pub(crate) jobs: Jobs,
+    /// Reads what is added to the run while it goes on.
+    pub(crate) adder: JobAdder,
     /// The warnings, which do not stop the run.
     pub(crate) warnings: Diagnostics,
 }
@@ -66,39 +70,25 @@ pub(crate) fn open(path: &Path, options: &PlanOptions) -> Result<Plan, FileError
     if path == Path::new("-") {
         return stream("<stdin>", Box::new(io::stdin()), None, options);
     }
-    let name = path.display().to_string();
+    let FoundFile {
+        name,
+        format,
+        folder,
+    } = FoundFile::at(path)?;
     let unreadable = |source| FileError::Unreadable {
         name: name.clone(),
         source,
     };
-    let found = match std::fs::metadata(path) {
-        Ok(found) => found,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let similar = similar(path);
-            return Err(FileError::Missing { name, similar });
-        }
-        Err(error) => return Err(unreadable(error)),
-    };
-    if found.is_dir() {
-        return Err(FileError::Folder { name });
-    }
-    let Some(format) = DocumentFormat::of(path) else {
-        return Err(FileError::Format { name });
-    };
-    let folder = std::path::absolute(path)
-        .map_err(unreadable)?
-        .parent()
-        .map(Path::to_path_buf);
     if format == DocumentFormat::JsonLines {
         let file = File::open(path).map_err(unreadable)?;
-        return stream(&name, Box::new(file), folder.as_deref(), options);
+        return stream(&name, Box::new(file), Some(&folder), options);
     }
     let Some(bytes) = documents::read_document(path, 0).map_err(unreadable)? else {
         let limit = value::show_size(documents::LARGEST);
         return Err(FileError::TooLarge { name, limit });
     };
     let source = source(&name, bytes).map_err(FileError::Refused)?;
-    document(source, path, format, folder.as_deref(), options)
+    document(source, path, format, Some(&folder), options)
 }
 
 fn stream(
@@ -120,6 +110,7 @@ fn stream(
         protection: lines.protection(),
         hosts: lines.hosts().clone(),
         warnings: lines.warnings().clone(),
+        adder: lines.adder(),
         jobs: Jobs::Streamed(Box::new(lines)),
     })
 }
@@ -160,8 +151,8 @@ fn document(
         ..
     } = documents;
     name_each(&expanded, &mut jobs, &mut places);
-    let (scripts, script_places) =
-        setup::needed(setup, &folders, &mut jobs, &mut places, &mut problems);
+    let (scripts, matchers) = setup::needed(setup, &folders, &mut jobs, &mut places, &mut problems);
+    let (scripts, script_places): (Vec<_>, Vec<_>) = scripts.into_iter().unzip();
     jobs.splice(0..0, scripts);
     places.splice(0..0, script_places);
     outputs::connect(&mut jobs, &places, &expanded, &mut problems);
@@ -169,7 +160,7 @@ fn document(
     let mut programs = ProgramSearch::new();
     for (job, place) in jobs.iter_mut().zip(&places) {
         builder.settle(job, place, &mut problems);
-        problems.extend(missing(job, place.work, &mut programs));
+        problems.extend(warn_missing(job, place.work, &mut programs));
     }
     builder.warn_of_unused_overrides(&mut problems);
     builder.groups.warn_of_unused(&mut problems);
@@ -200,12 +191,14 @@ fn document(
         let name = report.source.name().to_owned();
         return Err(FileError::Nothing { name });
     }
+    let start = report.source.next_start();
     Ok(Plan {
-        workers: builder.workers,
-        limits: builder.limits,
-        resources: builder.resources,
+        workers: builder.workers.clone(),
+        limits: builder.limits.clone(),
+        resources: builder.resources.clone(),
         protection: builder.protection,
-        hosts: builder.hosts,
+        hosts: builder.hosts.clone(),
+        adder: JobAdder::new(builder, start).with_sections(expanded, matchers),
         jobs: Jobs::Listed {
             jobs,
             order,
@@ -213,33 +206,6 @@ fn document(
         },
         warnings: report,
     })
-}
-
-/// Replaces each need of a section that makes several jobs by needs of all these jobs.
-fn name_each(expanded: &SectionExpansion, jobs: &mut [Job], places: &mut [JobPlaces]) {
-    if expanded.is_empty() {
-        return;
-    }
-    let ids: HashSet<JobKey> = jobs.iter().map(|job| job.id.clone()).collect();
-    for (job, places) in jobs.iter_mut().zip(places) {
-        let is_of_several =
-            |need: &JobKey| !ids.contains(need) && expanded.of(need.as_str()).is_some();
-        if !job.needs.iter().any(is_of_several) {
-            continue;
-        }
-        let (mut needs, mut spans, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
-        for (need, span) in job.needs.iter().zip(&places.needs) {
-            let each = expanded.of(need.as_str()).filter(|_| is_of_several(need));
-            for need in each.unwrap_or(std::slice::from_ref(need)) {
-                if seen.insert(need.clone()) {
-                    needs.push(need.clone());
-                    spans.push(*span);
-                }
-            }
-        }
-        job.needs = needs;
-        places.needs = spans.into();
-    }
 }
 
 /// Keeps only the selected jobs, and returns them with their order.
@@ -272,130 +238,4 @@ fn select(
     let mut chosen = chosen.into_iter();
     jobs.retain(|_| chosen.next().unwrap_or_default());
     (jobs, order)
-}
-
-/// Warns of a program that does not exist. A job with needs is not checked, because one of them may create the program.
-fn missing(job: &Job, place: Span, programs: &mut ProgramSearch) -> Option<Diagnostic> {
-    let Work::Command(process) = &job.work else {
-        return None;
-    };
-    if !job.needs.is_empty() || job.terms.on != Placement::Here {
-        return None;
-    }
-    let missing = programs.missing(process)?;
-    let warning = Diagnostic::warning(place, format!("this cannot start: {missing}"));
-    Some(warning.help("the job fails, unless the program is there by then"))
-}
-
-/// The indexes of jobs by their ids. There may be hundreds of thousands, and the standard hash takes three times as
-/// long.
-type ById<'a> = HashMap<&'a str, usize, foldhash::fast::RandomState>;
-
-/// Indexes the jobs by their ids, and reports ids that are used twice.
-fn by_id<'a>(jobs: &'a [Job], places: &[JobPlaces], problems: &mut Problems) -> ById<'a> {
-    let mut used =
-        ById::with_capacity_and_hasher(jobs.len(), foldhash::fast::RandomState::default());
-    for (at, (job, place)) in jobs.iter().zip(places).enumerate() {
-        let id = &job.id;
-        let Some(first) = used.insert(id.as_str(), at) else {
-            continue;
-        };
-        let first = &places[first];
-        // If an id equals the number of a job without an id, the error is placed at the id, because only the id can be
-        // changed.
-        let (here, other) = match (place.id, first.id) {
-            (Some(here), other) => (here, other.unwrap_or(first.head)),
-            (None, Some(here)) => (here, place.head),
-            (None, None) => continue,
-        };
-        let (message, label) = if place.id.is_some() && first.id.is_some() {
-            (format!("id `{id}` is used twice"), "first used here")
-        } else {
-            let message =
-                format!("id `{id}` is the number of another job, which has no id of its own");
-            (message, "this one")
-        };
-        problems.push(Diagnostic::error(here, message).other(other, label));
-    }
-    used
-}
-
-/// An order of the jobs in which each comes after its needs. If there is none because needs form circles, these are
-/// reported.
-fn order(
-    all: &[Job],
-    places: &[JobPlaces],
-    known: ById<'_>,
-    problems: &mut Problems,
-) -> Vec<usize> {
-    /// The number of problems after which no similar names are suggested. Finding them takes time, and nobody reads so
-    /// many.
-    const SUGGESTED: usize = 50;
-    let mut names: Option<Vec<&str>> = None;
-    let mut jobs = Vec::with_capacity(all.len());
-    for (job, place) in all.iter().zip(places) {
-        let mut needs = Vec::with_capacity(job.needs.len());
-        for (need, place) in job.needs.iter().zip(&place.needs) {
-            if known.contains_key(need.as_str()) {
-                needs.push(need.as_str());
-                continue;
-            }
-            let message = format!("job `{}` needs `{need}`, which does not exist", job.id);
-            let error = Diagnostic::error(*place, message);
-            problems.push(if problems.len() < SUGGESTED {
-                let names = names.get_or_insert_with(|| {
-                    let mut names: Vec<_> = known.keys().copied().collect();
-                    names.sort_unstable();
-                    names
-                });
-                error.did_you_mean(need.as_str(), names.iter().copied(), "known ids")
-            } else {
-                error
-            });
-        }
-        jobs.push((job.id.as_str(), needs));
-    }
-    drop(known);
-    // At most five circles are reported. One need of each is taken away, so that the next round finds another circle.
-    for _ in 0..5 {
-        let names = match order_by_needs(&jobs) {
-            Ok(order) => return order,
-            Err(Error::NeedCircle { names }) => names,
-            Err(_) => break,
-        };
-        let [first, second, ..] = &names[..] else {
-            break;
-        };
-        let Some(at) = jobs.iter().position(|(name, _)| name == first) else {
-            break;
-        };
-        let mut needs = all[at].needs.iter().zip(&places[at].needs);
-        let place = needs.find(|(need, _)| need.as_str() == second);
-        let message = format!(
-            "these jobs wait for each other for ever: {}",
-            names.join(" -> ")
-        );
-        problems.push(
-            Diagnostic::error(place.map_or(places[at].head, |(_, place)| *place), message)
-                .help("each needs the next; take one of the needs away"),
-        );
-        jobs[at].1.retain(|need| need != second);
-    }
-    Vec::new()
-}
-
-/// The path of a job file in the same folder that has almost this name.
-fn similar(path: &Path) -> Option<String> {
-    let name = path.file_name()?.to_str()?;
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    let names: Vec<String> = std::fs::read_dir(folder)
-        .ok()?
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| DocumentFormat::of(Path::new(name)).is_some())
-        .collect();
-    let near = value::closest(name, names.iter().map(String::as_str))?;
-    Some(path.with_file_name(near).display().to_string())
 }

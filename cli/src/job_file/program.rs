@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use ratchet_ipc::LineFormat;
 use ratchet_runtime::process::{Environment, PoolConfig, ProcessConfig, WorkerProtocol};
+use ratchet_runtime::{Job, Placement, Work};
 
 use super::paths::within;
 use super::spec::Protocol;
-use crate::diagnostic::{Diagnostic, Problems};
+use crate::diagnostic::{Diagnostic, Problems, Span};
 use crate::document::{Field, Named, ScalarText};
 use crate::error::CliError;
 use crate::value::{self, CommandLine, ValueError};
@@ -184,6 +185,23 @@ pub(super) fn missing(config: &ProcessConfig, path: Option<&OsString>) -> Option
         found.is_ok_and(|found| found.is_file() && may_run(&found))
     });
     (!found).then(|| format!("there is no program `{}` in PATH", program.display()))
+}
+
+/// Warns of a program that does not exist. A job with needs is not checked, because one of them may create the program.
+pub(super) fn warn_missing(
+    job: &Job,
+    place: Span,
+    programs: &mut ProgramSearch,
+) -> Option<Diagnostic> {
+    let Work::Command(process) = &job.work else {
+        return None;
+    };
+    if !job.needs.is_empty() || job.terms.on != Placement::Here {
+        return None;
+    }
+    let missing = programs.missing(process)?;
+    let warning = Diagnostic::warning(place, format!("this cannot start: {missing}"));
+    Some(warning.help("the job fails, unless the program is there by then"))
 }
 
 /// Looks for the programs of commands, for each program only once.

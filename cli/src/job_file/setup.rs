@@ -6,21 +6,30 @@ use super::folders::FileFolders;
 use super::job::{JobPlaces, JobReader};
 use super::selection::JobPattern;
 use super::spec::SetupSpec;
-use crate::diagnostic::{Diagnostic, Problems};
+use crate::diagnostic::{Diagnostic, Problems, Span};
 use crate::document::Spanned;
+
+/// A setup script, as jobs that are added to the run meet it.
+#[derive(Debug, Clone)]
+pub(super) struct SetupMatcher {
+    pattern: JobPattern,
+    script: JobKey,
+    /// Whether the script is a job of the run: it has matched a job of the file.
+    is_in_run: bool,
+}
 
 /// Turns setup scripts into jobs, and adds them to the needs of the jobs that they match. A script that matches no job
 /// is left out with a warning.
 ///
-/// Returns the scripts with their places, in the order of the file.
+/// Returns the scripts that are left with their places, in the order of the file, and the jobs for which each script is.
 pub(super) fn needed(
     setup: Vec<Spanned<SetupSpec>>,
     folders: &FileFolders,
     jobs: &mut [Job],
     places: &mut [JobPlaces],
     problems: &mut Problems,
-) -> (Vec<Job>, Vec<JobPlaces>) {
-    let (mut scripts, mut script_places) = (Vec::new(), Vec::new());
+) -> (Vec<(Job, JobPlaces)>, Vec<SetupMatcher>) {
+    let (mut scripts, mut matchers) = (Vec::new(), Vec::new());
     for (number, Spanned { value: spec, span }) in (1_u64..).zip(setup) {
         let (pattern, mut spec) = spec.into_job();
         let mut reader = JobReader::new(folders.at(span).map(std::path::Path::to_path_buf));
@@ -45,21 +54,63 @@ pub(super) fn needed(
                 continue;
             }
             is_needed = true;
-            if !job.needs.contains(&script.id) {
-                job.needs.push(script.id.clone());
-                let mut spans = std::mem::take(&mut of_job.needs).into_vec();
-                spans.push(pattern.span);
-                of_job.needs = spans.into();
-            }
+            need(job, of_job, &script.id, pattern.span);
         }
+        matchers.push(SetupMatcher {
+            pattern: matcher,
+            script: script.id.clone(),
+            is_in_run: is_needed,
+        });
         if is_needed {
-            scripts.push(script);
-            script_places.push(place);
+            scripts.push((script, place));
         } else {
             let warning =
                 Diagnostic::warning(pattern.span, "this matches no job, so nothing is set up");
             problems.push(warning.help("a pattern is compared with whole ids; `*` is any text"));
         }
     }
-    (scripts, script_places)
+    (scripts, matchers)
+}
+
+/// Has jobs that are added to a run need the setup scripts that are for them. A script that the run has left out cannot run any
+/// more, so a job that it is for is refused.
+pub(super) fn needed_by_added(
+    matchers: &[SetupMatcher],
+    jobs: &mut [Job],
+    places: &mut [JobPlaces],
+    problems: &mut Problems,
+) {
+    for (job, of_job) in jobs.iter_mut().zip(places) {
+        for SetupMatcher {
+            pattern,
+            script,
+            is_in_run,
+        } in matchers
+        {
+            if !pattern.matches(job, of_job.group.as_deref()) {
+                continue;
+            }
+            if *is_in_run {
+                need(job, of_job, script, of_job.head);
+                continue;
+            }
+            let message = format!(
+                "job `{}` needs setup script `{script}`, which the run has left out",
+                job.id
+            );
+            let error = Diagnostic::error(of_job.head, message);
+            problems.push(error.help("no job of its file was matched by it; begin another run"));
+        }
+    }
+}
+
+/// Has a job need a setup script. `span` is where the need comes from.
+fn need(job: &mut Job, places: &mut JobPlaces, script: &JobKey, span: Span) {
+    if job.needs.contains(script) {
+        return;
+    }
+    job.needs.push(script.clone());
+    let mut spans = std::mem::take(&mut places.needs).into_vec();
+    spans.push(span);
+    places.needs = spans.into();
 }

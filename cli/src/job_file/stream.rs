@@ -10,9 +10,11 @@ use ratchet_runtime::{Job, JobKey, Limit, TaskName};
 
 pub(crate) use self::read::{LONGEST, LineRead, read_until};
 pub(crate) use self::refused::{RefusedLine, StreamError};
+use super::addition::JobAdder;
 use super::builder::JobBuilder;
 use super::error::FileError;
 use super::folders::FileFolders;
+use super::header_line::is_header;
 use super::hosts::HostRegistry;
 use super::job::{JobPlaces, JobReader};
 use super::options::{BreakerAndBudget, PlanOptions, WorkerPlan};
@@ -20,7 +22,7 @@ use super::resources::Resources;
 use super::seen_ids::SeenIds;
 use super::spec::{HeaderSpec, JobSpec};
 use crate::diagnostic::{Diagnostic, Diagnostics, Problems, Severity, Source, Span};
-use crate::document::{Entry, FromNode, Node, Value, json_node};
+use crate::document::{FromNode, Node, json_node};
 use crate::value;
 
 /// The reader of the lines.
@@ -109,6 +111,12 @@ impl JobLines {
             return Err(FileError::Refused(Box::new(lines.warnings)));
         }
         Ok(lines)
+    }
+
+    /// Returns the reader of what is added to the run while it goes on, with the sections of the first line.
+    pub(super) fn adder(&self) -> JobAdder {
+        // Every other line has places of its own, which begin anew.
+        JobAdder::new(self.builder.clone(), LONGEST + 1)
     }
 
     /// The name of the stream in messages.
@@ -283,21 +291,6 @@ impl JobLines {
             .help("put large inputs into files, and send their paths");
         self.refuse(head, vec![found], None, None)
     }
-}
-
-/// Whether a line is a header: it has a section for all jobs, and neither a task nor a command.
-fn is_header(node: &Node<'_>) -> bool {
-    let Value::Map(entries) = &node.value else {
-        return false;
-    };
-    let is_about_all = |entry: &Entry<'_>| match entry.name.as_ref() {
-        // A job can have `resources`, too, but then it also has a task or a command.
-        "version" | "workers" | "defaults" | "overrides" | "resources" => true,
-        "limits" => entry.node.is_map(),
-        _ => false,
-    };
-    let is_of_a_job = |entry: &Entry<'_>| matches!(entry.name.as_ref(), "task" | "run");
-    entries.iter().any(is_about_all) && !entries.iter().any(is_of_a_job)
 }
 
 fn has_errors(problems: &[Diagnostic]) -> bool {

@@ -35,7 +35,7 @@ pub(crate) enum AskError {
 impl From<AskError> for CliError {
     fn from(error: AskError) -> Self {
         match error {
-            AskError::Refused(Refusal { message, help }) => {
+            AskError::Refused(Refusal { message, help, .. }) => {
                 let error = Self::usage(message);
                 match help {
                     Some(help) => error.with_help(help),

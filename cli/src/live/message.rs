@@ -5,6 +5,9 @@ use std::num::NonZeroU32;
 use ratchet_runtime::{JobKey, Limit, Rate};
 use serde::{Deserialize, Serialize};
 
+use crate::diagnostic::{Diagnostic, Severity, Span};
+use crate::job_file::Addition;
+
 /// The version of the format of these lines.
 pub(super) const VERSION: u32 = 1;
 
@@ -48,6 +51,8 @@ pub(crate) enum Question {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         limits: Vec<(String, LimitChange)>,
     },
+    /// Add these jobs, all or none. Answered by [`Added`].
+    Add(Addition),
 }
 
 /// How a limit changes.
@@ -87,6 +92,9 @@ pub(crate) struct Refusal {
     /// What the user can do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) help: Option<String>,
+    /// What is wrong with the text of the question, if that is the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) findings: Vec<Finding>,
 }
 
 impl Refusal {
@@ -95,6 +103,7 @@ impl Refusal {
         Self {
             message: message.into(),
             help: None,
+            findings: Vec::new(),
         }
     }
 
@@ -105,6 +114,73 @@ impl Refusal {
             ..self
         }
     }
+}
+
+/// An error or a warning about a text that was sent. Whoever has sent it shows it with the lines of the text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Finding {
+    /// Whether the text is accepted all the same.
+    is_warning: bool,
+    /// What is wrong.
+    message: String,
+    /// The first byte of the place, and the byte after its last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    place: Option<(u32, u32)>,
+    /// The text beside the place.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    label: String,
+    /// Another place, and how it is related.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    other: Option<((u32, u32), String)>,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    help: Option<String>,
+}
+
+impl From<&Diagnostic> for Finding {
+    fn from(found: &Diagnostic) -> Self {
+        let place = |span: Span| {
+            let offset = |at| u32::try_from(at).unwrap_or(u32::MAX);
+            (offset(span.start()), offset(span.end()))
+        };
+        Self {
+            is_warning: found.severity == Severity::Warning,
+            message: found.message.clone(),
+            place: found.span.map(place),
+            label: found.label.clone(),
+            other: (found.other.as_ref()).map(|(span, label)| (place(*span), label.clone())),
+            help: found.help.clone(),
+        }
+    }
+}
+
+impl Finding {
+    /// Returns the diagnostic of a text of so many bytes. A place that is not in the text is left out.
+    pub(crate) fn in_text(self, text: &str) -> Diagnostic {
+        let place = |(start, end): (u32, u32)| {
+            let (start, end) = (start as usize, end as usize);
+            let is_in_text = text.get(start..end).is_some();
+            is_in_text.then(|| Span::new(start, end))
+        };
+        let mut found = Diagnostic::error(Span::default(), self.message).label(self.label);
+        if self.is_warning {
+            found.severity = Severity::Warning;
+        }
+        found.span = self.place.and_then(place);
+        found.other = self.other.and_then(|(at, label)| Some((place(at)?, label)));
+        found.help = self.help;
+        found
+    }
+}
+
+/// What was added to a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Added {
+    /// The ids of the jobs, each after those that it needs.
+    pub(crate) jobs: Vec<JobKey>,
+    /// What is questionable about them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) warnings: Vec<Finding>,
 }
 
 /// The state of a run in progress.
@@ -359,11 +435,26 @@ mod tests {
     }
 
     #[test]
+    fn a_finding_is_the_diagnostic_that_it_was_made_of_and_names_no_place_outside_of_the_text() {
+        let found = Diagnostic::warning(Span::new(1, 3), "odd")
+            .label("here")
+            .other(Span::new(0, 1), "there")
+            .help("mend it");
+        let finding = Finding::from(&found);
+        assert_eq!(finding.clone().in_text("text"), found);
+        let elsewhere = finding.clone().in_text("t");
+        assert_eq!((elsewhere.span, elsewhere.message.as_str()), (None, "odd"));
+        // Nor a place within a character.
+        assert_eq!(finding.in_text("äöü").span, None);
+    }
+
+    #[test]
     fn questions_are_read_as_they_are_written_and_unknown_ones_are_refused() {
         for line in [
             r#"{"ask":"state"}"#,
             r#"{"ask":"cancel","jobs":["a"]}"#,
             r#"{"ask":"set","jobs":4,"limits":[["api",{"rate":{"rate":"5/s"}}],["db",{"max":2}]]}"#,
+            r#"{"ask":"add","name":"a.yaml","folder":"/","format":"yaml","text":"jobs: []"}"#,
         ] {
             let question: Question = serde_json::from_str(line).unwrap();
             assert_eq!(serde_json::to_string(&question).unwrap(), line);
@@ -372,6 +463,8 @@ mod tests {
             r#"{"ask":"sing"}"#,
             r#"{"ask":"cancel","jobs":["a"],"force":true}"#,
             r#"{"ask":"set","jobs":0}"#,
+            r#"{"ask":"add","name":"a","folder":"/","format":"csv","text":""}"#,
+            r#"{"ask":"add","name":"a","folder":"/","text":""}"#,
             "null",
         ] {
             assert!(serde_json::from_str::<Question>(line).is_err(), "{line}");

@@ -1,5 +1,7 @@
 //! The server of a run in progress, which answers clients on the socket of the run.
 
+mod adding;
+
 use std::cell::Cell;
 use std::io;
 use std::os::unix::net::UnixListener as StdListener;
@@ -10,7 +12,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ratchet_runtime::process::working_now;
-use ratchet_runtime::{Cancellation, JobKey, JobOutput, JobState, Limit, Quota, RunHandle};
+use ratchet_runtime::{
+    Cancellation, Error as RunError, JobKey, JobOutput, JobState, Limit, Quota, RunHandle,
+};
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -18,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::additions::JobAdding;
 use super::figures::LiveFigures;
 use super::message::{
     Became, Explanation, LimitChange, LiveState, Printed, Question, Refusal, Reply, VERSION,
@@ -31,7 +36,15 @@ use super::steering::{Steered, SteeringRecord};
 const CLIENTS: usize = 16;
 
 /// The most bytes that a question may have.
-const LONGEST_QUESTION: usize = 1 << 20;
+///
+/// An addition is sent as one line, in which its text is longer than in its file.
+const LONGEST_QUESTION: usize = 16 << 20;
+
+/// The capacity that the buffer of a connection keeps after a longer question.
+const KEPT: usize = 1 << 16;
+
+/// How many turns of the loop the gauges may take to show what the loop was told.
+const GAUGE_TURNS: u32 = 3;
 
 /// How long a connection may be silent. A client that does not ask must not keep others out.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -59,6 +72,8 @@ pub(crate) struct Served {
     pub(crate) fit: Box<dyn Fn(u32) -> u32 + Send + Sync>,
     /// The record of changes, from which `resume` repeats them.
     pub(crate) record: SteeringRecord,
+    /// How jobs are added; `None` if the run takes none.
+    pub(crate) adding: Option<JobAdding>,
 }
 
 /// The server of a run. When it is dropped, its thread ends and the socket is removed.
@@ -173,6 +188,7 @@ async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin, answers: Arc<Answers>
     let counted = Follower::new(&answers.followers);
     loop {
         question.clear();
+        question.shrink_to(KEPT);
         let read = timeout(IDLE_TIMEOUT, read_line(&mut reader, &mut question));
         let (answer, is_last) = match read.await {
             Ok(Ok(ReadLine::Whole)) => {
@@ -334,6 +350,7 @@ impl Answers {
             Question::Set { jobs, limits } => {
                 line(self.set(jobs.map(std::num::NonZeroU32::get), limits).await)
             }
+            Question::Add(addition) => line(self.add(addition).await),
         }
     }
 
@@ -439,13 +456,18 @@ impl Answers {
         } else {
             handle.resume();
         }
-        self.question_limiter.forget().await;
-        // The loop handles its messages in order, so when it has made this snapshot, it has handled the order before.
-        self.question_limiter
-            .snapshot(handle)
-            .await
-            .map_err(refusal)
-            .map(|_| is_paused)
+        // The loop obeys in the order in which it is told, so the order was obeyed when this is answered. The gauges follow at
+        // the end of that turn of the loop, so they are right in the next one. Somebody else may have told the opposite
+        // meanwhile, so this does not wait for them.
+        for _ in 0..GAUGE_TURNS {
+            self.question_limiter.forget().await;
+            let snapshot = self.question_limiter.snapshot(handle).await;
+            snapshot.map_err(refusal)?;
+            if handle.status().is_paused == is_paused {
+                break;
+            }
+        }
+        Ok(is_paused)
     }
 
     /// Changes slots and limits. Everything is checked before anything is changed. Returns what was changed, in words.
@@ -530,11 +552,13 @@ fn changed(name: &str, now: Limit, change: LimitChange) -> Result<Limit, Refusal
     }
 }
 
-fn refusal(error: ratchet_runtime::Error) -> Refusal {
+fn refusal(error: RunError) -> Refusal {
     match error {
-        ratchet_runtime::Error::RunEnded => {
+        RunError::RunEnded => {
             Refusal::new("all jobs of the run have ended; results are being written")
         }
+        RunError::ShuttingDown => Refusal::new("the run is stopping and takes no more jobs")
+            .with_help("add them to another run, or to this one when it was resumed"),
         error => Refusal::new(error.to_string()),
     }
 }

@@ -1,20 +1,19 @@
 //! The source of the jobs of a run: a list, or a stream that is read when there is room.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ratchet_runtime::journal::{ResumeCounts, ResumeDecision, SourceIdentity};
 use ratchet_runtime::process::ProcessConfig;
 use ratchet_runtime::{
-    CacheTerms, Executor, History, Job, JobKey, Journal, Outcome, Placement, Resume, Run,
-    Submitter, Work,
+    Executor, History, Job, JobKey, Journal, Outcome, Placement, Resume, Run, Submitter, Work,
 };
 use tokio::sync::oneshot;
 
 use super::repeated_jobs::{EndedJobs, RepeatedJobs, Repetition};
 use super::terminal::TerminalUse;
 use crate::error::CliError;
-use crate::job_file::{JobLines, Jobs, StreamError};
+use crate::job_file::{JobLines, Jobs, StreamError, may_use_cache};
 use crate::map::MapJobs;
 
 /// How many jobs are submitted together.
@@ -61,11 +60,19 @@ pub(crate) trait JobStream: Send {
 }
 
 impl JobSource {
-    /// Makes the source of the jobs of a job file. With `strict`, a stream ends at its first invalid line.
-    pub(crate) fn of(jobs: Jobs, strict: bool) -> Self {
+    /// Makes the source of the jobs of a job file, and of those that were added to the earlier part of the run. With `strict`, a
+    /// stream ends at its first invalid line.
+    pub(crate) fn of(jobs: Jobs, strict: bool, added: Vec<Job>) -> Self {
         match jobs {
-            Jobs::Listed { jobs, .. } => Self::List(jobs),
-            Jobs::Streamed(lines) => Self::Stream(Box::new(FileLines { lines, strict })),
+            Jobs::Listed { mut jobs, .. } => {
+                jobs.extend(added);
+                Self::List(jobs)
+            }
+            Jobs::Streamed(lines) => Self::Stream(Box::new(FileLines {
+                lines,
+                strict,
+                added: added.into(),
+            })),
         }
     }
 
@@ -98,14 +105,10 @@ impl JobSource {
         Self::Stream(Box::new(jobs))
     }
 
-    /// Whether a job may use the cache. A worker may declare in its hello that the results of its tasks can be reused.
+    /// Whether a job may use the cache.
     pub(super) fn may_use_cache(&self) -> bool {
         match self {
-            Self::List(jobs) => jobs.iter().any(|job| match job.terms.cache {
-                Some(CacheTerms::On { .. }) => true,
-                Some(CacheTerms::Off) => false,
-                None => matches!(job.work, Work::Task { .. }),
-            }),
+            Self::List(jobs) => jobs.iter().any(may_use_cache),
             Self::Stream(stream) => stream.may_use_cache(),
         }
     }
@@ -357,22 +360,27 @@ impl JobStream for TerminalJobs {
 }
 
 /// Gives the terminal to a job, if it is a command.
-fn on_terminal(mut job: Job) -> Job {
+pub(super) fn on_terminal(mut job: Job) -> Job {
     if let Work::Command(config) = &mut job.work {
         *config = Arc::new(ProcessConfig::clone(config).on_terminal());
     }
     job
 }
 
-/// The jobs of a JSON lines file. A line that does not make a job is a failed job, or an error with `--strict`.
+/// The jobs of a JSON lines file, and those that were added to the earlier part of the run. A line that does not make a job is a
+/// failed job, or an error with `--strict`.
 struct FileLines {
     lines: Box<JobLines>,
     strict: bool,
+    added: VecDeque<Job>,
 }
 
 impl JobStream for FileLines {
     fn next(&mut self) -> Option<Result<Job, CliError>> {
-        Some(match self.lines.next()? {
+        let Some(line) = self.lines.next() else {
+            return self.added.pop_front().map(Ok);
+        };
+        Some(match line {
             Ok(job) => Ok(job),
             Err(StreamError::Refused(line)) if self.strict => Err((*line).into()),
             Err(StreamError::Refused(line)) => Ok(line.job()),

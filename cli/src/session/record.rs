@@ -12,7 +12,8 @@ use ratchet_runtime::{History, Journal, Limit, RunHandle, RunId, RunStore, Summa
 use super::options::RunOptions;
 use crate::error::CliError;
 use crate::invocation::Invocation;
-use crate::live::{Steered, SteeringRecord};
+use crate::job_file::Addition;
+use crate::live::{AdditionRecord, Steered, SteeringRecord};
 use crate::shell_quote::shell_line;
 
 /// The record of a run in progress.
@@ -45,6 +46,15 @@ pub(crate) struct ResumedRun {
     pub(crate) has_own_events: bool,
 }
 
+impl ResumedRun {
+    /// Reads what was added to the earlier part of the run, each text with its number.
+    pub(crate) fn additions(&self) -> Result<Vec<(u32, Addition)>, CliError> {
+        let record = AdditionRecord::of(&self.store.folder().join(self.id.to_string()));
+        let read = record.read();
+        read.map_err(|error| CliError::unreadable(record.folder(), error))
+    }
+}
+
 impl RunRecord {
     /// Returns the id of the run.
     pub(super) fn id(&self) -> RunId {
@@ -54,6 +64,11 @@ impl RunRecord {
     /// Returns the folder of the run.
     pub(super) fn folder(&self) -> PathBuf {
         self.store.folder().join(self.id.to_string())
+    }
+
+    /// Returns the path of the journal.
+    pub(super) fn journal_path(&self) -> PathBuf {
+        self.store.journal(self.id)
     }
 
     /// Returns the store and the id under which the run is found when its record is closed.

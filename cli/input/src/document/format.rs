@@ -2,13 +2,16 @@
 
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use super::node::Node;
 use super::part::{Extent, Sink};
 use super::{json, toml, yaml};
 use crate::diagnostic::{Problems, Source};
 
 /// The format of a document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum DocumentFormat {
     /// YAML 1.2.
     Yaml,

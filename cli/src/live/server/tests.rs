@@ -28,6 +28,7 @@ fn run_of(jobs: usize) -> (Run, Served) {
         began: working_now(),
         fit: Box::new(|slots| slots.min(64)),
         record: SteeringRecord::of(Path::new("/nonexistent")),
+        adding: None,
     };
     (run, served)
 }
@@ -113,7 +114,7 @@ fn a_question_that_is_too_long_is_refused_and_its_connection_closed() {
         let mut reader = BufReader::new(stream);
         let mut answer = String::new();
         reader.read_line(&mut answer).await.unwrap();
-        assert!(answer.contains("more than 1048576 bytes"), "{answer}");
+        assert!(answer.contains("more than 16777216 bytes"), "{answer}");
         answer.clear();
         assert_eq!(reader.read_line(&mut answer).await.unwrap(), 0);
         assert_eq!(end(run).await, 1);
