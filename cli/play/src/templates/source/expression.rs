@@ -1,0 +1,327 @@
+//! Rewrites expressions for the engine.
+
+use std::fmt::Write as _;
+
+use super::named::without_builtin;
+use crate::templates::tokens::{Token, TokenKind, token, tokens};
+
+/// The meaning of a backslash in a string of an expression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::templates) enum Escapes {
+    /// A backslash escapes only a quote. Ansible reads templates in a playbook in this way.
+    Kept,
+    /// The escapes of Python. Ansible reads conditions and template files in this way.
+    Python,
+}
+
+/// The function that looks up an item. Unlike the engine, it returns a value for a missing item that remembers its
+/// name.
+pub(in crate::templates) const ITEM: &str = "__item";
+
+/// The function that formats values into a string, as `%` does in Python.
+pub(in crate::templates) const FORMAT: &str = "__format";
+
+/// The words that are not values, so that a bracket after them starts a list.
+const KEYWORDS: [&str; 21] = [
+    "and",
+    "or",
+    "not",
+    "in",
+    "is",
+    "if",
+    "else",
+    "elif",
+    "for",
+    "set",
+    "include",
+    "extends",
+    "import",
+    "from",
+    "do",
+    "with",
+    "as",
+    "recursive",
+    "ignore",
+    "missing",
+    "print",
+];
+
+/// Rewrites a single expression for the engine.
+pub(in crate::templates) fn prepared_expression(expression: &str, escapes: Escapes) -> String {
+    let mut out = Rewritten::default();
+    let mut rest = expression;
+    while let Some(word) = token(rest) {
+        rest = &rest[word.text.len()..];
+        match word.kind {
+            TokenKind::Space | TokenKind::Number => out.push(word),
+            TokenKind::Text => {
+                let text = with_escapes(word.text, escapes);
+                out.begin();
+                if let Some((values, behind)) = formatted(rest) {
+                    let values = prepared_expression(values, escapes);
+                    // Writing to a string cannot fail.
+                    let _ = write!(out.text, "{FORMAT}({text}, {values})");
+                    rest = behind;
+                } else {
+                    out.text.push_str(&text);
+                }
+                out.last = Last::Value;
+            }
+            TokenKind::Name => rest = out.name(word, rest),
+            TokenKind::Symbol => {
+                if word.text == "["
+                    && out.last == Last::Value
+                    && let Some((name, behind)) = quoted_name(rest)
+                {
+                    out.text.push('.');
+                    out.text.push_str(name);
+                    rest = behind;
+                } else {
+                    out.symbol(word, rest);
+                }
+            }
+        }
+    }
+    out.text
+}
+
+/// What the last word means for the next one.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    /// A value. A bracket after it takes an item of it.
+    Value,
+    /// A dot. A name after it is an attribute.
+    Point,
+    /// `|`. A name after it is a filter.
+    Pipe,
+    /// `is` or `is not`. A name after it is a test.
+    Is,
+    #[default]
+    Other,
+}
+
+/// An open bracket.
+#[derive(Debug)]
+struct Open {
+    /// The offset of the value that ends at the closing bracket.
+    start: Option<usize>,
+    /// The offset of the bracket in the output, if it may take an item.
+    item: Option<usize>,
+}
+
+/// The part of an expression that is already rewritten.
+#[derive(Debug, Default)]
+struct Rewritten {
+    text: String,
+    last: Last,
+    /// The offset of the last value in the output.
+    start: Option<usize>,
+    open: Vec<Open>,
+}
+
+impl Rewritten {
+    fn push(&mut self, word: Token<'_>) {
+        if word.kind != TokenKind::Space {
+            self.begin();
+            self.last = Last::Value;
+        }
+        self.text.push_str(word.text);
+    }
+
+    fn begin(&mut self) {
+        self.start = Some(self.text.len());
+    }
+
+    /// Writes a name, and returns the text after it.
+    fn name<'a>(&mut self, word: Token<'a>, rest: &'a str) -> &'a str {
+        match self.last {
+            Last::Point => {
+                self.text.push_str(word.text);
+                self.last = Last::Value;
+            }
+            Last::Is if word.text == "not" => self.text.push_str(word.text),
+            Last::Pipe | Last::Is => {
+                let mut name = word.text.to_owned();
+                let mut rest = rest;
+                while let Some(next) = rest.strip_prefix('.').and_then(token)
+                    && next.kind == TokenKind::Name
+                {
+                    name = format!("{name}.{}", next.text);
+                    rest = &rest[1 + next.text.len()..];
+                }
+                self.text.push_str(without_builtin(&name));
+                self.last = Last::Other;
+                return rest;
+            }
+            Last::Value | Last::Other => {
+                self.begin();
+                self.text.push_str(word.text);
+                self.last = match word.text {
+                    "is" => Last::Is,
+                    word if KEYWORDS.contains(&word) => Last::Other,
+                    _ => Last::Value,
+                };
+            }
+        }
+        rest
+    }
+
+    fn symbol(&mut self, word: Token<'_>, rest: &str) {
+        match word.text {
+            "(" | "[" | "{" => {
+                let of_value = self.last == Last::Value && word.text != "{";
+                if !of_value && !matches!(self.last, Last::Other) {
+                    self.last = Last::Other;
+                }
+                let start = if of_value {
+                    self.start
+                } else {
+                    Some(self.text.len())
+                };
+                let item =
+                    (of_value && word.text == "[" && is_item(rest)).then_some(self.text.len());
+                self.open.push(Open { start, item });
+                self.text.push_str(word.text);
+                self.last = Last::Other;
+            }
+            ")" | "]" | "}" => {
+                let open = self.open.pop();
+                self.text.push_str(word.text);
+                self.last = Last::Value;
+                self.start = open.as_ref().and_then(|open| open.start);
+                if let Some(Open {
+                    start: Some(start),
+                    item: Some(at),
+                }) = open
+                {
+                    let key = self.text[at + 1..self.text.len() - 1].to_owned();
+                    let value = self.text[start..at].to_owned();
+                    self.text.truncate(start);
+                    // Writing to a string cannot fail.
+                    let _ = write!(self.text, "{ITEM}({value}, {key})");
+                }
+            }
+            "." => {
+                self.text.push('.');
+                self.last = Last::Point;
+            }
+            "|" => {
+                self.text.push('|');
+                self.last = Last::Pipe;
+            }
+            other => {
+                self.text.push_str(other);
+                self.last = Last::Other;
+            }
+        }
+    }
+}
+
+/// Splits the text after a `%` that follows a string into the operand and the rest.
+fn formatted(rest: &str) -> Option<(&str, &str)> {
+    let values = rest.trim_start().strip_prefix('%')?;
+    let mut length = 0;
+    let mut depth = 0_usize;
+    for word in tokens(values) {
+        let is_operator = match word.text {
+            "(" | "[" | "{" => {
+                depth += 1;
+                false
+            }
+            ")" | "]" | "}" if depth == 0 => true,
+            ")" | "]" | "}" => {
+                depth -= 1;
+                false
+            }
+            "." | "|" => false,
+            text if word.kind == TokenKind::Name => KEYWORDS.contains(&text),
+            _ => word.kind == TokenKind::Symbol,
+        };
+        if is_operator && depth == 0 {
+            break;
+        }
+        length += word.text.len();
+    }
+    // The blanks before an operator are part of the rest.
+    let (inside, behind) = values.split_at(values[..length].trim_end().len());
+    (!inside.trim().is_empty()).then_some((inside.trim(), behind))
+}
+
+/// Whether the text after an opening bracket is a single key, rather than a slice or several keys.
+fn is_item(rest: &str) -> bool {
+    let mut depth = 0_usize;
+    for word in tokens(rest) {
+        match word.text {
+            "(" | "[" | "{" => depth += 1,
+            ")" | "}" if depth > 0 => depth -= 1,
+            "]" if depth == 0 => return true,
+            "]" => depth -= 1,
+            ":" | "," if depth == 0 => return false,
+            _ => {}
+        }
+    }
+    false
+}
+
+/// Splits a quoted name before a closing bracket from the rest.
+fn quoted_name(text: &str) -> Option<(&str, &str)> {
+    let quote = text
+        .chars()
+        .next()
+        .filter(|first| matches!(first, '"' | '\''))?;
+    let (name, behind) = text[1..].split_once(quote)?;
+    let behind = behind.strip_prefix(']')?;
+    let is_name = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && name
+            .chars()
+            .all(|character| character.is_ascii_alphanumeric() || character == '_');
+    is_name.then_some((name, behind))
+}
+
+/// Rewrites the escapes of a string, including its quotes, for the engine.
+fn with_escapes(text: &str, escapes: Escapes) -> String {
+    let mut out = String::with_capacity(text.len() + 8);
+    let quote = text.chars().next();
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        if character != '\\' {
+            out.push(character);
+            continue;
+        }
+        let next = characters.next();
+        match (escapes, next) {
+            // An escaped quote does not end the string, and stays escaped.
+            _ if next.is_some() && next == quote => {
+                out.push('\\');
+                out.extend(next);
+            }
+            // Two backslashes are literal, and the second one does not escape the next character.
+            (Escapes::Kept, Some('\\')) => out.push_str("\\\\\\\\"),
+            (Escapes::Python, Some('\n')) => {}
+            (Escapes::Python, Some('a')) => out.push_str("\\u0007"),
+            (Escapes::Python, Some('v')) => out.push_str("\\u000b"),
+            (Escapes::Python, Some('U')) => {
+                let digits: String = characters.clone().take(8).collect();
+                let code = u32::from_str_radix(&digits, 16)
+                    .ok()
+                    .and_then(char::from_u32);
+                match code.filter(|_| digits.len() == 8) {
+                    Some(code) => {
+                        out.push(code);
+                        characters.by_ref().take(8).for_each(drop);
+                    }
+                    None => out.push_str("\\\\U"),
+                }
+            }
+            (Escapes::Python, Some(known)) if "\\'\"bfnrtux01234567".contains(known) => {
+                out.push('\\');
+                out.push(known);
+            }
+            (_, next) => {
+                out.push_str("\\\\");
+                out.extend(next);
+            }
+        }
+    }
+    out
+}
