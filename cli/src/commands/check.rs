@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::args::check::{CheckArguments, SummaryFormat};
 use crate::environment::UserEnvironment;
 use crate::error::CliError;
+use crate::escape;
 use crate::job_file::{
     self, JobLines, Jobs, PartialTerms, Plan, PlanOptions, PoolDefaults, ServedTasks, StreamError,
     WorkerPlan,
@@ -189,10 +190,14 @@ impl FileSummary {
     }
 
     fn human(&self) -> String {
-        let mut out = format!("{}: {} would run\n", self.file, jobs(self.jobs));
+        let mut out = format!(
+            "{}: {} would run\n",
+            escape::plain(&self.file),
+            jobs(self.jobs)
+        );
         let mut line = |what: &str, text: String| {
-            // Writing to a string cannot fail.
-            let _ = writeln!(out, "  {what:<8} {text}");
+            // Names come from the file, so they may hold anything. Writing to a string cannot fail.
+            let _ = writeln!(out, "  {what:<8} {}", escape::plain(&text));
         };
         for (task, count) in &self.tasks {
             line("task", format!("{task}: {}", jobs(*count)));

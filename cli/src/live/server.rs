@@ -103,13 +103,16 @@ impl LiveServer {
         listener.set_nonblocking(true)?;
         let stop = CancellationToken::new();
         let stopped = stop.clone();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
         let thread = std::thread::Builder::new()
             .name("live".to_owned())
             .spawn(move || {
-                if let Err(error) = runtime.block_on(serve(listener, served, stopped)) {
+                // The thread makes its runtime itself. If the system refused the thread, a runtime of the caller would be
+                // dropped within the runtime of the run, which panics.
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build();
+                let served = runtime.and_then(|it| it.block_on(serve(listener, served, stopped)));
+                if let Err(error) = served {
                     tracing::warn!(%error, "nobody can ask this run");
                 }
             })?;

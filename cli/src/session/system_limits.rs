@@ -78,7 +78,11 @@ pub(super) fn event_loop() -> Result<Runtime, CliError> {
         .thread_keep_alive(FOR_EVER)
         .build()
         .map_err(no_loop)?;
+    // The refusal becomes the error of this function, so the message of the panic is not printed.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| ()));
     let first = catch_unwind(AssertUnwindSafe(|| runtime.spawn_blocking(|| ())));
+    std::panic::set_hook(hook);
     // The thread does nothing, so it has not panicked.
     let _ = thread.join();
     match first {

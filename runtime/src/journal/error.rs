@@ -23,7 +23,7 @@ pub enum JournalError {
         source: Arc<io::Error>,
     },
     /// Another process holds the lock of the journal, because it runs or resumes the run.
-    #[error("the journal {} is in use by another process", path.display())]
+    #[error("the run goes on in another process, which holds the lock of its journal {}", path.display())]
     InUse {
         /// The journal.
         path: PathBuf,

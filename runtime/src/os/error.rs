@@ -53,9 +53,9 @@ pub enum ProcessError {
         command: PathBuf,
     },
     /// The file for its stdin cannot be opened.
-    #[error("`{}` cannot be read as stdin", path.display())]
+    #[error("{} cannot be read as stdin", name_of_input(path))]
     Input {
-        /// The file.
+        /// The file. It is empty for the output of another job, which the reason names.
         path: PathBuf,
         /// The reason.
         #[source]
@@ -80,6 +80,15 @@ pub enum ProcessError {
     /// The manager has ended, and all its processes with it.
     #[error("the process manager has ended")]
     Ended,
+}
+
+/// Returns the name of an input in messages.
+fn name_of_input(path: &Path) -> String {
+    if path.as_os_str().is_empty() {
+        "the output of another job".to_owned()
+    } else {
+        format!("`{}`", path.display())
+    }
 }
 
 impl ProcessError {

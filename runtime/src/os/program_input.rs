@@ -300,6 +300,18 @@ mod tests {
     }
 
     #[test]
+    fn an_output_that_is_no_text_is_refused_by_the_job_that_printed_it() {
+        let output = EarlierOutput::of("list");
+        output.give(Err("it is not UTF-8".to_owned()));
+        let input = ProgramInput::Output(output);
+        let error = ProcessError::input(&input, input.open().unwrap_err());
+        assert_eq!(
+            ratchet_ipc::error_chain(&error),
+            "the output of another job cannot be read as stdin: the output of job `list`: it is not UTF-8"
+        );
+    }
+
+    #[test]
     fn bytes_are_equal_by_content_and_weigh_what_they_take() {
         let bytes = |text: &str| ProgramInput::Bytes(InputBytes::new(text.to_owned()));
         assert_eq!(bytes("ab"), bytes("ab"));

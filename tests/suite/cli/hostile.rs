@@ -182,3 +182,21 @@ fn control_characters_in_files_are_escaped_in_diagnostics() {
         assert!(!ended.stderr().is_empty());
     }
 }
+
+#[test]
+fn control_characters_in_files_are_escaped_in_what_would_run() {
+    let evil = serde_json::to_string(EVIL).expect("JSON");
+    let folder = Folder::new().file(
+        "jobs.json",
+        format!(
+            r#"{{"limits": {{{evil}: {{"max": 2}}}},
+                "jobs": [{{"id": "a", "run": [{evil}], "limits": [{evil}]}}]}}"#
+        ),
+    );
+    let ended = Ratchet::within(&folder)
+        .args(["check", "jobs.json"])
+        .run()
+        .with_code(0);
+    assert_no_forgery(&ended.stdout(), "check");
+    assert!(ended.stdout().contains("limit"), "{}", ended.stdout());
+}

@@ -432,7 +432,7 @@ fn runs_remove_by_age_leaves_runs_that_go_on() {
     assert_eq!(ended.stdout(), format!("removed {old}\n"));
     assert_eq!(
         ended.stderr(),
-        "ratchet: 1 run is still running, and left as they are\n\
+        "ratchet: 1 run is still running, and is kept\n\
          ratchet: 1 of those that are removed could have been resumed\n"
     );
     let ended = runs(&folder, &["rm", "--older-than", "30d"]).with_code(0);

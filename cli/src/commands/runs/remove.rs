@@ -95,11 +95,12 @@ pub(super) fn all(
     let mut said = String::new();
     // Writing to a string cannot fail.
     if running > 0 {
-        let what = if running == 1 { "run is" } else { "runs are" };
-        let _ = writeln!(
-            said,
-            "ratchet: {running} {what} still running, and left as they are"
-        );
+        let what = if running == 1 {
+            "run is still running, and is kept"
+        } else {
+            "runs are still running, and are kept"
+        };
+        let _ = writeln!(said, "ratchet: {running} {what}");
     }
     if resumable > 0 {
         let _ = writeln!(
