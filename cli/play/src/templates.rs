@@ -15,6 +15,7 @@ mod jinja_tests;
 mod lookups;
 mod maps;
 mod methods;
+mod mutable;
 mod names;
 #[cfg(test)]
 mod probes;

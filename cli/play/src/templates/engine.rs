@@ -5,19 +5,19 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use indexmap::IndexMap;
 use minijinja::value::{Kwargs, Rest, ValueKind};
-use minijinja::{
-    Environment, Error, ErrorKind, Expression, Output, State, UndefinedBehavior, Value,
-};
+use minijinja::{Environment, Error, Expression, Output, State, UndefinedBehavior, Value};
 
 use super::errors::{item, one_line};
 use super::function_arguments::FunctionArguments;
+use super::maps::map_of;
 use super::names::NamedFunctions;
 use super::rendered_values::Omit;
 use super::source::{self, DELIMITERS, Escapes};
 use super::undefined::{self, TemplateError, Undefined};
 use super::values::text_of;
-use super::{filters, jinja_tests, methods};
+use super::{filters, jinja_tests, methods, mutable};
 use crate::data::is_template;
 
 /// The engine, with all filters and tests. It caches what it has compiled, by the text of the template. The cache is
@@ -49,7 +49,17 @@ static BASE: LazyLock<NamedFunctions> = LazyLock::new(|| {
     engine.set_unknown_method_callback(methods::call);
     engine.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     engine.add_function("range", minijinja::functions::range);
-    engine.add_function("dict", minijinja::functions::dict);
+    engine.add_function("dict", |placed: Rest<Value>, named: Kwargs| {
+        let mut entries = match placed.first() {
+            Some(value) => mutable::entries(value)?,
+            None => IndexMap::new(),
+        };
+        for name in named.args() {
+            entries.insert(Value::from(name), named.get(name)?);
+        }
+        Ok::<_, Error>(map_of(entries))
+    });
+    engine.add_function(source::MUTABLE, mutable::of);
     engine.add_function("namespace", minijinja::functions::namespace);
     engine.add_function("now", |placed: Rest<Value>, named: Kwargs| {
         let given = FunctionArguments::new("now", &["utc", "fmt"], &placed, &named)?;
@@ -98,7 +108,8 @@ thread_local! {
 
 fn format(out: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
     let written = if value.is_undefined() {
-        return Err(Error::new(ErrorKind::UndefinedError, "undefined value"));
+        // Only an inline `if` without `else` comes here, which writes nothing. The engine refuses other undefined values before.
+        Ok(())
     } else if value.downcast_object_ref::<Undefined>().is_some() {
         // Writes nothing: the evaluation fails at its end because of the undefined value.
         Ok(())

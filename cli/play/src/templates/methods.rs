@@ -4,6 +4,7 @@ use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, State, Value};
 
 use super::function_arguments::{members, wrong};
+use super::mutable;
 use super::values::text_of;
 
 /// Calls a method of a value.
@@ -16,26 +17,17 @@ pub(super) fn call(
     let found = match value.kind() {
         ValueKind::String => of_text(value.as_str().unwrap_or_default(), method, arguments)?,
         ValueKind::Seq => of_list(value, method, arguments)?,
+        ValueKind::Map if method == "copy" => Some(value.clone()),
         _ => None,
     };
     if let Some(found) = found {
         return Ok(found);
     }
-    if matches!(
-        method,
-        "append"
-            | "extend"
-            | "insert"
-            | "update"
-            | "pop"
-            | "remove"
-            | "setdefault"
-            | "clear"
-            | "popitem"
-    ) && matches!(value.kind(), ValueKind::Seq | ValueKind::Map)
+    if mutable::METHODS.contains(&method) && matches!(value.kind(), ValueKind::Seq | ValueKind::Map)
     {
         let said = format!(
-            "`{method}` would change a value in its place, which no template does; use `+`, `combine` or `set`"
+            "`{method}` would change a variable in its place; only lists and maps that a template writes itself can be changed: \
+             use `+`, `combine` or `set`"
         );
         return Err(Error::new(ErrorKind::UnknownMethod, said));
     }

@@ -7,7 +7,8 @@ mod expression;
 mod named;
 mod parts;
 
-pub(super) use expression::{Escapes, FORMAT, ITEM, prepared_expression};
+pub(super) use expression::{Escapes, FORMAT, ITEM, MUTABLE, prepared_expression};
+use expression::{changes_in_place, rewritten};
 pub(super) use named::{Named, names, names_in_expression, without_builtin};
 use parts::{Part, parts};
 
@@ -40,6 +41,7 @@ pub(super) fn prepared(
     escapes: Escapes,
     newline: &str,
 ) -> String {
+    let is_changed = changes_in_place(text);
     let mut out = String::with_capacity(text.len() + 8);
     for part in parts(text, delimiters) {
         match part {
@@ -51,7 +53,7 @@ pub(super) fn prepared(
                 close,
             } => {
                 out.push_str(open);
-                out.push_str(&prepared_expression(inside, escapes));
+                out.push_str(&rewritten(inside, escapes, is_changed));
                 out.push_str(close);
             }
         }

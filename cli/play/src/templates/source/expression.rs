@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::named::without_builtin;
+use crate::templates::mutable;
 use crate::templates::tokens::{Token, TokenKind, token, tokens};
 
 /// The meaning of a backslash in a string of an expression.
@@ -20,6 +21,9 @@ pub(in crate::templates) const ITEM: &str = "__item";
 
 /// The function that formats values into a string, as `%` does in Python.
 pub(in crate::templates) const FORMAT: &str = "__format";
+
+/// The function that makes a list or a map that the template can change.
+pub(in crate::templates) const MUTABLE: &str = "__mutable";
 
 /// The words that are not values, so that a bracket after them starts a list.
 const KEYWORDS: [&str; 21] = [
@@ -46,9 +50,26 @@ const KEYWORDS: [&str; 21] = [
     "print",
 ];
 
+/// Whether a text calls a method that changes a list or a map in its place.
+pub(super) fn changes_in_place(text: &str) -> bool {
+    mutable::METHODS.iter().any(|method| {
+        text.match_indices(method).any(|(at, _)| {
+            text[..at].ends_with('.') && text[at + method.len()..].trim_start().starts_with('(')
+        })
+    })
+}
+
 /// Rewrites a single expression for the engine.
 pub(in crate::templates) fn prepared_expression(expression: &str, escapes: Escapes) -> String {
-    let mut out = Rewritten::default();
+    rewritten(expression, escapes, changes_in_place(expression))
+}
+
+/// Rewrites an expression for the engine. With `is_changed`, the lists and maps that are written in it can be changed.
+pub(super) fn rewritten(expression: &str, escapes: Escapes, is_changed: bool) -> String {
+    let mut out = Rewritten {
+        is_changed,
+        ..Rewritten::default()
+    };
     let mut rest = expression;
     while let Some(word) = token(rest) {
         rest = &rest[word.text.len()..];
@@ -58,7 +79,7 @@ pub(in crate::templates) fn prepared_expression(expression: &str, escapes: Escap
                 let text = with_escapes(word.text, escapes);
                 out.begin();
                 if let Some((values, behind)) = formatted(rest) {
-                    let values = prepared_expression(values, escapes);
+                    let values = rewritten(values, escapes, is_changed);
                     // Writing to a string cannot fail.
                     let _ = write!(out.text, "{FORMAT}({text}, {values})");
                     rest = behind;
@@ -107,6 +128,8 @@ struct Open {
     start: Option<usize>,
     /// The offset of the bracket in the output, if it may take an item.
     item: Option<usize>,
+    /// Whether the bracket begins a list or a map that the template can change.
+    is_mutable: bool,
 }
 
 /// The part of an expression that is already rewritten.
@@ -117,6 +140,8 @@ struct Rewritten {
     /// The offset of the last value in the output.
     start: Option<usize>,
     open: Vec<Open>,
+    /// Whether lists and maps that are written here can be changed.
+    is_changed: bool,
 }
 
 impl Rewritten {
@@ -180,7 +205,12 @@ impl Rewritten {
                 };
                 let item =
                     (of_value && word.text == "[" && is_item(rest)).then_some(self.text.len());
-                self.open.push(Open { start, item });
+                let is_mutable = self.is_changed && !of_value && word.text != "(";
+                self.open.push(Open {
+                    start,
+                    item,
+                    is_mutable,
+                });
                 self.text.push_str(word.text);
                 self.last = Last::Other;
             }
@@ -191,7 +221,17 @@ impl Rewritten {
                 self.start = open.as_ref().and_then(|open| open.start);
                 if let Some(Open {
                     start: Some(start),
+                    is_mutable: true,
+                    ..
+                }) = open
+                {
+                    let literal = self.text.split_off(start);
+                    // Writing to a string cannot fail.
+                    let _ = write!(self.text, "{MUTABLE}({literal})");
+                } else if let Some(Open {
+                    start: Some(start),
                     item: Some(at),
+                    ..
                 }) = open
                 {
                     let key = self.text[at + 1..self.text.len() - 1].to_owned();
