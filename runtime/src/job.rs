@@ -434,6 +434,27 @@ impl ResourceNeed {
             units,
         }
     }
+
+    /// Returns how many units a job with these terms takes after this many attempts that ran out of memory, if there are at
+    /// most `total`.
+    pub(crate) fn units_after(&self, terms: &Terms, memory_kills: u32, total: u64) -> u64 {
+        if memory_kills == 0 || self.name != Self::MEMORY {
+            return self.units;
+        }
+        grown(self.units, terms.memory_growth, memory_kills).min(total)
+    }
+}
+
+/// Returns how much memory a job needs after this many memory kills, each of which multiplies it by the factor.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rounded need is good enough, and the cast of a float saturates"
+)]
+fn grown(units: u64, factor: f64, times: u32) -> u64 {
+    let times = i32::try_from(times).unwrap_or(i32::MAX);
+    (units as f64 * factor.max(1.0).powi(times)).ceil() as u64
 }
 
 /// Where jobs run.

@@ -4,11 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use smol_str::SmolStr;
 use tokio::sync::watch;
 
 use crate::ids::PlaceName;
 use crate::os::CommandRunner;
 use crate::outcome::Failure;
+use crate::scheduling::Resource;
 
 /// The state of a place.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +55,7 @@ pub struct Place {
     pub(crate) round_trip: Option<watch::Receiver<Option<Duration>>>,
     pub(crate) sets_attempt_variables: bool,
     pub(crate) platform: Option<watch::Receiver<Option<Arc<str>>>>,
+    pub(crate) resources: Vec<(SmolStr, Resource)>,
 }
 
 impl Place {
@@ -69,7 +72,20 @@ impl Place {
             round_trip: None,
             sets_attempt_variables: true,
             platform: None,
+            resources: Vec::new(),
         }
+    }
+
+    /// Declares a resource that the place has for itself. Jobs that run there take units of it, and not of what the run
+    /// declares under the same name, which is that of the local place then. A place that declares none of it has none.
+    ///
+    /// If a name is declared twice, the last one counts.
+    #[must_use]
+    pub fn resource(mut self, name: impl Into<SmolStr>, resource: Resource) -> Self {
+        let name = name.into();
+        self.resources.retain(|(known, _)| *known != name);
+        self.resources.push((name, resource));
+        self
     }
 
     /// Sets the channel that reports the operating system and the processor of the place, as in `linux-x86_64`. It has

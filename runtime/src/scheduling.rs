@@ -43,6 +43,7 @@ pub use manager::{
 pub use needs::order_by_needs;
 pub use priority::{Ageing, Priority};
 pub use rate::Rate;
+pub(crate) use resources::{HeldUnits, ResourcePool};
 pub use resources::{Resource, ResourceId, ResourceShare, check_resource_name, resource_variable};
 pub use scheduler::{
     AfterAttempt, CancelResult, Decision, KeyState, LimitState, Scheduler, SchedulerLoad,

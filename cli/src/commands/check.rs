@@ -55,7 +55,8 @@ pub(crate) fn run(arguments: &CheckArguments) -> Result<(), CliError> {
         ..PlanOptions::default()
     };
     let plan = job_file::open(&arguments.file, &options)?;
-    job_file::check_typed(&plan.resources, options.flags.resources.as_deref())?;
+    let known = plan.hosts.all_resources(&plan.resources);
+    job_file::check_typed(&known, options.flags.resources.as_deref())?;
     let color = arguments.color.or(settings.color());
     let style = Style::of_stderr(color.unwrap_or_default());
     let warnings = plan.warnings.render(style);

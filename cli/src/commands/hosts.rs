@@ -94,6 +94,7 @@ fn select(selection: &HostSelectionArguments) -> Result<(HostRegistry, Vec<HostP
         reach: HostAccess::Local,
         agent: AgentPlan::Own,
         slots: Some(typed.local_slots.unwrap_or_else(cores)),
+        resources: Vec::new(),
         env: Vec::new(),
         times: HostTimes::default(),
     };

@@ -67,7 +67,7 @@ pub(crate) fn run(
     let terms = &arguments.common.terms;
     let limits = limits(terms, plan.limits)?;
     job_file::check_typed(
-        &plan.resources,
+        &plan.hosts.all_resources(&plan.resources),
         session.options().flags.resources.as_deref(),
     )?;
     let style = session.options().stderr_style();

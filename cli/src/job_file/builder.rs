@@ -43,6 +43,8 @@ pub(super) struct JobBuilder {
     pub(super) limits: Vec<(String, Limit)>,
     /// The resources that flags and the file declare, by name.
     pub(super) resources: Resources,
+    /// Those, and the resources that hosts have for themselves.
+    known_resources: Resources,
     /// The breakers and the retry budget that the file declares.
     pub(super) protection: BreakerAndBudget,
     /// The hosts on which jobs and workers can run.
@@ -108,8 +110,9 @@ impl JobBuilder {
             retry_budget,
         };
         let default_retry = defaults.retry.span();
-        check_names((&limits, &resources), &defaults, problems);
         let hosts = HostRegistry::new(header.hosts, &options.hosts, folder, problems);
+        let known_resources = hosts.all_resources(&resources);
+        check_names((&limits, &known_resources), &defaults, problems);
         check_on(&hosts, &defaults.on, problems);
         let outer = options
             .flags
@@ -134,6 +137,7 @@ impl JobBuilder {
             workers: Vec::new(),
             limits,
             resources,
+            known_resources,
             protection,
             hosts: hosts.clone(),
             folders: folders.clone(),
@@ -161,7 +165,7 @@ impl JobBuilder {
             let folder = folders.at(span);
             let mut spec = worker.value.unwrap_or_default();
             let terms = *spec.terms.take().unwrap_or_default();
-            check_names((&builder.limits, &builder.resources), &terms, problems);
+            check_names((&builder.limits, &builder.known_resources), &terms, problems);
             let own_breaker = breaker::from_spec(std::mem::take(&mut spec.breaker), problems);
             let retry = terms.retry.span();
             check_on(&hosts, &terms.on, problems);
@@ -221,7 +225,7 @@ impl JobBuilder {
         for Spanned { value: spec, span } in overrides.into_value().unwrap_or_default() {
             let place = spec.pattern.span().unwrap_or(span);
             let terms = *spec.terms.unwrap_or_default();
-            check_names((&self.limits, &self.resources), &terms, problems);
+            check_names((&self.limits, &self.known_resources), &terms, problems);
             check_on(&self.hosts, &terms.on, problems);
             let terms = PartialTerms::from_spec(terms, self.folders.at(span), problems);
             let Some(pattern) = spec.pattern.into_value() else {
@@ -389,7 +393,7 @@ impl JobBuilder {
                 let mut written = own.resources.iter();
                 let place = written.find(|(name, _)| *name == need.name);
                 let place = place.map_or(places.head, |(_, place)| *place);
-                resources::check(&self.resources, need, place, problems);
+                resources::check(&self.known_resources, need, place, problems);
             }
             check_words(&self.hosts, &own.on, problems);
             if let (Work::Task { .. }, Some(memory)) = (&job.work, own.memory) {
@@ -488,7 +492,7 @@ impl JobBuilder {
         let Work::Command(process) = &job.work else {
             return;
         };
-        if self.resources.is_empty() {
+        if self.known_resources.is_empty() {
             return;
         }
         let takes = |name: &str| job.terms.resources.iter().any(|need| need.name == name);
@@ -497,7 +501,7 @@ impl JobBuilder {
                 continue;
             };
             let lacks = |name: &&str| value.contains(&format!("${{{name}}}")) && !takes(name);
-            let mut known = self.resources.iter().map(|(name, _)| name.as_str());
+            let mut known = self.known_resources.iter().map(|(name, _)| name.as_str());
             if let Some(name) = known.find(lacks) {
                 let variable = variable.to_string_lossy();
                 let message =

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ratchet_runtime::{PlaceName, Placement};
 
 use super::paths::within;
+use super::resources::{self, Resources};
 use super::spec::HostSpec;
 use crate::diagnostic::{Diagnostic, Problems, Span};
 use crate::document::{Either, Field, Named, PositiveDuration, ScalarText, Spanned};
@@ -32,6 +33,8 @@ pub(crate) struct HostPlan {
     pub(crate) agent: AgentPlan,
     /// How many slots the host has, if that was declared.
     pub(crate) slots: Option<u32>,
+    /// The resources that it has for itself.
+    pub(crate) resources: Resources,
     /// The variables for all processes there.
     pub(crate) env: Vec<(String, String)>,
     /// When the host counts as lost, and when it is given up.
@@ -315,6 +318,12 @@ impl HostRegistry {
         words.find(|word| *word != OWN_HOST && !self.knows(word))
     }
 
+    /// Returns these resources of a run, and those that hosts have for themselves.
+    pub(crate) fn all_resources(&self, of_run: &Resources) -> Resources {
+        let own = self.hosts.iter().flat_map(|host| &host.resources);
+        of_run.iter().chain(own).cloned().collect()
+    }
+
     /// Reports a limit of memory for a worker that can run on a host where nothing measures memory.
     pub(super) fn check_memory(
         &self,
@@ -459,6 +468,7 @@ fn plan(
         reach: reach?,
         agent: agent?,
         slots: spec.slots.into_value().map(|slots| slots.0),
+        resources: resources::declared(spec.resources, &Resources::new(), problems),
         env: variables(spec.env, problems),
         times,
     })

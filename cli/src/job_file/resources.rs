@@ -170,7 +170,9 @@ pub(super) fn check(known: &Resources, need: &WrittenNeed, place: Span, problems
 /// The error of a need. It has a hint, unless the name of the resource is unknown.
 fn wrong_need(known: &Resources, need: &WrittenNeed) -> Option<ValueError> {
     let name = &need.name;
-    let Some((_, resource)) = known.iter().find(|(known, _)| known == name) else {
+    // The machine that has most of it decides: where a job may run is known only when the job is complete.
+    let of_name = known.iter().filter(|(known, _)| known == name);
+    let Some((_, resource)) = of_name.max_by_key(|(_, resource)| resource.total()) else {
         return Some(ValueError::new(format!("unknown resource `{name}`")));
     };
     let (units, total) = (need.amount.units(), resource.total());

@@ -20,7 +20,8 @@ use crate::args::hosts::{ChosenHosts, OnArgument, OnTarget};
 use crate::error::CliError;
 use crate::inventory::{self, Inventory};
 use crate::job_file::{
-    AgentPlan, HostAccess, HostPlan, HostRegistry, HostTimes, LOCAL, OWN_HOST, WorkerPlan,
+    AgentPlan, HostAccess, HostPlan, HostRegistry, HostTimes, LOCAL, OWN_HOST, Resources,
+    WorkerPlan,
 };
 
 /// How long to try to reach a host that was never reached.
@@ -80,6 +81,7 @@ impl HostFlags {
                             reach: HostAccess::Srun(name.clone()),
                             agent: AgentPlan::Own,
                             slots: slots.or(*own_slots),
+                            resources: Vec::new(),
                             env: Vec::new(),
                             times: HostTimes::default(),
                         });
@@ -107,6 +109,7 @@ impl HostFlags {
                         reach,
                         agent: AgentPlan::Own,
                         slots,
+                        resources: Vec::new(),
                         env: Vec::new(),
                         times: HostTimes::default(),
                     });
@@ -188,6 +191,7 @@ fn add_inventory(table: &mut HostRegistry, inventory: &Inventory) -> Result<(), 
             reach,
             agent: AgentPlan::Own,
             slots: None,
+            resources: Vec::new(),
             env: Vec::new(),
             times: HostTimes::default(),
         };
@@ -271,6 +275,8 @@ pub(super) struct StartedHost {
     pub(super) commands: CommandRunner,
     /// How many slots were declared for it.
     pub(super) slots: Option<u32>,
+    /// The resources that it has for itself.
+    resources: Resources,
 }
 
 /// The transport to the processes of a host.
@@ -324,6 +330,7 @@ impl StartedHosts {
                     HostTransport::Agent(_) => plan.slots,
                     HostTransport::Prefix(_) => plan.slots.or(Some(1)),
                 },
+                resources: plan.resources.clone(),
                 way,
             };
             (plan.name.clone(), started)
@@ -372,6 +379,10 @@ impl StartedHosts {
         let hosts = self.hosts.iter();
         hosts.map(|(name, host)| {
             let place = Place::new(name.clone(), host.commands.clone(), host.way.state());
+            let resources = host.resources.iter();
+            let place = resources.fold(place, |place, (name, resource)| {
+                place.resource(name, resource.clone())
+            });
             match &host.way {
                 HostTransport::Agent(host) => place
                     .round_trip(host.round_trip())

@@ -30,7 +30,9 @@ use crate::monitor::ResourceMonitor;
 use crate::os::Keeper;
 use crate::place::Place;
 use crate::process::ProcessPool;
-use crate::scheduling::{Ageing, Limit, ParallelizationHint, Resource, Scheduler};
+use crate::scheduling::{
+    Ageing, Limit, ParallelizationHint, Resource, Scheduler, check_resource_name,
+};
 
 /// Builds an [`Executor`]. The defaults suit a single machine.
 ///
@@ -483,6 +485,10 @@ impl ExecutorBuilder {
         place_names.sort_unstable();
         if let Some([twice, _]) = place_names.array_windows().find(|[one, next]| one == next) {
             return refuse("place", &format!("`{twice}` is there twice"));
+        }
+        let resources = plan.places.iter().flat_map(|place| &place.resources);
+        for (name, _) in resources {
+            check_resource_name(name)?;
         }
         if plan.places.len() >= usize::from(u16::MAX) {
             return refuse("place", "is one too many: a run has 65,535 places at most");

@@ -4,22 +4,27 @@
 //! more places, each has slots of its own, which are counted here: a start takes slots of its place, and the scheduler
 //! is told how many starts are possible.
 
+mod resources;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ratchet_ipc::HostName;
+use smol_str::SmolStr;
 use tokio::sync::watch;
 
-use super::routes::{PlaceSetId, Route, RouteId, Target};
+use resources::{HeldAtPlace, PlaceResources};
+
+use super::routes::{NeedsId, PlaceSetId, Route, RouteId, Target};
 use crate::dispatch::{Report, Reporter};
 use crate::ids::KindId;
 use crate::ids::{PlaceId, PlaceName, SlotNumber, Ticket};
-use crate::job::Placement;
+use crate::job::{Placement, ResourceNeed, Terms};
 use crate::outcome::{Class, Failure};
 use crate::place::PlaceState;
-use crate::scheduling::{SlotNumbers, Workers, closest};
+use crate::scheduling::{Resource, ResourceShare, SlotNumbers, Workers, closest};
 use crate::table::Table;
 
 /// The most different sets of places that the jobs of a run can name. Users write far fewer. The limit keeps the number
@@ -38,6 +43,8 @@ pub(crate) struct Places {
     held: Table<Ticket, HeldSlots>,
     /// The place whose free slots are kept for the jobs of one route, each of which fills several slots.
     kept: Option<(PlaceId, RouteId)>,
+    /// The resources that places have for themselves.
+    resources: PlaceResources,
 }
 
 /// What is known of a place.
@@ -68,6 +75,8 @@ struct HeldSlots {
     first: SlotNumber,
     /// The other slots of an attempt that fills several.
     more: Vec<SlotNumber>,
+    /// The units of the resources of the place.
+    units: HeldAtPlace,
 }
 
 impl Places {
@@ -82,7 +91,45 @@ impl Places {
             sets: vec![local_set],
             held: Table::default(),
             kept: None,
+            resources: PlaceResources::new(Vec::new()),
         }
+    }
+
+    /// Sets the resources that each place has for itself, the local one first.
+    pub(super) fn set_resources(&mut self, resources: Vec<Vec<(SmolStr, Resource)>>) {
+        self.resources = PlaceResources::new(resources);
+    }
+
+    /// Returns what a job takes of the resources of its place, after this many attempts that ran out of memory.
+    pub(super) fn needs_of(
+        &mut self,
+        terms: &Terms,
+        memory_kills: u32,
+        places: PlaceSetId,
+    ) -> Result<NeedsId, Failure> {
+        let members = &self.sets[places.index()];
+        self.resources.needs_of(terms, memory_kills, members)
+    }
+
+    /// Returns why no place of a set will ever have what a job takes of resources, if that is so.
+    pub(super) fn lack_resources(&self, places: PlaceSetId, needs: NeedsId) -> Option<Failure> {
+        self.resources.refusal(self.members(places), needs)
+    }
+
+    /// Returns the units that an attempt holds of the resources of its place.
+    pub(super) fn shares(&self, ticket: Ticket) -> Vec<ResourceShare> {
+        let held = self.held.get(&ticket);
+        let shares = held.map(|held| self.resources.shares(held.place, &held.units));
+        shares.into_iter().flatten().collect()
+    }
+
+    /// Returns the first resource of which a job takes more units than are free on any place of a set.
+    pub(super) fn lacked<'a>(
+        &self,
+        places: PlaceSetId,
+        terms: &'a Terms,
+    ) -> Option<&'a ResourceNeed> {
+        self.resources.lacked(self.members(places), terms)
     }
 
     /// Whether slots are counted here, because there are several places.
@@ -175,10 +222,11 @@ impl Places {
     }
 
     /// Returns the target of the jobs of a kind that can run at any place of a set.
-    pub(super) fn target(&self, kind: KindId, places: PlaceSetId) -> Target<'_> {
+    pub(super) fn target(&self, kind: KindId, places: PlaceSetId, needs: NeedsId) -> Target<'_> {
         Target {
             kind,
             places,
+            needs,
             members: self.members(places),
             counts_slots: self.are_several(),
         }
@@ -201,16 +249,20 @@ impl Places {
         last
     }
 
-    /// Returns how many more jobs of a route could start at a place now, if each fills this many slots. Slots that are
-    /// kept for another route do not count.
-    pub(super) fn starts(&self, place: PlaceId, route: RouteId, slots: u32) -> u32 {
+    /// Returns how many more jobs of a route fit into a place, by its slots and its resources. A place that is kept for
+    /// others has room for none.
+    pub(super) fn starts(&self, place: PlaceId, id: RouteId, route: Route) -> u32 {
         let is_kept_for_others = self
             .kept
-            .is_some_and(|(kept, for_route)| kept == place && for_route != route);
+            .is_some_and(|(kept, for_route)| kept == place && for_route != id);
         if is_kept_for_others || self.list[place.index()].held.is_some() {
             return 0;
         }
-        self.list[place.index()].free() / slots.max(1)
+        let starts = self.list[place.index()].free() / route.slots.max(1);
+        if route.needs == NeedsId::NOTHING {
+            return starts;
+        }
+        starts.min(self.resources.starts(place, route.needs))
     }
 
     /// Returns why no job can start at any place of a set: none is connected, or all connected ones are held back.
@@ -258,8 +310,7 @@ impl Places {
         route: Route,
         has_room: impl Fn(PlaceId) -> bool,
     ) -> Option<PlaceId> {
-        let can_start =
-            |place: &&PlaceId| self.starts(**place, id, route.slots) > 0 && has_room(**place);
+        let can_start = |place: &&PlaceId| self.starts(**place, id, route) > 0 && has_room(**place);
         let candidates = self.members(route.places).iter().filter(can_start);
         let distance = |place: PlaceId| match self.list[place.index()].round_trip {
             _ if place == PlaceId::LOCAL => Duration::ZERO,
@@ -277,14 +328,16 @@ impl Places {
         })
     }
 
-    /// Takes slots of a place for an attempt that starts.
-    pub(super) fn take(&mut self, ticket: Ticket, place: PlaceId, slots: u32) {
+    /// Takes the slots and the resources of a place for an attempt of a route that starts.
+    pub(super) fn take(&mut self, ticket: Ticket, place: PlaceId, route: Route) {
+        let units = self.resources.take(place, route.needs);
         let at = &mut self.list[place.index()];
-        at.used += slots;
+        at.used += route.slots;
         let held = HeldSlots {
             place,
             first: at.numbers.take(),
-            more: (1..slots).map(|_| at.numbers.take()).collect(),
+            more: (1..route.slots).map(|_| at.numbers.take()).collect(),
+            units,
         };
         let before = self.held.insert(ticket, held);
         debug_assert!(before.is_none(), "an attempt starts once");
@@ -292,22 +345,30 @@ impl Places {
         at.running.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Passes the slots of an ended attempt on to the attempt that begins in its place.
+    /// Passes the slots of an attempt that has ended on to the one that begins in its place, which takes no resources.
     #[expect(
         clippy::expect_used,
         reason = "with several places, each running attempt holds slots"
     )]
     pub(super) fn pass_on(&mut self, ended: Ticket, next: Ticket) {
-        let held = self
+        let mut held = self
             .held
             .remove(&ended)
             .expect("an attempt that runs holds its slots until it ends");
+        let units = std::mem::take(&mut held.units);
+        self.resources.give_back(held.place, units);
         self.held.insert(next, held);
     }
 
-    /// Frees the slots of an ended attempt. Returns their place.
+    /// Frees the slots and resources of an attempt that has ended. Returns the place to which they belong.
     pub(super) fn give_back(&mut self, ticket: Ticket) -> Option<PlaceId> {
-        let HeldSlots { place, first, more } = self.held.remove(&ticket)?;
+        let HeldSlots {
+            place,
+            first,
+            more,
+            units,
+        } = self.held.remove(&ticket)?;
+        self.resources.give_back(place, units);
         let at = &mut self.list[place.index()];
         // Relaxed: nothing else is ordered by this count.
         at.running.fetch_sub(1, Ordering::Relaxed);
@@ -347,12 +408,15 @@ impl Places {
         self.kept = self.kept.filter(|(kept, _)| *kept != place);
     }
 
-    /// Keeps the free slots of a place for the jobs of a route that fill several slots, because no place has enough
-    /// free ones now. Without this, jobs that fill one slot would take each slot as it becomes free. Returns the place.
+    /// Keeps a place for the jobs of a route that fill several slots or take resources, and for which no place has enough
+    /// now. Without this the jobs that need less would take each slot and each unit as it comes free. Returns the place.
     ///
     /// Only one place is kept at a time, so that the other places go on.
     pub(super) fn keep(&mut self, id: RouteId, route: Route) -> Option<PlaceId> {
-        let large_enough = |place: &&PlaceId| self.list[place.index()].slots >= route.slots;
+        let large_enough = |place: &&PlaceId| {
+            self.list[place.index()].slots >= route.slots
+                && self.resources.suffice(**place, route.needs)
+        };
         let candidates = self.members(route.places).iter().filter(large_enough);
         let place = *candidates.max_by_key(|place| self.list[place.index()].free())?;
         self.kept = Some((place, id));

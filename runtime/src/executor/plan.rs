@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use ratchet_caching::{Clock, SystemClock};
 use ratchet_resilience::Rng;
 use ratchet_resilience::shutdown::{Grace, PhaseClock};
+use smol_str::SmolStr;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -52,7 +53,7 @@ use crate::monitor::ResourceMonitor;
 use crate::os::{CommandLimits, CommandRunner, Keeper};
 use crate::outcome::Outcome;
 use crate::place::Place;
-use crate::scheduling::{Scheduler, SchedulerSettings};
+use crate::scheduling::{Resource, Scheduler, SchedulerSettings};
 use crate::suspension::working_now;
 
 /// How many kinds of worker a run has at most. Each kind needs two routes from the start, one of them for jobs that
@@ -206,8 +207,9 @@ impl RunSettings {
         let mut kinds = self.kinds.clone();
         let mut performers = Performers::new(local, kinds.len());
         let names = self.places.iter().map(|place| place.name().clone());
-        let places = Places::new(self.scheduling.slots, names);
+        let mut places = Places::new(self.scheduling.slots, names);
         let mut scheduling = self.scheduling.clone();
+        let of_places = self.give_resources(&mut places, &mut scheduling);
         if places.are_several() {
             gauges.count_at(places.running());
             // Each place counts its own slots, so the scheduler only bounds their sum.
@@ -227,7 +229,7 @@ impl RunSettings {
             kinds.push(pool.kind());
         }
         let count = u16::try_from(kinds.len()).map_err(|_| too_many())?;
-        let queue = Queue::new(scheduler, count);
+        let queue = Queue::new(scheduler, count, of_places);
         let breakers = Breakers::new(self.breakers(&kinds), (now, self.clock.now()), self.seed);
         let mut watches = JoinSet::new();
         for (place, id) in self.places.iter().zip(places.ids().skip(1)) {
@@ -239,6 +241,37 @@ impl RunSettings {
         let seated = SeatedQueue::new(queue, performers, places, watches, reporter.clone());
         let dispatcher = Dispatcher::new(seated, breakers, now);
         Ok((kinds, dispatcher))
+    }
+
+    /// Gives places the resources that they have for themselves, and takes them from the scheduler. Returns their names.
+    ///
+    /// A resource that one host declares belongs to places everywhere: what the run declares of it is that of the local
+    /// place.
+    fn give_resources(
+        &self,
+        places: &mut Places,
+        scheduling: &mut SchedulerSettings,
+    ) -> Vec<SmolStr> {
+        let declared = self.places.iter().map(|place| place.resources.clone());
+        let mut declared: Vec<Vec<(SmolStr, Resource)>> = declared.collect();
+        let mut names: Vec<SmolStr> = Vec::new();
+        for (name, _) in declared.iter().flatten() {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        let is_of_places = |name: &str| names.iter().any(|known| known == name);
+        let (local, of_run) = std::mem::take(&mut scheduling.resources)
+            .into_iter()
+            .partition(|(name, _)| is_of_places(name));
+        scheduling.resources = of_run;
+        let local: Vec<(String, Resource)> = local;
+        let local = local
+            .into_iter()
+            .map(|(name, resource)| (name.into(), resource));
+        declared.insert(0, local.collect());
+        places.set_resources(declared);
+        names
     }
 
     /// Returns what runs commands at each place.

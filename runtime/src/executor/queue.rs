@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ratchet_ipc::HostName;
+use smol_str::SmolStr;
 
 use deadlines::QueueDeadlines;
 use entries::JobEntries;
@@ -19,7 +20,7 @@ use super::entry::{EntryState, JobEntry};
 use super::kinds::Kinds;
 use super::observers::Turn;
 use super::reuse::StorePermit;
-use super::routes::{Route, RouteId, Routes, Target};
+use super::routes::{NeedsId, Route, RouteId, Routes, Target};
 use super::uncertain::UncertainStart;
 use crate::Error;
 use crate::dispatch::PoolKey;
@@ -30,7 +31,7 @@ use crate::outcome::{AttemptDetail, AttemptEnd, Class, Failure};
 use crate::process::SeatId;
 use crate::scheduling::{
     AfterAttempt, Blocker, CancelResult, Decision, Limit, LimitId, ParallelizationHint, ResourceId,
-    ResourceShare, Scheduler, SchedulerLoad, SchedulerRequest, Workers,
+    Scheduler, SchedulerLoad, SchedulerRequest, Workers,
 };
 
 /// What became free when an attempt ended or was returned.
@@ -66,11 +67,13 @@ pub(super) struct Queue {
     limits: Vec<LimitId>,
     /// A buffer for the resources of the job that is pushed, kept to save an allocation.
     resources: Vec<(ResourceId, u64)>,
+    /// The resources of which each place has its own, so that the scheduler knows nothing of them.
+    of_places: Vec<SmolStr>,
 }
 
 impl Queue {
-    /// Makes an empty queue for this many kinds of worker.
-    pub(super) fn new(mut scheduler: Scheduler, kinds: u16) -> Self {
+    /// Makes an empty queue for this many kinds of worker. Each place has its own of the resources `of_places`.
+    pub(super) fn new(mut scheduler: Scheduler, kinds: u16, of_places: Vec<SmolStr>) -> Self {
         scheduler.keep_waits();
         Self {
             scheduler,
@@ -80,6 +83,7 @@ impl Queue {
             uncertain: UncertainStart::default(),
             limits: Vec::new(),
             resources: Vec::new(),
+            of_places,
         }
     }
 
@@ -151,17 +155,16 @@ impl Queue {
 
     /// Returns how many units of a resource a job takes after this many attempts that ran out of memory.
     fn units(&self, id: ResourceId, need: &ResourceNeed, terms: &Terms, memory_kills: u32) -> u64 {
-        if memory_kills == 0 || need.name != ResourceNeed::MEMORY {
-            return need.units;
-        }
-        let total = self.scheduler.total_of(id);
-        grown(need.units, terms.memory_growth, memory_kills).min(total)
+        need.units_after(terms, memory_kills, self.scheduler.total_of(id))
     }
 
     /// Fills `resources` with what a job takes after this many attempts that ran out of memory.
     fn note_resources(&mut self, terms: &Terms, memory_kills: u32) -> Result<(), Error> {
         self.resources.clear();
         for need in &terms.resources {
+            if self.of_places.iter().any(|name| *name == need.name) {
+                continue;
+            }
             let id = self.scheduler.resource(&need.name)?;
             let units = self.units(id, need, terms, memory_kills);
             self.resources.push((id, units));
@@ -169,19 +172,36 @@ impl Queue {
         Ok(())
     }
 
-    /// Records that an attempt has ended for want of memory. From now on the waiting job takes more of the resource
-    /// `memory`, if its terms say so.
-    pub(super) fn raise_memory(&mut self, ticket: Ticket, now: Instant) {
+    /// Has a job that waits take more of the resource `memory` from now on, if it is to, since another attempt has ended for
+    /// want of it. `needs` are what it takes then of the resources of its place, which is one of `members`.
+    pub(super) fn raise_memory(
+        &mut self,
+        ticket: Ticket,
+        needs: NeedsId,
+        members: &[PlaceId],
+        now: Instant,
+    ) {
         let entry = self.entries.get_mut(ticket);
-        entry.memory_kills += 1;
         let (job, kills) = (Arc::clone(&entry.job), entry.memory_kills);
-        let needs = &job.terms.resources;
+        let taken = &job.terms.resources;
         let grows = job.terms.memory_growth > 1.0;
-        if !grows || !needs.iter().any(|need| need.name == ResourceNeed::MEMORY) {
+        if !grows || !taken.iter().any(|need| need.name == ResourceNeed::MEMORY) {
             return;
         }
         expect_known(self.note_resources(&job.terms, kills));
-        expect_known(self.scheduler.set_resources(ticket, &self.resources, now));
+        let old = self.entries.get(ticket).route;
+        let route = Route {
+            needs,
+            ..self.routes.get(old)
+        };
+        // With too many routes the job goes on taking what it took.
+        let route = self.routes.find_or_add(route, members).unwrap_or(old);
+        self.entries.reroute(ticket, route);
+        let kind = route.scheduled();
+        expect_known(
+            self.scheduler
+                .set_kind_and_resources(ticket, kind, &self.resources, now),
+        );
     }
 
     /// Pushes a job to the scheduler, after this many attempts that ran out of memory.
@@ -212,6 +232,7 @@ impl Queue {
             kind: target.kind,
             places: target.places,
             slots: if target.counts_slots { terms.slots } else { 1 },
+            needs: target.needs,
             is_rated,
         };
         let Some(route) = self.routes.find_or_add(route, target.members) else {
@@ -350,14 +371,6 @@ impl Queue {
             usage: None,
             end: AttemptEnd::Returned,
         });
-    }
-
-    /// Returns the resources that a running attempt holds; `None` if its job takes none.
-    pub(super) fn shares(&self, ticket: Ticket) -> Option<Arc<[ResourceShare]>> {
-        if self.get(ticket).job.terms.resources.is_empty() {
-            return None;
-        }
-        Some(self.scheduler.shares(ticket).into())
     }
 
     /// Records the seat on which a started job runs.
@@ -591,18 +604,6 @@ impl Capacity<'_> {
         let id = self.0.limit(name)?;
         self.0.set_limit(id, limit, now)
     }
-}
-
-/// Returns how much memory a job needs after this many memory kills, each of which multiplies it by the factor.
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a rounded need is good enough, and the cast of a float saturates"
-)]
-fn grown(units: u64, factor: f64, times: u32) -> u64 {
-    let times = i32::try_from(times).unwrap_or(i32::MAX);
-    (units as f64 * factor.max(1.0).powi(times)).ceil() as u64
 }
 
 /// Returns the blocker for the time in which an attempt is on its way to its performer and back.

@@ -24,6 +24,25 @@ impl PlaceSetId {
     }
 }
 
+/// The number of what jobs take of the resources that places have for themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct NeedsId(u16);
+
+impl NeedsId {
+    /// The jobs take nothing.
+    pub(super) const NOTHING: Self = Self(0);
+
+    /// Makes the number of needs.
+    pub(super) fn new(number: u16) -> Self {
+        Self(number)
+    }
+
+    /// The number as an index.
+    pub(super) fn index(self) -> usize {
+        self.0.into()
+    }
+}
+
 /// The kind of worker and the places that can perform a job.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Target<'a> {
@@ -31,6 +50,8 @@ pub(super) struct Target<'a> {
     pub(super) kind: KindId,
     /// The set of places, at any of which the job can run.
     pub(super) places: PlaceSetId,
+    /// What the job takes of the resources of the place where it runs.
+    pub(super) needs: NeedsId,
     /// The places of that set.
     pub(super) members: &'a [PlaceId],
     /// Whether each place counts its own slots, instead of the scheduler.
@@ -50,8 +71,17 @@ pub(super) struct Route {
     pub(super) places: PlaceSetId,
     /// How many slots a job fills. It is 1 if the scheduler counts the slots.
     pub(super) slots: u32,
+    /// What a job takes of the resources of the place where it runs.
+    pub(super) needs: NeedsId,
     /// Whether the jobs take tokens of a rate, so that it matters when their attempts begin (see `uncertain.rs`).
     pub(super) is_rated: bool,
+}
+
+impl Route {
+    /// Whether jobs of other routes, which need less at a place, could leave too little of it for jobs of this one forever.
+    pub(super) fn is_heavy(&self) -> bool {
+        self.slots > 1 || self.needs != NeedsId::NOTHING
+    }
 }
 
 /// The number of a route.
@@ -85,7 +115,7 @@ pub(super) struct Routes {
     plain: Vec<[RouteId; 2]>,
     /// The routes that can use a place, by the number of the place.
     through: Vec<Vec<RouteId>>,
-    /// The routes whose jobs fill several slots of a place.
+    /// The routes whose jobs fill several slots of a place, or take some of its resources.
     heavy: Vec<RouteId>,
 }
 
@@ -105,6 +135,7 @@ impl Routes {
                     kind,
                     places: PlaceSetId::LOCAL,
                     slots: 1,
+                    needs: NeedsId::NOTHING,
                     is_rated,
                 };
                 #[expect(
@@ -127,7 +158,7 @@ impl Routes {
         let id = RouteId(u16::try_from(self.list.len()).ok()?);
         self.list.push(route);
         self.index.insert(route, id);
-        if route.slots > 1 {
+        if route.is_heavy() {
             self.heavy.push(id);
         }
         for place in places {
@@ -141,7 +172,7 @@ impl Routes {
 
     /// Finds a route, or adds it. `places` are those of its set. Returns `None` if there are too many routes.
     pub(super) fn find_or_add(&mut self, route: Route, places: &[PlaceId]) -> Option<RouteId> {
-        if route.places == PlaceSetId::LOCAL && route.slots == 1 {
+        if route.places == PlaceSetId::LOCAL && !route.is_heavy() {
             return Some(self.plain(route.kind, route.is_rated));
         }
         match self.index.get(&route) {
@@ -182,7 +213,7 @@ impl Routes {
         routes.filter_map(move |(id, route)| (route.kind == kind).then_some(id))
     }
 
-    /// Returns the routes whose jobs fill several slots of a place.
+    /// Returns the routes whose jobs fill several slots of a place, or take some of its resources.
     pub(super) fn heavy(&self) -> &[RouteId] {
         &self.heavy
     }
@@ -209,6 +240,7 @@ mod tests {
             kind: KindId(1),
             places: PlaceSetId::LOCAL,
             slots: 1,
+            needs: NeedsId::NOTHING,
             is_rated: true,
         };
         let found = routes.find_or_add(plain, &[PlaceId::LOCAL]).unwrap();

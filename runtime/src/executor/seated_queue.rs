@@ -15,7 +15,7 @@ use super::performers::Performers;
 use super::places::Places;
 use super::queue::{Capacity, Freed, Queue};
 use super::reuse::StorePermit;
-use super::routes::{PlaceSetId, Route, RouteId};
+use super::routes::{NeedsId, PlaceSetId, Route, RouteId};
 use crate::Error;
 use crate::dispatch::{Assignment, Demand, PoolKey, ReplyTo, Reporter, StopRequest, WorkerNumber};
 use crate::ids::KindId;
@@ -23,7 +23,7 @@ use crate::ids::{PlaceId, PlaceName, SlotNumber, Ticket, WorkerName};
 use crate::job::Job;
 use crate::outcome::{Class, Failure};
 use crate::process::Seats;
-use crate::scheduling::{AfterAttempt, Decision, SchedulerLoad, Workers};
+use crate::scheduling::{AfterAttempt, Decision, ResourceShare, SchedulerLoad, Workers};
 
 /// Where a started attempt is performed.
 #[derive(Debug, PartialEq, Eq)]
@@ -135,12 +135,12 @@ impl SeatedQueue {
         share: Option<Box<StorePermit>>,
         now: Instant,
     ) -> Result<Ticket, Box<Refused>> {
-        let places = match self.places_for(&arrival.job, kind, kinds) {
-            Ok(places) => places,
+        let (places, needs) = match self.places_for((&arrival.job, 0), kind, kinds) {
+            Ok(found) => found,
             Err(failure) => return Err(Box::new(Refused::new(arrival, failure))),
         };
         let known = (self.queue.has_rates(), self.queue.routes().len());
-        let target = self.places.target(kind, places);
+        let target = self.places.target(kind, places, needs);
         let ticket = self.queue.push(arrival, target, kinds, share, now)?;
         self.count_new(known);
         Ok(ticket)
@@ -153,27 +153,33 @@ impl SeatedQueue {
         kinds: &Kinds,
         now: Instant,
     ) -> Result<Ticket, (Box<JobEntry>, Failure)> {
-        let places = match self.places_for(&entry.job, entry.kind, kinds) {
-            Ok(places) => places,
+        let job = (&*entry.job, entry.memory_kills);
+        let (places, needs) = match self.places_for(job, entry.kind, kinds) {
+            Ok(found) => found,
             Err(failure) => return Err((Box::new(entry), failure)),
         };
         let known = (self.queue.has_rates(), self.queue.routes().len());
-        let target = self.places.target(entry.kind, places);
+        let target = self.places.target(entry.kind, places, needs);
         let ticket = self.queue.requeue(entry, target, kinds, now)?;
         self.count_new(known);
         Ok(ticket)
     }
 
-    /// Returns the places where a job can run. It fails if none of them ever can run it.
+    /// Finds out on which places a job can run and what it takes there, after this many attempts that ran out of memory, and
+    /// whether one of the places ever can run it.
     fn places_for(
         &mut self,
-        job: &Job,
+        (job, memory_kills): (&Job, u32),
         kind: KindId,
         kinds: &Kinds,
-    ) -> Result<PlaceSetId, Failure> {
+    ) -> Result<(PlaceSetId, NeedsId), Failure> {
         let places = (self.places).set_of(kinds.placement(kind, job)?, job.host.as_ref())?;
+        let needs = self.places.needs_of(&job.terms, memory_kills, places)?;
+        if let Some(failure) = self.places.lack_resources(places, needs) {
+            return Err(failure);
+        }
         self.refusal(kind, places, job.terms.slots)
-            .map_or(Ok(places), Err)
+            .map_or(Ok((places, needs)), Err)
     }
 
     /// Returns why no job of this kind and with this many slots will ever start at these places, if that is so.
@@ -324,7 +330,7 @@ impl SeatedQueue {
             .flatten()
             .or_else(|| self.places.choose(id, route, has_room)))
         .expect("the scheduler starts no more jobs of a route than places and seats allow");
-        self.places.take(ticket, place, route.slots);
+        self.places.take(ticket, place, route);
         place
     }
 
@@ -341,13 +347,13 @@ impl SeatedQueue {
         let routes: Vec<RouteId> = self.queue.routes().of_kind(kind).collect();
         routes.into_iter().any(|route| {
             let Route {
-                places,
-                slots,
-                is_rated,
-                ..
+                places, is_rated, ..
             } = self.queue.routes().get(route);
             // Only jobs that take one slot and no other claim are sent ahead.
-            if is_rated || slots > 1 || self.queue.waiting_on(route) == 0 {
+            if is_rated
+                || self.queue.routes().get(route).is_heavy()
+                || self.queue.waiting_on(route) == 0
+            {
                 return false;
             }
             let places = self.places.members(places).to_vec();
@@ -390,12 +396,22 @@ impl SeatedQueue {
             // An attempt that is sent ahead holds no slot yet.
             slot: self.slot(entry.ticket),
             // A job that takes resources is never sent ahead.
-            resources: self.queue.shares(entry.ticket),
+            resources: self.shares(entry),
             reply: ReplyTo::Loop {
                 ticket: entry.ticket,
                 reporter: self.reporter.clone(),
             },
         }
+    }
+
+    /// Returns the resources that a running attempt holds; `None` if its job takes none.
+    pub(super) fn shares(&self, entry: &JobEntry) -> Option<Arc<[ResourceShare]>> {
+        if entry.job.terms.resources.is_empty() {
+            return None;
+        }
+        let mut shares = self.queue.scheduler().shares(entry.ticket);
+        shares.extend(self.places.shares(entry.ticket));
+        Some(shares.into())
     }
 
     // Attempts end.
@@ -450,7 +466,17 @@ impl SeatedQueue {
 
     /// Makes a waiting job need more memory, because an attempt ran out of it.
     pub(super) fn raise_memory(&mut self, ticket: Ticket, now: Instant) {
-        self.queue.raise_memory(ticket, now);
+        let known = (self.queue.has_rates(), self.queue.routes().len());
+        let entry = self.queue.get_mut(ticket);
+        entry.memory_kills += 1;
+        let (job, kills, route) = (Arc::clone(&entry.job), entry.memory_kills, entry.route);
+        let route = self.queue.routes().get(route);
+        // With too many different needs the job goes on taking what it took.
+        let needs = self.places.needs_of(&job.terms, kills, route.places);
+        let needs = needs.unwrap_or(route.needs);
+        let members = self.places.members(route.places);
+        self.queue.raise_memory(ticket, needs, members, now);
+        self.count_new(known);
     }
 
     /// Takes back an attempt that the scheduler counts as running but that never began. Its job waits as if it had not
@@ -713,7 +739,7 @@ impl SeatedQueue {
                 None => (0, 0),
             };
             let starts = if is_counted {
-                self.places.starts(*place, id, route.slots)
+                self.places.starts(*place, id, route)
             } else {
                 u32::MAX
             };

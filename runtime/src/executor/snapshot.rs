@@ -364,14 +364,15 @@ impl SnapshotInput<'_> {
                     job: Arc::clone(&entry.job),
                     attempt: entry.attempts,
                     place: (entry.at != PlaceId::LOCAL).then(|| self.places.name(entry.at).clone()),
-                    slot: scheduler.slot(entry.ticket),
+                    slot: if self.places.are_several() {
+                        self.places.slot(entry.ticket)
+                    } else {
+                        scheduler.slot(entry.ticket)
+                    },
                     worker: self.worker(entry),
                     progress: Self::progress(entry),
                     age: age(since),
-                    resources: self
-                        .queue
-                        .shares(entry.ticket)
-                        .map_or_else(Vec::new, |shares| shares.to_vec()),
+                    resources: self.shares(entry),
                 })
                 .collect(),
             waiting: waiting
@@ -536,6 +537,13 @@ impl SnapshotInput<'_> {
         WaitCause::Turn
     }
 
+    /// Returns the resources that a running attempt holds.
+    fn shares(&self, entry: &JobEntry) -> Vec<ResourceShare> {
+        let mut shares = self.queue.scheduler().shares(entry.ticket);
+        shares.extend(self.places.shares(entry.ticket));
+        shares
+    }
+
     /// Finds the first resource of which a job takes more units than are free.
     fn lacked_resource(
         &self,
@@ -547,7 +555,12 @@ impl SnapshotInput<'_> {
             let free = left.resources.get(need.name.as_str());
             free.is_some_and(|free| *free < self.queue.units_needed(entry, need))
         };
-        let need = entry.job.terms.resources.iter().find(is_lacking)?;
+        let terms = &entry.job.terms;
+        let need = terms.resources.iter().find(is_lacking);
+        let need = need.or_else(|| {
+            let places = self.queue.routes().get(entry.route).places;
+            self.places.lacked(places, terms)
+        })?;
         let held_by = holders.resources.get(need.name.as_str());
         Some(WaitCause::Resource {
             name: need.name.clone(),

@@ -5,6 +5,7 @@ mod each_host;
 mod launchers;
 mod listing;
 mod naming;
+mod resources;
 mod running;
 mod slurm;
 mod waiting;

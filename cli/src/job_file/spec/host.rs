@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::resource::ResourceSpec;
 use crate::document::{Count, Named, PositiveDuration, ScalarText, Spanned, section};
 
 section! {
@@ -35,6 +36,10 @@ section! {
         agent: String,
         /// How many slots the jobs there fill together; as many as the host has cores by default, or one without an agent.
         slots: Count<1>,
+        /// What the host has of resources, such as its GPUs. Jobs that run there take units of these. A resource that one host
+        /// has belongs to places: every other host has only what it declares itself, and this machine has what the file
+        /// declares.
+        resources: Vec<Named<ResourceSpec>>,
         /// The groups of the host, which can stand for it in `on`.
         groups: Vec<Spanned<String>>,
         /// Variables for what runs there, added to those of the host.

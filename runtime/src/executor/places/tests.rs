@@ -21,10 +21,22 @@ fn among(places: &mut Places, names: &[&str]) -> PlaceSetId {
 
 /// Makes a route of jobs that fill this many slots of any of these places.
 fn route(routes: &mut Routes, places: &Places, set: PlaceSetId, slots: u32) -> (RouteId, Route) {
+    routed(routes, places, set, slots, NeedsId::NOTHING)
+}
+
+/// A route of jobs that fill so many slots of any of these places, and have these needs.
+fn routed(
+    routes: &mut Routes,
+    places: &Places,
+    set: PlaceSetId,
+    slots: u32,
+    needs: NeedsId,
+) -> (RouteId, Route) {
     let route = Route {
         kind: KindId(0),
         places: set,
         slots,
+        needs,
         is_rated: false,
     };
     let id = routes.find_or_add(route, places.members(set)).unwrap();
@@ -78,13 +90,13 @@ fn of_places_with_the_same_share_of_free_slots_the_nearest_is_chosen() {
     places.set_round_trip(PlaceId(1), millis(5));
     assert_eq!(choose(&places), 1);
     // The share of free slots counts before the round trip.
-    places.take(ticket(0), PlaceId(1), 1);
+    places.take(ticket(0), PlaceId(1), light);
     assert_eq!(choose(&places), 2);
-    places.take(ticket(1), PlaceId(2), 1);
+    places.take(ticket(1), PlaceId(2), light);
     assert_eq!(choose(&places), 1);
     // The local place has no round trip.
     places.set_slots(PlaceId::LOCAL, 2);
-    places.take(ticket(2), PlaceId::LOCAL, 1);
+    places.take(ticket(2), PlaceId::LOCAL, light);
     let set = among(&mut places, &["web1", "local"]);
     let (id, light) = route(&mut Routes::new(1), &places, set, 1);
     assert_eq!(places.choose(id, light, |_| true), Some(PlaceId::LOCAL));
@@ -98,7 +110,7 @@ fn a_place_that_is_held_back_gets_no_start_and_the_cause_of_the_wait_is_known() 
     assert_eq!(places.absence(both), None);
     let reason = || Some("the load is 9".to_owned());
     places.hold(PlaceId(2), reason());
-    assert_eq!(places.starts(PlaceId(2), id, 1), 0);
+    assert_eq!(places.starts(PlaceId(2), id, light), 0);
     assert_eq!(places.choose(id, light, |_| true), None);
     assert_eq!(places.absence(both), Some(Workers::Held));
     assert_eq!(places.held(both), Some("the load is 9"));
@@ -121,7 +133,7 @@ fn a_start_goes_to_the_place_with_the_greatest_share_of_free_slots() {
     let mut chosen = Vec::new();
     for index in 0..7 {
         let place = places.choose(id, light, |_| true).unwrap();
-        places.take(ticket(index), place, 1);
+        places.take(ticket(index), place, light);
         chosen.push(place.0);
     }
     assert_eq!(chosen, [0, 1, 2, 1, 0, 1, 1]);
@@ -140,7 +152,7 @@ fn the_slots_of_a_place_are_kept_for_jobs_that_fill_several() {
     let (heavy_id, heavy) = route(&mut routes, &places, set, 2);
     for index in 0..4 {
         let place = places.choose(light_id, light, |_| true).unwrap();
-        places.take(ticket(index), place, 1);
+        places.take(ticket(index), place, light);
     }
     assert_eq!(places.choose(heavy_id, heavy, |_| true), None);
     let place = places.give_back(ticket(0)).unwrap();
@@ -155,7 +167,7 @@ fn the_slots_of_a_place_are_kept_for_jobs_that_fill_several() {
     assert_eq!(places.choose(heavy_id, heavy, |_| true), Some(place));
     assert_eq!(places.kept(), Some((place, heavy_id)));
     places.keep_none();
-    assert_eq!(places.starts(place, light_id, 1), 2);
+    assert_eq!(places.starts(place, light_id, light), 2);
 }
 
 #[test]
@@ -184,7 +196,7 @@ proptest! {
             if starts {
                 let (id, route) = route(&mut routes, &places, set, weight);
                 if let Some(place) = places.choose(id, route, |_| true) {
-                    places.take(ticket(next), place, weight);
+                    places.take(ticket(next), place, route);
                     held.insert(next, (place, weight));
                 }
             } else if !held.is_empty() {
@@ -202,6 +214,165 @@ proptest! {
                 firsts.sort_unstable();
                 firsts.dedup();
                 prop_assert_eq!(firsts.len(), held.values().filter(|(other, _)| *other == place).count());
+            }
+        }
+    }
+}
+
+/// Terms of a job that takes so much of resources.
+fn taking(needs: &[(&str, u64)]) -> Terms {
+    let needs = needs.iter();
+    Terms {
+        resources: needs
+            .map(|(name, units)| ResourceNeed::new(*name, *units))
+            .collect(),
+        ..Terms::default()
+    }
+}
+
+fn gpus(names: &[&str]) -> (SmolStr, Resource) {
+    let gpus = Resource::identities(names.iter().copied()).unwrap();
+    ("gpu".into(), gpus)
+}
+
+/// The local place with three devices, web1 with two and 8 bytes of memory, and web2 with nothing.
+fn places_with_resources() -> Places {
+    let mut places = places([4, 4, 4]);
+    let memory = ("memory".into(), Resource::bytes(8).unwrap());
+    places.set_resources(vec![
+        vec![gpus(&["a", "b", "c"])],
+        vec![gpus(&["0", "1"]), memory],
+        Vec::new(),
+    ]);
+    places
+}
+
+#[test]
+fn a_job_that_no_place_can_give_its_resources_is_refused() {
+    let mut places = places_with_resources();
+    let all = among(&mut places, &["local", "web1", "web2"]);
+    let refused = |places: &mut Places, needs: &[(&str, u64)], set| {
+        let needs = places.needs_of(&taking(needs), 0, set).unwrap();
+        places
+            .lack_resources(set, needs)
+            .map(|failure| failure.message)
+    };
+    assert_eq!(refused(&mut places, &[("gpu", 3)], all), None);
+    assert_eq!(
+        refused(&mut places, &[("gpu", 2), ("memory", 8)], all),
+        None
+    );
+    let said = refused(&mut places, &[("gpu", 4)], all).unwrap();
+    assert!(
+        said.contains("takes 4 of resource `gpu`") && said.contains("more than 3"),
+        "{said}"
+    );
+    let said = refused(&mut places, &[("gpu", 3), ("memory", 1)], all).unwrap();
+    assert!(said.contains("enough of all"), "{said}");
+    let web2 = among(&mut places, &["web2"]);
+    let said = refused(&mut places, &[("gpu", 1)], web2).unwrap();
+    assert!(said.contains("no place where it may run has any"), "{said}");
+    // What no place declares belongs to the run.
+    assert_eq!(refused(&mut places, &[("license", 9)], web2), None);
+}
+
+#[test]
+fn memory_grows_after_each_kill_up_to_what_the_largest_place_has() {
+    let mut places = places_with_resources();
+    let web1 = among(&mut places, &["web1"]);
+    let terms = Terms {
+        memory_growth: 2.0,
+        ..taking(&[("memory", 3)])
+    };
+    let mut starts = |kills| {
+        let needs = places.needs_of(&terms, kills, web1).unwrap();
+        let (id, route) = routed(&mut Routes::new(1), &places, web1, 1, needs);
+        places.starts(PlaceId(1), id, route)
+    };
+    assert_eq!([starts(0), starts(1), starts(2)], [2, 1, 1]);
+}
+
+#[test]
+fn a_place_is_kept_for_jobs_that_take_more_of_its_resources_than_are_free() {
+    let mut places = places_with_resources();
+    let web1 = among(&mut places, &["web1"]);
+    let mut routes = Routes::new(1);
+    let mut routed_with = |places: &mut Places, units| {
+        let needs = places
+            .needs_of(&taking(&[("gpu", units)]), 0, web1)
+            .unwrap();
+        routed(&mut routes, places, web1, 1, needs)
+    };
+    let (one_id, one) = routed_with(&mut places, 1);
+    let (both_id, both) = routed_with(&mut places, 2);
+    places.take(ticket(0), PlaceId(1), one);
+    assert_eq!(places.choose(both_id, both, |_| true), None);
+    assert_eq!(places.keep(both_id, both), Some(PlaceId(1)));
+    assert_eq!(places.choose(one_id, one, |_| true), None, "it is kept");
+    places.give_back(ticket(0));
+    assert_eq!(places.choose(both_id, both, |_| true), Some(PlaceId(1)));
+}
+
+#[test]
+fn units_do_not_pass_to_the_attempt_that_begins_in_the_place_of_another() {
+    let mut places = places_with_resources();
+    let web1 = among(&mut places, &["web1"]);
+    let needs = places.needs_of(&taking(&[("gpu", 2)]), 0, web1).unwrap();
+    let (id, route) = routed(&mut Routes::new(1), &places, web1, 1, needs);
+    places.take(ticket(0), PlaceId(1), route);
+    assert_eq!(places.shares(ticket(0))[0].value(), "0,1");
+    assert_eq!(places.starts(PlaceId(1), id, route), 0);
+    places.pass_on(ticket(0), ticket(1));
+    assert!(places.shares(ticket(1)).is_empty());
+    assert_eq!(places.starts(PlaceId(1), id, route), 1);
+    assert_eq!(places.give_back(ticket(1)), Some(PlaceId(1)));
+}
+
+proptest! {
+    #[test]
+    fn no_identity_of_a_place_is_ever_held_twice_and_none_leaves_its_place(
+        steps in prop::collection::vec((any::<bool>(), 0_u64..4, 1_u32..3, any::<prop::sample::Index>()), 0..200),
+    ) {
+        let mut places = places_with_resources();
+        let set = among(&mut places, &["local", "web1", "web2"]);
+        let mut routes = Routes::new(1);
+        let own = [vec!["a", "b", "c"], vec!["0", "1"], vec![]];
+        let mut held: BTreeMap<u32, (PlaceId, u32, Vec<String>)> = BTreeMap::new();
+        for (next, (starts, units, slots, which)) in (0..).zip(steps) {
+            if starts {
+                let terms = if units == 0 { taking(&[]) } else { taking(&[("gpu", units)]) };
+                let needs = places.needs_of(&terms, 0, set).unwrap();
+                let (id, route) = routed(&mut routes, &places, set, slots, needs);
+                let free = |place: PlaceId| {
+                    let there = held.values().filter(|(other, ..)| *other == place);
+                    let (slots, units) = there.fold((0, 0), |(slots, units), (_, more, names)| {
+                        (slots + more, units + names.len())
+                    });
+                    (4 - slots, own[place.index()].len() - units)
+                };
+                let fits = |place: PlaceId| {
+                    let (slots_left, units_left) = free(place);
+                    slots_left >= slots && units_left as u64 >= units
+                };
+                let chosen = places.choose(id, route, |_| true);
+                prop_assert_eq!(chosen.is_some(), places.ids().any(fits));
+                if let Some(place) = chosen {
+                    prop_assert!(fits(place));
+                    places.take(ticket(next), place, route);
+                    let shares = places.shares(ticket(next));
+                    let names = shares.iter().flat_map(ResourceShare::identities);
+                    let names: Vec<String> = names.map(str::to_owned).collect();
+                    prop_assert_eq!(names.len() as u64, units);
+                    prop_assert!(names.iter().all(|name| own[place.index()].contains(&name.as_str())));
+                    let taken = held.values().filter(|(other, ..)| *other == place);
+                    let mut taken = taken.flat_map(|(.., names)| names);
+                    prop_assert!(!taken.any(|name| names.contains(name)));
+                    held.insert(next, (place, slots, names));
+                }
+            } else if !held.is_empty() {
+                let index = *which.get(&held.keys().copied().collect::<Vec<_>>());
+                let (place, ..) = held.remove(&index).unwrap();
+                prop_assert_eq!(places.give_back(ticket(index)), Some(place));
             }
         }
     }

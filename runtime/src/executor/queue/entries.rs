@@ -133,6 +133,18 @@ impl JobEntries {
         entry
     }
 
+    /// Moves a job to another route of its kind.
+    pub(super) fn reroute(&mut self, ticket: Ticket, route: RouteId) {
+        let entry = self.get_mut(ticket);
+        let (old, is_waiting) = (entry.route, entry.state() == EntryState::Waiting);
+        entry.route = route;
+        if self.waiting.len() <= route.index() {
+            self.waiting.resize(route.index() + 1, 0);
+        }
+        self.waiting[old.index()] -= usize::from(is_waiting);
+        self.waiting[route.index()] += usize::from(is_waiting);
+    }
+
     /// Removes the entry of a job that leaves the queue.
     pub(super) fn remove(&mut self, ticket: Ticket) -> JobEntry {
         #[expect(clippy::expect_used, reason = "a job leaves the queue once")]

@@ -31,7 +31,7 @@ use crate::executor::queue::{Freed, Queue};
 use crate::executor::resolver::{Resolution, Resolver};
 use crate::executor::retries::Retries;
 use crate::executor::reuse::RunCache;
-use crate::executor::routes::{PlaceSetId, RouteId, Target};
+use crate::executor::routes::{NeedsId, PlaceSetId, RouteId, Target};
 use crate::executor::seated_queue::SeatedQueue;
 use crate::executor::sinks::Sinks;
 use crate::executor::status::Gauges;
@@ -59,6 +59,7 @@ pub(super) const KEY: PoolKey = PoolKey {
 const TARGET: Target<'_> = Target {
     kind: POOL,
     places: PlaceSetId::LOCAL,
+    needs: NeedsId::NOTHING,
     members: &[PlaceId::LOCAL],
     counts_slots: false,
 };
@@ -104,7 +105,11 @@ fn scheduler(slots: u32) -> Scheduler {
 }
 
 fn queue(slots: u32) -> (Queue, Kinds, Instant) {
-    (Queue::new(scheduler(slots), 1), kinds(Tasks::Any), now())
+    (
+        Queue::new(scheduler(slots), 1, Vec::new()),
+        kinds(Tasks::Any),
+        now(),
+    )
 }
 
 fn push(queue: &mut Queue, kinds: &Kinds, id: &str, at: Instant) -> Ticket {
@@ -389,7 +394,7 @@ impl Scene {
             seats,
             Box::new(Unkept),
         )]);
-        let queue = Queue::new(scheduler(slots), 1);
+        let queue = Queue::new(scheduler(slots), 1, Vec::new());
         let places = Places::new(slots, []);
         let breakers = Breakers::new(
             vec![("any".to_owned(), None)],

@@ -103,6 +103,28 @@ impl Scheduler {
         resources: &[(ResourceId, u64)],
         now: Instant,
     ) -> Result<(), Error> {
+        self.change_needs(ticket, None, resources, now)
+    }
+
+    /// Changes the kind of worker that a waiting job needs, and the units of resources that it takes.
+    pub(crate) fn set_kind_and_resources(
+        &mut self,
+        ticket: Ticket,
+        kind: Kind,
+        resources: &[(ResourceId, u64)],
+        now: Instant,
+    ) -> Result<(), Error> {
+        self.ensure_kind(kind.0);
+        self.change_needs(ticket, Some(kind), resources, now)
+    }
+
+    fn change_needs(
+        &mut self,
+        ticket: Ticket,
+        kind: Option<Kind>,
+        resources: &[(ResourceId, u64)],
+        now: Instant,
+    ) -> Result<(), Error> {
         self.tell_time(now);
         let id = self.find(ticket)?;
         self.check_resources(resources)?;
@@ -116,7 +138,11 @@ impl Scheduler {
         let old = self.jobs[id].lane;
         let place = self.lanes[old].place;
         let group = &self.groups[self.lanes[old].group];
-        let rest = (group.kind, group.slots, group.alone);
+        let rest = (
+            kind.map_or(group.kind, |kind| kind.0),
+            group.slots,
+            group.alone,
+        );
         let mut key = std::mem::take(&mut self.group_key);
         key.clear();
         let limits = group.limits.iter().copied();
