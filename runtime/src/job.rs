@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::context::{Context, Subject};
 use crate::ids::PlaceName;
 use crate::item::JobItem;
-use crate::os::{EarlierOutput, MemoryLimits, ProcessConfig};
+use crate::os::{EarlierOutput, MemoryLimits, ProcessConfig, WorkPath};
 use crate::outcome::{Class, CommandResult, Failure, Outcome};
 use crate::scheduling::{ParallelizationHint, Priority, order_by_needs};
 use crate::stop_clock::StopLimits;
@@ -63,6 +63,9 @@ pub enum Work {
         task: TaskName,
         /// The input of the task.
         input: Payload,
+        /// The files and folders that come back from the work folder of the worker once it has succeeded, if there are
+        /// any. See [`Job::pull`].
+        pull: Option<Arc<Vec<WorkPath>>>,
     },
     /// A program, which is started once for each attempt.
     Command(Arc<ProcessConfig>),
@@ -141,8 +144,22 @@ impl Job {
             Work::Task {
                 task: task.into(),
                 input,
+                pull: None,
             },
         )
+    }
+
+    /// Sets the files and folders that the job of a worker brings back from the work folder of the worker, once it has
+    /// succeeded.
+    ///
+    /// A worker on another host has a work folder if its process has [files](ProcessConfig::files). On this machine it is
+    /// only checked that the files are there. Other jobs have such files in their [`ProcessConfig`], and are left as they are.
+    #[must_use]
+    pub fn pull(mut self, files: Vec<WorkPath>) -> Self {
+        if let Work::Task { pull, .. } = &mut self.work {
+            *pull = (!files.is_empty()).then(|| Arc::new(files));
+        }
+        self
     }
 
     /// Makes a job that runs a program.
@@ -309,7 +326,7 @@ fn readable_output(result: &Payload) -> Result<Vec<u8>, String> {
 impl fmt::Debug for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Task { task, input } => f
+            Self::Task { task, input, .. } => f
                 .debug_struct("Task")
                 .field("task", task)
                 .field("input", input)

@@ -70,6 +70,7 @@ pub use output::{Captured, HeadTail, OutputExcerpt, OutputSink, Stream, Tail};
 pub(crate) use platform::{BootTimer, boot_time, umask};
 pub use program_input::{EarlierOutput, InputBytes, InputPipe, ProgramInput};
 pub use usage::{ProcessCost, ProcessUsage};
+pub(crate) use work_files::check_made;
 pub use work_files::{Direction, FileError, WorkFiles, WorkPath, WorkPathError};
 pub use work_folder::WorkFolder;
 

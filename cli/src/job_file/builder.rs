@@ -1,10 +1,11 @@
 //! Completes jobs with what the other sections of their file set: workers, limits and terms.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 
-use ratchet_runtime::process::PoolConfig;
+use ratchet_runtime::process::{PoolConfig, ProcessConfig};
 use ratchet_runtime::{
     CacheTerms, Job, Limit, ParallelizationHint, Placement, ResourceNeed, TaskName, Terms, Work,
 };
@@ -79,6 +80,28 @@ struct SharedTerms {
     retry: Option<Span>,
     /// The terms of a job that sets none itself. They are computed for the first such job.
     plain: Option<Arc<Terms>>,
+    /// Why the jobs cannot bring files back, if they cannot.
+    no_pull: Option<NoPull>,
+}
+
+/// Why the jobs of a worker cannot bring files back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NoPull {
+    /// The worker has no work folder on its host.
+    NoFolder,
+    /// The worker is a filter, whose answers may belong to other items.
+    Filter,
+}
+
+impl NoPull {
+    /// Returns why the jobs of a worker that runs there cannot bring files back, if that is so.
+    fn of(spec: &WorkerSpec, on: &Placement) -> Option<Self> {
+        let has_folder = *on == Placement::Here || spec.push.is_present();
+        match spec.protocol.get() {
+            Some(ClapWord(Protocol::Lines)) => Some(Self::Filter),
+            _ => (!has_folder).then_some(Self::NoFolder),
+        }
+    }
 }
 
 /// The terms of the jobs that a pattern matches.
@@ -123,15 +146,14 @@ impl JobBuilder {
             terms: own.or(&outer),
             retry: retry.or(default_retry),
             plain: None,
+            no_pull: None,
         };
         // A task runs where its worker does.
         let of_tasks = |own: PartialTerms, retry| {
             let mut shared = shared(own, retry);
             let on = shared.terms.on.take();
-            (
-                shared,
-                on.map_or(Placement::Here, |words| hosts.placement(&words)),
-            )
+            let on = on.map_or(Placement::Here, |words| hosts.placement(&words));
+            (shared, on)
         };
         let mut builder = Self {
             workers: Vec::new(),
@@ -165,25 +187,24 @@ impl JobBuilder {
             let folder = folders.at(span);
             let mut spec = worker.value.unwrap_or_default();
             let terms = *spec.terms.take().unwrap_or_default();
-            check_names((&builder.limits, &builder.known_resources), &terms, problems);
+            check_names(builder.declared(), &terms, problems);
             let own_breaker = breaker::from_spec(std::mem::take(&mut spec.breaker), problems);
             let retry = terms.retry.span();
             check_on(&hosts, &terms.on, problems);
             let own = PartialTerms::from_spec(terms, folder, problems);
-            let (own, on) = of_tasks(own, retry);
+            let (mut own, on) = of_tasks(own, retry);
+            own.no_pull = NoPull::of(&spec, &on);
             let serves = builder.serve(&name, place, &spec, &own, &mut named, problems);
             hosts.check_memory(&name, spec.memory.key(), &on, problems);
             let command = spec.command.span();
             let pool = pool::from_spec(&name, place, spec, is_refused, folder, options, problems);
-            let Some(mut pool) = pool else {
-                continue;
-            };
-            if on != Placement::Here {
+            let Some(mut pool) = pool else { continue };
+            if on == Placement::Here {
+                let place = command.unwrap_or(span);
+                check_program(&name, &pool.process, path.as_ref(), place, problems);
+            } else {
                 let keep = options.keep_remote.then_some(&*name);
                 prepare_for_remote(&mut pool.process, folder, keep, place, problems);
-            } else if let Some(missing) = program::missing(&pool.process, path.as_ref()) {
-                let message = format!("worker `{name}` cannot start: {missing}");
-                problems.push(Diagnostic::error(command.unwrap_or(span), message));
             }
             builder.workers.push(WorkerPlan {
                 pool,
@@ -225,7 +246,7 @@ impl JobBuilder {
         for Spanned { value: spec, span } in overrides.into_value().unwrap_or_default() {
             let place = spec.pattern.span().unwrap_or(span);
             let terms = *spec.terms.unwrap_or_default();
-            check_names((&self.limits, &self.known_resources), &terms, problems);
+            check_names(self.declared(), &terms, problems);
             check_on(&self.hosts, &terms.on, problems);
             let terms = PartialTerms::from_spec(terms, self.folders.at(span), problems);
             let Some(pattern) = spec.pattern.into_value() else {
@@ -456,23 +477,10 @@ impl JobBuilder {
             }
         }
         self.check_shares(job, places, problems);
+        self.check_pull(job, task, places, problems);
         let own = places.terms.as_ref();
-        let mut needs = job.terms.resources.iter();
-        if let Some(own) = own
-            && own.terms.retry.memory.is_some()
-            && !needs.any(|need| need.name == ResourceNeed::MEMORY)
-        {
-            let message = "`memory` of `retry` has no effect on a job that takes no `memory`";
-            let help = "add what it takes, as in `resources: {memory: 4GiB}`";
-            let place = own.retry.unwrap_or(places.head);
-            problems.push(Diagnostic::warning(place, message).help(help));
-        }
-        let is_cached = matches!(job.terms.cache, Some(CacheTerms::On { .. }));
-        if is_cached && matches!(&job.work, Work::Command(process) if process.files.is_some()) {
-            let message = "a result that is used again makes no files";
-            let help = "leave out `cache`, or `push` and `pull`";
-            problems.push(Diagnostic::error(places.head, message).help(help));
-        }
+        check_memory_growth(job, places, problems);
+        check_cached_files(job, places, problems);
         if job.terms.on != Placement::Here {
             self.send_elsewhere(job, places, problems);
         } else if let Some(slots) = self.slots.filter(|slots| job.terms.slots > *slots) {
@@ -509,6 +517,36 @@ impl JobBuilder {
                 let help = format!("add `resources: {{{name}: 1}}` to the job");
                 problems.push(Diagnostic::error(places.work, message).help(help));
             }
+        }
+    }
+
+    /// Returns the limits and resources that jobs can name.
+    fn declared(&self) -> (&[(String, Limit)], &Resources) {
+        (&self.limits, &self.known_resources)
+    }
+
+    /// Refuses a job that is to bring files back from a worker that cannot.
+    fn check_pull(
+        &mut self,
+        job: &Job,
+        task: Option<&str>,
+        places: &JobPlaces,
+        problems: &mut Problems,
+    ) {
+        if let (Work::Task { pull: Some(_), .. }, Some(reason)) =
+            (&job.work, self.shared(task).no_pull)
+        {
+            let (message, help) = match reason {
+                NoPull::NoFolder => (
+                    "`pull` takes files from the work folder of the worker, and it has none on its host",
+                    "add `push` to the worker",
+                ),
+                NoPull::Filter => (
+                    "`pull` is not possible with `protocol: lines`: an answer may turn out to be that of another job",
+                    "let the worker speak JSON, or use `run`",
+                ),
+            };
+            problems.push(Diagnostic::error(places.work, message).help(help));
         }
     }
 
@@ -792,4 +830,48 @@ fn limit(named: Named<LimitSpec>, problems: &mut Problems) -> Limit {
 #[expect(clippy::expect_used, reason = "a limit of one is a limit")]
 fn stand_in_limit() -> Limit {
     Limit::max(1).expect("one is at least one")
+}
+
+/// Refuses a cached result of a job that makes files.
+fn check_cached_files(job: &Job, places: &JobPlaces, problems: &mut Problems) {
+    let is_cached = matches!(job.terms.cache, Some(CacheTerms::On { .. }));
+    let makes_files = match &job.work {
+        Work::Command(process) => process.files.is_some(),
+        Work::Task { pull, .. } => pull.is_some(),
+        _ => false,
+    };
+    if is_cached && makes_files {
+        let message = "a result that is used again makes no files";
+        let help = "leave out `cache`, or `push` and `pull`";
+        problems.push(Diagnostic::error(places.head, message).help(help));
+    }
+}
+
+/// Warns of a growth of memory that has no effect, because the job takes none.
+fn check_memory_growth(job: &Job, places: &JobPlaces, problems: &mut Problems) {
+    let own = places.terms.as_ref();
+    let mut needs = job.terms.resources.iter();
+    if let Some(own) = own
+        && own.terms.retry.memory.is_some()
+        && !needs.any(|need| need.name == ResourceNeed::MEMORY)
+    {
+        let message = "`memory` of `retry` has no effect on a job that takes no `memory`";
+        let help = "add what it takes, as in `resources: {memory: 4GiB}`";
+        let place = own.retry.unwrap_or(places.head);
+        problems.push(Diagnostic::warning(place, message).help(help));
+    }
+}
+
+/// Refuses a worker of this machine whose program is nowhere in these folders.
+fn check_program(
+    worker: &str,
+    process: &ProcessConfig,
+    path: Option<&OsString>,
+    place: Span,
+    problems: &mut Problems,
+) {
+    if let Some(missing) = program::missing(process, path) {
+        let message = format!("worker `{worker}` cannot start: {missing}");
+        problems.push(Diagnostic::error(place, message));
+    }
 }

@@ -158,6 +158,8 @@ impl JobReader {
             if let Some(input) = input {
                 process.stdin = input;
             }
+        } else if let (Some(Work::Task { pull, .. }), Some(files)) = (&mut work, files) {
+            *pull = (!files.pull.is_empty()).then(|| Arc::new(files.pull.clone()));
         }
         let job = Job {
             item: None,
@@ -281,21 +283,9 @@ fn work(spec: &mut JobSpec, folder: Option<&Path>, problems: &mut Problems) -> O
                     format!("put `{key}` into the worker's section, or what it needs into `input`");
                 problems.push(Diagnostic::error(place, message).help(help));
             }
-            for (key, place, help) in [
-                (
-                    "push",
-                    spec.push.key(),
-                    "put `push` into the section of the worker",
-                ),
-                (
-                    "pull",
-                    spec.pull.key(),
-                    "let the worker answer with what is wanted, or use `run`",
-                ),
-            ] {
-                let Some(place) = place else { continue };
-                let message =
-                    format!("`{key}` is for `run`: the jobs of a worker share its work folder");
+            if let Some(place) = spec.push.key() {
+                let message = "`push` is for `run`: the jobs of a worker share its work folder";
+                let help = "put `push` into the section of the worker";
                 problems.push(Diagnostic::error(place, message).help(help));
             }
             let input = if spec.input.is_present() {
@@ -306,6 +296,7 @@ fn work(spec: &mut JobSpec, folder: Option<&Path>, problems: &mut Problems) -> O
             Some(Work::Task {
                 task: spec.task.get()?.clone(),
                 input,
+                pull: None,
             })
         }
         (None, Some(_)) => {

@@ -188,7 +188,7 @@ section! {
         relations = json!({
             "oneOf": [{"required": ["task"]}, {"required": ["run"]}],
             "dependentRequired": {
-                "env": ["run"], "cwd": ["run"], "stdin": ["run"], "push": ["run"], "pull": ["run"], "input": ["task"],
+                "env": ["run"], "cwd": ["run"], "stdin": ["run"], "push": ["run"], "input": ["task"],
             },
         })
     ) {
@@ -223,7 +223,8 @@ section! {
         /// Files and folders that the program of `run` gets on another host, in a work folder of its own. `{id}` is the id of
         /// the job.
         push: Vec<Spanned<String>>,
-        /// Files and folders of the work folder that come back when the program of `run` has succeeded.
+        /// Files and folders of the work folder that come back when the program of `run`, or the worker of `task`, has
+        /// succeeded. On another host a worker has a work folder if it has `push`.
         pull: Vec<Spanned<String>>,
         ..terms: TermsSpec,
     }

@@ -83,7 +83,7 @@ fn name(job: &Job) -> String {
 pub(crate) fn command(job: &Job) -> String {
     match &job.work {
         Work::Command(config) => shortened(&String::from_utf8_lossy(&line(config))),
-        Work::Task { task, input } if job.item.is_none() => {
+        Work::Task { task, input, .. } if job.item.is_none() => {
             format!(
                 "{}  {}",
                 shortened(task.as_str()),

@@ -387,7 +387,7 @@ mod tests {
     fn a_warm_filter_gets_the_item_as_text() {
         let jobs = jobs("sed ::: a", |_| MapWork::Warm("sed".into()));
         match &jobs[0].work {
-            Work::Task { task, input } => {
+            Work::Task { task, input, .. } => {
                 assert_eq!((task.as_str(), input.as_str()), ("sed", "\"a\""));
             }
             other => panic!("{other:?}"),

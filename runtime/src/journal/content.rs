@@ -39,10 +39,13 @@ impl Content {
     pub fn of(job: &Job) -> Self {
         let mut digest = Digest::new();
         match &job.work {
-            Work::Task { task, input } => {
+            Work::Task { task, input, pull } => {
                 digest.field(b"task");
                 digest.field(task.as_str().as_bytes());
                 digest.field(input.as_str().as_bytes());
+                for path in pull.iter().flat_map(|paths| paths.iter()) {
+                    digest.field(path.here().as_os_str().as_encoded_bytes());
+                }
             }
             Work::Command(config) => digest.command(config),
             Work::Closure(_) => digest.field(b"closure"),

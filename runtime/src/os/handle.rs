@@ -53,7 +53,7 @@ pub struct ProcessHandle {
     /// Asks the system about the state of the process; `None` if the manager does not support that.
     view: Option<Box<dyn ProcessView>>,
     input: Option<InputWatch>,
-    folder: Option<Box<dyn WorkFolder>>,
+    folder: Option<Arc<dyn WorkFolder>>,
     exit: ExitWatch,
 }
 
@@ -174,16 +174,21 @@ impl ProcessHandle {
         }
     }
 
-    /// Sets the work folder of the process. It is given up when the handle is dropped.
+    /// Sets the work folder of the process. It is given up when the handle is dropped, and nobody else uses it.
     #[must_use]
     pub fn with_folder(mut self, folder: impl WorkFolder + 'static) -> Self {
-        self.folder = Some(Box::new(folder));
+        self.folder = Some(Arc::new(folder));
         self
     }
 
     /// Returns the work folder of the process, if one was made for it.
     pub fn folder(&self) -> Option<&dyn WorkFolder> {
         self.folder.as_deref()
+    }
+
+    /// Returns the work folder of the process for somebody who uses it beside the owner of the handle.
+    pub(crate) fn shared_folder(&self) -> Option<Arc<dyn WorkFolder>> {
+        self.folder.clone()
     }
 
     /// Returns the watch on the end of the process.

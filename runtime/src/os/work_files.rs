@@ -168,11 +168,16 @@ impl WorkFiles {
 
     /// Checks that a process on this machine has made the files that it was to make.
     pub(super) fn check_pulled(&self) -> Result<(), FileError> {
-        for path in &self.pull {
-            check_there(path, |path| FileError::NotMade { path })?;
-        }
-        Ok(())
+        check_made(&self.pull)
     }
+}
+
+/// Checks that files are there that something on this machine was to make.
+pub(crate) fn check_made(paths: &[WorkPath]) -> Result<(), FileError> {
+    for path in paths {
+        check_there(path, |path| FileError::NotMade { path })?;
+    }
+    Ok(())
 }
 
 fn check_there(path: &WorkPath, missing: fn(PathBuf) -> FileError) -> Result<(), FileError> {

@@ -16,6 +16,7 @@ mod filter;
 mod handshake;
 mod in_flight;
 mod incoming;
+mod pulls;
 mod requests;
 mod stderr;
 
@@ -29,10 +30,12 @@ use ratchet_ipc::{
     PROTOCOLS_ENV, Profile, ProtocolVersion, StdioTransport, WORKER_ID_ENV,
 };
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep_until};
 
 use self::filter::Filter;
 use self::in_flight::InFlight;
+use self::pulls::{Pulled, joined};
 use self::stderr::Stderr;
 use super::end_cause::EndCause;
 use super::event::{WorkUpdate, WorkerEnd, WorkerEvent};
@@ -218,6 +221,8 @@ struct RunningWorker {
     killed_for: Option<(u64, StopReason)>,
     /// How many answers had an unknown id, or an id that was answered before. Only the first few are logged.
     unknown_answers: u64,
+    /// The files that are coming back, of attempts that the worker has answered.
+    pulls: JoinSet<Pulled>,
 }
 
 /// A ping that was sent and not answered yet.
@@ -299,6 +304,7 @@ impl RunningWorker {
             is_killed: false,
             killed_for: None,
             unknown_answers: 0,
+            pulls: JoinSet::new(),
             config,
         })
     }
@@ -327,6 +333,9 @@ impl RunningWorker {
                 // The exit is polled before the output: a descendant that left the group can hold the pipe open and
                 // print forever.
                 ended = self.exit.wait() => break ended,
+                Some(pulled) = self.pulls.join_next(), if !self.pulls.is_empty() => {
+                    self.finish_pull(joined(pulled));
+                }
                 incoming = self.transport.receive(), if !self.is_output_closed => {
                     self.take_all(incoming).await;
                     self.check_between_reads(deadline).await;

@@ -163,6 +163,123 @@ jobs:
     );
 }
 
+/// A worker that makes a file for each job, and says where it runs. It ends after a job with the input `last`, and makes
+/// nothing for `lazy`.
+const RESIZE: &str = r#"
+import json, os, sys
+model = open("model/v1").read().strip()
+os.makedirs("out", exist_ok=True)
+for line in sys.stdin:
+    m = json.loads(line)
+    if m["type"] != "request":
+        continue
+    if m["input"] != "lazy":
+        with open("out/" + m["key"] + ".png", "w") as made:
+            made.write(model + " " + m["input"])
+    print(json.dumps({"type": "response", "id": m["id"], "result": os.getcwd()}), flush=True)
+    if m["input"] == "last":
+        sys.exit(0)
+"#;
+
+#[test]
+fn files_that_workers_make_come_back_before_their_jobs_end() {
+    for (place, slots) in [("web1", 1), ("web2", 4)] {
+        let folder = folder()
+            .file("job/model/v1", "v1\n")
+            .file("job/resize.py", RESIZE);
+        let jobs = format!(
+            r"
+hosts: {{ {place}: {{ ssh: web, slots: {slots} }} }}
+workers:
+  resize: {{ command: [python3, resize.py], on: [{place}], push: [resize.py, model/] }}
+jobs:
+  - {{ id: a, task: resize, input: one, pull: ['out/{{id}}.png'] }}
+  - {{ id: b, task: resize, input: two, pull: ['out/{{id}}.png'] }}
+  - {{ id: reads, run: [cat, out/a.png, out/b.png], needs: [a, b] }}
+  - {{ id: lazy, task: resize, input: lazy, pull: ['out/{{id}}.png'], retry: {{ max: 1 }} }}
+  - {{ id: none, task: resize, input: none }}
+  - {{ id: last, task: resize, input: last, needs: [lazy], pull: ['out/{{id}}.png'] }}
+"
+        );
+        let jobs = jobs.replace("needs: [lazy]", "needs: [reads]");
+        let (_, results) = run(&folder, &jobs, &[]);
+        let of = |id: &str| {
+            let mut lines = results.iter();
+            lines.find(|line| line["id"] == id).expect("it has ended")
+        };
+        assert_eq!(
+            of("reads")["result"]["stdout"],
+            "v1 onev1 two",
+            "{results:?}"
+        );
+        let ran_in = of("a")["result"].as_str().expect("it says where");
+        assert!(Path::new(ran_in).starts_with(folder.at("cache/ratchet/work")));
+        assert_eq!(read(&folder, "job/out/b.png"), "v1 two");
+        assert!(
+            !folder.at("job/out/none.png").exists(),
+            "it was not asked for"
+        );
+        // What the worker did not make fails its job, and not the worker.
+        assert_eq!(of("lazy")["error"]["class"], "transfer", "{results:?}");
+        // A worker that ends with its answer has its files brought back all the same.
+        assert_eq!(of("last")["status"], "succeeded", "{results:?}");
+        assert_eq!(read(&folder, "job/out/last.png"), "v1 last");
+        assert_eq!(work_folders(&folder), Vec::<PathBuf>::new());
+    }
+}
+
+#[test]
+fn a_worker_on_this_machine_leaves_its_files_where_they_are_and_has_to_make_them() {
+    let folder = folder()
+        .file("job/model/v1", "v1\n")
+        .file("job/resize.py", RESIZE);
+    let (_, results) = run(
+        &folder,
+        r"
+workers:
+  resize: { command: [python3, resize.py] }
+jobs:
+  - { id: a, task: resize, input: one, pull: ['out/{id}.png'] }
+  - { id: lazy, task: resize, input: lazy, pull: ['out/{id}.png'], retry: { max: 1 } }
+",
+        &["-k"],
+    );
+    assert_eq!(results[0]["status"], "succeeded", "{results:?}");
+    assert_eq!(read(&folder, "job/out/a.png"), "v1 one");
+    assert_eq!(results[1]["error"]["class"], "transfer", "{results:?}");
+}
+
+#[test]
+fn a_timeout_ends_an_attempt_whose_files_do_not_come() {
+    // The host sends a file without an end.
+    let folder = folder().file("job/model/v1", "v1\n").file(
+        "job/slow.py",
+        r#"
+import json, os, sys
+os.makedirs("out", exist_ok=True)
+for line in sys.stdin:
+    m = json.loads(line)
+    if m["type"] == "request":
+        with open("out/large", "wb") as made:
+            made.truncate(1 << 40)
+        print(json.dumps({"type": "response", "id": m["id"], "result": 1}), flush=True)
+"#,
+    );
+    let (_, results) = run(
+        &folder,
+        r"
+hosts: { web1: { ssh: web1 } }
+workers:
+  slow: { command: [python3, slow.py], on: [web1], push: [slow.py] }
+jobs:
+  - { id: a, task: slow, pull: [out/large], timeout: 1s, retry: { max: 1 } }
+",
+        &["--grace", "1s"],
+    );
+    assert_eq!(results[0]["error"]["class"], "timeout", "{results:?}");
+    assert!(!folder.at("job/out/large").exists());
+}
+
 #[test]
 fn files_that_are_wrong_are_refused_before_anything_runs() {
     let folder = folder();
@@ -191,9 +308,17 @@ fn files_that_are_wrong_are_refused_before_anything_runs() {
             "{ task: t, input: x, push: [in.txt] }",
             "`push` is for `run`",
         ),
+        (
+            "{ task: t, input: x, pull: [out.txt] }",
+            "`pull` is not possible with `protocol: lines`",
+        ),
+        (
+            "{ task: far, input: x, pull: [out.txt] }",
+            "takes files from the work folder of the worker, and it has none",
+        ),
     ] {
         let jobs = format!(
-            "hosts: {{ web1: {{ ssh: web1 }} }}\nworkers: {{ t: {{ command: cat, protocol: lines }} }}\njobs:\n  - {{ run: [touch, ran] }}\n  - {job}\n"
+            "hosts: {{ web1: {{ ssh: web1 }} }}\nworkers: {{ t: {{ command: cat, protocol: lines }}, far: {{ command: cat, on: web1 }} }}\njobs:\n  - {{ run: [touch, ran] }}\n  - {job}\n"
         );
         let (ended, _) = run(&folder, &jobs, &[]);
         let ended = ended.with_code(2);

@@ -147,6 +147,9 @@ impl RunningWorker {
                 "processes of this worker could not be killed"
             );
         }
+        if !self.is_killed && ended.ending != Ending::HostLost {
+            self.finish_pulls().await;
+        }
         // Nothing more can be read, so what was read so far is final for the attempts.
         self.end_output(now());
         let stderr = self.stderr.tail();

@@ -35,6 +35,8 @@ pub(super) struct InFlightAttempt {
     pub(super) begun: Option<StopClock>,
     /// The worker was asked to give it back.
     pub(super) recalled: bool,
+    /// The worker has answered it, and its files are being pulled.
+    pub(super) is_pulling: bool,
 }
 
 impl InFlight {
@@ -99,6 +101,7 @@ impl InFlight {
             starts_at,
             begun: begins.then(|| StopClock::new(now)),
             recalled: false,
+            is_pulling: false,
         });
         self.next_id += 1;
         begins

@@ -163,7 +163,19 @@ impl RunningWorker {
     ) {
         self.prove();
         self.has_answered = true;
-        match id.as_counter().and_then(|id| self.jobs.remove(id)) {
+        let counter = id.as_counter();
+        let entry = counter.and_then(|id| self.jobs.get_mut(id));
+        if entry.is_some_and(|entry| entry.is_pulling) {
+            return self.take_unknown_answer(id);
+        }
+        let outcome = match (counter, outcome) {
+            (Some(id), Ok(result)) => match self.start_pull(id, result) {
+                Some(result) => Ok(result),
+                None => return,
+            },
+            (_, outcome) => outcome,
+        };
+        match counter.and_then(|id| self.jobs.remove(id)) {
             Some(entry) => self.settle(
                 entry,
                 outcome.map_err(|error| Box::new(Failure::from_answer(error))),

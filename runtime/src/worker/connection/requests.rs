@@ -136,7 +136,7 @@ impl RunningWorker {
 
 /// Makes the request for an attempt.
 fn request(assignment: &Assignment, id: u64) -> Request {
-    let Work::Task { task, input } = &assignment.job.work else {
+    let Work::Task { task, input, .. } = &assignment.job.work else {
         unreachable!("a run gives workers tasks alone, and a pool refuses other jobs of callers")
     };
     let timeouts = assignment.job.terms.timeouts;
