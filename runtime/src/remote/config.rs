@@ -13,6 +13,9 @@ pub struct RemoteConfig {
     pub connect_timeout: Duration,
     /// How long the host may be silent before it is lost. Any byte counts, and both sides send some regularly.
     pub lost_after: Duration,
+    /// How long the agent may take to answer a request: to start a process, to end one after its grace, or to measure some.
+    /// An agent that sends signs of life and does not answer is lost, since nobody knows what runs there.
+    pub answer_within: Duration,
     /// How long processes of the host may run after the last answered question of its keeper. Then the keeper kills
     /// them, whether the agent is alive, stopped or gone.
     pub fence_after: Duration,
@@ -39,6 +42,7 @@ impl RemoteConfig {
             max_processes: MAX_PROCESSES,
             connect_timeout: Duration::from_secs(30),
             lost_after: Duration::from_secs(15),
+            answer_within: Duration::from_mins(2),
             fence_after: Duration::from_secs(12),
             kill_margin: Duration::from_secs(5),
             measures_machine: false,

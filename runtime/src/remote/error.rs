@@ -71,6 +71,16 @@ pub enum RemoteError {
     /// Nothing came from the other side for too long.
     #[error("nothing came from the other side for {0:?}")]
     Silent(Duration),
+    /// The agent has sent signs of life, and has not answered a request in time.
+    #[error(
+        "the agent there is alive, and has not answered within {limit:?} when it was to {request}"
+    )]
+    Unanswered {
+        /// What the agent was to do.
+        request: &'static str,
+        /// How long it could have taken.
+        limit: Duration,
+    },
     /// The agent could not start its keeper.
     #[error("the agent could not start its keeper")]
     Keeper(#[source] io::Error),

@@ -26,6 +26,7 @@ use crate::os::{
     ExitWatch, InputWatch, Pipes, ProcessConfig, ProcessError, ProcessHandle, ProcessId,
     ProcessInfo, ProcessManager, ProcessUsage,
 };
+use crate::suspension::working_now;
 
 /// How many bytes an agent may send to explain why a program was not started.
 const ERROR_BYTES: usize = 16 * 1024;
@@ -222,7 +223,9 @@ struct StartGuard<'a> {
 impl Drop for StartGuard<'_> {
     fn drop(&mut self) {
         match self.id {
-            Some(id) if self.is_asked => self.table.terminate(id, Duration::ZERO),
+            Some(id) if self.is_asked => {
+                self.table.terminate(id, Duration::ZERO, working_now());
+            }
             Some(id) => self.table.not_started(id),
             None => {}
         }
@@ -242,15 +245,13 @@ impl ProcessManager for RemoteProcesses {
         let (input_notice, input) = InputWatch::channel();
         let view = Arc::<RemoteView>::default();
         let messages = self.connection.messages();
-        let id = self.table.add(ProcessEntry {
-            connection: self.connection.number(),
-            messages: messages.clone(),
-            command: Arc::from(config.to_string()),
-            system_id: None,
+        let id = self.table.add(ProcessEntry::new(
+            (self.connection.number(), messages.clone()),
+            Arc::from(config.to_string()),
             notice,
-            input: input_notice,
-            shared: Arc::clone(&view),
-        });
+            input_notice,
+            Arc::clone(&view),
+        ));
         let id = id.ok_or_else(|| self.lost(false))?;
         let mut guard = StartGuard {
             table: &self.table,
@@ -265,6 +266,7 @@ impl ProcessManager for RemoteProcesses {
             }
         };
         guard.is_asked = true;
+        self.table.start_asked(id, working_now());
         let started = self.start(id, spec, &view, input.clone()).await;
         let (system_id, stdin) = match started {
             Ok(Ok(started)) => started,
@@ -276,7 +278,7 @@ impl ProcessManager for RemoteProcesses {
             Err(error) => {
                 // The process may run there until the agent has killed it, so the start does not count as failed before
                 // that. The loss of the connection may be noticed only a moment later.
-                self.table.terminate(id, Duration::ZERO);
+                self.table.terminate(id, Duration::ZERO, working_now());
                 let is_lost = self.connection.loss().is_lost_soon().await;
                 if is_lost {
                     exit.wait().await;
@@ -330,7 +332,7 @@ impl ProcessManager for RemoteProcesses {
     }
 
     async fn terminate_process(&self, id: ProcessId, grace: Duration) -> Result<(), ProcessError> {
-        self.table.terminate(id, grace);
+        self.table.terminate(id, grace, working_now());
         Ok(())
     }
 
@@ -350,7 +352,7 @@ impl ProcessManager for RemoteProcesses {
     ) -> Result<BTreeMap<ProcessId, ProcessUsage>, ProcessError> {
         let messages: mpsc::UnboundedSender<ToAgent> = self.connection.messages();
         let number = self.connection.number();
-        let answered = self.table.measure(number, ids, &messages);
+        let answered = self.table.measure(number, ids, &messages, working_now());
         answered.await.map_err(|_| self.lost(false))
     }
 }

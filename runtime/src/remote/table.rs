@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -30,26 +30,78 @@ struct TableState {
     living: BTreeMap<ProcessId, ProcessEntry>,
     /// The connections that were lost. A process that is added for one of them would never be reported as ended.
     lost: BTreeSet<u64>,
-    questions: BTreeMap<u64, oneshot::Sender<BTreeMap<ProcessId, ProcessUsage>>>,
+    questions: BTreeMap<u64, OpenQuestion>,
+}
+
+/// A question for the usage of processes that is not answered.
+#[derive(Debug)]
+struct OpenQuestion {
+    /// The connection over which it was asked.
+    connection: u64,
+    asked_at: Instant,
+    answer: oneshot::Sender<BTreeMap<ProcessId, ProcessUsage>>,
+}
+
+/// A request for a process that its agent has not answered.
+#[derive(Debug, Clone, Copy)]
+enum OpenRequest {
+    /// To start it.
+    Start,
+    /// To end it.
+    End,
+}
+
+impl OpenRequest {
+    /// Describes the request in messages.
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::Start => "start a process",
+            Self::End => "end a process",
+        }
+    }
 }
 
 /// A process that was asked for, and has not ended.
 #[derive(Debug)]
 pub(super) struct ProcessEntry {
     /// The connection over which it was started.
-    pub(super) connection: u64,
+    connection: u64,
     /// The sender of messages to its agent.
-    pub(super) messages: mpsc::UnboundedSender<ToAgent>,
+    messages: mpsc::UnboundedSender<ToAgent>,
     /// The program and its arguments.
-    pub(super) command: Arc<str>,
+    command: Arc<str>,
     /// The id of the process on its host, once it runs.
-    pub(super) system_id: Option<u32>,
+    system_id: Option<u32>,
     /// Announces that it has ended.
-    pub(super) notice: ExitNotice,
+    notice: ExitNotice,
     /// Announces that it has closed its stdin.
-    pub(super) input: InputNotice,
+    input: InputNotice,
     /// The output and the state of the process that have arrived so far.
-    pub(super) shared: Arc<RemoteView>,
+    shared: Arc<RemoteView>,
+    /// The request that its agent has not answered, and from when on the time for the answer counts.
+    open: Option<(OpenRequest, Instant)>,
+}
+
+impl ProcessEntry {
+    /// Makes the entry of a process that is to be started over a connection, with the channels that announce what it does.
+    pub(super) fn new(
+        (connection, messages): (u64, mpsc::UnboundedSender<ToAgent>),
+        command: Arc<str>,
+        notice: ExitNotice,
+        input: InputNotice,
+        shared: Arc<RemoteView>,
+    ) -> Self {
+        Self {
+            connection,
+            messages,
+            command,
+            system_id: None,
+            notice,
+            input,
+            shared,
+            open: None,
+        }
+    }
 }
 
 /// The dispatcher's copy of a process on another host: its output so far, the bytes written to its stdin, and its end.
@@ -132,11 +184,48 @@ impl ProcessTable {
         Some(id)
     }
 
+    /// Records that the agent is asked now to start a process.
+    pub(super) fn start_asked(&self, id: ProcessId, now: Instant) {
+        if let Some(entry) = self.state().living.get_mut(&id) {
+            entry.open = Some((OpenRequest::Start, now));
+        }
+    }
+
     /// Records that a process runs.
     pub(super) fn started(&self, id: ProcessId, system_id: u32) {
         if let Some(entry) = self.state().living.get_mut(&id) {
             entry.system_id = Some(system_id);
+            // It may have been told to end before its start was answered.
+            entry.open = entry
+                .open
+                .filter(|(request, _)| matches!(request, OpenRequest::End));
         }
+    }
+
+    /// Returns what the agent of a connection was asked to do, if it has not answered that within this time.
+    pub(super) fn overdue(
+        &self,
+        connection: u64,
+        limit: Duration,
+        now: Instant,
+    ) -> Option<&'static str> {
+        let is_over = |since: Instant| now.saturating_duration_since(since) >= limit;
+        let state = self.state();
+        let mut processes = state
+            .living
+            .values()
+            .filter(|entry| entry.connection == connection);
+        let request = processes.find_map(|entry| {
+            let (request, since) = entry.open?;
+            is_over(since).then(|| request.in_words())
+        });
+        request.or_else(|| {
+            let mut questions = state.questions.values();
+            let is_overdue = questions.any(|open| {
+                open.connection == connection && !open.answer.is_closed() && is_over(open.asked_at)
+            });
+            is_overdue.then_some("measure processes")
+        })
     }
 
     /// Removes a process that was not started.
@@ -168,7 +257,17 @@ impl ProcessTable {
     }
 
     /// Makes a process end.
-    pub(super) fn terminate(&self, id: ProcessId, grace: Duration) {
+    pub(super) fn terminate(&self, id: ProcessId, grace: Duration, now: Instant) {
+        if let Some(entry) = self.state().living.get_mut(&id)
+            && let Some(due) = now.checked_add(grace)
+        {
+            // If it is told again, the shorter grace counts.
+            let due = match entry.open {
+                Some((OpenRequest::End, before)) => before.min(due),
+                _ => due,
+            };
+            entry.open = Some((OpenRequest::End, due));
+        }
         let message = ToAgent::Terminate {
             id: wire_id(id),
             grace_ms: grace_ms(grace),
@@ -182,18 +281,24 @@ impl ProcessTable {
         connection: u64,
         ids: &[ProcessId],
         messages: &mpsc::UnboundedSender<ToAgent>,
+        now: Instant,
     ) -> oneshot::Receiver<BTreeMap<ProcessId, ProcessUsage>> {
         let (answer, answered) = oneshot::channel();
         let question = number();
         let ids = ids.iter().map(|id| wire_id(*id)).collect();
         let mut state = self.state();
         // The receiver of an answer may have been dropped.
-        state.questions.retain(|_, answer| !answer.is_closed());
+        state.questions.retain(|_, open| !open.answer.is_closed());
         // A lost connection may accept messages for a moment, but they would never be answered.
         if !state.lost.contains(&connection)
             && messages.send(ToAgent::Measure { question, ids }).is_ok()
         {
-            state.questions.insert(question, answer);
+            let open = OpenQuestion {
+                connection,
+                asked_at: now,
+                answer,
+            };
+            state.questions.insert(question, open);
         }
         answered
     }
@@ -233,11 +338,11 @@ impl ProcessTable {
                 }
             }
             FromAgent::Measured { question, usage } => {
-                let answer = self.state().questions.remove(&question);
-                if let Some(answer) = answer {
+                let open = self.state().questions.remove(&question);
+                if let Some(open) = open {
                     let usage = usage.into_iter().map(usage_from_wire);
                     // The receiver may have been dropped.
-                    let _ = answer.send(usage.collect());
+                    let _ = open.answer.send(usage.collect());
                 }
             }
             // The connection handles these.

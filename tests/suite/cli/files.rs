@@ -261,7 +261,7 @@ for line in sys.stdin:
     m = json.loads(line)
     if m["type"] == "request":
         with open("out/large", "wb") as made:
-            made.truncate(1 << 40)
+            made.truncate(1 << 36)
         print(json.dumps({"type": "response", "id": m["id"], "result": 1}), flush=True)
 "#,
     );

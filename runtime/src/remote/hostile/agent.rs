@@ -360,6 +360,107 @@ async fn is_over_in_time(answers: Vec<Answer>, close: Close) -> Result<(), &'sta
         .map_err(|_| "a process is left in the table")
 }
 
+/// Serves a dispatcher as an agent that is alive for ever: it says that it has started each process unless it is to start
+/// none, and answers nothing else.
+async fn serve_without_answers(stream: DuplexStream, starts: bool) {
+    let (input, mut output) = tokio::io::split(stream);
+    let mut input = BufReader::new(input);
+    let info = AgentInfo::of_this_host();
+    hello::send_agent_hello(&mut output, &info).await.unwrap();
+    hello::receive_dispatcher_hello(&mut input).await.unwrap();
+    let connection = server::handshake(tokio::io::join(input, output)).await;
+    let mut connection = connection.unwrap();
+    let mut beat = tokio::time::interval(Duration::from_secs(1));
+    let (mut messages, mut kept) = (None, Vec::new());
+    loop {
+        tokio::select! {
+            accepted = connection.accept() => {
+                let Some(Ok((request, mut respond))) = accepted else { return };
+                let (head, mut body) = request.into_parts();
+                // Dropping it would reset the stream, and too many unread frames break the connection.
+                tokio::spawn(async move {
+                    while let Some(Ok(bytes)) = body.data().await {
+                        let _ = body.flow_control().release_capacity(bytes.len());
+                    }
+                });
+                let is_messages = head.uri.path() == MESSAGES_PATH;
+                if is_messages || starts {
+                    let stream = respond.send_response(Response::new(()), false).unwrap();
+                    if is_messages {
+                        messages = Some(stream);
+                    } else {
+                        kept.push((None, Some(stream)));
+                    }
+                } else {
+                    kept.push((Some(respond), None));
+                }
+            }
+            _ = beat.tick() => {
+                if let Some(messages) = &mut messages {
+                    let _ = messages.send_data(line(&FromAgent::Beat).unwrap(), false);
+                }
+            }
+        }
+    }
+}
+
+/// Connects to an agent that is alive and answers nothing, or only starts.
+async fn unanswered(starts: bool) -> RemoteProcesses {
+    let (here, there) = tokio::io::duplex(64 * 1024);
+    tokio::spawn(serve_without_answers(there, starts));
+    let (input, output) = tokio::io::split(here);
+    let config = RemoteConfig::new("stuck");
+    RemoteProcesses::connect(input, output, config)
+        .await
+        .unwrap()
+}
+
+/// Checks that a host is lost because its agent did not answer, in the time for answers and not much before.
+async fn is_lost_for(processes: &RemoteProcesses, begun: tokio::time::Instant, request: &str) {
+    let reason = timeout(DEADLINE, processes.closed()).await.unwrap();
+    assert!(reason.contains(request), "{reason}");
+    assert!(reason.contains("has not answered within 120s"), "{reason}");
+    assert!(begun.elapsed() >= Duration::from_mins(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_answers_no_measurement_is_lost_although_it_is_alive() {
+    let processes = unanswered(true).await;
+    let cat = processes.spawn_process(&ProcessConfig::new("cat")).await;
+    let mut cat = cat.unwrap();
+    // What runs for long is no request.
+    let lost = timeout(Duration::from_mins(30), processes.closed()).await;
+    assert!(lost.is_err(), "{lost:?}");
+    let begun = tokio::time::Instant::now();
+    let measured = timeout(DEADLINE * 2, processes.measure_processes(&[cat.id()])).await;
+    assert!(measured.unwrap().is_err());
+    is_lost_for(&processes, begun, "measure processes").await;
+    assert_eq!(cat.exit().wait().await.ending, crate::os::Ending::HostLost);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_answers_no_start_is_lost_although_it_is_alive() {
+    let processes = unanswered(false).await;
+    let begun = tokio::time::Instant::now();
+    let cat = ProcessConfig::new("cat");
+    let started = processes.spawn_process(&cat);
+    assert!(timeout(DEADLINE * 2, started).await.unwrap().is_err());
+    is_lost_for(&processes, begun, "start a process").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_ends_no_process_is_lost_although_it_is_alive() {
+    let processes = unanswered(true).await;
+    let cat = processes.spawn_process(&ProcessConfig::new("cat")).await;
+    let mut cat = cat.unwrap();
+    let begun = tokio::time::Instant::now();
+    let grace = Duration::from_secs(10);
+    processes.terminate_process(cat.id(), grace).await.unwrap();
+    let ended = timeout(DEADLINE * 2, cat.exit().wait()).await.unwrap();
+    assert_eq!(ended.ending, crate::os::Ending::HostLost);
+    is_lost_for(&processes, begun + grace, "end a process").await;
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 

@@ -265,7 +265,11 @@ impl ConnectionTask {
                     }
                 }
                 _ = beat.tick() => {
-                    let number = beats.send(working_now());
+                    let (now, limit) = (working_now(), self.config.answer_within);
+                    if let Some(request) = self.table.overdue(self.number, limit, now) {
+                        return RemoteError::Unanswered { request, limit };
+                    }
+                    let number = beats.send(now);
                     let measures = self.config.measures_machine;
                     drop(self.messages.send(ToAgent::Beat { number, measures }));
                 }
