@@ -59,4 +59,4 @@ pub(crate) use resources::{Resources, TypedNeeds, check_typed, typed_needs, type
 pub(crate) use selection::{GroupPattern, JobPattern, Partition, Selection};
 pub(crate) use spec::{FileSpec, HeaderSpec, JobSpec, PlainHint, Protocol};
 pub(crate) use stream::{JobLines, LONGEST, LineRead, StreamError, read_until};
-pub(crate) use terms::{PartialRetry, PartialTerms, typed_hint};
+pub(crate) use terms::{AnyHint, PartialRetry, PartialTerms, typed_hint};

@@ -7,6 +7,7 @@
 
 mod keys;
 mod load;
+mod module_hints;
 mod origin;
 
 use std::collections::HashMap;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use ratchet_runtime::journal::Retention;
 use ratchet_runtime::process::Prefetch;
-use ratchet_runtime::{Durability, Timeouts};
+use ratchet_runtime::{Durability, ParallelizationHint, Timeouts};
 
 use crate::document::{Count, Either, Field, Section as _};
 use crate::environment::UserEnvironment;
@@ -76,6 +77,12 @@ impl Settings {
     /// How many requests may wait in the pipe of a worker, for pools that do not set it.
     pub(crate) fn prefetch(&self) -> Option<Prefetch> {
         self.spec.prefetch.get().copied()
+    }
+
+    /// The hints of modules of playbooks.
+    pub(crate) fn modules(&self) -> Vec<(String, ParallelizationHint)> {
+        let hints = self.spec.modules.get();
+        hints.map(|hints| hints.0.clone()).unwrap_or_default()
     }
 
     /// How long running jobs have to finish after the first signal.

@@ -37,6 +37,7 @@ use std::sync::Arc;
 
 use ratchet_input::InputError;
 use ratchet_input::inventory::Inventory;
+use ratchet_runtime::ParallelizationHint;
 
 pub use configuration::{Configuration, PlayFlags};
 pub use execution::{Event, Execution, HostCounts, Recap, StepAnswer, TaskTimes, Timings};
@@ -63,6 +64,8 @@ pub struct Request {
     pub start_at: Option<String>,
     /// How often `-v` was given.
     pub verbosity: u8,
+    /// The hints of modules in the settings. The file `hints.yml` beside a playbook overrides them.
+    pub hints: Vec<(String, ParallelizationHint)>,
 }
 
 /// A listing of what playbooks would do.

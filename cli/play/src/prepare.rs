@@ -14,7 +14,7 @@ use crate::configuration::Configuration;
 use crate::data::Value;
 use crate::execution::{Execution, Options};
 use crate::hint_file;
-use crate::hints::ModuleRegistry;
+use crate::hints::{ModuleEntry, ModuleRegistry};
 use crate::language::{self, Keyword, Play, PlaybookReader};
 use crate::module_check::{check_settings, check_steps, refused_connection, refused_method};
 use crate::modules::{ModulePaths, Modules, Secret};
@@ -89,7 +89,12 @@ pub fn prepare(
         modules,
         registry,
         limits,
-    } = check_plays(&plays, &mut reader, &configuration, variable("PATH"))?;
+    } = check_plays(
+        &plays,
+        &mut reader,
+        (request, &configuration),
+        variable("PATH"),
+    )?;
     check_hosts(&plays, &inventory, limit.as_ref())?;
     let mut answers = HashMap::new();
     for (number, play) in (1..).zip(&plays) {
@@ -154,7 +159,12 @@ pub fn check_syntax(
     variable: impl Fn(&str) -> Option<OsString>,
 ) -> Result<(), InputError> {
     let (mut reader, plays) = read_plays(request, configuration)?;
-    check_plays(&plays, &mut reader, configuration, variable("PATH"))?;
+    check_plays(
+        &plays,
+        &mut reader,
+        (request, configuration),
+        variable("PATH"),
+    )?;
     Ok(())
 }
 
@@ -178,7 +188,7 @@ fn read_plays(
 fn check_plays(
     plays: &[Arc<Play>],
     reader: &mut PlaybookReader,
-    configuration: &Configuration,
+    (request, configuration): (&Request, &Configuration),
     programs: Option<OsString>,
 ) -> Result<KnownNames, InputError> {
     let modules = Arc::new(Modules::find_ansible(ModulePaths {
@@ -187,6 +197,9 @@ fn check_plays(
         programs,
     }));
     let mut registry = ModuleRegistry::with_builtins();
+    for (name, hint) in &request.hints {
+        registry.register(name.clone(), ModuleEntry::new(hint.clone()));
+    }
     let folder = plays.first().map(|play| play.folder.clone());
     let limits = hint_file::read(reader, &folder.unwrap_or_default(), &mut registry)?;
     for play in plays {

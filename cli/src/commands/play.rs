@@ -26,6 +26,7 @@ use crate::session::{
     JobSource, ResumedRun, RunSetup, Session, TerminalUse, open_play_output, open_report,
     start_keeper,
 };
+use crate::settings::Settings;
 
 /// The exit codes of ansible-playbook.
 const ANSIBLE_ERROR: u8 = 1;
@@ -119,15 +120,17 @@ fn exit_code(code: u8, counts: PlayCounts, is_of_ansible: bool) -> Result<u8, Cl
 }
 
 /// Makes the request to the library of plays from the arguments.
-fn request(arguments: &PlayArguments) -> Request {
-    Request {
+fn request(arguments: &PlayArguments) -> Result<Request, CliError> {
+    let settings = Settings::load(&UserEnvironment::current()?)?;
+    Ok(Request {
         playbooks: arguments.playbooks.clone(),
         limit: arguments.limit.clone(),
         extra_vars: arguments.extra_vars.clone(),
         check: arguments.check,
         start_at: arguments.start_at_task.clone(),
         verbosity: arguments.display.verbose,
-    }
+        hints: settings.modules(),
+    })
 }
 
 /// Returns the options that a play has in common with other runs.
@@ -202,7 +205,7 @@ fn prepared(arguments: &PlayArguments, configuration: Configuration) -> Result<P
         )?,
     };
     Ok(prepare(
-        &request(arguments),
+        &request(arguments)?,
         configuration,
         passwords,
         inventory,
@@ -296,9 +299,9 @@ fn list(arguments: &PlayArguments) -> Result<(), CliError> {
         tags: arguments.list_tags,
     };
     if arguments.syntax_check {
-        check_syntax(&request(arguments), &configuration, variable)?;
+        check_syntax(&request(arguments)?, &configuration, variable)?;
     }
-    let listing = ratchet_play::list(&request(arguments), &configuration, listed, &inventory)?;
+    let listing = ratchet_play::list(&request(arguments)?, &configuration, listed, &inventory)?;
     for name in &listing.unknown {
         let line = format!("no host or group `{}` is in the inventory\n", plain(name));
         // The lists are what was asked for; a warning that cannot be written must not prevent them.

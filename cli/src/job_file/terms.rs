@@ -1,5 +1,6 @@
 //! The terms that a part of a file, the flags or the settings set for jobs.
 
+use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 use std::mem::discriminant;
 use std::path::Path;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use ratchet_resilience::retry::{BackoffPolicy, Delay, Jitter};
 use ratchet_runtime::process::MemoryLimits;
 use ratchet_runtime::{CacheTerms, ParallelizationHint, Priority, ResourceNeed, Terms, Timeouts};
+use serde_json::Value as Json;
 
 use super::hosts::{HostRegistry, words_of};
 use super::paths::within;
@@ -17,7 +19,7 @@ use super::spec::{
     Backoff, CacheSpec, CommandMemorySpec, HintSpec, HintWord, RetrySpec, TermsSpec, TimeoutSpec,
 };
 use crate::diagnostic::{Diagnostic, Problems, Source, Span};
-use crate::document::{Count, Either, Field, FromNode, Spanned, yaml_node};
+use crate::document::{Count, Either, Field, FromNode, Node, Schemas, Spanned, yaml_node};
 use crate::value::{self, ValueError};
 
 /// The terms that a job, an override, a worker, the flags, the defaults or the settings set. A term that is `None` is
@@ -320,6 +322,30 @@ pub(crate) fn typed_hint(text: &str) -> Result<ParallelizationHint, String> {
             Err(problem.message + help.as_deref().unwrap_or_default())
         }
         (None, None) => Err("there are no figures in it".to_owned()),
+    }
+}
+
+/// A hint with or without figures.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct AnyHint(pub(crate) ParallelizationHint);
+
+impl FromNode for AnyHint {
+    fn from_node(node: Node<'_>, problems: &mut Problems) -> Option<Self> {
+        let span = node.span;
+        let said = Either::from_node(node, problems)?;
+        hint(said, Some(span), problems).map(Self)
+    }
+
+    fn accepts(node: &Node<'_>) -> bool {
+        Either::<HintWord, HintSpec>::accepts(node)
+    }
+
+    fn expected() -> Cow<'static, str> {
+        Either::<HintWord, HintSpec>::expected()
+    }
+
+    fn schema(schemas: &mut Schemas) -> Json {
+        Either::<HintWord, HintSpec>::schema(schemas)
     }
 }
 

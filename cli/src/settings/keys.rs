@@ -7,6 +7,7 @@ use ratchet_runtime::journal::Retention;
 use ratchet_runtime::process::Prefetch;
 
 use super::Settings;
+use super::module_hints::ModuleHints;
 use crate::document::{
     AnyByteSize, ByteSize, ClapWord, Count, Either, PositiveDuration, PositiveNumber, Spanned,
     section,
@@ -32,6 +33,9 @@ section! {
         retries: Count<0>,
         /// How parallel a job may be, for jobs that do not set it.
         hint: PlainHint,
+        /// How parallel modules of playbooks may be: a map, as in `{my_module: host_exclusive}`, or `my_module=host_exclusive`.
+        /// A `hints.yml` beside a playbook comes first.
+        modules: ModuleHints,
         /// How long running jobs have to finish after the first signal.
         grace: Duration,
         /// How long a run may take.

@@ -124,6 +124,7 @@ fn every_key_can_be_set_both_ways() {
             "timeout" | "grace" | "deadline" | "keep-age" => "3s",
             "memory-limit" | "memory-free" | "keep-size" => "3GiB",
             "hint" => "alone",
+            "modules" => "apt=alone,mine=fully_parallel",
             "format" => "json",
             "durability" => "each",
             _ => "folder",

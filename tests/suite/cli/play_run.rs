@@ -466,3 +466,35 @@ fn a_file_of_hints_says_how_parallel_modules_are_and_which_limits_there_are() {
         assert!(wrong.contains(part), "{part}\n{wrong}");
     }
 }
+
+#[test]
+fn the_settings_of_a_project_say_how_parallel_modules_are_and_a_file_of_hints_comes_first() {
+    let playbook = "- hosts: all
+  gather_facts: false
+  tasks:
+    - mine: {log: \"{{ playbook_dir }}/mine.log\", host: \"{{ inventory_hostname }}\"}
+    - other: {log: \"{{ playbook_dir }}/other.log\", host: \"{{ inventory_hostname }}\"}
+";
+    let project = |settings: &str| {
+        site(playbook)
+            .file("library/mine", NOTING)
+            .file("library/other", NOTING)
+            .file("hints.yml", "modules: {other: global_exclusive}\n")
+            .file("ratchet.toml", settings)
+    };
+    let folder = project("modules = { mine = \"global_exclusive\", other = \"fully_parallel\" }\n");
+    let _ended = run(&folder, &[]).with_code(0);
+    for name in ["mine.log", "other.log"] {
+        let notes = notes(&folder, name);
+        assert_eq!(notes.len(), 3);
+        for pair in notes.windows(2) {
+            assert!(pair[0].2 <= pair[1].1, "{name}: {notes:?}");
+        }
+    }
+    let wrong = project("modules = { mine = \"sometimes\" }\n");
+    let told = run(&wrong, &[]).with_code(2).stderr();
+    assert!(
+        told.contains("ratchet.toml:1") && told.contains("sometimes"),
+        "{told}"
+    );
+}
