@@ -41,6 +41,7 @@ mod play_lookups;
 mod play_oracle;
 mod play_run;
 mod play_site;
+mod play_step;
 mod recipes;
 mod reports;
 mod resources;
