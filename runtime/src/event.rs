@@ -1,5 +1,6 @@
 //! The events of a run, by which observers follow it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use crate::breaker::BreakerReport;
 use crate::ids::{PlaceName, SlotNumber, WorkerName};
 use crate::item::ItemName;
 use crate::outcome::{Class, Outcome};
+use crate::scheduling::ParallelizationHint;
 
 /// An event with the time at which it happened: one line of an event log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,6 +63,16 @@ pub enum Event {
         id: JobKey,
         /// The name of the job's task, or of its program.
         task: TaskName,
+        /// The hint that the job itself names. One that is declared for its task is told by
+        /// [`HintsDeclared`](Event::HintsDeclared).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hint: Option<ParallelizationHint>,
+    },
+    /// Hints of tasks became known: the program that made the executor set them, or a worker declared them in its hello. They
+    /// hold for the jobs of these tasks that name no hint.
+    HintsDeclared {
+        /// The hints by the names of their tasks.
+        hints: BTreeMap<String, ParallelizationHint>,
     },
     /// An attempt of a job has begun.
     AttemptStarted {

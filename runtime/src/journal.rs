@@ -81,7 +81,7 @@ pub use content::Content;
 pub use entries::{JournalEntries, JournalEntry};
 pub use error::JournalError;
 pub use history::{History, RecordedOutcome};
-pub use plan::{JobPlan, RunPlan};
+pub use plan::{JobPlan, RunPlan, position_of};
 pub use prune::{PrunedRun, Retention};
 pub use record::{Header, SourceIdentity};
 pub use resume::{Resume, ResumeCounts, ResumeDecision, RunReason};
@@ -223,12 +223,31 @@ impl Journal {
 
     /// Appends the outcome of a job. It is in the file after the next flush.
     pub fn append(&mut self, job: &Job, outcome: &Outcome) -> Result<(), JournalError> {
+        self.append_planned(job, outcome, JobPlan::of(job))
+    }
+
+    /// Appends the outcome of a job with its position in the order in which jobs were submitted, counted from 0. It is in the
+    /// file after the next flush.
+    pub fn append_at(
+        &mut self,
+        job: &Job,
+        outcome: &Outcome,
+        position: u64,
+    ) -> Result<(), JournalError> {
+        self.append_planned(job, outcome, JobPlan::at(job, position))
+    }
+
+    fn append_planned(
+        &mut self,
+        job: &Job,
+        outcome: &Outcome,
+        plan: Option<JobPlan<'_>>,
+    ) -> Result<(), JournalError> {
         self.check()?;
         let n = self.recorded + 1;
         self.has_ended = false;
         let identity = job.item.as_ref().map(|item| item.identity);
         let identity = identity.filter(|_| self.knows_identities);
-        let plan = JobPlan::of(job);
         record::write_job(
             &mut self.buffer,
             n,

@@ -191,6 +191,11 @@ fn text() -> Value {
     json!({"type": "string"})
 }
 
+/// A hint: its name, or an object with the name as the key of its settings.
+fn hint() -> Value {
+    json!({"type": ["string", "object"], "description": "A hint, as job files write it."})
+}
+
 fn count() -> Value {
     json!({"type": "integer", "minimum": 0})
 }
@@ -199,7 +204,7 @@ fn number() -> Value {
     json!({"type": "number"})
 }
 
-fn of_runs() -> [Value; 7] {
+fn of_runs() -> [Value; 8] {
     let phase = json!({"enum": ["draining", "cancelling", "killing"]});
     let state = json!({"enum": BreakerState::ALL.map(BreakerState::as_str)});
     [
@@ -239,6 +244,14 @@ fn of_runs() -> [Value; 7] {
             &["name", "limit"],
             [("name", text()), ("limit", text())],
         ),
+        kind(
+            "hints_declared",
+            &["hints"],
+            [(
+                "hints",
+                json!({"type": "object", "additionalProperties": hint()}),
+            )],
+        ),
         kind("admission", &[], [("held", text())]),
         kind(
             "resource_warning",
@@ -255,7 +268,7 @@ fn of_jobs() -> [Value; 7] {
         kind(
             "job_queued",
             &["id", "task"],
-            [("id", text()), ("task", text())],
+            [("id", text()), ("task", text()), ("hint", hint())],
         ),
         kind(
             "attempt_started",

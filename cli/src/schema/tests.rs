@@ -462,6 +462,10 @@ fn events_as_they_are_written_are_valid() {
         Event::JobQueued {
             id: "a".into(),
             task: "t".into(),
+            hint: Some(ratchet_runtime::ParallelizationHint::rate_limited(4.0)),
+        },
+        Event::HintsDeclared {
+            hints: [("t".to_owned(), ratchet_runtime::ParallelizationHint::HostExclusive)].into(),
         },
         Event::AttemptStarted {
             id: "a".into(),

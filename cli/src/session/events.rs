@@ -172,6 +172,7 @@ fn is_kept(event: &Event) -> bool {
         Event::BreakerChanged(_)
         | Event::LimitChanged { .. }
         | Event::Admission { .. }
+        | Event::HintsDeclared { .. }
         | Event::RunStopping { .. } => true,
         _ => false,
     }

@@ -1,5 +1,6 @@
 //! The kinds of worker of a run, and which of them performs which task.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ratchet_ipc::TaskName;
@@ -351,6 +352,23 @@ impl Kinds {
                 Err(Failure::new(Class::Input, message))
             }
         }
+    }
+}
+
+impl Kinds {
+    /// Returns the hints that are declared for the tasks of a kind, or of all kinds, by the names of the tasks.
+    pub(super) fn declared_hints(
+        &self,
+        kind: Option<KindId>,
+    ) -> BTreeMap<String, ParallelizationHint> {
+        let entries = self.tasks.iter();
+        entries
+            .filter(|(_, entry)| kind.is_none_or(|kind| entry.kind == kind))
+            .filter_map(|(task, entry)| match &entry.hint {
+                Some(Ok(hint)) => Some((task.to_string(), hint.clone())),
+                Some(Err(_)) | None => None,
+            })
+            .collect()
     }
 }
 

@@ -36,6 +36,13 @@ pub trait Ledger: Send {
     /// Records an outcome. The ledger may buffer it until [`flush`](Self::flush).
     fn append(&mut self, job: &Job, outcome: &Outcome) -> io::Result<()>;
 
+    /// Records an outcome whose job had this position in the order in which jobs were submitted, counted from 0.
+    ///
+    /// A ledger that keeps no order can ignore the position.
+    fn append_at(&mut self, job: &Job, outcome: &Outcome, _position: u64) -> io::Result<()> {
+        self.append(job, outcome)
+    }
+
     /// Records that the results of these jobs, which were appended before, may be wrong. The ledger may buffer this
     /// until [`flush`](Self::flush).
     ///

@@ -104,6 +104,7 @@ impl Orchestrator {
         self.pass_time(now);
         let total = self.arrivals.total();
         self.emit(|| Event::RunStarted { total });
+        self.tell_hints(None);
     }
 
     /// Begins a turn. The time until `now` is charged before anything changes, because it belongs to the state before
@@ -248,6 +249,7 @@ impl Orchestrator {
                     self.emit_of_job(|| Event::JobQueued {
                         id: arrival.job.id.clone(),
                         task: arrival.job.task_name().into(),
+                        hint: arrival.job.terms.hint.clone(),
                     });
                     let (at, refusal) = (self.moment(), self.refusal(&arrival.job));
                     let next = self.arrivals.admit(arrival, at, refusal);
@@ -558,6 +560,7 @@ impl Orchestrator {
         tasks: Option<Vec<Introduction>>,
     ) {
         let unbound = self.execution.unbound(kind, self.arrivals.kinds());
+        let declares = tasks.is_some();
         if self.arrivals.introduced(kind, version, tasks) {
             let kinds = self.arrivals.kinds();
             let too_late = self.execution.count_bound(&unbound, kinds);
@@ -575,7 +578,18 @@ impl Orchestrator {
             let untried = self.execution.take_untried(kind, self.now);
             self.proceed_all(untried);
         }
+        if declares {
+            self.tell_hints(Some(kind));
+        }
         self.resolve_again();
+    }
+
+    /// Emits the hints that are declared for the tasks of a kind, or of all kinds.
+    fn tell_hints(&self, kind: Option<KindId>) {
+        let hints = self.arrivals.kinds().declared_hints(kind);
+        if !hints.is_empty() {
+            self.emit(|| Event::HintsDeclared { hints });
+        }
     }
 
     /// Ends the jobs that wait for a pool without workers and that no other pool can take.

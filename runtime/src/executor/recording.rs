@@ -222,7 +222,7 @@ fn write(ledger: &SharedLedger, batch: &OutcomeBatch, suspects: &[JobKey]) -> io
     let writing = std::panic::AssertUnwindSafe(|| {
         let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
         for (job, leaving) in batch {
-            ledger.append(job, &leaving.outcome)?;
+            ledger.append_at(job, &leaving.outcome, leaving.position)?;
         }
         if !suspects.is_empty() {
             ledger.suspect(suspects)?;

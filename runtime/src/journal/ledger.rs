@@ -15,6 +15,10 @@ impl Ledger for Journal {
         Ok(Self::append(self, job, outcome)?)
     }
 
+    fn append_at(&mut self, job: &Job, outcome: &Outcome, position: u64) -> io::Result<()> {
+        Ok(Self::append_at(self, job, outcome, position)?)
+    }
+
     fn suspect(&mut self, ids: &[JobKey]) -> io::Result<()> {
         Ok(Self::suspect(self, ids)?)
     }
@@ -28,6 +32,10 @@ impl Ledger for Journal {
 impl Ledger for Arc<Mutex<Journal>> {
     fn append(&mut self, job: &Job, outcome: &Outcome) -> io::Result<()> {
         Ok(lock(self)?.append(job, outcome)?)
+    }
+
+    fn append_at(&mut self, job: &Job, outcome: &Outcome, position: u64) -> io::Result<()> {
+        Ok(lock(self)?.append_at(job, outcome, position)?)
     }
 
     fn suspect(&mut self, ids: &[JobKey]) -> io::Result<()> {

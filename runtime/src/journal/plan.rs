@@ -15,10 +15,14 @@ use crate::scheduling::{Limit, ParallelizationHint, Priority};
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct JobPlan<'a> {
+    /// The position of the job in the order in which jobs were submitted, counted from 0; `None` if it is one less than the
+    /// number that is the id of the job, as for items and for jobs without a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<u64>,
     /// The ids of the jobs that had to succeed first.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub needs: Cow<'a, [JobKey]>,
-    /// The hint that the job named. One that a worker declared for a task is not recorded.
+    /// The hint that the job named. One that was declared for its task is in an event of the journal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<Cow<'a, ParallelizationHint>>,
     /// The named limits that the job counted against.
@@ -35,11 +39,30 @@ pub struct JobPlan<'a> {
     pub priority: Option<Priority>,
 }
 
+/// Returns the position of a job whose id is the number of an item, counted from 1.
+pub fn position_of(id: &str) -> Option<u64> {
+    let number: u64 = id.parse().ok()?;
+    number.checked_sub(1)
+}
+
 fn is_empty<T>(list: &[T]) -> bool {
     list.is_empty()
 }
 
 impl<'a> JobPlan<'a> {
+    /// Makes the plan of a job with its position; `None` if it needed only a slot and its id tells the position, as for most
+    /// jobs of a long list.
+    pub(super) fn at(job: &'a Job, position: u64) -> Option<Self> {
+        let plan = Self::of(job);
+        if position_of(job.id.as_str()) == Some(position) {
+            return plan;
+        }
+        Some(Self {
+            position: Some(position),
+            ..plan.unwrap_or_default()
+        })
+    }
+
     /// Makes the plan of a job; `None` if it needed only a slot, as most jobs of a long list do.
     pub(super) fn of(job: &'a Job) -> Option<Self> {
         let Terms {
@@ -60,6 +83,7 @@ impl<'a> JobPlan<'a> {
             return None;
         }
         Some(Self {
+            position: None,
             needs: Cow::Borrowed(&job.needs),
             hint: hint.as_ref().map(Cow::Borrowed),
             limits: Cow::Borrowed(limits),
@@ -102,6 +126,11 @@ mod tests {
     fn a_plan_names_only_what_is_not_usual() {
         let job = Job::task("a", "t", Payload::null());
         assert_eq!(JobPlan::of(&job), None);
+        let plan = JobPlan::at(&job, 6).unwrap();
+        assert_eq!(serde_json::to_string(&plan).unwrap(), r#"{"position":6}"#);
+        let item = Job::task("7", "t", Payload::null());
+        assert_eq!(JobPlan::at(&item, 6), None);
+        assert_eq!(JobPlan::at(&item, 7).unwrap().position, Some(7));
         let terms = Terms {
             hint: Some(ParallelizationHint::HostExclusive),
             limits: vec!["api".to_owned()],

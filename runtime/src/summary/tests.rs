@@ -90,6 +90,7 @@ fn queued(id: &str) -> Event {
     Event::JobQueued {
         id: id.into(),
         task: "t".into(),
+        hint: None,
     }
 }
 

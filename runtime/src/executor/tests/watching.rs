@@ -52,7 +52,7 @@ async fn a_sink_sees_all_that_happens_in_order() {
             let EventRecord { at_ms, event, .. } = record;
             let what = match event {
                 Event::RunStarted { total } => format!("run of {total:?}"),
-                Event::JobQueued { id, task } => format!("{id} queued: {task}"),
+                Event::JobQueued { id, task, .. } => format!("{id} queued: {task}"),
                 Event::AttemptStarted { id, attempt, .. } => format!("{id} started: {attempt}"),
                 Event::AttemptProgress { id, message, .. } => format!("{id} says {message:?}"),
                 Event::AttemptFailed { retry_in_ms, .. } => format!("again in {retry_in_ms}"),
