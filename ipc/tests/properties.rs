@@ -48,6 +48,7 @@ fn request() -> impl Strategy<Value = Request> {
         proptest::option::of(any::<String>()),
         proptest::option::of(any::<String>()),
         proptest::option::of(any::<u32>()),
+        proptest::option::of(any::<String>()),
     );
     (
         id(),
@@ -59,15 +60,18 @@ fn request() -> impl Strategy<Value = Request> {
         any::<bool>(),
     )
         .prop_map(
-            |(id, task, input, attempt, (timeout_ms, host, key, slot), check, diff)| Request {
-                attempt,
-                timeout_ms,
-                host: host.map(Into::into),
-                key: key.map(Into::into),
-                slot,
-                check,
-                diff,
-                ..Request::new(id, task, input)
+            |(id, task, input, attempt, (timeout_ms, host, key, slot, trace), check, diff)| {
+                Request {
+                    attempt,
+                    timeout_ms,
+                    host: host.map(Into::into),
+                    key: key.map(Into::into),
+                    slot,
+                    traceparent: trace.map(String::into_boxed_str),
+                    check,
+                    diff,
+                    ..Request::new(id, task, input)
+                }
             },
         )
 }

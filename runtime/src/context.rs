@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::ids::{PlaceName, SlotNumber, Ticket};
 use crate::os::{CommandEnd, ProcessConfig, Stream};
 use crate::scheduling::ResourceShare;
+use crate::trace_context::TraceParent;
 pub(crate) use output::AttemptOutput;
 pub(crate) use progress::LastProgress;
 pub(crate) use stop_signal::StopSignal;
@@ -63,6 +64,8 @@ pub struct Context {
     slot: Option<SlotNumber>,
     /// The attempt's shares of resources.
     resources: Option<Arc<[ResourceShare]>>,
+    /// The span of the attempt, if the run is traced.
+    trace: Option<TraceParent>,
     /// The environment variables that describe the attempt to a command.
     variables: Variables,
 }
@@ -97,6 +100,7 @@ impl Context {
             place: None,
             slot: None,
             resources: None,
+            trace: None,
             variables: Variables::new(),
         }
     }
@@ -123,6 +127,7 @@ impl Context {
             place: None,
             slot: None,
             resources: None,
+            trace: None,
             variables: Variables::new(),
         }
     }
@@ -155,6 +160,13 @@ impl Context {
         self
     }
 
+    /// Sets the span of the attempt.
+    #[must_use]
+    pub(crate) fn traced_as(mut self, trace: Option<TraceParent>) -> Self {
+        self.trace = trace;
+        self
+    }
+
     /// Sets the environment variables that describe the attempt to a command.
     #[must_use]
     pub(crate) fn telling(mut self, variables: Variables) -> Self {
@@ -165,6 +177,11 @@ impl Context {
     /// Returns the first slot that the attempt holds. An attempt of a runner or a closure in a run always has one.
     pub fn slot(&self) -> Option<SlotNumber> {
         self.slot
+    }
+
+    /// Returns the span of the attempt, within which the spans of what it does belong, if the run is traced.
+    pub fn trace_parent(&self) -> Option<TraceParent> {
+        self.trace
     }
 
     /// Returns the attempt's shares of the resources that its job takes.

@@ -146,6 +146,8 @@ mod table;
 #[cfg(feature = "pool")]
 mod timestamp;
 #[cfg(feature = "pool")]
+mod trace_context;
+#[cfg(feature = "pool")]
 pub mod worker;
 
 #[cfg(feature = "pool")]
@@ -194,3 +196,7 @@ pub use scheduling::{
 pub use summary::{ExecutionStats, Results, Summary};
 #[cfg(feature = "pool")]
 pub use timestamp::{InvalidTimestamp, Timestamp};
+#[cfg(feature = "pool")]
+pub use trace_context::{
+    InvalidTraceParent, RunTrace, SpanId, TRACE_PARENT_VARIABLE, TraceId, TraceParent,
+};

@@ -62,6 +62,7 @@ const CRATES: [(&str, Layers); 8] = [
                 "suspension",
                 "table",
                 "timestamp",
+                "trace_context",
             ],
             &["error", "monitor", "os"],
             &["scheduling"],

@@ -112,6 +112,7 @@ export class Call {
     /** @type {string | undefined} */ this.host = request.host;
     /** @type {string | undefined} */ this.key = request.key;
     /** @type {number | undefined} */ this.slot = request.slot;
+    /** @type {string | undefined} */ this.traceparent = request.traceparent;
     /** @type {boolean} */ this.check = request.check ?? false;
     /** @type {boolean} */ this.diff = request.diff ?? false;
     this._worker = worker;

@@ -103,6 +103,7 @@ class Call:
     host: Optional[str]
     key: Optional[str]
     slot: Optional[int]
+    traceparent: Optional[str]
     check: bool
     diff: bool
 
@@ -119,6 +120,7 @@ class Call:
         self.host = request.get("host")
         self.key = request.get("key")
         self.slot = request.get("slot")
+        self.traceparent = request.get("traceparent")
         self.check = request.get("check", False)
         self.diff = request.get("diff", False)
 

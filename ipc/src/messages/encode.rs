@@ -50,6 +50,10 @@ fn write_request(request: &Request, out: &mut Vec<u8>) {
         out.extend_from_slice(br#","resources":"#);
         out.extend_from_slice(resources.as_str().as_bytes());
     }
+    if let Some(traceparent) = &request.traceparent {
+        out.extend_from_slice(br#","traceparent":"#);
+        write_string(traceparent, out);
+    }
     out.extend_from_slice(br#","check":"#);
     write_bool(request.check, out);
     out.extend_from_slice(br#","diff":"#);

@@ -33,6 +33,9 @@ pub struct Request {
     /// The resources that the attempt holds, by name: a list of identities, or a number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Payload>,
+    /// The span of the attempt in a distributed trace, as the W3C writes the header `traceparent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<Box<str>>,
     /// Whether the worker only reports what it would change.
     #[serde(default, deserialize_with = "null_is_default")]
     pub check: bool,
@@ -58,6 +61,7 @@ impl Request {
             key: None,
             slot: None,
             resources: None,
+            traceparent: None,
             check: false,
             diff: false,
         }

@@ -94,6 +94,7 @@ fn read_usual_request(line: &str) -> Option<Request> {
         slot: Option<u32>,
         #[serde(borrow)]
         resources: Option<&'a RawValue>,
+        traceparent: Option<&'a str>,
         #[serde(default)]
         check: bool,
         #[serde(default)]
@@ -112,6 +113,7 @@ fn read_usual_request(line: &str) -> Option<Request> {
         resources: usual
             .resources
             .map(|resources| Payload::from_checked(resources.get())),
+        traceparent: usual.traceparent.map(Box::from),
         check: usual.check,
         diff: usual.diff,
     })

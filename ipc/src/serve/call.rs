@@ -93,6 +93,12 @@ impl Call {
         self.request.resources.as_ref()
     }
 
+    /// Returns the span of the attempt in a distributed trace, as the W3C writes the header `traceparent`, if the host traces
+    /// its run. Pass it on in the header of requests, or begin a span of your own within it.
+    pub fn traceparent(&self) -> Option<&str> {
+        self.request.traceparent.as_deref()
+    }
+
     /// Returns the number of the attempt, counted from 1.
     pub fn attempt(&self) -> u32 {
         self.request.attempt

@@ -7,6 +7,7 @@ use ratchet_ipc::{HostName, JobKey};
 use crate::ids::{PlaceName, SlotNumber};
 use crate::os::ProcessConfig;
 use crate::scheduling::{ResourceShare, resource_variable};
+use crate::trace_context::{TRACE_PARENT_VARIABLE, TraceParent};
 
 /// The variable for the number of the slot that the attempt holds.
 const SLOT: &str = "RATCHET_SLOT";
@@ -46,6 +47,8 @@ pub(crate) struct AttemptFacts<'a> {
     pub(crate) place: Option<&'a PlaceName>,
     /// The attempt's shares of resources.
     pub(crate) resources: &'a [ResourceShare],
+    /// The span of the attempt, if the run is traced.
+    pub(crate) trace: Option<TraceParent>,
 }
 
 impl AttemptFacts<'_> {
@@ -65,6 +68,9 @@ impl AttemptFacts<'_> {
         let mut variables: Variables = facts
             .map(|(name, value)| (name.into(), value.into()))
             .into();
+        if let Some(span) = self.trace {
+            variables.push((TRACE_PARENT_VARIABLE.into(), span.to_string().into()));
+        }
         for share in self.resources {
             variables.push((resource_variable(share.name()).into(), share.value().into()));
             if share.name() == GPU && share.has_identities() {
@@ -136,6 +142,7 @@ mod tests {
             slot: SlotNumber::new(3),
             place: None,
             resources: &[],
+            trace: None,
         }
     }
 

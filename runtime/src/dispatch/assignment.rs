@@ -13,6 +13,7 @@ use crate::job::Job;
 use crate::outcome::Failure;
 use crate::scheduling::ResourceShare;
 pub(crate) use crate::scheduling::WorkerNumber;
+use crate::trace_context::TraceParent;
 
 /// An attempt on its way to a worker, or to a performer in this process.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(crate) struct Assignment {
     pub(crate) slot: Option<SlotNumber>,
     /// The resources that the attempt holds; `None` if its job takes none.
     pub(crate) resources: Option<Arc<[ResourceShare]>>,
+    /// The span of the attempt, if the run is traced.
+    pub(crate) trace: Option<TraceParent>,
     /// The receiver of the attempt's result.
     pub(crate) reply: ReplyTo,
 }

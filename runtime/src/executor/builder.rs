@@ -33,6 +33,7 @@ use crate::process::ProcessPool;
 use crate::scheduling::{
     Ageing, Limit, ParallelizationHint, Resource, Scheduler, check_resource_name,
 };
+use crate::trace_context::RunTrace;
 
 /// Builds an [`Executor`]. The defaults suit a single machine.
 ///
@@ -103,6 +104,15 @@ impl ExecutorBuilder {
         self.plan
             .command_variables
             .push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets the place of the runs in a distributed trace. Each command is told the span of its attempt in the variable
+    /// [`TRACE_PARENT_VARIABLE`](crate::TRACE_PARENT_VARIABLE), each worker in the field `traceparent` of its requests, and a
+    /// runner or closure by [`Context::trace_parent`](crate::Context::trace_parent). Nothing is recorded: that is the task of a
+    /// [`Sink`](crate::Sink), which computes the same spans.
+    pub fn trace(mut self, trace: RunTrace) -> Self {
+        self.plan.trace = Some(trace);
         self
     }
 

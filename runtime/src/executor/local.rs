@@ -16,6 +16,7 @@ use crate::job::{Job, Timeouts, Work};
 use crate::outcome::{Class, Failure};
 use crate::scheduling::ResourceShare;
 use crate::suspension::{until, working_now};
+use crate::trace_context::TraceParent;
 
 /// Performs attempts in this process, each on a task of its own. It has no limit of its own; the slots limit how many
 /// it is given.
@@ -70,6 +71,8 @@ struct LocalAttempt {
     slot: Option<SlotNumber>,
     /// The resources that the attempt holds.
     resources: Option<Arc<[ResourceShare]>>,
+    /// The span of the attempt, if the run is traced.
+    trace: Option<TraceParent>,
     stop: StopSignal,
     // Fields are dropped in the order of their declaration. The guard has to be the last, because its drop reports the
     // end of the attempt.
@@ -108,6 +111,7 @@ impl LocalPerformer {
             attempt,
             slot,
             resources,
+            trace,
             ..
         } = assignment;
         let stop = StopSignal::default();
@@ -124,6 +128,7 @@ impl LocalPerformer {
             place,
             slot,
             resources,
+            trace,
             stop: stop.clone(),
         });
         let index = ticket.index();
@@ -186,6 +191,7 @@ impl Perform for LocalRunners {
             place,
             slot,
             resources,
+            trace,
             stop,
         } = attempt;
         let at = &self.commands[place.index()];
@@ -208,6 +214,7 @@ impl Perform for LocalRunners {
             )
             .in_slot(slot)
             .with_resources(resources.clone())
+            .traced_as(trace)
             .about(Arc::clone(&job) as Arc<dyn Subject>)
         };
         let result = match &job.work {
@@ -220,6 +227,7 @@ impl Perform for LocalRunners {
                     slot,
                     place: at.name.as_ref(),
                     resources: resources.as_deref().unwrap_or_default(),
+                    trace,
                 };
                 let mut variables = Variables::new();
                 if at.sets_attempt_variables {

@@ -55,6 +55,7 @@ use crate::outcome::Outcome;
 use crate::place::Place;
 use crate::scheduling::{Resource, Scheduler, SchedulerSettings};
 use crate::suspension::working_now;
+use crate::trace_context::RunTrace;
 
 /// How many kinds of worker a run has at most. Each kind needs two routes from the start, one of them for jobs that
 /// take tokens (see `uncertain.rs`), and routes are counted by a `u16`.
@@ -107,6 +108,8 @@ pub(super) struct RunSettings {
     pub(super) command_override: Option<Arc<dyn Runner>>,
     /// The variables that every command gets, unless it sets them itself.
     pub(super) command_variables: Variables,
+    /// The place of the runs in a trace, if they are traced.
+    pub(super) trace: Option<RunTrace>,
     /// The keeper that kills the programs of commands if this process is killed. Without a keeper, they outlive it.
     pub(super) keeper: Option<Keeper>,
     /// How many bytes of each stream of a command are kept for its result.
@@ -238,7 +241,8 @@ impl RunSettings {
                 watches.spawn(round_trip_watch(round_trip.clone(), id, reporter.clone()));
             }
         }
-        let seated = SeatedQueue::new(queue, performers, places, watches, reporter.clone());
+        let seated = SeatedQueue::new(queue, performers, places, watches, reporter.clone())
+            .traced(self.trace);
         let dispatcher = Dispatcher::new(seated, breakers, now);
         Ok((kinds, dispatcher))
     }
@@ -331,6 +335,7 @@ impl Default for RunSettings {
             command_override: None,
             keeper: None,
             command_variables: Variables::new(),
+            trace: None,
             capture_bytes: CommandLimits::default().capture_bytes,
             kinds: Vec::new(),
             pools: Vec::new(),

@@ -24,6 +24,7 @@ use crate::job::Job;
 use crate::outcome::{Class, Failure};
 use crate::process::Seats;
 use crate::scheduling::{AfterAttempt, Decision, ResourceShare, SchedulerLoad, Workers};
+use crate::trace_context::RunTrace;
 
 /// Where a started attempt is performed.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub(super) struct SeatedQueue {
     performers: Performers,
     places: Places,
     reporter: Reporter,
+    /// The place of the run in a trace, if it is traced.
+    trace: Option<RunTrace>,
     /// The tasks that watch the places. Dropping the set ends them.
     _watches: JoinSet<()>,
 }
@@ -64,6 +67,7 @@ impl SeatedQueue {
             performers,
             places,
             reporter,
+            trace: None,
             _watches: watches,
         };
         // No pool has a seat before its first worker is offered.
@@ -74,6 +78,12 @@ impl SeatedQueue {
             seated.count_all_seats();
         }
         seated
+    }
+
+    /// Has each attempt be told its span in this trace.
+    pub(super) fn traced(mut self, trace: Option<RunTrace>) -> Self {
+        self.trace = trace;
+        self
     }
 
     /// Returns the queue, which holds the jobs that wait, were sent ahead or run.
@@ -397,6 +407,7 @@ impl SeatedQueue {
             slot: self.slot(entry.ticket),
             // A job that takes resources is never sent ahead.
             resources: self.shares(entry),
+            trace: (self.trace).map(|trace| trace.attempt(&entry.job.id, attempt)),
             reply: ReplyTo::Loop {
                 ticket: entry.ticket,
                 reporter: self.reporter.clone(),

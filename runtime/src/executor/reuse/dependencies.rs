@@ -37,7 +37,7 @@ pub enum NoCacheKey {
 /// The environment variables that are left out of what a result depends on. They differ between two terminals, logins
 /// or runs, and no program should compute its result from them. A name that ends with `*` stands for all names that
 /// begin like it.
-pub const SESSION_VARIABLES: [&str; 19] = [
+pub const SESSION_VARIABLES: [&str; 20] = [
     "_",
     "SHLVL",
     "PWD",
@@ -56,6 +56,7 @@ pub const SESSION_VARIABLES: [&str; 19] = [
     "STY",
     "INVOCATION_ID",
     "TRACEPARENT",
+    "TRACESTATE",
     "RATCHET_*",
 ];
 

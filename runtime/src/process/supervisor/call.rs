@@ -43,6 +43,7 @@ impl<'a> Call<'a> {
             ahead: false,
             slot: None,
             resources: None,
+            trace: None,
             reply: ReplyTo::Caller {
                 call: number,
                 reply,

@@ -148,6 +148,7 @@ fn request(assignment: &Assignment, id: u64) -> Request {
         key: Some(assignment.job.id.clone()),
         slot: assignment.slot.map(SlotNumber::get),
         resources: assignment.resources.as_deref().map(resources),
+        traceparent: (assignment.trace).map(|span| span.to_string().into_boxed_str()),
         ..Request::new(id, task.clone(), input.clone())
     }
 }

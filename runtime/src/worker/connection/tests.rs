@@ -227,6 +227,7 @@ impl Played {
             ahead: false,
             slot: None,
             resources: None,
+            trace: None,
             reply: ReplyTo::Caller { call: 1, reply },
         };
         self.orders.send(Order::Perform(assignment)).unwrap();

@@ -260,6 +260,7 @@ mod tests {
             ahead: false,
             slot: None,
             resources: None,
+            trace: None,
             reply: ReplyTo::Caller { call: 1, reply },
         };
         pool.call(None, assignment, now);

@@ -94,6 +94,7 @@ impl RunSide {
             ahead,
             slot: None,
             resources: None,
+            trace: None,
             reply: ReplyTo::Loop {
                 ticket,
                 reporter: self.reporter.clone(),

@@ -20,6 +20,7 @@ fn assignment(call: u64, timeouts: Timeouts) -> Assignment {
         ahead: false,
         slot: None,
         resources: None,
+        trace: None,
         reply: ReplyTo::Caller {
             call,
             reply: oneshot::channel().0,
