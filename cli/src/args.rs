@@ -29,6 +29,7 @@ pub(crate) mod selection;
 pub(crate) mod sem;
 pub(crate) mod shared_run;
 pub(crate) mod stop;
+pub(crate) mod telemetry;
 pub(crate) mod terms;
 pub(crate) mod worker;
 

@@ -30,6 +30,8 @@ mod slurm;
 mod status_signal;
 mod suspend;
 mod system_limits;
+#[cfg_attr(not(feature = "otel"), path = "session/no_telemetry.rs")]
+mod telemetry;
 mod terminal;
 mod terminal_keys;
 
@@ -81,6 +83,7 @@ use repeated_jobs::EndedJobs;
 use signals::SignalHandler;
 use slow_warnings::SlowWarnings;
 use suspend::SuspensionRecord;
+use telemetry::{RunTelemetry, TelemetrySettings};
 use terminal_keys::{KeyGuard, TerminalKeys};
 
 pub(crate) use console::Console;
@@ -119,10 +122,14 @@ struct RunContext {
     resumed_run: Option<ResumedRun>,
     progress_mode: ProgressMode,
     signals: SignalHandler,
+    /// Where telemetry is sent, if anywhere. It is taken when the run begins.
+    telemetry: Option<TelemetrySettings>,
 }
 
 /// The jobs of a run, and the workers, hosts and reports for them.
 pub(crate) struct RunSetup {
+    /// The verb of the call, by which telemetry names the run.
+    pub(crate) verb: &'static str,
     /// Where the jobs come from.
     pub(crate) jobs: JobSource,
     /// The file that the jobs come from, as the journal records it.
@@ -166,6 +173,9 @@ impl Session {
         let mut hosts = HostFlags::of(&typed.hosts.chosen)?;
         hosts.keep_remote = typed.hosts.keep_remote;
         let mut options = RunOptions::of(typed, record, hosts, &settings, &environment)?;
+        let endpoint = record.telemetry.otlp.as_ref();
+        let telemetry = endpoint.map(|endpoint| telemetry::settings(endpoint, &environment));
+        let telemetry = telemetry.transpose()?;
         match terminal {
             TerminalUse::Progress => {}
             TerminalUse::Job => options.leave_terminal_to_jobs(),
@@ -210,6 +220,7 @@ impl Session {
             resumed_run,
             progress_mode,
             signals,
+            telemetry,
         };
         Ok(Self { context, runtime })
     }
@@ -300,6 +311,8 @@ struct StartedRun {
     events: Option<EventFailure>,
     /// Reads what is added to the run, which has begun with these parts.
     adder: Option<(Arc<JobAdder>, StartedParts)>,
+    /// What is sent to a collector.
+    telemetry: Option<RunTelemetry>,
 }
 
 impl RunContext {
@@ -358,6 +371,7 @@ impl RunContext {
             report,
             events,
             adder,
+            telemetry,
         } = match self
             .start(setup, (record.as_ref(), earlier), &figures, suspensions)
             .await
@@ -401,8 +415,14 @@ impl RunContext {
             () = signals.third(FINAL_WRITE_LIMIT) => None,
         };
         if completed.is_some() {
+            let console = &self.console;
+            let sent = async {
+                if let Some(telemetry) = telemetry {
+                    telemetry.end(console).await;
+                }
+            };
             tokio::select! {
-                () = async { tokio::join!(supervisor.shutdown(), hosts.shutdown()); } => {}
+                () = async { tokio::join!(supervisor.shutdown(), hosts.shutdown(), sent); } => {}
                 // The keeper kills the remaining processes when this process ends.
                 () = signals.next() => {}
             }
@@ -464,6 +484,7 @@ impl RunContext {
             keeper,
             halt,
             adder,
+            verb,
             ..
         } = setup;
         let processes = Arc::new(LocalProcesses::with_keeper(Some(keeper.clone())));
@@ -511,18 +532,29 @@ impl RunContext {
         // The variable is empty for a run without a record. If it were unset, a run within another run would pass on
         // the id of the outer one.
         let run_id = record.map(|record| record.id().to_string());
-        builder = builder.command_variable(RUN_ID_VARIABLE, run_id.unwrap_or_default());
+        builder = builder.command_variable(RUN_ID_VARIABLE, run_id.clone().unwrap_or_default());
         if self.progress_mode != ProgressMode::None {
             builder = builder.sink(self.console.clone());
         }
         if !self.options.quiet {
             builder = builder.sink(SlowWarnings::to(self.console.clone()));
         }
+        let (telemetry, builder) = RunTelemetry::start(
+            self.telemetry.take(),
+            &self.options,
+            &self.environment,
+            (verb, run_id),
+            &self.console,
+            builder,
+        )?;
         let executor = builder.build()?;
         let sampler = machine_sampler(&self.options.admission)?;
         let (run, source) =
             jobs.begin(&executor, earlier, total_announcer(&self.console, figures))?;
         let handle = run.handle();
+        if let Some(telemetry) = &telemetry {
+            telemetry.watch(&handle);
+        }
         if let Some(record) = record {
             record.steer_as_before(&handle)?;
         }
@@ -537,6 +569,7 @@ impl RunContext {
             report,
             events,
             adder,
+            telemetry,
         })
     }
 

@@ -37,6 +37,7 @@ mod alone;
 #[cfg(target_os = "linux")]
 pub mod chaos;
 mod child;
+mod collector;
 mod condition;
 mod language;
 #[cfg(target_os = "linux")]
@@ -53,6 +54,7 @@ mod system;
 #[cfg(target_os = "linux")]
 pub use alone::alone;
 pub use child::WorkerProcess;
+pub use collector::{Collector, Manner, Request};
 pub use condition::{eventually, eventually_async, within};
 pub use language::{WorkerProtocol, present};
 #[cfg(target_os = "linux")]

@@ -50,6 +50,7 @@ mod run;
 mod runs;
 mod sem;
 mod settings;
+mod telemetry;
 mod terminal;
 mod test_runs;
 mod told;

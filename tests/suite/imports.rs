@@ -15,7 +15,7 @@ use graph::{Crate, Import};
 /// The layers of a crate, lowest first. Modules of one layer do not import each other.
 type Layers = &'static [&'static [&'static str]];
 
-const CRATES: [(&str, Layers); 8] = [
+const CRATES: [(&str, Layers); 9] = [
     (
         "ipc",
         &[
@@ -100,6 +100,16 @@ const CRATES: [(&str, Layers); 8] = [
             &["hint_file", "module_check", "perform"],
             &["execution", "runner"],
             &["prepare", "report"],
+        ],
+    ),
+    (
+        "cli/otel",
+        &[
+            &["attribute", "figures"],
+            &["settings", "span"],
+            &["http", "otlp", "queue"],
+            &["exporter"],
+            &["sink"],
         ],
     ),
     (

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::telemetry::TelemetryArguments;
 use crate::style::When;
 
 /// The options for whether and where a run is recorded.
@@ -21,6 +22,9 @@ pub(crate) struct RecordArguments {
     /// in workflows on GitHub.
     #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "always", default_value = "auto")]
     pub(crate) github: When,
+    /// Where telemetry of the run is sent.
+    #[command(flatten)]
+    pub(crate) telemetry: TelemetryArguments,
     /// Where the record of the run is written.
     #[command(flatten)]
     pub(crate) state: StateArguments,

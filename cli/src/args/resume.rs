@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::record::StateArguments;
 use super::shared_run::SharedRunArguments;
+use super::telemetry::TelemetryArguments;
 use crate::exit;
 
 const HELP: &str = "\
@@ -31,6 +32,9 @@ pub(crate) struct ResumeArguments {
     /// it, a run that was begun with `--events` appends to its file.
     #[arg(long, value_name = "FILE")]
     pub(crate) events: Option<PathBuf>,
+    /// Where telemetry of the resumed run is sent.
+    #[command(flatten)]
+    pub(crate) telemetry: TelemetryArguments,
     /// Where the record of the run lies.
     #[command(flatten)]
     pub(crate) state: StateArguments,

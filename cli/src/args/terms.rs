@@ -58,7 +58,8 @@ Variables of each command, unless the job sets them itself:
   RATCHET_HOST     the host of the job, else where it runs; `local` is this machine
   RATCHET_RUN_ID   the id of the run; empty if the run is not recorded
   RATCHET_GPU ..   what it has of each resource that it takes, by its name: 0,2 or 4294967296;
-                   of `gpu` also CUDA_VISIBLE_DEVICES";
+                   of `gpu` also CUDA_VISIBLE_DEVICES
+  TRACEPARENT      with --otlp, the span of the attempt";
 
 /// The help on what a cached result depends on, for the verbs that have `--cache`.
 pub(crate) fn cache_help() -> String {

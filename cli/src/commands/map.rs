@@ -136,6 +136,7 @@ pub(crate) fn run(
         .asking(prompt)
         .on_each(hosts);
     let setup = RunSetup {
+        verb: "map",
         jobs: JobSource::of_map(jobs).with_terminal(terminal),
         source: None,
         stdin,

@@ -77,6 +77,7 @@ pub(crate) fn run(
         PlayReport::for_programs(prepared, inner, console, end.clone())
     };
     let setup = RunSetup {
+        verb: "play",
         jobs: JobSource::Stream(Box::new(jobs)),
         source: None,
         stdin: None,

@@ -191,11 +191,12 @@ impl Overrides {
         self.write_record(record);
     }
 
-    /// Overrides where the run is recorded, and where its events go.
+    /// Overrides where the run is recorded, where its events go, and where its telemetry is sent.
     fn write_record(&self, then: &mut RecordArguments) {
         if let Some(path) = &self.arguments.events {
             then.events = Some(self.here.join(path));
         }
+        over!(self.arguments.telemetry, then.telemetry, otlp);
         if self.arguments.state.state_dir.is_some() || then.state.state_dir.is_some() {
             then.state.state_dir = Some(self.state_dir.clone());
         }

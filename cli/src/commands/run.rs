@@ -96,6 +96,7 @@ pub(crate) fn run(
         }
     };
     let setup = RunSetup {
+        verb: "run",
         jobs: jobs.with_terminal(terminal),
         source: (!reads_stdin).then(|| job_file_source(&file)).flatten(),
         stdin: reads_stdin.then_some("jobs.jsonl"),

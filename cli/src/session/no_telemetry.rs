@@ -1,0 +1,48 @@
+//! Telemetry in a command that was built without it: none.
+
+use ratchet_runtime::{ExecutorBuilder, RunHandle};
+
+use super::console::Console;
+use super::options::RunOptions;
+use crate::args::telemetry::Endpoint;
+use crate::environment::UserEnvironment;
+use crate::error::CliError;
+
+/// The telemetry of a run, which no run of this command has.
+pub(super) enum RunTelemetry {}
+
+/// The settings of telemetry, which no run of this command has.
+pub(super) use std::convert::Infallible as TelemetrySettings;
+
+/// The counterpart of reading settings: there are none.
+pub(super) fn settings(
+    endpoint: &Endpoint,
+    _: &UserEnvironment,
+) -> Result<TelemetrySettings, CliError> {
+    match *endpoint {}
+}
+
+impl RunTelemetry {
+    /// Changes nothing.
+    pub(super) fn start(
+        _: Option<TelemetrySettings>,
+        _: &RunOptions,
+        _: &UserEnvironment,
+        _: (&'static str, Option<String>),
+        _: &Console,
+        builder: ExecutorBuilder,
+    ) -> Result<(Option<Self>, ExecutorBuilder), CliError> {
+        Ok((None, builder))
+    }
+
+    /// The counterpart of watching a run.
+    pub(super) fn watch(&self, _: &RunHandle) {
+        match *self {}
+    }
+
+    /// The counterpart of the end of telemetry.
+    #[expect(clippy::unused_async, reason = "the other one waits")]
+    pub(super) async fn end(self, _: &Console) {
+        match self {}
+    }
+}
