@@ -18,6 +18,7 @@
 //! exit, spool, shared_buffer            exit codes, output on disk, a buffer that two threads share: each stands alone
 //! shell_quote, readable, invocation     words for a shell, times and names for people, a recorded command line
 //! error                                 the error that ends a call
+//! standard_streams                      streams that were closed when the process was started
 //! recorded, github                      recorded runs as reports see them; what a workflow on GitHub is told
 //! output, environment                   writers that know their destination; variables and folders of the user
 //! report, semaphore, trust              results as text; locks that calls share; whose files may be used
@@ -61,9 +62,11 @@ mod settings;
 mod shared_buffer;
 mod shell_quote;
 mod spool;
+mod standard_streams;
 mod trust;
 
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use args::{Arguments, Verb};
@@ -78,6 +81,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let Arguments { verb } = parse::parse_or_exit();
     let mut color = verb.color();
+    if let Err(error) = need_streams(&verb) {
+        return ExitCode::from(print_error::print_error(&error, color));
+    }
     let out = &mut io::stdout();
     let result = match verb {
         Verb::Run(run) => commands::run::run(&run, None),
@@ -101,6 +107,34 @@ fn main() -> ExitCode {
         Verb::Help(help) => commands::help::run(&help, out).map(success),
     };
     ExitCode::from(result.unwrap_or_else(|error| print_error::print_error(&error, color)))
+}
+
+/// Refuses a call that would read from a closed stdin, or write results to a closed stdout.
+fn need_streams(verb: &Verb) -> Result<(), error::CliError> {
+    let reads_stdin = match verb {
+        Verb::Run(run) => run
+            .file
+            .as_deref()
+            .is_none_or(|file| file == Path::new("-")),
+        Verb::Worker(_) => true,
+        // The others look at their lists first, or read stdin only in part.
+        _ => false,
+    };
+    if reads_stdin {
+        standard_streams::need_stdin()?;
+    }
+    let file = match verb {
+        Verb::Run(run) => run.common.output.output.as_deref(),
+        Verb::Map(map) => map.common.output.output.as_deref(),
+        Verb::Play(play) => play.output.as_deref(),
+        // The call that is resumed may name a file.
+        Verb::Resume(_) => return Ok(()),
+        _ => None,
+    };
+    match file {
+        Some(file) if file != Path::new("-") => Ok(()),
+        Some(_) | None => standard_streams::need_stdout(),
+    }
 }
 
 fn success((): ()) -> u8 {

@@ -128,6 +128,7 @@ const CRATES: [(&str, Layers); 9] = [
             &["exit", "spool", "shared_buffer"],
             &["shell_quote", "readable", "invocation"],
             &["error"],
+            &["standard_streams"],
             &["recorded", "github"],
             &["output", "environment"],
             &["report", "semaphore", "trust"],

@@ -28,6 +28,7 @@ pub(crate) use self::separator::RecordSeparator;
 use self::sharing::SharedBlocks;
 use super::item::ItemError;
 use crate::error::CliError;
+use crate::standard_streams::need_stdin;
 
 /// How many blocks may exist besides those of running jobs: one that is being read, and one that is ready.
 const AHEAD: usize = 2;
@@ -110,6 +111,9 @@ impl Blocks {
 /// Makes the reader of a file, or of stdin if no file or `-` is named.
 fn reader(file: Option<&PathBuf>, rule: BlockRule, slots: u32) -> Result<BlockReader, CliError> {
     let file = file.filter(|file| file.as_os_str() != "-");
+    if file.is_none() {
+        need_stdin()?;
+    }
     // The file is read without `BufReader` or `Stdin`, whose buffers would cost a second copy of each byte.
     let opened = match file {
         Some(path) => File::open(path),

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::item::{Item, ItemError};
 use crate::error::CliError;
 use crate::job_file::{LONGEST, LineRead, read_until};
+use crate::standard_streams::need_stdin;
 use crate::value;
 
 /// How much of a file is read at once.
@@ -66,6 +67,7 @@ pub(super) fn open(files: &[PathBuf]) -> Result<VecDeque<ItemFile>, CliError> {
 
 fn open_one(path: &Path) -> Result<ItemFile, CliError> {
     if path.as_os_str() == "-" {
+        need_stdin()?;
         return Ok(ItemFile {
             name: "stdin".to_owned(),
             reader: BufReader::with_capacity(BUFFER_BYTES, Box::new(io::stdin())),

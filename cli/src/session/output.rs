@@ -11,6 +11,7 @@ use super::options::RunOptions;
 use crate::error::CliError;
 use crate::output::{Destination, Output};
 use crate::report::{Report, ResultFormat, report};
+use crate::standard_streams::need_stdout;
 use crate::style::Style;
 
 /// Opens the output of a run.
@@ -24,7 +25,10 @@ pub(crate) fn open_output(
             Ok(file) => Ok((Box::new(file), Destination::File(path))),
             Err(error) => Err(CliError::unwritable(&path, error)),
         },
-        Some(Destination::Stdout) | None => Ok((stdout(console), Destination::Stdout)),
+        Some(Destination::Stdout) | None => {
+            need_stdout()?;
+            Ok((stdout(console), Destination::Stdout))
+        }
     }
 }
 

@@ -44,12 +44,90 @@ fn a_pipe_into_head_ends_without_an_error() {
 }
 
 #[test]
-fn a_closed_stdout_is_no_error() {
-    for words in TALKATIVE {
+fn a_closed_stdout_is_refused_before_anything_runs() {
+    let of_jobs: [&[&str]; 4] = [
+        &["run", "jobs.yaml"],
+        &["map", "--", "touch", "ran", ":::", "a"],
+        &["map", "--dry-run", "--", "touch", "ran", ":::", "a"],
+        &["runs", "list"],
+    ];
+    // Help that nobody can see is no loss.
+    let talkative = TALKATIVE
+        .into_iter()
+        .filter(|words| !words.contains(&"--help"));
+    for words in talkative.chain(of_jobs) {
         let call = Ratchet::within(&folder()).args(words);
-        let ended = call.by_shell("exec \"$@\" >&-").run();
-        let _ = ended.with_code(0).quiet();
+        let ended = call.by_shell("exec \"$@\" >&-").run().with_code(2);
+        let said = ended.stderr();
+        assert!(said.contains("stdout is closed"), "{words:?}: {said}");
+        assert!(!ended.folder.at("ran").exists());
     }
+}
+
+#[test]
+fn a_closed_stdout_is_not_needed_where_results_go_to_a_file() {
+    let words = ["map", "-o", "out", "--", "echo", "{}", ":::", "a"];
+    let call = Ratchet::new().args(words).by_shell("exec \"$@\" >&-");
+    let ended = call.run().with_code(0);
+    let out = std::fs::read_to_string(ended.folder.at("out"));
+    assert_eq!(out.expect("it was written"), "a\n");
+}
+
+#[test]
+fn a_resumed_run_needs_its_stdout_too() {
+    let folder = Folder::new();
+    let call = |words: &[&str]| Ratchet::within(&folder).args(words);
+    let _ = call(&["map", "-q", "--", "test", "-e", ":::", "there"])
+        .run()
+        .with_code(100);
+    let refused = call(&["resume"])
+        .by_shell("exec \"$@\" >&-")
+        .run()
+        .with_code(2);
+    assert!(refused.stderr().contains("stdout is closed"));
+    let folder = folder.file("there", "");
+    let resumed = Ratchet::within(&folder).args(["resume", "-q", "-o", "out"]);
+    let _ = resumed.by_shell("exec \"$@\" >&-").run().with_code(0);
+}
+
+#[test]
+fn a_closed_stdin_is_refused_only_where_it_would_be_read() {
+    for words in [
+        &["map", "--", "echo", "{}"][..],
+        &["map", "-a", "-", "--", "echo", "{}"],
+        &["map", "--pipe", "--", "cat"],
+        &["run"],
+        &["run", "-"],
+    ] {
+        let call = Ratchet::new().args(words).by_shell("exec \"$@\" <&-");
+        let said = call.run().with_code(2).stderr();
+        assert!(said.contains("stdin is closed"), "{words:?}: {said}");
+    }
+    let call = Ratchet::new().args(["map", "-q", "--", "echo", "{}", ":::", "a"]);
+    let ended = call.by_shell("exec \"$@\" <&-").run().with_code(0);
+    assert_eq!(ended.stdout(), "a\n");
+}
+
+#[test]
+fn a_run_without_a_stderr_goes_on_and_keeps_what_its_commands_print_there() {
+    let words = [
+        "map",
+        "--format",
+        "jsonl",
+        "--",
+        "sh",
+        "-c",
+        "echo {} >&2",
+        ":::",
+        "a",
+    ];
+    let call = Ratchet::new().args(words).by_shell("exec \"$@\" 2>&-");
+    let ended = call.run().with_code(0);
+    assert!(
+        ended.stdout().contains("\"stderr\":\"a\\n\""),
+        "{}",
+        ended.stdout()
+    );
 }
 
 #[test]
