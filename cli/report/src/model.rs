@@ -3,8 +3,10 @@
 mod load;
 mod rows;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use ratchet_ipc::JobKey;
 use ratchet_runtime::event::EventRecord;
 use ratchet_runtime::journal::RunPlan;
@@ -74,6 +76,8 @@ pub struct RunModel {
     pub blockers: Vec<Blocker>,
     /// The different terms of jobs. The first is that of a job that needs only a slot.
     pub terms: Vec<TermsFacts>,
+    /// The hints that were declared for tasks, by the indices of the tasks.
+    pub task_hints: HashMap<u32, ParallelizationHint, RandomState>,
     /// The names of the hosts that jobs name.
     pub hosts: Vec<String>,
     /// The slots and workers on which attempts ran.
@@ -103,6 +107,8 @@ pub struct JobFacts {
     pub host: u32,
     /// The index of the job's terms.
     pub terms: u32,
+    /// The position of the job in the order in which jobs were submitted; `None` if that is not recorded.
+    pub position: Option<u64>,
     /// When the job arrived.
     pub arrived: Moment,
     /// When the job ended.
@@ -167,7 +173,7 @@ pub struct WaitFacts {
 /// The terms that jobs have in common.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TermsFacts {
-    /// The hint that the jobs named.
+    /// The hint that the jobs named. [`RunModel::hint_of`] also knows those that were declared for tasks.
     pub hint: Option<ParallelizationHint>,
     /// The named limits.
     pub limits: Vec<String>,
@@ -230,6 +236,7 @@ impl RunModel {
                 slots: 1,
                 ..TermsFacts::default()
             }],
+            task_hints: HashMap::default(),
             hosts: Vec::new(),
             rows: Vec::new(),
             needs: Vec::new(),
@@ -262,6 +269,12 @@ impl RunModel {
     /// Returns the terms of a job.
     pub fn terms_of(&self, job: &JobFacts) -> &TermsFacts {
         &self.terms[job.terms as usize]
+    }
+
+    /// Returns the hint under which a job ran: its own, or the one that was declared for its task.
+    pub fn hint_of(&self, job: &JobFacts) -> Option<&ParallelizationHint> {
+        let own = self.terms_of(job).hint.as_ref();
+        own.or_else(|| self.task_hints.get(&job.task))
     }
 
     /// Returns the host that a job names.

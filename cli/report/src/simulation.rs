@@ -17,7 +17,7 @@ use ratchet_runtime::{
     SchedulerRequest, SchedulerSettings, Status, Ticket, Workers,
 };
 
-use crate::model::{JobFacts, RunModel, TermsFacts};
+use crate::model::{AttemptFacts, JobFacts, RunModel};
 
 /// The time within which attempts on one row follow each other if only their start takes time.
 const QUICK_MICROS: u64 = 20_000;
@@ -69,8 +69,8 @@ enum Event {
 /// The recorded run, prepared to be simulated several times.
 pub struct Simulation<'a> {
     model: &'a RunModel,
-    /// The jobs in the order of their ids if all of these are numbers, else in the order in which they were started.
-    /// Jobs that were never started are ordered by their ends.
+    /// The jobs in the order in which they were submitted; if that is not recorded, in the order in which they were
+    /// started. Jobs that were never started are ordered by their ends.
     order: Vec<u32>,
     /// When each job arrived, without the time for which the run was stopped.
     arrivals: Vec<u64>,
@@ -87,6 +87,8 @@ pub struct Simulation<'a> {
     slots: u32,
     /// The time from the end of an attempt until the next one began in its place.
     overhead: u64,
+    /// The time from the end of a job until the jobs that need it are released: it is recorded first.
+    release_delay: u64,
     /// The recorded end of the last job, without the time for which the run was stopped.
     recorded: u64,
 }
@@ -98,7 +100,7 @@ impl<'a> Simulation<'a> {
             return None;
         }
         let stops = Stops(&model.suspensions);
-        let arrivals: Vec<u64> = (model.jobs.iter())
+        let mut arrivals: Vec<u64> = (model.jobs.iter())
             .map(|job| {
                 let ended = stops.working(job.ended);
                 let began = model
@@ -111,10 +113,7 @@ impl<'a> Simulation<'a> {
             })
             .collect();
         let mut order: Vec<u32> = (0..number(model.jobs.len())).collect();
-        // The ids of items, and of jobs without a name, are their positions in the list.
-        let places: Option<Vec<u64>> = (model.jobs.iter())
-            .map(|job| job.id.as_str().parse().ok())
-            .collect();
+        let places: Option<Vec<u64>> = model.jobs.iter().map(|job| job.position).collect();
         order.sort_by_key(|index| {
             if let Some(places) = &places {
                 return (places[*index as usize], None, *index);
@@ -125,6 +124,11 @@ impl<'a> Simulation<'a> {
             let slot = model.attempts_of(job).first().map(|first| first.slot);
             (began.unwrap_or(job.ended) / 1_000, slot, *index)
         });
+        settle_arrivals(
+            &mut arrivals,
+            places.is_some() && model.resumed == 0,
+            &order,
+        );
         let (is_held_back, window) = held_back(model, &arrivals, stops);
         let mut dependents: HashMap<u32, Vec<u32>, RandomState> = HashMap::default();
         let mut needs = vec![0; model.jobs.len()];
@@ -146,6 +150,7 @@ impl<'a> Simulation<'a> {
             workers,
             slots,
             overhead: overhead(model),
+            release_delay: release_delay(model),
             recorded: recorded.max().unwrap_or_default(),
         })
     }
@@ -183,6 +188,52 @@ impl Stops<'_> {
         let stopped: u64 = before.map(|(from, to)| (*to).min(at) - from).sum();
         at - stopped
     }
+}
+
+/// Corrects arrivals by what is known of them besides their times: jobs arrive in the order in which they were submitted, if
+/// that order is known, and ends are recorded to the millisecond. So jobs that arrived within one millisecond are taken to have
+/// arrived at once, or the first of them would be started although more urgent ones were there.
+fn settle_arrivals(arrivals: &mut [u64], is_ordered: bool, order: &[u32]) {
+    let mut latest = 0;
+    for job in order {
+        let arrival = &mut arrivals[*job as usize];
+        if is_ordered {
+            // The end of a job is rounded down, so that none has arrived earlier than it seems to.
+            latest = (*arrival).max(latest);
+            *arrival = latest;
+        }
+        *arrival -= *arrival % 1_000;
+    }
+}
+
+/// Returns the usual time from the end of the last job that another one needs until that one is released: the mean of all such
+/// times.
+fn release_delay(model: &RunModel) -> u64 {
+    let mut last_ends: HashMap<u32, u64, RandomState> = HashMap::default();
+    for (job, needed) in &model.needs {
+        let last = last_ends.entry(*job).or_default();
+        *last = (*last).max(model.jobs[*needed as usize].ended);
+    }
+    let delays = last_ends.into_iter().filter_map(|(job, ended)| {
+        let job = &model.jobs[job as usize];
+        let waited = model.waited_for(job, &Blocker::Needs);
+        let delay = (job.arrived + waited).cast_signed() - ended.cast_signed();
+        (waited > 0 && delay.unsigned_abs() < QUICK_MICROS).then_some(delay)
+    });
+    // What is below a hundredth of a millisecond comes from rounding.
+    mean(delays).unwrap_or(0) / 10 * 10
+}
+
+/// Returns the mean of times, of which some may seem to be negative because starts and ends are recorded to the millisecond.
+/// `None` if there are too few.
+fn mean(times: impl IntoIterator<Item = i64>) -> Option<u64> {
+    const LEAST: i64 = 8;
+    let (mut sum, mut count) = (0_i64, 0_i64);
+    for time in times {
+        sum += time;
+        count += 1;
+    }
+    (count >= LEAST).then(|| u64::try_from(sum / count).unwrap_or(0))
 }
 
 fn number(length: usize) -> u32 {
@@ -253,16 +304,24 @@ fn kinds(model: &RunModel) -> (Vec<u16>, Vec<Workers>, u32) {
     (rows, of_kinds, slots)
 }
 
-/// Returns the usual time between two attempts on one row if the second one waited for nothing else: the mean of all
-/// such times.
+/// Returns the usual time between two attempts in one slot if the second one waited for nothing else: the mean of all such
+/// times.
+///
+/// The row of a worker tells nothing of this where workers share slots: a worker is also idle while others have them.
 fn overhead(model: &RunModel) -> u64 {
+    let shares_numbers = (model.plans.iter()).any(|(_, plan)| !plan.places.is_empty());
+    let place = |attempt: &AttemptFacts| match attempt.slot {
+        0 => (attempt.row, 0),
+        // Each place has a slot of this number.
+        slot if shares_numbers => (attempt.row, slot),
+        slot => (u32::MAX, slot),
+    };
     let mut order: Vec<u32> = (0..number(model.attempts.len())).collect();
     order.sort_unstable_by_key(|index| {
         let attempt = &model.attempts[*index as usize];
-        (attempt.row, attempt.began)
+        (place(attempt), attempt.began)
     });
-    let mut gaps: Vec<u64> = Vec::new();
-    for pair in order.windows(2) {
+    let gaps = order.windows(2).filter_map(|pair| {
         let [before, after] = [0, 1].map(|side| &model.attempts[pair[side] as usize]);
         let job = &model.jobs[after.job as usize];
         let waited_for_turn = model.waits_of(job).iter().all(|wait| {
@@ -271,19 +330,12 @@ fn overhead(model: &RunModel) -> u64 {
                 Blocker::Slot | Blocker::Worker
             )
         });
-        let gap = after.began.checked_sub(before.ended());
-        let gap = gap.filter(|gap| {
-            *gap < QUICK_MICROS && before.row == after.row && job.arrived < before.ended()
-        });
-        if waited_for_turn {
-            gaps.extend(gap);
-        }
-    }
-    if gaps.len() < 8 {
-        return 0;
-    }
-    let sum: u64 = gaps.iter().sum();
-    sum / gaps.len() as u64
+        let gap = after.began.cast_signed() - before.ended().cast_signed();
+        let is_quick = gap.unsigned_abs() < QUICK_MICROS;
+        let is_next = place(before) == place(after) && job.arrived < before.ended();
+        (waited_for_turn && is_quick && is_next).then_some(gap)
+    });
+    mean(gaps).unwrap_or(0)
 }
 
 /// Returns the resources that the run could use.
@@ -495,7 +547,7 @@ impl<'a> SimulationRun<'a> {
             return Some(());
         };
         let terms = model.terms_of(job);
-        let hint = self.hint(terms);
+        let hint = self.hint(job);
         let request = SchedulerRequest {
             hint: &hint,
             host: model.host_of(job),
@@ -513,8 +565,8 @@ impl<'a> SimulationRun<'a> {
     }
 
     /// Returns the hint of a job, unless the change ignores it.
-    fn hint(&self, terms: &TermsFacts) -> ParallelizationHint {
-        let hint = terms.hint.clone().unwrap_or_default();
+    fn hint(&self, job: &JobFacts) -> ParallelizationHint {
+        let hint = self.of.model.hint_of(job).cloned().unwrap_or_default();
         match self.change {
             Change::WithoutHint(name) if hint.name() == *name => ParallelizationHint::default(),
             _ => hint,
@@ -536,9 +588,9 @@ impl<'a> SimulationRun<'a> {
                 }
                 Decision::WaitUntil(at) => {
                     let at = at.saturating_duration_since(self.begin);
-                    // The clock here counts microseconds, and the clock of the scheduler nanoseconds.
-                    let at = u64::try_from(at.as_nanos().div_ceil(1_000)).unwrap_or(u64::MAX);
-                    return Some(at.max(self.now + 1));
+                    // The timers of the event loop ring to the millisecond, never too early.
+                    let at = u64::try_from(at.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+                    return Some(at.saturating_mul(1_000).max(self.now + 1));
                 }
                 Decision::Idle => return None,
             }
@@ -620,6 +672,7 @@ impl<'a> SimulationRun<'a> {
                 // A job that was skipped ends with the first need that fails.
                 waiting.needs_left = 0;
                 waiting.has_come = !has_failed;
+                waiting.held += self.of.release_delay;
                 self.is_ready(*dependent);
             }
         }

@@ -6,13 +6,14 @@ use std::time::{Duration, SystemTime};
 
 use foldhash::fast::RandomState;
 use ratchet_ipc::{HostName, JobKey, TaskName};
-use ratchet_runtime::journal::{JobPlan, JournalEntry};
+use ratchet_runtime::event::Event;
+use ratchet_runtime::journal::{JobPlan, JournalEntry, position_of};
 use ratchet_runtime::{
     AttemptDetail, AttemptEnd, Blocker, Class, Failure, History, JournalError, Outcome, SlotNumber,
     Status, Timestamp,
 };
 
-use super::rows::RowTable;
+use super::rows::{ROUNDING, RowTable};
 use super::{
     AttemptFacts, FailureFacts, JobFacts, Moment, RunEnd, RunModel, TermsFacts, WaitFacts, count,
     telling_output,
@@ -189,6 +190,8 @@ impl Loader {
         if let Some(failure) = outcome.failure() {
             self.failure(number, outcome, failure);
         }
+        let position = plan.as_deref().and_then(|plan| plan.position);
+        let position = position.or_else(|| position_of(outcome.id.as_str()));
         let terms = plan.as_deref().map_or(0, |plan| self.terms(plan));
         if let Some(plan) = plan.filter(|plan| !plan.needs.is_empty()) {
             self.plans.push((number, plan));
@@ -202,6 +205,7 @@ impl Loader {
             task,
             host,
             terms,
+            position,
             arrived: ended.saturating_sub(age),
             ended,
             first_wait,
@@ -299,9 +303,30 @@ impl Loader {
         pairs.collect()
     }
 
+    /// Corrects starts that seem to come before the end of a job that was needed. Starts are recorded to the millisecond.
+    fn begin_after_needs(&mut self) {
+        for (job, needed) in &self.model.needs {
+            let needed = &self.model.jobs[*needed as usize];
+            let Some(end) = self
+                .model
+                .attempts_of(needed)
+                .last()
+                .map(AttemptFacts::ended)
+            else {
+                continue;
+            };
+            let job = &self.model.jobs[*job as usize];
+            if job.attempt_count > 0 {
+                let first = &mut self.model.attempts[job.first_attempt as usize];
+                first.began = first.began.max(end.min(first.began + ROUNDING - 1));
+            }
+        }
+    }
+
     /// Completes the model, after the last entry.
     fn finish(mut self, source: Source<'_>) -> RunModel {
         self.model.needs = self.needs();
+        self.begin_after_needs();
         let Self {
             mut model, last, ..
         } = self;
@@ -310,6 +335,15 @@ impl Loader {
             let last = (job.first_attempt + job.attempt_count).checked_sub(1);
             if let Some(last) = last.filter(|_| job.attempt_count > 0) {
                 job.ended = job.ended.max(model.attempts[last as usize].ended());
+            }
+        }
+        for event in &model.events {
+            if let Event::HintsDeclared { hints } = &event.event {
+                for (task, hint) in hints {
+                    if let Some(task) = self.tasks.numbers.get(&TaskName::from(task.as_str())) {
+                        model.task_hints.insert(*task, hint.clone());
+                    }
+                }
             }
         }
         model.tasks = self.tasks.values.iter().map(ToString::to_string).collect();
