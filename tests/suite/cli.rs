@@ -54,5 +54,6 @@ mod telemetry;
 mod terminal;
 mod test_runs;
 mod told;
+mod traces;
 mod tty;
 mod worker;

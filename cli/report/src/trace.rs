@@ -170,12 +170,16 @@ fn arrows(model: &RunModel, threads: &[(u32, u32)], events: &mut Events<'_>) -> 
         };
         let id = number + 1;
         let (pid, tid) = threads[from.row as usize];
-        // An arrow is bound to the slice in which it begins, and the end of a slice is not in it.
-        let ts = from.ended().saturating_sub(1).max(from.began);
+        // An arrow is bound to the slice in which it begins, and the end of a slice is not in it. It must not lead back in time,
+        // and starts are recorded to the millisecond.
+        let ts = from.ended().saturating_sub(1).min(to.began).max(from.began);
+        let end = to.began.max(ts);
+        if end > to.ended() {
+            continue;
+        }
         events.write(&json!({"name": "need", "cat": "need", "ph": "s", "id": id, "pid": pid, "tid": tid, "ts": ts}))?;
         let (pid, tid) = threads[to.row as usize];
-        let ts = to.began;
-        events.write(&json!({"name": "need", "cat": "need", "ph": "f", "bp": "e", "id": id, "pid": pid, "tid": tid, "ts": ts}))?;
+        events.write(&json!({"name": "need", "cat": "need", "ph": "f", "bp": "e", "id": id, "pid": pid, "tid": tid, "ts": end}))?;
     }
     Ok(())
 }
