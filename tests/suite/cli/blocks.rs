@@ -177,6 +177,10 @@ fn what_makes_no_blocks_is_refused_before_anything_runs() {
             "at least one byte",
         ),
         (&["--pipe", "--warm", "--", "cat"], "--warm"),
+        (
+            &["--pipe-part", "-a", "x", "--round-robin", "--", "cat"],
+            "--round-robin",
+        ),
     ] {
         let ended = map(&Folder::new(), words, "a\n").with_code(2);
         assert!(

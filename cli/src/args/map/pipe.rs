@@ -28,7 +28,7 @@ pub(crate) struct PipeArguments {
     pub(crate) recend: Option<Text>,
     /// Run as many commands as there are slots, and share the blocks among them: a command that reads fast gets more. Such a
     /// run is not resumed. Also --roundrobin.
-    #[arg(long, visible_alias = "roundrobin", alias = "round", requires = "pipe", conflicts_with_all = ["retries", "cache"])]
+    #[arg(long, visible_alias = "roundrobin", alias = "round", requires = "pipe", conflicts_with_all = ["retries", "cache", "pipe_part"])]
     pub(crate) round_robin: bool,
 }
 
