@@ -17,6 +17,9 @@ pub use load::Source;
 /// A moment of a run, in microseconds since it began.
 pub type Moment = u64;
 
+/// How long an attempt takes in a timeline at least, in microseconds: one without a duration would stand within the next one.
+pub(crate) const SHORTEST: u64 = 1;
+
 /// Whether a run has ended, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunEnd {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::digest::describe_event;
-use crate::model::{AttemptFacts, RunModel, shown_name};
+use crate::model::{AttemptFacts, RunModel, SHORTEST, shown_name};
 use crate::timeline::{LimitUse, Series, limit_uses};
 
 /// The number of steps in which counters are written.
@@ -77,7 +77,7 @@ pub fn trace(model: &RunModel, out: &mut dyn Write) -> io::Result<()> {
                 pid,
                 tid,
                 ts: attempt.began,
-                dur: attempt.ran,
+                dur: attempt.ran.max(SHORTEST),
                 cname: color(attempt, is_last),
                 args: SliceFacts {
                     id: job.id.as_str(),

@@ -246,6 +246,18 @@ fn the_trace_of_a_mixed_run_keeps_the_rules_of_the_format() {
         assert!(count >= least, "{count} events of phase {phase}");
     }
     assert_eq!(problems(&trace), Vec::<String>::new());
+    // A slot does one thing at a time, so no slice stands within another.
+    let mut slices: Vec<_> = (events.iter().filter(|event| event["ph"] == "X"))
+        .map(|event| ["pid", "tid", "ts", "dur"].map(|name| event[name].as_u64().unwrap()))
+        .collect();
+    slices.sort_unstable();
+    for pair in slices.windows(2) {
+        let [[pid, tid, at, length], [next_pid, next_tid, next_at, _]] = [pair[0], pair[1]];
+        assert!(
+            (pid, tid) != (next_pid, next_tid) || at + length <= next_at,
+            "{pair:?}"
+        );
+    }
 }
 
 #[test]

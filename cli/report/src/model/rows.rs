@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 use ratchet_runtime::worker::WorkerName;
 use ratchet_runtime::{PlaceName, SlotNumber};
 
-use super::{AttemptFacts, Row, count};
+use super::{AttemptFacts, Row, SHORTEST, count};
 
 /// By how much a recorded start may be too early: starts are recorded to the millisecond.
 pub(super) const ROUNDING: u64 = 1_000;
@@ -104,7 +104,7 @@ impl RowTable {
             // The start was rounded down to the millisecond, and the attempt cannot have begun before the last one had
             // ended.
             attempt.began = attempt.began.max((*end).min(attempt.began + ROUNDING - 1));
-            *end = (*end).max(attempt.ended());
+            *end = (*end).max(attempt.began + attempt.ran.max(SHORTEST));
         }
         sorted(&rows, attempts)
     }
@@ -155,6 +155,13 @@ mod tests {
         assert_eq!(rows.len(), 1);
         assert_eq!(attempts[0].row, attempts[1].row);
         assert_eq!(attempts[1].began, attempts[0].ended());
+
+        // One that took less than a microsecond has a place of its own.
+        let mut attempts = [attempt(0, 5_000, 0), attempt(0, 5_000, 300)];
+        let mut table = RowTable::default();
+        table.of(None, None, SlotNumber::new(1));
+        table.arrange(&mut attempts);
+        assert_eq!(attempts[1].began, attempts[0].began + 1);
     }
 
     #[test]
