@@ -415,12 +415,7 @@ impl RunContext {
             () = signals.third(FINAL_WRITE_LIMIT) => None,
         };
         if completed.is_some() {
-            let console = &self.console;
-            let sent = async {
-                if let Some(telemetry) = telemetry {
-                    telemetry.end(console).await;
-                }
-            };
+            let sent = RunTelemetry::end(telemetry, &self.console);
             tokio::select! {
                 () = async { tokio::join!(supervisor.shutdown(), hosts.shutdown(), sent); } => {}
                 // The keeper kills the remaining processes when this process ends.

@@ -223,7 +223,7 @@ impl Journal {
 
     /// Appends the outcome of a job. It is in the file after the next flush.
     pub fn append(&mut self, job: &Job, outcome: &Outcome) -> Result<(), JournalError> {
-        self.append_planned(job, outcome, JobPlan::of(job))
+        self.append_planned(job, outcome, JobPlan::of(job).as_ref())
     }
 
     /// Appends the outcome of a job with its position in the order in which jobs were submitted, counted from 0. It is in the
@@ -234,14 +234,14 @@ impl Journal {
         outcome: &Outcome,
         position: u64,
     ) -> Result<(), JournalError> {
-        self.append_planned(job, outcome, JobPlan::at(job, position))
+        self.append_planned(job, outcome, JobPlan::at(job, position).as_ref())
     }
 
     fn append_planned(
         &mut self,
         job: &Job,
         outcome: &Outcome,
-        plan: Option<JobPlan<'_>>,
+        plan: Option<&JobPlan<'_>>,
     ) -> Result<(), JournalError> {
         self.check()?;
         let n = self.recorded + 1;
@@ -253,7 +253,7 @@ impl Journal {
             n,
             Content::of(job),
             identity,
-            plan.as_ref(),
+            plan,
             outcome,
         )?;
         self.recorded = n;

@@ -164,7 +164,7 @@ fn digits<const N: usize>(text: &[u8], from: usize) -> Result<[u8; N], InvalidTr
     let mut bytes = [0; N];
     for (index, byte) in bytes.iter_mut().enumerate() {
         let at = from + 2 * index;
-        *byte = digit(at)? << 4 | digit(at + 1)?;
+        *byte = (digit(at)? << 4) | digit(at + 1)?;
     }
     Ok(bytes)
 }

@@ -175,9 +175,10 @@ impl Sender {
     /// Tells of the first refusal. Later ones are only logged.
     fn complain(&mut self, refusal: &Refusal) {
         let message = &refusal.message;
-        match self.complain.take() {
-            Some(complain) => complain(message.clone()),
-            None => tracing::debug!(%message, "the collector did not take telemetry"),
+        if let Some(complain) = self.complain.take() {
+            complain(message.clone());
+        } else {
+            tracing::debug!(%message, "the collector did not take telemetry");
         }
     }
 

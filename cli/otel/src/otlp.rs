@@ -187,78 +187,20 @@ impl Encoder {
         load: Option<RunLoad>,
         now: u64,
     ) -> serde_json::Result<Vec<u8>> {
-        let point = |attributes: &[Attribute], value: Json| {
-            let mut point = json!({
-                "startTimeUnixNano": self.began.to_string(),
-                "timeUnixNano": now.to_string(),
-                "attributes": attributes,
-            });
-            if let (Json::Object(point), Json::Object(value)) = (&mut point, value) {
-                point.extend(value);
-            }
-            point
-        };
-        let whole = |attributes: &[Attribute], number: u64| {
-            point(attributes, json!({"asInt": number.to_string()}))
-        };
-        let by = |name: &str, key: &str| [attribute(name, key)];
-        let mut metrics = vec![
-            sum(
-                "ratchet.jobs",
-                "{job}",
-                "Jobs that have ended, by their status.",
-                figures
-                    .jobs
-                    .iter()
-                    .map(|(status, count)| whole(&by("ratchet.job.status", status), *count)),
-            ),
-            sum(
-                "ratchet.jobs.cached",
-                "{job}",
-                "Jobs whose result was an earlier one.",
-                [whole(&[], figures.cached)],
-            ),
-            sum(
-                "ratchet.attempts",
-                "{attempt}",
-                "Attempts that have ended, by how they ended.",
-                figures.attempts.iter().map(|(end, durations)| {
-                    whole(&by("ratchet.attempt.end", end), durations.count)
-                }),
-            ),
-            sum(
-                "ratchet.wait.time",
-                "s",
-                "How long jobs waited, by what they waited for.",
-                figures.waits.iter().map(|(cause, time)| {
-                    point(
-                        &by("ratchet.wait.cause", cause),
-                        json!({"asDouble": time.as_secs_f64()}),
-                    )
-                }),
-            ),
-            sum(
-                "ratchet.worker.restarts",
-                "{restart}",
-                "Workers that ended by themselves.",
-                [whole(&[], figures.restarts)],
-            ),
-            json!({
-                "name": "ratchet.attempt.duration",
-                "unit": "s",
-                "description": "How long attempts ran, by how they ended.",
-                "histogram": {
-                    "aggregationTemporality": CUMULATIVE,
-                    "dataPoints": figures
-                        .attempts
-                        .iter()
-                        .map(|(end, durations)| {
-                            point(&by("ratchet.attempt.end", end), histogram(durations))
-                        })
-                        .collect::<Vec<_>>(),
-                },
-            }),
-        ];
+        let mut metrics = self.sums(figures, now);
+        let durations = figures.attempts.iter().map(|(end, durations)| {
+            let by = [attribute("ratchet.attempt.end", *end)];
+            self.point(now, &by, histogram(durations))
+        });
+        metrics.push(json!({
+            "name": "ratchet.attempt.duration",
+            "unit": "s",
+            "description": "How long attempts ran, by how they ended.",
+            "histogram": {
+                "aggregationTemporality": CUMULATIVE,
+                "dataPoints": durations.collect::<Vec<_>>(),
+            },
+        }));
         if let Some(load) = load {
             for (name, count, description) in [
                 ("ratchet.jobs.running", load.running, "Jobs that run."),
@@ -268,7 +210,7 @@ impl Encoder {
                     "name": name,
                     "unit": "{job}",
                     "description": description,
-                    "gauge": {"dataPoints": [whole(&[], count)]},
+                    "gauge": {"dataPoints": [self.whole(now, &[], count)]},
                 }));
             }
         }
@@ -278,6 +220,72 @@ impl Encoder {
                 "scopeMetrics": [{"scope": self.scope, "metrics": metrics}],
             }],
         }))
+    }
+
+    /// Makes the metrics that count up.
+    fn sums(&self, figures: &Figures, now: u64) -> Vec<Json> {
+        let jobs = figures.jobs.iter().map(|(status, count)| {
+            let by = [attribute("ratchet.job.status", *status)];
+            self.whole(now, &by, *count)
+        });
+        let attempts = figures.attempts.iter().map(|(end, durations)| {
+            let by = [attribute("ratchet.attempt.end", *end)];
+            self.whole(now, &by, durations.count)
+        });
+        let waits = figures.waits.iter().map(|(cause, time)| {
+            let by = [attribute("ratchet.wait.cause", cause.as_str())];
+            self.point(now, &by, json!({"asDouble": time.as_secs_f64()}))
+        });
+        vec![
+            sum(
+                "ratchet.jobs",
+                "{job}",
+                "Jobs that have ended, by their status.",
+                jobs,
+            ),
+            sum(
+                "ratchet.jobs.cached",
+                "{job}",
+                "Jobs whose result was an earlier one.",
+                [self.whole(now, &[], figures.cached)],
+            ),
+            sum(
+                "ratchet.attempts",
+                "{attempt}",
+                "Attempts that have ended, by how they ended.",
+                attempts,
+            ),
+            sum(
+                "ratchet.wait.time",
+                "s",
+                "How long jobs waited, by what they waited for.",
+                waits,
+            ),
+            sum(
+                "ratchet.worker.restarts",
+                "{restart}",
+                "Workers that ended by themselves.",
+                [self.whole(now, &[], figures.restarts)],
+            ),
+        ]
+    }
+
+    /// Makes a point of a whole number.
+    fn whole(&self, now: u64, attributes: &[Attribute], number: u64) -> Json {
+        self.point(now, attributes, json!({"asInt": number.to_string()}))
+    }
+
+    /// Makes a point of a metric: the members of `value` with the times and attributes.
+    fn point(&self, now: u64, attributes: &[Attribute], value: Json) -> Json {
+        let mut point = json!({
+            "startTimeUnixNano": self.began.to_string(),
+            "timeUnixNano": now.to_string(),
+            "attributes": attributes,
+        });
+        if let (Json::Object(point), Json::Object(value)) = (&mut point, value) {
+            point.extend(value);
+        }
+        point
     }
 }
 

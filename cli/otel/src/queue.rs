@@ -161,7 +161,7 @@ mod tests {
     fn a_batch_is_given_out_at_once_and_the_rest_after_the_end() {
         let queue = Queue::default();
         queue.push(spans(BATCH + 1));
-        let forever = Duration::from_secs(3600);
+        let forever = Duration::from_hours(1);
         assert_eq!(queue.next(forever).spans.len(), BATCH);
         assert_eq!(queue.next(Duration::ZERO).spans.len(), 1);
         assert_eq!(queue.lost(), BATCH as u64 + 1);

@@ -162,12 +162,35 @@ impl Sink for Telemetry {
                 self.queue.count(|figures| figures.job(outcome));
                 if self.trace.run().is_sampled() {
                     if notes.hint.is_none() {
-                        notes.hint = self.hints.get(&*outcome.task.to_string()).cloned();
+                        notes.hint = self.hints.get(outcome.task.as_str()).cloned();
                     }
                     let spans = span::of_job(&self.trace, self.began, outcome, &notes);
                     self.queue.push(spans);
                 }
             }
+            Event::RunEnded { total, succeeded } => {
+                let span = self.of_run(at_ms, *total, *succeeded);
+                let is_sampled = self.trace.run().is_sampled();
+                self.queue.close(is_sampled.then_some(span), working_now());
+            }
+            other => self.note_event(at_ms, other),
+        }
+    }
+
+    fn interest(&self) -> Interest {
+        // What is bounded is the queue of spans. Figures would be wrong if an event were missed.
+        Interest::Complete
+    }
+
+    fn name(&self) -> &'static str {
+        "--otlp"
+    }
+}
+
+impl Telemetry {
+    /// Notes what happens to the run itself as an event of its span.
+    fn note_event(&mut self, at_ms: u64, event: &Event) {
+        match event {
             Event::Worker(WorkerNews::Ended {
                 worker,
                 cause,
@@ -205,22 +228,8 @@ impl Sink for Telemetry {
                 ];
                 self.note(at_ms, "stopping", told);
             }
-            Event::RunEnded { total, succeeded } => {
-                let span = self.of_run(at_ms, *total, *succeeded);
-                let is_sampled = self.trace.run().is_sampled();
-                self.queue.close(is_sampled.then_some(span), working_now());
-            }
             _ => {}
         }
-    }
-
-    fn interest(&self) -> Interest {
-        // What is bounded is the queue of spans. Figures would be wrong if an event were missed.
-        Interest::Complete
-    }
-
-    fn name(&self) -> &'static str {
-        "--otlp"
     }
 }
 

@@ -23,9 +23,9 @@ impl std::str::FromStr for Endpoint {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "The record of runs")]
 pub(crate) struct TelemetryArguments {
-    /// Send spans of the run, its jobs and attempts, and metrics to an OpenTelemetry collector by OTLP/HTTP: --otlp
-    /// http://localhost:4318. With `env` the collector is the one of OTEL_EXPORTER_OTLP_ENDPOINT. The end of the run waits up to 5 s
-    /// for a collector that is slow.
+    /// Send spans of the run, its jobs and attempts, and metrics to an OpenTelemetry collector by OTLP/HTTP, as in
+    /// `--otlp http://localhost:4318`. With `env` the collector is the one of `OTEL_EXPORTER_OTLP_ENDPOINT`. The end of the run waits
+    /// up to 5 s for a collector that is slow.
     #[arg(long, value_name = "URL|env")]
     pub(crate) otlp: Option<Endpoint>,
 }

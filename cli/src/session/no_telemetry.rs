@@ -42,7 +42,5 @@ impl RunTelemetry {
 
     /// The counterpart of the end of telemetry.
     #[expect(clippy::unused_async, reason = "the other one waits")]
-    pub(super) async fn end(self, _: &Console) {
-        match self {}
-    }
+    pub(super) async fn end(_: Option<Self>, _: &Console) {}
 }

@@ -128,8 +128,10 @@ impl RunTelemetry {
     }
 
     /// Waits until everything is sent, for a limited time, and tells what was not.
-    pub(super) async fn end(self, console: &Console) {
-        let Self { exporter, url } = self;
+    pub(super) async fn end(telemetry: Option<Self>, console: &Console) {
+        let Some(Self { exporter, url }) = telemetry else {
+            return;
+        };
         let finished = tokio::task::spawn_blocking(move || exporter.finish()).await;
         let ExportEnd { lost_spans } = finished.unwrap_or_default();
         if lost_spans > 0 {

@@ -26,9 +26,9 @@ fn attribute(of: &Value, name: &str) -> Option<String> {
 }
 
 fn text<'a>(of: &'a Value, name: &str) -> &'a str {
-    of[name]
-        .as_str()
-        .unwrap_or_else(|| panic!("`{name}` is no text in {of}"))
+    let text = of[name].as_str();
+    assert!(text.is_some(), "`{name}` is no text in {of}");
+    text.unwrap_or_default()
 }
 
 fn nanos(of: &Value, name: &str) -> u64 {
@@ -70,7 +70,7 @@ impl Spans {
                 (32, 16)
             );
             assert!(nanos(span, "startTimeUnixNano") <= nanos(span, "endTimeUnixNano"));
-            assert_eq!(span["flags"].as_u64().unwrap() & 1, 1);
+            assert_eq!(span["flags"].as_u64().expect("flags are a number") & 1, 1);
         }
         for (id, job) in &jobs {
             assert_within(job, &run);
@@ -107,7 +107,7 @@ fn results(ended: &Ended) -> Vec<Value> {
     let lines = ended.stdout();
     let parsed = lines
         .lines()
-        .map(|line| serde_json::from_str(line).unwrap());
+        .map(|line| serde_json::from_str(line).expect("it is JSON"));
     parsed.collect()
 }
 
@@ -331,9 +331,10 @@ fn a_worker_finds_the_span_of_the_attempt_in_its_request() {
     let folder = Folder::new().file("worker.sh", worker);
     let call = Ratchet::within(&folder).args(["run", "-q", "-", "-j2", "--format", "jsonl"]);
     let call = call.args(["--worker", "sh worker.sh", "--otlp", &collector.url()]);
-    let jobs: String = (0..50)
+    let jobs: Vec<String> = (0..50)
         .map(|job| format!("{{\"id\":\"j{job}\",\"task\":\"t\"}}\n"))
         .collect();
+    let jobs = jobs.concat();
     let results = results(&call.stdin(jobs).run().with_code(0));
     let spans = Spans::of(&collector);
     let trace = text(&spans.run, "traceId");
@@ -510,7 +511,7 @@ fn a_collector_that_hangs_holds_up_the_end_for_no_longer_than_is_said() {
     );
     assert!(said.contains("up to 5.0 s"), "{said}");
     // The rest is for the jobs of a machine that is busy.
-    assert!(took < Duration::from_secs(60), "{took:?}");
+    assert!(took < Duration::from_mins(1), "{took:?}");
 }
 
 #[test]

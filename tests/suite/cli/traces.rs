@@ -252,9 +252,10 @@ fn the_trace_of_a_mixed_run_keeps_the_rules_of_the_format() {
         .collect();
     slices.sort_unstable();
     for pair in slices.windows(2) {
-        let [[pid, tid, at, length], [next_pid, next_tid, next_at, _]] = [pair[0], pair[1]];
+        let [before, after] = [pair[0], pair[1]];
+        let is_same_thread = before[..2] == after[..2];
         assert!(
-            (pid, tid) != (next_pid, next_tid) || at + length <= next_at,
+            !is_same_thread || before[2] + before[3] <= after[2],
             "{pair:?}"
         );
     }
