@@ -31,6 +31,7 @@ pub(crate) mod shared_run;
 pub(crate) mod stop;
 pub(crate) mod telemetry;
 pub(crate) mod terms;
+pub(crate) mod top;
 pub(crate) mod worker;
 
 use clap::{Parser, Subcommand};
@@ -70,6 +71,7 @@ pub(crate) enum Verb {
     Map(Box<map::MapArguments>),
     Resume(Box<resume::ResumeArguments>),
     Runs(runs::RunsArguments),
+    Top(top::TopArguments),
     Cache(cache::CacheArguments),
     Sem(sem::SemArguments),
     Worker(worker::WorkerArguments),
@@ -96,6 +98,7 @@ impl Verb {
             Self::Check(check) => check.color,
             Self::Play(play) => play.display.color,
             Self::Runs(_)
+            | Self::Top(_)
             | Self::Cache(_)
             | Self::Sem(_)
             | Self::Worker(_)

@@ -16,4 +16,5 @@ pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod schema;
 pub(crate) mod sem;
+pub(crate) mod top;
 pub(crate) mod worker;

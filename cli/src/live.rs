@@ -24,6 +24,7 @@ pub(crate) use client::{AskError, LiveClient};
 pub(crate) use figures::LiveFigures;
 pub(crate) use message::{
     Added, Became, Explanation, Finding, LimitChange, LiveState, OutputPiece, Printed, Question,
+    RunningNow, WorkersNow,
 };
 pub(crate) use server::{LiveServer, Served};
 pub(crate) use status_text::describe;

@@ -28,7 +28,7 @@
 //! reference                             every key of job files and settings, for people
 //! folders, progress                     where runs and results are kept; bars and lines that show how far a run is
 //! session, preflight                    a run from its jobs to its exit code; calls that are refused at once
-//! play                                  a playbook as the jobs of a run, and its report
+//! play, top                             a playbook as the jobs of a run, and its report; a run on the whole terminal
 //! commands                              the verbs
 //! parse, print_error                    the first and the last step of a call
 //! ```
@@ -63,6 +63,7 @@ mod shared_buffer;
 mod shell_quote;
 mod spool;
 mod standard_streams;
+mod top;
 mod trust;
 
 use std::io;
@@ -97,6 +98,7 @@ fn main() -> ExitCode {
         Verb::Schema(schema) => commands::schema::run(&schema).map(success),
         Verb::Sem(sem) => commands::sem::run(&sem),
         Verb::Runs(runs) => commands::runs::run(&runs).map(success),
+        Verb::Top(top) => commands::top::run(&top),
         Verb::Cache(cache) => commands::cache::run(&cache).map(success),
         Verb::Agent(agent) => commands::agent::run(&agent).map(success),
         Verb::Worker(worker) => commands::worker::run(&worker).map(success),

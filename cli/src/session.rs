@@ -93,6 +93,7 @@ pub(crate) use options::{RunOptions, cores};
 pub(crate) use output::{open_output, open_play_output, open_report, stdout};
 pub(crate) use record::{ResumedRun, job_file_source};
 pub(crate) use repeated_jobs::Repetition;
+pub(crate) use suspend::is_under_job_control;
 pub(crate) use system_limits::most_jobs;
 pub(crate) use terminal::TerminalUse;
 
@@ -391,7 +392,7 @@ impl RunContext {
         // how it ended.
         let _socket = record
             .as_ref()
-            .and_then(|record| self.serve(record, &handle, (&figures, began), adder));
+            .and_then(|record| self.serve(record, &handle, (&figures, began), (&pools, adder)));
         let delivery = Delivery::begin(report, ended.is_some())?;
         self.drain_when_unwritable(&delivery, &handle);
 

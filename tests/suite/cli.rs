@@ -54,6 +54,7 @@ mod telemetry;
 mod terminal;
 mod test_runs;
 mod told;
+mod top;
 mod traces;
 mod tty;
 mod worker;

@@ -138,7 +138,7 @@ const CRATES: [(&str, Layers); 9] = [
             &["reference"],
             &["folders", "progress"],
             &["session", "preflight"],
-            &["play"],
+            &["play", "top"],
             &["commands"],
             &["parse", "print_error"],
         ],

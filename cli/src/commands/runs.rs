@@ -18,6 +18,9 @@ use ratchet_report::RunModel;
 use ratchet_runtime::journal::{RunState, StoredRun};
 use ratchet_runtime::{History, JournalError, RunId, RunStore};
 
+pub(crate) use live::{LiveRun, live_run, live_runs};
+pub(crate) use steer::write as print;
+
 use crate::args::record::StateArguments;
 use crate::args::runs::{RunsAction, RunsArguments};
 use crate::error::CliError;

@@ -228,6 +228,9 @@ pub(crate) struct LiveState {
     pub(crate) history: Vec<u64>,
     /// What jobs wait for.
     pub(crate) waits: Vec<WaitCount>,
+    /// The workers of each kind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) workers: Vec<WorkersNow>,
     /// The named limits.
     pub(crate) limits: Vec<LimitNow>,
     /// The running jobs, the one that has run longest first. If there are very many, only the first ones are listed.
@@ -243,6 +246,19 @@ pub(crate) struct WaitCount {
     pub(crate) cause: String,
     /// How many jobs wait for it.
     pub(crate) jobs: u64,
+}
+
+/// The workers of a kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WorkersNow {
+    /// The name of the kind, with the host if that is another machine.
+    pub(crate) name: String,
+    /// How many workers there are.
+    pub(crate) size: u32,
+    /// How many of them are busy.
+    pub(crate) busy: u32,
+    /// How many have ended unexpectedly.
+    pub(crate) failures: u64,
 }
 
 /// A named limit.

@@ -1,6 +1,7 @@
 //! The server of a run in progress, which answers clients on the socket of the run.
 
 mod adding;
+mod worker_figures;
 
 use std::cell::Cell;
 use std::io;
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ratchet_runtime::process::working_now;
+use ratchet_runtime::process::{ProcessPool, working_now};
 use ratchet_runtime::{
     Cancellation, Error as RunError, JobKey, JobOutput, JobState, Limit, Quota, RunHandle,
 };
@@ -31,6 +32,7 @@ use super::place::{BoundSocket, is_ours};
 use super::question_limiter::QuestionLimiter;
 use super::state::{self, History};
 use super::steering::{Steered, SteeringRecord};
+use worker_figures::WorkerFigures;
 
 /// The most clients at the same time. Each needs a buffer for a question.
 const CLIENTS: usize = 16;
@@ -72,6 +74,8 @@ pub(crate) struct Served {
     pub(crate) fit: Box<dyn Fn(u32) -> u32 + Send + Sync>,
     /// The record of changes, from which `resume` repeats them.
     pub(crate) record: SteeringRecord,
+    /// The pools of the run.
+    pub(crate) pools: Vec<ProcessPool>,
     /// How jobs are added; `None` if the run takes none.
     pub(crate) adding: Option<JobAdding>,
 }
@@ -304,6 +308,7 @@ fn line<T: Serialize>(answer: Result<T, Refusal>) -> Vec<u8> {
 struct Answers {
     served: Served,
     question_limiter: QuestionLimiter,
+    worker_figures: WorkerFigures,
     history: Mutex<History>,
     /// How many connections follow a job and have not received all of its output.
     followers: AtomicUsize,
@@ -314,6 +319,7 @@ impl Answers {
         Self {
             served,
             question_limiter: QuestionLimiter::new(),
+            worker_figures: WorkerFigures::default(),
             history: Mutex::default(),
             followers: AtomicUsize::new(0),
         }
@@ -361,13 +367,14 @@ impl Answers {
         let served = &self.served;
         let snapshot = self.question_limiter.snapshot(&served.handle).await;
         let snapshot = snapshot.map_err(refusal)?;
+        let workers = self.worker_figures.get(&served.pools).await;
         let elapsed = working_now().saturating_duration_since(served.began);
         let status = served.handle.status();
         let run = (served.run.as_str(), elapsed);
         let history = self.history();
         Ok(state::state(
             run,
-            &snapshot,
+            (&snapshot, workers),
             status,
             &served.figures,
             &history,

@@ -11,6 +11,7 @@ use ratchet_runtime::{
 use super::figures::LiveFigures;
 use super::message::{
     Explanation, JobAt, LimitNow, LiveState, OutputPiece, Printed, RunningNow, WaitCount,
+    WorkersNow,
 };
 use super::status_text::command;
 use crate::readable::duration;
@@ -64,7 +65,7 @@ impl History {
 /// Makes the state of a run.
 pub(super) fn state(
     (run, elapsed): (&str, Duration),
-    snapshot: &Snapshot,
+    (snapshot, workers): (&Snapshot, Vec<WorkersNow>),
     status: RunStatus,
     figures: &LiveFigures,
     history: &History,
@@ -107,6 +108,7 @@ pub(super) fn state(
                 jobs,
             })
             .collect(),
+        workers,
         limits: snapshot
             .limits
             .iter()

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ratchet_runtime::RunHandle;
+use ratchet_runtime::process::ProcessPool;
 
 use super::RunContext;
 use super::hosts::StartedHosts;
@@ -22,7 +23,7 @@ impl RunContext {
         record: &RunRecord,
         handle: &RunHandle,
         (figures, began): (&Arc<LiveFigures>, Instant),
-        adder: Option<(Arc<JobAdder>, StartedParts)>,
+        (pools, adder): (&[ProcessPool], Option<(Arc<JobAdder>, StartedParts)>),
     ) -> Option<LiveServer> {
         let uses_terminal = self.options.terminal == TerminalUse::Job;
         let adding = adder.map(|(adder, started)| {
@@ -44,6 +45,7 @@ impl RunContext {
                 system_limits::prepare(slots, 0).unwrap_or(1)
             }),
             record: record.steering(),
+            pools: pools.to_vec(),
             adding,
         };
         match LiveServer::start(&record.folder(), served) {

@@ -105,7 +105,7 @@ fn stop(record: &SuspensionRecord) {
 ///
 /// The kernel discards SIGTSTP if no process of the session could continue the process group (an orphaned group). It
 /// does not discard SIGSTOP, which would stop this process forever.
-fn is_under_job_control() -> bool {
+pub(crate) fn is_under_job_control() -> bool {
     let Ok(session) = getsid(None) else {
         return false;
     };

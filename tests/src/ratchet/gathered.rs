@@ -62,6 +62,11 @@ impl Gathered {
         text
     }
 
+    /// Returns the output until now.
+    pub(super) fn so_far(&self) -> Vec<u8> {
+        self.lock().bytes.clone()
+    }
+
     /// Waits for the end of the output, and returns all of it.
     pub(super) fn end(&self) -> Vec<u8> {
         let (text, ended) = self.wait_until(|state| !state.open);

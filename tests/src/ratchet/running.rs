@@ -136,6 +136,11 @@ impl Running {
         self.screen.wait_for(text, |said| said.contains(text))
     }
 
+    /// Returns all that was printed on the terminal so far.
+    pub fn printed(&self) -> Vec<u8> {
+        self.screen.so_far()
+    }
+
     /// Waits for the end of the process and of its output.
     pub fn wait(mut self) -> Ended {
         let Some(mut child) = self.child.take() else {

@@ -10,9 +10,9 @@ use crate::folders::Folders;
 use crate::live::LiveClient;
 
 /// A run in progress, and the connection to it.
-pub(super) struct LiveRun {
-    pub(super) id: RunId,
-    pub(super) client: LiveClient,
+pub(crate) struct LiveRun {
+    pub(crate) id: RunId,
+    pub(crate) client: LiveClient,
 }
 
 /// Connects to a run if it is in progress.
@@ -26,29 +26,42 @@ pub(super) fn open(state: &StateArguments, wanted: Option<&str>) -> Result<LiveR
     let (folders, _) = Folders::load(state)?;
     let store = RunStore::at(&folders.state);
     match wanted {
-        Some(wanted) => {
-            let id = find(&store, wanted)?;
-            let client = connect(&store, id)?;
-            client.map(|client| LiveRun { id, client }).ok_or_else(|| {
-                CliError::usage(format!("run {id} does not go on"))
-                    .with_help("`ratchet runs` lists the runs, with those that go on")
-            })
-        }
+        Some(wanted) => live_run(&store, wanted),
         None => last(&store)?.ok_or_else(|| {
             CliError::usage("no run goes on").with_help("`ratchet runs` lists the recorded runs")
         }),
     }
 }
 
+/// Connects to the run that was named.
+pub(crate) fn live_run(store: &RunStore, wanted: &str) -> Result<LiveRun, CliError> {
+    let id = find(store, wanted)?;
+    let client = connect(store, id)?;
+    client.map(|client| LiveRun { id, client }).ok_or_else(|| {
+        CliError::usage(format!("run {id} does not go on"))
+            .with_help("`ratchet runs` lists the runs, with those that go on")
+    })
+}
+
 /// Connects to the last run in progress, if there is one.
 pub(super) fn last(store: &RunStore) -> Result<Option<LiveRun>, CliError> {
-    for id in store.ids()?.into_iter().rev() {
-        let goes_on = matches!(store.run(id).state, RunState::Running { .. });
-        if goes_on && let Some(client) = connect(store, id)? {
-            return Ok(Some(LiveRun { id, client }));
-        }
-    }
-    Ok(None)
+    in_progress(store)?.next().transpose()
+}
+
+/// Connects to all runs in progress, the last one first. One that cannot be asked is left out.
+pub(crate) fn live_runs(store: &RunStore) -> Result<Vec<LiveRun>, CliError> {
+    Ok(in_progress(store)?.filter_map(Result::ok).collect())
+}
+
+fn in_progress(
+    store: &RunStore,
+) -> Result<impl Iterator<Item = Result<LiveRun, CliError>>, CliError> {
+    let ids = store.ids()?.into_iter().rev();
+    let running = ids.filter(|id| matches!(store.run(*id).state, RunState::Running { .. }));
+    Ok(running.filter_map(|id| {
+        let client = connect(store, id).transpose()?;
+        Some(client.map(|client| LiveRun { id, client }))
+    }))
 }
 
 /// Splits words into the run and the jobs. If there is only one word, it is a job.

@@ -19,7 +19,7 @@ use crate::error::CliError;
 use crate::escape::plain;
 use crate::folders::Folders;
 use crate::invocation::Invocation;
-use crate::live::{LiveClient, LiveState, Question};
+use crate::live::{LiveClient, LiveState, Question, WorkersNow};
 use crate::output::{Destination, Output};
 use crate::readable::{ago, duration, timestamp};
 use crate::report::{self, HumanSummary, ResultFormat, describe};
@@ -215,6 +215,25 @@ pub(super) fn live_lines(live: &LiveState) -> String {
         .collect();
     if !waits.is_empty() {
         let _ = writeln!(out, "waiting for: {}", waits.join(", "));
+    }
+    let workers = live.workers.iter();
+    let workers: Vec<String> = workers
+        .map(|kind| {
+            let WorkersNow {
+                name,
+                size,
+                busy,
+                failures,
+            } = kind;
+            let died = match failures {
+                0 => String::new(),
+                failures => format!(" ({failures} died)"),
+            };
+            format!("{} {busy} of {size} busy{died}", plain(name))
+        })
+        .collect();
+    if !workers.is_empty() {
+        let _ = writeln!(out, "workers: {}", workers.join(", "));
     }
     if let Some(held) = &live.held {
         let _ = writeln!(out, "nothing starts: {}", plain(held));

@@ -65,7 +65,7 @@ pub(super) fn set(arguments: &SetArguments) -> Result<(), CliError> {
     write(&lines.collect::<String>())
 }
 
-pub(super) fn write(text: &str) -> Result<(), CliError> {
+pub(crate) fn write(text: &str) -> Result<(), CliError> {
     let written = io::stdout().write_all(text.as_bytes());
     written.map_err(|error| Destination::Stdout.error(error).into())
 }

@@ -28,6 +28,7 @@ fn run_of(jobs: usize) -> (Run, Served) {
         began: working_now(),
         fit: Box::new(|slots| slots.min(64)),
         record: SteeringRecord::of(Path::new("/nonexistent")),
+        pools: Vec::new(),
         adding: None,
     };
     (run, served)
