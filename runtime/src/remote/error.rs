@@ -32,6 +32,12 @@ pub enum RemoteError {
         "{0} (name another program by `agent: PATH`, such as a static one, or set XDG_CACHE_HOME there to another folder)"
     )]
     AgentBroken(String),
+    /// Others could replace the agent in its folder on the host, so it is not run. The error names the folder, without
+    /// control characters.
+    #[error(
+        "{0}, or others could replace the agent: remove it there, or set XDG_CACHE_HOME there to another folder"
+    )]
+    AgentFolder(String),
     /// The program that was to be copied to the host cannot be read.
     #[error("the agent {} cannot be read", path.display())]
     AgentFile {

@@ -371,6 +371,7 @@ fn is_final(error: &RemoteError) -> bool {
         RemoteError::Version { .. }
         | RemoteError::Platform { .. }
         | RemoteError::AgentBroken(_)
+        | RemoteError::AgentFolder(_)
         | RemoteError::AgentFile { .. } => true,
         _ => false,
     }

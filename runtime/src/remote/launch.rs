@@ -233,6 +233,7 @@ async fn copied(
                 return Err(RemoteError::Platform { ours, theirs });
             }
         }
+        Some(("foreign", why)) => return Err(RemoteError::AgentFolder(why.to_owned())),
         _ => return Err(RemoteError::NoAgent(said)),
     }
     let mut file = tokio::fs::File::open(program).await.map_err(unreadable)?;
@@ -249,10 +250,11 @@ async fn copied(
         (Ok(Err(error)), Ok(())) => return Err(error),
         (Err(_), Ok(())) => return Err(RemoteError::NoAnswer(limit)),
     };
-    match said.strip_prefix("broken ") {
+    match said.split_once(' ') {
         _ if said == "ready" => Ok(()),
-        Some(why) => Err(RemoteError::AgentBroken(why.to_owned())),
-        None => Err(RemoteError::NoAgent(said)),
+        Some(("broken", why)) => Err(RemoteError::AgentBroken(why.to_owned())),
+        Some(("foreign", why)) => Err(RemoteError::AgentFolder(why.to_owned())),
+        _ => Err(RemoteError::NoAgent(said)),
     }
 }
 
@@ -280,19 +282,39 @@ async fn answer(stdout: &mut BufReader<ChildStdout>, marker: &str) -> Result<Str
 
 /// Returns the script that runs the agent with this hash. If that is missing, the script reports so, and reads this
 /// many bytes of it.
+///
+/// The agent is trusted with everything that this user may do, and it is the file itself that prints the hash. So a file
+/// of another user, or one that others can write to, is replaced and never run; and folders in which others could
+/// replace it are refused. A link to a folder has to be of this user, and so has the folder. `ls` tells the rights,
+/// because a POSIX shell has no test for the owner.
 fn script(marker: &str, hash: &str, size: u64) -> String {
     format!(
         r#"{{
 u=$(umask)
 umask 077
 set -f
-d=${{XDG_CACHE_HOME:-$HOME/.cache}}/ratchet/agents
+r=${{XDG_CACHE_HOME:-$HOME/.cache}}/ratchet
+d=$r/agents
 f=$d/{hash}
 t=$f.$$
+own() {{
+    set -- "$1" $(ls -ldn "$2" 2>/dev/null)
+    case $1$2 in dd????-??-*|dl*|--????-??-*) [ "$4" = "$(id -u)" ];; *) false;; esac
+}}
+folder() {{ own d "$1" && own d "$1/."; }}
+refuse() {{
+    echo {marker} foreign "$1 has to be a folder of this user that nobody else can write to"
+    exit 1
+}}
 echo
-if ! [ -x "$f" ] || ! [ "$("$f" agent --hash 2>/dev/null </dev/null)" = {hash} ]; then
+for p in "$r" "$d"; do
+    if [ -e "$p" ] || [ -h "$p" ]; then folder "$p" || refuse "$p"; fi
+done
+if ! {{ folder "$r" && folder "$d" && own - "$f" && [ "$("$f" agent --hash 2>/dev/null </dev/null)" = {hash} ]; }}; then
     echo {marker} missing "$(uname -s)" "$(uname -m)"
     m=$(mkdir -p "$d" 2>&1) || {{ echo {marker} "no folder can be made at $d:" $m; exit 1; }}
+    folder "$r" || refuse "$r"
+    folder "$d" || refuse "$d"
     m=$( {{ head -c {size} >"$t" && chmod 700 "$t"; }} 2>&1 ) || {{
         rm -f "$t"; echo {marker} "nothing can be written to $d:" $m; exit 1
     }}

@@ -11,7 +11,8 @@ mod slurm;
 mod waiting;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::Path;
 use std::process::Command;
 use std::time::UNIX_EPOCH;
 

@@ -103,3 +103,80 @@ fn an_agent_that_does_not_run_on_its_host_is_refused_with_the_reason() {
     assert_eq!(reached.lines().count(), 2, "it is not tried again");
     nothing_is_left(&folder);
 }
+
+/// Sets the rights of a file or a folder.
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+}
+
+#[test]
+fn an_agent_that_others_could_have_put_on_the_host_is_not_run() {
+    let folder = folder();
+    let run = || {
+        let args = ["map", "-q", "--on", "web1", "echo", ":::", "a"];
+        ratchet(&folder).args(args).run().with_code(0)
+    };
+    run();
+    let agents = folder.at("cache/ratchet/agents");
+    let copy = fs::read_dir(&agents).unwrap().next().unwrap();
+    let copy = copy.unwrap().path();
+    let (planted, ran) = (folder.at("planted"), folder.at("ran"));
+    let program = Ratchet::program();
+    // It serves as the agent, and has the name and the hash of the right one.
+    let script = format!(
+        "#!/bin/sh\necho >> {}\nexec {} \"$@\"\n",
+        ran.display(),
+        program.display()
+    );
+    let plant = |mode| {
+        fs::write(&planted, &script).unwrap();
+        set_mode(&planted, mode);
+        fs::rename(&planted, &copy).unwrap();
+    };
+    let is_root = rustix::process::geteuid().is_root();
+    plant(0o777);
+    run();
+    if is_root {
+        plant(0o755);
+        chown(&copy, Some(65534), None).unwrap();
+        run();
+    }
+    assert!(
+        fs::metadata(&copy).unwrap().len() > 1 << 20,
+        "it was copied anew"
+    );
+
+    let refused = |culprit: &Path| {
+        let said = failure(&folder, "{ ssh: web1 }");
+        let culprit = format!(
+            "{} has to be a folder of this user that nobody else can write to",
+            culprit.display()
+        );
+        assert!(said.contains(&culprit), "{said}");
+        assert!(said.contains("set XDG_CACHE_HOME there"), "{said}");
+    };
+    plant(0o700);
+    for culprit in [&agents, &folder.at("cache/ratchet")] {
+        for mode in [0o1777, 0o770] {
+            set_mode(culprit, mode);
+            refused(culprit);
+        }
+        set_mode(culprit, 0o700);
+        if is_root {
+            chown(culprit, Some(65534), None).unwrap();
+            refused(culprit);
+            chown(culprit, Some(0), None).unwrap();
+        }
+    }
+    assert!(!ran.exists(), "what was planted has run");
+    // A link of this user is as good as its folder.
+    let real = folder.at("scratch");
+    fs::rename(&agents, &real).unwrap();
+    std::os::unix::fs::symlink(&real, &agents).unwrap();
+    set_mode(&real, 0o777);
+    refused(&agents);
+    set_mode(&real, 0o700);
+    run();
+    assert!(ran.exists(), "the file of this user was not taken");
+    nothing_is_left(&folder);
+}
