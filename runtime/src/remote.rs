@@ -51,6 +51,7 @@ mod stdio;
 mod stream;
 mod table;
 mod text;
+mod tolerant_writer;
 
 pub use agent::Agent;
 pub use config::RemoteConfig;

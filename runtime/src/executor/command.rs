@@ -125,7 +125,9 @@ pub fn start_failure(error: &ProcessError) -> Failure {
 /// Returns the failure of a command that did not end with exit code 0. `timeouts` are those under which it ran.
 pub fn command_failure(end: &CommandEnd, timeouts: Timeouts) -> Failure {
     let exit = end.ended.exit;
-    if end.ended.ending == Ending::HostLost && end.stopped.is_none() {
+    // A limit that is over while a host cannot be heard says nothing: the program may have ended long before.
+    let is_late = matches!(end.stopped, None | Some(StopCause::Timeout));
+    if end.ended.ending == Ending::HostLost && is_late {
         return Failure::new(Class::Host, "it was on a host that was lost");
     }
     match end.stopped {

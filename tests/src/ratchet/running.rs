@@ -22,6 +22,10 @@ pub enum Signal {
     Kill,
     /// SIGUSR1.
     User1,
+    /// SIGSTOP, which the process cannot notice.
+    Stop,
+    /// SIGCONT.
+    Continue,
 }
 
 /// A running call of `ratchet`. Dropping it kills the process.
@@ -75,6 +79,8 @@ impl Running {
             Signal::Terminate => rustix::process::Signal::TERM,
             Signal::Kill => rustix::process::Signal::KILL,
             Signal::User1 => rustix::process::Signal::USR1,
+            Signal::Stop => rustix::process::Signal::STOP,
+            Signal::Continue => rustix::process::Signal::CONT,
         };
         // The process was not waited for, so the system has not given its id to another process.
         let id = i32::try_from(self.id()).ok().and_then(Pid::from_raw);

@@ -24,6 +24,7 @@ use crate::remote::stream::{
     beat_interval, send_line,
 };
 use crate::remote::table::ProcessTable;
+use crate::remote::tolerant_writer::{SendFailure, TolerantWriter};
 use crate::remote::{AgentInfo, HostHealth, RemoteConfig, RemoteError};
 use crate::suspension::{until, working_now};
 
@@ -55,6 +56,7 @@ impl AgentConnection {
         let heard = LastActivity::now();
         let mut input = BufReader::with_capacity(CHUNK, ActivityReader::new(input, heard.clone()));
         let limit = config.connect_timeout;
+        let send_failure = SendFailure::default();
         let opened = timeout(limit, async {
             let agent = hello::receive_agent_hello(&mut input).await?;
             let hello = DispatcherHello {
@@ -75,13 +77,14 @@ impl AgentConnection {
                 .max_header_list_size(HEADER_BYTES)
                 .max_send_buffer_size(SEND_BUFFER)
                 .enable_push(false);
+            let output = TolerantWriter::new(output, send_failure.clone());
             let (requests, driver) = builder.handshake(tokio::io::join(input, output)).await?;
             let driver = async move { driver.await.map_err(RemoteError::from) };
             let mut driver = Box::pin(driver);
             let opening = open_messages(requests.clone());
             let messages = tokio::select! {
-                opened = opening => opened?,
-                ended = &mut driver => return Err(ended.err().unwrap_or(RemoteError::Closed)),
+                opened = opening => opened.map_err(|error| send_failure.or(Some(error)))?,
+                ended = &mut driver => return Err(send_failure.or(ended.err())),
             };
             Ok((agent, requests, driver, messages))
         });
@@ -108,6 +111,7 @@ impl AgentConnection {
             config,
             table,
             heard,
+            send_failure,
             messages,
             health: tell_health,
             loss: connection.loss.clone(),
@@ -184,6 +188,7 @@ struct ConnectionTask {
     config: Arc<RemoteConfig>,
     table: Arc<ProcessTable>,
     heard: LastActivity,
+    send_failure: SendFailure,
     messages: mpsc::UnboundedSender<ToAgent>,
     health: watch::Sender<HostHealth>,
     loss: LossWatch,
@@ -228,7 +233,9 @@ impl ConnectionTask {
         self.table.lose(self.number);
     }
 
-    /// Keeps the connection, and returns the reason for which it is lost. The pipes are closed by then.
+    /// Keeps the connection, and returns the reason for which it is lost. The pipes are closed by then, and everything
+    /// that came before their end is handled: this process may have been stopped for so long that its host has ended
+    /// the connection, and the ends of programs wait in the pipe.
     async fn keep(
         &mut self,
         driver: impl Future<Output = Result<(), RemoteError>>,
@@ -241,30 +248,26 @@ impl ConnectionTask {
         let mut beat = interval(beat_interval(self.config.lost_after));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let heard = self.heard.clone();
-        let silence = heard.silence(self.config.lost_after);
-        tokio::pin!(driver, silence);
+        let limit = self.config.lost_after;
+        let silence = heard.silence(limit);
+        let send_failure = self.send_failure.clone();
+        // An agent that gets nothing any more ends. One that goes on to send must not keep the connection.
+        let unheard = async {
+            send_failure.failed().await;
+            until(Some(working_now() + limit)).await;
+        };
+        tokio::pin!(driver, silence, unheard);
         let (mut lines, mut beats) = (Lines::default(), Heartbeats::default());
+        let mut end = None;
         loop {
             tokio::select! {
-                ended = &mut driver => return ended.err().unwrap_or(RemoteError::Closed),
-                bytes = from_agent.data() => {
-                    let bytes = match bytes {
-                        Some(Ok(bytes)) => bytes,
-                        Some(Err(error)) => return error.into(),
-                        None => return RemoteError::Closed,
-                    };
-                    lines.push(&bytes);
-                    // An error means that the stream has ended, which the next read reports.
-                    let _ = from_agent.flow_control().release_capacity(bytes.len());
-                    loop {
-                        match lines.next() {
-                            Ok(Some(message)) => self.take(message, &mut beats),
-                            Ok(None) => break,
-                            Err(error) => return error,
-                        }
-                    }
+                // What can be read is read before anything counts as over.
+                biased;
+                ended = &mut driver, if end.is_none() => {
+                    // The streams hand out what came before, and then they end as well.
+                    end = Some(send_failure.or(ended.err()));
                 }
-                _ = beat.tick() => {
+                _ = beat.tick(), if end.is_none() => {
                     let (now, limit) = (working_now(), self.config.answer_within);
                     if let Some(request) = self.table.overdue(self.number, limit, now) {
                         return RemoteError::Unanswered { request, limit };
@@ -273,7 +276,30 @@ impl ConnectionTask {
                     let measures = self.config.measures_machine;
                     drop(self.messages.send(ToAgent::Beat { number, measures }));
                 }
-                () = &mut silence => return RemoteError::Silent(self.config.lost_after),
+                bytes = from_agent.data() => {
+                    let error = match bytes {
+                        Some(Ok(bytes)) => {
+                            lines.push(&bytes);
+                            // An error means that the stream has ended, which the next read reports.
+                            let _ = from_agent.flow_control().release_capacity(bytes.len());
+                            loop {
+                                match lines.next() {
+                                    Ok(Some(message)) => self.take(message, &mut beats),
+                                    Ok(None) => break,
+                                    Err(error) => return error,
+                                }
+                            }
+                            continue;
+                        }
+                        Some(Err(error)) => Some(error.into()),
+                        None => None,
+                    };
+                    return end.unwrap_or_else(|| send_failure.or(error));
+                }
+                () = &mut silence => {
+                    return end.unwrap_or_else(|| send_failure.or(Some(RemoteError::Silent(limit))));
+                }
+                () = &mut unheard => return send_failure.or(None),
                 // It ends only with the stream of messages, and the other branches report that better.
                 Some(_) = tasks.join_next() => {}
             }

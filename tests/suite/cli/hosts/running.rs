@@ -1,5 +1,7 @@
 //! Jobs run on the hosts that they name, and their results say where.
 
+use std::time::{Duration, Instant};
+
 use super::*;
 
 #[test]
@@ -149,5 +151,51 @@ fn a_ratchet_that_is_killed_leaves_nobody_on_its_hosts() {
     running.until("the job runs", || marked(&mark).len() >= 4);
     running.signal(Signal::Kill);
     drop(running);
+    nothing_is_left(&folder);
+}
+
+#[test]
+fn what_a_host_has_done_counts_although_it_ended_the_connection_while_ratchet_was_stopped() {
+    let folder = folder().file(
+        "jobs.yaml",
+        r#"
+hosts:
+  web1: { ssh: web1, slots: 3, lost_after: 6s, fence_after: 4s }
+defaults: { timeout: 6s }
+jobs:
+  - { id: a, on: web1, run: [sh, -c, 'cd "$HOSTS_TEST"; echo >> begun; until [ -e go ]; do sleep 0.01; done; echo a; echo >> done'] }
+  - { id: b, on: web1, run: [sh, -c, 'cd "$HOSTS_TEST"; echo >> begun; until [ -e go ]; do sleep 0.01; done; echo b; echo >> done'] }
+  - { id: c, on: web1, run: [sh, -c, 'cd "$HOSTS_TEST"; echo >> begun; until [ -e go ]; do sleep 0.01; done; seq 9999; echo >> done'] }
+"#,
+    );
+    let args = ["run", "jobs.yaml", "--format", "jsonl", "-q", "-j3"];
+    let lines = |name: &str| {
+        fs::read_to_string(folder.at(name))
+            .unwrap_or_default()
+            .lines()
+            .count()
+    };
+    let running = ratchet(&folder).args(args).start();
+    running.until("all have begun", || lines("begun") == 3);
+    let begun = Instant::now();
+    running.signal(Signal::Stop);
+    fs::write(folder.at("go"), "").unwrap();
+    running.until("all have done their work", || lines("done") == 3);
+    let mark = format!("HOSTS_TEST={}", folder.path().display());
+    running.until("the agent is dead", || marked(&mark) == [running.id()]);
+    running.until("the time of the jobs is over", || {
+        begun.elapsed() > Duration::from_secs(6)
+    });
+    running.signal(Signal::Continue);
+    let ended = running.wait().with_code(0);
+    let results = results(&ended);
+    let stdout = |id| {
+        result(&results, id)["result"]["stdout"]
+            .as_str()
+            .unwrap()
+            .len()
+    };
+    assert_eq!([stdout("a"), stdout("b")], [2, 2]);
+    assert_eq!(stdout("c"), 9 * 2 + 90 * 3 + 900 * 4 + 9000 * 5);
     nothing_is_left(&folder);
 }
