@@ -69,7 +69,7 @@ pub struct HostConfig {
     pub admission: AdmissionLimits,
     /// How the connection is kept.
     pub remote: RemoteConfig,
-    /// How long to try a host that was never reached.
+    /// How long to try a host that was never reached, if `give_up` is not shorter.
     pub first_connect_timeout: Duration,
     /// How long to try to reach a lost host again.
     pub give_up: Duration,
@@ -257,7 +257,7 @@ impl HostTask {
                     let patience = if was_reached {
                         config.give_up
                     } else {
-                        config.first_connect_timeout
+                        config.first_connect_timeout.min(config.give_up)
                     };
                     let reason = reason(&failed);
                     // A host that was reached before may only have trouble with its user database, so the refusal may
@@ -380,10 +380,17 @@ fn is_final(error: &RemoteError) -> bool {
 /// Returns why a host was not reached, with the last words of its launcher and advice about them.
 pub(super) fn reason(failed: &LaunchError) -> String {
     let error = ratchet_ipc::error_chain(&failed.error);
-    let reason = match &failed.error {
+    let reason = match (&failed.error, failed.exit) {
+        // A launcher that has ended breaks its pipes, which says nothing.
+        (RemoteError::Closed | RemoteError::Io(_), Some(exit)) if failed.last_words.is_empty() => {
+            format!("the launcher {exit}")
+        }
+        (RemoteError::NoHello(_), Some(exit)) if failed.last_words.is_empty() => {
+            format!("{error}; the launcher {exit}")
+        }
         _ if failed.last_words.is_empty() => error,
         // The launcher has ended, and its last words explain it better.
-        RemoteError::NoHello(_) | RemoteError::Closed | RemoteError::Io(_) => {
+        (RemoteError::NoHello(_) | RemoteError::Closed | RemoteError::Io(_), _) => {
             failed.last_words.clone()
         }
         _ => format!("{error} ({})", failed.last_words),

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 use super::text::printable;
 use super::{AgentInfo, RemoteConfig, RemoteError, RemoteProcesses};
-use crate::os::Tail;
+use crate::os::{Exit, Tail};
 
 /// How many bytes a login may print before the marker.
 const MAX_BANNER: u64 = 64 * 1024;
@@ -69,13 +69,15 @@ pub(super) struct Launcher {
     said: Arc<Mutex<Tail>>,
     /// The task that collects the launcher's stderr, until the launcher has ended.
     listening: Option<JoinHandle<()>>,
+    /// The exit of the process, once it was waited for.
+    exit: Option<Exit>,
 }
 
 impl Launcher {
     /// Waits until the launcher has ended and all of its stderr was read.
     async fn end(&mut self) {
         // An error means that it is gone, too.
-        let _ = self.process.wait().await;
+        self.exit = self.process.wait().await.ok().map(Exit::from);
         if let Some(listening) = self.listening.take() {
             let _ = listening.await;
         }
@@ -95,6 +97,8 @@ pub(super) struct LaunchError {
     pub(super) error: RemoteError,
     /// What the launcher printed to stderr last.
     pub(super) last_words: String,
+    /// How the launcher has ended; `None` if it has not ended, or was not started.
+    pub(super) exit: Option<Exit>,
 }
 
 /// Connects to a host by a launcher.
@@ -109,6 +113,7 @@ pub(super) async fn launch(
             return Err(LaunchError {
                 error,
                 last_words: String::new(),
+                exit: None,
             });
         }
     };
@@ -124,6 +129,7 @@ pub(super) async fn launch(
             Err(LaunchError {
                 error,
                 last_words: launcher.last_words(),
+                exit: launcher.exit,
             })
         }
     }
@@ -157,6 +163,7 @@ fn start(launcher: &[String]) -> Result<(Launcher, ChildStdin, ChildStdout), Rem
         process: child,
         said,
         listening: Some(listening),
+        exit: None,
     };
     Ok((launcher, stdin, stdout))
 }
