@@ -649,7 +649,7 @@ impl RunContext {
             handle.drain();
             if let Some(console) = console.filter(|_| handle.status().running > 0) {
                 console.say(&format!(
-                    "ratchet: {why}: no new jobs; running jobs have {} to finish\n",
+                    "ratchet: {why}: no new jobs start; running jobs have {} to finish\n",
                     duration(grace)
                 ));
             }

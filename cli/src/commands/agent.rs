@@ -18,20 +18,23 @@ pub(crate) fn run(arguments: &AgentArguments) -> Result<(), CliError> {
     }
     let failed = |what| CliError::internal(what);
     if arguments.keeper {
-        return run_keeper().map_err(|error| failed("the keeper could not go on").because(error));
+        return run_keeper().map_err(|error| failed("the keeper has failed").because(error));
     }
-    let program = std::env::current_exe()
-        .map_err(|error| failed("this program is not found, to be the keeper").because(error))?;
+    let program = std::env::current_exe().map_err(|error| {
+        failed("the path of this program, which would be the keeper, cannot be found")
+            .because(error)
+    })?;
     let keeper = [program.into_os_string(), "agent".into(), "--keeper".into()];
     // If the limit cannot be raised, the agent can start fewer processes, and reports when it has no descriptors left.
     let _ = raise_descriptor_limit(DESCRIPTORS);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let runtime = runtime.map_err(|error| failed("the agent has no event loop").because(error))?;
+    let runtime =
+        runtime.map_err(|error| failed("the event loop cannot be started").because(error))?;
     runtime
         .block_on(Agent::new().keeper(keeper).serve_stdio())
-        .map_err(|error| failed("the agent could not go on").because(error))
+        .map_err(|error| failed("the agent has failed").because(error))
 }
 
 /// Prints the hash of this program.

@@ -158,7 +158,7 @@ impl FileSummary {
         if bad > 0 {
             let file = &self.file;
             return Err(CliError::usage(format!(
-                "{bad} of the lines of {file} make no job"
+                "{bad} lines of {file} are not valid jobs"
             )));
         }
         Ok(())
@@ -182,7 +182,7 @@ impl FileSummary {
 
     #[expect(
         clippy::expect_used,
-        reason = "numbers, texts and maps by text have a JSON form"
+        reason = "numbers, texts and maps with text keys can be written as JSON"
     )]
     fn json(&self) -> String {
         let mut text = serde_json::to_string(self).expect("a summary can be written as JSON");

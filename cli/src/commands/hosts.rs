@@ -72,8 +72,9 @@ fn select(selection: &HostSelectionArguments) -> Result<(HostRegistry, Vec<HostP
     let typed = HostFlags::of(chosen)?;
     let table = match file {
         None if typed.on.is_none() && chosen.inventory.is_empty() => {
-            return Err(CliError::usage("nothing says which hosts are meant")
-                .with_help("name a job file with `hosts`, an inventory by -i, or hosts by --on"));
+            return Err(CliError::usage("no hosts are given").with_help(
+                "name a job file with `hosts`, an inventory with -i, or hosts with --on",
+            ));
         }
         None => typed.table.clone(),
         Some(file) if file == Path::new("-") => {
@@ -103,9 +104,9 @@ fn select(selection: &HostSelectionArguments) -> Result<(HostRegistry, Vec<HostP
         Some(Placement::Here) => vec![local],
         Some(Placement::Host) => {
             return Err(CliError::usage(
-                "--on host is the host that a job names, and there are no jobs",
+                "--on host means the host that each job names, and there are no jobs here",
             )
-            .with_help("leave it out for all hosts"));
+            .with_help("leave it out to choose all hosts"));
         }
         Some(Placement::Among(names)) => {
             let plan = |name: &PlaceName| match table.find(name) {
@@ -181,7 +182,8 @@ fn check(plans: &[HostPlan]) -> Result<Vec<Result<Reached, String>>, CliError> {
         })
     });
     let tries: Vec<_> = tries.collect();
-    let failed = |error| CliError::internal("a try has failed").because(error);
+    let failed =
+        |error| CliError::internal("a connection to a host was tried and failed").because(error);
     runtime.block_on(async {
         let mut reports = Vec::new();
         for one in tries {

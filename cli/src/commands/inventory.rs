@@ -25,8 +25,9 @@ pub(crate) fn run(arguments: &InventoryArguments) -> Result<(), CliError> {
         named => named.to_vec(),
     };
     if sources.is_empty() {
-        return Err(CliError::usage("no inventory is named")
-            .with_help("name one by -i, by ANSIBLE_INVENTORY, or as `inventory` in ansible.cfg"));
+        return Err(CliError::usage("no inventory is given").with_help(
+            "name one with -i, with ANSIBLE_INVENTORY, or as `inventory` in ansible.cfg",
+        ));
     }
     let vault = Vault::new(configuration.vault_passwords, None);
     let playbook = arguments.playbook_dir.as_deref();
@@ -76,7 +77,9 @@ pub(crate) fn run(arguments: &InventoryArguments) -> Result<(), CliError> {
 /// Returns the group that contains all other groups.
 #[expect(clippy::expect_used, reason = "every inventory begins with this group")]
 fn root(inventory: &Inventory) -> GroupIndex {
-    inventory.find_group(ALL).expect("`all` is there")
+    inventory
+        .find_group(ALL)
+        .expect("every inventory has the group `all`")
 }
 
 /// Returns the hosts that `--limit` selects; all without it.

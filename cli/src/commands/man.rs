@@ -54,7 +54,7 @@ fn no_verb(root: &Command, words: &[PathBuf]) -> CliError {
     let verbs = root.get_subcommands().map(Command::get_name);
     let hint = match closest(&typed, verbs) {
         Some(verb) => format!("did you mean `ratchet man {verb}`?"),
-        None => format!("to write the pages into a new folder, say `ratchet man ./{typed}`"),
+        None => format!("to write the pages into a new folder, run `ratchet man ./{typed}`"),
     };
     CliError::usage(format!(
         "there is no verb `{typed}`, and no folder of that name"

@@ -251,7 +251,7 @@ fn each_host(typed: &HostFlags) -> Result<Vec<PlaceName>, CliError> {
     typed.refuse_unknown(&typed.table)?;
     let refuse = |reason: &str| {
         Err(CliError::usage(format!("--each-host: {reason}"))
-            .with_help("name hosts by --on, as in --on web1,@db, or an inventory by -i"))
+            .with_help("name hosts with --on, as in --on web1,@db, or an inventory with -i"))
     };
     let hosts: Vec<PlaceName> = match typed.on.as_ref().map(|on| typed.table.placement(on)) {
         None => {
@@ -260,10 +260,10 @@ fn each_host(typed: &HostFlags) -> Result<Vec<PlaceName>, CliError> {
         }
         Some(Placement::Here) => vec![PlaceName::LOCAL],
         Some(Placement::Among(hosts)) => hosts.to_vec(),
-        Some(Placement::Host) => return refuse("--on host is the host that a job names"),
+        Some(Placement::Host) => return refuse("--on host means the host that each job names"),
     };
     if hosts.is_empty() {
-        return refuse("nothing says which hosts are meant");
+        return refuse("no hosts are given");
     }
     Ok(hosts)
 }

@@ -44,9 +44,9 @@ pub(crate) fn run(
     }
     if arguments.step && !io::stdin().is_terminal() {
         return Err(CliError::usage(
-            "--step asks before each task, and there is no terminal on which to answer",
+            "--step asks before each task, and there is no terminal to ask on",
         )
-        .with_help("leave it out, or name the task to begin with by --start-at-task"));
+        .with_help("leave it out, or name the task to begin with, using --start-at-task"));
     }
     let configuration = configuration(arguments)?;
     let common = common(arguments, configuration.forks());
@@ -102,7 +102,7 @@ fn exit_code(code: u8, counts: PlayCounts, is_of_ansible: bool) -> Result<u8, Cl
     let has_ended = matches!(code, crate::exit::SUCCESS | crate::exit::UNSUCCESSFUL);
     if has_ended && counts.is_stuck {
         return Err(CliError::internal(
-            "the play has stopped before its end: no task follows from those that have ended",
+            "the play stopped before its end: tasks are left, but none can start",
         )
         .with_help("this is a fault of ratchet; please report it with the playbook"));
     }
@@ -226,7 +226,8 @@ fn password(asks: bool, file: Option<&Path>, prompt: &str) -> Result<Option<Stri
         return Ok(None);
     }
     let typed = rpassword::prompt_password(prompt).map_err(|error| {
-        CliError::usage("a password cannot be asked for without a terminal").because(error)
+        CliError::usage("a password has to be typed, and there is no terminal to ask on")
+            .because(error)
     })?;
     Ok(Some(typed))
 }
@@ -240,10 +241,10 @@ fn ask(question: &Question) -> Result<String, InputError> {
     if !io::stdin().is_terminal() {
         return question.default.clone().ok_or_else(|| {
             InputError::new(format!(
-                "`vars_prompt` asks \"{}\", and there is no terminal on which to answer",
+                "`vars_prompt` asks \"{}\", and there is no terminal to ask on",
                 plain(&question.prompt)
             ))
-            .with_help("give the variable by -e, or write a `default`")
+            .with_help("set the variable with -e, or write a `default`")
         });
     }
     let failed = |error: io::Error| InputError::new("the answer cannot be read").because(error);
@@ -253,7 +254,7 @@ fn ask(question: &Question) -> Result<String, InputError> {
             let again = typed(&format!("confirm {prompt}"), question.is_private).map_err(failed)?;
             if again != answer {
                 // If the message cannot be written, the question is asked again all the same.
-                let _ = writeln!(io::stderr(), "the two answers differ");
+                let _ = writeln!(io::stderr(), "the two answers are not the same");
                 continue;
             }
         }

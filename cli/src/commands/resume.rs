@@ -40,8 +40,8 @@ pub(crate) fn run(arguments: ResumeArguments, color: &mut Option<When>) -> Resul
     let id = match &arguments.run {
         Some(run) => super::runs::find(&store, run)?,
         None => store.latest()?.ok_or_else(|| {
-            CliError::usage("there is no run to go on with")
-                .with_help(format!("none is recorded in `{}`", state_dir.display()))
+            CliError::usage("there is no run to resume")
+                .with_help(format!("no run is recorded in `{}`", state_dir.display()))
         })?,
     };
     // The journal names the commands to run, so one that another user may have written is refused.
@@ -55,11 +55,15 @@ pub(crate) fn run(arguments: ResumeArguments, color: &mut Option<When>) -> Resul
     let invocation = kept
         .header
         .and_then(|header| Invocation::read(&header.about))
-        .ok_or_else(|| CliError::usage(format!("run {id} does not say how it was begun")))?;
+        .ok_or_else(|| {
+            CliError::usage(format!(
+                "the record of run {id} does not contain its command line"
+            ))
+        })?;
     let words = std::iter::once("ratchet".into()).chain(invocation.args);
     let begun = Arguments::try_parse_from(words).map_err(|error| {
         CliError::usage(format!(
-            "run {id} was begun by words that make no sense now: {error}"
+            "the command line of run {id} is not valid with this ratchet: {error}"
         ))
     })?;
     let over = Overrides {
@@ -99,7 +103,7 @@ pub(crate) fn run(arguments: ResumeArguments, color: &mut Option<When>) -> Resul
             play::run(&typed, Some(again))
         }
         _ => Err(CliError::usage(format!(
-            "run {id} was not begun by `run`, `map` or `play`"
+            "run {id} was not started with `run`, `map` or `play`"
         ))),
     }
 }
@@ -114,7 +118,7 @@ fn refuse_terminal(again: &ResumedRun) -> Result<(), CliError> {
         "the jobs of run {id} came from stdin, which is a terminal now"
     ))
     .with_help(format!(
-        "give them once more, as in: ratchet resume {id} < jobs.jsonl"
+        "pass them again, as in: ratchet resume {id} < jobs.jsonl"
     )))
 }
 

@@ -89,7 +89,7 @@ pub(crate) fn run(
             } = plan.jobs
             else {
                 return Err(CliError::usage(format!(
-                    "--repeat and --stress are for files whose jobs are all known, and {name} is a stream"
+                    "--repeat and --stress need to know all jobs before the run, and {name} is a stream"
                 )));
             };
             JobSource::repeated(jobs, (&order, &setups), repetition, session.options().slots)
@@ -124,7 +124,7 @@ fn limits(
     if let Some(name) = terms.undefined_limit(is_defined) {
         return Err(
             CliError::usage(format!("--limit {name}: no limit of that name is defined")).with_help(
-                format!("define it in `limits` of the file, or by --limit {name}=4 or {name}=10/s"),
+                format!("define it in `limits` of the file, or with --limit {name}=4 or --limit {name}=10/s"),
             ),
         );
     }
@@ -165,7 +165,7 @@ fn added_before(
 fn list(jobs: &Jobs, name: &str) -> Result<u8, CliError> {
     let Jobs::Listed { jobs, .. } = jobs else {
         return Err(CliError::usage(format!(
-            "--list is for files whose jobs are all known, and {name} is a stream"
+            "--list needs to know all jobs, and {name} is a stream"
         )));
     };
     let mut text = String::new();

@@ -84,8 +84,10 @@ pub(crate) fn named_or_last(store: &RunStore, wanted: Option<&str>) -> Result<Ru
     match wanted {
         Some(wanted) => find(store, wanted),
         None => store.latest()?.ok_or_else(|| {
-            CliError::usage("no run is recorded")
-                .with_help(format!("it is looked for in `{}`", folder(store.folder())))
+            CliError::usage("no run is recorded").with_help(format!(
+                "runs are looked for in `{}`",
+                folder(store.folder())
+            ))
         }),
     }
 }

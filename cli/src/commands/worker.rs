@@ -14,5 +14,5 @@ pub(crate) fn run(arguments: &WorkerArguments) -> Result<(), CliError> {
     builtin(tasks.iter().copied())
         .concurrency(arguments.concurrency)
         .run()
-        .map_err(|error| CliError::internal("the built-in worker could not go on").because(error))
+        .map_err(|error| CliError::internal("the built-in worker has failed").because(error))
 }

@@ -42,7 +42,7 @@ impl From<AskError> for CliError {
                     None => error,
                 }
             }
-            AskError::Ended => Self::usage("the run has ended meanwhile"),
+            AskError::Ended => Self::usage("the run ended before it answered"),
             AskError::Broken(_) => Self::new(exit::INTERNAL, error),
         }
     }
@@ -90,7 +90,7 @@ impl LiveClient {
             serde_json::from_slice(&line).map_err(|error| invalid(error.to_string()))?;
         if reply.v != VERSION {
             return Err(invalid(format!(
-                "its answers have version {} and not {VERSION}",
+                "its answers have version {}, and this ratchet reads version {VERSION}",
                 reply.v
             )));
         }

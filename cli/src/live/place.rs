@@ -95,7 +95,7 @@ pub(super) fn connect(run_folder: &Path) -> io::Result<Option<UnixStream>> {
         Ok(_) => {
             return Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
-                format!("`{}` is no socket of yours", named.display()),
+                format!("`{}` is not a socket that belongs to you", named.display()),
             ));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -255,7 +255,9 @@ mod tests {
         .unwrap();
         let error = connect(run.path()).unwrap_err();
         assert!(
-            error.to_string().contains("is no socket of yours"),
+            error
+                .to_string()
+                .contains("is not a socket that belongs to you"),
             "{error}"
         );
     }

@@ -117,7 +117,7 @@ impl LiveServer {
                     .build();
                 let served = runtime.and_then(|it| it.block_on(serve(listener, served, stopped)));
                 if let Err(error) = served {
-                    tracing::warn!(%error, "nobody can ask this run");
+                    tracing::warn!(%error, "this run cannot answer questions");
                 }
             })?;
         Ok(Self {
@@ -153,7 +153,7 @@ async fn serve(listener: StdListener, served: Served, stop: CancellationToken) -
                 Ok(_) => {}
                 // This happens if the process has no file descriptor left, so another try needs a pause.
                 Err(error) => {
-                    tracing::debug!(%error, "a connection cannot be taken");
+                    tracing::debug!(%error, "a connection cannot be accepted");
                     tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
                 }
             },
@@ -181,7 +181,9 @@ fn is_trusted(stream: &UnixStream) -> bool {
 
 /// Tells a client that there are too many, without waiting for it.
 fn refuse(stream: &UnixStream) {
-    let refusal = Refusal::new(format!("{CLIENTS} others ask this run already"));
+    let refusal = Refusal::new(format!(
+        "this run already has {CLIENTS} clients; try again later"
+    ));
     // If the client does not take the answer, it finds the connection closed.
     let _ = stream.try_write(&line::<()>(Err(refusal)));
 }
@@ -297,7 +299,7 @@ fn line<T: Serialize>(answer: Result<T, Refusal>) -> Vec<u8> {
     };
     #[expect(
         clippy::expect_used,
-        reason = "an answer has text keys and finite numbers"
+        reason = "all keys of an answer are text, and its numbers are finite"
     )]
     let mut line = serde_json::to_vec(&reply).expect("an answer can be written as JSON");
     line.push(b'\n');
@@ -339,7 +341,9 @@ impl Answers {
         let question = match serde_json::from_slice(question) {
             Ok(question) => question,
             Err(error) => {
-                return line::<()>(Err(Refusal::new(format!("this is no question: {error}"))));
+                return line::<()>(Err(Refusal::new(format!(
+                    "this is not a question of the protocol: {error}"
+                ))));
             }
         };
         match question {
@@ -537,7 +541,7 @@ impl Answers {
         self.served.record.add(change).map_err(|error| {
             let path = self.served.record.path().display();
             Refusal::new(format!(
-                "it was changed, but `{path}` cannot be written, so `resume` will not know: {error}"
+                "the run was changed, but the change cannot be recorded in `{path}`, so `resume` will not repeat it: {error}"
             ))
         })
     }
@@ -552,13 +556,13 @@ fn changed(name: &str, now: Limit, change: LimitChange) -> Result<Limit, Refusal
             burst: burst.unwrap_or(quota.burst),
         })),
         (Limit::Max(_), LimitChange::Rate { .. }) => Err(Refusal::new(format!(
-            "limit `{name}` is a number of units ({now}), and stays one"
+            "limit `{name}` is a number of units ({now}), which cannot become a rate"
         ))
-        .with_help(format!("say a number, as in --limit {name}=2"))),
+        .with_help(format!("write a number, as in --limit {name}=2"))),
         (Limit::Rate(_), LimitChange::Max(_)) => Err(Refusal::new(format!(
-            "limit `{name}` is a rate ({now}), and stays one"
+            "limit `{name}` is a rate ({now}), which cannot become a number of units"
         ))
-        .with_help(format!("say a rate, as in --limit {name}=5/s"))),
+        .with_help(format!("write a rate, as in --limit {name}=5/s"))),
     }
 }
 

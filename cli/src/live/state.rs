@@ -159,13 +159,13 @@ fn at(running: &RunningJob) -> JobAt {
 
 /// Makes the answer about the state of a job.
 pub(super) fn explanation(job: JobKey, state: Option<&JobState>) -> Explanation {
-    let text = "the run has no such job now: it has ended, or has not been handed over yet";
+    let text =
+        "the run does not have this job now: the job has ended, or the run has not read it yet";
     let mut explanation = Explanation::new(job, "unknown", text);
     match state {
         Some(JobState::Pending) => {
             "pending".clone_into(&mut explanation.state);
-            "waits until the run takes it in, which has as many jobs in hand as it takes"
-                .clone_into(&mut explanation.text);
+            "waits until the run has room to take it in".clone_into(&mut explanation.text);
         }
         Some(JobState::Waiting(waiting)) => {
             let cause = &waiting.cause;

@@ -61,14 +61,14 @@ impl LineInterpreter {
         let Ok(text) = std::str::from_utf8(&line) else {
             let told = plain(&text_of(&line)).into_owned();
             return Err(format!(
-                "the command `{told}` is no UTF-8, so it cannot be split into words: --shell runs it as it is"
+                "the command `{told}` is not UTF-8, so it cannot be split into words: use --shell to run it as it is"
             ));
         };
         let split = value::split_words(text)
             .map_err(|error| format!("the command `{}` cannot be split: {error}", plain(text)))?;
         match split.shell_syntax {
             Some(syntax) => Err(format!(
-                "`{}` in the command `{}` is for a shell: --shell runs each line by one",
+                "`{}` in the command `{}` is shell syntax: use --shell to run each line in a shell",
                 plain(&syntax),
                 plain(text)
             )),

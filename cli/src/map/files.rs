@@ -71,7 +71,7 @@ impl FileTemplates {
         let flags = [("--keep-remote", files.keeps), ("--cleanup", typed.cleanup)];
         match flags.into_iter().find(|(_, is_typed)| *is_typed) {
             Some((flag, _)) => Err(CliError::usage(format!(
-                "{flag} is for jobs with files on their hosts, and no files go there"
+                "{flag} has no effect, because no files are copied to or from hosts"
             ))
             .with_help(format!(
                 "add --push {{}} or --pull PATH, or leave {flag} out"
@@ -131,7 +131,7 @@ fn folder_of(host: &str) -> Result<&Path, String> {
     match (parts.next(), parts.next()) {
         (Some(Component::Normal(name)), None) if name == host => Ok(path),
         _ => Err(format!(
-            "`{}` is no name of a folder, so there is none for what comes back from this host: give the host another name",
+            "`{}` cannot be the name of a folder, so the files of this host cannot be pulled into one: give the host another name",
             plain(host)
         )),
     }

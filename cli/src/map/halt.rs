@@ -92,7 +92,7 @@ impl FromStr for HaltRule {
         }
         let refused = || {
             format!(
-                "`{text}` is no rule; write one like soon,fail=3, now,fail=10%, now,success=1, or never"
+                "`{text}` is not a rule; write one like soon,fail=3, now,fail=10%, now,success=1, or never"
             )
         };
         let (when, what) = text.split_once(',').ok_or_else(refused)?;

@@ -89,7 +89,7 @@ impl ItemTerms {
 
 fn text(template: &TextTemplate, item: &Item, number: u64, flag: &str) -> Result<String, String> {
     let text = template.text(item, number).into_string();
-    text.map_err(|text| format!("{flag}: `{}` is no UTF-8", text.display()))
+    text.map_err(|text| format!("{flag}: `{}` is not UTF-8", text.display()))
 }
 
 #[cfg(test)]

@@ -236,7 +236,7 @@ impl MapJobs {
                 Err(error) => bad(
                     id,
                     format!(
-                        "`{}` is no UTF-8, which an item for a worker has to be",
+                        "`{}` is not UTF-8, and a worker takes only UTF-8 items",
                         plain(&text_of(error.as_bytes()))
                     ),
                 ),
@@ -308,7 +308,7 @@ fn bad(id: String, reason: String) -> Job {
 
 #[expect(
     clippy::expect_used,
-    reason = "a template has at least one word, and so has a line that is no comment"
+    reason = "a template has at least one word, and so has a line that is not a comment"
 )]
 fn process(words: Vec<OsString>) -> ProcessConfig {
     let mut words = words.into_iter();

@@ -105,7 +105,7 @@ pub(crate) fn split_words(
             None if mark.joins => {
                 let typed = typed.display();
                 return Err(CliError::usage(format!(
-                    "`{typed}` has no list before it to go along with"
+                    "there is no list before `{typed}` to pair its items with"
                 ))
                 .with_help("begin the first list with `:::` or `::::`"));
             }

@@ -22,7 +22,7 @@ impl Prompt {
         };
         let (answers, questions) = open().map_err(|error| {
             CliError::usage(format!(
-                "-p asks on the terminal, and there is none: {error}"
+                "-p asks on the terminal, and this process has none: {error}"
             ))
             .with_help("run it in a terminal, or leave -p out; --dry-run prints the commands")
         })?;

@@ -55,7 +55,10 @@ impl Runner for MapRunner {
         let job = &attempt.job;
         let (Work::Command(config), Some((number, item))) = (&job.work, self.outputs.item(&job.id))
         else {
-            return Err(Failure::new(Class::Input, "this is no command of a map"));
+            return Err(Failure::new(
+                Class::Input,
+                "this job is not a command of this map",
+            ));
         };
         let mut config = context.command_with_variables(config);
         if let Some(template) = &self.slot_template {
@@ -95,7 +98,7 @@ impl Runner for MapRunner {
         let Some(commands) = commands else {
             return Err(Failure::new(
                 Class::Input,
-                "nothing runs commands at this place",
+                "no runner of commands exists for this host",
             ));
         };
         let config = self.start.niced(config);

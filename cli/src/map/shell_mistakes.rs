@@ -46,10 +46,10 @@ pub(crate) fn refuse_shell_line(command: &[OsString], has_shell: bool) -> Result
     ));
     Err(error.with_help(match shell {
         Some(shell) => format!(
-            "`{shell}` is for a shell: say --shell, as in: ratchet map --shell -- {quoted}"
+            "`{shell}` is shell syntax: add --shell, as in: ratchet map --shell -- {quoted}"
         ),
         None => format!(
-            "write the program and its arguments as words of their own, as in: ratchet map -- {text}; or let a shell run the line with --shell"
+            "write the program and its arguments as words of their own, as in: ratchet map -- {text}; or add --shell, so that a shell runs the line"
         ),
     }))
 }

@@ -78,7 +78,7 @@ impl CommandStart {
         let name = plain(&text_of(folder.as_os_str().as_bytes())).into_owned();
         match folder.metadata() {
             Ok(found) if found.is_dir() => Ok(()),
-            Ok(_) => Err(CliError::usage(format!("--cwd: `{name}` is no folder"))),
+            Ok(_) => Err(CliError::usage(format!("--cwd: `{name}` is not a folder"))),
             Err(error) => Err(
                 CliError::usage(format!("--cwd: no command can start in `{name}`")).because(error),
             ),
@@ -95,12 +95,12 @@ fn variable(typed: &OsStr) -> Result<(OsString, OsString), CliError> {
     let Some(end) = bytes.iter().position(|byte| *byte == b'=') else {
         return match std::env::var_os(typed) {
             Some(value) => Ok((typed.to_owned(), value)),
-            None => refuse("there is no variable of that name here"),
+            None => refuse("this process has no variable of that name"),
         };
     };
     let (name, value) = (&bytes[..end], &bytes[end + 1..]);
     if name.is_empty() {
-        return refuse("it has no name");
+        return refuse("the variable has no name");
     }
     let owned = |bytes| OsStr::from_bytes(bytes).to_owned();
     Ok((owned(name), owned(value)))

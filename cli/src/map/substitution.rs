@@ -56,14 +56,14 @@ impl Substitution {
         let expression =
             std::str::from_utf8(expression).map_err(|_| refuse("the expression is not UTF-8"))?;
         let expression = Regex::new(expression)
-            .map_err(|error| refuse("this is no regular expression").because(error))?;
+            .map_err(|error| refuse("this is not a regular expression").because(error))?;
         let replacement = text_parts(replacement);
         for part in &replacement {
             if let TextPart::Group(number) = part
                 && *number >= expression.captures_len()
             {
                 return Err(refuse(&format!("the expression has no group {number}"))
-                    .with_help("a group stands in parentheses; write `\\\\` for a backslash"));
+                    .with_help("a group is written in parentheses; write `\\\\` for a backslash"));
             }
         }
         let parsed = Self {
@@ -181,7 +181,7 @@ mod tests {
             );
         }
         for (wrong, said) in [
-            ("/(/b/}", "no regular expression"),
+            ("/(/b/}", "not a regular expression"),
             (r"/a/\1/}", "no group 1"),
         ] {
             let error = Substitution::parse(wrong.as_bytes()).unwrap_err();

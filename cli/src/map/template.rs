@@ -148,9 +148,9 @@ fn refuse_mixed_script(pieces: &[Piece]) -> Result<(), CliError> {
         return Ok(());
     }
     Err(CliError::usage(
-        "with --shell and several items, {} stands for all of them and takes no other placeholder beside it",
+        "with --shell and several items, {} stands for all of them, so the command can have no other placeholder",
     )
-    .with_help("write {1} {2} .. for single items, or leave --shell out"))
+    .with_help("write {1} {2} .. for single items, or leave out --shell"))
 }
 
 #[cfg(test)]
@@ -284,7 +284,7 @@ mod tests {
         }
         for (word, said) in [
             ("{3/a/b/}", "there is no {3}"),
-            ("{1/(/b/}", "no regular expression"),
+            ("{1/(/b/}", "not a regular expression"),
             ("{= s/a/b/ =}", "Perl"),
         ] {
             let error = expand(word).unwrap_err();

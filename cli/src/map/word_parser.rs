@@ -101,8 +101,8 @@ fn refuse_perl(text: &[u8]) -> Result<(), CliError> {
     if !inner.windows(2).any(|two| two == b"=}") {
         return Ok(());
     }
-    Err(CliError::usage("{= =} would need Perl, which is not here")
-        .with_help("{1/REGEX/TEXT/} replaces what an expression matches, as in {1/\\.jpg$/.png/}; --shell does the rest"))
+    Err(CliError::usage("{= =} contains Perl, which ratchet does not run")
+        .with_help("{1/REGEX/TEXT/} replaces what an expression matches, as in {1/\\.jpg$/.png/}; for more, use --shell"))
 }
 
 /// Parses the text between braces. Returns nothing if it is not a placeholder.
@@ -143,7 +143,7 @@ fn no_column(number: usize, columns: Columns<'_>) -> CliError {
             return CliError::usage(format!(
                 "there is no {{{number}}}: commands get as many items as fit"
             ))
-            .with_help("say how many by -n, or write {} for all of them");
+            .with_help("set a number with -n, or write {} for all items");
         }
         count if columns.are_items => format!("a command gets {count} items at most"),
         0 => {
@@ -159,7 +159,7 @@ fn no_column(number: usize, columns: Columns<'_>) -> CliError {
         "there is no {{{number}}}: {there_are}, and the first is {{1}}"
     ))
     .with_help(format!(
-        "write {{{{{number}}}}} for the characters {{{number}}}"
+        "write {{{{{number}}}}} to pass the text {{{number}}}"
     ))
 }
 

@@ -80,7 +80,7 @@ pub(super) fn conclude(
     if is_interrupted {
         console.say(&interrupted(rerun.as_deref()));
     } else if is_reader_gone {
-        let cause = "stopped: the reader of stdout has gone";
+        let cause = "stopped: the reader of stdout has closed it";
         console.say(&stopped_by(cause, rerun.as_deref()));
     } else if let Ok(RunEnd::Halted(HaltReason::Limit)) = end
         && let Some(stopped) = &stopped
@@ -128,7 +128,7 @@ fn run_end(
             "the run was stopped because its results could not be recorded: {reason}"
         ))
         .with_help(
-            "what was recorded is safe: mend it, then `ratchet resume` goes on; or run with --no-record",
+            "what was recorded is safe: remove the cause, then run `ratchet resume`; or use --no-record",
         )),
         Some(_) if reached_goal => Ok(RunEnd::Halted(HaltReason::Goal)),
         // A run is also asked to stop when its results have no reader.
@@ -145,7 +145,7 @@ pub(super) fn interrupted(rerun: Option<&str>) -> String {
 /// Returns the last line of a run that was stopped from outside: the cause, and the command that resumes it.
 fn stopped_by(cause: &str, rerun: Option<&str>) -> String {
     match rerun {
-        Some(rerun) => format!("ratchet: {cause}; go on with: {rerun}\n"),
+        Some(rerun) => format!("ratchet: {cause}; to resume it: {rerun}\n"),
         None => format!("ratchet: {cause}\n"),
     }
 }
@@ -169,7 +169,7 @@ fn describe_pruned(pruned: &[PrunedRun]) -> Option<String> {
     let named = named.join(", ");
     Some(format!(
         "ratchet: removed {runs} that could still have been resumed: {named}{more}; \
-         the settings keep-age, keep-runs and keep-size say how much is kept\n"
+         the settings keep-age, keep-runs and keep-size set how much is kept\n"
     ))
 }
 

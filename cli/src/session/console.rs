@@ -236,7 +236,7 @@ impl State {
         if self.dropped > 0 {
             let dropped = std::mem::take(&mut self.dropped);
             let text = format!(
-                "ratchet: {dropped} messages were left out, because nobody read the ones before\n"
+                "ratchet: {dropped} messages were left out, because earlier ones were not read in time\n"
             );
             self.text.extend_from_slice(text.as_bytes());
         }

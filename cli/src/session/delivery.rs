@@ -46,7 +46,7 @@ pub(super) enum Unwritable {
 impl fmt::Display for Unwritable {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
-            Self::ReaderGone => "the reader of stdout has gone",
+            Self::ReaderGone => "the reader of stdout has closed it",
             Self::Failed => "results cannot be written",
         })
     }
@@ -121,10 +121,7 @@ impl Delivery {
     }
 
     /// Sends outcomes to the thread. Waits while the thread is behind.
-    #[expect(
-        clippy::expect_used,
-        reason = "the semaphore has no other owner that could close it"
-    )]
+    #[expect(clippy::expect_used, reason = "nothing closes the semaphore")]
     pub(super) async fn send(&self, outcomes: Vec<Arc<Outcome>>) {
         let bytes: usize = outcomes.iter().map(|outcome| outcome.weight()).sum();
         let kib = u32::try_from(bytes / 1024).map_or(WAITING_KIB, |kib| kib.min(WAITING_KIB));

@@ -188,8 +188,9 @@ pub(super) fn watch_machine(
     handle: RunHandle,
     is_alone: bool,
 ) -> Result<(), CliError> {
-    let monitor = Monitor::new(sampler, SAMPLE_INTERVAL)
-        .map_err(|error| CliError::internal("the machine cannot be watched").because(error))?;
+    let monitor = Monitor::new(sampler, SAMPLE_INTERVAL).map_err(|error| {
+        CliError::internal("the memory and load of this machine cannot be measured").because(error)
+    })?;
     let mut gate = AdmissionGate::new(admission);
     let hold = move |handle: &RunHandle, reason| {
         if is_alone {

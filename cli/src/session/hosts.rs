@@ -119,7 +119,7 @@ impl HostFlags {
         }
         if on.len() > 1 && on.iter().any(|word| word == OWN_HOST) {
             return Err(CliError::usage(
-                "--on host is the host that each job names, and stands alone",
+                "--on host means the host that each job names, and cannot be combined with other names",
             ));
         }
         hosts.on = Some(on);
@@ -136,7 +136,7 @@ impl HostFlags {
         Err(match closest(unknown, hosts.words()) {
             Some(meant) => error.with_help(format!("did you mean `{meant}`?")),
             None => {
-                error.with_help("groups are those of `hosts` in a job file, and of an --inventory")
+                error.with_help("groups are defined in `hosts` of a job file or in an inventory")
             }
         })
     }
@@ -168,11 +168,11 @@ fn add_inventory(table: &mut HostRegistry, inventory: &Inventory) -> Result<(), 
                 let HostAccess::Ssh { destination, port } =
                     HostAccess::ssh(&name).map_err(|error| refuse(&error.reason))?
                 else {
-                    unreachable!("a destination of ssh is reached by ssh")
+                    unreachable!("this access was made for an ssh destination")
                 };
                 let own = text("ansible_port").map(|port| port.parse::<u16>());
                 let own = own.transpose();
-                let own = own.map_err(|_| refuse("`ansible_port` is no port"))?;
+                let own = own.map_err(|_| refuse("`ansible_port` is not a port number"))?;
                 HostAccess::Ssh {
                     destination,
                     port: own.or(port),
@@ -180,10 +180,10 @@ fn add_inventory(table: &mut HostRegistry, inventory: &Inventory) -> Result<(), 
             }
             Some(other) => {
                 return Err(CliError::usage(format!(
-                    "host `{}` of the inventory: there is no way to a host by connection `{other}`",
+                    "host `{}` of the inventory: the connection `{other}` is not supported",
                     host.name
                 ))
-                .with_help("ssh, docker and local are possible; `hosts` in a job file has more"));
+                .with_help("use ssh, docker or local; `hosts` of a job file supports more"));
             }
         };
         let plan = HostPlan {
@@ -213,7 +213,10 @@ impl HostConnector {
     /// Makes a connector. Jobs start on each host within these limits.
     pub(crate) fn new(admission: AdmissionLimits) -> Result<Self, CliError> {
         let program = std::env::current_exe().map_err(|error| {
-            CliError::internal("this program is not found, to be copied to hosts").because(error)
+            CliError::internal(
+                "the path of this program, which would be copied to hosts, cannot be found",
+            )
+            .because(error)
         })?;
         Ok(Self { program, admission })
     }
@@ -364,7 +367,7 @@ impl StartedHosts {
             return None;
         }
         Some(format!(
-            "no agent on {}: a job that is stopped may live on behind its launcher there, its memory has no limit, and nothing is measured",
+            "no agent on {}: the process of a stopped job may stay alive there, memory is not limited, and nothing is measured",
             names.join(", ")
         ))
     }

@@ -219,12 +219,12 @@ impl EarlierOutcomes {
     }
 
     /// Looks each job up after the jobs that it needs, and keeps the order of the list.
-    #[expect(clippy::expect_used, reason = "the order has each index once")]
+    #[expect(clippy::expect_used, reason = "the order contains each index once")]
     fn look_up_all(&mut self, jobs: Vec<Job>) -> Vec<Job> {
         let order = needs_first(&jobs);
         let mut jobs: Vec<Option<Job>> = jobs.into_iter().map(Some).collect();
         for index in order {
-            let job = jobs[index].take().expect("a job is looked up once");
+            let job = jobs[index].take().expect("each job is taken once");
             jobs[index] = Some(self.look_up(job));
         }
         jobs.into_iter().flatten().collect()

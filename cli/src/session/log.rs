@@ -80,7 +80,7 @@ fn filter(options: &RunOptions) -> Result<Targets, CliError> {
     };
     let text = text
         .to_str()
-        .ok_or_else(|| refused("it is not UTF-8".to_owned()))?;
+        .ok_or_else(|| refused("its value is not UTF-8".to_owned()))?;
     text.parse()
         .map_err(|error: tracing_subscriber::filter::ParseError| refused(error.to_string()))
 }

@@ -244,7 +244,7 @@ impl RunOptions {
                 "there is no place to record this run: neither HOME nor XDG_STATE_HOME is set to a folder",
             )
             .with_help(
-                "set one of them or RATCHET_STATE_DIR, say --state-dir, or run with --no-record: then the run cannot be resumed",
+                "set one of them or RATCHET_STATE_DIR, use --state-dir, or use --no-record, which makes a run that cannot be resumed",
             )),
         }
     }

@@ -147,7 +147,7 @@ impl RunRecord {
             .map_err(|error| {
                 CliError::usage("the run cannot be recorded, so nothing was run")
                     .because(error)
-                    .with_help("say another folder by --state-dir, or run with --no-record")
+                    .with_help("choose another folder with --state-dir, or use --no-record")
             })?;
         let record = Self {
             store,
@@ -254,7 +254,7 @@ impl RunRecord {
 fn again(change: impl Future<Output = Result<(), ratchet_runtime::Error>> + Send + 'static) {
     tokio::spawn(async move {
         if let Err(error) = change.await {
-            tracing::warn!(%error, "a change that was made to this run before cannot be made again");
+            tracing::warn!(%error, "an earlier change of this run cannot be repeated");
         }
     });
 }

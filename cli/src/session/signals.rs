@@ -88,7 +88,7 @@ impl SignalHandler {
         keys: Option<mpsc::Receiver<()>>,
     ) {
         let listeners = self.listeners.take();
-        let Listeners { mut stop, status } = listeners.expect("a handler steers one run");
+        let Listeners { mut stop, status } = listeners.expect("a handler controls one run");
         status.answer(keys, handle.clone(), console.clone());
         let (shutdown, handle, console) = (self.shutdown.clone(), handle.clone(), console.clone());
         let (grace, quiet) = (options.grace, options.quiet);
@@ -100,12 +100,12 @@ impl SignalHandler {
                         handle.drain();
                         let grace = duration(grace);
                         format!(
-                            "{signal}: no new jobs; running jobs have {grace} to finish; again to stop them now"
+                            "{signal}: no new jobs start; running jobs have {grace} to finish; repeat to stop them now"
                         )
                     }
                     Phase::Cancelling => {
                         handle.cancel();
-                        format!("{signal}: running jobs are asked to stop; again to kill them")
+                        format!("{signal}: running jobs are asked to stop; repeat to kill them")
                     }
                     Phase::Killing => {
                         handle.kill();

@@ -43,9 +43,7 @@ pub(super) fn watch(path: PathBuf, mut slots: u32, handle: RunHandle, console: O
             if problem != told
                 && let (Some(problem), Some(console)) = (&problem, &console)
             {
-                console.say(&format!(
-                    "ratchet: {slots} jobs go on running at once: {problem}\n"
-                ));
+                console.say(&format!("ratchet: still {slots} jobs at once: {problem}\n"));
             }
             told = problem;
         }

@@ -27,7 +27,7 @@ impl Sink for SlowWarnings {
             let name = job_name(id, item.as_ref());
             let ran = duration(Duration::from_millis(*after_ms));
             self.0.say(&format!(
-                "ratchet: slow: {name} has run for {ran} and goes on\n"
+                "ratchet: slow: {name} has been running for {ran}\n"
             ));
         }
     }

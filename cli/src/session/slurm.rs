@@ -47,9 +47,9 @@ impl Allocation {
     fn of(variable: impl Fn(&str) -> Option<String>) -> Result<Self, CliError> {
         let Some((id, list)) = variable("SLURM_JOB_ID").zip(variable("SLURM_JOB_NODELIST")) else {
             return Err(CliError::usage(
-                "--on slurm: this is no allocation of Slurm's, for SLURM_JOB_ID or SLURM_JOB_NODELIST is not set",
+                "--on slurm: ratchet runs outside of a Slurm allocation: SLURM_JOB_ID or SLURM_JOB_NODELIST is not set",
             )
-            .with_help("start ratchet by `salloc` or `sbatch`"));
+            .with_help("start ratchet with `salloc` or `sbatch`"));
         };
         let refuse =
             |name: &str, why: String| CliError::usage(format!("--on slurm: {name}: {why}"));
@@ -73,7 +73,7 @@ impl Allocation {
                 Some(SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(seconds)))
             }
             Some(Err(_)) => {
-                let why = "it is no time in seconds".to_owned();
+                let why = "it is not a time in seconds".to_owned();
                 return Err(refuse("SLURM_JOB_END_TIME", why));
             }
         };
@@ -105,13 +105,13 @@ impl Allocation {
                 Ok(()) => {
                     handle.drain();
                     format!(
-                        "the Slurm allocation {} ends soon: no new jobs; running jobs have {} to finish",
+                        "the Slurm allocation {} ends soon: no new jobs start; running jobs have {} to finish",
                         plain(&self.id),
                         duration(grace)
                     )
                 }
                 Err(why) => format!(
-                    "it is not known when the Slurm allocation {} ends, so nothing stops the run before that: {why}",
+                    "the end of the Slurm allocation {} is unknown, so the run is not stopped before it: {why}",
                     plain(&self.id)
                 ),
             };

@@ -79,7 +79,7 @@ pub(super) fn install(console: Console, keys: TerminalKeys) -> Result<Suspension
                 }
             } else {
                 tracing::info!(
-                    "SIGTSTP is ignored: there is no shell that could continue this process"
+                    "this process is not suspended, because no shell could continue it (SIGTSTP is ignored)"
                 );
             }
         }

@@ -38,13 +38,13 @@ impl TerminalUse {
         }
         if matches!(typed.terms.cache, Some(CacheMode::On | CacheMode::Refresh)) {
             return Err(CliError::usage(
-                "results of jobs that read from the terminal are not cached: nobody knows what will be typed",
+                "results of jobs that read from the terminal are not cached, because they depend on what is typed",
             )
             .with_help("leave out --cache, or --tty"));
         }
         File::open("/dev/tty").map_err(|error| {
             CliError::usage(format!(
-                "--tty needs a terminal, and there is none: {error}"
+                "--tty needs a terminal, and this process has none: {error}"
             ))
             .with_help("run it in a terminal, or leave out --tty")
         })?;

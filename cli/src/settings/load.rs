@@ -35,7 +35,7 @@ pub(crate) enum SettingsError {
     Untrusted(#[from] Untrusted),
     /// The config file of a project sets `trust`.
     #[error(
-        "`{}` sets `trust`, which only the user's own config file may do: a project cannot say whom its users trust",
+        "`{}` sets `trust`, which only the user's own config file may do: a project cannot decide whom its users trust",
         path.display()
     )]
     ProjectTrusts { path: PathBuf },
@@ -44,7 +44,7 @@ pub(crate) enum SettingsError {
     NotToml { name: String },
     /// There is no folder in which runs could be recorded.
     #[error(
-        "there is no place to record runs: neither HOME nor XDG_STATE_HOME is set to a folder; set one of them, or RATCHET_STATE_DIR, or say --state-dir"
+        "there is no place to record runs: neither HOME nor XDG_STATE_HOME is set to a folder; set one of them or RATCHET_STATE_DIR, or use --state-dir"
     )]
     NoStateFolder,
 }

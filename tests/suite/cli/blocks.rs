@@ -154,13 +154,16 @@ fn a_shared_input_cannot_be_resumed_and_says_so() {
 #[test]
 fn what_makes_no_blocks_is_refused_before_anything_runs() {
     for (words, said) in [
-        (&["--pipe", "--", "echo", "{}"][..], "blocks are no items"),
+        (
+            &["--pipe", "--", "echo", "{}"][..],
+            "a block is not an item",
+        ),
         (&["--pipe", "--", "echo", "{1}"], "no items here"),
         (&["--pipe", "--", "cat", ":::", "a"], "leave out `:::`"),
         (&["--pipe-part", "--", "cat"], "--arg-file"),
         (
             &["--pipe-part", "-a", "/dev/null", "--", "cat"],
-            "no plain file",
+            "not a regular file",
         ),
         (
             &["--pipe", "--recend", "", "--", "cat"],
@@ -238,15 +241,15 @@ fn what_has_no_parts_is_refused_at_once() {
         .status();
     assert!(made.expect("mkfifo is there").success());
     for (file, why) in [
-        ("pipe", "is no plain file"),
-        (".", "is no plain file"),
+        ("pipe", "is not a regular file"),
+        (".", "is not a regular file"),
         ("-", "is stdin"),
-        ("/proc/self/status", "does not tell its length"),
+        ("/proc/self/status", "has content but reports a length of 0"),
     ] {
         let ended = map(&folder, &["--pipe-part", "-a", file, "--", "cat"], "").with_code(2);
         let error = ended.stderr();
         assert!(
-            error.contains(&format!("`{file}` {why}, so it has no parts")),
+            error.contains(&format!("`{file}` {why}, so it cannot be split into parts")),
             "{error}"
         );
     }

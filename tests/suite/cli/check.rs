@@ -148,7 +148,7 @@ fn check_reports_every_bad_line_of_a_stream_from_stdin() {
         "{said}"
     );
     assert!(
-        said.ends_with("ratchet: 2 of the lines of - make no job\n"),
+        said.ends_with("ratchet: 2 lines of - are not valid jobs\n"),
         "{said}"
     );
 }

@@ -110,7 +110,7 @@ fn linked_lists_and_files_go_along_with_each_other() {
     assert_eq!(here(&words, ""), "a 1\nb 2\n");
     let one = map(&folder, &["--link", "-a", "letters", "--", "echo"], "").with_code(2);
     assert!(
-        one.stderr().contains("there is one list"),
+        one.stderr().contains("there is only one list"),
         "{}",
         one.stderr()
     );
@@ -320,7 +320,7 @@ fn commands_start_in_the_folder_and_with_the_variables_that_are_named() {
             ["--env", "NO_SUCH", "--", "echo"],
             "no variable of that name",
         ),
-        (["--cwd", "inner/tell", "--", "echo"], "is no folder"),
+        (["--cwd", "inner/tell", "--", "echo"], "is not a folder"),
         (["--cwd", "inner", "--", "./none"], "inner/./none"),
     ] {
         let refused = map(&folder, &[&words[..], &[":::", "x"]].concat(), "").with_code(2);

@@ -251,9 +251,12 @@ fn what_these_protocols_have_no_use_for_is_refused_before_anything_runs() {
     for (words, message) in [
         (
             &["--worker", "cat", "--protocol", "mcp", ":::", "x"][..],
-            "needs to know the tool",
+            "needs the name of the tool",
         ),
-        (&["--worker", "cat", ":::", "x"], "needs to know the task"),
+        (
+            &["--worker", "cat", ":::", "x"],
+            "needs the name of the task",
+        ),
         (
             &[
                 "--worker",
@@ -269,7 +272,7 @@ fn what_these_protocols_have_no_use_for_is_refused_before_anything_runs() {
         ),
         (
             &["--worker", "cat", "--task", "t", "--", "echo", ":::", "x"],
-            "stands where a command would",
+            "is in the place of a command",
         ),
         (&["--task", "t", "--", "echo", ":::", "x"], "--worker"),
     ] {

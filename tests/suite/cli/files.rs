@@ -302,7 +302,7 @@ fn files_that_are_wrong_are_refused_before_anything_runs() {
         ),
         (
             "{ run: [touch, ran], push: [in.txt], cache: true }",
-            "a result that is used again makes no files",
+            "the result of a job with files cannot be reused, because reusing a result makes no files",
         ),
         (
             "{ task: t, input: x, push: [in.txt] }",

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use ratchet_tests::{Ended, Folder, Ratchet};
 use serde_json::Value;
 
-/// Two names: one that is no UTF-8, one with a character that steers terminals.
+/// Two names: one that is not UTF-8, one with a character that steers terminals.
 const NAMES: &[u8] = b"a\xff b\nc\x07\xfed\n";
 
 fn map(folder: &Folder, words: &[&str], stdin: &[u8]) -> Ended {
@@ -57,7 +57,7 @@ fn a_file_name_that_is_not_utf_8_fails_as_an_item_of_a_filter() {
     let call = Ratchet::new().args(["map", "-k", "--format", "jsonl"]);
     let ended = call.args(words).stdin(b"a\xff\n").run().with_code(100);
     assert!(
-        ended.stdout().contains("`a\\\\xff` is no UTF-8"),
+        ended.stdout().contains("`a\\\\xff` is not UTF-8"),
         "{}",
         ended.stdout()
     );

@@ -290,5 +290,5 @@ fn the_inventory_of_ansible_cfg_counts_where_none_is_named() {
         .run()
         .with_code(2)
         .stderr();
-    assert!(told.contains("no inventory is named"), "{told}");
+    assert!(told.contains("no inventory is given"), "{told}");
 }

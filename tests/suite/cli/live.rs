@@ -104,7 +104,7 @@ jobs:
     assert_eq!(told["held_by"][0], "holds");
     let refused = runs(&folder, &["explain", &id, "nobody"]).with_code(2);
     assert!(
-        refused.stderr().contains("knows no job nobody"),
+        refused.stderr().contains("has no job nobody"),
         "{}",
         refused.stderr()
     );
@@ -118,13 +118,13 @@ jobs:
     assert_eq!(listed[0]["live"], Value::Null);
     let refused = runs(&folder, &["pause"]).with_code(2);
     assert!(
-        refused.stderr().contains("no run goes on"),
+        refused.stderr().contains("no run is in progress"),
         "{}",
         refused.stderr()
     );
     let refused = runs(&folder, &["pause", &id]).with_code(2);
     assert!(
-        refused.stderr().contains("does not go on"),
+        refused.stderr().contains("is not in progress"),
         "{}",
         refused.stderr()
     );

@@ -142,7 +142,7 @@ fn a_journal_that_cannot_be_created_is_an_error_before_anything_runs() {
         "{said}"
     );
     assert!(
-        said.contains("  help: say another folder by --state-dir"),
+        said.contains("  help: choose another folder with --state-dir"),
         "{said}"
     );
     assert!(!folder.at("ran").exists());

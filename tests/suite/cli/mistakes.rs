@@ -18,7 +18,7 @@ fn a_shell_line_as_one_word_suggests_the_shell_flag() {
         assert_eq!(
             said(words),
             "ratchet: the command is one word, 'echo {} | wc -c', and there is no program of that name\n  \
-             help: `|` is for a shell: say --shell, as in: ratchet map --shell -- 'echo {} | wc -c'\n"
+             help: `|` is shell syntax: add --shell, as in: ratchet map --shell -- 'echo {} | wc -c'\n"
         );
     }
     let asked = [
@@ -36,7 +36,7 @@ fn a_shell_line_as_one_word_suggests_the_shell_flag() {
     let ended = Ratchet::new().args(escaped).run().with_code(0);
     assert_eq!(ended.stdout(), "a | wc\n");
     let warning =
-        "ratchet: warning: no shell sees `|`, so the command gets it as an argument; --shell";
+        "ratchet: warning: `|` is passed to the command as an argument, because no shell runs it;";
     assert!(ended.stderr().starts_with(warning), "{}", ended.stderr());
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 use ratchet_tests::{Ended, Folder, Ratchet};
 use serde_json::Value;
 
-/// A script that prints its item, which is no UTF-8, and writes to stderr.
+/// A script that prints its item, which is not UTF-8, and writes to stderr.
 const SCRIPT: &str = "printf '%s\\n' \"$0\"; echo said >&2; echo >> ran";
 
 fn map(folder: &Folder, words: &[&str]) -> Ended {

@@ -118,7 +118,7 @@ fn a_run_that_could_not_begin_cannot_be_resumed() {
     let listed = call(&["runs"]).stdout();
     assert!(!listed.contains("interrupted"), "{listed}");
     let said = call(&["resume"]).with_code(2).stderr();
-    assert!(said.contains("there is no run to go on with"), "{said}");
+    assert!(said.contains("there is no run to resume"), "{said}");
     // The run that was begun before can still be resumed.
     let _ = call(&["run", "-q", "jobs.yaml"]).with_code(0);
     let _ = call(&["resume", "--memory-free", "100000TB"]).with_code(2);
@@ -170,7 +170,7 @@ fn resume_says_why_a_run_cannot_be_resumed() {
         .with_code(2)
         .stderr();
     assert!(
-        said.starts_with("ratchet: there is no run to go on with\n"),
+        said.starts_with("ratchet: there is no run to resume\n"),
         "{said}"
     );
     let _ = Ratchet::within(&folder)

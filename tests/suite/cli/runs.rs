@@ -144,7 +144,7 @@ fn runs_list_reads_another_state_folder_if_asked() {
         .stderr();
     assert!(said.contains("could not read file/runs"), "{said}");
     let none = Ratchet::new().args(["runs"]).without("HOME").run();
-    assert!(none.with_code(2).stderr().contains("say --state-dir"));
+    assert!(none.with_code(2).stderr().contains("use --state-dir"));
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn runs_show_reports_unfinished_and_damaged_journals() {
     assert!(
         ended
             .stderr()
-            .contains("are an unfinished line, and left out")
+            .contains("are an unfinished line, which is left out")
     );
 
     let mut damaged = whole.clone();
@@ -284,7 +284,7 @@ fn runs_remove_removes_all_or_none_and_never_a_run_that_goes_on() {
         ended.stderr(),
         format!(
             "ratchet: run {third} is still running\n  \
-             help: stop it with Ctrl-C, or a SIGTERM, and remove it then\n"
+             help: stop it with Ctrl-C or SIGTERM first\n"
         )
     );
     let _ = runs(&folder, &["rm", &first, "zzz"]).with_code(2);
@@ -433,12 +433,12 @@ fn runs_remove_by_age_leaves_runs_that_go_on() {
     assert_eq!(
         ended.stderr(),
         "ratchet: 1 run is still running, and is kept\n\
-         ratchet: 1 of those that are removed could have been resumed\n"
+         ratchet: 1 of the removed runs could have been resumed\n"
     );
     let ended = runs(&folder, &["rm", "--older-than", "30d"]).with_code(0);
     let said = ended.stderr();
     assert!(
-        ended.stdout.is_empty() && said.contains("began longer ago than 30d"),
+        ended.stdout.is_empty() && said.contains("began more than 30d ago"),
         "{said}"
     );
     for words in [
@@ -547,7 +547,7 @@ fn old_runs_are_pruned_by_the_settings_and_resumable_ones_are_named() {
         said,
         format!(
             "ratchet: removed the records of 2 old runs that could still have been resumed: {}, {}; \
-             the settings keep-age, keep-runs and keep-size say how much is kept\n",
+             the settings keep-age, keep-runs and keep-size set how much is kept\n",
             failed[0], failed[1]
         )
     );

@@ -102,7 +102,7 @@ jobs:
     let running = Ratchet::within(&folder)
         .args(["run", "jobs.yaml", "--no-record", "--format", "json"])
         .start();
-    running.wait_for_stderr("ratchet: slow: long-1 has run for ");
+    running.wait_for_stderr("ratchet: slow: long-1 has been running for ");
     std::fs::write(folder.at("go"), "").expect("it is written");
     let ended = running.wait().with_code(0);
     assert_eq!(
@@ -292,7 +292,7 @@ fn stress_begins_rounds_until_its_time_is_over_and_finishes_the_last_one() {
     assert!(
         stream
             .stderr()
-            .contains("--repeat and --stress are for files whose jobs are all known")
+            .contains("--repeat and --stress need to know all jobs before the run")
     );
 }
 

@@ -46,7 +46,7 @@ fn the_worker_command_fails_if_its_host_stops_reading() {
     let said = Ratchet::new().args(["worker"]).unread().run();
     let said = said.with_code(1).stderr();
     assert!(
-        said.starts_with("ratchet: the built-in worker could not go on\n"),
+        said.starts_with("ratchet: the built-in worker has failed\n"),
         "{said}"
     );
     assert!(

@@ -192,7 +192,10 @@ mod tests {
     fn what_cannot_be_a_connection_is_refused() {
         for (variables, reason) in [
             (json!({"ansible_connection": "winrm"}), "connection `winrm`"),
-            (json!({"ansible_port": "ssh"}), "`ansible_port` is no port"),
+            (
+                json!({"ansible_port": "ssh"}),
+                "`ansible_port` is not a port number",
+            ),
             (
                 json!({"ansible_host": "-oProxyCommand=id"}),
                 "is no name of a host",

@@ -216,13 +216,10 @@ pub(super) fn render(job: &Job, reusability: &Reusability, now: Option<SystemTim
     };
     if job.terms.cache.is_none() {
         let said = match &job.work {
-            Work::Task { .. } => "its worker may declare that it is cached; else it always runs",
-            _ => "a command without it always runs",
+            Work::Task { .. } => "it is cached only if its worker declares so",
+            _ => "a command without `cache` always runs",
         };
-        let _ = writeln!(
-            out,
-            "  note: nothing in the file says `cache` of it: {said}"
-        );
+        let _ = writeln!(out, "  note: the file sets no `cache` for this job: {said}");
     }
     out
 }

@@ -103,7 +103,7 @@ fn a_job_without_cache_terms_is_told_so() {
     assert_eq!(
         render(&job, &Reusability::Nothing, None),
         "\\u{1b}[31m1: would run: no result of `resize` is stored\n  \
-         note: nothing in the file says `cache` of it: its worker may declare that it is cached; else it always runs\n"
+         note: the file sets no `cache` for this job: it is cached only if its worker declares so\n"
     );
 }
 

@@ -32,13 +32,13 @@ pub(super) fn check(
     let flag = if typed.pipe { "--pipe" } else { "--pipe-part" };
     if lists.is_some() {
         return refuse(
-            &format!("{flag} gives commands blocks and no items"),
+            &format!("{flag} gives commands blocks, not items"),
             "leave out `:::` and what follows it",
         );
     }
     if is_resumed && typed.round_robin {
         return refuse(
-            "a run with --round-robin cannot be resumed: nobody knows which job has read which block",
+            "a run with --round-robin cannot be resumed, because it is not recorded which job read which block",
             "run it again as a whole",
         );
     }
@@ -46,7 +46,7 @@ pub(super) fn check(
     match &arguments.arg_file[..] {
         [_] => Ok(()),
         _ if typed.pipe_part => refuse(
-            "--pipe-part splits one file, which -a names",
+            "--pipe-part splits exactly one file, which -a names",
             "write -a FILE once, or --pipe for stdin",
         ),
         [] if io::stdin().is_terminal() => refuse(
@@ -55,8 +55,8 @@ pub(super) fn check(
         ),
         [] => Ok(()),
         _ => refuse(
-            "--pipe splits one input",
-            "name one file by -a, or pass several through stdin: cat FILES | ratchet map --pipe ..",
+            "--pipe splits exactly one input",
+            "name one file with -a, or pass several through stdin: cat FILES | ratchet map --pipe ..",
         ),
     }
 }
@@ -92,7 +92,7 @@ fn separator(typed: &PipeArguments) -> Result<RecordSeparator, CliError> {
     };
     RecordSeparator::new(start, end).ok_or_else(|| {
         CliError::usage("--recend is empty, so no record would ever end")
-            .with_help("name what ends a record, as in --recend '\\n\\n'")
+            .with_help("write the text that ends a record, as in --recend '\\n\\n'")
     })
 }
 
@@ -102,7 +102,7 @@ pub(super) fn refuse_items(template: &Template) -> Result<(), CliError> {
         return Ok(());
     }
     Err(CliError::usage(
-        "the command has {}, and blocks are no items: each is the stdin of its command",
+        "the command has {}, but a block is not an item: it is the stdin of its command",
     )
-    .with_help("leave {} out; {#} is the number of the block, and {%} the slot"))
+    .with_help("leave out {}; {#} is the number of the block, and {%} the slot"))
 }

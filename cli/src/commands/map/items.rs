@@ -42,15 +42,15 @@ pub(super) fn items(
     let lists = match lists {
         Some(_) if !files.is_empty() || records.is_some() => {
             return Err(
-                CliError::usage("the items stand after `:::`, and are to be read as well")
+                CliError::usage("items are given after `:::`, and --arg-file, --csv or --tsv would read more of them")
                     .with_help("leave out `:::`, or --arg-file, --csv and --tsv"),
             );
         }
         Some(_) if end != ItemEnd::Line && !reads_files => {
-            return Err(
-                CliError::usage("the items stand after `:::`, each as a word")
-                    .with_help("leave out --null and --delimiter"),
-            );
+            return Err(CliError::usage(
+                "items after `:::` are separate words, so they are not split",
+            )
+            .with_help("leave out --null and --delimiter"));
         }
         Some(lists) if arguments.link => Some(lists.linked()),
         None if arguments.link && files.len() > 1 && records.is_none() => {
@@ -58,7 +58,7 @@ pub(super) fn items(
         }
         _ if arguments.link => {
             return Err(CliError::usage(
-                "--link takes an item of each list, and there is one list",
+                "--link pairs the items of several lists, and there is only one list",
             )
             .with_help("write several after `:::`, or name several files by -a"));
         }

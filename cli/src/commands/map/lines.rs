@@ -12,7 +12,7 @@ pub(super) fn check(arguments: &MapArguments, lists: Option<&ListSources>) -> Re
     if lists.is_none() && arguments.arg_file.is_empty() && io::stdin().is_terminal() {
         return refuse(
             "there is no command, and no list of commands: stdin is a terminal",
-            "write a command for each item, as in: ratchet map -- echo {} ::: a b; or lines that are commands to stdin",
+            "write a command for each item, as in: ratchet map -- echo {} ::: a b; or write lines that are commands to stdin",
         );
     }
     let typed = [
@@ -33,9 +33,9 @@ pub(super) fn check(arguments: &MapArguments, lists: Option<&ListSources>) -> Re
     match typed.into_iter().find(|(_, is_typed)| *is_typed) {
         Some((flag, _)) => refuse(
             &format!(
-                "{flag} needs a command, and none was written: without one, each item is a command"
+                "{flag} needs a command, and there is none; without one, each item is a command itself"
             ),
-            &format!("write the command at the end, or leave {flag} out"),
+            &format!("write the command at the end, or leave out {flag}"),
         ),
         None => Ok(()),
     }

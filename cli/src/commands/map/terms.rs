@@ -80,11 +80,11 @@ fn start_limits(arguments: &MapArguments) -> Result<Vec<(String, Limit)>, CliErr
     let rate = match (arguments.rate, arguments.delay) {
         (Some(rate), _) => rate,
         (None, Some(delay)) if !delay.is_zero() => Rate::new(1, delay)
-            .map_err(|error| CliError::usage("--delay cannot be kept").because(error))?,
+            .map_err(|error| CliError::usage("--delay cannot be applied").because(error))?,
         _ => return Ok(Vec::new()),
     };
     let limit = Limit::rate(rate, 1)
-        .map_err(|error| CliError::usage("--rate cannot be kept").because(error))?;
+        .map_err(|error| CliError::usage("--rate cannot be applied").because(error))?;
     Ok(vec![("start".to_owned(), limit)])
 }
 
@@ -96,7 +96,7 @@ fn defined_limits(arguments: &MapArguments) -> Result<Vec<(String, Limit)>, CliE
             "--limit {name}: no limit of that name is defined"
         ))
         .with_help(format!(
-            "say what it allows, as in --limit {name}=4 or --limit {name}=10/s"
+            "define it, as in --limit {name}=4 or --limit {name}=10/s"
         ))),
         None => Ok(terms.defined_limits()),
     }
@@ -114,7 +114,7 @@ fn check_placement(
     let refuse = |reason: &str, help: &str| Err(CliError::usage(reason).with_help(help));
     match &terms.on {
         Placement::Host if arguments.host.is_none() => refuse(
-            "--on host is the host that a job names, and the jobs of a map name none",
+            "--on host means the host that each job names, and the jobs of this map name none",
             "name hosts or a group, as in --on web1,@db, or add --host {1}",
         ),
         Placement::Host | Placement::Among(_) if arguments.tty => refuse(
@@ -135,8 +135,8 @@ fn check_placement(
             if matches!(terms.cache, Some(CacheTerms::On { .. })) =>
         {
             refuse(
-                "the result of a command on another host cannot be used again",
-                "leave out --cache: the files and programs there are not known here",
+                "the result of a command on another host cannot be reused",
+                "leave out --cache: ratchet cannot see the files and programs of that host",
             )
         }
         Placement::Here | Placement::Host | Placement::Among(_) => Ok(()),

@@ -107,8 +107,8 @@ pub(super) fn refuse_missing(process: &ProcessConfig) -> Result<(), CliError> {
 pub(super) fn refuse_cached_files(arguments: &MapArguments, terms: &Terms) -> Result<(), CliError> {
     if matches!(terms.cache, Some(CacheTerms::On { .. })) && typed_files(arguments).has_any() {
         return Err(
-            CliError::usage("a result that is used again makes no files")
-                .with_help("leave out --cache, or the files"),
+            CliError::usage("the result of a job with files cannot be reused, because reusing a result makes no files")
+                .with_help("leave out --cache or the files"),
         );
     }
     Ok(())
@@ -149,7 +149,7 @@ pub(super) fn warn_of_operator(command: &[OsString], arguments: &MapArguments, s
     }
     if let Some(operator) = shell_operator(command) {
         session.console().say(&format!(
-            "ratchet: warning: no shell sees `{operator}`, so the command gets it as an argument; --shell runs the line by a shell\n"
+            "ratchet: warning: `{operator}` is passed to the command as an argument, because no shell runs it; use --shell to run the line in a shell\n"
         ));
     }
 }

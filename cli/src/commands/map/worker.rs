@@ -19,7 +19,7 @@ pub(super) fn words(arguments: &MapArguments) -> Result<Vec<OsString>, CliError>
     let is_mark = |word: &OsString| word.to_str().is_some_and(|word| word.starts_with(":::"));
     if let Some(command) = arguments.words.first().filter(|word| !is_mark(word)) {
         let message = format!(
-            "`{}` stands where a command would, and --worker takes the items",
+            "`{}` is in the place of a command, but with --worker there is no command",
             command.display()
         );
         return Err(CliError::usage(message).with_help(
@@ -52,14 +52,10 @@ pub(super) fn task_of_worker(
 ) -> Result<TaskName, CliError> {
     match (protocol, &arguments.task) {
         (Protocol::Ratchet | Protocol::Mcp, Some(task)) => Ok(task.as_str().into()),
-        (Protocol::Ratchet, None) => Err(CliError::usage(
-            "--worker needs to know the task of the items",
-        )
-        .with_help("name it, as in --task resize; or add --protocol lines if it is a filter")),
-        (Protocol::Mcp, None) => Err(CliError::usage(
-            "--worker needs to know the tool that gets the items",
-        )
-        .with_help("name it, as in --task echo")),
+        (Protocol::Ratchet, None) => Err(CliError::usage("--worker needs the name of the task")
+            .with_help("name it, as in --task resize; or add --protocol lines if it is a filter")),
+        (Protocol::Mcp, None) => Err(CliError::usage("--worker needs the name of the tool")
+            .with_help("name it, as in --task echo")),
         (Protocol::Lines | Protocol::BazelJson, None) => Ok(pool.name.as_str().into()),
         (Protocol::Lines | Protocol::BazelJson, Some(_)) => Err(CliError::usage(
             "--task has no effect: this protocol has no tasks",

@@ -28,10 +28,10 @@ pub(super) fn run(arguments: &RunsExplainArguments) -> Result<(), CliError> {
         });
     }
     if arguments.format != AnswerFormat::Human {
-        return Err(
-            CliError::usage("only a job that has not ended is explained as JSON")
-                .with_help("`ratchet runs report --format json` has all figures of a run"),
-        );
+        return Err(CliError::usage(
+            "only the explanation of a job that has not ended can be printed as JSON",
+        )
+        .with_help("`ratchet runs report --format json` has all figures of a run"));
     }
     let opened = open(&arguments.state, arguments.run.as_deref())?;
     let model = model(&opened)?;
@@ -69,10 +69,10 @@ fn explain_ended(model: &RunModel, wanted: &str) -> Result<String, CliError> {
         return Ok(text);
     }
     let ids = model.jobs.iter().map(|job| job.id.as_str());
-    let error = CliError::usage(format!("run {} knows no job {}", model.id, plain(wanted)));
+    let error = CliError::usage(format!("run {} has no job {}", model.id, plain(wanted)));
     Err(match crate::value::closest(wanted, ids) {
         Some(id) => error.with_help(format!("did you mean `{id}`?")),
-        None => error.with_help("it has not been handed over yet, or there is none"),
+        None => error.with_help("the run has not read this job yet, or there is no such job"),
     })
 }
 

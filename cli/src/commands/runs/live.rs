@@ -28,7 +28,8 @@ pub(super) fn open(state: &StateArguments, wanted: Option<&str>) -> Result<LiveR
     match wanted {
         Some(wanted) => live_run(&store, wanted),
         None => last(&store)?.ok_or_else(|| {
-            CliError::usage("no run goes on").with_help("`ratchet runs` lists the recorded runs")
+            CliError::usage("no run is in progress")
+                .with_help("`ratchet runs` lists the recorded runs")
         }),
     }
 }

@@ -44,7 +44,7 @@ pub(super) fn named(
         let id = find(store, wanted)?;
         if matches!(store.run(id).state, RunState::Running { .. }) {
             return Err(CliError::usage(format!("run {id} is still running"))
-                .with_help("stop it with Ctrl-C, or a SIGTERM, and remove it then"));
+                .with_help("stop it with Ctrl-C or SIGTERM first"));
         }
         if !ids.contains(&id) {
             ids.push(id);
@@ -105,7 +105,7 @@ pub(super) fn all(
     if resumable > 0 {
         let _ = writeln!(
             said,
-            "ratchet: {resumable} of those that are removed could have been resumed"
+            "ratchet: {resumable} of the removed runs could have been resumed"
         );
     }
     if count == 0 && running == 0 {
@@ -113,7 +113,7 @@ pub(super) fn all(
         let _ = match older_than {
             Some(age) => writeln!(
                 said,
-                "ratchet: no run in `{path}` began longer ago than {}",
+                "ratchet: no run in `{path}` began more than {} ago",
                 show_duration(age)
             ),
             None => writeln!(said, "ratchet: no runs are recorded in `{path}`"),

@@ -21,7 +21,7 @@ pub(super) fn run(arguments: &ReportArguments) -> Result<(), CliError> {
     let is_page = matches!(format, ReportFormat::Html | ReportFormat::Trace);
     if is_page && arguments.output.is_none() && io::stdout().is_terminal() {
         return Err(
-            CliError::usage("a terminal cannot show this report").with_help(match format {
+            CliError::usage("this report cannot be shown on a terminal").with_help(match format {
                 ReportFormat::Trace => {
                     "write it to a file: -o trace.json, and open that in Perfetto"
                 }
@@ -103,8 +103,9 @@ fn write_junit(
 /// Appends the report to the summary of the step, and prints annotations to stdout, from where GitHub takes them.
 fn write_for_github(model: &RunModel) -> Result<(), CliError> {
     let Some(path) = step_summary() else {
-        return Err(CliError::usage("GITHUB_STEP_SUMMARY is not set")
-            .with_help("this is for a step of a workflow; elsewhere say --format markdown"));
+        return Err(CliError::usage("GITHUB_STEP_SUMMARY is not set").with_help(
+            "this format is for a step of a GitHub workflow; elsewhere use --format markdown",
+        ));
     };
     let text = write_summary(model, &path)?;
     let written = io::stdout().write_all(text.as_bytes());

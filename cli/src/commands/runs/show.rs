@@ -88,7 +88,7 @@ pub(super) fn complaints(run: &StoredRun, history: &History) -> String {
         let lines = history.damaged();
         let _ = writeln!(
             out,
-            "ratchet: {lines} damaged in `{path}`, and left out: {}",
+            "ratchet: `{path}` has damaged lines, which are left out ({lines}): {}",
             plain(&first.to_string())
         );
     }
@@ -97,7 +97,7 @@ pub(super) fn complaints(run: &StoredRun, history: &History) -> String {
         let bytes = torn.bytes;
         let _ = writeln!(
             out,
-            "ratchet: the last {bytes} bytes of `{path}` are an unfinished line, and left out"
+            "ratchet: the last {bytes} bytes of `{path}` are an unfinished line, which is left out"
         );
     }
     out
@@ -187,7 +187,7 @@ pub(super) fn human(
     if let (RunState::Interrupted { .. }, true, Some(rerun)) =
         (&run.state, summary.all_successful(), rerun)
     {
-        out.write(format!("go on with it: {rerun}\n").as_bytes())?;
+        out.write(format!("to resume it: {rerun}\n").as_bytes())?;
     }
     Ok(out.flush()?)
 }

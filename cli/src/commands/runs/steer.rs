@@ -31,7 +31,7 @@ pub(super) fn cancel(arguments: &CancelArguments) -> Result<(), CliError> {
     let (id, unknown) = (live.id, unknown.join(", "));
     Err(
         CliError::usage(format!("run {id} has no job {unknown} to cancel")).with_help(format!(
-            "it has ended, or has not been handed over yet; `ratchet runs show {id}` shows what has ended"
+            "it has ended, or the run has not read it yet; `ratchet runs show {id}` shows what has ended"
         )),
     )
 }
@@ -42,7 +42,7 @@ pub(super) fn pause(arguments: &LiveRunArguments) -> Result<(), CliError> {
     let _: bool = live.client.ask(&Question::Pause)?;
     let id = live.id;
     write(&format!(
-        "run {id} is paused: what runs goes on; `ratchet runs continue {id}` lets jobs start again\n"
+        "run {id} is paused: running jobs go on, and no others start until `ratchet runs continue {id}`\n"
     ))
 }
 
@@ -50,7 +50,7 @@ pub(super) fn pause(arguments: &LiveRunArguments) -> Result<(), CliError> {
 pub(super) fn continue_run(arguments: &LiveRunArguments) -> Result<(), CliError> {
     let mut live = open(&arguments.state, arguments.run.as_deref())?;
     let _: bool = live.client.ask(&Question::Continue)?;
-    write(&format!("run {} goes on\n", live.id))
+    write(&format!("run {} continues\n", live.id))
 }
 
 /// Changes how many jobs of a run go on at once, and its limits.

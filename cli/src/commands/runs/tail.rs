@@ -59,7 +59,7 @@ pub(super) fn run(arguments: &TailArguments) -> Result<(), CliError> {
                 "unknown" => {
                     let (job, id) = (plain(job.as_str()).into_owned(), live.id);
                     return Err(
-                        CliError::usage(format!("job {job} of run {id} does not run"))
+                        CliError::usage(format!("job {job} of run {id} is not running"))
                             .with_help(explanation.text),
                     );
                 }
@@ -69,7 +69,7 @@ pub(super) fn run(arguments: &TailArguments) -> Result<(), CliError> {
                 }
                 _ => {
                     let (job, text) = (plain(job.as_str()), plain(&explanation.text));
-                    say(&format!("ratchet: {job} does not run yet: it {text}\n"));
+                    say(&format!("ratchet: {job} is not running yet: it {text}\n"));
                     return Ok(());
                 }
             }
@@ -139,7 +139,7 @@ fn shown(piece: &OutputPiece, escapes: bool) -> Vec<u8> {
 /// Waits before the job is asked again. This process is not notified when the job has printed more.
 #[expect(
     clippy::disallowed_methods,
-    reason = "a question is repeated at an interval"
+    reason = "this is the interval at which a question is repeated"
 )]
 fn pause() {
     std::thread::sleep(POLL);

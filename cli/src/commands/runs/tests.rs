@@ -161,7 +161,7 @@ fn an_interrupted_run_says_how_to_go_on_with_it() {
     let id = records.id(2);
     assert!(shown.starts_with(&format!("{id} interrupted, began ")));
     assert!(
-        shown.ends_with(&format!("\ngo on with it: ratchet resume {id}\n")),
+        shown.ends_with(&format!("\nto resume it: ratchet resume {id}\n")),
         "{shown}"
     );
 }

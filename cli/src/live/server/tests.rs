@@ -189,13 +189,13 @@ async fn only_so_many_ask_at_once_and_the_others_are_told() {
     };
     let mut first: Vec<_> = (0..CLIENTS).map(|_| connect()).collect();
     for stream in &mut first {
-        assert!(say(stream).contains("this is no question"));
+        assert!(say(stream).contains("this is not a question of the protocol"));
     }
     let mut late = connect();
     let mut refusal = String::new();
     late.read_line(&mut refusal).unwrap();
     assert!(
-        refusal.contains("16 others ask this run already"),
+        refusal.contains("this run already has 16 clients"),
         "{refusal}"
     );
     drop(socket);

@@ -41,21 +41,24 @@ impl FileParts {
     ) -> Result<Self, CliError> {
         let unreadable = |error| CliError::unreadable(path, error);
         let no_parts = |what: &str| {
-            let error = CliError::usage(format!("`{}` {what}, so it has no parts", path.display()));
-            error.with_help("pass it through stdin, and write --pipe instead of --pipe-part")
+            let error = CliError::usage(format!(
+                "`{}` {what}, so it cannot be split into parts",
+                path.display()
+            ));
+            error.with_help("pass it through stdin, and use --pipe instead of --pipe-part")
         };
         if path == Path::new("-") {
             return Err(no_parts("is stdin"));
         }
         // This is checked before the file is opened, because opening a named pipe would wait for a writer.
         if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
-            return Err(no_parts("is no plain file"));
+            return Err(no_parts("is not a regular file"));
         }
         let file = File::open(path).map_err(unreadable)?;
         let length = file.metadata().map_err(unreadable)?.len();
         // The files in /proc have content although their length is given as 0.
         if length == 0 && file.read_at(&mut [0], 0).map_err(unreadable)? > 0 {
-            return Err(no_parts("does not tell its length"));
+            return Err(no_parts("has content but reports a length of 0"));
         }
         let header = if has_header {
             first_line(&file, length).map_err(unreadable)?
@@ -141,7 +144,9 @@ fn first_line(file: &File, length: u64) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     while (line.len() as u64) < length {
         if line.len() > LONGEST {
-            return Err(io::Error::other("its first line is too long for a header"));
+            return Err(io::Error::other(
+                "its first line is too long to be a header",
+            ));
         }
         let filled = line.len();
         line.resize(filled + READ_BYTES, 0);
@@ -211,6 +216,6 @@ mod tests {
         let error = FileParts::open(Path::new("/dev/null"), 1, separator, false)
             .err()
             .unwrap();
-        assert!(error.to_string().contains("no plain file"), "{error}");
+        assert!(error.to_string().contains("not a regular file"), "{error}");
     }
 }

@@ -192,14 +192,14 @@ impl BlockReader {
         self.has_ended = true;
         self.read.clear();
         self.start = 0;
-        ItemError(format!("stdin cannot be split further: {error}"))
+        ItemError(format!("the input cannot be split further: {error}"))
     }
 }
 
 fn too_long() -> io::Error {
     let most = value::show_size(LONGEST as u64);
     io::Error::other(format!(
-        "a record is longer than {most}: name what ends a record by --recend, or a larger --block"
+        "a record is longer than {most}: set the end of a record with --recend, or a larger block with --block"
     ))
 }
 
@@ -291,7 +291,7 @@ mod tests {
         for size in [BlockSize::Bytes(1000), records(3)] {
             for (input, said) in [
                 (Box::new(endless()) as Box<dyn Read + Send>, "--recend"),
-                (Box::new(Broken), "stdin cannot be split further"),
+                (Box::new(Broken), "the input cannot be split further"),
             ] {
                 let rule = BlockRule {
                     size,

@@ -33,8 +33,10 @@ impl ColumnSplitter {
     pub(crate) fn at_separators(expression: &str) -> Result<Self, CliError> {
         if expression.is_empty() {
             let error =
-                CliError::usage("--colsep is empty, so it would cut between all characters");
-            return Err(error.with_help("name what stands between columns, as in --colsep ', *'"));
+                CliError::usage("--colsep is empty, so it would split between all characters");
+            return Err(error.with_help(
+                "write an expression for what separates columns, as in --colsep ', *'",
+            ));
         }
         parse("--colsep", expression).map(Self::AtSeparators)
     }
@@ -58,7 +60,7 @@ impl ColumnSplitter {
                 let Some(found) = expression.captures(&text) else {
                     let text = plain(&text_of(&text)).into_owned();
                     return Err(ItemError(format!(
-                        "the item `{text}` is not what --match expects: `{expression}`"
+                        "the item `{text}` does not match the expression of --match: `{expression}`"
                     )));
                 };
                 // A group that took no part in the match is an empty column.
@@ -76,7 +78,7 @@ impl ColumnSplitter {
 
 fn parse(flag: &str, expression: &str) -> Result<Regex, CliError> {
     Regex::new(expression).map_err(|error| {
-        CliError::usage(format!("{flag}: this is no regular expression")).because(error)
+        CliError::usage(format!("{flag}: this is not a regular expression")).because(error)
     })
 }
 

@@ -37,7 +37,7 @@ pub(super) fn expand(list: &str) -> Result<Vec<String>, String> {
         .iter()
         .find(|name| name.is_empty() || name.contains(is_odd) || name.starts_with(['-', '@']))
     {
-        Some(odd) => Err(format!("{odd:?} is no name of a node")),
+        Some(odd) => Err(format!("{odd:?} is not the name of a node")),
         None => Ok(names),
     }
 }
@@ -69,7 +69,7 @@ fn members(ranges: &str) -> Result<Vec<String>, String> {
         let number = |text: &str| {
             let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
             let number = is_number.then(|| text.parse::<usize>().ok()).flatten();
-            number.ok_or_else(|| format!("`{range}` is no range of numbers"))
+            number.ok_or_else(|| format!("`{range}` is not a range of numbers"))
         };
         let (from, to) = (number(first)?, number(last)?);
         if from > to {
@@ -100,7 +100,9 @@ pub(super) fn counts(text: &str, nodes: usize) -> Result<Vec<u32>, String> {
         };
         let count = count.parse::<u32>().ok().filter(|count| *count > 0);
         let (Some(count), Some(times)) = (count, times) else {
-            return Err(format!("`{word}` is no number for each node, as in 16(x2)"));
+            return Err(format!(
+                "`{word}` is not a list of numbers for the nodes, such as 16(x2)"
+            ));
         };
         if times > nodes - counts.len() {
             return Err(format!("there are more numbers than the {nodes} nodes"));
@@ -120,7 +122,7 @@ pub(super) fn counts(text: &str, nodes: usize) -> Result<Vec<u32>, String> {
 /// end. Returns `None` if this is not a time.
 #[expect(
     clippy::option_option,
-    reason = "no time and a time without an end are two things"
+    reason = "no answer and an allocation without an end differ"
 )]
 pub(super) fn time_left(text: &str) -> Option<Option<Duration>> {
     if text == "UNLIMITED" {

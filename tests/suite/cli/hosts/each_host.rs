@@ -47,11 +47,11 @@ fn a_command_for_each_host_says_which_hosts_were_not_reached_and_takes_no_items(
     assert_eq!(ended.stdout(), "echo web1\necho box\n");
     for (args, said) in [
         (&["echo", ":::", "a"][..], "without items"),
-        (&["echo"], "nothing says which hosts are meant"),
+        (&["echo"], "no hosts are given"),
         (&["--on", "@db", "echo"], "no host or group `db`"),
         (&["-S", "web1", "echo", "{1}"], "no items here"),
         (&["-S", "web1", "echo", "{hots}"], "did you mean {host}?"),
-        (&["-S", "web1", "--cache", "echo"], "cannot be used again"),
+        (&["-S", "web1", "--cache", "echo"], "cannot be reused"),
     ] {
         let map = ratchet(&folder).args(["map", "--no-record", "--each-host"]);
         let ended = map.args(args).run().with_code(2);

@@ -87,7 +87,7 @@ jobs:
     assert_eq!(result(&results, "worker")["worker"], "upper@box/1");
     assert_eq!(result(&results, "fails")["error"]["code"], "exit_3");
     assert_eq!(result(&results, "missing")["error"]["code"], "exit_127");
-    let said = "no agent on box, web1: a job that is stopped may live on behind its launcher there";
+    let said = "no agent on box, web1: the process of a stopped job may stay alive there";
     assert_eq!(
         ended.stderr().matches(said).count(),
         1,

@@ -50,7 +50,7 @@ fn a_call_that_names_no_hosts_says_how_to() {
     let folder = folder().file("jobs.yaml", "jobs: [{run: [echo]}]\n");
     let run = |args: &[&str]| ratchet(&folder).args(["hosts"]).args(args).run();
     for (args, said) in [
-        (&[][..], "nothing says which hosts are meant"),
+        (&[][..], "no hosts are given"),
         (&["check", "-"], "not read from stdin"),
         (&["--on", "host"], "there are no jobs"),
         (&["jobs.yaml", "--on", "@web"], "no host or group `web`"),

@@ -73,8 +73,8 @@ fn hosts_and_groups_of_an_inventory_can_be_named() {
 fn what_cannot_be_on_another_host_is_refused_before_anything_runs() {
     let folder = folder();
     for (flags, said) in [
-        (&["--on", "web1", "--cache"][..], "cannot be used again"),
-        (&["--on", "host"][..], "the jobs of a map name none"),
+        (&["--on", "web1", "--cache"][..], "cannot be reused"),
+        (&["--on", "host"][..], "the jobs of this map name none"),
         (&["--on", "web1:x"][..], "a port is a number"),
         (&["--on", "0/web1"][..], "no number of slots"),
         (&["--on", "-oProxyCommand=x"][..], ""),
@@ -138,7 +138,7 @@ jobs:
         "a task runs where its worker does",
         "`on: host` is the host of the job, and it names none",
         "there is no host `elsewhere` to run on",
-        "the result of a command on another host cannot be used again",
+        "the result of a command on another host cannot be reused",
     ] {
         assert!(stderr.contains(said), "{said}\n{stderr}");
     }

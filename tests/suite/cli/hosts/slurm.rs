@@ -49,7 +49,7 @@ fn the_nodes_of_a_slurm_allocation_run_as_many_jobs_as_it_has_tasks_there() {
     let outside = ratchet(&folder).args(["map", "--on", "slurm", "echo", ":::", "a"]);
     let outside = outside.run().with_code(2);
     assert!(
-        outside.stderr().contains("no allocation of Slurm's"),
+        outside.stderr().contains("outside of a Slurm allocation"),
         "{}",
         outside.stderr()
     );
@@ -100,8 +100,7 @@ fn no_new_jobs_start_when_a_slurm_allocation_ends_soon() {
     let squeue = SQUEUE.replace("FIRST", "0:33").replace("LATER", "0:01");
     // Slurm is asked for the end where no variable tells it.
     for end in [Some(seconds_from_now(2)), None] {
-        let said =
-            "the Slurm allocation 4711 ends soon: no new jobs; running jobs have 1.0 s to finish";
+        let said = "the Slurm allocation 4711 ends soon: no new jobs start; running jobs have 1.0 s to finish";
         let (ended, begun) = run_in_allocation(&squeue, end, Some(said));
         let ended = ended.with_code(100);
         let results = results(&ended);
@@ -127,7 +126,7 @@ fn a_slurm_allocation_that_was_given_more_time_is_used_on() {
 #[test]
 fn an_allocation_whose_end_is_not_known_is_used_with_a_warning() {
     let squeue = "#!/bin/sh\necho 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1\n";
-    let said = "it is not known when the Slurm allocation 4711 ends, so nothing stops the run before that: squeue said: slurm_load_jobs error";
+    let said = "the end of the Slurm allocation 4711 is unknown, so the run is not stopped before it: squeue said: slurm_load_jobs error";
     let (ended, begun) = run_in_allocation(squeue, None, Some(said));
     assert_eq!(begun, "a\nb\n");
     let _ = ended.with_code(0);

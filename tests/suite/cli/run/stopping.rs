@@ -45,7 +45,7 @@ fn the_first_signal_drains_the_second_cancels_and_the_third_kills() {
     assert!(
         ended
             .stderr()
-            .contains("interrupted; go on with: ratchet resume "),
+            .contains("interrupted; to resume it: ratchet resume "),
         "{}",
         ended.stderr()
     );

@@ -83,7 +83,8 @@ fn a_run_whose_reader_has_gone_exits_141_and_names_the_command_that_resumes_it()
     let code = std::fs::read_to_string(ended.folder.at("code"));
     assert_eq!(code.expect("it has ended"), "141\n");
     let said = ended.stderr();
-    let told = "ratchet: stopped: the reader of stdout has gone; go on with: ratchet resume ";
+    let told =
+        "ratchet: stopped: the reader of stdout has closed it; to resume it: ratchet resume ";
     assert!(
         said.starts_with(told) && said.lines().count() == 1,
         "{said}"

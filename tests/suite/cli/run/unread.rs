@@ -93,13 +93,15 @@ fn running_jobs_get_their_grace_when_the_reader_of_stdout_has_gone() {
     running.until("a job runs", || folder.at("begun").exists());
     drop(reader);
     std::fs::write(folder.at("next"), "").expect("it is written");
-    running.wait_for_stderr("the reader of stdout has gone: no new jobs; running jobs have");
+    running.wait_for_stderr(
+        "the reader of stdout has closed it: no new jobs start; running jobs have",
+    );
     assert!(!folder.at("done").exists());
     std::fs::write(folder.at("go"), "").expect("it is written");
     let said = running.wait().with_code(141).stderr();
     assert!(folder.at("done").exists() && !folder.at("ran").exists());
     assert!(
-        said.contains("stopped: the reader of stdout has gone; go on with: ratchet resume "),
+        said.contains("stopped: the reader of stdout has closed it; to resume it: ratchet resume "),
         "{said}"
     );
     // The call that resumes the run delivers all results, also those that nobody has read.
@@ -121,10 +123,10 @@ fn progress_bars_are_erased_when_the_reader_of_stdout_has_gone() {
     running.wait_for_screen("running");
     drop(reader);
     std::fs::write(folder.at("next"), "").expect("it is written");
-    running.wait_for_screen("the reader of stdout has gone: no new jobs");
+    running.wait_for_screen("the reader of stdout has closed it: no new jobs");
     std::fs::write(folder.at("go"), "").expect("it is written");
     let said = running.wait().with_code(141).screen();
     let (_, last) = said.rsplit_once("\x1b[J").expect("it was cleared");
-    assert!(last.contains("go on with: ratchet resume "), "{last:?}");
+    assert!(last.contains("to resume it: ratchet resume "), "{last:?}");
     assert!(!last.contains("running"), "{last:?}");
 }
