@@ -82,7 +82,7 @@ fn config(spec: BreakerSpec, place: Span, problems: &mut Problems) -> Option<Bre
         && attempts < minimum
     {
         let message = format!(
-            "a window of {attempts} attempts never holds {minimum}, so no rate would count"
+            "a window of {attempts} attempts never holds the minimum of {minimum}, so no rate would ever be computed"
         );
         problems.push(Diagnostic::error(place, message).help("lower `minimum` or widen `window`"));
         return None;
@@ -143,7 +143,7 @@ pub(crate) fn typed_breaker(text: &str) -> Result<BreakerConfig, String> {
             let help = problem.help.map(|help| format!("; {help}"));
             Err(problem.message + help.as_deref().unwrap_or_default())
         }
-        (None, None) => Err("leave --breaker out for none".to_owned()),
+        (None, None) => Err("leave out --breaker to have no breaker".to_owned()),
     }
 }
 
@@ -248,7 +248,7 @@ mod tests {
             ),
             ("{open: 0s}", "no time at all"),
             ("{slow: {rate: 50%}}", "needs `after`"),
-            ("false", "leave --breaker out for none"),
+            ("false", "leave out --breaker to have no breaker"),
             ("3", "expected"),
         ] {
             let refused = typed_breaker(text).unwrap_err();

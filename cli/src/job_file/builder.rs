@@ -322,17 +322,17 @@ impl JobBuilder {
                     let message = match error {
                         VariablesError::Circle(at) => {
                             format!(
-                                "variable `{name}` cannot be made: `${{{at}}}` stands for itself"
+                                "variable `{name}` cannot be expanded: `${{{at}}}` refers to itself"
                             )
                         }
                         VariablesError::TooLong(at) => {
                             format!(
-                                "variable `{name}` would be too long: `${{{at}}}` grows without end"
+                                "variable `{name}` becomes too long when `${{{at}}}` is expanded"
                             )
                         }
                     };
                     let error = Diagnostic::error(places.work, message);
-                    problems.push(error.help("`$${` stands for `${` itself"));
+                    problems.push(error.help("write `$${` for the characters `${`"));
                 }
             }
         }
@@ -371,8 +371,9 @@ impl JobBuilder {
         if matches!(spec.protocol.get(), Some(ClapWord(Protocol::Mcp))) && !spec.tasks.is_present()
         {
             if self.other_tasks.replace(terms.clone()).is_some() {
-                let message = "another worker of this file serves whatever its server offers, too";
-                let help = "say `tasks: [..]` for one of them, or write a file for each";
+                let message = "a second worker would serve every tool that its server offers";
+                let help =
+                    "set `tasks: [..]` for one of the two workers, or write one file for each";
                 problems.push(Diagnostic::error(place, message).help(help));
             }
             return ServedTasks::Everything;
@@ -386,7 +387,7 @@ impl JobBuilder {
             None => vec![own_name],
         };
         if let (true, Some(place)) = (tasks.is_empty(), spec.tasks.span()) {
-            let message = format!("worker `{name}` serves nothing");
+            let message = format!("worker `{name}` serves no tasks");
             problems.push(Diagnostic::error(place, message).help("name a task, or leave it out"));
         }
         for Spanned { value: task, span } in &tasks {
@@ -395,7 +396,7 @@ impl JobBuilder {
                 problems.push(
                     Diagnostic::error(*span, message)
                         .other(first, "one of them")
-                        .help("a task has one worker; `tasks` says which a worker serves"),
+                        .help("a task has one worker; set the tasks of each worker with `tasks`"),
                 );
             }
             self.tasks.insert(task.clone(), terms.clone());
@@ -418,13 +419,13 @@ impl JobBuilder {
             }
             check_words(&self.hosts, &own.on, problems);
             if let (Work::Task { .. }, Some(memory)) = (&job.work, own.memory) {
-                let message = "`memory` is for `run`; a worker does more than one job";
-                let help = "put `memory` into the section of the worker";
+                let message = "a job of a worker cannot have `memory`, because the worker does more than one job";
+                let help = "set `memory` in the section of the worker";
                 problems.push(Diagnostic::error(memory, message).help(help));
             }
             if let (Work::Task { .. }, Some(on)) = (&job.work, own.on_key) {
-                let message = "a task runs where its worker does";
-                let help = "write `on` into the section of the worker, or into `defaults`";
+                let message = "a job of a worker cannot have `on`: it runs where its worker runs";
+                let help = "set `on` in the section of the worker, or in `defaults`";
                 problems.push(Diagnostic::error(on, message).help(help));
             }
         }
@@ -512,8 +513,9 @@ impl JobBuilder {
             let mut known = self.known_resources.iter().map(|(name, _)| name.as_str());
             if let Some(name) = known.find(lacks) {
                 let variable = variable.to_string_lossy();
-                let message =
-                    format!("`{variable}` names `${{{name}}}`, and the job takes nothing of it");
+                let message = format!(
+                    "`{variable}` refers to `${{{name}}}`, but the job takes none of this resource"
+                );
                 let help = format!("add `resources: {{{name}: 1}}` to the job");
                 problems.push(Diagnostic::error(places.work, message).help(help));
             }
@@ -553,7 +555,7 @@ impl JobBuilder {
     /// Prepares a command for another host, and reports what is possible only on this machine.
     fn send_elsewhere(&self, job: &mut Job, places: &JobPlaces, problems: &mut Problems) {
         if job.terms.on == Placement::Host && job.host.is_none() {
-            let message = "`on: host` is the host of the job, and it names none";
+            let message = "`on: host` means the host that the job names, and this job names none";
             let place = places.terms.as_ref().and_then(|own| own.on_key);
             problems.push(
                 Diagnostic::error(place.unwrap_or(places.head), message).help("add `host: NAME`"),
@@ -561,14 +563,14 @@ impl JobBuilder {
         } else if let (Placement::Host, Some(host)) = (&job.terms.on, &job.host)
             && !self.hosts.is_host(host.as_str())
         {
-            let message = format!("there is no host `{host}` to run on");
+            let message = format!("the job has to run on host `{host}`, which is not declared");
             let error = Diagnostic::error(places.head, message);
             let error = error.help("declare it, as in `hosts: {web1: {ssh: deploy@web1.example}}`");
             problems.push(error.did_you_mean(host.as_str(), self.hosts.words(), "known hosts"));
         }
         if matches!(job.terms.cache, Some(CacheTerms::On { .. })) {
-            let message = "the result of a command on another host cannot be used again";
-            let help = "leave `cache` out: the files and programs there are not known here";
+            let message = "the result of a command on another host cannot be reused";
+            let help = "leave out `cache`: ratchet cannot see the files and programs of that host";
             problems.push(Diagnostic::error(places.head, message).help(help));
         }
         if let (true, Some(name)) = (
@@ -718,24 +720,27 @@ fn expanded_cwd(
     };
     if let Some(name) = variables::undeclared(declared, &cwd.value) {
         return refuse(
-            format!("`cwd` names `${{{name}}}`, which is no variable of the job or the file"),
-            "declare it in `env` of the job or of `defaults`; `$${` stands for `${` itself",
+            format!(
+                "`cwd` refers to `${{{name}}}`, which is not a variable of the job or of the file"
+            ),
+            "declare it in `env` of the job or of `defaults`; write `$${` for the characters `${`",
         );
     }
     match variables::expand(declared, &cwd.value) {
         Ok(cwd) => Some(cwd),
         // The variable itself is reported as well.
         Err(VariablesError::Circle(name) | VariablesError::TooLong(name)) => refuse(
-            format!("`cwd` names `${{{name}}}`, which cannot be made"),
-            "mend the variable",
+            format!("`cwd` refers to `${{{name}}}`, which cannot be expanded"),
+            "correct the variable",
         ),
     }
 }
 
 /// The error of a file with workers if `--worker` was typed, too.
 fn second_worker(workers: Span) -> Diagnostic {
-    let message = "this file has workers, and another one was typed";
-    Diagnostic::error(workers, message).help("leave --worker out, or the section")
+    let message = "this file has workers, and --worker adds another one";
+    Diagnostic::error(workers, message)
+        .help("leave out --worker, or remove `workers` from the file")
 }
 
 /// Whether a problem was found within a section.
@@ -790,7 +795,7 @@ fn limit(named: Named<LimitSpec>, problems: &mut Problems) -> Limit {
         (max, rate) if max.is_present() && rate.is_present() => {
             problems.push(refuse(
                 format!("limit `{name}` has both a max and a rate"),
-                "make it two limits; a job can name both",
+                "write two limits; a job can name both",
             ));
             None
         }
@@ -798,7 +803,7 @@ fn limit(named: Named<LimitSpec>, problems: &mut Problems) -> Limit {
             // An unknown key was reported, and was probably meant to be one of these.
             if !spec.place.has_unknown {
                 problems.push(refuse(
-                    format!("limit `{name}` limits nothing"),
+                    format!("limit `{name}` has neither a max nor a rate"),
                     "write {max: 4} or {rate: 10/s}",
                 ));
             }
@@ -807,8 +812,8 @@ fn limit(named: Named<LimitSpec>, problems: &mut Problems) -> Limit {
         (max, _) if max.is_present() => {
             if let Some(burst) = spec.burst.key() {
                 problems.push(
-                    Diagnostic::error(burst, "`burst` belongs to a rate")
-                        .help("with `max`, leave it out"),
+                    Diagnostic::error(burst, "`burst` has an effect only with `rate`")
+                        .help("leave it out"),
                 );
             }
             Some(Limit::max(max.get()?.0))
@@ -827,9 +832,9 @@ fn limit(named: Named<LimitSpec>, problems: &mut Problems) -> Limit {
     made.unwrap_or_else(stand_in_limit)
 }
 
-#[expect(clippy::expect_used, reason = "a limit of one is a limit")]
+#[expect(clippy::expect_used, reason = "1 is allowed as the max of a limit")]
 fn stand_in_limit() -> Limit {
-    Limit::max(1).expect("one is at least one")
+    Limit::max(1).expect("1 is at least 1")
 }
 
 /// Refuses a cached result of a job that makes files.
@@ -841,8 +846,8 @@ fn check_cached_files(job: &Job, places: &JobPlaces, problems: &mut Problems) {
         _ => false,
     };
     if is_cached && makes_files {
-        let message = "a result that is used again makes no files";
-        let help = "leave out `cache`, or `push` and `pull`";
+        let message = "the result of a job with files cannot be reused, because reusing a result makes no files";
+        let help = "leave out `cache`, or leave out `push` and `pull`";
         problems.push(Diagnostic::error(places.head, message).help(help));
     }
 }
@@ -856,7 +861,7 @@ fn check_memory_growth(job: &Job, places: &JobPlaces, problems: &mut Problems) {
         && !needs.any(|need| need.name == ResourceNeed::MEMORY)
     {
         let message = "`memory` of `retry` has no effect on a job that takes no `memory`";
-        let help = "add what it takes, as in `resources: {memory: 4GiB}`";
+        let help = "write how much memory the job takes, as in `resources: {memory: 4GiB}`";
         let place = own.retry.unwrap_or(places.head);
         problems.push(Diagnostic::warning(place, message).help(help));
     }

@@ -246,7 +246,7 @@ fn open(
         if !chain.contains(&known) {
             let message = format!("`{text}` is included twice");
             let error = Diagnostic::error(named.span, message);
-            problems.push(error.other(files[known].place, "the first time"));
+            problems.push(error.other(files[known].place, "first included here"));
             return None;
         }
         let from = chain.iter().position(|at| *at == known).unwrap_or_default();
@@ -254,22 +254,22 @@ fn open(
         circle.push(&files[known].name);
         return refuse(
             format!(
-                "these files include each other for ever: {}",
+                "these files include each other in a circle: {}",
                 circle.join(" -> ")
             ),
-            "take one of the includes away",
+            "remove one of the includes",
         );
     }
     let format = match DocumentFormat::of(&path) {
         Some(DocumentFormat::JsonLines) => {
             return refuse(
                 format!("`{text}` is a stream of JSON lines, which cannot be included"),
-                "write it as YAML, JSON or TOML, or run it by itself",
+                "write it as YAML, JSON or TOML, or run it separately",
             );
         }
         None => {
             return refuse(
-                format!("what format is `{text}`?"),
+                format!("the format of `{text}` cannot be told from its name"),
                 "its name should end with .yaml, .json or .toml",
             );
         }
@@ -321,7 +321,8 @@ fn add(header: &mut HeaderSpec, other: HeaderSpec, problems: &mut Problems) {
         ("hosts", other.hosts.key()),
     ] {
         if let Some(place) = place {
-            let message = format!("`{key}` holds for the whole run, and this file is included");
+            let message =
+                format!("`{key}` applies to the whole run, so an included file cannot set it");
             let help = format!("write `{key}` into the file that includes it");
             problems.push(Diagnostic::error(place, message).help(help));
         }

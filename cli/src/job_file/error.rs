@@ -29,7 +29,7 @@ pub(crate) enum FileError {
     },
     /// The name of the file does not show its format.
     #[error(
-        "what format is `{name}`? its name should end with .jsonl, .yaml, .json or .toml; `-` is JSON lines from stdin"
+        "the format of `{name}` cannot be told from its name, which should end with .jsonl, .yaml, .json or .toml; `-` is JSON lines from stdin"
     )]
     Format { name: String },
     /// The file is larger than a document may be.
@@ -47,11 +47,13 @@ pub(crate) enum FileError {
     Refused(Box<Diagnostics>),
     /// Flags select jobs, but the jobs come from a stream.
     #[error(
-        "--only, --skip, --partition and --list are for files whose jobs are all known, and {name} is a stream: filter its lines before"
+        "--only, --skip, --partition and --list need to know all jobs before the run, and {name} is a stream: filter its lines instead"
     )]
     NotSelectable { name: String },
     /// `--group-fail-fast` matches the group of no job.
-    #[error("--group-fail-fast {pattern}: no job is of such a group; a job says `group: NAME`")]
+    #[error(
+        "--group-fail-fast {pattern}: no job is in a group that matches; a job sets its group with `group: NAME`"
+    )]
     NoSuchGroup { pattern: String },
     /// The file has no jobs.
     #[error("{name} has no jobs: nothing to do")]

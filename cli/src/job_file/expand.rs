@@ -78,7 +78,7 @@ impl SectionExpansion {
             return;
         };
         if bindings.is_empty() {
-            let error = Diagnostic::error(place, "this makes no job at all");
+            let error = Diagnostic::error(place, "this makes no jobs");
             problems.push(error.help("leave the job out, or give it at least one value"));
             return;
         }
@@ -257,8 +257,9 @@ fn is_name(name: &str, place: Span, problems: &mut Problems) -> bool {
     let is_letter = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-');
     let is_name = !name.is_empty() && name.chars().all(is_letter);
     if !is_name {
-        let message = format!("`{name}` is no name of a value");
-        let help = "a name has letters, digits, `_` and `-`, and stands as {NAME} in texts";
+        let message = format!("`{name}` cannot be the name of a value");
+        let help =
+            "a name consists of letters, digits, `_` and `-`, and is written as {NAME} in texts";
         problems.push(Diagnostic::error(place, message).help(help));
     }
     is_name

@@ -82,11 +82,11 @@ fn read_path(
         let message = if error.kind() == ErrorKind::NotFound {
             format!("`{text}` has to be pushed, but does not exist")
         } else {
-            format!("`{text}` is to be pushed: {error}")
+            format!("`{text}` cannot be pushed: {error}")
         };
         return refuse(
             message,
-            "a file that another job makes is looked for later, if that job stands in `needs`",
+            "if another job makes the file, add that job to `needs`",
         );
     }
     Some(parsed)
@@ -112,10 +112,10 @@ pub(super) fn prepare_for_remote(
     let inside = process.working_dir.as_deref();
     if let Some(folder) = inside.filter(|folder| folder.is_absolute()) {
         let message = format!(
-            "`push` and `pull` are for files of the work folder, and it runs in `{}`",
+            "`push` and `pull` move files of the work folder, but this job runs in `{}`",
             folder.display()
         );
-        let help = "leave `cwd` out, or write a folder of the work folder, without a slash at its beginning";
+        let help = "leave out `cwd`, or write a folder within the work folder, without a slash at its beginning";
         problems.push(Diagnostic::error(place, message).help(help));
     }
 }

@@ -66,9 +66,9 @@ impl FailFastGroups {
     /// Warns of groups that no job of the file is in.
     pub(super) fn warn_of_unused(&self, problems: &mut Problems) {
         for unused in self.named.iter().filter(|known| !known.is_used) {
-            let message = format!("no job is of group `{}`", unused.name);
+            let message = format!("no job is in group `{}`", unused.name);
             let warning = Diagnostic::warning(unused.place, message);
-            problems.push(warning.help("a job says `group: NAME`"));
+            problems.push(warning.help("a job sets its group with `group: NAME`"));
         }
     }
 

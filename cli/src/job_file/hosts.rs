@@ -210,7 +210,7 @@ impl HostAccess {
             .chars()
             .any(|char| char.is_whitespace() || char.is_control())
         {
-            return refuse("a destination has no blanks");
+            return refuse("a destination cannot contain blanks");
         }
         let port = match port.map(str::parse::<u16>) {
             None => None,
@@ -252,7 +252,7 @@ impl HostRegistry {
             let place = host.place;
             let name = PlaceName::new(&host.name);
             if let Some(wrong) = wrong_name(&host.name) {
-                let help = "give the host another name; `ssh`, `docker` or `kubectl` say what it is called there";
+                let help = "give the host another name; `ssh`, `docker` or `kubectl` can contain its real name";
                 problems.push(Diagnostic::error(place, wrong).help(help));
             }
             let Some(spec) = host.value else { continue };
@@ -260,7 +260,7 @@ impl HostRegistry {
                 if names.contains(&group.value) {
                     let message = format!("group `{}` has the name of a host", group.value);
                     let help =
-                        "give the group another name, for `on` would not know which is meant";
+                        "give the group another name, because the name in `on` would be ambiguous";
                     problems.push(Diagnostic::error(group.span, message).help(help));
                 } else if let Some(wrong) = wrong_name(&group.value) {
                     problems.push(Diagnostic::error(group.span, wrong));
@@ -419,7 +419,7 @@ fn wrong_name(name: &str) -> Option<String> {
     }
     let is_odd = |char: char| char.is_whitespace() || char.is_control() || char == ',';
     (name.is_empty() || name.contains(is_odd) || name.starts_with(['@', '-']))
-        .then(|| format!("{name:?} is no name of a host: it has no blanks and commas, and begins with neither @ nor -"))
+        .then(|| format!("{name:?} cannot be the name of a host: a name has no blanks and commas, and does not begin with @ or -"))
 }
 
 fn plan(
@@ -449,7 +449,7 @@ fn plan(
         (None, _) => {
             // An unknown key was reported, and was probably meant to be one of these.
             if !spec.place.has_unknown {
-                let message = format!("nothing says how host `{name}` is reached");
+                let message = format!("host `{name}` has no way to reach it");
                 let help = "add `ssh: user@name`, `docker: CONTAINER`, `kubectl: {pod: NAME}`, `srun: NODE`, `local: true` or `via: [words, of, a, prefix]`";
                 problems.push(Diagnostic::error(place, message).help(help));
             }
@@ -486,11 +486,11 @@ fn agent(
     };
     let wrong = match std::fs::metadata(&path) {
         Ok(found) if found.is_file() => return Some(AgentPlan::File(path)),
-        Ok(_) => "it is no file".to_owned(),
+        Ok(_) => "it is not a file".to_owned(),
         Err(error) => error.to_string(),
     };
     let message = format!("`agent`: {} cannot be copied: {wrong}", path.display());
-    let help = "name a ratchet for the platform of the host, or `none`";
+    let help = "name a ratchet program for the platform of the host, or write `none`";
     problems.push(Diagnostic::error(field.span().unwrap_or_default(), message).help(help));
     None
 }
@@ -505,8 +505,7 @@ fn at_least_a_second(
     let time = field.into_value()?.0;
     if time < Duration::from_secs(1) {
         let message = format!("`{key}` is shorter than a second");
-        let help =
-            "several messages have to go to the host and back in this time: 10s and more are usual";
+        let help = "several messages have to reach the host and come back in this time; 10s and more are usual";
         problems.push(Diagnostic::error(place, message).help(help));
     }
     Some(time)
@@ -533,7 +532,7 @@ fn reach(spec: &HostSpec, problems: &mut Problems) -> Option<HostAccess> {
     }
     if let Some(is_local) = spec.local.get() {
         if !is_local {
-            let message = "`local: false` says of no host how it is reached";
+            let message = "`local: false` does not define how the host is reached";
             problems.push(Diagnostic::error(
                 spec.local.span().unwrap_or_default(),
                 message,
@@ -572,7 +571,10 @@ fn not_a_flag(text: &str, field: &Field<String>, problems: &mut Problems) -> Opt
         return Some(text.to_owned());
     }
     let place = field.span().unwrap_or_default();
-    problems.push(Diagnostic::error(place, "this is no name"));
+    problems.push(Diagnostic::error(
+        place,
+        "this cannot be a name: it is empty, begins with a dash or contains NUL",
+    ));
     None
 }
 
@@ -585,7 +587,7 @@ fn variables(env: Field<Vec<Named<ScalarText>>>, problems: &mut Problems) -> Vec
         };
         if variable.name.is_empty() || variable.name.contains(['=', '\0']) || value.contains('\0') {
             let message =
-                "neither the name nor the value of a variable can contain NUL, and no name `=`";
+                "a variable cannot contain NUL, and its name cannot be empty or contain `=`";
             problems.push(Diagnostic::error(variable.place, message));
         } else {
             variables.push((variable.name, value));
@@ -632,7 +634,7 @@ pub(super) fn check_words(
     for Spanned { value: word, span } in words {
         if word == OWN_HOST {
             if words.len() > 1 {
-                let message = "`host` is the host that a job names, and stands alone";
+                let message = "`host` means the host that a job names, and cannot be combined with other names";
                 problems.push(Diagnostic::error(*span, message));
             }
         } else if !table.knows(word) {

@@ -256,7 +256,7 @@ fn work(spec: &mut JobSpec, folder: Option<&Path>, problems: &mut Problems) -> O
             problems.push(
                 Diagnostic::error(run, "a job has a task or a command, not both")
                     .other(task, "the task")
-                    .help("make it two jobs"),
+                    .help("write two jobs"),
             );
             None
         }
@@ -264,28 +264,30 @@ fn work(spec: &mut JobSpec, folder: Option<&Path>, problems: &mut Problems) -> O
             // An unknown key was reported, and was probably meant to be one of these.
             if !spec.place.has_unknown {
                 problems.push(
-                    Diagnostic::error(spec.place.head, "a job that does nothing")
-                        .help("say `task` to ask a worker, or `run` to start a program"),
+                    Diagnostic::error(spec.place.head, "this job does nothing")
+                        .help("add `task` to ask a worker, or `run` to start a program"),
                 );
             }
             None
         }
         (Some(_), None) => {
             if let Some(place) = spec.stdin.key() {
-                let message = "`stdin` is for `run`; a worker reads requests from its stdin";
-                problems.push(Diagnostic::error(place, message).help("put it into `input`"));
+                let message =
+                    "`stdin` has an effect only with `run`; a worker reads requests from its stdin";
+                problems.push(Diagnostic::error(place, message).help("put the data into `input`"));
             }
             for (key, place) in [("env", spec.env.key()), ("cwd", spec.cwd.key())] {
                 let Some(place) = place else { continue };
-                let message =
-                    format!("`{key}` is for `run`; a worker that runs already cannot change it");
+                let message = format!(
+                    "`{key}` has an effect only with `run`; a running worker cannot change it"
+                );
                 let help =
-                    format!("put `{key}` into the worker's section, or what it needs into `input`");
+                    format!("set `{key}` in the worker's section, or pass the value in `input`");
                 problems.push(Diagnostic::error(place, message).help(help));
             }
             if let Some(place) = spec.push.key() {
-                let message = "`push` is for `run`: the jobs of a worker share its work folder";
-                let help = "put `push` into the section of the worker";
+                let message = "`push` has an effect only with `run`: the jobs of a worker share its work folder";
+                let help = "set `push` in the section of the worker";
                 problems.push(Diagnostic::error(place, message).help(help));
             }
             let input = if spec.input.is_present() {

@@ -141,7 +141,7 @@ fn language(spec: &WorkerSpec, problems: &mut Problems) -> WorkerProtocol {
             if let (false, Some(place)) = (protocol == Protocol::BazelJson, spec.cancel.key()) {
                 let message = "`cancel` has no effect on a worker of this protocol";
                 problems.push(Diagnostic::error(place, message).help(
-                    "leave it out: only with `protocol: bazel-json` a worker does not say itself whether it can be cancelled",
+                    "leave it out: it is needed only with `protocol: bazel-json`, where a worker does not tell whether it supports it",
                 ));
             }
             program::language(protocol, spec.cancel.get().copied().unwrap_or(false))
@@ -156,8 +156,8 @@ fn size(spec: SizeSpec, problems: &mut Problems) -> Option<Size> {
     if min > max
         && let Some(place) = place
     {
-        let message = format!("at least {min} cannot be at most {max}");
-        problems.push(Diagnostic::error(place, message).help("`min` is not above `max`"));
+        let message = format!("`min` is {min}, which is more than the `max` of {max}");
+        problems.push(Diagnostic::error(place, message).help("lower `min` or raise `max`"));
         return None;
     }
     let mut size = Size::between(min, max);

@@ -28,9 +28,11 @@ pub(super) fn process(
     let command = command.into_value()?;
     if let Some(shell) = command.shell_syntax {
         problems.push(
-            Diagnostic::warning(place, format!("no shell sees `{shell}`"))
+            Diagnostic::warning(place, format!("no shell interprets `{shell}`"))
                 .label("the program gets it as one of its words")
-                .help("write [sh, -c, \"..\"] if a shell is wanted, or put it in quotes"),
+                .help(
+                    "write [sh, -c, \"..\"] to use a shell, or quote it if it is meant as a word",
+                ),
         );
     }
     let mut config = from_words(&command.words, folder)?;
@@ -201,7 +203,7 @@ pub(super) fn warn_missing(
     }
     let missing = programs.missing(process)?;
     let warning = Diagnostic::warning(place, format!("this cannot start: {missing}"));
-    Some(warning.help("the job fails, unless the program is there by then"))
+    Some(warning.help("the job fails unless the program exists when the job starts"))
 }
 
 /// Looks for the programs of commands, for each program only once.

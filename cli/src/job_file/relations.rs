@@ -134,12 +134,12 @@ pub(super) fn in_order(
         let mut needs = all[at].needs.iter().zip(&places[at].needs);
         let place = needs.find(|(need, _)| need.as_str() == second);
         let message = format!(
-            "these jobs wait for each other for ever: {}",
+            "these jobs need each other in a circle: {}",
             names.join(" -> ")
         );
         problems.push(
             Diagnostic::error(place.map_or(places[at].head, |(_, place)| *place), message)
-                .help("each needs the next; take one of the needs away"),
+                .help("each needs the next one; remove one of the needs"),
         );
         jobs[at].1.retain(|need| need != second);
     }

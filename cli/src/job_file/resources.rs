@@ -49,7 +49,7 @@ pub(crate) fn typed_needs(text: &str) -> Result<TypedNeeds, String> {
         let (name, written) = split(part.trim(), "gpu=1,memory=4GiB")?;
         check_resource_name(name).map_err(|error| error.to_string())?;
         if needs.iter().any(|need| need.name == name) {
-            return Err(format!("`{name}` is there twice"));
+            return Err(format!("`{name}` is given twice"));
         }
         needs.push(WrittenNeed {
             name: name.to_owned(),
@@ -62,7 +62,7 @@ pub(crate) fn typed_needs(text: &str) -> Result<TypedNeeds, String> {
 
 fn split<'a>(text: &'a str, example: &str) -> Result<(&'a str, &'a str), String> {
     let parts = text.split_once('=');
-    parts.ok_or_else(|| format!("write a name and how much, as in {example}"))
+    parts.ok_or_else(|| format!("write a name and an amount, as in {example}"))
 }
 
 fn with_hint(error: &ValueError) -> String {
@@ -75,7 +75,7 @@ fn with_hint(error: &ValueError) -> String {
 /// The error of memory that is declared as a plain number, which could mean bytes as well as gigabytes.
 fn memory_without_unit(name: &str, resource: &Resource) -> Option<ValueError> {
     (name == ResourceNeed::MEMORY && !resource.is_in_bytes()).then(|| {
-        ValueError::new("`memory` is a size with its unit").hint("write as in memory: 16GiB")
+        ValueError::new("`memory` has to be a size with a unit").hint("write as in memory: 16GiB")
     })
 }
 
@@ -113,9 +113,9 @@ pub(super) fn declared(
 }
 
 /// The stand-in for a resource that was refused. It is enough for every need.
-#[expect(clippy::expect_used, reason = "the greatest number is more than 0")]
+#[expect(clippy::expect_used, reason = "the greatest number is not 0")]
 fn any_amount() -> Resource {
-    Resource::count(u64::MAX).expect("there is some of it")
+    Resource::count(u64::MAX).expect("the amount is not 0")
 }
 
 /// Reads what a section takes of resources. The result is sorted by name, so that equal needs are equal values.
@@ -185,7 +185,9 @@ fn wrong_need(known: &Resources, need: &WrittenNeed) -> Option<ValueError> {
             return Some(error.hint(format!("write `{units}B` for bytes, or as in 4GiB")));
         }
         (Amount::Bytes(_), false) => {
-            let error = ValueError::new(format!("`{name}` is counted, and is no size"));
+            let error = ValueError::new(format!(
+                "`{name}` is counted, so it cannot be taken as a size"
+            ));
             return Some(error.hint(format!("write a number; there are {total} in all")));
         }
         (Amount::Count(_), false) | (Amount::Bytes(_), true) => {}
@@ -195,7 +197,7 @@ fn wrong_need(known: &Resources, need: &WrittenNeed) -> Option<ValueError> {
         ValueError::new(format!(
             "a job that takes {asked} of resource `{name}` can never run with {total} in all"
         ))
-        .hint("lower what the job takes, or declare more of the resource")
+        .hint("take less in the job, or declare more of the resource")
     })
 }
 

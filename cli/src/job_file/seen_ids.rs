@@ -65,7 +65,7 @@ impl SeenIds {
             && (first..=last).contains(&number)
         {
             return Err(format!(
-                "id `{id}` is the number of an earlier line, and lines without an id are called by their number"
+                "id `{id}` is the number of an earlier line, and a line without an id has its number as id"
             ));
         }
         if self.insert(id) {

@@ -152,7 +152,7 @@ impl FromStr for Partition {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no part; write slice:1/4 or hash:1/4");
+        let wrong = || format!("`{text}` is not a part; write slice:1/4 or hash:1/4");
         let (by, numbers) = text.split_once(':').ok_or_else(wrong)?;
         let by = match by {
             "slice" | "count" => By::Slice,

@@ -43,7 +43,7 @@ pub(super) fn input(
         (None, _) => {
             // An unknown key was reported, and was probably meant to be one of these.
             if !spec.place.has_unknown {
-                let error = Diagnostic::error(place, "this stdin is nothing");
+                let error = Diagnostic::error(place, "this `stdin` has no text, file or job");
                 problems.push(error.help("write a text, {file: PATH} or {job: ID}"));
             }
             return None;

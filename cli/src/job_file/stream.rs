@@ -235,8 +235,8 @@ impl JobLines {
     /// Checks the id and the needs of a job against the earlier lines.
     fn check_relations(&mut self, job: &Job, places: &JobPlaces, problems: &mut Problems) {
         if let Some(of) = &places.stdin {
-            let message = "a job of a stream cannot read what another one gives: each line of a stream is read for itself";
-            let help = "write the jobs into a file in YAML, JSON or TOML, or let one write a file that the other reads";
+            let message = "a job of a stream cannot use the output of another job, because each line is read separately";
+            let help = "write the jobs into a file in YAML, JSON or TOML, or let one job write a file that the other reads";
             problems.push(Diagnostic::error(of.span, message).help(help));
             return;
         }
@@ -246,7 +246,7 @@ impl JobLines {
                 lacks_one = true;
                 problems.push(
                     Diagnostic::error(*place, format!("there is no earlier job `{need}`"))
-                        .help("in a stream, a job can need only what stands before it"),
+                        .help("in a stream, a job can need only jobs of earlier lines"),
                 );
             }
         }
@@ -288,7 +288,7 @@ impl JobLines {
             value::show_size(LONGEST as u64)
         );
         let found = Diagnostic::error(Span::default(), message)
-            .help("put large inputs into files, and send their paths");
+            .help("put large inputs into files, and pass their paths");
         self.refuse(head, vec![found], None, None)
     }
 }

@@ -235,7 +235,7 @@ impl PartialRetry {
             .hint("raise `cap` or lower `base`"));
         }
         if base.is_zero() && backoff != Backoff::Fixed {
-            return Err(ValueError::new("a wait of 0s never grows")
+            return Err(ValueError::new("a first wait of 0s never grows")
                 .hint("write `backoff: fixed` to try again at once"));
         }
         let mut policy = BackoffPolicy::builder()
@@ -275,12 +275,14 @@ impl PartialRetry {
             _ if self.on.as_ref().is_some_and(Vec::is_empty) => {
                 return Err(
                     ValueError::new("`on` is empty, so nothing is ever tried again")
-                        .hint("write `max: 0`, or name classes"),
+                        .hint("write `max: 0` to retry nothing, or name classes"),
                 );
             }
             Backoff::Decorrelated if self.jitter.is_some() => {
-                return Err(ValueError::new("a decorrelated wait is random by itself")
-                    .hint("leave `jitter` out"));
+                return Err(ValueError::new(
+                    "`jitter` has no effect on a decorrelated wait, which is random already",
+                )
+                .hint("leave `jitter` out"));
             }
             Backoff::Exponential => self.step.map(|_| ("step", "linear")),
             Backoff::Linear => self.factor.map(|_| ("factor", "exponential")),
@@ -321,7 +323,7 @@ pub(crate) fn typed_hint(text: &str) -> Result<ParallelizationHint, String> {
             let help = problem.help.map(|help| format!("; {help}"));
             Err(problem.message + help.as_deref().unwrap_or_default())
         }
-        (None, None) => Err("there are no figures in it".to_owned()),
+        (None, None) => Err("it has no values".to_owned()),
     }
 }
 
@@ -358,11 +360,8 @@ fn hint(
         Either::First(HintWord::Plain(hint)) => Some(hint),
         Either::First(HintWord::RateLimited) => {
             problems.push(
-                Diagnostic::error(
-                    place.unwrap_or_default(),
-                    "`rate_limited` needs its figures",
-                )
-                .help("write {rate_limited: {requests_per_second: 5}}"),
+                Diagnostic::error(place.unwrap_or_default(), "`rate_limited` needs a rate")
+                    .help("write {rate_limited: {requests_per_second: 5}}"),
             );
             None
         }
@@ -391,8 +390,8 @@ fn timeouts(spec: TimeoutSpec, problems: &mut Problems) -> Timeouts {
         && soft > hard
     {
         problems.push(
-            Diagnostic::error(place, "it would be killed before it is asked to stop")
-                .help("`soft` comes before `hard`"),
+            Diagnostic::error(place, "a job would be killed before it is asked to stop")
+                .help("`soft` has to be shorter than `hard`"),
         );
     }
     timeouts
@@ -420,8 +419,8 @@ fn memory(
         && soft > hard
     {
         problems.push(
-            Diagnostic::error(place, "it would be killed before it is asked to end")
-                .help("`soft` is less than `hard`"),
+            Diagnostic::error(place, "a job would be killed before it is asked to end")
+                .help("`soft` has to be smaller than `hard`"),
         );
     }
     limits

@@ -183,7 +183,7 @@ fn the_error_for_a_file_that_cannot_be_read_names_it() {
             "there is no file `jobs.yml`; did you mean `jobs.yaml`?",
         ),
         ("folder.yaml", "`folder.yaml` is a folder, not a job file"),
-        ("jobs.txt", "what format is"),
+        ("jobs.txt", "the format of"),
         (
             "failing.yaml",
             "`failing.yaml` cannot be read\n  because: Input/output error",

@@ -244,7 +244,7 @@ fn what_these_protocols_have_no_use_for_is_refused_before_anything_runs() {
     let ended = Ratchet::within(&folder).args(["check", "jobs.yaml"]).run();
     let told = ended.with_code(2).stderr();
     assert!(
-        told.contains("another worker of this file serves whatever its server offers"),
+        told.contains("a second worker would serve every tool that its server offers"),
         "{told}"
     );
 

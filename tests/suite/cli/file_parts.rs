@@ -116,7 +116,7 @@ fn errors_name_the_file_the_line_and_the_place_in_what_was_included() {
     let error = of("defaults: { timeout: 1s }\njobs: []\n");
     assert!(error.contains("sub/more.yaml:1:1"), "{error}");
     assert!(
-        error.contains("`defaults` holds for the whole run"),
+        error.contains("`defaults` applies to the whole run"),
         "{error}"
     );
     let error = of("jobs: [{ id: b, needs: [missing], run: ['true'] }]\n");
@@ -150,7 +150,7 @@ fn files_that_include_each_other_are_refused_with_the_chain() {
         .file("b/one.yaml", "include: [two.yaml]\n")
         .file("b/two.yaml", "include: ../b/../jobs.yaml\n");
     let error = refused(&folder);
-    let chain = "these files include each other for ever: jobs.yaml -> b/one.yaml -> b/two.yaml -> jobs.yaml";
+    let chain = "these files include each other in a circle: jobs.yaml -> b/one.yaml -> b/two.yaml -> jobs.yaml";
     assert!(error.contains(chain), "{error}");
     assert!(error.contains("b/two.yaml:1:10"), "{error}");
     let own = Folder::new().file(
@@ -168,9 +168,12 @@ fn files_that_include_each_other_are_refused_with_the_chain() {
     for (include, message) in [
         ("[]", "the list is empty"),
         ("lines.jsonl", "is a stream of JSON lines"),
-        ("words.txt", "what format is `words.txt`?"),
+        (
+            "words.txt",
+            "the format of `words.txt` cannot be told from its name",
+        ),
         ("binary.yaml", "it is not UTF-8"),
-        (".", "what format is"),
+        (".", "the format of"),
     ] {
         let folder = Folder::new()
             .file(
@@ -353,11 +356,11 @@ fn a_stdin_that_makes_no_sense_is_refused() {
     let of = |job: &str| {
         refused(&Folder::new().file("jobs.yaml", format!("jobs: [{{ id: a, {job} }}]\n")))
     };
-    assert!(of("stdin: {}, run: cat").contains("this stdin is nothing"));
+    assert!(of("stdin: {}, run: cat").contains("this `stdin` has no text, file or job"));
     assert!(of("stdin: { text: a, file: b }, run: cat").contains("a program has one stdin"));
     assert!(of("stdin: { job: b }, run: cat").contains("job `a` needs `b`, which does not exist"));
-    assert!(of("stdin: { job: a }, run: cat").contains("wait for each other for ever"));
-    assert!(of("stdin: a, task: b").contains("`stdin` is for `run`"));
+    assert!(of("stdin: { job: a }, run: cat").contains("need each other in a circle"));
+    assert!(of("stdin: a, task: b").contains("`stdin` has an effect only with `run`"));
     let several = "jobs: [{ id: m, matrix: { n: [1, 2] }, run: [echo, '{n}'] }, { id: b, stdin: { job: m }, run: cat }]";
     let error = refused(&Folder::new().file("jobs.yaml", several));
     assert!(
@@ -372,6 +375,6 @@ fn a_stdin_that_makes_no_sense_is_refused() {
         stream
             .with_code(100)
             .stdout()
-            .contains("each line of a stream is read for itself")
+            .contains("because each line is read separately")
     );
 }

@@ -298,7 +298,7 @@ fn files_that_are_wrong_are_refused_before_anything_runs() {
         ),
         (
             "{ run: [touch, ran], on: web1, cwd: /tmp, push: [in.txt] }",
-            "it runs in `/tmp`",
+            "this job runs in `/tmp`",
         ),
         (
             "{ run: [touch, ran], push: [in.txt], cache: true }",
@@ -306,7 +306,7 @@ fn files_that_are_wrong_are_refused_before_anything_runs() {
         ),
         (
             "{ task: t, input: x, push: [in.txt] }",
-            "`push` is for `run`",
+            "`push` has an effect only with `run`",
         ),
         (
             "{ task: t, input: x, pull: [out.txt] }",
@@ -576,6 +576,9 @@ fn what_each_host_gives_back_goes_into_a_folder_of_its_name() {
     let ended = map(&folder, &[&words[..], &files, &[script]].concat());
     let ended = ended.with_code(100);
     let said = ended.stdout() + &ended.stderr();
-    assert!(said.contains("`..` is no name of a folder"), "{said}");
+    assert!(
+        said.contains("`..` cannot be the name of a folder"),
+        "{said}"
+    );
     assert!(!folder.at("log.txt").exists());
 }

@@ -107,7 +107,7 @@ fn wrong_matrices_and_items_are_refused_with_their_places() {
         (
             "jobs: [{ matrix: { a: [] }, run: [echo] }]",
             ":1:",
-            "makes no job at all",
+            "this makes no jobs",
         ),
         (
             "jobs: [{ matrix: { a: 1 }, run: [echo] }]",
@@ -137,7 +137,7 @@ fn wrong_matrices_and_items_are_refused_with_their_places() {
         (
             "jobs: [{ matrix: { 'a b': [1] }, run: [echo] }]",
             ":1:",
-            "no name of a value",
+            "cannot be the name of a value",
         ),
         (
             "jobs: [{ matrix: { a: [1] }, for_each: [1], run: [echo] }]",
@@ -277,7 +277,7 @@ jobs:
     );
     let said = refused("jobs:\n  - { run: [echo], env: { A: '${B}', B: '${A}' } }\n");
     assert!(
-        said.contains("jobs.yaml:2:") && said.contains("stands for itself"),
+        said.contains("jobs.yaml:2:") && said.contains("refers to itself"),
         "{said}"
     );
 }
@@ -308,7 +308,7 @@ jobs:
     let error = refused("defaults: { env: { ROOT: a } }\njobs: [{ cwd: '${ROTO}/b', run: [pwd] }]");
     assert!(error.contains("jobs.yaml:2:15"), "{error}");
     assert!(
-        error.contains("`cwd` names `${ROTO}`, which is no variable"),
+        error.contains("`cwd` refers to `${ROTO}`, which is not a variable"),
         "{error}"
     );
 }

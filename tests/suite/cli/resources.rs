@@ -107,12 +107,12 @@ fn what_no_resource_can_meet_is_refused_with_its_place_before_anything_runs() {
         (
             "resources: { memory: 16 }\njobs: [{ run: [touch, x] }]\n",
             "jobs.yaml:1:",
-            "`memory` is a size",
+            "`memory` has to be a size",
         ),
         (
             "resources: { gpu: [0, 0] }\njobs: [{ run: [touch, x] }]\n",
             "jobs.yaml:1:",
-            "is there twice",
+            "is given twice",
         ),
         (
             "resources: { gpu: 4XB }\njobs: [{ run: [touch, x] }]\n",
@@ -127,7 +127,7 @@ fn what_no_resource_can_meet_is_refused_with_its_place_before_anything_runs() {
         (
             "resources: { gpu: [0] }\njobs: [{ run: [touch, x], env: { A: 'on-${gpu}' } }]\n",
             "jobs.yaml:2:",
-            "takes nothing of it",
+            "takes none of this resource",
         ),
     ] {
         let said = refused(jobs);
@@ -158,7 +158,7 @@ fn what_no_resource_can_meet_is_refused_with_its_place_before_anything_runs() {
     );
     let said = map(&["--resource", "gpu=0,1", "--use", "gpu=3"]);
     assert!(said.contains("can never run with 2 in all"), "{said}");
-    assert!(map(&["--resource", "gpu=a"]).contains("one identity is [a]"));
+    assert!(map(&["--resource", "gpu=a"]).contains("write [a] for one identity"));
 }
 
 #[test]

@@ -173,7 +173,7 @@ jobs:
     assert!(
         refused
             .stderr()
-            .contains("--group-fail-fast wbe: no job is of such a group")
+            .contains("--group-fail-fast wbe: no job is in a group that matches")
     );
     let warned = run(
         "groups: { bd: { fail_fast: true } }\njobs: [{ run: ['true'] }]",
@@ -183,7 +183,7 @@ jobs:
         warned
             .with_code(0)
             .stderr()
-            .contains("warning: no job is of group `bd`")
+            .contains("warning: no job is in group `bd`")
     );
 }
 

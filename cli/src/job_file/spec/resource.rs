@@ -37,7 +37,9 @@ impl Amount {
             Err(_) => Self::Bytes(value::size(text)?),
         };
         if amount.units() == 0 {
-            return Err(ValueError::new("0 is no amount of a resource").hint("leave it out"));
+            return Err(
+                ValueError::new("the amount of a resource cannot be 0").hint("leave it out")
+            );
         }
         Ok(amount)
     }
@@ -80,8 +82,8 @@ impl ResourceSpec {
             if starts_with_digit {
                 error
             } else {
-                ValueError::new(format!("`{text}` is no resource"))
-                    .hint(format!("write {RESOURCE}; one identity is [{text}]"))
+                ValueError::new(format!("`{text}` is not a resource"))
+                    .hint(format!("write {RESOURCE}; write [{text}] for one identity"))
             }
         })?;
         made(Resource::bytes(bytes))

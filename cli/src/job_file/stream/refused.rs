@@ -68,7 +68,7 @@ impl RefusedLine {
 impl From<RefusedLine> for CliError {
     fn from(line: RefusedLine) -> Self {
         let name = line.diagnostics.source.name();
-        Self::usage(format!("a line of {name} makes no job"))
+        Self::usage(format!("a line of {name} is not a valid job"))
             .with_diagnostics(vec![line.diagnostics])
     }
 }

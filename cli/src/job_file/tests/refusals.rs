@@ -125,8 +125,8 @@ fn files_that_are_none() {
         ("jobs.json", " \n", "nothing to do"),
         ("jobs.toml", "version = 1\n", "nothing to do"),
         ("jobs.jsonl", "\n \n", "nothing to do"),
-        ("jobs.txt", "x", "what format is"),
-        ("jobs", "x", "what format is"),
+        ("jobs.txt", "x", "the format of"),
+        ("jobs", "x", "the format of"),
     ] {
         let said_now = write(name, text).refusal();
         assert!(said_now.contains(said), "{name}: {said_now}");

@@ -125,19 +125,19 @@ jobs:
     let stderr = ended.stderr();
     for said in [
         "host `both` is reached by `ssh` or by `docker`, not by both",
-        "nothing says how host `none` is reached",
+        "host `none` has no way to reach it",
         "`local` has a meaning of its own in `on`",
-        "this is no name",
+        "this cannot be a name: it is empty, begins with a dash or contains NUL",
         "a port is a number from 1 to 65535",
         "group `both` has the name of a host",
         "no-such-file cannot be copied: No such file or directory",
-        "`local: false` says of no host how it is reached",
+        "`local: false` does not define how the host is reached",
         "there is no host `wbe`",
         "did you mean `web`?",
         "`on`: the list is empty",
-        "a task runs where its worker does",
-        "`on: host` is the host of the job, and it names none",
-        "there is no host `elsewhere` to run on",
+        "a job of a worker cannot have `on`: it runs where its worker runs",
+        "`on: host` means the host that the job names, and this job names none",
+        "the job has to run on host `elsewhere`, which is not declared",
         "the result of a command on another host cannot be reused",
     ] {
         assert!(stderr.contains(said), "{said}\n{stderr}");
