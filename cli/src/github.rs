@@ -31,7 +31,9 @@ pub(crate) fn wanted_summary(
         }
         When::Always => path.map(Some).ok_or_else(|| {
             CliError::usage("--github needs the variable GITHUB_STEP_SUMMARY, which is not set")
-                .with_help("a step of a workflow on GitHub has it; leave --github out elsewhere")
+                .with_help(
+                    "GitHub sets it for the steps of a workflow; leave out --github elsewhere",
+                )
         }),
     }
 }

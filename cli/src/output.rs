@@ -82,7 +82,7 @@ impl From<OutputError> for CliError {
             return error;
         }
         error.with_help(
-            "the disk is full: make room and try again; a recorded run goes on with `ratchet resume`",
+            "the disk is full: free some space and try again; `ratchet resume` continues a recorded run",
         )
     }
 }

@@ -76,8 +76,8 @@ impl Semaphore {
         let is_name = !name.is_empty() && name.len() <= LONGEST_NAME && !name.starts_with('.');
         if !is_name || !name.chars().all(is_allowed) {
             return Err(
-                CliError::usage(format!("`{name}` is no name of a semaphore"))
-                    .with_help("use letters, digits and -_.@: and no dot at the beginning"),
+                CliError::usage(format!("`{name}` cannot be the name of a semaphore"))
+                    .with_help("use letters, digits and -_.@: without a dot at the beginning"),
             );
         }
         let folder = state.join("sem").join(name);

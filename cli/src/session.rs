@@ -201,8 +201,8 @@ impl Session {
             if !options.quiet {
                 let slots = options.slots;
                 console.say(&format!(
-                    "ratchet: {fit} jobs run at once and not {slots}: the hard limit of open files is too low for more \
-                     (`ulimit -Hn`)\n"
+                    "ratchet: only {fit} of {slots} jobs run at once: the hard limit of open files (`ulimit -Hn`) is too \
+                     low for more\n"
                 ));
             }
             options.slots = fit;
@@ -616,9 +616,9 @@ impl RunContext {
     fn summary_file(&self) -> Result<Option<PathBuf>, CliError> {
         if self.options.github == When::Always && self.options.no_record {
             return Err(CliError::usage(
-                "the summary for GitHub is made from the record of the run, and --no-record keeps none",
+                "the summary for GitHub is made from the record of the run, but --no-record keeps no record",
             )
-            .with_help("say --github=never"));
+            .with_help("use --github=never"));
         }
         wanted_summary(self.options.github, |name| std::env::var_os(name))
     }

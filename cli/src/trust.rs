@@ -196,7 +196,7 @@ impl Untrusted {
     pub(crate) fn help(&self) -> String {
         if let UntrustedReason::Unknown(_) = self.why {
             // To trust what cannot be read would not make it readable.
-            return "let this user read it, or name another folder".to_owned();
+            return "give this user access, or choose another folder".to_owned();
         }
         let folder = if self.path.is_dir() {
             &self.path
@@ -231,7 +231,7 @@ impl Untrusted {
                 format!("{what} is writable by {}", GroupName(*gid))
             }
             UntrustedReason::AllWrite => format!("{what} is writable by everybody"),
-            UntrustedReason::Unknown(error) => format!("{what} cannot be looked at: {error}"),
+            UntrustedReason::Unknown(error) => format!("{what} cannot be examined: {error}"),
         }
     }
 }
@@ -397,7 +397,7 @@ mod tests {
         };
         assert_eq!(
             untrusted.help(),
-            "let this user read it, or name another folder"
+            "give this user access, or choose another folder"
         );
     }
 

@@ -134,7 +134,7 @@ fn command(request: &ActionRequest<'_>) -> Result<String, String> {
     });
     let command = request.free.clone().or(named).unwrap_or_default();
     if command.trim().is_empty() {
-        return Err("there is no command".to_owned());
+        return Err("the command is missing".to_owned());
     }
     Ok(command)
 }

@@ -43,8 +43,8 @@ pub(crate) fn read(
                 }
             }
             other => {
-                let message = format!("`{other}` is no section of `{NAME}`");
-                let help = "it has `modules`, with a hint for each, and `limits`, as `limits` of a job file";
+                let message = format!("`{NAME}` cannot have a section `{other}`");
+                let help = "its sections are `modules`, with a hint for each module, and `limits`, written as in a job file";
                 reader.refuse(section.place, message, Some(help.to_owned()));
             }
         }

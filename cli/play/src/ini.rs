@@ -51,7 +51,7 @@ impl Ini {
                 continue;
             }
             let Some(section) = ini.sections.last() else {
-                return Err(format!("line {} stands in no section", at + 1));
+                return Err(format!("line {} is outside of any section", at + 1));
             };
             if is_indented
                 && may_continue

@@ -45,7 +45,7 @@ fn check_task(task: &Task, playbook: &Path, modules: &Modules, reader: &mut Play
     if let Err(error) = modules.find(wanted, &libraries, &collections) {
         let meant = || match &error {
             ModuleError::Missing { .. } => nearest(wanted, Section::Task)
-                .map(|keyword| format!("the keyword `{keyword}` has a similar name")),
+                .map(|keyword| format!("did you mean the keyword `{keyword}`?")),
             _ => None,
         };
         let help = error.help().or_else(meant);
@@ -116,7 +116,7 @@ fn check_pause(task: &Task, reader: &mut PlaybookReader) {
         let message =
             "`pause` without `seconds` or `minutes` waits for a key, which a run does not read";
         let help =
-            "say how long it waits, or ask by `vars_prompt`, which does so before anything runs";
+            "set how long it waits, or ask with `vars_prompt`, which does so before anything runs";
         reader.refuse(task.place, message, Some(help.to_owned()));
     }
 }

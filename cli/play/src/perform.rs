@@ -250,7 +250,7 @@ impl HostAction<'_> {
         }
         match result.get("stat") {
             Some(Value::Object(stat)) => Ok(stat.clone()),
-            _ => Err(failed(format!("the host does not say what `{path}` is"))),
+            _ => Err(failed(format!("the host did not report what `{path}` is"))),
         }
     }
 }

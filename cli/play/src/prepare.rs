@@ -247,7 +247,7 @@ fn check_hosts(
             if let Some(reason) = reason {
                 return Err(
                     InputError::new(format!("host `{name}`: {reason}")).with_help(
-                        "leave the host out by --limit, or change its variables in the inventory",
+                        "leave out the host with --limit, or change its variables in the inventory",
                     ),
                 );
             }

@@ -81,7 +81,10 @@ impl PlayRunner {
 }
 
 fn cancelled() -> CallError {
-    let failure = Failure::new(Class::Cancelled, "the task was stopped while it waited");
+    let failure = Failure::new(
+        Class::Cancelled,
+        "the task was stopped while it was waiting",
+    );
     CallError::Failed(Box::new(failure))
 }
 
@@ -92,7 +95,7 @@ impl Runner for PlayRunner {
         let Some(call) = self.calls.get(id) else {
             return Err(Failure::new(
                 Class::Input,
-                format!("`{id}` is no task of this playbook"),
+                format!("`{id}` is not a task of this playbook"),
             ));
         };
         self.calls.clear_result(id);
@@ -157,8 +160,12 @@ fn payload_of(call: &Call, result: &TaskResult) -> Result<Payload, Failure> {
     } else {
         Payload::from_value(result)
     };
-    payload
-        .map_err(|error| Failure::new(Class::Task, format!("the result cannot be told: {error}")))
+    payload.map_err(|error| {
+        Failure::new(
+            Class::Task,
+            format!("the result cannot be recorded: {error}"),
+        )
+    })
 }
 
 fn failure_of(call: &Call, result: &TaskResult) -> Failure {

@@ -84,8 +84,8 @@ impl Vault {
     fn run(&self, text: &str) -> Result<String, String> {
         if self.passwords.is_empty() {
             // Without a password the program would ask for one, on a terminal that may not exist.
-            return Err("it is encrypted, and no password is given; name a file by --vault-password-file, by \
-                        ANSIBLE_VAULT_PASSWORD_FILE or in ansible.cfg"
+            return Err("it is encrypted, and no password is given; name a file with --vault-password-file, \
+                        with ANSIBLE_VAULT_PASSWORD_FILE or in ansible.cfg"
                 .to_owned());
         }
         let program = self.program.clone();
@@ -121,12 +121,12 @@ impl Vault {
                 .find(|line| line.contains("ERROR"))
                 .or_else(|| said.lines().next());
             let said = said
-                .unwrap_or("it says nothing")
+                .unwrap_or("it printed no reason")
                 .trim_start_matches("[ERROR]: ")
                 .trim_start_matches("ERROR! ");
             return Err(format!("it cannot be decrypted: {}", said.trim()));
         }
-        String::from_utf8(output.stdout).map_err(|_| "what is decrypted is no UTF-8".to_owned())
+        String::from_utf8(output.stdout).map_err(|_| "the decrypted text is not UTF-8".to_owned())
     }
 }
 

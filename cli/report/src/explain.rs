@@ -127,7 +127,7 @@ pub fn explain(model: &RunModel) -> String {
     waits(model, &mut text);
     let explanation = Explanation::of(model);
     if explanation.chain.is_empty() {
-        text.push_str("This record tells no times, so it is not known what set its length.\n");
+        text.push_str("This record contains no times, so the cause of its length is unknown.\n");
         return text;
     }
     chain(model, &explanation.chain, &mut text);
@@ -171,7 +171,7 @@ pub fn explain_job(model: &RunModel, wanted: &str) -> Option<String> {
     }
     for (number, attempt) in model.attempts_of(job).iter().enumerate() {
         let end = match (attempt.returned, attempt.class) {
-            (true, _) => "came back before it had begun".to_owned(),
+            (true, _) => "was returned before it began".to_owned(),
             (false, Some(class)) => format!("failed ({class})"),
             (false, None) => "succeeded".to_owned(),
         };
@@ -357,7 +357,7 @@ fn links(chain: &[Link], text: &mut String) {
 /// Appends how long the run would have taken with each change.
 fn what_if(model: &RunModel, explanation: &Explanation, text: &mut String) {
     let Some(error) = explanation.error else {
-        text.push_str("The record does not tell enough for a simulation.\n");
+        text.push_str("The record does not contain enough for a simulation.\n");
         return;
     };
     let whole = Duration::from_micros(model.length);

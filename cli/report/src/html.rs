@@ -25,7 +25,7 @@ pub fn html(model: &RunModel, out: &mut dyn io::Write) -> io::Result<()> {
     ] {
         let (before, after) = rest
             .split_once(mark)
-            .ok_or_else(|| io::Error::other("the page lacks one of its marks"))?;
+            .ok_or_else(|| io::Error::other("the template of the page contains each marker"))?;
         out.write_all(before.as_bytes())?;
         match part {
             Part::Title => write!(out, "ratchet run {}", Escaped(&model.id))?,

@@ -50,7 +50,7 @@ fn load(text: &str) -> Result<f64, String> {
     };
     match number.parse::<f64>().map(|number| number * unit) {
         Ok(load) if load > 0.0 && load.is_finite() => Ok(load),
-        Ok(_) => Err("a load is more than 0".to_owned()),
+        Ok(_) => Err("a load has to be more than 0".to_owned()),
         Err(_) => Err(
             "write a load as a number, as in 3.5, or in percent of the cores, as in 80%".to_owned(),
         ),

@@ -80,7 +80,7 @@ impl FromStr for OnArgument {
                 Ok(slots) if slots > 0 => (Some(slots), name),
                 _ => {
                     return Err(format!(
-                        "`{slots}` is no number of slots; write N/HOST, as in 4/web1"
+                        "`{slots}` is not a number of slots; write N/HOST, as in 4/web1"
                     ));
                 }
             },
@@ -97,7 +97,7 @@ impl FromStr for OnArgument {
             },
         };
         if slots.is_some() && matches!(target, OnTarget::OwnHost | OnTarget::Group(_)) {
-            return Err("slots are those of a host, and this names none".to_owned());
+            return Err("a host has to follow the number of slots".to_owned());
         }
         Ok(Self { slots, target })
     }

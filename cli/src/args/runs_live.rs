@@ -116,14 +116,14 @@ pub(crate) struct AddArguments {
 
 /// Parses a named limit, as in `db=2`, `api=5/s` or `api=5/s:3`.
 fn limit(text: &str) -> Result<(String, LimitChange), String> {
-    let wanted = "say a limit as NAME=2, NAME=5/s or NAME=5/s:BURST";
+    let wanted = "write a limit as NAME=2, NAME=5/s or NAME=5/s:BURST";
     let (name, change) = text.split_once('=').ok_or(wanted)?;
     if name.is_empty() {
         return Err(wanted.to_owned());
     }
     let positive = |text: &str| {
         let number = text.parse().ok().and_then(NonZeroU32::new);
-        number.ok_or_else(|| format!("`{text}` is no number from 1 on; {wanted}"))
+        number.ok_or_else(|| format!("`{text}` is not a number of at least 1; {wanted}"))
     };
     let change = if change.contains('/') {
         let (rate, burst) = match change.split_once(':') {

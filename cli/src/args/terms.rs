@@ -139,7 +139,7 @@ fn typed_timeout(text: &str) -> Result<TypedTimeout, String> {
     let Some(percent) = text.strip_suffix('%') else {
         let limit = value::duration(text).map_err(|error| error.to_string())?;
         if limit.is_zero() {
-            return Err("no attempt can end in no time; leave it out for no limit".to_owned());
+            return Err("no attempt can end in 0s; leave it out for no limit".to_owned());
         }
         return Ok(TypedTimeout::Fixed(limit));
     };
@@ -185,7 +185,7 @@ fn typed_limit(text: &str) -> Result<TypedLimit, String> {
         }
         Some((name, most)) => {
             let most = value::positive(most).map_err(|_| {
-                format!("`{most}` is neither a number at once, as in {name}=4, nor a rate, as in {name}=10/s")
+                format!("`{most}` is neither a number of units, as in {name}=4, nor a rate, as in {name}=10/s")
             })?;
             (
                 name,

@@ -326,7 +326,7 @@ impl AddedJobs {
             if fates.contains_key(&job.id) {
                 let message = format!("the run has a job `{}` already", job.id);
                 let error = Diagnostic::error(places.id.unwrap_or(places.head), message);
-                problems.push(error.help("give each job an id of its own"));
+                problems.push(error.help("give each job its own id"));
             }
             let mut needs = Vec::with_capacity(job.needs.len());
             for (need, span) in job.needs.iter().zip(&places.needs) {

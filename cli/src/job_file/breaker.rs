@@ -227,7 +227,7 @@ mod tests {
                 "{failure_rate: 0.4}",
                 "write a share with its sign, as in 20%",
             ),
-            ("{failure_rate: 0%}", "0% is no share"),
+            ("{failure_rate: 0%}", "this share cannot be 0%"),
             ("{failure_rate: 101%}", "not between 0% and 100%"),
             ("{consecutive: 0}", "at least 1"),
             (
@@ -246,7 +246,7 @@ mod tests {
                 "{probes: 2000}",
                 "probes is 2000, but must be between 1 and 1000",
             ),
-            ("{open: 0s}", "no time at all"),
+            ("{open: 0s}", "this time cannot be 0"),
             ("{slow: {rate: 50%}}", "needs `after`"),
             ("false", "leave out --breaker to have no breaker"),
             ("3", "expected"),

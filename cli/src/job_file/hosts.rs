@@ -415,7 +415,7 @@ impl HostRegistry {
 /// The reason why a host or a group cannot have this name, if there is one.
 fn wrong_name(name: &str) -> Option<String> {
     if [LOCAL, OWN_HOST, SLURM].contains(&name) {
-        return Some(format!("`{name}` has a meaning of its own in `on`"));
+        return Some(format!("`{name}` has a special meaning in `on`"));
     }
     let is_odd = |char: char| char.is_whitespace() || char.is_control() || char == ',';
     (name.is_empty() || name.contains(is_odd) || name.starts_with(['@', '-']))

@@ -63,8 +63,7 @@ pub(super) fn by_id<'a>(
         let (message, label) = if place.id.is_some() && first.id.is_some() {
             (format!("id `{id}` is used twice"), "first used here")
         } else {
-            let message =
-                format!("id `{id}` is the number of another job, which has no id of its own");
+            let message = format!("id `{id}` is the number of another job, which has no `id`");
             (message, "this one")
         };
         problems.push(Diagnostic::error(here, message).other(other, label));

@@ -259,7 +259,7 @@ impl JobLines {
         };
         if let Err(message) = taken {
             let place = places.id.unwrap_or(places.head);
-            problems.push(Diagnostic::error(place, message).help("give each job an id of its own"));
+            problems.push(Diagnostic::error(place, message).help("give each job its own id"));
         }
     }
 

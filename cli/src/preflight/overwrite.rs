@@ -41,8 +41,8 @@ fn refuse_same(outputs: &[(&str, Option<&Path>)]) -> Result<(), CliError> {
     for (number, (flag, output)) in named.iter().enumerate() {
         let others = named.get(number + 1..).unwrap_or_default();
         if let Some((other, _)) = others.iter().find(|(_, other)| are_one(output, other)) {
-            let message = format!("{flag} and {other} would write into each other");
-            return Err(CliError::usage(message).with_help("name two files"));
+            let message = format!("{flag} and {other} name the same file");
+            return Err(CliError::usage(message).with_help("name two different files"));
         }
     }
     Ok(())
@@ -71,7 +71,7 @@ fn refuse<const N: usize>(
             } else {
                 format!("`{}`", input.display())
             };
-            let message = format!("{flag} would write over {input} while it is read");
+            let message = format!("{flag} would overwrite {input} while it is read");
             return Err(CliError::usage(message).with_help("write to another file"));
         }
     }

@@ -21,41 +21,41 @@ pub(crate) fn refuse_of_run(
 ) -> Result<(), CliError> {
     if let Some(TypedHint::Template(hint)) = &arguments.common.terms.hint {
         return Err(CliError::usage(format!(
-            "--hint {}: a job of a file has no item that would fill it in",
+            "--hint {} has a placeholder, but the jobs of a file have no items to fill it",
             hint.display()
         ))
-        .with_help("write `hint` into the jobs; placeholders are for `ratchet map`"));
+        .with_help("set `hint` in the jobs; placeholders work only in `ratchet map`"));
     }
     if let Some(TypedTimeout::OfMedian(percent)) = arguments.common.terms.timeout {
         return Err(CliError::usage(format!(
-            "--timeout {percent}%: the jobs of a file may differ, so there is no median to go by"
+            "--timeout {percent}% needs the median of similar jobs, and the jobs of a file may differ"
         ))
-        .with_help("name a time, as in 30s; percentages are for `ratchet map`"));
+        .with_help("write a time, as in 30s; percentages work only in `ratchet map`"));
     }
     if arguments.tty && wants_workers(plan) {
         return Err(CliError::usage(
-            "--tty gives the terminal to commands, and some of these jobs have a `task`, which a worker does",
+            "--tty gives the terminal to commands, but some of these jobs have a `task`, which a worker does",
         )
-        .with_help("leave --tty out, or run the commands by themselves"));
+        .with_help("leave out --tty, or run the commands separately"));
     }
     if arguments.tty && reads_stdin(plan) {
         return Err(CliError::usage(
-            "--tty gives the terminal to commands as their stdin, and some of these jobs have a `stdin`",
+            "--tty gives the terminal to commands as their stdin, but some of these jobs set `stdin`",
         )
-        .with_help("leave one of them out"));
+        .with_help("leave out --tty or `stdin`"));
     }
     if arguments.common.terms.job_memory.is_some() && !has_commands(plan) {
         return Err(
-            CliError::usage("--job-memory is for commands, and no job has a `run`").with_help(
+            CliError::usage("--job-memory limits commands, but no job has a `run`").with_help(
                 "leave it out; `memory` in the section of a worker limits the memory of a worker",
             ),
         );
     }
     if arguments.common.hosts.keep_remote && !has_files(plan) {
         return Err(CliError::usage(
-            "--keep-remote is for jobs with files on their hosts, and none of these has any",
+            "--keep-remote has no effect, because no job copies files to or from hosts",
         )
-        .with_help("add `push` or `pull` to a job, or leave --keep-remote out"));
+        .with_help("add `push` or `pull` to a job, or leave out --keep-remote"));
     }
     let ConcurrencyArguments {
         workers, prefetch, ..
@@ -70,11 +70,11 @@ pub(crate) fn refuse_of_run(
             return Ok(());
         };
         let error = CliError::usage(format!(
-            "{flag} is for worker processes, and no job has a `task` that one would do"
+            "{flag} has no effect, because no job has a `task` for a worker process"
         ));
         return Err(error.with_help(hint(
             flag,
-            "leave it out; -j says how many commands run at once",
+            "leave it out; -j sets how many commands run at once",
         )));
     }
     let follows = |follows: &dyn Fn(&PoolConfig) -> bool| {
@@ -93,23 +93,23 @@ pub(crate) fn refuse_of_run(
 /// Returns the error for a flag that each worker of the file overrides by its own key.
 fn all_workers_set(flag: &str, key: &str) -> CliError {
     CliError::usage(format!(
-        "{flag} is for workers that set no `{key}`, and in this file each sets it"
+        "{flag} has no effect, because every worker of this file sets `{key}`"
     ))
-    .with_help(format!("leave {flag} out, or change `{key}` in the file"))
+    .with_help(format!("leave out {flag}, or change `{key}` in the file"))
 }
 
 /// Refuses flags of `map` that would have no effect.
 pub(crate) fn refuse_of_map(arguments: &MapArguments) -> Result<(), CliError> {
     if arguments.warm && arguments.common.terms.job_memory.is_some() {
         return Err(CliError::usage(
-            "--job-memory is for a command that runs once for an item, and a filter does many items",
+            "--job-memory limits a command that runs once per item, but --warm keeps one running for many items",
         )
-        .with_help("leave it out, or --warm"));
+        .with_help("leave out --job-memory or --warm"));
     }
     let timeout = arguments.common.terms.timeout;
     if arguments.warm && matches!(timeout, Some(TypedTimeout::OfMedian(_))) {
         return Err(CliError::usage(
-            "--timeout in percent is for commands that are started for each item, and --warm keeps one running",
+            "--timeout in percent works for commands that are started for each item, but --warm keeps one running",
         )
         .with_help("name a time, as in 30s"));
     }
@@ -125,11 +125,11 @@ pub(crate) fn refuse_of_map(arguments: &MapArguments) -> Result<(), CliError> {
         return Ok(());
     };
     let error = CliError::usage(format!(
-        "{flag} is for commands that are kept running, and this one is started for every item"
+        "{flag} applies to commands that keep running, but this command is started for every item"
     ));
     Err(error.with_help(hint(
         flag,
-        "say -j for how many run at once, or --warm to keep them running",
+        "use -j to set how many run at once, or --warm to keep them running",
     )))
 }
 
@@ -137,7 +137,7 @@ pub(crate) fn refuse_of_map(arguments: &MapArguments) -> Result<(), CliError> {
 fn hint(flag: &str, otherwise: &str) -> String {
     match flag {
         "--workers" => otherwise.to_owned(),
-        _ => format!("leave {flag} out"),
+        _ => format!("leave out {flag}"),
     }
 }
 

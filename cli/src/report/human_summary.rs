@@ -218,8 +218,8 @@ fn render_suspects(suspects: &[JobKey], style: Style, text: &mut String) {
     line(
         text,
         format_args!(
-            "{count} suspect: a filter proved to be out of step after it gave these results, and any of them may be \
-             the answer to another item: {}",
+            "{count} suspect: a filter was found to be out of step after it gave these results, so each may belong to \
+             another item: {}",
             named.join(", ")
         ),
     );
@@ -290,8 +290,8 @@ fn render_counts(summary: &Summary, style: Style, text: &mut String) {
         ),
         (
             summary.retries_refused,
-            "retry not made, as the retry budget was used up",
-            "retries not made, as the retry budget was used up",
+            "retry not made, because the retry budget was used up",
+            "retries not made, because the retry budget was used up",
         ),
     ] {
         if count > 0 {

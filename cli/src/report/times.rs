@@ -38,7 +38,7 @@ pub(crate) fn times(outcome: &Outcome) -> String {
         let end = match attempt.end {
             AttemptEnd::Succeeded => "succeeded".to_owned(),
             AttemptEnd::Failed(class) => class.to_string(),
-            AttemptEnd::Returned => "came back before it had begun".to_owned(),
+            AttemptEnd::Returned => "was returned before it began".to_owned(),
         };
         let _ = write!(text, "  attempt {}: {end}", attempt.number);
         if attempt.end.is_charged() {
@@ -120,7 +120,7 @@ mod tests {
         assert!(!text.contains('\u{1b}'));
         assert_eq!(
             lines[1],
-            "  attempt 1: came back before it had begun in slot 2"
+            "  attempt 1: was returned before it began in slot 2"
         );
         assert_eq!(lines[2], "  attempt 2: exit after 1.5 s in slot 2");
         assert_eq!(lines[9], "  (4 more attempts in 6.0 s)");

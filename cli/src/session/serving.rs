@@ -51,7 +51,7 @@ impl RunContext {
         match LiveServer::start(&record.folder(), served) {
             Ok(socket) => Some(socket),
             Err(error) => {
-                tracing::warn!(%error, "nobody can ask this run, because its socket cannot be made");
+                tracing::warn!(%error, "this run cannot answer questions, because its socket cannot be created");
                 None
             }
         }

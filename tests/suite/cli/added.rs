@@ -185,11 +185,11 @@ fn what_cannot_be_added_is_refused_with_its_place_and_nothing_is_added() {
     };
     assert!(add(&["job.yaml"]).contains("did you mean `jobs.yaml`?"));
     assert!(add(&["zzz", "jobs.yaml"]).contains("zzz"));
-    assert!(add(&["worker.py"]).contains("what format is `worker.py`?"));
+    assert!(add(&["worker.py"]).contains("the format of `worker.py` cannot be told from its name"));
     go(&folder);
     let ended = running.wait();
     assert_eq!(ends(&ended).len(), 3, "{}", ended.stdout());
-    assert!(add(&["jobs.yaml"]).contains("no run goes on"));
+    assert!(add(&["jobs.yaml"]).contains("no run is in progress"));
 }
 
 #[test]

@@ -231,7 +231,7 @@ fn a_run_makes_no_more_retries_than_its_budget_allows() {
     assert!(results.iter().filter(said).count() >= 40);
     let said = ended.stderr();
     assert!(
-        said.contains("retries not made, as the retry budget was used up"),
+        said.contains("retries not made, because the retry budget was used up"),
         "{said}"
     );
 }
@@ -249,11 +249,11 @@ fn an_invalid_breaker_or_budget_is_refused_with_its_place() {
         ),
         (
             "defaults: {retry: {max: 1, budget: 0%}}",
-            &["jobs.yaml:1:36", "0% is no share"],
+            &["jobs.yaml:1:36", "this share cannot be 0%"],
         ),
         (
             "workers: {t: {command: [cat], retry: {max: 1, budget: 20%}}}",
-            &["jobs.yaml:1:47", "`budget` holds for the whole run"],
+            &["jobs.yaml:1:47", "`budget` applies to the whole run"],
         ),
     ] {
         let text = format!("{file}\njobs: [{{run: [echo, hi]}}]\n");

@@ -289,7 +289,7 @@ fn a_single_mistake_makes_a_single_error() {
         ),
         (
             "workers: { w: { command: cat, max_message: 0B } }\njobs: [{ task: w }]\n",
-            "`max_message`: a size of 0 leaves nothing",
+            "`max_message`: this size cannot be 0",
             "",
         ),
         (

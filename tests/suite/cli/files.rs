@@ -469,7 +469,9 @@ fn a_work_folder_is_kept_when_that_is_asked_for() {
     let jobs = "jobs:\n  - { run: 'true' }\n";
     let ended = run(&folder, jobs, &["--keep-remote"]).0.with_code(2);
     assert!(
-        ended.stderr().contains("none of these has any"),
+        ended
+            .stderr()
+            .contains("no job copies files to or from hosts"),
         "{}",
         ended.stderr()
     );

@@ -34,7 +34,7 @@ fn flags_for_workers_are_refused_for_a_file_without_workers() {
             assert!(ended.stdout.is_empty());
             let said = ended.stderr();
             let expected = format!(
-                "ratchet: {} is for worker processes, and no job has a `task` that one would do\n",
+                "ratchet: {} has no effect, because no job has a `task` for a worker process\n",
                 flag[0]
             );
             assert!(said.starts_with(&expected), "{file}: {said}");
@@ -45,7 +45,7 @@ fn flags_for_workers_are_refused_for_a_file_without_workers() {
         .with_code(2)
         .stderr();
     assert!(
-        said.starts_with("ratchet: --worker is for worker processes"),
+        said.starts_with("ratchet: --worker has no effect, because no job has a `task`"),
         "{said}"
     );
 }
@@ -56,7 +56,8 @@ fn flags_for_workers_are_refused_if_every_worker_sets_them_itself() {
         let said = call(&["run", "said.yaml", flag, value])
             .with_code(2)
             .stderr();
-        let expected = format!("{flag} is for workers that set no `{key}`");
+        let expected =
+            format!("{flag} has no effect, because every worker of this file sets `{key}`");
         assert!(said.contains(&expected), "{said}");
         let _ = call(&["run", "open.yaml", flag, value]).with_code(0);
     }
@@ -71,7 +72,7 @@ fn flags_for_workers_are_refused_for_a_map_of_commands() {
             .run();
         let said = ended.with_code(2).stderr();
         assert!(
-            said.contains("is for commands that are kept running"),
+            said.contains("applies to commands that keep running"),
             "{said}"
         );
         let warm = ["map", "--warm", flag[0], flag[1], "--", "cat", ":::", "a"];

@@ -142,27 +142,27 @@ fn an_output_file_that_is_also_the_input_is_refused() {
     for (words, what) in [
         (
             &["map", "-a", "items", "-o", "items", "--", "echo"][..],
-            "--output would write over `items`",
+            "--output would overwrite `items`",
         ),
         (
             &["map", "-a", "items", "-o", "other", "--", "echo"],
-            "--output would write over `items`",
+            "--output would overwrite `items`",
         ),
         (
             &["map", "-o", "items", "--", "echo"],
-            "--output would write over stdin",
+            "--output would overwrite stdin",
         ),
         (
             &["map", "-o", "items", "--", "echo", "::::", "items"],
-            "--output would write over `items`",
+            "--output would overwrite `items`",
         ),
         (
             &["map", "-a", "items", "--joblog", "items", "--", "echo"],
-            "--joblog would write over `items`",
+            "--joblog would overwrite `items`",
         ),
         (
             &["run", "jobs.jsonl", "-o", "./jobs.jsonl"],
-            "--output would write over `jobs.jsonl`",
+            "--output would overwrite `jobs.jsonl`",
         ),
     ] {
         let stdin = std::fs::File::open(folder.at("items")).expect("it is there");

@@ -233,14 +233,14 @@ fn what_is_wrong_with_sources_is_told_at_once_with_its_place() {
     let told = call.run().with_code(2).stderr();
     for expected in [
         "hosts:2:4",
-        "`port` is no variable of the host",
+        "`port` is not a variable of the host",
         "hosts:4:1",
         "expected a variable",
         "tree.yml:1:7",
         "unknown key `host` in the group `web`",
         "did you mean `hosts`?",
         "group_vars/web:2:1",
-        "`a` is said twice",
+        "`a` is set twice",
     ] {
         assert!(told.contains(expected), "{expected}: {told}");
     }
@@ -260,7 +260,10 @@ fn a_source_that_cannot_be_read_says_what_to_do() {
         std::fs::set_permissions(folder.at(name), executable).expect("it is ours");
     }
     for (args, expected) in [
-        (vec!["-i", "web1"], "a list of hosts has a comma: `web1,`"),
+        (
+            vec!["-i", "web1"],
+            "a list of hosts has to contain a comma: `web1,`",
+        ),
         (vec!["-i", "fails"], "`fails --list` failed: exit status: 3"),
         (vec!["-i", "odd"], "odd --list:1:1"),
         (vec!["-i", "vault/hosts"], "--vault-password-file"),

@@ -101,7 +101,7 @@ fn a_limit_of_memory_that_would_have_no_effect_is_refused() {
         &format!("{workers}jobs: [{{ task: w }}]\n"),
         &["--job-memory", "1GiB"],
     );
-    assert!(said.contains("--job-memory is for commands"), "{said}");
+    assert!(said.contains("--job-memory limits commands"), "{said}");
     let said = refused(
         "jobs: [{ run: [true], memory: { soft: 2GiB, hard: 1GiB } }]\n",
         &[],
@@ -130,6 +130,6 @@ fn a_limit_of_memory_that_would_have_no_effect_is_refused() {
         warm.run()
             .with_code(2)
             .stderr()
-            .contains("a filter does many items")
+            .contains("--warm keeps one running for many items")
     );
 }

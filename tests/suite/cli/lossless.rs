@@ -165,7 +165,10 @@ fn results_that_cannot_be_written_stop_the_run_and_are_written_when_it_is_resume
         said.starts_with("ratchet: stdout cannot be written\n  because: No space left"),
         "{said}"
     );
-    assert!(said.contains("goes on with `ratchet resume`"), "{said}");
+    assert!(
+        said.contains("`ratchet resume` continues a recorded run"),
+        "{said}"
+    );
     let resumed = call(&folder, &["resume", "-q"]).stdin(lines(JOBS)).run();
     all_succeeded(resumed, JOBS);
 }

@@ -145,7 +145,7 @@ fn the_number_of_jobs_is_typed_in_many_forms() {
     assert_eq!(printed(&one), "");
     let wrong = together("jobs", Folder::new().file("jobs", "many\n")).with_code(2);
     assert!(
-        wrong.stderr().contains("first line is `many`"),
+        wrong.stderr().contains("is not a number of jobs: `many`"),
         "{}",
         wrong.stderr()
     );
@@ -208,7 +208,11 @@ fn results_are_rows_of_a_file_if_its_name_says_so() {
     assert_eq!(lines.lines().count(), 3, "{lines}");
     let over = ["-q", "-a", "out.csv", "--results", "out.csv", "--", "true"];
     let over = map(&folder, &over).with_code(2);
-    assert!(over.stderr().contains("write over"), "{}", over.stderr());
+    assert!(
+        over.stderr().contains("would overwrite"),
+        "{}",
+        over.stderr()
+    );
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn values_of_map_that_can_only_be_mistakes_are_refused() {
     for (words, says) in [
         (
             &["--timeout", "0s", "--", "echo"][..],
-            "no attempt can end in no time",
+            "no attempt can end in 0s",
         ),
         (&["--colsep", "", "--", "echo", "{1}"], "--colsep is empty"),
         (&["--", "echo", "{99999999999999999999}"], "there is no {"),

@@ -252,7 +252,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "  vars: {a: '{{ b }}', b: '{{ a }}'}\n  roles: ['{{ a }}']\n",
-        "site.yml:3:11|a variable stands for itself",
+        "site.yml:3:11|a variable refers to itself",
     ),
     ("  roles: [\"{{ 'x' | nosuch }}\"]\n", "nosuch is unknown"),
     (
@@ -280,14 +280,14 @@ const REFUSED: &[(&str, &str)] = &[
         "  roles: [nosuch]\n",
         "site.yml:2:11|there is no role `nosuch`|roles are looked for in",
     ),
-    ("  roles: [{tags: x}]\n", "this names no role"),
+    ("  roles: [{tags: x}]\n", "no role is named here"),
     (
         "  roles: ['{{ x }}']\n",
         "has to be known before anything runs|include_role",
     ),
     ("  tasks: {a: 1}\n", "expected a list of tasks, found a map"),
     ("  tasks: [debug]\n", "expected a task, found text"),
-    ("  tasks: [{name: x}]\n", "a task has no module"),
+    ("  tasks: [{name: x}]\n", "a task names no module"),
     (
         "  tasks:\n  - debug:\n    whn: x\n",
         "site.yml:4:5|unknown keyword `whn` in a task|did you mean `when`?",
@@ -310,19 +310,19 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "  tasks:\n  - debug:\n    async: 10\n",
-        "tasks are not left running behind a play|write `timeout`",
+        "no task is left running in the background|use `timeout`",
     ),
     (
         "  tasks:\n  - debug:\n    delegate_facts: true\n",
-        "facts are kept for the host that the task is of",
+        "facts belong to the host of the task",
     ),
     (
         "  tasks:\n  - debug:\n    debugger: always\n",
-        "there is no debugger",
+        "`debugger` is not supported",
     ),
     (
         "  tasks:\n  - debug:\n    loop: [1]\n    with_items: [1]\n",
-        "site.yml:5:5|a task has one loop|the other loop",
+        "site.yml:5:5|a task can have only one loop|the other loop",
     ),
     (
         "  tasks:\n  - debug:\n    with_itms: [1]\n",
@@ -334,7 +334,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "  tasks:\n  - debug: hello\n",
-        "`hello` is no argument: `debug` takes `name=value`",
+        "`hello` is not an argument: `debug` takes `name=value`",
     ),
     (
         "  tasks:\n  - debug: msg='open\n",
@@ -342,7 +342,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "  tasks:\n  - debug: [1]\n",
-        "the arguments of `debug` are a map, or text, not a list",
+        "the arguments of `debug` have to be a map or text, not a list",
     ),
     (
         "  tasks:\n  - meta: flush\n",
@@ -350,7 +350,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "  tasks:\n  - include: x.yml\n",
-        "`include` is no task|include_tasks",
+        "`include` cannot be a task|include_tasks",
     ),
     (
         "  tasks:\n  - import_tasks: no.yml\n",
@@ -496,10 +496,10 @@ fn names_that_are_known_only_later_are_refused_with_the_reason() {
     let told = told.stderr();
     for said in [
         "p.yml:3:10",
-        "`hosts` has to be known before anything runs, and `target` is undefined",
+        "`hosts` has to be known before anything runs, but `target` is undefined",
         "and `many` is undefined",
-        "`{{ book }}.yml` has to be known before anything runs, and `book` is undefined",
-        "set it by -e",
+        "`{{ book }}.yml` has to be known before anything runs, but `book` is undefined",
+        "set the variable with -e",
     ] {
         assert!(told.contains(said), "{said}\n{told}");
     }
@@ -508,7 +508,7 @@ fn names_that_are_known_only_later_are_refused_with_the_reason() {
 #[test]
 fn variables_of_the_call_that_cannot_be_read_are_refused() {
     for (variables, said) in [
-        ("name", "-e name: `name` is no `name=value`"),
+        ("name", "-e name: `name` is not of the form `name=value`"),
         ("a='b", "a quote is not closed"),
         ("[1]", "expected a map of variables, found a list"),
         ("{a: ", "-e:1:"),
@@ -566,7 +566,7 @@ fn circles_are_refused() {
     for said in [
         "`p.yml` imports itself",
         "t.yml` imports itself",
-        "the role `a` needs itself",
+        "the role `a` depends on itself",
     ] {
         assert!(told.stderr().contains(said), "{said}\n{}", told.stderr());
     }
@@ -638,10 +638,7 @@ fn modules_that_are_nowhere_are_found_by_syntax_check() {
     let told = call("--syntax-check").with_code(2).stderr();
     assert!(told.contains("modules.yml:3:5"), "{told}");
     assert!(told.contains("there is no module `whn`"), "{told}");
-    assert!(
-        told.contains("the keyword `when` has a similar name"),
-        "{told}"
-    );
+    assert!(told.contains("did you mean the keyword `when`?"), "{told}");
     assert!(
         told.contains("there is no module `nosuch_module`"),
         "{told}"
@@ -649,11 +646,8 @@ fn modules_that_are_nowhere_are_found_by_syntax_check() {
     assert!(!told.contains("`yum`"), "{told}");
     // A misspelt keyword with a text is told as one with a map, and a module that exists takes no text.
     assert!(told.contains("there is no module `tasg`"), "{told}");
-    assert!(
-        told.contains("the keyword `tags` has a similar name"),
-        "{told}"
-    );
-    let text = "`Europe/Berlin` is no argument: `timezon` takes `name=value`";
+    assert!(told.contains("did you mean the keyword `tags`?"), "{told}");
+    let text = "`Europe/Berlin` is not an argument: `timezon` takes `name=value`";
     assert!(told.contains(text), "{told}");
     assert!(!told.contains("module `timezon`"), "{told}");
     // The tasks can be listed on a machine that lacks their modules.

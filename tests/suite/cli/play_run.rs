@@ -462,7 +462,7 @@ fn a_file_of_hints_says_how_parallel_modules_are_and_which_limits_there_are() {
         "{unknown}"
     );
     let wrong = told("modules: {mine: sometimes}\nlimits: {one: {max: 0}}\nmore: 1\n");
-    for part in ["hints.yml:1", "hints.yml:2", "`more` is no section"] {
+    for part in ["hints.yml:1", "hints.yml:2", "cannot have a section `more`"] {
         assert!(wrong.contains(part), "{part}\n{wrong}");
     }
 }

@@ -119,7 +119,7 @@ fn events_do_not_go_into_results() {
     let folder = Folder::new();
     for (words, says) in [
         (&["--events", "-"][..], "stdout carries results"),
-        (&["--events", "a", "-o", "a"], "would write into each other"),
+        (&["--events", "a", "-o", "a"], "name the same file"),
         (&["--events", "/no/such/folder/e"], "cannot be written"),
     ] {
         let ended = Ratchet::within(&folder)

@@ -186,7 +186,7 @@ fn a_command_in_the_foreground_has_stdin_and_its_exit_code_and_mistakes_are_refu
         said.run()
             .with_code(2)
             .stderr()
-            .contains("no name of a semaphore")
+            .contains("cannot be the name of a semaphore")
     );
     let _ = Ratchet::within(&folder).args(["sem"]).run().with_code(2);
     let _ = sem(&folder, &["--wait", "--", "true"]).run().with_code(2);

@@ -74,5 +74,5 @@ fn a_signal_ends_the_worker_command() {
 fn the_worker_command_has_a_concurrency_of_at_least_one() {
     let call = Ratchet::new().args(["worker", "--concurrency", "0"]);
     let said = call.run().with_code(2).stderr();
-    assert!(said.contains("0 is too few"), "{said}");
+    assert!(said.contains("0 is too small"), "{said}");
 }

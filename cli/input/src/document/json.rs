@@ -273,7 +273,8 @@ fn no_value(text: &str, at: usize) -> Diagnostic {
     let before = text[..at].trim_end_matches(BLANKS);
     if before.ends_with(',') && text[at..].starts_with([']', '}']) {
         let comma = Span::new(before.len() - 1, before.len());
-        return Diagnostic::error(comma, "a comma after the last one").help("JSON wants none here");
+        return Diagnostic::error(comma, "a comma after the last value")
+            .help("JSON allows no comma here");
     }
     let is_of_word = |character: char| character.is_alphanumeric() || character == '_';
     let start = text[..at].trim_end_matches(is_of_word).len();
@@ -336,7 +337,7 @@ mod tests {
         for (text, said, at) in [
             ("{", "the text ends within a map", 1),
             ("{'a':1}", "expected a key in double quotes, found `'`", 1),
-            ("{\"a\":[1,]}", "a comma after the last one", 7),
+            ("{\"a\":[1,]}", "a comma after the last value", 7),
             ("{\"a\":[1 2]}", "expected `,` or `]`, found `2`", 8),
             ("{\"a\":1 \"b\":2}", "expected `,` or `}`, found `\"`", 7),
             ("{\"a\":x}", "expected a value, found `x`", 5),

@@ -229,8 +229,8 @@ pub(super) fn refuse_duplicates(entries: &[Entry<'_>], problems: &mut Problems) 
 }
 
 fn duplicate_key(entry: &Entry<'_>, first: Span) -> Diagnostic {
-    let message = format!("`{}` is said twice", entry.name);
-    Diagnostic::error(entry.place, message).other(first, "here first")
+    let message = format!("`{}` is set twice", entry.name);
+    Diagnostic::error(entry.place, message).other(first, "first set here")
 }
 
 impl Serialize for Node<'_> {

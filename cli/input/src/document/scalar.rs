@@ -84,7 +84,7 @@ scalars! {
 
 fn not_empty(text: &str) -> Result<&str, ValueError> {
     if text.is_empty() {
-        return Err(ValueError::new("there is nothing here"));
+        return Err(ValueError::new("the value is missing"));
     }
     Ok(text)
 }
@@ -212,7 +212,7 @@ impl<const LEAST: u32> Scalar for Count<LEAST> {
             let number = u32::try_from(number)
                 .map_err(|_| ValueError::new(format!("`{text}` is too large")))?;
             if number < LEAST {
-                let error = ValueError::new(format!("{text} is too few"));
+                let error = ValueError::new(format!("{text} is too small"));
                 return Err(error.hint(format!("at least {LEAST}")));
             }
             Ok(Self(number))
@@ -246,8 +246,8 @@ impl Scalar for Version {
         Some(if text == "1" {
             Ok(Self)
         } else {
-            Err(ValueError::new(format!("{text} is not known here"))
-                .hint("the only version there is, is 1"))
+            Err(ValueError::new(format!("{text} is not a known version"))
+                .hint("the only version is 1"))
         })
     }
 
@@ -273,7 +273,7 @@ impl Scalar for PositiveNumber {
         let text = node.number()?;
         let number = number(text).filter(|number| *number > 0.0);
         Some(number.map(Self).ok_or_else(|| {
-            ValueError::new(format!("{text} would never let anything start"))
+            ValueError::new(format!("with {text}, nothing could ever start"))
                 .hint("a number above 0")
         }))
     }
@@ -340,7 +340,9 @@ impl Scalar for PositiveDuration {
         let read = <Duration as Scalar>::read(node)?;
         Some(read.and_then(|duration| {
             if duration.is_zero() {
-                return Err(ValueError::new("no time at all").hint("leave it out for no limit"));
+                return Err(
+                    ValueError::new("this time cannot be 0").hint("leave it out for no limit")
+                );
             }
             Ok(Self(duration))
         }))
@@ -368,7 +370,7 @@ pub struct ByteSize(pub u64);
 impl Scalar for ByteSize {
     fn read(node: &Node<'_>) -> Option<Result<Self, ValueError>> {
         Some(match value::size(node.text_or_number()?) {
-            Ok(0) => Err(ValueError::new("a size of 0 leaves nothing")),
+            Ok(0) => Err(ValueError::new("this size cannot be 0")),
             read => read.map(Self),
         })
     }
@@ -412,8 +414,8 @@ impl Scalar for Rate {
             }));
         }
         let text = node.number()?;
-        Some(Err(ValueError::new(format!("{text} has no period"))
-            .hint(format!("write `{text}/s` for so many a second"))))
+        Some(Err(ValueError::new(format!("{text} has no unit of time"))
+            .hint(format!("write `{text}/s` for {text} a second"))))
     }
 
     fn expected() -> Cow<'static, str> {
@@ -468,12 +470,12 @@ impl Scalar for Share {
     fn read(node: &Node<'_>) -> Option<Result<Self, ValueError>> {
         let read = |amount| match amount {
             Amount::Percent(percent) if percent > 0.0 => Ok(Self(percent / 100.0)),
-            Amount::Percent(_) => Err(ValueError::new("0% is no share")),
-            Amount::Count(count) => Err(ValueError::new(format!("`{count}` is no share"))
+            Amount::Percent(_) => Err(ValueError::new("this share cannot be 0%")),
+            Amount::Count(count) => Err(ValueError::new(format!("`{count}` is not a share"))
                 .hint("write a share with its sign, as in 20%")),
         };
         Some(match node.number() {
-            Some(number) => Err(ValueError::new(format!("`{number}` is no share"))
+            Some(number) => Err(ValueError::new(format!("`{number}` is not a share"))
                 .hint("write a share with its sign, as in 20%")),
             None => value::amount(node.text()?).and_then(read),
         })

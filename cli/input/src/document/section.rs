@@ -91,8 +91,8 @@ const FOREIGN: [(&str, &str); 23] = [
 const MISPLACED: [(&str, &str, &str, &str); 1] = [(
     "retry",
     "budget",
-    "`budget` holds for the whole run",
-    "write it into `defaults`, as in `retry: {budget: 20%}`",
+    "`budget` applies to the whole run",
+    "set it in `defaults`, as in `retry: {budget: 20%}`",
 )];
 
 /// Reads a section from a map.

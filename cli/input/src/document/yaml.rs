@@ -207,7 +207,7 @@ impl<'a, 's> YamlReader<'a, 's> {
                 Span::new(line + tab, line + tab + 1),
                 "a tab indents this line",
             )
-            .help("YAML wants blanks to indent with");
+            .help("YAML is indented with blanks only");
         }
         // The messages of the parser are of little help. Most errors are in the indentation.
         found
@@ -307,7 +307,11 @@ impl<'a, 's> YamlReader<'a, 's> {
     /// Inserts a copy of the node that an anchor names.
     fn alias(&mut self, anchor: usize, span: Span, problems: &mut Problems) -> Reading<()> {
         let Some(node) = self.anchors.get(&anchor) else {
-            return Err(Diagnostic::error(span, "an alias of what is not complete yet").into());
+            return Err(Diagnostic::error(
+                span,
+                "this alias refers to a value that it is a part of",
+            )
+            .into());
         };
         self.expanded += node.weight();
         if self.expanded > MAX_EXPANDED {
@@ -432,7 +436,7 @@ fn key<'a>(node: Node<'a>, source: &'a Source, dialect: Dialect) -> Reading<Cow<
     match node.value {
         Value::Text(text) if text == "<<" && dialect == Dialect::Core => {
             Err(Diagnostic::error(node.span, "YAML 1.2 has no merge keys")
-                .help("what many jobs share belongs into `defaults` or into their worker")
+                .help("write what many jobs share into `defaults` or into their worker")
                 .into())
         }
         Value::Text(text) => Ok(text),
@@ -448,7 +452,7 @@ fn delivered_key(name: Cow<'_, str>, place: Span) -> Entry<'_> {
 
 fn refuse_tag(has_tag: bool, span: Span) -> Reading<()> {
     if has_tag {
-        return Err(Diagnostic::error(span, "tags mean nothing here").into());
+        return Err(Diagnostic::error(span, "tags are not supported here").into());
     }
     Ok(())
 }

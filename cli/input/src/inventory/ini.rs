@@ -45,7 +45,7 @@ pub(super) fn read(source: &Source, inventory: &mut Inventory, problems: &mut Pr
         if line.starts_with('[') && without_comment(line).ends_with(']') {
             let Some((name, kind)) = section_of(without_comment(line)) else {
                 problems.push(
-                    Diagnostic::error(span, "this is no section")
+                    Diagnostic::error(span, "this is not a section")
                         .help("write `[group]`, `[group:vars]` or `[group:children]`"),
                 );
                 section = Section::Refused;
@@ -57,8 +57,8 @@ pub(super) fn read(source: &Source, inventory: &mut Inventory, problems: &mut Pr
                 "children" => Section::Children(group),
                 "vars" => Section::Variables(group),
                 other => {
-                    let message = format!("a section of `{other}`");
-                    let help = "a section is of `hosts`, `vars` or `children`";
+                    let message = format!("unknown kind of section `{other}`");
+                    let help = "the kinds are `hosts`, `vars` and `children`";
                     problems.push(Diagnostic::error(span, message).help(help));
                     section = Section::Refused;
                     continue;
@@ -78,7 +78,7 @@ pub(super) fn read(source: &Source, inventory: &mut Inventory, problems: &mut Pr
                 if name.contains([':', ']']) || name.contains(char::is_whitespace) {
                     problems.push(Diagnostic::error(
                         span,
-                        "a line of children names one group",
+                        "a line of `children` names exactly one group",
                     ));
                     continue;
                 }
@@ -106,7 +106,7 @@ pub(super) fn read(source: &Source, inventory: &mut Inventory, problems: &mut Pr
     for (name, span, does) in named {
         let is_given = matches!(name.as_str(), super::ALL | UNGROUPED);
         if !is_given && !declared.contains(&name) {
-            let message = format!("this {does} `{name}`, which is no group of this inventory");
+            let message = format!("this {does} `{name}`, which is not a group of this inventory");
             let help = format!("add a section `[{name}]` for its hosts");
             problems.push(Diagnostic::error(span, message).help(help));
         }
@@ -160,8 +160,8 @@ fn hosts(
         match word.split_once('=') {
             Some((name, value)) => values.push((name, literal::value(value))),
             None => problems.push(
-                Diagnostic::error(span, format!("`{word}` is no variable of the host"))
-                    .help("write `name=value`; a line has one host, and then its variables"),
+                Diagnostic::error(span, format!("`{word}` is not a variable of the host"))
+                    .help("write `name=value`; a line contains one host and its variables"),
             ),
         }
     }

@@ -75,7 +75,9 @@ fn read_source(loading: &mut Loading<'_>, source: &str) -> Result<(), InputError
         if source.contains('/') {
             error
         } else {
-            error.with_help(format!("a list of hosts has a comma: `{source},`"))
+            error.with_help(format!(
+                "a list of hosts has to contain a comma: `{source},`"
+            ))
         }
     })?;
     let folder = if known.is_dir() {

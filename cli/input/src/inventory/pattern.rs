@@ -74,7 +74,7 @@ impl Pattern {
             });
         }
         if parts.is_empty() {
-            return Err("a pattern without a name".to_owned());
+            return Err("the pattern contains no name".to_owned());
         }
         // The order in which the parts are written does not matter: hosts are added first, and removed last.
         parts.sort_by_key(|part| part.effect);

@@ -94,7 +94,7 @@ impl Program {
             let is_missing = error.kind() == io::ErrorKind::NotFound;
             let failed = InputError::new(format!("`{line}` cannot be started")).because(error);
             if is_missing && !is_here {
-                failed.with_help("Ansible's plugins are asked through Ansible: install it")
+                failed.with_help("a plugin of Ansible is read through Ansible: install it")
             } else {
                 failed
             }

@@ -46,13 +46,13 @@ fn members(bounds: &str) -> Result<Vec<String>, String> {
         Some(Ok(step)) if step > 0 => step,
         Some(_) => {
             return Err(format!(
-                "the step of the range `[{bounds}]` is no number above 0"
+                "the step of the range `[{bounds}]` is not a number above 0"
             ));
         }
     };
     if parts.next().is_some() {
         return Err(format!(
-            "the range `[{bounds}]` has more than a first, a last and a step"
+            "the range `[{bounds}]` has more parts than a first, a last and a step"
         ));
     }
     if let (Some(first), Some(last)) = (letter(first), letter(last)) {
@@ -65,15 +65,16 @@ fn members(bounds: &str) -> Result<Vec<String>, String> {
             .collect());
     }
     let number = |text: &str| {
-        text.parse::<usize>()
-            .map_err(|_| format!("the range `[{bounds}]` is neither of numbers nor of letters"))
+        text.parse::<usize>().map_err(|_| {
+            format!("the range `[{bounds}]` has ends that are neither numbers nor letters")
+        })
     };
     let (from, to) = (number(first)?, number(last)?);
     // If the first number has leading zeros, its width is that of all numbers.
     let is_padded = first.len() > 1 && first.starts_with('0');
     if is_padded && first.len() != last.len() {
         return Err(format!(
-            "the two ends of the range `[{bounds}]` are not of one width"
+            "the two ends of the range `[{bounds}]` have different lengths"
         ));
     }
     if from > to {
@@ -127,10 +128,10 @@ mod tests {
             ("w[1:]", "has no end"),
             ("w[3:1]", "ends before it begins"),
             ("w[c:a]", "ends before it begins"),
-            ("w[01:100]", "not of one width"),
-            ("w[1:b]", "neither of numbers nor of letters"),
-            ("w[1:9:0]", "no number above 0"),
-            ("w[1:9:1:1]", "more than a first"),
+            ("w[01:100]", "have different lengths"),
+            ("w[1:b]", "neither numbers nor letters"),
+            ("w[1:9:0]", "not a number above 0"),
+            ("w[1:9:1:1]", "more parts than a first"),
             ("w[0:9999999999]", "more than 100000 hosts"),
             ("w[0:999][0:999]", "more than 100000 hosts"),
         ] {

@@ -130,7 +130,7 @@ fn patterns_add_keep_and_remove_hosts_in_this_order() {
         ("@web1", "@web1"),
         ("~web.*", "regular expression"),
         ("!", "names no host"),
-        (",", "without a name"),
+        (",", "contains no name"),
     ] {
         let refused = selected(&inventory, pattern).unwrap_err();
         assert!(refused.contains(said), "{pattern}: {refused}");
@@ -140,21 +140,21 @@ fn patterns_add_keep_and_remove_hosts_in_this_order() {
 #[test]
 fn what_is_wrong_with_an_inventory_is_told_with_its_place() {
     for (text, expected) in [
-        ("[web]\nw1 x\n", "2:4 `x` is no variable of the host"),
+        ("[web]\nw1 x\n", "2:4 `x` is not a variable of the host"),
         (
             "w[3:1]\n",
             "1:1 `w[3:1]`: the range `[3:1]` ends before it begins",
         ),
         ("w1 'x\n", "1:1 a quote is not closed"),
-        ("[we b]\n", "1:1 this is no section"),
-        ("[web:odd]\nx\n", "1:1 a section of `odd`"),
+        ("[we b]\n", "1:1 this is not a section"),
+        ("[web:odd]\nx\n", "1:1 unknown kind of section `odd`"),
         (
             "[web:vars]\nx=1\n",
-            "1:1 this gives variables to `web`, which is no group of this inventory",
+            "1:1 this gives variables to `web`, which is not a group of this inventory",
         ),
         (
             "[a:children]\nweb\n",
-            "2:1 this has as its child `web`, which is no group of this inventory",
+            "2:1 this has as its child `web`, which is not a group of this inventory",
         ),
         ("[web]\n[web:vars]\nx\n", "3:1 expected a variable"),
         (

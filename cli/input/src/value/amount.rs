@@ -50,7 +50,7 @@ pub fn amount(text: &str) -> Result<Amount, ValueError> {
             "`{written}` is not between 0% and 100%"
         ))),
         Err(_) => {
-            Err(ValueError::new(format!("`{written}` is no percentage")).hint("write as in 10%"))
+            Err(ValueError::new(format!("`{written}` is not a percentage")).hint("write as in 10%"))
         }
     }
 }
@@ -63,7 +63,9 @@ pub fn count(text: &str) -> Result<u64, ValueError> {
             .parse()
             .map_err(|_| ValueError::new(format!("`{written}` is too large")));
     }
-    Err(ValueError::new(format!("`{written}` is no whole number")))
+    Err(ValueError::new(format!(
+        "`{written}` is not a whole number"
+    )))
 }
 
 /// Reads a whole number of at least 1.
@@ -71,7 +73,7 @@ pub fn positive(text: &str) -> Result<NonZeroU32, ValueError> {
     let number = count(text)?;
     let number =
         u32::try_from(number).map_err(|_| ValueError::new(format!("`{number}` is too large")))?;
-    NonZeroU32::new(number).ok_or_else(|| ValueError::new("0 is too few").hint("at least 1"))
+    NonZeroU32::new(number).ok_or_else(|| ValueError::new("0 is too small").hint("at least 1"))
 }
 
 /// Reads `auto` or a number.

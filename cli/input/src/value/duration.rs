@@ -32,7 +32,7 @@ pub fn duration(text: &str) -> Result<Duration, ValueError> {
 fn read(text: &str) -> Result<Duration, ValueError> {
     let written = text.trim();
     if written.is_empty() {
-        return Err(ValueError::new("there is no duration here").hint(EXAMPLES));
+        return Err(ValueError::new("the duration is missing").hint(EXAMPLES));
     }
     if written.starts_with('-') {
         return Err(ValueError::new(format!("`{written}` is negative")).hint(EXAMPLES));
@@ -47,15 +47,15 @@ fn read(text: &str) -> Result<Duration, ValueError> {
             .unwrap_or(after.len());
         let (unit, after) = after.split_at(end);
         if number.is_empty() || number == "." {
-            return Err(ValueError::new(format!("`{written}` is no duration")).hint(EXAMPLES));
+            return Err(ValueError::new(format!("`{written}` is not a duration")).hint(EXAMPLES));
         }
         if unit.is_empty() {
             return Err(plain(written, rest == written, after));
         }
         let place = place(unit).ok_or_else(|| unknown(written, unit))?;
         if before.is_some_and(|before| before >= place) {
-            return Err(ValueError::new(format!("`{written}` is no duration"))
-                .hint("each unit once, the largest first, as in 1h30m"));
+            return Err(ValueError::new(format!("`{written}` is not a duration"))
+                .hint("write each unit once, the largest first, as in 1h30m"));
         }
         before = Some(place);
         nanos = scaled(number, UNITS[place].1)
@@ -191,10 +191,10 @@ mod tests {
         for (text, said) in [
             ("30", "`30` has no unit; write `30s` for seconds"),
             ("1m30", "`1m30` has no unit; write a number and a unit"),
-            ("", "there is no duration here"),
+            ("", "the duration is missing"),
             ("1%", "no unit"),
             ("-5s", "`-5s` is negative"),
-            ("soon", "`soon` is no duration"),
+            ("soon", "`soon` is not a duration"),
             ("5sec", "did you mean `5s`?"),
             ("5S", "did you mean `5s`?"),
             ("5parsecs", "the units are d, h, m"),

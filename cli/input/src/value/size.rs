@@ -35,7 +35,7 @@ pub fn size(text: &str) -> Result<u64, ValueError> {
     let (number, unit) = split_number(written);
     let unit = unit.trim_start();
     if number.is_empty() || number == "." {
-        return Err(ValueError::new(format!("`{written}` is no size")).hint(EXAMPLES));
+        return Err(ValueError::new(format!("`{written}` is not a size")).hint(EXAMPLES));
     }
     if unit.is_empty() {
         return Err(
@@ -112,8 +112,8 @@ mod tests {
     fn what_is_no_size_is_refused_with_a_way_out() {
         for (text, said) in [
             ("500", "write `500B` for bytes"),
-            ("", "is no size"),
-            ("-1GB", "is no size"),
+            ("", "is not a size"),
+            ("-1GB", "is not a size"),
             ("2gib", "did you mean `2GiB`?"),
             ("2XB", "the units are"),
             ("99999999999999999999B", "too large"),

@@ -58,11 +58,11 @@ pub(super) fn set_fact(request: &ActionRequest<'_>) -> Planning {
     facts.remove("cacheable");
     let is_cacheable = option(&request.arguments, "cacheable");
     if facts.is_empty() {
-        return Err("`set_fact` sets nothing: give it names and values".to_owned());
+        return Err("`set_fact` has no arguments: write names and values".to_owned());
     }
     for name in facts.keys() {
         if !crate::language::is_name(name) {
-            return Err(format!("`{name}` is no name of a variable"));
+            return Err(format!("`{name}` cannot be the name of a variable"));
         }
     }
     let mut result = json!({"ansible_facts": facts, "changed": false});
@@ -171,8 +171,8 @@ pub(super) fn pause(request: &ActionRequest<'_>) -> Planning {
     let Some(wait) = wait else {
         // No one could answer: programs read the results, and a run continues without a terminal.
         return Err(
-            "`pause` without `seconds` or `minutes` waits for a key, which a run does not read; say how long, or ask by \
-             `vars_prompt`"
+            "`pause` without `seconds` or `minutes` waits for a key, which a run does not read; set how long, or ask \
+             with `vars_prompt`"
                 .to_owned(),
         );
     };
@@ -371,7 +371,7 @@ fn refuse_unknown(request: &ActionRequest<'_>, known: &[&str]) -> Result<(), Str
         .find(|name| !known.contains(&name.as_str()));
     match unknown {
         Some(name) => Err(format!(
-            "`{name}` is no argument of `{}`, which takes {}",
+            "`{name}` is not an argument of `{}`, which takes {}",
             request.task.module,
             known.join(", ")
         )),

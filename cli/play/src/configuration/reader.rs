@@ -114,7 +114,7 @@ impl<'a> SettingsReader<'a> {
         let is_public = mode & 0o002 != 0;
         if is_public && here.exists() {
             self.warnings.push(format!(
-                "`{}` is passed over, since everybody may write into its folder",
+                "`{}` is ignored, because everybody may write into its folder",
                 here.display()
             ));
         }

@@ -125,7 +125,7 @@ fn the_first_file_that_is_there_counts_unless_everybody_may_write_beside_it() {
     assert_eq!(read.remote_user.as_deref(), Some("home"));
     assert_eq!(read.warnings.len(), 1);
     assert!(
-        read.warnings[0].contains("is passed over"),
+        read.warnings[0].contains("is ignored"),
         "{}",
         read.warnings[0]
     );
@@ -156,5 +156,5 @@ fn a_setting_with_a_wrong_value_names_its_place() {
     let said = load(folder.path(), &[])
         .expect_err("it is wrong")
         .to_string();
-    assert!(said.ends_with("line 1 stands in no section"), "{said}");
+    assert!(said.ends_with("line 1 is outside of any section"), "{said}");
 }

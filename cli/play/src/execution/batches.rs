@@ -42,7 +42,7 @@ pub(super) fn sizes(value: &Value, hosts: usize) -> Result<Vec<usize>, String> {
 fn size(value: &Value, hosts: usize) -> Result<usize, String> {
     let text = text_of(value);
     let text = text.trim();
-    let refused = || format!("`{text}` is no number of hosts and no percentage");
+    let refused = || format!("`{text}` is neither a number of hosts nor a percentage");
     if let Some(percent) = text.strip_suffix('%') {
         let percent: f64 = percent.trim().parse().map_err(|_| refused())?;
         if !(0.0..=100.0).contains(&percent) {

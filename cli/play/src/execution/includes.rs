@@ -510,7 +510,7 @@ fn files_below(
     ends: &[String],
 ) -> Result<Vec<PathBuf>, String> {
     if !folder.is_dir() {
-        return Err(format!("`{}` is no folder", folder.display()));
+        return Err(format!("`{}` is not a folder", folder.display()));
     }
     let pattern = pattern
         .map(fancy_regex::Regex::new)

@@ -70,7 +70,7 @@ impl PlaybookReader {
             }
             _ => {
                 let message = format!(
-                    "the arguments of `{module}` are a map, or text, not {}",
+                    "the arguments of `{module}` have to be a map or text, not {}",
                     written.kind()
                 );
                 self.files.refuse(written.place, message);
@@ -144,7 +144,7 @@ impl PlaybookReader {
         };
         let accepts_text = COMMANDS.contains(&module) || WITH_TEXT.contains(&module);
         if !accepts_text && !crate::data::is_template(text) {
-            let message = format!("`{text}` is no argument: `{module}` takes `name=value`");
+            let message = format!("`{text}` is not an argument: `{module}` takes `name=value`");
             let help = "write the arguments as a map below the module";
             self.files.refuse_with_help(free.place, message, help);
         }
@@ -156,7 +156,7 @@ pub(super) fn named_words(text: &str) -> Result<Vec<(String, String)>, String> {
     let words = split(text)?.into_iter().map(|word| &text[word]);
     let read = words.map(|word| match name_and_value(word) {
         Some((name, value)) => Ok((name.to_owned(), unquoted(value).to_owned())),
-        None => Err(format!("`{word}` is no `name=value`")),
+        None => Err(format!("`{word}` is not of the form `name=value`")),
     });
     read.collect()
 }

@@ -155,8 +155,8 @@ impl PlaybookReader {
             Ok(value) => text_of(&value),
             Err(reason) => {
                 let message =
-                    format!("`{name}` has to be known before anything runs, and {reason}");
-                let help = "set it by -e, or write the name of the playbook itself";
+                    format!("`{name}` has to be known before anything runs, but {reason}");
+                let help = "set the variable with -e, or write the name of the playbook itself";
                 self.files.refuse_with_help(place, message, help);
                 return;
             }
@@ -289,8 +289,8 @@ impl PlaybookReader {
             Err(reason) => {
                 self.files.refuse_with_help(
                     place,
-                    format!("`hosts` has to be known before anything runs, and {reason}"),
-                    "set it by -e or in the play, or name the hosts and choose among them by --limit",
+                    format!("`hosts` has to be known before anything runs, but {reason}"),
+                    "set the variable with -e or in the play, or name all hosts and choose among them with --limit",
                 );
                 Vec::new()
             }

@@ -101,7 +101,7 @@ impl PlaybookReader {
             _ => {}
         }
         if asked.name.is_empty() {
-            let message = "this names no role";
+            let message = "no role is named here";
             let help = "write `- role: NAME`, with keywords and variables below it";
             self.files.refuse_with_help(place, message, help);
             return None;
@@ -173,7 +173,7 @@ impl PlaybookReader {
             name.clone()
         };
         if scope.open.contains(&folder) {
-            let message = format!("the role `{name}` needs itself");
+            let message = format!("the role `{name}` depends on itself");
             self.files.refuse(*place, message);
             return None;
         }

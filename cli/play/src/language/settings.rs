@@ -94,19 +94,19 @@ impl PlaybookReader {
         match keyword {
             Keyword::Async | Keyword::Poll => self.files.refuse_with_help(
                 data.place,
-                format!("`{word}`: tasks are not left running behind a play"),
-                "leave it out: hosts go on independently of each other, and a long task holds up nobody else; for a \
-                 limit in time write `timeout`",
+                format!("`{word}` is not supported: no task is left running in the background"),
+                "leave it out: hosts run independently of each other, so a long task delays no other host; use \
+                 `timeout` to limit its time",
             ),
             Keyword::DelegateFacts => self.files.refuse_with_help(
                 data.place,
-                "`delegate_facts`: facts are kept for the host that the task is of",
-                "read facts of the other host by a play of its own",
+                "`delegate_facts` is not supported: facts belong to the host of the task",
+                "gather the facts of the other host in a play for it",
             ),
             Keyword::Debugger => self.files.refuse_with_help(
                 data.place,
-                "`debugger`: there is no debugger",
-                "leave it out, and print what you want to know by `debug`",
+                "`debugger` is not supported",
+                "leave it out, and print values with `debug`",
             ),
             Keyword::Hint => self.known_hint(&data),
             Keyword::Strategy => self.known_strategy(&data),
@@ -123,7 +123,7 @@ impl PlaybookReader {
             return;
         }
         if let Err(error) = serde_json::from_value::<ParallelizationHint>(written) {
-            let message = format!("this is no hint: {error}");
+            let message = format!("this is not a hint: {error}");
             self.files.refuse(data.place, message);
         }
     }

@@ -221,9 +221,9 @@ impl PlaybookReader {
             "include" | "import_playbook" => {
                 let help = match name.as_str() {
                     "include" => "write `include_tasks` or `import_tasks`",
-                    _ => "it stands beside plays, at the top of a playbook",
+                    _ => "write it beside the plays, at the top level of a playbook",
                 };
-                let message = format!("`{name}` is no task");
+                let message = format!("`{name}` cannot be a task");
                 self.files.refuse_with_help(task.place, message, help);
                 None
             }
@@ -236,9 +236,9 @@ impl PlaybookReader {
 
     fn two_loops(&mut self, place: Place, first: Place) {
         self.files.add(place, |span| {
-            Diagnostic::error(span, "a task has one loop")
+            Diagnostic::error(span, "a task can have only one loop")
                 .other(first.span, "the other loop")
-                .help("put one of them around an `include_tasks`")
+                .help("move one of them to an `include_tasks`")
         });
     }
 
@@ -297,7 +297,8 @@ impl PlaybookReader {
                 let text = text.unwrap_or_default();
                 let (name, rest) = text.split_once(char::is_whitespace).unwrap_or((&text, ""));
                 if !rest.trim().is_empty() {
-                    let message = "arguments both beside the name of the module and below it";
+                    let message =
+                        "arguments are written both beside the name of the module and below it";
                     self.files.refuse(place, message);
                 }
                 let value = Value::Map(entries);
@@ -325,8 +326,8 @@ impl PlaybookReader {
         section: Section,
     ) -> Option<Entry> {
         if entries.is_empty() {
-            let message = format!("{} has no module", section.title());
-            let help = "add what it is to do, such as `debug: {msg: hello}`";
+            let message = format!("{} names no module", section.title());
+            let help = "add a module, such as `debug: {msg: hello}`";
             self.files.refuse_with_help(head, message, help);
             return None;
         }
@@ -348,13 +349,15 @@ impl PlaybookReader {
             if is_module(&entry.name) {
                 let first = module.place.span;
                 let message = format!(
-                    "a task has one module, and this is a second one: `{}`",
+                    "a task has only one module, and this is a second one: `{}`",
                     entry.name
                 );
                 self.files.add(entry.place, |span| {
                     Diagnostic::error(span, message)
                         .other(first, "the first")
-                        .help("write it as a task of its own, or as an argument, further to the right")
+                        .help(
+                            "write it as a separate task, or as an argument, further to the right",
+                        )
                 });
             } else {
                 self.unknown(entry, section, &[]);
@@ -485,7 +488,7 @@ impl PlaybookReader {
         if let Some(place) = written.or(task.lookup.as_ref().map(|entry| entry.place)) {
             self.files.refuse_with_help(
                 place,
-                format!("`{name}` is put in place before anything runs, and cannot be in a loop"),
+                format!("`{name}` is read before anything runs, so it cannot be in a loop"),
                 format!("write `{instead}`"),
             );
         }
@@ -508,8 +511,8 @@ impl PlaybookReader {
             Err(reason) => {
                 self.files.refuse_with_help(
                     place,
-                    format!("`{name}` has to be known before anything runs, and {reason}"),
-                    format!("set it by -e or in the play, or write `{instead}`, which waits for its variables"),
+                    format!("`{name}` has to be known before anything runs, but {reason}"),
+                    format!("set the variable with -e or in the play, or write `{instead}`, which is evaluated later"),
                 );
                 None
             }

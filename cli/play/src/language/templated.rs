@@ -47,7 +47,7 @@ pub(super) fn refusal(missing: &Unknown, span: Span) -> Diagnostic {
     let Unknown { what, name, help } = missing;
     match help {
         Some(help) => {
-            Diagnostic::error(span, format!("the {what} `{name}` is not there")).help(*help)
+            Diagnostic::error(span, format!("the {what} `{name}` is not supported")).help(*help)
         }
         None => Diagnostic::error(span, format!("unknown {what} `{name}`")).did_you_mean(
             name,

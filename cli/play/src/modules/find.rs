@@ -243,7 +243,7 @@ impl Modules {
                     reason: reason.clone(),
                 });
             }
-            (Ok(_), None) => unreachable!("an Ansible that was found has its bundle"),
+            (Ok(_), None) => unreachable!("every Ansible that was found has a bundle"),
         };
         let folder = ansible.root.join("modules");
         if let Some(file) = module_file(&folder, name) {
@@ -520,7 +520,7 @@ fn removed(name: &str, reason: Option<&str>) -> ModuleError {
     ModuleError::Removed {
         name: name.to_owned(),
         reason: reason
-            .unwrap_or("its collection does not have it any more")
+            .unwrap_or("its collection does not contain it any more")
             .to_owned(),
     }
 }

@@ -51,11 +51,11 @@ impl Routing {
             Err(error) => return Err(unreadable(error.to_string())),
         };
         let source = document::source(&path.display().to_string(), bytes);
-        let source = source.map_err(|_| unreadable("it is no text".to_owned()))?;
+        let source = source.map_err(|_| unreadable("it is not text".to_owned()))?;
         let mut problems = Vec::new();
         let node = document::ansible_node(&source, &mut problems);
         let Some(node) = node.filter(|_| problems.is_empty()) else {
-            return Err(unreadable("it is no YAML".to_owned()));
+            return Err(unreadable("it is not YAML".to_owned()));
         };
         let payload = node
             .payload()
@@ -70,7 +70,7 @@ impl Routing {
             let tombstone = &route["tombstone"];
             let removed = tombstone.is_object().then(|| {
                 let text = text(&tombstone["warning_text"]);
-                text.unwrap_or_else(|| "its collection does not have it any more".to_owned())
+                text.unwrap_or_else(|| "its collection does not contain it any more".to_owned())
             });
             let entry = modules.entry(name.clone()).or_default();
             entry.redirect = text(&route["redirect"]);

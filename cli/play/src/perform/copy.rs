@@ -268,7 +268,7 @@ impl HostAction<'_> {
         let decoded = base64::engine::general_purpose::STANDARD.decode(content);
         decoded
             .map(Some)
-            .map_err(|error| failed(format!("the content of `{path}` is no base64: {error}")))
+            .map_err(|error| failed(format!("the content of `{path}` is not base64: {error}")))
     }
 }
 

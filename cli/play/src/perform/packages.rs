@@ -65,7 +65,7 @@ impl HostAction<'_> {
             .map(str::to_owned)
             .ok_or_else(|| {
                 failed(format!(
-                    "the host does not say which one it has (`{name}`); name the module by `use`"
+                    "the facts of the host do not contain it (`{name}`); name the module with `use`"
                 ))
             })
     }

@@ -126,7 +126,7 @@ impl HostAction<'_> {
             .unwrap_or_default();
         if said.trim().is_empty() {
             return Err(failed(format!(
-                "`{command}` does not tell when the host has booted"
+                "`{command}` printed nothing, so it is unknown when the host booted"
             )));
         }
         Ok(said.trim().to_owned())
@@ -135,7 +135,7 @@ impl HostAction<'_> {
     async fn pause(&self, wait: Duration) -> Result<(), CallError> {
         tokio::select! {
             () = tokio::time::sleep(wait) => Ok(()),
-            () = self.context.cancelled() => Err(failed("the task was stopped while it waited")),
+            () = self.context.cancelled() => Err(failed("the task was stopped while it was waiting")),
         }
     }
 

@@ -155,7 +155,7 @@ impl Targets {
 )]
 fn started(cell: &OnceCell<TargetWorker>) -> &TargetWorker {
     cell.get()
-        .expect("the worker of a target was started before")
+        .expect("the worker of a target is started before this")
 }
 
 /// Returns the content of a bundle, and reads it if that was not done yet.
@@ -356,11 +356,11 @@ fn message_of(event: &Value) -> String {
     message
 }
 
-#[expect(clippy::panic, reason = "only literals of objects are given")]
+#[expect(clippy::panic, reason = "this is called only with object literals")]
 pub(super) fn object(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(fields) => fields,
-        other => panic!("{other} is no object"),
+        other => panic!("{other} is not an object"),
     }
 }
 

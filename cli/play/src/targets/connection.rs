@@ -65,7 +65,7 @@ impl Target {
                     text(&["ansible_port", "ansible_ssh_port"]).map(|port| port.parse::<u16>());
                 let port = port
                     .transpose()
-                    .map_err(|_| refused("`ansible_port` is no port".to_owned()))?;
+                    .map_err(|_| refused("`ansible_port` is not a port number".to_owned()))?;
                 let mut arguments = words(&["ansible_ssh_args"])?;
                 arguments.extend(words(&["ansible_ssh_common_args"])?);
                 arguments.extend(words(&["ansible_ssh_extra_args"])?);
@@ -88,19 +88,19 @@ impl Target {
             }
             Some(other) => {
                 return Err(refused(format!(
-                    "there is no way to a host by connection `{other}`: ssh, docker and local are possible"
+                    "the connection `{other}` is not supported: use ssh, docker or local"
                 )));
             }
         };
         if host.starts_with('-') || host.is_empty() {
-            return Err(refused(format!("`{host}` is no name of a host")));
+            return Err(refused(format!("`{host}` is not the name of a host")));
         }
         let timeout = match text(&["ansible_ssh_timeout", "ansible_timeout"]) {
             None => CONNECT_TIMEOUT,
             Some(seconds) => {
                 let seconds = seconds.parse::<u32>().ok().filter(|seconds| *seconds > 0);
                 let seconds = seconds.ok_or_else(|| {
-                    refused("`ansible_timeout` is no number of seconds".to_owned())
+                    refused("`ansible_timeout` is not a number of seconds".to_owned())
                 })?;
                 Duration::from_secs(seconds.into())
             }
@@ -198,7 +198,7 @@ mod tests {
             ),
             (
                 json!({"ansible_host": "-oProxyCommand=id"}),
-                "is no name of a host",
+                "is not the name of a host",
             ),
             (
                 json!({"ansible_ssh_extra_args": "'"}),

@@ -123,7 +123,7 @@ impl Targets {
             }
             let data = STANDARD.decode(answer["data"].as_str().unwrap_or_default());
             let data =
-                data.map_err(|_| broken("a part of a file that was fetched is no base64"))?;
+                data.map_err(|_| broken("a part of a file that was fetched is not base64"))?;
             file.write_all(&data)
                 .await
                 .map_err(|error| local(into, &error))?;

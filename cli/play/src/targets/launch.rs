@@ -33,7 +33,7 @@ impl Target {
         let python = self.python.as_deref().map(|text| match split_words(text) {
             Ok(line) if !line.words.is_empty() => Ok(line.words),
             _ => Err(format!(
-                "host `{}`: `ansible_python_interpreter` is no command: {text}",
+                "host `{}`: `ansible_python_interpreter` is not a command: {text}",
                 self.name
             )),
         });

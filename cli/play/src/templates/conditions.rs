@@ -22,7 +22,7 @@ pub(crate) fn condition(text: &str, variables: &Variables) -> Result<bool, Templ
     let mut text = text.trim().to_owned();
     for _ in 0..DEEPEST {
         if text.is_empty() {
-            return Err(wrong("a condition is empty".to_owned()));
+            return Err(wrong("the condition is empty".to_owned()));
         }
         if !(is_template(&text) && text.starts_with('{')) {
             let value = evaluate(&text, Escapes::Python, || variables.root())?;
@@ -36,7 +36,7 @@ pub(crate) fn condition(text: &str, variables: &Variables) -> Result<bool, Templ
             Some(condition) if condition.trim() != text => condition.trim().clone_into(&mut text),
             _ => {
                 let said = format!(
-                    "the condition `{text}` is the text {}, and only a text that a file gives to a variable is a condition; \
+                    "the condition `{text}` is the text {}, but a text is a condition only if a file assigns it to a variable; \
                      write the condition itself, without braces",
                     repr(&value)
                 );
@@ -44,7 +44,7 @@ pub(crate) fn condition(text: &str, variables: &Variables) -> Result<bool, Templ
             }
         }
     }
-    Err(wrong("a condition stands for itself".to_owned()))
+    Err(wrong("the condition refers to itself".to_owned()))
 }
 
 /// Evaluates an expression without braces, and renders everything in its value.
@@ -90,7 +90,7 @@ fn truth(text: &str, value: &Value) -> Result<bool, TemplateError> {
         _ => "`| bool` or `is truthy`",
     };
     Err(wrong(format!(
-        "the condition `{text}` has to be true or false, and it is {kind}; add {help}"
+        "the condition `{text}` has to be true or false, but it is {kind}; add {help}"
     )))
 }
 

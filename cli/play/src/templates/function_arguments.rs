@@ -40,7 +40,7 @@ impl FunctionArguments {
                 return Err(wrong(format!("`{what}` has no argument `{name}`")));
             };
             if values[at].is_some() {
-                return Err(wrong(format!("`{what}` is given `{name}` twice")));
+                return Err(wrong(format!("`{what}` gets the argument `{name}` twice")));
             }
             values[at] = Some(options.get(name)?);
         }

@@ -179,7 +179,7 @@ fn types(engine: &mut NamedFunctions) {
     engine.question("divisibleby", &["num"], |value, given| {
         let by = number(given.needed("num")?)?;
         if by == 0.0 {
-            return Err(wrong("nothing is divisible by zero"));
+            return Err(wrong("the divisor of `divisibleby` cannot be 0"));
         }
         Ok(number(value)? % by == 0.0)
     });
@@ -237,7 +237,7 @@ fn ordered(value: &Value, given: &FunctionArguments) -> Result<std::cmp::Orderin
     match (class(value), class(other)) {
         (1, 1) => {
             let order = number(value)?.partial_cmp(&number(other)?);
-            order.ok_or_else(|| wrong("what is no number has no order"))
+            order.ok_or_else(|| wrong("a value that is not a number has no order"))
         }
         (one, two) if one == two && one < 4 => Ok(value.cmp(other)),
         _ => Err(wrong(format!(

@@ -373,6 +373,6 @@ mod tests {
             assert_eq!(items("first_found", terms, &variables, module), expected);
         }
         let said = items("first_found", terms, &variables, "copy");
-        assert_eq!(said, "none of these files is there: x");
+        assert_eq!(said, "none of these files exists: x");
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn call(
     minijinja_contrib::pycompat::unknown_method_callback(state, value, method, arguments)
 }
 
-#[expect(clippy::too_many_lines, reason = "each method has its own few lines")]
+#[expect(clippy::too_many_lines, reason = "each method takes a few lines")]
 fn of_text(text: &str, method: &str, arguments: &[Value]) -> Result<Option<Value>, Error> {
     let argument = |at: usize| arguments.get(at).map(text_of);
     let needed = || argument(0).ok_or_else(|| wrong(format!("`{method}` needs an argument")));

@@ -110,17 +110,16 @@ fn help(what: &str, name: &str) -> Option<&'static str> {
         .find(|(kind, known, _)| *kind == what && *known == short);
     found.map(|(_, _, help)| *help).or_else(|| {
         name.contains('.')
-            .then_some("filters, tests and lookups of collections are not read")
+            .then_some("filters, tests and lookups of collections are not supported")
     })
 }
 
 /// What to do instead of filters for IP addresses.
-const ADDRESSES: &str =
-    "addresses are not computed with; write the result into a variable, or compute it by `command`";
+const ADDRESSES: &str = "write the result into a variable, or compute it with `command`";
 
 const WINDOWS: &str = "Windows is not supported";
 
-const VAULT: &str = "encrypt and decrypt by `ansible-vault`";
+const VAULT: &str = "encrypt and decrypt with `ansible-vault`";
 
 /// The filters, tests and lookups that are known and refused: kind, name, and what to do instead.
 const REFUSED: &[(&str, &str, &str)] = &[
@@ -147,12 +146,12 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "test",
         "started",
-        "tasks are not left running, so there is none to ask",
+        "no task is left running in the background, so there is nothing to ask",
     ),
     (
         "test",
         "finished",
-        "tasks are not left running, so there is none to ask",
+        "no task is left running in the background, so there is nothing to ask",
     ),
     ("test", "timedout", "look at `failed`, and at `msg`"),
 ];

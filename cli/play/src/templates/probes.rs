@@ -250,7 +250,7 @@ fn what_is_undefined_fails_where_nobody_asked_for_it() {
     }
     let said = |template| render(template, &variables).unwrap_err().to_string();
     assert_eq!(said("{{ nowhere.q.r }}"), "`nowhere.q.r` is undefined");
-    assert_eq!(said("{{ loop_a }}"), "a variable stands for itself");
+    assert_eq!(said("{{ loop_a }}"), "a variable refers to itself");
 }
 
 #[test]

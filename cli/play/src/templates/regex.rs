@@ -18,11 +18,14 @@ pub(super) fn compiled(
         flags.push_str("(?m)");
     }
     fancy_regex::Regex::new(&format!("{flags}{pattern}"))
-        .map_err(|error| wrong(format!("`{pattern}` is no regular expression: {error}")))
+        .map_err(|error| wrong(format!("`{pattern}` is not a regular expression: {error}")))
 }
 
 /// Makes the error of an expression that failed while it was matched.
-#[expect(clippy::needless_pass_by_value, reason = "it is used with `map_err`")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "`map_err` passes the error by value"
+)]
 pub(super) fn failed(error: fancy_regex::Error) -> Error {
     wrong(format!("the regular expression failed: {error}"))
 }

@@ -161,13 +161,16 @@ impl TemplateOptions {
         let flag = || match value {
             "True" => Ok(true),
             "False" => Ok(false),
-            _ => Err(format!("`{HEADER} {key}` is True or False, not {value}")),
+            _ => Err(format!(
+                "`{HEADER} {key}` has to be True or False, not {value}"
+            )),
         };
         let text = || {
             let quote = value.chars().next().filter(|first| "'\"".contains(*first));
             let inside = quote.and_then(|quote| value.strip_prefix(quote)?.strip_suffix(quote));
             let inside = inside.map(|inside| inside.replace("\\r", "\r").replace("\\n", "\n"));
-            inside.ok_or_else(|| format!("`{HEADER} {key}` is a text in quotes, not {value}"))
+            inside
+                .ok_or_else(|| format!("`{HEADER} {key}` has to be a text in quotes, not {value}"))
         };
         match key {
             "trim_blocks" => self.trim_blocks = flag()?,
@@ -182,7 +185,7 @@ impl TemplateOptions {
             "comment_end_string" => self.comment.1 = text()?,
             "line_statement_prefix" => self.line_statement_prefix = Some(text()?),
             "line_comment_prefix" => self.line_comment_prefix = Some(text()?),
-            _ => return Err(format!("`{HEADER}` knows no `{key}`")),
+            _ => return Err(format!("`{HEADER}` has no option `{key}`")),
         }
         Ok(())
     }

@@ -72,7 +72,7 @@ pub(super) fn evaluate<T>(
         open.len()
     });
     let result = if depth > DEEPEST {
-        Err("a variable stands for itself".to_owned())
+        Err("a variable refers to itself".to_owned())
     } else {
         evaluation()
     };

@@ -52,7 +52,7 @@ impl JobCount {
         let line = text.lines().next().unwrap_or_default().trim();
         match parse(line) {
             Ok(Self::File(_)) | Err(_) => Err(CliError::usage(format!(
-                "`{}` does not say how many jobs run at once: its first line is `{line}`",
+                "the first line of `{}` is not a number of jobs: `{line}`",
                 path.display()
             ))
             .with_help("write a number into it, or 50%, or +1")),
@@ -63,7 +63,7 @@ impl JobCount {
 
 /// Parses the value of `-j`.
 pub(super) fn parse(text: &str) -> Result<JobCount, String> {
-    const FORMS: &str = "write a number, 50% of the cores, +1 or -1 beside the cores, 0 for as many as possible, or the name of a file that says it";
+    const FORMS: &str = "write a number, 50% of the cores, +1 or -1 relative to the cores, 0 for as many as possible, or the name of a file that contains one of these";
     if text == "0" {
         return Ok(JobCount::Most);
     }

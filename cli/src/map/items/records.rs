@@ -93,7 +93,7 @@ impl Records {
                     let twice = twice.escape_ascii();
                     let message = format!("the first record of {name} names two columns `{twice}`");
                     return Err(
-                        CliError::usage(message).with_help("give each column a name of its own")
+                        CliError::usage(message).with_help("give each column a different name")
                     );
                 }
                 records.names = first.iter().map(<[u8]>::to_vec).collect();

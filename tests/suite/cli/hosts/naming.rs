@@ -76,7 +76,7 @@ fn what_cannot_be_on_another_host_is_refused_before_anything_runs() {
         (&["--on", "web1", "--cache"][..], "cannot be reused"),
         (&["--on", "host"][..], "the jobs of this map name none"),
         (&["--on", "web1:x"][..], "a port is a number"),
-        (&["--on", "0/web1"][..], "no number of slots"),
+        (&["--on", "0/web1"][..], "not a number of slots"),
         (&["--on", "-oProxyCommand=x"][..], ""),
     ] {
         let args = ["map", "--no-record"].iter().chain(flags);
@@ -126,7 +126,7 @@ jobs:
     for said in [
         "host `both` is reached by `ssh` or by `docker`, not by both",
         "host `none` has no way to reach it",
-        "`local` has a meaning of its own in `on`",
+        "`local` has a special meaning in `on`",
         "this cannot be a name: it is empty, begins with a dash or contains NUL",
         "a port is a number from 1 to 65535",
         "group `both` has the name of a host",

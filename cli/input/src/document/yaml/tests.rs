@@ -39,7 +39,7 @@ fn scalars_are_those_of_the_core_schema() {
         ("a: &x 1\n<<: *x", "no merge keys"),
         ("a: 1\n---\nb: 2", "second document"),
         ("a:\n\t- b", "a tab indents this line"),
-        ("a: &x [*x]", "not complete"),
+        ("a: &x [*x]", "a part of"),
     ] {
         let error = tree(text).unwrap_err();
         assert!(error.message.contains(said), "{text}: {error:?}");
@@ -112,7 +112,7 @@ fn a_list_is_taken_member_by_member_wherever_it_stands() {
     );
     assert_eq!(of("a: &x [1]\njobs: *x"), "a=[1] jobs=[1] Whole");
     assert_eq!(of("jobs: &x [1]\nb: *x"), "jobs=[1] b=[1] Whole");
-    assert_eq!(of("jobs: [1]\njobs: [2]"), "1 2 Whole `jobs` is said twice");
+    assert_eq!(of("jobs: [1]\njobs: [2]"), "1 2 Whole `jobs` is set twice");
     assert_eq!(of("- jobs: [1]"), r#"whole [{"jobs":[1]}] Whole"#);
     assert_eq!(of("jobs: [1]\n]"), "1 BrokenOff misplaced bracket");
     assert_eq!(of("# no"), "Nothing");

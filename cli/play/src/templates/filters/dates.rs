@@ -32,7 +32,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
         let text = text_of(value);
         let refused = |error: jiff::Error| {
             wrong(format!(
-                "`{text}` is no date of the form `{format}`: {error}"
+                "`{text}` is not a date of the form `{format}`: {error}"
             ))
         };
         let parsed = strtime::parse(&format, &text).map_err(refused)?;
@@ -66,15 +66,15 @@ fn moment(second: &Value) -> Result<Timestamp, Error> {
         Some(text) => text.trim().parse().ok(),
         None => super::super::function_arguments::number(second).ok(),
     };
-    let number: f64 =
-        number.ok_or_else(|| wrong(format!("`second` is a number, not {}", kind(second))))?;
+    let number: f64 = number
+        .ok_or_else(|| wrong(format!("`second` has to be a number, not {}", kind(second))))?;
     let beyond = |_| wrong(format!("no date is {number} seconds after 1970"));
     let length = jiff::SignedDuration::try_from_secs_f64(number.floor()).map_err(beyond)?;
     Timestamp::from_duration(length).map_err(beyond)
 }
 
 fn written(format: &str, at: &ZonedDateTime) -> Result<String, Error> {
-    let refused = |error| wrong(format!("`{format}` is no form of a date: {error}"));
+    let refused = |error| wrong(format!("`{format}` is not a format of dates: {error}"));
     // In a UTC time, Python's `strftime` prints the zone as `GMT`.
     if at.time_zone() == &TimeZone::UTC {
         let mut named = String::new();

@@ -36,7 +36,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
                 "sha512" => digest::<Sha512>(&text),
                 other => {
                     let said = format!(
-                        "there is no digest `{other}`: md5, sha1, sha224, sha256, sha384 or sha512"
+                        "unknown digest `{other}`; use md5, sha1, sha224, sha256, sha384 or sha512"
                     );
                     return Err(wrong(said));
                 }
@@ -72,7 +72,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
         };
         let bytes = engine
             .decode(text)
-            .map_err(|error| wrong(format!("this is no base64: {error}")))?;
+            .map_err(|error| wrong(format!("this is not base64: {error}")))?;
         decoded(bytes, given).map(Value::from)
     });
 }
@@ -105,7 +105,7 @@ fn encoded(text: &str, given: &FunctionArguments) -> Result<Vec<u8>, Error> {
 fn decoded(bytes: Vec<u8>, given: &FunctionArguments) -> Result<String, Error> {
     match encoding(given)? {
         Encoding::Utf8 => {
-            String::from_utf8(bytes).map_err(|_| wrong("what is decoded is no UTF-8"))
+            String::from_utf8(bytes).map_err(|_| wrong("the decoded bytes are not UTF-8"))
         }
         Encoding::Utf16 => {
             let units: Vec<u16> = bytes
@@ -116,7 +116,7 @@ fn decoded(bytes: Vec<u8>, given: &FunctionArguments) -> Result<String, Error> {
                         .fold(0, |unit, byte| unit << 8 | u16::from(*byte))
                 })
                 .collect();
-            String::from_utf16(&units).map_err(|_| wrong("what is decoded is no UTF-16"))
+            String::from_utf16(&units).map_err(|_| wrong("the decoded bytes are not UTF-16"))
         }
     }
 }
@@ -133,7 +133,7 @@ fn encoding(given: &FunctionArguments) -> Result<Encoding, Error> {
         "utf-8" | "utf8" | "ascii" => Ok(Encoding::Utf8),
         "utf-16-le" | "utf-16le" => Ok(Encoding::Utf16),
         _ => Err(wrong(format!(
-            "there is no encoding `{name}` here: utf-8 or utf-16-le"
+            "the encoding `{name}` is not supported; use utf-8 or utf-16-le"
         ))),
     }
 }
@@ -150,7 +150,7 @@ fn uuid(text: &str, given: &FunctionArguments) -> Result<String, Error> {
     let number = u128::from_str_radix(&digits, 16)
         .ok()
         .filter(|_| digits.len() == 32);
-    let number = number.ok_or_else(|| wrong(format!("`{namespace}` is no UUID")))?;
+    let number = number.ok_or_else(|| wrong(format!("`{namespace}` is not a UUID")))?;
     let mut hasher = Sha1::new();
     hasher.update(number.to_be_bytes());
     hasher.update(text.as_bytes());
@@ -204,7 +204,7 @@ pub(in crate::templates) fn password_hash(
             )
         }
         other => Err(wrong(format!(
-            "there is no hash `{other}` of passwords: sha512, sha256 or blowfish"
+            "unknown hash of passwords `{other}`; use sha512, sha256 or blowfish"
         ))),
     }
 }
@@ -233,7 +233,7 @@ fn sha_crypt(
         ));
     }
     let params = sha_crypt::Params::new(rounds)
-        .map_err(|_| wrong(format!("{rounds} is no number of rounds")))?;
+        .map_err(|_| wrong(format!("{rounds} is not a number of rounds")))?;
     let (name, hash) = if is_long {
         let bytes = sha_crypt::sha512_crypt(password.as_bytes(), salt.as_bytes(), params);
         // Three bytes become four characters. The bytes are taken from each third of the hash in turn.
@@ -284,7 +284,7 @@ fn bcrypt(password: &str, salt: Option<String>, rounds: u32, ident: &str) -> Res
         "2y" => bcrypt::Version::TwoY,
         other => {
             return Err(wrong(format!(
-                "`{other}` is no kind of blowfish: 2b, 2a or 2y"
+                "unknown kind of blowfish `{other}`; use 2b, 2a or 2y"
             )));
         }
     };

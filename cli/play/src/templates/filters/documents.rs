@@ -36,7 +36,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
         let text = value
             .as_str()
             .ok_or_else(|| wrong(format!("`from_json` takes a text, not {}", kind(value))))?;
-        from_json_text(text).map_err(|error| wrong(format!("this is no JSON: {error}")))
+        from_json_text(text).map_err(|error| wrong(format!("this is not JSON: {error}")))
     });
     for name in ["json_query", "community.general.json_query"] {
         engine.plain(name, &["expr"], |value, given| {
@@ -53,7 +53,7 @@ fn query(value: &Value, expression: &str) -> Result<Value, Error> {
     let found = serde_json::to_value(&*found);
     found
         .map(from_json)
-        .map_err(|error| wrong(format!("`{expression}` gives no JSON: {error}")))
+        .map_err(|error| wrong(format!("the result of `{expression}` is not JSON: {error}")))
 }
 
 /// Formats a value as JSON, as Python writes it.

@@ -2,7 +2,7 @@
 
 #![expect(
     clippy::needless_pass_by_value,
-    reason = "the engine hands arguments over by value"
+    reason = "the engine passes arguments by value"
 )]
 
 use std::cmp::Ordering;
@@ -22,7 +22,7 @@ use super::sets::sort_key;
 /// Adds the filters.
 #[expect(
     clippy::too_many_lines,
-    reason = "it is a table with a line for each filter"
+    reason = "the function is a table with a line for each filter"
 )]
 pub(super) fn add(engine: &mut NamedFunctions) {
     engine.plain("join", &["d", "attribute"], |value, given| {
@@ -114,11 +114,11 @@ pub(super) fn add(engine: &mut NamedFunctions) {
     });
     engine.plain("first", &[], |value, _| {
         let first = iterated(value)?.into_iter().next();
-        Ok(first.unwrap_or_else(|| undefined("the first of nothing".to_owned())))
+        Ok(first.unwrap_or_else(|| undefined("`first` of an empty list".to_owned())))
     });
     engine.plain("last", &[], |value, _| {
         let last = iterated(value)?.into_iter().next_back();
-        Ok(last.unwrap_or_else(|| undefined("the last of nothing".to_owned())))
+        Ok(last.unwrap_or_else(|| undefined("`last` of an empty list".to_owned())))
     });
     for name in ["length", "count"] {
         engine.plain(name, &[], |value, _| match value.len() {
@@ -288,7 +288,7 @@ fn extreme(value: &Value, given: &FunctionArguments, wanted: Ordering) -> Result
         });
     }
     Ok(best.map_or_else(
-        || undefined("an extreme of nothing".to_owned()),
+        || undefined("`min` or `max` of an empty list".to_owned()),
         |(_, member)| member,
     ))
 }

@@ -2,7 +2,7 @@
 
 #![expect(
     clippy::needless_pass_by_value,
-    reason = "the engine hands arguments over by value"
+    reason = "the engine passes arguments by value"
 )]
 
 use indexmap::IndexMap;
@@ -68,7 +68,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
             "overwrite" => true,
             other => {
                 return Err(wrong(format!(
-                    "`duplicates` is error or overwrite, not {other}"
+                    "`duplicates` has to be error or overwrite, not {other}"
                 )));
             }
         };
@@ -86,7 +86,9 @@ pub(super) fn add(engine: &mut NamedFunctions) {
                 let sorted_by = match by.as_str() {
                     "key" => key.clone(),
                     "value" => of_key.clone(),
-                    other => return Err(wrong(format!("`by` is key or value, not {other}"))),
+                    other => {
+                        return Err(wrong(format!("`by` has to be key or value, not {other}")));
+                    }
                 };
                 let sorted_by = if minds_case {
                     sorted_by
@@ -189,7 +191,7 @@ fn merged_lists(known: &Value, value: Value, lists: &str) -> Result<Value, Error
         "prepend" => Value::from([new, old].concat()),
         "append_rp" => Value::from([without(&old, &new), new].concat()),
         "prepend_rp" => Value::from([new.clone(), without(&old, &new)].concat()),
-        other => return Err(wrong(format!("`{other}` is no way to merge lists"))),
+        other => return Err(wrong(format!("unknown way to merge lists `{other}`"))),
     })
 }
 

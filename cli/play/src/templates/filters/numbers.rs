@@ -102,7 +102,7 @@ fn round(number: f64, precision: i32, method: &str) -> Result<Value, minijinja::
         "floor" => (number * scale).floor(),
         other => {
             return Err(wrong(format!(
-                "`{other}` is no way to round: common, ceil or floor"
+                "unknown way to round `{other}`; use common, ceil or floor"
             )));
         }
     };
@@ -142,7 +142,7 @@ fn readable(size: f64, is_bits: bool, unit: Option<&str>) -> String {
 
 fn bytes(text: &str, default_unit: Option<&str>, is_bits: bool) -> Result<Value, minijinja::Error> {
     let text = text.trim();
-    let refused = || wrong(format!("`{text}` is no size such as `10 MB`"));
+    let refused = || wrong(format!("`{text}` is not a size such as `10 MB`"));
     let digits = text.find(|character: char| !character.is_ascii_digit() && character != '.');
     let (digits, unit) = text.split_at(digits.unwrap_or(text.len()));
     let size: f64 = digits.parse().map_err(|_| refused())?;

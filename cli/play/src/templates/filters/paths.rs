@@ -192,7 +192,7 @@ fn absolute_with_links(path: &str) -> Result<String, Error> {
 
 fn relative(path: &str, start: &str) -> Result<String, Error> {
     if path.is_empty() {
-        return Err(wrong("`relpath` of no path"));
+        return Err(wrong("`relpath` of an empty path"));
     }
     let (path, start) = (absolute(path)?, absolute(start)?);
     let parts = |path: &str| -> Vec<String> {
@@ -220,7 +220,7 @@ fn common(value: &Value) -> Result<String, Error> {
     let paths: Vec<String> = members(value)?.iter().map(text_of).collect();
     let is_absolute = |path: &String| path.starts_with('/');
     let Some(first) = paths.first() else {
-        return Err(wrong("`commonpath` of no paths"));
+        return Err(wrong("`commonpath` of an empty list"));
     };
     if paths
         .iter()

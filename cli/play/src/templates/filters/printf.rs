@@ -22,7 +22,9 @@ pub(in crate::templates) fn percent_format(format: &Value, values: &Value) -> Re
 pub(super) fn printf(format: &Value, placed: Rest<Value>, named: Kwargs) -> Result<Value, Error> {
     let has_names = named.args().next().is_some();
     if has_names && !placed.is_empty() {
-        return Err(wrong("`format` takes values by place or by name, not both"));
+        return Err(wrong(
+            "`format` takes values by position or by name, not both",
+        ));
     }
     formatted(&text_of(format), placed.0, &Value::from(named)).map(Value::from)
 }
@@ -74,9 +76,11 @@ fn formatted(format: &str, placed: Vec<Value>, named: &Value) -> Result<String, 
         }
         let mut next = || {
             used += 1;
-            placed
-                .next()
-                .ok_or_else(|| wrong(format!("`{format}` has more places than there are values")))
+            placed.next().ok_or_else(|| {
+                wrong(format!(
+                    "`{format}` has more placeholders than there are values"
+                ))
+            })
         };
         let mut digits = String::new();
         if characters.next_if_eq(&'*').is_some() {
@@ -106,7 +110,7 @@ fn formatted(format: &str, placed: Vec<Value>, named: &Value) -> Result<String, 
         while characters.next_if(|size| "hlL".contains(*size)).is_some() {}
         let kind = characters
             .next()
-            .ok_or_else(|| wrong(format!("`{format}` ends within a place")))?;
+            .ok_or_else(|| wrong(format!("`{format}` ends within a placeholder")))?;
         if kind == '%' {
             out.push('%');
             continue;
@@ -125,7 +129,7 @@ fn formatted(format: &str, placed: Vec<Value>, named: &Value) -> Result<String, 
     }
     if used < total && !(has_names || named.kind() == ValueKind::Map) {
         return Err(wrong(format!(
-            "`{format}` has fewer places than there are values"
+            "`{format}` has fewer placeholders than there are values"
         )));
     }
     Ok(out)
@@ -133,7 +137,7 @@ fn formatted(format: &str, placed: Vec<Value>, named: &Value) -> Result<String, 
 
 #[expect(
     clippy::too_many_lines,
-    reason = "each kind of place has its own few lines"
+    reason = "each kind of placeholder takes a few lines"
 )]
 fn write_value(value: &Value, how: char, spec: &Spec, out: &mut String) -> Result<(), Error> {
     let number = || -> Result<f64, Error> {
@@ -232,7 +236,7 @@ fn write_value(value: &Value, how: char, spec: &Spec, out: &mut String) -> Resul
                 },
             )
         }
-        other => return Err(wrong(format!("`%{other}` is no way to write a value"))),
+        other => return Err(wrong(format!("unknown conversion `%{other}`"))),
     };
     let sign = match (sign, spec.has_sign, spec.has_blank) {
         (true, _, _) => "-",

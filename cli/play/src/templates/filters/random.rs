@@ -22,7 +22,9 @@ pub(super) fn add(engine: &mut NamedFunctions) {
             return random.range(start, end, step).map(Value::from);
         }
         if given.flag("start") == Some(true) || given.flag("step") == Some(true) {
-            return Err(wrong("`start` and `step` are for whole numbers"));
+            return Err(wrong(
+                "`start` and `step` can be used only with a whole number",
+            ));
         }
         match value.kind() {
             ValueKind::Seq | ValueKind::Iterable | ValueKind::String => {

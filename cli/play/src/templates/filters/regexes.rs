@@ -2,7 +2,7 @@
 
 #![expect(
     clippy::needless_pass_by_value,
-    reason = "the engine hands arguments over by value"
+    reason = "the engine passes arguments by value"
 )]
 
 use minijinja::value::{Kwargs, Rest};
@@ -58,7 +58,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
                 Ok(Value::from(out))
             }
             other => Err(wrong(format!(
-                "`{other}` is no type of expression: python or posix_basic"
+                "unknown type of expression `{other}`; use python or posix_basic"
             ))),
         }
     });
@@ -91,7 +91,7 @@ fn replace(text: &str, given: &FunctionArguments) -> Result<String, Error> {
         .filter(|expected| *expected > 0);
     match expected {
         Some(expected) if expected != count => Err(wrong(format!(
-            "the pattern matches {count} times, and has to match {expected} times"
+            "the pattern matches {count} times, but has to match {expected} times"
         ))),
         _ => Ok(replaced),
     }

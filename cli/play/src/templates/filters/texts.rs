@@ -9,7 +9,7 @@ use super::super::values::text_of;
 /// Adds the filters.
 #[expect(
     clippy::too_many_lines,
-    reason = "it is a table with a line for each filter"
+    reason = "the function is a table with a line for each filter"
 )]
 pub(super) fn add(engine: &mut NamedFunctions) {
     engine.plain("upper", &[], |value, _| {
@@ -213,7 +213,7 @@ fn comment(text: &str, given: &FunctionArguments) -> Result<String, minijinja::E
         "xml" => ("<!--", " - ", "-->"),
         other => {
             return Err(wrong(format!(
-                "`{other}` is no style of comments: plain, erlang, c, cblock or xml"
+                "unknown style of comments `{other}`; use plain, erlang, c, cblock or xml"
             )));
         }
     };

@@ -22,7 +22,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
                 let found = parts.into_iter().find(|(name, _)| *name == part);
                 found
                     .map(|(_, part)| part)
-                    .ok_or_else(|| wrong(format!("an address has no part `{part}`")))
+                    .ok_or_else(|| wrong(format!("an address cannot have a part `{part}`")))
             }
         }
     });
@@ -110,7 +110,7 @@ fn decoded(text: &str) -> Result<String, Error> {
             (None, other) => bytes.push(*other),
         }
     }
-    String::from_utf8(bytes).map_err(|_| wrong("what is decoded is no UTF-8"))
+    String::from_utf8(bytes).map_err(|_| wrong("the decoded bytes are not UTF-8"))
 }
 
 /// Percent-encodes a text, or formats a map as a query.

@@ -52,8 +52,8 @@ pub(in crate::templates) fn from_yaml(text: &str) -> Result<Value, Error> {
     let value = node.map(|node| of_node(node, &mut problems));
     match (value, problems.into_iter().next()) {
         (Some(value), None) => Ok(value),
-        (_, Some(problem)) => Err(wrong(format!("this is no YAML: {}", problem.message))),
-        (None, None) => Err(wrong("this is no YAML: there is nothing")),
+        (_, Some(problem)) => Err(wrong(format!("this is not YAML: {}", problem.message))),
+        (None, None) => Err(wrong("this is not YAML: the text is empty")),
     }
 }
 

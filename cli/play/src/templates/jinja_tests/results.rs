@@ -29,7 +29,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
 fn flag(result: &Value, name: &str) -> Result<bool, Error> {
     if result.kind() != ValueKind::Map {
         return Err(wrong(format!(
-            "this is no result of a task, but {}",
+            "this is not a result of a task, but {}",
             kind(result)
         )));
     }

@@ -26,7 +26,7 @@ fn compare(one: &str, other: &str, given: &FunctionArguments) -> Result<bool, Er
     let strict = given.value("strict").filter(|strict| !strict.is_none());
     let kind = given.text("version_type");
     if strict.is_some() && kind.is_some() {
-        return Err(wrong("`strict` and `version_type` cannot be given both"));
+        return Err(wrong("`strict` and `version_type` exclude each other"));
     }
     if one.is_empty() || other.is_empty() {
         return Err(wrong("a version cannot be empty"));
@@ -43,7 +43,7 @@ fn compare(one: &str, other: &str, given: &FunctionArguments) -> Result<bool, Er
         "pep440" => pep440(one)?.cmp(&pep440(other)?),
         other => {
             let said = format!(
-                "`{other}` is no type of versions: loose, strict, semver, semantic or pep440"
+                "unknown type of versions `{other}`; use loose, strict, semver, semantic or pep440"
             );
             return Err(wrong(said));
         }
@@ -58,7 +58,7 @@ fn compare(one: &str, other: &str, given: &FunctionArguments) -> Result<bool, Er
         ">=" | "ge" => order.is_ge(),
         other => {
             return Err(wrong(format!(
-                "`{other}` compares no versions: ==, !=, <, <=, > or >="
+                "unknown comparison of versions `{other}`; use ==, !=, <, <=, > or >="
             )));
         }
     })
@@ -116,7 +116,7 @@ type Strict = ([u64; 3], (bool, char, u64));
 
 /// Parses a version of two or three numbers, which may end with `a` or `b` and a number.
 fn strict_parts(version: &str) -> Result<Strict, Error> {
-    let refused = || wrong(format!("`{version}` is no strict version such as 1.2.3"));
+    let refused = || wrong(format!("`{version}` is not a strict version such as 1.2.3"));
     let end = version.find(['a', 'b']);
     let (numbers, rest) = version.split_at(end.unwrap_or(version.len()));
     let mut parts = [0; 3];
@@ -147,7 +147,11 @@ struct Semantic {
 }
 
 fn semantic(version: &str) -> Result<Semantic, Error> {
-    let refused = || wrong(format!("`{version}` is no semantic version such as 1.2.3"));
+    let refused = || {
+        wrong(format!(
+            "`{version}` is not a semantic version such as 1.2.3"
+        ))
+    };
     let (rest, _) = version.split_once('+').unwrap_or((version, ""));
     let (numbers, before) = match rest.split_once('-') {
         Some((numbers, before)) => (numbers, Some(before)),
@@ -192,7 +196,7 @@ fn semantic_order(one: &Semantic, other: &Semantic) -> Ordering {
 type Package = (u64, Vec<u64>, (i8, u64), i64, (i8, u64), Vec<Part>);
 
 fn pep440(version: &str) -> Result<Package, Error> {
-    let refused = || wrong(format!("`{version}` is no version of a Python package"));
+    let refused = || wrong(format!("`{version}` is not a version of a Python package"));
     let text = version.trim().to_lowercase();
     let text = text.strip_prefix('v').unwrap_or(&text);
     let (text, local) = text.split_once('+').unwrap_or((text, ""));

@@ -34,5 +34,5 @@ fn output(command: &str, variables: &Variables) -> Result<String, Error> {
         return Err(wrong(format!("`{command}` failed ({failure}): {said}")));
     }
     String::from_utf8(output.stdout)
-        .map_err(|_| wrong(format!("`{command}` prints what is no UTF-8")))
+        .map_err(|_| wrong(format!("the output of `{command}` is not UTF-8")))
 }

@@ -133,7 +133,7 @@ pub(super) fn first_found(
         return Ok(Vec::new());
     }
     let looked = names.join(", ");
-    Err(wrong(format!("none of these files is there: {looked}")))
+    Err(wrong(format!("none of these files exists: {looked}")))
 }
 
 fn add_names(

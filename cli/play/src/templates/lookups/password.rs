@@ -51,7 +51,7 @@ pub(super) fn password(
         let length = option("length").unwrap_or_else(|| "20".to_owned());
         let length = length
             .parse()
-            .map_err(|_| wrong(format!("`length` is a number, not {length}")))?;
+            .map_err(|_| wrong(format!("`length` has to be a number, not {length}")))?;
         let path = variables.search().base().join(expanded_user(&path)?);
         let wanted = Wanted {
             length,
@@ -157,7 +157,7 @@ impl Wanted {
 
     fn new_password(&self) -> Result<String, Error> {
         if self.characters.is_empty() {
-            return Err(wrong("`chars` has no characters"));
+            return Err(wrong("`chars` contains no characters"));
         }
         let seed = self.seed.as_ref().map(|seed| Value::from(seed.as_str()));
         let mut random = Random::new(seed.as_ref())?;

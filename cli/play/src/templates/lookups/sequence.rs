@@ -46,7 +46,7 @@ pub(super) fn sequence(terms: &[Value], given: &FunctionArguments) -> Result<Vec
             let (rest, options) = inline_options(&term);
             if !rest.is_empty() {
                 return Err(wrong(format!(
-                    "`{term}` is no sequence such as `1-5` or `start=1 end=5`"
+                    "`{term}` is not a sequence such as `1-5` or `start=1 end=5`"
                 )));
             }
             for (name, value) in options {
@@ -125,7 +125,7 @@ impl Sequence {
         }
         if self.format.matches('%').count() != 1 {
             return Err(wrong(format!(
-                "`{}` is no format of one number",
+                "`{}` is not a format of one number",
                 self.format
             )));
         }
@@ -160,5 +160,5 @@ fn whole(text: &str) -> Result<i64, Error> {
         _ => digits.parse(),
     };
     read.map(|number| sign * number)
-        .map_err(|_| wrong(format!("`{text}` is no whole number")))
+        .map_err(|_| wrong(format!("`{text}` is not a whole number")))
 }

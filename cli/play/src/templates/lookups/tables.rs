@@ -91,7 +91,7 @@ pub(super) fn csv(
             .from_reader(text.as_bytes());
         let mut value = options.default();
         for row in reader.records() {
-            let row = row.map_err(|error| wrong(format!("`{file}` is no table: {error}")))?;
+            let row = row.map_err(|error| wrong(format!("`{file}` is not a table: {error}")))?;
             if row.get(key_column) == Some(&key) {
                 let cell = row.get(column);
                 value =

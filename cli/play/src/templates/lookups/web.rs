@@ -91,5 +91,5 @@ fn fetched(address: &str, given: &FunctionArguments) -> Result<String, Error> {
         return Err(wrong(format!("`{address}` cannot be fetched: {said}")));
     }
     String::from_utf8(output.stdout)
-        .map_err(|_| wrong(format!("`{address}` gives what is no UTF-8")))
+        .map_err(|_| wrong(format!("the answer from `{address}` is not UTF-8")))
 }

@@ -168,7 +168,7 @@ fn escape(character: char) -> String {
 /// The styles in which a text can be written.
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "each form is possible or not, whatever the others are"
+    reason = "each form is possible or not, independently of the others"
 )]
 struct Analysis {
     has_lines: bool,
