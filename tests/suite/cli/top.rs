@@ -274,6 +274,7 @@ fn a_view_that_is_stopped_or_killed_holds_no_run_up() {
     let stopped = view(&folder).start();
     wait_for(&stopped, "> alpha");
     send(&folder, "STOP");
+    let id = fs::read_to_string(folder.at("pid")).expect("it was noted");
     let killed = view(&folder).start();
     wait_for(&killed, "> alpha");
     send(&folder, "KILL");
@@ -282,6 +283,9 @@ fn a_view_that_is_stopped_or_killed_holds_no_run_up() {
     }
     let ended = running.wait().with_code(0);
     assert_eq!(ended.stdout().lines().count(), 3);
+    // A stopped process outlives its shell.
+    fs::write(folder.at("pid"), id).expect("it is written");
+    send(&folder, "KILL");
     drop((stopped, killed));
 }
 
