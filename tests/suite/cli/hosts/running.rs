@@ -1,6 +1,8 @@
 //! Jobs run on the hosts that they name, and their results say where.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::*;
 
