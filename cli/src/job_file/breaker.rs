@@ -240,7 +240,7 @@ mod tests {
             ),
             (
                 "{failure_rate: 50%, window: 5, minimum: 9}",
-                "never holds 9",
+                "never holds the minimum of 9",
             ),
             (
                 "{probes: 2000}",

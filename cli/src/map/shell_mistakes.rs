@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn a_line_for_a_shell_in_one_word_is_refused_with_the_flag_that_runs_it() {
         let said = refused("echo {} | wc -c").unwrap();
-        assert!(said.contains("`|` is for a shell"), "{said}");
+        assert!(said.contains("`|` is shell syntax"), "{said}");
         assert!(
             said.ends_with("ratchet map --shell -- 'echo {} | wc -c'"),
             "{said}"

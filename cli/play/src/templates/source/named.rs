@@ -1,7 +1,7 @@
 //! Finds the filters, tests and lookups that templates name.
 
 use super::Delimiters;
-use super::parts::{Part, parts};
+use super::parts::{Part, is_of_name, parts};
 use crate::templates::tokens::{TokenKind, token};
 
 /// The collections whose filters, tests and lookups can be named without a prefix.
@@ -109,10 +109,6 @@ fn quoted(text: &str) -> Option<&str> {
     let behind = text[first.text.len()..].trim_start();
     let inside = first.text.get(1..first.text.len().checked_sub(1)?)?;
     (behind.starts_with([',', ')'])).then_some(inside)
-}
-
-pub(super) fn is_of_name(character: char) -> bool {
-    character.is_alphanumeric() || character == '_' || character == '.'
 }
 
 /// Strips the prefix of a builtin collection from a name.

@@ -1,7 +1,6 @@
 //! Splits the text of a template into plain text and code.
 
 use super::Delimiters;
-use super::named::is_of_name;
 use crate::templates::tokens::{TokenKind, token};
 
 /// A part of a template.
@@ -118,4 +117,9 @@ fn inside_length(text: &str, close: &str) -> usize {
         at += word.text.len();
     }
     text.find(close).unwrap_or(text.len())
+}
+
+/// Whether a character can be part of the name of a filter, a test or a statement.
+pub(super) fn is_of_name(character: char) -> bool {
+    character.is_alphanumeric() || character == '_' || character == '.'
 }
