@@ -157,7 +157,7 @@ fn files_that_include_each_other_are_refused_with_the_chain() {
         "jobs.yaml",
         "include: jobs.yaml\njobs: [{ run: ['true'] }]\n",
     );
-    assert!(refused(&own).contains("for ever: jobs.yaml -> jobs.yaml"));
+    assert!(refused(&own).contains("in a circle: jobs.yaml -> jobs.yaml"));
     let twice = Folder::new()
         .file(
             "jobs.yaml",

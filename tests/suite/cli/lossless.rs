@@ -174,18 +174,22 @@ fn results_that_cannot_be_written_stop_the_run_and_are_written_when_it_is_resume
 }
 
 #[test]
-fn a_run_without_a_stdout_does_and_records_all_jobs() {
+fn a_run_whose_results_are_dropped_does_and_records_all_jobs() {
     let folder = Folder::new();
     let worker = worker();
     let run = call(&folder, &["run", "-w", &worker, "-q"]).stdin(lines(100));
-    let ended = run.by_shell("exec \"$@\" >&-").run();
+    let ended = run.by_shell("exec \"$@\" >/dev/null").run();
     let _ = ended.with_code(0).quiet();
     let runs = call(&folder, &["runs"]).run().with_code(0).stdout();
     let id = runs.split('\t').next().expect("a run");
     let shown = call(&folder, &["runs", "show", id, "--format", "jsonl"]).run();
     all_succeeded(shown, 100);
     let map = call(&folder, &["map", "-q", "--", "touch", ":::", "made"]);
-    let _ = map.by_shell("exec \"$@\" >&-").run().with_code(0).quiet();
+    let _ = map
+        .by_shell("exec \"$@\" >/dev/null")
+        .run()
+        .with_code(0)
+        .quiet();
     assert!(folder.at("made").exists());
 }
 

@@ -39,8 +39,8 @@ pub(crate) fn live_run(store: &RunStore, wanted: &str) -> Result<LiveRun, CliErr
     let id = find(store, wanted)?;
     let client = connect(store, id)?;
     client.map(|client| LiveRun { id, client }).ok_or_else(|| {
-        CliError::usage(format!("run {id} does not go on"))
-            .with_help("`ratchet runs` lists the runs, with those that go on")
+        CliError::usage(format!("run {id} is not in progress"))
+            .with_help("`ratchet runs` lists the runs and their states")
     })
 }
 

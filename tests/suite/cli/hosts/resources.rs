@@ -124,6 +124,9 @@ fn a_file_with_more_than_any_host_has_is_refused_where_it_is_written() {
         "hosts: { web1: { ssh: web1, resources: { memory: 16 } } }\n\
          jobs: [{ id: a, run: 'true', on: web1, resources: { gpo: 3 } }]\n",
     );
-    assert!(told.contains("`memory` is a size with its unit"), "{told}");
+    assert!(
+        told.contains("`memory` has to be a size with a unit"),
+        "{told}"
+    );
     assert!(told.contains("unknown resource `gpo`"), "{told}");
 }
