@@ -606,14 +606,17 @@ impl RunningWorker {
     /// Checks whether the worker has read everything that it was sent. Only this shows that a worker without a hello is
     /// ready.
     fn check_proof(&mut self, now: Instant) {
-        let input = self.process.view().and_then(ProcessView::input);
-        let all_read = self.transport.unsent_bytes() == 0
-            && input.is_some_and(|count| count.read == count.written);
-        if all_read {
+        if self.has_read_all() {
             self.prove();
         } else {
             self.check_proof_at = now.checked_add(PROOF_CHECK_INTERVAL);
         }
+    }
+
+    /// Whether the worker is known to have read everything that it was sent.
+    fn has_read_all(&self) -> bool {
+        let input = self.process.view().and_then(ProcessView::input);
+        self.transport.unsent_bytes() == 0 && input.is_some_and(|count| count.read == count.written)
     }
 
     fn emit(&self, event: WorkerEvent) {

@@ -1,6 +1,6 @@
 //! Filters that do not answer each line with a line at once, and workers whose answers are broken.
 
-use ratchet_tests::{Ended, Folder, Ratchet};
+use ratchet_tests::{Ended, Folder, Ratchet, Signal};
 use serde_json::Value;
 
 fn map(folder: &Folder, words: &[&str], stdin: &str) -> Ended {
@@ -261,6 +261,114 @@ fn a_filter_that_buffers_and_drops_lines_fails_instead_of_shifting_its_answers()
     assert_eq!(failed + suspects, 8, "all are in doubt: {told:?}");
     let said = ended.stdout();
     assert!(said.contains("printed 7 lines for 8 items"), "{said}");
+}
+
+/// Returns the ids of the jobs that are told as right, and checks that each has the answer to its own item. The filter
+/// has to answer each item with the item.
+fn surely_right(ended: &Ended) -> Vec<String> {
+    let document: Value = serde_json::from_str(&ended.stdout()).expect("a document");
+    let suspects = suspects(ended);
+    let results = document["results"].as_array().expect("results");
+    let mut right = Vec::new();
+    for result in results.iter().filter(|one| one["status"] == "succeeded") {
+        let id = result["id"].as_str().expect("an id").to_owned();
+        if !suspects.contains(&id) {
+            assert_eq!(result["result"], result["item"], "told as right: {result}");
+            right.push(id);
+        }
+    }
+    right
+}
+
+/// Answers each line at once, but leaves out those that end in 5 unless there is a file `mended`.
+const LEAVES_OUT: &str = "while read -r line; do case $line in \
+                          *5) test -e mended && echo $line;; *) echo $line;; esac; done";
+
+#[test]
+fn no_answer_is_told_as_right_after_a_filter_that_left_a_line_out_crashes() {
+    let filter = "n=0; out=; while read -r line; do n=$((n + 1)); test $n = 3 || out=\"$out$line \"; \
+                  test $n = 8 && { printf '%s\\n' $out; exit 1; }; done; printf '%s\\n' $out";
+    let words = ["-q", "-j1", "--format", "json", "--", "sh", "-c", filter];
+    let ended = map(&Folder::new(), &words, &lines(1, 9)).with_code(100);
+    assert_eq!(surely_right(&ended), ["9"], "another filter had it");
+    assert_eq!(suspects(&ended), ["1", "2", "3", "4", "5", "6"]);
+    let told = results(&ended);
+    assert_eq!(told[6], "7 failed protocol", "it was held: {told:?}");
+    let said = ended.stdout();
+    assert!(said.contains("7 lines for 8 items when it ended"), "{said}");
+}
+
+#[test]
+fn no_answer_is_told_as_right_or_cached_after_a_filter_that_left_a_line_out_is_timed_out() {
+    let folder = Folder::new();
+    let run = |options: &[&str]| {
+        let words = [
+            &[
+                "-q",
+                "-j1",
+                "--timeout",
+                "1s",
+                "--cache",
+                "--format",
+                "json",
+            ],
+            options,
+            &["--", "sh", "-c", LEAVES_OUT],
+        ];
+        map(&folder, &words.concat(), &lines(1, 40))
+    };
+    let ended = run(&["--prefetch", "5"]).with_code(100);
+    surely_right(&ended);
+    assert!(!suspects(&ended).is_empty(), "{}", ended.stdout());
+
+    // What is cached was right. The filter now has one item at a time, so it is clear which ones it leaves out.
+    let ended = run(&["--prefetch", "0"]).with_code(100);
+    let left_out = ["5", "15", "25", "35"];
+    assert_eq!(surely_right(&ended).len(), 40 - left_out.len());
+    assert!(suspects(&ended).is_empty(), "{}", ended.stdout());
+    for id in left_out {
+        let failed = format!("{id} timed_out timeout");
+        assert!(results(&ended).contains(&failed), "{:?}", results(&ended));
+    }
+}
+
+#[test]
+fn resume_keeps_no_answer_of_a_filter_that_left_a_line_out_and_was_cancelled() {
+    let folder = Folder::new();
+    let call = Ratchet::within(&folder).args(["map", "--warm", "-j1", "--prefetch", "5"]);
+    let call = call.args(["--format", "json", "--grace", "0s", "--"]);
+    let running = (call.args(["sh", "-c", LEAVES_OUT]).stdin(lines(1, 40))).start();
+    // Of 40 items, four are left out.
+    running.wait_for_stdout("\"item\":\"36\"");
+    running.signal(Signal::Interrupt);
+    let ended = running.wait().with_code(130);
+    surely_right(&ended);
+
+    let folder = folder.file("mended", "");
+    let resume = Ratchet::within(&folder).args(["resume"]);
+    let ended = resume.stdin(lines(1, 40)).run().with_code(0);
+    assert_eq!(surely_right(&ended).len(), 40);
+}
+
+#[test]
+fn a_filter_in_step_that_is_timed_out_for_one_item_has_answered_the_others_rightly() {
+    let filter = "while read -r line; do test $line = 5 && sleep 100; echo $line; done";
+    let words = [
+        "-q",
+        "-j1",
+        "--timeout",
+        "1s",
+        "--format",
+        "json",
+        "--",
+        "sh",
+        "-c",
+        filter,
+    ];
+    let ended = map(&Folder::new(), &words, &lines(1, 9)).with_code(100);
+    assert!(suspects(&ended).is_empty(), "{}", ended.stdout());
+    assert_eq!(surely_right(&ended).len(), 8);
+    assert_eq!(results(&ended)[4], "5 timed_out timeout");
 }
 
 #[test]

@@ -5,7 +5,8 @@
 //! the filter was quiet for a moment; a surplus line that follows at once finds the answer still held.
 //!
 //! The count of lines *surely* matches when the filter was quiet and had nothing left to answer. Answers since then
-//! were delivered and may still prove wrong.
+//! were delivered and may still prove wrong. They also stay in doubt if the filter ends before it has answered
+//! everything: the missing line may be that of an earlier item.
 
 use std::time::{Duration, Instant};
 
@@ -19,8 +20,16 @@ pub(super) const QUIET_TIME: Duration = Duration::from_millis(50);
 /// answers take.
 const MAX_UNCONFIRMED_ANSWERS: u64 = 1 << 17;
 
+/// How long answers in a row may be unconfirmed. After that the filter is given a moment of quiet, too, so that a filter
+/// that crashes puts only its latest answers in doubt. The pause costs half a percent of this time.
+const MAX_DOUBT: Duration = Duration::from_secs(10);
+
 /// Holds the last answer of a filter, and tracks how far the count of its lines is reliable.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each of them is known for itself, whatever the others are"
+)]
 pub(super) struct Alignment<H> {
     /// The last answer, until it is known to belong to its item.
     held: Option<H>,
@@ -32,6 +41,23 @@ pub(super) struct Alignment<H> {
     matched_once: bool,
     /// How many answers came since the count last surely matched.
     unsure: u64,
+    /// The time of the first of them.
+    unsure_since: Option<Instant>,
+    /// No item was sent before the one before it was answered, since the count last surely matched.
+    one_by_one: bool,
+    /// The filter was quiet for long enough after its last line.
+    was_quiet: bool,
+}
+
+/// What a filter has not answered at its end, of the items that it may have read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unanswered {
+    /// It has answered everything.
+    Nothing,
+    /// It has not answered one item, which was its only one, and it had read that item.
+    OneThatWasRead,
+    /// It has not answered several items, or it is not known how much the filter has read.
+    Other,
 }
 
 /// The conclusions from a moment of quiet.
@@ -52,6 +78,9 @@ impl<H> Alignment<H> {
             proven: false,
             matched_once: false,
             unsure: 0,
+            unsure_since: None,
+            one_by_one: true,
+            was_quiet: false,
         }
     }
 
@@ -70,13 +99,21 @@ impl<H> Alignment<H> {
         self.unsure > 0
     }
 
+    /// Records that the filter was sent an item. `is_only` is set if it had answered all items before.
+    pub(super) fn asked(&mut self, is_only: bool) {
+        self.one_by_one &= is_only;
+    }
+
     /// Handles an answer and returns the one before it, which this confirms.
     pub(super) fn answered(&mut self, answer: Option<H>, now: Instant) -> Option<H> {
         self.unsure += 1;
-        if self.unsure >= MAX_UNCONFIRMED_ANSWERS {
+        let since = *self.unsure_since.get_or_insert(now);
+        if self.unsure >= MAX_UNCONFIRMED_ANSWERS
+            || now.saturating_duration_since(since) >= MAX_DOUBT
+        {
             self.proven = false;
         }
-        self.quiet_at = now.checked_add(QUIET_TIME);
+        self.await_quiet(now);
         std::mem::replace(&mut self.held, answer)
     }
 
@@ -84,8 +121,14 @@ impl<H> Alignment<H> {
     pub(super) fn hold(&mut self, answer: H, now: Instant) {
         // The answer may still be refuted, even if the count matched when it came.
         self.unsure = self.unsure.max(1);
-        self.quiet_at = now.checked_add(QUIET_TIME);
+        self.unsure_since.get_or_insert(now);
+        self.await_quiet(now);
         self.held = Some(answer);
+    }
+
+    fn await_quiet(&mut self, now: Instant) {
+        self.was_quiet = false;
+        self.quiet_at = now.checked_add(QUIET_TIME);
     }
 
     /// Returns the time at which [`quiet`](Self::quiet) has to be called.
@@ -98,6 +141,7 @@ impl<H> Alignment<H> {
     pub(super) fn quiet(&mut self, is_idle: bool, now: Instant) -> Option<Quiet<H>> {
         self.quiet_at.filter(|at| *at <= now)?;
         self.quiet_at = None;
+        self.was_quiet = true;
         let matches = is_idle && self.unsure > 0;
         if is_idle {
             self.matched();
@@ -108,20 +152,35 @@ impl<H> Alignment<H> {
         })
     }
 
-    /// Handles the end of a stream that had as many lines as it should. The answer that was held is confirmed.
-    pub(super) fn ended(&mut self) -> Quiet<H> {
+    /// Handles the end of a filter that may have left items unanswered. Returns `None` if answers that were given out
+    /// may belong to other items; then [`lost`](Self::lost) has to follow.
+    ///
+    /// The missing line may be that of an earlier item, whatever ended the filter. Only a filter that had one item at a
+    /// time cannot have left out an earlier line, because it was sent the next item only after a line. Such a filter
+    /// cannot have printed a surplus line either if it has read its last item and was then quiet for a moment.
+    pub(super) fn ended(&mut self, unanswered: Unanswered) -> Option<Quiet<H>> {
+        let matches = match unanswered {
+            Unanswered::Nothing => true,
+            Unanswered::OneThatWasRead => self.one_by_one && self.was_quiet,
+            Unanswered::Other => false,
+        };
+        if !matches && self.is_in_doubt() {
+            return None;
+        }
         self.quiet_at = None;
-        let matches = self.unsure > 0;
+        let matches = self.is_in_doubt();
         self.matched();
-        Quiet {
+        Some(Quiet {
             confirmed: self.held.take(),
             matches,
-        }
+        })
     }
 
     /// Records that the count of lines surely matches.
     fn matched(&mut self) {
         self.unsure = 0;
+        self.unsure_since = None;
+        self.one_by_one = true;
         self.proven = true;
         self.matched_once = true;
     }
@@ -130,6 +189,7 @@ impl<H> Alignment<H> {
     pub(super) fn lost(&mut self) -> Option<H> {
         self.quiet_at = None;
         self.unsure = 0;
+        self.unsure_since = None;
         self.held.take()
     }
 }
@@ -181,7 +241,10 @@ mod tests {
             alignment.quiet(true, start + QUIET_TIME),
             Some(told(Some(2), true))
         );
-        assert_eq!(alignment.ended(), told(None, false));
+        assert_eq!(
+            alignment.ended(Unanswered::Nothing),
+            Some(told(None, false))
+        );
     }
 
     #[test]
@@ -205,5 +268,81 @@ mod tests {
         assert!(!alignment.is_proven() && !alignment.is_fresh());
         alignment.quiet(true, start + QUIET_TIME);
         assert!(alignment.is_proven());
+    }
+
+    /// Makes a filter that has answered since its count last surely matched.
+    fn in_doubt(start: Instant) -> Alignment<u32> {
+        let mut alignment = Alignment::new();
+        alignment.asked(true);
+        alignment.answered(Some(1), start);
+        alignment.quiet(true, start + QUIET_TIME);
+        alignment.asked(true);
+        alignment.answered(Some(2), start + QUIET_TIME);
+        alignment
+    }
+
+    #[test]
+    fn a_filter_that_ends_before_it_has_answered_everything_leaves_its_answers_in_doubt() {
+        let start = now();
+        for unanswered in [Unanswered::OneThatWasRead, Unanswered::Other] {
+            let mut alignment = in_doubt(start);
+            alignment.asked(true);
+            assert_eq!(alignment.ended(unanswered), None);
+            assert_eq!(alignment.lost(), Some(2), "nothing was confirmed");
+        }
+        let mut alignment = in_doubt(start);
+        let whole = alignment.ended(Unanswered::Nothing);
+        assert_eq!(whole, Some(told(Some(2), true)));
+        // Nothing was given out since the count last matched.
+        assert_eq!(alignment.ended(Unanswered::Other), Some(told(None, false)));
+    }
+
+    #[test]
+    fn answers_given_one_by_one_are_right_though_the_filter_is_stopped_during_a_later_item() {
+        let start = now();
+        for (is_only, is_quiet, unanswered, is_right) in [
+            (true, true, Unanswered::OneThatWasRead, true),
+            (true, true, Unanswered::Other, false),
+            (true, false, Unanswered::OneThatWasRead, false),
+            (false, true, Unanswered::OneThatWasRead, false),
+        ] {
+            let mut alignment = in_doubt(start);
+            alignment.asked(is_only);
+            if is_quiet {
+                let quiet = alignment.quiet(false, start + QUIET_TIME * 2);
+                assert_eq!(quiet, Some(told(Some(2), false)));
+            }
+            let expected = is_right.then(|| told(None, true));
+            assert_eq!(
+                alignment.ended(unanswered),
+                expected,
+                "{is_only} {is_quiet} {unanswered:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_answer_after_the_moment_of_quiet_is_in_doubt_again() {
+        let start = now();
+        let mut alignment = in_doubt(start);
+        alignment.asked(true);
+        alignment.quiet(false, start + QUIET_TIME * 2);
+        alignment.answered(Some(3), start + QUIET_TIME * 3);
+        alignment.asked(true);
+        assert_eq!(alignment.ended(Unanswered::OneThatWasRead), None);
+    }
+
+    #[test]
+    fn a_filter_that_is_never_idle_is_given_a_moment_from_time_to_time() {
+        let start = now();
+        let mut alignment = in_doubt(start);
+        let since = start + QUIET_TIME;
+        alignment.answered(Some(3), since + MAX_DOUBT / 2);
+        assert!(alignment.is_proven());
+        alignment.answered(Some(4), since + MAX_DOUBT);
+        assert!(!alignment.is_proven() && !alignment.is_fresh());
+        alignment.quiet(true, since + MAX_DOUBT + QUIET_TIME);
+        alignment.answered(Some(5), since + MAX_DOUBT * 2);
+        assert!(alignment.is_proven(), "the time begins anew");
     }
 }

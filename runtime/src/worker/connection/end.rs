@@ -151,7 +151,7 @@ impl RunningWorker {
             self.finish_pulls().await;
         }
         // Nothing more can be read, so what was read so far is final for the attempts.
-        self.end_output(now());
+        self.settle_filter(Some(&cause), now());
         let stderr = self.stderr.tail();
         let now = now();
         let unread_from = self.unread_from(&cause);
@@ -211,7 +211,7 @@ impl RunningWorker {
     ///
     /// Such a worker may have decided to end before it was sent its next request. One that never answered is charged
     /// with its requests: otherwise a job that crashes it would go from one worker to the next forever.
-    fn unread_from(&self, cause: &EndCause) -> Option<u64> {
+    pub(super) fn unread_from(&self, cause: &EndCause) -> Option<u64> {
         let ended_idle = self.has_answered && matches!(cause, EndCause::Exited(_));
         let view = self.process.view().filter(|_| ended_idle)?;
         Some(view.input()?.read)

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use ratchet_ipc::Payload;
 
-use super::alignment::{Alignment, Quiet};
+use super::alignment::{Alignment, Quiet, Unanswered};
 use super::buffering::Silence;
 use super::in_flight::InFlightAttempt;
 use super::{EndCause, ExitStage, RunningWorker, WorkerEvent};
@@ -23,6 +23,10 @@ use crate::outcome::{Class, Failure};
 use crate::worker::config::{PoolConfig, WorkerProtocol};
 
 /// The connection's state of a worker that is a filter: held answers, counts of lines, and silence.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each of them comes true by itself, in any order"
+)]
 pub(super) struct Filter {
     alignment: Alignment<Held>,
     silence: Silence,
@@ -36,8 +40,12 @@ pub(super) struct Filter {
     is_last: bool,
     /// The filter's stdin was closed while it still had items to answer.
     input_closed: bool,
+    /// The filter had read everything when its stdin was closed. After that, the system does not say it.
+    had_read_all: bool,
     /// The filter's stdout has ended.
     output_ended: bool,
+    /// It was decided which of the filter's answers are right, so its end has no further consequence for them.
+    is_settled: bool,
     /// How many attempts have failed because the filter was out of step.
     pub(super) charged: u32,
 }
@@ -76,8 +84,28 @@ struct FreshAnswer {
 enum Mismatch<'a> {
     /// The filter printed a line that answers no item.
     Surplus(&'a str),
-    /// The filter's output ended before it had answered everything.
+    /// The filter's output ended before it had answered everything, although it had all the time that it wanted.
     Missing { asked: u64, answered: u64 },
+    /// The filter crashed or was killed before it had answered everything.
+    Unfinished { asked: u64, answered: u64 },
+}
+
+impl Mismatch<'_> {
+    /// Makes the failure of an answer that may belong to another item. `who` is the filter.
+    fn failure(&self, who: &str) -> Failure {
+        let said = match self {
+            Self::Surplus(line) => format!("{who} {}", EndCause::surplus_line(line, false)),
+            Self::Missing { asked, answered } => format!(
+                "{who} printed {answered} lines for {asked} items, so nobody can tell which answers what; a filter has \
+                 to answer each line with one line: leave out --warm (`protocol: lines`)"
+            ),
+            Self::Unfinished { asked, answered } => format!(
+                "{who} had printed {answered} lines for {asked} items when it ended, and a missing line may be that of an \
+                 earlier item: its latest answers may belong to other items"
+            ),
+        };
+        Failure::new(Class::Protocol, said)
+    }
 }
 
 impl Filter {
@@ -93,20 +121,27 @@ impl Filter {
                 answered_to: Vec::new(),
                 is_last: false,
                 input_closed: false,
+                had_read_all: false,
                 output_ended: false,
+                is_settled: false,
                 charged: 0,
             }),
         }
     }
 
-    /// Records that the filter was sent an item.
-    pub(super) fn asked(&mut self, now: Instant) {
+    /// Records that the filter was sent an item. `is_only` is set if it has no other one.
+    pub(super) fn asked(&mut self, is_only: bool, now: Instant) {
         self.asked += 1;
+        self.alignment.asked(is_only);
         self.silence.asked(now);
     }
 
-    /// Returns the time at which the filter has to be checked, if nothing happens before.
+    /// Returns the time at which the filter has to be checked, if nothing happens before. After the end of its output,
+    /// quiet proves nothing any more.
     pub(super) fn deadline(&self) -> Option<Instant> {
+        if self.output_ended {
+            return None;
+        }
         [self.alignment.deadline(), self.silence.deadline()]
             .into_iter()
             .flatten()
@@ -306,6 +341,7 @@ impl RunningWorker {
     /// Closes the stdin of a filter that buffers and was sent all its items, so that it prints the rest.
     fn close_if_last(&mut self) {
         let has_items = !self.jobs.is_empty();
+        let has_read_all = self.has_read_all();
         let Some(filter) = &mut self.filter else {
             return;
         };
@@ -315,6 +351,7 @@ impl RunningWorker {
             return;
         }
         filter.input_closed = true;
+        filter.had_read_all = has_read_all;
         filter.silence.end();
         self.close_to_work();
         // It stays alive until it has answered its items. After them it is retired like any idle worker.
@@ -325,17 +362,10 @@ impl RunningWorker {
 
     /// Marks the filter as out of step. The answer that is held fails, and runs are notified that earlier answers may
     /// be wrong.
-    fn mark_out_of_step(&mut self, mismatch: &Mismatch<'_>, now: Instant) -> Option<Failure> {
-        let who = self.display_name();
-        let filter = self.filter.as_mut()?;
-        let said = match mismatch {
-            Mismatch::Surplus(line) => format!("{who} {}", EndCause::surplus_line(line, false)),
-            Mismatch::Missing { asked, answered } => format!(
-                "{who} printed {answered} lines for {asked} items, so nobody can tell which answers what; a filter has \
-                 to answer each line with one line: leave out --warm (`protocol: lines`)"
-            ),
+    fn mark_out_of_step(&mut self, failure: &Failure, now: Instant) {
+        let Some(filter) = &mut self.filter else {
+            return;
         };
-        let failure = Failure::new(Class::Protocol, said);
         let held = filter.alignment.lost();
         let answered_to = std::mem::take(&mut filter.answered_to);
         self.refute(held, failure.clone(), now);
@@ -345,33 +375,56 @@ impl RunningWorker {
                 reason: failure.message.clone(),
             });
         }
-        Some(failure)
     }
 
     /// Handles a line that answers no item: lines can no longer be matched to items, so the filter is killed.
     pub(super) async fn take_surplus_line(&mut self, line: String, now: Instant) {
         let is_fresh = (self.filter.as_ref()).is_some_and(|filter| filter.alignment.is_fresh());
-        self.mark_out_of_step(&Mismatch::Surplus(&line), now);
+        let failure = Mismatch::Surplus(&line).failure(&self.display_name());
+        self.mark_out_of_step(&failure, now);
         self.kill(EndCause::surplus_line(&line, is_fresh)).await;
     }
 
-    /// Handles the end of the filter's output. Items that it has not answered yet will never be answered.
+    /// Handles the end of the filter's output. If it has left items unanswered and nobody has ended it or closed its
+    /// input, its exit decides what became of them, so nothing is settled before that.
     pub(super) fn end_output(&mut self, now: Instant) {
         let Some(filter) = &mut self.filter else {
             return;
         };
-        if std::mem::replace(&mut filter.output_ended, true) {
+        filter.output_ended = true;
+        if self.jobs.is_empty() || (filter.input_closed && !self.is_killed) {
+            self.settle_filter(None, now);
+        }
+    }
+
+    /// Decides which answers of a filter that prints nothing more are right. `cause` is the cause of its end, once it is
+    /// known. If the filter's input was closed and it was given the time to answer, its unanswered items fail.
+    pub(super) fn settle_filter(&mut self, cause: Option<&EndCause>, now: Instant) {
+        let unanswered = self.unanswered(cause);
+        let who = self.display_name();
+        let Some(filter) = &mut self.filter else {
+            return;
+        };
+        filter.output_ended = true;
+        if std::mem::replace(&mut filter.is_settled, true) {
             return;
         }
         let (asked, answered) = (filter.asked, filter.answered);
-        if !filter.input_closed || self.jobs.is_empty() || self.is_killed {
-            let quiet = filter.alignment.ended();
-            return self.apply_quiet(quiet, now);
-        }
-        let Some(failure) = self.mark_out_of_step(&Mismatch::Missing { asked, answered }, now)
-        else {
-            return;
+        let had_its_time = filter.input_closed && !self.is_killed;
+        let mismatch = if had_its_time {
+            Mismatch::Missing { asked, answered }
+        } else {
+            Mismatch::Unfinished { asked, answered }
         };
+        let ended = filter.alignment.ended(unanswered);
+        let failure = mismatch.failure(&who);
+        match ended {
+            Some(quiet) => self.apply_quiet(quiet, now),
+            None => self.mark_out_of_step(&failure, now),
+        }
+        if !had_its_time {
+            return;
+        }
         // Each attempt begins in the place of the one before it, as if that had been answered, so that the number of
         // slots stays right.
         while let Some(entry) = self.jobs.oldest().and_then(|id| self.jobs.remove(id)) {
@@ -379,6 +432,29 @@ impl RunningWorker {
                 filter.charged += 1;
             }
             self.end_attempt(entry, Err(Box::new(failure.clone())), now, now);
+        }
+    }
+
+    /// Returns what the filter has not answered. Items that it cannot have read do not count if it ended as a program
+    /// does that has nothing more to say; one that failed or was killed may have stopped before it had answered the
+    /// item before.
+    fn unanswered(&self, cause: Option<&EndCause>) -> Unanswered {
+        let is_success =
+            |cause: &&EndCause| matches!(cause, EndCause::Exited(exit) if exit.is_success());
+        let unread_from = cause
+            .filter(is_success)
+            .and_then(|cause| self.unread_from(cause));
+        let had_read_all = self
+            .filter
+            .as_ref()
+            .is_some_and(|filter| filter.had_read_all);
+        let count = unread_from.map_or(self.jobs.len(), |read| self.jobs.sent_before(read));
+        match count {
+            0 => Unanswered::Nothing,
+            1 if self.jobs.len() == 1 && (had_read_all || self.has_read_all()) => {
+                Unanswered::OneThatWasRead
+            }
+            _ => Unanswered::Other,
         }
     }
 }

@@ -147,6 +147,18 @@ impl InFlight {
             .collect()
     }
 
+    /// Returns how many attempts the worker may have seen if it has read this many bytes. Attempts whose bytes are not
+    /// counted are among them.
+    #[expect(
+        clippy::expect_used,
+        reason = "so many attempts do not fit into memory"
+    )]
+    pub(super) fn sent_before(&self, read: u64) -> u32 {
+        let entries = self.entries.iter();
+        let seen = entries.filter(|entry| entry.starts_at < Some(read)).count();
+        u32::try_from(seen).expect("a worker has fewer than four thousand million attempts")
+    }
+
     /// Returns how many attempts the worker has.
     #[expect(
         clippy::expect_used,

@@ -39,8 +39,9 @@ impl RunningWorker {
             self.check_proof_at = now.checked_add(super::PROOF_CHECK_INTERVAL);
         }
         self.jobs.push(assignment, starts_at, now);
+        let is_only = self.jobs.len() == 1;
         if let Some(filter) = &mut self.filter {
-            filter.asked(now);
+            filter.asked(is_only, now);
         }
     }
 
