@@ -497,7 +497,7 @@ fn names_that_are_known_only_later_are_refused_with_the_reason() {
     for said in [
         "p.yml:3:10",
         "`hosts` has to be known before anything runs, but `target` is undefined",
-        "and `many` is undefined",
+        "but `many` is undefined",
         "`{{ book }}.yml` has to be known before anything runs, but `book` is undefined",
         "set the variable with -e",
     ] {

@@ -112,7 +112,7 @@ fn what_no_resource_can_meet_is_refused_with_its_place_before_anything_runs() {
         (
             "resources: { gpu: [0, 0] }\njobs: [{ run: [touch, x] }]\n",
             "jobs.yaml:1:",
-            "is given twice",
+            "is there twice",
         ),
         (
             "resources: { gpu: 4XB }\njobs: [{ run: [touch, x] }]\n",

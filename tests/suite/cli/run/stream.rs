@@ -106,6 +106,6 @@ fn waiting_for_the_hello_of_an_undeclared_filter_is_reported() {
             running.wait_for_stderr(told);
         }
         let said = running.wait().with_code(143).stderr();
-        assert_eq!(said.matches("is no answer").count(), 1, "{said}");
+        assert_eq!(said.matches("is not an answer").count(), 1, "{said}");
     }
 }
