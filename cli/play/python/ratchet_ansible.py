@@ -45,6 +45,8 @@ MAX_TASKS = 200
 MAX_OUTPUT_BYTES = 64 * 1024 * 1024
 # How long a session has between SIGTERM and SIGKILL.
 KILL_AFTER = 0.5
+# How long until a session is killed again, of which something was still alive.
+KILL_AGAIN_AFTER = 0.02
 # How long sudo may take until it has started a process.
 BECOME_LIMIT = 60
 # How long another process of this program may take to end when its stdin is closed.
@@ -375,7 +377,7 @@ def read_output(descriptor):
 
 
 def kill_session(session, number):
-    """Sends a signal to all processes of a session. Returns whether there may be any."""
+    """Sends a signal to all processes of a session. Returns whether /proc showed any alive that it may signal."""
     found = False
     try:
         names = os.listdir("/proc")
@@ -391,14 +393,14 @@ def kill_session(session, number):
                 continue
         except (OSError, ValueError, IndexError):
             continue
-        found = True
         try:
             os.kill(int(name), number)
+            found = True
         except OSError:
+            # It has just ended, or belongs to another user and cannot be signalled.
             pass
     try:
         os.killpg(session, number)
-        found = found or not names
     except OSError:
         pass
     return found
@@ -679,11 +681,13 @@ class Worker:
             else:
                 self.relay_is_ready(watched[descriptor], descriptor)
         now = time.monotonic()
-        for task in self.tasks.values():
-            if task.kill_at is not None and now >= task.kill_at:
-                # What it forks meanwhile is killed the next time.
-                kill_session(task.pid, signal.SIGKILL)
-                task.kill_at = now + 0.05
+        due = [task for task in self.tasks.values() if task.kill_at is not None and now >= task.kill_at]
+        for task in due:
+            # What it forks meanwhile is killed the next time.
+            kill_session(task.pid, signal.SIGKILL)
+            task.kill_at = now + KILL_AGAIN_AFTER
+        if due:
+            self.reap()
         for relay in list(self.relays.values()):
             if not relay.is_ready and now >= relay.start_by:
                 self.relay_ended(relay, "sudo did not start a process within %d seconds" % BECOME_LIMIT)
@@ -907,8 +911,11 @@ class Worker:
                 if hasattr(os, "waitid"):
                     if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                         continue
-                    if task.is_cancelled:
-                        kill_session(pid, signal.SIGKILL)
+                    # A killed process is alive for a moment, and what was forked meanwhile was not killed yet. The
+                    # request is answered when a look finds nothing alive.
+                    if task.is_cancelled and kill_session(pid, signal.SIGKILL):
+                        task.kill_at = time.monotonic() + KILL_AGAIN_AFTER
+                        continue
                 ended, task.status = os.waitpid(pid, os.WNOHANG)
                 if ended == 0:
                     task.status = None
