@@ -1,4 +1,4 @@
-//! What a call costs that succeeds at once, through this crate and through others: a retry, and a closed breaker.
+//! Measures what this crate and others add to a call that succeeds at once: with retries, and behind a closed breaker.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -16,7 +16,7 @@ async fn call() -> Result<u32, Fault<&'static str>> {
     Ok(black_box(7))
 }
 
-/// Returns how long so many calls take, one after the other.
+/// Returns how long this many calls take, one after the other.
 fn timed(runtime: &Runtime, times: u64, call: impl AsyncFn() -> bool) -> Duration {
     runtime.block_on(async {
         let begin = Instant::now();

@@ -1,4 +1,4 @@
-//! What `acquire` costs: alone, beside a bare semaphore, and as a share of a job of 1 ms.
+//! Measures `ParallelizationManager::acquire`, compared to a semaphore, and its share of a job of 1 ms.
 
 #![expect(
     clippy::expect_used,
@@ -62,7 +62,7 @@ fn uncontended(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A job of a millisecond that really works for it: sleeping would hide the cost in the timer.
+/// Keeps the processor busy for a millisecond. A sleep would hide the cost of `acquire` in the delay of the timer.
 fn job() {
     let end = clock() + JOB;
     while clock() < end {

@@ -1,4 +1,4 @@
-//! Plain commands beside a bare loop that starts a program and waits for it.
+//! Measures running a command, compared to a loop that starts a program and waits for it.
 #![expect(
     clippy::expect_used,
     reason = "a benchmark that cannot run has to stop"
@@ -20,10 +20,11 @@ use tokio_util::sync::CancellationToken;
 /// A program that does nothing.
 const PROGRAM: &str = "/bin/true";
 
-/// How many run at the same time.
+/// How many programs run at the same time.
 const AT_ONCE: usize = 2;
 
-/// The least that anyone could do, on as many threads; its output is caught as ours is.
+/// Reference: runs the program with the standard library, on [`AT_ONCE`] threads. The output is captured, as the
+/// command runner captures it.
 fn bare(count: u64) {
     std::thread::scope(|scope| {
         for thread in 0..AT_ONCE as u64 {

@@ -1,4 +1,4 @@
-//! Echo workers, as several benchmarks ask them: through a pool, and as the least that anyone could do.
+//! Sends requests to echo workers for several benchmarks: through a pool, and with minimal hosts as the reference.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,13 +12,14 @@ use tokio::task::JoinSet;
 
 use crate::reference;
 
-/// A small input, as most are.
+/// A small, typical input.
 pub(crate) const INPUT: &str = r#"{"path":"images/a.png","width":640}"#;
 
-/// Set in the environment of a process that is to be a worker.
+/// The environment variable that makes a process a worker.
 pub(crate) const WORKER: &str = "RATCHET_BENCH_WORKER";
 
-/// As many hosts of one thread and one process each.
+/// Reference: sends `count` requests through minimal hosts, each with one thread and one worker process. Each host has
+/// up to `in_flight` unanswered requests.
 pub(crate) fn bare(hosts: &mut [reference::Host], count: u64, in_flight: u64) {
     let input = serde_json::from_str(INPUT).expect("it is JSON");
     let share = count.div_ceil(hosts.len() as u64);
@@ -32,7 +33,7 @@ pub(crate) fn bare(hosts: &mut [reference::Host], count: u64, in_flight: u64) {
     });
 }
 
-/// However many of its workers fall, it is not given up.
+/// Returns a policy that never gives a pool up, however often its workers crash.
 fn undaunted() -> RestartPolicy {
     RestartPolicy {
         intensity: u32::MAX,
@@ -40,7 +41,7 @@ fn undaunted() -> RestartPolicy {
     }
 }
 
-/// So many workers, which are this program itself.
+/// Starts a pool of this many workers. Each worker is this program.
 pub(crate) async fn pool(workers: u32, prefetch: Prefetch) -> ProcessPool {
     let program = std::env::current_exe().expect("this program has a path");
     let mut process = ProcessConfig::new(program);
@@ -57,7 +58,7 @@ pub(crate) async fn pool(workers: u32, prefetch: Prefetch) -> ProcessPool {
         .expect("it can work")
 }
 
-/// So many callers, who ask the pool for one thing after the other.
+/// Runs `count` jobs on the pool with this many concurrent callers. Each caller waits for a result before it asks again.
 pub(crate) async fn callers(pool: &ProcessPool, callers: u64, count: u64) {
     let input = Payload::from_json(INPUT).expect("it is JSON");
     let left = Arc::new(AtomicU64::new(count));
@@ -65,7 +66,7 @@ pub(crate) async fn callers(pool: &ProcessPool, callers: u64, count: u64) {
     for _ in 0..callers {
         let (pool, left, input) = (pool.clone(), Arc::clone(&left), input.clone());
         running.spawn(async move {
-            // Only the count matters.
+            // The counter orders nothing else, so relaxed is enough.
             while left
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
                     left.checked_sub(1)

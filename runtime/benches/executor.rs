@@ -1,5 +1,5 @@
-//! What the executor costs: a job that does nothing, one through a pool beside the pool alone, one that is
-//! written down, and a run of many hosts.
+//! Measures the executor: jobs that do nothing, jobs that a pool performs, compared to the pool alone, jobs that are
+//! recorded in a journal, and a run with many hosts.
 #![expect(
     clippy::expect_used,
     reason = "a benchmark that cannot run has to stop"
@@ -28,7 +28,7 @@ use ratio::{Ratios, timed};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
-/// How many requests the reference has under way, and how many callers the pool has a worker.
+/// The number of unanswered requests of each reference host, and the number of callers of the pool for each worker.
 const IN_FLIGHT: u64 = 257;
 
 fn group<'a>(
@@ -44,7 +44,7 @@ fn group<'a>(
     group
 }
 
-/// Runs these jobs, each of which has to succeed.
+/// Runs these jobs, and panics if one does not succeed.
 async fn run<I>(executor: &Executor, jobs: I)
 where
     I: IntoIterator<Item = Job>,
@@ -68,7 +68,7 @@ fn echoes(count: u64) -> impl Iterator<Item = Job> + Send {
     (0..count).map(move |number| Job::task(number.to_string(), "echo", input.clone()))
 }
 
-/// The least that anybody could do with a closure a job: a task, whose answer comes by a channel.
+/// Reference: spawns a tokio task for each job, with at most 64 at once.
 async fn bare_tasks(count: u64) {
     let mut running = JoinSet::new();
     for number in 0..count {
@@ -178,7 +178,7 @@ fn journals(criterion: &mut Criterion, runtime: &Runtime, ratios: &Ratios) {
 const HOSTS: u64 = 1000;
 const JOBS: u64 = 100_000;
 
-/// What is asked of hosts in turn: mostly anything goes, some of it one at a time.
+/// Makes jobs for many hosts with different terms: parallel, exclusive on their host, limited and rate-limited ones.
 fn mixed() -> impl Iterator<Item = Job> + Send {
     let terms = |hint: ParallelizationHint, priority: Priority, limits: &[&str]| {
         Arc::new(Terms {
@@ -203,7 +203,7 @@ fn mixed() -> impl Iterator<Item = Job> + Send {
         terms(ParallelizationHint::HostExclusive, Priority::High, &["db"]),
     ];
     (0..JOBS).map(move |number| {
-        // One in a thousand waits for everybody else on all hosts.
+        // One job in a thousand runs only while no other job runs on any host.
         let terms = if number % 1000 == 999 {
             Arc::new(Terms {
                 hint: Some(ParallelizationHint::GlobalExclusive),

@@ -1,4 +1,4 @@
-//! The journal beside a bare write of the same bytes, and what its parts cost.
+//! Measures writing a journal, compared to a write of the same bytes, and reading one.
 #![expect(
     clippy::expect_used,
     reason = "a benchmark that cannot run has to stop"
@@ -19,7 +19,8 @@ use ratchet_runtime::{
     SlotNumber, Timestamp,
 };
 
-/// So many jobs end while a flush runs, at some hundred thousand a second.
+/// How many jobs are appended between two flushes. At some hundred thousand jobs a second, about as many end while a
+/// flush runs.
 const GROUP: usize = 1024;
 
 fn header() -> Header {
@@ -27,7 +28,7 @@ fn header() -> Header {
     Header::new(RunId::at(now), now, Payload::null())
 }
 
-/// Jobs as small as they get, with their outcomes.
+/// Makes a group of small jobs with their outcomes.
 fn group(from: usize) -> Vec<(Job, Outcome)> {
     let numbered = |number: usize| {
         let input = Payload::from_value(&number).expect("a number is JSON");
@@ -58,7 +59,7 @@ fn append(journal: &mut Journal, group: &[(Job, Outcome)]) {
     journal.flush().expect("there is room");
 }
 
-/// The bytes of a group, as the journal writes them.
+/// Returns the bytes that the journal writes for a group.
 fn bytes_of(folder: &Path, group: &[(Job, Outcome)]) -> Vec<u8> {
     let path = folder.join("bytes");
     let mut journal = Journal::create(&path, &header(), Durability::None).expect("there is room");

@@ -1,4 +1,4 @@
-//! Jobs through a pool to real workers, beside the least that anyone could do with as many processes.
+//! Measures jobs that a pool passes to real workers, compared to a minimal host with the same number of processes.
 #![expect(
     clippy::expect_used,
     reason = "a benchmark that cannot run has to stop"
@@ -21,7 +21,8 @@ use ratchet_runtime::{Job, Payload};
 use ratio::{Ratios, timed};
 use tokio::runtime::Runtime;
 
-/// From the failure of a job that has killed its worker to the next result, beside a bare start and echo.
+/// Measures the time from the failure of a job that killed its worker to the next result. The reference starts a process
+/// and exchanges one echo with it.
 fn restart(criterion: &mut Criterion, runtime: &Runtime, ratios: &Ratios) {
     let name = "restart after a crash";
     let mut group = criterion.benchmark_group(name);

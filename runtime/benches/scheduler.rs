@@ -1,7 +1,6 @@
-//! What a job costs the scheduler: push, pop and finish, with so many others queued.
+//! Measures how long the scheduler takes for a job: push, pop and finish, with many other jobs in the queue.
 //!
-//! The reference in the same run is a bare FIFO queue with a counter of slots, which can do none
-//! of what a scheduler is for: `fifo`.
+//! The reference in the same run is `fifo`, a queue with a counter of slots and without priorities, hosts and limits.
 
 #![expect(
     clippy::expect_used,
@@ -59,7 +58,7 @@ fn clock() -> Instant {
     Instant::now()
 }
 
-/// A queue that is kept at one length: each job that ends is replaced by a new one.
+/// A scheduler whose queue keeps its length: a new job replaces each job that ends.
 struct Bench {
     scheduler: Scheduler,
     hosts: Vec<String>,
@@ -109,7 +108,7 @@ impl Bench {
         for _ in 0..queued {
             bench.push();
         }
-        // Warm: every slot has been filled once, the queue has been longer than it will be.
+        // Warm up until each slot was used, so that no buffer grows during the measurement.
         for _ in 0..4 * SLOTS {
             bench.one();
         }
@@ -117,7 +116,7 @@ impl Bench {
     }
 
     fn push(&mut self) {
-        // Spread without order, and the same in every run.
+        // A linear congruential generator gives numbers that look random and are the same in every run.
         self.number = self
             .number
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -152,7 +151,7 @@ impl Bench {
         self.scheduler.push(request, self.now).expect("possible");
     }
 
-    /// One job comes, one ends; as many start as can.
+    /// Pushes one job, starts all jobs that can start, and finishes one.
     fn one(&mut self) {
         self.now += Duration::from_micros(1);
         self.push();

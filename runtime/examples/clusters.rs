@@ -41,7 +41,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .deadline(Duration::from_secs(30))
         .await?;
 
-    // What failed is told, and the rest is used.
+    // Failures are printed, and the other results are used.
     for (failed, why) in outcomes.errors() {
         println!("{} failed: {why}", failed.id);
     }
@@ -57,7 +57,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
     println!("{:?} on average", outcomes.average_duration());
 
-    // A shutdown lets what runs finish. This task hears that it is cancelled, too.
+    // A shutdown lets running tasks finish. This one also notices when it is cancelled.
     pool.submit_closure("prod-us-east", |context| async move {
         tokio::select! {
             () = sleep(Duration::from_millis(50)) => Ok("drained"),

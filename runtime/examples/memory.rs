@@ -1,5 +1,5 @@
-//! Shows that memory follows the jobs in flight, not the jobs there are: the most that was resident, after a
-//! thousand jobs, a million that were submitted, and ten million that were streamed.
+//! Shows that memory depends on the jobs in flight and not on the number of jobs. It prints the peak of resident memory
+//! for a thousand jobs, for a million submitted ones and for ten million streamed ones.
 //!
 //! `cargo run --release --example memory`
 #![expect(clippy::print_stdout, reason = "what it says is what it is run for")]
@@ -14,7 +14,7 @@ fn nothing(number: u64) -> Job {
     Job::closure(number.to_string(), |_| async { Ok(Payload::null()) })
 }
 
-/// Takes all outcomes, and says how many there were.
+/// Takes all outcomes, and returns how many jobs succeeded.
 async fn count(mut run: Run) -> u64 {
     let (mut count, mut outcomes) = (0, Vec::new());
     while run.next_many(&mut outcomes, 256).await > 0 {
@@ -23,14 +23,14 @@ async fn count(mut run: Run) -> u64 {
     count
 }
 
-/// Jobs that the run pulls from an iterator as there is room.
+/// Runs jobs from an iterator. The run pulls a job when it has room for it.
 async fn streamed(jobs: u64) -> Done {
     let run = Executor::builder().build()?.run((0..jobs).map(nothing))?;
     assert_eq!(count(run).await, jobs);
     Ok(())
 }
 
-/// Jobs that somebody else sends, and waits where there is no room.
+/// Runs jobs that another task submits. That task waits while the run has no room.
 async fn submitted(jobs: u64) -> Done {
     let (submitter, run) = Executor::builder().build()?.open()?;
     let sending = tokio::spawn(async move {
@@ -43,7 +43,7 @@ async fn submitted(jobs: u64) -> Done {
     Ok(sending.await??)
 }
 
-/// The most memory that this process ever had, as the system knows it.
+/// Returns the peak of this process's resident memory, as the system reports it.
 fn peak() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -67,7 +67,7 @@ async fn main() -> Done {
         );
         return Ok(());
     }
-    // Each in a process of its own, since a peak never goes back.
+    // Each has a process of its own, because a peak never goes back.
     for (way, jobs) in [
         ("streamed", 1_000),
         ("submitted", 1_000_000),

@@ -76,8 +76,8 @@ impl Place {
         }
     }
 
-    /// Declares a resource that the place has for itself. Jobs that run there take units of it, and not of what the run
-    /// declares under the same name, which is that of the local place then. A place that declares none of it has none.
+    /// Declares a resource that the place has for itself. Jobs that run there take units of it. A resource of the run
+    /// with the same name then belongs to the local place alone. A place that does not declare it has no unit of it.
     ///
     /// If a name is declared twice, the last one counts.
     #[must_use]

@@ -38,7 +38,7 @@ impl TraceId {
 }
 
 impl SpanId {
-    /// Makes an identity of a number, whichever it is.
+    /// Makes an identity of a number. 0 becomes 1, because an identity of zeros is not valid.
     fn of(number: u64) -> Self {
         Self(number.max(1).to_be_bytes())
     }

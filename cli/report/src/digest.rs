@@ -363,6 +363,7 @@ struct Rows {
 }
 
 impl Rows {
+    /// Shows each row of the model on a row of its own, or each group on one row if there are too many rows.
     fn of(model: &RunModel) -> Self {
         let each = |row: &crate::model::Row| (row.group.clone(), row.name.clone());
         let group = |row: &crate::model::Row| (row.group.clone(), row.group.clone());

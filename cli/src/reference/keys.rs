@@ -191,7 +191,7 @@ fn value_kind(schema: &Value) -> String {
 }
 
 impl TextKind {
-    /// The name of the kind, where the schema says only by a pattern that it is a text.
+    /// Returns the name of the kind for a schema without a type, or "any value" if the schema has no pattern either.
     fn name_or_anything(self, schema: &Value) -> String {
         let says_something = schema.get("pattern").is_some() || schema.get("allOf").is_some();
         if says_something {

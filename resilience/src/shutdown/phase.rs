@@ -140,7 +140,8 @@ impl PhaseClock {
         self.phase == Phase::Killing && self.deadline.is_some_and(|deadline| now >= deadline)
     }
 
-    /// Changes the phase. No other method does, so phase and deadline always belong together.
+    /// Sets the phase and its deadline, and returns the phase. No other method sets either of them, so they always
+    /// belong together.
     fn enter(&mut self, phase: Phase, now: Instant) -> Phase {
         let grace = match phase {
             Phase::Running => None,

@@ -67,12 +67,13 @@ pub(super) struct Queue {
     limits: Vec<LimitId>,
     /// A buffer for the resources of the job that is pushed, kept to save an allocation.
     resources: Vec<(ResourceId, u64)>,
-    /// The resources of which each place has its own, so that the scheduler knows nothing of them.
+    /// The names of the resources that each place has for itself. The scheduler does not know these resources.
     of_places: Vec<SmolStr>,
 }
 
 impl Queue {
-    /// Makes an empty queue for this many kinds of worker. Each place has its own of the resources `of_places`.
+    /// Makes an empty queue for this many kinds of worker. `of_places` names the resources that each place has for
+    /// itself.
     pub(super) fn new(mut scheduler: Scheduler, kinds: u16, of_places: Vec<SmolStr>) -> Self {
         scheduler.keep_waits();
         Self {

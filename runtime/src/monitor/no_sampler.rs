@@ -2,7 +2,7 @@
 
 use super::{MonitorError, Probe, Reading};
 
-/// Takes no readings, because this crate was built without the feature `monitor`.
+/// Takes no readings, because this crate was built without the feature `monitor`. No value of this type can be made.
 #[derive(Debug)]
 pub struct Sampler(std::convert::Infallible);
 

@@ -3,7 +3,7 @@
 use crate::document::{Count, Either, PositiveDuration, Share, section};
 
 section! {
-    /// When a breaker stops attempts.
+    /// The settings of a breaker: when it stops attempts, for how long, and how it lets them through again.
     pub(crate) struct BreakerSpec("a breaker") {
         /// It opens when so many of the attempts in the window failed, as in 50%.
         failure_rate: Share,

@@ -228,6 +228,7 @@ fn result_of<'a>(message: &Message<'a>, what: &str) -> Result<&'a RawValue, Stri
 
 /// Reads the answer to `initialize`.
 pub(super) fn read_initialized(message: &Message<'_>) -> Result<Server, String> {
+    /// The result of the server's answer to `initialize`.
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Initialized {

@@ -169,7 +169,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Returns the target of a link that was named, unless it is pushed already.
+    /// Returns the target of a symbolic link, which has to be pushed with the link; `None` if it is pushed already.
     fn target_of(&self, link: &WorkPath) -> Result<Option<WorkPath>, FileError> {
         let here = link.here();
         let target = fs::read_link(&here).map_err(|error| changed(&here, error))?;

@@ -41,9 +41,9 @@ pub(super) struct Alignment<H> {
     matched_once: bool,
     /// How many answers came since the count last surely matched.
     unsure: u64,
-    /// The time of the first of them.
+    /// The time of the first of the `unsure` answers.
     unsure_since: Option<Instant>,
-    /// No item was sent before the one before it was answered, since the count last surely matched.
+    /// Each item since the count last surely matched was sent only after the filter had answered the item before it.
     one_by_one: bool,
     /// The filter was quiet for long enough after its last line.
     was_quiet: bool,
@@ -136,8 +136,8 @@ impl<H> Alignment<H> {
         self.quiet_at
     }
 
-    /// Returns the conclusions if the moment of quiet is over. `is_idle` is set if the filter has nothing left to
-    /// answer.
+    /// Confirms the held answer if the filter was quiet for long enough after it; `None` before that. `is_idle` is set
+    /// if the filter has nothing left to answer.
     pub(super) fn quiet(&mut self, is_idle: bool, now: Instant) -> Option<Quiet<H>> {
         self.quiet_at.filter(|at| *at <= now)?;
         self.quiet_at = None;

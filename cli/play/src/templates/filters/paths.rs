@@ -153,6 +153,7 @@ pub(in crate::templates) fn normal(path: &str) -> String {
     }
 }
 
+/// Makes a path absolute and removes its `.` and `..`, without a look at symbolic links.
 fn absolute(path: &str) -> Result<String, Error> {
     let here = std::env::current_dir()
         .map_err(|error| wrong(format!("this folder is unknown: {error}")))?;
@@ -184,6 +185,7 @@ fn real(path: &str) -> Result<String, Error> {
     }
 }
 
+/// Makes a path absolute, and leaves its symbolic links and its `..` as they are.
 fn absolute_with_links(path: &str) -> Result<String, Error> {
     let here = std::env::current_dir()
         .map_err(|error| wrong(format!("this folder is unknown: {error}")))?;
