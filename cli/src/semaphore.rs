@@ -235,7 +235,7 @@ impl Semaphore {
     }
 }
 
-/// Waits for a start that nothing but time brings.
+/// Sleeps until a rate limit allows the next start.
 #[expect(
     clippy::disallowed_methods,
     reason = "there is no condition to wait for, and this call has no event loop"

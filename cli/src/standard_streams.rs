@@ -30,6 +30,7 @@ static CLOSED: AtomicU8 = AtomicU8::new(0);
 #[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array"))]
 static LOOK: extern "C" fn() = look;
 
+/// Records which of the standard descriptors were closed when this process was started.
 extern "C" fn look() {
     for descriptor in STDIN..=2 {
         // SAFETY: the descriptor may be closed, which the call then says. Nothing is read, written or closed.

@@ -372,10 +372,12 @@ impl Journal {
             .map_err(|error| JournalError::io("sync", &self.path, error))
     }
 
+    /// Returns the failure of an earlier write, if there was one.
     fn check(&self) -> Result<(), JournalError> {
         self.failure.clone().map_or(Ok(()), Err)
     }
 
+    /// Keeps a failure, so that nothing is written after it.
     fn keep(&mut self, result: Result<(), JournalError>) -> Result<(), JournalError> {
         if let Err(failure) = &result {
             self.failure = Some(failure.clone());

@@ -181,6 +181,8 @@ pub(crate) fn evaluate_with_known<T>(answers: &Answers, evaluation: impl FnOnce(
     evaluated(answers, evaluation).0
 }
 
+/// Evaluates something with the answers of the programs that have run. Returns the program that has to run first, if
+/// there is one.
 fn evaluated<T>(answers: &Answers, evaluation: impl FnOnce() -> T) -> (T, Option<Program>) {
     let open = Evaluation {
         is_given: vec![false; answers.count()],

@@ -111,6 +111,7 @@ impl PlayLines {
         }
     }
 
+    /// Shows the result of a task on a host, unless it tells nothing new.
     fn ended(&mut self, result: &TaskResult, has_items: bool) {
         let place = format!("[{}]", result.host);
         let tells_nothing = !self.tells_more(result);

@@ -236,6 +236,7 @@ fn mean(times: impl IntoIterator<Item = i64>) -> Option<u64> {
     (count >= LEAST).then(|| u64::try_from(sum / count).unwrap_or(0))
 }
 
+/// Converts a length to a number of 32 bits.
 fn number(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }

@@ -832,6 +832,7 @@ fn limit(named: Named<LimitSpec>, problems: &mut Problems) -> Limit {
     made.unwrap_or_else(stand_in_limit)
 }
 
+/// Makes a limit in place of one that was refused, so that the check can go on and find more errors.
 #[expect(clippy::expect_used, reason = "1 is allowed as the max of a limit")]
 fn stand_in_limit() -> Limit {
     Limit::max(1).expect("1 is at least 1")

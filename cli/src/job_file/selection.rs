@@ -140,6 +140,7 @@ pub(crate) struct Partition {
     parts: u64,
 }
 
+/// How jobs are divided into parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum By {
     /// The jobs are dealt to the parts in turn.
@@ -172,6 +173,7 @@ impl FromStr for Partition {
 }
 
 impl Partition {
+    /// Whether the part contains the job at this position of the file.
     fn has(&self, position: u64, id: &str) -> bool {
         let number = match self.by {
             By::Slice => position,

@@ -327,6 +327,7 @@ impl Answers {
         }
     }
 
+    /// Records how many jobs have ended by now. It is called once a second.
     fn note_second(&self) {
         let ended = self.served.handle.status().ended;
         self.history().note(ended);

@@ -62,6 +62,7 @@ struct Mark {
 }
 
 impl Mark {
+    /// Reads a mark; `None` if the word is not one.
     fn of(word: &OsStr) -> Option<Self> {
         let (names_files, joins) = match word.as_bytes() {
             b":::" => (false, false),

@@ -266,6 +266,7 @@ fn text_of_tool(answer: &Payload) -> Option<String> {
 
 /// The output in the answer of a Bazel worker.
 fn output_of_work(answer: &Payload) -> Option<String> {
+    /// The field of the answer that is read.
     #[derive(Deserialize)]
     struct Work {
         output: String,

@@ -178,6 +178,7 @@ impl State {
         self.wake();
     }
 
+    /// Wakes the thread that reads keys.
     fn wake(&mut self) {
         if let Some((_, waker)) = &mut self.open {
             // Writing fails only if the thread has ended.

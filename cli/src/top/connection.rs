@@ -94,6 +94,7 @@ struct Link {
 }
 
 impl Link {
+    /// Asks the run. If the connection was lost, this connects again and returns an error.
     fn ask<T>(
         &mut self,
         question: impl FnOnce(&mut LiveClient) -> Result<T, AskError>,
@@ -171,11 +172,13 @@ impl End {
     }
 }
 
+/// Sends a message to the view.
 fn tell(news: &Sender<News>, message: Message) -> Result<(), End> {
     let told = news.blocking_send(News::Message(message));
     told.map_err(|_| End::Unwatched)
 }
 
+/// Gives a command to the run, and sends the answer and the new state to the view.
 fn give(link: &mut Link, command: Command, news: &Sender<News>) -> Result<(), End> {
     let answer = match link.ask(|client| command.give(client)) {
         Ok(()) => Ok(()),
@@ -186,6 +189,7 @@ fn give(link: &mut Link, command: Command, news: &Sender<News>) -> Result<(), En
     ask_state(link, news)
 }
 
+/// Asks for the state of the run, and sends it to the view.
 fn ask_state(link: &mut Link, news: &Sender<News>) -> Result<(), End> {
     match link.ask(|client| client.ask::<LiveState>(&Question::State)) {
         Ok(state) => tell(news, Message::State(Box::new(state))),

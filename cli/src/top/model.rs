@@ -86,11 +86,12 @@ pub(super) struct Note {
     pub(super) is_error: bool,
 }
 
-/// What an answered command has set, which the states of the run may show a moment late.
+/// A value that an answered command has set. The next states of the run may still show the old value.
 #[derive(Debug, Clone, Copy)]
 struct Obeyed<T> {
+    /// The value that the command has set.
     value: T,
-    /// How many more states may differ.
+    /// How many more states may still show another value.
     left: u32,
 }
 
@@ -100,7 +101,7 @@ impl<T: Copy + PartialEq> Obeyed<T> {
         Self { value, left }
     }
 
-    /// Corrects what a state says, as long as it may be late.
+    /// Replaces the old value in a state by the one that was set, as long as states may be late.
     fn correct(this: &mut Option<Self>, said: &mut T) {
         let Some(obeyed) = this else { return };
         if *said == obeyed.value || obeyed.left == 0 {

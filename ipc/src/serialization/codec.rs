@@ -69,7 +69,7 @@ struct Outgoing {
 }
 
 impl Codec {
-    /// Starts a conversation in this dialect, within these limits.
+    /// Makes the codec of a new conversation, with its dialect and its limits.
     pub fn new(dialect: impl Dialect + 'static, limits: Limits) -> Self {
         let mut outgoing = Outgoing::default();
         let mut dialect: Box<dyn Dialect> = Box::new(dialect);

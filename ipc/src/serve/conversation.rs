@@ -301,8 +301,8 @@ impl<T: IpcTransport> Conversation<T> {
         }))
     }
 
-    /// Queues a message that is usually small. One that is too large is dropped, because its loss must not end the
-    /// worker.
+    /// Queues a message, or drops it if it is too large. Such messages are usually small, and the loss of one must not end
+    /// the worker.
     fn send_or_drop(&mut self, message: impl Into<IpcMessage>) -> Result<(), IpcError> {
         match self.transport.queue(&message.into()) {
             Err(IpcError::TooLarge { .. }) => Ok(()),

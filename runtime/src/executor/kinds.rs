@@ -372,6 +372,7 @@ impl Kinds {
     }
 }
 
+/// Removes a kind from a list, and returns whether it was there.
 fn take(kinds: &mut Vec<KindId>, kind: KindId) -> bool {
     let at = kinds.iter().position(|one| *one == kind);
     at.map(|at| kinds.remove(at)).is_some()

@@ -345,7 +345,8 @@ impl Places {
         at.running.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Passes the slots of an attempt that has ended on to the one that begins in its place, which takes no resources.
+    /// Passes the slots of an attempt that has ended on to the next one on the same worker, and frees its resources. The
+    /// next attempt takes no resources.
     #[expect(
         clippy::expect_used,
         reason = "with several places, each running attempt holds slots"

@@ -144,6 +144,7 @@ impl ProgressMeter {
         self.report();
     }
 
+    /// Publishes the progress for those who watch it.
     fn report(&self) {
         let total = if self.closed {
             self.added

@@ -697,6 +697,7 @@ impl SeatedQueue {
         }
     }
 
+    /// Tells the scheduler how many attempts can begin on each place, or of each kind if there is only one place.
     fn count_all_seats(&mut self) {
         if self.places.are_several() {
             for place in self.places.ids() {

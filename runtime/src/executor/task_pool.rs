@@ -72,6 +72,7 @@ impl<P: Perform> TaskPool<P> {
         task
     }
 
+    /// Spawns a task that performs one attempt after the other, and is idle in between.
     fn spawn(&mut self) -> Arc<TaskHandle<P::Attempt>> {
         let task = Arc::new(TaskHandle {
             inbox: Mutex::new(TaskInbox {
@@ -110,6 +111,7 @@ impl<A> TaskHandle<A> {
         self.changed.notify_one();
     }
 
+    /// Waits for the next attempt.
     async fn next(&self) -> A {
         loop {
             if let Some(attempt) = lock(&self.inbox).next.take() {
@@ -120,6 +122,7 @@ impl<A> TaskHandle<A> {
         }
     }
 
+    /// Waits until this attempt is killed.
     async fn killed(&self, ticket: Ticket) {
         while lock(&self.inbox).killed != Some(ticket) {
             self.changed.notified().await;

@@ -176,7 +176,7 @@ impl Machine {
         self.current.as_mut()?.hosts.get_mut(name)
     }
 
-    /// Takes the running task of a host that has ended it.
+    /// Takes the running task out of a host. The caller puts it back if the task goes on.
     pub(super) fn take_running(&mut self, name: &str) -> Option<TaskRun> {
         self.host_mut(name)?.running.take()
     }

@@ -57,6 +57,7 @@ impl Machine {
         self.put(name, task);
     }
 
+    /// Records that the items of a task are known, and makes room for a result of each.
     fn set_prepared(task: &mut TaskRun) {
         task.is_prepared = true;
         task.results.resize(task.count(), None);
@@ -87,6 +88,7 @@ impl Machine {
         self.put(name, task);
     }
 
+    /// Gives out the call of an item, which becomes a job.
     fn give_out_item(&mut self, task: &mut TaskRun, name: &str, index: usize, call: Call) {
         task.plans.remove(&index);
         if call.no_log {

@@ -114,6 +114,7 @@ impl Machine {
         }
     }
 
+    /// Makes a task the running one of a host. It is the reverse of [`take_running`](Self::take_running).
     pub(super) fn put(&mut self, name: &str, task: TaskRun) {
         if let Some(host) = self.host_mut(name) {
             host.running = Some(task);

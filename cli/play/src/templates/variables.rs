@@ -465,6 +465,7 @@ impl Lazies {
 }
 
 impl Lazy {
+    /// Converts a value of a file. A value without templates and vaults becomes a plain one.
     fn of(data: &Data) -> Self {
         match &data.value {
             data::Value::Null => Self::Value(Value::from(())),
@@ -524,6 +525,7 @@ impl Lazy {
         }
     }
 
+    /// Returns the value if it contains no template and no vault.
     fn plain(&self) -> Option<Value> {
         match self {
             Self::Value(value) => Some(value.clone()),

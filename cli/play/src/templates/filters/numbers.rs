@@ -80,6 +80,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
     );
 }
 
+/// Returns a number of which a logarithm exists.
 fn logged(value: &Value) -> Result<f64, minijinja::Error> {
     match number(value)? {
         number if number > 0.0 => Ok(number),
@@ -112,6 +113,7 @@ fn round(number: f64, precision: i32, method: &str) -> Result<Value, minijinja::
 /// The letters of units, in ascending order. Each is 1024 times the one before it.
 const UNITS: [char; 9] = ['B', 'K', 'M', 'G', 'T', 'P', 'E', 'Z', 'Y'];
 
+/// Returns how many bytes the unit at this index of [`UNITS`] stands for.
 fn limit(at: usize) -> f64 {
     1024_f64.powi(i32::try_from(at).unwrap_or_default())
 }

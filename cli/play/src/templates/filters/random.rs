@@ -207,6 +207,7 @@ impl Random {
     }
 }
 
+/// Reads up to four bytes as a little-endian number.
 fn word(bytes: &[u8]) -> u32 {
     let mut word = [0; 4];
     word[..bytes.len()].copy_from_slice(bytes);
