@@ -1,4 +1,5 @@
-//! A cache for the results of jobs: each result is computed once, and a wrong one is never returned.
+//! A cache for the results of jobs: callers that ask at the same time share one computation, and a damaged result is
+//! never returned.
 //!
 //! Without a cache, a repeated run does all of its work again, and a thousand jobs that need the same result compute it
 //! a thousand times. A folder of files named by a hash of the arguments is not enough. It returns wrong results after
@@ -26,8 +27,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`TaskCache::memo`] runs `area` once, in the process that asks first. Others that ask while it runs wait for its
-//! result, and errors are not stored. [`TaskCache::stats`] counts hits, misses by their causes, bytes and evictions.
+//! [`TaskCache::memo`] runs `area` once for all callers of this cache: those that ask while it runs wait for its result.
+//! Two processes that share the disk do not wait for each other, so both may compute a result that is not stored yet.
+//! Errors are not stored. [`TaskCache::stats`] counts hits, misses by their causes, bytes and evictions.
 //!
 //! There are three parts. Each can be used without those below it in this list:
 //!
