@@ -312,6 +312,7 @@ impl FilterState {
             FilterChange::Aligned => self.is_aligned = true,
             FilterChange::Unaligned => self.is_aligned = false,
             FilterChange::Silent { ahead } => self.silent_ahead = ahead,
+            FilterChange::Stalled => {}
         }
     }
 }
@@ -325,4 +326,6 @@ pub(crate) enum FilterChange {
     Unaligned,
     /// The filter answers nothing. It may buffer its output, so it may be sent this many items ahead.
     Silent { ahead: u32 },
+    /// The filter has answered in time before and is silent now. It may have left out a line.
+    Stalled,
 }

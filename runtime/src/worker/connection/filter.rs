@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use ratchet_ipc::Payload;
 
 use super::alignment::{Alignment, Quiet, Unanswered};
-use super::buffering::Silence;
+use super::buffering::{Silence, Silent};
 use super::in_flight::InFlightAttempt;
 use super::{EndCause, ExitStage, RunningWorker, WorkerEvent};
 use crate::dispatch::{Assignment, FilterChange, Report, Reporter, Retirement};
@@ -324,8 +324,13 @@ impl RunningWorker {
         let Some(filter) = &mut self.filter else {
             return;
         };
-        if let Some(ahead) = filter.silence.on_time(now) {
-            self.emit(WorkerEvent::Filter(FilterChange::Silent { ahead }));
+        let change = match filter.silence.on_time(now) {
+            Some(Silent::Buffers(ahead)) => Some(FilterChange::Silent { ahead }),
+            Some(Silent::Stalls) => Some(FilterChange::Stalled),
+            None => None,
+        };
+        if let Some(change) = change {
+            self.emit(WorkerEvent::Filter(change));
         }
         self.close_if_last();
     }
@@ -338,7 +343,8 @@ impl RunningWorker {
         self.close_if_last();
     }
 
-    /// Closes the stdin of a filter that buffers and was sent all its items, so that it prints the rest.
+    /// Closes the stdin of a silent filter that was sent all its items, so that it prints what it buffers, or ends. One
+    /// that is slow answers its last item before it ends.
     fn close_if_last(&mut self) {
         let has_items = !self.jobs.is_empty();
         let has_read_all = self.has_read_all();

@@ -14,6 +14,8 @@ pub(super) struct FilterNotices {
     pub(super) last: bool,
     /// The warning that they may buffer their output was logged.
     silent: bool,
+    /// The warning that one of them may have left out a line was logged.
+    stalled: bool,
 }
 
 impl PoolState {
@@ -35,8 +37,10 @@ impl PoolState {
             worker: number,
             change,
         });
-        if matches!(change, FilterChange::Silent { .. }) {
-            self.tell_silent();
+        match change {
+            FilterChange::Silent { .. } => self.tell_silent(),
+            FilterChange::Stalled => self.tell_stalled(),
+            FilterChange::Aligned | FilterChange::Unaligned => {}
         }
         self.hand_out(now);
     }
@@ -48,6 +52,18 @@ impl PoolState {
                 "`{}` has printed nothing for two seconds since its first item: it may buffer its output. Make it \
                  print each line at once (-u, --unbuffered, --line-buffered, or `stdbuf -oL` before the command); \
                  meanwhile it is sent more items, and its input ends when there are no more",
+                self.config.name
+            );
+        }
+    }
+
+    /// Warns once that a filter of this pool may have left out a line.
+    fn tell_stalled(&mut self) {
+        if !std::mem::replace(&mut self.told_filters.stalled, true) {
+            tracing::warn!(
+                "`{}` has answered in time before, and now prints nothing for its item: if it has left out that line, it is \
+                 waited for until no items remain. A filter has to answer each line with one line: let it print an \
+                 empty line instead, give items a timeout (--timeout), or leave out --warm (`protocol: lines`)",
                 self.config.name
             );
         }
