@@ -3,6 +3,7 @@
 
 mod added;
 mod ansible;
+mod answers;
 mod blocks;
 mod breakers;
 mod cache;

@@ -183,7 +183,7 @@ impl Conversation {
                 }
             }
             // Progress, logs and other output are for hosts that show them.
-            Incoming::Message(_) | Incoming::Stray(_) | Incoming::End => {}
+            Incoming::Message(_) | Incoming::Stray(_) | Incoming::Blank | Incoming::End => {}
         }
     }
 

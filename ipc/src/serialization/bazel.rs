@@ -234,6 +234,9 @@ impl Dialect for BazelJson {
     }
 
     fn decode(&mut self, line: &[u8], decoded: &mut Decoded<'_>) {
+        if line.trim_ascii().is_empty() {
+            return decoded.blank();
+        }
         if !line.trim_ascii_start().starts_with(b"{") {
             return decoded.stray(line);
         }

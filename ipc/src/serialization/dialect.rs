@@ -148,6 +148,11 @@ impl Decoded<'_> {
         }
     }
 
+    /// Adds a line without any text, which is not a message.
+    pub fn blank(&mut self) {
+        self.queue.push_back(Incoming::Blank);
+    }
+
     /// Adds a message that breaks the protocol.
     ///
     /// Without the id of a request it has no consequence, so it is passed on at the limited rate of stray lines.

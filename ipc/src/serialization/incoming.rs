@@ -14,6 +14,8 @@ pub enum Incoming {
     Readiness(Readiness),
     /// Output that is not a message.
     Stray(StrayLine),
+    /// A line without any text. It is ignored, but a worker that printed it instead of an answer gives no other one.
+    Blank,
     /// A message of a known type that breaks the protocol.
     Malformed(Malformed),
     /// A message that was dropped because of its size.
@@ -22,13 +24,13 @@ pub enum Incoming {
     End,
 }
 
-/// A message of a known type that breaks the protocol.
+/// A message of a known type that breaks the protocol, or a response with a wrong type.
 ///
 /// A request with a malformed response gets no other response, so it fails. A worker with a malformed hello is refused.
 /// Any other malformed event has no consequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
-    /// The type that the message claims to have.
+    /// The type that the message claims to have. It is a response if it has an id and a result, whatever it claims.
     pub kind: MessageKind,
     /// Whether the message is a hello, without which a worker cannot introduce itself.
     pub is_hello: bool,

@@ -294,6 +294,9 @@ impl Dialect for Mcp {
     }
 
     fn decode(&mut self, line: &[u8], decoded: &mut Decoded<'_>) {
+        if line.trim_ascii().is_empty() {
+            return decoded.blank();
+        }
         let Ok(text) = std::str::from_utf8(line) else {
             return decoded.stray(line);
         };

@@ -16,6 +16,7 @@ mod filter;
 mod handshake;
 mod in_flight;
 mod incoming;
+mod other_output;
 mod pulls;
 mod requests;
 mod stderr;
@@ -35,6 +36,7 @@ use tokio::time::{Sleep, sleep_until};
 
 use self::filter::Filter;
 use self::in_flight::InFlight;
+use self::other_output::OtherOutput;
 use self::pulls::{Pulled, joined};
 use self::stderr::Stderr;
 use super::end_cause::EndCause;
@@ -221,6 +223,8 @@ struct RunningWorker {
     killed_for: Option<(u64, StopReason)>,
     /// How many answers had an unknown id, or an id that was answered before. Only the first few are logged.
     unknown_answers: u64,
+    /// Output that may have been meant as an answer.
+    other_output: OtherOutput,
     /// The files that are coming back, of attempts that the worker has answered.
     pulls: JoinSet<Pulled>,
 }
@@ -304,6 +308,7 @@ impl RunningWorker {
             is_killed: false,
             killed_for: None,
             unknown_answers: 0,
+            other_output: OtherOutput::default(),
             pulls: JoinSet::new(),
             config,
         })
@@ -437,6 +442,7 @@ impl RunningWorker {
             self.open_ping.as_ref().map(|ping| ping.by),
             self.ping_at,
             self.check_proof_at,
+            self.other_output.deadline(),
             self.ends_by,
             leaving,
             self.filter_deadline(),
@@ -489,6 +495,7 @@ impl RunningWorker {
         if self.check_proof_at.is_some_and(|at| at <= now) {
             self.check_proof(now);
         }
+        self.tell_other_output(now);
         if self.ends_by.is_some_and(|by| by <= now) {
             self.kill(EndCause::ClosedOutput).await;
         }

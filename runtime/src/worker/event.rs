@@ -31,6 +31,8 @@ pub(crate) enum WorkerEvent {
     Updated(WorkUpdate),
     /// The connection has found out something about a filter.
     Filter(FilterChange),
+    /// The worker has printed a line that is no answer, and has said nothing more about its attempt for a while.
+    NoAnswer { attempt: u64, printed: String },
     /// A caller's attempt comes back without a result, and no job is charged with it.
     CallReturned {
         assignment: Assignment,

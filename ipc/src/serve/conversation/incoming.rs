@@ -33,8 +33,8 @@ impl<T: IpcTransport> Conversation<T> {
                 "a worker does not take responses ({})",
                 response.id
             )),
-            // Only a host waits for its peer to be ready.
-            Incoming::Readiness(_) => Ok(()),
+            // Only a host waits for its peer to be ready, or for answers.
+            Incoming::Readiness(_) | Incoming::Blank => Ok(()),
             Incoming::Stray(stray) => self.log_error(format!("not a message: {}", stray.text)),
             Incoming::Malformed(malformed) => {
                 let error = TaskError::new(TaskError::MALFORMED, malformed.reason);

@@ -197,6 +197,9 @@ impl Actor {
             WorkerEvent::Proven => pool.proven(number),
             WorkerEvent::Withdrawn => pool.withdraw(number),
             WorkerEvent::Filter(change) => pool.filter_changed(number, change, now),
+            WorkerEvent::NoAnswer { attempt, printed } => {
+                pool.tell_no_answer(number, attempt, &printed);
+            }
             WorkerEvent::Updated(update) => pool.worker_updated(number, update, now),
             WorkerEvent::CallReturned { assignment, begun } => {
                 pool.call_returned(number, assignment, begun, now);

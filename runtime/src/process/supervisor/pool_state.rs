@@ -75,6 +75,8 @@ pub(super) struct PoolState {
     short_since: Option<Instant>,
     /// The last order that was sent to filters, and whether a warning was logged for them.
     told_filters: filters::FilterNotices,
+    /// The worker of which a warning says that it prints something else than an answer. There is only one such warning.
+    warned_of: Option<WorkerNumber>,
     /// The workers of the pool send no hello, as far as is known.
     pub(super) is_silent: bool,
     /// What the workers have declared, once one has sent its hello or has shown that it sends none.
@@ -105,12 +107,32 @@ impl PoolState {
             broken: None,
             short_since: None,
             told_filters: filters::FilterNotices::default(),
+            warned_of: None,
             is_silent: false,
             introduced: None,
             counts: PoolCounts::default(),
             next_number: 1,
             config,
         }
+    }
+
+    /// Warns once that a worker of this pool prints something else than an answer. They all run the same program.
+    pub(super) fn tell_no_answer(&mut self, number: WorkerNumber, attempt: u64, printed: &str) {
+        if self.warned_of.is_some() {
+            return;
+        }
+        self.warned_of = Some(number);
+        let worker = &self.known_worker(number).name;
+        let what = if printed.is_empty() {
+            "an empty line".to_owned()
+        } else {
+            format!("a line that is no answer ({printed})")
+        };
+        tracing::warn!(
+            "worker {worker} printed {what} while it had request {attempt}, and has not answered since. It is \
+             waited for; if the line was meant as the answer, print {{\"type\":\"response\",\"id\":\"{attempt}\",\"result\":..}} \
+             instead, and if it was not, print such lines to stderr"
+        );
     }
 
     /// Finds a worker; `None` if it has ended in the meantime.

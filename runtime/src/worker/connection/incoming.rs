@@ -8,7 +8,7 @@ use ratchet_ipc::{
 };
 
 use super::in_flight::InFlightAttempt;
-use super::{EndCause, ExitStage, RunningWorker, now};
+use super::{EndCause, ExitStage, RunningWorker, WorkerEvent, now};
 use crate::context::Step;
 use crate::dispatch::{AttemptKey, Report, StopReason};
 use crate::ids::Ticket;
@@ -34,6 +34,9 @@ impl RunningWorker {
                     self.take_answer(&response.id, response.outcome, now);
                 }
                 Ok(Incoming::End) => return self.on_output_end(None),
+                Ok(Incoming::Blank) => {
+                    self.other_output.printed("", self.jobs.oldest(), now);
+                }
                 Ok(incoming) => self.take(incoming, now).await,
                 Err(IpcError::Write(_)) => self.on_input_closed().await,
                 Err(error) => return self.on_output_end(Some(error)),
@@ -51,6 +54,8 @@ impl RunningWorker {
             }
             Incoming::Message(IpcMessage::Request(request)) => {
                 self.warn_of_no_messages("a request");
+                self.other_output
+                    .printed("a request", self.jobs.oldest(), now);
                 self.log(
                     None,
                     LogLevel::Warn,
@@ -83,6 +88,8 @@ impl RunningWorker {
                 }
                 let message = format!("not understood: {} ({})", malformed.reason, malformed.line);
                 self.log(None, LogLevel::Warn, message);
+                self.other_output
+                    .printed(&malformed.line, self.jobs.oldest(), now);
             }
             Incoming::TooLarge(large) => match large.kind {
                 None | Some(MessageKind::Response) => {
@@ -128,6 +135,7 @@ impl RunningWorker {
                     return;
                 };
                 entry.note_activity(now);
+                self.other_output.heard_of(id);
                 let step = Step {
                     done: progress.done,
                     total: progress.total,
@@ -166,7 +174,7 @@ impl RunningWorker {
         let counter = id.as_counter();
         let entry = counter.and_then(|id| self.jobs.get_mut(id));
         if entry.is_some_and(|entry| entry.is_pulling) {
-            return self.take_unknown_answer(id);
+            return self.take_unknown_answer(id, now);
         }
         let outcome = match (counter, outcome) {
             (Some(id), Ok(result)) => match self.start_pull(id, result) {
@@ -181,31 +189,64 @@ impl RunningWorker {
                 outcome.map_err(|error| Box::new(Failure::from_answer(error))),
                 now,
             ),
-            None => self.take_unknown_answer(id),
+            None => return self.take_unknown_answer(id, now),
         }
+        self.fail_misnamed(now);
     }
 
     /// Fails the attempt to which an unreadable answer belongs, because it will get no other answer.
     fn fail_unreadable_answer(&mut self, id: Option<&MessageId>, failure: Failure, now: Instant) {
-        let id = match id {
+        let counter = match id {
             Some(id) => id.as_counter(),
-            // A serial worker can only mean the attempt that it works on.
-            None if self.jobs.is_serial() => self.jobs.oldest(),
-            None => None,
+            None => self.jobs.only_candidate(),
         };
-        match id.and_then(|id| self.jobs.remove(id)) {
-            Some(entry) => self.settle(entry, Err(Box::new(failure)), now),
-            None => self.log(None, LogLevel::Warn, failure.message),
+        match (counter.and_then(|id| self.jobs.remove(id)), id) {
+            (Some(entry), _) => self.settle(entry, Err(Box::new(failure)), now),
+            (None, Some(id)) => {
+                self.log(None, LogLevel::Warn, failure.message);
+                self.take_unknown_answer(id, now);
+            }
+            (None, None) => {
+                self.other_output
+                    .printed(&failure.message, self.jobs.oldest(), now);
+                self.log(None, LogLevel::Warn, failure.message);
+            }
         }
     }
 
-    /// Handles an answer that belongs to no attempt.
-    fn take_unknown_answer(&mut self, id: &MessageId) {
+    /// Handles an answer that belongs to no attempt. An answer to a request that was sent is late, or a second one, and
+    /// is dropped. One to a request that was never sent stands in the place of another answer, which will not come.
+    fn take_unknown_answer(&mut self, id: &MessageId, now: Instant) {
         self.unknown_answers += 1;
+        if !self.jobs.was_sent(id) {
+            self.jobs.note_misnamed(id);
+            self.fail_misnamed(now);
+            // That of a serial worker has failed an attempt already.
+            if !self.jobs.is_serial() {
+                let printed = format!("the answer to request {id}, which was never sent");
+                self.other_output.printed(&printed, self.jobs.oldest(), now);
+            }
+            return;
+        }
         if self.unknown_answers <= LOGGED_UNKNOWN_ANSWERS {
-            let message =
-                format!("answered request {id}, which was never sent or was answered before");
+            let message = format!("answered request {id}, which has ended before");
             self.log(None, LogLevel::Warn, message);
+        }
+    }
+
+    /// Fails the attempts that get no answer because the worker has answered requests that it was never sent.
+    fn fail_misnamed(&mut self, now: Instant) {
+        while let Some((entry, id)) = self.jobs.take_misnamed() {
+            let failure = Failure::new(
+                Class::Protocol,
+                format!(
+                    "{} answered request {id}, which it was never sent, instead of request {}: an answer has to have \
+                     the id of its request, unchanged",
+                    self.display_name(),
+                    entry.id
+                ),
+            );
+            self.settle(entry, Err(Box::new(failure)), now);
         }
     }
 
@@ -283,6 +324,10 @@ impl RunningWorker {
         match stray.mode {
             StrayMode::Log => {
                 self.warn_of_no_messages(&stray.text);
+                if !stray.text.is_empty() {
+                    self.other_output
+                        .printed(&stray.text, self.jobs.oldest(), now);
+                }
                 if stray.suppressed > 0 {
                     let message = format!(
                         "{} lines that are not messages were dropped",
@@ -329,11 +374,20 @@ impl RunningWorker {
     fn warn_of_no_messages(&mut self, printed: &str) {
         if self.has_sent_no_message && self.jobs.oldest().is_some() {
             self.has_sent_no_message = false;
+            self.other_output.was_told();
             tracing::warn!(
                 worker = %self.name,
                 printed,
                 "a worker that has a job printed a line that is not an answer; if it is a filter, set its protocol to `lines`"
             );
+        }
+    }
+
+    /// Reports output that may have been meant as the answer to an attempt, if that got no other one.
+    pub(super) fn tell_other_output(&mut self, now: Instant) {
+        let jobs = &self.jobs;
+        if let Some((attempt, printed)) = self.other_output.on_time(|id| jobs.has(id), now) {
+            self.emit(WorkerEvent::NoAnswer { attempt, printed });
         }
     }
 
