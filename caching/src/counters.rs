@@ -39,7 +39,7 @@ impl Counters {
         self.evicted.fetch_add(entries, Ordering::Relaxed);
     }
 
-    /// Counts a damaged file that was set aside.
+    /// Counts a damaged entry or index that was set aside or dropped.
     #[cfg(feature = "disk")]
     pub(crate) fn count_quarantined(&self) {
         self.quarantined.fetch_add(1, Ordering::Relaxed);

@@ -89,7 +89,7 @@ pub(crate) enum Verb {
 }
 
 impl Verb {
-    /// The value of `--color`, if the verb has that option and it was typed.
+    /// Returns the value of `--color`, if the verb has that option and it was typed.
     pub(crate) fn color(&self) -> Option<When> {
         match self {
             Self::Run(run) => run.common.display.color,

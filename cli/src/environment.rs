@@ -25,13 +25,13 @@ impl UserEnvironment {
         })
     }
 
-    /// The value of a variable, unless it is empty.
+    /// Returns the value of a variable, unless it is empty.
     pub(crate) fn variable(&self, name: &str) -> Option<&OsString> {
         let value = self.variables.get(std::ffi::OsStr::new(name))?;
         (!value.is_empty()).then_some(value)
     }
 
-    /// The project's config file: the nearest one in this folder or above.
+    /// Returns the project's config file: the nearest one in this folder or above.
     ///
     /// The search ends with the root of the repository or with the home folder, whichever comes first: what lies above
     /// belongs to another project or to somebody else. Without either, it ends with the root folder.
@@ -56,13 +56,13 @@ impl UserEnvironment {
         None
     }
 
-    /// The user's config file, if there is a folder for it.
+    /// Returns the user's config file, if there is a folder for it.
     pub(crate) fn user_file(&self) -> Option<PathBuf> {
         let folder = self.xdg("XDG_CONFIG_HOME", ".config")?;
         Some(folder.join("config.toml"))
     }
 
-    /// The folder for state, by the XDG standard.
+    /// Returns the folder for state, by the XDG standard.
     pub(crate) fn state_folder(&self) -> Option<PathBuf> {
         self.xdg("XDG_STATE_HOME", ".local/state")
     }

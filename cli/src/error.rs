@@ -39,12 +39,12 @@ impl CliError {
         }
     }
 
-    /// The user asked for something that makes no sense, in a way that the parser of arguments cannot see.
+    /// Makes the error of a call that makes no sense, in a way that the parser of arguments cannot see.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::new(exit::USAGE, message.into())
     }
 
-    /// The machine or ratchet itself is at fault.
+    /// Makes an error for which the machine or ratchet itself is at fault.
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::new(exit::INTERNAL, message.into())
     }
@@ -54,7 +54,7 @@ impl CliError {
         Self::usage(format!("`{}` cannot be read", path.display())).because(source)
     }
 
-    /// A file or folder cannot be written, which was noticed before anything ran.
+    /// Makes the error for a file or folder that cannot be written, which was noticed before anything ran.
     pub(crate) fn unwritable(path: &Path, source: io::Error) -> Self {
         Self::usage(format!("`{}` cannot be written", path.display())).because(source)
     }
@@ -80,17 +80,17 @@ impl CliError {
         self
     }
 
-    /// The exit code of a call that fails with this error.
+    /// Returns the exit code of a call that fails with this error.
     pub(crate) fn exit_code(&self) -> u8 {
         self.exit_code
     }
 
-    /// What the user can do about it.
+    /// Returns what the user can do about it.
     pub(crate) fn help(&self) -> Option<&str> {
         self.help.as_deref()
     }
 
-    /// The places in files that are wrong, as text.
+    /// Returns the places in files that are wrong, as text.
     pub(crate) fn render_diagnostics(&self, style: Style) -> String {
         let rendered = self.diagnostics.iter().map(|found| found.render(style));
         rendered.collect()

@@ -67,7 +67,7 @@ pub(crate) enum HaltReason {
     Goal,
 }
 
-/// The exit code of a run, by how it ended and how many jobs have each status.
+/// Returns the exit code of a run, by how it ended and how many jobs have each status.
 ///
 /// A doubtful result is no success, although its job counts as succeeded: it may be the answer to another job, or its job is
 /// flaky and that is to fail the run.

@@ -9,14 +9,14 @@ use ratchet_report::{RunModel, annotations, markdown};
 use crate::error::CliError;
 use crate::style::When;
 
-/// The file that takes the summary of a step, if there is one.
+/// Returns the file that takes the summary of a step, if there is one.
 pub(crate) fn step_summary() -> Option<PathBuf> {
     let path = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty());
     path.map(PathBuf::from)
 }
 
-/// The file to which a run adds its summary: none where nobody wants one, and an error where it was asked for and there is no such
-/// file.
+/// Returns the file to which a run adds its summary: none where nobody wants one, and an error where it was asked for
+/// and there is no such file.
 pub(crate) fn wanted_summary(
     when: When,
     variable: impl Fn(&str) -> Option<OsString>,

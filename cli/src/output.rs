@@ -21,7 +21,7 @@ pub(crate) enum Destination {
 }
 
 impl Destination {
-    /// The file of this path; `-` is stdout.
+    /// Makes the destination that a path names; `-` is stdout.
     pub(crate) fn of(path: PathBuf) -> Self {
         if path.as_os_str() == "-" {
             Self::Stdout
@@ -30,7 +30,7 @@ impl Destination {
         }
     }
 
-    /// The error that writing there ended with.
+    /// Makes the error of a failed write to this destination.
     pub(crate) fn error(&self, source: io::Error) -> OutputError {
         match self {
             Self::Stdout => OutputError::Stdout(source),

@@ -85,7 +85,7 @@ fn exit_with(error: &clap::Error) -> ! {
     })
 }
 
-/// The value of `--color` among arguments that cannot be parsed.
+/// Returns the value of `--color` among arguments that cannot be parsed.
 fn typed_color(words: impl Iterator<Item = OsString>) -> Option<When> {
     const FLAG: &str = "--color";
     let mut words = words.take_while(|word| word != "--");

@@ -38,7 +38,7 @@ pub(crate) struct PlayCounts {
 }
 
 impl SharedPlayCounts {
-    /// How the play has ended. The thread that reports it has ended before the run does.
+    /// Returns how the play has ended. The thread that reports it has ended before the run does.
     pub(crate) fn counts(&self) -> PlayCounts {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

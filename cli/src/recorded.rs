@@ -9,7 +9,7 @@ use ratchet_runtime::{History, JournalError};
 use crate::invocation::Invocation;
 use crate::shell_quote::shell_line;
 
-/// The command line of a run, or at least the file that its jobs came from.
+/// Returns the command line of a run, or at least the file that its jobs came from.
 pub(crate) fn command_line(header: &Header) -> String {
     let Some(invocation) = Invocation::read(&header.about) else {
         let source = header.source.as_ref();

@@ -44,7 +44,7 @@ impl Reference {
             .find(|reference| reference.name() == name)
     }
 
-    /// The name by which it is asked for.
+    /// Returns the name by which it is asked for.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::JobFile => "job-file",

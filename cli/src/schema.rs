@@ -14,17 +14,17 @@ use crate::settings::SettingsSpec;
 
 pub(crate) use lines::{events, results};
 
-/// The schema of job files.
+/// Returns the schema of job files.
 pub(crate) fn jobs() -> Value {
     document_schema::<FileSpec>("A ratchet job file")
 }
 
-/// The schema of a line of a stream: a job, or the header in the first line.
+/// Returns the schema of a line of a stream: a job, or the header in the first line.
 pub(crate) fn job_lines() -> Value {
     document_schema::<Either<JobSpec, HeaderSpec>>("A line of a ratchet job stream")
 }
 
-/// The schema of config files.
+/// Returns the schema of config files.
 pub(crate) fn config() -> Value {
     document_schema::<SettingsSpec>("A ratchet config file")
 }

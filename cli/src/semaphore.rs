@@ -244,13 +244,13 @@ fn let_pass(wait: Duration) {
     thread::sleep(wait);
 }
 
-/// The moment at which a bucket is full again, as far as it can be true: no later than an empty one would be. So a clock that
-/// was set back costs no more than a burst.
+/// Returns the moment at which a bucket is full again, as far as it can be true: no later than an empty one would be.
+/// So a clock that was set back costs no more than a burst.
 fn next_full(noted: u64, now: u64, interval: u64, allowed: u64) -> u64 {
     noted.min(now.saturating_add(allowed).saturating_add(interval))
 }
 
-/// The moment that a file has, in nanoseconds since the epoch; 0 if it has none yet.
+/// Returns the moment that a file has, in nanoseconds since the epoch; 0 if it has none yet.
 fn read_moment(file: &mut File) -> io::Result<u64> {
     let mut bytes = Vec::new();
     file.rewind()?;
@@ -259,7 +259,7 @@ fn read_moment(file: &mut File) -> io::Result<u64> {
     Ok(bytes.map_or(0, u64::from_le_bytes))
 }
 
-/// The time of day, in nanoseconds since the epoch.
+/// Returns the time of day, in nanoseconds since the epoch.
 fn now() -> u64 {
     let since = SystemClock.now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| {
@@ -267,7 +267,7 @@ fn now() -> u64 {
     })
 }
 
-/// The present moment, by which deadlines are kept.
+/// Returns the present moment, by which deadlines are kept.
 fn moment() -> Instant {
     tokio::time::Instant::now().into_std()
 }

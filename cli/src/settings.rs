@@ -64,33 +64,33 @@ impl Settings {
         }
     }
 
-    /// How many jobs run at once.
+    /// Returns how many jobs run at once.
     pub(crate) fn jobs(&self) -> Option<NonZeroU32> {
         positive(&self.spec.jobs)
     }
 
-    /// The number of workers of pools that do not set it.
+    /// Returns the number of workers of pools that do not set it.
     pub(crate) fn workers(&self) -> Option<NonZeroU32> {
         positive(&self.spec.workers)
     }
 
-    /// How many requests may wait in the pipe of a worker, for pools that do not set it.
+    /// Returns how many requests may wait in the pipe of a worker, for pools that do not set it.
     pub(crate) fn prefetch(&self) -> Option<Prefetch> {
         self.spec.prefetch.get().copied()
     }
 
-    /// The hints of modules of playbooks.
+    /// Returns the hints of modules of playbooks.
     pub(crate) fn modules(&self) -> Vec<(String, ParallelizationHint)> {
         let hints = self.spec.modules.get();
         hints.map(|hints| hints.0.clone()).unwrap_or_default()
     }
 
-    /// How long running jobs have to finish after the first signal.
+    /// Returns how long running jobs have to finish after the first signal.
     pub(crate) fn grace(&self) -> Option<Duration> {
         self.spec.grace.get().copied()
     }
 
-    /// The folder for the records of runs: the setting, or the XDG state folder.
+    /// Returns the folder for the records of runs: the setting, or the XDG state folder.
     pub(crate) fn state_dir(
         &self,
         environment: &UserEnvironment,
@@ -103,7 +103,7 @@ impl Settings {
         }
     }
 
-    /// The folder for cached results: the setting, or a folder beside the records.
+    /// Returns the folder for cached results: the setting, or a folder beside the records.
     pub(crate) fn cache_dir(
         &self,
         environment: &UserEnvironment,
@@ -116,12 +116,12 @@ impl Settings {
         }
     }
 
-    /// The rule that decides which files and folders may be used.
+    /// Returns the rule that decides which files and folders may be used.
     pub(crate) fn trust(&self, environment: &UserEnvironment) -> Trust {
         Trust::new(environment, &self.trusted)
     }
 
-    /// The terms of jobs that do not set them themselves.
+    /// Returns the terms of jobs that do not set them themselves.
     pub(crate) fn terms(&self) -> PartialTerms {
         let timeout = self.spec.timeout.get();
         PartialTerms {
@@ -135,7 +135,7 @@ impl Settings {
         }
     }
 
-    /// Each setting with its value and its origin, in the order of the documentation.
+    /// Returns each setting with its value and its origin, in the order of the documentation.
     pub(crate) fn origins(
         &self,
         environment: &UserEnvironment,
@@ -147,7 +147,7 @@ impl Settings {
         SettingsSpec::keys().into_iter().map(with_origin).collect()
     }
 
-    /// The folders that `trust` names. Relative paths in a file start at the folder of the file.
+    /// Returns the folders that `trust` names. Relative paths in a file start at the folder of the file.
     fn trust_folders(&self) -> Vec<PathBuf> {
         let paths = match self.spec.trust.get() {
             None => Vec::new(),
@@ -159,7 +159,7 @@ impl Settings {
         paths.into_iter().map(|path| base.join(path)).collect()
     }
 
-    /// The path of a setting. A relative path in a file starts at the folder of the file.
+    /// Returns the path of a setting. A relative path in a file starts at the folder of the file.
     fn path(&self, key: &str, field: &Field<String>) -> Option<PathBuf> {
         let path = field.get()?;
         let origin = self.written.get(key).map(|written| &written.origin);
@@ -169,52 +169,52 @@ impl Settings {
         })
     }
 
-    /// How long a run may take in all.
+    /// Returns how long a run may take in all.
     pub(crate) fn deadline(&self) -> Option<Duration> {
         self.spec.deadline.get().map(|deadline| deadline.0)
     }
 
-    /// How many jobs may fail before the run stops.
+    /// Returns how many jobs may fail before the run stops.
     pub(crate) fn max_fail(&self) -> Option<Amount> {
         self.spec.max_fail.get().copied()
     }
 
-    /// How many bytes of memory all workers may use before new jobs wait.
+    /// Returns how many bytes of memory all workers may use before new jobs wait.
     pub(crate) fn memory_limit(&self) -> Option<u64> {
         self.spec.memory_limit.get().map(|size| size.0)
     }
 
-    /// How many bytes of memory have to be free before a new job starts.
+    /// Returns how many bytes of memory have to be free before a new job starts.
     pub(crate) fn memory_free(&self) -> Option<u64> {
         self.spec.memory_free.get().map(|size| size.0)
     }
 
-    /// The load of the machine above which no new job starts.
+    /// Returns the load of the machine above which no new job starts.
     pub(crate) fn load_limit(&self) -> Option<f64> {
         self.spec.load.get().map(|load| load.0)
     }
 
-    /// The format of results.
+    /// Returns the format of results.
     pub(crate) fn format(&self) -> Option<ResultFormat> {
         self.spec.format.get().map(|format| format.0)
     }
 
-    /// When progress is shown.
+    /// Returns when progress is shown.
     pub(crate) fn progress(&self) -> Option<When> {
         self.spec.progress.get().map(|when| when.0)
     }
 
-    /// When text is coloured.
+    /// Returns when text is coloured.
     pub(crate) fn color(&self) -> Option<When> {
         self.spec.color.get().map(|when| when.0)
     }
 
-    /// Which failures of the system a recorded outcome survives.
+    /// Returns which failures of the system a recorded outcome survives.
     pub(crate) fn durability(&self) -> Option<Durability> {
         self.spec.durability.get().copied()
     }
 
-    /// Which runs are kept. In the settings, 0 means no limit.
+    /// Returns which runs are kept. In the settings, 0 means no limit.
     pub(crate) fn retention(&self) -> Retention {
         let usual = Retention::default();
         let age = self.spec.keep_age.get().copied();
@@ -227,13 +227,13 @@ impl Settings {
         }
     }
 
-    /// The file to which the log goes instead of stderr.
+    /// Returns the file to which the log goes instead of stderr.
     pub(crate) fn log_file(&self) -> Option<PathBuf> {
         self.path("log-file", &self.spec.log_file)
     }
 }
 
-/// The typed value of `--color`, else the setting. This is for messages outside of a run. An invalid setting is
+/// Returns the typed value of `--color`, else the setting. This is for messages outside of a run. An invalid setting is
 /// ignored, because it must not keep another error from being shown.
 pub(crate) fn color_or_default(typed: Option<When>) -> When {
     let set = || load::load_valid(&UserEnvironment::current().ok()?).color();

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 pub(crate) struct SharedBuffer(Arc<Mutex<Vec<u8>>>);
 
 impl SharedBuffer {
-    /// Everything that was written so far, as text.
+    /// Returns everything that was written so far, as text.
     pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }

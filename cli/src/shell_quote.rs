@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::escape::is_unsafe;
 
-/// The words of a command as one line that a shell splits into the same words.
+/// Returns the words of a command as one line that a shell splits into the same words.
 pub(crate) fn shell_line(words: &[OsString]) -> Vec<u8> {
     let mut line = Vec::new();
     for (index, word) in words.iter().enumerate() {

@@ -39,7 +39,7 @@ impl Spool {
         Ok(())
     }
 
-    /// The number of bytes that the spool has.
+    /// Returns the number of bytes that the spool has.
     pub(crate) fn len(&self) -> u64 {
         let in_file = self.file.as_ref().map_or(0, |(_, length)| *length);
         in_file + self.memory.len() as u64

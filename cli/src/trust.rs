@@ -192,7 +192,7 @@ impl From<Untrusted> for CliError {
 }
 
 impl Untrusted {
-    /// What the user can do about it.
+    /// Returns what the user can do about it.
     pub(crate) fn help(&self) -> String {
         if let UntrustedReason::Unknown(_) = self.why {
             // To trust what cannot be read would not make it readable.
@@ -302,8 +302,8 @@ mod tests {
         Trust::new(&environment, &[])
     }
 
-    /// A rule to which a file belongs to somebody else. The files of root are accepted everywhere, so root gives the
-    /// file away instead.
+    /// Makes a rule by which a file belongs to somebody else. The files of root are accepted everywhere, so root gives
+    /// the file away instead.
     fn stranger(path: &Path) -> Trust {
         if me() == ROOT {
             chown(path, Some(NOBODY_KNOWN), None).unwrap();

@@ -139,7 +139,7 @@ fn what_was_promised_is_there_once_after_any_kill() {
     println!("{torn} of {KILLS} kills left an unfinished line, {records} records");
 }
 
-/// Each number up to the last has its own outcome.
+/// Checks that each number up to the last has its own outcome.
 fn is_whole(history: &History) {
     let mut seen = HashSet::new();
     for read in history.outcomes() {

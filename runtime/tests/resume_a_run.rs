@@ -9,7 +9,7 @@ use ratchet_runtime::{
     Class, Durability, Executor, Failure, Job, Journal, Payload, Results, Resume, RunStore, Status,
 };
 
-/// Jobs with odd numbers fail as long as they may; each run of one is counted.
+/// Makes jobs whose runs are counted. With `fail`, those with odd numbers fail.
 fn jobs(runs: &Arc<AtomicU32>, fail: bool) -> Vec<Job> {
     let job = |number: u32| {
         let runs = Arc::clone(runs);

@@ -18,7 +18,7 @@ use tokio::time::{Instant, advance, sleep};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Everything is suspended while so much time passes.
+/// Suspends everything while this much time passes.
 fn suspended_for(time: Duration) {
     suspend_while(|| {
         // The clock has moved when this was polled for the first time; then it only yields.

@@ -22,7 +22,7 @@ fn limit_memory(bytes: Option<u64>) -> io::Result<()> {
     Ok(setrlimit(Resource::As, limit)?)
 }
 
-/// How many bytes the address space of this process has.
+/// Returns how many bytes the address space of this process has.
 fn memory() -> io::Result<u64> {
     let text = std::fs::read_to_string("/proc/self/statm")?;
     let pages: Option<u64> = text.split(' ').next().and_then(|pages| pages.parse().ok());

@@ -10,7 +10,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The words of a text that look like file names with this ending.
+/// Returns the words of a text that look like file names with this ending.
 fn named<'a>(text: &'a str, ending: &'a str) -> impl Iterator<Item = &'a str> {
     let words = text.split(|letter: char| letter.is_whitespace() || "`(),;:|[]".contains(letter));
     words.filter(move |word| word.ends_with(ending))

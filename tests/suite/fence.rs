@@ -21,7 +21,7 @@ const FIRST: &str =
 /// The second job. It says whether the first one runs.
 const SECOND: &str = "read id agent < first; case $(cut -d' ' -f3 /proc/$id/stat 2>/dev/null) in ''|Z|X) echo alone;; *) echo both;; esac";
 
-/// A host that is this machine, whose agents and all that they start have this mark in their environment.
+/// Returns a host that is this machine, whose agents and all that they start have this mark in their environment.
 fn host(mark: &str, fence: &str) -> HostConfig {
     // As over ssh, the agent is another process than the launcher, which is killed when the host is lost, and has a session of
     // its own. In the session of the launcher it would get SIGHUP and SIGCONT by the launcher's end.
@@ -90,7 +90,7 @@ async fn second_of_two_exclusive_jobs(fence: &str) -> String {
     stdout(&outcomes[1])
 }
 
-/// What the command of a job has printed.
+/// Returns what the command of a job has printed.
 fn stdout(outcome: &Outcome) -> String {
     let result = outcome.result.as_ref().expect("the job succeeds");
     let result: serde_json::Value = serde_json::from_str(result.as_str()).expect("it is JSON");

@@ -3,7 +3,7 @@
 use ratchet_ipc::{Cancel, Event, Nonce};
 use ratchet_tests::{WorkerProcess, WorkerProtocol, present};
 
-/// The same worker in each language that is installed.
+/// Returns the same worker in each language that is installed.
 fn workers() -> Vec<(&'static str, WorkerProcess)> {
     let mut workers = vec![(
         "rust",

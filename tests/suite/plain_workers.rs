@@ -4,7 +4,7 @@ use ratchet_tests::{WorkerProcess, WorkerProtocol, present};
 
 const PROTOCOL: &str = include_str!("../../ipc/PROTOCOL.md");
 
-/// The first example of the documentation in a language.
+/// Returns the first example of the documentation in a language.
 fn example(language: &str) -> &'static str {
     let (_, rest) = PROTOCOL
         .split_once(&format!("```{language}\n"))

@@ -45,7 +45,7 @@ impl Growing {
         std::fs::metadata(&self.path).map_or(0, |file| file.len())
     }
 
-    /// The complete lines that were appended since the last call.
+    /// Returns the complete lines that were appended since the last call.
     fn lines(&mut self) -> Vec<String> {
         let content = std::fs::read(&self.path).unwrap_or_default();
         let new = &content[self.read..];
@@ -57,7 +57,7 @@ impl Growing {
     }
 }
 
-/// The number of the job whose outcome stands in a line of the journal.
+/// Returns the number of the job whose outcome stands in a line of the journal.
 fn recorded(line: &str) -> Option<usize> {
     let (_, outcome) = line.split_once(r#""outcome":"#)?;
     assert!(outcome.contains(r#""status":"succeeded""#), "{line}");

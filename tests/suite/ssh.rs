@@ -93,18 +93,19 @@ impl SshServer {
         Some(server)
     }
 
-    /// An address that is free, as long as no other process of this machine has the same number.
+    /// Returns an address that is free, as long as no other process of this machine has the same number.
     pub(crate) fn own_address() -> String {
         let [_, high, middle, low] = std::process::id().to_be_bytes();
         format!("127.{}.{middle}.{low}", 64 + high)
     }
 
-    /// The words before a command that run it on the server, with the key that it accepts and that of the server.
+    /// Returns the words before a command that run it on the server, with the key that it accepts and that of the
+    /// server.
     pub(crate) fn launcher(&self) -> Vec<String> {
         self.launcher_with("user_key", "known_hosts")
     }
 
-    /// The words before a command that run it on the server, with this key and these known hosts.
+    /// Returns the words before a command that run it on the server, with this key and these known hosts.
     pub(crate) fn launcher_with(&self, key: &str, known: &str) -> Vec<String> {
         let path = |name: &str| self.folder.at(name).display().to_string();
         [
@@ -122,7 +123,7 @@ impl SshServer {
         .into()
     }
 
-    /// The variables by which Ansible's inventories name the server, one a line.
+    /// Returns the variables by which Ansible's inventories name the server, one a line.
     pub(crate) fn ansible_variables(&self) -> String {
         let path = |name: &str| self.folder.at(name).display().to_string();
         format!(
@@ -135,12 +136,12 @@ impl SshServer {
         )
     }
 
-    /// What has to be in the environment of all that is started on either side.
+    /// Returns what has to be in the environment of all that is started on either side.
     pub(crate) fn mark(&self) -> String {
         format!("RATCHET_SSH={}", self.folder.path().display())
     }
 
-    /// What the server has logged.
+    /// Returns what the server has logged.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.at("log")).unwrap_or_default()
     }

@@ -48,12 +48,12 @@ impl Layout {
         }
     }
 
-    /// The folder of values that are too large for the index.
+    /// Returns the folder of values that are too large for the index.
     pub(super) fn files(&self) -> PathBuf {
         self.folder.join("files")
     }
 
-    /// The folder in which values are written before they get their final name.
+    /// Returns the folder in which values are written before they get their final name.
     pub(super) fn incoming(&self) -> PathBuf {
         self.folder.join("incoming")
     }

@@ -35,12 +35,12 @@ impl Stamp {
         }
     }
 
-    /// The size of the file in bytes.
+    /// Returns the size of the file in bytes.
     pub(super) fn size(&self) -> u64 {
         self.size
     }
 
-    /// The type and the permission bits of the file.
+    /// Returns the type and the permission bits of the file.
     pub(super) fn mode(&self) -> u32 {
         self.mode
     }

@@ -68,7 +68,7 @@ pub struct Hit {
 }
 
 impl Hit {
-    /// The outcome that was stored.
+    /// Returns the outcome that was stored.
     pub fn outcome(&self) -> ComputeResult {
         let value = self.entry.shared_value();
         match self.entry.metadata().kind {

@@ -51,7 +51,7 @@ pub(super) fn failure(kind: FailureKind) -> ComputeResult {
     Err(ComputeFailure::new(kind, *b"why"))
 }
 
-/// The error of a failing store.
+/// Returns the error of a failing store.
 pub(super) fn broken() -> CacheError {
     CacheError::NotPerformed {
         source: Arc::new(std::io::ErrorKind::WouldBlock.into()),

@@ -45,7 +45,7 @@ pub struct ComputePermit {
 }
 
 impl ComputePermit {
-    /// The key to compute.
+    /// Returns the key to compute.
     pub fn key(&self) -> Key {
         self.leader.id().key
     }

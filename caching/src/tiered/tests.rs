@@ -14,7 +14,7 @@ use crate::cache::MockCache;
 use crate::entry::Metadata;
 use crate::map_cache::MapCache;
 
-/// The error of a failing cache.
+/// Returns the error of a failing cache.
 fn broken() -> CacheError {
     CacheError::NotPerformed {
         source: Arc::new(std::io::ErrorKind::WouldBlock.into()),

@@ -126,7 +126,7 @@ fn remote(request: ActionRequest<'_>, action: Action) -> PlannedAction {
     PlannedAction::Remote(action, request.arguments)
 }
 
-/// The command of `raw` and `script`.
+/// Returns the command of `raw` and `script`.
 fn command(request: &ActionRequest<'_>) -> Result<String, String> {
     let named = ["cmd", "_raw_params"].iter().find_map(|name| {
         let value = request.arguments.get(*name)?;

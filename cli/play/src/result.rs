@@ -24,7 +24,7 @@ pub enum TaskStatus {
 }
 
 impl TaskStatus {
-    /// The status as results name it.
+    /// Returns the status as results name it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",

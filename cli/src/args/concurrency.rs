@@ -57,7 +57,7 @@ fn load(text: &str) -> Result<f64, String> {
     }
 }
 
-/// How many cores there are.
+/// Returns how many cores there are.
 fn cores() -> f64 {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     u32::try_from(cores).map_or(f64::INFINITY, f64::from)

@@ -31,7 +31,7 @@ pub(crate) struct DisplayArguments {
 }
 
 impl DisplayArguments {
-    /// When progress is shown, if that was typed.
+    /// Returns when progress is shown, if that was typed.
     pub(crate) fn progress(&self) -> Option<When> {
         if self.bar {
             return Some(When::Always);

@@ -28,7 +28,7 @@ fn is_read_as_value(name: &str) -> bool {
     name == "-o"
 }
 
-/// A table for users of another program: its flags, and what replaces them.
+/// Returns a table for users of another program: its flags, and what replaces them.
 pub(crate) fn table(program: Program) -> String {
     let (name, verb, same) = match program {
         Program::Xargs => (
@@ -61,7 +61,7 @@ pub(crate) fn table(program: Program) -> String {
     text
 }
 
-/// The same flags as a table of a document in Markdown.
+/// Returns the same flags as a table of a document in Markdown.
 pub(crate) fn markdown(program: Program) -> String {
     let mut text = "| yours | ours |\n|---|---|\n".to_owned();
     for row in SPELLINGS.iter().filter(|row| row.of.contains(&program)) {

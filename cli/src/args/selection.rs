@@ -22,7 +22,7 @@ pub(crate) struct SelectionArguments {
 }
 
 impl SelectionArguments {
-    /// The selection that these options make.
+    /// Returns the selection that these options make.
     pub(crate) fn selection(&self) -> Selection {
         Selection {
             only: self.only.clone(),

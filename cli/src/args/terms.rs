@@ -61,7 +61,7 @@ Variables of each command, unless the job sets them itself:
                    of `gpu` also CUDA_VISIBLE_DEVICES
   TRACEPARENT      with --otlp, the span of the attempt";
 
-/// The help on what a cached result depends on, for the verbs that have `--cache`.
+/// Returns the help on what a cached result depends on, for the verbs that have `--cache`.
 pub(crate) fn cache_help() -> String {
     format!(
         "\
@@ -203,7 +203,7 @@ fn typed_limit(text: &str) -> Result<TypedLimit, String> {
 }
 
 impl TermsArguments {
-    /// The limits that the typed flags define.
+    /// Returns the limits that the typed flags define.
     pub(crate) fn defined_limits(&self) -> Vec<(String, Limit)> {
         let limits = self.limit.iter();
         limits
@@ -211,7 +211,7 @@ impl TermsArguments {
             .collect()
     }
 
-    /// The first limit that a flag names, but neither a flag nor `is_defined` defines.
+    /// Returns the first limit that a flag names, but neither a flag nor `is_defined` defines.
     pub(crate) fn undefined_limit(&self, is_defined: impl Fn(&str) -> bool) -> Option<&str> {
         let defined = self.defined_limits();
         let mut names = self.limit.iter().map(|typed| typed.name.as_str());

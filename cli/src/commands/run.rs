@@ -115,7 +115,8 @@ pub(crate) fn run(
     session.perform(setup)
 }
 
-/// The limits of flags, and those of the file that flags do not replace. A flag that names a limit that nobody defines is refused.
+/// Returns the limits of flags, and those of the file that flags do not replace. A flag that names a limit that nobody
+/// defines is refused.
 fn limits(
     terms: &TermsArguments,
     of_file: Vec<(String, Limit)>,

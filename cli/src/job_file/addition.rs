@@ -290,7 +290,7 @@ pub(crate) struct AddedJobs {
 }
 
 impl AddedJobs {
-    /// The warnings, which keep no job from being added.
+    /// Returns the warnings, which keep no job from being added.
     pub(crate) fn warnings(&self) -> &[Diagnostic] {
         &self.report.diagnostics
     }

@@ -633,7 +633,7 @@ impl JobBuilder {
         }
     }
 
-    /// The name of a task that is served. All jobs of the task share its memory.
+    /// Returns the name of a task that is served. All jobs of the task share its memory.
     fn task(&mut self, name: &TaskName) -> Option<TaskName> {
         if let Some((known, _)) = self.tasks.get_key_value(name) {
             return Some(known.clone());
@@ -657,7 +657,7 @@ impl JobBuilder {
         error.did_you_mean(name.as_str(), names, "known tasks")
     }
 
-    /// The shared terms of a task, or of commands.
+    /// Returns the shared terms of a task, or of commands.
     fn shared(&mut self, task: Option<&str>) -> &mut SharedTerms {
         let Some(task) = task else {
             return &mut self.commands;
@@ -668,7 +668,7 @@ impl JobBuilder {
         }
     }
 
-    /// The terms of a job that sets none itself.
+    /// Returns the terms of a job that sets none itself.
     fn plain_terms(&mut self, task: Option<&str>) -> Result<Arc<Terms>, TermsError> {
         let shared = self.shared(task);
         if let Some(terms) = &shared.plain {
@@ -681,7 +681,7 @@ impl JobBuilder {
         Ok(terms)
     }
 
-    /// The terms of a job that sets some itself. Jobs with equal terms share them.
+    /// Returns the terms of a job that sets some itself. Jobs with equal terms share them.
     fn terms(
         &mut self,
         task: Option<&str>,
@@ -704,7 +704,7 @@ impl JobBuilder {
     }
 }
 
-/// The folder of a command, in which variables were replaced by their values.
+/// Returns the folder of a command, in which variables were replaced by their values.
 fn expanded_cwd(
     declared: &BTreeMap<String, String>,
     cwd: &Spanned<String>,
@@ -736,7 +736,7 @@ fn expanded_cwd(
     }
 }
 
-/// The error of a file with workers if `--worker` was typed, too.
+/// Returns the error of a file with workers if `--worker` was typed, too.
 fn second_worker(workers: Span) -> Diagnostic {
     let message = "this file has workers, and --worker adds another one";
     Diagnostic::error(workers, message)
@@ -778,7 +778,7 @@ fn check_limit(known: &[(String, Limit)], limit: &str, place: Span, problems: &m
     problems.push(error.did_you_mean(limit, names, "known limits"));
 }
 
-/// The limits that a file declares, by name.
+/// Returns the limits that a file declares, by name.
 fn limits(declared: Vec<Named<LimitSpec>>, problems: &mut Problems) -> Vec<(String, Limit)> {
     let limits = declared.into_iter();
     limits
@@ -786,8 +786,8 @@ fn limits(declared: Vec<Named<LimitSpec>>, problems: &mut Problems) -> Vec<(Stri
         .collect()
 }
 
-/// The limit of a section. A refused limit still counts as declared, so that the jobs that name it are not refused as
-/// well.
+/// Returns the limit of a section. A refused limit still counts as declared, so that the jobs that name it are not
+/// refused as well.
 fn limit(named: Named<LimitSpec>, problems: &mut Problems) -> Limit {
     let name = &named.name;
     let refuse = |message: String, help: &str| Diagnostic::error(named.place, message).help(help);

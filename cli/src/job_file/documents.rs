@@ -198,7 +198,7 @@ pub(super) fn read_added(
     }
 }
 
-/// The files that a file includes, each with the index of that file.
+/// Returns the files that a file includes, each with the index of that file.
 fn included(
     include: &Field<crate::document::Either<String, Vec<Spanned<String>>>>,
     by: usize,
@@ -307,7 +307,7 @@ fn open(
     }
 }
 
-/// The files from the first one to this one, each of which includes the next.
+/// Returns the files from the first one to this one, each of which includes the next.
 fn chain(files: &[IncludedFile], to: usize) -> Vec<usize> {
     let mut chain: Vec<usize> = std::iter::successors(Some(to), |at| files[*at].by).collect();
     chain.reverse();

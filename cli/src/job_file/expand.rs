@@ -124,7 +124,7 @@ impl SectionExpansion {
         }
     }
 
-    /// The jobs of the section that has this id and makes several.
+    /// Returns the jobs of the section that has this id and makes several.
     pub(super) fn of(&self, id: &str) -> Option<&[JobKey]> {
         self.groups.get(id).map(Vec::as_slice)
     }
@@ -135,8 +135,8 @@ impl SectionExpansion {
     }
 }
 
-/// The suffix by which the jobs of a section differ if their id has no placeholder: the number of the item, or the
-/// values.
+/// Returns the suffix by which the jobs of a section differ if their id has no placeholder: the number of the item, or
+/// the values.
 fn suffix(binding: &Binding<'_>) -> String {
     if let Some((_, number)) = binding.iter().find(|(name, _)| name == NUMBER) {
         return number.text_or_number().unwrap_or_default().to_owned();
@@ -234,7 +234,7 @@ fn fill_text(text: &str, binding: &Binding<'_>) -> Option<String> {
     has_any.then_some(filled)
 }
 
-/// A value as it is written within a text.
+/// Returns a value as it is written within a text.
 fn shown<'n>(value: &'n Node<'_>) -> Cow<'n, str> {
     match &value.value {
         Value::Bool(value) => value.to_string().into(),
@@ -265,7 +265,7 @@ fn is_name(name: &str, place: Span, problems: &mut Problems) -> bool {
     is_name
 }
 
-/// The combinations of a matrix: all combinations of its values, without those of `exclude`, and with those of
+/// Returns the combinations of a matrix: all combinations of its values, without those of `exclude`, and with those of
 /// `include`.
 fn matrix<'a>(node: Node<'a>, problems: &mut Problems) -> Option<Vec<Binding<'a>>> {
     let span = node.span;
@@ -376,7 +376,7 @@ fn matches(combination: &Binding<'_>, named: &BTreeMap<String, Node<'_>>) -> boo
     })
 }
 
-/// The items of `for_each`: the members of a list, or the lines of a file.
+/// Returns the items of `for_each`: the members of a list, or the lines of a file.
 fn items<'a>(
     node: Node<'a>,
     folder: Option<&Path>,
@@ -411,7 +411,7 @@ fn counted<'a>(number: u64, span: Span) -> Node<'a> {
     Node::new(Value::Number(Cow::Owned(number.to_string())), span)
 }
 
-/// The lines of a file as items, without blank lines.
+/// Returns the lines of a file as items, without blank lines.
 fn lines<'a>(
     path: &str,
     folder: Option<&Path>,

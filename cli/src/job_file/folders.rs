@@ -25,7 +25,7 @@ impl FileFolders {
         self.add(start, Some(folder));
     }
 
-    /// The folder of the file that contains a span.
+    /// Returns the folder of the file that contains a span.
     pub(super) fn at(&self, span: Span) -> Option<&Path> {
         let before = self.0.iter().rev();
         let file = before
@@ -34,7 +34,7 @@ impl FileFolders {
         file.1.as_deref()
     }
 
-    /// The folder of the file that was named when ratchet was called.
+    /// Returns the folder of the file that was named when ratchet was called.
     pub(super) fn root(&self) -> Option<&Path> {
         self.0.first()?.1.as_deref()
     }

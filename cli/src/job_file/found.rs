@@ -49,7 +49,7 @@ impl FoundFile {
     }
 }
 
-/// The path of a job file in the same folder that has almost this name.
+/// Returns the path of a job file in the same folder that has almost this name.
 fn similar(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
     let folder = match path.parent() {

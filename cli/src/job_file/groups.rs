@@ -46,7 +46,7 @@ impl FailFastGroups {
         }
     }
 
-    /// The group of a job, if the group is given up when one of its jobs fails.
+    /// Returns the group of a job, if the group is given up when one of its jobs fails.
     pub(super) fn of(&mut self, group: Option<&str>) -> Option<Arc<str>> {
         let group = group?;
         let named = self.named.iter_mut().find(|known| *known.name == *group);

@@ -95,7 +95,7 @@ pub(crate) enum HostAccess {
 }
 
 impl HostAccess {
-    /// The words that, before a command, run it on the host.
+    /// Returns the words that, before a command, run it on the host.
     pub(crate) fn launcher(&self) -> Vec<String> {
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         let option = |launcher: &mut Vec<String>, flag: &str, value: &Option<String>| {
@@ -159,7 +159,7 @@ impl HostAccess {
         }
     }
 
-    /// The way to the host in the words of a user, without the options that every launcher of its kind has.
+    /// Returns the way to the host in the words of a user, without the options that every launcher of its kind has.
     pub(crate) fn in_words(&self) -> String {
         match self {
             Self::Ssh { destination, port } => match port {
@@ -341,7 +341,7 @@ impl HostRegistry {
         }
     }
 
-    /// A host without an agent to which this placement allows a job or worker to go, if there is one.
+    /// Returns a host without an agent to which this placement allows a job or worker to go, if there is one.
     pub(crate) fn without_agent(&self, on: &Placement) -> Option<&PlaceName> {
         let mut hosts = self.hosts.iter().filter(|host| match on {
             Placement::Here => false,
@@ -352,7 +352,7 @@ impl HostRegistry {
         Some(&bare.name)
     }
 
-    /// The hosts.
+    /// Returns the hosts.
     pub(crate) fn hosts(&self) -> &[HostPlan] {
         &self.hosts
     }
@@ -362,7 +362,7 @@ impl HostRegistry {
         self.hosts.iter().find(|host| host.name == *name)
     }
 
-    /// The groups of this host, in the order of their names.
+    /// Returns the groups of this host, in the order of their names.
     pub(crate) fn groups_of(&self, name: &PlaceName) -> impl Iterator<Item = &str> {
         let groups = self.groups.iter();
         let with_it = groups.filter(|(_, members)| members.contains(name));
@@ -379,7 +379,7 @@ impl HostRegistry {
         word == LOCAL || self.groups.contains_key(word) || self.is_host(word)
     }
 
-    /// The words that can be used in `on`, for suggestions.
+    /// Returns the words that can be used in `on`, for suggestions.
     pub(crate) fn words(&self) -> impl Iterator<Item = &str> + Clone {
         let hosts = self.hosts.iter().map(|host| host.name.as_str());
         hosts
@@ -412,7 +412,7 @@ impl HostRegistry {
     }
 }
 
-/// The reason why a host or a group cannot have this name, if there is one.
+/// Returns the reason why a host or a group cannot have this name, if there is one.
 fn wrong_name(name: &str) -> Option<String> {
     if [LOCAL, OWN_HOST, SLURM].contains(&name) {
         return Some(format!("`{name}` has a special meaning in `on`"));
@@ -596,7 +596,7 @@ fn variables(env: Field<Vec<Named<ScalarText>>>, problems: &mut Problems) -> Vec
     variables
 }
 
-/// The words of a field that is a word or a list of words, each with its place.
+/// Returns the words of a field that is a word or a list of words, each with its place.
 pub(super) fn words_of(on: &Field<Either<String, Vec<Spanned<String>>>>) -> Vec<Spanned<String>> {
     let span = on.span().unwrap_or_default();
     match on.get() {

@@ -219,7 +219,7 @@ impl JobReader {
     }
 }
 
-/// The work of a refused job, which is never run.
+/// Returns the work of a refused job, which is never run.
 fn refused() -> Work {
     Work::Refused {
         task: TaskName::from("unknown"),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// A path of a file, relative to the folder of the file.
+/// Returns a path of a file, relative to the folder of the file.
 pub(super) fn within(folder: Option<&Path>, path: impl Into<PathBuf>) -> PathBuf {
     let path = path.into();
     match folder {

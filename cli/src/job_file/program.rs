@@ -97,7 +97,7 @@ fn worker_of(command: &str, protocol: Protocol) -> Result<PoolConfig, ValueError
     Ok(pool)
 }
 
-/// The protocol in the words of the runtime. The lines of filters are texts.
+/// Returns the protocol in the words of the runtime. The lines of filters are texts.
 pub(super) fn language(protocol: Protocol, understands_cancel: bool) -> WorkerProtocol {
     match protocol {
         Protocol::Ratchet => WorkerProtocol::Native,
@@ -130,7 +130,7 @@ fn environment(env: Vec<Named<ScalarText>>, problems: &mut Problems) -> Environm
     })
 }
 
-/// The variables of a section, without those that are refused.
+/// Returns the variables of a section, without those that are refused.
 pub(super) fn variables(
     env: Field<Vec<Named<ScalarText>>>,
     problems: &mut Problems,
@@ -157,12 +157,12 @@ fn checked(env: Vec<Named<ScalarText>>, problems: &mut Problems) -> Vec<(String,
     variables
 }
 
-/// The reason why a typed program cannot be started, as far as it is known without trying.
+/// Returns the reason why a typed program cannot be started, as far as it is known without trying.
 pub(crate) fn cannot_start(config: &ProcessConfig) -> Option<String> {
     missing(config, std::env::var_os("PATH").as_ref())
 }
 
-/// The reason why a program cannot be started, as far as it is known without trying.
+/// Returns the reason why a program cannot be started, as far as it is known without trying.
 pub(super) fn missing(config: &ProcessConfig, path: Option<&OsString>) -> Option<String> {
     let program = &config.command;
     if program.components().count() > 1 || program.is_absolute() {
@@ -222,7 +222,7 @@ impl ProgramSearch {
         }
     }
 
-    /// The reason why a program cannot be started. Returns nothing for a program that was looked for before.
+    /// Returns the reason why a program cannot be started. Returns nothing for a program that was looked for before.
     pub(super) fn missing(&mut self, config: &ProcessConfig) -> Option<String> {
         let mut declared = config.env.declared();
         let own = declared.find(|(name, _)| *name == "PATH");

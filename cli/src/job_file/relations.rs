@@ -71,8 +71,8 @@ pub(super) fn by_id<'a>(
     used
 }
 
-/// An order of the jobs in which each comes after its needs. If there is none because needs form circles, these are
-/// reported.
+/// Returns an order of the jobs in which each comes after its needs. If there is none because needs form circles, these
+/// are reported.
 pub(super) fn order(
     all: &[Job],
     places: &[JobPlaces],
@@ -110,7 +110,7 @@ pub(super) fn order(
     in_order(jobs, all, places, problems)
 }
 
-/// An order of named jobs in which each comes after the needs that are listed with it. Circles are reported.
+/// Returns an order of named jobs in which each comes after the needs that are listed with it. Circles are reported.
 pub(super) fn in_order(
     mut jobs: Vec<(&str, Vec<&str>)>,
     all: &[Job],

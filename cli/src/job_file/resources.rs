@@ -21,7 +21,7 @@ pub(crate) struct WrittenNeed {
 }
 
 impl WrittenNeed {
-    /// The need in the form in which the executor takes it.
+    /// Returns the need in the form in which the executor takes it.
     pub(super) fn to_need(&self) -> ResourceNeed {
         ResourceNeed::new(&*self.name, self.amount.units())
     }
@@ -72,14 +72,14 @@ fn with_hint(error: &ValueError) -> String {
     }
 }
 
-/// The error of memory that is declared as a plain number, which could mean bytes as well as gigabytes.
+/// Returns the error of memory that is declared as a plain number, which could mean bytes as well as gigabytes.
 fn memory_without_unit(name: &str, resource: &Resource) -> Option<ValueError> {
     (name == ResourceNeed::MEMORY && !resource.is_in_bytes()).then(|| {
         ValueError::new("`memory` has to be a size with a unit").hint("write as in memory: 16GiB")
     })
 }
 
-/// The typed resources, and those that a file declares. A typed one replaces one of the same name in the file.
+/// Returns the typed resources, and those that a file declares. A typed one replaces one of the same name in the file.
 pub(super) fn declared(
     written: Field<Vec<Named<ResourceSpec>>>,
     typed: &Resources,
@@ -133,7 +133,7 @@ pub(super) fn needs(written: Vec<Named<Amount>>) -> Vec<WrittenNeed> {
     needs
 }
 
-/// The names of the resources that a section takes, with their places.
+/// Returns the names of the resources that a section takes, with their places.
 pub(super) fn places(spec: &TermsSpec) -> Vec<(String, Span)> {
     let needs = spec.resources.get().into_iter().flatten();
     needs.map(|need| (need.name.clone(), need.place)).collect()
@@ -167,7 +167,7 @@ pub(super) fn check(known: &Resources, need: &WrittenNeed, place: Span, problems
     }
 }
 
-/// The error of a need. It has a hint, unless the name of the resource is unknown.
+/// Returns the error of a need. It has a hint, unless the name of the resource is unknown.
 fn wrong_need(known: &Resources, need: &WrittenNeed) -> Option<ValueError> {
     let name = &need.name;
     // The machine that has most of it decides: where a job may run is known only when the job is complete.

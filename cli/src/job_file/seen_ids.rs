@@ -116,7 +116,7 @@ impl SeenIds {
     }
 }
 
-/// The number that an id spells, if it is the usual spelling of a number.
+/// Returns the number that an id spells, if it is the usual spelling of a number.
 fn as_number(id: &str) -> Option<u64> {
     let number: u64 = id.parse().ok()?;
     (number.to_string() == id).then_some(number)

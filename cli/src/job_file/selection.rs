@@ -80,7 +80,7 @@ impl FromStr for GroupPattern {
 }
 
 impl GroupPattern {
-    /// The pattern as it was typed.
+    /// Returns the pattern as it was typed.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
@@ -124,7 +124,7 @@ fn is_glob_of(glob: &[u8], text: &[u8]) -> bool {
     glob[at..].iter().all(|byte| *byte == b'*')
 }
 
-/// The position of the next character of a UTF-8 text.
+/// Returns the position of the next character of a UTF-8 text.
 fn next_character(text: &[u8], at: usize) -> usize {
     let rest = text.iter().skip(at + 1);
     at + 1 + rest.take_while(|byte| **byte & 0xC0 == 0x80).count()
@@ -183,7 +183,7 @@ impl Partition {
     }
 }
 
-/// The hash FNV-1a, which is the same on every machine and in every version of ratchet.
+/// Returns the hash FNV-1a, which is the same on every machine and in every version of ratchet.
 fn hash(text: &str) -> u64 {
     let start: u64 = 0xcbf2_9ce4_8422_2325;
     text.bytes().fold(start, |hash, byte| {
@@ -265,7 +265,7 @@ mod tests {
         Job::task(id, "resize", Payload::null()).needs(needs.iter().copied())
     }
 
-    /// Which of these jobs, each of a group of its own name, are run.
+    /// Returns which of these jobs, each of a group of its own name, are run.
     fn chosen(only: &[&str], skip: &[&str], partition: Option<&str>) -> Vec<&'static str> {
         let jobs = [
             job("db-1", &[]),
@@ -336,7 +336,7 @@ mod tests {
         }
     }
 
-    /// The same, slow and obviously right.
+    /// Returns the same, slow and obviously right.
     fn matches_slowly(glob: &[char], text: &[char]) -> bool {
         match (glob.split_first(), text.split_first()) {
             (None, rest) => rest.is_none(),
@@ -352,7 +352,7 @@ mod tests {
         }
     }
 
-    /// All texts of these letters, up to this length.
+    /// Returns all texts of these letters, up to this length.
     fn texts(letters: &str, longest: usize) -> Vec<String> {
         let mut texts = vec![String::new()];
         let mut from = 0;

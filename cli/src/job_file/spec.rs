@@ -242,7 +242,7 @@ section! {
     }
 }
 
-/// The hint for a plain number or rate, which people often write first.
+/// Returns the hint for a plain number or rate, which people often write first.
 fn instead_of_a_limit(node: &Node<'_>) -> Option<String> {
     if let Some(rate) = node.text().filter(|text| text.contains('/')) {
         return Some(format!("write `{{rate: {rate}}}`"));

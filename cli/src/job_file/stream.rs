@@ -119,7 +119,7 @@ impl JobLines {
         JobAdder::new(self.builder.clone(), LONGEST + 1)
     }
 
-    /// The name of the stream in messages.
+    /// Returns the name of the stream in messages.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -129,32 +129,32 @@ impl JobLines {
         self.first.is_none() && memchr::memchr(b'\n', self.reader.buffer()).is_none()
     }
 
-    /// The pools of workers that the first line of the stream declares.
+    /// Returns the pools of workers that the first line of the stream declares.
     pub(crate) fn workers(&self) -> &[WorkerPlan] {
         &self.builder.workers
     }
 
-    /// The limits that the first line of the stream declares, by name.
+    /// Returns the limits that the first line of the stream declares, by name.
     pub(crate) fn limits(&self) -> &[(String, Limit)] {
         &self.builder.limits
     }
 
-    /// The resources that flags and the first line of the stream declare.
+    /// Returns the resources that flags and the first line of the stream declare.
     pub(super) fn resources(&self) -> &Resources {
         &self.builder.resources
     }
 
-    /// The breakers and the retry budget that the first line of the stream declares.
+    /// Returns the breakers and the retry budget that the first line of the stream declares.
     pub(super) fn protection(&self) -> BreakerAndBudget {
         self.builder.protection
     }
 
-    /// The hosts that the first line of the stream declares.
+    /// Returns the hosts that the first line of the stream declares.
     pub(super) fn hosts(&self) -> &HostRegistry {
         &self.builder.hosts
     }
 
-    /// The warnings about the first line of the stream.
+    /// Returns the warnings about the first line of the stream.
     pub(super) fn warnings(&self) -> &Diagnostics {
         &self.warnings
     }
@@ -174,7 +174,7 @@ impl JobLines {
         }
     }
 
-    /// The job of the line that was read. It is nothing at the end.
+    /// Returns the job of the line that was read. It is nothing at the end.
     fn item(&mut self, read: &LineRead) -> Option<Result<Job, StreamError>> {
         match read {
             LineRead::End => {
@@ -192,7 +192,7 @@ impl JobLines {
         }
     }
 
-    /// The job of a line.
+    /// Returns the job of a line.
     fn job(&mut self, line: &[u8]) -> Result<Job, Box<RefusedLine>> {
         let text = match std::str::from_utf8(line) {
             Ok(text) => text,
@@ -209,7 +209,7 @@ impl JobLines {
         self.job_of(text, node, problems)
     }
 
-    /// The job of a line that was parsed as JSON.
+    /// Returns the job of a line that was parsed as JSON.
     fn job_of(
         &mut self,
         text: &str,

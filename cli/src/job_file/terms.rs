@@ -507,7 +507,7 @@ impl Hash for PartialTerms {
     }
 }
 
-/// The bits of a number. Adding 0 makes them the same for both zeros, which are equal.
+/// Returns the bits of a number. Adding 0 makes them the same for both zeros, which are equal.
 fn bits(figure: f64) -> u64 {
     (figure + 0.0).to_bits()
 }

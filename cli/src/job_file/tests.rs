@@ -33,7 +33,7 @@ impl Written {
         open(&self.folder.path().join(self.name), options)
     }
 
-    /// The diagnostics of the file, without the name of the folder.
+    /// Returns the diagnostics of the file, without the name of the folder.
     fn refusal(&self) -> String {
         self.shown(self.open().unwrap_err())
     }

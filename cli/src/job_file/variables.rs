@@ -26,14 +26,14 @@ pub(super) fn expand(
     fill(declared, text, &mut Vec::new())
 }
 
-/// The text of a field, if it names variables.
+/// Returns the text of a field, if it names variables.
 pub(super) fn naming(field: &Field<String>) -> Option<Spanned<String>> {
     let value = field.get().filter(|text| text.contains("${"))?.clone();
     let span = field.span()?;
     Some(Spanned { value, span })
 }
 
-/// The first `${NAME}` in a text that is not declared.
+/// Returns the first `${NAME}` in a text that is not declared.
 pub(super) fn undeclared<'a>(
     declared: &BTreeMap<String, String>,
     text: &'a str,

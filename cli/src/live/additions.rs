@@ -58,14 +58,14 @@ pub(crate) struct AdditionRecord {
 }
 
 impl AdditionRecord {
-    /// The record of the run that has this folder.
+    /// Returns the record of the run that has this folder.
     pub(crate) fn of(run_folder: &Path) -> Self {
         Self {
             folder: run_folder.join(FOLDER),
         }
     }
 
-    /// The folder of the record, for messages.
+    /// Returns the folder of the record, for messages.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }

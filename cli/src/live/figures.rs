@@ -29,7 +29,7 @@ impl LiveFigures {
         self.total.store(total.saturating_add(1), Ordering::Relaxed);
     }
 
-    /// The number of all jobs, if it is known.
+    /// Returns the number of all jobs, if it is known.
     pub(super) fn total(&self) -> Option<u64> {
         self.total.load(Ordering::Relaxed).checked_sub(1)
     }
@@ -51,7 +51,7 @@ impl LiveFigures {
         failures.push_back(failed);
     }
 
-    /// The last jobs that did not succeed, the latest at the end.
+    /// Returns the last jobs that did not succeed, the latest at the end.
     pub(super) fn failures(&self) -> Vec<Failed> {
         self.lock().iter().cloned().collect()
     }

@@ -410,7 +410,7 @@ impl OutputPiece {
         }
     }
 
-    /// The bytes, or nothing if the text is not made of hexadecimal digits.
+    /// Returns the bytes, or nothing if the text is not made of hexadecimal digits.
     pub(crate) fn decode(&self) -> Option<Vec<u8>> {
         let digits = self.bytes.as_bytes();
         if !digits.len().is_multiple_of(2) {

@@ -125,7 +125,7 @@ fn path_fits(path: &Path) -> bool {
     path.as_os_str().len() <= LONGEST_PATH
 }
 
-/// The folder for the sockets of all runs of this user, or nothing if no private one can be made.
+/// Returns the folder for the sockets of all runs of this user, or nothing if no private one can be made.
 fn shared_folder(runtime_dir: &Path) -> Option<PathBuf> {
     let is_private = |path: &Path| {
         let found = fs::symlink_metadata(path).ok()?;

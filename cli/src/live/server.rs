@@ -286,7 +286,7 @@ async fn read_line(
     }
 }
 
-/// A line of an answer, or of a refusal.
+/// Returns a line of an answer, or of a refusal.
 fn line<T: Serialize>(answer: Result<T, Refusal>) -> Vec<u8> {
     let (answer, error) = match answer {
         Ok(answer) => (Some(answer), None),
@@ -548,7 +548,7 @@ impl Answers {
     }
 }
 
-/// The limit after a change. A limit of units cannot become a rate, nor a rate a limit of units.
+/// Returns the limit after a change. A limit of units cannot become a rate, nor a rate a limit of units.
 fn changed(name: &str, now: Limit, change: LimitChange) -> Result<Limit, Refusal> {
     match (now, change) {
         (Limit::Max(_), LimitChange::Max(max)) => Ok(Limit::Max(max)),

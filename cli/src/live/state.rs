@@ -40,14 +40,14 @@ impl History {
         self.ended.push_back(ended);
     }
 
-    /// How many jobs have ended in each of the last seconds.
+    /// Returns how many jobs have ended in each of the last seconds.
     pub(super) fn per_second(&self) -> Vec<u64> {
         let pairs = self.ended.iter().zip(self.ended.iter().skip(1));
         pairs.map(|(before, after)| after - before).collect()
     }
 
-    /// How many jobs end in a second, measured over the last seconds, or over the whole run if none has ended in these
-    /// seconds.
+    /// Returns how many jobs end in a second, measured over the last seconds, or over the whole run if none has ended
+    /// in these seconds.
     pub(super) fn rate(&self, ended: u64, elapsed: Duration) -> f64 {
         let seconds = self.per_second();
         let of_late = &seconds[seconds.len().saturating_sub(RATE)..];
@@ -222,7 +222,7 @@ pub(super) fn printed(
     }
 }
 
-/// A duration in whole milliseconds.
+/// Returns a duration in whole milliseconds.
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -73,13 +73,13 @@ pub(crate) fn describe(snapshot: &Snapshot, status: &RunStatus) -> String {
     text
 }
 
-/// The name of a job for people: its id, and its item if it has one.
+/// Returns the name of a job for people: its id, and its item if it has one.
 fn name(job: &Job) -> String {
     job_name(&job.id, job.item.as_ref().map(|item| &item.name))
 }
 
-/// What a job does: its command, or its task with the input. The input of a job with an item is left out, because it is
-/// the item.
+/// Returns what a job does: its command, or its task with the input. The input of a job with an item is left out,
+/// because it is the item.
 pub(crate) fn command(job: &Job) -> String {
     match &job.work {
         Work::Command(config) => shortened(&String::from_utf8_lossy(&line(config))),
@@ -100,7 +100,7 @@ fn line(config: &ProcessConfig) -> Vec<u8> {
     shell_line(&words)
 }
 
-/// A text on one line, cut to a length that people read.
+/// Returns a text on one line, cut to a length that people read.
 fn shortened(text: &str) -> String {
     let mut shown: String = text.chars().take(SHOWN).collect();
     if shown.len() < text.len() {

@@ -29,7 +29,7 @@ pub(crate) struct SteeringRecord {
 }
 
 impl SteeringRecord {
-    /// The record of the run that has this folder.
+    /// Returns the record of the run that has this folder.
     pub(crate) fn of(run_folder: &Path) -> Self {
         Self {
             path: run_folder.join(FILE),
@@ -69,7 +69,7 @@ impl SteeringRecord {
         Ok(changes)
     }
 
-    /// The path of the record.
+    /// Returns the path of the record.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

@@ -64,7 +64,7 @@ impl CapturedOutput {
         captured.push(bytes, most);
     }
 
-    /// The result of a command that succeeded.
+    /// Returns the result of a command that succeeded.
     pub(super) fn to_payload(&self) -> serde_json::Result<Payload> {
         let hex = |captured: &Captured| {
             let is_text = captured.dropped > 0 || std::str::from_utf8(&captured.bytes).is_ok();

@@ -15,7 +15,7 @@ pub(crate) struct Columns<'a> {
 }
 
 impl Columns<'_> {
-    /// How words use these columns outside of a script for a shell.
+    /// Returns how words use these columns outside of a script for a shell.
     pub(super) fn usual_use(&self) -> UseOfColumns {
         if self.are_items {
             UseOfColumns::SeveralItems
@@ -24,7 +24,7 @@ impl Columns<'_> {
         }
     }
 
-    /// The placeholders that are added to a command without any: all columns.
+    /// Returns the placeholders that are added to a command without any: all columns.
     pub(super) fn added(&self) -> Vec<Placeholder> {
         if self.are_items {
             return vec![Placeholder::All(PathPart::Whole)];

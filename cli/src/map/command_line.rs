@@ -28,7 +28,7 @@ pub(crate) enum LineInterpreter {
 }
 
 impl ItemCommand {
-    /// The command with its placeholders, if the items are no commands.
+    /// Returns the command with its placeholders, if the items are no commands.
     pub(crate) fn template(&self) -> Option<&Template> {
         match self {
             Self::Template(template) => Some(template),
@@ -36,7 +36,7 @@ impl ItemCommand {
         }
     }
 
-    /// The command of an item: its program and its arguments.
+    /// Returns the command of an item: its program and its arguments.
     pub(crate) fn expand(&self, values: PlaceholderValues<'_>) -> Result<Vec<OsString>, String> {
         match self {
             Self::Template(template) => Ok(template.expand(values)),

@@ -80,8 +80,8 @@ impl FileTemplates {
         }
     }
 
-    /// The files of an item. With `--each-host`, `each_host` is the host of the job. What is pulled from it goes into a
-    /// folder of its name, because the hosts would otherwise overwrite each other's files.
+    /// Returns the files of an item. With `--each-host`, `each_host` is the host of the job. What is pulled from it
+    /// goes into a folder of its name, because the hosts would otherwise overwrite each other's files.
     pub(super) fn expand(
         &self,
         item: &Item,
@@ -114,7 +114,7 @@ impl FileTemplates {
         }))
     }
 
-    /// The files of a filter. They are pushed before the first item, so they do not depend on items.
+    /// Returns the files of a filter. They are pushed before the first item, so they do not depend on items.
     pub(crate) fn of_filter(&self) -> WorkFiles {
         WorkFiles {
             push: self.base.clone(),
@@ -124,7 +124,7 @@ impl FileTemplates {
     }
 }
 
-/// The folder for what is pulled from a host: its name, if that can be the name of a folder.
+/// Returns the folder for what is pulled from a host: its name, if that can be the name of a folder.
 fn folder_of(host: &str) -> Result<&Path, String> {
     let path = Path::new(host);
     let mut parts = path.components();
@@ -137,7 +137,7 @@ fn folder_of(host: &str) -> Result<&Path, String> {
     }
 }
 
-/// The files of `--basefile`, which have to exist.
+/// Returns the files of `--basefile`, which have to exist.
 fn base_files(paths: &[OsString]) -> Result<Vec<WorkPath>, CliError> {
     let files = paths.iter().map(|path| {
         let refuse = |why: String| CliError::usage(format!("--basefile {why}"));

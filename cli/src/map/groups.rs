@@ -63,7 +63,7 @@ impl GroupRule {
         line.bytes <= self.bytes && line.bytes.saturating_add(pointers) <= self.allowed
     }
 
-    /// How many columns a command can name: as many as the most items that it gets.
+    /// Returns how many columns a command can name: as many as the most items that it gets.
     pub(crate) fn columns(&self) -> Option<usize> {
         self.most.map(as_usize)
     }
@@ -74,7 +74,7 @@ fn as_usize(number: NonZeroU32) -> usize {
     usize::try_from(number.get()).expect("a u32 fits into a usize")
 }
 
-/// How many bytes the words of a command can have beside the environment of this process.
+/// Returns how many bytes the words of a command can have beside the environment of this process.
 fn allowed_bytes() -> usize {
     let limit = nix::unistd::sysconf(nix::unistd::SysconfVar::ARG_MAX);
     // `sysconf` returns nothing on a system without a limit.
@@ -193,7 +193,7 @@ impl Groups {
         }
     }
 
-    /// How many commands the waiting items need at least.
+    /// Returns how many commands the waiting items need at least.
     fn commands_needed(&self) -> usize {
         let room = self
             .rule
@@ -204,7 +204,7 @@ impl Groups {
         by_bytes.max(self.waiting.len().div_ceil(most))
     }
 
-    /// How many of the waiting items the next command gets at most.
+    /// Returns how many of the waiting items the next command gets at most.
     fn most_of_next(&self) -> usize {
         let most = self.rule.most.map_or(usize::MAX, as_usize);
         if self.has_ended && self.rule.spread_over.is_some() {
@@ -241,7 +241,7 @@ mod tests {
     use crate::map::split_words;
     use crate::map::word::PlaceholderValues;
 
-    /// The commands of `echo` with these words, for items that are joined by the rule.
+    /// Returns the commands of `echo` with these words, for items that are joined by the rule.
     fn commands(words: &[&str], items: &[&str], rule: GroupRule) -> Vec<Result<String, String>> {
         let words: Vec<OsString> = words.iter().map(OsString::from).collect();
         let columns = Columns {

@@ -47,7 +47,7 @@ impl HaltRule {
         matches!(self.limit, HaltLimit::Successes(_))
     }
 
-    /// The limit of failures as the executor enforces it, if the rule counts failures.
+    /// Returns the limit of failures as the executor enforces it, if the rule counts failures.
     pub(crate) fn failure_limit(self) -> Option<(MaxFailures, Halt)> {
         let HaltLimit::Failures(amount) = self.limit else {
             return None;

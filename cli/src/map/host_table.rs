@@ -108,7 +108,7 @@ impl Row {
             && self.stderr.has_bytes_of(&other.stderr)?)
     }
 
-    /// The names of the hosts, in as many lines as they need.
+    /// Returns the names of the hosts, in as many lines as they need.
     fn hosts_in_lines(&self) -> Vec<String> {
         let mut lines: Vec<String> = Vec::new();
         for (_, name) in &self.hosts {
@@ -127,7 +127,7 @@ impl Row {
         lines
     }
 
-    /// The lines of stdout, then those of stderr, without control characters.
+    /// Returns the lines of stdout, then those of stderr, without control characters.
     fn output_lines(&self) -> io::Result<Vec<String>> {
         let mut lines = Vec::new();
         for spool in [&self.stdout, &self.stderr] {
@@ -142,7 +142,7 @@ impl Row {
     }
 }
 
-/// The name of the host of a job, which is its item.
+/// Returns the name of the host of a job, which is its item.
 fn name_of(outcome: &Outcome) -> String {
     let name = outcome
         .item
@@ -151,7 +151,7 @@ fn name_of(outcome: &Outcome) -> String {
     plain(name).into_owned()
 }
 
-/// The number of a job, which is its id.
+/// Returns the number of a job, which is its id.
 fn number_of(outcome: &Outcome) -> u64 {
     outcome.id.as_str().parse().unwrap_or_default()
 }

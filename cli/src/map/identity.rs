@@ -39,7 +39,7 @@ impl Identities {
         }
     }
 
-    /// The identity of the job of the next item. The job has this number.
+    /// Returns the identity of the job of the next item. The job has this number.
     pub(super) fn next(&mut self, item: &Item, number: u64) -> JobIdentity {
         let command = self.command;
         let parts = || std::iter::once(&command[..]).chain(item.columns());
@@ -50,7 +50,7 @@ impl Identities {
         }
     }
 
-    /// How many equal items came before.
+    /// Returns how many equal items came before.
     fn earlier(&mut self, item: [u8; 16], number: u64) -> u64 {
         if self.is_new(item) {
             return 0;

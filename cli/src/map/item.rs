@@ -27,7 +27,7 @@ impl Item {
         Self { bytes, cuts }
     }
 
-    /// The column at this position, counted from 0.
+    /// Returns the column at this position, counted from 0.
     pub(crate) fn column(&self, column: usize) -> Option<&[u8]> {
         let start = match column {
             0 => 0,
@@ -37,24 +37,24 @@ impl Item {
         Some(&self.bytes[start..end])
     }
 
-    /// All columns.
+    /// Returns all columns.
     pub(crate) fn columns(&self) -> impl Iterator<Item = &[u8]> {
         (0..=self.cuts.len()).filter_map(|column| self.column(column))
     }
 
-    /// The tag before the lines of the item's output: the item in one line without control characters. Bytes that are
-    /// not UTF-8 stay as they are.
+    /// Returns the tag before the lines of the item's output: the item in one line without control characters. Bytes
+    /// that are not UTF-8 stay as they are.
     pub(crate) fn tag(&self) -> Vec<u8> {
         tag_of(&self.joined())
     }
 
-    /// All columns, with blanks between them.
+    /// Returns all columns, with blanks between them.
     pub(crate) fn joined(&self) -> Vec<u8> {
         self.columns().collect::<Vec<_>>().join(&b' ')
     }
 }
 
-/// A text in one line without control characters. Bytes that are not UTF-8 stay as they are.
+/// Returns a text in one line without control characters. Bytes that are not UTF-8 stay as they are.
 pub(super) fn tag_of(bytes: &[u8]) -> Vec<u8> {
     let mut tag = Vec::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {

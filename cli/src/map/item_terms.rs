@@ -41,7 +41,7 @@ impl HintTemplate {
         }
     }
 
-    /// The terms with the hint of an item.
+    /// Returns the terms with the hint of an item.
     fn terms(
         &mut self,
         usual: &Arc<Terms>,
@@ -65,7 +65,7 @@ impl HintTemplate {
 }
 
 impl ItemTerms {
-    /// The host and the terms of the job of an item. `usual` are the terms without a hint of its own.
+    /// Returns the host and the terms of the job of an item. `usual` are the terms without a hint of its own.
     pub(super) fn of(
         &mut self,
         usual: &Arc<Terms>,

@@ -55,13 +55,13 @@ pub(crate) struct ShuffledItems {
 }
 
 impl Items {
-    /// The items of these files, one file after the other, or those of stdin if no file is named.
+    /// Returns the items of these files, one file after the other, or those of stdin if no file is named.
     pub(crate) fn lines(files: &[PathBuf], end: ItemEnd) -> Result<Self, CliError> {
         LineItems::open(files, end).map(Self::LineItems)
     }
 
-    /// The items of lists. A single file is read as there is room for its jobs. If there are several lists, their files
-    /// are read now, each as a whole.
+    /// Returns the items of lists. A single file is read as there is room for its jobs. If there are several lists,
+    /// their files are read now, each as a whole.
     pub(crate) fn lists(lists: ListSources, end: ItemEnd) -> Result<Self, CliError> {
         match lists.single_file() {
             Some(path) => Self::lines(&[path.to_owned()], end),
@@ -69,8 +69,8 @@ impl Items {
         }
     }
 
-    /// The records of these files, whose columns are separated by this byte and may stand in quotes. With `header`, the first
-    /// record of each file names the columns.
+    /// Returns the records of these files, whose columns are separated by this byte and may stand in quotes. With
+    /// `header`, the first record of each file names the columns.
     pub(crate) fn records(
         files: &[PathBuf],
         separator: u8,
@@ -105,7 +105,7 @@ impl Items {
         Self::Groups(Box::new(Groups::new(self, are_all_there, rule, template)))
     }
 
-    /// The names of these hosts.
+    /// Returns the names of these hosts.
     pub(crate) fn hosts(hosts: Vec<PlaceName>) -> Self {
         Self::Hosts(HostItems {
             hosts: hosts.into_iter(),
@@ -113,8 +113,8 @@ impl Items {
         })
     }
 
-    /// How many columns each item has. The name of a host is not counted as a column, so it is not added to a command
-    /// without a placeholder.
+    /// Returns how many columns each item has. The name of a host is not counted as a column, so it is not added to a
+    /// command without a placeholder.
     pub(crate) fn column_count(&self) -> usize {
         match self {
             Self::LineItems(_) => 1,
@@ -127,7 +127,7 @@ impl Items {
         }
     }
 
-    /// The names of the columns, if they have any.
+    /// Returns the names of the columns, if they have any.
     pub(crate) fn column_names(&self) -> &[Vec<u8>] {
         match self {
             Self::Csv(records) => &records.names,
@@ -138,7 +138,7 @@ impl Items {
         }
     }
 
-    /// How many items there are, if that is known before they are read.
+    /// Returns how many items there are, if that is known before they are read.
     pub(crate) fn total(&self) -> Option<u64> {
         match self {
             Self::CombinedLists(lists) => Some(lists.total()),

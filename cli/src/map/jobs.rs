@@ -45,7 +45,7 @@ pub(crate) enum MapWork {
 }
 
 impl MapWork {
-    /// The command, if one is started for each item.
+    /// Returns the command, if one is started for each item.
     pub(crate) fn command(&self) -> Option<&ItemCommand> {
         match self {
             Self::Command { command, .. } => Some(command),
@@ -53,7 +53,7 @@ impl MapWork {
         }
     }
 
-    /// The folder, the variables and the niceness with which commands start.
+    /// Returns the folder, the variables and the niceness with which commands start.
     pub(crate) fn start(&self) -> CommandStart {
         match self {
             Self::Command { start, .. } => start.clone(),
@@ -61,7 +61,8 @@ impl MapWork {
         }
     }
 
-    /// The command with its placeholders, if one is started for each item and the items are not commands themselves.
+    /// Returns the command with its placeholders, if one is started for each item and the items are not commands
+    /// themselves.
     pub(crate) fn template(&self) -> Option<&Template> {
         match self {
             Self::Command { command, .. } => command.template(),
@@ -140,7 +141,7 @@ impl MapJobs {
         self
     }
 
-    /// How many jobs there will be, if that is known before the items are read.
+    /// Returns how many jobs there will be, if that is known before the items are read.
     pub(crate) fn total(&self) -> Option<u64> {
         match &self.source {
             MapSource::Items(items) => items.total(),
@@ -148,7 +149,7 @@ impl MapJobs {
         }
     }
 
-    /// Where the commands run.
+    /// Returns where the commands run.
     pub(crate) fn placement(&self) -> Placement {
         match &self.hosts {
             Some(hosts) => Placement::Among(Arc::clone(hosts)),
@@ -170,7 +171,7 @@ impl MapJobs {
         }
     }
 
-    /// The job of an item, or nothing if the user refused its command.
+    /// Returns the job of an item, or nothing if the user refused its command.
     fn job(
         &mut self,
         id: String,
@@ -250,7 +251,7 @@ impl MapJobs {
         })
     }
 
-    /// A job that fails at once, in place of an item that cannot be read or used.
+    /// Returns a job that fails at once, in place of an item that cannot be read or used.
     fn refused(&self, id: String, reason: String) -> Job {
         bad(id, reason).terms(Arc::clone(&self.terms))
     }
@@ -272,7 +273,7 @@ impl Iterator for MapJobs {
 }
 
 impl MapJobs {
-    /// The item of the job of this number, and the stdin of its command.
+    /// Returns the item of the job of this number, and the stdin of its command.
     fn next_item(&mut self, number: u64) -> Option<(Result<Item, ItemError>, ProgramInput)> {
         match &mut self.source {
             MapSource::Items(items) => loop {
@@ -294,14 +295,14 @@ impl MapJobs {
     }
 }
 
-/// The input of a task: an item that is a JSON object or array as it is, and any other item as a string.
+/// Returns the input of a task: an item that is a JSON object or array as it is, and any other item as a string.
 fn input_of(text: &str) -> Payload {
     let is_json = text.trim_start().starts_with(['{', '[']);
     let json = is_json.then(|| Payload::from_json(text).ok()).flatten();
     json.unwrap_or_else(|| Payload::from_text(text))
 }
 
-/// A job that fails at once, in place of an item that cannot be read or used.
+/// Returns a job that fails at once, in place of an item that cannot be read or used.
 fn bad(id: String, reason: String) -> Job {
     Job::refused(id, "item", Failure::new(Class::Input, reason))
 }
@@ -316,7 +317,7 @@ fn process(words: Vec<OsString>) -> ProcessConfig {
     ProcessConfig::new(PathBuf::from(command)).args(words)
 }
 
-/// The pool of a filter that keeps running, and the name of the filter's task.
+/// Returns the pool of a filter that keeps running, and the name of the filter's task.
 pub(crate) fn warm_pool(
     words: &[OsString],
     columns: Columns<'_>,

@@ -18,7 +18,7 @@ pub(crate) enum LineTag {
 }
 
 impl LineTag {
-    /// The tag of the lines of an item, without the tab. If there is none, the lines are written as they are.
+    /// Returns the tag of the lines of an item, without the tab. If there is none, the lines are written as they are.
     pub(super) fn of(&self, item: &Item, number: u64) -> Option<Cow<'_, [u8]>> {
         match self {
             Self::None => None,

@@ -30,7 +30,7 @@ impl ItemEnd {
     /// NUL, which ends the names that `find -print0` writes.
     pub(crate) const NULL: Self = Self::Byte(0);
 
-    /// What messages call the things that are counted.
+    /// Returns what messages call the things that are counted.
     fn word(self) -> &'static str {
         match self {
             Self::Line => "line",
@@ -38,7 +38,7 @@ impl ItemEnd {
         }
     }
 
-    /// The byte that ends an item.
+    /// Returns the byte that ends an item.
     pub(super) fn delimiter(self) -> u8 {
         match self {
             Self::Line => b'\n',

@@ -119,7 +119,7 @@ pub(crate) fn split_words(
 }
 
 impl ListSources {
-    /// The lists in these files, all of which are linked.
+    /// Returns the lists in these files, all of which are linked.
     pub(crate) fn linked_files(files: &[PathBuf]) -> Self {
         let files = files.iter().map(|file| ListSource::File(file.clone()));
         Self {
@@ -148,7 +148,7 @@ impl ListSources {
         self.files().next().is_some()
     }
 
-    /// The files that lists are read from; `-` is stdin.
+    /// Returns the files that lists are read from; `-` is stdin.
     pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
         let sources = self.groups.iter().flatten();
         sources.filter_map(|source| match source {
@@ -157,7 +157,7 @@ impl ListSources {
         })
     }
 
-    /// The file of the only list, if there is exactly one list and it is read from a file.
+    /// Returns the file of the only list, if there is exactly one list and it is read from a file.
     pub(super) fn single_file(&self) -> Option<&Path> {
         match &self.groups[..] {
             [group] => match &group[..] {
@@ -181,7 +181,7 @@ impl ListSources {
 }
 
 impl ListSource {
-    /// All items of the list.
+    /// Returns all items of the list.
     fn read(self, end: ItemEnd) -> Result<Vec<Item>, CliError> {
         match self {
             Self::Words(words) => Ok(words
@@ -210,7 +210,7 @@ impl ListGroup {
         Self { lists, length }
     }
 
-    /// The columns of the combination at this position.
+    /// Returns the columns of the combination at this position.
     fn columns(&self, position: usize) -> impl Iterator<Item = &[u8]> {
         let lists = self.lists.iter();
         lists.flat_map(move |list| list[position % list.len()].columns())
@@ -224,13 +224,13 @@ impl CombinedLists {
         Self { groups, next }
     }
 
-    /// How many combinations there are.
+    /// Returns how many combinations there are.
     pub(super) fn total(&self) -> u64 {
         let lengths = self.groups.iter().map(|group| group.length as u64);
         lengths.fold(1, u64::saturating_mul)
     }
 
-    /// The number of columns of an item, one for each list.
+    /// Returns the number of columns of an item, one for each list.
     pub(super) fn columns(&self) -> usize {
         self.groups.iter().map(|group| group.lists.len()).sum()
     }

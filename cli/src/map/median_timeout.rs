@@ -134,7 +134,7 @@ impl Durations {
         self.count += 1;
     }
 
-    /// The upper bound of the class of the median, if there are enough durations.
+    /// Returns the upper bound of the class of the median, if there are enough durations.
     fn median(&self) -> Option<Duration> {
         if self.count < LEAST_COUNT {
             return None;

@@ -38,7 +38,7 @@ pub(crate) struct CommandRecord {
 
 #[cfg(test)]
 impl CommandRecord {
-    /// The record of a command that has ended well at once, without output.
+    /// Returns the record of a command that has ended well at once, without output.
     pub(crate) fn without_output(number: u64, item: Item) -> Self {
         Self {
             number,
@@ -84,7 +84,7 @@ impl PendingOutputs {
         self.lock().insert(id, entry);
     }
 
-    /// The number and the item of a job.
+    /// Returns the number and the item of a job.
     pub(super) fn item(&self, id: &JobKey) -> Option<(u64, Arc<Item>)> {
         let entries = self.lock();
         let entry = entries.get(id)?;

@@ -16,7 +16,7 @@ pub(super) enum PathPart {
 }
 
 impl PathPart {
-    /// The part that a suffix in a placeholder stands for.
+    /// Returns the part that a suffix in a placeholder stands for.
     pub(super) fn from_suffix(suffix: &[u8]) -> Option<Self> {
         Some(match suffix {
             b"" => Self::Whole,
@@ -28,7 +28,7 @@ impl PathPart {
         })
     }
 
-    /// The part of an item's path.
+    /// Returns the part of an item's path.
     pub(super) fn of(self, item: &[u8]) -> &[u8] {
         match self {
             Self::Whole => item,
@@ -40,7 +40,7 @@ impl PathPart {
     }
 }
 
-/// The path without its extension. A dot at the beginning of a name makes it hidden and begins no extension.
+/// Returns the path without its extension. A dot at the beginning of a name makes it hidden and begins no extension.
 fn stem(path: &[u8]) -> &[u8] {
     let start = path.len() - name(path).len();
     match path.iter().rposition(|byte| *byte == b'.') {
@@ -49,7 +49,7 @@ fn stem(path: &[u8]) -> &[u8] {
     }
 }
 
-/// The part of a path after the last slash.
+/// Returns the part of a path after the last slash.
 fn name(path: &[u8]) -> &[u8] {
     match path.iter().rposition(|byte| *byte == b'/') {
         Some(slash) => &path[slash + 1..],
@@ -57,7 +57,7 @@ fn name(path: &[u8]) -> &[u8] {
     }
 }
 
-/// The part of a path before the last slash, as `dirname` prints it.
+/// Returns the part of a path before the last slash, as `dirname` prints it.
 fn folder(path: &[u8]) -> &[u8] {
     match path.iter().rposition(|byte| *byte == b'/') {
         Some(0) => b"/",

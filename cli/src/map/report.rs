@@ -158,8 +158,8 @@ impl MapReport {
         Ok(())
     }
 
-    /// The record of a job that ran no command now, because a filter answered it or because its result is an earlier
-    /// one.
+    /// Returns the record of a job that ran no command now, because a filter answered it or because its result is an
+    /// earlier one.
     fn record_of(
         &mut self,
         number: u64,
@@ -233,7 +233,7 @@ impl MapReport {
     }
 }
 
-/// The answer of a filter as a line.
+/// Returns the answer of a filter as a line.
 fn answer_line(protocol: Option<Protocol>, answer: &Payload) -> Vec<u8> {
     let text = match protocol {
         Some(Protocol::Mcp) => text_of_tool(answer),
@@ -249,7 +249,7 @@ fn answer_line(protocol: Option<Protocol>, answer: &Payload) -> Vec<u8> {
     line
 }
 
-/// The texts of a tool's result, if it consists of nothing else.
+/// Returns the texts of a tool's result, if it consists of nothing else.
 fn text_of_tool(answer: &Payload) -> Option<String> {
     #[derive(Deserialize)]
     struct Result {
@@ -264,7 +264,7 @@ fn text_of_tool(answer: &Payload) -> Option<String> {
     Some(texts.join("\n"))
 }
 
-/// The output in the answer of a Bazel worker.
+/// Returns the output in the answer of a Bazel worker.
 fn output_of_work(answer: &Payload) -> Option<String> {
     /// The field of the answer that is read.
     #[derive(Deserialize)]

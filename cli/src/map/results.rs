@@ -57,7 +57,7 @@ impl ResultsFolder {
     }
 }
 
-/// The name of the folder for a column. Characters that cannot be part of a name are escaped with a plus.
+/// Returns the name of the folder for a column. Characters that cannot be part of a name are escaped with a plus.
 ///
 /// A name that is too long is cut into nested folders. Each but the first begins with `+-`, which escaping never
 /// produces. So a nested folder never has the name of one of the files, nor the number of the next column.

@@ -50,7 +50,7 @@ pub(crate) enum TableFormat {
 }
 
 impl TableFormat {
-    /// The format that the extension of a file stands for. Other names are those of folders.
+    /// Returns the format that the extension of a file stands for. Other names are those of folders.
     pub(crate) fn of(path: &Path) -> Option<Self> {
         match path.extension().and_then(OsStr::to_str)? {
             "csv" => Some(Self::Separated(b',')),
@@ -196,7 +196,7 @@ impl ResultsTable {
     }
 }
 
-/// The time at which a command started, in seconds since 1970, its exit code and its signal.
+/// Returns the time at which a command started, in seconds since 1970, its exit code and its signal.
 fn figures(record: &CommandRecord) -> (f64, i32, i32) {
     let started = record.started.duration_since(SystemTime::UNIX_EPOCH);
     let (exit, signal) = match record.exit {
@@ -207,7 +207,7 @@ fn figures(record: &CommandRecord) -> (f64, i32, i32) {
     (started.unwrap_or_default().as_secs_f64(), exit, signal)
 }
 
-/// The fields of an item, as many as the table has columns for it.
+/// Returns the fields of an item, as many as the table has columns for it.
 fn item_fields(item: &Item, columns: usize) -> Vec<Vec<u8>> {
     if columns == 1 {
         return vec![item.joined()];

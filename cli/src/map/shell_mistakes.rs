@@ -54,7 +54,7 @@ pub(crate) fn refuse_shell_line(command: &[OsString], has_shell: bool) -> Result
     }))
 }
 
-/// The first word that is an operator of a shell. It reached ratchet because it was quoted or escaped.
+/// Returns the first word that is an operator of a shell. It reached ratchet because it was quoted or escaped.
 pub(crate) fn shell_operator(command: &[OsString]) -> Option<&str> {
     let mut words = command.iter().filter_map(|word| word.to_str());
     words.find(|word| OPERATORS.contains(word))

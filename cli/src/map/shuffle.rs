@@ -27,7 +27,7 @@ impl SplitMix {
         mixed ^ (mixed >> 31)
     }
 
-    /// A random number below a bound.
+    /// Returns a random number below a bound.
     fn below(&mut self, bound: usize) -> usize {
         // The high half of the product is below the bound, and as evenly spread as 64 bits allow.
         let product = u128::from(self.next()) * bound as u128;

@@ -33,7 +33,7 @@ impl CommandStart {
         })
     }
 
-    /// The process with this folder and these variables.
+    /// Returns the process with this folder and these variables.
     pub(crate) fn apply(&self, mut process: ProcessConfig) -> ProcessConfig {
         if let Some(folder) = &self.folder {
             process.working_dir = Some(folder.clone());
@@ -44,7 +44,7 @@ impl CommandStart {
         process
     }
 
-    /// The process, started by the program `nice` if `--nice` was typed. `nice` then looks for the command.
+    /// Returns the process, started by the program `nice` if `--nice` was typed. `nice` then looks for the command.
     pub(crate) fn niced(&self, process: ProcessConfig) -> ProcessConfig {
         let Some(nice) = self.nice else {
             return process;
@@ -58,8 +58,8 @@ impl CommandStart {
         }
     }
 
-    /// The process with a command that can be looked for from the folder of this process. A relative path of a program
-    /// starts at the folder of the commands.
+    /// Returns the process with a command that can be looked for from the folder of this process. A relative path of a
+    /// program starts at the folder of the commands.
     pub(crate) fn seen_from_here(&self, process: ProcessConfig) -> ProcessConfig {
         let mut process = self.apply(process);
         if let Some(folder) = &self.folder

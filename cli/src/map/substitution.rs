@@ -75,7 +75,7 @@ impl Substitution {
         Ok(Some((parsed, length)))
     }
 
-    /// The column with its replacements.
+    /// Returns the column with its replacements.
     pub(super) fn apply(&self, column: &[u8]) -> Vec<u8> {
         let most = usize::from(!self.every);
         let replace = |found: &Captures<'_>| self.expand(found);

@@ -86,7 +86,7 @@ impl Template {
         Ok(false)
     }
 
-    /// The program, if it is the same for every item.
+    /// Returns the program, if it is the same for every item.
     pub(crate) fn program(&self) -> Option<&OsStr> {
         match self.words.first()?.as_slice() {
             [Piece::Literal(program)] => Some(OsStr::from_bytes(program)),
@@ -104,7 +104,7 @@ impl Template {
         self.words.iter().any(|word| uses_slot(word))
     }
 
-    /// The command for an item: its program and its arguments.
+    /// Returns the command for an item: its program and its arguments.
     pub(crate) fn expand(&self, values: PlaceholderValues<'_>) -> Vec<OsString> {
         let words = self.words.iter();
         words
@@ -112,7 +112,7 @@ impl Template {
             .collect()
     }
 
-    /// The most that a command has of length without its items.
+    /// Returns the most that a command has of length without its items.
     pub(super) fn fixed_length(&self) -> LineLength {
         let words = self.words.iter().filter(|word| !has_all(word));
         words.fold(LineLength::default(), |sum, word| {
@@ -120,7 +120,7 @@ impl Template {
         })
     }
 
-    /// The most that an item of a group adds to the length of a command.
+    /// Returns the most that an item of a group adds to the length of a command.
     pub(super) fn added_length(&self, item: &Item) -> LineLength {
         let words = self.words.iter().map(|word| {
             let bytes = word.iter().map(|piece| bytes_of_item(piece, item)).sum();

@@ -32,12 +32,12 @@ impl TextTemplate {
         })
     }
 
-    /// The text for an item. For a group of items, it is the texts of all of them with blanks between them.
+    /// Returns the text for an item. For a group of items, it is the texts of all of them with blanks between them.
     pub(crate) fn text(&self, item: &Item, number: u64) -> OsString {
         self.expand(item, number).join(OsStr::new(" "))
     }
 
-    /// The texts for an item: one, or one for each item of a group.
+    /// Returns the texts for an item: one, or one for each item of a group.
     pub(crate) fn expand(&self, item: &Item, number: u64) -> Vec<OsString> {
         let slot = None;
         let values = PlaceholderValues { item, number, slot };

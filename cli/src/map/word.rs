@@ -24,7 +24,7 @@ pub(crate) struct PlaceholderValues<'a> {
 /// A word of a command, as the pieces that it consists of.
 pub(super) type TemplateWord = Vec<Piece>;
 
-/// The most bytes that an item adds to a piece.
+/// Returns the most bytes that an item adds to a piece.
 pub(super) fn bytes_of_item(piece: &Piece, item: &Item) -> usize {
     let columns = item.columns();
     match piece {
@@ -45,7 +45,7 @@ pub(super) fn has_all(pieces: &[Piece]) -> bool {
         .any(|piece| matches!(piece, Piece::Placeholder(Placeholder::All(_))))
 }
 
-/// The most that a word has of length without its items.
+/// Returns the most that a word has of length without its items.
 pub(super) fn length_without_items(pieces: &[Piece]) -> LineLength {
     /// The number of digits of the greatest `u64`.
     const DIGITS: usize = 20;
@@ -81,7 +81,7 @@ pub(super) fn has_placeholder(pieces: &[Piece]) -> bool {
         .any(|piece| matches!(piece, Piece::Placeholder(_)))
 }
 
-/// The arguments that a word becomes: one, none, or one for each item of a group.
+/// Returns the arguments that a word becomes: one, none, or one for each item of a group.
 pub(super) fn expand_word<'a>(
     pieces: &'a [Piece],
     use_of_columns: UseOfColumns,

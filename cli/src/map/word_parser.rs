@@ -81,7 +81,7 @@ fn replaced(text: &[u8], columns: Columns<'_>) -> Result<Option<(Placeholder, us
     Ok(None)
 }
 
-/// The number at the beginning of a text, and what follows it.
+/// Returns the number at the beginning of a text, and what follows it.
 fn number(text: &[u8]) -> Option<(usize, &[u8])> {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
     let (number, rest) = text.split_at(digits.count());

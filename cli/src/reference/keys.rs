@@ -72,17 +72,17 @@ pub(super) fn sections(schema: &Value) -> Vec<SectionReference> {
     sections
 }
 
-/// The name of a definition that is referred to.
+/// Returns the name of a definition that is referred to.
 fn definition(reference: &str) -> Option<&str> {
     reference.strip_prefix("#/$defs/")
 }
 
-/// The title of a section, from the name of its definition.
+/// Returns the title of a section, from the name of its definition.
 fn title(name: &str) -> String {
     name.replace('-', " ")
 }
 
-/// The definitions to which a value refers, anywhere in it.
+/// Returns the definitions to which a value refers, anywhere in it.
 fn references(value: &Value) -> Vec<&str> {
     match value {
         Value::Object(map) => {
@@ -153,7 +153,7 @@ impl TextKind {
     }
 }
 
-/// The alternatives of a schema; the schema itself if there are none.
+/// Returns the alternatives of a schema; the schema itself if there are none.
 fn alternatives(schema: &Value) -> Vec<&Value> {
     match schema["anyOf"].as_array().or(schema["oneOf"].as_array()) {
         Some(any) => any.iter().collect(),
@@ -232,7 +232,7 @@ fn plural(items: &Value) -> String {
     }
 }
 
-/// A word of a list of words, in quotes of code unless it is a number or a truth value.
+/// Returns a word of a list of words, in quotes of code unless it is a number or a truth value.
 fn word(value: &Value) -> String {
     match value {
         Value::String(text) => format!("`{text}`"),
@@ -240,7 +240,7 @@ fn word(value: &Value) -> String {
     }
 }
 
-/// The default that a description names, as in `5s by default` or `` `log` (default) ``.
+/// Returns the default that a description names, as in `5s by default` or `` `log` (default) ``.
 fn default(about: &str) -> Option<String> {
     if let Some((_, after)) = about.split_once("; by default ") {
         return Some(after.trim_end_matches('.').to_owned());
@@ -257,7 +257,7 @@ fn default(about: &str) -> Option<String> {
     Some(format!("`{word}`"))
 }
 
-/// An example of a value, as it stands in YAML.
+/// Returns an example of a value, as it stands in YAML.
 fn example(key: &str, schema: &Value) -> String {
     let of_key = match key {
         "command" => "[python3, worker.py]",

@@ -38,7 +38,7 @@ fn wrapped(text: &str, indent: usize) -> String {
     out
 }
 
-/// What stands behind the name of a key: its values, and whether it has to be there.
+/// Returns what stands behind the name of a key: its values, and whether it has to be there.
 fn values_of(key: &KeyReference) -> String {
     if key.is_required {
         format!("{} (required)", key.values)

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::DRAFT;
 
-/// The schema of a line of results.
+/// Returns the schema of a line of results.
 pub(crate) fn results() -> Value {
     let mut schema = result();
     if let Value::Object(schema) = &mut schema {
@@ -120,7 +120,7 @@ fn moment(description: &str) -> Value {
     json!({"type": "string", "format": "date-time", "description": description})
 }
 
-/// What a job can wait for besides named limits, in the order in which it is charged.
+/// Returns what a job can wait for besides named limits, in the order in which it is charged.
 fn waited(milliseconds: &Value) -> Value {
     let words = [
         "needs",
@@ -167,7 +167,7 @@ fn attempt() -> Value {
     })
 }
 
-/// The schema of a line of an event log. Readers have to ignore events and fields that they do not know.
+/// Returns the schema of a line of an event log. Readers have to ignore events and fields that they do not know.
 pub(crate) fn events() -> Value {
     let kinds: Vec<_> = of_jobs()
         .into_iter()
@@ -191,7 +191,7 @@ fn text() -> Value {
     json!({"type": "string"})
 }
 
-/// A hint: its name, or an object with the name as the key of its settings.
+/// Returns a hint: its name, or an object with the name as the key of its settings.
 fn hint() -> Value {
     json!({"type": ["string", "object"], "description": "A hint, as job files write it."})
 }
@@ -373,7 +373,7 @@ fn kind<const N: usize>(name: &str, required: &[&str], fields: [(&str, Value); N
     json!({"properties": properties, "required": required})
 }
 
-/// The schema of an event of a worker.
+/// Returns the schema of an event of a worker.
 fn news<const N: usize>(name: &str, required: &[&str], fields: [(&str, Value); N]) -> Value {
     let required: Vec<_> = ["news"].iter().chain(required).copied().collect();
     let mut schema = kind("worker", &required, fields);

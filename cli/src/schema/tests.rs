@@ -244,7 +244,7 @@ fn a_value_is_read_exactly_where_the_schema_allows_it() {
     assert!(tried > 5000, "{tried}");
 }
 
-/// A retry policy with this key.
+/// Returns a retry policy with this key.
 fn retry_with(key: &str) -> Value {
     let mut retry = json!({"max": 3});
     retry[key] = match key {

@@ -14,7 +14,7 @@ pub(super) enum RunTelemetry {}
 /// The settings of telemetry, which no run of this command has.
 pub(super) use std::convert::Infallible as TelemetrySettings;
 
-/// The counterpart of reading settings: there are none.
+/// Is never called, because no endpoint can be typed.
 pub(super) fn settings(
     endpoint: &Endpoint,
     _: &UserEnvironment,
@@ -35,12 +35,12 @@ impl RunTelemetry {
         Ok((None, builder))
     }
 
-    /// The counterpart of watching a run.
+    /// Is never called, because no run has telemetry.
     pub(super) fn watch(&self, _: &RunHandle) {
         match *self {}
     }
 
-    /// The counterpart of the end of telemetry.
+    /// Does nothing, because no run has telemetry.
     #[expect(clippy::unused_async, reason = "the other one waits")]
     pub(super) async fn end(_: Option<Self>, _: &Console) {}
 }

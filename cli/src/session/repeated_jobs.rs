@@ -154,7 +154,7 @@ impl RepeatedJobs {
 }
 
 impl RepeatedJobs {
-    /// The next job.
+    /// Returns the next job.
     pub(super) fn next_job(&mut self) -> Option<Job> {
         if self.jobs.is_empty() {
             return None;
@@ -177,7 +177,7 @@ impl RepeatedJobs {
         matches!(self.repetition, Repetition::For(_)) && self.brought == self.jobs.len()
     }
 
-    /// How many jobs there are in all, if that is known.
+    /// Returns how many jobs there are in all, if that is known.
     pub(super) fn total(&self) -> Option<u64> {
         match self.repetition {
             Repetition::Times(times) => {
@@ -187,7 +187,7 @@ impl RepeatedJobs {
         }
     }
 
-    /// The counter of ended jobs. The owner of the run has to [add](EndedJobs::add) to it.
+    /// Returns the counter of ended jobs. The owner of the run has to [add](EndedJobs::add) to it.
     pub(super) fn ended_jobs(&self) -> Arc<EndedJobs> {
         Arc::clone(&self.ended)
     }

@@ -74,12 +74,12 @@ section! {
     }
 }
 
-/// The name of the variable of a key.
+/// Returns the name of the variable of a key.
 pub(super) fn variable(key: &str) -> String {
     format!("RATCHET_{}", key.to_ascii_uppercase().replace('-', "_"))
 }
 
-/// The default of a setting that limits how many runs are kept.
+/// Returns the default of a setting that limits how many runs are kept.
 fn kept(key: &str) -> String {
     let usual = Retention::default();
     let kept = match key {
@@ -90,7 +90,7 @@ fn kept(key: &str) -> String {
     kept.unwrap_or_else(|| "0 (no limit)".to_owned())
 }
 
-/// The default of a setting in words.
+/// Returns the default of a setting in words.
 pub(super) fn default(key: &str, settings: &Settings, environment: &UserEnvironment) -> String {
     let folder = match key {
         "state-dir" => settings.state_dir(environment),

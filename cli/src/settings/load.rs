@@ -146,7 +146,8 @@ impl SourceSettings {
     }
 }
 
-/// A value as text. Members of a list are joined with colons, as in a variable. Of a map only the names are shown.
+/// Returns a value as text. Members of a list are joined with colons, as in a variable. Of a map only the names are
+/// shown.
 fn written(node: &Node<'_>) -> String {
     if let Ok(entries) = node.clone().into_map(&mut Vec::new()) {
         let names: Vec<_> = entries.iter().map(|entry| entry.name.as_ref()).collect();

@@ -15,7 +15,7 @@ pub(crate) enum Origin {
 }
 
 impl Origin {
-    /// The folder of the config file, if the setting comes from one.
+    /// Returns the folder of the config file, if the setting comes from one.
     pub(super) fn folder(&self) -> Option<&Path> {
         match self {
             Self::File { path, .. } => path.parent(),

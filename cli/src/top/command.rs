@@ -41,7 +41,7 @@ impl Command {
         Ok(())
     }
 
-    /// What is wanted, in words.
+    /// Returns what is wanted, in words.
     pub(super) fn wish(&self) -> String {
         match self {
             Self::Cancel(job) => format!("cancel {}", plain(job.as_str())),
@@ -51,7 +51,7 @@ impl Command {
         }
     }
 
-    /// What was done, as a sentence.
+    /// Returns what was done, as a sentence.
     pub(super) fn obeyed(&self) -> String {
         match self {
             Self::Cancel(job) => format!("{} is asked to stop, or has ended", plain(job.as_str())),

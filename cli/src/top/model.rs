@@ -340,7 +340,7 @@ impl Model {
         vec![Effect::Follow(self.followed().cloned())]
     }
 
-    /// The running job that is chosen. The output of one that has failed is not kept by the run.
+    /// Returns the running job that is chosen. The output of one that has failed is not kept by the run.
     fn followed(&self) -> Option<&JobKey> {
         match self.focus {
             Focus::Running => self.running.id.as_ref(),
@@ -351,23 +351,23 @@ impl Model {
 
 /// What is drawn.
 impl Model {
-    /// The state of the run; nothing before the first one came.
+    /// Returns the state of the run; nothing before the first one came.
     pub(super) fn state(&self) -> Option<&LiveState> {
         self.heard.map(|_| &self.state)
     }
 
-    /// How long the run has been silent, if that is remarkable.
+    /// Returns how long the run has been silent, if that is remarkable.
     pub(super) fn silence(&self) -> Option<Duration> {
         let silence = self.now.saturating_sub(self.heard.unwrap_or_default());
         (silence >= SILENCE).then_some(silence)
     }
 
-    /// The list in which a job is chosen.
+    /// Returns the list in which a job is chosen.
     pub(super) fn focus(&self) -> Focus {
         self.focus
     }
 
-    /// The index of the chosen job in a list.
+    /// Returns the index of the chosen job in a list.
     pub(super) fn chosen(&self, list: Focus) -> usize {
         match list {
             Focus::Running => self.running.at,
@@ -375,22 +375,22 @@ impl Model {
         }
     }
 
-    /// What keys do now.
+    /// Returns what keys do now.
     pub(super) fn mode(&self) -> &Mode {
         &self.mode
     }
 
-    /// What the chosen job has printed.
+    /// Returns what the chosen job has printed.
     pub(super) fn tail(&self) -> &Tail {
         &self.tail
     }
 
-    /// What was done last.
+    /// Returns what was done last.
     pub(super) fn note(&self) -> Option<&Note> {
         self.note.as_ref()
     }
 
-    /// The command that has no answer yet.
+    /// Returns the command that has no answer yet.
     pub(super) fn unanswered(&self) -> Option<&Command> {
         self.unanswered.as_ref()
     }

@@ -113,7 +113,8 @@ impl Tail {
     }
 }
 
-/// A line as it is safe to show. What a program has overwritten by a carriage return is left out, as on a terminal.
+/// Returns a line as it is safe to show. What a program has overwritten by a carriage return is left out, as on a
+/// terminal.
 fn shown(line: &[u8]) -> String {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let after = memchr::memrchr(b'\r', line).map_or(0, |at| at + 1);

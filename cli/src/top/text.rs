@@ -5,7 +5,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 /// What stands at the end of a text that was cut.
 const CUT: &str = "..";
 
-/// A text that fills exactly so many columns: it is cut, or filled with blanks at its end.
+/// Makes a text fill exactly this many columns: cuts it, or adds blanks at its end.
 pub(super) fn fit(text: &str, width: usize) -> String {
     let mut fitted = cut(text, width);
     let used = fitted.width();
@@ -13,7 +13,7 @@ pub(super) fn fit(text: &str, width: usize) -> String {
     fitted
 }
 
-/// A text that fills at most so many columns.
+/// Cuts a text that fills more than this many columns.
 pub(super) fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();

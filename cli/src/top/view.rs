@@ -121,7 +121,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, palette: Palette) {
     }
 }
 
-/// A part of the view below a line with its title. Returns the area below.
+/// Returns a part of the view below a line with its title. Returns the area below.
 fn titled(frame: &mut Frame<'_>, area: Rect, title: Line<'_>, palette: Palette) -> Rect {
     let block = Block::new()
         .borders(Borders::TOP)
@@ -132,7 +132,7 @@ fn titled(frame: &mut Frame<'_>, area: Rect, title: Line<'_>, palette: Palette) 
     inner
 }
 
-/// A title, with a blank on each side.
+/// Returns a title, with a blank on each side.
 fn title(text: &str, palette: Palette) -> Line<'static> {
     Line::from(Span::styled(
         format!(" {text} "),
@@ -180,7 +180,7 @@ fn draw_head(
     frame.render_widget(Paragraph::new(vec![first, second]), area);
 }
 
-/// The bar of the jobs that have ended, and how many jobs are where.
+/// Returns the bar of the jobs that have ended, and how many jobs are where.
 fn progress_line(state: &LiveState, width: usize, palette: Palette) -> Line<'static> {
     let mut spans = Vec::new();
     if let Some(total) = state.total.filter(|total| *total > 0) {
@@ -226,7 +226,7 @@ fn progress_line(state: &LiveState, width: usize, palette: Palette) -> Line<'sta
     Line::from(spans)
 }
 
-/// The last line: what was done, what is asked, or the keys.
+/// Returns the last line: what was done, what is asked, or the keys.
 fn foot_line(model: &Model, width: usize, palette: Palette) -> Line<'static> {
     let styled = |text: &str, tone| Line::from(Span::styled(fit(text, width), palette.style(tone)));
     match model.mode() {
@@ -303,7 +303,7 @@ fn draw_help(frame: &mut Frame<'_>, area: Rect, palette: Palette) {
     frame.render_widget(Paragraph::new(lines).block(block), popup);
 }
 
-/// A time in whole seconds, so that it does not flicker.
+/// Returns a time in whole seconds, so that it does not flicker.
 fn clock(time: Duration) -> String {
     let seconds = time.as_secs();
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {

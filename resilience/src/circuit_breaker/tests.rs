@@ -13,7 +13,7 @@ fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// A breaker that opens at the second failure in a row, for a second, and needs two probes.
+/// Returns a breaker that opens at the second failure in a row, for a second, and needs two probes.
 fn fragile() -> CircuitBreakerBuilder {
     CircuitBreaker::builder()
         .consecutive_failures(2)

@@ -223,7 +223,7 @@ pub(super) mod tests {
     use super::*;
     use crate::scheduling::{Scheduler, SchedulerRequest, SchedulerSettings};
 
-    /// An entry of a job that waits since this moment.
+    /// Returns an entry of a job that waits since this moment.
     pub(in crate::executor) fn entry(job: Arc<Job>, since: Instant) -> JobEntry {
         let mut scheduler = Scheduler::new(SchedulerSettings::default(), since).unwrap();
         let ticket = scheduler.push(SchedulerRequest::new("any"), since).unwrap();

@@ -37,7 +37,7 @@ impl NeedsId {
         Self(number)
     }
 
-    /// The number as an index.
+    /// Returns the number as an index.
     pub(super) fn index(self) -> usize {
         self.0.into()
     }

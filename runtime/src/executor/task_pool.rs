@@ -197,7 +197,7 @@ mod tests {
             (ticket, self.pool.give((ticket, guard, waits)), go)
         }
 
-        /// The next attempt that ends, and whether it did well.
+        /// Returns the next attempt that ends, and whether it did well.
         async fn ended(&mut self) -> (Ticket, bool) {
             match self.reports.reports.recv().await {
                 Some(Report::Ended { ticket, result, .. }) => (ticket, result.is_ok()),

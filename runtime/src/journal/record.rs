@@ -625,7 +625,8 @@ fn to_millis(at: SystemTime) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A time that the system cannot represent becomes the epoch: it is for people, and nothing depends on it.
+/// Converts milliseconds since the epoch to a time. A time that the system cannot represent becomes the epoch: it is for
+/// people, and nothing depends on it.
 fn from_millis(millis: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH
         .checked_add(Duration::from_millis(millis))

@@ -139,7 +139,7 @@ fn failed(job: &Job, class: Class) -> Outcome {
     }
 }
 
-/// Four jobs in five records, a resumption and an end.
+/// Writes four jobs in five records, a resumption and an end.
 fn write_everything(path: &Path) {
     let mut journal = Journal::create(path, &header(), Durability::None).unwrap();
     let (a, b, c, d) = (job("a"), job("b"), job("c"), job("d"));

@@ -163,7 +163,7 @@ impl EarlierOutput {
         }
     }
 
-    /// The id of the job that produces the output.
+    /// Returns the id of the job that produces the output.
     pub fn job(&self) -> &str {
         &self.job
     }

@@ -50,7 +50,7 @@ pub(super) struct DispatcherHello {
 }
 
 impl DispatcherHello {
-    /// How long a side may be silent before it counts as lost.
+    /// Returns how long a side may be silent before it counts as lost.
     pub(super) fn lost_after(&self) -> Duration {
         Duration::from_millis(self.lost_after_ms)
     }

@@ -61,7 +61,7 @@ pub(super) const PULL_PATH: &str = "/pull/";
 /// The header with the system's id of a process that was started.
 pub(super) const SYSTEM_ID: &str = "ratchet-system-id";
 
-/// How often each side sends a beat.
+/// Returns how often each side sends a beat.
 pub(super) fn beat_interval(lost_after: Duration) -> Duration {
     (lost_after / HEARTBEATS_PER_TIMEOUT).max(Duration::from_millis(1))
 }

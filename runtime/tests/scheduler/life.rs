@@ -146,7 +146,7 @@ impl Life {
         self.same_shares();
     }
 
-    /// No identity is held by two jobs, each job has what it takes, and what is left is free.
+    /// Checks that no two jobs hold one identity, that each job has what it takes, and that the rest is free.
     fn same_shares(&self) {
         let mut taken = BTreeSet::new();
         for id in self.in_state(|_| true) {
@@ -237,7 +237,7 @@ impl Life {
         );
     }
 
-    /// Let everything run to its end: nothing is lost, nothing happens twice, nothing stays.
+    /// Runs all jobs to their ends, and checks that nothing is lost, happens twice or stays.
     pub(crate) fn drain(mut self) {
         for kind in 0..KINDS {
             self.take(Step::Workers(kind, Workers::Unlimited));

@@ -65,7 +65,7 @@ fn naming(limits: &[LimitId]) -> SchedulerRequest<'_> {
     }
 }
 
-/// Everything that starts now, in order.
+/// Returns everything that starts now, in order.
 fn starts(scheduler: &mut Scheduler, now: Instant) -> Vec<Ticket> {
     std::iter::from_fn(|| match scheduler.pop(now) {
         Decision::Start(ticket) => Some(ticket),

@@ -97,7 +97,7 @@ impl Model {
         self.jobs.iter().filter(|job| job.state == State::Running)
     }
 
-    /// Nothing runs, and nothing is about to.
+    /// Whether no job runs or was sent ahead.
     fn is_quiet(&self) -> bool {
         let busy = |job: &Job| matches!(job.state, State::Running | State::Ahead);
         !self.jobs.iter().any(busy)
@@ -112,7 +112,7 @@ impl Model {
         u32::try_from(self.running().filter(holds).count()).unwrap()
     }
 
-    /// Could so many units of it be taken at this moment?
+    /// Whether this many units could be taken at this moment.
     fn holds(&self, thing: Thing, units: u32, now: u64) -> bool {
         match thing {
             Thing::Host(_) | Thing::Global => self.held(thing) + units <= 1,
@@ -126,7 +126,7 @@ impl Model {
         }
     }
 
-    /// The jobs that wait for nothing but their turn, in order.
+    /// Returns the jobs that wait for nothing but their turn, in order.
     fn in_order(&self, now: u64) -> Vec<usize> {
         let mut waiting: Vec<usize> = (0..self.jobs.len())
             .filter(|&job| match self.jobs[job].state {
@@ -139,8 +139,8 @@ impl Model {
         waiting
     }
 
-    /// Which job of a kind is sent ahead at this moment, if one is: the first of all that could run but for slots
-    /// and workers of the kind, if it claims nothing else, and if no due job lacks only quiet.
+    /// Returns which job of a kind is sent ahead at this moment, if one is: the first of all that could run but for
+    /// slots and workers of the kind, if it claims nothing else, and if no due job lacks only quiet.
     pub(crate) fn would_send_ahead(&self, kind: usize, now: u64) -> Option<usize> {
         if self.running().any(|job| job.alone) {
             return None;
@@ -182,13 +182,13 @@ impl Model {
         (job.place.iter().all(there), has_limits)
     }
 
-    /// How many units of a resource running jobs have.
+    /// Returns how many units of a resource running jobs have.
     pub(crate) fn taken(&self, resource: u8) -> u64 {
         let units = self.running().map(|job| job.resources.get(&resource));
         units.flatten().sum()
     }
 
-    /// Which job starts at this moment, by the rules, if any does.
+    /// Returns which job starts at this moment, by the rules, if any does.
     pub(crate) fn would_start(&self, now: u64) -> Option<usize> {
         if self.running().any(|job| job.alone) || self.used() >= self.slots {
             return None;
@@ -227,7 +227,7 @@ impl Model {
         }
     }
 
-    /// What must hold whatever the rules of order are.
+    /// Checks what must hold whatever the rules of order are.
     pub(crate) fn audit(&self) {
         for (resource, total) in (0..).zip(&self.totals) {
             assert!(self.taken(resource) <= *total, "resource {resource}");
@@ -254,14 +254,14 @@ impl Model {
         }
     }
 
-    /// A job is over.
+    /// Records that a job is over.
     pub(crate) fn end(&mut self, id: usize) {
         self.jobs[id].state = State::Gone;
         self.jobs[id].endings += 1;
     }
 }
 
-/// In every window between two starts there are at most burst + rate x length of them.
+/// Whether every window between two starts has at most burst + rate x length starts.
 pub(crate) fn within(pace: ProgressInterval, starts: &[u64]) -> bool {
     starts.iter().enumerate().all(|(first, start)| {
         starts[first..].iter().enumerate().all(|(more, end)| {

@@ -42,7 +42,7 @@ fn go(folder: &Folder) {
     fs::write(folder.at("go"), "").expect("it is written");
 }
 
-/// The ids and ends of all jobs, in the order of their ids.
+/// Returns the ids and ends of all jobs, in the order of their ids.
 fn ends(ended: &Ended) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().expect("it is a text").to_owned();
     let lines = ended.stdout();

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use ratchet_tests::Folder;
 
-/// A program of Ansible, where it is installed.
+/// Returns a program of Ansible, where it is installed.
 pub(super) fn ansible(name: &str) -> Option<PathBuf> {
     let folders = std::env::var_os("ANSIBLE_BIN").or_else(|| std::env::var_os("PATH"));
     let folders = folders.unwrap_or_default();
@@ -19,7 +19,7 @@ pub(super) fn ansible(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// What a program of Ansible prints.
+/// Returns what a program of Ansible prints.
 pub(super) fn printed(program: &Path, folder: &Folder, args: &[&str]) -> String {
     let output = Command::new(program)
         .args(args)

@@ -16,7 +16,7 @@ jobs:
   - { id: other, run: [ls], cache: true }
 ";
 
-/// The time at which results are stored in tests that do not say another.
+/// Returns the time at which results are stored in tests that do not say another.
 fn stored() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000)
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use ratchet_tests::{Ended, Folder, Ratchet};
 use serde_json::Value;
 
-/// The command of a server of MCP. Where it is not installed, the test says that it is skipped.
+/// Returns the command of a server of MCP. Where it is not installed, the test says that it is skipped.
 fn server(name: &str) -> Option<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()

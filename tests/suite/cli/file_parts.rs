@@ -8,7 +8,7 @@ fn run(folder: &Folder, flags: &[&str]) -> Ended {
     call.args(flags.iter().copied()).args(["jobs.yaml"]).run()
 }
 
-/// The ids of the jobs, each with its status and what it printed.
+/// Returns the ids of the jobs, each with its status and what it printed.
 fn told(ended: &Ended) -> Vec<String> {
     let lines = ended.stdout();
     let lines = lines.lines().map(|line| {

@@ -15,7 +15,7 @@ if [ -n "$LIMIT" ]; then ulimit -f "$LIMIT"; fi
 cd / && exec "$@"
 "#;
 
-/// A folder with the `ssh`, a folder `job` for the files here, and the cache folder of the host.
+/// Returns a folder with the `ssh`, a folder `job` for the files here, and the cache folder of the host.
 fn folder() -> Folder {
     let folder = Folder::new()
         .file("bin/ssh", SSH)
@@ -58,7 +58,7 @@ fn mapped(folder: &Folder, words: &[&str]) -> String {
     map(folder, words).with_code(0).stdout()
 }
 
-/// What agents have left of work folders.
+/// Returns what agents have left of work folders.
 fn work_folders(folder: &Folder) -> Vec<PathBuf> {
     let agents = fs::read_dir(folder.at("cache/ratchet/work"));
     let mut found = Vec::new();

@@ -42,7 +42,7 @@ shift
 cd / && exec "$@"
 "#;
 
-/// A folder with the `ssh`, and a cache of its own.
+/// Returns a folder with the `ssh`, and a cache of its own.
 fn folder() -> Folder {
     Folder::new().file("bin/ssh", SSH).program("ssh")
 }
@@ -96,7 +96,7 @@ fn results(ended: &Ended) -> Vec<Value> {
         .collect()
 }
 
-/// The result of this job.
+/// Returns the result of this job.
 fn result<'a>(results: &'a [Value], id: &str) -> &'a Value {
     results
         .iter()

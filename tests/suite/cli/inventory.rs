@@ -75,7 +75,7 @@ const PROGRAM_WITHOUT_META: &str = r#"#!/bin/sh
 if [ "$1" = --host ]; then echo "{\"name\": \"$2\"}"; else echo '{"web": ["w1", "w2"]}'; fi
 "#;
 
-/// A folder with an inventory of every kind.
+/// Returns a folder with an inventory of every kind.
 fn inventories() -> Folder {
     let folder = Folder::new()
         .file("site/hosts", INI)

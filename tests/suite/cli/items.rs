@@ -198,7 +198,7 @@ fn items_with_the_same_beginning_have_result_folders_of_their_own() {
     assert_eq!(read("/+-2"), format!("{}\n", items[2]));
 }
 
-/// The greatest amount of memory that a process has had so far, in KiB.
+/// Returns the greatest amount of memory that a process has had so far, in KiB.
 fn peak(id: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

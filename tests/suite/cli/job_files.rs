@@ -9,7 +9,7 @@ fn run(folder: &Folder, flags: &[&str]) -> Ended {
     call.args(flags.iter().copied()).args(["jobs.yaml"]).run()
 }
 
-/// The ids of the jobs, each with what it printed.
+/// Returns the ids of the jobs, each with what it printed.
 fn printed(ended: &Ended) -> Vec<String> {
     let lines = ended.stdout();
     let lines = lines.lines().map(|line| {

@@ -8,7 +8,7 @@ use super::job_control::{in_shell, stop_once_a_job_runs};
 
 const WAITS: &str = "touch began; until test -e go; do sleep 0.05; done";
 
-/// A shell on a terminal, which notes the settings of the terminal before and after `ratchet`.
+/// Returns a shell on a terminal, which notes the settings of the terminal before and after `ratchet`.
 fn noted(folder: &Folder, script: &str) -> Ratchet {
     let shell = format!(
         "exec setsid --ctty --wait sh -c 'stty -g >before; {script}; stty -g >after' sh \"$@\""

@@ -5,7 +5,7 @@ use std::fs;
 use ratchet_tests::{Ended, Folder, Ratchet, Running, Signal};
 use serde_json::Value;
 
-/// A command that notes that it has begun, and ends when the test says so.
+/// Returns a command that notes that it has begun, and ends when the test says so.
 fn until(name: &str) -> String {
     format!("touch {name}.begun; until test -e {name}.go; do sleep 0.05; done")
 }
@@ -37,18 +37,18 @@ fn json(ended: &Ended) -> Value {
     serde_json::from_str(&ended.stdout()).expect("it is JSON")
 }
 
-/// The id of the only run.
+/// Returns the id of the only run.
 fn id(folder: &Folder) -> String {
     let listed = json(&runs(folder, &["list", "--format", "json"]));
     listed[0]["id"].as_str().expect("it has an id").to_owned()
 }
 
-/// The figures of the run that goes on.
+/// Returns the figures of the run that goes on.
 fn figures(folder: &Folder) -> Value {
     json(&runs(folder, &["show", "--format", "json"]))["live"].clone()
 }
 
-/// The results of a run, by id.
+/// Returns the results of a run, by id.
 fn result(ended: &Ended, id: &str) -> Value {
     let lines = ended.stdout();
     let mut lines = lines

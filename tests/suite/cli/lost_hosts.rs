@@ -26,7 +26,7 @@ fn run(folder: &Folder, jobs: &Value) -> Ended {
     ended
 }
 
-/// The result of the job with this id.
+/// Returns the result of the job with this id.
 fn result(ended: &Ended, id: &str) -> Value {
     let stdout = ended.stdout();
     let results = stdout.lines().map(serde_json::from_str::<Value>);

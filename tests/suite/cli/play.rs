@@ -66,7 +66,7 @@ const SITE: &str = r#"
   tags: imp
 "#;
 
-/// A folder with a playbook that imports playbooks, roles and tasks.
+/// Returns a folder with a playbook that imports playbooks, roles and tasks.
 fn site() -> Folder {
     Folder::new()
         .file("inv", INVENTORY)
@@ -219,7 +219,7 @@ fn roles_are_found_where_the_environment_says() {
     assert!(text.contains("a.b.c : of a collection"), "{text}");
 }
 
-/// What a playbook with one play and these lines in it is told.
+/// Returns what a playbook with one play and these lines in it is told.
 fn refused(play: &str) -> String {
     let folder = Folder::new().file("site.yml", format!("- hosts: all\n{play}"));
     let args = ["play", "site.yml", "--syntax-check"];
@@ -398,7 +398,7 @@ fn what_is_wrong_in_a_play_is_refused_at_its_place() {
     }
 }
 
-/// A folder with a playbook whose names are templates.
+/// Returns a folder with a playbook whose names are templates.
 fn templated() -> Folder {
     Folder::new()
         .file(

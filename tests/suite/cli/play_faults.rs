@@ -233,7 +233,7 @@ fn module_defaults_of_a_group_reach_its_modules() {
     assert_eq!(text_of(&folder, "said"), "given");
 }
 
-/// Two hosts that are reached by a program in the place of ssh, and a playbook.
+/// Returns two hosts that are reached by a program in the place of ssh, and a playbook.
 fn site_by_ssh(playbook: &str) -> Folder {
     let host = |name: &str| {
         format!("{name} ansible_ssh_executable=\"{{{{ playbook_dir }}}}/ssh-{name}\"\n")

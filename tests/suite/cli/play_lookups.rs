@@ -7,7 +7,7 @@ use super::play_site::{recap, run, site, text_of, until};
 /// How long a program of these tests may run before its test has failed.
 const LONG: &str = "600";
 
-/// A play whose only task never ends its lookup, and a word by which the processes of the lookup are found.
+/// Returns a play whose only task never ends its lookup, and a word by which the processes of the lookup are found.
 fn endless(options: &str) -> (Folder, Running, String) {
     let folder = site(&format!(
         "- hosts: h1

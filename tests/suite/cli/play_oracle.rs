@@ -22,7 +22,7 @@ const SHARE_OVER_SSH: usize = 24;
 /// The variable that asks for all playbooks.
 const ALL: &str = "RATCHET_ALL_PLAYBOOKS";
 
-/// The folder of the playbooks that are compared.
+/// Returns the folder of the playbooks that are compared.
 fn playbooks() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("playbooks")
 }
@@ -51,14 +51,14 @@ impl Comparison {
         })
     }
 
-    /// A folder with the inventory, and with one for the files that a playbook makes.
+    /// Returns a folder with the inventory, and with one for the files that a playbook makes.
     fn folder(&self) -> Folder {
         Folder::new()
             .file("inv", self.inventory.as_str())
             .file("out/.keep", "")
     }
 
-    /// The call that runs a playbook of the collection by ratchet.
+    /// Returns the call that runs a playbook of the collection by ratchet.
     fn call(&self, folder: &Folder, name: &str) -> Ratchet {
         Ratchet::within(folder)
             .args(["play", "-i", "inv", "--no-record", "-e"])
@@ -101,7 +101,7 @@ impl Comparison {
         (printed, without_folder(tree(&out), &out), results)
     }
 
-    /// What the tasks of a playbook return by ratchet.
+    /// Returns what the tasks of a playbook return by ratchet.
     fn our_results(&self, name: &str) -> ByHost {
         let folder = self.folder();
         let out = folder.path().join("out");
@@ -229,7 +229,7 @@ const PASSED_OVER: &[&str] = &[
     "setup",
 ];
 
-/// A result without what differs from call to call.
+/// Returns a result without what differs from call to call.
 fn settled(value: &Value, out: &str, is_set_fact: bool) -> Value {
     match value {
         Value::Object(map) => {
@@ -288,7 +288,7 @@ fn add(told: &mut ByHost, line: &Value, status: &str, out: &Path) {
     });
 }
 
-/// What the tasks of a playbook return by Ansible, from the lines of the plugin.
+/// Returns what the tasks of a playbook return by Ansible, from the lines of the plugin.
 fn their_results(written: &str, out: &Path) -> ByHost {
     let mut told = ByHost::new();
     for line in written.lines() {

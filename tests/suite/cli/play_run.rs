@@ -266,7 +266,7 @@ print(json.dumps({'changed': True}))
 # WANT_JSON
 ";
 
-/// The notes of a module: the host, the begin and the end.
+/// Returns the notes of a module: the host, the begin and the end.
 fn notes(folder: &Folder, name: &str) -> Vec<(String, f64, f64)> {
     let text = text_of(folder, name);
     let lines = text.lines().map(|line| {

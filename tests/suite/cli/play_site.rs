@@ -10,7 +10,7 @@ use ratchet_tests::{Ended, Folder, Ratchet, eventually};
 pub(super) const INVENTORY: &str = "[web]\nh1\nh2\n[db]\nh3\n[all:vars]\nansible_connection=local\n\
                          ansible_python_interpreter=/usr/bin/python3\n";
 
-/// The files below a folder with their contents and permissions.
+/// Returns the files below a folder with their contents and permissions.
 pub(super) fn tree(folder: &Path) -> BTreeMap<String, (u32, String)> {
     use std::os::unix::fs::PermissionsExt as _;
     let mut found = BTreeMap::new();
@@ -41,7 +41,7 @@ pub(super) fn tree(folder: &Path) -> BTreeMap<String, (u32, String)> {
     found
 }
 
-/// The counts of each host at the end of a play.
+/// Returns the counts of each host at the end of a play.
 pub(super) fn recap(printed: &str) -> BTreeMap<String, BTreeMap<String, u64>> {
     let (_, recap) = printed.rsplit_once("PLAY RECAP").unwrap_or(("", ""));
     let lines = recap.lines().filter_map(|line| line.split_once(" : "));
@@ -65,12 +65,12 @@ pub(super) fn until(what: &str, holds: impl FnMut() -> bool) {
         .block_on(eventually(what, holds));
 }
 
-/// The text of a file in a folder.
+/// Returns the text of a file in a folder.
 pub(super) fn text_of(folder: &Folder, name: &str) -> String {
     fs::read_to_string(folder.at(name)).expect("the file is there")
 }
 
-/// A folder with hosts that are this machine, and a playbook.
+/// Returns a folder with hosts that are this machine, and a playbook.
 pub(super) fn site(playbook: &str) -> Folder {
     Folder::new()
         .file("inv", INVENTORY)

@@ -9,7 +9,7 @@ use serde_json::Value;
 /// An id that would be a script if it were taken for markup.
 const HOSTILE: &str = "</script><img src=x onerror=document.title='taken'>";
 
-/// Jobs that fail, time out, are tried again, need each other and share a limit.
+/// Returns jobs that fail, time out, are tried again, need each other and share a limit.
 fn mixed() -> String {
     let hostile = serde_json::to_string(HOSTILE).expect("it is a text");
     format!(
@@ -24,7 +24,7 @@ fn mixed() -> String {
     )
 }
 
-/// A folder in which the mixed jobs have run, with their events.
+/// Returns a folder in which the mixed jobs have run, with their events.
 fn after_a_run() -> Folder {
     let folder = Folder::new().file("jobs.jsonl", mixed());
     let words = ["run", "jobs.jsonl", "-j", "2", "--events", "events.jsonl"];
@@ -393,7 +393,8 @@ fn commands_have_their_processor_time_memory_and_output_and_workers_have_none() 
     );
 }
 
-/// What a browser has seen of a page, after a script of ours has searched and hovered there. Nothing without a browser.
+/// Returns what a browser has seen of a page, after a script of ours has searched and hovered there. Nothing without a
+/// browser.
 fn seen_in_browser(folder: &Folder, page: &str) -> Option<Value> {
     let browser = ["chromium", "chromium-browser", "google-chrome"]
         .into_iter()

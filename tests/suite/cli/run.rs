@@ -11,7 +11,7 @@ use ratchet_runtime::monitor::{Probe, Sampler};
 use ratchet_tests::{Ended, Folder, Ratchet};
 use serde_json::Value;
 
-/// The command line of the built-in worker.
+/// Returns the command line of the built-in worker.
 fn worker() -> String {
     format!("{} worker", Ratchet::program().display())
 }

@@ -65,7 +65,7 @@ fn finished(state: &Path, minute: u64) -> String {
     id.to_string()
 }
 
-/// The state folder of runs that are begun in a folder.
+/// Returns the state folder of runs that are begun in a folder.
 fn state(folder: &Folder) -> std::path::PathBuf {
     folder.at(".local/state/ratchet")
 }

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use ratchet_tests::{Folder, Ratchet, Running, Signal, eventually};
 
-/// A command that has begun when the file `NAME` is there, and goes on until the file `go-NAME` is.
+/// Returns a command that has begun when the file `NAME` is there, and goes on until the file `go-NAME` is.
 fn holds(name: &str) -> [String; 3] {
     let script = format!("touch {name}; until test -e go-{name}; do sleep 0.02; done; rm {name}");
     ["sh".to_owned(), "-c".to_owned(), script]
@@ -16,7 +16,7 @@ fn sem(folder: &Folder, flags: &[&str]) -> Ratchet {
     call.args(flags.iter().copied())
 }
 
-/// A call whose output nobody waits for, since its command has it, too.
+/// Returns a call whose output nobody waits for, since its command has it, too.
 fn unheard(call: Ratchet) -> Running {
     call.stdout_to(Stdio::null())
         .stderr_to(Stdio::null())

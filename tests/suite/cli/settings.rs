@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use ratchet_tests::{Folder, Ratchet};
 use serde_json::Value;
 
-/// The value and the origin of a key, as `config show` prints them.
+/// Returns the value and the origin of a key, as `config show` prints them.
 fn told(call: Ratchet, key: &str) -> (String, String) {
     let ended = call.args(["config", "show", "--json"]).run().with_code(0);
     let folder = ended.folder.clone();

@@ -12,7 +12,7 @@ const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const PARENT_TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT_SPAN: &str = "00f067aa0ba902b7";
 
-/// The value of an attribute, as text.
+/// Returns the value of an attribute, as text.
 fn attribute(of: &Value, name: &str) -> Option<String> {
     let list = of["attributes"].as_array().expect("attributes are a list");
     let found = list.iter().find(|one| one["key"] == name)?;

@@ -12,7 +12,7 @@ fn run(jobs: &str, flags: &[&str]) -> Ended {
     call.args(flags.iter().copied()).run()
 }
 
-/// The results, by the ids of their jobs.
+/// Returns the results, by the ids of their jobs.
 fn results(ended: &Ended) -> std::collections::BTreeMap<String, Value> {
     let lines = ended.stdout();
     let results = lines.lines().map(|line| {

@@ -11,7 +11,8 @@ use super::job_control::{CTRL_Z, in_shell};
 const COLUMNS: u16 = 80;
 const ROWS: u16 = 24;
 
-/// Three jobs of which two run at once. Each prints its name, notes that it has begun, and ends when the test says so.
+/// Makes a folder with a file of three jobs. Each prints its name, makes a file when it has begun, and ends when the
+/// test says so.
 fn folder() -> Folder {
     let job = |id: &str| {
         let script = format!(
@@ -38,7 +39,7 @@ fn start_run(folder: &Folder) -> Running {
     running
 }
 
-/// A shell on a terminal of its own, which notes the settings of the terminal before and after the view.
+/// Returns a shell on a terminal of its own, which notes the settings of the terminal before and after the view.
 fn view(folder: &Folder) -> Ratchet {
     let view = "sh -c \"echo \\$\\$ >pid; exec \\\"\\$@\\\"\" sh \"$@\"";
     let script = format!("stty -g >before; {view}; code=$?; stty -g >after; exit $code");
@@ -64,7 +65,7 @@ fn is_restored(folder: &Folder) {
     assert_eq!(settings("before"), settings("after"));
 }
 
-/// What a terminal of this size shows now.
+/// Returns what a terminal of this size shows now.
 fn screen(view: &Running, columns: u16, rows: u16) -> vt100::Parser {
     let mut terminal = vt100::Parser::new(rows, columns, 0);
     terminal.process(&view.printed());
@@ -89,7 +90,7 @@ fn press(view: &Running, keys: &str, text: &str) -> String {
     wait_for(view, text)
 }
 
-/// The figures of the run, as it tells others.
+/// Returns the figures of the run, as it tells others.
 fn figures(folder: &Folder) -> Value {
     let shown = Ratchet::within(folder)
         .args(["runs", "show", "--format", "json"])

@@ -26,7 +26,7 @@ async fn run(script: &str, limits: CommandLimits) -> CommandOutput {
         .expect("it starts")
 }
 
-/// The number on the first line of an output.
+/// Returns the number on the first line of an output.
 fn number(output: &CommandOutput) -> u32 {
     let text = output.stdout.to_text();
     text.lines()

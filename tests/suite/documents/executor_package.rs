@@ -32,7 +32,7 @@ fn submit_endless(pool: &Executor, cluster: &str) -> tokio::sync::oneshot::Recei
     begun
 }
 
-/// One success and one failure of `prod`, and one success of `staging`.
+/// Returns one success and one failure of `prod`, and one success of `staging`.
 async fn outcomes() -> Vec<Arc<Outcome>> {
     let pool = new_pool(3);
     for (cluster, is_well) in [("prod", true), ("prod", false), ("staging", true)] {

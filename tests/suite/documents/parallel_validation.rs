@@ -11,7 +11,7 @@ use ratchet_runtime::{Class, Executor, Job, Outcome, Priority, Status, Terms, Ti
 /// The order in which cases began: the number of each, and of its attempt.
 type Begun = Arc<Mutex<Vec<(u32, u32)>>>;
 
-/// The settings of the document: a timeout, and two retries.
+/// Returns the settings of the document: a timeout, and two retries.
 fn terms(priority: Priority) -> Terms {
     let policy = BackoffPolicy::builder()
         .max_attempts(3)
@@ -24,7 +24,7 @@ fn terms(priority: Priority) -> Terms {
     }
 }
 
-/// A test case that fails in its first attempts.
+/// Returns a test case that fails in its first attempts.
 fn test_case(number: u32, priority: Priority, failures: u32, begun: &Begun) -> Job {
     let begun = Arc::clone(begun);
     let job = Job::closure(format!("test_{number:06}"), move |context| {
@@ -48,7 +48,7 @@ fn executor(max_concurrent_tests: u32) -> Executor {
     executor.expect("the settings are valid")
 }
 
-/// One case that succeeds, one that needs a retry, and one that always fails.
+/// Returns one case that succeeds, one that needs a retry, and one that always fails.
 async fn execute_batch(executor: &Executor) -> Vec<Arc<Outcome>> {
     let begun = Begun::default();
     let cases = [0, 1, 9].into_iter().zip(0..);

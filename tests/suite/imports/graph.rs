@@ -65,7 +65,7 @@ impl Crate {
         this
     }
 
-    /// The module that defines what a path names. Names that other modules reexport are followed.
+    /// Returns the module that defines what a path names. Names that other modules reexport are followed.
     fn owner(&self, path: &[String]) -> Place {
         let mut path = path.to_vec();
         let mut steps = 0;
@@ -87,7 +87,7 @@ impl Crate {
         }
     }
 
-    /// The modules that have child modules.
+    /// Returns the modules that have child modules.
     pub(super) fn parents(&self) -> BTreeSet<Place> {
         self.names
             .keys()
@@ -95,7 +95,7 @@ impl Crate {
             .collect()
     }
 
-    /// The child modules of a module.
+    /// Returns the child modules of a module.
     pub(super) fn children(&self, parent: &[String]) -> BTreeSet<String> {
         self.names
             .keys()
@@ -105,7 +105,7 @@ impl Crate {
             .collect()
     }
 
-    /// The imports between the child modules of a module, each pair once.
+    /// Returns the imports between the child modules of a module, each pair once.
     pub(super) fn imports_between_children(&self, parent: &[String]) -> Vec<Import> {
         let mut pairs = BTreeMap::new();
         for (from, to, place) in &self.imports {
@@ -127,7 +127,7 @@ impl Crate {
             .collect()
     }
 
-    /// The shortest circle through each module that is on one, each circle once.
+    /// Returns the shortest circle through each module that is on one, each circle once.
     pub(super) fn circles(&self, parent: &[String]) -> Vec<Vec<Import>> {
         let imports = self.imports_between_children(parent);
         let mut circles = Vec::new();
@@ -169,7 +169,7 @@ fn shortest_circle(imports: &[Import], start: &str) -> Option<Vec<Import>> {
     None
 }
 
-/// The place that a path stands for, if it is in this crate.
+/// Returns the place that a path stands for, if it is in this crate.
 fn absolute<T>(path: &[String], inside: &[String], modules: &BTreeMap<Place, T>) -> Option<Place> {
     let mut base = inside.to_vec();
     let mut rest = path;

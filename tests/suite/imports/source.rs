@@ -13,7 +13,7 @@ pub(super) struct Path {
     pub(super) name: Option<String>,
 }
 
-/// The paths that a source names, with the inline modules in which they stand.
+/// Returns the paths that a source names, with the inline modules in which they stand.
 pub(super) fn paths_in(text: &str) -> Vec<(Vec<String>, Path)> {
     let tokens = TokenStream::from_str(text).expect("the sources of the crates compile");
     let mut found = Vec::new();
@@ -146,7 +146,7 @@ fn is_test_only(attribute: Option<&TokenTree>) -> bool {
     group.stream().to_string().replace(' ', "") == "cfg(test)"
 }
 
-/// The place after the item that begins here: after its semicolon, or after its block.
+/// Returns the place after the item that begins here: after its semicolon, or after its block.
 fn end_of_item(tokens: &[TokenTree], from: usize) -> usize {
     let is_use = tokens[from..]
         .iter()

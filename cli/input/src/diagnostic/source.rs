@@ -32,12 +32,12 @@ impl Span {
         }
     }
 
-    /// The offset of the first byte.
+    /// Returns the offset of the first byte.
     pub fn start(self) -> usize {
         self.start as usize
     }
 
-    /// The offset after the last byte.
+    /// Returns the offset after the last byte.
     pub fn end(self) -> usize {
         self.end as usize
     }
@@ -135,7 +135,7 @@ impl Source {
         before.into_iter().find(|appended| appended.start <= offset)
     }
 
-    /// The name of the file.
+    /// Returns the name of the file.
     pub fn name(&self) -> &str {
         &self.name
     }

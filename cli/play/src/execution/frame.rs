@@ -38,7 +38,7 @@ pub(super) struct Include {
 }
 
 impl Frame {
-    /// The frame of a play.
+    /// Returns the frame of a play.
     pub(super) fn of_play(play: &Arc<Play>) -> Arc<Self> {
         Arc::new(Self {
             tags: play.tags(),
@@ -47,12 +47,12 @@ impl Frame {
         })
     }
 
-    /// The frame of a block within this one.
+    /// Returns the frame of a block within this one.
     pub(super) fn of_block(self: &Arc<Self>, block: &Arc<Block>) -> Arc<Self> {
         self.within(Owner::Block(Arc::clone(block)), block.settings.tags())
     }
 
-    /// The frame of an include within this one.
+    /// Returns the frame of an include within this one.
     pub(super) fn of_include(self: &Arc<Self>, include: &Arc<Include>) -> Arc<Self> {
         self.within(Owner::Include(Arc::clone(include)), include.apply.tags())
     }

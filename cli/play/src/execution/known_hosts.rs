@@ -65,7 +65,7 @@ impl KnownHosts {
         }
     }
 
-    /// Returns the variables of a host, in parts.
+    /// Returns the variables of a host, by their sources.
     pub(super) fn get(&self, name: &str) -> Option<KnownHost> {
         self.read().variables.get(name).cloned()
     }

@@ -55,7 +55,7 @@ impl PlayRun {
             .is_some_and(|most| failed as f64 * 100.0 / self.batch.len().max(1) as f64 > most)
     }
 
-    /// The hosts of the batch that have not failed.
+    /// Returns the hosts of the batch that have not failed.
     pub(super) fn hosts_without_failure(&self) -> Vec<String> {
         let names = self.batch.iter();
         let is_going = |name: &&String| {

@@ -109,7 +109,7 @@ impl Play {
         self.open.extend(jobs);
     }
 
-    /// The ids of the jobs that have not ended.
+    /// Returns the ids of the jobs that have not ended.
     fn open(&self) -> Vec<&str> {
         self.open.iter().map(|job| job.id.as_str()).collect()
     }
@@ -153,7 +153,7 @@ impl Play {
         self.run(|_| json!({"changed": true}));
     }
 
-    /// The counts of a host: ok, changed, failed, skipped, rescued, ignored.
+    /// Returns the counts of a host: ok, changed, failed, skipped, rescued, ignored.
     fn counts(&self, host: &str) -> [u64; 6] {
         let mut hosts = self.execution.recap().hosts();
         let found = hosts.find(|(name, _)| *name == host);

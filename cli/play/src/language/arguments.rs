@@ -40,7 +40,7 @@ const WITH_TEXT: [&str; 8] = [
 ];
 
 impl Arguments {
-    /// The argument of this name.
+    /// Returns the argument of this name.
     pub(crate) fn get(&self, name: &str) -> Option<&Entry> {
         self.named.iter().find(|entry| entry.name == name)
     }

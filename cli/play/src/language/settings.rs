@@ -16,18 +16,18 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// The value of a keyword, if it was written.
+    /// Returns the value of a keyword, if it was written.
     pub(crate) fn get(&self, keyword: Keyword) -> Option<&Data> {
         let found = self.values.iter().find(|(known, _)| *known == keyword);
         found.map(|(_, data)| data)
     }
 
-    /// The variables under `vars`.
+    /// Returns the variables under `vars`.
     pub(crate) fn variables(&self) -> &Layer {
         &self.variables
     }
 
-    /// The text of a keyword, if it was written.
+    /// Returns the text of a keyword, if it was written.
     pub(crate) fn text(&self, keyword: Keyword) -> Option<String> {
         self.get(keyword)?.word()
     }

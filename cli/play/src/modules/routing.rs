@@ -90,7 +90,7 @@ impl Routing {
         })
     }
 
-    /// The group of this name.
+    /// Returns the group of this name.
     pub(super) fn group(&self, name: &str) -> Option<&ActionGroup> {
         self.groups.get(name)
     }

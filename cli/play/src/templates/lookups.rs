@@ -116,7 +116,7 @@ fn render_known(data: &Data, variables: &Variables) -> Result<Value, TemplateErr
     }
 }
 
-/// The functions `lookup` and `query` of templates. `query` always returns a list.
+/// Performs the functions `lookup` and `query` of templates. `query` always returns a list.
 pub(super) fn call(
     is_query: bool,
     name: &str,

@@ -21,7 +21,7 @@ pub(crate) enum JobCount {
 }
 
 impl JobCount {
-    /// The number, if it was typed as a plain number.
+    /// Returns the number, if it was typed as a plain number.
     pub(crate) fn number(&self) -> Option<u32> {
         match self {
             Self::Number(number) => Some(*number),
@@ -29,8 +29,8 @@ impl JobCount {
         }
     }
 
-    /// The number of jobs on a machine with this many cores, at least 1. `most` returns how many the limits of this
-    /// process allow.
+    /// Returns the number of jobs on a machine with this many cores, at least 1. `most` returns how many the limits of
+    /// this process allow.
     pub(crate) fn resolve(&self, cores: u32, most: impl Fn() -> u32) -> Result<u32, CliError> {
         Ok(match self {
             Self::Number(number) => *number,

@@ -67,7 +67,7 @@ fn run_name(run: &OsStr) -> Result<&str, CliError> {
     })
 }
 
-/// What the run has found in a text, with the lines of the text.
+/// Returns what the run has found in a text, with the lines of the text.
 fn report(addition: &Addition, findings: Vec<Finding>) -> Diagnostics {
     let findings = findings.into_iter();
     Diagnostics {

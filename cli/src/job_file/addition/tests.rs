@@ -42,7 +42,8 @@ fn addition(format: DocumentFormat, text: &str) -> Addition {
     }
 }
 
-/// What a run that has begun with everything of its file says to a text; nothing of it has ended but what `fates` say.
+/// Returns what a run that has begun with everything of its file says to a text; nothing of it has ended but what
+/// `fates` say.
 fn join(adder: &JobAdder, text: &str, fates: &[(&str, JobFate)]) -> Result<Vec<Job>, String> {
     let shown = |report: Box<Diagnostics>| report.render(Style::PLAIN);
     let (more, _) = adder

@@ -23,7 +23,7 @@ pub(crate) enum Amount {
 }
 
 impl Amount {
-    /// The number of units.
+    /// Returns the number of units.
     pub(crate) fn units(self) -> u64 {
         match self {
             Self::Count(units) | Self::Bytes(units) => units,
@@ -100,7 +100,7 @@ fn made(resource: Result<Resource, ratchet_runtime::Error>) -> Result<ResourceSp
     resource.map(ResourceSpec).map_err(error)
 }
 
-/// The identities from the first number to the last one.
+/// Returns the identities from the first number to the last one.
 fn range(text: &str, first: u64, last: u64) -> Result<ResourceSpec, ValueError> {
     if last < first {
         return Err(ValueError::new(format!("`{text}` ends before it begins"))

@@ -30,7 +30,7 @@ pub(crate) struct RefusedLine {
 }
 
 impl RefusedLine {
-    /// The first problem of the line, in one line.
+    /// Returns the first problem of the line, in one line.
     pub(crate) fn message(&self) -> String {
         let mut errors = self
             .diagnostics
@@ -56,7 +56,7 @@ impl RefusedLine {
         message
     }
 
-    /// A job that fails at once with the class `input`, so that there is a result for the line.
+    /// Returns a job that fails at once with the class `input`, so that there is a result for the line.
     pub(crate) fn job(&self) -> Job {
         let failure = Failure::new(Class::Input, self.message());
         let task = self.task.clone().unwrap_or_else(|| "unknown".into());

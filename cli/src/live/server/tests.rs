@@ -9,7 +9,7 @@ use tokio::io::{DuplexStream, duplex};
 
 use super::*;
 
-/// A run of a job that goes on until it is cancelled, and of this many that end at once.
+/// Returns a run of a job that goes on until it is cancelled, and of this many that end at once.
 fn run_of(jobs: usize) -> (Run, Served) {
     let executor = Executor::builder().slots(2).build().unwrap();
     let forever = Job::closure("forever", |context| async move {

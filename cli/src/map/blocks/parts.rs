@@ -77,7 +77,7 @@ impl FileParts {
         })
     }
 
-    /// The next part.
+    /// Returns the next part.
     pub(super) fn next(&mut self) -> Option<Result<ProgramInput, ItemError>> {
         if self.start >= self.length {
             return None;
@@ -102,7 +102,7 @@ impl FileParts {
         }))
     }
 
-    /// The first boundary between records at which the part is long enough.
+    /// Returns the first boundary between records at which the part is long enough.
     fn end_of_part(&self) -> io::Result<u64> {
         let target = self.start.saturating_add(self.bytes);
         let mut chunk = Vec::new();

@@ -111,8 +111,8 @@ impl BlockReader {
         }
     }
 
-    /// The end of the last record that fits into this many bytes, or else the end of the first record. It is nothing if
-    /// more has to be read.
+    /// Returns the end of the last record that fits into this many bytes, or else the end of the first record. It is
+    /// nothing if more has to be read.
     fn end_of_block(&self, content: &[u8], bytes: usize) -> Option<usize> {
         if self.has_ended && content.len() <= bytes {
             return Some(content.len());

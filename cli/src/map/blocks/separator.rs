@@ -37,8 +37,8 @@ impl RecordSeparator {
         })
     }
 
-    /// The first boundary whose separator begins at this position or later. The beginning of the first record is not a
-    /// boundary.
+    /// Returns the first boundary whose separator begins at this position or later. The beginning of the first record
+    /// is not a boundary.
     pub(super) fn find(&self, bytes: &[u8], from: usize) -> Found {
         let from = if self.of_end == 0 { from.max(1) } else { from };
         let found = match &self.between[..] {
@@ -58,7 +58,7 @@ impl RecordSeparator {
         }
     }
 
-    /// The last boundary.
+    /// Returns the last boundary.
     pub(super) fn find_last(&self, bytes: &[u8]) -> Option<usize> {
         let position = match &self.between[..] {
             [byte] => memchr::memrchr(*byte, bytes)?,
@@ -67,7 +67,7 @@ impl RecordSeparator {
         Some(position + self.of_end).filter(|boundary| *boundary > 0)
     }
 
-    /// The most bytes of a separator that can lie before a position if the separator ends after it.
+    /// Returns the most bytes of a separator that can lie before a position if the separator ends after it.
     pub(super) fn overlap(&self) -> usize {
         self.between.len() - 1
     }
@@ -79,7 +79,7 @@ mod tests {
 
     use super::*;
 
-    /// All boundaries, looked for in the simplest way.
+    /// Returns all boundaries, looked for in the simplest way.
     fn boundaries(bytes: &[u8], start: &[u8], end: &[u8]) -> Vec<usize> {
         let is_boundary =
             |at: &usize| bytes[..*at].ends_with(end) && bytes[*at..].starts_with(start);

@@ -121,7 +121,7 @@ impl CutItems {
         self.first.is_none() && self.items.may_wait()
     }
 
-    /// How many items there are, if that is known before they are read.
+    /// Returns how many items there are, if that is known before they are read.
     pub(super) fn total(&self) -> Option<u64> {
         let left = self.items.total()?;
         Some(left.saturating_add(u64::from(self.first.is_some())))

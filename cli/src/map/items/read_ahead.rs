@@ -115,7 +115,7 @@ impl Counter {
         self.held_return = *last == b'\r';
     }
 
-    /// The number of items, including one after the last delimiter.
+    /// Returns the number of items, including one after the last delimiter.
     fn count(&self) -> u64 {
         let is_some = match self.end {
             ItemEnd::Line => self.has_bytes,

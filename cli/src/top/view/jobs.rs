@@ -179,7 +179,7 @@ pub(super) fn draw_output(
     frame.render_widget(Paragraph::new(lines), inner);
 }
 
-/// The last lines of the chosen job that there is room for.
+/// Returns the last lines of the chosen job that there is room for.
 fn tail(model: &Model, area: Rect, palette: Palette) -> Vec<Line<'static>> {
     let (width, height) = (usize::from(area.width), usize::from(area.height));
     let lines = model.tail().last(height.saturating_sub(1));
@@ -203,7 +203,7 @@ fn dim(text: &str, palette: Palette) -> Line<'static> {
     Line::from(Span::styled(text.to_owned(), palette.style(Tone::Dim)))
 }
 
-/// What people call a job that runs.
+/// Returns what people call a job that runs.
 fn name_of(job: &RunningNow) -> String {
     let item = job.item.as_deref();
     match item {
@@ -212,7 +212,7 @@ fn name_of(job: &RunningNow) -> String {
     }
 }
 
-/// Where a job runs: its worker, or the slot of a command, and the host if it is another one.
+/// Returns where a job runs: its worker, or the slot of a command, and the host if it is another one.
 fn place_of(job: &RunningNow) -> String {
     let at = match (&job.at.worker, job.at.slot) {
         (Some(worker), _) => plain(worker).into_owned(),
@@ -225,7 +225,7 @@ fn place_of(job: &RunningNow) -> String {
     }
 }
 
-/// The indexes that are shown of a list, around the chosen one.
+/// Returns the indexes that are shown of a list, around the chosen one.
 fn window(chosen: usize, count: usize, room: usize) -> std::ops::Range<usize> {
     let start = chosen
         .saturating_sub(room / 2)

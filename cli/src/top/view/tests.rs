@@ -8,7 +8,7 @@ use super::super::key::Key;
 use super::super::model::Message;
 use super::*;
 
-/// A run with a bit of everything.
+/// Returns a run with a bit of everything.
 fn busy() -> LiveState {
     let job = |id: &str, does: &str, age: u64, attempt: u32, at: serde_json::Value| {
         let mut job = json!({"id": id, "does": does, "age_ms": age, "attempt": attempt});
@@ -70,7 +70,7 @@ fn busy() -> LiveState {
     serde_json::from_value(state).unwrap()
 }
 
-/// A model that has heard this state, the output of the first job, and these keys.
+/// Returns a model that has heard this state, the output of the first job, and these keys.
 fn told(state: LiveState, keys: &[Key]) -> Model {
     let mut model = Model::default();
     let first = state.jobs.first().map(|job| job.id.clone());

@@ -208,7 +208,7 @@ async fn errors_of_any_type_are_retried_where_a_function_says_so() {
     assert_eq!(gone.into_last(), Some("gone"));
 }
 
-/// A budget of one retry per call, and none without a call.
+/// Returns a budget of one retry per call, and none without a call.
 fn one_for_one() -> RetryBudget {
     let builder = RetryBudget::builder().share(1.0).floor_per_second(0.0);
     builder.build().unwrap()
@@ -304,7 +304,7 @@ mod through_a_breaker {
     use super::*;
     use crate::circuit_breaker::State;
 
-    /// A breaker that opens at the second failure in a row, for ten seconds.
+    /// Returns a breaker that opens at the second failure in a row, for ten seconds.
     fn breaker() -> CircuitBreaker {
         CircuitBreaker::builder()
             .consecutive_failures(2)

@@ -24,7 +24,7 @@ fn route(routes: &mut Routes, places: &Places, set: PlaceSetId, slots: u32) -> (
     routed(routes, places, set, slots, NeedsId::NOTHING)
 }
 
-/// A route of jobs that fill so many slots of any of these places, and have these needs.
+/// Returns a route of jobs that fill so many slots of any of these places, and have these needs.
 fn routed(
     routes: &mut Routes,
     places: &Places,
@@ -235,7 +235,7 @@ fn gpus(names: &[&str]) -> (SmolStr, Resource) {
     ("gpu".into(), gpus)
 }
 
-/// The local place with three devices, web1 with two and 8 bytes of memory, and web2 with nothing.
+/// Returns the local place with three devices, web1 with two and 8 bytes of memory, and web2 with nothing.
 fn places_with_resources() -> Places {
     let mut places = places([4, 4, 4]);
     let memory = ("memory".into(), Resource::bytes(8).unwrap());

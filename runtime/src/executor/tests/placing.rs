@@ -454,7 +454,7 @@ async fn a_kind_of_worker_goes_on_at_other_places_when_one_of_its_pools_is_given
     assert_eq!(message(&outcomes[0]), "no such program on web1");
 }
 
-/// A random job: where it may run, how long it takes, how many slots it fills, and whether it is exclusive.
+/// Returns a random job: where it may run, how long it takes, how many slots it fills, and whether it is exclusive.
 fn job_at_random() -> impl Strategy<Value = (u8, u64, u32, bool)> {
     (0_u8..5, 0_u64..4, 1_u32..3, any::<bool>())
 }

@@ -51,7 +51,7 @@ const WITH_TIMES: &[u8] = include_bytes!("version-1-with-times.journal");
 /// The same from versions that did not mark flaky jobs.
 const BEFORE_FLAKY: &[u8] = include_bytes!("version-1-before-flaky.journal");
 
-/// A job of two attempts, and one of a single attempt.
+/// Returns a job of two attempts, and one of a single attempt.
 fn with_times() -> [(Job, Outcome); 2] {
     let started = Timestamp::from_millis(1_790_000_000_123);
     let micros = Duration::from_micros;

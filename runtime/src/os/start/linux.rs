@@ -349,7 +349,7 @@ impl ChildPlan<'_> {
     }
 }
 
-/// The entry point of the cloned child.
+/// Executes the plan in the cloned child, of which this is the entry point.
 extern "C" fn run(plan: *mut c_void) -> c_int {
     // SAFETY: `clone_process` passes a plan that lives until this process has executed its program or has ended, and
     // calls this between fork and exec with all signals blocked.

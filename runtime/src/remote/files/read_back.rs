@@ -37,7 +37,7 @@ pub(super) fn read_back(folder: &Path, request: PullRequest, pieces: &PieceSende
     let _ = sending.frame(&last);
 }
 
-/// The sender of frames.
+/// Encodes frames and sends them to the dispatcher.
 struct Sending<'a> {
     pieces: &'a PieceSender,
 }

@@ -344,9 +344,9 @@ impl RunningWorker {
         }
     }
 
-    /// Fails the attempt during which the worker printed a line that is not a message (`stray: fail`), and replaces the
-    /// worker. It may keep working on the failed attempt for long, and that must not use up the time of another
-    /// attempt.
+    /// Fails the attempt during which the worker printed a line that is not a message (`stray: fail`), and kills the
+    /// worker: it may keep working on the failed attempt for long, and that must not use up the time of another attempt.
+    /// If the worker does several attempts at once, the line is only logged, because nobody knows whose it is.
     async fn fail_for(&mut self, printed: String, now: Instant) {
         let failure = Failure::new(
             Class::Protocol,

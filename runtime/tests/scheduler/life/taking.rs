@@ -141,7 +141,7 @@ impl Life {
         }
     }
 
-    /// One ends, and one that was sent ahead begins in its place, whatever else waits.
+    /// Ends a job, and begins one that was sent ahead in its place, whatever else waits.
     fn pass(&mut self, id: usize, end: Ending, next: usize) {
         let end_of = |end| match end {
             Ending::Over => AfterAttempt::Over,

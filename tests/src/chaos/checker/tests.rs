@@ -87,8 +87,8 @@ impl Evidence {
         });
     }
 
-    /// A worker with a number of its own that is free at one time, begins at the next, and is done at the last; all in
-    /// milliseconds.
+    /// Adds an attempt of a new worker, which is free at the first time, begins at the second, and is done at the third.
+    /// The times are in milliseconds.
     fn attempt(&mut self, job: u32, [free, start, done]: [u64; 3]) {
         let process = 100 + u32::try_from(self.worker_notes.len()).unwrap();
         self.worker(process, free, Fact::Born);

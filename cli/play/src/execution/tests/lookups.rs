@@ -26,7 +26,7 @@ impl Play {
         self.take(next);
     }
 
-    /// The arguments of the action of a job.
+    /// Returns the arguments of the action of a job.
     fn arguments(&self, id: &str) -> serde_json::Value {
         match &self.execution.calls().get(id).unwrap().work {
             Work::Action(action) => json!(action.arguments),

@@ -55,7 +55,7 @@ impl QuoteTracker {
         }
     }
 
-    /// The line on which the quoted field began that has not ended, if there is one.
+    /// Returns the line on which the quoted field began that has not ended, if there is one.
     pub(super) fn open(&self) -> Option<u64> {
         (self.place == QuoteState::Quoted).then_some(self.opened)
     }
