@@ -108,7 +108,8 @@ impl Queue {
         share: Option<Box<StorePermit>>,
         now: Instant,
     ) -> Result<Ticket, Box<Refused>> {
-        let scheduled = match self.schedule((&arrival.job, 0), target, kinds, now) {
+        let came = (arrival.times.needs_met(), arrival.position);
+        let scheduled = match self.schedule((&arrival.job, 0), came, target, kinds, now) {
             Ok(scheduled) => scheduled,
             Err(failure) => return Err(Box::new(Refused::new(arrival, failure))),
         };
@@ -132,7 +133,9 @@ impl Queue {
         kinds: &Kinds,
         now: Instant,
     ) -> Result<Ticket, (Box<JobEntry>, Failure)> {
-        match self.schedule((&entry.job, entry.memory_kills), target, kinds, now) {
+        let job = (&*entry.job, entry.memory_kills);
+        let came = (entry.times.needs_met(), entry.position);
+        match self.schedule(job, came, target, kinds, now) {
             Ok(scheduled) => {
                 let Scheduled {
                     ticket,
@@ -209,6 +212,7 @@ impl Queue {
     fn schedule(
         &mut self,
         (job, memory_kills): (&Job, u32),
+        came: (Instant, u64),
         target: Target<'_>,
         kinds: &Kinds,
         now: Instant,
@@ -250,7 +254,7 @@ impl Queue {
             limits: &self.limits,
             resources: &self.resources,
         };
-        let ticket = self.scheduler.push(request, now).map_err(wrong)?;
+        let ticket = (self.scheduler.push_late(request, came, now)).map_err(wrong)?;
         Ok(Scheduled {
             ticket,
             route,

@@ -80,6 +80,12 @@ pub(super) struct JobTimes {
 }
 
 impl JobTimes {
+    /// Returns the moment at which the jobs that it needs had succeeded: from then on it waits for its turn, whatever
+    /// else it lacks.
+    pub(super) fn needs_met(&self) -> Instant {
+        self.arrived + self.waits.of(&Blocker::Needs)
+    }
+
     /// Makes the times of a job that arrives now.
     pub(super) fn new(now: Instant) -> Self {
         Self {

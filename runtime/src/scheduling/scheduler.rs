@@ -155,10 +155,10 @@ struct KindState {
 ///
 /// Let *T* be longer than any job runs, than any token takes to come, and than any kind of worker
 /// stays busy; let the job's span be *S*, and let *n* jobs be ahead of it in order when
-/// it falls due. **It starts within S + 4(n + 1)T of its push**, time not counted while it waits
-/// for its not-before time.
+/// it falls due, of which some may be pushed only later because they [came](Self::push_late) before their push. **It
+/// starts within S + 4(n + 1)T of its push**, time not counted while it waits for its not-before time.
 ///
-/// *Proof.* After *S* the job *J* is due, and every job that is pushed from then on has a later due time, so the jobs
+/// *Proof.* After *S* the job *J* is due, and every job that comes from then on has a later due time, so the jobs
 /// ahead are among the *n*. First, *n* = 0: no job is ahead. Its place is free within *T*, and then by rule 1 no other
 /// job takes it. From then on rule 2 holds, and as *J* is first in line for each of its limits and resources, no other
 /// job takes what is kept for it of any of them: what is held now comes back within *T*, after which it is there and
@@ -228,7 +228,7 @@ pub struct Scheduler {
     /// Whether a job that must be alone is running.
     runs_alone: bool,
     /// The arrival number of the next job.
-    next_seq: u64,
+    next_number: u64,
 
     /// All jobs, by the index of their ticket.
     jobs: Slab<QueuedJob>,
@@ -317,7 +317,7 @@ impl Scheduler {
             ahead: 0,
             waiting: 0,
             runs_alone: false,
-            next_seq: 0,
+            next_number: 0,
             jobs: Slab::new(),
             lanes: Slab::new(),
             groups: Slab::new(),

@@ -33,6 +33,25 @@ fn higher_priority_goes_first_and_equals_in_order() {
 }
 
 #[test]
+fn a_job_that_came_earlier_than_it_was_pushed_is_as_old_as_its_coming() {
+    let start = now();
+    let mut scheduler = scheduler(10, start);
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let mut push =
+        |came, number| (scheduler.push_late(plain(), (at(came), number), at(3))).unwrap();
+    let third = push(2, 2);
+    let first = push(1, 1);
+    let second = push(2, 1);
+    // A moment that has not come yet counts as now.
+    let fifth = push(9, 4);
+    let fourth = push(3, 3);
+    assert_eq!(
+        starts(&mut scheduler, at(3)),
+        [first, second, third, fourth, fifth]
+    );
+}
+
+#[test]
 fn a_low_job_is_passed_for_three_steps_and_no_longer() {
     let start = now();
     let mut scheduler = scheduler(1, start);

@@ -90,6 +90,51 @@ async fn what_is_declared_late_binds_what_waits_and_what_comes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_job_that_waited_for_the_hello_runs_in_its_turn() {
+    let pool = ScriptedPool::new(1, 0).silent();
+    let here = |id: &str| {
+        Job::closure(id, |_| async {
+            tokio::time::sleep(SECOND * 2).await;
+        })
+    };
+    let jobs = vec![
+        here("1"),
+        task("2", "t"),
+        here("3"),
+        task("4", "t").needs(["1"]),
+        here("5"),
+    ];
+    let known = Introduction {
+        task: "t".into(),
+        hint: None,
+        cacheable: false,
+    };
+    for id in ["2", "4"] {
+        pool.script(id, 1, Act::well(2));
+    }
+    let executor = (Executor::builder().slots(1))
+        .pool_source(Arc::new(pool.clone()))
+        .build()
+        .unwrap();
+    let run = executor.run_list(jobs).unwrap();
+    let outcomes = tokio::spawn(async move {
+        let _executor = executor;
+        all(run).await
+    });
+    tokio::time::sleep(SECOND * 3).await;
+    pool.report(|pool| Report::Introduced {
+        kind: pool.kind,
+        version: None,
+        tasks: Some(vec![known]),
+    });
+    let order: Vec<String> = (outcomes.await.unwrap().iter())
+        .map(|outcome| outcome.id.to_string())
+        .collect();
+    // The third has begun before the hello. The fourth came when the first had ended, so it goes after the fifth.
+    assert_eq!(order, ["1", "3", "2", "5", "4"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_declared_cacheable_late_asks_the_cache_while_it_waits() {
     let pool = ScriptedPool::new(2, 0).silent();
     let cacheable = Introduction {

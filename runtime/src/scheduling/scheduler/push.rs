@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::super::bucket::Bucket;
+use super::super::bucket::{Bucket, since};
 use super::super::claims::{GLOBAL, PrivateClaim, SchedulerRequest};
 use super::super::gates::{Gate, GateCondition, Group, HostOrKey, Level, LockOrBucket, UnitsGate};
 use super::super::heap::NOWHERE;
@@ -20,6 +20,21 @@ impl Scheduler {
     /// It is refused, and nothing is changed, when the queue is full, when it could never run, and when its rate key is
     /// declared differently.
     pub fn push(&mut self, request: SchedulerRequest<'_>, now: Instant) -> Result<Ticket, Error> {
+        let number = self.next_number;
+        self.next_number += 1;
+        self.push_late(request, (now, number), now)
+    }
+
+    /// Adds a job that came before now, because it had to wait for something that the scheduler does not know.
+    ///
+    /// The job is as old as if it had been pushed at the moment of `came`. Of jobs that came at the same moment, the one
+    /// with the smaller number goes first. So all jobs of a scheduler are pushed with numbers of the caller, or none.
+    pub fn push_late(
+        &mut self,
+        request: SchedulerRequest<'_>,
+        came: (Instant, u64),
+        now: Instant,
+    ) -> Result<Ticket, Error> {
         self.tell_time(now);
         let private = request.private_claim()?;
         self.check(&request, private)?;
@@ -34,10 +49,9 @@ impl Scheduler {
         let span = self.ageing.span(request.priority).as_nanos();
         let span = u64::try_from(span).unwrap_or(u64::MAX);
         let rank = Rank {
-            due: self.now.saturating_add(span),
-            seq: self.next_seq,
+            due: since(self.epoch, came.0).min(self.now).saturating_add(span),
+            seq: came.1,
         };
-        self.next_seq += 1;
         self.waiting += 1;
         let id = self
             .jobs
