@@ -67,7 +67,7 @@ impl UserEnvironment {
         self.xdg("XDG_STATE_HOME", ".local/state")
     }
 
-    /// Ratchet's part of an XDG folder. The standard says that relative paths have to be ignored.
+    /// Returns ratchet's part of an XDG folder. The standard says that relative paths have to be ignored.
     fn xdg(&self, name: &str, below_home: &str) -> Option<PathBuf> {
         let absolute = |name| {
             let folder = self.variable(name).map(Path::new);

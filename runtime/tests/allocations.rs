@@ -1,4 +1,4 @@
-//! What the hot path allocates: nothing.
+//! Tests that the hot path of the scheduler allocates nothing.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -8,7 +8,7 @@ use ratchet_runtime::{
     Decision, Kind, ParallelizationHint, Priority, Scheduler, SchedulerRequest, SchedulerSettings,
 };
 
-/// Push a full queue's worth, then run all of it.
+/// Pushes a thousand jobs, and then runs all of them.
 fn a_round(scheduler: &mut Scheduler, hint: &ParallelizationHint, now: Instant) {
     for number in 0..1_000 {
         let request = SchedulerRequest {
@@ -49,6 +49,6 @@ fn allocations(hint: &ParallelizationHint) -> u64 {
 #[test]
 fn a_warm_scheduler_allocates_nothing_for_fully_parallel_jobs() {
     assert_eq!(allocations(&ParallelizationHint::FullyParallel), 0);
-    // The counter counts: a host has a name, which lives as long as it is needed.
+    // This shows that the counter works: the name of a host is allocated and freed again.
     assert!(allocations(&ParallelizationHint::HostExclusive) > 0);
 }

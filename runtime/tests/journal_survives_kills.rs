@@ -1,4 +1,4 @@
-//! A run that is killed at any moment has lost nothing that it had promised.
+//! Tests that a run that is killed at any moment loses nothing that it had promised.
 //!
 //! The run that is killed is this test binary again, told by the environment to run [`run`].
 
@@ -18,12 +18,12 @@ use ratchet_runtime::{
 const PATH: &str = "RATCHET_JOURNAL_TEST_PATH";
 const DURABILITY: &str = "RATCHET_JOURNAL_TEST_DURABILITY";
 
-/// So many jobs are appended between two flushes.
+/// How many jobs are appended between two flushes.
 const GROUP: u64 = 7;
 const KILLS: u64 = 100;
-/// Records are of many sizes, so that kills hit them everywhere.
+/// The longest record. Records have many sizes, so that kills hit them everywhere.
 const LONGEST: u64 = 20_000;
-/// So often a run is killed and resumed.
+/// How often a run is killed and resumed.
 const LIVES: u64 = 5;
 
 fn job(number: u64) -> Job {
@@ -76,7 +76,7 @@ fn run() {
     }
 }
 
-/// Lets a run go on until it has promised so much more, kills it, and returns the last number it promised.
+/// Lets a run go on until it has made this many promises, kills it, and returns the last number that it promised.
 fn run_and_kill(path: &Path, durability: &str, promises: u64, linger: u64) -> Option<u64> {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "run", "--ignored", "--nocapture"])

@@ -1,6 +1,6 @@
-//! Each hint is enforced, seen from tasks that only acquire and work.
+//! Tests that each hint is enforced, with tasks that only acquire and work.
 //!
-//! On tokio's paused clock: the times are exact, whatever the machine does.
+//! The tests run on tokio's paused clock, so the times are exact.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -25,7 +25,7 @@ impl Run {
     }
 }
 
-/// Run all of these at once, 50 ms each, and tell when each ran, in order of their starts.
+/// Runs all of these jobs at once, 50 ms each, and returns when each ran, in the order of their starts.
 async fn run(
     manager: &ParallelizationManager,
     jobs: impl IntoIterator<Item = (ParallelizationHint, &str, &'static str)>,

@@ -1,4 +1,4 @@
-//! A run with a journal, and the run that goes on with it.
+//! Tests a run with a journal, and the run that resumes it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};

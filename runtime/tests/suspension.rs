@@ -1,5 +1,5 @@
-//! What a run measures while everything is suspended, as by Ctrl-Z. All tests of a process share the clock of work, and this
-//! test stops it, so it has a process of its own.
+//! Tests what a run measures while everything is suspended, as by Ctrl-Z. All tests of a process share the clock of work,
+//! and this test stops it, so it has a process of its own.
 
 use std::future::Future;
 use std::pin::pin;
@@ -72,7 +72,7 @@ async fn neither_deadline_nor_patience_nor_durations_count_the_time_of_a_suspens
     let mut terms = Terms::default();
     terms.timeouts.queue = Some(SECOND * 5);
     let second = Job::closure("second", |_| async { Ok(Payload::null()) }).terms(terms);
-    // Its failure opens the breaker.
+    // The failure of this job opens the breaker.
     let third = Job::closure("third", |_| async {
         Err::<(), _>(Failure::new(Class::Task, "down"))
     });
@@ -81,7 +81,7 @@ async fn neither_deadline_nor_patience_nor_durations_count_the_time_of_a_suspens
     began.notified().await;
     sleep(SECOND * 2).await;
     suspended_for(SECOND * 100);
-    // Time for timers that ring too early.
+    // This gives timers that ring too early the time to do so.
     sleep(SECOND * 2).await;
     go.notify_one();
     let mut outcomes = Vec::new();
@@ -94,8 +94,8 @@ async fn neither_deadline_nor_patience_nor_durations_count_the_time_of_a_suspens
     assert!(outcomes[..2].iter().all(|outcome| outcome.is_success()));
     assert_eq!(outcomes[0].duration, SECOND * 4);
     assert_eq!(outcomes[1].queued, SECOND * 4);
-    // The times of events, jobs and breakers are times of day, and those do not stand still. What was before the suspension
-    // is not told later for it.
+    // The times of events, jobs and breakers are times of day, which do not stand still. The times from before the
+    // suspension do not change by it.
     let day = |millis| Some(Timestamp::from_millis(millis));
     let began_and_ended = |number: usize| (outcomes[number].started, outcomes[number].ended);
     assert_eq!(began_and_ended(0), (day(0), day(104_000)));

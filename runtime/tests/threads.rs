@@ -1,4 +1,5 @@
-//! Work that blocks, while the system starts no thread. It runs in a process of its own, because it limits this process.
+//! Tests work that blocks while the system starts no thread. The test has a process of its own, because it limits the
+//! process.
 #![cfg(target_os = "linux")]
 
 use std::io;

@@ -85,7 +85,7 @@ async fn output_of_a_task_and_of_its_children_does_not_disturb_the_protocol() {
     }
 }
 
-/// Python writes ASCII, which means the same.
+/// Returns `é` in JSON as each language writes it. Python writes ASCII, which means the same.
 fn spelled(language: &str) -> &'static str {
     if language == "python3" {
         "\\u00e9"

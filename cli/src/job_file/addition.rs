@@ -129,7 +129,7 @@ impl JobAdder {
         }
     }
 
-    /// Reads the text that is the addition of this number, from 1 on, to a run of so many slots.
+    /// Reads a text that is added to a run with this many slots. Additions are numbered from 1 on.
     ///
     /// Returns the jobs together with the reader of the next addition, which has to be dropped if these are not added.
     pub(crate) fn read(

@@ -155,7 +155,7 @@ impl From<&Diagnostic> for Finding {
 }
 
 impl Finding {
-    /// Returns the diagnostic of a text of so many bytes. A place that is not in the text is left out.
+    /// Returns the diagnostic of a text of this many bytes. A place that is not in the text is left out.
     pub(crate) fn in_text(self, text: &str) -> Diagnostic {
         let place = |(start, end): (u32, u32)| {
             let (start, end) = (start as usize, end as usize);

@@ -98,7 +98,7 @@ fn is_read<T: FromNode>(value: &Value) -> bool {
     read.is_some() && problems.is_empty()
 }
 
-/// Sample values of each type that somebody might write, and words of all kinds.
+/// Returns sample values of each type that somebody might write, and words of all kinds.
 fn samples() -> Vec<Value> {
     let mut samples = vec![
         json!(null),

@@ -48,7 +48,7 @@ impl Tail {
         self.add_piece(Stream::Stderr, &printed.stderr);
     }
 
-    /// Returns the last lines, at most so many, with what has no newline yet.
+    /// Returns up to this many of the last lines, including lines without a newline yet.
     pub(super) fn last(&self, count: usize) -> Vec<(Stream, String)> {
         let open = [
             (Stream::Stdout, &self.stdout),

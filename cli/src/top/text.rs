@@ -34,7 +34,7 @@ pub(super) fn cut(text: &str, width: usize) -> String {
     kept
 }
 
-/// Breaks a text into lines of at most so many columns, at blanks where there are some.
+/// Breaks a text into lines of at most this many columns, at blanks where there are some.
 pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut used = 0;

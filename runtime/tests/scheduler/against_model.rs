@@ -1,6 +1,6 @@
-//! Random lives of a scheduler, each step compared with the model.
+//! Compares random steps of a scheduler with the model.
 //!
-//! `PROPTEST_CASES=100000 cargo test --release -p ratchet-runtime --test scheduler` is the long run.
+//! `PROPTEST_CASES=100000 cargo test --release -p ratchet-runtime --test scheduler` runs many cases.
 
 use proptest::prelude::*;
 
@@ -13,7 +13,7 @@ proptest! {
     #[test]
     fn every_step_is_the_models(
         slots in 1u32..6,
-        // Everything due at once, some of it, nothing ever.
+        // All jobs are due at once, some become due, or none ever does.
         ageing in prop::sample::select(vec![0u64, 30, 150, 1_000_000_000_000]),
         steps in prop::collection::vec(step(), 1..120),
     ) {

@@ -1,4 +1,4 @@
-//! Priority, and what waiting makes of it.
+//! Tests priorities, and how they rise while jobs wait.
 
 use std::time::{Duration, Instant};
 
@@ -80,10 +80,10 @@ fn a_low_job_is_passed_for_three_steps_and_no_longer() {
     }
 }
 
-/// Runs a stream of jobs that never ends, and tells when the one that it passes starts.
+/// Runs an endless stream of jobs that could pass a victim for ever, and returns the tick at which the victim starts.
 ///
-/// Each job of the stream runs two ticks, one starts each tick, so that what they share is never
-/// all free. Returns the tick at which the victim starts.
+/// Each job of the stream runs for two ticks, and one starts at each tick. So the claims that they share with the victim
+/// are never all free at once.
 fn against_a_stream(
     scheduler: &mut Scheduler,
     start: Instant,
@@ -114,9 +114,8 @@ fn against_a_stream(
     None
 }
 
-/// A normal job is due three seconds after its push in round 2, so from round 32 on. Until then
-/// the stream passes it: that is work conservation. From then on it must start within a few runs
-/// of two rounds each.
+/// A normal job is due three seconds after its push in round 2, so from round 32 on. Until then the stream passes it, so
+/// that no slot stays idle. From then on it must start within a few runs of two rounds each.
 #[test]
 fn what_needs_several_things_is_not_starved_by_what_needs_one_of_them() {
     let start = now();
@@ -124,7 +123,7 @@ fn what_needs_several_things_is_not_starved_by_what_needs_one_of_them() {
     let both = ["api", "tape"].map(|name| fresh().limit(name).unwrap());
     let (api, tape) = (&both[..1], &both[1..]);
     let on_a = on("a", &HostExclusive);
-    // What each stream holds in turn overlaps, so that all of it is never free at once.
+    // The claims of the jobs of each stream overlap in time, so that they are never all free at once.
     let cases = [
         (
             "heavy",
@@ -153,7 +152,7 @@ fn what_needs_several_things_is_not_starved_by_what_needs_one_of_them() {
     for (name, victim, stream) in cases {
         let began = against_a_stream(&mut fresh(), start, victim, &stream);
         let began = began.unwrap_or_else(|| panic!("{name} starves"));
-        // Before it is due the stream is in its way, or this would show nothing.
+        // The lower bound shows that the stream was in the victim's way until it was due.
         assert!((32..=40).contains(&began), "{name} starts in round {began}");
     }
 }
@@ -178,7 +177,7 @@ fn an_aged_job_holds_back_only_what_would_take_what_it_needs() {
     let would_overtake = scheduler.push(on("h", &HostExclusive), later).unwrap();
     let passes = [
         scheduler.push(on("g", &HostExclusive), later).unwrap(),
-        // db has two units, and one is all that is kept.
+        // `db` has two units, and only one is reserved.
         scheduler.push(naming(&[db]), later).unwrap(),
     ];
     let last_unit = scheduler.push(naming(&[db]), later).unwrap();

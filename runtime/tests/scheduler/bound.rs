@@ -1,4 +1,4 @@
-//! The bound on waiting that the documentation proves, on random streams of work.
+//! Tests the bound on waiting that the documentation proves, with random streams of work.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use ratchet_runtime::{
     SchedulerSettings, Ticket,
 };
 
-/// Longer than any job runs and any token takes, in nanoseconds.
+/// The longest time that a job runs or a token takes, in nanoseconds.
 const LONGEST: u64 = 100;
 const STEP: u64 = 200;
 const SLOTS: u32 = 4;
@@ -57,7 +57,7 @@ struct Waiting {
     pushed: u64,
     due: u64,
     number: usize,
-    /// How many were ahead when it fell due.
+    /// How many jobs were before it in the order when it became due.
     ahead: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! A scheduler and the model, living the same life: each step is taken by both and compared.
+//! Takes each step with a scheduler and with the model, and compares them.
 
 mod taking;
 
@@ -180,7 +180,7 @@ impl Life {
         self.pop_refusing(0, 0)
     }
 
-    /// Refuses so many jobs that could start, until so much later, and lets the next one start.
+    /// Refuses this many jobs that could start, for this delay, and lets the next one start.
     fn pop_refusing(&mut self, refused: u8, delay: u64) -> bool {
         let mut wrong = Vec::new();
         for _ in 0..refused {

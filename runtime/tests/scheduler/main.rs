@@ -1,4 +1,4 @@
-//! The scheduler from outside: against a reference model, by its promises, and on a workload.
+//! Tests the scheduler from outside: against a model, by its promises, and with workloads.
 
 #![expect(
     clippy::unwrap_used,

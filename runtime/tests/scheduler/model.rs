@@ -1,5 +1,5 @@
-//! The scheduler again, slow and obviously right: every pop looks at every job, in order, and asks
-//! of each whether it may start, by the words of the documentation.
+//! A slow and simple model of the scheduler. Every pop looks at every job in order, and checks by the rules of the
+//! documentation whether the job may start.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +26,7 @@ pub(crate) struct ProgressInterval {
 pub(crate) enum State {
     Delayed(u64),
     Ready,
-    /// Sent to its worker before its turn.
+    /// The job was sent to its worker before its turn.
     Ahead,
     Running,
     Gone,
@@ -39,12 +39,12 @@ pub(crate) struct Job {
     pub(crate) kind: usize,
     pub(crate) slots: u32,
     pub(crate) alone: bool,
-    /// Its host or key.
+    /// The host or key that the job locks.
     pub(crate) place: Option<Thing>,
     pub(crate) limits: BTreeSet<Thing>,
-    /// How many units it takes of which resource.
+    /// How many units of each resource the job takes.
     pub(crate) resources: BTreeMap<u8, u64>,
-    /// How it ended: a job has to end exactly once.
+    /// How often the job has ended. It has to end exactly once.
     pub(crate) endings: u32,
 }
 
@@ -56,23 +56,23 @@ pub(crate) struct Model {
     /// How many units each resource has.
     pub(crate) totals: Vec<u64>,
     pub(crate) paces: BTreeMap<Thing, ProgressInterval>,
-    /// Every start that took a token.
+    /// The times of all starts that took a token.
     pub(crate) starts: BTreeMap<Thing, Vec<u64>>,
     pub(crate) step: u64,
 }
 
-/// What is kept for jobs that are due.
+/// The claims that are reserved for jobs that are due.
 #[derive(Default)]
 struct Kept {
-    /// One of each of these.
+    /// The places and limits of which one unit each is reserved.
     things: BTreeSet<Thing>,
-    /// As many units of these resources as the first that is due takes.
+    /// How many units of each resource are reserved: as many as the first due job takes.
     units: BTreeMap<u8, u64>,
 }
 
 impl Job {
-    /// Keeps for this job, which is due, what it claims: units of its limits and resources only where there is room at its
-    /// place.
+    /// Reserves the claims of this job, which is due. Units of its limits and resources are reserved only if there is room
+    /// at its place.
     fn keep_claims(&self, has_place: bool, kept: &mut Kept) {
         kept.things.extend(self.place);
         if has_place {
@@ -169,7 +169,8 @@ impl Model {
         None
     }
 
-    /// Whether there is room at a job's place, and within its limits; of what is kept for others, there have to be two.
+    /// Whether there is room at a job's place, and whether there is room within its limits. A claim that is reserved for
+    /// another job has to be free twice.
     fn has_claims(&self, job: &Job, kept: &Kept, now: u64) -> (bool, bool) {
         let there = |thing: &Thing| {
             self.holds(*thing, if kept.things.contains(thing) { 2 } else { 1 }, now)

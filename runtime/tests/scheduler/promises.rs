@@ -1,4 +1,4 @@
-//! The promises one by one, each in the smallest case that could break it.
+//! Tests the promises of the scheduler, each in the smallest case that could break it.
 
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ fn nothing_that_waits_delays_what_needs_none_of_it() {
     ];
     assert_eq!(starts(&mut scheduler, start), free);
 
-    // However old the backlog is, it costs the others nothing. Only what time brings comes back.
+    // An old backlog does not hold up other jobs. Only jobs whose token has come with time can start.
     let later = start + Duration::from_hours(1);
     let came_back = starts(&mut scheduler, later);
     assert_eq!(came_back.len(), 2, "one call and one request");
@@ -160,7 +160,7 @@ fn an_idle_scheduler_says_when_to_come_back() {
     assert_eq!(scheduler.pop(just_before), Decision::WaitUntil(token));
     assert!(matches!(scheduler.pop(token), Decision::Start(_)));
 
-    // Twice as fast from now on: half of a token's time has passed, the rest takes half as long.
+    // The rate is twice as high from now on. Half of a token's time has passed, and the rest takes half as long.
     scheduler.push(on("", &rate), token).unwrap();
     let halfway = token + Duration::from_millis(50);
     scheduler.set_rate(
@@ -216,7 +216,7 @@ fn a_hundred_thousand_hosts_and_keys_used_once_leave_nothing() {
             scheduler.finish(ticket).unwrap();
         }
     }
-    // A bucket is forgotten once it is full again, which is as good as new.
+    // The scheduler forgets a bucket that is full again, because it is like a new one.
     assert_eq!(scheduler.load().hosts, 0);
     scheduler.pop(start + Duration::from_millis(1));
     let empty = scheduler.load();

@@ -1,4 +1,4 @@
-//! What the scheduler does not take, and why.
+//! Tests what the scheduler refuses, and with which reason.
 
 use std::time::Duration;
 
@@ -129,7 +129,7 @@ fn one_name_with_two_limits_is_refused_with_both() {
         .to_string();
     assert_eq!(error, "limit `db` is declared twice: max 2, and max 3");
 
-    // At run time the figure may change, but not what it counts.
+    // At run time the number of a limit may change, but not its kind.
     scheduler.set_limit(db, three, start).unwrap();
     let rate = Limit::rate("1/s".parse().unwrap(), 1).unwrap();
     let error = scheduler

@@ -1,4 +1,4 @@
-//! What can happen to a scheduler, at random.
+//! Makes random steps for a scheduler.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use ratchet_runtime::{Priority, Workers};
 
 pub(crate) const KINDS: u16 = 3;
 
-/// Two with a max, then two with a rate.
+/// The number of limits: two with a max, then two with a rate.
 const LIMITS: u8 = 4;
 
 /// How many units each resource has. The first one has identities.
@@ -32,18 +32,18 @@ pub(crate) enum Step {
         limits: Vec<u8>,
         resources: BTreeMap<u8, u64>,
     },
-    /// One that waits is to take these units instead of its own.
+    /// A waiting job takes these units from now on, instead of its own.
     Resources(prop::sample::Index, BTreeMap<u8, u64>),
     Pop(u8),
-    /// So many are refused until so much later, and the next one starts.
+    /// This many jobs are refused for this delay, and the next one starts.
     PopRefusing(u8, u64),
-    /// One that waits is to wait for so long from now.
+    /// A waiting job may not start before this delay is over.
     Postpone(prop::sample::Index, u64),
     Finish(prop::sample::Index),
     Retry(prop::sample::Index, u64),
-    /// So many of a kind are sent ahead.
+    /// Jobs of this kind are sent ahead, up to this number.
     Ahead(u16, u8),
-    /// One that runs is over, or is to run again after so long, and one that was sent ahead begins.
+    /// A running job ends, or is to run again after a delay, and one that was sent ahead begins in its place.
     Pass(prop::sample::Index, Ending, prop::sample::Index),
     PutBack(prop::sample::Index),
     Cancel(prop::sample::Index),
@@ -83,7 +83,7 @@ fn ending() -> impl Strategy<Value = Ending> {
     ]
 }
 
-/// Units of some resources, now and then more than there are, or none.
+/// Makes units of some resources. Some are more than a resource has, or 0.
 fn resources() -> impl Strategy<Value = BTreeMap<u8, u64>> {
     prop::collection::btree_map(
         0u8..2,

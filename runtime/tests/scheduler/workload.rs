@@ -1,4 +1,4 @@
-//! Whole workloads on tokio's paused clock, where time is exact and costs nothing.
+//! Runs whole workloads on tokio's paused clock, where time is exact and costs nothing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,7 +30,7 @@ fn work(hint: ParallelizationHint, host: &str, runs: u64) -> Work {
     }
 }
 
-/// Run it all as an executor would. Returns when each job started, and when the last ended.
+/// Runs all jobs as an executor would, and returns when each job started and when the last one ended.
 async fn run(mut scheduler: Scheduler, works: &[Work]) -> (Vec<Duration>, Duration) {
     let begin = Instant::now();
     let limit = scheduler.limit("db").into_iter().collect::<Vec<_>>();
@@ -101,11 +101,10 @@ async fn a_busy_host_does_not_hold_up_an_idle_one() {
     assert_eq!(took.as_millis(), 400);
 }
 
-/// 2,000 jobs over 50 hosts with every hint, all priorities, weights and a named limit.
+/// The workload has 2,000 jobs over 50 hosts with every hint, all priorities, weights and a named limit.
 ///
-/// No schedule can end before the slots' time is used up, before the busiest host, the limit, or
-/// the globally exclusive jobs have had their turns, or before the rate lets the last one start;
-/// and while a job is alone, nothing else happens at all.
+/// Each of these is a lower bound: the time of all slots, the jobs of the busiest host, those of the limit, the globally
+/// exclusive ones, and the start that the rate allows last. The time of jobs that run alone comes on top.
 #[tokio::test(start_paused = true)]
 async fn a_mixed_workload_ends_within_a_twentieth_of_its_lower_bound() {
     const SLOTS: u32 = 8;

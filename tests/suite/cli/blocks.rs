@@ -21,7 +21,7 @@ fn shown(options: &[&str], stdin: &str) -> String {
     printed(&[options, &SHOW].concat(), stdin)
 }
 
-/// Returns so many lines, each with its number.
+/// Returns this many lines, each with its number.
 fn numbers(count: u32) -> String {
     let lines: Vec<String> = (0..count).map(|number| number.to_string()).collect();
     lines.join("\n") + "\n"

@@ -3,7 +3,7 @@
 use ratchet_tests::{Ended, Folder, Ratchet};
 use serde_json::{Value, json};
 
-/// A program that counts its calls, and fails until the file `back` is older than so many tenths of a second. `back` is
+/// A program that counts its calls, and fails until the file `back` is older than this many tenths of a second. `back` is
 /// made by the first call.
 const API: &str = r#"
 echo call >> "$1.calls"

@@ -29,7 +29,7 @@ pub(super) fn in_shell(folder: &Folder, script: &str) -> Ratchet {
         .on_terminal(100, 40, Shown::Everything)
 }
 
-/// On a terminal that controls it, without a shell that could continue it.
+/// Starts a command on a terminal that controls it, without a shell that could continue it.
 pub(super) fn on_controlling_terminal(folder: &Folder) -> Ratchet {
     Ratchet::within(folder)
         .by_shell("exec setsid --ctty --wait \"$@\"")

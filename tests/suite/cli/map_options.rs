@@ -19,7 +19,7 @@ fn printed(words: &[&str]) -> String {
 /// Fails if another command holds the folder that its first argument names.
 const ALONE: &str = "mkdir lock-$0 || exit 9; sleep 0.2; rmdir lock-$0";
 
-/// Ends when so many commands run at once as its first argument says, and fails if they never do.
+/// Ends when as many commands run at once as its first argument says, and fails if they never do.
 const TOGETHER: &str = "touch up-$1; for i in $(seq 200); do test $(ls up-* | wc -l) -ge $0 && exit; sleep 0.05; done; exit 9";
 
 #[test]

@@ -13,7 +13,7 @@ use super::play_site::{INVENTORY, path_with, recap, tree};
 #[cfg(target_os = "linux")]
 use crate::ssh::SshServer;
 
-/// Which of the playbooks are compared unless all are asked for: one in so many.
+/// The share of the playbooks that are compared unless all are asked for: one in this many.
 const SHARE: usize = 8;
 
 /// The same for hosts behind ssh, where both programs take longer.
@@ -142,7 +142,7 @@ impl Comparison {
         found
     }
 
-    /// Runs one playbook of so many, or all of them where that is asked for, and fails if one of them differs.
+    /// Runs one of each `share` playbooks, or all of them if that is asked for, and fails if one of them differs.
     fn compare(&self, share: usize) {
         let entries = fs::read_dir(playbooks()).expect("the playbooks are there");
         let mut names: Vec<String> = entries

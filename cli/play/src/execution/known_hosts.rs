@@ -166,8 +166,8 @@ impl Object for HostvarsVariable {
         (key.as_str()? == "hostvars").then(|| Value::from_object(AllHosts(self.0.clone())))
     }
 
-    /// `hostvars` is not listed among the variables. Otherwise, listing the variables of one host would contain those
-    /// of all hosts, each of which would contain them again, without end.
+    /// Lists nothing, so that `hostvars` is not listed among the variables. Otherwise, listing the variables of one host
+    /// would contain those of all hosts, each of which would contain them again, without end.
     fn enumerate(self: &Arc<Self>) -> Enumerator {
         Enumerator::Empty
     }

@@ -24,7 +24,7 @@ fn route(routes: &mut Routes, places: &Places, set: PlaceSetId, slots: u32) -> (
     routed(routes, places, set, slots, NeedsId::NOTHING)
 }
 
-/// Returns a route of jobs that fill so many slots of any of these places, and have these needs.
+/// Returns a route of jobs that fill this many slots of any of these places, and have these needs.
 fn routed(
     routes: &mut Routes,
     places: &Places,

@@ -1,4 +1,4 @@
-//! What each step does to the scheduler, and to the model.
+//! Performs each step on the scheduler and on the model.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -261,7 +261,7 @@ impl Life {
     }
 }
 
-/// Whether a job can ever have so many units.
+/// Whether a job can ever have these units.
 fn are_possible(units: &BTreeMap<u8, u64>) -> bool {
     let mut units = units.iter();
     units.all(|(&at, &units)| (1..=UNITS[usize::from(at)]).contains(&units))
