@@ -43,6 +43,7 @@ mod play_oracle;
 mod play_run;
 mod play_site;
 mod play_step;
+mod play_vault;
 mod recipes;
 mod reports;
 mod resources;

@@ -1,5 +1,6 @@
 //! A call: one job of a playbook, with all that is needed to perform it and to judge its result.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ratchet_ipc::JobKey;
@@ -10,6 +11,7 @@ use crate::language::Condition;
 use crate::programs::Program;
 use crate::result::{TaskResult, TaskStatus, flag};
 use crate::templates::{TemplateError, Variables, condition, from_json};
+use crate::vault::Vault;
 
 /// One job of a playbook.
 #[derive(Debug)]
@@ -82,6 +84,8 @@ pub(crate) struct ActionCall {
     pub(crate) check: bool,
     pub(crate) diff: bool,
     pub(crate) no_log: bool,
+    /// Decrypts files of this machine that go to the host.
+    pub(crate) vault: Arc<Vault>,
     /// The folders with modules of the role and of the playbook.
     pub(crate) libraries: Vec<std::path::PathBuf>,
     /// The collections in which modules with short names are looked for.
@@ -274,7 +278,7 @@ impl Rules {
         if let Some(name) = &self.register {
             values.insert(name.clone(), from_json(Value::Object(result.clone())));
         }
-        let variables = self.variables.with_magic(std::sync::Arc::new(values));
+        let variables = self.variables.with_magic(Arc::new(values));
         hold(conditions, &variables)
     }
 }

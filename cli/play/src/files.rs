@@ -63,11 +63,8 @@ impl Files {
             let most = show_size(LARGEST);
             return Err(format!("`{}` is larger than {most}", path.display()));
         }
-        if bytes.starts_with(b"$ANSIBLE_VAULT") {
-            let plain = self.vault.decrypt(&String::from_utf8_lossy(&bytes));
-            let refused = |reason| format!("`{}` cannot be read: {reason}", path.display());
-            bytes = plain.map_err(refused)?.as_bytes().to_vec();
-        }
+        let refused = |reason| format!("`{}` cannot be read: {reason}", path.display());
+        let bytes = self.vault.plain(bytes).map_err(refused)?;
         let (source, problems) = match document::source(&path.display().to_string(), bytes) {
             Ok(source) => (source, Vec::new()),
             Err(refused) => (refused.source, refused.diagnostics),

@@ -5,6 +5,7 @@ mod fetch;
 mod packages;
 mod reboot;
 mod script;
+mod sources;
 
 use std::cell::RefCell;
 use std::path::PathBuf;

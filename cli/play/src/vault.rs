@@ -40,7 +40,8 @@ pub struct Vault {
     passwords: Vec<VaultPassword>,
     /// The program, if it is not the `ansible-vault` in `PATH`.
     program: Option<PathBuf>,
-    known: Mutex<HashMap<Arc<str>, Arc<str>>>,
+    /// The decrypted content of each encrypted text.
+    known: Mutex<HashMap<Arc<str>, Arc<[u8]>>>,
 }
 
 /// Debug output must not contain decrypted texts.
@@ -64,6 +65,23 @@ impl Vault {
 
     /// Decrypts a text, or returns why it cannot be decrypted.
     pub fn decrypt(&self, text: &str) -> Result<Arc<str>, String> {
+        let plain = self.decrypt_bytes(text)?;
+        let plain = std::str::from_utf8(&plain);
+        let plain = plain.map_err(|_| "the decrypted text is not UTF-8".to_owned())?;
+        Ok(plain.into())
+    }
+
+    /// Returns the content of a file, decrypted if it is encrypted.
+    pub(crate) fn plain(&self, content: Vec<u8>) -> Result<Vec<u8>, String> {
+        if !is_encrypted(&content) {
+            return Ok(content);
+        }
+        // `ansible-vault` writes ASCII characters only, so anything else is damage that it reports itself.
+        let plain = self.decrypt_bytes(&String::from_utf8_lossy(&content))?;
+        Ok(plain.to_vec())
+    }
+
+    fn decrypt_bytes(&self, text: &str) -> Result<Arc<[u8]>, String> {
         // No code panics while it holds the lock, so the data behind a poisoned lock is intact.
         let known = self
             .known
@@ -74,14 +92,14 @@ impl Vault {
         if let Some(known) = known {
             return Ok(known);
         }
-        let plain: Arc<str> = self.run(text)?.into();
+        let plain: Arc<[u8]> = self.run(text)?.into();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(text.into(), Arc::clone(&plain));
         Ok(plain)
     }
 
     /// Decrypts a text by running `ansible-vault`.
-    fn run(&self, text: &str) -> Result<String, String> {
+    fn run(&self, text: &str) -> Result<Vec<u8>, String> {
         if self.passwords.is_empty() {
             // Without a password the program would ask for one, on a terminal that may not exist.
             return Err("it is encrypted, and no password is given; name a file with --vault-password-file, \
@@ -126,8 +144,16 @@ impl Vault {
                 .trim_start_matches("ERROR! ");
             return Err(format!("it cannot be decrypted: {}", said.trim()));
         }
-        String::from_utf8(output.stdout).map_err(|_| "the decrypted text is not UTF-8".to_owned())
+        Ok(output.stdout)
     }
+}
+
+/// The beginning of a file that `ansible-vault` has encrypted.
+pub(crate) const HEADER: &[u8] = b"$ANSIBLE_VAULT";
+
+/// Whether the content of a file is encrypted.
+pub(crate) fn is_encrypted(content: &[u8]) -> bool {
+    content.starts_with(HEADER)
 }
 
 #[cfg(test)]
@@ -173,6 +199,20 @@ mod tests {
             "{calls}"
         );
         assert!(!format!("{vault:?}").contains("pass word"), "{vault:?}");
+    }
+
+    #[test]
+    fn an_encrypted_file_may_hold_bytes_that_are_no_text() {
+        let folder = tempfile::tempdir().expect("there is room for a folder");
+        let vault = Vault::new(
+            vec![VaultPassword::Typed("p".to_owned())],
+            Some(program(folder.path(), r"printf '\377\000x'")),
+        );
+        let encrypted = b"$ANSIBLE_VAULT;1.1;AES256\n61\n";
+        assert_eq!(vault.plain(encrypted.to_vec()), Ok(vec![0xff, 0, b'x']));
+        let said = vault.decrypt("$ANSIBLE_VAULT;1.1;AES256\n61\n");
+        assert_eq!(said, Err("the decrypted text is not UTF-8".to_owned()));
+        assert_eq!(vault.plain(vec![0xff, 1]), Ok(vec![0xff, 1]));
     }
 
     #[test]

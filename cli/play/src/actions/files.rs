@@ -9,17 +9,19 @@ use serde_json::{Map, Value};
 use super::{ActionRequest, PlannedAction, command, find_file, option, text};
 use crate::call::{Action, CopySource};
 use crate::templates::{TemplateOptions, template_file};
+use crate::vault::Vault;
 
 /// The planned action, or why the task is refused.
 type Planning = Result<PlannedAction, String>;
 
 /// The arguments that only the controller reads, so that they are not passed to the module.
-const OF_CONTROLLER: [&str; 4] = ["content", "src", "local_follow", "decrypt"];
+const OF_CONTROLLER: [&str; 3] = ["content", "src", "local_follow"];
 
 /// Plans `copy`: finds the file or folder on the controller, or takes the content from the arguments.
 pub(super) fn copy(request: ActionRequest<'_>) -> Planning {
     let mut arguments = request.arguments;
     if option(&arguments, "remote_src") {
+        arguments.remove("decrypt");
         let module = Action::Module("ansible.legacy.copy".to_owned());
         return Ok(PlannedAction::Remote(module, arguments));
     }
@@ -73,8 +75,7 @@ pub(super) fn template(request: ActionRequest<'_>) -> Planning {
     required(&arguments, "dest", "template")?;
     let src = required(&arguments, "src", "template")?;
     let path = find_file(request.variables.search(), "templates", &src)?;
-    let bytes = std::fs::read(&path)
-        .map_err(|error| format!("`{}` cannot be read: {error}", path.display()))?;
+    let bytes = plain_content(&path, Some(request.variables.vault()))?;
     let written =
         String::from_utf8(bytes).map_err(|_| format!("`{}` is not valid UTF-8", path.display()))?;
     let flag = |name: &str, usual: bool| {
@@ -204,11 +205,15 @@ pub(super) fn assemble(request: ActionRequest<'_>) -> Planning {
     let delimiter = text(&arguments, "delimiter");
     let pattern = text(&arguments, "regexp");
     let ignores_hidden = option(&arguments, "ignore_hidden");
+    let decrypts = arguments
+        .get("decrypt")
+        .is_none_or(|_| option(&arguments, "decrypt"));
     let bytes = assembled(
         &folder,
         delimiter.as_deref(),
         pattern.as_deref(),
         ignores_hidden,
+        decrypts.then(|| request.variables.vault().as_ref()),
     )?;
     let dest = required(&arguments, "dest", "assemble")?;
     let name = Path::new(&dest).file_name().unwrap_or_default();
@@ -229,12 +234,23 @@ pub(super) fn assemble(request: ActionRequest<'_>) -> Planning {
     ))
 }
 
-/// Concatenates the files of a folder, in the order of their names.
+/// Reads a file of the controller, and decrypts it if there is a vault and the file is encrypted.
+fn plain_content(path: &Path, vault: Option<&Vault>) -> Result<Vec<u8>, String> {
+    let bytes = std::fs::read(path).map_err(|error| error.to_string());
+    let plain = bytes.and_then(|bytes| match vault {
+        Some(vault) => vault.plain(bytes),
+        None => Ok(bytes),
+    });
+    plain.map_err(|reason| format!("`{}` cannot be read: {reason}", path.display()))
+}
+
+/// Concatenates the files of a folder, in the order of their names. Encrypted ones are decrypted if there is a vault.
 fn assembled(
     folder: &Path,
     delimiter: Option<&str>,
     pattern: Option<&str>,
     ignores_hidden: bool,
+    vault: Option<&Vault>,
 ) -> Result<Vec<u8>, String> {
     let unreadable = |error| format!("`{}` cannot be read: {error}", folder.display());
     let pattern = pattern
@@ -259,8 +275,7 @@ fn assembled(
         {
             continue;
         }
-        let part = std::fs::read(path)
-            .map_err(|error| format!("`{}` cannot be read: {error}", path.display()))?;
+        let part = plain_content(path, vault)?;
         if !is_first && let Some(delimiter) = &delimiter {
             if !all.ends_with(b"\n") {
                 all.push(b'\n');

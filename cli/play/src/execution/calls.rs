@@ -1,6 +1,7 @@
 //! Builds the call of an item: its action, its host, its user, and the rules that judge its result.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ratchet_runtime::{ParallelizationHint, Timeouts};
@@ -257,6 +258,7 @@ impl Machine {
             check: false,
             diff: false,
             no_log: false,
+            vault: Arc::clone(variables.vault()),
             libraries,
             collections: collections.map(Data::words).unwrap_or_default(),
             remote_user: value(Keyword::RemoteUser)?.map(|value| text_of(&value)),

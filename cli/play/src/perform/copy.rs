@@ -39,8 +39,8 @@ impl HostAction<'_> {
             }
             CopySource::File(path) => {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
-                self.copy_file(&dest, FileSource::Path(path.clone()), &name, Some(path))
-                    .await
+                let source = self.source_of(path).await?;
+                self.copy_file(&dest, source, &name, Some(path)).await
             }
             CopySource::Folder { path, only_inside } => {
                 self.copy_folder(&dest, path, *only_inside).await
@@ -84,9 +84,8 @@ impl HostAction<'_> {
             let local = path.join(file);
             let name = file.file_name().unwrap_or_default().to_string_lossy();
             let dest = below(&root, &file.to_string_lossy());
-            let mut result = self
-                .copy_file(&dest, FileSource::Path(local.clone()), &name, Some(&local))
-                .await?;
+            let source = self.source_of(&local).await?;
+            let mut result = self.copy_file(&dest, source, &name, Some(&local)).await?;
             if flag(&result, "failed") {
                 return Ok(result);
             }
@@ -186,7 +185,9 @@ impl HostAction<'_> {
             .send_file(&self.target, privilege, source, self.context)
             .await?;
         let mut arguments = self.call.arguments.clone();
-        arguments.remove("directory_mode");
+        for name in ["directory_mode", "decrypt"] {
+            arguments.remove(name);
+        }
         preserve_mode(&mut arguments, local)?;
         arguments.insert("src".to_owned(), sent.clone().into());
         arguments.insert("dest".to_owned(), dest.into());

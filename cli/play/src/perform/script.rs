@@ -7,7 +7,6 @@ use serde_json::{Map, Value, json};
 use super::copy::as_map;
 use super::{ActionResult, HostAction};
 use crate::result::flag;
-use crate::targets::FileSource;
 
 impl HostAction<'_> {
     /// Sends a script and runs it.
@@ -38,7 +37,7 @@ impl HostAction<'_> {
         }
         let targets = &self.performer.targets;
         let privilege = self.privilege.as_ref();
-        let source = FileSource::Path(path.to_path_buf());
+        let source = self.source_of(path).await?;
         let sent = targets
             .send_file(&self.target, privilege, &source, self.context)
             .await?;
@@ -122,7 +121,7 @@ impl HostAction<'_> {
         };
         let targets = &self.performer.targets;
         let privilege = self.privilege.as_ref();
-        let source = FileSource::Path(path.to_path_buf());
+        let source = self.source_of(path).await?;
         let sent = targets
             .send_file(&self.target, privilege, &source, self.context)
             .await?;

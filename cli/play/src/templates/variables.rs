@@ -260,7 +260,7 @@ impl Variables {
     }
 
     /// Returns the vault that decrypts files and values.
-    pub(super) fn vault(&self) -> &Vault {
+    pub(crate) fn vault(&self) -> &Arc<Vault> {
         &self.vault
     }
 

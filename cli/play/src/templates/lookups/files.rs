@@ -34,33 +34,25 @@ pub(super) fn text_of_file(
     };
     let unreadable =
         |reason: String| wrong(format!("`{}` cannot be read: {reason}", path.display()));
-    let text = read(&path).map_err(unreadable)?;
-    if text.starts_with("$ANSIBLE_VAULT") {
-        return Ok(variables
-            .vault()
-            .decrypt(&text)
-            .map_err(unreadable)?
-            .as_ref()
-            .to_owned());
-    }
-    Ok(text)
+    let bytes = read(&path).map_err(unreadable)?;
+    let bytes = variables.vault().plain(bytes).map_err(unreadable)?;
+    String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8".to_owned()))
 }
 
-/// Returns the text of a file.
-fn read(path: &Path) -> Result<String, String> {
+/// Returns the content of a file.
+fn read(path: &Path) -> Result<Vec<u8>, String> {
     // Reading a pipe may wait for whoever writes to it, so a program does it.
-    let bytes = if std::fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir()) {
+    if std::fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir()) {
         let mut cat = Program::new("cat");
         cat.arguments = vec!["--".into(), path.into()];
         let output = programs::output(&cat)?;
         match output.failure {
-            None => output.stdout,
-            Some(_) => return Err(output.stderr.trim().to_owned()),
+            None => Ok(output.stdout),
+            Some(_) => Err(output.stderr.trim().to_owned()),
         }
     } else {
-        std::fs::read(path).map_err(|error| error.to_string())?
-    };
-    String::from_utf8(bytes).map_err(|_| "it is no UTF-8".to_owned())
+        std::fs::read(path).map_err(|error| error.to_string())
+    }
 }
 
 /// Returns the contents of files.
