@@ -25,6 +25,7 @@ mod recap;
 mod results;
 mod scope;
 mod stages;
+mod start_at;
 mod steps;
 mod tasks;
 #[cfg(test)]
@@ -42,6 +43,7 @@ use serde_json::json;
 
 pub use event::Event;
 pub use recap::{HostCounts, Recap};
+pub(crate) use start_at::StartAt;
 pub use timings::{TaskTimes, Timings};
 
 use crate::call::{Call, Work};
@@ -64,8 +66,8 @@ pub(crate) struct Options {
     pub(crate) limit: Option<Limit>,
     /// Whether modules only report what they would change.
     pub(crate) check: bool,
-    /// The name of the task at which the call starts.
-    pub(crate) start_at: Option<String>,
+    /// The task at which the call starts, until a play with that task has begun.
+    pub(crate) start_at: Option<StartAt>,
     pub(crate) verbosity: u8,
     /// The answers to `vars_prompt`, by the number of the play.
     pub(crate) answers: HashMap<usize, BTreeMap<String, String>>,

@@ -29,6 +29,7 @@ use crate::vault::Vault;
 pub(crate) use condition::Condition;
 pub(crate) use include::{layer_of_localhost, layer_of_unknown_host};
 pub(crate) use keyword::{Keyword, Section};
+use playbook::Imported;
 pub(crate) use playbook::{Play, Playbook};
 pub(crate) use role::RoleParts;
 pub(crate) use settings::{Settings, is_name};
@@ -70,7 +71,7 @@ pub(crate) fn read(
     let mut playbooks = Vec::new();
     for path in paths {
         let plays = reader
-            .plays(path, &[], &mut Vec::new())
+            .plays(path, &Imported::default(), &mut Vec::new())
             .map_err(InputError::new)?;
         playbooks.push(Playbook {
             name: path.display().to_string(),

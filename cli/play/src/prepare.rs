@@ -12,7 +12,7 @@ use ratchet_runtime::process::ProcessManager;
 use crate::Request;
 use crate::configuration::Configuration;
 use crate::data::Value;
-use crate::execution::{Execution, Options};
+use crate::execution::{Execution, Options, StartAt};
 use crate::hint_file;
 use crate::hints::{ModuleEntry, ModuleRegistry};
 use crate::language::{self, Keyword, Play, PlaybookReader};
@@ -20,7 +20,7 @@ use crate::module_check::{check_settings, check_steps, refused_connection, refus
 use crate::modules::{ModulePaths, Modules, Secret};
 use crate::perform::ConnectionDefaults;
 use crate::runner::PlayRunner;
-use crate::selection;
+use crate::selection::{self, Tags};
 use crate::vault::Vault;
 
 /// The passwords that the user has typed, or that were read from files.
@@ -96,6 +96,10 @@ pub fn prepare(
         variable("PATH"),
     )?;
     check_hosts(&plays, &inventory, limit.as_ref())?;
+    let start_at = request.start_at.clone().map(StartAt::new);
+    if let Some(start) = &start_at {
+        check_start(start, &plays, &configuration)?;
+    }
     let mut answers = HashMap::new();
     for (number, play) in (1..).zip(&plays) {
         let asked = questions(play, &mut reader)?;
@@ -126,7 +130,7 @@ pub fn prepare(
     let machine_options = Options {
         limit,
         check: request.check,
-        start_at: request.start_at.clone(),
+        start_at,
         verbosity: request.verbosity,
         answers,
         modules: Some(Arc::clone(&modules)),
@@ -220,6 +224,27 @@ fn check_play(play: &Play, modules: &Modules, reader: &mut PlaybookReader) {
     for steps in play.sections().into_iter().chain(handlers) {
         check_steps(steps, &play.folder, modules, reader);
     }
+}
+
+/// Refuses a start at a task that no play has.
+fn check_start(
+    start: &StartAt,
+    plays: &[Arc<Play>],
+    configuration: &Configuration,
+) -> Result<(), InputError> {
+    let tags = Tags::of(configuration);
+    if plays.iter().any(|play| start.is_in(play, &tags)) {
+        return Ok(());
+    }
+    let name = start.name();
+    let message = format!("--start-at-task {name}: none of the tasks that would run has this name");
+    let help = match start.similar(plays, &tags) {
+        Some(similar) => format!("did you mean `{similar}`?"),
+        None => "--list-tasks shows the names; a play cannot start in a `rescue` section, nor in files that are \
+                 included while it runs"
+            .to_owned(),
+    };
+    Err(InputError::new(message).with_help(help))
 }
 
 /// Refuses hosts of plays that use an unsupported connection, or an unsupported method of becoming another user.

@@ -31,6 +31,7 @@ mod variables;
 
 pub(crate) use conditions::{condition, expression, is_truthy};
 pub(crate) use engine::{check, check_condition};
+pub(crate) use glob::matches as matches_glob;
 pub(crate) use lookups::loop_items;
 #[cfg(test)]
 pub(crate) use maps::to_json_text;

@@ -249,6 +249,17 @@ impl Cursor {
         self.push(Steps::Included(Arc::clone(included), mine), frame);
     }
 
+    /// Whether the next step gathers the facts of the play.
+    pub(super) fn is_gathering(&self) -> bool {
+        self.levels.is_empty() && matches!(self.stages.get(self.stage), Some(Stage::Gather(_)))
+    }
+
+    /// Whether the host goes through handlers.
+    pub(super) fn is_in_handlers(&self) -> bool {
+        let mut levels = self.levels.iter();
+        levels.any(|level| matches!(level.steps, Steps::Handlers(_)))
+    }
+
     /// Inserts the handlers before the next step.
     pub(super) fn flush(&mut self, handlers: Handlers) {
         let frame = Arc::clone(&self.frame);

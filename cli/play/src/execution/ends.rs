@@ -1,5 +1,6 @@
 //! Handles the end of an item on a host, and the end of its task with the last item.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use minijinja::Value;
@@ -7,13 +8,12 @@ use serde_json::{Map, Value as Json};
 
 use super::cursor::AfterFailure;
 use super::event::Event;
-use super::frame::TaskNode;
 use super::host_run::{HostState, TaskRun};
 use super::items::{breaks, describe_item};
 use super::machine::{Machine, is_action};
 use super::results::{failed, plain_result, registered};
 use crate::actions::CACHEABLE;
-use crate::data::Data;
+use crate::data::{Data, is_template};
 use crate::language::Keyword;
 use crate::result::{TaskResult, TaskStatus, flag};
 use crate::templates::{Variables, from_json, is_truthy, render, render_data, text_of, to_json};
@@ -159,8 +159,10 @@ impl Machine {
                 TaskStatus::Failed | TaskStatus::Rescued => {
                     // A failed task includes nothing, not even for the items before the failed one.
                     run.includes.clear();
+                    let is_rescued = run.cursor.is_rescued();
                     let after = run.cursor.fail();
-                    if after == AfterFailure::Rescued {
+                    // An `always` section may come before the `rescue` section of a block further out.
+                    if is_rescued {
                         self.remember_failure(host, &task, &result);
                     }
                     self.after_failure(host, after);
@@ -242,22 +244,54 @@ impl Machine {
             _ => Vec::new(),
         };
         for wanted in wanted {
-            let Some(run) = &mut self.current else {
-                return Ok(());
-            };
-            let title = |node: &TaskNode| {
-                let own = node.task.settings.text(Keyword::Name).unwrap_or_default();
-                render(&own, variables).map_or(own, |title| text_of(&title))
-            };
-            let found = run.handlers.named(&wanted, title);
+            let found = self.handlers_named(&wanted, name);
             if found.is_empty() {
                 return Err(format!("no handler is called `{wanted}` or listens to it"));
             }
-            if let Some(host) = run.hosts.get_mut(name) {
+            let Some(host) = self.host_mut(name) else {
+                continue;
+            };
+            if host.cursor.is_in_handlers() {
+                // Handlers that come later in the same list run in the same turn.
                 host.notified.extend(found);
+            } else if !host.notifications.contains(&wanted) {
+                host.notifications.push(wanted);
             }
         }
         Ok(())
+    }
+
+    /// Returns the handlers that a name notifies on a host.
+    fn handlers_named(&self, wanted: &str, host: &str) -> BTreeSet<usize> {
+        let Some(run) = &self.current else {
+            return BTreeSet::new();
+        };
+        run.handlers.named(wanted, |node| {
+            let own = node.task.settings.text(Keyword::Name).unwrap_or_default();
+            if !is_template(&own) {
+                return own;
+            }
+            render(&own, &self.variables_of(node, host)).map_or(own, |title| text_of(&title))
+        })
+    }
+
+    /// Has a host go through the handlers that it has notified, before its next step.
+    pub(super) fn flush_handlers(&mut self, name: &str) {
+        let notifications = self
+            .host_mut(name)
+            .map(|host| std::mem::take(&mut host.notifications));
+        let found = notifications.into_iter().flatten();
+        let found: Vec<_> = found
+            .map(|wanted| self.handlers_named(&wanted, name))
+            .collect();
+        let Some(run) = &mut self.current else {
+            return;
+        };
+        let handlers = run.handlers.clone();
+        if let Some(host) = run.hosts.get_mut(name) {
+            host.notified.extend(found.into_iter().flatten());
+            host.cursor.flush(handlers);
+        }
     }
 
     /// Sets the variables that describe the failure to a `rescue` section.

@@ -21,7 +21,10 @@ pub(super) struct Frame {
 /// The play, block or include to which a frame belongs.
 #[derive(Debug)]
 enum Owner {
+    /// A play, for its tasks.
     Play(Arc<Play>),
+    /// A play, for the handlers that it sets itself. The conditions of its imports do not apply to them.
+    Handlers(Arc<Play>),
     Block(Arc<Block>),
     Include(Arc<Include>),
 }
@@ -43,6 +46,15 @@ impl Frame {
         Arc::new(Self {
             tags: play.tags(),
             owner: Owner::Play(Arc::clone(play)),
+            outer: None,
+        })
+    }
+
+    /// Returns the frame of the handlers that a play sets itself.
+    pub(super) fn of_handlers(play: &Arc<Play>) -> Arc<Self> {
+        Arc::new(Self {
+            tags: play.tags(),
+            owner: Owner::Handlers(Arc::clone(play)),
             outer: None,
         })
     }
@@ -75,7 +87,7 @@ impl Frame {
     /// Returns the keywords that the frame itself sets.
     pub(super) fn settings(&self) -> &Settings {
         match &self.owner {
-            Owner::Play(play) => &play.settings,
+            Owner::Play(play) | Owner::Handlers(play) => &play.settings,
             Owner::Block(block) => &block.settings,
             Owner::Include(include) => &include.apply,
         }
@@ -83,7 +95,15 @@ impl Frame {
 
     /// Whether this is the frame of the play itself.
     pub(super) fn is_play(&self) -> bool {
-        matches!(self.owner, Owner::Play(_))
+        matches!(self.owner, Owner::Play(_) | Owner::Handlers(_))
+    }
+
+    /// Returns the conditions of the imports through which the play was read, if this is the frame of its tasks.
+    fn imported_conditions(&self) -> &[Data] {
+        match &self.owner {
+            Owner::Play(play) => &play.imported_conditions,
+            _ => &[],
+        }
     }
 
     pub(super) fn include(&self) -> Option<&Arc<Include>> {
@@ -111,7 +131,9 @@ pub(super) struct TaskNode {
 impl TaskNode {
     /// Returns the conditions of the task. Those of the outermost frame come first.
     pub(super) fn when(&self) -> Vec<Condition> {
-        let all = self.all(Keyword::When).into_iter();
+        let frames = self.frame.chain();
+        let imported = frames.flat_map(|frame| frame.imported_conditions());
+        let all = imported.chain(self.all(Keyword::When));
         all.flat_map(Condition::all).collect()
     }
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::cursor::{Cursor, IncludedSteps};
 use super::frame::TaskNode;
+use super::start_at::StartAt;
 use crate::programs::Answers;
 use crate::result::TaskResult;
 use crate::templates::{Layer, Variables};
@@ -20,8 +21,13 @@ pub(super) struct HostRun {
     pub(super) state: HostState,
     /// The task that the host runs now.
     pub(super) running: Option<TaskRun>,
-    /// The handlers that the host has notified and that have not run since.
+    /// The names that the host has notified since handlers ran last. The handlers behind them are found when handlers
+    /// run, because a role that is used again replaces handlers of the same names.
+    pub(super) notifications: Vec<String>,
+    /// The handlers that run next on the host, or that handlers have notified after their turn.
     pub(super) notified: BTreeSet<usize>,
+    /// The task at which the host starts, until it has reached that.
+    pub(super) start_at: Option<Arc<StartAt>>,
     /// The folders of the roles that the host has completed, with the parameters of each use.
     pub(super) finished_roles: Vec<(PathBuf, Arc<Vec<crate::data::Entry>>)>,
     /// The variables of those `vars_files` whose names depend on facts.
@@ -30,6 +36,13 @@ pub(super) struct HostRun {
     pub(super) includes: Vec<PendingInclude>,
     /// Whether the host goes only through handlers, because it has failed and `force_handlers` is set.
     pub(super) is_forced: bool,
+}
+
+impl HostRun {
+    /// Whether the host has notified a handler that has not run since.
+    pub(super) fn has_notified(&self) -> bool {
+        !self.notified.is_empty() || !self.notifications.is_empty()
+    }
 }
 
 /// The state of a play for a host.

@@ -417,8 +417,12 @@ impl Machine {
     pub(super) fn meta(&mut self, node: &TaskNode, name: &str) {
         let what = meta_word(&node.task).to_owned();
         let holds = self.is_meant(node, name);
+        if holds && what == "flush_handlers" {
+            // The handlers run before the task that follows.
+            self.flush_handlers(name);
+            return;
+        }
         let Some(run) = &mut self.current else { return };
-        let handlers = run.handlers.clone();
         let Some(host) = run.hosts.get_mut(name) else {
             return;
         };
@@ -427,8 +431,6 @@ impl Machine {
             return;
         }
         match what.as_str() {
-            // The handlers run before the task that follows.
-            "flush_handlers" => host.cursor.flush(handlers),
             "end_host" => host.state = HostState::Ended,
             "end_play" => run.is_ended = true,
             "end_batch" => {

@@ -105,6 +105,7 @@ impl Machine {
         loop {
             if self.current.is_none() {
                 let Some(play) = self.plays.pop_front() else {
+                    self.tell_missing_start();
                     return;
                 };
                 self.begin_play(play);
@@ -126,6 +127,17 @@ impl Machine {
                     self.leave_out(handler, &hosts);
                 }
             }
+        }
+    }
+
+    /// Reports that no play with hosts had the task at which the call starts.
+    fn tell_missing_start(&mut self) {
+        if let Some(start) = self.options.start_at.take() {
+            self.has_error = true;
+            self.events.push(Event::Error(format!(
+                "nothing was done: no play that has hosts has the task `{}`, which --start-at-task names",
+                start.name()
+            )));
         }
     }
 

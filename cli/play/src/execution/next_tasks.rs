@@ -8,7 +8,6 @@ use super::frame::TaskNode;
 use super::host_run::HostState;
 use super::machine::Machine;
 use super::play_run::Strategy;
-use crate::language::{Keyword, builtin};
 
 /// A task, its index among the handlers if it is one, and the hosts that run it.
 type Group = (TaskNode, Option<usize>, Vec<String>);
@@ -73,7 +72,7 @@ impl Machine {
     pub(super) fn next_task(&mut self, name: &str) -> Option<(TaskNode, Option<usize>)> {
         loop {
             let run = self.current.as_mut()?;
-            let (handlers, is_forced) = (run.handlers.clone(), run.is_forced);
+            let is_forced = run.is_forced;
             let is_stopped = run.is_stopped;
             let host = run.hosts.get_mut(name)?;
             let is_going =
@@ -104,11 +103,11 @@ impl Machine {
                     return None;
                 }
                 Some(Next::Flush) => {
-                    if host.is_forced && host.notified.is_empty() {
+                    if host.is_forced && !host.has_notified() {
                         host.cursor.pass();
                         host.cursor.skip_to_handlers();
                     } else {
-                        host.cursor.flush(handlers);
+                        self.flush_handlers(name);
                     }
                 }
                 Some(Next::Role(block)) => {
@@ -119,7 +118,10 @@ impl Machine {
                     }
                 }
                 Some(Next::RoleEnd(block)) => {
-                    if let Some(role) = &block.role {
+                    // A role whose tasks were passed over on the way to the start has not run.
+                    if host.start_at.is_none()
+                        && let Some(role) = &block.role
+                    {
                         let key = (role.folder.clone(), Arc::clone(&role.written_parameters));
                         if !host.finished_roles.contains(&key) {
                             host.finished_roles.push(key);
@@ -145,40 +147,20 @@ impl Machine {
         }
     }
 
-    /// Whether the run has reached the task of `--start-at-task`.
-    fn has_started(&mut self, _host: &str, node: &TaskNode) -> bool {
-        let Some(wanted) = &self.options.start_at else {
+    /// Whether a host has reached the task at which the call starts.
+    fn has_started(&mut self, name: &str, node: &TaskNode) -> bool {
+        let Some(host) = self.host_mut(name) else {
             return true;
         };
-        let title = node.title();
-        let own = node.task.settings.text(Keyword::Name);
-        if title == *wanted || own.as_deref() == Some(wanted) || matches_glob(wanted, &title) {
-            self.options.start_at = None;
-            return true;
+        match &host.start_at {
+            None => true,
+            // The play gathers its facts in any case, because later tasks may use them.
+            Some(_) if host.cursor.is_gathering() => true,
+            Some(start) if start.is_meant(node) => {
+                host.start_at = None;
+                true
+            }
+            Some(_) => false,
         }
-        // Facts are gathered in any case, because later tasks may use them.
-        builtin(&node.task.module) == "gather_facts"
     }
-}
-
-/// Whether a name matches a pattern with `*`.
-fn matches_glob(pattern: &str, name: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let Some(first) = parts.next() else {
-        return false;
-    };
-    let Some(mut rest) = name.strip_prefix(first) else {
-        return false;
-    };
-    let parts: Vec<_> = parts.collect();
-    let Some((last, middle)) = parts.split_last() else {
-        return rest.is_empty();
-    };
-    for part in middle {
-        let Some(at) = rest.find(part) else {
-            return false;
-        };
-        rest = &rest[at + part.len()..];
-    }
-    rest.ends_with(last)
 }

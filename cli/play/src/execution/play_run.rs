@@ -8,6 +8,7 @@ use super::handlers::Handlers;
 use super::host_run::{HostRun, HostState};
 use super::scope::PlayVariables;
 use super::stages::Stage;
+use super::start_at::StartAt;
 use crate::language::Play;
 
 /// A play in progress.
@@ -20,6 +21,8 @@ pub(super) struct PlayRun {
     pub(super) handlers: Handlers,
     pub(super) variables: PlayVariables,
     pub(super) strategy: Strategy,
+    /// The task at which the next batch starts.
+    pub(super) start_at: Option<StartAt>,
     /// The batches that come later.
     pub(super) batches: VecDeque<Vec<String>>,
     /// All hosts of the play.

@@ -45,6 +45,12 @@ impl Machine {
             self.events.push(Event::NoHosts);
             return;
         }
+        let start_at = match &self.options.start_at {
+            None => None,
+            Some(start) if start.is_in(&play, &self.tags) => self.options.start_at.take(),
+            // The call starts in a later play.
+            Some(_) => return,
+        };
         batches::order(&mut hosts, play.settings.text(Keyword::Order).as_deref());
         let frame = Frame::of_play(&play);
         let mut variables = self.play_variables(&play);
@@ -94,9 +100,10 @@ impl Machine {
         let run = PlayRun {
             frame: Arc::clone(&frame),
             stages: stages::stages(&play, gather).into(),
-            handlers: Handlers::of(&play, &frame, render_name),
+            handlers: Handlers::of(&play, render_name),
             variables,
             strategy,
+            start_at,
             batches: batches::split(&hosts, &sizes).into(),
             all: hosts,
             batch: Vec::new(),
@@ -122,6 +129,8 @@ impl Machine {
             self.current = None;
             return;
         };
+        // Later batches go through the whole play.
+        let start_at = run.start_at.take().map(Arc::new);
         run.hosts = batch
             .iter()
             .map(|name| {
@@ -129,7 +138,9 @@ impl Machine {
                     cursor: Cursor::new(Arc::clone(&run.stages), Arc::clone(&run.frame)),
                     state: HostState::Going,
                     running: None,
+                    notifications: Vec::new(),
                     notified: BTreeSet::new(),
+                    start_at: start_at.clone(),
                     finished_roles: Vec::new(),
                     files: Vec::new(),
                     includes: Vec::new(),

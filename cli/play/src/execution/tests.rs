@@ -10,7 +10,11 @@ use serde_json::json;
 use super::*;
 use crate::language;
 
+mod failures;
+mod handlers;
+mod imports;
 mod lookups;
+mod start;
 
 /// A playbook whose jobs are ended by the test.
 struct Play {
@@ -223,162 +227,6 @@ fn as_many_hosts_as_forks_go_through_a_pinned_play() {
     let mut play = play_with(text, &[], usual_options());
     assert_eq!(play.open().len(), 3);
     play.run_well();
-}
-
-#[test]
-fn a_failed_host_ends_and_the_others_go_on() {
-    let mut play = play("- hosts: all\n  tasks:\n    - command: one\n    - command: two\n");
-    play.run(|id| json!({"failed": id == "1/tasks.0/h2"}));
-    assert_eq!(play.counts("h2"), [0, 0, 1, 0, 0, 0]);
-    assert_eq!(play.counts("h1"), [2, 0, 0, 0, 0, 0]);
-    assert!(!play.ids.contains(&"1/tasks.1/h2".to_owned()));
-}
-
-#[test]
-fn hosts_in_a_rescue_come_after_those_that_go_on_in_the_block() {
-    let text = "
-- hosts: all
-  tasks:
-    - block:
-        - command: one
-        - command: two
-      rescue:
-        - command: mend
-      always:
-        - command: clean
-    - command: after
-";
-    let mut play = play(text);
-    play.run(|id| json!({"failed": id == "1/tasks.0.0/h1"}));
-    let places: Vec<_> = play.ids.iter().filter(|id| id.ends_with("h1")).collect();
-    assert_eq!(
-        places,
-        [
-            "1/tasks.0.0/h1",
-            "1/tasks.0.rescue.0/h1",
-            "1/tasks.0.always.0/h1",
-            "1/tasks.1/h1"
-        ]
-    );
-    let at = |id: &str| play.ids.iter().position(|known| known == id).unwrap();
-    assert!(at("1/tasks.0.1/h2") < at("1/tasks.0.rescue.0/h1"));
-    assert!(at("1/tasks.0.rescue.0/h1") < at("1/tasks.0.always.0/h2"));
-    assert_eq!(play.counts("h1"), [3, 0, 0, 0, 1, 0]);
-}
-
-#[test]
-fn a_failure_counts_at_the_end_of_an_always_unless_it_is_rescued() {
-    let text = "
-- hosts: h1
-  tasks:
-    - block:
-        - command: one
-      always:
-        - command: clean
-    - command: never
-";
-    let mut play = play(text);
-    play.run(|id| json!({"failed": id == "1/tasks.0.0/h1"}));
-    assert_eq!(play.ids, ["1/tasks.0.0/h1", "1/tasks.0.always.0/h1"]);
-    assert_eq!(play.counts("h1"), [1, 0, 1, 0, 0, 0]);
-}
-
-#[test]
-fn a_failure_in_a_rescue_ends_the_host_after_the_always() {
-    let text = "
-- hosts: h1
-  tasks:
-    - block:
-        - command: one
-      rescue:
-        - command: mend
-        - command: never
-      always:
-        - command: clean
-    - command: never
-";
-    let mut play = play(text);
-    play.run(|id| json!({"failed": !id.contains("always")}));
-    assert_eq!(
-        play.ids,
-        [
-            "1/tasks.0.0/h1",
-            "1/tasks.0.rescue.0/h1",
-            "1/tasks.0.always.0/h1"
-        ]
-    );
-    assert_eq!(play.counts("h1"), [1, 0, 1, 0, 1, 0]);
-}
-
-#[test]
-fn handlers_run_once_in_the_order_in_which_they_are_written() {
-    let text = "
-- hosts: h1
-  tasks:
-    - command: one
-      notify: [second, first]
-    - command: two
-      notify: first
-  handlers:
-    - name: first
-      command: a
-    - name: second
-      command: b
-    - name: third
-      command: c
-";
-    let mut play = play(text);
-    play.run_well();
-    assert_eq!(
-        play.ids,
-        [
-            "1/tasks.0/h1",
-            "1/tasks.1/h1",
-            "1/handlers4.0/h1",
-            "1/handlers4.1/h1"
-        ]
-    );
-}
-
-#[test]
-fn handlers_of_unchanged_tasks_do_not_run() {
-    let text = "
-- hosts: h1
-  tasks:
-    - command: one
-      notify: h
-  handlers:
-    - name: h
-      command: a
-";
-    let mut play = play(text);
-    play.run(|_| json!({"changed": false}));
-    assert_eq!(play.ids, ["1/tasks.0/h1"]);
-}
-
-#[test]
-fn handlers_of_failed_hosts_run_only_if_they_are_forced() {
-    let text = "
-- hosts: h1
-  tasks:
-    - command: one
-      notify: h
-    - command: two
-  handlers:
-    - name: h
-      command: a
-";
-    let fails = |id: &str| json!({"changed": true, "failed": id == "1/tasks.1/h1"});
-    let mut usual = play(text);
-    usual.run(fails);
-    assert_eq!(usual.ids, ["1/tasks.0/h1", "1/tasks.1/h1"]);
-    let options = options_with(|settings| settings.force_handlers = true);
-    let mut forced = play_with(text, &[], options);
-    forced.run(fails);
-    assert_eq!(
-        forced.ids,
-        ["1/tasks.0/h1", "1/tasks.1/h1", "1/handlers4.0/h1"]
-    );
 }
 
 #[test]
@@ -645,27 +493,6 @@ fn a_recorded_outcome_is_as_good_as_the_end_of_a_job() {
 }
 
 #[test]
-fn a_play_starts_at_the_task_that_is_named() {
-    let text = "
-- hosts: h1
-  tasks:
-    - name: one
-      command: a
-    - name: two words
-      command: b
-    - name: three
-      command: c
-";
-    let options = Options {
-        start_at: Some("two*".to_owned()),
-        ..usual_options()
-    };
-    let mut play = play_with(text, &[], options);
-    play.run_well();
-    assert_eq!(play.told(), ["two words", "three"]);
-}
-
-#[test]
 fn too_many_failures_end_the_play_for_all() {
     let text = "
 - hosts: all
@@ -711,6 +538,7 @@ fn the_settings_of_the_call_count_where_a_play_says_nothing() {
     let mut free = play_with(text, &[], options);
     let call = free.execution.calls().get("1/tasks.0/h1").unwrap();
     assert!(call.no_log);
+
     assert_eq!(call.terms.timeouts.hard, Some(Duration::from_secs(7)));
     let Work::Action(action) = &call.work else {
         panic!("a command is an action");
@@ -742,38 +570,4 @@ fn a_play_from_which_no_job_follows_says_that_it_is_stuck() {
     play.execution.machine.under_way.clear();
     play.end("1/tasks.0/h1", &json!({}));
     assert!(play.execution.is_stuck() && !play.execution.is_done());
-}
-
-#[test]
-fn a_task_that_is_not_wanted_is_left_out_and_so_is_its_handler() {
-    let text = "
-- hosts: h1
-  gather_facts: false
-  tasks:
-    - name: one
-      command: a
-      notify: told
-    - name: two
-      command: b
-    - name: three
-      command: c
-    - name: four
-      command: d
-  handlers:
-    - name: told
-      command: e
-";
-    let mut play = play_asking(text, |name| match name {
-        "two" => StepAnswer::No,
-        "three" => StepAnswer::Continue,
-        _ => StepAnswer::Yes,
-    });
-    play.run_well();
-    assert_eq!(play.told(), ["one", "three", "four", "told"]);
-    let mut play = play_asking(text, |name| match name {
-        "told" => StepAnswer::No,
-        _ => StepAnswer::Yes,
-    });
-    play.run_well();
-    assert_eq!(play.told(), ["one", "two", "three", "four"]);
 }

@@ -31,6 +31,8 @@ pub(crate) struct Play {
     pub(crate) hosts: Vec<String>,
     /// The tags of the imports through which the play was read.
     pub(crate) imported_tags: Vec<String>,
+    /// The conditions of these imports, which apply to each task of the play; those of the outermost import come first.
+    pub(crate) imported_conditions: Vec<Data>,
     pub(crate) pre_tasks: Vec<Step>,
     pub(crate) roles: Vec<Step>,
     pub(crate) tasks: Vec<Step>,
@@ -67,6 +69,57 @@ impl Play {
     }
 }
 
+/// What the imports through which a playbook is read add to its plays.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Imported {
+    tags: Vec<String>,
+    /// The conditions of the imports. Those of the outermost import come first.
+    conditions: Vec<Data>,
+    /// The variables of the imports, which override those of a play. Those of the outermost import come first, and
+    /// override the others.
+    variables: Vec<Entry>,
+}
+
+impl Imported {
+    /// Returns what a further import within these ones adds.
+    fn and(&self, settings: &Settings, variables: Vec<Entry>) -> Self {
+        let mut all = self.clone();
+        all.tags.extend(settings.tags());
+        all.conditions.extend(settings.get(Keyword::When).cloned());
+        for entry in variables {
+            if all.variables.iter().all(|known| known.name != entry.name) {
+                all.variables.push(entry);
+            }
+        }
+        all
+    }
+
+    /// Adds the variables to the entries of a play.
+    fn put_variables(&self, entries: &mut Vec<Entry>, place: Place) {
+        if self.variables.is_empty() {
+            return;
+        }
+        let written = entries.iter_mut().find(|entry| entry.name == "vars");
+        match written.map(|entry| &mut entry.data.value) {
+            Some(Value::Map(own)) => {
+                own.retain(|entry| self.variables.iter().all(|known| known.name != entry.name));
+                own.extend(self.variables.iter().cloned());
+            }
+            Some(value @ Value::Null) => *value = Value::Map(self.variables.clone()),
+            // It is refused where the play is read.
+            Some(_) => {}
+            None => entries.push(Entry {
+                name: "vars".to_owned(),
+                place,
+                data: Data {
+                    value: Value::Map(self.variables.clone()),
+                    place,
+                },
+            }),
+        }
+    }
+}
+
 /// The keys of a play whose values contain tasks, hosts or roles.
 const STRUCTURE: [&str; 7] = [
     "hosts",
@@ -83,7 +136,7 @@ impl PlaybookReader {
     pub(super) fn plays(
         &mut self,
         path: &Path,
-        tags: &[String],
+        imported: &Imported,
         open: &mut Vec<PathBuf>,
     ) -> Result<Vec<Play>, String> {
         let file = self.files.open(path)?;
@@ -107,7 +160,7 @@ impl PlaybookReader {
         let mut plays = Vec::new();
         for member in members {
             let place = member.place;
-            let Value::Map(entries) = member.value else {
+            let Value::Map(mut entries) = member.value else {
                 let message = format!("expected a play, found {}", member.kind());
                 let help = "a play is a map with `hosts` and `tasks`";
                 self.files.refuse_with_help(place, message, help);
@@ -117,10 +170,11 @@ impl PlaybookReader {
                 .iter()
                 .position(|entry| builtin(&entry.name) == "import_playbook");
             if let Some(at) = import {
-                self.imported_playbook(entries, at, tags, open, &mut plays);
+                self.imported_playbook(entries, at, imported, open, &mut plays);
             } else {
                 self.folder = folder_of(path);
-                let play = self.play(entries, place, tags);
+                imported.put_variables(&mut entries, place);
+                let play = self.play(entries, place, imported);
                 plays.push(play);
             }
         }
@@ -133,14 +187,18 @@ impl PlaybookReader {
         &mut self,
         mut entries: Vec<Entry>,
         at: usize,
-        tags: &[String],
+        imported: &Imported,
         open: &mut Vec<PathBuf>,
         plays: &mut Vec<Play>,
     ) {
         let import = entries.remove(at);
         let place = import.data.place;
         let mut settings = Settings::default();
+        let mut variables = Vec::new();
         for entry in entries {
+            if let ("vars", Value::Map(own)) = (entry.name.as_str(), &entry.data.value) {
+                variables.clone_from(own);
+            }
             if let Err(entry) = self.setting(entry, Section::ImportPlaybook, &mut settings) {
                 self.unknown(&entry, Section::ImportPlaybook, &[]);
             }
@@ -168,22 +226,22 @@ impl PlaybookReader {
             self.files.refuse(place, message);
             return;
         }
-        let mut all = tags.to_vec();
-        all.extend(settings.tags());
-        match self.plays(&path, &all, open) {
+        let imported = imported.and(&settings, variables);
+        match self.plays(&path, &imported, open) {
             Ok(read) => plays.extend(read),
             Err(reason) => self.files.refuse(place, reason),
         }
     }
 
     /// Reads a play.
-    fn play(&mut self, entries: Vec<Entry>, place: Place, tags: &[String]) -> Play {
+    fn play(&mut self, entries: Vec<Entry>, place: Place, imported: &Imported) -> Play {
         let head = entries.first().map_or(place, |entry| entry.place);
         let mut play = Play {
             settings: Settings::default(),
             name: String::new(),
             hosts: Vec::new(),
-            imported_tags: tags.to_vec(),
+            imported_tags: imported.tags.clone(),
+            imported_conditions: imported.conditions.clone(),
             pre_tasks: Vec::new(),
             roles: Vec::new(),
             tasks: Vec::new(),

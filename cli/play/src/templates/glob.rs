@@ -57,7 +57,7 @@ fn add_folders(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// Whether a pattern matches a name.
-pub(super) fn matches(pattern: &str, name: &str) -> bool {
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let name: Vec<char> = name.chars().collect();
     matches_from(&pattern, &name)

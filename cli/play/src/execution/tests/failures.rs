@@ -1,0 +1,117 @@
+//! Tests of what follows when tasks fail.
+
+use super::*;
+
+#[test]
+fn a_failed_host_ends_and_the_others_go_on() {
+    let mut play = play("- hosts: all\n  tasks:\n    - command: one\n    - command: two\n");
+    play.run(|id| json!({"failed": id == "1/tasks.0/h2"}));
+    assert_eq!(play.counts("h2"), [0, 0, 1, 0, 0, 0]);
+    assert_eq!(play.counts("h1"), [2, 0, 0, 0, 0, 0]);
+    assert!(!play.ids.contains(&"1/tasks.1/h2".to_owned()));
+}
+
+#[test]
+fn hosts_in_a_rescue_come_after_those_that_go_on_in_the_block() {
+    let text = "
+- hosts: all
+  tasks:
+    - block:
+        - command: one
+        - command: two
+      rescue:
+        - command: mend
+      always:
+        - command: clean
+    - command: after
+";
+    let mut play = play(text);
+    play.run(|id| json!({"failed": id == "1/tasks.0.0/h1"}));
+    let places: Vec<_> = play.ids.iter().filter(|id| id.ends_with("h1")).collect();
+    assert_eq!(
+        places,
+        [
+            "1/tasks.0.0/h1",
+            "1/tasks.0.rescue.0/h1",
+            "1/tasks.0.always.0/h1",
+            "1/tasks.1/h1"
+        ]
+    );
+    let at = |id: &str| play.ids.iter().position(|known| known == id).unwrap();
+    assert!(at("1/tasks.0.1/h2") < at("1/tasks.0.rescue.0/h1"));
+    assert!(at("1/tasks.0.rescue.0/h1") < at("1/tasks.0.always.0/h2"));
+    assert_eq!(play.counts("h1"), [3, 0, 0, 0, 1, 0]);
+}
+
+#[test]
+fn a_failure_counts_at_the_end_of_an_always_unless_it_is_rescued() {
+    let text = "
+- hosts: h1
+  tasks:
+    - block:
+        - command: one
+      always:
+        - command: clean
+    - command: never
+";
+    let mut play = play(text);
+    play.run(|id| json!({"failed": id == "1/tasks.0.0/h1"}));
+    assert_eq!(play.ids, ["1/tasks.0.0/h1", "1/tasks.0.always.0/h1"]);
+    assert_eq!(play.counts("h1"), [1, 0, 1, 0, 0, 0]);
+}
+
+#[test]
+fn a_failure_in_a_rescue_ends_the_host_after_the_always() {
+    let text = "
+- hosts: h1
+  tasks:
+    - block:
+        - command: one
+      rescue:
+        - command: mend
+        - command: never
+      always:
+        - command: clean
+    - command: never
+";
+    let mut play = play(text);
+    play.run(|id| json!({"failed": !id.contains("always")}));
+    assert_eq!(
+        play.ids,
+        [
+            "1/tasks.0.0/h1",
+            "1/tasks.0.rescue.0/h1",
+            "1/tasks.0.always.0/h1"
+        ]
+    );
+    assert_eq!(play.counts("h1"), [1, 0, 1, 0, 1, 0]);
+}
+
+#[test]
+fn a_rescue_further_out_sees_the_failure_of_a_rescue_whose_block_has_an_always() {
+    let text = "
+- hosts: h1
+  tasks:
+    - block:
+        - block:
+            - {name: first, command: c}
+          rescue:
+            - {name: second, command: c}
+          always:
+            - debug: {msg: 'always {{ ansible_failed_task.name }} {{ ansible_failed_result.rc }}'}
+      rescue:
+        - debug: {msg: 'rescue {{ ansible_failed_task.name }} {{ ansible_failed_result.rc }}'}
+";
+    let mut play = play(text);
+    play.end("1/tasks.0.0.0/h1", &json!({"rc": 1}));
+    play.end("1/tasks.0.0.rescue.0/h1", &json!({"rc": 2}));
+    let mut shown = Vec::new();
+    while let Some(id) = play.open.first().map(|job| job.id.as_str().to_owned()) {
+        let call = play.execution.calls().get(&id).unwrap();
+        if let Work::Done(result) = &call.work {
+            shown.push(result["msg"].clone());
+        }
+        play.end(&id, &json!({}));
+    }
+    assert_eq!(shown, ["always second 2", "rescue second 2"]);
+}
