@@ -11,7 +11,7 @@
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ratchet_play::{Event, Execution, MakeRunner, PlayLines, Prepared, StepAnswer};
+use ratchet_play::{Event, Execution, HostCounts, MakeRunner, PlayLines, Prepared, StepAnswer};
 use ratchet_runtime::{Job, Outcome, Summary};
 
 use crate::error::CliError;
@@ -31,6 +31,8 @@ pub(crate) struct PlayCounts {
     pub(crate) failed: u64,
     /// How many hosts could not be reached.
     pub(crate) unreachable: u64,
+    /// Whether hosts have failed and their errors were cleared, so that none counts as failed at the end.
+    pub(crate) has_cleared: bool,
     /// Whether something in the playbook was wrong, which ended it for all hosts.
     pub(crate) has_error: bool,
     /// Whether the play stopped before its end, by a fault of the program.
@@ -220,10 +222,9 @@ impl Report for PlayReport {
             has_error: self.execution.has_error(),
             ..PlayCounts::default()
         };
-        for (_, counts) in recap.hosts() {
-            all.failed += u64::from(counts.failed > 0);
-            all.unreachable += u64::from(counts.unreachable > 0);
-        }
+        (all.failed, all.unreachable) = self.execution.lost_hosts();
+        let has_failed = |(_, counts): (&str, &HostCounts)| counts.failed + counts.unreachable > 0;
+        all.has_cleared = all.failed + all.unreachable == 0 && recap.hosts().any(has_failed);
         self.end.set(all);
         match &mut self.output_form {
             PlayOutput::Programs(inner) => inner.finish(summary),

@@ -37,6 +37,7 @@ mod outputs;
 mod pages;
 mod pipes;
 mod play;
+mod play_calls;
 mod play_faults;
 mod play_lookups;
 mod play_oracle;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ratchet_ipc::JobKey;
-use ratchet_runtime::{ParallelizationHint, Timeouts};
-use serde_json::{Map, Value};
+use ratchet_runtime::ParallelizationHint;
+use serde_json::{Map, Value, json};
 
 use crate::language::Condition;
 use crate::programs::Program;
@@ -44,9 +44,19 @@ pub(crate) struct CallTerms {
     pub(crate) lock: String,
     pub(crate) hint: ParallelizationHint,
     pub(crate) limits: Vec<String>,
-    pub(crate) timeouts: Timeouts,
+    /// How long the work may take.
+    pub(crate) timeout: Option<TaskTimeout>,
     /// How long to wait before the next attempt.
     pub(crate) delay: Duration,
+}
+
+/// How long a task may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TaskTimeout {
+    /// The time that `timeout` of the task sets, with its lookups.
+    pub(crate) period: Duration,
+    /// The time that is left for its work.
+    pub(crate) left: Duration,
 }
 
 /// The work of a call.
@@ -165,6 +175,9 @@ pub(crate) struct Rules {
     pub(crate) on_unreachable: TaskStatus,
 }
 
+/// The key in a result that says that the time of the task was over.
+pub(crate) const TIMED_OUT: &str = "timedout";
+
 /// How an attempt has ended.
 #[derive(Debug)]
 pub(crate) enum AttemptResult {
@@ -241,6 +254,18 @@ impl Rules {
             TaskStatus::Ok
         };
         AttemptResult::Ended(task_result(names, result, status))
+    }
+
+    /// Returns the result of work whose time was over. It is final: no condition judges it, and no attempt follows.
+    pub(crate) fn timed_out(&self, names: &Names, period: Duration) -> TaskResult {
+        let seconds = period.as_secs();
+        let message = format!("it took longer than its `timeout` of {seconds} s, and was stopped");
+        let mut result = Map::new();
+        result.insert("changed".to_owned(), false.into());
+        result.insert("failed".to_owned(), true.into());
+        result.insert("msg".to_owned(), message.into());
+        result.insert(TIMED_OUT.to_owned(), json!({ "period": seconds }));
+        task_result(names, result, self.on_failure)
     }
 
     /// Applies the conditions of the task to a result. Sets `is_met` to whether no further attempt is needed.

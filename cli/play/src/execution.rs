@@ -252,6 +252,12 @@ impl Execution {
         &self.machine.recap
     }
 
+    /// Returns how many hosts have failed, and how many could not be reached. Hosts whose errors `clear_host_errors` has
+    /// cleared do not count, although the recap tells their failures.
+    pub fn lost_hosts(&self) -> (u64, u64) {
+        self.machine.lost_hosts()
+    }
+
     /// Returns where the time of the tasks went so far.
     pub fn timings(&self) -> &Timings {
         &self.timings
@@ -285,7 +291,6 @@ fn job_of(call: &Call) -> Job {
     let terms = Terms {
         hint: Some(call.terms.hint.clone()),
         limits: call.terms.limits.clone(),
-        timeouts: call.terms.timeouts,
         retry,
         ..Terms::default()
     };

@@ -1,19 +1,23 @@
 //! Performs the jobs of playbooks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use ratchet_runtime::process::ProcessManager;
+use ratchet_runtime::process::{ProcessManager, working_now};
 use ratchet_runtime::{Attempt, Class, Context, Failure, Payload, Runner};
 use serde_json::{Map, Value};
 
-use crate::call::{AttemptResult, Call, Work};
+use crate::call::{AttemptResult, Call, TIMED_OUT, TaskTimeout, Work};
 use crate::calls::{CallResult, Calls};
 use crate::modules::Modules;
-use crate::perform::{ConnectionDefaults, Performer};
+use crate::perform::{ActionResult, ConnectionDefaults, Performer};
 use crate::programs::ProgramRunner;
 use crate::result::{TaskResult, TaskStatus};
 use crate::targets::{CallError, Targets};
+
+/// How long work whose time is over may take to end what it began.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// Performs the jobs of playbooks: runs modules on hosts, and the controller's own actions.
 ///
@@ -52,20 +56,20 @@ impl PlayRunner {
         }
     }
 
-    async fn raw_result(
-        &self,
-        call: &Call,
-        context: &Context,
-    ) -> Result<Map<String, Value>, CallError> {
+    /// Does the work of a call, and stops it when its time is over.
+    async fn raw_result(&self, call: &Call, context: &Context) -> Result<Ended, CallError> {
         match &call.work {
-            Work::Done(result) => Ok(result.clone()),
+            Work::Done(result) => Ok(Ended::Itself(result.clone())),
             // Its answer is not the result of a task.
-            Work::Lookup(_) => Ok(Map::new()),
+            Work::Lookup(_) => Ok(Ended::Itself(Map::new())),
             Work::Wait(wait, result) => {
-                tokio::select! {
-                    () = tokio::time::sleep(*wait) => Ok(result.clone()),
-                    () = context.cancelled() => Err(cancelled()),
-                }
+                let work = async |context: &Context| {
+                    tokio::select! {
+                        () = tokio::time::sleep(*wait) => Ok(result.clone()),
+                        () = context.cancelled() => Err(cancelled()),
+                    }
+                };
+                bounded(call.terms.timeout, context, work).await
             }
             Work::Action(action) => {
                 if let Some(pause) = action.pause {
@@ -74,9 +78,74 @@ impl PlayRunner {
                         () = context.cancelled() => return Err(cancelled()),
                     }
                 }
-                self.performer.perform(action, context).await
+                let work = async |context: &Context| self.performer.perform(action, context).await;
+                bounded(call.terms.timeout, context, work).await
             }
         }
+    }
+
+    /// Keeps the result of a task, and returns that of its job. A failure that is ignored or rescued is a success of the
+    /// job.
+    fn finished(&self, call: &Call, result: TaskResult) -> Result<Payload, Failure> {
+        let ended = if result.status.is_failure() {
+            Err(failure_of(call, &result).retryable(false))
+        } else {
+            payload_of(call, &result)
+        };
+        self.calls
+            .set_result(call.id.as_str(), CallResult::Task(result));
+        ended
+    }
+}
+
+/// How the work of a call has ended.
+enum Ended {
+    /// By itself, with this result.
+    Itself(Map<String, Value>),
+    /// It was stopped, because it took longer than this.
+    TimedOut(Duration),
+}
+
+/// Does work until it ends, or until its time is over. Then it is asked to stop by its context, and has a grace in
+/// which it ends what it began on a host, so that nothing of it runs there when the lock of the host is released.
+async fn bounded(
+    timeout: Option<TaskTimeout>,
+    context: &Context,
+    work: impl AsyncFnOnce(&Context) -> ActionResult,
+) -> Result<Ended, CallError> {
+    let Some(timeout) = timeout else {
+        return work(context).await.map(Ended::Itself);
+    };
+    let stop = context.cancellation().child_token();
+    let told = context.clone();
+    let inner = Context::new(context.attempt(), stop.clone(), move |step| {
+        told.progress(step);
+    });
+    let mut work = std::pin::pin!(work(&inner));
+    tokio::select! {
+        biased;
+        result = &mut work => return result.map(Ended::Itself),
+        () = worked_for(timeout.left) => {}
+    }
+    stop.cancel();
+    match tokio::time::timeout(GRACE, work).await {
+        // It ended in the moment in which it was stopped.
+        Ok(Ok(result)) => Ok(Ended::Itself(result)),
+        // The attempt itself was cancelled.
+        Ok(Err(error)) if context.is_cancelled() => Err(error),
+        Ok(Err(_)) | Err(_) => Ok(Ended::TimedOut(timeout.period)),
+    }
+}
+
+/// Waits for this long, without the time in which this process was suspended.
+async fn worked_for(time: Duration) {
+    let end = working_now() + time;
+    loop {
+        let left = end.saturating_duration_since(working_now());
+        if left.is_zero() {
+            return;
+        }
+        tokio::time::sleep(left).await;
     }
 }
 
@@ -111,7 +180,11 @@ impl Runner for PlayRunner {
             return Ok(Payload::null());
         }
         let raw = match self.raw_result(&call, &context).await {
-            Ok(raw) => raw,
+            Ok(Ended::Itself(raw)) => raw,
+            Ok(Ended::TimedOut(period)) => {
+                let result = call.rules.timed_out(&call.names, period);
+                return self.finished(&call, result);
+            }
             Err(CallError::Unreachable(reason)) => {
                 let mut result = Map::new();
                 result.insert("unreachable".to_owned(), true.into());
@@ -119,7 +192,9 @@ impl Runner for PlayRunner {
                 result.insert("msg".to_owned(), reason.into());
                 result
             }
-            Err(CallError::Failed(failure)) if is_of_engine(failure.class) => return Err(*failure),
+            Err(CallError::Failed(failure)) if failure.class == Class::Cancelled => {
+                return Err(*failure);
+            }
             Err(CallError::Failed(failure)) => {
                 let mut result = Map::new();
                 result.insert("failed".to_owned(), true.into());
@@ -135,22 +210,9 @@ impl Runner for PlayRunner {
         };
         match judged {
             AttemptResult::Again(result) => Err(failure_of(&call, &result).retryable(true)),
-            AttemptResult::Ended(result) => {
-                let ended = if result.status.is_failure() {
-                    Err(failure_of(&call, &result).retryable(false))
-                } else {
-                    payload_of(&call, &result)
-                };
-                self.calls.set_result(id, CallResult::Task(result));
-                ended
-            }
+            AttemptResult::Ended(result) => self.finished(&call, result),
         }
     }
-}
-
-/// Whether a failure is that of the attempt, rather than of the task.
-fn is_of_engine(class: Class) -> bool {
-    matches!(class, Class::Cancelled | Class::Timeout)
 }
 
 /// Returns the result as it is recorded and reported.
@@ -171,6 +233,7 @@ fn payload_of(call: &Call, result: &TaskResult) -> Result<Payload, Failure> {
 fn failure_of(call: &Call, result: &TaskResult) -> Failure {
     let class = match result.status {
         TaskStatus::Unreachable => Class::Unreachable,
+        _ if result.result.contains_key(TIMED_OUT) => Class::Timeout,
         _ => Class::Task,
     };
     let message = match &result.msg {

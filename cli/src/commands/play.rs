@@ -116,6 +116,7 @@ fn exit_code(code: u8, counts: PlayCounts, is_of_ansible: bool) -> Result<u8, Cl
         counts if counts.has_error => ANSIBLE_ERROR,
         counts if counts.unreachable > 0 => ANSIBLE_UNREACHABLE,
         counts if counts.failed > 0 => ANSIBLE_FAILED,
+        counts if counts.has_cleared => crate::exit::SUCCESS,
         _ => code,
     })
 }
@@ -327,6 +328,20 @@ mod tests {
         assert_eq!(error.exit_code(), crate::exit::INTERNAL);
         let interrupted = exit_code(crate::exit::INTERRUPTED, stuck, false);
         assert_eq!(interrupted.unwrap(), crate::exit::INTERRUPTED);
+    }
+
+    #[test]
+    fn cleared_errors_of_hosts_are_no_failure_in_the_codes_of_ansible() {
+        let counts = PlayCounts {
+            has_cleared: true,
+            ..PlayCounts::default()
+        };
+        let code =
+            |is_of_ansible| exit_code(crate::exit::UNSUCCESSFUL, counts, is_of_ansible).unwrap();
+        assert_eq!(
+            (code(true), code(false)),
+            (crate::exit::SUCCESS, crate::exit::UNSUCCESSFUL)
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ratchet_runtime::{ParallelizationHint, Timeouts};
+use ratchet_runtime::ParallelizationHint;
 use serde_json::{Map, Value as Json};
 
 use super::arguments::arguments;
@@ -12,7 +12,9 @@ use super::frame::TaskNode;
 use super::host_run::TaskRun;
 use super::machine::Machine;
 use crate::actions::{self, ActionRequest, PlannedAction};
-use crate::call::{Action, ActionCall, Call, CallTerms, Names, Privilege, Rules, Work};
+use crate::call::{
+    Action, ActionCall, Call, CallTerms, Names, Privilege, Rules, TaskTimeout, Work,
+};
 use crate::data::Data;
 use crate::language::{Condition, Keyword, layer_of_unknown_host};
 use crate::module_check::{libraries_of, refused_method};
@@ -59,14 +61,12 @@ impl Machine {
         };
         let planned = actions::plan(request)?;
         let spent = task.plans.get(&index).map(|planning| planning.spent);
-        let timeouts = Timeouts {
+        let timeout = self.timeout(node, variables)?.map(|period| {
             // The time of its lookups is a part of the time of the task.
-            hard: self.timeout(node, variables)?.map(|timeout| {
-                let left = timeout.saturating_sub(spent.unwrap_or_default());
-                left.max(Duration::from_millis(1))
-            }),
-            ..Timeouts::default()
-        };
+            let left = period.saturating_sub(spent.unwrap_or_default());
+            let left = left.max(Duration::from_millis(1));
+            TaskTimeout { period, left }
+        });
         let lock = self.lock_of(&target);
         let hint = match value(Keyword::Hint)? {
             Some(hint) => serde_json::from_value(to_json(&hint))
@@ -125,7 +125,7 @@ impl Machine {
                 lock,
                 hint,
                 limits,
-                timeouts,
+                timeout,
                 delay,
             },
             rules,

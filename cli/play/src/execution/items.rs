@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use minijinja::Value;
-use ratchet_runtime::{ParallelizationHint, Timeouts};
+use ratchet_runtime::ParallelizationHint;
 use serde_json::{Map, Value as Json};
 
 use super::host_run::{LoopControl, TaskRun};
@@ -178,7 +178,7 @@ impl Machine {
                 lock: name.to_owned(),
                 hint: ParallelizationHint::FullyParallel,
                 limits: Vec::new(),
-                timeouts: Timeouts::default(),
+                timeout: None,
                 delay: Duration::ZERO,
             },
             rules: Rules::without_conditions(self.on_failure(task, name)),

@@ -5,7 +5,7 @@
 //! through the play together: the hosts that are furthest behind run their task, and the others wait for them. With
 //! `free` and `host_pinned` each host proceeds on its own.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -45,8 +45,8 @@ pub(super) struct Machine {
     /// How many plays have begun.
     pub(super) play_number: usize,
     pub(super) current: Option<PlayRun>,
-    /// Hosts that have failed or could not be reached. Later plays leave them out.
-    pub(super) lost: Vec<String>,
+    /// Hosts that have failed or could not be reached, and which of both. Later plays leave them out.
+    pub(super) lost: BTreeMap<String, HostState>,
     /// Calls that were created and not given out yet.
     pub(super) calls: Vec<Call>,
     /// The host and the item of each call that was given out, by its id.
@@ -83,7 +83,7 @@ impl Machine {
             plays: plays.into(),
             play_number: 0,
             current: None,
-            lost: Vec::new(),
+            lost: BTreeMap::new(),
             calls: Vec::new(),
             under_way: HashMap::new(),
             lookups: HashMap::new(),
@@ -198,6 +198,18 @@ impl Machine {
         self.recap
             .count(&result.host, result.status, result.changed);
         self.events.push(Event::Ended { result, has_items });
+    }
+
+    /// Returns how many hosts have failed, and how many could not be reached, without those whose errors were cleared.
+    pub(super) fn lost_hosts(&self) -> (u64, u64) {
+        let current = self.current.iter().flat_map(|run| run.hosts.values());
+        let states = current.map(|host| host.state);
+        let states = states.chain(self.lost.values().copied());
+        states.fold((0, 0), |(failed, unreachable), state| match state {
+            HostState::Failed => (failed + 1, unreachable),
+            HostState::Unreachable => (failed, unreachable + 1),
+            HostState::Going | HostState::Ended => (failed, unreachable),
+        })
     }
 
     /// Clears the failures of hosts, so that they continue.

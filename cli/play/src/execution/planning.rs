@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use ratchet_runtime::{ParallelizationHint, Timeouts};
+use ratchet_runtime::ParallelizationHint;
 use serde_json::Value as Json;
 
 use super::host_run::{Planned, TaskRun};
@@ -138,7 +138,7 @@ impl Machine {
                 lock: name.to_owned(),
                 hint: ParallelizationHint::FullyParallel,
                 limits: Vec::new(),
-                timeouts: Timeouts::default(),
+                timeout: None,
                 delay: Duration::ZERO,
             },
             rules: Rules::without_conditions(TaskStatus::Failed),

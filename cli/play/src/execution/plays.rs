@@ -35,7 +35,7 @@ impl Machine {
             self.warn(format!("no host or group `{name}` is in the inventory"));
         }
         let mut hosts = selected.names;
-        hosts.retain(|name| !self.lost.contains(name));
+        hosts.retain(|name| !self.lost.contains_key(name));
         for name in &hosts {
             if self.known.get(name).is_none() {
                 self.know(name);
@@ -161,12 +161,11 @@ impl Machine {
             return;
         };
         let lost = |state| matches!(state, HostState::Failed | HostState::Unreachable);
-        let failed: Vec<_> = run
-            .batch
-            .iter()
-            .filter(|name| run.hosts.get(*name).is_some_and(|host| lost(host.state)))
-            .cloned()
-            .collect();
+        let states = run.batch.iter().filter_map(|name| {
+            let state = run.hosts.get(name)?.state;
+            lost(state).then(|| (name.clone(), state))
+        });
+        let failed: Vec<_> = states.collect();
         let is_all = failed.len() == run.batch.len();
         let is_over = is_all || self.has_error || run.is_stopped || run.is_too_many(failed.len());
         let is_ended = run.is_ended;

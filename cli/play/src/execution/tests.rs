@@ -538,8 +538,8 @@ fn the_settings_of_the_call_count_where_a_play_says_nothing() {
     let mut free = play_with(text, &[], options);
     let call = free.execution.calls().get("1/tasks.0/h1").unwrap();
     assert!(call.no_log);
-
-    assert_eq!(call.terms.timeouts.hard, Some(Duration::from_secs(7)));
+    let limit = call.terms.timeout.unwrap().left;
+    assert_eq!(limit, Duration::from_secs(7));
     let Work::Action(action) = &call.work else {
         panic!("a command is an action");
     };

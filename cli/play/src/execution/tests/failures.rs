@@ -115,3 +115,28 @@ fn a_rescue_further_out_sees_the_failure_of_a_rescue_whose_block_has_an_always()
     }
     assert_eq!(shown, ["always second 2", "rescue second 2"]);
 }
+
+#[test]
+fn hosts_whose_errors_were_cleared_are_not_lost() {
+    let text = |meta: &str| {
+        format!(
+            "
+- hosts: all
+  tasks:
+    - command: one
+    - meta: {meta}
+"
+        )
+    };
+    let lost = |meta: &str| {
+        let mut play = play(&text(meta));
+        play.run(|id| match id {
+            "1/tasks.0/h1" => json!({"rc": 1}),
+            "1/tasks.0/h2" => json!({"unreachable": true}),
+            _ => json!({}),
+        });
+        play.execution.lost_hosts()
+    };
+    assert_eq!(lost("noop"), (1, 1));
+    assert_eq!(lost("clear_host_errors"), (0, 0));
+}

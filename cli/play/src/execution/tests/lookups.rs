@@ -55,8 +55,9 @@ fn lookups_that_run_programs_are_jobs_of_their_own_and_hosts_look_up_at_once() {
         json!({"_raw_params": "echo a b"})
     );
     // The time of the lookups is a part of the time of the task.
-    let job = play.open.last().unwrap();
-    assert_eq!(job.terms.timeouts.hard, Some(second * 5));
+    let call = play.execution.calls().get("1/tasks.0/h2").unwrap();
+    let timeout = call.terms.timeout.unwrap();
+    assert_eq!((timeout.period, timeout.left), (second * 10, second * 5));
     let limit = |play: &Play, id: &str| match &play.execution.calls().get(id).unwrap().work {
         Work::Lookup(lookup) => lookup.limit,
         other => panic!("{id} is {other:?}"),
