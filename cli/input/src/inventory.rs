@@ -14,6 +14,8 @@ mod tree;
 mod variables;
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
@@ -42,6 +44,8 @@ pub struct Inventory {
     host_names: HashMap<String, HostIndex>,
     /// The index of each group by its name.
     group_names: HashMap<String, GroupIndex>,
+    /// The source that is being read.
+    source: Option<HostSource>,
 }
 
 /// A host of an inventory.
@@ -55,6 +59,17 @@ pub struct Host {
     from_files: Variables,
     /// The groups that the sources put the host into directly.
     groups: Vec<GroupIndex>,
+    /// The first source that names the host; `None` for a host that was added later.
+    source: Option<HostSource>,
+}
+
+/// A source that names hosts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostSource {
+    /// A file, by its full path.
+    File(Arc<Path>),
+    /// A list of hosts, as it was written.
+    List(Arc<str>),
 }
 
 /// A group of an inventory.
@@ -87,6 +102,11 @@ impl Host {
     /// Returns the variables of the files in `host_vars` next to the sources.
     pub fn file_variables(&self) -> &Variables {
         &self.from_files
+    }
+
+    /// Returns the first source that names the host; `None` for a host that was added later.
+    pub fn source(&self) -> Option<&HostSource> {
+        self.source.as_ref()
     }
 }
 
@@ -124,6 +144,7 @@ impl Inventory {
             groups: Vec::new(),
             host_names: HashMap::new(),
             group_names: HashMap::new(),
+            source: None,
         };
         let (all, ungrouped) = (inventory.group(ALL), inventory.group(UNGROUPED));
         inventory.link(all, ungrouped);
@@ -161,6 +182,7 @@ impl Inventory {
                 variables: Variables::new(),
                 from_files: Variables::new(),
                 groups: Vec::new(),
+                source: self.source.clone(),
             });
             self.host_names.insert(name.to_owned(), index);
             index

@@ -23,6 +23,7 @@ mod play_run;
 mod plays;
 mod recap;
 mod results;
+mod role_names;
 mod scope;
 mod stages;
 mod start_at;
@@ -105,12 +106,19 @@ impl Options {
         if let Some(version) = modules.and_then(|modules| modules.version()) {
             values.push(("ansible_version", version_map(version)));
         }
-        if let Some(file) = self.settings.inventory.first() {
-            let file = std::path::absolute(file).unwrap_or_else(|_| file.into());
-            let folder = file.parent().map(|folder| folder.display().to_string());
-            values.push(("inventory_file", Value::from(file.display().to_string())));
-            values.push(("inventory_dir", Value::from(folder.unwrap_or_default())));
-        }
+        let sources = self.settings.inventory.iter().map(|source| {
+            let path = std::path::absolute(source).ok();
+            let path = path.filter(|path| path.exists());
+            path.map_or_else(|| source.clone(), |path| path.display().to_string())
+        });
+        values.push((
+            "ansible_inventory_sources",
+            sources.collect::<Vec<_>>().into(),
+        ));
+        let file = self.settings.file.as_deref();
+        let file = file.map(|file| std::path::absolute(file).unwrap_or_else(|_| file.into()));
+        let file = file.map(|file| file.display().to_string());
+        values.push(("ansible_config_file", Value::from(file)));
         if let Some(limit) = &self.limit {
             values.push(("ansible_limit", Value::from(limit.text())));
         }

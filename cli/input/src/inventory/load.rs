@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::loading::{Decrypt, Loading, read_node};
-use super::{Inventory, UNGROUPED, ini, program, range, split_port, tree, variables};
+use super::{HostSource, Inventory, UNGROUPED, ini, program, range, split_port, tree, variables};
 use crate::InputError;
 use crate::document::Node;
 
@@ -45,6 +45,7 @@ pub fn load_beside(
     for source in sources {
         read_source(&mut loading, source)?;
     }
+    loading.inventory.source = None;
     loading.inventory.close();
     if let Some(folder) = playbook {
         loading.folders.retain(|known| known != folder);
@@ -93,6 +94,7 @@ fn read_source(loading: &mut Loading<'_>, source: &str) -> Result<(), InputError
 
 /// Adds the hosts of a comma-separated list.
 fn list(loading: &mut Loading<'_>, source: &str) -> Result<(), InputError> {
+    loading.inventory.source = Some(HostSource::List(source.into()));
     let group = loading.inventory.group(UNGROUPED);
     let names = source.split(',').map(str::trim);
     for name in names.filter(|name| !name.is_empty()) {
@@ -116,6 +118,8 @@ fn read_path(loading: &mut Loading<'_>, path: &Path) -> Result<(), InputError> {
     if known.is_dir() {
         return read_folder(loading, path);
     }
+    let full = std::path::absolute(path).map_err(|error| InputError::unreadable(path, error))?;
+    loading.inventory.source = Some(HostSource::File(full.into()));
     let extension = path.extension().and_then(|extension| extension.to_str());
     let is_tree = matches!(extension, Some("yaml" | "yml" | "json"));
     if known.permissions().mode() & 0o111 != 0 && program::is_program(path)? {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use minijinja::Value;
 use ratchet_runtime::ParallelizationHint;
 use serde_json::{Map, Value as Json};
 
@@ -19,7 +20,7 @@ use crate::data::Data;
 use crate::language::{Condition, Keyword, layer_of_unknown_host};
 use crate::module_check::{libraries_of, refused_method};
 use crate::result::TaskStatus;
-use crate::templates::{Variables, is_truthy, render_data, text_of, to_json};
+use crate::templates::{Variables, is_truthy, map_of_names, render_data, text_of, to_json};
 
 /// How many times a task with `until` is tried by default.
 const USUAL_ATTEMPTS: u32 = 3;
@@ -49,6 +50,11 @@ impl Machine {
         let delegate = value(Keyword::DelegateTo)?.map(|value| text_of(&value));
         let delegate = delegate.filter(|text| !text.trim().is_empty());
         let target = delegate.clone().unwrap_or_else(|| name.to_owned());
+        let variables = &match &delegate {
+            Some(target) => self.with_delegate(variables, name, target),
+            None => variables.clone(),
+        };
+        let value = |keyword| node.value(keyword, variables);
         let rendered = arguments(node, variables, self.options.modules.as_deref())?;
         if !rendered.values.is_empty() {
             task.values.insert(index, rendered.values);
@@ -131,6 +137,26 @@ impl Machine {
             rules,
             no_log,
         })
+    }
+
+    /// Adds the variables of a delegated task about the host that it is delegated to.
+    fn with_delegate(&self, variables: &Variables, name: &str, target: &str) -> Variables {
+        let known = self.known.variables_of(target);
+        let known =
+            known.unwrap_or_else(|| Variables::default().layered(layer_of_unknown_host(target)));
+        let address = known.get("ansible_host").ok().flatten();
+        let address = address.unwrap_or_else(|| Value::from(target));
+        let of_target = BTreeMap::from([("ansible_host".to_owned(), address.clone())]);
+        let of_target = known.with_magic(Arc::new(of_target)).as_map();
+        let of_targets = map_of_names(vec![(target.to_owned(), of_target)]);
+        let mut magic = BTreeMap::from([("ansible_delegated_vars".to_owned(), of_targets)]);
+        // An address that was set for the host itself stays.
+        for variable in ["ansible_host", "ansible_ssh_host"] {
+            if matches!(variables.get(variable), Ok(Some(own)) if own == Value::from(name)) {
+                magic.insert(variable.to_owned(), address.clone());
+            }
+        }
+        variables.with_magic(Arc::new(magic))
     }
 
     /// Returns how long a task may take, with its lookups.

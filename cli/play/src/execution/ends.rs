@@ -1,7 +1,6 @@
 //! Handles the end of an item on a host, and the end of its task with the last item.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use minijinja::Value;
 use serde_json::{Map, Value as Json};
@@ -42,11 +41,14 @@ impl Machine {
         }
         let mut result = result;
         describe_item(&task, index, &mut result);
-        let shown = if task.secrets.contains(&index) {
+        let mut shown = if task.secrets.contains(&index) {
             result.censored()
         } else {
             result.clone()
         };
+        if !self.shows_diff(&task) {
+            shown.diff = None;
+        }
         self.events.push(Event::Item(shown));
         task.is_broken |= result.status == TaskStatus::Unreachable || breaks(&task, index, &result);
         task.results[index] = Some(result);
@@ -78,11 +80,11 @@ impl Machine {
         let message = if has_failed {
             "One or more items failed"
         } else if is_skipped {
-            result.insert("skipped".to_owned(), true.into());
             "All items skipped"
         } else {
             "All items completed"
         };
+        result.insert("skipped".to_owned(), is_skipped.into());
         if has_failed {
             result.insert("failed".to_owned(), true.into());
         }
@@ -142,11 +144,14 @@ impl Machine {
         // A task of `meta` only steers the play, so it is not counted.
         if !is_action(&task.node.task, "meta") {
             // The result of a loop contains those of all its items, so secret ones have to be removed.
-            let shown = if task.secrets.is_empty() {
+            let mut shown = if task.secrets.is_empty() {
                 result.clone()
             } else {
                 result.censored()
             };
+            if !self.shows_diff(&task) {
+                shown.diff = None;
+            }
             self.tell_result(shown, has_items);
             self.count_more_includes(&task, &result);
         }
@@ -186,6 +191,15 @@ impl Machine {
             }
         }
         self.hosts_changed();
+    }
+
+    /// Whether the differences of a task are shown. Some modules return one whether or not that is wanted.
+    fn shows_diff(&self, task: &TaskRun) -> bool {
+        let wanted = task.node.value(Keyword::Diff, &task.variables);
+        let wanted = wanted.ok().flatten();
+        wanted.map_or(self.options.settings.always_diffs, |value| {
+            is_truthy(&value)
+        })
     }
 
     /// Counts a loop of includes once for each item that has included something. The first one is already counted.
@@ -312,28 +326,12 @@ impl Machine {
     }
 
     /// Updates the variables that list the hosts that are still in the play.
-    fn hosts_changed(&mut self) {
+    pub(super) fn hosts_changed(&mut self) {
         let Some(run) = &mut self.current else { return };
-        let without_failure = run.hosts_without_failure();
-        let gone: Vec<&String> = run
-            .batch
-            .iter()
-            .filter(|name| !without_failure.contains(name))
-            .collect();
-        let all: Vec<String> = run
-            .all
-            .iter()
-            .filter(|name| !gone.contains(name))
-            .cloned()
-            .collect();
-        let magic = Arc::make_mut(&mut run.variables.magic);
-        magic.insert(
-            "ansible_play_batch".to_owned(),
-            Value::from(without_failure),
-        );
-        for name in ["ansible_play_hosts", "play_hosts"] {
-            magic.insert(name.to_owned(), Value::from(all.clone()));
-        }
+        let lost = &self.lost;
+        let all = run.all.iter().filter(|name| !lost.contains_key(*name));
+        let all: Vec<_> = all.cloned().collect();
+        run.tell_hosts(&all);
     }
 
     /// Stores the facts of a result, or the variables that `set_fact` has set.

@@ -19,6 +19,8 @@ use crate::templates::{Layer, Variables};
 pub(super) struct HostRun {
     pub(super) cursor: Cursor,
     pub(super) state: HostState,
+    /// Whether the host has left the play by `end_host`.
+    pub(super) has_left: bool,
     /// The task that the host runs now.
     pub(super) running: Option<TaskRun>,
     /// The names that the host has notified since handlers ran last. The handlers behind them are found when handlers

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use minijinja::Value;
-use ratchet_input::inventory;
+use ratchet_input::inventory::{self, HostSource};
 
 use super::known_hosts::KnownHost;
 use super::machine::Machine;
@@ -82,11 +82,26 @@ impl Machine {
         };
         let short = name.split('.').next().unwrap_or(name);
         let mut magic = BTreeMap::new();
+        let source = self.inventory.find_host(name);
+        let source = source.and_then(|index| self.inventory.get_host(index).source());
+        let (file, folder) = match source {
+            Some(HostSource::File(path)) => {
+                let folder = path.parent().unwrap_or(path).display().to_string();
+                (path.display().to_string().into(), folder.into())
+            }
+            Some(HostSource::List(text)) => (Value::from(&**text), Value::from(())),
+            None => (Value::from(()), Value::from(())),
+        };
+        magic.insert("inventory_file".to_owned(), file);
+        magic.insert("inventory_dir".to_owned(), folder);
         magic.insert("inventory_hostname".to_owned(), Value::from(name));
         magic.insert("inventory_hostname_short".to_owned(), Value::from(short));
         magic.insert("group_names".to_owned(), Value::from(groups));
+        let usual = ["ansible_host", "ansible_ssh_host"];
+        let usual = usual.map(|variable| (variable.to_owned(), Value::from(name)));
         let host = KnownHost {
             inventory,
+            usual: Arc::new(usual.into()),
             magic: Arc::new(magic),
             ..before
         };

@@ -153,6 +153,10 @@ impl Machine {
                 render(text, variables).map_or_else(|_| text.to_owned(), |text| text_of(&text))
             };
             run.handlers.add_role(&block, &frame, &title);
+            if run.role_names.add(&block) {
+                let magic = Arc::make_mut(&mut run.variables.magic);
+                magic.extend(run.role_names.magic());
+            }
             if is_public && let Some(role) = &block.role {
                 run.variables.role_defaults.push(role.defaults.clone());
                 run.variables.role_variables.push(role.variables.clone());
@@ -431,7 +435,11 @@ impl Machine {
             return;
         }
         match what.as_str() {
-            "end_host" => host.state = HostState::Ended,
+            "end_host" => {
+                host.state = HostState::Ended;
+                host.has_left = true;
+                self.hosts_changed();
+            }
             "end_play" => run.is_ended = true,
             "end_batch" => {
                 for host in run

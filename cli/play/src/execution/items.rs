@@ -49,13 +49,16 @@ impl Machine {
             }
             // The list may be undefined if the conditions of the task do not hold.
             Err(reason) => {
-                let conditions = task.node.when();
-                match hold(&conditions, &task.variables) {
-                    Ok(false) => Err(Refused::Skip),
-                    _ => Err(Refused::Fail(format!(
-                        "the list of the loop is not known: {reason}"
-                    ))),
+                for condition in task.node.when() {
+                    match hold(std::slice::from_ref(&condition), &task.variables) {
+                        Ok(true) => {}
+                        Ok(false) => return Err(Refused::Skip(condition)),
+                        Err(_) => break,
+                    }
                 }
+                Err(Refused::Fail(format!(
+                    "the list of the loop is not known: {reason}"
+                )))
             }
         }
     }
@@ -143,10 +146,7 @@ impl Machine {
             let holds = hold(std::slice::from_ref(&condition), variables)
                 .map_err(|error| failed(&format!("the condition `{condition}` fails: {error}")))?;
             if !holds {
-                return Err(match condition {
-                    Condition::Fixed(value) => skipped(value),
-                    Condition::Expression(text) => skipped(text),
-                });
+                return Err(skipped(&condition));
             }
         }
         let wanted = builtin(&task.node.task.module);
@@ -194,7 +194,8 @@ impl Machine {
 
 /// Why a task has no items.
 pub(super) enum Refused {
-    Skip,
+    /// This condition does not hold.
+    Skip(Condition),
     Fail(String),
 }
 

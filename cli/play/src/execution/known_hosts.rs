@@ -34,6 +34,8 @@ struct HostTable {
 pub(super) struct KnownHost {
     /// The variables of the inventory, and of the files next to it and the playbook. The last layer takes precedence.
     pub(super) inventory: Vec<Layer>,
+    /// The address of the host in the variables of its tasks, for the case that no variable sets it.
+    pub(super) usual: Values,
     /// The magic variables that are the same in every play: the name of the host and its groups.
     pub(super) magic: Values,
     /// The facts, each under its own name and all of them as `ansible_facts`.

@@ -6,12 +6,11 @@
 use std::time::Duration;
 
 use ratchet_runtime::ParallelizationHint;
-use serde_json::Value as Json;
 
 use super::host_run::{Planned, TaskRun};
 use super::items::{Refused, item_variables};
 use super::machine::Machine;
-use super::results::{failed, skipped};
+use super::results::{failed, skipped, without_items};
 use crate::call::{Call, CallTerms, Lookup, Rules, Work};
 use crate::programs::{self, Answer, Program};
 use crate::result::TaskStatus;
@@ -36,16 +35,12 @@ impl Machine {
                 self.tell_task(&task.path, &task.title, task.handler.is_some());
                 match items {
                     Ok(()) => {}
-                    Err(Refused::Skip) => task.decided = Some(skipped(false)),
+                    Err(Refused::Skip(condition)) => task.decided = Some(skipped(&condition)),
                     Err(Refused::Fail(reason)) => task.decided = Some(failed(&reason)),
                 }
                 if task.items.as_ref().is_some_and(Vec::is_empty) {
                     task.items = None;
-                    let mut result = skipped("");
-                    result.remove("false_condition");
-                    result.insert("skip_reason".to_owned(), "No items in the list".into());
-                    result.insert("results".to_owned(), Json::Array(Vec::new()));
-                    task.decided = Some(result);
+                    task.decided = Some(without_items());
                 }
                 Self::set_prepared(&mut task);
             }

@@ -3,9 +3,12 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use minijinja::Value;
+
 use super::frame::Frame;
 use super::handlers::Handlers;
 use super::host_run::{HostRun, HostState};
+use super::role_names::RoleNames;
 use super::scope::PlayVariables;
 use super::stages::Stage;
 use super::start_at::StartAt;
@@ -18,6 +21,7 @@ pub(super) struct PlayRun {
     pub(super) number: usize,
     pub(super) frame: Arc<Frame>,
     pub(super) stages: Arc<[Stage]>,
+    pub(super) role_names: RoleNames,
     pub(super) handlers: Handlers,
     pub(super) variables: PlayVariables,
     pub(super) strategy: Strategy,
@@ -58,14 +62,20 @@ impl PlayRun {
             .is_some_and(|most| failed as f64 * 100.0 / self.batch.len().max(1) as f64 > most)
     }
 
-    /// Returns the hosts of the batch that have not failed.
-    pub(super) fn hosts_without_failure(&self) -> Vec<String> {
-        let names = self.batch.iter();
-        let is_going = |name: &&String| {
-            self.hosts
-                .get(*name)
-                .is_some_and(|host| matches!(host.state, HostState::Going | HostState::Ended))
+    /// Updates the variables that list the hosts which are still in the play. `all` are those of the whole play that
+    /// are not known to have left it.
+    pub(super) fn tell_hosts(&mut self, all: &[String]) {
+        let is_left = |name: &&String| {
+            self.hosts.get(*name).is_none_or(|host| {
+                matches!(host.state, HostState::Going | HostState::Ended) && !host.has_left
+            })
         };
-        names.filter(is_going).cloned().collect()
+        let batch: Vec<_> = self.batch.iter().filter(is_left).cloned().collect();
+        let all: Vec<_> = all.iter().filter(is_left).cloned().collect();
+        let magic = Arc::make_mut(&mut self.variables.magic);
+        for name in ["ansible_play_batch", "play_hosts"] {
+            magic.insert(name.to_owned(), Value::from(batch.clone()));
+        }
+        magic.insert("ansible_play_hosts".to_owned(), Value::from(all));
     }
 }

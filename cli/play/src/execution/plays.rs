@@ -15,6 +15,7 @@ use super::host_run::{HostRun, HostState};
 use super::known_hosts::KnownHost;
 use super::machine::Machine;
 use super::play_run::{PlayRun, Strategy};
+use super::role_names::RoleNames;
 use super::scope::PlayVariables;
 use super::stages;
 use crate::language::{Keyword, Play, builtin};
@@ -89,17 +90,20 @@ impl Machine {
             None => self.options.settings.gathers_facts(),
         };
         let gather = gathers.then(|| play.gathering_task());
-        let names = |hosts: &[String]| Value::from(hosts.to_vec());
+        let role_names = RoleNames::of(&play);
         let magic = Arc::make_mut(&mut variables.magic);
-        for name in ["ansible_play_hosts_all", "ansible_play_hosts", "play_hosts"] {
-            magic.insert(name.to_owned(), names(&hosts));
-        }
+        magic.extend(role_names.magic());
+        magic.insert(
+            "ansible_play_hosts_all".to_owned(),
+            Value::from(hosts.clone()),
+        );
         let render_name = |text: &str| {
             render(text, &general).map_or_else(|_| text.to_owned(), |name| text_of(&name))
         };
         let run = PlayRun {
             frame: Arc::clone(&frame),
             stages: stages::stages(&play, gather).into(),
+            role_names,
             handlers: Handlers::of(&play, render_name),
             variables,
             strategy,
@@ -137,6 +141,7 @@ impl Machine {
                 let host = HostRun {
                     cursor: Cursor::new(Arc::clone(&run.stages), Arc::clone(&run.frame)),
                     state: HostState::Going,
+                    has_left: false,
                     running: None,
                     notifications: Vec::new(),
                     notified: BTreeSet::new(),
@@ -149,9 +154,11 @@ impl Machine {
                 (name.clone(), host)
             })
             .collect();
-        Arc::make_mut(&mut run.variables.magic)
-            .insert("ansible_play_batch".to_owned(), Value::from(batch.clone()));
+        let lost = &self.lost;
+        let all = run.all.iter().filter(|name| !lost.contains_key(*name));
+        let all: Vec<_> = all.cloned().collect();
         run.batch = batch;
+        run.tell_hosts(&all);
         self.told_task = None;
     }
 
@@ -239,14 +246,6 @@ impl Machine {
             "ansible_play_name".to_owned(),
             Value::from(play.name.as_str()),
         );
-        let names = Value::from(play_role_names(play));
-        for name in [
-            "role_names",
-            "ansible_role_names",
-            "ansible_play_role_names",
-        ] {
-            magic.insert(name.to_owned(), names.clone());
-        }
         let groups = self.inventory.groups().map(|group| {
             let index = self.inventory.find_group(&group.name);
             let hosts = index
@@ -282,12 +281,4 @@ impl Machine {
             Arc::make_mut(&mut run.variables.magic).insert("groups".to_owned(), groups.clone());
         }
     }
-}
-
-fn play_role_names(play: &Play) -> Vec<String> {
-    let roles = play.roles.iter().filter_map(|step| match step {
-        crate::language::Step::Block(block) => block.role.as_deref(),
-        crate::language::Step::Task(_) => None,
-    });
-    roles.map(|role| role.name.clone()).collect()
 }

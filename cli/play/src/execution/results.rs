@@ -4,6 +4,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::actions::CACHEABLE;
 use crate::call::Names;
+use crate::language::Condition;
 use crate::result::{TaskResult, TaskStatus, flag};
 
 /// Returns the value that `register` stores for a result.
@@ -26,7 +27,12 @@ pub(super) fn registered(result: &TaskResult) -> Json {
     Json::Object(map)
 }
 
-pub(super) fn skipped(condition: impl Into<Json>) -> Map<String, Json> {
+/// Makes the result of a task that did not run, because a condition did not hold.
+pub(super) fn skipped(condition: &Condition) -> Map<String, Json> {
+    let condition = match condition {
+        Condition::Fixed(value) => Json::from(*value),
+        Condition::Expression(text) => Json::from(text.as_str()),
+    };
     let mut result = Map::new();
     result.insert("changed".to_owned(), false.into());
     result.insert("skipped".to_owned(), true.into());
@@ -34,7 +40,17 @@ pub(super) fn skipped(condition: impl Into<Json>) -> Map<String, Json> {
         "skip_reason".to_owned(),
         "Conditional result was False".into(),
     );
-    result.insert("false_condition".to_owned(), condition.into());
+    result.insert("false_condition".to_owned(), condition);
+    result
+}
+
+/// Makes the result of a task whose loop has no items.
+pub(super) fn without_items() -> Map<String, Json> {
+    let mut result = Map::new();
+    result.insert("changed".to_owned(), false.into());
+    result.insert("skipped".to_owned(), true.into());
+    result.insert("skipped_reason".to_owned(), "No items in the list".into());
+    result.insert("results".to_owned(), Json::Array(Vec::new()));
     result
 }
 

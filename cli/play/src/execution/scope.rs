@@ -86,7 +86,9 @@ impl PlayVariables {
 
     /// Returns the variables that any variable of a task overrides.
     fn below_tasks(&self, host: &KnownHost, roles: &[&Arc<Role>], files: &[Layer]) -> Variables {
-        let mut variables = Variables::new(self.extra.clone()).with_vault(Arc::clone(&self.vault));
+        let mut variables = Variables::new(self.extra.clone())
+            .with_vault(Arc::clone(&self.vault))
+            .with_values(Arc::clone(&host.usual));
         for layer in &self.role_defaults {
             variables = variables.layered(layer.clone());
         }
@@ -118,7 +120,8 @@ impl PlayVariables {
 }
 
 /// Returns the magic variables that describe a role to its tasks.
-fn magic_of_role(role: &Role) -> [(String, Value); 3] {
+fn magic_of_role(role: &Role) -> [(String, Value); 5] {
+    let (collection, name) = role.split_name();
     let path = std::path::absolute(&role.folder).unwrap_or_else(|_| role.folder.clone());
     let mut parents = Vec::new();
     let mut next = role.parent.as_ref();
@@ -127,11 +130,11 @@ fn magic_of_role(role: &Role) -> [(String, Value); 3] {
         next = parent.parent.as_ref();
     }
     [
-        ("role_name".to_owned(), Value::from(role.name.as_str())),
-        (
-            "role_path".to_owned(),
-            Value::from(path.display().to_string()),
-        ),
-        ("ansible_parent_role_names".to_owned(), Value::from(parents)),
+        ("role_name", Value::from(name)),
+        ("ansible_role_name", Value::from(role.name.as_str())),
+        ("ansible_collection_name", Value::from(collection)),
+        ("role_path", Value::from(path.display().to_string())),
+        ("ansible_parent_role_names", Value::from(parents)),
     ]
+    .map(|(name, value)| (name.to_owned(), value))
 }

@@ -60,7 +60,8 @@ pub(super) fn roles(play: &Play) -> Vec<Arc<Block>> {
     found
 }
 
-fn roles_in(steps: &[Step], found: &mut Vec<Arc<Block>>) {
+/// Adds the blocks of the roles in these steps. The dependencies of a role come before it.
+pub(super) fn roles_in(steps: &[Step], found: &mut Vec<Arc<Block>>) {
     for step in steps {
         if let Step::Block(block) = step {
             for inner in [&block.steps, &block.rescue, &block.always] {

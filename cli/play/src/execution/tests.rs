@@ -14,6 +14,7 @@ mod failures;
 mod handlers;
 mod imports;
 mod lookups;
+mod magic;
 mod start;
 
 /// A playbook whose jobs are ended by the test.

@@ -29,6 +29,8 @@ struct RoleUse {
     is_repeated: bool,
     /// The parameters of the role besides its keywords, and the variables under `vars`.
     parameters: Vec<Entry>,
+    /// Whether a role names this one as a dependency.
+    is_dependency: bool,
 }
 
 /// The files of a role that an include selects in place of the default ones.
@@ -54,11 +56,11 @@ impl PlaybookReader {
             }
         };
         for member in members {
-            if let Some(asked) = self.role_use(member)
-                && let Some(read) = self.role(asked, scope)
-            {
-                roles.push(Step::Block(read));
-            }
+            let Some(mut asked) = self.role_use(member) else {
+                continue;
+            };
+            asked.is_dependency = scope.role.is_some();
+            roles.extend(self.role(asked, scope).map(Step::Block));
         }
         roles
     }
@@ -76,6 +78,7 @@ impl PlaybookReader {
             variables_from: "main".to_owned(),
             is_repeated: false,
             parameters: Vec::new(),
+            is_dependency: false,
         };
         match data.value {
             Value::Text(name) => asked.name = name,
@@ -132,6 +135,7 @@ impl PlaybookReader {
             variables_from: from("vars_from"),
             is_repeated: is_repeated(&task),
             parameters: Vec::new(),
+            is_dependency: false,
             settings: task.settings,
         };
         self.role(asked, scope).map(Step::Block)
@@ -157,6 +161,7 @@ impl PlaybookReader {
             variables_from: from(&parts.variables),
             is_repeated: is_repeated(task),
             parameters: Vec::new(),
+            is_dependency: false,
         };
         self.role(asked, scope)
     }
@@ -189,6 +194,7 @@ impl PlaybookReader {
             parameters: Layer::from(asked.parameters.clone()),
             written_parameters: Arc::new(asked.parameters.clone()),
             allows_duplicates: asked.is_repeated,
+            is_dependency: asked.is_dependency,
             parent: scope.role.clone(),
         };
         let mut needed = Vec::new();

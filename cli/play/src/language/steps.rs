@@ -68,8 +68,23 @@ pub(crate) struct Role {
     pub(crate) written_parameters: Arc<Vec<Entry>>,
     /// Whether the role runs again when it is used again with the same parameters.
     pub(crate) allows_duplicates: bool,
+    /// Whether the role around this one names it as a dependency.
+    pub(crate) is_dependency: bool,
     /// The role that depends on this one, or in which this one is imported.
     pub(crate) parent: Option<Arc<Role>>,
+}
+
+impl Role {
+    /// Splits the name of a role of a collection into the names of the collection and of the role in it. The former is
+    /// empty if the role is not in a collection.
+    pub(crate) fn split_name(&self) -> (&str, &str) {
+        let mut folders = self.folder.components();
+        let is_of_collection = folders.any(|part| part.as_os_str() == "ansible_collections");
+        match self.name.rsplit_once('.') {
+            Some((collection, name)) if is_of_collection => (collection, name),
+            _ => ("", &self.name),
+        }
+    }
 }
 
 /// The context of the steps that are read.

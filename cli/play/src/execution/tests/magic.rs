@@ -1,0 +1,159 @@
+//! Tests of the variables that plays, hosts and roles have without being told.
+
+use super::*;
+
+/// What the `debug` tasks of a play show, by host.
+fn shown(mut play: Play) -> Vec<String> {
+    let mut shown = Vec::new();
+    while let Some(id) = play.open.first().map(|job| job.id.as_str().to_owned()) {
+        let call = play.execution.calls().get(&id).unwrap();
+        if let Work::Done(result) = &call.work
+            && let Some(text) = result.get("msg").and_then(serde_json::Value::as_str)
+        {
+            shown.push(format!("{}: {text}", call.names.host));
+        }
+        play.end(&id, &json!({}));
+    }
+    shown
+}
+
+#[test]
+fn the_lists_of_hosts_follow_batches_and_hosts_that_leave() {
+    let text = "
+- hosts: all
+  serial: [2, 1]
+  tasks:
+    - debug: {msg: '{{ play_hosts }} {{ ansible_play_batch }} {{ ansible_play_hosts }}'}
+    - meta: end_host
+      when: inventory_hostname == 'h1'
+    - debug: {msg: '{{ play_hosts }} {{ ansible_play_batch }} {{ ansible_play_hosts }} {{ ansible_play_hosts_all | length }}'}
+";
+    let expected = [
+        "h1: ['h1', 'h2'] ['h1', 'h2'] ['h1', 'h2', 'h3']",
+        "h2: ['h1', 'h2'] ['h1', 'h2'] ['h1', 'h2', 'h3']",
+        "h2: ['h2'] ['h2'] ['h2', 'h3'] 3",
+        "h3: ['h3'] ['h3'] ['h1', 'h2', 'h3']",
+        "h3: ['h3'] ['h3'] ['h1', 'h2', 'h3'] 3",
+    ];
+    assert_eq!(shown(play(text)), expected);
+}
+
+#[test]
+fn the_names_of_roles_tell_how_each_is_used() {
+    let tell = "- debug: {msg: '{{ role_name }} {{ ansible_role_name }} {{ role_names }} {{ ansible_dependent_role_names }}'}\n";
+    let files = [
+        ("roles/app/tasks/main.yml", tell),
+        ("roles/app/meta/main.yml", "dependencies: [base]\n"),
+        ("roles/base/tasks/main.yml", tell),
+        ("roles/imported/tasks/main.yml", tell),
+        ("roles/included/tasks/main.yml", tell),
+    ];
+    let text = "
+- hosts: h1
+  roles: [app]
+  tasks:
+    - import_role: {name: imported}
+    - include_role: {name: included}
+    - debug: {msg: '{{ ansible_role_names | sort | join }} {{ ansible_play_role_names }}'}
+";
+    let expected = [
+        "h1: base base ['app', 'imported'] ['base']",
+        "h1: app app ['app', 'imported'] ['base']",
+        "h1: imported imported ['app', 'imported'] ['base']",
+        "h1: included included ['app', 'imported', 'included'] ['base']",
+        "h1: appbaseimportedincluded ['app', 'imported', 'included']",
+    ];
+    assert_eq!(shown(play_with(text, &files, usual_options())), expected);
+}
+
+#[test]
+fn a_host_without_an_address_has_its_name_as_address() {
+    let text = "
+- hosts: h1
+  tasks:
+    - debug: {msg: '{{ ansible_host }} {{ hostvars.h1.ansible_host is defined }}'}
+    - debug: {msg: '{{ ansible_host }} {{ ansible_delegated_vars.h2.ansible_host }} {{ inventory_hostname }}'}
+      delegate_to: h2
+    - debug: {msg: '{{ ansible_host }} {{ ansible_delegated_vars is defined }}'}
+      vars: {ansible_host: set}
+    - debug: {msg: '{{ ansible_host }}'}
+      vars: {ansible_host: set}
+      delegate_to: h2
+    - debug: {msg: '{{ inventory_file }} {{ inventory_dir is none }} {{ ansible_config_file is none }}'}
+";
+    let expected = [
+        "h1: h1 False",
+        "h1: h2 h2 h1",
+        "h1: set False",
+        "h1: set",
+        "h1: h1,h2,h3 True True",
+    ];
+    assert_eq!(shown(play(text)), expected);
+}
+
+#[test]
+fn what_is_registered_for_loops_and_skipped_tasks_has_the_keys_of_ansible() {
+    let text = "
+- hosts: h1
+  tasks:
+    - command: c
+      loop: [1, 2]
+      when: item == 1
+      register: some
+    - debug: {msg: '{{ some.skipped }} {{ some.results[1].false_condition }}'}
+    - command: c
+      loop: []
+      register: none
+    - debug: {msg: '{{ none.skipped }} {{ none.skipped_reason }} {{ none.skip_reason is defined }} {{ none.results }}'}
+    - command: c
+      loop: '{{ nowhere }}'
+      when: [true, 1 == 2]
+      register: whole
+    - debug: {msg: '{{ whole.false_condition }}'}
+";
+    let expected = [
+        "h1: False item == 1",
+        "h1: True No items in the list False []",
+        "h1: 1 == 2",
+    ];
+    assert_eq!(shown(play(text)), expected);
+}
+
+#[test]
+fn a_difference_that_nobody_wants_is_registered_and_not_shown() {
+    let text = "
+- hosts: h1
+  tasks:
+    - command: c
+      register: r
+    - command: c
+      diff: true
+    - command: c
+      loop: [1]
+    - debug: {msg: '{{ r.diff.after }}'}
+";
+    let mut play = play(text);
+    let mut told = Vec::new();
+    while let Some(id) = play.open.first().map(|job| job.id.as_str().to_owned()) {
+        play.end(&id, &json!({"diff": {"before": "", "after": "x"}}));
+        for event in play.execution.take_events() {
+            match event {
+                Event::Ended { result, .. } => told.push((result.msg, result.diff.is_some())),
+                Event::Item(result) => told.push((Some("item".to_owned()), result.diff.is_some())),
+                _ => {}
+            }
+        }
+    }
+    let told: Vec<_> = told
+        .iter()
+        .map(|(msg, diff)| (msg.as_deref(), *diff))
+        .collect();
+    let expected = [
+        (None, false),
+        (None, true),
+        (Some("item"), false),
+        (Some("All items completed"), false),
+        (Some("x"), false),
+    ];
+    assert_eq!(told, expected);
+}
