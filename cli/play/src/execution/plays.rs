@@ -92,7 +92,6 @@ impl Machine {
         let gather = gathers.then(|| play.gathering_task());
         let role_names = RoleNames::of(&play);
         let magic = Arc::make_mut(&mut variables.magic);
-        magic.extend(role_names.magic());
         magic.insert(
             "ansible_play_hosts_all".to_owned(),
             Value::from(hosts.clone()),
@@ -159,6 +158,9 @@ impl Machine {
         let all: Vec<_> = all.cloned().collect();
         run.batch = batch;
         run.tell_hosts(&all);
+        // Roles that an earlier batch has included are not known to this one.
+        run.role_names = RoleNames::of(&run.play);
+        Arc::make_mut(&mut run.variables.magic).extend(run.role_names.magic());
         self.told_task = None;
     }
 

@@ -103,8 +103,8 @@ fn what_is_registered_for_loops_and_skipped_tasks_has_the_keys_of_ansible() {
     - debug: {msg: '{{ some.skipped }} {{ some.results[1].false_condition }}'}
     - command: c
       loop: []
-      register: none
-    - debug: {msg: '{{ none.skipped }} {{ none.skipped_reason }} {{ none.skip_reason is defined }} {{ none.results }}'}
+      register: empty
+    - debug: {msg: '{{ empty.skipped }} {{ empty.skipped_reason }} {{ empty.skip_reason is defined }} {{ empty.results }}'}
     - command: c
       loop: '{{ nowhere }}'
       when: [true, 1 == 2]
