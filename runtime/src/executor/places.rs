@@ -41,10 +41,19 @@ pub(crate) struct Places {
     set_index: Table<Arc<[PlaceId]>, PlaceSetId>,
     /// The slots of the running attempts, if slots are counted here.
     held: Table<Ticket, HeldSlots>,
-    /// The place whose free slots are kept for the jobs of one route, each of which fills several slots.
-    kept: Option<(PlaceId, RouteId)>,
+    /// The place of which the jobs of one route take several slots, or resources, that are kept for them.
+    kept: Option<KeptPlace>,
     /// The resources that places have for themselves.
     resources: PlaceResources,
+}
+
+/// A place where slots and resources are kept for the jobs of one route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct KeptPlace {
+    pub(super) place: PlaceId,
+    pub(super) route: RouteId,
+    /// What a job of the route takes.
+    takes: Route,
 }
 
 /// What is known of a place.
@@ -114,6 +123,16 @@ impl Places {
     /// Returns why no place of a set will ever have what a job takes of resources, if that is so.
     pub(super) fn lack_resources(&self, places: PlaceSetId, needs: NeedsId) -> Option<Failure> {
         self.resources.refusal(self.members(places), needs)
+    }
+
+    /// Returns the names of the resources that places have for themselves, by number.
+    pub(super) fn resource_names(&self) -> Vec<SmolStr> {
+        self.resources.names().to_vec()
+    }
+
+    /// Returns the number of the first resource of which no place of a route has enough free units for another job.
+    pub(super) fn lack(&self, route: Route) -> Option<u16> {
+        self.resources.lack(self.members(route.places), route.needs)
     }
 
     /// Returns the units that an attempt holds of the resources of its place.
@@ -249,20 +268,28 @@ impl Places {
         last
     }
 
-    /// Returns how many more jobs of a route fit into a place, by its slots and its resources. A place that is kept for
-    /// others has room for none.
+    /// Returns how many more jobs of a route fit into a place, by its slots and its resources.
+    ///
+    /// If the place is kept for other jobs, what those lack is kept: units of resources first, while the slots can be
+    /// used, and once only slots are missing, all slots. Nothing is kept while they wait for a worker.
     pub(super) fn starts(&self, place: PlaceId, id: RouteId, route: Route) -> u32 {
-        let is_kept_for_others = self
-            .kept
-            .is_some_and(|(kept, for_route)| kept == place && for_route != id);
-        if is_kept_for_others || self.list[place.index()].held.is_some() {
+        let at = &self.list[place.index()];
+        if at.held.is_some() {
             return 0;
         }
-        let starts = self.list[place.index()].free() / route.slots.max(1);
+        let kept = (self.kept).filter(|kept| kept.place == place && kept.route != id);
+        let lacks_units =
+            kept.is_some_and(|kept| self.resources.lack(&[place], kept.takes.needs).is_some());
+        if kept.is_some_and(|kept| !lacks_units && at.free() < kept.takes.slots) {
+            return 0;
+        }
+        let starts = at.free() / route.slots.max(1);
         if route.needs == NeedsId::NOTHING {
             return starts;
         }
-        starts.min(self.resources.starts(place, route.needs))
+        let beside =
+            (kept.filter(|_| lacks_units)).map_or(NeedsId::NOTHING, |kept| kept.takes.needs);
+        starts.min(self.resources.starts(place, route.needs, beside))
     }
 
     /// Returns why no job can start at any place of a set: none is connected, or all connected ones are held back.
@@ -406,7 +433,7 @@ impl Places {
         at.slots = 0;
         at.largest = Some(0);
         at.gone = Some(Box::new(failure));
-        self.kept = self.kept.filter(|(kept, _)| *kept != place);
+        self.kept = self.kept.filter(|kept| kept.place != place);
     }
 
     /// Keeps a place for the jobs of a route that fill several slots or take resources, and for which no place has enough
@@ -420,16 +447,20 @@ impl Places {
         };
         let candidates = self.members(route.places).iter().filter(large_enough);
         let place = *candidates.max_by_key(|place| self.list[place.index()].free())?;
-        self.kept = Some((place, id));
+        self.kept = Some(KeptPlace {
+            place,
+            route: id,
+            takes: route,
+        });
         Some(place)
     }
 
-    /// Returns the place whose free slots are kept, and for which route.
-    pub(super) fn kept(&self) -> Option<(PlaceId, RouteId)> {
+    /// Returns the place that is kept, and for which route.
+    pub(super) fn kept(&self) -> Option<KeptPlace> {
         self.kept
     }
 
-    /// Stops keeping the slots of a place.
+    /// Stops keeping a place.
     pub(super) fn keep_none(&mut self) {
         self.kept = None;
     }

@@ -275,7 +275,7 @@ impl RunSettings {
             .map(|(name, resource)| (name.into(), resource));
         declared.insert(0, local.collect());
         places.set_resources(declared);
-        names
+        places.resource_names()
     }
 
     /// Returns what runs commands at each place.

@@ -73,9 +73,9 @@ pub(super) struct Queue {
 
 impl Queue {
     /// Makes an empty queue for this many kinds of worker. `of_places` names the resources that each place has for
-    /// itself.
+    /// itself, by number.
     pub(super) fn new(mut scheduler: Scheduler, kinds: u16, of_places: Vec<SmolStr>) -> Self {
-        scheduler.keep_waits();
+        scheduler.keep_waits(of_places.clone());
         Self {
             scheduler,
             entries: JobEntries::new(kinds),
@@ -532,8 +532,11 @@ impl Queue {
     }
 
     /// Tells the scheduler how many attempts of a route can begin.
-    pub(super) fn set_workers(&mut self, route: RouteId, workers: Workers) {
+    ///
+    /// `lacks` is the number of the resource that the jobs of the route lack on each of their places.
+    pub(super) fn set_workers(&mut self, route: RouteId, workers: Workers, lacks: Option<u16>) {
         self.scheduler.set_workers(route.scheduled(), workers);
+        self.scheduler.set_lack(route.scheduled(), lacks);
     }
 
     /// Returns how many attempts of a route can begin, as the scheduler was told.

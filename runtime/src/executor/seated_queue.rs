@@ -732,7 +732,13 @@ impl SeatedQueue {
     /// Tells the scheduler how many jobs of a route can start.
     fn count_route(&mut self, id: RouteId) {
         let workers = self.starts_of(id);
-        self.queue.set_workers(id, workers);
+        let lacks = match workers {
+            Workers::Free(0) | Workers::Full | Workers::Held => {
+                self.places.lack(self.queue.routes().get(id))
+            }
+            _ => None,
+        };
+        self.queue.set_workers(id, workers, lacks);
     }
 
     /// Returns how many jobs of a route can start.
@@ -787,11 +793,11 @@ impl SeatedQueue {
             return false;
         }
         let kept = self.places.kept();
-        if let Some((place, route)) = kept
-            && !self.queue.lacks_only_workers(route)
+        if let Some(kept) = kept
+            && !self.queue.lacks_only_workers(kept.route)
         {
             self.places.keep_none();
-            self.count_place(place);
+            self.count_place(kept.place);
         }
         if self.places.kept().is_none() {
             let mut heavy = self.queue.routes().heavy().iter();

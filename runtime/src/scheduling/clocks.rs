@@ -13,7 +13,8 @@ pub(super) const CONNECT: usize = 3;
 /// The clocks of a group, in nanoseconds.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Clocks {
-    /// One clock for each limit of the group, in the order of the limits; empty while all of them show 0.
+    /// One clock for each limit of the group, in the order of the limits, and then one for each resource that the caller
+    /// of the scheduler counts; empty while all of them show 0.
     pub(super) limits: Box<[u64]>,
     /// The clocks of admission, workers, slots and connections, at the indices above.
     pub(super) others: [u64; 4],

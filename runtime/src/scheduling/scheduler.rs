@@ -116,6 +116,8 @@ impl Default for SchedulerSettings {
 struct KindState {
     /// How many of its workers are free.
     workers: Workers,
+    /// The number of the resource that its jobs lack, of those that the caller counts.
+    lacks: Option<u16>,
     /// The gate at which groups wait for one of its workers.
     gate: u32,
     /// The group of its jobs that fill one slot and name no limit.

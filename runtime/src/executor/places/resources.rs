@@ -101,12 +101,37 @@ impl PlaceResources {
         self.pools[place.index()][number].as_ref()
     }
 
-    /// Returns how many jobs with these needs could start at a place at once, by the units that are free there.
-    pub(super) fn starts(&self, place: PlaceId, needs: NeedsId) -> u32 {
+    /// Returns the names of the resources, by number.
+    pub(super) fn names(&self) -> &[SmolStr] {
+        &self.names
+    }
+
+    /// Returns the number of the first resource of which none of these places has as many free units as these needs take.
+    pub(super) fn lack(&self, members: &[PlaceId], needs: NeedsId) -> Option<u16> {
+        let mut needs = self.needs[needs.index()].iter();
+        let is_lacking = |(number, units): &&(usize, u64)| {
+            let mut pools = members
+                .iter()
+                .filter_map(|place| self.pool(*place, *number));
+            !pools.any(|pool| pool.free() >= *units)
+        };
+        let (number, _) = needs.find(is_lacking)?;
+        u16::try_from(*number).ok()
+    }
+
+    /// Returns how many jobs with these needs could start at a place at once, by the units that are free there. The units
+    /// of the needs `beside` are kept for another job.
+    pub(super) fn starts(&self, place: PlaceId, needs: NeedsId, beside: NeedsId) -> u32 {
+        let kept = |resource: usize| {
+            let mut kept = self.needs[beside.index()].iter();
+            kept.find(|(number, _)| *number == resource)
+                .map_or(0, |(_, units)| *units)
+        };
         let needs = self.needs[needs.index()].iter();
         let starts = needs.map(|(number, units)| match self.pool(place, *number) {
             Some(pool) => {
-                let starts = pool.free() / (*units).max(1);
+                let free = pool.free().saturating_sub(kept(*number));
+                let starts = free / (*units).max(1);
                 u32::try_from(starts).unwrap_or(u32::MAX)
             }
             None => 0,

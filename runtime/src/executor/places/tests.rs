@@ -165,7 +165,8 @@ fn the_slots_of_a_place_are_kept_for_jobs_that_fill_several() {
     );
     places.give_back(ticket(2));
     assert_eq!(places.choose(heavy_id, heavy, |_| true), Some(place));
-    assert_eq!(places.kept(), Some((place, heavy_id)));
+    let kept = places.kept().unwrap();
+    assert_eq!((kept.place, kept.route), (place, heavy_id));
     places.keep_none();
     assert_eq!(places.starts(place, light_id, light), 2);
 }

@@ -168,7 +168,7 @@ fn a_job_that_lies_ahead_gets_the_slot_in_the_step_in_which_it_is_free() {
     let first = push(&mut queue, &kinds, "a", start);
     let second = push(&mut queue, &kinds, "b", start);
     push(&mut queue, &kinds, "c", start);
-    queue.set_workers(route(&queue), Workers::Free(seats.free()));
+    queue.set_workers(route(&queue), Workers::Free(seats.free()), None);
     assert_eq!(start_next(&mut queue, start), first);
     seats.take(None).unwrap();
     let seat = seats.take_ahead().unwrap();

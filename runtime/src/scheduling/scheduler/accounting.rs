@@ -4,8 +4,9 @@
 //! per job. Clocks are kept for what jobs have in common:
 //!
 //! - One clock runs while the run is paused, and no other clock runs then.
-//! - A group has a clock for each thing that its jobs may lack: a connected host, each of its limits and resources,
-//!   admission, a worker, a slot. One of them runs at any moment: that of the first thing that the group lacks.
+//! - A group has a clock for each thing that its jobs may lack: a connected host, each of its limits and resources, each
+//!   resource that the caller counts, admission, a worker, a slot. One of them runs at any moment: that of the first thing
+//!   that the group lacks.
 //! - A lane with a place (a host or a rate key) has one more clock, which runs while the place blocks the lane. It runs
 //!   instead of those clocks of the group that come after it in the order of blockers.
 //!
@@ -14,11 +15,13 @@
 
 use std::time::{Duration, Instant};
 
+use smol_str::SmolStr;
+
 use super::super::clocks::{ADMISSION, CONNECT, Clocks, SLOT, WORKER};
 use super::super::gates::{GateCondition, LockOrBucket};
 use super::super::heap::NOWHERE;
 use super::super::waits::{Blocker, Waits};
-use super::{Scheduler, Workers};
+use super::{KindState, Scheduler, Workers};
 use crate::Error;
 use crate::ids::Ticket;
 
@@ -31,6 +34,8 @@ pub(super) struct Accounting {
     is_held: bool,
     /// How long the run has been paused in all.
     paused: u64,
+    /// The names of the resources that the caller counts, by number.
+    counted_elsewhere: Vec<SmolStr>,
     /// The record of each waiting job, by the number of the job.
     notes: Vec<WaitRecord>,
 }
@@ -74,7 +79,8 @@ enum WaitMark {
 
 /// The first thing that a group lacks.
 enum FirstBlocker {
-    /// A unit of the limit with this index among the limits of the group.
+    /// A unit of the limit with this index among the limits of the group. The resources that the caller counts come after
+    /// these limits.
     Limit(usize),
     /// The thing with this index among the other clocks.
     Other(usize),
@@ -82,8 +88,14 @@ enum FirstBlocker {
 
 impl Scheduler {
     /// Turns on the recording of waiting times. Without it they cost nothing.
-    pub(crate) fn keep_waits(&mut self) {
-        self.accounting = Some(Box::default());
+    ///
+    /// `counted_elsewhere` has the names of resources that the caller counts, and that are missing when no worker of a
+    /// kind is free ([`set_lack`](Self::set_lack)).
+    pub(crate) fn keep_waits(&mut self, counted_elsewhere: Vec<SmolStr>) {
+        self.accounting = Some(Box::new(Accounting {
+            counted_elsewhere,
+            ..Accounting::default()
+        }));
     }
 
     /// Advances the time. A caller that records waiting times calls this before any change at this moment, so that the
@@ -142,6 +154,7 @@ impl Scheduler {
             return;
         }
         let is_held = accounting.is_held;
+        let more_clocks = accounting.counted_elsewhere.len();
         // Groups are few: they differ by kinds, weights and limits, which are a user's settings.
         for id in 0..self.groups.capacity() {
             if !self.has_jobs(id) {
@@ -153,7 +166,7 @@ impl Scheduler {
                 FirstBlocker::Other(at) => group.clocks.others[at] += time,
                 FirstBlocker::Limit(at) => {
                     if group.clocks.limits.is_empty() {
-                        group.clocks.limits = vec![0; group.limits.len()].into();
+                        group.clocks.limits = vec![0; group.limits.len() + more_clocks].into();
                     }
                     group.clocks.limits[at] += time;
                 }
@@ -174,7 +187,7 @@ impl Scheduler {
 
     /// Returns what the jobs of a group lack first, once their place lets them pass.
     fn lacking(&self, id: u32, is_held: bool) -> FirstBlocker {
-        let workers = self.kinds[usize::from(self.groups[id].kind)].workers;
+        let &KindState { workers, lacks, .. } = &self.kinds[usize::from(self.groups[id].kind)];
         if workers == Workers::Away {
             // A connection comes before limits, and `obstacle` looks at limits first.
             return FirstBlocker::Other(CONNECT);
@@ -188,6 +201,9 @@ impl Scheduler {
                     reason = "an obstacle of a group is one of its own limits, and they are in order"
                 )]
                 FirstBlocker::Limit(at.expect("a group waits for a limit that it names"))
+            }
+            _ if let Some(resource) = lacks => {
+                FirstBlocker::Limit(self.groups[id].limits.len() + usize::from(resource))
             }
             _ if is_held || workers == Workers::Held => FirstBlocker::Other(ADMISSION),
             Some(GateCondition::Kind) if workers != Workers::Full => FirstBlocker::Other(WORKER),
@@ -391,6 +407,10 @@ impl Scheduler {
                         (_, Some(level)) => Blocker::Resource(level.pool.name().clone()),
                     };
                     add(blocker, *time);
+                }
+                let resources = (self.accounting.iter()).flat_map(|known| &known.counted_elsewhere);
+                for (name, time) in resources.zip(more.limits.iter().skip(limits.len())) {
+                    add(Blocker::Resource(name.clone()), *time);
                 }
                 add(Blocker::Connect, more.others[CONNECT]);
                 add(Blocker::Admission, more.others[ADMISSION]);

@@ -38,6 +38,13 @@ impl Scheduler {
         }
     }
 
+    /// Records which of the [resources that the caller counts](Self::keep_waits) the jobs of a kind lack. It only decides
+    /// to what their waiting time is charged.
+    pub(crate) fn set_lack(&mut self, kind: Kind, resource: Option<u16>) {
+        let kind = self.ensure_kind(kind.0);
+        self.kinds[kind].lacks = resource;
+    }
+
     /// Returns how many workers of a kind are free, as it was set last.
     pub fn workers(&self, kind: Kind) -> Workers {
         let kind = self.kinds.get(usize::from(kind.0));

@@ -243,6 +243,7 @@ impl Scheduler {
             self.groups[base].lasting = true;
             self.kinds.push(KindState {
                 workers: Workers::Unlimited,
+                lacks: None,
                 gate,
                 base,
             });

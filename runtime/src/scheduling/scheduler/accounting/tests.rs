@@ -15,6 +15,8 @@ use crate::scheduling::{
 const MOMENT: Duration = Duration::from_millis(100);
 
 const SLOTS: u32 = 3;
+/// The resources that the caller counts.
+const COUNTED_ELSEWHERE: [&str; 2] = ["gpu", "license"];
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -37,6 +39,8 @@ enum Step {
     Slots(u32),
     Workers(u32),
     Absent(Workers),
+    /// No worker is free, because this resource of the caller is used up.
+    Lack(u16),
     Pass,
 }
 
@@ -69,6 +73,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (2_u32..5).prop_map(Step::Slots),
         2 => (0_u32..3).prop_map(Step::Workers),
         1 => prop_oneof![Just(Workers::Away), Just(Workers::Held), Just(Workers::Full)].prop_map(Step::Absent),
+        1 => (0_u16..2).prop_map(Step::Lack),
         12 => Just(Step::Pass),
     ]
 }
@@ -101,6 +106,8 @@ struct Life {
     free_workers: u32,
     /// Why there are no workers, if the reason is not that all of them are busy.
     absent: Option<Workers>,
+    /// The number of the resource of the caller that jobs with a worker lack.
+    lack: Option<u16>,
     is_paused: bool,
     is_held: bool,
 }
@@ -118,7 +125,7 @@ impl Life {
             ..SchedulerSettings::default()
         };
         let mut scheduler = Scheduler::new(settings, now).unwrap();
-        scheduler.keep_waits();
+        scheduler.keep_waits(COUNTED_ELSEWHERE.map(SmolStr::new_static).to_vec());
         scheduler.set_workers(Kind(1), Workers::Free(1));
         Self {
             limit: scheduler.limit("db").unwrap(),
@@ -128,6 +135,7 @@ impl Life {
             slots: SLOTS,
             free_workers: 1,
             absent: None,
+            lack: None,
             is_paused: false,
             is_held: false,
         }
@@ -180,6 +188,10 @@ impl Life {
                 .any(|(_, state)| state.tokens < 1.0)
         {
             return Blocker::Rate;
+        }
+        if let Some(resource) = self.lack.filter(|_| known.kind == 1) {
+            let name = COUNTED_ELSEWHERE[usize::from(resource)];
+            return Blocker::Resource(name.into());
         }
         if self.is_held || is_absent(Workers::Held) {
             return Blocker::Admission;
@@ -278,6 +290,7 @@ impl Life {
     fn tell_workers(&mut self) {
         let workers = self.absent.unwrap_or(Workers::Free(self.free_workers));
         self.scheduler.set_workers(Kind(1), workers);
+        self.scheduler.set_lack(Kind(1), self.lack);
     }
 
     fn push(&mut self, hint: usize, host: usize, limited: bool, slots: u32, kind: u16) {
@@ -386,11 +399,15 @@ impl Life {
                 }
             }
             Step::Workers(free) => {
-                (self.free_workers, self.absent) = (*free, None);
+                (self.free_workers, self.absent, self.lack) = (*free, None, None);
                 self.tell_workers();
             }
             Step::Absent(why) => {
-                self.absent = Some(*why);
+                (self.absent, self.lack) = (Some(*why), None);
+                self.tell_workers();
+            }
+            Step::Lack(resource) => {
+                (self.absent, self.lack) = (Some(Workers::Full), Some(*resource));
                 self.tell_workers();
             }
             Step::Pass => self.pass(),
