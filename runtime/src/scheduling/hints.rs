@@ -92,8 +92,8 @@ impl ParallelizationHint {
         }
     }
 
-    /// Returns the rate limit's quota, checked; `None` for the other hints.
-    pub(crate) fn quota(&self) -> Result<Option<Quota>, Error> {
+    /// Returns the quota of a rate-limited hint, checked; `None` for the other hints.
+    pub fn quota(&self) -> Result<Option<Quota>, Error> {
         match self {
             Self::RateLimited {
                 requests_per_second,

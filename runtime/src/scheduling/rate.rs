@@ -118,12 +118,12 @@ impl Rate {
     }
 
     /// Returns the number of starts in a period.
-    pub(super) fn count(self) -> u64 {
+    pub fn count(self) -> u64 {
         self.count.get()
     }
 
     /// Returns the period in nanoseconds.
-    pub(super) fn nanos(self) -> u64 {
+    pub fn nanos(self) -> u64 {
         self.nanos.get()
     }
 }

@@ -103,6 +103,16 @@ impl Resource {
         }
     }
 
+    /// Iterates over the names of the identities, in the order in which they were declared. It is empty for a resource
+    /// without identities.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let names = match &self.0 {
+            Supply::Identities(names) => &**names,
+            Supply::Count(_) | Supply::Bytes(_) => &[],
+        };
+        names.iter().map(SmolStr::as_str)
+    }
+
     /// Whether the resource is counted in bytes.
     pub fn is_in_bytes(&self) -> bool {
         matches!(self.0, Supply::Bytes(_))

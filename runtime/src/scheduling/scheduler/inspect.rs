@@ -53,7 +53,7 @@ pub struct LimitState {
 
 impl Scheduler {
     /// Whether a waiting job of a kind is known to lack only a worker of its kind.
-    pub(crate) fn lacks_only_workers(&self, kind: Kind) -> bool {
+    pub fn lacks_only_workers(&self, kind: Kind) -> bool {
         let kind = self.kinds.get(usize::from(kind.0));
         kind.is_some_and(|kind| self.gates[kind.gate].groups.top().is_some())
     }
