@@ -15,7 +15,7 @@ use graph::{Crate, Import};
 /// The layers of a crate, lowest first. Modules of one layer do not import each other.
 type Layers = &'static [&'static [&'static str]];
 
-const CRATES: [(&str, Layers); 9] = [
+const CRATES: [(&str, Layers); 10] = [
     (
         "ipc",
         &[
@@ -75,6 +75,18 @@ const CRATES: [(&str, Layers); 9] = [
             &["executor"],
             &["journal"],
             &["builtin", "mock"],
+        ],
+    ),
+    (
+        "runtime/queue",
+        &[
+            &["clock", "names"],
+            &["error"],
+            &["rates"],
+            &["job"],
+            &["event", "node"],
+            &["engine"],
+            &["memory"],
         ],
     ),
     (

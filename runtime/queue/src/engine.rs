@@ -1,0 +1,118 @@
+//! The contract of a queue, whatever keeps it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ratchet_runtime::Ageing;
+
+use crate::error::Error;
+use crate::event::{Cursor, Event};
+use crate::job::{Cancelled, Declaration, JobSpec, JobState, QueueStatus, Submitted};
+use crate::names::{JobName, NodeId};
+use crate::node::{Claims, Fence, Finish, FinishResult, Membership, NodeSpec, Renewal};
+
+/// The settings of a queue. Whoever comes first makes the queue with his own; those who come later get its settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// How long the session of a node is valid without being renewed.
+    pub session: Duration,
+    /// How long the ends of jobs and the events of the queue are kept.
+    pub retention: Duration,
+    /// How many jobs may wait and run. More are answered with [`Submitted::Full`].
+    pub capacity: u64,
+    /// How waiting makes up for priority.
+    pub ageing: Ageing,
+}
+
+impl Default for QueueSettings {
+    /// Returns sessions of 15 seconds, ends that are kept for a day, and room for a million jobs.
+    fn default() -> Self {
+        Self {
+            session: Duration::from_secs(15),
+            retention: Duration::from_hours(24),
+            capacity: 1_000_000,
+            ageing: Ageing::default(),
+        }
+    }
+}
+
+impl QueueSettings {
+    /// Refuses settings with which a queue could do nothing.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let refuse = |setting, reason| Err(Error::InvalidSetting { setting, reason });
+        if self.session < Duration::from_millis(1) {
+            return refuse(
+                "session",
+                "is shorter than a millisecond, so no node could keep it",
+            );
+        }
+        if self.retention < self.session {
+            return refuse(
+                "retention",
+                "is shorter than a session, so the end of a job could be gone before it is told again",
+            );
+        }
+        if self.capacity == 0 {
+            return refuse("capacity", "of 0 would never let anything in");
+        }
+        Ok(())
+    }
+}
+
+/// A queue that many submitters and nodes share.
+///
+/// All calls take and return many values at once, because each can be a round trip to a server. Every call first lets the
+/// clock of the queue do what is due by then: sessions end, delays pass, tokens come.
+///
+/// No call waits for a change. Whoever has got no claims asks again after [`Claims::ask_again`], or a fixed short time.
+///
+/// An engine behaves as [`MemoryEngine`](crate::MemoryEngine) does. The conformance suite in this crate's `tests` folder
+/// runs on every engine, and so does a property test that compares their answers.
+#[async_trait]
+pub trait Engine: Send + Sync {
+    /// Declares limits and resources that jobs can name. All of them are taken, or none.
+    async fn declare(&self, declarations: &[Declaration]) -> Result<(), Error>;
+
+    /// Adds jobs, with one answer for each. A job can need those before it in the same call.
+    ///
+    /// It is an error, and no job is added, if one of them would be refused by every queue.
+    async fn submit(&self, jobs: &[JobSpec]) -> Result<Vec<Submitted>, Error>;
+
+    /// Opens a session for a node.
+    async fn join(&self, node: &NodeSpec) -> Result<Membership, Error>;
+
+    /// Takes attempts for a node: at most `most`, which fill at most `slots` slots together.
+    async fn claim(&self, node: NodeId, slots: u32, most: usize) -> Result<Claims, Error>;
+
+    /// Renews the session of a node, which lists all attempts that it holds.
+    ///
+    /// Attempts that the queue has given the node and that are not listed go back uncounted: the answer to a claim was lost on
+    /// its way. So a node must not renew while one of its claims is under way.
+    async fn renew(&self, node: NodeId, held: &[(JobName, Fence)]) -> Result<Renewal, Error>;
+
+    /// Tells how attempts have ended. Each answer says whether that was recorded.
+    async fn finish(&self, node: NodeId, ends: &[Finish]) -> Result<Vec<FinishResult>, Error>;
+
+    /// Tells how far attempts are, for those who follow the queue. What comes from an attempt that was replaced is dropped.
+    async fn progress(
+        &self,
+        node: NodeId,
+        reports: &[(JobName, Fence, Arc<[u8]>)],
+    ) -> Result<(), Error>;
+
+    /// Cancels jobs. Those that run are stopped by their nodes.
+    async fn cancel(&self, jobs: &[JobName]) -> Result<Vec<Cancelled>, Error>;
+
+    /// Ends the session of a node that runs nothing any more. Attempts that it still holds go back uncounted.
+    async fn leave(&self, node: NodeId) -> Result<(), Error>;
+
+    /// Returns the events after a cursor, at most this many.
+    async fn events(&self, after: Cursor, most: usize) -> Result<Vec<Event>, Error>;
+
+    /// Returns where jobs are; `None` for those that the queue does not know, or no longer.
+    async fn states(&self, jobs: &[JobName]) -> Result<Vec<Option<JobState>>, Error>;
+
+    /// Returns how many jobs and nodes there are.
+    async fn status(&self) -> Result<QueueStatus, Error>;
+}

@@ -1,0 +1,66 @@
+//! The errors of this crate.
+
+use smol_str::SmolStr;
+
+use crate::names::{InvalidName, JobName, NodeId};
+
+/// The errors of this crate. The failure of a job is the end of the job and not an error.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A text cannot be a name.
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    /// A hint, a rate or the name of a resource is not valid.
+    #[error(transparent)]
+    Runtime(#[from] ratchet_runtime::Error),
+    /// No queue takes such a job.
+    #[error("job `{job}` {reason}")]
+    InvalidJob {
+        /// The name of the job.
+        job: JobName,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// No queue takes such a node.
+    #[error("node `{node}` {reason}")]
+    InvalidNode {
+        /// What people call the node.
+        node: SmolStr,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A setting of the queue is not valid.
+    #[error("{setting} {reason}")]
+    InvalidSetting {
+        /// The name of the setting.
+        setting: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A rate is too fine or too coarse for a queue, whose clock counts microseconds.
+    #[error("rate {rate} {reason}")]
+    InvalidRate {
+        /// The rate and its burst.
+        rate: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Something is declared under a name that stands for something else already.
+    #[error("`{name}` is declared already, and not as {second}")]
+    Conflict {
+        /// The name.
+        name: SmolStr,
+        /// The declaration that was refused.
+        second: String,
+    },
+    /// The session of a node is over: it did not renew it in time, or has left.
+    #[error("the session of {node} is over; end what it runs, and join again")]
+    NodeLost {
+        /// The node.
+        node: NodeId,
+    },
+    /// Events after a cursor were dropped already, because they are older than events are kept.
+    #[error("events after this cursor are no longer kept")]
+    EventsExpired,
+}

@@ -1,0 +1,632 @@
+//! What a queue in memory holds: its jobs from their submission until their end is forgotten.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ratchet_runtime::{
+    Limit, LimitId, Quota, Resource, ResourceId, Scheduler, SchedulerRequest, SchedulerSettings,
+    Ticket, Workers,
+};
+use smol_str::SmolStr;
+
+use super::classes::{ClassId, Classes, Turn};
+use super::events::Events;
+use super::nodes::Node;
+use crate::clock::Moment;
+use crate::engine::QueueSettings;
+use crate::error::Error;
+use crate::event::EventKind;
+use crate::job::{
+    Cancelled, Declaration, FinalStatus, JobSpec, JobState, QueueStatus, Refusal, Submitted,
+};
+use crate::names::{JobName, NodeId};
+use crate::node::{AttemptEnd, Fence, Finish, FinishResult};
+
+/// A job, from its submission until its end is forgotten.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) spec: JobSpec,
+    pub(super) class: ClassId,
+    pub(super) phase: Phase,
+    /// Its place in the order of the queue, from the moment when its needs are met.
+    pub(super) turn: Option<Turn>,
+    /// When its needs were met.
+    came: Moment,
+    /// When it may start at the earliest.
+    not_before: Moment,
+    /// How many of its needs have not succeeded yet.
+    missing: usize,
+    /// The jobs that need this one.
+    dependents: Vec<JobName>,
+    pub(super) attempts: u32,
+    /// How many nodes were lost while they ran it.
+    pub(super) losses: u32,
+    /// The number of the attempt that runs.
+    pub(super) fence: Option<Fence>,
+    /// The number of the latest attempt of which the end was told.
+    told: Option<Fence>,
+    /// Whether somebody has cancelled it while it ran.
+    pub(super) is_cancelled: bool,
+}
+
+/// Where a job is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Phase {
+    /// It waits for its needs.
+    Needs,
+    /// It waits in the scheduler.
+    Queued(Ticket),
+    /// It waits outside of the scheduler, because no living node can do it.
+    Parked,
+    /// A node has it.
+    Running {
+        /// The node.
+        node: NodeId,
+        /// Its ticket in the scheduler.
+        ticket: Ticket,
+    },
+    /// It has ended.
+    Ended(FinalStatus),
+}
+
+/// What happens at a moment. At one moment, what comes first here happens first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// The session of a node ends.
+    Session(NodeId),
+    /// The end of a job is forgotten.
+    Expiry(JobName),
+}
+
+/// What a queue holds. It is told the time before each step.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) settings: QueueSettings,
+    /// The moment zero, by the clock of the scheduler.
+    start: Instant,
+    pub(super) now: Moment,
+    pub(super) scheduler: Scheduler,
+    pub(super) jobs: HashMap<JobName, Job>,
+    pub(super) tickets: HashMap<Ticket, JobName>,
+    pub(super) classes: Classes,
+    pub(super) nodes: BTreeMap<NodeId, Node>,
+    pub(super) timers: BTreeSet<(Moment, Timer)>,
+    pub(super) events: Events,
+    limits: HashMap<SmolStr, (LimitId, Limit)>,
+    resources: HashMap<SmolStr, (ResourceId, Resource)>,
+    /// The rate keys of jobs that have not ended, and how many such jobs use each.
+    rates: HashMap<SmolStr, (Quota, usize)>,
+    /// How many jobs have not ended.
+    open: u64,
+    pub(super) running: u64,
+    /// How many jobs have had their needs met.
+    last_number: u64,
+    pub(super) last_node: u64,
+    pub(super) last_fence: u64,
+}
+
+impl State {
+    pub(super) fn new(settings: QueueSettings, start: Instant) -> Result<Self, Error> {
+        let scheduler = Scheduler::new(
+            SchedulerSettings {
+                // Slots are counted by node. The queue counts its jobs itself.
+                slots: u32::MAX,
+                capacity: usize::MAX,
+                ageing: settings.ageing,
+                ..SchedulerSettings::default()
+            },
+            start,
+        )?;
+        Ok(Self {
+            settings,
+            start,
+            now: Moment::default(),
+            scheduler,
+            jobs: HashMap::new(),
+            tickets: HashMap::new(),
+            classes: Classes::default(),
+            nodes: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            events: Events::default(),
+            limits: HashMap::new(),
+            resources: HashMap::new(),
+            rates: HashMap::new(),
+            open: 0,
+            running: 0,
+            last_number: 0,
+            last_node: 0,
+            last_fence: 0,
+        })
+    }
+
+    /// Returns a moment by the clock of the scheduler.
+    pub(super) fn instant(&self, moment: Moment) -> Instant {
+        self.start + Duration::from_micros(moment.as_micros())
+    }
+
+    /// Returns an instant of the scheduler by the clock of the queue, rounded up, since nothing is due before it.
+    pub(super) fn moment(&self, instant: Instant) -> Moment {
+        let nanos = instant.saturating_duration_since(self.start).as_nanos();
+        Moment::from_micros(u64::try_from(nanos.div_ceil(1000)).unwrap_or(u64::MAX))
+    }
+
+    /// Lets the clock do what is due. Time only goes forward.
+    pub(super) fn advance(&mut self, now: Moment) {
+        self.now = self.now.max(now);
+        while let Some((moment, _)) = self.timers.first()
+            && *moment <= self.now
+        {
+            match self.timers.pop_first() {
+                Some((_, Timer::Session(node))) => self.lose(node),
+                Some((_, Timer::Expiry(job))) => self.forget(&job),
+                None => return,
+            }
+        }
+    }
+
+    /// Forgets the end of a job, and the events that are as old.
+    fn forget(&mut self, name: &JobName) {
+        self.jobs.remove(name);
+        let kept = self
+            .now
+            .since(Moment::default().after(self.settings.retention));
+        self.events.drop_before(Moment::default().after(kept));
+    }
+
+    /// Declares limits and resources, all or none.
+    pub(super) fn declare(&mut self, declarations: &[Declaration]) -> Result<(), Error> {
+        let conflict = |name: &SmolStr, second: String| Error::Conflict {
+            name: name.clone(),
+            second,
+        };
+        for declaration in declarations {
+            match declaration {
+                Declaration::Limit(name, limit) => {
+                    if let Some((_, first)) = self.limits.get(name)
+                        && std::mem::discriminant(first) != std::mem::discriminant(limit)
+                    {
+                        return Err(conflict(name, limit.to_string()));
+                    }
+                }
+                Declaration::Resource(name, resource) => {
+                    if let Some((_, first)) = self.resources.get(name)
+                        && first != resource
+                    {
+                        return Err(conflict(name, resource.to_string()));
+                    }
+                }
+            }
+        }
+        let now = self.instant(self.now);
+        for declaration in declarations {
+            match declaration {
+                Declaration::Limit(name, limit) => {
+                    let id = match self.limits.get(name) {
+                        Some((id, _)) => {
+                            self.scheduler.set_limit(*id, *limit, now)?;
+                            *id
+                        }
+                        None => self.scheduler.declare_limit(name, *limit)?,
+                    };
+                    self.limits.insert(name.clone(), (id, *limit));
+                }
+                Declaration::Resource(name, resource) => {
+                    let id = self.scheduler.declare_resource(name, resource.clone())?;
+                    (self.resources).insert(name.clone(), (id, resource.clone()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a job.
+    pub(super) fn submit(&mut self, spec: &JobSpec) -> Result<Submitted, Error> {
+        if let Some(state) = self.state_of(&spec.name) {
+            return Ok(Submitted::Known(state));
+        }
+        if self.open >= self.settings.capacity {
+            return Ok(Submitted::Full);
+        }
+        if let Err(refusal) = self.check(spec) {
+            return Ok(Submitted::Refused(refusal));
+        }
+        let (class, is_new) = self.classes.of(spec)?;
+        if is_new {
+            self.open_class(class);
+        }
+        if let Some((key, quota)) = spec.rate()? {
+            self.rates.entry(key).or_insert((quota, 0)).1 += 1;
+        }
+        let mut needs = spec.needs.clone();
+        needs.sort_unstable();
+        needs.dedup();
+        let mut job = Job {
+            spec: spec.clone(),
+            class,
+            phase: Phase::Needs,
+            turn: None,
+            came: Moment::default(),
+            not_before: self.now.after(spec.delay),
+            missing: 0,
+            dependents: Vec::new(),
+            attempts: 0,
+            losses: 0,
+            fence: None,
+            told: None,
+            is_cancelled: false,
+        };
+        let mut has_failed = false;
+        for need in needs {
+            let Some(needed) = self.jobs.get_mut(&need) else {
+                continue;
+            };
+            match needed.phase {
+                Phase::Ended(FinalStatus::Succeeded) => {}
+                Phase::Ended(_) => has_failed = true,
+                _ => {
+                    needed.dependents.push(spec.name.clone());
+                    job.missing += 1;
+                }
+            }
+        }
+        let is_ready = job.missing == 0;
+        self.jobs.insert(spec.name.clone(), job);
+        self.open += 1;
+        if has_failed {
+            self.end(&spec.name, FinalStatus::Skipped, [].into());
+        } else if is_ready {
+            self.enter(&spec.name);
+        }
+        Ok(Submitted::Accepted)
+    }
+
+    /// Refuses a job that names what is not there.
+    fn check(&self, spec: &JobSpec) -> Result<(), Refusal> {
+        if let Some(name) = (spec.limits.iter()).find(|name| !self.limits.contains_key(*name)) {
+            return Err(Refusal::UnknownLimit { name: name.clone() });
+        }
+        for (name, asked) in spec.units() {
+            let Some((_, resource)) = self.resources.get(&name) else {
+                return Err(Refusal::UnknownResource { name });
+            };
+            let total = resource.total();
+            if asked == 0 || asked > total {
+                return Err(Refusal::ImpossibleResource { name, asked, total });
+            }
+        }
+        if let Some(need) = spec
+            .needs
+            .iter()
+            .find(|need| !self.jobs.contains_key(*need))
+        {
+            return Err(Refusal::UnknownNeed { need: need.clone() });
+        }
+        if let Ok(Some((key, quota))) = spec.rate()
+            && self
+                .rates
+                .get(&key)
+                .is_some_and(|(first, _)| *first != quota)
+        {
+            return Err(Refusal::RateConflict { key });
+        }
+        Ok(())
+    }
+
+    /// Finds the nodes that can do the jobs of a new class.
+    fn open_class(&mut self, class: ClassId) {
+        (self.scheduler).set_workers(class.kind(), Workers::Free(0));
+        for node in self.nodes.values_mut() {
+            if self.classes.get(class).is_served_by(node.spec()) {
+                node.classes.push(class);
+                self.classes.get_mut(class).nodes += 1;
+            }
+        }
+    }
+
+    /// Counts a node that can do the jobs of a class. The first one brings them into the scheduler.
+    pub(super) fn add_server(&mut self, id: ClassId) {
+        let class = self.classes.get_mut(id);
+        class.nodes += 1;
+        if class.nodes == 1 {
+            let names: Vec<JobName> = class.waiting.values().cloned().collect();
+            for name in names {
+                self.queue(&name);
+            }
+        }
+    }
+
+    /// Counts a node down. After the last one, the jobs of the class wait outside of the scheduler.
+    pub(super) fn remove_server(&mut self, id: ClassId, node: NodeId) {
+        let class = self.classes.get_mut(id);
+        class.nodes -= 1;
+        if class.reserved == Some(node) {
+            class.reserved = None;
+        }
+        if class.nodes == 0 {
+            let names: Vec<JobName> = class.waiting.values().cloned().collect();
+            for name in names {
+                self.unqueue(&name);
+                if let Some(job) = self.jobs.get_mut(&name) {
+                    job.phase = Phase::Parked;
+                }
+            }
+        }
+    }
+
+    /// Gives a job whose needs are met its place in the order of the queue.
+    fn enter(&mut self, name: &JobName) {
+        let Some(job) = self.jobs.get_mut(name) else {
+            return;
+        };
+        job.came = self.now;
+        let turn = Turn {
+            due: (self.now).after(self.settings.ageing.span(job.spec.priority)),
+            number: self.last_number,
+        };
+        self.last_number += 1;
+        self.wait(name, turn);
+    }
+
+    /// Lets a job wait in its turn.
+    fn wait(&mut self, name: &JobName, turn: Turn) {
+        let Some(job) = self.jobs.get_mut(name) else {
+            return;
+        };
+        job.turn = Some(turn);
+        job.phase = Phase::Parked;
+        let class = self.classes.get_mut(job.class);
+        class.waiting.insert(turn, name.clone());
+        if class.nodes > 0 {
+            self.queue(name);
+        }
+    }
+
+    /// Puts a job into the scheduler.
+    #[expect(
+        clippy::expect_used,
+        reason = "the submission has checked all that the scheduler could refuse"
+    )]
+    fn queue(&mut self, name: &JobName) {
+        let Some(job) = self.jobs.get(name) else {
+            return;
+        };
+        let spec = &job.spec;
+        let limits: Vec<LimitId> = (spec.limits.iter())
+            .filter_map(|name| self.limits.get(name))
+            .map(|(id, _)| *id)
+            .collect();
+        let resources: Vec<(ResourceId, u64)> = (spec.units().into_iter())
+            .filter_map(|(name, units)| Some((self.resources.get(&name)?.0, units)))
+            .collect();
+        let request = SchedulerRequest {
+            kind: job.class.kind(),
+            priority: spec.priority,
+            hint: &spec.hint,
+            host: spec.host.as_deref(),
+            limits: &limits,
+            resources: &resources,
+            ..SchedulerRequest::new(&spec.task)
+        };
+        let turn = job.turn.expect("a job waits in its turn");
+        let not_before = self.instant(job.not_before);
+        let is_early = job.not_before > self.now;
+        let came = (self.instant(job.came), turn.number);
+        let now = self.instant(self.now);
+        let ticket = (self.scheduler.push_late(request, came, now))
+            .expect("a job that was accepted can be pushed");
+        if is_early {
+            (self.scheduler.postpone(ticket, not_before))
+                .expect("a job that was pushed waits for its turn");
+        }
+        self.tickets.insert(ticket, name.clone());
+        if let Some(job) = self.jobs.get_mut(name) {
+            job.phase = Phase::Queued(ticket);
+        }
+    }
+
+    /// Takes a waiting job out of the scheduler, if it is there.
+    #[expect(
+        clippy::expect_used,
+        reason = "the ticket of a job is in the scheduler"
+    )]
+    fn unqueue(&mut self, name: &JobName) {
+        if let Some(job) = self.jobs.get(name)
+            && let Phase::Queued(ticket) = job.phase
+        {
+            (self.scheduler.cancel(ticket)).expect("a queued job can be cancelled");
+            self.tickets.remove(&ticket);
+        }
+    }
+
+    /// Tells the end of an attempt.
+    pub(super) fn finish(&mut self, finish: &Finish) -> FinishResult {
+        let Some(job) = self.jobs.get_mut(&finish.job) else {
+            return FinishResult::Stale;
+        };
+        if job.fence != Some(finish.fence) {
+            return if job.told == Some(finish.fence) {
+                FinishResult::Committed
+            } else {
+                FinishResult::Stale
+            };
+        }
+        job.told = Some(finish.fence);
+        let name = &finish.job;
+        match &finish.end {
+            AttemptEnd::Over { status, result } => {
+                let (status, result) = (*status, Arc::clone(result));
+                self.release(name);
+                self.end(name, status, result);
+            }
+            AttemptEnd::Again { delay } => {
+                if !job.is_cancelled {
+                    let (job, delay) = (name.clone(), *delay);
+                    let kind = EventKind::Retried { job, delay };
+                    self.events.add(kind, self.now);
+                }
+                self.release(name);
+                self.try_again(name, *delay);
+            }
+            AttemptEnd::NotBegun => {
+                self.release(name);
+                self.give_back(name);
+            }
+        }
+        FinishResult::Committed
+    }
+
+    /// Takes a job from the list of its node.
+    fn release(&mut self, name: &JobName) {
+        if let Some(job) = self.jobs.get(name)
+            && let Phase::Running { node, .. } = job.phase
+            && let Some(node) = self.nodes.get_mut(&node)
+        {
+            node.held.remove(name);
+        }
+    }
+
+    /// Ends the attempt of a running job, which waits for another one in its old turn. A cancelled job ends.
+    #[expect(
+        clippy::expect_used,
+        reason = "a running job has its ticket in the scheduler, and a turn"
+    )]
+    pub(super) fn try_again(&mut self, name: &JobName, delay: Duration) {
+        self.release(name);
+        let not_before = self.now.after(delay);
+        let Some(job) = self.jobs.get_mut(name) else {
+            return;
+        };
+        let Phase::Running { ticket, .. } = job.phase else {
+            return;
+        };
+        if job.is_cancelled {
+            self.end(name, FinalStatus::Cancelled, [].into());
+            return;
+        }
+        job.fence = None;
+        job.not_before = not_before;
+        let turn = job.turn.expect("a running job has had its turn");
+        self.running -= 1;
+        self.tickets.remove(&ticket);
+        // The job comes back in its turn by the same way as at first, since no node may be there for it.
+        (self.scheduler.finish(ticket))
+            .expect("a job that a node has claimed runs in the scheduler");
+        self.wait(name, turn);
+    }
+
+    /// Ends a job, and those that need it as far as that decides.
+    pub(super) fn end(&mut self, name: &JobName, status: FinalStatus, result: Arc<[u8]>) {
+        let mut ending = vec![(name.clone(), status, result)];
+        while let Some((name, status, result)) = ending.pop() {
+            let Some(job) = self.jobs.get_mut(&name) else {
+                continue;
+            };
+            let phase = std::mem::replace(&mut job.phase, Phase::Ended(status));
+            if let Phase::Ended(first) = phase {
+                job.phase = Phase::Ended(first);
+                continue;
+            }
+            job.fence = None;
+            job.spec.payload = [].into();
+            let turn = job.turn;
+            let attempts = job.attempts;
+            let class = job.class;
+            let dependents = std::mem::take(&mut job.dependents);
+            let rate = job.spec.rate().ok().flatten();
+            if let Some(turn) = turn {
+                self.classes.get_mut(class).waiting.remove(&turn);
+            }
+            match phase {
+                Phase::Running { ticket, .. } => {
+                    self.running -= 1;
+                    self.tickets.remove(&ticket);
+                    let _only_known_tickets_end = self.scheduler.finish(ticket);
+                }
+                Phase::Queued(ticket) => {
+                    self.tickets.remove(&ticket);
+                    let _only_known_tickets_end = self.scheduler.cancel(ticket);
+                }
+                Phase::Needs | Phase::Parked | Phase::Ended(_) => {}
+            }
+            if let Some((key, _)) = rate
+                && let Some((_, users)) = self.rates.get_mut(&key)
+            {
+                *users -= 1;
+                if *users == 0 {
+                    self.rates.remove(&key);
+                }
+            }
+            self.open -= 1;
+            let expiry = self.now.after(self.settings.retention);
+            (self.timers).insert((expiry, Timer::Expiry(name.clone())));
+            let kind = EventKind::Ended {
+                job: name,
+                status,
+                attempts,
+                result,
+            };
+            self.events.add(kind, self.now);
+            for dependent in dependents {
+                if status != FinalStatus::Succeeded {
+                    ending.push((dependent, FinalStatus::Skipped, [].into()));
+                    continue;
+                }
+                let Some(job) = self.jobs.get_mut(&dependent) else {
+                    continue;
+                };
+                job.missing -= 1;
+                if job.missing == 0 && matches!(job.phase, Phase::Needs) {
+                    self.enter(&dependent);
+                }
+            }
+        }
+    }
+
+    /// Cancels a job.
+    pub(super) fn cancel(&mut self, name: &JobName) -> Cancelled {
+        let Some(job) = self.jobs.get_mut(name) else {
+            return Cancelled::Unknown;
+        };
+        match job.phase {
+            Phase::Ended(status) => Cancelled::TooLate(status),
+            Phase::Running { .. } => {
+                job.is_cancelled = true;
+                Cancelled::Asked
+            }
+            Phase::Needs | Phase::Queued(_) | Phase::Parked => {
+                self.end(name, FinalStatus::Cancelled, [].into());
+                Cancelled::Ended
+            }
+        }
+    }
+
+    /// Passes on what attempts report.
+    pub(super) fn progress(&mut self, reports: &[(JobName, Fence, Arc<[u8]>)]) {
+        for (name, fence, message) in reports {
+            let is_current = |job: &Job| job.fence == Some(*fence);
+            if self.jobs.get(name).is_some_and(is_current) {
+                let (job, message) = (name.clone(), Arc::clone(message));
+                (self.events).add(EventKind::Progress { job, message }, self.now);
+            }
+        }
+    }
+
+    /// Returns where a job is.
+    pub(super) fn state_of(&self, name: &JobName) -> Option<JobState> {
+        Some(match self.jobs.get(name)?.phase {
+            Phase::Needs | Phase::Queued(_) | Phase::Parked => JobState::Waiting,
+            Phase::Running { .. } => JobState::Running,
+            Phase::Ended(status) => JobState::Ended(status),
+        })
+    }
+
+    /// Returns how many jobs and nodes there are.
+    pub(super) fn status(&self) -> QueueStatus {
+        QueueStatus {
+            waiting: self.open - self.running,
+            running: self.running,
+            nodes: self.nodes.len() as u64,
+        }
+    }
+}

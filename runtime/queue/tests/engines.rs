@@ -1,0 +1,41 @@
+//! The suite that every engine has to pass: the same claims hold over all nodes, and each job ends once.
+//!
+//! `conformance` states single promises. `differential` compares the engines with each other, and their answers with a
+//! slow model, on random queues.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail the test that called them"
+)]
+
+#[path = "engines/bench.rs"]
+mod bench;
+#[path = "engines/checker.rs"]
+mod checker;
+#[path = "engines/claims.rs"]
+mod claims;
+#[path = "engines/differential.rs"]
+mod differential;
+#[path = "engines/jobs.rs"]
+mod jobs;
+#[path = "engines/nodes.rs"]
+mod nodes;
+#[path = "engines/random.rs"]
+mod random;
+
+/// Makes a test of each function, for each engine.
+#[macro_export]
+macro_rules! on_every_engine {
+    ($($test:ident),* $(,)?) => {
+        mod memory {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    super::$test($crate::bench::Bench::memory()).await;
+                }
+            )*
+        }
+    };
+}
