@@ -1,8 +1,13 @@
 //! The errors of this crate.
 
+use std::error::Error as StdError;
+
 use smol_str::SmolStr;
 
 use crate::names::{InvalidName, JobName, NodeId};
+
+/// The cause of an error of a server, as its client tells it.
+pub type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// The errors of this crate. The failure of a job is the end of the job and not an error.
 #[derive(Debug, thiserror::Error)]
@@ -63,4 +68,28 @@ pub enum Error {
     /// Events after a cursor were dropped already, because they are older than events are kept.
     #[error("events after this cursor are no longer kept")]
     EventsExpired,
+    /// The server does not have the queue any more: its data was deleted, or another server took its address.
+    #[error("the queue is gone from the server; nothing of what it held can be continued")]
+    QueueGone,
+    /// The server cannot keep a queue.
+    #[error("the server cannot keep a queue: {reason}")]
+    UnfitServer {
+        /// Why not, and what to do.
+        reason: String,
+    },
+    /// The server has no memory left for this step. Jobs that end free some.
+    #[error("the server has no memory left: {reason}")]
+    OutOfMemory {
+        /// The message of the server.
+        reason: String,
+    },
+    /// The server cannot be reached, or broke the connection. The step may have been done or not.
+    #[error("no answer from the server")]
+    Unreachable(#[source] BoxError),
+    /// The server refused a step, or answered with something unexpected.
+    #[error("the server refused a step: {reason}")]
+    Server {
+        /// The message of the server, or what was unexpected.
+        reason: String,
+    },
 }

@@ -1,3 +1,4 @@
+#![cfg_attr(docsrs, feature(doc_cfg))]
 //! A queue of jobs that many submitters and many nodes share, with the limits of `ratchet-runtime` exact over all of them.
 //!
 //! One executor with other hosts serves most people, and needs no server. This crate is for those who have several
@@ -6,6 +7,10 @@
 //! - An [`Engine`] is the queue: jobs are [submitted](Engine::submit), nodes [join](Engine::join) and
 //!   [claim](Engine::claim) what they may start, and tell how it [ended](Engine::finish).
 //! - [`MemoryEngine`] keeps the queue in this process. It is the reference, around the scheduler of the runtime.
+#![cfg_attr(
+    feature = "redis",
+    doc = "- [`RedisEngine`] keeps it on Redis or Valkey, where every step is one script."
+)]
 //!
 //! # What an engine promises
 //!
@@ -60,10 +65,12 @@ mod memory;
 mod names;
 mod node;
 mod rates;
+#[cfg(feature = "redis")]
+mod redis;
 
 pub use clock::{DrivenClock, Moment};
 pub use engine::{Engine, QueueSettings};
-pub use error::Error;
+pub use error::{BoxError, Error};
 pub use event::{Cursor, Event, EventKind};
 pub use job::{
     Cancelled, Declaration, FinalStatus, JobSpec, JobState, QueueStatus, Refusal, Submitted,
@@ -73,3 +80,5 @@ pub use names::{InvalidName, JobName, Label, NodeId};
 pub use node::{
     AttemptEnd, Claim, Claims, Fence, Finish, FinishResult, Membership, NodeSpec, Renewal, Share,
 };
+#[cfg(feature = "redis")]
+pub use redis::{RedisConfig, RedisEngine};

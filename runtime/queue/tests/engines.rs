@@ -9,6 +9,10 @@
     clippy::panic,
     reason = "helpers of tests fail the test that called them"
 )]
+#![cfg_attr(
+    feature = "redis",
+    expect(clippy::print_stderr, reason = "a test that is skipped says so")
+)]
 
 #[path = "engines/bench.rs"]
 mod bench;
@@ -24,6 +28,12 @@ mod jobs;
 mod nodes;
 #[path = "engines/random.rs"]
 mod random;
+#[cfg(feature = "redis")]
+#[path = "engines/redis_server.rs"]
+mod redis_server;
+#[cfg(feature = "redis")]
+#[path = "engines/server.rs"]
+mod server;
 
 /// Makes a test of each function, for each engine.
 #[macro_export]
@@ -34,6 +44,18 @@ macro_rules! on_every_engine {
                 #[tokio::test]
                 async fn $test() {
                     super::$test($crate::bench::Bench::memory()).await;
+                }
+            )*
+        }
+
+        #[cfg(feature = "redis")]
+        mod redis {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    if let Some(bench) = $crate::bench::Bench::redis().await {
+                        super::$test(bench).await;
+                    }
                 }
             )*
         }

@@ -12,7 +12,7 @@ use smol_str::SmolStr;
 
 use super::classes::{ClassId, Classes, Turn};
 use super::events::Events;
-use super::nodes::Node;
+use super::node::Node;
 use crate::clock::Moment;
 use crate::engine::QueueSettings;
 use crate::error::Error;
@@ -317,7 +317,7 @@ impl State {
     fn open_class(&mut self, class: ClassId) {
         (self.scheduler).set_workers(class.kind(), Workers::Free(0));
         for node in self.nodes.values_mut() {
-            if self.classes.get(class).is_served_by(node.spec()) {
+            if self.classes.get(class).is_served_by(&node.spec) {
                 node.classes.push(class);
                 self.classes.get_mut(class).nodes += 1;
             }

@@ -9,6 +9,9 @@ use ratchet_queue::{
 };
 use ratchet_runtime::{Ageing, ParallelizationHint};
 
+#[cfg(feature = "redis")]
+use crate::server::Server;
+
 /// How long sessions of tests are valid.
 pub(crate) const SESSION: Duration = Duration::from_secs(15);
 
@@ -33,9 +36,41 @@ pub(crate) fn clock() -> DrivenClock {
 pub(crate) struct Bench {
     pub(crate) engine: Box<dyn Engine>,
     pub(crate) clock: DrivenClock,
+    /// The server that keeps the queue, if one does.
+    #[cfg(feature = "redis")]
+    pub(crate) server: Option<std::sync::Arc<Server>>,
 }
 
+/// How many queues a test has made on its servers, so that each has a name of its own.
+#[cfg(feature = "redis")]
+static QUEUES: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+
 impl Bench {
+    /// Makes a queue on a server of its own. Where there is no server, the test is skipped.
+    #[cfg(feature = "redis")]
+    pub(crate) async fn redis() -> Option<Self> {
+        let server = std::sync::Arc::new(Server::start().await?);
+        Some(Self::redis_on(&server, settings()).await)
+    }
+
+    /// Makes another queue on a server.
+    #[cfg(feature = "redis")]
+    pub(crate) async fn redis_on(server: &std::sync::Arc<Server>, settings: QueueSettings) -> Self {
+        let number = QUEUES.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let clock = clock();
+        let config = ratchet_queue::RedisConfig {
+            settings,
+            clock: Some(clock.clone()),
+            ..ratchet_queue::RedisConfig::new(&server.url(), &format!("queue{number}"))
+        };
+        let engine = ratchet_queue::RedisEngine::connect(config).await.unwrap();
+        Self {
+            engine: Box::new(engine),
+            clock,
+            server: Some(std::sync::Arc::clone(server)),
+        }
+    }
+
     /// Makes a queue in memory.
     pub(crate) fn memory() -> Self {
         Self::memory_with(settings())
@@ -48,6 +83,8 @@ impl Bench {
         Self {
             engine: Box::new(engine),
             clock,
+            #[cfg(feature = "redis")]
+            server: None,
         }
     }
 

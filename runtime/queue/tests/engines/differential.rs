@@ -28,6 +28,12 @@ fn ageing() -> QueueSettings {
     }
 }
 
+/// How many random queues a test makes, unless `PROPTEST_CASES` says otherwise.
+fn cases(usual: u32) -> u32 {
+    let set = std::env::var("PROPTEST_CASES");
+    set.ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = { runtime }.enable_all().build().unwrap();
@@ -35,7 +41,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(cases(300)))]
 
     #[test]
     fn a_queue_in_memory_breaks_no_rule_and_loses_nothing(steps in steps()) {
@@ -45,6 +51,63 @@ proptest! {
     #[test]
     fn a_queue_in_memory_whose_jobs_fall_due_breaks_no_rule_either(steps in steps()) {
         block_on(answers(Bench::memory_with(ageing()), steps));
+    }
+}
+
+#[cfg(feature = "redis")]
+mod redis {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::server::Server;
+
+    /// Runs a property on random queues, all on one server.
+    fn check(property: impl Fn(&Arc<Server>, Vec<Step>) -> Result<(), TestCaseError>) {
+        let Some(server) = block_on(Server::start()) else {
+            return;
+        };
+        let server = Arc::new(server);
+        let config = ProptestConfig {
+            // A failed case is shown in full, and its seed belongs to this file.
+            source_file: Some(file!()),
+            // Each attempt to shorten a case is two queues more.
+            max_shrink_iters: 300,
+            ..ProptestConfig::with_cases(cases(40))
+        };
+        let mut runner = proptest::test_runner::TestRunner::new(config);
+        let result = runner.run(&steps(), |steps| property(&server, steps));
+        if let Err(error) = result {
+            panic!("{error}");
+        }
+    }
+
+    /// With no job that falls due, each answer is decided, down to the order of the events.
+    #[test]
+    fn a_queue_on_a_server_answers_as_one_in_memory() {
+        check(|server, steps| {
+            let there = block_on(async {
+                let bench = Bench::redis_on(server, settings()).await;
+                answers(bench, steps.clone()).await
+            });
+            let here = block_on(answers(Bench::memory(), steps));
+            for (number, (here, there)) in here.iter().zip(&there).enumerate() {
+                prop_assert_eq!(here, there, "answer {}", number);
+            }
+            prop_assert_eq!(here.len(), there.len());
+            Ok(())
+        });
+    }
+
+    /// Which of several due jobs keeps what may differ. The rules may not, and no job may starve.
+    #[test]
+    fn a_queue_on_a_server_whose_jobs_fall_due_breaks_no_rule() {
+        check(|server, steps| {
+            block_on(async {
+                let bench = Bench::redis_on(server, ageing()).await;
+                answers(bench, steps).await
+            });
+            Ok(())
+        });
     }
 }
 

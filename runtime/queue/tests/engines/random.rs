@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use ratchet_queue::{
-    AttemptEnd, Cancelled, Claim, Declaration, Event, FinalStatus, Finish, FinishResult, JobName,
-    JobSpec, NodeId, NodeSpec, Renewal, Submitted,
+    AttemptEnd, Cancelled, Claim, Cursor, Declaration, Event, FinalStatus, Finish, FinishResult,
+    JobName, JobSpec, NodeId, NodeSpec, Renewal, Submitted,
 };
 use ratchet_runtime::{Limit, ParallelizationHint, Priority, Resource};
 
@@ -200,6 +200,8 @@ pub(crate) struct World {
     nodes: Vec<Node>,
     jobs: Vec<JobName>,
     answers: Vec<Answer>,
+    /// The last event that it has heard of.
+    seen: Cursor,
 }
 
 impl World {
@@ -212,6 +214,7 @@ impl World {
             nodes: Vec::new(),
             jobs: Vec::new(),
             answers: Vec::new(),
+            seen: Cursor::START,
         };
         let able = NodeSpec {
             labels: vec!["ssd".parse().unwrap()],
@@ -357,10 +360,11 @@ impl World {
         self.answers.push(Answer::Claimed(claims));
     }
 
-    /// Learns from the events which attempts were lost with their nodes.
+    /// Learns from the events since the last time which attempts were lost with their nodes.
     async fn expire(&mut self) {
-        let events = self.bench.events().await;
+        let events = self.bench.engine.events(self.seen, 10_000).await.unwrap();
         for event in &events {
+            self.seen = event.cursor;
             if let ratchet_queue::EventKind::NodeLost { node } = event.kind
                 && let Some(at) = self.nodes.iter().position(|known| known.id == node)
             {

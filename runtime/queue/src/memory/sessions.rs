@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ratchet_runtime::{Decision, Ticket, Workers};
 
-use super::classes::ClassId;
+use super::node::Node;
 use super::state::{Phase, State, Timer};
 use crate::clock::Moment;
 use crate::error::Error;
@@ -14,25 +14,6 @@ use crate::event::EventKind;
 use crate::job::FinalStatus;
 use crate::names::{JobName, NodeId};
 use crate::node::{Claim, Claims, Fence, Membership, NodeSpec, Renewal, Share};
-
-/// A node that has a session.
-#[derive(Debug)]
-pub(super) struct Node {
-    spec: NodeSpec,
-    /// The classes of which it can do the jobs.
-    pub(super) classes: Vec<ClassId>,
-    /// When its session ends.
-    deadline: Moment,
-    /// The jobs that it has claimed.
-    pub(super) held: BTreeSet<JobName>,
-}
-
-impl Node {
-    /// Returns what the node said of itself.
-    pub(super) fn spec(&self) -> &NodeSpec {
-        &self.spec
-    }
-}
 
 impl State {
     /// Opens a session.

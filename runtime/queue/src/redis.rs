@@ -1,0 +1,203 @@
+//! The engine on Redis or Valkey.
+//!
+//! Each call of the engine is one script, which the server runs as one step: all claims of a job are taken together with its
+//! place on a node, or none is. The scripts stand in `redis/scripts`; `prelude.lua` there describes the keys. They are loaded
+//! at the first call, and again when the server has forgotten them.
+//!
+//! # What it costs
+//!
+//! A claim looks only at the first job of each lane that may lack nothing, and a lane that lacks something waits at the gate
+//! that bars it. So neither the length of the queue nor the number of busy hosts matters. As in the scheduler, three numbers
+//! are assumed to be small: classes of jobs, the different numbers of units taken of one resource, and the lanes that share a
+//! limit while all of them are blocked by something else. What needs many jobs at once (the end of a job that a million others
+//! need) is one long step.
+//!
+//! # What it asks of the server
+//!
+//! - Redis 7.0 or Valkey, by one address. In a cluster, all keys of a queue are in one slot, because they share a hash tag.
+//! - The policy `noeviction`: a server that drops keys drops jobs and locks. Another policy is refused.
+//! - An append-only file, or what runs is lost with the server. Without one, connecting logs a warning.
+//! - Memory for what waits. A server without memory takes no more jobs. Claims and ends go on, since ends free memory.
+//!
+//! # What is not promised
+//!
+//! Redis replicates asynchronously and may lose its latest steps in a failover or a crash. A job may then run again although
+//! its end was told, and its fence tells: the queue counts an epoch for each such moment, which it notices by the replication
+//! id when somebody connects. For one session after it, nothing is granted but jobs without claims, and all rate buckets start
+//! empty. So what was granted before and is forgotten has ended by then, if its node ends what it runs when it cannot renew.
+
+mod config;
+mod connection;
+mod encoding;
+mod reply;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::engine::{Engine, QueueSettings};
+use crate::error::Error;
+use crate::event::{Cursor, Event};
+use crate::job::{Cancelled, Declaration, JobSpec, JobState, QueueStatus, Submitted};
+use crate::names::{JobName, NodeId, check};
+use crate::node::{Claims, Fence, Finish, FinishResult, Membership, NodeSpec, Renewal};
+pub use config::RedisConfig;
+use connection::Connection;
+use encoding::Arguments;
+
+/// How many jobs, claims or events one script moves at most. It bounds how long a script keeps others waiting.
+const BATCH: usize = 500;
+
+/// A queue on a server of Redis or Valkey.
+///
+/// It keeps one connection, which all calls share. When that breaks, the call fails with [`Error::Unreachable`], and the next
+/// one connects again. Whoever gets this error does not know whether the step was done. All steps can be repeated, except a
+/// claim: what it took goes back with the next [`renew`](Engine::renew).
+///
+/// ```no_run
+/// # async fn example() -> Result<(), ratchet_queue::Error> {
+/// use ratchet_queue::{Engine, JobSpec, RedisConfig, RedisEngine};
+///
+/// let queue = RedisEngine::connect(RedisConfig::new("redis://127.0.0.1/", "nightly")).await?;
+/// let job = JobSpec::new("tables".parse()?, "dump");
+/// queue.submit(&[job]).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct RedisEngine {
+    connection: Connection,
+    settings: QueueSettings,
+}
+
+impl RedisEngine {
+    /// Connects to the server, and makes the queue if it is not there yet.
+    pub async fn connect(config: RedisConfig) -> Result<Self, Error> {
+        config.settings.check()?;
+        check("name of a queue", &config.queue)?;
+        // The first brace of a key opens its hash tag, and the first one after it ends it.
+        if config.queue.contains(['{', '}']) {
+            return Err(Error::InvalidSetting {
+                setting: "name of the queue",
+                reason: "has a brace in it, which would change in which slot of a cluster its keys are",
+            });
+        }
+        let (connection, settings) = Connection::open(config).await?;
+        Ok(Self {
+            connection,
+            settings,
+        })
+    }
+
+    /// Returns the settings of the queue, which are those of whoever made it.
+    pub fn settings(&self) -> QueueSettings {
+        self.settings
+    }
+}
+
+#[async_trait]
+impl Engine for RedisEngine {
+    async fn declare(&self, declarations: &[Declaration]) -> Result<(), Error> {
+        declarations.iter().try_for_each(Declaration::check)?;
+        let mut arguments = Arguments::new("declare");
+        arguments.list(declarations, Arguments::declaration);
+        reply::declared(self.connection.step(arguments).await?, declarations)
+    }
+
+    async fn submit(&self, jobs: &[JobSpec]) -> Result<Vec<Submitted>, Error> {
+        jobs.iter().try_for_each(JobSpec::check)?;
+        let mut answers = Vec::with_capacity(jobs.len());
+        for jobs in jobs.chunks(BATCH) {
+            let mut arguments = Arguments::new("submit");
+            for job in arguments.counted(jobs) {
+                arguments.job(job, self.settings.ageing)?;
+            }
+            let answer = self.connection.step_with_memory(arguments).await?;
+            answers.extend(reply::each(answer, reply::submitted)?);
+        }
+        Ok(answers)
+    }
+
+    async fn join(&self, node: &NodeSpec) -> Result<Membership, Error> {
+        node.check()?;
+        let mut arguments = Arguments::new("join");
+        arguments.node(node);
+        reply::membership(self.connection.step(arguments).await?)
+    }
+
+    async fn claim(&self, node: NodeId, slots: u32, most: usize) -> Result<Claims, Error> {
+        let mut arguments = Arguments::new("claim");
+        arguments.number(node.0);
+        arguments.number(slots.into());
+        arguments.number(most.min(BATCH) as u64);
+        reply::claims(self.connection.step(arguments).await?, node)
+    }
+
+    async fn renew(&self, node: NodeId, held: &[(JobName, Fence)]) -> Result<Renewal, Error> {
+        let mut arguments = Arguments::new("renew");
+        arguments.number(node.0);
+        arguments.list(held, |arguments, (job, fence)| {
+            arguments.attempt(job, *fence);
+        });
+        reply::renewal(self.connection.step(arguments).await?)
+    }
+
+    async fn finish(&self, _node: NodeId, ends: &[Finish]) -> Result<Vec<FinishResult>, Error> {
+        let mut answers = Vec::with_capacity(ends.len());
+        for ends in ends.chunks(BATCH) {
+            let mut arguments = Arguments::new("finish");
+            arguments.list(ends, Arguments::finish);
+            let answer = self.connection.step(arguments).await?;
+            answers.extend(reply::each(answer, reply::finished)?);
+        }
+        Ok(answers)
+    }
+
+    async fn progress(
+        &self,
+        _node: NodeId,
+        reports: &[(JobName, Fence, Arc<[u8]>)],
+    ) -> Result<(), Error> {
+        let mut arguments = Arguments::new("progress");
+        arguments.list(reports, |arguments, (job, fence, message)| {
+            arguments.attempt(job, *fence);
+            arguments.bytes(message);
+        });
+        self.connection.step_with_memory(arguments).await?;
+        Ok(())
+    }
+
+    async fn cancel(&self, jobs: &[JobName]) -> Result<Vec<Cancelled>, Error> {
+        let mut arguments = Arguments::new("cancel");
+        arguments.list(jobs, |arguments, job| arguments.text(job.as_str()));
+        let answer = self.connection.step(arguments).await?;
+        reply::each(answer, reply::cancelled)
+    }
+
+    async fn leave(&self, node: NodeId) -> Result<(), Error> {
+        let mut arguments = Arguments::new("leave");
+        arguments.number(node.0);
+        self.connection.step(arguments).await?;
+        Ok(())
+    }
+
+    async fn events(&self, after: Cursor, most: usize) -> Result<Vec<Event>, Error> {
+        let mut arguments = Arguments::new("events");
+        arguments.number(after.millis);
+        arguments.number(after.number);
+        arguments.number(most as u64);
+        reply::events(self.connection.step(arguments).await?)
+    }
+
+    async fn states(&self, jobs: &[JobName]) -> Result<Vec<Option<JobState>>, Error> {
+        let mut arguments = Arguments::new("states");
+        arguments.list(jobs, |arguments, job| arguments.text(job.as_str()));
+        let answer = self.connection.step(arguments).await?;
+        reply::each(answer, reply::state)
+    }
+
+    async fn status(&self) -> Result<QueueStatus, Error> {
+        let arguments = Arguments::new("status");
+        reply::status(self.connection.step(arguments).await?)
+    }
+}

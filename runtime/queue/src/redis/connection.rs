@@ -1,0 +1,295 @@
+//! The connection to the server: what is asked of it, and its scripts.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, RedisError, Value};
+use tokio::sync::Mutex;
+
+use super::config::RedisConfig;
+use super::encoding::Arguments;
+use super::reply;
+use crate::clock::{DrivenClock, micros};
+use crate::engine::QueueSettings;
+use crate::error::Error;
+
+/// All scripts, in the order in which they build on each other.
+const SCRIPTS: &str = concat!(
+    include_str!("scripts/prelude.lua"),
+    include_str!("scripts/gates.lua"),
+    include_str!("scripts/lanes.lua"),
+    include_str!("scripts/jobs.lua"),
+    include_str!("scripts/nodes.lua"),
+    include_str!("scripts/operations.lua"),
+);
+
+/// The first line of scripts that a server without memory refuses: those that add something.
+const WITH_MEMORY: &str = "#!lua\n";
+/// The first line of scripts that run without memory, too. Without them nothing could end, and no memory be freed.
+const ALWAYS: &str = "#!lua flags=allow-oom\n";
+
+/// How long an answer may take. A script that moves a batch takes some milliseconds, and others may come before it.
+const ANSWER: Duration = Duration::from_secs(5);
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// The oldest version that can name the millisecond of an event and leave its number to the server.
+const OLDEST: (u32, u32) = (7, 0);
+
+/// A server with a queue, connected when somebody calls.
+pub(super) struct Connection {
+    client: Client,
+    /// The prefix of all keys of the queue.
+    prefix: String,
+    settings: QueueSettings,
+    clock: Option<DrivenClock>,
+    /// The connection, until it breaks.
+    open: Mutex<Option<Open>>,
+    /// How many connections there were.
+    count: AtomicU64,
+}
+
+/// An open connection.
+#[derive(Clone)]
+struct Open {
+    connection: MultiplexedConnection,
+    /// The digest of the scripts that a server without memory refuses.
+    with_memory: String,
+    /// The digest of the scripts that always run.
+    always: String,
+    /// Tells this connection from those before and after it.
+    number: u64,
+}
+
+impl fmt::Debug for Connection {
+    /// Formats it without the address, which may contain a password.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Connection")
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// Connects for the first time, and returns the settings of the queue.
+    pub(super) async fn open(config: RedisConfig) -> Result<(Self, QueueSettings), Error> {
+        // The client's error is left out, because it may show the password.
+        let client = Client::open(config.url).map_err(|_| Error::InvalidSetting {
+            setting: "the address of the server",
+            reason: "cannot be read; write it like redis://host:6379/ or redis+unix:///run/redis.sock",
+        })?;
+        let connection = Self {
+            client,
+            prefix: format!("ratchet:{{{}}}:", config.queue),
+            settings: config.settings,
+            clock: config.clock,
+            open: Mutex::new(None),
+            count: AtomicU64::new(0),
+        };
+        let (open, settings) = connection.connect().await?;
+        *connection.open.lock().await = Some(open);
+        Ok((connection, settings))
+    }
+
+    /// Runs a step that goes on without memory.
+    pub(super) async fn step(&self, arguments: Arguments) -> Result<Value, Error> {
+        self.run(arguments, |open| &open.always).await
+    }
+
+    /// Runs a step that adds something, which a server without memory refuses.
+    pub(super) async fn step_with_memory(&self, arguments: Arguments) -> Result<Value, Error> {
+        self.run(arguments, |open| &open.with_memory).await
+    }
+
+    async fn run(
+        &self,
+        arguments: Arguments,
+        digest: impl Fn(&Open) -> &String,
+    ) -> Result<Value, Error> {
+        let mut open = self.get().await?;
+        let first = self.call(&mut open, &arguments, &digest).await;
+        let again = match first {
+            // The server has forgotten its scripts, as after SCRIPT FLUSH or a restart. Nothing was done.
+            Err(error) if error.code() == Some("NOSCRIPT") => {
+                match load_scripts(&mut open.connection).await {
+                    Ok(_) => self.call(&mut open, &arguments, &digest).await,
+                    Err(error) => Err(error),
+                }
+            }
+            other => other,
+        };
+        match again {
+            Ok(returned) => reply::answer(returned),
+            Err(error) => {
+                if is_broken(&error) {
+                    let mut current = self.open.lock().await;
+                    if (current.as_ref()).is_some_and(|current| current.number == open.number) {
+                        *current = None;
+                    }
+                }
+                Err(server_error(error))
+            }
+        }
+    }
+
+    /// Returns the connection, and connects if it has broken.
+    async fn get(&self) -> Result<Open, Error> {
+        let mut current = self.open.lock().await;
+        if let Some(open) = &*current {
+            return Ok(open.clone());
+        }
+        // Callers that come meanwhile wait for this one instead of connecting, too.
+        let (open, _) = self.connect().await?;
+        *current = Some(open.clone());
+        Ok(open)
+    }
+
+    async fn call(
+        &self,
+        open: &mut Open,
+        arguments: &Arguments,
+        digest: impl Fn(&Open) -> &String,
+    ) -> Result<Value, RedisError> {
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(digest(open)).arg(1).arg(&self.prefix);
+        command.arg(arguments.operation);
+        match &self.clock {
+            Some(clock) => command.arg(clock.now().as_micros()),
+            None => command.arg(""),
+        };
+        for value in &arguments.values {
+            command.arg(value);
+        }
+        command.query_async(&mut open.connection).await
+    }
+
+    /// Connects, asks whether the server is fit, loads the scripts, and opens the queue.
+    async fn connect(&self) -> Result<(Open, QueueSettings), Error> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT))
+            .set_response_timeout(Some(ANSWER));
+        let connecting = (self.client).get_multiplexed_async_connection_with_config(&config);
+        let mut connection = connecting.await.map_err(server_error)?;
+        let info: String = redis::cmd("INFO")
+            .query_async(&mut connection)
+            .await
+            .map_err(server_error)?;
+        let replication = check_server(&info)?;
+        let (with_memory, always) = load_scripts(&mut connection).await.map_err(server_error)?;
+        let mut open = Open {
+            connection,
+            with_memory,
+            always,
+            // Relaxed: nothing else is published with the number.
+            number: self.count.fetch_add(1, Ordering::Relaxed),
+        };
+        let mut arguments = Arguments::new("open");
+        arguments.text(replication);
+        arguments.number(micros(self.settings.session));
+        arguments.number(micros(self.settings.retention));
+        arguments.number(self.settings.capacity);
+        arguments.number(micros(self.settings.ageing.step));
+        let returned = self.call(&mut open, &arguments, |open| &open.always).await;
+        let (_, settings) = reply::opened(reply::answer(returned.map_err(server_error)?)?)?;
+        Ok((open, settings))
+    }
+}
+
+/// Loads both variants of the scripts, and returns their digests.
+async fn load_scripts(
+    connection: &mut MultiplexedConnection,
+) -> Result<(String, String), RedisError> {
+    let mut digests = Vec::new();
+    for first_line in [WITH_MEMORY, ALWAYS] {
+        let mut command = redis::cmd("SCRIPT");
+        command.arg("LOAD").arg(format!("{first_line}{SCRIPTS}"));
+        digests.push(command.query_async::<String>(connection).await?);
+    }
+    let always = digests.pop().unwrap_or_default();
+    Ok((digests.pop().unwrap_or_default(), always))
+}
+
+/// Refuses a server that would lose or drop what a queue keeps, and returns its replication id.
+fn check_server(info: &str) -> Result<&str, Error> {
+    let field = |name: &str| {
+        let mut lines = info.lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        value.unwrap_or_default().trim()
+    };
+    let refuse = |reason: String| Err(Error::UnfitServer { reason });
+    let version = field("redis_version");
+    let mut numbers = version
+        .split('.')
+        .map_while(|part| part.parse::<u32>().ok());
+    let version_of = |numbers: &mut dyn Iterator<Item = u32>| {
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+    };
+    if version_of(&mut numbers) < OLDEST {
+        return refuse(format!(
+            "its version is {version}, and 7.0 is the oldest that will do"
+        ));
+    }
+    let policy = field("maxmemory_policy");
+    if policy != "noeviction" {
+        return refuse(format!(
+            "its policy for full memory is `{policy}`, which drops jobs and locks; set `maxmemory-policy noeviction`"
+        ));
+    }
+    if field("role") == "slave" {
+        return refuse("it is a replica; use the address of its primary".to_owned());
+    }
+    if field("aof_enabled") == "0" {
+        tracing::warn!(
+            "the server keeps no append-only file, so a crash of it loses the queue; set `appendonly yes`"
+        );
+    }
+    Ok(field("master_replid"))
+}
+
+/// Whether a connection can serve no more calls, or nobody knows what comes next on it.
+fn is_broken(error: &RedisError) -> bool {
+    error.is_io_error()
+        || error.is_connection_dropped()
+        || error.is_timeout()
+        || error.is_unrecoverable_error()
+        // Another server has become the primary.
+        || error.code() == Some("READONLY")
+}
+
+/// Returns an error of the client as one of this crate.
+fn server_error(error: RedisError) -> Error {
+    let reason = error.to_string();
+    match error.code() {
+        Some("OOM") => Error::OutOfMemory { reason },
+        _ if is_broken(&error) => Error::Unreachable(Box::new(error)),
+        _ => Error::Server { reason },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIT: &str = "redis_version:7.2.4\r\nmaxmemory_policy:noeviction\r\nrole:master\r\naof_enabled:1\r\nmaster_replid:abc\r\n";
+
+    #[test]
+    fn a_server_that_may_lose_jobs_is_refused_with_the_remedy() {
+        assert_eq!(check_server(FIT).unwrap(), "abc");
+        for (from, to, reason) in [
+            ("7.2.4", "6.2.14", "7.0 is the oldest"),
+            (
+                "noeviction",
+                "allkeys-lru",
+                "set `maxmemory-policy noeviction`",
+            ),
+            ("role:master", "role:slave", "address of its primary"),
+        ] {
+            let error = check_server(&FIT.replace(from, to))
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+}

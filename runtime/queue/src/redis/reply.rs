@@ -1,0 +1,377 @@
+//! The answers of the scripts, read into values.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ratchet_runtime::Ageing;
+use redis::Value;
+use smol_str::SmolStr;
+
+use super::encoding::{LIST, PART};
+use crate::engine::QueueSettings;
+use crate::error::Error;
+use crate::event::{Cursor, Event, EventKind};
+use crate::job::{Cancelled, Declaration, FinalStatus, JobState, QueueStatus, Refusal, Submitted};
+use crate::names::{JobName, NodeId};
+use crate::node::{Claim, Claims, Fence, FinishResult, Membership, Renewal, Share};
+
+/// Returns the error for an answer that no script gives.
+fn unexpected(what: &str) -> Error {
+    Error::Server {
+        reason: format!("it answered with {what} where something else was expected"),
+    }
+}
+
+/// A list in an answer, which is read from its front.
+struct List(std::vec::IntoIter<Value>);
+
+impl List {
+    fn of(value: Value) -> Result<Self, Error> {
+        match value {
+            Value::Array(values) => Ok(Self(values.into_iter())),
+            other => Err(unexpected(&format!("{other:?}"))),
+        }
+    }
+
+    fn value(&mut self) -> Result<Value, Error> {
+        self.0.next().ok_or_else(|| unexpected("a short list"))
+    }
+
+    fn bytes(&mut self) -> Result<Vec<u8>, Error> {
+        match self.value()? {
+            Value::BulkString(bytes) => Ok(bytes),
+            Value::SimpleString(text) => Ok(text.into_bytes()),
+            other => Err(unexpected(&format!("{other:?}"))),
+        }
+    }
+
+    fn text(&mut self) -> Result<String, Error> {
+        String::from_utf8(self.bytes()?).map_err(|_| unexpected("bytes that are no text"))
+    }
+
+    fn parsed<T: FromStr>(&mut self) -> Result<T, Error> {
+        let text = self.text()?;
+        text.parse().map_err(|_| unexpected(&format!("`{text}`")))
+    }
+
+    fn list(&mut self) -> Result<Self, Error> {
+        Self::of(self.value()?)
+    }
+
+    fn micros(&mut self) -> Result<Duration, Error> {
+        self.parsed().map(Duration::from_micros)
+    }
+}
+
+/// Reads each value of a list.
+pub(super) fn each<T>(
+    answer: Value,
+    read: impl Fn(Value) -> Result<T, Error>,
+) -> Result<Vec<T>, Error> {
+    List::of(answer)?.0.map(read).collect()
+}
+
+/// Takes the answer out of what every script returns around it.
+pub(super) fn answer(returned: Value) -> Result<Value, Error> {
+    let mut list = List::of(returned)?;
+    match &*list.text()? {
+        "answer" => list.value(),
+        "gone" => Err(Error::QueueGone),
+        "version" => Err(Error::UnfitServer {
+            reason: format!(
+                "the queue was made by another version of ratchet (format {}); drain it with that one, or use another name",
+                list.text()?
+            ),
+        }),
+        other => Err(unexpected(other)),
+    }
+}
+
+/// Reads what opening a queue returns: its epoch and its settings.
+pub(super) fn opened(answer: Value) -> Result<(u64, QueueSettings), Error> {
+    let mut list = List::of(answer)?;
+    let _version: u64 = list.parsed()?;
+    let epoch = list.parsed()?;
+    let (session, retention) = (list.micros()?, list.micros()?);
+    let capacity = list.parsed()?;
+    let ageing = Ageing {
+        step: list.micros()?,
+    };
+    let settings = QueueSettings {
+        session,
+        retention,
+        capacity,
+        ageing,
+    };
+    Ok((epoch, settings))
+}
+
+pub(super) fn declared(answer: Value, declarations: &[Declaration]) -> Result<(), Error> {
+    let mut list = List::of(answer)?;
+    if list.text()? == "ok" {
+        return Ok(());
+    }
+    let at: usize = list.parsed()?;
+    let (name, second) = match declarations.get(at.wrapping_sub(1)) {
+        Some(Declaration::Limit(name, limit)) => (name, limit.to_string()),
+        Some(Declaration::Resource(name, resource)) => (name, resource.to_string()),
+        None => return Err(unexpected("a conflict of nothing")),
+    };
+    Err(Error::Conflict {
+        name: name.clone(),
+        second,
+    })
+}
+
+pub(super) fn submitted(answer: Value) -> Result<Submitted, Error> {
+    let mut list = List::of(answer)?;
+    let refusal = match &*list.text()? {
+        "ok" => return Ok(Submitted::Accepted),
+        "full" => return Ok(Submitted::Full),
+        "known" => {
+            let state = state_of(&list.text()?)?;
+            let state = state.ok_or_else(|| unexpected("a known job without a state"))?;
+            return Ok(Submitted::Known(state));
+        }
+        "limit" => Refusal::UnknownLimit {
+            name: list.text()?.into(),
+        },
+        "resource" => Refusal::UnknownResource {
+            name: list.text()?.into(),
+        },
+        "impossible" => Refusal::ImpossibleResource {
+            name: list.text()?.into(),
+            asked: list.parsed()?,
+            total: list.parsed()?,
+        },
+        "need" => Refusal::UnknownNeed {
+            need: list.parsed()?,
+        },
+        "rate" => Refusal::RateConflict {
+            key: list.text()?.into(),
+        },
+        other => return Err(unexpected(other)),
+    };
+    Ok(Submitted::Refused(refusal))
+}
+
+pub(super) fn membership(answer: Value) -> Result<Membership, Error> {
+    let mut list = List::of(answer)?;
+    Ok(Membership {
+        node: NodeId(list.parsed()?),
+        valid_for: list.micros()?,
+    })
+}
+
+pub(super) fn claims(answer: Value, node: NodeId) -> Result<Claims, Error> {
+    let mut list = List::of(answer)?;
+    if list.text()? == "lost" {
+        return Err(Error::NodeLost { node });
+    }
+    let ask_again = match &*list.text()? {
+        "" => None,
+        micros => {
+            let micros = micros.parse().map_err(|_| unexpected(micros))?;
+            Some(Duration::from_micros(micros))
+        }
+    };
+    let claims = each(list.value()?, claim)?;
+    Ok(Claims { claims, ask_again })
+}
+
+fn claim(answer: Value) -> Result<Claim, Error> {
+    let mut list = List::of(answer)?;
+    let job = list.parsed()?;
+    let fence = fence(&list.text()?)?;
+    let attempt = list.parsed()?;
+    let class = list.text()?;
+    let slots = class.rsplit(PART).next().unwrap_or_default();
+    let slots = slots.parse().map_err(|_| unexpected(&class))?;
+    let (gates, identities) = (list.text()?, list.text()?);
+    Ok(Claim {
+        job,
+        fence,
+        attempt,
+        slots,
+        shares: shares(&gates, &identities)?,
+        payload: list.bytes()?.into(),
+    })
+}
+
+/// Reads a fence, as in `1-17`.
+fn fence(text: &str) -> Result<Fence, Error> {
+    let numbers = text.split_once('-').and_then(|(epoch, number)| {
+        let (epoch, number) = (epoch.parse().ok()?, number.parse().ok()?);
+        Some(Fence { epoch, number })
+    });
+    numbers.ok_or_else(|| unexpected(text))
+}
+
+/// Reads the shares of resources among the gates of a job.
+fn shares(gates: &str, identities: &str) -> Result<Vec<Share>, Error> {
+    let mut shares = Vec::new();
+    for entry in gates.split(LIST) {
+        let Some((name, units)) = entry
+            .strip_prefix("u:")
+            .and_then(|rest| rest.split_once(PART))
+        else {
+            continue;
+        };
+        let named = identities.split(LIST).find_map(|entry| {
+            let (gate, rest) = entry.split_once(PART)?;
+            (gate.strip_prefix("u:") == Some(name)).then_some(rest)
+        });
+        // Each identity stands before its number.
+        let identities = named
+            .into_iter()
+            .flat_map(|rest| rest.split(PART).step_by(2));
+        shares.push(Share {
+            resource: name.into(),
+            units: units.parse().map_err(|_| unexpected(units))?,
+            identities: identities.map(SmolStr::from).collect(),
+        });
+    }
+    Ok(shares)
+}
+
+pub(super) fn renewal(answer: Value) -> Result<Renewal, Error> {
+    let mut list = List::of(answer)?;
+    if list.text()? == "lost" {
+        return Ok(Renewal::Lost);
+    }
+    let valid_for = list.micros()?;
+    let mut names = list.list()?;
+    let mut cancelled = Vec::new();
+    while names.0.len() > 0 {
+        cancelled.push(names.parsed::<JobName>()?);
+    }
+    Ok(Renewal::Valid {
+        valid_for,
+        cancelled,
+    })
+}
+
+/// Reads a value that is one word.
+fn word(answer: Value) -> Result<String, Error> {
+    List(vec![answer].into_iter()).text()
+}
+
+pub(super) fn finished(answer: Value) -> Result<FinishResult, Error> {
+    match &*word(answer)? {
+        "committed" => Ok(FinishResult::Committed),
+        "stale" => Ok(FinishResult::Stale),
+        other => Err(unexpected(other)),
+    }
+}
+
+pub(super) fn cancelled(answer: Value) -> Result<Cancelled, Error> {
+    match &*word(answer)? {
+        "ended" => Ok(Cancelled::Ended),
+        "asked" => Ok(Cancelled::Asked),
+        "" => Ok(Cancelled::Unknown),
+        status => final_status(status).map(Cancelled::TooLate),
+    }
+}
+
+pub(super) fn state(answer: Value) -> Result<Option<JobState>, Error> {
+    state_of(&word(answer)?)
+}
+
+fn state_of(word: &str) -> Result<Option<JobState>, Error> {
+    Ok(match word {
+        "" => None,
+        "waiting" => Some(JobState::Waiting),
+        "running" => Some(JobState::Running),
+        status => Some(JobState::Ended(final_status(status)?)),
+    })
+}
+
+fn final_status(word: &str) -> Result<FinalStatus, Error> {
+    let mut all = FinalStatus::ALL.into_iter();
+    all.find(|status| status.as_str() == word)
+        .ok_or_else(|| unexpected(word))
+}
+
+pub(super) fn status(answer: Value) -> Result<QueueStatus, Error> {
+    let mut list = List::of(answer)?;
+    Ok(QueueStatus {
+        waiting: list.parsed()?,
+        running: list.parsed()?,
+        nodes: list.parsed()?,
+    })
+}
+
+pub(super) fn events(answer: Value) -> Result<Vec<Event>, Error> {
+    let mut list = List::of(answer)?;
+    if list.text()? == "expired" {
+        return Err(Error::EventsExpired);
+    }
+    each(list.value()?, event)
+}
+
+fn event(answer: Value) -> Result<Event, Error> {
+    let mut list = List::of(answer)?;
+    let place = list.text()?;
+    let numbers = place.split_once('-').and_then(|(millis, number)| {
+        let (millis, number) = (millis.parse().ok()?, number.parse().ok()?);
+        Some(Cursor { millis, number })
+    });
+    let cursor = numbers.ok_or_else(|| unexpected(&place))?;
+    let mut fields = Fields(list.list()?);
+    let kind = match &*fields.next("t")?.text()? {
+        "S" => EventKind::Started {
+            job: fields.next("j")?.parsed()?,
+            node: NodeId(fields.next("n")?.parsed()?),
+            attempt: fields.next("a")?.parsed()?,
+        },
+        "P" => EventKind::Progress {
+            job: fields.next("j")?.parsed()?,
+            message: Arc::from(fields.next("m")?.bytes()?),
+        },
+        "R" => EventKind::Retried {
+            job: fields.next("j")?.parsed()?,
+            delay: fields.next("d")?.micros()?,
+        },
+        "L" => EventKind::AttemptLost {
+            job: fields.next("j")?.parsed()?,
+            node: NodeId(fields.next("n")?.parsed()?),
+        },
+        "B" => EventKind::GivenBack {
+            job: fields.next("j")?.parsed()?,
+        },
+        "E" => EventKind::Ended {
+            job: fields.next("j")?.parsed()?,
+            status: final_status(&fields.next("s")?.text()?)?,
+            attempts: fields.next("a")?.parsed()?,
+            result: Arc::from(fields.next("r")?.bytes()?),
+        },
+        "J" => EventKind::NodeJoined {
+            node: NodeId(fields.next("n")?.parsed()?),
+            name: fields.next("m")?.text()?.into(),
+        },
+        "Q" => EventKind::NodeLeft {
+            node: NodeId(fields.next("n")?.parsed()?),
+        },
+        "X" => EventKind::NodeLost {
+            node: NodeId(fields.next("n")?.parsed()?),
+        },
+        other => return Err(unexpected(other)),
+    };
+    Ok(Event { cursor, kind })
+}
+
+/// The fields of an event, in the order in which the scripts write them.
+struct Fields(List);
+
+impl Fields {
+    /// Returns the list from which the value of this field, the next one, can be read.
+    fn next(&mut self, name: &str) -> Result<&mut List, Error> {
+        let found = self.0.text()?;
+        if found == name {
+            Ok(&mut self.0)
+        } else {
+            Err(unexpected(&found))
+        }
+    }
+}

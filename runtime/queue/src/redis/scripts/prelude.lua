@@ -1,0 +1,110 @@
+-- The state of a queue, and the numbers that every step needs.
+--
+-- KEYS[1] is the prefix of all keys, ratchet:{NAME}:, whose hash tag keeps a queue in one slot of a cluster. The other keys
+-- are made from it. ARGV[1] is the operation, and ARGV[2] the time in microseconds, or empty for the clock of the server.
+--
+-- meta               hash: counters and settings
+-- j:JOB              hash: a job, from its submission until its end is forgotten
+--   s state (n needs, d delay, q queued, r running, e ended)   l lane   p payload   sp span   nb not before
+--   cl crash limit   w missing needs   g gate of its rate key   u due   k arrival   a attempts   o lost nodes
+--   n node   f fence   t fence of the latest end told   c cancelled   i identities   st status   ev event of its end
+-- dep:JOB            list: the jobs that need it
+-- lanes              hash: class and claims -> lane.  A lane holds the jobs that claim the same and that the same nodes can do.
+-- L:LANE             hash: c class, g claims, n jobs that have not ended, z where it waits (r ready, a point, or nothing),
+--                    m its member there, d the due time of its first job, f the point it came from, kp the gates it keeps
+-- q:LANE             sorted set: its queued jobs, by due time and arrival
+-- ready:CLASS        sorted set: the lanes of which the first job may lack nothing
+-- w:POINT            sorted set: the lanes that wait at a point, which is a gate, a number of units and a class
+-- p:GATE             sorted set: the points of a gate at which lanes wait, by units
+-- held, quota, users, buckets, kept      hashes by gate: units held, what there is, jobs that use a rate key, when a bucket is
+--                    full, and for which due lane something is kept
+-- ids:GATE           sorted set: the free identities of a resource
+-- timers             sorted set: what happens at a moment
+-- classes, cn        set of classes, and hash: how many living nodes serve each
+-- nodes              set of nodes.  n:NODE hash, nc:NODE set of classes, c:NODE set of jobs
+-- resv               hash: class -> the node that is kept free for a job of many slots
+-- events             stream
+--
+-- A gate is a letter and a name: h: a host, g: the global lock, k: a rate key, l: a limit, u: a resource, a: quiet for a job
+-- that must be alone, x: the time after a failover. As long as a gate lets somebody pass, the first lane of each of its
+-- points is ready. So a claim looks only at first jobs, however many lanes and busy hosts there are.
+
+local base = KEYS[1]
+local operation = ARGV[1]
+local call = redis.call
+local floor, max, min = math.floor, math.max, math.min
+
+-- Separators: of lists, and of the parts of an entry. No name contains them.
+local LIST, PART = '\30', '\31'
+
+-- The version of all this. Another one cannot read the keys.
+local VERSION = 1
+
+local function key(name)
+  return base .. name
+end
+
+-- Whole numbers up to 2^53, which tostring would round.
+local function text(number)
+  return string.format('%.0f', number)
+end
+
+local function split(joined, separator)
+  local parts = {}
+  if joined == '' then
+    return parts
+  end
+  for part in string.gmatch(joined .. separator, '([^' .. separator .. ']*)' .. separator) do
+    parts[#parts + 1] = part
+  end
+  return parts
+end
+
+local META = key('meta')
+local FIELDS = {
+  'v', 'now', 'epoch', 'fence', 'seq', 'node', 'lane', 'open', 'running', 'alone', 'kept', 'session', 'retention',
+  'capacity', 'hold', 'empty', 'dropped', 'qd', 'qs', 'ql',
+}
+local meta, changed = {}, {}
+do
+  local values = call('HMGET', META, unpack(FIELDS))
+  for at, field in ipairs(FIELDS) do
+    meta[field] = tonumber(values[at] or '0')
+  end
+end
+
+local function set(field, value)
+  if meta[field] ~= value then
+    meta[field] = value
+    changed[field] = true
+  end
+end
+
+local function save()
+  local arguments = {}
+  for field in pairs(changed) do
+    arguments[#arguments + 1] = field
+    arguments[#arguments + 1] = text(meta[field])
+  end
+  if #arguments > 0 then
+    call('HSET', META, unpack(arguments))
+  end
+end
+
+-- A clock that was set back must not let a token or a session come twice.
+local now
+if ARGV[2] ~= '' then
+  now = max(tonumber(ARGV[2]), meta.now)
+else
+  local time = call('TIME')
+  now = max(tonumber(time[1]) * 1000000 + tonumber(time[2]), meta.now)
+end
+
+local TIMERS = key('timers')
+local function timer(moment, what)
+  call('ZADD', TIMERS, text(moment), what)
+end
+
+local function event(...)
+  return call('XADD', key('events'), text(floor(now / 1000)) .. '-*', ...)
+end

@@ -1,0 +1,130 @@
+//! A real server of Redis or Valkey for one test, which ends with it.
+
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+/// How long a server may take to start.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A server in a folder of its own, on a socket there.
+pub(crate) struct Server {
+    folder: TempDir,
+    program: PathBuf,
+    options: Vec<String>,
+    child: Option<Child>,
+}
+
+impl Server {
+    /// Starts a server without persistence. Where there is none, it says so and returns nothing.
+    pub(crate) async fn start() -> Option<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts a server with these options, as in `["--maxmemory", "10mb"]`.
+    pub(crate) async fn start_with(options: &[&str]) -> Option<Self> {
+        let Some(program) = find() else {
+            eprintln!(
+                "SKIPPED: there is no redis-server and no valkey-server, so the engine on them is not tested"
+            );
+            return None;
+        };
+        let mut server = Self {
+            folder: tempfile::tempdir().unwrap(),
+            program,
+            options: options.iter().map(|option| (*option).to_owned()).collect(),
+            child: None,
+        };
+        server.run().await;
+        Some(server)
+    }
+
+    /// Starts the program, and waits until it answers.
+    pub(crate) async fn run(&mut self) {
+        let socket = self.socket();
+        let child = Command::new(&self.program)
+            .args(["--port", "0", "--daemonize", "no", "--save", ""])
+            .arg("--unixsocket")
+            .arg(&socket)
+            .arg("--dir")
+            .arg(self.folder.path())
+            .args(&self.options)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+        let deadline = Instant::now() + DEADLINE;
+        while !answers(&socket) {
+            assert!(Instant::now() < deadline, "the server does not start");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Kills the program, as a crash would.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Returns the address for clients.
+    pub(crate) fn url(&self) -> String {
+        format!("redis+unix://{}", self.socket().display())
+    }
+
+    /// Sends a command as a person would, and returns the raw answer.
+    #[cfg(feature = "redis")]
+    pub(crate) fn command(&self, words: &[&str]) -> String {
+        let mut stream = UnixStream::connect(self.socket()).unwrap();
+        let mut text = format!("*{}\r\n", words.len());
+        for word in words {
+            write!(text, "${}\r\n{word}\r\n", word.len()).unwrap();
+        }
+        text.push_str("*1\r\n$4\r\nQUIT\r\n");
+        stream.write_all(text.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("socket")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Finds the program: the one that `REDIS_SERVER` names, or else the first in the path.
+fn find() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("REDIS_SERVER") {
+        return Some(named.into());
+    }
+    let path = std::env::var_os("PATH")?;
+    let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let programs = ["redis-server", "valkey-server"].into_iter();
+    let all = programs.flat_map(|program| folders.iter().map(move |folder| folder.join(program)));
+    all.into_iter().find(|program| program.is_file())
+}
+
+/// Whether a server answers at a socket. One that reads its data yet answers with an error.
+fn answers(socket: &Path) -> bool {
+    let Ok(mut stream) = UnixStream::connect(socket) else {
+        return false;
+    };
+    let mut answer = [0; 5];
+    stream.write_all(b"PING\r\n").is_ok()
+        && stream.read_exact(&mut answer).is_ok()
+        && answer == *b"+PONG"
+}
