@@ -86,7 +86,7 @@ const CRATES: [(&str, Layers); 10] = [
             &["job"],
             &["event", "node"],
             &["engine"],
-            &["memory", "redis"],
+            &["memory", "redis", "runner"],
         ],
     ),
     (

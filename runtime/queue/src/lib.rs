@@ -6,6 +6,8 @@
 //!
 //! - An [`Engine`] is the queue: jobs are [submitted](Engine::submit), nodes [join](Engine::join) and
 //!   [claim](Engine::claim) what they may start, and tell how it [ended](Engine::finish).
+//! - A [`NodeRunner`] is the loop of a node: it claims, has a [`Performer`] do the work, renews the session, and ends all that
+//!   runs before the session could be over.
 //! - [`MemoryEngine`] keeps the queue in this process. It is the reference, around the scheduler of the runtime.
 #![cfg_attr(
     feature = "redis",
@@ -67,6 +69,7 @@ mod node;
 mod rates;
 #[cfg(feature = "redis")]
 mod redis;
+mod runner;
 
 pub use clock::{DrivenClock, Moment};
 pub use engine::{Engine, QueueSettings};
@@ -82,3 +85,4 @@ pub use node::{
 };
 #[cfg(feature = "redis")]
 pub use redis::{RedisConfig, RedisEngine};
+pub use runner::{Attempt, NodeReport, NodeRunner, Performer};
