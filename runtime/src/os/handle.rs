@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
@@ -81,6 +82,19 @@ pub trait ProcessView: Send + Sync {
 
     /// Whether the process has ended, even if its [`ExitWatch`] does not report that yet.
     fn has_ended(&self) -> bool;
+
+    /// Whether this asks the system that runs the process. Otherwise it answers from what has come from there so far, and
+    /// more may wait to be read after this process was stopped.
+    fn is_direct(&self) -> bool {
+        true
+    }
+
+    /// Returns for how long a process that has ended surely ran, as measured where it ran.
+    ///
+    /// `None` if that is not known, or not needed because [`has_ended`](Self::has_ended) knows of the end at once.
+    fn ran(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// How many bytes were written into the pipe to the stdin of a process, and read from it.

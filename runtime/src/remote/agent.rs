@@ -4,6 +4,7 @@
 
 mod keeper_link;
 mod process;
+mod run_time;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::keeper_link::KeeperLink;
 use self::process::{AgentProcess, drain};
+use self::run_time::Suspensions;
 use super::activity::{ActivityReader, LastActivity};
 use super::config::MAX_PROCESSES;
 use super::files::{FileRequest, FileService};
@@ -169,6 +171,7 @@ impl Agent {
             sampler: sampler(),
             starts: Arc::default(),
             suspension: Suspension::None,
+            suspensions: Suspensions::default(),
             held: Vec::new(),
         };
         session.run(connection, told).await
@@ -223,6 +226,8 @@ struct DispatcherSession {
     /// Each task that starts a process holds a read guard of this until it is done.
     starts: Arc<RwLock<()>>,
     suspension: Suspension,
+    /// How often everything was stopped and continued, for the tasks that measure how long processes run.
+    suspensions: Suspensions,
     /// The requests about processes that are done once the processes continue. A process that is asked to end would run
     /// again before that.
     held: Vec<ToAgent>,
@@ -365,6 +370,7 @@ impl DispatcherSession {
             close_stderr: known.close_stderr.clone(),
             messages: self.messages.clone(),
             news: self.tell_main.clone(),
+            suspensions: self.suspensions.clone(),
         };
         self.processes.insert(id, known);
         self.tasks.spawn(process.run());
@@ -450,6 +456,7 @@ impl DispatcherSession {
             ToAgent::Suspend => match mem::replace(&mut self.suspension, Suspension::None) {
                 Suspension::None => {
                     self.suspension = Suspension::Begins;
+                    self.suspensions.begin();
                     let (starts, news) = (Arc::clone(&self.starts), self.tell_main.clone());
                     self.tasks.spawn(async move {
                         let _ = news.send(SessionEvent::NoStarts(starts.write_owned().await));
@@ -508,6 +515,7 @@ impl DispatcherSession {
         for local in self.running() {
             self.pause(local, false).await;
         }
+        self.suspensions.end();
         for message in mem::take(&mut self.held) {
             Box::pin(self.apply(message)).await;
         }

@@ -81,6 +81,8 @@ pub(super) enum FromAgent {
         survivors: Vec<u32>,
         /// How many bytes of its stdin the process has read, if that is known.
         read: Option<u64>,
+        /// For how many milliseconds the process surely ran.
+        ran_ms: u64,
     },
     /// A process has closed its stdin.
     InputClosed {
@@ -165,7 +167,7 @@ pub(super) enum WireEnding {
 
 impl FromAgent {
     /// Makes the message that a process has ended.
-    pub(super) fn ended(id: u64, ended: Ended, read: Option<u64>) -> Self {
+    pub(super) fn ended(id: u64, ended: Ended, read: Option<u64>, ran: Duration) -> Self {
         Self::Ended {
             id,
             exit: match ended.exit {
@@ -182,6 +184,7 @@ impl FromAgent {
             left_behind: ended.left_behind,
             survivors: ended.survivors,
             read,
+            ran_ms: grace_ms(ran),
         }
     }
 }
@@ -510,7 +513,7 @@ mod tests {
         let usage = vec![(3, 4, 5)];
         let question = u64::MAX;
         let sent = [
-            FromAgent::ended(1, ended, Some(5)),
+            FromAgent::ended(1, ended, Some(5), Duration::from_secs(2)),
             FromAgent::Measured { question, usage },
             FromAgent::InputClosed { id: 2, read: None },
             FromAgent::Beat,

@@ -119,6 +119,8 @@ pub(super) struct RemoteView {
 struct ViewState {
     /// How many bytes of its stdin it has read; `None` until its agent has reported that.
     read: Option<u64>,
+    /// For how long it surely ran; `None` until its agent has reported its end.
+    ran: Option<Duration>,
     has_ended: bool,
 }
 
@@ -154,6 +156,14 @@ impl ProcessView for Arc<RemoteView> {
 
     fn has_ended(&self) -> bool {
         self.state().has_ended
+    }
+
+    fn is_direct(&self) -> bool {
+        false
+    }
+
+    fn ran(&self) -> Option<Duration> {
+        self.state().ran
     }
 }
 
@@ -313,6 +323,7 @@ impl ProcessTable {
                 left_behind,
                 survivors,
                 read,
+                ran_ms,
             } => {
                 let id = ProcessId::new(id);
                 let mut state = self.state();
@@ -326,6 +337,7 @@ impl ProcessTable {
                     {
                         let mut view = entry.shared.state();
                         view.read = read.or(view.read);
+                        view.ran = Some(Duration::from_millis(ran_ms));
                     }
                     tokio::spawn(announce(entry, ended));
                 }

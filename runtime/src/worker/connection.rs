@@ -47,7 +47,7 @@ use crate::dispatch::{
 use crate::ids::Ticket;
 use crate::ids::WorkerName;
 use crate::os::{ExitWatch, OutputCount, ProcessHandle, ProcessManager, ProcessView};
-use crate::suspension::working_now;
+use crate::suspension::{until, working_now};
 use crate::worker::config::{PoolConfig, WorkerProtocol};
 
 /// How many orders are taken from the channel at once. Their requests are sent in one write.
@@ -383,6 +383,11 @@ impl RunningWorker {
             // Its exit is about to be reported. Its remaining output is read then, and counts.
             self.awaits_exit = true;
             return;
+        }
+        let due = self.deadline().filter(|at| *at <= now);
+        if due.is_some() && self.process.view().is_some_and(|view| !view.is_direct()) {
+            // If this process was stopped, what the worker has printed may wait in the connection to its host.
+            until(due).await;
         }
         self.read_printed().await;
         // An answer may have moved the deadline.

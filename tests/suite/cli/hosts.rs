@@ -14,12 +14,13 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
 use std::process::Command;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use ratchet_caching::{Clock, SystemClock};
 use ratchet_runtime::monitor::{Probe as _, Sampler};
 use ratchet_tests::{Ended, Folder, Ratchet, Signal, eventually, marked};
 use serde_json::Value;
+use tokio::time::Instant;
 
 /// An `ssh` that connects to this machine, whatever the destination is, and takes it down.
 const SSH: &str = r#"#!/bin/sh

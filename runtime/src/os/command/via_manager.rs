@@ -94,6 +94,20 @@ struct StartedProgram<'a> {
 }
 
 impl StartedProgram<'_> {
+    /// Returns how much of a limit was left when the program ended, if it ended by itself before its limits were over.
+    ///
+    /// This process, the connection or the other host may have been held up in the meantime, so that the limits were over
+    /// here before the end was heard of. So it is measured where the program ran. The transfer of its files is not part
+    /// of that.
+    fn left_of(&self, limit: Option<Duration>, ended: &Ended) -> Option<Duration> {
+        let ran = self.handle.view().and_then(ProcessView::ran)?;
+        let first = self.limits.soft.into_iter().chain(self.limits.hard).min()?;
+        if ended.ending != Ending::ByItself || ran >= first {
+            return None;
+        }
+        limit?.checked_sub(ran)
+    }
+
     /// Waits for the end of the program, and asks or kills it when its limits, a cancellation or a lost reader require
     /// that.
     async fn wait(
@@ -292,7 +306,13 @@ impl CommandRunner {
         let mut ended = program.wait(&mut reader, writer, cancel).await;
         program.has_ended = true;
         reader.finish().await;
+        let was_in_time = program
+            .left_of(limits.soft.or(limits.hard), &ended)
+            .is_some();
         let mut stopped = program.stopped;
+        if was_in_time && stopped == Some(StopCause::Timeout) {
+            stopped = None;
+        }
         if ended.ending == Ending::WantedTerminal {
             ended.ending = Ending::Killed;
             stopped.get_or_insert(StopCause::Terminal);
@@ -307,6 +327,13 @@ impl CommandRunner {
         };
         let end = if end.is_success() && !files.pull.is_empty() {
             let pull_limit = limits.hard.into_iter().chain(limits.soft).max();
+            let left = program.left_of(pull_limit, &end.ended);
+            let pull_by = limit_from(began, pull_limit);
+            // A program whose end was heard of late has the time for its files that it would have had.
+            let pull_by = match left {
+                Some(left) if pull_by <= Some(working_now()) => working_now().checked_add(left),
+                _ => pull_by,
+            };
             tokio::select! {
                 biased;
                 pulled = folder.pull(&files.pull) => pulled.map(|()| end),
@@ -314,7 +341,7 @@ impl CommandRunner {
                     stopped: Some(StopCause::Cancelled),
                     ..end
                 }),
-                () = until(limit_from(began, pull_limit)) => {
+                () = until(pull_by) => {
                     Err(FileError::TooSlow { direction: Direction::Pull }.into())
                 }
             }

@@ -10,14 +10,16 @@ use h2::{RecvStream, SendStream};
 use http::{HeaderValue, Response};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{RwLock, mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::run_time::{RunTime, Suspensions};
 use super::{SessionEvent, refuse};
 use crate::os::{LocalProcesses, ProcessConfig, ProcessHandle, ProcessManager, ProcessView};
 use crate::remote::RemoteError;
 use crate::remote::message::{FromAgent, Spec, StartError};
 use crate::remote::stream::{CHUNK, SYSTEM_ID, capacity};
+use crate::suspension::working_now;
 
 /// How long the pipes of a process that has ended are still read. Only a descendant that left its group can hold them
 /// open.
@@ -25,6 +27,10 @@ const DRAIN_LIMIT: Duration = Duration::from_millis(500);
 
 /// How much of a process that has ended is sent although the dispatcher has no room for it yet: what a pipe can hold.
 const DRAIN_BYTES: usize = 1 << 20;
+
+/// How often to look whether a process still runs. A process that ends by itself within this time after its limit, while
+/// the dispatcher cannot be heard, may pass for one that ended in time.
+const RUN_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 type OutputPipe = Box<dyn AsyncRead + Send + Unpin>;
 
@@ -46,6 +52,7 @@ pub(super) struct AgentProcess {
     pub(super) close_stderr: CancellationToken,
     pub(super) messages: mpsc::UnboundedSender<FromAgent>,
     pub(super) news: mpsc::UnboundedSender<SessionEvent>,
+    pub(super) suspensions: Suspensions,
 }
 
 impl AgentProcess {
@@ -91,6 +98,7 @@ impl AgentProcess {
 
     /// Carries the pipes of the process, and sends its end after all of its output.
     async fn carry(mut self, mut handle: ProcessHandle, unread: BytesMut) {
+        let mut run_time = RunTime::new(working_now(), self.suspensions.count());
         let mut head = Response::new(());
         let system_id = HeaderValue::from(handle.system_id().unwrap_or_default());
         head.headers_mut().insert(SYSTEM_ID, system_id);
@@ -118,6 +126,8 @@ impl AgentProcess {
             Box::pin(async { tokio::join!(stdout.run(), stderr.run_on(stderr_stream)) });
         tokio::pin!(input, broken);
         let (mut is_writing, mut is_reading, mut is_open) = (true, true, true);
+        let mut run_check = interval(RUN_CHECK_INTERVAL);
+        run_check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let ended = loop {
             tokio::select! {
                 biased;
@@ -131,6 +141,14 @@ impl AgentProcess {
                     }
                 }
                 () = &mut input, if is_writing => is_writing = false,
+                _ = run_check.tick() => {
+                    // The clock is read before the system is asked, which this loop's own knowledge cannot replace:
+                    // after the agent was stopped, the timer may fire before the end of the process is noticed.
+                    let (now, suspensions) = (working_now(), self.suspensions.count());
+                    if !handle.view().is_none_or(ProcessView::has_ended) {
+                        run_time.still_runs(now, suspensions);
+                    }
+                }
             }
         };
         exited.cancel();
@@ -141,7 +159,7 @@ impl AgentProcess {
         // This closes the pipes, so that such a descendant gets SIGPIPE as it would here.
         drop(outputs);
         let read = read_input(&handle);
-        let ended = FromAgent::ended(self.id, ended, read);
+        let ended = FromAgent::ended(self.id, ended, read, run_time.ran());
         // An error means that the session has ended.
         let _ = self.news.send(SessionEvent::Gone {
             id: self.id,

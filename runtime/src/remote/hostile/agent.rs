@@ -249,6 +249,7 @@ impl HostileAgent {
                 left_behind: true,
                 survivors: vec![7; 2000],
                 read,
+                ran_ms: read.unwrap_or(u64::MAX),
             },
             Message::InputClosed(distance, read) => FromAgent::InputClosed {
                 id: id(distance),

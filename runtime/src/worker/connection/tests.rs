@@ -82,6 +82,8 @@ struct Played {
 struct System {
     /// Whether the event loop notices none of the worker's output.
     is_deaf: AtomicBool,
+    /// Whether the worker is on another host, so that the system knows only what has come from there.
+    is_remote: AtomicBool,
     /// Whether the worker prints without a pause until it is killed.
     is_endless: AtomicBool,
     /// How many bytes were written to the worker's stdin.
@@ -119,6 +121,10 @@ impl ProcessView for Arc<System> {
 
     fn has_ended(&self) -> bool {
         self.has_ended.load(Ordering::SeqCst)
+    }
+
+    fn is_direct(&self) -> bool {
+        !self.is_remote.load(Ordering::SeqCst)
     }
 }
 
@@ -400,6 +406,20 @@ async fn an_answer_that_was_printed_before_the_end_counts_however_late_it_is_hea
     worker.end(Exit::Code(5));
     let answer = answer.await.unwrap();
     assert_eq!(answer.result.unwrap().as_str(), "42");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_on_another_host_goes_on_after_a_deadline_that_an_answer_has_moved() {
+    let mut worker = Played::start();
+    worker.system.is_remote.store(true, Ordering::SeqCst);
+    worker.introduce().await;
+    for _ in 0..2 {
+        let (id, answer) = worker.asked(Timeouts::after(Duration::from_secs(9))).await;
+        worker.print(&format!("{id} 42\n")).await;
+        // The timeout is over when the answer is noticed, which leaves no deadline.
+        tokio::time::advance(Duration::from_secs(20)).await;
+        assert_eq!(answer.await.unwrap().result.unwrap().as_str(), "42");
+    }
 }
 
 #[tokio::test(start_paused = true)]

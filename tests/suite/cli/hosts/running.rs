@@ -160,7 +160,7 @@ fn what_a_host_has_done_counts_although_it_ended_the_connection_while_ratchet_wa
 hosts:
   web1: { ssh: web1, slots: 3, lost_after: 6s, fence_after: 4s }
 jobs:
-  - { id: a, on: web1, run: [sh, -c, 'cd "$HOSTS_TEST"; echo >> begun; until [ -e go ]; do sleep 0.01; done; echo a; echo >> done'] }
+  - { id: a, on: web1, timeout: 5s, run: [sh, -c, 'cd "$HOSTS_TEST"; echo >> begun; until [ -e go ]; do sleep 0.01; done; echo a; echo >> done'] }
   - { id: b, on: web1, run: [sh, -c, 'cd "$HOSTS_TEST"; echo >> begun; until [ -e go ]; do sleep 0.01; done; echo b; echo >> done'] }
   - { id: c, on: web1, run: [sh, -c, 'cd "$HOSTS_TEST"; echo >> begun; until [ -e go ]; do sleep 0.01; done; seq 9999; echo >> done'] }
 "#,
@@ -194,5 +194,84 @@ jobs:
     };
     assert_eq!([stdout("a"), stdout("b")], [2, 2]);
     assert_eq!(stdout("c"), 9 * 2 + 90 * 3 + 900 * 4 + 9000 * 5);
+    nothing_is_left(&folder);
+}
+
+/// A job file with a command and a job of a worker on a host, which have two seconds. Both begin, wait for the file
+/// `go`, and then say that they are done.
+const IN_TIME: &str = r#"
+hosts:
+  web1: { ssh: web1, slots: 2 }
+workers:
+  waits: { command: [sh, -c, 'cd "$HOSTS_TEST"; while read -r line; do echo >> begun; until [ -e go ]; do sleep 0.01; done; echo "$line"; echo >> done; done'], protocol: lines, on: [web1] }
+defaults: { timeout: 2s }
+jobs:
+  - { id: command, on: web1, run: [sh, -c, 'cd "$HOSTS_TEST"; echo >> begun; until [ -e go ]; do sleep 0.01; done; echo a; echo >> done'] }
+  - { id: task, task: waits, input: b }
+"#;
+
+/// Returns how many lines a file has.
+fn lines_of(folder: &Folder, name: &str) -> usize {
+    let text = fs::read_to_string(folder.at(name)).unwrap_or_default();
+    text.lines().count()
+}
+
+#[test]
+fn what_a_host_has_done_in_time_has_not_timed_out_although_ratchet_was_stopped() {
+    let folder = folder().file("jobs.yaml", IN_TIME);
+    let args = ["run", "jobs.yaml", "--format", "jsonl", "-q", "-j2"];
+    let running = ratchet(&folder).args(args).start();
+    running.until("both have begun", || lines_of(&folder, "begun") == 2);
+    let begun = Instant::now();
+    running.signal(Signal::Stop);
+    fs::write(folder.at("go"), "").unwrap();
+    running.until("both are done, and their time is over", || {
+        lines_of(&folder, "done") == 2 && begun.elapsed() > Duration::from_secs(4)
+    });
+    running.signal(Signal::Continue);
+    let results = results(&running.wait().with_code(0));
+    assert_eq!(result(&results, "command")["result"]["stdout"], "a\n");
+    assert_eq!(result(&results, "task")["result"], "b");
+    nothing_is_left(&folder);
+}
+
+#[test]
+fn a_command_that_ended_in_time_has_not_timed_out_although_its_agent_was_stopped() {
+    let folder = folder().file("jobs.yaml", IN_TIME);
+    let args = [
+        "run",
+        "jobs.yaml",
+        "--format",
+        "jsonl",
+        "-q",
+        "-j2",
+        "--only",
+        "command",
+    ];
+    let running = ratchet(&folder).args(args).start();
+    running.until("it has begun", || lines_of(&folder, "begun") == 1);
+    let begun = Instant::now();
+    let mark = format!("HOSTS_TEST={}", folder.path().display());
+    let words = |process: u32| {
+        let words = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&words).replace('\0', " ")
+    };
+    let marked = marked(&mark).into_iter();
+    let mut agents = marked.filter(|process| words(*process).trim_end().ends_with(" agent"));
+    let agent = agents.next().expect("it runs");
+    let signal = |signal| {
+        let agent = rustix::process::Pid::from_raw(i32::try_from(agent).unwrap()).unwrap();
+        rustix::process::kill_process(agent, signal).unwrap();
+    };
+    signal(rustix::process::Signal::STOP);
+    fs::write(folder.at("go"), "").unwrap();
+    running.until("it is done, and its time is over", || {
+        lines_of(&folder, "done") == 1 && begun.elapsed() > Duration::from_secs(4)
+    });
+    signal(rustix::process::Signal::CONT);
+    let results = results(&running.wait().with_code(0));
+    let result = result(&results, "command");
+    assert_eq!(result["result"]["stdout"], "a\n");
+    assert_eq!(result["attempts"], 1, "{result}");
     nothing_is_left(&folder);
 }
