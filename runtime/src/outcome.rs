@@ -126,15 +126,16 @@ impl Outcome {
 
     /// Returns how many bytes of results and of kept output the outcome holds in memory.
     pub fn weight(&self) -> usize {
-        match &self.result {
+        let last = match &self.result {
             Ok(payload) => payload.as_str().len(),
-            Err(failure) => {
-                let kept = |output: &Option<OutputExcerpt>| {
-                    output.as_ref().map_or(0, |output| output.as_str().len())
-                };
-                kept(&failure.stdout) + kept(&failure.stderr)
-            }
-        }
+            Err(failure) => failure.output_bytes(),
+        };
+        let Some(several) = &self.several else {
+            return last;
+        };
+        let earlier = several.listed().iter();
+        let earlier = earlier.filter_map(|attempt| attempt.failure.as_ref());
+        last + earlier.map(|failure| failure.output_bytes()).sum::<usize>()
     }
 
     /// Whether the job succeeded.
@@ -246,6 +247,14 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// Returns how many bytes of output the failure holds in memory.
+    fn output_bytes(&self) -> usize {
+        let kept = |output: &Option<OutputExcerpt>| {
+            output.as_ref().map_or(0, |output| output.as_str().len())
+        };
+        kept(&self.stdout) + kept(&self.stderr)
+    }
+
     /// Makes a failure of this class. It is retryable if failures of the class usually are.
     pub fn new(class: Class, message: impl Into<String>) -> Self {
         Self {

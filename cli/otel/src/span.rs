@@ -318,6 +318,7 @@ mod tests {
             duration: Duration::from_secs(1),
             usage: None,
             end,
+            failure: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Results for people: one line per job, and why it failed.
 
-use ratchet_runtime::{Outcome, OutputExcerpt, Status, Summary};
+use ratchet_runtime::{Failure, Outcome, OutputExcerpt, Status, Summary};
 
 use super::Report;
 use crate::escape::{plain, plain_lines};
@@ -68,16 +68,22 @@ pub(crate) fn describe(outcome: &Outcome, style: Style) -> String {
             "  ",
             &mut text,
         );
-        for (stream, margin, output) in [
-            ("stdout", "  > ", &failure.stdout),
-            ("stderr", "  | ", &failure.stderr),
-        ] {
-            if let Some(output) = output {
-                excerpt(output, stream, margin, style, &mut text);
-            }
-        }
+        printed(failure, "  ", style, &mut text);
     }
     text
+}
+
+/// Appends what was printed before a failure, behind this margin.
+pub(super) fn printed(failure: &Failure, margin: &str, style: Style, text: &mut String) {
+    for (stream, mark, output) in [
+        ("stdout", ">", &failure.stdout),
+        ("stderr", "|", &failure.stderr),
+    ] {
+        if let Some(output) = output {
+            let margin = format!("{margin}{mark} ");
+            excerpt(output, stream, &margin, style, text);
+        }
+    }
 }
 
 /// Returns the place of a job, unless it is this machine or the host that the job names.
@@ -102,7 +108,7 @@ fn excerpt(output: &OutputExcerpt, stream: &str, margin: &str, style: Style, tex
     indent(tail, margin, text);
 }
 
-fn indent(lines: &str, margin: &str, text: &mut String) {
+pub(super) fn indent(lines: &str, margin: &str, text: &mut String) {
     for line in plain_lines(lines) {
         text.push_str(margin);
         text.push_str(&line);

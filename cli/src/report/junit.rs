@@ -157,10 +157,12 @@ fn reruns(outcome: &Outcome) -> String {
             attempt.number,
             attempt.duration.as_secs_f64()
         );
+        let printed = attempt.failure.as_deref().map(Outputs::of_failure);
+        let printed = printed.unwrap_or_default().elements();
         // Writing to a string does not fail.
         let _ = write!(
             elements,
-            "<{element} type=\"{}\" message=\"{message}\">{message}</{element}>",
+            "<{element} type=\"{}\" message=\"{message}\">{message}{printed}</{element}>",
             Attribute(class.as_str()),
         );
     }

@@ -4,12 +4,14 @@ use std::fmt::Write as _;
 
 use ratchet_runtime::{AttemptEnd, Outcome, Waits};
 
+use super::human::{indent, printed};
 use crate::escape::plain;
 use crate::readable::duration;
+use crate::style::Style;
 
-/// Formats the lines about when a job began, what it waited for, and each of several attempts. Unknown values are left
-/// out.
-pub(crate) fn times(outcome: &Outcome) -> String {
+/// Formats the lines about when a job began, what it waited for, and each of several attempts, with what the failed ones
+/// before the last one printed. Unknown values are left out.
+pub(crate) fn times(outcome: &Outcome, style: Style) -> String {
     let mut parts = Vec::new();
     if let Some(started) = outcome.started {
         parts.push(format!("began {started}"));
@@ -58,6 +60,10 @@ pub(crate) fn times(outcome: &Outcome) -> String {
             let _ = write!(text, " at {}", plain(place.as_str()));
         }
         text.push('\n');
+        if let Some(failure) = &attempt.failure {
+            indent(&failure.message, "    ", &mut text);
+            printed(failure, "    ", style, &mut text);
+        }
     }
     text
 }
@@ -77,7 +83,7 @@ mod tests {
 
     use ratchet_runtime::worker::WorkerName;
     use ratchet_runtime::{
-        AttemptDetail, Attempts, Blocker, Class, Payload, SlotNumber, Timestamp,
+        AttemptDetail, Attempts, Blocker, Class, Failure, Payload, SlotNumber, Timestamp,
     };
 
     use super::*;
@@ -99,6 +105,9 @@ mod tests {
                     20 => AttemptEnd::Succeeded,
                     _ => AttemptEnd::Failed(Class::Exit),
                 },
+                failure: (number == 2).then(|| {
+                    Box::new(Failure::new(Class::Exit, "it ended").stderr("why\n".to_owned()))
+                }),
             });
         }
         let outcome = Outcome {
@@ -112,9 +121,9 @@ mod tests {
             several: Some(Box::new(attempts)),
             ..Outcome::new("a", "t", Ok(Payload::null()))
         };
-        let text = times(&outcome);
+        let text = times(&outcome, Style::PLAIN);
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 18);
+        assert_eq!(lines.len(), 20);
         assert!(lines[0].starts_with("  began 2026-09-21T14:13:20.123Z, waited 4.2 s (limit:d"));
         assert!(lines[0].ends_with("b 4.0 s, slot 200 ms)"));
         assert!(!text.contains('\u{1b}'));
@@ -123,10 +132,11 @@ mod tests {
             "  attempt 1: was returned before it began in slot 2"
         );
         assert_eq!(lines[2], "  attempt 2: exit after 1.5 s in slot 2");
-        assert_eq!(lines[9], "  (4 more attempts in 6.0 s)");
-        assert_eq!(lines[17], "  attempt 20: succeeded after 1.5 s on w/1");
+        assert_eq!(lines[3..5], ["    it ended", "    | why"]);
+        assert_eq!(lines[11], "  (4 more attempts in 6.0 s)");
+        assert_eq!(lines[19], "  attempt 20: succeeded after 1.5 s on w/1");
 
         let unknown = Outcome::new("a", "t", Ok(Payload::null()));
-        assert_eq!(times(&unknown), "");
+        assert_eq!(times(&unknown, Style::PLAIN), "");
     }
 }

@@ -24,24 +24,6 @@ fn result() -> Value {
         .collect();
     let text = json!({"type": "string"});
     let milliseconds = json!({"type": "number", "minimum": 0});
-    let error = json!({
-        "type": "object",
-        "properties": {
-            "class": {"enum": Class::ALL.map(Class::as_str), "description": "What kind of failure."},
-            "code": {"type": "string", "description": "The worker's own word for it."},
-            "message": text,
-            "retryable": {"type": "boolean", "description": "Whether another attempt may go better."},
-            "retry_after_ms": milliseconds,
-            "data": {"description": "What the worker says beyond that."},
-            "stdout": {"type": "string", "description": "The beginning and the end of what was printed to stdout."},
-            "stdout_dropped": {"type": "integer", "minimum": 1, "description": "How many bytes between them were dropped."},
-            "stdout_gap_at": {"type": "integer", "minimum": 0, "description": "How many bytes of the text stand before those that were dropped."},
-            "stderr": {"type": "string", "description": "The beginning and the end of what was printed to stderr; of a worker only the end."},
-            "stderr_dropped": {"type": "integer", "minimum": 1, "description": "How many bytes between them were dropped."},
-            "stderr_gap_at": {"type": "integer", "minimum": 0, "description": "How many bytes of the text stand before those that were dropped."},
-        },
-        "required": ["class", "message", "retryable"],
-    });
     json!({
         "type": "object",
         "properties": {
@@ -50,7 +32,7 @@ fn result() -> Value {
             "item": {"type": "string", "description": "The item of `ratchet map` that the job is for, shortened where it is long."},
             "status": {"enum": Status::ALL.map(Status::as_str)},
             "result": {"description": "What the job gave; only if it succeeded."},
-            "error": error,
+            "error": error(),
             "attempts": {"type": "integer", "minimum": 0, "description": "How many were charged to it."},
             "cached": {"type": "boolean", "description": "Whether the result is an earlier one."},
             "flaky": {"const": true, "description": "Only where the job succeeded after an attempt had failed."},
@@ -93,6 +75,30 @@ fn result() -> Value {
             {"properties": {"status": {"const": "succeeded"}}, "required": ["result"], "not": {"required": ["error"]}},
             {"properties": {"status": {"enum": failed}}, "required": ["error"], "not": {"required": ["result"]}},
         ],
+    })
+}
+
+/// The failure of a job, or of an attempt.
+fn error() -> Value {
+    let text = json!({"type": "string"});
+    let milliseconds = json!({"type": "number", "minimum": 0});
+    json!({
+        "type": "object",
+        "properties": {
+            "class": {"enum": Class::ALL.map(Class::as_str), "description": "What kind of failure."},
+            "code": {"type": "string", "description": "The worker's own word for it."},
+            "message": text,
+            "retryable": {"type": "boolean", "description": "Whether another attempt may go better."},
+            "retry_after_ms": milliseconds,
+            "data": {"description": "What the worker says beyond that."},
+            "stdout": {"type": "string", "description": "The beginning and the end of what was printed to stdout."},
+            "stdout_dropped": {"type": "integer", "minimum": 1, "description": "How many bytes between them were dropped."},
+            "stdout_gap_at": {"type": "integer", "minimum": 0, "description": "How many bytes of the text stand before those that were dropped."},
+            "stderr": {"type": "string", "description": "The beginning and the end of what was printed to stderr; of a worker only the end."},
+            "stderr_dropped": {"type": "integer", "minimum": 1, "description": "How many bytes between them were dropped."},
+            "stderr_gap_at": {"type": "integer", "minimum": 0, "description": "How many bytes of the text stand before those that were dropped."},
+        },
+        "required": ["class", "message", "retryable"],
     })
 }
 
@@ -162,6 +168,7 @@ fn attempt() -> Value {
             "status": {"enum": ends, "description": "How the attempt ended; one that is returned never began on its worker."},
             "class": {"enum": Class::ALL.map(Class::as_str), "description": "What kind of failure it was, if it was one."},
             "charged": {"const": false, "description": "Only where the attempt does not count as one of its job."},
+            "error": {"allOf": [error()], "description": "Its failure with what had been printed, if another attempt followed."},
         },
         "required": ["number", "started_at", "ended_at", "duration_ms", "status"],
     })

@@ -360,6 +360,9 @@ fn told_in_full() -> Outcome {
             duration: Duration::from_micros(1_500),
             usage: None,
             end,
+            failure: end
+                .class()
+                .map(|class| Box::new(Failure::new(class, "no").stdout("x".to_owned()))),
         });
     }
     let blockers = [

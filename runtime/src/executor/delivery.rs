@@ -119,6 +119,7 @@ impl EndedJob {
                 Ok(_) => AttemptEnd::Succeeded,
                 Err(failure) => AttemptEnd::Failed(failure.class),
             },
+            failure: None,
         });
     }
 }

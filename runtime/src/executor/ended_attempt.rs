@@ -44,7 +44,7 @@ impl EndedAttempt {
         }
     }
 
-    /// Returns the attempt in the form in which the outcome of its job lists it.
+    /// Returns the attempt in the form in which the outcome of its job lists it if another attempt follows.
     pub(super) fn detail(&self, number: u32, end: AttemptEnd, wall: &WallClock) -> AttemptDetail {
         #[expect(
             clippy::expect_used,
@@ -60,6 +60,7 @@ impl EndedAttempt {
             duration: self.ran,
             usage: self.usage.as_deref().copied(),
             end,
+            failure: self.result.as_ref().err().cloned(),
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::dispatch::StopRequest;
 use crate::ids::KindId;
 use crate::ids::{Ticket, WorkerName};
 use crate::job::Job;
-use crate::outcome::{AttemptEnd, Class, Failure};
+use crate::outcome::{AttemptDetail, AttemptEnd, Class, Failure};
 use crate::scheduling::{AfterAttempt, Blocker, ParallelizationHint};
 
 /// What the end or the return of an attempt means for its job.
@@ -212,7 +212,10 @@ impl Execution {
                 tell_retry(&entry, &failure, when, turn);
                 let end = AttemptEnd::Failed(failure.class);
                 let detail = attempted.detail(entry.attempts, end, turn.observers.wall());
-                entry.times.push(detail);
+                entry.times.push(AttemptDetail {
+                    failure: Some(failure.clone()),
+                    ..detail
+                });
                 self.provisional.retry_at(when, entry, failure, turn.now);
                 Consequence::Nothing
             }

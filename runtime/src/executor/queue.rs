@@ -375,6 +375,7 @@ impl Queue {
             duration: Duration::ZERO,
             usage: None,
             end: AttemptEnd::Returned,
+            failure: None,
         });
     }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::{AttemptUsage, Class, Outcome, Status};
+use super::{AttemptUsage, Class, Failure, Outcome, Status};
 use crate::ids::{PlaceName, SlotNumber, WorkerName};
 use crate::timestamp::Timestamp;
 
@@ -29,6 +29,9 @@ pub struct AttemptDetail {
     pub usage: Option<AttemptUsage>,
     /// How the attempt ended.
     pub end: AttemptEnd,
+    /// The failure of the attempt with what its program had printed, if another attempt followed. The failure of the last
+    /// attempt is that of the job.
+    pub failure: Option<Box<Failure>>,
 }
 
 /// How an attempt ended.
@@ -143,6 +146,7 @@ impl Outcome {
                 Ok(_) => AttemptEnd::Succeeded,
                 Err(failure) => AttemptEnd::Failed(failure.class),
             },
+            failure: None,
         });
         Cow::Owned(Attempts::from_parts(only.into_iter().collect(), None))
     }
@@ -162,6 +166,7 @@ mod tests {
             duration: Duration::from_millis(number.into()),
             usage: None,
             end: AttemptEnd::Failed(Class::Exit),
+            failure: None,
         }
     }
 

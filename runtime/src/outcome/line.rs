@@ -257,6 +257,9 @@ mod tests {
             duration: Duration::from_micros(time.into()),
             usage: number.is_multiple_of(3).then(|| used(time)),
             end,
+            failure: end.class().filter(|_| number % 2 == 0).map(|class| {
+                Box::new(Failure::new(class, "it \"failed\"").stderr("why".to_owned()))
+            }),
         });
         let list = proptest::collection::vec(attempt, 0..40).prop_map(|list| {
             let mut attempts = Attempts::default();

@@ -97,6 +97,8 @@ struct AttemptLine<'a> {
     /// It is absent if it is true.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     charged: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    error: Option<FailureLine<'a>>,
 }
 
 /// The attempts of a job that are not listed, as they are written in a result line.
@@ -182,6 +184,7 @@ impl<'a> From<&'a AttemptDetail> for AttemptLine<'a> {
             status: Cow::Borrowed(attempt.end.word()),
             class: attempt.end.class(),
             charged: attempt.end.is_charged(),
+            error: attempt.failure.as_deref().map(FailureLine::from),
         }
     }
 }
@@ -201,6 +204,7 @@ impl From<AttemptLine<'_>> for AttemptDetail {
                 (true, Some(class)) => AttemptEnd::Failed(class),
                 (true, None) => AttemptEnd::Succeeded,
             },
+            failure: line.error.map(|error| Box::new(error.into_failure())),
         }
     }
 }
@@ -490,6 +494,7 @@ mod tests {
             duration: Duration::from_micros(1_500),
             usage: None,
             end: AttemptEnd::Failed(Class::Exit),
+            failure: None,
         };
         let returned = AttemptDetail {
             number: 2,

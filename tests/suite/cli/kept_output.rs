@@ -196,3 +196,47 @@ fn a_crash_of_a_worker_reports_how_much_stderr_was_dropped() {
     );
     assert!(error["stderr_dropped"].as_u64() > Some(0));
 }
+
+#[test]
+fn what_earlier_attempts_printed_is_in_the_record_and_in_every_format_that_lists_them() {
+    let script =
+        "echo out $RATCHET_ATTEMPT; echo err $RATCHET_ATTEMPT >&2; test $RATCHET_ATTEMPT = ";
+    for (last, code) in [("3", 0), ("4", 100)] {
+        let job = ", retry: { max: 2, base: 1ms }";
+        let (folder, ended) = run(&format!("{script}{last}"), job, &["--format", "json"]);
+        let show = |format| {
+            let call = Ratchet::within(&folder).args(["runs", "show", "--format", format]);
+            call.run().with_code(0).stdout()
+        };
+        for line in [ended.with_code(code).stdout(), show("json")] {
+            let line: Value = serde_json::from_str(&line).expect("a document");
+            let line = &line["results"][0];
+            let attempts = line["attempts_detail"]
+                .as_array()
+                .expect("several attempts");
+            for (number, attempt) in (1..).zip(&attempts[..2]) {
+                let error = &attempt["error"];
+                assert_eq!(error["stdout"], format!("out {number}\n"), "{attempt}");
+                assert_eq!(error["stderr"], format!("err {number}\n"), "{attempt}");
+                assert_eq!(error["message"], "it ended with exit code 1");
+            }
+            assert_eq!(attempts[2].get("error"), None, "its failure is the job's");
+        }
+        let shown = show("human");
+        let first = "exit after";
+        assert!(shown.contains(first), "{shown}");
+        for number in [1, 2] {
+            let printed = format!("    > out {number}\n    | err {number}\n");
+            assert!(shown.contains(&printed), "{shown}");
+        }
+        let report = show("junit");
+        let element = if code == 0 {
+            "flakyFailure"
+        } else {
+            "rerunFailure"
+        };
+        let printed = "<system-out>out 2\n</system-out><system-err>err 2\n</system-err>";
+        let printed = format!("{printed}</{element}>");
+        assert!(report.contains(&printed), "{report}");
+    }
+}

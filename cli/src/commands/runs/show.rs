@@ -149,9 +149,9 @@ pub(super) fn human(
         tally.record(&outcome);
         human_summary.add(&outcome);
         waited.add_all(&outcome.waits);
-        if !outcome.is_success() {
+        if !outcome.is_success() || outcome.is_flaky() {
             out.write(describe(&outcome, style).as_bytes())?;
-            out.write(report::times(&outcome).as_bytes())?;
+            out.write(report::times(&outcome, style).as_bytes())?;
         }
     }
     if !waited.is_empty() {

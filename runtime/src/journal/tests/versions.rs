@@ -64,6 +64,7 @@ fn with_times() -> [(Job, Outcome); 2] {
         duration: micros(1_500),
         usage: None,
         end: AttemptEnd::Failed(Class::Crash),
+        failure: None,
     };
     let second = AttemptDetail {
         number: 2,
@@ -74,6 +75,7 @@ fn with_times() -> [(Job, Outcome); 2] {
         duration: micros(12_000),
         usage: None,
         end: AttemptEnd::Succeeded,
+        failure: None,
     };
     let mut several = Attempts::default();
     several.push(first);
