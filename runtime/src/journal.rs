@@ -17,8 +17,9 @@
 //! the file. [`Durability`] defines what a flushed record survives. A caller that flushes once for all jobs that ended
 //! during the last flush pays for one sync per group, not for one sync per job.
 //!
-//! **A failed write** poisons the journal: this call and all later ones fail with the same error, because it is unknown
-//! how much of the data is in the file.
+//! **A failed write** poisons the journal: this call and all later ones fail with the same error. What was not flushed
+//! is cut off the file, so that it holds what was reported as recorded and nothing else. A journal whose file was
+//! removed fails with its next flush, since nothing of it can be read any more.
 //!
 //! **Compaction.** When a run has ended, only the last outcome of each job counts, and [`compact`](Journal::compact)
 //! removes the others. [`RunStore::prune`] removes whole runs if they are too old or too many.
@@ -128,6 +129,9 @@ pub struct Journal {
     buffer: Vec<u8>,
     /// Whether something was written since the last flush.
     unflushed: bool,
+    /// How many bytes the file has, and how many of them were flushed.
+    length: u64,
+    flushed: u64,
     /// The number of job records in the journal.
     recorded: u64,
     /// Whether jobs of items are recorded by their identities. A journal that began without identities continues
@@ -181,10 +185,10 @@ impl Journal {
         let mut journal = Self::new(path, file, durability, Vec::new(), 0)?;
         let history = History::load(path)?;
         if history.torn().is_some() {
-            journal
-                .file
-                .set_len(history.end())
-                .map_err(failed("cut off the end of"))?;
+            let end = history.end();
+            let cut = journal.file.set_len(end);
+            cut.map_err(failed("cut off the end of"))?;
+            (journal.length, journal.flushed) = (end, end);
         }
         journal.recorded = history.recorded();
         journal.knows_identities = history.knows_identities();
@@ -201,6 +205,10 @@ impl Journal {
         buffer: Vec<u8>,
         recorded: u64,
     ) -> Result<Self, JournalError> {
+        let length = file
+            .metadata()
+            .map_err(|error| JournalError::io("open", path, error))?
+            .len();
         let syncer = syncer(path, &file, durability)?;
         Ok(Self {
             path: path.to_path_buf(),
@@ -208,6 +216,8 @@ impl Journal {
             durability,
             buffer,
             unflushed: false,
+            length,
+            flushed: length,
             recorded,
             knows_identities: true,
             has_ended: false,
@@ -326,7 +336,24 @@ impl Journal {
             (_, Some(syncer)) => syncer.notify_written(),
             (_, None) => Ok(()),
         };
+        // Writes to a removed file succeed, and are lost.
+        let flushed = flushed.and_then(|()| self.check_named());
+        if flushed.is_ok() {
+            self.flushed = self.length;
+        }
         self.keep(flushed)
+    }
+
+    /// Fails if the file was removed.
+    fn check_named(&self) -> Result<(), JournalError> {
+        let metadata = self.file.metadata();
+        match metadata {
+            Ok(metadata) if metadata.nlink() == 0 => Err(JournalError::Removed {
+                path: self.path.clone(),
+            }),
+            Ok(_) => Ok(()),
+            Err(error) => Err(JournalError::io("inspect", &self.path, error)),
+        }
     }
 
     /// Writes the buffer to the file.
@@ -336,6 +363,7 @@ impl Journal {
             .write_all(&self.buffer)
             .map_err(|error| JournalError::io("write", &self.path, error));
         self.unflushed = true;
+        self.length += self.buffer.len() as u64;
         self.buffer.clear();
         self.buffer.shrink_to(2 * BUFFER);
         self.keep(written)
@@ -346,7 +374,18 @@ impl Journal {
         self.check()?;
         record::write_ended(&mut self.buffer, self.recorded, now, summary)?;
         self.has_ended = true;
-        self.save()
+        self.save()?;
+        // The folder of the run may have been moved.
+        match is_at(&self.path, &self.file) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(JournalError::Removed {
+                path: self.path.clone(),
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(JournalError::Removed {
+                path: self.path.clone(),
+            }),
+            Err(error) => Err(JournalError::io("inspect", &self.path, error)),
+        }
     }
 
     /// Writes all appended records, and syncs them unless the durability is [`Durability::None`].
@@ -381,6 +420,9 @@ impl Journal {
     fn keep(&mut self, result: Result<(), JournalError>) -> Result<(), JournalError> {
         if let Err(failure) = &result {
             self.failure = Some(failure.clone());
+            // An error leaves records in the file that were not reported as recorded. They are whole or torn, and a run
+            // that resumes this one reads them as from a crash.
+            let _ = self.file.set_len(self.flushed);
         }
         result
     }

@@ -83,6 +83,9 @@ pub struct Outcome {
     /// The attempts one by one, if the fields above do not describe them all: see
     /// [`attempts_detail`](Self::attempts_detail).
     pub several: Option<Box<Attempts>>,
+    /// Whether the ledger could not record the outcome, so that a run that resumes this one does the job again. The run
+    /// stops after such a failure.
+    pub unrecorded: bool,
 }
 
 impl Outcome {
@@ -113,6 +116,7 @@ impl Outcome {
             waits: Waits::default(),
             usage: None,
             several: None,
+            unrecorded: false,
         }
     }
 

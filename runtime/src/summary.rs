@@ -141,6 +141,9 @@ pub struct Summary {
     /// proved to be out of step after they were reported.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub suspects: Vec<JobKey>,
+    /// How many jobs succeeded whose results could not be recorded. A run that resumes this one does them again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unrecorded: u64,
     /// A report for each breaker that opened during the run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub breakers: Vec<BreakerReport>,

@@ -53,6 +53,9 @@ pub(crate) fn describe(outcome: &Outcome, style: Style) -> String {
     if outcome.is_flaky() {
         parts.push(style.paint(Tone::Doubtful, "flaky").into_owned());
     }
+    if outcome.unrecorded {
+        parts.push(style.paint(Tone::Bad, "not recorded").into_owned());
+    }
     if outcome.cached {
         parts.push(style.paint(Tone::Quiet, "cached").into_owned());
     }

@@ -36,6 +36,7 @@ fn result() -> Value {
             "attempts": {"type": "integer", "minimum": 0, "description": "How many were charged to it."},
             "cached": {"type": "boolean", "description": "Whether the result is an earlier one."},
             "flaky": {"const": true, "description": "Only where the job succeeded after an attempt had failed."},
+            "unrecorded": {"const": true, "description": "Only where the result could not be recorded, so that `ratchet resume` does the job again."},
             "host": text,
             "task": text,
             "worker": {"type": "string", "description": "Who did it, as in resize/2."},

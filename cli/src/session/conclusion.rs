@@ -46,7 +46,12 @@ pub(super) fn conclude(
     } = completed;
     let summary = delivery.summary;
     let rerun = record.as_ref().map(|record| record.resume_command(options));
-    let end = run_end(stopped.as_ref(), reached_goal, signals);
+    let is_kept = (record.as_ref()).is_some_and(|record| record.journal_path().exists());
+    let unrecorded = Unrecorded {
+        printed: summary.unrecorded,
+        is_kept,
+    };
+    let end = run_end(stopped.as_ref(), reached_goal, signals, unrecorded);
     let is_reader_gone = matches!(&delivery.written, Err(error) if error.is_reader_gone());
     let is_done = is_finished(&end, stopped.as_ref()) && delivery.written.is_ok() && source.is_ok();
     let gone = differences
@@ -116,24 +121,52 @@ fn run_end(
     stopped: Option<&Stopped>,
     reached_goal: bool,
     signals: &SignalHandler,
+    unrecorded: Unrecorded,
 ) -> Result<RunEnd, CliError> {
     if let Some(end) = signals.run_end() {
         return Ok(end);
     }
     match stopped {
-        Some(Stopped::Failures { .. } | Stopped::Deadline) => {
-            Ok(RunEnd::Halted(HaltReason::Limit))
-        }
-        Some(Stopped::Ledger { reason }) => Err(CliError::internal(format!(
-            "the run was stopped because its results could not be recorded: {reason}"
-        ))
-        .with_help(
-            "what was recorded is safe: remove the cause, then run `ratchet resume`; or use --no-record",
-        )),
+        Some(Stopped::Failures { .. } | Stopped::Deadline) => Ok(RunEnd::Halted(HaltReason::Limit)),
+        Some(Stopped::Ledger { reason }) => Err(unrecorded.error(reason)),
         Some(_) if reached_goal => Ok(RunEnd::Halted(HaltReason::Goal)),
         // A run is also asked to stop when its results have no reader.
         None | Some(Stopped::Asked) => Ok(RunEnd::Done),
         Some(other) => Err(CliError::internal(other.to_string())),
+    }
+}
+
+/// What could not be recorded of a run.
+#[derive(Debug, Clone, Copy)]
+struct Unrecorded {
+    /// How many results were printed all the same.
+    printed: u64,
+    /// Whether the record of the run is there, so that it can be resumed.
+    is_kept: bool,
+}
+
+impl Unrecorded {
+    /// Makes the error of the run.
+    fn error(self, reason: &str) -> CliError {
+        // They are marked in formats that can do so.
+        let printed = match self.printed {
+            0 => String::new(),
+            1 => "; the last result that was printed is not recorded".to_owned(),
+            count => format!("; {count} results that were printed are not recorded"),
+        };
+        let again = if self.is_kept && self.printed > 0 {
+            ", so `ratchet resume` does their jobs again"
+        } else {
+            ""
+        };
+        CliError::internal(format!(
+            "the run was stopped because its results could not be recorded: {reason}{printed}{again}"
+        ))
+        .with_help(if self.is_kept {
+            "what was recorded is safe: remove the cause, then run `ratchet resume`; or use --no-record"
+        } else {
+            "nothing of this run can be resumed: run it again with a folder that stays (--state-dir), or use --no-record"
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use super::ended_attempt::EndedAttempt;
 use super::entry::JobEntry;
 use super::job_window::{MAX_BYTES, UndeliveredOutcomes};
 use super::outcome_order::Outgoing;
-use super::recording::{OutgoingOutcome, Recording};
+use super::recording::{OutgoingOutcome, Recording, unrecorded};
 use super::stop::EndCounts;
 use super::times::{JobTimes, WallClock};
 use crate::ids::{PlaceName, SlotNumber, WorkerName};
@@ -204,11 +204,14 @@ impl Delivery {
             ended: Some(wall.at(now)),
             waits,
             several,
+            unrecorded: false,
         });
         let leaving = self.count(done.position, outcome, done.lacks_own_id);
         if self.recording.is_wanted() {
             self.recording.push(job, leaving, awaited);
             None
+        } else if self.recording.has_failed() {
+            Some(unrecorded(leaving))
         } else {
             Some(leaving)
         }
@@ -435,6 +438,7 @@ mod tests {
         delivery.changed().await;
         let leaving = delivery.next_recorded().unwrap();
         assert_eq!(leaving.outcome.id.as_str(), "0");
+        assert!(!leaving.outcome.unrecorded);
         assert_eq!(delivery.recording_failure(), None);
         leave(&mut delivery, leaving);
         delivery.send();
@@ -449,9 +453,12 @@ mod tests {
         assert!(conclude(&mut delivery, done(0, 1), Duration::ZERO).is_none());
         delivery.record(false, now);
         delivery.changed().await;
-        assert!(delivery.next_recorded().is_some());
+        assert!(delivery.next_recorded().unwrap().outcome.unrecorded);
         assert_eq!(delivery.recording_failure().unwrap(), "no room");
         assert_eq!(delivery.recording_failure(), None);
+        // What ends later is not recorded either.
+        let leaving = conclude(&mut delivery, done(1, 1), Duration::ZERO);
+        assert!(leaving.unwrap().outcome.unrecorded);
     }
 
     #[test]

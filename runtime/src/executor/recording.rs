@@ -84,6 +84,8 @@ pub(super) struct Recording {
     awaited: bool,
     written: VecDeque<OutgoingOutcome>,
     failure: Option<String>,
+    /// An outcome could not be written, so no later one is.
+    has_failed: bool,
 }
 
 impl Recording {
@@ -99,12 +101,18 @@ impl Recording {
             awaited: false,
             written: VecDeque::new(),
             failure: None,
+            has_failed: false,
         })
     }
 
     /// Whether outcomes are recorded at all.
     pub(super) fn is_wanted(&self) -> bool {
         self.writer.is_some()
+    }
+
+    /// Whether an earlier outcome could not be recorded, so that no later one is.
+    pub(super) fn has_failed(&self) -> bool {
+        self.has_failed
     }
 
     /// Adds an outcome to the batch. If it is `awaited`, the batch is written at once.
@@ -169,9 +177,12 @@ impl Recording {
             Some((written, result)) => {
                 self.in_writing = 0;
                 self.is_writing = false;
-                self.written.extend(written);
-                if let Err(error) = result {
-                    self.fail(error_chain(&error));
+                match result {
+                    Ok(()) => self.written.extend(written),
+                    Err(error) => {
+                        self.written.extend(written.into_iter().map(unrecorded));
+                        self.fail(error_chain(&error));
+                    }
                 }
             }
             // The thread catches panics of the ledger, so its end is a bug. The outcomes that it had are lost.
@@ -180,14 +191,16 @@ impl Recording {
     }
 
     /// Stops recording after a failure. Nothing more is written, and the outcomes that have gathered are delivered
-    /// unrecorded.
+    /// as unrecorded.
     fn fail(&mut self, reason: String) {
         self.writer = None;
+        self.has_failed = true;
         self.suspects.clear();
         self.in_writing = 0;
         self.is_writing = false;
         let gathered = std::mem::take(&mut self.gathering);
-        self.written.extend(without_jobs(gathered));
+        let gathered = without_jobs(gathered).into_iter();
+        self.written.extend(gathered.map(unrecorded));
         self.failure.get_or_insert(reason);
     }
 
@@ -212,6 +225,13 @@ impl Recording {
     pub(super) fn failure(&mut self) -> Option<String> {
         self.failure.take()
     }
+}
+
+/// Marks an outcome that could not be recorded.
+pub(super) fn unrecorded(mut leaving: OutgoingOutcome) -> OutgoingOutcome {
+    // Nobody else has seen it yet, so nothing is copied.
+    Arc::make_mut(&mut leaving.outcome).unrecorded = true;
+    leaving
 }
 
 fn without_jobs(batch: OutcomeBatch) -> Vec<OutgoingOutcome> {

@@ -22,6 +22,12 @@ pub enum JournalError {
         #[source]
         source: Arc<io::Error>,
     },
+    /// The file of the journal was removed or moved while its run went on, so that nothing of it can be resumed.
+    #[error("the journal {} was removed or moved while the run went on, so the run is not recorded", path.display())]
+    Removed {
+        /// Where the journal was.
+        path: PathBuf,
+    },
     /// Another process holds the lock of the journal, because it runs or resumes the run.
     #[error("the run goes on in another process, which holds the lock of its journal {}", path.display())]
     InUse {
@@ -105,7 +111,7 @@ impl JournalError {
             Self::Version { .. } => io::ErrorKind::Unsupported,
             Self::NoSuchRun { .. } => io::ErrorKind::NotFound,
             Self::AmbiguousRun { .. } | Self::InvalidRun { .. } => io::ErrorKind::InvalidInput,
-            Self::Unwritable(_) => io::ErrorKind::Other,
+            Self::Unwritable(_) | Self::Removed { .. } => io::ErrorKind::Other,
         }
     }
 }

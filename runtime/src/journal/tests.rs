@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::outcome::{Class, Failure};
-use crate::summary::Results;
+use crate::summary::{Results, Tally};
 
 /// A journal of version 1. It must never change: a change of the format needs another file.
 const VERSION_1: &[u8] = include_bytes!("tests/version-1.journal");
@@ -198,6 +198,27 @@ fn a_full_disk_poisons_the_journal() {
     assert!(journal.append(&a, &succeeded(&a)).is_err());
     let error = io::Error::from(journal.save().unwrap_err());
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+}
+
+#[test]
+fn a_journal_whose_file_is_removed_or_moved_fails() {
+    let a = job("a");
+    let (_folder, path) = folder();
+    let mut journal = Journal::create(&path, &header(), Durability::None).unwrap();
+    fs::remove_file(&path).unwrap();
+    journal.append(&a, &succeeded(&a)).unwrap();
+    let refused = journal.flush().unwrap_err();
+    assert!(matches!(refused, JournalError::Removed { .. }), "{refused}");
+    assert!(journal.append(&a, &succeeded(&a)).is_err());
+
+    let (_folder, path) = folder();
+    let mut journal = Journal::create(&path, &header(), Durability::None).unwrap();
+    fs::rename(&path, path.with_extension("moved")).unwrap();
+    journal.append(&a, &succeeded(&a)).unwrap();
+    journal.flush().unwrap();
+    let summary = Tally::default().summary(Duration::ZERO);
+    let refused = journal.end(now(), &summary).unwrap_err();
+    assert!(matches!(refused, JournalError::Removed { .. }), "{refused}");
 }
 
 #[test]

@@ -77,6 +77,9 @@ impl Outcome {
         if self.is_flaky() {
             out.extend_from_slice(b",\"flaky\":true");
         }
+        if self.unrecorded {
+            out.extend_from_slice(b",\"unrecorded\":true");
+        }
         if let Some(host) = &self.host {
             out.extend_from_slice(b",\"host\":");
             write_string(host.as_str(), out);
@@ -316,6 +319,7 @@ mod tests {
                     waits,
                     usage: attempts.is_multiple_of(4).then(|| Box::new(used(attempts))),
                     several,
+                    unrecorded: attempts.is_multiple_of(5),
                 }
             },
         )

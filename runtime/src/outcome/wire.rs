@@ -38,6 +38,8 @@ struct ResultLine<'a> {
     /// Whether it succeeded only after an attempt had failed. It follows from the rest, and is written for readers only.
     #[serde(skip_deserializing, skip_serializing_if = "is_false")]
     flaky: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    unrecorded: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     host: Option<Cow<'a, HostName>>,
     task: Cow<'a, TaskName>,
@@ -336,6 +338,7 @@ impl Serialize for Outcome {
             attempts: self.attempts,
             cached: self.cached,
             flaky: self.is_flaky(),
+            unrecorded: self.unrecorded,
             host: self.host.as_ref().map(Cow::Borrowed),
             task: Cow::Borrowed(&self.task),
             worker: self.worker.as_ref().map(Cow::Borrowed),
@@ -454,6 +457,7 @@ impl<'de> Deserialize<'de> for Outcome {
                 let left_out = line.attempts_left_out.map(LeftOut::from);
                 Box::new(Attempts::from_parts(listed, left_out))
             }),
+            unrecorded: line.unrecorded,
         };
         if outcome.status() == line.status {
             Ok(outcome)

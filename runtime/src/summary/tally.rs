@@ -47,6 +47,8 @@ pub struct Tally {
     restarts: u64,
     /// The jobs whose results were delivered and may be wrong.
     suspects: Vec<JobKey>,
+    /// How many jobs succeeded whose outcomes could not be recorded.
+    unrecorded: u64,
     /// The reports of the breakers that have opened.
     breakers: Vec<BreakerReport>,
     /// How many retries the budget refused.
@@ -109,6 +111,7 @@ impl Tally {
         self.cached += u64::from(outcome.cached);
         self.retries += u64::from(retries(outcome));
         self.flaky += u64::from(outcome.is_flaky());
+        self.unrecorded += u64::from(outcome.unrecorded && outcome.is_success());
         if ran(outcome) {
             self.run.add(outcome.duration);
             self.queue.add(outcome.queued);
@@ -194,6 +197,7 @@ impl Tally {
             peak_concurrency: self.peak,
             worker_restarts: self.restarts,
             suspects: self.suspects.clone(),
+            unrecorded: self.unrecorded,
             breakers: self.breakers.clone(),
             retries_refused: self.retries_refused,
         }

@@ -123,7 +123,21 @@ fn a_journal_on_a_full_disk_stops_the_run_and_no_result_is_lost() {
     let shown = call(&folder, &["runs", "show", id, "--format", "jsonl"]).run();
     let recorded = succeeded(&shown.with_code(0).stdout());
     assert!(!recorded.is_empty());
+    // What was told and is not in the record is marked, and nothing else is.
+    let results_told = results(&ended.stdout());
+    let mut marked: Vec<u64> = Vec::new();
+    for number in &told {
+        let is_marked = results_told[number]["unrecorded"] == true;
+        assert_eq!(is_marked, !recorded.contains(number), "job {number}");
+        marked.extend(is_marked.then_some(*number));
+    }
     assert!(recorded.iter().all(|number| told.contains(number)));
+    let counted = match marked.len() {
+        1 => "; the last result that was printed is not recorded".to_owned(),
+        count => format!("; {count} results that were printed are not recorded"),
+    };
+    let again = ", so `ratchet resume` does their jobs again";
+    assert!(said.contains(&format!("{counted}{again}")), "{said}");
 
     let resumed = call(&folder, &["resume", "-q"]).stdin(lines(JOBS)).run();
     all_succeeded(resumed, JOBS);
@@ -199,4 +213,29 @@ fn a_hundred_thousand_lines_give_a_hundred_thousand_results() {
     let worker = worker();
     let run = call(&Folder::new(), &["run", "-q", "-w", &worker]);
     all_succeeded(run.stdin(lines(JOBS)).run(), JOBS);
+}
+
+#[test]
+fn a_state_folder_that_is_removed_or_moved_during_a_run_is_told_of() {
+    for (command, ends_early) in [("rm -rf state", true), ("mv state moved", false)] {
+        let folder = Folder::new();
+        let words = ["run", "--state-dir", "state", "-j1", "-k"];
+        let jobs = format!("{{\"run\":[\"sh\",\"-c\",\"{command}\"]}}\n{{\"run\":[\"true\"]}}\n");
+        let ended = call(&folder, &words).stdin(jobs.into_bytes()).run();
+        let ended = ended.with_code(1);
+        let said = ended.stderr();
+        assert!(
+            said.contains("/journal was removed or moved while"),
+            "{said}"
+        );
+        assert_eq!(said.contains("the run was stopped"), ends_early, "{said}");
+        if ends_early {
+            assert!(
+                said.contains("nothing of this run can be resumed"),
+                "{said}"
+            );
+            let first = results(&ended.stdout()).remove(&1).expect("it was told");
+            assert_eq!(first["unrecorded"], true);
+        }
+    }
 }
