@@ -72,6 +72,7 @@ pub use program_input::{EarlierOutput, InputBytes, InputPipe, ProgramInput};
 pub use usage::{ProcessCost, ProcessUsage};
 pub(crate) use work_files::check_made;
 pub use work_files::{Direction, FileError, WorkFiles, WorkPath, WorkPathError};
+pub(crate) use work_folder::REMOVE_LIMIT;
 pub use work_folder::WorkFolder;
 
 /// Starts processes, and ends them with everything that they have started.

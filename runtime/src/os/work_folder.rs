@@ -1,10 +1,14 @@
 //! The work folder of a process on another host, for the handle of the process.
 
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::{ProcessError, WorkPath};
+
+/// How long a process that has ended waits for its work folder to be removed. A host that takes longer goes on by itself.
+pub(crate) const REMOVE_LIMIT: Duration = Duration::from_secs(5);
 
 /// The work folder of a process on another host. Dropping it makes the host remove the folder, unless it is kept.
 #[async_trait]

@@ -24,7 +24,7 @@ use super::{CommandEnd, CommandLimits, CommandRunner, StopCause};
 use crate::os::program_input::OpenedInput;
 use crate::os::{
     Direction, Ended, Ending, FileError, OutputSink, ProcessConfig, ProcessError, ProcessHandle,
-    ProcessId, ProcessManager, ProcessView, ProgramInput,
+    ProcessId, ProcessManager, ProcessView, ProgramInput, REMOVE_LIMIT, WorkFiles, WorkFolder,
 };
 use crate::stop_clock::{StopAction, StopClock, StopLimits, StopMethod, StopReason};
 use crate::suspension::{until, working_now};
@@ -32,9 +32,6 @@ use crate::suspension::{until, working_now};
 /// How long the pipes of a program that has ended are still read while no data comes. Only a descendant that left its
 /// group can hold them open.
 const DRAIN_LIMIT: Duration = Duration::from_millis(200);
-
-/// How long a program that has ended waits for its work folder to be removed.
-const REMOVE_LIMIT: Duration = Duration::from_secs(5);
 
 /// The size of one read of a file for stdin.
 const READ_BYTES: usize = 64 * 1024;
@@ -221,6 +218,25 @@ async fn write_input(
     }
 }
 
+/// Brings back what a program has made, until this time. Returns the end of the program.
+async fn pull(
+    folder: &dyn WorkFolder,
+    files: &WorkFiles,
+    end: CommandEnd,
+    by: Option<Instant>,
+    cancel: &CancellationToken,
+) -> Result<CommandEnd, ProcessError> {
+    tokio::select! {
+        biased;
+        pulled = folder.pull(&files.pull) => pulled.map(|()| end),
+        () = cancel.cancelled() => Ok(CommandEnd {
+            stopped: Some(StopCause::Cancelled),
+            ..end
+        }),
+        () = until(by) => Err(FileError::TooSlow { direction: Direction::Pull }.into()),
+    }
+}
+
 /// Returns when a limit that counts from this time is over.
 fn limit_from(began: Option<Instant>, limit: Option<Duration>) -> Option<Instant> {
     began?.checked_add(limit?)
@@ -268,10 +284,23 @@ impl CommandRunner {
         // The time of the file transfer counts, so that slots are never held for longer than the limits allow.
         let began = config.files.as_ref().map(|_| working_now());
         let push_limit = limits.soft.into_iter().chain(limits.hard).min();
+        tokio::pin!(started);
         let (mut reader, mut handle) = tokio::select! {
             biased;
-            () = cancel.cancelled() => return Ok(CommandEnd::never_started()),
-            started = started => started?,
+            started = &mut started => started?,
+            () = cancel.cancelled() => {
+                // The program may run already, although its manager has not said so yet. Then it is asked to end, as one
+                // that is known to run. Files that are being pushed are not waited for.
+                let answer_by = match config.files {
+                    Some(_) => Some(working_now()),
+                    None => working_now().checked_add(limits.grace),
+                };
+                tokio::select! {
+                    biased;
+                    started = &mut started => started?,
+                    () = until(answer_by) => return Ok(CommandEnd::never_started()),
+                }
+            }
             () = until(limit_from(began, push_limit)) => {
                 return Err(FileError::TooSlow { direction: Direction::Push }.into());
             }
@@ -334,17 +363,7 @@ impl CommandRunner {
                 Some(left) if pull_by <= Some(working_now()) => working_now().checked_add(left),
                 _ => pull_by,
             };
-            tokio::select! {
-                biased;
-                pulled = folder.pull(&files.pull) => pulled.map(|()| end),
-                () = cancel.cancelled() => Ok(CommandEnd {
-                    stopped: Some(StopCause::Cancelled),
-                    ..end
-                }),
-                () = until(pull_by) => {
-                    Err(FileError::TooSlow { direction: Direction::Pull }.into())
-                }
-            }
+            pull(folder, files, end, pull_by, cancel).await
         } else {
             Ok(end)
         };
@@ -387,5 +406,135 @@ impl CommandRunner {
                 Err(source) => return Err(ProcessError::spawn(config, source)),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use tokio::io::{empty, sink};
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::os::{CommandOutput, Exit, ExitNotice, ExitWatch, Pipes, ProcessInfo, ProcessUsage};
+
+    /// A manager that has started its process before it says so, which it does when it is notified. The process ends when
+    /// it is asked to.
+    struct SlowManager {
+        answer: Notify,
+        exit: ExitWatch,
+        notice: Mutex<Option<ExitNotice>>,
+        /// The graces of the requests to end the process.
+        graces: Mutex<Vec<Duration>>,
+    }
+
+    impl SlowManager {
+        fn new() -> Arc<Self> {
+            let (notice, exit) = ExitWatch::channel();
+            Arc::new(Self {
+                answer: Notify::new(),
+                exit,
+                notice: Mutex::new(Some(notice)),
+                graces: Mutex::default(),
+            })
+        }
+    }
+
+    #[async_trait]
+    impl ProcessManager for SlowManager {
+        async fn spawn_process(&self, _: &ProcessConfig) -> Result<ProcessHandle, ProcessError> {
+            self.answer.notified().await;
+            let pipes: Pipes = (Box::new(sink()), Box::new(empty()), Box::new(empty()));
+            let id = ProcessId::new(1);
+            Ok(ProcessHandle::new(id, pipes, self.exit.clone()))
+        }
+
+        async fn get_process(&self, _: ProcessId) -> Result<Option<ProcessInfo>, ProcessError> {
+            Ok(None)
+        }
+
+        async fn list_processes(&self) -> Result<Vec<ProcessInfo>, ProcessError> {
+            Ok(Vec::new())
+        }
+
+        async fn terminate_process(
+            &self,
+            _: ProcessId,
+            grace: Duration,
+        ) -> Result<(), ProcessError> {
+            self.graces.lock().unwrap().push(grace);
+            if let Some(notice) = self.notice.lock().unwrap().take() {
+                notice.send(Ended {
+                    exit: Exit::Signal(15),
+                    ending: Ending::Asked,
+                    left_behind: false,
+                    survivors: Vec::new(),
+                });
+            }
+            Ok(())
+        }
+
+        async fn stop_process(&self, _: ProcessId) -> Result<(), ProcessError> {
+            Ok(())
+        }
+
+        async fn continue_process(&self, _: ProcessId) -> Result<(), ProcessError> {
+            Ok(())
+        }
+
+        async fn measure_processes(
+            &self,
+            _: &[ProcessId],
+        ) -> Result<BTreeMap<ProcessId, ProcessUsage>, ProcessError> {
+            Ok(BTreeMap::new())
+        }
+    }
+
+    /// Runs a program that is cancelled while its start is under way, with this grace. Calls `meanwhile` after that.
+    async fn cancelled(
+        manager: &Arc<SlowManager>,
+        grace: Duration,
+        meanwhile: impl FnOnce(),
+    ) -> CommandOutput {
+        let cancel = CancellationToken::new();
+        let run = tokio::spawn({
+            let (manager, cancel) = (Arc::clone(manager), cancel.clone());
+            async move {
+                let limits = CommandLimits {
+                    grace,
+                    ..CommandLimits::default()
+                };
+                let runner = CommandRunner::through(manager);
+                let program = ProcessConfig::new("any");
+                runner.run(&program, limits, &cancel).await
+            }
+        });
+        tokio::task::yield_now().await;
+        cancel.cancel();
+        tokio::task::yield_now().await;
+        meanwhile();
+        run.await.unwrap().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_cancelled_before_its_start_is_told_is_asked_to_end() {
+        let (manager, grace) = (SlowManager::new(), Duration::from_mins(1));
+        let output = cancelled(&manager, grace, || manager.answer.notify_one()).await;
+        assert_eq!(output.stopped, Some(StopCause::Cancelled));
+        let end = (output.ended.exit, output.ended.ending);
+        assert_eq!(end, (Exit::Signal(15), Ending::Asked));
+        assert_eq!(*manager.graces.lock().unwrap(), [grace]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_that_is_cancelled_is_not_waited_for_longer_than_the_grace() {
+        let (manager, began) = (SlowManager::new(), tokio::time::Instant::now());
+        let output = cancelled(&manager, Duration::from_secs(9), || {}).await;
+        assert_eq!(output.ended.exit, Exit::Unknown);
+        assert_eq!(output.stopped, Some(StopCause::Cancelled));
+        assert_eq!(began.elapsed().as_secs(), 9);
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::filter::Filter;
 use super::{EndCause, ExitStage, RunningWorker, now};
 use crate::dispatch::{Retirement, StopReason};
-use crate::os::{Ended, Ending};
+use crate::os::{Ended, Ending, REMOVE_LIMIT};
 use crate::outcome::{Class, Failure};
 use crate::worker::event::WorkerEnd;
 
@@ -200,6 +200,10 @@ impl RunningWorker {
             entry.assignment.answer(Err(failure), worker, ran, None);
         }
         self.send_update();
+        if let Some(folder) = self.process.shared_folder() {
+            // Nobody waits for a removal that begins when the folder is dropped, so a run could end before it.
+            let _ = timeout(REMOVE_LIMIT, folder.remove()).await;
+        }
         WorkerEnd {
             cause,
             charged,

@@ -17,7 +17,7 @@ use super::*;
 use crate::dispatch::ReplyTo;
 use crate::job::{Job, Terms, Timeouts};
 use crate::os::InputCount;
-use crate::os::MockProcessManager;
+use crate::os::{MockProcessManager, ProcessError, WorkFolder, WorkPath};
 use crate::outcome::Class;
 use crate::process::{
     Ended, Ending, Exit, ExitNotice, InputNotice, InputWatch, ProcessConfig, ProcessId,
@@ -159,6 +159,10 @@ impl AsyncRead for Watched {
 
 impl Played {
     fn start() -> Self {
+        Self::start_in(None)
+    }
+
+    fn start_in(folder: Option<SlowFolder>) -> Self {
         let (worker_stdin, host_writer) = duplex(1 << 10);
         let (host_reader, stdout) = duplex(1 << 10);
         let (host_stderr, _) = duplex(1);
@@ -174,6 +178,10 @@ impl Played {
         let handle = handle
             .with_view(Arc::clone(&system))
             .with_input_watch(input_watch);
+        let handle = match folder {
+            Some(folder) => handle.with_folder(folder),
+            None => handle,
+        };
         let mut manager = MockProcessManager::new();
         manager
             .expect_spawn_process()
@@ -406,6 +414,35 @@ async fn an_answer_that_was_printed_before_the_end_counts_however_late_it_is_hea
     worker.end(Exit::Code(5));
     let answer = answer.await.unwrap();
     assert_eq!(answer.result.unwrap().as_str(), "42");
+}
+
+/// A work folder that is removed when this is notified.
+#[derive(Debug)]
+struct SlowFolder(Arc<tokio::sync::Notify>);
+
+#[async_trait::async_trait]
+impl WorkFolder for SlowFolder {
+    async fn pull(&self, _: &[WorkPath]) -> Result<(), ProcessError> {
+        Ok(())
+    }
+
+    async fn remove(&self) {
+        self.0.notified().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_work_folder_of_a_worker_is_removed_before_its_end_is_told() {
+    let removed = Arc::<tokio::sync::Notify>::default();
+    let mut worker = Played::start_in(Some(SlowFolder(Arc::clone(&removed))));
+    worker.introduce().await;
+    assert!(matches!(worker.event().await, WorkerEvent::Ready { .. }));
+    worker.end(Exit::Code(0));
+    assert!(matches!(worker.event().await, WorkerEvent::Withdrawn));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(worker.events.try_recv().is_err(), "its folder is there");
+    removed.notify_one();
+    assert!(matches!(worker.event().await, WorkerEvent::Ended(_)));
 }
 
 #[tokio::test(start_paused = true)]
