@@ -18,6 +18,9 @@ const ATTEMPT: &str = "RATCHET_ATTEMPT";
 /// The variable for the host that the job is about, or else for the place where it runs.
 const HOST: &str = "RATCHET_HOST";
 
+/// The greatest length in bytes of an id or a host in a variable. Linux starts no program with a variable of 128 KiB.
+const MAX_VALUE: usize = 64 * 1024;
+
 /// The resource whose identities are the devices that CUDA programs may use.
 const GPU: &str = "gpu";
 /// The variable by which CUDA programs find the devices that they may use.
@@ -53,7 +56,8 @@ pub(crate) struct AttemptFacts<'a> {
 
 impl AttemptFacts<'_> {
     /// Returns the facts as variables. All of them are set, if need be to an empty value: a command of a run within
-    /// another run would otherwise inherit the variables that describe an attempt of the outer run.
+    /// another run would otherwise inherit the variables that describe an attempt of the outer run. An id that cannot be
+    /// a value is left empty, too.
     pub(crate) fn variables(&self) -> Variables {
         let local = PlaceName::LOCAL;
         let place = self.place.unwrap_or(&local);
@@ -61,9 +65,9 @@ impl AttemptFacts<'_> {
         let slot = self.slot.map(|slot| slot.to_string()).unwrap_or_default();
         let facts = [
             (SLOT, slot),
-            (JOB_ID, self.job.as_str().to_owned()),
+            (JOB_ID, value_of(self.job.as_str())),
             (ATTEMPT, self.attempt.to_string()),
-            (HOST, host.to_owned()),
+            (HOST, value_of(host)),
         ];
         let mut variables: Variables = facts
             .map(|(name, value)| (name.into(), value.into()))
@@ -78,6 +82,16 @@ impl AttemptFacts<'_> {
             }
         }
         variables
+    }
+}
+
+/// Returns the value of a variable for this text. It is empty if the text cannot be one, since the command would not start
+/// with it.
+fn value_of(text: &str) -> String {
+    if text.len() > MAX_VALUE || text.contains('\0') {
+        String::new()
+    } else {
+        text.to_owned()
     }
 }
 

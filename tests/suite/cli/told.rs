@@ -113,3 +113,15 @@ fn a_worker_is_told_the_slot_in_which_its_job_begins_even_of_jobs_that_are_sent_
         assert!((1..=2).contains(&result["slot"].as_u64().unwrap()));
     }
 }
+
+#[test]
+fn a_command_whose_job_has_an_id_that_no_variable_can_hold_is_told_none() {
+    for id in ["x".repeat(200_000), "a\0b".to_owned()] {
+        let script = "echo \"<$RATCHET_JOB_ID> $RATCHET_ATTEMPT\"";
+        let job = serde_json::json!({"id": id, "run": ["sh", "-c", script]});
+        let call = Ratchet::new().args(["run", "-q", "-", "--format", "jsonl"]);
+        let ended = call.stdin(job.to_string()).run().with_code(0);
+        let results = json_lines(&ended);
+        assert_eq!(results[0]["result"]["stdout"], "<> 1\n", "{results:?}");
+    }
+}
