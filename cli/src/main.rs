@@ -18,7 +18,7 @@
 //! exit, spool, shared_buffer            exit codes, output on disk, a buffer that two threads share: each stands alone
 //! shell_quote, readable, invocation     words for a shell, times and names for people, a recorded command line
 //! error                                 the error that ends a call
-//! standard_streams                      streams that were closed when the process was started
+//! standard_streams, early_signals       streams that were closed at the start; signals that come before anything else
 //! recorded, github                      recorded runs as reports see them; what a workflow on GitHub is told
 //! output, environment                   writers that know their destination; variables and folders of the user
 //! report, semaphore, trust              results as text; locks that calls share; whose files may be used
@@ -35,6 +35,7 @@
 
 mod args;
 mod commands;
+mod early_signals;
 mod environment;
 mod error;
 mod exit;

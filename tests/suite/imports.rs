@@ -140,7 +140,7 @@ const CRATES: [(&str, Layers); 10] = [
             &["exit", "spool", "shared_buffer"],
             &["shell_quote", "readable", "invocation"],
             &["error"],
-            &["standard_streams"],
+            &["standard_streams", "early_signals"],
             &["recorded", "github"],
             &["output", "environment"],
             &["report", "semaphore", "trust"],

@@ -22,6 +22,8 @@ pub enum Signal {
     Kill,
     /// SIGUSR1.
     User1,
+    /// SIGUSR2.
+    User2,
     /// SIGSTOP, which the process cannot notice.
     Stop,
     /// SIGCONT.
@@ -79,6 +81,7 @@ impl Running {
             Signal::Terminate => rustix::process::Signal::TERM,
             Signal::Kill => rustix::process::Signal::KILL,
             Signal::User1 => rustix::process::Signal::USR1,
+            Signal::User2 => rustix::process::Signal::USR2,
             Signal::Stop => rustix::process::Signal::STOP,
             Signal::Continue => rustix::process::Signal::CONT,
         };
