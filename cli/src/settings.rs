@@ -2,7 +2,7 @@
 //!
 //! A flag comes first, then a variable `RATCHET_..`, then the project's `ratchet.toml` (the nearest one in this folder
 //! or above, up to the root of the repository or the home folder, and only if nobody else may have written it), then
-//! the user's own `ratchet/config.toml`, then the default. Each value is stored with its origin. Unknown and invalid
+//! the user's own `ratchet/config.toml` (by the same rule), then the default. Each value is stored with its origin. Unknown and invalid
 //! settings are refused, even if they would not be used.
 
 mod keys;

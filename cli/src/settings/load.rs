@@ -30,7 +30,7 @@ pub(crate) enum SettingsError {
         #[source]
         source: io::Error,
     },
-    /// Another user may have written the project's file.
+    /// Another user may have written the config file.
     #[error(transparent)]
     Untrusted(#[from] Untrusted),
     /// The config file of a project sets `trust`.
@@ -75,9 +75,11 @@ fn gather(
     // The user's file is read first, because it decides which project files of other users may be used. The project's
     // file nevertheless takes precedence, so its settings are added first.
     let (mut users, mut users_refused) = (Settings::default(), Vec::new());
-    let read_users = environment
-        .user_file()
-        .map_or(Ok(()), |path| file(&path, &mut users, &mut users_refused));
+    // It names commands to run and folders to trust, so only the environment can vouch for one of another user.
+    let read_users = environment.user_file().map_or(Ok(()), |path| {
+        settings.trust(environment).file(&path)?;
+        file(&path, &mut users, &mut users_refused)
+    });
     settings.trusted = users.trust_folders();
     let trust = settings.trust(environment);
     let mut project = Settings::default();

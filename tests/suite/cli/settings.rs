@@ -2,7 +2,8 @@
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use ratchet_tests::{Folder, Ratchet};
+use ratchet_tests::{Folder, Ratchet, Signal};
+use rustix::fs::{CWD, Mode, OFlags, mkfifoat};
 use serde_json::Value;
 
 /// Returns the value and the origin of a key, as `config show` prints them.
@@ -314,5 +315,64 @@ fn project_settings_cannot_set_trusted_folders() {
         let said = folder.settled(&call.run().with_code(2).stderr());
         let refused = "ratchet: `FOLDER/ratchet.toml` sets `trust`, which only the user's own";
         assert!(said.starts_with(refused), "{said}");
+    }
+}
+
+/// A pipe in the place of the user's config file, which is read before anything else is done.
+#[test]
+fn a_signal_for_the_user_that_comes_before_anything_is_read_ends_no_call() {
+    let folder = Folder::new().file(".config/ratchet/empty", "");
+    let path = folder.at(".config/ratchet/config.toml");
+    mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).expect("a pipe can be made");
+    let call = Ratchet::within(&folder).args(["map", "-q", "--", "touch", ":::", "ran"]);
+    let running = call.start();
+    // This fails until somebody reads.
+    let open = || {
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK;
+        rustix::fs::open(&path, flags, Mode::empty()).ok()
+    };
+    let mut writer = None;
+    running.until("the file is read", || {
+        writer = open();
+        writer.is_some()
+    });
+    running.signal(Signal::User1);
+    running.signal(Signal::User2);
+    drop(writer);
+    // It may be read again.
+    running.until("the job has run", || {
+        drop(open());
+        folder.at("ran").exists()
+    });
+    let _ = running.wait().with_code(0);
+}
+
+#[test]
+fn the_config_file_of_another_user_is_refused_unless_its_folder_is_trusted() {
+    let folder = Folder::new().file("theirs/ratchet/config.toml", "jobs = 1\n");
+    let file = folder.at("theirs/ratchet/config.toml");
+    let map = || {
+        let map = Ratchet::within(&folder).env("XDG_CONFIG_HOME", folder.at("theirs"));
+        map.args(["map", "-q", "--", "echo", ":::", "a"])
+    };
+    let _ = map().run().with_code(0);
+    let change = |mode| {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(&file, mode).expect("it is ours");
+    };
+    change(0o666);
+    let refused = map().run().with_code(2).stderr();
+    assert!(
+        refused.contains("theirs/ratchet/config.toml` is not used"),
+        "{refused}"
+    );
+    assert!(refused.contains("RATCHET_TRUST"), "{refused}");
+    let trusted = map().env("RATCHET_TRUST", folder.at("theirs"));
+    let _ = trusted.run().with_code(0);
+    change(0o644);
+    // Only root can give a file away.
+    if std::os::unix::fs::chown(&file, Some(65534), None).is_ok() {
+        let refused = map().run().with_code(2).stderr();
+        assert!(refused.contains("config.toml` is not used"), "{refused}");
     }
 }
