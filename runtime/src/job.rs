@@ -489,7 +489,8 @@ pub enum Placement {
 /// How long a job may wait, and how long an attempt may run. The clocks of an attempt start when it starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Timeouts {
-    /// How long the job may wait for its first start. Like all timeouts, it does not count the time of a suspension.
+    /// How long the job may wait for its first start, from when all that it needs has succeeded. It counts alike whether
+    /// the job waits for a worker's hello, for a place, for the cache or for a slot. Like all timeouts, it does not count the time of a suspension.
     pub queue: Option<Duration>,
     /// How long an attempt may run before it is asked to stop.
     pub soft: Option<Duration>,

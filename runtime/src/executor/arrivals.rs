@@ -6,7 +6,7 @@ use std::time::Instant;
 use ratchet_caching::Key;
 use ratchet_ipc::{JobKey, Payload};
 
-use super::arrival::{Arrival, Refused, RunInstant};
+use super::arrival::{Arrival, Refused, RunInstant, UnresolvedJob};
 use super::intake::{Admitted, Intake};
 use super::job_window::UndeliveredOutcomes;
 use super::kinds::Kinds;
@@ -152,13 +152,32 @@ impl Arrivals {
     }
 
     /// Iterates over the jobs that wait for a worker's hello, or for a place that was not reached yet.
-    pub(super) fn unresolved(&self) -> impl Iterator<Item = &Arrival> {
+    pub(super) fn unresolved(&self) -> impl Iterator<Item = &UnresolvedJob> {
         self.resolver.unresolved()
     }
 
     /// Iterates over the jobs for which a question to the cache is open.
     pub(super) fn asking(&self) -> impl Iterator<Item = &Arrival> {
         self.resolver.asking()
+    }
+
+    /// Iterates over all jobs that were pulled and are not queued yet.
+    pub(super) fn unqueued(&self) -> impl Iterator<Item = &Job> {
+        let needing = self.intake.waiting_jobs();
+        let unresolved = self.unresolved().map(|job| &job.arrival);
+        let all = needing.chain(unresolved).chain(self.asking());
+        all.map(|arrival| &*arrival.job)
+    }
+
+    /// Returns the next moment at which the queue timeout of a job passes that waits for a hello, a place or the cache.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.resolver.next_deadline()
+    }
+
+    /// Removes and returns the jobs whose queue timeouts have passed while they waited for a hello, a place or the cache.
+    pub(super) fn take_past_deadline(&mut self, at: RunInstant) -> Vec<Arrival> {
+        let (unresolved, asking) = self.resolver.take_past_deadline(at.now);
+        charged(Vec::new(), unresolved, asking, at)
     }
 
     /// Iterates over the ids of the jobs that the run knows and that were not pulled yet.
@@ -271,11 +290,8 @@ impl Arrivals {
     /// Removes and returns the jobs that waited for a worker's hello, or for a place that was not reached yet. The
     /// caller passes each of them to [`proceed`](Self::proceed) again.
     pub(super) fn take_unresolved(&mut self, at: RunInstant) -> Vec<Arrival> {
-        let mut taken = Vec::from(self.resolver.take_unresolved());
-        for arrival in &mut taken {
-            arrival.waited_for(Blocker::Worker, at);
-        }
-        taken
+        let taken = self.resolver.take_unresolved().into_iter();
+        taken.map(|job| job.charged(at)).collect()
     }
 
     /// Removes and returns all waiting jobs, because the run stops.
@@ -347,10 +363,10 @@ impl Arrivals {
     }
 }
 
-/// Charges the waiting time of jobs to its cause: other jobs, a worker's hello, or the cache.
+/// Charges the waiting time of jobs to its cause: other jobs, a worker's hello, a connection, or the cache.
 fn charged(
     needing: Vec<Arrival>,
-    unresolved: Vec<Arrival>,
+    unresolved: Vec<UnresolvedJob>,
     asking: Vec<Arrival>,
     at: RunInstant,
 ) -> Vec<Arrival> {
@@ -360,8 +376,9 @@ fn charged(
             arrival
         })
     };
+    let unresolved = unresolved.into_iter().map(move |job| job.charged(at));
     by(needing, Blocker::Needs)
-        .chain(by(unresolved, Blocker::Worker))
+        .chain(unresolved)
         .chain(by(asking, Blocker::Cache))
         .collect()
 }

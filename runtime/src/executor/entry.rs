@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ratchet_resilience::retry::RetryHistory;
 
-use super::arrival::Arrival;
+use super::arrival::{Arrival, queue_timeout_failure};
 use super::attempt_messages::AttemptMessages;
 use super::cancelled::CancelReason;
 use super::reuse::StorePermit;
@@ -155,9 +155,7 @@ impl JobEntry {
 
     /// Returns the moment at which the queue timeout of the job passes, if its terms set one.
     pub(super) fn deadline_of_first_start(&self) -> Option<Instant> {
-        let limit = self.job.terms.timeouts.queue?;
-        // A limit beyond the range of the clock never passes.
-        self.times.arrived.checked_add(limit)
+        self.times.start_deadline(self.job.terms.timeouts.queue)
     }
 
     /// Returns the messages about its present attempt. Those about an earlier attempt are dropped.
@@ -199,21 +197,12 @@ impl JobEntry {
 
     /// Returns the failure of a job that did not start within its queue timeout.
     pub(super) fn queue_timeout_failure(&self) -> Failure {
-        #[expect(
-            clippy::expect_used,
-            reason = "only a job with a queue timeout has a deadline in the queue"
-        )]
-        let limit =
-            (self.job.terms.timeouts.queue).expect("a job that ran into its queue timeout has one");
-        let failure = if self.rejected {
+        if let (true, Some(limit)) = (self.rejected, self.job.terms.timeouts.queue) {
             let message =
                 format!("its breaker did not admit it within its queue timeout of {limit:?}");
-            Failure::new(Class::Breaker, message)
-        } else {
-            let message = format!("it waited for its start for longer than {limit:?}");
-            Failure::new(Class::Timeout, message)
-        };
-        failure.retryable(false)
+            return Failure::new(Class::Breaker, message).retryable(false);
+        }
+        queue_timeout_failure(&self.job)
     }
 }
 

@@ -165,7 +165,7 @@ impl Intake {
     /// Iterates over the ids of the jobs that the run knows and that were not pulled yet.
     pub(super) fn pending(&self) -> impl Iterator<Item = &JobKey> {
         let added = self.added.iter().map(|(_, job)| &job.id);
-        self.source.handed_over().chain(added)
+        self.source.handed_over().map(|job| &job.id).chain(added)
     }
 
     /// Marks jobs that were not pulled yet as cancelled. Each ends without an attempt when it is pulled.
@@ -284,6 +284,11 @@ impl Intake {
     /// Iterates over the jobs that wait for other jobs, each with the ids of those that have not ended yet.
     pub(super) fn waiting(&self) -> impl Iterator<Item = (&Arrival, Vec<JobKey>)> {
         self.needs.waiting()
+    }
+
+    /// Iterates over the jobs that wait for other jobs.
+    pub(super) fn waiting_jobs(&self) -> impl Iterator<Item = &Arrival> {
+        self.needs.waiting_jobs()
     }
 
     /// Removes and returns the jobs that wait for others and for which the condition holds.

@@ -334,6 +334,24 @@ impl Kinds {
         Ok(&self.list[usize::from(kind.0)].on)
     }
 
+    /// Returns where a job may run, as far as that is known: for each kind that performs it, or may yet turn out to
+    /// perform it, the placement there. It is empty for a job that never runs.
+    pub(super) fn placements<'a>(&'a self, job: &'a Job) -> Vec<&'a Placement> {
+        let on = |kind: &KindId| &self.list[usize::from(kind.0)].on;
+        match &job.work {
+            Work::Command(_) => vec![&job.terms.on],
+            Work::Closure(_) => vec![&Placement::Here],
+            Work::Refused { .. } | Work::Ended(_) => Vec::new(),
+            Work::Task { task, .. } => {
+                let known = self.tasks.get(task).map(|entry| entry.kind).or(self.any);
+                known.map_or_else(
+                    || self.silent.iter().map(on).collect(),
+                    |kind| vec![on(&kind)],
+                )
+            }
+        }
+    }
+
     /// Returns the hint of a job: its own, or the one that its worker declares, or fully parallel.
     pub(super) fn hint<'a>(&'a self, job: &'a Job) -> Result<&'a ParallelizationHint, Failure> {
         const FULLY: &ParallelizationHint = &ParallelizationHint::FullyParallel;

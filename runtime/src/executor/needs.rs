@@ -268,6 +268,11 @@ impl Needs {
         })
     }
 
+    /// Iterates over the jobs that wait.
+    pub(super) fn waiting_jobs(&self) -> impl Iterator<Item = &Arrival> {
+        self.waiting.values().map(|waiting| &waiting.arrival)
+    }
+
     /// Removes and returns the waiting jobs for which the condition holds.
     pub(super) fn take(&mut self, is_wanted: impl Fn(&Arrival) -> bool) -> Vec<Arrival> {
         // Their numbers stay in the lists of dependents. `ended` skips numbers that no longer wait.

@@ -25,7 +25,7 @@ use std::time::Instant;
 
 use ratchet_resilience::shutdown::Phase;
 
-use super::arrival::{Arrival, Refused, RunInstant};
+use super::arrival::{Arrival, Refused, RunInstant, queue_timeout_failure};
 use super::arrivals::{Arrivals, NextStep, PullResult};
 use super::cancelled::CancelReason;
 use super::control::{PhaseChange, RunControl};
@@ -171,6 +171,7 @@ impl Orchestrator {
         [
             self.control.next_timer(),
             self.execution.next_timer(is_running, may_start),
+            self.arrivals.next_deadline(),
             self.delivery.record_at(),
             self.enough_until().filter(|_| is_running),
         ]
@@ -679,6 +680,10 @@ impl Orchestrator {
         while let Some(entry) = self.execution.dispatcher_mut().cancel_past_deadline(now) {
             let failure = Box::new(entry.queue_timeout_failure());
             self.conclude(EndedJob::waited(entry, failure));
+        }
+        for arrival in self.arrivals.take_past_deadline(self.moment()) {
+            let failure = queue_timeout_failure(&arrival.job);
+            self.conclude(EndedJob::refused(Refused::new(arrival, failure)));
         }
         while let Some(entry) = self.execution.dispatcher_mut().pop_slow(now) {
             let event = Event::JobSlow {

@@ -61,12 +61,8 @@ impl Platforms {
         placement: &Placement,
         host: Option<&HostName>,
     ) -> PlatformForecast {
-        let is_meant = |name: &PlaceName| match placement {
-            Placement::Here => false,
-            Placement::Host => host.is_some_and(|host| host.as_str() == name.as_str()),
-            Placement::Among(names) => names.contains(name),
-        };
-        let is_here = *placement == Placement::Here || is_meant(&PlaceName::LOCAL);
+        let is_meant = |name: &PlaceName| is_meant(name, placement, host);
+        let is_here = is_meant(&PlaceName::LOCAL);
         let mut known = is_here.then_some(None);
         let mut missing = None;
         for place in self.others.iter().filter(|place| is_meant(&place.name)) {
@@ -91,6 +87,16 @@ impl Platforms {
         }
     }
 
+    /// Whether one of the places where a job may run is connected. `host` is the host of the job.
+    pub(super) fn is_connected(&self, placement: &Placement, host: Option<&HostName>) -> bool {
+        let mut others = self.others.iter();
+        is_meant(&PlaceName::LOCAL, placement, host)
+            || others.any(|place| {
+                is_meant(&place.name, placement, host)
+                    && matches!(&*place.state.borrow(), PlaceState::Ready { .. })
+            })
+    }
+
     /// Returns the platform of a place, or of this machine for `None`. The result is `None` if the platform is not
     /// known.
     pub(super) fn of(&self, place: Option<&PlaceName>) -> Option<Platform> {
@@ -108,6 +114,15 @@ impl Platforms {
 
     fn name_of<'a>(&'a self, platform: &'a Platform) -> &'a str {
         platform.as_deref().unwrap_or(&self.own)
+    }
+}
+
+/// Whether a job with this placement and this host may run at a place.
+fn is_meant(name: &PlaceName, placement: &Placement, host: Option<&HostName>) -> bool {
+    match placement {
+        Placement::Here => *name == PlaceName::LOCAL,
+        Placement::Host => host.is_some_and(|host| host.as_str() == name.as_str()),
+        Placement::Among(names) => names.contains(name),
     }
 }
 

@@ -1,11 +1,12 @@
 //! Resolves which kind of worker performs a job, and whether the cache has its result.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Instant;
 
 use ratchet_caching::Key;
 use ratchet_ipc::Payload;
 
-use super::arrival::{Arrival, Refused};
+use super::arrival::{Arrival, Refused, UnresolvedJob};
 use super::kinds::{Kinds, Resolved};
 use super::platforms::{PlatformForecast, Platforms};
 use super::reuse::{CacheAnswer, RunCache, StorePermit};
@@ -14,6 +15,7 @@ use crate::ids::KindId;
 use crate::ids::{PlaceName, WorkerName};
 use crate::job::Job;
 use crate::outcome::Failure;
+use crate::scheduling::Blocker;
 
 /// The resolution of a job whose dependencies have succeeded.
 #[derive(Debug)]
@@ -30,7 +32,9 @@ pub(super) enum Resolution {
 pub(super) struct Resolver {
     kinds: Kinds,
     /// The jobs that wait for a worker's hello, or for a place that was not reached yet.
-    unresolved: VecDeque<Arrival>,
+    unresolved: VecDeque<UnresolvedJob>,
+    /// When the queue timeouts of the jobs pass that wait here or for the cache, each with the position of its job.
+    deadlines: BTreeSet<(Instant, u64)>,
     reuse: RunCache,
     platforms: Platforms,
 }
@@ -41,6 +45,7 @@ impl Resolver {
         Self {
             kinds,
             unresolved: VecDeque::new(),
+            deadlines: BTreeSet::new(),
             reuse,
             platforms,
         }
@@ -54,10 +59,7 @@ impl Resolver {
     /// Decides who performs a job, or asks the cache first. The answer then comes from [`consulted`](Self::consulted).
     pub(super) fn resolve(&mut self, arrival: Arrival) -> Resolution {
         match self.kinds.resolve(&arrival.job) {
-            Resolved::Later => {
-                self.unresolved.push_back(arrival);
-                Resolution::Later
-            }
+            Resolved::Later => self.postpone(arrival),
             Resolved::Refused(failure) => Resolution::Refused(Refused::new(arrival, failure)),
             Resolved::Known { kind, cacheable } => {
                 let performer_identity = self.kinds.performer_identity(kind);
@@ -69,13 +71,11 @@ impl Resolver {
                     Ok(None) => Resolution::Ready(arrival, kind),
                     Ok(Some(question)) => match self.expected(kind, &arrival.job) {
                         PlatformForecast::Platform(platform) => {
+                            self.deadlines.extend(deadline_of(&arrival));
                             self.reuse.consult(arrival, kind, question.on(platform));
                             Resolution::Later
                         }
-                        PlatformForecast::Later => {
-                            self.unresolved.push_back(arrival);
-                            Resolution::Later
-                        }
+                        PlatformForecast::Later => self.postpone(arrival),
                         PlatformForecast::Unknown(reason) => {
                             question.give_up(&reason);
                             Resolution::Ready(arrival, kind)
@@ -83,6 +83,50 @@ impl Resolver {
                     },
                 }
             }
+        }
+    }
+
+    /// Keeps a job until a worker says its hello, or a place is reached.
+    fn postpone(&mut self, arrival: Arrival) -> Resolution {
+        self.deadlines.extend(deadline_of(&arrival));
+        let (job, platforms) = (&arrival.job, &self.platforms);
+        let placements = self.kinds.placements(job);
+        let mut placements = placements.into_iter();
+        // Without a connection no worker could start there and say its hello.
+        let waits_for = if placements.any(|on| platforms.is_connected(on, job.host.as_ref())) {
+            Blocker::Worker
+        } else {
+            Blocker::Connect
+        };
+        self.unresolved
+            .push_back(UnresolvedJob { arrival, waits_for });
+        Resolution::Later
+    }
+
+    /// Returns the next moment at which the queue timeout of a job passes that waits here or for the cache.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// Removes and returns the jobs whose queue timeouts have passed, as [`take`](Self::take) does.
+    pub(super) fn take_past_deadline(
+        &mut self,
+        now: Instant,
+    ) -> (Vec<UnresolvedJob>, Vec<Arrival>) {
+        let mut due = BTreeSet::new();
+        while self.next_deadline().is_some_and(|deadline| deadline <= now) {
+            due.extend(self.deadlines.pop_first().map(|(_, position)| position));
+        }
+        if due.is_empty() {
+            return (Vec::new(), Vec::new());
+        }
+        self.take(|arrival| due.contains(&arrival.position))
+    }
+
+    /// Stops watching the queue timeouts of jobs that do not wait here any more.
+    fn forget_deadlines<'a>(&mut self, arrivals: impl Iterator<Item = &'a Arrival>) {
+        for deadline in arrivals.filter_map(deadline_of) {
+            self.deadlines.remove(&deadline);
         }
     }
 
@@ -97,12 +141,14 @@ impl Resolver {
 
     /// Removes and returns the jobs that waited for a worker's hello or for a place. The caller has to resolve them
     /// again.
-    pub(super) fn take_unresolved(&mut self) -> VecDeque<Arrival> {
-        std::mem::take(&mut self.unresolved)
+    pub(super) fn take_unresolved(&mut self) -> VecDeque<UnresolvedJob> {
+        let taken = std::mem::take(&mut self.unresolved);
+        self.forget_deadlines(taken.iter().map(|job| &job.arrival));
+        taken
     }
 
     /// Iterates over the jobs that wait for a worker's hello, or for a place that was not reached yet.
-    pub(super) fn unresolved(&self) -> impl Iterator<Item = &Arrival> {
+    pub(super) fn unresolved(&self) -> impl Iterator<Item = &UnresolvedJob> {
         self.unresolved.iter()
     }
 
@@ -116,10 +162,14 @@ impl Resolver {
     pub(super) fn take(
         &mut self,
         is_wanted: impl Fn(&Arrival) -> bool,
-    ) -> (Vec<Arrival>, Vec<Arrival>) {
-        let (taken, left) = (self.unresolved.drain(..)).partition(&is_wanted);
+    ) -> (Vec<UnresolvedJob>, Vec<Arrival>) {
+        let (taken, left) = (self.unresolved.drain(..)).partition(|job| is_wanted(&job.arrival));
         self.unresolved = left;
-        (Vec::from(taken), self.reuse.take(is_wanted))
+        let taken = Vec::from(taken);
+        let asking = self.reuse.take(is_wanted);
+        let unresolved = taken.iter().map(|job| &job.arrival);
+        self.forget_deadlines(unresolved.chain(&asking));
+        (taken, asking)
     }
 
     /// Returns how many jobs may wait for the hello of a kind.
@@ -158,7 +208,9 @@ impl Resolver {
 
     /// Returns the next answer of the cache; `None` if a result was stored instead. Cancel safe.
     pub(super) async fn consulted(&mut self) -> Option<CacheAnswer> {
-        self.reuse.next().await
+        let answer = self.reuse.next().await;
+        self.forget_deadlines(answer.iter().map(|answer| &answer.arrival));
+        answer
     }
 
     /// Returns how many results are being stored.
@@ -189,7 +241,8 @@ impl Resolver {
 
     /// Removes and returns all jobs, because the run stops: those that wait for a worker's hello or a place, and those
     /// that wait for the cache.
-    pub(super) fn give_up(&mut self) -> (VecDeque<Arrival>, Vec<Arrival>) {
+    pub(super) fn give_up(&mut self) -> (VecDeque<UnresolvedJob>, Vec<Arrival>) {
+        self.deadlines.clear();
         (self.take_unresolved(), self.reuse.give_up())
     }
 
@@ -197,4 +250,9 @@ impl Resolver {
     pub(super) async fn finish(self) {
         self.reuse.finish().await;
     }
+}
+
+/// Returns when the queue timeout of a job passes, with the position of the job; `None` if it has none.
+fn deadline_of(arrival: &Arrival) -> Option<(Instant, u64)> {
+    Some((arrival.start_deadline()?, arrival.position))
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use ratchet_ipc::JobKey;
 
-use super::arrival::Arrival;
+use super::arrival::{Arrival, UnresolvedJob};
 use super::control::RunControl;
 use super::entry::{EntryState, JobEntry};
 use super::kinds::Kinds;
@@ -289,7 +289,7 @@ impl SnapshotInput<'_> {
     pub(super) fn snapshot<'b>(
         &self,
         needing: impl Iterator<Item = (&'b Arrival, Vec<JobKey>)>,
-        unresolved: impl Iterator<Item = &'b Arrival>,
+        unresolved: impl Iterator<Item = &'b UnresolvedJob>,
         asking: impl Iterator<Item = &'b Arrival>,
         refuted: impl Iterator<Item = (Instant, &'b JobEntry)>,
     ) -> Snapshot {
@@ -329,8 +329,14 @@ impl SnapshotInput<'_> {
                 cause,
             ));
         }
-        for arrival in unresolved {
-            let cause = WaitCause::Worker(format!("that knows `{}`", arrival.job.task_name()));
+        // A pause comes first, as it does for the jobs of the queue.
+        let is_paused = self.control.is_paused();
+        for UnresolvedJob { arrival, waits_for } in unresolved {
+            let cause = match waits_for {
+                _ if is_paused => WaitCause::Paused,
+                Blocker::Connect => WaitCause::Connect,
+                _ => WaitCause::Worker(format!("that knows `{}`", arrival.job.task_name())),
+            };
             waiting.push((
                 arrival.times.arrived,
                 arrival.position,
@@ -343,7 +349,11 @@ impl SnapshotInput<'_> {
                 arrival.times.arrived,
                 arrival.position,
                 Arc::clone(&arrival.job),
-                WaitCause::Cache,
+                if is_paused {
+                    WaitCause::Paused
+                } else {
+                    WaitCause::Cache
+                },
             ));
         }
         for (when, entry) in refuted {

@@ -170,15 +170,15 @@ impl Source {
         matches!(self, Self::Exhausted)
     }
 
-    /// Iterates over the ids of the jobs that were handed over and not pulled yet.
-    pub(super) fn handed_over(&self) -> impl Iterator<Item = &JobKey> {
+    /// Iterates over the jobs that were handed over and not pulled yet.
+    pub(super) fn handed_over(&self) -> impl Iterator<Item = &Job> {
         let (listed, submitted) = match self {
             Self::List { jobs, .. } => (Some(jobs), None),
             Self::Submitted { here, .. } => (None, Some(here.as_slice())),
             Self::Stream(_) | Self::Exhausted => (None, None),
         };
-        let listed = listed.into_iter().flatten().map(|(_, job)| &job.id);
-        let submitted = submitted.into_iter().flatten().map(|job| &job.id);
+        let listed = listed.into_iter().flatten().map(|(_, job)| job);
+        let submitted = submitted.into_iter().flatten().map(Arc::as_ref);
         listed.chain(submitted)
     }
 

@@ -86,6 +86,13 @@ impl JobTimes {
         self.arrived + self.waits.of(&Blocker::Needs)
     }
 
+    /// Returns the moment by which the job has to have started, if it may wait for so long. The time in which it waits
+    /// for its needs does not count.
+    pub(super) fn start_deadline(&self, limit: Option<Duration>) -> Option<Instant> {
+        // A limit beyond the range of the clock never passes.
+        limit.and_then(|limit| self.needs_met().checked_add(limit))
+    }
+
     /// Makes the times of a job that arrives now.
     pub(super) fn new(now: Instant) -> Self {
         Self {

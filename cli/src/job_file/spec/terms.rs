@@ -66,7 +66,8 @@ section! {
 section! {
     /// The timeouts of an attempt.
     pub(crate) struct TimeoutSpec("timeout") {
-        /// How long the job may wait for its first start.
+        /// How long the job may wait for its first start, from when all that it needs has succeeded. It counts alike
+        /// whether the job waits for a worker to say its hello, for a host, for the cache or for a slot.
         queue: PositiveDuration,
         /// When the attempt is asked to stop.
         soft: PositiveDuration,

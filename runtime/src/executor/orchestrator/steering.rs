@@ -172,11 +172,7 @@ impl Orchestrator {
         if !self.control.is_running() {
             return Err(Error::ShuttingDown);
         }
-        let outside = self.arrivals.needing().map(|(arrival, _)| arrival);
-        let outside = outside
-            .chain(self.arrivals.unresolved())
-            .chain(self.arrivals.asking());
-        let outside = outside.map(|arrival| &arrival.job.id);
+        let outside = self.arrivals.unqueued().map(|job| &job.id);
         let living: Names<JobKey> = self.execution.ids().chain(outside).cloned().collect();
         self.arrivals.add(jobs, &living)
     }

@@ -308,7 +308,7 @@ fn a_job_is_resolved_when_its_worker_has_said_what_it_does() {
     // The worker declares no tasks, and its kind is the only one that could perform any.
     assert!(!resolver.introduced(POOL, None, None));
     assert_eq!(resolver.unresolved_for(POOL), 0);
-    let job = resolver.take_unresolved().pop_front().unwrap();
+    let job = resolver.take_unresolved().pop_front().unwrap().arrival;
     let resolution = resolver.resolve(job);
     assert!(matches!(resolution, Resolution::Ready(_, POOL)));
 

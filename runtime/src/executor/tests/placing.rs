@@ -525,6 +525,40 @@ async fn a_kind_of_worker_goes_on_at_other_places_when_one_of_its_pools_is_given
     assert_eq!(message(&outcomes[0]), "no such program on web1");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_hello_cannot_come_before_a_host_is_connected_is_charged_for_the_connection() {
+    let (builder, _sleeper, [tell, _tell2]) = scene([PlaceState::Away, ready(1)]);
+    let pool = ScriptedPool::new(1, 0).silent();
+    let source = ScriptedPools {
+        pools: vec![("web1", pool.clone())],
+        on: among(&["web1"]),
+    };
+    let executor = builder.pool_source(Arc::new(source)).build().unwrap();
+    let mut run = (executor.run_list([Job::task("a", "t", Payload::null())])).unwrap();
+    let handle = run.handle();
+    let cause = async || {
+        let snapshot = handle.snapshot().await.unwrap();
+        snapshot.waiting[0].cause.to_string()
+    };
+    tokio::time::sleep(SECOND * 3).await;
+    assert_eq!(cause().await, "waits for a connection to a host");
+    tell.send_replace(ready(1));
+    tokio::time::sleep(SECOND * 2).await;
+    assert_eq!(cause().await, "waits for a worker that knows `t`");
+    pool.report(|pool| crate::dispatch::Report::Introduced {
+        kind: pool.kind,
+        version: None,
+        tasks: None,
+    });
+    let outcome = run.next().await.unwrap();
+    let waits = outcome.waits.iter();
+    let waits: Vec<_> = waits
+        .filter(|(_, time)| !time.is_zero())
+        .map(|(blocker, time)| format!("{} {time:?}", blocker.word()))
+        .collect();
+    assert_eq!(waits, ["connect 3s", "worker 2s"]);
+}
+
 /// Returns a random job: where it may run, how long it takes, how many slots it fills, and whether it is exclusive.
 fn job_at_random() -> impl Strategy<Value = (u8, u64, u32, bool)> {
     (0_u8..5, 0_u64..4, 1_u32..3, any::<bool>())

@@ -79,6 +79,24 @@ async fn those_that_are_the_same_are_done_once_at_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn patience_with_the_queue_ends_while_a_job_waits_for_the_result_of_an_equal_one() {
+    let cache = TaskCache::new(Arc::new(MemoryCache::new(1 << 20)));
+    let count = Arc::default();
+    let follower = cached("b", "same");
+    let patience = Terms {
+        timeouts: Timeouts {
+            queue: Some(SECOND / 2),
+            ..Timeouts::default()
+        },
+        ..(*follower.terms).clone()
+    };
+    let jobs = [cached("a", "same"), follower.terms(patience)];
+    let outcomes = over(&cache, &count).run_all(jobs).await.unwrap();
+    assert_eq!(told(&outcomes), ["a succeeded", "b timed_out"]);
+    assert_eq!(outcomes[1].queued, SECOND / 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failure_is_nobodys_but_ones_own() {
     let cache = TaskCache::new(Arc::new(MemoryCache::new(1 << 20)));
     let count = Arc::default();

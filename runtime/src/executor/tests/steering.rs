@@ -346,3 +346,22 @@ async fn a_run_that_stops_takes_no_more_jobs() {
     assert_eq!(late.unwrap_err(), Error::ShuttingDown);
     assert_eq!(told(&rest(&mut run).await), ["a succeeded"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_is_named_before_the_hello_for_which_a_job_waits() {
+    let pool = ScriptedPool::new(1, 0).silent();
+    let executor = Executor::builder().pool_source(Arc::new(pool));
+    let run = (executor.build().unwrap())
+        .run_list([Job::task("a", "t", Payload::null())])
+        .unwrap();
+    let handle = run.handle();
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(
+        stands(&handle, "a").await,
+        "waits for a worker that knows `t`"
+    );
+    handle.pause();
+    assert_eq!(stands(&handle, "a").await, "waits: the run is paused");
+    handle.kill();
+    assert_eq!(told(&all(run).await), ["a cancelled"]);
+}

@@ -184,6 +184,53 @@ async fn patience_with_the_queue_ends() {
     assert_eq!(told(&outcomes), ["a succeeded"]);
 }
 
+/// Makes a task that may wait for its start for two seconds.
+fn impatient(id: &str) -> Job {
+    let queue = Some(SECOND * 2);
+    Job::task(id, "t", Payload::null()).terms(terms(Timeouts {
+        queue,
+        ..Timeouts::default()
+    }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn patience_with_the_queue_ends_while_a_job_waits_for_a_hello() {
+    let pool = ScriptedPool::new(1, 0).silent();
+    let executor = Executor::builder().pool_source(Arc::new(pool.clone()));
+    let mut run = (executor.build().unwrap())
+        .run_list([impatient("a"), Job::task("b", "t", Payload::null())])
+        .unwrap();
+    let outcome = run.next().await.unwrap();
+    assert_eq!(told(std::slice::from_ref(&outcome)), ["a timed_out"]);
+    assert_eq!(
+        message(&outcome),
+        "it waited for its start for longer than 2s"
+    );
+    assert_eq!((outcome.attempts, outcome.queued), (0, SECOND * 2));
+    pool.report(|pool| Report::Introduced {
+        kind: pool.kind,
+        version: None,
+        tasks: None,
+    });
+    assert!(run.next().await.unwrap().is_success(), "others go on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn patience_with_the_queue_begins_when_all_needs_are_met() {
+    let waits = terms(Timeouts {
+        queue: Some(SECOND * 2),
+        ..Timeouts::default()
+    });
+    let after = |id, seconds| takes(id, seconds).terms(waits.clone()).needs(["a"]);
+    let jobs = [takes("a", 5), after("b", 3), after("c", 1)];
+    let outcomes = executor(1).run_all(jobs).await.unwrap();
+    assert_eq!(
+        told(&outcomes),
+        ["a succeeded", "b succeeded", "c timed_out"]
+    );
+    assert_eq!(outcomes[2].queued, SECOND * 7);
+}
+
 #[tokio::test(start_paused = true)]
 async fn nothing_starts_while_a_run_is_paused_or_held() {
     let run = executor(1)
