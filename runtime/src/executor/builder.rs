@@ -88,6 +88,9 @@ impl ExecutorBuilder {
     /// Sets how many jobs the run holds at once: waiting, running, and ended but not taken by anybody yet. The default
     /// is 4096. Memory grows with this number.
     ///
+    /// Jobs beyond the window cannot start, whatever their priority, even if all jobs in it wait for one limit. So jobs
+    /// that have to start early come first.
+    ///
     /// The run takes in fewer jobs while their inputs and results have 64 MiB in all, but always at least one. It also
     /// takes in fewer jobs while jobs end so fast that more in the queue would be of no use.
     pub fn window(mut self, jobs: usize) -> Self {

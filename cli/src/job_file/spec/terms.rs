@@ -26,7 +26,8 @@ section! {
         /// Where commands and workers run: `local`, a host or a group of `hosts`, a list of those for whichever has the
         /// most room, or `host` for the host that each job names; `local` by default.
         on: Either<String, Vec<Spanned<String>>>,
-        /// Which of the waiting jobs start first; `normal` by default.
+        /// Which of the waiting jobs start first; `normal` by default. A run looks at 4096 unfinished jobs at once, in
+        /// the order of the file, so a job further behind waits, whatever its priority.
         priority: Priority,
         /// How long an attempt may take: one duration, after which it is asked to stop and a second later killed, or
         /// several.
