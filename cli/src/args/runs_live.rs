@@ -76,7 +76,8 @@ Examples:
   ratchet runs set 1ksd --limit api=5/s --limit db=2
 
 Jobs that run are not touched: with fewer slots or units, no more start until enough have ended. Pools of workers keep \
-their size. A limit that is a number stays one, and a rate a rate; its burst stays unless it is said, as in api=5/s:3. \
+their size. Fewer slots than an unfinished job of the run needs are refused, unless a host has enough. A job that comes \
+later, and needs more than were set but not more than the run began with, takes all slots that there are. A limit that is a number stays one, and a rate a rate; its burst stays unless it is said, as in api=5/s:3. \
 resume goes on with what was set, unless --jobs is typed for it.";
 
 #[derive(Debug, Args)]

@@ -169,6 +169,11 @@ impl Arrivals {
         all.map(|arrival| &*arrival.job)
     }
 
+    /// Iterates over the jobs that the run knows and that were not pulled yet, without those that were cancelled.
+    pub(super) fn pending_jobs(&self) -> impl Iterator<Item = &Job> {
+        self.intake.pending_jobs()
+    }
+
     /// Returns the next moment at which the queue timeout of a job passes that waits for a hello, a place or the cache.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.resolver.next_deadline()

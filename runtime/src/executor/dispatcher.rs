@@ -28,6 +28,7 @@ use crate::dispatch::{Demand, PoolKey, StopRequest, WorkerNumber};
 use crate::event::Event;
 use crate::ids::KindId;
 use crate::ids::{PlaceId, PlaceName, SlotNumber, Ticket, WorkerName};
+use crate::job::Job;
 use crate::outcome::{AttemptEnd, Class, Failure};
 use crate::process::Seats;
 use crate::scheduling::{
@@ -621,9 +622,14 @@ impl Dispatcher {
         self.seated.place_of(ticket)
     }
 
-    /// Changes the number of slots of the local place.
-    pub(super) fn set_slots(&mut self, slots: u32) -> Result<(), Error> {
-        self.seated.set_slots(slots)
+    /// Changes the number of slots of the local place, as [`SeatedQueue::set_slots`] does.
+    pub(super) fn set_slots<'a>(
+        &mut self,
+        slots: u32,
+        unqueued: impl Iterator<Item = &'a Job>,
+        kinds: &Kinds,
+    ) -> Result<(), Error> {
+        self.seated.set_slots(slots, unqueued, kinds)
     }
 
     /// Records that a worker has read a request, which shows that its attempt has begun.

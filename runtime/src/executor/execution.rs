@@ -16,6 +16,7 @@ use super::provisional::{Provisional, Suspects};
 use super::queue::Queue;
 use super::retries::Retries;
 use super::steering::JobOutput;
+use crate::Error;
 use crate::dispatch::StopRequest;
 use crate::ids::KindId;
 use crate::ids::{Ticket, WorkerName};
@@ -343,6 +344,20 @@ impl Execution {
     /// retry.
     pub(super) fn refuted_jobs(&self) -> impl Iterator<Item = (Instant, &JobEntry)> {
         self.provisional.retries()
+    }
+
+    /// Changes the number of slots of the local place, as [`Dispatcher::set_slots`] does.
+    pub(super) fn set_slots<'a>(
+        &'a mut self,
+        slots: u32,
+        unqueued: impl Iterator<Item = &'a Job>,
+        kinds: &Kinds,
+    ) -> Result<(), Error> {
+        // The jobs whose results are held may yet be tried again.
+        let refuted = self.provisional.retries().map(|(_, entry)| entry);
+        let held = refuted.chain(self.provisional.held_jobs());
+        let unqueued = unqueued.chain(held.map(|entry| &*entry.job));
+        self.dispatcher.set_slots(slots, unqueued, kinds)
     }
 
     /// Iterates over the ids of all jobs that are queued, held, or wait for a retry after a refuted answer.

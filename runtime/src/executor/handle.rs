@@ -95,7 +95,11 @@ impl RunHandle {
         self.gauges.running_at(place)
     }
 
-    /// Changes the number of slots. It fails if a waiting or running job needs more slots than that.
+    /// Changes the number of slots, of a run with several places that of the local place. It fails if an unfinished job
+    /// that the run knows needs more slots than that there, whatever the job waits for.
+    ///
+    /// A job that comes later and needs more than there are now, but not more than there were when the run began, takes
+    /// all slots that there are.
     pub async fn set_slots(&self, slots: u32) -> Result<(), Error> {
         self.ask(|answer| RunOrder::SetSlots(slots, answer)).await
     }

@@ -168,6 +168,13 @@ impl Intake {
         self.source.handed_over().map(|job| &job.id).chain(added)
     }
 
+    /// Iterates over the jobs that the run knows and that were not pulled yet, without those that were cancelled.
+    pub(super) fn pending_jobs(&self) -> impl Iterator<Item = &Job> {
+        let added = self.added.iter().map(|(_, job)| &**job);
+        let pending = self.source.handed_over().chain(added);
+        pending.filter(|job| !self.cancelled.contains(&job.id))
+    }
+
     /// Marks jobs that were not pulled yet as cancelled. Each ends without an attempt when it is pulled.
     pub(super) fn cancel_pending(&mut self, ids: impl IntoIterator<Item = JobKey>) {
         self.cancelled.extend(ids);

@@ -240,12 +240,18 @@ impl Places {
         &self.sets[set.index()]
     }
 
-    /// Returns the target of the jobs of a kind that can run at any place of a set.
-    pub(super) fn target(&self, kind: KindId, places: PlaceSetId, needs: NeedsId) -> Target<'_> {
+    /// Returns the target of the jobs of a kind that can run at any place of a set and fill so many slots there.
+    pub(super) fn target(
+        &self,
+        kind: KindId,
+        (places, slots): (PlaceSetId, u32),
+        needs: NeedsId,
+    ) -> Target<'_> {
         Target {
             kind,
             places,
             needs,
+            slots,
             members: self.members(places),
             counts_slots: self.are_several(),
         }
@@ -257,6 +263,16 @@ impl Places {
         let places = self.members(set).iter();
         let largest = places.map(|place| self.list[place.index()].largest);
         largest.collect::<Option<Vec<u32>>>()?.into_iter().max()
+    }
+
+    /// Whether a place of a set besides the local one had this many slots when it was last reached.
+    pub(super) fn others_had_slots(&self, set: PlaceSetId, slots: u32) -> bool {
+        let places = self.members(set).iter();
+        let mut others = places.filter(|place| **place != PlaceId::LOCAL);
+        others.any(|place| {
+            let largest = self.list[place.index()].largest;
+            largest.is_some_and(|largest| largest >= slots)
+        })
     }
 
     /// Returns why nothing will ever run at any place of a set again, if that is so.

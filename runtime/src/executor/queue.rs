@@ -236,7 +236,7 @@ impl Queue {
         let route = Route {
             kind: target.kind,
             places: target.places,
-            slots: if target.counts_slots { terms.slots } else { 1 },
+            slots: if target.counts_slots { target.slots } else { 1 },
             needs: target.needs,
             is_rated,
         };
@@ -248,7 +248,7 @@ impl Queue {
             task,
             kind: route.scheduled(),
             priority: terms.priority,
-            slots: terms.slots,
+            slots: target.slots,
             hint,
             host: job.host.as_ref().map(HostName::as_str),
             limits: &self.limits,

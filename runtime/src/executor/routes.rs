@@ -52,6 +52,8 @@ pub(super) struct Target<'a> {
     pub(super) places: PlaceSetId,
     /// What the job takes of the resources of the place where it runs.
     pub(super) needs: NeedsId,
+    /// How many slots the job fills.
+    pub(super) slots: u32,
     /// The places of that set.
     pub(super) members: &'a [PlaceId],
     /// Whether each place counts its own slots, instead of the scheduler.

@@ -46,6 +46,8 @@ pub(super) struct SeatedQueue {
     queue: Queue,
     performers: Performers,
     places: Places,
+    /// How many slots the local place had when the run began.
+    configured_slots: u32,
     reporter: Reporter,
     /// The place of the run in a trace, if it is traced.
     trace: Option<RunTrace>,
@@ -66,10 +68,12 @@ impl SeatedQueue {
             queue,
             performers,
             places,
+            configured_slots: 0,
             reporter,
             trace: None,
             _watches: watches,
         };
+        seated.configured_slots = seated.local_slots();
         // No pool has a seat before its first worker is offered.
         for kind in seated.performers.pool_kinds() {
             seated.count_kind(kind);
@@ -145,12 +149,12 @@ impl SeatedQueue {
         share: Option<Box<StorePermit>>,
         now: Instant,
     ) -> Result<Ticket, Box<Refused>> {
-        let (places, needs) = match self.places_for((&arrival.job, 0), kind, kinds) {
+        let (room, needs) = match self.places_for((&arrival.job, 0), kind, kinds) {
             Ok(found) => found,
             Err(failure) => return Err(Box::new(Refused::new(arrival, failure))),
         };
         let known = (self.queue.has_rates(), self.queue.routes().len());
-        let target = self.places.target(kind, places, needs);
+        let target = self.places.target(kind, room, needs);
         let ticket = self.queue.push(arrival, target, kinds, share, now)?;
         self.count_new(known);
         Ok(ticket)
@@ -164,32 +168,76 @@ impl SeatedQueue {
         now: Instant,
     ) -> Result<Ticket, (Box<JobEntry>, Failure)> {
         let job = (&*entry.job, entry.memory_kills);
-        let (places, needs) = match self.places_for(job, entry.kind, kinds) {
+        let (room, needs) = match self.places_for(job, entry.kind, kinds) {
             Ok(found) => found,
             Err(failure) => return Err((Box::new(entry), failure)),
         };
         let known = (self.queue.has_rates(), self.queue.routes().len());
-        let target = self.places.target(entry.kind, places, needs);
+        let target = self.places.target(entry.kind, room, needs);
         let ticket = self.queue.requeue(entry, target, kinds, now)?;
         self.count_new(known);
         Ok(ticket)
     }
 
-    /// Finds out on which places a job can run and what it takes there, after this many attempts that ran out of memory, and
-    /// whether one of the places ever can run it.
+    /// Finds out on which places a job can run, and what it takes there: slots, and resources after this many attempts
+    /// that ran out of memory. It fails if none of the places can ever run the job.
     fn places_for(
         &mut self,
         (job, memory_kills): (&Job, u32),
         kind: KindId,
         kinds: &Kinds,
-    ) -> Result<(PlaceSetId, NeedsId), Failure> {
+    ) -> Result<((PlaceSetId, u32), NeedsId), Failure> {
         let places = (self.places).set_of(kinds.placement(kind, job)?, job.host.as_ref())?;
+        let (places, slots) = self.fit_slots(places, job.terms.slots);
         let needs = self.places.needs_of(&job.terms, memory_kills, places)?;
         if let Some(failure) = self.places.lack_resources(places, needs) {
             return Err(failure);
         }
-        self.refusal(kind, places, job.terms.slots)
-            .map_or(Ok((places, needs)), Err)
+        self.refusal(kind, places, slots)
+            .map_or(Ok(((places, slots), needs)), Err)
+    }
+
+    /// Decides how many slots a job fills that comes now and may run on these places.
+    ///
+    /// The local place may have fewer slots than when the run began, because somebody has lowered their number for a
+    /// while. A job that only the local place was large enough for then fills all slots that there are. It would fail
+    /// for a change that nobody made with this job in view, or wait for a change that may never come.
+    fn fit_slots(&self, places: PlaceSetId, slots: u32) -> (PlaceSetId, u32) {
+        let local = self.local_slots();
+        let is_lowered = slots > local && slots <= self.configured_slots;
+        if is_lowered && self.needs_local(places, slots) {
+            // At any other place the job would get fewer slots than it needs.
+            (PlaceSetId::LOCAL, local)
+        } else {
+            (places, slots)
+        }
+    }
+
+    /// Returns how many slots the local place has, which are all slots of a run without other places.
+    fn local_slots(&self) -> u32 {
+        if self.places.are_several() {
+            // It is known, because the local place is never away.
+            self.places.most_slots(PlaceSetId::LOCAL).unwrap_or(0)
+        } else {
+            self.queue.load().slots
+        }
+    }
+
+    /// Whether no place of a set but the local one, which belongs to it, is known to be large enough for a job of so many
+    /// slots.
+    fn needs_local(&self, places: PlaceSetId, slots: u32) -> bool {
+        let has_local = self.places.members(places).contains(&PlaceId::LOCAL);
+        has_local && !self.places.others_had_slots(places, slots)
+    }
+
+    /// Whether a job that is not queued may have to run at the local place, and fill so many slots there as its terms
+    /// say.
+    fn may_need_local(&mut self, job: &Job, kinds: &Kinds) -> bool {
+        kinds.placements(job).into_iter().any(|placement| {
+            let places = self.places.set_of(placement, job.host.as_ref());
+            // A job that names no place of the run is refused when it is queued.
+            places.is_ok_and(|places| self.needs_local(places, job.terms.slots))
+        })
     }
 
     /// Returns why no job of this kind and with this many slots will ever start at these places, if that is so.
@@ -816,15 +864,49 @@ impl SeatedQueue {
         self.queue.capacity()
     }
 
-    /// Changes the number of slots of the local place.
-    pub(super) fn set_slots(&mut self, slots: u32) -> Result<(), Error> {
-        if !self.places.are_several() {
-            return self.queue.capacity().set_slots(slots);
-        }
+    /// Changes the number of slots of the local place. `unqueued` are the unfinished jobs that the run knows and that are
+    /// not queued, wherever they wait.
+    ///
+    /// It is refused if a job of the run needs more slots there: the job could never start, and the run would not end.
+    pub(super) fn set_slots<'a>(
+        &mut self,
+        slots: u32,
+        unqueued: impl Iterator<Item = &'a Job>,
+        kinds: &Kinds,
+    ) -> Result<(), Error> {
         if slots == 0 {
             return Err(Error::ImpossibleSlots { asked: 1, total: 0 });
         }
+        if slots < self.local_slots() {
+            // A job that needs more than there ever were is refused when it is queued, and holds up nobody.
+            let most = self.configured_slots.max(self.local_slots());
+            let needed = unqueued
+                .filter(|job| (slots + 1..=most).contains(&job.terms.slots))
+                .filter(|job| self.may_need_local(job, kinds))
+                .map(|job| job.terms.slots);
+            let needed = needed.max().max(self.slots_needed_by_queued());
+            if let Some(asked) = needed.filter(|needed| *needed > slots) {
+                return Err(Error::ImpossibleSlots {
+                    asked,
+                    total: slots,
+                });
+            }
+        }
+        if !self.places.are_several() {
+            return self.queue.capacity().set_slots(slots);
+        }
         self.set_place(PlaceId::LOCAL, slots);
         Ok(())
+    }
+
+    /// Returns how many slots the local place must have for the jobs of the queue, if places count their slots.
+    fn slots_needed_by_queued(&self) -> Option<u32> {
+        if !self.places.are_several() {
+            return None; // The scheduler knows.
+        }
+        let routes = self.queue.entries().map(|entry| entry.route);
+        let routes = routes.map(|route| self.queue.routes().get(route));
+        let here = routes.filter(|route| self.needs_local(route.places, route.slots));
+        here.map(|route| route.slots).max()
     }
 }

@@ -73,7 +73,7 @@ impl Orchestrator {
             }
             RunOrder::SetSlots(slots, answer) => {
                 // An error means that the caller no longer waits for the answer.
-                let _ = answer.send(self.execution.dispatcher_mut().set_slots(slots));
+                let _ = answer.send(self.set_slots(slots));
             }
             RunOrder::SetLimit(name, limit, answer) => {
                 let result = self
@@ -165,6 +165,13 @@ impl Orchestrator {
             let is_of_group = |job: &Job| job.terms.fail_fast.as_ref() == Some(&group);
             self.cancel_wanted(is_of_group, &reason);
         }
+    }
+
+    /// Changes the number of slots of the local place, unless a job that the run knows needs more.
+    fn set_slots(&mut self, slots: u32) -> Result<(), Error> {
+        let unqueued = self.arrivals.unqueued().chain(self.arrivals.pending_jobs());
+        self.execution
+            .set_slots(slots, unqueued, self.arrivals.kinds())
     }
 
     /// Adds jobs to the run.

@@ -60,6 +60,7 @@ const TARGET: Target<'_> = Target {
     kind: POOL,
     places: PlaceSetId::LOCAL,
     needs: NeedsId::NOTHING,
+    slots: 1,
     members: &[PlaceId::LOCAL],
     counts_slots: false,
 };

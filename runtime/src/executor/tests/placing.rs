@@ -559,6 +559,61 @@ async fn a_job_whose_hello_cannot_come_before_a_host_is_connected_is_charged_for
     assert_eq!(waits, ["connect 3s", "worker 2s"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn fewer_local_slots_than_a_job_needs_are_refused_unless_another_place_is_large_enough() {
+    let (builder, sleeper, [tell, _tell2]) = scene([PlaceState::Away, ready(1)]);
+    let heavy = |id, on| {
+        command(id, 1, Placement::Here).terms(Terms {
+            slots: 3,
+            on,
+            ..Terms::default()
+        })
+    };
+    let executor = builder.slots(3).build().unwrap();
+    for on in [Placement::Here, among(&["local", "web1", "web2"])] {
+        // It waits behind the first one in the queue.
+        let mut run = executor
+            .run_list([command("a", 9, Placement::Here), heavy("big", on)])
+            .unwrap();
+        let handle = run.handle();
+        tokio::time::sleep(SECOND).await;
+        let error = handle.set_slots(2).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "a job of 3 slots can never run with 2 in total"
+        );
+        assert!(rest(&mut run).await.iter().all(|one| one.is_success()));
+    }
+    tell.send_replace(ready(3));
+    let on = among(&["local", "web1"]);
+    let jobs = [heavy("a", on.clone()), heavy("b", on)];
+    let mut run = executor.run_list(jobs).unwrap();
+    let handle = run.handle();
+    // The state of web1 is known to the run by now.
+    tokio::time::sleep(SECOND / 2).await;
+    handle.set_slots(2).await.unwrap();
+    assert!(rest(&mut run).await.iter().all(|one| one.is_success()));
+    assert_eq!(sleeper.ran().len(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_larger_than_the_lowered_local_place_takes_all_of_it_and_no_smaller_host() {
+    let (builder, sleeper, _tells) = scene([ready(2), PlaceState::Away]);
+    let executor = builder.slots(3).build().unwrap();
+    let (submitter, mut run) = executor.open().unwrap();
+    tokio::time::sleep(SECOND).await;
+    run.handle().set_slots(1).await.unwrap();
+    let heavy = command("big", 1, Placement::Here).terms(Terms {
+        slots: 3,
+        on: among(&["local", "web1", "web2"]),
+        ..Terms::default()
+    });
+    submitter.submit(heavy).await.unwrap();
+    drop(submitter);
+    assert!(run.next().await.unwrap().is_success());
+    assert_eq!(sleeper.places()["big"], "local");
+}
+
 /// Returns a random job: where it may run, how long it takes, how many slots it fills, and whether it is exclusive.
 fn job_at_random() -> impl Strategy<Value = (u8, u64, u32, bool)> {
     (0_u8..5, 0_u64..4, 1_u32..3, any::<bool>())

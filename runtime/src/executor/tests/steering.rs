@@ -7,6 +7,7 @@ use super::scripted::{Act, Deaf, ScriptedPool};
 use super::*;
 use crate::Error;
 use crate::context::Step;
+use crate::dispatch::Report;
 use crate::executor::{Cancellation, JobState, OutcomeOrder, RunHandle};
 use crate::scheduling::{Limit, ParallelizationHint};
 
@@ -345,6 +346,94 @@ async fn a_run_that_stops_takes_no_more_jobs() {
     let late = handle.add_jobs(vec![instant("late")]).await;
     assert_eq!(late.unwrap_err(), Error::ShuttingDown);
     assert_eq!(told(&rest(&mut run).await), ["a succeeded"]);
+}
+
+/// Returns a job that fills this many slots.
+fn filling(job: Job, slots: u32) -> Job {
+    job.terms(Terms {
+        slots,
+        ..Terms::default()
+    })
+}
+
+/// Asks for fewer slots, and checks that this is refused because a job needs more.
+async fn refuses_fewer(handle: &RunHandle, slots: u32, asked: u32) {
+    let error = handle.set_slots(slots).await.unwrap_err();
+    let total = slots;
+    assert_eq!(error, Error::ImpossibleSlots { asked, total });
+    assert_eq!(
+        error.to_string(),
+        format!("a job of {asked} slots can never run with {slots} in total")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn fewer_slots_than_an_unfinished_job_needs_are_refused_wherever_the_job_waits() {
+    for (window, needs) in [(4096, &["a"][..]), (1, &[]), (4096, &[])] {
+        let executor = Executor::builder().slots(3).window(window);
+        let big = filling(takes("big", 1), 3).needs(needs.iter().copied());
+        let mut run = (executor.build().unwrap())
+            .run_list([takes("a", 2), big, takes("c", 1)])
+            .unwrap();
+        let handle = run.handle();
+        tokio::time::sleep(SECOND).await;
+        refuses_fewer(&handle, 2, 3).await;
+        assert!(handle.set_slots(4).await.is_ok());
+        refuses_fewer(&handle, 2, 3).await;
+        assert!(rest(&mut run).await.iter().all(|one| one.is_success()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fewer_slots_are_refused_while_a_job_that_needs_more_waits_for_a_hello() {
+    let pool = ScriptedPool::new(2, 0).silent();
+    let executor = Executor::builder()
+        .slots(3)
+        .pool_source(Arc::new(pool.clone()))
+        .build()
+        .unwrap();
+    let big = filling(Job::task("big", "t", Payload::null()), 3);
+    let mut run = executor.run_list([big]).unwrap();
+    let handle = run.handle();
+    tokio::time::sleep(SECOND).await;
+    refuses_fewer(&handle, 2, 3).await;
+    pool.report(|pool| Report::Introduced {
+        kind: pool.kind,
+        version: None,
+        tasks: None,
+    });
+    assert!(run.next().await.unwrap().is_success());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_comes_after_slots_were_lowered_and_is_larger_takes_all_of_them() {
+    let executor = executor(3);
+    let (submitter, mut run) = executor.open().unwrap();
+    let handle = run.handle();
+    handle.set_slots(2).await.unwrap();
+    let begin = tokio::time::Instant::now();
+    submitter.submit(takes("a", 2)).await.unwrap();
+    let big = |id, slots| filling(takes(id, 3), slots);
+    submitter.submit(big("big", 3)).await.unwrap();
+    handle.add_jobs(vec![big("added", 3)]).await.unwrap();
+    submitter.submit(big("never", 4)).await.unwrap();
+    tokio::time::sleep(SECOND).await;
+    // A smaller number is refused again, for what the queued jobs take by now.
+    refuses_fewer(&handle, 1, 2).await;
+    submitter.submit(takes("c", 1)).await.unwrap();
+    drop(submitter);
+    let outcomes = rest(&mut run).await;
+    let told = sorted(&outcomes);
+    let expected = [
+        "a succeeded",
+        "added succeeded",
+        "big succeeded",
+        "c succeeded",
+        "never failed",
+    ];
+    assert_eq!(told, expected);
+    // Nothing runs beside those that are larger than the run is for the moment.
+    assert_eq!(begin.elapsed(), SECOND * 8);
 }
 
 #[tokio::test(start_paused = true)]
