@@ -41,6 +41,7 @@ pub use manager::{
     WaitTimes,
 };
 pub use needs::order_by_needs;
+pub(crate) use priority::Rank;
 pub use priority::{Ageing, Priority};
 pub use rate::Rate;
 pub(crate) use resources::{HeldUnits, ResourcePool};

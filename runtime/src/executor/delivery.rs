@@ -387,7 +387,10 @@ mod tests {
         waited: Duration,
     ) -> Option<OutgoingOutcome> {
         let now = done.times.arrived + waited;
-        let wall = WallClock::new(Arc::new(ratchet_caching::SystemClock), now);
+        let wall = WallClock::new(
+            Arc::new(ratchet_caching::SystemClock),
+            (now, std::time::UNIX_EPOCH),
+        );
         delivery.conclude(done, false, now, &wall)
     }
 

@@ -457,11 +457,8 @@ impl Places {
     ///
     /// Only one place is kept at a time, so that the other places go on.
     pub(super) fn keep(&mut self, id: RouteId, route: Route) -> Option<PlaceId> {
-        let large_enough = |place: &&PlaceId| {
-            self.list[place.index()].slots >= route.slots
-                && self.resources.suffice(**place, route.needs)
-        };
-        let candidates = self.members(route.places).iter().filter(large_enough);
+        let candidates = self.members(route.places).iter();
+        let candidates = candidates.filter(|place| self.is_large_enough(**place, route));
         let place = *candidates.max_by_key(|place| self.list[place.index()].free())?;
         self.kept = Some(KeptPlace {
             place,
@@ -469,6 +466,23 @@ impl Places {
             takes: route,
         });
         Some(place)
+    }
+
+    /// Whether a job of a route could start at a place now if nothing else ran there.
+    fn is_large_enough(&self, place: PlaceId, route: Route) -> bool {
+        let at = &self.list[place.index()];
+        at.held.is_none() && at.slots >= route.slots && self.resources.suffice(place, route.needs)
+    }
+
+    /// Whether a place could be kept for the jobs of a route.
+    pub(super) fn can_keep(&self, route: Route) -> bool {
+        let mut places = self.members(route.places).iter();
+        places.any(|place| self.is_large_enough(*place, route))
+    }
+
+    /// Whether the kept place was lost, has lost slots or is held back, so that it is no use to keep it.
+    pub(super) fn is_kept_in_vain(&self) -> bool {
+        (self.kept).is_some_and(|kept| !self.is_large_enough(kept.place, kept.takes))
     }
 
     /// Returns the place that is kept, and for which route.

@@ -1,7 +1,7 @@
 //! The settings of an executor, which are checked once for all of its runs.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use ratchet_caching::{Clock, SystemClock};
 use ratchet_resilience::Rng;
@@ -155,9 +155,12 @@ impl RunSettings {
             orders,
             gauges,
         } = wiring;
+        // Both clocks are read together: what is started below takes milliseconds, by which all times of day would be late.
         let now = working_now();
+        let time_of_day = self.clock.now();
+        let wall = WallClock::new(Arc::clone(&self.clock), (now, time_of_day));
         let (reporter, reports) = Reporter::new();
-        let (kinds, dispatcher) = self.dispatcher(&reporter, &gauges, now)?;
+        let (kinds, dispatcher) = self.dispatcher(&reporter, &gauges, (now, time_of_day))?;
         let phases = PhaseClock::new(self.grace).map_err(|error| Error::InvalidSetting {
             setting: "grace",
             reason: error.to_string(),
@@ -172,7 +175,6 @@ impl RunSettings {
             reason: error.to_string(),
         })?;
         let budget = self.retry_budget.map(RunBudget::new).transpose()?;
-        let wall = WallClock::new(Arc::clone(&self.clock), now);
         let retries = Retries::new(self.crash_limit, budget, self.rng());
         let reuse = RunCache::new(self.cache.clone());
         let resolver = Resolver::new(Kinds::new(kinds), reuse, Platforms::new(&self.places));
@@ -197,7 +199,7 @@ impl RunSettings {
         &self,
         reporter: &Reporter,
         gauges: &Gauges,
-        now: Instant,
+        (now, time_of_day): (Instant, SystemTime),
     ) -> Result<(Vec<KindOfWorker>, Dispatcher), Error> {
         let local = LocalPerformer::new(
             reporter.clone(),
@@ -233,7 +235,7 @@ impl RunSettings {
         }
         let count = u16::try_from(kinds.len()).map_err(|_| too_many())?;
         let queue = Queue::new(scheduler, count, of_places);
-        let breakers = Breakers::new(self.breakers(&kinds), (now, self.clock.now()), self.seed);
+        let breakers = Breakers::new(self.breakers(&kinds), (now, time_of_day), self.seed);
         let mut watches = JoinSet::new();
         for (place, id) in self.places.iter().zip(places.ids().skip(1)) {
             watches.spawn(place_watch(place.state.clone(), id, reporter.clone()));

@@ -30,8 +30,8 @@ use crate::job::{Job, ResourceNeed, Terms, Work};
 use crate::outcome::{AttemptDetail, AttemptEnd, Class, Failure};
 use crate::process::SeatId;
 use crate::scheduling::{
-    AfterAttempt, Blocker, CancelResult, Decision, Limit, LimitId, ParallelizationHint, ResourceId,
-    Scheduler, SchedulerLoad, SchedulerRequest, Workers,
+    AfterAttempt, Blocker, CancelResult, Decision, Limit, LimitId, ParallelizationHint, Rank,
+    ResourceId, Scheduler, SchedulerLoad, SchedulerRequest, Workers,
 };
 
 /// What became free when an attempt ended or was returned.
@@ -527,9 +527,10 @@ impl Queue {
         self.entries.waiting_on(route)
     }
 
-    /// Whether a job of a route waits for nothing but a worker and slots.
-    pub(super) fn lacks_only_workers(&self, route: RouteId) -> bool {
-        self.scheduler.lacks_only_workers(route.scheduled())
+    /// Returns the rank of the first job of a route that waits for nothing but a worker, slots and resources of its place,
+    /// if that job is due.
+    pub(super) fn due_for_worker(&self, route: RouteId) -> Option<Rank> {
+        self.scheduler.due_for_worker(route.scheduled())
     }
 
     /// Tells the scheduler how many attempts of a route can begin.
@@ -563,6 +564,7 @@ impl Queue {
     /// Records that an attempt with tokens was sent to a worker that may not read it at once.
     pub(super) fn begins_later(&mut self, ticket: Ticket) {
         self.uncertain.begins_later(ticket);
+        expect_known(self.scheduler.begins_late(ticket));
     }
 
     /// Records that an attempt has begun by now. Returns whether that was in doubt.

@@ -831,26 +831,27 @@ impl SeatedQueue {
         Workers::Free(starts)
     }
 
-    /// Keeps the free slots of one place for jobs that fill several slots and lack nothing else, and frees them when
-    /// there is no such job any more. Returns whether more jobs may start because of that.
+    /// Keeps what is free at one place for a job that is due, that fills several slots or takes resources, and that lacks
+    /// nothing else. Frees it when there is no such job any more. Returns whether more jobs may start because of that.
     ///
-    /// Slots are kept only for a job that lacks nothing else. A job that also waits for the lock of its host could wait
-    /// for a job that waits for the kept slots, and neither would ever start.
+    /// A job that also waits for the lock of its host could wait for a job that waits for the kept slots, and neither would
+    /// ever start. A job that is not due yet lets others pass, as it does where the scheduler counts the slots.
     pub(super) fn update_kept(&mut self) -> bool {
         if !self.places.are_several() {
             return false;
         }
         let kept = self.places.kept();
         if let Some(kept) = kept
-            && !self.queue.lacks_only_workers(kept.route)
+            && (self.queue.due_for_worker(kept.route).is_none() || self.places.is_kept_in_vain())
         {
             self.places.keep_none();
             self.count_place(kept.place);
         }
         if self.places.kept().is_none() {
-            let mut heavy = self.queue.routes().heavy().iter();
-            let next = heavy.find(|route| self.queue.lacks_only_workers(**route));
-            if let Some(&id) = next
+            let heavy = self.queue.routes().heavy().iter();
+            let due = heavy.filter_map(|id| Some((self.queue.due_for_worker(*id)?, *id)));
+            let due = due.filter(|(_, id)| self.places.can_keep(self.queue.routes().get(*id)));
+            if let Some((_, id)) = due.min_by_key(|(rank, _)| *rank)
                 && let Some(place) = self.places.keep(id, self.queue.routes().get(id))
             {
                 self.count_place(place);

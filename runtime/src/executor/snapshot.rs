@@ -532,8 +532,9 @@ impl SnapshotInput<'_> {
         }
         let has_seats = !self.performers.performs_here(entry.kind);
         let is_full = has_seats && self.performers.free_seats(entry.kind) == 0;
-        // A job that takes tokens also waits while it is not known whether an attempt with tokens has begun.
-        if is_full || (entry.is_rated && self.queue.uncertain().is_some()) {
+        // A job that takes tokens also waits for a worker that is proven to read its requests.
+        let has_none = || self.queue.workers(entry.route) == Workers::Free(0);
+        if is_full || (entry.is_rated && has_none()) {
             return WaitCause::Worker(self.kinds.name(entry.kind).to_owned());
         }
         let load = self.queue.load();

@@ -25,12 +25,11 @@ pub(super) struct WallClock {
 }
 
 impl WallClock {
-    /// Reads both clocks once, so that moments of one can be converted to times of the other.
-    pub(super) fn new(clock: Arc<dyn Clock>, now: Instant) -> Self {
-        let time = since_epoch(clock.now());
+    /// Makes a clock from a first reading: a moment of the clock of work, and the time of day at that moment.
+    pub(super) fn new(clock: Arc<dyn Clock>, (now, time_of_day): (Instant, SystemTime)) -> Self {
         Self {
             clock,
-            looked: (past_system_time(now), time),
+            looked: (past_system_time(now), since_epoch(time_of_day)),
         }
     }
 
@@ -205,7 +204,8 @@ mod tests {
         let begin = tokio::time::Instant::now().into_std();
         let time = |seconds| SystemTime::UNIX_EPOCH + seconds * SECOND;
         let clock = Arc::new(ratchet_caching::ManualClock::at(time(1_000)));
-        let mut wall = WallClock::new(Arc::clone(&clock) as Arc<dyn Clock>, begin);
+        let first = (begin, clock.now());
+        let mut wall = WallClock::new(Arc::clone(&clock) as Arc<dyn Clock>, first);
         clock.advance(1_000 * SECOND);
         wall.keep(begin + SECOND / 2);
         assert_eq!(wall.at(begin + SECOND), Timestamp::from_system(time(1_001)));

@@ -5,8 +5,8 @@
 //! such workers could begin all at once, which exceeds the rate.
 //!
 //! So an attempt that takes a token goes to a worker that is proven to read its requests. If there is none, one attempt
-//! at a time goes to a worker that is not proven. No other token of any rate is taken until that worker has read it,
-//! and the tokens of the attempt count from that moment on.
+//! at a time goes to a worker that is not proven. No other token of its rates is taken until that worker has read it, and
+//! the tokens of the attempt count from that moment on. Jobs of other rates go on.
 //!
 //! Jobs that take tokens have routes of their own (`routes.rs`), so that the scheduler can be told of fewer seats for them.
 
@@ -36,7 +36,7 @@ impl UncertainStart {
     /// workers that are proven to read their requests.
     pub(super) fn starts(&self, free: u32, proven: u32) -> u32 {
         match proven {
-            _ if self.attempt.is_some() => 0,
+            0 if self.attempt.is_some() => 0,
             0 => free.min(1),
             proven => proven,
         }
@@ -46,7 +46,7 @@ impl UncertainStart {
     pub(super) fn begins_later(&mut self, ticket: Ticket) {
         debug_assert!(
             self.attempt.is_none(),
-            "no token is taken while it is not known when an attempt begins"
+            "one attempt at a time goes to a worker that is not proven"
         );
         self.attempt = Some(ticket);
     }

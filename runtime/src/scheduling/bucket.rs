@@ -30,12 +30,18 @@ pub(super) struct Bucket {
     quota: Quota,
     /// When the bucket is full again, in units of 1 / count nanoseconds.
     full: u128,
+    /// Whether no token may be taken, because it is not known when the work began for which the last one was taken.
+    is_frozen: bool,
 }
 
 impl Bucket {
     /// Makes a full bucket, from which a whole burst can be taken at once.
     pub(super) fn new(quota: Quota) -> Self {
-        Self { quota, full: 0 }
+        Self {
+            quota,
+            full: 0,
+            is_frozen: false,
+        }
     }
 
     /// Returns the quota as it is set now.
@@ -63,8 +69,16 @@ impl Bucket {
         self.full.saturating_sub(u128::from(now) * self.count())
     }
 
-    /// Whether there are at least this many tokens.
+    /// Keeps all tokens back, or no longer.
+    pub(super) fn set_frozen(&mut self, is_frozen: bool) {
+        self.is_frozen = is_frozen;
+    }
+
+    /// Whether at least this many tokens can be taken.
     pub(super) fn holds(&self, tokens: u32, now: u64) -> bool {
+        if self.is_frozen {
+            return false;
+        }
         match self.burst().checked_sub(tokens.into()) {
             Some(rest) => self.debt(now) <= rest * self.interval(),
             None => false,
@@ -88,8 +102,12 @@ impl Bucket {
         self.full = self.full.max(now + self.interval());
     }
 
-    /// Returns the first moment at which there are this many tokens; `None` if the bucket is too small for them.
+    /// Returns the first moment at which there are this many tokens; `None` if the bucket is too small for them, or keeps
+    /// them back.
     pub(super) fn when(&self, tokens: u32) -> Option<u64> {
+        if self.is_frozen {
+            return None;
+        }
         let rest = self.burst().checked_sub(tokens.into())? * self.interval();
         let moment = self.full.saturating_sub(rest).div_ceil(self.count());
         Some(u64::try_from(moment).unwrap_or(u64::MAX))
@@ -111,9 +129,12 @@ impl Bucket {
         self.full = u128::from(now) * self.count() + debt;
     }
 
-    /// Returns how many tokens there are, with fractions.
+    /// Returns how many tokens can be taken, with fractions.
     #[expect(clippy::cast_precision_loss, reason = "a figure to show")]
     pub(super) fn tokens(&self, now: u64) -> f64 {
+        if self.is_frozen {
+            return 0.0;
+        }
         let missing = self.debt(now) as f64 / self.interval() as f64;
         (f64::from(self.quota.burst.get()) - missing).max(0.0)
     }

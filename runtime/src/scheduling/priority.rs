@@ -101,7 +101,7 @@ impl Default for Ageing {
 /// Due times are nanoseconds since the scheduler's start. The timers' heaps order by the same
 /// pair, with their own time in `due`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Rank {
+pub(crate) struct Rank {
     /// The moment from which the job is due, or at which a timer is.
     pub(super) due: u64,
     /// The arrival number, which orders jobs that are due at the same moment.

@@ -231,6 +231,8 @@ pub struct Scheduler {
     runs_alone: bool,
     /// The arrival number of the next job.
     next_number: u64,
+    /// The running job of whose rates all tokens are kept back.
+    freezes_rates: Option<u32>,
 
     /// All jobs, by the index of their ticket.
     jobs: Slab<QueuedJob>,
@@ -320,6 +322,7 @@ impl Scheduler {
             waiting: 0,
             runs_alone: false,
             next_number: 0,
+            freezes_rates: None,
             jobs: Slab::new(),
             lanes: Slab::new(),
             groups: Slab::new(),

@@ -277,3 +277,42 @@ async fn no_token_is_taken_for_workers_that_are_still_loading() {
         assert!(run[8] < SECOND * 9, "and no slower than they may: {run:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_is_still_loading_holds_up_only_jobs_of_the_same_rate() {
+    let pool = ScriptedPool::new(1, 0).loading(SECOND * 4);
+    pool.script("model", 1, Act::well(1));
+    let limited = |job: Job, limit: &str| {
+        job.terms(Terms {
+            limits: vec![limit.into()],
+            ..Terms::default()
+        })
+    };
+    let here = |id: &str| Job::closure(id, |_| async {});
+    let rate = || crate::Limit::rate("2/s".parse().unwrap(), 1).unwrap();
+    let executor = Executor::builder()
+        .slots(4)
+        .limit("model", rate())
+        .limit("api", rate())
+        .pool_source(Arc::new(pool.clone()))
+        .build()
+        .unwrap();
+    let mut jobs = vec![limited(task("model"), "model")];
+    jobs.extend((0..5).map(|id| limited(here(&format!("call{id}")), "api")));
+    // It comes when the token of its rate was taken for the worker.
+    jobs.push(limited(here("model call"), "model").needs(["call1"]));
+    let start = tokio::time::Instant::now();
+    let mut run = executor.run_list(jobs).unwrap();
+    let mut ended = Vec::new();
+    while let Some(outcome) = run.next().await {
+        ended.push((outcome.id.to_string(), start.elapsed()));
+    }
+    let at = |id: &str| ended.iter().find(|(other, _)| other == id).unwrap().1;
+    assert_eq!(at("call4"), SECOND * 2, "each half second");
+    assert_eq!(
+        at("model call"),
+        SECOND * 9 / 2,
+        "after the worker has loaded"
+    );
+    assert_eq!(at("model"), SECOND * 5);
+}

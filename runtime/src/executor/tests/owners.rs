@@ -414,7 +414,7 @@ impl Scene {
             observers: Observers::new(
                 sinks,
                 Arc::new(Gauges::new(slots)),
-                WallClock::new(Arc::new(SystemClock), start),
+                WallClock::new(Arc::new(SystemClock), (start, std::time::UNIX_EPOCH)),
             ),
             retries: Retries::new(3, None, Rng::seeded(1)),
             start,

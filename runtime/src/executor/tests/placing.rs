@@ -12,7 +12,7 @@ use super::*;
 use crate::job::{CacheTerms, ResourceNeed};
 use crate::os::{CommandRunner, MockProcessManager, ProcessConfig, ProcessError};
 use crate::place::{Place, PlaceState};
-use crate::scheduling::Resource;
+use crate::scheduling::{Ageing, Resource};
 use crate::{Attempt, Context, ExecutorBuilder, ParallelizationHint, PlaceName, Placement, Runner};
 
 /// An attempt that ran.
@@ -169,6 +169,7 @@ async fn slots_of_a_place_are_used_while_others_wait_for_its_resource() {
     let executor = Executor::builder()
         .slots(1)
         .command_runner(sleeper.clone())
+        .ageing(Ageing { step: SECOND / 10 })
         .place(web1.resource("gpu", Resource::count(1).unwrap()))
         .build()
         .unwrap();
@@ -365,8 +366,18 @@ async fn an_attempt_is_charged_for_the_loss_of_its_host_only_if_it_had_begun() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_that_fills_several_slots_starts_although_lighter_ones_wait() {
+async fn a_job_that_fills_several_slots_is_passed_by_lighter_ones_until_it_is_due() {
+    // With the short step it is due after three seconds. With the long one it is never due, and starts when both slots of
+    // a place happen to be free.
+    let (due, never_due) = (passed_for(SECOND).await, passed_for(SECOND * 3600).await);
+    assert!(SECOND * 3 <= due && due < SECOND * 8, "{due:?}");
+    assert!(due < never_due, "{never_due:?}");
+}
+
+/// Returns when a job of two slots began at one of two places that lighter jobs keep busy.
+async fn passed_for(step: Duration) -> Duration {
     let (builder, sleeper, _tell) = scene([ready(2), ready(2)]);
+    let start = tokio::time::Instant::now();
     let heavy = command("heavy", 1, among(&["web1", "web2"]));
     let heavy = Terms {
         slots: 2,
@@ -377,18 +388,47 @@ async fn a_job_that_fills_several_slots_starts_although_lighter_ones_wait() {
         .map(|id| command(&id.to_string(), 2 + id % 3, among(&["web1", "web2"])))
         .collect();
     jobs.insert(5, command("heavy", 1, Placement::Here).terms(heavy));
-    let outcomes = builder.build().unwrap().run_all(jobs).await.unwrap();
+    let executor = builder.ageing(Ageing { step }).build().unwrap();
+    let outcomes = executor.run_all(jobs).await.unwrap();
     assert!(outcomes.iter().all(|outcome| outcome.is_success()));
-    let ran = sleeper.ran();
-    let begun_before = |one: &&Ran| {
-        let heavy = ran.iter().find(|ran| ran.id == "heavy").unwrap();
-        one.begun < heavy.begun
-    };
-    assert!(
-        ran.iter().filter(begun_before).count() < 16,
-        "it is not passed for ever"
-    );
     assert!(sleeper.most().values().all(|most| *most <= 2));
+    let ran = sleeper.ran();
+    let heavy = ran.iter().find(|ran| ran.id == "heavy").unwrap();
+    heavy.begun - start
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_that_was_lost_is_not_kept_any_longer() {
+    let (builder, sleeper, [tell, _tell2]) = scene([ready(2), ready(2)]);
+    let start = tokio::time::Instant::now();
+    let on = |id: &str, seconds, places: &[&str], slots| {
+        command(id, seconds, Placement::Here).terms(Terms {
+            slots,
+            on: among(places),
+            ..Terms::default()
+        })
+    };
+    let mut jobs = vec![
+        on("long", 60, &["web1"], 1),
+        on("heavy", 1, &["web1", "web2"], 2),
+    ];
+    // At web2 there is never a moment at which both slots are free by themselves.
+    jobs.extend((0..30).map(|id| on(&id.to_string(), 2 + id % 2, &["web2"], 1)));
+    let step = SECOND;
+    let executor = builder.ageing(Ageing { step }).build().unwrap();
+    let run = executor.run_list(jobs).unwrap();
+    let outcomes = tokio::spawn(all(run));
+    tokio::time::sleep(SECOND * 10).await;
+    tell.send_replace(PlaceState::Away);
+    outcomes.await.unwrap();
+    let ran = sleeper.ran();
+    let heavy = ran.iter().find(|ran| ran.id == "heavy").unwrap();
+    assert!(
+        heavy.begun - start < SECOND * 16,
+        "{:?}",
+        heavy.begun - start
+    );
+    assert_eq!(heavy.place, "web2");
 }
 
 #[tokio::test(start_paused = true)]

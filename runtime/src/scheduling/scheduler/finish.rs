@@ -40,12 +40,51 @@ impl Scheduler {
         }
     }
 
+    /// Keeps back all tokens of the rates of which a running job has taken some, because it may begin only later. This ends
+    /// when the job [has begun](Self::began_late) or ends. There is one such job at a time.
+    pub(crate) fn begins_late(&mut self, ticket: Ticket) -> Result<(), Error> {
+        let id = self.find_running(ticket)?;
+        self.freeze_rates(id, true);
+        self.freezes_rates = Some(id);
+        Ok(())
+    }
+
+    /// Keeps back the tokens of the rates of a running job, or no longer.
+    fn freeze_rates(&mut self, id: u32, is_frozen: bool) {
+        let lane = self.jobs[id].lane;
+        let group = self.lanes[lane].group;
+        for number in 0..self.groups[group].limits.len() {
+            let limit = self.groups[group].limits[number] as usize;
+            if let Level::Rate(bucket) = &mut self.limits[limit].level {
+                bucket.set_frozen(is_frozen);
+                let gate = self.limits[limit].gate;
+                self.reopen(gate);
+            }
+        }
+        let place = self.lanes[lane].place;
+        if place != NOWHERE
+            && let LockOrBucket::Key { bucket, .. } = &mut self.places[place].hold
+        {
+            bucket.set_frozen(is_frozen);
+            self.refresh_place(place);
+        }
+    }
+
+    /// Ends the freeze of rates if it belongs to this job.
+    fn thaw_rates(&mut self, id: u32) {
+        if self.freezes_rates == Some(id) {
+            self.freezes_rates = None;
+            self.freeze_rates(id, false);
+        }
+    }
+
     /// Counts the tokens that a running job took as taken now, because it has begun only now: its worker was not there
     /// when it was started. No other job that takes tokens of the same rates may have been started in between.
     pub fn began_late(&mut self, ticket: Ticket, now: Instant) -> Result<(), Error> {
         self.tell_time(now);
         let now = self.now;
         let id = self.find_running(ticket)?;
+        self.thaw_rates(id);
         let lane = self.jobs[id].lane;
         let group = self.lanes[lane].group;
         for number in 0..self.groups[group].limits.len() {
@@ -180,6 +219,7 @@ impl Scheduler {
     fn release(&mut self, id: u32) {
         let lane = self.jobs[id].lane;
         let group = self.lanes[lane].group;
+        self.thaw_rates(id);
         self.running -= 1;
         self.runs_alone = false;
         let before = self.free();

@@ -7,6 +7,7 @@ use super::super::gates::{Level, LockOrBucket};
 use super::super::heap::NOWHERE;
 use super::super::hints::ParallelizationHint;
 use super::super::limits::{Limit, Quota};
+use super::super::priority::Rank;
 use super::super::queue::Standing;
 use super::super::resources::{Resource, ResourceId, ResourceShare};
 use super::Scheduler;
@@ -56,6 +57,13 @@ impl Scheduler {
     pub fn lacks_only_workers(&self, kind: Kind) -> bool {
         let kind = self.kinds.get(usize::from(kind.0));
         kind.is_some_and(|kind| self.gates[kind.gate].groups.top().is_some())
+    }
+
+    /// Returns the rank of the first job of a kind that is known to lack only a worker of its kind, if that job is due.
+    pub(crate) fn due_for_worker(&self, kind: Kind) -> Option<Rank> {
+        let kind = self.kinds.get(usize::from(kind.0))?;
+        let (rank, _) = self.gates[kind.gate].groups.top()?;
+        self.is_due(rank).then_some(rank)
     }
 
     /// Returns how many jobs wait and run, and how many slots they fill.
