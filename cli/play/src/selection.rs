@@ -2,7 +2,7 @@
 
 use ratchet_input::InputError;
 use ratchet_input::inventory::Inventory;
-use ratchet_input::inventory::pattern::Pattern;
+use ratchet_input::inventory::pattern::{self, Pattern};
 use ratchet_input::value::closest;
 
 use crate::configuration::Configuration;
@@ -43,16 +43,20 @@ impl Limit {
 
     /// Parses a pattern, or returns why it is refused. Each of its names has to be in the inventory.
     pub(crate) fn new(text: &str, inventory: &Inventory) -> Result<Self, InputError> {
-        Pattern::parse(text)
-            .map_err(|reason| InputError::new(format!("--limit {text}: {reason}")))?;
-        let hosts = matching(text, inventory);
+        let refused = |reason| InputError::new(format!("--limit {text}: {reason}"));
+        let patterns = pattern::with_files(text).map_err(refused)?;
+        Pattern::parse(&patterns).map_err(refused)?;
+        let hosts = matching(&patterns, inventory);
         let Some(unknown) = hosts.unknown.first() else {
             return Ok(Self {
                 text: text.to_owned(),
                 names: hosts.names,
             });
         };
-        let message = format!("--limit {text}: no host or group `{unknown}` is in the inventory");
+        let message = match unknown.strip_prefix('@') {
+            Some(name) => format!("--limit {text}: `{name}` is neither a file nor a group"),
+            None => format!("--limit {text}: no host or group `{unknown}` is in the inventory"),
+        };
         let error = InputError::new(message);
         let known = inventory.hosts().map(|(_, host)| host.name.as_str());
         let known = known.chain(inventory.groups().map(|group| group.name.as_str()));

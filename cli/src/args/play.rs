@@ -56,7 +56,7 @@ pub(crate) struct PlayArguments {
     /// A source of hosts, as for `ratchet inventory`; several are put together.
     #[arg(short, long, value_name = "SOURCE")]
     pub(crate) inventory: Vec<String>,
-    /// Only the hosts that this pattern selects.
+    /// Only the hosts that this pattern selects, as in 'web:!web3', '~web\d+' or @FILE with a pattern on each line.
     #[arg(short, long, value_name = "PATTERN")]
     pub(crate) limit: Option<String>,
     /// Only tasks with one of these tags.

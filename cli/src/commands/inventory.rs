@@ -11,7 +11,7 @@ use crate::args::inventory::InventoryArguments;
 use crate::environment::UserEnvironment;
 use crate::error::CliError;
 use crate::escape::{plain, plain_json};
-use crate::inventory::pattern::Pattern;
+use crate::inventory::pattern::{self, Pattern};
 use crate::inventory::{self, ALL, GroupIndex, HostIndex, Inventory, Variables};
 use crate::output::Destination;
 use crate::value::closest;
@@ -87,8 +87,9 @@ fn select(inventory: &Inventory, limit: Option<&str>) -> Result<HashSet<HostInde
     let Some(limit) = limit else {
         return Ok(inventory.hosts_of(root(inventory)).into_iter().collect());
     };
-    let pattern = Pattern::parse(limit)
-        .map_err(|reason| CliError::usage(format!("--limit {limit}: {reason}")))?;
+    let refused = |reason| CliError::usage(format!("--limit {limit}: {reason}"));
+    let patterns = pattern::with_files(limit).map_err(refused)?;
+    let pattern = Pattern::parse(&patterns).map_err(refused)?;
     let selected = pattern.select(inventory).map_err(|name| {
         let known = group_names(inventory).chain(host_names(inventory));
         unknown("host or group", &name, known.collect())

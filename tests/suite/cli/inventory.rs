@@ -272,7 +272,10 @@ fn a_source_that_cannot_be_read_says_what_to_do() {
         (vec!["-i", "sound", "--host", "w2"], "did you mean `w1`?"),
         (vec!["-i", "sound", "--graph", "wed"], "did you mean `web`?"),
         (vec!["-i", "sound", "-l", "webb"], "did you mean `web`?"),
-        (vec!["-i", "sound", "-l", "~w.*"], "is a regular expression"),
+        (
+            vec!["-i", "sound", "-l", "~w("],
+            "is not a regular expression",
+        ),
     ] {
         let call = Ratchet::within(&folder).args(["inventory"]).args(&args);
         let told = call.run().with_code(2).stderr();

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::Ipv6Addr;
+use std::path::Path;
 
 use super::{ALL, GroupIndex, HostIndex, Inventory};
 
@@ -9,7 +10,8 @@ use super::{ALL, GroupIndex, HostIndex, Inventory};
 ///
 /// The parts are joined by commas or colons. `!` removes the hosts of a part, `&` keeps only those, and all other parts
 /// add theirs. A part is a group, a host, or either with `*`, `?` and `[..]`; `@` before a name restricts it to groups,
-/// and `[2]`, `[-1]` or `[0:3]` after it select hosts by their index.
+/// and `[2]`, `[-1]` or `[0:3]` after it select hosts by their index. `~` begins a regular expression, which groups and
+/// hosts match at their beginning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     parts: Vec<Part>,
@@ -58,12 +60,12 @@ impl Pattern {
                 b'&' => (Effect::Keep, &word[1..]),
                 _ => (Effect::Add, word),
             };
-            if name.starts_with('~') {
-                return Err(format!(
-                    "`{name}` is a regular expression; write it with `*`, `?` and `[..]`"
-                ));
-            }
-            let (name, places) = subscript(name);
+            let (name, places) = if is_expression(name) {
+                NameMatcher::of(name)?;
+                (name, None)
+            } else {
+                subscript(name)
+            };
             if name.is_empty() {
                 return Err(format!("`{word}` names no host"));
             }
@@ -132,18 +134,20 @@ impl Part {
             Some(name) => (name, true),
             None => (self.name.as_str(), false),
         };
+        let matcher = NameMatcher::of(name)?;
         let mut hosts: Vec<HostIndex> = Vec::new();
         let groups = 0..inventory.groups.len();
         let groups: Vec<GroupIndex> = groups
             .map(GroupIndex)
-            .filter(|group| matches(&inventory.get_group(*group).name, name))
+            .filter(|group| matcher.matches(&inventory.get_group(*group).name))
             .collect();
         hosts.extend(groups.iter().flat_map(|group| inventory.hosts_of(*group)));
-        let hosts_too = !is_group && (groups.is_empty() || name.contains(['.', '?', '*', '[']));
+        let may_mean_hosts = is_expression(name) || name.contains(['.', '?', '*', '[']);
+        let hosts_too = !is_group && (groups.is_empty() || may_mean_hosts);
         let known = if hosts_too { inventory.hosts.len() } else { 0 };
         let known = (0..known).map(HostIndex);
         let known: Vec<HostIndex> = known
-            .filter(|host| matches(&inventory.get_host(*host).name, name))
+            .filter(|host| matcher.matches(&inventory.get_host(*host).name))
             .collect();
         if groups.is_empty() && known.is_empty() {
             return Err(self.name.clone());
@@ -155,6 +159,63 @@ impl Part {
             Some(places) => places.of(&once),
         })
     }
+}
+
+/// Whether the name of a part is a regular expression.
+fn is_expression(name: &str) -> bool {
+    name.starts_with('~')
+}
+
+/// Decides which names a part means.
+enum NameMatcher<'a> {
+    Glob(&'a str),
+    Expression(fancy_regex::Regex),
+}
+
+impl<'a> NameMatcher<'a> {
+    /// Makes the matcher of a name in a pattern, or returns why it cannot be one.
+    fn of(name: &'a str) -> Result<Self, String> {
+        let Some(expression) = name.strip_prefix('~') else {
+            return Ok(Self::Glob(name));
+        };
+        if expression.is_empty() {
+            return Err("`~` is followed by no regular expression".to_owned());
+        }
+        let compiled = fancy_regex::Regex::new(&format!("^(?:{expression})"));
+        compiled
+            .map(Self::Expression)
+            .map_err(|error| format!("`{name}` is not a regular expression: {error}"))
+    }
+
+    fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::Glob(pattern) => matches(name, pattern),
+            // An expression that takes too long to match a name of a few characters does not match it.
+            Self::Expression(expression) => expression.is_match(name).unwrap_or(false),
+        }
+    }
+}
+
+/// Replaces each `@FILE` of a limit, as in `web,@failed.retry`, by the patterns in the lines of the file. A part that
+/// names no file stays as it is, because it may be a group.
+pub fn with_files(text: &str) -> Result<String, String> {
+    let mut parts = Vec::new();
+    for part in split(text) {
+        let path = part.trim().strip_prefix('@').map(Path::new);
+        let Some(path) = path.filter(|path| path.is_file()) else {
+            parts.push(part.to_owned());
+            continue;
+        };
+        let lines = std::fs::read_to_string(path)
+            .map_err(|error| format!("`{}` cannot be read: {error}", path.display()))?;
+        let lines = lines.lines().map(str::trim).filter(|line| !line.is_empty());
+        let before = parts.len();
+        parts.extend(lines.map(str::to_owned));
+        if parts.len() == before {
+            return Err(format!("`{}` names no host", path.display()));
+        }
+    }
+    Ok(parts.join(","))
 }
 
 impl Places {

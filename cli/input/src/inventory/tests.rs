@@ -73,6 +73,59 @@ fn the_more_special_variable_counts() {
 }
 
 #[test]
+fn a_regular_expression_means_groups_and_hosts_that_it_matches_at_their_beginning() {
+    let inventory = closed(SITE);
+    for (pattern, expected) in [
+        ("~web[12]", "web1 web2"),
+        ("~(web|db)1", "web1 db1"),
+        ("~eb", ""),
+        ("~we:!~web[^3]", "web3 db1"),
+        ("site:&~.*2$", "web2 db2"),
+    ] {
+        let found = selected(&inventory, pattern);
+        if expected.is_empty() {
+            assert!(found.is_err(), "{pattern}: {found:?}");
+        } else {
+            assert_eq!(found, Ok(expected.to_owned()), "{pattern}");
+        }
+    }
+}
+
+#[test]
+fn a_file_in_a_limit_stands_for_the_patterns_in_its_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("failed.retry");
+    std::fs::write(&path, "web1\n\n db* \n").unwrap();
+    let limit = format!("lone,@{},!db2", path.display());
+    assert_eq!(pattern::with_files(&limit).unwrap(), "lone,web1,db*,!db2");
+    assert_eq!(pattern::with_files("@web:db").unwrap(), "@web,db");
+    std::fs::write(&path, "\n").unwrap();
+    let refused = pattern::with_files(&limit).unwrap_err();
+    assert!(refused.contains("names no host"), "{refused}");
+}
+
+#[test]
+fn a_host_knows_the_source_that_names_it_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let inside = folder.path().join("site");
+    std::fs::create_dir(&inside).unwrap();
+    std::fs::write(inside.join("a"), "h1\n").unwrap();
+    std::fs::write(inside.join("b.yml"), "all: {hosts: {h1: {}, h2: {}}}\n").unwrap();
+    let sources = [inside.display().to_string(), "h3,h2".to_owned()];
+    let mut inventory = load(&sources).unwrap();
+    inventory.add_host("h4", &[], Variables::new());
+    let source = |name: &str| {
+        let host = inventory.find_host(name).unwrap();
+        inventory.get_host(host).source().cloned()
+    };
+    let file = |name: &str| Some(HostSource::File(inside.join(name).into()));
+    assert_eq!(source("h1"), file("a"));
+    assert_eq!(source("h2"), file("b.yml"));
+    assert_eq!(source("h3"), Some(HostSource::List("h3,h2".into())));
+    assert_eq!(source("h4"), None);
+}
+
+#[test]
 fn of_equally_deep_groups_the_priority_counts_and_then_the_name() {
     let text = "[a]\nh\n[b]\nh\n[a:vars]\nv=a\nw=a\n[b:vars]\nv=b\n";
     assert_eq!(variables(&closed(text), "h"), json!({"v": "b", "w": "a"}));
@@ -128,7 +181,9 @@ fn patterns_add_keep_and_remove_hosts_in_this_order() {
         ("nowhere", "nowhere"),
         ("web:!nowhere", "nowhere"),
         ("@web1", "@web1"),
-        ("~web.*", "regular expression"),
+        ("~web(", "regular expression"),
+        ("~", "no regular expression"),
+        ("~nowhere.*", "~nowhere.*"),
         ("!", "names no host"),
         (",", "contains no name"),
     ] {
