@@ -69,6 +69,9 @@ static BASE: LazyLock<NamedFunctions> = LazyLock::new(|| {
         )
     });
     engine.add_function(source::ITEM, |value: &Value, key: &Value| item(value, key));
+    engine.add_function(source::MINUS, |left: &Value, right: &Value| {
+        filters::minus(left, right)
+    });
     engine.add_function(source::FORMAT, |format: &Value, values: &Value| {
         filters::percent_format(format, values)
     });

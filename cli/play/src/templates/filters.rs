@@ -4,6 +4,7 @@ mod combinations;
 mod dates;
 mod digests;
 mod documents;
+mod durations;
 mod lists;
 mod maps;
 mod numbers;
@@ -24,10 +25,11 @@ use super::function_arguments::{FunctionArguments, wrong};
 use super::names::NamedFunctions;
 
 pub(super) use combinations::{product, subelements, zipped};
-pub(super) use dates::now;
+pub(super) use dates::{date_of, now, strftime};
 pub(super) use digests::password_hash;
 #[cfg(test)]
 pub(super) use documents::json;
+pub(super) use durations::minus;
 pub(super) use paths::{expanded_user, normal};
 pub(super) use printf::percent_format;
 pub(super) use random::Random;

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use indexmap::IndexMap;
-use minijinja::value::{Enumerator, Object, ObjectRepr, ValueKind};
+use minijinja::value::{Enumerator, Kwargs, Object, ObjectRepr, ValueKind};
 use minijinja::{Error, ErrorKind, State, Value};
 
 use super::function_arguments::{members, wrong};
@@ -134,7 +134,12 @@ impl Object for MutableList {
                 nothing
             }
             "sort" => {
-                self.lock().sort();
+                let is_reversed = sorts_in_reverse(arguments)?;
+                let mut list = self.lock();
+                list.sort();
+                if is_reversed {
+                    list.reverse();
+                }
                 nothing
             }
             "clear" => {
@@ -220,6 +225,25 @@ impl Object for MutableMap {
 fn needed<'a>(method: &str, arguments: &'a [Value], at: usize) -> Result<&'a Value, Error> {
     let argument = arguments.get(at);
     argument.ok_or_else(|| wrong(format!("`{method}` needs another argument")))
+}
+
+/// Reads the arguments of `sort`. Returns whether the largest member comes first.
+fn sorts_in_reverse(arguments: &[Value]) -> Result<bool, Error> {
+    let Some(last) = arguments.last() else {
+        return Ok(false);
+    };
+    let named = Kwargs::try_from(last.clone());
+    let (1, Ok(named)) = (arguments.len(), named) else {
+        return Err(wrong("`sort` takes only named arguments"));
+    };
+    if named.has("key") {
+        return Err(wrong(
+            "the method `sort` takes no `key` here: use the filter `sort(attribute=..)`",
+        ));
+    }
+    let is_reversed: Option<Value> = named.get("reverse")?;
+    named.assert_all_used()?;
+    Ok(is_reversed.is_some_and(|value| value.is_true()))
 }
 
 /// Returns the place that an index means. A negative one counts from the end.
@@ -331,6 +355,29 @@ mod tests {
         ] {
             let error = rendered(text).unwrap_err().to_string();
             assert!(error.contains("into itself"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_sorted_in_reverse_and_by_no_key() {
+        for (arguments, expected) in [
+            ("", json!([1, 2, 3])),
+            ("reverse=true", json!([3, 2, 1])),
+            ("reverse=false", json!([1, 2, 3])),
+        ] {
+            let text =
+                format!("{{% set r = [2, 3, 1] %}}{{% set _ = r.sort({arguments}) %}}{{{{ r }}}}");
+            assert_eq!(rendered(&text).unwrap(), expected, "{arguments}");
+        }
+        for (arguments, said) in [
+            ("key='x'", "takes no `key`"),
+            ("true", "only named arguments"),
+            ("by=1", "by"),
+        ] {
+            let text =
+                format!("{{% set r = [2, 1] %}}{{% set _ = r.sort({arguments}) %}}{{{{ r }}}}");
+            let error = rendered(&text).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
         }
     }
 

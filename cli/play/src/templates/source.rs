@@ -7,7 +7,7 @@ mod expression;
 mod named;
 mod parts;
 
-pub(super) use expression::{Escapes, FORMAT, ITEM, MUTABLE, prepared_expression};
+pub(super) use expression::{Escapes, FORMAT, ITEM, MINUS, MUTABLE, prepared_expression};
 use expression::{changes_in_place, rewritten};
 pub(super) use named::{Named, names, names_in_expression, without_builtin};
 use parts::{Part, parts};
@@ -176,6 +176,29 @@ mod tests {
             ),
         ] {
             assert_eq!(prepared_expression(expression, Escapes::Kept), expected);
+        }
+    }
+
+    #[test]
+    fn dates_are_subtracted_by_a_function() {
+        for (expression, expected) in [
+            (
+                "((a | to_datetime) - (b | to_datetime)).days > 3",
+                "(__minus((a | to_datetime), (b | to_datetime))).days > 3",
+            ),
+            ("now() - b.c | d == -1", "__minus(now(), b.c | d) == -1"),
+            (
+                "(a | to_datetime('%Y')) - b",
+                "__minus((a | to_datetime('%Y')), b)",
+            ),
+            ("a | to_datetime == -1", "a | to_datetime == -1"),
+            ("a - b - -c", "a - b - -c"),
+        ] {
+            assert_eq!(
+                prepared_expression(expression, Escapes::Kept),
+                expected,
+                "{expression}"
+            );
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use jiff::civil::DateTime;
 use jiff::fmt::strtime;
@@ -53,6 +54,22 @@ pub(in crate::templates) fn now(is_utc: bool, format: Option<&str>) -> Result<Va
     }
 }
 
+/// Returns a time as a date here.
+pub(in crate::templates) fn date_of(time: SystemTime) -> Value {
+    Value::from_object(Date(local(time).datetime()))
+}
+
+/// Writes a time in the format of Python's `strftime`.
+pub(in crate::templates) fn strftime(format: &str, time: SystemTime) -> Result<String, Error> {
+    written(format, &local(time))
+}
+
+fn local(time: SystemTime) -> ZonedDateTime {
+    // Times beyond the year 9999 are those of damaged files.
+    let at = Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH);
+    zoned(at, false)
+}
+
 fn zoned(at: Timestamp, is_utc: bool) -> ZonedDateTime {
     at.to_zoned_datetime(if is_utc {
         TimeZone::UTC
@@ -99,7 +116,7 @@ fn written(format: &str, at: &ZonedDateTime) -> Result<String, Error> {
 
 /// A date with its time, which prints as in Python.
 #[derive(Debug)]
-struct Date(DateTime);
+pub(super) struct Date(pub(super) DateTime);
 
 impl Object for Date {
     fn repr(self: &Arc<Self>) -> ObjectRepr {

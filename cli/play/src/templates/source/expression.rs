@@ -22,6 +22,9 @@ pub(in crate::templates) const ITEM: &str = "__item";
 /// The function that formats values into a string, as `%` does in Python.
 pub(in crate::templates) const FORMAT: &str = "__format";
 
+/// The function that subtracts dates, which the engine does not do.
+pub(in crate::templates) const MINUS: &str = "__minus";
+
 /// The function that makes a list or a map that the template can change.
 pub(in crate::templates) const MUTABLE: &str = "__mutable";
 
@@ -90,7 +93,17 @@ pub(super) fn rewritten(expression: &str, escapes: Escapes, is_changed: bool) ->
             }
             TokenKind::Name => rest = out.name(word, rest),
             TokenKind::Symbol => {
-                if word.text == "["
+                if word.text == "-"
+                    && let Some(start) = out.start_of_date()
+                    && let Some((right, behind)) = operand(rest)
+                {
+                    let right = rewritten(right, escapes, is_changed);
+                    let left = out.text.split_off(start);
+                    // Writing to a string cannot fail.
+                    let _ = write!(out.text, "{MINUS}({}, {right})", left.trim_end());
+                    out.last = Last::Value;
+                    rest = behind;
+                } else if word.text == "["
                     && out.last == Last::Value
                     && let Some((name, behind)) = quoted_name(rest)
                 {
@@ -151,6 +164,16 @@ impl Rewritten {
             self.last = Last::Value;
         }
         self.text.push_str(word.text);
+    }
+
+    /// Returns the offset of the last value if it is a date as it is written: made by `to_datetime` or by `now()`.
+    fn start_of_date(&self) -> Option<usize> {
+        let start = self.start?;
+        let value = self.text[start..].trim_end();
+        let is_complete =
+            value.ends_with(|last: char| last.is_alphanumeric() || "_)]".contains(last));
+        let is_date = value.contains("to_datetime") || value.contains("now(");
+        (is_complete && is_date).then_some(start)
     }
 
     fn begin(&mut self) {
@@ -259,7 +282,11 @@ impl Rewritten {
 
 /// Splits the text after a `%` that follows a string into the operand and the rest.
 fn formatted(rest: &str) -> Option<(&str, &str)> {
-    let values = rest.trim_start().strip_prefix('%')?;
+    operand(rest.trim_start().strip_prefix('%')?)
+}
+
+/// Splits the text after an operator into its operand and the rest.
+fn operand(values: &str) -> Option<(&str, &str)> {
     let mut length = 0;
     let mut depth = 0_usize;
     for word in tokens(values) {
