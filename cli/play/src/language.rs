@@ -23,7 +23,7 @@ use ratchet_input::document;
 use crate::configuration::Configuration;
 use crate::data::Data;
 use crate::files::{FileId, Files, Place};
-use crate::templates::Layer;
+use crate::templates::{Layer, Variables};
 use crate::vault::Vault;
 
 pub(crate) use condition::Condition;
@@ -45,6 +45,8 @@ pub(crate) struct PlaybookReader {
     collections_path: Vec<PathBuf>,
     /// The variables of the command line.
     extra: Layer,
+    /// The variables that tags can refer to: those of the play and the role that are being read.
+    of_tags: Variables,
 }
 
 /// Reads playbooks. The configuration has more folders to search for roles.
@@ -60,6 +62,7 @@ pub(crate) fn read(
         roles_path: configuration.roles_path.clone(),
         collections_path: configuration.collections_path.clone(),
         extra: Layer::default(),
+        of_tags: Variables::default(),
     };
     let mut all = Vec::new();
     for text in extra {
@@ -68,6 +71,7 @@ pub(crate) fn read(
     // The last of two variables with one name wins.
     all.reverse();
     reader.extra = Layer::from(all);
+    reader.of_tags = Variables::new(reader.extra.clone());
     let mut playbooks = Vec::new();
     for path in paths {
         let plays = reader

@@ -56,6 +56,7 @@ impl Machine {
         let frame = Frame::of_play(&play);
         let mut variables = self.play_variables(&play);
         let general = variables.of_host(&KnownHost::default(), &self.known, &[]);
+        self.reader.set_variables_of_tags(general.clone());
         let value = |keyword| {
             let data = play.settings.get(keyword)?;
             render_data(data, &general).ok()

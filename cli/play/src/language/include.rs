@@ -32,6 +32,11 @@ impl PlaybookReader {
         self.extra.clone()
     }
 
+    /// Sets the variables that tags of included tasks can refer to: those of the play in progress.
+    pub(crate) fn set_variables_of_tags(&mut self, variables: Variables) {
+        self.of_tags = variables;
+    }
+
     /// Reads the tasks of a file that a task includes. `is_handler` is set if that task is a handler.
     pub(crate) fn include_tasks(
         &mut self,

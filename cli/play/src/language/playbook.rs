@@ -252,6 +252,7 @@ impl PlaybookReader {
             place: head,
         };
         let variables = self.variables_of_play(&entries, &mut play.variable_files);
+        self.of_tags = variables.clone();
         let mut scope = Scope {
             folder: self.folder.clone(),
             role: None,

@@ -221,11 +221,13 @@ impl PlaybookReader {
         role.variables = Layer::from(variables).above(needed.iter().filter_map(variables_of));
         let role = Arc::new(role);
         inner.role = Some(Arc::clone(&role));
+        let outer = std::mem::replace(&mut self.of_tags, inner.variables.clone());
         let mut steps = needed;
         steps.extend(self.argument_check(&folder, &asked, &role));
         steps.extend(self.role_part(&folder, "tasks", &asked.tasks_from, &asked, &inner));
         inner.section = Section::Handler;
         let handlers = self.role_part(&folder, "handlers", &asked.handlers_from, &asked, &inner);
+        self.of_tags = outer;
         Some(Arc::new(Block {
             settings: asked.settings,
             steps,

@@ -1,11 +1,12 @@
 //! The values of keywords, each checked against what its keyword takes.
 
+use minijinja::value::ValueKind;
 use ratchet_runtime::ParallelizationHint;
 
 use super::PlaybookReader;
 use super::keyword::{Keyword, Kind, Section};
 use crate::data::{Data, Entry, Value};
-use crate::templates::Layer;
+use crate::templates::{Layer, render, text_of};
 
 /// The keywords of one play, block, task or role.
 #[derive(Debug, Clone, Default)]
@@ -108,12 +109,61 @@ impl PlaybookReader {
                 "`debugger` is not supported",
                 "leave it out, and print values with `debug`",
             ),
+            Keyword::Tags => return Some(self.rendered_tags(data)),
             Keyword::Hint => self.known_hint(&data),
             Keyword::Strategy => self.known_strategy(&data),
             Keyword::Order => self.known_order(&data),
             _ => return Some(data),
         }
         Some(data)
+    }
+
+    /// Renders the templates in tags. Tags select tasks before anything runs, so they cannot depend on hosts.
+    fn rendered_tags(&mut self, data: Data) -> Data {
+        let members = match &data.value {
+            Value::List(members) => members.clone(),
+            Value::Text(text) if data.is_template() => {
+                // A comma within braces is part of an expression.
+                let is_lone = text.matches("{{").count() == 1
+                    && text.trim().starts_with("{{")
+                    && text.trim().ends_with("}}");
+                let parts: Vec<&str> = if is_lone {
+                    vec![text.as_str()]
+                } else {
+                    text.split(',').collect()
+                };
+                let parts = parts.into_iter().map(str::trim);
+                parts.map(|part| Data::of_text(part, data.place)).collect()
+            }
+            _ => return data,
+        };
+        if !members.iter().any(Data::is_template) {
+            return data;
+        }
+        let mut tags = Vec::new();
+        for member in members {
+            if !member.is_template() {
+                tags.push(member);
+                continue;
+            }
+            let text = member.text().unwrap_or_default();
+            match render(text, &self.of_tags) {
+                Ok(value) if value.kind() == ValueKind::Seq => {
+                    let members = value.try_iter().into_iter().flatten();
+                    tags.extend(members.map(|tag| Data::of_text(text_of(&tag), member.place)));
+                }
+                Ok(value) => tags.push(Data::of_text(text_of(&value), member.place)),
+                Err(reason) => self.files.refuse_with_help(
+                    member.place,
+                    format!("the tag `{text}` has to be known before anything runs, but {reason}"),
+                    "set the variable with -e, in the play or in the defaults of the role",
+                ),
+            }
+        }
+        Data {
+            value: Value::List(tags),
+            place: data.place,
+        }
     }
 
     /// Refuses a value that is not a parallelization hint, unless it is a template, which may give one later.
