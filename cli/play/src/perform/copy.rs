@@ -124,6 +124,7 @@ impl HostAction<'_> {
         };
         let checksum = hex(&Sha1::digest(&content));
         let follow = self.argument("follow").is_none_or(|_| self.flag("follow"));
+        let given = dest;
         let mut dest = dest.to_owned();
         let mut stat = if dest.ends_with('/') {
             dest = below(&dest, name);
@@ -162,7 +163,13 @@ impl HostAction<'_> {
         let mut result = if self.call.check {
             as_map(json!({"changed": true}))
         } else {
-            self.bring(&dest, &source, name, &checksum, local).await?
+            // The module makes the folder that a trailing `/` names, and adds the name of the file itself.
+            let dest = if given.ends_with('/') {
+                given
+            } else {
+                dest.as_str()
+            };
+            self.bring(dest, &source, name, &checksum, local).await?
         };
         if let Some(diff) = diff {
             result.insert("diff".to_owned(), Value::Array(vec![diff]));
@@ -185,8 +192,9 @@ impl HostAction<'_> {
             .send_file(&self.target, privilege, source, self.context)
             .await?;
         let mut arguments = self.call.arguments.clone();
-        for name in ["directory_mode", "decrypt"] {
-            arguments.remove(name);
+        arguments.remove("decrypt");
+        if !dest.ends_with('/') {
+            arguments.remove("directory_mode");
         }
         preserve_mode(&mut arguments, local)?;
         arguments.insert("src".to_owned(), sent.clone().into());
