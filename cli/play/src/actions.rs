@@ -1,5 +1,6 @@
 //! The actions of tasks: which of them the controller performs itself, and what it does before a module runs.
 
+mod encoding;
 mod files;
 mod local;
 

@@ -6,6 +6,7 @@
 mod arguments;
 mod batches;
 mod calls;
+mod controller_settings;
 mod cursor;
 mod ends;
 mod event;
@@ -91,10 +92,6 @@ impl Options {
             ("ansible_diff_mode", Value::from(self.settings.always_diffs)),
             ("ansible_forks", Value::from(self.settings.forks())),
             ("ansible_verbosity", Value::from(self.verbosity)),
-            (
-                "ansible_managed",
-                Value::from(self.settings.ansible_managed.as_str()),
-            ),
             ("ansible_run_tags", words(&only)),
             ("ansible_skip_tags", words(&self.settings.skip_tags)),
         ];

@@ -71,6 +71,7 @@ fn encrypted_files_reach_hosts_as_plain_text() {
     - assemble: {src: files/parts, dest: \"{{ out }}/assembled\", remote_src: false}
     - script: secret.sh well
       register: script
+    - copy: {content: \"{{ lookup('unvault', 'secret.txt') }}\", dest: \"{{ out }}/looked-up\"}
     - copy: {content: \"{{ script.stdout }}\", dest: \"{{ out }}/script\"}
 ",
     );
@@ -82,6 +83,7 @@ fn encrypted_files_reach_hosts_as_plain_text() {
     assert_eq!(text_of(&folder, "out/tree/plain.txt"), "plain\n");
     assert_eq!(text_of(&folder, "out/rendered"), "host h1\n");
     assert_eq!(text_of(&folder, "out/assembled"), "one\nsecret\n");
+    assert_eq!(text_of(&folder, "out/looked-up"), "secret\n");
     assert_eq!(text_of(&folder, "out/script").trim(), "ran well");
     // The text of three of the files is the same, so it is decrypted once.
     assert_eq!(text_of(&folder, "calls").lines().count(), 4);

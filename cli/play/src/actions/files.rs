@@ -1,14 +1,16 @@
 //! The actions that bring files from the controller to a host.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::encoding::encoded;
 use super::{ActionRequest, PlannedAction, command, find_file, option, text};
 use crate::call::{Action, CopySource};
-use crate::templates::{TemplateOptions, template_file};
+use crate::templates::{TemplateOptions, template_file, with_template_variables};
 use crate::vault::Vault;
 
 /// The planned action, or why the task is refused.
@@ -106,12 +108,19 @@ pub(super) fn template(request: ActionRequest<'_>) -> Planning {
         folders: own.into_iter().chain(folders).collect(),
         ..TemplateOptions::default()
     };
-    let variables = request.variables.with_magic(of_template(&path, &arguments));
+    let dest = text(&arguments, "dest");
+    let variables = with_template_variables(request.variables, &src, &path, dest.as_deref())?;
+    if text(&arguments, "mode").as_deref() == Some("preserve") {
+        let about = std::fs::metadata(&path).map_err(|error| error.to_string())?;
+        let mode = format!("0{:03o}", about.permissions().mode() & 0o7777);
+        arguments.insert("mode".to_owned(), mode.into());
+    }
+    let encoding = text(&arguments, "output_encoding").unwrap_or_else(|| "utf-8".to_owned());
     let rendered = template_file(&written, &variables, &options)
         .map_err(|error| format!("`{}`: {error}", path.display()))?;
     let name = path.file_name().unwrap_or_default();
     let source = CopySource::Content {
-        bytes: rendered.into_bytes(),
+        bytes: encoded(&rendered, &encoding)?,
         name: name.to_string_lossy().into_owned(),
     };
     for name in [
@@ -130,28 +139,6 @@ pub(super) fn template(request: ActionRequest<'_>) -> Planning {
         arguments.remove(name);
     }
     Ok(PlannedAction::Remote(Action::Copy(source), arguments))
-}
-
-/// Returns the variables that a template has about itself.
-fn of_template(
-    path: &Path,
-    arguments: &Map<String, Value>,
-) -> Arc<BTreeMap<String, minijinja::Value>> {
-    let full = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-    let full = full.display().to_string();
-    let host = rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned();
-    let dest = text(arguments, "dest").unwrap_or_default();
-    let values = [
-        ("template_path", text(arguments, "src").unwrap_or_default()),
-        ("template_fullpath", full.clone()),
-        ("template_destpath", dest),
-        ("template_host", host),
-    ];
-    let values = values.map(|(name, value)| (name.to_owned(), minijinja::Value::from(value)));
-    Arc::new(values.into())
 }
 
 /// Plans `script`: finds the script on the controller.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use ratchet_input::inventory::Inventory;
 
 use super::Options;
+use super::controller_settings::controller_settings;
 use super::event::Event;
 use super::frame::TaskNode;
 use super::host_run::{HostRun, HostState, Planned, TaskRun};
@@ -26,11 +27,14 @@ use crate::host_variables::HostVariables;
 use crate::language::{Play, PlaybookReader, Task, builtin};
 use crate::result::TaskResult;
 use crate::selection::Tags;
+use crate::templates::ControllerSettings;
 
 /// The state of running playbooks, and the decisions that follow from it.
 #[derive(Debug)]
 pub(super) struct Machine {
     pub(super) options: Options,
+    /// The settings that templates can read.
+    pub(super) controller_settings: Arc<ControllerSettings>,
     /// The tags that select tasks.
     pub(super) tags: Tags,
     pub(super) inventory: Arc<Inventory>,
@@ -72,6 +76,7 @@ impl Machine {
         options: Options,
     ) -> Self {
         Self {
+            controller_settings: Arc::new(controller_settings(&options.settings)),
             tags: Tags::of(&options.settings),
             options,
             known: KnownHosts::new(reader.extra(), reader.vault()),

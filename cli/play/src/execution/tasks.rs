@@ -65,6 +65,7 @@ impl Machine {
         let search = SearchPath {
             folders: actions::folders_of(&node.task, &run.play.folder),
             inventory: Some(Arc::clone(&self.inventory)),
+            settings: Arc::clone(&self.controller_settings),
         };
         run.variables
             .of_task(node, &known, &self.known, files.unwrap_or_default())

@@ -16,6 +16,7 @@ mod imports;
 mod lookups;
 mod magic;
 mod start;
+mod tags;
 
 /// A playbook whose jobs are ended by the test.
 struct Play {

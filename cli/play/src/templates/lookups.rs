@@ -20,8 +20,9 @@ use super::variables::{Variables, render, render_data};
 use crate::data::{self, Data};
 
 /// The names of the supported lookups.
-pub(super) const NAMES: [&str; 27] = [
+pub(super) const NAMES: [&str; 29] = [
     "community.general.flattened",
+    "config",
     "csvfile",
     "dict",
     "env",
@@ -43,6 +44,7 @@ pub(super) const NAMES: [&str; 27] = [
     "subelements",
     "template",
     "together",
+    "unvault",
     "url",
     "varnames",
     "vars",
@@ -203,6 +205,11 @@ fn run(
         "inventory_hostnames" => values::hosts(terms, variables),
         "env" => values::environment(terms, &options(&["default"])?),
         "file" => files::contents(terms, &options(&["lstrip", "rstrip"])?, variables),
+        "unvault" => {
+            let _none = options(&[])?;
+            files::whole_contents(terms, variables)
+        }
+        "config" => values::settings(terms, &options(&["on_missing", "missing"])?, variables),
         "fileglob" => Ok(files::glob(terms, variables)),
         "first_found" => files::first_found(
             terms,
@@ -352,6 +359,31 @@ mod tests {
     }
 
     #[test]
+    fn settings_are_looked_up_by_the_names_that_ansible_gives_them() {
+        let settings = super::super::ControllerSettings {
+            values: [("DEFAULT_FORKS", Value::from(7))].into(),
+            ..Default::default()
+        };
+        let search = SearchPath {
+            settings: Arc::new(settings),
+            ..SearchPath::default()
+        };
+        let variables = variables().with_search(Arc::new(search));
+        let looked_up = |text: &str| {
+            let value = render(text, &variables);
+            value.map_or_else(|error| error.to_string(), |value| to_json_text(&value))
+        };
+        assert_eq!(looked_up("{{ lookup('config', 'DEFAULT_FORKS') }}"), "7");
+        let missing =
+            looked_up("{{ query('config', 'NOPE', 'DEFAULT_FORKS', on_missing='skip') }}");
+        assert_eq!(missing, "[7]");
+        let refused = looked_up("{{ lookup('config', 'NOPE') }}");
+        assert!(refused.contains("knows no setting `NOPE`"), "{refused}");
+        let refused = looked_up("{{ lookup('config', 'NOPE', plugin_type='shell') }}");
+        assert!(refused.contains("plugin_type"), "{refused}");
+    }
+
+    #[test]
     fn first_found_looks_in_the_folder_of_the_module_and_passes_over_what_is_undefined() {
         let folder = tempfile::tempdir().expect("there is room for a folder");
         let path = folder.path().canonicalize().expect("it is there");
@@ -361,7 +393,7 @@ mod tests {
         }
         let search = SearchPath {
             folders: vec![path.clone()],
-            inventory: None,
+            ..SearchPath::default()
         };
         let variables = variables().with_search(Arc::new(search));
         let terms = "[{files: ['{{ nowhere }}.yml', x]}]";

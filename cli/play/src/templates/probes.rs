@@ -151,7 +151,7 @@ fn probes_have_the_results_that_ansible_gives() {
     }
     let search = SearchPath {
         folders: vec![folder.path().to_path_buf()],
-        inventory: None,
+        ..SearchPath::default()
     };
     let variables = variables().with_search(Arc::new(search));
     let mut probes = Vec::new();

@@ -1,8 +1,10 @@
 //! The search path of lookups.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use minijinja::Value;
 use ratchet_input::inventory::Inventory;
 
 /// The folders in which lookups and templates search for files, and the inventory in which they search for hosts.
@@ -12,6 +14,16 @@ pub(crate) struct SearchPath {
     pub(crate) folders: Vec<PathBuf>,
     /// The hosts and groups that patterns can select.
     pub(crate) inventory: Option<Arc<Inventory>>,
+    pub(crate) settings: Arc<ControllerSettings>,
+}
+
+/// The settings of the controller that templates can read.
+#[derive(Debug, Default)]
+pub(crate) struct ControllerSettings {
+    /// The text of `ansible_managed`, with placeholders.
+    pub(crate) managed: String,
+    /// The settings that the lookup `config` knows, by the names that Ansible gives them.
+    pub(crate) values: BTreeMap<&'static str, Value>,
 }
 
 impl SearchPath {

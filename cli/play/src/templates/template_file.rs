@@ -1,5 +1,7 @@
 //! Template files.
 
+mod about;
+
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +13,7 @@ use super::source::{self, Delimiters, Escapes};
 use super::undefined::TemplateError;
 use super::values::text_of;
 use super::variables::Variables;
+pub(crate) use about::with_template_variables;
 
 /// The options with which a template file is read.
 #[derive(Debug, Clone)]

@@ -8,7 +8,7 @@ use minijinja::{Error, Value};
 
 use super::super::filters::{expanded_user, from_yaml, normal};
 use super::super::function_arguments::{FunctionArguments, kind, members, wrong};
-use super::super::template_file::{TemplateOptions, template_file};
+use super::super::template_file::{TemplateOptions, template_file, with_template_variables};
 use super::super::values::text_of;
 use super::super::variables::Variables;
 use super::super::{from_json_text, glob as globs};
@@ -73,6 +73,14 @@ pub(super) fn contents(
         texts.push(Value::from(text));
     }
     Ok(texts)
+}
+
+/// Returns the contents of files as they are, for the lookup `unvault`.
+pub(super) fn whole_contents(terms: &[Value], variables: &Variables) -> Result<Vec<Value>, Error> {
+    let texts = terms
+        .iter()
+        .map(|term| text_of_file(&text_of(term), "files", variables).map(Value::from));
+    texts.collect()
 }
 
 /// Returns the files that patterns match.
@@ -225,9 +233,15 @@ pub(super) fn template(
     };
     let mut rendered = Vec::new();
     for term in terms {
-        let text = text_of_file(&text_of(term), "templates", &variables)?;
+        let name = text_of(term);
+        let text = text_of_file(&name, "templates", &variables)?;
+        let path = variables.search().find("templates", &expanded_user(&name)?);
+        let own = match path {
+            Some(path) => with_template_variables(&variables, &name, &path, None).map_err(wrong)?,
+            None => variables.clone(),
+        };
         let text =
-            template_file(&text, &variables, &options).map_err(|error| wrong(error.to_string()))?;
+            template_file(&text, &own, &options).map_err(|error| wrong(error.to_string()))?;
         let converts =
             given.flag("convert_data") == Some(true) && text.trim_start().starts_with(['{', '[']);
         rendered.push(if converts {

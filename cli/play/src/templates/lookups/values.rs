@@ -193,6 +193,38 @@ pub(super) fn names(terms: &[Value], variables: &Variables) -> Result<Vec<Value>
     Ok(found)
 }
 
+/// Returns settings of the controller, for the lookup `config`.
+pub(super) fn settings(
+    terms: &[Value],
+    given: &FunctionArguments,
+    variables: &Variables,
+) -> Result<Vec<Value>, Error> {
+    let on_missing = given.text("on_missing").or_else(|| given.text("missing"));
+    let on_missing = on_missing.unwrap_or_else(|| "error".to_owned());
+    if !matches!(on_missing.as_str(), "error" | "warn" | "skip") {
+        return Err(wrong(format!(
+            "`on_missing` is error, warn or skip, not {on_missing}"
+        )));
+    }
+    let known = &variables.search().settings.values;
+    let mut found = Vec::new();
+    for term in terms {
+        let name = text_of(term);
+        match known.get(name.as_str()) {
+            Some(value) => found.push(value.clone()),
+            None if on_missing == "error" => {
+                let known: Vec<&str> = known.keys().copied().collect();
+                return Err(wrong(format!(
+                    "`config` knows no setting `{name}` here; it knows {}",
+                    known.join(", ")
+                )));
+            }
+            None => {}
+        }
+    }
+    Ok(found)
+}
+
 /// Returns the names of the hosts that patterns select.
 pub(super) fn hosts(terms: &[Value], variables: &Variables) -> Result<Vec<Value>, Error> {
     let inventory = variables.search().inventory.as_ref();
