@@ -40,6 +40,10 @@ pub(crate) enum ResultFormat {
 
 /// Receives the outcomes of a run as its jobs end, and writes them.
 pub(crate) trait Report: Send {
+    /// Prepares the report for the outcomes of jobs that are run again and again, so that its summary counts how often each of
+    /// them failed. A report without a summary of its own has nothing to prepare.
+    fn count_repetitions(&mut self) {}
+
     /// Writes or buffers the outcome of a job.
     fn outcome(&mut self, outcome: &Outcome) -> Result<(), OutputError>;
 

@@ -59,7 +59,7 @@ pub(crate) struct RunArguments {
     #[arg(long, help_heading = "Which jobs")]
     pub(crate) list: bool,
     /// Run all jobs so many times: --repeat 50. Each repetition is a job of its own, as in `test#7`; the summary tells how many of
-    /// how many failed. No result is used again.
+    /// how many failed, with --format json as `repeated`. No result is used again.
     #[arg(long, value_name = "N", value_parser = value::positive, conflicts_with_all = ["stress", "list"], help_heading = "Which jobs")]
     pub(crate) repeat: Option<NonZeroU32>,
     /// The same for so long: --stress 10m. Rounds are begun until then, and the last one is finished.

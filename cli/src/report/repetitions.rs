@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use ratchet_runtime::{Outcome, Status};
+use serde::Serialize;
 
 use crate::escape::plain;
 use crate::style::{Style, Tone};
@@ -15,6 +16,17 @@ const NAMED: usize = 20;
 #[derive(Debug, Default)]
 pub(super) struct Repetitions {
     by_id: BTreeMap<String, Repeated>,
+}
+
+/// The repetitions of a job, as JSON has them.
+#[derive(Debug, Serialize)]
+pub(super) struct RepeatedJob<'a> {
+    /// The id of the job without the number of a repetition.
+    id: &'a str,
+    /// How many repetitions ended by themselves.
+    ended: u64,
+    /// How many of these failed.
+    failed: u64,
 }
 
 /// The repetitions of a job.
@@ -44,6 +56,17 @@ impl Repetitions {
         };
         repeated.ended += 1;
         repeated.failed += u64::from(has_failed);
+    }
+
+    /// The counts of each job, in the order of their ids.
+    pub(super) fn jobs(&self) -> Vec<RepeatedJob<'_>> {
+        let jobs = self.by_id.iter();
+        jobs.map(|(id, Repeated { ended, failed })| RepeatedJob {
+            id,
+            ended: *ended,
+            failed: *failed,
+        })
+        .collect()
     }
 
     /// Appends a line for each job with failed repetitions, the one that failed most often first, and how many jobs

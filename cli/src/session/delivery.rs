@@ -91,11 +91,12 @@ pub(super) struct DeliveryResult {
 impl Delivery {
     /// Starts the thread that writes results to this report. `is_repeated` is whether the same jobs are run again and
     /// again.
-    pub(super) fn begin(report: Box<dyn Report>, is_repeated: bool) -> Result<Self, CliError> {
+    pub(super) fn begin(mut report: Box<dyn Report>, is_repeated: bool) -> Result<Self, CliError> {
         let (outcomes, messages) = mpsc::channel(WAITING_BATCHES);
         let (fail, failed) = watch::channel(None);
         let (send, result) = oneshot::channel();
         let summary = if is_repeated {
+            report.count_repetitions();
             HumanSummary::of_repetitions()
         } else {
             HumanSummary::default()

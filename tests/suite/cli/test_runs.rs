@@ -244,6 +244,24 @@ fn repetitions_are_jobs_of_their_own_and_the_summary_tells_how_many_failed() {
 }
 
 #[test]
+fn the_json_summary_counts_the_repetitions_of_each_job() {
+    let jobs = format!("jobs: [{SOMETIMES}, {{ id: sound, run: ['true'] }}]");
+    let repeated = |flags: &[&str]| {
+        let ended = run(&jobs, &[&["-j1", "--format", "json"], flags].concat());
+        let document: Value = serde_json::from_str(&ended.stdout()).expect("it is JSON");
+        document["summary"]["repeated"].clone()
+    };
+    assert_eq!(
+        repeated(&["--repeat", "4"]),
+        serde_json::json!([
+            { "id": "sometimes", "ended": 4, "failed": 2 },
+            { "id": "sound", "ended": 4, "failed": 0 },
+        ])
+    );
+    assert_eq!(repeated(&[]), Value::Null);
+}
+
+#[test]
 fn a_group_that_is_given_up_in_one_round_is_tried_again_in_the_next() {
     let jobs = format!(
         "groups: {{ db: {{ fail_fast: true }} }}
