@@ -35,6 +35,7 @@ mod map_options;
 mod mistakes;
 mod outputs;
 mod pages;
+mod parallel_options;
 mod pipes;
 mod play;
 mod play_calls;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use ratchet_runtime::Rate;
 
 use super::record::RecordArguments;
@@ -15,7 +16,7 @@ use super::shared_run::SharedRunArguments;
 use super::terms::{VARIABLES_HELP, cache_help};
 use crate::exit;
 use crate::job_file::Protocol;
-use crate::map::HaltRule;
+use crate::map::{HaltRule, JoblogFile};
 use crate::value;
 
 pub(crate) use pipe::PipeArguments;
@@ -28,6 +29,7 @@ Placeholders:
   {#}  its number, from 1          {{}}  a literal {}
   {%}  the slot it runs in, from 1; no other command has it meanwhile
   {1} {1.} {1/} ..  the same of one column, or of one list after :::
+  {-1} {-2} ..      the same, counted from the last one
   {name} {name.} .. of the column of that name, with --header or --match
   {1/REGEX/TEXT/}  a column with its first match replaced; /g for all; \\1 is a group
   {host} with --each-host: the name of the host, as {}
@@ -65,6 +67,7 @@ Examples:
 #[command(
     after_help = [HELP, exit::HELP].join("\n\n"),
     after_long_help = [HELP, VARIABLES_HELP, &cache_help(), exit::HELP].join("\n\n"),
+    args_override_self = true,
     override_usage = "ratchet map [OPTIONS] [-- COMMAND [ARG]..] [::: ITEM..]..\n       ratchet map [OPTIONS] --worker COMMAND --task TASK [::: ITEM..].."
 )]
 pub(crate) struct MapArguments {
@@ -76,7 +79,8 @@ pub(crate) struct MapArguments {
     /// the one before it. After `::::` and `::::+` stand files whose lines are items.
     #[arg(value_name = "COMMAND", num_args = 0.., trailing_var_arg = true)]
     pub(crate) words: Vec<OsString>,
-    /// Read items from a file instead of stdin; several files are read one after the other. `-` is stdin.
+    /// Read items from a file instead of stdin; several files are read one after the other. `-` is stdin. With `:::` each file is
+    /// a list that comes before the others.
     #[arg(short, long, value_name = "FILE", help_heading = "Items")]
     pub(crate) arg_file: Vec<PathBuf>,
     /// Items end with NUL, as `find -print0` writes them.
@@ -86,11 +90,18 @@ pub(crate) struct MapArguments {
     /// of the input belongs to the last item.
     #[arg(short, long, value_name = "CHAR", value_parser = delimiter, conflicts_with_all = ["csv", "tsv", "null"], help_heading = "Items")]
     pub(crate) delimiter: Option<u8>,
+    /// Leave out items that are empty or blank, and blocks likewise. Without any item nothing is run anyway:
+    /// `printf 'a\n \nb\n' | ratchet map -r -- echo`.
+    #[arg(short = 'r', long, conflicts_with_all = ["csv", "tsv", "pipe_part"], help_heading = "Items")]
+    pub(crate) no_run_if_empty: bool,
+    /// The item that is this text, and all items after it in its file or list, are left out: -E END.
+    #[arg(short = 'E', long = "eof", value_name = "TEXT", conflicts_with_all = ["csv", "tsv"], help_heading = "Items")]
+    pub(crate) end_item: Option<OsString>,
     /// Items are the records of a CSV file: {1} is the first column.
-    #[arg(long, groups = ["columns", "headed"], help_heading = "Items")]
+    #[arg(long, groups = ["columns"], help_heading = "Items")]
     pub(crate) csv: bool,
     /// The same with tabs between the columns.
-    #[arg(long, groups = ["columns", "headed"], help_heading = "Items")]
+    #[arg(long, groups = ["columns"], help_heading = "Items")]
     pub(crate) tsv: bool,
     /// Cut each item into columns at what this regular expression matches, as in --colsep ', *'. Each item has as many as the
     /// first one.
@@ -98,7 +109,7 @@ pub(crate) struct MapArguments {
         short = 'C',
         long,
         value_name = "REGEX",
-        groups = ["columns", "headed"],
+        groups = ["columns"],
         help_heading = "Items"
     )]
     pub(crate) colsep: Option<String>,
@@ -111,9 +122,10 @@ pub(crate) struct MapArguments {
         help_heading = "Items"
     )]
     pub(crate) matching: Option<String>,
-    /// The first record names the columns: {email} is the column of that name. With --csv, --tsv or --colsep. With --pipe and
-    /// --pipe-part, the first line stands at the beginning of each block.
-    #[arg(long, requires = "headed", help_heading = "Items")]
+    /// The first record or line names the columns, which tabs separate unless --csv or --colsep is given, and the first item of a
+    /// list names that: `ratchet map --header -- echo {size} ::: size 1 2`. With --pipe and --pipe-part, the first line stands at the
+    /// beginning of each block.
+    #[arg(long, conflicts_with_all = ["matching", "each_host"], help_heading = "Items")]
     pub(crate) header: bool,
     /// Take one item of each list at a time, or of each file of -a, instead of all combinations. The shorter ones begin anew
     /// until the longest has ended; those that `:::+` joins end with the shortest. Also --xapply.
@@ -123,25 +135,39 @@ pub(crate) struct MapArguments {
     #[arg(long, help_heading = "Items")]
     pub(crate) shuf: bool,
     /// Give each command up to so many items; without a placeholder, they become its last arguments. A word with {} is repeated
-    /// for each item, and {1} .. are single ones. Also -L.
+    /// for each item, and {1} .. are single ones. With 0 there is a command for each item, which does not get it:
+    /// `seq 3 | ratchet map -n 0 -- date`. Also -L.
     #[arg(
         short = 'n',
         long,
-        value_name = "N", value_parser = value::positive,
+        value_name = "N",
         visible_short_alias = 'L',
-        conflicts_with = "spread",
         help_heading = "Several items a command"
     )]
-    pub(crate) max_args: Option<NonZeroU32>,
+    pub(crate) max_args: Option<u32>,
     /// The same; {1} .. {N} are the items.
-    #[arg(short = 'N', long, value_name = "N", value_parser = value::positive, conflicts_with_all = ["max_args", "spread"], help_heading = "Several items a command")]
-    pub(crate) max_replace_args: Option<NonZeroU32>,
+    #[arg(
+        short = 'N',
+        long,
+        value_name = "N",
+        conflicts_with = "max_args",
+        help_heading = "Several items a command"
+    )]
+    pub(crate) max_replace_args: Option<u32>,
     /// Give each command as many items as fit into its line.
-    #[arg(long, conflicts_with_all = ["max_args", "max_replace_args", "results"], help_heading = "Several items a command")]
+    #[arg(
+        long,
+        conflicts_with = "results",
+        help_heading = "Several items a command"
+    )]
     pub(crate) xargs: bool,
-    /// Give each command as many items as fit into its line, and spread the last ones evenly over the slots. Also -m.
-    #[arg(short = 'X', visible_short_alias = 'm', conflicts_with_all = ["xargs", "results"], help_heading = "Several items a command")]
+    /// Give each command as many items as fit into its line, or at most as many as -n says, and spread the last ones evenly over
+    /// the slots. A word with {} is repeated for each item: `echo x{}` becomes `echo xa xb`.
+    #[arg(short = 'X', conflicts_with_all = ["xargs", "results"], help_heading = "Several items a command")]
     pub(crate) spread: bool,
+    /// The same, and the items stand where {} is, without repeating the word around it: `echo x{}` becomes `echo xa b`.
+    #[arg(short = 'm', conflicts_with_all = ["xargs", "spread", "results"], help_heading = "Several items a command")]
+    pub(crate) in_place: bool,
     /// The most bytes of a command with its items (default: 128KiB, or what the system allows).
     #[arg(
         short = 's',
@@ -152,7 +178,7 @@ pub(crate) struct MapArguments {
     pub(crate) max_chars: Option<NonZeroU32>,
     /// Keep the command running as a filter: each item is a line to its stdin, and each line of its stdout a result.
     /// It has to answer each line with one line, and at once: sed -u, grep --line-buffered, jq --unbuffered.
-    #[arg(long, conflicts_with_all = ["shell", "line_buffer", "joblog", "results", "dry_run", "max_args", "max_replace_args", "xargs", "spread", "max_chars"], help_heading = "The command")]
+    #[arg(long, conflicts_with_all = ["shell", "line_buffer", "joblog", "results", "dry_run", "max_args", "max_replace_args", "xargs", "spread", "in_place", "max_chars"], help_heading = "The command")]
     pub(crate) warm: bool,
     /// With --warm: how many lines the command prints before it answers the first item, as a banner does.
     #[arg(
@@ -166,7 +192,7 @@ pub(crate) struct MapArguments {
     /// Give each item to a worker that keeps running, instead of starting a command for it. An item that is a JSON object or
     /// list goes out as it is, and any other as a text: --worker 'npx -y @modelcontextprotocol/server-everything stdio'
     /// --protocol mcp --task echo ::: hello
-    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["warm", "shell", "tty", "each_host", "line_buffer", "joblog", "results", "dry_run", "max_args", "max_replace_args", "xargs", "spread", "max_chars", "push", "pull", "transfer", "trc"], help_heading = "The command")]
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["warm", "shell", "tty", "each_host", "line_buffer", "joblog", "results", "dry_run", "max_args", "max_replace_args", "xargs", "spread", "in_place", "max_chars", "push", "pull", "transfer", "trc"], help_heading = "The command")]
     pub(crate) worker: Option<String>,
     /// The protocol of that worker.
     #[arg(
@@ -184,9 +210,13 @@ pub(crate) struct MapArguments {
         help_heading = "The command"
     )]
     pub(crate) task: Option<String>,
-    /// Run the command by `sh -c`; items are its parameters, so nothing in them is ever run.
-    #[arg(long, help_heading = "The command")]
-    pub(crate) shell: bool,
+    /// Run the command by `sh -c`, or by another shell: `--shell=bash` knows the functions that bash has exported. Items are
+    /// parameters of the shell, so nothing in them is ever run.
+    #[arg(long, value_name = "PROGRAM", num_args = 0..=1, require_equals = true, default_missing_value = "sh", help_heading = "The command")]
+    pub(crate) shell: Option<OsString>,
+    /// Write this where the item goes, instead of {}, as in `-I FILE -- cp FILE /backup`.
+    #[arg(short = 'I', long, value_name = "TEXT", conflicts_with_all = ["warm", "worker"], help_heading = "The command")]
+    pub(crate) replace: Option<OsString>,
     /// Give jobs the terminal: it is their stdin, and Ctrl-C and Ctrl-Z reach them. One job runs at a time, and no
     /// progress is shown. Output is gathered as without it (--line-buffer shows lines as they come), so a question has
     /// to be written to /dev/tty to be seen at once.
@@ -194,7 +224,7 @@ pub(crate) struct MapArguments {
     pub(crate) tty: bool,
     /// Run the command once on each host of --on, or of the inventory where --on is left out. There are no items. At the
     /// end a table shows the output of each host, and those with the same output together.
-    #[arg(long, conflicts_with_all = ["warm", "tty", "line_buffer", "tag", "arg_file", "null", "delimiter", "csv", "tsv", "colsep", "matching", "link", "max_args", "max_replace_args", "xargs", "spread", "max_chars"], help_heading = "The command")]
+    #[arg(long, conflicts_with_all = ["warm", "tty", "line_buffer", "tag", "arg_file", "null", "delimiter", "csv", "tsv", "colsep", "matching", "link", "max_args", "max_replace_args", "xargs", "spread", "in_place", "max_chars"], help_heading = "The command")]
     pub(crate) each_host: bool,
     /// Start commands in this folder.
     #[arg(long, value_name = "DIR", visible_aliases = ["workdir", "wd"], help_heading = "The command")]
@@ -223,6 +253,9 @@ pub(crate) struct MapArguments {
     /// Ask on the terminal before each command, which runs if the answer begins with y.
     #[arg(short = 'p', long, conflicts_with_all = ["warm", "tty", "dry_run", "each_host", "blocks", "bar"], help_heading = "The command")]
     pub(crate) interactive: bool,
+    /// Print each command to stderr when it starts, quoted for a shell: -t -- gzip ::: a.txt
+    #[arg(short = 't', long, conflicts_with_all = ["warm", "worker", "dry_run"], help_heading = "The command")]
+    pub(crate) print_commands: bool,
     /// Print the commands, one a line and quoted for a shell, and run nothing.
     #[arg(long, help_heading = "The command")]
     pub(crate) dry_run: bool,
@@ -235,9 +268,10 @@ pub(crate) struct MapArguments {
     /// Put this text and a tab before each line of output; placeholders are those of the command: --tagstring '{#}:{1}'.
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["format", "tag", "each_host"], help_heading = "Results")]
     pub(crate) tagstring: Option<OsString>,
-    /// Write a line for each command that has ended, in GNU parallel's columns.
-    #[arg(long, value_name = "FILE", help_heading = "Results")]
-    pub(crate) joblog: Option<PathBuf>,
+    /// Write a line for each command that has ended, in GNU parallel's columns. With a + before the name, as in
+    /// --joblog +jobs.log, lines are added to a file that exists.
+    #[arg(long, value_name = "[+]FILE", value_parser = OsStringValueParser::new().map(JoblogFile::typed), help_heading = "Results")]
+    pub(crate) joblog: Option<JoblogFile>,
     /// Keep each command's output in files: DIR/1/ITEM/stdout, stderr and seq. With a name that ends in .csv, .tsv or .jsonl, in
     /// one file with a row for each command, in GNU parallel's columns.
     #[arg(long, value_name = "DIR|FILE", help_heading = "Results")]

@@ -34,12 +34,12 @@ pub(crate) fn table(program: Program) -> String {
         Program::Xargs => (
             "xargs",
             "find . -print0 | xargs -0 -n 10 -P 4 CMD   is   find . -print0 | ratchet map -0 -n 10 -j 4 -- CMD",
-            "-0 -a -d -n -s -L, -p, and --null --arg-file --delimiter --max-args --max-chars --interactive",
+            "-0 -a -d -E -I -L -n -p -r -s -t, and --null --arg-file --delimiter --eof --replace --max-args --max-chars\n  --interactive --no-run-if-empty",
         ),
         Program::Parallel | Program::Others => (
             "GNU parallel",
             "parallel -j 4 CMD {} ::: a b   is   ratchet map -j 4 -- CMD {} ::: a b\nparallel 'a {} | b' is ratchet map --shell 'a {} | b', and a list of commands is ratchet map --shell < FILE",
-            "-0 -a -C -d -j -k -L -m -n -N -p -s -S -X, ::: :::+ :::: ::::+, {} {.} {/} {//} {/.} {#} {%} {1},\n  --bar --basefile --block --cleanup --colsep --csv --delay --dry-run --env --eta --halt --header --joblog\n  --keep-order --line-buffer --link --load --nice --pipe --pipe-part --recend --recstart --results --retries\n  --return --round-robin --shuf --tag --tagstring --timeout --transferfile --trc --tty --wd --workdir --xargs",
+            "-0 -a -C -d -E -I -j -k -L -m -n -N -p -r -s -S -t -X, ::: :::+ :::: ::::+, {} {.} {/} {//} {/.} {#} {%} {1} {-1},\n  --bar --basefile --block --cleanup --colsep --csv --delay --dry-run --env --eta --halt --header --joblog\n  --keep-order --line-buffer --link --load --nice --pipe --pipe-part --recend --recstart --results --retries\n  --return --round-robin --shuf --tag --tagstring --timeout --transferfile --trc --tty --wd --workdir --xargs",
         ),
     };
     let mut text = format!("For those who know {name}\n\n{verb}\n\nThe same here:\n  {same}\n\n");
@@ -48,6 +48,9 @@ pub(crate) fn table(program: Program) -> String {
             "Different although spelled the same:\n  \
              --retries N   so many attempts may follow the first one; in parallel, the first counts\n  \
              --header      takes no value: the first line names the columns\n  \
+             --results     commands print to stdout too; --output /dev/null keeps that away\n  \
+             -L N          a line that ends with a blank is not continued on the next one\n  \
+             -s, -X, -m    a command has up to 128KiB, twice as much as there; the last items are spread more evenly\n  \
              --progress    takes a value: auto, always, never\n  \
              -v, -q        log more, and say less; no shell reads commands, so nothing is quoted\n  \
              -i            an inventory of hosts\n\n",
@@ -90,10 +93,10 @@ mod tests {
             ("-P", "`-j N`"),
             ("-P4", "`-j N`"),
             ("--max-procs=4", "`-j N`"),
-            ("-I{}", "{}"),
+            ("--rpl", "{1/REGEX/TEXT/}"),
+            ("--er", "{.}"),
             ("--keep-going", "--max-fail"),
             ("--resume-failed", "ratchet resume"),
-            ("--rpl", "{1/REGEX/TEXT/}"),
         ] {
             let spelling = spelling(flag).unwrap();
             assert!(spelling.contains(said), "{flag}: {spelling}");

@@ -64,7 +64,9 @@ fn a_bar_is_progress_that_is_always_shown() {
 fn what_contradicts_itself_is_a_usage_error() {
     for line in [
         "ratchet map --warm --shell -- x",
-        "ratchet map --header -- x",
+        "ratchet map --header --match x -- x",
+        "ratchet map -r --csv -- x",
+        "ratchet map -X -m -- x",
         "ratchet map -0 --csv -- x",
         "ratchet map --halt now,fail=0 -- x",
         "ratchet map --line-buffer -k -- x",

@@ -27,10 +27,12 @@ use crate::map::{
 };
 use crate::preflight::{overwrite, unused_flags};
 use crate::session::{
-    HostFlags, JobSource, ResumedRun, RunOptions, RunSetup, Session, TerminalUse, start_keeper,
+    HostFlags, JobSource, ResumedRun, RunSetup, Session, TerminalUse, start_keeper,
 };
 use dry_run::dry_run;
-use items::{columns, count_ahead, group_rule, inputs, items, reads_stdin};
+use items::{
+    columns, count_ahead, group_rule, inputs, items, reads_stdin, refuse_placeholder_without_item,
+};
 use outputs::{open_joblog, open_map_output, open_results};
 use terms::{item_terms, placement_of_jobs, terms};
 use work::{warn_of_operator, work};
@@ -54,10 +56,11 @@ pub(crate) fn run(
     unused_flags::refuse_of_map(arguments)?;
     let words = words(arguments)?;
     let (command, lists) = split_words(&words)?;
+    let lists = lists.map(|lists| lists.after_files(&arguments.arg_file));
     if command.is_empty() {
         lines::check(arguments, lists.as_ref())?;
     }
-    refuse_shell_line(command, arguments.shell)?;
+    refuse_shell_line(command, arguments.shell.is_some())?;
     let reads_stdin = reads_stdin(arguments, lists.as_ref());
     overwrite::refuse_of_map(arguments, &inputs(arguments, lists.as_ref()))?;
     let stdin = reads_stdin.then_some("items");
@@ -87,7 +90,7 @@ pub(crate) fn run(
     };
     let rule = group_rule_of(arguments, &source, slots)?;
     let columns = match &source {
-        MapSource::Items(items) => columns(items, rule.as_ref()),
+        MapSource::Items(items) => columns(arguments, items, rule.as_ref()),
         MapSource::Blocks(_) => blocks::COLUMNS,
     };
     warn_of_operator(command, arguments, &session);
@@ -98,6 +101,7 @@ pub(crate) fn run(
     if let (MapSource::Blocks(_), Some(template)) = (&source, work.template()) {
         blocks::refuse_items(template)?;
     }
+    refuse_placeholder_without_item(arguments, work.template())?;
     let options = session.options();
     if let Some(on) = placement_of_jobs(&work, hosts.is_some()) {
         Arc::make_mut(&mut terms).on = on;
@@ -108,7 +112,7 @@ pub(crate) fn run(
     let keeper = start_keeper()?;
     let command_runner = command_runner(
         arguments,
-        options,
+        &session,
         &work,
         &terms,
         &outputs,
@@ -206,7 +210,7 @@ fn grouped(
 /// Makes the runner of the commands.
 fn command_runner(
     arguments: &MapArguments,
-    options: &RunOptions,
+    session: &Session,
     work: &MapWork,
     terms: &Terms,
     outputs: &Arc<PendingOutputs>,
@@ -219,12 +223,16 @@ fn command_runner(
         commands: CommandRunner::new(Some(keeper)),
         slot_template: work.template().filter(|it| it.uses_slot()).cloned(),
         start: work.start(),
+        command_printer: arguments.print_commands.then(|| {
+            let console = session.console().clone();
+            Box::new(move |line: &str| console.say(line)) as _
+        }),
         median_timeout: match arguments.common.terms.timeout {
             Some(TypedTimeout::OfMedian(percent)) => Some(MedianTimeout::new(percent)),
             Some(TypedTimeout::Fixed(_)) | None => None,
         },
         elsewhere: BTreeMap::new(),
-        grace: options.phases().cancelling,
+        grace: session.options().phases().cancelling,
         outputs: Arc::clone(outputs),
         live: match written {
             MapOutput::Live { live, .. } => Some(Arc::clone(live)),

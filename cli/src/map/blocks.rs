@@ -42,6 +42,8 @@ pub(crate) struct BlockRule {
     pub(crate) separator: RecordSeparator,
     /// Whether the first line stands at the beginning of each block.
     pub(crate) has_header: bool,
+    /// Whether blocks that are blank are left out.
+    pub(crate) skips_blank: bool,
 }
 
 /// How large a block is.

@@ -54,6 +54,9 @@ pub(super) enum UseOfColumns {
     /// The columns are items of their own. A word with `{}` is repeated for each of them. A word that consists only of
     /// an item that is missing is left out.
     SeveralItems,
+    /// As `SeveralItems`, but a word with `{}` is not repeated: the items stand where `{}` is, and between two of them the word
+    /// ends.
+    ItemsInPlace,
     /// As `SeveralItems`, but the words are the parameters of a shell. None is left out, because the script names them
     /// by number.
     SeveralParameters,

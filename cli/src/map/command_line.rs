@@ -19,12 +19,12 @@ pub(crate) enum ItemCommand {
 }
 
 /// Who reads the line of a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LineInterpreter {
     /// The line is split into words. Syntax that only a shell understands is refused.
     Words,
-    /// `sh -c` runs it.
-    Shell,
+    /// This shell runs it.
+    Shell(OsString),
 }
 
 impl ItemCommand {
@@ -52,10 +52,10 @@ impl ItemCommand {
 }
 
 impl LineInterpreter {
-    fn words(self, item: &Item) -> Result<Vec<OsString>, String> {
+    fn words(&self, item: &Item) -> Result<Vec<OsString>, String> {
         let line = item.joined();
-        if self == Self::Shell {
-            let words = [OsStr::new("sh"), OsStr::new("-c"), OsStr::from_bytes(&line)];
+        if let Self::Shell(shell) = self {
+            let words = [shell, OsStr::new("-c"), OsStr::from_bytes(&line)];
             return Ok(words.map(OsStr::to_owned).into());
         }
         let Ok(text) = std::str::from_utf8(&line) else {
@@ -112,7 +112,7 @@ mod tests {
     fn a_shell_gets_the_line_as_it_is() {
         let line = "echo $HOME | wc -c # {}";
         assert_eq!(
-            words(LineInterpreter::Shell, line).unwrap(),
+            words(LineInterpreter::Shell("sh".into()), line).unwrap(),
             ["sh", "-c", line]
         );
     }

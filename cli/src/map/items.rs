@@ -15,7 +15,7 @@ use self::read_ahead::ReadAhead;
 use self::records::Records;
 use super::groups::{GroupRule, Groups};
 use super::item::{Item, ItemError};
-use super::lines::{BUFFER_BYTES, ItemEnd, ItemFile, ItemReader, LineItems, open};
+use super::lines::{BUFFER_BYTES, ItemEnd, ItemFile, ItemReader, ItemRule, LineItems, open};
 use super::lists::{CombinedLists, ListSources};
 use super::shuffle::shuffle;
 use super::template::Template;
@@ -56,16 +56,17 @@ pub(crate) struct ShuffledItems {
 
 impl Items {
     /// Returns the items of these files, one file after the other, or those of stdin if no file is named.
-    pub(crate) fn lines(files: &[PathBuf], end: ItemEnd) -> Result<Self, CliError> {
-        LineItems::open(files, end).map(Self::LineItems)
+    pub(crate) fn lines(files: &[PathBuf], rule: impl Into<ItemRule>) -> Result<Self, CliError> {
+        LineItems::open(files, rule.into()).map(Self::LineItems)
     }
 
     /// Returns the items of lists. A single file is read as there is room for its jobs. If there are several lists,
     /// their files are read now, each as a whole.
-    pub(crate) fn lists(lists: ListSources, end: ItemEnd) -> Result<Self, CliError> {
+    pub(crate) fn lists(lists: ListSources, rule: impl Into<ItemRule>) -> Result<Self, CliError> {
+        let rule = rule.into();
         match lists.single_file() {
-            Some(path) => Self::lines(&[path.to_owned()], end),
-            None => lists.read(end).map(Self::CombinedLists),
+            Some(path) => Self::lines(&[path.to_owned()], rule),
+            None => lists.read(&rule).map(Self::CombinedLists),
         }
     }
 
@@ -134,7 +135,9 @@ impl Items {
             Self::Cut(items) => &items.names,
             Self::Hosts(hosts) => &hosts.columns,
             Self::Shuffled(shuffled) => &shuffled.names,
-            Self::LineItems(_) | Self::CombinedLists(_) | Self::Groups(_) => &[],
+            Self::LineItems(lines) => &lines.names,
+            Self::CombinedLists(lists) => lists.names(),
+            Self::Groups(_) => &[],
         }
     }
 
@@ -158,7 +161,9 @@ impl Items {
         let Self::LineItems(lines) = self else {
             return Ok(());
         };
-        let end = lines.end;
+        let Some(end) = lines.end_to_count() else {
+            return Ok(());
+        };
         if lines.sources.len() == 1
             && let Some(source) = lines.sources.front_mut()
         {
@@ -215,12 +220,8 @@ mod tests {
     }
 
     fn lines(texts: &[&[u8]], end: ItemEnd) -> Vec<Item> {
-        let mut items = Items::LineItems(LineItems {
-            sources: texts.iter().map(|text| source(text)).collect(),
-            end,
-            line: Vec::new(),
-            number: 0,
-        });
+        let sources = texts.iter().map(|text| source(text)).collect();
+        let mut items = Items::LineItems(LineItems::of(sources, end));
         items.by_ref().map(Result::unwrap).collect()
     }
 
@@ -229,6 +230,33 @@ mod tests {
         let items = lines(&[b"a\r\n\n  b \n\xff", b"c\n"], ItemEnd::Line);
         assert_eq!(items, [&b"a"[..], b"  b ", b"\xff", b"c"].map(Item::from));
         assert_eq!(lines(&[b"", b"\n\r\n"], ItemEnd::Line), []);
+    }
+
+    #[test]
+    fn a_text_ends_its_file_blank_items_are_left_out_and_a_header_names_the_items() {
+        let rule = ItemRule {
+            end: ItemEnd::Line,
+            end_item: Some(b"END".to_vec()),
+            skips_blank: true,
+            has_header: false,
+        };
+        let sources = || [source(b"n\na\n \t\nEND\nb\n"), source(b"n\nc\n")].into();
+        let read = |rule: ItemRule| -> Vec<Item> {
+            let mut lines = LineItems::of(sources(), rule);
+            std::iter::from_fn(|| lines.next())
+                .map(Result::unwrap)
+                .collect()
+        };
+        let text = |items: &[&str]| items.iter().map(|it| Item::from(*it)).collect::<Vec<_>>();
+        assert_eq!(read(rule.clone()), text(&["n", "a", "n", "c"]));
+        let headed = ItemRule {
+            has_header: true,
+            ..rule
+        };
+        assert_eq!(read(headed.clone()), text(&["a", "c"]));
+        assert!(LineItems::of(sources(), headed).end_to_count().is_none());
+        let all = LineItems::of(sources(), ItemEnd::Line);
+        assert_eq!(all.end_to_count(), Some(ItemEnd::Line));
     }
 
     #[test]
@@ -249,12 +277,8 @@ mod tests {
             name: "`x`".to_owned(),
             reader: BufReader::new(Box::new(Broken)),
         };
-        let mut items = Items::LineItems(LineItems {
-            sources: [broken, source(b"a\n")].into(),
-            end: ItemEnd::Line,
-            line: Vec::new(),
-            number: 0,
-        });
+        let sources = [broken, source(b"a\n")].into();
+        let mut items = Items::LineItems(LineItems::of(sources, ItemEnd::Line));
         let bad = items.next().unwrap().unwrap_err();
         assert!(
             bad.0.starts_with("`x` cannot be read further: "),
@@ -275,12 +299,7 @@ mod tests {
                     .chain(after),
             )),
         };
-        let mut lines = LineItems {
-            sources: [endless(b"a\n", b"\nb\n")].into(),
-            end: ItemEnd::Line,
-            line: Vec::new(),
-            number: 0,
-        };
+        let mut lines = LineItems::of([endless(b"a\n", b"\nb\n")].into(), ItemEnd::Line);
         assert_eq!(lines.next(), Some(Ok(Item::from("a"))));
         let bad = lines.next().unwrap().unwrap_err();
         assert_eq!(bad.0, "line 2 of stdin is longer than 32MiB");

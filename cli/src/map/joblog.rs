@@ -1,7 +1,9 @@
 //! The file of `--joblog`, with a line for each command that has ended, in the columns of GNU parallel.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -16,6 +18,31 @@ use crate::shell_quote::shell_line;
 const COLUMNS: &[u8] =
     b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n";
 
+/// The file of a log as it was typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct JoblogFile {
+    /// The path; `-` is stdout.
+    pub(crate) path: PathBuf,
+    /// Whether lines are added to a file that exists, because a `+` stands before the path.
+    appends: bool,
+}
+
+impl JoblogFile {
+    /// Reads what was typed: a path, or `+` and a path.
+    pub(crate) fn typed(typed: OsString) -> Self {
+        match typed.as_bytes() {
+            [b'+', path @ ..] if !path.is_empty() => Self {
+                path: OsString::from_vec(path.to_vec()).into(),
+                appends: true,
+            },
+            _ => Self {
+                path: typed.into(),
+                appends: false,
+            },
+        }
+    }
+}
+
 /// The log of finished jobs, in the columns of GNU parallel.
 pub(crate) struct Joblog {
     out: Box<dyn Write + Send>,
@@ -25,16 +52,17 @@ pub(crate) struct Joblog {
 impl Joblog {
     /// Opens a log. The path `-` stands for `stdout`. A run that is resumed continues its log.
     pub(crate) fn open(
-        path: PathBuf,
+        file: JoblogFile,
         stdout: impl FnOnce() -> Box<dyn Write + Send>,
         is_resumed: bool,
     ) -> Result<Self, CliError> {
-        let destination = Destination::of(path);
+        let appends = file.appends || is_resumed;
+        let destination = Destination::of(file.path);
         let Destination::File(path) = &destination else {
             let begun = Self::begin(stdout(), destination);
             return begun.map_err(|error| Destination::Stdout.error(error).into());
         };
-        let opened = if is_resumed {
+        let opened = if appends {
             File::options().append(true).create(true).open(path)
         } else {
             File::create(path)

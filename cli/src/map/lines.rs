@@ -47,6 +47,47 @@ impl ItemEnd {
     }
 }
 
+/// How items are read from a file or a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ItemRule {
+    /// How an item of a file ends.
+    pub(crate) end: ItemEnd,
+    /// The item with which its file or list ends. It is left out itself.
+    pub(crate) end_item: Option<Vec<u8>>,
+    /// Whether items that are empty or blank are left out.
+    pub(crate) skips_blank: bool,
+    /// Whether the first item of a file or list is its name.
+    pub(crate) has_header: bool,
+}
+
+impl From<ItemEnd> for ItemRule {
+    fn from(end: ItemEnd) -> Self {
+        Self {
+            end,
+            end_item: None,
+            skips_blank: false,
+            has_header: false,
+        }
+    }
+}
+
+impl ItemRule {
+    /// Whether each item of a file becomes an item of the map.
+    fn takes_all(&self) -> bool {
+        self.end_item.is_none() && !self.skips_blank && !self.has_header
+    }
+
+    /// Whether a file or list ends with this item.
+    pub(super) fn ends_at(&self, item: &[u8]) -> bool {
+        self.end_item.as_deref() == Some(item)
+    }
+
+    /// Whether this item is left out.
+    pub(super) fn skips(&self, item: &[u8]) -> bool {
+        self.skips_blank && item.trim_ascii().is_empty()
+    }
+}
+
 /// An open file with items, and its name in messages.
 pub(super) struct ItemFile {
     /// What messages call the source: a path, or `stdin`.
@@ -88,30 +129,64 @@ fn open_one(path: &Path) -> Result<ItemFile, CliError> {
 pub(crate) struct LineItems {
     /// The sources that have not ended, the current one first.
     pub(super) sources: VecDeque<ItemFile>,
-    /// The byte that ends an item.
-    pub(super) end: ItemEnd,
+    rule: ItemRule,
+    /// The name of the items, if the first item is a header. Otherwise it is empty.
+    pub(super) names: Vec<Vec<u8>>,
+    /// Whether the next item is the header of its file.
+    is_header: bool,
     /// The item that is being read; it is kept so that its memory is reused.
     pub(super) line: Vec<u8>,
     /// The number of the last line in the first source.
-    pub(super) number: u64,
+    number: u64,
 }
 
 impl LineItems {
     /// Opens these files, whose lines are read one file after the other, or stdin if no file is named.
-    pub(super) fn open(files: &[PathBuf], end: ItemEnd) -> Result<Self, CliError> {
-        Ok(Self {
-            sources: open(files)?,
-            end,
+    ///
+    /// If the first item is a header, it is read here.
+    pub(super) fn open(files: &[PathBuf], rule: ItemRule) -> Result<Self, CliError> {
+        let mut lines = Self::of(open(files)?, rule);
+        if lines.rule.has_header {
+            lines.is_header = false;
+            let header = lines
+                .next()
+                .transpose()
+                .map_err(|bad| CliError::usage(bad.0))?;
+            lines.names = header.iter().map(Item::joined).collect();
+        }
+        Ok(lines)
+    }
+
+    /// The items of these files, none of which has been read.
+    pub(super) fn of(sources: VecDeque<ItemFile>, rule: impl Into<ItemRule>) -> Self {
+        let rule = rule.into();
+        Self {
+            sources,
+            is_header: rule.has_header,
+            rule,
+            names: Vec::new(),
             line: Vec::new(),
             number: 0,
-        })
+        }
+    }
+
+    /// How an item ends, if the number of items can be counted by their ends.
+    pub(super) fn end_to_count(&self) -> Option<ItemEnd> {
+        self.rule.takes_all().then_some(self.rule.end)
+    }
+
+    /// Goes on with the next file.
+    fn leave_source(&mut self) {
+        self.sources.pop_front();
+        self.number = 0;
+        self.is_header = self.rule.has_header;
     }
 
     /// Whether reading the next line may wait.
     pub(super) fn may_wait(&self) -> bool {
         let ends = |source: &ItemFile| {
             let buffered = source.reader.buffer();
-            memchr::memchr(self.end.delimiter(), buffered).is_some()
+            memchr::memchr(self.rule.end.delimiter(), buffered).is_some()
         };
         !self.sources.front().is_some_and(ends)
     }
@@ -123,33 +198,39 @@ impl LineItems {
             self.line.clear();
             self.line.shrink_to(KEPT);
             self.number += 1;
-            let delimiter = self.end.delimiter();
+            let end = self.rule.end;
+            let delimiter = end.delimiter();
             match read_until(&mut source.reader, delimiter, &mut self.line) {
-                Ok(LineRead::End) => {
-                    self.sources.pop_front();
-                    self.number = 0;
-                }
+                Ok(LineRead::End) => self.leave_source(),
                 Ok(LineRead::TooLong) => {
                     return Some(Err(ItemError(format!(
                         "{} {} of {} is longer than {}",
-                        self.end.word(),
+                        end.word(),
                         self.number,
                         source.name,
                         value::show_size(LONGEST as u64)
                     ))));
                 }
                 Ok(LineRead::Line) => {
-                    if self.end == ItemEnd::Line && self.line.last() == Some(&b'\r') {
+                    if end == ItemEnd::Line && self.line.last() == Some(&b'\r') {
                         self.line.pop();
                     }
-                    if self.end != ItemEnd::Line || !self.line.is_empty() {
-                        return Some(Ok(Item::from(self.line.as_slice())));
+                    let is_nothing = end == ItemEnd::Line && self.line.is_empty();
+                    if is_nothing || self.rule.skips(&self.line) {
+                        continue;
                     }
+                    if std::mem::take(&mut self.is_header) {
+                        continue;
+                    }
+                    if self.rule.ends_at(&self.line) {
+                        self.leave_source();
+                        continue;
+                    }
+                    return Some(Ok(Item::from(self.line.as_slice())));
                 }
                 Err(error) => {
                     let bad = ItemError(format!("{} cannot be read further: {error}", source.name));
-                    self.sources.pop_front();
-                    self.number = 0;
+                    self.leave_source();
                     return Some(Err(bad));
                 }
             }

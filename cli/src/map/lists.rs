@@ -5,13 +5,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::item::Item;
-use super::lines::{ItemEnd, LineItems};
+use super::lines::{ItemRule, LineItems};
 use crate::error::CliError;
+use crate::escape::{plain, text_of};
 
 /// All combinations of the items of several lists. The last list changes fastest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CombinedLists {
     groups: Vec<ListGroup>,
+    /// The name of each list, if its first item is a header. Otherwise there are none.
+    names: Vec<Vec<u8>>,
     /// The position of the next combination in each group. It is nothing when all combinations were returned.
     next: Option<Vec<usize>>,
 }
@@ -128,6 +131,16 @@ impl ListSources {
         }
     }
 
+    /// These files are lists that come before the others.
+    #[must_use]
+    pub(crate) fn after_files(mut self, files: &[PathBuf]) -> Self {
+        let files = files
+            .iter()
+            .map(|file| vec![ListSource::File(file.clone())]);
+        self.groups.splice(..0, files);
+        self
+    }
+
     /// Links all lists. The shorter ones start again from their beginning until the longest has ended.
     #[must_use]
     pub(crate) fn linked(self) -> Self {
@@ -169,32 +182,59 @@ impl ListSources {
     }
 
     /// Reads all lists, each as a whole.
-    pub(super) fn read(self, end: ItemEnd) -> Result<CombinedLists, CliError> {
+    pub(super) fn read(self, rule: &ItemRule) -> Result<CombinedLists, CliError> {
         let mut groups = Vec::with_capacity(self.groups.len());
+        let mut names: Vec<Vec<u8>> = Vec::new();
         for sources in self.groups {
-            let lists = sources.into_iter().map(|source| source.read(end));
-            let lists = lists.collect::<Result<Vec<_>, _>>()?;
+            let mut lists = Vec::with_capacity(sources.len());
+            for source in sources {
+                let (name, items) = source.read(rule)?;
+                if let Some(name) = name {
+                    if names.contains(&name) {
+                        return Err(CliError::usage(format!(
+                            "two lists have the name `{}`",
+                            plain(&text_of(&name))
+                        ))
+                        .with_help("the first item of each list is its name with --header: give each list a different one"));
+                    }
+                    names.push(name);
+                }
+                lists.push(items);
+            }
             groups.push(ListGroup::new(lists, self.length));
         }
-        Ok(CombinedLists::new(groups))
+        Ok(CombinedLists::new(groups, names))
     }
 }
 
 impl ListSource {
-    /// Returns all items of the list.
-    fn read(self, end: ItemEnd) -> Result<Vec<Item>, CliError> {
-        match self {
-            Self::Words(words) => Ok(words
-                .iter()
-                .map(|word| Item::from(word.as_bytes()))
-                .collect()),
+    /// Returns the name of the list, if its first item is a header, and all other items.
+    fn read(self, rule: &ItemRule) -> Result<(Option<Vec<u8>>, Vec<Item>), CliError> {
+        let (name, items) = match self {
+            Self::Words(words) => {
+                let mut words = words.iter().map(|word| word.as_bytes());
+                let name = if rule.has_header { words.next() } else { None };
+                let items = words
+                    .take_while(|word| !rule.ends_at(word))
+                    .filter(|word| !rule.skips(word))
+                    .map(Item::from);
+                (name.map(<[u8]>::to_vec), items.collect())
+            }
             Self::File(path) => {
-                let mut lines = LineItems::open(&[path], end)?;
+                let mut lines = LineItems::open(&[path], rule.clone())?;
+                let name = lines.names.pop();
                 let items = std::iter::from_fn(|| lines.next());
                 let items = items.map(|item| item.map_err(|bad| CliError::usage(bad.0)));
-                items.collect()
+                (name, items.collect::<Result<Vec<_>, _>>()?)
             }
+        };
+        if rule.has_header && name.is_none() {
+            return Err(CliError::usage(
+                "with --header, the first item of each list is its name, and a list is empty",
+            )
+            .with_help("write the name before the items, as in ::: size 1 2"));
         }
+        Ok((name, items))
     }
 }
 
@@ -218,10 +258,19 @@ impl ListGroup {
 }
 
 impl CombinedLists {
-    fn new(groups: Vec<ListGroup>) -> Self {
+    fn new(groups: Vec<ListGroup>, names: Vec<Vec<u8>>) -> Self {
         let some = groups.iter().all(|group| group.length > 0);
         let next = some.then(|| vec![0; groups.len()]);
-        Self { groups, next }
+        Self {
+            groups,
+            names,
+            next,
+        }
+    }
+
+    /// The names of the lists, if their first items are headers.
+    pub(super) fn names(&self) -> &[Vec<u8>] {
+        &self.names
     }
 
     /// Returns how many combinations there are.
@@ -262,6 +311,7 @@ impl Iterator for CombinedLists {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::map::lines::ItemEnd;
 
     fn sources(line: &str) -> ListSources {
         let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
@@ -271,7 +321,7 @@ mod tests {
     }
 
     fn opened(lists: ListSources) -> Vec<String> {
-        let items = lists.read(ItemEnd::Line).unwrap();
+        let items = lists.read(&ItemEnd::Line.into()).unwrap();
         items
             .map(|item| String::from_utf8(item.joined()).unwrap())
             .collect()
@@ -325,6 +375,27 @@ mod tests {
             opened(ListSources::linked_files(&[letters, digits])),
             ["a 1", "b 2"]
         );
+    }
+
+    #[test]
+    fn the_first_items_name_the_lists_if_they_are_headers() {
+        let rule = ItemRule {
+            has_header: true,
+            end_item: Some(b"z".to_vec()),
+            ..ItemEnd::Line.into()
+        };
+        let read = |line: &str| sources(line).read(&rule);
+        let lists = read("echo ::: n 1 2 z 3 ::: m a").unwrap();
+        assert_eq!(lists.names(), [b"n".to_vec(), b"m".to_vec()]);
+        let items: Vec<_> = lists.map(|item| item.joined()).collect();
+        assert_eq!(items, [b"1 a".to_vec(), b"2 a".to_vec()]);
+        for (line, said) in [
+            ("echo ::: n 1 ::: n 2", "two lists have the name `n`"),
+            ("echo ::: n 1 :::", "a list is empty"),
+        ] {
+            let error = read(line).unwrap_err();
+            assert!(error.to_string().contains(said), "{error}");
+        }
     }
 
     #[test]

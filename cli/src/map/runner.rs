@@ -19,9 +19,14 @@ use super::outputs::{CommandRecord, PendingOutputs};
 use super::start::CommandStart;
 use super::template::Template;
 use super::word::PlaceholderValues;
+use crate::escape::text_of;
+use crate::shell_quote::shell_line;
 
 /// SIGKILL, the signal that ends an attempt whose future is dropped.
 const SIGKILL: i32 = 9;
+
+/// Prints the line of a command.
+pub(crate) type CommandPrinter = Box<dyn Fn(&str) + Send + Sync>;
 
 /// Runs the commands of jobs, and stores what they print with the pending outputs.
 pub(crate) struct MapRunner {
@@ -33,6 +38,8 @@ pub(crate) struct MapRunner {
     pub(crate) slot_template: Option<Template>,
     /// The folder, the variables and the niceness of all commands.
     pub(crate) start: CommandStart,
+    /// Prints each command when it starts, with `--print-commands`.
+    pub(crate) command_printer: Option<CommandPrinter>,
     /// The timeout in percent of the median, which ends commands that take far longer than the others.
     pub(crate) median_timeout: Option<MedianTimeout>,
     /// How long a command has to end after it was asked to stop.
@@ -101,6 +108,9 @@ impl Runner for MapRunner {
                 "no runner of commands exists for this host",
             ));
         };
+        if let Some(print) = &self.command_printer {
+            print(&format!("{}\n", text_of(&shell_line(&guard.command))));
+        }
         let config = self.start.niced(config);
         let sink = Arc::<OutputCollector>::clone(&collector) as _;
         let asked = collector.context.cancellation();

@@ -1,4 +1,4 @@
-//! Scripts for `sh -c` into which nothing can be injected.
+//! Scripts for a shell into which nothing can be injected.
 //!
 //! If an item was quoted and pasted into a script, it could be run as a part of the script where the script has quotes
 //! of its own, a command substitution or a here-document. So an item is never pasted. It becomes a parameter of the
@@ -91,7 +91,13 @@ mod tests {
     use crate::map::word::PlaceholderValues;
 
     fn printed(script: &str, item: &str) -> String {
-        let template = Template::shell(&[OsString::from(script)], Columns::ONE).unwrap();
+        let template = Template::shell(
+            "sh".as_ref(),
+            &[OsString::from(script)],
+            Columns::ONE,
+            false,
+        )
+        .unwrap();
         let item = Item::from(item);
         let values = PlaceholderValues {
             item: &item,

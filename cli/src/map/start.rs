@@ -93,9 +93,14 @@ fn variable(typed: &OsStr) -> Result<(OsString, OsString), CliError> {
     };
     let bytes = typed.as_bytes();
     let Some(end) = bytes.iter().position(|byte| *byte == b'=') else {
-        return match std::env::var_os(typed) {
-            Some(value) => Ok((typed.to_owned(), value)),
-            None => refuse("this process has no variable of that name"),
+        // A function that bash has exported is a variable of a longer name.
+        let function = [OsStr::new("BASH_FUNC_"), typed, OsStr::new("%%")].join(OsStr::new(""));
+        let mut names = [typed.to_owned(), function].into_iter();
+        return match names.find_map(|name| Some((std::env::var_os(&name)?, name))) {
+            Some((value, name)) => Ok((name, value)),
+            None => refuse(
+                "this process has no variable of that name, and bash has exported no such function",
+            ),
         };
     };
     let (name, value) = (&bytes[..end], &bytes[end + 1..]);

@@ -11,8 +11,8 @@ use super::path_part::PathPart;
 use super::placeholder::{Piece, Placeholder};
 use super::shell;
 use super::word::{
-    PlaceholderValues, TemplateWord, bytes_of_item, expand_word, has_all, has_placeholder,
-    length_without_items, uses_item, uses_slot,
+    PlaceholderValues, TemplateWord, bytes_of_item, count_all, expand_word, has_all,
+    has_placeholder, length_without_items, uses_item, uses_slot,
 };
 use super::word_parser::parse_word;
 use crate::error::CliError;
@@ -42,9 +42,24 @@ impl Template {
         })
     }
 
-    /// Parses a script for `sh -c`. The shell gets the values of placeholders as parameters, so nothing in an item is
+    /// Lets the items of a group stand where `{}` is, instead of repeating the word with `{}` for each of them. In a script they
+    /// are parameters of the shell, which does so by itself.
+    #[must_use]
+    pub(crate) fn with_items_in_place(mut self) -> Self {
+        if self.use_of_columns == UseOfColumns::SeveralItems {
+            self.use_of_columns = UseOfColumns::ItemsInPlace;
+        }
+        self
+    }
+
+    /// Parses a script for `-c` of this shell. `in_place` is whether the items of a group may stand within a word. The shell gets the values of placeholders as parameters, so nothing in an item is
     /// ever read as part of the script.
-    pub(crate) fn shell(words: &[OsString], columns: Columns<'_>) -> Result<Self, CliError> {
+    pub(crate) fn shell(
+        shell: &OsStr,
+        words: &[OsString],
+        columns: Columns<'_>,
+        in_place: bool,
+    ) -> Result<Self, CliError> {
         let script = words.join(OsStr::new(" "));
         let mut pieces = parse_word(script.as_bytes(), columns)?;
         if !has_placeholder(&pieces) {
@@ -56,11 +71,14 @@ impl Template {
         let mut use_of_columns = columns.usual_use();
         if columns.are_items {
             refuse_mixed_script(&pieces)?;
+            if !in_place {
+                refuse_word_around_items(&pieces)?;
+            }
             use_of_columns = UseOfColumns::SeveralParameters;
         }
         let (script, parameters) = shell::script(pieces, columns.are_items);
-        let mut words: Vec<TemplateWord> = [b"sh".to_vec(), b"-c".to_vec(), script, b"sh".to_vec()]
-            .map(|word| vec![Piece::Literal(word)])
+        let mut words: Vec<TemplateWord> = [shell.as_bytes(), b"-c", &script, shell.as_bytes()]
+            .map(|word| vec![Piece::Literal(word.to_vec())])
             .into();
         words.extend(
             parameters
@@ -114,21 +132,37 @@ impl Template {
 
     /// Returns the most that a command has of length without its items.
     pub(super) fn fixed_length(&self) -> LineLength {
-        let words = self.words.iter().filter(|word| !has_all(word));
+        let is_repeated = |word: &[Piece]| self.repeats_words() && has_all(word);
+        let words = self.words.iter().filter(|word| !is_repeated(word));
         words.fold(LineLength::default(), |sum, word| {
-            sum + length_without_items(word)
+            let mut length = length_without_items(word);
+            if !self.repeats_words() {
+                // The first item stands in a word that is counted already, so it ends one word less.
+                let places = count_all(word);
+                length.bytes = length.bytes.saturating_sub(places);
+                length.words = length.words.saturating_sub(places);
+            }
+            sum + length
         })
+    }
+
+    /// Whether a word with `{}` is repeated for each item of a group.
+    fn repeats_words(&self) -> bool {
+        self.use_of_columns != UseOfColumns::ItemsInPlace
     }
 
     /// Returns the most that an item of a group adds to the length of a command.
     pub(super) fn added_length(&self, item: &Item) -> LineLength {
         let words = self.words.iter().map(|word| {
             let bytes = word.iter().map(|piece| bytes_of_item(piece, item)).sum();
-            let added = LineLength { bytes, words: 0 };
-            if has_all(word) {
-                added + length_without_items(word)
-            } else {
-                added
+            if self.repeats_words() && has_all(word) {
+                return LineLength { bytes, words: 0 } + length_without_items(word);
+            }
+            // The item ends a word at each place where it stands.
+            let words = count_all(word);
+            LineLength {
+                bytes: bytes + words,
+                words,
             }
         });
         words.fold(LineLength::default(), LineLength::add)
@@ -151,6 +185,33 @@ fn refuse_mixed_script(pieces: &[Piece]) -> Result<(), CliError> {
         "with --shell and several items, {} stands for all of them, so the command can have no other placeholder",
     )
     .with_help("write {1} {2} .. for single items, or leave out --shell"))
+}
+
+/// Refuses a script in which `{}` for all items is a part of a word. The shell would not repeat the word for each item.
+fn refuse_word_around_items(pieces: &[Piece]) -> Result<(), CliError> {
+    let separates = |byte: &u8| byte.is_ascii_whitespace() || b"\"'();|&<>`=".contains(byte);
+    let is_apart = |place: usize| {
+        let before = place.checked_sub(1).and_then(|place| pieces.get(place));
+        let begins = match before {
+            Some(Piece::Literal(text)) => text.last().is_none_or(separates),
+            Some(Piece::Placeholder(_)) => false,
+            None => true,
+        };
+        let ends = match pieces.get(place + 1) {
+            Some(Piece::Literal(text)) => text.first().is_none_or(separates),
+            Some(Piece::Placeholder(_)) => false,
+            None => true,
+        };
+        begins && ends
+    };
+    let mut places = (0..pieces.len()).filter(|place| has_all(&pieces[*place..=*place]));
+    if places.all(is_apart) {
+        return Ok(());
+    }
+    Err(CliError::usage(
+        "with --shell and several items, the word around {} cannot be repeated for each of them",
+    )
+    .with_help("use -m, which puts the items where {} is, or leave out --shell"))
 }
 
 #[cfg(test)]
@@ -195,6 +256,90 @@ mod tests {
             expand(&["gzip", "-9"], "a b"),
             words(&["gzip", "-9", "a b"])
         );
+    }
+
+    #[test]
+    fn the_items_of_a_group_repeat_the_word_or_stand_in_their_place() {
+        let columns = Columns {
+            count: 0,
+            names: &[],
+            are_items: true,
+        };
+        let item = Item::from_columns([b"1.gif".as_slice(), b"2.gif"]);
+        let parse = |word: &str| Template::parse(&words(&["e", word, "x"]), columns).unwrap();
+        for (word, repeated, in_place) in [
+            (
+                "a{}b",
+                &["a1.gifb", "a2.gifb"][..],
+                &["a1.gif", "2.gifb"][..],
+            ),
+            ("{}", &["1.gif", "2.gif"], &["1.gif", "2.gif"]),
+            (
+                "a{}b{.}{#}",
+                &["a1.gifb17", "a2.gifb27"],
+                &["a1.gif", "2.gifb1", "27"],
+            ),
+        ] {
+            let wrapped = |inner: &[&str]| words(&[&["e"], inner, &["x"]].concat());
+            let template = parse(word);
+            assert_eq!(template.expand(of(&item, 7)), wrapped(repeated), "{word}");
+            let template = template.with_items_in_place();
+            let filled = template.expand(of(&item, 7));
+            assert_eq!(filled, wrapped(in_place), "{word}");
+            let bytes: usize = filled.iter().map(|word| word.len() + 1).sum();
+            let each = item
+                .columns()
+                .map(|one| template.added_length(&Item::from(one)));
+            let most = each.fold(template.fixed_length(), LineLength::add);
+            assert!(
+                most.bytes >= bytes && most.words >= filled.len(),
+                "{word}: {most:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_script_with_a_word_around_all_items_needs_them_in_place() {
+        let columns = Columns {
+            count: 0,
+            names: &[],
+            are_items: true,
+        };
+        let parse = |script: &str, in_place| {
+            Template::shell("sh".as_ref(), &words(&[script]), columns, in_place)
+        };
+        for apart in [
+            "echo {} | wc",
+            "echo \"{}\" '{}'",
+            "for x in {}; do :; done",
+            "x=({})",
+        ] {
+            assert!(parse(apart, false).is_ok(), "{apart}");
+        }
+        for within in ["echo a{}", "echo {}b", "echo {}{}"] {
+            let error = parse(within, false).unwrap_err();
+            assert!(error.help().unwrap().contains("-m"), "{within}");
+            assert!(parse(within, true).is_ok(), "{within}");
+        }
+    }
+
+    #[test]
+    fn columns_can_be_counted_from_the_last_one() {
+        let columns = Columns {
+            count: 3,
+            names: &[],
+            are_items: false,
+        };
+        let item = Item::from_columns([b"a".as_slice(), b"b", b"x/c.d"]);
+        let template = Template::parse(&words(&["e", "{-1}", "{-3}{-1/.}", "{{-1}}"]), columns);
+        assert_eq!(
+            template.unwrap().expand(of(&item, 1)),
+            words(&["e", "x/c.d", "ac", "{-1}"])
+        );
+        for (word, said) in [("{-4}", "there is no {-4}"), ("{-0}", "there is no {-0}")] {
+            let error = Template::parse(&words(&["e", word]), columns).unwrap_err();
+            assert!(error.to_string().contains(said), "{error}");
+        }
     }
 
     #[test]

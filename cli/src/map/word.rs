@@ -28,9 +28,8 @@ pub(super) type TemplateWord = Vec<Piece>;
 pub(super) fn bytes_of_item(piece: &Piece, item: &Item) -> usize {
     let columns = item.columns();
     match piece {
-        Piece::Placeholder(Placeholder::All(_) | Placeholder::Column(..)) => {
-            columns.map(<[u8]>::len).sum()
-        }
+        Piece::Placeholder(Placeholder::All(part)) => columns.map(|it| part.of(it).len()).sum(),
+        Piece::Placeholder(Placeholder::Column(..)) => columns.map(<[u8]>::len).sum(),
         Piece::Placeholder(Placeholder::Replaced(_, substitution)) => {
             columns.map(|column| substitution.apply(column).len()).sum()
         }
@@ -43,6 +42,12 @@ pub(super) fn has_all(pieces: &[Piece]) -> bool {
     pieces
         .iter()
         .any(|piece| matches!(piece, Piece::Placeholder(Placeholder::All(_))))
+}
+
+/// Returns how often a word has a placeholder for all items of a group.
+pub(super) fn count_all(pieces: &[Piece]) -> usize {
+    let is_all = |piece: &&Piece| matches!(piece, Piece::Placeholder(Placeholder::All(_)));
+    pieces.iter().filter(is_all).count()
 }
 
 /// Returns the most that a word has of length without its items.
@@ -95,7 +100,12 @@ pub(super) fn expand_word<'a>(
                     .map(move |one| fill_in(pieces, values, &[one])),
             )
         }
-        UseOfColumns::SeveralItems if pieces.iter().all(|piece| is_missing(piece, item)) => {
+        UseOfColumns::ItemsInPlace if has_all(pieces) => {
+            Box::new(fill_in_place(pieces, values).into_iter())
+        }
+        UseOfColumns::SeveralItems | UseOfColumns::ItemsInPlace
+            if pieces.iter().all(|piece| is_missing(piece, item)) =>
+        {
             Box::new(std::iter::empty())
         }
         _ => {
@@ -103,6 +113,26 @@ pub(super) fn expand_word<'a>(
             Box::new(std::iter::once(fill_in(pieces, values, &all)))
         }
     }
+}
+
+/// Fills in the placeholders of a word. All items of the group stand where `{}` is, and between two of them the word ends.
+fn fill_in_place(pieces: &[Piece], values: PlaceholderValues<'_>) -> Vec<OsString> {
+    let mut words = vec![Vec::new()];
+    let mut add = |text: &[u8], begins_word: bool| match words.last_mut() {
+        Some(word) if !begins_word => word.extend_from_slice(text),
+        _ => words.push(text.to_vec()),
+    };
+    for piece in pieces {
+        if let Piece::Placeholder(Placeholder::All(part)) = piece {
+            for (index, item) in values.item.columns().enumerate() {
+                add(part.of(item), index > 0);
+            }
+        } else {
+            let filled = fill_in(std::slice::from_ref(piece), values, &[]);
+            add(filled.as_encoded_bytes(), false);
+        }
+    }
+    words.into_iter().map(OsString::from_vec).collect()
 }
 
 /// Whether a piece is a placeholder for an item that the group does not have.

@@ -123,8 +123,9 @@ fn placeholder(inner: &[u8], columns: Columns<'_>) -> Result<Option<Placeholder>
     if named.is_some() {
         return Ok(named);
     }
+    // In a script of several lines, blanks may stand before the closing brace, as in GNU parallel.
     if let Some((number, suffix)) = number(inner)
-        && let Some(part) = PathPart::from_suffix(suffix)
+        && let Some(part) = PathPart::from_suffix(suffix.trim_ascii_end())
     {
         return match number
             .checked_sub(1)
@@ -134,7 +135,28 @@ fn placeholder(inner: &[u8], columns: Columns<'_>) -> Result<Option<Placeholder>
             None => Err(no_column(number, columns)),
         };
     }
-    Ok(None)
+    counted_from_end(inner, columns)
+}
+
+/// Parses the text of a placeholder that counts columns from the last one, as in `{-1}`.
+fn counted_from_end(inner: &[u8], columns: Columns<'_>) -> Result<Option<Placeholder>, CliError> {
+    let Some((number, suffix)) = inner.strip_prefix(b"-").and_then(number) else {
+        return Ok(None);
+    };
+    let Some(part) = PathPart::from_suffix(suffix) else {
+        return Ok(None);
+    };
+    match columns.count.checked_sub(number).filter(|_| number > 0) {
+        Some(column) => Ok(Some(Placeholder::Column(column, part))),
+        None if columns.count == 0 => Err(no_column(number, columns)),
+        None => Err(CliError::usage(format!(
+            "there is no {{-{number}}}: the first of {} columns is {{-{0}}}",
+            columns.count
+        ))
+        .with_help(format!(
+            "write {{{{-{number}}}}} to pass the text {{-{number}}}"
+        ))),
+    }
 }
 
 fn no_column(number: usize, columns: Columns<'_>) -> CliError {

@@ -24,7 +24,10 @@ pub(crate) fn refuse_of_run(arguments: &RunArguments, file: &Path) -> Result<(),
 pub(crate) fn refuse_of_map(arguments: &MapArguments, inputs: &[&Path]) -> Result<(), CliError> {
     let outputs = [
         ("--output", arguments.common.output.output.as_deref()),
-        ("--joblog", arguments.joblog.as_deref()),
+        (
+            "--joblog",
+            arguments.joblog.as_ref().map(|file| file.path.as_path()),
+        ),
         ("--results", arguments.results.as_deref()),
         ("--events", arguments.record.events.as_deref()),
     ];

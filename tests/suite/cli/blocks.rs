@@ -174,7 +174,7 @@ fn what_makes_no_blocks_is_refused_before_anything_runs() {
             "the escapes are",
         ),
         (&["--block", "1k", "--", "cat"], "--pipe"),
-        (&["--header", "--", "cat"], "--csv"),
+        (&["--pipe", "-N0", "--", "cat"], "at least one record"),
         (
             &["--pipe", "--block", "0", "--", "cat"],
             "at least one byte",

@@ -202,7 +202,7 @@ fn commands_get_as_many_items_as_fit_and_the_last_are_spread() {
         "-X", "-j3", "--", "echo", ":::", "a", "b", "c", "d", "e", "f", "g",
     ];
     assert_eq!(printed(&few, &words, ""), "a b c\nd e\nf g\n");
-    let words = ["-m", "-j2", "--", "echo", "{}.x", ":::", "a", "b", "c"];
+    let words = ["-X", "-j2", "--", "echo", "{}.x", ":::", "a", "b", "c"];
     assert_eq!(printed(&few, &words, ""), "a.x b.x\nc.x\n");
     let short = [
         "-s",
@@ -240,7 +240,7 @@ fn what_makes_no_sense_with_several_items_is_refused() {
             &["-n2", "--shell", "--", "echo {} {1}", ":::", "a"],
             "no other placeholder",
         ),
-        (&["-n0", "--", "echo", ":::", "a"], "--max-args"),
+        (&["-n0", "--", "echo", "{}", ":::", "a"], "gets no item"),
         (&["-s4294967295", "--", "echo", ":::", "a"], "bytes here"),
         (&["-n2", "--warm", "--", "cat", ":::", "a"], "--warm"),
     ] {

@@ -45,7 +45,7 @@ fn flags_of_xargs_and_parallel_are_answered_with_those_of_ratchet() {
     for (flag, tip) in [
         ("-P", "the number of jobs at once is `-j N`"),
         ("-P4", "the number of jobs at once is `-j N`"),
-        ("-I{}", "the placeholder is always `{}`"),
+        ("--rpl", "the placeholders are fixed"),
         ("--keep-going", "`--max-fail 1` stops at the first failure"),
         (
             "--resume-failed",

@@ -11,10 +11,10 @@ use crate::value;
 pub(crate) struct PipeArguments {
     /// Split stdin, or the file of -a, into blocks of whole lines, and give each command one as its stdin:
     /// `ratchet map --pipe -- wc -l < big.txt`. With -N, a block has so many records. Also --spreadstdin.
-    #[arg(long, visible_alias = "spreadstdin", groups = ["blocks", "headed"], conflicts_with_all = BLOCKS_CONFLICT)]
+    #[arg(long, visible_alias = "spreadstdin", group = "blocks", conflicts_with_all = BLOCKS_CONFLICT)]
     pub(crate) pipe: bool,
     /// The same for the file of -a, without reading it as a whole: each command gets its part of the file. Also --pipepart.
-    #[arg(long, visible_alias = "pipepart", groups = ["blocks", "headed"], conflicts_with_all = BLOCKS_CONFLICT)]
+    #[arg(long, visible_alias = "pipepart", group = "blocks", conflicts_with_all = BLOCKS_CONFLICT)]
     #[arg(requires = "arg_file", conflicts_with = "max_replace_args")]
     pub(crate) pipe_part: bool,
     /// How large a block is (default: 1MiB). A longer record is a block of its own.
@@ -36,7 +36,7 @@ pub(crate) struct PipeArguments {
 pub(crate) type Text = Box<[u8]>;
 
 /// The options that cannot be combined with blocks.
-const BLOCKS_CONFLICT: [&str; 16] = [
+const BLOCKS_CONFLICT: [&str; 18] = [
     "null",
     "delimiter",
     "columns",
@@ -45,6 +45,8 @@ const BLOCKS_CONFLICT: [&str; 16] = [
     "max_args",
     "xargs",
     "spread",
+    "in_place",
+    "end_item",
     "max_chars",
     "shuf",
     "warm",

@@ -80,11 +80,6 @@ pub(crate) const SPELLINGS: &[Spelling] = &[
     ),
     // Placeholders.
     row(
-        BOTH,
-        &["-I", "--replace"],
-        "the placeholder is always `{}`: leave the flag out and write {} where the item goes",
-    ),
-    row(
         PARALLEL,
         &["-U", "--rpl", "--parens", "--plus"],
         "the placeholders are fixed; `{1/REGEX/TEXT/}` replaces a part of an item",
@@ -119,8 +114,8 @@ pub(crate) const SPELLINGS: &[Spelling] = &[
     // Items.
     row(
         BOTH,
-        &["-E", "-e", "--eof"],
-        "no item ends the input: cut it off before, as by `sed '/^END$/Q'`",
+        &["-e"],
+        "it is spelled `-E TEXT`, and without a text no item ends the input",
     ),
     row(
         BOTH,
@@ -213,8 +208,8 @@ pub(crate) const SPELLINGS: &[Spelling] = &[
     // Output.
     row(
         ALL,
-        &["-t", "--verbose-commands"],
-        "`map --dry-run` prints the commands and runs nothing; `--joblog FILE` lists those that ran",
+        &["--verbose-commands"],
+        "`-t` prints each command to stderr when it starts, and `--dry-run` prints all and runs nothing",
     ),
     row(PARALLEL, &["--dryrun"], "it is spelled `--dry-run`"),
     row(
@@ -356,11 +351,6 @@ pub(crate) const SPELLINGS: &[Spelling] = &[
         "commands here have the whole environment; `--env NAME` passes a variable to other hosts",
     ),
     // The rest.
-    row(
-        ALL,
-        &["-r", "--no-run-if-empty"],
-        "without items nothing is run: leave the flag out; the exit code is 4 then",
-    ),
     row(
         PARALLEL,
         &[

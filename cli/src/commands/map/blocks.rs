@@ -1,6 +1,7 @@
 //! Blocks of stdin, or parts of a file, as the stdin of commands.
 
 use std::io::{self, IsTerminal};
+use std::num::NonZeroU32;
 
 use crate::args::map::{MapArguments, PipeArguments};
 use crate::error::CliError;
@@ -66,12 +67,17 @@ pub(super) fn open(arguments: &MapArguments, slots: u32) -> Result<Blocks, CliEr
     let typed = &arguments.pipe;
     let bytes = usize::try_from(typed.block.unwrap_or(USUAL_BLOCK_BYTES)).unwrap_or(usize::MAX);
     let rule = BlockRule {
-        size: match arguments.max_replace_args {
-            Some(records) => BlockSize::Records(records),
+        size: match arguments.max_replace_args.map(NonZeroU32::new) {
+            Some(Some(records)) => BlockSize::Records(records),
+            Some(None) => {
+                return Err(CliError::usage("-N 0: a block has at least one record")
+                    .with_help("write a larger number, or --block SIZE"));
+            }
             None => BlockSize::Bytes(bytes),
         },
         separator: separator(typed)?,
         has_header: arguments.header,
+        skips_blank: arguments.no_run_if_empty,
     };
     match arguments.arg_file.first() {
         Some(file) if typed.pipe_part => {

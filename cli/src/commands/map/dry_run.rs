@@ -5,13 +5,13 @@ use std::io::{self, Write};
 
 use ratchet_runtime::process::ProcessConfig;
 
-use super::items::{columns, group_rule};
-use super::work::{item_command, refuse_missing};
+use super::items::{columns, group_rule, refuse_placeholder_without_item};
+use super::work::{item_command, program, refuse_missing};
 use super::{NO_ITEMS, each_host, typed_hosts};
 use crate::args::map::MapArguments;
 use crate::error::CliError;
 use crate::exit;
-use crate::map::{CommandStart, Item, ItemError, Items, PlaceholderValues, Template};
+use crate::map::{CommandStart, Item, ItemError, Items, PlaceholderValues};
 use crate::output::Destination;
 use crate::session::{cores, most_jobs};
 use crate::shell_quote::shell_line;
@@ -39,10 +39,15 @@ pub(super) fn dry_run(
         None => cores(),
     };
     let rule = group_rule(arguments, &items, slots)?;
-    let command = item_command(arguments, command, columns(&items, rule.as_ref()))?;
+    let command = item_command(
+        arguments,
+        command,
+        columns(arguments, &items, rule.as_ref()),
+    )?;
+    refuse_placeholder_without_item(arguments, command.template())?;
     let start = CommandStart::of(arguments.cwd.as_ref(), &arguments.env, arguments.nice)?;
     start.check_folder()?;
-    if let Some(program) = command.template().and_then(Template::program) {
+    if let Some(program) = program(&command) {
         refuse_missing(&start.seen_from_here(ProcessConfig::new(program)))?;
     }
     let unwritten = |error| Destination::Stdout.error(error);

@@ -2,11 +2,14 @@
 
 use std::io::{self, IsTerminal};
 use std::num::NonZeroU32;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::args::map::MapArguments;
 use crate::error::CliError;
-use crate::map::{ColumnSplitter, Columns, GroupRule, ItemEnd, Items, ListSources};
+use crate::map::{
+    ColumnSplitter, Columns, GroupRule, ItemEnd, ItemRule, Items, ListSources, Template,
+};
 use crate::session::Session;
 
 /// Checks the arguments about the items. Returns the opener of the items, which may wait for the first record of a CSV
@@ -31,6 +34,10 @@ pub(super) fn items(
     let cut = match (&arguments.colsep, &arguments.matching) {
         (Some(separator), _) => Some(ColumnSplitter::at_separators(separator)?),
         (_, Some(expression)) => Some(ColumnSplitter::into_groups(expression)?),
+        // A line with names of columns has tabs between them unless --colsep says otherwise, as in GNU parallel.
+        _ if header && lists.is_none() && records.is_none() => {
+            Some(ColumnSplitter::at_separators("\t")?)
+        }
         _ => None,
     };
     let end = match arguments.delimiter {
@@ -40,11 +47,11 @@ pub(super) fn items(
     };
     let reads_files = lists.as_ref().is_some_and(ListSources::reads_files);
     let lists = match lists {
-        Some(_) if !files.is_empty() || records.is_some() => {
-            return Err(
-                CliError::usage("items are given after `:::`, and --arg-file, --csv or --tsv would read more of them")
-                    .with_help("leave out `:::`, or --arg-file, --csv and --tsv"),
-            );
+        Some(_) if records.is_some() => {
+            return Err(CliError::usage(
+                "items are given after `:::`, and --csv or --tsv would read others",
+            )
+            .with_help("leave out `:::`, or --csv and --tsv"));
         }
         Some(_) if end != ItemEnd::Line && !reads_files => {
             return Err(CliError::usage(
@@ -68,11 +75,21 @@ pub(super) fn items(
         return Err(CliError::usage("there are no items: stdin is a terminal")
             .with_help("write items after `:::`, name a file by -a, or write lines to stdin"));
     }
+    let rule = ItemRule {
+        end,
+        end_item: arguments
+            .end_item
+            .as_ref()
+            .map(|text| text.as_bytes().to_vec()),
+        skips_blank: arguments.no_run_if_empty,
+        // Where items are cut into columns, the first one names those.
+        has_header: header && cut.is_none(),
+    };
     Ok(move || {
         let items = match (lists, records) {
-            (Some(lists), _) => Items::lists(lists, end)?,
+            (Some(lists), _) => Items::lists(lists, rule)?,
             (None, Some(separator)) => Items::records(&files, separator, header)?,
-            (None, None) => Items::lines(&files, end)?,
+            (None, None) => Items::lines(&files, rule)?,
         };
         let items = match cut {
             Some(cut) => items.cut(cut, header),
@@ -105,14 +122,42 @@ pub(super) fn reads_stdin(arguments: &MapArguments, lists: Option<&ListSources>)
     }
 }
 
+/// Returns how many items each command gets at most, if that was typed.
+fn most_items(arguments: &MapArguments) -> Option<u32> {
+    arguments.max_args.or(arguments.max_replace_args)
+}
+
+/// Whether there is a command for each item that gets no item, as with `-n 0`.
+fn gives_no_items(arguments: &MapArguments) -> bool {
+    most_items(arguments) == Some(0)
+}
+
+/// Refuses a placeholder for an item in a command that gets none.
+pub(super) fn refuse_placeholder_without_item(
+    arguments: &MapArguments,
+    template: Option<&Template>,
+) -> Result<(), CliError> {
+    if !gives_no_items(arguments) || !template.is_some_and(Template::uses_item) {
+        return Ok(());
+    }
+    Err(
+        CliError::usage("with -n 0 the command gets no item, but it has a placeholder for one")
+            .with_help("leave out -n 0 or the placeholder; {#} is the number of the item"),
+    )
+}
+
 /// Returns how several items are joined for each command, if that was asked for.
 pub(super) fn group_rule(
     arguments: &MapArguments,
     items: &Items,
     slots: u32,
 ) -> Result<Option<GroupRule>, CliError> {
-    let most = arguments.max_args.or(arguments.max_replace_args);
-    if most.is_none() && !arguments.xargs && !arguments.spread && arguments.max_chars.is_none() {
+    if gives_no_items(arguments) {
+        return Ok(None);
+    }
+    let most = most_items(arguments).and_then(NonZeroU32::new);
+    let spreads = arguments.spread || arguments.in_place;
+    if most.is_none() && !arguments.xargs && !spreads && arguments.max_chars.is_none() {
         return Ok(None);
     }
     let count = items.column_count();
@@ -123,13 +168,22 @@ pub(super) fn group_rule(
         .with_help("leave out -n, -N, -L, -X, -m, -s and --xargs, or what makes the columns"));
     }
     // With -s alone, each command gets as many items as fit into its limit, as in xargs.
-    let spread_over = NonZeroU32::new(slots).filter(|_| arguments.spread);
+    let spread_over = NonZeroU32::new(slots).filter(|_| spreads);
     GroupRule::new(most, arguments.max_chars, spread_over).map(Some)
 }
 
 /// Returns the columns that a command can name.
-pub(super) fn columns<'a>(items: &'a Items, rule: Option<&GroupRule>) -> Columns<'a> {
+pub(super) fn columns<'a>(
+    arguments: &MapArguments,
+    items: &'a Items,
+    rule: Option<&GroupRule>,
+) -> Columns<'a> {
     match rule {
+        None if gives_no_items(arguments) => Columns {
+            count: 0,
+            names: &[],
+            are_items: false,
+        },
         None => Columns {
             count: items.column_count(),
             names: items.column_names(),

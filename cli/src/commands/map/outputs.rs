@@ -7,7 +7,7 @@ use crate::args::map::MapArguments;
 use crate::error::CliError;
 use crate::map::{
     Columns, Joblog, KeptResults, LineTag, LiveOutput, MapOutput, OutputsByHost, Printer,
-    ResultsFolder, ResultsTable, TableFormat, TextTemplate,
+    ResultsFolder, ResultsTable, TableFormat, Template, TextTemplate,
 };
 use crate::session::{Session, open_output, open_report, stdout};
 
@@ -17,11 +17,11 @@ pub(super) fn open_joblog(
     session: &Session,
     is_resumed: bool,
 ) -> Result<Option<Joblog>, CliError> {
-    let Some(path) = &arguments.joblog else {
+    let Some(file) = &arguments.joblog else {
         return Ok(None);
     };
     let stdout = || stdout(session.console());
-    Joblog::open(path.clone(), stdout, is_resumed).map(Some)
+    Joblog::open(file.clone(), stdout, is_resumed).map(Some)
 }
 
 /// Opens the store of the outputs of commands, if that was asked for: a table if the file has the extension of one,
@@ -34,6 +34,13 @@ pub(super) fn open_results(
     let Some(path) = &arguments.results else {
         return Ok(None);
     };
+    if Template::has_placeholder(&[path.clone().into_os_string()], columns)? {
+        return Err(CliError::usage(format!(
+            "--results {}: the name has a placeholder, and the results of all items go into one folder or file",
+            path.display()
+        ))
+        .with_help("leave it out: a folder of results has one for each item"));
+    }
     let count = if columns.are_items { 1 } else { columns.count };
     Ok(Some(match TableFormat::of(path) {
         Some(format) => {

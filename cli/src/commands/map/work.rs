@@ -1,6 +1,6 @@
 //! The work for each item: a command with placeholders, or a filter that keeps running.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
@@ -65,7 +65,7 @@ pub(super) fn work(
         return Ok((MapWork::Warm(task), vec![worker]));
     }
     let command = item_command(arguments, command, columns)?;
-    if let Some(program) = command.template().and_then(Template::program) {
+    if let Some(program) = program(&command) {
         refuse_missing(&start.seen_from_here(ProcessConfig::new(program)))?;
     }
     let work = MapWork::Command {
@@ -82,12 +82,26 @@ pub(super) fn item_command(
     command: &[OsString],
     columns: Columns<'_>,
 ) -> Result<ItemCommand, CliError> {
-    Ok(match (command, arguments.shell) {
-        ([], true) => ItemCommand::Line(LineInterpreter::Shell),
-        ([], false) => ItemCommand::Line(LineInterpreter::Words),
-        (_, true) => ItemCommand::Template(Template::shell(command, columns)?),
-        (_, false) => ItemCommand::Template(Template::parse(command, columns)?),
-    })
+    let template = match (command, &arguments.shell) {
+        ([], Some(shell)) => return Ok(ItemCommand::Line(LineInterpreter::Shell(shell.clone()))),
+        ([], None) => return Ok(ItemCommand::Line(LineInterpreter::Words)),
+        (_, Some(shell)) => Template::shell(shell, command, columns, arguments.in_place)?,
+        (_, None) => Template::parse(command, columns)?,
+    };
+    Ok(ItemCommand::Template(if arguments.in_place {
+        template.with_items_in_place()
+    } else {
+        template
+    }))
+}
+
+/// Returns the program of all commands, if it is the same for every item.
+pub(super) fn program(command: &ItemCommand) -> Option<&OsStr> {
+    match command {
+        ItemCommand::Template(template) => template.program(),
+        ItemCommand::Line(LineInterpreter::Shell(shell)) => Some(shell),
+        ItemCommand::Line(LineInterpreter::Words) => None,
+    }
 }
 
 /// Refuses a program that cannot be started, once and before the first item.
@@ -144,7 +158,7 @@ pub(super) fn warm_worker(
 
 /// Warns of a word that only a shell would act on.
 pub(super) fn warn_of_operator(command: &[OsString], arguments: &MapArguments, session: &Session) {
-    if arguments.shell || session.options().quiet {
+    if arguments.shell.is_some() || session.options().quiet {
         return;
     }
     if let Some(operator) = shell_operator(command) {

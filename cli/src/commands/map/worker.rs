@@ -1,12 +1,14 @@
 //! The worker of `--worker`, to which items are sent.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use ratchet_runtime::TaskName;
 use ratchet_runtime::process::PoolConfig;
 
 use crate::args::map::MapArguments;
 use crate::error::CliError;
+use crate::escape::{plain, text_of};
 use crate::job_file::Protocol;
 use crate::value::split_words;
 
@@ -14,9 +16,12 @@ use crate::value::split_words;
 /// replace the command.
 pub(super) fn words(arguments: &MapArguments) -> Result<Vec<OsString>, CliError> {
     let Some(worker) = &arguments.worker else {
-        return Ok(arguments.words.clone());
+        let words = arguments.words.clone();
+        return match &arguments.replace {
+            Some(text) => with_placeholders(text, words),
+            None => Ok(words),
+        };
     };
-    let is_mark = |word: &OsString| word.to_str().is_some_and(|word| word.starts_with(":::"));
     if let Some(command) = arguments.words.first().filter(|word| !is_mark(word)) {
         let message = format!(
             "`{}` is in the place of a command, but with --worker there is no command",
@@ -36,6 +41,51 @@ pub(super) fn words(arguments: &MapArguments) -> Result<Vec<OsString>, CliError>
     words.extend(arguments.task.iter().map(OsString::from));
     words.extend_from_slice(&arguments.words);
     Ok(words)
+}
+
+/// Writes `{}` where the text of `-I` stands in the command, and doubles the braces of each `{}`, which is no placeholder then.
+fn with_placeholders(text: &OsStr, words: Vec<OsString>) -> Result<Vec<OsString>, CliError> {
+    let text = text.as_bytes();
+    if text.is_empty() {
+        return Err(CliError::usage("-I: the text is empty")
+            .with_help("write what stands for the item, as in -I FILE -- cp FILE /backup"));
+    }
+    let mut is_found = false;
+    let mut in_lists = false;
+    let words = words.into_iter().map(|word| {
+        in_lists |= is_mark(&word);
+        if in_lists {
+            return word;
+        }
+        let (mut replaced, mut rest) = (Vec::new(), word.as_bytes());
+        while let [byte, after @ ..] = rest {
+            if let Some(after) = rest.strip_prefix(text) {
+                replaced.extend_from_slice(b"{}");
+                is_found = true;
+                rest = after;
+            } else if let Some(after) = rest.strip_prefix(b"{}") {
+                replaced.extend_from_slice(b"{{}}");
+                rest = after;
+            } else {
+                replaced.push(*byte);
+                rest = after;
+            }
+        }
+        OsString::from_vec(replaced)
+    });
+    let words = words.collect();
+    if is_found {
+        return Ok(words);
+    }
+    let text = plain(&text_of(text)).into_owned();
+    Err(
+        CliError::usage(format!("-I {text}: the command has no `{text}`"))
+            .with_help("write it where the item goes, or leave out -I to add the item at the end"),
+    )
+}
+
+fn is_mark(word: &OsString) -> bool {
+    word.to_str().is_some_and(|word| word.starts_with(":::"))
 }
 
 /// Returns the protocol of the worker that gets the items, if there is one.

@@ -22,6 +22,8 @@ pub(crate) struct BlockReader {
     buffers: Arc<BlockBuffers>,
     /// Whether the first line has to be read before the next block, because it is a header.
     needs_header: bool,
+    /// Whether blocks that are blank are left out.
+    skips_blank: bool,
     /// The first line, if it is written before each block. Otherwise it is empty.
     header: Vec<u8>,
     /// The bytes that were read and belong to later blocks.
@@ -45,6 +47,7 @@ impl BlockReader {
             separator: rule.separator,
             buffers,
             needs_header: rule.has_header,
+            skips_blank: rule.skips_blank,
             header: Vec::new(),
             read: Vec::new(),
             start: 0,
@@ -54,6 +57,21 @@ impl BlockReader {
 
     /// Reads the next block. After an error there are no more.
     pub(super) fn next(&mut self) -> Option<Result<Block, ItemError>> {
+        loop {
+            let block = self.next_block()?;
+            match &block {
+                Ok(filled) if self.skips_blank => {
+                    if !filled.bytes[self.header.len()..].trim_ascii().is_empty() {
+                        return Some(block);
+                    }
+                }
+                _ => return Some(block),
+            }
+        }
+    }
+
+    /// Reads the next block, which may be blank.
+    fn next_block(&mut self) -> Option<Result<Block, ItemError>> {
         if self.needs_header {
             self.needs_header = false;
             if let Err(error) = self.read_header() {
@@ -229,6 +247,7 @@ mod tests {
             size,
             separator: RecordSeparator::new(start.as_bytes(), end.as_bytes()).unwrap(),
             has_header: header,
+            skips_blank: false,
         };
         let read = |input: Box<dyn Read + Send>| {
             let mut reader = BlockReader::new(input, rule.clone(), BlockBuffers::new(1000));
@@ -297,6 +316,7 @@ mod tests {
                     size,
                     separator: RecordSeparator::new(b"", b"\n").unwrap(),
                     has_header: false,
+                    skips_blank: false,
                 };
                 let mut reader = BlockReader::new(input, rule, BlockBuffers::new(3));
                 let error = reader.next().unwrap().unwrap_err();

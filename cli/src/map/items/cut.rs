@@ -157,12 +157,8 @@ mod tests {
     use super::*;
 
     fn cut(text: &str, cut: Result<ColumnSplitter, CliError>, header: bool) -> CutItems {
-        let lines = Items::LineItems(LineItems {
-            sources: [source(text.as_bytes())].into(),
-            end: ItemEnd::Line,
-            line: Vec::new(),
-            number: 0,
-        });
+        let sources = [source(text.as_bytes())].into();
+        let lines = Items::LineItems(LineItems::of(sources, ItemEnd::Line));
         CutItems::open(lines, cut.unwrap(), header)
     }
 

@@ -163,13 +163,7 @@ mod tests {
             (ItemEnd::Line, many.as_bytes()),
         ] {
             let sources = [source(text)].into_iter().collect();
-            let (line, number) = (Vec::new(), 0);
-            let mut items = Items::LineItems(LineItems {
-                sources,
-                end,
-                line,
-                number,
-            });
+            let mut items = Items::LineItems(LineItems::of(sources, end));
             let (tell, told) = mpsc::channel();
             items
                 .count_ahead(move |count| tell.send(count).unwrap())

@@ -39,6 +39,7 @@ fn runner(live: Option<LiveOutput>) -> MapRunner {
         slot_template: None,
         start: CommandStart::default(),
         median_timeout: None,
+        command_printer: None,
         commands: CommandRunner::new(None),
         grace: Duration::from_secs(10),
         outputs: Arc::default(),
