@@ -136,15 +136,17 @@ pub(crate) struct MapArguments {
     pub(crate) shuf: bool,
     /// Give each command up to so many items; without a placeholder, they become its last arguments. A word with {} is repeated
     /// for each item, and {1} .. are single ones. With 0 there is a command for each item, which does not get it:
-    /// `seq 3 | ratchet map -n 0 -- date`. Also -L.
+    /// `seq 3 | ratchet map -n 0 -- date`.
     #[arg(
         short = 'n',
         long,
         value_name = "N",
-        visible_short_alias = 'L',
         help_heading = "Several items a command"
     )]
     pub(crate) max_args: Option<u32>,
+    /// The same for lines: one that ends with a blank goes on in the next one, and both are one item: -L 2.
+    #[arg(short = 'L', long, value_name = "N", value_parser = value::positive, conflicts_with = "max_args", help_heading = "Several items a command")]
+    pub(crate) max_lines: Option<NonZeroU32>,
     /// The same; {1} .. {N} are the items.
     #[arg(
         short = 'N',
@@ -178,7 +180,7 @@ pub(crate) struct MapArguments {
     pub(crate) max_chars: Option<NonZeroU32>,
     /// Keep the command running as a filter: each item is a line to its stdin, and each line of its stdout a result.
     /// It has to answer each line with one line, and at once: sed -u, grep --line-buffered, jq --unbuffered.
-    #[arg(long, conflicts_with_all = ["shell", "line_buffer", "joblog", "results", "dry_run", "max_args", "max_replace_args", "xargs", "spread", "in_place", "max_chars"], help_heading = "The command")]
+    #[arg(long, conflicts_with_all = ["shell", "line_buffer", "joblog", "results", "dry_run", "max_args", "max_lines", "max_replace_args", "xargs", "spread", "in_place", "max_chars"], help_heading = "The command")]
     pub(crate) warm: bool,
     /// With --warm: how many lines the command prints before it answers the first item, as a banner does.
     #[arg(
@@ -192,7 +194,7 @@ pub(crate) struct MapArguments {
     /// Give each item to a worker that keeps running, instead of starting a command for it. An item that is a JSON object or
     /// list goes out as it is, and any other as a text: --worker 'npx -y @modelcontextprotocol/server-everything stdio'
     /// --protocol mcp --task echo ::: hello
-    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["warm", "shell", "tty", "each_host", "line_buffer", "joblog", "results", "dry_run", "max_args", "max_replace_args", "xargs", "spread", "in_place", "max_chars", "push", "pull", "transfer", "trc"], help_heading = "The command")]
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["warm", "shell", "tty", "each_host", "line_buffer", "joblog", "results", "dry_run", "max_args", "max_lines", "max_replace_args", "xargs", "spread", "in_place", "max_chars", "push", "pull", "transfer", "trc"], help_heading = "The command")]
     pub(crate) worker: Option<String>,
     /// The protocol of that worker.
     #[arg(
@@ -224,7 +226,7 @@ pub(crate) struct MapArguments {
     pub(crate) tty: bool,
     /// Run the command once on each host of --on, or of the inventory where --on is left out. There are no items. At the
     /// end a table shows the output of each host, and those with the same output together.
-    #[arg(long, conflicts_with_all = ["warm", "tty", "line_buffer", "tag", "arg_file", "null", "delimiter", "csv", "tsv", "colsep", "matching", "link", "max_args", "max_replace_args", "xargs", "spread", "in_place", "max_chars"], help_heading = "The command")]
+    #[arg(long, conflicts_with_all = ["warm", "tty", "line_buffer", "tag", "arg_file", "null", "delimiter", "csv", "tsv", "colsep", "matching", "link", "max_args", "max_lines", "max_replace_args", "xargs", "spread", "in_place", "max_chars"], help_heading = "The command")]
     pub(crate) each_host: bool,
     /// Start commands in this folder.
     #[arg(long, value_name = "DIR", visible_aliases = ["workdir", "wd"], help_heading = "The command")]
@@ -253,9 +255,10 @@ pub(crate) struct MapArguments {
     /// Ask on the terminal before each command, which runs if the answer begins with y.
     #[arg(short = 'p', long, conflicts_with_all = ["warm", "tty", "dry_run", "each_host", "blocks", "bar"], help_heading = "The command")]
     pub(crate) interactive: bool,
-    /// Print each command to stderr when it starts, quoted for a shell: -t -- gzip ::: a.txt
-    #[arg(short = 't', long, conflicts_with_all = ["warm", "worker", "dry_run"], help_heading = "The command")]
-    pub(crate) print_commands: bool,
+    /// Print each command, quoted for a shell: to stderr when it starts, as in `-t -- gzip ::: a.txt`, or with -t=stdout before
+    /// its output.
+    #[arg(short = 't', long, value_name = "STREAM", num_args = 0..=1, require_equals = true, default_missing_value = "stderr", conflicts_with_all = ["warm", "worker", "dry_run"], help_heading = "The command")]
+    pub(crate) print_commands: Option<CommandStream>,
     /// Print the commands, one a line and quoted for a shell, and run nothing.
     #[arg(long, help_heading = "The command")]
     pub(crate) dry_run: bool,
@@ -323,6 +326,15 @@ pub(crate) struct MapArguments {
     pub(crate) common: SharedRunArguments,
     #[command(flatten)]
     pub(crate) record: RecordArguments,
+}
+
+/// The stream to which commands are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum CommandStream {
+    /// stderr, when the command starts.
+    Stderr,
+    /// stdout, before the output of the command.
+    Stdout,
 }
 
 /// Parses the character that ends an item: a single byte, which may be written as an escape.

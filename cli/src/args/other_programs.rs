@@ -49,10 +49,9 @@ pub(crate) fn table(program: Program) -> String {
              --retries N   so many attempts may follow the first one; in parallel, the first counts\n  \
              --header      takes no value: the first line names the columns\n  \
              --results     commands print to stdout too; --output /dev/null keeps that away\n  \
-             -L N          a line that ends with a blank is not continued on the next one\n  \
              -s, -X, -m    a command has up to 128KiB, twice as much as there; the last items are spread more evenly\n  \
              --progress    takes a value: auto, always, never\n  \
-             -v, -q        log more, and say less; no shell reads commands, so nothing is quoted\n  \
+             -v, -q        log more, and say less (-t=stdout prints commands); no shell reads commands, so nothing is quoted\n  \
              -i            an inventory of hosts\n\n",
         );
     }

@@ -16,7 +16,7 @@ use ratchet_caching::{Clock, SystemClock};
 use ratchet_runtime::process::{CommandLimits, CommandRunner, Keeper};
 use ratchet_runtime::{CacheTerms, PlaceName, Placement, Terms};
 
-use crate::args::map::MapArguments;
+use crate::args::map::{CommandStream, MapArguments};
 use crate::args::terms::TypedTimeout;
 use crate::error::CliError;
 use crate::exit;
@@ -223,10 +223,13 @@ fn command_runner(
         commands: CommandRunner::new(Some(keeper)),
         slot_template: work.template().filter(|it| it.uses_slot()).cloned(),
         start: work.start(),
-        command_printer: arguments.print_commands.then(|| {
-            let console = session.console().clone();
-            Box::new(move |line: &str| console.say(line)) as _
-        }),
+        command_printer: match arguments.print_commands {
+            Some(CommandStream::Stderr) => {
+                let console = session.console().clone();
+                Some(Box::new(move |line: &str| console.say(line)) as _)
+            }
+            Some(CommandStream::Stdout) | None => None,
+        },
         median_timeout: match arguments.common.terms.timeout {
             Some(TypedTimeout::OfMedian(percent)) => Some(MedianTimeout::new(percent)),
             Some(TypedTimeout::Fixed(_)) | None => None,

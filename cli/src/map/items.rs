@@ -238,6 +238,7 @@ mod tests {
             end: ItemEnd::Line,
             end_item: Some(b"END".to_vec()),
             skips_blank: true,
+            joins_after_blank: false,
             has_header: false,
         };
         let sources = || [source(b"n\na\n \t\nEND\nb\n"), source(b"n\nc\n")].into();

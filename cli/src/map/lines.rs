@@ -56,6 +56,8 @@ pub(crate) struct ItemRule {
     pub(crate) end_item: Option<Vec<u8>>,
     /// Whether items that are empty or blank are left out.
     pub(crate) skips_blank: bool,
+    /// Whether an item that ends with a blank goes on in the next one.
+    pub(crate) joins_after_blank: bool,
     /// Whether the first item of a file or list is its name.
     pub(crate) has_header: bool,
 }
@@ -66,6 +68,7 @@ impl From<ItemEnd> for ItemRule {
             end,
             end_item: None,
             skips_blank: false,
+            joins_after_blank: false,
             has_header: false,
         }
     }
@@ -74,12 +77,17 @@ impl From<ItemEnd> for ItemRule {
 impl ItemRule {
     /// Whether each item of a file becomes an item of the map.
     fn takes_all(&self) -> bool {
-        self.end_item.is_none() && !self.skips_blank && !self.has_header
+        self.end_item.is_none() && !self.skips_blank && !self.joins_after_blank && !self.has_header
     }
 
     /// Whether a file or list ends with this item.
     pub(super) fn ends_at(&self, item: &[u8]) -> bool {
         self.end_item.as_deref() == Some(item)
+    }
+
+    /// Whether this item goes on in the next one.
+    pub(super) fn goes_on(&self, item: &[u8]) -> bool {
+        self.joins_after_blank && item.last().is_some_and(|last| matches!(last, b' ' | b'\t'))
     }
 
     /// Whether this item is left out.
@@ -136,6 +144,8 @@ pub(crate) struct LineItems {
     is_header: bool,
     /// The item that is being read; it is kept so that its memory is reused.
     pub(super) line: Vec<u8>,
+    /// The beginning of an item that goes on in the next line.
+    begun: Vec<u8>,
     /// The number of the last line in the first source.
     number: u64,
 }
@@ -157,7 +167,7 @@ impl LineItems {
         Ok(lines)
     }
 
-    /// The items of these files, none of which has been read.
+    /// Takes these files, none of which has been read.
     pub(super) fn of(sources: VecDeque<ItemFile>, rule: impl Into<ItemRule>) -> Self {
         let rule = rule.into();
         Self {
@@ -166,13 +176,22 @@ impl LineItems {
             rule,
             names: Vec::new(),
             line: Vec::new(),
+            begun: Vec::new(),
             number: 0,
         }
     }
 
-    /// How an item ends, if the number of items can be counted by their ends.
+    /// Returns how an item ends, if the number of items can be counted by their ends.
     pub(super) fn end_to_count(&self) -> Option<ItemEnd> {
         self.rule.takes_all().then_some(self.rule.end)
+    }
+
+    /// Takes the item that was begun, if there is one.
+    fn take_begun(&mut self) -> Option<Item> {
+        if self.begun.is_empty() {
+            return None;
+        }
+        Some(Item::from(std::mem::take(&mut self.begun).as_slice()))
     }
 
     /// Goes on with the next file.
@@ -201,15 +220,14 @@ impl LineItems {
             let end = self.rule.end;
             let delimiter = end.delimiter();
             match read_until(&mut source.reader, delimiter, &mut self.line) {
-                Ok(LineRead::End) => self.leave_source(),
+                Ok(LineRead::End) => {
+                    self.leave_source();
+                    if let Some(item) = self.take_begun() {
+                        return Some(Ok(item));
+                    }
+                }
                 Ok(LineRead::TooLong) => {
-                    return Some(Err(ItemError(format!(
-                        "{} {} of {} is longer than {}",
-                        end.word(),
-                        self.number,
-                        source.name,
-                        value::show_size(LONGEST as u64)
-                    ))));
+                    return Some(Err(too_long(end, self.number, &source.name)));
                 }
                 Ok(LineRead::Line) => {
                     if end == ItemEnd::Line && self.line.last() == Some(&b'\r') {
@@ -224,9 +242,23 @@ impl LineItems {
                     }
                     if self.rule.ends_at(&self.line) {
                         self.leave_source();
-                        continue;
+                        match self.take_begun() {
+                            Some(item) => return Some(Ok(item)),
+                            None => continue,
+                        }
                     }
-                    return Some(Ok(Item::from(self.line.as_slice())));
+                    let goes_on = self.rule.goes_on(&self.line);
+                    if !goes_on && self.begun.is_empty() {
+                        return Some(Ok(Item::from(self.line.as_slice())));
+                    }
+                    if self.begun.len() + self.line.len() > LONGEST {
+                        self.begun = Vec::new();
+                        return Some(Err(too_long(end, self.number, &source.name)));
+                    }
+                    self.begun.extend_from_slice(&self.line);
+                    if !goes_on {
+                        return self.take_begun().map(Ok);
+                    }
                 }
                 Err(error) => {
                     let bad = ItemError(format!("{} cannot be read further: {error}", source.name));
@@ -236,4 +268,12 @@ impl LineItems {
             }
         }
     }
+}
+
+fn too_long(end: ItemEnd, number: u64, source: &str) -> ItemError {
+    ItemError(format!(
+        "{} {number} of {source} is longer than {}",
+        end.word(),
+        value::show_size(LONGEST as u64)
+    ))
 }

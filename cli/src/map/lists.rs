@@ -131,7 +131,7 @@ impl ListSources {
         }
     }
 
-    /// These files are lists that come before the others.
+    /// Puts these files before the others, as lists of their own.
     #[must_use]
     pub(crate) fn after_files(mut self, files: &[PathBuf]) -> Self {
         let files = files
@@ -214,11 +214,21 @@ impl ListSource {
             Self::Words(words) => {
                 let mut words = words.iter().map(|word| word.as_bytes());
                 let name = if rule.has_header { words.next() } else { None };
-                let items = words
+                let words = words
                     .take_while(|word| !rule.ends_at(word))
-                    .filter(|word| !rule.skips(word))
-                    .map(Item::from);
-                (name.map(<[u8]>::to_vec), items.collect())
+                    .filter(|word| !rule.skips(word));
+                let (mut items, mut begun) = (Vec::new(), Vec::new());
+                for word in words {
+                    begun.extend_from_slice(word);
+                    if !rule.goes_on(word) {
+                        items.push(Item::from(begun.as_slice()));
+                        begun.clear();
+                    }
+                }
+                if !begun.is_empty() {
+                    items.push(Item::from(begun.as_slice()));
+                }
+                (name.map(<[u8]>::to_vec), items)
             }
             Self::File(path) => {
                 let mut lines = LineItems::open(&[path], rule.clone())?;
@@ -268,7 +278,7 @@ impl CombinedLists {
         }
     }
 
-    /// The names of the lists, if their first items are headers.
+    /// Returns the names of the lists, if their first items are headers.
     pub(super) fn names(&self) -> &[Vec<u8>] {
         &self.names
     }

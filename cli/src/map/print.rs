@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::line_tag::LineTag;
 use super::outputs::CommandRecord;
+use crate::shell_quote::shell_line;
 use crate::spool::Spool;
 
 /// A printer of outputs: stdout goes to stdout, and stderr to stderr.
@@ -12,16 +13,24 @@ pub(crate) struct Printer {
     err: Box<dyn Write + Send>,
     /// The tag before each line.
     tag: LineTag,
+    /// Whether each command is printed before its output.
+    prints_commands: bool,
 }
 
 impl Printer {
     /// Makes a printer to this output.
     pub(crate) fn new(
         tag: LineTag,
+        prints_commands: bool,
         out: Box<dyn Write + Send>,
         err: Box<dyn Write + Send>,
     ) -> Self {
-        Self { out, err, tag }
+        Self {
+            out,
+            err,
+            tag,
+            prints_commands,
+        }
     }
 
     /// Writes everything that is buffered.
@@ -37,6 +46,10 @@ impl Printer {
 
     /// Prints the output of a command.
     pub(crate) fn write(&mut self, printed: &CommandRecord) -> io::Result<()> {
+        if self.prints_commands {
+            self.out.write_all(&shell_line(&printed.command))?;
+            self.out.write_all(b"\n")?;
+        }
         if let Some(tag) = self.tag.of(&printed.item, printed.number) {
             tagged(&tag, &printed.stdout, &mut self.out)?;
             tagged(&tag, &printed.stderr, &mut self.err)
@@ -100,7 +113,7 @@ mod tests {
     fn written(tag: bool) -> (String, String) {
         let (out, err) = (SharedBuffer::default(), SharedBuffer::default());
         let tag = if tag { LineTag::Item } else { LineTag::None };
-        let mut printer = Printer::new(tag, Box::new(out.clone()), Box::new(err.clone()));
+        let mut printer = Printer::new(tag, false, Box::new(out.clone()), Box::new(err.clone()));
         for (number, stdout) in [(2, "two\nzwei"), (1, "one\n"), (5, "")] {
             printer.write(&printed(number, stdout)).unwrap();
         }

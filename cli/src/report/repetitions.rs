@@ -58,7 +58,7 @@ impl Repetitions {
         repeated.failed += u64::from(has_failed);
     }
 
-    /// The counts of each job, in the order of their ids.
+    /// Returns the counts of each job, in the order of their ids.
     pub(super) fn jobs(&self) -> Vec<RepeatedJob<'_>> {
         let jobs = self.by_id.iter();
         jobs.map(|(id, Repeated { ended, failed })| RepeatedJob {

@@ -16,7 +16,7 @@ fn printed(words: &[&str], stdin: &str) -> String {
     map(words, stdin).with_code(0).stdout()
 }
 
-/// What GNU parallel prints, if this machine has it.
+/// Returns what GNU parallel prints, if this machine has it.
 fn theirs(words: &[&str], stdin: &str) -> Option<String> {
     use std::io::Write;
     let mut command = Command::new("parallel");
@@ -95,6 +95,20 @@ fn a_text_ends_the_items_of_its_file_or_list() {
     assert_same(&["-E", "END", "--", "echo"], "a\nEND\nb\n", "a\n");
     let lists = ["-E", "END", "--", "echo", ":::", "a", "b", "END", "c"];
     assert_same(&lists, "", "a\nb\n");
+}
+
+#[test]
+fn a_line_that_ends_with_a_blank_goes_on_in_the_next_one_with_l() {
+    let lines = "foo\nole \nbar\nquux\n";
+    assert_same(&["-L", "2", "--", "echo"], lines, "foo ole bar\nquux\n");
+    let words = ["-L", "2", "--", "echo", ":::", "foo", "ole ", "bar", "quux"];
+    assert_same(&words, "", "foo ole bar\nquux\n");
+    let cut = ["-L", "1", "-E", "bar", "--", "echo", "x{}y"];
+    assert_same(&cut, lines, "xfooy\nxole y\n");
+    assert_eq!(
+        printed(&["-n", "1", "--", "echo", "<{}>"], "a \nb\n"),
+        "<a >\n<b>\n"
+    );
 }
 
 #[test]
@@ -204,6 +218,12 @@ fn commands_are_printed_when_they_start_if_that_is_asked_for() {
     let ended = map(&["-t", "--", "echo", "{}", "x y", ":::", "a", "it's"], "").with_code(0);
     assert_eq!(ended.stdout(), "a x y\nit's x y\n");
     assert_eq!(ended.stderr(), "echo a 'x y'\necho 'it'\\''s' 'x y'\n");
+    let words = ["-t=stdout", "--", "echo", "{}", "x y", ":::", "a", "b"];
+    let printed = map(&words, "").with_code(0).stdout();
+    assert_eq!(printed, "echo a 'x y'\na x y\necho b 'x y'\nb x y\n");
+    let live = [&["--line-buffer"], &words[..]].concat();
+    let refused = Ratchet::new().args(["map"]).args(live).run().with_code(2);
+    assert!(refused.stderr().contains("-t=stdout"));
     let silent = map(&["--", "echo", ":::", "a"], "").with_code(0);
     assert_eq!(silent.stderr(), "");
 }

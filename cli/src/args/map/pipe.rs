@@ -36,13 +36,14 @@ pub(crate) struct PipeArguments {
 pub(crate) type Text = Box<[u8]>;
 
 /// The options that cannot be combined with blocks.
-const BLOCKS_CONFLICT: [&str; 18] = [
+const BLOCKS_CONFLICT: [&str; 19] = [
     "null",
     "delimiter",
     "columns",
     "matching",
     "link",
     "max_args",
+    "max_lines",
     "xargs",
     "spread",
     "in_place",

@@ -119,8 +119,8 @@ pub(crate) const SPELLINGS: &[Spelling] = &[
     ),
     row(
         BOTH,
-        &["-l", "--max-lines"],
-        "it is spelled `-L N` or `-n N`; a line is one item",
+        &["-l"],
+        "it is spelled `-L N`, or `-n N` where blanks at the end of a line mean nothing",
     ),
     row(
         PARALLEL,
@@ -209,7 +209,7 @@ pub(crate) const SPELLINGS: &[Spelling] = &[
     row(
         ALL,
         &["--verbose-commands"],
-        "`-t` prints each command to stderr when it starts, and `--dry-run` prints all and runs nothing",
+        "`-t` prints each command to stderr when it starts, `-t=stdout` before its output, and `--dry-run` runs nothing",
     ),
     row(PARALLEL, &["--dryrun"], "it is spelled `--dry-run`"),
     row(

@@ -82,6 +82,7 @@ pub(super) fn items(
             .as_ref()
             .map(|text| text.as_bytes().to_vec()),
         skips_blank: arguments.no_run_if_empty,
+        joins_after_blank: arguments.max_lines.is_some(),
         // Where items are cut into columns, the first one names those.
         has_header: header && cut.is_none(),
     };
@@ -124,7 +125,8 @@ pub(super) fn reads_stdin(arguments: &MapArguments, lists: Option<&ListSources>)
 
 /// Returns how many items each command gets at most, if that was typed.
 fn most_items(arguments: &MapArguments) -> Option<u32> {
-    arguments.max_args.or(arguments.max_replace_args)
+    let lines = arguments.max_lines.map(NonZeroU32::get);
+    arguments.max_args.or(lines).or(arguments.max_replace_args)
 }
 
 /// Whether there is a command for each item that gets no item, as with `-n 0`.

@@ -21,6 +21,7 @@ pub(super) fn check(arguments: &MapArguments, lists: Option<&ListSources>) -> Re
         ("--warm", arguments.warm),
         ("--each-host", arguments.each_host),
         ("-n", arguments.max_args.is_some()),
+        ("-L", arguments.max_lines.is_some()),
         ("-N", arguments.max_replace_args.is_some()),
         ("-s", arguments.max_chars.is_some()),
         ("-X", arguments.spread),

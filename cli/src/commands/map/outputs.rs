@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use crate::args::map::MapArguments;
+use crate::args::map::{CommandStream, MapArguments};
 use crate::error::CliError;
 use crate::map::{
     Columns, Joblog, KeptResults, LineTag, LiveOutput, MapOutput, OutputsByHost, Printer,
@@ -57,6 +57,15 @@ pub(super) fn open_map_output(
     session: &Session,
     columns: Columns<'_>,
 ) -> Result<MapOutput, CliError> {
+    let prints_commands = arguments.print_commands == Some(CommandStream::Stdout);
+    let is_whole =
+        arguments.common.output.format.is_none() && !arguments.line_buffer && !arguments.each_host;
+    if prints_commands && !is_whole {
+        return Err(CliError::usage(
+            "-t=stdout prints a command before its output, and --format, --line-buffer and --each-host write no output as a whole",
+        )
+        .with_help("use -t, which prints commands to stderr when they start"));
+    }
     // The setting for the format is for `run`: without --format, a map prints what its commands print.
     if arguments.common.output.format.is_some() {
         return Ok(MapOutput::Report(open_report(
@@ -84,7 +93,7 @@ pub(super) fn open_map_output(
         });
     }
     let err: Box<dyn Write + Send> = Box::new(io::BufWriter::new(err));
-    let printer = Printer::new(tag, out, err);
+    let printer = Printer::new(tag, prints_commands, out, err);
     Ok(MapOutput::Whole {
         printer,
         destination,
