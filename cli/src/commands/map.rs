@@ -23,7 +23,7 @@ use crate::exit;
 use crate::job_file::BreakerAndBudget;
 use crate::map::{
     GroupRule, Items, MapJobs, MapOutput, MapReport, MapRunner, MapSource, MapWork, MedianTimeout,
-    PendingOutputs, Prompt, refuse_shell_line, split_words,
+    PendingOutputs, Prompt, Template, refuse_shell_line, split_words,
 };
 use crate::preflight::{overwrite, unused_flags};
 use crate::session::{
@@ -98,10 +98,7 @@ pub(crate) fn run(
     let item_terms = item_terms(arguments, columns)?;
     let prompt = arguments.interactive.then(Prompt::open).transpose()?;
     let (work, workers) = work(arguments, command, columns, session.options(), &terms.on)?;
-    if let (MapSource::Blocks(_), Some(template)) = (&source, work.template()) {
-        blocks::refuse_items(template)?;
-    }
-    refuse_placeholder_without_item(arguments, work.template())?;
+    refuse_placeholders(arguments, &source, work.template())?;
     let options = session.options();
     if let Some(on) = placement_of_jobs(&work, hosts.is_some()) {
         Arc::make_mut(&mut terms).on = on;
@@ -175,6 +172,18 @@ fn perform(session: Session, setup: RunSetup, nothing: &str) -> Result<u8, CliEr
         console.say(nothing);
     }
     Ok(code)
+}
+
+/// Refuses placeholders for items in a command that gets none.
+fn refuse_placeholders(
+    arguments: &MapArguments,
+    source: &MapSource,
+    template: Option<&Template>,
+) -> Result<(), CliError> {
+    if let (MapSource::Blocks(_), Some(template)) = (source, template) {
+        blocks::refuse_items(template)?;
+    }
+    refuse_placeholder_without_item(arguments, template)
 }
 
 /// Returns how several items are joined for each command. It is `None` for blocks, or if that was not asked for.

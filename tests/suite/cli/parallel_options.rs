@@ -27,18 +27,20 @@ fn theirs(words: &[&str], stdin: &str) -> Option<String> {
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
     let mut process = command.spawn().ok()?;
-    let mut input = process.stdin.take().unwrap();
-    input.write_all(stdin.as_bytes()).unwrap();
+    let mut input = process.stdin.take().expect("its stdin is a pipe");
+    input
+        .write_all(stdin.as_bytes())
+        .expect("it reads its stdin");
     drop(input);
-    let output = process.wait_with_output().unwrap();
-    Some(String::from_utf8(output.stdout).unwrap())
+    let output = process.wait_with_output().expect("it ends");
+    Some(String::from_utf8(output.stdout).expect("it prints UTF-8"))
 }
 
 /// Checks what is printed for these words, by ratchet and by GNU parallel.
 fn assert_same(words: &[&str], stdin: &str, expected: &str) {
     assert_eq!(printed(words, stdin), expected, "{words:?}");
     let split = words.iter().position(|word| *word == "--");
-    let (options, command) = words.split_at(split.unwrap());
+    let (options, command) = words.split_at(split.expect("the words have a `--`"));
     let options = options.iter().map(|option| match *option {
         "--header" => "--header=:",
         other => other,
@@ -61,7 +63,8 @@ fn a_word_is_repeated_for_each_item_or_the_items_stand_in_its_place() {
 
 #[test]
 fn the_length_of_a_command_counts_what_its_items_become() {
-    let gifs: String = (1..=15).map(|number| format!("{number}.gif\n")).collect();
+    let gifs: Vec<String> = (1..=15).map(|number| format!("{number}.gif\n")).collect();
+    let gifs = gifs.concat();
     let words = |option| [option, "-s", "80", "--", "echo", "a{}b{.}c{.}"];
     assert_same(
         &words("-X"),
