@@ -399,7 +399,7 @@ impl RunContext {
         let completion = async {
             let (stopped, reached_goal) =
                 consume(run, &delivery, goal, (&figures, ended.as_deref())).await;
-            let figures = run_figures(&handle, &pools, began).await;
+            let figures = run_figures(&handle, &pools, (record.as_ref(), began)).await;
             let delivery = delivery.end(figures).await?;
             let (source, differences) = source.end();
             Ok::<_, CliError>(CompletedRun {
@@ -714,12 +714,18 @@ async fn consume(
     }
 }
 
-/// Returns the figures of a run that has ended, as far as they do not follow from its outcomes.
-async fn run_figures(handle: &RunHandle, pools: &[ProcessPool], began: Instant) -> RunFigures {
+/// Returns the figures of a run that has ended, as far as they do not follow from its outcomes. The time is that of
+/// all its parts, because the outcomes of earlier ones are counted as well.
+async fn run_figures(
+    handle: &RunHandle,
+    pools: &[ProcessPool],
+    (record, began): (Option<&RunRecord>, Instant),
+) -> RunFigures {
+    let before = record.map_or(Duration::ZERO, |record| record.worked_before);
     let status = handle.status();
     RunFigures {
         restarts: worker_restarts(pools).await,
-        elapsed: working_now().saturating_duration_since(began),
+        elapsed: before + working_now().saturating_duration_since(began),
         peak: status.peak as u64,
         slow: status.slow,
         suspects: status.suspects,

@@ -118,7 +118,7 @@ pub struct Summary {
     /// How many jobs ran for longer than their terms call [slow](crate::Terms::slow).
     #[serde(default, skip_serializing_if = "is_zero")]
     pub slow: u64,
-    /// How long the run took.
+    /// How long the run took. The parts of a run that was resumed are added up, without the breaks between them.
     #[serde(rename = "elapsed_ms", with = "milliseconds")]
     pub elapsed: Duration,
     /// How many jobs were done per second. Jobs that were cancelled or skipped do not count.

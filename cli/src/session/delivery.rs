@@ -62,7 +62,7 @@ enum Message {
 
 /// The figures of a run that do not follow from its outcomes.
 pub(super) struct RunFigures {
-    /// How long the run took.
+    /// How long all parts of the run took.
     pub(super) elapsed: Duration,
     /// The highest number of attempts that ran at once.
     pub(super) peak: u64,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ratchet_caching::{Clock, SystemClock};
 use ratchet_runtime::journal::{JournalError, PrunedRun, Retention, RunPlan, SourceIdentity};
@@ -25,6 +26,8 @@ pub(super) struct RunRecord {
     pub(super) journal: Arc<Mutex<Journal>>,
     /// Whether the journal has an earlier part of the run.
     is_resumed: bool,
+    /// How long the earlier parts of the run took.
+    pub(super) worked_before: Duration,
     /// Whether the number of slots was set for this part of the run. If so, earlier changes of it are not repeated.
     has_own_slots: bool,
     /// Whether events are appended to the file of the earlier part of the run.
@@ -132,6 +135,7 @@ impl RunRecord {
                 id,
                 journal: Arc::new(Mutex::new(journal)),
                 is_resumed: true,
+                worked_before: history.worked(None),
                 has_own_slots,
                 continues_events: !has_own_events,
                 stdin,
@@ -154,6 +158,7 @@ impl RunRecord {
             id,
             journal: Arc::new(Mutex::new(journal)),
             is_resumed: false,
+            worked_before: Duration::ZERO,
             has_own_slots: true,
             continues_events: false,
             stdin,

@@ -50,6 +50,7 @@ struct RunFacts {
     /// How many records of resumptions there are. More than one is a reason to compact the journal.
     resumed_records: u32,
     suspensions: Suspensions,
+    worked: WorkedTime,
     /// The last line, if it was not finished.
     torn: Option<TornLine>,
     /// The first damaged lines.
@@ -67,6 +68,13 @@ struct Suspensions {
     since: Option<SystemTime>,
 }
 
+impl RunFacts {
+    /// Begins a part of the run.
+    fn begin_part(&mut self, at: SystemTime) {
+        self.worked.begin(at, &self.suspensions);
+    }
+}
+
 impl Suspensions {
     fn begin(&mut self, at: SystemTime) {
         self.since = Some(at);
@@ -81,6 +89,64 @@ impl Suspensions {
         // The system's clock may have been set back during the stop, and then its length is unknown.
         let last = self.since.and_then(|since| at.duration_since(since).ok());
         self.total + last.unwrap_or_default()
+    }
+}
+
+/// How long a run was worked on: the length of its parts, without the breaks between them and the times for which its
+/// process was stopped.
+#[derive(Debug, Clone, Copy, Default)]
+struct WorkedTime {
+    /// The length of the parts that are over.
+    earlier: Duration,
+    /// The part whose end is not recorded; `None` after a recorded end.
+    part: Option<RunPart>,
+}
+
+/// A part of a run: the work of one process.
+#[derive(Debug, Clone, Copy)]
+struct RunPart {
+    began: SystemTime,
+    /// The latest moment in the records of the part.
+    last: SystemTime,
+    /// How long earlier parts were stopped.
+    suspended_before: Duration,
+}
+
+impl WorkedTime {
+    /// Begins a part. A part that was not over ended with its last record.
+    fn begin(&mut self, at: SystemTime, suspensions: &Suspensions) {
+        self.earlier = self.until(None, suspensions);
+        self.part = Some(RunPart {
+            began: at,
+            last: at,
+            suspended_before: suspensions.total,
+        });
+    }
+
+    /// Extends the part to a moment in its records.
+    fn reach(&mut self, at: SystemTime) {
+        if let Some(part) = &mut self.part {
+            part.last = part.last.max(at);
+        }
+    }
+
+    /// Ends the run, whose summary has the length of all its parts.
+    fn end(&mut self, all: Duration) {
+        *self = Self {
+            earlier: all,
+            part: None,
+        };
+    }
+
+    /// Returns the length of all parts. The one that is not over counts up to this moment, or up to its last record.
+    fn until(&self, until: Option<SystemTime>, suspensions: &Suspensions) -> Duration {
+        let Some(part) = self.part else {
+            return self.earlier;
+        };
+        let until = until.unwrap_or(part.last);
+        // The system's clock may have been set back during the part, and then its length is unknown.
+        let length = until.duration_since(part.began).unwrap_or_default();
+        self.earlier + (length + part.suspended_before).saturating_sub(suspensions.until(until))
     }
 }
 
@@ -116,6 +182,7 @@ impl History {
         let mut scanner = Scanner::new(BufReader::with_capacity(CHUNK, input));
         let header = read_header(path, &mut scanner)?;
         let mut reader = HistoryReader::default();
+        reader.facts.begin_part(header.started);
         while let Some(scanned) = scanner.next().map_err(failed)? {
             reader.take(scanned);
         }
@@ -168,6 +235,14 @@ impl History {
     /// durations of jobs do not include that time.
     pub fn suspended(&self, until: SystemTime) -> Duration {
         self.facts.suspensions.until(until)
+    }
+
+    /// Returns how long the run was worked on: all its parts, without the breaks between them and the times for which
+    /// its process was stopped.
+    ///
+    /// A part whose end is not recorded counts up to `until`, or up to its last outcome if that is `None`.
+    pub fn worked(&self, until: Option<SystemTime>) -> Duration {
+        self.facts.worked.until(until, &self.facts.suspensions)
     }
 
     /// Returns the unfinished last line, if there is one.
@@ -400,6 +475,9 @@ impl HistoryReader {
                 self.entries
                     .push(IndexEntry::new(key, entry.content, entry.status, offset));
                 self.facts.recorded += 1;
+                if let Some(at) = entry.ended {
+                    self.facts.worked.reach(at);
+                }
                 entry.n
             }
             Record::Suspect { n, ids } => {
@@ -409,22 +487,34 @@ impl HistoryReader {
                 n
             }
             Record::Suspended { n, at } => {
+                self.facts.worked.reach(at);
                 self.facts.suspensions.begin(at);
                 n
             }
             Record::Continued { n, at } => {
+                self.facts.worked.reach(at);
                 self.facts.suspensions.end(at);
                 n
             }
-            Record::Resumed { n, times } => {
+            Record::Resumed { n, at, times } => {
+                if let Some(at) = at {
+                    self.facts.begin_part(at);
+                }
                 // A process that was killed while it was stopped does not continue.
                 self.facts.suspensions.since = None;
                 self.facts.resumed = self.facts.resumed.saturating_add(times);
                 self.facts.resumed_records = self.facts.resumed_records.saturating_add(1);
                 n
             }
-            Record::Planned { n } | Record::Remark { n } => n,
+            Record::Planned { n, at } => {
+                if let Some(at) = at {
+                    self.facts.worked.reach(at);
+                }
+                n
+            }
+            Record::Remark { n } => n,
             Record::Ended { n, at, summary } => {
+                self.facts.worked.end(summary.elapsed);
                 self.facts.ended = Some((at, summary));
                 n
             }

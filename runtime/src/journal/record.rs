@@ -36,6 +36,7 @@ use crate::event::EventRecord;
 use crate::item::{JobIdentity, to_hex};
 use crate::outcome::{Outcome, Status, present};
 use crate::summary::Summary;
+use crate::timestamp::Timestamp;
 
 /// The length of a checksum: eight digits and the blank after them.
 const SUM: usize = 9;
@@ -110,6 +111,8 @@ pub(super) enum Record<'a> {
     Resumed {
         /// How many job records come before it.
         n: u64,
+        /// When the run was resumed: the last time, if the record stands for several resumptions.
+        at: Option<SystemTime>,
         /// How many resumptions the record stands for: more than one in a compacted journal.
         times: u32,
     },
@@ -117,6 +120,8 @@ pub(super) enum Record<'a> {
     Planned {
         /// How many job records stand before it.
         n: u64,
+        /// When the run, or the part of it, began.
+        at: Option<SystemTime>,
     },
     /// An event, which only reports read.
     Remark {
@@ -147,6 +152,8 @@ pub(super) struct JobRecord<'a> {
     pub(super) id: Cow<'a, str>,
     /// How the job ended.
     pub(super) status: Status,
+    /// When the job ended; `None` in journals of versions that did not record it.
+    pub(super) ended: Option<SystemTime>,
 }
 
 /// Why a line is not a record.
@@ -204,6 +211,7 @@ struct OutcomeHead<'a> {
     #[serde(borrow)]
     id: Cow<'a, str>,
     status: Status,
+    ended_at: Option<Timestamp>,
 }
 
 /// The JSON of the first line, for writing.
@@ -476,6 +484,7 @@ pub(super) fn read(line: &[u8]) -> Result<Record<'_>, Unreadable> {
                 identity: line.identity,
                 id: outcome.id,
                 status: outcome.status,
+                ended: outcome.ended_at.map(|at| from_millis(at.as_millis())),
             }))
         }
         "header" => {
@@ -512,12 +521,14 @@ pub(super) fn read(line: &[u8]) -> Result<Record<'_>, Unreadable> {
         }
         "planned" => Ok(Record::Planned {
             n: line.n.ok_or_else(|| missing("planned", "n"))?,
+            at: line.at_ms.map(from_millis),
         }),
         "event" => Ok(Record::Remark {
             n: line.n.ok_or_else(|| missing("event", "n"))?,
         }),
         "resumed" => Ok(Record::Resumed {
             n: line.n.ok_or_else(|| missing("resumed", "n"))?,
+            at: line.at_ms.map(from_millis),
             times: line.times.unwrap_or(1),
         }),
         "ended" => {

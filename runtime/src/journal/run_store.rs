@@ -332,7 +332,7 @@ fn last_record(file: &File) -> io::Result<LastRecord> {
                     | Record::Suspect { n, .. }
                     | Record::Suspended { n, .. }
                     | Record::Continued { n, .. }
-                    | Record::Planned { n }
+                    | Record::Planned { n, .. }
                     | Record::Remark { n },
                 ) => return Ok(LastRecord::Count(n)),
                 // Whatever the damaged line was, the run continued after this recorded end.

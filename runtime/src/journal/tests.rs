@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::outcome::{Class, Failure};
 use crate::summary::{Results, Tally};
+use crate::timestamp::Timestamp;
 
 /// A journal of version 1. It must never change: a change of the format needs another file.
 const VERSION_1: &[u8] = include_bytes!("tests/version-1.journal");
@@ -88,6 +89,39 @@ fn the_time_for_which_a_run_was_suspended_is_known_while_it_is_and_afterwards() 
     let history = History::load(&path).unwrap();
     assert!(history.ended().is_some());
     assert_eq!(history.suspended(at(120)).as_secs(), 13);
+}
+
+#[test]
+fn the_time_of_a_resumed_run_is_that_of_all_its_parts_without_the_breaks_and_stops() {
+    let at = |seconds| now() + Duration::from_secs(seconds);
+    let (_folder, path) = folder();
+    let worked = |until: Option<u64>| {
+        let history = History::load(&path).unwrap();
+        assert_eq!(history.damaged(), 0);
+        history.worked(until.map(at)).as_secs()
+    };
+    let ended = |id: &str, seconds: u64| Outcome {
+        ended: Some(Timestamp::from_millis(1_790_000_000_123 + 1_000 * seconds)),
+        ..succeeded(&job(id))
+    };
+    let mut journal = Journal::create(&path, &header(), Durability::None).unwrap();
+    assert_eq!((worked(None), worked(Some(9))), (0, 9));
+    journal.suspended(at(2)).unwrap();
+    journal.continued(at(5)).unwrap();
+    journal.append(&job("a"), &ended("a", 10)).unwrap();
+    drop(journal);
+    // It was killed after the last outcome.
+    assert_eq!((worked(None), worked(Some(12))), (7, 9));
+    let (mut journal, _) = Journal::resume(&path, at(100), &about(), Durability::None).unwrap();
+    assert_eq!((worked(None), worked(Some(103))), (7, 10));
+    journal.append(&job("b"), &ended("b", 104)).unwrap();
+    let summary = [ended("a", 10), ended("b", 104)].summarize(Duration::from_secs(12));
+    journal.end(at(105), &summary).unwrap();
+    assert!(journal.compact().is_ok());
+    drop(journal);
+    assert_eq!((worked(None), worked(Some(200))), (12, 12));
+    let (_journal, _) = Journal::resume(&path, at(300), &about(), Durability::None).unwrap();
+    assert_eq!((worked(None), worked(Some(301))), (12, 13));
 }
 
 /// The memory in use does not grow with the data that is appended between two flushes.

@@ -49,6 +49,40 @@ fn a_killed_run_is_resumed_where_it_stopped() {
 }
 
 #[test]
+fn the_summary_of_a_resumed_run_divides_all_jobs_by_the_time_of_all_parts() {
+    let folder = Folder::new().file(
+        "jobs.yaml",
+        r#"jobs:
+  - { id: a, run: [sh, -c, "sleep 2; echo a >> ran"] }
+  - { id: b, run: [sh, -c, "echo b >> ran; test -e go || sleep 1000"], needs: [a] }
+"#,
+    );
+    let call = Ratchet::within(&folder).args(["run", "jobs.yaml"]);
+    let running = call.start();
+    running.until("two jobs ran", || ran(&folder) == "a\nb\n");
+    running.signal(Signal::Kill);
+    assert_eq!(running.wait().code, None);
+
+    let folder = folder.file("go", "");
+    let call = Ratchet::within(&folder).args(["resume", "--format", "json"]);
+    let resumed = call.run().with_code(0).stdout();
+    let shown = Ratchet::within(&folder).args(["runs", "show", "--format", "json"]);
+    let shown = shown.run().with_code(0).stdout();
+    for text in [resumed, shown] {
+        let document: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let summary = &document["summary"];
+        let elapsed = summary["elapsed_ms"].as_f64().expect("a number");
+        // The first part alone took two seconds.
+        assert!(elapsed >= 2_000.0, "{summary}");
+        let throughput = summary["throughput"].as_f64().expect("a number");
+        assert!(
+            (throughput * elapsed / 1_000.0 - 2.0).abs() < 0.01,
+            "{summary}"
+        );
+    }
+}
+
+#[test]
 fn resume_runs_changed_jobs_again_and_reports_jobs_that_are_gone() {
     let folder = Folder::new().file(
         "jobs.yaml",

@@ -284,11 +284,6 @@ pub(super) fn summary(
             journal.and_then(|journal| journal.modified()).ok()
         }
     };
-    let started = history.header().started;
-    // The time from Ctrl-Z to `fg` does not count, as in a recorded summary.
-    let elapsed = last.and_then(|last| {
-        let since = last.duration_since(started).ok()?;
-        Some(since.saturating_sub(history.suspended(last)))
-    });
-    tally.summary(elapsed.unwrap_or_default())
+    // The breaks between the parts of a run do not count, nor does the time from Ctrl-Z to `fg`, as in a recorded summary.
+    tally.summary(history.worked(last))
 }
