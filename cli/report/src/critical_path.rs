@@ -1,27 +1,27 @@
 //! The critical path: the chain of jobs that set the length of a run, from the last end back to the beginning.
 //!
 //! The chain is found backwards. A job began when it got the last of all that it waited for: a need, a slot or worker,
-//! the lock of a host, a limit. The job that released that is the job before it in the chain.
+//! the lock of a host, a limit, units of a resource. The job that released that is the job before it in the chain.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 use ratchet_runtime::{Blocker, ParallelizationHint};
 
-use crate::model::{JobFacts, Moment, RunModel};
-
-/// The greatest error of recorded times: starts and ends are recorded to the millisecond.
-const ROUNDING: u64 = 1_000;
+use crate::model::{AttemptFacts, JobFacts, Moment, ROUNDING, RunModel};
 
 /// A job of the chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     /// The index of the job.
     pub job: u32,
-    /// How long the job kept the next one of the chain from beginning, or the run from ending, in microseconds.
+    /// How long the attempts of the job ran until the next one of the chain could begin, or the run ended, in
+    /// microseconds.
     pub ran: u64,
-    /// What the job waited for last, and for how long, if it waited after the job before it in the chain had ended.
-    pub waited: Option<(Blocker, u64)>,
+    /// What the job waited for since the job before it in the chain had ended, and for how long: before its first attempt,
+    /// and after it for another one.
+    pub waited: Vec<(Blocker, u64)>,
     /// What the job got from the one before it in the chain; `None` for the first one.
     pub got: Option<Blocker>,
 }
@@ -45,12 +45,17 @@ pub fn critical_path(model: &RunModel) -> Vec<Link> {
             Some((_, given, _)) => (*given).min(began),
             None => job.arrived.min(began),
         };
+        let ran = ran(model, job, (began, until));
+        let first = last_wait(model, job).map(|blocker| (blocker, began.saturating_sub(from)));
+        let mut waited: Vec<_> = first
+            .into_iter()
+            .filter(|(_, time)| *time > ROUNDING)
+            .collect();
+        waited.extend(later_waits(model, job, until.saturating_sub(began + ran)));
         links.push(Link {
             job: at,
-            ran: until.saturating_sub(began),
-            waited: last_wait(model, job)
-                .map(|blocker| (blocker, began.saturating_sub(from)))
-                .filter(|(_, time)| *time > ROUNDING),
+            ran,
+            waited,
             got: before.as_ref().map(|(.., got)| got.clone()),
         });
         // Each job of the chain ended before the next one began, so the loop ends.
@@ -79,6 +84,43 @@ fn began(model: &RunModel, job: &JobFacts) -> Moment {
     first.map_or(job.ended, |attempt| attempt.began)
 }
 
+/// Returns how long the attempts of a job ran from its first beginning until a moment.
+fn ran(model: &RunModel, job: &JobFacts, (began, until): (Moment, Moment)) -> u64 {
+    let attempts = model.attempts_of(job).iter();
+    let part = |attempt: &AttemptFacts| attempt.ended().min(until).saturating_sub(attempt.began);
+    let listed: u64 = attempts.map(part).sum();
+    let whole = until.saturating_sub(began);
+    let waited: u64 = model.waits_of(job).iter().map(|wait| wait.time).sum();
+    // Of very many attempts only some are listed. But a job runs whenever it does not wait.
+    listed.max(whole.saturating_sub(waited)).min(whole)
+}
+
+/// Divides the time in which a job did not run after its first attempt had begun among what it waited for. The delays of
+/// retries come first, because no job waits for them before, and breakers next, because they open after failures.
+fn later_waits(model: &RunModel, job: &JobFacts, mut left: u64) -> Vec<(Blocker, u64)> {
+    let waits = model.waits_of(job).iter();
+    let mut waits: Vec<_> = waits
+        .map(|wait| (&model.blockers[wait.blocker as usize], wait.time))
+        .collect();
+    waits.sort_by_key(|(blocker, time)| {
+        let rank = match blocker {
+            Blocker::Retry => 0,
+            Blocker::Breaker => 1,
+            _ => 2,
+        };
+        (rank, Reverse(*time))
+    });
+    let mut later = Vec::new();
+    for (blocker, time) in waits {
+        let part = time.min(left);
+        left -= part;
+        if part > ROUNDING {
+            later.push((blocker.clone(), part));
+        }
+    }
+    later
+}
+
 /// Returns what a job waited for last, judged by its waits: the last blocker in the order in which they are charged.
 fn last_wait(model: &RunModel, job: &JobFacts) -> Option<Blocker> {
     let waits = model.waits_of(job).iter();
@@ -101,6 +143,8 @@ enum Resource<'a> {
     Global,
     /// A unit of a limit.
     Limit(&'a str),
+    /// Units of a resource, by its name.
+    Units(&'a str),
 }
 
 /// Finds which job held a resource before another one.
@@ -158,7 +202,13 @@ impl<'a> Search<'a> {
         began: Moment,
     ) -> Option<(u32, Moment, Blocker)> {
         let model = self.model;
-        let waited = |blocker: &Blocker| model.waited_for(job, blocker) > 0;
+        // Whatever a job waits for, a moment passes until it has a slot. So a short wait counts only if there is no longer
+        // one.
+        let waits = model.waits_of(job).iter();
+        let first = waits.filter(|wait| model.blockers[wait.blocker as usize] != Blocker::Retry);
+        let longest = first.map(|wait| wait.time).max().unwrap_or_default();
+        let least = longest.clamp(1, ROUNDING);
+        let waited = |blocker: &Blocker| model.waited_for(job, blocker) >= least;
         let mut found: Option<(Moment, u32, Blocker)> = None;
         let mut offer = |ended: Moment, giver: u32, blocker: Blocker| {
             let is_later = found.as_ref().is_none_or(|(known, ..)| ended > *known);
@@ -178,6 +228,7 @@ impl<'a> Search<'a> {
                 Resource::Host(_) => Blocker::Host,
                 Resource::Global => Blocker::Global,
                 Resource::Limit(name) => Blocker::Limit((*name).into()),
+                Resource::Units(name) => Blocker::Resource((*name).into()),
             };
             if waited(&blocker)
                 && let Some((ended, giver)) = self.last_holder(&resource, index, began)
@@ -224,11 +275,17 @@ impl<'a> Search<'a> {
 fn resources<'a>(model: &'a RunModel, job: &'a JobFacts) -> Vec<Resource<'a>> {
     let terms = model.terms_of(job);
     let limits = terms.limits.iter().map(|name| Resource::Limit(name));
+    let units = terms.resources.iter();
+    let units = units.map(|(name, _)| Resource::Units(name));
     let host = model.host_of(job).map(Resource::Host);
     let locks = match terms.hint {
         Some(ParallelizationHint::HostExclusive) => [host, None],
         Some(ParallelizationHint::GlobalExclusive) => [host, Some(Resource::Global)],
         _ => [None, None],
     };
-    limits.chain(locks.into_iter().flatten()).collect()
+    let locks = locks.into_iter().flatten();
+    limits.chain(units).chain(locks).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -281,7 +281,7 @@ fn chain(
             shown_name(job).chars().take(80).collect(),
             link.ran,
             link.got.as_ref().map(word),
-            link.waited.as_ref().map_or(0, |(_, time)| *time),
+            link.waited.iter().map(|(_, time)| time).sum(),
         )
     });
     told.collect()

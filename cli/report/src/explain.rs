@@ -209,6 +209,7 @@ fn meaning(blocker: &Blocker) -> String {
         Blocker::Global => "the global lock".to_owned(),
         Blocker::Limit(limit) => format!("the limit `{}`", plain(limit)),
         Blocker::Rate => "the rate of its hint".to_owned(),
+        Blocker::Resource(name) => format!("the resource `{}`", plain(name)),
         Blocker::Admission => "memory or load".to_owned(),
         Blocker::Worker => "a worker".to_owned(),
         Blocker::Slot => "a slot".to_owned(),
@@ -297,7 +298,7 @@ fn chain(model: &RunModel, chain: &[Link], text: &mut String) {
         let job = &model.jobs[link.job as usize];
         let _ = writeln!(
             text,
-            "  {:>3}. {} took {}{}",
+            "  {:>3}. {} ran {}{}",
             place + 1,
             name(model, link.job),
             duration(Duration::from_micros(link.ran)),
@@ -314,17 +315,20 @@ fn chain(model: &RunModel, chain: &[Link], text: &mut String) {
 fn links(chain: &[Link], text: &mut String) {
     let ran: u64 = chain.iter().map(|link| link.ran).sum();
     let mut waited: BTreeMap<&Blocker, u64> = BTreeMap::new();
-    for (blocker, time) in chain.iter().filter_map(|link| link.waited.as_ref()) {
+    for (blocker, time) in chain.iter().flat_map(|link| &link.waited) {
         *waited.entry(blocker).or_default() += time;
     }
     let mut got: BTreeMap<&Blocker, usize> = BTreeMap::new();
     for blocker in chain.iter().filter_map(|link| link.got.as_ref()) {
         *got.entry(blocker).or_default() += 1;
     }
-    let jobs = if chain.len() == 1 { "job" } else { "jobs" };
+    let (jobs, they) = match chain.len() {
+        1 => ("job", "it"),
+        _ => ("jobs", "they"),
+    };
     let _ = write!(
         text,
-        "A chain of {} {jobs} set the length: they ran {}",
+        "A chain of {} {jobs} set the length: {they} ran {}",
         chain.len(),
         duration(Duration::from_micros(ran))
     );

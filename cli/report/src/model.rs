@@ -1,6 +1,8 @@
 //! The model of a run for reports: the content of its journal, in memory, in some two hundred bytes per job.
 
 mod load;
+#[cfg(test)]
+pub(crate) mod records;
 mod rows;
 
 use std::collections::HashMap;
@@ -13,6 +15,7 @@ use ratchet_runtime::journal::RunPlan;
 use ratchet_runtime::{Blocker, Class, ItemName, Outcome, ParallelizationHint, Priority, Status};
 
 pub use load::Source;
+pub(crate) use rows::ROUNDING;
 
 /// A moment of a run, in microseconds since it began.
 pub type Moment = u64;

@@ -315,7 +315,7 @@ fn an_explanation_names_the_chain_and_what_would_have_been_faster() {
     assert!(told.contains("3 jobs on 2 slots (3 succeeded)"), "{told}");
     assert!(told.contains("A chain of 2 jobs set the length"), "{told}");
     assert!(told.contains("linked 1 by needs"), "{told}");
-    assert!(told.contains("  1. `first` took"), "{told}");
+    assert!(told.contains("  1. `first` ran"), "{told}");
     assert!(
         told.contains("With one more slot, it would have taken as long."),
         "{told}"

@@ -9,7 +9,7 @@ use ratchet_runtime::{PlaceName, SlotNumber};
 use super::{AttemptFacts, Row, SHORTEST, count};
 
 /// By how much a recorded start may be too early: starts are recorded to the millisecond.
-pub(super) const ROUNDING: u64 = 1_000;
+pub(crate) const ROUNDING: u64 = 1_000;
 
 /// The greatest number of parts of a row. Further attempts that overlap are put on the last of them.
 const MAX_PARTS: usize = 64;

@@ -5,16 +5,14 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use ratchet_caching::Clock;
 use ratchet_resilience::retry::{BackoffPolicy, Delay};
-use ratchet_runtime::journal::{Header, RunPlan};
-use ratchet_runtime::summary::Results;
+use ratchet_runtime::journal::RunPlan;
 use ratchet_runtime::{
-    Class, Durability, Executor, Failure, History, Job, Journal, Limit, Outcome, Payload, Priority,
-    Rate, RunId, Terms,
+    Class, Executor, Failure, Job, Limit, Outcome, Payload, Priority, Rate, Terms,
 };
 
 use super::*;
 use crate::critical_path::critical_path;
-use crate::model::{RunEnd, Source};
+use crate::model::records::{epoch, model_of};
 
 /// A random run, as proptest generates it.
 #[derive(Debug, Clone)]
@@ -66,10 +64,6 @@ impl Clock for PausedClock {
     fn now(&self) -> SystemTime {
         epoch() + self.0.elapsed()
     }
-}
-
-fn epoch() -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000)
 }
 
 fn limits() -> Vec<(String, Limit)> {
@@ -154,35 +148,13 @@ fn performed(plot: &Plot) -> (Vec<Job>, Vec<Arc<Outcome>>) {
 
 /// Performs a plot, records it, and reads the record.
 fn recorded(plot: &Plot) -> RunModel {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("journal");
     let (jobs, outcomes) = performed(plot);
-    let header = Header::new(RunId::at(epoch()), epoch(), Payload::null());
-    let mut journal = Journal::create(&path, &header, Durability::None).unwrap();
     let plan = RunPlan {
         slots: plot.slots,
         limits: limits().into_iter().collect(),
         ..RunPlan::default()
     };
-    journal.planned(epoch(), &plan).unwrap();
-    for outcome in &outcomes {
-        let position = jobs.iter().position(|job| job.id == outcome.id).unwrap();
-        journal
-            .append_at(&jobs[position], outcome, position as u64)
-            .unwrap();
-    }
-    let summary = outcomes.summarize(Duration::from_secs(1));
-    journal.end(epoch(), &summary).unwrap();
-    drop(journal);
-    let history = History::load(&path).unwrap();
-    RunModel::load(Source {
-        history: &history,
-        id: "test".to_owned(),
-        command: String::new(),
-        end: RunEnd::Ended,
-        last: epoch(),
-    })
-    .unwrap()
+    model_of(&plan, &jobs, &outcomes)
 }
 
 fn plain(attempts: &[u64]) -> Drawn {
@@ -225,7 +197,7 @@ proptest! {
         prop_assert!(!chain.is_empty());
         let covered: u64 = chain
             .iter()
-            .map(|link| link.ran + link.waited.as_ref().map_or(0, |(_, time)| *time))
+            .map(|link| link.ran + link.waited.iter().map(|(_, time)| time).sum::<u64>())
             .sum();
         // The times that the jobs of the chain ran and waited add up to the length of the run, except for a millisecond
         // per link.
