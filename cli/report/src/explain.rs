@@ -247,7 +247,7 @@ fn head(model: &RunModel) -> String {
     } else {
         format!(" ({})", told.join(", "))
     };
-    let slots = model.slots();
+    let slots = model.all_slots();
     let slots = if slots == 1 {
         "1 slot".to_owned()
     } else {

@@ -3,7 +3,7 @@
 //!
 //! Each job arrives when it arrived, waits for its needs, and its attempts take as long as they took. Waits that are
 //! not simulated keep their recorded time: the delays of retries, and waits for breakers, the cache, connections,
-//! pauses and short memory.
+//! pauses and short memory. A worker takes its first job when it was ready for it in the record.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -17,7 +17,7 @@ use ratchet_runtime::{
     SchedulerRequest, SchedulerSettings, Status, Ticket, Workers,
 };
 
-use crate::model::{AttemptFacts, JobFacts, RunModel};
+use crate::model::{AttemptFacts, JobFacts, ROUNDING, RunModel};
 
 /// The time within which attempts on one row follow each other if only their start takes time.
 const QUICK_MICROS: u64 = 20_000;
@@ -62,6 +62,8 @@ enum Event {
     Queues(u32),
     /// The job arrives.
     Comes(u32),
+    /// A worker of the kind becomes ready for its first job.
+    WorkerReady(u16),
     /// The scheduler has to be asked again.
     Wakes,
 }
@@ -84,6 +86,8 @@ pub struct Simulation<'a> {
     /// The kind of worker of each row, and how many workers each kind has.
     kind_of_row: Vec<u16>,
     workers: Vec<Workers>,
+    /// When each worker of each kind became ready; empty for kinds that are not pools of workers.
+    ready: Vec<Vec<u64>>,
     slots: u32,
     /// The time from the end of an attempt until the next one began in its place.
     overhead: u64,
@@ -137,6 +141,7 @@ impl<'a> Simulation<'a> {
             needs[*job as usize] += 1;
         }
         let (kind_of_row, workers, slots) = kinds(model);
+        let ready = ready_times(model, &kind_of_row, workers.len(), stops);
         let recorded = model.jobs.iter().map(|job| stops.working(job.ended));
         Some(Self {
             model,
@@ -148,6 +153,7 @@ impl<'a> Simulation<'a> {
             needs,
             kind_of_row,
             workers,
+            ready,
             slots,
             overhead: overhead(model),
             release_delay: release_delay(model),
@@ -165,6 +171,27 @@ impl<'a> Simulation<'a> {
     /// example if the record has no limits.
     pub fn length(&self, change: &Change) -> Option<u64> {
         SimulationRun::new(self, change)?.run()
+    }
+
+    /// Returns how many workers of each kind are free at the beginning if there are `more` of each kind, and when each worker
+    /// becomes ready.
+    fn workers_with(&self, more: u32) -> (Vec<Workers>, Vec<Vec<u64>>) {
+        let mut ready = self.ready.clone();
+        for times in &mut ready {
+            // The other workers of a kind are started like its first one.
+            if let Some(first) = times.iter().min().copied() {
+                times.extend(std::iter::repeat_n(first, more as usize));
+            }
+        }
+        let workers = self.workers.iter().zip(&ready);
+        let workers = workers.map(|(workers, ready)| match workers {
+            Workers::Free(_) if !ready.is_empty() => {
+                Workers::Free(number(ready.iter().filter(|at| **at == 0).count()))
+            }
+            Workers::Free(free) => Workers::Free(free.saturating_add(more)),
+            other => *other,
+        });
+        (workers.collect(), ready)
     }
 
     /// Returns the position of each job in [`order`](Self::order), by the index of the job.
@@ -305,6 +332,45 @@ fn kinds(model: &RunModel) -> (Vec<u16>, Vec<Workers>, u32) {
     (rows, of_kinds, slots)
 }
 
+/// Returns when each worker of each kind became ready. That is not recorded, but it shows if the first job of a worker
+/// waited for one. Workers for which no job waited count as ready from the beginning.
+fn ready_times(
+    model: &RunModel,
+    kind_of_row: &[u16],
+    kinds: usize,
+    stops: Stops<'_>,
+) -> Vec<Vec<u64>> {
+    let places = model.plans.last().map(|(_, plan)| &plan.places);
+    let mut firsts: Vec<Option<&AttemptFacts>> = vec![None; model.rows.len()];
+    for attempt in &model.attempts {
+        let first = &mut firsts[attempt.row as usize];
+        if first.is_none_or(|first| attempt.began < first.began) {
+            *first = Some(attempt);
+        }
+    }
+    let mut ready = vec![Vec::new(); kinds];
+    for ((row, kind), first) in model.rows.iter().zip(kind_of_row).zip(firsts) {
+        let is_place = places.is_some_and(|places| places.contains_key(&row.group));
+        if row.group == "local" || is_place {
+            continue;
+        }
+        let at = first.map_or(0, |first| {
+            let job = &model.jobs[first.job as usize];
+            let attempts = model.attempts_of(job);
+            let is_first = attempts.first().is_some_and(|of| of.began == first.began);
+            let waited = model.waited_for(job, &Blocker::Worker);
+            if !is_first || waited <= ROUNDING {
+                return 0;
+            }
+            // A job is charged for a slot only when a worker is ready for it.
+            let for_slot = model.waited_for(job, &Blocker::Slot);
+            stops.working(first.began).saturating_sub(for_slot)
+        });
+        ready[usize::from(*kind)].push(at);
+    }
+    ready
+}
+
 /// Returns the usual time between two attempts in one slot if the second one waited for nothing else: the mean of all such
 /// times.
 ///
@@ -411,10 +477,7 @@ impl<'a> SimulationRun<'a> {
                 .collect()
         });
         let resources_of: Vec<_> = resources_of.collect();
-        let workers = of.workers.iter().map(|workers| match workers {
-            Workers::Free(free) => Workers::Free(free.saturating_add(more)),
-            other => *other,
-        });
+        let (workers, ready) = of.workers_with(more);
         let jobs = of.model.jobs.iter().enumerate().map(|(index, job)| {
             let waited = |blocker: &Blocker| {
                 matches!(
@@ -444,7 +507,7 @@ impl<'a> SimulationRun<'a> {
         let mut pass = Self {
             limits_of: limits_of.collect(),
             resources_of,
-            workers: workers.collect(),
+            workers,
             jobs: jobs.collect(),
             ticket_of: vec![None; of.model.jobs.len()],
             tickets: HashMap::default(),
@@ -462,6 +525,11 @@ impl<'a> SimulationRun<'a> {
         for (kind, workers) in pass.workers.iter().enumerate() {
             pass.scheduler.set_workers(kind_number(kind), *workers);
         }
+        for (kind, times) in ready.iter().enumerate() {
+            for at in times.iter().filter(|at| **at > 0) {
+                pass.plan(*at, Event::WorkerReady(kind_number(kind).0));
+            }
+        }
         for job in 0..number(pass.jobs.len()) {
             if let Some(comes) = pass.jobs[job as usize].comes {
                 pass.plan(comes, Event::Comes(job));
@@ -473,6 +541,7 @@ impl<'a> SimulationRun<'a> {
     /// Schedules an event. Events of one moment are handled by kind, and then by the ranks of their jobs.
     fn plan(&mut self, at: u64, event: Event) {
         let (order, rank) = match event {
+            Event::WorkerReady(kind) => (0, u32::from(kind)),
             Event::Ends(job) => (0, self.ranks[job as usize]),
             Event::Comes(job) => (1, self.ranks[job as usize]),
             Event::Queues(job) => (2, self.ranks[job as usize]),
@@ -495,6 +564,7 @@ impl<'a> SimulationRun<'a> {
                 Event::Comes(job) => self.comes(job),
                 Event::Queues(job) => self.queues(job)?,
                 Event::Ends(job) => self.ends(job)?,
+                Event::WorkerReady(kind) => self.worker_is_free(usize::from(kind)),
                 Event::Wakes => wake = None,
             }
             // All events of one moment are handled before anything starts.
@@ -638,12 +708,17 @@ impl<'a> SimulationRun<'a> {
             self.tickets.remove(&ticket);
             self.has_ended(job);
         }
+        self.worker_is_free(kind);
+        Some(())
+    }
+
+    /// Gives the scheduler one more free worker of a kind, if the kind has a number of workers.
+    fn worker_is_free(&mut self, kind: usize) {
         if let Some(Workers::Free(free)) = self.workers.get_mut(kind) {
             *free += 1;
             let workers = Workers::Free(*free);
             self.scheduler.set_workers(kind_number(kind), workers);
         }
-        Some(())
     }
 
     /// Returns the delay before this attempt: its part of the time that the job waited for retries.

@@ -12,7 +12,8 @@ use ratchet_runtime::{
 
 use super::*;
 use crate::critical_path::critical_path;
-use crate::model::records::{epoch, model_of};
+use crate::explain::explain;
+use crate::model::records::{RecordedJob, epoch, model_of, recorded_jobs};
 
 /// A random run, as proptest generates it.
 #[derive(Debug, Clone)]
@@ -257,6 +258,70 @@ fn a_limit_that_holds_back_a_run_is_told_to_do_so() {
     let with = |change| simulation.length(&change).unwrap();
     assert_eq!(with(Change::MoreSlots(1)), 3_000_000);
     assert_eq!(with(Change::WithoutLimit("db".to_owned())), 2_000_000);
+}
+
+#[test]
+fn another_slot_does_not_shorten_the_wait_for_the_first_worker_to_be_ready() {
+    let slots = |waited| vec![(Blocker::Slot, waited)];
+    let task = RecordedJob {
+        worker: Some("slow"),
+        waits: vec![(Blocker::Worker, 3_800_000)],
+        ..RecordedJob::new("s1", 3_800, 100)
+    };
+    let jobs = [
+        RecordedJob::new("c-1", 0, 500),
+        RecordedJob {
+            waits: slots(500_000),
+            ..RecordedJob::new("c-2", 500, 500)
+        },
+        RecordedJob {
+            waits: slots(1_000_000),
+            ..RecordedJob::new("c-3", 1_000, 500)
+        },
+        task,
+    ];
+    let plan = RunPlan {
+        slots: 1,
+        ..RunPlan::default()
+    };
+    let model = recorded_jobs(&plan, &jobs);
+    let simulation = Simulation::new(&model).unwrap();
+    let with = |change| simulation.length(&change).unwrap();
+    assert_eq!(with(Change::Nothing), 3_900_000);
+    assert_eq!(with(Change::MoreSlots(1)), 3_900_000);
+    let told = explain(&model);
+    let expected = "With one more slot, it would have taken as long.";
+    assert!(told.contains(expected), "{told}");
+}
+
+#[test]
+fn a_worker_that_waits_for_a_slot_is_ready_before_it_begins() {
+    let task = RecordedJob {
+        worker: Some("slow"),
+        waits: vec![(Blocker::Worker, 200_000), (Blocker::Slot, 800_000)],
+        ..RecordedJob::new("task", 1_000, 1_000)
+    };
+    let plan = RunPlan {
+        slots: 1,
+        ..RunPlan::default()
+    };
+    let model = recorded_jobs(&plan, &[RecordedJob::new("command", 0, 1_000), task]);
+    let simulation = Simulation::new(&model).unwrap();
+    let with = |change| simulation.length(&change).unwrap();
+    assert_eq!(with(Change::Nothing), 2_000_000);
+    assert_eq!(with(Change::MoreSlots(1)), 1_200_000);
+}
+
+#[test]
+fn the_slots_of_hosts_are_told_together_with_those_of_this_machine() {
+    let plan = RunPlan {
+        slots: 2,
+        places: [("r1".to_owned(), 3)].into(),
+        ..RunPlan::default()
+    };
+    let model = recorded_jobs(&plan, &[RecordedJob::new("a", 0, 100)]);
+    let told = explain(&model);
+    assert!(told.contains(": 1 job on 5 slots (1 succeeded)"), "{told}");
 }
 
 #[test]
