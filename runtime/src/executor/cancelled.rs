@@ -21,18 +21,27 @@ pub(super) enum CancelReason {
 }
 
 impl CancelReason {
-    /// Returns the failure of a job that was cancelled before it started. A job of a failed group has the class of a
-    /// job that lacks a need, so it counts as skipped.
-    pub(super) fn before_start(&self) -> Failure {
+    /// Returns the failure of a job that was cancelled while it waited, after this many attempts. A job of a failed group
+    /// that never started has the class of a job that lacks a need, so it counts as skipped.
+    pub(super) fn while_waiting(&self, attempts: u32) -> Failure {
         match self {
             Self::Request => {
-                Failure::new(Class::Cancelled, "somebody cancelled it before it started")
+                let waited = if attempts == 0 {
+                    "before it started"
+                } else {
+                    "while it waited for another attempt"
+                };
+                Failure::new(Class::Cancelled, format!("somebody cancelled it {waited}"))
             }
-            Self::Group { group, failed } => Failure::new(
-                Class::Need,
-                format!("job `{failed}` of its group `{group}` did not succeed"),
-            )
-            .code("group"),
+            Self::Group { group, failed } => {
+                let class = if attempts == 0 {
+                    Class::Need
+                } else {
+                    Class::Cancelled
+                };
+                let why = format!("job `{failed}` of its group `{group}` did not succeed");
+                Failure::new(class, why).code("group")
+            }
         }
     }
 

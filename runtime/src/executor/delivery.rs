@@ -78,8 +78,10 @@ impl EndedJob {
     }
 
     /// Makes the end of a job that has left the queue, with the end of its last attempt.
+    ///
+    /// A job can also end while it waits for another attempt. Then its last attempt is the last one that is listed.
     pub(super) fn attempted(entry: JobEntry, attempted: EndedAttempt) -> Self {
-        Self {
+        let mut ended = Self {
             job: entry.job,
             position: entry.position,
             result: attempted.result,
@@ -93,7 +95,24 @@ impl EndedJob {
             place: attempted.place,
             times: entry.times,
             lacks_own_id: false,
+        };
+        if ended.began.is_none() {
+            ended.take_last_listed();
         }
+        ended
+    }
+
+    /// Copies what is listed of the last attempt that was charged, if there is one.
+    fn take_last_listed(&mut self) {
+        let listed = self.times.several.iter().flat_map(|all| all.listed());
+        let Some(last) = listed.rev().find(|attempt| attempt.end.is_charged()) else {
+            return;
+        };
+        self.worker.clone_from(&last.worker);
+        self.duration = last.duration;
+        self.usage = last.usage.map(Box::new);
+        self.slot = last.slot;
+        self.place.clone_from(&last.place);
     }
 
     /// Makes the end of a job that was removed from the queue while it waited.
@@ -478,5 +497,36 @@ mod tests {
         assert_eq!((outcome.queued, outcome.started), (waited, None));
         assert_eq!(outcome.waits.of(&Blocker::Slot), waited);
         assert!(outcome.ended.is_some());
+    }
+
+    #[test]
+    fn a_job_that_ends_while_it_waits_for_another_attempt_has_the_times_of_its_last_one() {
+        let (mut delivery, _taken) = delivery(None, OutcomeOrder::Completion);
+        let now = tokio::time::Instant::now().into_std();
+        let (waited, ran) = (Duration::from_secs(5), Duration::from_secs(2));
+        let mut entry = crate::executor::entry::tests::entry(done(0, 1).job, now);
+        entry.attempts = 1;
+        entry.times.waits.add(Blocker::Retry, waited);
+        entry.times.push(AttemptDetail {
+            number: 1,
+            slot: SlotNumber::new(3),
+            worker: Some(WorkerName::new("resize", 2)),
+            place: None,
+            started: crate::timestamp::Timestamp::from_millis(7),
+            duration: ran,
+            usage: None,
+            failure: None,
+            end: AttemptEnd::Failed(Class::Task),
+        });
+        let failure = Box::new(Failure::new(Class::Cancelled, "no"));
+        let ended = EndedJob::waited(entry, failure);
+        let outcome = conclude(&mut delivery, ended, waited + ran)
+            .unwrap()
+            .outcome;
+        assert_eq!((outcome.attempts, outcome.duration), (1, ran));
+        assert_eq!(outcome.worker, Some(WorkerName::new("resize", 2)));
+        assert_eq!(outcome.slot, SlotNumber::new(3));
+        assert_eq!(outcome.queued, waited);
+        assert_eq!(outcome.attempts_detail().listed().len(), 1);
     }
 }

@@ -48,6 +48,7 @@ impl FailedGroups {
             return None;
         }
         let group = job.terms.fail_fast.as_ref()?;
-        self.failed.get(group).map(CancelReason::before_start)
+        let reason = self.failed.get(group)?;
+        Some(reason.while_waiting(0))
     }
 }

@@ -250,7 +250,10 @@ impl Intake {
         }
         self.needs.arrived(id);
         if !self.cancelled.is_empty() && self.cancelled.remove(id) {
-            return Admitted::Refused(Refused::new(arrival, CancelReason::Request.before_start()));
+            return Admitted::Refused(Refused::new(
+                arrival,
+                CancelReason::Request.while_waiting(0),
+            ));
         }
         let names = self.names.as_ref();
         let lives = |id: &JobKey| names.is_some_and(|names| names.contains(id));

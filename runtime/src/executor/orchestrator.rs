@@ -27,7 +27,6 @@ use ratchet_resilience::shutdown::Phase;
 
 use super::arrival::{Arrival, Refused, RunInstant, queue_timeout_failure};
 use super::arrivals::{Arrivals, NextStep, PullResult};
-use super::cancelled::CancelReason;
 use super::control::{PhaseChange, RunControl};
 use super::delivery::{Delivery, EndedJob};
 use super::dispatcher::ExpectedWork;
@@ -513,10 +512,14 @@ impl Orchestrator {
         match consequence {
             Consequence::Ends(entry, attempted) => self.end(entry, attempted),
             Consequence::WaitsAgain => {
-                let cancelled = self.execution.cancelled(ticket);
-                let refusal = cancelled.map(CancelReason::before_start);
-                if let Some(failure) = refusal.or_else(|| self.control.refusal()) {
-                    let entry = self.execution.dispatcher_mut().cancel(ticket, self.now);
+                let cancelled = self.execution.cancelled(ticket).cloned();
+                let refusal = self.control.refusal();
+                if cancelled.is_none() && refusal.is_none() {
+                    return;
+                }
+                let entry = self.execution.dispatcher_mut().cancel(ticket, self.now);
+                let cancelled = cancelled.map(|reason| reason.while_waiting(entry.attempts));
+                if let Some(failure) = cancelled.or(refusal) {
                     self.conclude(EndedJob::waited(entry, Box::new(failure)));
                 }
             }

@@ -1,5 +1,6 @@
 //! Snapshots of a run: which jobs run at one moment, and what each waiting job waits for.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -116,9 +117,9 @@ pub enum WaitCause {
         name: String,
         /// What the limit allows.
         limit: Limit,
-        /// The time until the next token, if the limit is a rate.
+        /// The time until there is a token for the job, if the limit is a rate. The jobs before it in line take theirs first.
         next: Option<Duration>,
-        /// Some of the running jobs that name the limit.
+        /// Some of the running jobs that hold a unit of the limit. Nobody holds the tokens of a rate.
         held_by: Vec<JobKey>,
     },
     /// Units of a resource.
@@ -132,7 +133,7 @@ pub enum WaitCause {
     Rate {
         /// The key of the rate.
         key: String,
-        /// The time until the next token.
+        /// The time until there is a token for the job. The jobs before it in line take theirs first.
         next: Duration,
     },
     /// Starts are held back, for this reason.
@@ -254,6 +255,16 @@ struct Holders<'a> {
     alone: Option<JobKey>,
 }
 
+impl Holders<'_> {
+    /// Returns the jobs that hold units of a limit. A token is used up when a job begins, so nobody holds one.
+    fn of_limit(&self, name: &str, limit: Limit) -> Vec<JobKey> {
+        match limit {
+            Limit::Rate(_) => Vec::new(),
+            Limit::Max(_) => self.limits.get(name).cloned().unwrap_or_default(),
+        }
+    }
+}
+
 /// What the scheduler has left of everything, read once for all jobs.
 struct RemainingCapacity<'a> {
     /// What each named limit has left.
@@ -361,11 +372,12 @@ impl SnapshotInput<'_> {
             let cause = WaitCause::Retry { left };
             waiting.push((entry.since, entry.position, Arc::clone(&entry.job), cause));
         }
+        add_tokens_of_others(&mut waiting, &left.rates);
         running.sort_unstable_by_key(|(since, position, _)| (*since, *position));
         waiting.sort_unstable_by_key(|(since, position, ..)| (*since, *position));
-        let limits = scheduler.limits(now);
         Snapshot {
-            limits: limits
+            limits: scheduler
+                .limits(now)
                 .map(|(name, state)| (name.to_owned(), state))
                 .collect(),
             running: running
@@ -500,11 +512,7 @@ impl SnapshotInput<'_> {
                     Limit::Rate(quota) => Some(next_token(state.left, quota)),
                     Limit::Max(_) => None,
                 },
-                held_by: holders
-                    .limits
-                    .get(name.as_str())
-                    .cloned()
-                    .unwrap_or_default(),
+                held_by: holders.of_limit(&name, state.limit),
                 name,
             };
         }
@@ -580,9 +588,58 @@ impl SnapshotInput<'_> {
     }
 }
 
+/// Adds the time in which the jobs before it in line take their tokens to the wait of each job for a token. The more
+/// urgent job comes first, and then the one that was submitted first.
+fn add_tokens_of_others(
+    waiting: &mut [(Instant, u64, Arc<Job>, WaitCause)],
+    rates: &HashMap<&str, KeyState>,
+) {
+    /// What gives the tokens: a limit or the key of a rate.
+    #[derive(PartialEq, Eq, Hash)]
+    enum Giver {
+        Limit(String),
+        Key(String),
+    }
+    let mut in_line = Vec::new();
+    for (_, position, job, cause) in waiting {
+        match cause {
+            WaitCause::Limit {
+                name,
+                limit: Limit::Rate(quota),
+                next: Some(next),
+                ..
+            } => in_line.push((
+                (Reverse(job.terms.priority), *position),
+                Giver::Limit(name.clone()),
+                *quota,
+                next,
+            )),
+            WaitCause::Rate { key, next } => {
+                if let Some(state) = rates.get(key.as_str()) {
+                    let place = (Reverse(job.terms.priority), *position);
+                    in_line.push((place, Giver::Key(key.clone()), state.quota, next));
+                }
+            }
+            _ => {}
+        }
+    }
+    in_line.sort_unstable_by_key(|(place, ..)| *place);
+    let mut taken: HashMap<Giver, u32> = HashMap::new();
+    for (_, giver, quota, next) in in_line {
+        let before = taken.entry(giver).or_default();
+        *next = next.saturating_add(time_of_tokens(f64::from(*before), quota));
+        *before += 1;
+    }
+}
+
 /// Returns the time until a bucket with this part of a token has a whole one.
 fn next_token(tokens: f64, quota: Quota) -> Duration {
-    let seconds = (1.0 - tokens).max(0.0) / quota.rate.as_per_second();
+    time_of_tokens((1.0 - tokens).max(0.0), quota)
+}
+
+/// Returns the time in which this many tokens come.
+fn time_of_tokens(tokens: f64, quota: Quota) -> Duration {
+    let seconds = tokens / quota.rate.as_per_second();
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 

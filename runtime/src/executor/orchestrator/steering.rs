@@ -149,11 +149,12 @@ impl Orchestrator {
         let mut ended = Vec::with_capacity(waiting.len() + taken.len());
         for entry in waiting {
             ended.push(entry.job.id.clone());
-            self.conclude(EndedJob::waited(entry, Box::new(reason.before_start())));
+            let failure = Box::new(reason.while_waiting(entry.attempts));
+            self.conclude(EndedJob::waited(entry, failure));
         }
         for arrival in taken {
             ended.push(arrival.job.id.clone());
-            let refused = Refused::new(arrival, reason.before_start());
+            let refused = Refused::new(arrival, reason.while_waiting(0));
             self.conclude(EndedJob::refused(refused));
         }
         (ended, asked)

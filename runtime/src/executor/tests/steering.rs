@@ -8,8 +8,8 @@ use super::*;
 use crate::Error;
 use crate::context::Step;
 use crate::dispatch::Report;
-use crate::executor::{Cancellation, JobState, OutcomeOrder, RunHandle};
-use crate::scheduling::{Limit, ParallelizationHint};
+use crate::executor::{Cancellation, JobState, OutcomeOrder, RunHandle, WaitCause};
+use crate::scheduling::{Limit, ParallelizationHint, Priority};
 
 /// Cancels these jobs, and returns what became of each.
 async fn cancel(handle: &RunHandle, ids: &[&str]) -> Vec<Cancellation> {
@@ -81,6 +81,17 @@ async fn jobs_are_cancelled_wherever_they_are_and_the_run_goes_on() {
     ];
     let told = sorted(&outcomes);
     assert_eq!(told[..7], expected);
+    let of = |id: &str| outcomes.iter().find(|outcome| outcome.id.as_str() == id);
+    let retried = of("retried").unwrap();
+    assert_eq!((retried.attempts, retried.duration), (1, SECOND));
+    assert_eq!(
+        message(retried),
+        "somebody cancelled it while it waited for another attempt"
+    );
+    assert_eq!(
+        message(of("pending").unwrap()),
+        "somebody cancelled it before it started"
+    );
     assert_eq!(run.stopped(), None);
 }
 
@@ -187,17 +198,33 @@ async fn what_a_job_waits_for_is_told_with_how_long_it_lasts() {
             ..Terms::default()
         })
     };
+    let urgent = instant("urgent").terms(Terms {
+        limits: vec!["api".to_owned()],
+        priority: Priority::Critical,
+        ..Terms::default()
+    });
     let jobs = [
         fails_and_is_tried_again("retried"),
         rated("first"),
         rated("rated"),
         limited("started"),
         limited("limited"),
+        rated("rated next"),
+        limited("limited next"),
+        urgent,
     ];
     let run = executor.run_list(jobs).unwrap();
     tokio::time::sleep(SECOND * 3 / 2).await;
     let handle = run.handle();
-    let ids = ["retried", "rated", "limited"].map(JobKey::from);
+    let ids = [
+        "retried",
+        "rated",
+        "rated next",
+        "started",
+        "limited",
+        "limited next",
+    ]
+    .map(JobKey::from);
     let states = handle.find(ids).await.unwrap();
     let told: Vec<_> = states
         .iter()
@@ -209,7 +236,25 @@ async fn what_a_job_waits_for_is_told_with_how_long_it_lasts() {
             other => panic!("{other:?}"),
         })
         .collect();
-    let expected = [("retry", 500), ("rate", 2500), ("limit:api", 8500)];
+    let Some(JobState::Waiting(waiting)) = &states[3] else {
+        panic!("{states:?}");
+    };
+    let WaitCause::Limit { held_by, .. } = &waiting.cause else {
+        panic!("{waiting:?}");
+    };
+    assert!(
+        held_by.is_empty(),
+        "nobody holds the tokens of a rate: {held_by:?}"
+    );
+    // The urgent one has taken the first token of the limit, and others take those in between.
+    let expected = [
+        ("retry", 500),
+        ("rate", 2_500),
+        ("rate", 6_500),
+        ("limit:api", 8_500),
+        ("limit:api", 18_500),
+        ("limit:api", 28_500),
+    ];
     assert_eq!(
         told,
         expected.map(|(word, left)| (word.to_owned(), Some(left)))
