@@ -55,6 +55,11 @@ pub(crate) enum FileError {
         "--group-fail-fast {pattern}: no job is in a group that matches; a job sets its group with `group: NAME`"
     )]
     NoSuchGroup { pattern: String },
+    /// `--only` or `--skip` has a pattern that matches no job.
+    #[error(
+        "{option}: no job matches; a pattern is compared with ids, `group(..)` with groups and `task(..)` with tasks, and --list names the jobs"
+    )]
+    NoSuchJob { option: String },
     /// The file has no jobs.
     #[error("{name} has no jobs: nothing to do")]
     Nothing { name: String },

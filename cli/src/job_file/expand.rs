@@ -129,6 +129,12 @@ impl SectionExpansion {
         self.groups.get(id).map(Vec::as_slice)
     }
 
+    /// Iterates over the ids of the sections that make several jobs, each with the ids of its jobs.
+    pub(super) fn sections(&self) -> impl Iterator<Item = (&str, &[JobKey])> {
+        let groups = self.groups.iter();
+        groups.map(|(section, ids)| (section.as_str(), &**ids))
+    }
+
     /// Whether no section makes several jobs.
     pub(super) fn is_empty(&self) -> bool {
         self.groups.is_empty()

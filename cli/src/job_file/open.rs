@@ -1,6 +1,6 @@
 //! Opens job files of every format.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
@@ -11,6 +11,7 @@ use super::addition::JobAdder;
 use super::builder::JobBuilder;
 use super::documents::{self, Documents};
 use super::error::FileError;
+use super::expand::SectionExpansion;
 use super::found::FoundFile;
 use super::hosts::HostRegistry;
 use super::job::JobPlaces;
@@ -18,7 +19,7 @@ use super::options::{BreakerAndBudget, PlanOptions, WorkerPlan};
 use super::program::{ProgramSearch, warn_missing};
 use super::relations::{by_id, name_each, order};
 use super::resources::Resources;
-use super::selection::Selection;
+use super::selection::{SelectableNames, Selection};
 use super::stream::JobLines;
 use super::{outputs, setup};
 use crate::diagnostic::{Diagnostic, Diagnostics, Source, Span};
@@ -186,7 +187,7 @@ fn document(
     let setups = places.iter().zip(&jobs);
     let setups = setups.filter(|(place, _)| place.is_setup);
     let setups = setups.map(|(_, job)| job.id.clone()).collect();
-    let (jobs, order) = select(&options.selection, jobs, &places, order);
+    let (jobs, order) = select(&options.selection, jobs, (&places, &expanded), order)?;
     if jobs.is_empty() {
         let name = report.source.name().to_owned();
         return Err(FileError::Nothing { name });
@@ -208,22 +209,33 @@ fn document(
     })
 }
 
-/// Keeps only the selected jobs, and returns them with their order.
+/// Keeps only the selected jobs, and returns them with their order. A pattern that matches no job is refused, unless no
+/// job is left anyway.
 fn select(
     selection: &Selection,
     jobs: Vec<Job>,
-    places: &[JobPlaces],
+    (places, expanded): (&[JobPlaces], &SectionExpansion),
     order: Vec<usize>,
-) -> (Vec<Job>, Vec<usize>) {
+) -> Result<(Vec<Job>, Vec<usize>), FileError> {
     if selection.is_all() {
-        return (jobs, order);
+        return Ok((jobs, order));
     }
-    let groups: Vec<_> = places
+    let sections = sections_of(&jobs, expanded);
+    let names: Vec<_> = places
         .iter()
-        .map(|places| places.group.as_deref())
+        .zip(sections)
+        .map(|(places, section)| SelectableNames {
+            group: places.group.as_deref(),
+            section,
+            is_setup: places.is_setup,
+        })
         .collect();
-    let is_setup: Vec<bool> = places.iter().map(|places| places.is_setup).collect();
-    let chosen = selection.choose(&jobs, (&groups, &is_setup), &order);
+    let chosen = selection.choose(&jobs, &names, &order);
+    if chosen.contains(&true)
+        && let Some(option) = selection.unmatched(&jobs, &names)
+    {
+        return Err(FileError::NoSuchJob { option });
+    }
     let mut left = 0;
     let numbers: Vec<usize> = chosen
         .iter()
@@ -237,5 +249,19 @@ fn select(
     let mut jobs = jobs;
     let mut chosen = chosen.into_iter();
     jobs.retain(|_| chosen.next().unwrap_or_default());
-    (jobs, order)
+    Ok((jobs, order))
+}
+
+/// Returns the id of the section that has made each job together with others. As in `needs`, the id of a section stands
+/// for its jobs only if no job has it.
+fn sections_of<'a>(jobs: &[Job], expanded: &'a SectionExpansion) -> Vec<Option<&'a str>> {
+    let ids: HashSet<&str> = jobs.iter().map(|job| job.id.as_str()).collect();
+    let sections = expanded.sections();
+    let sections = sections.filter(|(section, _)| !ids.contains(section));
+    let of: HashMap<&str, &str> = sections
+        .flat_map(|(section, of)| of.iter().map(move |id| (id.as_str(), section)))
+        .collect();
+    jobs.iter()
+        .map(|job| of.get(job.id.as_str()).copied())
+        .collect()
 }

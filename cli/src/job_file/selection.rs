@@ -1,5 +1,6 @@
 //! Patterns that match jobs, and the selection of the jobs of a file.
 
+use std::fmt;
 use std::str::FromStr;
 
 use ratchet_runtime::Job;
@@ -62,6 +63,34 @@ impl JobPattern {
         };
         is_glob_of(self.glob.as_bytes(), text.as_bytes())
     }
+
+    /// Whether the pattern matches a job of a selection, or the section that has made it.
+    fn selects(&self, job: &Job, names: &SelectableNames<'_>) -> bool {
+        let of_section = |section: &str| is_glob_of(self.glob.as_bytes(), section.as_bytes());
+        self.matches(job, names.group)
+            || (self.subject == Subject::Id && names.section.is_some_and(of_section))
+    }
+}
+
+impl fmt::Display for JobPattern {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.subject {
+            Subject::Id => out.write_str(&self.glob),
+            Subject::Group => write!(out, "group({})", self.glob),
+            Subject::Task => write!(out, "task({})", self.glob),
+        }
+    }
+}
+
+/// What is known of a job besides the job itself when jobs are selected.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct SelectableNames<'a> {
+    /// The group of the job.
+    pub(super) group: Option<&'a str>,
+    /// The id of the section with `for_each` or `matrix` that has made the job.
+    pub(super) section: Option<&'a str>,
+    /// Whether the job is a setup script.
+    pub(super) is_setup: bool,
 }
 
 /// A pattern of the names of groups, in which `*` stands for any text and `?` for one character.
@@ -213,7 +242,7 @@ impl Selection {
     pub(super) fn choose(
         &self,
         jobs: &[Job],
-        (groups, is_setup): (&[Option<&str>], &[bool]),
+        names: &[SelectableNames<'_>],
         order: &[usize],
     ) -> Vec<bool> {
         use std::collections::HashMap;
@@ -228,7 +257,7 @@ impl Selection {
         };
         let any = |patterns: &[JobPattern], at: usize| {
             let mut patterns = patterns.iter();
-            patterns.any(|pattern| pattern.matches(&jobs[at], groups[at]))
+            patterns.any(|pattern| pattern.selects(&jobs[at], &names[at]))
         };
         let mut skipped = vec![false; jobs.len()];
         for &at in order {
@@ -237,7 +266,8 @@ impl Selection {
         let mut position = 0;
         let mut chosen = vec![false; jobs.len()];
         for at in 0..jobs.len() {
-            if skipped[at] || is_setup[at] || (!self.only.is_empty() && !any(&self.only, at)) {
+            if skipped[at] || names[at].is_setup || (!self.only.is_empty() && !any(&self.only, at))
+            {
                 continue;
             }
             let partition = self.partition;
@@ -252,6 +282,19 @@ impl Selection {
             }
         }
         chosen
+    }
+
+    /// Returns the first option whose pattern matches no job, as it would be typed.
+    pub(super) fn unmatched(&self, jobs: &[Job], names: &[SelectableNames<'_>]) -> Option<String> {
+        let only = self.only.iter().map(|pattern| ("--only", pattern));
+        let skip = self.skip.iter().map(|pattern| ("--skip", pattern));
+        let is_unmatched = |pattern: &JobPattern| {
+            let mut jobs = jobs.iter().zip(names);
+            !jobs.any(|(job, names)| pattern.selects(job, names))
+        };
+        let mut options = only.chain(skip);
+        let (flag, pattern) = options.find(|(_, pattern)| is_unmatched(pattern))?;
+        Some(format!("{flag} {pattern}"))
     }
 }
 
@@ -280,7 +323,11 @@ mod tests {
             partition: partition.map(|text| text.parse().unwrap()),
         };
         let groups = [Some("data"), Some("data"), None, Some("web")];
-        let run = selection.choose(&jobs, (&groups, &[false; 4]), &[0, 2, 1, 3]);
+        let names = groups.map(|group| SelectableNames {
+            group,
+            ..SelectableNames::default()
+        });
+        let run = selection.choose(&jobs, &names, &[0, 2, 1, 3]);
         let names = ["db-1", "db-2", "base", "web"];
         names
             .into_iter()
@@ -302,6 +349,31 @@ mod tests {
         );
         assert_eq!(chosen(&[], &["web"], Some("slice:1/3")), ["db-1"]);
         assert_eq!(chosen(&[], &["web"], Some("slice:2/3")), ["db-2", "base"]);
+    }
+
+    #[test]
+    fn the_id_of_a_section_selects_all_its_jobs_and_a_pattern_that_matches_none_is_told() {
+        let jobs = [job("f-1", &[]), job("f-2", &[]), job("f-g", &[])];
+        let names = [Some("f"), Some("f"), None].map(|section| SelectableNames {
+            section,
+            ..SelectableNames::default()
+        });
+        let skipping = |patterns: &[&str]| Selection {
+            skip: patterns.iter().map(|text| text.parse().unwrap()).collect(),
+            ..Selection::default()
+        };
+        let skip = skipping(&["f"]);
+        assert_eq!(skip.choose(&jobs, &names, &[0, 1, 2]), [false, false, true]);
+        assert_eq!(skip.unmatched(&jobs, &names), None);
+        // The id of a section is no task and no group.
+        for (pattern, told) in [
+            ("group(f)", "--skip group(f)"),
+            ("task(f)", "--skip task(f)"),
+            ("test(typo)", "--skip typo"),
+        ] {
+            let unmatched = skipping(&["f-1", pattern]).unmatched(&jobs, &names);
+            assert_eq!(unmatched.as_deref(), Some(told));
+        }
     }
 
     #[test]

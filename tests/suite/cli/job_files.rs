@@ -230,6 +230,37 @@ fn only_skip_and_partition_choose_jobs_and_list_names_them() {
 }
 
 #[test]
+fn a_pattern_that_matches_no_job_is_refused_and_the_id_of_a_for_each_means_all_its_jobs() {
+    let jobs = "jobs:
+  - { id: f, for_each: [1, 2], run: [echo] }
+  - { id: g, needs: [f], run: [echo] }
+  - { id: h, run: [echo] }
+";
+    let folder = Folder::new().file("jobs.yaml", jobs);
+    let list = |flags: &[&str]| {
+        let call = Ratchet::within(&folder).args(["run", "--list", "jobs.yaml"]);
+        call.args(flags.iter().copied()).run()
+    };
+    let chosen = |flags: &[&str]| list(flags).with_code(0).stdout().replace('\n', " ");
+    assert_eq!(chosen(&["--skip", "f"]), "h ");
+    assert_eq!(chosen(&["--only", "f"]), "f-1 f-2 ");
+    assert_eq!(chosen(&["--only", "f-2"]), "f-2 ");
+    for (flags, option) in [
+        (&["--skip", "typo"][..], "--skip typo"),
+        (
+            &["--only", "h", "--only", "group(typo)"][..],
+            "--only group(typo)",
+        ),
+    ] {
+        let said = list(flags).with_code(2).stderr();
+        assert!(
+            said.contains(&format!("{option}: no job matches")),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn overrides_give_terms_to_the_jobs_that_they_match_and_a_job_comes_before_them() {
     let jobs = "resources: { gpu: [0, 1] }
 overrides:
