@@ -23,9 +23,9 @@ pub(crate) use additions::{AdditionRecord, JobAdding};
 pub(crate) use client::{AskError, LiveClient};
 pub(crate) use figures::LiveFigures;
 pub(crate) use message::{
-    Added, Became, Explanation, Finding, LimitChange, LiveState, OutputPiece, Printed, Question,
-    RunningNow, WorkersNow,
+    Added, CancelEffect, Explanation, Finding, LimitChange, LiveState, OutputPiece, Printed,
+    Question, RunningNow, WorkersNow,
 };
 pub(crate) use server::{LiveServer, Served};
 pub(crate) use status_text::describe;
-pub(crate) use steering::{Steered, SteeringRecord};
+pub(crate) use steering::{SteeringChange, SteeringRecord};

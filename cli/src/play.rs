@@ -11,7 +11,7 @@
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ratchet_play::{Event, Execution, HostCounts, MakeRunner, PlayLines, Prepared, StepAnswer};
+use ratchet_play::{Execution, HostCounts, MakeRunner, PlayEvent, PlayLines, Prepared, StepAnswer};
 use ratchet_runtime::{Job, Outcome, Summary};
 
 use crate::error::CliError;
@@ -169,7 +169,7 @@ impl PlayReport {
     /// Takes over what has happened.
     fn show_events(&mut self) {
         for event in self.execution.take_events() {
-            if let Event::Warning(text) | Event::Error(text) = &event {
+            if let PlayEvent::Warning(text) | PlayEvent::Error(text) = &event {
                 self.console.say(&format!("ratchet: {}\n", plain(text)));
             }
             if let PlayOutput::People { lines, .. } = &mut self.output_form {

@@ -16,7 +16,7 @@ mod view;
 use std::io;
 use std::time::Instant;
 
-use ratchet_runtime::event::Event;
+use ratchet_runtime::event::RunEvent;
 use ratchet_runtime::{BreakerReport, BreakerState};
 
 use crate::escape::plain;
@@ -90,19 +90,19 @@ impl Progress {
     }
 
     /// Handles an event. Returns a message that has to be printed at once, if there is one.
-    pub(crate) fn observe(&mut self, event: &Event, now: Instant) -> Option<String> {
+    pub(crate) fn observe(&mut self, event: &RunEvent, now: Instant) -> Option<String> {
         if self.mode == ProgressMode::None {
             return None;
         }
         self.has_begun = true;
         self.view.observe(event, now);
         match event {
-            Event::JobEnded { outcome }
+            RunEvent::JobEnded { outcome }
                 if self.tells_failures && is_reported_at_once(outcome.status()) =>
             {
                 Some(describe(outcome, self.style))
             }
-            Event::BreakerChanged(report) => changed(report),
+            RunEvent::BreakerChanged(report) => changed(report),
             _ => None,
         }
     }

@@ -227,7 +227,7 @@ impl Semaphore {
         if !wait.is_zero() && deadline.is_some_and(is_too_late) {
             return Ok(Some(Acquired::TooLate));
         }
-        let_pass(wait);
+        sleep_for(wait);
         let full = full.max(now()).saturating_add(interval);
         file.rewind().map_err(failed)?;
         file.write_all(&full.to_le_bytes()).map_err(failed)?;
@@ -240,7 +240,7 @@ impl Semaphore {
     clippy::disallowed_methods,
     reason = "there is no condition to wait for, and this call has no event loop"
 )]
-fn let_pass(wait: Duration) {
+fn sleep_for(wait: Duration) {
     thread::sleep(wait);
 }
 

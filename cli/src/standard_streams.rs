@@ -19,8 +19,8 @@ const STDOUT: RawFd = 1;
 /// A bit for each descriptor that was closed.
 static CLOSED: AtomicU8 = AtomicU8::new(0);
 
-/// Has the loader call [`look`] before `main`.
-// SAFETY: the loader calls what this section lists, with the C calling convention, before any other thread exists. `look`
+/// Has the loader call [`record_closed`] before `main`.
+// SAFETY: the loader calls what this section lists, with the C calling convention, before any other thread exists. `record_closed`
 // needs nothing that is set up later: it makes system calls and writes to an atomic.
 #[used]
 #[cfg_attr(
@@ -28,10 +28,10 @@ static CLOSED: AtomicU8 = AtomicU8::new(0);
     unsafe(link_section = "__DATA,__mod_init_func")
 )]
 #[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array"))]
-static LOOK: extern "C" fn() = look;
+static RECORD_CLOSED: extern "C" fn() = record_closed;
 
 /// Records which of the standard descriptors were closed when this process was started.
-extern "C" fn look() {
+extern "C" fn record_closed() {
     for descriptor in STDIN..=2 {
         // SAFETY: the descriptor may be closed, which the call then says. Nothing is read, written or closed.
         let known = rustix::io::fcntl_getfd(unsafe { BorrowedFd::borrow_raw(descriptor) });

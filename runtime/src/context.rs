@@ -134,7 +134,7 @@ impl Context {
 
     /// Sets the job of the attempt.
     #[must_use]
-    pub(crate) fn about(mut self, subject: Arc<dyn Subject>) -> Self {
+    pub(crate) fn with_subject(mut self, subject: Arc<dyn Subject>) -> Self {
         self.subject = Some(subject);
         self
     }
@@ -169,7 +169,7 @@ impl Context {
 
     /// Sets the environment variables that describe the attempt to a command.
     #[must_use]
-    pub(crate) fn telling(mut self, variables: Variables) -> Self {
+    pub(crate) fn with_variables(mut self, variables: Variables) -> Self {
         self.variables = variables;
         self
     }

@@ -29,7 +29,7 @@ pub(crate) use assignment::{
     WorkerNumber,
 };
 pub use assignment::{Reply, Retirement};
-pub(crate) use report::{Demand, Introduction, PoolKey, Report, StopRequest};
+pub(crate) use report::{DeclaredTask, Demand, PoolKey, Report, StopRequest};
 pub(crate) use reporter::{ReportReceiver, Reporter};
 
 pub(crate) use crate::stop_clock::{StopAction, StopClock, StopMethod, StopReason};

@@ -22,7 +22,7 @@ pub struct EventRecord {
     pub at_ms: u64,
     /// What happened.
     #[serde(flatten)]
-    pub event: Event,
+    pub event: RunEvent,
 }
 
 impl EventRecord {
@@ -36,7 +36,7 @@ impl EventRecord {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Event {
+pub enum RunEvent {
     /// A run has begun.
     RunStarted {
         /// How many jobs the run has, if that is known when it begins.
@@ -64,7 +64,7 @@ pub enum Event {
         /// The name of the job's task, or of its program.
         task: TaskName,
         /// The hint that the job itself names. One that is declared for its task is told by
-        /// [`HintsDeclared`](Event::HintsDeclared).
+        /// [`HintsDeclared`](RunEvent::HintsDeclared).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hint: Option<ParallelizationHint>,
     },

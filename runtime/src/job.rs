@@ -367,7 +367,7 @@ pub struct Terms {
     /// How much memory an attempt of a command may use, together with all that it has started. Workers have the limits
     /// of their pool.
     pub memory: MemoryLimits,
-    /// How long an attempt may run before an [event](crate::event::Event::JobSlow) reports, once for each job, that the
+    /// How long an attempt may run before an [event](crate::event::RunEvent::JobSlow) reports, once for each job, that the
     /// job is slow.
     pub slow: Option<Duration>,
     /// The group of the job. When one job of the group has failed, no other job of it starts, and running ones are

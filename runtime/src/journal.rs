@@ -253,7 +253,7 @@ impl Journal {
         outcome: &Outcome,
         plan: Option<&JobPlan<'_>>,
     ) -> Result<(), JournalError> {
-        self.check()?;
+        self.check_failure()?;
         let n = self.recorded + 1;
         self.has_ended = false;
         let identity = job.item.as_ref().map(|item| item.identity);
@@ -276,7 +276,7 @@ impl Journal {
     /// Appends a record that the outcomes of these jobs may be wrong, so that a run that resumes this one does them
     /// again. It is in the file after the next flush.
     pub fn suspect(&mut self, ids: &[JobKey]) -> Result<(), JournalError> {
-        self.check()?;
+        self.check_failure()?;
         record::write_suspect(&mut self.buffer, self.recorded, ids)?;
         if self.buffer.len() >= BUFFER {
             self.write()?;
@@ -287,7 +287,7 @@ impl Journal {
     /// Records the slots and limits with which the run, or another part of it, begins. The record is in the file after
     /// the next flush.
     pub fn planned(&mut self, now: SystemTime, plan: &RunPlan) -> Result<(), JournalError> {
-        self.check()?;
+        self.check_failure()?;
         if !self.has_ended {
             record::write_planned(&mut self.buffer, self.recorded, now, plan)?;
         }
@@ -296,7 +296,7 @@ impl Journal {
 
     /// Records an event that is not part of any outcome, for reports. It is in the file after the next flush.
     pub fn event(&mut self, event: &EventRecord) -> Result<(), JournalError> {
-        self.check()?;
+        self.check_failure()?;
         if !self.has_ended {
             record::write_event(&mut self.buffer, self.recorded, event)?;
         }
@@ -306,7 +306,7 @@ impl Journal {
     /// Records that this process and all jobs are stopped now, as by Ctrl-Z, until they have
     /// [continued](Self::continued). The record is in the file when this returns.
     pub fn suspended(&mut self, now: SystemTime) -> Result<(), JournalError> {
-        self.check()?;
+        self.check_failure()?;
         if !self.has_ended {
             record::write_suspended(&mut self.buffer, self.recorded, now)?;
         }
@@ -315,7 +315,7 @@ impl Journal {
 
     /// Records that this process and all jobs continue after they were [stopped](Self::suspended).
     pub fn continued(&mut self, now: SystemTime) -> Result<(), JournalError> {
-        self.check()?;
+        self.check_failure()?;
         if !self.has_ended {
             record::write_continued(&mut self.buffer, self.recorded, now)?;
         }
@@ -324,7 +324,7 @@ impl Journal {
 
     /// Writes all appended records, and returns when they are as durable as the journal's [`Durability`] requires.
     pub fn flush(&mut self) -> Result<(), JournalError> {
-        self.check()?;
+        self.check_failure()?;
         if !self.buffer.is_empty() {
             self.write()?;
         }
@@ -341,7 +341,7 @@ impl Journal {
         if flushed.is_ok() {
             self.flushed = self.length;
         }
-        self.keep(flushed)
+        self.keep_failure(flushed)
     }
 
     /// Fails if the file was removed.
@@ -366,12 +366,12 @@ impl Journal {
         self.length += self.buffer.len() as u64;
         self.buffer.clear();
         self.buffer.shrink_to(2 * BUFFER);
-        self.keep(written)
+        self.keep_failure(written)
     }
 
     /// Records that the run has ended, with its summary, and [saves](Self::save) the journal.
     pub fn end(&mut self, now: SystemTime, summary: &Summary) -> Result<(), JournalError> {
-        self.check()?;
+        self.check_failure()?;
         record::write_ended(&mut self.buffer, self.recorded, now, summary)?;
         self.has_ended = true;
         self.save()?;
@@ -400,7 +400,7 @@ impl Journal {
                 // The system reports a failed write-back to only one of two syncs, so the background sync has to end
                 // before this one's result can be trusted.
                 let idle = self.syncer.as_ref().map_or(Ok(()), Syncer::wait_idle);
-                self.keep(synced.and(idle))
+                self.keep_failure(synced.and(idle))
             }
         }
     }
@@ -412,12 +412,12 @@ impl Journal {
     }
 
     /// Returns the failure of an earlier write, if there was one.
-    fn check(&self) -> Result<(), JournalError> {
+    fn check_failure(&self) -> Result<(), JournalError> {
         self.failure.clone().map_or(Ok(()), Err)
     }
 
     /// Keeps a failure, so that nothing is written after it.
-    fn keep(&mut self, result: Result<(), JournalError>) -> Result<(), JournalError> {
+    fn keep_failure(&mut self, result: Result<(), JournalError>) -> Result<(), JournalError> {
         if let Err(failure) = &result {
             self.failure = Some(failure.clone());
             // An error leaves records in the file that were not reported as recorded. They are whole or torn, and a run

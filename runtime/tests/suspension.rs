@@ -8,7 +8,7 @@ use std::task::{Context, Waker};
 use std::time::{Duration, SystemTime};
 
 use ratchet_caching::Clock;
-use ratchet_runtime::event::{Event, EventRecord};
+use ratchet_runtime::event::{EventRecord, RunEvent};
 use ratchet_runtime::process::{suspend_while, working_now};
 use ratchet_runtime::{
     BreakerConfig, Class, Executor, Failure, Job, Payload, Sink, Terms, Timestamp,
@@ -36,7 +36,7 @@ impl Clock for TimeOfDay {
 }
 
 #[derive(Clone, Default)]
-struct Times(Arc<Mutex<Vec<(u64, Event)>>>);
+struct Times(Arc<Mutex<Vec<(u64, RunEvent)>>>);
 
 impl Sink for Times {
     fn on(&mut self, record: &EventRecord) {

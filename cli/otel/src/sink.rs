@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use ratchet_ipc::JobKey;
-use ratchet_runtime::event::{Event, EventRecord, WorkerNews};
+use ratchet_runtime::event::{EventRecord, RunEvent, WorkerNews};
 use ratchet_runtime::process::working_now;
 use ratchet_runtime::{Interest, RunTrace, Sink};
 
@@ -126,20 +126,20 @@ impl Sink for Telemetry {
     fn on(&mut self, record: &EventRecord) {
         let at_ms = record.at_ms;
         match &record.event {
-            Event::RunStarted { .. } => self.began = nanos_of_millis(at_ms),
-            Event::HintsDeclared { hints } => {
+            RunEvent::RunStarted { .. } => self.began = nanos_of_millis(at_ms),
+            RunEvent::HintsDeclared { hints } => {
                 let told = hints.iter();
                 self.hints
                     .extend(told.map(|(task, hint)| (task.clone(), hint.to_string())));
             }
-            Event::JobQueued {
+            RunEvent::JobQueued {
                 id,
                 hint: Some(hint),
                 ..
             } => {
                 self.notes.entry(id.clone()).or_default().hint = Some(hint.to_string());
             }
-            Event::AttemptFailed {
+            RunEvent::AttemptFailed {
                 id,
                 attempt,
                 message,
@@ -154,10 +154,10 @@ impl Sink for Telemetry {
                 });
             }
             // A resumed run also delivers what had ended before it.
-            Event::JobEnded { outcome }
+            RunEvent::JobEnded { outcome }
                 if (outcome.ended)
                     .is_some_and(|at| nanos_of_millis(at.as_millis()) < self.began) => {}
-            Event::JobEnded { outcome } => {
+            RunEvent::JobEnded { outcome } => {
                 let mut notes = self.notes.remove(&outcome.id).unwrap_or_default();
                 self.queue.count(|figures| figures.job(outcome));
                 if self.trace.run().is_sampled() {
@@ -168,7 +168,7 @@ impl Sink for Telemetry {
                     self.queue.push(spans);
                 }
             }
-            Event::RunEnded { total, succeeded } => {
+            RunEvent::RunEnded { total, succeeded } => {
                 let span = self.of_run(at_ms, *total, *succeeded);
                 let is_sampled = self.trace.run().is_sampled();
                 self.queue.close(is_sampled.then_some(span), working_now());
@@ -189,9 +189,9 @@ impl Sink for Telemetry {
 
 impl Telemetry {
     /// Notes what happens to the run itself as an event of its span.
-    fn note_event(&mut self, at_ms: u64, event: &Event) {
+    fn note_event(&mut self, at_ms: u64, event: &RunEvent) {
         match event {
-            Event::Worker(WorkerNews::Ended {
+            RunEvent::Worker(WorkerNews::Ended {
                 worker,
                 cause,
                 unexpected: true,
@@ -203,25 +203,25 @@ impl Telemetry {
                 ];
                 self.note(at_ms, "worker restart", told);
             }
-            Event::Worker(WorkerNews::Broken { kind, reason }) => {
+            RunEvent::Worker(WorkerNews::Broken { kind, reason }) => {
                 let told = vec![
                     attribute("ratchet.kind", kind.as_str()),
                     attribute("ratchet.cause", shortened(reason)),
                 ];
                 self.note(at_ms, "workers given up", told);
             }
-            Event::BreakerChanged(report) => {
+            RunEvent::BreakerChanged(report) => {
                 let told = vec![
                     attribute("ratchet.breaker", report.name.as_str()),
                     attribute("ratchet.breaker.state", report.state.as_str()),
                 ];
                 self.note(at_ms, "breaker", told);
             }
-            Event::Admission { held: Some(held) } => {
+            RunEvent::Admission { held: Some(held) } => {
                 let told = vec![attribute("ratchet.cause", held.as_str())];
                 self.note(at_ms, "held back", told);
             }
-            Event::RunStopping { phase, reason } => {
+            RunEvent::RunStopping { phase, reason } => {
                 let told = vec![
                     attribute("ratchet.phase", phase.as_str()),
                     attribute("ratchet.cause", shortened(reason)),
@@ -258,16 +258,16 @@ mod tests {
         (telemetry, queue)
     }
 
-    fn tell(telemetry: &mut Telemetry, at_ms: u64, event: Event) {
+    fn tell(telemetry: &mut Telemetry, at_ms: u64, event: RunEvent) {
         let v = EventRecord::VERSION;
         telemetry.on(&EventRecord { v, at_ms, event });
     }
 
     fn run(telemetry: &mut Telemetry) {
-        tell(telemetry, 1_000, Event::RunStarted { total: None });
+        tell(telemetry, 1_000, RunEvent::RunStarted { total: None });
         let hints = [("t".to_owned(), ParallelizationHint::HostExclusive)].into();
-        tell(telemetry, 1_000, Event::HintsDeclared { hints });
-        let ended = |id: &str| Event::JobEnded {
+        tell(telemetry, 1_000, RunEvent::HintsDeclared { hints });
+        let ended = |id: &str| RunEvent::JobEnded {
             outcome: Arc::new(Outcome {
                 attempts: 1,
                 started: Some(Timestamp::from_millis(1_500)),
@@ -276,7 +276,7 @@ mod tests {
                 ..Outcome::new(id, "t", Ok(Payload::null()))
             }),
         };
-        let queued = Event::JobQueued {
+        let queued = RunEvent::JobQueued {
             id: "a".into(),
             task: "t".into(),
             hint: Some(ParallelizationHint::Alone),
@@ -284,14 +284,14 @@ mod tests {
         tell(telemetry, 1_000, queued);
         tell(telemetry, 2_500, ended("a"));
         tell(telemetry, 2_500, ended("b"));
-        let end = Event::Worker(WorkerNews::Ended {
+        let end = RunEvent::Worker(WorkerNews::Ended {
             worker: ratchet_runtime::worker::WorkerName::new("w", 1),
             cause: "was killed".to_owned(),
             unexpected: true,
         });
         tell(telemetry, 2_600, end);
         let (total, succeeded) = (3, 2);
-        tell(telemetry, 3_000, Event::RunEnded { total, succeeded });
+        tell(telemetry, 3_000, RunEvent::RunEnded { total, succeeded });
     }
 
     fn hint(span: &Span) -> Option<&Value> {
@@ -334,13 +334,13 @@ mod tests {
     #[test]
     fn what_had_ended_before_the_run_is_not_of_it() {
         let (mut telemetry, queue) = telemetry(None);
-        tell(&mut telemetry, 1_000, Event::RunStarted { total: None });
+        tell(&mut telemetry, 1_000, RunEvent::RunStarted { total: None });
         let outcome = Outcome {
             ended: Some(Timestamp::from_millis(999)),
             ..Outcome::new("a", "t", Ok(Payload::null()))
         };
         let outcome = Arc::new(outcome);
-        tell(&mut telemetry, 1_001, Event::JobEnded { outcome });
+        tell(&mut telemetry, 1_001, RunEvent::JobEnded { outcome });
         assert_eq!((queue.waiting(), queue.figures().jobs.len()), (0, 0));
     }
 

@@ -1,7 +1,7 @@
 //! Runs playbooks: decides which jobs to run, and what follows from their results.
 //!
 //! [`Execution`] is the interface for the code that runs the jobs. It gives out each job once, takes the outcomes, and
-//! emits [`Event`]s for the display. [`PlayRunner`](crate::PlayRunner) performs the jobs.
+//! emits [`PlayEvent`]s for the display. [`PlayRunner`](crate::PlayRunner) performs the jobs.
 
 mod arguments;
 mod batches;
@@ -43,7 +43,7 @@ use ratchet_resilience::retry::{BackoffPolicy, Delay, Jitter};
 use ratchet_runtime::{Class, Job, Outcome, Payload, Terms};
 use serde_json::json;
 
-pub use event::Event;
+pub use event::PlayEvent;
 pub use recap::{HostCounts, Recap};
 pub(crate) use start_at::StartAt;
 pub use timings::{TaskTimes, Timings};
@@ -200,7 +200,7 @@ impl Execution {
         let waits = timings::lock_waits(outcome);
         if !waits.is_empty() {
             let host = call.names.host.clone();
-            self.machine.events.push(Event::Waited { host, waits });
+            self.machine.events.push(PlayEvent::Waited { host, waits });
         }
         if let Work::Lookup(lookup) = &call.work {
             let answer = match (result, &outcome.result) {
@@ -248,7 +248,7 @@ impl Execution {
     }
 
     /// Takes the events since the last call.
-    pub fn take_events(&mut self) -> Vec<Event> {
+    pub fn take_events(&mut self) -> Vec<PlayEvent> {
         std::mem::take(&mut self.machine.events)
     }
 

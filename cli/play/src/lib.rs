@@ -40,7 +40,7 @@ use ratchet_input::inventory::Inventory;
 use ratchet_runtime::ParallelizationHint;
 
 pub use configuration::{Configuration, PlayFlags};
-pub use execution::{Event, Execution, HostCounts, Recap, StepAnswer, TaskTimes, Timings};
+pub use execution::{Execution, HostCounts, PlayEvent, Recap, StepAnswer, TaskTimes, Timings};
 pub use hints::{ModuleEntry, ModuleRegistry};
 pub use listing::PlayListing;
 pub use prepare::{MakeRunner, Passwords, Prepared, Question, check_syntax, prepare};

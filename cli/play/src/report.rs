@@ -10,7 +10,7 @@ use ratchet_input::escape::plain;
 use ratchet_input::style::{Style, Tone};
 use serde_json::Value;
 
-use crate::execution::{Event, Recap, Timings};
+use crate::execution::{PlayEvent, Recap, Timings};
 use crate::language::builtin;
 use crate::result::{TaskResult, TaskStatus};
 
@@ -55,17 +55,17 @@ impl PlayLines {
     }
 
     /// Adds the lines of an event.
-    pub fn add(&mut self, event: &Event) {
+    pub fn add(&mut self, event: &PlayEvent) {
         match event {
-            Event::Play { name } => self.heading(&format!("PLAY [{name}]")),
-            Event::NoHosts => self.line(Tone::Doubtful, "skipping: no hosts matched"),
-            Event::Task { name, is_handler } => {
+            PlayEvent::Play { name } => self.heading(&format!("PLAY [{name}]")),
+            PlayEvent::NoHosts => self.line(Tone::Doubtful, "skipping: no hosts matched"),
+            PlayEvent::Task { name, is_handler } => {
                 if *is_handler {
                     self.handlers.insert(name.clone());
                 }
                 self.task_heading(name);
             }
-            Event::Waited { host, waits } if self.verbosity > 0 => {
+            PlayEvent::Waited { host, waits } if self.verbosity > 0 => {
                 for (word, time) in waits {
                     let line = format!(
                         "waited: [{host}] {} for {}",
@@ -76,20 +76,20 @@ impl PlayLines {
                     self.line(Tone::Quiet, &line);
                 }
             }
-            Event::Item(result) => {
+            PlayEvent::Item(result) => {
                 self.show_task_of(result);
                 let item = result.item.as_ref().map(item_text).unwrap_or_default();
                 let place = format!("[{}] => (item={item})", result.host);
                 self.result(result, &place);
             }
-            Event::Ended { result, has_items } => self.ended(result, *has_items),
-            Event::Included { what, host } => {
+            PlayEvent::Ended { result, has_items } => self.ended(result, *has_items),
+            PlayEvent::Included { what, host } => {
                 let line = format!("included: {what} for {host}");
                 self.line(Tone::Quiet, &line);
             }
-            Event::NoHostsLeft => self.heading("NO MORE HOSTS LEFT"),
+            PlayEvent::NoHostsLeft => self.heading("NO MORE HOSTS LEFT"),
             // These are printed with the messages of the program instead.
-            Event::Warning(_) | Event::Error(_) | Event::Waited { .. } => {}
+            PlayEvent::Warning(_) | PlayEvent::Error(_) | PlayEvent::Waited { .. } => {}
         }
     }
 
@@ -414,7 +414,7 @@ fn add_json(more: &mut String, value: &Value) {
 mod tests {
     use super::*;
 
-    fn ended(task: &str, host: &str) -> Event {
+    fn ended(task: &str, host: &str) -> PlayEvent {
         let result = TaskResult {
             status: TaskStatus::Ok,
             changed: false,
@@ -427,14 +427,14 @@ mod tests {
             result: serde_json::Map::new(),
             diff: None,
         };
-        Event::Ended {
+        PlayEvent::Ended {
             result,
             has_items: false,
         }
     }
 
-    fn begun(name: &str, is_handler: bool) -> Event {
-        Event::Task {
+    fn begun(name: &str, is_handler: bool) -> PlayEvent {
+        PlayEvent::Task {
             name: name.to_owned(),
             is_handler,
         }

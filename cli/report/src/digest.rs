@@ -4,12 +4,12 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ratchet_runtime::event::{Event, EventRecord, WorkerNews};
+use ratchet_runtime::event::{EventRecord, RunEvent, WorkerNews};
 use ratchet_runtime::{Blocker, Class, Status};
 use serde::Serialize;
 
 use crate::critical_path::Link;
-use crate::explain::{Explanation, describe, story};
+use crate::explain::{Explanation, describe, describe_run};
 use crate::model::{AttemptFacts, JobFacts, RunModel, shown_name};
 use crate::timeline::{LimitUse, Series, Steps, limit_uses};
 
@@ -175,7 +175,7 @@ impl Digest {
         Self {
             v: 1,
             run: figures(model),
-            story: story(model, &explanation),
+            story: describe_run(model, &explanation),
             whatif: (explanation.changes.iter())
                 .map(|change| {
                     let text = describe(model, &change.change);
@@ -507,7 +507,7 @@ fn events(model: &RunModel) -> Vec<(u64, String)> {
 /// Describes an event for people; `None` for an event that the journal does not keep.
 pub(crate) fn describe_event(record: &EventRecord) -> Option<String> {
     Some(match &record.event {
-        Event::Worker(news) => match news {
+        RunEvent::Worker(news) => match news {
             WorkerNews::Ended { worker, cause, .. } => format!("worker {worker} {cause}"),
             WorkerNews::Waiting { kind, delay } => {
                 format!("the next start of a `{kind}` worker waits {delay:?}")
@@ -517,7 +517,7 @@ pub(crate) fn describe_event(record: &EventRecord) -> Option<String> {
             }
             _ => return None,
         },
-        Event::BreakerChanged(report) => {
+        RunEvent::BreakerChanged(report) => {
             let of = match &report.host {
                 Some(host) => format!("`{}` for host {host}", report.name),
                 None => format!("`{}`", report.name),
@@ -528,10 +528,10 @@ pub(crate) fn describe_event(record: &EventRecord) -> Option<String> {
                 report.reason
             )
         }
-        Event::LimitChanged { name, limit } => format!("the limit `{name}` became {limit}"),
-        Event::Admission { held: Some(why) } => format!("new jobs were held back: {why}"),
-        Event::Admission { held: None } => "new jobs could start again".to_owned(),
-        Event::RunStopping { phase, reason } => format!("the run was {phase}: {reason}"),
+        RunEvent::LimitChanged { name, limit } => format!("the limit `{name}` became {limit}"),
+        RunEvent::Admission { held: Some(why) } => format!("new jobs were held back: {why}"),
+        RunEvent::Admission { held: None } => "new jobs could start again".to_owned(),
+        RunEvent::RunStopping { phase, reason } => format!("the run was {phase}: {reason}"),
         _ => return None,
     })
 }

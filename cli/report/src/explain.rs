@@ -105,7 +105,7 @@ fn changes(model: &RunModel, chain: &[Link]) -> Vec<Change> {
 }
 
 /// Describes the figures and the chain of a run, one sentence per line.
-pub(crate) fn story(model: &RunModel, explanation: &Explanation) -> Vec<String> {
+pub(crate) fn describe_run(model: &RunModel, explanation: &Explanation) -> Vec<String> {
     let mut text = String::new();
     if model.jobs.is_empty() {
         return vec!["No job has ended yet.".to_owned()];

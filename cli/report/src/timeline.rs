@@ -22,7 +22,7 @@ impl Steps {
     /// Makes this many steps over a time.
     pub(crate) fn new(length: Moment, count: usize) -> Self {
         Self {
-            step: seconds(length.max(1)) / seconds(count as u64),
+            step: as_float(length.max(1)) / as_float(count as u64),
             parts: vec![0.0; count + 1],
             changes: vec![0.0; count + 1],
         }
@@ -30,10 +30,10 @@ impl Steps {
 
     /// Adds a span of time.
     pub(crate) fn add(&mut self, from: Moment, to: Moment) {
-        let most = seconds(self.parts.len() as u64 - 1);
+        let most = as_float(self.parts.len() as u64 - 1);
         let (from, to) = (
-            (seconds(from) / self.step).min(most),
-            (seconds(to) / self.step).min(most),
+            (as_float(from) / self.step).min(most),
+            (as_float(to) / self.step).min(most),
         );
         if to <= from {
             return;
@@ -43,15 +43,15 @@ impl Steps {
             self.parts[first] += to - from;
             return;
         }
-        self.parts[first] += seconds(first as u64) + 1.0 - from;
-        self.parts[last] += to - seconds(last as u64);
+        self.parts[first] += as_float(first as u64) + 1.0 - from;
+        self.parts[last] += to - as_float(last as u64);
         self.changes[first + 1] += 1.0;
         self.changes[last] -= 1.0;
     }
 
     /// Adds an event at a moment.
     pub(crate) fn count(&mut self, at: Moment) {
-        let place = index(seconds(at) / self.step).min(self.parts.len() - 2);
+        let place = index(as_float(at) / self.step).min(self.parts.len() - 2);
         self.parts[place] += 1.0;
     }
 
@@ -73,7 +73,7 @@ impl Steps {
     clippy::cast_precision_loss,
     reason = "microseconds of centuries are exact, and steps are for the eye"
 )]
-fn seconds(micros: u64) -> f64 {
+fn as_float(micros: u64) -> f64 {
     micros as f64
 }
 
@@ -195,7 +195,7 @@ pub(crate) fn limit_uses(model: &RunModel, steps: usize) -> Vec<LimitUse> {
             }
         }
     }
-    let step = seconds(model.length.max(1)) / 1e6 / seconds(steps as u64);
+    let step = as_float(model.length.max(1)) / 1e6 / as_float(steps as u64);
     let told = uses.into_iter().map(|(name, (steps, is_rate))| {
         let mut values = steps.values();
         if is_rate {
@@ -236,9 +236,9 @@ mod tests {
             for (from, length) in spans {
                 let to = (from + length).min(1_000);
                 steps.add(from, to);
-                sum += seconds(to - from);
+                sum += as_float(to - from);
             }
-            let step = 1_000.0 / seconds(count as u64);
+            let step = 1_000.0 / as_float(count as u64);
             let held: f64 = steps.values().iter().map(|value| value * step).sum();
             prop_assert!((held - sum).abs() < 1e-6, "{held} and not {sum}");
         }

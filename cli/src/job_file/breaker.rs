@@ -11,13 +11,13 @@ const SLOW_RATE: f64 = 0.5;
 
 /// The breaker of a section, a flag or the defaults. The outer option is `None` if none of them mentions a breaker. The
 /// inner one is `None` if they ask for no breaker.
-pub(crate) type PartialBreaker = Option<Option<BreakerConfig>>;
+pub(crate) type BreakerSetting = Option<Option<BreakerConfig>>;
 
 /// Makes the breaker of a section, and reports rules that cannot work.
 pub(super) fn from_spec(
     said: Field<Either<bool, BreakerSpec>>,
     problems: &mut Problems,
-) -> PartialBreaker {
+) -> BreakerSetting {
     let place = said.span();
     match said.into_value()? {
         Either::First(false) => Some(None),

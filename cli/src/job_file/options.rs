@@ -5,7 +5,7 @@ use std::time::Duration;
 use ratchet_runtime::process::{PoolConfig, Prefetch, Size};
 use ratchet_runtime::{BreakerConfig, Placement, TaskName};
 
-use super::breaker::PartialBreaker;
+use super::breaker::BreakerSetting;
 use super::hosts::HostRegistry;
 use super::resources::Resources;
 use super::selection::{GroupPattern, Selection};
@@ -17,7 +17,7 @@ pub(crate) struct PlanOptions {
     /// The terms of flags. They take precedence over the defaults of the file, but not over its jobs and workers.
     pub(crate) flags: PartialTerms,
     /// The breaker of flags. It takes precedence over the defaults of the file, but not over its workers.
-    pub(crate) breaker: PartialBreaker,
+    pub(crate) breaker: BreakerSetting,
     /// The terms of settings. The defaults of the file take precedence over them.
     pub(crate) settings: PartialTerms,
     /// The worker of `--worker`, which serves every task of a file without `workers`.

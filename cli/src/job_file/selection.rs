@@ -162,7 +162,7 @@ fn next_character(text: &[u8], at: usize) -> usize {
 /// One of several equal parts of the jobs of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Partition {
-    by: By,
+    by: PartitionRule,
     /// The number of the part, from 1 on.
     part: u64,
     /// How many parts there are.
@@ -171,7 +171,7 @@ pub(crate) struct Partition {
 
 /// How jobs are divided into parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum By {
+enum PartitionRule {
     /// The jobs are dealt to the parts in turn.
     Slice,
     /// The id of a job decides its part, whatever other jobs there are.
@@ -185,8 +185,8 @@ impl FromStr for Partition {
         let wrong = || format!("`{text}` is not a part; write slice:1/4 or hash:1/4");
         let (by, numbers) = text.split_once(':').ok_or_else(wrong)?;
         let by = match by {
-            "slice" | "count" => By::Slice,
-            "hash" => By::Hash,
+            "slice" | "count" => PartitionRule::Slice,
+            "hash" => PartitionRule::Hash,
             _ => return Err(wrong()),
         };
         let (part, parts) = numbers.split_once('/').ok_or_else(wrong)?;
@@ -205,8 +205,8 @@ impl Partition {
     /// Whether the part contains the job at this position of the file.
     fn has(&self, position: u64, id: &str) -> bool {
         let number = match self.by {
-            By::Slice => position,
-            By::Hash => hash(id),
+            PartitionRule::Slice => position,
+            PartitionRule::Hash => hash(id),
         };
         number % self.parts == self.part - 1
     }

@@ -76,7 +76,7 @@ impl AdditionRecord {
     }
 
     /// Records a text, before its jobs are added: if this process is killed in between, `resume` runs them.
-    pub(super) fn keep(&self, number: u32, addition: &Addition) -> io::Result<()> {
+    pub(super) fn write(&self, number: u32, addition: &Addition) -> io::Result<()> {
         // Who could write there would say which commands `resume` runs.
         let mut folder = fs::DirBuilder::new();
         folder.recursive(true).mode(0o700).create(&self.folder)?;
@@ -181,7 +181,9 @@ mod tests {
         assert!(record.read().unwrap().is_empty());
         for number in 1..=11 {
             assert_eq!(record.next_number().unwrap(), number);
-            record.keep(number, &addition(&number.to_string())).unwrap();
+            record
+                .write(number, &addition(&number.to_string()))
+                .unwrap();
         }
         record.withdraw(11).unwrap();
         assert_eq!(record.next_number().unwrap(), 11);

@@ -33,7 +33,7 @@ pub(crate) enum Question {
         #[serde(default)]
         stderr_from: u64,
     },
-    /// Cancel these jobs. Answered by a list of [`Became`].
+    /// Cancel these jobs. Answered by a list of [`CancelEffect`].
     Cancel {
         /// The ids of the jobs.
         jobs: Vec<JobKey>,
@@ -426,7 +426,7 @@ impl OutputPiece {
 
 /// The effect of cancelling a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Became {
+pub(crate) struct CancelEffect {
     /// The id of the job.
     pub(crate) job: JobKey,
     /// `cancelled`, `asked` (the job runs, and was asked to stop) or `unknown`.

@@ -26,12 +26,12 @@ use tokio_util::sync::CancellationToken;
 use super::additions::JobAdding;
 use super::figures::LiveFigures;
 use super::message::{
-    Became, Explanation, LimitChange, LiveState, Printed, Question, Refusal, Reply, VERSION,
+    CancelEffect, Explanation, LimitChange, LiveState, Printed, Question, Refusal, Reply, VERSION,
 };
 use super::place::{BoundSocket, is_ours};
 use super::question_limiter::QuestionLimiter;
 use super::state::{self, History};
-use super::steering::{Steered, SteeringRecord};
+use super::steering::{SteeringChange, SteeringRecord};
 use worker_figures::WorkerFigures;
 
 /// The most clients at the same time. Each needs a buffer for a question.
@@ -137,7 +137,7 @@ async fn serve(listener: StdListener, served: Served, stop: CancellationToken) -
     loop {
         tokio::select! {
             () = stop.cancelled() => {
-                say_farewell(&answers, &mut clients).await;
+                finish_clients(&answers, &mut clients).await;
                 return Ok(());
             }
             _ = second.tick() => answers.note_second(),
@@ -145,7 +145,7 @@ async fn serve(listener: StdListener, served: Served, stop: CancellationToken) -
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) if is_trusted(&stream) => {
                     if clients.len() < CLIENTS {
-                        clients.spawn(talk(stream, Arc::clone(&answers)));
+                        clients.spawn(serve_client(stream, Arc::clone(&answers)));
                     } else {
                         refuse(&stream);
                     }
@@ -163,7 +163,7 @@ async fn serve(listener: StdListener, served: Served, stop: CancellationToken) -
 
 /// Waits until clients that follow a job have asked for the rest of its output, because the job may have ended together
 /// with the run.
-async fn say_farewell(answers: &Answers, clients: &mut JoinSet<()>) {
+async fn finish_clients(answers: &Answers, clients: &mut JoinSet<()>) {
     let rest = async {
         while answers.followers.load(Ordering::Relaxed) > 0 && clients.join_next().await.is_some() {
         }
@@ -189,7 +189,7 @@ fn refuse(stream: &UnixStream) {
 }
 
 /// Answers the questions of a client until it is gone, silent or slow, or sends a line that is too long.
-async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin, answers: Arc<Answers>) {
+async fn serve_client(stream: impl AsyncRead + AsyncWrite + Unpin, answers: Arc<Answers>) {
     let (read, mut write) = tokio::io::split(stream);
     let mut reader = BufReader::new(read);
     let mut question = Vec::new();
@@ -447,7 +447,7 @@ impl Answers {
         Ok(state::printed(&output, running, stdout_from, stderr_from))
     }
 
-    async fn cancel(&self, jobs: Vec<JobKey>) -> Result<Vec<Became>, Refusal> {
+    async fn cancel(&self, jobs: Vec<JobKey>) -> Result<Vec<CancelEffect>, Refusal> {
         let cancel = self.served.handle.cancel_jobs(jobs.clone());
         let became = self.question_limiter.pass(cancel).await.map_err(refusal)?;
         self.question_limiter.forget().await;
@@ -456,10 +456,13 @@ impl Answers {
             Cancellation::Asked => "asked",
             _ => "unknown",
         };
-        let became = jobs.into_iter().zip(became).map(|(job, became)| Became {
-            job,
-            became: word(became).to_owned(),
-        });
+        let became = jobs
+            .into_iter()
+            .zip(became)
+            .map(|(job, became)| CancelEffect {
+                job,
+                became: word(became).to_owned(),
+            });
         Ok(became.collect())
     }
 
@@ -522,7 +525,7 @@ impl Answers {
             set.map_err(refusal)?;
             told.push(format!("jobs {slots}"));
             if let Some(slots) = std::num::NonZeroU32::new(slots) {
-                self.keep(&Steered::Slots(slots))?;
+                self.record_change(&SteeringChange::Slots(slots))?;
             }
         }
         for (name, limit) in changes {
@@ -531,14 +534,14 @@ impl Answers {
                 .await;
             set.map_err(refusal)?;
             told.push(format!("limit {name} {limit}"));
-            self.keep(&Steered::Limit(name, limit))?;
+            self.record_change(&SteeringChange::Limit(name, limit))?;
         }
         question_limiter.forget().await;
         Ok(told)
     }
 
     /// Records a change, so that `resume` goes on with it.
-    fn keep(&self, change: &Steered) -> Result<(), Refusal> {
+    fn record_change(&self, change: &SteeringChange) -> Result<(), Refusal> {
         self.served.record.add(change).map_err(|error| {
             let path = self.served.record.path().display();
             Refusal::new(format!(

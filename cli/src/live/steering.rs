@@ -15,7 +15,7 @@ const FILE: &str = "steering";
 /// A change that holds for the rest of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Steered {
+pub(crate) enum SteeringChange {
     /// The number of slots.
     Slots(NonZeroU32),
     /// A named limit.
@@ -37,7 +37,7 @@ impl SteeringRecord {
     }
 
     /// Adds a change, and syncs it to the disk before the client is told that the change was made.
-    pub(super) fn add(&self, change: &Steered) -> io::Result<()> {
+    pub(super) fn add(&self, change: &SteeringChange) -> io::Result<()> {
         let mut line = serde_json::to_vec(change)?;
         line.push(b'\n');
         let mut options = OpenOptions::new();
@@ -51,7 +51,7 @@ impl SteeringRecord {
     }
 
     /// Reads the changes in the order in which they were made. An incomplete last line is left out.
-    pub(crate) fn read(&self) -> io::Result<Vec<Steered>> {
+    pub(crate) fn read(&self) -> io::Result<Vec<SteeringChange>> {
         let file = match File::open(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -85,8 +85,8 @@ mod tests {
         let record = SteeringRecord::of(folder.path());
         assert!(record.read().unwrap().is_empty());
         let changes = [
-            Steered::Slots(NonZeroU32::new(3).unwrap()),
-            Steered::Limit("db".to_owned(), Limit::max(2).unwrap()),
+            SteeringChange::Slots(NonZeroU32::new(3).unwrap()),
+            SteeringChange::Limit("db".to_owned(), Limit::max(2).unwrap()),
         ];
         for change in &changes {
             record.add(change).unwrap();

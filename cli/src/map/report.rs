@@ -88,7 +88,7 @@ impl Report for MapReport {
         // A result of an earlier part of the run was written to the joblog and to the results then.
         let is_new = ran || outcome.cached;
         if let Some(record) = record.as_ref().filter(|_| is_new) {
-            self.keep(record)?;
+            self.write_record(record)?;
         }
         let never_ran = |failure: &Failure| matches!(failure.class, Class::Input | Class::Spawn);
         if self.reports_errors && outcome.failure().is_some_and(never_ran) {
@@ -146,7 +146,7 @@ impl Report for MapReport {
 
 impl MapReport {
     /// Writes a command into the joblog, and into the folder or table of results.
-    fn keep(&mut self, record: &CommandRecord) -> Result<(), OutputError> {
+    fn write_record(&mut self, record: &CommandRecord) -> Result<(), OutputError> {
         if let Some(joblog) = &mut self.joblog {
             joblog.write(record)?;
         }

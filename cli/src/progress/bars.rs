@@ -128,7 +128,7 @@ mod tests {
     use std::io::{self, Write};
 
     use indicatif::InMemoryTerm;
-    use ratchet_runtime::event::Event;
+    use ratchet_runtime::event::RunEvent;
 
     use crate::progress::view::{LINES, View};
 
@@ -155,8 +155,8 @@ mod tests {
         Bars::on(Canvas::new(Box::new(To(term.clone())), size))
     }
 
-    fn started(id: &str) -> Event {
-        Event::AttemptStarted {
+    fn started(id: &str) -> RunEvent {
+        RunEvent::AttemptStarted {
             id: id.into(),
             item: None,
             attempt: 1,
@@ -171,13 +171,13 @@ mod tests {
         let term = InMemoryTerm::new(20, 80);
         let begin = tokio::time::Instant::now().into_std();
         let (mut bars, mut view) = (bars_on(&term), View::new(begin));
-        view.observe(&Event::RunStarted { total: Some(4) }, begin);
+        view.observe(&RunEvent::RunStarted { total: Some(4) }, begin);
         for id in ["a", "b\x1b[2J"] {
             view.observe(&started(id), begin);
         }
         let later = begin + Duration::from_secs(3);
         view.observe(
-            &Event::AttemptProgress {
+            &RunEvent::AttemptProgress {
                 id: "a".into(),
                 done: Some(1.0),
                 total: Some(4.0),
@@ -210,7 +210,7 @@ mod tests {
         let term = InMemoryTerm::new(20, 80);
         let begin = tokio::time::Instant::now().into_std();
         let (mut bars, mut view) = (bars_on(&term), View::new(begin));
-        view.observe(&Event::RunStarted { total: Some(4) }, begin);
+        view.observe(&RunEvent::RunStarted { total: Some(4) }, begin);
         view.observe(&started("a"), begin);
         bars.draw(ProgressFrame::of(&view, begin), begin);
         assert_ne!(term.moves_since_last_check(), "");

@@ -41,7 +41,7 @@ pub(super) fn is_reported_at_once(status: Status) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use ratchet_runtime::event::Event;
+    use ratchet_runtime::event::RunEvent;
 
     use super::*;
     use crate::progress::view::View;
@@ -55,7 +55,7 @@ mod tests {
             LineDisplay::new(Box::new(seen.clone()), begin),
             View::new(begin),
         );
-        view.observe(&Event::RunStarted { total: Some(3) }, begin);
+        view.observe(&RunEvent::RunStarted { total: Some(3) }, begin);
         for tenth in 0..=120 {
             let now = begin + Duration::from_millis(tenth * 100);
             lines.draw(&ProgressFrame::of(&view, now), now);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use ratchet_runtime::event::Event;
+use ratchet_runtime::event::RunEvent;
 use ratchet_runtime::summary::{ExecutionStats, LiveStats};
 use ratchet_runtime::worker::WorkerName;
 use ratchet_runtime::{ItemName, JobKey, PlaceName};
@@ -49,10 +49,10 @@ impl View {
     }
 
     /// Handles an event.
-    pub(super) fn observe(&mut self, event: &Event, now: Instant) {
+    pub(super) fn observe(&mut self, event: &RunEvent, now: Instant) {
         self.stats.observe(event, now);
         match event {
-            Event::AttemptStarted {
+            RunEvent::AttemptStarted {
                 id,
                 item,
                 worker,
@@ -69,7 +69,7 @@ impl View {
                 };
                 self.running.insert(id.clone(), running);
             }
-            Event::AttemptProgress {
+            RunEvent::AttemptProgress {
                 id,
                 done,
                 total,
@@ -82,10 +82,10 @@ impl View {
                     }
                 }
             }
-            Event::AttemptFailed { id, .. } => drop(self.running.remove(id)),
-            Event::JobEnded { outcome } => drop(self.running.remove(&outcome.id)),
-            Event::Admission { held } => self.held.clone_from(held),
-            Event::RunStopping { phase, .. } => self.stopping = Some(phase.clone()),
+            RunEvent::AttemptFailed { id, .. } => drop(self.running.remove(id)),
+            RunEvent::JobEnded { outcome } => drop(self.running.remove(&outcome.id)),
+            RunEvent::Admission { held } => self.held.clone_from(held),
+            RunEvent::RunStopping { phase, .. } => self.stopping = Some(phase.clone()),
             _ => {}
         }
     }
@@ -200,9 +200,9 @@ mod tests {
 
     use super::*;
 
-    fn ended(id: &str, result: Result<Payload, Class>) -> Event {
+    fn ended(id: &str, result: Result<Payload, Class>) -> RunEvent {
         let result = result.map_err(|class| Box::new(Failure::new(class, "it ended")));
-        Event::JobEnded {
+        RunEvent::JobEnded {
             outcome: Arc::new(Outcome {
                 result,
                 ..outcome(id)
@@ -222,7 +222,7 @@ mod tests {
         let begin = tokio::time::Instant::now().into_std();
         let mut view = View::new(begin);
         for (id, worker) in [("a", None), ("b", Some(WorkerName::new("w@web1", 1)))] {
-            let started = Event::AttemptStarted {
+            let started = RunEvent::AttemptStarted {
                 id: id.into(),
                 item: None,
                 attempt: 1,
@@ -240,13 +240,13 @@ mod tests {
         let begin = tokio::time::Instant::now().into_std();
         let mut view = View::new(begin);
         let at = |seconds| begin + Duration::from_secs(seconds);
-        view.observe(&Event::RunStarted { total: Some(100) }, begin);
+        view.observe(&RunEvent::RunStarted { total: Some(100) }, begin);
         view.observe(&ended("1", Ok(Payload::null())), at(5));
         assert_eq!(view.position(at(5)), (1, 100));
         assert!(view.figures(at(5)).contains(" left"));
         let phase = "draining".to_owned();
         let reason = "asked".to_owned();
-        view.observe(&Event::RunStopping { phase, reason }, at(5));
+        view.observe(&RunEvent::RunStopping { phase, reason }, at(5));
         for number in 2..90 {
             view.observe(&ended(&number.to_string(), Err(Class::Cancelled)), at(5));
         }
@@ -262,7 +262,7 @@ mod tests {
     fn the_time_left_is_shown_once_a_stream_has_said_how_many_jobs_it_has() {
         let begin = tokio::time::Instant::now().into_std();
         let mut view = View::new(begin);
-        view.observe(&Event::RunStarted { total: None }, begin);
+        view.observe(&RunEvent::RunStarted { total: None }, begin);
         let later = begin + Duration::from_secs(5);
         view.observe(&ended("1", Ok(Payload::null())), later);
         assert!(!view.figures(later).contains(" left"));

@@ -2,7 +2,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use ratchet_runtime::event::{Event, EventRecord, WorkerNews};
+use ratchet_runtime::event::{EventRecord, RunEvent, WorkerNews};
 use ratchet_runtime::worker::WorkerName;
 use ratchet_runtime::{
     AttemptDetail, AttemptEnd, Attempts, Blocker, Class, Failure, Outcome, Payload, PlaceName,
@@ -452,25 +452,25 @@ fn results_as_they_are_written_are_valid() {
 fn events_as_they_are_written_are_valid() {
     let text = || "x".to_owned();
     let all = [
-        Event::RunStarted { total: Some(3) },
-        Event::RunStarted { total: None },
-        Event::RunStopping {
+        RunEvent::RunStarted { total: Some(3) },
+        RunEvent::RunStarted { total: None },
+        RunEvent::RunStopping {
             phase: "draining".into(),
             reason: text(),
         },
-        Event::RunEnded {
+        RunEvent::RunEnded {
             total: 3,
             succeeded: 2,
         },
-        Event::JobQueued {
+        RunEvent::JobQueued {
             id: "a".into(),
             task: "t".into(),
             hint: Some(ratchet_runtime::ParallelizationHint::rate_limited(4.0)),
         },
-        Event::HintsDeclared {
+        RunEvent::HintsDeclared {
             hints: [("t".to_owned(), ratchet_runtime::ParallelizationHint::HostExclusive)].into(),
         },
-        Event::AttemptStarted {
+        RunEvent::AttemptStarted {
             id: "a".into(),
             item: Some(ratchet_runtime::ItemName::new("a.png")),
             attempt: 1,
@@ -478,55 +478,55 @@ fn events_as_they_are_written_are_valid() {
             place: Some(PlaceName::new("web1")),
             worker: None,
         },
-        Event::AttemptProgress {
+        RunEvent::AttemptProgress {
             id: "a".into(),
             done: Some(0.5),
             total: None,
             message: None,
         },
-        Event::AttemptFailed {
+        RunEvent::AttemptFailed {
             id: "a".into(),
             attempt: 1,
             class: Class::Exit,
             message: text(),
             retry_in_ms: 5,
         },
-        Event::JobSlow {
+        RunEvent::JobSlow {
             id: "a".into(),
             item: None,
             attempt: 1,
             after_ms: 30_000,
         },
-        Event::JobEnded {
+        RunEvent::JobEnded {
             outcome: std::sync::Arc::new(outcome(Ok(Payload::null()))),
         },
-        Event::Log {
+        RunEvent::Log {
             id: None,
             worker: None,
             level: ratchet_ipc::LogLevel::Info,
             message: text(),
         },
-        Event::Worker(WorkerNews::Broken {
+        RunEvent::Worker(WorkerNews::Broken {
             kind: text(),
             reason: text(),
         }),
-        Event::Worker(WorkerNews::Waiting {
+        RunEvent::Worker(WorkerNews::Waiting {
             kind: text(),
             delay: Duration::from_secs(1),
         }),
-        Event::BreakerChanged(
+        RunEvent::BreakerChanged(
             serde_json::from_value(json!({
                 "name": "api", "host": "web1", "state": "half_open", "reason": "too many attempts were slow",
                 "opened": 2, "open_ms": 1500, "first_opened_at_ms": 1,
             }))
             .unwrap(),
         ),
-        Event::LimitChanged {
+        RunEvent::LimitChanged {
             name: text(),
             limit: text(),
         },
-        Event::Admission { held: None },
-        Event::ResourceWarning {
+        RunEvent::Admission { held: None },
+        RunEvent::ResourceWarning {
             resource: "memory".into(),
             percent: 93.5,
         },

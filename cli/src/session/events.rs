@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use ratchet_runtime::event::{Event, EventRecord, WorkerNews};
+use ratchet_runtime::event::{EventRecord, RunEvent, WorkerNews};
 use ratchet_runtime::{Interest, Journal, Sink};
 
 use crate::error::CliError;
@@ -66,7 +66,7 @@ impl EventFile {
     }
 
     /// Keeps the error of a write, if it is the first one.
-    fn keep(&self, written: io::Result<()>) {
+    fn keep_first_error(&self, written: io::Result<()>) {
         if let Err(error) = written {
             let mut kept = self
                 .failure
@@ -106,12 +106,12 @@ impl Sink for EventFile {
         let written = serde_json::to_writer(&mut self.out, record)
             .map_err(io::Error::from)
             .and_then(|()| self.out.write_all(b"\n"));
-        self.keep(written);
+        self.keep_first_error(written);
     }
 
     fn caught_up(&mut self) {
         let flushed = self.out.flush();
-        self.keep(flushed);
+        self.keep_first_error(flushed);
     }
 
     fn interest(&self) -> Interest {
@@ -162,18 +162,18 @@ impl Sink for JournalEvents {
 
 /// Whether an event is recorded in the journal. The usual starts and ends of workers are not: a pool that replaces its
 /// workers after each job has millions of them.
-fn is_kept(event: &Event) -> bool {
+fn is_kept(event: &RunEvent) -> bool {
     match event {
-        Event::Worker(news) => match news {
+        RunEvent::Worker(news) => match news {
             WorkerNews::Ended { unexpected, .. } => *unexpected,
             WorkerNews::Waiting { .. } | WorkerNews::Broken { .. } => true,
             _ => false,
         },
-        Event::BreakerChanged(_)
-        | Event::LimitChanged { .. }
-        | Event::Admission { .. }
-        | Event::HintsDeclared { .. }
-        | Event::RunStopping { .. } => true,
+        RunEvent::BreakerChanged(_)
+        | RunEvent::LimitChanged { .. }
+        | RunEvent::Admission { .. }
+        | RunEvent::HintsDeclared { .. }
+        | RunEvent::RunStopping { .. } => true,
         _ => false,
     }
 }
@@ -182,7 +182,7 @@ fn is_kept(event: &Event) -> bool {
 mod tests {
     use super::*;
 
-    fn record(event: Event) -> EventRecord {
+    fn record(event: RunEvent) -> EventRecord {
         EventRecord {
             v: EventRecord::VERSION,
             at_ms: 1,
@@ -196,9 +196,9 @@ mod tests {
             Ok(opened) => opened,
             Err(error) => panic!("{error:?}"),
         };
-        sink.on(&record(Event::RunStarted { total: None }));
+        sink.on(&record(RunEvent::RunStarted { total: None }));
         sink.caught_up();
-        sink.on(&record(Event::RunStarted { total: None }));
+        sink.on(&record(RunEvent::RunStarted { total: None }));
         let error = failure.check().unwrap_err();
         assert!(format!("{error:?}").contains("/dev/full"), "{error:?}");
         assert!(failure.check().is_ok());
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn the_journal_keeps_the_unexpected_ends_of_workers_and_not_the_usual_ones() {
         let ended = |unexpected| {
-            is_kept(&Event::Worker(WorkerNews::Ended {
+            is_kept(&RunEvent::Worker(WorkerNews::Ended {
                 worker: ratchet_runtime::worker::WorkerName::new("w", 1),
                 cause: String::new(),
                 unexpected,

@@ -14,7 +14,7 @@ use super::options::RunOptions;
 use crate::error::CliError;
 use crate::invocation::Invocation;
 use crate::job_file::Addition;
-use crate::live::{AdditionRecord, Steered, SteeringRecord};
+use crate::live::{AdditionRecord, SteeringChange, SteeringRecord};
 use crate::shell_quote::shell_line;
 
 /// The record of a run in progress.
@@ -97,9 +97,11 @@ impl RunRecord {
         for change in changes {
             let handle = handle.clone();
             match change {
-                Steered::Slots(_) if self.has_own_slots => {}
-                Steered::Slots(slots) => again(async move { handle.set_slots(slots.get()).await }),
-                Steered::Limit(name, limit) => {
+                SteeringChange::Slots(_) if self.has_own_slots => {}
+                SteeringChange::Slots(slots) => {
+                    again(async move { handle.set_slots(slots.get()).await });
+                }
+                SteeringChange::Limit(name, limit) => {
                     again(async move { handle.set_limit(name, limit).await });
                 }
             }

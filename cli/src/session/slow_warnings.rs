@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ratchet_runtime::event::{Event, EventRecord};
+use ratchet_runtime::event::{EventRecord, RunEvent};
 use ratchet_runtime::{Interest, Sink};
 
 use super::console::Console;
@@ -20,7 +20,7 @@ impl SlowWarnings {
 
 impl Sink for SlowWarnings {
     fn on(&mut self, record: &EventRecord) {
-        if let Event::JobSlow {
+        if let RunEvent::JobSlow {
             id, item, after_ms, ..
         } = &record.event
         {

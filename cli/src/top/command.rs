@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use ratchet_runtime::JobKey;
 
 use crate::escape::plain;
-use crate::live::{AskError, Became, LiveClient, Question};
+use crate::live::{AskError, CancelEffect, LiveClient, Question};
 
 /// A command to a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl Command {
         match self {
             Self::Cancel(job) => {
                 let jobs = vec![job.clone()];
-                let _: Vec<Became> = client.ask(&Question::Cancel { jobs })?;
+                let _: Vec<CancelEffect> = client.ask(&Question::Cancel { jobs })?;
             }
             Self::Pause(true) => {
                 let _: bool = client.ask(&Question::Pause)?;
@@ -52,7 +52,7 @@ impl Command {
     }
 
     /// Returns what was done, as a sentence.
-    pub(super) fn obeyed(&self) -> String {
+    pub(super) fn done_message(&self) -> String {
         match self {
             Self::Cancel(job) => format!("{} is asked to stop, or has ended", plain(job.as_str())),
             Self::Pause(true) => {

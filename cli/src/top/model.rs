@@ -88,14 +88,14 @@ pub(super) struct Note {
 
 /// A value that an answered command has set. The next states of the run may still show the old value.
 #[derive(Debug, Clone, Copy)]
-struct Obeyed<T> {
+struct RecentChange<T> {
     /// The value that the command has set.
     value: T,
     /// How many more states may still show another value.
     left: u32,
 }
 
-impl<T: Copy + PartialEq> Obeyed<T> {
+impl<T: Copy + PartialEq> RecentChange<T> {
     fn new(value: T) -> Self {
         let left = LATE_STATES;
         Self { value, left }
@@ -103,13 +103,13 @@ impl<T: Copy + PartialEq> Obeyed<T> {
 
     /// Replaces the old value in a state by the one that was set, as long as states may be late.
     fn correct(this: &mut Option<Self>, said: &mut T) {
-        let Some(obeyed) = this else { return };
-        if *said == obeyed.value || obeyed.left == 0 {
+        let Some(change) = this else { return };
+        if *said == change.value || change.left == 0 {
             *this = None;
             return;
         }
-        obeyed.left -= 1;
-        *said = obeyed.value;
+        change.left -= 1;
+        *said = change.value;
     }
 }
 
@@ -130,8 +130,8 @@ pub(super) struct Model {
     note: Option<Note>,
     /// The command that has no answer yet.
     unanswered: Option<Command>,
-    paused: Option<Obeyed<bool>>,
-    slots: Option<Obeyed<u32>>,
+    paused: Option<RecentChange<bool>>,
+    slots: Option<RecentChange<u32>>,
 }
 
 /// The chosen job of a list.
@@ -174,8 +174,8 @@ impl Model {
     }
 
     fn take_state(&mut self, mut state: LiveState) -> Vec<Effect> {
-        Obeyed::correct(&mut self.paused, &mut state.paused);
-        Obeyed::correct(&mut self.slots, &mut state.slots);
+        RecentChange::correct(&mut self.paused, &mut state.paused);
+        RecentChange::correct(&mut self.slots, &mut state.slots);
         self.state = state;
         self.heard = Some(self.now);
         self.choosing(|_| {})
@@ -195,15 +195,15 @@ impl Model {
         match command {
             Command::Pause(is_paused) => {
                 self.state.paused = *is_paused;
-                self.paused = Some(Obeyed::new(*is_paused));
+                self.paused = Some(RecentChange::new(*is_paused));
             }
             Command::Slots(slots) => {
                 self.state.slots = slots.get();
-                self.slots = Some(Obeyed::new(slots.get()));
+                self.slots = Some(RecentChange::new(slots.get()));
             }
             Command::Cancel(_) => {}
         }
-        self.tell(command.obeyed());
+        self.tell(command.done_message());
     }
 
     fn take_key(&mut self, key: Key) -> Vec<Effect> {

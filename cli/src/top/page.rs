@@ -78,7 +78,7 @@ pub(super) struct Inputs {
 }
 
 /// What has happened.
-enum Happened {
+enum InputEvent {
     Input(Input),
     Stop,
     Continued,
@@ -126,7 +126,7 @@ impl Inputs {
         Ok(inputs)
     }
 
-    async fn next(&mut self, news: Option<&mut Receiver<News>>) -> Happened {
+    async fn next(&mut self, news: Option<&mut Receiver<News>>) -> InputEvent {
         let [interrupt, terminate, hangup] = &mut self.ends;
         let news = async {
             match news {
@@ -136,21 +136,21 @@ impl Inputs {
         };
         tokio::select! {
             biased;
-            Some(()) = interrupt.0.recv() => Happened::End(interrupt.1),
-            Some(()) = terminate.0.recv() => Happened::End(terminate.1),
-            Some(()) = hangup.0.recv() => Happened::End(hangup.1),
-            Some(()) = self.stop.recv() => Happened::Stop,
-            Some(()) = self.continued.recv() => Happened::Continued,
+            Some(()) = interrupt.0.recv() => InputEvent::End(interrupt.1),
+            Some(()) = terminate.0.recv() => InputEvent::End(terminate.1),
+            Some(()) = hangup.0.recv() => InputEvent::End(hangup.1),
+            Some(()) = self.stop.recv() => InputEvent::Stop,
+            Some(()) = self.continued.recv() => InputEvent::Continued,
             key = self.keys.recv() => match key {
-                Some(Some(key)) => Happened::Input(Input::Key(key)),
-                Some(None) => Happened::Input(Input::Tick),
-                None => Happened::Deaf,
+                Some(Some(key)) => InputEvent::Input(Input::Key(key)),
+                Some(None) => InputEvent::Input(Input::Tick),
+                None => InputEvent::Deaf,
             },
-            news = news => Happened::Input(Input::News(news.unwrap_or_else(|| {
+            news = news => InputEvent::Input(Input::News(news.unwrap_or_else(|| {
                 // The thread tells why it ends, unless it panics.
                 News::Broken(io::Error::other("the thread that asks it has ended"))
             }))),
-            _ = self.tick.tick() => Happened::Input(Input::Tick),
+            _ = self.tick.tick() => InputEvent::Input(Input::Tick),
         }
     }
 }
@@ -165,12 +165,12 @@ pub(super) async fn show<P: Page>(
     loop {
         screen.draw(|frame| page.draw(frame))?;
         let input = match inputs.next(news.as_deref_mut()).await {
-            Happened::Input(input) => input,
-            Happened::End(code) => return Ok(Shown::Signal(code)),
-            Happened::Deaf => {
+            InputEvent::Input(input) => input,
+            InputEvent::End(code) => return Ok(Shown::Signal(code)),
+            InputEvent::Deaf => {
                 return Err(io::Error::other("no keys can be read from the terminal"));
             }
-            Happened::Stop => {
+            InputEvent::Stop => {
                 // Without a shell that could continue it, this process would be stopped for ever.
                 if is_under_job_control() {
                     restore();
@@ -178,7 +178,7 @@ pub(super) async fn show<P: Page>(
                 }
                 continue;
             }
-            Happened::Continued => {
+            InputEvent::Continued => {
                 screen.show()?;
                 continue;
             }

@@ -139,7 +139,7 @@ pub(crate) enum Report {
         /// The version that the worker declares.
         version: Option<String>,
         /// The tasks that the worker knows, with their hints; `None` if it declares none.
-        tasks: Option<Vec<Introduction>>,
+        tasks: Option<Vec<DeclaredTask>>,
     },
     /// A pool has no workers now, and gets none for the rest of the run.
     Broken {
@@ -154,7 +154,7 @@ pub(crate) enum Report {
 
 /// A task that a worker declares in its hello.
 #[derive(Debug, Clone)]
-pub(crate) struct Introduction {
+pub(crate) struct DeclaredTask {
     /// The name of the task.
     pub(crate) task: TaskName,
     /// The hint that it declares, or what is wrong with it.

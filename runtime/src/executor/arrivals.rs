@@ -14,7 +14,7 @@ use super::resolver::{Resolution, Resolver};
 use super::reuse::{CacheAnswer, CacheLookup, StorePermit};
 use super::source::{Batch, Pulled};
 use crate::Error;
-use crate::dispatch::Introduction;
+use crate::dispatch::DeclaredTask;
 use crate::ids::KindId;
 use crate::ids::{PlaceName, WorkerName};
 use crate::job::{Job, Work};
@@ -54,10 +54,12 @@ impl NextStep {
             // A result that is there counts even while the run stops.
             (CacheLookup::Result(payload), _) => Self::Succeed(arrival, payload),
             (CacheLookup::Refused(failure), _)
-            | (CacheLookup::Share(_) | CacheLookup::Nothing, Some(failure)) => {
+            | (CacheLookup::Compute(_) | CacheLookup::Nothing, Some(failure)) => {
                 Self::Refuse(Refused::new(arrival, failure))
             }
-            (CacheLookup::Share(share), None) => Self::Enqueue(arrival, kind, Some(share)),
+            (CacheLookup::Compute(store_permit), None) => {
+                Self::Enqueue(arrival, kind, Some(store_permit))
+            }
             (CacheLookup::Nothing, None) => Self::Enqueue(arrival, kind, None),
         }
     }
@@ -105,8 +107,8 @@ impl Arrivals {
     }
 
     /// Returns how many jobs were pulled and have no outcome yet, wherever they are.
-    pub(super) fn living(&self) -> usize {
-        self.intake.living()
+    pub(super) fn unfinished(&self) -> usize {
+        self.intake.unfinished()
     }
 
     /// Whether no more jobs will come.
@@ -196,8 +198,8 @@ impl Arrivals {
     }
 
     /// Adds jobs to the run, as [`Intake::add`] does.
-    pub(super) fn add(&mut self, jobs: Batch, living: &Names<JobKey>) -> Result<(), Error> {
-        self.intake.add(jobs, living)
+    pub(super) fn add(&mut self, jobs: Batch, unfinished: &Names<JobKey>) -> Result<(), Error> {
+        self.intake.add(jobs, unfinished)
     }
 
     /// Removes the waiting jobs for which the condition holds, and returns them.
@@ -313,7 +315,7 @@ impl Arrivals {
         &mut self,
         kind: KindId,
         version: Option<String>,
-        tasks: Option<Vec<Introduction>>,
+        tasks: Option<Vec<DeclaredTask>>,
     ) -> bool {
         self.resolver.introduced(kind, version, tasks)
     }
@@ -336,8 +338,8 @@ impl Arrivals {
     }
 
     /// Whether a job that was pulled waits for this one, because it needs it.
-    pub(super) fn awaits(&self, id: &JobKey) -> bool {
-        self.intake.awaits(id)
+    pub(super) fn is_needed(&self, id: &JobKey) -> bool {
+        self.intake.is_needed(id)
     }
 
     /// Records that the outcome of a job is final: its id is free again, and its dependents can be released.
@@ -349,12 +351,12 @@ impl Arrivals {
     /// and `place` is `None` for this machine.
     pub(super) fn store(
         &mut self,
-        share: StorePermit,
+        store_permit: StorePermit,
         payload: &Payload,
         worker: Option<WorkerName>,
         place: Option<&PlaceName>,
     ) {
-        self.resolver.store(share, payload, worker, place);
+        self.resolver.store(store_permit, payload, worker, place);
     }
 
     /// Removes results from the cache that proved wrong after they were stored.

@@ -28,7 +28,7 @@ impl AttemptMessages {
     }
 
     /// Appends a message.
-    pub(super) fn say(&mut self, message: &str) {
+    pub(super) fn push_message(&mut self, message: &str) {
         self.lines.push(Stream::Stderr, message.as_bytes());
         self.lines.push(Stream::Stderr, b"\n");
     }
@@ -42,7 +42,7 @@ impl AttemptMessages {
         if let Some(message) = &step.message
             && before != Some(message)
         {
-            self.say(message);
+            self.push_message(message);
         }
         self.progress = Some(step.clone());
     }

@@ -228,7 +228,7 @@ impl Breakers {
                 })
             }
         };
-        self.notice(kind, host, now);
+        self.handle_change(kind, host, now);
         if result.is_ok() {
             self.released.remove(&ticket);
         }
@@ -253,7 +253,7 @@ impl Breakers {
         if frees_a_probe {
             self.released.append(&mut entry.refused);
         }
-        self.notice(kind, host.as_ref(), now);
+        self.handle_change(kind, host.as_ref(), now);
     }
 
     /// Returns the permit of an attempt that did not begin, or whose end will not be reported.
@@ -270,7 +270,7 @@ impl Breakers {
             let entry = breakers.entry(host.as_ref());
             self.released.append(&mut entry.refused);
         }
-        self.notice(kind, host.as_ref(), now);
+        self.handle_change(kind, host.as_ref(), now);
     }
 
     /// Whether there are refused jobs that have to ask again.
@@ -326,7 +326,7 @@ impl Breakers {
     }
 
     /// Handles the latest change of a breaker: updates its report, and has the jobs that it refused ask again.
-    fn notice(&mut self, kind: KindId, host: Option<&HostName>, now: Instant) {
+    fn handle_change(&mut self, kind: KindId, host: Option<&HostName>, now: Instant) {
         let Some(Some(breakers)) = self.kinds.get_mut(usize::from(kind.0)) else {
             return;
         };

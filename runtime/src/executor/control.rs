@@ -76,7 +76,7 @@ impl RunControl {
     }
 
     /// Returns the reason that [`hold`](Self::hold) has set, if there is one.
-    pub(super) fn held(&self) -> Option<&str> {
+    pub(super) fn hold_reason(&self) -> Option<&str> {
         self.held.as_deref()
     }
 
@@ -260,7 +260,7 @@ mod tests {
         control.hold(Some("memory".to_owned()));
         control.pause(false);
         assert!(!control.may_start());
-        assert_eq!(control.held(), Some("memory"));
+        assert_eq!(control.hold_reason(), Some("memory"));
         control.hold(None);
         assert!(control.may_start());
     }

@@ -321,7 +321,7 @@ impl Delivery {
     /// Returns the undelivered outcomes, which count against the window. If all jobs are `known` beforehand, outcomes
     /// that wait for an earlier job do not count: the whole list of jobs is in memory anyway.
     pub(super) fn on_the_way_out(&self, known: bool) -> UndeliveredOutcomes {
-        let early = if known { 0 } else { self.outgoing.held() };
+        let early = if known { 0 } else { self.outgoing.held_count() };
         UndeliveredOutcomes {
             outcomes: self.recording.len() + self.outgoing.ready() + early,
             bytes: self.bytes,
@@ -331,7 +331,7 @@ impl Delivery {
     /// Whether outcomes pile up because the receiver does not take them. It is false while outcomes wait for an earlier
     /// job, because that job has to start before they can leave.
     pub(super) fn has_untaken_outcomes(&self) -> bool {
-        self.bytes >= MAX_BYTES && self.outgoing.held() == 0
+        self.bytes >= MAX_BYTES && self.outgoing.held_count() == 0
     }
 
     /// Whether no outcome is being recorded, and none is ready to be delivered.

@@ -25,7 +25,7 @@ use crate::Error;
 use crate::breaker::BreakerReport;
 use crate::context::AttemptOutput;
 use crate::dispatch::{Demand, PoolKey, StopRequest, WorkerNumber};
-use crate::event::Event;
+use crate::event::RunEvent;
 use crate::ids::KindId;
 use crate::ids::{PlaceId, PlaceName, SlotNumber, Ticket, WorkerName};
 use crate::job::Job;
@@ -168,10 +168,10 @@ impl Dispatcher {
         arrival: Arrival,
         kind: KindId,
         kinds: &Kinds,
-        share: Option<Box<StorePermit>>,
+        store_permit: Option<Box<StorePermit>>,
         now: Instant,
     ) -> Result<(), Box<Refused>> {
-        let ticket = self.seated.push(arrival, kind, kinds, share, now)?;
+        let ticket = self.seated.push(arrival, kind, kinds, store_permit, now)?;
         self.arrived(ticket);
         Ok(())
     }
@@ -198,17 +198,17 @@ impl Dispatcher {
     }
 
     /// Traces the jobs that were queued in this turn and have to wait.
-    fn tell_waiting(&mut self) {
+    fn trace_waiting(&mut self) {
         for ticket in std::mem::take(&mut self.queued) {
             let entry = self.queue().find(ticket);
             if entry.is_some_and(|entry| entry.state() == EntryState::Waiting) {
-                self.tell_acquisition(ticket, AcquisitionChange::Waits);
+                self.trace_acquisition(ticket, AcquisitionChange::Waits);
             }
         }
     }
 
     /// Traces a change of the claims of a job's hint, if a subscriber is there.
-    fn tell_acquisition(&self, ticket: Ticket, change: AcquisitionChange) {
+    fn trace_acquisition(&self, ticket: Ticket, change: AcquisitionChange) {
         if !are_traced() {
             return;
         }
@@ -234,7 +234,7 @@ impl Dispatcher {
     /// Ends a turn in which no job may start.
     pub(super) fn start_nothing(&mut self) {
         self.wake = None;
-        self.tell_waiting();
+        self.trace_waiting();
     }
 
     /// Starts all jobs that may start. Returns the jobs that their breaker has rejected and that do not wait for it.
@@ -249,7 +249,7 @@ impl Dispatcher {
                 // A breaker has changed in this loop, and may admit jobs that it refused before.
                 Decision::WaitUntil(_) | Decision::Idle if self.breakers.has_released() => {}
                 // The slots that a place kept for a job may be free for other jobs again.
-                Decision::WaitUntil(_) | Decision::Idle if self.seated.update_kept() => {}
+                Decision::WaitUntil(_) | Decision::Idle if self.seated.update_reserved() => {}
                 Decision::WaitUntil(when) => {
                     self.wake = Some(when);
                     break;
@@ -258,7 +258,7 @@ impl Dispatcher {
             }
         }
         self.send_ahead(turn.now);
-        self.tell_waiting();
+        self.trace_waiting();
         rejected
     }
 
@@ -329,8 +329,8 @@ impl Dispatcher {
             "an attempt may begin"
         );
         match self.seated.start(ticket, turn.now) {
-            Started::Here => self.tell_start(ticket, None, turn),
-            Started::On(worker) => self.tell_start(ticket, Some(worker), turn),
+            Started::Here => self.emit_start(ticket, None, turn),
+            Started::On(worker) => self.emit_start(ticket, Some(worker), turn),
             Started::Unsent => {
                 self.returned(ticket, None, true, turn);
             }
@@ -338,8 +338,8 @@ impl Dispatcher {
     }
 
     /// Emits the event that an attempt has begun, on this worker if it has one.
-    fn tell_start(&mut self, ticket: Ticket, worker: Option<WorkerName>, turn: Turn<'_>) {
-        self.tell_acquisition(ticket, AcquisitionChange::Acquired);
+    fn emit_start(&mut self, ticket: Ticket, worker: Option<WorkerName>, turn: Turn<'_>) {
+        self.trace_acquisition(ticket, AcquisitionChange::Acquired);
         let entry = self.queue().get(ticket);
         let limit = entry.job.terms.slow.filter(|_| !entry.is_slow);
         // A limit beyond the range of the clock never passes.
@@ -348,7 +348,7 @@ impl Dispatcher {
         }
         turn.emit_of_job(|| {
             let entry = self.queue().get(ticket);
-            Event::AttemptStarted {
+            RunEvent::AttemptStarted {
                 id: entry.job.id.clone(),
                 item: entry.job.item.as_ref().map(|item| item.name.clone()),
                 attempt: entry.attempts,
@@ -417,7 +417,7 @@ impl Dispatcher {
         }
         match (end, attempted.result) {
             (AfterAttempt::Again(when), Err(failure)) => {
-                tell_retry(self.queue().get(ticket), &failure, when, turn);
+                emit_retry(self.queue().get(ticket), &failure, when, turn);
                 let lacked_memory = failure.class == Class::Memory;
                 self.seated.wait_again(ticket, failure, now);
                 if lacked_memory {
@@ -440,7 +440,7 @@ impl Dispatcher {
 
     /// Frees the claims and the seat of an attempt. If `next` has begun in its place, that is reported.
     fn free(&mut self, ticket: Ticket, end: AfterAttempt, next: Option<Ticket>, turn: Turn<'_>) {
-        self.tell_acquisition(ticket, AcquisitionChange::Released);
+        self.trace_acquisition(ticket, AcquisitionChange::Released);
         let begun = self.seated.free(ticket, end, next, turn.now);
         self.begun_ahead(begun, turn);
     }
@@ -455,7 +455,7 @@ impl Dispatcher {
             if let Some(stop) = self.stopping.or(cancelling) {
                 self.seated.stop(next, stop);
             }
-            self.tell_start(next, worker, turn);
+            self.emit_start(next, worker, turn);
         }
     }
 
@@ -478,7 +478,7 @@ impl Dispatcher {
             EntryState::Ahead => self.seated.put_back(ticket, withdrawn, turn.now),
             EntryState::Running => {
                 self.slow.end(ticket);
-                self.tell_acquisition(ticket, AcquisitionChange::Released);
+                self.trace_acquisition(ticket, AcquisitionChange::Released);
                 let begun = self.seated.take_back(ticket, next, withdrawn, turn);
                 self.begun_ahead(begun, turn);
                 self.breakers.returned(ticket, turn.now);
@@ -521,16 +521,16 @@ impl Dispatcher {
 
     /// Returns the messages of a job's attempt, so that another one can be added; `None` if the job is not in the
     /// queue.
-    pub(super) fn said(&mut self, ticket: Ticket) -> Option<&mut AttemptMessages> {
+    pub(super) fn messages_mut(&mut self, ticket: Ticket) -> Option<&mut AttemptMessages> {
         // The attempt of a job that was given up may go on for a moment and still report.
         self.queue().find(ticket)?;
-        Some(self.seated.entry_mut(ticket).said())
+        Some(self.seated.entry_mut(ticket).messages_mut())
     }
 
     /// Removes a job from the queue in any state. If its attempt still runs, the report of its end is ignored.
     pub(super) fn give_up(&mut self, ticket: Ticket, now: Instant) -> JobEntry {
         if self.queue().get(ticket).state() == EntryState::Running {
-            self.tell_acquisition(ticket, AcquisitionChange::Released);
+            self.trace_acquisition(ticket, AcquisitionChange::Released);
         }
         let entry = self.seated.give_up(ticket);
         self.left(&entry, now);
@@ -644,38 +644,43 @@ impl Dispatcher {
 
     /// Tells each pool how much work is left for it. By that, pools grow, and do not replace workers that are not
     /// needed. `unresolved` returns how many jobs wait for the hello of a kind.
-    pub(super) fn tell_demand(
+    pub(super) fn send_demand(
         &mut self,
-        outlook: ExpectedWork,
+        expected_work: ExpectedWork,
         unresolved: impl Fn(KindId) -> usize,
     ) {
         for kind in self.seated.performers().pool_kinds() {
             for pool in self.seated.performers().keys_of(kind) {
-                let demand = self.demand(pool, outlook, unresolved(kind));
+                let demand = self.demand(pool, expected_work, unresolved(kind));
                 self.seated.demand(pool, demand);
             }
         }
     }
 
     /// Tells a pool again how much work is left for it, because it has asked.
-    pub(super) fn tell_demand_again(
+    pub(super) fn send_demand_again(
         &mut self,
         pool: PoolKey,
-        outlook: ExpectedWork,
+        expected_work: ExpectedWork,
         unresolved: usize,
     ) {
-        let demand = self.demand(pool, outlook, unresolved);
+        let demand = self.demand(pool, expected_work, unresolved);
         self.seated.demand_again(pool, demand);
     }
 
     /// Returns how much work is left for a pool.
-    pub(super) fn demand(&self, pool: PoolKey, outlook: ExpectedWork, unresolved: usize) -> Demand {
+    pub(super) fn demand(
+        &self,
+        pool: PoolKey,
+        expected_work: ExpectedWork,
+        unresolved: usize,
+    ) -> Demand {
         let counts: KindCounts = self.queue().count(pool.kind);
         let waiting = self.seated.waiting_for(pool) + unresolved;
         let seats = self.seated.performers().seats(pool);
         let free = seats.map_or(0, |seats| seats.free() as usize);
-        match outlook.phase {
-            Phase::Running if outlook.may_come || waiting > 0 => Demand::Open {
+        match expected_work.phase {
+            Phase::Running if expected_work.may_come || waiting > 0 => Demand::Open {
                 // The cap keeps the figure from changing with every job.
                 unseated: waiting.saturating_sub(free).min(MAX_UNSEATED),
             },
@@ -708,10 +713,10 @@ impl Dispatcher {
 }
 
 /// Emits the event that another attempt follows a failed one.
-pub(super) fn tell_retry(entry: &JobEntry, failure: &Failure, when: Instant, turn: Turn<'_>) {
+pub(super) fn emit_retry(entry: &JobEntry, failure: &Failure, when: Instant, turn: Turn<'_>) {
     turn.emit_of_job(|| {
         let wait = when.saturating_duration_since(turn.now).as_millis();
-        Event::AttemptFailed {
+        RunEvent::AttemptFailed {
             id: entry.job.id.clone(),
             attempt: entry.attempts,
             class: failure.class,

@@ -68,9 +68,9 @@ pub(super) struct JobEntry {
     /// Whether the job was reported as slow, after the time that its terms set.
     pub(super) is_slow: bool,
     /// The messages of its worker about the present attempt.
-    pub(super) said: Option<Box<AttemptMessages>>,
+    pub(super) messages: Option<Box<AttemptMessages>>,
     /// The permit to store its result in the cache.
-    pub(super) share: Option<Box<StorePermit>>,
+    pub(super) store_permit: Option<Box<StorePermit>>,
 }
 
 /// The state of a job in the queue.
@@ -91,7 +91,7 @@ impl JobEntry {
         arrival: Arrival,
         (kind, route): (KindId, RouteId),
         is_rated: bool,
-        share: Option<Box<StorePermit>>,
+        store_permit: Option<Box<StorePermit>>,
     ) -> Self {
         Self {
             ticket,
@@ -115,8 +115,8 @@ impl JobEntry {
             rejected: false,
             cancelled: None,
             is_slow: false,
-            said: None,
-            share,
+            messages: None,
+            store_permit,
         }
     }
 
@@ -159,15 +159,15 @@ impl JobEntry {
     }
 
     /// Returns the messages about its present attempt. Those about an earlier attempt are dropped.
-    pub(super) fn said(&mut self) -> &mut AttemptMessages {
+    pub(super) fn messages_mut(&mut self) -> &mut AttemptMessages {
         let attempt = self.attempts;
-        let said = self
-            .said
+        let messages = self
+            .messages
             .get_or_insert_with(|| Box::new(AttemptMessages::new(attempt)));
-        if said.attempt != attempt {
-            **said = AttemptMessages::new(attempt);
+        if messages.attempt != attempt {
+            **messages = AttemptMessages::new(attempt);
         }
-        said
+        messages
     }
 
     /// Returns for how long the job has been in its state.

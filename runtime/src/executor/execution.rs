@@ -7,7 +7,7 @@ use ratchet_ipc::JobKey;
 
 use super::arrival::Arrival;
 use super::cancelled::CancelReason;
-use super::dispatcher::{Dispatcher, Settled, tell_retry};
+use super::dispatcher::{Dispatcher, Settled, emit_retry};
 use super::ended_attempt::EndedAttempt;
 use super::entry::{EntryState, JobEntry};
 use super::kinds::Kinds;
@@ -75,7 +75,7 @@ impl Execution {
 
     /// Returns how many jobs are queued or have a held result.
     pub(super) fn queued_or_held(&self) -> usize {
-        self.queue().len() + self.provisional.held()
+        self.queue().len() + self.provisional.held_count()
     }
 
     /// Returns how many retries were not made because the retry budget was used up.
@@ -210,7 +210,7 @@ impl Execution {
                 Consequence::Ends(entry, attempted)
             }
             AfterAttempt::Again(when) => {
-                tell_retry(&entry, &failure, when, turn);
+                emit_retry(&entry, &failure, when, turn);
                 let end = AttemptEnd::Failed(failure.class);
                 let detail = attempted.detail(entry.attempts, end, turn.observers.wall());
                 entry.times.push(AttemptDetail {
@@ -229,8 +229,8 @@ impl Execution {
     }
 
     /// Takes the results of this worker that are in doubt, because they may be the answers to other jobs.
-    pub(super) fn out_of_step(&mut self, worker: &WorkerName) -> Option<Suspects> {
-        self.provisional.out_of_step(worker)
+    pub(super) fn take_suspects(&mut self, worker: &WorkerName) -> Option<Suspects> {
+        self.provisional.take_suspects(worker)
     }
 
     // Workers come and go.
@@ -336,7 +336,7 @@ impl Execution {
         Some(JobOutput::new(
             entry.attempts,
             printed,
-            entry.said.as_deref(),
+            entry.messages.as_deref(),
         ))
     }
 

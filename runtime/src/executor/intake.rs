@@ -88,8 +88,8 @@ impl Intake {
     }
 
     /// Returns how many jobs were pulled and have no outcome yet.
-    pub(super) fn living(&self) -> usize {
-        self.in_hand.living()
+    pub(super) fn unfinished(&self) -> usize {
+        self.in_hand.unfinished()
     }
 
     /// Whether no more jobs will come.
@@ -180,18 +180,18 @@ impl Intake {
         self.cancelled.extend(ids);
     }
 
-    /// Adds jobs to the run. Each may need jobs before it in the batch, and unfinished jobs of the run. `living` has
+    /// Adds jobs to the run. Each may need jobs before it in the batch, and unfinished jobs of the run. `unfinished` has
     /// the ids of the jobs that were pulled and have not ended.
     ///
     /// All are added or none is.
-    pub(super) fn add(&mut self, jobs: Batch, living: &Names<JobKey>) -> Result<(), Error> {
+    pub(super) fn add(&mut self, jobs: Batch, unfinished: &Names<JobKey>) -> Result<(), Error> {
         let mut added: Names<&JobKey> = Names::default();
         let is_list = self.source.is_list();
         let pending: Names<&JobKey> = self.pending().collect();
         for job in &jobs {
             check(job)?;
             let id = &job.id;
-            if living.contains(id)
+            if unfinished.contains(id)
                 || pending.contains(id)
                 || self.needs.remembers(id)
                 || !added.insert(id)
@@ -202,7 +202,7 @@ impl Intake {
             let is_known = |need: &JobKey| {
                 let comes_before = added.contains(need) && need != id;
                 let is_pending = is_list && pending.contains(need);
-                comes_before || is_pending || living.contains(need) || self.needs.knows(need)
+                comes_before || is_pending || unfinished.contains(need) || self.needs.knows(need)
             };
             if let Some(need) = job.needs.iter().find(|need| !is_known(need)) {
                 return Err(Error::UnknownNeed {
@@ -214,7 +214,7 @@ impl Intake {
         }
         for job in jobs {
             for need in &job.needs {
-                self.needs.expect(need, living.contains(need));
+                self.needs.expect(need, unfinished.contains(need));
             }
             let position = self.total;
             if let Some(total) = &mut self.total {
@@ -261,8 +261,8 @@ impl Intake {
     }
 
     /// Whether a waiting job needs this one.
-    pub(super) fn awaits(&self, id: &JobKey) -> bool {
-        self.needs.awaits(id)
+    pub(super) fn is_needed(&self, id: &JobKey) -> bool {
+        self.needs.is_needed(id)
     }
 
     /// Removes a job that has its outcome from the count of unfinished jobs.
@@ -401,7 +401,7 @@ mod tests {
             admit_all(&mut intake),
             ["a is clear", "b is clear", "one waits"]
         );
-        assert!(intake.is_exhausted() && intake.living() == 3);
+        assert!(intake.is_exhausted() && intake.unfinished() == 3);
         intake.ended(&"a".into(), true);
         assert!(intake.has_unreleased());
         assert!(release_all(&mut intake).is_empty());

@@ -24,7 +24,7 @@ pub(super) struct JobWindow {
     /// How many jobs and undelivered outcomes there may be at once.
     window: usize,
     /// How many jobs were pulled and have no outcome yet.
-    living: usize,
+    unfinished: usize,
     /// How many bytes these jobs carry.
     bytes: usize,
     /// Measures how fast jobs end, because fewer jobs have to be held while they end fast.
@@ -36,7 +36,7 @@ impl JobWindow {
     pub(super) fn new(window: usize, now: Instant) -> Self {
         Self {
             window,
-            living: 0,
+            unfinished: 0,
             bytes: 0,
             throughput: Throughput::new(now),
         }
@@ -44,26 +44,26 @@ impl JobWindow {
 
     /// Counts a pulled job that carries this many bytes.
     pub(super) fn add(&mut self, bytes: usize) {
-        self.living += 1;
+        self.unfinished += 1;
         self.bytes += bytes;
     }
 
     /// Stops counting a job of this many bytes, because it has its outcome.
     pub(super) fn remove(&mut self, bytes: usize) {
-        self.living -= 1;
+        self.unfinished -= 1;
         self.bytes -= bytes;
     }
 
     /// Returns how many jobs were pulled and have no outcome yet.
-    pub(super) fn living(&self) -> usize {
-        self.living
+    pub(super) fn unfinished(&self) -> usize {
+        self.unfinished
     }
 
     /// Whether there is room for another job.
     pub(super) fn has_room(&self, out: UndeliveredOutcomes) -> bool {
         // One job is always let in. Without it, no job would end and free memory.
-        let is_light = self.bytes + out.bytes < MAX_BYTES || self.living == 0;
-        is_light && self.living + out.outcomes < self.window
+        let is_light = self.bytes + out.bytes < MAX_BYTES || self.unfinished == 0;
+        is_light && self.unfinished + out.outcomes < self.window
     }
 
     /// Records how many jobs have ended since the run began.

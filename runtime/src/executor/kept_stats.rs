@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::sinks::{Interest, Sink};
-use crate::event::{Event, EventRecord};
+use crate::event::{EventRecord, RunEvent};
 use crate::summary::LiveStats;
 use crate::suspension::working_now;
 
@@ -25,7 +25,7 @@ impl Sink for StatsSink {
     fn on(&mut self, record: &EventRecord) {
         let now = working_now();
         let mut stats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(record.event, Event::RunStarted { .. }) {
+        if matches!(record.event, RunEvent::RunStarted { .. }) {
             *stats = LiveStats::new(now);
         }
         stats.observe(&record.event, now);

@@ -7,7 +7,7 @@ use ratchet_ipc::TaskName;
 
 use super::reuse::PerformerIdentity;
 use super::service::Service;
-use crate::dispatch::Introduction;
+use crate::dispatch::DeclaredTask;
 use crate::ids::KindId;
 use crate::job::{Job, Placement, Work};
 use crate::os::ProcessConfig;
@@ -161,7 +161,7 @@ impl Kinds {
 
     /// Records what the worker of a kind has declared, or with `None` that it declares nothing. Returns whether its
     /// tasks had been guessed, so that jobs were resolved by a guess.
-    pub(super) fn introduced(&mut self, kind: KindId, tasks: Option<Vec<Introduction>>) -> bool {
+    pub(super) fn introduced(&mut self, kind: KindId, tasks: Option<Vec<DeclaredTask>>) -> bool {
         let is_first = take(&mut self.silent, kind);
         let Some(tasks) = tasks else {
             if is_first {
@@ -178,7 +178,7 @@ impl Kinds {
             self.any = self.any.filter(|any| *any != kind);
             self.tasks.retain(|_, entry| entry.kind != kind);
         }
-        for Introduction {
+        for DeclaredTask {
             task,
             hint,
             cacheable,

@@ -215,7 +215,7 @@ impl Perform for LocalRunners {
             .in_slot(slot)
             .with_resources(resources.clone())
             .traced_as(trace)
-            .about(Arc::clone(&job) as Arc<dyn Subject>)
+            .with_subject(Arc::clone(&job) as Arc<dyn Subject>)
         };
         let result = match &job.work {
             Work::Command(config) => {
@@ -234,7 +234,7 @@ impl Perform for LocalRunners {
                     variables = facts.variables();
                     variables.extend_from_slice(&self.variables);
                 }
-                let context = context(Some(Arc::clone(&output))).telling(variables);
+                let context = context(Some(Arc::clone(&output))).with_variables(variables);
                 if let Some(command_override) = &self.command_override {
                     let context = context.at(at.name.clone());
                     let job = Arc::clone(&job);

@@ -118,7 +118,7 @@ impl Needs {
     }
 
     /// Whether a waiting job needs this one.
-    pub(super) fn awaits(&self, id: &JobKey) -> bool {
+    pub(super) fn is_needed(&self, id: &JobKey) -> bool {
         let needed = self.needed.get(id);
         needed.is_some_and(|needed| !needed.dependents.is_empty())
     }

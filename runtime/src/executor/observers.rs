@@ -11,7 +11,7 @@ use super::status::{Gauges, RunStatus};
 use super::stop::EndCounts;
 use super::times::WallClock;
 use crate::breaker::BreakerReport;
-use crate::event::Event;
+use crate::event::RunEvent;
 use crate::scheduling::SchedulerLoad;
 use crate::timestamp::Timestamp;
 
@@ -35,7 +35,7 @@ pub(super) struct Turn<'a> {
 
 impl Turn<'_> {
     /// Emits an event of a single job. The event is not even made if no sink wants events of single jobs.
-    pub(super) fn emit_of_job(&self, event: impl FnOnce() -> Event) {
+    pub(super) fn emit_of_job(&self, event: impl FnOnce() -> RunEvent) {
         self.observers.emit_of_job(self.now, event);
     }
 }
@@ -52,7 +52,7 @@ impl Observers {
 
     /// Begins a turn, in which the wall clock is read again if that is due.
     pub(super) fn pass_time(&mut self, now: Instant) {
-        self.wall.keep(now);
+        self.wall.refresh(now);
     }
 
     /// Returns the wall clock of the run.
@@ -66,25 +66,25 @@ impl Observers {
     }
 
     /// Emits an event. The event is not even made if there is no sink.
-    pub(super) fn emit(&self, now: Instant, event: impl FnOnce() -> Event) {
+    pub(super) fn emit(&self, now: Instant, event: impl FnOnce() -> RunEvent) {
         if !self.sinks.is_empty() {
             self.sinks.emit(event(), self.wall.at(now));
         }
     }
 
     /// Emits an event of a single job. The event is not even made if no sink wants events of single jobs.
-    pub(super) fn emit_of_job(&self, now: Instant, event: impl FnOnce() -> Event) {
+    pub(super) fn emit_of_job(&self, now: Instant, event: impl FnOnce() -> RunEvent) {
         if self.sinks.want_jobs() {
             self.sinks.emit(event(), self.wall.at(now));
         }
     }
 
     /// Publishes the figures of the run to its handles. `total` is how many jobs there will be, if that is known,
-    /// `taken` how many were pulled, and `living` how many of these have no outcome.
-    pub(super) fn show(
+    /// `taken` how many were pulled, and `unfinished` how many of these have no outcome.
+    pub(super) fn publish(
         &self,
         total: Option<u64>,
-        (taken, living): (u64, usize),
+        (taken, unfinished): (u64, usize),
         load: &SchedulerLoad,
         tally: &EndCounts,
     ) {
@@ -93,7 +93,7 @@ impl Observers {
             reason = "a job is counted as unfinished until after it has left the queue"
         )]
         let waiting =
-            (living.checked_sub(load.running)).expect("each running job is an unfinished job");
+            (unfinished.checked_sub(load.running)).expect("each running job is an unfinished job");
         self.gauges.set(|status| {
             status.total = total;
             status.taken = taken;
@@ -109,43 +109,43 @@ impl Observers {
     }
 
     /// Publishes and emits why no job starts; `None` says that jobs start again.
-    pub(super) fn show_admission(&self, held: Option<String>, is_paused: bool, now: Instant) {
+    pub(super) fn publish_admission(&self, held: Option<String>, is_paused: bool, now: Instant) {
         self.set(|status| {
             status.is_paused = is_paused;
             status.held.clone_from(&held);
         });
-        self.emit(now, || Event::Admission { held });
+        self.emit(now, || RunEvent::Admission { held });
     }
 
     /// Publishes and emits that the run has entered this phase, and why.
-    pub(super) fn show_phase(&self, phase: Phase, reason: String, now: Instant) {
+    pub(super) fn publish_phase(&self, phase: Phase, reason: String, now: Instant) {
         self.set(|status| status.phase = phase);
         let phase = phase.to_string();
-        self.emit(now, || Event::RunStopping { phase, reason });
+        self.emit(now, || RunEvent::RunStopping { phase, reason });
     }
 
     /// Publishes which delivered results may be wrong.
-    pub(super) fn show_suspects(&self, ids: &[JobKey]) {
+    pub(super) fn publish_suspects(&self, ids: &[JobKey]) {
         self.set(|status| status.suspects.extend(ids.iter().cloned()));
     }
 
     /// Counts a job that has become slow.
-    pub(super) fn show_slow(&self) {
+    pub(super) fn count_slow(&self) {
         self.set(|status| status.slow += 1);
     }
 
     /// Publishes the reports of the breakers that have opened.
-    pub(super) fn show_breakers(&self, breakers: Vec<BreakerReport>) {
+    pub(super) fn publish_breakers(&self, breakers: Vec<BreakerReport>) {
         self.set(|status| status.breakers = breakers);
     }
 
     /// Publishes how many retries were not made because the retry budget was used up.
-    pub(super) fn show_retries_refused(&self, count: u64) {
+    pub(super) fn publish_retries_refused(&self, count: u64) {
         self.set(|status| status.retries_refused = count);
     }
 
     /// Publishes that all jobs have their outcomes, so that the run takes no more orders.
-    pub(super) fn show_quiet(&self) {
+    pub(super) fn publish_quiet(&self) {
         self.gauges.set_quiet();
     }
 
@@ -159,7 +159,7 @@ impl Observers {
             return;
         }
         let (total, succeeded) = (tally.ended, tally.succeeded);
-        self.emit(now, || Event::RunEnded { total, succeeded });
+        self.emit(now, || RunEvent::RunEnded { total, succeeded });
         self.sinks.finish().await;
     }
 }

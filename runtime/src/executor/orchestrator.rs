@@ -41,8 +41,8 @@ use super::resolver::Resolver;
 use super::reuse::CacheAnswer;
 use super::source::Batch;
 use super::stop::Stopped;
-use crate::dispatch::{Introduction, PoolKey, Report};
-use crate::event::Event;
+use crate::dispatch::{DeclaredTask, PoolKey, Report};
+use crate::event::RunEvent;
 use crate::ids::KindId;
 use crate::ids::{Ticket, WorkerName};
 use crate::job::Job;
@@ -102,8 +102,8 @@ impl Orchestrator {
     pub(super) fn begin(&mut self, now: Instant) {
         self.pass_time(now);
         let total = self.arrivals.total();
-        self.emit(|| Event::RunStarted { total });
-        self.tell_hints(None);
+        self.emit(|| RunEvent::RunStarted { total });
+        self.emit_hints(None);
     }
 
     /// Begins a turn. The time until `now` is charged before anything changes, because it belongs to the state before
@@ -133,15 +133,15 @@ impl Orchestrator {
         if self.control.may_start() {
             self.execution.dispatcher_mut().recall(self.now);
         }
-        self.tell_demand();
-        self.tell_breakers();
-        let more_to_record = self.arrivals.living() > 0;
+        self.send_demand();
+        self.publish_breakers();
+        let more_to_record = self.arrivals.unfinished() > 0;
         self.delivery.record(more_to_record, self.now);
         self.take_recorded();
         self.delivery.send();
-        self.observers.show(
+        self.observers.publish(
             self.arrivals.total(),
-            (self.arrivals.taken(), self.arrivals.living()),
+            (self.arrivals.taken(), self.arrivals.unfinished()),
             &self.execution.dispatcher().load(),
             self.delivery.tally(),
         );
@@ -153,9 +153,9 @@ impl Orchestrator {
 
     /// Whether no job is unfinished, no more jobs will come, and all outcomes are delivered.
     pub(super) fn is_over(&self) -> bool {
-        let over = self.arrivals.is_exhausted() && self.arrivals.living() == 0;
+        let over = self.arrivals.is_exhausted() && self.arrivals.unfinished() == 0;
         if over {
-            self.observers.show_quiet();
+            self.observers.publish_quiet();
         }
         over && self.delivery.is_idle()
     }
@@ -203,8 +203,8 @@ impl Orchestrator {
             groups: _,
         } = self;
         // The report of a breaker that is still open counts the time until now.
-        observers.show_breakers(execution.dispatcher().breakers(now));
-        observers.show_retries_refused(execution.retries_refused());
+        observers.publish_breakers(execution.dispatcher().breakers(now));
+        observers.publish_retries_refused(execution.retries_refused());
         // Dropping the execution releases the pools. It comes before the waits below, so that another run can use them
         // sooner.
         drop(execution);
@@ -246,7 +246,7 @@ impl Orchestrator {
             }
             match self.arrivals.pull(self.now) {
                 PullResult::Job(arrival) => {
-                    self.emit_of_job(|| Event::JobQueued {
+                    self.emit_of_job(|| RunEvent::JobQueued {
                         id: arrival.job.id.clone(),
                         task: arrival.job.task_name().into(),
                         hint: arrival.job.terms.hint.clone(),
@@ -295,9 +295,11 @@ impl Orchestrator {
     /// Takes the next step of a job that is not queued.
     fn take_step(&mut self, next: NextStep) {
         match next {
-            NextStep::Enqueue(arrival, kind, share) => {
+            NextStep::Enqueue(arrival, kind, store_permit) => {
                 let (dispatcher, kinds) = (self.execution.dispatcher_mut(), self.arrivals.kinds());
-                if let Err(refused) = dispatcher.enqueue(arrival, kind, kinds, share, self.now) {
+                if let Err(refused) =
+                    dispatcher.enqueue(arrival, kind, kinds, store_permit, self.now)
+                {
                     self.conclude(EndedJob::refused(*refused));
                 }
             }
@@ -424,14 +426,14 @@ impl Orchestrator {
                 self.follow(ticket, consequence);
             }
             Report::Cleared { worker } => self.execution.cleared(&worker),
-            Report::OutOfStep { worker, reason } => self.out_of_step(worker, reason),
+            Report::OutOfStep { worker, reason } => self.mark_suspects(worker, reason),
             Report::Step { ticket, step } => {
-                if let Some(said) = self.execution.dispatcher_mut().said(ticket) {
-                    said.step(&step);
+                if let Some(messages) = self.execution.dispatcher_mut().messages_mut(ticket) {
+                    messages.step(&step);
                 }
                 // The attempt of a job that was given up may go on for a moment and still report.
                 if let Some(entry) = self.execution.queue().find(ticket) {
-                    self.emit_of_job(|| Event::AttemptProgress {
+                    self.emit_of_job(|| RunEvent::AttemptProgress {
                         id: entry.job.id.clone(),
                         done: step.done,
                         total: step.total,
@@ -445,13 +447,14 @@ impl Orchestrator {
                 level,
                 message,
             } => {
-                let said = ticket.and_then(|ticket| self.execution.dispatcher_mut().said(ticket));
-                if let Some(said) = said {
-                    said.say(&message);
+                let messages =
+                    ticket.and_then(|ticket| self.execution.dispatcher_mut().messages_mut(ticket));
+                if let Some(messages) = messages {
+                    messages.push_message(&message);
                 }
                 let entry = ticket.and_then(|ticket| self.execution.queue().find(ticket));
                 let id = entry.map(|entry| entry.job.id.clone());
-                self.emit_of_job(|| Event::Log {
+                self.emit_of_job(|| RunEvent::Log {
                     id,
                     worker,
                     level,
@@ -474,7 +477,7 @@ impl Orchestrator {
                 .execution
                 .dispatcher_mut()
                 .proven(pool, worker, self.now),
-            Report::DemandWanted { pool } => self.tell_demand_again(pool),
+            Report::DemandWanted { pool } => self.send_demand_again(pool),
             Report::Place { place, slots } => {
                 self.execution.dispatcher_mut().place_changed(place, slots);
                 self.end_unstartable();
@@ -498,7 +501,7 @@ impl Orchestrator {
             Report::ConnectionBroke { worker, reason } => {
                 panic!("the connection to worker {worker} broke: {reason}")
             }
-            Report::Worker(news) => self.emit(|| Event::Worker(news)),
+            Report::Worker(news) => self.emit(|| RunEvent::Worker(news)),
         }
     }
 
@@ -539,15 +542,15 @@ impl Orchestrator {
     }
 
     /// Marks as suspect the jobs whose results this worker has given since its answers were last confirmed.
-    fn out_of_step(&mut self, worker: WorkerName, reason: String) {
-        let Some(suspects) = self.execution.out_of_step(&worker) else {
+    fn mark_suspects(&mut self, worker: WorkerName, reason: String) {
+        let Some(suspects) = self.execution.take_suspects(&worker) else {
             return;
         };
         let ids = suspects.ids;
         self.arrivals.withdraw(suspects.cached);
-        self.observers.show_suspects(&ids);
+        self.observers.publish_suspects(&ids);
         self.delivery.suspect(&ids);
-        self.emit(|| Event::JobsSuspect {
+        self.emit(|| RunEvent::JobsSuspect {
             ids,
             worker,
             reason,
@@ -561,7 +564,7 @@ impl Orchestrator {
         &mut self,
         kind: KindId,
         version: Option<String>,
-        tasks: Option<Vec<Introduction>>,
+        tasks: Option<Vec<DeclaredTask>>,
     ) {
         let unbound = self.execution.unbound(kind, self.arrivals.kinds());
         let declares = tasks.is_some();
@@ -583,16 +586,16 @@ impl Orchestrator {
             self.proceed_all(untried);
         }
         if declares {
-            self.tell_hints(Some(kind));
+            self.emit_hints(Some(kind));
         }
         self.resolve_again();
     }
 
     /// Emits the hints that are declared for the tasks of a kind, or of all kinds.
-    fn tell_hints(&self, kind: Option<KindId>) {
+    fn emit_hints(&self, kind: Option<KindId>) {
         let hints = self.arrivals.kinds().declared_hints(kind);
         if !hints.is_empty() {
-            self.emit(|| Event::HintsDeclared { hints });
+            self.emit(|| RunEvent::HintsDeclared { hints });
         }
     }
 
@@ -622,9 +625,9 @@ impl Orchestrator {
     /// Ends a job that has left the queue, with the end of its last attempt.
     fn end(&mut self, mut entry: JobEntry, attempted: EndedAttempt) {
         // Without a result the permit is dropped here, and passes to a job that waits for the same result.
-        if let (Some(share), Ok(payload)) = (entry.share.take(), &attempted.result) {
+        if let (Some(store_permit), Ok(payload)) = (entry.store_permit.take(), &attempted.result) {
             let (worker, place) = (attempted.worker.clone(), attempted.place.as_ref());
-            self.arrivals.store(*share, payload, worker, place);
+            self.arrivals.store(*store_permit, payload, worker, place);
         }
         self.conclude(EndedJob::attempted(entry, attempted));
     }
@@ -637,7 +640,7 @@ impl Orchestrator {
             Ok(payload) => done.job.give_output(payload),
             Err(failure) => self.groups.failed(&done.job, failure.class),
         }
-        let awaited = self.arrivals.awaits(&done.job.id);
+        let awaited = self.arrivals.is_needed(&done.job.id);
         let wall = self.observers.wall();
         if let Some(leaving) = self.delivery.conclude(done, awaited, self.now, wall) {
             self.leave(leaving);
@@ -655,7 +658,7 @@ impl Orchestrator {
         if !nameless {
             self.arrivals.ended(&outcome.id, outcome.is_success());
         }
-        self.emit_of_job(|| Event::JobEnded {
+        self.emit_of_job(|| RunEvent::JobEnded {
             outcome: Arc::clone(&outcome),
         });
         self.delivery.push(position, outcome);
@@ -689,13 +692,13 @@ impl Orchestrator {
             self.conclude(EndedJob::refused(Refused::new(arrival, failure)));
         }
         while let Some(entry) = self.execution.dispatcher_mut().pop_slow(now) {
-            let event = Event::JobSlow {
+            let event = RunEvent::JobSlow {
                 id: entry.job.id.clone(),
                 item: entry.job.item.as_ref().map(|item| item.name.clone()),
                 attempt: entry.attempts,
                 after_ms: u64::try_from(entry.in_state_for(now).as_millis()).unwrap_or(u64::MAX),
             };
-            self.observers.show_slow();
+            self.observers.count_slow();
             self.emit(|| event);
         }
         if self.control.is_past_deadline(now) {
@@ -727,7 +730,7 @@ impl Orchestrator {
     /// the phase says.
     fn enter_phase(&mut self, phase: Phase) {
         let reason = self.control.reason();
-        self.observers.show_phase(phase, reason, self.now);
+        self.observers.publish_phase(phase, reason, self.now);
         self.execution.end_retries();
         self.arrivals.close();
         self.end_all_waiting();
@@ -762,59 +765,59 @@ impl Orchestrator {
     // Others are told.
 
     /// Emits an event of a single job.
-    fn emit_of_job(&self, event: impl FnOnce() -> Event) {
+    fn emit_of_job(&self, event: impl FnOnce() -> RunEvent) {
         self.observers.emit_of_job(self.now, event);
     }
 
     /// Emits an event.
-    fn emit(&self, event: impl FnOnce() -> Event) {
+    fn emit(&self, event: impl FnOnce() -> RunEvent) {
         self.observers.emit(self.now, event);
     }
 
     /// Publishes and emits why no job starts, or that jobs start again.
-    fn tell_admission(&self) {
-        let held = self.control.held().map(str::to_owned);
+    fn publish_admission(&self) {
+        let held = self.control.hold_reason().map(str::to_owned);
         let held = held.or_else(|| self.control.is_paused().then(|| "paused".to_owned()));
         let is_paused = self.control.is_paused();
-        self.observers.show_admission(held, is_paused, self.now);
+        self.observers.publish_admission(held, is_paused, self.now);
     }
 
     /// Returns what the run still expects, from which the demand for pools is computed.
-    fn outlook(&self) -> ExpectedWork {
+    fn expected_work(&self) -> ExpectedWork {
         let settled = self.execution.queued_or_held();
         ExpectedWork {
             phase: self.control.phase(),
-            may_come: !self.arrivals.is_exhausted() || self.arrivals.living() > settled,
+            may_come: !self.arrivals.is_exhausted() || self.arrivals.unfinished() > settled,
         }
     }
 
     /// Tells each pool how much work is left for it.
-    fn tell_demand(&mut self) {
-        let (outlook, arrivals) = (self.outlook(), &self.arrivals);
+    fn send_demand(&mut self) {
+        let (expected_work, arrivals) = (self.expected_work(), &self.arrivals);
         self.execution
             .dispatcher_mut()
-            .tell_demand(outlook, |kind| arrivals.unresolved_for(kind));
+            .send_demand(expected_work, |kind| arrivals.unresolved_for(kind));
     }
 
     /// Tells a pool that has asked how much work is left for it.
-    fn tell_demand_again(&mut self, pool: PoolKey) {
+    fn send_demand_again(&mut self, pool: PoolKey) {
         let unresolved = self.arrivals.unresolved_for(pool.kind);
-        let outlook = self.outlook();
+        let expected_work = self.expected_work();
         self.execution
             .dispatcher_mut()
-            .tell_demand_again(pool, outlook, unresolved);
+            .send_demand_again(pool, expected_work, unresolved);
     }
 
     /// Emits and publishes the breakers that have changed.
-    fn tell_breakers(&mut self) {
+    fn publish_breakers(&mut self) {
         let changed = self.execution.dispatcher_mut().changed_breakers();
         if changed.is_empty() {
             return;
         }
         for report in changed {
-            self.emit(|| Event::BreakerChanged(report));
+            self.emit(|| RunEvent::BreakerChanged(report));
         }
         self.observers
-            .show_breakers(self.execution.dispatcher().breakers(self.now));
+            .publish_breakers(self.execution.dispatcher().breakers(self.now));
     }
 }

@@ -83,7 +83,7 @@ impl Outgoing {
     }
 
     /// Returns how many outcomes wait for earlier ones.
-    pub(super) fn held(&self) -> usize {
+    pub(super) fn held_count(&self) -> usize {
         self.held
     }
 }
@@ -112,14 +112,14 @@ mod tests {
             let mut left = Vec::new();
             for (pushed, &number) in order.iter().enumerate() {
                 outgoing.push(number, outcome(number));
-                prop_assert_eq!(left.len() + outgoing.ready() + outgoing.held(), pushed + 1);
+                prop_assert_eq!(left.len() + outgoing.ready() + outgoing.held_count(), pushed + 1);
                 while let Some(outcome) = outgoing.pop() {
                     left.push(outcome.id.as_str().parse::<u64>().unwrap());
                 }
             }
             let expected: Vec<u64> = if by_submission { (0..count).collect() } else { order };
             prop_assert_eq!(left, expected);
-            prop_assert!(!outgoing.is_ready() && outgoing.held() == 0);
+            prop_assert!(!outgoing.is_ready() && outgoing.held_count() == 0);
         }
     }
 }

@@ -41,15 +41,15 @@ pub(crate) struct Places {
     set_index: Table<Arc<[PlaceId]>, PlaceSetId>,
     /// The slots of the running attempts, if slots are counted here.
     held: Table<Ticket, HeldSlots>,
-    /// The place of which the jobs of one route take several slots, or resources, that are kept for them.
-    kept: Option<KeptPlace>,
+    /// The place of which the jobs of one route take several slots, or resources, that are reserved for them.
+    reserved: Option<ReservedPlace>,
     /// The resources that places have for themselves.
     resources: PlaceResources,
 }
 
-/// A place where slots and resources are kept for the jobs of one route.
+/// A place where slots and resources are reserved for the jobs of one route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct KeptPlace {
+pub(super) struct ReservedPlace {
     pub(super) place: PlaceId,
     pub(super) route: RouteId,
     /// What a job of the route takes.
@@ -99,7 +99,7 @@ impl Places {
             set_index: std::iter::once((Arc::clone(&local_set), PlaceSetId::LOCAL)).collect(),
             sets: vec![local_set],
             held: Table::default(),
-            kept: None,
+            reserved: None,
             resources: PlaceResources::new(Vec::new()),
         }
     }
@@ -143,12 +143,13 @@ impl Places {
     }
 
     /// Returns the first resource of which a job takes more units than are free on any place of a set.
-    pub(super) fn lacked<'a>(
+    pub(super) fn first_short_resource<'a>(
         &self,
         places: PlaceSetId,
         terms: &'a Terms,
     ) -> Option<&'a ResourceNeed> {
-        self.resources.lacked(self.members(places), terms)
+        self.resources
+            .first_short_resource(self.members(places), terms)
     }
 
     /// Whether slots are counted here, because there are several places.
@@ -276,7 +277,7 @@ impl Places {
     }
 
     /// Returns why nothing will ever run at any place of a set again, if that is so.
-    pub(super) fn gone(&self, set: PlaceSetId) -> Option<&Failure> {
+    pub(super) fn given_up(&self, set: PlaceSetId) -> Option<&Failure> {
         let mut last = None;
         for place in self.members(set) {
             last = Some(self.list[place.index()].gone.as_deref()?);
@@ -286,25 +287,29 @@ impl Places {
 
     /// Returns how many more jobs of a route fit into a place, by its slots and its resources.
     ///
-    /// If the place is kept for other jobs, what those lack is kept: units of resources first, while the slots can be
-    /// used, and once only slots are missing, all slots. Nothing is kept while they wait for a worker.
+    /// If the place is reserved for other jobs, what those lack is reserved: units of resources first, while the slots can be
+    /// used, and once only slots are missing, all slots. Nothing is reserved while they wait for a worker.
     pub(super) fn starts(&self, place: PlaceId, id: RouteId, route: Route) -> u32 {
         let at = &self.list[place.index()];
         if at.held.is_some() {
             return 0;
         }
-        let kept = (self.kept).filter(|kept| kept.place == place && kept.route != id);
-        let lacks_units =
-            kept.is_some_and(|kept| self.resources.lack(&[place], kept.takes.needs).is_some());
-        if kept.is_some_and(|kept| !lacks_units && at.free() < kept.takes.slots) {
+        let reserved =
+            (self.reserved).filter(|reserved| reserved.place == place && reserved.route != id);
+        let lacks_units = reserved.is_some_and(|reserved| {
+            self.resources
+                .lack(&[place], reserved.takes.needs)
+                .is_some()
+        });
+        if reserved.is_some_and(|reserved| !lacks_units && at.free() < reserved.takes.slots) {
             return 0;
         }
         let starts = at.free() / route.slots.max(1);
         if route.needs == NeedsId::NOTHING {
             return starts;
         }
-        let beside =
-            (kept.filter(|_| lacks_units)).map_or(NeedsId::NOTHING, |kept| kept.takes.needs);
+        let beside = (reserved.filter(|_| lacks_units))
+            .map_or(NeedsId::NOTHING, |reserved| reserved.takes.needs);
         starts.min(self.resources.starts(place, route.needs, beside))
     }
 
@@ -324,7 +329,7 @@ impl Places {
     }
 
     /// Returns the reason of the first place of a set that is held back.
-    pub(super) fn held(&self, set: PlaceSetId) -> Option<&str> {
+    pub(super) fn hold_reason(&self, set: PlaceSetId) -> Option<&str> {
         let mut places = self.members(set).iter();
         places.find_map(|place| self.list[place.index()].held.as_deref())
     }
@@ -449,18 +454,18 @@ impl Places {
         at.slots = 0;
         at.largest = Some(0);
         at.gone = Some(Box::new(failure));
-        self.kept = self.kept.filter(|kept| kept.place != place);
+        self.reserved = self.reserved.filter(|reserved| reserved.place != place);
     }
 
-    /// Keeps a place for the jobs of a route that fill several slots or take resources, and for which no place has enough
+    /// Reserves a place for the jobs of a route that fill several slots or take resources, and for which no place has enough
     /// now. Without this the jobs that need less would take each slot and each unit as it comes free. Returns the place.
     ///
-    /// Only one place is kept at a time, so that the other places go on.
-    pub(super) fn keep(&mut self, id: RouteId, route: Route) -> Option<PlaceId> {
+    /// Only one place is reserved at a time, so that the other places go on.
+    pub(super) fn reserve(&mut self, id: RouteId, route: Route) -> Option<PlaceId> {
         let candidates = self.members(route.places).iter();
         let candidates = candidates.filter(|place| self.is_large_enough(**place, route));
         let place = *candidates.max_by_key(|place| self.list[place.index()].free())?;
-        self.kept = Some(KeptPlace {
+        self.reserved = Some(ReservedPlace {
             place,
             route: id,
             takes: route,
@@ -474,25 +479,26 @@ impl Places {
         at.held.is_none() && at.slots >= route.slots && self.resources.suffice(place, route.needs)
     }
 
-    /// Whether a place could be kept for the jobs of a route.
-    pub(super) fn can_keep(&self, route: Route) -> bool {
+    /// Whether a place could be reserved for the jobs of a route.
+    pub(super) fn can_reserve(&self, route: Route) -> bool {
         let mut places = self.members(route.places).iter();
         places.any(|place| self.is_large_enough(*place, route))
     }
 
-    /// Whether the kept place was lost, has lost slots or is held back, so that it is no use to keep it.
-    pub(super) fn is_kept_in_vain(&self) -> bool {
-        (self.kept).is_some_and(|kept| !self.is_large_enough(kept.place, kept.takes))
+    /// Whether the reserved place was lost, has lost slots or is held back, so that it is no use to keep it.
+    pub(super) fn is_reserved_in_vain(&self) -> bool {
+        (self.reserved)
+            .is_some_and(|reserved| !self.is_large_enough(reserved.place, reserved.takes))
     }
 
-    /// Returns the place that is kept, and for which route.
-    pub(super) fn kept(&self) -> Option<KeptPlace> {
-        self.kept
+    /// Returns the place that is reserved, and for which route.
+    pub(super) fn reserved(&self) -> Option<ReservedPlace> {
+        self.reserved
     }
 
     /// Stops keeping a place.
-    pub(super) fn keep_none(&mut self) {
-        self.kept = None;
+    pub(super) fn release_reserved(&mut self) {
+        self.reserved = None;
     }
 }
 

@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_run_that_goes_is_not_waited_for() {
+    async fn a_watcher_ends_when_its_run_is_dropped() {
         let (mut meter, watch) = ProgressMeter::new();
         let seen = Seen::default();
         let task = tokio::spawn(watch.each(ProgressInterval::Every(Duration::MAX), record(&seen)));

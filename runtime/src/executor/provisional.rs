@@ -51,7 +51,7 @@ pub(super) struct Suspects {
 
 impl Provisional {
     /// Returns how many results are held.
-    pub(super) fn held(&self) -> usize {
+    pub(super) fn held_count(&self) -> usize {
         self.held.len()
     }
 
@@ -76,7 +76,10 @@ impl Provisional {
         if let Some(worker) = attempted.worker.as_ref().filter(|_| in_doubt) {
             let in_doubt = InDoubt {
                 id: entry.job.id.clone(),
-                cached: entry.share.as_ref().map(|share| Box::new(share.key())),
+                cached: entry
+                    .store_permit
+                    .as_ref()
+                    .map(|store_permit| Box::new(store_permit.key())),
             };
             let list = self.in_doubt.entry(worker.clone());
             list.or_default().push(in_doubt);
@@ -115,7 +118,7 @@ impl Provisional {
     }
 
     /// Takes the results of this worker that were in doubt, because they may be the answers to other jobs.
-    pub(super) fn out_of_step(&mut self, worker: &WorkerName) -> Option<Suspects> {
+    pub(super) fn take_suspects(&mut self, worker: &WorkerName) -> Option<Suspects> {
         let in_doubt = self.in_doubt.remove(worker)?;
         let cached = in_doubt
             .iter()
@@ -210,13 +213,13 @@ mod tests {
             (false, false, None),
         ] {
             let (ticket, worker) = held(&mut provisional, "a");
-            assert_eq!(provisional.held(), 1);
+            assert_eq!(provisional.held_count(), 1);
             assert!(provisional.confirm(ticket, in_doubt).is_some());
             assert!(provisional.confirm(ticket, in_doubt).is_none());
             if clear {
                 provisional.cleared(&worker);
             }
-            let found = provisional.out_of_step(&worker);
+            let found = provisional.take_suspects(&worker);
             let ids = found.map(|found| found.ids);
             let expected =
                 suspects.map(|ids| ids.into_iter().map(JobKey::from).collect::<Vec<_>>());

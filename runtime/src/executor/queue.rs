@@ -105,7 +105,7 @@ impl Queue {
         arrival: Arrival,
         target: Target<'_>,
         kinds: &Kinds,
-        share: Option<Box<StorePermit>>,
+        store_permit: Option<Box<StorePermit>>,
         now: Instant,
     ) -> Result<Ticket, Box<Refused>> {
         let came = (arrival.times.needs_met(), arrival.position);
@@ -118,7 +118,13 @@ impl Queue {
             route,
             is_rated,
         } = scheduled;
-        let mut entry = JobEntry::new(ticket, arrival, (target.kind, route), is_rated, share);
+        let mut entry = JobEntry::new(
+            ticket,
+            arrival,
+            (target.kind, route),
+            is_rated,
+            store_permit,
+        );
         let deadline = entry.deadline_of_first_start();
         self.deadlines.set(&mut entry, deadline);
         self.insert(entry);

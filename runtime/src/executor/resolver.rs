@@ -10,7 +10,7 @@ use super::arrival::{Arrival, Refused, UnresolvedJob};
 use super::kinds::{Kinds, Resolved};
 use super::platforms::{PlatformForecast, Platforms};
 use super::reuse::{CacheAnswer, RunCache, StorePermit};
-use crate::dispatch::Introduction;
+use crate::dispatch::DeclaredTask;
 use crate::ids::KindId;
 use crate::ids::{PlaceName, WorkerName};
 use crate::job::Job;
@@ -188,7 +188,7 @@ impl Resolver {
         &mut self,
         kind: KindId,
         version: Option<String>,
-        tasks: Option<Vec<Introduction>>,
+        tasks: Option<Vec<DeclaredTask>>,
     ) -> bool {
         if let Some(version) = version {
             self.kinds.set_version(kind, version);
@@ -222,15 +222,15 @@ impl Resolver {
     /// and `place` is `None` for this machine. A result from another platform than that of its key is not stored.
     pub(super) fn store(
         &mut self,
-        share: StorePermit,
+        store_permit: StorePermit,
         payload: &Payload,
         worker: Option<WorkerName>,
         place: Option<&PlaceName>,
     ) {
-        if self.platforms.of(place).as_ref() == Some(share.platform()) {
-            self.reuse.store(share, payload, worker);
+        if self.platforms.of(place).as_ref() == Some(store_permit.platform()) {
+            self.reuse.store(store_permit, payload, worker);
         } else {
-            self.reuse.withhold(share);
+            self.reuse.withhold(store_permit);
         }
     }
 

@@ -79,7 +79,7 @@ pub(super) enum CacheLookup {
     /// A result: an earlier one, or that of an equal job that has just ended.
     Result(Payload),
     /// No result. The job has the permit to store its own.
-    Share(Box<StorePermit>),
+    Compute(Box<StorePermit>),
     /// No result, and the result of the job is not stored.
     Nothing,
     /// The files on which the job depends by its own account cannot be read.
@@ -269,7 +269,7 @@ impl RunCache {
     /// Stores a result in the background. `worker` is the worker that made it, or `None` for a command.
     pub(super) fn store(
         &mut self,
-        share: StorePermit,
+        store_permit: StorePermit,
         payload: &Payload,
         worker: Option<WorkerName>,
     ) {
@@ -282,7 +282,7 @@ impl RunCache {
                 job,
                 programs,
                 platform: _,
-            } = share;
+            } = store_permit;
             if let Some(programs) = programs
                 && let Err(reason) = check_started_content(programs, worker, &cache.hasher).await
             {
@@ -301,11 +301,11 @@ impl RunCache {
     }
 
     /// Gives up the permit for a result that was made on another platform than that of its key.
-    pub(super) fn withhold(&self, share: StorePermit) {
+    pub(super) fn withhold(&self, store_permit: StorePermit) {
         if let Some(cache) = &self.cache {
             let reason = "it ran on a host of another platform than those that had been reached";
-            cache.warn(&share.job, reason);
-            cache.cache.withhold(share.permit);
+            cache.warn(&store_permit.job, reason);
+            cache.cache.withhold(store_permit.permit);
         }
     }
 
@@ -468,13 +468,13 @@ impl CacheQuery {
         if using.refresh {
             policy = policy.refresh();
         }
-        let share = |permit| StorePermit {
+        let make_permit = |permit| StorePermit {
             permit,
             job: id.clone(),
             programs: programs.clone(),
             platform: platform.clone(),
         };
-        match settled(using.cache.begin(&key, &policy).await, share) {
+        match settled(using.cache.begin(&key, &policy).await, make_permit) {
             Ok(found) => Answer::Found(found),
             Err(waiter) => Answer::Shared(Box::new(PendingSharedResult {
                 cache: using.cache,
@@ -500,7 +500,7 @@ impl PendingSharedResult {
             programs,
             platform,
         } = self;
-        let share = |permit| StorePermit {
+        let make_permit = |permit| StorePermit {
             permit,
             job: job.clone(),
             programs: programs.clone(),
@@ -513,7 +513,7 @@ impl PendingSharedResult {
                 Waited::Done(Ok(bytes)) => return result(&bytes),
                 Waited::Done(Err(_)) => cache.begin(&key, &policy).await,
             };
-            match settled(begin, share) {
+            match settled(begin, make_permit) {
                 Ok(found) => return found,
                 Err(another) => waiter = another,
             }
@@ -524,13 +524,13 @@ impl PendingSharedResult {
 /// Returns the answer of the cache, or the waiter if the job has to wait for an equal one.
 fn settled(
     begin: Begin,
-    share: impl Fn(ComputePermit) -> StorePermit,
+    make_permit: impl Fn(ComputePermit) -> StorePermit,
 ) -> Result<CacheLookup, Waiter> {
     match begin {
         Begin::Hit(hit) => Ok(hit
             .outcome()
             .map_or(CacheLookup::Nothing, |bytes| result(&bytes))),
-        Begin::Lead(permit) => Ok(CacheLookup::Share(Box::new(share(permit)))),
+        Begin::Lead(permit) => Ok(CacheLookup::Compute(Box::new(make_permit(permit)))),
         Begin::Wait(waiter) => Err(waiter),
     }
 }

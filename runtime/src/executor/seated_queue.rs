@@ -146,7 +146,7 @@ impl SeatedQueue {
         arrival: Arrival,
         kind: KindId,
         kinds: &Kinds,
-        share: Option<Box<StorePermit>>,
+        store_permit: Option<Box<StorePermit>>,
         now: Instant,
     ) -> Result<Ticket, Box<Refused>> {
         let (room, needs) = match self.places_for((&arrival.job, 0), kind, kinds) {
@@ -155,7 +155,7 @@ impl SeatedQueue {
         };
         let known = (self.queue.has_rates(), self.queue.routes().len());
         let target = self.places.target(kind, room, needs);
-        let ticket = self.queue.push(arrival, target, kinds, share, now)?;
+        let ticket = self.queue.push(arrival, target, kinds, store_permit, now)?;
         self.count_new(known);
         Ok(ticket)
     }
@@ -245,7 +245,7 @@ impl SeatedQueue {
         if !self.places.are_several() {
             return None;
         }
-        if let Some(failure) = self.places.gone(places) {
+        if let Some(failure) = self.places.given_up(places) {
             return Some(failure.clone());
         }
         let members = self.places.members(places).iter();
@@ -831,33 +831,34 @@ impl SeatedQueue {
         Workers::Free(starts)
     }
 
-    /// Keeps what is free at one place for a job that is due, that fills several slots or takes resources, and that lacks
+    /// Reserves what is free at one place for a job that is due, that fills several slots or takes resources, and that lacks
     /// nothing else. Frees it when there is no such job any more. Returns whether more jobs may start because of that.
     ///
-    /// A job that also waits for the lock of its host could wait for a job that waits for the kept slots, and neither would
+    /// A job that also waits for the lock of its host could wait for a job that waits for the reserved slots, and neither would
     /// ever start. A job that is not due yet lets others pass, as it does where the scheduler counts the slots.
-    pub(super) fn update_kept(&mut self) -> bool {
+    pub(super) fn update_reserved(&mut self) -> bool {
         if !self.places.are_several() {
             return false;
         }
-        let kept = self.places.kept();
-        if let Some(kept) = kept
-            && (self.queue.due_for_worker(kept.route).is_none() || self.places.is_kept_in_vain())
+        let reserved = self.places.reserved();
+        if let Some(reserved) = reserved
+            && (self.queue.due_for_worker(reserved.route).is_none()
+                || self.places.is_reserved_in_vain())
         {
-            self.places.keep_none();
-            self.count_place(kept.place);
+            self.places.release_reserved();
+            self.count_place(reserved.place);
         }
-        if self.places.kept().is_none() {
+        if self.places.reserved().is_none() {
             let heavy = self.queue.routes().heavy().iter();
             let due = heavy.filter_map(|id| Some((self.queue.due_for_worker(*id)?, *id)));
-            let due = due.filter(|(_, id)| self.places.can_keep(self.queue.routes().get(*id)));
+            let due = due.filter(|(_, id)| self.places.can_reserve(self.queue.routes().get(*id)));
             if let Some((_, id)) = due.min_by_key(|(rank, _)| *rank)
-                && let Some(place) = self.places.keep(id, self.queue.routes().get(id))
+                && let Some(place) = self.places.reserve(id, self.queue.routes().get(id))
             {
                 self.count_place(place);
             }
         }
-        kept.is_some() && self.places.kept() != kept
+        reserved.is_some() && self.places.reserved() != reserved
     }
 
     /// Returns the controls of how many jobs run at once.

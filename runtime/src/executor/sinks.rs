@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::error::panic_message;
-use crate::event::{Event, EventRecord};
+use crate::event::{EventRecord, RunEvent};
 use crate::timestamp::Timestamp;
 
 /// How many records may wait for a sink before it misses some. A fast run makes a hundred times as many in a second, so
@@ -135,7 +135,7 @@ impl Sinks {
     }
 
     /// Puts an event into the backlog of each sink. It does not wait.
-    pub(super) fn emit(&self, event: Event, at: Timestamp) {
+    pub(super) fn emit(&self, event: RunEvent, at: Timestamp) {
         let record = Arc::new(EventRecord {
             v: EventRecord::VERSION,
             at_ms: at.as_millis(),
@@ -208,26 +208,26 @@ impl Backlog {
 }
 
 /// Whether a sink needs the event to count jobs right. Other events are dropped first if a sink is too slow.
-fn is_essential(event: &Event) -> bool {
+fn is_essential(event: &RunEvent) -> bool {
     !matches!(
         event,
-        Event::AttemptProgress { .. }
-            | Event::Log { .. }
-            | Event::AttemptStarted { .. }
-            | Event::JobQueued { .. }
+        RunEvent::AttemptProgress { .. }
+            | RunEvent::Log { .. }
+            | RunEvent::AttemptStarted { .. }
+            | RunEvent::JobQueued { .. }
     )
 }
 
 /// Whether the event is about a single job or attempt.
-fn is_of_job(event: &Event) -> bool {
+fn is_of_job(event: &RunEvent) -> bool {
     matches!(
         event,
-        Event::JobQueued { .. }
-            | Event::AttemptStarted { .. }
-            | Event::AttemptProgress { .. }
-            | Event::AttemptFailed { .. }
-            | Event::JobEnded { .. }
-            | Event::Log { .. }
+        RunEvent::JobQueued { .. }
+            | RunEvent::AttemptStarted { .. }
+            | RunEvent::AttemptProgress { .. }
+            | RunEvent::AttemptFailed { .. }
+            | RunEvent::JobEnded { .. }
+            | RunEvent::Log { .. }
     )
 }
 

@@ -331,14 +331,13 @@ impl SnapshotInput<'_> {
                 waiting.push((entry.since, entry.position, Arc::clone(&entry.job), cause));
             }
         }
+        let unqueued = |arrival: &Arrival, cause| {
+            let job = Arc::clone(&arrival.job);
+            (arrival.times.arrived, arrival.position, job, cause)
+        };
         for (arrival, needs) in needing {
             let cause = WaitCause::Needs(needs);
-            waiting.push((
-                arrival.times.arrived,
-                arrival.position,
-                Arc::clone(&arrival.job),
-                cause,
-            ));
+            waiting.push(unqueued(arrival, cause));
         }
         // A pause comes first, as it does for the jobs of the queue.
         let is_paused = self.control.is_paused();
@@ -348,24 +347,15 @@ impl SnapshotInput<'_> {
                 Blocker::Connect => WaitCause::Connect,
                 _ => WaitCause::Worker(format!("that knows `{}`", arrival.job.task_name())),
             };
-            waiting.push((
-                arrival.times.arrived,
-                arrival.position,
-                Arc::clone(&arrival.job),
-                cause,
-            ));
+            waiting.push(unqueued(arrival, cause));
         }
         for arrival in asking {
-            waiting.push((
-                arrival.times.arrived,
-                arrival.position,
-                Arc::clone(&arrival.job),
-                if is_paused {
-                    WaitCause::Paused
-                } else {
-                    WaitCause::Cache
-                },
-            ));
+            let cause = if is_paused {
+                WaitCause::Paused
+            } else {
+                WaitCause::Cache
+            };
+            waiting.push(unqueued(arrival, cause));
         }
         for (when, entry) in refuted {
             let left = when.saturating_duration_since(now);
@@ -416,9 +406,9 @@ impl SnapshotInput<'_> {
 
     /// Returns the progress that the attempt of a running job has reported.
     fn progress(entry: &JobEntry) -> Option<Step> {
-        let said = entry.said.as_ref()?;
-        let is_of_attempt = said.attempt == entry.attempts;
-        said.progress.clone().filter(|_| is_of_attempt)
+        let messages = entry.messages.as_ref()?;
+        let is_of_attempt = messages.attempt == entry.attempts;
+        messages.progress.clone().filter(|_| is_of_attempt)
     }
 
     /// Records what a running job holds.
@@ -531,8 +521,8 @@ impl SnapshotInput<'_> {
         if let Some(cause) = self.lacked_resource(entry, holders, left) {
             return cause;
         }
-        let held_there = self.places.held(set).filter(|_| absence.is_some());
-        if let Some(reason) = self.control.held().or(held_there) {
+        let held_there = self.places.hold_reason(set).filter(|_| absence.is_some());
+        if let Some(reason) = self.control.hold_reason().or(held_there) {
             return WaitCause::Held(reason.to_owned());
         }
         if let Some(alone) = &holders.alone {
@@ -578,7 +568,7 @@ impl SnapshotInput<'_> {
         let need = terms.resources.iter().find(is_lacking);
         let need = need.or_else(|| {
             let places = self.queue.routes().get(entry.route).places;
-            self.places.lacked(places, terms)
+            self.places.first_short_resource(places, terms)
         })?;
         let held_by = holders.resources.get(need.name.as_str());
         Some(WaitCause::Resource {

@@ -51,13 +51,13 @@ impl JobOutput {
     pub(super) fn new(
         attempt: u32,
         printed: Option<Arc<AttemptOutput>>,
-        said: Option<&AttemptMessages>,
+        messages: Option<&AttemptMessages>,
     ) -> Self {
-        let said = said.filter(|said| said.attempt == attempt);
-        let lines = said.map(|said| Arc::clone(&said.lines));
+        let messages = messages.filter(|messages| messages.attempt == attempt);
+        let lines = messages.map(|messages| Arc::clone(&messages.lines));
         Self {
             attempt,
-            progress: said.and_then(|said| said.progress.clone()),
+            progress: messages.and_then(|messages| messages.progress.clone()),
             printed: printed.or(lines).unwrap_or_default(),
         }
     }

@@ -34,7 +34,7 @@ impl WallClock {
     }
 
     /// Reads the wall clock again if that is due.
-    pub(super) fn keep(&mut self, now: Instant) {
+    pub(super) fn refresh(&mut self, now: Instant) {
         // Unlike the clock of work, the wall clock does not stand still while this process is stopped.
         let now = past_system_time(now);
         if now.saturating_duration_since(self.looked.0) >= WALL_CLOCK_INTERVAL {
@@ -207,9 +207,9 @@ mod tests {
         let first = (begin, clock.now());
         let mut wall = WallClock::new(Arc::clone(&clock) as Arc<dyn Clock>, first);
         clock.advance(1_000 * SECOND);
-        wall.keep(begin + SECOND / 2);
+        wall.refresh(begin + SECOND / 2);
         assert_eq!(wall.at(begin + SECOND), Timestamp::from_system(time(1_001)));
-        wall.keep(begin + SECOND);
+        wall.refresh(begin + SECOND);
         assert_eq!(wall.at(begin + SECOND), Timestamp::from_system(time(2_000)));
         assert_eq!(wall.at(begin), Timestamp::from_system(time(1_999)));
     }

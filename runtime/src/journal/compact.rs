@@ -51,7 +51,7 @@ impl Journal {
         // The replaced syncer has the old file, where nothing is left to sync.
         match syncer(&self.path, &self.file, self.durability) {
             Ok(syncer) => self.syncer = syncer,
-            Err(error) => self.keep(Err(error))?,
+            Err(error) => self.keep_failure(Err(error))?,
         }
         Ok(true)
     }

@@ -129,18 +129,18 @@ impl Connections {
 impl RemoteHost {
     /// Starts to connect to a host, without waiting for the connection. Call it within a tokio runtime.
     pub fn start(config: HostConfig, gate: &LaunchGate) -> Self {
-        let (tell_state, state) = watch::channel(PlaceState::Away);
-        let (tell_current, current) = watch::channel(Current::None);
-        let (tell_health, health) = watch::channel(HostHealth::default());
-        let (tell_round_trip, round_trip) = watch::channel(None);
-        let (tell_platform, platform) = watch::channel(None);
+        let (state_sender, state) = watch::channel(PlaceState::Away);
+        let (current_sender, current) = watch::channel(Current::None);
+        let (health_sender, health) = watch::channel(HostHealth::default());
+        let (round_trip_sender, round_trip) = watch::channel(None);
+        let (platform_sender, platform) = watch::channel(None);
         let connections = Arc::<Connections>::default();
         let host = HostTask {
-            tell_health,
-            tell_round_trip,
-            tell_platform,
-            tell_state,
-            tell_current,
+            health_sender,
+            round_trip_sender,
+            platform_sender,
+            state_sender,
+            current_sender,
             connections: Arc::clone(&connections),
             gate: gate.clone(),
         };
@@ -153,7 +153,7 @@ impl RemoteHost {
             platform,
             connections,
             current,
-            keeping: tokio::spawn(host.keep(config)),
+            keeping: tokio::spawn(host.keep_connected(config)),
         }
     }
 
@@ -225,18 +225,18 @@ impl Drop for RemoteHost {
 
 /// Keeps a host connected.
 struct HostTask {
-    tell_health: watch::Sender<HostHealth>,
-    tell_round_trip: watch::Sender<Option<Duration>>,
-    tell_platform: watch::Sender<Option<Arc<str>>>,
-    tell_state: watch::Sender<PlaceState>,
-    tell_current: watch::Sender<Current>,
+    health_sender: watch::Sender<HostHealth>,
+    round_trip_sender: watch::Sender<Option<Duration>>,
+    platform_sender: watch::Sender<Option<Arc<str>>>,
+    state_sender: watch::Sender<PlaceState>,
+    current_sender: watch::Sender<Current>,
     connections: Arc<Connections>,
     gate: LaunchGate,
 }
 
 impl HostTask {
     /// Connects to the host again and again, until the host is given up.
-    async fn keep(self, config: HostConfig) {
+    async fn keep_connected(self, config: HostConfig) {
         let mut pauses = ReconnectBackoff::new(Rng::new());
         let mut was_reached = false;
         let mut away_since = Instant::now();
@@ -287,18 +287,18 @@ impl HostTask {
         let processes = Arc::new(processes);
         self.connections.add(Arc::clone(&processes));
         tracing::debug!(host = %config.name, agent = ?processes.agent(), "a host is connected");
-        self.tell_current
+        self.current_sender
             .send_replace(Current::Open(Arc::clone(&processes)));
         // The platform is published before the state, because watchers of the state rely on the platform being known.
         let platform = Arc::from(processes.agent().platform.as_str());
-        self.tell_platform.send_replace(Some(platform));
-        self.tell_state.send_replace(PlaceState::Ready { slots });
+        self.platform_sender.send_replace(Some(platform));
+        self.state_sender.send_replace(PlaceState::Ready { slots });
         let mut health = processes.health();
         let closed = processes.closed();
         tokio::pin!(closed);
         let loss = loop {
             let told = *health.borrow_and_update();
-            self.tell_health(told);
+            self.publish_health(told);
             tokio::select! {
                 loss = &mut closed => break loss,
                 changed = health.changed() => {
@@ -308,23 +308,23 @@ impl HostTask {
                 }
             }
         };
-        self.tell_health(HostHealth::default());
-        self.tell_state.send_replace(PlaceState::Away);
-        self.tell_current.send_replace(Current::None);
+        self.publish_health(HostHealth::default());
+        self.state_sender.send_replace(PlaceState::Away);
+        self.current_sender.send_replace(Current::None);
         let said = launcher.last_words();
         tracing::warn!(host = %config.name, reason = %loss, said, "a host was lost");
     }
 
     /// Publishes the health that the heartbeat has reported.
-    fn tell_health(&self, health: HostHealth) {
-        self.tell_round_trip.send_if_modified(|told| {
+    fn publish_health(&self, health: HostHealth) {
+        self.round_trip_sender.send_if_modified(|told| {
             let is_news = has_changed_much(*told, health.round_trip);
             if is_news {
                 *told = health.round_trip;
             }
             is_news
         });
-        self.tell_health.send_replace(health);
+        self.health_sender.send_replace(health);
     }
 
     /// Publishes that the host will not be reached any more.
@@ -332,8 +332,8 @@ impl HostTask {
         let message = format!("host {} cannot be reached: {reason}", config.name);
         tracing::error!(host = %config.name, reason, "a host is given up");
         let failure = Failure::new(Class::Unreachable, message);
-        self.tell_current.send_replace(Current::GivenUp(reason));
-        self.tell_state
+        self.current_sender.send_replace(Current::GivenUp(reason));
+        self.state_sender
             .send_replace(PlaceState::GivenUp(Box::new(failure)));
         // The task stays alive, because a dropped sender would end the watch for those that watch the state.
         pending::<()>().await;

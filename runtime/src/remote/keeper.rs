@@ -81,7 +81,7 @@ struct RemoteKeeper {
 
 impl RemoteKeeper {
     fn run(mut self) -> io::Result<()> {
-        match self.keep() {
+        match self.wait_for_end() {
             Ok(KeeperEnd::AgentGone) => self.list.signal(Signal::KILL),
             Ok(KeeperEnd::TimeOver) => self.kill(),
             // A keeper that cannot work is not a fence, so nothing may run.
@@ -90,7 +90,7 @@ impl RemoteKeeper {
     }
 
     /// Reads messages, asks for time and waits, until the time is over or the agent is gone.
-    fn keep(&mut self) -> io::Result<KeeperEnd> {
+    fn wait_for_end(&mut self) -> io::Result<KeeperEnd> {
         loop {
             // Messages are read before the time is checked: more time may have been granted while this process got no
             // processor.

@@ -104,7 +104,7 @@ impl Bucket {
 
     /// Returns the first moment at which there are this many tokens; `None` if the bucket is too small for them, or keeps
     /// them back.
-    pub(super) fn when(&self, tokens: u32) -> Option<u64> {
+    pub(super) fn ready_at(&self, tokens: u32) -> Option<u64> {
         if self.is_frozen {
             return None;
         }
@@ -181,7 +181,7 @@ impl TokenBucket {
             self.bucket.take(nanos);
             return Ok(());
         }
-        let Some(when) = self.bucket.when(1) else {
+        let Some(when) = self.bucket.ready_at(1) else {
             unreachable!("a burst is at least 1, so every bucket holds a token");
         };
         Err(self.epoch + Duration::from_nanos(when))
@@ -243,15 +243,15 @@ mod tests {
     fn a_token_that_is_used_late_counts_from_its_use() {
         let mut bucket = Bucket::new(quota(2, 1_000_000_000, 1));
         bucket.take(0);
-        assert_eq!(bucket.when(1), Some(500_000_000));
+        assert_eq!(bucket.ready_at(1), Some(500_000_000));
         bucket.take_later(4_000_000_000);
-        assert_eq!(bucket.when(1), Some(4_500_000_000));
+        assert_eq!(bucket.ready_at(1), Some(4_500_000_000));
 
         // Tokens that were taken before it stay taken.
         let mut bucket = Bucket::new(quota(2, 1_000_000_000, 3));
         (0..3).for_each(|_| bucket.take(0));
         bucket.take_later(100_000_000);
-        assert_eq!(bucket.when(1), Some(500_000_000));
+        assert_eq!(bucket.ready_at(1), Some(500_000_000));
         assert_eq!(bucket.when_full(), 1_500_000_000);
     }
 
@@ -275,7 +275,7 @@ mod tests {
         let mut bucket = Bucket::new(quota(7, 3_000, 2));
         let mut now = 0;
         for _ in 0..1_000_000u32 {
-            now = bucket.when(1).unwrap();
+            now = bucket.ready_at(1).unwrap();
             bucket.take(now);
         }
         // Two start together, the others 3000/7 ns apart.
@@ -295,13 +295,13 @@ mod tests {
                 now += step;
                 let there = bucket.holds(1, now);
                 // The answer and the announced moment agree to the nanosecond.
-                prop_assert_eq!(there, bucket.when(1).unwrap() <= now);
+                prop_assert_eq!(there, bucket.ready_at(1).unwrap() <= now);
                 if there {
                     bucket.take(now);
                     taken.push(now);
                 } else {
                     // Not one nanosecond too early, and not one too late.
-                    let when = bucket.when(1).unwrap();
+                    let when = bucket.ready_at(1).unwrap();
                     prop_assert!(!bucket.holds(1, when - 1) && bucket.holds(1, when));
                 }
             }

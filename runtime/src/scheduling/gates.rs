@@ -252,10 +252,10 @@ impl Level {
 
     /// Returns when this many units will be free if no job gives one back: `None` unless it is a rate, whose tokens
     /// come with time.
-    pub(super) fn when(&self, units: u32) -> Option<u64> {
+    pub(super) fn ready_at(&self, units: u32) -> Option<u64> {
         match self {
             Self::Max { .. } | Self::Resource(_) => None,
-            Self::Rate(bucket) => bucket.when(units),
+            Self::Rate(bucket) => bucket.ready_at(units),
         }
     }
 }
@@ -327,10 +327,10 @@ impl HostOrKey {
     }
 
     /// Returns when this many tokens will be there; `None` for a lock, which does not become free with time.
-    pub(super) fn when(&self, units: u32) -> Option<u64> {
+    pub(super) fn ready_at(&self, units: u32) -> Option<u64> {
         match &self.hold {
             LockOrBucket::Host { .. } => None,
-            LockOrBucket::Key { bucket, .. } => bucket.when(units),
+            LockOrBucket::Key { bucket, .. } => bucket.ready_at(units),
         }
     }
 }

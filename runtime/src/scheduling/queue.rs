@@ -13,7 +13,7 @@ use crate::ids::SlotNumber;
 
 /// The state of a job in the scheduler.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum QueuedState {
     /// The record belongs to no job.
     #[default]
     Free,
@@ -35,7 +35,7 @@ pub(super) struct QueuedJob {
     /// The position in the order of all jobs.
     pub(super) rank: Rank,
     /// The state of the job.
-    pub(super) standing: Standing,
+    pub(super) queued_state: QueuedState,
     /// The priority, which is the list of its lane that holds the job.
     pub(super) priority: Priority,
     /// The lane of jobs with the same claims.
@@ -59,7 +59,7 @@ impl QueuedJob {
     pub(super) fn new(rank: Rank, priority: Priority, lane: u32) -> Self {
         Self {
             rank,
-            standing: Standing::Free,
+            queued_state: QueuedState::Free,
             priority,
             lane,
             before: NOWHERE,
@@ -154,7 +154,7 @@ impl Lane {
         let list = &mut self.lists[level];
         if list.last == NOWHERE || jobs[list.last].rank < rank {
             let job = &mut jobs[id];
-            job.standing = Standing::Listed;
+            job.queued_state = QueuedState::Listed;
             job.before = list.last;
             job.after = NOWHERE;
             match list.last {
@@ -163,7 +163,7 @@ impl Lane {
             }
             list.last = id;
         } else {
-            jobs[id].standing = Standing::Late;
+            jobs[id].queued_state = QueuedState::Late;
             self.late.push(rank, id, |id, at| jobs[id].set_position(at));
         }
         if self.head.is_none_or(|(head, _)| rank < head) {
@@ -175,7 +175,7 @@ impl Lane {
     pub(super) fn remove(&mut self, id: u32, jobs: &mut Slab<QueuedJob>) {
         self.waiting -= 1;
         let job = &mut jobs[id];
-        if job.standing == Standing::Late {
+        if job.queued_state == QueuedState::Late {
             let position = job.position();
             self.late
                 .remove(position, |id, at| jobs[id].set_position(at));

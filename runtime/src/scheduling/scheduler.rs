@@ -461,7 +461,7 @@ impl Scheduler {
 
     /// Advances the time, and charges it to what groups lack. Time only goes forward: an earlier moment is taken as the
     /// last one.
-    fn tell_time(&mut self, now: Instant) {
+    fn advance_time(&mut self, now: Instant) {
         let to = self.now.max(since(self.epoch, now));
         self.charge(to - self.now);
         self.now = to;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::tally::Tally;
 use super::{Durations, per_second};
-use crate::event::Event;
+use crate::event::RunEvent;
 
 /// The time over which throughput is measured: long enough to be steady, short enough to follow a change.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -167,13 +167,13 @@ impl LiveStats {
     }
 
     /// Handles an event that happened now.
-    pub fn observe(&mut self, event: &Event, now: Instant) {
+    pub fn observe(&mut self, event: &RunEvent, now: Instant) {
         match event {
-            Event::RunStarted { total } => self.announced = total.or(self.announced),
-            Event::JobQueued { .. } => self.taken += 1,
-            Event::AttemptFailed { .. } => self.failed_attempts += 1,
+            RunEvent::RunStarted { total } => self.announced = total.or(self.announced),
+            RunEvent::JobQueued { .. } => self.taken += 1,
+            RunEvent::AttemptFailed { .. } => self.failed_attempts += 1,
             // The step has to be taken before the job is counted, since it records how many jobs were done before it.
-            Event::JobEnded { .. } => self.step(now),
+            RunEvent::JobEnded { .. } => self.step(now),
             _ => {}
         }
         self.tally.observe(event);

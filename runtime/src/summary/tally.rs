@@ -8,12 +8,12 @@ use ratchet_ipc::JobKey;
 use super::durations::Durations;
 use super::{Counts, Summary, per_second};
 use crate::breaker::BreakerReport;
-use crate::event::{Event, WorkerNews};
+use crate::event::{RunEvent, WorkerNews};
 use crate::outcome::Outcome;
 
 /// Counts the outcomes of a run, in memory that does not grow with the number of jobs.
 ///
-/// Pass every [`Event`] of a run to [`observe`](Self::observe), and all figures are known. Pass only outcomes to
+/// Pass every [`RunEvent`] of a run to [`observe`](Self::observe), and all figures are known. Pass only outcomes to
 /// [`record`](Self::record), and the peak of concurrency and the number of restarts stay 0.
 ///
 /// ```
@@ -57,21 +57,21 @@ pub struct Tally {
 
 impl Tally {
     /// Counts an event. Outcomes are in the events, so do not [`record`](Self::record) them as well.
-    pub fn observe(&mut self, event: &Event) {
+    pub fn observe(&mut self, event: &RunEvent) {
         match event {
-            Event::AttemptStarted { id, .. } => {
+            RunEvent::AttemptStarted { id, .. } => {
                 self.running.insert(id.clone());
                 self.concurrency(self.running.len() as u64);
             }
-            Event::AttemptFailed { id, .. } => {
+            RunEvent::AttemptFailed { id, .. } => {
                 self.running.remove(id);
             }
-            Event::JobEnded { outcome } => {
+            RunEvent::JobEnded { outcome } => {
                 self.running.remove(&outcome.id);
                 self.record(outcome);
             }
-            Event::JobsSuspect { ids, .. } => self.suspect(ids.iter().cloned()),
-            Event::BreakerChanged(report) => {
+            RunEvent::JobsSuspect { ids, .. } => self.suspect(ids.iter().cloned()),
+            RunEvent::BreakerChanged(report) => {
                 let is_same =
                     |known: &BreakerReport| known.name == report.name && known.host == report.host;
                 match self.breakers.iter_mut().find(|known| is_same(known)) {
@@ -79,8 +79,8 @@ impl Tally {
                     None => self.breakers.push(report.clone()),
                 }
             }
-            Event::JobSlow { .. } => self.slow += 1,
-            Event::Worker(news) => self.observe_worker(news),
+            RunEvent::JobSlow { .. } => self.slow += 1,
+            RunEvent::Worker(news) => self.observe_worker(news),
             _ => {}
         }
     }

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use ratchet_ipc::Payload;
 
 use super::*;
-use crate::event::{Event, WorkerNews};
+use crate::event::{RunEvent, WorkerNews};
 use crate::ids::WorkerName;
 use crate::outcome::{Class, Failure, Outcome};
 
@@ -59,8 +59,8 @@ fn outcomes() -> [Outcome; 8] {
     ]
 }
 
-fn started(id: &str) -> Event {
-    Event::AttemptStarted {
+fn started(id: &str) -> RunEvent {
+    RunEvent::AttemptStarted {
         item: None,
         id: id.into(),
         attempt: 1,
@@ -70,14 +70,14 @@ fn started(id: &str) -> Event {
     }
 }
 
-fn ended(outcome: Outcome) -> Event {
-    Event::JobEnded {
+fn ended(outcome: Outcome) -> RunEvent {
+    RunEvent::JobEnded {
         outcome: outcome.into(),
     }
 }
 
-fn retried(id: &str) -> Event {
-    Event::AttemptFailed {
+fn retried(id: &str) -> RunEvent {
+    RunEvent::AttemptFailed {
         id: id.into(),
         attempt: 1,
         class: Class::Task,
@@ -86,8 +86,8 @@ fn retried(id: &str) -> Event {
     }
 }
 
-fn queued(id: &str) -> Event {
-    Event::JobQueued {
+fn queued(id: &str) -> RunEvent {
+    RunEvent::JobQueued {
         id: id.into(),
         task: "t".into(),
         hint: None,
@@ -194,13 +194,13 @@ fn the_peak_counts_attempts_that_run_and_not_jobs_that_wait_for_a_retry() {
 fn only_workers_that_replace_failed_ones_count_as_restarts() {
     let mut tally = Tally::default();
     let start = |kind, number| {
-        Event::Worker(WorkerNews::Started {
+        RunEvent::Worker(WorkerNews::Started {
             worker: WorkerName::new(kind, number),
             system_id: None,
         })
     };
     let end = |number, unexpected| {
-        Event::Worker(WorkerNews::Ended {
+        RunEvent::Worker(WorkerNews::Ended {
             worker: WorkerName::new("a", number),
             cause: "exited with code 1".to_owned(),
             unexpected,
@@ -229,7 +229,7 @@ fn now() -> Instant {
 fn live_stats_follow_the_events_of_a_run() {
     let began = now();
     let mut live = LiveStats::new(began);
-    live.observe(&Event::RunStarted { total: Some(4) }, began);
+    live.observe(&RunEvent::RunStarted { total: Some(4) }, began);
     for id in ["a", "b", "c"] {
         live.observe(&queued(id), began);
     }
@@ -259,7 +259,7 @@ fn live_stats_follow_the_events_of_a_run() {
 fn cancelled_jobs_do_not_raise_the_throughput() {
     let began = now();
     let mut live = LiveStats::new(began);
-    live.observe(&Event::RunStarted { total: Some(100) }, began);
+    live.observe(&RunEvent::RunStarted { total: Some(100) }, began);
     let at = |millis: u64| began + Duration::from_millis(millis);
     for number in 0..10 {
         live.observe(&ended(succeeded(&number.to_string())), at(number * 1000));
@@ -281,7 +281,7 @@ fn cancelled_jobs_do_not_raise_the_throughput() {
 fn the_remaining_time_is_known_once_the_total_is_announced() {
     let began = now();
     let mut live = LiveStats::new(began);
-    live.observe(&Event::RunStarted { total: None }, began);
+    live.observe(&RunEvent::RunStarted { total: None }, began);
     let at = |seconds: u64| began + Duration::from_secs(seconds);
     for id in ["a", "b", "c", "d"] {
         live.observe(&queued(id), began);

@@ -352,7 +352,7 @@ impl RunningWorker {
                     self.is_input_closed = true;
                     self.on_input_closed().await;
                 }
-                () = ring(&mut alarm, deadline) => self.check_deadlines(now()).await,
+                () = wait_until(&mut alarm, deadline) => self.check_deadlines(now()).await,
             }
             self.exit_if_done().await;
             self.send_update();
@@ -641,7 +641,7 @@ impl RunningWorker {
 ///
 /// The timer is moved only when it would fire too late. As jobs end and begin, their deadlines mostly move to later,
 /// and a timer that sometimes fires too early costs less than one that is moved for each job.
-async fn ring(alarm: &mut std::pin::Pin<Box<Sleep>>, deadline: Option<Instant>) {
+async fn wait_until(alarm: &mut std::pin::Pin<Box<Sleep>>, deadline: Option<Instant>) {
     let Some(deadline) = deadline else {
         return pending().await;
     };

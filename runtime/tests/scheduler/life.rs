@@ -11,7 +11,7 @@ use ratchet_runtime::{
     SchedulerSettings, Ticket, Workers,
 };
 
-use crate::model::{Model, ProgressInterval, State, Thing};
+use crate::model::{Model, StartRate, State, Thing};
 use crate::steps::{KINDS, Step, UNITS};
 
 const CAPACITY: usize = 40;
@@ -27,24 +27,24 @@ pub(crate) struct Life {
     now: u64,
 }
 
-fn pace(thing: Thing) -> ProgressInterval {
+fn rate_of(thing: Thing) -> StartRate {
     match thing {
-        Thing::Key(0) => ProgressInterval {
+        Thing::Key(0) => StartRate {
             count: 1,
             nanos: 50,
             burst: 1,
         },
-        Thing::Key(_) => ProgressInterval {
+        Thing::Key(_) => StartRate {
             count: 3,
             nanos: 100,
             burst: 3,
         },
-        Thing::Rate(2) => ProgressInterval {
+        Thing::Rate(2) => StartRate {
             count: 7,
             nanos: 200,
             burst: 2,
         },
-        _ => ProgressInterval {
+        _ => StartRate {
             count: 1,
             nanos: 90,
             burst: 1,
@@ -53,11 +53,11 @@ fn pace(thing: Thing) -> ProgressInterval {
 }
 
 fn quota(thing: Thing) -> Quota {
-    let ProgressInterval {
+    let StartRate {
         count,
         nanos,
         burst,
-    } = pace(thing);
+    } = rate_of(thing);
     let rate = Rate::new(count, Duration::from_nanos(nanos)).unwrap();
     Quota::new(rate, u32::try_from(burst).unwrap()).unwrap()
 }
@@ -100,9 +100,9 @@ impl Life {
                 workers: vec![Workers::Unlimited; KINDS.into()],
                 maxima: vec![1, 2],
                 totals: UNITS.into(),
-                paces: paced
+                rates: paced
                     .into_iter()
-                    .map(|thing| (thing, pace(thing)))
+                    .map(|thing| (thing, rate_of(thing)))
                     .collect(),
                 starts: BTreeMap::new(),
                 step,

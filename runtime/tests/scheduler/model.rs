@@ -16,7 +16,7 @@ pub(crate) enum Thing {
 
 /// A rate: `count` starts in `nanos`, `burst` of them together.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ProgressInterval {
+pub(crate) struct StartRate {
     pub(crate) count: u64,
     pub(crate) nanos: u64,
     pub(crate) burst: u64,
@@ -55,7 +55,7 @@ pub(crate) struct Model {
     pub(crate) maxima: Vec<u32>,
     /// How many units each resource has.
     pub(crate) totals: Vec<u64>,
-    pub(crate) paces: BTreeMap<Thing, ProgressInterval>,
+    pub(crate) rates: BTreeMap<Thing, StartRate>,
     /// The times of all starts that took a token.
     pub(crate) starts: BTreeMap<Thing, Vec<u64>>,
     pub(crate) step: u64,
@@ -63,7 +63,7 @@ pub(crate) struct Model {
 
 /// The claims that are reserved for jobs that are due.
 #[derive(Default)]
-struct Kept {
+struct Reserved {
     /// The places and limits of which one unit each is reserved.
     things: BTreeSet<Thing>,
     /// How many units of each resource are reserved: as many as the first due job takes.
@@ -73,7 +73,7 @@ struct Kept {
 impl Job {
     /// Reserves the claims of this job, which is due. Units of its limits and resources are reserved only if there is room
     /// at its place.
-    fn keep_claims(&self, has_place: bool, kept: &mut Kept) {
+    fn reserve_claims(&self, has_place: bool, kept: &mut Reserved) {
         kept.things.extend(self.place);
         if has_place {
             kept.things.extend(self.limits.iter().copied());
@@ -118,10 +118,10 @@ impl Model {
             Thing::Host(_) | Thing::Global => self.held(thing) + units <= 1,
             Thing::Max(number) => self.held(thing) + units <= self.maxima[usize::from(number)],
             Thing::Key(_) | Thing::Rate(_) => {
-                let pace = self.paces[&thing];
+                let rate = self.rates[&thing];
                 let mut starts = self.starts.get(&thing).cloned().unwrap_or_default();
                 starts.extend((0..units).map(|_| now));
-                within(pace, &starts)
+                within(rate, &starts)
             }
         }
     }
@@ -145,7 +145,7 @@ impl Model {
         if self.running().any(|job| job.alone) {
             return None;
         }
-        let mut kept = Kept::default();
+        let mut kept = Reserved::default();
         for id in self.in_order(now) {
             let job = &self.jobs[id];
             let due = job.due <= now;
@@ -163,7 +163,7 @@ impl Model {
                 }
             }
             if due {
-                job.keep_claims(place, &mut kept);
+                job.reserve_claims(place, &mut kept);
             }
         }
         None
@@ -171,7 +171,7 @@ impl Model {
 
     /// Whether there is room at a job's place, and whether there is room within its limits. A claim that is reserved for
     /// another job has to be free twice.
-    fn has_claims(&self, job: &Job, kept: &Kept, now: u64) -> (bool, bool) {
+    fn has_claims(&self, job: &Job, kept: &Reserved, now: u64) -> (bool, bool) {
         let there = |thing: &Thing| {
             self.holds(*thing, if kept.things.contains(thing) { 2 } else { 1 }, now)
         };
@@ -194,7 +194,7 @@ impl Model {
         if self.running().any(|job| job.alone) || self.used() >= self.slots {
             return None;
         }
-        let mut kept = Kept::default();
+        let mut kept = Reserved::default();
         for id in self.in_order(now) {
             let job = &self.jobs[id];
             let due = job.due <= now;
@@ -207,7 +207,7 @@ impl Model {
             if !due {
                 continue;
             }
-            job.keep_claims(place, &mut kept);
+            job.reserve_claims(place, &mut kept);
             if place && limits && worker {
                 return None;
             }
@@ -222,7 +222,7 @@ impl Model {
             *free -= 1;
         }
         for thing in job.place.iter().chain(&job.limits) {
-            if self.paces.contains_key(thing) {
+            if self.rates.contains_key(thing) {
                 self.starts.entry(*thing).or_default().push(now);
             }
         }
@@ -245,11 +245,11 @@ impl Model {
                 assert!(!self.jobs.iter().any(ahead), "alone in the pipes too");
             }
         }
-        for (thing, pace) in &self.paces {
+        for (thing, rate) in &self.rates {
             if let Some(starts) = self.starts.get(thing) {
                 assert!(
-                    within(*pace, starts),
-                    "{thing:?} exceeds {pace:?}: {starts:?}"
+                    within(*rate, starts),
+                    "{thing:?} exceeds {rate:?}: {starts:?}"
                 );
             }
         }
@@ -263,13 +263,13 @@ impl Model {
 }
 
 /// Whether every window between two starts has at most burst + rate x length starts.
-pub(crate) fn within(pace: ProgressInterval, starts: &[u64]) -> bool {
+pub(crate) fn within(rate: StartRate, starts: &[u64]) -> bool {
     starts.iter().enumerate().all(|(first, start)| {
         starts[first..].iter().enumerate().all(|(more, end)| {
             let count = more as u128 + 1;
-            count * u128::from(pace.nanos)
-                <= u128::from(pace.burst) * u128::from(pace.nanos)
-                    + u128::from(pace.count) * u128::from(end - start)
+            count * u128::from(rate.nanos)
+                <= u128::from(rate.burst) * u128::from(rate.nanos)
+                    + u128::from(rate.count) * u128::from(end - start)
         })
     })
 }

@@ -162,7 +162,7 @@ fn map_takes_the_terms_that_run_takes() {
 }
 
 #[test]
-fn map_writes_line_buffered_output_to_a_file_as_it_comes() {
+fn map_writes_line_buffered_output_to_a_file() {
     let folder = Folder::new();
     let words = [
         "--line-buffer",

@@ -6,7 +6,7 @@ use minijinja::Value;
 use serde_json::{Map, Value as Json};
 
 use super::cursor::AfterFailure;
-use super::event::Event;
+use super::event::PlayEvent;
 use super::host_run::{HostState, TaskRun};
 use super::items::{breaks, describe_item};
 use super::machine::{Machine, is_action};
@@ -49,7 +49,7 @@ impl Machine {
         if !self.shows_diff(&task) {
             shown.diff = None;
         }
-        self.events.push(Event::Item(shown));
+        self.events.push(PlayEvent::Item(shown));
         task.is_broken |= result.status == TaskStatus::Unreachable || breaks(&task, index, &result);
         task.results[index] = Some(result);
         let is_done = task.is_done();
@@ -234,7 +234,7 @@ impl Machine {
     /// Ends all plays for all hosts, because the playbook is wrong. Jobs in progress are not stopped.
     fn end_all(&mut self, reason: String) {
         self.has_error = true;
-        self.events.push(Event::Error(reason));
+        self.events.push(PlayEvent::Error(reason));
         if let Some(run) = &mut self.current {
             run.is_stopped = true;
         }

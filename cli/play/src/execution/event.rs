@@ -7,7 +7,7 @@ use crate::result::TaskResult;
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub enum Event {
+pub enum PlayEvent {
     /// A play has begun.
     Play {
         /// The name of the play.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json, json};
 
 use super::cursor::IncludedSteps;
-use super::event::Event;
+use super::event::PlayEvent;
 use super::frame::{Include, TaskNode};
 use super::host_run::{HostState, PendingInclude, TaskRun};
 use super::items::item_variables;
@@ -210,7 +210,7 @@ impl Machine {
             frame,
         });
         host.includes.push(PendingInclude { key, steps });
-        self.events.push(Event::Included {
+        self.events.push(PlayEvent::Included {
             what: shown.to_owned(),
             host: name.to_owned(),
         });

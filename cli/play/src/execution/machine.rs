@@ -13,7 +13,7 @@ use ratchet_input::inventory::Inventory;
 
 use super::Options;
 use super::controller_settings::controller_settings;
-use super::event::Event;
+use super::event::PlayEvent;
 use super::frame::TaskNode;
 use super::host_run::{HostRun, HostState, Planned, TaskRun};
 use super::known_hosts::KnownHosts;
@@ -57,7 +57,7 @@ pub(super) struct Machine {
     pub(super) under_way: HashMap<String, (String, usize)>,
     /// The host and the purpose of each lookup that was given out, by its id.
     pub(super) lookups: HashMap<String, (String, Planned)>,
-    pub(super) events: Vec<Event>,
+    pub(super) events: Vec<PlayEvent>,
     pub(super) recap: Recap,
     /// Whether an error in the playbook has ended all plays.
     pub(super) has_error: bool,
@@ -139,7 +139,7 @@ impl Machine {
     fn tell_missing_start(&mut self) {
         if let Some(start) = self.options.start_at.take() {
             self.has_error = true;
-            self.events.push(Event::Error(format!(
+            self.events.push(PlayEvent::Error(format!(
                 "nothing was done: no play that has hosts has the task `{}`, which --start-at-task names",
                 start.name()
             )));
@@ -182,7 +182,7 @@ impl Machine {
     }
 
     pub(super) fn warn(&mut self, message: String) {
-        self.events.push(Event::Warning(message));
+        self.events.push(PlayEvent::Warning(message));
     }
 
     pub(super) fn host(&self, name: &str) -> Option<&HostRun> {
@@ -202,7 +202,7 @@ impl Machine {
     pub(super) fn tell_result(&mut self, result: TaskResult, has_items: bool) {
         self.recap
             .count(&result.host, result.status, result.changed);
-        self.events.push(Event::Ended { result, has_items });
+        self.events.push(PlayEvent::Ended { result, has_items });
     }
 
     /// Returns how many hosts have failed, and how many could not be reached, without those whose errors were cleared.

@@ -8,7 +8,7 @@ use minijinja::Value;
 
 use super::batches;
 use super::cursor::{AfterFailure, Cursor};
-use super::event::Event;
+use super::event::PlayEvent;
 use super::frame::Frame;
 use super::handlers::Handlers;
 use super::host_run::{HostRun, HostState};
@@ -28,7 +28,7 @@ impl Machine {
         self.play_number += 1;
         self.told_task = None;
         self.read_host_variables(&play);
-        self.events.push(Event::Play {
+        self.events.push(PlayEvent::Play {
             name: play.name.clone(),
         });
         let selected = selection::hosts(&play, &self.inventory, self.options.limit.as_ref());
@@ -43,7 +43,7 @@ impl Machine {
             }
         }
         if hosts.is_empty() {
-            self.events.push(Event::NoHosts);
+            self.events.push(PlayEvent::NoHosts);
             return;
         }
         let start_at = match &self.options.start_at {
@@ -184,7 +184,7 @@ impl Machine {
             // The later batches and plays build on this one, so they do not run either.
             self.current = None;
             if !self.plays.is_empty() || is_all {
-                self.events.push(Event::NoHostsLeft);
+                self.events.push(PlayEvent::NoHostsLeft);
             }
             self.plays.clear();
         } else if is_ended {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::event::Event;
+use super::event::PlayEvent;
 use super::frame::TaskNode;
 use super::host_run::{LoopControl, Planning, TaskRun};
 use super::machine::{Machine, meta_word};
@@ -127,7 +127,7 @@ impl Machine {
         let key = format!("{path}/{title}");
         if self.told_task.as_ref() != Some(&key) {
             self.told_task = Some(key);
-            self.events.push(Event::Task {
+            self.events.push(PlayEvent::Task {
                 name: title.to_owned(),
                 is_handler,
             });

@@ -180,7 +180,7 @@ impl Play {
         let events = self.execution.take_events().into_iter();
         events
             .filter_map(|event| match event {
-                Event::Task { name, .. } => Some(name),
+                PlayEvent::Task { name, .. } => Some(name),
                 _ => None,
             })
             .collect()

@@ -45,7 +45,7 @@ impl Targets {
             )))
         })?;
         let ran = tokio::select! {
-            ran = talk(&mut handle, password) => ran,
+            ran = exchange(&mut handle, password) => ran,
             () = context.cancelled() => {
                 // An error means that the manager has ended, and the process with it.
                 let _ = self.manager.terminate_process(handle.id(), GRACE).await;
@@ -113,7 +113,7 @@ fn script(command: &str, shell: &str, privilege: Option<&Become>) -> (String, Op
 }
 
 /// Writes the input of a process, and returns its exit and its output.
-async fn talk(handle: &mut ProcessHandle, input: Option<String>) -> (Exit, String, String) {
+async fn exchange(handle: &mut ProcessHandle, input: Option<String>) -> (Exit, String, String) {
     let Some((mut stdin, stdout, stderr)) = handle.take_pipes() else {
         let ended = handle.exit().wait().await;
         return (ended.exit, String::new(), String::new());
@@ -132,7 +132,13 @@ async fn talk(handle: &mut ProcessHandle, input: Option<String>) -> (Exit, Strin
         ended
     };
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let read = async { tokio::join!(write, keep(stdout, &mut out), keep(stderr, &mut err)) };
+    let read = async {
+        tokio::join!(
+            write,
+            collect_output(stdout, &mut out),
+            collect_output(stderr, &mut err)
+        )
+    };
     let exit = tokio::select! {
         _ = read => None,
         ended = end => Some(ended.exit),
@@ -146,7 +152,7 @@ async fn talk(handle: &mut ProcessHandle, input: Option<String>) -> (Exit, Strin
 }
 
 /// Reads a pipe to its end, and keeps only the beginning.
-async fn keep(mut pipe: Box<dyn AsyncRead + Send + Unpin>, kept: &mut Vec<u8>) {
+async fn collect_output(mut pipe: Box<dyn AsyncRead + Send + Unpin>, kept: &mut Vec<u8>) {
     let mut part = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = pipe.read(&mut part).await {
         let room = MAX_OUTPUT_BYTES.saturating_sub(kept.len());

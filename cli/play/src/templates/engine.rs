@@ -121,7 +121,7 @@ fn format(out: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value) -> Result<
     } else if value.downcast_object_ref::<Omit>().is_some() && !MARKS.get() {
         Ok(())
     } else if MARKS.get() {
-        let number = undefined::keep(value.clone());
+        let number = undefined::store_value(value.clone());
         out.write_str(&format!("{}{number}\u{2}", *MARK))
     } else {
         out.write_str(&text_of(value))

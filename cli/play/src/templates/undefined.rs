@@ -100,7 +100,7 @@ pub(super) fn fail(error: TemplateError) -> Value {
 }
 
 /// Stores a value of the output, and returns its number.
-pub(super) fn keep(value: Value) -> usize {
+pub(super) fn store_value(value: Value) -> usize {
     OPEN.with_borrow_mut(|open| {
         let Some(evaluation) = open.last_mut() else {
             return 0;

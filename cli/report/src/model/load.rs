@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use foldhash::fast::RandomState;
 use ratchet_ipc::{HostName, JobKey, TaskName};
-use ratchet_runtime::event::Event;
+use ratchet_runtime::event::RunEvent;
 use ratchet_runtime::journal::{JobPlan, JournalEntry, position_of};
 use ratchet_runtime::{
     AttemptDetail, AttemptEnd, Blocker, Class, Failure, History, JournalError, Outcome, SlotNumber,
@@ -338,7 +338,7 @@ impl Loader {
             }
         }
         for event in &model.events {
-            if let Event::HintsDeclared { hints } = &event.event {
+            if let RunEvent::HintsDeclared { hints } = &event.event {
                 for (task, hint) in hints {
                     if let Some(task) = self.tasks.numbers.get(&TaskName::from(task.as_str())) {
                         model.task_hints.insert(*task, hint.clone());

@@ -6,17 +6,17 @@ use super::live::{open, run_and_jobs};
 use crate::args::runs_live::{CancelArguments, LiveRunArguments, SetArguments};
 use crate::error::CliError;
 use crate::escape::plain;
-use crate::live::{Became, Question};
+use crate::live::{CancelEffect, Question};
 use crate::output::Destination;
 
 /// Cancels jobs, and prints the result for each.
 pub(super) fn cancel(arguments: &CancelArguments) -> Result<(), CliError> {
     let (run, jobs) = run_and_jobs(&arguments.words);
     let mut live = open(&arguments.state, run)?;
-    let became: Vec<Became> = live.client.ask(&Question::Cancel { jobs })?;
+    let became: Vec<CancelEffect> = live.client.ask(&Question::Cancel { jobs })?;
     let mut unknown = Vec::new();
     let mut text = String::new();
-    for Became { job, became } in became {
+    for CancelEffect { job, became } in became {
         let job = plain(job.as_str()).into_owned();
         match became.as_str() {
             "cancelled" => text.extend([&*job, " is cancelled\n"]),

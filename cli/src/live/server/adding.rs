@@ -54,7 +54,7 @@ impl Answers {
             let jobs = jobs.map_err(|report| refused(&report))?;
             let names = jobs.iter().map(|job| job.id.clone()).collect();
             let jobs = jobs.into_iter().map(&adding.prepare).collect();
-            adding.record.keep(number, &addition).map_err(unrecorded)?;
+            adding.record.write(number, &addition).map_err(unrecorded)?;
             let error = match question_limiter.pass(handle.add_jobs(jobs)).await {
                 Ok(()) => {
                     *adder = Arc::new(next);

@@ -47,7 +47,7 @@ async fn end(mut run: Run) -> usize {
 /// Connects to a server in this process.
 fn connect(answers: &Arc<Answers>) -> DuplexStream {
     let (ours, theirs) = duplex(1 << 16);
-    tokio::spawn(talk(theirs, Arc::clone(answers)));
+    tokio::spawn(serve_client(theirs, Arc::clone(answers)));
     ours
 }
 
@@ -129,13 +129,13 @@ fn whoever_reads_nothing_or_says_nothing_is_not_waited_for() {
         let answers = Arc::new(Answers::new(served));
         let begin = tokio::time::Instant::now();
         let (silent, theirs) = duplex(64);
-        talk(theirs, Arc::clone(&answers)).await;
+        serve_client(theirs, Arc::clone(&answers)).await;
         assert_eq!(begin.elapsed(), IDLE_TIMEOUT);
         drop(silent);
         let begin = tokio::time::Instant::now();
         let (mut deaf, theirs) = duplex(64);
         deaf.write_all(b"{\"ask\":\"state\"}\n").await.unwrap();
-        talk(theirs, Arc::clone(&answers)).await;
+        serve_client(theirs, Arc::clone(&answers)).await;
         assert!(begin.elapsed() < WRITE_TIMEOUT * 2);
         assert_eq!(end(run).await, 1);
     });

@@ -6,7 +6,7 @@ use ratchet_ipc::JobKey;
 
 use super::Orchestrator;
 use crate::Error;
-use crate::event::Event;
+use crate::event::RunEvent;
 use crate::executor::arrival::Refused;
 use crate::executor::cancelled::CancelReason;
 use crate::executor::delivery::EndedJob;
@@ -30,9 +30,9 @@ impl Orchestrator {
                     .capacity()
                     .set_held(reason.is_some());
                 self.control.hold(reason);
-                self.tell_admission();
+                self.publish_admission();
             }
-            RunOrder::Warn(warning) => self.emit(|| Event::ResourceWarning {
+            RunOrder::Warn(warning) => self.emit(|| RunEvent::ResourceWarning {
                 resource: warning.resource.to_string(),
                 percent: warning.percent,
             }),
@@ -48,7 +48,7 @@ impl Orchestrator {
                     .capacity()
                     .set_paused(is_paused);
                 self.control.pause(is_paused);
-                self.tell_admission();
+                self.publish_admission();
             }
             RunOrder::Parallelization(answer) => {
                 let scheduler = self.execution.queue().scheduler();
@@ -83,7 +83,7 @@ impl Orchestrator {
                     .set_limit(&name, limit, self.now);
                 if result.is_ok() {
                     let limit = limit.to_string();
-                    self.emit(|| Event::LimitChanged { name, limit });
+                    self.emit(|| RunEvent::LimitChanged { name, limit });
                 }
                 // An error means that the caller no longer waits for the answer.
                 let _ = answer.send(result);
@@ -181,8 +181,8 @@ impl Orchestrator {
             return Err(Error::ShuttingDown);
         }
         let outside = self.arrivals.unqueued().map(|job| &job.id);
-        let living: Names<JobKey> = self.execution.ids().chain(outside).cloned().collect();
-        self.arrivals.add(jobs, &living)
+        let unfinished: Names<JobKey> = self.execution.ids().chain(outside).cloned().collect();
+        self.arrivals.add(jobs, &unfinished)
     }
 
     /// Returns which jobs run now, and what each waiting job waits for.

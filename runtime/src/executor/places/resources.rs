@@ -120,17 +120,18 @@ impl PlaceResources {
     }
 
     /// Returns how many jobs with these needs could start at a place at once, by the units that are free there. The units
-    /// of the needs `beside` are kept for another job.
+    /// of the needs `beside` are reserved for another job.
     pub(super) fn starts(&self, place: PlaceId, needs: NeedsId, beside: NeedsId) -> u32 {
-        let kept = |resource: usize| {
-            let mut kept = self.needs[beside.index()].iter();
-            kept.find(|(number, _)| *number == resource)
+        let reserved = |resource: usize| {
+            let mut reserved = self.needs[beside.index()].iter();
+            reserved
+                .find(|(number, _)| *number == resource)
                 .map_or(0, |(_, units)| *units)
         };
         let needs = self.needs[needs.index()].iter();
         let starts = needs.map(|(number, units)| match self.pool(place, *number) {
             Some(pool) => {
-                let free = pool.free().saturating_sub(kept(*number));
+                let free = pool.free().saturating_sub(reserved(*number));
                 let starts = free / (*units).max(1);
                 u32::try_from(starts).unwrap_or(u32::MAX)
             }
@@ -141,11 +142,11 @@ impl PlaceResources {
 
     /// Whether a place has as many units as these needs take, when nothing runs there.
     pub(super) fn suffice(&self, place: PlaceId, needs: NeedsId) -> bool {
-        self.lacking(place, needs).is_none()
+        self.first_short_need(place, needs).is_none()
     }
 
     /// Returns the first need of which a place does not have as many units.
-    fn lacking(&self, place: PlaceId, needs: NeedsId) -> Option<(usize, u64)> {
+    fn first_short_need(&self, place: PlaceId, needs: NeedsId) -> Option<(usize, u64)> {
         let mut needs = self.needs[needs.index()].iter().copied();
         needs.find(|(number, units)| {
             let pool = self.pool(place, *number);
@@ -158,7 +159,7 @@ impl PlaceResources {
         if members.iter().any(|place| self.suffice(*place, needs)) {
             return None;
         }
-        let (number, units) = self.lacking(*members.first()?, needs)?;
+        let (number, units) = self.first_short_need(*members.first()?, needs)?;
         let name = &self.names[number];
         let pools = members.iter().filter_map(|place| self.pool(*place, number));
         let message = match pools
@@ -221,7 +222,7 @@ impl PlaceResources {
     }
 
     /// Returns the first resource of which a job takes more units than are free on any of these places.
-    pub(super) fn lacked<'a>(
+    pub(super) fn first_short_resource<'a>(
         &self,
         members: &[PlaceId],
         terms: &'a Terms,

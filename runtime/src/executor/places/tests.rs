@@ -113,7 +113,7 @@ fn a_place_that_is_held_back_gets_no_start_and_the_cause_of_the_wait_is_known() 
     assert_eq!(places.starts(PlaceId(2), id, light), 0);
     assert_eq!(places.choose(id, light, |_| true), None);
     assert_eq!(places.absence(both), Some(Workers::Held));
-    assert_eq!(places.held(both), Some("the load is 9"));
+    assert_eq!(places.hold_reason(both), Some("the load is 9"));
     places.set_slots(PlaceId(1), 1);
     assert_eq!(places.absence(both), None, "the other one is there now");
     assert_eq!(places.choose(id, light, |_| true), Some(PlaceId(1)));
@@ -156,8 +156,12 @@ fn the_slots_of_a_place_are_kept_for_jobs_that_fill_several() {
     }
     assert_eq!(places.choose(heavy_id, heavy, |_| true), None);
     let place = places.give_back(ticket(0)).unwrap();
-    assert_eq!(places.keep(heavy_id, heavy), Some(place));
-    assert_eq!(places.choose(light_id, light, |_| true), None, "it is kept");
+    assert_eq!(places.reserve(heavy_id, heavy), Some(place));
+    assert_eq!(
+        places.choose(light_id, light, |_| true),
+        None,
+        "it is reserved"
+    );
     assert_eq!(
         places.choose(heavy_id, heavy, |_| true),
         None,
@@ -165,9 +169,9 @@ fn the_slots_of_a_place_are_kept_for_jobs_that_fill_several() {
     );
     places.give_back(ticket(2));
     assert_eq!(places.choose(heavy_id, heavy, |_| true), Some(place));
-    let kept = places.kept().unwrap();
-    assert_eq!((kept.place, kept.route), (place, heavy_id));
-    places.keep_none();
+    let reserved = places.reserved().unwrap();
+    assert_eq!((reserved.place, reserved.route), (place, heavy_id));
+    places.release_reserved();
     assert_eq!(places.starts(place, light_id, light), 2);
 }
 
@@ -177,9 +181,9 @@ fn a_set_is_gone_when_all_of_its_places_are() {
     let set = among(&mut places, &["web1", "web2"]);
     let down = |name: &str| Failure::new(Class::Spawn, format!("{name} is down"));
     places.give_up(PlaceId(1), down("web1"));
-    assert!(places.gone(set).is_none());
+    assert!(places.given_up(set).is_none());
     places.give_up(PlaceId(2), down("web2"));
-    assert_eq!(places.gone(set).unwrap().message, "web2 is down");
+    assert_eq!(places.given_up(set).unwrap().message, "web2 is down");
     assert_eq!(places.total(), 1);
 }
 
@@ -308,8 +312,8 @@ fn a_place_is_kept_for_jobs_that_take_more_of_its_resources_than_are_free() {
     let (both_id, both) = routed_with(&mut places, 2);
     places.take(ticket(0), PlaceId(1), one);
     assert_eq!(places.choose(both_id, both, |_| true), None);
-    assert_eq!(places.keep(both_id, both), Some(PlaceId(1)));
-    assert_eq!(places.choose(one_id, one, |_| true), None, "it is kept");
+    assert_eq!(places.reserve(both_id, both), Some(PlaceId(1)));
+    assert_eq!(places.choose(one_id, one, |_| true), None, "it is reserved");
     places.give_back(ticket(0));
     assert_eq!(places.choose(both_id, both, |_| true), Some(PlaceId(1)));
 }

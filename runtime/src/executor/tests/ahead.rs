@@ -2,7 +2,7 @@
 
 use super::scripted::{Act, Deaf, How, ScriptedPool};
 use super::*;
-use crate::dispatch::{Demand, Introduction};
+use crate::dispatch::{DeclaredTask, Demand};
 use crate::executor::RunHandle;
 use crate::scheduling::ParallelizationHint;
 
@@ -148,7 +148,7 @@ async fn what_has_to_be_alone_waits_for_the_pipes_too_and_not_for_ever() {
 
 #[tokio::test(start_paused = true)]
 async fn workers_introduce_their_tasks_and_hints_before_jobs_are_judged() {
-    let introduction = |task: &str, hint| Introduction {
+    let introduction = |task: &str, hint| DeclaredTask {
         task: task.into(),
         hint,
         cacheable: false,

@@ -8,7 +8,7 @@ use ratchet_resilience::shutdown::Grace;
 
 use super::scripted::{Act, Deaf, How, ScriptedPool};
 use super::*;
-use crate::event::{Event, EventRecord};
+use crate::event::{EventRecord, RunEvent};
 use crate::executor::{OutcomeOrder, RunHandle, Sink};
 use crate::outcome::Status;
 use crate::scheduling::{ParallelizationHint, Priority};
@@ -170,7 +170,7 @@ struct Arrivals(Arc<Mutex<HashMap<String, u64>>>);
 
 impl Sink for Arrivals {
     fn on(&mut self, record: &EventRecord) {
-        if let Event::JobQueued { id, .. } = &record.event {
+        if let RunEvent::JobQueued { id, .. } = &record.event {
             let mut arrivals = self.0.lock().unwrap();
             arrivals.insert(id.to_string(), record.at_ms);
         }

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::*;
-use crate::event::{Event, EventRecord};
+use crate::event::{EventRecord, RunEvent};
 use crate::executor::Sink;
 use crate::{BreakerConfig, HostName, Limit};
 
@@ -34,7 +34,7 @@ struct Changes(Arc<Mutex<Vec<String>>>);
 
 impl Sink for Changes {
     fn on(&mut self, record: &EventRecord) {
-        if let Event::BreakerChanged(report) = &record.event {
+        if let RunEvent::BreakerChanged(report) = &record.event {
             let on = report.host.as_ref().map_or("-", HostName::as_str);
             let (name, state) = (&report.name, report.state.as_str());
             self.0.lock().unwrap().push(format!("{name} {on} {state}"));

@@ -63,7 +63,7 @@ async fn a_list_that_contradicts_itself_is_refused_before_anything_runs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_knows_the_living_and_remembers_the_ended_if_told_to() {
+async fn a_stream_knows_its_unfinished_jobs_and_remembers_ended_ones_on_request() {
     let jobs = || {
         [
             takes("a", 1),

@@ -4,7 +4,7 @@ use ratchet_caching::{MemoryCache, TaskCache};
 
 use super::scripted::{Act, ScriptedPool};
 use super::*;
-use crate::dispatch::{Introduction, Report};
+use crate::dispatch::{DeclaredTask, Report};
 use crate::scheduling::ParallelizationHint;
 
 fn task(id: &str, task: &str) -> Job {
@@ -17,7 +17,7 @@ async fn declared_late(
     pool: &ScriptedPool,
     executor: crate::ExecutorBuilder,
     jobs: Vec<Job>,
-    introduction: Introduction,
+    introduction: DeclaredTask,
 ) -> Vec<Arc<Outcome>> {
     for job in &jobs {
         pool.script(job.id.as_str(), 1, Act::well(2));
@@ -56,7 +56,7 @@ fn begun(pool: &ScriptedPool) -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn what_is_declared_late_binds_what_waits_and_what_comes() {
     let pool = ScriptedPool::new(2, 0).silent();
-    let alone = Introduction {
+    let alone = DeclaredTask {
         task: "t".into(),
         hint: Some(Ok(ParallelizationHint::Alone)),
         cacheable: false,
@@ -104,7 +104,7 @@ async fn a_job_that_waited_for_the_hello_runs_in_its_turn() {
         task("4", "t").needs(["1"]),
         here("5"),
     ];
-    let known = Introduction {
+    let known = DeclaredTask {
         task: "t".into(),
         hint: None,
         cacheable: false,
@@ -137,7 +137,7 @@ async fn a_job_that_waited_for_the_hello_runs_in_its_turn() {
 #[tokio::test(start_paused = true)]
 async fn what_is_declared_cacheable_late_asks_the_cache_while_it_waits() {
     let pool = ScriptedPool::new(2, 0).silent();
-    let cacheable = Introduction {
+    let cacheable = DeclaredTask {
         task: "t".into(),
         hint: None,
         cacheable: true,
@@ -156,7 +156,7 @@ async fn what_is_declared_cacheable_late_asks_the_cache_while_it_waits() {
 #[tokio::test(start_paused = true)]
 async fn a_hint_of_ones_own_stays_when_the_worker_declares_another() {
     let pool = ScriptedPool::new(2, 0).silent();
-    let alone = Introduction {
+    let alone = DeclaredTask {
         task: "t".into(),
         hint: Some(Ok(ParallelizationHint::Alone)),
         cacheable: false,

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::event::{Event, EventRecord};
+use crate::event::{EventRecord, RunEvent};
 use crate::executor::{Interest, Sink};
 use crate::mock::MockProbe;
 use crate::monitor::{AdmissionLimits, Reading, ResourceMonitor};
@@ -15,8 +15,8 @@ struct Told(Arc<Mutex<Vec<String>>>);
 impl Sink for Told {
     fn on(&mut self, record: &EventRecord) {
         let line = match &record.event {
-            Event::ResourceWarning { resource, percent } => format!("{resource} {percent}"),
-            Event::Admission { held } => format!("held: {}", held.is_some()),
+            RunEvent::ResourceWarning { resource, percent } => format!("{resource} {percent}"),
+            RunEvent::Admission { held } => format!("held: {}", held.is_some()),
             _ => return,
         };
         self.0.lock().unwrap().push(line);

@@ -8,7 +8,7 @@ use ratchet_caching::{CacheError, MemoryCache, TaskCache};
 use super::scripted::ScriptedPool;
 use super::*;
 use crate::context::Context;
-use crate::dispatch::Introduction;
+use crate::dispatch::DeclaredTask;
 use crate::executor::Dependencies;
 use crate::executor::runner::{Attempt, Runner};
 use crate::job::CacheTerms;
@@ -197,7 +197,7 @@ async fn what_another_version_of_the_worker_did_is_not_used_again() {
     let cache = TaskCache::new(Arc::new(MemoryCache::new(1 << 20)));
     let mut done = Vec::new();
     for version in [None, None, Some("1"), Some("1"), Some("2"), None] {
-        let cacheable = Introduction {
+        let cacheable = DeclaredTask {
             task: "t".into(),
             hint: None,
             cacheable: true,

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::Error;
 use crate::dispatch::{
-    Assignment, AttemptKey, Demand, FilterState, Introduction, Offer, Order, PoolKey, Report,
+    Assignment, AttemptKey, DeclaredTask, Demand, FilterState, Offer, Order, PoolKey, Report,
     Reporter, StopRequest, WorkerLink, WorkerNumber,
 };
 use crate::executor::kinds::{KindOfWorker, Tasks};
@@ -78,7 +78,7 @@ struct State {
     workers: Vec<Worker>,
     ahead: u32,
     tasks: Tasks,
-    introduction: Option<Vec<Introduction>>,
+    introduction: Option<Vec<DeclaredTask>>,
     version: Option<String>,
     script: HashMap<(String, u32), Act>,
     returned: HashMap<String, u32>,
@@ -126,7 +126,7 @@ impl ScriptedPool {
     }
 
     /// Makes the workers come and declare these tasks when the first job waits for them.
-    pub(super) fn introducing(self, tasks: Vec<Introduction>) -> Self {
+    pub(super) fn introducing(self, tasks: Vec<DeclaredTask>) -> Self {
         let mut state = self.0.lock().unwrap();
         state.tasks = Tasks::Introduced;
         state.introduction = Some(tasks);

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use super::*;
 use crate::context::Context;
 use crate::context::Step;
-use crate::event::{Event, EventRecord};
+use crate::event::{EventRecord, RunEvent};
 use crate::executor::{Interest, Sink};
 
 /// A sink that records all events.
@@ -51,13 +51,13 @@ async fn a_sink_sees_all_that_happens_in_order() {
         .map(|record| {
             let EventRecord { at_ms, event, .. } = record;
             let what = match event {
-                Event::RunStarted { total } => format!("run of {total:?}"),
-                Event::JobQueued { id, task, .. } => format!("{id} queued: {task}"),
-                Event::AttemptStarted { id, attempt, .. } => format!("{id} started: {attempt}"),
-                Event::AttemptProgress { id, message, .. } => format!("{id} says {message:?}"),
-                Event::AttemptFailed { retry_in_ms, .. } => format!("again in {retry_in_ms}"),
-                Event::JobEnded { outcome } => format!("{} ended", outcome.id),
-                Event::RunEnded { total, succeeded } => format!("{succeeded} of {total}"),
+                RunEvent::RunStarted { total } => format!("run of {total:?}"),
+                RunEvent::JobQueued { id, task, .. } => format!("{id} queued: {task}"),
+                RunEvent::AttemptStarted { id, attempt, .. } => format!("{id} started: {attempt}"),
+                RunEvent::AttemptProgress { id, message, .. } => format!("{id} says {message:?}"),
+                RunEvent::AttemptFailed { retry_in_ms, .. } => format!("again in {retry_in_ms}"),
+                RunEvent::JobEnded { outcome } => format!("{} ended", outcome.id),
+                RunEvent::RunEnded { total, succeeded } => format!("{succeeded} of {total}"),
                 other => format!("{other:?}"),
             };
             format!("{at_ms}: {what}")
@@ -100,7 +100,7 @@ async fn a_sink_may_panic_and_others_see_on() {
     let last = notes.lock().unwrap().last().unwrap().event.clone();
     assert_eq!(
         last,
-        Event::RunEnded {
+        RunEvent::RunEnded {
             total: 1,
             succeeded: 1
         }
@@ -119,7 +119,7 @@ impl Sink for Stuck {
         let _ = self.gate.recv();
         let mut seen = self.seen.lock().unwrap();
         seen.0 += 1;
-        seen.1 += u64::from(matches!(record.event, Event::JobEnded { .. }));
+        seen.1 += u64::from(matches!(record.event, RunEvent::JobEnded { .. }));
     }
 
     fn missed(&mut self, count: u64) {
@@ -187,11 +187,11 @@ async fn a_sink_with_interest_in_the_run_hears_of_no_single_job() {
         &events[..],
         [
             EventRecord {
-                event: Event::RunStarted { .. },
+                event: RunEvent::RunStarted { .. },
                 ..
             },
             EventRecord {
-                event: Event::RunEnded { total: 3, .. },
+                event: RunEvent::RunEnded { total: 3, .. },
                 ..
             }
         ]
@@ -238,7 +238,7 @@ async fn a_job_that_runs_for_longer_than_its_terms_call_slow_is_told_once() {
     let told: Vec<_> = notes
         .iter()
         .filter_map(|record| match &record.event {
-            Event::JobSlow {
+            RunEvent::JobSlow {
                 id,
                 attempt,
                 after_ms,

@@ -204,7 +204,7 @@ impl Actor {
             WorkerEvent::CallReturned { assignment, begun } => {
                 pool.call_returned(number, assignment, begun, now);
             }
-            WorkerEvent::Vacated => pool.vacated(number, now),
+            WorkerEvent::Vacated => pool.offer_again(number, now),
             WorkerEvent::Ended(end) => {
                 self.workers.remove(&from);
                 let worker = pool.ended(number, &end, now);

@@ -21,7 +21,7 @@ pub(super) use user::supervisor_ended_report;
 use super::metrics::{PoolCounts, PoolMetrics};
 use super::worker::SupervisedWorker;
 use super::{LeaseRequest, PoolId};
-use crate::dispatch::{Assignment, Demand, Introduction, Order, Report, Retirement, WorkerNumber};
+use crate::dispatch::{Assignment, DeclaredTask, Demand, Order, Report, Retirement, WorkerNumber};
 use crate::event::WorkerNews;
 use crate::outcome::{Class, Failure};
 use crate::process::pool::Seats;
@@ -33,11 +33,11 @@ use crate::worker::state::Transition;
 
 /// What the workers of a pool have declared in their hellos.
 #[derive(Clone)]
-struct Introduced {
+struct Declarations {
     /// The version that the workers declare, if they declare one.
     version: Option<String>,
     /// The tasks that the workers know, if they list them.
-    tasks: Option<Vec<Introduction>>,
+    tasks: Option<Vec<DeclaredTask>>,
 }
 
 /// The state of one pool, with the decisions about its workers.
@@ -74,13 +74,13 @@ pub(super) struct PoolState {
     /// The time since which there has been more work than the workers can take.
     short_since: Option<Instant>,
     /// The last order that was sent to filters, and whether a warning was logged for them.
-    told_filters: filters::FilterNotices,
+    filter_notices: filters::FilterNotices,
     /// The worker of which a warning says that it prints something else than an answer. There is only one such warning.
     warned_of: Option<WorkerNumber>,
     /// The workers of the pool send no hello, as far as is known.
     pub(super) is_silent: bool,
     /// What the workers have declared, once one has sent its hello or has shown that it sends none.
-    introduced: Option<Introduced>,
+    introduced: Option<Declarations>,
     /// The counters for the metrics.
     pub(super) counts: PoolCounts,
     /// The number of the next worker in this pool, which is part of its name.
@@ -106,7 +106,7 @@ impl PoolState {
             restarts: RestartLimiter::new(config.restart),
             broken: None,
             short_since: None,
-            told_filters: filters::FilterNotices::default(),
+            filter_notices: filters::FilterNotices::default(),
             warned_of: None,
             is_silent: false,
             introduced: None,
@@ -204,12 +204,12 @@ impl PoolState {
         } else {
             None
         };
-        if self.told_filters.last {
+        if self.filter_notices.last {
             self.known_worker(number).order(Order::Last(true));
         }
         let says_more = profile.tasks.is_some() || profile.worker_version.is_some();
         if self.introduced.is_none() || says_more {
-            let introduced = Introduced::by(profile);
+            let introduced = Declarations::by(profile);
             // Reported before the worker is offered, so that its hints apply to every attempt on it.
             self.report(|pool| introduced.clone().report(pool.kind));
             self.introduced = Some(introduced);

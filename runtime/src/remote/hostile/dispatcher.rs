@@ -39,7 +39,7 @@ const MARK: &str = "RATCHET_HOSTILE_DISPATCHER";
 enum Step {
     /// Sends a request, its body in parts, and ends the body or not.
     Request(Target, Vec<Vec<u8>>, End),
-    Message(Told),
+    Message(SentMessage),
     /// Sends more on a stream that was left open.
     Data(usize, Vec<u8>),
     /// Sends nothing, and gives the agent a moment to work.
@@ -74,7 +74,7 @@ enum End {
 
 /// A message to the agent.
 #[derive(Debug, Clone)]
-enum Told {
+enum SentMessage {
     Terminate(u64, u64),
     Stop(u64),
     Continue(u64),
@@ -120,19 +120,19 @@ fn target() -> impl Strategy<Value = Target> {
     ]
 }
 
-fn told() -> impl Strategy<Value = Told> {
+fn sent_message() -> impl Strategy<Value = SentMessage> {
     let grace = prop_oneof![Just(0), Just(10), any::<u64>()];
     prop_oneof![
-        4 => (id(), grace).prop_map(|(id, grace)| Told::Terminate(id, grace)),
-        3 => id().prop_map(Told::Stop),
-        3 => id().prop_map(Told::Continue),
-        2 => (id(), any::<bool>()).prop_map(|(id, is_stderr)| Told::CloseOutput(id, is_stderr)),
-        2 => (any::<u64>(), proptest::collection::vec(id(), 0..9)).prop_map(|(question, ids)| Told::Measure(question, ids)),
-        1 => (any::<u64>(), any::<bool>()).prop_map(|(number, measures)| Told::Beat(number, measures)),
-        1 => Just(Told::Suspend),
-        1 => Just(Told::Resume),
-        1 => any::<u64>().prop_map(|nanos| Told::Granted(Duration::from_nanos(nanos))),
-        1 => garbage().prop_map(Told::Garbage),
+        4 => (id(), grace).prop_map(|(id, grace)| SentMessage::Terminate(id, grace)),
+        3 => id().prop_map(SentMessage::Stop),
+        3 => id().prop_map(SentMessage::Continue),
+        2 => (id(), any::<bool>()).prop_map(|(id, is_stderr)| SentMessage::CloseOutput(id, is_stderr)),
+        2 => (any::<u64>(), proptest::collection::vec(id(), 0..9)).prop_map(|(question, ids)| SentMessage::Measure(question, ids)),
+        1 => (any::<u64>(), any::<bool>()).prop_map(|(number, measures)| SentMessage::Beat(number, measures)),
+        1 => Just(SentMessage::Suspend),
+        1 => Just(SentMessage::Resume),
+        1 => any::<u64>().prop_map(|nanos| SentMessage::Granted(Duration::from_nanos(nanos))),
+        1 => garbage().prop_map(SentMessage::Garbage),
     ]
 }
 
@@ -149,7 +149,7 @@ fn step() -> impl Strategy<Value = Step> {
     let end = prop_oneof![3 => Just(End::Whole), 2 => Just(End::Open), 1 => Just(End::Reset)];
     prop_oneof![
         6 => (target(), bodies, end).prop_map(|(target, body, end)| Step::Request(target, body, end)),
-        5 => told().prop_map(Step::Message),
+        5 => sent_message().prop_map(Step::Message),
         1 => (any::<usize>(), bytes()).prop_map(|(stream, bytes)| Step::Data(stream, bytes)),
         2 => Just(Step::Yield),
     ]
@@ -275,12 +275,12 @@ fn ask(method: Method, path: &str) -> Request<()> {
 }
 
 /// Encodes a message.
-fn message(told: Told) -> Bytes {
+fn message(told: SentMessage) -> Bytes {
     let message = match told {
-        Told::Terminate(id, grace_ms) => ToAgent::Terminate { id, grace_ms },
-        Told::Stop(id) => ToAgent::Stop { id },
-        Told::Continue(id) => ToAgent::Continue { id },
-        Told::CloseOutput(id, is_stderr) => ToAgent::CloseOutput {
+        SentMessage::Terminate(id, grace_ms) => ToAgent::Terminate { id, grace_ms },
+        SentMessage::Stop(id) => ToAgent::Stop { id },
+        SentMessage::Continue(id) => ToAgent::Continue { id },
+        SentMessage::CloseOutput(id, is_stderr) => ToAgent::CloseOutput {
             id,
             output: if is_stderr {
                 OutputStream::Stderr
@@ -288,14 +288,14 @@ fn message(told: Told) -> Bytes {
                 OutputStream::Stdout
             },
         },
-        Told::Measure(question, ids) => ToAgent::Measure { question, ids },
-        Told::Beat(number, measures) => ToAgent::Beat { number, measures },
-        Told::Suspend => ToAgent::Suspend,
-        Told::Resume => ToAgent::Resume,
-        Told::Granted(asked_at) => ToAgent::TimeGranted {
+        SentMessage::Measure(question, ids) => ToAgent::Measure { question, ids },
+        SentMessage::Beat(number, measures) => ToAgent::Beat { number, measures },
+        SentMessage::Suspend => ToAgent::Suspend,
+        SentMessage::Resume => ToAgent::Resume,
+        SentMessage::Granted(asked_at) => ToAgent::TimeGranted {
             asked_at: BootTime::at(asked_at),
         },
-        Told::Garbage(bytes) => return bytes.into(),
+        SentMessage::Garbage(bytes) => return bytes.into(),
     };
     line(&message).unwrap()
 }

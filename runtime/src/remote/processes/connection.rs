@@ -205,7 +205,7 @@ impl ConnectionTask {
         from_agent: RecvStream,
     ) {
         let unwanted = self.unwanted.clone();
-        let kept = self.keep(driver, to_agent, to_send, from_agent);
+        let kept = self.run_until_lost(driver, to_agent, to_send, from_agent);
         let error = tokio::select! {
             biased;
             () = unwanted.cancelled() => {
@@ -236,7 +236,7 @@ impl ConnectionTask {
     /// Keeps the connection, and returns the reason for which it is lost. The pipes are closed by then, and everything
     /// that came before their end is handled: this process may have been stopped for so long that its host has ended
     /// the connection, and the ends of programs wait in the pipe.
-    async fn keep(
+    async fn run_until_lost(
         &mut self,
         driver: impl Future<Output = Result<(), RemoteError>>,
         to_agent: SendStream<Bytes>,

@@ -101,7 +101,7 @@ impl Scheduler {
     /// Advances the time. A caller that records waiting times calls this before any change at this moment, so that the
     /// time is charged to what was lacking until now.
     pub(crate) fn pass_time(&mut self, now: Instant) {
-        self.tell_time(now);
+        self.advance_time(now);
         self.catch_up();
     }
 
@@ -160,7 +160,7 @@ impl Scheduler {
             if !self.has_jobs(id) {
                 continue;
             }
-            let lacking = self.lacking(id, is_held);
+            let lacking = self.first_blocker(id, is_held);
             let group = &mut self.groups[id];
             match lacking {
                 FirstBlocker::Other(at) => group.clocks.others[at] += time,
@@ -186,7 +186,7 @@ impl Scheduler {
     }
 
     /// Returns what the jobs of a group lack first, once their place lets them pass.
-    fn lacking(&self, id: u32, is_held: bool) -> FirstBlocker {
+    fn first_blocker(&self, id: u32, is_held: bool) -> FirstBlocker {
         let &KindState { workers, lacks, .. } = &self.kinds[usize::from(self.groups[id].kind)];
         if workers == Workers::Away {
             // A connection comes before limits, and `obstacle` looks at limits first.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::super::claims::Kind;
 use super::super::gates::GateCondition;
 use super::super::priority::Rank;
-use super::super::queue::Standing;
+use super::super::queue::QueuedState;
 use super::{AfterAttempt, Scheduler};
 use crate::Error;
 use crate::ids::Ticket;
@@ -44,7 +44,7 @@ impl Scheduler {
     /// # Ok::<(), ratchet_runtime::Error>(())
     /// ```
     pub fn pop_ahead(&mut self, kind: Kind, now: Instant) -> Option<Ticket> {
-        self.tell_time(now);
+        self.advance_time(now);
         self.catch_up();
         let worker = self.kinds.get(usize::from(kind.0))?;
         if self.runs_alone {
@@ -80,7 +80,7 @@ impl Scheduler {
         self.waiting -= 1;
         self.ahead += 1;
         self.lanes[lane].remove(job, &mut self.jobs);
-        self.jobs[job].standing = Standing::Ahead;
+        self.jobs[job].queued_state = QueuedState::Ahead;
         self.refresh_lane(lane);
         Some(self.ticket(job))
     }
@@ -103,7 +103,7 @@ impl Scheduler {
         self.end(ended, end)?;
         self.jobs[id].slot = slot;
         let lane = self.jobs[id].lane;
-        self.jobs[id].standing = Standing::Running;
+        self.jobs[id].queued_state = QueuedState::Running;
         self.ahead -= 1;
         self.running += 1;
         self.used += self.groups[self.lanes[lane].group].slots;
@@ -123,7 +123,7 @@ impl Scheduler {
     /// Returns the index of a ticket whose job was sent ahead.
     fn find_ahead(&self, ticket: Ticket) -> Result<u32, Error> {
         let id = self.find(ticket)?;
-        if self.jobs[id].standing != Standing::Ahead {
+        if self.jobs[id].queued_state != QueuedState::Ahead {
             return Err(Error::NotAhead { ticket });
         }
         Ok(id)

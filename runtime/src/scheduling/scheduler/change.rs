@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::super::claims::{Kind, LimitId};
 use super::super::gates::{Level, LockOrBucket, NamedLimit};
 use super::super::limits::{Limit, Quota};
-use super::super::queue::Standing;
+use super::super::queue::QueuedState;
 use super::super::resources::ResourceId;
 use super::{Scheduler, Workers};
 use crate::Error;
@@ -55,7 +55,7 @@ impl Scheduler {
     ///
     /// A max stays a max and a rate stays a rate.
     pub fn set_limit(&mut self, id: LimitId, limit: Limit, now: Instant) -> Result<(), Error> {
-        self.tell_time(now);
+        self.advance_time(now);
         let now = self.now;
         let is_limit = |named: &&mut NamedLimit| id.0 > 0 && named.level.resource().is_none();
         let Some(named) = self.limits.get_mut(id.0 as usize).filter(is_limit) else {
@@ -132,13 +132,13 @@ impl Scheduler {
         resources: &[(ResourceId, u64)],
         now: Instant,
     ) -> Result<(), Error> {
-        self.tell_time(now);
+        self.advance_time(now);
         let id = self.find(ticket)?;
         self.check_resources(resources)?;
-        let is_listed = match self.jobs[id].standing {
-            Standing::Listed | Standing::Late => true,
-            Standing::Delayed => false,
-            Standing::Free | Standing::Ahead | Standing::Running => {
+        let is_listed = match self.jobs[id].queued_state {
+            QueuedState::Listed | QueuedState::Late => true,
+            QueuedState::Delayed => false,
+            QueuedState::Free | QueuedState::Ahead | QueuedState::Running => {
                 return Err(Error::NotWaiting { ticket });
             }
         };
@@ -194,7 +194,7 @@ impl Scheduler {
     /// # Ok::<(), ratchet_runtime::Error>(())
     /// ```
     pub fn set_rate(&mut self, key: &str, quota: Quota, now: Instant) {
-        self.tell_time(now);
+        self.advance_time(now);
         self.changed_rates.insert(key.into(), quota);
         let now = self.now;
         let Some(&place) = self.keys.get(key) else {

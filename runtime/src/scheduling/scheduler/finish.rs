@@ -6,7 +6,7 @@ use super::super::bucket::since;
 use super::super::gates::{Level, LockOrBucket};
 use super::super::heap::NOWHERE;
 use super::super::priority::Rank;
-use super::super::queue::Standing;
+use super::super::queue::QueuedState;
 use super::Scheduler;
 use super::push::finish_group_key;
 use crate::Error;
@@ -81,7 +81,7 @@ impl Scheduler {
     /// Counts the tokens that a running job took as taken now, because it has begun only now: its worker was not there
     /// when it was started. No other job that takes tokens of the same rates may have been started in between.
     pub fn began_late(&mut self, ticket: Ticket, now: Instant) -> Result<(), Error> {
-        self.tell_time(now);
+        self.advance_time(now);
         let now = self.now;
         let id = self.find_running(ticket)?;
         self.thaw_rates(id);
@@ -127,10 +127,10 @@ impl Scheduler {
     /// can start at once. It keeps its place.
     pub fn postpone(&mut self, ticket: Ticket, not_before: Instant) -> Result<(), Error> {
         let id = self.find(ticket)?;
-        match self.jobs[id].standing {
-            Standing::Listed | Standing::Late => self.leave_lane(id),
-            Standing::Delayed => self.leave_delayed(id),
-            Standing::Free | Standing::Ahead | Standing::Running => {
+        match self.jobs[id].queued_state {
+            QueuedState::Listed | QueuedState::Late => self.leave_lane(id),
+            QueuedState::Delayed => self.leave_delayed(id),
+            QueuedState::Free | QueuedState::Ahead | QueuedState::Running => {
                 return Err(Error::NotWaiting { ticket });
             }
         }
@@ -152,7 +152,7 @@ impl Scheduler {
     pub(super) fn delay(&mut self, id: u32, due: u64) {
         self.note_delayed(id, due);
         let job = &mut self.jobs[id];
-        job.standing = Standing::Delayed;
+        job.queued_state = QueuedState::Delayed;
         let rank = Rank {
             due,
             seq: job.rank.seq,
@@ -182,11 +182,11 @@ impl Scheduler {
     /// Removes a waiting job.
     pub fn cancel(&mut self, ticket: Ticket) -> Result<CancelResult, Error> {
         let id = self.find(ticket)?;
-        match self.jobs[id].standing {
-            Standing::Running | Standing::Ahead => return Ok(CancelResult::Running),
-            Standing::Listed | Standing::Late => self.leave_lane(id),
-            Standing::Delayed => self.leave_delayed(id),
-            Standing::Free => unreachable!("a ticket that is found is that of a job"),
+        match self.jobs[id].queued_state {
+            QueuedState::Running | QueuedState::Ahead => return Ok(CancelResult::Running),
+            QueuedState::Listed | QueuedState::Late => self.leave_lane(id),
+            QueuedState::Delayed => self.leave_delayed(id),
+            QueuedState::Free => unreachable!("a ticket that is found is that of a job"),
         }
         self.waiting -= 1;
         self.forget(id);
@@ -197,7 +197,7 @@ impl Scheduler {
     pub(super) fn find(&self, ticket: Ticket) -> Result<u32, Error> {
         match self.jobs.get(ticket.index) {
             Some(job)
-                if job.standing != Standing::Free
+                if job.queued_state != QueuedState::Free
                     && super::generation(job.rank) == ticket.generation =>
             {
                 Ok(ticket.index)
@@ -209,7 +209,7 @@ impl Scheduler {
     /// Returns the index of a ticket whose job runs.
     pub(super) fn find_running(&self, ticket: Ticket) -> Result<u32, Error> {
         let id = self.find(ticket)?;
-        if self.jobs[id].standing != Standing::Running {
+        if self.jobs[id].queued_state != QueuedState::Running {
             return Err(Error::NotRunning { ticket });
         }
         Ok(id)

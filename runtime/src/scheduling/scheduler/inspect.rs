@@ -8,7 +8,7 @@ use super::super::heap::NOWHERE;
 use super::super::hints::ParallelizationHint;
 use super::super::limits::{Limit, Quota};
 use super::super::priority::Rank;
-use super::super::queue::Standing;
+use super::super::queue::QueuedState;
 use super::super::resources::{Resource, ResourceId, ResourceShare};
 use super::Scheduler;
 use crate::ids::{SlotNumber, Ticket};
@@ -113,7 +113,7 @@ impl Scheduler {
     /// Whether this job runs.
     pub fn is_running(&self, ticket: Ticket) -> bool {
         self.find(ticket)
-            .is_ok_and(|id| self.jobs[id].standing == Standing::Running)
+            .is_ok_and(|id| self.jobs[id].queued_state == QueuedState::Running)
     }
 
     /// Returns the first slot that a running job fills: the lowest number that was free when it started, or that of the
@@ -132,7 +132,7 @@ impl Scheduler {
     /// Whether this job waits for its not-before time.
     pub fn is_delayed(&self, ticket: Ticket) -> bool {
         self.find(ticket)
-            .is_ok_and(|id| self.jobs[id].standing == Standing::Delayed)
+            .is_ok_and(|id| self.jobs[id].queued_state == QueuedState::Delayed)
     }
 
     /// Returns how long a job still has to wait for its not-before time, `None` if it does not wait for one.
@@ -140,7 +140,7 @@ impl Scheduler {
         let id = self.find(ticket).ok()?;
         let job = &self.jobs[id];
         let now = self.now.max(super::since(self.epoch, now));
-        (job.standing == Standing::Delayed).then(|| {
+        (job.queued_state == QueuedState::Delayed).then(|| {
             let due = self.delayed.rank_at(job.position()).due;
             Duration::from_nanos(due.saturating_sub(now))
         })

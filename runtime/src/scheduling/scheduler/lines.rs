@@ -136,7 +136,7 @@ impl Scheduler {
         if let GateCondition::Limit(limit) = self.gates[gate].barred {
             let level = &self.limits[limit as usize].level;
             let missing = if level.holds(1, self.now) { 2 } else { 1 };
-            let when = level.when(missing);
+            let when = level.ready_at(missing);
             self.set_wake(Alarm::Limit(limit), when);
         }
     }
@@ -202,8 +202,8 @@ impl Scheduler {
         let place = &self.places[id];
         let wake = match (one, kept) {
             _ if waiting == 0 => None,
-            (false, _) => place.when(1),
-            (true, Some(_)) if waiting > 1 => place.when(2),
+            (false, _) => place.ready_at(1),
+            (true, Some(_)) if waiting > 1 => place.ready_at(2),
             (true, _) => None,
         };
         let falls_due = |(rank, _): &(Rank, u32)| waiting > 1 && !self.is_due(*rank);

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::super::bucket::since;
 use super::super::gates::GateCondition;
 use super::super::priority::Rank;
-use super::super::queue::Standing;
+use super::super::queue::QueuedState;
 use super::{Decision, Scheduler, Workers};
 use crate::ids::Ticket;
 
@@ -48,7 +48,7 @@ impl Scheduler {
         now: Instant,
         mut admit: impl FnMut(Ticket) -> Result<(), Instant>,
     ) -> Decision {
-        self.tell_time(now);
+        self.advance_time(now);
         self.catch_up();
         if self.runs_alone || self.free() == 0 {
             return Decision::Idle;
@@ -210,7 +210,7 @@ impl Scheduler {
         self.waiting -= 1;
         self.runs_alone = group.alone;
         self.lanes[lane].remove(job, &mut self.jobs);
-        self.jobs[job].standing = Standing::Running;
+        self.jobs[job].queued_state = QueuedState::Running;
         let place = self.lanes[lane].place;
         if place != super::NOWHERE {
             self.places[place].take(now);

@@ -8,7 +8,7 @@ use super::super::gates::{Gate, GateCondition, Group, HostOrKey, Level, LockOrBu
 use super::super::heap::NOWHERE;
 use super::super::limits::Quota;
 use super::super::priority::Rank;
-use super::super::queue::{Lane, QueuedJob, Standing};
+use super::super::queue::{Lane, QueuedJob, QueuedState};
 use super::super::resources::ResourceId;
 use super::{KindState, Scheduler, Workers};
 use crate::Error;
@@ -35,7 +35,7 @@ impl Scheduler {
         came: (Instant, u64),
         now: Instant,
     ) -> Result<Ticket, Error> {
-        self.tell_time(now);
+        self.advance_time(now);
         let private = request.private_claim()?;
         self.check(&request, private)?;
 
@@ -129,7 +129,7 @@ impl Scheduler {
     /// Puts a job in its lane, for the first time or again.
     pub(super) fn enter(&mut self, id: u32) {
         // A job that was sent ahead and comes back has been waiting all the time.
-        if self.jobs[id].standing != Standing::Ahead {
+        if self.jobs[id].queued_state != QueuedState::Ahead {
             self.note_listed(id);
         }
         let lane = self.jobs[id].lane;

@@ -197,7 +197,7 @@ impl RunningWorker {
 
     /// Sends the result of an attempt to its receiver. The answer of a filter is sent provisionally, and held.
     #[expect(clippy::expect_used, reason = "the answers of other workers are final")]
-    pub(super) fn tell_end(
+    pub(super) fn report_end(
         &mut self,
         assignment: Assignment,
         result: Result<Payload, Box<Failure>>,
@@ -288,16 +288,16 @@ impl RunningWorker {
         // An answer that is reported only now is in doubt again, and stays so until the next moment of quiet.
         let is_told = !matches!(quiet.confirmed, Some(Held::Whole(_)));
         if quiet.matches && !is_told {
-            self.tell_cleared();
+            self.report_cleared();
         }
         self.confirm(quiet.confirmed, now);
         if quiet.matches && is_told {
-            self.tell_cleared();
+            self.report_cleared();
         }
     }
 
     /// Reports to all runs that none of their answers can prove wrong any more.
-    fn tell_cleared(&mut self) {
+    fn report_cleared(&mut self) {
         let Some(filter) = &mut self.filter else {
             return;
         };

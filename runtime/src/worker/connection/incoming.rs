@@ -293,7 +293,7 @@ impl RunningWorker {
         let ran = entry.ran(at);
         self.count(&entry, at);
         let next = entry.begun.and_then(|_| self.begin_next(now));
-        self.tell_end(entry.assignment, result, ran, next, now);
+        self.report_end(entry.assignment, result, ran, next, now);
     }
 
     /// Counts an attempt that has ended for the next update.

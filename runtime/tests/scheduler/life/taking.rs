@@ -8,8 +8,8 @@ use ratchet_runtime::{
     SchedulerRequest,
 };
 
-use super::{CAPACITY, Life, pace};
-use crate::model::{Job, ProgressInterval, State, Thing};
+use super::{CAPACITY, Life, rate_of};
+use crate::model::{Job, StartRate, State, Thing};
 use crate::steps::{Ending, Hint, Step, UNITS};
 
 impl Life {
@@ -199,11 +199,11 @@ impl Life {
             Hint::Global(host) => (ParallelizationHint::GlobalExclusive, Some(*host)),
             Hint::Alone => (ParallelizationHint::Alone, None),
             Hint::Key(key) => {
-                let ProgressInterval {
+                let StartRate {
                     count,
                     nanos,
                     burst,
-                } = pace(Thing::Key(*key));
+                } = rate_of(Thing::Key(*key));
                 let hint = ParallelizationHint::RateLimited {
                     requests_per_second: count as f64 * 1e9 / nanos as f64,
                     burst: u32::try_from(burst).unwrap(),

@@ -138,8 +138,10 @@ fn a_difference_that_nobody_wants_is_registered_and_not_shown() {
         play.end(&id, &json!({"diff": {"before": "", "after": "x"}}));
         for event in play.execution.take_events() {
             match event {
-                Event::Ended { result, .. } => told.push((result.msg, result.diff.is_some())),
-                Event::Item(result) => told.push((Some("item".to_owned()), result.diff.is_some())),
+                PlayEvent::Ended { result, .. } => told.push((result.msg, result.diff.is_some())),
+                PlayEvent::Item(result) => {
+                    told.push((Some("item".to_owned()), result.diff.is_some()));
+                }
                 _ => {}
             }
         }

@@ -116,6 +116,7 @@ fn a_start_that_no_play_with_hosts_has_is_an_error() {
     assert!(play.execution.is_done() && play.execution.has_error());
     assert!(play.ids.is_empty());
     let events = play.execution.take_events();
-    let told = |event: &Event| matches!(event, Event::Error(text) if text.contains("`late`"));
+    let told =
+        |event: &PlayEvent| matches!(event, PlayEvent::Error(text) if text.contains("`late`"));
     assert!(events.iter().any(told), "{events:?}");
 }

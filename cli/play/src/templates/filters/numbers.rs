@@ -23,7 +23,10 @@ pub(super) fn add(engine: &mut NamedFunctions) {
         Ok(rounded)
     });
     engine.plain("log", &["base"], |value, given| {
-        let (number, base) = (logged(value)?, given.value("base").map(logged).transpose()?);
+        let (number, base) = (
+            positive_number(value)?,
+            given.value("base").map(positive_number).transpose()?,
+        );
         Ok(Value::from(match base {
             None => number.ln(),
             Some(10.0) => number.log10(),
@@ -81,7 +84,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
 }
 
 /// Returns a number of which a logarithm exists.
-fn logged(value: &Value) -> Result<f64, minijinja::Error> {
+fn positive_number(value: &Value) -> Result<f64, minijinja::Error> {
     match number(value)? {
         number if number > 0.0 => Ok(number),
         _ => Err(wrong("`log` of a number that is not positive")),
@@ -114,7 +117,7 @@ fn round(number: f64, precision: i32, method: &str) -> Result<Value, minijinja::
 const UNITS: [char; 9] = ['B', 'K', 'M', 'G', 'T', 'P', 'E', 'Z', 'Y'];
 
 /// Returns how many bytes the unit at this index of [`UNITS`] stands for.
-fn limit(at: usize) -> f64 {
+fn unit_size(at: usize) -> f64 {
     1024_f64.powi(i32::try_from(at).unwrap_or_default())
 }
 
@@ -127,7 +130,7 @@ fn readable(size: f64, is_bits: bool, unit: Option<&str>) -> String {
     let fitting = || {
         (0..UNITS.len())
             .rev()
-            .find(|at| size >= limit(*at))
+            .find(|at| size >= unit_size(*at))
             .unwrap_or(0)
     };
     let at = match unit {
@@ -135,7 +138,7 @@ fn readable(size: f64, is_bits: bool, unit: Option<&str>) -> String {
         None => fitting(),
     };
     let base = if is_bits { "bits" } else { "Bytes" };
-    let number = size / limit(at);
+    let number = size / unit_size(at);
     match at {
         0 => format!("{number:.2} {base}"),
         _ => format!("{number:.2} {}{}", UNITS[at], &base[..1]),
@@ -181,7 +184,7 @@ fn bytes(text: &str, default_unit: Option<&str>, is_bits: bool) -> Result<Value,
         }),
     };
     if is_known {
-        whole(size * limit(at))
+        whole(size * unit_size(at))
     } else {
         Err(refused())
     }

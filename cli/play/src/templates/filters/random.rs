@@ -115,14 +115,14 @@ impl Random {
             let before = state[at - 1];
             state[at] = 1_812_433_253_u32
                 .wrapping_mul(before ^ (before >> 30))
-                .wrapping_add(small(at));
+                .wrapping_add(as_word(at));
         }
         let (mut at, mut from) = (1, 0);
         for _ in 0..WORDS.max(key.len()) {
             let before = state[at - 1];
             state[at] = (state[at] ^ (before ^ (before >> 30)).wrapping_mul(1_664_525))
                 .wrapping_add(key[from])
-                .wrapping_add(small(from));
+                .wrapping_add(as_word(from));
             at += 1;
             from = (from + 1) % key.len();
             if at == WORDS {
@@ -133,7 +133,7 @@ impl Random {
         for _ in 0..WORDS - 1 {
             let before = state[at - 1];
             state[at] = (state[at] ^ (before ^ (before >> 30)).wrapping_mul(1_566_083_941))
-                .wrapping_sub(small(at));
+                .wrapping_sub(as_word(at));
             at += 1;
             if at == WORDS {
                 state[0] = state[WORDS - 1];
@@ -219,6 +219,6 @@ fn word(bytes: &[u8]) -> u32 {
     clippy::cast_possible_truncation,
     reason = "places in the state and in a key are far below 2^32"
 )]
-fn small(at: usize) -> u32 {
+fn as_word(at: usize) -> u32 {
     at as u32
 }

@@ -100,7 +100,7 @@ impl PoolState {
         let is_free = !self.seats.has_attempts(number) && !self.seats.is_leased(number);
         if is_free && self.is_used_by_run() && self.worker(number).is_some_and(|one| !one.is_vacant)
         {
-            self.vacated(number, now);
+            self.offer_again(number, now);
         }
     }
 

@@ -38,7 +38,7 @@ impl PoolState {
             change,
         });
         match change {
-            FilterChange::Silent { .. } => self.tell_silent(),
+            FilterChange::Silent { .. } => self.warn_silent(),
             FilterChange::Stalled => self.tell_stalled(),
             FilterChange::Aligned | FilterChange::Unaligned => {}
         }
@@ -46,8 +46,8 @@ impl PoolState {
     }
 
     /// Warns once that the filters of this pool may buffer their output. They all run the same program.
-    fn tell_silent(&mut self) {
-        if !std::mem::replace(&mut self.told_filters.silent, true) {
+    fn warn_silent(&mut self) {
+        if !std::mem::replace(&mut self.filter_notices.silent, true) {
             tracing::warn!(
                 "`{}` has printed nothing for two seconds since its first item: it may buffer its output. Make it \
                  print each line at once (-u, --unbuffered, --line-buffered, or `stdbuf -oL` before the command); \
@@ -59,7 +59,7 @@ impl PoolState {
 
     /// Warns once that a filter of this pool may have left out a line.
     fn tell_stalled(&mut self) {
-        if !std::mem::replace(&mut self.told_filters.stalled, true) {
+        if !std::mem::replace(&mut self.filter_notices.stalled, true) {
             tracing::warn!(
                 "`{}` has answered in time before, and now prints nothing for its item: if it has left out that line, it is \
                  waited for until no items remain. A filter has to answer each line with one line: let it print an \
@@ -71,9 +71,10 @@ impl PoolState {
 
     /// Orders the filters to expect no more items when none will come: one that buffers prints the rest once its input
     /// ends.
-    pub(super) fn tell_filters(&mut self) {
+    pub(super) fn announce_last_items(&mut self) {
         let is_last = self.demand == Demand::Last;
-        if !self.has_filters() || std::mem::replace(&mut self.told_filters.last, is_last) == is_last
+        if !self.has_filters()
+            || std::mem::replace(&mut self.filter_notices.last, is_last) == is_last
         {
             return;
         }

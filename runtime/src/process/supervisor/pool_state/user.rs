@@ -5,8 +5,8 @@ use std::time::Instant;
 use ratchet_ipc::Profile;
 
 use super::super::{AttachmentId, call};
-use super::{Introduced, PoolState};
-use crate::dispatch::{Demand, Introduction, Order, PoolKey, Report, Reporter, WorkerNumber};
+use super::{Declarations, PoolState};
+use crate::dispatch::{DeclaredTask, Demand, Order, PoolKey, Report, Reporter, WorkerNumber};
 use crate::ids::KindId;
 use crate::scheduling::ParallelizationHint;
 
@@ -36,7 +36,7 @@ impl PoolState {
         self.user = user;
         self.demand = Demand::default();
         self.awaits_demand = false;
-        self.tell_filters();
+        self.announce_last_items();
         if let Some(introduced) = self.introduced.clone() {
             self.report(|pool| introduced.report(pool.kind));
         }
@@ -67,7 +67,7 @@ impl PoolState {
             worker.is_vacant = false;
             worker.order(Order::Abandon);
         }
-        self.tell_filters();
+        self.announce_last_items();
     }
 
     /// Records how much work the run that uses the pool has left.
@@ -75,7 +75,7 @@ impl PoolState {
         if self.is_used_by(run) {
             self.demand = demand;
             self.awaits_demand = false;
-            self.tell_filters();
+            self.announce_last_items();
         }
     }
 
@@ -102,7 +102,11 @@ impl PoolState {
     }
 
     /// Offers a worker again after the last attempt of its former user has ended.
-    pub(in crate::process::supervisor) fn vacated(&mut self, number: WorkerNumber, now: Instant) {
+    pub(in crate::process::supervisor) fn offer_again(
+        &mut self,
+        number: WorkerNumber,
+        now: Instant,
+    ) {
         self.known_worker(number).is_vacant = true;
         self.offer(number, now);
     }
@@ -154,7 +158,7 @@ impl Drop for PoolState {
     }
 }
 
-impl Introduced {
+impl Declarations {
     /// Makes the report about these declarations for a run.
     pub(super) fn report(self, kind: KindId) -> Report {
         let Self { version, tasks } = self;
@@ -168,7 +172,7 @@ impl Introduced {
     /// Collects what a worker with this profile has declared.
     pub(super) fn by(profile: &Profile) -> Self {
         let introductions = profile.tasks.iter().flatten();
-        let introductions = introductions.map(|(task, declaration)| Introduction {
+        let introductions = introductions.map(|(task, declaration)| DeclaredTask {
             task: task.clone(),
             hint: declaration.hint.as_ref().map(|hint| {
                 hint.read::<ParallelizationHint>()
