@@ -1,7 +1,8 @@
 //! SIGUSR1 and SIGUSR2 from the first moment on. By default they would end this process, and a script may send SIGUSR1 to a run
 //! that it has just started, to ask for its state.
 //!
-//! The handlers are set before `main` begins. `run`, `map` and `resume` answer SIGUSR1 once they can; SIGUSR2 has no meaning.
+//! The handlers are set before `main` begins. `run`, `map` and `resume` answer SIGUSR1 once they can, also one that came before
+//! that; SIGUSR2 has no meaning.
 //! A program that is started gets the default actions again.
 #![expect(
     unsafe_code,
@@ -9,6 +10,7 @@
 )]
 
 use std::ffi::c_int;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
@@ -23,18 +25,27 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 #[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array"))]
 static SET: extern "C" fn() = set;
 
-/// Sets handlers that do nothing, unless whoever started this process has the signals ignored.
+/// Whether SIGUSR1 has come.
+static STATUS_ASKED: AtomicBool = AtomicBool::new(false);
+
+/// Whether SIGUSR1 has come since the start of this process.
+pub(crate) fn status_was_asked() -> bool {
+    // Relaxed: nothing else is ordered by it.
+    STATUS_ASKED.load(Ordering::Relaxed)
+}
+
+/// Sets handlers that at most remember the signal, unless whoever started this process has the signals ignored.
 extern "C" fn set() {
-    let nothing = SigAction::new(
-        SigHandler::Handler(do_nothing),
-        SaFlags::SA_RESTART,
-        SigSet::empty(),
-    );
     for signal in [Signal::SIGUSR1, Signal::SIGUSR2] {
-        // SAFETY: the handler does nothing, so it may interrupt anything. An action that was in place before is put back
-        // as it was.
+        let remembers = SigAction::new(
+            SigHandler::Handler(remember),
+            SaFlags::SA_RESTART,
+            SigSet::empty(),
+        );
+        // SAFETY: the handler stores to an atomic at most, so it may interrupt anything. An action that was in place before
+        // is put back as it was.
         unsafe {
-            if let Ok(before) = sigaction(signal, &nothing)
+            if let Ok(before) = sigaction(signal, &remembers)
                 && matches!(before.handler(), SigHandler::SigIgn)
             {
                 let _ = sigaction(signal, &before);
@@ -43,4 +54,8 @@ extern "C" fn set() {
     }
 }
 
-extern "C" fn do_nothing(_: c_int) {}
+extern "C" fn remember(signal: c_int) {
+    if signal == Signal::SIGUSR1 as c_int {
+        STATUS_ASKED.store(true, Ordering::Relaxed);
+    }
+}

@@ -7,20 +7,32 @@ use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::mpsc;
 
 use super::console::Console;
+use crate::early_signals;
 use crate::live::describe;
 
 /// The handler of SIGUSR1. Without a handler, the signal would end this process.
-pub(super) struct StatusSignal(unix::Signal);
+pub(super) struct StatusSignal {
+    signals: unix::Signal,
+    /// Whether a signal that came before the handler was installed is still to be answered.
+    is_due: bool,
+}
 
 impl StatusSignal {
     /// Installs the handler of SIGUSR1.
     pub(super) fn install() -> io::Result<Self> {
-        unix::signal(SignalKind::user_defined1()).map(Self)
+        let signals = unix::signal(SignalKind::user_defined1())?;
+        Ok(Self {
+            signals,
+            is_due: early_signals::status_was_asked(),
+        })
     }
 
     /// Resolves at the next signal.
     pub(super) async fn recv(&mut self) {
-        if self.0.recv().await.is_none() {
+        if std::mem::take(&mut self.is_due) {
+            return;
+        }
+        if self.signals.recv().await.is_none() {
             // The event loop is about to end, so no further signal comes.
             std::future::pending::<()>().await;
         }

@@ -1,7 +1,6 @@
 //! Reads lines of the native dialect, including lines that turn out not to be messages.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -263,10 +262,7 @@ fn fault_of(response: &[u8]) -> String {
 /// Reads a line that is one JSON value.
 fn read_value(value: &str, decoded: &mut Decoded<'_>) {
     let Some(kind) = kind_of(value) else {
-        return match Mistyped::read(value) {
-            Some(mistyped) => mistyped.report(value, decoded),
-            None => decoded.stray(value.as_bytes()),
-        };
+        return decoded.stray(value.as_bytes());
     };
     let message = match kind {
         MessageKind::Request => serde_json::from_str(value).map(IpcMessage::Request),
@@ -278,54 +274,14 @@ fn read_value(value: &str, decoded: &mut Decoded<'_>) {
         Err(error) if kind == MessageKind::Event && is_hello(value) => {
             decoded.malformed_hello(error.to_string(), value.as_bytes());
         }
-        Err(error) => match Mistyped::read(value).filter(|_| kind != MessageKind::Response) {
-            Some(mistyped) => mistyped.report(value, decoded),
-            None => {
-                decoded.malformed(
-                    kind,
-                    IdOnly::read(value),
-                    error.to_string(),
-                    value.as_bytes(),
-                );
-            }
-        },
-    }
-}
-
-/// An object that was meant as a response, although its `type` says something else or is missing.
-///
-/// The worker gives no other answer to that request, so its attempt would wait forever if the object were only logged.
-struct Mistyped {
-    id: MessageId,
-    reason: String,
-}
-
-impl Mistyped {
-    /// Reads an object with an `id` and a `result` or an `error`. An object without a `type` may have no other fields,
-    /// because messages of other protocols, such as JSON-RPC, have an id and a result, too.
-    fn read(value: &str) -> Option<Self> {
-        let fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(value).ok()?;
-        if !fields.contains_key("result") && !fields.contains_key("error") {
-            return None;
+        Err(error) => {
+            decoded.malformed(
+                kind,
+                IdOnly::read(value),
+                error.to_string(),
+                value.as_bytes(),
+            );
         }
-        let id = serde_json::from_str(fields.get("id")?.get()).ok()?;
-        let reason = match fields.get("type") {
-            Some(kind) => format!("its `type` is {kind} instead of \"response\""),
-            None if fields
-                .keys()
-                .all(|key| matches!(&**key, "id" | "result" | "error")) =>
-            {
-                "it has no `type`, which has to be \"response\"".to_owned()
-            }
-            None => return None,
-        };
-        Some(Self { id, reason })
-    }
-
-    /// Passes the object on as a malformed response.
-    fn report(self, value: &str, decoded: &mut Decoded<'_>) {
-        let Self { id, reason } = self;
-        decoded.malformed(MessageKind::Response, Some(id), reason, value.as_bytes());
     }
 }
 

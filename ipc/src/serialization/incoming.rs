@@ -24,13 +24,13 @@ pub enum Incoming {
     End,
 }
 
-/// A message of a known type that breaks the protocol, or a response with a wrong type.
+/// A message of a known type that breaks the protocol.
 ///
 /// A request with a malformed response gets no other response, so it fails. A worker with a malformed hello is refused.
 /// Any other malformed event has no consequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
-    /// The type that the message claims to have. It is a response if it has an id and a result, whatever it claims.
+    /// The type that the message claims to have.
     pub kind: MessageKind,
     /// Whether the message is a hello, without which a worker cannot introduce itself.
     pub is_hello: bool,

@@ -4,8 +4,6 @@ use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use ratchet_ipc::MessageId;
-
 use crate::dispatch::{Assignment, AttemptKey, StopAction, StopClock, StopMethod, StopReason};
 use crate::ids::SlotNumber;
 
@@ -22,20 +20,6 @@ pub(super) struct InFlight {
     begun: usize,
     /// How many requests the worker works on at once, according to its hello.
     concurrency: usize,
-    /// The answers to requests that were never sent.
-    misnamed: Misnamed,
-}
-
-/// The answers to requests that were never sent. A worker gives one answer to each request, so each of them takes the
-/// place of the answer to an attempt.
-#[derive(Debug, Default)]
-struct Misnamed {
-    /// How many of them have not been charged to an attempt.
-    count: usize,
-    /// The id of the first request that was sent after the latest of them, which cannot have been meant for it.
-    before: u64,
-    /// The id that the latest of them had.
-    latest: Option<MessageId>,
 }
 
 /// An attempt that was sent to a worker and is not answered.
@@ -63,7 +47,6 @@ impl InFlight {
             next_id: 1,
             begun: 0,
             concurrency: 1,
-            misnamed: Misnamed::default(),
         }
     }
 
@@ -86,45 +69,6 @@ impl InFlight {
     /// Whether the next attempt that is sent begins at once.
     pub(super) fn has_room(&self) -> bool {
         self.begun < self.concurrency
-    }
-
-    /// Whether a request with this id was ever sent. An answer to one that was is late, or a second one.
-    pub(super) fn was_sent(&self, id: &MessageId) -> bool {
-        id.as_counter()
-            .is_some_and(|id| (1..self.next_id).contains(&id))
-    }
-
-    /// Records an answer to a request that was never sent.
-    pub(super) fn note_misnamed(&mut self, id: &MessageId) {
-        self.misnamed = Misnamed {
-            count: self.misnamed.count + 1,
-            before: self.next_id,
-            latest: Some(id.clone()),
-        };
-    }
-
-    /// Removes an attempt that gets no answer, because the worker answered under another id, which is returned with it.
-    /// Of a worker that answers out of order this is only known once as many attempts are left as there were such
-    /// answers.
-    pub(super) fn take_misnamed(&mut self) -> Option<(InFlightAttempt, MessageId)> {
-        if self.misnamed.count == 0 {
-            return None;
-        }
-        let before = self.misnamed.before;
-        let meant = |entry: &&InFlightAttempt| entry.id < before && !entry.is_pulling;
-        let meant: Vec<u64> = (self.entries.iter().filter(meant))
-            .map(|entry| entry.id)
-            .collect();
-        let Some(&oldest) = meant.first() else {
-            self.misnamed.count = 0;
-            return None;
-        };
-        if !self.is_serial() && meant.len() > self.misnamed.count {
-            return None;
-        }
-        self.misnamed.count -= 1;
-        let latest = self.misnamed.latest.clone()?;
-        self.remove(oldest).map(|entry| (entry, latest))
     }
 
     /// Returns the attempt of which a message must be that names no attempt: the oldest of a worker that works on one

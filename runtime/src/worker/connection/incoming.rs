@@ -189,9 +189,8 @@ impl RunningWorker {
                 outcome.map_err(|error| Box::new(Failure::from_answer(error))),
                 now,
             ),
-            None => return self.take_unknown_answer(id, now),
+            None => self.take_unknown_answer(id, now),
         }
-        self.fail_misnamed(now);
     }
 
     /// Fails the attempt to which an unreadable answer belongs, because it will get no other answer.
@@ -214,39 +213,16 @@ impl RunningWorker {
         }
     }
 
-    /// Handles an answer that belongs to no attempt. An answer to a request that was sent is late, or a second one, and
-    /// is dropped. One to a request that was never sent stands in the place of another answer, which will not come.
+    /// Drops an answer that belongs to no attempt. It may be late, a second one, or meant for another request. So the user
+    /// is warned if the attempt of the worker gets no answer.
     fn take_unknown_answer(&mut self, id: &MessageId, now: Instant) {
         self.unknown_answers += 1;
-        if !self.jobs.was_sent(id) {
-            self.jobs.note_misnamed(id);
-            self.fail_misnamed(now);
-            // That of a serial worker has failed an attempt already.
-            if !self.jobs.is_serial() {
-                let printed = format!("the answer to request {id}, which was never sent");
-                self.other_output.printed(&printed, self.jobs.oldest(), now);
-            }
-            return;
-        }
+        let printed = format!("an answer to request {id}");
+        self.other_output.printed(&printed, self.jobs.oldest(), now);
         if self.unknown_answers <= LOGGED_UNKNOWN_ANSWERS {
-            let message = format!("answered request {id}, which has ended before");
+            let message =
+                format!("answered request {id}, which was never sent or was answered before");
             self.log(None, LogLevel::Warn, message);
-        }
-    }
-
-    /// Fails the attempts that get no answer because the worker has answered requests that it was never sent.
-    fn fail_misnamed(&mut self, now: Instant) {
-        while let Some((entry, id)) = self.jobs.take_misnamed() {
-            let failure = Failure::new(
-                Class::Protocol,
-                format!(
-                    "{} answered request {id}, which it was never sent, instead of request {}: an answer has to have \
-                     the id of its request, unchanged",
-                    self.display_name(),
-                    entry.id
-                ),
-            );
-            self.settle(entry, Err(Box::new(failure)), now);
         }
     }
 

@@ -47,54 +47,6 @@ fn begun(jobs: &InFlight) -> Vec<u64> {
 }
 
 #[test]
-fn only_ids_that_were_given_out_were_sent() {
-    let (jobs, _now) = sent(2, 1, Timeouts::default());
-    for (id, was_sent) in [
-        ("1", true),
-        ("2", true),
-        ("3", false),
-        ("0", false),
-        ("x1", false),
-    ] {
-        assert_eq!(jobs.was_sent(&id.into()), was_sent, "{id}");
-    }
-}
-
-#[test]
-fn a_misnamed_answer_of_a_serial_worker_is_that_of_its_oldest_attempt() {
-    let (mut jobs, _now) = sent(3, 1, Timeouts::default());
-    assert!(jobs.take_misnamed().is_none());
-    jobs.note_misnamed(&"x".into());
-    assert_eq!(jobs.take_misnamed().map(|(entry, _)| entry.id), Some(1));
-    assert!(jobs.take_misnamed().is_none(), "it stands for one attempt");
-}
-
-#[test]
-fn misnamed_answers_of_a_concurrent_worker_are_those_of_the_attempts_that_are_left() {
-    let (mut jobs, now) = sent(3, 4, Timeouts::default());
-    jobs.note_misnamed(&"x".into());
-    jobs.push(assignment(4, Timeouts::default()), None, now);
-    assert!(jobs.take_misnamed().is_none());
-    jobs.remove(2);
-    assert!(jobs.take_misnamed().is_none());
-    jobs.remove(1);
-    assert_eq!(jobs.take_misnamed().map(|(entry, _)| entry.id), Some(3));
-    assert!(jobs.take_misnamed().is_none());
-    assert!(jobs.has(4), "it was sent later");
-}
-
-#[test]
-fn a_misnamed_answer_for_which_no_attempt_is_left_is_forgotten() {
-    let (mut jobs, now) = sent(1, 4, Timeouts::default());
-    jobs.note_misnamed(&"x".into());
-    jobs.remove(1);
-    assert!(jobs.take_misnamed().is_none());
-    jobs.push(assignment(2, Timeouts::default()), None, now);
-    assert!(jobs.take_misnamed().is_none());
-    assert!(jobs.has(2));
-}
-
-#[test]
 fn the_oldest_attempts_begin_and_the_others_begin_in_their_places() {
     let (mut jobs, now) = sent(4, 1, Timeouts::default());
     assert_eq!((begun(&jobs), jobs.oldest()), (vec![1], Some(1)));
