@@ -10,27 +10,25 @@ use super::arrival::{Arrival, Refused};
 use super::attempt_messages::AttemptMessages;
 use super::breakers::Breakers;
 use super::cancelled::CancelReason;
+use super::capacity::Capacity;
 use super::control::RunControl;
 use super::ended_attempt::EndedAttempt;
 use super::entry::{EntryState, JobEntry};
 use super::kinds::Kinds;
 use super::observers::Turn;
-use super::queue::{Capacity, KindCounts, Queue};
+use super::queue::{KindCounts, Queue};
 use super::retries::Retries;
 use super::reuse::StorePermit;
 use super::seated_queue::{SeatedQueue, Started};
 use super::slow::SlowWatch;
 use super::snapshot::SnapshotInput;
-use crate::Error;
 use crate::breaker::BreakerReport;
 use crate::context::AttemptOutput;
-use crate::dispatch::{Demand, PoolKey, StopRequest, WorkerNumber};
+use crate::dispatch::{Demand, PoolKey, StopRequest};
 use crate::event::RunEvent;
 use crate::ids::KindId;
-use crate::ids::{PlaceId, PlaceName, SlotNumber, Ticket, WorkerName};
-use crate::job::Job;
+use crate::ids::{PlaceName, SlotNumber, Ticket, WorkerName};
 use crate::outcome::{AttemptEnd, Class, Failure};
-use crate::process::Seats;
 use crate::scheduling::{
     Acquisition, AcquisitionChange, AfterAttempt, Decision, SchedulerLoad, are_traced,
 };
@@ -575,43 +573,6 @@ impl Dispatcher {
         self.seated.stop_all(stop);
     }
 
-    /// Applies a change to the seats of a pool.
-    pub(super) fn change_seats(&mut self, pool: PoolKey, change: impl FnOnce(&mut Seats)) {
-        self.seated.change_seats(pool, change);
-    }
-
-    /// Notes that a pool has no workers any more. Returns whether no pool of its kind has workers any more.
-    pub(super) fn pool_broke(&mut self, pool: PoolKey, failure: &Failure) -> bool {
-        self.seated.pool_broke(pool, failure)
-    }
-
-    /// Sets how many slots a place has, or notes that nothing will ever run there any more.
-    pub(super) fn place_changed(&mut self, place: PlaceId, slots: Result<u32, Failure>) {
-        match slots {
-            Ok(slots) => self.seated.set_place(place, slots),
-            Err(failure) => self.seated.place_gone(place, failure),
-        }
-    }
-
-    /// Sets the round trip time of a place.
-    pub(super) fn set_round_trip(&mut self, place: PlaceId, round_trip: Option<Duration>) {
-        self.seated.set_round_trip(place, round_trip);
-    }
-
-    /// Holds starts at a place back for this reason, or no longer if it is `None`. It fails if there is no such place.
-    pub(super) fn hold_place(
-        &mut self,
-        place: &str,
-        reason: Option<String>,
-    ) -> Result<(), Failure> {
-        self.seated.hold_place(place, reason)
-    }
-
-    /// Returns the waiting jobs that can never start, each with the reason.
-    pub(super) fn unstartable(&self) -> Vec<(Ticket, Failure)> {
-        self.seated.unstartable()
-    }
-
     /// Returns the first of the slots that an attempt holds.
     pub(super) fn slot(&self, ticket: Ticket) -> Option<SlotNumber> {
         self.seated.slot(ticket)
@@ -620,26 +581,6 @@ impl Dispatcher {
     /// Returns the name of the place where an attempt runs; `None` for the local place.
     pub(super) fn place_of(&self, ticket: Ticket) -> Option<PlaceName> {
         self.seated.place_of(ticket)
-    }
-
-    /// Changes the number of slots of the local place, as [`SeatedQueue::set_slots`] does.
-    pub(super) fn set_slots<'a>(
-        &mut self,
-        slots: u32,
-        unqueued: impl Iterator<Item = &'a Job>,
-        kinds: &Kinds,
-    ) -> Result<(), Error> {
-        self.seated.set_slots(slots, unqueued, kinds)
-    }
-
-    /// Records that a worker has read a request, which shows that its attempt has begun.
-    pub(super) fn proven(&mut self, pool: PoolKey, worker: WorkerNumber, now: Instant) {
-        self.seated.proven(pool, worker, now);
-    }
-
-    /// Updates the throughput of pools, which decides how many attempts are sent ahead.
-    pub(super) fn update_throughput(&mut self) {
-        self.seated.update_throughput();
     }
 
     /// Tells each pool how much work is left for it. By that, pools grow, and do not replace workers that are not
@@ -706,7 +647,7 @@ impl Dispatcher {
         self.breakers.reports(now)
     }
 
-    /// Returns the capacity of the run, through which slots and limits are changed.
+    /// Returns the handle through which seats, slots and limits change.
     pub(super) fn capacity(&mut self) -> Capacity<'_> {
         self.seated.capacity()
     }

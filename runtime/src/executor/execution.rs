@@ -346,7 +346,7 @@ impl Execution {
         self.provisional.retries()
     }
 
-    /// Changes the number of slots of the local place, as [`Dispatcher::set_slots`] does.
+    /// Changes the number of slots of the local place, as [`Capacity::set_slots`](super::capacity::Capacity::set_slots) does.
     pub(super) fn set_slots<'a>(
         &'a mut self,
         slots: u32,
@@ -357,7 +357,7 @@ impl Execution {
         let refuted = self.provisional.retries().map(|(_, entry)| entry);
         let held = refuted.chain(self.provisional.held_jobs());
         let unqueued = unqueued.chain(held.map(|entry| &*entry.job));
-        self.dispatcher.set_slots(slots, unqueued, kinds)
+        self.dispatcher.capacity().set_slots(slots, unqueued, kinds)
     }
 
     /// Iterates over the ids of all jobs that are queued, held, or wait for a retry after a refuted answer.

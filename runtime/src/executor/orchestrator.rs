@@ -372,7 +372,10 @@ impl Orchestrator {
     /// Handles the reports of one turn.
     pub(super) fn handle_reports(&mut self, reports: impl Iterator<Item = Report>) {
         reports.for_each(|report| self.handle_report(report));
-        self.execution.dispatcher_mut().update_throughput();
+        self.execution
+            .dispatcher_mut()
+            .capacity()
+            .update_throughput();
     }
 
     /// Handles a report of a performer, a connection or the supervisor.
@@ -476,10 +479,12 @@ impl Orchestrator {
             Report::Proven { pool, worker } => self
                 .execution
                 .dispatcher_mut()
+                .capacity()
                 .proven(pool, worker, self.now),
             Report::DemandWanted { pool } => self.send_demand_again(pool),
             Report::Place { place, slots } => {
-                self.execution.dispatcher_mut().place_changed(place, slots);
+                let capacity = self.execution.dispatcher_mut().capacity();
+                capacity.place_changed(place, slots);
                 self.end_unstartable();
                 // The place may be connected for the first time, so that its platform is known now.
                 self.resolve_again();
@@ -487,6 +492,7 @@ impl Orchestrator {
             Report::RoundTrip { place, round_trip } => self
                 .execution
                 .dispatcher_mut()
+                .capacity()
                 .set_round_trip(place, round_trip),
             Report::Introduced {
                 kind,
@@ -507,7 +513,8 @@ impl Orchestrator {
 
     /// Applies a change to the seats of a pool.
     fn change_seats(&mut self, pool: PoolKey, change: impl FnOnce(&mut Seats)) {
-        self.execution.dispatcher_mut().change_seats(pool, change);
+        let mut capacity = self.execution.dispatcher_mut().capacity();
+        capacity.change_seats(pool, change);
     }
 
     /// Applies the consequence of the end or the return of an attempt to its job.
@@ -601,7 +608,8 @@ impl Orchestrator {
 
     /// Ends the jobs that wait for a pool without workers and that no other pool can take.
     fn pool_broke(&mut self, pool: PoolKey, failure: &Failure) {
-        let is_last = self.execution.dispatcher_mut().pool_broke(pool, failure);
+        let capacity = self.execution.dispatcher_mut().capacity();
+        let is_last = capacity.pool_broke(pool, failure);
         if !is_last {
             return self.end_unstartable();
         }
@@ -614,7 +622,8 @@ impl Orchestrator {
 
     /// Ends the jobs that cannot run at any place any more.
     fn end_unstartable(&mut self) {
-        for (ticket, failure) in self.execution.dispatcher().unstartable() {
+        let unstartable = self.execution.dispatcher_mut().capacity().unstartable();
+        for (ticket, failure) in unstartable {
             let entry = self.execution.dispatcher_mut().cancel(ticket, self.now);
             self.conclude(EndedJob::waited(entry, Box::new(failure)));
         }

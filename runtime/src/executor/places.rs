@@ -258,6 +258,11 @@ impl Places {
         }
     }
 
+    /// Returns how many slots the local place has, which are all slots of a run without other places.
+    pub(super) fn local_slots(&self) -> u32 {
+        self.list[PlaceId::LOCAL.index()].slots
+    }
+
     /// Returns how many slots the largest place of a set has. It is `None`, because not known, if one of the places was
     /// never reached.
     pub(super) fn most_slots(&self, set: PlaceSetId) -> Option<u32> {

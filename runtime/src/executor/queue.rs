@@ -588,38 +588,32 @@ impl Queue {
         self.uncertain.settle(ticket)
     }
 
-    /// Returns the controls of how many jobs run at once.
-    pub(super) fn capacity(&mut self) -> Capacity<'_> {
-        Capacity(&mut self.scheduler)
-    }
-}
+    // How many jobs run at once.
 
-/// The controls of how many jobs run at once. They change no single job.
-pub(super) struct Capacity<'a>(&'a mut Scheduler);
-
-impl Capacity<'_> {
     /// Pauses or resumes the run.
-    pub(super) fn set_paused(self, is_paused: bool) {
-        self.0.set_paused(is_paused);
+    pub(super) fn set_paused(&mut self, is_paused: bool) {
+        self.scheduler.set_paused(is_paused);
     }
 
     /// Holds all starts back, or no longer.
-    pub(super) fn set_held(self, is_held: bool) {
-        self.0.set_held(is_held);
+    pub(super) fn set_held(&mut self, is_held: bool) {
+        self.scheduler.set_held(is_held);
     }
 
-    /// Changes the number of slots.
-    pub(super) fn set_slots(self, slots: u32) -> Result<(), Error> {
-        if slots == 0 {
-            return Err(Error::ImpossibleSlots { asked: 1, total: 0 });
-        }
-        self.0.set_slots(slots)
+    /// Changes the number of slots, if the scheduler counts them.
+    pub(super) fn set_slots(&mut self, slots: u32) -> Result<(), Error> {
+        self.scheduler.set_slots(slots)
     }
 
     /// Changes a named limit.
-    pub(super) fn set_limit(self, name: &str, limit: Limit, now: Instant) -> Result<(), Error> {
-        let id = self.0.limit(name)?;
-        self.0.set_limit(id, limit, now)
+    pub(super) fn set_limit(
+        &mut self,
+        name: &str,
+        limit: Limit,
+        now: Instant,
+    ) -> Result<(), Error> {
+        let id = self.scheduler.limit(name)?;
+        self.scheduler.set_limit(id, limit, now)
     }
 }
 

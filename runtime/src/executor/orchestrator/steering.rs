@@ -37,8 +37,8 @@ impl Orchestrator {
                 percent: warning.percent,
             }),
             RunOrder::HoldPlace(place, reason) => {
-                let dispatcher = self.execution.dispatcher_mut();
-                if let Err(failure) = dispatcher.hold_place(place.as_str(), reason) {
+                let capacity = self.execution.dispatcher_mut().capacity();
+                if let Err(failure) = capacity.hold_place(place.as_str(), reason) {
                     tracing::warn!(reason = failure.message, "starts cannot be held back");
                 }
             }
