@@ -1,5 +1,6 @@
 //! The executor runs jobs and gives exactly one outcome for each.
 
+mod acquisition_trace;
 mod arrival;
 mod arrivals;
 mod attempt;
@@ -11,6 +12,7 @@ mod capacity;
 mod command;
 mod control;
 mod delivery;
+mod demand;
 mod dispatcher;
 mod ended_attempt;
 mod entry;

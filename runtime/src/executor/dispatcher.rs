@@ -3,20 +3,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ratchet_ipc::HostName;
-use ratchet_resilience::shutdown::Phase;
-
+use super::acquisition_trace::{AcquisitionTrace, trace_acquisition};
 use super::arrival::{Arrival, Refused};
 use super::attempt_messages::AttemptMessages;
 use super::breakers::Breakers;
 use super::cancelled::CancelReason;
 use super::capacity::Capacity;
 use super::control::RunControl;
+use super::demand::PoolDemand;
 use super::ended_attempt::EndedAttempt;
 use super::entry::{EntryState, JobEntry};
 use super::kinds::Kinds;
 use super::observers::Turn;
-use super::queue::{KindCounts, Queue};
+use super::queue::Queue;
 use super::retries::Retries;
 use super::reuse::StorePermit;
 use super::seated_queue::{SeatedQueue, Started};
@@ -24,18 +23,12 @@ use super::slow::SlowWatch;
 use super::snapshot::SnapshotInput;
 use crate::breaker::BreakerReport;
 use crate::context::AttemptOutput;
-use crate::dispatch::{Demand, PoolKey, StopRequest};
+use crate::dispatch::StopRequest;
 use crate::event::RunEvent;
 use crate::ids::KindId;
 use crate::ids::{PlaceName, SlotNumber, Ticket, WorkerName};
 use crate::outcome::{AttemptEnd, Class, Failure};
-use crate::scheduling::{
-    Acquisition, AcquisitionChange, AfterAttempt, Decision, SchedulerLoad, are_traced,
-};
-
-/// The highest number of jobs without a free seat that is reported to a pool. With a cap, the number does not change
-/// with each job of a long queue, and each change would be a message to the pool.
-const MAX_UNSEATED: usize = 1024;
+use crate::scheduling::{AcquisitionChange, AfterAttempt, Decision, SchedulerLoad};
 
 /// What follows the end of an attempt. The variants hold their job without a box, which saves an allocation for each
 /// job.
@@ -50,15 +43,6 @@ pub(super) enum Settled {
     Returned,
     /// The job was given up before, so the end of its attempt has no consequence.
     Unknown,
-}
-
-/// What the run still expects, which decides how much demand pools are told of.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ExpectedWork {
-    /// How far the run is on the way to its end.
-    pub(super) phase: Phase,
-    /// Whether jobs of any kind may still come to the queue.
-    pub(super) may_come: bool,
 }
 
 /// Starts the jobs of the queue as the scheduler and the breakers allow, and settles what follows when their attempts
@@ -77,8 +61,7 @@ pub(super) struct Dispatcher {
     wake: Option<Instant>,
     /// When each running job becomes slow.
     slow: SlowWatch,
-    /// The jobs that were queued in this turn. They are only kept if a subscriber traces acquisitions.
-    queued: Vec<Ticket>,
+    acquisitions: AcquisitionTrace,
 }
 
 impl Dispatcher {
@@ -92,7 +75,7 @@ impl Dispatcher {
             cancelling: None,
             wake: None,
             slow: SlowWatch::default(),
-            queued: Vec::new(),
+            acquisitions: AcquisitionTrace::default(),
         }
     }
 
@@ -190,37 +173,7 @@ impl Dispatcher {
     fn arrived(&mut self, ticket: Ticket) {
         let entry = self.seated.queue().get(ticket);
         self.breakers.arrived(entry.kind, entry.job.host.as_ref());
-        if are_traced() {
-            self.queued.push(ticket);
-        }
-    }
-
-    /// Traces the jobs that were queued in this turn and have to wait.
-    fn trace_waiting(&mut self) {
-        for ticket in std::mem::take(&mut self.queued) {
-            let entry = self.queue().find(ticket);
-            if entry.is_some_and(|entry| entry.state() == EntryState::Waiting) {
-                self.trace_acquisition(ticket, AcquisitionChange::Waits);
-            }
-        }
-    }
-
-    /// Traces a change of the claims of a job's hint, if a subscriber is there.
-    fn trace_acquisition(&self, ticket: Ticket, change: AcquisitionChange) {
-        if !are_traced() {
-            return;
-        }
-        let queue = self.queue();
-        if let (Some(entry), Some(hint)) = (queue.find(ticket), queue.scheduler().hint_name(ticket))
-        {
-            let acquisition = Acquisition {
-                hint,
-                host: entry.job.host.as_ref().map(HostName::as_str),
-                task: entry.job.task_name(),
-                job: Some(entry.job.id.as_str()),
-            };
-            acquisition.tell(change);
-        }
+        self.acquisitions.note_queued(ticket);
     }
 
     /// Charges the time until `now` to the blockers of waiting jobs. It has to come before any change of a turn,
@@ -232,7 +185,7 @@ impl Dispatcher {
     /// Ends a turn in which no job may start.
     pub(super) fn start_nothing(&mut self) {
         self.wake = None;
-        self.trace_waiting();
+        self.acquisitions.end_turn(self.seated.queue());
     }
 
     /// Starts all jobs that may start. Returns the jobs that their breaker has rejected and that do not wait for it.
@@ -256,7 +209,7 @@ impl Dispatcher {
             }
         }
         self.send_ahead(turn.now);
-        self.trace_waiting();
+        self.acquisitions.end_turn(self.seated.queue());
         rejected
     }
 
@@ -337,7 +290,7 @@ impl Dispatcher {
 
     /// Emits the event that an attempt has begun, on this worker if it has one.
     fn emit_start(&mut self, ticket: Ticket, worker: Option<WorkerName>, turn: Turn<'_>) {
-        self.trace_acquisition(ticket, AcquisitionChange::Acquired);
+        trace_acquisition(self.queue(), ticket, AcquisitionChange::Acquired);
         let entry = self.queue().get(ticket);
         let limit = entry.job.terms.slow.filter(|_| !entry.is_slow);
         // A limit beyond the range of the clock never passes.
@@ -438,7 +391,7 @@ impl Dispatcher {
 
     /// Frees the claims and the seat of an attempt. If `next` has begun in its place, that is reported.
     fn free(&mut self, ticket: Ticket, end: AfterAttempt, next: Option<Ticket>, turn: Turn<'_>) {
-        self.trace_acquisition(ticket, AcquisitionChange::Released);
+        trace_acquisition(self.queue(), ticket, AcquisitionChange::Released);
         let begun = self.seated.free(ticket, end, next, turn.now);
         self.begun_ahead(begun, turn);
     }
@@ -476,7 +429,7 @@ impl Dispatcher {
             EntryState::Ahead => self.seated.put_back(ticket, withdrawn, turn.now),
             EntryState::Running => {
                 self.slow.end(ticket);
-                self.trace_acquisition(ticket, AcquisitionChange::Released);
+                trace_acquisition(self.queue(), ticket, AcquisitionChange::Released);
                 let begun = self.seated.take_back(ticket, next, withdrawn, turn);
                 self.begun_ahead(begun, turn);
                 self.breakers.returned(ticket, turn.now);
@@ -528,7 +481,7 @@ impl Dispatcher {
     /// Removes a job from the queue in any state. If its attempt still runs, the report of its end is ignored.
     pub(super) fn give_up(&mut self, ticket: Ticket, now: Instant) -> JobEntry {
         if self.queue().get(ticket).state() == EntryState::Running {
-            self.trace_acquisition(ticket, AcquisitionChange::Released);
+            trace_acquisition(self.queue(), ticket, AcquisitionChange::Released);
         }
         let entry = self.seated.give_up(ticket);
         self.left(&entry, now);
@@ -583,54 +536,6 @@ impl Dispatcher {
         self.seated.place_of(ticket)
     }
 
-    /// Tells each pool how much work is left for it. By that, pools grow, and do not replace workers that are not
-    /// needed. `unresolved` returns how many jobs wait for the hello of a kind.
-    pub(super) fn send_demand(
-        &mut self,
-        expected_work: ExpectedWork,
-        unresolved: impl Fn(KindId) -> usize,
-    ) {
-        for kind in self.seated.performers().pool_kinds() {
-            for pool in self.seated.performers().keys_of(kind) {
-                let demand = self.demand(pool, expected_work, unresolved(kind));
-                self.seated.demand(pool, demand);
-            }
-        }
-    }
-
-    /// Tells a pool again how much work is left for it, because it has asked.
-    pub(super) fn send_demand_again(
-        &mut self,
-        pool: PoolKey,
-        expected_work: ExpectedWork,
-        unresolved: usize,
-    ) {
-        let demand = self.demand(pool, expected_work, unresolved);
-        self.seated.demand_again(pool, demand);
-    }
-
-    /// Returns how much work is left for a pool.
-    pub(super) fn demand(
-        &self,
-        pool: PoolKey,
-        expected_work: ExpectedWork,
-        unresolved: usize,
-    ) -> Demand {
-        let counts: KindCounts = self.queue().count(pool.kind);
-        let waiting = self.seated.waiting_for(pool) + unresolved;
-        let seats = self.seated.performers().seats(pool);
-        let free = seats.map_or(0, |seats| seats.free() as usize);
-        match expected_work.phase {
-            Phase::Running if expected_work.may_come || waiting > 0 => Demand::Open {
-                // The cap keeps the figure from changing with every job.
-                unseated: waiting.saturating_sub(free).min(MAX_UNSEATED),
-            },
-            Phase::Running if counts.jobs() > 0 => Demand::Last,
-            Phase::Running | Phase::Draining | Phase::Cancelling => Demand::Over,
-            Phase::Killing => Demand::Killed,
-        }
-    }
-
     /// Returns the performers of the jobs.
     #[cfg(test)]
     pub(super) fn performers(&self) -> &super::performers::Performers {
@@ -645,6 +550,11 @@ impl Dispatcher {
     /// Returns the reports of all breakers that have opened.
     pub(super) fn breakers(&self, now: Instant) -> Vec<BreakerReport> {
         self.breakers.reports(now)
+    }
+
+    /// Returns the handle through which pools are told how much work is left for them.
+    pub(super) fn pool_demand(&mut self) -> PoolDemand<'_> {
+        self.seated.pool_demand()
     }
 
     /// Returns the handle through which seats, slots and limits change.

@@ -29,7 +29,7 @@ use super::arrival::{Arrival, Refused, RunInstant, queue_timeout_failure};
 use super::arrivals::{Arrivals, NextStep, PullResult};
 use super::control::{PhaseChange, RunControl};
 use super::delivery::{Delivery, EndedJob};
-use super::dispatcher::ExpectedWork;
+use super::demand::ExpectedWork;
 use super::ended_attempt::EndedAttempt;
 use super::entry::JobEntry;
 use super::execution::{Consequence, Execution};
@@ -805,7 +805,8 @@ impl Orchestrator {
         let (expected_work, arrivals) = (self.expected_work(), &self.arrivals);
         self.execution
             .dispatcher_mut()
-            .send_demand(expected_work, |kind| arrivals.unresolved_for(kind));
+            .pool_demand()
+            .send(expected_work, |kind| arrivals.unresolved_for(kind));
     }
 
     /// Tells a pool that has asked how much work is left for it.
@@ -814,7 +815,8 @@ impl Orchestrator {
         let expected_work = self.expected_work();
         self.execution
             .dispatcher_mut()
-            .send_demand_again(pool, expected_work, unresolved);
+            .pool_demand()
+            .send_again(pool, expected_work, unresolved);
     }
 
     /// Emits and publishes the breakers that have changed.

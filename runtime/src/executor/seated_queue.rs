@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 
 use super::arrival::{Arrival, Refused};
 use super::capacity::Capacity;
+use super::demand::PoolDemand;
 use super::ended_attempt::EndedAttempt;
 use super::entry::{EntryState, JobEntry};
 use super::kinds::Kinds;
@@ -18,7 +19,7 @@ use super::queue::{Freed, Queue};
 use super::reuse::StorePermit;
 use super::routes::{Route, RouteId};
 use super::seating::{KnownRoutes, Seating};
-use crate::dispatch::{Assignment, Demand, PoolKey, ReplyTo, Reporter, StopRequest};
+use crate::dispatch::{Assignment, PoolKey, ReplyTo, Reporter, StopRequest};
 use crate::ids::KindId;
 use crate::ids::{PlaceId, PlaceName, SlotNumber, Ticket, WorkerName};
 use crate::outcome::Failure;
@@ -103,6 +104,11 @@ impl SeatedQueue {
     /// Returns the handle through which seats, slots and limits change.
     pub(super) fn capacity(&mut self) -> Capacity<'_> {
         Capacity::new(&mut self.queue, &mut self.seating)
+    }
+
+    /// Returns the handle through which pools are told how much work is left for them.
+    pub(super) fn pool_demand(&mut self) -> PoolDemand<'_> {
+        PoolDemand::new(&self.queue, &mut self.seating)
     }
 
     /// Returns how many jobs wait and run, and how many slots they fill.
@@ -507,32 +513,5 @@ impl SeatedQueue {
     /// Recalls the attempts that lie in the pipes of busy workers while other workers of the same pool are idle.
     pub(super) fn recall(&mut self, now: Instant) {
         self.seating.performers_mut().recall(now);
-    }
-
-    // Others are told.
-
-    /// Tells a pool how much work is left for it, if that has changed.
-    pub(super) fn demand(&mut self, key: PoolKey, demand: Demand) {
-        self.seating.performers_mut().demand(key, demand);
-    }
-
-    /// Tells a pool again how much work is left for it.
-    pub(super) fn demand_again(&mut self, key: PoolKey, demand: Demand) {
-        self.seating.performers_mut().demand_again(key, demand);
-    }
-
-    /// Returns how many waiting jobs a pool could be given. If other pools could be given them too, each gets its
-    /// share.
-    pub(super) fn waiting_for(&self, key: PoolKey) -> usize {
-        if !self.places().are_several() {
-            return self.queue.count(key.kind).waiting;
-        }
-        let routes = self.queue.routes().through(key.place).iter();
-        let waiting = routes.filter_map(|id| {
-            let route = self.queue.routes().get(*id);
-            let members = self.places().members(route.places).len();
-            (route.kind == key.kind).then(|| self.queue.waiting_on(*id).div_ceil(members))
-        });
-        waiting.sum()
     }
 }

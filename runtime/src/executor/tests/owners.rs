@@ -17,7 +17,8 @@ use crate::dispatch::{
 use crate::executor::arrival::Arrival;
 use crate::executor::breakers::Breakers;
 use crate::executor::command::Commands;
-use crate::executor::dispatcher::{Dispatcher, ExpectedWork, Settled};
+use crate::executor::demand::ExpectedWork;
+use crate::executor::dispatcher::{Dispatcher, Settled};
 use crate::executor::ended_attempt::EndedAttempt;
 use crate::executor::entry::tests::entry;
 use crate::executor::entry::{EntryState, JobEntry};
@@ -526,19 +527,19 @@ fn a_dispatcher_that_stops_recalls_what_lies_ahead_and_stops_what_begins_neverth
 fn a_pool_hears_how_much_is_left_for_it() {
     let mut scene = Scene::new(4, 1);
     scene.enqueue(&["a", "b", "c"]);
-    let demand = |scene: &Scene, phase, may_come| {
+    let demand = |scene: &mut Scene, phase, may_come| {
         let outlook = ExpectedWork { phase, may_come };
-        scene.dispatcher.demand(KEY, outlook, 0)
+        scene.dispatcher.pool_demand().of(KEY, outlook, 0)
     };
     let open = Demand::Open { unseated: 1 };
-    assert_eq!(demand(&scene, Phase::Running, false), open);
+    assert_eq!(demand(&mut scene, Phase::Running, false), open);
     for id in ["b", "c"] {
         let ticket = scene.ticket(id);
         scene.dispatcher.give_up(ticket, scene.start);
     }
-    assert_eq!(demand(&scene, Phase::Running, false), Demand::Last);
+    assert_eq!(demand(&mut scene, Phase::Running, false), Demand::Last);
     let open = Demand::Open { unseated: 0 };
-    assert_eq!(demand(&scene, Phase::Running, true), open);
-    assert_eq!(demand(&scene, Phase::Cancelling, true), Demand::Over);
-    assert_eq!(demand(&scene, Phase::Killing, true), Demand::Killed);
+    assert_eq!(demand(&mut scene, Phase::Running, true), open);
+    assert_eq!(demand(&mut scene, Phase::Cancelling, true), Demand::Over);
+    assert_eq!(demand(&mut scene, Phase::Killing, true), Demand::Killed);
 }
