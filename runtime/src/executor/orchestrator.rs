@@ -18,21 +18,23 @@
 //! Nothing here waits. Performers report through a channel, the cache and the ledger work on other threads, and sinks
 //! have queues. So a test can take an [`Orchestrator`] through a run without a loop.
 
+mod reports;
 mod steering;
+mod stopping;
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use ratchet_resilience::shutdown::Phase;
 
-use super::arrival::{Arrival, Refused, RunInstant, queue_timeout_failure};
+use super::arrival::{Arrival, RunInstant};
 use super::arrivals::{Arrivals, NextStep, PullResult};
-use super::control::{PhaseChange, RunControl};
+use super::control::RunControl;
 use super::delivery::{Delivery, EndedJob};
 use super::demand::ExpectedWork;
 use super::ended_attempt::EndedAttempt;
 use super::entry::JobEntry;
-use super::execution::{Consequence, Execution};
+use super::execution::Execution;
 use super::failed_groups::FailedGroups;
 use super::intake::Intake;
 use super::observers::{Observers, Turn};
@@ -41,13 +43,10 @@ use super::resolver::Resolver;
 use super::reuse::CacheAnswer;
 use super::source::Batch;
 use super::stop::Stopped;
-use crate::dispatch::{DeclaredTask, PoolKey, Report};
+use crate::dispatch::PoolKey;
 use crate::event::RunEvent;
-use crate::ids::KindId;
-use crate::ids::{Ticket, WorkerName};
 use crate::job::Job;
 use crate::outcome::Failure;
-use crate::process::Seats;
 
 /// The most jobs that are taken in during one turn, before reports are read again.
 const JOBS: usize = 256;
@@ -369,266 +368,6 @@ impl Orchestrator {
         }
     }
 
-    /// Handles the reports of one turn.
-    pub(super) fn handle_reports(&mut self, reports: impl Iterator<Item = Report>) {
-        reports.for_each(|report| self.handle_report(report));
-        self.execution
-            .dispatcher_mut()
-            .capacity()
-            .update_throughput();
-    }
-
-    /// Handles a report of a performer, a connection or the supervisor.
-    #[expect(
-        clippy::too_many_lines,
-        reason = "one short arm for each kind of report"
-    )]
-    pub(super) fn handle_report(&mut self, report: Report) {
-        let turn = Turn {
-            now: self.now,
-            observers: &self.observers,
-        };
-        match report {
-            Report::Ended {
-                ticket,
-                result,
-                worker,
-                ran,
-                usage,
-                next,
-                provisional,
-            } => {
-                let attempted = EndedAttempt {
-                    result,
-                    worker,
-                    ran,
-                    usage,
-                    began: None,
-                    slot: None,
-                    place: None,
-                    provisional,
-                };
-                let consequence = self.execution.attempt_ended(ticket, attempted, next, turn);
-                self.follow(ticket, consequence);
-            }
-            Report::Returned {
-                ticket,
-                next,
-                withdrawn,
-            } => {
-                let execution = &mut self.execution;
-                let consequence = execution.attempt_returned(ticket, next, withdrawn, turn);
-                self.follow(ticket, consequence);
-            }
-            Report::Confirmed { ticket, in_doubt } => {
-                let consequence = self.execution.confirmed(ticket, in_doubt, self.now);
-                self.follow(ticket, consequence);
-            }
-            Report::Refuted { ticket, failure } => {
-                let consequence = self.execution.refuted(ticket, failure, turn);
-                self.follow(ticket, consequence);
-            }
-            Report::Cleared { worker } => self.execution.cleared(&worker),
-            Report::OutOfStep { worker, reason } => self.mark_suspects(worker, reason),
-            Report::Step { ticket, step } => {
-                if let Some(messages) = self.execution.dispatcher_mut().messages_mut(ticket) {
-                    messages.step(&step);
-                }
-                // The attempt of a job that was given up may go on for a moment and still report.
-                if let Some(entry) = self.execution.queue().find(ticket) {
-                    self.emit_of_job(|| RunEvent::AttemptProgress {
-                        id: entry.job.id.clone(),
-                        done: step.done,
-                        total: step.total,
-                        message: step.message,
-                    });
-                }
-            }
-            Report::Log {
-                ticket,
-                worker,
-                level,
-                message,
-            } => {
-                let messages =
-                    ticket.and_then(|ticket| self.execution.dispatcher_mut().messages_mut(ticket));
-                if let Some(messages) = messages {
-                    messages.push_message(&message);
-                }
-                let entry = ticket.and_then(|ticket| self.execution.queue().find(ticket));
-                let id = entry.map(|entry| entry.job.id.clone());
-                self.emit_of_job(|| RunEvent::Log {
-                    id,
-                    worker,
-                    level,
-                    message,
-                });
-            }
-            Report::Offered { pool, offer } => {
-                let now = self.now;
-                self.change_seats(pool, |seats| seats.offered(offer, now));
-            }
-            Report::Withdrawn { pool, worker } => {
-                self.change_seats(pool, |seats| seats.withdrawn(worker));
-            }
-            Report::Filter {
-                pool,
-                worker,
-                change,
-            } => self.change_seats(pool, |seats| seats.filter_changed(worker, change)),
-            Report::Proven { pool, worker } => self
-                .execution
-                .dispatcher_mut()
-                .capacity()
-                .proven(pool, worker, self.now),
-            Report::DemandWanted { pool } => self.send_demand_again(pool),
-            Report::Place { place, slots } => {
-                let capacity = self.execution.dispatcher_mut().capacity();
-                capacity.place_changed(place, slots);
-                self.end_unstartable();
-                // The place may be connected for the first time, so that its platform is known now.
-                self.resolve_again();
-            }
-            Report::RoundTrip { place, round_trip } => self
-                .execution
-                .dispatcher_mut()
-                .capacity()
-                .set_round_trip(place, round_trip),
-            Report::Introduced {
-                kind,
-                version,
-                tasks,
-            } => self.kind_introduced(kind, version, tasks),
-            Report::Broken { pool, failure } => self.pool_broke(pool, &failure),
-            #[expect(
-                clippy::panic,
-                reason = "attempts are lost, so the run could never end by itself; a panic of the loop ends it as broken"
-            )]
-            Report::ConnectionBroke { worker, reason } => {
-                panic!("the connection to worker {worker} broke: {reason}")
-            }
-            Report::Worker(news) => self.emit(|| RunEvent::Worker(news)),
-        }
-    }
-
-    /// Applies a change to the seats of a pool.
-    fn change_seats(&mut self, pool: PoolKey, change: impl FnOnce(&mut Seats)) {
-        let mut capacity = self.execution.dispatcher_mut().capacity();
-        capacity.change_seats(pool, change);
-    }
-
-    /// Applies the consequence of the end or the return of an attempt to its job.
-    fn follow(&mut self, ticket: Ticket, consequence: Consequence) {
-        match consequence {
-            Consequence::Ends(entry, attempted) => self.end(entry, attempted),
-            Consequence::WaitsAgain => {
-                let cancelled = self.execution.cancelled(ticket).cloned();
-                let refusal = self.control.refusal();
-                if cancelled.is_none() && refusal.is_none() {
-                    return;
-                }
-                let entry = self.execution.dispatcher_mut().cancel(ticket, self.now);
-                let cancelled = cancelled.map(|reason| reason.while_waiting(entry.attempts));
-                if let Some(failure) = cancelled.or(refusal) {
-                    self.conclude(EndedJob::waited(entry, Box::new(failure)));
-                }
-            }
-            Consequence::Nothing => {}
-        }
-    }
-
-    /// Queues again the jobs whose answers were refuted and whose retry is due.
-    fn retry_refuted(&mut self) {
-        loop {
-            let kinds = self.arrivals.kinds();
-            let Some((entry, failure)) = self.execution.retry_refuted(kinds, self.now) else {
-                return;
-            };
-            self.end(entry, EndedAttempt::none(failure));
-        }
-    }
-
-    /// Marks as suspect the jobs whose results this worker has given since its answers were last confirmed.
-    fn mark_suspects(&mut self, worker: WorkerName, reason: String) {
-        let Some(suspects) = self.execution.take_suspects(&worker) else {
-            return;
-        };
-        let ids = suspects.ids;
-        self.arrivals.withdraw(suspects.cached);
-        self.observers.publish_suspects(&ids);
-        self.delivery.suspect(&ids);
-        self.emit(|| RunEvent::JobsSuspect {
-            ids,
-            worker,
-            reason,
-        });
-    }
-
-    // Kinds of worker say what they do.
-
-    /// Continues with the jobs of a kind whose worker has declared its tasks, or has shown that it declares none.
-    fn kind_introduced(
-        &mut self,
-        kind: KindId,
-        version: Option<String>,
-        tasks: Option<Vec<DeclaredTask>>,
-    ) {
-        let unbound = self.execution.unbound(kind, self.arrivals.kinds());
-        let declares = tasks.is_some();
-        if self.arrivals.introduced(kind, version, tasks) {
-            let kinds = self.arrivals.kinds();
-            let too_late = self.execution.count_bound(&unbound, kinds);
-            if too_late > 0 {
-                tracing::warn!(
-                    worker = kinds.name(kind),
-                    jobs = too_late,
-                    "a worker declared hints after jobs had been sent to workers. These jobs run without the \
-                     hints. With `handshake: required` or a longer `handshake_wait`, jobs wait for the hello"
-                );
-            }
-            // The declaration may change the kind, the hint and the cache key of these jobs, so they are resolved
-            // again. All of them leave the queue before the first one is queued again, or it would be bound by what the
-            // jobs behind it had declared.
-            let untried = self.execution.take_untried(kind, self.now);
-            self.proceed_all(untried);
-        }
-        if declares {
-            self.emit_hints(Some(kind));
-        }
-        self.resolve_again();
-    }
-
-    /// Emits the hints that are declared for the tasks of a kind, or of all kinds.
-    fn emit_hints(&self, kind: Option<KindId>) {
-        let hints = self.arrivals.kinds().declared_hints(kind);
-        if !hints.is_empty() {
-            self.emit(|| RunEvent::HintsDeclared { hints });
-        }
-    }
-
-    /// Ends the jobs that wait for a pool without workers and that no other pool can take.
-    fn pool_broke(&mut self, pool: PoolKey, failure: &Failure) {
-        let capacity = self.execution.dispatcher_mut().capacity();
-        let is_last = capacity.pool_broke(pool, failure);
-        if !is_last {
-            return self.end_unstartable();
-        }
-        self.arrivals.broke(pool.kind, failure.clone());
-        for entry in self.execution.cancel_waiting_for(pool.kind, self.now) {
-            self.conclude(EndedJob::waited(entry, Box::new(failure.clone())));
-        }
-        self.resolve_again();
-    }
-
-    /// Ends the jobs that cannot run at any place any more.
-    fn end_unstartable(&mut self) {
-        let unstartable = self.execution.dispatcher_mut().capacity().unstartable();
-        for (ticket, failure) in unstartable {
-            let entry = self.execution.dispatcher_mut().cancel(ticket, self.now);
-            self.conclude(EndedJob::waited(entry, Box::new(failure)));
-        }
-    }
-
     // Jobs end.
 
     /// Ends a job that has left the queue, with the end of its last attempt.
@@ -680,94 +419,6 @@ impl Orchestrator {
         }
         if let Some(reason) = self.delivery.recording_failure() {
             self.stop(Phase::Cancelling, Stopped::Ledger { reason });
-        }
-    }
-
-    // The run stops.
-
-    /// Does all that is due by the clock.
-    fn keep_time(&mut self) {
-        let now = self.now;
-        if !self.control.may_judge_deadlines(now) {
-            return;
-        }
-        self.retry_refuted();
-        while let Some(entry) = self.execution.dispatcher_mut().cancel_past_deadline(now) {
-            let failure = Box::new(entry.queue_timeout_failure());
-            self.conclude(EndedJob::waited(entry, failure));
-        }
-        for arrival in self.arrivals.take_past_deadline(self.moment()) {
-            let failure = queue_timeout_failure(&arrival.job);
-            self.conclude(EndedJob::refused(Refused::new(arrival, failure)));
-        }
-        while let Some(entry) = self.execution.dispatcher_mut().pop_slow(now) {
-            let event = RunEvent::JobSlow {
-                id: entry.job.id.clone(),
-                item: entry.job.item.as_ref().map(|item| item.name.clone()),
-                attempt: entry.attempts,
-                after_ms: u64::try_from(entry.in_state_for(now).as_millis()).unwrap_or(u64::MAX),
-            };
-            self.observers.count_slow();
-            self.emit(|| event);
-        }
-        if self.control.is_past_deadline(now) {
-            self.stop(Phase::Cancelling, Stopped::Deadline);
-        }
-        match self.control.poll(now) {
-            Some(PhaseChange::TimeIsOver) => self.give_up(),
-            Some(PhaseChange::Entered(phase)) => self.enter_phase(phase),
-            None => {}
-        }
-    }
-
-    /// Stops the run when too many jobs have failed.
-    fn check_failures(&mut self) {
-        let (tally, total) = (self.delivery.tally(), self.arrivals.total());
-        if let Some((phase, why)) = self.control.broken_rule(tally, total) {
-            self.stop(phase, why);
-        }
-    }
-
-    /// Enters a later phase. Nothing happens if the run is in this phase or a later one already.
-    pub(super) fn stop(&mut self, phase: Phase, why: Stopped) {
-        if let Some(phase) = self.control.stop(phase, why, self.now) {
-            self.enter_phase(phase);
-        }
-    }
-
-    /// Begins a phase: from now on nothing is retried or queued, waiting jobs end, and running attempts are stopped as
-    /// the phase says.
-    fn enter_phase(&mut self, phase: Phase) {
-        let reason = self.control.reason();
-        self.observers.publish_phase(phase, reason, self.now);
-        self.execution.end_retries();
-        self.arrivals.close();
-        self.end_all_waiting();
-        self.execution
-            .dispatcher_mut()
-            .stop_all(self.control.stop_of_phase());
-    }
-
-    /// Ends all jobs that have not started, wherever they wait.
-    fn end_all_waiting(&mut self) {
-        let Some(failure) = self.control.refusal() else {
-            return;
-        };
-        for (entry, failure) in self.execution.give_up_retries(&failure, self.now) {
-            self.end(entry, EndedAttempt::none(failure));
-        }
-        for arrival in self.arrivals.give_up(self.moment()) {
-            self.conclude(EndedJob::refused(Refused::new(arrival, failure.clone())));
-        }
-        for (entry, failure) in self.execution.cancel_all_waiting(&failure, self.now) {
-            self.conclude(EndedJob::waited(entry, failure));
-        }
-    }
-
-    /// Gives an outcome to all jobs that have not ended although they were killed.
-    fn give_up(&mut self) {
-        for (entry, attempted) in self.execution.give_up(self.now) {
-            self.end(entry, attempted);
         }
     }
 
