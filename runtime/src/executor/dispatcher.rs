@@ -93,9 +93,7 @@ impl Dispatcher {
     ) -> SnapshotInput<'a> {
         SnapshotInput {
             now,
-            queue: self.seated.queue(),
-            performers: self.seated.performers(),
-            places: self.seated.places(),
+            seated: &self.seated,
             kinds,
             control,
         }
