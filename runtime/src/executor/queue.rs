@@ -1,6 +1,7 @@
 //! The queue of a run: the jobs that wait, were sent ahead or run, and the scheduler that decides which of them starts
 //! next.
 
+mod claims;
 mod deadlines;
 mod entries;
 
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use ratchet_ipc::HostName;
 use smol_str::SmolStr;
 
+use claims::ClaimsBuffer;
 use deadlines::QueueDeadlines;
 use entries::JobEntries;
 pub(super) use entries::KindCounts;
@@ -26,12 +28,12 @@ use crate::Error;
 use crate::dispatch::PoolKey;
 use crate::ids::KindId;
 use crate::ids::{PlaceId, PlaceName, SlotNumber, Ticket, WorkerName};
-use crate::job::{Job, ResourceNeed, Terms, Work};
+use crate::job::{Job, ResourceNeed, Work};
 use crate::outcome::{AttemptDetail, AttemptEnd, Class, Failure};
 use crate::process::SeatId;
 use crate::scheduling::{
-    AfterAttempt, Blocker, CancelResult, Decision, Limit, LimitId, ParallelizationHint, Rank,
-    ResourceId, Scheduler, SchedulerLoad, SchedulerRequest, Workers,
+    AfterAttempt, Blocker, CancelResult, Decision, Limit, ParallelizationHint, Rank, Scheduler,
+    SchedulerLoad, SchedulerRequest, Workers,
 };
 
 /// What became free when an attempt ended or was returned.
@@ -63,12 +65,7 @@ pub(super) struct Queue {
     deadlines: QueueDeadlines,
     routes: Routes,
     uncertain: UncertainStart,
-    /// A buffer for the limits of the job that is pushed, kept to save an allocation.
-    limits: Vec<LimitId>,
-    /// A buffer for the resources of the job that is pushed, kept to save an allocation.
-    resources: Vec<(ResourceId, u64)>,
-    /// The names of the resources that each place has for itself. The scheduler does not know these resources.
-    of_places: Vec<SmolStr>,
+    claims: ClaimsBuffer,
 }
 
 impl Queue {
@@ -82,9 +79,7 @@ impl Queue {
             deadlines: QueueDeadlines::default(),
             routes: Routes::new(kinds),
             uncertain: UncertainStart::default(),
-            limits: Vec::new(),
-            resources: Vec::new(),
-            of_places,
+            claims: ClaimsBuffer::new(of_places),
         }
     }
 
@@ -157,29 +152,7 @@ impl Queue {
 
     /// Returns how many units of a resource the next attempt of a job takes.
     pub(super) fn units_needed(&self, entry: &JobEntry, need: &ResourceNeed) -> u64 {
-        match self.scheduler.resource(&need.name) {
-            Ok(id) => self.units(id, need, &entry.job.terms, entry.memory_kills),
-            Err(_) => need.units,
-        }
-    }
-
-    /// Returns how many units of a resource a job takes after this many attempts that ran out of memory.
-    fn units(&self, id: ResourceId, need: &ResourceNeed, terms: &Terms, memory_kills: u32) -> u64 {
-        need.units_after(terms, memory_kills, self.scheduler.total_of(id))
-    }
-
-    /// Fills `resources` with what a job takes after this many attempts that ran out of memory.
-    fn note_resources(&mut self, terms: &Terms, memory_kills: u32) -> Result<(), Error> {
-        self.resources.clear();
-        for need in &terms.resources {
-            if self.of_places.iter().any(|name| *name == need.name) {
-                continue;
-            }
-            let id = self.scheduler.resource(&need.name)?;
-            let units = self.units(id, need, terms, memory_kills);
-            self.resources.push((id, units));
-        }
-        Ok(())
+        claims::units_needed(need, &entry.job.terms, entry.memory_kills, &self.scheduler)
     }
 
     /// Has a job that waits take more of the resource `memory` from now on, if it is to, since another attempt has ended for
@@ -198,7 +171,8 @@ impl Queue {
         if !grows || !taken.iter().any(|need| need.name == ResourceNeed::MEMORY) {
             return;
         }
-        expect_known(self.note_resources(&job.terms, kills));
+        let claims = &mut self.claims;
+        expect_known(claims.collect_resources(&job.terms, kills, &self.scheduler));
         let old = self.entries.get(ticket).route;
         let route = Route {
             needs,
@@ -208,10 +182,12 @@ impl Queue {
         let route = self.routes.find_or_add(route, members).unwrap_or(old);
         self.entries.reroute(ticket, route);
         let kind = route.scheduled();
-        expect_known(
-            self.scheduler
-                .set_kind_and_resources(ticket, kind, &self.resources, now),
-        );
+        expect_known(self.scheduler.set_kind_and_resources(
+            ticket,
+            kind,
+            self.claims.resources(),
+            now,
+        ));
     }
 
     /// Pushes a job to the scheduler, after this many attempts that ran out of memory.
@@ -225,11 +201,12 @@ impl Queue {
     ) -> Result<Scheduled, Failure> {
         let terms = &job.terms;
         let wrong = |error: Error| Failure::new(Class::Input, error.to_string());
-        self.limits.clear();
-        for name in &terms.limits {
-            self.limits.push(self.scheduler.limit(name).map_err(wrong)?);
-        }
-        self.note_resources(terms, memory_kills).map_err(wrong)?;
+        let (claims, scheduler) = (&mut self.claims, &self.scheduler);
+        let limits = claims.collect_limits(terms, scheduler).map_err(wrong)?;
+        let names_rate = limits.iter().any(|id| scheduler.is_rate(*id));
+        claims
+            .collect_resources(terms, memory_kills, scheduler)
+            .map_err(wrong)?;
         let hint = kinds.hint(job)?;
         let task = match &job.work {
             Work::Task { task, .. } => task.as_str(),
@@ -237,7 +214,6 @@ impl Queue {
                 job.task_name()
             }
         };
-        let names_rate = self.limits.iter().any(|id| self.scheduler.is_rate(*id));
         let is_rated = names_rate || matches!(hint, ParallelizationHint::RateLimited { .. });
         let route = Route {
             kind: target.kind,
@@ -257,8 +233,8 @@ impl Queue {
             slots: target.slots,
             hint,
             host: job.host.as_ref().map(HostName::as_str),
-            limits: &self.limits,
-            resources: &self.resources,
+            limits: self.claims.limits(),
+            resources: self.claims.resources(),
         };
         let ticket = (self.scheduler.push_late(request, came, now)).map_err(wrong)?;
         Ok(Scheduled {
