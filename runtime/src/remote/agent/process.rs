@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::run_time::{RunTime, Suspensions};
-use super::{SessionEvent, refuse};
+use super::session::{SessionEvent, refuse};
 use crate::os::{LocalProcesses, ProcessConfig, ProcessHandle, ProcessManager, ProcessView};
 use crate::remote::RemoteError;
 use crate::remote::message::{FromAgent, Spec, StartError};
