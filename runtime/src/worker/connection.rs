@@ -17,9 +17,12 @@ mod handshake;
 mod in_flight;
 mod incoming;
 mod other_output;
+mod pings;
 mod pulls;
+mod read_proof;
 mod requests;
 mod stderr;
+mod work_report;
 
 use std::future::{pending, ready};
 use std::num::NonZeroU32;
@@ -37,10 +40,13 @@ use tokio::time::{Sleep, sleep_until};
 use self::filter::Filter;
 use self::in_flight::InFlight;
 use self::other_output::OtherOutput;
+use self::pings::Pings;
 use self::pulls::{Pulled, joined};
+use self::read_proof::ReadProof;
 use self::stderr::Stderr;
+use self::work_report::WorkReport;
 use super::end_cause::EndCause;
-use super::event::{WorkUpdate, WorkerEnd, WorkerEvent};
+use super::event::{WorkerEnd, WorkerEvent};
 use crate::dispatch::{
     Assignment, AttemptKey, Kill, Order, Retirement, StopAction, StopReason, StopRequest,
 };
@@ -52,13 +58,6 @@ use crate::worker::config::{PoolConfig, WorkerProtocol};
 
 /// How many orders are taken from the channel at once. Their requests are sent in one write.
 const ORDERS: usize = 256;
-
-/// How many attempts of a worker that is never idle may end before the supervisor is sent an update.
-const MAX_UNREPORTED: u32 = 1024;
-
-/// How often to check whether a worker that sends no hello has read its first request. Until it has, no other attempt
-/// may take a token of the rate that this one has taken.
-const PROOF_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// A connection that has not started its worker yet.
 pub(crate) struct Connection {
@@ -175,10 +174,8 @@ struct RunningWorker {
     handshake: Handshake,
     /// The worker has sent its hello, or has taken part in the handshake of its dialect.
     introduced: bool,
-    /// The worker has shown that it reads its requests, and the supervisor was notified.
-    is_proven: bool,
-    /// When to check whether the worker has read its first request.
-    check_proof_at: Option<Instant>,
+    /// Whether the worker has shown that it reads its requests. The supervisor is told of the first proof.
+    read_proof: ReadProof,
     /// The worker has answered an attempt.
     has_answered: bool,
     /// Nothing that the worker printed was a message yet, and no warning about that was logged.
@@ -191,19 +188,10 @@ struct RunningWorker {
     /// The state of the filter, if the worker is one.
     filter: Option<Filter>,
     /// What the worker has done since the last update to the supervisor.
-    update: WorkUpdate,
-    /// Whether the worker had attempts according to the last update to the supervisor.
-    told_busy: bool,
-    /// How many jobs are left until the supervisor replaces the worker.
-    jobs_left: Option<u64>,
+    report: WorkReport,
     /// The worker's process has ended, and its exit is not reported yet. Deadlines are ignored from now on.
     awaits_exit: bool,
-    /// When the last attempt ended, or when an idle worker got an attempt. Busy time counts from then on.
-    ended_at: Instant,
-    open_ping: Option<Ping>,
-    /// How many pings were sent. The number is the nonce of the next, so a late pong never answers another ping.
-    pings: u64,
-    ping_at: Option<Instant>,
+    pings: Pings,
     /// The worker is known to have closed its stdin.
     is_input_closed: bool,
     /// The worker's stdout has ended or cannot be read.
@@ -227,12 +215,6 @@ struct RunningWorker {
     other_output: OtherOutput,
     /// The files that are coming back, of attempts that the worker has answered.
     pulls: JoinSet<Pulled>,
-}
-
-/// A ping that was sent and not answered yet.
-struct Ping {
-    nonce: u64,
-    by: Instant,
 }
 
 /// The stage of a worker's way to its end.
@@ -282,22 +264,16 @@ impl RunningWorker {
             stderr: Stderr::new(stderr, config.stderr_bytes),
             handshake,
             introduced: false,
-            is_proven: false,
-            check_proof_at: None,
+            read_proof: ReadProof::default(),
             has_answered: false,
             has_sent_no_message: true,
             profile: None,
             ready_by: now.checked_add(config.start_timeout),
             jobs: InFlight::new(),
             filter: Filter::of(&config),
-            update: WorkUpdate::default(),
-            told_busy: false,
+            report: WorkReport::new(connection.max_jobs, now),
             awaits_exit: false,
-            jobs_left: connection.max_jobs,
-            ended_at: now,
-            open_ping: None,
-            pings: 0,
-            ping_at: None,
+            pings: Pings::new(config.ping),
             is_input_closed: false,
             is_output_closed: false,
             ends_by: None,
@@ -444,9 +420,8 @@ impl RunningWorker {
             self.handshake.deadline(),
             ready_by,
             self.jobs.deadline(self.can(&Capability::Cancel)),
-            self.open_ping.as_ref().map(|ping| ping.by),
-            self.ping_at,
-            self.check_proof_at,
+            self.pings.deadline(),
+            self.read_proof.deadline(),
             self.other_output.deadline(),
             self.ends_by,
             leaving,
@@ -488,16 +463,11 @@ impl RunningWorker {
                 }
             }
         }
-        if let Some(ping) = &self.open_ping
-            && ping.by <= now
-        {
-            let limit = self.config.ping.unwrap_or_default();
+        if let Some(limit) = self.pings.overdue(now) {
             self.kill(EndCause::PingUnanswered(limit)).await;
         }
-        if self.ping_at.is_some_and(|at| at <= now) {
-            self.ping(now);
-        }
-        if self.check_proof_at.is_some_and(|at| at <= now) {
+        self.ping(now);
+        if self.read_proof.deadline().is_some_and(|at| at <= now) {
             self.check_proof(now);
         }
         self.tell_other_output(now);
@@ -575,29 +545,9 @@ impl RunningWorker {
         }
     }
 
-    /// Sends the supervisor an update where it needs one: when the worker becomes busy or idle, when it has done as
-    /// many jobs as it may, after many jobs, and for each call, because the supervisor owns the seats of calls.
+    /// Sends the supervisor an update if it needs one, and tells it when the last attempt of an abandoned run has ended.
     fn send_update(&mut self) {
-        let in_hand = self.jobs.len();
-        let is_busy = in_hand > 0;
-        let has_done_its_share = self
-            .jobs_left
-            .is_some_and(|left| u64::from(self.update.ended) >= left);
-        let has_calls = self.update.calls_begun > 0 || self.update.calls_ended > 0;
-        if is_busy != self.told_busy
-            || has_calls
-            || (has_done_its_share && self.update.ended > 0)
-            || self.update.ended >= MAX_UNREPORTED
-            // The worker became busy and idle again since the last update.
-            || (!is_busy && self.update.ended > 0)
-        {
-            let update = WorkUpdate {
-                in_hand,
-                ..std::mem::take(&mut self.update)
-            };
-            let ended = u64::from(update.ended);
-            self.jobs_left = self.jobs_left.map(|left| left.saturating_sub(ended));
-            self.told_busy = is_busy;
+        if let Some(update) = self.report.take_due(self.jobs.len()) {
             self.emit(WorkerEvent::Updated(update));
         }
         if self.awaits_vacancy && self.jobs.of_run().is_empty() {
@@ -608,9 +558,7 @@ impl RunningWorker {
 
     /// Reports to the supervisor that the worker reads its requests.
     fn prove(&mut self) {
-        self.check_proof_at = None;
-        if !self.is_proven {
-            self.is_proven = true;
+        if self.read_proof.prove() {
             self.emit(WorkerEvent::Proven);
         }
     }
@@ -621,7 +569,7 @@ impl RunningWorker {
         if self.has_read_all() {
             self.prove();
         } else {
-            self.check_proof_at = now.checked_add(PROOF_CHECK_INTERVAL);
+            self.read_proof.plan_next_check(now);
         }
     }
 

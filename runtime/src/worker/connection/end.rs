@@ -192,8 +192,7 @@ impl RunningWorker {
                 (None, _) => Failure::new(Class::Crash, format!("{} {cause}", self.display_name())),
             };
             charged += 1;
-            self.update.ended += 1;
-            self.update.calls_ended += u32::from(!entry.assignment.is_of_run());
+            self.report.count_end(&entry.assignment, true);
             let ran = entry.ran(now);
             let failure = Box::new(failure.stderr(stderr.clone()));
             let worker = Some(self.name.clone());

@@ -19,14 +19,12 @@ impl RunningWorker {
                 self.jobs
                     .set_concurrency(self.config.concurrency.unwrap_or(profile.concurrency));
                 let pings = profile.capabilities.has(&Capability::Ping);
-                self.ping_at = self
-                    .config
-                    .ping
-                    .filter(|_| pings)
-                    .and_then(|every| now().checked_add(every));
+                self.pings.begin(pings, now());
                 self.profile = Some(profile.clone());
                 let introduced = self.introduced;
-                self.is_proven |= introduced;
+                if introduced {
+                    self.read_proof.introduced();
+                }
                 self.emit(WorkerEvent::Ready {
                     profile: Box::new(profile),
                     introduced,

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use ratchet_ipc::{
-    Event, Incoming, IpcError, IpcMessage, LogLevel, MessageId, MessageKind, Nonce, Payload,
-    StrayLine, StrayMode, TaskError,
+    Event, Incoming, IpcError, IpcMessage, LogLevel, MessageId, MessageKind, Payload, StrayLine,
+    StrayMode, TaskError,
 };
 
 use super::in_flight::InFlightAttempt;
@@ -146,20 +146,11 @@ impl RunningWorker {
                     .report(|ticket| Report::Step { ticket, step });
             }
             Event::Log(log) => self.log(log.id.as_ref(), log.level, log.message),
-            Event::Pong(nonce) if self.awaits(nonce) => {
-                self.open_ping = None;
-                self.ping_at = self.config.ping.and_then(|every| now.checked_add(every));
-            }
+            Event::Pong(nonce) => self.pings.answered(nonce.nonce, now),
             // `started` adds nothing to the order of answers. The other events are those of a host, or of a later
             // version.
             _ => {}
         }
-    }
-
-    /// Whether a pong answers the ping that was sent last.
-    fn awaits(&self, pong: Nonce) -> bool {
-        let asked = self.open_ping.as_ref();
-        asked.is_some_and(|asked| asked.nonce == pong.nonce)
     }
 
     /// Handles an answer to an attempt.
@@ -274,20 +265,16 @@ impl RunningWorker {
 
     /// Counts an attempt that has ended for the next update.
     fn count(&mut self, entry: &InFlightAttempt, now: Instant) {
-        self.update.ended += 1;
-        if !entry.assignment.is_of_run() {
-            self.update.calls_begun += u32::from(entry.assignment.ahead && entry.begun.is_none());
-            self.update.calls_ended += 1;
-        }
-        self.update.busy += now.saturating_duration_since(self.ended_at);
-        self.ended_at = now;
+        self.report
+            .count_end(&entry.assignment, entry.begun.is_some());
+        self.report.count_busy(now);
     }
 
     /// Makes the worker begin the next attempt that was sent ahead. Returns its ticket if it belongs to a run.
     fn begin_next(&mut self, now: Instant) -> Option<Ticket> {
         let next = self.jobs.begin_next(now)?;
         let assignment = &next.assignment;
-        self.update.calls_begun += u32::from(assignment.ahead && !assignment.is_of_run());
+        self.report.count_begin(assignment);
         AttemptKey::ticket(assignment.key())
     }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use ratchet_ipc::{Cancel, Capability, Event, IpcError, MessageId, Nonce, Payload, Request};
 
-use super::{Ping, RunningWorker};
+use super::RunningWorker;
 use crate::dispatch::{Assignment, StopReason};
 use crate::ids::SlotNumber;
 use crate::job::Work;
@@ -29,14 +29,14 @@ impl RunningWorker {
             Err(IpcError::Closed) => return self.give_back(assignment, false, None),
             Err(error) => return self.refuse(assignment, &error),
         }
-        if begins && assignment.ahead {
-            self.update.calls_begun += 1;
+        if begins {
+            self.report.count_begin(&assignment);
         }
         if self.jobs.is_empty() {
-            self.ended_at = now;
+            self.report.note_busy(now);
         }
-        if !self.is_proven && self.check_proof_at.is_none() && self.process.view().is_some() {
-            self.check_proof_at = now.checked_add(super::PROOF_CHECK_INTERVAL);
+        if self.process.view().is_some() {
+            self.read_proof.plan_check(now);
         }
         self.jobs.push(assignment, starts_at, now);
         let is_only = self.jobs.len() == 1;
@@ -58,11 +58,7 @@ impl RunningWorker {
                 .code(ratchet_ipc::TaskError::TOO_LARGE),
             _ => Failure::new(Class::Input, error.to_string()),
         };
-        self.update.ended += 1;
-        if !assignment.is_of_run() {
-            self.update.calls_begun += u32::from(assignment.ahead);
-            self.update.calls_ended += 1;
-        }
+        self.report.count_end(&assignment, false);
         assignment.answer(
             Err(Box::new(failure)),
             Some(self.name.clone()),
@@ -113,18 +109,11 @@ impl RunningWorker {
         }
     }
 
-    /// Sends a ping, and sets the deadline for its pong.
-    #[expect(
-        clippy::expect_used,
-        reason = "`ping_at` is set only where the pool has an interval for pings"
-    )]
+    /// Sends a ping, if one is due.
     pub(super) fn ping(&mut self, now: Instant) {
-        let every = (self.config.ping).expect("a ping is due only where the pool pings");
-        self.pings += 1;
-        let nonce = self.pings;
-        self.ping_at = None;
-        self.open_ping = now.checked_add(every).map(|by| Ping { nonce, by });
-        self.queue(Event::Ping(Nonce { nonce }));
+        if let Some(nonce) = self.pings.send(now) {
+            self.queue(Event::Ping(Nonce { nonce }));
+        }
     }
 
     /// Queues an event for the worker. If that fails, the pipe is broken, and the next read reports it.
