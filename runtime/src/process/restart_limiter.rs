@@ -9,8 +9,14 @@ use crate::worker::config::RestartPolicy;
 #[derive(Debug)]
 pub(super) struct RestartLimiter {
     policy: RestartPolicy,
-    /// The times of the failures within the period of the policy.
-    failures: VecDeque<Instant>,
+    /// The failures within the period of the policy, by the time that counts for it: see [`RestartLimiter::record_failure`].
+    failures: VecDeque<Duration>,
+    /// The time that counts for the period, from the first failure to the last one.
+    counted: Duration,
+    /// The last failure.
+    last: Option<Instant>,
+    /// A worker has done a job since the last failure.
+    did_work: bool,
     /// How many failures there were since a worker last did a job.
     in_a_row: u32,
     /// When the next worker may be started; `None` if at once.
@@ -32,17 +38,33 @@ impl RestartLimiter {
         Self {
             policy,
             failures: VecDeque::new(),
+            counted: Duration::ZERO,
+            last: None,
+            did_work: false,
             in_a_row: 0,
             not_before: None,
         }
     }
 
     /// Records that a worker did not start, or ended without a job to blame. Decides what follows.
-    pub(super) fn record_failure(&mut self, now: Instant) -> RestartDecision {
-        let period = self.policy.period;
-        self.failures
-            .retain(|then| now.saturating_duration_since(*then) < period);
-        self.failures.push_back(now);
+    ///
+    /// `started` is when the worker was started if it was never ready, and `now` for others. As long as no worker does a
+    /// job, the length of failed starts and the delays between them do not count for the period of the policy. If they did,
+    /// workers whose starts take long enough to fail would be restarted for ever.
+    pub(super) fn record_failure(&mut self, started: Instant, now: Instant) -> RestartDecision {
+        if let Some(last) = self.last {
+            self.counted += if self.did_work {
+                now.saturating_duration_since(last)
+            } else {
+                let resumed = self.not_before.unwrap_or(last).max(last);
+                started.saturating_duration_since(resumed)
+            };
+        }
+        self.did_work = false;
+        self.last = Some(now);
+        let (period, counted) = (self.policy.period, self.counted);
+        self.failures.retain(|then| counted - *then < period);
+        self.failures.push_back(counted);
         if self.failures.len() as u64 >= u64::from(self.policy.intensity) {
             return RestartDecision::GiveUp;
         }
@@ -57,6 +79,7 @@ impl RestartLimiter {
     pub(super) fn record_success(&mut self) {
         self.in_a_row = 0;
         self.not_before = None;
+        self.did_work = true;
     }
 
     /// Returns the time before which no worker may be started, unless it has passed.
@@ -88,25 +111,73 @@ mod tests {
         let delays =
             [100, 200, 300].map(|delay| RestartDecision::After(Duration::from_millis(delay)));
         for delay in delays {
-            assert_eq!(restarts.record_failure(now), delay);
+            assert_eq!(restarts.record_failure(now, now), delay);
         }
         assert_eq!(
             restarts.not_before(now),
             Some(now + Duration::from_millis(300))
         );
-        assert_eq!(restarts.record_failure(now), RestartDecision::GiveUp);
+        assert_eq!(restarts.record_failure(now, now), RestartDecision::GiveUp);
     }
 
     #[test]
     fn failures_that_are_long_past_do_not_count() {
         let (mut restarts, start) = limiter();
-        for second in [0, 4, 8, 12, 16, 20] {
+        for second in [0, 5, 10, 15, 20, 25] {
             let now = start + Duration::from_secs(second);
             assert_ne!(
-                restarts.record_failure(now),
+                restarts.record_failure(now, now),
                 RestartDecision::GiveUp,
                 "after {second} s"
             );
+        }
+    }
+
+    #[test]
+    fn the_time_of_failed_starts_and_delays_does_not_count() {
+        let (mut restarts, start) = limiter();
+        let mut now = start;
+        for _ in 0..3 {
+            let started = restarts.not_before(now).unwrap_or(now);
+            now = started + Duration::from_secs(60);
+            let decision = restarts.record_failure(started, now);
+            assert!(
+                matches!(decision, RestartDecision::After(_)),
+                "{decision:?}"
+            );
+        }
+        let started = restarts.not_before(now).expect("there is a delay");
+        let decision = restarts.record_failure(started, started + Duration::from_secs(60));
+        assert_eq!(decision, RestartDecision::GiveUp);
+    }
+
+    #[test]
+    fn starts_that_fail_side_by_side_count_together() {
+        let (mut restarts, start) = limiter();
+        let later = |seconds| start + Duration::from_secs(seconds);
+        for end in [30, 31, 32] {
+            let decision = restarts.record_failure(start, later(end));
+            assert!(
+                matches!(decision, RestartDecision::After(_)),
+                "{decision:?}"
+            );
+        }
+        assert_eq!(
+            restarts.record_failure(start, later(33)),
+            RestartDecision::GiveUp
+        );
+    }
+
+    #[test]
+    fn slow_failed_starts_beside_workers_that_do_jobs_are_long_past() {
+        let (mut restarts, start) = limiter();
+        let mut now = start;
+        for _ in 0..20 {
+            let started = now;
+            now = started + Duration::from_secs(60);
+            restarts.record_success();
+            let decision = restarts.record_failure(started, now);
+            assert_ne!(decision, RestartDecision::GiveUp);
         }
     }
 
@@ -115,12 +186,12 @@ mod tests {
         let (mut restarts, now) = limiter();
         for _ in 0..3 {
             assert_eq!(
-                restarts.record_failure(now),
+                restarts.record_failure(now, now),
                 RestartDecision::After(Duration::from_millis(100))
             );
             restarts.record_success();
             assert_eq!(restarts.not_before(now), None);
         }
-        assert_eq!(restarts.record_failure(now), RestartDecision::GiveUp);
+        assert_eq!(restarts.record_failure(now, now), RestartDecision::GiveUp);
     }
 }

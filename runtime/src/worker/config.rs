@@ -220,7 +220,8 @@ pub struct Recycling {
 pub struct RestartPolicy {
     /// The number of failures within `period` after which the kind is given up.
     pub intensity: u32,
-    /// The time within which failures count together.
+    /// The time within which failures count together. As long as no worker does a job, the length of failed starts and the
+    /// delays between them do not count.
     pub period: Duration,
     /// The delay after a failed start. It is doubled for each further failure.
     pub base: Duration,

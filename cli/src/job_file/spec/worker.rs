@@ -123,7 +123,7 @@ section! {
     pub(crate) struct RestartSpec("restart") {
         /// How many failures within the time `within` end the kind; 5 by default.
         max: Count<1>,
-        /// The time within which failures are counted; 10s by default.
+        /// The time within which failures are counted; 10s by default. Failed starts and delays take none of it.
         within: PositiveDuration,
         /// The delay after a failed start, which doubles with each further one; 50ms by default.
         base: PositiveDuration,

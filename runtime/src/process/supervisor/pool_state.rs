@@ -329,7 +329,12 @@ impl PoolState {
         let restart = if end.cause.is_final() {
             RestartDecision::GiveUp
         } else {
-            self.restarts.record_failure(now)
+            let started = if worker.was_ready {
+                now
+            } else {
+                worker.started_at
+            };
+            self.restarts.record_failure(started, now)
         };
         match restart {
             RestartDecision::After(delay) => {

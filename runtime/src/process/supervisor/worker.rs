@@ -24,6 +24,8 @@ pub(super) struct SupervisedWorker {
     pub(super) link: WorkerLink,
     /// The state of the worker.
     pub(super) state: WorkerState,
+    /// The worker has been ready to take work.
+    pub(super) was_ready: bool,
     /// How many attempts the worker works on at once.
     pub(super) concurrency: u32,
     /// Whether the worker can return attempts that were sent ahead.
@@ -69,6 +71,7 @@ impl SupervisedWorker {
             name,
             link,
             state: WorkerState::Starting { since: now },
+            was_ready: false,
             concurrency: 1,
             gives_back: false,
             is_proven: false,
@@ -93,6 +96,7 @@ impl SupervisedWorker {
         reason = "the supervisor and its connections make only legal transitions"
     )]
     pub(super) fn apply(&mut self, to: Transition, now: Instant) {
+        self.was_ready |= to == Transition::Readied;
         match self.state.after(to, now) {
             Ok(state) => self.state = state,
             Err(error) => panic!("worker {}: {error}", self.name),
