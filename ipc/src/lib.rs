@@ -188,7 +188,7 @@ pub use protocol::{
 };
 pub use serialization::{
     BazelJson, Codec, Decoded, Dialect, Incoming, Limits, LineFormat, Lines, Malformed, Mcp,
-    Native, StrayLine, StrayMode, TooLarge,
+    Native, OverlongLine, StrayLine, StrayMode, TooLarge,
 };
 pub use transport::{IpcTransport, MemoryTransport, StdioTransport, memory_pair, memory_pair_with};
 

@@ -34,7 +34,7 @@ mod stray;
 
 pub use bazel::BazelJson;
 pub use codec::{Codec, Limits};
-pub use dialect::{Decoded, Dialect};
+pub use dialect::{Decoded, Dialect, OverlongLine};
 pub use incoming::{Incoming, Malformed, TooLarge};
 pub use lines::{LineFormat, Lines};
 pub use mcp::Mcp;

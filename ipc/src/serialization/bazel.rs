@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
-use super::dialect::{Decoded, Dialect};
+use super::dialect::{Decoded, Dialect, OverlongLine};
 use crate::error::IpcError;
 use crate::messages::{
     Capability, Event, IpcMessage, MessageId, MessageKind, Payload, Request, Response, TaskError,
@@ -266,7 +266,8 @@ impl Dialect for BazelJson {
         self.decode(line, decoded);
     }
 
-    fn decode_overlong(&mut self, head: &[u8], bytes: u64, decoded: &mut Decoded<'_>) {
+    fn decode_overlong(&mut self, line: &OverlongLine<'_>, decoded: &mut Decoded<'_>) {
+        let OverlongLine { head, bytes, .. } = *line;
         if !head.trim_ascii_start().starts_with(b"{") {
             return decoded.stray(head);
         }

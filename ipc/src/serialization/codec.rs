@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::dialect::{Decoded, Dialect};
+use super::dialect::{Decoded, Dialect, OverlongLine};
 use super::framing::{self, Frame, LineBuffer};
 use super::incoming::Incoming;
 use super::stray::{StrayLimiter, StrayMode};
@@ -186,13 +186,15 @@ impl Codec {
             };
             match self.incoming.next() {
                 Some(Frame::Line(line)) => self.dialect.decode(line, &mut decoded),
-                Some(Frame::Overlong { head, bytes }) => {
-                    self.dialect.decode_overlong(&head, bytes, &mut decoded);
+                Some(Frame::Overlong(line)) => {
+                    self.dialect
+                        .decode_overlong(&OverlongLine::of(&line), &mut decoded);
                 }
                 None if self.has_ended => match self.incoming.take_unfinished() {
                     Some(Frame::Line(line)) => self.dialect.decode_unfinished(line, &mut decoded),
-                    Some(Frame::Overlong { head, bytes }) => {
-                        self.dialect.decode_overlong(&head, bytes, &mut decoded);
+                    Some(Frame::Overlong(line)) => {
+                        self.dialect
+                            .decode_overlong(&OverlongLine::of(&line), &mut decoded);
                     }
                     None => {
                         let dropped = self.strays.report_dropped().map(Incoming::Stray);

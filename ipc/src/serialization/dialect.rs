@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use super::framing::DroppedLine;
 use super::incoming::{Incoming, Malformed, TooLarge};
 use super::stray::{self, StrayLimiter};
 use crate::error::IpcError;
@@ -47,8 +48,8 @@ use crate::protocol::{HandshakeError, HandshakeKind, Profile, Readiness};
 ///         }
 ///     }
 ///
-///     fn decode_overlong(&mut self, head: &[u8], bytes: u64, decoded: &mut Decoded<'_>) {
-///         decoded.stray(head);
+///     fn decode_overlong(&mut self, line: &OverlongLine<'_>, decoded: &mut Decoded<'_>) {
+///         decoded.stray(line.head);
 ///     }
 /// }
 /// ```
@@ -83,8 +84,31 @@ pub trait Dialect: Send {
         self.decode(line, decoded);
     }
 
-    /// Handles a line that was too long to keep, of which only the beginning (`head`) is left.
-    fn decode_overlong(&mut self, head: &[u8], bytes: u64, decoded: &mut Decoded<'_>);
+    /// Handles a line that was too long to keep, of which only the two ends are left.
+    fn decode_overlong(&mut self, line: &OverlongLine<'_>, decoded: &mut Decoded<'_>);
+}
+
+/// What is left of a line that was too long to keep.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct OverlongLine<'a> {
+    /// The first bytes of the line.
+    pub head: &'a [u8],
+    /// The last bytes of the line. They may be among the first ones.
+    pub tail: &'a [u8],
+    /// How many bytes the line had.
+    pub bytes: u64,
+}
+
+impl<'a> OverlongLine<'a> {
+    /// Makes the view of a line that was dropped.
+    pub(super) fn of(line: &'a DroppedLine) -> Self {
+        Self {
+            head: &line.head,
+            tail: &line.tail,
+            bytes: line.bytes,
+        }
+    }
 }
 
 impl<D: Dialect + ?Sized> Dialect for Box<D> {
@@ -116,8 +140,8 @@ impl<D: Dialect + ?Sized> Dialect for Box<D> {
         (**self).decode_unfinished(line, decoded);
     }
 
-    fn decode_overlong(&mut self, head: &[u8], bytes: u64, decoded: &mut Decoded<'_>) {
-        (**self).decode_overlong(head, bytes, decoded);
+    fn decode_overlong(&mut self, line: &OverlongLine<'_>, decoded: &mut Decoded<'_>) {
+        (**self).decode_overlong(line, decoded);
     }
 }
 

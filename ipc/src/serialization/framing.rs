@@ -10,15 +10,15 @@ pub(super) fn clear(bytes: &mut Vec<u8>) {
     bytes.shrink_to(kept);
 }
 
-/// How many bytes of an overlong line are kept, so that its type and its id can be read.
-const HEAD_BYTES: usize = 1024;
+/// How many bytes are kept of each end of an overlong line, so that its type and its id can be read.
+const KEPT_OF_OVERLONG: usize = 1024;
 
 /// One line without its newline, or the rest of a line that was too long.
 pub(super) enum Frame<'a> {
     /// A complete line.
     Line(&'a [u8]),
-    /// The beginning and the size of a line that was too long to keep.
-    Overlong { head: Vec<u8>, bytes: u64 },
+    /// What is left of a line that was too long to keep.
+    Overlong(DroppedLine),
 }
 
 /// Collects bytes until they form a line.
@@ -36,13 +36,15 @@ pub(super) struct LineBuffer {
     dropped: Option<DroppedLine>,
 }
 
-/// The beginning and the size of a line that is being dropped.
+/// What is left of a line that was dropped, or is being dropped.
 #[derive(Default)]
-struct DroppedLine {
-    /// Its first bytes, for the message.
-    head: Vec<u8>,
+pub(super) struct DroppedLine {
+    /// Its first bytes.
+    pub(super) head: Vec<u8>,
+    /// Its last bytes, as far as it has arrived.
+    pub(super) tail: Vec<u8>,
     /// How many bytes of it have arrived.
-    bytes: u64,
+    pub(super) bytes: u64,
 }
 
 impl LineBuffer {
@@ -105,9 +107,7 @@ impl LineBuffer {
         let end = self.searched + offset;
         let frame = if self.dropped.is_some() || end - self.start > self.limit {
             self.drop_until(end);
-            self.dropped
-                .take()
-                .map(|DroppedLine { head, bytes }| Frame::Overlong { head, bytes })
+            self.dropped.take().map(Frame::Overlong)
         } else {
             Some(Frame::Line(&self.bytes[self.start..end]))
         };
@@ -118,8 +118,8 @@ impl LineBuffer {
 
     /// Returns the text after the last newline. Call it only if no more bytes can come.
     pub(super) fn take_unfinished(&mut self) -> Option<Frame<'_>> {
-        if let Some(DroppedLine { head, bytes }) = self.dropped.take() {
-            return Some(Frame::Overlong { head, bytes });
+        if let Some(dropped) = self.dropped.take() {
+            return Some(Frame::Overlong(dropped));
         }
         let start = std::mem::replace(&mut self.start, self.bytes.len());
         (start < self.bytes.len()).then(|| Frame::Line(&self.bytes[start..]))
@@ -129,10 +129,14 @@ impl LineBuffer {
     fn drop_until(&mut self, end: usize) {
         let line = &self.bytes[self.start..end];
         let dropped = self.dropped.get_or_insert_default();
-        let missing = HEAD_BYTES - dropped.head.len();
+        let missing = KEPT_OF_OVERLONG - dropped.head.len();
         dropped
             .head
             .extend_from_slice(&line[..line.len().min(missing)]);
+        let last = &line[line.len().saturating_sub(KEPT_OF_OVERLONG)..];
+        let surplus = (dropped.tail.len() + last.len()).saturating_sub(KEPT_OF_OVERLONG);
+        dropped.tail.drain(..surplus);
+        dropped.tail.extend_from_slice(last);
         dropped.bytes += line.len() as u64;
         self.start = end;
     }

@@ -1,4 +1,7 @@
-//! Reads the type and the id from the beginning of a message that cannot be read as a whole.
+//! Reads the type and the id from the ends of a message that cannot be read as a whole.
+
+use serde::Deserialize;
+use serde_json::Value;
 
 use crate::messages::{MessageId, MessageKind};
 
@@ -9,6 +12,16 @@ pub(super) struct Header {
     pub(super) kind: Option<MessageKind>,
     /// The id of the message.
     pub(super) id: Option<MessageId>,
+}
+
+/// The fields of a header in an object. Values of other types than expected are read as well, because they are no reason to
+/// look for an object that begins later.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Fields {
+    #[serde(rename = "type")]
+    kind: Option<Value>,
+    id: Option<Value>,
 }
 
 impl Header {
@@ -39,6 +52,29 @@ impl Header {
             at += 1;
         }
         header
+    }
+
+    /// Finds the type and the id in the end of a message. Fields inside of a payload do not count.
+    pub(super) fn read_end(tail: &[u8]) -> Self {
+        // Only the rest of a whole object can be read as one. A rest that begins inside of a payload ends with too many
+        // brackets, and one that begins inside of a string has its quotes escaped, or one too many.
+        let fields = memchr::memchr_iter(b',', tail).find_map(|comma| {
+            let object = [b"{", &tail[comma + 1..]].concat();
+            serde_json::from_slice::<Fields>(&object).ok()
+        });
+        let Fields { kind, id } = fields.unwrap_or_default();
+        Self {
+            kind: kind.and_then(|kind| MessageKind::from_wire(kind.as_str()?)),
+            id: id.and_then(|id| serde_json::from_value(id).ok()),
+        }
+    }
+
+    /// Takes what is missing from another header.
+    pub(super) fn or(self, other: Self) -> Self {
+        Self {
+            kind: self.kind.or(other.kind),
+            id: self.id.or(other.id),
+        }
     }
 
     fn set(&mut self, key: &[u8], value: Option<&[u8]>) {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::dialect::{Decoded, Dialect};
+use super::dialect::{Decoded, Dialect, OverlongLine};
 use crate::error::IpcError;
 use crate::messages::{IpcMessage, MessageId, MessageKind, Payload, Response};
 use crate::protocol::HandshakeKind;
@@ -143,7 +143,8 @@ impl Dialect for Lines {
         }
     }
 
-    fn decode_overlong(&mut self, head: &[u8], bytes: u64, decoded: &mut Decoded<'_>) {
+    fn decode_overlong(&mut self, line: &OverlongLine<'_>, decoded: &mut Decoded<'_>) {
+        let OverlongLine { head, bytes, .. } = *line;
         if self.skip_banner_line() {
             return;
         }

@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 
 use serde_json::value::RawValue;
 
-use super::dialect::{Decoded, Dialect};
+use super::dialect::{Decoded, Dialect, OverlongLine};
 use crate::error::IpcError;
 use crate::messages::{
     Cancel, Capabilities, Capability, Event, IpcMessage, Log, LogLevel, MessageId, MessageKind,
@@ -319,8 +319,9 @@ impl Dialect for Mcp {
         decoded.stray(line);
     }
 
-    fn decode_overlong(&mut self, head: &[u8], bytes: u64, decoded: &mut Decoded<'_>) {
-        // The id may be at the end of the line, which was dropped. If there is only one call, the answer must belong to
+    fn decode_overlong(&mut self, line: &OverlongLine<'_>, decoded: &mut Decoded<'_>) {
+        let OverlongLine { head, bytes, .. } = *line;
+        // The id may be in the middle of the line, which was dropped. If there is only one call, the answer must belong to
         // it.
         match (head.trim_ascii_start().first(), self.unanswered.as_slice()) {
             (Some(b'{'), [only]) => {

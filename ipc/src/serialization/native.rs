@@ -1,7 +1,7 @@
 //! The dialect of `PROTOCOL.md`.
 
 use super::decode::{self, BrokenResponse};
-use super::dialect::{Decoded, Dialect};
+use super::dialect::{Decoded, Dialect, OverlongLine};
 use super::header::Header;
 use crate::error::IpcError;
 use crate::messages::{IpcMessage, write_message};
@@ -26,13 +26,14 @@ impl Dialect for Native {
         read(line, BrokenResponse::IsStray, decoded);
     }
 
-    fn decode_overlong(&mut self, head: &[u8], bytes: u64, decoded: &mut Decoded<'_>) {
+    fn decode_overlong(&mut self, line: &OverlongLine<'_>, decoded: &mut Decoded<'_>) {
+        let OverlongLine { head, tail, bytes } = *line;
         let message = if head.trim_ascii_start().starts_with(b"{") {
             Some(head.trim_ascii_start())
         } else {
             memchr::memmem::find(head, decode::OPENING.as_bytes()).map(|at| &head[at..])
         };
-        match message.map(Header::read) {
+        match message.map(|head| Header::read(head).or(Header::read_end(tail))) {
             Some(Header { kind, id }) if kind.is_some() || id.is_some() => {
                 decoded.too_large(kind, id, bytes);
             }

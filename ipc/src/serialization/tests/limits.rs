@@ -73,6 +73,47 @@ fn the_id_of_a_message_that_is_too_large_is_its_own_and_complete() {
 }
 
 #[test]
+fn the_id_of_a_message_that_is_too_large_is_found_at_its_end() {
+    let told = |head: &str, tail: &str| {
+        let line = format!("{head}{}{tail}\n", "x".repeat(3000));
+        match &decode_within(line.as_bytes(), small(100))[..] {
+            [Incoming::TooLarge(large)] => Some((large.kind, large.id.clone())),
+            [Incoming::Stray(_)] => None,
+            other => panic!("{other:?}"),
+        }
+    };
+    let response = |id: &str| Some((Some(MessageKind::Response), Some(MessageId::from(id))));
+    assert_eq!(
+        told(r#"{"result":""#, r#"","id":"1","type":"response"}"#),
+        response("1")
+    );
+    assert_eq!(
+        told(r#"{"result":["#, r#"1,2],"type" : "response" , "id":"1"}"#),
+        response("1")
+    );
+    assert_eq!(
+        told(
+            r#"{"id":"1","result":""#,
+            r#",\"id\":\"9\"","type":"response"}"#
+        ),
+        response("1"),
+        "the quotes of a string are escaped"
+    );
+    assert_eq!(
+        told(
+            r#"{"result":{"a":""#,
+            r#"","id":"9"},"id":"1","type":"response"}"#
+        ),
+        response("1")
+    );
+    assert_eq!(
+        told(r#"{"rows":[{"a":""#, r#"","id":"9","type":"response"}]}"#),
+        None,
+        "fields of a payload do not count"
+    );
+}
+
+#[test]
 fn a_long_line_of_noise_is_stray_not_a_message() {
     let found = decode_within(&[b'#'; 10_000], small(100));
     assert!(matches!(&found[..], [Incoming::Stray(line)] if line.text.starts_with("###")));

@@ -57,8 +57,8 @@ impl Dialect for Telegraph {
         }
     }
 
-    fn decode_overlong(&mut self, head: &[u8], _bytes: u64, decoded: &mut Decoded<'_>) {
-        decoded.stray(head);
+    fn decode_overlong(&mut self, line: &OverlongLine<'_>, decoded: &mut Decoded<'_>) {
+        decoded.stray(line.head);
     }
 }
 

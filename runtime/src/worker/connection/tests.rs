@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ratchet_ipc::{Decoded, HandshakeKind, IpcError, IpcMessage, Payload, Response};
+use ratchet_ipc::{Decoded, HandshakeKind, IpcError, IpcMessage, OverlongLine, Payload, Response};
 use tokio::io::{
     AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader, DuplexStream, ReadBuf, duplex,
 };
@@ -59,8 +59,8 @@ impl Dialect for Telegraph {
         }
     }
 
-    fn decode_overlong(&mut self, head: &[u8], _bytes: u64, decoded: &mut Decoded<'_>) {
-        decoded.stray(head);
+    fn decode_overlong(&mut self, line: &OverlongLine<'_>, decoded: &mut Decoded<'_>) {
+        decoded.stray(line.head);
     }
 }
 

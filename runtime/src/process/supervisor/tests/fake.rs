@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use ratchet_ipc::{
     Capability, Decoded, Dialect, Event, Hello, Incoming, IpcError, IpcMessage, IpcTransport, Log,
-    LogLevel, Native, Payload, ProtocolVersion, Request, Response, StdioTransport, TaskError,
+    LogLevel, Native, OverlongLine, Payload, ProtocolVersion, Request, Response, StdioTransport,
+    TaskError,
 };
 use tokio::io::{AsyncRead, DuplexStream, ReadBuf, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
@@ -159,8 +160,8 @@ impl Dialect for Spoken {
         Native.decode(line, decoded);
     }
 
-    fn decode_overlong(&mut self, head: &[u8], bytes: u64, decoded: &mut Decoded<'_>) {
-        Native.decode_overlong(head, bytes, decoded);
+    fn decode_overlong(&mut self, line: &OverlongLine<'_>, decoded: &mut Decoded<'_>) {
+        Native.decode_overlong(line, decoded);
     }
 }
 
