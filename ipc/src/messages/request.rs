@@ -1,6 +1,6 @@
 //! The request for an attempt of a job.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{HostName, JobKey, MessageId, Payload, TaskName, null_is_default};
 
@@ -15,7 +15,7 @@ pub struct Request {
     #[serde(default = "Payload::null")]
     pub input: Payload,
     /// The number of the attempt, counted from 1.
-    #[serde(default = "first_attempt")]
+    #[serde(default = "first_attempt", deserialize_with = "null_is_first")]
     pub attempt: u32,
     /// The time limit of the attempt, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,6 +46,12 @@ pub struct Request {
 
 fn first_attempt() -> u32 {
     1
+}
+
+/// Reads the number of an attempt; `null` means that the field is absent.
+fn null_is_first<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let number = Option::deserialize(deserializer)?;
+    Ok(number.unwrap_or_else(first_attempt))
 }
 
 impl Request {

@@ -3,8 +3,10 @@
 use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::dialect::{Decoded, Dialect, OverlongLine};
+use super::header::{field_at_beginning, field_at_end};
 use crate::error::IpcError;
 use crate::messages::{
     Capability, Event, IpcMessage, MessageId, MessageKind, Payload, Request, Response, TaskError,
@@ -89,28 +91,74 @@ struct Work {
 impl Work {
     fn read(input: &Payload) -> Result<Self, IpcError> {
         let (arguments, inputs) = match input.as_str().trim_start().chars().next() {
-            Some('{') => return Ok(input.read()?),
-            Some('[') => (input.read()?, Vec::new()),
-            Some('"') => (vec![input.read()?], Vec::new()),
-            _ if input.as_str() == "null" => (Vec::new(), Vec::new()),
+            Some('{') => return input.read().map_err(|_| IpcError::NoWorkRequest),
+            Some('[') => (input.read(), Vec::new()),
+            Some('"') => (input.read().map(|argument| vec![argument]), Vec::new()),
+            _ if input.as_str() == "null" => (Ok(Vec::new()), Vec::new()),
             _ => return Err(IpcError::NoWorkRequest),
         };
-        Ok(Self { arguments, inputs })
+        Ok(Self {
+            arguments: arguments.map_err(|_| IpcError::NoWorkRequest)?,
+            inputs,
+        })
     }
 }
 
-/// A `WorkResponse`. A field may be omitted if it has its default value, so `{}` is a response.
+/// A `WorkResponse`. A field may be omitted if it has its default value, so `{}` is a response. Unknown fields are ignored.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 struct WorkResponse {
     #[serde(default, alias = "exit_code")]
-    exit_code: i64,
+    exit_code: Option<i64>,
     #[serde(default)]
-    output: String,
+    output: Option<String>,
     #[serde(default, alias = "request_id")]
-    request_id: u64,
+    request_id: Option<u64>,
     #[serde(default, alias = "was_cancelled")]
-    was_cancelled: bool,
+    was_cancelled: Option<bool>,
+}
+
+/// The fields by which a line that cannot be read is known as a `WorkResponse`.
+const FIELDS: [&str; 7] = [
+    "exitCode",
+    "exit_code",
+    "output",
+    "requestId",
+    "request_id",
+    "wasCancelled",
+    "was_cancelled",
+];
+
+impl WorkResponse {
+    /// Reads a line that is an object; `None` if it is another object, which the worker has printed.
+    fn read(line: &[u8]) -> Option<Result<Self, serde_json::Error>> {
+        let response: Self = match serde_json::from_slice(line) {
+            Ok(response) => response,
+            Err(error) => {
+                let has = |field: &str| {
+                    memchr::memmem::find(line, format!("\"{field}\"").as_bytes()).is_some()
+                };
+                return FIELDS.into_iter().any(has).then_some(Err(error));
+            }
+        };
+        let has_fields = response.exit_code.is_some()
+            || response.output.is_some()
+            || response.request_id.is_some()
+            || response.was_cancelled.is_some();
+        let is_empty = || {
+            line.iter()
+                .filter(|byte| !byte.is_ascii_whitespace())
+                .count()
+                == 2
+        };
+        (has_fields || is_empty()).then_some(Ok(response))
+    }
+}
+
+/// Finds the number of the request to which a response belongs that cannot be read as a whole.
+fn request_id(field: impl Fn(&str) -> Option<Value>) -> Option<u64> {
+    let id = field("requestId").or_else(|| field("request_id"));
+    id.and_then(|id| id.as_u64())
 }
 
 impl BazelJson {
@@ -163,25 +211,21 @@ impl BazelJson {
     }
 
     fn outcome(response: &WorkResponse) -> Result<Payload, TaskError> {
-        if response.was_cancelled {
+        if response.was_cancelled == Some(true) {
             return Err(TaskError::new(
                 TaskError::CANCELLED,
                 "the worker cancelled the request",
             ));
         }
-        let result =
-            serde_json::json!({"exit_code": response.exit_code, "output": response.output});
+        let exit_code = response.exit_code.unwrap_or_default();
+        let output = response.output.as_deref().unwrap_or_default();
+        let result = serde_json::json!({"exit_code": exit_code, "output": output});
         let result = Payload::from_value(&result)?;
-        if response.exit_code == 0 {
+        if exit_code == 0 {
             return Ok(result);
         }
-        let mut message = format!("exit code {}", response.exit_code);
-        if let Some(said) = response
-            .output
-            .lines()
-            .rev()
-            .find(|line| !line.trim().is_empty())
-        {
+        let mut message = format!("exit code {exit_code}");
+        if let Some(said) = output.lines().rev().find(|line| !line.trim().is_empty()) {
             message = format!("{message}: {}", said.trim());
         }
         Err(TaskError::new("exit", message).data(result))
@@ -240,24 +284,26 @@ impl Dialect for BazelJson {
         if !line.trim_ascii_start().starts_with(b"{") {
             return decoded.stray(line);
         }
-        match serde_json::from_slice::<WorkResponse>(line) {
-            Ok(response) => match self.answered(response.request_id) {
+        match WorkResponse::read(line) {
+            Some(Ok(response)) => match self.answered(response.request_id.unwrap_or_default()) {
                 Some(id) => decoded.message(Response {
                     id,
                     outcome: Self::outcome(&response),
                 }),
                 None => decoded.stray(line),
             },
-            // A line with the fields of a response was meant as one. Without ids it belongs to the oldest request.
-            Err(error)
-                if memchr::memmem::find(line, b"\"exitCode\"").is_some()
-                    && !self.is_multiplex() =>
-            {
-                let id = self.answered(0);
-                let reason = format!("the answer is not a WorkResponse: {error}");
-                decoded.malformed(RESPONSE, id, reason, line);
+            // A line with the fields of a response was meant as one, and there will be no other.
+            Some(Err(error)) => {
+                let number = request_id(|name| field_at_beginning(line, name));
+                match self.answered(number.unwrap_or_default()) {
+                    Some(id) => {
+                        let reason = format!("the answer is not a WorkResponse: {error}");
+                        decoded.malformed(RESPONSE, Some(id), reason, line);
+                    }
+                    None => decoded.stray(line),
+                }
             }
-            Err(_) => decoded.stray(line),
+            None => decoded.stray(line),
         }
     }
 
@@ -267,15 +313,19 @@ impl Dialect for BazelJson {
     }
 
     fn decode_overlong(&mut self, line: &OverlongLine<'_>, decoded: &mut Decoded<'_>) {
-        let OverlongLine { head, bytes, .. } = *line;
+        let OverlongLine { head, tail, bytes } = *line;
         if !head.trim_ascii_start().starts_with(b"{") {
             return decoded.stray(head);
         }
-        // The id may be after the output, at the end of the line, which was dropped.
-        let id = match self.unanswered.as_slice() {
-            [_, _, ..] if self.is_multiplex() => None,
-            [] => None,
-            _ => Some(self.unanswered.remove(0)),
+        // The id may be in the middle of the line, which was dropped. If there is only one request, the answer must belong
+        // to it.
+        let number = request_id(|name| field_at_beginning(head, name))
+            .or_else(|| request_id(|name| field_at_end(tail, name)));
+        let id = match (number, self.unanswered.as_slice()) {
+            (Some(number), _) => self.answered(number),
+            (None, [_, _, ..]) if self.is_multiplex() => None,
+            (None, []) => None,
+            (None, _) => Some(self.unanswered.remove(0)),
         };
         decoded.too_large(Some(RESPONSE), id, bytes);
     }

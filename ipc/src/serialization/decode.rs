@@ -202,11 +202,11 @@ pub(super) fn read_invalid_utf8(line: &[u8], broken: BrokenResponse, decoded: &m
     read_broken(line, broken, decoded);
 }
 
-/// Reads text that is not a valid message. A response whose id can be read fails its attempt, and everything else is
-/// stray output.
+/// Reads text that is not a valid message. A response whose id can be read fails its attempt, a request whose id can be
+/// read is refused, and everything else is stray output.
 ///
-/// The worker has given its only response to that attempt. If the text were only logged, the attempt would wait
-/// forever.
+/// The worker has given its only response to that attempt, and the host has sent its request. If the text were only
+/// logged, the attempt would wait forever.
 fn read_broken(text: &[u8], broken: BrokenResponse, decoded: &mut Decoded<'_>) {
     let begins = if broken == BrokenResponse::IsStray {
         None
@@ -217,7 +217,7 @@ fn read_broken(text: &[u8], broken: BrokenResponse, decoded: &mut Decoded<'_>) {
     };
     if let Some(at) = begins
         && let Header {
-            kind: Some(MessageKind::Response),
+            kind: Some(kind @ (MessageKind::Request | MessageKind::Response)),
             id: Some(id),
         } = Header::read(&text[at..])
     {
@@ -225,13 +225,8 @@ fn read_broken(text: &[u8], broken: BrokenResponse, decoded: &mut Decoded<'_>) {
         if !before.is_empty() {
             decoded.stray(before);
         }
-        let response = &text[at..];
-        return decoded.malformed(
-            MessageKind::Response,
-            Some(id),
-            fault_of(response),
-            response,
-        );
+        let message = &text[at..];
+        return decoded.malformed(kind, Some(id), fault_of(kind, message), message);
     }
     if !text.is_empty() {
         decoded.stray(text);
@@ -250,13 +245,18 @@ fn is_quoted(before: &[u8]) -> bool {
     }
 }
 
-/// Explains why a response cannot be read, for display.
-fn fault_of(response: &[u8]) -> String {
-    match serde_json::from_slice::<Response>(response) {
-        Err(error) => error.to_string(),
-        // The response itself is valid, so the rest of the line is the fault.
-        Ok(_) => "something else stands on its line".to_owned(),
-    }
+/// Explains why a message cannot be read, for display.
+fn fault_of(kind: MessageKind, message: &[u8]) -> String {
+    let error = if kind == MessageKind::Request {
+        serde_json::from_slice::<Request>(message).err()
+    } else {
+        serde_json::from_slice::<Response>(message).err()
+    };
+    // If the message itself is valid, the rest of the line is the fault.
+    error.map_or_else(
+        || "something else stands on its line".to_owned(),
+        |error| error.to_string(),
+    )
 }
 
 /// Reads a line that is one JSON value.

@@ -1,7 +1,6 @@
 //! Reads the type and the id from the ends of a message that cannot be read as a whole.
 
-use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::messages::{MessageId, MessageKind};
 
@@ -14,55 +13,20 @@ pub(super) struct Header {
     pub(super) id: Option<MessageId>,
 }
 
-/// The fields of a header in an object. Values of other types than expected are read as well, because they are no reason to
-/// look for an object that begins later.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Fields {
-    #[serde(rename = "type")]
-    kind: Option<Value>,
-    id: Option<Value>,
-}
-
 impl Header {
-    /// Finds the type and the id in the beginning of a message. Fields inside of a payload do not count.
+    /// Finds the type and the id in the beginning of a message.
     pub(super) fn read(head: &[u8]) -> Self {
-        let mut header = Self::default();
-        let mut depth = 0_u32;
-        let mut at = 0;
-        while at < head.len() {
-            match head[at] {
-                b'{' | b'[' => depth += 1,
-                // The text may not be JSON, and may have more closing than opening brackets.
-                b'}' | b']' => depth = depth.saturating_sub(1),
-                b'"' => {
-                    let Some(end) = string_end(head, at) else {
-                        break;
-                    };
-                    if depth == 1
-                        && let Some(value) = head[end..].trim_ascii_start().strip_prefix(b":")
-                    {
-                        header.set(&head[at..end], scalar(value.trim_ascii_start()));
-                    }
-                    at = end;
-                    continue;
-                }
-                _ => {}
-            }
-            at += 1;
-        }
-        header
+        Self::of(|name| field_at_beginning(head, name))
     }
 
-    /// Finds the type and the id in the end of a message. Fields inside of a payload do not count.
+    /// Finds the type and the id in the end of a message.
     pub(super) fn read_end(tail: &[u8]) -> Self {
-        // Only the rest of a whole object can be read as one. A rest that begins inside of a payload ends with too many
-        // brackets, and one that begins inside of a string has its quotes escaped, or one too many.
-        let fields = memchr::memchr_iter(b',', tail).find_map(|comma| {
-            let object = [b"{", &tail[comma + 1..]].concat();
-            serde_json::from_slice::<Fields>(&object).ok()
-        });
-        let Fields { kind, id } = fields.unwrap_or_default();
+        Self::of(|name| field_at_end(tail, name))
+    }
+
+    fn of(field: impl Fn(&str) -> Option<Value>) -> Self {
+        let kind = field("type");
+        let id = field("id");
         Self {
             kind: kind.and_then(|kind| MessageKind::from_wire(kind.as_str()?)),
             id: id.and_then(|id| serde_json::from_value(id).ok()),
@@ -76,18 +40,46 @@ impl Header {
             id: self.id.or(other.id),
         }
     }
+}
 
-    fn set(&mut self, key: &[u8], value: Option<&[u8]>) {
-        let Some(value) = value else { return };
-        match key {
-            br#""type""# => {
-                let text: Option<String> = serde_json::from_slice(value).ok();
-                self.kind = text.as_deref().and_then(MessageKind::from_wire);
+/// Finds a field in the beginning of an object that cannot be read as a whole, if its value is a text or a number. Fields
+/// inside of a payload do not count.
+pub(super) fn field_at_beginning(head: &[u8], name: &str) -> Option<Value> {
+    let mut depth = 0_u32;
+    let mut at = 0;
+    while at < head.len() {
+        match head[at] {
+            b'{' | b'[' => depth += 1,
+            // The text may not be JSON, and may have more closing than opening brackets.
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b'"' => {
+                let end = string_end(head, at)?;
+                if depth == 1
+                    && head[at + 1..end - 1] == *name.as_bytes()
+                    && let Some(value) = head[end..].trim_ascii_start().strip_prefix(b":")
+                    && let Some(value) = scalar(value.trim_ascii_start())
+                    && let Ok(value) = serde_json::from_slice(value)
+                {
+                    return Some(value);
+                }
+                at = end;
+                continue;
             }
-            br#""id""# => self.id = serde_json::from_slice(value).ok(),
             _ => {}
         }
+        at += 1;
     }
+    None
+}
+
+/// Finds a field in the end of an object whose middle is lost. Fields inside of a payload do not count.
+pub(super) fn field_at_end(tail: &[u8], name: &str) -> Option<Value> {
+    // Only the rest of a whole object can be read as one. A rest that begins inside of a payload ends with too many
+    // brackets, and one that begins inside of a string has its quotes escaped, or one too many.
+    let mut rests = memchr::memchr_iter(b',', tail)
+        .map(|comma| [b"{", &tail[comma + 1..]].concat())
+        .filter_map(|object| serde_json::from_slice::<Map<String, Value>>(&object).ok());
+    rests.next()?.remove(name)
 }
 
 /// Returns the position after the closing quote of the string that begins at `start`.

@@ -9,6 +9,7 @@ use std::num::NonZeroU32;
 use serde_json::value::RawValue;
 
 use super::dialect::{Decoded, Dialect, OverlongLine};
+use super::header::{field_at_beginning, field_at_end};
 use crate::error::IpcError;
 use crate::messages::{
     Cancel, Capabilities, Capability, Event, IpcMessage, Log, LogLevel, MessageId, MessageKind,
@@ -231,6 +232,52 @@ impl Mcp {
         }
     }
 
+    /// Handles a line that is no JSON although it begins as an object. If it was meant as an answer, there will be no other.
+    fn on_broken(&mut self, reason: &str, line: &[u8], decoded: &mut Decoded<'_>) {
+        let field = |name| field_at_beginning(line, name);
+        let id = match field("method") {
+            None => field("id"),
+            // A request or a notification of the server.
+            Some(_) => None,
+        };
+        let reason = format!("the answer is not valid JSON: {reason}");
+        match id.as_ref().map(CallId::of) {
+            Some(CallId::Initialize | CallId::Tools) => {
+                self.refuse(
+                    format!("the MCP server is not understood: {reason}"),
+                    decoded,
+                );
+            }
+            Some(CallId::Call(id)) if self.forget(&id) => {
+                decoded.malformed(MessageKind::Response, Some(id), reason, line);
+            }
+            _ => decoded.stray(line),
+        }
+    }
+
+    /// Handles an answer without an id, by which a server says that it could not read a request.
+    fn on_error_without_id(
+        &mut self,
+        message: &Message<'_>,
+        line: &[u8],
+        decoded: &mut Decoded<'_>,
+    ) {
+        let error = wire::read_result(message).ok().and_then(Result::err);
+        match error.and_then(|error| Some((self.take_only_call()?, error))) {
+            Some((id, error)) => decoded.message(Response {
+                id,
+                outcome: Err(error),
+            }),
+            None => decoded.stray(line),
+        }
+    }
+
+    /// Takes the only unanswered call; `None` if there are several or none.
+    fn take_only_call(&mut self) -> Option<MessageId> {
+        let is_only = self.unanswered.len() == 1;
+        is_only.then(|| self.unanswered.pop()).flatten()
+    }
+
     /// Removes a call from the unanswered ones. Returns whether it was there.
     fn forget(&mut self, id: &MessageId) -> bool {
         let place = self.unanswered.iter().position(|one| one == id);
@@ -297,11 +344,10 @@ impl Dialect for Mcp {
         if line.trim_ascii().is_empty() {
             return decoded.blank();
         }
-        let Ok(text) = std::str::from_utf8(line) else {
-            return decoded.stray(line);
-        };
-        let Some(message) = Message::read(text) else {
-            return decoded.stray(line);
+        let message = match Message::read(line) {
+            Ok(Some(message)) => message,
+            Ok(None) => return decoded.stray(line),
+            Err(error) => return self.on_broken(&error.to_string(), line, decoded),
         };
         match (&message.method, message.id) {
             (Some(method), Some(id)) => decoded.send(&wire::answer_request(method, id)),
@@ -310,7 +356,7 @@ impl Dialect for Mcp {
                 self.on_notification(&method, message.params, line, decoded);
             }
             (None, Some(id)) => self.on_answer(id, &message, line, decoded),
-            (None, None) => decoded.stray(line),
+            (None, None) => self.on_error_without_id(&message, line, decoded),
         }
     }
 
@@ -320,18 +366,20 @@ impl Dialect for Mcp {
     }
 
     fn decode_overlong(&mut self, line: &OverlongLine<'_>, decoded: &mut Decoded<'_>) {
-        let OverlongLine { head, bytes, .. } = *line;
+        let OverlongLine { head, tail, bytes } = *line;
+        if !head.trim_ascii_start().starts_with(b"{") {
+            return decoded.stray(head);
+        }
+        let id = field_at_beginning(head, "id").or_else(|| field_at_end(tail, "id"));
+        let known = match id.as_ref().map(CallId::of) {
+            Some(CallId::Call(id)) => self.forget(&id).then_some(id),
+            _ => None,
+        };
         // The id may be in the middle of the line, which was dropped. If there is only one call, the answer must belong to
         // it.
-        match (head.trim_ascii_start().first(), self.unanswered.as_slice()) {
-            (Some(b'{'), [only]) => {
-                let id = only.clone();
-                self.unanswered.clear();
-                decoded.too_large(Some(MessageKind::Response), Some(id), bytes);
-            }
-            (Some(b'{'), _) => decoded.too_large(None, None, bytes),
-            _ => decoded.stray(head),
-        }
+        let id = known.or_else(|| self.take_only_call());
+        let kind = id.is_some().then_some(MessageKind::Response);
+        decoded.too_large(kind, id, bytes);
     }
 }
 

@@ -244,10 +244,14 @@ impl<T: IpcTransport> Conversation<T> {
     fn unknown_task(&self, task: &TaskName) -> TaskError {
         let mut known: Vec<&str> = self.tasks.keys().map(TaskName::as_str).collect();
         known.sort_unstable();
-        let message = format!(
-            "there is no task `{task}` here; known: {}",
-            known.join(", ")
-        );
+        let message = if known.is_empty() {
+            format!("there is no task `{task}` here, nor any other")
+        } else {
+            format!(
+                "there is no task `{task}` here; known: {}",
+                known.join(", ")
+            )
+        };
         TaskError::new(TaskError::UNKNOWN_TASK, message).retryable(false)
     }
 

@@ -368,6 +368,12 @@ async fn a_broken_request_is_answered_or_logged() {
     far.write_all(b"{\"type\":\"request\",\"id\":\"7\"}\n{\"type\":\"request\"}\nnoise\n")
         .await
         .unwrap();
+    far.write_all(b"{\"type\":\"request\",\"id\":\"8\",\"task\":\"w\",\"input\":NaN}\n")
+        .await
+        .unwrap();
+    far.write_all(b"{\"type\":\"request\",\"id\":\"9\",\"task\":\"w\",\"input\":\"\xe9\"}\n")
+        .await
+        .unwrap();
     let (reader, writer) = tokio::io::split(far);
     let mut host = Host(StdioTransport::new(reader, writer));
     assert!(matches!(host.event().await, Event::Hello(_)));
@@ -379,5 +385,9 @@ async fn a_broken_request_is_answered_or_logged() {
             panic!()
         };
         assert!(log.message.contains(expected), "{}", log.message);
+    }
+    for expected in [8, 9] {
+        let (id, code, message) = host.failure().await;
+        assert_eq!((id, code.as_str()), (expected, "malformed"), "{message}");
     }
 }

@@ -156,6 +156,60 @@ fn only_a_worker_that_understands_it_is_told_to_cancel() {
 }
 
 #[test]
+fn unknown_fields_are_ignored_beside_known_ones() {
+    let mut codec = single();
+    send(&mut codec, request(1, "[]")).unwrap();
+    let heard = hear(&mut codec, r#"{"exitCode":0,"output":"a","verbosity":3}"#);
+    assert_eq!(responses(&heard)[0].0, 1);
+    send(&mut codec, request(2, "[]")).unwrap();
+    assert_eq!(responses(&hear(&mut codec, "{ }"))[0].0, 2);
+}
+
+#[test]
+fn a_broken_answer_of_a_multiplex_worker_fails_the_request_that_it_names() {
+    let mut codec = multiplex();
+    send(&mut codec, request(0, "[]")).unwrap();
+    send(&mut codec, request(1, "[]")).unwrap();
+    for (line, id) in [
+        (r#"{"exitCode":NaN,"requestId":2}"#, 1),
+        (r#"{"requestId":1,"output":"a"#, 0),
+    ] {
+        let heard = hear(&mut codec, line);
+        assert!(
+            matches!(&heard[..], [Incoming::Malformed(broken)] if broken.id == Some(id.into())),
+            "{heard:?}"
+        );
+    }
+    let heard = hear(&mut codec, r#"{"exitCode":NaN,"requestId":2}"#);
+    assert!(
+        matches!(heard[..], [Incoming::Stray(_)]),
+        "it is answered already"
+    );
+}
+
+#[test]
+fn the_number_of_a_long_answer_is_found_at_its_end() {
+    let mut codec = multiplex();
+    send(&mut codec, request(0, "[]")).unwrap();
+    send(&mut codec, request(1, "[]")).unwrap();
+    let line = format!(
+        r#"{{"exitCode":0,"output":"{}","requestId":2}}"#,
+        "x".repeat(5_000)
+    );
+    let heard = hear(&mut codec, &line);
+    assert!(matches!(&heard[..], [Incoming::TooLarge(large)] if large.id == Some(1.into())));
+}
+
+#[test]
+fn an_input_that_is_no_list_of_arguments_is_refused_in_plain_words() {
+    let mut codec = single();
+    for input in [r#"{"x":1}"#, r#"["say",5]"#, r#"{"arguments":"say"}"#, "5"] {
+        let error = send(&mut codec, request(1, input)).unwrap_err();
+        assert!(matches!(error, IpcError::NoWorkRequest), "{input}: {error}");
+    }
+}
+
+#[test]
 fn prints_are_stray_and_broken_or_long_answers_fail_their_request() {
     let mut codec = single();
     send(&mut codec, request(1, "[]")).unwrap();

@@ -384,6 +384,88 @@ fn what_is_no_message_is_stray_and_a_long_answer_fails_its_call() {
 }
 
 #[test]
+fn a_broken_answer_fails_the_call_whose_id_can_be_read() {
+    let mut session = Session::ready(2, &echo());
+    session.call(6, "echo", &json!("x")).unwrap();
+    session.call(7, "echo", &json!("y")).unwrap();
+    for (line, id) in [
+        (
+            &br#"{"jsonrpc":"2.0","id":7,"result":{"content":NaN}}"#[..],
+            7,
+        ),
+        (b"{\"result\":{\"id\":7,\"a\":\"\xe9\"},\"id\":6}", 6),
+    ] {
+        session.0.feed(&[line, b"\n"].concat());
+        let heard = session.heard();
+        assert!(
+            matches!(&heard[..], [Incoming::Malformed(broken)] if broken.id == Some(id.into())),
+            "{heard:?}"
+        );
+    }
+    for line in [
+        r#"{"jsonrpc":"2.0","id":7,"result":NaN}"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":NaN}"#,
+    ] {
+        session.0.feed(format!("{line}\n").as_bytes());
+        assert!(
+            matches!(session.heard()[..], [Incoming::Stray(_)]),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn a_broken_answer_in_the_handshake_refuses_the_server() {
+    let mut session = Session::new(1);
+    session.0.feed(b"{\"id\":\"initialize\",\"result\":NaN}\n");
+    let heard = session.heard();
+    assert!(
+        matches!(&heard[..], [Incoming::Readiness(Readiness::Refused(_))]),
+        "{heard:?}"
+    );
+}
+
+#[test]
+fn the_id_of_a_long_answer_is_found_at_either_end() {
+    let mut session = Session::ready(2, &echo());
+    session.call(6, "echo", &json!("x")).unwrap();
+    session.call(7, "echo", &json!("y")).unwrap();
+    let text = "x".repeat(5_000);
+    for line in [
+        format!(r#"{{"result":{{"content":"{text}"}},"id":7,"jsonrpc":"2.0"}}"#),
+        format!(r#"{{"id":6,"result":{{"content":"{text}"}},"jsonrpc":"2.0"}}"#),
+    ] {
+        session.0.feed(format!("{line}\n").as_bytes());
+        let heard = session.heard();
+        let expected = if line.starts_with(r#"{"id":6"#) { 6 } else { 7 };
+        assert!(
+            matches!(&heard[..], [Incoming::TooLarge(large)] if large.id == Some(expected.into())),
+            "{heard:?}"
+        );
+    }
+}
+
+#[test]
+fn an_error_without_an_id_fails_the_only_call() {
+    let mut session = Session::ready(2, &echo());
+    session.call(6, "echo", &json!("x")).unwrap();
+    let unreadable =
+        json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32700, "message": "what?"}});
+    let heard = session.says(&unreadable);
+    let error = outcome(&heard).as_ref().unwrap_err();
+    assert_eq!(
+        (&*error.code, error.message.as_str()),
+        ("malformed", "what?")
+    );
+    session.call(7, "echo", &json!("x")).unwrap();
+    session.call(8, "echo", &json!("x")).unwrap();
+    assert!(matches!(
+        session.says(&unreadable)[..],
+        [Incoming::Stray(_)]
+    ));
+}
+
+#[test]
 fn ids_that_are_no_numbers_come_back_as_they_were() {
     let mut session = Session::ready(1, &echo());
     let input = Payload::from_text("x");

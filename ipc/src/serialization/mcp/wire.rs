@@ -32,11 +32,15 @@ pub(super) struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Reads a line; `None` if it is not a JSON-RPC object.
-    pub(super) fn read(line: &'a str) -> Option<Self> {
-        let message: Self = serde_json::from_str(line).ok()?;
-        let has_content = message.method.is_some() || message.id.is_some();
-        (line.trim_start().starts_with('{') && has_content).then_some(message)
+    /// Reads a line; `None` if it is not a JSON-RPC object, and an error if it begins as an object and cannot be read.
+    pub(super) fn read(line: &'a [u8]) -> Result<Option<Self>, serde_json::Error> {
+        if !line.trim_ascii_start().starts_with(b"{") {
+            return Ok(None);
+        }
+        let message: Self = serde_json::from_slice(line)?;
+        let has_content =
+            message.method.is_some() || message.id.is_some() || message.error.is_some();
+        Ok(has_content.then_some(message))
     }
 }
 
@@ -56,13 +60,19 @@ pub(super) enum CallId {
 impl CallId {
     /// Reads the id of an answer, and finds the request to which it belongs.
     pub(super) fn read(id: &RawValue) -> Self {
-        if let Ok(number) = serde_json::from_str::<u64>(id.get()) {
+        let id: Result<Value, _> = serde_json::from_str(id.get());
+        id.map_or(Self::Unknown, |id| Self::of(&id))
+    }
+
+    /// Finds the request to which an answer with this id belongs.
+    pub(super) fn of(id: &Value) -> Self {
+        if let Some(number) = id.as_u64() {
             return Self::Call(number.into());
         }
-        let Ok(text) = serde_json::from_str::<String>(id.get()) else {
+        let Some(text) = id.as_str() else {
             return Self::Unknown;
         };
-        match text.as_str() {
+        match text {
             INITIALIZE => return Self::Initialize,
             TOOLS => return Self::Tools,
             _ => {}

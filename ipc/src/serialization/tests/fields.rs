@@ -144,6 +144,13 @@ fn an_error_may_omit_every_field() {
 }
 
 #[test]
+fn an_attempt_that_is_null_is_the_first() {
+    let line = r#"{"type":"request","id":"1","task":"echo","input":null,"attempt":null,"timeout_ms":null,"host":null,"key":null,"slot":null,"resources":null,"traceparent":null,"check":null,"diff":null}"#;
+    let expected = Request::new("1", "echo", Payload::null());
+    assert_eq!(decode(line), [Incoming::Message(expected.into())]);
+}
+
+#[test]
 fn a_null_field_is_absent_and_milliseconds_are_rounded() {
     let hello = r#"{"type":"event","event":"hello","protocol":[1],"name":null,"version":null,
         "concurrency":null,"capabilities":null,"tasks":null}"#
