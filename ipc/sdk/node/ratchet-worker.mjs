@@ -108,11 +108,17 @@ export class Call {
     /** @type {string} */ this.task = request.task;
     /** @type {any} */ this.input = request.input ?? null;
     /** @type {number} */ this.attempt = request.attempt ?? 1;
-    /** @type {number | undefined} */ this.timeoutMs = request.timeout_ms;
-    /** @type {string | undefined} */ this.host = request.host;
-    /** @type {string | undefined} */ this.key = request.key;
-    /** @type {number | undefined} */ this.slot = request.slot;
-    /** @type {string | undefined} */ this.traceparent = request.traceparent;
+    // An optional field that is null counts as absent.
+    /** @type {number | undefined} */ this.timeoutMs = request.timeout_ms ?? undefined;
+    /** @type {string | undefined} */ this.host = request.host ?? undefined;
+    /** @type {string | undefined} */ this.key = request.key ?? undefined;
+    /** @type {number | undefined} */ this.slot = request.slot ?? undefined;
+    /**
+     * The resources that the attempt holds, by name: a list of identities, or a number.
+     * @type {Record<string, number | (number | string)[]>}
+     */
+    this.resources = request.resources ?? {};
+    /** @type {string | undefined} */ this.traceparent = request.traceparent ?? undefined;
     /** @type {boolean} */ this.check = request.check ?? false;
     /** @type {boolean} */ this.diff = request.diff ?? false;
     this._worker = worker;
@@ -275,10 +281,16 @@ export class Worker {
 
   /** @param {Buffer} bytes @param {number} dropped the length of the line, if only its beginning is left */
   _take(bytes, dropped) {
-    if (!dropped && !isUtf8(bytes)) return this._complain('not UTF-8', bytes.toString('latin1'));
     const line = bytes.toString('utf8');
     const fields = sniff(line);
     const id = fields.type === '"request"' ? fields.id : undefined;
+    if (!dropped && !isUtf8(bytes)) {
+      const told = bytes.toString('latin1');
+      // Text that was not UTF-8 cannot be returned.
+      if (id === undefined || id.includes('\ufffd')) return this._complain('not UTF-8', told);
+      const text = `not UTF-8: ${told.slice(0, HEAD_BYTES)}`;
+      return this._write(this._errorReply(id, new TaskError('malformed', text, FINAL)));
+    }
     if (dropped) {
       const text = `the message has ${dropped} bytes, and no more than ${this.maxMessageBytes} may be sent`;
       // Text that was not UTF-8 cannot be returned.
@@ -423,7 +435,7 @@ export class Worker {
       const handler = this._handlers.get(call.task);
       if (!handler) {
         const known = [...this._handlers.keys()].sort().join(', ');
-        const message = `there is no task \`${call.task}\` here; known: ${known}`;
+        const message = `there is no task \`${call.task}\` here${known ? `; known: ${known}` : ', nor any other'}`;
         throw new TaskError('unknown_task', message, FINAL);
       }
       this._calls.add(call);

@@ -33,6 +33,10 @@ const WORKER = `
     .task('add', (call) => call.input.a + call.input.b)
     .task('echo', (call) => call.input)
     .task('id', (call) => call.id)
+    .task('facts', (call) => [
+      call.attempt, call.timeoutMs === undefined, call.host === undefined, call.key === undefined,
+      call.slot === undefined, call.resources, call.check, call.diff,
+    ])
     .task('nothing', () => {})
     .task('large', () => 'x'.repeat(17 * 1024 * 1024))
     .task('text', throwing('text'))
@@ -231,6 +235,17 @@ test('ids and nonces come back to the letter', () => {
   assert.deepEqual(said, ids.map((id) => `{"type":"response","id":${id},"result":${text(id)}}`));
 });
 
+test('a field that is null counts as absent', () => {
+  const optional = ['input', 'attempt', 'timeout_ms', 'host', 'key', 'slot', 'resources', 'check', 'diff'];
+  const nulls = optional.map((name) => `"${name}":null`).join(',');
+  const full =
+    '"attempt":2,"timeout_ms":9,"host":"h","key":"k","slot":3,"resources":{"gpu":[0]},"check":true,"diff":true';
+  const lines = ['"x":0', nulls, full].map((rest, id) => `{"type":"request","id":${id},"task":"facts",${rest}}`);
+  const results = answers(converse(lines)).map((answer) => answer.result);
+  const absent = [1, true, true, true, true, {}, false, false];
+  assert.deepEqual(results, [absent, absent, [2, false, false, false, false, { gpu: [0] }, true, true]]);
+});
+
 test('what is no id is refused', () => {
   const bad = ['true', 'null', 'NaN', '[1]', '{}', '01', `"${'x'.repeat(2000)}"`];
   const said = converse(bad.map((id) => `{"type":"request","id":${id},"task":"echo"}`));
@@ -241,8 +256,10 @@ test('what is no id is refused', () => {
 test('what cannot be read is answered if it says whose it is', () => {
   const bad = ['', ',"task":"echo","input":', ',"task":5', ',"task":"echo","input":NaN}'];
   const lines = bad.map((rest, id) => `{"type":"request","id":${id}${rest || '}'}`);
+  lines[2] = Buffer.from('{"type":"request","id":2,"task":"echo","input":"\xe9"}', 'latin1');
   const said = converse([...lines, request('1', 'add', { a: 1, b: 2 })]);
-  assert.deepEqual(said.slice(0, 4).map((answer) => answer.id), [0, 1, 2, 3]);
+  // What is not UTF-8 is answered when it is read, the others when their turn comes.
+  assert.deepEqual(said.slice(0, 4).map((answer) => answer.id), [2, 0, 1, 3]);
   for (const { error } of said.slice(0, 4)) {
     assert.deepEqual([error.code, error.retryable], ['malformed', false]);
   }
@@ -272,8 +289,9 @@ test('invalid UTF-8 is never executed', () => {
   const line = Buffer.from('{"type":"request","id":"1","task":"echo","input":"?"}');
   line[line.indexOf('?')] = 0xff;
   const said = converse([line]);
-  assert.deepEqual(said.map((message) => message.event), ['log']);
-  assert.match(said[0].message, /UTF-8/);
+  assert.equal(said.length, 1);
+  assert.equal(said[0].error.code, 'malformed');
+  assert.match(said[0].error.message, /UTF-8/);
 });
 
 test('the same id twice is answered twice, and no more is done at once than agreed', () => {

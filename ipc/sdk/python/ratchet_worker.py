@@ -103,6 +103,8 @@ class Call:
     host: Optional[str]
     key: Optional[str]
     slot: Optional[int]
+    #: The resources that the attempt holds, by name: a list of identities, or a number.
+    resources: Dict[str, Any]
     traceparent: Optional[str]
     check: bool
     diff: bool
@@ -113,6 +115,8 @@ class Call:
         self._cancelled = False
 
     def _fill(self, request: Dict[str, Any]) -> None:
+        # An optional field that is null counts as absent.
+        request = {name: value for name, value in request.items() if value is not None}
         self.task = request["task"]
         self.input = request.get("input")
         self.attempt = request.get("attempt", 1)
@@ -120,6 +124,7 @@ class Call:
         self.host = request.get("host")
         self.key = request.get("key")
         self.slot = request.get("slot")
+        self.resources = request.get("resources", {})
         self.traceparent = request.get("traceparent")
         self.check = request.get("check", False)
         self.diff = request.get("diff", False)
@@ -343,7 +348,11 @@ class Worker:
                 error = TaskError("message_too_large", text, retryable=False)
                 self._write(self._error_reply(id, error))
         elif not line.isascii() and not _is_utf8(line):
-            self._complain(f"not UTF-8: {line[:200]!r}")
+            text = f"not UTF-8: {line[:200]!r}"
+            if id is None:
+                self._complain(text)
+            else:
+                self._write(self._error_reply(id, TaskError("malformed", text, retryable=False)))
         elif id is not None:
             # The thread that works on the request parses it.
             with self._lock:
@@ -442,7 +451,7 @@ class Worker:
         handler = self._handlers.get(call.task)
         if handler is None:
             known = ", ".join(sorted(self._handlers))
-            message = f"there is no task `{call.task}` here; known: {known}"
+            message = f"there is no task `{call.task}` here" + (f"; known: {known}" if known else ", nor any other")
             raise TaskError("unknown_task", message, retryable=False)
         return handler(call)
 
