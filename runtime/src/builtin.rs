@@ -120,7 +120,7 @@ pub fn builtin(tasks: impl IntoIterator<Item = BuiltinTask>) -> Worker {
 
 /// The input of the tasks that take a while. A misspelled key is refused.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object such as {\"ms\": 10}")]
 struct Span {
     ms: u64,
 }
@@ -146,7 +146,11 @@ fn burn(call: &Call) -> Result<Json<u64>, TaskError> {
 
 fn fail(call: &Call) -> Result<(), TaskError> {
     #[derive(Deserialize, Default)]
-    #[serde(deny_unknown_fields, default)]
+    #[serde(
+        deny_unknown_fields,
+        default,
+        expecting = "an object such as {\"code\": \"busy\"}"
+    )]
     struct FailInput {
         code: Option<String>,
         message: Option<String>,
@@ -183,7 +187,7 @@ struct FlakyResult {
 /// gets the job.
 fn flaky(call: &Call) -> Result<Json<FlakyResult>, TaskError> {
     #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
+    #[serde(deny_unknown_fields, expecting = "an object such as {\"failures\": 2}")]
     struct Flaky {
         failures: u32,
     }
@@ -207,7 +211,10 @@ async fn command(
 ) -> Result<Json<CommandResult<'static>>, TaskError> {
     /// The input of `command`.
     #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
+    #[serde(
+        deny_unknown_fields,
+        expecting = "an object such as {\"run\": [\"ls\", \"-l\"]}"
+    )]
     struct Command {
         run: Vec<String>,
         #[serde(default)]

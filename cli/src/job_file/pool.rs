@@ -117,6 +117,13 @@ fn language(spec: &WorkerSpec, problems: &mut Problems) -> WorkerProtocol {
                 let message = "`cancel` has no effect on a filter";
                 problems.push(Diagnostic::error(place, message).help("leave it out"));
             }
+            let is_several = spec.concurrency.get().is_some_and(|count| count.0 > 1);
+            if let (true, Some(place)) = (is_several, spec.concurrency.key()) {
+                let message = "a filter answers one line after another, so its `concurrency` is 1";
+                problems.push(Diagnostic::error(place, message).help(
+                    "leave it out: `size` starts several filters, and `prefetch` sends lines ahead",
+                ));
+            }
             WorkerProtocol::Lines {
                 input: format(&spec.input),
                 output: format(&spec.output),

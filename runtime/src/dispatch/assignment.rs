@@ -292,6 +292,8 @@ pub(crate) struct Offer {
     pub(crate) gives_back: bool,
     /// The worker has shown that it reads its requests: by its hello, or by having read one.
     pub(crate) is_proven: bool,
+    /// How many jobs the worker may be given in total; `None` for no limit.
+    pub(crate) max_jobs: Option<u64>,
     /// What is known of the worker if it is a filter.
     pub(crate) filter: FilterState,
 }

@@ -159,8 +159,9 @@ impl Kinds {
         }
     }
 
-    /// Records what the worker of a kind has declared, or with `None` that it declares nothing. Returns whether its
-    /// tasks had been guessed, so that jobs were resolved by a guess.
+    /// Records what the worker of a kind has declared, or with `None` that it declares nothing. Returns whether jobs may
+    /// have been resolved wrongly until now: by a guess, or by a task that the kind was said to serve and that its worker
+    /// does not know.
     pub(super) fn introduced(&mut self, kind: KindId, tasks: Option<Vec<DeclaredTask>>) -> bool {
         let is_first = take(&mut self.silent, kind);
         let Some(tasks) = tasks else {
@@ -178,6 +179,11 @@ impl Kinds {
             self.any = self.any.filter(|any| *any != kind);
             self.tasks.retain(|_, entry| entry.kind != kind);
         }
+        let known = self.tasks.len();
+        self.tasks.retain(|task, entry| {
+            entry.kind != kind || tasks.iter().any(|declared| declared.task == *task)
+        });
+        let lacks_some = self.tasks.len() < known;
         for DeclaredTask {
             task,
             hint,
@@ -186,7 +192,7 @@ impl Kinds {
         {
             self.enter(task, kind, hint, Some(cacheable));
         }
-        is_late
+        is_late || lacks_some
     }
 
     /// Guesses the tasks of a kind whose worker takes work and has declared none.
@@ -302,7 +308,8 @@ impl Kinds {
         if let Some(kind) = self.any {
             return Ok((kind, false));
         }
-        if self.tasks.is_empty() && self.silent.is_empty() {
+        let has_workers = self.list.iter().any(|kind| kind.process.is_some());
+        if self.tasks.is_empty() && self.silent.is_empty() && !has_workers {
             let nobody = crate::Error::NoWork.to_string();
             return Err(Failure::new(Class::Input, nobody));
         }
@@ -311,6 +318,7 @@ impl Kinds {
         let meant = match closest(task.as_str(), names.iter().copied()) {
             Some(name) => format!(", did you mean `{name}`?"),
             None if (1..=NAMED).contains(&names.len()) => format!("; known: {}", names.join(", ")),
+            None if names.is_empty() => "; the workers declare no tasks".to_owned(),
             None => String::new(),
         };
         let message = format!("unknown task `{task}`{meant}");

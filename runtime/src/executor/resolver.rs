@@ -182,8 +182,8 @@ impl Resolver {
         }
     }
 
-    /// Records what a kind has declared, or that it declares nothing. Returns whether its tasks had been guessed, so that
-    /// jobs were resolved by a guess.
+    /// Records what a kind has declared, or that it declares nothing. Returns whether jobs may have been resolved wrongly
+    /// until now, see [`Kinds::introduced`].
     pub(super) fn introduced(
         &mut self,
         kind: KindId,

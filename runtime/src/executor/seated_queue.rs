@@ -446,6 +446,11 @@ impl SeatedQueue {
         let worker = seats.map(|(seat, seats)| seats.name(seat).clone());
         let slot = (self.slot(ticket), self.place_of(ticket));
         self.queue.note_return(ticket, slot, worker, turn);
+        let entry = self.queue.get(ticket);
+        let (key, seat) = (entry.pool(), entry.seat);
+        if let (Some(pool), Some(seat)) = (self.seating.performers_mut().pool(key), seat) {
+            pool.seats.note_undone(seat);
+        }
         let begun = self.free(ticket, AfterAttempt::Again(turn.now), next, turn.now);
         self.queue.uncharge(ticket, turn.now);
         begun

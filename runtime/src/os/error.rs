@@ -1,6 +1,7 @@
 //! The errors of starting processes.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -28,6 +29,14 @@ pub enum ProcessError {
     WrongFormat {
         /// The program.
         command: PathBuf,
+    },
+    /// The file is a script, and the interpreter that it names does not exist.
+    #[error("`{}` cannot be run: there is no `{interpreter}`, which its `#!` line names", command.display())]
+    NoInterpreter {
+        /// The script.
+        command: PathBuf,
+        /// The program that its first line names.
+        interpreter: String,
     },
     /// The folder to start it in does not exist.
     #[error("`{}` cannot be started in `{}`: there is no such folder", command.display(), folder.display())]
@@ -115,7 +124,14 @@ impl ProcessError {
             };
         }
         match source.kind() {
-            io::ErrorKind::NotFound if lacks_interpreter(config) => Self::WrongFormat { command },
+            // The system has the same error for a missing interpreter, and for a missing loader of a program.
+            io::ErrorKind::NotFound if is_there(config) => match interpreter_of(&command) {
+                Some(interpreter) => Self::NoInterpreter {
+                    command,
+                    interpreter,
+                },
+                None => Self::WrongFormat { command },
+            },
             io::ErrorKind::NotFound => Self::NotFound { command },
             io::ErrorKind::PermissionDenied => Self::NotExecutable { command },
             _ if source.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
@@ -126,8 +142,40 @@ impl ProcessError {
     }
 }
 
-/// Whether a program that was not found exists after all, which means that the interpreter in its `#!` line is missing.
-fn lacks_interpreter(config: &ProcessConfig) -> bool {
+/// Whether a program that was not found exists after all.
+fn is_there(config: &ProcessConfig) -> bool {
     let path: &Path = &config.command;
     path.components().count() > 1 && config.working_dir.is_none() && path.is_file()
+}
+
+/// Returns the program that the `#!` line of a script names; `None` if the file has no such line or cannot be read.
+fn interpreter_of(script: &Path) -> Option<String> {
+    let mut start = [0; 256];
+    let length = File::open(script).ok()?.read(&mut start).ok()?;
+    let line = start[..length].strip_prefix(b"#!")?;
+    let line = line.split(|byte| *byte == b'\n').next()?;
+    let name = line.trim_ascii().split(u8::is_ascii_whitespace).next()?;
+    Some(String::from_utf8_lossy(name).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_without_its_interpreter_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = folder.path().join("script");
+        std::fs::write(&script, "#! /nonexistent/python3 -u\nprint(1)\n").unwrap();
+        let config = ProcessConfig::new(&script);
+        let error = ProcessError::spawn(&config, io::ErrorKind::NotFound.into());
+        let expected = format!(
+            "`{}` cannot be run: there is no `/nonexistent/python3`, which its `#!` line names",
+            script.display()
+        );
+        assert_eq!(error.to_string(), expected);
+        std::fs::write(&script, [0x7f, b'E', b'L', b'F']).unwrap();
+        let error = ProcessError::spawn(&config, io::ErrorKind::NotFound.into());
+        assert!(matches!(error, ProcessError::WrongFormat { .. }), "{error}");
+    }
 }

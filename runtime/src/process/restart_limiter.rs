@@ -9,8 +9,8 @@ use crate::worker::config::RestartPolicy;
 #[derive(Debug)]
 pub(super) struct RestartLimiter {
     policy: RestartPolicy,
-    /// The failures within the period of the policy, by the time that counts for it: see [`RestartLimiter::record_failure`].
-    failures: VecDeque<Duration>,
+    /// The failures that count together.
+    failures: VecDeque<WorkerFailure>,
     /// The time that counts for the period, from the first failure to the last one.
     counted: Duration,
     /// The last failure.
@@ -21,6 +21,14 @@ pub(super) struct RestartLimiter {
     in_a_row: u32,
     /// When the next worker may be started; `None` if at once.
     not_before: Option<Instant>,
+}
+
+/// The failure of a worker.
+#[derive(Debug)]
+struct WorkerFailure {
+    at: Instant,
+    /// The time by which the period of the policy is measured: see [`RestartLimiter::record_failure`].
+    counted: Duration,
 }
 
 /// The decision after a failure.
@@ -63,8 +71,9 @@ impl RestartLimiter {
         self.did_work = false;
         self.last = Some(now);
         let (period, counted) = (self.policy.period, self.counted);
-        self.failures.retain(|then| counted - *then < period);
-        self.failures.push_back(counted);
+        self.failures
+            .retain(|failure| counted.saturating_sub(failure.counted) < period);
+        self.failures.push_back(WorkerFailure { at: now, counted });
         if self.failures.len() as u64 >= u64::from(self.policy.intensity) {
             return RestartDecision::GiveUp;
         }
@@ -80,6 +89,12 @@ impl RestartLimiter {
         self.in_a_row = 0;
         self.not_before = None;
         self.did_work = true;
+    }
+
+    /// Whether all failures that count together were within the period of the policy by the clock as well.
+    pub(super) fn failed_within_period(&self, now: Instant) -> bool {
+        let first = self.failures.front();
+        first.is_none_or(|first| now.saturating_duration_since(first.at) < self.policy.period)
     }
 
     /// Returns the time before which no worker may be started, unless it has passed.
@@ -118,6 +133,7 @@ mod tests {
             Some(now + Duration::from_millis(300))
         );
         assert_eq!(restarts.record_failure(now, now), RestartDecision::GiveUp);
+        assert!(restarts.failed_within_period(now));
     }
 
     #[test]
@@ -139,7 +155,7 @@ mod tests {
         let mut now = start;
         for _ in 0..3 {
             let started = restarts.not_before(now).unwrap_or(now);
-            now = started + Duration::from_secs(60);
+            now = started + Duration::from_mins(1);
             let decision = restarts.record_failure(started, now);
             assert!(
                 matches!(decision, RestartDecision::After(_)),
@@ -147,8 +163,10 @@ mod tests {
             );
         }
         let started = restarts.not_before(now).expect("there is a delay");
-        let decision = restarts.record_failure(started, started + Duration::from_secs(60));
+        let now = started + Duration::from_mins(1);
+        let decision = restarts.record_failure(started, now);
         assert_eq!(decision, RestartDecision::GiveUp);
+        assert!(!restarts.failed_within_period(now));
     }
 
     #[test]
@@ -174,7 +192,7 @@ mod tests {
         let mut now = start;
         for _ in 0..20 {
             let started = now;
-            now = started + Duration::from_secs(60);
+            now = started + Duration::from_mins(1);
             restarts.record_success();
             let decision = restarts.record_failure(started, now);
             assert_ne!(decision, RestartDecision::GiveUp);

@@ -128,6 +128,15 @@ impl PoolConfig {
         if is_filter && self.handshake == HandshakeMode::Required {
             return refuse("speaks lines, which have no hello, so none can be required");
         }
+        if is_filter
+            && self
+                .concurrency
+                .is_some_and(|several| several > NonZeroU32::MIN)
+        {
+            return refuse(
+                "speaks lines, which are answered one after another, so concurrency has to be 1",
+            );
+        }
         if matches!(self.language, WorkerProtocol::BazelJson { .. })
             && self.handshake == HandshakeMode::Required
         {
@@ -202,10 +211,12 @@ pub enum Prefetch {
     Fixed(u32),
 }
 
-/// The rules for replacing a worker although nothing is wrong with it. Its successor is ready before it leaves.
+/// The rules for replacing a worker although nothing is wrong with it. Its successor is ready before it leaves, but for
+/// workers that have done their last job by then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Recycling {
-    /// The number of jobs after which a worker is replaced. It varies a little, so that not all workers leave at once.
+    /// How many jobs a worker does at most before it is replaced. For some workers it is up to a seventh less, so that not
+    /// all leave at once.
     pub max_jobs: Option<u64>,
     /// The age at which a worker is replaced.
     pub ttl: Option<Duration>,

@@ -47,6 +47,7 @@ use self::stderr::Stderr;
 use self::work_report::WorkReport;
 use super::end_cause::EndCause;
 use super::event::{WorkerEnd, WorkerEvent};
+use crate::context::ATTEMPT_VARIABLES;
 use crate::dispatch::{
     Assignment, AttemptKey, Kill, Order, Retirement, StopAction, StopReason, StopRequest,
 };
@@ -70,8 +71,8 @@ pub(crate) struct Connection {
     /// An earlier worker of the pool has shown that these workers send no hello, so this connection does not wait for
     /// one.
     pub(crate) expect_silence: bool,
-    /// The number of jobs after which the supervisor replaces the worker.
-    pub(crate) max_jobs: Option<u64>,
+    /// The number of ended jobs after which the supervisor starts a successor.
+    pub(crate) replace_after: Option<u64>,
     /// The number of the worker over all pools. It marks the worker's events.
     pub(crate) number: u64,
     /// The sender of events to the supervisor.
@@ -139,6 +140,10 @@ impl Connection {
                 ratchet_ipc::offer_versions(ProtocolVersion::SUPPORTED),
             )
             .set(WORKER_ID_ENV, self.name.as_str());
+        // A worker of a run within another run would otherwise inherit the variables of an attempt of the outer run.
+        for name in ATTEMPT_VARIABLES {
+            process.env.declare_missing(name.as_ref(), "".as_ref());
+        }
         let handle = self.manager.spawn_process(&process).await;
         let handle = handle.map_err(EndCause::StartFailed)?;
         self.emit(WorkerEvent::Started {
@@ -200,6 +205,8 @@ struct RunningWorker {
     ends_by: Option<Instant>,
     /// The worker gets no more attempts, and the supervisor was notified.
     takes_no_work: bool,
+    /// The worker has said of an attempt that it has started it.
+    tells_starts: bool,
     /// The run that used the worker is gone, and the supervisor waits for the end of the last attempt of that run.
     awaits_vacancy: bool,
     exit_stage: ExitStage,
@@ -271,13 +278,14 @@ impl RunningWorker {
             ready_by: now.checked_add(config.start_timeout),
             jobs: InFlight::new(),
             filter: Filter::of(&config),
-            report: WorkReport::new(connection.max_jobs, now),
+            report: WorkReport::new(connection.replace_after, now),
             awaits_exit: false,
             pings: Pings::new(config.ping),
             is_input_closed: false,
             is_output_closed: false,
             ends_by: None,
             takes_no_work: false,
+            tells_starts: false,
             awaits_vacancy: false,
             exit_stage: ExitStage::Working,
             end_cause: None,

@@ -98,6 +98,7 @@ impl EndCause {
                 ProcessError::NotFound { .. }
                     | ProcessError::NotExecutable { .. }
                     | ProcessError::WrongFormat { .. }
+                    | ProcessError::NoInterpreter { .. }
                     | ProcessError::NoFolder { .. }
             ),
             Self::HandshakeFailed(error) => matches!(

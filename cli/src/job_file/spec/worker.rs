@@ -52,7 +52,7 @@ section! {
         handshake_wait: PositiveDuration,
         /// How long the worker may take to be ready; 1m by default.
         start_timeout: PositiveDuration,
-        /// The worker is replaced after about so many jobs.
+        /// The worker is replaced after at most so many jobs; some up to a seventh earlier, so that not all leave at once.
         max_jobs: Count<1>,
         /// The worker is replaced at this age.
         ttl: PositiveDuration,

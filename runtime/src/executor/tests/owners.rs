@@ -342,6 +342,7 @@ fn seats(
             concurrency: 1,
             gives_back: true,
             is_proven,
+            max_jobs: None,
             filter: FilterState::default(),
         };
         seats.offered(offer, at);

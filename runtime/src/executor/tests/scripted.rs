@@ -197,6 +197,7 @@ impl ScriptedPool {
                 concurrency: 1,
                 gives_back: true,
                 is_proven: state.loading.is_none(),
+                max_jobs: None,
                 filter: FilterState::default(),
             };
             let key = state.key;

@@ -46,6 +46,8 @@ struct OfferedWorker {
     running: u32,
     /// How many attempts wait in the worker's pipe and have not begun.
     staged: u32,
+    /// How many more attempts the worker may be given; `None` for no limit.
+    jobs_left: Option<u64>,
     /// Whether the worker gets no more attempts. It is forgotten when its attempts have ended.
     is_withdrawn: bool,
     /// Whether a caller has the exclusive use of the worker.
@@ -64,10 +66,29 @@ impl OfferedWorker {
     /// Returns how many more attempts the worker can begin at once.
     fn room(&self) -> u32 {
         if self.takes_attempts() {
-            self.offer.concurrency.saturating_sub(self.running)
+            let seats = self.offer.concurrency.saturating_sub(self.running);
+            let left = (self.jobs_left).map_or(seats, |left| u32::try_from(left).unwrap_or(seats));
+            seats.min(left)
         } else {
             0
         }
+    }
+
+    /// Whether the worker may be given another attempt, now or later.
+    fn has_jobs_left(&self) -> bool {
+        self.jobs_left != Some(0)
+    }
+
+    /// Counts an attempt that is given to the worker.
+    fn count_given(&mut self) {
+        // A caller that has leased the worker is not held back.
+        self.jobs_left = self.jobs_left.map(|left| left.saturating_sub(1));
+    }
+
+    /// Counts back an attempt that the worker has not done.
+    fn count_back(&mut self) {
+        let most = self.offer.max_jobs;
+        self.jobs_left = (self.jobs_left.zip(most)).map(|(left, most)| most.min(left + 1));
     }
 
     fn is_empty(&self) -> bool {
@@ -159,6 +180,7 @@ impl Seats {
         let vacant = self.workers.iter().position(Option::is_none);
         let at = vacant.unwrap_or(self.workers.len());
         let worker = OfferedWorker {
+            jobs_left: offer.max_jobs,
             offer,
             running: 0,
             staged: 0,
@@ -230,6 +252,7 @@ impl Seats {
         self.change(seat, |worker| {
             worker.running += 1;
             worker.idle_since = None;
+            worker.count_given();
         });
         Some(seat)
     }
@@ -240,10 +263,16 @@ impl Seats {
             .ids()
             .filter(|(_, one)| {
                 let is_busy = one.takes_attempts() && one.room() == 0;
-                is_busy && !one.is_recalled && one.staged < self.most_ahead(one)
+                is_busy
+                    && one.has_jobs_left()
+                    && !one.is_recalled
+                    && one.staged < self.most_ahead(one)
             })
             .min_by_key(|(_, one)| one.staged)?;
-        self.change(seat, |worker| worker.staged += 1);
+        self.change(seat, |worker| {
+            worker.staged += 1;
+            worker.count_given();
+        });
         Some(seat)
     }
 
@@ -309,7 +338,13 @@ impl Seats {
             worker.staged -= 1;
             worker.is_recalled &= worker.staged > 0;
             worker.note_idle(now);
+            worker.count_back();
         });
+    }
+
+    /// Records that the worker of a seat has not done its attempt, so that the attempt does not count as one of its jobs.
+    pub(crate) fn note_undone(&mut self, seat: SeatId) {
+        self.change(seat, OfferedWorker::count_back);
     }
 
     /// Records that the worker of a seat takes no more attempts.
@@ -359,7 +394,10 @@ impl Seats {
     /// Reserves an idle worker for one caller.
     pub(crate) fn lease(&mut self, may_leave: impl Fn(WorkerNumber) -> bool) -> Option<Offer> {
         let (seat, _) = self.ids().find(|(_, one)| {
-            one.takes_attempts() && one.is_empty() && !may_leave(one.offer.number)
+            one.takes_attempts()
+                && one.is_empty()
+                && one.has_jobs_left()
+                && !may_leave(one.offer.number)
         })?;
         self.change(seat, |worker| worker.is_leased = true);
         Some(self.get(seat).offer.clone())
@@ -381,6 +419,7 @@ impl Seats {
         self.change(seat, |worker| {
             worker.running += 1;
             worker.idle_since = None;
+            worker.count_given();
         });
         Some(seat)
     }
@@ -420,7 +459,10 @@ impl Seats {
     /// Gives back the seat of a call that has come back, or its place in the pipe if it held no seat.
     pub(crate) fn call_returned(&mut self, number: WorkerNumber, held_seat: bool, now: Instant) {
         match self.find(number) {
-            Some(seat) if held_seat => self.ended(seat, false, now),
+            Some(seat) if held_seat => {
+                self.note_undone(seat);
+                self.ended(seat, false, now);
+            }
             Some(seat) => self.note_returned(seat, now),
             None => {}
         }

@@ -24,8 +24,12 @@ use crate::worker::config::PoolConfig;
 use crate::worker::connection::Connection;
 use crate::worker::event::{WorkerEnd, WorkerEvent};
 
-/// `max_jobs` varies from worker to worker by up to one part in this many, so that not all workers leave at once.
+/// `max_jobs` is up to one part in this many lower for some workers, so that not all workers leave at once.
 const JITTER: u64 = 7;
+
+/// A successor is started when all but one part in this many of a worker's jobs are done. If it were started after the last
+/// one, no worker would take jobs until the successor is ready.
+const LAST_PART: u64 = 10;
 
 /// How many commands or events are taken from a channel at once.
 const BATCH: usize = 256;
@@ -272,14 +276,16 @@ impl Actor {
         let mut worker = SupervisedWorker::new(number, name.clone(), link, now);
         worker.replaces = replaces;
         let most = pool.config.recycling.max_jobs;
-        worker.max_jobs = most.map(|most| jittered(most, &mut self.rng));
+        let most = most.map(|most| jittered(most, &mut self.rng));
+        worker.max_jobs = most;
+        worker.replace_after = most.map(|most| most - most / LAST_PART);
         self.next_worker += 1;
         let connection = Connection {
             name,
             config: Arc::clone(&pool.config),
             manager: Arc::clone(&self.manager),
             expect_silence: pool.is_silent,
-            max_jobs: worker.max_jobs,
+            replace_after: worker.replace_after,
             number: self.next_worker,
             events: self.events.clone(),
             orders,
@@ -315,8 +321,10 @@ fn kill(manager: Arc<dyn ProcessManager>, process: ProcessId) {
 /// Varies a number by at most one part in [`JITTER`].
 fn jittered(most: u64, rng: &mut Rng) -> u64 {
     let share = most / JITTER;
-    let (low, high) = (most - share, most.saturating_add(share));
-    let nanos = rng.between(Duration::from_nanos(low), Duration::from_nanos(high));
+    let nanos = rng.between(
+        Duration::from_nanos(most - share),
+        Duration::from_nanos(most),
+    );
     // The duration has that many nanoseconds, so the number fits.
     u64::try_from(nanos.as_nanos()).unwrap_or(most).max(1)
 }

@@ -342,19 +342,26 @@ impl PoolState {
                 let kind = self.config.name.clone();
                 self.report(|_| Report::Worker(WorkerNews::Waiting { kind, delay }));
             }
-            RestartDecision::GiveUp => self.give_up(worker, end),
+            RestartDecision::GiveUp => self.give_up(worker, end, now),
         }
     }
 
     /// Gives up the pool: it starts no more workers, and all that wait for one get the reason.
-    fn give_up(&mut self, worker: &SupervisedWorker, end: &WorkerEnd) {
+    fn give_up(&mut self, worker: &SupervisedWorker, end: &WorkerEnd, now: Instant) {
         let policy = self.config.restart;
         let reason = match &end.cause {
             cause if cause.is_final() => format!("worker {} {cause}", worker.name),
-            cause => format!(
-                "worker `{}` is given up: {} of its workers failed within {:?}; the last, {}, {cause}",
-                self.config.name, policy.intensity, policy.period, worker.name
-            ),
+            cause => {
+                let span = if self.restarts.failed_within_period(now) {
+                    format!(" within {:?}", policy.period)
+                } else {
+                    ", one after another".to_owned()
+                };
+                format!(
+                    "worker `{}` is given up: {} of its workers failed{span}; the last, {}, {cause}",
+                    self.config.name, policy.intensity, worker.name
+                )
+            }
         };
         tracing::error!(kind = %self.config.name, %reason, "a kind of worker is given up");
         let class = match end.cause {

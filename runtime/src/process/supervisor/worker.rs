@@ -40,8 +40,10 @@ pub(super) struct SupervisedWorker {
     pub(super) jobs_done: u64,
     /// How long the worker has been busy in total.
     pub(super) busy: Duration,
-    /// The number of jobs after which the worker is replaced.
+    /// How many jobs the worker may be given in total; `None` for no limit.
     pub(super) max_jobs: Option<u64>,
+    /// The number of ended jobs after which a successor is started; `None` for no limit.
+    pub(super) replace_after: Option<u64>,
     /// The worker uses more memory than the soft limit of its pool.
     pub(super) is_over_memory: bool,
     /// How many bytes of memory the worker and its children use, by the last measurement.
@@ -80,6 +82,7 @@ impl SupervisedWorker {
             jobs_done: 0,
             busy: Duration::ZERO,
             max_jobs: None,
+            replace_after: None,
             is_over_memory: false,
             rss: 0,
             is_withdrawn: false,
@@ -130,6 +133,7 @@ impl SupervisedWorker {
             concurrency: self.concurrency,
             gives_back: self.gives_back,
             is_proven: self.is_proven,
+            max_jobs: self.max_jobs,
             filter: self.filter,
         }
     }
@@ -167,7 +171,9 @@ impl SupervisedWorker {
     /// Whether the worker has to be replaced because of its jobs, its age or its memory.
     pub(super) fn is_due_for_replacement(&self, ttl: Option<Duration>, now: Instant) -> bool {
         self.is_over_memory
-            || self.max_jobs.is_some_and(|most| self.jobs_done >= most)
+            || self
+                .replace_after
+                .is_some_and(|most| self.jobs_done >= most)
             || ttl.is_some_and(|ttl| now.saturating_duration_since(self.started_at) >= ttl)
     }
 }

@@ -164,9 +164,12 @@ impl RunningWorker {
             };
             let asked = entry.asked();
             let is_unread = unread_from.is_some_and(|read| entry.starts_at >= Some(read));
-            if !begun || (asked.is_none() && (!mine || is_unread)) {
+            // A worker that works on several requests says which of them it has started. One that never said so is not
+            // believed, or the job that kills it would be tried for ever.
+            let is_unstarted = self.tells_starts && !self.jobs.is_serial() && !entry.said_started;
+            if !begun || (asked.is_none() && (!mine || is_unread || is_unstarted)) {
                 // The attempt never began, or the worker was killed because of another attempt, or the worker ended
-                // after its last answer and had read nothing of this request.
+                // after its last answer and had read nothing of this request, or it had not started this one.
                 self.give_back(entry.assignment, begun, None);
                 continue;
             }

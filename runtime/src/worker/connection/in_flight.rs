@@ -33,6 +33,8 @@ pub(super) struct InFlightAttempt {
     pub(super) starts_at: Option<u64>,
     /// The clock of the attempt once it has begun.
     pub(super) begun: Option<StopClock>,
+    /// The worker has said that it has started it.
+    pub(super) said_started: bool,
     /// The worker was asked to give it back.
     pub(super) recalled: bool,
     /// The worker has answered it, and its files are being pulled.
@@ -113,6 +115,7 @@ impl InFlight {
             assignment,
             starts_at,
             begun: begins.then(|| StopClock::new(now)),
+            said_started: false,
             recalled: false,
             is_pulling: false,
         });

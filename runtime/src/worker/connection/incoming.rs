@@ -147,8 +147,14 @@ impl RunningWorker {
             }
             Event::Log(log) => self.log(log.id.as_ref(), log.level, log.message),
             Event::Pong(nonce) => self.pings.answered(nonce.nonce, now),
-            // `started` adds nothing to the order of answers. The other events are those of a host, or of a later
-            // version.
+            Event::Started(started) => {
+                self.tells_starts = true;
+                let entry = (started.id.as_counter()).and_then(|id| self.jobs.get_mut(id));
+                if let Some(entry) = entry {
+                    entry.said_started = true;
+                }
+            }
+            // The other events are those of a host, or of a later version.
             _ => {}
         }
     }

@@ -203,7 +203,7 @@ impl Played {
             )),
             manager: Arc::new(manager),
             expect_silence: false,
-            max_jobs: None,
+            replace_after: None,
             number: 1,
             events: event_sender,
             orders: order_receiver,

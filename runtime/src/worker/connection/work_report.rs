@@ -23,11 +23,11 @@ pub(super) struct WorkReport {
 
 impl WorkReport {
     /// Makes the report of a worker that the supervisor replaces after this many jobs.
-    pub(super) fn new(max_jobs: Option<u64>, now: Instant) -> Self {
+    pub(super) fn new(replace_after: Option<u64>, now: Instant) -> Self {
         Self {
             update: WorkUpdate::default(),
             told_busy: false,
-            jobs_left: max_jobs,
+            jobs_left: replace_after,
             busy_since: now,
         }
     }

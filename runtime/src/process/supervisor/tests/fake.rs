@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -9,8 +10,8 @@ use std::time::Duration;
 
 use ratchet_ipc::{
     Capability, Decoded, Dialect, Event, Hello, Incoming, IpcError, IpcMessage, IpcTransport, Log,
-    LogLevel, Native, OverlongLine, Payload, ProtocolVersion, Request, Response, StdioTransport,
-    TaskError,
+    LogLevel, Native, OverlongLine, Payload, ProtocolVersion, Request, Response, Started,
+    StdioTransport, TaskError,
 };
 use tokio::io::{AsyncRead, DuplexStream, ReadBuf, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
@@ -185,6 +186,29 @@ impl FakeWorker {
         };
         self.transport
             .send(Event::Hello(hello).into())
+            .await
+            .unwrap();
+    }
+
+    /// Sends a hello of a worker that works on this many requests at once.
+    pub(super) async fn hello_for(&mut self, concurrency: u32) {
+        let hello = Hello {
+            concurrency: NonZeroU32::new(concurrency).unwrap(),
+            ..Hello::new([ProtocolVersion::V1])
+        };
+        self.transport
+            .send(Event::Hello(hello).into())
+            .await
+            .unwrap();
+    }
+
+    /// Says that the worker has started a request.
+    pub(super) async fn start(&mut self, request: &Request) {
+        let started = Started {
+            id: request.id.clone(),
+        };
+        self.transport
+            .send(Event::Started(started).into())
             .await
             .unwrap();
     }

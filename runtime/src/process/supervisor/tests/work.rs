@@ -117,6 +117,42 @@ async fn a_crash_charges_the_attempts_that_had_begun_and_returns_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_crash_returns_the_attempts_that_the_worker_has_not_started() {
+    for says in [true, false] {
+        let (manager, mut workers) = manager();
+        let pool = ProcessPool::new(manager, config()).await.unwrap();
+        let mut worker = workers.recv().await.unwrap();
+        worker.hello_for(3).await;
+        let mut run = RunSide::attach(&pool).unwrap();
+        let tickets = tickets(3);
+        for ticket in &tickets {
+            run.perform(*ticket, false).await;
+        }
+        let first = worker.request().await;
+        if says {
+            worker.start(&first).await;
+            pass(MOMENT).await;
+        }
+        worker.die(Exit::Signal(9));
+        let (mut crashed, mut returned) = (Vec::new(), Vec::new());
+        for _ in 0..3 {
+            match run.next().await {
+                Report::Returned { ticket, .. } => returned.push(ticket),
+                Report::Ended { ticket, result, .. } => {
+                    assert_eq!(result.unwrap_err().class, Class::Crash);
+                    crashed.push(ticket);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        // A worker that never says what it has started is not asked which attempts those were.
+        let charged = if says { 1 } else { 3 };
+        assert_eq!((crashed.len(), returned.len()), (charged, 3 - charged));
+        assert!(crashed.contains(&tickets[0]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_short_call_does_not_lie_behind_a_long_one_while_a_worker_is_idle() {
     let (manager, mut workers) = manager();
     let supervisor = ProcessSupervisor::start(manager);
