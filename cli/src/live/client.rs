@@ -1,10 +1,12 @@
 //! The client of a run in progress.
 
+use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ratchet_runtime::{RunId, RunStore};
+use rustix::process::Pid;
 use serde::de::DeserializeOwned;
 
 use super::message::{Question, Refusal, Reply, VERSION};
@@ -14,6 +16,9 @@ use crate::exit;
 
 /// How long an answer may take before the client gives up.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long the client waits for an answer before it looks whether the run is stopped.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
 
 /// The most bytes that an answer may have.
 const LONGEST_ANSWER: u64 = 16 << 20;
@@ -27,23 +32,42 @@ pub(crate) enum AskError {
     /// The run refused the question.
     #[error("{}", .0.message)]
     Refused(Refusal),
+    /// The process of the run is stopped, so it does not answer. It will drop the question.
+    #[error("the run is stopped, by Ctrl-Z or SIGSTOP, so it does not answer")]
+    Stopped {
+        /// The process of the run.
+        process: Pid,
+    },
     /// The connection failed.
     #[error("the run does not answer: {0}")]
     Broken(io::Error),
 }
 
+impl AskError {
+    /// Returns what the user can do about the error, if there is something.
+    pub(crate) fn help(&self) -> Option<String> {
+        match self {
+            Self::Refused(refusal) => refusal.help.clone(),
+            Self::Stopped { process } => Some(format!(
+                "`fg` in its terminal or `kill -CONT {process}` lets it go on"
+            )),
+            Self::Ended | Self::Broken(_) => None,
+        }
+    }
+}
+
 impl From<AskError> for CliError {
     fn from(error: AskError) -> Self {
-        match error {
-            AskError::Refused(Refusal { message, help, .. }) => {
-                let error = Self::usage(message);
-                match help {
-                    Some(help) => error.with_help(help),
-                    None => error,
-                }
-            }
+        let help = error.help();
+        let error = match error {
+            AskError::Refused(Refusal { message, .. }) => Self::usage(message),
             AskError::Ended => Self::usage("the run ended before it answered"),
+            AskError::Stopped { .. } => Self::usage(error.to_string()),
             AskError::Broken(_) => Self::new(exit::INTERNAL, error),
+        };
+        match help {
+            Some(help) => error.with_help(help),
+            None => error,
         }
     }
 }
@@ -65,7 +89,7 @@ impl LiveClient {
 
     /// Makes a client that asks over this connection.
     pub(super) fn on(stream: UnixStream) -> io::Result<Self> {
-        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        stream.set_read_timeout(Some(LOOK_AFTER))?;
         stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
         Ok(Self {
             reader: BufReader::new(stream),
@@ -79,8 +103,7 @@ impl LiveClient {
         line.push(b'\n');
         self.reader.get_mut().write_all(&line).map_err(broken)?;
         line.clear();
-        let mut limited = Read::take(&mut self.reader, LONGEST_ANSWER);
-        limited.read_until(b'\n', &mut line).map_err(broken)?;
+        self.read_answer(&mut line)?;
         if line.is_empty() {
             return Err(AskError::Ended);
         }
@@ -106,6 +129,63 @@ impl LiveClient {
             Reply { .. } => Err(invalid("the answer is empty".to_owned())),
         }
     }
+}
+
+impl LiveClient {
+    /// Reads the line of an answer. It ends early if the run has closed the connection.
+    fn read_answer(&mut self, line: &mut Vec<u8>) -> Result<(), AskError> {
+        let asked_at = Instant::now();
+        let mut limited = Read::take(&mut self.reader, LONGEST_ANSWER);
+        loop {
+            // What was read before the time was up stays in the line.
+            let error = match limited.read_until(b'\n', line) {
+                Ok(_) => return Ok(()),
+                Err(error) => error,
+            };
+            // The system has two names for a time that is up.
+            let is_late = matches!(
+                error.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+            );
+            if !is_late {
+                return Err(broken(error));
+            }
+            let process = peer_of(limited.get_ref().get_ref());
+            if let Some(process) = process.filter(|process| is_stopped(*process)) {
+                return Err(AskError::Stopped { process });
+            }
+            if asked_at.elapsed() >= ANSWER_TIMEOUT {
+                let reason = format!("it has not answered within {ANSWER_TIMEOUT:?}");
+                return Err(AskError::Broken(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    reason,
+                )));
+            }
+        }
+    }
+}
+
+/// Returns the process at the other end of a connection, where the system tells it.
+#[cfg(target_os = "linux")]
+fn peer_of(stream: &UnixStream) -> Option<Pid> {
+    let peer = rustix::net::sockopt::socket_peercred(stream).ok()?;
+    Some(peer.pid)
+}
+
+/// Returns the process at the other end of a connection, where the system tells it.
+#[cfg(not(target_os = "linux"))]
+fn peer_of(_stream: &UnixStream) -> Option<Pid> {
+    None
+}
+
+/// Whether a process is stopped.
+fn is_stopped(process: Pid) -> bool {
+    let told = fs::read_to_string(format!("/proc/{process}/stat"));
+    // The name of the program stands in brackets and may have any characters. The state follows it.
+    told.is_ok_and(|told| {
+        let state = told.rsplit_once(')').map(|(_, rest)| rest.trim_start());
+        state.is_some_and(|state| state.starts_with(['T', 't']))
+    })
 }
 
 fn broken(error: io::Error) -> AskError {

@@ -5,6 +5,7 @@ mod worker_figures;
 
 use std::cell::Cell;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,6 +17,7 @@ use ratchet_runtime::process::{ProcessPool, working_now};
 use ratchet_runtime::{
     Cancellation, Error as RunError, JobKey, JobOutput, JobState, Limit, Quota, RunHandle,
 };
+use rustix::event::{PollFd, PollFlags, poll};
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -145,7 +147,8 @@ async fn serve(listener: StdListener, served: Served, stop: CancellationToken) -
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) if is_trusted(&stream) => {
                     if clients.len() < CLIENTS {
-                        clients.spawn(serve_client(stream, Arc::clone(&answers)));
+                        let is_gone = departure_of(&stream);
+                        clients.spawn(serve_client(stream, Arc::clone(&answers), is_gone));
                     } else {
                         refuse(&stream);
                     }
@@ -172,6 +175,21 @@ async fn finish_clients(answers: &Answers, clients: &mut JoinSet<()>) {
     let _ = timeout(FOLLOWER_DRAIN_LIMIT, rest).await;
 }
 
+/// Returns a function that tells whether a client has closed its connection. One that has closed only its sending side still
+/// waits for answers.
+fn departure_of(stream: &UnixStream) -> impl Fn() -> bool + use<> {
+    let descriptor = stream.as_fd().try_clone_to_owned();
+    move || {
+        let Ok(descriptor) = &descriptor else {
+            return false;
+        };
+        let mut polled = [PollFd::new(descriptor, PollFlags::empty())];
+        let now = rustix::time::Timespec::default();
+        // The system reports a closed connection without being asked to.
+        poll(&mut polled, Some(&now)).is_ok() && polled[0].revents().contains(PollFlags::HUP)
+    }
+}
+
 /// Whether the client belongs to the user of this process, or to root. The folder of the socket keeps out all others,
 /// too; this is a second check.
 fn is_trusted(stream: &UnixStream) -> bool {
@@ -189,7 +207,14 @@ fn refuse(stream: &UnixStream) {
 }
 
 /// Answers the questions of a client until it is gone, silent or slow, or sends a line that is too long.
-async fn serve_client(stream: impl AsyncRead + AsyncWrite + Unpin, answers: Arc<Answers>) {
+///
+/// A question whose client `is_gone` is dropped. While this process was stopped, the client has given up and has told its
+/// user that nothing was changed.
+async fn serve_client(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    answers: Arc<Answers>,
+    is_gone: impl Fn() -> bool,
+) {
     let (read, mut write) = tokio::io::split(stream);
     let mut reader = BufReader::new(read);
     let mut question = Vec::new();
@@ -200,6 +225,7 @@ async fn serve_client(stream: impl AsyncRead + AsyncWrite + Unpin, answers: Arc<
         question.shrink_to(KEPT);
         let read = timeout(IDLE_TIMEOUT, read_line(&mut reader, &mut question));
         let (answer, is_last) = match read.await {
+            Ok(Ok(ReadLine::Whole)) if is_gone() => return,
             Ok(Ok(ReadLine::Whole)) => {
                 let answer = answers.answer(&question, &mut followed).await;
                 counted.set(followed.is_some());

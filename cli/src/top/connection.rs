@@ -101,12 +101,16 @@ impl Link {
     ) -> Result<T, LinkError> {
         let why = match question(&mut self.client) {
             Ok(answer) => return Ok(answer),
-            Err(AskError::Refused(refusal)) => {
-                return Err(LinkError::Refused(match refusal.help {
-                    Some(help) => format!("{}; {help}", refusal.message),
-                    None => refusal.message,
+            Err(error @ AskError::Refused(_)) => {
+                return Err(LinkError::Refused(match error.help() {
+                    Some(help) => format!("{error}; {help}"),
+                    None => error.to_string(),
                 }));
             }
+            Err(error @ AskError::Stopped { .. }) => match error.help() {
+                Some(help) => format!("{error}; {help}"),
+                None => error.to_string(),
+            },
             Err(error @ (AskError::Ended | AskError::Broken(_))) => error.to_string(),
         };
         match LiveClient::connect(&self.store, self.id) {

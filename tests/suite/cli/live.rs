@@ -322,3 +322,30 @@ jobs:
     }
     let _ = resumed.wait().with_code(0);
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_stopped_run_is_told_as_stopped_and_does_not_carry_out_later_what_was_refused() {
+    let folder = jobs(&format!(
+        "jobs:
+  - {{ id: first, run: [sh, -c, \"{}\"] }}
+  - {{ id: second, needs: [first], run: [echo] }}
+",
+        until("a")
+    ));
+    let running = start(&folder, &["run", "-j1", "jobs.yaml"]);
+    wait_for(&running, &folder, "a");
+    running.signal(Signal::Stop);
+    let refused = runs(&folder, &["pause"]).with_code(2).stderr();
+    assert!(refused.contains("the run is stopped"), "{refused}");
+    assert!(refused.contains("kill -CONT"), "{refused}");
+    let shown = runs(&folder, &["show"]).with_code(0);
+    let told = shown.stderr();
+    assert!(
+        told.contains("only the record of the run is shown"),
+        "{told}"
+    );
+    go(&folder, "a");
+    running.signal(Signal::Continue);
+    running.wait().with_code(0);
+}

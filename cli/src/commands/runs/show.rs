@@ -19,7 +19,7 @@ use crate::error::CliError;
 use crate::escape::plain;
 use crate::folders::Folders;
 use crate::invocation::Invocation;
-use crate::live::{LiveClient, LiveState, Question, WorkersNow};
+use crate::live::{AskError, LiveState, Question, WorkersNow};
 use crate::output::{Destination, Output};
 use crate::readable::{ago, duration, timestamp};
 use crate::report::{self, HumanSummary, ResultFormat, describe};
@@ -65,14 +65,23 @@ pub(super) fn run(arguments: &ShowArguments) -> Result<(), CliError> {
 
 /// Asks a run in progress for its state. If it cannot be asked, only its record is shown.
 fn live_state(store: &RunStore, id: RunId) -> Option<LiveState> {
-    let asked = connect(store, id).and_then(|client| {
-        let ask = |mut client: LiveClient| client.ask(&Question::State);
-        Ok(client.map(ask).transpose()?)
-    });
-    asked.unwrap_or_else(|error| {
-        tracing::debug!(%error, "the run cannot be asked");
-        None
-    })
+    let error = match connect(store, id) {
+        Ok(Some(mut client)) => match client.ask(&Question::State) {
+            Ok(state) => return Some(state),
+            Err(AskError::Ended) => return None,
+            Err(error) => error.into(),
+        },
+        Ok(None) => return None,
+        Err(error) => error,
+    };
+    let help = error.help().map(|help| format!("; {help}"));
+    let _ = writeln!(
+        io::stderr(),
+        "ratchet: only the record of the run is shown: {}{}",
+        plain(&error.to_string()),
+        help.unwrap_or_default()
+    );
+    None
 }
 
 fn create(path: &Path) -> Result<File, CliError> {

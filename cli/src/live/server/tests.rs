@@ -47,7 +47,7 @@ async fn end(mut run: Run) -> usize {
 /// Connects to a server in this process.
 fn connect(answers: &Arc<Answers>) -> DuplexStream {
     let (ours, theirs) = duplex(1 << 16);
-    tokio::spawn(serve_client(theirs, Arc::clone(answers)));
+    tokio::spawn(serve_client(theirs, Arc::clone(answers), || false));
     ours
 }
 
@@ -123,19 +123,53 @@ fn a_question_that_is_too_long_is_refused_and_its_connection_closed() {
 }
 
 #[test]
+fn a_question_whose_client_has_given_up_is_dropped() {
+    runtime().block_on(async {
+        let (run, served) = run_of(0);
+        let answers = Arc::new(Answers::new(served));
+        let ask = async |gives_up: bool| {
+            let (mut client, theirs) = UnixStream::pair().unwrap();
+            client.write_all(b"{\"ask\":\"pause\"}\n").await.unwrap();
+            if gives_up {
+                drop(client);
+                serve_client(theirs, Arc::clone(&answers), || true).await;
+                return String::new();
+            }
+            // A client that has nothing more to say still takes the answer.
+            client.shutdown().await.unwrap();
+            let is_gone = departure_of(&theirs);
+            assert!(!is_gone());
+            serve_client(theirs, Arc::clone(&answers), is_gone).await;
+            let mut answer = String::new();
+            BufReader::new(client).read_line(&mut answer).await.unwrap();
+            answer
+        };
+        ask(true).await;
+        // The answer says whether the question has changed anything, so the run was not paused before.
+        assert!(ask(false).await.contains("true"));
+        let (client, theirs) = UnixStream::pair().unwrap();
+        let is_gone = departure_of(&theirs);
+        assert!(!is_gone());
+        drop(client);
+        assert!(is_gone());
+        assert_eq!(end(run).await, 1);
+    });
+}
+
+#[test]
 fn whoever_reads_nothing_or_says_nothing_is_not_waited_for() {
     runtime().block_on(async {
         let (run, served) = run_of(0);
         let answers = Arc::new(Answers::new(served));
         let begin = tokio::time::Instant::now();
         let (silent, theirs) = duplex(64);
-        serve_client(theirs, Arc::clone(&answers)).await;
+        serve_client(theirs, Arc::clone(&answers), || false).await;
         assert_eq!(begin.elapsed(), IDLE_TIMEOUT);
         drop(silent);
         let begin = tokio::time::Instant::now();
         let (mut deaf, theirs) = duplex(64);
         deaf.write_all(b"{\"ask\":\"state\"}\n").await.unwrap();
-        serve_client(theirs, Arc::clone(&answers)).await;
+        serve_client(theirs, Arc::clone(&answers), || false).await;
         assert!(begin.elapsed() < WRITE_TIMEOUT * 2);
         assert_eq!(end(run).await, 1);
     });
