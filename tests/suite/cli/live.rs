@@ -347,5 +347,6 @@ fn a_stopped_run_is_told_as_stopped_and_does_not_carry_out_later_what_was_refuse
     );
     go(&folder, "a");
     running.signal(Signal::Continue);
-    running.wait().with_code(0);
+    let ended = running.wait().with_code(0);
+    assert_eq!(result(&ended, "second")["status"], "succeeded");
 }
