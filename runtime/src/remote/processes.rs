@@ -20,7 +20,8 @@ use super::files::FileClient;
 use super::message::{OutputStream, Spec, StartError, ToAgent, wire_id};
 use super::pipes::{RemoteReader, RemoteWriter};
 use super::stream::{Inbox, PROCESS_PATH, STDERR_PATH, SYSTEM_ID, StreamEnd};
-use super::table::{ProcessEntry, ProcessTable, RemoteView};
+use super::table::{ProcessEntry, ProcessTable};
+use super::view::{AgentView, RemoteView};
 use super::{AgentInfo, HostHealth, RemoteConfig, RemoteError};
 use crate::os::{
     ExitWatch, InputWatch, Pipes, ProcessConfig, ProcessError, ProcessHandle, ProcessId,
@@ -313,6 +314,11 @@ impl ProcessManager for RemoteProcesses {
             Box::new(reader(OutputStream::Stdout)),
             Box::new(reader(OutputStream::Stderr)),
         );
+        let view = AgentView {
+            id,
+            view,
+            table: Arc::clone(&self.table),
+        };
         let handle = ProcessHandle::new(id, pipes, exit)
             .with_view(view)
             .with_input_watch(input);
