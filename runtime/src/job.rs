@@ -356,7 +356,8 @@ pub struct Terms {
     /// The resources that the job has while it runs, each with the number of units.
     pub resources: Vec<ResourceNeed>,
     /// The factor by which the job takes more of the resource `memory` after each attempt that ran out of memory, up to
-    /// the whole resource.
+    /// the whole resource. Its limits of [`memory`](Self::memory) grow with it, or by this factor if it takes none of that
+    /// resource.
     pub memory_growth: f64,
     /// Where the job runs if it is a command. Jobs for workers run where their workers are.
     pub on: Placement,
@@ -459,6 +460,30 @@ impl ResourceNeed {
             return self.units;
         }
         grown(self.units, terms.memory_growth, memory_kills).min(total)
+    }
+}
+
+impl Terms {
+    /// Returns the limits of memory of a command after this many attempts that ran out of memory, if its attempt has so
+    /// many units of the resource `memory`.
+    pub(crate) fn memory_after(&self, memory_kills: u32, units: Option<u64>) -> MemoryLimits {
+        if memory_kills == 0 || self.memory_growth <= 1.0 {
+            return self.memory;
+        }
+        let mut needs = self.resources.iter();
+        let need = needs.find(|need| need.name == ResourceNeed::MEMORY && need.units > 0);
+        let grow = |limit: u64| match (need, units) {
+            // The resource may be too small for the whole growth.
+            (Some(need), Some(units)) => {
+                let grown = u128::from(limit) * u128::from(units) / u128::from(need.units);
+                u64::try_from(grown).unwrap_or(u64::MAX)
+            }
+            (_, _) => grown(limit, self.memory_growth, memory_kills),
+        };
+        MemoryLimits {
+            soft: self.memory.soft.map(grow),
+            hard: self.memory.hard.map(grow),
+        }
     }
 }
 

@@ -50,6 +50,7 @@ mod work_folder;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
 
 pub use command::{
     CommandEnd, CommandLimits, CommandOutput, CommandRunner, MemoryLimits, StopCause,
@@ -96,6 +97,20 @@ pub use work_folder::WorkFolder;
 pub trait ProcessManager: Send + Sync {
     /// Starts a process.
     async fn spawn_process(&self, config: &ProcessConfig) -> Result<ProcessHandle, ProcessError>;
+
+    /// Starts a process as [`spawn_process`](Self::spawn_process) does, unless this is cancelled before all files that it
+    /// gets are on its host. Then it returns `None`, and no process was started.
+    ///
+    /// After that the host may have started the process, although its answer is still on its way. So a later cancellation
+    /// has no effect, and the caller ends the process as any other one.
+    async fn spawn_unless_cancelled(
+        &self,
+        config: &ProcessConfig,
+        cancel: &CancellationToken,
+    ) -> Result<Option<ProcessHandle>, ProcessError> {
+        let _ = cancel; // A process of this system gets no files.
+        self.spawn_process(config).await.map(Some)
+    }
 
     /// Describes a living process; returns `None` if it has ended.
     async fn get_process(&self, id: ProcessId) -> Result<Option<ProcessInfo>, ProcessError>;

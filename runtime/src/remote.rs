@@ -52,6 +52,7 @@ mod stream;
 mod table;
 mod text;
 mod tolerant_writer;
+mod view;
 
 pub use agent::Agent;
 pub use config::RemoteConfig;

@@ -7,7 +7,7 @@ use crate::actions::modules_of;
 use crate::data::{Data, Value};
 use crate::known_modules::is_module;
 use crate::language::{Keyword, PlaybookReader, Section, Settings, Step, Task, builtin, nearest};
-use crate::modules::{ModuleError, Modules};
+use crate::modules::Modules;
 use crate::targets::is_connection;
 
 /// Refuses tasks that cannot run.
@@ -43,12 +43,13 @@ fn check_task(task: &Task, playbook: &Path, modules: &Modules, reader: &mut Play
     let collections = task.settings.get(Keyword::Collections);
     let collections = collections.map(Data::words).unwrap_or_default();
     if let Err(error) = modules.find(wanted, &libraries, &collections) {
-        let meant = || match &error {
-            ModuleError::Missing { .. } => nearest(wanted, Section::Task)
-                .map(|keyword| format!("did you mean the keyword `{keyword}`?")),
-            _ => None,
+        let is_unknown = !is_module(builtin(&task.module));
+        let keyword = nearest(wanted, Section::Task).filter(|_| is_unknown);
+        let meant = keyword.map(|keyword| format!("did you mean the keyword `{keyword}`?"));
+        let help = match (meant, error.help()) {
+            (Some(meant), Some(help)) => Some(format!("{meant} Otherwise {help}")),
+            (meant, help) => meant.or(help),
         };
-        let help = error.help().or_else(meant);
         reader.refuse(task.place, error.to_string(), help);
     } else if !is_module(builtin(&task.module)) {
         reader.refuse_text(builtin(&task.module), &task.arguments);

@@ -1,11 +1,12 @@
 //! The handle through which the seats, slots and limits of a run change.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::entry::EntryState;
+use super::entry::{EntryState, JobEntry};
 use super::kinds::Kinds;
 use super::queue::Queue;
-use super::seating::Seating;
+use super::seating::{KnownRoutes, Seating};
 use crate::Error;
 use crate::dispatch::{PoolKey, WorkerNumber};
 use crate::ids::{PlaceId, Ticket};
@@ -135,11 +136,13 @@ impl<'a> Capacity<'a> {
         slots: u32,
         unqueued: impl Iterator<Item = &'b Job>,
         kinds: &Kinds,
+        now: Instant,
     ) -> Result<(), Error> {
         if slots == 0 {
             return Err(Error::ImpossibleSlots { asked: 1, total: 0 });
         }
-        if slots < self.seating.places().local_slots() {
+        let before = self.seating.places().local_slots();
+        if slots < before {
             // A job that needs more than there ever were is refused when it is queued, and holds up nobody.
             let most = self.seating.most_local_slots();
             let needed = unqueued
@@ -161,7 +164,28 @@ impl<'a> Capacity<'a> {
         if self.seating.places().are_several() {
             self.seating.tell_of_place(PlaceId::LOCAL, self.queue);
         }
+        if slots > before {
+            self.refit_larger(before, kinds, now);
+        }
         Ok(())
+    }
+
+    /// Has each waiting job that is larger than the local place was before fill the slots that it asks for, as far as
+    /// there are as many by now.
+    fn refit_larger(self, before: u32, kinds: &Kinds, now: Instant) {
+        let is_larger = |entry: &JobEntry| {
+            entry.state() == EntryState::Waiting && entry.job.terms.slots > before
+        };
+        for ticket in self.queue.tickets(is_larger) {
+            let entry = self.queue.get(ticket);
+            let (job, kills, kind) = (Arc::clone(&entry.job), entry.memory_kills, entry.kind);
+            let known = KnownRoutes::of(self.queue);
+            // A job that no place could run any more goes on as it is.
+            if let Ok(target) = self.seating.target((&job, kills), kind, kinds) {
+                self.queue.refit(ticket, target, now);
+                self.seating.tell_of_new(known, self.queue);
+            }
+        }
     }
 
     /// Returns how many slots the local place must have for the jobs of the queue, if places count their slots.

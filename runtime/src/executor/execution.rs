@@ -352,12 +352,15 @@ impl Execution {
         slots: u32,
         unqueued: impl Iterator<Item = &'a Job>,
         kinds: &Kinds,
+        now: Instant,
     ) -> Result<(), Error> {
         // The jobs whose results are held may yet be tried again.
         let refuted = self.provisional.retries().map(|(_, entry)| entry);
         let held = refuted.chain(self.provisional.held_jobs());
         let unqueued = unqueued.chain(held.map(|entry| &*entry.job));
-        self.dispatcher.capacity().set_slots(slots, unqueued, kinds)
+        self.dispatcher
+            .capacity()
+            .set_slots(slots, unqueued, kinds, now)
     }
 
     /// Iterates over the ids of all jobs that are queued, held, or wait for a retry after a refuted answer.

@@ -13,6 +13,7 @@ use crate::context::{
 use crate::dispatch::{Assignment, Reporter, StopRequest};
 use crate::ids::{PlaceId, PlaceName, SlotNumber, Ticket};
 use crate::job::{Job, Timeouts, Work};
+use crate::os::MemoryLimits;
 use crate::outcome::{Class, Failure};
 use crate::scheduling::ResourceShare;
 use crate::suspension::{until, working_now};
@@ -71,6 +72,8 @@ struct LocalAttempt {
     slot: Option<SlotNumber>,
     /// The resources that the attempt holds.
     resources: Option<Arc<[ResourceShare]>>,
+    /// The limits of its memory, if it is a command.
+    memory: MemoryLimits,
     /// The span of the attempt, if the run is traced.
     trace: Option<TraceParent>,
     stop: StopSignal,
@@ -104,8 +107,13 @@ impl LocalPerformer {
         }
     }
 
-    /// Performs an attempt on a task of its own. If it is a command, it runs at this place.
-    pub(super) fn perform(&mut self, ticket: Ticket, assignment: Assignment, place: PlaceId) {
+    /// Performs an attempt on a task of its own. If it is a command, it runs at this place, within these limits of memory.
+    pub(super) fn perform(
+        &mut self,
+        ticket: Ticket,
+        assignment: Assignment,
+        (place, memory): (PlaceId, MemoryLimits),
+    ) {
         let Assignment {
             job,
             attempt,
@@ -128,6 +136,7 @@ impl LocalPerformer {
             place,
             slot,
             resources,
+            memory,
             trace,
             stop: stop.clone(),
         });
@@ -191,6 +200,7 @@ impl Perform for LocalRunners {
             place,
             slot,
             resources,
+            memory,
             trace,
             stop,
         } = attempt;
@@ -245,7 +255,7 @@ impl Perform for LocalRunners {
                     return (guard, CatchPanic(work).await);
                 }
                 let config = context.command_with_variables(config);
-                let limits_of_command = (timeouts, job.terms.memory);
+                let limits_of_command = (timeouts, memory);
                 // Boxed, because this future is much larger than those of the other kinds of work.
                 let run =
                     Box::pin(

@@ -8,6 +8,7 @@ use crate::context::AttemptOutput;
 use crate::dispatch::{Assignment, AttemptKey, Demand, Order, PoolKey, StopRequest};
 use crate::ids::KindId;
 use crate::ids::{PlaceId, Ticket};
+use crate::os::MemoryLimits;
 use crate::outcome::Failure;
 use crate::process::{Attachment, SeatId, Seats};
 
@@ -181,9 +182,14 @@ impl Performers {
         self.ran.clear();
     }
 
-    /// Performs an attempt in this process. If it is a command, it runs at this place.
-    pub(super) fn perform_here(&mut self, ticket: Ticket, assignment: Assignment, place: PlaceId) {
-        self.local.perform(ticket, assignment, place);
+    /// Performs an attempt in this process. If it is a command, it runs at this place, within these limits of memory.
+    pub(super) fn perform_here(
+        &mut self,
+        ticket: Ticket,
+        assignment: Assignment,
+        at: (PlaceId, MemoryLimits),
+    ) {
+        self.local.perform(ticket, assignment, at);
     }
 
     /// Returns the output of a command that this process has started.

@@ -150,6 +150,34 @@ impl Queue {
         }
     }
 
+    /// Has a waiting job fill as many slots as `target` says.
+    pub(super) fn refit(&mut self, ticket: Ticket, target: Target<'_>, now: Instant) {
+        let entry = self.entries.get(ticket);
+        let (job, kills, old) = (Arc::clone(&entry.job), entry.memory_kills, entry.route);
+        let mut route = Route {
+            places: target.places,
+            needs: target.needs,
+            ..self.routes.get(old)
+        };
+        if target.counts_slots {
+            route.slots = target.slots;
+        }
+        // With too many routes the job goes on filling what it filled.
+        let Some(route) = self.routes.find_or_add(route, target.members) else {
+            return;
+        };
+        let claims = &mut self.claims;
+        expect_known(claims.collect_resources(&job.terms, kills, &self.scheduler));
+        self.entries.reroute(ticket, route);
+        let kind_and_slots = (route.scheduled(), target.slots);
+        expect_known(self.scheduler.set_kind_and_slots(
+            ticket,
+            kind_and_slots,
+            self.claims.resources(),
+            now,
+        ));
+    }
+
     /// Returns how many units of a resource the next attempt of a job takes.
     pub(super) fn units_needed(&self, entry: &JobEntry, need: &ResourceNeed) -> u64 {
         claims::units_needed(need, &entry.job.terms, entry.memory_kills, &self.scheduler)

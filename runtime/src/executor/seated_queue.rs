@@ -22,6 +22,7 @@ use super::seating::{KnownRoutes, Seating};
 use crate::dispatch::{Assignment, PoolKey, ReplyTo, Reporter, StopRequest};
 use crate::ids::KindId;
 use crate::ids::{PlaceId, PlaceName, SlotNumber, Ticket, WorkerName};
+use crate::job::ResourceNeed;
 use crate::outcome::Failure;
 use crate::scheduling::{AfterAttempt, Decision, ResourceShare, SchedulerLoad};
 use crate::trace_context::RunTrace;
@@ -238,9 +239,13 @@ impl SeatedQueue {
         let (key, is_rated) = (entry.pool(), entry.is_rated);
         let assignment = self.assignment(entry, entry.attempts, false);
         let Some(pool) = self.seating.performers_mut().pool(key) else {
+            let mut shares = assignment.resources.iter().flat_map(|shares| shares.iter());
+            let units = shares.find(|share| share.name() == ResourceNeed::MEMORY);
+            let units = units.map(ResourceShare::units);
+            let memory = entry.job.terms.memory_after(entry.memory_kills, units);
             self.seating
                 .performers_mut()
-                .perform_here(ticket, assignment, place);
+                .perform_here(ticket, assignment, (place, memory));
             if self.places().are_several() {
                 self.seating.tell_of_place(place, &mut self.queue);
             }

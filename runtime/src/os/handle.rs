@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
@@ -64,6 +65,7 @@ pub struct ProcessHandle {
 /// After this process was stopped or starved, its timers can fire before its event loop notices what has happened in
 /// the meantime. So code that is about to decide about an attempt by the clock has to ask here first, and handle what
 /// has come.
+#[async_trait]
 pub trait ProcessView: Send + Sync {
     /// Returns how many bytes were written to the stdin of the process, and how many of them it has read.
     ///
@@ -88,6 +90,13 @@ pub trait ProcessView: Send + Sync {
     fn is_direct(&self) -> bool {
         true
     }
+
+    /// Waits until this answers at least from what was true when it was called. A view that [is
+    /// direct](Self::is_direct) always does.
+    ///
+    /// The host of the process may be late: its agent may have been stopped, or the network may have been. So this asks
+    /// the host, and waits for all that the process had printed by then, or for the news that it has ended.
+    async fn catch_up(&self) {}
 
     /// Returns for how long a process that has ended surely ran, as measured where it ran.
     ///

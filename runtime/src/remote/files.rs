@@ -37,7 +37,7 @@ mod wire;
 mod work_folder;
 
 pub(super) use agent::{FileRequest, FileService};
-pub(super) use client::FileClient;
+pub(super) use client::{FileClient, RemoteFolder};
 
 #[cfg(test)]
 mod tests;

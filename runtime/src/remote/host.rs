@@ -1,6 +1,8 @@
 //! A host to which ratchet connects, and connects again after each loss, until it is given up.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,6 +12,7 @@ use ratchet_resilience::Rng;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::launch::{AgentProgram, LaunchError, Launched, launch};
 use super::reconnect_backoff::ReconnectBackoff;
@@ -215,6 +218,16 @@ impl RemoteHost {
             Ok(Current::None) | Err(_) => Err(ProcessError::Ended),
         }
     }
+
+    /// Adds the environment of the host to that of a process, which comes first.
+    fn with_env<'a>(&self, config: &'a ProcessConfig) -> Cow<'a, ProcessConfig> {
+        let mut config = Cow::Borrowed(config);
+        for (name, value) in &self.env {
+            let (name, value): (&OsStr, &OsStr) = (name.as_ref(), value.as_ref());
+            config.to_mut().env.declare_missing(name, value);
+        }
+        config
+    }
 }
 
 impl Drop for RemoteHost {
@@ -417,20 +430,21 @@ fn advice(last_words: &str) -> Option<&'static str> {
 impl ProcessManager for RemoteHost {
     async fn spawn_process(&self, config: &ProcessConfig) -> Result<ProcessHandle, ProcessError> {
         let connection = self.connection().await?;
-        if self.env.is_empty() {
-            return connection.spawn_process(config).await;
-        }
-        let mut config = config.clone();
-        for (name, value) in &self.env {
-            if !config
-                .env
-                .declared()
-                .any(|(declared, _)| declared == name.as_str())
-            {
-                config.env = config.env.set(name, value);
-            }
-        }
-        connection.spawn_process(&config).await
+        connection.spawn_process(&self.with_env(config)).await
+    }
+
+    async fn spawn_unless_cancelled(
+        &self,
+        config: &ProcessConfig,
+        cancel: &CancellationToken,
+    ) -> Result<Option<ProcessHandle>, ProcessError> {
+        let connection = tokio::select! {
+            biased;
+            connection = self.connection() => connection?,
+            () = cancel.cancelled() => return Ok(None),
+        };
+        let config = self.with_env(config);
+        connection.spawn_unless_cancelled(&config, cancel).await
     }
 
     async fn get_process(&self, id: ProcessId) -> Result<Option<ProcessInfo>, ProcessError> {

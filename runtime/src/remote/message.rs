@@ -52,6 +52,8 @@ pub(super) enum ToAgent {
     Continue { id: u64 },
     /// Closes the output pipe of a process, because it is not read any more.
     CloseOutput { id: u64, output: OutputStream },
+    /// Asks how many bytes a process has printed to its stdout.
+    CountOutput { id: u64 },
     /// Asks for the usage of processes.
     Measure { question: u64, ids: Vec<u64> },
     /// Shows that the dispatcher is alive, and asks for an answer.
@@ -90,6 +92,8 @@ pub(super) enum FromAgent {
         /// How many bytes of its stdin the process has read, if that is known.
         read: Option<u64>,
     },
+    /// A process has printed this many bytes to its stdout when it was asked, if that is known.
+    OutputCounted { id: u64, printed: Option<u64> },
     /// The usage of processes: the process, its memory in bytes, and its processor time in milliseconds.
     Measured {
         question: u64,
@@ -514,6 +518,10 @@ mod tests {
         let question = u64::MAX;
         let sent = [
             FromAgent::ended(1, ended, Some(5), Duration::from_secs(2)),
+            FromAgent::OutputCounted {
+                id: 2,
+                printed: Some(9),
+            },
             FromAgent::Measured { question, usage },
             FromAgent::InputClosed { id: 2, read: None },
             FromAgent::Beat,
@@ -535,6 +543,7 @@ mod tests {
                 id: 1,
                 grace_ms: u64::MAX,
             },
+            ToAgent::CountOutput { id: 1 },
             ToAgent::Measure {
                 question: 1,
                 ids: vec![1, 2],

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::message::{OutputStream, ToAgent};
 use super::stream::{CHUNK, Inbox, poll_capacity};
-use super::table::RemoteView;
+use super::view::RemoteView;
 use crate::os::InputWatch;
 
 /// Reads one output pipe of a process on another host. Dropping it closes the pipe there.

@@ -13,14 +13,16 @@ use h2::RecvStream;
 use h2::client::SendRequest;
 use http::{Method, Request, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 use self::connection::AgentConnection;
-use super::files::FileClient;
+use super::files::{FileClient, RemoteFolder};
 use super::message::{OutputStream, Spec, StartError, ToAgent, wire_id};
 use super::pipes::{RemoteReader, RemoteWriter};
 use super::stream::{Inbox, PROCESS_PATH, STDERR_PATH, SYSTEM_ID, StreamEnd};
-use super::table::{ProcessEntry, ProcessTable, RemoteView};
+use super::table::{ProcessEntry, ProcessTable};
+use super::view::{AgentView, RemoteView};
 use super::{AgentInfo, HostHealth, RemoteConfig, RemoteError};
 use crate::os::{
     ExitWatch, InputWatch, Pipes, ProcessConfig, ProcessError, ProcessHandle, ProcessId,
@@ -157,6 +159,129 @@ impl RemoteProcesses {
         Ok(Ok((system_id.unwrap_or_default(), stdin)))
     }
 
+    /// Registers a process that is about to be started, and makes its work folder. If this or its result is dropped, the
+    /// process is never started.
+    async fn prepare(&self, config: &ProcessConfig) -> Result<PreparedProcess<'_>, ProcessError> {
+        let spec = Spec::encode(config)?;
+        if self.connection.loss().has_ended() {
+            return Err(self.lost(false));
+        }
+        let place = Arc::clone(&self.places).acquire_owned().await;
+        let place = place.map_err(|_| ProcessError::Ended)?;
+        let (notice, exit) = ExitWatch::channel();
+        let (input_notice, input) = InputWatch::channel();
+        let view = Arc::<RemoteView>::default();
+        let id = self.table.add(ProcessEntry::new(
+            (self.connection.number(), self.connection.messages()),
+            Arc::from(config.to_string()),
+            notice,
+            input_notice,
+            Arc::clone(&view),
+        ));
+        let id = id.ok_or_else(|| self.lost(false))?;
+        let guard = StartGuard {
+            table: &self.table,
+            id: Some(id),
+            is_asked: false,
+        };
+        let folder = match &config.files {
+            None => None,
+            Some(files) => {
+                let made = self.files.make_folder(wire_id(id), Arc::clone(files));
+                Some(made.await?)
+            }
+        };
+        Ok(PreparedProcess {
+            spec,
+            place,
+            id,
+            guard,
+            view,
+            exit,
+            input,
+            folder,
+        })
+    }
+
+    /// Makes the agent start a process.
+    async fn start_prepared(
+        &self,
+        config: &ProcessConfig,
+        prepared: PreparedProcess<'_>,
+    ) -> Result<ProcessHandle, ProcessError> {
+        let PreparedProcess {
+            spec,
+            place,
+            id,
+            mut guard,
+            view,
+            mut exit,
+            input,
+            folder,
+        } = prepared;
+        let messages = self.connection.messages();
+        guard.is_asked = true;
+        self.table.start_asked(id, working_now());
+        let started = self.start(id, spec, &view, input.clone()).await;
+        let (system_id, stdin) = match started {
+            Ok(Ok(started)) => started,
+            Ok(Err(error)) => {
+                guard.id = None;
+                self.table.not_started(id);
+                return Err(error.of(config));
+            }
+            Err(error) => {
+                // The process may run there until the agent has killed it, so the start does not count as failed before
+                // that. The loss of the connection may be noticed only a moment later.
+                self.table.terminate(id, Duration::ZERO, working_now());
+                let is_lost = self.connection.loss().is_lost_soon().await;
+                if is_lost {
+                    exit.wait().await;
+                }
+                guard.id = None;
+                self.table.not_started(id);
+                return Err(if is_lost {
+                    self.lost(true)
+                } else {
+                    ProcessError::Spawn {
+                        command: config.command.clone(),
+                        source: io::Error::other(ratchet_ipc::error_chain(&error)),
+                    }
+                });
+            }
+        };
+        guard.id = None;
+        self.table.started(id, system_id);
+        let mut waited = exit.clone();
+        tokio::spawn(async move {
+            waited.wait().await;
+            drop(place);
+        });
+        let reader = |output| RemoteReader {
+            view: Arc::clone(&view),
+            id: wire_id(id),
+            output,
+            messages: messages.clone(),
+        };
+        let pipes: Pipes = (
+            Box::new(stdin),
+            Box::new(reader(OutputStream::Stdout)),
+            Box::new(reader(OutputStream::Stderr)),
+        );
+        let view = AgentView {
+            id,
+            view,
+            table: Arc::clone(&self.table),
+        };
+        let handle = ProcessHandle::new(id, pipes, exit)
+            .with_view(view)
+            .with_input_watch(input);
+        Ok(match folder {
+            Some(folder) => handle.with_folder(folder),
+            None => handle,
+        })
+    }
+
     async fn requests(&self) -> Result<SendRequest<Bytes>, RemoteError> {
         Ok(self.connection.requests().ready().await?)
     }
@@ -232,94 +357,37 @@ impl Drop for StartGuard<'_> {
     }
 }
 
+/// A process that its agent can be asked to start.
+struct PreparedProcess<'a> {
+    spec: Bytes,
+    /// The permit of the process among those of its connection.
+    place: OwnedSemaphorePermit,
+    id: ProcessId,
+    guard: StartGuard<'a>,
+    view: Arc<RemoteView>,
+    exit: ExitWatch,
+    input: InputWatch,
+    folder: Option<RemoteFolder>,
+}
+
 #[async_trait]
 impl ProcessManager for RemoteProcesses {
     async fn spawn_process(&self, config: &ProcessConfig) -> Result<ProcessHandle, ProcessError> {
-        let spec = Spec::encode(config)?;
-        if self.connection.loss().has_ended() {
-            return Err(self.lost(false));
-        }
-        let place = Arc::clone(&self.places).acquire_owned().await;
-        let place = place.map_err(|_| ProcessError::Ended)?;
-        let (notice, mut exit) = ExitWatch::channel();
-        let (input_notice, input) = InputWatch::channel();
-        let view = Arc::<RemoteView>::default();
-        let messages = self.connection.messages();
-        let id = self.table.add(ProcessEntry::new(
-            (self.connection.number(), messages.clone()),
-            Arc::from(config.to_string()),
-            notice,
-            input_notice,
-            Arc::clone(&view),
-        ));
-        let id = id.ok_or_else(|| self.lost(false))?;
-        let mut guard = StartGuard {
-            table: &self.table,
-            id: Some(id),
-            is_asked: false,
+        let prepared = self.prepare(config).await?;
+        self.start_prepared(config, prepared).await
+    }
+
+    async fn spawn_unless_cancelled(
+        &self,
+        config: &ProcessConfig,
+        cancel: &CancellationToken,
+    ) -> Result<Option<ProcessHandle>, ProcessError> {
+        let prepared = tokio::select! {
+            biased;
+            prepared = self.prepare(config) => prepared?,
+            () = cancel.cancelled() => return Ok(None),
         };
-        let folder = match &config.files {
-            None => None,
-            Some(files) => {
-                let made = self.files.make_folder(wire_id(id), Arc::clone(files));
-                Some(made.await?)
-            }
-        };
-        guard.is_asked = true;
-        self.table.start_asked(id, working_now());
-        let started = self.start(id, spec, &view, input.clone()).await;
-        let (system_id, stdin) = match started {
-            Ok(Ok(started)) => started,
-            Ok(Err(error)) => {
-                guard.id = None;
-                self.table.not_started(id);
-                return Err(error.of(config));
-            }
-            Err(error) => {
-                // The process may run there until the agent has killed it, so the start does not count as failed before
-                // that. The loss of the connection may be noticed only a moment later.
-                self.table.terminate(id, Duration::ZERO, working_now());
-                let is_lost = self.connection.loss().is_lost_soon().await;
-                if is_lost {
-                    exit.wait().await;
-                }
-                guard.id = None;
-                self.table.not_started(id);
-                return Err(if is_lost {
-                    self.lost(true)
-                } else {
-                    ProcessError::Spawn {
-                        command: config.command.clone(),
-                        source: io::Error::other(ratchet_ipc::error_chain(&error)),
-                    }
-                });
-            }
-        };
-        guard.id = None;
-        self.table.started(id, system_id);
-        let mut waited = exit.clone();
-        tokio::spawn(async move {
-            waited.wait().await;
-            drop(place);
-        });
-        let reader = |output| RemoteReader {
-            view: Arc::clone(&view),
-            id: wire_id(id),
-            output,
-            messages: messages.clone(),
-        };
-        let pipes: Pipes = (
-            Box::new(stdin),
-            Box::new(reader(OutputStream::Stdout)),
-            Box::new(reader(OutputStream::Stderr)),
-        );
-        let handle = ProcessHandle::new(id, pipes, exit)
-            .with_view(view)
-            .with_input_watch(input);
-        Ok(match folder {
-            Some(folder) => handle.with_folder(folder),
-            None => handle,
-        })
+        self.start_prepared(config, prepared).await.map(Some)
     }
 
     async fn get_process(&self, id: ProcessId) -> Result<Option<ProcessInfo>, ProcessError> {

@@ -198,6 +198,11 @@ impl Inbox {
 
     /// Waits until the stream has ended or broken off, or until no more comes before something is read.
     pub(super) async fn is_settled(&self) {
+        self.has_received(u64::MAX).await;
+    }
+
+    /// Waits until this many bytes have come, or until no more come, as [`is_settled`](Self::is_settled) does.
+    pub(super) async fn has_received(&self, bytes: u64) {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
@@ -208,7 +213,8 @@ impl Inbox {
                 // Room is given back in halves of a window, so a sender may be stuck with less than a whole window
                 // unread.
                 let is_full = state.unread.len() >= STREAM_WINDOW as usize / 2;
-                if state.end.is_some() || state.is_broken || is_full {
+                let is_settled = state.end.is_some() || state.is_broken || is_full;
+                if is_settled || state.received >= bytes {
                     return;
                 }
             }

@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use super::message::{FromAgent, ToAgent, ended, grace_ms, usage_from_wire, wire_id};
-use super::stream::{Inbox, StreamEnd};
+use super::view::RemoteView;
 use crate::os::{
-    Ended, Ending, Exit, ExitNotice, InputCount, InputNotice, OutputCount, ProcessId, ProcessInfo,
-    ProcessUsage, ProcessView,
+    Ended, Ending, Exit, ExitNotice, InputNotice, ProcessId, ProcessInfo, ProcessUsage,
 };
 
 /// All processes of a host that have not ended, and the questions that its agent has not answered.
@@ -80,6 +79,17 @@ pub(super) struct ProcessEntry {
     shared: Arc<RemoteView>,
     /// The request that its agent has not answered, and from when on the time for the answer counts.
     open: Option<(OpenRequest, Instant)>,
+    /// The question for how much the process has printed, while it is not done with.
+    count: Option<OpenCount>,
+}
+
+/// The question for how much a process has printed. It stays open until that much has come, so that a host that claims
+/// more than it ever sends is given up.
+#[derive(Debug)]
+struct OpenCount {
+    asked_at: Instant,
+    /// Sends the agent's answer; `None` once that has come.
+    answer: Option<oneshot::Sender<Option<u64>>>,
 }
 
 impl ProcessEntry {
@@ -100,70 +110,8 @@ impl ProcessEntry {
             input,
             shared,
             open: None,
+            count: None,
         }
-    }
-}
-
-/// The dispatcher's copy of a process on another host: its output so far, the bytes written to its stdin, and its end.
-#[derive(Debug, Default)]
-pub(super) struct RemoteView {
-    pub(super) stdout: Inbox,
-    pub(super) stderr: Inbox,
-    /// How many bytes were written to its stdin.
-    pub(super) written: Arc<AtomicU64>,
-    state: Mutex<ViewState>,
-}
-
-/// The part of a process's state that its agent reports.
-#[derive(Debug, Default)]
-struct ViewState {
-    /// How many bytes of its stdin it has read; `None` until its agent has reported that.
-    read: Option<u64>,
-    /// For how long it surely ran; `None` until its agent has reported its end.
-    ran: Option<Duration>,
-    has_ended: bool,
-}
-
-impl RemoteView {
-    fn state(&self) -> MutexGuard<'_, ViewState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Ends both streams of a process for which no more data will come.
-    pub(super) fn cut(&self) {
-        self.stdout.end(StreamEnd::Cut);
-        self.stderr.end(StreamEnd::Cut);
-    }
-}
-
-impl ProcessView for Arc<RemoteView> {
-    fn input(&self) -> Option<InputCount> {
-        let written = self.written_input()?;
-        // A host could report any number.
-        let read = self.state().read?.min(written);
-        Some(InputCount { written, read })
-    }
-
-    fn written_input(&self) -> Option<u64> {
-        // Relaxed: the count orders nothing.
-        Some(self.written.load(Ordering::Relaxed))
-    }
-
-    fn output(&self) -> Option<OutputCount> {
-        let (printed, read) = self.stdout.counts();
-        Some(OutputCount { printed, read })
-    }
-
-    fn has_ended(&self) -> bool {
-        self.state().has_ended
-    }
-
-    fn is_direct(&self) -> bool {
-        false
-    }
-
-    fn ran(&self) -> Option<Duration> {
-        self.state().ran
     }
 }
 
@@ -226,6 +174,10 @@ impl ProcessTable {
             .values()
             .filter(|entry| entry.connection == connection);
         let request = processes.find_map(|entry| {
+            let count = entry.count.as_ref();
+            if count.is_some_and(|count| is_over(count.asked_at)) {
+                return Some("report the output of a process");
+            }
             let (request, since) = entry.open?;
             is_over(since).then(|| request.in_words())
         });
@@ -285,6 +237,36 @@ impl ProcessTable {
         self.send(id, message);
     }
 
+    /// Asks the agent of a process how much it has printed. The answer is dropped if the process ends before that.
+    /// Returns `None` if the process is known to have ended.
+    ///
+    /// The question stays open until [`output_counted`](Self::output_counted) is called.
+    pub(super) fn count_output(
+        &self,
+        id: ProcessId,
+        now: Instant,
+    ) -> Option<oneshot::Receiver<Option<u64>>> {
+        let mut state = self.state();
+        let entry = state.living.get_mut(&id)?;
+        let (answer, answered) = oneshot::channel();
+        entry.count = Some(OpenCount {
+            asked_at: now,
+            answer: Some(answer),
+        });
+        // An error means that the connection is lost, and then the process ends.
+        let _ = entry
+            .messages
+            .send(ToAgent::CountOutput { id: wire_id(id) });
+        Some(answered)
+    }
+
+    /// Records that what a process had printed when its agent was asked has come.
+    pub(super) fn output_counted(&self, id: ProcessId) {
+        if let Some(entry) = self.state().living.get_mut(&id) {
+            entry.count = None;
+        }
+    }
+
     /// Asks an agent for the usage of processes.
     pub(super) fn measure(
         &self,
@@ -334,19 +316,24 @@ impl ProcessTable {
                 if let Some(entry) = state.living.remove(&id) {
                     drop(state);
                     let ended = ended(exit, ending, left_behind, survivors);
-                    {
-                        let mut view = entry.shared.state();
-                        view.read = read.or(view.read);
-                        view.ran = Some(Duration::from_millis(ran_ms));
-                    }
+                    entry.shared.has_ended(read, Duration::from_millis(ran_ms));
                     tokio::spawn(announce(entry, ended));
                 }
             }
             FromAgent::InputClosed { id, read } => {
                 let state = self.state();
                 if let Some(entry) = state.living.get(&ProcessId::new(id)) {
-                    entry.shared.state().read = read;
+                    entry.shared.has_closed_input(read);
                     entry.input.send();
+                }
+            }
+            FromAgent::OutputCounted { id, printed } => {
+                let mut state = self.state();
+                let entry = state.living.get_mut(&ProcessId::new(id));
+                let count = entry.and_then(|entry| entry.count.as_mut());
+                if let Some(answer) = count.and_then(|count| count.answer.take()) {
+                    // The receiver may have been dropped.
+                    let _ = answer.send(printed);
                 }
             }
             FromAgent::Measured { question, usage } => {
@@ -377,8 +364,7 @@ impl ProcessTable {
         state.living = kept;
         drop(state);
         for entry in lost.into_values() {
-            entry.shared.cut();
-            entry.shared.state().has_ended = true;
+            entry.shared.is_lost();
             entry.notice.send(Ended {
                 exit: Exit::Unknown,
                 ending: Ending::HostLost,
@@ -396,7 +382,6 @@ async fn announce(entry: ProcessEntry, ended: Ended) {
         entry.shared.stdout.is_settled(),
         entry.shared.stderr.is_settled()
     );
-    entry.shared.state().has_ended = true;
     entry.shared.stdout.process_ended();
     entry.shared.stderr.process_ended();
     entry.notice.send(ended);

@@ -54,7 +54,7 @@ use crate::dispatch::{
 use crate::ids::Ticket;
 use crate::ids::WorkerName;
 use crate::os::{ExitWatch, OutputCount, ProcessHandle, ProcessManager, ProcessView};
-use crate::suspension::{until, working_now};
+use crate::suspension::{LATE, until, working_now};
 use crate::worker::config::{PoolConfig, WorkerProtocol};
 
 /// How many orders are taken from the channel at once. Their requests are sent in one write.
@@ -370,13 +370,33 @@ impl RunningWorker {
         }
         let due = self.deadline().filter(|at| *at <= now);
         if due.is_some() && self.process.view().is_some_and(|view| !view.is_direct()) {
-            // If this process was stopped, what the worker has printed may wait in the connection to its host.
-            until(due).await;
+            self.catch_up_with_host(due, now).await;
+            if self.has_ended() {
+                self.awaits_exit = true;
+                return;
+            }
         }
         self.read_printed().await;
         // An answer may have moved the deadline.
         if self.deadline().is_some_and(|at| at <= now) {
             self.on_time(now).await;
+        }
+    }
+
+    /// Waits until what the worker has printed on another host has come here.
+    async fn catch_up_with_host(&mut self, due: Option<Instant>, now: Instant) {
+        let view = self.process.view();
+        if let Some(view) = view.filter(|_| self.kill_deadline().is_some_and(|at| at <= now)) {
+            // The host may have been stopped, or the network. This costs a round trip, so it is done only before
+            // something is stopped or killed.
+            view.catch_up().await;
+            let delay = working_now().saturating_duration_since(now);
+            if delay >= LATE {
+                self.pings.was_delayed(delay);
+            }
+        } else {
+            // If this process was stopped, what the worker has printed may wait in the connection to its host.
+            until(due).await;
         }
     }
 
@@ -419,26 +439,37 @@ impl RunningWorker {
 
     /// Returns the earliest time at which something is due.
     fn deadline(&self) -> Option<Instant> {
-        let leaving = match self.exit_stage {
-            ExitStage::InputClosed(at) => Some(at),
-            ExitStage::Working | ExitStage::AfterWork(_) | ExitStage::Terminated => None,
-        };
-        let ready_by = self.ready_by.filter(|_| self.profile.is_none());
         [
+            self.kill_deadline(),
             self.handshake.deadline(),
-            ready_by,
-            self.jobs.deadline(self.can(&Capability::Cancel)),
             self.pings.deadline(),
             self.read_proof.deadline(),
             self.other_output.deadline(),
-            self.ends_by,
-            leaving,
             self.filter_deadline(),
         ]
         .into_iter()
         .flatten()
         .min()
         .filter(|_| !self.is_killed && !self.awaits_exit)
+    }
+
+    /// Returns the earliest time at which an attempt or the worker is stopped or killed, unless the worker does
+    /// something before that.
+    fn kill_deadline(&self) -> Option<Instant> {
+        let leaving = match self.exit_stage {
+            ExitStage::InputClosed(at) => Some(at),
+            ExitStage::Working | ExitStage::AfterWork(_) | ExitStage::Terminated => None,
+        };
+        [
+            self.ready_by.filter(|_| self.profile.is_none()),
+            self.jobs.deadline(self.can(&Capability::Cancel)),
+            self.pings.answer_by(),
+            self.ends_by,
+            leaving,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Returns when to check the filter. Once its stdin is closed, the end of its output answers everything.

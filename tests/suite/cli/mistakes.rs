@@ -108,3 +108,43 @@ fn values_of_map_that_can_only_be_mistakes_are_refused() {
         );
     }
 }
+
+#[test]
+fn keys_of_other_programs_in_a_job_file_are_answered_with_those_of_ratchet() {
+    let told = |text: String| {
+        let folder = Folder::new().file("jobs.yaml", text);
+        let ended = Ratchet::within(&folder).args(["check", "jobs.yaml"]).run();
+        ended.with_code(2).stderr()
+    };
+    for (key, ours) in [
+        ("name", "id"),
+        ("title", "id"),
+        ("cmd", "run"),
+        ("command", "run"),
+        ("exec", "run"),
+        ("program", "run"),
+        ("depends_on", "needs"),
+        ("deps", "needs"),
+        ("requires", "needs"),
+        ("after", "needs"),
+        ("chdir", "cwd"),
+        ("workdir", "cwd"),
+        ("environment", "env"),
+        ("max_retries", "retry"),
+    ] {
+        let said = told(format!("jobs:\n  - {{run: [ls], {key}: x}}\n"));
+        assert!(said.contains(&format!("did you mean `{ours}`?")), "{said}");
+    }
+    for key in ["steps", "tasks", "stages", "commands"] {
+        let said = told(format!("{key}:\n  - {{run: [ls]}}\n"));
+        assert!(said.contains("did you mean `jobs`?"), "{said}");
+    }
+    for key in ["shell", "script"] {
+        let said = told(format!("jobs:\n  - {{{key}: a | b}}\n"));
+        let error = format!("unknown key `{key}` in a job");
+        assert!(
+            said.contains(&error) && said.contains("run: [sh, -c, 'a | b']"),
+            "{said}"
+        );
+    }
+}

@@ -619,6 +619,16 @@ fn a_limit_that_names_nobody_is_refused() {
 }
 
 #[test]
+fn a_misspelt_keyword_is_told_as_one_although_there_is_no_ansible() {
+    let playbook = "- hosts: all\n  tasks:\n  - whn: x\n";
+    let folder = site().file("typo.yml", playbook);
+    let call = Ratchet::within(&folder).args(["play", "-i", "inv", "typo.yml"]);
+    let told = call.env("PATH", folder.path()).run().with_code(2).stderr();
+    assert!(told.contains("did you mean the keyword `when`?"), "{told}");
+    assert!(told.contains("typo.yml:3:5"), "{told}");
+}
+
+#[test]
 fn modules_that_are_nowhere_are_found_by_syntax_check() {
     let Some(program) = ansible("ansible-playbook") else {
         return;

@@ -61,39 +61,62 @@ pub struct SectionPlace {
 }
 
 /// Keys of other programs, with our key for the same purpose.
-const FOREIGN: [(&str, &str); 23] = [
+const FOREIGN: [(&str, &str); 38] = [
     ("after", "needs"),
     ("args", "run"),
     ("attempts", "max"),
+    ("chdir", "cwd"),
     ("cmd", "run"),
     ("cmd", "command"),
     ("command", "run"),
+    ("commands", "jobs"),
     ("cpus", "slots"),
     ("data", "input"),
     ("dependencies", "needs"),
     ("depends", "needs"),
     ("depends_on", "needs"),
+    ("deps", "needs"),
+    ("dir", "cwd"),
+    ("directory", "cwd"),
+    ("env_vars", "env"),
     ("environment", "env"),
+    ("envs", "env"),
+    ("exec", "run"),
     ("max_attempts", "max"),
+    ("max_retries", "max"),
+    ("max_retries", "retry"),
     ("name", "id"),
     ("params", "input"),
     ("payload", "input"),
+    ("program", "run"),
+    ("requires", "needs"),
     ("retries", "retry"),
+    ("stages", "jobs"),
     ("steps", "jobs"),
+    ("tasks", "jobs"),
+    ("title", "id"),
     ("tries", "max"),
     ("type", "task"),
+    ("workdir", "cwd"),
     ("working_dir", "cwd"),
     ("working_directory", "cwd"),
-    ("workdir", "cwd"),
 ];
 
-/// Keys that are often written in the wrong section: the section, the key, what is wrong, and what to do.
-const MISPLACED: [(&str, &str, &str, &str); 1] = [(
-    "retry",
-    "budget",
-    "`budget` applies to the whole run",
-    "set it in `defaults`, as in `retry: {budget: 20%}`",
-)];
+/// Keys that need more than another name, mostly because they stand in the wrong section: the section, the key, what is wrong, and what to do.
+const MISPLACED: [(&str, &str, &str, &str); 3] = [
+    (
+        "retry",
+        "budget",
+        "`budget` applies to the whole run",
+        "set it in `defaults`, as in `retry: {budget: 20%}`",
+    ),
+    ("a job", "script", "unknown key `script` in a job", SHELL),
+    ("a job", "shell", "unknown key `shell` in a job", SHELL),
+];
+
+/// What to do instead of naming a script for a shell.
+const SHELL: &str =
+    "a command runs without a shell unless it asks for one: `run: [sh, -c, 'a | b']`";
 
 /// Reads a section from a map.
 pub fn read<T: Section + FromNode>(node: Node<'_>, problems: &mut Problems) -> Option<T> {

@@ -110,8 +110,8 @@ section! {
         on: Vec<Spanned<RetryableClass>>,
         /// How long after the first attempt the last one may start.
         within: PositiveDuration,
-        /// By which factor the job needs more of the resource `memory` after each attempt that was killed for its memory; 1 by
-        /// default.
+        /// By which factor the job takes more of the resource `memory`, and may use more by its limit `memory`, after each attempt
+        /// that was killed for its memory; 1 by default.
         memory: Factor,
     }
 }

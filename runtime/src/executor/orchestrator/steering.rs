@@ -172,7 +172,7 @@ impl Orchestrator {
     fn set_slots(&mut self, slots: u32) -> Result<(), Error> {
         let unqueued = self.arrivals.unqueued().chain(self.arrivals.pending_jobs());
         self.execution
-            .set_slots(slots, unqueued, self.arrivals.kinds())
+            .set_slots(slots, unqueued, self.arrivals.kinds(), self.now)
     }
 
     /// Adds jobs to the run.

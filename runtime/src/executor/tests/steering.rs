@@ -451,6 +451,32 @@ async fn fewer_slots_are_refused_while_a_job_that_needs_more_waits_for_a_hello()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_larger_job_that_waits_fills_what_it_asks_for_once_slots_are_raised_again() {
+    let executor = executor(4);
+    let (submitter, mut run) = executor.open().unwrap();
+    let handle = run.handle();
+    handle.set_slots(1).await.unwrap();
+    submitter.submit(takes("first", 2)).await.unwrap();
+    submitter.submit(filling(takes("big", 9), 3)).await.unwrap();
+    tokio::time::sleep(SECOND).await;
+    for slots in [2, 4] {
+        // With two slots it still fills all, and waits for the first job.
+        handle.set_slots(slots).await.unwrap();
+    }
+    tokio::time::sleep(SECOND / 2).await;
+    // It runs beside the first one in the other three.
+    assert_eq!(handle.status().slots_used, 4);
+    submitter.submit(takes("small", 1)).await.unwrap();
+    drop(submitter);
+    let order: Vec<_> = rest(&mut run)
+        .await
+        .iter()
+        .map(|one| one.id.to_string())
+        .collect();
+    assert_eq!(order, ["first", "small", "big"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_job_that_comes_after_slots_were_lowered_and_is_larger_takes_all_of_them() {
     let executor = executor(3);
     let (submitter, mut run) = executor.open().unwrap();

@@ -188,6 +188,38 @@ async fn written(input: &mut Option<InputWriter>) -> io::Result<()> {
     }
 }
 
+/// Waits until a program is started. Cancels `give_up` when its files are not waited for any longer. Returns `None` if
+/// the program was cancelled before it was started.
+async fn wait_for_start<T>(
+    started: impl Future<Output = Result<Option<T>, ProcessError>>,
+    give_up: &CancellationToken,
+    push_by: Option<Instant>,
+    grace: Duration,
+    cancel: &CancellationToken,
+) -> Result<Option<T>, ProcessError> {
+    tokio::pin!(started);
+    let mut answer_by = None;
+    loop {
+        tokio::select! {
+            biased;
+            started = &mut started => match started? {
+                None if !cancel.is_cancelled() => {
+                    return Err(FileError::TooSlow { direction: Direction::Push }.into());
+                }
+                started => return Ok(started),
+            },
+            () = cancel.cancelled(), if answer_by.is_none() => {
+                give_up.cancel();
+                // The program may run already, although its manager has not said so yet. Then it is asked to end, as one
+                // that is known to run.
+                answer_by = Some(working_now().checked_add(grace));
+            }
+            () = until(answer_by.flatten()) => return Ok(None),
+            () = until(push_by), if !give_up.is_cancelled() => give_up.cancel(),
+        }
+    }
+}
+
 /// Writes the input of a program, until everything is written or the program stops reading. Then the stdin is closed.
 async fn write_input(
     mut stdin: Box<dyn AsyncWrite + Send + Unpin>,
@@ -276,34 +308,24 @@ impl CommandRunner {
         }
         let input = config.stdin.open();
         let input = input.map_err(|source| ProcessError::input(&config.stdin, source))?;
+        // Cancelled to give up a start for which files are still being pushed.
+        let give_up = CancellationToken::new();
         // The thread is started first: a program whose output cannot be read must not be started.
         let started = async {
             let reader = self.start_reader(config, sink).await?;
-            Ok::<_, ProcessError>((reader, manager.spawn_process(config).await?))
+            let handle = match config.files {
+                Some(_) => manager.spawn_unless_cancelled(config, &give_up).await?,
+                None => Some(manager.spawn_process(config).await?),
+            };
+            Ok::<_, ProcessError>(handle.map(|handle| (reader, handle)))
         };
         // The time of the file transfer counts, so that slots are never held for longer than the limits allow.
         let began = config.files.as_ref().map(|_| working_now());
         let push_limit = limits.soft.into_iter().chain(limits.hard).min();
-        tokio::pin!(started);
-        let (mut reader, mut handle) = tokio::select! {
-            biased;
-            started = &mut started => started?,
-            () = cancel.cancelled() => {
-                // The program may run already, although its manager has not said so yet. Then it is asked to end, as one
-                // that is known to run. Files that are being pushed are not waited for.
-                let answer_by = match config.files {
-                    Some(_) => Some(working_now()),
-                    None => working_now().checked_add(limits.grace),
-                };
-                tokio::select! {
-                    biased;
-                    started = &mut started => started?,
-                    () = until(answer_by) => return Ok(CommandEnd::never_started()),
-                }
-            }
-            () = until(limit_from(began, push_limit)) => {
-                return Err(FileError::TooSlow { direction: Direction::Push }.into());
-            }
+        let push_by = limit_from(began, push_limit);
+        let started = wait_for_start(started, &give_up, push_by, limits.grace, cancel).await?;
+        let Some((mut reader, mut handle)) = started else {
+            return Ok(CommandEnd::never_started());
         };
         let mut writer: Option<InputWriter> = None;
         if let Some((stdin, stdout, stderr)) = handle.take_pipes()
@@ -496,19 +518,20 @@ mod tests {
     /// Runs a program that is cancelled while its start is under way, with this grace. Calls `meanwhile` after that.
     async fn cancelled(
         manager: &Arc<SlowManager>,
+        program: &ProcessConfig,
         grace: Duration,
         meanwhile: impl FnOnce(),
     ) -> CommandOutput {
         let cancel = CancellationToken::new();
         let run = tokio::spawn({
             let (manager, cancel) = (Arc::clone(manager), cancel.clone());
+            let program = program.clone();
             async move {
                 let limits = CommandLimits {
                     grace,
                     ..CommandLimits::default()
                 };
                 let runner = CommandRunner::through(manager);
-                let program = ProcessConfig::new("any");
                 runner.run(&program, limits, &cancel).await
             }
         });
@@ -520,9 +543,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_program_with_files_that_is_cancelled_before_its_start_is_told_is_asked_to_end() {
+        let (manager, grace) = (SlowManager::new(), Duration::from_mins(1));
+        let program = ProcessConfig::new("any").files(WorkFiles::default());
+        let answer = || manager.answer.notify_one();
+        let output = cancelled(&manager, &program, grace, answer).await;
+        assert_eq!(output.ended.ending, Ending::Asked);
+        assert_eq!(*manager.graces.lock().unwrap(), [grace]);
+    }
+
+    #[tokio::test]
     async fn a_program_that_is_cancelled_before_its_start_is_told_is_asked_to_end() {
         let (manager, grace) = (SlowManager::new(), Duration::from_mins(1));
-        let output = cancelled(&manager, grace, || manager.answer.notify_one()).await;
+        let program = ProcessConfig::new("any");
+        let answer = || manager.answer.notify_one();
+        let output = cancelled(&manager, &program, grace, answer).await;
         assert_eq!(output.stopped, Some(StopCause::Cancelled));
         let end = (output.ended.exit, output.ended.ending);
         assert_eq!(end, (Exit::Signal(15), Ending::Asked));
@@ -532,7 +567,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_start_that_is_cancelled_is_not_waited_for_longer_than_the_grace() {
         let (manager, began) = (SlowManager::new(), tokio::time::Instant::now());
-        let output = cancelled(&manager, Duration::from_secs(9), || {}).await;
+        let program = ProcessConfig::new("any");
+        let output = cancelled(&manager, &program, Duration::from_secs(9), || {}).await;
         assert_eq!(output.ended.exit, Exit::Unknown);
         assert_eq!(output.stopped, Some(StopCause::Cancelled));
         assert_eq!(began.elapsed().as_secs(), 9);

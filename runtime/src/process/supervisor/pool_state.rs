@@ -326,6 +326,9 @@ impl PoolState {
 
     /// Records a failure that the pool is to blame for, and gives up the pool if there were too many.
     fn failed(&mut self, worker: &SupervisedWorker, end: &WorkerEnd, now: Instant) {
+        if self.broken.is_some() {
+            return; // The worker was being started when the pool was given up, or closed.
+        }
         let restart = if end.cause.is_final() {
             RestartDecision::GiveUp
         } else {

@@ -50,6 +50,8 @@ pub(super) struct AgentProcess {
     pub(super) stderr: oneshot::Receiver<SendResponse<Bytes>>,
     pub(super) close_stdout: CancellationToken,
     pub(super) close_stderr: CancellationToken,
+    /// Receives the dispatcher's questions for how much the process has printed.
+    pub(super) counts: mpsc::UnboundedReceiver<()>,
     pub(super) messages: mpsc::UnboundedSender<FromAgent>,
     pub(super) news: mpsc::UnboundedSender<SessionEvent>,
     pub(super) suspensions: Suspensions,
@@ -141,6 +143,11 @@ impl AgentProcess {
                     }
                 }
                 () = &mut input, if is_writing => is_writing = false,
+                Some(()) = self.counts.recv() => {
+                    let output = handle.view().and_then(ProcessView::output);
+                    let printed = output.map(|count| count.printed);
+                    let _ = self.messages.send(FromAgent::OutputCounted { id: self.id, printed });
+                }
                 _ = run_check.tick() => {
                     // The clock is read before the system is asked, which this loop's own knowledge cannot replace:
                     // after the agent was stopped, the timer may fire before the end of the process is noticed.

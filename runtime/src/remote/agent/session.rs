@@ -98,6 +98,8 @@ struct AgentProcessEntry {
     /// The request to remove the work folder of the process. It is done when the process has ended.
     removal: Option<(RecvStream, SendResponse<Bytes>)>,
     is_stopped: bool,
+    /// Asks the task of the process to report how much it has printed.
+    ask_count: mpsc::UnboundedSender<()>,
 }
 
 type ServerConnection<I, O> = server::Connection<tokio::io::Join<I, O>, Bytes>;
@@ -227,6 +229,7 @@ impl DispatcherSession {
             return;
         }
         let (stderr, stderr_stream) = oneshot::channel();
+        let (ask_count, counts) = mpsc::unbounded_channel();
         let known = AgentProcessEntry {
             local: None,
             stderr: Some(stderr),
@@ -235,6 +238,7 @@ impl DispatcherSession {
             asked: None,
             removal: None,
             is_stopped: false,
+            ask_count,
         };
         let process = AgentProcess {
             id,
@@ -246,6 +250,7 @@ impl DispatcherSession {
             stderr: stderr_stream,
             close_stdout: known.close_stdout.clone(),
             close_stderr: known.close_stderr.clone(),
+            counts,
             messages: self.messages.clone(),
             news: self.tell_main.clone(),
             suspensions: self.suspensions.clone(),
@@ -328,6 +333,12 @@ impl DispatcherSession {
                         OutputStream::Stdout => known.close_stdout.cancel(),
                         OutputStream::Stderr => known.close_stderr.cancel(),
                     }
+                }
+            }
+            ToAgent::CountOutput { id } => {
+                if let Some(known) = self.processes.get(&id) {
+                    // An error means that the process has ended, which the dispatcher is about to hear.
+                    let _ = known.ask_count.send(());
                 }
             }
             ToAgent::Measure { question, ids } => {

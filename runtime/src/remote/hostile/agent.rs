@@ -67,6 +67,7 @@ enum Message {
     /// The end of the process whose number is this far from the last one that was asked for.
     Ended(u64, WireExit, Option<u64>),
     InputClosed(u64, Option<u64>),
+    OutputCounted(u64, Option<u64>),
     Measured(u64, Vec<(u64, u64, u64)>),
     Beat,
     Answer(u64),
@@ -98,6 +99,7 @@ fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
         6 => (id(), exit, read()).prop_map(|(id, exit, read)| Message::Ended(id, exit, read)),
         2 => (id(), read()).prop_map(|(id, read)| Message::InputClosed(id, read)),
+        2 => (id(), read()).prop_map(|(id, printed)| Message::OutputCounted(id, printed)),
         2 => (id(), usage).prop_map(|(question, usage)| Message::Measured(question, usage)),
         2 => Just(Message::Beat),
         1 => any::<u64>().prop_map(Message::Answer),
@@ -255,6 +257,10 @@ impl HostileAgent {
                 id: id(distance),
                 read,
             },
+            Message::OutputCounted(distance, printed) => FromAgent::OutputCounted {
+                id: id(distance),
+                printed,
+            },
             Message::Measured(distance, usage) => FromAgent::Measured {
                 // The numbers of questions come from the same sequence.
                 question: last.wrapping_add(distance),
@@ -284,6 +290,7 @@ async fn use_process(processes: &RemoteProcesses) {
     let id = handle.id();
     let (mut stdin, mut stdout, mut stderr) = handle.take_pipes().unwrap();
     let mut exit = handle.exit().clone();
+    let catch_up = handle.view().unwrap().catch_up();
     let bytes = vec![b'x'; WRITTEN];
     let write = async {
         let written = tokio::select! {
@@ -312,7 +319,7 @@ async fn use_process(processes: &RemoteProcesses) {
             .await
             .unwrap();
     };
-    tokio::join!(write, read, read_errors, control);
+    tokio::join!(write, read, read_errors, catch_up, control);
     handle.exit().wait().await;
 }
 

@@ -79,6 +79,7 @@ enum SentMessage {
     Stop(u64),
     Continue(u64),
     CloseOutput(u64, bool),
+    CountOutput(u64),
     Measure(u64, Vec<u64>),
     Beat(u64, bool),
     Suspend,
@@ -127,6 +128,7 @@ fn sent_message() -> impl Strategy<Value = SentMessage> {
         3 => id().prop_map(SentMessage::Stop),
         3 => id().prop_map(SentMessage::Continue),
         2 => (id(), any::<bool>()).prop_map(|(id, is_stderr)| SentMessage::CloseOutput(id, is_stderr)),
+        3 => id().prop_map(SentMessage::CountOutput),
         2 => (any::<u64>(), proptest::collection::vec(id(), 0..9)).prop_map(|(question, ids)| SentMessage::Measure(question, ids)),
         1 => (any::<u64>(), any::<bool>()).prop_map(|(number, measures)| SentMessage::Beat(number, measures)),
         1 => Just(SentMessage::Suspend),
@@ -288,6 +290,7 @@ fn message(told: SentMessage) -> Bytes {
                 OutputStream::Stdout
             },
         },
+        SentMessage::CountOutput(id) => ToAgent::CountOutput { id },
         SentMessage::Measure(question, ids) => ToAgent::Measure { question, ids },
         SentMessage::Beat(number, measures) => ToAgent::Beat { number, measures },
         SentMessage::Suspend => ToAgent::Suspend,

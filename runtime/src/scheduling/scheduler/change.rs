@@ -110,7 +110,7 @@ impl Scheduler {
         resources: &[(ResourceId, u64)],
         now: Instant,
     ) -> Result<(), Error> {
-        self.change_needs(ticket, None, resources, now)
+        self.change_needs(ticket, (None, None), resources, now)
     }
 
     /// Changes the kind of worker that a waiting job needs, and the units of resources that it takes.
@@ -122,13 +122,26 @@ impl Scheduler {
         now: Instant,
     ) -> Result<(), Error> {
         self.ensure_kind(kind.0);
-        self.change_needs(ticket, Some(kind), resources, now)
+        self.change_needs(ticket, (Some(kind), None), resources, now)
+    }
+
+    /// Changes the kind of worker that a waiting job needs, how many slots it fills, which are no more than there are, and
+    /// the units of resources that it takes.
+    pub(crate) fn set_kind_and_slots(
+        &mut self,
+        ticket: Ticket,
+        (kind, slots): (Kind, u32),
+        resources: &[(ResourceId, u64)],
+        now: Instant,
+    ) -> Result<(), Error> {
+        self.ensure_kind(kind.0);
+        self.change_needs(ticket, (Some(kind), Some(slots)), resources, now)
     }
 
     fn change_needs(
         &mut self,
         ticket: Ticket,
-        kind: Option<Kind>,
+        (kind, slots): (Option<Kind>, Option<u32>),
         resources: &[(ResourceId, u64)],
         now: Instant,
     ) -> Result<(), Error> {
@@ -145,11 +158,10 @@ impl Scheduler {
         let old = self.jobs[id].lane;
         let place = self.lanes[old].place;
         let group = &self.groups[self.lanes[old].group];
-        let rest = (
-            kind.map_or(group.kind, |kind| kind.0),
-            group.slots,
-            group.alone,
-        );
+        let old_slots = group.slots;
+        let slots = slots.unwrap_or(old_slots);
+        let kind = kind.map_or(group.kind, |kind| kind.0);
+        let rest = (kind, slots, group.alone);
         let mut key = std::mem::take(&mut self.group_key);
         key.clear();
         let limits = group.limits.iter().copied();
@@ -158,6 +170,9 @@ impl Scheduler {
             self.leave_lane(id);
             self.close_mark(id);
         }
+        if slots > 1 {
+            *self.heavy.entry(slots).or_default() += 1;
+        }
         let group = self.group_of(key, resources, rest);
         let lane = self.lane_at(group, place);
         self.lanes[lane].jobs += 1;
@@ -165,6 +180,9 @@ impl Scheduler {
         self.lanes[old].jobs -= 1;
         if self.lanes[old].jobs == 0 {
             self.drop_lane(old);
+        }
+        if old_slots > 1 {
+            self.forget_weight(old_slots);
         }
         if is_listed {
             self.enter(id);

@@ -307,9 +307,9 @@ impl Scheduler {
     /// Counts down the jobs of a weight. The last one removes the gate, at which no group waits any more.
     #[expect(
         clippy::expect_used,
-        reason = "a push counts a heavy job and makes the gate of its weight, and only this function undoes both"
+        reason = "what puts a heavy job into a group counts it and makes the gate of its weight, and only this function undoes both"
     )]
-    fn forget_weight(&mut self, slots: u32) {
+    pub(super) fn forget_weight(&mut self, slots: u32) {
         let count = (self.heavy.get_mut(&slots)).expect("each heavy job was counted at its push");
         *count -= 1;
         if *count > 0 {

@@ -10,6 +10,11 @@ pub(super) const MAX_SILENCE: Duration = Duration::from_secs(2);
 /// a line. A filter that takes minutes for each item is not remarkable after two seconds.
 const SLOWNESS: u32 = 5;
 
+/// How long a filter that may have left out a line has, and how many times longer than for its slowest answer, before
+/// its input is closed although items are left. What is certain to end costs little: a filter that is only slow answers
+/// before it ends, and another one takes its place.
+const MAX_STALL: (Duration, u32) = (Duration::from_secs(10), 20);
+
 /// How long a silent filter has before it is sent more items.
 const STEP: Duration = Duration::from_secs(1);
 
@@ -21,6 +26,8 @@ pub(super) enum Silent {
     /// The filter has answered in time before, so it may have left out a line. It is sent nothing ahead, because the next
     /// line could then be that of another item.
     Stalls,
+    /// The filter has stalled for so long that its input is to be closed.
+    IsGivenUp,
 }
 
 /// Decides what follows if a filter is silent.
@@ -39,6 +46,8 @@ pub(super) struct Silence {
     slowest: Duration,
     /// The filter has been silent for too long although it had answered in time before.
     is_stalled: bool,
+    /// The filter has stalled for so long that its input is to be closed although items are left.
+    is_given_up: bool,
     /// Several answers have come at once, so the filter prints in blocks.
     in_blocks: bool,
     /// How many items the filter may be sent ahead.
@@ -63,7 +72,7 @@ impl Silence {
             self.slowest = self.slowest.max(now.saturating_duration_since(since));
         }
         self.spoke = Some(now);
-        self.is_stalled = false;
+        (self.is_stalled, self.is_given_up) = (false, false);
         self.waits_since = left.then_some(now);
         self.due = self
             .waits_since
@@ -92,8 +101,15 @@ impl Silence {
     /// Returns what follows if the filter has been silent for long enough.
     pub(super) fn on_time(&mut self, now: Instant) -> Option<Silent> {
         self.due.filter(|due| *due <= now)?;
-        if !self.may_buffer() {
+        if self.is_stalled {
             self.due = None;
+            self.is_given_up = true;
+            return Some(Silent::IsGivenUp);
+        }
+        if !self.may_buffer() {
+            let (shortest, slowness) = MAX_STALL;
+            let limit = shortest.max(self.slowest.saturating_mul(slowness));
+            self.due = self.waits_since.and_then(|since| since.checked_add(limit));
             self.is_stalled = true;
             return Some(Silent::Stalls);
         }
@@ -107,6 +123,11 @@ impl Silence {
     /// it has left out a line.
     pub(super) fn is_long(&self) -> bool {
         self.ahead > 0 || self.is_stalled
+    }
+
+    /// Whether the input of the filter is closed although items are left.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.is_given_up
     }
 
     /// Stops the timer: nothing more is sent to the filter, so its silence has no consequence.
@@ -147,9 +168,15 @@ mod tests {
         assert!(!silence.is_long());
         assert_eq!(silence.on_time(asked + MAX_SILENCE), Some(Silent::Stalls));
         assert!(silence.is_long());
-        assert_eq!(silence.deadline(), None, "it is told once");
-        silence.answered(false, asked + MAX_SILENCE * 2);
-        assert!(!silence.is_long(), "it was only slow");
+        let given_up = asked + MAX_STALL.0;
+        assert_eq!(silence.deadline(), Some(given_up), "it is told once");
+        assert_eq!(silence.on_time(given_up), Some(Silent::IsGivenUp));
+        assert_eq!(silence.deadline(), None);
+        silence.answered(false, given_up);
+        assert!(
+            !silence.is_long() && !silence.is_given_up(),
+            "it was only slow"
+        );
     }
 
     #[test]

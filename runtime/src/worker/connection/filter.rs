@@ -327,7 +327,7 @@ impl RunningWorker {
         let change = match filter.silence.on_time(now) {
             Some(Silent::Buffers(ahead)) => Some(FilterChange::Silent { ahead }),
             Some(Silent::Stalls) => Some(FilterChange::Stalled),
-            None => None,
+            Some(Silent::IsGivenUp) | None => None,
         };
         if let Some(change) = change {
             self.emit(WorkerEvent::Filter(change));
@@ -343,15 +343,16 @@ impl RunningWorker {
         self.close_if_last();
     }
 
-    /// Closes the stdin of a silent filter that was sent all its items, so that it prints what it buffers, or ends. One
-    /// that is slow answers its last item before it ends.
+    /// Closes the stdin of a silent filter that was sent all its items, so that it prints what it buffers, or ends, and of
+    /// one that is given up. One that is slow answers its last item before it ends.
     fn close_if_last(&mut self) {
         let has_items = !self.jobs.is_empty();
         let has_read_all = self.has_read_all();
         let Some(filter) = &mut self.filter else {
             return;
         };
-        let closes = filter.is_last && filter.silence.is_long() && has_items;
+        let is_over = filter.is_last && filter.silence.is_long();
+        let closes = has_items && (is_over || filter.silence.is_given_up());
         let has_ended = filter.input_closed || filter.output_ended;
         if !closes || has_ended || self.exit_stage != ExitStage::Working {
             return;

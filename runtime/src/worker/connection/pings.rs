@@ -65,8 +65,19 @@ impl Pings {
 
     /// Returns the next moment at which a ping or its answer is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let answer_by = self.open.as_ref().map(|open| open.by);
-        answer_by.into_iter().chain(self.next).min()
+        self.answer_by().into_iter().chain(self.next).min()
+    }
+
+    /// Returns the moment by which the open ping has to be answered.
+    pub(super) fn answer_by(&self) -> Option<Instant> {
+        self.open.as_ref().map(|open| open.by)
+    }
+
+    /// Gives the worker more time for its pong, because it may have got its ping later by this time.
+    pub(super) fn was_delayed(&mut self, delay: Duration) {
+        if let Some(open) = &mut self.open {
+            open.by += delay;
+        }
     }
 
     /// Returns the moment one interval from now. An interval beyond the range of the clock never passes.
@@ -98,6 +109,8 @@ mod tests {
         pings.answered(1, start + SECOND);
         assert_eq!(pings.overdue(start + 2 * SECOND), None);
         assert_eq!(pings.send(start + 2 * SECOND), Some(2));
+        pings.was_delayed(5 * SECOND);
+        assert_eq!(pings.answer_by(), Some(start + 8 * SECOND));
     }
 
     #[test]

@@ -84,6 +84,8 @@ struct System {
     is_deaf: AtomicBool,
     /// Whether the worker is on another host, so that the system knows only what has come from there.
     is_remote: AtomicBool,
+    /// What the worker has printed is still on its host, until this side has caught up with it.
+    is_behind: AtomicBool,
     /// Whether the worker prints without a pause until it is killed.
     is_endless: AtomicBool,
     /// How many bytes were written to the worker's stdin.
@@ -97,6 +99,7 @@ struct System {
     has_ended: AtomicBool,
 }
 
+#[async_trait::async_trait]
 impl ProcessView for Arc<System> {
     fn input(&self) -> Option<InputCount> {
         Some(InputCount {
@@ -114,6 +117,9 @@ impl ProcessView for Arc<System> {
         if self.is_endless.load(Ordering::SeqCst) {
             printed = self.read.load(Ordering::SeqCst) + 1000;
         }
+        if self.is_behind.load(Ordering::SeqCst) {
+            printed = self.read.load(Ordering::SeqCst);
+        }
         self.shown.store(printed, Ordering::SeqCst);
         let read = self.read.load(Ordering::SeqCst);
         Some(OutputCount { printed, read })
@@ -125,6 +131,11 @@ impl ProcessView for Arc<System> {
 
     fn is_direct(&self) -> bool {
         !self.is_remote.load(Ordering::SeqCst)
+    }
+
+    async fn catch_up(&self) {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        self.is_behind.store(false, Ordering::SeqCst);
     }
 }
 
@@ -457,6 +468,19 @@ async fn a_worker_on_another_host_goes_on_after_a_deadline_that_an_answer_has_mo
         tokio::time::advance(Duration::from_secs(20)).await;
         assert_eq!(answer.await.unwrap().result.unwrap().as_str(), "42");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_on_the_host_when_its_time_is_over_counts_as_in_time() {
+    let mut worker = Played::start();
+    for flag in [&worker.system.is_remote, &worker.system.is_deaf] {
+        flag.store(true, Ordering::SeqCst);
+    }
+    worker.introduce().await;
+    let (id, answer) = worker.asked(Timeouts::after(Duration::from_secs(9))).await;
+    worker.system.is_behind.store(true, Ordering::SeqCst);
+    worker.print(&format!("{id} 42\n")).await;
+    assert_eq!(answer.await.unwrap().result.unwrap().as_str(), "42");
 }
 
 #[tokio::test(start_paused = true)]

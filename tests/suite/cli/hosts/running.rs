@@ -236,20 +236,11 @@ fn what_a_host_has_done_in_time_has_not_timed_out_although_ratchet_was_stopped()
 }
 
 #[test]
-fn a_command_that_ended_in_time_has_not_timed_out_although_its_agent_was_stopped() {
+fn what_a_host_has_done_in_time_has_not_timed_out_although_its_agent_was_stopped() {
     let folder = folder().file("jobs.yaml", IN_TIME);
-    let args = [
-        "run",
-        "jobs.yaml",
-        "--format",
-        "jsonl",
-        "-q",
-        "-j2",
-        "--only",
-        "command",
-    ];
+    let args = ["run", "jobs.yaml", "--format", "jsonl", "-q", "-j2"];
     let running = ratchet(&folder).args(args).start();
-    running.until("it has begun", || lines_of(&folder, "begun") == 1);
+    running.until("both have begun", || lines_of(&folder, "begun") == 2);
     let begun = Instant::now();
     let mark = format!("HOSTS_TEST={}", folder.path().display());
     let words = |process: u32| {
@@ -265,13 +256,15 @@ fn a_command_that_ended_in_time_has_not_timed_out_although_its_agent_was_stopped
     };
     signal(rustix::process::Signal::STOP);
     fs::write(folder.at("go"), "").unwrap();
-    running.until("it is done, and its time is over", || {
-        lines_of(&folder, "done") == 1 && begun.elapsed() > Duration::from_secs(4)
+    running.until("both are done, and their time is over", || {
+        lines_of(&folder, "done") == 2 && begun.elapsed() > Duration::from_secs(4)
     });
     signal(rustix::process::Signal::CONT);
     let results = results(&running.wait().with_code(0));
-    let result = result(&results, "command");
-    assert_eq!(result["result"]["stdout"], "a\n");
-    assert_eq!(result["attempts"], 1, "{result}");
+    assert_eq!(result(&results, "command")["result"]["stdout"], "a\n");
+    assert_eq!(result(&results, "task")["result"], "b");
+    for id in ["command", "task"] {
+        assert_eq!(result(&results, id)["attempts"], 1);
+    }
     nothing_is_left(&folder);
 }

@@ -109,3 +109,27 @@ async fn a_job_that_is_larger_than_the_lowered_local_place_takes_all_of_it_and_n
     assert!(run.next().await.unwrap().is_success());
     assert_eq!(sleeper.places()["big"], "local");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_larger_job_fills_what_it_asks_for_once_the_slots_of_the_local_place_are_raised_again() {
+    let (builder, sleeper, _tells) = scene([ready(1), PlaceState::Away]);
+    let executor = builder.slots(3).build().unwrap();
+    let (submitter, mut run) = executor.open().unwrap();
+    tokio::time::sleep(SECOND).await;
+    run.handle().set_slots(1).await.unwrap();
+    let first = command("first", 5, Placement::Here);
+    submitter.submit(first).await.unwrap();
+    let big = command("big", 1, Placement::Here).terms(Terms {
+        slots: 3,
+        on: among(&["local", "web1"]),
+        ..Terms::default()
+    });
+    submitter.submit(big).await.unwrap();
+    tokio::time::sleep(SECOND).await;
+    run.handle().set_slots(3).await.unwrap();
+    drop(submitter);
+    assert_eq!(rest(&mut run).await.len(), 2);
+    assert_eq!(sleeper.places()["big"], "local");
+    // It waits until the first one has left all slots.
+    assert_eq!(sleeper.most()["local"], 3);
+}

@@ -61,8 +61,8 @@ impl PoolState {
     fn tell_stalled(&mut self) {
         if !std::mem::replace(&mut self.filter_notices.stalled, true) {
             tracing::warn!(
-                "`{}` has answered in time before, and now prints nothing for its item: if it has left out that line, it is \
-                 waited for until no items remain. A filter has to answer each line with one line: let it print an \
+                "`{}` has answered in time before, and now prints nothing for its item: it may have left out that line. If it \
+                 goes on so, its input is closed, and another one takes the items that are left. A filter has to answer each line with one line: let it print an \
                  empty line instead, give items a timeout (--timeout), or leave out --warm (`protocol: lines`)",
                 self.config.name
             );

@@ -315,6 +315,24 @@ async fn a_silent_filter_is_sent_twice_as_many_ahead_each_second_until_its_input
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_input_of_a_filter_that_leaves_out_a_line_is_closed_although_items_are_left() {
+    let mut scene = Scene::new(filters()).await;
+    scene.prove().await;
+    scene.start(1, false);
+    assert_eq!(scene.filter.line().await, Some("1".to_owned()));
+    let begun = tokio::time::Instant::now();
+    assert_eq!(scene.filter.line().await, None, "its input ends");
+    assert_eq!(begun.elapsed().as_secs(), 10);
+    let filter = std::mem::replace(&mut scene.filter, placeholder_filter().await);
+    filter.die(Exit::Code(0));
+    while scene.next().await != "1 ended: protocol" {}
+    assert!(
+        scene.later.recv().await.is_some(),
+        "another one takes the rest"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_filter_that_answers_too_little_after_its_input_has_ended_fails_all_jobs_that_are_left() {
     let mut scene = Scene::new(filters()).await;
     scene.start(0, false);

@@ -13,10 +13,10 @@ use super::fake::{
 };
 use super::run_side::{RunSide, tickets};
 use crate::Error;
-use crate::dispatch::Report;
+use crate::dispatch::{Demand, Report};
 use crate::os::{Exit, MockProcessManager, ProcessConfig, ProcessError, ProcessId, ProcessUsage};
 use crate::outcome::{Class, Status};
-use crate::process::{PoolConfig, ProcessPool, ProcessSupervisor, Recycling, RestartPolicy};
+use crate::process::{PoolConfig, ProcessPool, ProcessSupervisor, Recycling, RestartPolicy, Size};
 
 const MOMENT: Duration = Duration::from_millis(1);
 
@@ -259,6 +259,31 @@ async fn a_kind_that_dies_on_every_start_is_given_up_with_its_reason() {
     );
     let again = pool.run(job("b")).await.result.unwrap_err();
     assert_eq!(again.message, failure.message);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_is_given_up_once_although_more_of_its_workers_fail() {
+    let (manager, mut workers) = manager();
+    let restart = RestartPolicy {
+        intensity: 1,
+        ..RestartPolicy::default()
+    };
+    let config = PoolConfig {
+        restart,
+        size: Size::fixed(2),
+        ..config()
+    };
+    let pool = ProcessPool::new(manager, config).await.unwrap();
+    let mut run = RunSide::attach(&pool).unwrap();
+    run.demand(Demand::Open { unseated: 2 });
+    let both = [workers.recv().await.unwrap(), workers.recv().await.unwrap()];
+    for worker in both {
+        worker.die(Exit::Code(1));
+        pass(MOMENT).await;
+    }
+    assert!(matches!(run.next().await, Report::Broken { .. }));
+    let more = tokio::time::timeout(MOMENT, run.next()).await;
+    assert!(more.is_err(), "{more:?}");
 }
 
 #[tokio::test(start_paused = true)]
