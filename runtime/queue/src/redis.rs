@@ -189,6 +189,10 @@ impl Engine for RedisEngine {
         reply::events(self.connection.step(arguments).await?)
     }
 
+    async fn latest(&self) -> Result<Cursor, Error> {
+        reply::latest(self.connection.step(Arguments::new("latest")).await?)
+    }
+
     async fn states(&self, jobs: &[JobName]) -> Result<Vec<Option<JobState>>, Error> {
         let mut arguments = Arguments::new("states");
         arguments.list(jobs, |arguments, job| arguments.text(job.as_str()));
