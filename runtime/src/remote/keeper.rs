@@ -4,7 +4,7 @@
 //! only stopped. So a process that the agent is about to start is killed as well, and nothing is started after that
 //! time.
 //!
-//! The node of a queue has the same keeper, and says by itself until when everything may run (`lease.rs`).
+//! The node of a queue has the same keeper, and says by itself until when everything may run (`self_fence.rs`).
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -37,9 +37,9 @@ pub(super) enum ToKeeper {
     /// The dispatcher continues.
     Resume,
     /// Everything may run until this time, and no longer. It replaces the time of an earlier such message. Nobody is asked.
-    Lease(BootTime),
+    RunUntil(BootTime),
     /// What runs now may run for as long as its owner lives: none of it is anything that others could begin meanwhile.
-    NoLease,
+    RunOn,
 }
 
 /// A message from a keeper to its agent.
@@ -69,7 +69,7 @@ pub fn run_keeper() -> io::Result<()> {
         lines: Lines::default(),
         agent,
         granted_time: None,
-        lease: None,
+        run_until: None,
     };
     keeper.run()
 }
@@ -85,7 +85,7 @@ struct RemoteKeeper {
     /// The time for which processes may run; `None` until the agent has sent it.
     granted_time: Option<GrantedTime>,
     /// When everything is killed, if the owner is the node of a queue and has a session there.
-    lease: Option<BootTime>,
+    run_until: Option<BootTime>,
 }
 
 impl RemoteKeeper {
@@ -106,11 +106,11 @@ impl RemoteKeeper {
             if self.read()? == Agent::Gone {
                 return Ok(KeeperEnd::AgentGone);
             }
-            if self.lease.is_some_and(|until| BootTime::now() >= until) {
+            if self.run_until.is_some_and(|until| BootTime::now() >= until) {
                 return Ok(KeeperEnd::TimeOver);
             }
             let Some(granted_time) = &mut self.granted_time else {
-                let until = self.lease.map(BootTime::since_start);
+                let until = self.run_until.map(BootTime::since_start);
                 self.timer.wait(self.socket.as_fd(), until)?;
                 continue;
             };
@@ -157,9 +157,9 @@ impl RemoteKeeper {
             self.granted_time = Some(GrantedTime::new(fence_after, asked_at));
             return Ok(());
         }
-        if let ToKeeper::Lease(_) | ToKeeper::NoLease = message {
-            self.lease = match message {
-                ToKeeper::Lease(until) => Some(until),
+        if let ToKeeper::RunUntil(_) | ToKeeper::RunOn = message {
+            self.run_until = match message {
+                ToKeeper::RunUntil(until) => Some(until),
                 _ => None,
             };
             return Ok(());
@@ -178,7 +178,7 @@ impl RemoteKeeper {
                 granted_time.suspend();
             }
             ToKeeper::Resume => granted_time.resume(BootTime::now()),
-            ToKeeper::Begin { .. } | ToKeeper::Lease(_) | ToKeeper::NoLease => {}
+            ToKeeper::Begin { .. } | ToKeeper::RunUntil(_) | ToKeeper::RunOn => {}
         }
         Ok(())
     }

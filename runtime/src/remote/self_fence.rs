@@ -1,4 +1,4 @@
-//! The lease of a node: its processes end when the node has not said in time that they may go on.
+//! The fence of a node: its processes end when the node has not said in time that they may go on.
 //!
 //! A queue gives the jobs of a node to others when the node has not renewed its session. By then nothing of the node may
 //! run any more, even if the node is stopped (SIGSTOP) or hangs. So each renewal that has succeeded moves the time on at
@@ -16,37 +16,37 @@ use super::keeper::ToKeeper;
 use super::message::line;
 use crate::os::{Keeper, KeeperProgram};
 
-/// A moment from which the time of a lease counts.
+/// A moment from which granted time counts.
 #[derive(Debug, Clone, Copy)]
-pub struct LeaseMoment(BootTime);
+pub struct FenceMoment(BootTime);
 
-impl LeaseMoment {
+impl FenceMoment {
     /// Returns this moment.
     pub fn now() -> Self {
         Self(BootTime::now())
     }
 }
 
-/// Says until when the processes of this one may run. Its clones are one lease.
+/// Says until when the processes of this one may run. Its clones are one fence.
 #[derive(Debug, Clone)]
-pub struct Lease(Arc<Mutex<State>>);
+pub struct SelfFence(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// When everything is killed; `None` while the lease does not count.
+    /// When everything is killed; `None` while the fence does not count.
     until: Option<BootTime>,
     /// The socket to the current keeper.
     socket: Option<UnixStream>,
 }
 
-impl Lease {
+impl SelfFence {
     /// Starts the keeper, a program that calls [`run_keeper`](super::run_keeper) and does nothing else. Without a
     /// [grant](Self::grant), it only kills what this process leaves behind.
     ///
-    /// **The keeper kills this process, too,** when the time of the lease is over.
+    /// **The keeper kills this process, too,** when the granted time is over.
     pub fn start(command: impl IntoIterator<Item = OsString>) -> io::Result<(Self, Keeper)> {
-        let lease = Self(Arc::default());
-        let greeting = lease.clone();
+        let fence = Self(Arc::default());
+        let greeting = fence.clone();
         let keeper = Keeper::start_program(KeeperProgram {
             command: command.into_iter().collect(),
             on_start: Box::new(move |socket| {
@@ -57,12 +57,12 @@ impl Lease {
                 Ok(())
             }),
         })?;
-        Ok((lease, keeper))
+        Ok((fence, keeper))
     }
 
     /// Lets everything run until this long after a moment. A time that is over by now changes nothing, so that the time of
     /// the last grant ends.
-    pub fn grant(&self, from: LeaseMoment, time: Duration) {
+    pub fn grant(&self, from: FenceMoment, time: Duration) {
         let until = from.0.after(time);
         if until > BootTime::now() {
             let mut state = self.state();
@@ -90,7 +90,7 @@ impl State {
         let Some(mut socket) = self.socket.as_ref() else {
             return;
         };
-        let message = self.until.map_or(ToKeeper::NoLease, ToKeeper::Lease);
+        let message = self.until.map_or(ToKeeper::RunOn, ToKeeper::RunUntil);
         // An error of the socket means that the keeper has ended, and its successor gets the state when it starts. The
         // socket always has room, because the keeper reads a message before the next renewal.
         if let Ok(line) = line(&message) {
