@@ -17,7 +17,7 @@ mod spec;
 mod work;
 
 pub(crate) use refusals::Refused;
-pub(crate) use result::{encode, outcome_of};
-pub(crate) use server::{DEFAULT_NAME, QueueServer, ServerSettings, queue_error};
+pub(crate) use result::{EndFacts, encode, outcome_of};
+pub(crate) use server::{DEFAULT_PREFIX, QueueServer, ServerSettings, queue_error};
 pub(crate) use spec::{COMMANDS, SpecMaker, declarations, job_name, task_in_queue};
 pub(crate) use work::QueuedWork;

@@ -514,7 +514,7 @@ impl RunContext {
     async fn start(
         &mut self,
         setup: RunSetup,
-        (record, earlier, follows): (
+        (record, earlier, mut follows): (
             Option<&RunRecord>,
             Option<EarlierOutcomes>,
             Option<FollowerParts>,
@@ -580,7 +580,10 @@ impl RunContext {
         if let Some(path) = &self.options.events {
             let continues = record.is_some_and(|record| record.continues_events);
             let (sink, failure) = EventFile::open(path, continues)?;
-            builder = builder.sink(sink);
+            builder = match &mut follows {
+                Some(follows) => builder.sink(follows.share(sink)),
+                None => builder.sink(sink),
+            };
             events = Some(failure);
         }
         // The variable is empty for a run without a record. If it were unset, a run within another run would pass on
@@ -588,7 +591,11 @@ impl RunContext {
         let run_id = record.map(|record| record.id().to_string());
         builder = builder.command_variable(RUN_ID_VARIABLE, run_id.clone().unwrap_or_default());
         if self.progress_mode != ProgressMode::None {
-            builder = builder.sink(self.console.clone());
+            let sink = self.console.clone();
+            builder = match &mut follows {
+                Some(follows) => builder.sink(follows.share(sink)),
+                None => builder.sink(sink),
+            };
         }
         if !self.options.quiet {
             builder = builder.sink(SlowWarnings::to(self.console.clone()));

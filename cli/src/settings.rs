@@ -232,7 +232,12 @@ impl Settings {
         self.spec.queue.get().map(String::as_str)
     }
 
-    /// Returns the name of the queue on its server.
+    /// Returns the file with the certificates of authorities for the server of the queue.
+    pub(crate) fn queue_ca_file(&self) -> Option<PathBuf> {
+        self.path("queue-ca-file", &self.spec.queue_ca_file)
+    }
+
+    /// Returns with what the keys of the queue begin on its server.
     pub(crate) fn queue_prefix(&self) -> Option<&str> {
         self.spec.queue_prefix.get().map(String::as_str)
     }

@@ -59,9 +59,22 @@ pub(crate) struct NodeArguments {
     /// How long a job that is cancelled or stopped gets to end (default: 10s).
     #[arg(long, value_name = "DURATION", value_parser = value::duration)]
     pub(crate) grace: Option<Duration>,
+    /// Serve figures for Prometheus at this address: a port of this machine alone, as in 9464, or HOST:PORT.
+    #[arg(long, value_name = "ADDR", value_parser = metrics_address)]
+    pub(crate) metrics: Option<String>,
     /// What is shown on stderr.
     #[command(flatten)]
     pub(crate) display: DisplayArguments,
+}
+
+/// Parses an address to serve at. A port alone is one of this machine.
+fn metrics_address(text: &str) -> Result<String, String> {
+    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+    let host = if host.is_empty() { "127.0.0.1" } else { host };
+    match port.parse::<u16>() {
+        Ok(port) => Ok(format!("{host}:{port}")),
+        Err(_) => Err("write a port, as in 9464, or HOST:PORT".to_owned()),
+    }
 }
 
 impl NodeArguments {

@@ -1,6 +1,7 @@
 //! `ratchet queue`, and the options for the server of a queue.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -13,12 +14,16 @@ pub(crate) struct ServerArguments {
     /// The server of the queue, Redis or Valkey, as in redis://HOST:6379/ (default: the setting `queue`).
     #[arg(long, value_name = "URL", global = true)]
     pub(crate) queue: Option<String>,
-    /// The name of the queue on that server, where several can be (default: `default`).
+    /// With what the keys of the queue begin on that server, where several queues can be (default: `ratchet`).
     #[arg(long, value_name = "NAME", global = true)]
     pub(crate) queue_prefix: Option<String>,
     /// The file with the password of the server. RATCHET_QUEUE_PASSWORD may have it instead; the user stands in the address.
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) queue_password_file: Option<PathBuf>,
+    /// The file with the certificates (PEM) of the authorities that may have signed that of the server, for rediss:// (default: those
+    /// that the system trusts).
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) queue_ca_file: Option<PathBuf>,
 }
 
 impl ServerArguments {
@@ -26,8 +31,9 @@ impl ServerArguments {
     pub(crate) fn typed(&self) -> ServerSettings {
         ServerSettings {
             address: self.queue.clone(),
-            name: self.queue_prefix.clone(),
+            prefix: self.queue_prefix.clone(),
             password_file: self.queue_password_file.clone(),
+            ca_file: self.queue_ca_file.clone(),
         }
     }
 }
@@ -105,4 +111,16 @@ pub(crate) enum QueueAction {
     },
     /// List the nodes that take jobs.
     Nodes,
+    /// Make the queue with settings of its own, before anybody uses it. They are never changed.
+    Create {
+        /// How long a node may be unheard before its jobs go to others (default: 15s).
+        #[arg(long, value_name = "DURATION", value_parser = crate::value::duration)]
+        session: Option<Duration>,
+        /// How long results and events are kept (default: 1d).
+        #[arg(long, value_name = "DURATION", value_parser = crate::value::duration)]
+        retention: Option<Duration>,
+        /// How many jobs may wait and run; submitters wait while there are more (default: 1000000).
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        capacity: Option<u64>,
+    },
 }

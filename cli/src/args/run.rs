@@ -89,14 +89,18 @@ pub(crate) struct RunQueueArguments {
     /// the queue of the setting `queue`.
     #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "")]
     pub(crate) queue: Option<String>,
-    /// The name of the queue on its server, where several can be (default: `default`).
+    /// With what the keys of the queue begin on its server, where several queues can be (default: `ratchet`).
     #[arg(long, value_name = "NAME")]
     pub(crate) queue_prefix: Option<String>,
     /// The file with the password of the server. RATCHET_QUEUE_PASSWORD may have it instead; the user stands in the address.
     #[arg(long, value_name = "FILE")]
     pub(crate) queue_password_file: Option<PathBuf>,
+    /// The file with the certificates (PEM) of the authorities that may have signed that of the server, for rediss:// (default: those
+    /// that the system trusts).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) queue_ca_file: Option<PathBuf>,
     /// Follow the jobs of this submission, which `ratchet submit` or another call has put into the queue.
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["file", "name", "label", "worker", "list"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["file", "name", "label", "unservable_after", "worker", "list"])]
     pub(crate) attach: Option<String>,
     /// The name and the labels of the jobs.
     #[command(flatten)]
@@ -114,8 +118,9 @@ impl RunQueueArguments {
     pub(crate) fn typed(&self) -> crate::queue::ServerSettings {
         crate::queue::ServerSettings {
             address: self.queue.clone().filter(|address| !address.is_empty()),
-            name: self.queue_prefix.clone(),
+            prefix: self.queue_prefix.clone(),
             password_file: self.queue_password_file.clone(),
+            ca_file: self.queue_ca_file.clone(),
         }
     }
 
@@ -124,6 +129,11 @@ impl RunQueueArguments {
         let typed = [
             ("--queue-prefix", self.queue_prefix.is_some()),
             ("--queue-password-file", self.queue_password_file.is_some()),
+            ("--queue-ca-file", self.queue_ca_file.is_some()),
+            (
+                "--unservable-after",
+                self.submission.unservable_after.is_some(),
+            ),
             ("--name", self.submission.name.is_some()),
             ("--label", !self.submission.label.is_empty()),
         ];

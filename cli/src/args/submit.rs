@@ -1,6 +1,7 @@
 //! `ratchet submit`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use ratchet_queue::Label;
@@ -11,6 +12,7 @@ use super::queue::ServerArguments;
 use super::selection::SelectionArguments;
 use super::terms::TermsArguments;
 use crate::job_file;
+use crate::value;
 
 const HELP: &str = "\
 Examples:
@@ -63,4 +65,7 @@ pub(crate) struct SubmissionArguments {
     /// Let only nodes with this label do the jobs. May be repeated.
     #[arg(long, value_name = "LABEL")]
     pub(crate) label: Vec<Label>,
+    /// Let a job fail that no living node could do for this long: 10m. Without it such jobs wait, and `ratchet queue explain` says so.
+    #[arg(long, value_name = "DURATION", value_parser = value::duration)]
+    pub(crate) unservable_after: Option<Duration>,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ratchet_queue::NodeSpec;
 use ratchet_runtime::Placement;
 use ratchet_runtime::process::Environment;
-use ratchet_runtime::remote::Lease;
+use ratchet_runtime::remote::SelfFence;
 
 use crate::args::node::NodeArguments;
 use crate::args::record::RecordArguments;
@@ -59,17 +59,18 @@ pub(crate) fn run(arguments: &NodeArguments) -> Result<u8, CliError> {
         labels: arguments.label.clone(),
         ..NodeSpec::new(&name, slots)
     };
-    let (lease, keeper) = keeper()?;
-    let address = format!("{} (queue {})", server.address(), server.name());
+    let (self_fence, keeper) = keeper()?;
+    let address = format!("{} (prefix {})", server.address(), server.prefix());
     let engine = session.wait_for("the queue", async move { server.connect().await })??;
     session.serve_node(NodeSetup {
         engine: engine as Arc<_>,
         spec,
         address,
         workers,
-        lease,
+        self_fence,
         keeper,
         drains: arguments.drain,
+        metrics: arguments.metrics.clone(),
     })
 }
 
@@ -108,7 +109,7 @@ fn machine_name() -> String {
 }
 
 /// Starts the process that kills what the node has started, when the node is killed or the time of its session is over.
-fn keeper() -> Result<(Lease, ratchet_runtime::process::Keeper), CliError> {
+fn keeper() -> Result<(SelfFence, ratchet_runtime::process::Keeper), CliError> {
     let failed = |what: &str, error| CliError::internal(what.to_owned()).because(error);
     let program = std::env::current_exe().map_err(|error| {
         failed(
@@ -117,7 +118,7 @@ fn keeper() -> Result<(Lease, ratchet_runtime::process::Keeper), CliError> {
         )
     })?;
     let command = [program.into_os_string(), "agent".into(), "--keeper".into()];
-    Lease::start(command).map_err(|error| {
+    SelfFence::start(command).map_err(|error| {
         failed(
             "the process that guards the jobs cannot be started; the limits of open files (`ulimit -n`) and of processes (`ulimit -u`) may be too low",
             error,

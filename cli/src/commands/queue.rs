@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ratchet_queue::{
-    Cancelled, Engine, ExplainedState, Explanation, JobName, JobState, Purged, Requeued,
+    Cancelled, Engine, ExplainedState, Explanation, JobName, JobState, Purged, QueueSettings,
+    Requeued,
 };
 use serde_json::{Value, json};
 
@@ -49,6 +51,14 @@ pub(crate) fn run(arguments: &QueueArguments) -> Result<u8, CliError> {
         .build()
         .map_err(|error| CliError::internal("the event loop cannot be started").because(error))?;
     let answer = runtime.block_on(async {
+        if let Some(QueueAction::Create {
+            session,
+            retention,
+            capacity,
+        }) = &arguments.action
+        {
+            return create(&server, *session, *retention, *capacity).await;
+        }
         let engine = server.connect().await?;
         answer(arguments.action.as_ref(), engine as Arc<_>, &server).await
     })?;
@@ -68,7 +78,7 @@ async fn answer(
 ) -> Result<Answer, CliError> {
     let failed = |error| queue_error(&error);
     match action.unwrap_or(&QueueAction::Status) {
-        QueueAction::Status => status(&*engine, server).await,
+        QueueAction::Status | QueueAction::Create { .. } => status(&*engine, server).await,
         QueueAction::Show { jobs } => show(&*engine, jobs).await,
         QueueAction::Explain { job } => explain(&*engine, job).await,
         QueueAction::Nodes => nodes(&*engine).await,
@@ -129,6 +139,53 @@ async fn answer(
     }
 }
 
+/// Makes the queue, or says with which settings it is there already.
+async fn create(
+    server: &QueueServer,
+    session: Option<Duration>,
+    retention: Option<Duration>,
+    capacity: Option<u64>,
+) -> Result<Answer, CliError> {
+    let usual = QueueSettings::default();
+    let wanted = QueueSettings {
+        session: session.unwrap_or(usual.session),
+        retention: retention.unwrap_or(usual.retention),
+        capacity: capacity.unwrap_or(usual.capacity),
+        ..usual
+    };
+    let found = server.connect_with(wanted).await?.settings();
+    let shown = format!(
+        "sessions of {}, ends kept for {}, {} jobs at most",
+        duration(found.session),
+        duration(found.retention),
+        found.capacity
+    );
+    let is_wanted = found == wanted;
+    let text = if is_wanted {
+        format!("the queue is there: {shown}\n")
+    } else {
+        format!(
+            "the queue was there already, with other settings: {shown}; they cannot be changed, so use another --queue-prefix\n"
+        )
+    };
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    Ok(Answer {
+        text,
+        json: json!({
+            "v": 1,
+            "created": is_wanted,
+            "session_ms": millis(found.session),
+            "retention_ms": millis(found.retention),
+            "capacity": found.capacity,
+        }),
+        code: if is_wanted {
+            exit::SUCCESS
+        } else {
+            exit::UNSUCCESSFUL
+        },
+    })
+}
+
 /// What is said of a job that a queue does not know.
 const UNKNOWN: &str = "the queue does not know it, or no longer";
 
@@ -170,16 +227,17 @@ async fn status(engine: &dyn Engine, server: &QueueServer) -> Result<Answer, Cli
         ""
     };
     let text = format!(
-        "queue `{}` at {}: {} waiting, {} running, {} nodes{paused}\n",
-        server.name(),
+        "{} (prefix {}): {} waiting, {} running, {} nodes{paused}\n",
         server.address(),
+        server.prefix(),
         status.waiting,
         status.running,
         status.nodes
     );
     let json = json!({
         "v": 1,
-        "queue": server.name(),
+        "queue": server.address(),
+        "prefix": server.prefix(),
         "waiting": status.waiting,
         "running": status.running,
         "nodes": status.nodes,
@@ -302,7 +360,7 @@ async fn explain(engine: &dyn Engine, job: &str) -> Result<Answer, CliError> {
             let json = json!({"v": 1, "job": job, "state": "running", "attempts": attempts, "node": name.as_str(), "cancelled": is_cancelled});
             Answer::ok(text, json)
         }
-        ExplainedState::Ended { status, result } => {
+        ExplainedState::Ended { status, result, .. } => {
             let line = result.as_deref().filter(|result| !result.is_empty());
             let line: Option<Value> = line.and_then(|line| serde_json::from_slice(line).ok());
             let why = line

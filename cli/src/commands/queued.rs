@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use ratchet_queue::{Engine, JobName, Label, RedisEngine};
 use ratchet_runtime::RunId;
@@ -38,6 +38,7 @@ pub(super) struct Submission {
     /// Whether the name was typed.
     pub(super) is_typed: bool,
     labels: Vec<Label>,
+    unservable_after: Option<Duration>,
 }
 
 impl Submission {
@@ -60,6 +61,7 @@ impl Submission {
             name,
             is_typed: typed.name.is_some(),
             labels: typed.label.clone(),
+            unservable_after: typed.unservable_after,
         })
     }
 
@@ -68,6 +70,7 @@ impl Submission {
         SpecMaker {
             submission: self.name.clone(),
             labels: self.labels.clone(),
+            unservable_after: self.unservable_after,
             folder: folder.to_owned(),
         }
     }
@@ -302,6 +305,7 @@ fn attach(arguments: &RunArguments, server: &QueueServer, name: &str) -> Result<
     let maker = SpecMaker {
         submission: name.to_owned(),
         labels: Vec::new(),
+        unservable_after: None,
         folder: PathBuf::new(),
     };
     let queued = QueuedJobs {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ratchet_queue::{Engine, Error, JobSpec, Submitted};
+use ratchet_queue::{Engine, Error, JobName, JobSpec, Submitted};
 use ratchet_runtime::{Job, Work};
 use tokio::sync::mpsc;
 
@@ -120,8 +120,8 @@ impl Counts {
         ]
         .map(Into::into)
         .into();
-        if server.name() != crate::queue::DEFAULT_NAME {
-            words.extend(["--queue-prefix".into(), server.name().into()]);
+        if server.prefix() != crate::queue::DEFAULT_PREFIX {
+            words.extend(["--queue-prefix".into(), server.prefix().into()]);
         }
         let line = shell_line(&words);
         format!(
@@ -236,7 +236,15 @@ async fn submit(
         }
         let mut pause = FIRST_PAUSE;
         while !specs.is_empty() {
-            let answers = steady(&*engine, &specs, &console).await?;
+            let answers = match steady(&*engine, &specs, &console).await? {
+                Ok(answers) => answers,
+                Err((name, message)) => {
+                    counts.refused += 1;
+                    console.say(&format!("ratchet: job `{name}` was refused: {message}\n"));
+                    specs.retain(|spec| spec.name != name);
+                    continue;
+                }
+            };
             let mut full = Vec::new();
             for (spec, answer) in specs.into_iter().zip(answers) {
                 match answer {
@@ -266,16 +274,24 @@ async fn submit(
     Ok(counts)
 }
 
-/// Submits jobs, again and again until the server answers. Trouble is told once.
+/// Submits jobs, again and again until the server answers. Trouble is told once. If a job is too large, nothing is
+/// submitted, and the job is returned with the reason.
 async fn steady(
     engine: &dyn Engine,
     specs: &[JobSpec],
     console: &Console,
-) -> Result<Vec<Submitted>, CliError> {
+) -> Result<Result<Vec<Submitted>, (JobName, String)>, CliError> {
     let mut pause = FIRST_PAUSE;
     loop {
         match engine.submit(specs).await {
-            Ok(answers) => return Ok(answers),
+            Ok(answers) => return Ok(Ok(answers)),
+            Err(error @ Error::TooLarge { .. }) => {
+                let message = error.to_string();
+                return match error {
+                    Error::TooLarge { job, .. } => Ok(Err((job, message))),
+                    error => Err(queue_error(&error)),
+                };
+            }
             Err(error @ (Error::Unreachable(_) | Error::OutOfMemory { .. })) => {
                 if pause == FIRST_PAUSE {
                     let error = ratchet_runtime::error_chain(&error);

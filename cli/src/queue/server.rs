@@ -3,34 +3,40 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ratchet_queue::{Error, RedisConfig, RedisEngine};
+use ratchet_queue::{Error, Password, QueueSettings, RedisConfig, RedisEngine};
 
 use crate::environment::UserEnvironment;
 use crate::error::CliError;
 use crate::exit;
 use crate::settings::{PASSWORD_VARIABLE, Settings};
 
-/// The name of a queue for which none is given.
-pub(crate) const DEFAULT_NAME: &str = "default";
+/// With what the keys of a queue begin, if nothing else is said.
+pub(crate) const DEFAULT_PREFIX: &str = "ratchet";
+
+/// The name of the queue behind the prefix.
+const NAME: &str = "default";
 
 /// What flags and settings say about the server of a queue.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ServerSettings {
     /// The address.
     pub(crate) address: Option<String>,
-    /// The name of the queue.
-    pub(crate) name: Option<String>,
+    /// With what the keys of the queue begin.
+    pub(crate) prefix: Option<String>,
     /// The file with the password.
     pub(crate) password_file: Option<PathBuf>,
+    /// The file with the certificates of the authorities that may have signed that of the server.
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
-/// The server of a queue, with the name of the queue there.
-#[derive(Clone)]
+/// The server of a queue, with what tells the queue from others there.
+#[derive(Debug, Clone)]
 pub(crate) struct QueueServer {
     /// The address, without a password.
     address: String,
-    name: String,
-    password: Option<String>,
+    prefix: String,
+    password: Option<Password>,
+    ca_file: Option<PathBuf>,
 }
 
 impl ServerSettings {
@@ -38,8 +44,9 @@ impl ServerSettings {
     fn of_settings(settings: &Settings) -> Self {
         Self {
             address: settings.queue().map(str::to_owned),
-            name: settings.queue_prefix().map(str::to_owned),
+            prefix: settings.queue_prefix().map(str::to_owned),
             password_file: settings.queue_password_file(),
+            ca_file: settings.queue_ca_file(),
         }
     }
 }
@@ -70,23 +77,37 @@ impl QueueServer {
         check_address(&address)?;
         let password = match typed.password_file.or(settings.password_file) {
             Some(path) => {
-                let text = std::fs::read_to_string(&path)
-                    .map_err(|error| CliError::unreadable(&path, error))?;
-                Some(text.trim_end_matches(['\n', '\r']).to_owned())
+                let read = Password::from_file(&path);
+                Some(read.map_err(|error| CliError::usage(chain(&error)))?)
             }
-            None => password,
+            None => password.map(|password| Password::new(&password)),
         };
         Ok(Self {
             address,
-            name: (typed.name.or(settings.name)).unwrap_or_else(|| DEFAULT_NAME.to_owned()),
-            password: password.filter(|password| !password.is_empty()),
+            prefix: (typed.prefix.or(settings.prefix)).unwrap_or_else(|| DEFAULT_PREFIX.to_owned()),
+            password,
+            ca_file: typed.ca_file.or(settings.ca_file),
         })
     }
 
     /// Connects, and refuses a server that cannot keep a queue.
     pub(crate) async fn connect(&self) -> Result<Arc<RedisEngine>, CliError> {
-        let config = RedisConfig::new(&self.url(), &self.name);
-        let engine = RedisEngine::connect(config).await;
+        self.connect_with(QueueSettings::default()).await
+    }
+
+    /// Connects. If the queue is not there yet, it is made with these settings.
+    pub(crate) async fn connect_with(
+        &self,
+        settings: QueueSettings,
+    ) -> Result<Arc<RedisEngine>, CliError> {
+        let engine = RedisEngine::connect(RedisConfig {
+            prefix: self.prefix.clone(),
+            password: self.password.clone(),
+            ca_file: self.ca_file.clone(),
+            settings,
+            ..RedisConfig::new(&self.address, NAME)
+        })
+        .await;
         engine.map(Arc::new).map_err(|error| self.error(error))
     }
 
@@ -95,9 +116,9 @@ impl QueueServer {
         &self.address
     }
 
-    /// Returns the name of the queue.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
+    /// Returns with what the keys of the queue begin.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
     }
 
     /// Makes the error for a server that cannot be used when a call begins.
@@ -109,23 +130,12 @@ impl QueueServer {
             Error::Unreachable(_) => refused.with_help(
                 "start the server, or correct the address; nothing was submitted or run",
             ),
-            Error::Server { reason } if needs_password(&reason) => refused.with_help(format!(
+            Error::Denied { .. } => refused.with_help(format!(
                 "give the password by --queue-password-file or {PASSWORD_VARIABLE}, and the user in the address, as in redis://USER@HOST/"
             )),
+            Error::Certificate { .. } => refused.with_help("name the file of the authority by --queue-ca-file"),
             _ => refused,
         }
-    }
-
-    /// Returns the address with the password, for the client alone.
-    fn url(&self) -> String {
-        let Some(password) = &self.password else {
-            return self.address.clone();
-        };
-        let Some((scheme, rest)) = self.address.split_once("://") else {
-            return self.address.clone();
-        };
-        let (user, host) = rest.split_once('@').unwrap_or(("", rest));
-        format!("{scheme}://{user}:{}@{host}", percent_encoded(password))
     }
 }
 
@@ -137,18 +147,6 @@ pub(crate) fn queue_error(error: &Error) -> CliError {
 /// Returns a message with its causes.
 fn chain(error: &Error) -> String {
     ratchet_runtime::error_chain(error)
-}
-
-/// Whether a server refuses a client for want of a password, or for a wrong one.
-fn needs_password(reason: &str) -> bool {
-    [
-        "NOAUTH",
-        "WRONGPASS",
-        "AuthenticationFailed",
-        "authentication",
-    ]
-    .iter()
-    .any(|sign| reason.contains(sign))
 }
 
 /// Refuses an address that no client takes, and one with a password, which everybody could read.
@@ -176,19 +174,6 @@ fn check_address(address: &str) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Writes a password so that it can stand in an address.
-fn percent_encoded(password: &str) -> String {
-    use std::fmt::Write as _;
-    password.bytes().fold(String::new(), |mut text, byte| {
-        if byte.is_ascii_alphanumeric() {
-            text.push(byte.into());
-        } else {
-            let _infallible = write!(text, "%{byte:02X}");
-        }
-        text
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,13 +191,11 @@ mod tests {
     }
 
     #[test]
-    fn the_address_never_has_the_password_and_the_client_gets_it() {
-        let server = server("redis://bob@host:7000/2", Some("p@:/ w")).unwrap();
-        assert_eq!(server.address(), "redis://bob@host:7000/2");
-        assert_eq!(server.url(), "redis://bob:p%40%3A%2F%20w@host:7000/2");
-        let refused = super::tests::server("redis://bob:secret@host/", None)
-            .err()
-            .unwrap();
+    fn an_address_with_a_password_is_refused_without_showing_it() {
+        let known = server("redis://bob@host:7000/2", Some("secret")).unwrap();
+        assert_eq!(known.address(), "redis://bob@host:7000/2");
+        assert!(!format!("{known:?}").contains("secret"));
+        let refused = server("redis://bob:secret@host/", None).unwrap_err();
         assert!(
             refused.to_string().contains("contains a password"),
             "{refused}"

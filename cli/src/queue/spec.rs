@@ -1,6 +1,7 @@
 //! What a queue is asked for: a job in its own terms.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ratchet_queue::{Declaration, InvalidName, JobName, JobSpec, Label};
 use ratchet_runtime::{Job, Limit, ParallelizationHint, Resource, Work};
@@ -42,6 +43,8 @@ pub(crate) struct SpecMaker {
     pub(crate) submission: String,
     /// What the nodes need to have.
     pub(crate) labels: Vec<Label>,
+    /// How long a job may wait while no living node could do it.
+    pub(crate) unservable_after: Option<Duration>,
     /// The folder of commands that name none.
     pub(crate) folder: PathBuf,
 }
@@ -78,6 +81,7 @@ impl SpecMaker {
                 .map(|need| (need.name.as_str().into(), need.units))
                 .collect(),
             needs: needs?,
+            unservable_after: self.unservable_after,
             payload: QueuedWork::of(job, &self.submission, &self.folder)?.to_bytes()?,
             ..JobSpec::new(name(job.id.as_str())?, &task)
         })

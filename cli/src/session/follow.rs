@@ -14,6 +14,7 @@
 //! how they ended.
 
 mod ends;
+mod live_events;
 mod steady;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -22,25 +23,26 @@ use std::time::Duration;
 
 use ratchet_queue::{
     Cancelled, Cursor, Engine, Error, EventKind, ExplainedState, FinalStatus, JobName, JobState,
-    Purged, Refusal, Submitted,
+    NodeId, Purged, Refusal, Submitted,
 };
 use ratchet_resilience::shutdown::Phase;
 use ratchet_runtime::process::working_now;
 use ratchet_runtime::{
-    Class, Executor, Failure, Job, JobKey, Journal, MaxFailures, Run, RunHandle, Status, Stopped,
-    Submitter, Work,
+    Class, Executor, Failure, Job, JobKey, Journal, MaxFailures, PlaceName, Run, RunHandle, Sink,
+    Status, Stopped, Submitter, Work,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use self::ends::{EndCounts, EndOrder, Ended};
+use self::live_events::{LiveEvents, SharedSink};
 use self::steady::SteadyEngine;
 use super::console::Console;
 use super::job_source::{EarlierOutcomes, JobSource, JobStream, ResumeDifferences, needs_first};
 use super::options::RunOptions;
 use crate::error::CliError;
-use crate::queue::{SpecMaker, queue_error};
+use crate::queue::{EndFacts, SpecMaker, outcome_of, queue_error};
 
 /// How many jobs are in the queue or on their way there at most, so that a source of millions needs little memory here and
 /// on the server.
@@ -160,6 +162,8 @@ struct FollowContext {
     rules: FollowRules,
     /// Is called with the number of all jobs, once it is known.
     announce: Box<dyn Fn(u64) + Send>,
+    /// Who hears what happens to jobs before they end.
+    live: LiveEvents,
 }
 
 /// What is needed to follow the jobs of a run, before the run begins.
@@ -168,6 +172,7 @@ pub(super) struct FollowerParts {
     control: FollowControl,
     rules: FollowRules,
     journal: Option<Arc<Mutex<Journal>>>,
+    live: LiveEvents,
 }
 
 impl FollowerParts {
@@ -185,12 +190,18 @@ impl FollowerParts {
             control: FollowControl::new(),
             rules: FollowRules::take(options),
             journal: None,
+            live: LiveEvents::default(),
         })
     }
 
     /// Has outcomes recorded in this journal.
     pub(super) fn record_in(&mut self, journal: &Arc<Mutex<Journal>>) {
         self.journal = Some(Arc::clone(journal));
+    }
+
+    /// Has a sink hear what happens to jobs before they end. Returns the sink for the executor.
+    pub(super) fn share<S: Sink + 'static>(&mut self, sink: S) -> SharedSink<S> {
+        self.live.share(sink)
     }
 
     /// Returns what stops the follower.
@@ -211,6 +222,7 @@ impl FollowerParts {
             control,
             rules,
             journal,
+            live,
         } = self;
         let (submitter, run) = executor.open()?;
         let context = FollowContext {
@@ -222,6 +234,7 @@ impl FollowerParts {
             control,
             rules,
             announce,
+            live,
         };
         let follower = Follower::new(queued, context)?;
         Ok((run, tokio::spawn(follower.run())))
@@ -258,6 +271,10 @@ struct Follower {
     counts: EndCounts,
     total: Option<u64>,
     running: HashSet<JobName>,
+    /// Jobs that fail next because no node could do them.
+    unservable: HashSet<JobName>,
+    /// What nodes are called.
+    nodes: HashMap<NodeId, PlaceName>,
     known: u64,
     /// No job is submitted before, because the queue was full.
     full_until: Option<Instant>,
@@ -280,6 +297,8 @@ struct PlacedJob {
 struct OpenJob {
     placed: PlacedJob,
     submitted: std::time::Instant,
+    /// The number of its latest attempt, as far as it was heard of.
+    attempt: u32,
 }
 
 /// The part of the source that was not read yet.
@@ -314,6 +333,8 @@ impl Follower {
             counts: EndCounts::default(),
             total: None,
             running: HashSet::new(),
+            unservable: HashSet::new(),
+            nodes: HashMap::new(),
             known: 0,
             full_until: None,
             full_pause: LONGEST_PAUSE,
@@ -354,6 +375,7 @@ impl Follower {
                         OpenJob {
                             placed: PlacedJob { position, job },
                             submitted: now,
+                            attempt: 0,
                         },
                     );
                 }
@@ -397,7 +419,17 @@ impl Follower {
         let call = |engine: Arc<dyn Engine>| async move { engine.latest().await };
         let latest = self.engine.call(call).await;
         self.cursor = latest.map_err(|error| queue_error(&error))?;
+        let call = |engine: Arc<dyn Engine>| async move { engine.nodes().await };
+        let nodes = self.engine.call(call).await;
+        let nodes = nodes.map_err(|error| queue_error(&error))?;
+        let names = nodes.into_iter();
+        self.nodes = names
+            .map(|info| (info.node, PlaceName::new(&info.spec.name)))
+            .collect();
         if !self.open.is_empty() {
+            for open in self.open.values() {
+                self.context.live.queued(&open.placed.job);
+            }
             let names: Vec<JobName> = self.open.keys().cloned().collect();
             self.look_up(names).await?;
         }
@@ -500,6 +532,7 @@ impl Follower {
     async fn take(&mut self, jobs: Vec<PlacedJob>) -> Result<(), CliError> {
         let mut ended = Vec::new();
         for PlacedJob { position, job } in jobs {
+            self.context.live.queued(&job);
             let job = match &mut self.context.earlier {
                 None => job,
                 Some(earlier) => {
@@ -583,8 +616,26 @@ impl Follower {
             let specs = Arc::clone(&specs);
             async move { engine.submit(&specs).await }
         };
-        let answers = self.engine.call(call).await;
-        let answers = answers.map_err(|error| queue_error(&error))?;
+        let answers = match self.engine.call(call).await {
+            Ok(answers) => answers,
+            Err(error @ Error::TooLarge { .. }) => {
+                // Nothing was sent. The job that is too large fails, and the others are submitted by the next call.
+                let Error::TooLarge { job: large, .. } = &error else {
+                    return Err(queue_error(&error));
+                };
+                for (placed, spec) in jobs.into_iter().zip(specs.iter()).rev() {
+                    if spec.name == *large {
+                        let failure = Failure::new(Class::TooLarge, error.to_string());
+                        ended.push(Ended::failed(placed, failure));
+                    } else {
+                        self.pending.push_front(placed);
+                    }
+                }
+                self.deliver(ended).await?;
+                return Ok(true);
+            }
+            Err(error) => return Err(queue_error(&error)),
+        };
         let now = working_now();
         let mut full = Vec::new();
         let mut known = Vec::new();
@@ -612,6 +663,7 @@ impl Follower {
                 OpenJob {
                     placed,
                     submitted: now,
+                    attempt: 0,
                 },
             );
         }
@@ -647,11 +699,16 @@ impl Follower {
                 }
                 continue;
             };
-            if let ExplainedState::Ended { status, result } = explained.state
+            if let ExplainedState::Ended {
+                status,
+                result,
+                is_unservable,
+            } = explained.state
                 && let Some(open) = self.open.remove(&name)
             {
+                let facts = (explained.attempts, is_unservable);
                 ended.push(match result {
-                    Some(result) => self.end(open, status, explained.attempts, &result),
+                    Some(result) => self.end(open, status, facts, &result),
                     None => Ended::lost(open.placed),
                 });
             }
@@ -687,7 +744,16 @@ impl Follower {
         let mut ended = Vec::new();
         for event in events {
             match event.kind {
-                EventKind::Started { job, .. } if self.open.contains_key(&job) => {
+                EventKind::NodeJoined { node, name } => {
+                    self.nodes.insert(node, PlaceName::new(&name));
+                }
+                EventKind::Started { job, node, attempt } if self.open.contains_key(&job) => {
+                    if let Some(open) = self.open.get_mut(&job) {
+                        open.attempt = attempt;
+                        let id = open.placed.job.id.clone();
+                        let place = self.nodes.get(&node).cloned();
+                        self.context.live.started(id, attempt, place);
+                    }
                     self.running.insert(job);
                     let mut peak = self
                         .context
@@ -697,10 +763,18 @@ impl Follower {
                         .unwrap_or_else(PoisonError::into_inner);
                     *peak = (*peak).max(self.running.len() as u64);
                 }
-                EventKind::Retried { job, .. }
-                | EventKind::AttemptLost { job, .. }
-                | EventKind::GivenBack { job } => {
-                    self.running.remove(&job);
+                EventKind::Retried { job, delay } => {
+                    self.attempt_ended(&job, (Class::Task, "the attempt failed"), delay);
+                }
+                EventKind::AttemptLost { job, .. } => {
+                    self.attempt_ended(&job, (Class::Host, "its node was lost"), Duration::ZERO);
+                }
+                EventKind::GivenBack { job } => {
+                    self.attempt_ended(
+                        &job,
+                        (Class::Host, "its node gave it back"),
+                        Duration::ZERO,
+                    );
                 }
                 EventKind::Ended {
                     job,
@@ -710,8 +784,13 @@ impl Follower {
                 } => {
                     self.running.remove(&job);
                     if let Some(open) = self.open.remove(&job) {
-                        ended.push(self.end(open, status, attempts, &result));
+                        let is_unservable = self.unservable.remove(&job);
+                        let facts = (attempts, is_unservable);
+                        ended.push(self.end(open, status, facts, &result));
                     }
+                }
+                EventKind::Unservable { job } => {
+                    self.unservable.insert(job);
                 }
                 _ => {}
             }
@@ -721,12 +800,33 @@ impl Follower {
         Ok(has_ended || is_full)
     }
 
+    /// Tells that an attempt has ended and another one follows.
+    fn attempt_ended(&mut self, job: &JobName, (class, why): (Class, &str), delay: Duration) {
+        if self.running.remove(job)
+            && let Some(open) = self.open.get(job)
+        {
+            self.context
+                .live
+                .failed((&open.placed.job.id, open.attempt), (class, why), delay);
+        }
+    }
+
     /// Makes the end of a job from what the queue says.
-    fn end(&self, open: OpenJob, status: FinalStatus, attempts: u32, result: &[u8]) -> Ended {
+    fn end(
+        &self,
+        open: OpenJob,
+        status: FinalStatus,
+        (attempts, is_unservable): (u32, bool),
+        result: &[u8],
+    ) -> Ended {
         let job = &open.placed.job;
         let lost = job.needs.iter().find(|need| self.failed.contains(*need));
-        let lost = lost.or(job.needs.first()).map(JobKey::as_str);
-        let mut outcome = crate::queue::outcome_of(job, status, attempts, result, lost);
+        let facts = EndFacts {
+            attempts,
+            lost_need: lost.or(job.needs.first()).map(JobKey::as_str),
+            is_unservable,
+        };
+        let mut outcome = outcome_of(job, status, result, facts);
         // What is not the time of attempts was spent in the queue.
         let age = working_now().saturating_duration_since(open.submitted);
         outcome.queued = outcome.queued.max(age.saturating_sub(outcome.duration));

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use ratchet_runtime::{Executor, Journal, Run, Stopped};
+use ratchet_runtime::{Executor, Journal, Run, Sink, Stopped};
 use tokio::task::JoinHandle;
 
 use super::console::Console;
@@ -55,6 +55,11 @@ impl FollowerParts {
 
     /// Is never called.
     pub(super) fn record_in(&mut self, _: &Arc<Mutex<Journal>>) {
+        match *self {}
+    }
+
+    /// Is never called.
+    pub(super) fn share<S: Sink + 'static>(&mut self, _: S) -> S {
         match *self {}
     }
 

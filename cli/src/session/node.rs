@@ -3,8 +3,8 @@
 //! ```text
 //!   queue <--- FencedEngine <--- NodeRunner ---> NodePerformer ---> NodeRuns ---> Executor ---> pools, commands
 //!                   |  each renewal                                     ^
-//!                   v  moves the lease on                               | kills all when the session is over
-//!                 Lease ---> keeper                                 SessionFence
+//!                   v  moves the time on                                  | kills all when the session is over
+//!               SelfFence ---> keeper                               SessionFence
 //! ```
 //!
 //! Jobs start as in any other run, so timeouts, memory limits, warm workers and the keeper are the same. What the queue
@@ -16,18 +16,23 @@
 //! started; after 9/10 the keeper kills this process and whatever it has started, if that has not happened.
 
 mod fence;
+mod metrics;
 mod performer;
 mod runs;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ratchet_queue::{Engine, Error, NodeRunner, NodeSpec};
 use ratchet_resilience::shutdown::Phase;
+use ratchet_runtime::event::{EventRecord, RunEvent};
 use ratchet_runtime::process::{Keeper, LocalProcesses, ProcessSupervisor};
-use ratchet_runtime::remote::Lease;
+use ratchet_runtime::remote::SelfFence;
+use ratchet_runtime::{ParallelizationHint, Sink};
 use tokio::sync::watch;
 
+use super::console::Console;
 use super::executor::{add_pools, executor};
 use super::hosts::StartedHosts;
 use super::job_source::JobSource;
@@ -39,6 +44,7 @@ use crate::exit;
 use crate::job_file::{BreakerAndBudget, HostRegistry, WorkerPlan};
 use crate::queue::queue_error;
 use fence::{FencedEngine, SessionFence};
+use metrics::NodeFigures;
 use performer::NodePerformer;
 use runs::NodeRuns;
 
@@ -59,11 +65,13 @@ pub(crate) struct NodeSetup {
     /// The workers of the node.
     pub(crate) workers: Vec<WorkerPlan>,
     /// Says until when what the node has started may run.
-    pub(crate) lease: Lease,
+    pub(crate) self_fence: SelfFence,
     /// The process that kills what is left.
     pub(crate) keeper: Keeper,
     /// Whether the node leaves when no job waits.
     pub(crate) drains: bool,
+    /// Where figures are served, if anywhere.
+    pub(crate) metrics: Option<String>,
 }
 
 /// How far the node is on its way to its end.
@@ -107,9 +115,10 @@ impl RunContext {
             spec,
             address,
             workers,
-            lease,
+            self_fence,
             keeper,
             drains,
+            metrics,
         } = setup;
         // What these mean for a run is for submitters, and would end the node.
         self.options.cache = CacheMode::Off;
@@ -126,16 +135,33 @@ impl RunContext {
         )?;
         let nothing = BreakerAndBudget::default();
         let builder = executor(&self.options, Vec::new(), Vec::new(), nothing, None).keeper(keeper);
-        let (builder, _pools) = add_pools(builder, &supervisor, &hosts, workers).await?;
+        let (mut builder, _pools) = add_pools(builder, &supervisor, &hosts, workers).await?;
+        if !self.options.quiet {
+            builder = builder.sink(HintWarnings {
+                console: self.console.clone(),
+                told: HashSet::new(),
+            });
+        }
         let runs = Arc::new(NodeRuns::open(builder.build()?)?);
         let (stage, stages) = watch::channel(NodeStage::Taking);
         let stage = Arc::new(stage);
         let performer = NodePerformer::new(Arc::clone(&runs), &spec.name, stages.clone());
         self.obey_signals(&runs, &stage);
-        let fence = SessionFence::start(lease, Arc::clone(&runs));
+        let fence = SessionFence::start(self_fence, Arc::clone(&runs));
         let fenced = Arc::new(FencedEngine::new(Arc::clone(&engine), fence));
         let (name, slots) = (spec.name.clone(), spec.slots);
         let counts = performer.counts();
+        if let Some(at) = &metrics {
+            let figures = NodeFigures {
+                name: name.to_string(),
+                slots,
+                counts: Arc::clone(&counts),
+                runs: Arc::clone(&runs),
+                engine: Arc::clone(&engine),
+            };
+            metrics::serve(at, figures).await?;
+        }
+        let drained = Arc::clone(&fenced);
         let mut runner = NodeRunner::new(fenced, spec, Arc::new(performer));
         runner.grace = self.options.phases().cancelling + EXTRA_GRACE;
         if !self.options.quiet {
@@ -150,7 +176,7 @@ impl RunContext {
         }
         let empty = async {
             if drains {
-                until_no_job_waits(&*engine, &runs).await;
+                until_no_job_waits(&drained).await;
             } else {
                 std::future::pending::<()>().await;
             }
@@ -225,6 +251,28 @@ impl RunContext {
     }
 }
 
+/// Says once of each task that its worker declares a hint, which the queue does not know.
+struct HintWarnings {
+    console: Console,
+    told: HashSet<String>,
+}
+
+impl Sink for HintWarnings {
+    fn on(&mut self, record: &EventRecord) {
+        let RunEvent::HintsDeclared { hints } = &record.event else {
+            return;
+        };
+        for (task, hint) in hints {
+            if *hint != ParallelizationHint::FullyParallel && self.told.insert(task.clone()) {
+                self.console.say(&format!(
+                    "ratchet: the worker of task `{task}` declares the hint `{}`, which does not hold in a queue: write it into the job file\n",
+                    hint.name()
+                ));
+            }
+        }
+    }
+}
+
 /// Waits until the node has come to a stage.
 async fn reached(mut stages: watch::Receiver<NodeStage>, wanted: NodeStage) {
     if stages.wait_for(|stage| *stage >= wanted).await.is_err() {
@@ -233,18 +281,29 @@ async fn reached(mut stages: watch::Receiver<NodeStage>, wanted: NodeStage) {
     }
 }
 
-/// Waits until no job of the queue waits and nothing runs on this node.
-async fn until_no_job_waits(engine: &dyn Engine, runs: &NodeRuns) {
+/// Waits until no job of the queue waits and this node has none.
+async fn until_no_job_waits(engine: &FencedEngine) {
     loop {
-        match engine.status().await {
-            // A job that this node runs may let others wait that need it, so the queue is asked once more after it.
-            Ok(status) if status.waiting == 0 && runs.running() == 0 && status.running == 0 => {
-                return;
-            }
+        match has_nothing_to_do(engine).await {
+            Ok(true) => return,
             // The loop of the node has the same trouble, and tells of it.
-            Ok(_) | Err(Error::Unreachable(_) | Error::OutOfMemory { .. }) => {}
+            Ok(false) | Err(Error::Unreachable(_) | Error::OutOfMemory { .. }) => {}
             Err(_) => return,
         }
         tokio::time::sleep(DRAIN_POLL).await;
     }
+}
+
+/// Whether no job waits and the queue has given this node none.
+async fn has_nothing_to_do(engine: &FencedEngine) -> Result<bool, Error> {
+    let Some(node) = engine.node() else {
+        return Ok(false);
+    };
+    if engine.status().await?.waiting > 0 {
+        return Ok(false);
+    }
+    // What this node has claimed by now counts, although the answer to its claim may be on its way.
+    let nodes = engine.nodes().await?;
+    let own = nodes.iter().find(|info| info.node == node);
+    Ok(own.is_some_and(|own| own.running == 0))
 }

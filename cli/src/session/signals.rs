@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::console::Console;
 use super::follow::FollowControl;
 use super::options::RunOptions;
-use super::status_signal::{StatusAnswer, StatusSignal, describe_run};
+use super::status_signal::{StatusAnswer, StatusSignal, describe_followed, describe_run};
 use crate::error::CliError;
 use crate::exit::{self, RunEnd};
 use crate::readable::duration;
@@ -117,7 +117,7 @@ impl SignalHandler {
         console: &Console,
         keys: Option<mpsc::Receiver<()>>,
     ) {
-        let answer = describe_run(handle.clone());
+        let answer = describe_followed(handle.clone());
         let handle = handle.clone();
         self.obey(options.quiet, console, (keys, answer), move |phase| match phase {
             Phase::Running | Phase::Draining => {

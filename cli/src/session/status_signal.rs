@@ -75,6 +75,18 @@ pub(super) fn describe_run(handle: RunHandle) -> StatusAnswer {
     })
 }
 
+/// Makes the answer about a run whose jobs the nodes of a queue do.
+pub(super) fn describe_followed(handle: RunHandle) -> StatusAnswer {
+    Box::new(move || {
+        let ended = handle.status().ended;
+        Box::pin(async move {
+            format!(
+                "ratchet: {ended} jobs have ended; nodes of the queue do the others, and `ratchet queue` tells which wait for what\n"
+            )
+        })
+    })
+}
+
 /// Resolves at the next key, if keys are read.
 async fn next_key(keys: &mut Option<mpsc::Receiver<()>>) {
     let key = match keys {

@@ -68,10 +68,12 @@ section! {
         keep_size = "keep-size": AnyByteSize,
         /// The server of the queue of `node`, `submit`, `queue` and `run --queue`, as in redis://HOST:6379/.
         queue: String,
-        /// The name of the queue on its server, where several can be.
+        /// With what the keys of the queue begin on its server, where several queues can be.
         queue_prefix = "queue-prefix": String,
         /// The file with the password of that server.
         queue_password_file = "queue-password-file": String,
+        /// The file with the certificates (PEM) of the authorities that may have signed that of the server, for rediss://.
+        queue_ca_file = "queue-ca-file": String,
         /// The file for the log.
         log_file = "log-file": String,
         /// Folders whose settings and records are used, whoever may write them. Only the user's own config file may set
@@ -119,7 +121,7 @@ pub(super) fn default(key: &str, settings: &Settings, environment: &UserEnvironm
                 "format" => "human on a terminal, else jsonl".to_owned(),
                 "durability" => "batch".to_owned(),
                 "keep-age" | "keep-runs" | "keep-size" => kept(key),
-                "queue-prefix" => "default".to_owned(),
+                "queue-prefix" => "ratchet".to_owned(),
                 "log-file" => "stderr".to_owned(),
                 "trust" => "what only you and root may write".to_owned(),
                 _ => "none".to_owned(),

@@ -1,6 +1,6 @@
 //! Ends all that a node runs before its session is over.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,7 +9,7 @@ use ratchet_queue::{
     FinishResult, JobName, JobPage, JobSpec, JobState, Membership, NodeId, NodeInfo, NodeSpec,
     Purged, QueueStatus, Renewal, Requeued, Submitted,
 };
-use ratchet_runtime::remote::{Lease, LeaseMoment};
+use ratchet_runtime::remote::{FenceMoment, SelfFence};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -18,7 +18,7 @@ use super::runs::NodeRuns;
 /// Watches until when the session of a node is surely valid, and kills what runs before it may be over.
 #[derive(Clone)]
 pub(super) struct SessionFence {
-    lease: Lease,
+    own: SelfFence,
     runs: Arc<NodeRuns>,
     /// When all must be killed; `None` without a session.
     kill_at: Arc<watch::Sender<Option<Instant>>>,
@@ -26,10 +26,10 @@ pub(super) struct SessionFence {
 
 impl SessionFence {
     /// Starts the watch. There is no session yet.
-    pub(super) fn start(lease: Lease, runs: Arc<NodeRuns>) -> Self {
+    pub(super) fn start(own: SelfFence, runs: Arc<NodeRuns>) -> Self {
         let (kill_at, watched) = watch::channel(None);
         let fence = Self {
-            lease,
+            own,
             runs,
             kill_at: Arc::new(kill_at),
         };
@@ -38,8 +38,8 @@ impl SessionFence {
     }
 
     /// Records that the session is valid for this long after it was asked for.
-    fn granted(&self, (asked, moment): (Instant, LeaseMoment), valid_for: Duration) {
-        self.lease.grant(moment, valid_for * 9 / 10);
+    fn granted(&self, (asked, moment): (Instant, FenceMoment), valid_for: Duration) {
+        self.own.grant(moment, valid_for * 9 / 10);
         self.kill_at.send_replace(Some(asked + valid_for * 4 / 5));
     }
 
@@ -47,7 +47,7 @@ impl SessionFence {
     async fn end_session(&self) {
         self.kill_at.send_replace(None);
         self.runs.kill().await;
-        self.lease.suspend();
+        self.own.suspend();
     }
 
     /// Ends each session whose time is over.
@@ -78,19 +78,30 @@ impl SessionFence {
 pub(super) struct FencedEngine {
     inner: Arc<dyn Engine>,
     fence: SessionFence,
+    /// The latest session.
+    node: Mutex<Option<NodeId>>,
 }
 
 impl FencedEngine {
     /// Fences the sessions that are opened through it.
     pub(super) fn new(inner: Arc<dyn Engine>, fence: SessionFence) -> Self {
-        Self { inner, fence }
+        Self {
+            inner,
+            fence,
+            node: Mutex::new(None),
+        }
+    }
+
+    /// Returns the latest session of the node, if it has joined.
+    pub(super) fn node(&self) -> Option<NodeId> {
+        *self.node.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Returns this moment by both clocks: that of the loop, and that of the keeper.
-fn now() -> (Instant, LeaseMoment) {
+fn now() -> (Instant, FenceMoment) {
     // The keeper's comes first, so that its time is never the later one.
-    let moment = LeaseMoment::now();
+    let moment = FenceMoment::now();
     (Instant::now(), moment)
 }
 
@@ -110,6 +121,7 @@ impl Engine for FencedEngine {
         let asked = now();
         let membership = self.inner.join(node).await?;
         self.fence.granted(asked, membership.valid_for);
+        *self.node.lock().unwrap_or_else(PoisonError::into_inner) = Some(membership.node);
         Ok(membership)
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use ratchet_queue::{Attempt, AttemptEnd, Claim, FinalStatus, Performer};
@@ -15,6 +15,9 @@ use tokio::sync::watch;
 use super::runs::NodeRuns;
 use super::{NodeStage, reached};
 use crate::queue::{QueuedWork, encode};
+
+/// How long a job is kept that the executor does not take.
+const UNABLE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Does the attempts of a node.
 pub(super) struct NodePerformer {
@@ -35,20 +38,27 @@ pub(super) struct NodeCounts {
 
 impl fmt::Display for NodeCounts {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Relaxed: nothing else is published with the numbers.
-        let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let [succeeded, unsuccessful, retried, given_back] = self.all().map(|(_, count)| count);
         write!(
             out,
-            "{} jobs succeeded, {} did not, {} attempts failed and are retried, {} were given back",
-            get(&self.succeeded),
-            get(&self.unsuccessful),
-            get(&self.retried),
-            get(&self.given_back)
+            "{succeeded} jobs succeeded, {unsuccessful} did not, {retried} attempts failed and are retried, {given_back} were given back"
         )
     }
 }
 
 impl NodeCounts {
+    /// Returns all counts with their names.
+    pub(super) fn all(&self) -> [(&'static str, u64); 4] {
+        // Relaxed: nothing else is published with the numbers.
+        [
+            ("succeeded", &self.succeeded),
+            ("unsuccessful", &self.unsuccessful),
+            ("retried", &self.retried),
+            ("given_back", &self.given_back),
+        ]
+        .map(|(name, count)| (name, count.load(Ordering::Relaxed)))
+    }
+
     fn count(&self, end: &AttemptEnd) {
         let count = match end {
             AttemptEnd::Over {
@@ -111,6 +121,8 @@ impl NodePerformer {
         };
         let Some(mut started) = self.runs.start(job).await else {
             guard.is_armed = false;
+            // The executor takes no jobs. Others may have more luck, and this node asks for no more at once.
+            tokio::time::sleep(UNABLE_PAUSE).await;
             return AttemptEnd::NotBegun;
         };
         let handle = started.handle;
@@ -199,7 +211,7 @@ async fn has_not_begun(handle: &RunHandle, key: &ratchet_runtime::JobKey) -> boo
 }
 
 /// Returns how long a failed job waits for its next attempt; `None` if there is none.
-fn delay(policy: &BackoffPolicy, failure: &Failure, attempts: u32) -> Option<std::time::Duration> {
+fn delay(policy: &BackoffPolicy, failure: &Failure, attempts: u32) -> Option<Duration> {
     let now = Instant::now();
     let mut history = RetryHistory::resumed(now, attempts.saturating_sub(1));
     match history.record_failure(policy, failure, now, &mut Rng::new()) {
