@@ -383,6 +383,27 @@ pub struct Terms {
 }
 
 /// What a queue outside of an executor has granted a job with the attempt that the executor makes.
+///
+/// ```
+/// use ratchet_runtime::{Executor, Granted, Job, ResourceShare, Terms};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), ratchet_runtime::Error> {
+/// let granted = Granted {
+///     earlier_attempts: 2,
+///     resources: [ResourceShare::of_identities("gpu", ["1"])].into(),
+/// };
+/// let job = Job::closure("a", |context| async move {
+///     let device = context.resource("gpu").map(|share| share.value());
+///     Ok((context.attempt(), device))
+/// });
+/// let terms = Terms { granted: Some(granted.into()), ..Terms::default() };
+/// let outcomes = Executor::builder().build()?.run_all([job.terms(terms)]).await?;
+/// assert_eq!(outcomes[0].read::<(u32, String)>()?, (3, "1".to_owned()));
+/// assert_eq!(outcomes[0].attempts, 3);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Granted {
     /// How many attempts the job has had before, wherever that was. The next one has the number after them.

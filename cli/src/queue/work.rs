@@ -386,3 +386,100 @@ impl QueuedWork {
         Ok(NodeJob { job, retry })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn through(job: &Job) -> Result<NodeJob, String> {
+        let work = QueuedWork::of(job, "nightly", Path::new("/here")).map_err(|no| no.message)?;
+        let bytes = work.to_bytes().map_err(|no| no.message)?;
+        let work = QueuedWork::read(&bytes)?;
+        work.into_job("nightly/a", 1, (2, &[]), "n1")
+    }
+
+    #[test]
+    fn a_command_arrives_with_absolute_paths_and_its_own_variables_first() {
+        let mut process = ProcessConfig::new("sort").args(["-u", "x"]);
+        process.env = Environment::clean()
+            .set("A", "b")
+            .set("RATCHET_HOST", "own");
+        process.working_dir = Some("there".into());
+        process.stdin = ProgramInput::File("list".into());
+        let job = Job::command("a", process).on_host("web1");
+        let arrived = through(&job).unwrap().job;
+        let Work::Command(process) = &arrived.work else {
+            panic!("{arrived:?}")
+        };
+        assert_eq!(process.to_string(), "sort -u x");
+        assert_eq!(process.working_dir, Some("/here/there".into()));
+        assert_eq!(process.stdin, ProgramInput::File("/here/list".into()));
+        let declared: Vec<_> = process.env.declared().collect();
+        for (name, value) in [
+            ("A", "b"),
+            ("RATCHET_HOST", "own"),
+            ("RATCHET_JOB_ID", "a"),
+            (PASSWORD_VARIABLE, ""),
+        ] {
+            assert!(
+                declared.contains(&(name.as_ref(), value.as_ref())),
+                "{name}: {declared:?}"
+            );
+        }
+        assert!(!process.env.inherits());
+        assert_eq!((arrived.terms.slots, arrived.id.as_str()), (2, "nightly/a"));
+        assert_eq!(arrived.terms.granted.as_ref().unwrap().earlier_attempts, 1);
+    }
+
+    #[test]
+    fn a_task_arrives_with_its_policy() {
+        let policy = BackoffPolicy::builder()
+            .max_attempts(4)
+            .max_delay(Duration::from_secs(9))
+            .delay(Delay::Linear {
+                initial: Duration::from_secs(1),
+                increment: Duration::from_secs(2),
+            })
+            .jitter(Jitter::None)
+            .classes(["exit", "timeout"]);
+        let terms = Terms {
+            retry: Some(Arc::new(policy.build().unwrap())),
+            timeouts: Timeouts::after(Duration::from_secs(5)),
+            ..Terms::default()
+        };
+        let input = Payload::from_json(r#"{"deep": [1.50, "x"]}"#).unwrap();
+        let job = Job::task("a", "resize", input.clone()).terms(terms);
+        let NodeJob { job, retry } = through(&job).unwrap();
+        let Work::Task {
+            task,
+            input: arrived,
+            ..
+        } = &job.work
+        else {
+            panic!("{job:?}")
+        };
+        // Numbers keep the digits with which they were written.
+        assert_eq!(
+            (task.as_str(), arrived.as_str()),
+            ("resize", input.as_str())
+        );
+        assert_eq!(job.terms.timeouts.hard, Some(Duration::from_secs(5)));
+        let retry = retry.unwrap();
+        assert_eq!(
+            (retry.max_attempts(), retry.max_delay()),
+            (4, Duration::from_secs(9))
+        );
+        assert_eq!(retry.jitter(), Jitter::None);
+        assert_eq!(retry.classes(), ["exit", "timeout"]);
+        assert!(
+            matches!(retry.delay(), Delay::Linear { increment, .. } if increment == Duration::from_secs(2))
+        );
+    }
+
+    #[test]
+    fn payloads_that_this_version_does_not_know_are_refused() {
+        let error = QueuedWork::read(br#"{"v":2,"kind":"else"}"#).unwrap_err();
+        assert!(error.contains("payload version 2"), "{error}");
+        assert!(QueuedWork::read(b"{").is_err());
+    }
+}

@@ -115,3 +115,31 @@ impl EndCounts {
         rule.is_reached(self.ended, self.failed, total)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ratchet_runtime::Payload;
+
+    use super::*;
+
+    #[test]
+    fn outcomes_leave_in_the_order_of_their_jobs() {
+        let outcome = |id: u64| {
+            let outcome = Outcome::new(id.to_string(), "t", Ok(Payload::null()));
+            (id, Arc::new(outcome))
+        };
+        let mut order = EndOrder::default();
+        let mut left = |ids: &[u64]| {
+            let sorted = order.sort(ids.iter().map(|id| outcome(*id)));
+            let ids: Vec<_> = sorted
+                .iter()
+                .map(|outcome| outcome.id.to_string())
+                .collect();
+            ids.join(" ")
+        };
+        assert_eq!(left(&[2]), "");
+        assert_eq!(left(&[3, 0]), "0");
+        assert_eq!(left(&[1]), "1 2 3");
+        assert_eq!(left(&[4]), "4");
+    }
+}
