@@ -16,9 +16,13 @@ pub(crate) mod hosts_command;
 pub(crate) mod inventory;
 pub(crate) mod man;
 pub(crate) mod map;
+#[cfg(feature = "queue")]
+pub(crate) mod node;
 pub(crate) mod other_programs;
 pub(crate) mod output;
 pub(crate) mod play;
+#[cfg(feature = "queue")]
+pub(crate) mod queue;
 pub(crate) mod record;
 pub(crate) mod resume;
 pub(crate) mod run;
@@ -29,6 +33,8 @@ pub(crate) mod selection;
 pub(crate) mod sem;
 pub(crate) mod shared_run;
 pub(crate) mod stop;
+#[cfg(feature = "queue")]
+pub(crate) mod submit;
 pub(crate) mod telemetry;
 pub(crate) mod terms;
 pub(crate) mod top;
@@ -70,6 +76,12 @@ pub(crate) enum Verb {
     Run(Box<run::RunArguments>),
     Map(Box<map::MapArguments>),
     Resume(Box<resume::ResumeArguments>),
+    #[cfg(feature = "queue")]
+    Submit(Box<submit::SubmitArguments>),
+    #[cfg(feature = "queue")]
+    Node(Box<node::NodeArguments>),
+    #[cfg(feature = "queue")]
+    Queue(queue::QueueArguments),
     Runs(runs::RunsArguments),
     Top(top::TopArguments),
     Cache(cache::CacheArguments),
@@ -97,6 +109,12 @@ impl Verb {
             Self::Resume(resume) => resume.common.display.color,
             Self::Check(check) => check.color,
             Self::Play(play) => play.display.color,
+            #[cfg(feature = "queue")]
+            Self::Submit(submit) => submit.display.color,
+            #[cfg(feature = "queue")]
+            Self::Node(node) => node.display.color,
+            #[cfg(feature = "queue")]
+            Self::Queue(_) => None,
             Self::Runs(_)
             | Self::Top(_)
             | Self::Cache(_)

@@ -53,7 +53,9 @@ pub(crate) use addition::{Addition, JobAdder, JobFate, StartedParts, may_use_cac
 pub(crate) use breaker::typed_breaker;
 pub(crate) use hosts::{AgentPlan, HostAccess, HostPlan, HostRegistry, HostTimes, LOCAL, OWN_HOST};
 pub(crate) use open::{Jobs, Plan, open};
-pub(crate) use options::{BreakerAndBudget, PlanOptions, PoolDefaults, ServedTasks, WorkerPlan};
+pub(crate) use options::{
+    BreakerAndBudget, JobPerformer, PlanOptions, PoolDefaults, ServedTasks, WorkerPlan,
+};
 pub(crate) use program::{cannot_start, typed_worker};
 pub(crate) use resources::{Resources, TypedNeeds, check_typed, typed_needs, typed_resource};
 pub(crate) use selection::{GroupPattern, JobPattern, Partition, Selection};

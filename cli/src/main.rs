@@ -24,6 +24,7 @@
 //! report, semaphore, trust              results as text; locks that calls share; whose files may be used
 //! job_file                              job files: from text to jobs
 //! settings, map, live                   variables and config files; one command over many items; the socket of a run
+//! queue                                 jobs in a queue that many nodes share
 //! schema, args                          JSON Schemas; what can be typed
 //! reference                             every key of job files and settings, for people
 //! folders, progress                     where runs and results are kept; bars and lines that show how far a run is
@@ -51,6 +52,8 @@ mod play;
 mod preflight;
 mod print_error;
 mod progress;
+#[cfg(feature = "queue")]
+mod queue;
 mod readable;
 mod recorded;
 mod reference;
@@ -91,6 +94,12 @@ fn main() -> ExitCode {
         Verb::Run(run) => commands::run::run(&run, None),
         Verb::Map(map) => commands::map::run(&map, None),
         Verb::Resume(resume) => commands::resume::run(*resume, &mut color),
+        #[cfg(feature = "queue")]
+        Verb::Submit(submit) => commands::submit::run(&submit),
+        #[cfg(feature = "queue")]
+        Verb::Node(node) => commands::node::run(&node),
+        #[cfg(feature = "queue")]
+        Verb::Queue(queue) => commands::queue::run(&queue),
         Verb::Check(check) => commands::check::run(&check).map(success),
         Verb::Config(config) => commands::config::run(&config).map(success),
         Verb::Inventory(inventory) => commands::inventory::run(&inventory).map(success),
@@ -115,6 +124,8 @@ fn main() -> ExitCode {
 /// Refuses a call that would read from a closed stdin, or write results to a closed stdout.
 fn need_streams(verb: &Verb) -> Result<(), error::CliError> {
     let reads_stdin = match verb {
+        #[cfg(feature = "queue")]
+        Verb::Run(run) if run.through.attach.is_some() => false,
         Verb::Run(run) => run
             .file
             .as_deref()

@@ -15,9 +15,13 @@ mod console;
 mod delivery;
 mod events;
 mod executor;
+#[cfg_attr(not(feature = "queue"), path = "session/no_follow.rs")]
+mod follow;
 mod hosts;
 mod job_source;
 mod log;
+#[cfg(feature = "queue")]
+mod node;
 mod options;
 mod output;
 mod record;
@@ -60,8 +64,8 @@ use crate::exit;
 use crate::folders::{CacheOwner, check_state};
 use crate::github::{wanted_summary, write_summary};
 use crate::job_file::{
-    BreakerAndBudget, HostRegistry, JobAdder, PlanOptions, Resources, Selection, StartedParts,
-    WorkerPlan,
+    BreakerAndBudget, HostRegistry, JobAdder, JobPerformer, PlanOptions, Resources, Selection,
+    StartedParts, WorkerPlan,
 };
 use crate::live::LiveFigures;
 use crate::map::{HaltDecision, HaltRule, MapRunner};
@@ -76,6 +80,7 @@ use conclusion::{CompletedRun, conclude, interrupted};
 use delivery::{Delivery, RunFigures};
 use events::{EventFailure, EventFile, JournalEvents};
 use executor::{add_pools, executor, machine_sampler, needed_workers, watch_hosts, watch_machine};
+use follow::{FollowControl, FollowerParts};
 use hosts::StartedHosts;
 use job_source::{EarlierOutcomes, SourceEnd};
 use record::RunRecord;
@@ -87,8 +92,12 @@ use telemetry::{RunTelemetry, TelemetrySettings};
 use terminal_keys::{KeyGuard, TerminalKeys};
 
 pub(crate) use console::Console;
+#[cfg(feature = "queue")]
+pub(crate) use follow::{QueuedJobs, QueuedSource};
 pub(crate) use hosts::{HostConnector, HostFlags, prefixed};
 pub(crate) use job_source::{JobSource, JobStream};
+#[cfg(feature = "queue")]
+pub(crate) use node::NodeSetup;
 pub(crate) use options::{RunOptions, cores};
 pub(crate) use output::{open_output, open_play_output, open_report, stdout};
 pub(crate) use record::{ResumedRun, job_file_source};
@@ -231,6 +240,12 @@ impl Session {
         &self.context.options
     }
 
+    /// Adds an argument to the command line in the record of the run: one that the call has chosen itself.
+    #[cfg(feature = "queue")]
+    pub(crate) fn record_argument(&mut self, argument: std::ffi::OsString) {
+        self.context.options.chosen_arguments.push(argument);
+    }
+
     /// Returns the console for messages to people.
     pub(crate) fn console(&self) -> &Console {
         &self.context.console
@@ -255,6 +270,7 @@ impl Session {
             resources: self.context.options.resources.clone(),
             hosts: self.context.options.hosts.table.clone(),
             keep_remote: self.context.options.hosts.keep_remote,
+            performer: JobPerformer::Here,
         }
     }
 
@@ -286,6 +302,26 @@ impl Session {
         } = &mut self.context;
         self.runtime
             .block_on(signals.wait_for_reader(what, reading, console))
+    }
+
+    /// Waits for what the run needs before it can begin, such as a connection. `what` is its name in messages. SIGINT and
+    /// SIGTERM end the call at once.
+    #[cfg(feature = "queue")]
+    pub(crate) fn wait_for<T: Send + 'static>(
+        &mut self,
+        what: &str,
+        waits: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, CliError> {
+        let (send, waiting) = oneshot::channel();
+        self.runtime.spawn(async move {
+            // A signal may have ended the wait for this.
+            let _ = send.send(waits.await);
+        });
+        let RunContext {
+            signals, console, ..
+        } = &mut self.context;
+        self.runtime
+            .block_on(signals.wait_for_reader(what, waiting, console))
     }
 
     /// Runs all jobs. Returns the exit code.
@@ -345,6 +381,8 @@ impl RunContext {
         self.check_cache(&setup.jobs)?;
         let resumed_run = self.resumed_run.take();
         let is_resumed = resumed_run.is_some();
+        let mut follows = FollowerParts::of(&setup.jobs, &mut self.options, &self.console);
+        let follower = follows.as_ref().map(FollowerParts::control);
         let goal = setup.halt.filter(HaltRule::is_goal);
         let ended = setup.jobs.ended_jobs();
         let figures = Arc::new(LiveFigures::default());
@@ -356,6 +394,9 @@ impl RunContext {
             resumed_run,
         )?;
         let (record, history) = record.unzip();
+        if let (Some(follows), Some(record)) = (&mut follows, &record) {
+            follows.record_in(&record.journal);
+        }
         let earlier = record.as_ref().and_then(|record| {
             suspensions.keep_in(&record.journal);
             let earlier =
@@ -374,7 +415,12 @@ impl RunContext {
             adder,
             telemetry,
         } = match self
-            .start(setup, (record.as_ref(), earlier), &figures, suspensions)
+            .start(
+                setup,
+                (record.as_ref(), earlier, follows),
+                &figures,
+                suspensions,
+            )
             .await
         {
             Ok(started) => started,
@@ -387,11 +433,12 @@ impl RunContext {
             }
         };
         let handle = run.handle();
-        self.steer(&handle, reads_keys.then_some(keys));
+        self.steer(&handle, follower.clone(), reads_keys.then_some(keys));
         // The socket lives until the end of the run is recorded, so that clients that watch the run can then look up
         // how it ended.
         let _socket = record
             .as_ref()
+            .filter(|_| follower.is_none())
             .and_then(|record| self.serve(record, &handle, (&figures, began), (&pools, adder)));
         let delivery = Delivery::begin(report, ended.is_some())?;
         self.drain_when_unwritable(&delivery, &handle);
@@ -399,15 +446,19 @@ impl RunContext {
         let completion = async {
             let (stopped, reached_goal) =
                 consume(run, &delivery, goal, (&figures, ended.as_deref())).await;
-            let figures = run_figures(&handle, &pools, (record.as_ref(), began)).await;
+            // The jobs of a queue may have been cancelled, and their ends are still to be recorded.
+            let source = source.end().await;
+            let mut figures = run_figures(&handle, &pools, (record.as_ref(), began)).await;
+            if let Some(follower) = &follower {
+                figures.peak = follower.peak();
+            }
             let delivery = delivery.end(figures).await?;
-            let (source, differences) = source.end();
             Ok::<_, CliError>(CompletedRun {
                 delivery,
-                stopped,
+                stopped: stopped.or(source.stopped),
                 reached_goal,
-                source,
-                differences,
+                source: source.result,
+                differences: source.differences,
             })
         };
         let signals = &self.signals;
@@ -463,7 +514,11 @@ impl RunContext {
     async fn start(
         &mut self,
         setup: RunSetup,
-        (record, earlier): (Option<&RunRecord>, Option<EarlierOutcomes>),
+        (record, earlier, mut follows): (
+            Option<&RunRecord>,
+            Option<EarlierOutcomes>,
+            Option<FollowerParts>,
+        ),
         figures: &Arc<LiveFigures>,
         suspensions: &SuspensionRecord,
     ) -> Result<StartedRun, CliError> {
@@ -516,13 +571,19 @@ impl RunContext {
             let slots = hosts
                 .iter()
                 .map(|(name, host)| (name.to_string(), host.slots));
-            record.plan(self.options.slots, slots, run_limits, run_resources)?;
+            // The slots of a queue are those of its nodes, which come and go.
+            if follows.is_none() {
+                record.plan(self.options.slots, slots, run_limits, run_resources)?;
+            }
         }
         let mut events = None;
         if let Some(path) = &self.options.events {
             let continues = record.is_some_and(|record| record.continues_events);
             let (sink, failure) = EventFile::open(path, continues)?;
-            builder = builder.sink(sink);
+            builder = match &mut follows {
+                Some(follows) => builder.sink(follows.share(sink)),
+                None => builder.sink(sink),
+            };
             events = Some(failure);
         }
         // The variable is empty for a run without a record. If it were unset, a run within another run would pass on
@@ -530,7 +591,11 @@ impl RunContext {
         let run_id = record.map(|record| record.id().to_string());
         builder = builder.command_variable(RUN_ID_VARIABLE, run_id.clone().unwrap_or_default());
         if self.progress_mode != ProgressMode::None {
-            builder = builder.sink(self.console.clone());
+            let sink = self.console.clone();
+            builder = match &mut follows {
+                Some(follows) => builder.sink(follows.share(sink)),
+                None => builder.sink(sink),
+            };
         }
         if !self.options.quiet {
             builder = builder.sink(SlowWarnings::to(self.console.clone()));
@@ -545,8 +610,8 @@ impl RunContext {
         )?;
         let executor = builder.build()?;
         let sampler = machine_sampler(&self.options.admission)?;
-        let (run, source) =
-            jobs.begin(&executor, earlier, total_announcer(&self.console, figures))?;
+        let announce = total_announcer(&self.console, figures);
+        let (run, source) = jobs.begin(&executor, earlier, announce, follows)?;
         let handle = run.handle();
         if let Some(telemetry) = &telemetry {
             telemetry.watch(&handle);
@@ -594,15 +659,25 @@ impl RunContext {
     }
 
     /// Lets signals steer the run, and keys query it if they are read.
-    fn steer(&mut self, handle: &RunHandle, keys: Option<&TerminalKeys>) {
+    fn steer(
+        &mut self,
+        handle: &RunHandle,
+        follower: Option<FollowControl>,
+        keys: Option<&TerminalKeys>,
+    ) {
         let keys = keys.and_then(|keys| {
             let started = keys.start();
             started
                 .inspect_err(|error| tracing::debug!(%error, "no keys are read from the terminal"))
                 .ok()
         });
-        self.signals
-            .steer(handle, &self.options, &self.console, keys);
+        let (signals, console) = (&mut self.signals, &self.console);
+        match follower {
+            None => signals.steer(handle, &self.options, console, keys),
+            Some(follower) => {
+                signals.steer_follower(follower, handle, &self.options, console, keys)
+            }
+        }
     }
 
     /// Whether the key `t` is read from the terminal: stderr is shown on it, and nothing else reads from it.

@@ -27,7 +27,7 @@ use crate::style::When;
 use crate::trust::Trust;
 use crate::value::Amount;
 
-pub(crate) use keys::SettingsSpec;
+pub(crate) use keys::{PASSWORD_VARIABLE, SettingsSpec};
 pub(crate) use load::SettingsError;
 pub(crate) use origin::Origin;
 
@@ -225,6 +225,26 @@ impl Settings {
             runs: runs.or(usual.runs).filter(|runs| *runs > 0),
             size: size.or(usual.size).filter(|size| *size > 0),
         }
+    }
+
+    /// Returns the address of the server of the queue.
+    pub(crate) fn queue(&self) -> Option<&str> {
+        self.spec.queue.get().map(String::as_str)
+    }
+
+    /// Returns the file with the certificates of authorities for the server of the queue.
+    pub(crate) fn queue_ca_file(&self) -> Option<PathBuf> {
+        self.path("queue-ca-file", &self.spec.queue_ca_file)
+    }
+
+    /// Returns with what the keys of the queue begin on its server.
+    pub(crate) fn queue_prefix(&self) -> Option<&str> {
+        self.spec.queue_prefix.get().map(String::as_str)
+    }
+
+    /// Returns the file with the password of the server of the queue.
+    pub(crate) fn queue_password_file(&self) -> Option<PathBuf> {
+        self.path("queue-password-file", &self.spec.queue_password_file)
     }
 
     /// Returns the file to which the log goes instead of stderr.

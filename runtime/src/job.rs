@@ -16,7 +16,7 @@ use crate::ids::PlaceName;
 use crate::item::JobItem;
 use crate::os::{EarlierOutput, MemoryLimits, ProcessConfig, WorkPath};
 use crate::outcome::{Class, CommandResult, Failure, Outcome};
-use crate::scheduling::{ParallelizationHint, Priority, order_by_needs};
+use crate::scheduling::{ParallelizationHint, Priority, ResourceShare, order_by_needs};
 use crate::stop_clock::StopLimits;
 
 /// A piece of work with an id, and the terms on which it is performed.
@@ -379,6 +379,39 @@ pub struct Terms {
     /// Whether the result may be used again. Without a setting, the one in the worker's hello applies; without that,
     /// the result is not used again.
     pub cache: Option<CacheTerms>,
+    /// What a queue outside of this executor has granted the job, if one decides when the job may start.
+    pub granted: Option<Arc<Granted>>,
+}
+
+/// What a queue outside of an executor has granted a job with the attempt that the executor makes.
+///
+/// ```
+/// use ratchet_runtime::{Executor, Granted, Job, ResourceShare, Terms};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), ratchet_runtime::Error> {
+/// let granted = Granted {
+///     earlier_attempts: 2,
+///     resources: [ResourceShare::of_identities("gpu", ["1"])].into(),
+/// };
+/// let job = Job::closure("a", |context| async move {
+///     let device = context.resource("gpu").map(|share| share.value());
+///     Ok((context.attempt(), device))
+/// });
+/// let terms = Terms { granted: Some(granted.into()), ..Terms::default() };
+/// let outcomes = Executor::builder().build()?.run_all([job.terms(terms)]).await?;
+/// assert_eq!(outcomes[0].read::<(u32, String)>()?, (3, "1".to_owned()));
+/// assert_eq!(outcomes[0].attempts, 3);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Granted {
+    /// How many attempts the job has had before, wherever that was. The next one has the number after them.
+    pub earlier_attempts: u32,
+    /// What the attempt holds of resources that the queue shares out. A worker and a command are told of it as of shares
+    /// that the executor has given.
+    pub resources: Arc<[ResourceShare]>,
 }
 
 impl Default for Terms {
@@ -397,6 +430,7 @@ impl Default for Terms {
             fail_fast: None,
             retry: None,
             cache: None,
+            granted: None,
         }
     }
 }

@@ -168,8 +168,8 @@ pub use ids::{PlaceName, SlotNumber, Ticket};
 pub use item::{ItemName, JobIdentity, JobItem};
 #[cfg(feature = "pool")]
 pub use job::{
-    CacheTerms, Closure, ClosureFuture, ClosureResult, Job, Placement, ResourceNeed, Terms,
-    Timeouts, Work,
+    CacheTerms, Closure, ClosureFuture, ClosureResult, Granted, Job, Placement, ResourceNeed,
+    Terms, Timeouts, Work,
 };
 #[cfg(feature = "journal")]
 pub use journal::{Content, Durability, History, Journal, JournalError, Resume, RunId, RunStore};

@@ -146,6 +146,7 @@ const CRATES: [(&str, Layers); 10] = [
             &["report", "semaphore", "trust"],
             &["job_file"],
             &["live", "settings", "map"],
+            &["queue"],
             &["schema", "args"],
             &["reference"],
             &["folders", "progress"],

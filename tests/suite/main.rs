@@ -23,6 +23,7 @@ mod hosts;
 mod imports;
 mod plain_workers;
 mod processes;
+mod queue;
 mod resume;
 mod sdk_tests;
 mod ssh;

@@ -12,6 +12,8 @@ use crate::job_file;
 use crate::value;
 
 pub(crate) use job_count::JobCount;
+#[cfg(feature = "queue")]
+pub(crate) use job_count::fixed as fixed_jobs;
 
 /// The options for how many jobs and workers run at once.
 #[derive(Debug, Default, Args)]

@@ -74,4 +74,73 @@ pub(crate) struct RunArguments {
     /// Whether and where the run is recorded.
     #[command(flatten)]
     pub(crate) record: RecordArguments,
+    /// The queue whose nodes do the jobs.
+    #[cfg(feature = "queue")]
+    #[command(flatten)]
+    pub(crate) through: RunQueueArguments,
+}
+
+/// The options for a run whose jobs the nodes of a queue do.
+#[cfg(feature = "queue")]
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "The queue")]
+pub(crate) struct RunQueueArguments {
+    /// Have the nodes of this queue do the jobs, on Redis or Valkey, as in redis://HOST:6379/, and follow them. Without URL it is
+    /// the queue of the setting `queue`.
+    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "")]
+    pub(crate) queue: Option<String>,
+    /// With what the keys of the queue begin on its server, where several queues can be (default: `ratchet`).
+    #[arg(long, value_name = "NAME")]
+    pub(crate) queue_prefix: Option<String>,
+    /// The file with the password of the server. RATCHET_QUEUE_PASSWORD may have it instead; the user stands in the address.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) queue_password_file: Option<PathBuf>,
+    /// The file with the certificates (PEM) of the authorities that may have signed that of the server, for rediss:// (default: those
+    /// that the system trusts).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) queue_ca_file: Option<PathBuf>,
+    /// Follow the jobs of this submission, which `ratchet submit` or another call has put into the queue.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["file", "name", "label", "unservable_after", "worker", "list"])]
+    pub(crate) attach: Option<String>,
+    /// The name and the labels of the jobs.
+    #[command(flatten)]
+    pub(crate) submission: super::submit::SubmissionArguments,
+}
+
+#[cfg(feature = "queue")]
+impl RunQueueArguments {
+    /// Whether the nodes of a queue do the jobs.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.queue.is_some() || self.attach.is_some()
+    }
+
+    /// Returns what was typed about the server.
+    pub(crate) fn typed(&self) -> crate::queue::ServerSettings {
+        crate::queue::ServerSettings {
+            address: self.queue.clone().filter(|address| !address.is_empty()),
+            prefix: self.queue_prefix.clone(),
+            password_file: self.queue_password_file.clone(),
+            ca_file: self.queue_ca_file.clone(),
+        }
+    }
+
+    /// Returns the first option that has an effect only with a queue, if one was typed without it.
+    pub(crate) fn idle(&self) -> Option<&'static str> {
+        let typed = [
+            ("--queue-prefix", self.queue_prefix.is_some()),
+            ("--queue-password-file", self.queue_password_file.is_some()),
+            ("--queue-ca-file", self.queue_ca_file.is_some()),
+            (
+                "--unservable-after",
+                self.submission.unservable_after.is_some(),
+            ),
+            ("--name", self.submission.name.is_some()),
+            ("--label", !self.submission.label.is_empty()),
+        ];
+        let mut typed = typed.into_iter().filter(|(_, is_typed)| *is_typed);
+        typed
+            .next()
+            .map(|(option, _)| option)
+            .filter(|_| !self.is_wanted())
+    }
 }

@@ -10,7 +10,7 @@ use crate::job_file::{self, TypedNeeds};
 use crate::value;
 
 /// The options for the terms of jobs that do not set their own.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Defaults for jobs")]
 pub(crate) struct TermsArguments {
     /// How long an attempt may run, as in 30s or 1m30s. In map also in percent of the median of the commands that have

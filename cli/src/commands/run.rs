@@ -23,6 +23,17 @@ pub(crate) fn run(
     arguments: &RunArguments,
     resumed_run: Option<ResumedRun>,
 ) -> Result<u8, CliError> {
+    #[cfg(feature = "queue")]
+    if let Some(option) = arguments.through.idle() {
+        return Err(CliError::usage(format!(
+            "{option} has an effect only on jobs in a queue, and this run does its jobs itself"
+        ))
+        .with_help("add --queue, or leave it out"));
+    }
+    #[cfg(feature = "queue")]
+    if arguments.through.is_wanted() {
+        return super::queued::run(arguments, resumed_run);
+    }
     let file = arguments.file.clone().unwrap_or_else(|| PathBuf::from("-"));
     if arguments.file.is_none() && io::stdin().is_terminal() {
         return Err(CliError::usage("there are no jobs: stdin is a terminal")
@@ -117,7 +128,7 @@ pub(crate) fn run(
 
 /// Returns the limits of flags, and those of the file that flags do not replace. A flag that names a limit that nobody
 /// defines is refused.
-fn limits(
+pub(super) fn limits(
     terms: &TermsArguments,
     of_file: Vec<(String, Limit)>,
 ) -> Result<Vec<(String, Limit)>, CliError> {
@@ -163,7 +174,7 @@ fn added_before(
 }
 
 /// Prints the ids of the jobs that would run.
-fn list(jobs: &Jobs, name: &str) -> Result<u8, CliError> {
+pub(super) fn list(jobs: &Jobs, name: &str) -> Result<u8, CliError> {
     let Jobs::Listed { jobs, .. } = jobs else {
         return Err(CliError::usage(format!(
             "--list needs to know all jobs, and {name} is a stream"

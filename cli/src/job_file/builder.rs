@@ -15,7 +15,7 @@ use super::folders::FileFolders;
 use super::groups::FailFastGroups;
 use super::hosts::{HostRegistry, check_on, check_words};
 use super::job::JobPlaces;
-use super::options::{BreakerAndBudget, PlanOptions, ServedTasks, WorkerPlan};
+use super::options::{BreakerAndBudget, JobPerformer, PlanOptions, ServedTasks, WorkerPlan};
 use super::paths::within;
 use super::resources::{self, Resources};
 use super::selection::JobPattern;
@@ -199,7 +199,9 @@ impl JobBuilder {
             let command = spec.command.span();
             let pool = pool::from_spec(&name, place, spec, is_refused, folder, options, problems);
             let Some(mut pool) = pool else { continue };
-            if on == Placement::Here {
+            if on == Placement::Here && options.performer == JobPerformer::Nodes {
+                // The nodes have the program.
+            } else if on == Placement::Here {
                 let place = command.unwrap_or(span);
                 check_program(&name, &pool.process, path.as_ref(), place, problems);
             } else {
@@ -212,6 +214,10 @@ impl JobBuilder {
                 breaker: own_breaker.unwrap_or(protection.breaker),
                 on,
             });
+        }
+        if options.performer == JobPerformer::Nodes && workers_key.is_none() {
+            let (terms, _) = of_tasks(PartialTerms::default(), None);
+            builder.other_tasks = Some(terms);
         }
         if let Some(pool) = &options.worker {
             problems.extend(workers_key.map(second_worker));

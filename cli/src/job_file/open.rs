@@ -15,7 +15,7 @@ use super::expand::SectionExpansion;
 use super::found::FoundFile;
 use super::hosts::HostRegistry;
 use super::job::JobPlaces;
-use super::options::{BreakerAndBudget, PlanOptions, WorkerPlan};
+use super::options::{BreakerAndBudget, JobPerformer, PlanOptions, WorkerPlan};
 use super::program::{ProgramSearch, warn_missing};
 use super::relations::{by_id, name_each, order};
 use super::resources::Resources;
@@ -133,13 +133,13 @@ fn document(
     let mut problems = Vec::new();
     let documents = documents::read(source, path, format, folder, &mut problems);
     match documents.extent {
-        Extent::Nothing => {
+        Extent::Nothing if options.performer != JobPerformer::Nobody => {
             let name = documents.source.name().to_owned();
             return Err(FileError::Nothing { name });
         }
         // The relations to jobs in the part that was not read cannot be checked.
         Extent::BrokenOff => return Err(refused(documents.source, problems)),
-        Extent::Whole => {}
+        Extent::Nothing | Extent::Whole => {}
     }
     let Documents {
         source,
@@ -161,7 +161,9 @@ fn document(
     let mut programs = ProgramSearch::new();
     for (job, place) in jobs.iter_mut().zip(&places) {
         builder.settle(job, place, &mut problems);
-        problems.extend(warn_missing(job, place.work, &mut programs));
+        if options.performer == JobPerformer::Here {
+            problems.extend(warn_missing(job, place.work, &mut programs));
+        }
     }
     builder.warn_of_unused_overrides(&mut problems);
     builder.groups.warn_of_unused(&mut problems);
@@ -188,7 +190,7 @@ fn document(
     let setups = setups.filter(|(place, _)| place.is_setup);
     let setups = setups.map(|(_, job)| job.id.clone()).collect();
     let (jobs, order) = select(&options.selection, jobs, (&places, &expanded), order)?;
-    if jobs.is_empty() {
+    if jobs.is_empty() && options.performer != JobPerformer::Nobody {
         let name = report.source.name().to_owned();
         return Err(FileError::Nothing { name });
     }

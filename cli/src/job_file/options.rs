@@ -36,6 +36,21 @@ pub(crate) struct PlanOptions {
     pub(crate) hosts: HostRegistry,
     /// Whether work folders on hosts are kept when their jobs have ended.
     pub(crate) keep_remote: bool,
+    /// Who does the jobs.
+    pub(crate) performer: JobPerformer,
+}
+
+/// Who does the jobs of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum JobPerformer {
+    /// This process does them, with the workers of the file.
+    #[default]
+    Here,
+    /// The nodes of a queue do them, with their own workers and programs. The workers of the file only tell which tasks
+    /// there are; a file without workers can name any task.
+    Nodes,
+    /// Nobody: this process is a node, which only needs the workers of the file.
+    Nobody,
 }
 
 /// The settings for pools whose workers do not set them.

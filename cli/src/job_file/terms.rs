@@ -156,6 +156,7 @@ impl PartialTerms {
             retry: self.retry.settle()?.map(Arc::new),
             cache: self.cache,
             on: self.on.map_or(standard.on, |words| hosts.placement(&words)),
+            granted: None,
         })
     }
 }

@@ -430,6 +430,8 @@ impl UsedHosts {
                 None => return Self::All,
                 on => (&[], on),
             },
+            // The nodes of a queue do them.
+            JobSource::Queued(_) => (&[], None),
         };
         let mut used = HashSet::new();
         let mut add = |on: &Placement, host: Option<&HostName>| match on {

@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ratchet_runtime::journal::{ResumeCounts, ResumeDecision, SourceIdentity};
 use ratchet_runtime::process::ProcessConfig;
 use ratchet_runtime::{
-    Executor, History, Job, JobKey, Journal, Outcome, Placement, Resume, Run, Submitter, Work,
+    Executor, History, Job, JobKey, Journal, Outcome, Placement, Resume, Run, Stopped, Submitter,
+    Work,
 };
 use tokio::sync::oneshot;
 
+use super::follow::{FollowEnd, FollowerParts, QueuedJobs};
 use super::repeated_jobs::{EndedJobs, RepeatedJobs, Repetition};
 use super::terminal::TerminalUse;
 use crate::error::CliError;
@@ -28,6 +30,8 @@ pub(crate) enum JobSource {
     List(Vec<Job>),
     /// Jobs are read when there is room for them.
     Stream(Box<dyn JobStream>),
+    /// The nodes of a queue do the jobs.
+    Queued(Box<QueuedJobs>),
 }
 
 /// Jobs that are read one by one. They are read on a thread of their own, so reading may wait.
@@ -95,8 +99,8 @@ impl JobSource {
     /// Returns the counter of ended jobs, if the source waits for it.
     pub(super) fn ended_jobs(&self) -> Option<Arc<EndedJobs>> {
         match self {
-            Self::List(_) => None,
             Self::Stream(stream) => stream.ended_jobs(),
+            _ => None,
         }
     }
 
@@ -110,6 +114,7 @@ impl JobSource {
         match self {
             Self::List(jobs) => jobs.iter().any(may_use_cache),
             Self::Stream(stream) => stream.may_use_cache(),
+            Self::Queued(_) => false,
         }
     }
 
@@ -123,6 +128,7 @@ impl JobSource {
             (TerminalUse::Job, Self::Stream(stream)) => {
                 Self::Stream(Box::new(TerminalJobs(stream)))
             }
+            (TerminalUse::Job, queued @ Self::Queued(_)) => queued,
         }
     }
 
@@ -133,9 +139,18 @@ impl JobSource {
         executor: &Executor,
         earlier: Option<EarlierOutcomes>,
         announce: impl Fn(u64) + Send + 'static,
+        follows: Option<FollowerParts>,
     ) -> Result<(Run, SourceEnd), CliError> {
         let mut earlier = earlier;
         match self {
+            Self::Queued(queued) => {
+                let follows = follows.ok_or_else(|| {
+                    CliError::internal("the jobs of a queue are followed by nobody")
+                })?;
+                let (run, follower) =
+                    follows.begin(*queued, executor, earlier, Box::new(announce))?;
+                Ok((run, SourceEnd::Follower(follower)))
+            }
             Self::List(jobs) => {
                 let jobs = match &mut earlier {
                     Some(earlier) => earlier.look_up_all(jobs),
@@ -176,6 +191,18 @@ pub(super) enum SourceEnd {
     Known(Option<ResumeDifferences>),
     /// The thread that reads a stream sends its end.
     Thread(oneshot::Receiver<(Result<(), CliError>, Option<ResumeDifferences>)>),
+    /// The task that follows the jobs in a queue.
+    Follower(tokio::task::JoinHandle<FollowEnd>),
+}
+
+/// How the source of the jobs of a run ended.
+pub(super) struct EndedSource {
+    /// The error of the source, if not all jobs could be read.
+    pub(super) result: Result<(), CliError>,
+    /// How the jobs of a resumed run differ from those of its earlier part.
+    pub(super) differences: Option<ResumeDifferences>,
+    /// The rule by which the source itself ended the run.
+    pub(super) stopped: Option<Stopped>,
 }
 
 /// How the jobs of a resumed run differ from those of its earlier part.
@@ -187,12 +214,38 @@ pub(super) struct ResumeDifferences {
 }
 
 impl SourceEnd {
-    /// Returns the error and the differences of a source whose run has ended. A stream that still waits for jobs has
-    /// neither.
-    pub(super) fn end(self) -> (Result<(), CliError>, Option<ResumeDifferences>) {
-        match self {
+    /// Returns how the source of a run that has ended came to its end. A stream that still waits for jobs has no error and no
+    /// differences.
+    pub(super) async fn end(self) -> EndedSource {
+        let (result, differences) = match self {
             Self::Known(differences) => (Ok(()), differences),
             Self::Thread(mut ended) => ended.try_recv().unwrap_or((Ok(()), None)),
+            Self::Follower(follower) => {
+                return match follower.await {
+                    Ok(FollowEnd {
+                        result,
+                        differences,
+                        stopped,
+                    }) => EndedSource {
+                        result,
+                        differences,
+                        stopped,
+                    },
+                    Err(error) => EndedSource {
+                        result: Err(CliError::internal(
+                            "the jobs of the queue are not followed any more",
+                        )
+                        .because(error)),
+                        differences: None,
+                        stopped: None,
+                    },
+                };
+            }
+        };
+        EndedSource {
+            result,
+            differences,
+            stopped: None,
         }
     }
 }
@@ -230,8 +283,14 @@ impl EarlierOutcomes {
         jobs.into_iter().flatten().collect()
     }
 
+    /// Whether an outcome of this job is recorded, whatever it is.
+    #[cfg(feature = "queue")]
+    pub(super) fn has_outcome(&self, job: &Job) -> bool {
+        self.resume.history().find_job(job).is_some()
+    }
+
     /// Turns a job that has succeeded before into one that has ended, unless a job that it needs is run again.
-    fn look_up(&mut self, job: Job) -> Job {
+    pub(super) fn look_up(&mut self, job: Job) -> Job {
         let ResumeDecision::Keep(recorded) = self.resume.decide(&job) else {
             return job;
         };
@@ -266,7 +325,7 @@ impl EarlierOutcomes {
         }
     }
 
-    fn differences(self) -> ResumeDifferences {
+    pub(super) fn differences(self) -> ResumeDifferences {
         ResumeDifferences {
             jobs: self.resume.differences(),
             gone: self.resume.gone(),
@@ -275,7 +334,7 @@ impl EarlierOutcomes {
 }
 
 /// Returns the indexes of jobs, in an order in which each job comes after the jobs that it needs.
-fn needs_first(jobs: &[Job]) -> Vec<usize> {
+pub(super) fn needs_first(jobs: &[Job]) -> Vec<usize> {
     let in_file = || (0..jobs.len()).collect();
     if jobs.iter().all(|job| job.needs.is_empty()) {
         return in_file();

@@ -1,5 +1,6 @@
 //! The options of a run: each is the flag, else the setting, else the default.
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
@@ -97,6 +98,8 @@ pub(crate) struct RunOptions {
     pub(crate) github: When,
     /// Whether no record of the run is made.
     pub(crate) no_record: bool,
+    /// Arguments that were not typed and are recorded with the run, so that `resume` has them.
+    pub(super) chosen_arguments: Vec<OsString>,
     /// The folder for the records of runs, if there is one.
     pub(crate) state_dir: Option<PathBuf>,
     /// The folder that a flag names, which has to be given again to resume the run.
@@ -187,6 +190,7 @@ impl RunOptions {
             events: record.events.clone(),
             github: record.github,
             no_record: record.no_record,
+            chosen_arguments: Vec::new(),
             state_dir,
             typed_state_dir,
             durability: settings.durability().unwrap_or_default(),

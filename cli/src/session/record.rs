@@ -117,8 +117,15 @@ impl RunRecord {
         stdin: Option<&'static str>,
         resumed_run: Option<ResumedRun>,
     ) -> Result<Option<(Self, Option<History>)>, CliError> {
+        let mut args: Vec<OsString> = std::env::args_os().skip(1).collect();
+        // They stand behind the verb, because what follows the last flag may be no flag.
+        let behind_verb = args.len().min(1);
+        args.splice(
+            behind_verb..behind_verb,
+            options.chosen_arguments.iter().cloned(),
+        );
         let invocation = Invocation {
-            args: std::env::args_os().skip(1).collect(),
+            args,
             cwd: folder.to_path_buf(),
         };
         let invocation = invocation.to_payload();

@@ -11,8 +11,9 @@ use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::{mpsc, oneshot};
 
 use super::console::Console;
+use super::follow::FollowControl;
 use super::options::RunOptions;
-use super::status_signal::StatusSignal;
+use super::status_signal::{StatusAnswer, StatusSignal, describe_followed, describe_run};
 use crate::error::CliError;
 use crate::exit::{self, RunEnd};
 use crate::readable::duration;
@@ -79,7 +80,6 @@ impl SignalHandler {
 
     /// Lets signals stop this run from now on, and `keys` query it. Signals that arrived since `install` are handled at
     /// once.
-    #[expect(clippy::expect_used, reason = "a session performs one run")]
     pub(super) fn steer(
         &mut self,
         handle: &RunHandle,
@@ -87,31 +87,73 @@ impl SignalHandler {
         console: &Console,
         keys: Option<mpsc::Receiver<()>>,
     ) {
+        let answer = describe_run(handle.clone());
+        let (handle, grace) = (handle.clone(), duration(options.grace));
+        self.obey(options.quiet, console, (keys, answer), move |phase| match phase {
+            Phase::Running | Phase::Draining => {
+                handle.drain();
+                format!(
+                    "no new jobs start; running jobs have {grace} to finish; repeat to stop them now"
+                )
+            }
+            Phase::Cancelling => {
+                handle.cancel();
+                "running jobs are asked to stop; repeat to kill them".to_owned()
+            }
+            Phase::Killing => {
+                handle.kill();
+                "running jobs are killed".to_owned()
+            }
+        });
+    }
+
+    /// Lets signals stop a run whose jobs the nodes of a queue do: the first cancels the jobs, and the second leaves without
+    /// waiting for those that still run.
+    pub(super) fn steer_follower(
+        &mut self,
+        follower: FollowControl,
+        handle: &RunHandle,
+        options: &RunOptions,
+        console: &Console,
+        keys: Option<mpsc::Receiver<()>>,
+    ) {
+        let answer = describe_followed(handle.clone());
+        let handle = handle.clone();
+        self.obey(options.quiet, console, (keys, answer), move |phase| match phase {
+            Phase::Running | Phase::Draining => {
+                follower.cancel();
+                "the jobs are cancelled in the queue; repeat to leave without waiting for those that still run".to_owned()
+            }
+            Phase::Cancelling => {
+                follower.leave();
+                "leaving; jobs that still run are stopped by their nodes".to_owned()
+            }
+            Phase::Killing => {
+                follower.leave();
+                handle.kill();
+                "leaving at once".to_owned()
+            }
+        });
+    }
+
+    /// Lets signals begin the next phase of a stop from now on. `begin` does so, and returns what happens, for people.
+    /// `answer` is what SIGUSR1 and `keys` print.
+    #[expect(clippy::expect_used, reason = "a session performs one run")]
+    pub(super) fn obey(
+        &mut self,
+        quiet: bool,
+        console: &Console,
+        (keys, answer): (Option<mpsc::Receiver<()>>, StatusAnswer),
+        mut begin: impl FnMut(Phase) -> String + Send + 'static,
+    ) {
         let listeners = self.listeners.take();
         let Listeners { mut stop, status } = listeners.expect("a handler controls one run");
-        status.answer(keys, handle.clone(), console.clone());
-        let (shutdown, handle, console) = (self.shutdown.clone(), handle.clone(), console.clone());
-        let (grace, quiet) = (options.grace, options.quiet);
+        status.answer(keys, answer, console.clone());
+        let (shutdown, console) = (self.shutdown.clone(), console.clone());
         tokio::spawn(async move {
             loop {
                 let signal = stop.recv().await;
-                let message = match shutdown.signalled(signal) {
-                    Phase::Running | Phase::Draining => {
-                        handle.drain();
-                        let grace = duration(grace);
-                        format!(
-                            "{signal}: no new jobs start; running jobs have {grace} to finish; repeat to stop them now"
-                        )
-                    }
-                    Phase::Cancelling => {
-                        handle.cancel();
-                        format!("{signal}: running jobs are asked to stop; repeat to kill them")
-                    }
-                    Phase::Killing => {
-                        handle.kill();
-                        format!("{signal}: running jobs are killed")
-                    }
-                };
+                let message = format!("{signal}: {}", begin(shutdown.signalled(signal)));
                 if !quiet {
                     console.say(&format!("ratchet: {message}\n"));
                 }

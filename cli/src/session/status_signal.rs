@@ -1,6 +1,7 @@
 //! SIGUSR1 and the key `t`, which print what runs and what waits for what.
 
 use std::io;
+use std::pin::Pin;
 
 use ratchet_runtime::RunHandle;
 use tokio::signal::unix::{self, SignalKind};
@@ -38,12 +39,12 @@ impl StatusSignal {
         }
     }
 
-    /// Answers the signal and the key with the state of this run from now on. The user asked for it, so `--quiet` does
+    /// Answers the signal and the key with this text from now on. The user asked for it, so `--quiet` does
     /// not hide it.
     pub(super) fn answer(
         mut self,
         mut keys: Option<mpsc::Receiver<()>>,
-        handle: RunHandle,
+        answer: StatusAnswer,
         console: Console,
     ) {
         tokio::spawn(async move {
@@ -52,16 +53,38 @@ impl StatusSignal {
                     () = self.recv() => {}
                     () = next_key(&mut keys) => {}
                 }
-                let text = match handle.snapshot().await {
-                    Ok(snapshot) => describe(&snapshot, &handle.status()),
-                    Err(_) => {
-                        "ratchet: all jobs have ended; results are being written\n".to_owned()
-                    }
-                };
-                console.say(&text);
+                console.say(&answer().await);
             }
         });
     }
+}
+
+/// Returns what runs and what waits, as text for people.
+pub(super) type StatusAnswer = Box<dyn Fn() -> Pin<Box<dyn Future<Output = String> + Send>> + Send>;
+
+/// Makes the answer about a run.
+pub(super) fn describe_run(handle: RunHandle) -> StatusAnswer {
+    Box::new(move || {
+        let handle = handle.clone();
+        Box::pin(async move {
+            match handle.snapshot().await {
+                Ok(snapshot) => describe(&snapshot, &handle.status()),
+                Err(_) => "ratchet: all jobs have ended; results are being written\n".to_owned(),
+            }
+        })
+    })
+}
+
+/// Makes the answer about a run whose jobs the nodes of a queue do.
+pub(super) fn describe_followed(handle: RunHandle) -> StatusAnswer {
+    Box::new(move || {
+        let ended = handle.status().ended;
+        Box::pin(async move {
+            format!(
+                "ratchet: {ended} jobs have ended; nodes of the queue do the others, and `ratchet queue` tells which wait for what\n"
+            )
+        })
+    })
 }
 
 /// Resolves at the next key, if keys are read.

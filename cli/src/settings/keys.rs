@@ -66,6 +66,14 @@ section! {
         keep_runs = "keep-runs": Count<0>,
         /// How much space the records of runs may take; 0B is any.
         keep_size = "keep-size": AnyByteSize,
+        /// The server of the queue of `node`, `submit`, `queue` and `run --queue`, as in redis://HOST:6379/.
+        queue: String,
+        /// With what the keys of the queue begin on its server, where several queues can be.
+        queue_prefix = "queue-prefix": String,
+        /// The file with the password of that server.
+        queue_password_file = "queue-password-file": String,
+        /// The file with the certificates (PEM) of the authorities that may have signed that of the server, for rediss://.
+        queue_ca_file = "queue-ca-file": String,
         /// The file for the log.
         log_file = "log-file": String,
         /// Folders whose settings and records are used, whoever may write them. Only the user's own config file may set
@@ -73,6 +81,9 @@ section! {
         trust: Either<String, Vec<Spanned<String>>>,
     }
 }
+
+/// The variable with the password of the server of a queue.
+pub(crate) const PASSWORD_VARIABLE: &str = "RATCHET_QUEUE_PASSWORD";
 
 /// Returns the name of the variable of a key.
 pub(super) fn variable(key: &str) -> String {
@@ -110,6 +121,7 @@ pub(super) fn default(key: &str, settings: &Settings, environment: &UserEnvironm
                 "format" => "human on a terminal, else jsonl".to_owned(),
                 "durability" => "batch".to_owned(),
                 "keep-age" | "keep-runs" | "keep-size" => kept(key),
+                "queue-prefix" => "ratchet".to_owned(),
                 "log-file" => "stderr".to_owned(),
                 "trust" => "what only you and root may write".to_owned(),
                 _ => "none".to_owned(),

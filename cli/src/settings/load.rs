@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use ratchet_runtime::ATTEMPT_VARIABLES;
 use thiserror::Error;
 
-use super::keys::{SettingsSpec, variable};
+use super::keys::{PASSWORD_VARIABLE, SettingsSpec, variable};
 use super::{Origin, Settings, Written};
 use crate::diagnostic::{Diagnostic, Diagnostics, Problems, Source, Span};
 use crate::document::{DocumentFormat, Entry, Node, Part, Section, Value, source, unknown_key};
@@ -209,7 +209,12 @@ fn refuse_misspelt(
 ) {
     // The variables that ratchet sets for its workers and commands. They are accepted, because a worker or command may
     // be a ratchet itself.
-    let told = [ratchet_ipc::PROTOCOLS_ENV, ratchet_ipc::WORKER_ID_ENV];
+    // The password of a queue is no setting, so that no list of settings shows it.
+    let told = [
+        ratchet_ipc::PROTOCOLS_ENV,
+        ratchet_ipc::WORKER_ID_ENV,
+        PASSWORD_VARIABLE,
+    ];
     let is_told = |name: &str| told.contains(&name) || ATTEMPT_VARIABLES.contains(&name);
     for name in environment
         .variables

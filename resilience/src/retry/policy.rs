@@ -33,6 +33,7 @@ pub struct BackoffPolicy {
     /// How long after the start of the first attempt another one may start.
     time_limit: Option<Duration>,
     jitter: Jitter,
+    delay: Delay,
     schedule: DelaySchedule,
     /// The classes that are retried; empty for all classes.
     classes: Box<[String]>,
@@ -110,6 +111,31 @@ impl BackoffPolicy {
     /// Starts with the default settings.
     pub fn builder() -> BackoffPolicyBuilder {
         ExponentialBackoff::default().into_builder()
+    }
+
+    /// Returns the greatest number of attempts, with the first one.
+    pub fn max_attempts(&self) -> u32 {
+        self.max_attempts
+    }
+
+    /// Returns how the delay grows, for classes without a delay of their own.
+    pub fn delay(&self) -> Delay {
+        self.delay
+    }
+
+    /// Returns the longest delay.
+    pub fn max_delay(&self) -> Duration {
+        self.max_delay
+    }
+
+    /// Returns how much of a delay is random.
+    pub fn jitter(&self) -> Jitter {
+        self.jitter
+    }
+
+    /// Returns the classes that are retried; none for all of them.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
     }
 
     fn schedule(&self, class: &str) -> &DelaySchedule {
@@ -237,6 +263,7 @@ impl BackoffPolicyBuilder {
             max_delay: self.max_delay,
             time_limit: self.time_limit,
             jitter: self.jitter.unwrap_or_default(),
+            delay: self.delay,
             schedule,
             classes: self.classes.unwrap_or_default().into(),
             class_schedules: class_schedules.into(),

@@ -8,9 +8,12 @@ use ratchet_runtime::Ageing;
 
 use crate::error::Error;
 use crate::event::{Cursor, Event};
-use crate::job::{Cancelled, Declaration, JobSpec, JobState, QueueStatus, Submitted};
+use crate::inspect::{Explanation, JobPage, NodeInfo};
+use crate::job::{
+    Cancelled, Declaration, JobSpec, JobState, Purged, QueueStatus, Requeued, Submitted,
+};
 use crate::names::{JobName, NodeId};
-use crate::node::{Claims, Fence, Finish, FinishResult, Membership, NodeSpec, Renewal};
+use crate::node::{AttemptEnd, Claims, Fence, Finish, FinishResult, Membership, NodeSpec, Renewal};
 
 /// The settings of a queue. Whoever comes first makes the queue with his own; those who come later get its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,17 +24,20 @@ pub struct QueueSettings {
     pub retention: Duration,
     /// How many jobs may wait and run. More are answered with [`Submitted::Full`].
     pub capacity: u64,
+    /// How many bytes the payload or the result of a job may have. Whoever has more puts it elsewhere and names the place.
+    pub max_payload: u64,
     /// How waiting makes up for priority.
     pub ageing: Ageing,
 }
 
 impl Default for QueueSettings {
-    /// Returns sessions of 15 seconds, ends that are kept for a day, and room for a million jobs.
+    /// Returns sessions of 15 seconds, ends that are kept for a day, room for a million jobs, and payloads of up to 16 MiB.
     fn default() -> Self {
         Self {
             session: Duration::from_secs(15),
             retention: Duration::from_hours(24),
             capacity: 1_000_000,
+            max_payload: 16 << 20,
             ageing: Ageing::default(),
         }
     }
@@ -56,9 +62,38 @@ impl QueueSettings {
         if self.capacity == 0 {
             return refuse("capacity", "of 0 would never let anything in");
         }
+        if self.max_payload > LARGEST {
+            return refuse(
+                "max_payload",
+                "is more than 256 MiB, of which a server can hardly move one at a time",
+            );
+        }
         Ok(())
     }
+
+    /// Refuses jobs whose payloads are too large.
+    pub(crate) fn check_payloads(&self, jobs: &[JobSpec]) -> Result<(), Error> {
+        for job in jobs {
+            let size = job.payload.len() as u64;
+            if size > self.max_payload {
+                return Err(Error::TooLarge {
+                    job: job.name.clone(),
+                    size,
+                    most: self.max_payload,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the result in the end of an attempt is too large.
+    pub(crate) fn is_too_large(&self, end: &Finish) -> bool {
+        matches!(&end.end, AttemptEnd::Over { result, .. } if result.len() as u64 > self.max_payload)
+    }
 }
+
+/// The greatest limit of payloads.
+const LARGEST: u64 = 256 << 20;
 
 /// A queue that many submitters and nodes share.
 ///
@@ -76,7 +111,8 @@ pub trait Engine: Send + Sync {
 
     /// Adds jobs, with one answer for each. A job can need those before it in the same call.
     ///
-    /// It is an error, and no job is added, if one of them would be refused by every queue.
+    /// It is an error, and no job is added, if one of them would be refused by every queue, or has too large a payload for
+    /// this one ([`QueueSettings::max_payload`]).
     async fn submit(&self, jobs: &[JobSpec]) -> Result<Vec<Submitted>, Error>;
 
     /// Opens a session for a node.
@@ -110,9 +146,45 @@ pub trait Engine: Send + Sync {
     /// Returns the events after a cursor, at most this many.
     async fn events(&self, after: Cursor, most: usize) -> Result<Vec<Event>, Error>;
 
+    /// Returns the place of the latest event, after which a follower hears what comes from now on.
+    async fn latest(&self) -> Result<Cursor, Error>;
+
     /// Returns where jobs are; `None` for those that the queue does not know, or no longer.
     async fn states(&self, jobs: &[JobName]) -> Result<Vec<Option<JobState>>, Error>;
 
     /// Returns how many jobs and nodes there are.
     async fn status(&self) -> Result<QueueStatus, Error>;
+
+    /// Lets no job start until the queue is resumed. What runs goes on, and jobs can be submitted.
+    async fn pause(&self) -> Result<(), Error>;
+
+    /// Lets jobs start again.
+    async fn resume(&self) -> Result<(), Error>;
+
+    /// Lets jobs that have ended without success wait again, as if they came now, with their attempts counted anew.
+    ///
+    /// Jobs that such a job needs and that did not succeed wait again with it.
+    async fn requeue(&self, jobs: &[JobName]) -> Result<Vec<Requeued>, Error>;
+
+    /// Forgets jobs that have ended, with their results. Their names are free again.
+    ///
+    /// The events of their last ends go, too, so those who follow the queue and have not read them miss them.
+    async fn purge(&self, jobs: &[JobName]) -> Result<Vec<Purged>, Error>;
+
+    /// Returns the nodes that have a session, in the order in which they joined.
+    async fn nodes(&self) -> Result<Vec<NodeInfo>, Error>;
+
+    /// Returns where a job is and why; `None` if the queue does not know it, or no longer.
+    async fn explain(&self, job: &JobName) -> Result<Option<Explanation>, Error>;
+
+    /// Returns the jobs whose names begin like this and come after a name, at most this many, in the order of their names.
+    ///
+    /// An engine may return fewer than asked for, and says in [`JobPage::next`] whether more follow. Jobs that come between two
+    /// pages may be missing.
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&JobName>,
+        most: usize,
+    ) -> Result<JobPage, Error>;
 }

@@ -17,6 +17,8 @@
 //! - Redis 7.0 or Valkey, by one address. In a cluster, all keys of a queue are in one slot, because they share a hash tag.
 //! - The policy `noeviction`: a server that drops keys drops jobs and locks. Another policy is refused.
 //! - An append-only file, or what runs is lost with the server. Without one, connecting logs a warning.
+//! - A user that may call `EVALSHA`, `SCRIPT LOAD`, `INFO` and what the scripts call, on keys and channels of the queue:
+//!   `ACL SETUSER ratchet on >PASSWORD ~ratchet:* &ratchet:* +@all -@admin -@dangerous +info`.
 //! - Memory for what waits. A server without memory takes no more jobs. Claims and ends go on, since ends free memory.
 //!
 //! # What is not promised
@@ -29,6 +31,7 @@
 mod config;
 mod connection;
 mod encoding;
+mod payload;
 mod reply;
 
 use std::sync::Arc;
@@ -38,15 +41,37 @@ use async_trait::async_trait;
 use crate::engine::{Engine, QueueSettings};
 use crate::error::Error;
 use crate::event::{Cursor, Event};
-use crate::job::{Cancelled, Declaration, JobSpec, JobState, QueueStatus, Submitted};
-use crate::names::{JobName, NodeId, check};
-use crate::node::{Claims, Fence, Finish, FinishResult, Membership, NodeSpec, Renewal};
-pub use config::RedisConfig;
+use crate::inspect::{Explanation, JobPage, NodeInfo};
+use crate::job::{
+    Cancelled, Declaration, JobSpec, JobState, Purged, QueueStatus, Requeued, Submitted,
+};
+use crate::names::{JobName, NodeId};
+use crate::node::{AttemptEnd, Claims, Fence, Finish, FinishResult, Membership, NodeSpec, Renewal};
+pub use config::{Password, RedisConfig};
 use connection::Connection;
 use encoding::Arguments;
 
 /// How many jobs, claims or events one script moves at most. It bounds how long a script keeps others waiting.
 const BATCH: usize = 500;
+/// After how many bytes of payloads or results a script moves no more of them. One alone may be larger.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// Splits values into parts that one script moves each.
+fn batches<T>(mut values: &[T], size: impl Fn(&T) -> usize) -> Vec<&[T]> {
+    let mut batches = Vec::new();
+    while !values.is_empty() {
+        let mut bytes = 0;
+        let is_within = |value: &&T| {
+            bytes += size(value);
+            bytes <= BATCH_BYTES
+        };
+        let count = values.iter().take(BATCH).take_while(is_within).count();
+        let (batch, rest) = values.split_at(count.max(1));
+        batches.push(batch);
+        values = rest;
+    }
+    batches
+}
 
 /// A queue on a server of Redis or Valkey.
 ///
@@ -74,14 +99,6 @@ impl RedisEngine {
     /// Connects to the server, and makes the queue if it is not there yet.
     pub async fn connect(config: RedisConfig) -> Result<Self, Error> {
         config.settings.check()?;
-        check("name of a queue", &config.queue)?;
-        // The first brace of a key opens its hash tag, and the first one after it ends it.
-        if config.queue.contains(['{', '}']) {
-            return Err(Error::InvalidSetting {
-                setting: "name of the queue",
-                reason: "has a brace in it, which would change in which slot of a cluster its keys are",
-            });
-        }
         let (connection, settings) = Connection::open(config).await?;
         Ok(Self {
             connection,
@@ -106,8 +123,9 @@ impl Engine for RedisEngine {
 
     async fn submit(&self, jobs: &[JobSpec]) -> Result<Vec<Submitted>, Error> {
         jobs.iter().try_for_each(JobSpec::check)?;
+        self.settings.check_payloads(jobs)?;
         let mut answers = Vec::with_capacity(jobs.len());
-        for jobs in jobs.chunks(BATCH) {
+        for jobs in batches(jobs, |job| job.payload.len()) {
             let mut arguments = Arguments::new("submit");
             for job in arguments.counted(jobs) {
                 arguments.job(job, self.settings.ageing)?;
@@ -130,7 +148,14 @@ impl Engine for RedisEngine {
         arguments.number(node.0);
         arguments.number(slots.into());
         arguments.number(most.min(BATCH) as u64);
-        reply::claims(self.connection.step(arguments).await?, node)
+        arguments.number(BATCH_BYTES as u64);
+        let answer = self.connection.step(arguments).await?;
+        let (claims, damaged) = reply::claims(answer, node, self.settings.max_payload)?;
+        if !damaged.is_empty() {
+            // Whoever claimed such a job again would find the same.
+            self.finish(node, &damaged).await?;
+        }
+        Ok(claims)
     }
 
     async fn renew(&self, node: NodeId, held: &[(JobName, Fence)]) -> Result<Renewal, Error> {
@@ -143,14 +168,28 @@ impl Engine for RedisEngine {
     }
 
     async fn finish(&self, _node: NodeId, ends: &[Finish]) -> Result<Vec<FinishResult>, Error> {
-        let mut answers = Vec::with_capacity(ends.len());
-        for ends in ends.chunks(BATCH) {
+        let small: Vec<&Finish> = (ends.iter())
+            .filter(|end| !self.settings.is_too_large(end))
+            .collect();
+        let mut told = Vec::with_capacity(small.len());
+        let size = |end: &&Finish| match &end.end {
+            AttemptEnd::Over { result, .. } => result.len(),
+            AttemptEnd::Again { .. } | AttemptEnd::NotBegun => 0,
+        };
+        for ends in batches(&small, size) {
             let mut arguments = Arguments::new("finish");
-            arguments.list(ends, Arguments::finish);
+            arguments.list(ends, |arguments, end| arguments.finish(end));
             let answer = self.connection.step(arguments).await?;
-            answers.extend(reply::each(answer, reply::finished)?);
+            told.extend(reply::each(answer, reply::finished)?);
         }
-        Ok(answers)
+        let (mut told, most) = (told.into_iter(), self.settings.max_payload);
+        let answers = ends.iter().map(|end| {
+            if self.settings.is_too_large(end) {
+                return Ok(FinishResult::TooLarge { most });
+            }
+            told.next().ok_or_else(reply::short)
+        });
+        answers.collect()
     }
 
     async fn progress(
@@ -169,7 +208,7 @@ impl Engine for RedisEngine {
 
     async fn cancel(&self, jobs: &[JobName]) -> Result<Vec<Cancelled>, Error> {
         let mut arguments = Arguments::new("cancel");
-        arguments.list(jobs, |arguments, job| arguments.text(job.as_str()));
+        arguments.jobs(jobs);
         let answer = self.connection.step(arguments).await?;
         reply::each(answer, reply::cancelled)
     }
@@ -186,12 +225,18 @@ impl Engine for RedisEngine {
         arguments.number(after.millis);
         arguments.number(after.number);
         arguments.number(most as u64);
-        reply::events(self.connection.step(arguments).await?)
+        arguments.number(BATCH_BYTES as u64);
+        let answer = self.connection.step(arguments).await?;
+        reply::events(answer, self.settings.max_payload)
+    }
+
+    async fn latest(&self) -> Result<Cursor, Error> {
+        reply::latest(self.connection.step(Arguments::new("latest")).await?)
     }
 
     async fn states(&self, jobs: &[JobName]) -> Result<Vec<Option<JobState>>, Error> {
         let mut arguments = Arguments::new("states");
-        arguments.list(jobs, |arguments, job| arguments.text(job.as_str()));
+        arguments.jobs(jobs);
         let answer = self.connection.step(arguments).await?;
         reply::each(answer, reply::state)
     }
@@ -199,5 +244,70 @@ impl Engine for RedisEngine {
     async fn status(&self) -> Result<QueueStatus, Error> {
         let arguments = Arguments::new("status");
         reply::status(self.connection.step(arguments).await?)
+    }
+
+    async fn pause(&self) -> Result<(), Error> {
+        self.connection.step(Arguments::new("pause")).await?;
+        Ok(())
+    }
+
+    async fn resume(&self) -> Result<(), Error> {
+        self.connection.step(Arguments::new("resume")).await?;
+        Ok(())
+    }
+
+    async fn requeue(&self, jobs: &[JobName]) -> Result<Vec<Requeued>, Error> {
+        let mut answers = Vec::with_capacity(jobs.len());
+        for jobs in jobs.chunks(BATCH) {
+            let mut arguments = Arguments::new("requeue");
+            arguments.jobs(jobs);
+            let answer = self.connection.step_with_memory(arguments).await?;
+            answers.extend(reply::each(answer, reply::requeued)?);
+        }
+        Ok(answers)
+    }
+
+    async fn purge(&self, jobs: &[JobName]) -> Result<Vec<Purged>, Error> {
+        let mut answers = Vec::with_capacity(jobs.len());
+        for jobs in jobs.chunks(BATCH) {
+            let mut arguments = Arguments::new("purge");
+            arguments.jobs(jobs);
+            let answer = self.connection.step(arguments).await?;
+            answers.extend(reply::each(answer, reply::purged)?);
+        }
+        Ok(answers)
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeInfo>, Error> {
+        let arguments = Arguments::new("nodes");
+        reply::each(self.connection.step(arguments).await?, reply::node)
+    }
+
+    async fn explain(&self, job: &JobName) -> Result<Option<Explanation>, Error> {
+        let mut arguments = Arguments::new("explain");
+        arguments.text(job.as_str());
+        let answer = self.connection.step(arguments).await?;
+        reply::explanation(answer, job, self.settings.max_payload)
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&JobName>,
+        most: usize,
+    ) -> Result<JobPage, Error> {
+        let most = most.min(BATCH);
+        let mut arguments = Arguments::new("list");
+        arguments.text(&match after {
+            Some(after) if after.as_str() >= prefix => format!("({after}"),
+            _ => format!("[{prefix}"),
+        });
+        // No byte of a name is as great as this one.
+        let mut end = format!("[{prefix}").into_bytes();
+        end.push(u8::MAX);
+        arguments.bytes(&end);
+        arguments.number(most as u64);
+        let jobs = reply::each(self.connection.step(arguments).await?, reply::listed)?;
+        Ok(JobPage::new(jobs, most))
     }
 }

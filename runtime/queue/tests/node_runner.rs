@@ -14,9 +14,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ratchet_queue::{
     Attempt, AttemptEnd, BoxError, Cancelled, Claims, Cursor, Declaration, Engine, Error, Event,
-    EventKind, Fence, FinalStatus, Finish, FinishResult, JobName, JobSpec, JobState, Membership,
-    MemoryEngine, NodeId, NodeReport, NodeRunner, NodeSpec, Performer, QueueSettings, QueueStatus,
-    Renewal, Submitted,
+    EventKind, Explanation, Fence, FinalStatus, Finish, FinishResult, JobName, JobPage, JobSpec,
+    JobState, Membership, MemoryEngine, NodeId, NodeInfo, NodeReport, NodeRunner, NodeSpec,
+    Performer, Purged, QueueSettings, QueueStatus, Renewal, Requeued, Submitted,
 };
 use ratchet_runtime::ParallelizationHint;
 use tokio::sync::oneshot;
@@ -86,11 +86,40 @@ impl Engine for Link {
     async fn events(&self, after: Cursor, most: usize) -> Result<Vec<Event>, Error> {
         self.queue.events(after, most).await
     }
+    async fn latest(&self) -> Result<Cursor, Error> {
+        self.queue.latest().await
+    }
     async fn states(&self, jobs: &[JobName]) -> Result<Vec<Option<JobState>>, Error> {
         self.queue.states(jobs).await
     }
     async fn status(&self) -> Result<QueueStatus, Error> {
         self.queue.status().await
+    }
+    async fn pause(&self) -> Result<(), Error> {
+        self.queue.pause().await
+    }
+    async fn resume(&self) -> Result<(), Error> {
+        self.queue.resume().await
+    }
+    async fn requeue(&self, jobs: &[JobName]) -> Result<Vec<Requeued>, Error> {
+        self.queue.requeue(jobs).await
+    }
+    async fn purge(&self, jobs: &[JobName]) -> Result<Vec<Purged>, Error> {
+        self.queue.purge(jobs).await
+    }
+    async fn nodes(&self) -> Result<Vec<NodeInfo>, Error> {
+        self.queue.nodes().await
+    }
+    async fn explain(&self, job: &JobName) -> Result<Option<Explanation>, Error> {
+        self.queue.explain(job).await
+    }
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&JobName>,
+        most: usize,
+    ) -> Result<JobPage, Error> {
+        self.queue.list(prefix, after, most).await
     }
 }
 
@@ -139,6 +168,10 @@ impl Performer for Work {
                 attempt.cancelled().await;
                 over(FinalStatus::Cancelled)
             }
+            "boast" => AttemptEnd::Over {
+                status: FinalStatus::Succeeded,
+                result: vec![0; (16 << 20) + 1].into(),
+            },
             "tell" => {
                 attempt.progress(b"half");
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -368,4 +401,20 @@ async fn progress_reaches_those_who_follow() {
     let is_told = |event: &Event| matches!(&event.kind, EventKind::Progress { message, .. } if **message == *b"half");
     assert!(events.iter().any(is_told), "{events:?}");
     node.drained().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_result_is_too_large_fails_and_says_so() {
+    let world = World::new();
+    world.submit("a", "boast").await;
+    let node = world.node(1);
+    world.ends("a", FinalStatus::Failed).await;
+    let events = world.queue.events(Cursor::START, 100).await.unwrap();
+    let told = events.iter().find_map(|event| match &event.kind {
+        EventKind::Ended { result, .. } => Some(String::from_utf8(result.to_vec()).unwrap()),
+        _ => None,
+    });
+    let expected = "the result has 16777217 bytes, and the queue takes 16777216";
+    assert_eq!(told.as_deref(), Some(expected));
+    assert_eq!(node.drained().await.committed, 1);
 }

@@ -41,7 +41,7 @@ pub(super) struct JobEntry {
     state: EntryState,
     /// The seat on which the job runs or was sent ahead; `None` if it waits, or if no worker of a pool performs it.
     pub(super) seat: Option<SeatId>,
-    /// How many charged attempts the job has had.
+    /// How many charged attempts the job has had, with those that a queue has had made elsewhere.
     pub(super) attempts: u32,
     /// How many of its attempts ended with a crash.
     pub(super) crashes: u32,
@@ -85,7 +85,7 @@ pub(super) enum EntryState {
 }
 
 impl JobEntry {
-    /// Makes an entry for a job that waits and has had no attempt.
+    /// Makes an entry for a job that waits and has had no attempt here.
     pub(super) fn new(
         ticket: Ticket,
         arrival: Arrival,
@@ -93,6 +93,8 @@ impl JobEntry {
         is_rated: bool,
         store_permit: Option<Box<StorePermit>>,
     ) -> Self {
+        let granted = arrival.job.terms.granted.as_ref();
+        let attempts = granted.map_or(0, |granted| granted.earlier_attempts);
         Self {
             ticket,
             job: arrival.job,
@@ -102,7 +104,7 @@ impl JobEntry {
             at: PlaceId::LOCAL,
             state: EntryState::Waiting,
             seat: None,
-            attempts: 0,
+            attempts,
             crashes: 0,
             memory_kills: 0,
             since: arrival.times.arrived,

@@ -360,11 +360,19 @@ impl SeatedQueue {
 
     /// Returns the resources that a running attempt holds; `None` if its job takes none.
     pub(super) fn shares(&self, entry: &JobEntry) -> Option<Arc<[ResourceShare]>> {
+        let granted = entry.job.terms.granted.as_ref();
+        let granted = granted.map(|granted| &granted.resources);
+        let granted = granted.filter(|granted| !granted.is_empty());
         if entry.job.terms.resources.is_empty() {
-            return None;
+            return granted.map(Arc::clone);
         }
         let mut shares = self.queue.scheduler().shares(entry.ticket);
         shares.extend(self.places().shares(entry.ticket));
+        shares.extend(
+            granted
+                .into_iter()
+                .flat_map(|granted| granted.iter().cloned()),
+        );
         Some(shares.into())
     }
 

@@ -34,6 +34,20 @@ impl MaxFailures {
         }
     }
 
+    /// Whether a run stops by this rule when so many jobs have ended and so many of them failed. `total` is how many jobs there
+    /// are, if that is known.
+    pub fn is_reached(self, ended: u64, failed: u64, total: Option<u64>) -> bool {
+        match self {
+            Self::Count(most) => failed >= most,
+            Self::Percent { percent, at_least } => {
+                let enough = total.map_or(at_least, |total| total.min(at_least)).max(1);
+                #[expect(clippy::cast_precision_loss, reason = "no run has 2^52 jobs")]
+                let share = failed as f64 * 100.0 / ended.max(1) as f64;
+                failed > 0 && ended >= enough && share >= percent
+            }
+        }
+    }
+
     /// Refuses a rule that would stop every run before its first job, or could never stop one.
     pub(super) fn check(self) -> Result<Self, Error> {
         let refuse = |reason: &str| {
@@ -144,15 +158,7 @@ impl EndCounts {
 
     /// Whether the rule says to stop; `total` is how many jobs there are, if that is known.
     pub(super) fn breaks(&self, rule: MaxFailures, total: Option<u64>) -> bool {
-        match rule {
-            MaxFailures::Count(most) => self.failed >= most,
-            MaxFailures::Percent { percent, at_least } => {
-                let enough = total.map_or(at_least, |total| total.min(at_least)).max(1);
-                #[expect(clippy::cast_precision_loss, reason = "no run has 2^52 jobs")]
-                let share = self.failed as f64 * 100.0 / self.ended.max(1) as f64;
-                self.failed > 0 && self.ended >= enough && share >= percent
-            }
-        }
+        rule.is_reached(self.ended, self.failed, total)
     }
 }
 

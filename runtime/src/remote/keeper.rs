@@ -3,6 +3,8 @@
 //! When the granted time is over, it kills the agent and everything that the agent has started, even if the agent is
 //! only stopped. So a process that the agent is about to start is killed as well, and nothing is started after that
 //! time.
+//!
+//! The node of a queue has the same keeper, and says by itself until when everything may run (`self_fence.rs`).
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -34,6 +36,10 @@ pub(super) enum ToKeeper {
     Suspend,
     /// The dispatcher continues.
     Resume,
+    /// Everything may run until this time, and no longer. It replaces the time of an earlier such message. Nobody is asked.
+    RunUntil(BootTime),
+    /// What runs now may run for as long as its owner lives: none of it is anything that others could begin meanwhile.
+    RunOn,
 }
 
 /// A message from a keeper to its agent.
@@ -63,6 +69,7 @@ pub fn run_keeper() -> io::Result<()> {
         lines: Lines::default(),
         agent,
         granted_time: None,
+        run_until: None,
     };
     keeper.run()
 }
@@ -77,6 +84,8 @@ struct RemoteKeeper {
     agent: Option<Pid>,
     /// The time for which processes may run; `None` until the agent has sent it.
     granted_time: Option<GrantedTime>,
+    /// When everything is killed, if the owner is the node of a queue and has a session there.
+    run_until: Option<BootTime>,
 }
 
 impl RemoteKeeper {
@@ -97,8 +106,12 @@ impl RemoteKeeper {
             if self.read()? == Agent::Gone {
                 return Ok(KeeperEnd::AgentGone);
             }
+            if self.run_until.is_some_and(|until| BootTime::now() >= until) {
+                return Ok(KeeperEnd::TimeOver);
+            }
             let Some(granted_time) = &mut self.granted_time else {
-                self.timer.wait(self.socket.as_fd(), None)?;
+                let until = self.run_until.map(BootTime::since_start);
+                self.timer.wait(self.socket.as_fd(), until)?;
                 continue;
             };
             match granted_time.step(BootTime::now()) {
@@ -144,6 +157,13 @@ impl RemoteKeeper {
             self.granted_time = Some(GrantedTime::new(fence_after, asked_at));
             return Ok(());
         }
+        if let ToKeeper::RunUntil(_) | ToKeeper::RunOn = message {
+            self.run_until = match message {
+                ToKeeper::RunUntil(until) => Some(until),
+                _ => None,
+            };
+            return Ok(());
+        }
         let Some(granted_time) = &mut self.granted_time else {
             return Err(io::Error::other("the agent has not sent the granted time"));
         };
@@ -158,7 +178,7 @@ impl RemoteKeeper {
                 granted_time.suspend();
             }
             ToKeeper::Resume => granted_time.resume(BootTime::now()),
-            ToKeeper::Begin { .. } => {}
+            ToKeeper::Begin { .. } | ToKeeper::RunUntil(_) | ToKeeper::RunOn => {}
         }
         Ok(())
     }

@@ -201,6 +201,27 @@ enum Part {
 }
 
 impl ResourceShare {
+    /// Makes a share of things that can be told from each other.
+    pub fn of_identities(
+        name: &str,
+        identities: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Self {
+        let identities = identities.into_iter();
+        let identities = identities.map(|name| name.as_ref().into()).collect();
+        Self {
+            name: name.into(),
+            part: Part::Identities(identities),
+        }
+    }
+
+    /// Makes a share of a number of units, or of bytes.
+    pub fn of_units(name: &str, units: u64) -> Self {
+        Self {
+            name: name.into(),
+            part: Part::Amount(units),
+        }
+    }
+
     /// Returns the name of the resource.
     pub fn name(&self) -> &str {
         &self.name

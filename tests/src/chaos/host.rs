@@ -436,6 +436,7 @@ fn terms(spec: &JobSpec, policy: &Arc<BackoffPolicy>) -> Terms {
         on: Placement::Here,
         slow: None,
         fail_fast: None,
+        granted: None,
         priority: priorities[spec.priority as usize % 4],
         timeouts: Timeouts {
             hard: Some(spec.performer.hard_timeout()),

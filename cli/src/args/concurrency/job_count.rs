@@ -61,6 +61,18 @@ impl JobCount {
     }
 }
 
+#[cfg(feature = "queue")]
+/// Parses the value of `-j` of a node, which cannot change while the node lives.
+pub(crate) fn fixed(text: &str) -> Result<JobCount, String> {
+    match parse(text) {
+        Ok(JobCount::File(_)) | Err(_) => Err(
+            "write a number, 50% of the cores, +1 or -1 relative to the cores, or 0 for as many as possible"
+                .to_owned(),
+        ),
+        Ok(count) => Ok(count),
+    }
+}
+
 /// Parses the value of `-j`.
 pub(super) fn parse(text: &str) -> Result<JobCount, String> {
     const FORMS: &str = "write a number, 50% of the cores, +1 or -1 relative to the cores, 0 for as many as possible, or the name of a file that contains one of these";

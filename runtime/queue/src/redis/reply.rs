@@ -8,13 +8,25 @@ use ratchet_runtime::Ageing;
 use redis::Value;
 use smol_str::SmolStr;
 
-use super::encoding::{LIST, PART};
+use super::encoding::{LABEL, LIST, PART};
+use super::payload::unpack;
 use crate::engine::QueueSettings;
 use crate::error::Error;
 use crate::event::{Cursor, Event, EventKind};
-use crate::job::{Cancelled, Declaration, FinalStatus, JobState, QueueStatus, Refusal, Submitted};
-use crate::names::{JobName, NodeId};
-use crate::node::{Claim, Claims, Fence, FinishResult, Membership, Renewal, Share};
+use crate::inspect::{ExplainedState, Explanation, NodeInfo, NodeLack, WaitReason};
+use crate::job::{
+    Cancelled, Declaration, FinalStatus, JobState, Purged, QueueStatus, Refusal, Requeued,
+    Submitted,
+};
+use crate::names::{JobName, Label, NodeId};
+use crate::node::{
+    AttemptEnd, Claim, Claims, Fence, Finish, FinishResult, Membership, NodeSpec, Renewal, Share,
+};
+
+/// Returns the error for an answer with fewer values than asked for.
+pub(super) fn short() -> Error {
+    unexpected("a short list")
+}
 
 /// Returns the error for an answer that no script gives.
 fn unexpected(what: &str) -> Error {
@@ -35,7 +47,7 @@ impl List {
     }
 
     fn value(&mut self) -> Result<Value, Error> {
-        self.0.next().ok_or_else(|| unexpected("a short list"))
+        self.0.next().ok_or_else(short)
     }
 
     fn bytes(&mut self) -> Result<Vec<u8>, Error> {
@@ -102,6 +114,7 @@ pub(super) fn opened(answer: Value) -> Result<(u64, QueueSettings), Error> {
         session,
         retention,
         capacity,
+        max_payload: list.parsed()?,
         ageing,
     };
     Ok((epoch, settings))
@@ -164,7 +177,12 @@ pub(super) fn membership(answer: Value) -> Result<Membership, Error> {
     })
 }
 
-pub(super) fn claims(answer: Value, node: NodeId) -> Result<Claims, Error> {
+/// Reads claims, and the ends of those whose payloads cannot be read.
+pub(super) fn claims(
+    answer: Value,
+    node: NodeId,
+    most: u64,
+) -> Result<(Claims, Vec<Finish>), Error> {
     let mut list = List::of(answer)?;
     if list.text()? == "lost" {
         return Err(Error::NodeLost { node });
@@ -176,11 +194,36 @@ pub(super) fn claims(answer: Value, node: NodeId) -> Result<Claims, Error> {
             Some(Duration::from_micros(micros))
         }
     };
-    let claims = each(list.value()?, claim)?;
-    Ok(Claims { claims, ask_again })
+    let mut claims = Vec::new();
+    let mut damaged = Vec::new();
+    let mut list = list.list()?;
+    while list.0.len() > 0 {
+        let (mut claim, packed) = claim(list.value()?)?;
+        match unpack(&packed, most) {
+            Ok(payload) => {
+                claim.payload = payload.into();
+                claims.push(claim);
+            }
+            Err(reason) => {
+                let reason = format!("the payload is damaged on the server: {reason}");
+                tracing::warn!(job = %claim.job, "{reason}; the job fails");
+                let end = AttemptEnd::Over {
+                    status: FinalStatus::Failed,
+                    result: reason.as_bytes().into(),
+                };
+                damaged.push(Finish {
+                    job: claim.job,
+                    fence: claim.fence,
+                    end,
+                });
+            }
+        }
+    }
+    Ok((Claims { claims, ask_again }, damaged))
 }
 
-fn claim(answer: Value) -> Result<Claim, Error> {
+/// Reads a claim and its packed payload.
+fn claim(answer: Value) -> Result<(Claim, Vec<u8>), Error> {
     let mut list = List::of(answer)?;
     let job = list.parsed()?;
     let fence = fence(&list.text()?)?;
@@ -189,14 +232,26 @@ fn claim(answer: Value) -> Result<Claim, Error> {
     let slots = class.rsplit(PART).next().unwrap_or_default();
     let slots = slots.parse().map_err(|_| unexpected(&class))?;
     let (gates, identities) = (list.text()?, list.text()?);
-    Ok(Claim {
+    let claim = Claim {
         job,
         fence,
         attempt,
         slots,
         shares: shares(&gates, &identities)?,
-        payload: list.bytes()?.into(),
-    })
+        payload: [].into(),
+    };
+    Ok((claim, list.bytes()?))
+}
+
+/// Reads the result of a job.
+fn result(job: &JobName, packed: &[u8], most: u64) -> Result<Arc<[u8]>, Error> {
+    match unpack(packed, most) {
+        Ok(result) => Ok(result.into()),
+        Err(reason) => Err(Error::Damaged {
+            job: job.clone(),
+            reason: reason.into_owned(),
+        }),
+    }
 }
 
 /// Reads a fence, as in `1-17`.
@@ -299,25 +354,210 @@ pub(super) fn status(answer: Value) -> Result<QueueStatus, Error> {
         waiting: list.parsed()?,
         running: list.parsed()?,
         nodes: list.parsed()?,
+        is_paused: list.text()? == "1",
     })
 }
 
-pub(super) fn events(answer: Value) -> Result<Vec<Event>, Error> {
+pub(super) fn requeued(answer: Value) -> Result<Requeued, Error> {
+    let mut list = List::of(answer)?;
+    Ok(match &*list.text()? {
+        "ok" => Requeued::Waiting,
+        "full" => Requeued::Full,
+        "need" => Requeued::Refused(Refusal::UnknownNeed {
+            need: list.parsed()?,
+        }),
+        "circular" => Requeued::Refused(Refusal::CircularNeed {
+            need: list.parsed()?,
+        }),
+        "rate" => Requeued::Refused(Refusal::RateConflict {
+            key: list.text()?.into(),
+        }),
+        word => match state_of(word)? {
+            None => Requeued::Unknown,
+            Some(JobState::Ended(FinalStatus::Succeeded)) => Requeued::Succeeded,
+            Some(JobState::Ended(_)) => return Err(unexpected(word)),
+            Some(unended) => Requeued::Unended(unended),
+        },
+    })
+}
+
+pub(super) fn purged(answer: Value) -> Result<Purged, Error> {
+    let word = word(answer)?;
+    if word == "forgotten" {
+        return Ok(Purged::Forgotten);
+    }
+    Ok(match state_of(&word)? {
+        None => Purged::Unknown,
+        Some(unended) => Purged::Unended(unended),
+    })
+}
+
+pub(super) fn listed(answer: Value) -> Result<(JobName, JobState), Error> {
+    let mut list = List::of(answer)?;
+    let name = list.parsed()?;
+    let state = state_of(&list.text()?)?;
+    Ok((
+        name,
+        state.ok_or_else(|| unexpected("a listed job without a state"))?,
+    ))
+}
+
+pub(super) fn node(answer: Value) -> Result<NodeInfo, Error> {
+    let mut list = List::of(answer)?;
+    let node = NodeId(list.parsed()?);
+    let name = list.text()?.into();
+    let slots = list.parsed()?;
+    let tasks = match &*list.text()? {
+        "*" => None,
+        joined => Some(entries(joined, LIST).map(SmolStr::from).collect()),
+    };
+    let labels = labels(&list.text()?, LIST)?;
+    let spec = NodeSpec {
+        name,
+        tasks,
+        labels,
+        slots,
+    };
+    Ok(NodeInfo::new(node, spec, list.parsed()?, list.micros()?))
+}
+
+/// Splits a list in which there is a separator between entries, and may be one around them.
+fn entries(joined: &str, separator: char) -> impl Iterator<Item = &str> {
+    joined.split(separator).filter(|entry| !entry.is_empty())
+}
+
+fn labels(joined: &str, separator: char) -> Result<Vec<Label>, Error> {
+    entries(joined, separator)
+        .map(|label| label.parse().map_err(|_| unexpected(label)))
+        .collect()
+}
+
+pub(super) fn explanation(
+    answer: Value,
+    job: &JobName,
+    most: u64,
+) -> Result<Option<Explanation>, Error> {
+    let mut list = List::of(answer)?;
+    let attempts = match &*list.text()? {
+        "" => return Ok(None),
+        number => number.parse().map_err(|_| unexpected(number))?,
+    };
+    let state = match &*list.text()? {
+        "ended" => ExplainedState::Ended {
+            status: final_status(&list.text()?)?,
+            is_unservable: list.text()? == "1",
+            result: match &*list.text()? {
+                "kept" => Some(result(job, &list.bytes()?, most)?),
+                _ => None,
+            },
+        },
+        "running" => ExplainedState::Running {
+            node: NodeId(list.parsed()?),
+            name: list.text()?.into(),
+            is_cancelled: list.text()? == "1",
+        },
+        "waiting" => {
+            let ahead = match &*list.text()? {
+                "" => None,
+                number => Some(number.parse().map_err(|_| unexpected(number))?),
+            };
+            let reasons = each(list.value()?, reason)?;
+            ExplainedState::Waiting {
+                reasons: reasons.into_iter().flatten().collect(),
+                ahead,
+            }
+        }
+        other => return Err(unexpected(other)),
+    };
+    Ok(Some(Explanation::new(attempts, state)))
+}
+
+/// Reads why a job waits. Nodes that lack something must lack it still when they are looked at here.
+fn reason(answer: Value) -> Result<Option<WaitReason>, Error> {
+    let mut list = List::of(answer)?;
+    Ok(Some(match &*list.text()? {
+        "paused" => WaitReason::Paused,
+        "needs" => {
+            let mut jobs = Vec::new();
+            while list.0.len() > 0 {
+                jobs.push(list.parsed()?);
+            }
+            WaitReason::Needs { jobs }
+        }
+        "delay" => WaitReason::Delay {
+            left: list.micros()?,
+        },
+        "nodes" => {
+            let class = list.text()?;
+            let nodes = each(list.value()?, node)?;
+            let specs: Vec<&NodeSpec> = nodes.iter().map(|node| &node.spec).collect();
+            let mut parts = class.split(PART);
+            let task = parts.next().unwrap_or_default();
+            let labels = labels(parts.next().unwrap_or_default(), LABEL)?;
+            let slots = parts.next().unwrap_or_default();
+            let slots = slots.parse().map_err(|_| unexpected(&class))?;
+            return Ok(
+                NodeLack::of(task, &labels, slots, &specs).map(|lack| WaitReason::NoNode { lack })
+            );
+        }
+        "failover" => WaitReason::Failover {
+            left: list.micros()?,
+        },
+        "host" => WaitReason::Host {
+            host: list.text()?.into(),
+            by: list.parsed()?,
+        },
+        "global" => WaitReason::Global { by: list.parsed()? },
+        "key" => WaitReason::RateKey {
+            key: list.text()?.into(),
+            left: list.micros()?,
+        },
+        "rate" => WaitReason::RateLimit {
+            name: list.text()?.into(),
+            left: list.micros()?,
+        },
+        "limit" => WaitReason::Limit {
+            name: list.text()?.into(),
+            running: list.parsed()?,
+            max: list.parsed()?,
+        },
+        "resource" => WaitReason::Resource {
+            name: list.text()?.into(),
+            asked: list.parsed()?,
+            free: list.parsed()?,
+        },
+        "quiet" => WaitReason::Quiet {
+            running: list.parsed()?,
+        },
+        "alone" => WaitReason::Alone { by: list.parsed()? },
+        other => return Err(unexpected(other)),
+    }))
+}
+
+pub(super) fn events(answer: Value, most: u64) -> Result<Vec<Event>, Error> {
     let mut list = List::of(answer)?;
     if list.text()? == "expired" {
         return Err(Error::EventsExpired);
     }
-    each(list.value()?, event)
+    each(list.value()?, |answer| event(answer, most))
 }
 
-fn event(answer: Value) -> Result<Event, Error> {
-    let mut list = List::of(answer)?;
-    let place = list.text()?;
+/// Reads the place of an event, as in `1764000000000-3`.
+fn cursor(place: &str) -> Result<Cursor, Error> {
     let numbers = place.split_once('-').and_then(|(millis, number)| {
         let (millis, number) = (millis.parse().ok()?, number.parse().ok()?);
         Some(Cursor { millis, number })
     });
-    let cursor = numbers.ok_or_else(|| unexpected(&place))?;
+    numbers.ok_or_else(|| unexpected(place))
+}
+
+pub(super) fn latest(answer: Value) -> Result<Cursor, Error> {
+    cursor(&word(answer)?)
+}
+
+fn event(answer: Value, most: u64) -> Result<Event, Error> {
+    let mut list = List::of(answer)?;
+    let cursor = cursor(&list.text()?)?;
     let mut fields = Fields(list.list()?);
     let kind = match &*fields.next("t")?.text()? {
         "S" => EventKind::Started {
@@ -340,12 +580,26 @@ fn event(answer: Value) -> Result<Event, Error> {
         "B" => EventKind::GivenBack {
             job: fields.next("j")?.parsed()?,
         },
-        "E" => EventKind::Ended {
+        "A" => EventKind::Requeued {
             job: fields.next("j")?.parsed()?,
-            status: final_status(&fields.next("s")?.text()?)?,
-            attempts: fields.next("a")?.parsed()?,
-            result: Arc::from(fields.next("r")?.bytes()?),
         },
+        "V" => EventKind::Unservable {
+            job: fields.next("j")?.parsed()?,
+        },
+        "Z" => EventKind::Paused,
+        "U" => EventKind::Resumed,
+        "E" => {
+            let job = fields.next("j")?.parsed()?;
+            let status = final_status(&fields.next("s")?.text()?)?;
+            let attempts = fields.next("a")?.parsed()?;
+            let result = result(&job, &fields.next("r")?.bytes()?, most)?;
+            EventKind::Ended {
+                job,
+                status,
+                attempts,
+                result,
+            }
+        }
         "J" => EventKind::NodeJoined {
             node: NodeId(fields.next("n")?.parsed()?),
             name: fields.next("m")?.text()?.into(),

@@ -8,7 +8,11 @@
 --   s state (n needs, d delay, q queued, r running, e ended)   l lane   p payload   sp span   nb not before
 --   cl crash limit   w missing needs   g gate of its rate key   u due   k arrival   a attempts   o lost nodes
 --   n node   f fence   t fence of the latest end told   c cancelled   i identities   st status   ev event of its end
--- dep:JOB            list: the jobs that need it
+--   nd needs   ua how long it may wait for a node that can do it   x failed because none could
+--   After an end without success, what another start takes is kept: p sp cl nd ua g and
+--   C class   G claims   R rate
+-- names              sorted set: all jobs, by name
+-- dep:JOB            sorted set: the jobs that need it, in the order in which they came
 -- lanes              hash: class and claims -> lane.  A lane holds the jobs that claim the same and that the same nodes can do.
 -- L:LANE             hash: c class, g claims, n jobs that have not ended, z where it waits (r ready, a point, or nothing),
 --                    m its member there, d the due time of its first job, f the point it came from, kp the gates it keeps
@@ -21,6 +25,7 @@
 -- ids:GATE           sorted set: the free identities of a resource
 -- timers             sorted set: what happens at a moment
 -- classes, cn        set of classes, and hash: how many living nodes serve each
+-- un                 hash: class -> the moment since which no living node serves it.  ux:CLASS set: its queued jobs with ua
 -- nodes              set of nodes.  n:NODE hash, nc:NODE set of classes, c:NODE set of jobs
 -- resv               hash: class -> the node that is kept free for a job of many slots
 -- events             stream
@@ -63,7 +68,7 @@ end
 local META = key('meta')
 local FIELDS = {
   'v', 'now', 'epoch', 'fence', 'seq', 'node', 'lane', 'open', 'running', 'alone', 'kept', 'session', 'retention',
-  'capacity', 'hold', 'empty', 'dropped', 'qd', 'qs', 'ql',
+  'capacity', 'hold', 'empty', 'dropped', 'qd', 'qs', 'ql', 'dep', 'paused',
 }
 local meta, changed = {}, {}
 do
@@ -100,9 +105,15 @@ else
   now = max(tonumber(time[1]) * 1000000 + tonumber(time[2]), meta.now)
 end
 
+local NAMES = key('names')
 local TIMERS = key('timers')
+-- Whether a timer was set that is due already, and comes before others that are.
+local is_due_timer_set = false
 local function timer(moment, what)
   call('ZADD', TIMERS, text(moment), what)
+  if moment <= now then
+    is_due_timer_set = true
+  end
 end
 
 local function event(...)

@@ -1,0 +1,126 @@
+//! A real server of Redis or Valkey on a port of this machine, for one test.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// How long a server may take to start.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A server in a folder of its own, which ends with the test.
+pub(super) struct Server {
+    folder: TempDir,
+    program: PathBuf,
+    options: Vec<String>,
+    port: u16,
+    child: Option<Child>,
+}
+
+impl Server {
+    /// Starts a server that loses nothing when it is killed. Where there is none, it says so and returns nothing.
+    pub(super) fn start() -> Option<Self> {
+        Self::with(&["--appendonly", "yes", "--appendfsync", "always"])
+    }
+
+    /// Starts a server with these options.
+    pub(super) fn with(options: &[&str]) -> Option<Self> {
+        let Some(program) = find() else {
+            eprintln!(
+                "SKIPPED: there is no redis-server and no valkey-server, so jobs through a queue are not tested"
+            );
+            return None;
+        };
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let mut server = Self {
+                folder: tempfile::tempdir().expect("a folder"),
+                program: program.clone(),
+                options: options.iter().map(|option| (*option).to_owned()).collect(),
+                port: free_port(),
+                child: None,
+            };
+            // Another process may have taken the port since. Then the server ends at once, and another port is tried.
+            if server.run() {
+                return Some(server);
+            }
+            assert!(Instant::now() < deadline, "no server starts");
+        }
+    }
+
+    /// Starts the program, and waits until it answers. Returns whether it does.
+    pub(super) fn run(&mut self) -> bool {
+        let child = Command::new(&self.program)
+            .args(["--bind", "127.0.0.1", "--daemonize", "no", "--save", ""])
+            .args(["--port", &self.port.to_string(), "--dir"])
+            .arg(self.folder.path())
+            .args(&self.options)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the server can be started");
+        let child = self.child.insert(child);
+        let deadline = Instant::now() + DEADLINE;
+        while !answers(self.port) {
+            if child.try_wait().expect("it was started").is_some() {
+                return false;
+            }
+            assert!(Instant::now() < deadline, "the server does not answer");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        true
+    }
+
+    /// Kills the program, as a crash would.
+    pub(super) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("it was started");
+            child.wait().expect("it was started");
+        }
+    }
+
+    /// Returns the address for clients.
+    pub(super) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Returns a port that nobody uses now.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    listener.local_addr().expect("it is bound").port()
+}
+
+/// Finds the program: the one that `REDIS_SERVER` names, or else the first in the path.
+fn find() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("REDIS_SERVER") {
+        return Some(named.into());
+    }
+    let path = std::env::var_os("PATH")?;
+    let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let programs = ["redis-server", "valkey-server"].into_iter();
+    let mut all =
+        programs.flat_map(|program| folders.iter().map(move |folder| folder.join(program)));
+    all.find(|program| program.is_file())
+}
+
+/// Whether a server answers, be it that it wants a password. One that reads its data yet answers with another error.
+fn answers(port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else {
+        return false;
+    };
+    let mut answer = [0; 5];
+    stream.write_all(b"PING\r\n").is_ok()
+        && stream.read_exact(&mut answer).is_ok()
+        && (answer == *b"+PONG" || answer == *b"-NOAU")
+}
