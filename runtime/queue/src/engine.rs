@@ -8,7 +8,10 @@ use ratchet_runtime::Ageing;
 
 use crate::error::Error;
 use crate::event::{Cursor, Event};
-use crate::job::{Cancelled, Declaration, JobSpec, JobState, QueueStatus, Submitted};
+use crate::inspect::{Explanation, JobPage, NodeInfo};
+use crate::job::{
+    Cancelled, Declaration, JobSpec, JobState, Purged, QueueStatus, Requeued, Submitted,
+};
 use crate::names::{JobName, NodeId};
 use crate::node::{Claims, Fence, Finish, FinishResult, Membership, NodeSpec, Renewal};
 
@@ -115,4 +118,37 @@ pub trait Engine: Send + Sync {
 
     /// Returns how many jobs and nodes there are.
     async fn status(&self) -> Result<QueueStatus, Error>;
+
+    /// Lets no job start until the queue is resumed. What runs goes on, and jobs can be submitted.
+    async fn pause(&self) -> Result<(), Error>;
+
+    /// Lets jobs start again.
+    async fn resume(&self) -> Result<(), Error>;
+
+    /// Lets jobs that have ended without success wait again, as if they came now, with their attempts counted anew.
+    ///
+    /// Jobs that such a job needs and that did not succeed wait again with it.
+    async fn requeue(&self, jobs: &[JobName]) -> Result<Vec<Requeued>, Error>;
+
+    /// Forgets jobs that have ended, with their results. Their names are free again.
+    ///
+    /// The events of their last ends go, too, so those who follow the queue and have not read them miss them.
+    async fn purge(&self, jobs: &[JobName]) -> Result<Vec<Purged>, Error>;
+
+    /// Returns the nodes that have a session, in the order in which they joined.
+    async fn nodes(&self) -> Result<Vec<NodeInfo>, Error>;
+
+    /// Returns where a job is and why; `None` if the queue does not know it, or no longer.
+    async fn explain(&self, job: &JobName) -> Result<Option<Explanation>, Error>;
+
+    /// Returns the jobs whose names begin like this and come after a name, at most this many, in the order of their names.
+    ///
+    /// An engine may return fewer than asked for, and says in [`JobPage::next`] whether more follow. Jobs that come between two
+    /// pages may be missing.
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&JobName>,
+        most: usize,
+    ) -> Result<JobPage, Error>;
 }

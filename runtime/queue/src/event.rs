@@ -73,6 +73,15 @@ pub enum EventKind {
         /// The job.
         job: JobName,
     },
+    /// A job that had ended waits again, because somebody asked for it.
+    Requeued {
+        /// The job.
+        job: JobName,
+    },
+    /// The queue is paused.
+    Paused,
+    /// The queue goes on.
+    Resumed,
     /// A job has ended.
     Ended {
         /// The job.

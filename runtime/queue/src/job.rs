@@ -109,6 +109,57 @@ impl JobSpec {
         Ok(quota.map(|quota| (key, quota)))
     }
 
+    /// Returns its labels, each once.
+    pub(crate) fn sorted_labels(&self) -> Vec<Label> {
+        let mut labels = self.labels.clone();
+        labels.sort_unstable();
+        labels.dedup();
+        labels
+    }
+
+    /// Returns its limits, each once.
+    pub(crate) fn sorted_limits(&self) -> Vec<SmolStr> {
+        let mut limits = self.limits.clone();
+        limits.sort_unstable();
+        limits.dedup();
+        limits
+    }
+
+    /// Whether the job is the only one of its sort on its host.
+    pub(crate) fn claims_host(&self) -> bool {
+        matches!(
+            self.hint,
+            ParallelizationHint::HostExclusive | ParallelizationHint::GlobalExclusive
+        )
+    }
+
+    /// Returns what the job claims: gates by a letter and a name, each with the units that it takes, in the order in which
+    /// they are looked at.
+    ///
+    /// The letters are `h` for a host, `g` for the global lock, `k` for a rate key, `l` for a limit, `u` for a resource and
+    /// `a` for being alone.
+    pub(crate) fn claims(&self) -> Vec<(String, u64)> {
+        let mut gates: Vec<(String, u64)> = Vec::new();
+        if self.claims_host() {
+            gates.push((format!("h:{}", self.host.as_deref().unwrap_or_default()), 1));
+        }
+        if self.hint == ParallelizationHint::GlobalExclusive {
+            gates.push(("g:".to_owned(), 1));
+        }
+        // A rate that is not valid was refused before.
+        if let Ok(Some((key, _))) = self.rate() {
+            gates.push((format!("k:{key}"), 1));
+        }
+        let limits = self.sorted_limits().into_iter();
+        gates.extend(limits.map(|limit| (format!("l:{limit}"), 1)));
+        let units = self.units().into_iter();
+        gates.extend(units.map(|(name, units)| (format!("u:{name}"), units)));
+        if self.hint == ParallelizationHint::Alone {
+            gates.push(("a:".to_owned(), 1));
+        }
+        gates
+    }
+
     /// Returns the units that the job takes of each resource. One that is named twice is taken twice.
     pub(crate) fn units(&self) -> BTreeMap<SmolStr, u64> {
         let mut units: BTreeMap<SmolStr, u64> = BTreeMap::new();
@@ -247,6 +298,34 @@ pub enum Cancelled {
     Unknown,
 }
 
+/// The answer to a call that lets a job wait again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Requeued {
+    /// The job had ended, and waits again.
+    Waiting,
+    /// The job has not ended, and nothing has changed.
+    Unended(JobState),
+    /// The job has succeeded. Nothing of it but its result is kept; purge it and submit it again.
+    Succeeded,
+    /// The queue is full. Try again after jobs have ended.
+    Full,
+    /// The queue would not take the job now.
+    Refused(Refusal),
+    /// The queue does not know the job.
+    Unknown,
+}
+
+/// The answer to a call that forgets a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purged {
+    /// The job had ended, and is forgotten.
+    Forgotten,
+    /// The job has not ended, and nothing has changed. Cancel it first.
+    Unended(JobState),
+    /// The queue does not know the job.
+    Unknown,
+}
+
 /// Something that jobs of a queue share by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Declaration {
@@ -282,4 +361,6 @@ pub struct QueueStatus {
     pub running: u64,
     /// How many nodes have a session.
     pub nodes: u64,
+    /// Whether the queue is paused, so that no job starts.
+    pub is_paused: bool,
 }

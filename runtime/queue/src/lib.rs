@@ -6,6 +6,8 @@
 //!
 //! - An [`Engine`] is the queue: jobs are [submitted](Engine::submit), nodes [join](Engine::join) and
 //!   [claim](Engine::claim) what they may start, and tell how it [ended](Engine::finish).
+//! - Whoever looks after it can [pause](Engine::pause) it, [list](Engine::list) its jobs, ask [why one waits](Engine::explain),
+//!   and see its [nodes](Engine::nodes).
 //! - A [`NodeRunner`] is the loop of a node: it claims, has a [`Performer`] do the work, renews the session, and ends all that
 //!   runs before the session could be over.
 //! - [`MemoryEngine`] keeps the queue in this process. It is the reference, around the scheduler of the runtime.
@@ -22,7 +24,7 @@
 //!   nothing. Waiting makes up for priority ([`Ageing`](ratchet_runtime::Ageing)), and a job that falls due keeps what it
 //!   needs, so nothing starves. A retry keeps its place.
 //! - **One end.** Executing is at least once; the end of a job is recorded once. Each attempt has a [`Fence`], and only the
-//!   latest one of a job can end it.
+//!   latest one of a job can end it. A job that did not succeed can be [asked for again](Engine::requeue), and then ends again.
 //! - **Nodes may die.** A node that does not renew its session in time is lost. Its jobs go to others. Before that
 //!   moment, the node itself must have ended what it runs: [`Engine::renew`] says how long it may go on.
 //!
@@ -62,6 +64,7 @@ mod clock;
 mod engine;
 mod error;
 mod event;
+mod inspect;
 mod job;
 mod memory;
 mod names;
@@ -75,8 +78,10 @@ pub use clock::{DrivenClock, Moment};
 pub use engine::{Engine, QueueSettings};
 pub use error::{BoxError, Error};
 pub use event::{Cursor, Event, EventKind};
+pub use inspect::{ExplainedState, Explanation, JobPage, NodeInfo, NodeLack, WaitReason};
 pub use job::{
-    Cancelled, Declaration, FinalStatus, JobSpec, JobState, QueueStatus, Refusal, Submitted,
+    Cancelled, Declaration, FinalStatus, JobSpec, JobState, Purged, QueueStatus, Refusal, Requeued,
+    Submitted,
 };
 pub use memory::MemoryEngine;
 pub use names::{InvalidName, JobName, Label, NodeId};

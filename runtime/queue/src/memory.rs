@@ -14,6 +14,7 @@
 
 mod classes;
 mod events;
+mod inspect;
 mod node;
 mod sessions;
 mod state;
@@ -27,7 +28,10 @@ use crate::clock::{DrivenClock, Moment};
 use crate::engine::{Engine, QueueSettings};
 use crate::error::Error;
 use crate::event::{Cursor, Event};
-use crate::job::{Cancelled, Declaration, JobSpec, JobState, QueueStatus, Submitted};
+use crate::inspect::{Explanation, JobPage, NodeInfo};
+use crate::job::{
+    Cancelled, Declaration, JobSpec, JobState, Purged, QueueStatus, Requeued, Submitted,
+};
 use crate::names::{JobName, NodeId};
 use crate::node::{Claims, Fence, Finish, FinishResult, Membership, NodeSpec, Renewal};
 use state::State;
@@ -141,5 +145,40 @@ impl Engine for MemoryEngine {
 
     async fn status(&self) -> Result<QueueStatus, Error> {
         Ok(self.step(|state| state.status()))
+    }
+
+    async fn pause(&self) -> Result<(), Error> {
+        self.step(|state| state.set_paused(true));
+        Ok(())
+    }
+
+    async fn resume(&self) -> Result<(), Error> {
+        self.step(|state| state.set_paused(false));
+        Ok(())
+    }
+
+    async fn requeue(&self, jobs: &[JobName]) -> Result<Vec<Requeued>, Error> {
+        Ok(self.step(|state| jobs.iter().map(|job| state.requeue(job)).collect()))
+    }
+
+    async fn purge(&self, jobs: &[JobName]) -> Result<Vec<Purged>, Error> {
+        Ok(self.step(|state| jobs.iter().map(|job| state.purge(job)).collect()))
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeInfo>, Error> {
+        Ok(self.step(|state| state.node_infos()))
+    }
+
+    async fn explain(&self, job: &JobName) -> Result<Option<Explanation>, Error> {
+        Ok(self.step(|state| state.explain(job)))
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&JobName>,
+        most: usize,
+    ) -> Result<JobPage, Error> {
+        Ok(self.step(|state| state.list(prefix, after, most)))
     }
 }

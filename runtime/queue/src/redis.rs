@@ -38,7 +38,10 @@ use async_trait::async_trait;
 use crate::engine::{Engine, QueueSettings};
 use crate::error::Error;
 use crate::event::{Cursor, Event};
-use crate::job::{Cancelled, Declaration, JobSpec, JobState, QueueStatus, Submitted};
+use crate::inspect::{Explanation, JobPage, NodeInfo};
+use crate::job::{
+    Cancelled, Declaration, JobSpec, JobState, Purged, QueueStatus, Requeued, Submitted,
+};
 use crate::names::{JobName, NodeId, check};
 use crate::node::{Claims, Fence, Finish, FinishResult, Membership, NodeSpec, Renewal};
 pub use config::RedisConfig;
@@ -169,7 +172,7 @@ impl Engine for RedisEngine {
 
     async fn cancel(&self, jobs: &[JobName]) -> Result<Vec<Cancelled>, Error> {
         let mut arguments = Arguments::new("cancel");
-        arguments.list(jobs, |arguments, job| arguments.text(job.as_str()));
+        arguments.jobs(jobs);
         let answer = self.connection.step(arguments).await?;
         reply::each(answer, reply::cancelled)
     }
@@ -191,7 +194,7 @@ impl Engine for RedisEngine {
 
     async fn states(&self, jobs: &[JobName]) -> Result<Vec<Option<JobState>>, Error> {
         let mut arguments = Arguments::new("states");
-        arguments.list(jobs, |arguments, job| arguments.text(job.as_str()));
+        arguments.jobs(jobs);
         let answer = self.connection.step(arguments).await?;
         reply::each(answer, reply::state)
     }
@@ -199,5 +202,69 @@ impl Engine for RedisEngine {
     async fn status(&self) -> Result<QueueStatus, Error> {
         let arguments = Arguments::new("status");
         reply::status(self.connection.step(arguments).await?)
+    }
+
+    async fn pause(&self) -> Result<(), Error> {
+        self.connection.step(Arguments::new("pause")).await?;
+        Ok(())
+    }
+
+    async fn resume(&self) -> Result<(), Error> {
+        self.connection.step(Arguments::new("resume")).await?;
+        Ok(())
+    }
+
+    async fn requeue(&self, jobs: &[JobName]) -> Result<Vec<Requeued>, Error> {
+        let mut answers = Vec::with_capacity(jobs.len());
+        for jobs in jobs.chunks(BATCH) {
+            let mut arguments = Arguments::new("requeue");
+            arguments.jobs(jobs);
+            let answer = self.connection.step_with_memory(arguments).await?;
+            answers.extend(reply::each(answer, reply::requeued)?);
+        }
+        Ok(answers)
+    }
+
+    async fn purge(&self, jobs: &[JobName]) -> Result<Vec<Purged>, Error> {
+        let mut answers = Vec::with_capacity(jobs.len());
+        for jobs in jobs.chunks(BATCH) {
+            let mut arguments = Arguments::new("purge");
+            arguments.jobs(jobs);
+            let answer = self.connection.step(arguments).await?;
+            answers.extend(reply::each(answer, reply::purged)?);
+        }
+        Ok(answers)
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeInfo>, Error> {
+        let arguments = Arguments::new("nodes");
+        reply::each(self.connection.step(arguments).await?, reply::node)
+    }
+
+    async fn explain(&self, job: &JobName) -> Result<Option<Explanation>, Error> {
+        let mut arguments = Arguments::new("explain");
+        arguments.text(job.as_str());
+        reply::explanation(self.connection.step(arguments).await?)
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&JobName>,
+        most: usize,
+    ) -> Result<JobPage, Error> {
+        let most = most.min(BATCH);
+        let mut arguments = Arguments::new("list");
+        arguments.text(&match after {
+            Some(after) if after.as_str() >= prefix => format!("({after}"),
+            _ => format!("[{prefix}"),
+        });
+        // No byte of a name is as great as this one.
+        let mut end = format!("[{prefix}").into_bytes();
+        end.push(u8::MAX);
+        arguments.bytes(&end);
+        arguments.number(most as u64);
+        let jobs = reply::each(self.connection.step(arguments).await?, reply::listed)?;
+        Ok(JobPage::new(jobs, most))
     }
 }

@@ -22,6 +22,8 @@ mod checker;
 mod claims;
 #[path = "engines/differential.rs"]
 mod differential;
+#[path = "engines/inspect.rs"]
+mod inspect;
 #[path = "engines/jobs.rs"]
 mod jobs;
 #[path = "engines/nodes.rs"]

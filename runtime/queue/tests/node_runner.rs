@@ -14,9 +14,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ratchet_queue::{
     Attempt, AttemptEnd, BoxError, Cancelled, Claims, Cursor, Declaration, Engine, Error, Event,
-    EventKind, Fence, FinalStatus, Finish, FinishResult, JobName, JobSpec, JobState, Membership,
-    MemoryEngine, NodeId, NodeReport, NodeRunner, NodeSpec, Performer, QueueSettings, QueueStatus,
-    Renewal, Submitted,
+    EventKind, Explanation, Fence, FinalStatus, Finish, FinishResult, JobName, JobPage, JobSpec,
+    JobState, Membership, MemoryEngine, NodeId, NodeInfo, NodeReport, NodeRunner, NodeSpec,
+    Performer, Purged, QueueSettings, QueueStatus, Renewal, Requeued, Submitted,
 };
 use ratchet_runtime::ParallelizationHint;
 use tokio::sync::oneshot;
@@ -91,6 +91,32 @@ impl Engine for Link {
     }
     async fn status(&self) -> Result<QueueStatus, Error> {
         self.queue.status().await
+    }
+    async fn pause(&self) -> Result<(), Error> {
+        self.queue.pause().await
+    }
+    async fn resume(&self) -> Result<(), Error> {
+        self.queue.resume().await
+    }
+    async fn requeue(&self, jobs: &[JobName]) -> Result<Vec<Requeued>, Error> {
+        self.queue.requeue(jobs).await
+    }
+    async fn purge(&self, jobs: &[JobName]) -> Result<Vec<Purged>, Error> {
+        self.queue.purge(jobs).await
+    }
+    async fn nodes(&self) -> Result<Vec<NodeInfo>, Error> {
+        self.queue.nodes().await
+    }
+    async fn explain(&self, job: &JobName) -> Result<Option<Explanation>, Error> {
+        self.queue.explain(job).await
+    }
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&JobName>,
+        most: usize,
+    ) -> Result<JobPage, Error> {
+        self.queue.list(prefix, after, most).await
     }
 }
 

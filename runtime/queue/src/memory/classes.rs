@@ -69,12 +69,9 @@ pub(super) struct Classes {
 impl Classes {
     /// Finds or makes the class of a job, and says whether it is new.
     pub(super) fn of(&mut self, job: &JobSpec) -> Result<(ClassId, bool), Error> {
-        let mut labels = job.labels.clone();
-        labels.sort_unstable();
-        labels.dedup();
         let demand = Demand {
             task: job.task.clone(),
-            labels,
+            labels: job.sorted_labels(),
             slots: job.slots,
         };
         if let Some(&id) = self.index.get(&demand) {

@@ -1,10 +1,12 @@
 //! The events of a queue in memory, for as long as they are kept.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::clock::Moment;
 use crate::error::Error;
 use crate::event::{Cursor, Event, EventKind};
+use crate::names::JobName;
 
 /// The latest events of a queue.
 #[derive(Debug, Default)]
@@ -40,6 +42,23 @@ impl Events {
         }
         let first = self.kept.partition_point(|event| event.cursor <= after);
         Ok(self.kept.range(first..).take(most).cloned().collect())
+    }
+
+    /// Returns the result of a job that has ended, if its end is still kept.
+    pub(super) fn result_of(&self, name: &JobName) -> Option<Arc<[u8]>> {
+        self.kept.iter().rev().find_map(|event| match &event.kind {
+            EventKind::Ended { job, result, .. } if job == name => Some(Arc::clone(result)),
+            _ => None,
+        })
+    }
+
+    /// Drops the latest end of a job.
+    pub(super) fn remove_end(&mut self, name: &JobName) {
+        let is_end =
+            |event: &Event| matches!(&event.kind, EventKind::Ended { job, .. } if job == name);
+        if let Some(at) = self.kept.iter().rposition(is_end) {
+            self.kept.remove(at);
+        }
     }
 
     /// Drops the events before a moment.

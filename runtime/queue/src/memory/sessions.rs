@@ -113,7 +113,7 @@ impl State {
         let served = node.classes.clone();
         let mut claims = Vec::new();
         let mut wake = Moment::NEVER;
-        if !self.is_reserved(id, free) {
+        if !self.is_paused && !self.is_reserved(id, free) {
             while claims.len() < most && free > 0 {
                 for class in &served {
                     let workers = free / self.classes.get(*class).slots();

@@ -18,7 +18,8 @@ use crate::engine::QueueSettings;
 use crate::error::Error;
 use crate::event::EventKind;
 use crate::job::{
-    Cancelled, Declaration, FinalStatus, JobSpec, JobState, QueueStatus, Refusal, Submitted,
+    Cancelled, Declaration, FinalStatus, JobSpec, JobState, Purged, QueueStatus, Refusal, Requeued,
+    Submitted,
 };
 use crate::names::{JobName, NodeId};
 use crate::node::{AttemptEnd, Fence, Finish, FinishResult};
@@ -34,7 +35,7 @@ pub(super) struct Job {
     /// When its needs were met.
     came: Moment,
     /// When it may start at the earliest.
-    not_before: Moment,
+    pub(super) not_before: Moment,
     /// How many of its needs have not succeeded yet.
     missing: usize,
     /// The jobs that need this one.
@@ -48,6 +49,21 @@ pub(super) struct Job {
     told: Option<Fence>,
     /// Whether somebody has cancelled it while it ran.
     pub(super) is_cancelled: bool,
+    /// When its end is forgotten, if it has ended.
+    expires: Moment,
+}
+
+impl Job {
+    /// Returns the jobs that it needs, in the order in which it names them first.
+    pub(super) fn needs(&self) -> Vec<JobName> {
+        let mut needs: Vec<JobName> = Vec::new();
+        for need in &self.spec.needs {
+            if !needs.contains(need) {
+                needs.push(need.clone());
+            }
+        }
+        needs
+    }
 }
 
 /// Where a job is.
@@ -100,6 +116,8 @@ pub(super) struct State {
     /// How many jobs have not ended.
     open: u64,
     pub(super) running: u64,
+    /// Whether no job may start.
+    pub(super) is_paused: bool,
     /// How many jobs have had their needs met.
     last_number: u64,
     pub(super) last_node: u64,
@@ -134,6 +152,7 @@ impl State {
             rates: HashMap::new(),
             open: 0,
             running: 0,
+            is_paused: false,
             last_number: 0,
             last_node: 0,
             last_fence: 0,
@@ -235,13 +254,7 @@ impl State {
         if is_new {
             self.open_class(class);
         }
-        if let Some((key, quota)) = spec.rate()? {
-            self.rates.entry(key).or_insert((quota, 0)).1 += 1;
-        }
-        let mut needs = spec.needs.clone();
-        needs.sort_unstable();
-        needs.dedup();
-        let mut job = Job {
+        let job = Job {
             spec: spec.clone(),
             class,
             phase: Phase::Needs,
@@ -255,8 +268,27 @@ impl State {
             fence: None,
             told: None,
             is_cancelled: false,
+            expires: Moment::default(),
         };
-        let mut has_failed = false;
+        self.jobs.insert(spec.name.clone(), job);
+        self.open(&spec.name);
+        self.meet_needs(&spec.name);
+        Ok(Submitted::Accepted)
+    }
+
+    /// Counts a job that has not ended, and its use of a rate key.
+    fn open(&mut self, name: &JobName) {
+        self.open += 1;
+        let rate = self.jobs.get(name).and_then(|job| job.spec.rate().ok()?);
+        if let Some((key, quota)) = rate {
+            self.rates.entry(key).or_insert((quota, 0)).1 += 1;
+        }
+    }
+
+    /// Lets a job wait for its needs, or gives it its place if all of them have succeeded. It is skipped if one did not.
+    fn meet_needs(&mut self, name: &JobName) {
+        let needs = self.jobs.get(name).map(Job::needs).unwrap_or_default();
+        let (mut missing, mut has_failed) = (0, false);
         for need in needs {
             let Some(needed) = self.jobs.get_mut(&need) else {
                 continue;
@@ -265,20 +297,88 @@ impl State {
                 Phase::Ended(FinalStatus::Succeeded) => {}
                 Phase::Ended(_) => has_failed = true,
                 _ => {
-                    needed.dependents.push(spec.name.clone());
-                    job.missing += 1;
+                    needed.dependents.push(name.clone());
+                    missing += 1;
                 }
             }
         }
-        let is_ready = job.missing == 0;
-        self.jobs.insert(spec.name.clone(), job);
-        self.open += 1;
-        if has_failed {
-            self.end(&spec.name, FinalStatus::Skipped, [].into());
-        } else if is_ready {
-            self.enter(&spec.name);
+        if let Some(job) = self.jobs.get_mut(name) {
+            job.missing = missing;
         }
-        Ok(Submitted::Accepted)
+        if has_failed {
+            self.end(name, FinalStatus::Skipped, [].into());
+        } else if missing == 0 {
+            self.enter(name);
+        }
+    }
+
+    /// Lets a job that has ended without success wait again, and with it those that it needs.
+    pub(super) fn requeue(&mut self, name: &JobName) -> Requeued {
+        match self.state_of(name) {
+            None => return Requeued::Unknown,
+            Some(JobState::Ended(FinalStatus::Succeeded)) => return Requeued::Succeeded,
+            Some(JobState::Ended(_)) => {}
+            Some(unended) => return Requeued::Unended(unended),
+        }
+        let mut ended = vec![name.clone()];
+        let mut rates: HashMap<SmolStr, Quota> = HashMap::new();
+        let mut at = 0;
+        while let Some(job) = ended.get(at).and_then(|name| self.jobs.get(name)) {
+            at += 1;
+            for need in job.needs() {
+                match self.state_of(&need) {
+                    None => return Requeued::Refused(Refusal::UnknownNeed { need }),
+                    Some(JobState::Ended(FinalStatus::Succeeded)) => {}
+                    Some(JobState::Ended(_)) if !ended.contains(&need) => ended.push(need),
+                    Some(_) => {}
+                }
+            }
+            if let Ok(Some((key, quota))) = job.spec.rate() {
+                let known = self.rates.get(&key).map(|(quota, _)| *quota);
+                let first = *rates.entry(key.clone()).or_insert(known.unwrap_or(quota));
+                if first != quota {
+                    return Requeued::Refused(Refusal::RateConflict { key });
+                }
+            }
+        }
+        if self.open.saturating_add(ended.len() as u64) > self.settings.capacity {
+            return Requeued::Full;
+        }
+        for name in &ended {
+            if let Some(job) = self.jobs.get_mut(name) {
+                self.timers
+                    .remove(&(job.expires, Timer::Expiry(name.clone())));
+                job.phase = Phase::Needs;
+                job.turn = None;
+                job.not_before = self.now;
+                job.attempts = 0;
+                job.losses = 0;
+                job.is_cancelled = false;
+            }
+            self.open(name);
+            let job = name.clone();
+            self.events.add(EventKind::Requeued { job }, self.now);
+        }
+        for name in &ended {
+            self.meet_needs(name);
+        }
+        Requeued::Waiting
+    }
+
+    /// Forgets a job that has ended, with its result.
+    pub(super) fn purge(&mut self, name: &JobName) -> Purged {
+        match self.state_of(name) {
+            None => Purged::Unknown,
+            Some(JobState::Ended(_)) => {
+                if let Some(job) = self.jobs.remove(name) {
+                    self.timers
+                        .remove(&(job.expires, Timer::Expiry(name.clone())));
+                }
+                self.events.remove_end(name);
+                Purged::Forgotten
+            }
+            Some(unended) => Purged::Unended(unended),
+        }
     }
 
     /// Refuses a job that names what is not there.
@@ -528,7 +628,11 @@ impl State {
                 continue;
             }
             job.fence = None;
-            job.spec.payload = [].into();
+            let needs = job.needs();
+            if status == FinalStatus::Succeeded {
+                // What has not succeeded may be asked for again.
+                job.spec.payload = [].into();
+            }
             let turn = job.turn;
             let attempts = job.attempts;
             let class = job.class;
@@ -547,7 +651,15 @@ impl State {
                     self.tickets.remove(&ticket);
                     let _only_known_tickets_end = self.scheduler.cancel(ticket);
                 }
-                Phase::Needs | Phase::Parked | Phase::Ended(_) => {}
+                Phase::Needs => {
+                    // Another job may have its name before they end.
+                    for need in needs {
+                        if let Some(need) = self.jobs.get_mut(&need) {
+                            need.dependents.retain(|dependent| *dependent != name);
+                        }
+                    }
+                }
+                Phase::Parked | Phase::Ended(_) => {}
             }
             if let Some((key, _)) = rate
                 && let Some((_, users)) = self.rates.get_mut(&key)
@@ -560,6 +672,9 @@ impl State {
             self.open -= 1;
             let expiry = self.now.after(self.settings.retention);
             (self.timers).insert((expiry, Timer::Expiry(name.clone())));
+            if let Some(job) = self.jobs.get_mut(&name) {
+                job.expires = expiry;
+            }
             let kind = EventKind::Ended {
                 job: name,
                 status,
@@ -627,6 +742,7 @@ impl State {
             waiting: self.open - self.running,
             running: self.running,
             nodes: self.nodes.len() as u64,
+            is_paused: self.is_paused,
         }
     }
 }

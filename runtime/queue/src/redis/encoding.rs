@@ -1,6 +1,6 @@
 //! The arguments of the scripts. Names contain no control characters, so these can separate them.
 
-use ratchet_runtime::{Ageing, Limit, ParallelizationHint, Quota, Resource};
+use ratchet_runtime::{Ageing, Limit, Quota, Resource};
 
 use crate::clock::micros;
 use crate::error::Error;
@@ -14,7 +14,7 @@ pub(super) const LIST: char = '\u{1e}';
 /// Separates the parts of an entry.
 pub(super) const PART: char = '\u{1f}';
 /// Separates the labels of a class, which is an entry itself.
-const LABEL: char = '\u{1c}';
+pub(super) const LABEL: char = '\u{1c}';
 
 /// An operation and its arguments.
 #[derive(Clone)]
@@ -57,6 +57,11 @@ impl Arguments {
         for value in self.counted(values) {
             add(self, value);
         }
+    }
+
+    /// Adds the names of jobs.
+    pub(super) fn jobs(&mut self, jobs: &[JobName]) {
+        self.list(jobs, |arguments, job| arguments.text(job.as_str()));
     }
 
     /// Adds the number of an attempt of a job.
@@ -119,11 +124,17 @@ impl Arguments {
         let key = job.rate()?.map(|(key, quota)| (format!("k:{key}"), quota));
         self.text(job.name.as_str());
         self.text(&class(job));
-        self.text(&claims(job, key.as_ref().map(|(gate, _)| &**gate)));
+        self.text(&claims(job));
         self.number(micros(ageing.span(job.priority)));
         self.number(micros(job.delay));
         self.number(job.crash_limit.into());
-        self.text(&joined(job.needs.iter().map(JobName::as_str)));
+        let mut needs: Vec<&str> = Vec::new();
+        for need in &job.needs {
+            if !needs.contains(&need.as_str()) {
+                needs.push(need.as_str());
+            }
+        }
+        self.text(&joined(needs.into_iter()));
         let (gate, quota) = match key {
             Some((gate, quota)) => (gate, rate(quota)),
             None => (String::new(), String::new()),
@@ -159,37 +170,15 @@ fn enclosed<'a>(entries: impl Iterator<Item = &'a str>) -> String {
 
 /// Returns the class of a job: what a node must have to do it.
 fn class(job: &JobSpec) -> String {
-    let mut labels: Vec<&str> = job.labels.iter().map(Label::as_str).collect();
-    labels.sort_unstable();
-    labels.dedup();
+    let labels = job.sorted_labels();
+    let labels: Vec<&str> = labels.iter().map(Label::as_str).collect();
     let labels = labels.join(&LABEL.to_string());
     format!("{}{PART}{labels}{PART}{}", job.task, job.slots)
 }
 
-/// Returns the gates that a job passes, each with the units that it takes, in the order in which they are looked at.
-fn claims(job: &JobSpec, rate_key: Option<&str>) -> String {
-    let mut gates: Vec<(String, u64)> = Vec::new();
-    let host = format!("h:{}", job.host.as_deref().unwrap_or_default());
-    match job.hint {
-        ParallelizationHint::FullyParallel
-        | ParallelizationHint::RateLimited { .. }
-        | ParallelizationHint::Alone => {}
-        ParallelizationHint::HostExclusive => gates.push((host, 1)),
-        ParallelizationHint::GlobalExclusive => {
-            gates.extend([(host, 1), ("g:".to_owned(), 1)]);
-        }
-    }
-    gates.extend(rate_key.map(|key| (key.to_owned(), 1)));
-    let mut limits: Vec<&str> = job.limits.iter().map(|limit| &**limit).collect();
-    limits.sort_unstable();
-    limits.dedup();
-    gates.extend(limits.into_iter().map(|limit| (format!("l:{limit}"), 1)));
-    let units = job.units().into_iter();
-    gates.extend(units.map(|(name, units)| (format!("u:{name}"), units)));
-    if job.hint == ParallelizationHint::Alone {
-        gates.push(("a:".to_owned(), 1));
-    }
-    let entries: Vec<String> = (gates.into_iter())
+/// Returns what a job claims, as a list.
+fn claims(job: &JobSpec) -> String {
+    let entries: Vec<String> = (job.claims().into_iter())
         .map(|(gate, units)| format!("{gate}{PART}{units}"))
         .collect();
     joined(entries.iter().map(String::as_str))

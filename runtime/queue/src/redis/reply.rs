@@ -8,13 +8,17 @@ use ratchet_runtime::Ageing;
 use redis::Value;
 use smol_str::SmolStr;
 
-use super::encoding::{LIST, PART};
+use super::encoding::{LABEL, LIST, PART};
 use crate::engine::QueueSettings;
 use crate::error::Error;
 use crate::event::{Cursor, Event, EventKind};
-use crate::job::{Cancelled, Declaration, FinalStatus, JobState, QueueStatus, Refusal, Submitted};
-use crate::names::{JobName, NodeId};
-use crate::node::{Claim, Claims, Fence, FinishResult, Membership, Renewal, Share};
+use crate::inspect::{ExplainedState, Explanation, NodeInfo, NodeLack, WaitReason};
+use crate::job::{
+    Cancelled, Declaration, FinalStatus, JobState, Purged, QueueStatus, Refusal, Requeued,
+    Submitted,
+};
+use crate::names::{JobName, Label, NodeId};
+use crate::node::{Claim, Claims, Fence, FinishResult, Membership, NodeSpec, Renewal, Share};
 
 /// Returns the error for an answer that no script gives.
 fn unexpected(what: &str) -> Error {
@@ -299,7 +303,176 @@ pub(super) fn status(answer: Value) -> Result<QueueStatus, Error> {
         waiting: list.parsed()?,
         running: list.parsed()?,
         nodes: list.parsed()?,
+        is_paused: list.text()? == "1",
     })
+}
+
+pub(super) fn requeued(answer: Value) -> Result<Requeued, Error> {
+    let mut list = List::of(answer)?;
+    Ok(match &*list.text()? {
+        "ok" => Requeued::Waiting,
+        "full" => Requeued::Full,
+        "need" => Requeued::Refused(Refusal::UnknownNeed {
+            need: list.parsed()?,
+        }),
+        "rate" => Requeued::Refused(Refusal::RateConflict {
+            key: list.text()?.into(),
+        }),
+        word => match state_of(word)? {
+            None => Requeued::Unknown,
+            Some(JobState::Ended(FinalStatus::Succeeded)) => Requeued::Succeeded,
+            Some(JobState::Ended(_)) => return Err(unexpected(word)),
+            Some(unended) => Requeued::Unended(unended),
+        },
+    })
+}
+
+pub(super) fn purged(answer: Value) -> Result<Purged, Error> {
+    let word = word(answer)?;
+    if word == "forgotten" {
+        return Ok(Purged::Forgotten);
+    }
+    Ok(match state_of(&word)? {
+        None => Purged::Unknown,
+        Some(unended) => Purged::Unended(unended),
+    })
+}
+
+pub(super) fn listed(answer: Value) -> Result<(JobName, JobState), Error> {
+    let mut list = List::of(answer)?;
+    let name = list.parsed()?;
+    let state = state_of(&list.text()?)?;
+    Ok((
+        name,
+        state.ok_or_else(|| unexpected("a listed job without a state"))?,
+    ))
+}
+
+pub(super) fn node(answer: Value) -> Result<NodeInfo, Error> {
+    let mut list = List::of(answer)?;
+    let node = NodeId(list.parsed()?);
+    let name = list.text()?.into();
+    let slots = list.parsed()?;
+    let tasks = match &*list.text()? {
+        "*" => None,
+        joined => Some(entries(joined, LIST).map(SmolStr::from).collect()),
+    };
+    let labels = labels(&list.text()?, LIST)?;
+    let spec = NodeSpec {
+        name,
+        tasks,
+        labels,
+        slots,
+    };
+    Ok(NodeInfo::new(node, spec, list.parsed()?, list.micros()?))
+}
+
+/// Splits a list in which there is a separator between entries, and may be one around them.
+fn entries(joined: &str, separator: char) -> impl Iterator<Item = &str> {
+    joined.split(separator).filter(|entry| !entry.is_empty())
+}
+
+fn labels(joined: &str, separator: char) -> Result<Vec<Label>, Error> {
+    entries(joined, separator)
+        .map(|label| label.parse().map_err(|_| unexpected(label)))
+        .collect()
+}
+
+pub(super) fn explanation(answer: Value) -> Result<Option<Explanation>, Error> {
+    let mut list = List::of(answer)?;
+    let attempts = match &*list.text()? {
+        "" => return Ok(None),
+        number => number.parse().map_err(|_| unexpected(number))?,
+    };
+    let state = match &*list.text()? {
+        "ended" => ExplainedState::Ended {
+            status: final_status(&list.text()?)?,
+            result: match &*list.text()? {
+                "kept" => Some(list.bytes()?.into()),
+                _ => None,
+            },
+        },
+        "running" => ExplainedState::Running {
+            node: NodeId(list.parsed()?),
+            name: list.text()?.into(),
+            is_cancelled: list.text()? == "1",
+        },
+        "waiting" => {
+            let ahead = match &*list.text()? {
+                "" => None,
+                number => Some(number.parse().map_err(|_| unexpected(number))?),
+            };
+            let reasons = each(list.value()?, reason)?;
+            ExplainedState::Waiting {
+                reasons: reasons.into_iter().flatten().collect(),
+                ahead,
+            }
+        }
+        other => return Err(unexpected(other)),
+    };
+    Ok(Some(Explanation::new(attempts, state)))
+}
+
+/// Reads why a job waits. Nodes that lack something must lack it still when they are looked at here.
+fn reason(answer: Value) -> Result<Option<WaitReason>, Error> {
+    let mut list = List::of(answer)?;
+    Ok(Some(match &*list.text()? {
+        "paused" => WaitReason::Paused,
+        "needs" => {
+            let mut jobs = Vec::new();
+            while list.0.len() > 0 {
+                jobs.push(list.parsed()?);
+            }
+            WaitReason::Needs { jobs }
+        }
+        "delay" => WaitReason::Delay {
+            left: list.micros()?,
+        },
+        "nodes" => {
+            let class = list.text()?;
+            let nodes = each(list.value()?, node)?;
+            let specs: Vec<&NodeSpec> = nodes.iter().map(|node| &node.spec).collect();
+            let mut parts = class.split(PART);
+            let task = parts.next().unwrap_or_default();
+            let labels = labels(parts.next().unwrap_or_default(), LABEL)?;
+            let slots = parts.next().unwrap_or_default();
+            let slots = slots.parse().map_err(|_| unexpected(&class))?;
+            return Ok(
+                NodeLack::of(task, &labels, slots, &specs).map(|lack| WaitReason::NoNode { lack })
+            );
+        }
+        "failover" => WaitReason::Failover {
+            left: list.micros()?,
+        },
+        "host" => WaitReason::Host {
+            host: list.text()?.into(),
+            by: list.parsed()?,
+        },
+        "global" => WaitReason::Global { by: list.parsed()? },
+        "key" => WaitReason::RateKey {
+            key: list.text()?.into(),
+            left: list.micros()?,
+        },
+        "rate" => WaitReason::RateLimit {
+            name: list.text()?.into(),
+            left: list.micros()?,
+        },
+        "limit" => WaitReason::Limit {
+            name: list.text()?.into(),
+            running: list.parsed()?,
+            max: list.parsed()?,
+        },
+        "resource" => WaitReason::Resource {
+            name: list.text()?.into(),
+            asked: list.parsed()?,
+            free: list.parsed()?,
+        },
+        "quiet" => WaitReason::Quiet {
+            running: list.parsed()?,
+        },
+        "alone" => WaitReason::Alone { by: list.parsed()? },
+        other => return Err(unexpected(other)),
+    }))
 }
 
 pub(super) fn events(answer: Value) -> Result<Vec<Event>, Error> {
@@ -340,6 +513,11 @@ fn event(answer: Value) -> Result<Event, Error> {
         "B" => EventKind::GivenBack {
             job: fields.next("j")?.parsed()?,
         },
+        "A" => EventKind::Requeued {
+            job: fields.next("j")?.parsed()?,
+        },
+        "Z" => EventKind::Paused,
+        "U" => EventKind::Resumed,
         "E" => EventKind::Ended {
             job: fields.next("j")?.parsed()?,
             status: final_status(&fields.next("s")?.text()?)?,

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use ratchet_queue::{
-    AttemptEnd, Cancelled, Claim, Cursor, Declaration, Event, FinalStatus, Finish, FinishResult,
-    JobName, JobSpec, NodeId, NodeSpec, Renewal, Submitted,
+    AttemptEnd, Cancelled, Claim, Cursor, Declaration, Event, EventKind, ExplainedState,
+    Explanation, FinalStatus, Finish, FinishResult, JobName, JobPage, JobSpec, NodeId, NodeInfo,
+    NodeSpec, Purged, Renewal, Requeued, Submitted, WaitReason,
 };
 use ratchet_runtime::{Limit, ParallelizationHint, Priority, Resource};
 
@@ -42,6 +43,13 @@ pub(crate) enum Step {
     Cancel(usize),
     ChangeLimit(u32),
     Pass(u64),
+    Pause(bool),
+    Requeue(usize),
+    Purge(usize),
+    /// A job comes under a name that another one has or had.
+    Resubmit(usize, Box<RandomJob>),
+    /// Somebody looks at the nodes, the list, and every eighth job.
+    Look(usize),
 }
 
 /// A job, before its needs and its name are known.
@@ -60,6 +68,9 @@ pub(crate) enum Answer {
     Finished(Vec<FinishResult>),
     Renewed(Renewal),
     Cancelled(Vec<Cancelled>),
+    Requeued(Vec<Requeued>),
+    Purged(Vec<Purged>),
+    Looked(Vec<NodeInfo>, JobPage, Vec<Option<Explanation>>),
     Events(Vec<Event>),
 }
 
@@ -178,6 +189,11 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => node.prop_map(Step::Die),
         2 => (0..100usize).prop_map(Step::Cancel),
         1 => (1..=3u32).prop_map(Step::ChangeLimit),
+        1 => any::<bool>().prop_map(Step::Pause),
+        3 => (0..100usize).prop_map(Step::Requeue),
+        2 => (0..100usize).prop_map(Step::Purge),
+        2 => (0..100usize, job()).prop_map(|(name, job)| Step::Resubmit(name, Box::new(job))),
+        2 => (0..8usize).prop_map(Step::Look),
         6 => prop::sample::select(vec![1, 100, 142, 900, 4_000u64]).prop_map(Step::Pass),
     ];
     prop::collection::vec(step, 1..120)
@@ -242,21 +258,43 @@ impl World {
         match step {
             Step::Submit(jobs) => {
                 let mut specs = Vec::new();
-                for RandomJob { mut spec, needs } in jobs {
-                    spec.name = name(&format!("job{}", self.jobs.len()));
-                    if !self.jobs.is_empty() {
-                        let needs = needs.iter().map(|at| at % self.jobs.len());
-                        spec.needs = needs.map(|at| self.jobs[at].clone()).collect();
-                    }
-                    spec.payload = spec.name.to_string().into_bytes().into();
+                for job in jobs {
+                    let spec = self.spec(&format!("job{}", self.jobs.len()), job);
                     self.jobs.push(spec.name.clone());
                     specs.push(spec);
                 }
-                let answers = self.bench.engine.submit(&specs).await.unwrap();
-                self.checker
-                    .submitted(&specs, &answers, self.bench.clock.now());
-                self.answers.push(Answer::Submitted(answers));
+                self.submit(specs).await;
             }
+            Step::Resubmit(number, job) => {
+                if !self.jobs.is_empty() {
+                    let name = self.jobs[number % self.jobs.len()].to_string();
+                    let mut spec = self.spec(&name, *job);
+                    spec.needs.retain(|need| *need != spec.name);
+                    self.submit(vec![spec]).await;
+                }
+            }
+            Step::Pause(true) => self.bench.engine.pause().await.unwrap(),
+            Step::Pause(false) => self.bench.engine.resume().await.unwrap(),
+            Step::Requeue(job) => {
+                if !self.jobs.is_empty() {
+                    let job = self.jobs[job % self.jobs.len()].clone();
+                    let answers = self.bench.engine.requeue(&[job]).await.unwrap();
+                    self.answers.push(Answer::Requeued(answers));
+                    self.read_events().await;
+                }
+            }
+            Step::Purge(job) => {
+                if !self.jobs.is_empty() {
+                    let job = self.jobs[job % self.jobs.len()].clone();
+                    let answers =
+                        (self.bench.engine.purge(std::slice::from_ref(&job)).await).unwrap();
+                    if answers == [Purged::Forgotten] {
+                        self.checker.purged(job);
+                    }
+                    self.answers.push(Answer::Purged(answers));
+                }
+            }
+            Step::Look(first) => self.look(first).await,
             Step::Join(spec) => self.join(spec).await,
             Step::Claim { node, slots, most } => self.claim(node % count, slots, most).await,
             Step::Finish { node, attempt, end } => {
@@ -311,6 +349,50 @@ impl World {
         }
     }
 
+    /// Gives a random job its name, and needs among the jobs that there are.
+    fn spec(&self, name_: &str, job: RandomJob) -> JobSpec {
+        let RandomJob { mut spec, needs } = job;
+        spec.name = name(name_);
+        if !self.jobs.is_empty() {
+            let needs = needs.iter().map(|at| at % self.jobs.len());
+            spec.needs = needs.map(|at| self.jobs[at].clone()).collect();
+        }
+        spec.payload = spec.name.to_string().into_bytes().into();
+        spec
+    }
+
+    async fn submit(&mut self, specs: Vec<JobSpec>) {
+        let answers = self.bench.engine.submit(&specs).await.unwrap();
+        (self.checker).submitted(&specs, &answers, self.bench.clock.now());
+        self.answers.push(Answer::Submitted(answers));
+    }
+
+    /// Asks for all that can be asked for. An engine on floating point numbers may be off by a little in the time until a
+    /// token comes, so that is left out.
+    async fn look(&mut self, first: usize) {
+        let engine = &self.bench.engine;
+        let nodes = engine.nodes().await.unwrap();
+        let page = engine.list("job", None, 50).await.unwrap();
+        let mut explanations = Vec::new();
+        for job in self.jobs.iter().skip(first).step_by(8) {
+            let mut explanation = engine.explain(job).await.unwrap();
+            if let Some(ExplainedState::Waiting { reasons, .. }) = explanation
+                .as_mut()
+                .map(|explanation| &mut explanation.state)
+            {
+                for reason in reasons {
+                    if let WaitReason::RateKey { left, .. } | WaitReason::RateLimit { left, .. } =
+                        reason
+                    {
+                        *left = Duration::ZERO;
+                    }
+                }
+            }
+            explanations.push(explanation);
+        }
+        (self.answers).push(Answer::Looked(nodes, page, explanations));
+    }
+
     /// Lets time pass, in which the living nodes renew their sessions.
     async fn pass(&mut self, millis: u64) {
         self.bench.pass(millis);
@@ -352,7 +434,7 @@ impl World {
             .unwrap()
             .claims;
         assert!(claims.len() <= most);
-        self.expire().await;
+        self.read_events().await;
         let now = self.bench.clock.now();
         self.checker
             .claimed(&self.nodes[at].spec, slots, &claims, now);
@@ -360,12 +442,15 @@ impl World {
         self.answers.push(Answer::Claimed(claims));
     }
 
-    /// Learns from the events since the last time which attempts were lost with their nodes.
-    async fn expire(&mut self) {
+    /// Learns from the events since the last time which attempts were lost with their nodes, and which jobs wait again.
+    async fn read_events(&mut self) {
         let events = self.bench.engine.events(self.seen, 10_000).await.unwrap();
         for event in &events {
             self.seen = event.cursor;
-            if let ratchet_queue::EventKind::NodeLost { node } = event.kind
+            if let EventKind::Requeued { job } = &event.kind {
+                self.checker.requeued(job);
+            }
+            if let EventKind::NodeLost { node } = event.kind
                 && let Some(at) = self.nodes.iter().position(|known| known.id == node)
             {
                 assert!(self.nodes[at].is_dead, "only a dead node is lost");
@@ -397,6 +482,8 @@ impl World {
 
     /// Lets the nodes do all that is left, and returns all answers and events.
     pub(crate) async fn drain(mut self) -> Vec<Answer> {
+        self.look(0).await;
+        self.bench.engine.resume().await.unwrap();
         let mut rounds = 0;
         loop {
             for at in 0..self.nodes.len() {

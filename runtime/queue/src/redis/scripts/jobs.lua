@@ -60,6 +60,23 @@ local function unqueue(name)
   end
 end
 
+-- Returns the jobs that a job needs, in the order in which it names them first.
+local function needs_of(name)
+  return split(fields(name, 'nd') or '', LIST)
+end
+
+local function state_of(name)
+  local state, status = fields(name, 's', 'st')
+  if not state then
+    return ''
+  elseif state == 'e' then
+    return status
+  elseif state == 'r' then
+    return 'running'
+  end
+  return 'waiting'
+end
+
 -- Ends a job that holds nothing any more, and those that need it as far as that decides.
 local function finish_job(name, status, result)
   local ending = { { name, status, result } }
@@ -71,19 +88,34 @@ local function finish_job(name, status, result)
         unqueue(name)
       elseif state == 'd' then
         call('ZREM', TIMERS, 'j' .. name)
+      elseif state == 'n' then
+        -- Another job may have its name before they end.
+        for _, need in ipairs(needs_of(name)) do
+          call('ZREM', key('dep:' .. need), name)
+        end
       end
+      local lane = lane_of(id)
       leave_lane(id)
       set('open', meta.open - 1)
       local at = event('t', 'E', 'j', name, 's', status, 'a', attempts or '0', 'r', result)
-      call('HDEL', job_of(name), 'p', 'sp', 'nb', 'cl', 'w', 'u', 'k', 'n', 'f', 'i', 'c', 'g', 'l')
+      call('HDEL', job_of(name), 'nb', 'w', 'u', 'k', 'n', 'f', 'i', 'c', 'l')
       call('HSET', job_of(name), 's', 'e', 'st', status, 'ev', at)
+      if status == 'succeeded' then
+        call('HDEL', job_of(name), 'p', 'sp', 'cl', 'nd', 'g')
+      else
+        -- It may be asked for again.
+        call('HSET', job_of(name), 'C', lane.c, 'G', lane.g)
+        if gate then
+          call('HSET', job_of(name), 'R', call('HGET', key('quota'), gate))
+        end
+      end
       timer(now + meta.retention, 'e' .. name)
       if gate and call('HINCRBY', key('users'), gate, -1) == 0 then
         call('HDEL', key('users'), gate)
         -- Its tokens still count until the bucket is full.
         timer(max(bucket_when(gate, quota(gate)[5]), now + 1), 'b' .. gate)
       end
-      local dependents = call('LRANGE', key('dep:' .. name), 0, -1)
+      local dependents = call('ZRANGE', key('dep:' .. name), 0, -1)
       if #dependents > 0 then
         call('DEL', key('dep:' .. name))
       end
@@ -91,7 +123,6 @@ local function finish_job(name, status, result)
         if status ~= 'succeeded' then
           ending[#ending + 1] = { dependent, 'skipped', '' }
         else
-          -- It may have been cancelled meanwhile, and its end forgotten.
           local state, span, not_before = fields(dependent, 's', 'sp', 'nb')
           if state == 'n' and call('HINCRBY', job_of(dependent), 'w', -1) == 0 then
             enter(dependent, tonumber(span), tonumber(not_before or '0'))
@@ -131,16 +162,4 @@ local function lose_attempt(name, node)
   else
     try_again(name, 0)
   end
-end
-
-local function state_of(name)
-  local state, status = fields(name, 's', 'st')
-  if not state then
-    return ''
-  elseif state == 'e' then
-    return status
-  elseif state == 'r' then
-    return 'running'
-  end
-  return 'waiting'
 end

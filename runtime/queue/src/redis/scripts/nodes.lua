@@ -7,8 +7,12 @@ local function members(name)
   return list
 end
 
+local function session_timer(node)
+  return 's' .. string.format('%012.0f', tonumber(node))
+end
+
 local function session(node)
-  timer(now + meta.session, 's' .. string.format('%012.0f', tonumber(node)))
+  timer(now + meta.session, session_timer(node))
 end
 
 local function is_alive(node)
@@ -49,7 +53,7 @@ end
 -- Forgets a node, and returns what it holds.
 local function remove_node(node)
   call('SREM', key('nodes'), node)
-  call('ZREM', TIMERS, 's' .. string.format('%012.0f', tonumber(node)))
+  call('ZREM', TIMERS, session_timer(node))
   for _, class in ipairs(call('SMEMBERS', key('nc:' .. node))) do
     call('HINCRBY', key('cn'), class, -1)
     if call('HGET', key('resv'), class) == node then
@@ -97,7 +101,8 @@ local function advance()
       elseif letter == 's' then
         lose_node(text(tonumber(rest)))
       elseif letter == 'e' then
-        call('DEL', job_of(rest), key('dep:' .. rest))
+        call('DEL', job_of(rest))
+        call('ZREM', NAMES, rest)
         local bound = floor((now - meta.retention) / 1000)
         if bound > 0 and call('XTRIM', key('events'), 'MINID', text(bound)) > 0 then
           set('dropped', bound)
@@ -159,7 +164,7 @@ local function claim(node, slots, most)
   local total = tonumber(call('HGET', key('n:' .. node), 'slots'))
   local free = min(slots, total)
   local claimed = {}
-  if meta.alone == 1 then
+  if meta.alone == 1 or meta.paused == 1 then
     return claimed
   end
   local classes = {}

@@ -79,6 +79,50 @@ function operations.declare()
   return { 'ok' }
 end
 
+-- Counts a job that uses a rate key; false if others use it with another rate.
+local function use_rate(gate, rate)
+  local old = call('HGET', key('quota'), gate)
+  if old and old ~= rate then
+    if call('HEXISTS', key('users'), gate) == 1 then
+      return false
+    end
+    local before = quota(gate)
+    call('HSET', key('quota'), gate, rate)
+    quotas[gate] = nil
+    change_rate(gate, before, quota(gate))
+  elseif not old then
+    call('HSET', key('quota'), gate, rate)
+    quotas[gate] = nil
+  end
+  call('HINCRBY', key('users'), gate, 1)
+  return true
+end
+
+-- Lets a job wait for its needs, or gives it its place if all of them have succeeded. It is skipped if one did not.
+local function meet_needs(name)
+  local span, not_before = fields(name, 'sp', 'nb')
+  call('HSET', job_of(name), 's', 'n')
+  local missing, has_failed = 0, false
+  for _, need in ipairs(needs_of(name)) do
+    local state = state_of(need)
+    if state == 'waiting' or state == 'running' then
+      set('dep', meta.dep + 1)
+      call('ZADD', key('dep:' .. need), text(meta.dep), name)
+      missing = missing + 1
+    elseif state ~= 'succeeded' then
+      has_failed = true
+    end
+  end
+  if missing > 0 then
+    call('HSET', job_of(name), 'w', text(missing))
+  end
+  if has_failed then
+    finish_job(name, 'skipped', '')
+  elseif missing == 0 then
+    enter(name, tonumber(span), tonumber(not_before or '0'))
+  end
+end
+
 local function submit(name, class, claims, span, delay, crash_limit, needs, gate, rate, payload)
   local known = state_of(name)
   if known ~= '' then
@@ -101,69 +145,36 @@ local function submit(name, class, claims, span, delay, crash_limit, needs, gate
       end
     end
   end
-  local list = split(needs, LIST)
-  for _, need in ipairs(list) do
+  for _, need in ipairs(split(needs, LIST)) do
     if call('EXISTS', job_of(need)) == 0 then
       return { 'need', need }
     end
   end
-  if gate ~= '' then
-    local old = call('HGET', key('quota'), gate)
-    if old and old ~= rate then
-      if call('HEXISTS', key('users'), gate) == 1 then
-        return { 'rate', string.sub(gate, 3) }
-      end
-      local before = quota(gate)
-      call('HSET', key('quota'), gate, rate)
-      quotas[gate] = nil
-      change_rate(gate, before, quota(gate))
-    elseif not old then
-      call('HSET', key('quota'), gate, rate)
-      quotas[gate] = nil
-    end
-    call('HINCRBY', key('users'), gate, 1)
+  if gate ~= '' and not use_rate(gate, rate) then
+    return { 'rate', string.sub(gate, 3) }
   end
   open_class(class)
-  local fields = { 's', 'n', 'l', lane_for(class, claims), 'cl', crash_limit }
+  local fields = { 'l', lane_for(class, claims), 'cl', crash_limit, 'sp', text(span) }
   local function add(field, value)
     fields[#fields + 1] = field
     fields[#fields + 1] = value
   end
-  local not_before = 0
   if delay > 0 then
-    not_before = now + delay
-    add('nb', text(not_before))
+    add('nb', text(now + delay))
   end
   if gate ~= '' then
     add('g', gate)
   end
+  if needs ~= '' then
+    add('nd', needs)
+  end
   if payload ~= '' then
     add('p', payload)
   end
-  local missing, has_failed, seen = 0, false, {}
-  for _, need in ipairs(list) do
-    if not seen[need] then
-      seen[need] = true
-      local state = state_of(need)
-      if state == 'waiting' or state == 'running' then
-        call('RPUSH', key('dep:' .. need), name)
-        missing = missing + 1
-      elseif state ~= 'succeeded' then
-        has_failed = true
-      end
-    end
-  end
-  if missing > 0 then
-    add('w', text(missing))
-    add('sp', text(span))
-  end
   call('HSET', job_of(name), unpack(fields))
+  call('ZADD', NAMES, 0, name)
   set('open', meta.open + 1)
-  if has_failed then
-    finish_job(name, 'skipped', '')
-  elseif missing == 0 then
-    enter(name, span, not_before)
-  end
+  meet_needs(name)
   return { 'ok' }
 end
 
@@ -322,7 +333,223 @@ function operations.states()
 end
 
 function operations.status()
-  return { text(meta.open - meta.running), text(meta.running), text(call('SCARD', key('nodes'))) }
+  local nodes = text(call('SCARD', key('nodes')))
+  return { text(meta.open - meta.running), text(meta.running), nodes, text(meta.paused) }
+end
+
+function operations.pause()
+  if meta.paused == 0 then
+    set('paused', 1)
+    event('t', 'Z')
+  end
+  return {}
+end
+
+function operations.resume()
+  if meta.paused == 1 then
+    set('paused', 0)
+    event('t', 'U')
+  end
+  return {}
+end
+
+-- Lets a job that has ended without success wait again, and with it those that it needs.
+local function requeue(name)
+  local state = state_of(name)
+  if state == '' or state == 'waiting' or state == 'running' or state == 'succeeded' then
+    return { state }
+  end
+  local ended, seen, rates, at = { name }, { [name] = true }, {}, 1
+  while ended[at] do
+    local gate, rate = fields(ended[at], 'g', 'R')
+    for _, need in ipairs(needs_of(ended[at])) do
+      local state = state_of(need)
+      if state == '' then
+        return { 'need', need }
+      elseif state ~= 'waiting' and state ~= 'running' and state ~= 'succeeded' and not seen[need] then
+        seen[need] = true
+        ended[#ended + 1] = need
+      end
+    end
+    if gate then
+      if not rates[gate] then
+        local is_used = call('HEXISTS', key('users'), gate) == 1
+        rates[gate] = is_used and call('HGET', key('quota'), gate) or rate
+      end
+      if rates[gate] ~= rate then
+        return { 'rate', string.sub(gate, 3) }
+      end
+    end
+    at = at + 1
+  end
+  if meta.open + #ended > meta.capacity then
+    return { 'full' }
+  end
+  for _, name in ipairs(ended) do
+    local class, claims, gate, rate = fields(name, 'C', 'G', 'g', 'R')
+    if gate then
+      use_rate(gate, rate)
+    end
+    call('HDEL', job_of(name), 'st', 'ev', 'a', 'o', 'C', 'G', 'R')
+    call('HSET', job_of(name), 's', 'n', 'l', lane_for(class, claims))
+    call('ZREM', TIMERS, 'e' .. name)
+    set('open', meta.open + 1)
+    event('t', 'A', 'j', name)
+  end
+  for _, name in ipairs(ended) do
+    meet_needs(name)
+  end
+  return { 'ok' }
+end
+
+function operations.requeue()
+  local answers = {}
+  for at = 1, next_number() do
+    answers[at] = requeue(next_argument())
+  end
+  return answers
+end
+
+-- Forgets jobs that have ended, with their results.
+function operations.purge()
+  local answers = {}
+  for at = 1, next_number() do
+    local name = next_argument()
+    local state = state_of(name)
+    if state ~= '' and state ~= 'waiting' and state ~= 'running' then
+      call('XDEL', key('events'), fields(name, 'ev'))
+      call('DEL', job_of(name))
+      call('ZREM', TIMERS, 'e' .. name)
+      call('ZREM', NAMES, name)
+      state = 'forgotten'
+    end
+    answers[at] = state
+  end
+  return answers
+end
+
+-- Returns the nodes that have a session: number, name, slots, tasks, labels, jobs, microseconds since it was renewed.
+local function nodes()
+  local list = {}
+  for at, node in ipairs(call('SMEMBERS', key('nodes'))) do
+    local name, slots, tasks, labels = unpack(call('HMGET', key('n:' .. node), 'name', 'slots', 'tasks', 'labels'))
+    local deadline = tonumber(call('ZSCORE', TIMERS, session_timer(node)))
+    local running = text(call('SCARD', key('c:' .. node)))
+    list[at] = { node, name, slots, tasks, labels, running, text(meta.session - (deadline - now)) }
+  end
+  table.sort(list, function(one, other)
+    return tonumber(one[1]) < tonumber(other[1])
+  end)
+  return list
+end
+
+function operations.nodes()
+  return nodes()
+end
+
+-- Returns jobs by name: from where, to where, how many at most.
+function operations.list()
+  local names = call('ZRANGEBYLEX', NAMES, next_argument(), next_argument(), 'LIMIT', 0, next_argument())
+  local list = {}
+  for at, name in ipairs(names) do
+    list[at] = { name, state_of(name) }
+  end
+  return list
+end
+
+-- Finds the running job that claims a gate.
+local function holder_of(gate)
+  for _, node in ipairs(call('SMEMBERS', key('nodes'))) do
+    for _, name in ipairs(call('SMEMBERS', key('c:' .. node))) do
+      for _, claim in ipairs(claims_of(lane_of(fields(name, 'l')))) do
+        if claim[1] == gate then
+          return name
+        end
+      end
+    end
+  end
+end
+
+-- The reason why a gate bars a job that waits; nil if it does not.
+local function bar(gate, units)
+  local letter, what = string.sub(gate, 1, 1), string.sub(gate, 3)
+  if letter == 'a' then
+    return meta.running > 0 and { 'quiet', text(meta.running) } or nil
+  elseif is_rate(gate) then
+    local when = bucket_when(gate, 1)
+    return when > now and { letter == 'k' and 'key' or 'rate', what, text(when - now) } or nil
+  end
+  local free = free_units(gate)
+  if free >= units then
+    return nil
+  elseif letter == 'h' then
+    return { 'host', what, holder_of(gate) }
+  elseif letter == 'g' then
+    return { 'global', holder_of(gate) }
+  elseif letter == 'l' then
+    return { 'limit', what, text(quota(gate)[2] - free), text(quota(gate)[2]) }
+  end
+  return { 'resource', what, text(units), text(free) }
+end
+
+-- Returns where a job is: attempts, state, and for each state what is known.
+function operations.explain()
+  local name = next_argument()
+  local state, attempts, status, at, node, cancelled, id, moment =
+    fields(name, 's', 'a', 'st', 'ev', 'n', 'c', 'l', 'k')
+  if not state then
+    return { '' }
+  end
+  attempts = attempts or '0'
+  if state == 'e' then
+    local found = call('XRANGE', key('events'), at, at)[1]
+    if not found then
+      return { attempts, 'ended', status, 'dropped' }
+    end
+    return { attempts, 'ended', status, 'kept', found[2][10] }
+  elseif state == 'r' then
+    return { attempts, 'running', node, call('HGET', key('n:' .. node), 'name'), cancelled and '1' or '0' }
+  end
+  local reasons, ahead = {}, ''
+  local function add(reason)
+    reasons[#reasons + 1] = reason
+  end
+  if meta.paused == 1 then
+    add({ 'paused' })
+  end
+  if state == 'n' then
+    local open = { 'needs' }
+    for _, need in ipairs(needs_of(name)) do
+      local end_of_need = state_of(need)
+      if end_of_need ~= 'succeeded' and end_of_need ~= '' then
+        open[#open + 1] = need
+      end
+    end
+    add(open)
+  elseif state == 'd' then
+    add({ 'delay', text(tonumber(call('ZSCORE', TIMERS, 'j' .. name)) - now) })
+  end
+  local lane = lane_of(id)
+  if not is_served(lane.c) then
+    add({ 'nodes', lane.c, nodes() })
+  end
+  if state == 'q' then
+    ahead = text(call('ZRANK', key('q:' .. id), moment .. name))
+    local claims = claims_of(lane)
+    if now < meta.hold and #claims > 0 then
+      add({ 'failover', text(meta.hold - now) })
+    end
+    for _, claim in ipairs(claims) do
+      local reason = bar(claim[1], claim[2])
+      if reason then
+        add(reason)
+      end
+    end
+    if meta.alone == 1 then
+      add({ 'alone', holder_of('a:') })
+    end
+  end
+  return { attempts, 'waiting', ahead, reasons }
 end
 
 if operation ~= 'open' then

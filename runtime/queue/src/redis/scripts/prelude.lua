@@ -8,7 +8,10 @@
 --   s state (n needs, d delay, q queued, r running, e ended)   l lane   p payload   sp span   nb not before
 --   cl crash limit   w missing needs   g gate of its rate key   u due   k arrival   a attempts   o lost nodes
 --   n node   f fence   t fence of the latest end told   c cancelled   i identities   st status   ev event of its end
--- dep:JOB            list: the jobs that need it
+--   nd needs   After an end without success, what another start takes is kept: p sp cl nd g and
+--   C class   G claims   R rate
+-- names              sorted set: all jobs, by name
+-- dep:JOB            sorted set: the jobs that need it, in the order in which they came
 -- lanes              hash: class and claims -> lane.  A lane holds the jobs that claim the same and that the same nodes can do.
 -- L:LANE             hash: c class, g claims, n jobs that have not ended, z where it waits (r ready, a point, or nothing),
 --                    m its member there, d the due time of its first job, f the point it came from, kp the gates it keeps
@@ -63,7 +66,7 @@ end
 local META = key('meta')
 local FIELDS = {
   'v', 'now', 'epoch', 'fence', 'seq', 'node', 'lane', 'open', 'running', 'alone', 'kept', 'session', 'retention',
-  'capacity', 'hold', 'empty', 'dropped', 'qd', 'qs', 'ql',
+  'capacity', 'hold', 'empty', 'dropped', 'qd', 'qs', 'ql', 'dep', 'paused',
 }
 local meta, changed = {}, {}
 do
@@ -100,6 +103,7 @@ else
   now = max(tonumber(time[1]) * 1000000 + tonumber(time[2]), meta.now)
 end
 
+local NAMES = key('names')
 local TIMERS = key('timers')
 local function timer(moment, what)
   call('ZADD', TIMERS, text(moment), what)
