@@ -73,6 +73,11 @@ pub enum EventKind {
         /// The job.
         job: JobName,
     },
+    /// No living node could do a job for longer than it may wait. Its end, as failed, comes next.
+    Unservable {
+        /// The job.
+        job: JobName,
+    },
     /// A job that had ended waits again, because somebody asked for it.
     Requeued {
         /// The job.

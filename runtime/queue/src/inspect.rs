@@ -93,6 +93,8 @@ pub enum ExplainedState {
     Ended {
         /// How it ended.
         status: FinalStatus,
+        /// Whether it failed because no living node could do it for too long.
+        is_unservable: bool,
         /// Its result; `None` if the event of its end is no longer kept.
         result: Option<Arc<[u8]>>,
     },

@@ -39,6 +39,9 @@ pub struct JobSpec {
     pub delay: Duration,
     /// The job ends as [`Crashed`](FinalStatus::Crashed) when this many nodes were lost while they ran it.
     pub crash_limit: u32,
+    /// How long the job may wait for a node that can do it. It ends as [`Failed`](FinalStatus::Failed) when for this long no
+    /// living node could, although nothing else kept it from its turn; `None` if it may wait for ever.
+    pub unservable_after: Option<Duration>,
     /// What the node needs to do the job. The queue does not read it.
     pub payload: Arc<[u8]>,
 }
@@ -59,6 +62,7 @@ impl JobSpec {
             needs: Vec::new(),
             delay: Duration::ZERO,
             crash_limit: 3,
+            unservable_after: None,
             payload: [].into(),
         }
     }
@@ -243,7 +247,7 @@ pub enum JobState {
 pub enum FinalStatus {
     /// It succeeded. Jobs that need it can start.
     Succeeded,
-    /// It failed.
+    /// It failed, or no node could do it.
     Failed,
     /// It took longer than it may.
     TimedOut,

@@ -57,6 +57,7 @@ impl State {
         let state = match job.phase {
             Phase::Ended(status) => ExplainedState::Ended {
                 status,
+                is_unservable: job.is_unservable,
                 result: self.events.result_of(name),
             },
             Phase::Running { node, .. } => ExplainedState::Running {

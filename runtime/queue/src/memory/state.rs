@@ -51,6 +51,10 @@ pub(super) struct Job {
     pub(super) is_cancelled: bool,
     /// When its end is forgotten, if it has ended.
     expires: Moment,
+    /// When it fails because no living node can do it, if that is so.
+    gives_up: Option<Moment>,
+    /// Whether it failed because no living node could do it.
+    pub(super) is_unservable: bool,
 }
 
 impl Job {
@@ -93,6 +97,8 @@ pub(super) enum Timer {
     Session(NodeId),
     /// The end of a job is forgotten.
     Expiry(JobName),
+    /// A job has waited for too long for a node that can do it.
+    Unservable(JobName),
 }
 
 /// What a queue holds. It is told the time before each step.
@@ -179,6 +185,7 @@ impl State {
             match self.timers.pop_first() {
                 Some((_, Timer::Session(node))) => self.lose(node),
                 Some((_, Timer::Expiry(job))) => self.forget(&job),
+                Some((_, Timer::Unservable(job))) => self.give_up(&job),
                 None => return,
             }
         }
@@ -269,6 +276,8 @@ impl State {
             told: None,
             is_cancelled: false,
             expires: Moment::default(),
+            gives_up: None,
+            is_unservable: false,
         };
         self.jobs.insert(spec.name.clone(), job);
         self.open(&spec.name);
@@ -354,6 +363,7 @@ impl State {
                 job.attempts = 0;
                 job.losses = 0;
                 job.is_cancelled = false;
+                job.is_unservable = false;
             }
             self.open(name);
             let job = name.clone();
@@ -431,9 +441,35 @@ impl State {
         if class.nodes == 1 {
             let names: Vec<JobName> = class.waiting.values().cloned().collect();
             for name in names {
+                self.set_give_up(&name, false);
                 self.queue(&name);
             }
         }
+    }
+
+    /// Sets when a waiting job fails that no living node can do, or takes that back.
+    fn set_give_up(&mut self, name: &JobName, is_unserved: bool) {
+        let Some(job) = self.jobs.get_mut(name) else {
+            return;
+        };
+        if let Some(moment) = job.gives_up.take() {
+            (self.timers).remove(&(moment, Timer::Unservable(name.clone())));
+        }
+        if let Some(time) = job.spec.unservable_after.filter(|_| is_unserved) {
+            let moment = self.now.max(job.not_before).after(time);
+            job.gives_up = Some(moment);
+            (self.timers).insert((moment, Timer::Unservable(name.clone())));
+        }
+    }
+
+    /// Fails a job that no living node could do for too long.
+    fn give_up(&mut self, name: &JobName) {
+        if let Some(job) = self.jobs.get_mut(name) {
+            job.is_unservable = true;
+        }
+        let job = name.clone();
+        (self.events).add(EventKind::Unservable { job }, self.now);
+        self.end(name, FinalStatus::Failed, [].into());
     }
 
     /// Counts a node down. After the last one, the jobs of the class wait outside of the scheduler.
@@ -450,6 +486,7 @@ impl State {
                 if let Some(job) = self.jobs.get_mut(&name) {
                     job.phase = Phase::Parked;
                 }
+                self.set_give_up(&name, true);
             }
         }
     }
@@ -479,6 +516,8 @@ impl State {
         class.waiting.insert(turn, name.clone());
         if class.nodes > 0 {
             self.queue(name);
+        } else {
+            self.set_give_up(name, true);
         }
     }
 
@@ -669,6 +708,7 @@ impl State {
                     self.rates.remove(&key);
                 }
             }
+            self.set_give_up(&name, false);
             self.open -= 1;
             let expiry = self.now.after(self.settings.retention);
             (self.timers).insert((expiry, Timer::Expiry(name.clone())));

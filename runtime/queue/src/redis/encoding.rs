@@ -128,6 +128,10 @@ impl Arguments {
         self.number(micros(ageing.span(job.priority)));
         self.number(micros(job.delay));
         self.number(job.crash_limit.into());
+        match job.unservable_after {
+            Some(time) => self.number(micros(time)),
+            None => self.text(""),
+        }
         let mut needs: Vec<&str> = Vec::new();
         for need in &job.needs {
             if !needs.contains(&need.as_str()) {

@@ -387,6 +387,7 @@ pub(super) fn explanation(answer: Value) -> Result<Option<Explanation>, Error> {
     let state = match &*list.text()? {
         "ended" => ExplainedState::Ended {
             status: final_status(&list.text()?)?,
+            is_unservable: list.text()? == "1",
             result: match &*list.text()? {
                 "kept" => Some(list.bytes()?.into()),
                 _ => None,
@@ -514,6 +515,9 @@ fn event(answer: Value) -> Result<Event, Error> {
             job: fields.next("j")?.parsed()?,
         },
         "A" => EventKind::Requeued {
+            job: fields.next("j")?.parsed()?,
+        },
+        "V" => EventKind::Unservable {
             job: fields.next("j")?.parsed()?,
         },
         "Z" => EventKind::Paused,

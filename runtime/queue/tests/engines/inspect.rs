@@ -468,6 +468,7 @@ async fn a_job_that_runs_or_has_ended_says_where_and_how(bench: Bench) {
     let explanation = explain(&bench, "a").await;
     let ended = ExplainedState::Ended {
         status: FinalStatus::Failed,
+        is_unservable: false,
         result: Some(b"why".as_slice().into()),
     };
     assert_eq!((explanation.attempts, explanation.state), (1, ended));

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use ratchet_queue::{
-    Error, EventKind, FinalStatus, FinishResult, JobSpec, JobState, NodeSpec, Renewal,
+    Error, EventKind, ExplainedState, FinalStatus, FinishResult, JobSpec, JobState, NodeId,
+    NodeSpec, Renewal,
 };
 
 use crate::bench::{Bench, SESSION, exclusive, job, over};
@@ -18,6 +19,8 @@ crate::on_every_engine!(
     a_claim_whose_answer_was_lost_goes_back,
     jobs_keep_their_turn_while_nobody_can_do_them,
     status_counts_jobs_and_nodes,
+    a_job_that_no_node_can_do_fails_after_the_time_that_it_may_wait,
+    the_wait_for_a_node_begins_when_nothing_else_is_missing,
 );
 
 async fn a_node_gets_what_it_can_do(bench: Bench) {
@@ -191,4 +194,103 @@ async fn status_counts_jobs_and_nodes(bench: Bench) {
     bench.succeed(node, &claims).await;
     let status = bench.engine.status().await.unwrap();
     assert_eq!((status.waiting, status.running, status.nodes), (3, 0, 2));
+}
+
+/// Returns a job that waits for a node with a label for five seconds.
+fn impatient(name: &str) -> JobSpec {
+    JobSpec {
+        labels: vec!["gpu".parse().unwrap()],
+        unservable_after: Some(Duration::from_secs(5)),
+        ..job(name)
+    }
+}
+
+async fn join_able(bench: &Bench) -> NodeId {
+    let able = NodeSpec {
+        labels: vec!["gpu".parse().unwrap()],
+        ..NodeSpec::new("able", 8)
+    };
+    bench.engine.join(&able).await.unwrap().node
+}
+
+async fn a_job_that_no_node_can_do_fails_after_the_time_that_it_may_wait(bench: Bench) {
+    let needing = JobSpec {
+        needs: vec![crate::bench::name("late")],
+        ..job("needing")
+    };
+    bench.join(8).await;
+    bench.submit([impatient("early")]).await;
+    bench.pass(4_999);
+    // A node that can do it comes and goes, and the time begins anew.
+    let able = join_able(&bench).await;
+    bench.pass(1);
+    bench.engine.leave(able).await.unwrap();
+    bench.pass(3000);
+    bench.submit([impatient("late"), needing]).await;
+    bench.pass(1_999);
+    assert_eq!(bench.state("early").await, Some(JobState::Waiting));
+    bench.pass(1);
+    let failed = JobState::Ended(FinalStatus::Failed);
+    assert_eq!(bench.state("early").await, Some(failed));
+    assert_eq!(bench.state("late").await, Some(JobState::Waiting));
+    bench.pass(3000);
+    assert_eq!(bench.state("late").await, Some(failed));
+    let skipped = JobState::Ended(FinalStatus::Skipped);
+    assert_eq!(bench.state("needing").await, Some(skipped));
+
+    let name = crate::bench::name;
+    let explained = bench.engine.explain(&name("early")).await.unwrap();
+    let expected = ExplainedState::Ended {
+        status: FinalStatus::Failed,
+        is_unservable: true,
+        result: Some([].into()),
+    };
+    assert_eq!(explained.unwrap().state, expected);
+    let kinds = bench.events().await.into_iter().map(|event| event.kind);
+    let told: Vec<_> = kinds
+        .filter_map(|kind| match kind {
+            EventKind::Unservable { job } => Some(job),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, ["early", "late"].map(name));
+
+    // Asked for again, it runs as any other, and its earlier end is not told of it.
+    join_able(&bench).await;
+    bench.engine.requeue(&[name("early")]).await.unwrap();
+    let able = join_able(&bench).await;
+    let claims = bench.claim(able, 8).await;
+    bench.end(able, &claims[0], over(FinalStatus::Failed)).await;
+    let explained = bench.engine.explain(&name("early")).await.unwrap();
+    let is_unservable = match explained.unwrap().state {
+        ExplainedState::Ended { is_unservable, .. } => is_unservable,
+        other => panic!("{other:?}"),
+    };
+    assert!(!is_unservable);
+}
+
+async fn the_wait_for_a_node_begins_when_nothing_else_is_missing(bench: Bench) {
+    let delayed = JobSpec {
+        delay: Duration::from_secs(8),
+        ..impatient("delayed")
+    };
+    let needing = JobSpec {
+        needs: vec![crate::bench::name("a")],
+        ..impatient("needing")
+    };
+    bench.submit([job("a"), delayed, needing]).await;
+    let node = bench.join(1).await;
+    let claims = bench.claim(node, 1).await;
+    bench.pass(7_000);
+    bench.succeed(node, &claims).await;
+    bench.pass(4_999);
+    assert_eq!(bench.state("needing").await, Some(JobState::Waiting));
+    // Nobody has asked for anything since the delay of the other one was over.
+    bench.pass(1_001);
+    let failed = JobState::Ended(FinalStatus::Failed);
+    assert_eq!(bench.state("needing").await, Some(failed));
+    assert_eq!(bench.state("delayed").await, Some(failed));
+    let ends = bench.ends().await;
+    let names: Vec<&str> = ends.iter().map(|(name, ..)| name.as_str()).collect();
+    assert_eq!(names, ["a", "needing", "delayed"]);
 }

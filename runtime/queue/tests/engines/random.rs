@@ -118,11 +118,12 @@ fn job() -> impl Strategy<Value = RandomJob> {
         1..=3u32,
         prop::collection::vec(0..100usize, 0..=2),
         prop::bool::weighted(0.4),
+        prop::option::weighted(0.3, prop::sample::select(vec![0, 500, 3_000u64])),
     );
     (hint(), place, claims, rest).prop_map(|(hint, place, claims, rest)| {
         let (host, task, is_labelled) = place;
         let (limits, resources, units, slots) = claims;
-        let (priority, delay, crash_limit, needs, has_needs) = rest;
+        let (priority, delay, crash_limit, needs, has_needs, unservable_after) = rest;
         let spec = JobSpec {
             hint,
             host: host.map(Into::into),
@@ -138,6 +139,7 @@ fn job() -> impl Strategy<Value = RandomJob> {
                 .collect(),
             delay: Duration::from_millis(delay),
             crash_limit,
+            unservable_after: unservable_after.map(Duration::from_millis),
             ..JobSpec::new(name("unnamed"), task)
         };
         let needs = if has_needs { needs } else { Vec::new() };
@@ -221,7 +223,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Makes a world with one node that can do everything and does not die.
+    /// Makes a world with one node that does not die, and can do everything but what asks for a label.
     pub(crate) async fn new(bench: Bench) -> Self {
         bench.engine.declare(&declarations()).await.unwrap();
         let mut world = Self {
@@ -232,11 +234,7 @@ impl World {
             answers: Vec::new(),
             seen: Cursor::START,
         };
-        let able = NodeSpec {
-            labels: vec!["ssd".parse().unwrap()],
-            ..NodeSpec::new("able", 4)
-        };
-        world.join(able).await;
+        world.join(NodeSpec::new("steady", 4)).await;
         world
     }
 
@@ -484,6 +482,11 @@ impl World {
     pub(crate) async fn drain(mut self) -> Vec<Answer> {
         self.look(0).await;
         self.bench.engine.resume().await.unwrap();
+        let able = NodeSpec {
+            labels: vec!["ssd".parse().unwrap()],
+            ..NodeSpec::new("able", 4)
+        };
+        self.join(able).await;
         let mut rounds = 0;
         loop {
             for at in 0..self.nodes.len() {

@@ -8,14 +8,31 @@ local function fields(name, ...)
   return unpack(call('HMGET', job_of(name), ...))
 end
 
--- Puts a job into its lane, in the turn that it has.
-local function queue(name)
-  local id, due, arrival = fields(name, 'l', 'u', 'k')
+-- Notes that a job waits for a node, from a moment on. While no living node can do it, it fails after some time.
+local function await_node(name, class, patience, moment)
+  call('SADD', key('ux:' .. class), name)
+  if not is_served(class) then
+    local since = tonumber(call('HGET', key('un'), class))
+    timer(max(moment, since) + tonumber(patience), 'v' .. name)
+  end
+end
+
+local function await_no_node(name, class)
+  call('SREM', key('ux:' .. class), name)
+  call('ZREM', TIMERS, 'v' .. name)
+end
+
+-- Puts a job into its lane, in the turn that it has, at a moment that may have passed.
+local function queue(name, moment)
+  local id, due, arrival, patience = fields(name, 'l', 'u', 'k', 'ua')
   call('HSET', job_of(name), 's', 'q')
   call('ZADD', key('q:' .. id), due, arrival .. name)
   local lane = lane_of(id)
   if lane.z == '' or is_before(tonumber(due), arrival, lane.d, string.sub(lane.m, 1, 12)) then
     reposition(lane)
+  end
+  if patience then
+    await_node(name, lane.c, patience, moment)
   end
 end
 
@@ -25,7 +42,7 @@ local function wait_until(name, moment)
     call('HSET', job_of(name), 's', 'd')
     timer(moment, 'j' .. name)
   else
-    queue(name)
+    queue(name, now)
   end
 end
 
@@ -52,9 +69,12 @@ end
 
 -- Takes a queued job out of its lane.
 local function unqueue(name)
-  local id, arrival = fields(name, 'l', 'k')
+  local id, arrival, patience = fields(name, 'l', 'k', 'ua')
   call('ZREM', key('q:' .. id), arrival .. name)
   local lane = lane_of(id)
+  if patience then
+    await_no_node(name, lane.c)
+  end
   if string.sub(lane.m, 1, 12) == arrival then
     reposition(lane)
   end
@@ -101,7 +121,7 @@ local function finish_job(name, status, result)
       call('HDEL', job_of(name), 'nb', 'w', 'u', 'k', 'n', 'f', 'i', 'c', 'l')
       call('HSET', job_of(name), 's', 'e', 'st', status, 'ev', at)
       if status == 'succeeded' then
-        call('HDEL', job_of(name), 'p', 'sp', 'cl', 'nd', 'g')
+        call('HDEL', job_of(name), 'p', 'sp', 'cl', 'nd', 'ua', 'g')
       else
         -- It may be asked for again.
         call('HSET', job_of(name), 'C', lane.c, 'G', lane.g)

@@ -35,7 +35,20 @@ end
 
 local function serve(node, class)
   call('SADD', key('nc:' .. node), class)
-  call('HINCRBY', key('cn'), class, 1)
+  if call('HINCRBY', key('cn'), class, 1) == 1 then
+    call('HDEL', key('un'), class)
+    for _, name in ipairs(call('SMEMBERS', key('ux:' .. class))) do
+      call('ZREM', TIMERS, 'v' .. name)
+    end
+  end
+end
+
+-- Notes that no living node can do the jobs of a class from now on.
+local function unserve(class)
+  call('HSET', key('un'), class, text(now))
+  for _, name in ipairs(call('SMEMBERS', key('ux:' .. class))) do
+    timer(now + tonumber(fields(name, 'ua')), 'v' .. name)
+  end
 end
 
 -- Finds the nodes that can do the jobs of a new class.
@@ -47,6 +60,9 @@ local function open_class(class)
         serve(node, class)
       end
     end
+    if not is_served(class) then
+      unserve(class)
+    end
   end
 end
 
@@ -55,7 +71,9 @@ local function remove_node(node)
   call('SREM', key('nodes'), node)
   call('ZREM', TIMERS, session_timer(node))
   for _, class in ipairs(call('SMEMBERS', key('nc:' .. node))) do
-    call('HINCRBY', key('cn'), class, -1)
+    if call('HINCRBY', key('cn'), class, -1) == 0 then
+      unserve(class)
+    end
     if call('HGET', key('resv'), class) == node then
       call('HDEL', key('resv'), class)
     end
@@ -76,48 +94,61 @@ local function lose_node(node)
   end
 end
 
+-- Does what is due at a moment.
+local function act(what, moment)
+  local letter, rest = string.sub(what, 1, 1), string.sub(what, 2)
+  if letter == 'g' then
+    wake_gate(rest)
+  elseif letter == 'd' then
+    if call('EXISTS', key('L:' .. rest)) == 1 then
+      local lane = lane_of(rest)
+      if lane.d <= now then
+        fall_due(lane)
+      end
+    end
+  elseif letter == 'j' then
+    queue(rest, moment)
+  elseif letter == 's' then
+    lose_node(text(tonumber(rest)))
+  elseif letter == 'e' then
+    call('DEL', job_of(rest))
+    call('ZREM', NAMES, rest)
+    local bound = floor((now - meta.retention) / 1000)
+    if bound > 0 and call('XTRIM', key('events'), 'MINID', text(bound)) > 0 then
+      set('dropped', bound)
+    end
+  elseif letter == 'b' then
+    if call('HEXISTS', key('users'), rest) == 0 then
+      local when = bucket_when(rest, quota(rest)[5])
+      if when <= now then
+        call('HDEL', key('buckets'), rest)
+        call('HDEL', key('quota'), rest)
+        quotas[rest] = nil
+      else
+        timer(when, what)
+      end
+    end
+  elseif letter == 'v' then
+    call('HSET', job_of(rest), 'x', '1')
+    event('t', 'V', 'j', rest)
+    finish_job(rest, 'failed', '')
+  end
+end
+
 -- Does what is due by now, in the order of the moments.
 local function advance()
   set('now', now)
   while true do
-    local due = call('ZRANGEBYSCORE', TIMERS, '-inf', text(now), 'LIMIT', 0, 100)
+    local due = call('ZRANGEBYSCORE', TIMERS, '-inf', text(now), 'WITHSCORES', 'LIMIT', 0, 100)
     if #due == 0 then
       return
     end
-    call('ZREM', TIMERS, unpack(due))
-    for _, what in ipairs(due) do
-      local letter, rest = string.sub(what, 1, 1), string.sub(what, 2)
-      if letter == 'g' then
-        wake_gate(rest)
-      elseif letter == 'd' then
-        if call('EXISTS', key('L:' .. rest)) == 1 then
-          local lane = lane_of(rest)
-          if lane.d <= now then
-            fall_due(lane)
-          end
-        end
-      elseif letter == 'j' then
-        queue(rest)
-      elseif letter == 's' then
-        lose_node(text(tonumber(rest)))
-      elseif letter == 'e' then
-        call('DEL', job_of(rest))
-        call('ZREM', NAMES, rest)
-        local bound = floor((now - meta.retention) / 1000)
-        if bound > 0 and call('XTRIM', key('events'), 'MINID', text(bound)) > 0 then
-          set('dropped', bound)
-        end
-      elseif letter == 'b' then
-        if call('HEXISTS', key('users'), rest) == 0 then
-          local when = bucket_when(rest, quota(rest)[5])
-          if when <= now then
-            call('HDEL', key('buckets'), rest)
-            call('HDEL', key('quota'), rest)
-            quotas[rest] = nil
-          else
-            timer(when, what)
-          end
-        end
+    for at = 1, #due, 2 do
+      call('ZREM', TIMERS, due[at])
+      is_due_timer_set = false
+      act(due[at], tonumber(due[at + 1]))
+      if is_due_timer_set then
+        break -- It may come before the rest of these.
       end
     end
   end
@@ -157,7 +188,11 @@ local function start(lane, node)
   call('SADD', key('c:' .. node), name)
   event('t', 'S', 'j', name, 'n', node, 'a', text(attempt))
   reposition(lane)
-  return { name, fence, text(attempt), lane.c, lane.g, joined, fields(name, 'p') or '' }
+  local payload, patience = fields(name, 'p', 'ua')
+  if patience then
+    await_no_node(name, lane.c)
+  end
+  return { name, fence, text(attempt), lane.c, lane.g, joined, payload or '' }
 end
 
 local function claim(node, slots, most)

@@ -123,7 +123,7 @@ local function meet_needs(name)
   end
 end
 
-local function submit(name, class, claims, span, delay, crash_limit, needs, gate, rate, payload)
+local function submit(name, class, claims, span, delay, crash_limit, patience, needs, gate, rate, payload)
   local known = state_of(name)
   if known ~= '' then
     return { 'known', known }
@@ -165,6 +165,9 @@ local function submit(name, class, claims, span, delay, crash_limit, needs, gate
   if gate ~= '' then
     add('g', gate)
   end
+  if patience ~= '' then
+    add('ua', patience)
+  end
   if needs ~= '' then
     add('nd', needs)
   end
@@ -182,9 +185,9 @@ function operations.submit()
   local answers = {}
   for at = 1, next_number() do
     local name, class, claims = next_argument(), next_argument(), next_argument()
-    local span, delay, crash_limit = next_number(), next_number(), next_argument()
+    local span, delay, crash_limit, patience = next_number(), next_number(), next_argument(), next_argument()
     local needs, gate, rate, payload = next_argument(), next_argument(), next_argument(), next_argument()
-    answers[at] = submit(name, class, claims, span, delay, crash_limit, needs, gate, rate, payload)
+    answers[at] = submit(name, class, claims, span, delay, crash_limit, patience, needs, gate, rate, payload)
   end
   return answers
 end
@@ -390,7 +393,7 @@ local function requeue(name)
     if gate then
       use_rate(gate, rate)
     end
-    call('HDEL', job_of(name), 'st', 'ev', 'a', 'o', 'C', 'G', 'R')
+    call('HDEL', job_of(name), 'st', 'ev', 'a', 'o', 'x', 'C', 'G', 'R')
     call('HSET', job_of(name), 's', 'n', 'l', lane_for(class, claims))
     call('ZREM', TIMERS, 'e' .. name)
     set('open', meta.open + 1)
@@ -495,8 +498,8 @@ end
 -- Returns where a job is: attempts, state, and for each state what is known.
 function operations.explain()
   local name = next_argument()
-  local state, attempts, status, at, node, cancelled, id, moment =
-    fields(name, 's', 'a', 'st', 'ev', 'n', 'c', 'l', 'k')
+  local state, attempts, status, at, node, cancelled, id, arrival, unservable =
+    fields(name, 's', 'a', 'st', 'ev', 'n', 'c', 'l', 'k', 'x')
   if not state then
     return { '' }
   end
@@ -504,9 +507,9 @@ function operations.explain()
   if state == 'e' then
     local found = call('XRANGE', key('events'), at, at)[1]
     if not found then
-      return { attempts, 'ended', status, 'dropped' }
+      return { attempts, 'ended', status, unservable or '0', 'dropped' }
     end
-    return { attempts, 'ended', status, 'kept', found[2][10] }
+    return { attempts, 'ended', status, unservable or '0', 'kept', found[2][10] }
   elseif state == 'r' then
     return { attempts, 'running', node, call('HGET', key('n:' .. node), 'name'), cancelled and '1' or '0' }
   end
@@ -534,7 +537,7 @@ function operations.explain()
     add({ 'nodes', lane.c, nodes() })
   end
   if state == 'q' then
-    ahead = text(call('ZRANK', key('q:' .. id), moment .. name))
+    ahead = text(call('ZRANK', key('q:' .. id), arrival .. name))
     local claims = claims_of(lane)
     if now < meta.hold and #claims > 0 then
       add({ 'failover', text(meta.hold - now) })

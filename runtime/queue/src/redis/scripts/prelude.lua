@@ -8,7 +8,8 @@
 --   s state (n needs, d delay, q queued, r running, e ended)   l lane   p payload   sp span   nb not before
 --   cl crash limit   w missing needs   g gate of its rate key   u due   k arrival   a attempts   o lost nodes
 --   n node   f fence   t fence of the latest end told   c cancelled   i identities   st status   ev event of its end
---   nd needs   After an end without success, what another start takes is kept: p sp cl nd g and
+--   nd needs   ua how long it may wait for a node that can do it   x failed because none could
+--   After an end without success, what another start takes is kept: p sp cl nd ua g and
 --   C class   G claims   R rate
 -- names              sorted set: all jobs, by name
 -- dep:JOB            sorted set: the jobs that need it, in the order in which they came
@@ -24,6 +25,7 @@
 -- ids:GATE           sorted set: the free identities of a resource
 -- timers             sorted set: what happens at a moment
 -- classes, cn        set of classes, and hash: how many living nodes serve each
+-- un                 hash: class -> the moment since which no living node serves it.  ux:CLASS set: its queued jobs with ua
 -- nodes              set of nodes.  n:NODE hash, nc:NODE set of classes, c:NODE set of jobs
 -- resv               hash: class -> the node that is kept free for a job of many slots
 -- events             stream
@@ -105,8 +107,13 @@ end
 
 local NAMES = key('names')
 local TIMERS = key('timers')
+-- Whether a timer was set that is due already, and comes before others that are.
+local is_due_timer_set = false
 local function timer(moment, what)
   call('ZADD', TIMERS, text(moment), what)
+  if moment <= now then
+    is_due_timer_set = true
+  end
 end
 
 local function event(...)
