@@ -5,6 +5,8 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
     reason = "a benchmark prints its figures, and ends if it cannot"
@@ -12,6 +14,7 @@
 #![expect(clippy::cast_precision_loss, reason = "figures to show")]
 
 #[path = "../tests/engines/server.rs"]
+#[expect(dead_code, reason = "tests use more of it")]
 mod server;
 
 use std::time::Duration;

@@ -13,7 +13,7 @@ use crate::job::{
     Cancelled, Declaration, JobSpec, JobState, Purged, QueueStatus, Requeued, Submitted,
 };
 use crate::names::{JobName, NodeId};
-use crate::node::{Claims, Fence, Finish, FinishResult, Membership, NodeSpec, Renewal};
+use crate::node::{AttemptEnd, Claims, Fence, Finish, FinishResult, Membership, NodeSpec, Renewal};
 
 /// The settings of a queue. Whoever comes first makes the queue with his own; those who come later get its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,17 +24,20 @@ pub struct QueueSettings {
     pub retention: Duration,
     /// How many jobs may wait and run. More are answered with [`Submitted::Full`].
     pub capacity: u64,
+    /// How many bytes the payload or the result of a job may have. Whoever has more puts it elsewhere and names the place.
+    pub max_payload: u64,
     /// How waiting makes up for priority.
     pub ageing: Ageing,
 }
 
 impl Default for QueueSettings {
-    /// Returns sessions of 15 seconds, ends that are kept for a day, and room for a million jobs.
+    /// Returns sessions of 15 seconds, ends that are kept for a day, room for a million jobs, and payloads of up to 16 MiB.
     fn default() -> Self {
         Self {
             session: Duration::from_secs(15),
             retention: Duration::from_hours(24),
             capacity: 1_000_000,
+            max_payload: 16 << 20,
             ageing: Ageing::default(),
         }
     }
@@ -59,9 +62,38 @@ impl QueueSettings {
         if self.capacity == 0 {
             return refuse("capacity", "of 0 would never let anything in");
         }
+        if self.max_payload > LARGEST {
+            return refuse(
+                "max_payload",
+                "is more than 256 MiB, of which a server can hardly move one at a time",
+            );
+        }
         Ok(())
     }
+
+    /// Refuses jobs whose payloads are too large.
+    pub(crate) fn check_payloads(&self, jobs: &[JobSpec]) -> Result<(), Error> {
+        for job in jobs {
+            let size = job.payload.len() as u64;
+            if size > self.max_payload {
+                return Err(Error::TooLarge {
+                    job: job.name.clone(),
+                    size,
+                    most: self.max_payload,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the result in the end of an attempt is too large.
+    pub(crate) fn is_too_large(&self, end: &Finish) -> bool {
+        matches!(&end.end, AttemptEnd::Over { result, .. } if result.len() as u64 > self.max_payload)
+    }
 }
+
+/// The greatest limit of payloads.
+const LARGEST: u64 = 256 << 20;
 
 /// A queue that many submitters and nodes share.
 ///
@@ -79,7 +111,8 @@ pub trait Engine: Send + Sync {
 
     /// Adds jobs, with one answer for each. A job can need those before it in the same call.
     ///
-    /// It is an error, and no job is added, if one of them would be refused by every queue.
+    /// It is an error, and no job is added, if one of them would be refused by every queue, or has too large a payload for
+    /// this one ([`QueueSettings::max_payload`]).
     async fn submit(&self, jobs: &[JobSpec]) -> Result<Vec<Submitted>, Error>;
 
     /// Opens a session for a node.

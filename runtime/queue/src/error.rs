@@ -1,6 +1,8 @@
 //! The errors of this crate.
 
 use std::error::Error as StdError;
+use std::io;
+use std::path::PathBuf;
 
 use smol_str::SmolStr;
 
@@ -26,6 +28,29 @@ pub enum Error {
         job: JobName,
         /// What is wrong with it.
         reason: &'static str,
+    },
+    /// The payload of a job is larger than the queue takes. Nothing was sent.
+    #[error(
+        "the payload of job `{job}` has {size} bytes, and the queue takes {most}; put it where nodes can read it, and submit its \
+         place"
+    )]
+    TooLarge {
+        /// The name of the job.
+        job: JobName,
+        /// How many bytes it has.
+        size: u64,
+        /// How many it may have.
+        most: u64,
+    },
+    /// The result of a job cannot be read from the server any more.
+    #[error(
+        "the result of job `{job}` is damaged on the server: {reason}; purge the job to go on without it"
+    )]
+    Damaged {
+        /// The name of the job.
+        job: JobName,
+        /// What is wrong with it.
+        reason: String,
     },
     /// No queue takes such a node.
     #[error("node `{node}` {reason}")]
@@ -76,6 +101,37 @@ pub enum Error {
     UnfitServer {
         /// Why not, and what to do.
         reason: String,
+    },
+    /// The server does not let this user in, or not do this.
+    #[error(
+        "the server denies it: {reason}; check the user, the password and the rules (ACL) of the server"
+    )]
+    Denied {
+        /// The message of the server.
+        reason: String,
+    },
+    /// The certificate of the server is not to be trusted.
+    #[error(
+        "the certificate of the server is refused: {reason}; check the name of the host in the address, and if an authority of \
+         your own has signed the certificate, name the file of that authority"
+    )]
+    Certificate {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {}", .path.display())]
+    UnreadableFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The variable that should hold a password is not set, or is no text.
+    #[error("variable {variable} of the environment holds no password")]
+    NoPassword {
+        /// The name of the variable.
+        variable: String,
     },
     /// The server has no memory left for this step. Jobs that end free some.
     #[error("the server has no memory left: {reason}")]

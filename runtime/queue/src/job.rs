@@ -220,6 +220,12 @@ pub enum Refusal {
         /// The name of that job.
         need: JobName,
     },
+    /// Jobs that would wait again need each other, because a name was used again for a job with other needs.
+    #[error("`{need}` would wait for itself, because names of jobs that it needs were used again")]
+    CircularNeed {
+        /// The name of one of them.
+        need: JobName,
+    },
     /// Another job that has not ended uses the rate key with another rate.
     #[error(
         "rate key `{key}` has another rate already, which holds until the jobs that use it have ended"

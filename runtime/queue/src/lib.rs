@@ -89,5 +89,5 @@ pub use node::{
     AttemptEnd, Claim, Claims, Fence, Finish, FinishResult, Membership, NodeSpec, Renewal, Share,
 };
 #[cfg(feature = "redis")]
-pub use redis::{RedisConfig, RedisEngine};
+pub use redis::{Password, RedisConfig, RedisEngine};
 pub use runner::{Attempt, NodeReport, NodeRunner, Performer};

@@ -97,7 +97,10 @@ impl Engine for MemoryEngine {
 
     async fn submit(&self, jobs: &[JobSpec]) -> Result<Vec<Submitted>, Error> {
         jobs.iter().try_for_each(JobSpec::check)?;
-        self.step(|state| jobs.iter().map(|job| state.submit(job)).collect())
+        self.step(|state| {
+            state.settings.check_payloads(jobs)?;
+            jobs.iter().map(|job| state.submit(job)).collect()
+        })
     }
 
     async fn join(&self, node: &NodeSpec) -> Result<Membership, Error> {

@@ -158,6 +158,12 @@ pub enum FinishResult {
     Committed,
     /// The job is no longer that of this attempt. What the attempt did must not be used.
     Stale,
+    /// The result is larger than the queue takes ([`QueueSettings::max_payload`](crate::QueueSettings::max_payload)). Nothing
+    /// is recorded, and the node tells another end.
+    TooLarge {
+        /// How many bytes it may have.
+        most: u64,
+    },
 }
 
 /// What a node hears when it renews its session.

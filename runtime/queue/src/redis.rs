@@ -17,6 +17,8 @@
 //! - Redis 7.0 or Valkey, by one address. In a cluster, all keys of a queue are in one slot, because they share a hash tag.
 //! - The policy `noeviction`: a server that drops keys drops jobs and locks. Another policy is refused.
 //! - An append-only file, or what runs is lost with the server. Without one, connecting logs a warning.
+//! - A user that may call `EVALSHA`, `SCRIPT LOAD`, `INFO` and what the scripts call, on keys and channels of the queue:
+//!   `ACL SETUSER ratchet on >PASSWORD ~ratchet:* &ratchet:* +@all -@admin -@dangerous +info`.
 //! - Memory for what waits. A server without memory takes no more jobs. Claims and ends go on, since ends free memory.
 //!
 //! # What is not promised
@@ -29,6 +31,7 @@
 mod config;
 mod connection;
 mod encoding;
+mod payload;
 mod reply;
 
 use std::sync::Arc;
@@ -42,14 +45,33 @@ use crate::inspect::{Explanation, JobPage, NodeInfo};
 use crate::job::{
     Cancelled, Declaration, JobSpec, JobState, Purged, QueueStatus, Requeued, Submitted,
 };
-use crate::names::{JobName, NodeId, check};
-use crate::node::{Claims, Fence, Finish, FinishResult, Membership, NodeSpec, Renewal};
-pub use config::RedisConfig;
+use crate::names::{JobName, NodeId};
+use crate::node::{AttemptEnd, Claims, Fence, Finish, FinishResult, Membership, NodeSpec, Renewal};
+pub use config::{Password, RedisConfig};
 use connection::Connection;
 use encoding::Arguments;
 
 /// How many jobs, claims or events one script moves at most. It bounds how long a script keeps others waiting.
 const BATCH: usize = 500;
+/// After how many bytes of payloads or results a script moves no more of them. One alone may be larger.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// Splits values into parts that one script moves each.
+fn batches<T>(mut values: &[T], size: impl Fn(&T) -> usize) -> Vec<&[T]> {
+    let mut batches = Vec::new();
+    while !values.is_empty() {
+        let mut bytes = 0;
+        let is_within = |value: &&T| {
+            bytes += size(value);
+            bytes <= BATCH_BYTES
+        };
+        let count = values.iter().take(BATCH).take_while(is_within).count();
+        let (batch, rest) = values.split_at(count.max(1));
+        batches.push(batch);
+        values = rest;
+    }
+    batches
+}
 
 /// A queue on a server of Redis or Valkey.
 ///
@@ -77,14 +99,6 @@ impl RedisEngine {
     /// Connects to the server, and makes the queue if it is not there yet.
     pub async fn connect(config: RedisConfig) -> Result<Self, Error> {
         config.settings.check()?;
-        check("name of a queue", &config.queue)?;
-        // The first brace of a key opens its hash tag, and the first one after it ends it.
-        if config.queue.contains(['{', '}']) {
-            return Err(Error::InvalidSetting {
-                setting: "name of the queue",
-                reason: "has a brace in it, which would change in which slot of a cluster its keys are",
-            });
-        }
         let (connection, settings) = Connection::open(config).await?;
         Ok(Self {
             connection,
@@ -109,8 +123,9 @@ impl Engine for RedisEngine {
 
     async fn submit(&self, jobs: &[JobSpec]) -> Result<Vec<Submitted>, Error> {
         jobs.iter().try_for_each(JobSpec::check)?;
+        self.settings.check_payloads(jobs)?;
         let mut answers = Vec::with_capacity(jobs.len());
-        for jobs in jobs.chunks(BATCH) {
+        for jobs in batches(jobs, |job| job.payload.len()) {
             let mut arguments = Arguments::new("submit");
             for job in arguments.counted(jobs) {
                 arguments.job(job, self.settings.ageing)?;
@@ -133,7 +148,14 @@ impl Engine for RedisEngine {
         arguments.number(node.0);
         arguments.number(slots.into());
         arguments.number(most.min(BATCH) as u64);
-        reply::claims(self.connection.step(arguments).await?, node)
+        arguments.number(BATCH_BYTES as u64);
+        let answer = self.connection.step(arguments).await?;
+        let (claims, damaged) = reply::claims(answer, node, self.settings.max_payload)?;
+        if !damaged.is_empty() {
+            // Whoever claimed such a job again would find the same.
+            self.finish(node, &damaged).await?;
+        }
+        Ok(claims)
     }
 
     async fn renew(&self, node: NodeId, held: &[(JobName, Fence)]) -> Result<Renewal, Error> {
@@ -146,14 +168,28 @@ impl Engine for RedisEngine {
     }
 
     async fn finish(&self, _node: NodeId, ends: &[Finish]) -> Result<Vec<FinishResult>, Error> {
-        let mut answers = Vec::with_capacity(ends.len());
-        for ends in ends.chunks(BATCH) {
+        let small: Vec<&Finish> = (ends.iter())
+            .filter(|end| !self.settings.is_too_large(end))
+            .collect();
+        let mut told = Vec::with_capacity(small.len());
+        let size = |end: &&Finish| match &end.end {
+            AttemptEnd::Over { result, .. } => result.len(),
+            AttemptEnd::Again { .. } | AttemptEnd::NotBegun => 0,
+        };
+        for ends in batches(&small, size) {
             let mut arguments = Arguments::new("finish");
-            arguments.list(ends, Arguments::finish);
+            arguments.list(ends, |arguments, end| arguments.finish(end));
             let answer = self.connection.step(arguments).await?;
-            answers.extend(reply::each(answer, reply::finished)?);
+            told.extend(reply::each(answer, reply::finished)?);
         }
-        Ok(answers)
+        let (mut told, most) = (told.into_iter(), self.settings.max_payload);
+        let answers = ends.iter().map(|end| {
+            if self.settings.is_too_large(end) {
+                return Ok(FinishResult::TooLarge { most });
+            }
+            told.next().ok_or_else(reply::short)
+        });
+        answers.collect()
     }
 
     async fn progress(
@@ -189,7 +225,9 @@ impl Engine for RedisEngine {
         arguments.number(after.millis);
         arguments.number(after.number);
         arguments.number(most as u64);
-        reply::events(self.connection.step(arguments).await?)
+        arguments.number(BATCH_BYTES as u64);
+        let answer = self.connection.step(arguments).await?;
+        reply::events(answer, self.settings.max_payload)
     }
 
     async fn states(&self, jobs: &[JobName]) -> Result<Vec<Option<JobState>>, Error> {
@@ -244,7 +282,8 @@ impl Engine for RedisEngine {
     async fn explain(&self, job: &JobName) -> Result<Option<Explanation>, Error> {
         let mut arguments = Arguments::new("explain");
         arguments.text(job.as_str());
-        reply::explanation(self.connection.step(arguments).await?)
+        let answer = self.connection.step(arguments).await?;
+        reply::explanation(answer, job, self.settings.max_payload)
     }
 
     async fn list(

@@ -32,6 +32,8 @@ use crate::node::{
 const BATCH: usize = 500;
 /// How many reports of progress wait to be told. More are dropped, because the next one says more.
 const REPORTS: usize = 1024;
+/// How many bytes a report of progress may have. It is told to all who follow, and replaced by the next one.
+const LONGEST_REPORT: usize = 64 << 10;
 /// How long the loop waits after the first call that got no answer. Each further one doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest such wait. It is a third of a usual session, so that a server that is back in time is found in time.
@@ -40,7 +42,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Whoever does the work of a node.
 #[async_trait]
 pub trait Performer: Send + Sync {
-    /// Does one attempt, and says how it ended.
+    /// Does one attempt, and says how it ended. A job whose result is larger than the queue takes fails, and a sentence that
+    /// says so is its result.
     ///
     /// When the future is dropped, everything that it has started must end.
     async fn perform(&self, attempt: Attempt) -> AttemptEnd;
@@ -71,8 +74,13 @@ impl Attempt {
         }
     }
 
-    /// Tells those who follow the queue how far the attempt is. When too much waits to be told, this is dropped.
+    /// Tells those who follow the queue how far the attempt is. When too much waits to be told, this is dropped, and so is what
+    /// has more than 64 KiB.
     pub fn progress(&self, message: &[u8]) {
+        if message.len() > LONGEST_REPORT {
+            tracing::warn!(job = %self.claim.job, "a report of progress has more than 64 KiB, and is dropped");
+            return;
+        }
         let report = (self.claim.job.clone(), self.claim.fence, message.into());
         let _dropped_when_full = self.reports.try_send(report);
     }
@@ -170,6 +178,29 @@ impl NodeRunner {
             report: NodeReport::default(),
         };
         node.run(drain, incoming).await
+    }
+}
+
+/// Returns the end to tell instead of one whose result is too large.
+fn too_large(end: Finish, most: u64) -> Finish {
+    let size = match &end.end {
+        AttemptEnd::Over { result, .. } => result.len(),
+        AttemptEnd::Again { .. } | AttemptEnd::NotBegun => 0,
+    };
+    let reason = format!("the result has {size} bytes, and the queue takes {most}");
+    tracing::warn!(job = %end.job, "{reason}; the job fails");
+    // A limit that is shorter than the sentence leaves no room for it.
+    let fits = reason.len() as u64 <= most;
+    let result = if fits {
+        reason.as_bytes().into()
+    } else {
+        [].into()
+    };
+    let status = FinalStatus::Failed;
+    let end_instead = AttemptEnd::Over { status, result };
+    Finish {
+        end: end_instead,
+        ..end
     }
 }
 
@@ -411,10 +442,11 @@ impl Loop {
                 if let Some(results) = self.check(results)? {
                     // Ends that came meanwhile stand behind those that were told.
                     self.ends.drain(..told.len());
-                    for result in results {
+                    for (end, result) in told.into_iter().zip(results) {
                         match result {
                             FinishResult::Committed => self.report.committed += 1,
                             FinishResult::Stale => self.report.stale += 1,
+                            FinishResult::TooLarge { most } => self.ends.push(too_large(end, most)),
                         }
                     }
                 }

@@ -14,6 +14,9 @@
     expect(clippy::print_stderr, reason = "a test that is skipped says so")
 )]
 
+#[cfg(feature = "redis")]
+#[path = "engines/access.rs"]
+mod access;
 #[path = "engines/bench.rs"]
 mod bench;
 #[path = "engines/checker.rs"]
@@ -28,6 +31,8 @@ mod inspect;
 mod jobs;
 #[path = "engines/nodes.rs"]
 mod nodes;
+#[path = "engines/payloads.rs"]
+mod payloads;
 #[path = "engines/random.rs"]
 mod random;
 #[cfg(feature = "redis")]

@@ -165,6 +165,10 @@ impl Performer for Work {
                 attempt.cancelled().await;
                 over(FinalStatus::Cancelled)
             }
+            "boast" => AttemptEnd::Over {
+                status: FinalStatus::Succeeded,
+                result: vec![0; (16 << 20) + 1].into(),
+            },
             "tell" => {
                 attempt.progress(b"half");
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -394,4 +398,20 @@ async fn progress_reaches_those_who_follow() {
     let is_told = |event: &Event| matches!(&event.kind, EventKind::Progress { message, .. } if **message == *b"half");
     assert!(events.iter().any(is_told), "{events:?}");
     node.drained().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_result_is_too_large_fails_and_says_so() {
+    let world = World::new();
+    world.submit("a", "boast").await;
+    let node = world.node(1);
+    world.ends("a", FinalStatus::Failed).await;
+    let events = world.queue.events(Cursor::START, 100).await.unwrap();
+    let told = events.iter().find_map(|event| match &event.kind {
+        EventKind::Ended { result, .. } => Some(String::from_utf8(result.to_vec()).unwrap()),
+        _ => None,
+    });
+    let expected = "the result has 16777217 bytes, and the queue takes 16777216";
+    assert_eq!(told.as_deref(), Some(expected));
+    assert_eq!(node.drained().await.committed, 1);
 }

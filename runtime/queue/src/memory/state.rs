@@ -350,6 +350,9 @@ impl State {
                 }
             }
         }
+        if let Some(need) = self.circular(&ended) {
+            return Requeued::Refused(Refusal::CircularNeed { need });
+        }
         if self.open.saturating_add(ended.len() as u64) > self.settings.capacity {
             return Requeued::Full;
         }
@@ -373,6 +376,22 @@ impl State {
             self.meet_needs(name);
         }
         Requeued::Waiting
+    }
+
+    /// Returns the first of these jobs that would wait for itself, or for one that would.
+    fn circular(&self, jobs: &[JobName]) -> Option<JobName> {
+        let mut waiting: Vec<&JobName> = jobs.iter().collect();
+        loop {
+            let before = waiting.len();
+            let known: BTreeSet<&JobName> = waiting.iter().copied().collect();
+            waiting.retain(|name| {
+                let needs = self.jobs.get(*name).map(Job::needs).unwrap_or_default();
+                needs.iter().any(|need| known.contains(need))
+            });
+            if waiting.len() == before {
+                return waiting.first().map(|name| (*name).clone());
+            }
+        }
     }
 
     /// Forgets a job that has ended, with its result.
@@ -580,6 +599,10 @@ impl State {
 
     /// Tells the end of an attempt.
     pub(super) fn finish(&mut self, finish: &Finish) -> FinishResult {
+        if self.settings.is_too_large(finish) {
+            let most = self.settings.max_payload;
+            return FinishResult::TooLarge { most };
+        }
         let Some(job) = self.jobs.get_mut(&finish.job) else {
             return FinishResult::Stale;
         };

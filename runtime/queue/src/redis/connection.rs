@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisError, Value};
+use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, Value};
 use tokio::sync::Mutex;
 
 use super::config::RedisConfig;
@@ -75,14 +75,9 @@ impl fmt::Debug for Connection {
 impl Connection {
     /// Connects for the first time, and returns the settings of the queue.
     pub(super) async fn open(config: RedisConfig) -> Result<(Self, QueueSettings), Error> {
-        // The client's error is left out, because it may show the password.
-        let client = Client::open(config.url).map_err(|_| Error::InvalidSetting {
-            setting: "the address of the server",
-            reason: "cannot be read; write it like redis://host:6379/ or redis+unix:///run/redis.sock",
-        })?;
         let connection = Self {
-            client,
-            prefix: format!("ratchet:{{{}}}:", config.queue),
+            client: config.client()?,
+            prefix: config.key_prefix()?,
             settings: config.settings,
             clock: config.clock,
             open: Mutex::new(None),
@@ -176,7 +171,10 @@ impl Connection {
             .query_async(&mut connection)
             .await
             .map_err(server_error)?;
-        let replication = check_server(&info)?;
+        let server = check_server(&info)?;
+        if let Some(warning) = server.warning {
+            tracing::warn!("{warning}");
+        }
         let (with_memory, always) = load_scripts(&mut connection).await.map_err(server_error)?;
         let mut open = Open {
             connection,
@@ -186,11 +184,12 @@ impl Connection {
             number: self.count.fetch_add(1, Ordering::Relaxed),
         };
         let mut arguments = Arguments::new("open");
-        arguments.text(replication);
+        arguments.text(server.replication);
         arguments.number(micros(self.settings.session));
         arguments.number(micros(self.settings.retention));
         arguments.number(self.settings.capacity);
         arguments.number(micros(self.settings.ageing.step));
+        arguments.number(self.settings.max_payload);
         let returned = self.call(&mut open, &arguments, |open| &open.always).await;
         let (_, settings) = reply::opened(reply::answer(returned.map_err(server_error)?)?)?;
         Ok((open, settings))
@@ -211,8 +210,17 @@ async fn load_scripts(
     Ok((digests.pop().unwrap_or_default(), always))
 }
 
-/// Refuses a server that would lose or drop what a queue keeps, and returns its replication id.
-fn check_server(info: &str) -> Result<&str, Error> {
+/// A server that can keep a queue.
+#[derive(Debug, PartialEq)]
+struct Server<'a> {
+    /// Its replication id, which changes when its latest steps may be lost.
+    replication: &'a str,
+    /// What is not as it should be.
+    warning: Option<&'static str>,
+}
+
+/// Refuses a server that would lose or drop what a queue keeps.
+fn check_server(info: &str) -> Result<Server<'_>, Error> {
     let field = |name: &str| {
         let mut lines = info.lines();
         let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
@@ -240,12 +248,13 @@ fn check_server(info: &str) -> Result<&str, Error> {
     if field("role") == "slave" {
         return refuse("it is a replica; use the address of its primary".to_owned());
     }
-    if field("aof_enabled") == "0" {
-        tracing::warn!(
-            "the server keeps no append-only file, so a crash of it loses the queue; set `appendonly yes`"
-        );
-    }
-    Ok(field("master_replid"))
+    let warning = (field("aof_enabled") == "0").then_some(
+        "the server keeps no append-only file, so a crash of it loses the queue; set `appendonly yes`",
+    );
+    Ok(Server {
+        replication: field("master_replid"),
+        warning,
+    })
 }
 
 /// Whether a connection can serve no more calls, or nobody knows what comes next on it.
@@ -262,6 +271,9 @@ fn is_broken(error: &RedisError) -> bool {
 fn server_error(error: RedisError) -> Error {
     let reason = error.to_string();
     match error.code() {
+        _ if error.kind() == ErrorKind::AuthenticationFailed => Error::Denied { reason },
+        Some("NOAUTH" | "NOPERM" | "WRONGPASS") => Error::Denied { reason },
+        _ if reason.contains("invalid peer certificate") => Error::Certificate { reason },
         Some("OOM") => Error::OutOfMemory { reason },
         _ if is_broken(&error) => Error::Unreachable(Box::new(error)),
         _ => Error::Server { reason },
@@ -272,11 +284,19 @@ fn server_error(error: RedisError) -> Error {
 mod tests {
     use super::*;
 
+    /// What a server tells of itself that can keep a queue.
     const FIT: &str = "redis_version:7.2.4\r\nmaxmemory_policy:noeviction\r\nrole:master\r\naof_enabled:1\r\nmaster_replid:abc\r\n";
 
     #[test]
     fn a_server_that_may_lose_jobs_is_refused_with_the_remedy() {
-        assert_eq!(check_server(FIT).unwrap(), "abc");
+        let expected = Server {
+            replication: "abc",
+            warning: None,
+        };
+        assert_eq!(check_server(FIT).unwrap(), expected);
+        let volatile = FIT.replace("aof_enabled:1", "aof_enabled:0");
+        let warning = check_server(&volatile).unwrap().warning.unwrap();
+        assert!(warning.contains("set `appendonly yes`"), "{warning}");
         for (from, to, reason) in [
             ("7.2.4", "6.2.14", "7.0 is the oldest"),
             (

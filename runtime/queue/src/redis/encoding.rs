@@ -2,6 +2,7 @@
 
 use ratchet_runtime::{Ageing, Limit, Quota, Resource};
 
+use super::payload::pack;
 use crate::clock::micros;
 use crate::error::Error;
 use crate::job::{Declaration, JobSpec};
@@ -77,7 +78,7 @@ impl Arguments {
             AttemptEnd::Over { status, result } => {
                 self.text("over");
                 self.text(status.as_str());
-                self.bytes(result);
+                self.values.push(pack(result));
             }
             AttemptEnd::Again { delay } => {
                 self.text("again");
@@ -145,7 +146,7 @@ impl Arguments {
         };
         self.text(&gate);
         self.text(&quota);
-        self.bytes(&job.payload);
+        self.values.push(pack(&job.payload));
         Ok(())
     }
 }

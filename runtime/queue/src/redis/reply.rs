@@ -9,6 +9,7 @@ use redis::Value;
 use smol_str::SmolStr;
 
 use super::encoding::{LABEL, LIST, PART};
+use super::payload::unpack;
 use crate::engine::QueueSettings;
 use crate::error::Error;
 use crate::event::{Cursor, Event, EventKind};
@@ -18,7 +19,14 @@ use crate::job::{
     Submitted,
 };
 use crate::names::{JobName, Label, NodeId};
-use crate::node::{Claim, Claims, Fence, FinishResult, Membership, NodeSpec, Renewal, Share};
+use crate::node::{
+    AttemptEnd, Claim, Claims, Fence, Finish, FinishResult, Membership, NodeSpec, Renewal, Share,
+};
+
+/// Returns the error for an answer with fewer values than asked for.
+pub(super) fn short() -> Error {
+    unexpected("a short list")
+}
 
 /// Returns the error for an answer that no script gives.
 fn unexpected(what: &str) -> Error {
@@ -39,7 +47,7 @@ impl List {
     }
 
     fn value(&mut self) -> Result<Value, Error> {
-        self.0.next().ok_or_else(|| unexpected("a short list"))
+        self.0.next().ok_or_else(short)
     }
 
     fn bytes(&mut self) -> Result<Vec<u8>, Error> {
@@ -106,6 +114,7 @@ pub(super) fn opened(answer: Value) -> Result<(u64, QueueSettings), Error> {
         session,
         retention,
         capacity,
+        max_payload: list.parsed()?,
         ageing,
     };
     Ok((epoch, settings))
@@ -168,7 +177,12 @@ pub(super) fn membership(answer: Value) -> Result<Membership, Error> {
     })
 }
 
-pub(super) fn claims(answer: Value, node: NodeId) -> Result<Claims, Error> {
+/// Reads claims, and the ends of those whose payloads cannot be read.
+pub(super) fn claims(
+    answer: Value,
+    node: NodeId,
+    most: u64,
+) -> Result<(Claims, Vec<Finish>), Error> {
     let mut list = List::of(answer)?;
     if list.text()? == "lost" {
         return Err(Error::NodeLost { node });
@@ -180,11 +194,36 @@ pub(super) fn claims(answer: Value, node: NodeId) -> Result<Claims, Error> {
             Some(Duration::from_micros(micros))
         }
     };
-    let claims = each(list.value()?, claim)?;
-    Ok(Claims { claims, ask_again })
+    let mut claims = Vec::new();
+    let mut damaged = Vec::new();
+    let mut list = list.list()?;
+    while list.0.len() > 0 {
+        let (mut claim, packed) = claim(list.value()?)?;
+        match unpack(&packed, most) {
+            Ok(payload) => {
+                claim.payload = payload.into();
+                claims.push(claim);
+            }
+            Err(reason) => {
+                let reason = format!("the payload is damaged on the server: {reason}");
+                tracing::warn!(job = %claim.job, "{reason}; the job fails");
+                let end = AttemptEnd::Over {
+                    status: FinalStatus::Failed,
+                    result: reason.as_bytes().into(),
+                };
+                damaged.push(Finish {
+                    job: claim.job,
+                    fence: claim.fence,
+                    end,
+                });
+            }
+        }
+    }
+    Ok((Claims { claims, ask_again }, damaged))
 }
 
-fn claim(answer: Value) -> Result<Claim, Error> {
+/// Reads a claim and its packed payload.
+fn claim(answer: Value) -> Result<(Claim, Vec<u8>), Error> {
     let mut list = List::of(answer)?;
     let job = list.parsed()?;
     let fence = fence(&list.text()?)?;
@@ -193,14 +232,26 @@ fn claim(answer: Value) -> Result<Claim, Error> {
     let slots = class.rsplit(PART).next().unwrap_or_default();
     let slots = slots.parse().map_err(|_| unexpected(&class))?;
     let (gates, identities) = (list.text()?, list.text()?);
-    Ok(Claim {
+    let claim = Claim {
         job,
         fence,
         attempt,
         slots,
         shares: shares(&gates, &identities)?,
-        payload: list.bytes()?.into(),
-    })
+        payload: [].into(),
+    };
+    Ok((claim, list.bytes()?))
+}
+
+/// Reads the result of a job.
+fn result(job: &JobName, packed: &[u8], most: u64) -> Result<Arc<[u8]>, Error> {
+    match unpack(packed, most) {
+        Ok(result) => Ok(result.into()),
+        Err(reason) => Err(Error::Damaged {
+            job: job.clone(),
+            reason: reason.into_owned(),
+        }),
+    }
 }
 
 /// Reads a fence, as in `1-17`.
@@ -315,6 +366,9 @@ pub(super) fn requeued(answer: Value) -> Result<Requeued, Error> {
         "need" => Requeued::Refused(Refusal::UnknownNeed {
             need: list.parsed()?,
         }),
+        "circular" => Requeued::Refused(Refusal::CircularNeed {
+            need: list.parsed()?,
+        }),
         "rate" => Requeued::Refused(Refusal::RateConflict {
             key: list.text()?.into(),
         }),
@@ -378,7 +432,11 @@ fn labels(joined: &str, separator: char) -> Result<Vec<Label>, Error> {
         .collect()
 }
 
-pub(super) fn explanation(answer: Value) -> Result<Option<Explanation>, Error> {
+pub(super) fn explanation(
+    answer: Value,
+    job: &JobName,
+    most: u64,
+) -> Result<Option<Explanation>, Error> {
     let mut list = List::of(answer)?;
     let attempts = match &*list.text()? {
         "" => return Ok(None),
@@ -389,7 +447,7 @@ pub(super) fn explanation(answer: Value) -> Result<Option<Explanation>, Error> {
             status: final_status(&list.text()?)?,
             is_unservable: list.text()? == "1",
             result: match &*list.text()? {
-                "kept" => Some(list.bytes()?.into()),
+                "kept" => Some(result(job, &list.bytes()?, most)?),
                 _ => None,
             },
         },
@@ -476,15 +534,15 @@ fn reason(answer: Value) -> Result<Option<WaitReason>, Error> {
     }))
 }
 
-pub(super) fn events(answer: Value) -> Result<Vec<Event>, Error> {
+pub(super) fn events(answer: Value, most: u64) -> Result<Vec<Event>, Error> {
     let mut list = List::of(answer)?;
     if list.text()? == "expired" {
         return Err(Error::EventsExpired);
     }
-    each(list.value()?, event)
+    each(list.value()?, |answer| event(answer, most))
 }
 
-fn event(answer: Value) -> Result<Event, Error> {
+fn event(answer: Value, most: u64) -> Result<Event, Error> {
     let mut list = List::of(answer)?;
     let place = list.text()?;
     let numbers = place.split_once('-').and_then(|(millis, number)| {
@@ -522,12 +580,18 @@ fn event(answer: Value) -> Result<Event, Error> {
         },
         "Z" => EventKind::Paused,
         "U" => EventKind::Resumed,
-        "E" => EventKind::Ended {
-            job: fields.next("j")?.parsed()?,
-            status: final_status(&fields.next("s")?.text()?)?,
-            attempts: fields.next("a")?.parsed()?,
-            result: Arc::from(fields.next("r")?.bytes()?),
-        },
+        "E" => {
+            let job = fields.next("j")?.parsed()?;
+            let status = final_status(&fields.next("s")?.text()?)?;
+            let attempts = fields.next("a")?.parsed()?;
+            let result = result(&job, &fields.next("r")?.bytes()?, most)?;
+            EventKind::Ended {
+                job,
+                status,
+                attempts,
+                result,
+            }
+        }
         "J" => EventKind::NodeJoined {
             node: NodeId(fields.next("n")?.parsed()?),
             name: fields.next("m")?.text()?.into(),

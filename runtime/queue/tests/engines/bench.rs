@@ -21,6 +21,7 @@ pub(crate) fn settings() -> QueueSettings {
         session: SESSION,
         retention: Duration::from_hours(24),
         capacity: 1000,
+        max_payload: 100_000,
         ageing: Ageing {
             step: Duration::from_hours(1),
         },

@@ -15,6 +15,7 @@ crate::on_every_engine!(
     a_failed_job_waits_again_with_its_attempts_counted_anew,
     a_job_is_requeued_with_what_it_needs,
     a_job_that_cannot_be_requeued_says_why,
+    jobs_that_would_need_each_other_are_not_requeued,
     a_requeued_job_needs_its_rate_key,
     a_purged_job_is_gone_with_its_result,
     a_name_that_is_used_again_has_nothing_of_its_first_job,
@@ -173,6 +174,21 @@ async fn a_job_that_cannot_be_requeued_says_why(bench: Bench) {
     bench.end(node, &claims[1], over(FinalStatus::Failed)).await;
     bench.submit([job("last")]).await;
     assert_eq!(requeue(&bench, "b").await, Requeued::Full);
+}
+
+async fn jobs_that_would_need_each_other_are_not_requeued(bench: Bench) {
+    bench.submit([job("a"), needing("b", "a")]).await;
+    let node = bench.join(8).await;
+    let claims = bench.claim(node, 8).await;
+    bench.succeed(node, &claims).await;
+    let claims = bench.claim(node, 8).await;
+    bench.end(node, &claims[0], over(FinalStatus::Failed)).await;
+    purge(&bench, "a").await;
+    bench.submit([needing("a", "b")]).await;
+    let expected = Requeued::Refused(Refusal::CircularNeed { need: name("b") });
+    assert_eq!(requeue(&bench, "b").await, expected);
+    let skipped = JobState::Ended(FinalStatus::Skipped);
+    assert_eq!(bench.state("a").await, Some(skipped));
 }
 
 async fn a_requeued_job_needs_its_rate_key(bench: Bench) {

@@ -19,6 +19,8 @@ pub(crate) struct Server {
     program: PathBuf,
     options: Vec<String>,
     child: Option<Child>,
+    /// The port on which it listens, if it does.
+    port: Option<u16>,
 }
 
 impl Server {
@@ -40,13 +42,49 @@ impl Server {
             program,
             options: options.iter().map(|option| (*option).to_owned()).collect(),
             child: None,
+            port: None,
         };
         server.run().await;
         Some(server)
     }
 
+    /// Starts a server that listens on a free port, too: `option` is `--port` or `--tls-port`.
+    #[cfg(feature = "redis")]
+    pub(crate) async fn start_on_port(option: &str, options: &[&str]) -> Option<Self> {
+        for _ in 0..20 {
+            // Somebody else may take it before the server does. Then another one is tried.
+            let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = free.local_addr().unwrap().port();
+            drop(free);
+            let number = port.to_string();
+            let options: Vec<&str> = options.iter().copied().chain([option, &number]).collect();
+            let mut server = Self {
+                folder: tempfile::tempdir().unwrap(),
+                program: find()?,
+                options: options.iter().map(|option| (*option).to_owned()).collect(),
+                child: None,
+                port: Some(port),
+            };
+            if server.try_run().await {
+                return Some(server);
+            }
+        }
+        panic!("no port is free");
+    }
+
+    /// Returns the port of a server that listens on one.
+    #[cfg(feature = "redis")]
+    pub(crate) fn port(&self) -> u16 {
+        self.port.expect("the server was started on a port")
+    }
+
     /// Starts the program, and waits until it answers.
     pub(crate) async fn run(&mut self) {
+        assert!(self.try_run().await, "the server ends at once");
+    }
+
+    /// Starts the program, and waits until it answers or ends.
+    async fn try_run(&mut self) -> bool {
         let socket = self.socket();
         let child = Command::new(&self.program)
             .args(["--port", "0", "--daemonize", "no", "--save", ""])
@@ -59,12 +97,16 @@ impl Server {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        self.child = Some(child);
+        let child = self.child.insert(child);
         let deadline = Instant::now() + DEADLINE;
         while !answers(&socket) {
             assert!(Instant::now() < deadline, "the server does not start");
+            if child.try_wait().unwrap().is_some() {
+                return false;
+            }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        true
     }
 
     /// Kills the program, as a crash would.

@@ -195,7 +195,7 @@ local function start(lane, node)
   return { name, fence, text(attempt), lane.c, lane.g, joined, payload or '' }
 end
 
-local function claim(node, slots, most)
+local function claim(node, slots, most, bytes)
   local total = tonumber(call('HGET', key('n:' .. node), 'slots'))
   local free = min(slots, total)
   local claimed = {}
@@ -207,7 +207,7 @@ local function claim(node, slots, most)
     classes[at] = { class, tonumber(split(class, PART)[3]) }
   end
   local passed = {}
-  while #claimed < most and free > 0 do
+  while #claimed < most and free > 0 and bytes > 0 do
     local best, first
     for _, class in ipairs(classes) do
       local head = not passed[class[1]] and head_of(class[1])
@@ -252,8 +252,10 @@ local function claim(node, slots, most)
       if best[2] > 1 then
         call('HDEL', key('resv'), best[1])
       end
-      claimed[#claimed + 1] = start(lane, node)
+      local attempt = start(lane, node)
+      claimed[#claimed + 1] = attempt
       free = free - best[2]
+      bytes = bytes - #attempt[#attempt]
       if meta.alone == 1 then
         break
       end

@@ -10,17 +10,19 @@ local function next_number()
   return tonumber(next_argument())
 end
 
--- Makes the queue, or finds it: version, replication id, session, retention, capacity.
+-- Makes the queue, or finds it: version, replication id, session, retention, capacity, step of
+-- ageing, bytes of a payload.
 function operations.open()
   local replication = next_argument()
   local session, retention, capacity, step = next_number(), next_number(), next_number(), next_number()
+  local max_payload = next_number()
   if meta.v == 0 then
     set('v', VERSION)
     set('epoch', 1)
     set('session', session)
     set('retention', retention)
     set('capacity', capacity)
-    call('HSET', META, 'step', text(step), 'replication', replication)
+    call('HSET', META, 'step', text(step), 'max_payload', text(max_payload), 'replication', replication)
   elseif call('HGET', META, 'replication') ~= replication then
     -- The latest steps may be lost: claims that were granted, tokens that were taken, numbers that were given.
     call('HSET', META, 'replication', replication)
@@ -31,6 +33,7 @@ function operations.open()
   end
   return {
     text(meta.v), text(meta.epoch), text(meta.session), text(meta.retention), text(meta.capacity), call('HGET', META, 'step'),
+    call('HGET', META, 'max_payload'),
   }
 end
 
@@ -209,13 +212,13 @@ function operations.join()
   return { node, text(meta.session) }
 end
 
--- Takes attempts for a node: node, free slots, how many at most.
+-- Takes attempts for a node: node, free slots, how many at most, after how many bytes of payloads no more.
 function operations.claim()
-  local node, slots, most = next_argument(), next_number(), next_number()
+  local node, slots, most, bytes = next_argument(), next_number(), next_number(), next_number()
   if not is_alive(node) then
     return { 'lost' }
   end
-  local claimed = claim(node, slots, most)
+  local claimed = claim(node, slots, most, bytes)
   local first = call('ZRANGE', TIMERS, 0, 0, 'WITHSCORES')[2]
   return { 'ok', first and text(max(tonumber(first) - now, 1)) or '', claimed }
 end
@@ -318,13 +321,27 @@ function operations.leave()
   return {}
 end
 
--- Returns events after a cursor: milliseconds, number, how many at most.
+-- Returns events after a cursor: milliseconds, number, how many at most, after how many bytes no more.
 function operations.events()
-  local millis, number, most = next_argument(), next_argument(), next_argument()
+  local millis, number, most, bytes = next_argument(), next_argument(), next_number(), next_number()
   if (millis ~= '0' or number ~= '0') and tonumber(millis) < meta.dropped then
     return { 'expired' }
   end
-  return { 'ok', call('XRANGE', key('events'), '(' .. millis .. '-' .. number, '+', 'COUNT', most) }
+  local after, list, seen, count = millis .. '-' .. number, {}, 0, 16
+  while #list < most and seen < bytes do
+    local events = call('XRANGE', key('events'), '(' .. after, '+', 'COUNT', min(count, most - #list))
+    for _, entry in ipairs(events) do
+      list[#list + 1] = entry
+      seen = seen + #entry[2][#entry[2]]
+    end
+    if #events < count then
+      break
+    end
+    after = list[#list][1]
+    -- As long as they are short, more can be looked at in one go.
+    count = seen < bytes / 16 and count * 2 or count
+  end
+  return { 'ok', list }
 end
 
 function operations.states()
@@ -356,6 +373,38 @@ function operations.resume()
   return {}
 end
 
+-- Returns the first of these jobs that would wait for itself, or for one that would.
+local function circular(jobs)
+  local missing, dependents, able = {}, {}, {}
+  for _, name in ipairs(jobs) do
+    missing[name], dependents[name] = 0, {}
+  end
+  for _, name in ipairs(jobs) do
+    for _, need in ipairs(needs_of(name)) do
+      if missing[need] then
+        missing[name] = missing[name] + 1
+        table.insert(dependents[need], name)
+      end
+    end
+    if missing[name] == 0 then
+      able[#able + 1] = name
+    end
+  end
+  while #able > 0 do
+    for _, dependent in ipairs(dependents[table.remove(able)]) do
+      missing[dependent] = missing[dependent] - 1
+      if missing[dependent] == 0 then
+        able[#able + 1] = dependent
+      end
+    end
+  end
+  for _, name in ipairs(jobs) do
+    if missing[name] > 0 then
+      return name
+    end
+  end
+end
+
 -- Lets a job that has ended without success wait again, and with it those that it needs.
 local function requeue(name)
   local state = state_of(name)
@@ -384,6 +433,10 @@ local function requeue(name)
       end
     end
     at = at + 1
+  end
+  local need = circular(ended)
+  if need then
+    return { 'circular', need }
   end
   if meta.open + #ended > meta.capacity then
     return { 'full' }
