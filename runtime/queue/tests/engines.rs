@@ -41,6 +41,8 @@ mod redis_server;
 #[cfg(feature = "redis")]
 #[path = "engines/server.rs"]
 mod server;
+#[path = "engines/wakes.rs"]
+mod wakes;
 
 /// Makes a test of each function, for each engine.
 #[macro_export]

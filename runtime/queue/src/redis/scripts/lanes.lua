@@ -50,6 +50,7 @@ end
 local function add_ready(lane)
   call('ZADD', key('ready:' .. lane.c), text(lane.d), lane.m)
   heads[lane.c] = nil
+  readied[lane.c] = true
 end
 
 -- Takes a lane from where it waits.
@@ -96,6 +97,7 @@ end
 local function unkeep(lane)
   if meta.ql == tonumber(lane.id) and meta.qd > 0 then
     set('qd', 0)
+    is_all_changed = true
   end
   if lane.kp == '' then
     return
