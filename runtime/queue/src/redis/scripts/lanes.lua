@@ -188,6 +188,23 @@ local function park(lane, gate, units)
   end
 end
 
+-- Puts a lane of which a job has just started where its next one belongs. If that needs a host, this job has it, so the lane waits
+-- there at once, without being looked at again.
+local function reposition_started(lane)
+  local first = claims_of(lane)[1]
+  if not first or string.sub(first[1], 1, 2) ~= 'h:' then
+    return reposition(lane)
+  end
+  local head = call('ZRANGE', key('q:' .. lane.id), 0, 0, 'WITHSCORES')
+  if #head == 0 then
+    return reposition(lane)
+  end
+  unkeep(lane)
+  unplace(lane)
+  lane.z, lane.m, lane.d = '', string.sub(head[1], 1, 12) .. lane.id, tonumber(head[2])
+  park(lane, first[1], first[2])
+end
+
 -- Makes a lane ready because its first job has fallen due: it may keep something from now on.
 local function fall_due(lane)
   if lane.z ~= '' and lane.z ~= 'r' then

@@ -205,7 +205,7 @@ local function start(lane, node)
   end
   call('SADD', key('c:' .. node), name)
   event('t', 'S', 'j', name, 'n', node, 'a', text(attempt))
-  reposition(lane)
+  reposition_started(lane)
   local payload, patience = fields(name, 'p', 'ua')
   if patience then
     await_no_node(name, lane.c)
