@@ -353,6 +353,14 @@ fn is_broken(error: &RedisError) -> bool {
         || error.code() == Some("READONLY")
 }
 
+/// Whether the server will do the step later: it reads its data, has no primary, cannot write its file, or is busy.
+fn is_away(error: &RedisError) -> bool {
+    matches!(
+        error.code(),
+        Some("BUSY" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN" | "MISCONF" | "TRYAGAIN")
+    )
+}
+
 /// Returns an error of the client as one of this crate.
 fn server_error(error: RedisError) -> Error {
     let reason = error.to_string();
@@ -361,7 +369,7 @@ fn server_error(error: RedisError) -> Error {
         Some("NOAUTH" | "NOPERM" | "WRONGPASS") => Error::Denied { reason },
         _ if reason.contains("invalid peer certificate") => Error::Certificate { reason },
         Some("OOM") => Error::OutOfMemory { reason },
-        _ if is_broken(&error) => Error::Unreachable(Box::new(error)),
+        _ if is_broken(&error) || is_away(&error) => Error::Unreachable(Box::new(error)),
         _ => Error::Server { reason },
     }
 }
