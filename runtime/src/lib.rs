@@ -136,6 +136,7 @@ pub mod process;
 #[cfg(feature = "pool")]
 pub mod remote;
 mod scheduling;
+mod status;
 #[cfg(feature = "pool")]
 mod stop_clock;
 #[cfg(feature = "executor")]
@@ -178,7 +179,7 @@ pub use os::OutputExcerpt;
 #[cfg(feature = "pool")]
 pub use outcome::{
     AttemptDetail, AttemptEnd, AttemptUsage, Attempts, AttemptsShown, Class, CommandResult,
-    Failure, LeftOut, Outcome, Status,
+    Failure, LeftOut, Outcome,
 };
 #[cfg(feature = "pool")]
 pub use place::{Place, PlaceState};
@@ -192,6 +193,7 @@ pub use scheduling::{
     SchedulerLoad, SchedulerRequest, SchedulerSettings, TokenBucket, WaitTimes, Waits, Weighted,
     WorkerNumber, Workers, check_resource_name, closest, order_by_needs, resource_variable,
 };
+pub use status::Status;
 #[cfg(feature = "executor")]
 pub use summary::{ExecutionStats, Results, Summary};
 #[cfg(feature = "pool")]

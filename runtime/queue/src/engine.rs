@@ -100,7 +100,8 @@ const LARGEST: u64 = 256 << 20;
 /// All calls take and return many values at once, because each can be a round trip to a server. Every call first lets the
 /// clock of the queue do what is due by then: sessions end, delays pass, tokens come.
 ///
-/// No call waits for a change. Whoever has got no claims asks again after [`Claims::ask_again`], or a fixed short time.
+/// Only [`wait`](Self::wait) waits for a change. Whoever has got no claims waits, at most until [`Claims::ask_again`] is over,
+/// and asks again.
 ///
 /// An engine behaves as [`MemoryEngine`](crate::MemoryEngine) does. The conformance suite in this crate's `tests` folder
 /// runs on every engine, and so does a property test that compares their answers.
@@ -120,6 +121,16 @@ pub trait Engine: Send + Sync {
 
     /// Takes attempts for a node: at most `most`, which fill at most `slots` slots together.
     async fn claim(&self, node: NodeId, slots: u32, most: usize) -> Result<Claims, Error>;
+
+    /// Waits until there may be something for a node whose last claim left it slots, at most this long. It may return for
+    /// nothing, and in rare cases return late, so whoever calls it bounds the time.
+    ///
+    /// An engine that cannot tell waits for a tenth of a second.
+    async fn wait(&self, node: NodeId, most: Duration) -> Result<(), Error> {
+        let _unused_by_such_an_engine = node;
+        tokio::time::sleep(most.min(Duration::from_millis(100))).await;
+        Ok(())
+    }
 
     /// Renews the session of a node, which lists all attempts that it holds.
     ///
@@ -145,9 +156,6 @@ pub trait Engine: Send + Sync {
 
     /// Returns the events after a cursor, at most this many.
     async fn events(&self, after: Cursor, most: usize) -> Result<Vec<Event>, Error>;
-
-    /// Returns the place of the latest event, after which a follower hears what comes from now on.
-    async fn latest(&self) -> Result<Cursor, Error>;
 
     /// Returns where jobs are; `None` for those that the queue does not know, or no longer.
     async fn states(&self, jobs: &[JobName]) -> Result<Vec<Option<JobState>>, Error>;

@@ -139,7 +139,7 @@ pub enum Error {
         /// The message of the server.
         reason: String,
     },
-    /// The server cannot be reached, or broke the connection. The step may have been done or not.
+    /// The server cannot be reached, broke the connection, or is not ready yet. The step may have been done or not.
     #[error("no answer from the server")]
     Unreachable(#[source] BoxError),
     /// The server refused a step, or answered with something unexpected.

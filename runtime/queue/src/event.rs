@@ -23,6 +23,11 @@ impl Cursor {
         millis: 0,
         number: 0,
     };
+
+    /// Returns when the event was, in milliseconds of the clock of the queue.
+    pub fn millis(self) -> u64 {
+        self.millis
+    }
 }
 
 /// Something that happened in a queue.

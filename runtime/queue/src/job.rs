@@ -1,10 +1,11 @@
 //! Jobs of a queue: what a submitter asks for, and what the queue answers.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How a job ended: the word that outcomes of the runtime have, too.
+pub use ratchet_runtime::Status as FinalStatus;
 use ratchet_runtime::{Limit, ParallelizationHint, Priority, Quota, Resource};
 use smol_str::SmolStr;
 
@@ -245,54 +246,6 @@ pub enum JobState {
     Running,
     /// The job has ended.
     Ended(FinalStatus),
-}
-
-/// How a job ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum FinalStatus {
-    /// It succeeded. Jobs that need it can start.
-    Succeeded,
-    /// It failed, or no node could do it.
-    Failed,
-    /// It took longer than it may.
-    TimedOut,
-    /// What performed it died, too often.
-    Crashed,
-    /// Somebody cancelled it.
-    Cancelled,
-    /// A job that it needs did not succeed.
-    Skipped,
-}
-
-impl FinalStatus {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::Succeeded,
-        Self::Failed,
-        Self::TimedOut,
-        Self::Crashed,
-        Self::Cancelled,
-        Self::Skipped,
-    ];
-
-    /// Returns the word in results.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::TimedOut => "timed_out",
-            Self::Crashed => "crashed",
-            Self::Cancelled => "cancelled",
-            Self::Skipped => "skipped",
-        }
-    }
-}
-
-impl fmt::Display for FinalStatus {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.as_str())
-    }
 }
 
 /// The answer to the cancellation of a job.

@@ -60,6 +60,11 @@
 //! # }
 //! ```
 
+/// The README, whose example is a test.
+#[cfg(all(doctest, feature = "redis"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod clock;
 mod engine;
 mod error;

@@ -20,9 +20,11 @@ mod sessions;
 mod state;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::time::Instant;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 
 use crate::clock::{DrivenClock, Moment};
 use crate::engine::{Engine, QueueSettings};
@@ -43,6 +45,8 @@ use state::State;
 pub struct MemoryEngine {
     /// What there is. No call waits while it holds the lock.
     state: Mutex<State>,
+    /// The number of the latest change that may let a job start.
+    changes: watch::Sender<u64>,
     /// Where the time comes from.
     clock: Clock,
 }
@@ -71,6 +75,7 @@ impl MemoryEngine {
         settings.check()?;
         Ok(Self {
             state: Mutex::new(State::new(settings, Instant::now().into_std())?),
+            changes: watch::Sender::new(0),
             clock,
         })
     }
@@ -84,7 +89,15 @@ impl MemoryEngine {
         // A step that panicked is a bug in this crate, and the panic has told it already.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.advance(now);
-        step(&mut state)
+        let answer = step(&mut state);
+        let change = state.change;
+        // While the state is locked, so that numbers only grow.
+        self.changes.send_if_modified(|last| {
+            let is_new = *last != change;
+            *last = change;
+            is_new
+        });
+        answer
     }
 }
 
@@ -110,6 +123,15 @@ impl Engine for MemoryEngine {
 
     async fn claim(&self, node: NodeId, slots: u32, most: usize) -> Result<Claims, Error> {
         self.step(|state| state.claim(node, slots, most))
+    }
+
+    async fn wait(&self, node: NodeId, most: Duration) -> Result<(), Error> {
+        let Some(seen) = self.step(|state| state.seen_by(node)) else {
+            return Err(Error::NodeLost { node });
+        };
+        let mut changes = self.changes.subscribe();
+        let _over_or_changed = timeout(most, changes.wait_for(|last| *last > seen)).await;
+        Ok(())
     }
 
     async fn renew(&self, node: NodeId, held: &[(JobName, Fence)]) -> Result<Renewal, Error> {
@@ -140,10 +162,6 @@ impl Engine for MemoryEngine {
 
     async fn events(&self, after: Cursor, most: usize) -> Result<Vec<Event>, Error> {
         self.step(|state| state.events.after(after, most))
-    }
-
-    async fn latest(&self) -> Result<Cursor, Error> {
-        Ok(self.step(|state| state.events.latest()))
     }
 
     async fn states(&self, jobs: &[JobName]) -> Result<Vec<Option<JobState>>, Error> {

@@ -35,6 +35,7 @@ mod payload;
 mod reply;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -140,7 +141,9 @@ impl Engine for RedisEngine {
         node.check()?;
         let mut arguments = Arguments::new("join");
         arguments.node(node);
-        reply::membership(self.connection.step(arguments).await?)
+        let membership = reply::membership(self.connection.step(arguments).await?)?;
+        self.connection.listen(membership.node).await?;
+        Ok(membership)
     }
 
     async fn claim(&self, node: NodeId, slots: u32, most: usize) -> Result<Claims, Error> {
@@ -156,6 +159,11 @@ impl Engine for RedisEngine {
             self.finish(node, &damaged).await?;
         }
         Ok(claims)
+    }
+
+    async fn wait(&self, node: NodeId, most: Duration) -> Result<(), Error> {
+        self.connection.wait(node, most).await;
+        Ok(())
     }
 
     async fn renew(&self, node: NodeId, held: &[(JobName, Fence)]) -> Result<Renewal, Error> {
@@ -217,7 +225,7 @@ impl Engine for RedisEngine {
         let mut arguments = Arguments::new("leave");
         arguments.number(node.0);
         self.connection.step(arguments).await?;
-        Ok(())
+        self.connection.ignore(node).await
     }
 
     async fn events(&self, after: Cursor, most: usize) -> Result<Vec<Event>, Error> {
@@ -228,10 +236,6 @@ impl Engine for RedisEngine {
         arguments.number(BATCH_BYTES as u64);
         let answer = self.connection.step(arguments).await?;
         reply::events(answer, self.settings.max_payload)
-    }
-
-    async fn latest(&self) -> Result<Cursor, Error> {
-        reply::latest(self.connection.step(Arguments::new("latest")).await?)
     }
 
     async fn states(&self, jobs: &[JobName]) -> Result<Vec<Option<JobState>>, Error> {

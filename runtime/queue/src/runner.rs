@@ -141,19 +141,19 @@ pub struct NodeRunner {
     performer: Arc<dyn Performer>,
     /// How long an attempt may take to end after its job was cancelled.
     pub grace: Duration,
-    /// How often an idle node asks for jobs. The queue does not call it.
+    /// How often an idle node asks for jobs although the queue has not called it, because a call can be lost.
     pub poll: Duration,
 }
 
 impl NodeRunner {
-    /// Describes a node that asks ten times a second when it is idle, and gives cancelled attempts ten seconds.
+    /// Describes a node that asks every two seconds when it is idle and nobody calls it, and gives cancelled attempts ten seconds.
     pub fn new(engine: Arc<dyn Engine>, spec: NodeSpec, performer: Arc<dyn Performer>) -> Self {
         Self {
             engine,
             spec,
             performer,
             grace: Duration::from_secs(10),
-            poll: Duration::from_millis(100),
+            poll: Duration::from_secs(2),
         }
     }
 
@@ -253,6 +253,17 @@ async fn answer_of(call: Option<&mut Call>) -> Answer {
     }
 }
 
+/// What an idle node waits for: until there may be something for it.
+type Waiting = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+
+/// Returns when there may be something for the node, if it waits for that.
+async fn answer_of_wait(waiting: Option<&mut Waiting>) -> Result<(), Error> {
+    match waiting {
+        Some(waiting) => waiting.await,
+        None => std::future::pending().await,
+    }
+}
+
 struct Loop {
     node: NodeRunner,
     session: Option<Session>,
@@ -280,16 +291,21 @@ impl Loop {
     ) -> Result<NodeReport, Error> {
         let mut drain = std::pin::pin!(drain);
         let mut call: Option<Call> = None;
+        let mut waiting: Option<Waiting> = None;
         loop {
             let now = Instant::now();
             self.kill_cancelled(now);
             if self.session.is_some_and(|session| session.fence_at <= now) {
                 // What the call under way would bring belongs to this session.
                 call = None;
+                waiting = None;
                 self.fence().await;
             }
             if call.is_none() {
                 call = self.next_call(now);
+            }
+            if waiting.is_none() {
+                waiting = self.next_wait(now);
             }
             let is_idle = call.is_none() && self.held.is_empty() && self.ends.is_empty();
             if self.is_draining && is_idle {
@@ -302,6 +318,17 @@ impl Loop {
                     if let Err(error) = self.take(answer) {
                         self.fence().await;
                         return Err(error);
+                    }
+                }
+                waited = answer_of_wait(waiting.as_mut()) => {
+                    waiting = None;
+                    match self.check(waited) {
+                        Ok(Some(())) => self.claim_at = Instant::now(),
+                        Ok(None) => {}
+                        Err(error) => {
+                            self.fence().await;
+                            return Err(error);
+                        }
                     }
                 }
                 Some(ended) = self.attempts.join_next_with_id() => self.ended(ended),
@@ -365,6 +392,18 @@ impl Loop {
             }));
         }
         None
+    }
+
+    /// Begins to wait for jobs, if the next claim comes later.
+    fn next_wait(&self, now: Instant) -> Option<Waiting> {
+        let node = self.session?.node;
+        // In a pause no claim could follow, so a wait that returned at once would be begun again and again.
+        let is_paused = self.not_before > now;
+        if self.is_draining || is_paused || self.free() == 0 || self.claim_at <= now {
+            return None;
+        }
+        let (engine, most) = (Arc::clone(&self.node.engine), self.node.poll);
+        Some(Box::pin(async move { engine.wait(node, most).await }))
     }
 
     /// Returns how many slots no attempt fills.
@@ -462,10 +501,7 @@ impl Loop {
     fn check<T>(&mut self, answer: Result<T, Error>) -> Result<Option<T>, Error> {
         match answer {
             Ok(value) => {
-                if self.pause != FIRST_PAUSE {
-                    tracing::warn!("the queue answers again");
-                    self.pause = FIRST_PAUSE;
-                }
+                self.pause = FIRST_PAUSE;
                 Ok(Some(value))
             }
             Err(Error::NodeLost { .. }) => {
@@ -473,12 +509,7 @@ impl Loop {
                 Ok(None)
             }
             Err(error @ (Error::Unreachable(_) | Error::OutOfMemory { .. })) => {
-                // It is told once, not at each try.
-                if self.pause == FIRST_PAUSE {
-                    tracing::warn!(%error, "the queue does not answer; the node tries again and again");
-                } else {
-                    tracing::debug!(%error, "the queue does not answer; trying again in {:?}", self.pause);
-                }
+                tracing::warn!(%error, "the queue does not answer; trying again in {:?}", self.pause);
                 self.not_before = Instant::now() + self.pause;
                 self.pause = (self.pause * 2).min(LONGEST_PAUSE);
                 Ok(None)

@@ -25,6 +25,9 @@ mod checker;
 mod claims;
 #[path = "engines/differential.rs"]
 mod differential;
+#[cfg(feature = "redis")]
+#[path = "engines/faults.rs"]
+mod faults;
 #[path = "engines/inspect.rs"]
 mod inspect;
 #[path = "engines/jobs.rs"]
@@ -33,6 +36,9 @@ mod jobs;
 mod nodes;
 #[path = "engines/payloads.rs"]
 mod payloads;
+#[cfg(feature = "redis")]
+#[path = "engines/proxy.rs"]
+mod proxy;
 #[path = "engines/random.rs"]
 mod random;
 #[cfg(feature = "redis")]
@@ -41,6 +47,8 @@ mod redis_server;
 #[cfg(feature = "redis")]
 #[path = "engines/server.rs"]
 mod server;
+#[path = "engines/wakes.rs"]
+mod wakes;
 
 /// Makes a test of each function, for each engine.
 #[macro_export]

@@ -56,6 +56,9 @@ impl Engine for Link {
         self.check()?;
         self.queue.claim(node, slots, most).await
     }
+    async fn wait(&self, node: NodeId, most: Duration) -> Result<(), Error> {
+        self.queue.wait(node, most).await
+    }
     async fn renew(&self, node: NodeId, held: &[(JobName, Fence)]) -> Result<Renewal, Error> {
         self.check()?;
         self.queue.renew(node, held).await
@@ -85,9 +88,6 @@ impl Engine for Link {
     }
     async fn events(&self, after: Cursor, most: usize) -> Result<Vec<Event>, Error> {
         self.queue.events(after, most).await
-    }
-    async fn latest(&self) -> Result<Cursor, Error> {
-        self.queue.latest().await
     }
     async fn states(&self, jobs: &[JobName]) -> Result<Vec<Option<JobState>>, Error> {
         self.queue.states(jobs).await
@@ -301,6 +301,9 @@ async fn a_node_that_cannot_renew_ends_its_attempts_before_others_get_them() {
     assert_eq!(world.peak(), 1);
     cut.link.is_cut.store(false, Ordering::Relaxed);
     // It opens another session, and works again.
+    while world.queue.status().await.unwrap().nodes < 2 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     world.submit("b", "1").await;
     world.submit("c", "1").await;
     world.ends("c", FinalStatus::Succeeded).await;

@@ -44,14 +44,6 @@ impl Events {
         Ok(self.kept.range(first..).take(most).cloned().collect())
     }
 
-    /// Returns the place of the latest event, or the one before which events were dropped.
-    pub(super) fn latest(&self) -> Cursor {
-        self.last.max(Cursor {
-            millis: self.dropped_before,
-            number: 0,
-        })
-    }
-
     /// Returns the result of a job that has ended, if its end is still kept.
     pub(super) fn result_of(&self, name: &JobName) -> Option<Arc<[u8]>> {
         self.kept.iter().rev().find_map(|event| match &event.kind {

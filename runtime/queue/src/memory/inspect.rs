@@ -17,6 +17,7 @@ impl State {
     pub(super) fn set_paused(&mut self, is_paused: bool) {
         if self.is_paused != is_paused {
             self.is_paused = is_paused;
+            self.change += 1;
             let kind = if is_paused {
                 EventKind::Paused
             } else {

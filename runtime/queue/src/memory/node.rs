@@ -15,6 +15,8 @@ pub(super) struct Node {
     pub(super) classes: Vec<ClassId>,
     /// When its session ends.
     pub(super) deadline: Moment,
+    /// The number of the latest change before its last claim.
+    pub(super) seen: u64,
     /// The jobs that it has claimed.
     pub(super) held: BTreeSet<JobName>,
 }

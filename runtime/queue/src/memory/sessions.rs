@@ -29,6 +29,7 @@ impl State {
                 spec: spec.clone(),
                 classes: classes.clone(),
                 deadline,
+                seen: self.change,
                 held: BTreeSet::new(),
             },
         );
@@ -137,12 +138,22 @@ impl State {
                 (self.scheduler).set_workers(class.kind(), Workers::Free(0));
             }
         }
-        if let Some((moment, _)) = self.timers.first() {
+        let mut timers = self.timers.iter();
+        // Nobody waits for what is forgotten.
+        if let Some((moment, _)) = timers.find(|(_, timer)| !matches!(timer, Timer::Expiry(_))) {
             wake = wake.min(*moment);
+        }
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.seen = self.change;
         }
         let ask_again =
             (wake != Moment::NEVER).then(|| wake.since(self.now).max(Duration::from_micros(1)));
         Ok(Claims { claims, ask_again })
+    }
+
+    /// Returns the number of the latest change before the last claim of a node.
+    pub(super) fn seen_by(&self, id: NodeId) -> Option<u64> {
+        self.nodes.get(&id).map(|node| node.seen)
     }
 
     /// Whether the free slots of a node are kept for a due job that fills more of them.

@@ -124,6 +124,8 @@ pub(super) struct State {
     pub(super) running: u64,
     /// Whether no job may start.
     pub(super) is_paused: bool,
+    /// The number of the latest change that may let a job start.
+    pub(super) change: u64,
     /// How many jobs have had their needs met.
     last_number: u64,
     pub(super) last_node: u64,
@@ -159,6 +161,7 @@ impl State {
             open: 0,
             running: 0,
             is_paused: false,
+            change: 0,
             last_number: 0,
             last_node: 0,
             last_fence: 0,
@@ -224,6 +227,7 @@ impl State {
                 }
             }
         }
+        self.change += 1;
         let now = self.instant(self.now);
         for declaration in declarations {
             match declaration {
@@ -526,6 +530,7 @@ impl State {
 
     /// Lets a job wait in its turn.
     fn wait(&mut self, name: &JobName, turn: Turn) {
+        self.change += 1;
         let Some(job) = self.jobs.get_mut(name) else {
             return;
         };
@@ -680,6 +685,7 @@ impl State {
     /// Ends a job, and those that need it as far as that decides.
     pub(super) fn end(&mut self, name: &JobName, status: FinalStatus, result: Arc<[u8]>) {
         let mut ending = vec![(name.clone(), status, result)];
+        self.change += 1;
         while let Some((name, status, result)) = ending.pop() {
             let Some(job) = self.jobs.get_mut(&name) else {
                 continue;

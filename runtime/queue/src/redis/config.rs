@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use redis::{Client, ConnectionAddr, IntoConnectionInfo, TlsCertificates};
+use redis::{Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, TlsCertificates};
 
 use crate::clock::DrivenClock;
 use crate::engine::QueueSettings;
@@ -80,7 +80,8 @@ impl RedisConfig {
             )
         };
         let info = (self.url.as_str().into_connection_info()).map_err(|_| unreadable())?;
-        let mut login = info.redis_settings().clone();
+        // In this protocol, what a server sends on its own account comes on the same connection as answers.
+        let mut login = (info.redis_settings().clone()).set_protocol(ProtocolVersion::RESP3);
         if let Some(user) = &self.user {
             login = login.set_username(user);
         }

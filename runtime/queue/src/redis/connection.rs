@@ -1,12 +1,16 @@
 //! The connection to the server: what is asked of it, and its scripts.
 
+use std::collections::HashMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, Value};
-use tokio::sync::Mutex;
+use redis::{AsyncConnectionConfig, Client, ErrorKind, PushInfo, PushKind, RedisError, Value};
+use tokio::sync::{Mutex, Notify};
+use tokio::time::{sleep, timeout};
 
 use super::config::RedisConfig;
 use super::encoding::Arguments;
@@ -14,10 +18,12 @@ use super::reply;
 use crate::clock::{DrivenClock, micros};
 use crate::engine::QueueSettings;
 use crate::error::Error;
+use crate::names::NodeId;
 
 /// All scripts, in the order in which they build on each other.
 const SCRIPTS: &str = concat!(
     include_str!("scripts/prelude.lua"),
+    include_str!("scripts/wakes.lua"),
     include_str!("scripts/gates.lua"),
     include_str!("scripts/lanes.lua"),
     include_str!("scripts/jobs.lua"),
@@ -35,6 +41,9 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
+/// How long a node waits whose wakes this client does not hear.
+const UNHEARD: Duration = Duration::from_millis(100);
+
 /// The oldest version that can name the millisecond of an event and leave its number to the server.
 const OLDEST: (u32, u32) = (7, 0);
 
@@ -49,6 +58,40 @@ pub(super) struct Connection {
     open: Mutex<Option<Open>>,
     /// How many connections there were.
     count: AtomicU64,
+    /// The nodes that have joined by this client.
+    wakes: Arc<Wakes>,
+}
+
+/// The nodes that have joined by this client, each with what its wakes go to.
+///
+/// The server publishes a wake on a channel of the node. The connection that all calls share hears it.
+struct Wakes {
+    /// The channel of a node without its number.
+    channel: String,
+    nodes: StdMutex<HashMap<NodeId, Arc<Notify>>>,
+}
+
+impl Wakes {
+    fn nodes(&self) -> MutexGuard<'_, HashMap<NodeId, Arc<Notify>>> {
+        // Nothing panics while it holds the lock.
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn channel(&self, node: NodeId) -> String {
+        format!("{}{}", self.channel, node.0)
+    }
+
+    /// Takes what the server has sent on its own account.
+    fn take(&self, push: &PushInfo) {
+        if push.kind == PushKind::Message
+            && let Some(Value::BulkString(channel)) = push.data.first()
+            && let Some(number) = (std::str::from_utf8(channel).ok())
+                .and_then(|channel| channel.strip_prefix(&self.channel)?.parse().ok())
+            && let Some(notify) = self.nodes().get(&NodeId(number))
+        {
+            notify.notify_one();
+        }
+    }
 }
 
 /// An open connection.
@@ -75,9 +118,14 @@ impl fmt::Debug for Connection {
 impl Connection {
     /// Connects for the first time, and returns the settings of the queue.
     pub(super) async fn open(config: RedisConfig) -> Result<(Self, QueueSettings), Error> {
+        let prefix = config.key_prefix()?;
         let connection = Self {
             client: config.client()?,
-            prefix: config.key_prefix()?,
+            wakes: Arc::new(Wakes {
+                channel: format!("{prefix}wake:"),
+                nodes: StdMutex::default(),
+            }),
+            prefix,
             settings: config.settings,
             clock: config.clock,
             open: Mutex::new(None),
@@ -86,6 +134,34 @@ impl Connection {
         let (open, settings) = connection.connect().await?;
         *connection.open.lock().await = Some(open);
         Ok((connection, settings))
+    }
+
+    /// Begins to hear wakes of a node.
+    pub(super) async fn listen(&self, node: NodeId) -> Result<(), Error> {
+        self.wakes.nodes().insert(node, Arc::default());
+        let mut open = self.get().await?;
+        let subscribed = open.connection.subscribe(self.wakes.channel(node)).await;
+        subscribed.map_err(server_error)
+    }
+
+    /// Hears no more of a node.
+    pub(super) async fn ignore(&self, node: NodeId) -> Result<(), Error> {
+        self.wakes.nodes().remove(&node);
+        let mut open = self.get().await?;
+        let ended = open.connection.unsubscribe(self.wakes.channel(node)).await;
+        ended.map_err(server_error)
+    }
+
+    /// Waits for a wake of a node, at most this long.
+    pub(super) async fn wait(&self, node: NodeId, most: Duration) {
+        let notify = self.wakes.nodes().get(&node).cloned();
+        match notify {
+            Some(notify) => {
+                let _woken_or_over = timeout(most, notify.notified()).await;
+            }
+            // It has joined by another client, which hears its wakes.
+            None => sleep(most.min(UNHEARD)).await,
+        }
     }
 
     /// Runs a step that goes on without memory.
@@ -162,9 +238,14 @@ impl Connection {
 
     /// Connects, asks whether the server is fit, loads the scripts, and opens the queue.
     async fn connect(&self) -> Result<(Open, QueueSettings), Error> {
+        let wakes = Arc::clone(&self.wakes);
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(Some(ANSWER));
+            .set_response_timeout(Some(ANSWER))
+            .set_push_sender(move |push: PushInfo| {
+                wakes.take(&push);
+                Ok::<(), Infallible>(())
+            });
         let connecting = (self.client).get_multiplexed_async_connection_with_config(&config);
         let mut connection = connecting.await.map_err(server_error)?;
         let info: String = redis::cmd("INFO")
@@ -191,6 +272,11 @@ impl Connection {
         arguments.number(micros(self.settings.ageing.step));
         arguments.number(self.settings.max_payload);
         let returned = self.call(&mut open, &arguments, |open| &open.always).await;
+        let nodes: Vec<NodeId> = self.wakes.nodes().keys().copied().collect();
+        for node in nodes {
+            let channel = self.wakes.channel(node);
+            (open.connection.subscribe(channel).await).map_err(server_error)?;
+        }
         let (_, settings) = reply::opened(reply::answer(returned.map_err(server_error)?)?)?;
         Ok((open, settings))
     }
@@ -267,6 +353,14 @@ fn is_broken(error: &RedisError) -> bool {
         || error.code() == Some("READONLY")
 }
 
+/// Whether the server will do the step later: it reads its data, has no primary, cannot write its file, or is busy.
+fn is_away(error: &RedisError) -> bool {
+    matches!(
+        error.code(),
+        Some("BUSY" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN" | "MISCONF" | "TRYAGAIN")
+    )
+}
+
 /// Returns an error of the client as one of this crate.
 fn server_error(error: RedisError) -> Error {
     let reason = error.to_string();
@@ -275,7 +369,7 @@ fn server_error(error: RedisError) -> Error {
         Some("NOAUTH" | "NOPERM" | "WRONGPASS") => Error::Denied { reason },
         _ if reason.contains("invalid peer certificate") => Error::Certificate { reason },
         Some("OOM") => Error::OutOfMemory { reason },
-        _ if is_broken(&error) => Error::Unreachable(Box::new(error)),
+        _ if is_broken(&error) || is_away(&error) => Error::Unreachable(Box::new(error)),
         _ => Error::Server { reason },
     }
 }

@@ -542,22 +542,14 @@ pub(super) fn events(answer: Value, most: u64) -> Result<Vec<Event>, Error> {
     each(list.value()?, |answer| event(answer, most))
 }
 
-/// Reads the place of an event, as in `1764000000000-3`.
-fn cursor(place: &str) -> Result<Cursor, Error> {
+fn event(answer: Value, most: u64) -> Result<Event, Error> {
+    let mut list = List::of(answer)?;
+    let place = list.text()?;
     let numbers = place.split_once('-').and_then(|(millis, number)| {
         let (millis, number) = (millis.parse().ok()?, number.parse().ok()?);
         Some(Cursor { millis, number })
     });
-    numbers.ok_or_else(|| unexpected(place))
-}
-
-pub(super) fn latest(answer: Value) -> Result<Cursor, Error> {
-    cursor(&word(answer)?)
-}
-
-fn event(answer: Value, most: u64) -> Result<Event, Error> {
-    let mut list = List::of(answer)?;
-    let cursor = cursor(&list.text()?)?;
+    let cursor = numbers.ok_or_else(|| unexpected(&place))?;
     let mut fields = Fields(list.list()?);
     let kind = match &*fields.next("t")?.text()? {
         "S" => EventKind::Started {

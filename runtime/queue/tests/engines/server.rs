@@ -78,6 +78,12 @@ impl Server {
         self.port.expect("the server was started on a port")
     }
 
+    /// Returns the number of the process.
+    #[cfg(feature = "redis")]
+    pub(crate) fn process(&self) -> u32 {
+        self.child.as_ref().expect("the server runs").id()
+    }
+
     /// Starts the program, and waits until it answers.
     pub(crate) async fn run(&mut self) {
         assert!(self.try_run().await, "the server ends at once");
@@ -137,7 +143,7 @@ impl Server {
         answer
     }
 
-    fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join("socket")
     }
 }

@@ -149,6 +149,7 @@ local function give_back(gate, units)
   local letter = string.sub(gate, 1, 1)
   if letter == 'a' then
     set('alone', 0)
+    is_all_changed = true
     return
   end
   if is_rate(gate) then

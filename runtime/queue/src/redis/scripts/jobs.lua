@@ -129,11 +129,11 @@ local function finish_job(name, status, result)
           call('HSET', job_of(name), 'R', call('HGET', key('quota'), gate))
         end
       end
-      timer(now + meta.retention, 'e' .. name)
+      expiry(now + meta.retention, 'e' .. name)
       if gate and call('HINCRBY', key('users'), gate, -1) == 0 then
         call('HDEL', key('users'), gate)
         -- Its tokens still count until the bucket is full.
-        timer(max(bucket_when(gate, quota(gate)[5]), now + 1), 'b' .. gate)
+        expiry(max(bucket_when(gate, quota(gate)[5]), now + 1), 'b' .. gate)
       end
       local dependents = call('ZRANGE', key('dep:' .. name), 0, -1)
       if #dependents > 0 then

@@ -50,6 +50,7 @@ end
 local function add_ready(lane)
   call('ZADD', key('ready:' .. lane.c), text(lane.d), lane.m)
   heads[lane.c] = nil
+  readied[lane.c] = true
 end
 
 -- Takes a lane from where it waits.
@@ -96,6 +97,7 @@ end
 local function unkeep(lane)
   if meta.ql == tonumber(lane.id) and meta.qd > 0 then
     set('qd', 0)
+    is_all_changed = true
   end
   if lane.kp == '' then
     return
@@ -184,6 +186,23 @@ local function park(lane, gate, units)
   if from ~= '' and from ~= point then
     wake_point(from)
   end
+end
+
+-- Puts a lane of which a job has just started where its next one belongs. If that needs a host, this job has it, so the lane waits
+-- there at once, without being looked at again.
+local function reposition_started(lane)
+  local first = claims_of(lane)[1]
+  if not first or string.sub(first[1], 1, 2) ~= 'h:' then
+    return reposition(lane)
+  end
+  local head = call('ZRANGE', key('q:' .. lane.id), 0, 0, 'WITHSCORES')
+  if #head == 0 then
+    return reposition(lane)
+  end
+  unkeep(lane)
+  unplace(lane)
+  lane.z, lane.m, lane.d = '', string.sub(head[1], 1, 12) .. lane.id, tonumber(head[2])
+  park(lane, first[1], first[2])
 end
 
 -- Makes a lane ready because its first job has fallen due: it may keep something from now on.

@@ -35,6 +35,9 @@ end
 
 local function serve(node, class)
   call('SADD', key('nc:' .. node), class)
+  if is_idle(node) then
+    call('SADD', key('idle:' .. class), node)
+  end
   if call('HINCRBY', key('cn'), class, 1) == 1 then
     call('HDEL', key('un'), class)
     for _, name in ipairs(call('SMEMBERS', key('ux:' .. class))) do
@@ -68,6 +71,7 @@ end
 
 -- Forgets a node, and returns what it holds.
 local function remove_node(node)
+  unset_idle(node)
   call('SREM', key('nodes'), node)
   call('ZREM', TIMERS, session_timer(node))
   for _, class in ipairs(call('SMEMBERS', key('nc:' .. node))) do
@@ -110,28 +114,32 @@ local function act(what, moment)
     queue(rest, moment)
   elseif letter == 's' then
     lose_node(text(tonumber(rest)))
-  elseif letter == 'e' then
+  elseif letter == 'v' then
+    call('HSET', job_of(rest), 'x', '1')
+    event('t', 'V', 'j', rest)
+    finish_job(rest, 'failed', '')
+  end
+end
+
+-- Forgets what nobody asks for any more.
+local function forget(what)
+  local letter, rest = string.sub(what, 1, 1), string.sub(what, 2)
+  if letter == 'e' then
     call('DEL', job_of(rest))
     call('ZREM', NAMES, rest)
     local bound = floor((now - meta.retention) / 1000)
     if bound > 0 and call('XTRIM', key('events'), 'MINID', text(bound)) > 0 then
       set('dropped', bound)
     end
-  elseif letter == 'b' then
-    if call('HEXISTS', key('users'), rest) == 0 then
-      local when = bucket_when(rest, quota(rest)[5])
-      if when <= now then
-        call('HDEL', key('buckets'), rest)
-        call('HDEL', key('quota'), rest)
-        quotas[rest] = nil
-      else
-        timer(when, what)
-      end
+  elseif call('HEXISTS', key('users'), rest) == 0 then
+    local when = bucket_when(rest, quota(rest)[5])
+    if when <= now then
+      call('HDEL', key('buckets'), rest)
+      call('HDEL', key('quota'), rest)
+      quotas[rest] = nil
+    else
+      expiry(when, what)
     end
-  elseif letter == 'v' then
-    call('HSET', job_of(rest), 'x', '1')
-    event('t', 'V', 'j', rest)
-    finish_job(rest, 'failed', '')
   end
 end
 
@@ -141,7 +149,7 @@ local function advance()
   while true do
     local due = call('ZRANGEBYSCORE', TIMERS, '-inf', text(now), 'WITHSCORES', 'LIMIT', 0, 100)
     if #due == 0 then
-      return
+      break
     end
     for at = 1, #due, 2 do
       call('ZREM', TIMERS, due[at])
@@ -150,6 +158,16 @@ local function advance()
       if is_due_timer_set then
         break -- It may come before the rest of these.
       end
+    end
+  end
+  while true do
+    local due = call('ZRANGEBYSCORE', EXPIRIES, '-inf', text(now), 'LIMIT', 0, 100)
+    if #due == 0 then
+      return
+    end
+    call('ZREM', EXPIRIES, unpack(due))
+    for _, what in ipairs(due) do
+      forget(what)
     end
   end
 end
@@ -187,7 +205,7 @@ local function start(lane, node)
   end
   call('SADD', key('c:' .. node), name)
   event('t', 'S', 'j', name, 'n', node, 'a', text(attempt))
-  reposition(lane)
+  reposition_started(lane)
   local payload, patience = fields(name, 'p', 'ua')
   if patience then
     await_no_node(name, lane.c)
@@ -200,7 +218,7 @@ local function claim(node, slots, most, bytes)
   local free = min(slots, total)
   local claimed = {}
   if meta.alone == 1 or meta.paused == 1 then
-    return claimed
+    return claimed, free
   end
   local classes = {}
   for at, class in ipairs(call('SMEMBERS', key('nc:' .. node))) do
@@ -261,5 +279,5 @@ local function claim(node, slots, most, bytes)
       end
     end
   end
-  return claimed
+  return claimed, free
 end

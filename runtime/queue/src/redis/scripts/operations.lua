@@ -1,6 +1,8 @@
 -- The operations. Each gets its arguments from ARGV[3] on.
 
 local operations = {}
+-- The node that claims in this step.
+local asking
 local argument = 2
 local function next_argument()
   argument = argument + 1
@@ -212,15 +214,43 @@ function operations.join()
   return { node, text(meta.session) }
 end
 
+-- Returns when a node has to ask again, and makes it the one that watches the time; nothing if another idle one does.
+local function next_time(node)
+  local first = tonumber(call('ZRANGE', TIMERS, 0, 0, 'WITHSCORES')[2])
+  if not first then
+    return ''
+  end
+  local watcher = text(meta.watcher)
+  -- One that has not come a second after its time comes no more.
+  if watcher ~= node and meta.watched <= first and now < meta.watched + 1000000 and is_idle(watcher) then
+    return ''
+  end
+  set('watcher', tonumber(node))
+  set('watched', first)
+  return text(max(first - now, 1))
+end
+
 -- Takes attempts for a node: node, free slots, how many at most, after how many bytes of payloads no more.
 function operations.claim()
   local node, slots, most, bytes = next_argument(), next_number(), next_number(), next_number()
+  asking = node
   if not is_alive(node) then
     return { 'lost' }
   end
-  local claimed = claim(node, slots, most, bytes)
-  local first = call('ZRANGE', TIMERS, 0, 0, 'WITHSCORES')[2]
-  return { 'ok', first and text(max(tonumber(first) - now, 1)) or '', claimed }
+  local claimed, free = claim(node, slots, most, bytes)
+  local has_more = free == 0 or #claimed >= most
+  if has_more then
+    unset_idle(node)
+  else
+    set_idle(node)
+  end
+  if meta.idle > 0 then
+    for _, class in ipairs(call('SMEMBERS', key('nc:' .. node))) do
+      -- What this node left is for another one, if it took something. What it could not take may be for nobody.
+      readied[class] = #claimed > 0
+    end
+  end
+  return { 'ok', next_time(node), claimed }
 end
 
 -- Renews a session: node, and all attempts that it holds.
@@ -344,12 +374,6 @@ function operations.events()
   return { 'ok', list }
 end
 
--- Returns the place of the latest event, or that of the last one that was dropped.
-function operations.latest()
-  local last = call('XREVRANGE', key('events'), '+', '-', 'COUNT', '1')
-  return last[1] and last[1][1] or text(meta.dropped) .. '-0'
-end
-
 function operations.states()
   local answers = {}
   for at = 1, next_number() do
@@ -374,6 +398,7 @@ end
 function operations.resume()
   if meta.paused == 1 then
     set('paused', 0)
+    is_all_changed = true
     event('t', 'U')
   end
   return {}
@@ -454,7 +479,7 @@ local function requeue(name)
     end
     call('HDEL', job_of(name), 'st', 'ev', 'a', 'o', 'x', 'C', 'G', 'R')
     call('HSET', job_of(name), 's', 'n', 'l', lane_for(class, claims))
-    call('ZREM', TIMERS, 'e' .. name)
+    call('ZREM', EXPIRIES, 'e' .. name)
     set('open', meta.open + 1)
     event('t', 'A', 'j', name)
   end
@@ -481,7 +506,7 @@ function operations.purge()
     if state ~= '' and state ~= 'waiting' and state ~= 'running' then
       call('XDEL', key('events'), fields(name, 'ev'))
       call('DEL', job_of(name))
-      call('ZREM', TIMERS, 'e' .. name)
+      call('ZREM', EXPIRIES, 'e' .. name)
       call('ZREM', NAMES, name)
       state = 'forgotten'
     end
@@ -614,6 +639,37 @@ function operations.explain()
   return { attempts, 'waiting', ahead, reasons }
 end
 
+-- Wakes those for whom this step has something.
+local function wake_nodes()
+  if meta.idle == 0 then
+    return
+  end
+  if is_all_changed then
+    wake_all()
+    return
+  end
+  if meta.paused == 0 and meta.alone == 0 then
+    for class, is_ready in pairs(readied) do
+      if is_ready and head_of(class) then
+        wake_class(class, asking)
+      end
+    end
+  end
+  local first = tonumber(call('ZRANGE', TIMERS, 0, 0, 'WITHSCORES')[2])
+  local watcher = text(meta.watcher)
+  if not first or watcher == asking then
+    return
+  elseif not is_idle(watcher) then
+    -- The one that is woken watches the time. Until it has asked, no other one is.
+    if now >= meta.called + 100000 then
+      set('called', now)
+      wake_any()
+    end
+  elseif first < meta.watched then
+    wake(watcher)
+  end
+end
+
 if operation ~= 'open' then
   if meta.v == 0 then
     return { 'gone' }
@@ -624,5 +680,6 @@ if meta.v ~= 0 and meta.v ~= VERSION then
 end
 advance()
 local answer = operations[operation]()
+wake_nodes()
 save()
 return { 'answer', answer }

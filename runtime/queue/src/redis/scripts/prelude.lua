@@ -28,6 +28,8 @@
 -- un                 hash: class -> the moment since which no living node serves it.  ux:CLASS set: its queued jobs with ua
 -- nodes              set of nodes.  n:NODE hash, nc:NODE set of classes, c:NODE set of jobs
 -- resv               hash: class -> the node that is kept free for a job of many slots
+-- idle               set: the nodes with slots for which there is nothing.  idle:CLASS set: those that serve a class
+-- expiries           sorted set: ends of jobs and rates that are forgotten at a moment
 -- events             stream
 --
 -- A gate is a letter and a name: h: a host, g: the global lock, k: a rate key, l: a limit, u: a resource, a: quiet for a job
@@ -68,7 +70,7 @@ end
 local META = key('meta')
 local FIELDS = {
   'v', 'now', 'epoch', 'fence', 'seq', 'node', 'lane', 'open', 'running', 'alone', 'kept', 'session', 'retention',
-  'capacity', 'hold', 'empty', 'dropped', 'qd', 'qs', 'ql', 'dep', 'paused',
+  'capacity', 'hold', 'empty', 'dropped', 'qd', 'qs', 'ql', 'dep', 'paused', 'idle', 'watcher', 'watched', 'called',
 }
 local meta, changed = {}, {}
 do
@@ -114,6 +116,12 @@ local function timer(moment, what)
   if moment <= now then
     is_due_timer_set = true
   end
+end
+
+-- What is forgotten at a moment. Nobody waits for it, so it is no timer.
+local EXPIRIES = key('expiries')
+local function expiry(moment, what)
+  call('ZADD', EXPIRIES, text(moment), what)
 end
 
 local function event(...)
