@@ -157,6 +157,9 @@ pub trait Engine: Send + Sync {
     /// Returns the events after a cursor, at most this many.
     async fn events(&self, after: Cursor, most: usize) -> Result<Vec<Event>, Error>;
 
+    /// Returns the place of the latest event, after which a follower hears what comes from now on.
+    async fn latest(&self) -> Result<Cursor, Error>;
+
     /// Returns where jobs are; `None` for those that the queue does not know, or no longer.
     async fn states(&self, jobs: &[JobName]) -> Result<Vec<Option<JobState>>, Error>;
 

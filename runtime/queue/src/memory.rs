@@ -164,6 +164,10 @@ impl Engine for MemoryEngine {
         self.step(|state| state.events.after(after, most))
     }
 
+    async fn latest(&self) -> Result<Cursor, Error> {
+        Ok(self.step(|state| state.events.latest()))
+    }
+
     async fn states(&self, jobs: &[JobName]) -> Result<Vec<Option<JobState>>, Error> {
         Ok(self.step(|state| jobs.iter().map(|job| state.state_of(job)).collect()))
     }

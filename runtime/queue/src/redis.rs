@@ -238,6 +238,10 @@ impl Engine for RedisEngine {
         reply::events(answer, self.settings.max_payload)
     }
 
+    async fn latest(&self) -> Result<Cursor, Error> {
+        reply::latest(self.connection.step(Arguments::new("latest")).await?)
+    }
+
     async fn states(&self, jobs: &[JobName]) -> Result<Vec<Option<JobState>>, Error> {
         let mut arguments = Arguments::new("states");
         arguments.jobs(jobs);

@@ -89,6 +89,9 @@ impl Engine for Link {
     async fn events(&self, after: Cursor, most: usize) -> Result<Vec<Event>, Error> {
         self.queue.events(after, most).await
     }
+    async fn latest(&self) -> Result<Cursor, Error> {
+        self.queue.latest().await
+    }
     async fn states(&self, jobs: &[JobName]) -> Result<Vec<Option<JobState>>, Error> {
         self.queue.states(jobs).await
     }

@@ -61,6 +61,14 @@ impl Events {
         }
     }
 
+    /// Returns the place of the latest event, or the one before which events were dropped.
+    pub(super) fn latest(&self) -> Cursor {
+        self.last.max(Cursor {
+            millis: self.dropped_before,
+            number: 0,
+        })
+    }
+
     /// Drops the events before a moment.
     pub(super) fn drop_before(&mut self, moment: Moment) {
         let millis = moment.as_micros() / 1000;

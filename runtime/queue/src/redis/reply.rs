@@ -542,14 +542,22 @@ pub(super) fn events(answer: Value, most: u64) -> Result<Vec<Event>, Error> {
     each(list.value()?, |answer| event(answer, most))
 }
 
-fn event(answer: Value, most: u64) -> Result<Event, Error> {
-    let mut list = List::of(answer)?;
-    let place = list.text()?;
+/// Reads the place of an event, as in `1764000000000-3`.
+fn cursor(place: &str) -> Result<Cursor, Error> {
     let numbers = place.split_once('-').and_then(|(millis, number)| {
         let (millis, number) = (millis.parse().ok()?, number.parse().ok()?);
         Some(Cursor { millis, number })
     });
-    let cursor = numbers.ok_or_else(|| unexpected(&place))?;
+    numbers.ok_or_else(|| unexpected(place))
+}
+
+pub(super) fn latest(answer: Value) -> Result<Cursor, Error> {
+    cursor(&word(answer)?)
+}
+
+fn event(answer: Value, most: u64) -> Result<Event, Error> {
+    let mut list = List::of(answer)?;
+    let cursor = cursor(&list.text()?)?;
     let mut fields = Fields(list.list()?);
     let kind = match &*fields.next("t")?.text()? {
         "S" => EventKind::Started {

@@ -374,6 +374,12 @@ function operations.events()
   return { 'ok', list }
 end
 
+-- Returns the place of the latest event, or that of the last one that was dropped.
+function operations.latest()
+  local last = call('XREVRANGE', key('events'), '+', '-', 'COUNT', '1')
+  return last[1] and last[1][1] or text(meta.dropped) .. '-0'
+end
+
 function operations.states()
   local answers = {}
   for at = 1, next_number() do
