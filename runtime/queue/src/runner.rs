@@ -501,7 +501,10 @@ impl Loop {
     fn check<T>(&mut self, answer: Result<T, Error>) -> Result<Option<T>, Error> {
         match answer {
             Ok(value) => {
-                self.pause = FIRST_PAUSE;
+                if self.pause != FIRST_PAUSE {
+                    tracing::warn!("the queue answers again");
+                    self.pause = FIRST_PAUSE;
+                }
                 Ok(Some(value))
             }
             Err(Error::NodeLost { .. }) => {
@@ -509,7 +512,12 @@ impl Loop {
                 Ok(None)
             }
             Err(error @ (Error::Unreachable(_) | Error::OutOfMemory { .. })) => {
-                tracing::warn!(%error, "the queue does not answer; trying again in {:?}", self.pause);
+                // It is told once, not at each try.
+                if self.pause == FIRST_PAUSE {
+                    tracing::warn!(%error, "the queue does not answer; the node tries again and again");
+                } else {
+                    tracing::debug!(%error, "the queue does not answer; trying again in {:?}", self.pause);
+                }
                 self.not_before = Instant::now() + self.pause;
                 self.pause = (self.pause * 2).min(LONGEST_PAUSE);
                 Ok(None)
