@@ -104,7 +104,7 @@ async fn a_user_may_be_bound_to_the_keys_of_queues() {
         ..good.clone()
     };
     for (bad, expected) in [
-        (config(Password::new("sesame-78")), "authentication failed"),
+        (config(Password::new("sesame-78")), "WRONGPASS"),
         (RedisConfig::new(&server.url(), "queue"), "NOAUTH"),
         // Scripts tell of keys that they must not have, and not the server.
         (elsewhere, "permission"),
