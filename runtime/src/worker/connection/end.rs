@@ -8,8 +8,8 @@ use tokio::time::timeout;
 use super::filter::Filter;
 use super::{EndCause, ExitStage, RunningWorker, now};
 use crate::dispatch::{Retirement, StopReason};
-use crate::os::{Ended, Ending, REMOVE_LIMIT};
-use crate::outcome::{Class, Failure, OutputExcerpt};
+use crate::os::{Ended, Ending, OutputExcerpt, REMOVE_LIMIT};
+use crate::outcome::{Class, Failure};
 use crate::worker::event::WorkerEnd;
 
 /// How long the pipes of a worker that has ended are still read. Only a descendant that left its group can hold them
