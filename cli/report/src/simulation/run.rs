@@ -83,7 +83,7 @@ impl<'a> SimulationRun<'a> {
             .into_iter()
             .filter(|(name, _)| *change != Change::WithoutLimit(name.clone()))
             .collect();
-        let names: Vec<String> = limits.iter().map(|(name, _)| name.clone()).collect();
+        let enforced: Vec<String> = limits.iter().map(|(name, _)| name.clone()).collect();
         let settings = SchedulerSettings {
             slots: of.slots.saturating_add(more),
             capacity: of.model.jobs.len() + 1,
@@ -94,7 +94,7 @@ impl<'a> SimulationRun<'a> {
         let scheduler = Scheduler::new(settings, begin).ok()?;
         let (workers, ready) = of.workers_with(more);
         let mut run = Self {
-            limits_of: limits_of(of.model, &names, &scheduler)?,
+            limits_of: limits_of(of.model, &enforced, &scheduler)?,
             resources_of: resources_of(of.model, &scheduler),
             workers,
             jobs: simulated_jobs(of),
@@ -354,11 +354,11 @@ impl<'a> SimulationRun<'a> {
 /// Returns the limits of each of the terms that the scheduler knows by these names. `None` if it does not know one of them.
 fn limits_of(
     model: &RunModel,
-    names: &[String],
+    enforced: &[String],
     scheduler: &Scheduler,
 ) -> Option<Vec<Vec<LimitId>>> {
     let mut ids: HashMap<&str, LimitId, RandomState> = HashMap::default();
-    for name in names {
+    for name in enforced {
         ids.insert(name, scheduler.limit(name).ok()?);
     }
     let limits = model.terms.iter().map(|terms| {
