@@ -63,7 +63,7 @@ pub(super) fn release_delay(model: &RunModel) -> u64 {
 
 /// Returns the mean of times, of which some may seem to be negative because starts and ends are recorded to the millisecond.
 /// `None` if there are too few.
-fn mean(times: impl IntoIterator<Item = i64>) -> Option<u64> {
+pub(super) fn mean(times: impl IntoIterator<Item = i64>) -> Option<u64> {
     const LEAST: i64 = 8;
     let (mut sum, mut count) = (0_i64, 0_i64);
     for time in times {
