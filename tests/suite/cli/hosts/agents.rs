@@ -13,8 +13,9 @@ fn run_there(folder: &Folder) -> Ended {
 /// Returns the folder of the agents on the host, and the one agent in it.
 fn copied_agent(folder: &Folder) -> (PathBuf, PathBuf) {
     let agents = folder.at("cache/ratchet/agents");
-    let copy = fs::read_dir(&agents).unwrap().next().unwrap();
-    (agents, copy.unwrap().path())
+    let mut copies = fs::read_dir(&agents).expect("an agent was copied there");
+    let copy = copies.next().expect("an agent was copied there");
+    (agents, copy.expect("it can be read").path())
 }
 
 #[test]
