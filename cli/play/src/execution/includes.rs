@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Value as Json};
 
 use super::cursor::IncludedSteps;
 use super::event::PlayEvent;
-use super::frame::{Include, TaskNode};
-use super::host_run::{HostState, PendingInclude, TaskRun};
+use super::frame::Include;
+use super::host_run::{PendingInclude, TaskRun};
 use super::included_variables::rendered_argument;
 use super::items::item_variables;
-use super::machine::{Machine, is_action};
+use super::machine::Machine;
 use super::play_run::Strategy;
 use crate::language::{RoleParts, Settings, Step};
 use crate::module_check::check_steps;
