@@ -80,24 +80,6 @@ pub(crate) struct Session {
     runtime: Runtime,
 }
 
-/// What a call needs for its run: its options, its console, and its signal handlers.
-struct RunContext {
-    /// The flags and settings of the run.
-    options: RunOptions,
-    /// Decides whether the folder of the cache may be used. It is asked once it is known whether a job may use the
-    /// cache.
-    trust: Trust,
-    /// The stderr of this process, on which messages and progress are shown.
-    console: Console,
-    environment: UserEnvironment,
-    /// The run that this call continues; `None` for a new run. It is taken when the run begins.
-    resumed_run: Option<ResumedRun>,
-    progress_mode: ProgressMode,
-    signals: SignalHandler,
-    /// Where telemetry is sent, if anywhere. It is taken when the run begins.
-    telemetry: Option<TelemetrySettings>,
-}
-
 /// The jobs of a run, and the workers, hosts and reports for them.
 pub(crate) struct RunSetup {
     /// The verb of the call, by which telemetry names the run.
@@ -267,24 +249,6 @@ impl Session {
         runtime.shutdown_background();
         code
     }
-}
-
-/// A run whose jobs are being read and performed.
-struct StartedRun {
-    supervisor: ProcessSupervisor,
-    hosts: StartedHosts,
-    executor: Executor,
-    pools: Vec<ProcessPool>,
-    run: Run,
-    /// How the source of the jobs ended, once it has.
-    source: SourceEnd,
-    report: Box<dyn Report>,
-    /// Whether all events could be written, for the end of the run. It is nothing without `--events`.
-    events: Option<EventFailure>,
-    /// Reads what is added to the run, which has begun with these parts.
-    adder: Option<(Arc<JobAdder>, StartedParts)>,
-    /// What is sent to a collector.
-    telemetry: Option<RunTelemetry>,
 }
 
 /// Starts the process that kills the remaining processes of the jobs if this process is killed.
