@@ -167,14 +167,10 @@ fn configuration(arguments: &PlayArguments) -> Result<Configuration, CliError> {
         become_method: arguments.privilege.become_method.clone(),
         asks_become_password: arguments.privilege.ask_become_pass,
         become_password_file: arguments.privilege.become_password_file.clone(),
-        remote_user: arguments.connection.connection.user.clone(),
-        asks_password: arguments.connection.connection.ask_pass,
-        password_file: arguments
-            .connection
-            .connection
-            .connection_password_file
-            .clone(),
-        private_key: arguments.connection.connection.private_key.clone(),
+        remote_user: arguments.connection.user.clone(),
+        asks_password: arguments.connection.ask_pass,
+        password_file: arguments.connection.connection_password_file.clone(),
+        private_key: arguments.connection.private_key.clone(),
         connection: arguments.connection.connection.clone(),
         timeout: arguments.connection.timeout,
         ssh_common_args: arguments.connection.ssh_common_args.clone(),
