@@ -32,12 +32,13 @@ use ratchet_runtime::remote::SelfFence;
 use ratchet_runtime::{ParallelizationHint, Sink};
 use tokio::sync::watch;
 
+use super::Session;
 use super::console::Console;
 use super::executor::{add_pools, executor};
 use super::hosts::StartedHosts;
 use super::job_source::JobSource;
+use super::run::{FINAL_WRITE_LIMIT, RunContext};
 use super::signals::SignalHandler;
-use super::{FINAL_WRITE_LIMIT, RunContext, Session};
 use crate::args::terms::CacheMode;
 use crate::error::CliError;
 use crate::exit;
