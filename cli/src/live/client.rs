@@ -3,8 +3,9 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use ratchet_runtime::process::working_now;
 use ratchet_runtime::{RunId, RunStore};
 use rustix::process::Pid;
 use serde::de::DeserializeOwned;
@@ -134,13 +135,12 @@ impl LiveClient {
 impl LiveClient {
     /// Reads the line of an answer. It ends early if the run has closed the connection.
     fn read_answer(&mut self, line: &mut Vec<u8>) -> Result<(), AskError> {
-        let asked_at = Instant::now();
+        let asked_at = working_now();
         let mut limited = Read::take(&mut self.reader, LONGEST_ANSWER);
         loop {
             // What was read before the time was up stays in the line.
-            let error = match limited.read_until(b'\n', line) {
-                Ok(_) => return Ok(()),
-                Err(error) => error,
+            let Err(error) = limited.read_until(b'\n', line) else {
+                return Ok(());
             };
             // The system has two names for a time that is up.
             let is_late = matches!(
@@ -154,7 +154,7 @@ impl LiveClient {
             if let Some(process) = process.filter(|process| is_stopped(*process)) {
                 return Err(AskError::Stopped { process });
             }
-            if asked_at.elapsed() >= ANSWER_TIMEOUT {
+            if working_now().saturating_duration_since(asked_at) >= ANSWER_TIMEOUT {
                 let reason = format!("it has not answered within {ANSWER_TIMEOUT:?}");
                 return Err(AskError::Broken(io::Error::new(
                     io::ErrorKind::TimedOut,

@@ -95,23 +95,10 @@ impl RunContext {
         let goal = setup.halt.filter(HaltRule::is_goal);
         let ended = setup.jobs.ended_jobs();
         let figures = Arc::new(LiveFigures::default());
-        let record = RunRecord::begin(
-            &self.options,
-            &self.environment.folder,
-            setup.source.clone(),
-            setup.stdin,
-            resumed_run,
-        )?;
-        let (record, history) = record.unzip();
+        let (record, earlier) = self.begin_record(&setup, resumed_run, suspensions)?;
         if let (Some(follows), Some(record)) = (&mut follows, &record) {
             follows.record_in(&record.journal);
         }
-        let earlier = record.as_ref().and_then(|record| {
-            suspensions.keep_in(&record.journal);
-            let earlier =
-                |history| EarlierOutcomes::new(history, setup.source.as_ref(), &record.journal);
-            history.flatten().map(earlier)
-        });
         let StartedRun {
             supervisor,
             hosts,
@@ -204,6 +191,30 @@ impl RunContext {
         Ok(code)
     }
 
+    /// Begins the record of the run, if it has one. Also returns the outcomes that a resumed run has already.
+    fn begin_record(
+        &self,
+        setup: &RunSetup,
+        resumed_run: Option<ResumedRun>,
+        suspensions: &SuspensionRecord,
+    ) -> Result<(Option<RunRecord>, Option<EarlierOutcomes>), CliError> {
+        let record = RunRecord::begin(
+            &self.options,
+            &self.environment.folder,
+            setup.source.clone(),
+            setup.stdin,
+            resumed_run,
+        )?;
+        let Some((record, history)) = record else {
+            return Ok((None, None));
+        };
+        suspensions.keep_in(&record.journal);
+        let earlier =
+            |history| EarlierOutcomes::new(history, setup.source.as_ref(), &record.journal);
+        let earlier = history.map(earlier);
+        Ok((Some(record), earlier))
+    }
+
     /// Tells how the interrupted run is resumed. Returns the exit code.
     fn tell_interrupted(&self, record: Option<&RunRecord>) -> u8 {
         let resume = record.map(|record| record.resume_command(&self.options));
@@ -236,7 +247,7 @@ impl RunContext {
         match follower {
             None => signals.steer(handle, &self.options, console, keys),
             Some(follower) => {
-                signals.steer_follower(follower, handle, &self.options, console, keys)
+                signals.steer_follower(follower, handle, &self.options, console, keys);
             }
         }
     }
