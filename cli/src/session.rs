@@ -47,7 +47,6 @@ use ratchet_runtime::monitor::Sampler;
 use ratchet_runtime::process::{
     Keeper, LocalProcesses, ProcessPool, ProcessSupervisor, working_now,
 };
-use ratchet_runtime::summary::Counts;
 use ratchet_runtime::{Executor, History, Limit, RUN_ID_VARIABLE, Run, RunHandle, Stopped};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -64,7 +63,7 @@ use crate::job_file::{
     WorkerPlan,
 };
 use crate::live::LiveFigures;
-use crate::map::{HaltDecision, HaltRule, MapRunner};
+use crate::map::{HaltRule, MapRunner};
 use crate::progress::ProgressMode;
 use crate::readable::duration;
 use crate::recorded;
@@ -345,7 +344,6 @@ impl RunContext {
         self.check_cache(&setup.jobs)?;
         let resumed_run = self.resumed_run.take();
         let is_resumed = resumed_run.is_some();
-        let goal = setup.halt.filter(HaltRule::is_goal);
         let ended = setup.jobs.ended_jobs();
         let figures = Arc::new(LiveFigures::default());
         let record = RunRecord::begin(
@@ -397,15 +395,13 @@ impl RunContext {
         self.drain_when_unwritable(&delivery, &handle);
 
         let completion = async {
-            let (stopped, reached_goal) =
-                consume(run, &delivery, goal, (&figures, ended.as_deref())).await;
+            let stopped = consume(run, &delivery, (&figures, ended.as_deref())).await;
             let figures = run_figures(&handle, &pools, (record.as_ref(), began)).await;
             let delivery = delivery.end(figures).await?;
             let (source, differences) = source.end();
             Ok::<_, CliError>(CompletedRun {
                 delivery,
                 stopped,
-                reached_goal,
                 source,
                 differences,
             })
@@ -681,28 +677,12 @@ fn total_announcer(console: &Console, figures: &Arc<LiveFigures>) -> impl Fn(u64
 async fn consume(
     mut run: Run,
     delivery: &Delivery,
-    goal: Option<HaltRule>,
     (figures, ended): (&LiveFigures, Option<&EndedJobs>),
-) -> (Option<Stopped>, bool) {
-    let mut counts = Counts::default();
-    let mut reached_goal = false;
+) -> Option<Stopped> {
     loop {
         let mut batch = Vec::with_capacity(BATCH);
         if run.next_many(&mut batch, BATCH).await == 0 {
-            return (run.stopped().cloned(), reached_goal);
-        }
-        if let Some(rule) = goal.filter(|_| !reached_goal) {
-            for outcome in &batch {
-                counts.add(outcome.status());
-            }
-            if rule.decide(&counts) == HaltDecision::EnoughSuccesses {
-                reached_goal = true;
-                if rule.now {
-                    run.handle().cancel();
-                } else {
-                    run.handle().drain();
-                }
-            }
+            return run.stopped().cloned();
         }
         for outcome in &batch {
             figures.ended(outcome);
