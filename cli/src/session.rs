@@ -104,6 +104,8 @@ const FINAL_WRITE_LIMIT: Duration = Duration::from_secs(2);
 
 /// A call that is about to run jobs, with the event loop for them.
 pub(crate) struct Session {
+    /// When the call began, from which the deadline of the run counts.
+    opened: Instant,
     context: RunContext,
     runtime: Runtime,
 }
@@ -168,6 +170,7 @@ impl Session {
         terminal: TerminalUse,
         resumed_run: Option<ResumedRun>,
     ) -> Result<Self, CliError> {
+        let opened = Instant::now();
         let environment = UserEnvironment::current()?;
         let settings = Settings::load(&environment)?;
         let mut hosts = HostFlags::of(&typed.hosts.chosen)?;
@@ -222,7 +225,11 @@ impl Session {
             signals,
             telemetry,
         };
-        Ok(Self { context, runtime })
+        Ok(Self {
+            opened,
+            context,
+            runtime,
+        })
     }
 
     /// Returns the options of the run.
@@ -265,8 +272,8 @@ impl Session {
     /// Reads the input that the run needs before it can begin, such as a job file. `what` is its name in messages.
     ///
     /// It is read on a thread of its own, because a large file takes seconds and a pipe may stay silent forever, and
-    /// the event loop handles signals in the meantime. SIGINT and SIGTERM end the call at once: the thread holds
-    /// nothing that has to be given back.
+    /// the event loop handles signals in the meantime. SIGINT, SIGTERM and the deadline of the run end the call at once:
+    /// the thread holds nothing that has to be given back.
     pub(crate) fn read<T: Send + 'static>(
         &mut self,
         what: &str,
@@ -281,15 +288,28 @@ impl Session {
             })
             .map_err(|error| CliError::internal("a thread cannot be started").because(error))?;
         let RunContext {
+        let time_left = self.time_left();
             signals, console, ..
         } = &mut self.context;
         self.runtime
-            .block_on(signals.wait_for_reader(what, reading, console))
+            .block_on(signals.wait_for_reader(what, reading, time_left, console))
+    }
+
+    /// Returns how much time the run has left until its deadline, if it has one.
+    fn time_left(&self) -> Option<Duration> {
+        let deadline = self.context.options.deadline?;
+        Some(deadline.saturating_sub(self.opened.elapsed()))
     }
 
     /// Runs all jobs. Returns the exit code.
-    pub(crate) fn perform(self, setup: RunSetup) -> Result<u8, CliError> {
-        let Self { context, runtime } = self;
+    pub(crate) fn perform(mut self, setup: RunSetup) -> Result<u8, CliError> {
+        if let Some(time_left) = self.time_left() {
+            // The executor refuses a deadline of 0, and a deadline that has passed ends the run all the same.
+            self.context.options.deadline = Some(time_left.max(Duration::from_nanos(1)));
+        }
+        let Self {
+            context, runtime, ..
+        } = self;
         let code = runtime.block_on(context.run_shown(setup));
         // A thread that is stuck in a system call must not keep the process from ending.
         runtime.shutdown_background();
