@@ -14,7 +14,7 @@ use super::files::prepare_for_remote;
 use super::folders::FileFolders;
 use super::groups::FailFastGroups;
 use super::hosts::{HostRegistry, check_on, check_words};
-use super::job::JobPlaces;
+use super::job::{JobPlaces, idle_timeout};
 use super::options::{BreakerAndBudget, PlanOptions, ServedTasks, WorkerPlan};
 use super::paths::within;
 use super::resources::{self, Resources};
@@ -59,6 +59,8 @@ pub(super) struct JobBuilder {
     other_tasks: Option<SharedTerms>,
     /// The terms of commands.
     commands: SharedTerms,
+    /// The place of the idle timeout of all jobs.
+    default_idle: Option<Span>,
     /// The overrides, in the order of the file.
     overrides: Vec<Override>,
     /// The groups that are given up when one of their jobs fails.
@@ -110,6 +112,8 @@ struct Override {
     pattern: JobPattern,
     place: Span,
     terms: PartialTerms,
+    /// The place of the idle timeout.
+    idle: Option<Span>,
     is_used: bool,
 }
 
@@ -132,7 +136,7 @@ impl JobBuilder {
             breaker: breaker.flatten(),
             retry_budget,
         };
-        let default_retry = defaults.retry.span();
+        let (default_retry, default_idle) = (defaults.retry.span(), idle_timeout(&defaults));
         let hosts = HostRegistry::new(header.hosts, &options.hosts, folder, problems);
         let known_resources = hosts.all_resources(&resources);
         check_names((&limits, &known_resources), &defaults, problems);
@@ -175,6 +179,7 @@ impl JobBuilder {
             settled: HashMap::new(),
             rates: HashMap::new(),
         };
+            default_idle,
         builder.add_overrides(header.overrides, problems);
         let workers_key = header.workers.key();
         let mut named: HashMap<TaskName, Span> = HashMap::new();
@@ -255,6 +260,7 @@ impl JobBuilder {
             match pattern.parse() {
                 Ok(pattern) => self.overrides.push(Override {
                     pattern,
+            let idle = idle_timeout(&terms);
                     place,
                     terms,
                     is_used: false,
@@ -264,6 +270,7 @@ impl JobBuilder {
         }
     }
 
+                    idle,
     /// Returns the terms of a job with those of the overrides that match it, or nothing if no override does.
     fn overridden(&mut self, job: &Job, places: &JobPlaces) -> Option<PartialTerms> {
         let mut terms: Option<PartialTerms> = None;
@@ -484,6 +491,7 @@ impl JobBuilder {
         check_cached_files(job, places, problems);
         if job.terms.on != Placement::Here {
             self.send_elsewhere(job, places, problems);
+        self.check_idle_timeout(job, places, problems);
         } else if let Some(slots) = self.slots.filter(|slots| job.terms.slots > *slots) {
             let message = format!(
                 "a job of {} slots can never run with {slots} in all",
@@ -503,6 +511,28 @@ impl JobBuilder {
         };
         if self.known_resources.is_empty() {
             return;
+    /// Refuses an idle timeout of a command.
+    fn check_idle_timeout(&self, job: &Job, places: &JobPlaces, problems: &mut Problems) {
+        if !matches!(job.work, Work::Command(_)) || job.terms.timeouts.idle.is_none() {
+            return;
+        }
+        let of_job = places.terms.as_ref().and_then(|own| own.idle);
+        let of_override = || {
+            let mut overrides = self.overrides.iter();
+            let matching =
+                overrides.find(|one| one.pattern.matches(job, places.group.as_deref()))?;
+            matching.idle
+        };
+        let place = of_job.or_else(of_override).or(self.default_idle);
+        let message = "a command cannot report progress, so it cannot have an idle timeout";
+        let help = "use `soft` or `hard`, or set `idle` only for jobs and workers of tasks";
+        let found = Diagnostic::error(place.unwrap_or(places.head), message).help(help);
+        // An idle timeout that many jobs have in common is reported once.
+        if !problems.contains(&found) {
+            problems.push(found);
+        }
+    }
+
         }
         let takes = |name: &str| job.terms.resources.iter().any(|need| need.name == name);
         for (variable, value) in process.env.declared() {

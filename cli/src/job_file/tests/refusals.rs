@@ -117,6 +117,36 @@ fn slots_that_nobody_has() {
 }
 
 #[test]
+fn an_idle_timeout_of_a_command_is_refused_wherever_it_was_set() {
+    let second = "  - { id: b, run: [ls] }\n";
+    for (head, job, place) in [
+        (
+            "",
+            "  - { id: a, run: [ls], timeout: { idle: 5s } }\n",
+            "jobs.yaml:2:36",
+        ),
+        (
+            "defaults: { timeout: { idle: 5s } }\n",
+            "  - { id: a, run: [ls] }\n",
+            "jobs.yaml:1:24",
+        ),
+        (
+            "overrides: [{ match: a, timeout: { idle: 5s } }]\n",
+            "  - { id: a, run: [ls] }\n",
+            "jobs.yaml:1:36",
+        ),
+    ] {
+        let refusal = write("jobs.yaml", format!("{head}jobs:\n{job}{second}")).refusal();
+        let message = "a command cannot report progress";
+        assert_eq!(refusal.matches(message).count(), 1, "{refusal}");
+        assert!(refusal.contains(place), "{place}: {refusal}");
+    }
+    let task = "workers: { t: { command: [sh] } }\n\
+                jobs: [{ task: t, timeout: { idle: 5s } }]\n";
+    assert!(write("jobs.yaml", task).open().is_ok());
+}
+
+#[test]
 fn files_that_are_none() {
     for (name, text, said) in [
         ("jobs.yaml", "", "has no jobs: nothing to do"),
