@@ -147,6 +147,32 @@ fn an_idle_timeout_of_a_command_is_refused_wherever_it_was_set() {
 }
 
 #[test]
+fn a_pattern_that_matches_nothing_is_refused_and_a_selection_that_leaves_nothing_is_told() {
+    let file = write("jobs.yaml", "jobs: [{ id: a, run: ls }]\n");
+    let shown = |only: &[&str], skip: &[&str]| {
+        let patterns = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect();
+        let options = PlanOptions {
+            selection: Selection {
+                only: patterns(only),
+                skip: patterns(skip),
+                partition: None,
+            },
+            ..PlanOptions::default()
+        };
+        file.shown(file.open_with(&options).unwrap_err())
+    };
+    let unmatched = shown(&["zz"], &[]);
+    assert!(
+        unmatched.starts_with("--only zz: no job matches"),
+        "{unmatched}"
+    );
+    assert_eq!(
+        shown(&[], &["*"]),
+        "--only, --skip and --partition leave no job of jobs.yaml: nothing to do"
+    );
+}
+
+#[test]
 fn files_that_are_none() {
     for (name, text, said) in [
         ("jobs.yaml", "", "has no jobs: nothing to do"),
