@@ -55,7 +55,9 @@ pub(crate) use hosts::{AgentPlan, HostAccess, HostPlan, HostRegistry, HostTimes,
 pub(crate) use open::{Jobs, Plan, open};
 pub(crate) use options::{BreakerAndBudget, PlanOptions, PoolDefaults, ServedTasks, WorkerPlan};
 pub(crate) use program::{cannot_start, typed_worker};
-pub(crate) use resources::{Resources, TypedNeeds, check_typed, typed_needs, typed_resource};
+pub(crate) use resources::{
+    Resources, TypedNeeds, check_typed, name_of_setting, typed_needs, typed_resource,
+};
 pub(crate) use selection::{GroupPattern, JobPattern, Partition, Selection};
 pub(crate) use spec::{FileSpec, HeaderSpec, JobSpec, PlainHint, Protocol};
 pub(crate) use stream::{JobLines, LONGEST, LineRead, StreamError, read_until};

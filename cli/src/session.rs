@@ -68,7 +68,7 @@ use crate::progress::ProgressMode;
 use crate::readable::duration;
 use crate::recorded;
 use crate::report::Report;
-use crate::settings::Settings;
+use crate::settings::{Settings, variable_of_setting};
 use crate::style::When;
 use crate::trust::Trust;
 use conclusion::{CompletedRun, conclude, interrupted};
@@ -259,6 +259,7 @@ impl Session {
             selection: Selection::default(),
             fail_fast: Vec::new(),
             resources: self.context.options.resources.clone(),
+            variable_of_setting: Some(variable_of_setting),
             hosts: self.context.options.hosts.table.clone(),
             keep_remote: self.context.options.hosts.keep_remote,
         }
@@ -287,8 +288,8 @@ impl Session {
                 let _ = send.send(read());
             })
             .map_err(|error| CliError::internal("a thread cannot be started").because(error))?;
-        let RunContext {
         let time_left = self.time_left();
+        let RunContext {
             signals, console, ..
         } = &mut self.context;
         self.runtime
@@ -692,8 +693,7 @@ fn total_announcer(console: &Console, figures: &Arc<LiveFigures>) -> impl Fn(u64
     }
 }
 
-/// Delivers all outcomes. Returns why the run stopped before all jobs were done, if it did, and whether it stopped
-/// because enough jobs succeeded.
+/// Delivers all outcomes. Returns why the run stopped before all jobs were done, if it did.
 async fn consume(
     mut run: Run,
     delivery: &Delivery,

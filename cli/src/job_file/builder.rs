@@ -127,6 +127,13 @@ impl JobBuilder {
     ) -> Self {
         let folder = folders.root();
         let limits = limits(header.limits.into_value().unwrap_or_default(), problems);
+        if let Some(variable_of_setting) = options.variable_of_setting {
+            let hosts = header.hosts.get().into_iter().flatten();
+            let of_hosts = hosts.filter_map(|host| Some(&host.value.as_ref()?.resources));
+            for resources in std::iter::once(&header.resources).chain(of_hosts) {
+                resources::refuse_names_of_settings(resources, variable_of_setting, problems);
+            }
+        }
         let resources = resources::declared(header.resources, &options.resources, problems);
         let mut defaults = header.defaults.into_value().unwrap_or_default();
         let (env, cwd) = defaults.take_start();
@@ -172,6 +179,7 @@ impl JobBuilder {
             keep_remote: options.keep_remote,
             other_tasks: None,
             commands: shared(PartialTerms::default(), None),
+            default_idle,
             overrides: Vec::new(),
             groups: FailFastGroups::new(header.groups, &options.fail_fast),
             env: program::variables(env, problems),
@@ -179,7 +187,6 @@ impl JobBuilder {
             settled: HashMap::new(),
             rates: HashMap::new(),
         };
-            default_idle,
         builder.add_overrides(header.overrides, problems);
         let workers_key = header.workers.key();
         let mut named: HashMap<TaskName, Span> = HashMap::new();
@@ -253,6 +260,7 @@ impl JobBuilder {
             let terms = *spec.terms.unwrap_or_default();
             check_names(self.declared(), &terms, problems);
             check_on(&self.hosts, &terms.on, problems);
+            let idle = idle_timeout(&terms);
             let terms = PartialTerms::from_spec(terms, self.folders.at(span), problems);
             let Some(pattern) = spec.pattern.into_value() else {
                 continue;
@@ -260,9 +268,9 @@ impl JobBuilder {
             match pattern.parse() {
                 Ok(pattern) => self.overrides.push(Override {
                     pattern,
-            let idle = idle_timeout(&terms);
                     place,
                     terms,
+                    idle,
                     is_used: false,
                 }),
                 Err(message) => problems.push(Diagnostic::error(place, message)),
@@ -270,7 +278,6 @@ impl JobBuilder {
         }
     }
 
-                    idle,
     /// Returns the terms of a job with those of the overrides that match it, or nothing if no override does.
     fn overridden(&mut self, job: &Job, places: &JobPlaces) -> Option<PartialTerms> {
         let mut terms: Option<PartialTerms> = None;
@@ -484,6 +491,7 @@ impl JobBuilder {
                 return;
             }
         }
+        self.check_idle_timeout(job, places, problems);
         self.check_shares(job, places, problems);
         self.check_pull(job, task, places, problems);
         let own = places.terms.as_ref();
@@ -491,7 +499,6 @@ impl JobBuilder {
         check_cached_files(job, places, problems);
         if job.terms.on != Placement::Here {
             self.send_elsewhere(job, places, problems);
-        self.check_idle_timeout(job, places, problems);
         } else if let Some(slots) = self.slots.filter(|slots| job.terms.slots > *slots) {
             let message = format!(
                 "a job of {} slots can never run with {slots} in all",
@@ -504,13 +511,6 @@ impl JobBuilder {
         self.check_rate(&job.terms, task, place, problems);
     }
 
-    /// Reports a variable that names a resource of which the job takes nothing.
-    fn check_shares(&self, job: &Job, places: &JobPlaces, problems: &mut Problems) {
-        let Work::Command(process) = &job.work else {
-            return;
-        };
-        if self.known_resources.is_empty() {
-            return;
     /// Refuses an idle timeout of a command.
     fn check_idle_timeout(&self, job: &Job, places: &JobPlaces, problems: &mut Problems) {
         if !matches!(job.work, Work::Command(_)) || job.terms.timeouts.idle.is_none() {
@@ -533,6 +533,13 @@ impl JobBuilder {
         }
     }
 
+    /// Reports a variable that names a resource of which the job takes nothing.
+    fn check_shares(&self, job: &Job, places: &JobPlaces, problems: &mut Problems) {
+        let Work::Command(process) = &job.work else {
+            return;
+        };
+        if self.known_resources.is_empty() {
+            return;
         }
         let takes = |name: &str| job.terms.resources.iter().any(|need| need.name == name);
         for (variable, value) in process.env.declared() {

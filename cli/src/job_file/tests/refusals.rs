@@ -147,6 +147,26 @@ fn an_idle_timeout_of_a_command_is_refused_wherever_it_was_set() {
 }
 
 #[test]
+fn a_resource_of_a_file_has_no_name_whose_variable_is_that_of_a_setting() {
+    let text = "resources: { gpu: 1, jobs: 2 }\nhosts: { a: { ssh: b, resources: { jobs: 3 } } }\n\
+                jobs: [{ run: ls }]\n";
+    let file = write("jobs.yaml", text);
+    let options = PlanOptions {
+        variable_of_setting: Some(|name| (name == "jobs").then(|| "RATCHET_JOBS".to_owned())),
+        ..PlanOptions::default()
+    };
+    let refusal = file.shown(file.open_with(&options).unwrap_err());
+    for place in ["jobs.yaml:1:22", "jobs.yaml:2:36"] {
+        assert!(refusal.contains(place), "{refusal}");
+    }
+    assert!(
+        refusal.contains("take RATCHET_JOBS for a setting"),
+        "{refusal}"
+    );
+    assert!(file.open().is_ok());
+}
+
+#[test]
 fn a_pattern_that_matches_nothing_is_refused_and_a_selection_that_leaves_nothing_is_told() {
     let file = write("jobs.yaml", "jobs: [{ id: a, run: ls }]\n");
     let shown = |only: &[&str], skip: &[&str]| {
