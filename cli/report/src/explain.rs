@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ratchet_input::escape::plain;
 use ratchet_input::readable::duration;
-use ratchet_runtime::{Blocker, Status};
+use ratchet_runtime::{Blocker, Limit, Status};
 
 use crate::critical_path::{Link, before, critical_path};
 use crate::model::{RunEnd, RunModel, shown_name};
@@ -97,11 +97,20 @@ fn changes(model: &RunModel, chain: &[Link]) -> Vec<Change> {
             Blocker::Limit(name) => Some(Change::WithoutLimit(name.to_string())),
             Blocker::Host => Some(Change::WithoutHint("host_exclusive")),
             Blocker::Global => Some(Change::WithoutHint("global_exclusive")),
+            Blocker::Rate if has_rate_of_starts(model) => {
+                Some(Change::WithoutLimit(Limit::RATE_OF_STARTS.to_owned()))
+            }
             Blocker::Rate => Some(Change::WithoutHint("rate_limited")),
             _ => None,
         });
     }
     changes
+}
+
+/// Whether a flag bounds how often the jobs of the run start.
+fn has_rate_of_starts(model: &RunModel) -> bool {
+    let mut limits = model.terms.iter().flat_map(|terms| &terms.limits);
+    limits.any(|name| name == Limit::RATE_OF_STARTS)
 }
 
 /// Describes the figures and the chain of a run, one sentence per line.
@@ -208,7 +217,7 @@ fn meaning(blocker: &Blocker) -> String {
         Blocker::Host => "the lock of its host".to_owned(),
         Blocker::Global => "the global lock".to_owned(),
         Blocker::Limit(limit) => format!("the limit `{}`", plain(limit)),
-        Blocker::Rate => "the rate of its hint".to_owned(),
+        Blocker::Rate => "a rate".to_owned(),
         Blocker::Resource(name) => format!("the resource `{}`", plain(name)),
         Blocker::Admission => "memory or load".to_owned(),
         Blocker::Worker => "a worker".to_owned(),
