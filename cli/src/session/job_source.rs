@@ -182,7 +182,7 @@ pub(super) enum SourceEnd {
 pub(super) struct ResumeDifferences {
     /// How many jobs are kept, and how many are run again, by the reason.
     pub(super) jobs: ResumeCounts,
-    /// How many jobs of the earlier part are not among the jobs any more.
+    /// How many jobs of the earlier part are not among the jobs any more; 0 if the jobs were not read to their end.
     pub(super) gone: u64,
 }
 
@@ -203,6 +203,8 @@ pub(super) struct EarlierOutcomes {
     resume: Resume,
     /// The journal, which this part of the run continues.
     journal: Arc<Mutex<Journal>>,
+    /// Whether the jobs were not read to their end, so that nobody knows which of the earlier ones are not there.
+    is_broken_off: bool,
 }
 
 impl EarlierOutcomes {
@@ -215,6 +217,7 @@ impl EarlierOutcomes {
         Self {
             resume: Resume::new(Arc::new(history), source),
             journal: Arc::clone(journal),
+            is_broken_off: false,
         }
     }
 
@@ -269,7 +272,11 @@ impl EarlierOutcomes {
     fn differences(self) -> ResumeDifferences {
         ResumeDifferences {
             jobs: self.resume.differences(),
-            gone: self.resume.gone(),
+            gone: if self.is_broken_off {
+                0
+            } else {
+                self.resume.gone()
+            },
         }
     }
 }
@@ -296,6 +303,11 @@ fn submit_all(
     let mut batch = Vec::with_capacity(BATCH);
     let mut bytes = 0;
     let mut result = Ok(());
+    let break_off = |earlier: &mut Option<EarlierOutcomes>| {
+        if let Some(earlier) = earlier {
+            earlier.is_broken_off = true;
+        }
+    };
     while let Some(job) = stream.next() {
         match job {
             Ok(job) => {
@@ -309,6 +321,7 @@ fn submit_all(
                 });
             }
             Err(error) => {
+                break_off(earlier);
                 result = Err(error);
                 break;
             }
@@ -318,6 +331,7 @@ fn submit_all(
             let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
             if runtime.block_on(submitter.submit_many(full)).is_err() {
                 // The run takes no more jobs, and reports the reason itself.
+                break_off(earlier);
                 return Ok(());
             }
         }
