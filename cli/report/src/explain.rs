@@ -246,10 +246,18 @@ fn head(model: &RunModel) -> String {
         RunEnd::Interrupted => "was interrupted after",
         RunEnd::Running => "has been running for",
     };
-    let length = duration(Duration::from_micros(model.length));
-    let jobs = match model.jobs.len() {
-        1 => "1 job".to_owned(),
-        jobs => format!("{jobs} jobs"),
+    let mut length = duration(Duration::from_micros(model.length));
+    let stopped = model.suspended_between(0, model.length);
+    if stopped > 0 {
+        let stopped = duration(Duration::from_micros(stopped));
+        // Writing to a string cannot fail.
+        let _ = write!(length, " ({stopped} of it stopped, as by Ctrl-Z)");
+    }
+    let jobs = match (model.end, model.jobs.len()) {
+        (RunEnd::Running, 1) => "1 job has ended".to_owned(),
+        (RunEnd::Running, jobs) => format!("{jobs} jobs have ended"),
+        (_, 1) => "1 job".to_owned(),
+        (_, jobs) => format!("{jobs} jobs"),
     };
     let told = if told.is_empty() {
         String::new()
@@ -257,15 +265,13 @@ fn head(model: &RunModel) -> String {
         format!(" ({})", told.join(", "))
     };
     let slots = model.all_slots();
-    let slots = if slots == 1 {
-        "1 slot".to_owned()
-    } else {
-        format!("{slots} slots")
+    let slots = match slots {
+        // The record of a run that has just begun may not tell its slots yet.
+        _ if model.plans.is_empty() && model.end == RunEnd::Running => String::new(),
+        1 => " on 1 slot".to_owned(),
+        slots => format!(" on {slots} slots"),
     };
-    format!(
-        "Run {} {took} {length}: {jobs} on {slots}{told}.\n",
-        model.id
-    )
+    format!("Run {} {took} {length}: {jobs}{slots}{told}.\n", model.id)
 }
 
 /// Appends how long the jobs ran and waited in all, and for what they waited most.
