@@ -193,6 +193,14 @@ fn a_pattern_that_matches_nothing_is_refused_and_a_selection_that_leaves_nothing
 }
 
 #[test]
+fn a_class_that_is_never_retried_is_refused_with_that_reason() {
+    let text = "jobs: [{ run: ls, retry: { max: 1, on: [spawn] } }]\n";
+    let refusal = write("jobs.yaml", text).refusal();
+    let reason = "a failure of class `spawn` is never tried again";
+    assert!(refusal.contains(reason), "{refusal}");
+}
+
+#[test]
 fn files_that_are_none() {
     for (name, text, said) in [
         ("jobs.yaml", "", "has no jobs: nothing to do"),
