@@ -158,9 +158,10 @@ impl FileSummary {
         }
         if bad > 0 {
             let file = &self.file;
-            return Err(CliError::usage(format!(
-                "{bad} lines of {file} are not valid jobs"
-            )));
+            return Err(CliError::usage(match bad {
+                1 => format!("a line of {file} is not a valid job"),
+                _ => format!("{bad} lines of {file} are not valid jobs"),
+            }));
         }
         Ok(())
     }
