@@ -58,7 +58,9 @@ pub(crate) use options::{
     BreakerAndBudget, JobPerformer, PlanOptions, PoolDefaults, ServedTasks, WorkerPlan,
 };
 pub(crate) use program::{cannot_start, typed_worker};
-pub(crate) use resources::{Resources, TypedNeeds, check_typed, typed_needs, typed_resource};
+pub(crate) use resources::{
+    Resources, TypedNeeds, check_typed, name_of_setting, typed_needs, typed_resource,
+};
 pub(crate) use selection::{GroupPattern, JobPattern, Partition, Selection};
 pub(crate) use spec::{FileSpec, HeaderSpec, JobSpec, PlainHint, Protocol};
 pub(crate) use stream::{JobLines, LONGEST, LineRead, StreamError, read_until};

@@ -84,7 +84,10 @@ use ratchet_input::{diagnostic, document, escape, inventory, style, value};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let Arguments { verb } = parse::parse_or_exit();
+    let Arguments { verb } = match parse::parse_or_exit() {
+        Ok(arguments) => arguments,
+        Err(error) => return ExitCode::from(print_error::print_error(&error, None)),
+    };
     let mut color = verb.color();
     if let Err(error) = need_streams(&verb) {
         return ExitCode::from(print_error::print_error(&error, color));

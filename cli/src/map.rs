@@ -53,7 +53,7 @@ pub(crate) use columns::Columns;
 pub(crate) use command_line::{ItemCommand, LineInterpreter};
 pub(crate) use files::{FileFlags, FileTemplates};
 pub(crate) use groups::GroupRule;
-pub(crate) use halt::{HaltDecision, HaltRule};
+pub(crate) use halt::HaltRule;
 pub(crate) use host_table::HostOutputs as OutputsByHost;
 pub(crate) use item::{Item, ItemError};
 pub(crate) use item_terms::{HintTemplate, ItemTerms};

@@ -1,7 +1,7 @@
 //! Parses the command line. A call that cannot be parsed, or that asks for help, ends here.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use clap::builder::StyledStr;
@@ -10,15 +10,16 @@ use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
 use crate::args::{Arguments, other_programs};
 use crate::document::DocumentFormat;
-use crate::exit;
+use crate::error::CliError;
+use crate::output::Destination;
 use crate::settings;
 use crate::shell_quote::shell_line;
 use crate::style::When;
 
 /// Parses the arguments of this process. Prints help, or what is wrong with them, and ends the process where there
-/// are none to return.
-pub(crate) fn parse_or_exit() -> Arguments {
-    Arguments::try_parse().unwrap_or_else(|_| {
+/// are none to return. Help that cannot be printed is an error.
+pub(crate) fn parse_or_exit() -> Result<Arguments, CliError> {
+    Arguments::try_parse().or_else(|_| {
         // The arguments are parsed once more because the colours of a message of clap are set before it parses.
         let color = match settings::color_or_default(typed_color(std::env::args_os())) {
             When::Auto => ColorChoice::Auto,
@@ -28,7 +29,7 @@ pub(crate) fn parse_or_exit() -> Arguments {
         let matches = Arguments::command().color(color).try_get_matches();
         matches
             .and_then(|matches| Arguments::from_arg_matches(&matches))
-            .unwrap_or_else(|error| exit_with(&with_suggestion(error)))
+            .or_else(|error| Err(exit_with(&with_suggestion(error))))
     })
 }
 
@@ -67,22 +68,21 @@ fn is_job_file(word: &str) -> bool {
     DocumentFormat::of(path).is_some() || path.is_file()
 }
 
-/// Prints help, or what is wrong with the arguments, and ends the process.
+/// Prints help, or what is wrong with the arguments, and ends the process. Returns the error of help that cannot be
+/// printed.
 ///
-/// `clap::Error::exit` would end with 0 where the reader of the help has gone.
+/// `clap::Error::exit` would end with 0 where the reader of the help has gone, or where its file system is full.
 #[expect(
     clippy::exit,
     reason = "nothing has begun yet, and clap itself ends a process in the same way"
 )]
-fn exit_with(error: &clap::Error) -> ! {
-    let printed = error.print();
-    let is_help = !error.use_stderr();
-    let is_unread = matches!(&printed, Err(error) if error.kind() == io::ErrorKind::BrokenPipe);
-    std::process::exit(if is_help && is_unread {
-        exit::UNREAD.into()
-    } else {
-        error.exit_code()
-    })
+fn exit_with(error: &clap::Error) -> CliError {
+    // Buffered text that cannot be written would be lost without an error when the process ends.
+    let printed = error.print().and_then(|()| io::stdout().flush());
+    match printed {
+        Err(failed) if !error.use_stderr() => Destination::Stdout.error(failed).into(),
+        _ => std::process::exit(error.exit_code()),
+    }
 }
 
 /// Returns the value of `--color` among arguments that cannot be parsed.

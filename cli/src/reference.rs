@@ -12,7 +12,7 @@ use keys::sections;
 
 /// The first sentences of the reference of job files.
 const JOB_FILES: &str = "A job file is YAML, JSON or TOML, all with the same keys. A stream (`.jsonl` or stdin) has a job on each \
-line; its first line may set `version`, `workers`, `limits`, `hosts` and `defaults`. A job beats its worker, and that beats \
+line; its first line may set what is not a job, such as `version`, `workers`, `limits`, `resources`, `groups`, `hosts`, `defaults` and `overrides`. A job beats its worker, and that beats \
 `defaults`. Relative paths are relative to the file. `ratchet check FILE` says whether a file is sound. \
 A key is there since version 0.1.0, unless its text names a later one.";
 

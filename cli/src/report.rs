@@ -19,6 +19,7 @@ use ratchet_runtime::{AttemptsShown, Outcome, Summary};
 
 pub(crate) use human::describe;
 pub(crate) use human_summary::HumanSummary;
+pub(crate) use junit::PrintedOutputs;
 pub(crate) use statistics::statistics;
 pub(crate) use times::{times, waits};
 

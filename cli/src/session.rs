@@ -44,6 +44,7 @@ mod terminal_keys;
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ratchet_play::MakeRunner;
 use ratchet_runtime::Limit;
@@ -64,7 +65,7 @@ use crate::job_file::{
 use crate::map::{HaltRule, MapRunner};
 use crate::progress::ProgressMode;
 use crate::report::Report;
-use crate::settings::Settings;
+use crate::settings::{Settings, variable_of_setting};
 use run::RunContext;
 use signals::SignalHandler;
 
@@ -85,6 +86,8 @@ pub(crate) use terminal::TerminalUse;
 
 /// A call that is about to run jobs, with the event loop for them.
 pub(crate) struct Session {
+    /// When the call began, from which the deadline of the run counts.
+    opened: Instant,
     context: RunContext,
     runtime: Runtime,
 }
@@ -131,6 +134,7 @@ impl Session {
         terminal: TerminalUse,
         resumed_run: Option<ResumedRun>,
     ) -> Result<Self, CliError> {
+        let opened = Instant::now();
         let environment = UserEnvironment::current()?;
         let settings = Settings::load(&environment)?;
         let mut hosts = HostFlags::of(&typed.hosts.chosen)?;
@@ -185,7 +189,11 @@ impl Session {
             signals,
             telemetry,
         };
-        Ok(Self { context, runtime })
+        Ok(Self {
+            opened,
+            context,
+            runtime,
+        })
     }
 
     /// Returns the options of the run.
@@ -221,6 +229,7 @@ impl Session {
             selection: Selection::default(),
             fail_fast: Vec::new(),
             resources: self.context.options.resources.clone(),
+            variable_of_setting: Some(variable_of_setting),
             hosts: self.context.options.hosts.table.clone(),
             keep_remote: self.context.options.hosts.keep_remote,
             performer: JobPerformer::Here,
@@ -235,8 +244,8 @@ impl Session {
     /// Reads the input that the run needs before it can begin, such as a job file. `what` is its name in messages.
     ///
     /// It is read on a thread of its own, because a large file takes seconds and a pipe may stay silent forever, and
-    /// the event loop handles signals in the meantime. SIGINT and SIGTERM end the call at once: the thread holds
-    /// nothing that has to be given back.
+    /// the event loop handles signals in the meantime. SIGINT, SIGTERM and the deadline of the run end the call at once:
+    /// the thread holds nothing that has to be given back.
     pub(crate) fn read<T: Send + 'static>(
         &mut self,
         what: &str,
@@ -250,11 +259,18 @@ impl Session {
                 let _ = send.send(read());
             })
             .map_err(|error| CliError::internal("a thread cannot be started").because(error))?;
+        let time_left = self.time_left();
         let RunContext {
             signals, console, ..
         } = &mut self.context;
         self.runtime
-            .block_on(signals.wait_for_reader(what, reading, console))
+            .block_on(signals.wait_for_reader(what, reading, time_left, console))
+    }
+
+    /// Returns how much time the run has left until its deadline, if it has one.
+    fn time_left(&self) -> Option<Duration> {
+        let deadline = self.context.options.deadline?;
+        Some(deadline.saturating_sub(self.opened.elapsed()))
     }
 
     /// Waits for what the run needs before it can begin, such as a connection. `what` is its name in messages. SIGINT and
@@ -270,16 +286,23 @@ impl Session {
             // A signal may have ended the wait for this.
             let _ = send.send(waits.await);
         });
+        let time_left = self.time_left();
         let RunContext {
             signals, console, ..
         } = &mut self.context;
         self.runtime
-            .block_on(signals.wait_for_reader(what, waiting, console))
+            .block_on(signals.wait_for_reader(what, waiting, time_left, console))
     }
 
     /// Runs all jobs. Returns the exit code.
-    pub(crate) fn perform(self, setup: RunSetup) -> Result<u8, CliError> {
-        let Self { context, runtime } = self;
+    pub(crate) fn perform(mut self, setup: RunSetup) -> Result<u8, CliError> {
+        if let Some(time_left) = self.time_left() {
+            // The executor refuses a deadline of 0, and a deadline that has passed ends the run all the same.
+            self.context.options.deadline = Some(time_left.max(Duration::from_nanos(1)));
+        }
+        let Self {
+            context, runtime, ..
+        } = self;
         let code = runtime.block_on(context.run_shown(setup));
         // A thread that is stuck in a system call must not keep the process from ending.
         runtime.shutdown_background();

@@ -27,7 +27,7 @@ use crate::style::When;
 use crate::trust::Trust;
 use crate::value::Amount;
 
-pub(crate) use keys::{PASSWORD_VARIABLE, SettingsSpec};
+pub(crate) use keys::{PASSWORD_VARIABLE, SettingsSpec, variable_of_setting};
 pub(crate) use load::SettingsError;
 pub(crate) use origin::Origin;
 

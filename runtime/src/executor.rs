@@ -85,4 +85,4 @@ pub use sinks::{Interest, Sink};
 pub use snapshot::{RunningJob, Snapshot, WaitCause, WaitingJob};
 pub use status::RunStatus;
 pub use steering::{Cancellation, JobOutput, JobState};
-pub use stop::{Halt, MaxFailures, Stopped};
+pub use stop::{Halt, MaxFailures, Stopped, SuccessGoal};

@@ -16,18 +16,20 @@ pub struct JobItem {
     pub identity: JobIdentity,
 }
 
-/// The greatest number of characters of an item's name.
-const LONGEST_NAME: usize = 256;
-
-/// The name of an item: its text, shortened in the middle if it is long.
+/// The name of an item: its whole text, however long it is. Copies share its memory.
+///
+/// Programs match results with items by this text. Whoever shows it to people shortens it.
 ///
 /// ```
 /// use ratchet_runtime::ItemName;
 ///
 /// assert_eq!(ItemName::new("a.png").as_str(), "a.png");
-/// let long = ItemName::new(&format!("{}.png", "x".repeat(1000)));
-/// assert_eq!(long.as_str().chars().count(), 256);
-/// assert!(long.as_str().contains('…') && long.as_str().ends_with(".png"));
+/// let text = format!("{}.png", "x".repeat(1000));
+/// let long = ItemName::new(&text);
+/// assert_eq!(long.as_str(), text);
+/// let shown = long.shortened(60);
+/// assert_eq!(shown.chars().count(), 60);
+/// assert!(shown.contains('…') && shown.ends_with(".png"));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -36,7 +38,7 @@ pub struct ItemName(SmolStr);
 impl ItemName {
     /// Makes the name of an item with this text.
     pub fn new(text: &str) -> Self {
-        Self(shortened(text, LONGEST_NAME).into())
+        Self(text.into())
     }
 
     /// Returns the name as text. It may hold any character, so it has to be escaped before it is shown.
@@ -44,26 +46,22 @@ impl ItemName {
         &self.0
     }
 
-    /// Returns the name, shortened to this many characters.
+    /// Returns the name, shortened to this many characters. The middle is left out, because both the beginning and the
+    /// end of a path distinguish it from others.
     pub fn shortened(&self, most: usize) -> String {
-        shortened(&self.0, most)
+        let text = self.as_str();
+        let count = text.chars().count();
+        if count <= most {
+            return text.to_owned();
+        }
+        let kept = most.saturating_sub(1);
+        let (head, tail) = (kept.div_ceil(2), kept / 2);
+        let (head, tail) = (
+            text.chars().take(head),
+            text.chars().skip(count.saturating_sub(tail)),
+        );
+        head.chain(['…']).chain(tail).collect()
     }
-}
-
-/// Shortens a text to this many characters. The middle is left out, because both the beginning and the end of a path
-/// distinguish it from others.
-fn shortened(text: &str, most: usize) -> String {
-    let count = text.chars().count();
-    if count <= most {
-        return text.to_owned();
-    }
-    let kept = most.saturating_sub(1);
-    let (head, tail) = (kept.div_ceil(2), kept / 2);
-    let (head, tail) = (
-        text.chars().take(head),
-        text.chars().skip(count.saturating_sub(tail)),
-    );
-    head.chain(['…']).chain(tail).collect()
 }
 
 /// The identity of a job whose id is only its position in a list. It distinguishes the job from all others, in this run

@@ -161,8 +161,8 @@ pub use executor::{
     Attempt, Cancellation, Dependencies, Execute, Executor, ExecutorBuilder, ExecutorStatus, Halt,
     Interest, JobOutput, JobState, Ledger, MaxFailures, NoCacheKey, OutcomeOrder, ProgressInterval,
     ProgressMeter, ProgressWatch, Run, RunHandle, RunProgress, RunStatus, Runner, RunningJob,
-    SESSION_VARIABLES, Service, Sink, Snapshot, Stopped, Submitter, WaitCause, WaitingJob,
-    command_failure, start_failure,
+    SESSION_VARIABLES, Service, Sink, Snapshot, Stopped, Submitter, SuccessGoal, WaitCause,
+    WaitingJob, command_failure, start_failure,
 };
 pub use ids::{PlaceName, SlotNumber, Ticket};
 #[cfg(feature = "pool")]

@@ -131,10 +131,12 @@ impl Outcome {
 
     /// Returns how many bytes of results and of kept output the outcome holds in memory.
     pub fn weight(&self) -> usize {
-        let last = match &self.result {
-            Ok(payload) => payload.as_str().len(),
-            Err(failure) => failure.output_bytes(),
-        };
+        let item = self.item.as_ref().map_or(0, |item| item.as_str().len());
+        let last = item
+            + match &self.result {
+                Ok(payload) => payload.as_str().len(),
+                Err(failure) => failure.output_bytes(),
+            };
         let Some(several) = &self.several else {
             return last;
         };

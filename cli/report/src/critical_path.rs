@@ -46,12 +46,16 @@ pub fn critical_path(model: &RunModel) -> Vec<Link> {
             None => job.arrived.min(began),
         };
         let ran = ran(model, job, (began, until));
-        let first = last_wait(model, job).map(|blocker| (blocker, began.saturating_sub(from)));
+        let first = last_wait(model, job).map(|blocker| (blocker, worked(model, from, began)));
         let mut waited: Vec<_> = first
             .into_iter()
             .filter(|(_, time)| *time > ROUNDING)
             .collect();
-        waited.extend(later_waits(model, job, until.saturating_sub(began + ran)));
+        waited.extend(later_waits(
+            model,
+            job,
+            worked(model, began, until).saturating_sub(ran),
+        ));
         links.push(Link {
             job: at,
             ran,
@@ -84,12 +88,18 @@ fn began(model: &RunModel, job: &JobFacts) -> Moment {
     first.map_or(job.ended, |attempt| attempt.began)
 }
 
+/// Returns the time between two moments, without that for which the process was stopped.
+fn worked(model: &RunModel, from: Moment, until: Moment) -> u64 {
+    let suspended = model.suspended_between(from, until);
+    until.saturating_sub(from).saturating_sub(suspended)
+}
+
 /// Returns how long the attempts of a job ran from its first beginning until a moment.
 fn ran(model: &RunModel, job: &JobFacts, (began, until): (Moment, Moment)) -> u64 {
     let attempts = model.attempts_of(job).iter();
     let part = |attempt: &AttemptFacts| attempt.ended().min(until).saturating_sub(attempt.began);
     let listed: u64 = attempts.map(part).sum();
-    let whole = until.saturating_sub(began);
+    let whole = worked(model, began, until);
     let waited: u64 = model.waits_of(job).iter().map(|wait| wait.time).sum();
     // Of very many attempts only some are listed. But a job runs whenever it does not wait.
     listed.max(whole.saturating_sub(waited)).min(whole)

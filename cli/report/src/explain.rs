@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ratchet_input::escape::plain;
 use ratchet_input::readable::duration;
-use ratchet_runtime::{Blocker, Status};
+use ratchet_runtime::{Blocker, Limit, Status};
 
 use crate::critical_path::{Link, before, critical_path};
 use crate::model::{RunEnd, RunModel, shown_name};
@@ -97,11 +97,20 @@ fn changes(model: &RunModel, chain: &[Link]) -> Vec<Change> {
             Blocker::Limit(name) => Some(Change::WithoutLimit(name.to_string())),
             Blocker::Host => Some(Change::WithoutHint("host_exclusive")),
             Blocker::Global => Some(Change::WithoutHint("global_exclusive")),
+            Blocker::Rate if has_rate_of_starts(model) => {
+                Some(Change::WithoutLimit(Limit::RATE_OF_STARTS.to_owned()))
+            }
             Blocker::Rate => Some(Change::WithoutHint("rate_limited")),
             _ => None,
         });
     }
     changes
+}
+
+/// Whether a flag bounds how often the jobs of the run start.
+fn has_rate_of_starts(model: &RunModel) -> bool {
+    let mut limits = model.terms.iter().flat_map(|terms| &terms.limits);
+    limits.any(|name| name == Limit::RATE_OF_STARTS)
 }
 
 /// Describes the figures and the chain of a run, one sentence per line.
@@ -208,7 +217,7 @@ fn meaning(blocker: &Blocker) -> String {
         Blocker::Host => "the lock of its host".to_owned(),
         Blocker::Global => "the global lock".to_owned(),
         Blocker::Limit(limit) => format!("the limit `{}`", plain(limit)),
-        Blocker::Rate => "the rate of its hint".to_owned(),
+        Blocker::Rate => "a rate".to_owned(),
         Blocker::Resource(name) => format!("the resource `{}`", plain(name)),
         Blocker::Admission => "memory or load".to_owned(),
         Blocker::Worker => "a worker".to_owned(),
@@ -237,10 +246,18 @@ fn head(model: &RunModel) -> String {
         RunEnd::Interrupted => "was interrupted after",
         RunEnd::Running => "has been running for",
     };
-    let length = duration(Duration::from_micros(model.length));
-    let jobs = match model.jobs.len() {
-        1 => "1 job".to_owned(),
-        jobs => format!("{jobs} jobs"),
+    let mut length = duration(Duration::from_micros(model.length));
+    let stopped = model.suspended_between(0, model.length);
+    if stopped > 0 {
+        let stopped = duration(Duration::from_micros(stopped));
+        // Writing to a string cannot fail.
+        let _ = write!(length, " ({stopped} of it stopped, as by Ctrl-Z)");
+    }
+    let jobs = match (model.end, model.jobs.len()) {
+        (RunEnd::Running, 1) => "1 job has ended".to_owned(),
+        (RunEnd::Running, jobs) => format!("{jobs} jobs have ended"),
+        (_, 1) => "1 job".to_owned(),
+        (_, jobs) => format!("{jobs} jobs"),
     };
     let told = if told.is_empty() {
         String::new()
@@ -248,15 +265,13 @@ fn head(model: &RunModel) -> String {
         format!(" ({})", told.join(", "))
     };
     let slots = model.all_slots();
-    let slots = if slots == 1 {
-        "1 slot".to_owned()
-    } else {
-        format!("{slots} slots")
+    let slots = match slots {
+        // The record of a run that has just begun may not tell its slots yet.
+        _ if model.plans.is_empty() && model.end == RunEnd::Running => String::new(),
+        1 => " on 1 slot".to_owned(),
+        slots => format!(" on {slots} slots"),
     };
-    format!(
-        "Run {} {took} {length}: {jobs} on {slots}{told}.\n",
-        model.id
-    )
+    format!("Run {} {took} {length}: {jobs}{slots}{told}.\n", model.id)
 }
 
 /// Appends how long the jobs ran and waited in all, and for what they waited most.

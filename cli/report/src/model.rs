@@ -321,6 +321,16 @@ impl RunModel {
         plan.slots.saturating_add(others)
     }
 
+    /// Returns for how much of the time between two moments the process was stopped with all its jobs. No job ran or
+    /// waited then.
+    pub fn suspended_between(&self, from: Moment, until: Moment) -> u64 {
+        let parts = self.suspensions.iter().map(|(began, ended)| {
+            let (began, ended) = (*began.max(&from), *ended.min(&until));
+            ended.saturating_sub(began)
+        });
+        parts.sum()
+    }
+
     /// Returns how long all jobs together waited for each blocker, the longest first.
     pub fn waits_by_blocker(&self) -> Vec<(&Blocker, Duration)> {
         let mut sums = vec![0_u64; self.blockers.len()];

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use ratchet_runtime::Resource;
 
+use super::concurrency::resource;
 use super::selection::SelectionArguments;
 use crate::job_file::{self, Protocol, TypedNeeds};
 use crate::style::When;
@@ -34,7 +35,7 @@ pub(crate) struct CheckArguments {
     #[arg(short, long, value_name = "N", value_parser = value::positive)]
     pub(crate) jobs: Option<NonZeroU32>,
     /// Declare what jobs can have for themselves, as for `run`: `gpu=0,1`, `license=2` or `memory=16GiB`.
-    #[arg(long, value_name = "NAME=WHAT", value_parser = job_file::typed_resource)]
+    #[arg(long, value_name = "NAME=WHAT", value_parser = resource)]
     pub(crate) resource: Vec<(String, Resource)>,
     /// What a job has for itself of the resources, where it does not say so, as in `gpu=1,memory=4GiB`.
     #[arg(long = "use", value_name = "NAME=N", value_parser = job_file::typed_needs)]

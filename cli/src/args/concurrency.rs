@@ -9,6 +9,7 @@ use ratchet_runtime::Resource;
 use ratchet_runtime::process::Prefetch;
 
 use crate::job_file;
+use crate::settings::variable_of_setting;
 use crate::value;
 
 pub(crate) use job_count::JobCount;
@@ -31,7 +32,7 @@ pub(crate) struct ConcurrencyArguments {
     pub(crate) prefetch: Option<Prefetch>,
     /// Declare what jobs can have for themselves: `gpu=0,1`, `port=8000-8010`, `license=2` or `memory=16GiB`. A job takes some
     /// by --use, or by `resources` in its file.
-    #[arg(long, value_name = "NAME=WHAT", value_parser = job_file::typed_resource)]
+    #[arg(long, value_name = "NAME=WHAT", value_parser = resource)]
     pub(crate) resource: Vec<(String, Resource)>,
     /// Hold back new jobs while the running ones use more memory than this, as in 4GiB. Each host is measured by itself, and
     /// so it is for --memory-free and --load.
@@ -76,5 +77,14 @@ mod tests {
         for text in ["0", "-1", "0%", "x", "x%", "inf"] {
             assert!(load(text).is_err(), "{text}");
         }
+    }
+}
+
+/// Parses a resource, as in `gpu=0,1`. A name whose variable is that of a setting is refused.
+pub(super) fn resource(text: &str) -> Result<(String, Resource), String> {
+    let (name, resource) = job_file::typed_resource(text)?;
+    match variable_of_setting(&name) {
+        Some(variable) => Err(job_file::name_of_setting(&name, &variable)),
+        None => Ok((name, resource)),
     }
 }

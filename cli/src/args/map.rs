@@ -33,7 +33,8 @@ Placeholders:
   {name} {name.} .. of the column of that name, with --header or --match
   {1/REGEX/TEXT/}  a column with its first match replaced; /g for all; \\1 is a group
   {host} with --each-host: the name of the host, as {}
-Anything else in braces stays as it is: {print $1} is for awk.
+Anything else in braces stays as it is: {print $1} is for awk. Where columns have names, a word
+that is none of them is refused: write {{word}} to pass {word}.
 Without a placeholder, the item becomes the last argument.
 
 Examples:

@@ -20,7 +20,7 @@ use crate::job_file::{
 };
 use crate::output::Destination;
 use crate::session::cores;
-use crate::settings::Settings;
+use crate::settings::{Settings, variable_of_setting};
 use crate::style::Style;
 
 /// Checks a job file, and prints what it would run.
@@ -52,6 +52,7 @@ pub(crate) fn run(arguments: &CheckArguments) -> Result<(), CliError> {
         },
         resources: arguments.resource.clone(),
         selection: arguments.selection.selection(),
+        variable_of_setting: Some(variable_of_setting),
         ..PlanOptions::default()
     };
     let plan = job_file::open(&arguments.file, &options)?;
@@ -157,9 +158,10 @@ impl FileSummary {
         }
         if bad > 0 {
             let file = &self.file;
-            return Err(CliError::usage(format!(
-                "{bad} lines of {file} are not valid jobs"
-            )));
+            return Err(CliError::usage(match bad {
+                1 => format!("a line of {file} is not a valid job"),
+                _ => format!("{bad} lines of {file} are not valid jobs"),
+            }));
         }
         Ok(())
     }

@@ -53,7 +53,9 @@ fn no_verb(root: &Command, words: &[PathBuf]) -> CliError {
     let typed = typed.join(" ");
     let verbs = root.get_subcommands().map(Command::get_name);
     let hint = match closest(&typed, verbs) {
-        Some(verb) => format!("did you mean `ratchet man {verb}`?"),
+        Some(verb) => format!(
+            "did you mean `ratchet man {verb}`? To write the pages into a new folder, run `ratchet man ./{typed}`"
+        ),
         None => format!("to write the pages into a new folder, run `ratchet man ./{typed}`"),
     };
     CliError::usage(format!(
@@ -93,7 +95,12 @@ fn write_references(folder: &Path) -> Result<(), CliError> {
 
 fn page(command: Command, name: String) -> io::Result<Vec<u8>> {
     let mut page = Vec::new();
-    Man::new(command).title(name).render(&mut page)?;
+    // The command of a verb has no version, so the program is named here.
+    let source = concat!("ratchet ", env!("CARGO_PKG_VERSION"));
+    Man::new(command)
+        .title(name)
+        .source(source)
+        .render(&mut page)?;
     Ok(page)
 }
 
@@ -114,6 +121,12 @@ mod tests {
                 .join(format!("man1/ratchet-{}.1", verb.get_name()));
             let page = fs::read_to_string(&path).unwrap();
             assert!(page.contains(".SH SYNOPSIS"), "{}", path.display());
+            let title = page.lines().find(|line| line.starts_with(".TH"));
+            let source = concat!("\"ratchet ", env!("CARGO_PKG_VERSION"), "\"");
+            assert!(
+                title.is_some_and(|title| title.contains(source)),
+                "{title:?}"
+            );
         }
         for name in Reference::NAMES {
             let path = folder.path().join(format!("man1/ratchet-{name}.5"));

@@ -20,7 +20,6 @@ use crate::error::CliError;
 use crate::folders::check_state;
 use crate::invocation::Invocation;
 use crate::live::AdditionRecord;
-use crate::map::HaltRule;
 use crate::session::ResumedRun;
 use crate::settings::Settings;
 use crate::style::When;
@@ -92,7 +91,7 @@ pub(crate) fn run(arguments: ResumeArguments, color: &mut Option<When>) -> Resul
             over.write(&mut typed.common, &mut typed.record);
             if over.arguments.common.stop.max_fail.is_some() {
                 // --max-fail and a --halt that counts failures exclude each other, and a flag of this call wins.
-                typed.halt = typed.halt.filter(HaltRule::is_goal);
+                typed.halt = typed.halt.filter(|rule| rule.success_goal().is_some());
             }
             *color = typed.common.display.color;
             map::run(&typed, Some(again))

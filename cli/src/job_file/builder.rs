@@ -23,7 +23,7 @@ use super::files::prepare_for_remote;
 use super::folders::FileFolders;
 use super::groups::FailFastGroups;
 use super::hosts::{HostRegistry, check_on, check_words};
-use super::job::{JobPlaces, OwnTerms};
+use super::job::{JobPlaces, OwnTerms, idle_timeout};
 use super::options::{BreakerAndBudget, JobPerformer, PlanOptions, ServedTasks, WorkerPlan};
 use super::resources::{self, Resources};
 use super::spec::{HeaderSpec, Protocol, TermsSpec, WorkerSpec};
@@ -49,6 +49,8 @@ pub(super) struct JobBuilder {
     keep_remote: bool,
     /// The terms of tasks and commands.
     terms: TermsTable,
+    /// The place of the idle timeout of all jobs.
+    default_idle: Option<Span>,
     overrides: Overrides,
     /// What commands start with if they do not set it.
     start: CommandStart,
@@ -119,6 +121,13 @@ impl JobBuilder {
         let folder = folders.root();
         let declared = header.limits.into_value().unwrap_or_default();
         let limits = limits::declared(declared, problems);
+        if let Some(variable_of_setting) = options.variable_of_setting {
+            let hosts = header.hosts.get().into_iter().flatten();
+            let of_hosts = hosts.filter_map(|host| Some(&host.value.as_ref()?.resources));
+            for resources in std::iter::once(&header.resources).chain(of_hosts) {
+                resources::refuse_names_of_settings(resources, variable_of_setting, problems);
+            }
+        }
         let resources = resources::declared(header.resources, &options.resources, problems);
         let mut defaults = header.defaults.into_value().unwrap_or_default();
         let start = defaults.take_start();
@@ -132,7 +141,7 @@ impl JobBuilder {
             hosts,
         };
         names.check(&defaults, problems);
-        let retry = defaults.retry.span();
+        let (retry, default_idle) = (defaults.retry.span(), idle_timeout(&defaults));
         let outer = OuterTerms {
             terms: options
                 .flags
@@ -156,6 +165,7 @@ impl JobBuilder {
             slots: options.slots,
             keep_remote: options.keep_remote,
             terms: TermsTable::new(outer.completing(PartialTerms::default(), None)),
+            default_idle,
             overrides,
             start,
             rates: RateKeys::default(),
@@ -348,6 +358,7 @@ impl JobBuilder {
                 return;
             }
         }
+        self.check_idle_timeout(job, places, problems);
         check_shares(job, &self.names.all_resources, places, problems);
         check_pull(job, self.terms.no_pull(task), places, problems);
         check_memory_growth(job, places, problems);
@@ -365,6 +376,23 @@ impl JobBuilder {
         }
         let place = own.and_then(|own| own.hint).unwrap_or(places.head);
         self.rates.check(&job.terms, task, place, problems);
+    }
+
+    /// Refuses an idle timeout of a command.
+    fn check_idle_timeout(&self, job: &Job, places: &JobPlaces, problems: &mut Problems) {
+        if !matches!(job.work, Work::Command(_)) || job.terms.timeouts.idle.is_none() {
+            return;
+        }
+        let of_job = places.terms.as_ref().and_then(|own| own.idle);
+        let of_override = || self.overrides.idle_timeout_of(job, places);
+        let place = of_job.or_else(of_override).or(self.default_idle);
+        let message = "a command cannot report progress, so it cannot have an idle timeout";
+        let help = "use `soft` or `hard`, or set `idle` only for jobs and workers of tasks";
+        let found = Diagnostic::error(place.unwrap_or(places.head), message).help(help);
+        // An idle timeout that many jobs have in common is reported once.
+        if !problems.contains(&found) {
+            problems.push(found);
+        }
     }
 
     /// Computes the terms of a job: its own, those of the overrides that match it, and those of its task or of commands.

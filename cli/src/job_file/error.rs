@@ -63,6 +63,9 @@ pub(crate) enum FileError {
     /// The file has no jobs.
     #[error("{name} has no jobs: nothing to do")]
     Nothing { name: String },
+    /// The selection leaves no job of the file.
+    #[error("--only, --skip and --partition leave no job of {name}: nothing to do")]
+    NothingSelected { name: String },
 }
 
 impl From<FileError> for CliError {
@@ -71,7 +74,9 @@ impl From<FileError> for CliError {
             FileError::Refused(diagnostics) => {
                 Self::usage(diagnostics.to_string()).with_diagnostics(vec![*diagnostics])
             }
-            FileError::Nothing { .. } => Self::new(exit::NOTHING, error),
+            FileError::Nothing { .. } | FileError::NothingSelected { .. } => {
+                Self::new(exit::NOTHING, error)
+            }
             _ => Self::new(exit::USAGE, error),
         }
     }

@@ -15,7 +15,7 @@ use super::stdin::{self, JobInput};
 use super::terms::PartialTerms;
 use super::variables;
 use crate::diagnostic::{Diagnostic, Problems, Span};
-use crate::document::Spanned;
+use crate::document::{Either, Spanned};
 
 /// The places of the parts of a job, for the checks that are made when the whole file is known.
 #[derive(Debug)]
@@ -53,6 +53,8 @@ pub(super) struct OwnTerms {
     pub(super) resources: Vec<(String, Span)>,
     /// The place of `slots`.
     pub(super) slots: Option<Span>,
+    /// The place of the idle timeout.
+    pub(super) idle: Option<Span>,
     /// The place of the key `memory`.
     pub(super) memory: Option<Span>,
     /// The place of `hint`.
@@ -189,6 +191,7 @@ impl JobReader {
         let limits = spec.limits.get().into_iter().flatten();
         let limits = limits.map(|limit| limit.span).collect();
         let (slots, hint, retry) = (spec.slots.span(), spec.hint.span(), spec.retry.span());
+        let idle = idle_timeout(&spec);
         let (resources, memory) = (resources::places(&spec), spec.memory.key());
         let (on_key, on) = (spec.on.key(), words_of(&spec.on));
         if let (true, Some(place)) = (on.is_empty(), spec.on.span()) {
@@ -210,12 +213,21 @@ impl JobReader {
             limits,
             resources,
             slots,
+            idle,
             memory,
             hint,
             retry,
             on_key,
             on,
         }
+    }
+}
+
+/// Returns the place of the idle timeout of a section, if it sets one.
+pub(super) fn idle_timeout(spec: &TermsSpec) -> Option<Span> {
+    match spec.timeout.get()? {
+        Either::Second(timeout) => timeout.idle.key(),
+        Either::First(_) => None,
     }
 }
 

@@ -189,10 +189,15 @@ fn document(
     let setups = places.iter().zip(&jobs);
     let setups = setups.filter(|(place, _)| place.is_setup);
     let setups = setups.map(|(_, job)| job.id.clone()).collect();
+    let name = report.source.name();
+    if jobs.is_empty() && options.performer != JobPerformer::Nobody {
+        let name = name.to_owned();
+        return Err(FileError::Nothing { name });
+    }
     let (jobs, order) = select(&options.selection, jobs, (&places, &expanded), order)?;
     if jobs.is_empty() && options.performer != JobPerformer::Nobody {
-        let name = report.source.name().to_owned();
-        return Err(FileError::Nothing { name });
+        let name = name.to_owned();
+        return Err(FileError::NothingSelected { name });
     }
     let start = report.source.next_start();
     Ok(Plan {
@@ -211,8 +216,7 @@ fn document(
     })
 }
 
-/// Keeps only the selected jobs, and returns them with their order. A pattern that matches no job is refused, unless no
-/// job is left anyway.
+/// Keeps only the selected jobs, and returns them with their order. A pattern that matches no job is refused.
 fn select(
     selection: &Selection,
     jobs: Vec<Job>,
@@ -232,12 +236,10 @@ fn select(
             is_setup: places.is_setup,
         })
         .collect();
-    let chosen = selection.choose(&jobs, &names, &order);
-    if chosen.contains(&true)
-        && let Some(option) = selection.unmatched(&jobs, &names)
-    {
+    if let Some(option) = selection.unmatched(&jobs, &names) {
         return Err(FileError::NoSuchJob { option });
     }
+    let chosen = selection.choose(&jobs, &names, &order);
     let mut left = 0;
     let numbers: Vec<usize> = chosen
         .iter()

@@ -32,6 +32,9 @@ pub(crate) struct PlanOptions {
     pub(crate) fail_fast: Vec<GroupPattern>,
     /// The resources of flags. They replace those of the file that have the same names.
     pub(crate) resources: Resources,
+    /// Returns the variable of a setting that would hold a job's share of the resource of this name, if there is one. No
+    /// resource of a file may have such a name.
+    pub(crate) variable_of_setting: Option<fn(&str) -> Option<String>>,
     /// The hosts of inventories and flags, which are added to those of the file.
     pub(crate) hosts: HostRegistry,
     /// Whether work folders on hosts are kept when their jobs have ended.

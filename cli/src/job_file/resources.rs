@@ -79,6 +79,30 @@ fn memory_without_unit(name: &str, resource: &Resource) -> Option<ValueError> {
     })
 }
 
+/// Refuses resources whose variables are those of settings. `places` are the names that the file has written.
+pub(super) fn refuse_names_of_settings(
+    written: &Field<Vec<Named<ResourceSpec>>>,
+    variable_of_setting: impl Fn(&str) -> Option<String>,
+    problems: &mut Problems,
+) {
+    for Named { name, place, .. } in written.get().into_iter().flatten() {
+        if let Some(variable) = variable_of_setting(name) {
+            problems
+                .push(Diagnostic::error(*place, name_of_setting(name, &variable)).help(OTHER_NAME));
+        }
+    }
+}
+
+/// Returns the message about a resource whose variable is that of a setting.
+pub(crate) fn name_of_setting(name: &str, variable: &str) -> String {
+    format!(
+        "`{name}` is no name of a resource: a ratchet that a job starts would take {variable} for a setting"
+    )
+}
+
+/// What to do about a name that a resource must not have.
+const OTHER_NAME: &str = "give the resource another name";
+
 /// Returns the typed resources, and those that a file declares. A typed one replaces one of the same name in the file.
 pub(super) fn declared(
     written: Field<Vec<Named<ResourceSpec>>>,

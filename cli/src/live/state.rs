@@ -128,6 +128,9 @@ pub(super) fn state(
     }
 }
 
+/// How many characters of an item are told, so that an answer stays short however long the items are.
+const LONGEST_ITEM: usize = 256;
+
 fn running_now(running: &RunningJob) -> RunningNow {
     let share = running
         .progress
@@ -140,7 +143,7 @@ fn running_now(running: &RunningJob) -> RunningNow {
             .job
             .item
             .as_ref()
-            .map(|item| item.name.as_str().to_owned()),
+            .map(|item| item.name.shortened(LONGEST_ITEM)),
         does: command(&running.job),
         age_ms: millis(running.age),
         attempt: running.attempt,

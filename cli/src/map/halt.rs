@@ -2,8 +2,7 @@
 
 use std::str::FromStr;
 
-use ratchet_runtime::summary::Counts;
-use ratchet_runtime::{Halt, MaxFailures};
+use ratchet_runtime::{Halt, MaxFailures, SuccessGoal};
 
 use crate::value::{Amount, amount};
 
@@ -11,7 +10,7 @@ use crate::value::{Amount, amount};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct HaltRule {
     /// Whether running jobs are asked to stop. Otherwise they may finish.
-    pub(crate) now: bool,
+    now: bool,
     /// What has to happen before the run stops.
     limit: HaltLimit,
 }
@@ -27,56 +26,36 @@ enum HaltLimit {
     Successes(Amount),
 }
 
-/// The decision of a rule after an outcome.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum HaltDecision {
-    /// The run goes on.
-    Continue,
-    /// The run stops, because too many jobs have failed.
-    TooManyFailures,
-    /// The run stops, because enough jobs have succeeded.
-    EnoughSuccesses,
-}
-
-/// How many jobs have to have ended before a percentage is meaningful.
+/// How many jobs have to have succeeded or failed before a percentage of successes is meaningful.
 const SHARE_OF_AT_LEAST: u64 = 3;
 
 impl HaltRule {
-    /// Whether the rule stops the run after successes.
-    pub(crate) fn is_goal(&self) -> bool {
-        matches!(self.limit, HaltLimit::Successes(_))
-    }
-
     /// Returns the limit of failures as the executor enforces it, if the rule counts failures.
     pub(crate) fn failure_limit(self) -> Option<(MaxFailures, Halt)> {
         let HaltLimit::Failures(amount) = self.limit else {
             return None;
         };
-        let how = if self.now { Halt::Now } else { Halt::Soon };
-        Some((amount.max_failures()?, how))
+        Some((amount.max_failures()?, self.how()))
     }
 
-    /// Decides by how many jobs have succeeded and failed.
-    pub(crate) fn decide(self, counts: &Counts) -> HaltDecision {
-        let (failed, succeeded) = (counts.failures(), counts.succeeded);
-        let ended = failed + succeeded;
-        let reached = |part: u64, amount: Amount| match amount {
-            Amount::Count(count) => part >= count,
-            Amount::Percent(percent) => {
-                #[expect(clippy::cast_precision_loss, reason = "no run has 2^52 jobs")]
-                let share = part as f64 * 100.0 / ended.max(1) as f64;
-                ended >= SHARE_OF_AT_LEAST && part > 0 && share >= percent
-            }
+    /// Returns the goal as the executor knows it, if the rule counts successes.
+    pub(crate) fn success_goal(self) -> Option<(SuccessGoal, Halt)> {
+        let HaltLimit::Successes(amount) = self.limit else {
+            return None;
         };
-        match self.limit {
-            HaltLimit::Failures(amount) if reached(failed, amount) => HaltDecision::TooManyFailures,
-            HaltLimit::Successes(amount) if reached(succeeded, amount) => {
-                HaltDecision::EnoughSuccesses
-            }
-            HaltLimit::Never | HaltLimit::Failures(_) | HaltLimit::Successes(_) => {
-                HaltDecision::Continue
-            }
-        }
+        let goal = match amount {
+            Amount::Count(count) => SuccessGoal::Count(count),
+            Amount::Percent(percent) => SuccessGoal::Percent {
+                percent,
+                at_least: SHARE_OF_AT_LEAST,
+            },
+        };
+        Some((goal, self.how()))
+    }
+
+    /// Returns how the run stops.
+    fn how(self) -> Halt {
+        if self.now { Halt::Now } else { Halt::Soon }
     }
 }
 
@@ -119,35 +98,23 @@ impl FromStr for HaltRule {
 mod tests {
     use super::*;
 
-    fn decision(rule: &str, succeeded: u64, failed: u64) -> HaltDecision {
-        let counts = Counts {
-            succeeded,
-            crashed: failed,
-            skipped: 1000,
-            cancelled: 1000,
-            ..Counts::default()
-        };
-        rule.parse::<HaltRule>().unwrap().decide(&counts)
-    }
-
     #[test]
-    fn counts_and_shares_stop_a_run() {
-        for (rule, succeeded, failed, expected) in [
-            ("now,fail=2", 100, 1, HaltDecision::Continue),
-            ("now,fail=2", 0, 2, HaltDecision::TooManyFailures),
-            ("soon,fail=50%", 0, 2, HaltDecision::Continue),
-            ("soon,fail=50%", 2, 2, HaltDecision::TooManyFailures),
-            ("soon,fail=50%", 3, 2, HaltDecision::Continue),
-            ("now,success=1", 0, 50, HaltDecision::Continue),
-            ("now,success=1", 1, 50, HaltDecision::EnoughSuccesses),
-            ("never", 0, 50, HaltDecision::Continue),
-        ] {
-            assert_eq!(
-                decision(rule, succeeded, failed),
-                expected,
-                "{rule} {succeeded} {failed}"
-            );
-        }
+    fn a_rule_is_a_limit_of_failures_or_a_goal_of_successes() {
+        let rule = |text: &str| text.parse::<HaltRule>().unwrap();
+        let failures = Some((MaxFailures::Count(2), Halt::Now));
+        assert_eq!(rule("now,fail=2").failure_limit(), failures);
+        assert_eq!(rule("now,fail=2").success_goal(), None);
+        let goal = Some((SuccessGoal::Count(1), Halt::Soon));
+        assert_eq!(rule("soon,success=1").success_goal(), goal);
+        assert_eq!(rule("soon,success=1").failure_limit(), None);
+        let share = SuccessGoal::Percent {
+            percent: 50.0,
+            at_least: 3,
+        };
+        let share = Some((share, Halt::Now));
+        assert_eq!(rule("now,success=50%").success_goal(), share);
+        assert_eq!(rule("never").failure_limit(), None);
+        assert_eq!(rule("never").success_goal(), None);
     }
 
     #[test]

@@ -385,6 +385,13 @@ mod tests {
     }
 
     #[test]
+    fn the_name_of_a_long_item_is_the_whole_item() {
+        let item = "x".repeat(100_000);
+        let jobs = jobs(&format!("sed ::: {item}"), |_| MapWork::Warm("sed".into()));
+        assert_eq!(jobs[0].item.as_ref().unwrap().name.as_str(), item);
+    }
+
+    #[test]
     fn a_warm_filter_gets_the_item_as_text() {
         let jobs = jobs("sed ::: a", |_| MapWork::Warm("sed".into()));
         match &jobs[0].work {

@@ -90,8 +90,11 @@ impl Report for MapReport {
         if let Some(record) = record.as_ref().filter(|_| is_new) {
             self.write_record(record)?;
         }
-        let never_ran = |failure: &Failure| matches!(failure.class, Class::Input | Class::Spawn);
-        if self.reports_errors && outcome.failure().is_some_and(never_ran) {
+        // A command that ends with a code tells the reason itself, and nothing went wrong with a job that was not to run.
+        let is_told = |failure: &Failure| {
+            !matches!(failure.class, Class::Exit | Class::Cancelled | Class::Need)
+        };
+        if self.reports_errors && outcome.failure().is_some_and(is_told) {
             self.note(&describe(outcome, Style::PLAIN))?;
         }
         match &mut self.written {

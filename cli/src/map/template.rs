@@ -395,10 +395,20 @@ mod tests {
             ("{3}", "there is no {3}: items have 2 columns", "{{3}}"),
             ("{0}", "there is no {0}", "{{0}}"),
             ("{emial}", "there is no column `emial`", "{email}"),
+            ("x{zz}", "there is no column `zz`", "{{zz}}"),
         ] {
             let error = Template::parse(&words(&["x", word]), columns).unwrap_err();
             assert!(error.to_string().contains(said), "{error}");
             assert!(error.help().unwrap().contains(hint), "{word}");
+        }
+        for (word, passed) in [
+            ("{{zz}}", "{zz}"),
+            ("${HOME}", "${HOME}"),
+            ("{print $1}", "{print $1}"),
+        ] {
+            let template = Template::parse(&words(&["x", word, "{1}"]), columns);
+            let expanded = template.unwrap().expand(of(&item, 1));
+            assert_eq!(expanded, words(&["x", passed, "a@b.c"]));
         }
     }
 

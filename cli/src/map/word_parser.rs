@@ -15,9 +15,9 @@ pub(super) fn parse_word(word: &[u8], columns: Columns<'_>) -> Result<Vec<Piece>
     while let Some(open) = rest.iter().position(|byte| *byte == b'{') {
         literal.extend_from_slice(&rest[..open]);
         rest = &rest[open..];
-        // `{{x}}` stands for `{x}` if `{x}` would be a placeholder.
+        // `{{x}}` stands for `{x}` if `{x}` would be a placeholder, or would be refused.
         if rest.starts_with(b"{{")
-            && let Some((_, close)) = braced(&rest[1..], columns)?
+            && let Some(close) = end_of_placeholder(&rest[1..], columns)?
             && rest[1..][close..].starts_with(b"}}")
         {
             literal.extend_from_slice(&rest[1..close + 2]);
@@ -28,6 +28,10 @@ pub(super) fn parse_word(word: &[u8], columns: Columns<'_>) -> Result<Vec<Piece>
         let Some((placeholder, close)) = braced(rest, columns)? else {
             if let Some(close) = closing_brace(rest) {
                 refuse_misspelt(&rest[1..close], columns)?;
+                // `${x}` is a variable of a shell.
+                if literal.last() != Some(&b'$') {
+                    refuse_unknown_name(&rest[1..close], columns)?;
+                }
             }
             literal.push(b'{');
             rest = &rest[1..];
@@ -183,6 +187,44 @@ fn no_column(number: usize, columns: Columns<'_>) -> CliError {
     .with_help(format!(
         "write {{{{{number}}}}} to pass the text {{{number}}}"
     ))
+}
+
+/// Returns the position of the brace that closes the placeholder, or the unknown name of a column, with which a text
+/// begins.
+fn end_of_placeholder(text: &[u8], columns: Columns<'_>) -> Result<Option<usize>, CliError> {
+    if let Some((_, close)) = braced(text, columns)? {
+        return Ok(Some(close));
+    }
+    let close = closing_brace(text);
+    Ok(close.filter(|close| could_be_name(&text[1..*close], columns)))
+}
+
+/// Whether a text in braces looks like the name of a column, where columns have names.
+fn could_be_name(inner: &[u8], columns: Columns<'_>) -> bool {
+    let begins = inner
+        .first()
+        .is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_');
+    let goes_on = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    columns.count > 0 && !columns.names.is_empty() && begins && inner.iter().all(goes_on)
+}
+
+/// Refuses the name of a column that does not exist.
+fn refuse_unknown_name(inner: &[u8], columns: Columns<'_>) -> Result<(), CliError> {
+    if !could_be_name(inner, columns) {
+        return Ok(());
+    }
+    let typed = String::from_utf8_lossy(inner);
+    let names = columns
+        .names
+        .iter()
+        .map(|name| String::from_utf8_lossy(name));
+    let names: Vec<_> = names.collect();
+    Err(
+        CliError::usage(format!("there is no column `{typed}`")).with_help(format!(
+            "the columns are {}; write {{{{{typed}}}}} to pass the text {{{typed}}}",
+            names.join(", ")
+        )),
+    )
 }
 
 /// Refuses a text in braces that is almost the name of a column.

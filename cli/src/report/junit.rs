@@ -85,11 +85,11 @@ fn case(outcome: &Outcome, outputs: bool) -> String {
         outcome.duration.as_secs_f64()
     );
     let (ending, outputs) = match &outcome.result {
-        Ok(result) if outputs => (String::new(), Outputs::of_result(result)),
-        Ok(_) => (String::new(), Outputs::default()),
+        Ok(result) if outputs => (String::new(), PrintedOutputs::of_result(result)),
+        Ok(_) => (String::new(), PrintedOutputs::default()),
         Err(failure) => (
             ending(outcome.status(), failure),
-            Outputs::of_failure(failure),
+            PrintedOutputs::of_failure(failure),
         ),
     };
     let inside = [
@@ -110,7 +110,7 @@ fn case(outcome: &Outcome, outputs: bool) -> String {
 
 /// Returns the properties of a job: the host that it names, the place where it ran, and how many bytes of its output
 /// were dropped, as far as it has them.
-fn properties(outcome: &Outcome, outputs: &Outputs<'_>) -> String {
+fn properties(outcome: &Outcome, outputs: &PrintedOutputs<'_>) -> String {
     let host = outcome.host.as_ref().map(|host| ("host", host.as_str()));
     let place = outcome
         .place
@@ -157,7 +157,7 @@ fn reruns(outcome: &Outcome) -> String {
             attempt.number,
             attempt.duration.as_secs_f64()
         );
-        let printed = attempt.failure.as_deref().map(Outputs::of_failure);
+        let printed = attempt.failure.as_deref().map(PrintedOutputs::of_failure);
         let printed = printed.unwrap_or_default().elements();
         // Writing to a string does not fail.
         let _ = write!(
@@ -199,14 +199,22 @@ fn ending(status: Status, failure: &Failure) -> String {
 
 /// What a job printed to each of its streams, and how many bytes of it were dropped.
 #[derive(Default)]
-struct Outputs<'a> {
+pub(crate) struct PrintedOutputs<'a> {
     /// The text of stdout and the number of dropped bytes; `None` if nothing was printed.
-    stdout: Option<(Cow<'a, str>, u64)>,
+    pub(crate) stdout: Option<(Cow<'a, str>, u64)>,
     /// The text of stderr and the number of dropped bytes; `None` if nothing was printed.
-    stderr: Option<(Cow<'a, str>, u64)>,
+    pub(crate) stderr: Option<(Cow<'a, str>, u64)>,
 }
 
-impl<'a> Outputs<'a> {
+impl<'a> PrintedOutputs<'a> {
+    /// Returns what the job of an outcome has printed.
+    pub(crate) fn of(outcome: &'a Outcome) -> Self {
+        match &outcome.result {
+            Ok(result) => Self::of_result(result),
+            Err(failure) => Self::of_failure(failure),
+        }
+    }
+
     fn of_failure(failure: &'a Failure) -> Self {
         let kept = |output: &'a Option<OutputExcerpt>| {
             let output = output.as_ref()?;

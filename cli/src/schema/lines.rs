@@ -29,7 +29,7 @@ fn result() -> Value {
         "properties": {
             "v": {"const": Outcome::VERSION, "description": "The version of the line."},
             "id": {"type": "string", "description": "The job's id."},
-            "item": {"type": "string", "description": "The item of `ratchet map` that the job is for, shortened where it is long."},
+            "item": {"type": "string", "description": "The item of `ratchet map` that the job is for."},
             "status": {"enum": Status::ALL.map(Status::as_str)},
             "result": {"description": "What the job gave; only if it succeeded."},
             "error": error(),

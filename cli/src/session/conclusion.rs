@@ -20,8 +20,6 @@ pub(super) struct CompletedRun {
     pub(super) delivery: DeliveryResult,
     /// The reason for which the run stopped before its jobs were done, if it did.
     pub(super) stopped: Option<Stopped>,
-    /// Whether as many jobs succeeded as `--halt` wanted.
-    pub(super) reached_goal: bool,
     /// The error of the source of the jobs, if not all jobs could be read.
     pub(super) source: Result<(), CliError>,
     /// How many jobs were kept and how many are run again, if the run was resumed.
@@ -40,7 +38,6 @@ pub(super) fn conclude(
     let CompletedRun {
         delivery,
         stopped,
-        reached_goal,
         source,
         differences,
     } = completed;
@@ -51,7 +48,7 @@ pub(super) fn conclude(
         printed: summary.unrecorded,
         is_kept,
     };
-    let end = run_end(stopped.as_ref(), reached_goal, signals, unrecorded);
+    let end = run_end(stopped.as_ref(), signals, unrecorded);
     let is_reader_gone = matches!(&delivery.written, Err(error) if error.is_reader_gone());
     let is_done = is_finished(&end, stopped.as_ref()) && delivery.written.is_ok() && source.is_ok();
     let gone = differences
@@ -119,7 +116,6 @@ fn is_finished(end: &Result<RunEnd, CliError>, stopped: Option<&Stopped>) -> boo
 /// Returns how the run ended: by signals, by a limit or a goal of its own, or with all jobs done.
 fn run_end(
     stopped: Option<&Stopped>,
-    reached_goal: bool,
     signals: &SignalHandler,
     unrecorded: Unrecorded,
 ) -> Result<RunEnd, CliError> {
@@ -129,7 +125,7 @@ fn run_end(
     match stopped {
         Some(Stopped::Failures { .. } | Stopped::Deadline) => Ok(RunEnd::Halted(HaltReason::Limit)),
         Some(Stopped::Ledger { reason }) => Err(unrecorded.error(reason)),
-        Some(_) if reached_goal => Ok(RunEnd::Halted(HaltReason::Goal)),
+        Some(Stopped::Goal { .. }) => Ok(RunEnd::Halted(HaltReason::Goal)),
         // A run is also asked to stop when its results have no reader.
         None | Some(Stopped::Asked) => Ok(RunEnd::Done),
         Some(other) => Err(CliError::internal(other.to_string())),

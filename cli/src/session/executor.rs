@@ -61,6 +61,9 @@ pub(super) fn executor(
     } else if let Some(rule) = options.max_failures {
         builder = builder.max_failures(rule);
     }
+    if let Some((goal, how)) = halt.and_then(HaltRule::success_goal) {
+        builder = builder.halt_on_success(goal, how);
+    }
     if let Some(deadline) = options.deadline {
         builder = builder.deadline(deadline);
     }

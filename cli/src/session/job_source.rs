@@ -209,7 +209,7 @@ pub(super) struct EndedSource {
 pub(super) struct ResumeDifferences {
     /// How many jobs are kept, and how many are run again, by the reason.
     pub(super) jobs: ResumeCounts,
-    /// How many jobs of the earlier part are not among the jobs any more.
+    /// How many jobs of the earlier part are not among the jobs any more; 0 if the jobs were not read to their end.
     pub(super) gone: u64,
 }
 
@@ -256,6 +256,8 @@ pub(super) struct EarlierOutcomes {
     resume: Resume,
     /// The journal, which this part of the run continues.
     journal: Arc<Mutex<Journal>>,
+    /// Whether the jobs were not read to their end, so that nobody knows which of the earlier ones are not there.
+    is_broken_off: bool,
 }
 
 impl EarlierOutcomes {
@@ -268,6 +270,7 @@ impl EarlierOutcomes {
         Self {
             resume: Resume::new(Arc::new(history), source),
             journal: Arc::clone(journal),
+            is_broken_off: false,
         }
     }
 
@@ -328,7 +331,11 @@ impl EarlierOutcomes {
     pub(super) fn differences(self) -> ResumeDifferences {
         ResumeDifferences {
             jobs: self.resume.differences(),
-            gone: self.resume.gone(),
+            gone: if self.is_broken_off {
+                0
+            } else {
+                self.resume.gone()
+            },
         }
     }
 }
@@ -355,6 +362,11 @@ fn submit_all(
     let mut batch = Vec::with_capacity(BATCH);
     let mut bytes = 0;
     let mut result = Ok(());
+    let break_off = |earlier: &mut Option<EarlierOutcomes>| {
+        if let Some(earlier) = earlier {
+            earlier.is_broken_off = true;
+        }
+    };
     while let Some(job) = stream.next() {
         match job {
             Ok(job) => {
@@ -368,6 +380,7 @@ fn submit_all(
                 });
             }
             Err(error) => {
+                break_off(earlier);
                 result = Err(error);
                 break;
             }
@@ -377,6 +390,7 @@ fn submit_all(
             let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
             if runtime.block_on(submitter.submit_many(full)).is_err() {
                 // The run takes no more jobs, and reports the reason itself.
+                break_off(earlier);
                 return Ok(());
             }
         }

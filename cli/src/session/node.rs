@@ -89,7 +89,9 @@ enum NodeStage {
 impl Session {
     /// Takes jobs from a queue until the node drains. Returns the exit code.
     pub(crate) fn serve_node(self, setup: NodeSetup) -> Result<u8, CliError> {
-        let Self { context, runtime } = self;
+        let Self {
+            context, runtime, ..
+        } = self;
         let code = runtime.block_on(context.serve_node_shown(setup));
         runtime.shutdown_background();
         code

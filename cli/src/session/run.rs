@@ -33,7 +33,6 @@ use crate::error::CliError;
 use crate::exit;
 use crate::github::{wanted_summary, write_summary};
 use crate::live::LiveFigures;
-use crate::map::HaltRule;
 use crate::progress::ProgressMode;
 use crate::readable::duration;
 use crate::recorded;
@@ -92,7 +91,6 @@ impl RunContext {
         let is_resumed = resumed_run.is_some();
         let mut follows = FollowerParts::of(&setup.jobs, &mut self.options, &self.console);
         let follower = follows.as_ref().map(FollowerParts::control);
-        let goal = setup.halt.filter(HaltRule::is_goal);
         let ended = setup.jobs.ended_jobs();
         let figures = Arc::new(LiveFigures::default());
         let (record, earlier) = self.begin_record(&setup, resumed_run, suspensions)?;
@@ -140,8 +138,7 @@ impl RunContext {
         self.drain_when_unwritable(&delivery, &handle);
 
         let completion = async {
-            let (stopped, reached_goal) =
-                consume(run, &delivery, goal, (&figures, ended.as_deref())).await;
+            let stopped = consume(run, &delivery, (&figures, ended.as_deref())).await;
             // The jobs of a queue may have been cancelled, and their ends are still to be recorded.
             let source = source.end().await;
             let mut figures = run_figures(&handle, &pools, (record.as_ref(), began)).await;
@@ -152,7 +149,6 @@ impl RunContext {
             Ok::<_, CliError>(CompletedRun {
                 delivery,
                 stopped: stopped.or(source.stopped),
-                reached_goal,
                 source: source.result,
                 differences: source.differences,
             })

@@ -51,7 +51,8 @@ impl SignalHandler {
         })
     }
 
-    /// Waits for a thread that reads `what`. SIGINT and SIGTERM end the wait, and SIGUSR1 prints what is waited for.
+    /// Waits for a thread that reads `what`, but no longer than the run has `time_left`. SIGINT and SIGTERM end the wait,
+    /// too, and SIGUSR1 prints what is waited for.
     #[expect(
         clippy::expect_used,
         reason = "`Session::perform` consumes the session, so nothing is read after `steer`"
@@ -60,16 +61,31 @@ impl SignalHandler {
         &mut self,
         what: &str,
         mut reading: oneshot::Receiver<T>,
+        time_left: Option<Duration>,
         console: &Console,
     ) -> Result<T, CliError> {
         let listeners = self.listeners.as_mut();
         let listeners = listeners.expect("nothing is read once the run has begun");
+        let deadline = async {
+            match time_left {
+                Some(time_left) => tokio::time::sleep(time_left).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(deadline);
         loop {
             tokio::select! {
                 read = &mut reading => return read.map_err(|_| reader_panicked(what)),
                 signal = listeners.stop.recv() => {
                     let message = format!("{signal}: {what} was still being read, and nothing was run");
                     return Err(CliError::new(exit_code(signal), message));
+                }
+                () = &mut deadline => {
+                    let message = format!(
+                        "stopped early: the time of the run is over (--deadline): {what} was still being read, and \
+                         nothing was run"
+                    );
+                    return Err(CliError::new(exit::STOPPED, message));
                 }
                 () = listeners.status.recv() => {
                     console.say(&format!("ratchet: no job runs yet: {what} is still being read\n"));
@@ -195,4 +211,40 @@ fn exit_code(signal: Signal) -> u8 {
 
 fn reader_panicked(what: &str) -> CliError {
     CliError::internal(format!("the thread that reads {what} has panicked"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::ProgressMode;
+    use crate::style::{Style, When};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_is_waited_for_until_the_time_of_the_run_is_over() {
+        let mut handler = SignalHandler::install().unwrap();
+        let console = Console::new(ProgressMode::None, Style::of_stderr(When::Never), false);
+        let second = Duration::from_secs(1);
+        let (_silent, reading) = oneshot::channel::<()>();
+        let began = tokio::time::Instant::now();
+        let error = handler
+            .wait_for_reader("stdin", reading, Some(second), &console)
+            .await
+            .unwrap_err();
+        assert_eq!(began.elapsed(), second);
+        assert_eq!(error.exit_code(), exit::STOPPED);
+        let message = error.to_string();
+        assert!(
+            message.ends_with("stdin was still being read, and nothing was run"),
+            "{message}"
+        );
+        let (send, reading) = oneshot::channel();
+        tokio::spawn(async move {
+            tokio::time::sleep(second).await;
+            let _ = send.send("jobs");
+        });
+        let read = handler
+            .wait_for_reader("stdin", reading, Some(second * 2), &console)
+            .await;
+        assert_eq!(read.unwrap(), "jobs");
+    }
 }

@@ -2,20 +2,21 @@
 
 use std::time::Duration;
 
-use ratchet_runtime::Durability;
 use ratchet_runtime::journal::Retention;
 use ratchet_runtime::process::Prefetch;
+use ratchet_runtime::{Durability, resource_variable};
 
 use super::Settings;
 use super::module_hints::ModuleHints;
 use crate::document::{
-    AnyByteSize, ByteSize, ClapWord, Count, Either, PositiveDuration, PositiveNumber, Spanned,
-    section,
+    AnyByteSize, ByteSize, ClapWord, Count, Either, PositiveDuration, PositiveNumber, Section as _,
+    Spanned, section,
 };
 use crate::environment::UserEnvironment;
 use crate::job_file::PlainHint;
 use crate::report::ResultFormat;
 use crate::style::When;
+use crate::trust::TRUST_VARIABLE;
 use crate::value::{Amount, show_duration, show_size};
 
 section! {
@@ -88,6 +89,14 @@ pub(crate) const PASSWORD_VARIABLE: &str = "RATCHET_QUEUE_PASSWORD";
 /// Returns the name of the variable of a key.
 pub(super) fn variable(key: &str) -> String {
     format!("RATCHET_{}", key.to_ascii_uppercase().replace('-', "_"))
+}
+
+/// Returns the variable in which jobs would find their share of the resource of this name, if that is the variable of a
+/// setting: a ratchet that a job starts would obey it.
+pub(crate) fn variable_of_setting(resource: &str) -> Option<String> {
+    let name = resource_variable(resource);
+    let is_setting = SettingsSpec::keys().iter().any(|key| variable(key) == name);
+    (is_setting || name == TRUST_VARIABLE).then_some(name)
 }
 
 /// Returns the default of a setting that limits how many runs are kept.

@@ -207,6 +207,10 @@ fn refuse_misspelt(
     names: &[String],
     refused: &mut Vec<Diagnostics>,
 ) {
+    if (ATTEMPT_VARIABLES.iter()).any(|name| environment.variable(name).is_some()) {
+        // This ratchet is started by a job of another one, and a variable may be the share of a resource.
+        return;
+    }
     // The variables that ratchet sets for its workers and commands. They are accepted, because a worker or command may
     // be a ratchet itself.
     // The password of a queue is no setting, so that no list of settings shows it.

@@ -102,6 +102,25 @@ fn what_makes_no_sense_is_refused_where_it_stands() {
 }
 
 #[test]
+fn a_ratchet_that_a_job_starts_takes_no_share_of_a_resource_for_a_misspelt_setting() {
+    let folder = TempDir::new().unwrap();
+    let share = ("RATCHET_JOB", "0");
+    assert!(Settings::load(&around(folder.path(), &[share])).is_err());
+    let in_job = [share, ("RATCHET_JOB_ID", "7")];
+    assert!(Settings::load(&around(folder.path(), &in_job)).is_ok());
+}
+
+#[test]
+fn a_resource_has_the_variable_of_a_setting_or_of_none() {
+    for name in ["timeout", "Jobs", "state-dir", "state_dir", "trust"] {
+        assert!(variable_of_setting(name).is_some(), "{name}");
+    }
+    for name in ["gpu", "memory", "port", "state"] {
+        assert_eq!(variable_of_setting(name), None, "{name}");
+    }
+}
+
+#[test]
 fn a_config_file_in_another_format_is_not_passed_over() {
     let home = TempDir::new().unwrap();
     let config = home.path().join(".config/ratchet");

@@ -21,7 +21,7 @@ use super::run_budget::RunBudget;
 use super::runner::Runner;
 use super::service::Service;
 use super::sinks::Sink;
-use super::stop::{Halt, MaxFailures};
+use super::stop::{Halt, MaxFailures, SuccessGoal};
 use crate::Error;
 use crate::breaker::BreakerConfig;
 use crate::ids::PlaceName;
@@ -206,6 +206,13 @@ impl ExecutorBuilder {
     /// Sets after how many failures the run stops, and how it stops then.
     pub fn halt(mut self, rule: MaxFailures, halt: Halt) -> Self {
         self.plan.max_failures = Some((rule, halt));
+        self
+    }
+
+    /// Sets how many jobs have to succeed before the run stops, and how it stops then. No job starts after the success
+    /// that reaches the goal.
+    pub fn halt_on_success(mut self, goal: SuccessGoal, halt: Halt) -> Self {
+        self.plan.success_goal = Some((goal, halt));
         self
     }
 
@@ -529,6 +536,9 @@ impl ExecutorBuilder {
         }
         if let Some((rule, _)) = plan.max_failures {
             rule.check()?;
+        }
+        if let Some((goal, _)) = plan.success_goal {
+            goal.check()?;
         }
         for (_, hint) in &self.tasks {
             hint.quota()?;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use ratchet_resilience::shutdown::{Phase, PhaseClock};
 
-use super::stop::{EndCounts, Halt, MaxFailures, Stopped};
+use super::stop::{EndCounts, Halt, MaxFailures, Stopped, SuccessGoal};
 use crate::dispatch::StopRequest;
 use crate::outcome::{Class, Failure};
 use crate::suspension::{CATCH_UP, LATE};
@@ -14,6 +14,8 @@ use crate::suspension::{CATCH_UP, LATE};
 pub(super) struct StopRules {
     /// How many jobs may fail, and how the run stops when more have failed.
     pub(super) max_failures: Option<(MaxFailures, Halt)>,
+    /// How many jobs have to succeed before the run stops, and how it stops then.
+    pub(super) success_goal: Option<(SuccessGoal, Halt)>,
     /// The moment at which the run is cancelled.
     pub(super) deadline: Option<Instant>,
 }
@@ -102,17 +104,27 @@ impl RunControl {
         self.phases.advance_to(phase, now)
     }
 
-    /// Returns the phase that the run has to enter and the reason, if too many jobs have failed.
-    pub(super) fn broken_rule(
+    /// Returns the phase that the run has to enter and the reason, if too many jobs have failed or enough have
+    /// succeeded.
+    pub(super) fn stop_by_rule(
         &self,
         tally: &EndCounts,
         total: Option<u64>,
     ) -> Option<(Phase, Stopped)> {
-        let (rule, halt) = self.rules.max_failures.filter(|_| self.is_running())?;
-        let failed = tally.failed;
+        if !self.is_running() {
+            return None;
+        }
+        if let Some((rule, halt)) = self.rules.max_failures
+            && tally.breaks(rule, total)
+        {
+            let failed = tally.failed;
+            return Some((halt.phase(), Stopped::Failures { failed }));
+        }
+        let (goal, halt) = self.rules.success_goal?;
+        let succeeded = tally.succeeded;
         tally
-            .breaks(rule, total)
-            .then(|| (halt.phase(), Stopped::Failures { failed }))
+            .reaches(goal)
+            .then(|| (halt.phase(), Stopped::Goal { succeeded }))
     }
 
     /// Whether the deadline of the run has passed.
@@ -270,18 +282,24 @@ mod tests {
         let (_, now) = control(StopRules::default());
         let rules = StopRules {
             max_failures: Some((MaxFailures::Count(1), Halt::Now)),
+            success_goal: Some((SuccessGoal::Count(1), Halt::Soon)),
             deadline: Some(now + SECOND),
         };
         let (mut control, _) = control(rules);
         let mut tally = EndCounts::default();
-        assert_eq!(control.broken_rule(&tally, None), None);
+        assert_eq!(control.stop_by_rule(&tally, None), None);
+        let mut enough = tally;
+        enough.count(Status::Succeeded);
+        let goal = Stopped::Goal { succeeded: 1 };
+        let stop = control.stop_by_rule(&enough, None);
+        assert_eq!(stop, Some((Phase::Draining, goal)));
         tally.count(Status::Failed);
-        let broken = control.broken_rule(&tally, None);
+        let broken = control.stop_by_rule(&tally, None);
         let failures = Stopped::Failures { failed: 1 };
         assert_eq!(broken, Some((Phase::Cancelling, failures)));
         assert!(!control.is_past_deadline(now) && control.is_past_deadline(now + SECOND));
         control.stop(Phase::Draining, Stopped::Asked, now);
-        assert_eq!(control.broken_rule(&tally, None), None);
+        assert_eq!(control.stop_by_rule(&tally, None), None);
         assert!(!control.is_past_deadline(now + SECOND));
     }
 

@@ -125,7 +125,7 @@ impl Orchestrator {
             .note_ended(self.delivery.tally().ended, self.now);
         self.take_in();
         self.release_dependents();
-        self.check_failures();
+        self.check_stop_rules();
         self.end_failed_groups();
         let was_clogged = self.delivery.has_untaken_outcomes();
         self.start_jobs(was_clogged);

@@ -42,7 +42,7 @@ use super::seated_queue::SeatedQueue;
 use super::sinks::{SharedSink, Sinks};
 use super::source::Source;
 use super::status::Gauges;
-use super::stop::{Halt, MaxFailures};
+use super::stop::{Halt, MaxFailures, SuccessGoal};
 use super::times::WallClock;
 use crate::Error;
 use crate::breaker::BreakerConfig;
@@ -96,6 +96,7 @@ pub(super) struct RunSettings {
     pub(super) crash_limit: u32,
     /// After how many failures the run stops, and how. Without a rule, failures do not stop it.
     pub(super) max_failures: Option<(MaxFailures, Halt)>,
+    pub(super) success_goal: Option<(SuccessGoal, Halt)>,
     /// How long the run may last; `None` is no limit.
     pub(super) deadline: Option<Duration>,
     /// How long each phase of a stop lasts before the next one begins.
@@ -167,6 +168,7 @@ impl RunSettings {
         })?;
         let rules = StopRules {
             max_failures: self.max_failures,
+            success_goal: self.success_goal,
             deadline: (self.deadline.into_iter().chain(deadline).min())
                 .and_then(|limit| now.checked_add(limit)),
         };
@@ -330,6 +332,7 @@ impl Default for RunSettings {
             memory: RetainedJobs::Nothing,
             crash_limit: 3,
             max_failures: None,
+            success_goal: None,
             deadline: None,
             grace: Grace::default(),
             ordering: OutcomeOrder::default(),

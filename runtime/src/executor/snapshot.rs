@@ -154,7 +154,7 @@ impl WaitCause {
             Self::Connect => Blocker::Connect,
             Self::Host { .. } => Blocker::Host,
             Self::Global { .. } => Blocker::Global,
-            Self::Limit { name, .. } => Blocker::Limit(name.as_str().into()),
+            Self::Limit { name, .. } => Blocker::of_limit(name),
             Self::Rate { .. } => Blocker::Rate,
             Self::Resource { name, .. } => Blocker::Resource(name.as_str().into()),
             Self::Held(_) => Blocker::Admission,

@@ -41,8 +41,7 @@ impl MaxFailures {
             Self::Count(most) => failed >= most,
             Self::Percent { percent, at_least } => {
                 let enough = total.map_or(at_least, |total| total.min(at_least)).max(1);
-                #[expect(clippy::cast_precision_loss, reason = "no run has 2^52 jobs")]
-                let share = failed as f64 * 100.0 / ended.max(1) as f64;
+                let share = percentage(failed, ended);
                 failed > 0 && ended >= enough && share >= percent
             }
         }
@@ -64,6 +63,41 @@ impl MaxFailures {
                 refuse("has to be more than 0 and at most 100 percent")
             }
             rule => Ok(rule),
+        }
+    }
+}
+
+/// How many jobs have to succeed before the run stops, because no more are wanted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum SuccessGoal {
+    /// The run stops after this many successes.
+    Count(u64),
+    /// The run stops when at least this percentage of the jobs that succeeded or failed have succeeded.
+    Percent {
+        /// The percentage, more than 0 and at most 100.
+        percent: f64,
+        /// The rule applies only after this many jobs have succeeded or failed.
+        at_least: u64,
+    },
+}
+
+impl SuccessGoal {
+    /// Refuses a goal that would stop every run before its first job, or that no run can reach.
+    pub(super) fn check(self) -> Result<Self, Error> {
+        let refuse = |reason: &str| {
+            Err(Error::InvalidSetting {
+                setting: "success_goal",
+                reason: reason.to_owned(),
+            })
+        };
+        match self {
+            Self::Count(0) => {
+                refuse("of 0 would stop the run before its first job; the least is 1")
+            }
+            Self::Percent { percent, .. } if !(percent > 0.0 && percent <= 100.0) => {
+                refuse("has to be more than 0 and at most 100 percent")
+            }
+            goal => Ok(goal),
         }
     }
 }
@@ -97,6 +131,11 @@ pub enum Stopped {
         /// How many jobs had failed by then.
         failed: u64,
     },
+    /// As many jobs succeeded as were wanted.
+    Goal {
+        /// How many jobs had succeeded by then.
+        succeeded: u64,
+    },
     /// The deadline of the run had passed.
     Deadline,
     /// A user asked for it, through a handle.
@@ -123,6 +162,10 @@ impl fmt::Display for Stopped {
         match self {
             Self::Failures { failed: 1 } => f.write_str("a job failed"),
             Self::Failures { failed } => write!(f, "{failed} jobs failed"),
+            Self::Goal { succeeded: 1 } => f.write_str("a job succeeded, and no more are wanted"),
+            Self::Goal { succeeded } => {
+                write!(f, "{succeeded} jobs succeeded, and no more are wanted")
+            }
             Self::Deadline => f.write_str("the time of the run is over"),
             Self::Asked => f.write_str("the run was asked to stop"),
             Self::Ledger { reason } => write!(f, "outcomes could not be recorded: {reason}"),
@@ -160,6 +203,24 @@ impl EndCounts {
     pub(super) fn breaks(&self, rule: MaxFailures, total: Option<u64>) -> bool {
         rule.is_reached(self.ended, self.failed, total)
     }
+
+    /// Whether as many jobs have succeeded as are wanted.
+    pub(super) fn reaches(&self, goal: SuccessGoal) -> bool {
+        match goal {
+            SuccessGoal::Count(wanted) => self.succeeded >= wanted,
+            SuccessGoal::Percent { percent, at_least } => {
+                let judged = self.succeeded + self.failed;
+                let share = percentage(self.succeeded, judged);
+                self.succeeded > 0 && judged >= at_least && share >= percent
+            }
+        }
+    }
+}
+
+/// Returns what percentage of `all` jobs `part` of them are.
+#[expect(clippy::cast_precision_loss, reason = "no run has 2^52 jobs")]
+fn percentage(part: u64, all: u64) -> f64 {
+    part as f64 * 100.0 / all.max(1) as f64
 }
 
 #[cfg(test)]
@@ -198,11 +259,32 @@ mod tests {
     }
 
     #[test]
+    fn a_goal_is_reached_by_successes_or_their_share_of_what_succeeded_or_failed() {
+        assert!(!tally(1, 50).reaches(SuccessGoal::Count(2)));
+        assert!(tally(2, 50).reaches(SuccessGoal::Count(2)));
+        let half = SuccessGoal::Percent {
+            percent: 50.0,
+            at_least: 3,
+        };
+        assert!(!tally(1, 1).reaches(half), "2 of 3 are too few to tell");
+        assert!(tally(2, 2).reaches(half));
+        assert!(!tally(2, 3).reaches(half));
+        assert!(!tally(0, 9).reaches(half));
+    }
+
+    #[test]
     fn rules_that_make_no_sense_are_refused() {
         for percent in [0.0, -1.0, 100.1, f64::NAN] {
             assert!(MaxFailures::percent(percent).check().is_err(), "{percent}");
         }
         assert!(MaxFailures::Count(0).check().is_err());
         assert!(MaxFailures::percent(100.0).check().is_ok());
+        assert!(SuccessGoal::Count(0).check().is_err());
+        assert!(SuccessGoal::Count(1).check().is_ok());
+        let share = |percent| SuccessGoal::Percent {
+            percent,
+            at_least: 3,
+        };
+        assert!(share(0.0).check().is_err() && share(100.0).check().is_ok());
     }
 }

@@ -55,6 +55,10 @@ pub enum Limit {
 }
 
 impl Limit {
+    /// The name of the limit on how often the jobs of a whole run start. Nobody has to name it in terms by hand, so
+    /// waiting for it is charged to [`Blocker::Rate`](super::Blocker::Rate), not to a named limit.
+    pub const RATE_OF_STARTS: &str = "rate of starts";
+
     /// Makes a limit of this many units at once; zero is refused.
     pub fn max(max: u32) -> Result<Self, Error> {
         let max = NonZeroU32::new(max).ok_or(Error::InvalidLimit {

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use smol_str::SmolStr;
 
+use super::limits::Limit;
+
 /// The reason why a job does not run yet.
 ///
 /// If there are several, the first one counts, in the order of the variants.
@@ -29,7 +31,7 @@ pub enum Blocker {
     Global,
     /// A unit, or a token, of the limit of this name.
     Limit(SmolStr),
-    /// A token of the rate of its own hint.
+    /// A token of the rate of its own hint, or of the rate at which the jobs of the whole run start.
     Rate,
     /// Units of the resource of this name.
     Resource(SmolStr),
@@ -46,6 +48,14 @@ impl Blocker {
     const LIMIT: &str = "limit:";
     /// The prefix of the word of a resource.
     const RESOURCE: &str = "resource:";
+
+    /// Returns the blocker of the limit of this name.
+    pub(crate) fn of_limit(name: &str) -> Self {
+        match name {
+            Limit::RATE_OF_STARTS => Self::Rate,
+            name => Self::Limit(name.into()),
+        }
+    }
 
     /// Returns the word in result lines, as in `needs` or `limit:db`.
     pub fn word(&self) -> Cow<'_, str> {
@@ -209,6 +219,12 @@ mod tests {
         }
         assert_eq!(Blocker::from_word("connect"), Some(Blocker::Connect));
         assert_eq!(Blocker::from_word("luck"), None);
+    }
+
+    #[test]
+    fn only_waiting_for_a_limit_that_somebody_named_is_told_by_its_name() {
+        assert_eq!(Blocker::of_limit("db"), Blocker::Limit("db".into()));
+        assert_eq!(Blocker::of_limit(Limit::RATE_OF_STARTS), Blocker::Rate);
     }
 
     #[test]

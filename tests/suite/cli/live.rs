@@ -147,6 +147,30 @@ fn the_output_of_a_job_is_followed_to_its_end() {
     go(&folder, "a");
     assert_eq!(followed.wait().with_code(0).stdout(), "one\ntwo");
     let _ = running.wait().with_code(0);
+    for words in [&["tail", "a"][..], &["tail", &id(&folder), "a", "-f"]] {
+        let ended = runs(&folder, words).with_code(0);
+        assert_eq!(
+            (ended.stdout(), ended.stderr()),
+            ("one\ntwo".into(), "oops\n".into())
+        );
+    }
+    let refused = runs(&folder, &["tail", "b"]).with_code(2).stderr();
+    assert!(refused.contains("job b has not ended in run"), "{refused}");
+}
+
+#[test]
+fn the_output_of_a_job_that_has_ended_is_shown_while_its_run_goes_on() {
+    let folder = jobs(&format!(
+        "jobs:\n  - {{ id: a, run: [echo, one] }}\n  - {{ id: b, needs: [a], run: [sh, -c, \"{}\"] }}\n",
+        until("b")
+    ));
+    let running = start(&folder, &["run", "jobs.yaml"]);
+    wait_for(&running, &folder, "b");
+    running.until("the end of the first job was recorded", || {
+        runs(&folder, &["tail", "a"]).stdout() == "one\n"
+    });
+    go(&folder, "b");
+    let _ = running.wait().with_code(0);
 }
 
 #[test]

@@ -240,7 +240,7 @@ fn an_invalid_halt_rule_is_refused_with_valid_examples() {
 }
 
 #[test]
-fn with_quiet_a_map_still_reports_items_that_never_ran() {
+fn with_quiet_a_map_still_reports_items_that_never_ran_or_were_stopped() {
     let call = |words: &[&str], items: &str| {
         let call = Ratchet::new().args(["map", "-q"]).args(words);
         call.stdin(items).run().with_code(100)
@@ -258,7 +258,9 @@ fn with_quiet_a_map_still_reports_items_that_never_ran() {
     ] {
         assert!(said.contains(reason), "{said}");
     }
-    // A command that ran has said what it had to say.
+    let said = call(&["--timeout", "100ms", "--", "sleep", ":::", "60"], "").stderr();
+    assert!(said.contains("timeout: "), "{said}");
+    // A command that ended by itself has said what it had to say.
     assert_eq!(call(&["--", "false", ":::", "a"], "").stderr(), "");
 }
 

@@ -138,6 +138,9 @@ fn a_full_disk_is_reported_as_an_error() {
         &["man"],
         &["config", "show"],
         &["check", "jobs.yaml"],
+        &["--help"],
+        &["run", "-h"],
+        &["--version"],
     ] {
         let full = OpenOptions::new().write(true).open("/dev/full");
         let full = full.expect("it is always full");

@@ -358,6 +358,7 @@ fn a_run_that_goes_on_has_a_report_of_what_has_ended() {
         .with_code(0)
         .stdout();
     assert!(explained.contains("has been running for"), "{explained}");
+    assert!(explained.contains(": 1 job has ended"), "{explained}");
 }
 
 #[test]

@@ -14,14 +14,16 @@ use crate::diagnostic::{Diagnostic, Problems};
 pub trait Words: Sized {
     /// Returns each word and its value, in the order of the documentation.
     fn words() -> Vec<(Cow<'static, str>, Self)>;
+
+    /// Returns why a word that is not among these cannot be one, if that is known.
+    fn why_not(_word: &str) -> Option<String> {
+        None
+    }
 }
 
 /// Reads a word of a fixed list; the error for another word names the closest one.
-pub fn read<T: FromNode>(
-    node: &Node<'_>,
-    words: Vec<(Cow<'static, str>, T)>,
-    problems: &mut Problems,
-) -> Option<T> {
+pub fn read<T: FromNode + Words>(node: &Node<'_>, problems: &mut Problems) -> Option<T> {
+    let words = T::words();
     let Some(text) = node.text() else {
         problems.push(mismatch::<T>(node));
         return None;
@@ -29,7 +31,9 @@ pub fn read<T: FromNode>(
     let names: Vec<_> = words.iter().map(|(word, _)| word.clone()).collect();
     let found = words.into_iter().find(|(word, _)| word == text);
     if found.is_none() {
-        let error = Diagnostic::error(node.span, format!("unknown word `{text}`"));
+        let reason = T::why_not(text);
+        let message = reason.unwrap_or_else(|| format!("unknown word `{text}`"));
+        let error = Diagnostic::error(node.span, message);
         let names = names.iter().map(Cow::as_ref);
         problems.push(error.did_you_mean(text, names, "known"));
     }
@@ -52,7 +56,7 @@ macro_rules! words {
                 node: $crate::document::Node<'_>,
                 problems: &mut $crate::diagnostic::Problems,
             ) -> Option<Self> {
-                $crate::document::read_word(&node, <Self as $crate::document::Words>::words(), problems)
+                $crate::document::read_word(&node, problems)
             }
 
             fn accepts(node: &$crate::document::Node<'_>) -> bool {
@@ -102,7 +106,7 @@ impl<T: ValueEnum> Words for ClapWord<T> {
 
 impl<T: ValueEnum> FromNode for ClapWord<T> {
     fn from_node(node: Node<'_>, problems: &mut Problems) -> Option<Self> {
-        read(&node, Self::words(), problems)
+        read(&node, problems)
     }
 
     fn accepts(node: &Node<'_>) -> bool {

@@ -50,7 +50,14 @@ fn read(text: &str) -> Result<Duration, ValueError> {
             return Err(ValueError::new(format!("`{written}` is not a duration")).hint(EXAMPLES));
         }
         if unit.is_empty() {
-            return Err(plain(written, rest == written, after));
+            let word = after.trim_start();
+            let end = word.find(|c: char| !c.is_alphabetic());
+            let word = &word[..end.unwrap_or(word.len())];
+            return Err(match place(word) {
+                Some(_) => ValueError::new(format!("`{written}` has a blank before its unit")),
+                None if word.is_empty() => plain(written, rest == written, after),
+                None => unknown(written, word),
+            });
         }
         let place = place(unit).ok_or_else(|| unknown(written, unit))?;
         if before.is_some_and(|before| before >= place) {
@@ -198,6 +205,12 @@ mod tests {
             ("5sec", "did you mean `5s`?"),
             ("5S", "did you mean `5s`?"),
             ("5parsecs", "the units are d, h, m"),
+            (
+                "3 parsecs",
+                "an unknown unit `parsecs`; the units are d, h, m",
+            ),
+            ("5 minutes", "an unknown unit `minutes`; did you mean `5m`?"),
+            ("1 s", "a blank before its unit; did you mean `1s`?"),
             ("5s1m", "the largest first"),
             ("5s5s", "each unit once"),
             ("1.2.3s", "has no unit"),
@@ -209,7 +222,7 @@ mod tests {
             ("1 s", "did you mean `1s`?"),
             ("1 minute", "did you mean `1m`?"),
             ("1 hour, 30 Minutes", "did you mean `1h30m`?"),
-            ("1 fortnight", "no unit"),
+            ("1 fortnight", "an unknown unit `fortnight`"),
         ] {
             let error = duration(text).unwrap_err().to_string();
             assert!(error.contains(said), "{text}: {error}");

@@ -4,7 +4,7 @@ use super::{ValueError, split_number};
 
 /// The units: powers of 1000 without an i, powers of 1024 with one. A single letter is a power of 1024, as in most
 /// tools: `512M` is 512 MiB.
-const UNITS: [(&str, u64); 14] = [
+const UNITS: [(&str, u64); 15] = [
     ("B", 1),
     ("kB", 1_000),
     ("KB", 1_000),
@@ -19,6 +19,7 @@ const UNITS: [(&str, u64); 14] = [
     ("k", 1 << 10),
     ("M", 1 << 20),
     ("G", 1 << 30),
+    ("T", 1 << 40),
 ];
 
 /// The hint for a text that is not a size.
@@ -51,7 +52,7 @@ pub fn size(text: &str) -> Result<u64, ValueError> {
             .find(|(name, _)| name.eq_ignore_ascii_case(unit));
         return Err(match near {
             Some((name, _)) => error.hint(format!("did you mean `{number}{name}`?")),
-            None => error.hint("the units are B, KB, MB, GB, TB, KiB, MiB, GiB and TiB"),
+            None => error.hint("the units are B, KB, MB, GB, TB, KiB, MiB, GiB and TiB; K, M, G and T are KiB, MiB, GiB and TiB"),
         });
     };
     scaled(number, *factor).ok_or_else(|| ValueError::new(format!("`{written}` is too large")))
@@ -94,6 +95,7 @@ mod tests {
             ("2GiB", 2 << 30),
             ("1.5KiB", 1536),
             ("512M", 512 << 20),
+            ("1T", 1 << 40),
             ("1000B", 1000),
             ("0.5GB", 500_000_000),
             ("2 GiB", 2 << 30),

@@ -69,6 +69,26 @@ fn the_time_between_attempts_is_waiting_and_not_running() {
 }
 
 #[test]
+fn the_time_for_which_the_process_was_stopped_is_neither_running_nor_waiting() {
+    let job = RecordedJob {
+        attempts: vec![(0, 500, 1), (7_500, 600, 1)],
+        waits: vec![(Blocker::Retry, 3_000_000)],
+        ended: 8_100,
+        ..RecordedJob::new("a", 0, 0)
+    };
+    let mut model = recorded_jobs(&plan(), &[job]);
+    model.suspensions = vec![(1_000_000, 5_000_000)];
+    let links = critical_path(&model);
+    assert_eq!(links[0].ran, 1_100_000);
+    assert_eq!(links[0].waited, [(Blocker::Retry, 3_000_000)]);
+    let told = explain(&model);
+    assert!(
+        told.contains(" took 8.1 s (4.0 s of it stopped, as by Ctrl-Z): 1 job"),
+        "{told}"
+    );
+}
+
+#[test]
 fn the_wait_for_a_breaker_after_an_attempt_is_not_running() {
     let job = RecordedJob {
         attempts: vec![(0, 20, 1)],

@@ -9,8 +9,8 @@ use ratchet_ipc::{HostName, JobKey, TaskName};
 use ratchet_runtime::event::RunEvent;
 use ratchet_runtime::journal::{JobPlan, JournalEntry, position_of};
 use ratchet_runtime::{
-    AttemptDetail, AttemptEnd, Blocker, Class, Failure, History, JournalError, Outcome, SlotNumber,
-    Status, Timestamp,
+    AttemptDetail, AttemptEnd, Blocker, Class, Failure, History, ItemName, JournalError, Outcome,
+    SlotNumber, Status, Timestamp,
 };
 
 use super::rows::{ROUNDING, RowTable};
@@ -21,6 +21,9 @@ use super::{
 
 /// How many failed jobs are kept with their messages and outputs.
 const FAILURES_KEPT: usize = 1_000;
+
+/// How many characters of an item are kept, so that a report stays small however long the items are.
+const ITEM_KEPT: usize = 256;
 
 /// How many bytes of the output, and of the message, of a failed job are kept.
 const OUTPUT_KEPT: usize = 4 * 1024;
@@ -201,7 +204,7 @@ impl Loader {
         let host = host.map_or(0, |host| self.hosts.of(host) + 1);
         self.model.jobs.push(JobFacts {
             id: outcome.id.clone(),
-            item: outcome.item.clone(),
+            item: (outcome.item.as_ref()).map(|item| ItemName::new(&item.shortened(ITEM_KEPT))),
             task,
             host,
             terms,

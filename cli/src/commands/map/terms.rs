@@ -85,7 +85,7 @@ fn start_limits(arguments: &MapArguments) -> Result<Vec<(String, Limit)>, CliErr
     };
     let limit = Limit::rate(rate, 1)
         .map_err(|error| CliError::usage("--rate cannot be applied").because(error))?;
-    Ok(vec![("start".to_owned(), limit)])
+    Ok(vec![(Limit::RATE_OF_STARTS.to_owned(), limit)])
 }
 
 /// Returns the limits that flags define. A limit that is only named has no definition, since a map has no file.

@@ -1,14 +1,19 @@
-//! `ratchet runs tail`: shows what a running job has printed.
+//! `ratchet runs tail`: shows what a job has printed. The run of a running job is asked, and the record tells of the others.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use super::live::{open, run_and_jobs};
+use ratchet_runtime::{History, JobKey, Outcome, RunId, RunStore};
+
+use super::live::{LiveRun, connect, last, run_and_jobs};
+use super::{find, named_or_last};
 use crate::args::runs_live::TailArguments;
 use crate::error::CliError;
 use crate::escape::{plain, plain_lines};
+use crate::folders::Folders;
 use crate::live::{AskError, Explanation, OutputPiece, Printed, Question};
 use crate::output::{Destination, OutputError};
+use crate::report::PrintedOutputs;
 
 /// The interval at which a job that is followed is asked for its output.
 const POLL: Duration = Duration::from_millis(100);
@@ -19,8 +24,28 @@ pub(super) fn run(arguments: &TailArguments) -> Result<(), CliError> {
     let Some(job) = jobs.pop() else {
         return Err(CliError::usage("no job is named"));
     };
-    let mut live = open(&arguments.state, run)?;
+    let (folders, _, trust) = Folders::load_with_trust(&arguments.state)?;
+    let store = RunStore::at(&folders.state);
     let streams = Streams::new();
+    let live = match run {
+        Some(wanted) => {
+            let id = find(&store, wanted)?;
+            connect(&store, id)?.map(|client| LiveRun { id, client })
+        }
+        None => last(&store)?,
+    };
+    let Some(mut live) = live else {
+        let id = named_or_last(&store, run)?;
+        trust.file(&store.journal(id))?;
+        let Some(outcome) = recorded(&store, id, &job)? else {
+            let job = plain(job.as_str());
+            return Err(
+                CliError::usage(format!("job {job} has not ended in run {id}"))
+                    .with_help(format!("`ratchet runs show {id}` lists its jobs")),
+            );
+        };
+        return Ok(streams.write_outputs(&PrintedOutputs::of(&outcome))?);
+    };
     let (mut attempt, mut stdout_from, mut stderr_from) = (0, 0, 0);
     loop {
         let question = Question::Output {
@@ -57,6 +82,9 @@ pub(super) fn run(arguments: &TailArguments) -> Result<(), CliError> {
             match explanation.state.as_str() {
                 "unknown" if attempt > 0 => return Ok(()),
                 "unknown" => {
+                    if let Some(outcome) = recorded(&store, live.id, &job)? {
+                        return Ok(streams.write_outputs(&PrintedOutputs::of(&outcome))?);
+                    }
                     let (job, id) = (plain(job.as_str()).into_owned(), live.id);
                     return Err(
                         CliError::usage(format!("job {job} of run {id} is not running"))
@@ -78,6 +106,13 @@ pub(super) fn run(arguments: &TailArguments) -> Result<(), CliError> {
     }
 }
 
+/// Returns the outcome of a job from the record of its run, if the job has ended.
+fn recorded(store: &RunStore, id: RunId, job: &JobKey) -> Result<Option<Outcome>, CliError> {
+    let history = History::load(store.journal(id))?;
+    let recorded = history.find(job);
+    Ok(recorded.map(|it| history.outcome(&it)).transpose()?)
+}
+
 /// The destination of the output of a job. On a terminal, control characters are escaped.
 struct Streams {
     escapes_stdout: bool,
@@ -93,24 +128,44 @@ impl Streams {
     }
 
     fn write_stdout(&self, piece: &OutputPiece) -> Result<(), OutputError> {
-        tell_dropped(piece);
-        let bytes = shown(piece, self.escapes_stdout);
+        tell_dropped(piece.dropped);
+        let bytes = shown(piece.decode().unwrap_or_default(), self.escapes_stdout);
         let mut stdout = io::stdout();
         let written = stdout.write_all(&bytes).and_then(|()| stdout.flush());
         written.map_err(|error| Destination::Stdout.error(error))
     }
 
+    /// Writes what a job that has ended had printed, as far as it was kept.
+    fn write_outputs(&self, outputs: &PrintedOutputs<'_>) -> Result<(), OutputError> {
+        for (_, dropped) in [&outputs.stdout, &outputs.stderr].into_iter().flatten() {
+            tell_dropped(*dropped);
+        }
+        if let Some((text, _)) = &outputs.stdout {
+            let text = shown(text.as_bytes().to_vec(), self.escapes_stdout);
+            let mut stdout = io::stdout();
+            let written = stdout.write_all(&text).and_then(|()| stdout.flush());
+            written.map_err(|error| Destination::Stdout.error(error))?;
+        }
+        if let Some((text, _)) = &outputs.stderr {
+            let text = shown(text.as_bytes().to_vec(), self.escapes_stderr);
+            // If stderr is closed, the output is lost.
+            let _ = io::stderr().write_all(&text);
+        }
+        Ok(())
+    }
+
     fn write_stderr(&self, piece: &OutputPiece) {
-        tell_dropped(piece);
+        tell_dropped(piece.dropped);
+        let bytes = shown(piece.decode().unwrap_or_default(), self.escapes_stderr);
         // If stderr is closed, the output is lost.
-        let _ = io::stderr().write_all(&shown(piece, self.escapes_stderr));
+        let _ = io::stderr().write_all(&bytes);
     }
 }
 
 /// Reports how many bytes of a piece are left out.
-fn tell_dropped(piece: &OutputPiece) {
-    if piece.dropped > 0 {
-        say(&format!("ratchet: {} bytes are left out\n", piece.dropped));
+fn tell_dropped(dropped: u64) {
+    if dropped > 0 {
+        say(&format!("ratchet: {dropped} bytes are left out\n"));
     }
 }
 
@@ -119,9 +174,8 @@ fn say(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
-/// Returns the bytes of a piece, as they are written.
-fn shown(piece: &OutputPiece, escapes: bool) -> Vec<u8> {
-    let bytes = piece.decode().unwrap_or_default();
+/// Returns the bytes of an output, as they are written.
+fn shown(bytes: Vec<u8>, escapes: bool) -> Vec<u8> {
     if !escapes {
         return bytes;
     }

@@ -5,7 +5,7 @@ use ratchet_runtime::Job;
 use crate::diagnostic::{Diagnostic, Problems, Span};
 use crate::document::{Field, Spanned};
 use crate::job_file::folders::FileFolders;
-use crate::job_file::job::JobPlaces;
+use crate::job_file::job::{JobPlaces, idle_timeout};
 use crate::job_file::selection::JobPattern;
 use crate::job_file::spec::{OverrideSpec, TermsSpec};
 use crate::job_file::terms::PartialTerms;
@@ -20,6 +20,8 @@ struct Override {
     pattern: JobPattern,
     place: Span,
     terms: PartialTerms,
+    /// The place of the idle timeout.
+    idle: Option<Span>,
     is_used: bool,
 }
 
@@ -36,6 +38,7 @@ impl Overrides {
             let place = spec.pattern.span().unwrap_or(span);
             let terms = *spec.terms.unwrap_or_default();
             check(&terms, problems);
+            let idle = idle_timeout(&terms);
             let terms = PartialTerms::from_spec(terms, folders.at(span), problems);
             let Some(pattern) = spec.pattern.into_value() else {
                 continue;
@@ -45,6 +48,7 @@ impl Overrides {
                     pattern,
                     place,
                     terms,
+                    idle,
                     is_used: false,
                 }),
                 Err(message) => problems.push(Diagnostic::error(place, message)),
@@ -70,6 +74,13 @@ impl Overrides {
             (Some(own), Some(terms)) => Some(own.clone().or(&terms)),
             (_, terms) => terms,
         }
+    }
+
+    /// Returns the place of the idle timeout that a job has from an override, if it has one.
+    pub(super) fn idle_timeout_of(&self, job: &Job, places: &JobPlaces) -> Option<Span> {
+        let mut overrides = self.0.iter();
+        let matching = overrides.find(|one| one.pattern.matches(job, places.group.as_deref()))?;
+        matching.idle
     }
 
     /// Warns of overrides that match no job of the file.

@@ -196,6 +196,13 @@ impl Words for RetryableClass {
             .map(|class| (class.as_str().into(), Self(class)))
             .collect()
     }
+
+    fn why_not(word: &str) -> Option<String> {
+        let mut classes = Class::ALL.into_iter();
+        classes
+            .any(|class| class.as_str() == word)
+            .then(|| format!("a failure of class `{word}` is never tried again"))
+    }
 }
 
 /// A hint without parameters. A setting can hold no other.

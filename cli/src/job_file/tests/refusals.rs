@@ -117,6 +117,90 @@ fn slots_that_nobody_has() {
 }
 
 #[test]
+fn an_idle_timeout_of_a_command_is_refused_wherever_it_was_set() {
+    let second = "  - { id: b, run: [ls] }\n";
+    for (head, job, place) in [
+        (
+            "",
+            "  - { id: a, run: [ls], timeout: { idle: 5s } }\n",
+            "jobs.yaml:2:36",
+        ),
+        (
+            "defaults: { timeout: { idle: 5s } }\n",
+            "  - { id: a, run: [ls] }\n",
+            "jobs.yaml:1:24",
+        ),
+        (
+            "overrides: [{ match: a, timeout: { idle: 5s } }]\n",
+            "  - { id: a, run: [ls] }\n",
+            "jobs.yaml:1:36",
+        ),
+    ] {
+        let refusal = write("jobs.yaml", format!("{head}jobs:\n{job}{second}")).refusal();
+        let message = "a command cannot report progress";
+        assert_eq!(refusal.matches(message).count(), 1, "{refusal}");
+        assert!(refusal.contains(place), "{place}: {refusal}");
+    }
+    let task = "workers: { t: { command: [sh] } }\n\
+                jobs: [{ task: t, timeout: { idle: 5s } }]\n";
+    assert!(write("jobs.yaml", task).open().is_ok());
+}
+
+#[test]
+fn a_resource_of_a_file_has_no_name_whose_variable_is_that_of_a_setting() {
+    let text = "resources: { gpu: 1, jobs: 2 }\nhosts: { a: { ssh: b, resources: { jobs: 3 } } }\n\
+                jobs: [{ run: ls }]\n";
+    let file = write("jobs.yaml", text);
+    let options = PlanOptions {
+        variable_of_setting: Some(|name| (name == "jobs").then(|| "RATCHET_JOBS".to_owned())),
+        ..PlanOptions::default()
+    };
+    let refusal = file.shown(file.open_with(&options).unwrap_err());
+    for place in ["jobs.yaml:1:22", "jobs.yaml:2:36"] {
+        assert!(refusal.contains(place), "{refusal}");
+    }
+    assert!(
+        refusal.contains("take RATCHET_JOBS for a setting"),
+        "{refusal}"
+    );
+    assert!(file.open().is_ok());
+}
+
+#[test]
+fn a_pattern_that_matches_nothing_is_refused_and_a_selection_that_leaves_nothing_is_told() {
+    let file = write("jobs.yaml", "jobs: [{ id: a, run: ls }]\n");
+    let shown = |only: &[&str], skip: &[&str]| {
+        let patterns = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect();
+        let options = PlanOptions {
+            selection: Selection {
+                only: patterns(only),
+                skip: patterns(skip),
+                partition: None,
+            },
+            ..PlanOptions::default()
+        };
+        file.shown(file.open_with(&options).unwrap_err())
+    };
+    let unmatched = shown(&["zz"], &[]);
+    assert!(
+        unmatched.starts_with("--only zz: no job matches"),
+        "{unmatched}"
+    );
+    assert_eq!(
+        shown(&[], &["*"]),
+        "--only, --skip and --partition leave no job of jobs.yaml: nothing to do"
+    );
+}
+
+#[test]
+fn a_class_that_is_never_retried_is_refused_with_that_reason() {
+    let text = "jobs: [{ run: ls, retry: { max: 1, on: [spawn] } }]\n";
+    let refusal = write("jobs.yaml", text).refusal();
+    let reason = "a failure of class `spawn` is never tried again";
+    assert!(refusal.contains(reason), "{refusal}");
+}
+
+#[test]
 fn files_that_are_none() {
     for (name, text, said) in [
         ("jobs.yaml", "", "has no jobs: nothing to do"),

@@ -46,10 +46,10 @@ impl Orchestrator {
         }
     }
 
-    /// Stops the run when too many jobs have failed.
-    pub(super) fn check_failures(&mut self) {
+    /// Stops the run when too many jobs have failed, or enough have succeeded.
+    pub(super) fn check_stop_rules(&mut self) {
         let (tally, total) = (self.delivery.tally(), self.arrivals.total());
-        if let Some((phase, why)) = self.control.broken_rule(tally, total) {
+        if let Some((phase, why)) = self.control.stop_by_rule(tally, total) {
             self.stop(phase, why);
         }
     }

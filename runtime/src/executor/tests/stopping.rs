@@ -5,7 +5,7 @@ use ratchet_resilience::shutdown::{Grace, Phase};
 use super::scripted::{Act, Deaf, How, ScriptedPool};
 use super::*;
 use crate::dispatch::{Demand, Report};
-use crate::executor::{Halt, MaxFailures, RunHandle, Stopped};
+use crate::executor::{Halt, MaxFailures, RunHandle, Stopped, SuccessGoal};
 use crate::ids::WorkerName;
 
 fn grace(draining: u32, cancelling: u32, killing: u32) -> Grace {
@@ -73,6 +73,47 @@ async fn a_halt_now_asks_what_runs_to_stop() {
     assert_eq!(told(&outcomes), ["a failed", "b cancelled"]);
     assert_eq!(begin.elapsed(), SECOND * 2);
     assert!(message(&outcomes[1]).starts_with("it was killed"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_job_starts_once_enough_jobs_have_succeeded() {
+    for halt in [Halt::Soon, Halt::Now] {
+        let executor = Executor::builder()
+            .slots(1)
+            .halt_on_success(SuccessGoal::Count(1), halt)
+            .build()
+            .unwrap();
+        let jobs = [fails("a"), takes("b", 1), takes("c", 1), takes("d", 1)];
+        let mut run = executor.run_list(jobs).unwrap();
+        let outcomes = rest(&mut run).await;
+        assert_eq!(
+            told(&outcomes),
+            ["a failed", "b succeeded", "c cancelled", "d cancelled"]
+        );
+        assert_eq!(outcomes[2].attempts, 0);
+        assert_eq!(
+            message(&outcomes[2]),
+            "it was not started: a job succeeded, and no more are wanted"
+        );
+        assert_eq!(run.stopped(), Some(&Stopped::Goal { succeeded: 1 }));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_the_rate_of_starts_is_waiting_for_a_rate() {
+    let rate = crate::Limit::rate("1/s".parse().unwrap(), 1).unwrap();
+    let executor = Executor::builder()
+        .slots(2)
+        .limit(crate::Limit::RATE_OF_STARTS, rate)
+        .build()
+        .unwrap();
+    let terms = Terms {
+        limits: vec![crate::Limit::RATE_OF_STARTS.to_owned()],
+        ..Terms::default()
+    };
+    let jobs = ["a", "b"].map(|id| instant(id).terms(terms.clone()));
+    let outcomes = executor.run_all(jobs).await.unwrap();
+    assert_eq!(outcomes[1].waits.of(&crate::Blocker::Rate), SECOND);
 }
 
 #[tokio::test(start_paused = true)]

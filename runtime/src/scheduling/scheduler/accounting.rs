@@ -403,7 +403,7 @@ impl Scheduler {
                     let named = &self.limits[*limit as usize];
                     let blocker = match (*limit, named.level.resource()) {
                         (0, _) => Blocker::Global,
-                        (_, None) => Blocker::Limit((&*named.name).into()),
+                        (_, None) => Blocker::of_limit(&named.name),
                         (_, Some(level)) => Blocker::Resource(level.pool.name().clone()),
                     };
                     add(blocker, *time);

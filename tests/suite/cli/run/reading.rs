@@ -54,6 +54,25 @@ fn sigint_and_sigterm_while_the_job_file_is_read_end_ratchet_with_the_usual_code
 }
 
 #[test]
+fn the_deadline_of_a_run_holds_while_its_input_is_read() {
+    for words in [
+        &["run"][..],
+        &["map", "--csv", "--header", "--", "echo", "{a}"],
+        &["map", "--shuf", "--", "echo"],
+        &["map", "-a", "-", "--", "echo", ":::", "1", "2"],
+    ] {
+        let words = [&words[..1], &["-q", "--deadline", "200ms"], &words[1..]].concat();
+        let running = Ratchet::new().args(words).stdin_open().start();
+        let ended = running.wait().with_code(102);
+        assert!(
+            ended.stderr().contains("the time of the run is over"),
+            "{}",
+            ended.stderr()
+        );
+    }
+}
+
+#[test]
 fn sigusr1_while_the_job_file_is_read_says_so_and_the_run_goes_on() {
     let (running, mut writer) = reads_pipe();
     writer
