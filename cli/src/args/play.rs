@@ -73,6 +73,10 @@ pub(crate) struct PlayArguments {
     #[arg(short, long, value_name = "VARS")]
     pub(crate) extra_vars: Vec<String>,
 
+    /// Decrypt files and variables with the password in this file, or that this program prints.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) vault_password_file: Vec<PathBuf>,
+
     /// What is listed or checked instead of running the playbooks.
     #[command(flatten)]
     pub(crate) listing: ListingArguments,
@@ -85,10 +89,6 @@ pub(crate) struct PlayArguments {
     /// As whom tasks run.
     #[command(flatten)]
     pub(crate) privilege: PrivilegeArguments,
-
-    /// Decrypt files and variables with the password in this file, or that this program prints.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) vault_password_file: Vec<PathBuf>,
 
     /// How results are written (default: for people, in a pipe, too).
     #[arg(long, value_name = "FORMAT", help_heading = "Results")]
