@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -7,9 +7,11 @@ use ratchet_caching::Clock;
 use ratchet_resilience::retry::{BackoffPolicy, Delay};
 use ratchet_runtime::journal::RunPlan;
 use ratchet_runtime::{
-    Class, Executor, Failure, Job, Limit, Outcome, Payload, Priority, Rate, Terms,
+    Blocker, Class, Executor, Failure, Job, Limit, Outcome, ParallelizationHint, Payload, Priority,
+    Rate, Terms,
 };
 
+use super::estimates::mean;
 use super::*;
 use crate::critical_path::critical_path;
 use crate::explain::explain;
