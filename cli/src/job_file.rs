@@ -30,6 +30,7 @@ mod groups;
 mod header_line;
 mod hosts;
 mod job;
+mod limits;
 mod open;
 mod options;
 mod outputs;

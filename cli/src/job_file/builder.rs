@@ -1,116 +1,111 @@
 //! Completes jobs with what the other sections of their file set: workers, limits and terms.
 
-use std::collections::{BTreeMap, HashMap};
+mod checks;
+mod command_start;
+mod overrides;
+mod rate_keys;
+mod shared_terms;
+
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 
 use ratchet_runtime::process::{PoolConfig, ProcessConfig};
-use ratchet_runtime::{
-    CacheTerms, Job, Limit, ParallelizationHint, Placement, ResourceNeed, TaskName, Terms, Work,
-};
+use ratchet_runtime::{CacheTerms, Job, Limit, Placement, TaskName, Terms, Work};
 
+use self::checks::{check_cached_files, check_memory_growth, check_pull, check_shares};
+use self::command_start::CommandStart;
+use self::overrides::Overrides;
+use self::rate_keys::RateKeys;
+use self::shared_terms::{NoPull, SharedTerms, TermsError, TermsTable};
 use super::files::prepare_for_remote;
 use super::folders::FileFolders;
 use super::groups::FailFastGroups;
 use super::hosts::{HostRegistry, check_on, check_words};
-use super::job::JobPlaces;
+use super::job::{JobPlaces, OwnTerms};
 use super::options::{BreakerAndBudget, PlanOptions, ServedTasks, WorkerPlan};
-use super::paths::within;
 use super::resources::{self, Resources};
-use super::selection::JobPattern;
-use super::spec::{HeaderSpec, LimitSpec, OverrideSpec, Protocol, TermsSpec, WorkerSpec};
+use super::spec::{HeaderSpec, Protocol, TermsSpec, WorkerSpec};
 use super::terms::PartialTerms;
-use super::variables::{self, VariablesError};
-use super::{breaker, pool, program};
+use super::{breaker, limits, pool, program};
 use crate::diagnostic::{Diagnostic, Problems, Span};
 use crate::document::{ClapWord, Field, Named, Spanned};
-use crate::value::ValueError;
-
-/// How many names and terms are kept for reuse, so that the memory of a stream stays bounded.
-const MAX_KEPT: usize = 4096;
-
-/// The tasks that are served. Each job looks its task up twice, and the standard hash would take most of that time.
-/// This hash does not protect against names that are made to collide. A stream adds at most [`MAX_KEPT`] names, so such
-/// names cannot slow it down by much.
-type KnownTasks = HashMap<TaskName, SharedTerms, foldhash::fast::RandomState>;
 
 /// Sets the terms of jobs, and checks that the names in them exist.
 #[derive(Clone)]
 pub(super) struct JobBuilder {
     /// The pools of workers that the file declares.
     pub(super) workers: Vec<WorkerPlan>,
-    /// The limits that the file declares, by name.
-    pub(super) limits: Vec<(String, Limit)>,
-    /// The resources that flags and the file declare, by name.
-    pub(super) resources: Resources,
-    /// Those, and the resources that hosts have for themselves.
-    known_resources: Resources,
     /// The breakers and the retry budget that the file declares.
     pub(super) protection: BreakerAndBudget,
-    /// The hosts on which jobs and workers can run.
-    pub(super) hosts: HostRegistry,
-    folders: FileFolders,
-    slots: Option<u32>,
-    tasks: KnownTasks,
-    /// Whether work folders on hosts are kept.
-    keep_remote: bool,
-    /// The terms of tasks without a worker of their own, if one worker serves every task.
-    other_tasks: Option<SharedTerms>,
-    /// The terms of commands.
-    commands: SharedTerms,
-    /// The overrides, in the order of the file.
-    overrides: Vec<Override>,
     /// The groups that are given up when one of their jobs fails.
     pub(super) groups: FailFastGroups,
-    /// The variables of commands that do not set them.
-    env: Vec<(String, String)>,
-    /// The folder of commands that do not set one.
-    cwd: Option<Spanned<String>>,
-    settled: HashMap<PartialTerms, Arc<Terms>>,
-    /// The rate and the burst of each rate key, and the place at which they were written first.
-    rates: HashMap<String, (f64, u32, Span)>,
+    /// The names that terms can use.
+    names: DeclaredNames,
+    folders: FileFolders,
+    slots: Option<u32>,
+    /// Whether work folders on hosts are kept.
+    keep_remote: bool,
+    /// The terms of tasks and commands.
+    terms: TermsTable,
+    overrides: Overrides,
+    /// What commands start with if they do not set it.
+    start: CommandStart,
+    rates: RateKeys,
 }
 
-/// The terms that the jobs of a worker, or all commands, have in common.
+/// The names that terms can use: of limits, resources and hosts.
 #[derive(Clone)]
-struct SharedTerms {
-    terms: PartialTerms,
-    /// The place of the `retry` that holds for all of them, if there is one.
-    retry: Option<Span>,
-    /// The terms of a job that sets none itself. They are computed for the first such job.
-    plain: Option<Arc<Terms>>,
-    /// Why the jobs cannot bring files back, if they cannot.
-    no_pull: Option<NoPull>,
+struct DeclaredNames {
+    /// The limits that the file declares, by name.
+    limits: Vec<(String, Limit)>,
+    /// The resources that flags and the file declare, by name.
+    resources: Resources,
+    /// Those, and the resources that hosts have for themselves.
+    all_resources: Resources,
+    /// The hosts on which jobs and workers can run.
+    hosts: HostRegistry,
 }
 
-/// Why the jobs of a worker cannot bring files back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum NoPull {
-    /// The worker has no work folder on its host.
-    NoFolder,
-    /// The worker is a filter, whose answers may belong to other items.
-    Filter,
-}
-
-impl NoPull {
-    /// Returns why the jobs of a worker that runs there cannot bring files back, if that is so.
-    fn of(spec: &WorkerSpec, on: &Placement) -> Option<Self> {
-        let has_folder = *on == Placement::Here || spec.push.is_present();
-        match spec.protocol.get() {
-            Some(ClapWord(Protocol::Lines)) => Some(Self::Filter),
-            _ => (!has_folder).then_some(Self::NoFolder),
+impl DeclaredNames {
+    /// Reports names in the terms of a section that are not declared.
+    fn check(&self, terms: &TermsSpec, problems: &mut Problems) {
+        for limit in terms.limits.get().into_iter().flatten() {
+            limits::check(&self.limits, &limit.value, limit.span, problems);
         }
+        resources::check_section(&self.all_resources, terms, problems);
+        check_on(&self.hosts, &terms.on, problems);
+    }
+
+    /// Reports names in the terms of a job that are not declared.
+    fn check_own(&self, own: &OwnTerms, head: Span, problems: &mut Problems) {
+        let limits = own.terms.limits.iter().flatten().zip(&own.limits);
+        for (limit, place) in limits {
+            limits::check(&self.limits, limit, *place, problems);
+        }
+        for need in own.terms.resources.iter().flatten() {
+            let mut written = own.resources.iter();
+            let place = written.find(|(name, _)| *name == need.name);
+            let place = place.map_or(head, |(_, place)| *place);
+            resources::check(&self.all_resources, need, place, problems);
+        }
+        check_words(&self.hosts, &own.on, problems);
     }
 }
 
-/// The terms of the jobs that a pattern matches.
-#[derive(Clone)]
-struct Override {
-    pattern: JobPattern,
-    place: Span,
+/// The terms of jobs and workers that set none: those of flags, of `defaults` and of settings.
+struct OuterTerms {
     terms: PartialTerms,
-    is_used: bool,
+    /// The place of the `retry` in `defaults`, if there is one.
+    retry: Option<Span>,
+}
+
+impl OuterTerms {
+    /// Returns the terms of the jobs of a section that sets these terms itself, and `retry` at this place.
+    fn completing(&self, own: PartialTerms, retry: Option<Span>) -> SharedTerms {
+        SharedTerms::new(own.or(&self.terms), retry.or(self.retry))
+    }
 }
 
 impl JobBuilder {
@@ -122,80 +117,107 @@ impl JobBuilder {
         problems: &mut Problems,
     ) -> Self {
         let folder = folders.root();
-        let limits = limits(header.limits.into_value().unwrap_or_default(), problems);
+        let declared = header.limits.into_value().unwrap_or_default();
+        let limits = limits::declared(declared, problems);
         let resources = resources::declared(header.resources, &options.resources, problems);
         let mut defaults = header.defaults.into_value().unwrap_or_default();
-        let (env, cwd) = defaults.take_start();
+        let start = defaults.take_start();
         let (breaker, retry_budget, defaults) = defaults.into_parts();
         let breaker = options.breaker.or(breaker::from_spec(breaker, problems));
-        let protection = BreakerAndBudget {
-            breaker: breaker.flatten(),
-            retry_budget,
-        };
-        let default_retry = defaults.retry.span();
         let hosts = HostRegistry::new(header.hosts, &options.hosts, folder, problems);
-        let known_resources = hosts.all_resources(&resources);
-        check_names((&limits, &known_resources), &defaults, problems);
-        check_on(&hosts, &defaults.on, problems);
-        let outer = options
-            .flags
-            .clone()
-            .or(&PartialTerms::from_spec(defaults, folder, problems))
-            .or(&options.settings);
-        let shared = |own: PartialTerms, retry: Option<Span>| SharedTerms {
-            terms: own.or(&outer),
-            retry: retry.or(default_retry),
-            plain: None,
-            no_pull: None,
-        };
-        // A task runs where its worker does.
-        let of_tasks = |own: PartialTerms, retry| {
-            let mut shared = shared(own, retry);
-            let on = shared.terms.on.take();
-            let on = on.map_or(Placement::Here, |words| hosts.placement(&words));
-            (shared, on)
-        };
-        let mut builder = Self {
-            workers: Vec::new(),
+        let names = DeclaredNames {
+            all_resources: hosts.all_resources(&resources),
             limits,
             resources,
-            known_resources,
-            protection,
-            hosts: hosts.clone(),
+            hosts,
+        };
+        names.check(&defaults, problems);
+        let retry = defaults.retry.span();
+        let outer = OuterTerms {
+            terms: options
+                .flags
+                .clone()
+                .or(&PartialTerms::from_spec(defaults, folder, problems))
+                .or(&options.settings),
+            retry,
+        };
+        let check = |terms: &TermsSpec, problems: &mut Problems| names.check(terms, problems);
+        let start = CommandStart::read(start, problems);
+        let overrides = Overrides::read(header.overrides, folders, check, problems);
+        let mut builder = Self {
+            workers: Vec::new(),
+            protection: BreakerAndBudget {
+                breaker: breaker.flatten(),
+                retry_budget,
+            },
+            groups: FailFastGroups::new(header.groups, &options.fail_fast),
+            names,
             folders: folders.clone(),
             slots: options.slots,
-            tasks: KnownTasks::default(),
             keep_remote: options.keep_remote,
-            other_tasks: None,
-            commands: shared(PartialTerms::default(), None),
-            overrides: Vec::new(),
-            groups: FailFastGroups::new(header.groups, &options.fail_fast),
-            env: program::variables(env, problems),
-            cwd,
-            settled: HashMap::new(),
-            rates: HashMap::new(),
+            terms: TermsTable::new(outer.completing(PartialTerms::default(), None)),
+            overrides,
+            start,
+            rates: RateKeys::default(),
         };
-        builder.add_overrides(header.overrides, problems);
         let workers_key = header.workers.key();
+        builder.add_workers(header.workers, &outer, options, problems);
+        if let Some(pool) = &options.worker {
+            problems.extend(workers_key.map(second_worker));
+            let mut terms = outer.completing(PartialTerms::default(), None);
+            let on = terms.take_placement(&builder.names.hosts);
+            builder.terms.serve_others(terms);
+            let mut pool = pool.clone();
+            options.pools.apply(&mut pool);
+            builder.add_typed_worker(pool, on);
+        }
+        builder
+    }
+
+    /// Returns the limits that jobs can name.
+    pub(super) fn limits(&self) -> &[(String, Limit)] {
+        &self.names.limits
+    }
+
+    /// Returns the resources of which jobs can take units, without those that hosts have for themselves.
+    pub(super) fn resources(&self) -> &Resources {
+        &self.names.resources
+    }
+
+    /// Returns the hosts on which jobs and workers can run.
+    pub(super) fn hosts(&self) -> &HostRegistry {
+        &self.names.hosts
+    }
+
+    /// Reads the workers of the file.
+    fn add_workers(
+        &mut self,
+        section: Field<Vec<Named<WorkerSpec>>>,
+        outer: &OuterTerms,
+        options: &PlanOptions,
+        problems: &mut Problems,
+    ) {
         let mut named: HashMap<TaskName, Span> = HashMap::new();
         let path = std::env::var_os("PATH");
-        for worker in header.workers.into_value().unwrap_or_default() {
+        for worker in section.into_value().unwrap_or_default() {
             let Named {
                 name, place, span, ..
             } = worker;
             let is_refused = is_within(span, problems);
+            let folders = self.folders.clone();
             let folder = folders.at(span);
             let mut spec = worker.value.unwrap_or_default();
             let terms = *spec.terms.take().unwrap_or_default();
-            check_names(builder.declared(), &terms, problems);
+            self.names.check(&terms, problems);
             let own_breaker = breaker::from_spec(std::mem::take(&mut spec.breaker), problems);
             let retry = terms.retry.span();
-            check_on(&hosts, &terms.on, problems);
             let own = PartialTerms::from_spec(terms, folder, problems);
-            let (mut own, on) = of_tasks(own, retry);
-            own.no_pull = NoPull::of(&spec, &on);
-            let serves = builder.serve(&name, place, &spec, &own, &mut named, problems);
-            hosts.check_memory(&name, spec.memory.key(), &on, problems);
+            let mut own = outer.completing(own, retry);
+            let on = own.take_placement(&self.names.hosts);
+            own.set_no_pull(NoPull::of(&spec, &on));
+            let serves = self.serve(&name, place, &spec, &own, &mut named, problems);
+            let memory = spec.memory.key();
+            (self.names.hosts).check_memory(&name, memory, &on, problems);
             let command = spec.command.span();
             let pool = pool::from_spec(&name, place, spec, is_refused, folder, options, problems);
             let Some(mut pool) = pool else { continue };
@@ -206,22 +228,13 @@ impl JobBuilder {
                 let keep = options.keep_remote.then_some(&*name);
                 prepare_for_remote(&mut pool.process, folder, keep, place, problems);
             }
-            builder.workers.push(WorkerPlan {
+            self.workers.push(WorkerPlan {
                 pool,
                 serves,
-                breaker: own_breaker.unwrap_or(protection.breaker),
+                breaker: own_breaker.unwrap_or(self.protection.breaker),
                 on,
             });
         }
-        if let Some(pool) = &options.worker {
-            problems.extend(workers_key.map(second_worker));
-            let (terms, on) = of_tasks(PartialTerms::default(), None);
-            builder.other_tasks = Some(terms);
-            let mut pool = pool.clone();
-            options.pools.apply(&mut pool);
-            builder.add_typed_worker(pool, on);
-        }
-        builder
     }
 
     /// Goes on with a text that is added to the run. It lies in this folder and begins at `start`, behind the file of the run, as
@@ -229,120 +242,13 @@ impl JobBuilder {
     pub(super) fn begin_addition(&mut self, start: usize, folder: &Path, slots: u32) {
         self.folders.replace_from(start, folder.to_path_buf());
         self.slots = Some(slots);
-        for (_, _, first) in self.rates.values_mut() {
-            if first.start() >= start {
-                // It is a place of the text before, and would be taken for one of this text.
-                *first = Span::default();
-            }
-        }
-    }
-
-    /// Reads the overrides.
-    fn add_overrides(
-        &mut self,
-        overrides: Field<Vec<Spanned<OverrideSpec>>>,
-        problems: &mut Problems,
-    ) {
-        for Spanned { value: spec, span } in overrides.into_value().unwrap_or_default() {
-            let place = spec.pattern.span().unwrap_or(span);
-            let terms = *spec.terms.unwrap_or_default();
-            check_names(self.declared(), &terms, problems);
-            check_on(&self.hosts, &terms.on, problems);
-            let terms = PartialTerms::from_spec(terms, self.folders.at(span), problems);
-            let Some(pattern) = spec.pattern.into_value() else {
-                continue;
-            };
-            match pattern.parse() {
-                Ok(pattern) => self.overrides.push(Override {
-                    pattern,
-                    place,
-                    terms,
-                    is_used: false,
-                }),
-                Err(message) => problems.push(Diagnostic::error(place, message)),
-            }
-        }
-    }
-
-    /// Returns the terms of a job with those of the overrides that match it, or nothing if no override does.
-    fn overridden(&mut self, job: &Job, places: &JobPlaces) -> Option<PartialTerms> {
-        let mut terms: Option<PartialTerms> = None;
-        for one in &mut self.overrides {
-            if one.pattern.matches(job, places.group.as_deref()) {
-                one.is_used = true;
-                terms = Some(match terms {
-                    None => one.terms.clone(),
-                    Some(terms) => terms.or(&one.terms),
-                });
-            }
-        }
-        let own = places.terms.as_ref().map(|own| &*own.terms);
-        match (own, terms) {
-            (Some(own), Some(terms)) => Some(own.clone().or(&terms)),
-            (_, terms) => terms,
-        }
+        // The places in the text before would be taken for places in this text.
+        self.rates.forget_places_from(start);
     }
 
     /// Warns of overrides that match no job of the file.
     pub(super) fn warn_of_unused_overrides(&self, problems: &mut Problems) {
-        for unused in self.overrides.iter().filter(|one| !one.is_used) {
-            let warning = Diagnostic::warning(unused.place, "this matches no job");
-            problems.push(warning.help("a pattern is compared with whole ids; `*` is any text"));
-        }
-    }
-
-    /// Adds the variables and the folder of all commands where a command does not set its own, and fills in the
-    /// variables that values name.
-    fn start(&self, job: &mut Job, places: &JobPlaces, problems: &mut Problems) {
-        let Work::Command(process) = &mut job.work else {
-            return;
-        };
-        let names_any = |value: &std::ffi::OsStr| value.as_encoded_bytes().contains(&b'$');
-        let has_names = process.env.declared().any(|(_, value)| names_any(value));
-        if self.env.is_empty() && self.cwd.is_none() && places.cwd.is_none() && !has_names {
-            return;
-        }
-        let process = Arc::make_mut(process);
-        let mut env = process.env.clone();
-        for (name, value) in &self.env {
-            if !env.declared().any(|(own, _)| *own == **name) {
-                env = env.set(name, value);
-            }
-        }
-        let declared: BTreeMap<String, String> = env
-            .declared()
-            .filter_map(|(name, value)| {
-                Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()))
-            })
-            .collect();
-        for (name, value) in declared.iter().filter(|(_, value)| value.contains('$')) {
-            match variables::expand(&declared, value) {
-                Ok(expanded) => env = env.set(name, expanded),
-                Err(error) => {
-                    let message = match error {
-                        VariablesError::Circle(at) => {
-                            format!(
-                                "variable `{name}` cannot be expanded: `${{{at}}}` refers to itself"
-                            )
-                        }
-                        VariablesError::TooLong(at) => {
-                            format!(
-                                "variable `{name}` becomes too long when `${{{at}}}` is expanded"
-                            )
-                        }
-                    };
-                    let error = Diagnostic::error(places.work, message);
-                    problems.push(error.help("write `$${` for the characters `${`"));
-                }
-            }
-        }
-        process.env = env;
-        let of_all = self.cwd.as_ref().filter(|_| !places.has_cwd);
-        if let Some(cwd) = places.cwd.as_deref().or(of_all)
-            && let Some(path) = expanded_cwd(&declared, cwd, problems)
-        {
-            process.working_dir = Some(within(self.folders.at(cwd.span), path));
-        }
+        self.overrides.warn_of_unused(problems);
     }
 
     /// Adds the worker that was typed, which serves every task.
@@ -370,7 +276,7 @@ impl JobBuilder {
     ) -> ServedTasks {
         if matches!(spec.protocol.get(), Some(ClapWord(Protocol::Mcp))) && !spec.tasks.is_present()
         {
-            if self.other_tasks.replace(terms.clone()).is_some() {
+            if self.terms.serve_others(terms.clone()) {
                 let message = "a second worker would serve every tool that its server offers";
                 let help =
                     "set `tasks: [..]` for one of the two workers, or write one file for each";
@@ -399,7 +305,7 @@ impl JobBuilder {
                         .help("a task has one worker; set the tasks of each worker with `tasks`"),
                 );
             }
-            self.tasks.insert(task.clone(), terms.clone());
+            self.terms.serve(task.clone(), terms.clone());
         }
         ServedTasks::Named(tasks.into_iter().map(|task| task.value).collect())
     }
@@ -407,32 +313,13 @@ impl JobBuilder {
     /// Sets the terms of a job, and reports names that do not exist.
     pub(super) fn settle(&mut self, job: &mut Job, places: &JobPlaces, problems: &mut Problems) {
         if let Some(own) = &places.terms {
-            let limits = own.terms.limits.iter().flatten().zip(&own.limits);
-            for (limit, place) in limits {
-                check_limit(&self.limits, limit, *place, problems);
-            }
-            for need in own.terms.resources.iter().flatten() {
-                let mut written = own.resources.iter();
-                let place = written.find(|(name, _)| *name == need.name);
-                let place = place.map_or(places.head, |(_, place)| *place);
-                resources::check(&self.known_resources, need, place, problems);
-            }
-            check_words(&self.hosts, &own.on, problems);
-            if let (Work::Task { .. }, Some(memory)) = (&job.work, own.memory) {
-                let message = "a job of a worker cannot have `memory`, because the worker does more than one job";
-                let help = "set `memory` in the section of the worker";
-                problems.push(Diagnostic::error(memory, message).help(help));
-            }
-            if let (Work::Task { .. }, Some(on)) = (&job.work, own.on_key) {
-                let message = "a job of a worker cannot have `on`: it runs where its worker runs";
-                let help = "set `on` in the section of the worker, or in `defaults`";
-                problems.push(Diagnostic::error(on, message).help(help));
-            }
+            self.names.check_own(own, places.head, problems);
+            check_terms_of_task(job, own, problems);
         }
         let task = match &mut job.work {
             Work::Task { task, .. } => {
-                let Some(known) = self.task(task) else {
-                    problems.push(self.unknown_task(task, places.work));
+                let Some(known) = self.terms.task(task) else {
+                    problems.push(self.terms.unknown_task(task, places.work));
                     return;
                 };
                 *task = known.clone();
@@ -441,35 +328,12 @@ impl JobBuilder {
             Work::Refused { .. } => return,
             _ => None,
         };
-        self.start(job, places, problems);
+        self.start.complete(job, places, &self.folders, problems);
         let task = task.as_ref().map(TaskName::as_str);
-        let overridden = if self.overrides.is_empty() {
-            None
-        } else {
-            self.overridden(job, places)
-        };
-        let overridden = match self.groups.of(places.group.as_deref()) {
-            None => overridden,
-            fail_fast => {
-                let own = places
-                    .terms
-                    .as_ref()
-                    .map(|own| PartialTerms::clone(&own.terms));
-                let terms = overridden.or(own).unwrap_or_default();
-                Some(PartialTerms { fail_fast, ..terms })
-            }
-        };
-        let retry = places.terms.as_ref().and_then(|own| own.retry);
-        let settled = match (&places.terms, &overridden) {
-            (_, Some(terms)) => self.terms(task, terms, retry),
-            (Some(own), None) => self.terms(task, &own.terms, retry),
-            (None, None) => self.plain_terms(task),
-        };
-        match settled {
+        match self.settled_terms(job, task, places) {
             Ok(terms) => job.terms = terms,
-            Err(TermsError { error, place }) => {
-                let mut found = Diagnostic::error(place.unwrap_or(places.head), error.reason);
-                found.help = error.hint;
+            Err(error) => {
+                let found = error.into_diagnostic(places.head);
                 // An error in shared terms is reported once, not for every job.
                 if !problems.contains(&found) {
                     problems.push(found);
@@ -477,11 +341,11 @@ impl JobBuilder {
                 return;
             }
         }
-        self.check_shares(job, places, problems);
-        self.check_pull(job, task, places, problems);
-        let own = places.terms.as_ref();
+        check_shares(job, &self.names.all_resources, places, problems);
+        check_pull(job, self.terms.no_pull(task), places, problems);
         check_memory_growth(job, places, problems);
         check_cached_files(job, places, problems);
+        let own = places.terms.as_ref();
         if job.terms.on != Placement::Here {
             self.send_elsewhere(job, places, problems);
         } else if let Some(slots) = self.slots.filter(|slots| job.terms.slots > *slots) {
@@ -493,62 +357,31 @@ impl JobBuilder {
             problems.push(Diagnostic::error(place, message).help("lower `slots`, or raise --jobs"));
         }
         let place = own.and_then(|own| own.hint).unwrap_or(places.head);
-        self.check_rate(&job.terms, task, place, problems);
+        self.rates.check(&job.terms, task, place, problems);
     }
 
-    /// Reports a variable that names a resource of which the job takes nothing.
-    fn check_shares(&self, job: &Job, places: &JobPlaces, problems: &mut Problems) {
-        let Work::Command(process) = &job.work else {
-            return;
-        };
-        if self.known_resources.is_empty() {
-            return;
-        }
-        let takes = |name: &str| job.terms.resources.iter().any(|need| need.name == name);
-        for (variable, value) in process.env.declared() {
-            let Some(value) = value.to_str() else {
-                continue;
-            };
-            let lacks = |name: &&str| value.contains(&format!("${{{name}}}")) && !takes(name);
-            let mut known = self.known_resources.iter().map(|(name, _)| name.as_str());
-            if let Some(name) = known.find(lacks) {
-                let variable = variable.to_string_lossy();
-                let message = format!(
-                    "`{variable}` refers to `${{{name}}}`, but the job takes none of this resource"
-                );
-                let help = format!("add `resources: {{{name}: 1}}` to the job");
-                problems.push(Diagnostic::error(places.work, message).help(help));
-            }
-        }
-    }
-
-    /// Returns the limits and resources that jobs can name.
-    fn declared(&self) -> (&[(String, Limit)], &Resources) {
-        (&self.limits, &self.known_resources)
-    }
-
-    /// Refuses a job that is to bring files back from a worker that cannot.
-    fn check_pull(
+    /// Computes the terms of a job: its own, those of the overrides that match it, and those of its task or of commands.
+    fn settled_terms(
         &mut self,
         job: &Job,
         task: Option<&str>,
         places: &JobPlaces,
-        problems: &mut Problems,
-    ) {
-        if let (Work::Task { pull: Some(_), .. }, Some(reason)) =
-            (&job.work, self.shared(task).no_pull)
-        {
-            let (message, help) = match reason {
-                NoPull::NoFolder => (
-                    "`pull` takes files from the work folder of the worker, and it has none on its host",
-                    "add `push` to the worker",
-                ),
-                NoPull::Filter => (
-                    "`pull` is not possible with `protocol: lines`: an answer may turn out to be that of another job",
-                    "let the worker speak JSON, or use `run`",
-                ),
-            };
-            problems.push(Diagnostic::error(places.work, message).help(help));
+    ) -> Result<Arc<Terms>, TermsError> {
+        let own = places.terms.as_ref();
+        let overridden = self.overrides.terms_of(job, places);
+        let overridden = match self.groups.of(places.group.as_deref()) {
+            None => overridden,
+            fail_fast => {
+                let own = own.map(|own| PartialTerms::clone(&own.terms));
+                let terms = overridden.or(own).unwrap_or_default();
+                Some(PartialTerms { fail_fast, ..terms })
+            }
+        };
+        let (retry, hosts) = (own.and_then(|own| own.retry), &self.names.hosts);
+        match (own, &overridden) {
+            (_, Some(terms)) => self.terms.own(task, terms, retry, hosts),
+            (Some(own), None) => self.terms.own(task, &own.terms, retry, hosts),
+            (None, None) => self.terms.plain(task, hosts),
         }
     }
 
@@ -561,12 +394,16 @@ impl JobBuilder {
                 Diagnostic::error(place.unwrap_or(places.head), message).help("add `host: NAME`"),
             );
         } else if let (Placement::Host, Some(host)) = (&job.terms.on, &job.host)
-            && !self.hosts.is_host(host.as_str())
+            && !self.names.hosts.is_host(host.as_str())
         {
             let message = format!("the job has to run on host `{host}`, which is not declared");
             let error = Diagnostic::error(places.head, message);
             let error = error.help("declare it, as in `hosts: {web1: {ssh: deploy@web1.example}}`");
-            problems.push(error.did_you_mean(host.as_str(), self.hosts.words(), "known hosts"));
+            problems.push(error.did_you_mean(
+                host.as_str(),
+                self.names.hosts.words(),
+                "known hosts",
+            ));
         }
         if matches!(job.terms.cache, Some(CacheTerms::On { .. })) {
             let message = "the result of a command on another host cannot be reused";
@@ -575,7 +412,7 @@ impl JobBuilder {
         }
         if let (true, Some(name)) = (
             job.terms.memory.are_set(),
-            self.hosts.without_agent(&job.terms.on),
+            self.names.hosts.without_agent(&job.terms.on),
         ) {
             let message = format!(
                 "the job can run on host `{name}`, which has no agent, so its memory is not measured"
@@ -592,147 +429,23 @@ impl JobBuilder {
             prepare_for_remote(process, folder, keep, places.head, problems);
         }
     }
-
-    /// Reports jobs that share a rate key and set different rates.
-    fn check_rate(
-        &mut self,
-        terms: &Terms,
-        task: Option<&str>,
-        place: Span,
-        problems: &mut Problems,
-    ) {
-        let Some(ParallelizationHint::RateLimited {
-            requests_per_second,
-            burst,
-            key,
-        }) = &terms.hint
-        else {
-            return;
-        };
-        // A command without a key uses the name of its program. The executor checks that.
-        let Some(key) = key.as_deref().or(task) else {
-            return;
-        };
-        match self.rates.get(key) {
-            None => {
-                let figures = (*requests_per_second, *burst, place);
-                self.rates.insert(key.to_owned(), figures);
-            }
-            Some((rate, other, first)) => {
-                if (rate, other) != (requests_per_second, burst) {
-                    let message = format!(
-                        "rate key `{key}` is {requests_per_second}/s with burst {burst} here, and {rate}/s with burst {other} elsewhere"
-                    );
-                    problems.push(
-                        Diagnostic::error(place, message)
-                            .other(*first, "declared first here")
-                            .help("give one of them another `key`"),
-                    );
-                }
-            }
-        }
-    }
-
-    /// Returns the name of a task that is served. All jobs of the task share its memory.
-    fn task(&mut self, name: &TaskName) -> Option<TaskName> {
-        if let Some((known, _)) = self.tasks.get_key_value(name) {
-            return Some(known.clone());
-        }
-        let shared = self.other_tasks.as_ref()?;
-        if self.tasks.len() < MAX_KEPT {
-            self.tasks.insert(name.clone(), shared.clone());
-        }
-        Some(name.clone())
-    }
-
-    fn unknown_task(&self, name: &TaskName, place: Span) -> Diagnostic {
-        let error = Diagnostic::error(place, format!("no worker serves `{name}`"));
-        let mut names: Vec<_> = self.tasks.keys().map(TaskName::as_str).collect();
-        names.sort_unstable();
-        if names.is_empty() {
-            return error.help(format!(
-                "add `workers: {{{name}: {{command: [..]}}}}`, or name a command with --worker"
-            ));
-        }
-        error.did_you_mean(name.as_str(), names, "known tasks")
-    }
-
-    /// Returns the shared terms of a task, or of commands.
-    fn shared(&mut self, task: Option<&str>) -> &mut SharedTerms {
-        let Some(task) = task else {
-            return &mut self.commands;
-        };
-        match self.tasks.get_mut(task) {
-            Some(shared) => shared,
-            None => self.other_tasks.as_mut().unwrap_or(&mut self.commands),
-        }
-    }
-
-    /// Returns the terms of a job that sets none itself.
-    fn plain_terms(&mut self, task: Option<&str>) -> Result<Arc<Terms>, TermsError> {
-        let shared = self.shared(task);
-        if let Some(terms) = &shared.plain {
-            return Ok(Arc::clone(terms));
-        }
-        let (terms, place) = (shared.terms.clone(), shared.retry);
-        let terms = terms.settle(&self.hosts);
-        let terms = Arc::new(terms.map_err(|error| TermsError { error, place })?);
-        self.shared(task).plain = Some(Arc::clone(&terms));
-        Ok(terms)
-    }
-
-    /// Returns the terms of a job that sets some itself. Jobs with equal terms share them.
-    fn terms(
-        &mut self,
-        task: Option<&str>,
-        own: &PartialTerms,
-        retry: Option<Span>,
-    ) -> Result<Arc<Terms>, TermsError> {
-        let shared = self.shared(task);
-        let place = retry.or(shared.retry);
-        let terms = own.clone().or(&shared.terms);
-        if let Some(settled) = self.settled.get(&terms) {
-            return Ok(Arc::clone(settled));
-        }
-        let settled = terms.clone().settle(&self.hosts);
-        let settled = Arc::new(settled.map_err(|error| TermsError { error, place })?);
-        if self.settled.len() >= MAX_KEPT {
-            self.settled.clear();
-        }
-        self.settled.insert(terms, Arc::clone(&settled));
-        Ok(settled)
-    }
 }
 
-/// Returns the folder of a command, in which variables were replaced by their values.
-fn expanded_cwd(
-    declared: &BTreeMap<String, String>,
-    cwd: &Spanned<String>,
-    problems: &mut Problems,
-) -> Option<String> {
-    let mut refuse = |message: String, help: &str| {
-        let error = Diagnostic::error(cwd.span, message).help(help);
-        // A folder that many jobs have in common is reported once.
-        if !problems.contains(&error) {
-            problems.push(error);
-        }
-        None
-    };
-    if let Some(name) = variables::undeclared(declared, &cwd.value) {
-        return refuse(
-            format!(
-                "`cwd` refers to `${{{name}}}`, which is not a variable of the job or of the file"
-            ),
-            "declare it in `env` of the job or of `defaults`; write `$${` for the characters `${`",
-        );
+/// Reports terms that a job of a worker cannot set, because they are those of its worker.
+fn check_terms_of_task(job: &Job, own: &OwnTerms, problems: &mut Problems) {
+    if !matches!(job.work, Work::Task { .. }) {
+        return;
     }
-    match variables::expand(declared, &cwd.value) {
-        Ok(cwd) => Some(cwd),
-        // The variable itself is reported as well.
-        Err(VariablesError::Circle(name) | VariablesError::TooLong(name)) => refuse(
-            format!("`cwd` refers to `${{{name}}}`, which cannot be expanded"),
-            "correct the variable",
-        ),
+    if let Some(memory) = own.memory {
+        let message =
+            "a job of a worker cannot have `memory`, because the worker does more than one job";
+        let help = "set `memory` in the section of the worker";
+        problems.push(Diagnostic::error(memory, message).help(help));
+    }
+    if let Some(on) = own.on_key {
+        let message = "a job of a worker cannot have `on`: it runs where its worker runs";
+        let help = "set `on` in the section of the worker, or in `defaults`";
+        problems.push(Diagnostic::error(on, message).help(help));
     }
 }
 
@@ -748,124 +461,6 @@ fn is_within(section: Span, problems: &Problems) -> bool {
     let is_inside = |inner: Span| section.start() <= inner.start() && inner.end() <= section.end();
     let mut found = problems.iter();
     found.any(|found| found.span.is_some_and(is_inside))
-}
-
-/// The reason why terms contradict each other, with their place if they are in the file.
-struct TermsError {
-    error: ValueError,
-    place: Option<Span>,
-}
-
-/// Reports limits and resources that are not declared.
-fn check_names(
-    (limits, resources): (&[(String, Limit)], &Resources),
-    terms: &TermsSpec,
-    problems: &mut Problems,
-) {
-    for limit in terms.limits.get().into_iter().flatten() {
-        check_limit(limits, &limit.value, limit.span, problems);
-    }
-    resources::check_section(resources, terms, problems);
-}
-
-fn check_limit(known: &[(String, Limit)], limit: &str, place: Span, problems: &mut Problems) {
-    if known.iter().any(|(name, _)| name == limit) {
-        return;
-    }
-    let names = known.iter().map(|(name, _)| name.as_str());
-    let error = Diagnostic::error(place, format!("unknown limit `{limit}`"));
-    let error = error.help("declare it, as in `limits: {db: {max: 4}}`");
-    problems.push(error.did_you_mean(limit, names, "known limits"));
-}
-
-/// Returns the limits that a file declares, by name.
-fn limits(declared: Vec<Named<LimitSpec>>, problems: &mut Problems) -> Vec<(String, Limit)> {
-    let limits = declared.into_iter();
-    limits
-        .map(|named| (named.name.clone(), limit(named, problems)))
-        .collect()
-}
-
-/// Returns the limit of a section. A refused limit still counts as declared, so that the jobs that name it are not
-/// refused as well.
-fn limit(named: Named<LimitSpec>, problems: &mut Problems) -> Limit {
-    let name = &named.name;
-    let refuse = |message: String, help: &str| Diagnostic::error(named.place, message).help(help);
-    let made = named.value.and_then(|spec| match (&spec.max, &spec.rate) {
-        (max, rate) if max.is_present() && rate.is_present() => {
-            problems.push(refuse(
-                format!("limit `{name}` has both a max and a rate"),
-                "write two limits; a job can name both",
-            ));
-            None
-        }
-        (max, rate) if !max.is_present() && !rate.is_present() => {
-            // An unknown key was reported, and was probably meant to be one of these.
-            if !spec.place.has_unknown {
-                problems.push(refuse(
-                    format!("limit `{name}` has neither a max nor a rate"),
-                    "write {max: 4} or {rate: 10/s}",
-                ));
-            }
-            None
-        }
-        (max, _) if max.is_present() => {
-            if let Some(burst) = spec.burst.key() {
-                problems.push(
-                    Diagnostic::error(burst, "`burst` has an effect only with `rate`")
-                        .help("leave it out"),
-                );
-            }
-            Some(Limit::max(max.get()?.0))
-        }
-        (_, rate) => {
-            let burst = spec.burst.get().map_or(1, |burst| burst.0);
-            Some(Limit::rate(*rate.get()?, burst))
-        }
-    });
-    let made = made.and_then(|made| {
-        let refused = |error: ratchet_runtime::Error| {
-            problems.push(Diagnostic::error(named.place, error.to_string()));
-        };
-        made.map_err(refused).ok()
-    });
-    made.unwrap_or_else(stand_in_limit)
-}
-
-/// Makes a limit in place of one that was refused, so that the check can go on and find more errors.
-#[expect(clippy::expect_used, reason = "1 is allowed as the max of a limit")]
-fn stand_in_limit() -> Limit {
-    Limit::max(1).expect("1 is at least 1")
-}
-
-/// Refuses a cached result of a job that makes files.
-fn check_cached_files(job: &Job, places: &JobPlaces, problems: &mut Problems) {
-    let is_cached = matches!(job.terms.cache, Some(CacheTerms::On { .. }));
-    let makes_files = match &job.work {
-        Work::Command(process) => process.files.is_some(),
-        Work::Task { pull, .. } => pull.is_some(),
-        _ => false,
-    };
-    if is_cached && makes_files {
-        let message = "the result of a job with files cannot be reused, because reusing a result makes no files";
-        let help = "leave out `cache`, or leave out `push` and `pull`";
-        problems.push(Diagnostic::error(places.head, message).help(help));
-    }
-}
-
-/// Warns of a growth of memory that has no effect, because the job takes none.
-fn check_memory_growth(job: &Job, places: &JobPlaces, problems: &mut Problems) {
-    let own = places.terms.as_ref();
-    let mut needs = job.terms.resources.iter();
-    if let Some(own) = own
-        && own.terms.retry.memory.is_some()
-        && !needs.any(|need| need.name == ResourceNeed::MEMORY)
-    {
-        let message = "`memory` of `retry` has no effect on a job that takes no `memory`";
-        let help = "write how much memory the job takes, as in `resources: {memory: 4GiB}`";
-        let place = own.retry.unwrap_or(places.head);
-        problems.push(Diagnostic::warning(place, message).help(help));
-    }
 }
 
 /// Refuses a worker of this machine whose program is nowhere in these folders.

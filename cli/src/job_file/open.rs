@@ -195,10 +195,10 @@ fn document(
     let start = report.source.next_start();
     Ok(Plan {
         workers: builder.workers.clone(),
-        limits: builder.limits.clone(),
-        resources: builder.resources.clone(),
+        limits: builder.limits().to_vec(),
+        resources: builder.resources().clone(),
         protection: builder.protection,
-        hosts: builder.hosts.clone(),
+        hosts: builder.hosts().clone(),
         adder: JobAdder::new(builder, start).with_sections(expanded, matchers),
         jobs: Jobs::Listed {
             jobs,

@@ -136,12 +136,12 @@ impl JobLines {
 
     /// Returns the limits that the first line of the stream declares, by name.
     pub(crate) fn limits(&self) -> &[(String, Limit)] {
-        &self.builder.limits
+        self.builder.limits()
     }
 
     /// Returns the resources that flags and the first line of the stream declare.
     pub(super) fn resources(&self) -> &Resources {
-        &self.builder.resources
+        self.builder.resources()
     }
 
     /// Returns the breakers and the retry budget that the first line of the stream declares.
@@ -151,7 +151,7 @@ impl JobLines {
 
     /// Returns the hosts that the first line of the stream declares.
     pub(super) fn hosts(&self) -> &HostRegistry {
-        &self.builder.hosts
+        self.builder.hosts()
     }
 
     /// Returns the warnings about the first line of the stream.
