@@ -6,10 +6,10 @@ use std::time::Instant;
 use ratchet_runtime::RunHandle;
 use ratchet_runtime::process::ProcessPool;
 
-use super::RunContext;
 use super::hosts::StartedHosts;
 use super::job_source::on_terminal;
 use super::record::RunRecord;
+use super::run::RunContext;
 use super::system_limits;
 use super::terminal::TerminalUse;
 use crate::job_file::{JobAdder, StartedParts, WorkerPlan};
