@@ -25,16 +25,18 @@ fn ran(folder: &Folder) -> String {
     fs::read_to_string(folder.at("ran")).unwrap_or_default()
 }
 
-#[test]
-fn a_killed_run_is_resumed_where_it_stopped() {
-    let folder = folder();
-    let call = Ratchet::within(&folder).args(["run", "jobs.yaml"]);
-    let running = call.start();
+/// Runs the jobs of the file, kills ratchet in the second one, and lets that one end when it is run again.
+fn killed_in_the_second_job(folder: Folder) -> Folder {
+    let running = Ratchet::within(&folder).args(["run", "jobs.yaml"]).start();
     running.until("two jobs ran", || ran(&folder) == "a\nb\n");
     running.signal(Signal::Kill);
     assert_eq!(running.wait().code, None);
+    folder.file("go", "")
+}
 
-    let folder = folder.file("go", "");
+#[test]
+fn a_killed_run_is_resumed_where_it_stopped() {
+    let folder = killed_in_the_second_job(folder());
     let call = Ratchet::within(&folder).args(["resume", "--format", "human"]);
     let ended = call.run().with_code(0);
     assert_eq!(ran(&folder), "a\nb\nb\nc\n");
@@ -57,13 +59,7 @@ fn the_summary_of_a_resumed_run_divides_all_jobs_by_the_time_of_all_parts() {
   - { id: b, run: [sh, -c, "echo b >> ran; test -e go || sleep 1000"], needs: [a] }
 "#,
     );
-    let call = Ratchet::within(&folder).args(["run", "jobs.yaml"]);
-    let running = call.start();
-    running.until("two jobs ran", || ran(&folder) == "a\nb\n");
-    running.signal(Signal::Kill);
-    assert_eq!(running.wait().code, None);
-
-    let folder = folder.file("go", "");
+    let folder = killed_in_the_second_job(folder);
     let call = Ratchet::within(&folder).args(["resume", "--format", "json"]);
     let resumed = call.run().with_code(0).stdout();
     let shown = Ratchet::within(&folder).args(["runs", "show", "--format", "json"]);

@@ -137,20 +137,11 @@ pub(super) fn render(text: &str, context: impl FnOnce() -> Value) -> Result<Valu
     if let Some(expression) = source::lone_expression(text) {
         return evaluate(expression, Escapes::Kept, context);
     }
-    let (output, values) = undefined::evaluate(|| {
-        let template = ENGINE
-            .get_template(text)
-            .map_err(|error| one_line(&error))?;
-        let before = MARKS.replace(!source::captures(text));
-        let rendered = template.render(context());
-        MARKS.set(before);
-        rendered.map_err(|error| one_line(&error))
-    })?;
-    Ok(with_newlines(without_marks(&output, &values), text, "\n"))
+    render_with(&ENGINE, text, text, "\n", context)
 }
 
-/// Renders a template file of a separate engine. `text` is the source text of the file.
-pub(super) fn render_file(
+/// Renders the template that an engine has under this name. `text` is its source, and `newline` ends its lines.
+pub(super) fn render_with(
     engine: &Environment<'_>,
     name: &str,
     text: &str,

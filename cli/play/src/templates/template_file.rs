@@ -83,7 +83,7 @@ pub(crate) fn template_file(
     }
     let engine = options.engine(text).map_err(TemplateError::Wrong)?;
     let newline = &options.newline_sequence;
-    let rendered = engine::render_file(&engine, ITSELF, text, newline, || variables.root())?;
+    let rendered = engine::render_with(&engine, ITSELF, text, newline, || variables.root())?;
     Ok(text_of(&rendered))
 }
 

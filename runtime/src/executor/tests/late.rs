@@ -22,29 +22,36 @@ async fn declared_late(
     for job in &jobs {
         pool.script(job.id.as_str(), 1, Act::well(2));
     }
-    let executor = executor
-        .slots(2)
-        .pool_source(Arc::new(pool.clone()))
-        .build()
-        .unwrap();
+    let outcomes = start(executor.slots(2), pool, jobs);
+    tokio::time::sleep(SECOND / 2).await;
+    introduce(pool, None);
+    tokio::time::sleep(SECOND).await;
+    introduce(pool, Some(vec![introduction]));
+    outcomes.await.unwrap()
+}
+
+/// Starts a run of jobs whose tasks this pool does.
+fn start(
+    executor: crate::ExecutorBuilder,
+    pool: &ScriptedPool,
+    jobs: Vec<Job>,
+) -> tokio::task::JoinHandle<Vec<Arc<Outcome>>> {
+    let executor = executor.pool_source(Arc::new(pool.clone())).build();
+    let executor = executor.unwrap();
     let run = executor.run_list(jobs).unwrap();
-    let outcomes = tokio::spawn(async move {
+    tokio::spawn(async move {
         let _executor = executor;
         all(run).await
-    });
-    tokio::time::sleep(SECOND / 2).await;
+    })
+}
+
+/// Reports that the workers have declared these tasks, or are taken to say no hello.
+fn introduce(pool: &ScriptedPool, tasks: Option<Vec<DeclaredTask>>) {
     pool.report(|pool| Report::Introduced {
         kind: pool.kind,
         version: None,
-        tasks: None,
+        tasks,
     });
-    tokio::time::sleep(SECOND).await;
-    pool.report(|pool| Report::Introduced {
-        kind: pool.kind,
-        version: None,
-        tasks: Some(vec![introduction]),
-    });
-    outcomes.await.unwrap()
 }
 
 fn begun(pool: &ScriptedPool) -> Vec<String> {
@@ -112,21 +119,9 @@ async fn a_job_that_waited_for_the_hello_runs_in_its_turn() {
     for id in ["2", "4"] {
         pool.script(id, 1, Act::well(2));
     }
-    let executor = (Executor::builder().slots(1))
-        .pool_source(Arc::new(pool.clone()))
-        .build()
-        .unwrap();
-    let run = executor.run_list(jobs).unwrap();
-    let outcomes = tokio::spawn(async move {
-        let _executor = executor;
-        all(run).await
-    });
+    let outcomes = start(Executor::builder().slots(1), &pool, jobs);
     tokio::time::sleep(SECOND * 3).await;
-    pool.report(|pool| Report::Introduced {
-        kind: pool.kind,
-        version: None,
-        tasks: Some(vec![known]),
-    });
+    introduce(&pool, Some(vec![known]));
     let order: Vec<String> = (outcomes.await.unwrap().iter())
         .map(|outcome| outcome.id.to_string())
         .collect();

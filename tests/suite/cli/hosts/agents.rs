@@ -1,22 +1,29 @@
 //! The agent gets to its host, or it is said why not.
 
+use std::path::PathBuf;
+
 use super::*;
+
+/// Runs a command on the host.
+fn run_there(folder: &Folder) -> Ended {
+    let args = ["map", "-q", "--on", "web1", "echo", ":::", "a"];
+    ratchet(folder).args(args).run().with_code(0)
+}
+
+/// Returns the folder of the agents on the host, and the one agent in it.
+fn copied_agent(folder: &Folder) -> (PathBuf, PathBuf) {
+    let agents = folder.at("cache/ratchet/agents");
+    let mut copies = fs::read_dir(&agents).expect("an agent was copied there");
+    let copy = copies.next().expect("an agent was copied there");
+    (agents, copy.expect("it can be read").path())
+}
 
 #[test]
 fn a_copy_of_the_agent_that_was_damaged_is_replaced() {
     let folder = folder();
-    let run = || {
-        let args = ["map", "-q", "--on", "web1", "echo", ":::", "a"];
-        ratchet(&folder).args(args).run().with_code(0)
-    };
+    let run = || run_there(&folder);
     run();
-    let agents = folder.at("cache/ratchet/agents");
-    let copy = fs::read_dir(&agents)
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap()
-        .path();
+    let (agents, copy) = copied_agent(&folder);
     let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&agents), mode(&copy)), (0o700, 0o700));
     // A program that is just ending cannot be written to, so another one takes its place.
@@ -112,14 +119,9 @@ fn set_mode(path: &Path, mode: u32) {
 #[test]
 fn an_agent_that_others_could_have_put_on_the_host_is_not_run() {
     let folder = folder();
-    let run = || {
-        let args = ["map", "-q", "--on", "web1", "echo", ":::", "a"];
-        ratchet(&folder).args(args).run().with_code(0)
-    };
+    let run = || run_there(&folder);
     run();
-    let agents = folder.at("cache/ratchet/agents");
-    let copy = fs::read_dir(&agents).unwrap().next().unwrap();
-    let copy = copy.unwrap().path();
+    let (agents, copy) = copied_agent(&folder);
     let (planted, ran) = (folder.at("planted"), folder.at("ran"));
     let program = Ratchet::program();
     // It serves as the agent, and has the name and the hash of the right one.

@@ -74,17 +74,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
                     member,
                 ));
             }
-            comparable(&keyed)?;
-            // A reversed sort keeps the order of equal members.
-            let is_reversed = given.flag("reverse") == Some(true);
-            keyed.sort_by(|(one, _), (other, _)| {
-                if is_reversed {
-                    other.cmp(one)
-                } else {
-                    one.cmp(other)
-                }
-            });
-            Ok(keyed.into_iter().map(|(_, member)| member).collect())
+            sorted_by_keys(keyed, given.flag("reverse") == Some(true))
         },
     );
     engine.plain("min", &["case_sensitive", "attribute"], |value, given| {
@@ -245,8 +235,24 @@ fn add_flat(
     Ok(())
 }
 
+/// Sorts values by their keys, as far as Python can compare the keys. A reversed sort keeps the order of equal ones.
+pub(super) fn sorted_by_keys(
+    mut keyed: Vec<(Vec<Value>, Value)>,
+    is_reversed: bool,
+) -> Result<Value, Error> {
+    comparable(&keyed)?;
+    keyed.sort_by(|(one, _), (other, _)| {
+        if is_reversed {
+            other.cmp(one)
+        } else {
+            one.cmp(other)
+        }
+    });
+    Ok(keyed.into_iter().map(|(_, value)| value).collect())
+}
+
 /// Refuses to sort values that Python refuses to compare.
-pub(super) fn comparable(keyed: &[(Vec<Value>, Value)]) -> Result<(), Error> {
+fn comparable(keyed: &[(Vec<Value>, Value)]) -> Result<(), Error> {
     let class = |value: &Value| match value.kind() {
         ValueKind::Bool | ValueKind::Number => 1,
         ValueKind::String => 2,

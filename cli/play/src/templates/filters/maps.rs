@@ -13,7 +13,7 @@ use super::super::function_arguments::{FunctionArguments, kind, members, wrong};
 use super::super::maps::map_of;
 use super::super::names::NamedFunctions;
 use super::super::values::repr;
-use super::lists::comparable;
+use super::lists::sorted_by_keys;
 use super::sets::without_case;
 
 /// Adds the filters.
@@ -97,16 +97,7 @@ pub(super) fn add(engine: &mut NamedFunctions) {
                 };
                 keyed.push((vec![sorted_by], Value::from(vec![key, of_key])));
             }
-            comparable(&keyed)?;
-            let is_reversed = given.flag("reverse") == Some(true);
-            keyed.sort_by(|(one, _), (other, _)| {
-                if is_reversed {
-                    other.cmp(one)
-                } else {
-                    one.cmp(other)
-                }
-            });
-            Ok(keyed.into_iter().map(|(_, pair)| pair).collect())
+            sorted_by_keys(keyed, given.flag("reverse") == Some(true))
         },
     );
     engine.engines("items", minijinja::filters::items);
