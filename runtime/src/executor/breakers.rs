@@ -6,6 +6,16 @@
 //! The loop asks the breaker before an attempt takes any claim, and reports how each attempt ended. Whenever a breaker
 //! has changed, the loop asks again for the jobs that the breaker had refused.
 
+/// Returns the breakers of a kind of which one was asked. They are made before the first job and never removed.
+#[expect(
+    clippy::expect_used,
+    reason = "only a kind with breakers gives out permits, and its breakers stay"
+)]
+fn asked(kinds: &mut [Option<KindBreakers>], kind: KindId) -> &mut KindBreakers {
+    let breakers = kinds.get_mut(usize::from(kind.0)).and_then(Option::as_mut);
+    breakers.expect("a breaker that was asked belongs to a kind with breakers")
+}
+
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -241,9 +251,7 @@ impl Breakers {
             return;
         };
         let outcome = call_outcome(failure);
-        let Some(Some(breakers)) = self.kinds.get_mut(usize::from(kind.0)) else {
-            return;
-        };
+        let breakers = asked(&mut self.kinds, kind);
         let entry = breakers.entry(host.as_ref());
         if let (Some(failure), CallOutcome::Failure) = (failure, outcome) {
             entry.failure = Some(excerpt(failure));
@@ -263,9 +271,7 @@ impl Breakers {
         };
         let frees_a_probe = permit.is_probe();
         drop(permit);
-        let Some(Some(breakers)) = self.kinds.get_mut(usize::from(kind.0)) else {
-            return;
-        };
+        let breakers = asked(&mut self.kinds, kind);
         if frees_a_probe {
             let entry = breakers.entry(host.as_ref());
             self.released.append(&mut entry.refused);
@@ -327,9 +333,7 @@ impl Breakers {
 
     /// Handles the latest change of a breaker: updates its report, and has the jobs that it refused ask again.
     fn handle_change(&mut self, kind: KindId, host: Option<&HostName>, now: Instant) {
-        let Some(Some(breakers)) = self.kinds.get_mut(usize::from(kind.0)) else {
-            return;
-        };
+        let breakers = asked(&mut self.kinds, kind);
         let name = &breakers.name;
         let entry = match host {
             Some(host) => breakers.hosts.get_mut(host),

@@ -224,12 +224,13 @@ impl Places {
         if let Some(set) = self.set_index.get(&*places) {
             return Ok(*set);
         }
-        let number = u16::try_from(self.sets.len()).unwrap_or(u16::MAX);
         if self.sets.len() >= MAX_SETS {
             let message =
                 format!("the jobs of this run name more than {MAX_SETS} different sets of places");
             return Err(Failure::new(Class::Input, message));
         }
+        #[expect(clippy::expect_used, reason = "the number of sets was just checked")]
+        let number = u16::try_from(self.sets.len()).expect("MAX_SETS is counted by a u16");
         let (set, places) = (PlaceSetId::new(number), Arc::<[PlaceId]>::from(places));
         self.sets.push(Arc::clone(&places));
         self.set_index.insert(places, set);

@@ -76,9 +76,11 @@ impl Orchestrator {
 
     /// Ends all jobs that have not started, wherever they wait.
     fn end_all_waiting(&mut self) {
-        let Some(failure) = self.control.refusal() else {
-            return;
-        };
+        #[expect(
+            clippy::expect_used,
+            reason = "this follows the change of the phase, after which the control refuses every job"
+        )]
+        let failure = (self.control.refusal()).expect("a run that stops refuses all jobs");
         for (entry, failure) in self.execution.give_up_retries(&failure, self.now) {
             self.end(entry, EndedAttempt::none(failure));
         }

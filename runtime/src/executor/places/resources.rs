@@ -72,7 +72,7 @@ impl PlaceResources {
         let mut needs = Vec::new();
         for need in &terms.resources {
             let Some(number) = self.names.iter().position(|name| *name == need.name) else {
-                continue;
+                continue; // The scheduler counts this resource.
             };
             let most = members.iter().filter_map(|place| self.pool(*place, number));
             let most = most.map(|pool| pool.resource().total()).max();
@@ -90,7 +90,9 @@ impl PlaceResources {
             );
             return Err(Failure::new(Class::Input, message));
         }
-        let id = NeedsId::new(u16::try_from(self.needs.len()).unwrap_or(u16::MAX));
+        #[expect(clippy::expect_used, reason = "the number of needs was just checked")]
+        let number = u16::try_from(self.needs.len()).expect("MAX_NEEDS is counted by a u16");
+        let id = NeedsId::new(number);
         let needs: Arc<[(usize, u64)]> = needs.into();
         self.needs.push(Arc::clone(&needs));
         self.needs_index.insert(needs, id);
