@@ -3,6 +3,8 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::attempt::{AttemptGuard, AttemptResult, CatchPanic, CommandAttempt, TimeLimits};
 use super::command::Commands;
 use super::runner::{Attempt, Runner};
@@ -13,6 +15,7 @@ use crate::context::{
 use crate::dispatch::{Assignment, Reporter, StopRequest};
 use crate::ids::{PlaceId, PlaceName, SlotNumber, Ticket};
 use crate::job::{Job, Timeouts, Work};
+use crate::os::ProcessConfig;
 use crate::outcome::{Class, Failure};
 use crate::scheduling::ResourceShare;
 use crate::suspension::{until, working_now};
@@ -194,7 +197,6 @@ impl Perform for LocalRunners {
             trace,
             stop,
         } = attempt;
-        let at = &self.commands[place.index()];
         let timeouts = job.terms.timeouts;
         let last_progress = (timeouts.idle.is_some()).then(|| Arc::new(LastProgress::new()));
         let limits = TimeLimits {
@@ -220,38 +222,18 @@ impl Perform for LocalRunners {
         let result = match &job.work {
             Work::Command(config) => {
                 let output = guard.keep_output();
-                let facts = AttemptFacts {
-                    job: &job.id,
-                    host: job.host.as_ref(),
-                    attempt: number,
+                let context = context(Some(Arc::clone(&output)));
+                let attempt = CommandToRun {
+                    config,
+                    job: &job,
+                    number,
+                    place,
                     slot,
-                    place: at.name.as_ref(),
                     resources: resources.as_deref().unwrap_or_default(),
                     trace,
                 };
-                let mut variables = Variables::new();
-                if at.sets_attempt_variables {
-                    variables = facts.variables();
-                    variables.extend_from_slice(&self.variables);
-                }
-                let context = context(Some(Arc::clone(&output))).with_variables(variables);
-                if let Some(command_override) = &self.command_override {
-                    let context = context.at(at.name.clone());
-                    let job = Arc::clone(&job);
-                    let attempt = Attempt { job, number };
-                    // This runner enforces the timeouts itself, because dropping its future may not stop all that it
-                    // has started.
-                    let work = std::pin::pin!(command_override.run(attempt, context));
-                    return (guard, CatchPanic(work).await);
-                }
-                let config = context.command_with_variables(config);
-                let limits_of_command = (timeouts, job.terms.memory);
                 // Boxed, because this future is much larger than those of the other kinds of work.
-                let run =
-                    Box::pin(
-                        at.commands
-                            .run(&config, limits_of_command, stop.token(), output),
-                    );
+                let run = Box::pin(self.run_command(attempt, context, stop.token(), output));
                 match run.await {
                     CommandAttempt::Ended(result) => result,
                     CommandAttempt::NeverBegan => {
@@ -283,6 +265,59 @@ impl Perform for LocalRunners {
             }
         };
         (guard, result)
+    }
+}
+
+/// A command that an attempt runs.
+struct CommandToRun<'a> {
+    config: &'a ProcessConfig,
+    job: &'a Arc<Job>,
+    number: u32,
+    place: PlaceId,
+    slot: Option<SlotNumber>,
+    resources: &'a [ResourceShare],
+    trace: Option<TraceParent>,
+}
+
+impl LocalRunners {
+    /// Runs a command at its place, or hands it to what runs commands instead.
+    async fn run_command(
+        &self,
+        command: CommandToRun<'_>,
+        context: Context,
+        stop: &CancellationToken,
+        output: Arc<AttemptOutput>,
+    ) -> CommandAttempt {
+        let at = &self.commands[command.place.index()];
+        let mut variables = Variables::new();
+        if at.sets_attempt_variables {
+            let facts = AttemptFacts {
+                job: &command.job.id,
+                host: command.job.host.as_ref(),
+                attempt: command.number,
+                slot: command.slot,
+                place: at.name.as_ref(),
+                resources: command.resources,
+                trace: command.trace,
+            };
+            variables = facts.variables();
+            variables.extend_from_slice(&self.variables);
+        }
+        let context = context.with_variables(variables);
+        if let Some(command_override) = &self.command_override {
+            let attempt = Attempt {
+                job: Arc::clone(command.job),
+                number: command.number,
+            };
+            // This runner enforces the timeouts itself, because dropping its future may not stop all that it has
+            // started.
+            let work = command_override.run(attempt, context.at(at.name.clone()));
+            return CommandAttempt::Ended(CatchPanic(std::pin::pin!(work)).await);
+        }
+        let config = context.command_with_variables(command.config);
+        let terms = &command.job.terms;
+        let limits = (terms.timeouts, terms.memory);
+        at.commands.run(&config, limits, stop, output).await
     }
 }
 

@@ -248,6 +248,27 @@ async fn terminate(manager: &Arc<dyn ProcessManager>, id: ProcessId, grace: Dura
     let _ = manager.terminate_process(id, grace).await;
 }
 
+impl StartedProgram<'_> {
+    /// Makes the end of the program, which its manager has reported.
+    fn end(&self, mut ended: Ended, limits: CommandLimits) -> CommandEnd {
+        let limit = limits.soft.or(limits.hard);
+        let was_in_time = self.left_of(limit, &ended).is_some();
+        let mut stopped = self.stopped;
+        if was_in_time && stopped == Some(StopCause::Timeout) {
+            stopped = None;
+        }
+        if ended.ending == Ending::WantedTerminal {
+            ended.ending = Ending::Killed;
+            stopped.get_or_insert(StopCause::Terminal);
+        }
+        CommandEnd {
+            ended,
+            stopped,
+            cost: None,
+        }
+    }
+}
+
 impl Drop for StartedProgram<'_> {
     fn drop(&mut self) {
         // Without a runtime the manager has ended, and its processes with it.
@@ -276,34 +297,13 @@ impl CommandRunner {
         }
         let input = config.stdin.open();
         let input = input.map_err(|source| ProcessError::input(&config.stdin, source))?;
-        // The thread is started first: a program whose output cannot be read must not be started.
-        let started = async {
-            let reader = self.start_reader(config, sink).await?;
-            Ok::<_, ProcessError>((reader, manager.spawn_process(config).await?))
-        };
         // The time of the file transfer counts, so that slots are never held for longer than the limits allow.
         let began = config.files.as_ref().map(|_| working_now());
         let push_limit = limits.soft.into_iter().chain(limits.hard).min();
-        tokio::pin!(started);
-        let (mut reader, mut handle) = tokio::select! {
-            biased;
-            started = &mut started => started?,
-            () = cancel.cancelled() => {
-                // The program may run already, although its manager has not said so yet. Then it is asked to end, as one
-                // that is known to run. Files that are being pushed are not waited for.
-                let answer_by = match config.files {
-                    Some(_) => Some(working_now()),
-                    None => working_now().checked_add(limits.grace),
-                };
-                tokio::select! {
-                    biased;
-                    started = &mut started => started?,
-                    () = until(answer_by) => return Ok(CommandEnd::never_started()),
-                }
-            }
-            () = until(limit_from(began, push_limit)) => {
-                return Err(FileError::TooSlow { direction: Direction::Push }.into());
-            }
+        let push_by = limit_from(began, push_limit);
+        let started = self.start_through(manager, config, sink, (push_by, limits.grace), cancel);
+        let Some((mut reader, mut handle)) = started.await? else {
+            return Ok(CommandEnd::never_started());
         };
         let mut writer: Option<InputWriter> = None;
         if let Some((stdin, stdout, stderr)) = handle.take_pipes()
@@ -332,25 +332,10 @@ impl CommandRunner {
             grace: limits.grace,
             stopped: None,
         };
-        let mut ended = program.wait(&mut reader, writer, cancel).await;
+        let ended = program.wait(&mut reader, writer, cancel).await;
         program.has_ended = true;
         reader.finish().await;
-        let was_in_time = program
-            .left_of(limits.soft.or(limits.hard), &ended)
-            .is_some();
-        let mut stopped = program.stopped;
-        if was_in_time && stopped == Some(StopCause::Timeout) {
-            stopped = None;
-        }
-        if ended.ending == Ending::WantedTerminal {
-            ended.ending = Ending::Killed;
-            stopped.get_or_insert(StopCause::Terminal);
-        }
-        let end = CommandEnd {
-            ended,
-            stopped,
-            cost: None,
-        };
+        let end = program.end(ended, limits);
         let (Some(files), Some(folder)) = (&config.files, program.handle.folder()) else {
             return Ok(end);
         };
@@ -370,6 +355,43 @@ impl CommandRunner {
         // A host that takes longer continues by itself.
         let _ = timeout(REMOVE_LIMIT, folder.remove()).await;
         end
+    }
+
+    /// Starts a program and the reader of its output. Returns nothing if the run is cancelled before the program is known
+    /// to have started.
+    async fn start_through(
+        &self,
+        manager: &Arc<dyn ProcessManager>,
+        config: &ProcessConfig,
+        sink: Arc<dyn OutputSink>,
+        (push_by, grace): (Option<Instant>, Duration),
+        cancel: &CancellationToken,
+    ) -> Result<Option<(Reader, ProcessHandle)>, ProcessError> {
+        // The thread is started first: a program whose output cannot be read must not be started.
+        let started = async {
+            let reader = self.start_reader(config, sink).await?;
+            Ok((reader, manager.spawn_process(config).await?))
+        };
+        tokio::pin!(started);
+        tokio::select! {
+            biased;
+            started = &mut started => return started.map(Some),
+            () = cancel.cancelled() => {}
+            () = until(push_by) => {
+                return Err(FileError::TooSlow { direction: Direction::Push }.into());
+            }
+        }
+        // The program may run already, although its manager has not said so yet. Then it is asked to end, as one that is
+        // known to run. Files that are being pushed are not waited for.
+        let answer_by = match config.files {
+            Some(_) => Some(working_now()),
+            None => working_now().checked_add(grace),
+        };
+        tokio::select! {
+            biased;
+            started = &mut started => started.map(Some),
+            () = until(answer_by) => Ok(None),
+        }
     }
 
     /// Starts a thread that waits for the pipes of a program. If threads are short, it waits and retries.

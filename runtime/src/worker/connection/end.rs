@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::filter::Filter;
 use super::{EndCause, ExitStage, RunningWorker, now};
 use crate::dispatch::{Retirement, StopReason};
-use crate::os::{Ended, Ending, REMOVE_LIMIT};
+use crate::os::{Ended, Ending, OutputExcerpt, REMOVE_LIMIT};
 use crate::outcome::{Class, Failure};
 use crate::worker::event::WorkerEnd;
 
@@ -117,14 +117,41 @@ impl RunningWorker {
             self.stderr.read_now();
         }
         self.stderr.finish(&self.name);
-        let was_stopped_by_terminal = ended.ending == Ending::WantedTerminal;
-        self.is_killed |= was_stopped_by_terminal;
-        let cause = match self.end_cause.take() {
+        self.is_killed |= ended.ending == Ending::WantedTerminal;
+        let cause = self.take_cause(&ended);
+        if !ended.survivors.is_empty() {
+            tracing::error!(
+                worker = %self.name, survivors = ?ended.survivors,
+                "processes of this worker could not be killed"
+            );
+        }
+        if !self.is_killed && ended.ending != Ending::HostLost {
+            self.finish_pulls().await;
+        }
+        // Nothing more can be read, so what was read so far is final for the attempts.
+        self.settle_filter(Some(&cause), now());
+        let stderr = self.stderr.tail();
+        let charged = self.settle_attempts(&cause, &stderr);
+        self.send_update();
+        if let Some(folder) = self.process.shared_folder() {
+            // Nobody waits for a removal that begins when the folder is dropped, so a run could end before it.
+            let _ = timeout(REMOVE_LIMIT, folder.remove()).await;
+        }
+        WorkerEnd {
+            cause,
+            charged,
+            stderr,
+        }
+    }
+
+    /// Decides why the worker has ended, from what was noticed before and from how its process has ended.
+    fn take_cause(&mut self, ended: &Ended) -> EndCause {
+        match self.end_cause.take() {
             // Whatever was noticed before is a consequence of the lost host.
             _ if ended.ending == Ending::HostLost => EndCause::HostLost,
             // The pipes of the worker may have broken before its end was observed.
             None | Some(EndCause::ClosedInput | EndCause::ClosedOutput)
-                if was_stopped_by_terminal =>
+                if ended.ending == Ending::WantedTerminal =>
             {
                 EndCause::WantedTerminal
             }
@@ -140,21 +167,13 @@ impl RunningWorker {
                 EndCause::Retired(Retirement::Shutdown)
             }
             None => EndCause::Exited(ended.exit),
-        };
-        if !ended.survivors.is_empty() {
-            tracing::error!(
-                worker = %self.name, survivors = ?ended.survivors,
-                "processes of this worker could not be killed"
-            );
         }
-        if !self.is_killed && ended.ending != Ending::HostLost {
-            self.finish_pulls().await;
-        }
-        // Nothing more can be read, so what was read so far is final for the attempts.
-        self.settle_filter(Some(&cause), now());
-        let stderr = self.stderr.tail();
+    }
+
+    /// Answers or gives back each attempt that the worker still has. Returns how many attempts were charged with its end.
+    fn settle_attempts(&mut self, cause: &EndCause, stderr: &OutputExcerpt) -> u32 {
         let now = now();
-        let unread_from = self.unread_from(&cause);
+        let unread_from = self.unread_from(cause);
         let mut charged = self.filter.as_ref().map_or(0, |filter| filter.charged);
         for entry in self.jobs.take_all() {
             let begun = entry.begun.is_some();
@@ -173,26 +192,9 @@ impl RunningWorker {
                 self.give_back(entry.assignment, begun, None);
                 continue;
             }
-            let failure = match (why.filter(|_| mine).or(asked), &cause) {
-                (Some(why), _) => why.failure(),
-                (None, EndCause::Memory { .. }) => {
-                    Failure::new(Class::Memory, format!("{} {cause}", self.display_name()))
-                }
-                (None, EndCause::HostLost) => {
-                    Failure::new(Class::Host, format!("{} {cause}", self.display_name()))
-                }
-                (None, EndCause::StrayOutput(_) | EndCause::SurplusLine { .. }) => {
-                    Failure::new(Class::Protocol, format!("{} {cause}", self.display_name()))
-                }
-                (None, EndCause::Exited(_)) => Failure::new(
-                    Class::Crash,
-                    format!("{} {cause} before it answered", self.display_name()),
-                ),
-                (None, EndCause::WantedTerminal) => {
-                    Failure::new(Class::Crash, format!("{} {cause}", self.display_name()))
-                        .code("terminal")
-                }
-                (None, _) => Failure::new(Class::Crash, format!("{} {cause}", self.display_name())),
+            let failure = match why.filter(|_| mine).or(asked) {
+                Some(why) => why.failure(),
+                None => self.failure_of(cause),
             };
             charged += 1;
             self.report.count_end(&entry.assignment, true);
@@ -201,15 +203,25 @@ impl RunningWorker {
             let worker = Some(self.name.clone());
             entry.assignment.answer(Err(failure), worker, ran, None);
         }
-        self.send_update();
-        if let Some(folder) = self.process.shared_folder() {
-            // Nobody waits for a removal that begins when the folder is dropped, so a run could end before it.
-            let _ = timeout(REMOVE_LIMIT, folder.remove()).await;
+        charged
+    }
+
+    /// Returns the failure of an attempt that has ended with its worker, and of which nobody had asked that.
+    fn failure_of(&self, cause: &EndCause) -> Failure {
+        let class = match cause {
+            EndCause::Memory { .. } => Class::Memory,
+            EndCause::HostLost => Class::Host,
+            EndCause::StrayOutput(_) | EndCause::SurplusLine { .. } => Class::Protocol,
+            _ => Class::Crash,
+        };
+        let mut message = format!("{} {cause}", self.display_name());
+        if matches!(cause, EndCause::Exited(_)) {
+            message.push_str(" before it answered");
         }
-        WorkerEnd {
-            cause,
-            charged,
-            stderr,
+        let failure = Failure::new(class, message);
+        match cause {
+            EndCause::WantedTerminal => failure.code("terminal"),
+            _ => failure,
         }
     }
 
