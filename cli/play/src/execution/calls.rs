@@ -82,28 +82,9 @@ impl Machine {
             }
             None => self.registry.hint(&node.task.module),
         };
-        let limits = value(Keyword::Limits)?.map(|value| to_json(&value));
-        let limits = actions::names_of(limits.as_ref());
-        if let Some(unknown) = limits
-            .iter()
-            .find(|name| !self.options.limits.contains(name))
-        {
-            return Err(format!(
-                "no limit is called `{unknown}`; declare it in `hints.yml` beside the playbook"
-            ));
-        }
+        let limits = self.limits(node, variables)?;
         let rules = self.rules(task, name, variables)?;
-        let delay = match value(Keyword::Delay)? {
-            Some(value) => {
-                let seconds: f64 = text_of(&value)
-                    .trim()
-                    .parse()
-                    .map_err(|_| "`delay` has to be a number of seconds".to_owned())?;
-                Duration::try_from_secs_f64(seconds.max(0.0))
-                    .map_err(|error| format!("`delay`: {error}"))?
-            }
-            None => USUAL_DELAY,
-        };
+        let delay = delay(node, variables)?;
         let work = match planned {
             PlannedAction::Local(work) => match (work, task.control.pause.filter(|_| index > 0)) {
                 (Work::Done(result), Some(pause)) => Work::Wait(pause, result),
@@ -137,6 +118,20 @@ impl Machine {
             rules,
             no_log,
         })
+    }
+
+    /// Returns the names of the limits that a task takes.
+    fn limits(&self, node: &TaskNode, variables: &Variables) -> Result<Vec<String>, String> {
+        let limits = node.value(Keyword::Limits, variables)?;
+        let limits = limits.map(|value| to_json(&value));
+        let limits = actions::names_of(limits.as_ref());
+        let unknown = (limits.iter()).find(|name| !self.options.limits.contains(name));
+        match unknown {
+            Some(unknown) => Err(format!(
+                "no limit is called `{unknown}`; declare it in `hints.yml` beside the playbook"
+            )),
+            None => Ok(limits),
+        }
     }
 
     /// Adds the variables of a delegated task about the host that it is delegated to.
@@ -209,67 +204,8 @@ impl Machine {
         } else {
             variables.clone()
         };
-        let overrides = |keyword: Keyword, variable: &str| -> Result<Option<String>, String> {
-            let from_variable = connection
-                .get(variable)
-                .map_err(|error| error.to_string())?;
-            match from_variable {
-                Some(value) => Ok(Some(text_of(&value))),
-                None => Ok(value(keyword)?.map(|value| text_of(&value))),
-            }
-        };
-        let becomes = match connection
-            .get("ansible_become")
-            .map_err(|error| error.to_string())?
-        {
-            Some(value) => is_truthy(&value),
-            None => value(Keyword::Become)?
-                .map_or(self.options.settings.becomes, |value| is_truthy(&value)),
-        };
-        let privilege = if becomes {
-            let user = overrides(Keyword::BecomeUser, "ansible_become_user")?;
-            let method = overrides(Keyword::BecomeMethod, "ansible_become_method")?;
-            let method = method.or_else(|| self.options.settings.become_method.clone());
-            let method = method.unwrap_or_else(|| "sudo".to_owned());
-            if let Some(reason) = refused_method(&method) {
-                return Err(reason);
-            }
-            Some(Privilege {
-                user: user
-                    .or_else(|| self.options.settings.become_user.clone())
-                    .unwrap_or_else(|| "root".to_owned()),
-                flags: overrides(Keyword::BecomeFlags, "ansible_become_flags")?
-                    .or_else(|| self.options.settings.become_flags.clone()),
-                exe: overrides(Keyword::BecomeExe, "ansible_become_exe")?
-                    .or_else(|| self.options.settings.become_exe.clone()),
-            })
-        } else {
-            None
-        };
-        let mut environment = BTreeMap::new();
-        for data in node.all(Keyword::Environment) {
-            let value =
-                render_data(data, variables).map_err(|error| format!("`environment`: {error}"))?;
-            let maps = match to_json(&value) {
-                Json::Array(maps) => maps,
-                map => vec![map],
-            };
-            for map in maps {
-                let Json::Object(map) = map else {
-                    return Err("`environment` has to be a map".to_owned());
-                };
-                for (name, value) in map {
-                    let text = match value {
-                        Json::String(text) => text,
-                        Json::Null => String::new(),
-                        Json::Bool(true) => "True".to_owned(),
-                        Json::Bool(false) => "False".to_owned(),
-                        other => other.to_string(),
-                    };
-                    environment.insert(name, text);
-                }
-            }
-        }
+        let privilege = self.privilege(node, variables, &connection)?;
+        let environment = environment(node, variables)?;
         let playbook = self.current.as_ref().map(|run| run.play.folder.clone());
         let playbook = playbook.unwrap_or_default();
         let libraries = libraries_of(&node.task, &playbook);
@@ -280,7 +216,7 @@ impl Machine {
             connection,
             host: target.to_owned(),
             privilege,
-            environment: environment.into_iter().collect(),
+            environment,
             check: false,
             diff: false,
             no_log: false,
@@ -294,6 +230,48 @@ impl Machine {
             folder: playbook,
             inventory_name: name.to_owned(),
         })
+    }
+
+    /// Returns the user that a task becomes, if it becomes one. Variables of the host come before keywords of the task, and
+    /// those before settings.
+    fn privilege(
+        &self,
+        node: &TaskNode,
+        variables: &Variables,
+        connection: &Variables,
+    ) -> Result<Option<Privilege>, String> {
+        let value = |keyword| node.value(keyword, variables);
+        let of_host = |variable: &str| connection.get(variable).map_err(|error| error.to_string());
+        let overrides = |keyword: Keyword, variable: &str| -> Result<Option<String>, String> {
+            match of_host(variable)? {
+                Some(value) => Ok(Some(text_of(&value))),
+                None => Ok(value(keyword)?.map(|value| text_of(&value))),
+            }
+        };
+        let settings = &self.options.settings;
+        let becomes = match of_host("ansible_become")? {
+            Some(value) => is_truthy(&value),
+            None => value(Keyword::Become)?.map_or(settings.becomes, |value| is_truthy(&value)),
+        };
+        if !becomes {
+            return Ok(None);
+        }
+        let user = overrides(Keyword::BecomeUser, "ansible_become_user")?;
+        let method = overrides(Keyword::BecomeMethod, "ansible_become_method")?;
+        let method = method.or_else(|| settings.become_method.clone());
+        let method = method.unwrap_or_else(|| "sudo".to_owned());
+        if let Some(reason) = refused_method(&method) {
+            return Err(reason);
+        }
+        Ok(Some(Privilege {
+            user: user
+                .or_else(|| settings.become_user.clone())
+                .unwrap_or_else(|| "root".to_owned()),
+            flags: overrides(Keyword::BecomeFlags, "ansible_become_flags")?
+                .or_else(|| settings.become_flags.clone()),
+            exe: overrides(Keyword::BecomeExe, "ansible_become_exe")?
+                .or_else(|| settings.become_exe.clone()),
+        }))
     }
 
     /// Returns the host whose lock a task takes to run on this one. All names of the controller share one lock.
@@ -380,4 +358,45 @@ impl Machine {
             item,
         }
     }
+}
+
+/// Returns how long a task with `until` waits between two attempts.
+fn delay(node: &TaskNode, variables: &Variables) -> Result<Duration, String> {
+    let Some(value) = node.value(Keyword::Delay, variables)? else {
+        return Ok(USUAL_DELAY);
+    };
+    let seconds: f64 = text_of(&value)
+        .trim()
+        .parse()
+        .map_err(|_| "`delay` has to be a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds.max(0.0)).map_err(|error| format!("`delay`: {error}"))
+}
+
+/// Returns the environment variables of a task. Those of the task come before those of its blocks and its play.
+fn environment(node: &TaskNode, variables: &Variables) -> Result<Vec<(String, String)>, String> {
+    let mut environment = BTreeMap::new();
+    for data in node.all(Keyword::Environment) {
+        let value =
+            render_data(data, variables).map_err(|error| format!("`environment`: {error}"))?;
+        let maps = match to_json(&value) {
+            Json::Array(maps) => maps,
+            map => vec![map],
+        };
+        for map in maps {
+            let Json::Object(map) = map else {
+                return Err("`environment` has to be a map".to_owned());
+            };
+            for (name, value) in map {
+                let text = match value {
+                    Json::String(text) => text,
+                    Json::Null => String::new(),
+                    Json::Bool(true) => "True".to_owned(),
+                    Json::Bool(false) => "False".to_owned(),
+                    other => other.to_string(),
+                };
+                environment.insert(name, text);
+            }
+        }
+    }
+    Ok(environment.into_iter().collect())
 }

@@ -20,7 +20,7 @@ use super::scope::PlayVariables;
 use super::stages;
 use crate::language::{Keyword, Play, builtin};
 use crate::selection;
-use crate::templates::{is_truthy, map_of_names, render, render_data, text_of};
+use crate::templates::{Variables, is_truthy, map_of_names, render, render_data, text_of};
 
 impl Machine {
     /// Starts a play: selects its hosts, and splits them into batches.
@@ -31,17 +31,7 @@ impl Machine {
         self.events.push(PlayEvent::Play {
             name: play.name.clone(),
         });
-        let selected = selection::hosts(&play, &self.inventory, self.options.limit.as_ref());
-        for name in &selected.unknown {
-            self.warn(format!("no host or group `{name}` is in the inventory"));
-        }
-        let mut hosts = selected.names;
-        hosts.retain(|name| !self.lost.contains_key(name));
-        for name in &hosts {
-            if self.known.get(name).is_none() {
-                self.know(name);
-            }
-        }
+        let mut hosts = self.select_hosts(&play);
         if hosts.is_empty() {
             self.events.push(PlayEvent::NoHosts);
             return;
@@ -62,30 +52,8 @@ impl Machine {
             render_data(data, &general).ok()
         };
         let flag = |keyword| value(keyword).is_some_and(|value| is_truthy(&value));
-        let sizes = match play.settings.get(Keyword::Serial) {
-            None => Ok(vec![hosts.len()]),
-            Some(data) => render_data(data, &general)
-                .map_err(|error| error.to_string())
-                .and_then(|value| batches::sizes(&value, hosts.len())),
-        };
-        let sizes = match sizes {
-            Ok(sizes) => sizes,
-            Err(reason) => {
-                self.warn(format!("`serial`: {reason}; all hosts are one batch"));
-                vec![hosts.len()]
-            }
-        };
-        let strategy = match play
-            .settings
-            .text(Keyword::Strategy)
-            .or_else(|| self.options.settings.strategy.clone())
-            .as_deref()
-            .map(builtin)
-        {
-            Some("free") => Strategy::Free,
-            Some("host_pinned") => Strategy::Pinned,
-            _ => Strategy::Linear,
-        };
+        let sizes = self.batch_sizes(&play, &general, hosts.len());
+        let strategy = self.strategy(&play);
         let gathers = match value(Keyword::GatherFacts) {
             Some(value) => is_truthy(&value),
             None => self.options.settings.gathers_facts(),
@@ -122,6 +90,47 @@ impl Machine {
         };
         self.current = Some(run);
         self.begin_batch();
+    }
+
+    /// Returns the hosts of a play that are not lost, and learns their variables.
+    fn select_hosts(&mut self, play: &Play) -> Vec<String> {
+        let selected = selection::hosts(play, &self.inventory, self.options.limit.as_ref());
+        for name in &selected.unknown {
+            self.warn(format!("no host or group `{name}` is in the inventory"));
+        }
+        let mut hosts = selected.names;
+        hosts.retain(|name| !self.lost.contains_key(name));
+        for name in &hosts {
+            if self.known.get(name).is_none() {
+                self.know(name);
+            }
+        }
+        hosts
+    }
+
+    /// Returns the sizes of the batches into which `serial` splits so many hosts.
+    fn batch_sizes(&mut self, play: &Play, variables: &Variables, hosts: usize) -> Vec<usize> {
+        let Some(data) = play.settings.get(Keyword::Serial) else {
+            return vec![hosts];
+        };
+        let sizes = render_data(data, variables)
+            .map_err(|error| error.to_string())
+            .and_then(|value| batches::sizes(&value, hosts));
+        sizes.unwrap_or_else(|reason| {
+            self.warn(format!("`serial`: {reason}; all hosts are one batch"));
+            vec![hosts]
+        })
+    }
+
+    /// Returns how the hosts of a play go through its tasks.
+    fn strategy(&self, play: &Play) -> Strategy {
+        let name = play.settings.text(Keyword::Strategy);
+        let name = name.or_else(|| self.options.settings.strategy.clone());
+        match name.as_deref().map(builtin) {
+            Some("free") => Strategy::Free,
+            Some("host_pinned") => Strategy::Pinned,
+            _ => Strategy::Linear,
+        }
     }
 
     /// Starts the next batch of hosts, or ends the play if there is none.

@@ -9,6 +9,7 @@ use sha1::{Digest as _, Sha1};
 use super::copy::{as_map, hex};
 use super::{ActionResult, HostAction, failed, unreadable};
 use crate::result::flag;
+use crate::targets::CallError;
 
 impl HostAction<'_> {
     /// Performs `fetch`.
@@ -41,21 +42,7 @@ impl HostAction<'_> {
                 json!({"changed": false, "msg": problem, "file": src}),
             ));
         }
-        let name = src.rsplit('/').next().unwrap_or(&src);
-        let into: PathBuf = if self.flag("flat") {
-            if dest.ends_with('/') {
-                self.call.folder.join(&dest).join(name)
-            } else {
-                self.call.folder.join(&dest)
-            }
-        } else {
-            let below = self.call.folder.join(&dest).join(&self.call.inventory_name);
-            let inside = src.trim_start_matches('/');
-            if inside.split('/').any(|part| part == "..") {
-                return Err(failed(format!("`{src}` leads out of its folder")));
-            }
-            below.join(inside)
-        };
+        let into = self.fetched_path(&src, &dest)?;
         let remote = stat
             .get("checksum")
             .and_then(Value::as_str)
@@ -107,5 +94,22 @@ impl HostAction<'_> {
             // The host does not report an MD5 sum.
             "remote_md5sum": null,
         })))
+    }
+
+    /// Returns the path on this machine to which a file of the host is copied.
+    fn fetched_path(&self, src: &str, dest: &str) -> Result<PathBuf, CallError> {
+        let dest_path = self.call.folder.join(dest);
+        if self.flag("flat") {
+            return Ok(if dest.ends_with('/') {
+                dest_path.join(src.rsplit('/').next().unwrap_or(src))
+            } else {
+                dest_path
+            });
+        }
+        let inside = src.trim_start_matches('/');
+        if inside.split('/').any(|part| part == "..") {
+            return Err(failed(format!("`{src}` leads out of its folder")));
+        }
+        Ok(dest_path.join(&self.call.inventory_name).join(inside))
     }
 }

@@ -1,0 +1,210 @@
+//! What tasks add to the variables of hosts while a play runs.
+
+use std::path::{Path, PathBuf};
+
+use minijinja::Value;
+use serde_json::{Map, Value as Json, json};
+
+use super::frame::TaskNode;
+use super::host_run::TaskRun;
+use super::machine::Machine;
+use crate::actions::{find_file, names_of};
+use crate::data::{Data, Entry};
+use crate::programs;
+use crate::templates::{Layer, Variables, render_data, text_of, to_json};
+
+impl Machine {
+    /// Reads files of variables for a host, as `include_vars` does.
+    pub(super) fn include_vars(
+        &mut self,
+        task: &TaskRun,
+        name: &str,
+        variables: &Variables,
+    ) -> Result<Map<String, Json>, String> {
+        let node = &task.node;
+        let files = included_files(node, variables)?;
+        let mut entries: Vec<Entry> = Vec::new();
+        for file in &files {
+            for entry in self.reader.include_variables(&node.task, file)? {
+                entries.retain(|known| known.name != entry.name);
+                entries.push(entry);
+            }
+        }
+        if let Some(wrapped) = text_in(argument(node, "name", variables)?) {
+            let place = node.task.place;
+            entries = vec![Entry {
+                name: wrapped,
+                place,
+                data: Data {
+                    value: crate::data::Value::Map(entries),
+                    place,
+                },
+            }];
+        }
+        let mut facts = Map::new();
+        let layer = Layer::from(entries.clone());
+        let inner = variables.layered(layer.clone());
+        for entry in &entries {
+            // A value that cannot be rendered yet is missing in the result, but its variable exists and is rendered
+            // when it is read.
+            if let Ok(value) = render_data(&entry.data, &inner) {
+                facts.insert(entry.name.clone(), to_json(&value));
+            }
+        }
+        if programs::is_broken_off() {
+            return Err("a value has to be looked up first".to_owned());
+        }
+        self.known.update(name, |known| known.included.push(layer));
+        let shown: Vec<_> = files
+            .iter()
+            .map(|file| file.display().to_string())
+            .collect();
+        let result = json!({
+            "changed": false,
+            "ansible_facts": facts,
+            "ansible_included_var_files": shown,
+        });
+        match result {
+            Json::Object(result) => Ok(result),
+            other => Err(other.to_string()),
+        }
+    }
+
+    /// Reads those `vars_files` whose names depend on variables of the host.
+    pub(super) fn read_files_of_facts(&mut self, name: &str) {
+        let Some(run) = &self.current else { return };
+        let groups = run.play.files_of_hosts();
+        if groups.is_empty() {
+            return;
+        }
+        let known = self.known.get(name).unwrap_or_default();
+        let variables = run.variables.of_host(&known, &self.known, &[]);
+        let folder = run.play.folder.clone();
+        let mut layers = Vec::new();
+        for group in groups {
+            for name in &group {
+                let Ok(rendered) = render_data(name, &variables) else {
+                    continue;
+                };
+                let path = folder.join(text_of(&rendered));
+                if path.is_file() {
+                    match self.reader.variables_at(&path, name.place) {
+                        Ok(entries) => layers.push(Layer::from(entries)),
+                        Err(reason) => self.warn(reason),
+                    }
+                    break;
+                }
+            }
+        }
+        if let Some(host) = self.host_mut(name) {
+            host.files = layers;
+        }
+    }
+}
+
+/// Renders an argument of a task, if it has the argument.
+pub(super) fn rendered_argument(
+    node: &TaskNode,
+    name: &str,
+    variables: &Variables,
+) -> Result<Option<Value>, String> {
+    let Some(entry) = node.task.arguments.get(name) else {
+        return Ok(None);
+    };
+    let value = render_data(&entry.data, variables);
+    value
+        .map(Some)
+        .map_err(|error| format!("`{name}`: {error}"))
+}
+
+/// Returns the value of an argument of a task, if it has the argument.
+fn argument(node: &TaskNode, name: &str, variables: &Variables) -> Result<Option<Json>, String> {
+    let value = rendered_argument(node, name, variables)?;
+    Ok(value.map(|value| to_json(&value)))
+}
+
+/// Returns the text of a value that is one.
+fn text_in(value: Option<Json>) -> Option<String> {
+    value.and_then(|value| value.as_str().map(str::to_owned))
+}
+
+/// Returns the files that `include_vars` reads: one, or those of a folder.
+fn included_files(node: &TaskNode, variables: &Variables) -> Result<Vec<PathBuf>, String> {
+    let argument = |name: &str| argument(node, name, variables);
+    let free = match &node.task.arguments.free {
+        Some(data) => Some(to_json(
+            &render_data(data, variables).map_err(|error| error.to_string())?,
+        )),
+        None => None,
+    };
+    let search = variables.search();
+    let file = text_in(argument("file")?).or(text_in(free));
+    match (file, text_in(argument("dir")?)) {
+        (Some(file), None) => Ok(vec![find_file(search, "vars", file.trim())?]),
+        (None, Some(folder)) => {
+            let folder = find_file(search, "vars", folder.trim())?;
+            let depth = argument("depth")?
+                .and_then(|depth| depth.as_u64())
+                .unwrap_or(0);
+            let pattern = text_in(argument("files_matching")?);
+            let ignored = names_of(argument("ignore_files")?.as_ref());
+            let ends = argument("extensions")?;
+            let ends = ends.map_or_else(
+                || ["yaml", "yml", "json"].map(str::to_owned).to_vec(),
+                |ends| names_of(Some(&ends)),
+            );
+            files_below(&folder, depth, pattern.as_deref(), &ignored, &ends)
+        }
+        (Some(_), Some(_)) => Err("`file` and `dir` exclude each other".to_owned()),
+        (None, None) => Err("`include_vars` names no file".to_owned()),
+    }
+}
+
+/// Lists the files of variables in a folder, in the order of their names.
+fn files_below(
+    folder: &Path,
+    depth: u64,
+    pattern: Option<&str>,
+    ignored: &[String],
+    ends: &[String],
+) -> Result<Vec<PathBuf>, String> {
+    if !folder.is_dir() {
+        return Err(format!("`{}` is not a folder", folder.display()));
+    }
+    let pattern = pattern
+        .map(fancy_regex::Regex::new)
+        .transpose()
+        .map_err(|error| format!("`files_matching`: {error}"))?;
+    let mut found = Vec::new();
+    let mut folders = vec![(folder.to_path_buf(), 1)];
+    while let Some((folder, level)) = folders.pop() {
+        let unreadable = |error| format!("`{}` cannot be read: {error}", folder.display());
+        let mut paths = Vec::new();
+        for entry in std::fs::read_dir(&folder).map_err(unreadable)? {
+            paths.push(entry.map_err(unreadable)?.path());
+        }
+        paths.sort_unstable();
+        for path in paths {
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            if path.is_dir() {
+                if depth == 0 || level < depth {
+                    folders.push((path, level + 1));
+                }
+                continue;
+            }
+            let end = path.extension().unwrap_or_default().to_string_lossy();
+            let matches = match &pattern {
+                Some(pattern) => pattern.is_match(&name).map_err(|error| error.to_string())?,
+                None => true,
+            };
+            if matches && !ignored.contains(&name) && ends.iter().any(|known| *known == end) {
+                found.push(path);
+            }
+        }
+    }
+    Ok(found)
+}
