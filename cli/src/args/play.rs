@@ -1,10 +1,18 @@
 //! `ratchet play`.
 
-use std::num::NonZeroU32;
+mod connection;
+mod listing;
+mod privilege;
+mod tasks;
+
 use std::path::PathBuf;
 
 use clap::Args;
 
+use self::connection::ConnectionArguments;
+use self::listing::ListingArguments;
+use self::privilege::PrivilegeArguments;
+use self::tasks::TaskArguments;
 use super::display::DisplayArguments;
 use super::record::RecordArguments;
 use super::stop::StopArguments;
@@ -45,10 +53,6 @@ delegate_facts, debugger, and names in --limit that are nowhere.";
 /// Runs playbooks, checks them, or lists what they would do.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a flag that can be typed with any other"
-)]
 pub(crate) struct PlayArguments {
     /// The playbooks.
     #[arg(required = true, value_name = "PLAYBOOK")]
@@ -69,125 +73,22 @@ pub(crate) struct PlayArguments {
     #[arg(short, long, value_name = "VARS")]
     pub(crate) extra_vars: Vec<String>,
 
-    /// Check the playbooks, with all that they import, and run nothing.
-    #[arg(long, help_heading = "Instead of running")]
-    pub(crate) syntax_check: bool,
-    /// List the hosts of each play.
-    #[arg(long, help_heading = "Instead of running")]
-    pub(crate) list_hosts: bool,
-    /// List the tasks of each play.
-    #[arg(long, help_heading = "Instead of running")]
-    pub(crate) list_tasks: bool,
-    /// List the tags of each play.
-    #[arg(long, help_heading = "Instead of running")]
-    pub(crate) list_tags: bool,
-
-    /// Change nothing: tasks say what they would change.
-    #[arg(short = 'C', long, help_heading = "How tasks run")]
-    pub(crate) check: bool,
-    /// Show how files change.
-    #[arg(short = 'D', long, help_heading = "How tasks run")]
-    pub(crate) diff: bool,
-    /// How many tasks run at once on all hosts (default: 50).
-    #[arg(short, long, value_name = "N", help_heading = "How tasks run")]
-    pub(crate) forks: Option<NonZeroU32>,
-    /// Start at the task of this name, in which `*` stands for anything.
-    #[arg(long, value_name = "NAME", help_heading = "How tasks run")]
-    pub(crate) start_at_task: Option<String>,
-    /// Ask before each task whether to do it: y, n, or c for this one and all that follow.
-    #[arg(long, conflicts_with = "format", help_heading = "How tasks run")]
-    pub(crate) step: bool,
-    /// Run the handlers that were notified on hosts that have failed, too.
-    #[arg(long, help_heading = "How tasks run")]
-    pub(crate) force_handlers: bool,
-    /// More folders of modules, with `:` between them.
-    #[arg(
-        short = 'M',
-        long,
-        value_name = "PATHS",
-        value_delimiter = ':',
-        help_heading = "How tasks run"
-    )]
-    pub(crate) module_path: Vec<PathBuf>,
-
-    /// Log in as this user.
-    #[arg(
-        short,
-        long,
-        value_name = "USER",
-        help_heading = "How hosts are reached"
-    )]
-    pub(crate) user: Option<String>,
-    /// The file with the key of that user.
-    #[arg(
-        long,
-        visible_alias = "key-file",
-        value_name = "FILE",
-        help_heading = "How hosts are reached"
-    )]
-    pub(crate) private_key: Option<PathBuf>,
-    /// Ask for the password of that user.
-    #[arg(short = 'k', long, help_heading = "How hosts are reached")]
-    pub(crate) ask_pass: bool,
-    /// Read the password of that user from this file.
-    #[arg(
-        long,
-        visible_alias = "conn-pass-file",
-        value_name = "FILE",
-        conflicts_with = "ask_pass",
-        help_heading = "How hosts are reached"
-    )]
-    pub(crate) connection_password_file: Option<PathBuf>,
-    /// The kind of connection: ssh, local or docker.
-    #[arg(
-        short,
-        long,
-        value_name = "KIND",
-        help_heading = "How hosts are reached"
-    )]
-    pub(crate) connection: Option<String>,
-    /// How many seconds it may take to connect.
-    #[arg(
-        short = 'T',
-        long,
-        value_name = "SECONDS",
-        help_heading = "How hosts are reached"
-    )]
-    pub(crate) timeout: Option<u64>,
-    /// More arguments for ssh.
-    #[arg(
-        long,
-        value_name = "ARGS",
-        allow_hyphen_values = true,
-        help_heading = "How hosts are reached"
-    )]
-    pub(crate) ssh_common_args: Option<String>,
-
-    /// Become another user where a task does not say otherwise.
-    #[arg(short, long, help_heading = "As whom tasks run")]
-    pub(crate) r#become: bool,
-    /// The user whom tasks become (default: root).
-    #[arg(long, value_name = "USER", help_heading = "As whom tasks run")]
-    pub(crate) become_user: Option<String>,
-    /// How tasks become that user; only `sudo` is supported.
-    #[arg(long, value_name = "METHOD", help_heading = "As whom tasks run")]
-    pub(crate) become_method: Option<String>,
-    /// Ask for the password of sudo.
-    #[arg(short = 'K', long, help_heading = "As whom tasks run")]
-    pub(crate) ask_become_pass: bool,
-    /// Read the password of sudo from this file.
-    #[arg(
-        long,
-        visible_alias = "become-pass-file",
-        value_name = "FILE",
-        conflicts_with = "ask_become_pass",
-        help_heading = "As whom tasks run"
-    )]
-    pub(crate) become_password_file: Option<PathBuf>,
-
     /// Decrypt files and variables with the password in this file, or that this program prints.
     #[arg(long, value_name = "FILE")]
     pub(crate) vault_password_file: Vec<PathBuf>,
+
+    /// What is listed or checked instead of running the playbooks.
+    #[command(flatten)]
+    pub(crate) listing: ListingArguments,
+    /// How tasks run.
+    #[command(flatten)]
+    pub(crate) tasks: TaskArguments,
+    /// How hosts are reached.
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArguments,
+    /// As whom tasks run.
+    #[command(flatten)]
+    pub(crate) privilege: PrivilegeArguments,
 
     /// How results are written (default: for people, in a pipe, too).
     #[arg(long, value_name = "FORMAT", help_heading = "Results")]
@@ -208,11 +109,4 @@ pub(crate) struct PlayArguments {
     /// The record of the run.
     #[command(flatten)]
     pub(crate) record: RecordArguments,
-}
-
-impl PlayArguments {
-    /// Whether something is to be listed or checked instead of run.
-    pub(crate) fn only_lists(&self) -> bool {
-        self.syntax_check || self.list_hosts || self.list_tasks || self.list_tags
-    }
 }

@@ -38,11 +38,11 @@ pub(crate) fn run(
     arguments: &PlayArguments,
     resumed_run: Option<ResumedRun>,
 ) -> Result<u8, CliError> {
-    if arguments.only_lists() {
+    if arguments.listing.is_any() {
         list(arguments)?;
         return Ok(crate::exit::SUCCESS);
     }
-    if arguments.step && !io::stdin().is_terminal() {
+    if arguments.tasks.step && !io::stdin().is_terminal() {
         return Err(CliError::usage(
             "--step asks before each task, and there is no terminal to ask on",
         )
@@ -70,7 +70,7 @@ pub(crate) fn run(
     let (report, jobs, runner) = if format == ResultFormat::Human {
         let (out, style) = open_play_output(session.options(), &console)?;
         let lines = PlayLines::new(style, arguments.display.verbose);
-        let ask = arguments.step.then(|| Box::new(ask_step) as AskStep);
+        let ask = arguments.tasks.step.then(|| Box::new(ask_step) as AskStep);
         PlayReport::for_people(prepared, lines, out, console, end.clone(), ask)
     } else {
         let inner = open_report(session.options(), &console)?;
@@ -128,8 +128,8 @@ fn request(arguments: &PlayArguments) -> Result<Request, CliError> {
         playbooks: arguments.playbooks.clone(),
         limit: arguments.limit.clone(),
         extra_vars: arguments.extra_vars.clone(),
-        check: arguments.check,
-        start_at: arguments.start_at_task.clone(),
+        check: arguments.tasks.check,
+        start_at: arguments.tasks.start_at_task.clone(),
         verbosity: arguments.display.verbose,
         hints: settings.modules(),
     })
@@ -141,7 +141,7 @@ fn common(arguments: &PlayArguments, forks: u32) -> SharedRunArguments {
     common.concurrency.jobs = Some(JobCount::Number(forks));
     common.stop = arguments.stop.clone();
     common.display = arguments.display.clone();
-    if arguments.step {
+    if arguments.tasks.step {
         // Questions are asked on the terminal on which progress would be shown.
         common.display.progress = Some(crate::style::When::Never);
     }
@@ -158,22 +158,22 @@ fn configuration(arguments: &PlayArguments) -> Result<Configuration, CliError> {
         inventory: arguments.inventory.clone(),
         tags: arguments.tags.clone(),
         skip_tags: arguments.skip_tags.clone(),
-        diff: arguments.diff,
-        forks: arguments.forks.map(NonZeroU32::get),
-        force_handlers: arguments.force_handlers,
-        libraries: arguments.module_path.clone(),
-        becomes: arguments.r#become,
-        become_user: arguments.become_user.clone(),
-        become_method: arguments.become_method.clone(),
-        asks_become_password: arguments.ask_become_pass,
-        become_password_file: arguments.become_password_file.clone(),
-        remote_user: arguments.user.clone(),
-        asks_password: arguments.ask_pass,
-        password_file: arguments.connection_password_file.clone(),
-        private_key: arguments.private_key.clone(),
-        connection: arguments.connection.clone(),
-        timeout: arguments.timeout,
-        ssh_common_args: arguments.ssh_common_args.clone(),
+        diff: arguments.tasks.diff,
+        forks: arguments.tasks.forks.map(NonZeroU32::get),
+        force_handlers: arguments.tasks.force_handlers,
+        libraries: arguments.tasks.module_path.clone(),
+        becomes: arguments.privilege.r#become,
+        become_user: arguments.privilege.become_user.clone(),
+        become_method: arguments.privilege.become_method.clone(),
+        asks_become_password: arguments.privilege.ask_become_pass,
+        become_password_file: arguments.privilege.become_password_file.clone(),
+        remote_user: arguments.connection.user.clone(),
+        asks_password: arguments.connection.ask_pass,
+        password_file: arguments.connection.connection_password_file.clone(),
+        private_key: arguments.connection.private_key.clone(),
+        connection: arguments.connection.connection.clone(),
+        timeout: arguments.connection.timeout,
+        ssh_common_args: arguments.connection.ssh_common_args.clone(),
         vault_password_files: arguments.vault_password_file.clone(),
     });
     Ok(configuration)
@@ -297,11 +297,11 @@ fn list(arguments: &PlayArguments) -> Result<(), CliError> {
     let configuration = configuration(arguments)?;
     let inventory = inventory_of(&configuration)?;
     let listed = PlayListing {
-        hosts: arguments.list_hosts,
-        tasks: arguments.list_tasks,
-        tags: arguments.list_tags,
+        hosts: arguments.listing.list_hosts,
+        tasks: arguments.listing.list_tasks,
+        tags: arguments.listing.list_tags,
     };
-    if arguments.syntax_check {
+    if arguments.listing.syntax_check {
         check_syntax(&request(arguments)?, &configuration, variable)?;
     }
     let listing = ratchet_play::list(&request(arguments)?, &configuration, listed, &inventory)?;

@@ -144,7 +144,7 @@ impl Overrides {
     fn write_play(&self, then: &mut PlayArguments) {
         let now = &self.arguments.common;
         if let Some(jobs) = now.concurrency.jobs.as_ref().and_then(JobCount::number) {
-            then.forks = NonZeroU32::new(jobs);
+            then.tasks.forks = NonZeroU32::new(jobs);
         }
         over!(now.stop, then.stop, max_fail, deadline, grace);
         over!(now.output, then, format);
