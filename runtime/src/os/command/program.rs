@@ -183,11 +183,7 @@ impl ProgramRun {
     /// Starts the program, feeds its stdin, passes its output to the sink, and reaps it.
     fn run(&mut self, chunk: &mut [u8]) -> io::Result<Reaped> {
         // The terminal is given back after the program was reaped: locals are dropped in reverse order.
-        let mut terminal_guard = if self.terminal {
-            Some(TerminalGuard::take()?)
-        } else {
-            None
-        };
+        let mut terminal = TerminalWatch::new(self.terminal)?;
         let start = groups::begin_start();
         if self.program.is_killed() {
             // The program may have been killed while it waited for the terminal, or for the end of a suspension.
@@ -202,9 +198,7 @@ impl ProgramRun {
         } = started;
         self.program.begin(ProcessGroup::led_by(leader, listing));
         drop(start);
-        if let Some(terminal_guard) = &mut terminal_guard {
-            terminal_guard.begin(leader);
-        }
+        terminal.begin(leader);
         self.starts.started();
         let mut guard = ReapGuard {
             program: &self.program,
@@ -216,7 +210,6 @@ impl ProgramRun {
             OutputStream::of(Stream::Stdout, started.stdout),
             OutputStream::of(Stream::Stderr, started.stderr),
         ];
-        let mut wanted_terminal = false;
         let mut input_error = None;
         let mut taken = |fed: io::Result<Option<InputFeed>>| {
             fed.unwrap_or_else(|error| {
@@ -229,65 +222,101 @@ impl ProgramRun {
             (Some(pipe), Some(input)) => taken(InputFeed::begin(pipe, input)),
             _ => None,
         };
-        // Without a terminal nothing can be stopped by one, so no checks are needed.
-        let look = if self.terminal {
-            TERMINAL_CHECK_INTERVAL
-        } else {
-            STOP_CHECK_INTERVAL
-        };
-        let look_after = platform::has_terminal().then_some(look);
-        let mut looked = working_now();
         loop {
             let watched = [
                 Some((ended.as_fd(), PollFlags::IN)),
                 feed.as_ref().map(|feed| (feed.as_fd(), PollFlags::OUT)),
             ];
             let [has_ended, takes_input] =
-                read_outputs(&mut outputs, watched, look_after, &*self.sink, chunk);
+                read_outputs(&mut outputs, watched, terminal.interval, &*self.sink, chunk);
             if has_ended {
                 break;
             }
             if takes_input && let Some(waiting) = feed {
                 feed = taken(waiting.write());
             }
-            if look_after.is_some()
-                && working_now().saturating_duration_since(looked) >= look
-                && !wanted_terminal
-            {
-                looked = working_now();
-                let wants_terminal = match &mut terminal_guard {
-                    Some(terminal_guard) => terminal_guard.check(leader) == TerminalCheck::Lost,
-                    None => is_stopped_by_terminal(leader),
-                };
-                if wants_terminal {
-                    wanted_terminal = true;
-                    self.program.kill();
-                }
+            if terminal.has_stopped(leader) {
+                self.program.kill();
             }
         }
-        // The program has ended, and its output may still be in the pipes. A descendant can hold them open, so they are
-        // read for a limited time.
-        let deadline = working_now() + DRAIN_LIMIT;
-        while outputs.iter().any(|output| output.pipe.is_some()) {
-            let left = deadline.saturating_duration_since(working_now());
-            if left.is_zero() {
-                break;
-            }
-            read_outputs(&mut outputs, [None; 2], Some(left), &*self.sink, chunk);
-        }
-        // This thread may come late, because its sink has blocked it or this process was stopped. What is in the pipes
-        // was printed before that, and counts.
-        for output in &mut outputs {
-            output.read_rest(&*self.sink, chunk);
-        }
+        drain_outputs(&mut outputs, &*self.sink, chunk);
         let reaped = guard.reap();
         Ok(Reaped {
-            wanted_terminal,
+            wanted_terminal: terminal.was_wanted,
             input_error,
-            interrupted: terminal_guard.is_some()
+            interrupted: terminal.guard.is_some()
                 && reaped.exit == Exit::Signal(Signal::INT.as_raw()),
             ..reaped
         })
+    }
+}
+
+/// Reads what is left in the pipes of a program that has ended. A descendant can hold them open, so they are read for a
+/// limited time.
+fn drain_outputs(outputs: &mut [OutputStream; 2], sink: &dyn OutputSink, chunk: &mut [u8]) {
+    let deadline = working_now() + DRAIN_LIMIT;
+    while outputs.iter().any(|output| output.pipe.is_some()) {
+        let left = deadline.saturating_duration_since(working_now());
+        if left.is_zero() {
+            break;
+        }
+        read_outputs(outputs, [None; 2], Some(left), sink, chunk);
+    }
+    // This thread may come late, because its sink has blocked it or this process was stopped. What is in the pipes
+    // was printed before that, and counts.
+    for output in outputs {
+        output.read_rest(sink, chunk);
+    }
+}
+
+/// Checks from time to time whether the terminal has stopped a program.
+struct TerminalWatch {
+    /// Gives the terminal back; `None` for a program that did not get it.
+    guard: Option<TerminalGuard>,
+    /// How often to check; `None` without a terminal, which then stops nothing.
+    interval: Option<Duration>,
+    checked: Instant,
+    /// Whether the terminal has stopped the program, because the program wanted it.
+    was_wanted: bool,
+}
+
+impl TerminalWatch {
+    /// Prepares the watch of a program, which gets the terminal or not.
+    fn new(gets_terminal: bool) -> io::Result<Self> {
+        let guard = gets_terminal.then(TerminalGuard::take).transpose()?;
+        let interval = if gets_terminal {
+            TERMINAL_CHECK_INTERVAL
+        } else {
+            STOP_CHECK_INTERVAL
+        };
+        Ok(Self {
+            guard,
+            interval: platform::has_terminal().then_some(interval),
+            checked: working_now(),
+            was_wanted: false,
+        })
+    }
+
+    /// Gives the program, which has just started, the terminal if it is to get it.
+    fn begin(&mut self, leader: Pid) {
+        if let Some(guard) = &mut self.guard {
+            guard.begin(leader);
+        }
+        self.checked = working_now();
+    }
+
+    /// Checks, if a check is due, whether the program has been stopped. Returns whether that is so for the first time.
+    fn has_stopped(&mut self, leader: Pid) -> bool {
+        let since = working_now().saturating_duration_since(self.checked);
+        if self.was_wanted || self.interval.is_none_or(|interval| since < interval) {
+            return false;
+        }
+        self.checked = working_now();
+        self.was_wanted = match &mut self.guard {
+            Some(guard) => guard.check(leader) == TerminalCheck::Lost,
+            None => is_stopped_by_terminal(leader),
+        };
+        self.was_wanted
     }
 }
 
