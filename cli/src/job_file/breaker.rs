@@ -29,14 +29,13 @@ pub(super) fn from_spec(
 fn config(spec: BreakerSpec, place: Span, problems: &mut Problems) -> Option<BreakerConfig> {
     let has_rate = spec.failure_rate.is_present() || spec.slow.is_present();
     let has_rule = has_rate || spec.consecutive.is_present();
-    for (key, is_idle, place) in [
-        ("minimum", has_rule && !has_rate, spec.minimum.key()),
-        ("window", has_rule && !has_rate, spec.window.key()),
-    ] {
-        if let (true, Some(place)) = (is_idle, place) {
-            let message = format!("`{key}` has no effect here");
-            let error = Diagnostic::error(place, message);
-            problems.push(error.help("it belongs to `failure_rate` or `slow`"));
+    if has_rule && !has_rate {
+        let keys = [
+            ("minimum", spec.minimum.key()),
+            ("window", spec.window.key()),
+        ];
+        for (key, place) in keys {
+            problems.extend(place.map(|place| no_effect(key, place)));
         }
     }
     let usual = BreakerConfig::default();
@@ -59,25 +58,7 @@ fn config(spec: BreakerSpec, place: Span, problems: &mut Problems) -> Option<Bre
         Either::First(attempts) => BreakerWindow::Attempts(attempts.0),
         Either::Second(span) => BreakerWindow::Time(span.0),
     });
-    // If only one of the two is written, it holds as it is, and the default of the other is adjusted to it.
-    let (window, minimum) = match (window, minimum) {
-        (None, None) => (usual.window, usual.minimum),
-        (None, Some(minimum)) => {
-            let room = match usual.window {
-                BreakerWindow::Attempts(attempts) => attempts.max(minimum),
-                BreakerWindow::Time(_) => minimum,
-            };
-            (BreakerWindow::Attempts(room), minimum)
-        }
-        (Some(window), None) => {
-            let most = match window {
-                BreakerWindow::Attempts(attempts) => attempts,
-                BreakerWindow::Time(_) => usual.minimum,
-            };
-            (window, usual.minimum.min(most))
-        }
-        (Some(window), Some(minimum)) => (window, minimum),
-    };
+    let (window, minimum) = completed(window, minimum, &usual);
     if let (BreakerWindow::Attempts(attempts), Some(place)) = (window, minimum_place)
         && attempts < minimum
     {
@@ -118,6 +99,39 @@ fn config(spec: BreakerSpec, place: Span, problems: &mut Problems) -> Option<Bre
         return None;
     }
     is_whole.then_some(config)
+}
+
+/// Returns the error of a key that only the rules `failure_rate` and `slow` use.
+fn no_effect(key: &str, place: Span) -> Diagnostic {
+    let error = Diagnostic::error(place, format!("`{key}` has no effect here"));
+    error.help("it belongs to `failure_rate` or `slow`")
+}
+
+/// Returns the window and the minimum of a breaker. If only one of the two is written, it holds as it is, and the default
+/// of the other is adjusted to it.
+fn completed(
+    window: Option<BreakerWindow>,
+    minimum: Option<u32>,
+    usual: &BreakerConfig,
+) -> (BreakerWindow, u32) {
+    match (window, minimum) {
+        (None, None) => (usual.window, usual.minimum),
+        (None, Some(minimum)) => {
+            let room = match usual.window {
+                BreakerWindow::Attempts(attempts) => attempts.max(minimum),
+                BreakerWindow::Time(_) => minimum,
+            };
+            (BreakerWindow::Attempts(room), minimum)
+        }
+        (Some(window), None) => {
+            let most = match window {
+                BreakerWindow::Attempts(attempts) => attempts,
+                BreakerWindow::Time(_) => usual.minimum,
+            };
+            (window, usual.minimum.min(most))
+        }
+        (Some(window), Some(minimum)) => (window, minimum),
+    }
 }
 
 fn count_of(field: &Field<Count<1>>) -> Option<u32> {

@@ -242,23 +242,8 @@ fn open(
         }
     };
     if let Some(known) = files.iter().position(|file| file.path == path) {
-        let chain = chain(files, by);
-        if !chain.contains(&known) {
-            let message = format!("`{text}` is included twice");
-            let error = Diagnostic::error(named.span, message);
-            problems.push(error.other(files[known].place, "first included here"));
-            return None;
-        }
-        let from = chain.iter().position(|at| *at == known).unwrap_or_default();
-        let mut circle: Vec<&str> = chain[from..].iter().map(|at| &*files[*at].name).collect();
-        circle.push(&files[known].name);
-        return refuse(
-            format!(
-                "these files include each other in a circle: {}",
-                circle.join(" -> ")
-            ),
-            "remove one of the includes",
-        );
+        problems.push(included_before(files, by, named, known));
+        return None;
     }
     let format = match DocumentFormat::of(&path) {
         Some(DocumentFormat::JsonLines) => {
@@ -305,6 +290,28 @@ fn open(
             "save it as UTF-8",
         ),
     }
+}
+
+/// Returns the error of a file that includes a `known` one again, which may be one of those that include it.
+fn included_before(
+    files: &[IncludedFile],
+    by: usize,
+    named: &Spanned<String>,
+    known: usize,
+) -> Diagnostic {
+    let chain = chain(files, by);
+    let Some(from) = chain.iter().position(|at| *at == known) else {
+        let message = format!("`{}` is included twice", named.value);
+        let error = Diagnostic::error(named.span, message);
+        return error.other(files[known].place, "first included here");
+    };
+    let mut circle: Vec<&str> = chain[from..].iter().map(|at| &*files[*at].name).collect();
+    circle.push(&files[known].name);
+    let message = format!(
+        "these files include each other in a circle: {}",
+        circle.join(" -> ")
+    );
+    Diagnostic::error(named.span, message).help("remove one of the includes")
 }
 
 /// Returns the files from the first one to this one, each of which includes the next.
