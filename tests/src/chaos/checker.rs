@@ -69,6 +69,7 @@ mod tests;
 use super::notes::Note;
 use super::plan::{self, JobSpec, Plan, Quota};
 pub use journal::{Ending, Success, read as read_journal};
+pub(in crate::chaos) use report::write_violations;
 pub use report::{Figures, Report, Rule, Violation};
 
 /// All evidence about a soak: its plan, all notes, and the journal.

@@ -208,20 +208,28 @@ impl fmt::Display for Report {
             f,
             "the host was stopped {stopped} times, and could start nothing {short} times (too few {short_of})"
         )?;
-        let mut told: BTreeMap<Rule, usize> = BTreeMap::new();
-        for Violation { rule, what } in &self.violations {
-            let count = told.entry(*rule).or_default();
-            *count += 1;
-            if *count <= TOLD {
-                writeln!(f, "BROKEN {rule:?}: {what}")?;
-            }
-        }
-        for (rule, count) in told {
-            writeln!(f, "{rule:?}: broken {count} times")?;
-        }
-        if self.is_clean() {
-            writeln!(f, "every promise was kept")?;
-        }
-        Ok(())
+        write_violations(&self.violations, f)
     }
+}
+
+/// Writes the violations: the first ones of each rule, and how many there are of it.
+pub(in crate::chaos) fn write_violations(
+    violations: &[Violation],
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    let mut counts: BTreeMap<Rule, usize> = BTreeMap::new();
+    for Violation { rule, what } in violations {
+        let count = counts.entry(*rule).or_default();
+        *count += 1;
+        if *count <= TOLD {
+            writeln!(f, "BROKEN {rule:?}: {what}")?;
+        }
+    }
+    for (rule, count) in counts {
+        writeln!(f, "{rule:?}: broken {count} times")?;
+    }
+    if violations.is_empty() {
+        writeln!(f, "every promise was kept")?;
+    }
+    Ok(())
 }

@@ -8,11 +8,9 @@ use std::fmt;
 
 use super::HERE;
 use super::plan::{self, Claim, HostPlan, Where};
+use crate::chaos::checker::write_violations;
 use crate::chaos::notes::{Fact, Note};
 use crate::chaos::{Rule, Violation};
-
-/// How many violations of each rule are printed one by one.
-const TOLD: usize = 5;
 
 /// The result of a check of the notes of a soak over hosts.
 #[derive(Debug, Default)]
@@ -59,21 +57,7 @@ impl fmt::Display for HostReport {
         for (deed, count) in &self.deeds {
             writeln!(f, "{count} times {deed}")?;
         }
-        let mut told: BTreeMap<Rule, usize> = BTreeMap::new();
-        for Violation { rule, what } in &self.violations {
-            let count = told.entry(*rule).or_default();
-            *count += 1;
-            if *count <= TOLD {
-                writeln!(f, "BROKEN {rule:?}: {what}")?;
-            }
-        }
-        for (rule, count) in told {
-            writeln!(f, "{rule:?}: broken {count} times")?;
-        }
-        if self.is_clean() {
-            writeln!(f, "every promise was kept")?;
-        }
-        Ok(())
+        write_violations(&self.violations, f)
     }
 }
 
