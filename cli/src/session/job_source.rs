@@ -250,7 +250,7 @@ impl EarlierOutcomes {
             }
             Err(error) => {
                 tracing::warn!(%error, job = %job.id, "the result of a job cannot be read, so the job is run again");
-                self.resume.redo(&recorded);
+                self.resume.run_again(&recorded);
                 job
             }
         }
@@ -269,7 +269,7 @@ impl EarlierOutcomes {
     fn differences(self) -> ResumeDifferences {
         ResumeDifferences {
             jobs: self.resume.differences(),
-            gone: self.resume.gone(),
+            gone: self.resume.not_in_source(),
         }
     }
 }
