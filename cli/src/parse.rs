@@ -29,7 +29,7 @@ pub(crate) fn parse_or_exit() -> Result<Arguments, CliError> {
         let matches = Arguments::command().color(color).try_get_matches();
         matches
             .and_then(|matches| Arguments::from_arg_matches(&matches))
-            .or_else(|error| Err(exit_with(&with_suggestion(error))))
+            .map_err(|error| exit_with(&with_suggestion(error)))
     })
 }
 

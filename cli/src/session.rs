@@ -49,7 +49,7 @@ use std::time::{Duration, Instant};
 use ratchet_play::MakeRunner;
 use ratchet_runtime::Limit;
 use ratchet_runtime::journal::SourceIdentity;
-use ratchet_runtime::process::Keeper;
+use ratchet_runtime::process::{Keeper, working_now};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
@@ -134,7 +134,7 @@ impl Session {
         terminal: TerminalUse,
         resumed_run: Option<ResumedRun>,
     ) -> Result<Self, CliError> {
-        let opened = Instant::now();
+        let opened = working_now();
         let environment = UserEnvironment::current()?;
         let settings = Settings::load(&environment)?;
         let mut hosts = HostFlags::of(&typed.hosts.chosen)?;
@@ -270,7 +270,7 @@ impl Session {
     /// Returns how much time the run has left until its deadline, if it has one.
     fn time_left(&self) -> Option<Duration> {
         let deadline = self.context.options.deadline?;
-        Some(deadline.saturating_sub(self.opened.elapsed()))
+        Some(deadline.saturating_sub(working_now().saturating_duration_since(self.opened)))
     }
 
     /// Waits for what the run needs before it can begin, such as a connection. `what` is its name in messages. SIGINT and

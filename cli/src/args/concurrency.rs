@@ -66,6 +66,15 @@ fn cores() -> f64 {
     u32::try_from(cores).map_or(f64::INFINITY, f64::from)
 }
 
+/// Parses a resource, as in `gpu=0,1`. A name whose variable is that of a setting is refused.
+pub(super) fn resource(text: &str) -> Result<(String, Resource), String> {
+    let (name, resource) = job_file::typed_resource(text)?;
+    match variable_of_setting(&name) {
+        Some(variable) => Err(job_file::name_of_setting(&name, &variable)),
+        None => Ok((name, resource)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,14 +86,5 @@ mod tests {
         for text in ["0", "-1", "0%", "x", "x%", "inf"] {
             assert!(load(text).is_err(), "{text}");
         }
-    }
-}
-
-/// Parses a resource, as in `gpu=0,1`. A name whose variable is that of a setting is refused.
-pub(super) fn resource(text: &str) -> Result<(String, Resource), String> {
-    let (name, resource) = job_file::typed_resource(text)?;
-    match variable_of_setting(&name) {
-        Some(variable) => Err(job_file::name_of_setting(&name, &variable)),
-        None => Ok((name, resource)),
     }
 }

@@ -11,13 +11,13 @@ use crate::queue::ServerSettings;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "The queue")]
 pub(crate) struct ServerArguments {
-    /// The server of the queue, Redis or Valkey, as in redis://HOST:6379/ (default: the setting `queue`).
+    /// The server of the queue, Redis or Valkey, as in `redis://HOST:6379/` (default: the setting `queue`).
     #[arg(long, value_name = "URL", global = true)]
     pub(crate) queue: Option<String>,
     /// With what the keys of the queue begin on that server, where several queues can be (default: `ratchet`).
     #[arg(long, value_name = "NAME", global = true)]
     pub(crate) queue_prefix: Option<String>,
-    /// The file with the password of the server. RATCHET_QUEUE_PASSWORD may have it instead; the user stands in the address.
+    /// The file with the password of the server. `RATCHET_QUEUE_PASSWORD` may have it instead; the user stands in the address.
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) queue_password_file: Option<PathBuf>,
     /// The file with the certificates (PEM) of the authorities that may have signed that of the server, for rediss:// (default: those

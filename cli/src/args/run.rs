@@ -85,14 +85,14 @@ pub(crate) struct RunArguments {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "The queue")]
 pub(crate) struct RunQueueArguments {
-    /// Have the nodes of this queue do the jobs, on Redis or Valkey, as in redis://HOST:6379/, and follow them. Without URL it is
+    /// Have the nodes of this queue do the jobs, on Redis or Valkey, as in `redis://HOST:6379/`, and follow them. Without URL it is
     /// the queue of the setting `queue`.
     #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "")]
     pub(crate) queue: Option<String>,
     /// With what the keys of the queue begin on its server, where several queues can be (default: `ratchet`).
     #[arg(long, value_name = "NAME")]
     pub(crate) queue_prefix: Option<String>,
-    /// The file with the password of the server. RATCHET_QUEUE_PASSWORD may have it instead; the user stands in the address.
+    /// The file with the password of the server. `RATCHET_QUEUE_PASSWORD` may have it instead; the user stands in the address.
     #[arg(long, value_name = "FILE")]
     pub(crate) queue_password_file: Option<PathBuf>,
     /// The file with the certificates (PEM) of the authorities that may have signed that of the server, for rediss:// (default: those

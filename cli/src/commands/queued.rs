@@ -3,8 +3,9 @@
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use ratchet_caching::{Clock as _, SystemClock};
 use ratchet_queue::{Engine, JobName, Label, RedisEngine};
 use ratchet_runtime::RunId;
 
@@ -79,7 +80,7 @@ impl Submission {
 /// Returns a name that no other call of any machine chooses: the moment, and what tells calls of one moment apart.
 fn unique_name() -> String {
     use std::hash::{BuildHasher as _, Hasher as _};
-    let moment = RunId::at(SystemTime::now());
+    let moment = RunId::at(SystemClock.now());
     // Each hasher of the standard library has random keys.
     let random = std::collections::hash_map::RandomState::new()
         .build_hasher()
@@ -354,6 +355,7 @@ fn setup(session: &Session, queued: QueuedJobs) -> Result<RunSetup, CliError> {
 }
 
 /// Refuses flags of `run` that have no effect on jobs which nodes do.
+#[expect(clippy::too_many_lines, reason = "it is a table of flags")]
 fn refuse_flags(arguments: &RunArguments) -> Result<(), CliError> {
     let common = &arguments.common;
     let concurrency = &common.concurrency;

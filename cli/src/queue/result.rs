@@ -64,7 +64,7 @@ pub(crate) fn outcome_of(
                 Class::Host,
                 format!("its node was lost in each of {attempts} attempts"),
             ),
-            _ => failed(
+            FinalStatus::Failed => failed(
                 Class::Task,
                 "it failed, and its node told no reason".to_owned(),
             ),

@@ -108,7 +108,7 @@ impl QueueServer {
             ..RedisConfig::new(&self.address, NAME)
         })
         .await;
-        engine.map(Arc::new).map_err(|error| self.error(error))
+        engine.map(Arc::new).map_err(|error| self.error(&error))
     }
 
     /// Returns the address for people.
@@ -122,9 +122,9 @@ impl QueueServer {
     }
 
     /// Makes the error for a server that cannot be used when a call begins.
-    fn error(&self, error: Error) -> CliError {
+    fn error(&self, error: &Error) -> CliError {
         let address = &self.address;
-        let message = format!("the queue at {address} cannot be used: {}", chain(&error));
+        let message = format!("the queue at {address} cannot be used: {}", chain(error));
         let refused = CliError::new(exit::USAGE, message);
         match error {
             Error::Unreachable(_) => refused.with_help(

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ratchet_queue::{Declaration, InvalidName, JobName, JobSpec, Label};
-use ratchet_runtime::{Job, Limit, ParallelizationHint, Resource, Work};
+use ratchet_runtime::{Job, JobKey, Limit, ParallelizationHint, Resource, Work};
 
 use super::refusals::{self, Refused};
 use super::work::QueuedWork;
@@ -59,7 +59,7 @@ impl SpecMaker {
                 .map_err(|error| Refused::new(error.to_string(), "choose a shorter id"))
         };
         let terms = &job.terms;
-        let needs = job.needs.iter().map(|need| need.as_str());
+        let needs = job.needs.iter().map(JobKey::as_str);
         let needs: Result<Vec<_>, _> = needs.filter(|need| keeps(need)).map(name).collect();
         let task = match &job.work {
             Work::Task { task, .. } => task_in_queue(task.as_str()),

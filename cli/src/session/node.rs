@@ -112,6 +112,11 @@ impl RunContext {
         }
     }
 
+    /// Takes jobs from the queue until a signal or the end of its jobs has the node leave.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "the parts of the node are made and ended in one place"
+    )]
     async fn serve_node(&mut self, setup: NodeSetup) -> Result<u8, CliError> {
         let NodeSetup {
             engine,
@@ -288,10 +293,9 @@ async fn reached(mut stages: watch::Receiver<NodeStage>, wanted: NodeStage) {
 async fn until_no_job_waits(engine: &FencedEngine) {
     loop {
         match has_nothing_to_do(engine).await {
-            Ok(true) => return,
             // The loop of the node has the same trouble, and tells of it.
             Ok(false) | Err(Error::Unreachable(_) | Error::OutOfMemory { .. }) => {}
-            Err(_) => return,
+            Ok(true) | Err(_) => return,
         }
         tokio::time::sleep(DRAIN_POLL).await;
     }

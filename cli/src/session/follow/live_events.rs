@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use ratchet_caching::{Clock as _, SystemClock};
 use ratchet_runtime::event::{EventRecord, RunEvent};
 use ratchet_runtime::{Class, Interest, Job, JobKey, PlaceName, Sink};
 
@@ -62,7 +63,7 @@ impl LiveEvents {
         if self.0.is_empty() {
             return;
         }
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let since = SystemClock.now().duration_since(SystemTime::UNIX_EPOCH);
         let record = EventRecord {
             v: EventRecord::VERSION,
             at_ms: u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX),
