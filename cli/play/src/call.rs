@@ -1,5 +1,6 @@
 //! A call: one job of a playbook, with all that is needed to perform it and to judge its result.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use ratchet_ipc::JobKey;
 use ratchet_runtime::ParallelizationHint;
 use serde_json::{Map, Value, json};
 
-use crate::language::Condition;
+use crate::facts::add_facts;
+use crate::language::{Condition, builtin};
 use crate::programs::Program;
 use crate::result::{TaskResult, TaskStatus, flag};
 use crate::templates::{TemplateError, Variables, condition, from_json};
@@ -231,7 +233,7 @@ impl Rules {
         }
         let is_skipped = flag(&result, "skipped");
         let mut is_met = true;
-        if !is_skipped && let Err(reason) = self.evaluate(&mut result, &mut is_met) {
+        if !is_skipped && let Err(reason) = self.evaluate(names, &mut result, &mut is_met) {
             result.insert("failed".to_owned(), true.into());
             result.insert("msg".to_owned(), reason.into());
         }
@@ -269,42 +271,89 @@ impl Rules {
     }
 
     /// Applies the conditions of the task to a result. Sets `is_met` to whether no further attempt is needed.
-    fn evaluate(&self, result: &mut Map<String, Value>, is_met: &mut bool) -> Result<(), String> {
+    fn evaluate(
+        &self,
+        names: &Names,
+        result: &mut Map<String, Value>,
+        is_met: &mut bool,
+    ) -> Result<(), String> {
         let told =
             |word: &str, error: TemplateError| format!("the condition of `{word}` fails: {error}");
         if !self.changed_when.is_empty() {
-            let changed = self.all(&self.changed_when, result);
+            let changed = self.all(&self.changed_when, names, result);
             let changed = changed.map_err(|error| told("changed_when", error))?;
             result.insert("changed".to_owned(), changed.into());
         }
         if !self.failed_when.is_empty() {
-            let failed = self.all(&self.failed_when, result);
+            let failed = self.all(&self.failed_when, names, result);
             let failed = failed.map_err(|error| told("failed_when", error))?;
             result.insert("failed_when_result".to_owned(), failed.into());
             result.insert("failed".to_owned(), failed.into());
+            // Hosts and groups are added only if the task has not failed.
+            let adds = matches!(builtin(&names.module), "add_host" | "group_by");
+            if failed && adds && self.changed_when.is_empty() {
+                result.insert("changed".to_owned(), false.into());
+            }
         }
         if self.attempts > 1 {
             *is_met = if self.until.is_empty() {
                 !flag(result, "failed")
             } else {
-                let met = self.all(&self.until, result);
+                let met = self.all(&self.until, names, result);
                 met.map_err(|error| told("until", error))?
             };
         }
         Ok(())
     }
 
+    /// Whether all conditions hold. They see the facts of the result as variables, and the result itself by `register`.
     fn all(
         &self,
         conditions: &[Condition],
+        names: &Names,
         result: &Map<String, Value>,
     ) -> Result<bool, TemplateError> {
-        let mut values = std::collections::BTreeMap::new();
+        let mut values = BTreeMap::new();
+        if let Some((kind, facts)) = returned_facts(&names.module, result) {
+            let facts = facts.iter();
+            let facts = facts.map(|(name, value)| (name.clone(), from_json(value.clone())));
+            match kind {
+                ReturnedFacts::Variables => values.extend(facts),
+                ReturnedFacts::OfHost => {
+                    let known = self.variables.get("ansible_facts")?;
+                    values.extend(known.map(|known| ("ansible_facts".to_owned(), known)));
+                    add_facts(&mut values, facts.collect());
+                }
+            }
+        }
         if let Some(name) = &self.register {
             values.insert(name.clone(), from_json(Value::Object(result.clone())));
         }
         let variables = self.variables.with_magic(Arc::new(values));
         hold(conditions, &variables)
+    }
+}
+
+/// What the facts in a result set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReturnedFacts {
+    /// Facts of the host.
+    OfHost,
+    /// Variables that are no facts.
+    Variables,
+}
+
+/// Returns the facts in the result of a module, and what they set.
+pub(crate) fn returned_facts<'a>(
+    module: &str,
+    result: &'a Map<String, Value>,
+) -> Option<(ReturnedFacts, &'a Map<String, Value>)> {
+    let facts = result.get("ansible_facts")?.as_object()?;
+    match builtin(module) {
+        // It shows the variable `ansible_facts`.
+        "debug" => None,
+        "set_fact" | "include_vars" => Some((ReturnedFacts::Variables, facts)),
+        _ => Some((ReturnedFacts::OfHost, facts)),
     }
 }
 

@@ -120,6 +120,12 @@ pub(crate) fn is_module(word: &str) -> bool {
     word.contains('.') || lists.iter().any(|list| list.contains(&word))
 }
 
+/// Returns the module to which a misspelt word is close.
+pub(crate) fn nearest_module(word: &str) -> Option<&'static str> {
+    let lists = [FULLY_PARALLEL, HOST_EXCLUSIVE, GLOBAL_EXCLUSIVE, STEERING];
+    ratchet_input::value::closest(word, lists.concat())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

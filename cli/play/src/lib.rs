@@ -11,6 +11,7 @@ mod calls;
 mod configuration;
 mod data;
 mod execution;
+mod facts;
 mod files;
 mod hint_file;
 mod hints;

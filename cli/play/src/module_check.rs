@@ -3,9 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
+use ratchet_input::value::closest;
+
 use crate::actions::modules_of;
 use crate::data::{Data, Value};
-use crate::known_modules::is_module;
+use crate::known_modules::{is_module, nearest_module};
 use crate::language::{Keyword, PlaybookReader, Section, Settings, Step, Task, builtin, nearest};
 use crate::modules::Modules;
 use crate::targets::is_connection;
@@ -44,8 +46,7 @@ fn check_task(task: &Task, playbook: &Path, modules: &Modules, reader: &mut Play
     let collections = collections.map(Data::words).unwrap_or_default();
     if let Err(error) = modules.find(wanted, &libraries, &collections) {
         let is_unknown = !is_module(builtin(&task.module));
-        let keyword = nearest(wanted, Section::Task).filter(|_| is_unknown);
-        let meant = keyword.map(|keyword| format!("did you mean the keyword `{keyword}`?"));
+        let meant = is_unknown.then(|| meant_word(builtin(wanted))).flatten();
         let help = match (meant, error.help()) {
             (Some(meant), Some(help)) => Some(format!("{meant} Otherwise {help}")),
             (meant, help) => meant.or(help),
@@ -54,6 +55,17 @@ fn check_task(task: &Task, playbook: &Path, modules: &Modules, reader: &mut Play
     } else if !is_module(builtin(&task.module)) {
         reader.refuse_text(builtin(&task.module), &task.arguments);
     }
+}
+
+/// Asks whether the keyword or the module was meant to which an unknown word is closest.
+fn meant_word(word: &str) -> Option<String> {
+    let keyword = nearest(word, Section::Task);
+    let closest = closest(word, keyword.into_iter().chain(nearest_module(word)))?;
+    Some(if keyword == Some(closest) {
+        format!("did you mean the keyword `{closest}`?")
+    } else {
+        format!("did you mean `{closest}`?")
+    })
 }
 
 /// Refuses keywords whose values are not supported: kinds of connections, methods of becoming another user, and groups

@@ -99,6 +99,11 @@ pub(crate) fn run(
 
 /// Returns the exit code of a play whose run has ended with this code.
 fn exit_code(code: u8, counts: PlayCounts, is_of_ansible: bool) -> Result<u8, CliError> {
+    // Ansible has no code for a play without tasks; its code of this number says that a host was not reached.
+    let code = match code {
+        crate::exit::NOTHING if is_of_ansible => crate::exit::SUCCESS,
+        code => code,
+    };
     let has_ended = matches!(code, crate::exit::SUCCESS | crate::exit::UNSUCCESSFUL);
     if has_ended && counts.is_stuck {
         return Err(CliError::internal(
@@ -342,6 +347,22 @@ mod tests {
             (code(true), code(false)),
             (crate::exit::SUCCESS, crate::exit::UNSUCCESSFUL)
         );
+    }
+
+    #[test]
+    fn a_play_with_nothing_to_do_is_a_success_in_the_codes_of_ansible() {
+        let code =
+            |counts, is_of_ansible| exit_code(crate::exit::NOTHING, counts, is_of_ansible).unwrap();
+        let counts = PlayCounts::default();
+        assert_eq!(
+            (code(counts, true), code(counts, false)),
+            (crate::exit::SUCCESS, crate::exit::NOTHING)
+        );
+        let wrong = PlayCounts {
+            has_error: true,
+            ..counts
+        };
+        assert_eq!(code(wrong, true), ANSIBLE_ERROR);
     }
 
     #[test]

@@ -629,6 +629,29 @@ fn a_misspelt_keyword_is_told_as_one_although_there_is_no_ansible() {
 }
 
 #[test]
+fn a_misspelt_module_is_told_with_the_one_that_was_meant() {
+    let playbook =
+        "- hosts: all\n  tasks:\n  - debgu: {msg: x}\n  - ansible.builtin.lineinfil: {path: x}\n";
+    let folder = site().file("typo.yml", playbook);
+    let call = Ratchet::within(&folder).args(["play", "-i", "inv", "typo.yml"]);
+    let told = call.env("PATH", folder.path()).run().with_code(2).stderr();
+    assert!(told.contains("did you mean `debug`?"), "{told}");
+    assert!(told.contains("did you mean `lineinfile`?"), "{told}");
+}
+
+#[test]
+fn a_play_without_an_inventory_tells_that_none_is_given() {
+    let playbook = "- hosts: all\n  gather_facts: false\n  tasks: [{debug: {msg: x}}]\n";
+    let folder = Folder::new().file("p.yml", playbook);
+    let ended = Ratchet::within(&folder).args(["play", "p.yml"]).run();
+    let told = ended.with_code(4).stderr();
+    assert!(told.contains("no inventory is given"), "{told}");
+    assert!(told.contains("-i"), "{told}");
+    let codes = ["play", "p.yml", "--ansible-exit-codes"];
+    Ratchet::within(&folder).args(codes).run().with_code(0);
+}
+
+#[test]
 fn modules_that_are_nowhere_are_found_by_syntax_check() {
     let Some(program) = ansible("ansible-playbook") else {
         return;

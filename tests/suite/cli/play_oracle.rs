@@ -22,6 +22,9 @@ const SHARE_OVER_SSH: usize = 24;
 /// The variable that asks for all playbooks.
 const ALL: &str = "RATCHET_ALL_PLAYBOOKS";
 
+/// The variable that names the playbooks to compare, separated by commas.
+const CHOSEN: &str = "RATCHET_PLAYBOOKS";
+
 /// Returns the folder of the playbooks that are compared.
 fn playbooks() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("playbooks")
@@ -154,11 +157,20 @@ impl Comparison {
             .collect();
         names.sort_unstable();
         assert!(names.len() > 120, "{names:?}");
-        let share = if std::env::var_os(ALL).is_none() {
-            share
-        } else {
-            1
+        let chosen = std::env::var(CHOSEN).ok();
+        let share = match (&chosen, std::env::var_os(ALL)) {
+            (None, None) => share,
+            _ => 1,
         };
+        if let Some(chosen) = chosen {
+            let chosen: Vec<_> = chosen.split(',').collect();
+            names.retain(|name| chosen.contains(&name.as_str()));
+            assert_eq!(
+                names.len(),
+                chosen.len(),
+                "{CHOSEN}: not all of {chosen:?} are there"
+            );
+        }
         let names = names.iter().step_by(share);
         let different: Vec<_> = names.flat_map(|name| self.differences(name)).collect();
         assert!(different.is_empty(), "{}", different.join("\n\n"));

@@ -1,5 +1,6 @@
 //! The actions that need no host: the controller performs them while it decides what comes next.
 
+use ratchet_input::inventory::Inventory;
 use serde_json::{Map, Value, json};
 
 use super::{ActionRequest, PlannedAction, option, seconds, text};
@@ -133,21 +134,43 @@ pub(super) fn add_host(request: &ActionRequest<'_>) -> Planning {
     let Some(Value::String(name)) = name else {
         return Err("`add_host` needs `name`".to_owned());
     };
+    let groups = names_of(groups.as_ref());
+    let inventory = request.variables.search().inventory.as_deref();
+    let is_known =
+        inventory.is_some_and(|inventory| is_known(inventory, &name, &groups, &variables));
     done(json!({
-        "changed": true,
+        "changed": !is_known,
         "add_host": {
             "host_name": name,
-            "groups": names_of(groups.as_ref()),
+            "groups": groups,
             "host_vars": variables,
         },
     }))
+}
+
+/// Whether a host is in these groups already, and has these variables.
+fn is_known(
+    inventory: &Inventory,
+    name: &str,
+    groups: &[String],
+    variables: &Map<String, Value>,
+) -> bool {
+    let Some(host) = inventory.find_host(name) else {
+        return false;
+    };
+    let of_host = inventory.groups_of(host);
+    let known = inventory.get_host(host).own_variables();
+    groups.iter().all(|group| of_host.contains(group))
+        && variables
+            .iter()
+            .all(|(name, value)| known.get(name) == Some(value))
 }
 
 /// Performs `group_by`.
 pub(super) fn group_by(request: &ActionRequest<'_>) -> Planning {
     refuse_unknown(request, &["key", "parents"])?;
     let Some(key) = text(&request.arguments, "key") else {
-        return Err("`group_by` needs `key`".to_owned());
+        return done(json!({"failed": true, "msg": "`group_by` needs `key`"}));
     };
     let parents = request.arguments.get("parents");
     let parents = parents.map_or_else(|| vec!["all".to_owned()], |value| names_of(Some(value)));
@@ -193,7 +216,7 @@ pub(super) fn pause(request: &ActionRequest<'_>) -> Planning {
 pub(super) fn set_stats(request: &ActionRequest<'_>) -> Planning {
     refuse_unknown(request, &["data", "per_host", "aggregate"])?;
     let Some(Value::Object(data)) = request.arguments.get("data") else {
-        return Err("`set_stats` needs `data`, a map".to_owned());
+        return done(json!({"failed": true, "msg": "`set_stats` needs `data`, a map"}));
     };
     let aggregate = request
         .arguments

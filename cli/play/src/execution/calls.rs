@@ -8,10 +8,11 @@ use minijinja::Value;
 use ratchet_runtime::ParallelizationHint;
 use serde_json::{Map, Value as Json};
 
-use super::arguments::arguments;
+use super::arguments::{Rendered, arguments};
 use super::frame::TaskNode;
 use super::host_run::TaskRun;
-use super::machine::Machine;
+use super::machine::{Machine, is_action};
+use super::results::failed;
 use crate::actions::{self, ActionRequest, PlannedAction};
 use crate::call::{
     Action, ActionCall, Call, CallTerms, Names, Privilege, Rules, TaskTimeout, Work,
@@ -38,7 +39,7 @@ impl Machine {
         variables: &Variables,
         names: Names,
     ) -> Result<Call, String> {
-        let node = &task.node;
+        let node = &task.node.clone();
         let value = |keyword| node.value(keyword, variables);
         let check =
             value(Keyword::CheckMode)?.map_or(self.options.check, |value| is_truthy(&value));
@@ -56,16 +57,7 @@ impl Machine {
         };
         let value = |keyword| node.value(keyword, variables);
         let rendered = arguments(node, variables, self.options.modules.as_deref())?;
-        if !rendered.values.is_empty() {
-            task.values.insert(index, rendered.values);
-        }
-        let request = ActionRequest {
-            task: &node.task,
-            variables,
-            arguments: rendered.named,
-            free: rendered.free,
-        };
-        let planned = actions::plan(request)?;
+        let planned = self.planned_action(task, index, variables, rendered)?;
         let spent = task.plans.get(&index).map(|planning| planning.spent);
         let timeout = self.timeout(node, variables)?.map(|period| {
             // The time of its lookups is a part of the time of the task.
@@ -132,6 +124,30 @@ impl Machine {
             )),
             None => Ok(limits),
         }
+    }
+
+    /// Plans what an item does, with its arguments.
+    fn planned_action(
+        &mut self,
+        task: &mut TaskRun,
+        index: usize,
+        variables: &Variables,
+        rendered: Rendered,
+    ) -> Result<PlannedAction, String> {
+        if is_action(&task.node.task, "include_vars") {
+            let included = self.include_vars(task, index, variables, rendered);
+            let result = included.unwrap_or_else(|reason| failed(&reason));
+            return Ok(PlannedAction::Local(Work::Done(result)));
+        }
+        if !rendered.values.is_empty() {
+            task.values.insert(index, rendered.values);
+        }
+        actions::plan(ActionRequest {
+            task: &task.node.task,
+            variables,
+            arguments: rendered.named,
+            free: rendered.free,
+        })
     }
 
     /// Adds the variables of a delegated task about the host that it is delegated to.

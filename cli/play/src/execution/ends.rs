@@ -10,8 +10,10 @@ use super::event::PlayEvent;
 use super::host_run::{HostState, TaskRun};
 use super::items::{breaks, describe_item};
 use super::machine::{Machine, is_action};
+use super::play_run::Strategy;
 use super::results::{failed, plain_result, registered};
 use crate::actions::CACHEABLE;
+use crate::call::{ReturnedFacts, returned_facts};
 use crate::data::{Data, is_template};
 use crate::language::Keyword;
 use crate::result::{TaskResult, TaskStatus, flag};
@@ -36,7 +38,7 @@ impl Machine {
         task.under_way = task.under_way.saturating_sub(1);
         if task.items.is_none() {
             self.put(name, task);
-            self.finish(name, result, false);
+            self.finish(name, &result, false);
             return;
         }
         let mut result = result;
@@ -58,7 +60,7 @@ impl Machine {
         let ended = is_done.then(|| self.of_all_items(&task, name));
         self.put(name, task);
         if let Some(result) = ended {
-            self.finish(name, result, true);
+            self.finish(name, &result, true);
         }
     }
 
@@ -105,7 +107,7 @@ impl Machine {
     }
 
     /// Ends the task of a host, and applies the consequences.
-    fn finish(&mut self, name: &str, mut result: TaskResult, has_items: bool) {
+    fn finish(&mut self, name: &str, result: &TaskResult, has_items: bool) {
         let Some(task) = self.take_running(name) else {
             return;
         };
@@ -113,7 +115,7 @@ impl Machine {
         let mut hosts = vec![name.to_owned()];
         hosts.extend(task.followers.iter().cloned());
         if let Some(variable) = &register {
-            let value = from_json(registered(&result));
+            let value = from_json(registered(result));
             for host in &hosts {
                 self.known
                     .update(host, |known| known.register(variable, value.clone()));
@@ -133,12 +135,8 @@ impl Machine {
             self.end_all(reason);
             return;
         }
-        if is_action(&task.node.task, "add_host") || is_action(&task.node.task, "group_by") {
-            let is_new = self.change_groups(&task, name, &result);
-            if is_new && result.status == TaskStatus::Ok {
-                result.status = TaskStatus::Changed;
-                result.changed = true;
-            }
+        if !flag(&result.result, "failed") {
+            self.change_groups(&task, name, result);
         }
         let status = result.status;
         // A task of `meta` only steers the play, so it is not counted.
@@ -153,7 +151,7 @@ impl Machine {
                 shown.diff = None;
             }
             self.tell_result(shown, has_items);
-            self.count_more_includes(&task, &result);
+            self.count_more_includes(&task, result);
         }
         for host in &hosts {
             let Some(run) = self.host_mut(host) else {
@@ -168,26 +166,61 @@ impl Machine {
                     let after = run.cursor.fail();
                     // An `always` section may come before the `rescue` section of a block further out.
                     if is_rescued {
-                        self.remember_failure(host, &task, &result);
+                        self.remember_failure(host, &task, result);
                     }
                     self.after_failure(host, after);
-                    if any_fatal
-                        && after == AfterFailure::Over
-                        && let Some(run) = &mut self.current
-                    {
-                        run.is_stopped = true;
-                    }
+                    self.fail_task(host, any_fatal, after);
                 }
                 TaskStatus::Unreachable => {
                     run.includes.clear();
                     run.state = HostState::Unreachable;
-                    if any_fatal && let Some(run) = &mut self.current {
-                        run.is_stopped = true;
-                    }
+                    self.fail_task(host, any_fatal, AfterFailure::Over);
                 }
                 _ if run.includes.is_empty() => run.cursor.pass(),
                 // Included tasks run before the next task.
                 _ => {}
+            }
+        }
+        self.hosts_changed();
+    }
+
+    /// Records that the task in progress has failed on a host. `is_fatal` says whether that fails the other hosts, too.
+    fn fail_task(&mut self, host: &str, is_fatal: bool, after: AfterFailure) {
+        let Some(run) = &mut self.current else {
+            return;
+        };
+        match run.strategy {
+            Strategy::Linear => {
+                run.failed_in_task.insert(host.to_owned());
+                run.fails_all_hosts |= is_fatal;
+            }
+            // The other hosts are at other tasks, so they have no part in the sections that follow this failure.
+            Strategy::Free | Strategy::Pinned => {
+                run.is_stopped |= is_fatal && after == AfterFailure::Over;
+            }
+        }
+    }
+
+    /// Fails the other hosts of the batch if the task that ran last has failed on one of them and `any_errors_fatal` is
+    /// set for it. They go on as if the task had failed on them, so a `rescue` section can recover all hosts together.
+    ///
+    /// The caller waits until the task has ended on all hosts: a host on which it fails as well must not be failed twice,
+    /// because the second failure would be one of its `rescue` section.
+    pub(super) fn fail_other_hosts(&mut self) {
+        let Some(run) = &mut self.current else {
+            return;
+        };
+        let failed = std::mem::take(&mut run.failed_in_task);
+        if !std::mem::take(&mut run.fails_all_hosts) {
+            return;
+        }
+        run.has_failed_on_all_hosts = true;
+        let others = run.batch.iter().filter(|name| !failed.contains(*name));
+        for name in others.cloned().collect::<Vec<_>>() {
+            let host = self.host_mut(&name);
+            if let Some(host) = host.filter(|host| host.state == HostState::Going) {
+                let after = host.cursor.fail();
+                self.after_failure(&name, after);
             }
         }
         self.hosts_changed();
@@ -334,16 +367,19 @@ impl Machine {
         run.tell_hosts(&all);
     }
 
-    /// Stores the facts of a result, or the variables that `set_fact` has set.
+    /// Stores the facts of a result, or the variables that `set_fact` or `include_vars` have set. A result that has failed
+    /// sets nothing.
     fn apply_facts(&mut self, name: &str, index: usize, result: &TaskResult) {
-        let Some(Json::Object(facts)) = result.result.get("ansible_facts") else {
+        if flag(&result.result, "failed") {
+            return;
+        }
+        let Some((kind, facts)) = returned_facts(&result.module, &result.result) else {
             return;
         };
         let Some(task) = self.host(name).and_then(|host| host.running.as_ref()) else {
             return;
         };
-        let is_set = is_action(&task.node.task, "set_fact");
-        let is_included = is_action(&task.node.task, "include_vars");
+        let included = task.included_variables.get(&index).cloned();
         let mut hosts = vec![name.to_owned()];
         hosts.extend(task.followers.iter().cloned());
         let values: Vec<(String, Value)> = facts
@@ -361,15 +397,15 @@ impl Machine {
             })
             .collect();
         for host in hosts {
-            let values = values.clone();
-            self.known.update(&host, |known| {
-                if is_set {
+            let (values, included) = (values.clone(), included.clone());
+            self.known.update(&host, |known| match (kind, included) {
+                (ReturnedFacts::OfHost, _) => known.set_facts(values),
+                (ReturnedFacts::Variables, Some(layer)) => known.included.push(layer),
+                (ReturnedFacts::Variables, None) => {
                     if flag(&result.result, CACHEABLE) {
                         known.set_facts(values.clone());
                     }
                     known.assign(values);
-                } else if !is_included {
-                    known.set_facts(values);
                 }
             });
         }

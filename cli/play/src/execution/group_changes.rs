@@ -10,13 +10,11 @@ use crate::actions::names_of;
 use crate::result::TaskResult;
 
 impl Machine {
-    /// Adds the hosts and groups that `add_host` and `group_by` define. Returns whether anything is new.
-    pub(super) fn change_groups(
-        &mut self,
-        task: &TaskRun,
-        name: &str,
-        result: &TaskResult,
-    ) -> bool {
+    /// Adds the hosts and groups that a result of `add_host` or `group_by` defines.
+    pub(super) fn change_groups(&mut self, task: &TaskRun, name: &str, result: &TaskResult) {
+        if !is_action(&task.node.task, "add_host") && !is_action(&task.node.task, "group_by") {
+            return;
+        }
         let results: Vec<Json> = match result.result.get("results") {
             Some(Json::Array(results)) => results.clone(),
             _ => vec![Json::Object(result.result.clone())],
@@ -59,7 +57,6 @@ impl Machine {
             self.hosts_have_new_variables();
             self.groups_changed();
         }
-        has_changed
     }
 
     /// Whether a host is in a group, directly or by another group.

@@ -90,6 +90,8 @@ pub(super) struct TaskRun {
     pub(super) is_broken: bool,
     /// The values of variables that `set_fact` sets, by the index of the item.
     pub(super) values: HashMap<usize, HashMap<String, minijinja::Value>>,
+    /// The variables that `include_vars` has read, by the index of the item.
+    pub(super) included_variables: HashMap<usize, Layer>,
     /// The other hosts that share the result, because the task runs once.
     pub(super) followers: Vec<String>,
     /// The result of a task that runs no item, for example because its loop cannot be evaluated.

@@ -5,35 +5,37 @@ use std::path::{Path, PathBuf};
 use minijinja::Value;
 use serde_json::{Map, Value as Json, json};
 
+use super::arguments::Rendered;
 use super::frame::TaskNode;
 use super::host_run::TaskRun;
 use super::machine::Machine;
 use crate::actions::{find_file, names_of};
 use crate::data::{Data, Entry};
-use crate::programs;
-use crate::templates::{Layer, Variables, render_data, text_of, to_json};
+use crate::templates::{Layer, SearchPath, Variables, render_data, text_of, to_json};
 
 impl Machine {
-    /// Reads files of variables for a host, as `include_vars` does.
+    /// Reads the variables that an item of `include_vars` names, which count once the item has ended without a failure.
+    /// Returns its result.
     pub(super) fn include_vars(
         &mut self,
-        task: &TaskRun,
-        name: &str,
+        task: &mut TaskRun,
+        index: usize,
         variables: &Variables,
+        rendered: Rendered,
     ) -> Result<Map<String, Json>, String> {
-        let node = &task.node;
-        let files = included_files(node, variables)?;
+        let arguments = rendered.named;
+        let files = included_files(&arguments, rendered.free.as_deref(), variables.search())?;
         let mut entries: Vec<Entry> = Vec::new();
         for file in &files {
-            for entry in self.reader.include_variables(&node.task, file)? {
+            for entry in self.reader.include_variables(&task.node.task, file)? {
                 entries.retain(|known| known.name != entry.name);
                 entries.push(entry);
             }
         }
-        if let Some(wrapped) = text_in(argument(node, "name", variables)?) {
-            let place = node.task.place;
+        if let Some(wrapped) = arguments.get("name").and_then(Json::as_str) {
+            let place = task.node.task.place;
             entries = vec![Entry {
-                name: wrapped,
+                name: wrapped.to_owned(),
                 place,
                 data: Data {
                     value: crate::data::Value::Map(entries),
@@ -51,10 +53,7 @@ impl Machine {
                 facts.insert(entry.name.clone(), to_json(&value));
             }
         }
-        if programs::is_broken_off() {
-            return Err("a value has to be looked up first".to_owned());
-        }
-        self.known.update(name, |known| known.included.push(layer));
+        task.included_variables.insert(index, layer);
         let shown: Vec<_> = files
             .iter()
             .map(|file| file.display().to_string())
@@ -117,43 +116,24 @@ pub(super) fn rendered_argument(
         .map_err(|error| format!("`{name}`: {error}"))
 }
 
-/// Returns the value of an argument of a task, if it has the argument.
-fn argument(node: &TaskNode, name: &str, variables: &Variables) -> Result<Option<Json>, String> {
-    let value = rendered_argument(node, name, variables)?;
-    Ok(value.map(|value| to_json(&value)))
-}
-
-/// Returns the text of a value that is one.
-fn text_in(value: Option<Json>) -> Option<String> {
-    value.and_then(|value| value.as_str().map(str::to_owned))
-}
-
 /// Returns the files that `include_vars` reads: one, or those of a folder.
-fn included_files(node: &TaskNode, variables: &Variables) -> Result<Vec<PathBuf>, String> {
-    let argument = |name: &str| argument(node, name, variables);
-    let free = match &node.task.arguments.free {
-        Some(data) => Some(to_json(
-            &render_data(data, variables).map_err(|error| error.to_string())?,
-        )),
-        None => None,
-    };
-    let search = variables.search();
-    let file = text_in(argument("file")?).or(text_in(free));
-    match (file, text_in(argument("dir")?)) {
+fn included_files(
+    arguments: &Map<String, Json>,
+    free: Option<&str>,
+    search: &SearchPath,
+) -> Result<Vec<PathBuf>, String> {
+    let text = |name: &str| arguments.get(name).and_then(Json::as_str);
+    match (text("file").or(free), text("dir")) {
         (Some(file), None) => Ok(vec![find_file(search, "vars", file.trim())?]),
         (None, Some(folder)) => {
             let folder = find_file(search, "vars", folder.trim())?;
-            let depth = argument("depth")?
-                .and_then(|depth| depth.as_u64())
-                .unwrap_or(0);
-            let pattern = text_in(argument("files_matching")?);
-            let ignored = names_of(argument("ignore_files")?.as_ref());
-            let ends = argument("extensions")?;
-            let ends = ends.map_or_else(
+            let depth = arguments.get("depth").and_then(Json::as_u64).unwrap_or(0);
+            let ignored = names_of(arguments.get("ignore_files"));
+            let ends = arguments.get("extensions").map_or_else(
                 || ["yaml", "yml", "json"].map(str::to_owned).to_vec(),
-                |ends| names_of(Some(&ends)),
+                |ends| names_of(Some(ends)),
             );
-            files_below(&folder, depth, pattern.as_deref(), &ignored, &ends)
+            files_below(&folder, depth, text("files_matching"), &ignored, &ends)
         }
         (Some(_), Some(_)) => Err("`file` and `dir` exclude each other".to_owned()),
         (None, None) => Err("`include_vars` names no file".to_owned()),

@@ -83,7 +83,6 @@ impl Machine {
         variables: &Variables,
     ) -> Result<Map<String, Json>, String> {
         match what {
-            "include_vars" => self.include_vars(task, name, variables),
             "include_role" => self.include_role(task, name, index, variables),
             _ => self.include_tasks(task, name, index, variables),
         }

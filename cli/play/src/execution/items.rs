@@ -150,7 +150,7 @@ impl Machine {
             }
         }
         let wanted = builtin(&task.node.task.module);
-        if matches!(wanted, "include_tasks" | "include_role" | "include_vars") {
+        if matches!(wanted, "include_tasks" | "include_role") {
             let wanted = wanted.to_owned();
             let included = self.include(&wanted, task, name, index, variables);
             return Err(included.unwrap_or_else(|reason| failed(&reason)));

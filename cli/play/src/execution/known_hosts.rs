@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use minijinja::Value;
 use minijinja::value::{Enumerator, Object};
 
+use crate::facts::add_facts;
 use crate::templates::{Layer, Variables, map_of_names, undefined};
 use crate::vault::Vault;
 
@@ -122,24 +123,7 @@ impl KnownHost {
 
     /// Adds facts. Each is also set under its own name, with the prefix `ansible_`.
     pub(super) fn set_facts(&mut self, facts: Vec<(String, Value)>) {
-        let known = Arc::make_mut(&mut self.facts);
-        let mut all: BTreeMap<String, Value> = BTreeMap::new();
-        if let Some(before) = known.get("ansible_facts") {
-            for key in before.try_iter().into_iter().flatten() {
-                if let (Some(name), Ok(value)) = (key.as_str(), before.get_item(&key)) {
-                    all.insert(name.to_owned(), value);
-                }
-            }
-        }
-        for (name, value) in facts {
-            let short = name.strip_prefix("ansible_").unwrap_or(&name);
-            all.insert(short.to_owned(), value.clone());
-            known.insert(name, value);
-        }
-        known.insert(
-            "ansible_facts".to_owned(),
-            map_of_names(all.into_iter().collect()),
-        );
+        add_facts(Arc::make_mut(&mut self.facts), facts);
     }
 
     /// Forgets all facts.

@@ -63,6 +63,8 @@ pub(super) struct Machine {
     pub(super) has_error: bool,
     /// Asks before each task, if the user wants that.
     pub(super) steps: Option<Steps>,
+    /// Whether it was reported that no inventory is given.
+    pub(super) has_told_no_inventory: bool,
     /// The key of the task that was reported last.
     pub(super) told_task: Option<String>,
 }
@@ -96,6 +98,7 @@ impl Machine {
             recap: Recap::default(),
             has_error: false,
             steps: None,
+            has_told_no_inventory: false,
             told_task: None,
         }
     }

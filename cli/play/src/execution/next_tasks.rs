@@ -23,8 +23,11 @@ impl Machine {
         }
         let strategy = run.strategy;
         let batch = run.batch.clone();
-        if strategy == Strategy::Linear && self.is_busy() {
-            return Vec::new();
+        if strategy == Strategy::Linear {
+            if self.is_busy() {
+                return Vec::new();
+            }
+            self.fail_other_hosts();
         }
         let mut places: BTreeMap<Vec<u32>, Group> = BTreeMap::new();
         let mut free = Vec::new();

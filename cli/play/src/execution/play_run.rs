@@ -1,6 +1,6 @@
 //! The state of a play in progress.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use minijinja::Value;
@@ -16,6 +16,10 @@ use crate::language::Play;
 
 /// A play in progress.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the flags are independent of each other"
+)]
 pub(super) struct PlayRun {
     pub(super) play: Arc<Play>,
     pub(super) number: usize,
@@ -29,11 +33,18 @@ pub(super) struct PlayRun {
     pub(super) start_at: Option<StartAt>,
     /// The batches that come later.
     pub(super) batches: VecDeque<Vec<String>>,
-    /// All hosts of the play.
+    /// All hosts that the play selects, with those that earlier plays have lost, in the order of the inventory.
     pub(super) all: Vec<String>,
     /// The hosts of this batch in their order.
     pub(super) batch: Vec<String>,
     pub(super) hosts: HashMap<String, HostRun>,
+    /// The hosts on which the task that runs now, or that ran last, has failed, with those that could not be reached. Only
+    /// the strategy `linear` needs them.
+    pub(super) failed_in_task: BTreeSet<String>,
+    /// Whether these failures fail all other hosts of the batch, too, because of `any_errors_fatal`.
+    pub(super) fails_all_hosts: bool,
+    /// Whether such a failure has failed all hosts of the batch. Some of them may have recovered from it.
+    pub(super) has_failed_on_all_hosts: bool,
     /// Whether a failure ends the play for all hosts of the batch.
     pub(super) is_stopped: bool,
     /// Whether the play is over because of `end_play`.

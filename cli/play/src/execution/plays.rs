@@ -31,8 +31,19 @@ impl Machine {
         self.events.push(PlayEvent::Play {
             name: play.name.clone(),
         });
-        let mut hosts = self.select_hosts(&play);
+        let all = self.select_hosts(&play);
+        let mut hosts = all.clone();
+        hosts.retain(|name| !self.lost.contains_key(name));
         if hosts.is_empty() {
+            let has_inventory = !self.options.settings.inventory.is_empty();
+            if all.is_empty() && !has_inventory && !self.has_told_no_inventory {
+                self.has_told_no_inventory = true;
+                let advice =
+                    "name one with -i, with ANSIBLE_INVENTORY, or as `inventory` in ansible.cfg";
+                self.warn(format!(
+                    "no inventory is given, so no hosts are known but localhost: {advice}"
+                ));
+            }
             self.events.push(PlayEvent::NoHosts);
             return;
         }
@@ -63,7 +74,7 @@ impl Machine {
         let magic = Arc::make_mut(&mut variables.magic);
         magic.insert(
             "ansible_play_hosts_all".to_owned(),
-            Value::from(hosts.clone()),
+            Value::from(all.clone()),
         );
         let render_name = |text: &str| {
             render(text, &general).map_or_else(|_| text.to_owned(), |name| text_of(&name))
@@ -77,9 +88,12 @@ impl Machine {
             strategy,
             start_at,
             batches: batches::split(&hosts, &sizes).into(),
-            all: hosts,
+            all,
             batch: Vec::new(),
             hosts: HashMap::new(),
+            failed_in_task: BTreeSet::new(),
+            fails_all_hosts: false,
+            has_failed_on_all_hosts: false,
             is_stopped: false,
             is_ended: false,
             is_forced: flag(Keyword::ForceHandlers) || self.options.settings.force_handlers,
@@ -98,14 +112,12 @@ impl Machine {
         for name in &selected.unknown {
             self.warn(format!("no host or group `{name}` is in the inventory"));
         }
-        let mut hosts = selected.names;
-        hosts.retain(|name| !self.lost.contains_key(name));
-        for name in &hosts {
-            if self.known.get(name).is_none() {
+        for name in &selected.names {
+            if !self.lost.contains_key(name) && self.known.get(name).is_none() {
                 self.know(name);
             }
         }
-        hosts
+        selected.names
     }
 
     /// Returns the sizes of the batches into which `serial` splits so many hosts.
@@ -186,7 +198,17 @@ impl Machine {
         });
         let failed: Vec<_> = states.collect();
         let is_all = failed.len() == run.batch.len();
-        let is_over = is_all || self.has_error || run.is_stopped || run.is_too_many(failed.len());
+        // Hosts that left the play before a failure of all hosts do not go on to later plays without the others.
+        let has_recovered = run
+            .hosts
+            .values()
+            .any(|host| !lost(host.state) && !host.has_left);
+        let is_over = is_all
+            || self.has_error
+            || run.is_stopped
+            || run.has_failed_on_all_hosts && !has_recovered
+            || run.is_too_many(failed.len());
+        run.has_failed_on_all_hosts = false;
         let is_ended = run.is_ended;
         self.lost.extend(failed);
         if is_over {

@@ -101,6 +101,7 @@ impl Machine {
             decided: None,
             secrets: BTreeSet::new(),
             values: HashMap::new(),
+            included_variables: HashMap::new(),
             is_prepared: is_follower,
             preparation: Planning::default(),
             plans: HashMap::new(),

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::*;
 use crate::language;
 
+mod conditions;
 mod failures;
 mod handlers;
 mod imports;

@@ -72,6 +72,7 @@ static BASE: LazyLock<NamedFunctions> = LazyLock::new(|| {
     engine.add_function(source::MINUS, |left: &Value, right: &Value| {
         filters::minus(left, right)
     });
+    engine.add_function(source::IS_DATE, |value: &Value| filters::is_date(value));
     engine.add_function(source::FORMAT, |format: &Value, values: &Value| {
         filters::percent_format(format, values)
     });

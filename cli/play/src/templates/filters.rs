@@ -25,7 +25,7 @@ use super::function_arguments::{FunctionArguments, wrong};
 use super::names::NamedFunctions;
 
 pub(super) use combinations::{product, subelements, zipped};
-pub(super) use dates::{date_of, now, strftime};
+pub(super) use dates::{date_of, is_date, now, strftime};
 pub(super) use digests::password_hash;
 #[cfg(test)]
 pub(super) use documents::json;

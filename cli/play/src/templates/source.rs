@@ -7,7 +7,7 @@ mod expression;
 mod named;
 mod parts;
 
-pub(super) use expression::{Escapes, FORMAT, ITEM, MINUS, MUTABLE, prepared_expression};
+pub(super) use expression::{Escapes, FORMAT, IS_DATE, ITEM, MINUS, MUTABLE, prepared_expression};
 use expression::{changes_in_place, rewritten};
 pub(super) use named::{Named, names, names_in_expression, without_builtin};
 use parts::{Part, parts};
@@ -192,7 +192,18 @@ mod tests {
                 "__minus((a | to_datetime('%Y')), b)",
             ),
             ("a | to_datetime == -1", "a | to_datetime == -1"),
-            ("a - b - -c", "a - b - -c"),
+            (
+                "(a | to_datetime(f) - b | to_datetime(f)).days",
+                "(__minus(a | to_datetime(f), b | to_datetime(f))).days",
+            ),
+            (
+                "(a.b - c | d).days",
+                "((__minus(a.b, c | d) if __is_date(a.b) else a.b - c | d)).days",
+            ),
+            ("a * b - c", "a * b - c"),
+            ("a - b * c", "a - b * c"),
+            ("[a, -1]", "[a, -1]"),
+            ("a | length - 1", "a | length - 1"),
         ] {
             assert_eq!(
                 prepared_expression(expression, Escapes::Kept),

@@ -140,3 +140,103 @@ fn hosts_whose_errors_were_cleared_are_not_lost() {
     assert_eq!(lost("noop"), (1, 1));
     assert_eq!(lost("clear_host_errors"), (0, 0));
 }
+
+#[test]
+fn a_fatal_failure_on_one_host_has_all_hosts_go_through_the_rescue_together() {
+    let text = |play: &str, task: &str| {
+        format!(
+            "
+- hosts: all
+{play}
+  tasks:
+    - block:
+        - command: one
+{task}
+        - command: never
+      rescue:
+        - command: mend
+      always:
+        - command: clean
+    - command: after
+- hosts: all
+  tasks:
+    - command: later
+"
+        )
+    };
+    let key = "any_errors_fatal: true";
+    for (of_play, of_task) in [(key, ""), ("", key)] {
+        let text = text(&format!("  {of_play}"), &format!("          {of_task}"));
+        let mut play = play(&text);
+        play.run(|id| json!({"failed": id == "1/tasks.0.0/h2"}));
+        let expected = [
+            "1/tasks.0.0",
+            "1/tasks.0.rescue.0",
+            "1/tasks.0.always.0",
+            "1/tasks.1",
+            "2/tasks.0",
+        ];
+        let expected: Vec<_> = expected
+            .into_iter()
+            .flat_map(|path| ["h1", "h2", "h3"].map(|host| format!("{path}/{host}")))
+            .collect();
+        assert_eq!(play.ids, expected);
+        assert_eq!(play.counts("h1"), [5, 0, 0, 0, 0, 0]);
+        assert_eq!(play.counts("h2"), [4, 0, 0, 0, 1, 0]);
+        assert_eq!(play.execution.lost_hosts(), (0, 0));
+    }
+}
+
+#[test]
+fn hosts_on_which_a_fatal_task_fails_as_well_are_failed_once() {
+    let text = "
+- hosts: all
+  any_errors_fatal: true
+  tasks:
+    - block:
+        - command: one
+      rescue:
+        - command: mend
+";
+    let mut play = play(text);
+    play.run(|id| match id {
+        "1/tasks.0.0/h1" => json!({"failed": true}),
+        "1/tasks.0.0/h2" => json!({"unreachable": true}),
+        "1/tasks.0.0/h3" => json!({"rc": 1}),
+        _ => json!({}),
+    });
+    let mended: Vec<_> = play.ids.iter().filter(|id| id.contains("rescue")).collect();
+    assert_eq!(mended, ["1/tasks.0.rescue.0/h1", "1/tasks.0.rescue.0/h3"]);
+    assert_eq!(play.execution.lost_hosts(), (0, 1));
+}
+
+#[test]
+fn a_fatal_failure_without_a_rescue_ends_all_hosts_after_their_always() {
+    let text = "
+- hosts: all
+  any_errors_fatal: true
+  tasks:
+    - meta: end_host
+      when: inventory_hostname == 'h3'
+    - block:
+        - command: one
+        - command: never
+      always:
+        - command: clean
+    - command: never
+- hosts: all
+  tasks:
+    - command: never
+";
+    let mut play = play(text);
+    play.run(|id| json!({"failed": id == "1/tasks.1.0/h2"}));
+    let expected = [
+        "1/tasks.1.0/h1",
+        "1/tasks.1.0/h2",
+        "1/tasks.1.always.0/h1",
+        "1/tasks.1.always.0/h2",
+    ];
+    assert_eq!(play.ids, expected);
+    assert_eq!(play.counts("h1"), [2, 0, 0, 0, 0, 0]);
+    assert_eq!(play.counts("h2"), [1, 0, 1, 0, 0, 0]);
+}

@@ -159,3 +159,40 @@ fn a_difference_that_nobody_wants_is_registered_and_not_shown() {
     ];
     assert_eq!(told, expected);
 }
+
+#[test]
+fn only_the_batch_is_in_the_order_of_the_play_and_lost_hosts_stay_among_all() {
+    let text = "
+- hosts: all
+  tasks:
+    - command: one
+- hosts: all
+  order: reverse_inventory
+  tasks:
+    - debug: {msg: '{{ ansible_play_hosts }} {{ ansible_play_batch }} {{ ansible_play_hosts_all }}'}
+      run_once: true
+";
+    let mut play = play(text);
+    for host in ["h1", "h2", "h3"] {
+        let id = format!("1/tasks.0/{host}");
+        play.end(&id, &json!({"failed": host == "h3"}));
+    }
+    assert_eq!(
+        shown(play),
+        ["h2: ['h1', 'h2'] ['h2', 'h1'] ['h1', 'h2', 'h3']"]
+    );
+}
+
+#[test]
+fn a_play_without_hosts_tells_that_no_inventory_is_given() {
+    let warned = |sources: &[&str]| {
+        let sources = sources.iter().map(|source| (*source).to_owned()).collect();
+        let options = options_with(|settings| settings.inventory = sources);
+        let mut play = play_with("- hosts: web\n  tasks: []\n", &[], options);
+        let events = play.execution.take_events();
+        let told = |event: &PlayEvent| matches!(event, PlayEvent::Warning(text) if text.starts_with("no inventory is given"));
+        events.iter().any(told)
+    };
+    assert!(warned(&[]));
+    assert!(!warned(&["hosts.ini"]));
+}

@@ -54,6 +54,11 @@ pub(in crate::templates) fn now(is_utc: bool, format: Option<&str>) -> Result<Va
     }
 }
 
+/// Whether a value is a date.
+pub(in crate::templates) fn is_date(value: &Value) -> bool {
+    value.downcast_object_ref::<Date>().is_some()
+}
+
 /// Returns a time as a date here.
 pub(in crate::templates) fn date_of(time: SystemTime) -> Value {
     Value::from_object(Date(local(time).datetime()))

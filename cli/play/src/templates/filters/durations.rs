@@ -177,6 +177,29 @@ mod tests {
         ] {
             assert_eq!(rendered(&expression), expected, "{expression}");
         }
+        for (expression, expected) in [
+            (
+                "'2024-01-03' | to_datetime('%Y-%m-%d') - '2024-01-01' | to_datetime('%Y-%m-%d')",
+                "2 days, 0:00:00",
+            ),
+            ("end - begin", "2 days, 22:00:05"),
+            ("(end - begin).days", "2"),
+            ("number - 2 - 1", "4"),
+            ("-number - 1", "-8"),
+            ("2 * number - 1", "13"),
+            ("number - 2 * 3", "1"),
+            ("number - missing | default(3)", "4"),
+        ] {
+            let dates = format!(
+                "{{% set end = {late} %}}{{% set begin = {early} %}}{{% set number = 7 %}}"
+            );
+            let value = render(
+                &format!("{dates}{{{{ {expression} }}}}"),
+                &Variables::default(),
+            );
+            let text = value.map_or_else(|error| error.to_string(), |value| text_of(&value));
+            assert_eq!(text, expected, "{expression}");
+        }
         let refused = rendered(&format!("{late} - 'x'"));
         assert!(
             refused.contains("cannot be subtracted from a date"),

@@ -19,6 +19,9 @@ pub(in crate::templates) enum Escapes {
 /// name.
 pub(in crate::templates) const ITEM: &str = "__item";
 
+/// The function that says whether a value is a date.
+pub(in crate::templates) const IS_DATE: &str = "__is_date";
+
 /// The function that formats values into a string, as `%` does in Python.
 pub(in crate::templates) const FORMAT: &str = "__format";
 
@@ -103,6 +106,21 @@ pub(super) fn rewritten(expression: &str, escapes: Escapes, is_changed: bool) ->
                     let _ = write!(out.text, "{MINUS}({}, {right})", left.trim_end());
                     out.last = Last::Value;
                     rest = behind;
+                } else if word.text == "-"
+                    && let Some(start) = out.start_of_variable()
+                    && let Some((right, behind)) = operand(rest)
+                    && !behind.trim_start().starts_with(['*', '/', '%'])
+                {
+                    let right = rewritten(right, escapes, is_changed);
+                    let left = out.text.split_off(start);
+                    let left = left.trim_end();
+                    // Only dates need the function, and everything else is subtracted by the engine.
+                    let _ = write!(
+                        out.text,
+                        "({MINUS}({left}, {right}) if {IS_DATE}({left}) else {left} - {right})"
+                    );
+                    out.last = Last::Value;
+                    rest = behind;
                 } else if word.text == "["
                     && out.last == Last::Value
                     && let Some((name, behind)) = quoted_name(rest)
@@ -128,6 +146,8 @@ enum Last {
     Point,
     /// `|`. A name after it is a filter.
     Pipe,
+    /// The name of a filter. A bracket after it holds the arguments of the filter, and ends the same value.
+    Filter,
     /// `is` or `is not`. A name after it is a test.
     Is,
     #[default]
@@ -176,6 +196,23 @@ impl Rewritten {
         (is_complete && is_date).then_some(start)
     }
 
+    /// Returns the offset of the last value if it is a variable or an attribute of one, from which the next operand is
+    /// subtracted before anything else.
+    fn start_of_variable(&self) -> Option<usize> {
+        let start = self.start?;
+        let (before, value) = self.text.split_at(start);
+        let value = value.trim_end();
+        let is_variable = self.last == Last::Value
+            && value.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+            && value
+                .chars()
+                .all(|character| character.is_ascii_alphanumeric() || "_.".contains(character));
+        let binds_first = before
+            .trim_end()
+            .ends_with(['*', '/', '%', '+', '-', '~', '|']);
+        (is_variable && !binds_first).then_some(start)
+    }
+
     fn begin(&mut self) {
         self.start = Some(self.text.len());
     }
@@ -198,10 +235,13 @@ impl Rewritten {
                     rest = &rest[1 + next.text.len()..];
                 }
                 self.text.push_str(without_builtin(&name));
-                self.last = Last::Other;
+                self.last = match self.last {
+                    Last::Pipe => Last::Filter,
+                    _ => Last::Other,
+                };
                 return rest;
             }
-            Last::Value | Last::Other => {
+            Last::Value | Last::Filter | Last::Other => {
                 self.begin();
                 self.text.push_str(word.text);
                 self.last = match word.text {
@@ -218,10 +258,11 @@ impl Rewritten {
         match word.text {
             "(" | "[" | "{" => {
                 let of_value = self.last == Last::Value && word.text != "{";
+                let of_filter = self.last == Last::Filter && word.text == "(";
                 if !of_value && !matches!(self.last, Last::Other) {
                     self.last = Last::Other;
                 }
-                let start = if of_value {
+                let start = if of_value || of_filter {
                     self.start
                 } else {
                     Some(self.text.len())
