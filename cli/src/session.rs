@@ -133,7 +133,7 @@ impl Session {
         match terminal {
             TerminalUse::Progress => {}
             TerminalUse::Job => options.leave_terminal_to_jobs(),
-            TerminalUse::Questions => options.hide_progress(),
+            TerminalUse::Questions => options.leave_terminal_to_questions(),
         }
         let trust = settings.trust(&environment);
         if let Some(state) = options.state_dir.as_ref().filter(|_| !options.no_record) {

@@ -45,6 +45,9 @@ const RECORDED_OUTPUT_BYTES: usize = 64 * 1024;
 /// The message for a map without items.
 const NO_ITEMS: &str = "ratchet: there are no items: nothing to do\n";
 
+/// The message for a map that asks before each command, if none was allowed.
+const NOTHING_ALLOWED: &str = "ratchet: no command was allowed: nothing to do\n";
+
 /// The message for a map whose input has no blocks.
 const NO_BLOCKS: &str = "ratchet: the input is empty: nothing to do\n";
 
@@ -128,6 +131,7 @@ pub(crate) fn run(
         results: open_results(arguments, columns, is_resumed)?,
     };
     let nothing = match &source {
+        MapSource::Items(_) if arguments.interactive => NOTHING_ALLOWED,
         MapSource::Items(_) => NO_ITEMS,
         MapSource::Blocks(_) => NO_BLOCKS,
     };

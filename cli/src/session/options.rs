@@ -229,8 +229,14 @@ impl RunOptions {
         self.hide_progress();
     }
 
+    /// Keeps the terminal for questions. Progress is shown only if that was asked for.
+    pub(super) fn leave_terminal_to_questions(&mut self) {
+        self.terminal = TerminalUse::Questions;
+        self.hide_progress();
+    }
+
     /// Turns off progress, unless that was asked for.
-    pub(super) fn hide_progress(&mut self) {
+    fn hide_progress(&mut self) {
         if self.progress == When::Auto {
             self.progress = When::Never;
         }

@@ -217,7 +217,8 @@ impl RunContext {
 
     /// Whether the key `t` is read from the terminal: stderr is shown on it, and nothing else reads from it.
     fn reads_keys(&self, reads_stdin: bool) -> bool {
-        let is_used = self.options.terminal == TerminalUse::Job;
+        // Reading keys changes the terminal so that no line can be read from it.
+        let is_used = self.options.terminal != TerminalUse::Progress;
         let is_source = reads_stdin && io::stdin().is_terminal();
         io::stderr().is_terminal() && !self.options.quiet && !is_used && !is_source
     }

@@ -161,15 +161,31 @@ fn a_load_in_percent_is_that_of_the_cores() {
 
 #[test]
 fn commands_run_that_are_allowed_on_the_terminal() {
+    // Without -q, a key that is pressed would ask what runs, if it were not an answer.
+    for quiet in [&["-q"][..], &[]] {
+        let folder = Folder::new();
+        let call = on_controlling_terminal(&folder).args(["map"]).args(quiet);
+        let call = call.args(["-p", "--", "touch", ":::", "a", "b"]);
+        let running = call.start();
+        let _ = running.wait_for_screen("touch a ?...");
+        running.type_on_terminal("y\n");
+        let _ = running.wait_for_screen("touch b ?...");
+        running.type_on_terminal("n\n");
+        let _ = running.wait().with_code(0);
+        assert!(folder.at("a").exists() && !folder.at("b").exists());
+    }
+}
+
+#[test]
+fn a_map_whose_commands_are_all_refused_says_so() {
     let folder = Folder::new();
-    let call = on_controlling_terminal(&folder).args(["map", "-q", "-p", "--", "touch", ":::"]);
-    let running = call.args(["a", "b"]).start();
+    let call = on_controlling_terminal(&folder).args(["map", "-p", "--", "touch", ":::", "a"]);
+    let running = call.start();
     let _ = running.wait_for_screen("touch a ?...");
-    running.type_on_terminal("y\n");
-    let _ = running.wait_for_screen("touch b ?...");
     running.type_on_terminal("n\n");
-    let _ = running.wait().with_code(0);
-    assert!(folder.at("a").exists() && !folder.at("b").exists());
+    let _ = running.wait_for_screen("no command was allowed: nothing to do");
+    let _ = running.wait().with_code(4);
+    assert!(!folder.at("a").exists());
 }
 
 #[test]
