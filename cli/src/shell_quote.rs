@@ -5,27 +5,49 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::escape::is_unsafe;
 
+/// How the newlines of a word are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Newlines {
+    /// As `\n` in `$'..'`, so that the command is one line.
+    Escaped,
+    /// As they are, in quotes that every shell reads.
+    Kept,
+}
+
 /// Returns the words of a command as one line that a shell splits into the same words.
 pub(crate) fn shell_line(words: &[OsString]) -> Vec<u8> {
+    quoted(words, Newlines::Escaped)
+}
+
+/// Returns the words of a command as a text that any shell splits into the same words. It has several lines if a word has.
+pub(crate) fn shell_text(words: &[OsString]) -> Vec<u8> {
+    quoted(words, Newlines::Kept)
+}
+
+fn quoted(words: &[OsString], newlines: Newlines) -> Vec<u8> {
     let mut line = Vec::new();
     for (index, word) in words.iter().enumerate() {
         if index > 0 {
             line.push(b' ');
         }
-        quote(word.as_bytes(), &mut line);
+        quote(word.as_bytes(), newlines, &mut line);
     }
     line
 }
 
-fn quote(word: &[u8], line: &mut Vec<u8>) {
+fn quote(word: &[u8], newlines: Newlines, line: &mut Vec<u8>) {
     let harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_./:,+@%=".contains(byte);
     // In front of the command, a word with `=` would be an assignment.
     if !word.is_empty() && word.iter().all(harmless) && !(line.is_empty() && word.contains(&b'=')) {
         line.extend_from_slice(word);
         return;
     }
+    let is_escaped = |character: char| match character {
+        '\n' => newlines == Newlines::Escaped,
+        character => is_unsafe(character),
+    };
     if let Ok(text) = std::str::from_utf8(word)
-        && text.contains(is_unsafe)
+        && text.contains(is_escaped)
     {
         return spell_out(text, line);
     }
@@ -107,6 +129,18 @@ mod tests {
                 format!("{}|{}|", "a\n\x1b[2J1\u{202e}it's\\", "\t\r\u{9b}2")
             );
         }
+    }
+
+    #[test]
+    fn a_newline_stays_in_a_text_for_any_shell() {
+        let words = ["printf", "%s|", "a\n it's", "\n"].map(OsString::from);
+        let text = shell_text(&words);
+        assert_eq!(text, b"printf '%s|' 'a\n it'\\''s' '\n'");
+        let text = OsString::from_vec(text);
+        let output = Command::new("sh").arg("-c").arg(text).output().unwrap();
+        assert_eq!(output.stdout, b"a\n it's|\n|");
+        let escape = shell_text(&["a\n\x1b".into()]);
+        assert_eq!(escape, b"$'a\\n\\033'");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::line_tag::LineTag;
 use super::outputs::CommandRecord;
-use crate::shell_quote::shell_line;
+use crate::shell_quote::shell_text;
 use crate::spool::Spool;
 
 /// A printer of outputs: stdout goes to stdout, and stderr to stderr.
@@ -47,7 +47,7 @@ impl Printer {
     /// Prints the output of a command.
     pub(crate) fn write(&mut self, printed: &CommandRecord) -> io::Result<()> {
         if self.prints_commands {
-            self.out.write_all(&shell_line(&printed.command))?;
+            self.out.write_all(&shell_text(&printed.command))?;
             self.out.write_all(b"\n")?;
         }
         if let Some(tag) = self.tag.of(&printed.item, printed.number) {

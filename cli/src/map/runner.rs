@@ -20,7 +20,7 @@ use super::start::CommandStart;
 use super::template::Template;
 use super::word::PlaceholderValues;
 use crate::escape::text_of;
-use crate::shell_quote::shell_line;
+use crate::shell_quote::shell_text;
 
 /// SIGKILL, the signal that ends an attempt whose future is dropped.
 const SIGKILL: i32 = 9;
@@ -109,7 +109,7 @@ impl Runner for MapRunner {
             ));
         };
         if let Some(print) = &self.command_printer {
-            print(&format!("{}\n", text_of(&shell_line(&guard.command))));
+            print(&format!("{}\n", text_of(&shell_text(&guard.command))));
         }
         let config = self.start.with_niceness(config);
         let sink = Arc::<OutputCollector>::clone(&collector) as _;

@@ -14,7 +14,7 @@ use crate::exit;
 use crate::map::{CommandStart, Item, ItemError, Items, PlaceholderValues};
 use crate::output::Destination;
 use crate::session::{cores, most_jobs};
-use crate::shell_quote::shell_line;
+use crate::shell_quote::shell_text;
 
 /// Prints the commands and runs nothing. It refuses everything about the commands that the run would refuse.
 pub(super) fn dry_run(
@@ -69,7 +69,7 @@ pub(super) fn dry_run(
             number,
             slot: None,
         });
-        let mut line = shell_line(&words.map_err(CliError::usage)?);
+        let mut line = shell_text(&words.map_err(CliError::usage)?);
         line.push(b'\n');
         out.write_all(&line).map_err(unwritten)?;
     }
