@@ -15,6 +15,9 @@ use crate::chaos::notes::{Fact, NoteWriter};
 /// How often an attempt notes that it still runs.
 const BEAT: Duration = Duration::from_millis(2);
 
+/// The variable with the devices that a command has.
+const DEVICE_VARIABLE: &str = "RATCHET_DEVICE";
+
 /// Does the work of a job, and notes it.
 #[expect(
     clippy::disallowed_methods,
@@ -27,8 +30,15 @@ pub fn run_attempt(plan: HostPlan, job: u32, notes: &Path) -> Result<ExitCode, B
     };
     let life = env::var(LIFE_VARIABLE)?.parse()?;
     let mut notes = NoteWriter::open(notes, life)?;
-    notes.note(Fact::Starts(job, host))?;
     let spec = plan.job(job);
+    let devices = env::var(DEVICE_VARIABLE).unwrap_or_default();
+    let devices: Vec<u32> = devices
+        .split(',')
+        .filter(|device| !device.is_empty())
+        .map(str::parse)
+        .collect::<Result<_, _>>()?;
+    let devices = devices.into_iter().map(|device| Fact::Has(job, device));
+    notes.note_all(std::iter::once(Fact::Starts(job, host)).chain(devices))?;
     let begin = Instant::now();
     while let Some(left) = spec.work.checked_sub(begin.elapsed()) {
         park_timeout(left.min(BEAT));

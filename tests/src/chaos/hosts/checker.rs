@@ -62,7 +62,7 @@ impl fmt::Display for HostReport {
 }
 
 /// An attempt, according to its own notes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Attempt {
     job: u32,
     host: u32,
@@ -71,6 +71,8 @@ struct Attempt {
     start: u64,
     /// The time until which it ran at least.
     until: u64,
+    /// The devices of its place that it had.
+    devices: Vec<u32>,
     end: Option<Fact>,
 }
 
@@ -106,7 +108,7 @@ pub(super) fn check(plan: HostPlan, worker_notes: &[Note], host_notes: &[Note]) 
         let mut groups: BTreeMap<u32, Vec<Attempt>> = BTreeMap::new();
         for attempt in &attempts {
             if let Some(group) = group(&plan, attempt) {
-                groups.entry(group).or_default().push(*attempt);
+                groups.entry(group).or_default().push(attempt.clone());
             }
         }
         groups.into_values().collect::<Vec<_>>()
@@ -138,6 +140,7 @@ pub(super) fn check(plan: HostPlan, worker_notes: &[Note], host_notes: &[Note]) 
             check_overlaps(rule, most, &group, &mut report);
         }
     }
+    check_devices(plan, &attempts, &mut report);
     for attempt in &attempts {
         if let Where::At(host) = plan.job(attempt.job).place
             && host != attempt.host
@@ -166,6 +169,7 @@ fn read(notes: &[Note], report: &mut HostReport) -> Vec<Attempt> {
                 process: note.process,
                 start: note.at,
                 until: note.at,
+                devices: Vec::new(),
                 end: None,
             };
             // The system reuses the id of a process that is gone.
@@ -180,6 +184,9 @@ fn read(notes: &[Note], report: &mut HostReport) -> Vec<Attempt> {
             continue;
         };
         attempt.until = note.at;
+        if let Fact::Has(_, device) = note.fact {
+            attempt.devices.push(device);
+        }
         if matches!(note.fact, Fact::Done(..) | Fact::Fails(..)) {
             attempt.end = Some(note.fact);
         }
@@ -189,12 +196,39 @@ fn read(notes: &[Note], report: &mut HostReport) -> Vec<Attempt> {
     ended
 }
 
+/// Checks that each attempt had as many devices as its job takes, and that no two had the same one of their place at
+/// once.
+fn check_devices(plan: HostPlan, attempts: &[Attempt], report: &mut HostReport) {
+    let mut holders: BTreeMap<(u32, u32), Vec<Attempt>> = BTreeMap::new();
+    for attempt in attempts {
+        let devices: BTreeSet<u32> = attempt.devices.iter().copied().collect();
+        let wanted = usize::try_from(plan.job(attempt.job).devices).unwrap_or(usize::MAX);
+        let are_known = devices.iter().all(|device| *device < plan::DEVICES);
+        // An attempt that was killed may have noted only some of them.
+        let is_cut = attempt.end.is_none() && devices.len() < wanted;
+        if !are_known || (devices.len() != wanted && !is_cut) {
+            let had = &attempt.devices;
+            report.add(
+                Rule::Resource,
+                format!("{attempt} had the devices {had:?}, and takes {wanted}"),
+            );
+        }
+        for device in devices {
+            let place = (attempt.host, device);
+            holders.entry(place).or_default().push(attempt.clone());
+        }
+    }
+    for holders in holders.values() {
+        check_overlaps(Rule::Resource, 1, holders, report);
+    }
+}
+
 /// Checks that no more than `most` attempts ran at once.
 fn check_overlaps(rule: Rule, most: usize, attempts: &[Attempt], report: &mut HostReport) {
     let mut running: Vec<Attempt> = Vec::new();
     for attempt in attempts {
         running.retain(|other| other.until > attempt.start);
-        running.push(*attempt);
+        running.push(attempt.clone());
         if running.len() > most {
             let told = running.iter().map(Attempt::to_string);
             report.add(rule, told.collect::<Vec<_>>().join(" beside "));
@@ -283,6 +317,15 @@ mod tests {
         ]
     }
 
+    /// The same for a job that takes devices.
+    fn with_devices(job: u32, [start, until]: [u64; 2], devices: &[u32]) -> Vec<Note> {
+        let [starts, done] = attempt(job, [start, until]);
+        let had = devices
+            .iter()
+            .map(|device| note(start, starts.process, Fact::Has(job, *device)));
+        [starts].into_iter().chain(had).chain([done]).collect()
+    }
+
     /// Returns the rules that are broken, apart from jobs that never ended: most tests write down only a few jobs.
     fn broken(worker_notes: &[Note], host_notes: &[Note]) -> Vec<Rule> {
         let report = check(PLAN, worker_notes, host_notes);
@@ -295,7 +338,8 @@ mod tests {
 
     /// Returns two jobs with claims of one kind, so that they exclude each other.
     fn two(is_wanted: impl Fn(Claim) -> bool) -> [u32; 2] {
-        let mut jobs = (0..PLAN.plan.jobs).filter(|job| is_wanted(PLAN.job(*job).claim));
+        let mut jobs = (0..PLAN.plan.jobs)
+            .filter(|job| is_wanted(PLAN.job(*job).claim) && PLAN.job(*job).devices == 0);
         [jobs.next().unwrap(), jobs.next().unwrap()]
     }
 
@@ -320,7 +364,7 @@ mod tests {
         let at_one = |claim: Claim| {
             let is_there = move |job: &u32| {
                 let spec = PLAN.job(*job);
-                spec.claim == claim && spec.place == Where::At(1)
+                spec.claim == claim && spec.place == Where::At(1) && spec.devices == 0
             };
             (0..PLAN.plan.jobs).filter(is_there).collect::<Vec<u32>>()
         };
@@ -335,11 +379,40 @@ mod tests {
         assert_eq!(broken(&many(&jobs, 4), &[]), [Rule::Slots]);
         let limited: Vec<u32> = (0..PLAN.plan.jobs)
             .filter(|job| {
-                PLAN.job(*job).claim == Claim::Db && PLAN.job(*job).place == Where::Anywhere
+                let spec = PLAN.job(*job);
+                spec.claim == Claim::Db && spec.place == Where::Anywhere && spec.devices == 0
             })
             .collect();
         assert_eq!(broken(&many(&limited, 2), &[]), []);
         assert_eq!(broken(&many(&limited, 3), &[]), [Rule::Limit]);
+    }
+
+    #[test]
+    fn a_device_that_two_attempts_have_at_one_place_is_found() {
+        let mut jobs = (0..PLAN.plan.jobs).filter(|job| {
+            let spec = PLAN.job(*job);
+            (spec.claim, spec.devices) == (Claim::Nothing, 1) && spec.place == Where::At(1)
+        });
+        let (one, other) = (jobs.next().unwrap(), jobs.next().unwrap());
+        let of_other_place = (0..PLAN.plan.jobs).find(|job| {
+            let spec = PLAN.job(*job);
+            (spec.claim, spec.devices) == (Claim::Nothing, 1) && spec.place == Where::At(2)
+        });
+        let beside = |job: u32, devices: [&[u32]; 2]| {
+            let [first, second] = devices;
+            let first = with_devices(one, [10, 20], first);
+            let second = with_devices(job, [15, 30], second);
+            broken(&[first, second].concat(), &[])
+        };
+        assert_eq!(beside(other, [&[0], &[1]]), []);
+        assert_eq!(beside(other, [&[0], &[0]]), [Rule::Resource]);
+        assert_eq!(beside(of_other_place.unwrap(), [&[0], &[0]]), []);
+        for wrong in [&[][..], &[0, 1], &[plan::DEVICES]] {
+            assert_eq!(beside(other, [&[0], wrong]), [Rule::Resource], "{wrong:?}");
+        }
+        let mut killed = with_devices(one, [10, 20], &[]);
+        killed.pop();
+        assert_eq!(broken(&killed, &[]), []);
     }
 
     #[test]

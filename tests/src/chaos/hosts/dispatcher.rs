@@ -12,7 +12,8 @@ use ratchet_runtime::process::{CommandRunner, Keeper, ProcessConfig};
 use ratchet_runtime::remote::{AgentProgram, HostConfig, LaunchLimit, RemoteConfig, RemoteHost};
 use ratchet_runtime::summary::Tally;
 use ratchet_runtime::{
-    Executor, Job, Limit, ParallelizationHint, Place, PlaceName, Placement, Terms,
+    Executor, Job, Limit, ParallelizationHint, Place, PlaceName, Placement, Resource, ResourceNeed,
+    Terms,
 };
 
 use super::HERE;
@@ -26,6 +27,9 @@ type Failed = Box<dyn Error>;
 
 /// The limit that some jobs claim.
 const DB: &str = "db";
+
+/// The resource of each place that some jobs take.
+const DEVICE: &str = "device";
 
 /// Runs one life: all jobs that have not succeeded yet.
 pub fn run_dispatcher(plan: HostPlan, folder: &Path, life: u32) -> Result<(), Failed> {
@@ -57,6 +61,7 @@ async fn run(plan: HostPlan, folder: &Path, life: u32) -> Result<(), Failed> {
     let mut builder = Executor::builder()
         .slots(plan::SLOTS)
         .limit(DB, Limit::max(u32::try_from(plan::DB)?)?)
+        .resource(DEVICE, devices()?)
         .keeper(keeper)
         .ledger(Arc::clone(&journal))
         .seed(plan.plan.seed);
@@ -65,6 +70,7 @@ async fn run(plan: HostPlan, folder: &Path, life: u32) -> Result<(), Failed> {
         let host = Arc::new(RemoteHost::start(config(number)?, &gate));
         let commands = CommandRunner::through(Arc::<RemoteHost>::clone(&host));
         let place = Place::new(name(number), commands, host.state());
+        let place = place.resource(DEVICE, devices()?);
         builder = builder.place(place.round_trip(host.round_trip()));
         hosts.push(host);
     }
@@ -123,6 +129,13 @@ async fn run(plan: HostPlan, folder: &Path, life: u32) -> Result<(), Failed> {
     Ok(())
 }
 
+/// Returns the devices of a place. Each place has its own, which have the same names everywhere.
+fn devices() -> Result<Resource, Failed> {
+    Ok(Resource::identities(
+        (0..plan::DEVICES).map(|device| device.to_string()),
+    )?)
+}
+
 fn name(host: u32) -> PlaceName {
     if host == HERE {
         PlaceName::LOCAL
@@ -169,6 +182,10 @@ fn terms(spec: HostJob, hosts: u32) -> Terms {
     Terms {
         hint: Some(hint),
         limits: limits.into_iter().collect(),
+        resources: (spec.devices > 0)
+            .then(|| ResourceNeed::new(DEVICE, spec.devices.into()))
+            .into_iter()
+            .collect(),
         on: Placement::Among(places),
         ..Terms::default()
     }

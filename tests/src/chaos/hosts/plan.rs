@@ -10,6 +10,9 @@ pub(super) const SLOTS: u32 = 3;
 /// How many jobs with the limit may run at once, over all places.
 pub(super) const DB: usize = 2;
 
+/// How many identities the resource `device` has at each place.
+pub(super) const DEVICES: u32 = 2;
+
 /// How many concerns there are.
 const CONCERNS: u32 = 8;
 
@@ -48,6 +51,8 @@ pub(super) struct HostJob {
     pub(super) concern: u32,
     pub(super) claim: Claim,
     pub(super) place: Where,
+    /// How many devices of its place it takes.
+    pub(super) devices: u32,
     /// How long an attempt takes.
     pub(super) work: Duration,
     /// Whether about half of its attempts fail by themselves.
@@ -73,6 +78,11 @@ impl HostPlan {
             place: match roll(2, 10) {
                 0..3 => Where::At(roll(3, u64::from(self.hosts) + 1)),
                 _ => Where::Anywhere,
+            },
+            devices: match roll(8, 20) {
+                0 => 2,
+                1..5 => 1,
+                _ => 0,
             },
             // Some take longer than it takes to notice that a host is lost and to release its claims.
             work: Duration::from_millis(match roll(4, 100) {
