@@ -315,6 +315,37 @@ fn stress_begins_rounds_until_its_time_is_over_and_finishes_the_last_one() {
 }
 
 #[test]
+fn the_summary_counts_the_rounds_of_a_stressed_run() {
+    let jobs = format!("jobs: [{SOMETIMES}, {{ id: sound, run: ['true'] }}]");
+    let flags = ["-j1", "--stress", "300ms", "--format", "json"];
+    let ended = run(&jobs, &flags);
+    let document: Value = serde_json::from_str(&ended.stdout()).expect("it is JSON");
+    let results = document["results"].as_array().expect("it is a list");
+    let [sometimes, sound] = ["sometimes#", "sound#"].map(|id| {
+        let of_job = |result: &&Value| result["id"].as_str().is_some_and(|it| it.starts_with(id));
+        let all: Vec<&Value> = results.iter().filter(of_job).collect();
+        let failed = all.iter().filter(|result| result["status"] == "failed");
+        (all.len(), failed.count())
+    });
+    assert!(sound.0 >= 1, "{document}");
+    // Every other attempt of the one fails.
+    assert_eq!(sometimes, (sound.0, sound.0 / 2));
+    let counted = |id: &str, (ended, failed): (usize, usize)| serde_json::json!({ "id": id, "ended": ended, "failed": failed });
+    assert_eq!(
+        document["summary"]["repeated"],
+        serde_json::json!([counted("sometimes", sometimes), counted("sound", sound)])
+    );
+    let code = if sometimes.1 > 0 { 100 } else { 0 };
+    assert_eq!(ended.code, Some(code));
+    let told = ended.stderr();
+    let line = format!(
+        "repeated: sometimes failed {} of {} times\n",
+        sometimes.1, sometimes.0
+    );
+    assert!(sometimes.1 == 0 || told.contains(&line), "{told}");
+}
+
+#[test]
 fn a_repeated_run_is_resumed_where_it_was_left() {
     let jobs = "jobs: [{ id: a, run: [sh, -c, 'echo >> ran; [ $(wc -l < ran) != 2 ]'] }]";
     let folder = Folder::new().file("jobs.yaml", jobs);
