@@ -16,7 +16,7 @@ use super::shared_run::SharedRunArguments;
 use super::terms::{VARIABLES_HELP, cache_help};
 use crate::exit;
 use crate::job_file::Protocol;
-use crate::map::{HaltRule, JoblogFile};
+use crate::map::{HaltRule, ItemEnd, JoblogFile};
 use crate::value;
 
 pub(crate) use pipe::PipeArguments;
@@ -86,10 +86,10 @@ pub(crate) struct MapArguments {
     /// Items end with NUL, as `find -print0` writes them.
     #[arg(short = '0', long, conflicts_with_all = ["csv", "tsv"], help_heading = "Items")]
     pub(crate) null: bool,
-    /// Items end with this character: `-d ,` or `-d '\t'`; also \n, \0 and \xHH. Nothing is cut off, so a newline at the end
-    /// of the input belongs to the last item.
-    #[arg(short, long, value_name = "CHAR", value_parser = delimiter, conflicts_with_all = ["csv", "tsv", "null"], help_heading = "Items")]
-    pub(crate) delimiter: Option<u8>,
+    /// Items end with this text: `-d ,` or `-d '\n\n'`; also \t, \0 and \xHH. Nothing is cut off, so a newline at the end of the
+    /// input belongs to the last item.
+    #[arg(short, long, value_name = "TEXT", value_parser = delimiter, conflicts_with_all = ["csv", "tsv", "null"], help_heading = "Items")]
+    pub(crate) delimiter: Option<ItemEnd>,
     /// Leave out items that are empty or blank, and blocks likewise. Without any item nothing is run anyway:
     /// `printf 'a\n \nb\n' | ratchet map -r -- echo`.
     #[arg(short = 'r', long, conflicts_with_all = ["csv", "tsv", "pipe_part"], help_heading = "Items")]
@@ -144,8 +144,9 @@ pub(crate) struct MapArguments {
         help_heading = "Several items a command"
     )]
     pub(crate) max_args: Option<u32>,
-    /// The same for lines: one that ends with a blank goes on in the next one, and both are one item: -L 2.
-    #[arg(short = 'L', long, value_name = "N", value_parser = value::positive, conflicts_with = "max_args", help_heading = "Several items a command")]
+    /// The same for lines: one that ends with a blank goes on in the next one, and both are one item: -L 2. With --pipe, a
+    /// record has so many lines.
+    #[arg(short = 'L', long, value_name = "N", value_parser = value::positive, help_heading = "Several items a command")]
     pub(crate) max_lines: Option<NonZeroU32>,
     /// The same; {1} .. {N} are the items.
     #[arg(
@@ -259,11 +260,12 @@ pub(crate) struct MapArguments {
     /// its output.
     #[arg(short = 't', long, value_name = "STREAM", num_args = 0..=1, require_equals = true, default_missing_value = "stderr", conflicts_with_all = ["warm", "worker", "dry_run"], help_heading = "The command")]
     pub(crate) print_commands: Option<CommandStream>,
-    /// Print the commands, one a line and quoted for a shell, and run nothing.
+    /// Print the commands, quoted for a shell, and run nothing: `ratchet map --dry-run -- mv {} {.}.old ::: a.txt`.
     #[arg(long, help_heading = "The command")]
     pub(crate) dry_run: bool,
-    /// Write lines as soon as they are whole, instead of all output at the end of its command.
-    #[arg(long, conflicts_with_all = ["format", "keep_order"], help_heading = "Results")]
+    /// Write lines as soon as they are whole, instead of all output at the end of its command. With -k, lines of later commands
+    /// wait until the earlier ones have ended: `ratchet map -k --line-buffer -- ping -c3 ::: web1 web2`.
+    #[arg(long, conflicts_with = "format", help_heading = "Results")]
     pub(crate) line_buffer: bool,
     /// Put the item and a tab before each line of output.
     #[arg(long, conflicts_with = "format", help_heading = "Results")]
@@ -337,19 +339,19 @@ pub(crate) enum CommandStream {
     Stdout,
 }
 
-/// Parses the character that ends an item: a single byte, which may be written as an escape.
-fn delimiter(text: &str) -> Result<u8, String> {
-    if let [byte] = text.as_bytes() {
-        return Ok(*byte);
-    }
-    match escaped(text)?[..] {
-        [byte] => Ok(byte),
-        _ => Err("it is a single character of ASCII, or an escape such as \\t".to_owned()),
-    }
+/// Parses the text that ends an item, in which escapes may stand.
+fn delimiter(text: &str) -> Result<ItemEnd, String> {
+    // A backslash alone is a character.
+    let bytes = if text == "\\" {
+        text.into()
+    } else {
+        escaped(text)?
+    };
+    ItemEnd::of(&bytes).ok_or_else(|| "it is empty, so no item would ever end".to_owned())
 }
 
 /// Parses a text with escapes. Returns its bytes.
-fn escaped(text: &str) -> Result<Vec<u8>, String> {
+pub(crate) fn escaped(text: &str) -> Result<Vec<u8>, String> {
     const ESCAPES: &str = "the escapes are \\n, \\t, \\r, \\0, \\\\ and \\xHH";
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -382,18 +384,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_delimiter_is_a_character_or_an_escape() {
-        for (text, byte) in [
-            (",", b','),
-            ("\\", b'\\'),
-            ("\\t", b'\t'),
-            ("\\0", 0),
-            ("\\x1f", 0x1f),
-            ("\\\\", b'\\'),
+    fn a_delimiter_is_a_text_with_escapes() {
+        for (text, bytes) in [
+            (",", &b","[..]),
+            ("\\", b"\\"),
+            ("\\t", b"\t"),
+            ("\\0", b"\0"),
+            ("\\x1f", b"\x1f"),
+            ("\\\\", b"\\"),
+            (", ", b", "),
+            ("\\n\\n", b"\n\n"),
+            ("\u{e9}", b"\xc3\xa9"),
         ] {
-            assert_eq!(delimiter(text), Ok(byte), "{text}");
+            assert_eq!(delimiter(text).ok(), ItemEnd::of(bytes), "{text}");
         }
-        for text in ["", ", ", "\u{e9}", "\\y", "\\x1", "\\xzz"] {
+        for text in ["", "\\y", "\\x1", "\\xzz"] {
             assert!(delimiter(text).is_err(), "{text}");
         }
     }

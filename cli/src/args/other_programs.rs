@@ -5,7 +5,7 @@ mod spellings;
 use std::fmt::Write as _;
 
 pub(crate) use self::spellings::Program;
-use self::spellings::SPELLINGS;
+use self::spellings::{SPELLINGS, Spelling};
 
 /// Finds what replaces a flag of another program.
 ///
@@ -17,15 +17,27 @@ pub(crate) fn spelling(flag: &str) -> Option<&'static str> {
         None if flag.starts_with("--") => flag,
         None => flag.get(..2).unwrap_or(flag),
     };
-    SPELLINGS
-        .iter()
-        .find(|row| row.theirs.contains(&name) && !is_read_as_value(name))
-        .map(|row| row.ours)
+    if is_ours(name) {
+        return None;
+    }
+    let is_meant = |row: &&Spelling| row.theirs.iter().any(|theirs| is_same(theirs, name));
+    SPELLINGS.iter().find(is_meant).map(|row| row.ours)
 }
 
-/// Whether ratchet has this flag with another meaning. The table lists it, but it is never an unknown flag.
-fn is_read_as_value(name: &str) -> bool {
-    name == "-o"
+/// Whether a flag was typed as its program takes it. GNU parallel also takes long flags without the dashes within them, and `colour`
+/// for `color`.
+fn is_same(theirs: &str, typed: &str) -> bool {
+    let typed = typed.replace("colour", "color");
+    let without_dashes = |flag: &str| {
+        let name = flag.strip_prefix("--")?;
+        Some(format!("--{}", name.replace('-', "")))
+    };
+    theirs == typed || without_dashes(theirs).is_some_and(|theirs| theirs == typed)
+}
+
+/// Whether ratchet has this flag itself, with another meaning or beside another spelling of it. It is never an unknown flag.
+fn is_ours(name: &str) -> bool {
+    matches!(name, "-o" | "--tagstring")
 }
 
 /// Returns a table for users of another program: its flags, and what replaces them.
@@ -39,7 +51,7 @@ pub(crate) fn table(program: Program) -> String {
         Program::Parallel | Program::Others => (
             "GNU parallel",
             "parallel -j 4 CMD {} ::: a b   is   ratchet map -j 4 -- CMD {} ::: a b\nparallel 'a {} | b' is ratchet map --shell 'a {} | b', and a list of commands is ratchet map --shell < FILE",
-            "-0 -a -C -d -E -I -j -k -L -m -n -N -p -r -s -S -t -X, ::: :::+ :::: ::::+, {} {.} {/} {//} {/.} {#} {%} {1} {-1},\n  --bar --basefile --block --cleanup --colsep --csv --delay --dry-run --env --eta --halt --header --joblog\n  --keep-order --line-buffer --link --load --nice --pipe --pipe-part --recend --recstart --results --retries\n  --return --round-robin --shuf --tag --tagstring --timeout --transferfile --trc --tty --wd --workdir --xargs",
+            "-0 -a -C -d -E -I -j -k -L -m -n -N -p -r -s -S -t -X, ::: :::+ :::: ::::+, {} {.} {/} {//} {/.} {#} {%} {1} {-1},\n  --bar --basefile --block --cleanup --colsep --csv --delay --dry-run --env --eta --halt --header --joblog\n  --keep-order --line-buffer --link --load --nice --pipe --pipe-part --recend --recstart --regexp --results --retries\n  --return --round-robin --shuf --tag --tagstring --timeout --transferfile --trc --tty --wd --workdir --xargs",
         ),
     };
     let mut text = format!("For those who know {name}\n\n{verb}\n\nThe same here:\n  {same}\n\n");
@@ -52,7 +64,8 @@ pub(crate) fn table(program: Program) -> String {
              -s, -X, -m    a command has up to 128KiB, twice as much as there; the last items are spread more evenly\n  \
              --progress    takes a value: auto, always, never\n  \
              -v, -q        log more, and say less (-t=stdout prints commands); no shell reads commands, so nothing is quoted\n  \
-             -i            an inventory of hosts\n\n",
+             -i            an inventory of hosts\n  \
+             1k            1024 bytes, as 1K; in parallel, 1000\n\n",
         );
     }
     text.push_str("Yours, and ours:\n");
@@ -96,11 +109,15 @@ mod tests {
             ("--er", "{.}"),
             ("--keep-going", "--max-fail"),
             ("--resume-failed", "ratchet resume"),
+            ("--retryfailed", "ratchet resume"),
+            ("--colour-failed", "--color"),
+            ("--total-jobs=3", "counted ahead"),
         ] {
             let spelling = spelling(flag).unwrap();
             assert!(spelling.contains(said), "{flag}: {spelling}");
         }
         assert_eq!(spelling("--no-such-flag"), None);
+        assert_eq!(spelling("--P"), None);
         assert_eq!(spelling(""), None);
     }
 

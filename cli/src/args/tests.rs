@@ -69,7 +69,6 @@ fn what_contradicts_itself_is_a_usage_error() {
         "ratchet map -X -m -- x",
         "ratchet map -0 --csv -- x",
         "ratchet map --halt now,fail=0 -- x",
-        "ratchet map --line-buffer -k -- x",
         "ratchet run --protocol lines",
         "ratchet run -q -v",
         "ratchet run -j0%",

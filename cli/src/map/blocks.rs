@@ -40,6 +40,8 @@ pub(crate) struct BlockRule {
     pub(crate) size: BlockSize,
     /// Where records end.
     pub(crate) separator: RecordSeparator,
+    /// How many lines a record has: with more than one, the separator is a newline.
+    pub(crate) lines: NonZeroU32,
     /// Whether the first line stands at the beginning of each block.
     pub(crate) has_header: bool,
     /// Whether blocks that are blank are left out.

@@ -15,7 +15,7 @@ use self::read_ahead::ReadAhead;
 use self::records::Records;
 use super::groups::{GroupRule, Groups};
 use super::item::{Item, ItemError};
-use super::lines::{BUFFER_BYTES, ItemEnd, ItemFile, ItemReader, ItemRule, LineItems, open};
+use super::lines::{BUFFER_BYTES, CountedEnd, ItemFile, ItemReader, ItemRule, LineItems, open};
 use super::lists::{CombinedLists, ListSources};
 use super::shuffle::shuffle;
 use super::template::Template;
@@ -208,7 +208,7 @@ impl Iterator for Items {
 mod tests {
     use std::io::{Cursor, Read};
 
-    use super::super::lines::KEPT;
+    use super::super::lines::{ItemEnd, KEPT};
     use super::*;
     use crate::job_file::LONGEST;
 
@@ -257,13 +257,46 @@ mod tests {
         assert_eq!(read(headed.clone()), text(&["a", "c"]));
         assert!(LineItems::of(sources(), headed).end_to_count().is_none());
         let all = LineItems::of(sources(), ItemEnd::Line);
-        assert_eq!(all.end_to_count(), Some(ItemEnd::Line));
+        assert_eq!(all.end_to_count(), Some(CountedEnd::Line));
+        assert_eq!(
+            LineItems::of(sources(), ItemEnd::Text(b"--".as_slice().into())).end_to_count(),
+            None
+        );
     }
 
     #[test]
     fn nul_keeps_items_as_they_are() {
         let items = lines(&[b"a\n\r\0\0b"], ItemEnd::NULL);
         assert_eq!(items, [&b"a\n\r"[..], b"", b"b"].map(Item::from));
+    }
+
+    #[test]
+    fn several_bytes_end_an_item_and_parts_of_them_do_not() {
+        let end = || ItemEnd::of(b"--").unwrap();
+        let items = lines(&[b"a-b--\n----c-", b"--d--"], end());
+        assert_eq!(
+            items,
+            [&b"a-b"[..], b"\n", b"", b"c-", b"", b"d"].map(Item::from)
+        );
+        let slow = ItemFile {
+            name: "stdin".to_owned(),
+            reader: BufReader::with_capacity(1, Box::new(Cursor::new(b"a--b"))),
+        };
+        let mut lines = LineItems::of([slow].into(), end());
+        assert_eq!(lines.next(), Some(Ok(Item::from("a"))));
+        assert_eq!(lines.next(), Some(Ok(Item::from("b"))));
+        let endless = io::repeat(b'-')
+            .take(3)
+            .chain(io::repeat(b'x').take(2 * LONGEST as u64));
+        let long = ItemFile {
+            name: "stdin".to_owned(),
+            reader: BufReader::new(Box::new(endless.chain(&b"--b"[..]))),
+        };
+        let mut lines = LineItems::of([long].into(), end());
+        assert_eq!(lines.next(), Some(Ok(Item::from(""))));
+        let bad = lines.next().unwrap().unwrap_err();
+        assert_eq!(bad.0, "item 2 of stdin is longer than 32MiB");
+        assert_eq!(lines.next(), Some(Ok(Item::from("b"))));
     }
 
     #[test]

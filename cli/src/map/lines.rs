@@ -2,8 +2,11 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use memchr::memmem;
 
 use super::item::{Item, ItemError};
 use crate::error::CliError;
@@ -18,28 +21,117 @@ pub(super) const BUFFER_BYTES: usize = 256 * 1024;
 pub(super) const KEPT: usize = 1 << 20;
 
 /// How an item ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ItemEnd {
     /// With a newline, before which a carriage return may stand. Empty lines are skipped.
     Line,
     /// With this byte. Items are taken as they are, even empty ones.
     Byte(u8),
+    /// With these bytes, of which there are two or more. Items are taken as they are.
+    Text(Arc<[u8]>),
 }
 
 impl ItemEnd {
     /// NUL, which ends the names that `find -print0` writes.
     pub(crate) const NULL: Self = Self::Byte(0);
 
-    /// Returns what messages call the things that are counted.
-    fn word(self) -> &'static str {
-        match self {
-            Self::Line => "line",
-            Self::Byte(_) => "item",
+    /// Returns the end that these bytes are; `None` if there are none.
+    pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            [] => None,
+            [byte] => Some(Self::Byte(*byte)),
+            _ => Some(Self::Text(bytes.into())),
         }
     }
 
+    /// Returns what messages call the things that are counted.
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Line => "line",
+            Self::Byte(_) | Self::Text(_) => "item",
+        }
+    }
+
+    /// Whether an item ends in these bytes.
+    fn is_in(&self, bytes: &[u8]) -> bool {
+        match self {
+            Self::Line => memchr::memchr(b'\n', bytes).is_some(),
+            Self::Byte(byte) => memchr::memchr(*byte, bytes).is_some(),
+            Self::Text(text) => memmem::find(bytes, text).is_some(),
+        }
+    }
+
+    /// Returns the byte by which items are counted, unless several bytes end an item.
+    fn counted(&self) -> Option<CountedEnd> {
+        match self {
+            Self::Line => Some(CountedEnd::Line),
+            Self::Byte(byte) => Some(CountedEnd::Byte(*byte)),
+            Self::Text(_) => None,
+        }
+    }
+
+    /// Reads an item without its end.
+    fn read(&self, reader: &mut impl BufRead, item: &mut Vec<u8>) -> io::Result<LineRead> {
+        match self {
+            Self::Line => read_until(reader, b'\n', item),
+            Self::Byte(byte) => read_until(reader, *byte, item),
+            Self::Text(text) => read_until_text(reader, text, item),
+        }
+    }
+}
+
+/// Reads an item without the bytes that end it.
+fn read_until_text(
+    reader: &mut impl BufRead,
+    text: &[u8],
+    item: &mut Vec<u8>,
+) -> io::Result<LineRead> {
+    let Some(last) = text.last() else {
+        return Ok(LineRead::End);
+    };
+    let (mut any, mut is_too_long) = (false, false);
+    loop {
+        let bytes = match reader.fill_buf() {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        if bytes.is_empty() {
+            break;
+        }
+        any = true;
+        let taken = memchr::memchr(*last, bytes).map_or(bytes.len(), |at| at + 1);
+        item.extend_from_slice(&bytes[..taken]);
+        reader.consume(taken);
+        if item.ends_with(text) {
+            item.truncate(item.len() - text.len());
+            break;
+        }
+        if item.len() > LONGEST + text.len() {
+            // The end is still looked for, and it may have begun in the last bytes.
+            is_too_long = true;
+            item.drain(..item.len() - text.len());
+        }
+    }
+    Ok(match any {
+        false => LineRead::End,
+        true if is_too_long || item.len() > LONGEST => LineRead::TooLong,
+        true => LineRead::Line,
+    })
+}
+
+/// How an item ends, if one byte ends it. Items are counted by these ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CountedEnd {
+    /// With a newline. Empty lines are not counted.
+    Line,
+    /// With this byte.
+    Byte(u8),
+}
+
+impl CountedEnd {
     /// Returns the byte that ends an item.
-    pub(super) fn delimiter(self) -> u8 {
+    pub(super) fn byte(self) -> u8 {
         match self {
             Self::Line => b'\n',
             Self::Byte(byte) => byte,
@@ -182,8 +274,8 @@ impl LineItems {
     }
 
     /// Returns how an item ends, if the number of items can be counted by their ends.
-    pub(super) fn end_to_count(&self) -> Option<ItemEnd> {
-        self.rule.takes_all().then_some(self.rule.end)
+    pub(super) fn end_to_count(&self) -> Option<CountedEnd> {
+        self.rule.end.counted().filter(|_| self.rule.takes_all())
     }
 
     /// Takes the item that was begun, if there is one.
@@ -203,10 +295,7 @@ impl LineItems {
 
     /// Whether reading the next line may wait.
     pub(super) fn may_wait(&self) -> bool {
-        let ends = |source: &ItemFile| {
-            let buffered = source.reader.buffer();
-            memchr::memchr(self.rule.end.delimiter(), buffered).is_some()
-        };
+        let ends = |source: &ItemFile| self.rule.end.is_in(source.reader.buffer());
         !self.sources.front().is_some_and(ends)
     }
 
@@ -217,9 +306,8 @@ impl LineItems {
             self.line.clear();
             self.line.shrink_to(KEPT);
             self.number += 1;
-            let end = self.rule.end;
-            let delimiter = end.delimiter();
-            match read_until(&mut source.reader, delimiter, &mut self.line) {
+            let end = &self.rule.end;
+            match end.read(&mut source.reader, &mut self.line) {
                 Ok(LineRead::End) => {
                     self.leave_source();
                     if let Some(item) = self.take_begun() {
@@ -230,10 +318,10 @@ impl LineItems {
                     return Some(Err(too_long(end, self.number, &source.name)));
                 }
                 Ok(LineRead::Line) => {
-                    if end == ItemEnd::Line && self.line.last() == Some(&b'\r') {
+                    if *end == ItemEnd::Line && self.line.last() == Some(&b'\r') {
                         self.line.pop();
                     }
-                    let is_nothing = end == ItemEnd::Line && self.line.is_empty();
+                    let is_nothing = *end == ItemEnd::Line && self.line.is_empty();
                     if is_nothing || self.rule.skips(&self.line) {
                         continue;
                     }
@@ -270,7 +358,7 @@ impl LineItems {
     }
 }
 
-fn too_long(end: ItemEnd, number: u64, source: &str) -> ItemError {
+fn too_long(end: &ItemEnd, number: u64, source: &str) -> ItemError {
     ItemError(format!(
         "{} {number} of {source} is longer than {}",
         end.word(),

@@ -106,6 +106,8 @@ pub(crate) fn split_words(
         }
         match groups.last_mut() {
             Some(group) if mark.joins => group.extend(sources),
+            // Several files are paired with each other.
+            None if mark.joins && sources.len() > 1 => groups.push(sources),
             None if mark.joins => {
                 let typed = typed.display();
                 return Err(CliError::usage(format!(

@@ -78,6 +78,11 @@ pub(crate) enum MapOutput {
 
 impl Report for MapReport {
     fn outcome(&mut self, outcome: &Outcome) -> Result<(), OutputError> {
+        // The jobs of a map are numbered, and their numbers are their names.
+        let number: Option<u64> = outcome.id.as_str().parse().ok();
+        if let (MapOutput::Live { live, .. }, Some(number)) = (&self.written, number) {
+            live.begin_turn(number);
+        }
         let (record, ran) = match self.outputs.take(&outcome.id) {
             Some(PendingOutput::Command(record)) => (Some(*record), true),
             Some(PendingOutput::Item(number, item)) => {
@@ -110,9 +115,13 @@ impl Report for MapReport {
                 let added = table.add(record, outcome);
                 added.map_err(|error| destination.error(error))
             }
-            MapOutput::Live { live, destination } => live
-                .take_error()
-                .map_or(Ok(()), |error| Err(destination.error(error))),
+            MapOutput::Live { live, destination } => {
+                if let Some(number) = number {
+                    live.end_turn(number);
+                }
+                live.take_error()
+                    .map_or(Ok(()), |error| Err(destination.error(error)))
+            }
             MapOutput::Report(report) => report.outcome(outcome),
         }
     }

@@ -54,12 +54,49 @@ fn each_command_reads_a_block_of_whole_lines() {
 }
 
 #[test]
+fn expressions_separate_records() {
+    let by = |option: &str, expression: &str, text: &str| {
+        shown(&["--pipe", "-N1", "--regexp", option, expression], text)
+    };
+    assert_eq!(
+        by("--recend", "\\n\\n+", "a\n\n\nb\nc\n\nd\n"),
+        "[a]\n[b\nc]\n[d]\n"
+    );
+    assert_eq!(
+        by("--recstart", "[0-9]+:", "1:a\n22:b\nx\n"),
+        "[1:a]\n[22:b\nx]\n"
+    );
+    let folder = Folder::new().file("in", "a1\nb2\nc\n");
+    let parts = ["--pipe-part", "-a", "in", "--block", "1", "--regexp"];
+    let words = [&parts[..], &["--recend", "[0-9]\\n"], &SHOW].concat();
+    let ended = map(&folder, &words, "").with_code(0);
+    assert_eq!(ended.stdout(), "[a1]\n[b2]\n[c]\n");
+}
+
+#[test]
+fn a_record_has_as_many_lines_as_were_asked_for() {
+    let five = "a\nb\nc\nd\ne\n";
+    for (options, blocks) in [
+        (&["--pipe", "-L2", "-N1"][..], "[a\nb]\n[c\nd]\n[e]\n"),
+        (&["--pipe", "-L2", "-N2"], "[a\nb\nc\nd]\n[e]\n"),
+        (&["--pipe", "-L2", "--block", "7"], "[a\nb]\n[c\nd]\n[e]\n"),
+        (&["--pipe", "-L2"], "[a\nb\nc\nd]\n[e]\n"),
+        (&["--pipe", "-L2", "--block", "1"], "[a\nb]\n[c\nd]\n[e]\n"),
+        (&["--pipe", "-n2"], "[a\nb]\n[c\nd]\n[e]\n"),
+    ] {
+        assert_eq!(shown(options, five), blocks, "{options:?}");
+    }
+}
+
+#[test]
 fn nothing_of_a_large_input_is_lost_or_doubled() {
     let text = numbers(200_000);
     for options in [
         &["--pipe"][..],
         &["--pipe", "--block", "10k"],
         &["--pipe", "-N", "1000"],
+        &["--pipe", "-L", "7", "--block", "10k"],
+        &["--pipe", "--regexp", "--recend", "[05]\n", "--block", "10k"],
     ] {
         assert_eq!(
             printed(&[options, &["--", "cat"]].concat(), &text),
@@ -173,6 +210,19 @@ fn what_makes_no_blocks_is_refused_before_anything_runs() {
             &["--pipe", "--recend", "\\q", "--", "cat"],
             "the escapes are",
         ),
+        (
+            &["--pipe", "--recend", "[", "--regexp", "--", "cat"],
+            "--recend: this is not a regular expression",
+        ),
+        (
+            &["--pipe", "--regexp", "--", "cat"],
+            "--regexp has no effect",
+        ),
+        (
+            &["--pipe", "-L2", "--recend", "x", "--", "cat"],
+            "-L counts lines",
+        ),
+        (&["-L2", "-N2", "--", "echo"], "-L and -N both say"),
         (&["--block", "1k", "--", "cat"], "--pipe"),
         (&["--pipe", "-N0", "--", "cat"], "at least one record"),
         (

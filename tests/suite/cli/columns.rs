@@ -64,14 +64,18 @@ fn groups_of_an_expression_are_columns() {
 }
 
 #[test]
-fn items_end_with_the_character_that_is_named() {
+fn items_end_with_the_text_that_is_named() {
     assert_eq!(
         here(&["-d", ",", "--", "printf", "<%s>"], "a,b c,,d\n"),
         "<a><b c><><d\n>"
     );
     assert_eq!(here(&["-d", r"\t", "--", "echo"], "a\tb"), "a\nb\n");
-    let refused = map(&Folder::new(), &["-d", "ab", "--", "echo"], "").with_code(2);
-    assert!(refused.stderr().contains("a single character"));
+    assert_eq!(
+        here(&["-d", r"\r\n", "--", "printf", "<%s>"], "a\rb\r\n\r\nc\n"),
+        "<a\rb><><c\n>"
+    );
+    let refused = map(&Folder::new(), &["-d", "", "--", "echo"], "").with_code(2);
+    assert!(refused.stderr().contains("no item would ever end"));
 }
 
 #[test]
@@ -89,6 +93,7 @@ fn files_after_four_colons_are_lists() {
         echo(&["::::", "letters", "::::+", "digits"], ""),
         "a 1,b 2,"
     );
+    assert_eq!(echo(&["::::+", "letters", "digits"], ""), "a 1,b 2,");
     assert_eq!(echo(&[":::", "x", "::::", "digits"], ""), "x 1,x 2,");
     assert_eq!(echo(&["::::", "-", ":::+", "8", "9"], "c\nd\n"), "c 8,d 9,");
     let missing = map(&folder, &["--", "echo", "::::", "none"], "").with_code(2);

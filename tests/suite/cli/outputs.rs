@@ -67,6 +67,31 @@ fn line_buffered_output_is_also_written_to_the_results_folder() {
 }
 
 #[test]
+fn in_order_the_lines_of_the_first_command_come_at_once_and_those_of_later_ones_wait() {
+    let folder = Folder::new();
+    let script = "echo $0 begins; echo $0 fails >&2; touch $0; until [ -e go-$0 ]; do sleep 0.02; done; echo $0 ends";
+    let words = ["map", "-q", "-j3", "-k", "--line-buffer", "--tag", "--"];
+    let running = Ratchet::within(&folder)
+        .args(words)
+        .args(["sh", "-c", script, ":::", "a", "b", "c"])
+        .start();
+    running.wait_for_stdout("a\ta begins\n");
+    running.until("all have printed", || {
+        folder.at("b").exists() && folder.at("c").exists()
+    });
+    // The last one ends first, and prints nothing before the others have ended.
+    std::fs::write(folder.at("go-c"), "").expect("it is written");
+    std::fs::write(folder.at("go-a"), "").expect("it is written");
+    let printed = running.wait_for_stdout("b\tb begins\n");
+    assert_eq!(printed, "a\ta begins\na\ta ends\nb\tb begins\n");
+    std::fs::write(folder.at("go-b"), "").expect("it is written");
+    let ended = running.wait().with_code(0);
+    let lines = |item: &str| format!("{item}\t{item} begins\n{item}\t{item} ends\n");
+    assert_eq!(ended.stdout(), ["a", "b", "c"].map(lines).concat());
+    assert_eq!(ended.stderr(), "a\ta fails\nb\tb fails\nc\tc fails\n");
+}
+
+#[test]
 fn a_resumed_map_prints_the_outputs_of_both_runs() {
     let folder = Folder::new();
     let script = "echo \"$0\" >> ran; echo out \"$0\"; test \"$0\" = a || test -e go";

@@ -192,11 +192,6 @@ pub(crate) const SPELLINGS: &[Spelling] = &[
     ),
     row(
         PARALLEL,
-        &["--regexp", "--regex"],
-        "`--recstart` and `--recend` are plain text, with escapes such as \\n",
-    ),
-    row(
-        PARALLEL,
         &["--rrs", "--removerecsep", "--remove-rec-sep"],
         "separators stay in the blocks: remove them in the command, as by `sed`",
     ),
@@ -211,7 +206,7 @@ pub(crate) const SPELLINGS: &[Spelling] = &[
         &["--verbose-commands"],
         "`-t` prints each command to stderr when it starts, `-t=stdout` before its output, and `--dry-run` runs nothing",
     ),
-    row(PARALLEL, &["--dryrun"], "it is spelled `--dry-run`"),
+    row(PARALLEL, &["--dryrun", "--dr"], "it is spelled `--dry-run`"),
     row(
         PARALLEL,
         &["--keeporder"],
@@ -239,7 +234,11 @@ pub(crate) const SPELLINGS: &[Spelling] = &[
         &["--tag-string", "--ctag", "--ctagstring"],
         "it is spelled `--tag`, or `--tagstring TEXT`",
     ),
-    row(PARALLEL, &["--res"], "it is spelled `--results DIR`"),
+    row(
+        PARALLEL,
+        &["--res", "--result"],
+        "it is spelled `--results DIR`",
+    ),
     row(PARALLEL, &["--jl"], "it is spelled `--joblog FILE`"),
     row(
         PARALLEL,
@@ -251,6 +250,8 @@ pub(crate) const SPELLINGS: &[Spelling] = &[
             "--compress",
             "--compress-program",
             "--decompress-program",
+            "--use-compress-program",
+            "--use-decompress-program",
             "--tmpdir",
             "--tempdir",
         ],
@@ -269,7 +270,7 @@ pub(crate) const SPELLINGS: &[Spelling] = &[
     ),
     row(
         PARALLEL,
-        &["--color-failed", "--cf"],
+        &["--color-failed", "--color-fail", "--cf"],
         "failures are coloured on a terminal; `--color` says when",
     ),
     row(
@@ -332,7 +333,7 @@ pub(crate) const SPELLINGS: &[Spelling] = &[
     ),
     row(
         PARALLEL,
-        &["--hostgroups", "--hgrp"],
+        &["--hostgroups", "--hostgroup", "--hostgrp", "--hgrp"],
         "`--on @GROUP` chooses a group of the inventory",
     ),
     row(

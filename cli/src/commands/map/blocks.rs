@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 use std::num::NonZeroU32;
 
-use crate::args::map::{MapArguments, PipeArguments};
+use crate::args::map::{MapArguments, PipeArguments, escaped};
 use crate::error::CliError;
 use crate::map::{BlockRule, BlockSize, Blocks, Columns, ListSources, RecordSeparator, Template};
 
@@ -43,6 +43,19 @@ pub(super) fn check(
             "run it again as a whole",
         );
     }
+    if typed.recstart.is_some() || typed.recend.is_some() {
+        if arguments.max_lines.is_some() {
+            return refuse(
+                "-L counts lines, and --recstart and --recend make other records",
+                "write -N for the number of records in a block",
+            );
+        }
+    } else if typed.regexp {
+        return refuse(
+            "--regexp has no effect without --recstart and --recend",
+            "leave it out, or write what separates records, as in --recend '\\n\\n+'",
+        );
+    }
     separator(typed)?;
     match &arguments.arg_file[..] {
         [_] => Ok(()),
@@ -67,7 +80,7 @@ pub(super) fn open(arguments: &MapArguments, slots: u32) -> Result<Blocks, CliEr
     let typed = &arguments.pipe;
     let bytes = usize::try_from(typed.block.unwrap_or(USUAL_BLOCK_BYTES)).unwrap_or(usize::MAX);
     let rule = BlockRule {
-        size: match arguments.max_replace_args.map(NonZeroU32::new) {
+        size: match most_records(arguments).map(NonZeroU32::new) {
             Some(Some(records)) => BlockSize::Records(records),
             Some(None) => {
                 return Err(CliError::usage("-N 0: a block has at least one record")
@@ -76,6 +89,7 @@ pub(super) fn open(arguments: &MapArguments, slots: u32) -> Result<Blocks, CliEr
             None => BlockSize::Bytes(bytes),
         },
         separator: separator(typed)?,
+        lines: arguments.max_lines.unwrap_or(NonZeroU32::MIN),
         has_header: arguments.header,
         skips_blank: arguments.no_run_if_empty,
     };
@@ -88,15 +102,30 @@ pub(super) fn open(arguments: &MapArguments, slots: u32) -> Result<Blocks, CliEr
     }
 }
 
+/// Returns how many records a block has, if that was typed.
+fn most_records(arguments: &MapArguments) -> Option<u32> {
+    arguments.max_replace_args.or(arguments.max_args)
+}
+
 /// Returns the separator of records. By default, a newline ends a record.
 fn separator(typed: &PipeArguments) -> Result<RecordSeparator, CliError> {
     let start = typed.recstart.as_deref().unwrap_or_default();
     let end = match &typed.recend {
         Some(end) => end,
-        None if start.is_empty() => &b"\n"[..],
-        None => &[],
+        None if start.is_empty() => "\\n",
+        None => "",
     };
-    RecordSeparator::new(start, end).ok_or_else(|| {
+    if typed.regexp {
+        return RecordSeparator::of_expressions(start, end);
+    }
+    let bytes = |flag: &str, text: &str| {
+        escaped(text).map_err(|reason| {
+            CliError::usage(format!("{flag}: {reason}"))
+                .with_help("write \\\\ for a backslash, or add --regexp to give an expression")
+        })
+    };
+    let (start, end) = (bytes("--recstart", start)?, bytes("--recend", end)?);
+    RecordSeparator::of_texts(&start, &end).ok_or_else(|| {
         CliError::usage("--recend is empty, so no record would ever end")
             .with_help("write the text that ends a record, as in --recend '\\n\\n'")
     })

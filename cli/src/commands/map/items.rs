@@ -24,6 +24,18 @@ pub(super) fn items(
         )
         .with_help("leave out `:::` and what follows it, or --each-host"));
     }
+    if arguments.max_lines.is_some() {
+        let others = [
+            ("-n", arguments.max_args),
+            ("-N", arguments.max_replace_args),
+        ];
+        if let Some((flag, _)) = others.into_iter().find(|(_, typed)| typed.is_some()) {
+            return Err(CliError::usage(format!(
+                "-L and {flag} both say how many items a command gets"
+            ))
+            .with_help(format!("leave out {flag}, or leave out -L")));
+        }
+    }
     let files = arguments.arg_file.clone();
     let (header, shuf) = (arguments.header, arguments.shuf);
     let records = match (arguments.csv, arguments.tsv) {
@@ -40,8 +52,8 @@ pub(super) fn items(
         }
         _ => None,
     };
-    let end = match arguments.delimiter {
-        Some(byte) => ItemEnd::Byte(byte),
+    let end = match arguments.delimiter.clone() {
+        Some(end) => end,
         None if arguments.null => ItemEnd::NULL,
         None => ItemEnd::Line,
     };

@@ -81,7 +81,13 @@ pub(super) fn open_map_output(
     let (out, destination) = open_output(session.options(), session.console())?;
     let err = session.console().clone();
     if arguments.line_buffer {
-        let live = Arc::new(LiveOutput::new(tag, out, Box::new(err)));
+        let live = LiveOutput::new(tag, out, Box::new(err));
+        let live = if session.options().keep_order {
+            live.in_order()
+        } else {
+            live
+        };
+        let live = Arc::new(live);
         return Ok(MapOutput::Live { live, destination });
     }
     let out: Box<dyn Write + Send> = Box::new(io::BufWriter::new(out));

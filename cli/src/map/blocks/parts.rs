@@ -122,8 +122,9 @@ impl FileParts {
                 read => read?,
             };
             chunk.truncate(filled + read);
+            let is_end = begin + chunk.len() as u64 >= self.length;
             loop {
-                match self.separator.find(&chunk, from) {
+                match self.separator.find(&chunk, from, is_end) {
                     Found::At { boundary, .. } if begin + boundary as u64 >= target => {
                         return Ok((begin + boundary as u64).min(self.length));
                     }
@@ -171,7 +172,7 @@ mod tests {
     fn parts(text: &str, bytes: usize, (start, end): (&str, &str)) -> Vec<String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        let separator = RecordSeparator::new(start.as_bytes(), end.as_bytes()).unwrap();
+        let separator = RecordSeparator::of_texts(start.as_bytes(), end.as_bytes()).unwrap();
         let mut parts = FileParts::open(file.path(), bytes, separator, false).unwrap();
         std::iter::from_fn(|| parts.next())
             .map(|part| match part.unwrap() {
@@ -212,7 +213,7 @@ mod tests {
 
     #[test]
     fn what_is_no_plain_file_has_no_parts() {
-        let separator = RecordSeparator::new(b"", b"\n").unwrap();
+        let separator = RecordSeparator::of_texts(b"", b"\n").unwrap();
         let error = FileParts::open(Path::new("/dev/null"), 1, separator, false)
             .err()
             .unwrap();

@@ -19,6 +19,8 @@ pub(crate) struct BlockReader {
     input: Box<dyn Read + Send>,
     size: BlockSize,
     separator: RecordSeparator,
+    /// How many lines a record has.
+    lines: NonZeroU32,
     buffers: Arc<BlockBuffers>,
     /// Whether the first line has to be read before the next block, because it is a header.
     needs_header: bool,
@@ -45,6 +47,7 @@ impl BlockReader {
             input,
             size: rule.size,
             separator: rule.separator,
+            lines: rule.lines,
             buffers,
             needs_header: rule.has_header,
             skips_blank: rule.skips_blank,
@@ -85,7 +88,10 @@ impl BlockReader {
         block.bytes.extend_from_slice(&self.header);
         let filled = match self.size {
             BlockSize::Bytes(bytes) => self.fill_by_bytes(&mut block.bytes, bytes),
-            BlockSize::Records(records) => self.fill_by_records(&mut block.bytes, records),
+            BlockSize::Records(records) => {
+                let lines = records.saturating_mul(self.lines);
+                self.fill_by_records(&mut block.bytes, lines)
+            }
         };
         match filled {
             Ok(()) if block.bytes.len() == self.header.len() => None,
@@ -132,17 +138,35 @@ impl BlockReader {
     /// Returns the end of the last record that fits into this many bytes, or else the end of the first record. It is
     /// nothing if more has to be read.
     fn end_of_block(&self, content: &[u8], bytes: usize) -> Option<usize> {
-        if self.has_ended && content.len() <= bytes {
+        // With several lines a record, what is left after the last whole record is a block of its own.
+        if self.has_ended && content.len() <= bytes && self.lines == NonZeroU32::MIN {
             return Some(content.len());
         }
-        let window = &content[..bytes.min(content.len())];
-        if let Some(boundary) = self.separator.find_last(window) {
-            return Some(boundary);
+        let boundary = match self.lines.get() {
+            1 => self
+                .separator
+                .find_last(content, bytes, self.has_ended)
+                .or_else(|| match self.separator.find(content, 0, self.has_ended) {
+                    Found::At { boundary, .. } => Some(boundary),
+                    Found::Not { .. } => None,
+                }),
+            lines => self.end_of_lines(content, bytes, lines),
+        };
+        boundary.or_else(|| self.has_ended.then_some(content.len()))
+    }
+
+    /// Returns the end of the last record of several lines that fits into this many bytes, or else that of the first one.
+    fn end_of_lines(&self, content: &[u8], bytes: usize, lines: u32) -> Option<usize> {
+        let (mut last, mut from, mut count) = (None, 0, 0);
+        while let Found::At { boundary, next } = self.separator.find(content, from, self.has_ended)
+            && (last.is_none() || boundary <= bytes)
+        {
+            (from, count) = (next, count + 1);
+            if count == lines {
+                (last, count) = (Some(boundary), 0);
+            }
         }
-        match self.separator.find(content, 0) {
-            Found::At { boundary, .. } => Some(boundary),
-            Found::Not { .. } => self.has_ended.then_some(content.len()),
-        }
+        last
     }
 
     /// Fills a block with this many records, or with all that are left.
@@ -150,7 +174,7 @@ impl BlockReader {
         let (mut count, mut from, mut record) = (0, 0, 0);
         loop {
             let bytes = &self.read[self.start..];
-            match self.separator.find(bytes, from) {
+            match self.separator.find(bytes, from, self.has_ended) {
                 Found::At { boundary, next } => {
                     count += 1;
                     (from, record) = (next, boundary);
@@ -245,7 +269,8 @@ mod tests {
     ) -> Vec<String> {
         let rule = BlockRule {
             size,
-            separator: RecordSeparator::new(start.as_bytes(), end.as_bytes()).unwrap(),
+            separator: RecordSeparator::of_texts(start.as_bytes(), end.as_bytes()).unwrap(),
+            lines: NonZeroU32::MIN,
             has_header: header,
             skips_blank: false,
         };
@@ -314,7 +339,8 @@ mod tests {
             ] {
                 let rule = BlockRule {
                     size,
-                    separator: RecordSeparator::new(b"", b"\n").unwrap(),
+                    separator: RecordSeparator::of_texts(b"", b"\n").unwrap(),
+                    lines: NonZeroU32::MIN,
                     has_header: false,
                     skips_blank: false,
                 };

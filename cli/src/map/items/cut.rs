@@ -152,9 +152,10 @@ impl CutItems {
 
 #[cfg(test)]
 mod tests {
+    use super::super::LineItems;
     use super::super::tests::source;
-    use super::super::{ItemEnd, LineItems};
     use super::*;
+    use crate::map::lines::ItemEnd;
 
     fn cut(text: &str, cut: Result<ColumnSplitter, CliError>, header: bool) -> CutItems {
         let sources = [source(text.as_bytes())].into();

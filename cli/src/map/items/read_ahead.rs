@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 
-use super::ItemEnd;
+use super::CountedEnd;
 
 /// The size of a chunk. All chunks together have 4 MiB, which are some hundred thousand items.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -28,7 +28,7 @@ impl ReadAhead {
     /// Starts the thread. `announce` is called with the number of items, unless reading fails before the end.
     pub(super) fn start(
         source: Box<dyn Read + Send>,
-        end: ItemEnd,
+        end: CountedEnd,
         announce: impl FnOnce(u64) + Send + 'static,
     ) -> io::Result<Self> {
         let (send, chunks) = mpsc::sync_channel(CHUNKS);
@@ -50,7 +50,7 @@ impl ReadAhead {
 /// Reads to the end of the source. Returns the number of items, or nothing if the end was not reached.
 fn read(
     mut source: Box<dyn Read + Send>,
-    end: ItemEnd,
+    end: CountedEnd,
     chunks: &SyncSender<io::Result<Vec<u8>>>,
 ) -> Option<u64> {
     let mut counter = Counter::new(end);
@@ -75,7 +75,7 @@ fn read(
 
 /// Counts items by the same rules as [`LineItems`](super::LineItems).
 struct Counter {
-    end: ItemEnd,
+    end: CountedEnd,
     count: u64,
     /// Whether the current item has bytes, apart from a carriage return that may belong to its end.
     has_bytes: bool,
@@ -84,7 +84,7 @@ struct Counter {
 }
 
 impl Counter {
-    fn new(end: ItemEnd) -> Self {
+    fn new(end: CountedEnd) -> Self {
         Self {
             end,
             count: 0,
@@ -95,9 +95,9 @@ impl Counter {
 
     fn take(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
-        while let Some(at) = memchr::memchr(self.end.delimiter(), rest) {
+        while let Some(at) = memchr::memchr(self.end.byte(), rest) {
             self.part(&rest[..at]);
-            if self.has_bytes || self.end != ItemEnd::Line {
+            if self.has_bytes || self.end != CountedEnd::Line {
                 self.count += 1;
             }
             (self.has_bytes, self.held_return) = (false, false);
@@ -118,8 +118,8 @@ impl Counter {
     /// Returns the number of items, including one after the last delimiter.
     fn count(&self) -> u64 {
         let is_some = match self.end {
-            ItemEnd::Line => self.has_bytes,
-            ItemEnd::Byte(_) => self.has_bytes || self.held_return,
+            CountedEnd::Line => self.has_bytes,
+            CountedEnd::Byte(_) => self.has_bytes || self.held_return,
         };
         self.count + u64::from(is_some)
     }
@@ -147,6 +147,7 @@ mod tests {
 
     use super::super::{Items, LineItems, tests::source};
     use super::*;
+    use crate::map::lines::ItemEnd;
 
     #[test]
     fn as_many_items_are_announced_as_there_are() {
@@ -177,7 +178,7 @@ mod tests {
     fn the_number_is_told_before_the_items_are_used_up() {
         let text = Cursor::new("item\n".repeat(100_000));
         let (tell, told) = mpsc::channel();
-        let ahead = ReadAhead::start(Box::new(text), ItemEnd::Line, move |count| {
+        let ahead = ReadAhead::start(Box::new(text), CountedEnd::Line, move |count| {
             tell.send(count).unwrap();
         });
         assert_eq!(told.recv(), Ok(100_000));
