@@ -36,7 +36,7 @@ use store::{DiskStore, Peek};
 /// let options = DiskOptions::at(folder.path())
 ///     .max_bytes(10 << 30)
 ///     .inline_limit(4 << 10)
-///     .patience(Duration::from_secs(2))
+///     .busy_timeout(Duration::from_secs(2))
 ///     .without_sync();
 /// let cache = DiskCache::new(options);
 /// # Ok::<(), std::io::Error>(())
@@ -48,7 +48,7 @@ pub struct DiskOptions {
     /// The largest value, in bytes, that is stored in the index rather than in a file of its own.
     inline_limit: u64,
     /// How long an operation waits for other processes before it fails.
-    patience: Duration,
+    busy_timeout: Duration,
     /// Whether files are synced before the index refers to them.
     sync: bool,
     /// Whether folders and files that others own or may write are refused.
@@ -62,7 +62,7 @@ impl std::fmt::Debug for DiskOptions {
             .field("folder", &self.folder)
             .field("max_bytes", &self.max_bytes)
             .field("inline_limit", &self.inline_limit)
-            .field("patience", &self.patience)
+            .field("busy_timeout", &self.busy_timeout)
             .field("sync", &self.sync)
             .field("checks_owners", &self.checks_owners)
             .finish_non_exhaustive()
@@ -71,13 +71,13 @@ impl std::fmt::Debug for DiskOptions {
 
 impl DiskOptions {
     /// Returns the options of a cache in this folder: 1 GiB at most, values up to 16 KiB in the index, half a second of
-    /// patience.
+    /// timeout.
     pub fn at(folder: impl Into<PathBuf>) -> Self {
         Self {
             folder: folder.into(),
             max_bytes: 1 << 30,
             inline_limit: 16 << 10,
-            patience: Duration::from_millis(500),
+            busy_timeout: Duration::from_millis(500),
             sync: true,
             checks_owners: true,
             clock: Arc::new(SystemClock),
@@ -101,8 +101,8 @@ impl DiskOptions {
 
     /// Waits at most this long for another process that is writing.
     #[must_use]
-    pub fn patience(mut self, limit: Duration) -> Self {
-        self.patience = limit;
+    pub fn busy_timeout(mut self, limit: Duration) -> Self {
+        self.busy_timeout = limit;
         self
     }
 
@@ -143,7 +143,7 @@ impl<P: AsRef<Path> + ?Sized> From<&P> for DiskOptions {
 /// refers to it.
 ///
 /// **Several processes.** Any number of processes read and write at the same time. A writer waits for another one, but
-/// not longer than its patience: then the put is an error, which [`TaskCache`](crate::TaskCache) treats as a miss. On a
+/// not longer than its timeout: then the put is an error, which [`TaskCache`](crate::TaskCache) treats as a miss. On a
 /// local disk the index has a write-ahead log, and readers never wait. On a network file system, or an unknown one, it
 /// has a rollback journal, which is slower and needs only locks.
 ///

@@ -162,7 +162,7 @@ pub use memo::{CallKey, KeyError};
 pub use memory::MemoryCache;
 pub use task_cache::{
     Answer, Begin, Committed, ComputeFailure, ComputePermit, ComputeResult, Explanation,
-    FailureKind, Hit, Lookup, Misses, NotStored, Policy, Source, TaskCache, TaskStats, Waited,
+    FailureKind, Hit, Lookup, Misses, NotStored, Policy, Source, TaskCache, TaskStats, WaitResult,
     Waiter,
 };
 pub use tiered::TieredCache;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::entry::Labels;
-use crate::task_cache::{Begin, ComputePermit, MissCause, Policy, TaskCache, Waited};
+use crate::task_cache::{Begin, ComputePermit, MissCause, Policy, TaskCache, WaitResult};
 
 pub use call_key::{CallKey, KeyError};
 
@@ -87,7 +87,7 @@ impl TaskCache {
                 // If this fails, the commit has counted and logged the cause, and the result is available in any case.
                 let _committed = self.commit(permit, Ok(bytes.into())).await;
             }
-            Ok(None) | Err(_) => self.withhold(permit),
+            Ok(None) | Err(_) => self.abandon(permit),
         }
         result
     }
@@ -98,10 +98,10 @@ impl TaskCache {
             Begin::Hit(hit) => hit.entry.shared_value(),
             Begin::Lead(permit) => return Found::Nothing(permit),
             Begin::Wait(waiter) => match waiter.wait().await {
-                Waited::Hit(hit) => hit.entry.shared_value(),
-                Waited::Done(Ok(bytes)) => bytes,
-                Waited::Done(Err(_)) => return Found::Unreadable,
-                Waited::Lead(permit) => return Found::Nothing(permit),
+                WaitResult::Hit(hit) => hit.entry.shared_value(),
+                WaitResult::Done(Ok(bytes)) => bytes,
+                WaitResult::Done(Err(_)) => return Found::Unreadable,
+                WaitResult::Lead(permit) => return Found::Nothing(permit),
             },
         };
         decode(&bytes).map_or(Found::Unreadable, Found::Value)

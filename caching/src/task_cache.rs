@@ -30,7 +30,7 @@ pub use answer::{Answer, Committed, Explanation, Lookup, Misses, Source, TaskSta
 pub(crate) use lookups::MissCause;
 pub use outcome::{ComputeFailure, ComputeResult, FailureKind, Hit};
 pub use policy::{NotStored, Policy};
-pub use wait::{Begin, ComputePermit, Waited, Waiter};
+pub use wait::{Begin, ComputePermit, WaitResult, Waiter};
 
 /// Looks up results, and computes each missing one once for all callers that ask at the same time.
 ///
@@ -146,14 +146,14 @@ impl TaskCache {
             Begin::Hit(hit) => return stored(hit),
             Begin::Lead(permit) => permit,
             Begin::Wait(waiter) => match waiter.wait().await {
-                Waited::Hit(hit) => return stored(hit),
-                Waited::Done(outcome) => {
+                WaitResult::Hit(hit) => return stored(hit),
+                WaitResult::Done(outcome) => {
                     return Answer {
                         outcome,
                         source: Source::Shared,
                     };
                 }
-                Waited::Lead(permit) => permit,
+                WaitResult::Lead(permit) => permit,
             },
         };
         let outcome = compute().await;
@@ -264,7 +264,7 @@ impl TaskCache {
 
     /// Ends a computation whose outcome is neither stored nor shared, because nobody knows what it depends on. Those who
     /// wait compute for themselves.
-    pub fn withhold(&self, permit: ComputePermit) {
+    pub fn abandon(&self, permit: ComputePermit) {
         self.core.computed.fetch_add(1, Ordering::Relaxed);
         permit.leader.refuse_to_share();
     }

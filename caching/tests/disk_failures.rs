@@ -234,15 +234,15 @@ fn writer_at_work(folder: &tempfile::TempDir) -> rusqlite::Connection {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_writer_that_does_not_end_costs_puts_but_no_hits() {
     let folder = folder();
-    let patience = Duration::from_millis(50);
-    let cache = DiskCache::new(options(&folder).patience(patience));
+    let busy_timeout = Duration::from_millis(50);
+    let cache = DiskCache::new(options(&folder).busy_timeout(busy_timeout));
     cache.put(&key("a"), entry(b"value")).await.unwrap();
     let other = writer_at_work(&folder);
     for number in 0..100 {
         // Only the first put waits. A hundred waits would exceed the deadline.
         let error = cache.put(&key("b"), entry(b"value")).await.unwrap_err();
         let expected = if number == 0 {
-            patience
+            busy_timeout
         } else {
             Duration::ZERO
         };
@@ -261,7 +261,7 @@ async fn a_writer_that_does_not_end_costs_puts_but_no_hits() {
 #[tokio::test]
 async fn a_job_whose_result_cannot_be_stored_in_time_succeeds_all_the_same() {
     let folder = folder();
-    let disk = DiskCache::new(options(&folder).patience(Duration::from_millis(20)));
+    let disk = DiskCache::new(options(&folder).busy_timeout(Duration::from_millis(20)));
     disk.put(&key("a"), entry(b"value")).await.unwrap();
     let _other = writer_at_work(&folder);
     let cache = TaskCache::new(Arc::new(disk));

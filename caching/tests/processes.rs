@@ -25,7 +25,7 @@ fn open(folder: &Path) -> DiskCache {
 fn options(folder: &Path) -> DiskOptions {
     DiskOptions::at(folder)
         .inline_limit(INLINE)
-        .patience(PATIENCE)
+        .busy_timeout(PATIENCE)
 }
 
 /// Derives the value of an entry from its name, so that every process can check that it is complete.
@@ -311,7 +311,7 @@ async fn a_process_that_is_stopped_while_it_writes_costs_puts_but_no_hits_until_
     assert_eq!(other.ask("put x 1"), "put");
     assert_eq!(other.ask("begin"), "begun");
     other.signal("STOP");
-    let cache = DiskCache::new(options(folder.path()).patience(Duration::from_millis(20)));
+    let cache = DiskCache::new(options(folder.path()).busy_timeout(Duration::from_millis(20)));
     assert_eq!(get(&cache, "x").await, Some(1));
     let busy = put(&cache, "x", 2).await;
     assert!(matches!(busy, Err(CacheError::Busy { .. })), "{busy:?}");

@@ -35,7 +35,7 @@ pub(crate) enum CacheOwner {
 impl CacheOwner {
     /// Decides to whom the entries of the cache in a folder may belong.
     pub(crate) fn of(folder: &Path, trust: &Trust) -> Self {
-        if trust.exempts(folder) {
+        if trust.is_trusted_for_any_owner(folder) {
             Self::Anybody
         } else {
             Self::User

@@ -162,9 +162,9 @@ impl ProgressDisplay {
     ///
     /// `ends_line` says whether the written text ends with a newline. If it does not, no bars are drawn until a later
     /// text ends the line, because they would overwrite it.
-    pub(crate) fn hide_while<T>(&mut self, ends_line: bool, write: impl FnOnce() -> T) -> T {
+    pub(crate) fn with_bars_hidden<T>(&mut self, ends_line: bool, write: impl FnOnce() -> T) -> T {
         match self {
-            Self::Bars(bars) => bars.hide_while(ends_line, write),
+            Self::Bars(bars) => bars.with_bars_hidden(ends_line, write),
             Self::None | Self::Lines(_) => write(),
         }
     }

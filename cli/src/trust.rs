@@ -142,7 +142,7 @@ impl Trust {
     }
 
     /// Whether a folder may be used only because it is in a folder that the user trusts, whoever owns it.
-    pub(crate) fn exempts(&self, folder: &Path) -> bool {
+    pub(crate) fn is_trusted_for_any_owner(&self, folder: &Path) -> bool {
         let real = fs::canonicalize(folder);
         self.is_exempt(folder, real.as_deref().unwrap_or(folder))
     }

@@ -23,7 +23,7 @@ use tower_service::Service as _;
 /// Returns which responses are failures, and which of those are the server's fault.
 fn classify<B, E>(result: &Result<Response<B>, E>) -> Result<(), Fault<&'static str>> {
     match result.as_ref().map(|answer| answer.status().as_u16()) {
-        Ok(429) => Err(Fault::transient("throttled").blameless()),
+        Ok(429) => Err(Fault::transient("throttled").ignored_by_breakers()),
         Ok(500..) => Err(Fault::transient("server error")),
         Ok(_) => Ok(()),
         Err(_) => Err(Fault::transient("no answer")),

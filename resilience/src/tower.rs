@@ -2,7 +2,7 @@
 //!
 //! HTTP clients return responses such as 503 as successes, so a function tells the layer which results are failures,
 //! and of which kind. A failure is a [`Fault`]: [transient](Fault::transient) ones are retried,
-//! [permanent](Fault::permanent) ones are not, and a circuit breaker ignores [blameless](Fault::blameless) ones.
+//! [permanent](Fault::permanent) ones are not, and a circuit breaker ignores [some](Fault::ignored_by_breakers) ones.
 //!
 //! ```
 //! use ratchet_resilience::retry::{Fault, RetryExecutor};
@@ -16,7 +16,7 @@
 //!
 //! fn classify(result: &Result<Answer, std::io::Error>) -> Result<(), Fault<&'static str>> {
 //!     match result {
-//!         Ok(Answer { status: 429 }) => Err(Fault::transient("throttled").blameless()),
+//!         Ok(Answer { status: 429 }) => Err(Fault::transient("throttled").ignored_by_breakers()),
 //!         Ok(Answer { status: 500.. }) => Err(Fault::transient("server error")),
 //!         Ok(_) => Ok(()),
 //!         Err(_) => Err(Fault::transient("no answer")),

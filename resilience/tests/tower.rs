@@ -66,7 +66,7 @@ type Body = <Answer as Future>::Output;
 
 fn classify(result: &Body) -> Result<(), Fault<&'static str>> {
     match result.as_ref().map(|answer| answer.status().as_u16()) {
-        Ok(429) => Err(Fault::transient("throttled").blameless()),
+        Ok(429) => Err(Fault::transient("throttled").ignored_by_breakers()),
         Ok(500..) => Err(Fault::transient("server error")),
         Ok(_) => Ok(()),
         Err(_) => Err(Fault::transient("no answer")),

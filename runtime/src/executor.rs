@@ -81,7 +81,7 @@ pub use run::{Executor, ExecutorStatus};
 pub use runner::MockRunner;
 pub use runner::{Attempt, Runner};
 pub use service::Service;
-pub use sinks::{Interest, Sink};
+pub use sinks::{EventFilter, Sink};
 pub use snapshot::{RunningJob, Snapshot, WaitCause, WaitingJob};
 pub use status::RunStatus;
 pub use steering::{Cancellation, JobOutput, JobState};

@@ -88,7 +88,7 @@ impl JobIdentity {
             hasher.update(part);
         }
         hasher.update(&earlier.to_le_bytes());
-        Self(first_half(hasher.finalize()))
+        Self(truncated(hasher.finalize()))
     }
 
     /// Returns the identity as bytes, which are evenly distributed.
@@ -98,7 +98,7 @@ impl JobIdentity {
 }
 
 /// Returns the first half of a 256-bit digest, which is as good as any 128-bit one.
-pub(crate) fn first_half(hash: blake3::Hash) -> [u8; 16] {
+pub(crate) fn truncated(hash: blake3::Hash) -> [u8; 16] {
     let mut half = [0; 16];
     half.copy_from_slice(&hash.as_bytes()[..16]);
     half

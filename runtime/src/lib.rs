@@ -158,11 +158,11 @@ pub use context::{ATTEMPT_VARIABLES, Context, RUN_ID_VARIABLE, Step};
 pub use error::Error;
 #[cfg(feature = "executor")]
 pub use executor::{
-    Attempt, Cancellation, Dependencies, Execute, Executor, ExecutorBuilder, ExecutorStatus, Halt,
-    Interest, JobOutput, JobState, Ledger, MaxFailures, NoCacheKey, OutcomeOrder, ProgressInterval,
-    ProgressMeter, ProgressWatch, Run, RunHandle, RunProgress, RunStatus, Runner, RunningJob,
-    SESSION_VARIABLES, Service, Sink, Snapshot, Stopped, Submitter, SuccessGoal, WaitCause,
-    WaitingJob, command_failure, start_failure,
+    Attempt, Cancellation, Dependencies, EventFilter, Execute, Executor, ExecutorBuilder,
+    ExecutorStatus, Halt, JobOutput, JobState, Ledger, MaxFailures, NoCacheKey, OutcomeOrder,
+    ProgressInterval, ProgressMeter, ProgressWatch, Run, RunHandle, RunProgress, RunStatus, Runner,
+    RunningJob, SESSION_VARIABLES, Service, Sink, Snapshot, Stopped, Submitter, SuccessGoal,
+    WaitCause, WaitingJob, command_failure, start_failure,
 };
 pub use ids::{PlaceName, SlotNumber, Ticket};
 #[cfg(feature = "pool")]

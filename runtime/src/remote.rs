@@ -59,7 +59,7 @@ pub use agent::Agent;
 pub use config::RemoteConfig;
 pub use error::RemoteError;
 pub use heartbeat::HostHealth;
-pub use host::{HostConfig, LaunchGate, RemoteHost};
+pub use host::{HostConfig, LaunchLimit, RemoteHost};
 pub use info::AgentInfo;
 pub use keeper::run_keeper;
 pub use launch::{AgentProgram, content_hash};

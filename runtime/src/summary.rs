@@ -22,7 +22,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use ratchet_ipc::JobKey;
 
-pub use durations::{Durations, Spread};
+pub use durations::{DurationStats, Durations};
 pub use live::{ExecutionStats, LiveStats, QueueStatus};
 pub use results::Results;
 pub use tally::Tally;
@@ -129,10 +129,10 @@ pub struct Summary {
     pub failure_rate: f64,
     /// How long the last attempt at each job ran. It is absent if no job ran.
     #[serde(rename = "run_ms", default, skip_serializing_if = "Option::is_none")]
-    pub run: Option<Spread>,
+    pub run: Option<DurationStats>,
     /// How long the jobs that ran had waited. It is absent if no job ran.
     #[serde(rename = "queue_ms", default, skip_serializing_if = "Option::is_none")]
-    pub queue: Option<Spread>,
+    pub queue: Option<DurationStats>,
     /// The highest number of attempts that ran at the same time.
     pub peak_concurrency: u64,
     /// How many workers were started to replace one that had failed.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ratchet_runtime::monitor::AdmissionLimits;
 use ratchet_runtime::process::{CommandRunner, ProcessConfig};
-use ratchet_runtime::remote::{AgentProgram, HostConfig, LaunchGate, RemoteConfig, RemoteHost};
+use ratchet_runtime::remote::{AgentProgram, HostConfig, LaunchLimit, RemoteConfig, RemoteHost};
 use ratchet_runtime::{
     Class, Executor, Job, Outcome, ParallelizationHint, Place, PlaceName, Placement, Terms,
 };
@@ -51,7 +51,7 @@ async fn second_of_two_exclusive_jobs(fence: &str) -> String {
     let mark = format!("FENCE_TEST={}", folder.path().display());
     let host = Arc::new(RemoteHost::start(
         host(&mark, fence),
-        &LaunchGate::default(),
+        &LaunchLimit::default(),
     ));
     let commands = CommandRunner::through(Arc::<RemoteHost>::clone(&host));
     let web1 = Place::new(PlaceName::new("web1"), commands, host.state());

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ratchet_runtime::monitor::AdmissionLimits;
 use ratchet_runtime::process::{Ending, ProcessConfig, ProcessHandle, ProcessManager};
-use ratchet_runtime::remote::{AgentProgram, HostConfig, LaunchGate, RemoteConfig, RemoteHost};
+use ratchet_runtime::remote::{AgentProgram, HostConfig, LaunchLimit, RemoteConfig, RemoteHost};
 use ratchet_runtime::{PlaceName, PlaceState};
 use ratchet_tests::{Folder, eventually, is_alive, marked, with_argument, within};
 use rustix::process::{Pid, Signal, kill_process};
@@ -55,7 +55,7 @@ async fn server(options: &str) -> Option<SshServer> {
 /// Connects to a server.
 async fn connected(server: &SshServer) -> (RemoteHost, watch::Receiver<PlaceState>) {
     let config = config(server.launcher(), installed());
-    let host = RemoteHost::start(config, &LaunchGate::default());
+    let host = RemoteHost::start(config, &LaunchLimit::default());
     let mut state = host.state();
     wait_for(&mut state, &READY).await;
     (host, state)
@@ -68,7 +68,7 @@ async fn nobody_is_left(server: &SshServer) {
 
 /// Waits until the host is given up, and returns the message.
 async fn given_up(config: HostConfig) -> String {
-    let host = RemoteHost::start(config, &LaunchGate::default());
+    let host = RemoteHost::start(config, &LaunchLimit::default());
     let mut state = host.state();
     let is_given_up = |state: &PlaceState| matches!(state, PlaceState::GivenUp(_));
     let state = within(state.wait_for(is_given_up)).await;
@@ -395,7 +395,7 @@ async fn many_hosts_behind_a_server_that_refuses_early_connections_are_all_reach
     let Some(server) = server("MaxStartups 2:100:2").await else {
         return;
     };
-    let gate = LaunchGate::default();
+    let gate = LaunchLimit::default();
     let hosts: Vec<RemoteHost> = (0..12)
         .map(|_| RemoteHost::start(config(server.launcher(), installed()), &gate))
         .collect();
@@ -414,7 +414,7 @@ async fn no_more_than_eight_connections_begin_at_once() {
     let begun = folder.at("begun").display().to_string();
     let script = r#"echo begun >> "$0"; until [ -e "$0.go" ]; do sleep 0.01; done; exec "$@""#;
     let launcher = ["sh", "-c", script, &begun].map(str::to_owned);
-    let gate = LaunchGate::default();
+    let gate = LaunchLimit::default();
     let hosts: Vec<RemoteHost> = (0..20)
         .map(|_| RemoteHost::start(config(launcher.clone().into(), installed()), &gate))
         .collect();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ratchet_runtime::monitor::AdmissionLimits;
 use ratchet_runtime::process::{Ending, Environment, ProcessConfig, ProcessManager};
 use ratchet_runtime::remote::{
-    Agent, AgentProgram, HostConfig, LaunchGate, RemoteConfig, RemoteHost, RemoteProcesses,
+    Agent, AgentProgram, HostConfig, LaunchLimit, RemoteConfig, RemoteHost, RemoteProcesses,
 };
 use ratchet_runtime::{Class, PlaceName, PlaceState};
 use ratchet_tests::{Folder, read_text, shell, within};
@@ -37,7 +37,7 @@ fn host(script: &str) -> HostConfig {
 }
 
 fn start(config: HostConfig) -> (RemoteHost, watch::Receiver<PlaceState>) {
-    let host = RemoteHost::start(config, &LaunchGate::default());
+    let host = RemoteHost::start(config, &LaunchLimit::default());
     let state = host.state();
     (host, state)
 }

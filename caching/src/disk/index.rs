@@ -64,7 +64,7 @@ impl Index {
     pub(super) fn open(
         layout: &Layout,
         journal: JournalMode,
-        patience: Duration,
+        busy_timeout: Duration,
         sync: bool,
     ) -> Result<Self, CacheError> {
         // The locks of SQLite belong to the process, and the system releases them when any descriptor of the file is
@@ -73,12 +73,12 @@ impl Index {
         static OPENING: Mutex<()> = Mutex::new(());
         let _opening = lock(&OPENING);
         let path = layout.current_index()?;
-        let classify = |error| classify(error, &path, patience);
+        let classify = |error| classify(error, &path, busy_timeout);
         let synchronous = if sync { journal.synchronous() } else { "off" };
         let connect = || -> rusqlite::Result<Connection> {
             let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
             let connection = Connection::open_with_flags(&path, flags)?;
-            connection.busy_timeout(patience)?;
+            connection.busy_timeout(busy_timeout)?;
             connection.pragma_update(None, "trusted_schema", false)?;
             connection.pragma_update(None, "cell_size_check", true)?;
             set_journal_mode(&connection, journal)?;
@@ -119,8 +119,8 @@ impl Index {
     }
 
     /// Looks up a key, and waits for another process if necessary.
-    pub(super) fn get(&self, key: &Key, patience: Duration) -> Result<FoundEntry, CacheError> {
-        self.read(patience, |connection| find(connection, key))
+    pub(super) fn get(&self, key: &Key, busy_timeout: Duration) -> Result<FoundEntry, CacheError> {
+        self.read(busy_timeout, |connection| find(connection, key))
     }
 
     /// Lists the selected entries that have not expired.
@@ -128,9 +128,9 @@ impl Index {
         &self,
         selector: &Selector,
         now: SystemTime,
-        patience: Duration,
+        busy_timeout: Duration,
     ) -> Result<Vec<Listing>, CacheError> {
-        self.read(patience, |connection| {
+        self.read(busy_timeout, |connection| {
             let mut listings = Vec::new();
             visit_selected(connection, selector, |key, record| {
                 let live = record.filter(|record| !record.metadata.is_expired(now));
@@ -146,8 +146,8 @@ impl Index {
     }
 
     /// Returns the number of entries, and the number of bytes that they occupy.
-    pub(super) fn totals(&self, patience: Duration) -> Result<(u64, u64), CacheError> {
-        self.read(patience, |connection| {
+    pub(super) fn totals(&self, busy_timeout: Duration) -> Result<(u64, u64), CacheError> {
+        self.read(busy_timeout, |connection| {
             let sql = "SELECT count(*), coalesce(sum(size), 0) FROM entries";
             // A negative sum comes from a flipped bit. It is only a figure in a report.
             let unsigned = |number: i64| u64::try_from(number).unwrap_or_default();
@@ -160,36 +160,36 @@ impl Index {
     /// Performs a read that may wait for another process.
     fn read<T>(
         &self,
-        patience: Duration,
+        busy_timeout: Duration,
         act: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, CacheError> {
         let connection = lock(&self.reader);
         let read = || {
-            connection.busy_timeout(patience)?;
+            connection.busy_timeout(busy_timeout)?;
             let done = act(&connection);
             connection.busy_timeout(Duration::ZERO)?;
             done
         };
-        read().map_err(|error| classify(error, &self.path, patience))
+        read().map_err(|error| classify(error, &self.path, busy_timeout))
     }
 
     /// Makes changes: all of them or none.
     pub(super) fn write<T>(
         &self,
         layout: &Layout,
-        patience: Duration,
+        busy_timeout: Duration,
         act: impl FnOnce(&mut WriteTransaction<'_>) -> Result<T, TransactionError>,
     ) -> Result<T, CacheError> {
         let mut connection = lock(&self.writer);
         let write = || {
-            connection.busy_timeout(patience)?;
+            connection.busy_timeout(busy_timeout)?;
             let mut transaction = WriteTransaction::begin(&mut connection)?;
             let done = act(&mut transaction)?;
             transaction.commit(layout)?;
             Ok(done)
         };
         write().map_err(|error| match error {
-            TransactionError::Sql(error) => classify(error, &self.path, patience),
+            TransactionError::Sql(error) => classify(error, &self.path, busy_timeout),
             TransactionError::Cache(error) => error,
         })
     }

@@ -32,14 +32,14 @@ const MAX_NEW_INDEXES: usize = 2;
 pub(super) struct DiskStore {
     layout: Layout,
     max_bytes: u64,
-    patience: Duration,
+    busy_timeout: Duration,
     sync: bool,
     /// A journal mode that tests choose. Otherwise it depends on the file system.
     journal: Option<JournalMode>,
     clock: Arc<dyn Clock>,
     /// The open index. No thread that holds this lock for writing waits for another process, except to open an index.
     index: RwLock<Option<Arc<Index>>>,
-    /// Whether a writer ran out of patience. The next writers do not wait until one of them has succeeded. Relaxed: it
+    /// Whether a writer has waited in vain. The next writers do not wait until one of them has succeeded. Relaxed: it
     /// only shortens a wait.
     is_stalled: AtomicBool,
     /// The times at which entries were used, unless they are already written.
@@ -63,7 +63,7 @@ impl DiskStore {
         Self {
             layout: Layout::new(options.folder, options.checks_owners),
             max_bytes: options.max_bytes,
-            patience: options.patience,
+            busy_timeout: options.busy_timeout,
             sync: options.sync,
             journal: None,
             clock: options.clock,
@@ -90,7 +90,7 @@ impl DiskStore {
         let journal = self
             .journal
             .unwrap_or_else(|| JournalMode::for_folder(&self.layout.files()));
-        let index = Index::open(&self.layout, journal, self.patience(), self.sync)?;
+        let index = Index::open(&self.layout, journal, self.busy_timeout(), self.sync)?;
         Ok(Arc::clone(slot.insert(Arc::new(index))))
     }
 
@@ -136,11 +136,11 @@ impl DiskStore {
     }
 
     /// Returns how long to wait for another process.
-    fn patience(&self) -> Duration {
+    fn busy_timeout(&self) -> Duration {
         if self.is_stalled.load(Ordering::Relaxed) {
             Duration::ZERO
         } else {
-            self.patience
+            self.busy_timeout
         }
     }
 
@@ -160,7 +160,7 @@ impl DiskStore {
         // If the write fails, these uses are lost. They only decide what is dropped first.
         let uses = self.take_uses();
         self.with_index(|index| {
-            let written = index.write(&self.layout, self.patience(), |transaction| {
+            let written = index.write(&self.layout, self.busy_timeout(), |transaction| {
                 transaction.set_used(&uses)?;
                 act(transaction)
             });
@@ -193,7 +193,7 @@ impl DiskStore {
 
     /// Looks up a key. It may wait for another process, and removes an entry that cannot be used.
     pub(super) fn find(&self, key: &Key) -> Result<Option<Entry>, CacheError> {
-        match self.with_index(|index| index.get(key, self.patience()))? {
+        match self.with_index(|index| index.get(key, self.busy_timeout()))? {
             FoundEntry::Absent => Ok(None),
             FoundEntry::Damaged => {
                 self.counters.count_quarantined();
@@ -288,12 +288,12 @@ impl DiskStore {
 
     /// Lists the selected entries.
     pub(super) fn list(&self, selector: &Selector) -> Result<Vec<Listing>, CacheError> {
-        self.with_index(|index| index.list(selector, self.clock.now(), self.patience()))
+        self.with_index(|index| index.list(selector, self.clock.now(), self.busy_timeout()))
     }
 
     /// Returns the counts of lookups with the current size of the cache.
     pub(super) fn stats(&self) -> Result<Stats, CacheError> {
-        let (entries, bytes) = self.with_index(|index| index.totals(self.patience()))?;
+        let (entries, bytes) = self.with_index(|index| index.totals(self.busy_timeout()))?;
         Ok(self.counters.stats(entries, bytes))
     }
 
@@ -386,7 +386,7 @@ mod tests {
         let options = DiskOptions::at(folder.path().join("cache"));
         let over_network = DiskStore {
             journal: Some(JournalMode::Rollback),
-            ..DiskStore::new(options.patience(Duration::from_millis(20)))
+            ..DiskStore::new(options.busy_timeout(Duration::from_millis(20)))
         };
         let refused = over_network.find(&Key::of(b"k"));
         assert!(

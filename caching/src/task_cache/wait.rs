@@ -23,7 +23,7 @@ pub enum Begin {
 
 /// How a wait ended.
 #[derive(Debug)]
-pub enum Waited {
+pub enum WaitResult {
     /// The other caller has computed this outcome.
     Done(ComputeResult),
     /// The outcome turned out to be stored.
@@ -67,7 +67,7 @@ pub struct Waiter {
 impl Waiter {
     /// Waits for the outcome, or for the permit to compute it. Cancel safe: dropping the future affects no other
     /// caller.
-    pub async fn wait(mut self) -> Waited {
+    pub async fn wait(mut self) -> WaitResult {
         loop {
             let ended = match self
                 .state
@@ -83,13 +83,13 @@ impl Waiter {
             match ended {
                 FlightState::Completed(outcome) => {
                     core.shared.fetch_add(1, Ordering::Relaxed);
-                    return Waited::Done(outcome);
+                    return WaitResult::Done(outcome);
                 }
                 FlightState::NotShareable => {
                     let leader =
                         core.flights
                             .start_private(self.id, &self.policy.labels, core.clock.now());
-                    return Waited::Lead(ComputePermit {
+                    return WaitResult::Lead(ComputePermit {
                         leader,
                         policy: self.policy,
                     });
@@ -97,12 +97,12 @@ impl Waiter {
                 FlightState::AlreadyStored(hit)
                     if self.policy.accepts(hit.entry.metadata(), core.clock.now()) =>
                 {
-                    return Waited::Hit(hit);
+                    return WaitResult::Hit(hit);
                 }
                 FlightState::Running | FlightState::Abandoned | FlightState::AlreadyStored(_) => {
                     match self.cache.begin(&self.id.key, &self.policy).await {
-                        Begin::Hit(hit) => return Waited::Hit(hit),
-                        Begin::Lead(permit) => return Waited::Lead(permit),
+                        Begin::Hit(hit) => return WaitResult::Hit(hit),
+                        Begin::Lead(permit) => return WaitResult::Lead(permit),
                         Begin::Wait(next) => self = next,
                     }
                 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ratchet_ipc::JobKey;
 use ratchet_runtime::event::{EventRecord, RunEvent, WorkerNews};
 use ratchet_runtime::process::working_now;
-use ratchet_runtime::{Interest, RunTrace, Sink};
+use ratchet_runtime::{EventFilter, RunTrace, Sink};
 
 use crate::attribute::{Attribute, attribute};
 use crate::exporter::{Exporter, now_nanos};
@@ -177,9 +177,9 @@ impl Sink for Telemetry {
         }
     }
 
-    fn interest(&self) -> Interest {
+    fn event_filter(&self) -> EventFilter {
         // What is bounded is the queue of spans. Figures would be wrong if an event were missed.
-        Interest::Complete
+        EventFilter::Complete
     }
 
     fn name(&self) -> &'static str {

@@ -146,22 +146,22 @@ impl Configuration {
     }
 
     /// Returns warnings about the settings: what is wrong with them, and which of them have no effect.
-    pub fn complaints(&self) -> Vec<String> {
-        let mut complaints = self.warnings.clone();
+    pub fn all_warnings(&self) -> Vec<String> {
+        let mut warnings = self.warnings.clone();
         if !self.unused.is_empty() {
-            complaints.push(format!(
+            warnings.push(format!(
                 "settings of Ansible that are not used here: {}",
                 self.unused.join(", ")
             ));
         }
         if self.merges_maps {
-            complaints
+            warnings
                 .push("`hash_behaviour = merge` is not used: maps replace each other".to_owned());
         }
         if !self.inject_facts_as_vars {
-            complaints
+            warnings
                 .push("`inject_facts_as_vars` is not used: facts are variables, too".to_owned());
         }
-        complaints
+        warnings
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ratchet_ipc::error_chain;
 use ratchet_runtime::monitor::AdmissionLimits;
 use ratchet_runtime::process::{CommandLimits, CommandRunner, ProcessConfig};
-use ratchet_runtime::remote::{AgentInfo, HostReport, LaunchGate, PrefixedProcesses, probe};
+use ratchet_runtime::remote::{AgentInfo, HostReport, LaunchLimit, PrefixedProcesses, probe};
 use ratchet_runtime::{PlaceName, Placement};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -153,7 +153,7 @@ async fn try_behind(processes: PrefixedProcesses) -> Result<Reached, String> {
     })
 }
 
-/// Tries to reach all hosts. `LaunchGate` limits how many are connected to at once.
+/// Tries to reach all hosts. `LaunchLimit` limits how many are connected to at once.
 fn check(plans: &[HostPlan]) -> Result<Vec<Result<Reached, String>>, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -162,7 +162,7 @@ fn check(plans: &[HostPlan]) -> Result<Vec<Result<Reached, String>>, CliError> {
         .map_err(|error| CliError::internal("the event loop cannot be started").because(error))?;
     let (connector, gate) = (
         HostConnector::new(AdmissionLimits::default())?,
-        LaunchGate::default(),
+        LaunchLimit::default(),
     );
     let keeper = start_keeper()?;
     let tries = plans.iter().map(|plan| {

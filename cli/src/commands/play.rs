@@ -50,7 +50,7 @@ pub(crate) fn run(
     }
     let configuration = configuration(arguments)?;
     let common = common(arguments, configuration.forks());
-    let complaints = configuration.complaints();
+    let warnings = configuration.all_warnings();
     let prepared = prepared(arguments, configuration)?;
     let limits = prepared.limits().to_vec();
     let session = Session::open(
@@ -63,8 +63,8 @@ pub(crate) fn run(
     let end = SharedPlayCounts::default();
     let console = session.console().clone();
     if !session.options().quiet {
-        for complaint in complaints {
-            console.say(&format!("ratchet: {}\n", plain(&complaint)));
+        for warning in warnings {
+            console.say(&format!("ratchet: {}\n", plain(&warning)));
         }
     }
     let (report, jobs, runner) = if format == ResultFormat::Human {
@@ -159,7 +159,7 @@ fn common(arguments: &PlayArguments, forks: u32) -> SharedRunArguments {
 fn configuration(arguments: &PlayArguments) -> Result<Configuration, CliError> {
     let mut configuration =
         Configuration::load(Path::new("."), &UserEnvironment::current()?.variables)?;
-    configuration.overrule(PlayFlags {
+    configuration.apply_flags(PlayFlags {
         inventory: arguments.inventory.clone(),
         tags: arguments.tags.clone(),
         skip_tags: arguments.skip_tags.clone(),

@@ -68,8 +68,8 @@ fn open(state: &StateArguments, wanted: Option<&str>) -> Result<OpenedRun, CliEr
         return Err(error.into());
     }
     let history = History::load(&run.journal)?;
-    // If stderr is closed, the complaints are lost.
-    let _ = io::stderr().write_all(show::complaints(&run, &history).as_bytes());
+    // If stderr is closed, the warnings are lost.
+    let _ = io::stderr().write_all(show::damage_warnings(&run, &history).as_bytes());
     Ok(OpenedRun { run, history })
 }
 

@@ -111,7 +111,7 @@ impl Runner for MapRunner {
         if let Some(print) = &self.command_printer {
             print(&format!("{}\n", text_of(&shell_text(&guard.command))));
         }
-        let config = self.start.niced(config);
+        let config = self.start.with_niceness(config);
         let sink = Arc::<OutputCollector>::clone(&collector) as _;
         let asked = collector.context.cancellation();
         let result = match &self.median_timeout {

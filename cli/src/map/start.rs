@@ -45,7 +45,7 @@ impl CommandStart {
     }
 
     /// Returns the process, started by the program `nice` if `--nice` was typed. `nice` then looks for the command.
-    pub(crate) fn niced(&self, process: ProcessConfig) -> ProcessConfig {
+    pub(crate) fn with_niceness(&self, process: ProcessConfig) -> ProcessConfig {
         let Some(nice) = self.nice else {
             return process;
         };
@@ -60,7 +60,7 @@ impl CommandStart {
 
     /// Returns the process with a command that can be looked for from the folder of this process. A relative path of a
     /// program starts at the folder of the commands.
-    pub(crate) fn seen_from_here(&self, process: ProcessConfig) -> ProcessConfig {
+    pub(crate) fn with_resolved_program(&self, process: ProcessConfig) -> ProcessConfig {
         let mut process = self.apply(process);
         if let Some(folder) = &self.folder
             && process.command.components().count() > 1
@@ -135,7 +135,7 @@ mod tests {
         let start = |nice| CommandStart::of(None, &[], nice).unwrap();
         let niced = |nice| {
             start(nice)
-                .niced(ProcessConfig::new("x").arg("y"))
+                .with_niceness(ProcessConfig::new("x").arg("y"))
                 .to_string()
         };
         assert_eq!(
@@ -147,7 +147,11 @@ mod tests {
     #[test]
     fn a_program_is_looked_for_from_the_folder_of_commands() {
         let start = CommandStart::of(Some(&"/srv".into()), &["A=b".into()], None).unwrap();
-        let found = |program: &str| start.seen_from_here(ProcessConfig::new(program)).command;
+        let found = |program: &str| {
+            start
+                .with_resolved_program(ProcessConfig::new(program))
+                .command
+        };
         assert_eq!(found("./x"), PathBuf::from("/srv/./x"));
         assert_eq!(found("/bin/x"), PathBuf::from("/bin/x"));
         assert_eq!(found("x"), PathBuf::from("x"));

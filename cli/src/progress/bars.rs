@@ -107,7 +107,7 @@ impl Bars {
     }
 
     /// Erases the bars, writes other text, and draws the bars again.
-    pub(super) fn hide_while<T>(&mut self, ends_line: bool, write: impl FnOnce() -> T) -> T {
+    pub(super) fn with_bars_hidden<T>(&mut self, ends_line: bool, write: impl FnOnce() -> T) -> T {
         self.all.suspend(|| {
             self.canvas.output_ends_line(ends_line);
             write()
@@ -191,7 +191,7 @@ mod tests {
         assert!(shown.contains("  a  3 s  25%  reading"), "{shown}");
         assert!(shown.contains("b\\u{1b}[2J"), "{shown}");
 
-        bars.hide_while(true, || term.write_str("failed    a\r\n"))
+        bars.with_bars_hidden(true, || term.write_str("failed    a\r\n"))
             .expect("it takes everything");
         let shown = term.contents();
         let (failure, bar) = (shown.find("failed    a"), shown.find("0/4  2 running"));
@@ -262,12 +262,12 @@ mod tests {
         let (mut bars, mut view) = (bars_on(&term), View::new(begin));
         view.observe(&started("a"), begin);
         bars.draw(ProgressFrame::of(&view, begin), begin);
-        bars.hide_while(false, || term.write_str("half a "))
+        bars.with_bars_hidden(false, || term.write_str("half a "))
             .unwrap();
         let later = begin + Duration::from_secs(1);
         bars.draw(ProgressFrame::of(&view, later), later);
         assert_eq!(term.contents(), "half a");
-        bars.hide_while(true, || term.write_str("line\r\n"))
+        bars.with_bars_hidden(true, || term.write_str("line\r\n"))
             .unwrap();
         let shown = term.contents();
         assert!(shown.starts_with("half a line\n["), "{shown}");
@@ -406,7 +406,7 @@ mod tests {
             let now = begin + Duration::from_secs(second);
             bars.draw(ProgressFrame::of(&view, now), now);
             let line = format!("line {second}");
-            bars.hide_while(true, || term.write_all(format!("{line}\r\n").as_bytes()))
+            bars.with_bars_hidden(true, || term.write_all(format!("{line}\r\n").as_bytes()))
                 .unwrap();
             printed.push_str(&line);
             printed.push('\n');

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use ratchet_runtime::Summary;
-use ratchet_runtime::summary::Spread;
+use ratchet_runtime::summary::DurationStats;
 
 use crate::readable::duration;
 
@@ -28,7 +28,7 @@ pub(crate) fn statistics(summary: &Summary) -> String {
     text
 }
 
-fn times(spread: &Spread) -> String {
+fn times(spread: &DurationStats) -> String {
     let named = [
         ("min", spread.min),
         ("avg", spread.average),

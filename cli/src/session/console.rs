@@ -167,7 +167,7 @@ impl Console {
     ///
     /// `ends_line` says whether all that is written so far ends with a newline.
     pub(crate) fn write_aside<T>(&self, ends_line: bool, write: impl FnOnce() -> T) -> T {
-        self.0.display().hide_while(ends_line, write)
+        self.0.display().with_bars_hidden(ends_line, write)
     }
 
     /// Performs an action while the terminal is as it was before the run, such as stopping this process. The bars are
@@ -262,7 +262,7 @@ impl Shared {
             if update.hides {
                 // All that a shell writes in the meantime ends with the newline of the command that continues this
                 // process.
-                display.hide_while(true, || self.stay_hidden());
+                display.with_bars_hidden(true, || self.stay_hidden());
             }
             if update.is_over {
                 display.clear();
@@ -270,7 +270,8 @@ impl Shared {
             if !update.text.is_empty() {
                 let ends_line = update.text.ends_with(b"\n");
                 // If stderr is closed, the messages are lost.
-                let _ = display.hide_while(ends_line, || io::stderr().write_all(&update.text));
+                let _ =
+                    display.with_bars_hidden(ends_line, || io::stderr().write_all(&update.text));
             }
             if let Some(frame) = update.frame {
                 display.draw(frame, now());

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use ratchet_runtime::event::{EventRecord, RunEvent, WorkerNews};
-use ratchet_runtime::{Interest, Journal, Sink};
+use ratchet_runtime::{EventFilter, Journal, Sink};
 
 use crate::error::CliError;
 
@@ -114,8 +114,8 @@ impl Sink for EventFile {
         self.keep_first_error(flushed);
     }
 
-    fn interest(&self) -> Interest {
-        Interest::Complete
+    fn event_filter(&self) -> EventFilter {
+        EventFilter::Complete
     }
 
     fn name(&self) -> &'static str {
@@ -151,8 +151,8 @@ impl Sink for JournalEvents {
         let _ = journal.event(record);
     }
 
-    fn interest(&self) -> Interest {
-        Interest::Run
+    fn event_filter(&self) -> EventFilter {
+        EventFilter::Run
     }
 
     fn name(&self) -> &'static str {

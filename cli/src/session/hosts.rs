@@ -9,7 +9,7 @@ use std::time::Duration;
 use ratchet_runtime::monitor::AdmissionLimits;
 use ratchet_runtime::process::{CommandRunner, Keeper, ProcessManager, ProcessSupervisor};
 use ratchet_runtime::remote::{
-    AgentProgram, HostConfig, LaunchGate, PrefixWords, PrefixedProcesses, RemoteConfig, RemoteHost,
+    AgentProgram, HostConfig, LaunchLimit, PrefixWords, PrefixedProcesses, RemoteConfig, RemoteHost,
 };
 use ratchet_runtime::{HostName, Job, Place, PlaceName, PlaceState, Placement, closest};
 use tokio::sync::watch;
@@ -317,7 +317,7 @@ impl StartedHosts {
     ) -> Result<Self, CliError> {
         let connector = HostConnector::new(admission)?;
         let used = UsedHosts::of(jobs, workers);
-        let gate = LaunchGate::default();
+        let gate = LaunchLimit::default();
         let plans = table.hosts().iter();
         let plans = plans.filter(|host| used.contains(&host.name));
         let hosts = plans.map(|plan| {

@@ -312,7 +312,7 @@ impl EarlierOutcomes {
             }
             Err(error) => {
                 tracing::warn!(%error, job = %job.id, "the result of a job cannot be read, so the job is run again");
-                self.resume.redo(&recorded);
+                self.resume.run_again(&recorded);
                 job
             }
         }
@@ -334,7 +334,7 @@ impl EarlierOutcomes {
             gone: if self.is_broken_off {
                 0
             } else {
-                self.resume.gone()
+                self.resume.not_in_source()
             },
         }
     }

@@ -106,7 +106,7 @@ impl RunContext {
         self.console.end_display();
         tokio::select! {
             () = thread.end() => code,
-            () = self.signals.third(FINAL_WRITE_LIMIT) => {
+            () = self.signals.third_signal(FINAL_WRITE_LIMIT) => {
                 Ok(self.signals.exit_code().unwrap_or(exit::INTERNAL))
             }
         }
@@ -202,7 +202,7 @@ impl RunContext {
         };
         let served = tokio::select! {
             served = runner.run(drain) => Some(served),
-            () = self.signals.third(FINAL_WRITE_LIMIT) => None,
+            () = self.signals.third_signal(FINAL_WRITE_LIMIT) => None,
         };
         runs.kill().await;
         if served.is_some() {

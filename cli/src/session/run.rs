@@ -70,7 +70,7 @@ impl RunContext {
         let code = self.run(setup, &suspensions, &keys).await;
         tokio::select! {
             () = thread.end() => code,
-            () = self.signals.third(FINAL_WRITE_LIMIT) => {
+            () = self.signals.third_signal(FINAL_WRITE_LIMIT) => {
                 Ok(self.signals.exit_code().unwrap_or(exit::INTERNAL))
             }
         }
@@ -156,7 +156,7 @@ impl RunContext {
         let signals = &self.signals;
         let completed = tokio::select! {
             completed = completion => Some(completed?),
-            () = signals.third(FINAL_WRITE_LIMIT) => None,
+            () = signals.third_signal(FINAL_WRITE_LIMIT) => None,
         };
         if completed.is_some() {
             let sent = RunTelemetry::end(telemetry, &self.console);

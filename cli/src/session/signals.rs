@@ -178,7 +178,7 @@ impl SignalHandler {
     }
 
     /// Waits for the third signal, and then for this time.
-    pub(super) async fn third(&self, later: Duration) {
+    pub(super) async fn third_signal(&self, later: Duration) {
         self.shutdown.reached(Phase::Killing).await;
         tokio::time::sleep(later).await;
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ratchet_runtime::event::{EventRecord, RunEvent};
-use ratchet_runtime::{Interest, Sink};
+use ratchet_runtime::{EventFilter, Sink};
 
 use super::console::Console;
 use crate::readable::{duration, job_name};
@@ -32,8 +32,8 @@ impl Sink for SlowWarnings {
         }
     }
 
-    fn interest(&self) -> Interest {
-        Interest::Run
+    fn event_filter(&self) -> EventFilter {
+        EventFilter::Run
     }
 
     fn name(&self) -> &'static str {

@@ -73,7 +73,7 @@ pub(super) fn install(console: Console, keys: TerminalKeys) -> Result<Suspension
                 for host in &hosts {
                     host.suspend().await;
                 }
-                console.while_hidden(|| keys.while_resting(|| stop(&record)));
+                console.while_hidden(|| keys.with_terminal_restored(|| stop(&record)));
                 for host in &hosts {
                     host.resume();
                 }

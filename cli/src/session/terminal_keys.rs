@@ -68,7 +68,7 @@ impl TerminalKeys {
     }
 
     /// Performs an action, such as stopping this process, while the terminal is as it was before the run.
-    pub(super) fn while_resting<T>(&self, action: impl FnOnce() -> T) -> T {
+    pub(super) fn with_terminal_restored<T>(&self, action: impl FnOnce() -> T) -> T {
         self.lock().rest();
         let done = action();
         let mut state = self.lock();

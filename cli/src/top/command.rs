@@ -42,7 +42,7 @@ impl Command {
     }
 
     /// Returns what is wanted, in words.
-    pub(super) fn wish(&self) -> String {
+    pub(super) fn description(&self) -> String {
         match self {
             Self::Cancel(job) => format!("cancel {}", plain(job.as_str())),
             Self::Pause(true) => "pause".to_owned(),

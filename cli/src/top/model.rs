@@ -293,7 +293,7 @@ impl Model {
     /// Sends a command, unless one is on its way: the next one may depend on its answer.
     fn send(&mut self, command: Command) -> Vec<Effect> {
         if let Some(unanswered) = &self.unanswered {
-            let text = format!("the run has not answered yet: {}", unanswered.wish());
+            let text = format!("the run has not answered yet: {}", unanswered.description());
             self.tell(text);
             return Vec::new();
         }

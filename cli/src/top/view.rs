@@ -253,7 +253,7 @@ fn foot_line(model: &Model, width: usize, palette: Palette) -> Line<'static> {
     }
     if let Some(unanswered) = model.unanswered() {
         return styled(
-            &format!("the run is asked: {}", unanswered.wish()),
+            &format!("the run is asked: {}", unanswered.description()),
             Tone::Dim,
         );
     }

@@ -143,7 +143,7 @@ impl Codec {
 
     /// Whether the peer sends questions to the session faster than it reads the answers. Then nothing more should be
     /// read from it; otherwise the answers would fill the memory.
-    pub(crate) fn is_overwhelmed(&self) -> bool {
+    pub(crate) fn is_backlogged(&self) -> bool {
         self.outgoing.from_session > self.limit
     }
 
@@ -158,7 +158,7 @@ impl Codec {
     }
 
     /// Records that the stream broke off. The text after the last newline is dropped.
-    pub fn break_off(&mut self) {
+    pub fn mark_broken(&mut self) {
         self.incoming.discard_unfinished();
         self.finish();
     }

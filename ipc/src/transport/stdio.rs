@@ -127,7 +127,7 @@ where
         match read {
             Ok(()) if self.has_ended => self.codec.finish(),
             Ok(()) => self.codec.feed(buffer.filled()),
-            Err(_) => self.codec.break_off(),
+            Err(_) => self.codec.mark_broken(),
         }
         Poll::Ready(read)
     }
@@ -141,7 +141,7 @@ where
         if let Some(next) = self.next() {
             return Poll::Ready(next);
         }
-        if self.codec.is_overwhelmed() {
+        if self.codec.is_backlogged() {
             // The writer wakes this task when the peer reads answers again.
             return Poll::Pending;
         }

@@ -24,7 +24,7 @@ pub struct Fault<E> {
     class: Cow<'static, str>,
     retry_after: Option<Duration>,
     /// Whether circuit breakers ignore the error.
-    is_blameless: bool,
+    is_ignored_by_breakers: bool,
 }
 
 /// Whether another attempt can help.
@@ -60,7 +60,7 @@ impl<E> Fault<E> {
             retryability,
             class: Cow::Borrowed(""),
             retry_after: None,
-            is_blameless: false,
+            is_ignored_by_breakers: false,
         }
     }
 
@@ -82,12 +82,12 @@ impl<E> Fault<E> {
     ///
     /// ```
     /// # use ratchet_resilience::retry::{Fault, Retryable};
-    /// let throttled = Fault::transient("429 too many requests").blameless();
+    /// let throttled = Fault::transient("429 too many requests").ignored_by_breakers();
     /// assert!(throttled.is_retryable() && !throttled.counts_as_failure());
     /// ```
     #[must_use]
-    pub fn blameless(mut self) -> Self {
-        self.is_blameless = true;
+    pub fn ignored_by_breakers(mut self) -> Self {
+        self.is_ignored_by_breakers = true;
         self
     }
 
@@ -107,7 +107,7 @@ impl<E> Retryable for Fault<E> {
     }
 
     fn counts_as_failure(&self) -> bool {
-        self.is_retryable() && !self.is_blameless
+        self.is_retryable() && !self.is_ignored_by_breakers
     }
 
     fn retry_after(&self) -> Option<Duration> {

@@ -45,7 +45,7 @@ pub(super) struct RunControl {
     is_paused: bool,
     /// No deadline is enforced before this time. It is set after this process was stopped, so that the reports that
     /// came in the meantime are handled first.
-    judges_from: Option<Instant>,
+    deadlines_enforced_from: Option<Instant>,
 }
 
 impl RunControl {
@@ -58,7 +58,7 @@ impl RunControl {
             stopped: None,
             held: None,
             is_paused: false,
-            judges_from: None,
+            deadlines_enforced_from: None,
         }
     }
 
@@ -154,22 +154,22 @@ impl RunControl {
     /// was stopped or got no processor time, and no deadline is enforced for a moment.
     pub(super) fn note_wakeup(&mut self, timer: Instant, now: Instant) {
         if now.saturating_duration_since(timer) >= LATE {
-            self.judges_from = now.checked_add(CATCH_UP);
+            self.deadlines_enforced_from = now.checked_add(CATCH_UP);
         }
     }
 
     /// Whether deadlines may be enforced now.
-    pub(super) fn may_judge_deadlines(&mut self, now: Instant) -> bool {
-        if self.judges_from.is_some_and(|from| now < from) {
+    pub(super) fn may_enforce_deadlines(&mut self, now: Instant) -> bool {
+        if self.deadlines_enforced_from.is_some_and(|from| now < from) {
             return false;
         }
-        self.judges_from = None;
+        self.deadlines_enforced_from = None;
         true
     }
 
     /// Returns the moment from which deadlines are enforced again, if they are not enforced now.
-    pub(super) fn judges_from(&self) -> Option<Instant> {
-        self.judges_from
+    pub(super) fn deadlines_enforced_from(&self) -> Option<Instant> {
+        self.deadlines_enforced_from
     }
 
     /// Returns the request by which a single job is asked to stop while the run goes on.
@@ -307,12 +307,12 @@ mod tests {
     fn a_loop_that_woke_late_judges_nothing_by_the_clock_for_a_moment() {
         let (mut control, now) = control(StopRules::default());
         control.note_wakeup(now, now + LATE / 2);
-        assert!(control.may_judge_deadlines(now + LATE / 2));
+        assert!(control.may_enforce_deadlines(now + LATE / 2));
         control.note_wakeup(now, now + LATE);
         let from = now + LATE + CATCH_UP;
-        assert_eq!(control.judges_from(), Some(from));
-        assert!(!control.may_judge_deadlines(now + LATE));
-        assert!(control.may_judge_deadlines(from));
-        assert_eq!(control.judges_from(), None);
+        assert_eq!(control.deadlines_enforced_from(), Some(from));
+        assert!(!control.may_enforce_deadlines(now + LATE));
+        assert!(control.may_enforce_deadlines(from));
+        assert_eq!(control.deadlines_enforced_from(), None);
     }
 }

@@ -106,7 +106,7 @@ impl Dispatcher {
 
     /// Returns how many jobs wait for nothing but a slot or a worker.
     pub(super) fn ready(&self) -> usize {
-        self.queue().scheduler().unclaimed()
+        self.queue().scheduler().waiting_without_claims()
     }
 
     /// Returns how many attempts may be sent ahead to all workers together.

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::sinks::{Interest, Sink};
+use super::sinks::{EventFilter, Sink};
 use crate::event::{EventRecord, RunEvent};
 use crate::summary::LiveStats;
 use crate::suspension::working_now;
@@ -31,8 +31,8 @@ impl Sink for StatsSink {
         stats.observe(&record.event, now);
     }
 
-    fn interest(&self) -> Interest {
-        Interest::Complete
+    fn event_filter(&self) -> EventFilter {
+        EventFilter::Complete
     }
 
     fn name(&self) -> &'static str {

@@ -15,7 +15,7 @@ pub(super) fn watch_machine(
     runtime: &tokio::runtime::Handle,
 ) -> Result<(), MonitorError> {
     let monitor = settings.monitor()?;
-    let (mut warnings, mut gate) = (settings.fresh_warnings(), settings.gate());
+    let (mut warnings, mut gate) = (settings.warnings_for_run(), settings.gate());
     if gate.is_some() {
         handle.hold(Some(MEASURING.to_owned()));
     }

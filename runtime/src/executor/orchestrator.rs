@@ -161,8 +161,8 @@ impl Orchestrator {
 
     /// Returns the moment at which the next turn is due if no event comes before.
     pub(super) fn next_timer(&self) -> Option<Instant> {
-        if self.control.judges_from().is_some() {
-            return self.control.judges_from();
+        if self.control.deadlines_enforced_from().is_some() {
+            return self.control.deadlines_enforced_from();
         }
         let is_running = self.control.is_running();
         let may_start = self.control.may_start();

@@ -482,7 +482,9 @@ impl Places {
     /// Whether a job of a route could start at a place now if nothing else ran there.
     fn is_large_enough(&self, place: PlaceId, route: Route) -> bool {
         let at = &self.list[place.index()];
-        at.held.is_none() && at.slots >= route.slots && self.resources.suffice(place, route.needs)
+        at.held.is_none()
+            && at.slots >= route.slots
+            && self.resources.are_enough(place, route.needs)
     }
 
     /// Whether a place could be reserved for the jobs of a route.

@@ -230,7 +230,7 @@ impl Resolver {
         if self.platforms.of(place).as_ref() == Some(store_permit.platform()) {
             self.reuse.store(store_permit, payload, worker);
         } else {
-            self.reuse.withhold(store_permit);
+            self.reuse.abandon(store_permit);
         }
     }
 

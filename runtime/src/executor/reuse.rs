@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ratchet_caching::{
-    Begin, ComputePermit, FileHasher, Key, NotStored, Policy, Selector, TaskCache, Waited, Waiter,
+    Begin, ComputePermit, FileHasher, Key, NotStored, Policy, Selector, TaskCache, WaitResult,
+    Waiter,
 };
 use ratchet_ipc::{JobKey, Payload};
 use tokio::task::{self, JoinSet};
@@ -286,7 +287,7 @@ impl RunCache {
             if let Some(programs) = programs
                 && let Err(reason) = check_started_content(programs, worker, &cache.hasher).await
             {
-                cache.cache.withhold(permit);
+                cache.cache.abandon(permit);
                 cache.warn(&job, &reason);
                 return;
             }
@@ -301,11 +302,11 @@ impl RunCache {
     }
 
     /// Gives up the permit for a result that was made on another platform than that of its key.
-    pub(super) fn withhold(&self, store_permit: StorePermit) {
+    pub(super) fn abandon(&self, store_permit: StorePermit) {
         if let Some(cache) = &self.cache {
             let reason = "it ran on a host of another platform than those that had been reached";
             cache.warn(&store_permit.job, reason);
-            cache.cache.withhold(store_permit.permit);
+            cache.cache.abandon(store_permit.permit);
         }
     }
 
@@ -508,10 +509,10 @@ impl PendingSharedResult {
         };
         loop {
             let begin = match waiter.wait().await {
-                Waited::Hit(hit) => Begin::Hit(hit),
-                Waited::Lead(permit) => Begin::Lead(permit),
-                Waited::Done(Ok(bytes)) => return result(&bytes),
-                Waited::Done(Err(_)) => cache.begin(&key, &policy).await,
+                WaitResult::Hit(hit) => Begin::Hit(hit),
+                WaitResult::Lead(permit) => Begin::Lead(permit),
+                WaitResult::Done(Ok(bytes)) => return result(&bytes),
+                WaitResult::Done(Err(_)) => cache.begin(&key, &policy).await,
             };
             match settled(begin, make_permit) {
                 Ok(found) => return found,

@@ -33,7 +33,7 @@ pub trait Sink: Send {
     fn caught_up(&mut self) {}
 
     /// Tells the sink that this many records were dropped before the next one, because the sink was too slow for them.
-    fn missed(&mut self, count: u64) {
+    fn events_dropped(&mut self, count: u64) {
         tracing::warn!(
             count,
             sink = self.name(),
@@ -42,8 +42,8 @@ pub trait Sink: Send {
     }
 
     /// Returns which events the sink wants. It is called once per run.
-    fn interest(&self) -> Interest {
-        Interest::Current
+    fn event_filter(&self) -> EventFilter {
+        EventFilter::Current
     }
 
     /// Returns the name of the sink for logs.
@@ -54,7 +54,7 @@ pub trait Sink: Send {
 
 /// Which events a sink is told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Interest {
+pub enum EventFilter {
     /// All events. If the sink is too slow, it misses some.
     #[default]
     Current,
@@ -79,7 +79,7 @@ pub(super) struct Sinks {
 
 /// The records that a sink has not seen yet.
 struct Backlog {
-    interest: Interest,
+    event_filter: EventFilter,
     records: Mutex<Records>,
     /// Wakes the task of the sink when there are records, and at the end.
     changed: Notify,
@@ -101,12 +101,12 @@ impl Sinks {
     pub(super) fn start(sinks: &[SharedSink]) -> Self {
         let mut tasks = JoinSet::new();
         let backlogs = sinks.iter().map(|sink| {
-            let interest = {
+            let event_filter = {
                 let sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
-                sink.interest()
+                sink.event_filter()
             };
             let backlog = Arc::new(Backlog {
-                interest,
+                event_filter,
                 records: Mutex::default(),
                 changed: Notify::new(),
             });
@@ -116,7 +116,7 @@ impl Sinks {
         let backlogs: Vec<_> = backlogs.collect();
         let wants_jobs = backlogs
             .iter()
-            .any(|backlog| backlog.interest != Interest::Run);
+            .any(|backlog| backlog.event_filter != EventFilter::Run);
         Self {
             backlogs,
             wants_jobs,
@@ -143,7 +143,7 @@ impl Sinks {
         });
         let is_of_job = is_of_job(&record.event);
         for backlog in &self.backlogs {
-            if !is_of_job || backlog.interest != Interest::Run {
+            if !is_of_job || backlog.event_filter != EventFilter::Run {
                 backlog.push(Arc::clone(&record));
             }
         }
@@ -168,7 +168,7 @@ impl Backlog {
         if records.closed {
             return;
         }
-        if records.waiting.len() >= BACKLOG && self.interest != Interest::Complete {
+        if records.waiting.len() >= BACKLOG && self.event_filter != EventFilter::Complete {
             let expendable = records
                 .waiting
                 .iter()
@@ -236,7 +236,7 @@ async fn show(sink: SharedSink, backlog: Arc<Backlog>) {
         let shown = catch_unwind(AssertUnwindSafe(|| {
             let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
             if missed > 0 {
-                sink.missed(missed);
+                sink.events_dropped(missed);
             }
             for record in &records {
                 sink.on(record);

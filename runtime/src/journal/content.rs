@@ -7,7 +7,7 @@ use blake3::Hasher;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::item::{JobIdentity, first_half, from_hex, to_hex};
+use crate::item::{JobIdentity, from_hex, to_hex, truncated};
 use crate::job::{Job, Work};
 use crate::os::{ProcessConfig, ProgramInput};
 
@@ -63,7 +63,7 @@ impl Content {
 /// Returns the key of a job in a journal: its identity, or the digest of its id if it has no identity.
 pub(super) fn key_of(id: &str, identity: Option<JobIdentity>) -> [u8; 16] {
     identity.map_or_else(
-        || first_half(blake3::hash(id.as_bytes())),
+        || truncated(blake3::hash(id.as_bytes())),
         |identity| identity.0,
     )
 }
@@ -188,7 +188,7 @@ impl Digest {
 
     fn finish(self) -> [u8; 16] {
         let rest = &self.gathered[..self.filled];
-        first_half(match self.hasher {
+        truncated(match self.hasher {
             Some(mut hasher) => hasher.update(rest).finalize(),
             None => blake3::hash(rest),
         })
@@ -296,7 +296,7 @@ mod tests {
                 all.extend((field.len() as u64).to_le_bytes());
                 all.extend(field);
             }
-            assert_eq!(Content::of(&job).0, first_half(blake3::hash(&all)));
+            assert_eq!(Content::of(&job).0, truncated(blake3::hash(&all)));
         }
     }
 

@@ -165,7 +165,7 @@ impl Resume {
 
     /// Revokes the decision to keep a job, because its outcome cannot be read. The job is done again, and so are the
     /// jobs that need it.
-    pub fn redo(&mut self, kept: &RecordedOutcome) {
+    pub fn run_again(&mut self, kept: &RecordedOutcome) {
         if !self.redone.contains(kept.number) {
             self.redone.insert(kept.number);
             self.differences.kept = self.differences.kept.saturating_sub(1);
@@ -192,7 +192,7 @@ impl Resume {
 
     /// Returns the number of jobs of the history that were not asked about. After the last job these are the jobs that
     /// are gone from the source.
-    pub fn gone(&self) -> u64 {
+    pub fn not_in_source(&self) -> u64 {
         // Only jobs of the history are recorded as seen.
         self.history.jobs() as u64 - self.seen.count()
     }

@@ -276,7 +276,7 @@ fn a_resumed_run_does_the_jobs_that_are_new_changed_failed_or_not_ended() {
 
     let changed = Job::task("a", "resize", Payload::null()).on_host("web1");
     let mut resume = Resume::new(std::sync::Arc::clone(&history), Some(&source("d1")));
-    assert_eq!(resume.gone(), 4);
+    assert_eq!(resume.not_in_source(), 4);
     let kept = resume.decide(&job("b"));
     let ResumeDecision::Keep(recorded) = kept else {
         panic!("{kept:?}");
@@ -294,12 +294,12 @@ fn a_resumed_run_does_the_jobs_that_are_new_changed_failed_or_not_ended() {
         resume.decide(&job("x")),
         ResumeDecision::Run(RunReason::NotEnded)
     );
-    assert_eq!(resume.gone(), 1);
+    assert_eq!(resume.not_in_source(), 1);
     assert_eq!(
         resume.decide(&job("d")),
         ResumeDecision::Run(RunReason::Failed)
     );
-    assert_eq!(resume.gone(), 0);
+    assert_eq!(resume.not_in_source(), 0);
     let differences = ResumeCounts {
         kept: 1,
         changed: 1,
@@ -380,8 +380,8 @@ fn dependents_of_a_job_that_is_done_again_are_done_again() {
     let ResumeDecision::Keep(recorded) = resume.decide(&a) else {
         panic!("it has succeeded");
     };
-    resume.redo(&recorded);
-    resume.redo(&recorded);
+    resume.run_again(&recorded);
+    resume.run_again(&recorded);
     assert_eq!(
         resume.decide(&b),
         ResumeDecision::Run(RunReason::NeedRedone)

@@ -91,7 +91,7 @@ impl ResourceMonitor {
     }
 
     /// Returns the warnings for a run, of which none was given yet.
-    pub(crate) fn fresh_warnings(&self) -> Warnings {
+    pub(crate) fn warnings_for_run(&self) -> Warnings {
         self.warnings.clone()
     }
 

@@ -28,7 +28,7 @@ pub(super) enum Pause {
 }
 
 /// Moves the time of the kill to an earlier one. The first call also asks the process to end.
-pub(super) fn bring_nearer(kill_at: &watch::Sender<Option<Instant>>, time: Instant) {
+pub(super) fn move_kill_earlier(kill_at: &watch::Sender<Option<Instant>>, time: Instant) {
     kill_at.send_if_modified(|known| {
         let nearer = known.is_none_or(|known| time < known);
         if nearer {

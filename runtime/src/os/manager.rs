@@ -199,7 +199,7 @@ impl UnclaimedProcess {
 impl Drop for UnclaimedProcess {
     fn drop(&mut self) {
         if self.handle.is_some() {
-            lifecycle::bring_nearer(&self.kill_at, working_now());
+            lifecycle::move_kill_earlier(&self.kill_at, working_now());
         }
     }
 }
@@ -302,7 +302,7 @@ impl ProcessActor {
             let time = now
                 .checked_add(grace)
                 .unwrap_or(now + Duration::from_hours(1));
-            lifecycle::bring_nearer(&living.kill_at, time);
+            lifecycle::move_kill_earlier(&living.kill_at, time);
         }
     }
 }

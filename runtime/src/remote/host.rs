@@ -34,16 +34,16 @@ const SUSPEND_LIMIT: Duration = Duration::from_secs(1);
 
 /// Bounds how many hosts are connected to at once. Hosts that share a gate wait for each other.
 #[derive(Debug, Clone)]
-pub struct LaunchGate(Arc<Semaphore>);
+pub struct LaunchLimit(Arc<Semaphore>);
 
-impl Default for LaunchGate {
+impl Default for LaunchLimit {
     /// Makes a gate that allows eight launches at once.
     fn default() -> Self {
         Self(Arc::new(Semaphore::new(MAX_LAUNCHES)))
     }
 }
 
-impl LaunchGate {
+impl LaunchLimit {
     /// Connects to a host once there is room for it.
     pub(super) async fn launch(&self, config: &HostConfig) -> Result<Launched, LaunchError> {
         // The gate is never closed.
@@ -131,7 +131,7 @@ impl Connections {
 
 impl RemoteHost {
     /// Starts to connect to a host, without waiting for the connection. Call it within a tokio runtime.
-    pub fn start(config: HostConfig, gate: &LaunchGate) -> Self {
+    pub fn start(config: HostConfig, gate: &LaunchLimit) -> Self {
         let (state_sender, state) = watch::channel(PlaceState::Away);
         let (current_sender, current) = watch::channel(Current::None);
         let (health_sender, health) = watch::channel(HostHealth::default());
@@ -244,7 +244,7 @@ struct HostTask {
     state_sender: watch::Sender<PlaceState>,
     current_sender: watch::Sender<Current>,
     connections: Arc<Connections>,
-    gate: LaunchGate,
+    gate: LaunchLimit,
 }
 
 impl HostTask {
@@ -275,7 +275,7 @@ impl HostTask {
                     let reason = reason(&failed);
                     // A host that was reached before may only have trouble with its user database, so the refusal may
                     // be temporary.
-                    let is_refused = !was_reached && advice(&failed.last_words).is_some();
+                    let is_refused = !was_reached && advice(&failed.last_output).is_some();
                     let is_final = is_refused || is_final(&failed.error);
                     if is_final || away_since.elapsed() >= patience {
                         return self.give_up(&config, reason).await;
@@ -324,7 +324,7 @@ impl HostTask {
         self.publish_health(HostHealth::default());
         self.state_sender.send_replace(PlaceState::Away);
         self.current_sender.send_replace(Current::None);
-        let said = launcher.last_words();
+        let said = launcher.last_output();
         tracing::warn!(host = %config.name, reason = %loss, said, "a host was lost");
     }
 
@@ -395,20 +395,20 @@ pub(super) fn reason(failed: &LaunchError) -> String {
     let error = ratchet_ipc::error_chain(&failed.error);
     let reason = match (&failed.error, failed.exit) {
         // A launcher that has ended breaks its pipes, which says nothing.
-        (RemoteError::Closed | RemoteError::Io(_), Some(exit)) if failed.last_words.is_empty() => {
+        (RemoteError::Closed | RemoteError::Io(_), Some(exit)) if failed.last_output.is_empty() => {
             format!("the launcher {exit}")
         }
-        (RemoteError::NoHello(_), Some(exit)) if failed.last_words.is_empty() => {
+        (RemoteError::NoHello(_), Some(exit)) if failed.last_output.is_empty() => {
             format!("{error}; the launcher {exit}")
         }
-        _ if failed.last_words.is_empty() => error,
+        _ if failed.last_output.is_empty() => error,
         // The launcher has ended, and its last words explain it better.
         (RemoteError::NoHello(_) | RemoteError::Closed | RemoteError::Io(_), _) => {
-            failed.last_words.clone()
+            failed.last_output.clone()
         }
-        _ => format!("{error} ({})", failed.last_words),
+        _ => format!("{error} ({})", failed.last_output),
     };
-    match advice(&failed.last_words) {
+    match advice(&failed.last_output) {
         Some(advice) => format!("{reason} ({advice})"),
         None => reason,
     }
@@ -416,11 +416,11 @@ pub(super) fn reason(failed: &LaunchError) -> String {
 
 /// Returns advice for a refusal by ssh that only people can fix. Another try would be refused in the same way, and some
 /// servers lock out a client that tries too often.
-fn advice(last_words: &str) -> Option<&'static str> {
-    if last_words.contains("Host key verification failed") {
+fn advice(last_output: &str) -> Option<&'static str> {
+    if last_output.contains("Host key verification failed") {
         return Some("connect once by hand, to check the key of the host and to accept it");
     }
-    let is_denied = last_words.contains("Permission denied (");
+    let is_denied = last_output.contains("Permission denied (");
     is_denied.then_some(
         "ssh cannot ask for a password here: use a key that needs none, for example by ssh-agent",
     )

@@ -84,7 +84,7 @@ impl Launcher {
     }
 
     /// Returns what the launcher printed to stderr last, without control characters.
-    pub(super) fn last_words(&self) -> String {
+    pub(super) fn last_output(&self) -> String {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         printable(said.to_excerpt().to_string().as_bytes(), MAX_STDERR_BYTES)
     }
@@ -96,7 +96,7 @@ pub(super) struct LaunchError {
     /// The reason.
     pub(super) error: RemoteError,
     /// What the launcher printed to stderr last.
-    pub(super) last_words: String,
+    pub(super) last_output: String,
     /// How the launcher has ended; `None` if it has not ended, or was not started.
     pub(super) exit: Option<Exit>,
 }
@@ -112,7 +112,7 @@ pub(super) async fn launch(
         Err(error) => {
             return Err(LaunchError {
                 error,
-                last_words: String::new(),
+                last_output: String::new(),
                 exit: None,
             });
         }
@@ -128,7 +128,7 @@ pub(super) async fn launch(
             let _ = timeout(Duration::from_secs(1), launcher.end()).await;
             Err(LaunchError {
                 error,
-                last_words: launcher.last_words(),
+                last_output: launcher.last_output(),
                 exit: launcher.exit,
             })
         }

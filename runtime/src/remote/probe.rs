@@ -6,7 +6,7 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use super::host::reason;
-use super::{AgentInfo, HostConfig, LaunchGate, RemoteError};
+use super::{AgentInfo, HostConfig, LaunchLimit, RemoteError};
 
 /// A host that was reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl HostReport {
 pub struct Unreachable(String);
 
 /// Connects to a host once, measures how long a message takes, and ends the connection.
-pub async fn probe(config: &HostConfig, gate: &LaunchGate) -> Result<HostReport, Unreachable> {
+pub async fn probe(config: &HostConfig, gate: &LaunchLimit) -> Result<HostReport, Unreachable> {
     let launched = gate.launch(config).await;
     let launched = launched.map_err(|failed| Unreachable(reason(&failed)))?;
     let processes = &launched.processes;

@@ -152,7 +152,7 @@ impl RemoteProcesses {
             match stderr.await {
                 Ok(response) => shared.stderr.fill(response.into_body()).await,
                 Err(error) if error.is_reset() => shared.stderr.end(StreamEnd::Whole),
-                Err(_) => shared.stderr.break_off(),
+                Err(_) => shared.stderr.mark_broken(),
             }
         });
         let stdin = RemoteWriter::new(stdin, input, Arc::clone(&view.written));
@@ -301,8 +301,8 @@ impl UnansweredStart<'_> {
 impl Drop for UnansweredStart<'_> {
     fn drop(&mut self) {
         // The message of the process's end may have come before the answer, and its handling waits for what comes here.
-        self.0.stdout.break_off();
-        self.0.stderr.break_off();
+        self.0.stdout.mark_broken();
+        self.0.stderr.mark_broken();
     }
 }
 

@@ -140,7 +140,7 @@ impl Inbox {
         self.state().flow = Some(stream.flow_control().clone());
         while let Some(bytes) = stream.data().await {
             let Ok(bytes) = bytes else {
-                return self.break_off();
+                return self.mark_broken();
             };
             let mut state = self.state();
             state.received += bytes.len() as u64;
@@ -168,7 +168,7 @@ impl Inbox {
 
     /// Records that no more data comes. While the process may still run, the stream does not end: the reader would take
     /// its end for that of the process.
-    pub(super) fn break_off(&self) {
+    pub(super) fn mark_broken(&self) {
         self.change(|state| {
             state.is_broken = true;
             state.cut_if_over();

@@ -98,8 +98,8 @@ impl Durations {
     }
 
     /// Returns the least, the greatest, the average and the usual percentiles, or `None` if no duration was added.
-    pub fn spread(&self) -> Option<Spread> {
-        Some(Spread {
+    pub fn stats(&self) -> Option<DurationStats> {
+        Some(DurationStats {
             min: self.min()?,
             average: self.average()?,
             p50: self.percentile(50.0)?,
@@ -112,7 +112,7 @@ impl Durations {
 
 /// The least, the greatest, the average and the usual percentiles of durations. Serialised, they are milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Spread {
+pub struct DurationStats {
     /// The shortest duration.
     #[serde(with = "milliseconds")]
     pub min: Duration,
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn an_empty_histogram_has_no_percentiles() {
         let none = Durations::default();
-        assert_eq!(none.spread(), None);
+        assert_eq!(none.stats(), None);
         assert_eq!(none.percentile(50.0), None);
     }
 

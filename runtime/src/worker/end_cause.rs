@@ -62,7 +62,7 @@ impl EndCause {
     }
 
     /// Whether the pool is to blame, whatever job the worker had: the next worker would end in the same way.
-    pub(crate) fn blames_kind(&self) -> bool {
+    pub(crate) fn is_fault_of_pool(&self) -> bool {
         matches!(self, Self::SurplusLine { is_fresh: true, .. }) || self.is_final()
     }
 

@@ -648,7 +648,8 @@ fn a_play_without_an_inventory_tells_that_none_is_given() {
     assert!(told.contains("no inventory is given"), "{told}");
     assert!(told.contains("-i"), "{told}");
     let codes = ["play", "p.yml", "--ansible-exit-codes"];
-    Ratchet::within(&folder).args(codes).run().with_code(0);
+    let ended = Ratchet::within(&folder).args(codes).run().with_code(0);
+    assert!(ended.stderr().contains("no inventory is given"));
 }
 
 #[test]

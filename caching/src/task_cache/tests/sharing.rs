@@ -80,7 +80,7 @@ async fn a_failure_reaches_every_waiter_and_is_not_stored() {
         assert_eq!(committed, Err(NotStored::Failed(kind)));
         for waiter in waiters {
             assert!(
-                matches!(waiter.wait().await, Waited::Done(outcome) if outcome == failure(kind))
+                matches!(waiter.wait().await, WaitResult::Done(outcome) if outcome == failure(kind))
             );
         }
         assert!(!is_stored(&cache, &policy()).await);
@@ -184,13 +184,13 @@ async fn a_cancelled_outcome_is_shared_with_nobody() {
     let (first, second) = (join(&cache, &policy()).await, join(&cache, &policy()).await);
     let committed = cache.commit(permit, failure(FailureKind::Cancelled)).await;
     assert_eq!(committed, Err(NotStored::Failed(FailureKind::Cancelled)));
-    let Waited::Lead(permit) = first.wait().await else {
+    let WaitResult::Lead(permit) = first.wait().await else {
         panic!("someone has to compute")
     };
     let second = tokio::spawn(second.wait());
     yield_now().await;
     cache.commit(permit, success(b"x")).await.unwrap();
-    assert!(matches!(second.await.unwrap(), Waited::Done(outcome) if outcome == success(b"x")));
+    assert!(matches!(second.await.unwrap(), WaitResult::Done(outcome) if outcome == success(b"x")));
 }
 
 #[tokio::test]
@@ -203,7 +203,7 @@ async fn waiters_that_give_up_do_not_affect_the_others() {
     drop(permit);
     gone.abort();
     assert!(gone.await.unwrap_err().is_cancelled());
-    let Waited::Lead(permit) = staying.wait().await else {
+    let WaitResult::Lead(permit) = staying.wait().await else {
         panic!("the other one is gone")
     };
     assert_eq!(permit.key(), key());

@@ -132,7 +132,8 @@ async fn a_result_whose_inputs_changed_is_neither_shared_nor_stored() {
     );
     assert!(!is_stored(&cache, &policy).await);
     // Both compute for themselves at the same time.
-    let (Waited::Lead(first), Waited::Lead(second)) = (first.wait().await, second.wait().await)
+    let (WaitResult::Lead(first), WaitResult::Lead(second)) =
+        (first.wait().await, second.wait().await)
     else {
         panic!("nobody may have the result")
     };
@@ -172,7 +173,7 @@ async fn a_computation_that_is_invalidated_is_neither_stored_nor_joined() {
             "{selector:?}"
         );
         assert!(
-            matches!(before.wait().await, Waited::Done(_)),
+            matches!(before.wait().await, WaitResult::Done(_)),
             "who asked before may have it"
         );
         assert!(!is_stored(&cache, &policy()).await);
@@ -251,7 +252,7 @@ async fn a_private_flight_is_invalidated_like_any_other() {
     let permit = lead(&cache, &policy()).await;
     let waiter = join(&cache, &policy()).await;
     permit.leader.refuse_to_share();
-    let Waited::Lead(permit) = waiter.wait().await else {
+    let WaitResult::Lead(permit) = waiter.wait().await else {
         panic!("there is no outcome")
     };
     cache.invalidate(&Selector::task("resize")).await.unwrap();
@@ -291,7 +292,7 @@ async fn a_stored_failure_does_not_reach_a_waiter_who_did_not_ask_for_failures()
         Begin::Hit(hit) if hit.outcome() == failure(FailureKind::Permanent)
     ));
     let waiter = waiter.lock().unwrap().take().unwrap();
-    assert!(matches!(waiter.wait().await, Waited::Lead(_)));
+    assert!(matches!(waiter.wait().await, WaitResult::Lead(_)));
 }
 
 #[tokio::test]

@@ -57,7 +57,7 @@ pub struct PlayFlags {
 
 impl Configuration {
     /// Replaces settings by the flags that were given.
-    pub fn overrule(&mut self, flags: PlayFlags) {
+    pub fn apply_flags(&mut self, flags: PlayFlags) {
         fn replace<T>(set: &mut Option<T>, typed: Option<T>) {
             if typed.is_some() {
                 *set = typed;

@@ -210,8 +210,8 @@ impl Play {
             })
         });
         let mut settings = Settings::default();
-        settings.imply(Keyword::Name, Data::of_text("Gathering Facts", place));
-        settings.imply(Keyword::Tags, Data::of_text("always", place));
+        settings.set_implied(Keyword::Name, Data::of_text("Gathering Facts", place));
+        settings.set_implied(Keyword::Tags, Data::of_text("always", place));
         Arc::new(Task {
             settings,
             module: "ansible.builtin.gather_facts".to_owned(),

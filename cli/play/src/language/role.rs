@@ -297,8 +297,8 @@ impl PlaybookReader {
             "Validating arguments against arg spec '{}'{about}",
             asked.tasks_from
         );
-        settings.imply(Keyword::Name, Data::of_text(name, place));
-        settings.imply(Keyword::Tags, Data::of_text("always", place));
+        settings.set_implied(Keyword::Name, Data::of_text(name, place));
+        settings.set_implied(Keyword::Tags, Data::of_text("always", place));
         Some(Step::Task(Arc::new(Task {
             settings,
             module: "ansible.builtin.validate_argument_spec".to_owned(),

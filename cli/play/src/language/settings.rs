@@ -48,7 +48,7 @@ impl Settings {
     }
 
     /// Sets a keyword that is implied by another key.
-    pub(super) fn imply(&mut self, keyword: Keyword, data: Data) {
+    pub(super) fn set_implied(&mut self, keyword: Keyword, data: Data) {
         self.values.push((keyword, data));
     }
 }

@@ -197,7 +197,7 @@ impl PlaybookReader {
                     modules.extend(self.action(entry));
                     if is_local {
                         let host = Data::of_text("localhost", place);
-                        settings.imply(Keyword::DelegateTo, host);
+                        settings.set_implied(Keyword::DelegateTo, host);
                     }
                 }
                 name if name.starts_with("with_") => {

@@ -48,7 +48,7 @@ pub(super) fn dry_run(
     let start = CommandStart::of(arguments.cwd.as_ref(), &arguments.env, arguments.nice)?;
     start.check_folder()?;
     if let Some(program) = program(&command) {
-        refuse_missing(&start.seen_from_here(ProcessConfig::new(program)))?;
+        refuse_missing(&start.with_resolved_program(ProcessConfig::new(program)))?;
     }
     let unwritten = |error| Destination::Stdout.error(error);
     let mut out = io::BufWriter::new(io::stdout().lock());

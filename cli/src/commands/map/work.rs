@@ -39,7 +39,7 @@ pub(super) fn work(
         let protocol = arguments.protocol.unwrap_or_default();
         let mut pool = typed_worker(worker, protocol)?;
         pool.size = Size::fixed(options.workers);
-        pool.process = start.niced(start.apply(pool.process));
+        pool.process = start.with_niceness(start.apply(pool.process));
         options.pool_defaults().apply(&mut pool);
         pool.process.files = files.map(|files| Arc::new(files.of_filter()));
         let task = task_of_worker(arguments, protocol, &pool)?;
@@ -56,8 +56,8 @@ pub(super) fn work(
     }
     if arguments.warm {
         let (mut pool, task) = warm_pool(command, columns, options.workers)?;
-        refuse_missing(&start.seen_from_here(pool.process.clone()))?;
-        pool.process = start.niced(start.apply(pool.process));
+        refuse_missing(&start.with_resolved_program(pool.process.clone()))?;
+        pool.process = start.with_niceness(start.apply(pool.process));
         options.pool_defaults().apply(&mut pool);
         pool.skip_lines = arguments.skip_lines;
         pool.process.files = files.map(|files| Arc::new(files.of_filter()));
@@ -66,7 +66,7 @@ pub(super) fn work(
     }
     let command = item_command(arguments, command, columns)?;
     if let Some(program) = program(&command) {
-        refuse_missing(&start.seen_from_here(ProcessConfig::new(program)))?;
+        refuse_missing(&start.with_resolved_program(ProcessConfig::new(program)))?;
     }
     let work = MapWork::Command {
         command,

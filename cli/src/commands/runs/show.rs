@@ -40,7 +40,7 @@ pub(super) fn run(arguments: &ShowArguments) -> Result<(), CliError> {
         _ => None,
     };
     let history = History::load(&run.journal)?;
-    let _ = io::stderr().write_all(complaints(&run, &history).as_bytes());
+    let _ = io::stderr().write_all(damage_warnings(&run, &history).as_bytes());
     let format = arguments
         .format
         .or(settings.format())
@@ -89,7 +89,7 @@ fn create(path: &Path) -> Result<File, CliError> {
 }
 
 /// Returns messages about damage in the record itself.
-pub(super) fn complaints(run: &StoredRun, history: &History) -> String {
+pub(super) fn damage_warnings(run: &StoredRun, history: &History) -> String {
     let mut out = String::new();
     let path = folder(&run.journal);
     // Writing to a string cannot fail.

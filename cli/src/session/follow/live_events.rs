@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use ratchet_caching::{Clock as _, SystemClock};
 use ratchet_runtime::event::{EventRecord, RunEvent};
-use ratchet_runtime::{Class, Interest, Job, JobKey, PlaceName, Sink};
+use ratchet_runtime::{Class, EventFilter, Job, JobKey, PlaceName, Sink};
 
 /// The sinks that hear what happens to jobs before they end.
 #[derive(Default)]
@@ -91,12 +91,12 @@ impl<S: Sink> Sink for SharedSink<S> {
         lock(&self.0).caught_up();
     }
 
-    fn missed(&mut self, count: u64) {
-        lock(&self.0).missed(count);
+    fn events_dropped(&mut self, count: u64) {
+        lock(&self.0).events_dropped(count);
     }
 
-    fn interest(&self) -> Interest {
-        lock(&self.0).interest()
+    fn event_filter(&self) -> EventFilter {
+        lock(&self.0).event_filter()
     }
 
     fn name(&self) -> &str {

@@ -147,7 +147,7 @@ fn dropped_stray_lines_are_reported_at_the_end_of_the_stream() {
 fn a_stream_that_breaks_off_leaves_no_half_message() {
     let mut codec = Codec::new(Native, Limits::default());
     codec.feed(format!("{SEVEN}\n{SEVEN}").as_bytes());
-    codec.break_off();
+    codec.mark_broken();
     assert_eq!(read_all(&mut codec), [response("7", "1")]);
 }
 

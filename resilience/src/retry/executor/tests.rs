@@ -429,7 +429,7 @@ mod through_a_breaker {
             .unwrap();
         for _ in 0..3 {
             let throttled = executor
-                .execute(async |_| Err::<(), _>(Fault::transient("429").blameless()))
+                .execute(async |_| Err::<(), _>(Fault::transient("429").ignored_by_breakers()))
                 .await;
             let max = GiveUpReason::Attempts { max: 2 };
             assert_eq!(throttled.unwrap_err().reason(), max);

@@ -14,7 +14,7 @@ impl Orchestrator {
     /// Does all that is due by the clock.
     pub(super) fn keep_time(&mut self) {
         let now = self.now;
-        if !self.control.may_judge_deadlines(now) {
+        if !self.control.may_enforce_deadlines(now) {
             return;
         }
         self.retry_refuted();

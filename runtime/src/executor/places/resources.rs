@@ -143,7 +143,7 @@ impl PlaceResources {
     }
 
     /// Whether a place has as many units as these needs take, when nothing runs there.
-    pub(super) fn suffice(&self, place: PlaceId, needs: NeedsId) -> bool {
+    pub(super) fn are_enough(&self, place: PlaceId, needs: NeedsId) -> bool {
         self.first_short_need(place, needs).is_none()
     }
 
@@ -158,7 +158,7 @@ impl PlaceResources {
 
     /// Returns why no job with these needs can ever run on any of these places, if that is so.
     pub(super) fn refusal(&self, members: &[PlaceId], needs: NeedsId) -> Option<Failure> {
-        if members.iter().any(|place| self.suffice(*place, needs)) {
+        if members.iter().any(|place| self.are_enough(*place, needs)) {
             return None;
         }
         let (number, units) = self.first_short_need(*members.first()?, needs)?;

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::event::{EventRecord, RunEvent};
-use crate::executor::{Interest, Sink};
+use crate::executor::{EventFilter, Sink};
 use crate::mock::MockProbe;
 use crate::monitor::{AdmissionLimits, Reading, ResourceMonitor};
 
@@ -22,8 +22,8 @@ impl Sink for Told {
         self.0.lock().unwrap().push(line);
     }
 
-    fn interest(&self) -> Interest {
-        Interest::Run
+    fn event_filter(&self) -> EventFilter {
+        EventFilter::Run
     }
 }
 

@@ -7,7 +7,7 @@ use super::*;
 use crate::context::Context;
 use crate::context::Step;
 use crate::event::{EventRecord, RunEvent};
-use crate::executor::{Interest, Sink};
+use crate::executor::{EventFilter, Sink};
 
 /// A sink that records all events.
 struct Notes(Arc<Mutex<Vec<EventRecord>>>);
@@ -122,7 +122,7 @@ impl Sink for Stuck {
         seen.1 += u64::from(matches!(record.event, RunEvent::JobEnded { .. }));
     }
 
-    fn missed(&mut self, count: u64) {
+    fn events_dropped(&mut self, count: u64) {
         self.seen.lock().unwrap().2 += count;
     }
 }
@@ -157,21 +157,21 @@ async fn a_sink_that_is_stuck_holds_up_nobody_and_is_told_what_it_missed() {
 }
 
 /// A sink with this interest that records its events.
-struct Interested(Interest, Arc<Mutex<Vec<EventRecord>>>);
+struct Interested(EventFilter, Arc<Mutex<Vec<EventRecord>>>);
 
 impl Sink for Interested {
     fn on(&mut self, record: &EventRecord) {
         self.1.lock().unwrap().push(record.clone());
     }
 
-    fn interest(&self) -> Interest {
+    fn event_filter(&self) -> EventFilter {
         self.0
     }
 }
 
-async fn seen_of(interest: Interest, jobs: usize) -> Vec<EventRecord> {
+async fn seen_of(event_filter: EventFilter, jobs: usize) -> Vec<EventRecord> {
     let seen = Arc::default();
-    let sink = Interested(interest, Arc::clone(&seen));
+    let sink = Interested(event_filter, Arc::clone(&seen));
     let executor = Executor::builder().slots(4).sink(sink).build().unwrap();
     let jobs =
         (0..jobs).map(|number| Job::closure(number.to_string(), |_| async { Ok(Payload::null()) }));
@@ -182,7 +182,7 @@ async fn seen_of(interest: Interest, jobs: usize) -> Vec<EventRecord> {
 
 #[tokio::test(start_paused = true)]
 async fn a_sink_with_interest_in_the_run_hears_of_no_single_job() {
-    let events = seen_of(Interest::Run, 3).await;
+    let events = seen_of(EventFilter::Run, 3).await;
     assert!(matches!(
         &events[..],
         [
@@ -201,7 +201,7 @@ async fn a_sink_with_interest_in_the_run_hears_of_no_single_job() {
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_wants_all_events_misses_none() {
     // These are many more events than the backlog of a sink with another interest holds.
-    let events = seen_of(Interest::Complete, 20_000).await;
+    let events = seen_of(EventFilter::Complete, 20_000).await;
     assert_eq!(events.len(), 3 * 20_000 + 2);
 }
 

@@ -43,7 +43,7 @@ fn an_item_that_moved_in_its_list_keeps_its_result_and_its_new_number_is_recorde
         outcome.id = job.id.clone();
         journal.append(&job, &outcome).unwrap();
     }
-    assert_eq!((resume.differences().kept, resume.gone()), (3, 0));
+    assert_eq!((resume.differences().kept, resume.not_in_source()), (3, 0));
     drop((journal, resume));
 
     let history = History::load(&path).unwrap();
@@ -97,5 +97,5 @@ fn a_journal_without_identities_is_resumed_by_the_ids_of_its_jobs() {
     for job in [&a, &b] {
         let _ = kept(&mut resume, job);
     }
-    assert_eq!((resume.history().jobs(), resume.gone()), (2, 0));
+    assert_eq!((resume.history().jobs(), resume.not_in_source()), (2, 0));
 }

@@ -162,14 +162,14 @@ impl PoolState {
     /// Returns how many workers there are, without those that leave and those that are to replace a worker that stays.
     pub(super) fn size(&self) -> u32 {
         count(self.workers.iter().filter(|worker| {
-            worker.stays() && worker.replaces.is_none_or(|old| !self.is_staying(old))
+            worker.counts_towards_size() && worker.replaces.is_none_or(|old| !self.is_staying(old))
         }))
     }
 
     fn is_staying(&self, number: WorkerNumber) -> bool {
         self.workers
             .iter()
-            .any(|worker| worker.number == number && worker.stays())
+            .any(|worker| worker.number == number && worker.counts_towards_size())
     }
 
     /// Keeps the pool at this size from now on.
@@ -301,7 +301,7 @@ impl PoolState {
         let mut worker = self.workers.remove(place);
         // If no attempt is charged, the worker ended idle or before it was ready, so the pool is to blame and not a
         // job.
-        let blames_pool = end.charged == 0 || end.cause.blames_kind();
+        let blames_pool = end.charged == 0 || end.cause.is_fault_of_pool();
         worker.apply(Transition::Died, now);
         let unexpected = end.cause.is_unexpected();
         self.counts.ended(end.cause.name(), unexpected);

@@ -139,7 +139,7 @@ impl SupervisedWorker {
     }
 
     /// Whether the worker counts towards the size of its pool. Workers that leave do not.
-    pub(super) fn stays(&self) -> bool {
+    pub(super) fn counts_towards_size(&self) -> bool {
         match self.state {
             WorkerState::Starting { .. } | WorkerState::Idle { .. } | WorkerState::Busy { .. } => {
                 true

@@ -86,7 +86,7 @@ impl Future for Acquire<'_> {
         } else {
             replaced = shared.call(ticket, context.waker());
             if shared.next.is_some() {
-                appointed = shared.timekeeper.appoint(&this.manager.shared);
+                appointed = shared.timekeeper.ensure(&this.manager.shared);
             }
         }
         drop(shared);

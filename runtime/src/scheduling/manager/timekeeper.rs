@@ -37,7 +37,7 @@ impl Timekeeper {
     }
 
     /// Makes a timekeeper, unless there is one. The caller has to [`start`](PendingTimekeeper::start) it.
-    pub(super) fn appoint(&mut self, shared: &Arc<Mutex<Shared>>) -> Option<PendingTimekeeper> {
+    pub(super) fn ensure(&mut self, shared: &Arc<Mutex<Shared>>) -> Option<PendingTimekeeper> {
         if self.running {
             return None;
         }

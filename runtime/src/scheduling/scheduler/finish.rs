@@ -390,7 +390,7 @@ impl Scheduler {
     /// Removes a host or a key that no job needs any more.
     pub(super) fn forget_place(&mut self, id: u32) {
         self.set_wake(super::lines::Alarm::Place(id), None);
-        self.set_chore(id, None);
+        self.set_timer(id, None);
         let place = self.places.remove(id);
         let names = match place.hold {
             LockOrBucket::Host { .. } => &mut self.hosts,

@@ -86,7 +86,7 @@ impl Scheduler {
     }
 
     /// Returns how many of the waiting jobs claim only one slot, so that only slots and workers hold them back.
-    pub fn unclaimed(&self) -> usize {
+    pub fn waiting_without_claims(&self) -> usize {
         let plain = self.kinds.iter().map(|kind| self.groups[kind.base].plain);
         let lanes = plain.filter(|&lane| lane != NOWHERE);
         lanes.map(|lane| self.lanes[lane].waiting as usize).sum()

@@ -214,7 +214,7 @@ impl Scheduler {
             _ => due,
         };
         self.set_wake(Alarm::Place(id), wake);
-        self.set_chore(id, chore);
+        self.set_timer(id, chore);
     }
 
     /// Iterates over the lanes of a place.
@@ -250,7 +250,7 @@ impl Scheduler {
     }
 
     /// Sets or removes the timer of a place that lets no job start.
-    pub(super) fn set_chore(&mut self, id: u32, when: Option<u64>) {
+    pub(super) fn set_timer(&mut self, id: u32, when: Option<u64>) {
         let (position, places) = (self.places[id].chore, &mut self.places);
         let rank = when.map(|due| Rank { due, seq: 0 });
         match (rank, position) {
@@ -290,7 +290,7 @@ impl Scheduler {
         while let Some((rank, id)) = self.chores.top()
             && self.is_due(rank)
         {
-            self.set_chore(id, None);
+            self.set_timer(id, None);
             if self.places[id].lanes == NOWHERE {
                 self.forget_place(id);
             } else {

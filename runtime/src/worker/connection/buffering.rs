@@ -61,7 +61,7 @@ impl Silence {
     pub(super) fn asked(&mut self, now: Instant) {
         self.waits_since.get_or_insert(now);
         if self.due.is_none() && !self.is_stalled {
-            self.due = now.checked_add(self.patience());
+            self.due = now.checked_add(self.silence_limit());
         }
     }
 
@@ -76,11 +76,11 @@ impl Silence {
         self.waits_since = left.then_some(now);
         self.due = self
             .waits_since
-            .and_then(|at| at.checked_add(self.patience()));
+            .and_then(|at| at.checked_add(self.silence_limit()));
     }
 
     /// Returns how long the filter may be silent.
-    fn patience(&self) -> Duration {
+    fn silence_limit(&self) -> Duration {
         if self.may_buffer() {
             MAX_SILENCE
         } else {

@@ -9,7 +9,7 @@ use ratchet_resilience::retry::{BackoffPolicy, Delay};
 use ratchet_runtime::journal::ResumeDecision;
 use ratchet_runtime::monitor::AdmissionLimits;
 use ratchet_runtime::process::{CommandRunner, Keeper, ProcessConfig};
-use ratchet_runtime::remote::{AgentProgram, HostConfig, LaunchGate, RemoteConfig, RemoteHost};
+use ratchet_runtime::remote::{AgentProgram, HostConfig, LaunchLimit, RemoteConfig, RemoteHost};
 use ratchet_runtime::summary::Tally;
 use ratchet_runtime::{
     Executor, Job, Limit, ParallelizationHint, Place, PlaceName, Placement, Resource, ResourceNeed,
@@ -57,7 +57,7 @@ async fn run(plan: HostPlan, folder: &Path, life: u32) -> Result<(), Failed> {
     let (journal, mut resume) = journal(folder, life)?;
     let journal = Arc::new(Mutex::new(journal));
     let keeper = Keeper::start()?;
-    let gate = LaunchGate::default();
+    let gate = LaunchLimit::default();
     let mut builder = Executor::builder()
         .slots(plan::SLOTS)
         .limit(DB, Limit::max(u32::try_from(plan::DB)?)?)

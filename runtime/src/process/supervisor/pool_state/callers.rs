@@ -34,7 +34,7 @@ impl PoolState {
         }
         self.is_called = true;
         self.pending.push_back(assignment);
-        self.hand_out(now);
+        self.assign_waiting(now);
     }
 
     /// Returns the failure for callers if they cannot use the pool.
@@ -62,14 +62,14 @@ impl PoolState {
         }
         self.is_called = true;
         self.lease_requests.push_back(request);
-        self.hand_out(now);
+        self.assign_waiting(now);
     }
 
     /// Takes back a worker whose lease has ended.
     pub(in crate::process::supervisor) fn release(&mut self, number: WorkerNumber, now: Instant) {
         self.seats.release(number);
         self.vacate_if_empty(number, now);
-        self.hand_out(now);
+        self.assign_waiting(now);
     }
 
     /// Fails all waiting attempts and lease requests of callers.
@@ -90,7 +90,7 @@ impl PoolState {
         if update.calls_ended > 0 {
             self.seats.record_throughput(update.ended, update.busy);
             self.vacate_if_empty(number, now);
-            self.hand_out(now);
+            self.assign_waiting(now);
         }
     }
 
@@ -119,7 +119,7 @@ impl PoolState {
         self.vacate_if_empty(number, now);
         if !assignment.is_wanted() {
             // The caller was dropped while the call was on its way back.
-            self.hand_out(now);
+            self.assign_waiting(now);
         } else if was_leased {
             // The caller has leased this worker, so no other may have the call.
             fail_without_worker(assignment);
@@ -137,7 +137,7 @@ impl PoolState {
     }
 
     /// Sends waiting attempts to workers that have room.
-    pub(super) fn hand_out(&mut self, now: Instant) {
+    pub(super) fn assign_waiting(&mut self, now: Instant) {
         if self.is_used_by_run() {
             return;
         }

@@ -42,7 +42,7 @@ impl PoolState {
             FilterChange::Stalled => self.tell_stalled(),
             FilterChange::Aligned | FilterChange::Unaligned => {}
         }
-        self.hand_out(now);
+        self.assign_waiting(now);
     }
 
     /// Warns once that the filters of this pool may buffer their output. They all run the same program.

@@ -39,8 +39,9 @@ impl PoolState {
         }
         let ttl = self.config.recycling.ttl;
         for worker in &mut self.workers {
-            let worn =
-                worker.stays() && !worker.is_starting() && worker.is_due_for_replacement(ttl, now);
+            let worn = worker.counts_towards_size()
+                && !worker.is_starting()
+                && worker.is_due_for_replacement(ttl, now);
             if worn && may_start && !worker.has_successor && !self.seats.is_leased(worker.number) {
                 worker.has_successor = true;
                 starts.push(Some(worker.number));
@@ -87,10 +88,9 @@ impl PoolState {
     fn shrink(&mut self, now: Instant) {
         let mut surplus = self.size().saturating_sub(self.max);
         while surplus > 0 {
-            let staying = self
-                .workers
-                .iter()
-                .filter(|worker| worker.stays() && !self.seats.is_leased(worker.number));
+            let staying = self.workers.iter().filter(|worker| {
+                worker.counts_towards_size() && !self.seats.is_leased(worker.number)
+            });
             // Idle ones leave first, and among equals the one that has done least.
             let leaver = staying.min_by_key(|one| (one.state.is_busy(), one.jobs_done));
             let Some(number) = leaver.map(|worker| worker.number) else {
@@ -145,7 +145,7 @@ impl PoolState {
             let living = self
                 .workers
                 .iter()
-                .filter(|worker| worker.stays() && !worker.has_successor);
+                .filter(|worker| worker.counts_towards_size() && !worker.has_successor);
             living.filter_map(move |worker: &SupervisedWorker| worker.started_at.checked_add(ttl))
         });
         let spare = self.size() > self.min;

@@ -124,7 +124,7 @@ impl PoolState {
             }
             PoolUser::Callers => {
                 self.seats.offered(offer, now);
-                self.hand_out(now);
+                self.assign_waiting(now);
             }
         }
     }
